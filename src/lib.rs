@@ -1,0 +1,38 @@
+//! Soloist: a home appliance for solo Bitcoin mining.
+//!
+//! The library is the daemon without its `main`: pure cores first, in the order in which data
+//! passes through them, then the thin shells that do I/O. Read top to bottom, the list of modules
+//! below is the way of the data: node → template → job → share → block → node.
+//!
+//! **Determinism.** No pure module reads a clock, draws a random number or does I/O. Time comes in
+//! as [`clock::Now`], extranonces and job ids are handed in; the same inputs give the same outputs.
+//! The tests of the whole therefore run in virtual time.
+
+// -- pure --
+pub mod block;
+pub mod chain;
+pub mod clock;
+pub mod coinbase;
+pub mod config;
+pub mod difficulty;
+pub mod failover;
+pub mod hash;
+pub mod job;
+pub mod merkle;
+pub mod pool;
+pub mod share;
+pub mod status;
+pub mod stratum;
+pub mod template;
+pub mod vardiff;
+
+// -- shells --
+pub mod daemon;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod ledger;
+pub mod node;
+pub mod notify;
+pub mod os;
+pub mod server;
+pub mod spool;

@@ -1,0 +1,5 @@
+//! getblocktemplate JSON → Template.
+
+/// A block template.
+#[derive(Debug)]
+pub struct Template {}
