@@ -3,3 +3,4 @@
 pub mod firmware;
 pub mod frame;
 pub mod message;
+pub mod reply;
