@@ -1,6 +1,7 @@
-//! Stratum v1 as home miners speak it.
+//! Stratum v1.
 
 pub mod firmware;
 pub mod frame;
 pub mod message;
 pub mod reply;
+pub mod session;
