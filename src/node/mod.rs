@@ -4,6 +4,8 @@
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
 //! [`NodeEvent`].
 
+pub mod rpc;
+
 use std::sync::Arc;
 use std::time::Duration;
 
