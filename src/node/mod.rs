@@ -5,6 +5,7 @@
 //! [`NodeEvent`].
 
 pub mod rpc;
+mod zmq_fd;
 
 use std::sync::Arc;
 use std::time::Duration;
