@@ -5,6 +5,7 @@
 //! [`NodeEvent`].
 
 pub mod rpc;
+pub mod watch;
 mod zmq_fd;
 
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::time::Duration;
 use crate::block::SubmitAnswer;
 use crate::chain::BlockHash;
 use crate::template::Template;
+pub use rpc::{Auth, NodeConfig, Rpc};
+pub use watch::NodeHandle;
 
 /// A node's place in the daemon's table. Never reused within one run, so that a late event of a
 /// node removed by a reload is recognised and dropped.

@@ -16,7 +16,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{HealthReport, Method, RpcError};
+use crate::block::SubmitAnswer;
 use crate::chain::{BlockHash, Chain};
+use crate::template::{Template, TxCache};
 
 /// One node as the owner configured it. Its `Debug` and `Display` never show a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -104,27 +106,25 @@ impl Rpc {
     /// `getblocktemplate` (BIP 22, 23, 145). With the `longpollid` of an earlier template, the
     /// node answers when there is news, and the call may take [`Method::Longpoll`]'s deadline.
     ///
-    /// `read` is handed the result's JSON as it lies in the answer.
-    pub fn get_block_template<T>(
+    /// `cache` is locked only for parsing, never while we wait for the node.
+    pub fn get_block_template(
         &self,
         longpollid: Option<&str>,
-        read: impl FnOnce(&str) -> Result<T, RpcError>,
-    ) -> Result<T, RpcError> {
+        cache: &Mutex<TxCache>,
+    ) -> Result<Template, RpcError> {
         let rules = self.rules();
-        match longpollid {
-            None => self.call(
-                Method::GetBlockTemplate,
-                "getblocktemplate",
-                &format!(r#"{{"rules":{rules}}}"#),
-                read,
-            ),
-            Some(id) => self.call(
-                Method::Longpoll,
-                "getblocktemplate",
-                &format!(r#"{{"rules":{rules},"longpollid":{}}}"#, quoted(id)),
-                read,
-            ),
-        }
+        let (method, params) = match longpollid {
+            None => (Method::GetBlockTemplate, format!(r#"{{"rules":{rules}}}"#)),
+            Some(id) => {
+                let id = quoted(id);
+                (Method::Longpoll, format!(r#"{{"rules":{rules},"longpollid":{id}}}"#))
+            }
+        };
+        self.call(method, "getblocktemplate", &params, |result| {
+            let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+            Template::parse(result.as_bytes(), &mut cache)
+                .map_err(|error| RpcError::Malformed(plain(&error.to_string())))
+        })
     }
 
     /// `getblocktemplate` in proposal mode (BIP 23): would this block be accepted but for its
@@ -141,11 +141,11 @@ impl Rpc {
         })
     }
 
-    /// `submitblock` (BIP 22). `None` stands for `null`, accepted; `Some` holds the node's words.
-    pub fn submit_block(&self, block_hex: &str) -> Result<Option<String>, RpcError> {
+    /// `submitblock` (BIP 22).
+    pub fn submit_block(&self, block_hex: &str) -> Result<SubmitAnswer, RpcError> {
         self.call(Method::SubmitBlock, "submitblock", &quoted(block_hex), |result| {
             let answer: Option<String> = read_json(result)?;
-            Ok(answer.map(|reason| plain(&reason)))
+            Ok(SubmitAnswer::parse(answer.map(|reason| plain(&reason)).as_deref()))
         })
     }
 
