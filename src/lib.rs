@@ -9,6 +9,7 @@
 //! The tests of the whole therefore run in virtual time.
 
 // -- pure --
+pub mod address;
 pub mod block;
 pub mod chain;
 pub mod clock;
