@@ -12,6 +12,7 @@
 pub mod address;
 pub mod block;
 pub mod chain;
+pub mod cli;
 pub mod clock;
 pub mod coinbase;
 pub mod config;
@@ -32,6 +33,7 @@ pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod ledger;
+pub mod logger;
 pub mod node;
 pub mod notify;
 pub mod os;
