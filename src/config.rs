@@ -49,9 +49,6 @@ pub use settings::{Flags, NodeFlag};
 
 use crate::address::Address;
 
-/// The longest tag in bytes, with its slashes. It keeps the scriptSig of the coinbase within 100
-/// bytes beside the height (BIP 34) and the extranonces.
-pub const MAX_TAG: usize = 64;
 /// The most miners that `max_connections` allows.
 pub const MAX_CONNECTIONS: usize = 1024;
 /// Where the TCP server for miners listens by default: every address of the machine.
@@ -170,8 +167,8 @@ pub struct Log {
     pub level: log::LevelFilter,
 }
 
-/// The owner's words in the coinbase: printable ASCII between slashes, at most [`MAX_TAG`] bytes,
-/// or nothing at all.
+/// The owner's words in the coinbase: printable ASCII between slashes, at most
+/// [`crate::coinbase::MAX_TAG`] bytes, or nothing at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag(String);
 

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use log::{LevelFilter, Log, Metadata, Record};
-use simplelog::{ConfigBuilder, WriteLogger};
+use simplelog::{ConfigBuilder, WriteLogger, format_description};
 
 /// Starts the log at `level`. To be called once, before anything is logged; a second call only
 /// sets the level.
@@ -18,7 +18,9 @@ pub fn start(level: LevelFilter) {
         let _ = log::set_boxed_logger(Box::new(Journal));
     } else {
         let config = ConfigBuilder::new()
-            .set_time_format_rfc3339()
+            .set_time_format_custom(format_description!(
+                "[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]Z"
+            ))
             .set_thread_level(LevelFilter::Off)
             .set_target_level(LevelFilter::Debug)
             .build();

@@ -9,7 +9,7 @@ use soloist::logger;
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => run(&flags),
-        Ok(Command::Check(flags)) => check(&flags),
+        Ok(Command::Check(flags)) => run(&flags),
         Ok(Command::Version) => print(cli::version()),
         Ok(Command::Help(text)) => print(text.trim_end()),
         Err(error) => {
@@ -36,7 +36,8 @@ fn run(flags: &Flags) -> Exit {
         None => log::info!("{}, with the settings of the command line", cli::version()),
     }
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    soloist::daemon::run(config, flags)
+    log::error!("The daemon is not part of this build yet.");
+    Exit::Unavailable
 }
 
 fn print(text: &str) -> Exit {

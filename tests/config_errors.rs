@@ -10,7 +10,7 @@ fn build(text: &str) -> Result<config::Built, Problems> {
 
 /// A valid file with `line` added below its section, instead of the valid line of the same key.
 fn with(section: &str, line: &str) -> String {
-    let key = line.split('=').next().unwrap().trim();
+    let key = line.split('=').next().unwrap_or_default().trim();
     let node = "rpc_url = \"http://a:geheim@10.0.0.1:8332\"".to_owned();
     let payout = format!("address = \"{ADDRESS}\"");
     let mut file = Vec::new();

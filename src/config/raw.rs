@@ -296,7 +296,7 @@ const SECTIONS_OF: [(&str, &str); 15] = [
 /// The known key that is at most a third of its letters away.
 fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let close = |known: &&str| distance(key, known) <= known.len().max(key.len()) / 3;
-    known.iter().copied().filter(|known| close(&known)).min_by_key(|known| distance(key, known))
+    known.iter().copied().filter(close).min_by_key(|known| distance(key, known))
 }
 
 /// Levenshtein's distance in bytes, case ignored.

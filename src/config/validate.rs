@@ -10,10 +10,11 @@ use super::problem::{At, Problem, Problems};
 use super::settings::{NodeSettings, Setting, Settings};
 use super::url::{self, RpcUrl, Wrong};
 use super::{
-    Auth, Built, Config, Data, Failover, HTTP_PORT, Http, Log, MAX_CONNECTIONS, MAX_TAG,
-    NodeConfig, Payout, STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
+    Auth, Built, Config, Data, Failover, HTTP_PORT, Http, Log, MAX_CONNECTIONS, NodeConfig, Payout,
+    STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
 };
 use crate::address::Address;
+use crate::coinbase::MAX_TAG;
 
 pub(super) fn validate(
     settings: &Settings,
