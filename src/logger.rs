@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use log::{LevelFilter, Log, Metadata, Record};
-use simplelog::{ConfigBuilder, WriteLogger, format_description};
+use simplelog::{ConfigBuilder, WriteLogger};
+use time::macros::format_description;
 
 /// Starts the log at `level`. To be called once, before anything is logged; a second call only
 /// sets the level.
