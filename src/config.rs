@@ -48,6 +48,7 @@ pub use problem::{At, Problem, Problems};
 pub use settings::{Flags, NodeFlag};
 
 use crate::address::Address;
+use crate::node::rpc;
 
 /// The most miners that `max_connections` allows.
 pub const MAX_CONNECTIONS: usize = 1024;
@@ -111,6 +112,23 @@ pub enum Auth {
         /// The password.
         password: Secret,
     },
+}
+
+impl From<&NodeConfig> for rpc::NodeConfig {
+    fn from(node: &NodeConfig) -> rpc::NodeConfig {
+        rpc::NodeConfig {
+            name: node.name.clone(),
+            url: node.url.clone(),
+            auth: match &node.auth {
+                Auth::None => rpc::Auth::None,
+                Auth::Cookie(path) => rpc::Auth::Cookie(path.clone()),
+                Auth::Basic { user, password } => {
+                    rpc::Auth::UserPass { user: user.clone(), pass: password.expose().to_owned() }
+                }
+            },
+            zmq_hashblock: node.zmq.clone(),
+        }
+    }
 }
 
 /// Who is paid, and what the block says.

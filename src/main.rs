@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use soloist::check;
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags, Loaded};
 use soloist::logger;
@@ -9,7 +10,7 @@ use soloist::logger;
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => run(&flags),
-        Ok(Command::Check(flags)) => run(&flags),
+        Ok(Command::Check(flags)) => check::run(&flags),
         Ok(Command::Version) => print(cli::version()),
         Ok(Command::Help(text)) => print(text.trim_end()),
         Err(error) => {
