@@ -1,1 +1,10 @@
-//! (to be written)
+//! What the owner sees: one [`Snapshot`] of the appliance, and the pure functions that turn it into
+//! the page, JSON, Prometheus text and health answers.
+//!
+//! The daemon fills a `Snapshot`; nothing in here reads a clock, a file or a socket. Everything
+//! that a reader is told (which state, which alarm, which chance) is judged here from the facts in
+//! the snapshot, so that page, JSON, metrics and notifications can never contradict each other.
+
+mod snapshot;
+
+pub use snapshot::*;

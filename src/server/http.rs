@@ -1,0 +1,1 @@
+//! The page, the API, metrics and health over HTTP.
