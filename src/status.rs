@@ -5,6 +5,11 @@
 //! that a reader is told (which state, which alarm, which chance) is judged here from the facts in
 //! the snapshot, so that page, JSON, metrics and notifications can never contradict each other.
 
+pub mod format;
+pub mod judge;
+pub mod odds;
 mod snapshot;
 
+pub use judge::{Judgement, State, judge};
+pub use odds::{Odds, odds};
 pub use snapshot::*;
