@@ -6,9 +6,14 @@
 //! the snapshot, so that page, JSON, metrics and notifications can never contradict each other.
 
 pub mod format;
+pub mod health;
+pub mod html;
+pub mod json;
 pub mod judge;
+pub mod metrics;
 pub mod odds;
 mod snapshot;
+mod words;
 
 pub use judge::{Judgement, State, judge};
 pub use odds::{Odds, odds};
