@@ -1,1 +1,3 @@
-//! (to be written)
+//! The ledger. (Documentation follows.)
+mod codec;
+pub mod record;
