@@ -80,11 +80,11 @@ impl<'a> Reader<'a> {
         u32::try_from(self.varint()?).map_err(|_| RecordError::BadValue("number"))
     }
 
-    /// A difficulty or a sum of them: finite and not negative.
+    /// A difficulty or a sum of them: at most [`MAX_AMOUNT`] and not negative.
     pub(super) fn amount(&mut self) -> Result<f64, RecordError> {
         let bytes = self.take(8)?.try_into().expect("took eight bytes");
         let value = f64::from_le_bytes(bytes);
-        if value.is_finite() && value >= 0.0 {
+        if (0.0..=MAX_AMOUNT).contains(&value) {
             Ok(value)
         } else {
             Err(RecordError::BadValue("difficulty"))
@@ -127,6 +127,9 @@ impl<'a> Reader<'a> {
         if self.0.is_empty() { Ok(()) } else { Err(RecordError::Trailing) }
     }
 }
+
+/// More than the highest difficulty there is (2²²⁴), and far enough from infinity for any sum.
+const MAX_AMOUNT: f64 = 1e90;
 
 /// The longest start of `text` that is at most `limit` bytes and ends between two characters.
 pub(super) fn clip(text: &str, limit: usize) -> &str {

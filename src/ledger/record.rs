@@ -136,14 +136,14 @@ pub struct Counts {
 impl Counts {
     /// Refused shares of all reasons.
     pub fn rejected(&self) -> u64 {
-        self.rejects.iter().sum()
+        self.rejects.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Adds what was counted elsewhere.
     pub fn add(&mut self, other: &Counts) {
-        self.accepted += other.accepted;
+        self.accepted = self.accepted.saturating_add(other.accepted);
         for (mine, theirs) in self.rejects.iter_mut().zip(other.rejects) {
-            *mine += theirs;
+            *mine = mine.saturating_add(theirs);
         }
         self.work += other.work;
         self.expected_blocks += other.expected_blocks;
@@ -399,6 +399,14 @@ pub enum Record {
         /// Its bytes, at most 60 kB.
         bytes: Vec<u8>,
     },
+    /// \[12\] A worker's difficulty of the moment. Stands in the cache only: a miner that starts
+    /// at another one is soon set right.
+    Level {
+        /// Whose.
+        worker: WorkerNumber,
+        /// The share difficulty.
+        difficulty: f64,
+    },
     /// Of a kind or version that this program does not know.
     Unknown {
         /// The kind.
@@ -550,6 +558,7 @@ impl Record {
             Record::Audit(_) => (9, 1),
             Record::Forget { .. } => (10, 1),
             Record::Attachment { .. } => (11, 1),
+            Record::Level { .. } => (12, 1),
             Record::Unknown { kind, version, .. } => (*kind, *version),
         }
     }
@@ -592,6 +601,10 @@ impl Record {
             Record::Attachment { name, bytes } => {
                 to.text(name, MAX_NAME);
                 to.raw(&bytes[..bytes.len().min(MAX_ATTACHMENT)]);
+            }
+            Record::Level { worker, difficulty } => {
+                to.varint(worker.0.into());
+                to.double(*difficulty);
             }
             Record::Unknown { payload, .. } => {
                 to.raw(&payload[..payload.len().min(MAX_PAYLOAD)]);
@@ -641,6 +654,9 @@ impl Record {
                 let name = from.text(MAX_NAME)?;
                 let bytes = from.take(from.0.len())?.to_vec();
                 Record::Attachment { name, bytes }
+            }
+            (12, 1) => {
+                Record::Level { worker: WorkerNumber(from.small()?), difficulty: from.amount()? }
             }
             _ => Record::Unknown { kind, version, payload: from.take(payload.len())?.to_vec() },
         };
@@ -712,17 +728,10 @@ fn read_counts(from: &mut Reader<'_>) -> Result<Counts, RecordError> {
     for count in &mut counts.rejects {
         *count = from.varint()?;
     }
-    // Sums of eight such numbers must not overflow later.
-    if counts.accepted > MAX_COUNT || counts.rejects.iter().any(|&count| count > MAX_COUNT) {
-        return Err(RecordError::BadValue("count"));
-    }
     counts.work = from.amount()?;
     counts.expected_blocks = from.amount()?;
     Ok(counts)
 }
-
-/// More shares than any appliance sees, and far from overflow when many are added.
-const MAX_COUNT: u64 = 1 << 48;
 
 fn write_some_best(best: &Option<BestShare>, to: &mut Writer) {
     to.byte(best.is_some().into());
@@ -874,7 +883,7 @@ pub(super) mod tests {
     }
 
     fn counts() -> impl Strategy<Value = Counts> {
-        (0..MAX_COUNT, proptest::array::uniform8(0..MAX_COUNT), amount(), amount()).prop_map(
+        (0..u64::MAX, proptest::array::uniform8(0..u64::MAX), amount(), amount()).prop_map(
             |(accepted, rejects, work, expected_blocks)| Counts {
                 accepted,
                 rejects,
@@ -1010,10 +1019,12 @@ pub(super) mod tests {
             ),
             (any::<u64>(), ".{0,80}")
                 .prop_map(|(unix, text)| Record::Audit(AuditEntry { unix, text })),
+            (worker.clone(), amount())
+                .prop_map(|(worker, difficulty)| Record::Level { worker, difficulty }),
             worker.prop_map(|worker| Record::Forget { worker }),
             (".{0,20}", vec(any::<u8>(), 0..300))
                 .prop_map(|(name, bytes)| Record::Attachment { name, bytes }),
-            (12_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
+            (13_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
                 .prop_map(|(kind, version, payload)| Record::Unknown { kind, version, payload }),
         ]
     }
@@ -1039,7 +1050,7 @@ pub(super) mod tests {
 
         #[test]
         fn no_payload_makes_the_decoder_panic(
-            kind in 0_u8..14, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
+            kind in 0_u8..15, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
         ) {
             let _ = Record::from_payload(kind, version, &payload);
         }
