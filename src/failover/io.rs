@@ -232,6 +232,8 @@ pub enum FetchWhy {
     Seek,
     /// The leader is in doubt: have a template of the next node at hand.
     Doubt,
+    /// The node's last template call failed; perhaps it is well again.
+    Probe,
     /// The regular refresh, see [`HEARTBEAT`](super::HEARTBEAT).
     Heartbeat,
 }

@@ -182,7 +182,8 @@ impl Failover {
         let Some(index) = self.index(work.node) else { return false };
         let node = &self.nodes[index];
         let good = node.standing.rank().is_some_and(|rank| rank <= 1);
-        if good && node.tip == Some(work.prev) && alarm.due(work.since + FOLLOW) {
+        let announced = self.tips.first(work.prev).unwrap_or(work.since);
+        if good && node.tip == Some(work.prev) && alarm.due(announced + FOLLOW) {
             self.lead(at, index, LeadWhy::DidNotFollow(FOLLOW), out);
             return true;
         }

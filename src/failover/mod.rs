@@ -40,9 +40,6 @@ mod stats;
 mod tips;
 mod view;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

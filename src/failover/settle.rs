@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
+use super::breaker::LONGEST_WAIT;
 use super::io::{Event, FetchWhy, GateWhy, LeadWhy, Output};
 use super::node::{Behind, Call, Node, Standing};
 use super::{
@@ -156,6 +157,8 @@ impl Failover {
             let first = self.tips.first(better).unwrap_or(at);
             if alarm.due(first + patience) {
                 behind = Some(behind.unwrap_or(0).max(blocks));
+            } else {
+                undecided = true;
             }
         }
         let node = &mut self.nodes[index];
@@ -261,6 +264,7 @@ impl Failover {
         {
             self.fetch(at, next, FetchWhy::Doubt, alarm, out);
         }
+        self.probe_templates(at, leader, alarm, out);
         for index in 0..self.nodes.len() {
             if index == leader || !self.lacks_template(index) || !self.has_newer_tip(index) {
                 continue;
@@ -280,6 +284,27 @@ impl Failover {
                 }
             }
             self.fetch(at, index, FetchWhy::NewTip, alarm, out);
+        }
+    }
+
+    /// A node whose last template call failed is tried again now and then, so that it may come
+    /// back although another leads.
+    fn probe_templates(
+        &mut self,
+        at: Instant,
+        leader: usize,
+        alarm: &mut Alarm,
+        out: &mut Vec<Output>,
+    ) {
+        for index in 0..self.nodes.len() {
+            let node = &self.nodes[index];
+            if index == leader || node.template_error.is_none() {
+                continue;
+            }
+            let every = if index < leader { PROBE_PREFERRED } else { LONGEST_WAIT };
+            if node.fetch.last.is_none_or(|last| alarm.due(last + every)) {
+                self.fetch(at, index, FetchWhy::Probe, alarm, out);
+            }
         }
     }
 
