@@ -42,61 +42,115 @@ const KINDS: &[Kind] = &[
     Kind("NerdMinerV2/really an S21", 250e12, None),
 ];
 
+/// The table's lives: many short ones to see how soon a level is found, a few long ones to see how
+/// steady it stays.
+const SHORT_LIVES: u64 = 200;
+const LONG_LIVES: u64 = 3;
+
 #[test]
 fn every_class_settles_soon_and_then_stays() {
     println!(
-        "{:<31}{:>10}{:>11}{:>11}{:>10}{:>10}{:>10}{:>8}{:>8}",
-        "miner", "TH/s", "settled", "worst", "changes", "worst", "rate", "stale", "wrong"
+        "Settled: seconds until the miner submits, for good, at half to twice the wanted rate; by\n\
+         the median and the slowest of {SHORT_LIVES} lives, and how many kept the limit of 3 minutes \n\
+         (ESP32: 10). Changes: after the first hour of {LONG_LIVES} lives of 72 hours with a mishap \n\
+         every 3 hours. Rate: mean distance of the submit rate from the wanted one.\n"
     );
     println!(
-        "{:<31}{:>10}{:>11}{:>11}{:>10}{:>10}{:>10}{:>8}{:>8}",
-        "", "", "median s", "s", "a day", "day", "error", "%", "rejects"
+        "{:<27}{:>9}{:>8}{:>8}{:>8}{:>9}{:>9}{:>7}{:>8}{:>8}  seeds",
+        "miner",
+        "TH/s",
+        "settled",
+        "slowest",
+        "in time",
+        "changes",
+        "most",
+        "rate",
+        "stale",
+        "wrongly"
     );
-    for (at, Kind(user_agent, hashrate, suggestion)) in KINDS.iter().enumerate() {
-        let profile = identify(user_agent, &[]);
+    println!(
+        "{:<27}{:>9}{:>8}{:>8}{:>8}{:>9}{:>9}{:>7}{:>8}{:>8}",
+        "", "", "s", "s", "", "a day", "on a day", "error", "", "rejected"
+    );
+    let mut failures = Vec::new();
+    for (at, kind) in KINDS.iter().enumerate() {
         let seed = 1000 * (at as u64 + 1);
-        // How soon it settles: many short lives without mishaps.
-        let mut settled: Vec<f64> = (0..40)
-            .map(|run| {
-                World::new(&profile, *hashrate, *suggestion, Mishaps::None, seed + run)
-                    .run(HOUR)
-                    .settled
-            })
+        let row = Row::of(kind, seed);
+        println!("{row}  {seed}.., {}..", seed + 500);
+        failures.extend(row.failures());
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+struct Row {
+    profile: Profile,
+    hashrate: f64,
+    /// Sorted.
+    settled: Vec<f64>,
+    long: Tally,
+}
+
+impl Row {
+    fn of(Kind(user_agent, hashrate, suggestion): &Kind, seed: u64) -> Row {
+        let profile = identify(user_agent, &[]);
+        let life = |mishaps, seconds, seed| {
+            World::new(&profile, *hashrate, *suggestion, mishaps, seed).run(seconds)
+        };
+        let mut settled: Vec<f64> = (0..SHORT_LIVES)
+            .map(|run| life(Mishaps::None, HOUR / 2.0, seed + run).settled)
             .collect();
         settled.sort_by(f64::total_cmp);
-        let (median, worst) = (settled[settled.len() / 2], settled[settled.len() - 1]);
-        // How steady it stays: three days with everything that happens in a home.
         let mut long = Tally::default();
-        for run in 500..503 {
-            let mishaps = Mishaps::Home;
-            let tally =
-                World::new(&profile, *hashrate, *suggestion, mishaps, seed + run).run(3.0 * DAY);
-            long.add(&tally);
+        for run in 0..LONG_LIVES {
+            long.add(&life(Mishaps::Home, 3.0 * DAY, seed + 500 + run));
         }
-        let days = 3.0 * 3.0;
-        let error = long.error / long.measured;
-        println!(
-            "{:<31}{:>10}{:>11.0}{:>11.0}{:>10.2}{:>10}{:>9.0}%{:>8.2}{:>8}  seeds {}..{}, {}..{}",
-            profile.model,
-            hashrate / 1e12,
-            median,
-            worst,
-            f64::from(long.changes) / days,
+        Row { hashrate: *hashrate, settled, long, profile }
+    }
+
+    /// Share of the short lives that settled within the limit of the class.
+    fn in_time(&self) -> f64 {
+        let limit = if self.profile.class == Class::Esp32 { 600.0 } else { 180.0 };
+        let count = self.settled.iter().filter(|seconds| **seconds <= limit).count();
+        count as f64 / self.settled.len() as f64
+    }
+
+    fn rate_error(&self) -> f64 {
+        self.long.error / self.long.measured
+    }
+
+    /// What is not as it must be. Shares come at random: of those 18 that a miner at the right
+    /// rate sends in 3 minutes, one life in a hundred sees less than half or more than twice as
+    /// many. So no rule can find the level in time in every life; 19 of 20 must.
+    fn failures(&self) -> Vec<String> {
+        let wrong = [
+            (self.in_time() < 0.95, "settles too late"),
+            (self.long.worst_day > 4, "changes too often"),
+            (self.rate_error() > 0.25, "is too far from its share rate"),
+            (self.long.wrongly_rejected > 0, "has valid shares rejected"),
+            (self.long.shares < 1000, "did not mine"),
+        ];
+        let name = format!("{} at {} H/s", self.profile.model, self.hashrate);
+        wrong.iter().filter(|(it_is, _)| *it_is).map(|(_, what)| format!("{name} {what}")).collect()
+    }
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (settled, long) = (&self.settled, &self.long);
+        write!(
+            f,
+            "{:<27}{:>9}{:>8.0}{:>8.0}{:>7.1}%{:>9.2}{:>9}{:>6.0}%{:>7.2}%{:>8}",
+            self.profile.model,
+            self.hashrate / 1e12,
+            settled[settled.len() / 2],
+            settled[settled.len() - 1],
+            100.0 * self.in_time(),
+            f64::from(long.changes) / (3 * LONG_LIVES) as f64,
             long.worst_day,
-            100.0 * error,
+            100.0 * self.rate_error(),
             100.0 * f64::from(long.stale) / f64::from(long.shares.max(1)),
             long.wrongly_rejected,
-            seed,
-            seed + 39,
-            seed + 500,
-            seed + 502,
-        );
-        let limit = if profile.class == Class::Esp32 { 600.0 } else { 180.0 };
-        assert!(worst <= limit, "{user_agent} at {hashrate} H/s settles in {worst} s");
-        assert!(long.worst_day <= 4, "{user_agent} at {hashrate} H/s: {} changes", long.worst_day);
-        assert!(error <= 0.35, "{user_agent} at {hashrate} H/s: rate error {error}");
-        assert_eq!(long.wrongly_rejected, 0, "{user_agent} at {hashrate} H/s");
-        assert!(long.shares > 1000, "the simulation must mine");
+        )
     }
 }
 
@@ -109,7 +163,7 @@ enum Mishaps {
 /// What one life came to.
 #[derive(Default)]
 struct Tally {
-    /// When the level was wrong for the last time in the first half hour.
+    /// When the level was wrong for the last time, in seconds.
     settled: f64,
     /// Changes after the first hour, and the most on one day.
     changes: u32,
@@ -283,7 +337,7 @@ impl<'a> World<'a> {
     fn measure(&mut self, next: f64) {
         let wanted = self.profile.shares_per_minute / 60.0;
         let ratio = self.hashrate / (self.vardiff.difficulty() * HASHES) / wanted;
-        if !RIGHT.contains(&ratio) && next <= HOUR / 2.0 {
+        if !RIGHT.contains(&ratio) {
             self.tally.settled = next;
         }
         if self.now >= HOUR {
@@ -334,14 +388,13 @@ impl<'a> World<'a> {
     fn miner_gets(&mut self, job: Job) {
         if let Some((old, told)) = &mut self.work
             && self.applies_at_once
+            && *told != job.difficulty
+            && self.dice.uniform() < 0.5
         {
             // One more share of the old job at the new difficulty, as the two lines come apart.
-            *told = job.difficulty;
-            if self.dice.uniform() < 0.5 {
-                let difficulty = *told / self.dice.uniform();
-                let (job, told) = (old.number, *told);
-                self.submit(job, difficulty, told);
-            }
+            let told = job.difficulty;
+            let (job, difficulty) = (old.number, told / self.dice.uniform());
+            self.submit(job, difficulty, told);
         }
         self.work = Some((job, job.difficulty));
         self.plan_share();
