@@ -5,14 +5,15 @@
   // How far the box's clock is from ours, so that ages are right on a phone with a wrong one.
   let skew = body.dataset.now - Date.now() / 1000;
 
+  const two = (n) => String(n).padStart(2, "0");
   // As in format::duration.
   const big = (n) => n > 9999 ? String(n).replace(/\B(?=(\d{3})+$)/g, N) : n;
   const age = (s) => {
     s = Math.max(0, Math.floor(s));
     if (s < 120) return s + N + "s";
     if (s < 7200) return Math.floor(s / 60) + N + "min";
-    if (s < 172800) return Math.floor(s / 3600) + N + "h " +
-      String(Math.floor(s % 3600 / 60)).padStart(2, "0") + N + "min";
+    const m = Math.floor(s % 3600 / 60);
+    if (s < 172800) return Math.floor(s / 3600) + N + "h" + (m ? " " + two(m) + N + "min" : "");
     return big(Math.floor(s / 86400)) + " days";
   };
   const put = (e, text) => { if (e.textContent !== text) e.textContent = text; };
@@ -21,7 +22,6 @@
     for (const e of all("time[data-t]")) put(e, age(now - e.dataset.t) + " ago");
     for (const e of all("time[data-a]")) put(e, age(now - e.dataset.a));
   };
-  const two = (n) => String(n).padStart(2, "0");
   const dates = (where) => {
     for (const e of all("time[data-d]", where)) {
       const d = new Date(e.dataset.d * 1000);
@@ -84,7 +84,8 @@
     source.addEventListener("part", (event) => {
       const end = event.data.indexOf("\n"), id = event.data.slice(0, end);
       const part = $(id);
-      if (!part) return;
+      // A part that we do not have: the page is of another version, or the box was set up.
+      if (!part) { source.close(); location.reload(); return; }
       replace(part, event.data.slice(end + 1));
       if (id === "found") banner();
       if (id === "state") word();
