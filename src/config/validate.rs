@@ -108,6 +108,10 @@ impl Check<'_> {
         }
         let RpcUrl { url, host, port, credentials } =
             self.optional(&written.rpc_url, |value| text(value).and_then(url::rpc_url))?;
+        let name = name.unwrap_or_else(|| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        });
         if matches!(port, 8333 | 18333 | 48333 | 38333 | 18444) {
             self.warnings.push(format!(
                 "{url} names port {port}, which nodes use among themselves. The RPC's port is \
@@ -116,12 +120,12 @@ impl Check<'_> {
         }
         if cookie.is_some() && (credentials.is_some() || own.is_some()) {
             self.warnings.push(format!(
-                "For the node {host}:{port} both a cookie file and a password are set. The cookie \
+                "For the node {name} both a cookie file and a password are set. The cookie \
                  file is used."
             ));
         } else if credentials.is_some() && own.is_some() {
             self.warnings.push(format!(
-                "For the node {host}:{port} a password is set both in rpc_url and in rpc_pass. The \
+                "For the node {name} a password is set both in rpc_url and in rpc_pass. The \
                  one in rpc_url is used."
             ));
         }
@@ -137,10 +141,6 @@ impl Check<'_> {
             (None, Some((user, password))) => Auth::Basic { user, password },
             (None, None) => Auth::None,
         };
-        let name = name.unwrap_or_else(|| match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        });
         Some(NodeConfig { name, url, host, port, auth, zmq: zmq.flatten() })
     }
 
