@@ -80,7 +80,10 @@ fn a_dead_node_is_69() {
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(69), "{said}");
     assert!(said.contains("It cannot be used now: "), "{said}");
-    assert!(said.contains("No block could be mined now: no node gives work that can be used."), "{said}");
+    assert!(
+        said.contains("No block could be mined now: no node gives work that can be used."),
+        "{said}"
+    );
     assert!(!(said + &text(&output.stderr)).contains("geheim"));
 }
 

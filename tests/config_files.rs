@@ -8,6 +8,7 @@ use std::time::Duration;
 use soloist::config::{
     self, Auth, Built, Change, Config, Flags, NodeConfig, NodeFlag, Secret, Surroundings,
 };
+use soloist::stratum::firmware::Override;
 
 const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
 const OTHER_ADDRESS: &str = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa";
@@ -70,6 +71,13 @@ fn every_setting() {
         max_connections = 1024
         max_connections_per_address = 1
         password = "sesame"
+        [[stratum.firmware]]
+        prefix = "NerdMiner"
+        difficulty = 0.001
+        shares_per_minute = 2.5
+        [[stratum.firmware]]
+        prefix = "MRR"
+        extranonce2_size = 4
         [http]
         listen = ["[fd00::1]:80", "10.0.0.9:80", "10.0.0.9:80"]
         json = false
@@ -87,6 +95,18 @@ fn every_setting() {
     assert_eq!(config.stratum.max_connections, 1024);
     assert_eq!(config.stratum.max_connections_per_address, 1);
     assert_eq!(config.stratum.password, Some(Secret::new("sesame")));
+    assert_eq!(
+        config.stratum.firmwares,
+        [
+            Override {
+                prefix: "NerdMiner".to_owned(),
+                start_difficulty: Some(0.001),
+                shares_per_minute: Some(2.5),
+                extranonce2_size: None,
+            },
+            Override { prefix: "MRR".to_owned(), extranonce2_size: Some(4), ..Override::default() },
+        ]
+    );
     assert_eq!(shown(&config.http.listen), ["[fd00::1]:80", "10.0.0.9:80"]);
     assert!(!config.http.json);
     assert_eq!(config.data.dir, Path::new("/etc/soloist/data"));
@@ -230,7 +250,10 @@ fn the_shipped_file() {
         .collect();
     let everything = build(&active).unwrap_or_else(|problems| panic!("{problems}")).config;
     assert_eq!(everything.nodes.len(), 2);
-    let same = Config { nodes: plain.nodes.clone(), ..everything };
+    // The examples of nodes and miners are no defaults.
+    assert_eq!(everything.stratum.firmwares.len(), 1);
+    let mut same = Config { nodes: plain.nodes.clone(), ..everything };
+    same.stratum.firmwares.clear();
     assert_eq!(same, plain);
 }
 
@@ -343,6 +366,9 @@ fn a_reload_tells_what_changed() {
         listen = "0.0.0.0:3334"
         max_connections = 9
         password = "geheim"
+        [[stratum.firmware]]
+        prefix = "x"
+        difficulty = 1
         [http]
         listen = "0.0.0.0:81"
         json = false
