@@ -392,7 +392,8 @@ fn post(node: &SandboxNode, authorization: &str, body: &str) -> Option<(u16, Val
         .with_body(body)
         .with_timeout(LONG.as_secs())
         .send()
-        .ok()?;
+        .ok()
+        .filter(|response| !response.headers.is_empty())?;
     let value = serde_json::from_slice(response.as_bytes()).unwrap_or(Value::Null);
     Some((response.status_code, value))
 }
@@ -576,7 +577,10 @@ fn linked_nodes_stay_in_step_through_a_kill() {
         });
         std::thread::sleep(Duration::from_millis(200));
         a.kill();
-        assert!(poll.join().unwrap().is_err(), "its connections are dropped");
+        let outcome = poll.join().unwrap();
+        // minreq makes a 503 without headers of a connection that ends before the status line.
+        let dropped = outcome.as_ref().map_or(true, |response| response.headers.is_empty());
+        assert!(dropped, "its connections are dropped: {outcome:?}");
     });
     assert!(!a.is_running());
     assert!(post(&a, AUTH, "{}").is_none(), "it does not listen");
