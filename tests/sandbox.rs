@@ -1,7 +1,12 @@
 //! The sandbox node of `soloist demo`, with blocks made by hand: it must accept what a full node
 //! accepts and refuse the rest in Bitcoin Core's words, or it would prove nothing.
 #![cfg(feature = "demo")]
+// The lint spares test functions, but not the helpers beside them.
+#![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +22,7 @@ use serde_json::{Value, json};
 use soloist::demo::chain::{Outcome, Proposal, Rules, SandboxChain, solve, subsidy};
 use soloist::demo::check::Refusal;
 use soloist::demo::coins::free_script;
+use soloist::demo::miner::{CpuMiner, MinerConfig, MinerEvent};
 use soloist::demo::node::{NodeConfig, NodeEvent, NodeEventKind, SandboxNode};
 
 const NOW: u64 = 1_700_000_000;
@@ -597,4 +603,164 @@ fn linked_nodes_stay_in_step_through_a_kill() {
     let block = block_from(&template(&a));
     assert_eq!(submit(&a, &block), Value::Null);
     eventually("b has a's block again", || b.chain().tip() == block.block_hash());
+}
+
+// -- the miner --
+
+/// A Stratum server of one job, with its own idea of everything: extranonce1 of four bytes,
+/// extranonce2 of eight, and a block put together by the `bitcoin` crate.
+fn serve_one_job(listener: &TcpListener, job: &Block, branch: &[[u8; 32]]) -> Vec<Block> {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let send = |value: Value| (&stream).write_all(format!("{value}\n").as_bytes()).unwrap();
+    let mut solved = Vec::new();
+    while let Some(Ok(line)) = lines.next() {
+        let request: Value = serde_json::from_str(&line).unwrap();
+        let (id, params) = (&request["id"], &request["params"]);
+        match request["method"].as_str().unwrap() {
+            "mining.configure" => {
+                assert_eq!(params[1]["version-rolling.mask"], "1fffe000");
+                let granted =
+                    json!({ "version-rolling": true, "version-rolling.mask": "0000e000" });
+                send(json!({ "id": id, "result": granted, "error": null }));
+            }
+            "mining.subscribe" => {
+                let result = json!([[["mining.notify", "s"]], "a1b2c3d4", 8]);
+                send(json!({ "id": id, "result": result, "error": null }));
+            }
+            "mining.authorize" => {
+                send(json!({ "id": id, "result": true, "error": null }));
+                send(json!({ "id": null, "method": "mining.set_difficulty", "params": [3e-10] }));
+                let (one, two) = halves(job);
+                let mut prev = job.header.prev_blockhash.to_byte_array();
+                prev.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+                let branch: Vec<String> =
+                    branch.iter().map(|hash| faster_hex::hex_string(hash)).collect();
+                send(json!({ "id": null, "method": "mining.notify", "params": [
+                    "job7", faster_hex::hex_string(&prev), one, two, branch,
+                    format!("{:08x}", job.header.version.to_consensus()),
+                    format!("{:08x}", job.header.bits.to_consensus()),
+                    format!("{:08x}", job.header.time),
+                    true,
+                ] }));
+            }
+            "mining.suggest_difficulty" => assert_eq!(params[0], 0.25),
+            "mining.submit" => {
+                assert_eq!((&params[0], &params[1]), (&json!("me.cpu"), &json!("job7")));
+                let (one, two) = halves(job);
+                let coinbase = format!("{one}a1b2c3d4{}{two}", params[2].as_str().unwrap());
+                let mut coinbase: Transaction = deserialize_hex(&coinbase).unwrap();
+                coinbase.input[0].witness = job.txdata[0].input[0].witness.clone();
+                let mut block = job.clone();
+                block.txdata[0] = coinbase;
+                block.header.merkle_root = block.compute_merkle_root().unwrap();
+                let word = |index: usize| u32::from_str_radix(params[index].as_str().unwrap(), 16);
+                let version = job.header.version.to_consensus() as u32 | word(5).unwrap();
+                block.header.version = bitcoin::block::Version::from_consensus(version as i32);
+                block.header.time = word(3).unwrap();
+                block.header.nonce = word(4).unwrap();
+                solved.push(block);
+                let error = json!([23, "low", null]);
+                match solved.len() {
+                    1 => send(json!({ "id": id, "result": true, "error": null })),
+                    // Long enough to come to another version.
+                    60_000.. => return solved,
+                    _ => send(json!({ "id": id, "result": null, "error": error })),
+                }
+            }
+            other => panic!("{other}"),
+        }
+    }
+    solved
+}
+
+/// The coinbase without witness in hex, before and after twelve marked bytes.
+fn halves(job: &Block) -> (String, String) {
+    let mut coinbase = job.txdata[0].clone();
+    coinbase.input[0].witness = Witness::new();
+    let whole = serialize_hex(&coinbase);
+    let (one, two) = whole.split_once(&"ee".repeat(12)).unwrap();
+    (one.into(), two.into())
+}
+
+#[test]
+fn the_miner_hashes_what_the_server_says() {
+    let mut chain = chain(2);
+    let mut job = good(&chain);
+    job.txdata[0].input[0].script_sig =
+        Builder::new().push_int(105).push_slice([0xee; 12]).into_script();
+    // Three leaves: the coinbase's neighbour, then the third with itself.
+    let txid = |index: usize| job.txdata[index].compute_txid().to_byte_array();
+    let pair = [txid(2), txid(2)].concat();
+    let branch = [txid(1), bitcoin::hashes::sha256d::Hash::hash(&pair).to_byte_array()];
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = MinerConfig {
+        server: listener.local_addr().unwrap(),
+        user: "me.cpu".into(),
+        user_agent: "test".into(),
+        suggest: Some(0.25),
+        duty: 1.0,
+    };
+    let (sender, events) = mpsc::channel();
+    let miner = CpuMiner::start(config, sender).unwrap();
+    let shares = serve_one_job(&listener, &job, &branch);
+    assert!(miner.hashes() >= 60_000);
+    drop(miner);
+
+    let versions: BTreeSet<i32> =
+        shares.iter().map(|share| share.header.version.to_consensus()).collect();
+    assert_eq!(versions, BTreeSet::from([0x2000_0000, 0x2000_2000]));
+    let hashes: BTreeSet<BlockHash> = shares.iter().map(Block::block_hash).collect();
+    assert_eq!(hashes.len(), shares.len(), "no share twice");
+    let events: Vec<MinerEvent> = events.try_iter().collect();
+    assert_eq!(events[..2], [MinerEvent::Authorised, MinerEvent::Job { clean: true }]);
+    // At this difficulty three hashes in four are shares, and two of these blocks. The miner's
+    // hash must be that of the block as the server puts it together.
+    let mut submitted = events.iter().filter_map(|event| match event {
+        MinerEvent::Submitted { hash, block } => Some((hash, block)),
+        _ => None,
+    });
+    for share in &shares {
+        let (hash, block) = submitted.next().unwrap();
+        assert_eq!(*hash, share.block_hash().to_string());
+        assert_eq!(*block, share.header.target().is_met_by(share.block_hash()));
+    }
+    assert!(events.iter().any(|event| matches!(event, MinerEvent::Accepted { .. })));
+    assert!(events.iter().any(
+        |event| matches!(event, MinerEvent::Refused { reason, .. } if reason.contains("low"))
+    ));
+    let block = shares.into_iter().find(|b| b.header.target().is_met_by(b.block_hash())).unwrap();
+    assert_eq!(chain.submit(block, NOW), Outcome::Connected);
+}
+
+#[test]
+fn the_miner_comes_back_to_a_server_that_talks_nonsense() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = MinerConfig {
+        server: listener.local_addr().unwrap(),
+        user: "me".into(),
+        user_agent: "test".into(),
+        suggest: None,
+        duty: 0.1,
+    };
+    let (sender, events) = mpsc::channel();
+    let _miner = CpuMiner::start(config, sender).unwrap();
+    let answers = [
+        "<html>\n".to_string(),
+        "{\"method\":\"mining.notify\",\"params\":[1]}\n".into(),
+        "{\"method\":\"mining.set_difficulty\",\"params\":[0]}\n".into(),
+        "{\"id\":2,\"result\":[[],\"00\",99],\"error\":null}\n".into(),
+        "{\"id\":3,\"result\":false,\"error\":null}\n".into(),
+        "x".repeat(70_000),
+    ];
+    for answer in answers {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+        match events.recv_timeout(LONG).unwrap() {
+            MinerEvent::Disconnected(_) => {}
+            other => panic!("{answer}: {other:?}"),
+        }
+    }
 }

@@ -4,5 +4,6 @@
 pub mod chain;
 pub mod check;
 pub mod coins;
+pub mod miner;
 pub mod node;
 pub mod rpc;
