@@ -4,6 +4,9 @@
 // The lint spares test functions, but not the helpers beside them.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/faults.rs"]
+mod faults;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -18,6 +21,7 @@ use bitcoin::{
     Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn,
     TxMerkleNode, TxOut, Witness,
 };
+use faults::{FAULTS, commit, seal};
 use serde_json::{Value, json};
 use soloist::demo::chain::{Outcome, Proposal, Rules, SandboxChain, solve, subsidy};
 use soloist::demo::check::Refusal;
@@ -44,21 +48,6 @@ fn good(chain: &SandboxChain) -> Block {
     chain.assemble(ScriptBuf::new_op_return([]), NOW)
 }
 
-/// Makes merkle root and proof of work fit again.
-fn seal(mut block: Block) -> Block {
-    block.header.merkle_root = block.compute_merkle_root().unwrap();
-    solve(block)
-}
-
-/// Makes the witness commitment fit again.
-fn commit(block: &mut Block) {
-    let root = block.witness_root().unwrap();
-    let hash = Block::compute_witness_commitment(&root, &[0; 32]);
-    let mut script = vec![0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
-    script.extend_from_slice(hash.as_ref());
-    block.txdata[0].output[1].script_pubkey = ScriptBuf::from_bytes(script);
-}
-
 #[test]
 fn a_good_block_is_connected_once() {
     let mut chain = chain(7);
@@ -70,111 +59,15 @@ fn a_good_block_is_connected_once() {
     assert_eq!(chain.submit(block, NOW), Outcome::Duplicate);
 }
 
-type Spoil = fn(&mut Block);
-
 #[test]
 fn every_fault_is_refused_in_the_words_of_core() {
-    let cases: Vec<(&str, Spoil)> = vec![
-        ("bad-cb-amount", |block| block.txdata[0].output[0].value += Amount::from_sat(1)),
-        ("bad-cb-height", |block| {
-            block.txdata[0].input[0].script_sig =
-                Builder::new().push_int(104).push_slice(b"sandbox").into_script();
-        }),
-        ("bad-cb-height", |block| {
-            // The height without its length byte.
-            block.txdata[0].input[0].script_sig = ScriptBuf::from_bytes(vec![105, 0, 0, 0]);
-        }),
-        ("bad-cb-length", |block| {
-            let mut script = block.txdata[0].input[0].script_sig.to_bytes();
-            script.resize(101, 0);
-            block.txdata[0].input[0].script_sig = ScriptBuf::from_bytes(script);
-        }),
-        ("bad-witness-merkle-match", |block| {
-            let mut script = block.txdata[0].output[1].script_pubkey.to_bytes();
-            script[37] ^= 1;
-            block.txdata[0].output[1].script_pubkey = ScriptBuf::from_bytes(script);
-        }),
-        ("bad-witness-merkle-match", |block| {
-            // Another reserved value than the one committed to.
-            block.txdata[0].input[0].witness = Witness::from_slice(&[[1u8; 32]]);
-        }),
-        ("bad-witness-nonce-size", |block| {
-            block.txdata[0].input[0].witness = Witness::new();
-        }),
-        ("unexpected-witness", |block| {
-            block.txdata[0].output.pop();
-        }),
-        ("bad-diffbits", |block| block.header.bits = CompactTarget::from_consensus(0x207f_fffe)),
-        ("time-too-old", |block| block.header.time = (NOW - 7_200) as u32),
-        ("time-too-new", |block| block.header.time = (NOW + 7_201) as u32),
-        ("bad-version(0x00000003)", |block| {
-            block.header.version = bitcoin::block::Version::from_consensus(3);
-        }),
-        ("prev-blk-not-found", |block| {
-            block.header.prev_blockhash = BlockHash::from_byte_array([7; 32]);
-        }),
-        ("bad-cb-missing", |block| {
-            block.txdata.remove(0);
-        }),
-        ("bad-cb-multiple", |block| {
-            let mut second = block.txdata[0].clone();
-            second.output[0].value = Amount::ZERO;
-            block.txdata.push(second);
-        }),
-        ("bad-txns-duplicate", |block| {
-            let last = block.txdata.last().unwrap().clone();
-            block.txdata.push(last);
-        }),
-        ("bad-txns-inputs-missingorspent", |block| {
-            block.txdata[1].input[0].previous_output =
-                OutPoint { txid: bitcoin::Txid::from_byte_array([9; 32]), vout: 0 };
-            commit(block);
-        }),
-        ("bad-txns-in-belowout", |block| {
-            block.txdata[1].output[0].value = Amount::from_btc(60.0).unwrap();
-            commit(block);
-        }),
-        ("bad-txns-nonfinal", |block| {
-            block.txdata[1].lock_time = LockTime::from_consensus(105);
-            block.txdata[1].input[0].sequence = Sequence::ZERO;
-            commit(block);
-        }),
-        ("bad-txns-inputs-duplicate", |block| {
-            let input = block.txdata[1].input[0].clone();
-            block.txdata[1].input.push(input);
-            commit(block);
-        }),
-        ("bad-txns-vout-empty", |block| {
-            block.txdata[1].output.clear();
-            commit(block);
-        }),
-        ("bad-txns-vout-toolarge", |block| {
-            block.txdata[1].output[0].value = Amount::MAX_MONEY + Amount::from_sat(1);
-            commit(block);
-        }),
-        ("mandatory-script-verify-flag-failed (Witness program hash mismatch)", |block| {
-            block.txdata[1].input[0].witness = Witness::from_slice(&[[0x52u8]]);
-            commit(block);
-        }),
-        ("bad-blk-weight", |block| {
-            block.txdata[1].input[0].witness = Witness::from_slice(&[vec![0u8; 4_000_000]]);
-            commit(block);
-        }),
-        ("bad-blk-length", |block| {
-            block.txdata[0].output[0].script_pubkey = ScriptBuf::from_bytes(vec![0x6a; 1_000_000]);
-        }),
-        ("bad-blk-sigops", |block| {
-            // OP_CHECKMULTISIG counts as 20, times four outside a witness.
-            block.txdata[0].output[0].script_pubkey = ScriptBuf::from_bytes(vec![0xae; 1_001]);
-        }),
-    ];
     let mut chain = chain(3);
     let tip = chain.tip();
-    for (reason, spoil) in cases {
+    for (reason, spoil) in FAULTS {
         let mut block = good(&chain);
         spoil(&mut block);
         if let Outcome::Refused(refusal) = chain.submit(seal(block), NOW) {
-            assert_eq!(refusal.to_string(), reason);
+            assert_eq!(refusal.to_string(), *reason);
         } else {
             panic!("{reason}: not refused");
         }
