@@ -1,2 +1,47 @@
-//! (to be written)
-fn main() {}
+//! The program: arguments, config, log, and then the command. Everything else is in the library.
+
+use std::process::ExitCode;
+
+use soloist::check;
+use soloist::cli::{self, Command, Exit};
+use soloist::config::{self, Flags, Loaded};
+use soloist::logger;
+
+fn main() -> ExitCode {
+    let exit = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Run(flags)) => run(&flags),
+        Ok(Command::Check(flags)) => check::run(&flags),
+        Ok(Command::Version) => print(cli::version()),
+        Ok(Command::Help(text)) => print(text.trim_end()),
+        Err(error) => {
+            eprintln!("{error}");
+            Exit::Usage
+        }
+    };
+    exit.into()
+}
+
+/// Starts an early log, so that a mistake in the config is heard, then does what the config says.
+fn run(flags: &Flags) -> Exit {
+    logger::start(log::LevelFilter::Info);
+    let Loaded { config, file, warnings } = match config::load(flags) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            problems.0.iter().for_each(|problem| log::error!("{problem}"));
+            return Exit::Config;
+        }
+    };
+    logger::set_level(config.log.level);
+    match file {
+        Some(file) => log::info!("{}, with {}", cli::version(), file.display()),
+        None => log::info!("{}, with the settings of the command line", cli::version()),
+    }
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    log::error!("The daemon is not part of this build yet.");
+    Exit::Unavailable
+}
+
+fn print(text: &str) -> Exit {
+    println!("{text}");
+    Exit::Ok
+}

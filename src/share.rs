@@ -4,10 +4,13 @@
 //! with the network's target: a block is a block whatever else is wrong with the share. Only then
 //! come the rules by which shares are counted.
 
+use std::collections::HashSet;
+
 use crate::chain::BlockHash;
 use crate::coinbase::EXTRANONCE_SIZE;
 use crate::difficulty::{Difficulty, Target};
 use crate::job::{Job, JobId, VERSION_MASK};
+use crate::stratum::reply::Reject;
 use crate::{hash, merkle};
 
 /// How far a share's time may lie before the node's clock or after it: from the template's
@@ -42,22 +45,6 @@ pub struct Share {
     pub difficulty: Difficulty,
 }
 
-/// Why a share does not count. Stratum's numbers and words are in [`crate::stratum::message`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
-    /// The header's time is before the last blocks' median or too far ahead.
-    BadTime,
-    /// Version bits outside of BIP 320's mask.
-    BadVersion,
-    /// The hash is above the job's target.
-    LowDifficulty {
-        /// What the hash reaches.
-        reached: Difficulty,
-        /// What the job asked for.
-        wanted: Difficulty,
-    },
-}
-
 impl Share {
     /// Builds the header that the miner hashed, and hashes it. `job` is the one that the
     /// submission names.
@@ -88,24 +75,65 @@ impl Share {
     /// The rules that a share of a current job must keep to be counted; `node_time` is
     /// [`crate::job::Work::node_time`], `wanted` the difficulty that the miner was given with the
     /// job. Duplicates are the caller's to see.
+    ///
+    /// # Errors
+    /// The rule that it breaks, as the miner is told.
     pub fn judge(
         &self,
         job: &Job,
         submission: &Submission,
         node_time: u32,
         wanted: Difficulty,
-    ) -> Result<(), Fault> {
-        let earliest = job.work.template.mintime;
-        if !(earliest..=node_time.saturating_add(MAX_AHEAD)).contains(&submission.ntime) {
-            return Err(Fault::BadTime);
+    ) -> Result<(), Reject> {
+        if submission.ntime < job.work.template.mintime {
+            return Err(Reject::NtimeTooOld);
         }
-        if submission.version_bits.unwrap_or(0) & !VERSION_MASK != 0 {
-            return Err(Fault::BadVersion);
+        if submission.ntime > node_time.saturating_add(MAX_AHEAD) {
+            return Err(Reject::NtimeTooNew);
         }
+        let bits = submission.version_bits.unwrap_or(0);
+        if bits & !VERSION_MASK != 0 {
+            return Err(Reject::VersionBits { bits, mask: VERSION_MASK });
+        }
+        // On a chain as easy as regtest a block can be easier than a share.
         if !self.solves && !Target::from_difficulty(wanted).is_met_by(&self.hash) {
-            return Err(Fault::LowDifficulty { reached: self.difficulty, wanted });
+            return Err(Reject::LowDifficulty { share: self.difficulty.0, wanted: wanted.0 });
         }
         Ok(())
+    }
+}
+
+/// The shares that were counted, so that none counts twice.
+///
+/// A share is known by its hash, which covers all that a miner can vary, the version bits too. The
+/// first eight bytes suffice: a chance collision among a million shares has odds of one in 10^7.
+/// Memory is bounded by forgetting the older half.
+#[derive(Debug, Default)]
+pub struct Seen {
+    newer: HashSet<u64>,
+    older: HashSet<u64>,
+}
+
+impl Seen {
+    /// Shares remembered in each half. A home's miners send this many in a week.
+    const HALF: usize = 1 << 16;
+
+    /// Remembers a share. False if it was remembered already.
+    pub fn insert(&mut self, hash: &BlockHash) -> bool {
+        let [key, ..] = hash.0.as_chunks::<8>().0 else { unreachable!("32 bytes are four eights") };
+        let key = u64::from_le_bytes(*key);
+        if self.older.contains(&key) || !self.newer.insert(key) {
+            return false;
+        }
+        if self.newer.len() >= Self::HALF {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        true
+    }
+
+    /// Forgets all: with a new tip no old share can come again.
+    pub fn clear(&mut self) {
+        *self = Seen::default();
     }
 }
 
@@ -146,21 +174,24 @@ mod tests {
             Share::prove(&job, submission).judge(&job, submission, 1_700_000_100, wanted)
         };
         assert_eq!(judge(&submission(), easy), Ok(()));
-        for ntime in [0, 1_699_998_999, 1_700_007_101, u32::MAX] {
-            let submission = Submission { ntime, ..submission() };
-            assert_eq!(judge(&submission, easy), Err(Fault::BadTime), "{ntime}");
+        for (ntime, verdict) in [
+            (0, Err(Reject::NtimeTooOld)),
+            (1_699_998_999, Err(Reject::NtimeTooOld)),
+            (1_699_999_000, Ok(())),
+            (1_700_007_100, Ok(())),
+            (1_700_007_101, Err(Reject::NtimeTooNew)),
+            (u32::MAX, Err(Reject::NtimeTooNew)),
+        ] {
+            assert_eq!(judge(&Submission { ntime, ..submission() }, easy), verdict, "{ntime}");
         }
-        for ntime in [1_699_999_000, 1_700_007_100] {
-            assert_eq!(judge(&Submission { ntime, ..submission() }, easy), Ok(()), "{ntime}");
-        }
-        for (bits, verdict) in
-            [(VERSION_MASK, Ok(())), (1 << 29, Err(Fault::BadVersion)), (1, Err(Fault::BadVersion))]
+        let beyond = |bits| Err(Reject::VersionBits { bits, mask: VERSION_MASK });
+        for (bits, verdict) in [(VERSION_MASK, Ok(())), (1 << 29, beyond(1 << 29)), (1, beyond(1))]
         {
             let submission = Submission { version_bits: Some(bits), ..submission() };
             assert_eq!(judge(&submission, easy), verdict, "{bits:08x}");
         }
-        let hard = Difficulty(1e6);
-        assert!(matches!(judge(&submission(), hard), Err(Fault::LowDifficulty { .. })));
+        let hard = judge(&submission(), Difficulty(1e6));
+        assert!(matches!(hard, Err(Reject::LowDifficulty { wanted: 1e6, .. })), "{hard:?}");
     }
 
     #[test]
@@ -179,5 +210,24 @@ mod tests {
         ] {
             assert!(seen.insert(Share::prove(&job, &submission).hash));
         }
+    }
+
+    #[test]
+    fn a_share_counts_once_and_memory_is_bounded() {
+        let hash = |n: u64| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&n.to_le_bytes());
+            BlockHash(bytes)
+        };
+        let mut seen = Seen::default();
+        assert!(seen.insert(&hash(1)) && !seen.insert(&hash(1)));
+        for n in 2..300_000 {
+            assert!(seen.insert(&hash(n)));
+            assert!(!seen.insert(&hash(n)));
+        }
+        assert!(seen.newer.len() + seen.older.len() <= 2 * Seen::HALF);
+        assert!(!seen.insert(&hash(299_000)));
+        seen.clear();
+        assert!(seen.insert(&hash(299_000)));
     }
 }

@@ -1,1 +1,20 @@
-//! (to be written)
+//! What the owner sees: one [`Snapshot`] of the appliance, and the pure functions that turn it into
+//! the page, JSON, Prometheus text and health answers.
+//!
+//! The daemon fills a `Snapshot`; nothing in here reads a clock, a file or a socket. Everything
+//! that a reader is told (which state, which alarm, which chance) is judged here from the facts in
+//! the snapshot, so that page, JSON, metrics and notifications can never contradict each other.
+
+pub mod format;
+pub mod health;
+pub mod html;
+pub mod json;
+pub mod judge;
+pub mod metrics;
+pub mod odds;
+mod snapshot;
+mod words;
+
+pub use judge::{Judgement, State, judge};
+pub use odds::{Odds, odds};
+pub use snapshot::*;

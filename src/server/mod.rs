@@ -1,1 +1,4 @@
-//! (to be written)
+//! The two servers: Stratum for the miners, HTTP for the owner. Shells: they hold sockets and time
+//! limits, no policy.
+
+pub mod http;

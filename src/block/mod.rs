@@ -1,5 +1,7 @@
 //! A solved block: from the 80 bytes that were verified to the bytes that nodes are given.
 
+pub mod submission;
+
 use std::sync::Arc;
 
 use crate::chain::BlockHash;

@@ -1,0 +1,246 @@
+//! The page, the API, metrics and health over HTTP/1.1.
+//!
+//! hyper on the daemon's one executor: no threads, nothing `Send`. This module holds sockets, time
+//! limits and caps; what is shown is rendered by [`crate::status`], at most once a second whatever
+//! the number of readers, so that no reader can slow mining down.
+//!
+//! Order of the checks for each request: source address (private ones only), rate, Host header (DNS
+//! rebinding), method, path. None of them reads a file.
+
+pub mod guard;
+pub mod limit;
+mod live;
+mod render;
+mod route;
+mod stream;
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use async_io::{Async, Timer};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use smol::LocalExecutor;
+
+use crate::status::Snapshot;
+
+use guard::Verdict;
+use limit::{Buckets, Connections};
+use render::Rendered;
+use stream::{HyperTimer, Timed};
+
+/// What the server shows. The daemon implements it.
+pub trait View {
+    /// The present state. Called at most once per [`Options::fresh`], and only when somebody reads.
+    fn snapshot(&self) -> Rc<Snapshot>;
+
+    /// The whole block with this hash (customary reversed hex, already checked to be 64 hex digits),
+    /// serialised; `None` when it is not kept.
+    fn block(&self, hash: &str) -> Option<Vec<u8>>;
+}
+
+/// Limits and switches.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names that the Host header may carry besides IP literals, `localhost`, `*.local` and other
+    /// names that cannot exist on the Internet; see [`guard::host_is_ours`].
+    pub hosts: Vec<String>,
+    /// Let in readers from public addresses as well.
+    pub public: bool,
+    /// Serve `/api/*`. The page's own live channel stays.
+    pub json: bool,
+    /// Requests per second and address, after a burst of twice as many.
+    pub requests_per_s: u32,
+    /// Open connections, all together.
+    pub connections: usize,
+    /// Open connections of one address.
+    pub connections_per_address: usize,
+    /// Longest time for the whole head of a request, and for an idle connection.
+    pub head_timeout: Duration,
+    /// Longest time without any progress while sending.
+    pub write_timeout: Duration,
+    /// How long a rendered answer is good.
+    pub fresh: Duration,
+    /// How often an open page hears of changes.
+    pub live_interval: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            hosts: Vec::new(),
+            public: false,
+            json: true,
+            requests_per_s: 20,
+            connections: 256,
+            connections_per_address: 128,
+            head_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            fresh: Duration::from_secs(1),
+            live_interval: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The longest head of a request, bytes. hyper's least.
+const HEAD_MAX: usize = 8 * 1024;
+/// The most header lines of a request.
+const HEADERS_MAX: usize = 64;
+/// The longest body that is not refused at sight, bytes.
+pub const BODY_MAX: u64 = 16 * 1024;
+
+/// The server's state: shared by all its listeners and connections.
+pub struct Http {
+    this: Weak<Http>,
+    view: Rc<dyn View>,
+    options: Options,
+    buckets: RefCell<Buckets>,
+    connections: Rc<RefCell<Connections>>,
+    rendered: RefCell<Option<Rc<Rendered>>>,
+    refused: Cell<u64>,
+}
+
+impl Http {
+    /// A server for this view. Nothing listens yet.
+    pub fn new(view: Rc<dyn View>, options: Options) -> Rc<Http> {
+        let burst = options.requests_per_s.saturating_mul(2);
+        Rc::new_cyclic(|this| Http {
+            this: this.clone(),
+            view,
+            buckets: RefCell::new(Buckets::new(options.requests_per_s, burst)),
+            connections: Rc::new(RefCell::new(Connections::new(
+                options.connections,
+                options.connections_per_address,
+            ))),
+            rendered: RefCell::new(None),
+            refused: Cell::new(0),
+            options,
+        })
+    }
+
+    /// Accepts connections on one listener until the future is dropped; each connection becomes a
+    /// task of `executor`.
+    ///
+    /// Errors of `accept` (no file descriptors left, a connection gone before it was taken) are
+    /// waited out: this never returns by itself.
+    pub async fn serve(
+        self: Rc<Self>,
+        executor: Rc<LocalExecutor<'static>>,
+        listener: Async<TcpListener>,
+    ) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.clone().take(&executor, stream, peer),
+                Err(error) => {
+                    log::warn!("http: cannot accept a connection: {error}");
+                    Timer::after(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    /// Requests refused since the start: over a limit, from a foreign address, for a foreign host.
+    pub fn refused(&self) -> u64 {
+        self.refused.get()
+    }
+
+    fn take(
+        self: Rc<Self>,
+        executor: &Rc<LocalExecutor<'static>>,
+        stream: Async<TcpStream>,
+        peer: SocketAddr,
+    ) {
+        let Some(ticket) = Connections::enter(&self.connections, peer.ip()) else {
+            // Over the cap: closing costs us least, and a browser tries again.
+            self.refused.set(self.refused.get() + 1);
+            return;
+        };
+        executor
+            .spawn(async move {
+                if let Err(error) = self.connection(stream, peer).await {
+                    log::debug!("http: {peer}: {error}");
+                }
+                drop(ticket);
+            })
+            .detach();
+    }
+
+    async fn connection(
+        self: Rc<Self>,
+        stream: Async<TcpStream>,
+        peer: SocketAddr,
+    ) -> Result<(), hyper::Error> {
+        // Small answers go out at once. A failure costs speed only.
+        let _ = stream.get_ref().set_nodelay(true);
+        let local = stream.get_ref().local_addr().ok().map(|address| address.ip());
+        let io = smol_hyper::rt::FuturesIo::new(Timed::new(stream, self.options.write_timeout));
+        let head_timeout = self.options.head_timeout;
+        let service = service_fn(move |request| {
+            let http = self.clone();
+            async move { Ok::<_, Infallible>(http.answer(request, peer.ip(), local)) }
+        });
+        http1::Builder::new()
+            .timer(HyperTimer)
+            .header_read_timeout(head_timeout)
+            .max_buf_size(HEAD_MAX)
+            .max_headers(HEADERS_MAX)
+            .half_close(false)
+            .serve_connection(io, service)
+            .await
+    }
+
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        local: Option<IpAddr>,
+    ) -> Response<route::Body> {
+        let verdict = self.check(&request, peer, local);
+        if verdict != Verdict::Fine {
+            self.refused.set(self.refused.get() + 1);
+            return route::refuse(verdict);
+        }
+        let rendered = self.rendered();
+        route::answer(&request, &rendered, self)
+    }
+
+    fn check(&self, request: &Request<Incoming>, peer: IpAddr, local: Option<IpAddr>) -> Verdict {
+        if !self.options.public && !guard::address_is_ours(peer, local) {
+            return Verdict::ForeignAddress;
+        }
+        if !self.buckets.borrow_mut().take(peer, Instant::now()) {
+            return Verdict::TooMany;
+        }
+        guard::check_head(request.method(), request.uri(), request.headers(), &self.options.hosts)
+    }
+
+    /// The rendered answers, at most [`Options::fresh`] old.
+    fn rendered(&self) -> Rc<Rendered> {
+        let now = Instant::now();
+        let mut kept = self.rendered.borrow_mut();
+        match kept.as_ref() {
+            Some(rendered) if now.duration_since(rendered.at) < self.options.fresh => {
+                rendered.clone()
+            }
+            _ => {
+                let fresh = Rc::new(Rendered::new(self.view.snapshot(), now));
+                *kept = Some(fresh.clone());
+                fresh
+            }
+        }
+    }
+}
+
+/// Binds a listening socket for [`Http::serve`].
+///
+/// # Errors
+/// As [`TcpListener::bind`]: the port is taken, or below 1024 without the right to it.
+pub fn bind(address: SocketAddr) -> io::Result<Async<TcpListener>> {
+    Async::<TcpListener>::bind(address)
+}

@@ -1,0 +1,231 @@
+//! Who may ask, and for which host: pure checks of a request's head.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use hyper::header::{self, HeaderMap};
+use hyper::{Method, Uri};
+
+/// What the checks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Fine,
+    /// From a public address: 403.
+    ForeignAddress,
+    /// Too many requests from this address: 429.
+    TooMany,
+    /// No Host header, or more than one: 400.
+    NoHost,
+    /// A Host header that is not ours: 421. This is what DNS rebinding looks like.
+    ForeignHost,
+    /// A page of another site asks us to change something: 403.
+    ForeignOrigin,
+    /// Neither GET nor HEAD: 405.
+    Method,
+    /// A body, or one that is too large: 413.
+    Body,
+}
+
+/// Checks a request's head.
+pub fn check_head(method: &Method, uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Verdict {
+    let mut given = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (given.next(), given.next()) else {
+        return Verdict::NoHost;
+    };
+    let Ok(host) = host.to_str() else {
+        return Verdict::ForeignHost;
+    };
+    if !host_is_ours(host, hosts)
+        || uri.authority().is_some_and(|a| !host_is_ours(a.as_str(), hosts))
+    {
+        return Verdict::ForeignHost;
+    }
+    let length = headers.get(header::CONTENT_LENGTH).map(|v| v.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(Some(length)) if length <= super::BODY_MAX => {}
+        Some(_) => return Verdict::Body,
+        None => {}
+    }
+    if method != Method::GET && method != Method::HEAD {
+        return Verdict::Method;
+    }
+    // A GET has no business with a body of unknown length.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Verdict::Body;
+    }
+    Verdict::Fine
+}
+
+/// Whether an `Origin` header, where there is one, names a host of ours.
+pub fn origin_is_ours(headers: &HeaderMap, hosts: &[String]) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let Ok(origin) = origin.to_str() else {
+        return false;
+    };
+    origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"))
+        .is_some_and(|host| host_is_ours(host, hosts))
+}
+
+/// Whether a Host header (`name`, `name:port`, `[::1]:port`) can only mean this box.
+///
+/// A page of the Internet can let its own name point at our address (DNS rebinding); the browser
+/// then sends that name. It cannot make the browser send an IP literal, a name without a dot, or a
+/// name under a top-level domain that the public DNS never serves (RFC 6761, RFC 6762, RFC 8375,
+/// ICANN's `internal`; `lan` is what most home routers use).
+pub fn host_is_ours(host: &str, ours: &[String]) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else {
+                return false;
+            };
+            return address.parse::<Ipv6Addr>().is_ok() && port_is_fine(port);
+        }
+        None => match host.split_once(':') {
+            Some((name, port)) if port.parse::<u16>().is_ok() => name,
+            Some(_) => return false,
+            None => host,
+        },
+    };
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'.' || c == b'_';
+    if name.is_empty() || !name.bytes().all(plain) {
+        return false;
+    }
+    if name.parse::<IpAddr>().is_ok() || ours.iter().any(|our| our.eq_ignore_ascii_case(&name)) {
+        return true;
+    }
+    match name.rsplit_once('.') {
+        None => true,
+        Some((_, top)) => {
+            matches!(top, "local" | "localhost" | "lan" | "internal")
+                || name.ends_with(".home.arpa")
+        }
+    }
+}
+
+/// Whether a reader's address belongs to the owner's network: loopback, private (RFC 1918), unique
+/// local (RFC 4193), link-local, or in the same /64 as the address of ours that it reached (home
+/// networks give their devices global IPv6 addresses).
+pub fn address_is_ours(peer: IpAddr, local: Option<IpAddr>) -> bool {
+    match peer.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local()
+                || matches!(local, Some(IpAddr::V6(ours)) if ours.segments()[..4] == v6.segments()[..4])
+        }
+    }
+}
+
+fn port_is_fine(rest: &str) -> bool {
+    rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_cannot_be_rebound_are_ours() {
+        let ours = ["solo.example.org".to_owned()];
+        for host in [
+            "192.168.1.20",
+            "192.168.1.20:80",
+            "[fd00::1]",
+            "[::1]:8080",
+            "localhost:80",
+            "solo",
+            "solo.local",
+            "SOLO.LOCAL.",
+            "solo.lan",
+            "box.home.arpa",
+            "solo.example.org:8080",
+            "203.0.113.7",
+        ] {
+            assert!(host_is_ours(host, &ours), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "local.evil.example",
+            "solo.local.evil.com",
+            "192.168.1.20.evil.com",
+            "solo.local:80:90",
+            "solo.local:http",
+            "[::1",
+            "[::1]x",
+            "[evil.com]",
+            "a@solo.local",
+            "evil.com/.local",
+            "solo.local\u{0}",
+            "home.arpa.com",
+            ".",
+            "fritz.box",
+        ] {
+            assert!(!host_is_ours(host, &ours), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_the_own_network_is_let_in() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let local = Some(ip("2001:db8:1:2::20"));
+        for peer in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.9",
+            "192.168.7.7",
+            "169.254.1.1",
+            "::1",
+            "fd12::5",
+            "fe80::1",
+            "::ffff:192.168.1.2",
+            "2001:db8:1:2:aaaa::5",
+        ] {
+            assert!(address_is_ours(ip(peer), local), "{peer}");
+        }
+        for peer in ["8.8.8.8", "172.32.0.1", "100.64.0.1", "2001:db8:1:3::5", "::ffff:8.8.8.8"] {
+            assert!(!address_is_ours(ip(peer), local), "{peer}");
+        }
+        assert!(!address_is_ours(ip("2001:db8:1:2:aaaa::5"), None));
+    }
+
+    #[test]
+    fn heads_are_checked_in_order() {
+        let hosts = [];
+        let head = |pairs: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in pairs {
+                map.append(*name, value.parse().unwrap());
+            }
+            map
+        };
+        let uri: Uri = "/".parse().unwrap();
+        let check = |method, pairs: &[_]| check_head(&method, &uri, &head(pairs), &hosts);
+        assert_eq!(check(Method::GET, &[("host", "solo.local")]), Verdict::Fine);
+        assert_eq!(check(Method::GET, &[]), Verdict::NoHost);
+        let twice = [("host", "solo.local"), ("host", "evil.com")];
+        assert_eq!(check(Method::GET, &twice), Verdict::NoHost);
+        assert_eq!(check(Method::GET, &[("host", "evil.com")]), Verdict::ForeignHost);
+        assert_eq!(check(Method::DELETE, &[("host", "a")]), Verdict::Method);
+        for length in ["99999999", "-1", "x"] {
+            let pairs = [("host", "a"), ("content-length", length)];
+            assert_eq!(check(Method::POST, &pairs), Verdict::Body);
+        }
+        let chunked = [("host", "a"), ("transfer-encoding", "chunked")];
+        assert_eq!(check(Method::GET, &chunked), Verdict::Body);
+        let absolute: Uri = "http://evil.com/".parse().unwrap();
+        let host = head(&[("host", "solo.local")]);
+        assert_eq!(check_head(&Method::GET, &absolute, &host, &hosts), Verdict::ForeignHost);
+
+        assert!(origin_is_ours(&head(&[]), &hosts));
+        assert!(origin_is_ours(&head(&[("origin", "http://solo.local:8080")]), &hosts));
+        assert!(!origin_is_ours(&head(&[("origin", "https://evil.com")]), &hosts));
+        assert!(!origin_is_ours(&head(&[("origin", "null")]), &hosts));
+    }
+}

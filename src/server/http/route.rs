@@ -1,0 +1,292 @@
+//! From a path to an answer.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+
+use crate::status::{health, html, json, metrics};
+
+use super::Http;
+use super::guard::Verdict;
+use super::live::Live;
+use super::render::Rendered;
+
+/// What the page may load: itself. No inline script, no frame, no other site.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+
+/// The body of an answer.
+pub enum Body {
+    /// All of it.
+    Whole(Option<Bytes>),
+    /// The live channel.
+    Live(Box<Live>),
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Body::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Body::Live(live) => live.poll_frame(cx).map(|frame| Some(Ok(frame))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Body::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Body::Live(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// The answer to a request that passed the checks.
+pub fn answer(request: &Request<Incoming>, now: &Rc<Rendered>, http: &Http) -> Response<Body> {
+    let path = request.uri().path();
+    let query = request.uri().query().unwrap_or("");
+    let snapshot = &now.snapshot;
+    if !http.options.json && path.starts_with("/api/") && path != "/api/events" {
+        return not_found("The API is switched off.");
+    }
+    match path {
+        "/" => html_answer(now.page()),
+        "/style.css" => asset("text/css; charset=utf-8", html::STYLE),
+        "/app.js" => asset("text/javascript; charset=utf-8", html::SCRIPT),
+        "/icon.svg" | "/favicon.ico" => asset("image/svg+xml", html::ICON),
+        "/qr.svg" => match html::qr(snapshot) {
+            Some(svg) => with_type("image/svg+xml", svg),
+            None => not_found("No address is known yet."),
+        },
+        "/metrics" => with_type(metrics::CONTENT_TYPE, now.metrics()),
+        "/health" => health_answer(health::health(snapshot, &now.judgement)),
+        "/health/live" => health_answer(health::live(snapshot)),
+        "/health/ready" => health_answer(health::ready(snapshot)),
+        "/health/detailed" => health_answer(health::detailed(snapshot, &now.judgement)),
+        "/api/events" => live(http),
+        "/api/status" => json_answer(now.status()),
+        "/api/miners" => json_answer(now.miners()),
+        "/api/nodes" => json_answer(json::nodes(snapshot)),
+        "/api/blocks" => {
+            let limit = argument(query, "limit").and_then(|limit| limit.parse().ok());
+            json_answer(json::blocks(snapshot, limit.unwrap_or(100).clamp(1, 100)))
+        }
+        "/api/history" => match argument(query, "range").map(json::Range::from_name) {
+            None => json_answer(json::history(snapshot, None)),
+            Some(Some(range)) => json_answer(json::history(snapshot, Some(range))),
+            Some(None) => plain(StatusCode::BAD_REQUEST, "range is day, month or all.\n"),
+        },
+        "/api/pool" => json_answer(json::public_pool(snapshot)),
+        "/api/info" => json_answer(json::public_pool_info(snapshot)),
+        "/api/info/chart" => json_answer(json::public_pool_chart(snapshot)),
+        "/api/network" => json_answer(json::public_pool_network(snapshot)),
+        _ => deeper(path, now, http),
+    }
+}
+
+/// Paths with a part that varies. Each part is looked up in the snapshot or checked against its
+/// alphabet; none is ever a file name.
+fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
+    let snapshot = &now.snapshot;
+    if let Some(id) = path.strip_prefix("/miners/") {
+        return match html::miner(snapshot, &now.judgement, id) {
+            Some(page) => html_answer(page),
+            None => not_found("There is no such miner."),
+        };
+    }
+    if let Some(id) = path.strip_prefix("/api/miners/") {
+        return match json::miner(snapshot, id) {
+            Some(body) => json_answer(body),
+            None => not_found("There is no such miner."),
+        };
+    }
+    if let Some(name) = path.strip_prefix("/api/blocks/") {
+        return block(name.strip_suffix(".hex").unwrap_or(name), http);
+    }
+    if let Some(rest) = path.strip_prefix("/api/client/") {
+        let mut parts = rest.split('/');
+        let body = match (parts.next(), parts.next(), parts.next()) {
+            (Some(address), None, None) => json::public_pool_client(snapshot, address),
+            (Some(address), Some("chart"), None) => json::public_pool_client(snapshot, address)
+                .map(|_| json::public_pool_chart(snapshot)),
+            (Some(address), Some(worker), None) => {
+                json::public_pool_worker(snapshot, address, &percent_decoded(worker))
+            }
+            _ => None,
+        };
+        return match body {
+            Some(body) => json_answer(body),
+            None => not_found("This is not the address that is paid here."),
+        };
+    }
+    not_found("There is nothing here.")
+}
+
+/// A found block as hex, to be submitted elsewhere by hand if it must be.
+fn block(hash: &str, http: &Http) -> Response<Body> {
+    if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return not_found("A block's name is its hash: 64 hex digits.");
+    }
+    let hash = hash.to_ascii_lowercase();
+    let Some(block) = http.view.block(&hash) else {
+        return not_found("This block is not kept here.");
+    };
+    let mut answer = with_type("text/plain; charset=utf-8", faster_hex::hex_string(&block));
+    let name = format!("attachment; filename=\"block-{hash}.hex\"");
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        answer.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    }
+    answer
+}
+
+fn live(http: &Http) -> Response<Body> {
+    let Some(http) = http.this.upgrade() else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "Shutting down.\n");
+    };
+    let interval = http.options.live_interval;
+    let live = Live::new(
+        interval,
+        Box::new(move || {
+            let now = http.rendered();
+            (now.snapshot.now, now.sections())
+        }),
+    );
+    let mut answer = plain(StatusCode::OK, "");
+    set(&mut answer, header::CONTENT_TYPE, "text/event-stream");
+    *answer.body_mut() = Body::Live(Box::new(live));
+    answer
+}
+
+/// The answer to a request that did not pass.
+pub fn refuse(verdict: Verdict) -> Response<Body> {
+    let (code, words) = match verdict {
+        Verdict::Fine => (StatusCode::OK, ""),
+        Verdict::ForeignAddress => {
+            (StatusCode::FORBIDDEN, "This box answers only to its own network.\n")
+        }
+        Verdict::TooMany => (StatusCode::TOO_MANY_REQUESTS, "Too many requests: wait a second.\n"),
+        Verdict::NoHost => (StatusCode::BAD_REQUEST, "One Host header, please.\n"),
+        Verdict::ForeignHost => (
+            StatusCode::MISDIRECTED_REQUEST,
+            "This box does not answer to that name. Use its IP address, or set the name in its \
+             config.\n",
+        ),
+        Verdict::ForeignOrigin => {
+            (StatusCode::FORBIDDEN, "Another site cannot change anything here.\n")
+        }
+        Verdict::Method => (StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only.\n"),
+        Verdict::Body => (StatusCode::PAYLOAD_TOO_LARGE, "No body of that kind, please.\n"),
+    };
+    let mut answer = plain(code, words);
+    match verdict {
+        Verdict::TooMany => set(&mut answer, header::RETRY_AFTER, "1"),
+        Verdict::Method => set(&mut answer, header::ALLOW, "GET, HEAD"),
+        _ => {}
+    }
+    // Whatever else comes on this connection was meant as the refused body.
+    set(&mut answer, header::CONNECTION, "close");
+    answer
+}
+
+fn html_answer(body: impl Into<Bytes>) -> Response<Body> {
+    with_type("text/html; charset=utf-8", body)
+}
+
+fn json_answer(body: impl Into<Bytes>) -> Response<Body> {
+    with_type("application/json", body)
+}
+
+fn health_answer(health: health::Health) -> Response<Body> {
+    let mut answer = json_answer(health.body);
+    *answer.status_mut() =
+        StatusCode::from_u16(health.code).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    answer
+}
+
+/// Its address carries a hash of its content: it never changes.
+fn asset(kind: &'static str, content: &'static str) -> Response<Body> {
+    let mut answer = with_type(kind, Bytes::from_static(content.as_bytes()));
+    set(&mut answer, header::CACHE_CONTROL, "public, max-age=31536000, immutable");
+    answer
+}
+
+fn not_found(words: &str) -> Response<Body> {
+    plain(StatusCode::NOT_FOUND, &format!("{words}\n"))
+}
+
+fn plain(code: StatusCode, words: &str) -> Response<Body> {
+    let mut answer = with_type("text/plain; charset=utf-8", words.to_owned());
+    *answer.status_mut() = code;
+    answer
+}
+
+fn with_type(kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut answer = Response::new(Body::Whole(Some(body.into())));
+    set(&mut answer, header::CONTENT_TYPE, kind);
+    set(&mut answer, header::CACHE_CONTROL, "no-store");
+    set(&mut answer, header::CONTENT_SECURITY_POLICY, POLICY);
+    set(&mut answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(&mut answer, header::X_FRAME_OPTIONS, "DENY");
+    set(&mut answer, header::REFERRER_POLICY, "no-referrer");
+    set(&mut answer, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(&mut answer, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    answer
+}
+
+fn set(answer: &mut Response<Body>, name: HeaderName, value: &'static str) {
+    answer.headers_mut().insert(name, HeaderValue::from_static(value));
+}
+
+fn argument<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// `%20` and the like; what is not valid stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let digit = |at: usize| tail.get(at).and_then(|b| char::from(*b).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_decoded_and_nonsense_stays() {
+        assert_eq!(percent_decoded("a%20b%C3%BC"), "a bü");
+        assert_eq!(percent_decoded("100%"), "100%");
+        assert_eq!(percent_decoded("%zz%f"), "%zz%f");
+        assert_eq!(argument("a=1&limit=5", "limit"), Some("5"));
+        assert_eq!(argument("limits=5", "limit"), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! Answers for load balancers, probes and watchdogs: a status code and a small JSON object.
+
+use serde_json::json;
+
+use super::{Judgement, NodeState, Snapshot, State, judge};
+
+/// A health answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// 200 or 503.
+    pub code: u16,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+/// `/health`: 200 as long as a block can be found now (state OK or DEGRADED).
+pub fn health(snapshot: &Snapshot, judgement: &Judgement) -> Health {
+    let healthy = judgement.state != State::Down;
+    answer(
+        healthy,
+        json!({
+            "status": if healthy { "healthy" } else { "unhealthy" },
+            "timestamp": snapshot.now,
+            "state": judgement.state,
+            "reason": judgement.sentence,
+        }),
+    )
+}
+
+/// `/health/live`: the loop runs, or there would be no answer.
+pub fn live(snapshot: &Snapshot) -> Health {
+    answer(true, json!({ "status": "alive", "timestamp": snapshot.now }))
+}
+
+/// What readiness rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// A fresh template of a usable chain is at hand.
+    pub chain_initialized: bool,
+    /// The data directory can be written.
+    pub storage_available: bool,
+    /// The clock is not known to be wrong by more than a minute.
+    pub clock_sane: bool,
+    /// The built-in miner, where there is one, gets its shares accepted.
+    pub canary: bool,
+}
+
+impl Ready {
+    /// Judges a snapshot.
+    pub fn of(snapshot: &Snapshot) -> Ready {
+        Ready {
+            chain_initialized: snapshot
+                .job
+                .as_ref()
+                .is_some_and(|job| job.template_age_s < judge::TEMPLATE_OLD_S),
+            storage_available: snapshot.storage.writable != Some(false),
+            clock_sane: snapshot.board.clock_offset_s.is_none_or(|offset| offset.abs() <= 60.0),
+            canary: snapshot.canary.as_ref().is_none_or(|canary| canary.ok || canary.failed == 0),
+        }
+    }
+
+    /// All of it.
+    pub fn all(self) -> bool {
+        self.chain_initialized && self.storage_available && self.clock_sane && self.canary
+    }
+}
+
+/// `/health/ready`: 200 when miners may be sent here.
+pub fn ready(snapshot: &Snapshot) -> Health {
+    let ready = Ready::of(snapshot);
+    answer(
+        ready.all(),
+        json!({
+            "status": if ready.all() { "ready" } else { "not ready" },
+            "chain_initialized": ready.chain_initialized,
+            "storage_available": ready.storage_available,
+            "clock_sane": ready.clock_sane,
+            "canary": ready.canary,
+        }),
+    )
+}
+
+/// `/health/detailed`: the code of [`health`], and what a support bundle begins with.
+pub fn detailed(snapshot: &Snapshot, judgement: &Judgement) -> Health {
+    let healthy = judgement.state != State::Down;
+    let job = snapshot.job.as_ref();
+    let calls = || snapshot.nodes.iter().flat_map(|node| &node.calls);
+    let usable = |state| matches!(state, NodeState::Leading | NodeState::Standby);
+    answer(
+        healthy,
+        json!({
+            "status": if healthy { "healthy" } else { "unhealthy" },
+            "timestamp": snapshot.now,
+            "state": judgement.state,
+            "reason": judgement.sentence,
+            "advice": judgement.advice,
+            "alarms": judgement.alarms,
+            "version": snapshot.build.version,
+            "uptime_s": snapshot.now.saturating_sub(snapshot.started_at),
+            "chain": {
+                "initialized": Ready::of(snapshot).chain_initialized,
+                "name": snapshot.chain,
+                "height": snapshot.network.height,
+                "tip_hash": snapshot.network.tip,
+                "template_age_s": job.map(|job| job.template_age_s),
+                "job_height": job.map(|job| job.height),
+            },
+            "storage": {
+                "available": snapshot.storage.writable,
+                "size_bytes": snapshot.storage.size_bytes,
+                "free_bytes": snapshot.board.disk_free,
+                "blocks_waiting": snapshot.storage.spool_waiting,
+            },
+            "network": {
+                "peers_connected": snapshot
+                    .nodes
+                    .iter()
+                    .find(|node| node.state == NodeState::Leading)
+                    .and_then(|node| node.peers),
+                "nodes": snapshot.nodes.len(),
+                "nodes_usable": snapshot.nodes.iter().filter(|n| usable(n.state)).count(),
+                "failovers": snapshot.failovers,
+            },
+            "rpc": {
+                "enabled": !snapshot.nodes.is_empty(),
+                "requests_processed": calls().map(|c| c.latency.count).sum::<u64>(),
+                "requests_failed": calls().map(|c| c.errors).sum::<u64>(),
+            },
+            "stratum": {
+                "connections": snapshot.stratum.connections,
+                "miners": judge::connected(snapshot).count(),
+                "shares_accepted": snapshot.stratum.shares_accepted,
+            },
+            "canary": snapshot.canary,
+        }),
+    )
+}
+
+fn answer(good: bool, body: serde_json::Value) -> Health {
+    Health { code: if good { 200 } else { 503 }, body: body.to_string().into_bytes() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{CanaryView, JobView, NodeView};
+
+    #[test]
+    fn codes_follow_the_facts() {
+        let mut snapshot = Snapshot {
+            configured: true,
+            job: Some(JobView { template_age_s: 3.0, ..Default::default() }),
+            nodes: vec![NodeView { state: NodeState::Leading, ..Default::default() }],
+            ..Default::default()
+        };
+        assert_eq!(ready(&snapshot).code, 200);
+        assert_eq!(health(&snapshot, &judge::judge(&snapshot)).code, 200);
+
+        snapshot.canary = Some(CanaryView { ok: false, failed: 1, ..Default::default() });
+        assert_eq!(ready(&snapshot).code, 503);
+        snapshot.canary = None;
+        snapshot.board.clock_offset_s = Some(-61.0);
+        assert_eq!(ready(&snapshot).code, 503);
+        snapshot.board.clock_offset_s = None;
+        snapshot.storage.writable = Some(false);
+        assert_eq!(ready(&snapshot).code, 503);
+        snapshot.storage.writable = None;
+        snapshot.job.as_mut().unwrap().template_age_s = 95.0;
+        assert_eq!(ready(&snapshot).code, 503);
+        assert_eq!(health(&snapshot, &judge::judge(&snapshot)).code, 200);
+        snapshot.job = None;
+        assert_eq!(health(&snapshot, &judge::judge(&snapshot)).code, 503);
+        assert_eq!(detailed(&snapshot, &judge::judge(&snapshot)).code, 503);
+        assert_eq!(live(&snapshot).code, 200);
+    }
+}

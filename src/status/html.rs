@@ -1,0 +1,216 @@
+//! The page: one document, one style sheet, one small script, nothing from elsewhere.
+//!
+//! The page is whole without JavaScript (it then reloads itself). With it, the parts listed by
+//! [`sections`] are replaced as they change, and ages count by themselves. Everything that comes
+//! from outside goes through maud's escaping; the policy header forbids inline script besides.
+
+mod age;
+mod blocks;
+mod board;
+mod chart;
+mod connect;
+mod miner;
+mod miners;
+mod nodes;
+mod overview;
+mod share;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use maud::{DOCTYPE, Markup, html};
+
+use super::{Judgement, Snapshot, format};
+
+use age::Ages;
+
+/// The style sheet.
+pub const STYLE: &str = include_str!("assets/style.css");
+/// The script.
+pub const SCRIPT: &str = include_str!("assets/app.js");
+/// The icon.
+pub const ICON: &str = include_str!("assets/icon.svg");
+
+/// A part of the page that is replaced when it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Id of the element whose content this is.
+    pub id: &'static str,
+    /// The content.
+    pub html: String,
+}
+
+/// The page.
+pub fn page(snapshot: &Snapshot, judgement: &Judgement) -> String {
+    let name = title(snapshot);
+    let body = html! {
+        @for part in parts() {
+            @if let Some(heading) = part.heading {
+                section class="part" aria-labelledby={ "h-" (part.id) } {
+                    h2 id={ "h-" (part.id) } { (heading) }
+                    div id=(part.id) { ((part.render)(&View::of(snapshot, judgement, Ages::Told))) }
+                }
+            } @else {
+                div id=(part.id) class=(part.class) role=[part.role] {
+                    ((part.render)(&View::of(snapshot, judgement, Ages::Told)))
+                }
+            }
+        }
+    };
+    document(snapshot, judgement, name, true, body)
+}
+
+/// The parts of the page that change, rendered for a browser that counts the ages itself.
+pub fn sections(snapshot: &Snapshot, judgement: &Judgement) -> Vec<Section> {
+    let view = View::of(snapshot, judgement, Ages::Counted);
+    parts()
+        .iter()
+        .map(|part| Section { id: part.id, html: (part.render)(&view).into_string() })
+        .collect()
+}
+
+/// One miner's own page; `None` when there is no such miner.
+pub fn miner(snapshot: &Snapshot, judgement: &Judgement, id: &str) -> Option<String> {
+    let found = snapshot.miners.iter().find(|miner| miner.id == id)?;
+    let view = View::of(snapshot, judgement, Ages::Told);
+    let body = miner::page(&view, found);
+    Some(document(snapshot, judgement, &found.name, false, body).to_owned())
+}
+
+/// The QR code of this page's numeric address; `None` as long as no address is known.
+pub fn qr(snapshot: &Snapshot) -> Option<String> {
+    connect::qr(snapshot)
+}
+
+/// What every part is rendered from.
+struct View<'a> {
+    s: &'a Snapshot,
+    judgement: &'a Judgement,
+    ages: Ages,
+}
+
+impl<'a> View<'a> {
+    fn of(s: &'a Snapshot, judgement: &'a Judgement, ages: Ages) -> View<'a> {
+        View { s, judgement, ages }
+    }
+
+    /// `12 s ago`.
+    fn ago(&self, at: u64) -> Markup {
+        age::ago(self.ages, self.s.now, at)
+    }
+
+    /// `12 s`.
+    fn age(&self, at: u64) -> Markup {
+        age::age(self.ages, self.s.now, at)
+    }
+}
+
+/// One part of the page.
+struct Part {
+    id: &'static str,
+    /// Heading in the margin; parts without one stand at the top.
+    heading: Option<&'static str>,
+    class: &'static str,
+    role: Option<&'static str>,
+    render: fn(&View<'_>) -> Markup,
+}
+
+fn parts() -> [Part; 13] {
+    let top = |id, class, role, render| Part { id, heading: None, class, role, render };
+    let part =
+        |id, heading, render| Part { id, heading: Some(heading), class: "", role: None, render };
+    [
+        top("say", "sr", Some("status"), overview::say),
+        top("found", "", None, blocks::banner),
+        top("state", "", None, overview::state),
+        top("path", "", None, overview::path),
+        part("pay", "If we hit now", overview::pay),
+        part("miners", "Miners", miners::list),
+        part("rate", "Hashrate", chart::hashrate),
+        part("odds", "Odds", share::odds),
+        part("nodes", "Nodes", nodes::list),
+        part("blocks", "Blocks", blocks::list),
+        part("connect", "Connect", connect::panel),
+        part("box", "This box", board::board),
+        part("events", "Lately", board::events),
+    ]
+}
+
+fn document(
+    snapshot: &Snapshot,
+    judgement: &Judgement,
+    title: &str,
+    live: bool,
+    body: Markup,
+) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                title { (judgement.state.word()) ": " (title) }
+                meta name="viewport" content="width=device-width,initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                link rel="icon" href={ "/icon.svg?v=" (version(ICON)) };
+                link rel="stylesheet" href={ "/style.css?v=" (version(STYLE)) };
+                script src={ "/app.js?v=" (version(SCRIPT)) } defer {}
+                noscript { meta http-equiv="refresh" content="15"; }
+            }
+            body data-now=(snapshot.now) data-live[live] {
+                a .skip href="#main" { "To the content" }
+                header {
+                    a .brand href="/" { (mark()) (self::title(snapshot)) }
+                    @if !snapshot.chain.is_empty() && snapshot.chain != "main" {
+                        span .chain { (snapshot.chain) }
+                    }
+                    button #blur type="button" hidden aria-pressed="false" { "Hide address" }
+                    span #link .link role="status" {}
+                }
+                main #main { (body) }
+                footer {
+                    p {
+                        "Soloist " (snapshot.build.version)
+                        @if !snapshot.build.commit.is_empty() { " (" (snapshot.build.commit) ")" }
+                        @if let Some(image) = &snapshot.build.image { ", image " (image) }
+                        @if let Some(at) = snapshot.build.built_at { ", built " (age::date(at)) }
+                        ". Running for " (age::age(Ages::Told, snapshot.now, snapshot.started_at)) "."
+                    }
+                    p {
+                        a href="/api/status" { "Status as JSON" } " "
+                        a href="/metrics" { "Metrics" } " "
+                        a href="/health/detailed" { "Health" }
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn title(snapshot: &Snapshot) -> &str {
+    if snapshot.name.is_empty() { "Soloist" } else { &snapshot.name }
+}
+
+/// The mark: one voice above the staff.
+fn mark() -> Markup {
+    html! {
+        svg width="20" height="20" viewBox="0 0 20 20" aria-hidden="true" {
+            path d="M1 8.5h18M1 13h18M1 17.5h18" {}
+            circle cx="10" cy="4" r="3" {}
+        }
+    }
+}
+
+/// An address in blocks of four, as one word for copying and for screen readers.
+fn fours(address: &str) -> Markup {
+    html! {
+        span .addr { @for block in format::in_fours(address) { span { (block) } } }
+    }
+}
+
+/// A version for the address of an asset: changes with its content.
+fn version(content: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    format!("{:08x}", hasher.finish() as u32)
+}

@@ -1,0 +1,92 @@
+//! Found blocks.
+
+use maud::{Markup, html};
+
+use crate::status::{BlockState, BlockView, format};
+
+use super::{View, age};
+
+/// Confirmations until a coinbase can be spent (consensus: COINBASE_MATURITY).
+const MATURITY: u64 = 100;
+
+/// The newest block in large, until the reader puts it away. Without a script: until it matures.
+pub fn banner(view: &View<'_>) -> Markup {
+    let fresh = |b: &&BlockView| matches!(b.state, BlockState::Candidate | BlockState::Accepted);
+    html! {
+        @if let Some(block) = view.s.blocks.first().filter(fresh) {
+            aside.found data-block=(block.hash) aria-label="A block was found" {
+                p.word { @if block.state == BlockState::Candidate { "Solved" } @else { "Block found" } }
+                p.sum { (format::btc(block.value_sat)) " BTC" }
+                p {
+                    "Block " (format::thousands(block.height)) ", solved by " b { (block.miner) } " "
+                    (view.ago(block.at)) ". " (state(block))
+                }
+                button type="button" .away hidden { "Put away" }
+            }
+        }
+    }
+}
+
+/// All found blocks.
+pub fn list(view: &View<'_>) -> Markup {
+    let blocks = &view.s.blocks;
+    html! {
+        @if blocks.is_empty() {
+            p.quiet { "No block yet. When one is found it stands here, with a copy to keep." }
+        }
+        @for block in blocks.iter().take(10) {
+            article.block.(class(block.state)) {
+                h3 {
+                    (format::thousands(block.height)) " "
+                    span.pill { (block.state.words()) }
+                    small { (format::btc(block.value_sat)) " BTC" }
+                }
+                p {
+                    (age::date(block.at)) ", by " (block.miner) ". " (state(block))
+                    @if let Some(ms) = block.accepted_after_ms {
+                        " The first node had it after " (format::milliseconds(ms)) "."
+                    }
+                }
+                p.line {
+                    @for answer in &block.answers {
+                        span.(if answer.taken { "good" } else { "bad" }) {
+                            (answer.node) ": " (answer.words)
+                        }
+                    }
+                }
+                p.line {
+                    code title=(block.hash) { (format::short_hash(&block.hash)) }
+                    @if block.hex {
+                        a href={ "/api/blocks/" (block.hash) ".hex" } download { "Download the block" }
+                    }
+                }
+            }
+        }
+        @if blocks.len() > 10 {
+            p { a href="/api/blocks" { "All " (format::thousands(blocks.len() as u64)) " blocks" } }
+        }
+    }
+}
+
+fn state(block: &BlockView) -> String {
+    match (block.state, block.confirmations) {
+        (BlockState::Candidate, _) => "It is saved and sent; no node has answered yet.".to_owned(),
+        (BlockState::Accepted, Some(n)) if n < MATURITY => {
+            format!("{n} of {MATURITY} confirmations; spendable in about {}.", {
+                format::duration((MATURITY - n) * 600)
+            })
+        }
+        (BlockState::Accepted, _) => "A node has it in its chain.".to_owned(),
+        (BlockState::Mature, _) => "Spendable.".to_owned(),
+        (BlockState::Orphaned, _) => "Another block of this height won.".to_owned(),
+        (BlockState::Refused, _) => "Every node refused it.".to_owned(),
+    }
+}
+
+fn class(state: BlockState) -> &'static str {
+    match state {
+        BlockState::Accepted | BlockState::Mature => "on",
+        BlockState::Candidate => "wait",
+        BlockState::Orphaned | BlockState::Refused => "off",
+    }
+}

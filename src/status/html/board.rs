@@ -1,0 +1,121 @@
+//! The box itself, and what happened lately.
+
+use maud::{Markup, html};
+
+use crate::status::{BoardView, format};
+
+use super::{View, age, overview};
+
+/// Heat, memory, card, clock, and the daemon's own share of it.
+pub fn board(view: &View<'_>) -> Markup {
+    let s = view.s;
+    let board = &s.board;
+    html! {
+        dl.facts {
+            @if let Some(temperature) = board.temperature_c {
+                (fact("Temperature", &format!("{temperature:.0} °C"), heat(board)))
+            }
+            @if let Some(cpu) = board.cpu {
+                (fact("Processor", &format::percent(cpu), "in use"))
+            }
+            @if let (Some(total), Some(free)) = (board.memory_total, board.memory_available) {
+                (fact("Memory free", &format::bytes(free), &format!("of {}", format::bytes(total))))
+            }
+            @if let (Some(total), Some(free)) = (board.disk_total, board.disk_free) {
+                (fact("Card free", &format::bytes(free), &format!("of {}", format::bytes(total))))
+            }
+            @if let Some(written) = board.disk_written_day {
+                (fact("Written a day", &format::bytes(written), "to the card"))
+            }
+            @if let Some(synced) = board.clock_synced {
+                (fact("Clock", if synced { "set" } else { "not set" }, &clock(board)))
+            }
+            @if let Some(uptime) = board.uptime_s {
+                (fact("Up for", &format::duration(uptime), &board.model))
+            }
+            (fact("Soloist uses", &format::bytes(s.process.resident_bytes), &lag(view)))
+            @if let Some(canary) = &s.canary {
+                div {
+                    dt { "Test miner" }
+                    dd {
+                        @if canary.ok { "passes" } @else { span.bad { "fails" } }
+                        small {
+                            @match (canary.round_trip_ms, canary.last_ok_at) {
+                                (Some(ms), Some(at)) => {
+                                    (format::milliseconds(ms)) ", " (view.ago(at))
+                                },
+                                _ => "",
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @if !s.sinks.is_empty() {
+            p.line {
+                @for sink in &s.sinks {
+                    span.(if sink.error.is_empty() { "good" } else { "bad" }) {
+                        (sink.kind) ": "
+                        @if sink.error.is_empty() { (format::thousands(sink.sent)) " sent" }
+                        @else { (sink.error) }
+                    }
+                }
+            }
+        }
+        @if !s.audit.is_empty() {
+            details {
+                summary { "Changes made" }
+                ul.events {
+                    @for entry in s.audit.iter().take(20) {
+                        li { (age::date(entry.at)) " " b { (entry.text) } " from " (entry.from) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The newest events.
+pub fn events(view: &View<'_>) -> Markup {
+    let events = &view.s.events;
+    html! {
+        @if events.is_empty() { p.quiet { "Nothing yet." } }
+        ul.events {
+            @for event in events.iter().take(12) {
+                li.(overview::level(event.level)) { (age::date(event.at)) span { (event.text) } }
+            }
+        }
+    }
+}
+
+fn fact(name: &str, value: &str, more: &str) -> Markup {
+    html! { div { dt { (name) } dd { (value) @if !more.is_empty() { small { (more) } } } } }
+}
+
+fn heat(board: &BoardView) -> &'static str {
+    match (board.undervoltage, board.throttled) {
+        (Some(true), _) => "supply too weak",
+        (_, Some(true)) => "slowed down",
+        (_, Some(false)) => "full speed",
+        _ => "",
+    }
+}
+
+fn clock(board: &BoardView) -> String {
+    match board.clock_offset_s {
+        Some(offset) if offset.abs() >= 1.0 => format!(
+            "{} {}",
+            format::duration(offset.abs() as u64),
+            if offset > 0.0 { "fast" } else { "slow" }
+        ),
+        Some(_) => "to the second".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn lag(view: &View<'_>) -> String {
+    match view.s.process.loop_lag_p99_ms {
+        Some(ms) => format!("reacts within {}", format::milliseconds(ms)),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,182 @@
+//! Charts as inline SVG.
+
+use std::fmt::Write;
+
+use maud::{Markup, html};
+
+use crate::status::{PointView, format};
+
+use super::{View, miners};
+
+const WIDTH: f64 = 600.0;
+const HEIGHT: f64 = 120.0;
+const DAY: u64 = 86_400;
+
+/// The hashrate of three ranges; radio buttons choose without a script.
+pub fn hashrate(view: &View<'_>) -> Markup {
+    let s = view.s;
+    let all_from = s.history.all.first().map_or(s.now.saturating_sub(DAY), |point| point.at);
+    let ranges = [
+        ("24 hours", s.history.day.as_slice(), s.now.saturating_sub(DAY)),
+        ("30 days", s.history.month.as_slice(), s.now.saturating_sub(30 * DAY)),
+        ("All time", s.history.all.as_slice(), all_from),
+    ];
+    html! {
+        p.rates {
+            span { "5 min" b { (miners::rate(&s.totals.rate_5m)) } }
+            span { "1 h" b { (miners::rate(&s.totals.rate_1h)) } }
+            span { "24 h" b { (miners::rate(&s.totals.rate_24h)) } }
+        }
+        fieldset.ranges {
+            legend.sr { "Range" }
+            @for (i, (name, points, from)) in ranges.iter().enumerate() {
+                input type="radio" name="range" id={ "r" (i) } checked[i == 0];
+                label for={ "r" (i) } { (name) }
+                (chart(name, points, *from, s.now))
+            }
+        }
+    }
+}
+
+/// A small line without axes.
+pub fn trend(values: &[f64]) -> Markup {
+    // 24 points are as many as its width shows.
+    let step = values.len().div_ceil(24).max(1);
+    let values: Vec<f64> =
+        values.chunks(step).map(|c| c.iter().sum::<f64>() / c.len() as f64).collect();
+    let top = values.iter().copied().fold(0.0, f64::max);
+    if values.len() < 2 || top <= 0.0 {
+        return html! {};
+    }
+    let mut points = String::new();
+    for (x, value) in values.iter().enumerate() {
+        let _ = write!(points, "{x} {} ", (18.0 * (1.0 - value / top)).round());
+    }
+    html! {
+        svg.trend viewBox={ "0 -1 " (values.len() - 1) " 20" } preserveAspectRatio="none"
+            aria-hidden="true" {
+            polyline points=(points.trim_end()) {}
+        }
+    }
+}
+
+fn chart(name: &str, points: &[PointView], from: u64, now: u64) -> Markup {
+    let shown: Vec<&PointView> =
+        points.iter().filter(|p| p.at >= from && p.at <= now && p.hashrate.is_finite()).collect();
+    let top = shown.iter().map(|p| p.hashrate).fold(0.0, f64::max);
+    let (Some(first), Some(last)) = (shown.first(), shown.last()) else {
+        return html! { figure.chart { p.quiet { "Nothing recorded yet." } } };
+    };
+    if top <= 0.0 {
+        return html! { figure.chart { p.quiet { "No hashrate in this time." } } };
+    }
+    let low = shown.iter().map(|p| p.hashrate).fold(f64::INFINITY, f64::min);
+    let ceiling = round_up(top);
+    let label = format!(
+        "Hashrate, {name}: between {} and {}, last {}",
+        format::hashrate(low),
+        format::hashrate(top),
+        format::hashrate(last.hashrate)
+    );
+    let ago = now.saturating_sub(first.at.max(from).min(now));
+    let begin = if first.at > from + (now - from) / 8 { ago } else { now - from };
+    let half = begin / 2;
+    html! {
+        figure.chart {
+            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none"
+                role="img" aria-label=(label) {
+                path.grid d="M0 .5H600M0 60H600M0 119.5H600" {}
+                path.line d=(line(&shown, now - begin, now, ceiling)) {}
+            }
+            span.y { (format::hashrate(ceiling)) }
+            span.y.mid { (format::hashrate(ceiling / 2.0)) }
+            figcaption {
+                span { (format::duration(begin)) " ago" }
+                span { (format::duration(half)) }
+                span { "now" }
+            }
+        }
+    }
+}
+
+/// One closed path: its sides and floor lie outside of the view, so that one stroke and one fill
+/// do. A gap of more than three intervals falls to the floor.
+fn line(points: &[&PointView], from: u64, now: u64, ceiling: f64) -> String {
+    let span = now.saturating_sub(from).max(1) as f64;
+    let usual = usual_interval(points);
+    let floor = HEIGHT + 5.0;
+    let mut d = String::with_capacity(points.len() * 8);
+    let x = |at: u64| at.saturating_sub(from) as f64 / span * WIDTH;
+    let y = |rate: f64| HEIGHT - rate / ceiling * HEIGHT;
+    let mut before: Option<&PointView> = None;
+    for point in points {
+        let gap = before.is_some_and(|b| point.at - b.at > 3 * usual);
+        let (px, py) = (x(point.at), y(point.hashrate));
+        match before {
+            Some(b) if gap => {
+                let _ = write!(d, "V{floor:.0}H{px:.0}V{py:.0}");
+                let _ = b;
+            }
+            Some(_) => {
+                let _ = write!(d, "L{px:.0} {py:.0}");
+            }
+            None => {
+                let px = if px < WIDTH / 50.0 { -5.0 } else { px };
+                let _ = write!(d, "M{px:.0} {floor:.0}V{py:.0}");
+            }
+        }
+        before = Some(point);
+    }
+    let end = match before {
+        Some(last) if now.saturating_sub(last.at) <= 3 * usual => WIDTH + 5.0,
+        Some(last) => x(last.at),
+        None => 0.0,
+    };
+    let _ = write!(d, "H{end:.0}V{floor:.0}Z");
+    d
+}
+
+fn usual_interval(points: &[&PointView]) -> u64 {
+    let mut gaps: Vec<u64> =
+        points.windows(2).map(|pair| pair[1].at.saturating_sub(pair[0].at)).collect();
+    gaps.sort_unstable();
+    gaps.get(gaps.len() / 2).copied().unwrap_or(600).max(1)
+}
+
+/// The next of 1, 1.5, 2, 3, 4, 5, 6, 8, 10 times a power of ten.
+fn round_up(value: f64) -> f64 {
+    let scale = 10f64.powf(value.log10().floor());
+    let steps = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+    let step = steps.iter().find(|step| *step * scale >= value).unwrap_or(&10.0);
+    step * scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_falls_to_the_floor() {
+        let at = |at| PointView { at, hashrate: 100.0, ..Default::default() };
+        let points = [at(0), at(100), at(200), at(900), at(1000)];
+        let points: Vec<&PointView> = points.iter().collect();
+        assert_eq!(line(&points, 0, 1000, 100.0), "M-5 125V0L60 0L120 0V125H540V0L600 0H605V125Z");
+    }
+
+    #[test]
+    fn the_ceiling_is_a_round_number_above() {
+        for (value, ceiling) in
+            [(12.4, 15.0), (1.0, 1.0), (9.9, 10.0), (0.034, 0.04), (510.0, 600.0)]
+        {
+            assert!((round_up(value) - ceiling).abs() < 1e-9 * ceiling, "{value}");
+        }
+    }
+
+    #[test]
+    fn strange_numbers_draw_nothing() {
+        let points = [PointView { at: 5, hashrate: f64::NAN, ..Default::default() }];
+        assert!(chart("x", &points, 0, 10).into_string().contains("Nothing recorded yet"));
+        assert_eq!(trend(&[0.0, 0.0]).into_string(), "");
+        assert_eq!(trend(&[]).into_string(), "");
+    }
+}

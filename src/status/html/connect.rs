@@ -1,0 +1,102 @@
+//! How to connect a miner: the exact text for each brand, the numeric address first.
+
+use std::fmt::Write;
+
+use maud::{Markup, html};
+
+use crate::status::{Snapshot, judge};
+
+use super::View;
+
+/// The panel. Open as long as no miner is connected.
+pub fn panel(view: &View<'_>) -> Markup {
+    let s = view.s;
+    let connect = &s.connect;
+    let Some(address) = connect.addresses.first() else {
+        return html! { p.quiet { "This box has no address yet: check its network cable." } };
+    };
+    let port = connect.port;
+    let host = bracketed(address);
+    let url = format!("stratum+tcp://{host}:{port}");
+    let brands: [(&str, Markup); 4] = [
+        (
+            "Bitaxe, NerdAxe, NerdQAxe (AxeOS)",
+            html! {
+                "Stratum host " code { (address) } " port " code { (port) } " user " code { "gamma" }
+                " password " code { "x" } small { "Only the address: no stratum+tcp:// in front." }
+            },
+        ),
+        (
+            "NerdMiner and its kin",
+            html! {
+                "Pool url " code { (address) } " port " code { (port) } " BTC address "
+                code { "nerd" } " password " code { "x" }
+                small { "The number, not a name: it cannot look up .local names." }
+            },
+        ),
+        (
+            "Avalon, Antminer, Whatsminer, Braiins, LuxOS, VNish",
+            html! {
+                "Pool " code { (url) } " worker " code { "s19" } " password " code { "x" }
+            },
+        ),
+        ("cgminer, bfgminer, cpuminer", html! { code { "-o " (url) " -u bench -p x" } }),
+    ];
+    html! {
+        p.where {
+            code { (address) } " port " code { (port) }
+            @if let Some(hostname) = &connect.hostname { " or " code { (hostname) } }
+            @for other in connect.addresses.iter().skip(1).take(2) { " or " code { (other) } }
+        }
+        details open[judge::connected(s).next().is_none()] #how {
+            summary { "What to enter in the miner" }
+            div.how {
+                dl {
+                    @for (brand, text) in &brands { dt { (brand) } dd { (text) } }
+                }
+                figure {
+                    img src="/qr.svg" width="116" height="116" loading="lazy"
+                        alt={ "QR code of this page's address" };
+                    figcaption { "This page on your phone" }
+                }
+            }
+            p.quiet {
+                "The user is a name of your choice for the miner. The money goes to the address above, \
+                 whatever the miner sends."
+            }
+        }
+    }
+}
+
+/// The QR code of `http://<numeric address>/`, as SVG.
+pub fn qr(s: &Snapshot) -> Option<String> {
+    let host = bracketed(s.connect.addresses.first()?);
+    let url = match s.connect.http_port {
+        0 | 80 => format!("http://{host}/"),
+        port => format!("http://{host}:{port}/"),
+    };
+    let code = qrcode::QrCode::with_error_correction_level(url, qrcode::EcLevel::L).ok()?;
+    let width = code.width();
+    let mut d = String::new();
+    for (y, row) in code.to_colors().chunks(width).enumerate() {
+        let mut x = 0;
+        while x < width {
+            let run = row[x..].iter().take_while(|c| **c == qrcode::Color::Dark).count();
+            if run > 0 {
+                let _ = write!(d, "M{} {}h{run}v1h-{run}z", x + 2, y + 2);
+            }
+            x += run.max(1);
+        }
+    }
+    let size = width + 4;
+    Some(format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {size} {size}\" \
+         shape-rendering=\"crispEdges\"><path fill=\"#fff\" d=\"M0 0h{size}v{size}H0z\"/>\
+         <path d=\"{d}\"/></svg>"
+    ))
+}
+
+/// An IPv6 address in a URL stands in brackets.
+fn bracketed(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
+}

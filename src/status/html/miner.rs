@@ -1,0 +1,105 @@
+//! One miner's own page.
+
+use maud::{Markup, html};
+
+use crate::status::{MinerState, MinerView, format};
+
+use super::{View, age, chart, miners};
+
+/// Everything about one miner.
+pub fn page(view: &View<'_>, miner: &MinerView) -> Markup {
+    let alarms: Vec<_> = view
+        .judgement
+        .alarms
+        .iter()
+        .filter(|alarm| alarm.id.split_once(':').is_some_and(|(_, id)| id == miner.id))
+        .collect();
+    html! {
+        p { a href="/#miners" { "← All miners" } }
+        h1 { (miners::name(miner)) }
+        p {
+            (miners::model(miner)) ", "
+            @match miner.state {
+                MinerState::Gone => { b.bad { "missing" } " for " (view.age(miner.since)) },
+                MinerState::Quiet => { b.warn { "connected, but quiet" } " since " (age::date(miner.since)) },
+                MinerState::Mining => { "mining since " (age::date(miner.since)) },
+            }
+            "."
+        }
+        @for alarm in &alarms { p.do { b { (alarm.text) } " " (alarm.advice) } }
+        section.part {
+            h2 { "Hashrate" }
+            div {
+                dl.facts {
+                    div { dt { "Now" } dd { (miners::rate(&miner.rate)) small {
+                        "by " (format::thousands(miner.rate.shares)) " shares in "
+                        (format::duration(miner.rate.window_s))
+                    } } }
+                    div { dt { "24 hours" } dd { (miners::rate(&miner.rate_day)) } }
+                    @if let Some(claimed) = miner.claimed {
+                        div { dt { "Claimed" } dd { (format::hashrate(claimed)) small {
+                            @if !miner.claimed_by.is_empty() { "by " (miner.claimed_by) }
+                            @if let Some((part, _)) = miner.proven_part() {
+                                ", proven " (format::percent(part))
+                            }
+                        } } }
+                    }
+                }
+                (chart::trend(&miner.trend))
+            }
+        }
+        section.part {
+            h2 { "Shares" }
+            div {
+                dl.facts {
+                    div { dt { "Accepted" } dd { (format::thousands(miner.accepted)) small {
+                        (format!("{:.1}", miner.shares_per_min)) " a minute"
+                    } } }
+                    div { dt { "Difficulty" } dd { (format::difficulty(miner.difficulty)) small {
+                        @if miner.difficulty_locked { "fixed by you" }
+                        @else if let Some(every) = miner.expected_share_s {
+                            "one share in " (format::duration(every.round() as u64))
+                        }
+                    } } }
+                    div { dt { "Last share" } dd { @match miner.last_share_at {
+                        Some(at) => (view.ago(at)),
+                        None => "none yet",
+                    } } }
+                    div { dt { "Best ever" } dd { (format::difficulty(miner.best)) small {
+                        @if let Some(at) = miner.best_at { (age::date(at)) }
+                    } } }
+                    div { dt { "Best since start" } dd { (format::difficulty(miner.best_session)) } }
+                }
+                @if miner.rejects.iter().any(|r| r.count > 0) {
+                    h3 { "Not counted" }
+                    ul.rejects {
+                        @for reject in miner.rejects.iter().filter(|r| r.count > 0) {
+                            li {
+                                b { (format::thousands(reject.count)) } " " (reject.reason.words())
+                                @if let Some(at) = reject.last_at { ", last " (view.ago(at)) }
+                                ". " span { (reject.reason.meaning()) }
+                            }
+                        }
+                    }
+                } @else { p.quiet { "No share was rejected." } }
+            }
+        }
+        section.part {
+            h2 { "Connection" }
+            div {
+                dl.facts {
+                    div { dt { "From" } dd { (miner.address) } }
+                    div { dt { "Connections" } dd { (format::thousands(miner.connects)) small { "since the start" } } }
+                    @if let Some(rtt) = miner.rtt_ms {
+                        div { dt { "Round trip" } dd { (format::milliseconds(rtt)) } }
+                    }
+                    @if let Some(answer) = miner.answer_p99_ms {
+                        div { dt { "Shares answered in" } dd { (format::milliseconds(answer)) small { "99 of 100" } } }
+                    }
+                    div { dt { "First seen" } dd { (age::date(miner.first_seen_at)) } }
+                }
+                p.quiet { "It calls itself " code { (miner.user_agent) } "." }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The list of miners.
+
+use maud::{Markup, html};
+
+use crate::status::{MinerState, MinerView, RateView, format};
+
+use super::{View, chart};
+
+/// All miners, and who knocks.
+pub fn list(view: &View<'_>) -> Markup {
+    let s = view.s;
+    html! {
+        @if s.miners.is_empty() {
+            p.quiet { "No miner has been here yet. " a href="#connect" { "How to connect one" } "." }
+        } @else {
+            table.miners {
+                thead {
+                    tr {
+                        th scope="col" { "Miner" }
+                        th scope="col" { "Hashrate" }
+                        th scope="col" { "24 h" }
+                        th scope="col" { "Shares" }
+                        th scope="col" { "Difficulty" }
+                        th scope="col" { "Last share" }
+                    }
+                }
+                tbody { @for miner in &s.miners { (row(view, miner)) } }
+            }
+        }
+        @if !s.knocking.is_empty() {
+            h3 { "Knocking" }
+            ul.knock {
+                @for knock in &s.knocking {
+                    li {
+                        b { (knock.address) }
+                        @if !knock.user_agent.is_empty() { " " (knock.user_agent) }
+                        ", " (view.ago(knock.at))
+                        @if knock.times > 1 { ", " (format::thousands(knock.times)) " times" }
+                        ": " (knock.why)
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn row(view: &View<'_>, miner: &MinerView) -> Markup {
+    let gone = miner.state == MinerState::Gone;
+    html! {
+        tr.(class(miner.state)) {
+            th scope="row" {
+                a href={ "/miners/" (miner.id) } { (name(miner)) }
+                small {
+                    @if miner.state != MinerState::Mining { b { (miner.state.words()) } " " }
+                    @if gone { (view.age(miner.since)) } @else { (model(miner)) }
+                }
+            }
+            td {
+                @if gone { "–" } @else {
+                    (rate(&miner.rate))
+                    @if let Some((part, low)) = miner.proven_part() {
+                        small.(if low { "warn" } else { "" }) { (format::percent(part)) " of its claim" }
+                    }
+                }
+            }
+            td { (chart::trend(&miner.trend)) }
+            td {
+                (format::thousands(miner.accepted))
+                small { (rejects(miner)) }
+            }
+            td {
+                (format::difficulty(miner.difficulty))
+                small { "best " (format::difficulty(miner.best)) }
+            }
+            td {
+                @match miner.last_share_at {
+                    Some(at) => (view.ago(at)),
+                    None => "none yet",
+                }
+                @if let Some(every) = miner.expected_share_s.filter(|_| !gone) {
+                    small { "one in " (format::duration(every.round() as u64)) }
+                }
+            }
+        }
+    }
+}
+
+/// A proven hashrate with its confidence.
+pub fn rate(rate: &RateView) -> Markup {
+    html! {
+        @match rate.relative_error() {
+            None => span.quiet { "no share yet" },
+            Some(error) if error > 0.5 => { "≈ " (format::hashrate(rate.hashrate)) },
+            Some(error) => {
+                (format::hashrate(rate.hashrate)) " "
+                i { "±" (format::percent(error)) }
+            },
+        }
+    }
+}
+
+/// The worst two reasons in words.
+fn rejects(miner: &MinerView) -> String {
+    let mut rejects: Vec<_> = miner.rejects.iter().filter(|r| r.count > 0).collect();
+    rejects.sort_by_key(|r| std::cmp::Reverse(r.count));
+    let shown: Vec<String> = rejects
+        .iter()
+        .take(2)
+        .map(|r| format!("{} {}", format::thousands(r.count), r.reason.short()))
+        .collect();
+    if shown.is_empty() { "none rejected".to_owned() } else { shown.join(", ") }
+}
+
+/// Name for a heading: never empty.
+pub fn name(miner: &MinerView) -> &str {
+    if miner.name.is_empty() { "(without a name)" } else { &miner.name }
+}
+
+/// `Bitaxe Gamma 2.13.1`.
+pub fn model(miner: &MinerView) -> String {
+    let model = if miner.model.is_empty() { miner.user_agent.as_str() } else { &miner.model };
+    match (model, miner.firmware.as_str()) {
+        ("", _) => "unknown model".to_owned(),
+        (model, "") => model.to_owned(),
+        (model, firmware) => format!("{model} {firmware}"),
+    }
+}
+
+/// The class of a miner's state.
+pub fn class(state: MinerState) -> &'static str {
+    match state {
+        MinerState::Mining => "on",
+        MinerState::Quiet => "off",
+        MinerState::Gone => "gone",
+    }
+}

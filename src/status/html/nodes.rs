@@ -1,0 +1,93 @@
+//! The nodes.
+
+use maud::{Markup, html};
+
+use crate::status::{NodeState, NodeView, ZmqState, format};
+
+use super::View;
+
+/// All nodes by priority.
+pub fn list(view: &View<'_>) -> Markup {
+    let s = view.s;
+    html! {
+        @if s.nodes.is_empty() { p.quiet { "No node is set." } }
+        @for node in &s.nodes { (card(view, node)) }
+        @if s.failovers > 0 {
+            p.quiet {
+                @match s.failovers {
+                    1 => "The lead has changed once since the start.",
+                    n => { "The lead has changed " (format::thousands(n)) " times since the start." },
+                }
+            }
+        }
+    }
+}
+
+fn card(view: &View<'_>, node: &NodeView) -> Markup {
+    html! {
+        article.node.(class(node.state)) {
+            h3 {
+                (node.name) " " span.pill { (node.state.words()) }
+                @if node.name != node.address { small { (node.address) } }
+            }
+            @if !node.why.is_empty() { p { (node.why) } }
+            @if let Some(progress) = node.progress.filter(|_| node.state == NodeState::Syncing) {
+                p.sync {
+                    progress max="1" value=(format!("{progress:.4}")) aria-label="Chain downloaded" {}
+                    " " (format::percent(progress))
+                    @if let Some(eta) = node.sync_eta_s {
+                        ", about " (format::long_time(eta as f64)) " to go"
+                    }
+                }
+            }
+            p.line {
+                @if let Some(height) = node.height {
+                    span {
+                        "block " (format::thousands(height))
+                        @match node.lag_blocks {
+                            Some(0) => ", up to date",
+                            Some(1) => ", one behind",
+                            Some(n) => { ", " (n) " behind" },
+                            None => "",
+                        }
+                    }
+                }
+                @if let Some(latency) = node.latency_ms {
+                    span { "answers in " (format::milliseconds(latency)) }
+                }
+                @if let Some(peers) = node.peers { span { (peers) " peers" } }
+                @match node.zmq {
+                    ZmqState::Live => span { "tells of blocks by ZMQ" },
+                    ZmqState::Waiting => span { "ZMQ set, nothing heard yet" },
+                    ZmqState::Off => "",
+                }
+                @if node.tip_wins > 0 { span { "first with " (format::thousands(node.tip_wins)) " blocks" } }
+                @if !node.version.is_empty() { span { (node.version.trim_matches('/')) } }
+                @match &node.rehearsal {
+                    Some(rehearsal) => span.(if rehearsal.refused.is_some() { "bad" } else { "good" }) {
+                        @match &rehearsal.refused {
+                            None => { "would take our block" },
+                            Some(reason) => { "would refuse our block: " (reason) },
+                        }
+                        " (asked " (view.ago(rehearsal.at)) ")"
+                    },
+                    None => "",
+                }
+            }
+            @if !node.warnings.is_empty() { p.warn { "It warns: " (node.warnings) } }
+            @if let Some(error) = &node.last_error {
+                p.quiet {
+                    "Last error " (view.ago(error.at)) ", " code { (error.method) } ": " (error.words)
+                }
+            }
+        }
+    }
+}
+
+fn class(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Leading | NodeState::Standby => "on",
+        NodeState::Syncing | NodeState::Warming | NodeState::Unknown => "wait",
+        NodeState::Lagging | NodeState::Doubtful | NodeState::Down => "off",
+    }
+}

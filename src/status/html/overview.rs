@@ -1,0 +1,147 @@
+//! The top of the page: the state in a sentence, the way of the work, and who is paid.
+
+use maud::{Markup, html};
+
+use crate::status::{Level, MinerState, NodeState, State, format, judge};
+
+use super::{View, age, fours};
+
+/// For screen readers only, and only what does not change with every share.
+pub fn say(view: &View<'_>) -> Markup {
+    let alarms = view.judgement.alarms.len();
+    html! {
+        "State: " (view.judgement.state.word()) ". "
+        @match alarms {
+            0 => "No alarm.",
+            1 => "One alarm.",
+            n => { (n) " alarms." },
+        }
+    }
+}
+
+/// The state in one sentence, what to do, and the alarms.
+pub fn state(view: &View<'_>) -> Markup {
+    let judgement = view.judgement;
+    let class = match judgement.state {
+        State::Ok => "ok",
+        State::Degraded => "warn",
+        State::Down => "bad",
+    };
+    // The first alarm's advice is told with the alarm itself.
+    let told = judgement.alarms.iter().any(|alarm| alarm.advice == judgement.advice);
+    html! {
+        p.word.(class) { (judgement.state.word()) }
+        h1 { (judgement.sentence) }
+        @if !judgement.advice.is_empty() && !told { p.do { (judgement.advice) } }
+        @if !judgement.alarms.is_empty() {
+            ul.alarms {
+                @for alarm in &judgement.alarms {
+                    li.(level(alarm.level)) {
+                        b { (alarm.text) }
+                        @if let Some(since) = alarm.since { " " small { "since " (age::date(since)) } }
+                        @if !alarm.advice.is_empty() { " " span { (alarm.advice) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The way of the work in four steps, each with its state.
+pub fn path(view: &View<'_>) -> Markup {
+    let s = view.s;
+    let leading = s.nodes.iter().find(|node| node.state == NodeState::Leading);
+    let spare = s.nodes.iter().filter(|node| node.state == NodeState::Standby).count();
+    let mining = s.miners.iter().filter(|miner| miner.state == MinerState::Mining).count();
+    let connected = judge::connected(s).count();
+    let last = s.miners.iter().filter_map(|miner| miner.last_share_at).max();
+    let fresh = s.job.as_ref().is_some_and(|job| job.template_age_s <= judge::TEMPLATE_OLD_S);
+    html! {
+        ol.path aria-label="The way of the work" {
+            li.(on(leading.is_some())) {
+                span { "Node" }
+                @if let Some(node) = leading {
+                    b { (node.name) }
+                    small {
+                        @match spare {
+                            0 => "no other stands by",
+                            1 => "one more stands by",
+                            n => { (n) " more stand by" },
+                        }
+                    }
+                } @else { b { "none" } small { "gives work" } }
+            }
+            li.(on(fresh)) {
+                span { "Work" }
+                @if let Some(job) = &s.job {
+                    b { (view.age(job.sent_at)) " old" }
+                    small { (format::thousands(job.transactions)) " transactions" }
+                } @else { b { "none" } small { "to be done" } }
+            }
+            li.(if connected == 0 { "off" } else { on(mining == connected) }) {
+                span { "Miners" }
+                @if connected == 0 {
+                    b { "none" } small { "connected" }
+                } @else {
+                    b { (format::hashrate(s.totals.rate_5m.hashrate)) }
+                    small { (mining) " of " (s.miners.len()) " mining" }
+                }
+            }
+            li.(on(last.is_some_and(|at| s.now.saturating_sub(at) < 3600))) {
+                span { "Last share" }
+                @if let Some(at) = last { b { (view.ago(at)) } } @else { b { "none yet" } }
+                small { (format::thousands(s.totals.accepted)) " accepted" }
+            }
+        }
+    }
+}
+
+/// Who is paid by the block that is being looked for, read from the job itself.
+pub fn pay(view: &View<'_>) -> Markup {
+    let s = view.s;
+    let Some(job) = &s.job else {
+        return html! {
+            p.quiet { "There is no work now, so there is nothing to hit." }
+            @if !s.payout.address.is_empty() {
+                p { "Set to be paid: " (fours(&s.payout.address)) }
+            }
+        };
+    };
+    let amount = format::btc(job.to_owner_sat);
+    // The last digits are there, but they are not what the eye should hold on to.
+    let (large, small) = amount.split_at(amount.len() - 4);
+    html! {
+        p.sum { (large) i { (small) } " BTC" }
+        @for output in job.outputs.iter().filter(|output| output.sat > 0) {
+            p.to {
+                @if !output.owner || job.outputs.len() > 2 { (format::btc(output.sat)) " BTC " }
+                span.arrow aria-label="to" { "→" } " "
+                @match &output.address {
+                    Some(address) => (fours(address)),
+                    None => "a script without an address",
+                }
+                @if output.owner { " " span.you { "you" } } @else { " " span.you.bad { "not you" } }
+            }
+        }
+        p.quiet {
+            "Block " (format::thousands(job.height)) ": "
+            (format::btc(job.subsidy_sat).trim_end_matches('0')) " new and "
+            (format::btc(job.value_sat.saturating_sub(job.subsidy_sat))) " in fees of "
+            (format::thousands(job.transactions.saturating_sub(1))) " transactions, from node "
+            (job.node) ". Read from the coinbase that your miners hash now."
+        }
+    }
+}
+
+/// The class of an alarm.
+pub fn level(level: Level) -> &'static str {
+    match level {
+        Level::Info => "info",
+        Level::Warning => "warn",
+        Level::Critical => "bad",
+    }
+}
+
+fn on(good: bool) -> &'static str {
+    if good { "on" } else { "off" }
+}

@@ -1,0 +1,139 @@
+//! The odds and the best shares.
+
+use std::fmt::Write;
+
+use maud::{Markup, html};
+
+use crate::status::{BestShareView, Odds, Snapshot, format, odds as reckon};
+
+use super::View;
+
+/// The chances, told honestly, and how the best shares compare.
+pub fn odds(view: &View<'_>) -> Markup {
+    let s = view.s;
+    let Some(odds) = reckon(s) else {
+        return html! { p.quiet { "The network's difficulty is not known yet." } };
+    };
+    html! {
+        dl.facts {
+            div { dt { "A block today" } dd { (format::one_in(odds.per_day)) } }
+            div { dt { "Within a year" } dd { (format::one_in(odds.per_year)) } }
+            div {
+                dt { "On average, one in" }
+                dd { @match odds.mean_s {
+                    Some(mean) => (format::long_time(mean)),
+                    None => "no hashrate",
+                } }
+            }
+            div {
+                dt { "Best share so far" }
+                dd {
+                    (format::difficulty(s.totals.best))
+                    @if let Some(difficulty) = difficulty(s).filter(|_| s.totals.best > 0.0) {
+                        small { (format::percent(s.totals.best / difficulty)) " of a block" }
+                    }
+                }
+            }
+        }
+        p.quiet { (luck(s, &odds)) }
+        (ladder(s, &odds))
+        @if !s.best_shares.is_empty() {
+            details {
+                summary { "Best shares" }
+                ol.best {
+                    @for share in s.best_shares.iter().take(10) { (best(view, share)) }
+                }
+            }
+        }
+    }
+}
+
+fn best(view: &View<'_>, share: &BestShareView) -> Markup {
+    html! {
+        li {
+            b { (format::difficulty(share.difficulty)) } " "
+            (share.miner) ", " (view.ago(share.at))
+            @if share.network_difficulty > 0.0 {
+                ", " (format::percent(share.difficulty / share.network_difficulty)) " of a block"
+            }
+        }
+    }
+}
+
+fn luck(s: &Snapshot, odds: &Odds) -> String {
+    let mut text = String::new();
+    if let Some(luck) = odds.luck {
+        let _ = write!(
+            text,
+            "With the work done so far, half of all miners have a best share above {}. Yours is \
+             better than that of {} of them. ",
+            format::difficulty(odds.expected_best),
+            format::percent(luck)
+        );
+    }
+    if odds.effort > 0.0 {
+        let since = if s.blocks.is_empty() { "so far" } else { "since the last block" };
+        let _ = write!(
+            text,
+            "Work {since}: {} of what a block takes on average. ",
+            format::percent(odds.effort)
+        );
+    }
+    text.push_str("Past work does not bring a block nearer: each hash has the same chance.");
+    text
+}
+
+/// The best shares on a logarithmic line that ends at a block.
+fn ladder(s: &Snapshot, odds: &Odds) -> Markup {
+    let Some(block) = difficulty(s).filter(|_| !s.best_shares.is_empty()) else {
+        return html! {};
+    };
+    let low = s.best_shares.iter().map(|b| b.difficulty).fold(f64::INFINITY, f64::min).max(1e-4);
+    // Two decades of air on the left.
+    let (from, to) = ((low / 100.0).log10().floor(), block.log10());
+    if to - from < 1.0 {
+        return html! {};
+    }
+    let place = |difficulty: f64| {
+        format!("{:.1}%", 1.0 + 96.0 * ((difficulty.log10() - from) / (to - from)).clamp(0.0, 1.0))
+    };
+    let label = format!(
+        "Best share {} on a logarithmic line that ends at a block, {}",
+        format::difficulty(s.totals.best),
+        format::difficulty(block)
+    );
+    let decades: Vec<f64> = (from as i64..=to.floor() as i64)
+        .filter(|decade| decade % 3 == 0)
+        .map(|decade| 10f64.powi(decade as i32))
+        .filter(|difficulty| difficulty.log10() < to - 1.2)
+        .collect();
+    html! {
+        svg.ladder width="100%" height="56" role="img" aria-label=(label) {
+            line x1="1%" x2="97%" y1="24" y2="24" {}
+            @for decade in decades {
+                line.tick x1=(place(decade)) x2=(place(decade)) y1="24" y2="30" {}
+                text x=(place(decade)) y="46" { (format::difficulty(decade)) }
+            }
+            @if odds.expected_best > 0.0 {
+                line.median x1=(place(odds.expected_best)) x2=(place(odds.expected_best))
+                    y1="12" y2="36" {}
+            }
+            @for share in s.best_shares.iter().skip(1).take(9) {
+                circle cx=(place(share.difficulty)) cy="24" r="3" {}
+            }
+            @if let Some(first) = s.best_shares.first() {
+                circle.first cx=(place(first.difficulty)) cy="24" r="6" {}
+            }
+            rect x="97%" y="10" width="3" height="28" {}
+            text.end x="97.5%" y="52" { "a block: " (format::difficulty(block)) }
+        }
+    }
+}
+
+fn difficulty(s: &Snapshot) -> Option<f64> {
+    s.job
+        .as_ref()
+        .map(|job| job.difficulty)
+        .or(s.network.difficulty)
+        .filter(|d| d.is_finite() && *d > 0.0)
+}

@@ -1,0 +1,661 @@
+//! The verdict: one state, one sentence, what to do, and every alarm with its next step.
+
+use serde::Serialize;
+
+use super::{
+    AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView, RateView, Snapshot,
+    format,
+};
+
+/// A template older than this is an alarm, seconds.
+pub const TEMPLATE_OLD_S: f64 = 90.0;
+/// Work on a template older than this counts as not mining, seconds.
+pub const TEMPLATE_DEAD_S: f64 = 600.0;
+
+/// The state in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    /// A block could be found and paid now, and nothing needs looking after.
+    Ok,
+    /// It mines, but something needs looking after; or all is ready and no miner is here.
+    Degraded,
+    /// No block can be found now.
+    #[default]
+    Down,
+}
+
+impl State {
+    /// `OK`, `DEGRADED`, `DOWN`.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Ok => "OK",
+            State::Degraded => "DEGRADED",
+            State::Down => "DOWN",
+        }
+    }
+}
+
+/// What the owner is told at a glance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Judgement {
+    /// The state in one word.
+    pub state: State,
+    /// What goes on, in one sentence.
+    pub sentence: String,
+    /// What to do now, in one sentence; empty when nothing is to be done.
+    pub advice: String,
+    /// Every alarm, the worst first.
+    pub alarms: Vec<AlarmView>,
+}
+
+/// Judges a snapshot.
+pub fn judge(snapshot: &Snapshot) -> Judgement {
+    let mut alarms = snapshot.alarms.clone();
+    work_alarms(snapshot, &mut alarms);
+    node_alarms(snapshot, &mut alarms);
+    miner_alarms(snapshot, &mut alarms);
+    block_alarms(snapshot, &mut alarms);
+    board_alarms(snapshot, &mut alarms);
+    // Stable: within a level the order above, which is the order of importance.
+    alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.level));
+
+    if let Some((sentence, advice)) = why_down(snapshot) {
+        return Judgement { state: State::Down, sentence, advice, alarms };
+    }
+    let connected = connected(snapshot).count();
+    if connected == 0 {
+        let advice = match snapshot.connect.addresses.first() {
+            Some(address) => format!(
+                "Enter {address}, port {}, as the pool in your miner.",
+                snapshot.connect.port
+            ),
+            None => "Enter this box as the pool in your miner.".to_owned(),
+        };
+        let sentence = "Ready to mine, but no miner is connected.".to_owned();
+        return Judgement { state: State::Degraded, sentence, advice, alarms };
+    }
+    let to_look_at: Vec<&AlarmView> =
+        alarms.iter().filter(|alarm| alarm.level >= Level::Warning).collect();
+    let mining = mining_sentence(snapshot, connected);
+    match to_look_at.as_slice() {
+        [] => Judgement {
+            state: State::Ok,
+            sentence: format!("{mining}."),
+            advice: String::new(),
+            alarms,
+        },
+        [one] => Judgement {
+            state: State::Degraded,
+            sentence: format!("{mining}, with one thing to look at."),
+            advice: one.advice.clone(),
+            alarms,
+        },
+        [first, rest @ ..] => Judgement {
+            state: State::Degraded,
+            sentence: format!("{mining}, with {} things to look at.", rest.len() + 1),
+            advice: first.advice.clone(),
+            alarms,
+        },
+    }
+}
+
+/// Miners with an open connection.
+pub fn connected(snapshot: &Snapshot) -> impl Iterator<Item = &MinerView> {
+    snapshot.miners.iter().filter(|miner| miner.state != MinerState::Gone)
+}
+
+impl RateView {
+    /// Relative error of the rate at 95 % confidence: 0.1 is ±10 %. `None` without shares.
+    ///
+    /// The number of shares in a window is Poisson-distributed, so its relative standard deviation
+    /// is 1/√n.
+    pub fn relative_error(&self) -> Option<f64> {
+        (self.shares > 0).then(|| 1.96 / (self.shares as f64).sqrt())
+    }
+}
+
+impl MinerView {
+    /// How much of the claimed hashrate its shares prove, and whether it is surely (99 %
+    /// confidence, one-sided) below 70 %.
+    pub fn proven_part(&self) -> Option<(f64, bool)> {
+        let claimed = self.claimed.filter(|claimed| *claimed > 0.0)?;
+        let rate =
+            if self.rate_day.shares > self.rate.shares { &self.rate_day } else { &self.rate };
+        if rate.shares < 10 {
+            return None;
+        }
+        let part = rate.hashrate / claimed;
+        let upper = part * (1.0 + 2.33 / (rate.shares as f64).sqrt());
+        Some((part, upper < 0.7))
+    }
+
+    /// Rejected shares that tell of a fault: not the ones that were on their way at a change of
+    /// the block, and not the repeats that some firmware is known for.
+    pub fn telling_rejects(&self) -> u64 {
+        use super::RejectReason::{Duplicate, StaleAtChange};
+        self.rejects
+            .iter()
+            .filter(|r| !matches!(r.reason, StaleAtChange | Duplicate))
+            .map(|r| r.count)
+            .sum()
+    }
+}
+
+/// Why no block can be found now, and what to do; `None` when one can.
+fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
+    if !snapshot.configured {
+        return Some((
+            "Not set up yet.".to_owned(),
+            "Enter your payout address and your node.".to_owned(),
+        ));
+    }
+    if let Some(job) = &snapshot.job {
+        if job.template_age_s >= TEMPLATE_DEAD_S {
+            return Some((
+                format!(
+                    "The work is {} old: blocks found on it would be lost.",
+                    format::duration(job.template_age_s as u64)
+                ),
+                "Look at the nodes below.".to_owned(),
+            ));
+        }
+        return None;
+    }
+    let by_state = |state| snapshot.nodes.iter().find(|node| node.state == state);
+    if snapshot.nodes.is_empty() {
+        return Some((
+            "No node is set: there is no work for the miners.".to_owned(),
+            "Add a Bitcoin node.".to_owned(),
+        ));
+    }
+    if let Some(node) = by_state(NodeState::Syncing) {
+        let done = match node.progress {
+            Some(progress) => format!(": {} done", format::percent(progress)),
+            None => String::new(),
+        };
+        let wait = match node.sync_eta_s {
+            Some(eta) => format!(", in about {}", format::long_time(eta as f64)),
+            None => String::new(),
+        };
+        return Some((
+            format!("Waiting for node {}, which is downloading the chain{done}.", node.name),
+            format!("Nothing to do: mining starts by itself when it is ready{wait}."),
+        ));
+    }
+    if let Some(node) = by_state(NodeState::Warming) {
+        return Some((
+            format!("Waiting for node {}, which is starting up.", node.name),
+            "Nothing to do: mining starts by itself when it is ready.".to_owned(),
+        ));
+    }
+    if snapshot.nodes.iter().any(|n| matches!(n.state, NodeState::Leading | NodeState::Standby)) {
+        return Some((
+            "Waiting for the first work from the node.".to_owned(),
+            "Nothing to do: this takes a few seconds.".to_owned(),
+        ));
+    }
+    if snapshot.nodes.iter().all(|node| node.state == NodeState::Unknown) {
+        return Some((
+            "Starting: asking the nodes.".to_owned(),
+            "Nothing to do: this takes a few seconds.".to_owned(),
+        ));
+    }
+    let first = &snapshot.nodes[0];
+    let sentence = match snapshot.nodes.len() {
+        1 => format!("Node {} gives no work, so the miners have none.", first.name),
+        n => format!("None of the {n} nodes gives work, so the miners have none."),
+    };
+    let advice = if first.why.is_empty() {
+        "Check that the node runs and that this box reaches it.".to_owned()
+    } else {
+        format!("{}: {}", first.name, first.why)
+    };
+    Some((sentence, advice))
+}
+
+fn mining_sentence(snapshot: &Snapshot, connected: usize) -> String {
+    let miners = match connected {
+        1 => "one miner".to_owned(),
+        n => format!("{n} miners"),
+    };
+    let rate = &snapshot.totals.rate_5m;
+    let at = if rate.shares > 0 {
+        format!(" at {}", format::hashrate(rate.hashrate))
+    } else {
+        String::new()
+    };
+    match &snapshot.job {
+        Some(job) => {
+            format!("Mining block {} with {miners}{at}", format::thousands(job.height))
+        }
+        None => format!("Mining with {miners}{at}"),
+    }
+}
+
+fn work_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
+    if let Some(job) = &snapshot.job {
+        if job.template_age_s > TEMPLATE_OLD_S {
+            push(
+                alarms,
+                "template_old",
+                Level::Critical,
+                format!(
+                    "The node has sent no fresh work for {}.",
+                    format::duration(job.template_age_s as u64)
+                ),
+                format!("Check node {}: it may hang or be cut off.", job.node),
+            );
+        }
+        if job.to_owner_sat < job.value_sat {
+            push(
+                alarms,
+                "job_pays_others",
+                Level::Critical,
+                format!(
+                    "The current job pays {} BTC to somebody else.",
+                    format::btc(job.value_sat - job.to_owner_sat)
+                ),
+                "Check the payout address in the settings.".to_owned(),
+            );
+        }
+    }
+    if let Some(canary) = &snapshot.canary
+        && !canary.ok
+        && canary.failed > 0
+    {
+        push(
+            alarms,
+            "canary",
+            Level::Critical,
+            format!("The built-in test miner fails: {}.", trimmed(&canary.error, "no answer")),
+            "Restart Soloist; if it stays, save a support bundle.".to_owned(),
+        );
+    }
+    if let Some(pending) = &snapshot.payout.pending {
+        push(
+            alarms,
+            "payout_change",
+            Level::Warning,
+            format!(
+                "The payout address changes to {} in {}.",
+                pending.address,
+                format::duration(pending.due_at.saturating_sub(snapshot.now))
+            ),
+            "If you did not ask for this, cancel it and change the PIN.".to_owned(),
+        );
+    }
+}
+
+fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
+    let useful = |n: &&NodeView| matches!(n.state, NodeState::Leading | NodeState::Standby);
+    let have_work = snapshot.job.is_some();
+    for node in &snapshot.nodes {
+        let (level, text) = match node.state {
+            NodeState::Down => (Level::Warning, format!("Node {} does not answer.", node.name)),
+            NodeState::Doubtful => (Level::Warning, format!("Node {} is not trusted.", node.name)),
+            NodeState::Lagging => (
+                Level::Warning,
+                match node.lag_blocks {
+                    Some(1) => format!("Node {} is one block behind.", node.name),
+                    Some(n) => format!("Node {} is {n} blocks behind.", node.name),
+                    None => format!("Node {} is behind.", node.name),
+                },
+            ),
+            // Without work these two are the sentence itself.
+            NodeState::Syncing if have_work => {
+                (Level::Info, format!("Node {} is downloading the chain.", node.name))
+            }
+            NodeState::Warming if have_work => {
+                (Level::Info, format!("Node {} is starting up.", node.name))
+            }
+            _ => continue,
+        };
+        alarms.push(AlarmView {
+            id: format!("node:{}", node.name),
+            level,
+            text,
+            advice: node.why.clone(),
+            since: node.since,
+        });
+    }
+    for node in &snapshot.nodes {
+        if let Some(RehearsalRefused(reason)) = refused(node) {
+            push(
+                alarms,
+                &format!("rehearsal:{}", node.name),
+                Level::Critical,
+                format!("Node {} would refuse our block: {reason}.", node.name),
+                "Update the node; if it stays, save a support bundle.".to_owned(),
+            );
+        }
+    }
+    let set = snapshot.nodes.len();
+    if have_work && set > 1 && snapshot.nodes.iter().filter(useful).count() == 1 {
+        push(
+            alarms,
+            "no_spare_node",
+            Level::Info,
+            "Only one node is fit to lead: nobody takes over if it fails.".to_owned(),
+            String::new(),
+        );
+    }
+}
+
+struct RehearsalRefused<'a>(&'a str);
+
+fn refused(node: &NodeView) -> Option<RehearsalRefused<'_>> {
+    let rehearsal = node.rehearsal.as_ref()?;
+    rehearsal.refused.as_deref().map(RehearsalRefused)
+}
+
+fn miner_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
+    const WEEK: u64 = 7 * 86_400;
+    for miner in &snapshot.miners {
+        let away = snapshot.now.saturating_sub(miner.since);
+        match miner.state {
+            MinerState::Gone => alarms.push(AlarmView {
+                id: format!("miner_gone:{}", miner.id),
+                // After a week it is not news any more.
+                level: if away < WEEK { Level::Warning } else { Level::Info },
+                text: format!("Miner {} is missing for {}.", miner.name, format::duration(away)),
+                advice: "Check its power and network, and that its pool is still this box."
+                    .to_owned(),
+                since: Some(miner.since),
+            }),
+            MinerState::Quiet => alarms.push(AlarmView {
+                id: format!("miner_quiet:{}", miner.id),
+                level: Level::Warning,
+                text: match miner.last_share_at {
+                    Some(at) => format!(
+                        "Miner {} is connected but has sent no share for {}.",
+                        miner.name,
+                        format::duration(snapshot.now.saturating_sub(at))
+                    ),
+                    None => format!("Miner {} is connected but has sent no share.", miner.name),
+                },
+                advice: "Restart the miner.".to_owned(),
+                since: miner.last_share_at,
+            }),
+            MinerState::Mining => {
+                if let Some((part, true)) = miner.proven_part() {
+                    push(
+                        alarms,
+                        &format!("miner_slow:{}", miner.id),
+                        Level::Warning,
+                        format!(
+                            "Miner {} proves only {} of what it claims.",
+                            miner.name,
+                            format::percent(part)
+                        ),
+                        "Look at its temperature, power supply and Wi-Fi.".to_owned(),
+                    );
+                }
+                let rejected = miner.telling_rejects();
+                if rejected >= 20 && rejected * 20 > miner.accepted {
+                    push(
+                        alarms,
+                        &format!("miner_rejects:{}", miner.id),
+                        Level::Warning,
+                        format!(
+                            "{} of the shares of {} are rejected.",
+                            format::percent(
+                                rejected as f64 / (rejected + miner.accepted).max(1) as f64
+                            ),
+                            miner.name
+                        ),
+                        "Its page shows the reasons in words.".to_owned(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn block_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
+    for block in snapshot.blocks.iter().filter(|b| b.state == BlockState::Candidate) {
+        if snapshot.now.saturating_sub(block.at) > 30 {
+            alarms.push(AlarmView {
+                id: format!("block_waiting:{}", block.hash),
+                level: Level::Critical,
+                text: format!("No node has taken block {} yet.", format::thousands(block.height)),
+                advice: "It is saved. Bring a node back, or download it and submit it elsewhere."
+                    .to_owned(),
+                since: Some(block.at),
+            });
+        }
+    }
+    let storage = &snapshot.storage;
+    if storage.writable == Some(false) {
+        push(
+            alarms,
+            "storage",
+            Level::Critical,
+            format!("The data card cannot be written: {}.", trimmed(&storage.error, "no reason")),
+            "Mining goes on and a found block is sent at once, but replace the card.".to_owned(),
+        );
+    }
+}
+
+fn board_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
+    let board = &snapshot.board;
+    if board.undervoltage == Some(true) {
+        push(
+            alarms,
+            "undervoltage",
+            Level::Warning,
+            "The power supply of this box is too weak.".to_owned(),
+            "Use the official supply and a short cable.".to_owned(),
+        );
+    } else if board.undervoltage_seen == Some(true) {
+        push(
+            alarms,
+            "undervoltage_seen",
+            Level::Info,
+            "The power supply of this box was too weak at times.".to_owned(),
+            "Use the official supply and a short cable.".to_owned(),
+        );
+    }
+    if let Some(temperature) = board.temperature_c.filter(|t| *t >= 75.0) {
+        push(
+            alarms,
+            "hot",
+            if temperature >= 83.0 { Level::Warning } else { Level::Info },
+            format!("This box is hot: {temperature:.0} °C."),
+            "Give it air.".to_owned(),
+        );
+    } else if board.throttled == Some(true) {
+        push(
+            alarms,
+            "throttled",
+            Level::Warning,
+            "This box slows itself down.".to_owned(),
+            "Give it air and a strong power supply.".to_owned(),
+        );
+    }
+    if let (Some(total), Some(free)) = (board.disk_total.filter(|t| *t > 0), board.disk_free) {
+        let used = 1.0 - free as f64 / total as f64;
+        if used > 0.8 {
+            push(
+                alarms,
+                "disk",
+                Level::Warning,
+                format!("The data card is {} full.", format::percent(used)),
+                if used > 0.9 {
+                    "The oldest history is dropped now; mining is not affected.".to_owned()
+                } else {
+                    "From 90 % on the oldest history is dropped; mining is not affected.".to_owned()
+                },
+            );
+        }
+    }
+    if let Some(offset) = board.clock_offset_s.filter(|o| o.abs() > 60.0) {
+        push(
+            alarms,
+            "clock",
+            Level::Warning,
+            format!(
+                "The clock of this box is {} {}.",
+                format::duration(offset.abs() as u64),
+                if offset > 0.0 { "fast" } else { "slow" }
+            ),
+            "Blocks carry the node's time, so mining is safe; check the network's time server."
+                .to_owned(),
+        );
+    } else if board.clock_synced == Some(false) {
+        push(
+            alarms,
+            "clock",
+            Level::Info,
+            "The clock of this box is not set by a time server yet.".to_owned(),
+            "Blocks carry the node's time, so mining is safe.".to_owned(),
+        );
+    }
+}
+
+fn push(alarms: &mut Vec<AlarmView>, id: &str, level: Level, text: String, advice: String) {
+    alarms.push(AlarmView { id: id.to_owned(), level, text, advice, since: None });
+}
+
+fn trimmed<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
+    let text = text.trim().trim_end_matches('.');
+    if text.is_empty() { otherwise } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{BlockView, BoardView, JobView, RehearsalView, RejectReason, RejectView};
+
+    fn mining() -> Snapshot {
+        Snapshot {
+            now: 1_000_000,
+            configured: true,
+            job: Some(JobView {
+                height: 925_114,
+                node: "attic".to_owned(),
+                to_owner_sat: 313_000_000,
+                value_sat: 313_000_000,
+                template_age_s: 4.0,
+                ..Default::default()
+            }),
+            nodes: vec![NodeView {
+                name: "attic".to_owned(),
+                state: NodeState::Leading,
+                ..Default::default()
+            }],
+            miners: vec![MinerView {
+                id: "gamma".to_owned(),
+                name: "gamma".to_owned(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn all_well_is_ok_and_asks_for_nothing() {
+        let verdict = judge(&mining());
+        assert_eq!(verdict.state, State::Ok);
+        assert_eq!(verdict.sentence, "Mining block 925\u{202f}114 with one miner.");
+        assert_eq!((verdict.advice.as_str(), verdict.alarms.len()), ("", 0));
+    }
+
+    #[test]
+    fn each_fault_is_told_and_says_what_to_do() {
+        type Break = fn(&mut Snapshot);
+        let faults: [(&str, State, Break); 14] = [
+            ("Not set up yet", State::Down, |s| s.configured = false),
+            ("Node attic gives no work", State::Down, |s| {
+                s.job = None;
+                s.nodes[0].state = NodeState::Down;
+            }),
+            ("downloading the chain: 83\u{202f}% done", State::Down, |s| {
+                s.job = None;
+                s.nodes[0].state = NodeState::Syncing;
+                s.nodes[0].progress = Some(0.83);
+            }),
+            ("The work is 11\u{202f}min old", State::Down, |s| {
+                s.job.as_mut().unwrap().template_age_s = 660.0;
+            }),
+            ("no fresh work for 100\u{202f}s", State::Degraded, |s| {
+                s.job.as_mut().unwrap().template_age_s = 100.0;
+            }),
+            ("pays 0.00000001 BTC to somebody else", State::Degraded, |s| {
+                s.job.as_mut().unwrap().to_owner_sat -= 1;
+            }),
+            ("no miner is connected", State::Degraded, |s| s.miners[0].state = MinerState::Gone),
+            ("Node cellar is 2 blocks behind", State::Degraded, |s| {
+                s.nodes.push(NodeView {
+                    name: "cellar".to_owned(),
+                    state: NodeState::Lagging,
+                    lag_blocks: Some(2),
+                    ..Default::default()
+                });
+            }),
+            ("attic would refuse our block: bad-cb-amount", State::Degraded, |s| {
+                s.nodes[0].rehearsal = Some(RehearsalView {
+                    refused: Some("bad-cb-amount".to_owned()),
+                    ..Default::default()
+                });
+            }),
+            ("no share for 15\u{202f}min", State::Degraded, |s| {
+                s.miners[0].state = MinerState::Quiet;
+                s.miners[0].last_share_at = Some(s.now - 900);
+            }),
+            ("proves only 48\u{202f}%", State::Degraded, |s| {
+                s.miners[0].claimed = Some(1e12);
+                s.miners[0].rate = RateView { hashrate: 0.48e12, shares: 400, window_s: 3600 };
+            }),
+            ("of the shares of gamma are rejected", State::Degraded, |s| {
+                s.miners[0].accepted = 100;
+                s.miners[0].rejects.push(RejectView {
+                    reason: RejectReason::LowDifficulty,
+                    count: 50,
+                    last_at: None,
+                });
+            }),
+            ("No node has taken block 5", State::Degraded, |s| {
+                s.blocks.push(BlockView { height: 5, at: s.now - 60, ..Default::default() });
+            }),
+            ("data card is 85\u{202f}% full", State::Degraded, |s| {
+                s.board =
+                    BoardView { disk_total: Some(100), disk_free: Some(15), ..Default::default() };
+            }),
+        ];
+        for (words, state, damage) in faults {
+            let mut snapshot = mining();
+            damage(&mut snapshot);
+            let verdict = judge(&snapshot);
+            assert_eq!(verdict.state, state, "{words}: {verdict:?}");
+            let told = verdict.sentence == words
+                || verdict.sentence.contains(words)
+                || verdict.alarms.iter().any(|alarm| alarm.text.contains(words));
+            assert!(told, "{words}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn ordinary_things_are_no_alarm() {
+        let mut snapshot = mining();
+        let miner = &mut snapshot.miners[0];
+        // On its way at a change of the block, and a firmware that repeats itself.
+        for reason in [RejectReason::StaleAtChange, RejectReason::Duplicate] {
+            miner.rejects.push(RejectView { reason, count: 1000, last_at: None });
+        }
+        // Half of the claim, but on 12 shares only: chance.
+        miner.claimed = Some(1e12);
+        miner.rate = RateView { hashrate: 0.5e12, shares: 12, window_s: 300 };
+        assert_eq!(judge(&snapshot).state, State::Ok);
+    }
+
+    #[test]
+    fn the_worst_alarm_comes_first() {
+        let mut snapshot = mining();
+        snapshot.board.undervoltage = Some(true);
+        snapshot.board.clock_synced = Some(false);
+        snapshot.storage.writable = Some(false);
+        let levels: Vec<Level> = judge(&snapshot).alarms.iter().map(|a| a.level).collect();
+        assert_eq!(levels, [Level::Critical, Level::Warning, Level::Info]);
+    }
+}

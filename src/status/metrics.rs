@@ -1,0 +1,604 @@
+//! Prometheus text (exposition format 0.0.4): about sixty series named `soloist_*`.
+
+use std::fmt::Write;
+
+use super::{
+    BlockState, HistogramView, Judgement, MinerState, NodeState, Snapshot, State, ZmqState, health,
+    odds,
+};
+
+/// The content type that goes with [`metrics`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Everything that Prometheus scrapes.
+pub fn metrics(snapshot: &Snapshot, judgement: &Judgement) -> String {
+    let mut out = Text { out: String::with_capacity(16 * 1024) };
+    whole(snapshot, judgement, &mut out);
+    work(snapshot, &mut out);
+    nodes(snapshot, &mut out);
+    stratum(snapshot, &mut out);
+    miners(snapshot, &mut out);
+    blocks(snapshot, &mut out);
+    box_and_process(snapshot, &mut out);
+    out.out
+}
+
+fn whole(s: &Snapshot, judgement: &Judgement, out: &mut Text) {
+    out.family("soloist_build_info", "gauge", "The running build; always 1.");
+    out.sample(
+        "soloist_build_info",
+        &[
+            ("version", &s.build.version),
+            ("commit", &s.build.commit),
+            ("engine", &s.build.hash_engine),
+            ("chain", &s.chain),
+        ],
+        1.0,
+    );
+    out.gauge("soloist_start_time_seconds", "Unix time of the start.", s.started_at as f64);
+    out.family("soloist_state", "gauge", "The state of the appliance: 1 for the one it is in.");
+    for state in [State::Ok, State::Degraded, State::Down] {
+        let on = f64::from(judgement.state == state);
+        out.sample("soloist_state", &[("state", &state.word().to_lowercase())], on);
+    }
+    out.gauge(
+        "soloist_ready",
+        "Whether miners may be sent here (1): fresh work, storage, clock, test miner.",
+        f64::from(health::Ready::of(s).all()),
+    );
+    out.family("soloist_alarm", "gauge", "Alarms that are on; the value is always 1.");
+    for alarm in &judgement.alarms {
+        let level = format!("{:?}", alarm.level).to_lowercase();
+        out.sample("soloist_alarm", &[("alarm", &alarm.id), ("level", &level)], 1.0);
+    }
+}
+
+fn work(s: &Snapshot, out: &mut Text) {
+    if let Some(job) = &s.job {
+        out.gauge("soloist_job_height", "Height of the block worked on.", job.height as f64);
+        out.gauge(
+            "soloist_job_age_seconds",
+            "Time since the job was sent to the miners.",
+            s.now.saturating_sub(job.sent_at) as f64,
+        );
+        out.gauge(
+            "soloist_template_age_seconds",
+            "Time since the node gave the template worked on.",
+            job.template_age_s,
+        );
+        out.gauge(
+            "soloist_template_transactions",
+            "Transactions in the template, with the coinbase.",
+            job.transactions as f64,
+        );
+        out.gauge(
+            "soloist_template_fees_satoshis",
+            "Fees of the template.",
+            job.value_sat.saturating_sub(job.subsidy_sat) as f64,
+        );
+        out.gauge(
+            "soloist_coinbase_value_satoshis",
+            "What the coinbase worked on pays in all.",
+            job.value_sat as f64,
+        );
+        out.gauge(
+            "soloist_coinbase_owner_satoshis",
+            "What the coinbase worked on pays to the owner.",
+            job.to_owner_sat as f64,
+        );
+        out.gauge(
+            "soloist_coinbase_size_bytes",
+            "Size of the coinbase without witness.",
+            job.coinbase_bytes as f64,
+        );
+    }
+    out.optional(
+        "soloist_network_height",
+        "Height of the tip.",
+        s.network.height.map(|h| h as f64),
+    );
+    out.optional("soloist_network_difficulty", "Difficulty of a block.", s.network.difficulty);
+    out.optional(
+        "soloist_network_tip_time_seconds",
+        "Unix time in the tip's header.",
+        s.network.tip_at.map(|at| at as f64),
+    );
+    let t = &s.templates;
+    out.counter("soloist_templates_total", "Templates taken from nodes.", t.taken as f64);
+    out.counter("soloist_jobs_total", "Jobs sent, each to all miners.", t.jobs as f64);
+    out.counter("soloist_tips_total", "New tips seen.", t.tips as f64);
+    out.family(
+        "soloist_tip_to_job_seconds",
+        "histogram",
+        "From the first news of a tip to the first job on it.",
+    );
+    out.histogram("soloist_tip_to_job_seconds", &[], &t.tip_to_job);
+}
+
+fn nodes(s: &Snapshot, out: &mut Text) {
+    let each = |out: &mut Text,
+                name: &str,
+                kind: &str,
+                help: &str,
+                value: &dyn Fn(&super::NodeView) -> Option<f64>| {
+        out.family(name, kind, help);
+        for node in &s.nodes {
+            if let Some(value) = value(node) {
+                out.sample(name, &[("node", &node.name)], value);
+            }
+        }
+    };
+    each(out, "soloist_node_up", "gauge", "Whether the node is fit to give work.", &|n| {
+        Some(f64::from(matches!(n.state, NodeState::Leading | NodeState::Standby)))
+    });
+    each(out, "soloist_node_leading", "gauge", "Whether the work comes from this node.", &|n| {
+        Some(f64::from(n.state == NodeState::Leading))
+    });
+    each(out, "soloist_node_height", "gauge", "Height of the node's tip.", &|n| {
+        n.height.map(|h| h as f64)
+    });
+    each(out, "soloist_node_lag_blocks", "gauge", "Blocks behind the best known tip.", &|n| {
+        n.lag_blocks.map(|lag| lag as f64)
+    });
+    each(out, "soloist_node_sync_ratio", "gauge", "Part of the chain verified.", &|n| n.progress);
+    each(out, "soloist_node_peers", "gauge", "Connected peers.", &|n| n.peers.map(|p| p as f64));
+    each(out, "soloist_node_zmq_live", "gauge", "Whether news comes by ZMQ.", &|n| {
+        (n.zmq != ZmqState::Off).then(|| f64::from(n.zmq == ZmqState::Live))
+    });
+    each(
+        out,
+        "soloist_node_tip_wins_total",
+        "counter",
+        "New tips told first by this node.",
+        &|n| Some(n.tip_wins as f64),
+    );
+    each(
+        out,
+        "soloist_node_rehearsal_ok",
+        "gauge",
+        "Whether the node would take our block (last rehearsal).",
+        &|n| n.rehearsal.as_ref().map(|r| f64::from(r.refused.is_none())),
+    );
+    each(
+        out,
+        "soloist_node_rehearsal_time_seconds",
+        "gauge",
+        "Unix time of the last rehearsal.",
+        &|n| n.rehearsal.as_ref().map(|r| r.at as f64),
+    );
+    out.family("soloist_rpc_duration_seconds", "histogram", "Duration of calls that succeeded.");
+    for node in &s.nodes {
+        for call in &node.calls {
+            let labels = [("node", node.name.as_str()), ("method", call.method.as_str())];
+            out.histogram("soloist_rpc_duration_seconds", &labels, &call.latency);
+        }
+    }
+    out.family("soloist_rpc_failures_total", "counter", "Calls that failed, by method.");
+    for node in &s.nodes {
+        for call in &node.calls {
+            let labels = [("node", node.name.as_str()), ("method", call.method.as_str())];
+            out.sample("soloist_rpc_failures_total", &labels, call.errors as f64);
+        }
+    }
+    out.family("soloist_rpc_errors_total", "counter", "Calls that failed, by kind of error.");
+    for node in &s.nodes {
+        for error in &node.errors {
+            let labels = [("node", node.name.as_str()), ("kind", error.what.as_str())];
+            out.sample("soloist_rpc_errors_total", &labels, error.count as f64);
+        }
+    }
+    out.counter("soloist_failovers_total", "Changes of the leading node.", s.failovers as f64);
+}
+
+fn stratum(s: &Snapshot, out: &mut Text) {
+    let edge = &s.stratum;
+    out.gauge("soloist_stratum_connections", "Open connections.", edge.connections as f64);
+    out.gauge(
+        "soloist_stratum_connections_limit",
+        "Most connections allowed.",
+        edge.connections_max as f64,
+    );
+    out.counter(
+        "soloist_stratum_accepts_total",
+        "Connections accepted.",
+        edge.accepted_total as f64,
+    );
+    out.family("soloist_stratum_drops_total", "counter", "Connections ended, by cause.");
+    for drop in &edge.dropped {
+        out.sample("soloist_stratum_drops_total", &[("cause", &drop.what)], drop.count as f64);
+    }
+    out.counter(
+        "soloist_stratum_handshake_failures_total",
+        "Connections that never came to mining.authorize.",
+        edge.handshake_failures as f64,
+    );
+    out.counter("soloist_shares_accepted_total", "Accepted shares.", edge.shares_accepted as f64);
+    out.family(
+        "soloist_shares_expected_total",
+        "counter",
+        "Shares that hashrate and difficulty led to expect.",
+    );
+    if let Some(expected) = edge.shares_expected {
+        out.sample("soloist_shares_expected_total", &[], expected);
+    }
+    out.family(
+        "soloist_shares_rejected_total",
+        "counter",
+        "Rejected shares by reason and class of firmware.",
+    );
+    for rejects in &edge.rejects_by_class {
+        let labels = [("reason", rejects.reason.code()), ("class", rejects.class.as_str())];
+        out.sample("soloist_shares_rejected_total", &labels, rejects.count as f64);
+    }
+    out.family(
+        "soloist_notify_fanout_seconds",
+        "histogram",
+        "From the decision for a job to its last byte at the last miner's socket.",
+    );
+    out.histogram("soloist_notify_fanout_seconds", &[], &edge.notify_fanout);
+    out.family(
+        "soloist_share_answer_seconds",
+        "histogram",
+        "From a share's arrival to its answer.",
+    );
+    out.histogram("soloist_share_answer_seconds", &[], &edge.share_answer);
+    if let Some(canary) = &s.canary {
+        out.gauge(
+            "soloist_canary_ok",
+            "Whether the last test share was accepted.",
+            f64::from(canary.ok),
+        );
+        out.optional(
+            "soloist_canary_round_trip_seconds",
+            "From sending the last test share to its answer.",
+            canary.round_trip_ms.map(|ms| ms / 1000.0),
+        );
+        out.counter("soloist_canary_passed_total", "Test shares accepted.", canary.passed as f64);
+        out.counter(
+            "soloist_canary_failed_total",
+            "Test shares not accepted.",
+            canary.failed as f64,
+        );
+    }
+}
+
+fn miners(s: &Snapshot, out: &mut Text) {
+    out.family("soloist_miners", "gauge", "Miners by state.");
+    for (state, name) in
+        [(MinerState::Mining, "mining"), (MinerState::Quiet, "quiet"), (MinerState::Gone, "gone")]
+    {
+        let count = s.miners.iter().filter(|miner| miner.state == state).count();
+        out.sample("soloist_miners", &[("state", name)], count as f64);
+    }
+    let each = |out: &mut Text,
+                name: &str,
+                kind: &str,
+                help: &str,
+                value: &dyn Fn(&super::MinerView) -> Option<f64>| {
+        out.family(name, kind, help);
+        for miner in &s.miners {
+            if let Some(value) = value(miner) {
+                // The name alone may be shared by two miners; the id never is.
+                let labels = [("miner", miner.name.as_str()), ("id", miner.id.as_str())];
+                out.sample(name, &labels, value);
+            }
+        }
+    };
+    each(out, "soloist_miner_connected", "gauge", "Whether the miner is connected.", &|m| {
+        Some(f64::from(m.state != MinerState::Gone))
+    });
+    each(out, "soloist_miner_hashrate", "gauge", "Hashes per second, proven by shares.", &|m| {
+        Some(if m.state == MinerState::Gone { 0.0 } else { m.rate.hashrate })
+    });
+    each(
+        out,
+        "soloist_miner_hashrate_error_ratio",
+        "gauge",
+        "Its error at 95 % confidence.",
+        &|m| m.rate.relative_error(),
+    );
+    each(
+        out,
+        "soloist_miner_hashrate_claimed",
+        "gauge",
+        "Hashes per second that it claims.",
+        &|m| m.claimed,
+    );
+    each(out, "soloist_miner_shares_accepted_total", "counter", "Accepted shares.", &|m| {
+        Some(m.accepted as f64)
+    });
+    out.family("soloist_miner_shares_rejected_total", "counter", "Rejected shares by reason.");
+    for miner in &s.miners {
+        for reject in &miner.rejects {
+            let labels = [
+                ("miner", miner.name.as_str()),
+                ("id", miner.id.as_str()),
+                ("reason", reject.reason.code()),
+            ];
+            out.sample("soloist_miner_shares_rejected_total", &labels, reject.count as f64);
+        }
+    }
+    each(out, "soloist_miner_difficulty", "gauge", "Difficulty of its jobs.", &|m| {
+        Some(m.difficulty)
+    });
+    each(out, "soloist_miner_best_difficulty", "gauge", "Its best share ever.", &|m| Some(m.best));
+    each(
+        out,
+        "soloist_miner_last_share_time_seconds",
+        "gauge",
+        "Unix time of its last share.",
+        &|m| m.last_share_at.map(|at| at as f64),
+    );
+    each(out, "soloist_miner_rtt_seconds", "gauge", "Round trip by TCP_INFO.", &|m| {
+        m.rtt_ms.map(|ms| ms / 1000.0)
+    });
+    each(out, "soloist_miner_connects_total", "counter", "Connections it has made.", &|m| {
+        Some(m.connects as f64)
+    });
+    out.family("soloist_hashrate", "gauge", "Hashes per second of all miners, by window.");
+    for (window, rate) in
+        [("5m", &s.totals.rate_5m), ("1h", &s.totals.rate_1h), ("24h", &s.totals.rate_24h)]
+    {
+        out.sample("soloist_hashrate", &[("window", window)], rate.hashrate);
+    }
+    out.counter("soloist_work_total", "Difficulty of all accepted shares added up.", s.totals.work);
+    out.gauge("soloist_best_difficulty", "Best share ever.", s.totals.best);
+    if let Some(odds) = odds(s) {
+        out.gauge("soloist_block_probability_day", "Chance of a block in 24 hours.", odds.per_day);
+    }
+}
+
+fn blocks(s: &Snapshot, out: &mut Text) {
+    out.family("soloist_blocks", "gauge", "Found blocks by where they stand.");
+    for (state, name) in [
+        (BlockState::Candidate, "candidate"),
+        (BlockState::Accepted, "accepted"),
+        (BlockState::Mature, "mature"),
+        (BlockState::Orphaned, "orphaned"),
+        (BlockState::Refused, "refused"),
+    ] {
+        let count = s.blocks.iter().filter(|block| block.state == state).count();
+        out.sample("soloist_blocks", &[("state", name)], count as f64);
+    }
+    out.gauge(
+        "soloist_blocks_waiting",
+        "Found blocks that no node has taken yet.",
+        s.storage.spool_waiting as f64,
+    );
+}
+
+fn box_and_process(s: &Snapshot, out: &mut Text) {
+    let process = &s.process;
+    out.counter("soloist_process_cpu_seconds_total", "CPU time used.", process.cpu_s);
+    out.gauge(
+        "soloist_process_resident_memory_bytes",
+        "Resident memory.",
+        process.resident_bytes as f64,
+    );
+    out.gauge("soloist_process_open_fds", "Open file descriptors.", process.open_fds as f64);
+    out.gauge("soloist_process_threads", "Threads.", process.threads as f64);
+    out.optional(
+        "soloist_loop_lag_p99_seconds",
+        "How late the loop gets to its work, 99th percentile.",
+        process.loop_lag_p99_ms.map(|ms| ms / 1000.0),
+    );
+    let board = &s.board;
+    let flag = |flag: Option<bool>| flag.map(f64::from);
+    out.optional("soloist_box_cpu_ratio", "Use of all cores together.", board.cpu);
+    out.optional(
+        "soloist_box_temperature_celsius",
+        "Temperature of the processor.",
+        board.temperature_c,
+    );
+    out.optional(
+        "soloist_box_undervoltage",
+        "Whether the supply is too weak now.",
+        flag(board.undervoltage),
+    );
+    out.optional(
+        "soloist_box_throttled",
+        "Whether the processor is slowed down now.",
+        flag(board.throttled),
+    );
+    let number = |value: Option<u64>| value.map(|v| v as f64);
+    out.optional("soloist_box_memory_bytes", "Memory.", number(board.memory_total));
+    out.optional(
+        "soloist_box_memory_available_bytes",
+        "Memory available.",
+        number(board.memory_available),
+    );
+    out.optional("soloist_box_disk_bytes", "Size of the data partition.", number(board.disk_total));
+    out.optional(
+        "soloist_box_disk_free_bytes",
+        "Free on the data partition.",
+        number(board.disk_free),
+    );
+    out.optional(
+        "soloist_box_disk_written_day_bytes",
+        "Written to the card in the last 24 hours.",
+        number(board.disk_written_day),
+    );
+    out.optional(
+        "soloist_box_clock_synced",
+        "Whether the clock is synchronised.",
+        flag(board.clock_synced),
+    );
+    out.optional(
+        "soloist_box_clock_offset_seconds",
+        "Our clock minus the network's.",
+        board.clock_offset_s,
+    );
+    out.optional(
+        "soloist_storage_writable",
+        "Whether the last write worked.",
+        flag(s.storage.writable),
+    );
+    out.gauge("soloist_storage_size_bytes", "Ledger and journal.", s.storage.size_bytes as f64);
+    out.family("soloist_notifications_total", "counter", "Notifications by place and outcome.");
+    for sink in &s.sinks {
+        let kind = sink.kind.to_lowercase();
+        out.sample(
+            "soloist_notifications_total",
+            &[("sink", &kind), ("outcome", "sent")],
+            sink.sent as f64,
+        );
+        out.sample(
+            "soloist_notifications_total",
+            &[("sink", &kind), ("outcome", "failed")],
+            sink.failed as f64,
+        );
+    }
+}
+
+struct Text {
+    out: String,
+}
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        line(&mut self.out, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.out.push_str(name);
+        self.labels(labels, None);
+        line(&mut self.out, format_args!(" {}\n", Number(value)));
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        self.family(name, "gauge", help);
+        self.sample(name, &[], value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: f64) {
+        self.family(name, "counter", help);
+        self.sample(name, &[], value);
+    }
+
+    fn optional(&mut self, name: &str, help: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.gauge(name, help, value);
+        }
+    }
+
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &HistogramView) {
+        for (bound, count) in &histogram.buckets {
+            self.bucket(name, labels, &Number(*bound).to_string(), *count);
+        }
+        self.bucket(name, labels, "+Inf", histogram.count);
+        for (suffix, value) in [("_sum", histogram.sum_s), ("_count", histogram.count as f64)] {
+            self.out.push_str(name);
+            self.out.push_str(suffix);
+            self.labels(labels, None);
+            line(&mut self.out, format_args!(" {}\n", Number(value)));
+        }
+    }
+
+    fn bucket(&mut self, name: &str, labels: &[(&str, &str)], bound: &str, count: u64) {
+        self.out.push_str(name);
+        self.out.push_str("_bucket");
+        self.labels(labels, Some(bound));
+        line(&mut self.out, format_args!(" {count}\n"));
+    }
+
+    fn labels(&mut self, labels: &[(&str, &str)], bound: Option<&str>) {
+        let all = labels.iter().copied().chain(bound.map(|bound| ("le", bound)));
+        let mut open = '{';
+        for (name, value) in all {
+            self.out.push(open);
+            open = ',';
+            self.out.push_str(name);
+            self.out.push_str("=\"");
+            for c in value.chars() {
+                match c {
+                    '\\' => self.out.push_str("\\\\"),
+                    '"' => self.out.push_str("\\\""),
+                    '\n' => self.out.push_str("\\n"),
+                    c => self.out.push(c),
+                }
+            }
+            self.out.push('"');
+        }
+        if open == ',' {
+            self.out.push('}');
+        }
+    }
+}
+
+/// A number as Prometheus reads it.
+struct Number(f64);
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            v if v.is_nan() => f.write_str("NaN"),
+            v if v.is_infinite() => f.write_str(if v > 0.0 { "+Inf" } else { "-Inf" }),
+            v => write!(f, "{v}"),
+        }
+    }
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to a String does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{MinerView, NodeView};
+
+    #[test]
+    fn hostile_names_stay_inside_their_quotes() {
+        let snapshot = Snapshot {
+            miners: vec![MinerView {
+                id: "a".to_owned(),
+                name: "x\"} 1\nsoloist_state{state=\"ok\"} 1\\".to_owned(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let text = metrics(&snapshot, &crate::status::judge(&snapshot));
+        assert!(text.contains(
+            r#"soloist_miner_connected{miner="x\"} 1\nsoloist_state{state=\"ok\"} 1\\",id="a"} 1"#
+        ));
+        assert_eq!(text.matches("\nsoloist_state{state=\"ok\"}").count(), 1);
+    }
+
+    #[test]
+    fn histograms_are_cumulative_and_complete() {
+        let mut out = Text { out: String::new() };
+        let histogram = HistogramView { buckets: vec![(0.01, 1), (0.1, 3)], count: 4, sum_s: 1.5 };
+        out.histogram("h", &[("node", "attic")], &histogram);
+        assert_eq!(
+            out.out,
+            "h_bucket{node=\"attic\",le=\"0.01\"} 1\n\
+             h_bucket{node=\"attic\",le=\"0.1\"} 3\n\
+             h_bucket{node=\"attic\",le=\"+Inf\"} 4\n\
+             h_sum{node=\"attic\"} 1.5\n\
+             h_count{node=\"attic\"} 4\n"
+        );
+    }
+
+    #[test]
+    fn every_family_is_declared_once_before_its_samples() {
+        let snapshot = Snapshot {
+            nodes: vec![NodeView::default(), NodeView::default()],
+            ..Default::default()
+        };
+        let text = metrics(&snapshot, &crate::status::judge(&snapshot));
+        let mut seen = std::collections::HashSet::new();
+        for name in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+            let name = name.split(' ').next().unwrap();
+            assert!(seen.insert(name), "{name} is declared twice");
+        }
+        for sample in text.lines().filter(|l| !l.starts_with('#')) {
+            let name = sample.split(['{', ' ']).next().unwrap();
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|s| name.strip_suffix(s))
+                .filter(|base| seen.contains(base))
+                .unwrap_or(name);
+            assert!(seen.contains(base), "{name} is not declared");
+        }
+    }
+}

@@ -1,0 +1,813 @@
+//! The view-model: plain facts, with units, filled by the daemon.
+//!
+//! Conventions: every `*_at` and `since` is Unix time in seconds; every `*_s` a duration in seconds,
+//! `*_ms` in milliseconds; hashrates are in hashes per second; amounts in satoshi; difficulties in
+//! the unit of difficulty 1 (2^32 hashes on average). `None` means "not known", never zero. Texts
+//! that come from outside (worker names, user agents, a node's words) stand here as they came: the
+//! views escape them.
+
+use serde::Serialize;
+
+/// Everything that the page, the JSON, the metrics and the health answers show.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// When this snapshot was taken, Unix seconds. Every age on the page counts from here.
+    pub now: u64,
+    /// The appliance's name: the page's title.
+    pub name: String,
+    /// The chain by its own name: `main`, `test`, `testnet4`, `signet`, `regtest`. Empty as long as
+    /// no node told.
+    pub chain: String,
+    /// False until a payout address and a node are set: the page then leads to the set-up.
+    pub configured: bool,
+    /// When the daemon started.
+    pub started_at: u64,
+    /// Which build this is.
+    pub build: BuildView,
+    /// Where miners connect to.
+    pub connect: ConnectView,
+    /// Who is paid.
+    pub payout: PayoutView,
+    /// The job that miners work on; `None` before the first template and while all nodes are down.
+    pub job: Option<JobView>,
+    /// The network's state as the leading node knows it.
+    pub network: NetworkView,
+    /// The nodes, by priority.
+    pub nodes: Vec<NodeView>,
+    /// How often another node took the lead, since the start.
+    pub failovers: u64,
+    /// The owner's miners, connected or missing. Without the canary.
+    pub miners: Vec<MinerView>,
+    /// Who knocked at the Stratum port lately without becoming a miner. Newest first, at most 20.
+    pub knocking: Vec<KnockView>,
+    /// All miners together.
+    pub totals: TotalsView,
+    /// Hashrate and shares over time.
+    pub history: HistoryView,
+    /// The best shares ever, best first, at most 20.
+    pub best_shares: Vec<BestShareView>,
+    /// Blocks found, newest first.
+    pub blocks: Vec<BlockView>,
+    /// Alarms that only the daemon can know of. The views add those that follow from the other
+    /// fields; see [`crate::status::judge`].
+    pub alarms: Vec<AlarmView>,
+    /// What happened, newest first, at most 100.
+    pub events: Vec<EventView>,
+    /// What was changed by whom, newest first, at most 100.
+    pub audit: Vec<AuditView>,
+    /// The board: heat, memory, card, clock.
+    pub board: BoardView,
+    /// The daemon's own process.
+    pub process: ProcessView,
+    /// The Stratum port.
+    pub stratum: StratumView,
+    /// Templates and their way to the miners.
+    pub templates: TemplatesView,
+    /// Journal, ledger and spool.
+    pub storage: StorageView,
+    /// The built-in test miner; `None` where it is switched off.
+    pub canary: Option<CanaryView>,
+    /// Where notifications go.
+    pub sinks: Vec<SinkView>,
+}
+
+/// Which build runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BuildView {
+    /// Version of the daemon, `0.1.0`.
+    pub version: String,
+    /// Short commit hash; empty when built outside a repository.
+    pub commit: String,
+    /// When it was built, Unix seconds.
+    pub built_at: Option<u64>,
+    /// Version of the SD-card image; `None` when run by hand.
+    pub image: Option<String>,
+    /// The code path of the SHA-256d engine: `armv8`, `neon`, `soft`.
+    pub hash_engine: String,
+}
+
+/// Where miners connect to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ConnectView {
+    /// Our own addresses, the most useful first: private IPv4, then ULA and global IPv6. Without
+    /// loopback and link-local.
+    pub addresses: Vec<String>,
+    /// Name by mDNS or DNS, such as `solo.local`.
+    pub hostname: Option<String>,
+    /// The Stratum port.
+    pub port: u16,
+    /// The page's own port, for the QR code.
+    pub http_port: u16,
+}
+
+/// Who is paid.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PayoutView {
+    /// The configured address.
+    pub address: String,
+    /// `P2WPKH`, `P2TR`, …
+    pub kind: String,
+    /// A change that waits: the owner can still cancel it.
+    pub pending: Option<PendingPayoutView>,
+}
+
+/// A change of the payout address that has not come into force yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PendingPayoutView {
+    /// The new address.
+    pub address: String,
+    /// When it comes into force.
+    pub due_at: u64,
+}
+
+/// The current job, decoded from what miners really hash: not from the config.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct JobView {
+    /// Id in `mining.notify`.
+    pub id: String,
+    /// Height of the block to be found.
+    pub height: u64,
+    /// Hash of the parent, customary reversed hex.
+    pub parent: String,
+    /// When this job was sent to the miners, Unix seconds.
+    pub sent_at: u64,
+    /// When its template came from the node, Unix seconds.
+    pub template_at: u64,
+    /// Age of the template by the monotonic clock, seconds. Above 90 s is an alarm.
+    pub template_age_s: f64,
+    /// Name of the node that the template came from.
+    pub node: String,
+    /// The coinbase's outputs, in order.
+    pub outputs: Vec<OutputView>,
+    /// What the outputs to the configured address add up to, satoshi.
+    pub to_owner_sat: u64,
+    /// What all outputs add up to, satoshi.
+    pub value_sat: u64,
+    /// Subsidy of this height, satoshi; fees are the rest.
+    pub subsidy_sat: u64,
+    /// Transactions including the coinbase.
+    pub transactions: u64,
+    /// Weight units of the block that would be made.
+    pub weight: Option<u64>,
+    /// The whole coinbase without witness, bytes.
+    pub coinbase_bytes: u64,
+    /// The readable tag in the coinbase.
+    pub tag: String,
+    /// Difficulty of the block.
+    pub difficulty: f64,
+}
+
+/// One output of the current coinbase.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OutputView {
+    /// The address, where the script has one.
+    pub address: Option<String>,
+    /// Satoshi.
+    pub sat: u64,
+    /// Whether it pays the configured address.
+    pub owner: bool,
+}
+
+/// The network as the leading node knows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct NetworkView {
+    /// Height of the tip.
+    pub height: Option<u64>,
+    /// Hash of the tip.
+    pub tip: Option<String>,
+    /// Time of the tip by its header, Unix seconds.
+    pub tip_at: Option<u64>,
+    /// Current difficulty.
+    pub difficulty: Option<f64>,
+}
+
+/// What a node is to us now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// Jobs come from it.
+    Leading,
+    /// Healthy, ready to take over.
+    Standby,
+    /// It downloads the chain: not usable yet.
+    Syncing,
+    /// It starts up (error -28).
+    Warming,
+    /// It answers, but its tip is behind the others.
+    Lagging,
+    /// It answers, but is not trusted: another chain, another tip, no peers.
+    Doubtful,
+    /// It does not answer, or refuses us.
+    Down,
+    /// Not asked yet.
+    #[default]
+    Unknown,
+}
+
+/// One node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct NodeView {
+    /// Its name in the config, or host and port.
+    pub name: String,
+    /// Host and port, without user and password.
+    pub address: String,
+    /// What it is to us now.
+    pub state: NodeState,
+    /// Why, in one sentence: why it leads, why it does not, what to do.
+    pub why: String,
+    /// Since when it is in this state.
+    pub since: Option<u64>,
+    /// When it last answered anything.
+    pub answered_at: Option<u64>,
+    /// Height of its tip.
+    pub height: Option<u64>,
+    /// Height of its best header.
+    pub headers: Option<u64>,
+    /// Its tip.
+    pub tip: Option<String>,
+    /// Blocks behind the best known tip; 0 is up to date.
+    pub lag_blocks: Option<u64>,
+    /// Whether it says that it is in initial download.
+    pub initial_download: bool,
+    /// Share of the chain verified, 0 to 1.
+    pub progress: Option<f64>,
+    /// Seconds until it is in sync, by the progress of the last minutes.
+    pub sync_eta_s: Option<u64>,
+    /// Connected peers.
+    pub peers: Option<u64>,
+    /// `subversion`, `/Satoshi:30.0.0/`.
+    pub version: String,
+    /// The node's own warnings.
+    pub warnings: String,
+    /// Median duration of `getblocktemplate`, or of whichever call was last made, milliseconds.
+    pub latency_ms: Option<f64>,
+    /// How news of a tip comes in.
+    pub zmq: ZmqState,
+    /// How often it was the first to tell of a new tip.
+    pub tip_wins: u64,
+    /// Last rehearsal: our block, unsolved, shown to the node as a proposal (BIP 23).
+    pub rehearsal: Option<RehearsalView>,
+    /// The last failed call.
+    pub last_error: Option<NodeErrorView>,
+    /// Statistics by RPC method.
+    pub calls: Vec<CallView>,
+    /// Failures by kind, for metrics: `transport`, `timeout`, `auth`, `cookie`, `http`, `rpc`,
+    /// `too_large`, `malformed`.
+    pub errors: Vec<CountView>,
+}
+
+/// State of a node's ZMQ socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZmqState {
+    /// Not configured: tips come by long poll and poll.
+    #[default]
+    Off,
+    /// Configured, nothing heard yet.
+    Waiting,
+    /// At least one message came.
+    Live,
+}
+
+/// What a node said to our block before it was solved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RehearsalView {
+    /// When it was asked.
+    pub at: u64,
+    /// Height of the rehearsed block.
+    pub height: u64,
+    /// `None`: it would take the block. Otherwise its reason.
+    pub refused: Option<String>,
+}
+
+/// A failed call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct NodeErrorView {
+    /// When.
+    pub at: u64,
+    /// RPC method.
+    pub method: String,
+    /// In words, as the node or the system put it.
+    pub words: String,
+}
+
+/// Statistics of one RPC method at one node, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CallView {
+    /// RPC method, `getblocktemplate`.
+    pub method: String,
+    /// Calls that failed.
+    pub errors: u64,
+    /// Durations of the calls that succeeded.
+    pub latency: HistogramView,
+}
+
+/// A histogram in the form that Prometheus wants: cumulative counts below upper bounds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HistogramView {
+    /// (upper bound in seconds, number of values at or below it), ascending, without `+Inf`.
+    pub buckets: Vec<(f64, u64)>,
+    /// Number of all values.
+    pub count: u64,
+    /// Their sum, seconds.
+    pub sum_s: f64,
+}
+
+/// A named count.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CountView {
+    /// What is counted, in `snake_case`.
+    pub what: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// How a miner is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MinerState {
+    /// Connected, and its shares come as expected (or it is too early to tell).
+    #[default]
+    Mining,
+    /// Connected, but no share for far longer than its difficulty explains.
+    Quiet,
+    /// Not connected.
+    Gone,
+}
+
+/// A hashrate, proven by shares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct RateView {
+    /// Hashes per second: sum of the accepted shares' difficulties times 2^32 over the window.
+    pub hashrate: f64,
+    /// How many shares it rests on. The relative error (95 %) is about 1.96 / √shares.
+    pub shares: u64,
+    /// The window, seconds.
+    pub window_s: u64,
+}
+
+/// One miner, known by its worker name (and address) over reconnects and restarts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct MinerView {
+    /// Stable id for `/miners/<id>`: ASCII letters, digits, `-`, `_`; says nothing about the payout
+    /// address.
+    pub id: String,
+    /// Worker name without the address in front.
+    pub name: String,
+    /// Model in words, `Bitaxe Gamma`; from the user agent.
+    pub model: String,
+    /// Firmware's version, where the user agent tells.
+    pub firmware: String,
+    /// The user agent as sent.
+    pub user_agent: String,
+    /// Class for statistics: `bitaxe`, `nerdqaxe`, `nerdminer`, `avalon`, `antminer`, `whatsminer`,
+    /// `braiins`, `vnish`, `luxos`, `cgminer`, `bfgminer`, `cpuminer`, `rental`, `other`.
+    pub class: String,
+    /// Where it connects from, without port.
+    pub address: String,
+    /// How it is doing.
+    pub state: MinerState,
+    /// Since when it is connected; when gone, since when it is gone.
+    pub since: u64,
+    /// First seen ever.
+    pub first_seen_at: u64,
+    /// Connections made since the daemon's start.
+    pub connects: u64,
+    /// Proven in the last minutes (as many as its share rate needs).
+    pub rate: RateView,
+    /// Proven in the last 24 h.
+    pub rate_day: RateView,
+    /// What the miner itself or its model's data sheet claims, hashes per second.
+    pub claimed: Option<f64>,
+    /// Who claims it: `AxeOS`, `data sheet`.
+    pub claimed_by: String,
+    /// Accepted shares since the ledger began.
+    pub accepted: u64,
+    /// Accepted shares per minute lately.
+    pub shares_per_min: f64,
+    /// Rejected shares since the ledger began, by reason.
+    pub rejects: Vec<RejectView>,
+    /// Difficulty of its jobs now.
+    pub difficulty: f64,
+    /// The owner fixed the difficulty.
+    pub difficulty_locked: bool,
+    /// Average seconds between two shares at this difficulty and hashrate.
+    pub expected_share_s: Option<f64>,
+    /// When its last accepted share came.
+    pub last_share_at: Option<u64>,
+    /// Best share ever, difficulty.
+    pub best: f64,
+    /// When.
+    pub best_at: Option<u64>,
+    /// Best share since the daemon's start.
+    pub best_session: f64,
+    /// Round trip to the miner by TCP_INFO, milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Time from receiving a share to its answer, 99th percentile, milliseconds.
+    pub answer_p99_ms: Option<f64>,
+    /// Hashrate of the last 24 h, oldest first, for a small chart. At most 48 values.
+    pub trend: Vec<f64>,
+}
+
+/// Why a share was not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// For the previous block, within one second of the new one: it was already on its way.
+    StaleAtChange,
+    /// For an old block.
+    Stale,
+    /// For a job that we never gave or no longer know.
+    UnknownJob,
+    /// Sent before.
+    Duplicate,
+    /// Above the job's target.
+    LowDifficulty,
+    /// Block time outside the job's window.
+    BadTime,
+    /// Version bits outside the agreed mask.
+    BadVersion,
+    /// Not readable as a share.
+    Malformed,
+    /// Before `mining.authorize`.
+    Unauthorized,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+/// How many shares were not counted for one reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RejectView {
+    /// Why.
+    pub reason: RejectReason,
+    /// How many, since the ledger began.
+    pub count: u64,
+    /// When the last one came.
+    pub last_at: Option<u64>,
+}
+
+/// Somebody at the Stratum port who did not become a miner.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct KnockView {
+    /// From where, without port.
+    pub address: String,
+    /// User agent, if it came that far.
+    pub user_agent: String,
+    /// Last time.
+    pub at: u64,
+    /// How often, in the time that the list covers.
+    pub times: u64,
+    /// What went wrong, in one sentence with the remedy.
+    pub why: String,
+}
+
+/// All miners together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TotalsView {
+    /// Last 5 minutes.
+    pub rate_5m: RateView,
+    /// Last hour.
+    pub rate_1h: RateView,
+    /// Last 24 hours.
+    pub rate_24h: RateView,
+    /// Accepted shares since the ledger began.
+    pub accepted: u64,
+    /// Rejected shares since the ledger began, by reason.
+    pub rejects: Vec<RejectView>,
+    /// Sum of the difficulties of all accepted shares since the ledger began: the work done. Times
+    /// 2^32 it is the number of hashes.
+    pub work: f64,
+    /// The same since the last found block (or the beginning).
+    pub work_since_block: f64,
+    /// When the ledger began.
+    pub since: Option<u64>,
+    /// Best share ever, difficulty.
+    pub best: f64,
+    /// Best share since the daemon's start.
+    pub best_session: f64,
+    /// Best share since the last found block.
+    pub best_since_block: f64,
+}
+
+/// Hashrate and shares over time, each list oldest first. A gap is a missing point.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HistoryView {
+    /// Last 24 h, a point every 5 to 10 minutes.
+    pub day: Vec<PointView>,
+    /// Last 30 days, a point every 2 to 6 hours.
+    pub month: Vec<PointView>,
+    /// All time, a point a day.
+    pub all: Vec<PointView>,
+}
+
+/// One point of the history: what happened in the interval that ends at `at`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PointView {
+    /// End of the interval.
+    pub at: u64,
+    /// Hashes per second.
+    pub hashrate: f64,
+    /// Accepted shares.
+    pub accepted: u64,
+    /// Rejected shares.
+    pub rejected: u64,
+    /// Best share of the interval, difficulty.
+    pub best: f64,
+}
+
+/// One of the best shares ever.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BestShareView {
+    /// Its difficulty.
+    pub difficulty: f64,
+    /// When.
+    pub at: u64,
+    /// Name of the miner.
+    pub miner: String,
+    /// Height that it was for.
+    pub height: u64,
+    /// Difficulty of a block then.
+    pub network_difficulty: f64,
+}
+
+/// Where a found block stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockState {
+    /// Solved and sent; no node has answered yet.
+    #[default]
+    Candidate,
+    /// At least one node has it in its chain; its coins are not spendable yet.
+    Accepted,
+    /// 100 confirmations or more: spendable.
+    Mature,
+    /// Another block of this height won.
+    Orphaned,
+    /// Every node refused it.
+    Refused,
+}
+
+/// A found block.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BlockView {
+    /// Hash, customary reversed hex.
+    pub hash: String,
+    /// Height.
+    pub height: u64,
+    /// When it was solved.
+    pub at: u64,
+    /// Name of the miner that solved it.
+    pub miner: String,
+    /// Where it stands.
+    pub state: BlockState,
+    /// Confirmations, where a node told.
+    pub confirmations: Option<u64>,
+    /// Paid to the owner, satoshi.
+    pub value_sat: u64,
+    /// Address that is paid.
+    pub address: String,
+    /// Id of the coinbase transaction.
+    pub txid: String,
+    /// Difficulty that the header reached.
+    pub share_difficulty: f64,
+    /// Difficulty of the network at that height.
+    pub network_difficulty: f64,
+    /// From the share's arrival to the first node's acceptance, milliseconds.
+    pub accepted_after_ms: Option<f64>,
+    /// What each node answered.
+    pub answers: Vec<AnswerView>,
+    /// Whether the whole block can be downloaded.
+    pub hex: bool,
+}
+
+/// A node's answer to a found block.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct AnswerView {
+    /// The node's name.
+    pub node: String,
+    /// Whether it took the block (or had it already).
+    pub taken: bool,
+    /// Its words: `accepted`, `duplicate`, `inconclusive`, or the reason of the refusal.
+    pub words: String,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Good to know.
+    #[default]
+    Info,
+    /// Should be looked at.
+    Warning,
+    /// Mining, money or blocks suffer.
+    Critical,
+}
+
+/// An alarm: its cause and the next step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct AlarmView {
+    /// Stable name: `node_down:living-room`. The same alarm keeps its name.
+    pub id: String,
+    /// How bad.
+    pub level: Level,
+    /// What is wrong, one sentence.
+    pub text: String,
+    /// What to do, one sentence; empty when nothing can be done.
+    pub advice: String,
+    /// Since when, where known.
+    pub since: Option<u64>,
+}
+
+/// What kind of thing happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A block was found, accepted, orphaned.
+    Block,
+    /// A new best share.
+    Best,
+    /// A miner came, left, fell quiet.
+    Miner,
+    /// A node came, left, took the lead.
+    Node,
+    /// A new tip of the chain.
+    Tip,
+    /// Start, stop, settings, storage, board.
+    #[default]
+    System,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct EventView {
+    /// Ever rising number.
+    pub id: u64,
+    /// When.
+    pub at: u64,
+    /// What kind.
+    pub kind: EventKind,
+    /// How bad.
+    pub level: Level,
+    /// In one sentence.
+    pub text: String,
+}
+
+/// A change that somebody made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct AuditView {
+    /// When.
+    pub at: u64,
+    /// From which address.
+    pub from: String,
+    /// What, in one sentence, without secrets.
+    pub text: String,
+}
+
+/// The board that we run on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BoardView {
+    /// `Raspberry Pi 4 Model B Rev 1.5`.
+    pub model: String,
+    /// Seconds since the kernel started.
+    pub uptime_s: Option<u64>,
+    /// Use of all cores together, 0 to 1.
+    pub cpu: Option<f64>,
+    /// Temperature of the processor, °C.
+    pub temperature_c: Option<f64>,
+    /// The supply is too weak now.
+    pub undervoltage: Option<bool>,
+    /// The supply was too weak since the board started.
+    pub undervoltage_seen: Option<bool>,
+    /// The processor is slowed down now, by heat or weak supply.
+    pub throttled: Option<bool>,
+    /// Memory, bytes.
+    pub memory_total: Option<u64>,
+    /// Memory available, bytes.
+    pub memory_available: Option<u64>,
+    /// Size of the data partition, bytes.
+    pub disk_total: Option<u64>,
+    /// Free on the data partition, bytes.
+    pub disk_free: Option<u64>,
+    /// Bytes written to the card in the last 24 h (or extrapolated since the start).
+    pub disk_written_day: Option<u64>,
+    /// Whether the clock is synchronised.
+    pub clock_synced: Option<bool>,
+    /// How far our clock is from the network's (by the nodes), seconds; positive: ours is ahead.
+    pub clock_offset_s: Option<f64>,
+}
+
+/// The daemon's own process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ProcessView {
+    /// CPU time used since the start, seconds.
+    pub cpu_s: f64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+    /// Open file descriptors.
+    pub open_fds: u64,
+    /// Threads.
+    pub threads: u64,
+    /// How late the loop gets to its work, 99th percentile of the last minutes, milliseconds.
+    pub loop_lag_p99_ms: Option<f64>,
+    /// The most since the start, milliseconds.
+    pub loop_lag_max_ms: Option<f64>,
+}
+
+/// The Stratum port.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StratumView {
+    /// Open connections.
+    pub connections: u64,
+    /// Most connections allowed.
+    pub connections_max: u64,
+    /// Connections accepted since the start.
+    pub accepted_total: u64,
+    /// Connections ended since the start, by cause: `closed`, `timeout`, `error`, `protocol`,
+    /// `line_too_long`, `too_many`, `failover`, `shutdown`, `slow`.
+    pub dropped: Vec<CountView>,
+    /// Connections that never came to `mining.authorize`.
+    pub handshake_failures: u64,
+    /// Rejected shares since the start by class of firmware.
+    pub rejects_by_class: Vec<ClassRejectsView>,
+    /// Accepted shares since the start.
+    pub shares_accepted: u64,
+    /// Shares since the start that the miners' hashrate and difficulty led to expect.
+    pub shares_expected: Option<f64>,
+    /// From the decision for a new job to its last byte at the last miner's socket.
+    pub notify_fanout: HistogramView,
+    /// From a share's arrival to its answer.
+    pub share_answer: HistogramView,
+}
+
+/// Rejected shares of one class of firmware for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ClassRejectsView {
+    /// As [`MinerView::class`].
+    pub class: String,
+    /// Why.
+    pub reason: RejectReason,
+    /// How many since the start.
+    pub count: u64,
+}
+
+/// Templates and their way to the miners.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TemplatesView {
+    /// Templates taken since the start.
+    pub taken: u64,
+    /// Jobs sent since the start (each to all miners).
+    pub jobs: u64,
+    /// New tips seen since the start.
+    pub tips: u64,
+    /// From the first news of a tip to the first job on it.
+    pub tip_to_job: HistogramView,
+}
+
+/// What must survive a power cut.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StorageView {
+    /// The last write to the data directory worked.
+    pub writable: Option<bool>,
+    /// What went wrong, in words; empty when nothing did.
+    pub error: String,
+    /// Solved blocks in the spool that no node has confirmed yet.
+    pub spool_waiting: u64,
+    /// Bytes of the ledger and the journal.
+    pub size_bytes: u64,
+    /// When the last snapshot of the ledger was made.
+    pub backup_at: Option<u64>,
+}
+
+/// The built-in miner that proves the whole way once a minute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CanaryView {
+    /// The last attempt got its share accepted.
+    pub ok: bool,
+    /// When its last share was accepted.
+    pub last_ok_at: Option<u64>,
+    /// From sending the share to the answer, milliseconds.
+    pub round_trip_ms: Option<f64>,
+    /// Accepted since the start.
+    pub passed: u64,
+    /// Not accepted, or not answered, since the start.
+    pub failed: u64,
+    /// What went wrong last; empty when nothing did.
+    pub error: String,
+}
+
+/// A place where notifications go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SinkView {
+    /// `ntfy`, `Telegram`, …
+    pub kind: String,
+    /// Last success.
+    pub last_ok_at: Option<u64>,
+    /// Sent since the start.
+    pub sent: u64,
+    /// Given up since the start.
+    pub failed: u64,
+    /// The last error in words, without secrets; empty when the last attempt worked.
+    pub error: String,
+}

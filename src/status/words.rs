@@ -1,0 +1,113 @@
+//! States and reasons in words.
+
+use super::{BlockState, MinerState, NodeState, RejectReason};
+
+impl RejectReason {
+    /// Stable name for metrics: `stale_at_change`.
+    pub fn code(self) -> &'static str {
+        match self {
+            RejectReason::StaleAtChange => "stale_at_change",
+            RejectReason::Stale => "stale",
+            RejectReason::UnknownJob => "unknown_job",
+            RejectReason::Duplicate => "duplicate",
+            RejectReason::LowDifficulty => "low_difficulty",
+            RejectReason::BadTime => "bad_time",
+            RejectReason::BadVersion => "bad_version",
+            RejectReason::Malformed => "malformed",
+            RejectReason::Unauthorized => "unauthorized",
+            RejectReason::Other => "other",
+        }
+    }
+
+    /// In one or two words after a number, for a row.
+    pub fn short(self) -> &'static str {
+        match self {
+            RejectReason::StaleAtChange => "at a change",
+            RejectReason::Stale => "too late",
+            RejectReason::UnknownJob => "unknown job",
+            RejectReason::Duplicate => "repeated",
+            RejectReason::LowDifficulty => "too easy",
+            RejectReason::BadTime => "wrong time",
+            RejectReason::BadVersion => "wrong version",
+            RejectReason::Malformed => "unreadable",
+            RejectReason::Unauthorized => "too early",
+            RejectReason::Other => "rejected",
+        }
+    }
+
+    /// What happened, for a list.
+    pub fn words(self) -> &'static str {
+        match self {
+            RejectReason::StaleAtChange => "on its way when the block changed",
+            RejectReason::Stale => "for an old block",
+            RejectReason::UnknownJob => "for a job we do not know",
+            RejectReason::Duplicate => "sent twice by the firmware",
+            RejectReason::LowDifficulty => "below the set difficulty",
+            RejectReason::BadTime => "with a wrong block time",
+            RejectReason::BadVersion => "with version bits that were not agreed",
+            RejectReason::Malformed => "not readable",
+            RejectReason::Unauthorized => "before the miner had logged in",
+            RejectReason::Other => "for another reason",
+        }
+    }
+
+    /// What it tells about the miner, for its own page.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            RejectReason::StaleAtChange => "Normal: nobody can avoid these.",
+            RejectReason::Stale => "The miner takes new work late. Look at its Wi-Fi.",
+            RejectReason::UnknownJob => "Usual after a reconnect. Many of them: restart the miner.",
+            RejectReason::Duplicate => "A habit of some firmware. It costs nothing.",
+            RejectReason::LowDifficulty => {
+                "The miner has not taken the new difficulty yet. Many of them: update its firmware."
+            }
+            RejectReason::BadTime => "The miner changes the block's time too far.",
+            RejectReason::BadVersion => {
+                "The miner rolls bits it was not given. Update its firmware."
+            }
+            RejectReason::Malformed => "The miner sends what is no share. Update its firmware.",
+            RejectReason::Unauthorized => "Usual after a reconnect. It costs nothing.",
+            RejectReason::Other => "See the log.",
+        }
+    }
+}
+
+impl NodeState {
+    /// One word or two.
+    pub fn words(self) -> &'static str {
+        match self {
+            NodeState::Leading => "leads",
+            NodeState::Standby => "stands by",
+            NodeState::Syncing => "syncing",
+            NodeState::Warming => "starting up",
+            NodeState::Lagging => "lags behind",
+            NodeState::Doubtful => "not trusted",
+            NodeState::Down => "down",
+            NodeState::Unknown => "not asked yet",
+        }
+    }
+}
+
+impl MinerState {
+    /// One word.
+    pub fn words(self) -> &'static str {
+        match self {
+            MinerState::Mining => "mining",
+            MinerState::Quiet => "quiet",
+            MinerState::Gone => "missing",
+        }
+    }
+}
+
+impl BlockState {
+    /// A few words.
+    pub fn words(self) -> &'static str {
+        match self {
+            BlockState::Candidate => "sent, not yet confirmed by a node",
+            BlockState::Accepted => "accepted",
+            BlockState::Mature => "spendable",
+            BlockState::Orphaned => "lost to another block",
+            BlockState::Refused => "refused",
+        }
+    }
+}
