@@ -246,9 +246,18 @@ impl RealNode {
         }
     }
 
-    /// SIGSTOP: its sockets stay open, and nothing answers.
+    /// SIGSTOP: its sockets stay open, and nothing answers. Returns when every thread stands still.
     pub fn freeze(&self) {
         kill(self.pid(), Signal::SIGSTOP).unwrap();
+        let tasks = format!("/proc/{}/task", self.pid());
+        wait_for("the process to stop", || {
+            let stopped = |task: fs::DirEntry| {
+                // The state follows the name, which stands in parentheses.
+                let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+            };
+            fs::read_dir(&tasks).unwrap().flatten().all(stopped).then_some(())
+        });
     }
 
     /// SIGCONT.
