@@ -25,6 +25,7 @@ static SOFT: Backend =
     Backend { name: "soft", compress: soft::compress, scan: soft::scan, pairs: soft::pairs };
 
 /// The crate sha2: SHA-NI where the processor has it, else its own integer arithmetic.
+#[cfg(not(target_arch = "aarch64"))]
 static SHA2: Backend = Backend {
     name: "sha2",
     compress: sha2::block_api::compress256,
@@ -208,7 +209,7 @@ fn known_digests(backend: &Backend) -> Result<(), Mismatch> {
     let header = genesis_header();
     let midstate = backend.midstate(header.first_chunk().expect("80 bytes hold 64"));
     let tail = header[64..76].try_into().expect("12 bytes");
-    let hit = backend.header_hashes(&midstate, tail, 2_083_236_880..=u32::MAX, 0);
+    let hit = backend.header_hashes(&midstate, tail, 2_083_236_880..=2_083_236_900, 0);
     let hash = backend.sha256d(&header);
     let found = hit == Some(HeaderHit { nonce: 2_083_236_893, hash });
     check(backend, found && hash == GENESIS_HASH, || "the first block's header".into())
@@ -272,8 +273,8 @@ fn pairs(backend: &Backend) -> Result<(), Mismatch> {
         let right = backend.merkle_pairs(level) == SOFT.merkle_pairs(level);
         check(backend, right, || format!("{count} pairs of a merkle tree"))?;
     }
-    let right = backend.merkle_pair(&hashes[0], &hashes[1])
-        == SOFT.merkle_pair(&hashes[0], &hashes[1]);
+    let right =
+        backend.merkle_pair(&hashes[0], &hashes[1]) == SOFT.merkle_pair(&hashes[0], &hashes[1]);
     check(backend, right, || "one pair of a merkle tree".into())
 }
 
@@ -378,7 +379,8 @@ mod tests {
 
     #[test]
     fn a_wrong_backend_is_passed_over() {
-        assert_eq!(choose(&[&WRONG_SCAN, &SHA2, &SOFT]).name, "sha2");
+        let right = Backend::available()[0];
+        assert_eq!(choose(&[&WRONG_SCAN, right, &SOFT]).name, right.name);
         assert_eq!(choose(&[&WRONG_COMPRESS, &WRONG_PAIRS, &SOFT]).name, "soft");
         assert_eq!(choose(&[&LAZY_PAIRS]).name, "soft");
     }

@@ -160,11 +160,7 @@ fn scan_by(
 }
 
 /// Pairs one at a time.
-fn pairs_by(
-    compress: impl Fn(&mut State, &[[u8; 64]]),
-    pairs: &[Pair],
-    out: &mut [[u8; 32]],
-) {
+fn pairs_by(compress: impl Fn(&mut State, &[[u8; 64]]), pairs: &[Pair], out: &mut [[u8; 32]]) {
     for (pair, out) in pairs.iter().zip(out) {
         *out = pair_by(&compress, pair);
     }

@@ -16,8 +16,7 @@ pub struct PrefixState {
 }
 
 impl PrefixState {
-    pub(super) const EMPTY: PrefixState =
-        PrefixState { state: soft::IV, rest: [0; 64], length: 0 };
+    pub(super) const EMPTY: PrefixState = PrefixState { state: soft::IV, rest: [0; 64], length: 0 };
 
     /// Absorbs `prefix`.
     pub fn new(prefix: &[u8]) -> PrefixState {

@@ -59,16 +59,19 @@ pub(super) fn pairs(pairs: &[Pair], out: &mut [[u8; 32]]) {
     super::pairs_by(compress, pairs, out);
 }
 
+/// One block, without a loop or a branch: the loop over its rounds is written out.
+#[inline(never)]
 fn compress_block(state: &mut State, block: &[u8; 64], k: &[u32; 64]) {
     let (words, _) = block.as_chunks::<4>();
     let mut w: [u32; 16] = std::array::from_fn(|i| u32::from_be_bytes(words[i]));
     let mut s = *state;
-    for (sixteen, k) in k.as_chunks::<16>().0.iter().enumerate() {
-        if sixteen > 0 {
-            extend(&mut w);
-        }
-        sixteen_rounds(&mut s, &w, k);
-    }
+    sixteen_rounds::<0>(&mut s, &w, k);
+    extend(&mut w);
+    sixteen_rounds::<16>(&mut s, &w, k);
+    extend(&mut w);
+    sixteen_rounds::<32>(&mut s, &w, k);
+    extend(&mut w);
+    sixteen_rounds::<48>(&mut s, &w, k);
     for (word, add) in state.iter_mut().zip(s) {
         *word = word.wrapping_add(add);
     }
@@ -86,15 +89,14 @@ fn extend(w: &mut [u32; 16]) {
 }
 
 #[inline(always)]
-fn sixteen_rounds(s: &mut State, w: &[u32; 16], k: &[u32; 16]) {
+fn sixteen_rounds<const FROM: usize>(s: &mut State, w: &[u32; 16], k: &[u32; 64]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *s;
     // The letters move on instead of the values: after eight rounds each is back in its place.
     macro_rules! round {
         ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $i:expr) => {
             let s1 = $e.rotate_right(6) ^ $e.rotate_right(11) ^ $e.rotate_right(25);
             let ch = ($e & $f) ^ (!$e & $g);
-            let t1 =
-                $h.wrapping_add(k[$i]).wrapping_add(w[$i]).wrapping_add(ch).wrapping_add(s1);
+            let t1 = $h.wrapping_add(k[FROM + $i]).wrapping_add(w[$i]).wrapping_add(ch).wrapping_add(s1);
             let s0 = $a.rotate_right(2) ^ $a.rotate_right(13) ^ $a.rotate_right(22);
             let maj = ($a & $b) ^ ($a & $c) ^ ($b & $c);
             $d = $d.wrapping_add(t1);
