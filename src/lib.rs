@@ -27,6 +27,7 @@ pub mod template;
 pub mod vardiff;
 
 // -- shells --
+pub mod bench;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -1,8 +1,6 @@
 //! The ways to compute sha256d, how they are tested, and which one is used.
 
-use super::{
-    HeaderHit, Midstate, Pair, PrefixState, Scan, State, pair_by, scan_by, sha256d_by, soft,
-};
+use super::{HeaderHit, Midstate, Pair, PrefixState, Scan, State, pair_by, sha256d_by, soft};
 use log::{info, warn};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -29,7 +27,7 @@ static SOFT: Backend =
 static SHA2: Backend = Backend {
     name: "sha2",
     compress: sha2::block_api::compress256,
-    scan: |scan, nonces| scan_by(sha2::block_api::compress256, scan, nonces),
+    scan: |scan, nonces| super::scan_by(sha2::block_api::compress256, scan, nonces),
     pairs: |pairs, out| super::pairs_by(sha2::block_api::compress256, pairs, out),
 };
 
@@ -319,6 +317,7 @@ const GENESIS_HASH: [u8; 32] = [
 
 #[cfg(test)]
 mod tests {
+    use super::super::scan_by;
     use super::*;
 
     #[test]

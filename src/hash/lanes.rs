@@ -11,8 +11,8 @@
 //!
 //! Everything here is unrolled by macros, since a loop would stay a loop, with its words in memory.
 
+use super::Scan;
 use super::soft::{IV, K};
-use super::{Scan, State};
 
 /// A word of SHA-256 in each lane.
 pub(super) trait Lanes: Copy {
@@ -30,6 +30,8 @@ pub(super) trait Lanes: Copy {
     fn rotr<const R: i32, const L: i32>(self) -> Self;
     /// The bits of `ones` where `self` has a 1, those of `zeros` elsewhere.
     fn select(self, ones: Self, zeros: Self) -> Self;
+    /// The same, of which the compiler may not know where it comes from.
+    fn opaque(self) -> Self;
 }
 
 /// A word four times over, as a vector register loads it.
@@ -274,7 +276,7 @@ fn round<L: Lanes>(s: &mut [L; 8], kw: L) {
     let [a, b, c, d, e, f, g, h] = *s;
     let t1 = h.plus(kw).plus(e.select(f, g)).plus(big_sigma1(e));
     // The majority: where b and c differ, a decides.
-    let t2 = big_sigma0(a).plus(b.xor(c).select(a, b));
+    let t2 = big_sigma0(a).plus(b.xor(c).opaque().select(a, b));
     *s = [t1.plus(t2), a, b, c, d.plus(t1), e, f, g];
 }
 
@@ -334,11 +336,16 @@ impl Lanes for u32 {
     fn select(self, ones: u32, zeros: u32) -> u32 {
         (self & ones) | (!self & zeros)
     }
+
+    #[inline(always)]
+    fn opaque(self) -> u32 {
+        self
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Midstate, soft, to_bytes};
+    use super::super::{Midstate, State, soft, to_bytes};
     use super::*;
 
     #[test]

@@ -30,6 +30,7 @@
 //! transactions, and the reverse of how block explorers print them.
 
 mod backend;
+#[cfg(any(test, target_arch = "aarch64"))]
 mod lanes;
 mod prefix;
 pub mod soft;

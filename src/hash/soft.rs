@@ -96,7 +96,8 @@ fn sixteen_rounds<const FROM: usize>(s: &mut State, w: &[u32; 16], k: &[u32; 64]
         ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $i:expr) => {
             let s1 = $e.rotate_right(6) ^ $e.rotate_right(11) ^ $e.rotate_right(25);
             let ch = ($e & $f) ^ (!$e & $g);
-            let t1 = $h.wrapping_add(k[FROM + $i]).wrapping_add(w[$i]).wrapping_add(ch).wrapping_add(s1);
+            let t1 =
+                $h.wrapping_add(k[FROM + $i]).wrapping_add(w[$i]).wrapping_add(ch).wrapping_add(s1);
             let s0 = $a.rotate_right(2) ^ $a.rotate_right(13) ^ $a.rotate_right(22);
             let maj = ($a & $b) ^ ($a & $c) ^ ($b & $c);
             $d = $d.wrapping_add(t1);

@@ -1,4 +1,6 @@
-//! `soloist::hash`, and nothing else.
+//! `soloist::hash` and the figures of `soloist bench`, and nothing else.
 
+#[path = "../../../src/bench.rs"]
+pub mod bench;
 #[path = "../../../src/hash/mod.rs"]
 pub mod hash;
