@@ -30,6 +30,7 @@ pub mod vardiff;
 
 // -- shells --
 pub mod check;
+pub mod bench;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
