@@ -29,8 +29,8 @@ pub mod template;
 pub mod vardiff;
 
 // -- shells --
-pub mod check;
 pub mod bench;
+pub mod check;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
