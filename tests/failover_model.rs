@@ -16,8 +16,16 @@ const OPERATIONS: u64 = 100_000;
 /// A node that has been well for this long must be known to be well: the longest wait of the
 /// breaker, its probe, and what follows.
 const KNOWN_WELL: Duration = Duration::from_secs(90);
-/// A leader that has been unwell for this long must be gone if a well one is known.
-const UNWELL_LEADS: Duration = Duration::from_secs(8);
+/// A leader must be gone when it has been unwell for so long and a well one is known: it does not
+/// answer or lacks blocks; is on the wrong chain or in initial download (the next health report
+/// tells); gives no template (the next heartbeat tells); takes in no blocks. Nobody leads: the
+/// same as the first.
+const GONE_AFTER: [Duration; 4] = [
+    Duration::from_secs(8),
+    Duration::from_secs(20),
+    Duration::from_secs(45),
+    Duration::from_secs(95),
+];
 
 /// splitmix64: enough randomness for operations, and a seed is one number.
 struct Random(u64);
@@ -47,7 +55,8 @@ impl Random {
 #[derive(Default)]
 struct Truth {
     well_since: Vec<(NodeId, Instant)>,
-    leader_unwell_since: Option<Instant>,
+    leader: Option<NodeId>,
+    leader_unwell_since: [Option<Instant>; GONE_AFTER.len()],
     preferred_since: Option<(NodeId, Instant)>,
     best: Vec<(u64, Instant)>,
 }
@@ -77,24 +86,35 @@ impl Truth {
         }
         let known_well = self.well_since.iter().find(|(_, since)| now - *since >= KNOWN_WELL);
         let Some((well, _)) = known_well else {
-            self.leader_unwell_since = None;
+            self.leader_unwell_since = Default::default();
             self.preferred_since = None;
             return;
         };
-        // Somebody must lead, and not somebody unwell for long.
-        let leader = world.leader.filter(|id| is_well(*id));
-        match leader {
-            Some(_) => self.leader_unwell_since = None,
-            None => {
-                let since = *self.leader_unwell_since.get_or_insert(now);
-                assert!(
-                    now - since < UNWELL_LEADS,
-                    "{:?} leads although {well:?} has been well: {:?}",
-                    world.leader,
-                    world.failover.nodes(now).map(|view| view.standing.clone()).collect::<Vec<_>>()
-                );
-            }
+        if self.leader != world.leader {
+            self.leader = world.leader;
+            self.leader_unwell_since = Default::default();
         }
+        // Somebody must lead, and not somebody unwell for long.
+        let unwell = match world.sims.iter().find(|sim| Some(sim.id) == world.leader) {
+            None => [true, false, false, false],
+            Some(sim) => [
+                sim.mode != Mode::Up || world.blocks[sim.tip].work < settled,
+                sim.chain != "main" || sim.initial_download,
+                sim.template_error.is_some(),
+                sim.headers_ahead > 0,
+            ],
+        };
+        for (kind, unwell) in unwell.into_iter().enumerate() {
+            let since = &mut self.leader_unwell_since[kind];
+            *since = unwell.then(|| since.unwrap_or(now));
+            assert!(
+                since.is_none_or(|since| now - since < GONE_AFTER[kind]),
+                "{:?} leads, unwell by {kind}, although {well:?} has been well: {:?}",
+                world.leader,
+                world.failover.nodes(now).map(|view| view.standing.clone()).collect::<Vec<_>>()
+            );
+        }
+        let leader = world.leader.filter(|_| unwell == [false; 4]);
         // There is work.
         assert!(!world.gated || leader.is_none(), "no work although {leader:?} is well");
         // The most preferred of those known to be well, or one preferred even to it, leads.

@@ -569,7 +569,9 @@ impl Failover {
                 if method == Method::GetBlockTemplate {
                     node.template_error = Some(error.to_string());
                 }
-                if node.breaker.fail(at) == BreakerChange::Opened {
+                // While half-open only the probe counts, not a call from before.
+                let counts = node.breaker.is_closed() || method == Method::Health;
+                if counts && node.breaker.fail(at) == BreakerChange::Opened {
                     node.down_since = Some(at);
                     node.forget();
                     out.push(Output::Event(Event::NodeDown {

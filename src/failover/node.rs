@@ -265,6 +265,11 @@ impl Node {
         self.held.contains(&hash)
     }
 
+    /// The tip before the present one.
+    pub fn former_tip(&self) -> Option<BlockHash> {
+        self.held.iter().rev().nth(1).copied()
+    }
+
     /// A call sent then tells of a state later than the latest news of the tip.
     pub fn is_later_news(&self, sent: Option<Instant>) -> bool {
         match (sent, self.tip_at) {

@@ -356,7 +356,9 @@ impl Failover {
         true
     }
 
-    /// The leader's word for a new tip is enough for an empty job.
+    /// The leader's word for a new tip is enough for an empty job, when it moved on from the very
+    /// tip that is worked on: a node does so for more work only. From another tip it may have gone
+    /// to a rival of ours, on which no template would be served afterwards.
     fn empty_job(&mut self, out: &mut Vec<Output>) {
         let Some(index) = self.leader_index() else { return };
         let node = &self.nodes[index];
@@ -364,7 +366,7 @@ impl Failover {
         if self.empty_said != Some(tip)
             && node.standing == Standing::Fit
             && !self.gated
-            && self.work.is_some()
+            && self.work.is_some_and(|work| node.former_tip() == Some(work.prev))
             && self.lacks_template(index)
             && self.has_newer_tip(index)
             && self.empty_first(node.spec.id)

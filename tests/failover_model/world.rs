@@ -429,7 +429,7 @@ impl World {
             }
             Output::Longpoll { node, on } => {
                 if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
-                    assert_ne!(sim.longpoll, on, "a long poll is switched twice");
+                    assert!(!(sim.longpoll && on), "a long poll is started twice");
                     sim.longpoll = on;
                 }
                 if on {
@@ -647,7 +647,7 @@ impl World {
 impl BreakerModel {
     /// What counts and what does not is written here a second time, from the words of the policy.
     fn hear(&mut self, now: Instant, news: &News) {
-        let News::Failed { method, error, .. } = news else {
+        let News::Failed { method, error, took } = news else {
             *self = BreakerModel::default();
             return;
         };
@@ -662,9 +662,8 @@ impl BreakerModel {
                     self.wait = FIRST_WAIT;
                 }
             }
-            // The probe failed. (Late failures of other calls arrive within seconds of the
-            // opening, before the first probe.)
-            (Method::Health, _) if now - self.open_since.expect("it is open") >= FIRST_WAIT => {
+            // Other calls, and this one if it was sent before the opening, are late.
+            (Method::Health, _) if now - *took > self.open_since.expect("it is open") => {
                 self.open_since = Some(now);
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);
             }
