@@ -8,9 +8,8 @@ mod world;
 use std::time::{Duration, Instant};
 
 use soloist::chain::Chain;
-use soloist::failover::{Level, Output, State};
 use soloist::node::{Method, NodeId, RpcError, TipSource};
-use world::{GRACE, MS, Mode, SEC, World, hash, refused, warming};
+use world::{MS, Mode, SEC, World, hash, refused, warming};
 
 const OPERATIONS: u64 = 100_000;
 /// A node that has been well for this long must be known to be well: the longest wait of the
@@ -59,11 +58,15 @@ struct Truth {
     leader_unwell_since: [Option<Instant>; GONE_AFTER.len()],
     preferred_since: Option<(NodeId, Instant)>,
     best: Vec<(u64, Instant)>,
+    looks: u64,
+    /// Looks at which a node was known to be well, so that something could be checked.
+    checked: u64,
 }
 
 impl Truth {
     fn look(&mut self, world: &World) {
         let now = world.now;
+        self.looks += 1;
         let tips = world.sims.iter().filter(|sim| world.order.contains(&sim.id));
         let most = tips.map(|sim| world.blocks[sim.tip].work).max().unwrap_or(0);
         if self.best.last().is_none_or(|(work, _)| *work < most) {
@@ -90,6 +93,7 @@ impl Truth {
             self.preferred_since = None;
             return;
         };
+        self.checked += 1;
         if self.leader != world.leader {
             self.leader = world.leader;
             self.leader_unwell_since = Default::default();
@@ -117,9 +121,12 @@ impl Truth {
         let leader = world.leader.filter(|_| unwell == [false; 4]);
         // There is work.
         assert!(!world.gated || leader.is_none(), "no work although {leader:?} is well");
-        // The most preferred of those known to be well, or one preferred even to it, leads.
+        // The most preferred of those known to be well, or one preferred even to it, leads (but in
+        // a split one that is on the leader's side).
+        let tip = |id| world.sims.iter().find(|sim| Some(sim.id) == id).map(|sim| sim.tip);
+        let one_side = tip(Some(*well)) == tip(leader);
         let place = |id: NodeId| world.order.iter().position(|known| *known == id);
-        if leader.is_some_and(|leader| place(leader) > place(*well)) {
+        if one_side && leader.is_some_and(|leader| place(leader) > place(*well)) {
             let (_, since) = *match &mut self.preferred_since {
                 Some(known) if known.0 == *well => known,
                 other => other.insert((*well, now)),
@@ -131,11 +138,12 @@ impl Truth {
     }
 }
 
-fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) {
+/// One operation; returns how much time is to pass besides.
+fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) -> Duration {
     let ids: Vec<NodeId> = world.order.clone();
     if ids.is_empty() {
         reload(world, random, next_id);
-        return;
+        return Duration::ZERO;
     }
     let id = *random.pick(&ids);
     match random.below(100) {
@@ -183,13 +191,15 @@ fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) {
             for id in ids {
                 heal(world, id);
             }
+            return SEC * random.below(150) as u32;
         }
         88..90 => reload(world, random, next_id),
         90..93 => late_news(world, random),
-        93..96 => world.run(SEC * random.below(30) as u32),
-        96..97 => world.run(SEC * random.below(240) as u32),
+        93..96 => return SEC * random.below(30) as u32,
+        96..97 => return SEC * random.below(240) as u32,
         _ => world.hand_in(soloist::failover::Input::Tick),
     }
+    Duration::ZERO
 }
 
 /// Everything well again; it has the best block if it takes any.
@@ -239,7 +249,7 @@ fn late_news(world: &mut World, random: &mut Random) {
     }
 }
 
-fn random_operations(seed: u64, operations: u64) -> World {
+fn random_operations(seed: u64, operations: u64) -> (World, Truth) {
     println!("seed {seed}");
     let mut random = Random(seed);
     let mut world = World::new(3);
@@ -247,24 +257,24 @@ fn random_operations(seed: u64, operations: u64) -> World {
     let mut next_id = 100;
     let mut truth = Truth::default();
     for _ in 0..operations {
-        operate(&mut world, &mut random, &mut next_id);
+        let more = operate(&mut world, &mut random, &mut next_id);
         // Time passes in steps, so that the truth is looked at often.
-        let mut span = MS * (random.below(40) * random.below(40)) as u32;
+        let mut span = more + MS * (random.below(40) * random.below(40)) as u32;
         while span > Duration::ZERO {
-            let step = span.min(MS * 250);
+            let step = span.min(MS * 500);
             world.run(step);
             truth.look(&world);
             span -= step;
         }
     }
-    world
+    (world, truth)
 }
 
 #[test]
 fn a_hundred_thousand_random_operations_keep_the_promises() {
     let seed = std::env::var("FAILOVER_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or(20_260_321);
-    let world = random_operations(seed, OPERATIONS);
+    let (world, truth) = random_operations(seed, OPERATIONS);
     println!(
         "{} virtual hours, {} commands, {} ticks, {} leads, events {:?}",
         world.age().as_secs() / 3600,
@@ -276,9 +286,10 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
     for (why, count) in &world.leads {
         println!("{count:6} × {why}");
     }
-    // The walk was worth something: every event and every reason occurred.
+    // The walk was worth something: every event occurred, except an hour on a backup.
     assert_eq!(world.names.len(), 13, "{:?}", world.names);
+    println!("{} of {} looks had a node known to be well", truth.checked, truth.looks);
+    assert!(truth.checked > truth.looks / 4);
     let seconds = world.age().as_secs();
     assert!(world.ticks < seconds * 40, "{} ticks in {seconds} s", world.ticks);
-    let _ = (Level::Info, State::Ok, GRACE, Output::Ungate);
 }

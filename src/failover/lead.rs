@@ -59,14 +59,14 @@ impl Failover {
     /// that tip and has left it, and no other node that answers has a better one (the chain was
     /// reorganised to fewer blocks, or its owner called `invalidateblock`); or nobody has confirmed
     /// the tip for three quarters of the grace, so that it is as good as forgotten. A tip of equal
-    /// work is taken only when no node that answers holds the one that was seen first.
+    /// work is taken only when no good node holds the one that was seen first.
     fn may_serve(&self, at: Instant, index: usize, prev: BlockHash) -> bool {
         let Some(floor) = self.floor(at) else { return true };
         match self.verdict(prev) {
             Verdict::Newer | Verdict::Same => true,
-            Verdict::Rival => {
-                !self.nodes.iter().any(|node| node.standing.answers() && node.tip == Some(floor))
-            }
+            Verdict::Rival => !self.nodes.iter().any(|node| {
+                matches!(node.standing, Standing::Fit | Standing::Shaky) && node.tip == Some(floor)
+            }),
             Verdict::Older => {
                 let node = &self.nodes[index];
                 let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != index);
@@ -245,9 +245,6 @@ impl Failover {
     /// The first preferred node that may have the lead back: fit for a while, at least as much work
     /// as ours by a fresh report of its own.
     fn returning(&mut self, at: Instant, leader: usize, alarm: &mut Alarm) -> Vec<usize> {
-        if !self.return_after.is_none_or(|after| alarm.due(after)) {
-            return Vec::new();
-        }
         for index in 0..leader {
             let node = &self.nodes[index];
             let steady = node.fit_since.is_some_and(|since| alarm.due(since + STEADY));
@@ -330,6 +327,7 @@ impl Failover {
         let why = if before.is_none() { LeadWhy::First } else { why };
         self.leader = Some(id);
         self.lead_since = at;
+        self.backup_said = false;
         self.pass.trying = None;
         self.pass.tried.clear();
         self.pass.after = None;

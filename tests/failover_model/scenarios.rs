@@ -278,7 +278,10 @@ fn a_refused_password_is_told_in_the_event() {
     );
     let told: Vec<_> = world.events("node-down").iter().map(Event::to_string).collect();
     assert_eq!(told, ["Node n0 is down: it refuses our password (HTTP 401)."]);
-    assert_eq!(sentence(&world), "Backup node n1 gives the work: n0 is down.");
+    assert_eq!(
+        sentence(&world),
+        "Backup node n1 gives the work: n0 is down (it refuses our password (HTTP 401))."
+    );
 }
 
 #[test]
@@ -381,6 +384,19 @@ fn with_three_nodes_the_lead_climbs_back_step_by_step() {
     world.revive(id(0));
     world.run(SEC * 40);
     assert_eq!(world.leader, Some(id(0)));
+}
+
+#[test]
+fn a_long_time_on_a_backup_is_told_once() {
+    let mut world = settled(2);
+    world.kill(id(0));
+    world.run(LONG_ON_BACKUP * 3);
+    let told: Vec<_> = world.events("long-on-backup").iter().map(Event::to_string).collect();
+    assert_eq!(
+        told,
+        ["Backup node n1 has given the work for 60 min: n0 is down (cannot reach it: connection \
+          refused)."]
+    );
 }
 
 // -- waiting --
@@ -913,7 +929,11 @@ fn statistics_count_by_method_and_kind() {
     assert!(polls.failures() >= 2 && polls.success_rate().unwrap() < 1.0);
     assert!(view.last_error.unwrap().0.contains("refuses our password (HTTP 403)"));
     assert_eq!(view.standing, &Standing::Down);
-    assert_eq!(sentence(&world), "Node n0 gives the work, but n1 is down.");
+    assert_eq!(
+        sentence(&world),
+        "Node n0 gives the work, but n1 is down (it refuses our password (HTTP 403))."
+    );
+    assert!(view.hint.unwrap().starts_with("Check user and password"));
 }
 
 #[test]
