@@ -293,3 +293,101 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
     let seconds = world.age().as_secs();
     assert!(world.ticks < seconds * 40, "{} ticks in {seconds} s", world.ticks);
 }
+
+/// What a broken or hostile node may say at any time, asked or not.
+fn junk(random: &mut Random) -> soloist::failover::News {
+    use soloist::failover::{News, TemplateSeen};
+    let extremes = [0, 1, 99, 100, 101, 102, u64::MAX - 1, u64::MAX];
+    let methods = [
+        Method::GetBlockTemplate,
+        Method::Longpoll,
+        Method::Proposal,
+        Method::SubmitBlock,
+        Method::GetBestBlockHash,
+        Method::Health,
+        Method::GetBlockHeader,
+        Method::PreciousBlock,
+    ];
+    let errors = [
+        refused(),
+        warming(),
+        RpcError::Timeout(Duration::MAX),
+        RpcError::Auth(0),
+        RpcError::Rpc { code: i64::MIN, message: String::new() },
+        RpcError::Rpc { code: -9, message: "no peers".into() },
+        RpcError::TooLarge(usize::MAX),
+    ];
+    let sources = [TipSource::Zmq, TipSource::Longpoll, TipSource::Poll, TipSource::Template];
+    let tip = hash(random.below(12));
+    let took = *random.pick(&[Duration::ZERO, MS, Duration::MAX]);
+    let method = *random.pick(&methods);
+    match random.below(10) {
+        0..3 => News::Template {
+            seen: TemplateSeen {
+                height: *random.pick(&extremes),
+                prev: tip,
+                curtime: *random.pick(&extremes),
+                txs: usize::MAX,
+                longpoll: random.below(2) == 0,
+            },
+            method,
+            took,
+        },
+        3..5 => News::Tip { hash: tip, source: *random.pick(&sources), took },
+        5..8 => News::Health {
+            report: soloist::node::HealthReport {
+                chain: (*random.pick(&["main", "main", "main", "regtest", ""])).into(),
+                genesis: (random.below(9) == 0).then_some(tip),
+                blocks: *random.pick(&extremes),
+                headers: *random.pick(&extremes),
+                best: tip,
+                chainwork: [*random.pick(&[0, 1, 255]); 32],
+                initial_download: random.below(9) == 0,
+                progress: *random.pick(&[f64::NAN, f64::NEG_INFINITY, 0.5]),
+                tip_time: *random.pick(&extremes),
+                connections: *random.pick(&extremes),
+                version: String::new(),
+                warnings: String::new(),
+            },
+            took,
+        },
+        8 => News::Failed { method, error: random.pick(&errors).clone(), took },
+        _ => News::Answered { method, took: Some(took) },
+    }
+}
+
+#[test]
+fn junk_costs_nothing_but_trust() {
+    use soloist::clock::Now;
+    use soloist::failover::{Failover, Input};
+    let mut random = Random(7);
+    let mut mono = Instant::now();
+    let order: Vec<NodeId> = (0..3).map(NodeId).collect();
+    let setup = world::setup(&order, &[Chain::Main]);
+    let mut failover = Failover::new(Now { mono, unix: 0 }, setup.clone());
+    let (mut commands, mut serves) = (0, 0);
+    for _ in 0..30_000 {
+        mono += MS * (random.below(30) * random.below(30)) as u32;
+        let node = NodeId(random.below(4) as u32);
+        let input = match random.below(12) {
+            0 => Input::Tick,
+            1 if random.below(100) == 0 => Input::Reload(setup.clone()),
+            _ => Input::Node { node, news: junk(&mut random) },
+        };
+        let mut out = Vec::new();
+        failover.handle(Now { mono, unix: 0 }, input, &mut out);
+        commands += out.len();
+        serves += out
+            .iter()
+            .filter(|output| matches!(output, soloist::failover::Output::Serve { .. }))
+            .count();
+        assert!(failover.next_deadline().is_some_and(|deadline| deadline > mono));
+        // The page can be drawn at any time.
+        assert!(!failover.overall(mono).sentence.is_empty());
+        assert_eq!(failover.nodes(mono).count(), 3);
+        assert!(failover.nodes(mono).filter(|view| view.leads).count() <= 1);
+    }
+    println!("{commands} commands, {serves} served");
+    assert!(serves > 0, "the walk went nowhere");
+    assert!(commands < 30_000 * 5, "{commands} commands");
+}

@@ -7,8 +7,8 @@ use super::io::{Event, FetchWhy, LeadWhy, Output};
 use super::node::Standing;
 use super::settle::Alarm;
 use super::{
-    FIRST_PAUSE, FOLLOW, FRESH_HEALTH, FRESH_TEMPLATE, Failover, HEALTH_GAP, LONGEST_PAUSE, SETTLE,
-    STEADY, TRY, Work,
+    FIRST_PAUSE, FOLLOW, FRESH_HEALTH, FRESH_TEMPLATE, Failover, HEALTH_GAP, LONGEST_PAUSE,
+    REFRESH_GAP, SETTLE, STEADY, TRY, Work,
 };
 use crate::chain::BlockHash;
 
@@ -95,6 +95,15 @@ impl Failover {
         if template.served || !self.may_serve(at, index, template.prev) {
             return false;
         }
+        // The long poll and the call that the same news caused answer at nearly the same time.
+        let id = self.nodes[index].spec.id;
+        let repeats = self.work.is_some_and(|work| {
+            work.node == id && work.prev == template.prev && at < work.served + REFRESH_GAP
+        });
+        if repeats && let Some(template) = &mut self.nodes[index].template {
+            template.served = true;
+            return false;
+        }
         self.serve(at, index, out);
         true
     }
@@ -124,7 +133,7 @@ impl Failover {
         let (id, prev) = (node.spec.id, template.prev);
         let before = self.work.filter(|work| work.prev == prev);
         let since = before.map_or(at, |work| work.since);
-        self.work = Some(Work { node: id, prev, since, confirmed: at });
+        self.work = Some(Work { node: id, prev, since, served: at, confirmed: at });
         out.push(Output::Serve { node: id, new_tip: before.is_none() });
         if self.gated {
             self.gated = false;

@@ -78,6 +78,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(30);
 /// Deadline of a template call, for the shell. Long, for the sake of slow nodes; other nodes are
 /// asked long before (see [`HELP_AFTER`] and [`TRY`]).
 pub const FETCH_DEADLINE: Duration = Duration::from_secs(30);
+/// A second template of the same node on the same tip within this time makes no new job.
+pub const REFRESH_GAP: Duration = Duration::from_secs(2);
 /// Templates are fetched from one node in a burst of at most this many …
 pub const FETCH_BURST: u32 = 6;
 /// … and then one in this time, however many reasons there are.
@@ -172,6 +174,8 @@ struct Work {
     prev: BlockHash,
     /// When work on this tip began.
     since: Instant,
+    /// When a template on it was served last.
+    served: Instant,
     /// When a good node last said that this is its tip.
     confirmed: Instant,
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::FETCH_DEADLINE;
 use super::breaker::Breaker;
 use super::io::{LeadWhy, NodeSpec};
 use super::stats::{ErrorKind, MethodStats};
@@ -294,7 +295,7 @@ impl Node {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(took);
+        self.recent.push_back(took.min(FETCH_DEADLINE));
     }
 
     /// Median of the last five durations of `getblocktemplate`.

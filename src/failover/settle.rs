@@ -142,6 +142,10 @@ impl Failover {
     fn note_lag(&mut self, at: Instant, index: usize, alarm: &mut Alarm, out: &mut Vec<Output>) {
         let node = &self.nodes[index];
         let Some(tip) = node.tip.filter(|_| node.standing.answers()) else { return };
+        // Until the health report of a new tip is there, its height alone may mislead.
+        if !self.tips.is_known(tip) && node.tip_at.is_some_and(|since| !alarm.due(since + FOLLOW)) {
+            return;
+        }
         let mut behind: Option<u64> = None;
         let mut undecided = false;
         for better in self.reference_tips(at, index) {
