@@ -385,7 +385,13 @@ fn a_reload_tells_what_changed() {
     assert!(!format!("{changes:?} {sentences:?}").contains("geheim"));
     insta::assert_snapshot!(sentences.join("\n"));
     let waits: Vec<&Change> = changes.iter().filter(|change| !change.is_live()).collect();
-    assert_eq!(waits, [&Change::DataDir]);
+    let ports = [
+        &Change::StratumListen,
+        &Change::HttpListen,
+        &Change::Json { on: false },
+        &Change::DataDir,
+    ];
+    assert_eq!(waits, ports);
     assert_eq!(changes.iter().filter(|change| change.touches_coinbase()).count(), 2);
     assert_eq!(changes.iter().filter(|change| change.touches_nodes()).count(), 4);
 
