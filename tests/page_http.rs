@@ -187,6 +187,22 @@ fn every_address_answers() {
 }
 
 #[test]
+fn readers_who_can_unpack_get_it_packed() {
+    let server = Server::home();
+    let length = |answer: &Answer| -> usize {
+        let line = answer.head.lines().find_map(|l| l.strip_prefix("content-length: "));
+        line.unwrap().parse().unwrap()
+    };
+    for path in ["/", "/style.css", "/app.js", "/api/status", "/metrics"] {
+        let plain = server.get(path);
+        let packed = server.get_with(path, "solo.local", "Accept-Encoding: br, gzip\r\n");
+        assert!(packed.head.contains("content-encoding: gzip"), "{path}");
+        assert!(!plain.head.contains("content-encoding"), "{path}");
+        assert!(length(&packed) * 10 < length(&plain) * 6, "{path}");
+    }
+}
+
+#[test]
 fn a_found_block_can_be_downloaded_whole() {
     let server = Server::start(sample::found(), lenient());
     let hash = sample::found().blocks[0].hash.clone();
