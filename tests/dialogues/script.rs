@@ -11,8 +11,10 @@ type Names = BTreeMap<String, String>;
 
 /// Plays a dialogue against a fresh pool. Panics where they differ, with the file and the line.
 pub fn play(file: &str, text: &str) {
+    let chain = if text.lines().any(|line| line == "hard") { Chain::Hard } else { Chain::Easy };
     let mut player = Player {
-        world: World::new(Chain::Easy),
+        world: World::new(chain),
+        nbits: if chain == Chain::Hard { "1703255b" } else { "207fffff" },
         conn: 0,
         names: Names::new(),
         notifies: BTreeMap::new(),
@@ -30,6 +32,7 @@ pub fn play(file: &str, text: &str) {
 
 struct Player {
     world: World,
+    nbits: &'static str,
     conn: u64,
     names: Names,
     /// The parameters of every notify, by job id.
@@ -64,6 +67,7 @@ impl Player {
                 };
                 self.world.wait(millis);
             }
+            ("hard", [""]) => {}
             ("block", [""]) => self.world.block(),
             ("reconnect", [""]) => {
                 self.world.cut(self.conn);
@@ -83,19 +87,23 @@ impl Player {
             }
             (what @ ("solve" | "miss"), [name, "=", job, extranonce2, ntime, more @ ..]) => {
                 let wanted = Wanted {
-                    solves: what == "solve",
+                    hash: if what == "solve" { Hash::Block } else { Hash::NoBlock },
                     job: &self.fill(place, job),
                     extranonce2: &self.fill(place, extranonce2),
                     ntime: &self.fill(place, ntime),
                     bits: more.first().copied().unwrap_or("0"),
                 };
-                let nonce = self.mine(place, &wanted);
-                let digits = if name.starts_with("short") {
-                    format!("{nonce:x}")
-                } else {
-                    format!("{nonce:08x}")
+                self.name_nonce(place, name, &wanted);
+            }
+            ("reach", [difficulty, name, "=", job, extranonce2, ntime]) => {
+                let wanted = Wanted {
+                    hash: Hash::Difficulty(difficulty.parse().expect(place)),
+                    job: &self.fill(place, job),
+                    extranonce2: &self.fill(place, extranonce2),
+                    ntime: &self.fill(place, ntime),
+                    bits: "0",
                 };
-                self.names.insert((*name).to_owned(), digits);
+                self.name_nonce(place, name, &wanted);
             }
             ("later", [name, "=", ntime, "+", seconds]) => {
                 let ntime = u32::from_str_radix(&self.fill(place, ntime), 16).expect(place);
@@ -148,7 +156,7 @@ impl Player {
         let heard = self.unread.pop_front().unwrap_or_else(|| {
             panic!("{place}: nothing was said; expected\n  {pattern}");
         });
-        let pattern = long_form(place, pattern);
+        let pattern = long_form(place, pattern, self.nbits);
         if let Err(why) = matches(&pattern, &heard, &mut self.names) {
             panic!("{place}: {why}\n  expected {pattern}\n  heard    {heard}");
         }
@@ -172,8 +180,17 @@ impl Player {
         filled + rest
     }
 
-    /// Does what a miner does, from the bytes of the notify alone: finds a nonce whose header
-    /// meets the notify's nbits, or one whose header does not.
+    fn name_nonce(&mut self, place: &str, name: &str, wanted: &Wanted<'_>) {
+        let nonce = self.mine(place, wanted);
+        let digits = match name.starts_with("short") {
+            true => format!("{nonce:x}"),
+            false => format!("{nonce:08x}"),
+        };
+        self.names.insert(name.to_owned(), digits);
+    }
+
+    /// Does what a miner does, from the bytes of the notify alone: tries nonces until the hash is
+    /// as wanted.
     fn mine(&self, place: &str, wanted: &Wanted<'_>) -> u32 {
         let job = self.notifies.get(wanted.job).unwrap_or_else(|| panic!("{place}: no such job"));
         let text = |at: usize| job[at].as_str().unwrap();
@@ -205,14 +222,26 @@ impl Player {
                 header[76..].copy_from_slice(&nonce.to_le_bytes());
                 let mut hash = sha256d(&header);
                 hash.reverse();
-                (hash <= target) == wanted.solves
+                match wanted.hash {
+                    Hash::Block => hash <= target,
+                    Hash::NoBlock => hash > target,
+                    Hash::Difficulty(least) => (least..2.0 * least).contains(&difficulty(&hash)),
+                }
             })
-            .expect("every second nonce does")
+            .expect("some nonce does")
     }
 }
 
+/// What a nonce is to make of the header.
+enum Hash {
+    Block,
+    NoBlock,
+    /// At least this difficulty, and less than twice as much.
+    Difficulty(f64),
+}
+
 struct Wanted<'a> {
-    solves: bool,
+    hash: Hash,
     job: &'a str,
     extranonce2: &'a str,
     ntime: &'a str,
@@ -220,14 +249,14 @@ struct Wanted<'a> {
 }
 
 /// `notify <job> <time> clean` stands for the whole line, and so does `difficulty 1000`.
-fn long_form(place: &str, pattern: &str) -> String {
+fn long_form(place: &str, pattern: &str, nbits: &str) -> String {
     match pattern.split(' ').collect::<Vec<_>>().as_slice() {
         ["difficulty", value] => {
             format!("{{\"id\":null,\"method\":\"mining.set_difficulty\",\"params\":[{value}]}}")
         }
         ["notify", job, ntime, clean @ ("clean" | "more")] => format!(
             "{{\"id\":null,\"method\":\"mining.notify\",\"params\":[\"{job}\",\"<_prev>\",\
-             \"<_hex>\",\"<_hex>\",<_branch>,\"20000000\",\"207fffff\",\"{ntime}\",{}]}}",
+             \"<_hex>\",\"<_hex>\",<_branch>,\"20000000\",\"{nbits}\",\"{ntime}\",{}]}}",
             *clean == "clean"
         ),
         _ if pattern.starts_with('{') => pattern.to_owned(),
@@ -280,6 +309,12 @@ fn next_name(text: &str) -> Option<(&str, &str, &str)> {
     let start = text.find('<')?;
     let end = start + text[start..].find('>')?;
     Some((&text[..start], &text[start + 1..end], &text[end + 1..]))
+}
+
+/// The difficulty of a hash, most significant byte first: 0xffff × 2^208 by the hash.
+fn difficulty(hash: &[u8; 32]) -> f64 {
+    let number = hash.iter().fold(0.0, |number, byte| number * 256.0 + f64::from(*byte));
+    f64::from(0xffff) * 2f64.powi(208) / number
 }
 
 fn unhex(hex: &str) -> Vec<u8> {
