@@ -392,6 +392,21 @@ mod tests {
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
 
+    /// What the help promises is understood, and belongs to one flag each.
+    #[test]
+    fn every_flag_of_the_help_works() {
+        let flags = RUN_HELP.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let mut flags: Vec<&str> = flags.filter(|flag| *flag != "help").collect();
+        flags.sort();
+        flags.dedup();
+        assert_eq!(flags.len(), 10, "{flags:?}");
+        for flag in flags {
+            let node = if matches!(flag, "zmq" | "cookie") { "--node http://a" } else { "" };
+            let parsed = parsed(&format!("run {node} --{flag} x"));
+            assert!(matches!(parsed, Ok(Command::Run(_))), "{flag}: {parsed:?}");
+        }
+    }
+
     #[test]
     fn mistakes_are_told_without_values() {
         let error = |line: &str| parsed(line).unwrap_err();
