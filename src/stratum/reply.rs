@@ -1,15 +1,15 @@
 //! What we say to a miner: each function appends one line, with its LF, to a buffer.
 //!
 //! The forms are the narrowest that every known firmware reads: only strings where some firmware
-//! crashes on a number, numbers where it wants a number, no key too many. What a miner says is in
-//! [`super::message`].
+//! crashes on a number, numbers where it wants a number, no key too many. `mining.notify` is not
+//! here: its line is the same for all miners and is made once, by [`crate::job::Job::notify_line`].
+//! What a miner says is in [`super::message`].
 
 use std::fmt::{self, Display};
 use std::io::Write;
 use std::time::Duration;
 
 use super::message::{Fault, Id};
-use crate::chain::BlockHash;
 
 /// `true` as the answer to a call: a share counts, a login holds.
 pub fn accepted(out: &mut Vec<u8>, id: Id<'_>) {
@@ -82,55 +82,6 @@ pub fn set_difficulty(out: &mut Vec<u8>, difficulty: f64) {
     debug_assert!(difficulty.is_finite() && difficulty > 0.0, "a difficulty is above 0");
     begin_call(out, "mining.set_difficulty");
     put(out, format_args!("{difficulty}"));
-    end_call(out);
-}
-
-/// The parameters of [`notify`].
-#[derive(Clone, Copy, Debug)]
-pub struct Notify<'a> {
-    /// Short ASCII; never the same twice on one connection.
-    pub job_id: &'a str,
-    /// The hash of the block that the job builds on.
-    pub prev_hash: BlockHash,
-    /// The coinbase transaction, without witness, up to extranonce1.
-    pub coinbase1: &'a [u8],
-    /// The rest of it after extranonce2.
-    pub coinbase2: &'a [u8],
-    /// The coinbase's merkle branch, each hash in internal byte order.
-    pub merkle_branch: &'a [[u8; 32]],
-    /// The header's version, without rolled bits.
-    pub version: u32,
-    /// The header's compact target.
-    pub nbits: u32,
-    /// The header's time.
-    pub ntime: u32,
-    /// Drop all other work.
-    pub clean_jobs: bool,
-}
-
-/// `mining.notify`: a job. The numbers are exactly 8 lower-case hex digits, because cgminer
-/// pastes them into the header's hex as they come.
-pub fn notify(out: &mut Vec<u8>, job: &Notify<'_>) {
-    begin_call(out, "mining.notify");
-    string(out, job.job_id);
-    put(out, format_args!(",\"{}\",", job.prev_hash.to_stratum()));
-    hex(out, job.coinbase1);
-    out.push(b',');
-    hex(out, job.coinbase2);
-    out.extend_from_slice(b",[");
-    for (at, hash) in job.merkle_branch.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        hex(out, hash);
-    }
-    put(
-        out,
-        format_args!(
-            "],\"{:08x}\",\"{:08x}\",\"{:08x}\",{}",
-            job.version, job.nbits, job.ntime, job.clean_jobs
-        ),
-    );
     end_call(out);
 }
 
@@ -311,7 +262,6 @@ fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::Chain;
     use crate::stratum::message::{Message, parse};
 
     /// What `write` appends, which must be one whole line of JSON.
@@ -379,31 +329,6 @@ mod tests {
         assert_eq!(number(0.0001), "0.0001");
         assert_eq!(number(126_000_000_000_000.0), "126000000000000");
         assert_eq!(number(4.656542373906925e-10), "0.0000000004656542373906925");
-    }
-
-    #[test]
-    fn a_notify_has_nine_fields_in_the_exact_form() {
-        let job = Notify {
-            job_id: "1f",
-            prev_hash: Chain::Main.genesis(),
-            coinbase1: &[1, 0, 0, 0],
-            coinbase2: &[0xff; 2],
-            merkle_branch: &[[0xaa; 32], [0x0b; 32]],
-            version: 0x2000_0000,
-            nbits: 0x0001_ffff,
-            ntime: 0x665f_abc0,
-            clean_jobs: true,
-        };
-        let (a, b) = ("aa".repeat(32), "0b".repeat(32));
-        let expected = format!(
-            r#"{{"id":null,"method":"mining.notify","params":["1f","0a8ce26f72b3f1b646a2a6c14ff763ae65831e939c085ae10019d66800000000","01000000","ffff",["{a}","{b}"],"20000000","0001ffff","665fabc0",true]}}"#
-        );
-        assert_eq!(line(|out| notify(out, &job)), expected);
-        let quiet = Notify { merkle_branch: &[], clean_jobs: false, ..job };
-        assert!(
-            line(|out| notify(out, &quiet))
-                .ends_with(r#","ffff",[],"20000000","0001ffff","665fabc0",false]}"#)
-        );
     }
 
     #[test]
