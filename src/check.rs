@@ -307,7 +307,10 @@ fn verdict(nodes: &[NodeConfig], states: &[State], leader: Option<usize>) -> (St
         let text = "No block could be mined now, but a node is on its way.";
         return (text.to_owned(), Exit::Unavailable);
     }
-    ("No block could be mined now: no node gives work.".to_owned(), Exit::Unavailable)
+    (
+        "No block could be mined now: no node gives work that can be used.".to_owned(),
+        Exit::Unavailable,
+    )
 }
 
 /// Every node in a thread of its own, so that a dead one delays the others by nothing.

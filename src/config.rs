@@ -49,9 +49,12 @@ pub use settings::{Flags, NodeFlag};
 
 use crate::address::Address;
 use crate::node::rpc;
+use crate::stratum::firmware::Override;
 
 /// The most miners that `max_connections` allows.
 pub const MAX_CONNECTIONS: usize = 1024;
+/// The most `[[stratum.firmware]]`: each new miner is compared with all of them.
+pub const MAX_FIRMWARES: usize = 100;
 /// Where the TCP server for miners listens by default: every address of the machine.
 pub const STRATUM_PORT: u16 = 3333;
 /// Where the page is served by default. Port 80 would need privileges that a program started by
@@ -152,6 +155,8 @@ pub struct Stratum {
     pub max_connections_per_address: usize,
     /// A password that every miner must send, or `None` for an open door.
     pub password: Option<Secret>,
+    /// `[[stratum.firmware]]`: the owner's word on kinds of miners. At most [`MAX_FIRMWARES`].
+    pub firmwares: Vec<Override>,
 }
 
 /// The page and the API.

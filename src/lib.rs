@@ -29,6 +29,7 @@ pub mod template;
 pub mod vardiff;
 
 // -- shells --
+pub mod bench;
 pub mod check;
 pub mod daemon;
 #[cfg(feature = "demo")]

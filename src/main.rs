@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use soloist::check;
 use soloist::cli::{self, Command, Exit};
-use soloist::config::{self, Flags, Loaded};
-use soloist::logger;
+use soloist::config::{self, Flags};
+use soloist::{daemon, logger};
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
@@ -24,21 +24,20 @@ fn main() -> ExitCode {
 /// Starts an early log, so that a mistake in the config is heard, then does what the config says.
 fn run(flags: &Flags) -> Exit {
     logger::start(log::LevelFilter::Info);
-    let Loaded { config, file, warnings } = match config::load(flags) {
+    let loaded = match config::load(flags) {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(|problem| log::error!("{problem}"));
             return Exit::Config;
         }
     };
-    logger::set_level(config.log.level);
-    match file {
+    logger::set_level(loaded.config.log.level);
+    match &loaded.file {
         Some(file) => log::info!("{}, with {}", cli::version(), file.display()),
         None => log::info!("{}, with the settings of the command line", cli::version()),
     }
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    log::error!("The daemon is not part of this build yet.");
-    Exit::Unavailable
+    loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    daemon::run(loaded, flags)
 }
 
 fn print(text: &str) -> Exit {

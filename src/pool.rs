@@ -160,6 +160,11 @@ impl Pool {
         &self.jobs
     }
 
+    /// When all miners last heard a job.
+    pub fn last_notify(&self) -> Option<Instant> {
+        self.last_notify
+    }
+
     /// Every connected miner, for the status page.
     pub fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.sessions.values()
@@ -168,6 +173,11 @@ impl Pool {
     /// One connected miner.
     pub fn session(&self, conn: ConnId) -> Option<&Session> {
         self.sessions.get(&conn)
+    }
+
+    /// What signs session ids.
+    pub fn session_key(&self) -> &SessionKey {
+        &self.rules.session_key
     }
 
     /// Whether miners are let in.

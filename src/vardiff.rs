@@ -6,12 +6,13 @@
 //! distribution of waiting times (the gamma distribution; quantiles by Wilson and Hilferty,
 //! 1931). How unlikely depends on what is known:
 //!
-//! - **Settling**, the first 30 expected shares after a guessed start: one in 200. The level is
-//!   found in a few minutes, and a wrong step is soon made good.
-//! - **Steady**, ever after and from the start for a known miner: one in a million. A miner whose
-//!   hashrate does not change sees no change for hours or days.
-//! - **The quick step**: more than 8 shares in 10 s, coming in throughout that time, jump by
-//!   rate / wanted rate at once. A start that is a thousand times too low is over in seconds.
+//! - **Settling**, after a guessed start: one in 40. All shares since the first count together,
+//!   each with the difficulty it came at, so that nothing learned is thrown away by a change. It
+//!   ends after 40 expected shares' time with a last correction.
+//! - **Steady**, ever after, and from the start for a known miner: one in a million. A miner
+//!   whose hashrate does not change sees no change for hours or days.
+//! - **The quick step**, in both: more than 8 shares in 10 s, coming in throughout that time, jump
+//!   by rate / wanted rate at once. A start that is a thousand times too low is over in seconds.
 //!
 //! A Wi-Fi gap is not a slow miner, and the shares that queued up in it are no fast one. So when a
 //! miner is judged too slow in the steady state, its longest silence does not count; when it is
@@ -60,9 +61,9 @@ impl From<&Profile> for Aim {
 /// One session's difficulty.
 ///
 /// ```text
-///            quick step, or one in 200          quick step, or one in a million
+///               one in 40, quick step              one in a million, quick step
 ///                   ┌───┐                                  ┌───┐
-///  Start::Guess → Settling ── 30 expected shares' time → Steady ← Start::Known
+///  Start::Guess → Settling ─ 30 shares and their time ─→ Steady ← Start::Known
 ///
 ///  Start::Fixed → Fixed (only the network's difficulty can lower it)
 /// ```
@@ -80,28 +81,47 @@ pub struct Vardiff {
     arrivals: Arrivals,
     /// Steps down in a row for silence alone.
     silent_steps: u32,
+    /// Until then a known miner's shares may be what it could not send before.
+    leftovers_until: Option<Instant>,
+    /// The long look: shares and seconds since the last change or the last look.
+    long_shares: u32,
+    long_since: Instant,
     proven: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
     Fixed,
-    SettlingUntil(Instant),
+    Settling(Evidence),
     Steady,
 }
+
+/// What has been learned so far, over all difficulties.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Evidence {
+    /// When the first share came.
+    first: Option<Instant>,
+    /// Shares that came.
+    shares: f64,
+    /// Time that passed, in wanted intervals, each divided by the difficulty of then: the
+    /// shares that would have been expected so far at the right difficulty, divided by it.
+    expected: f64,
+    /// Corrections that were due and are done (see [`CORRECTIONS`]).
+    corrections: usize,
+}
+
+const NOTHING: Evidence = Evidence { first: None, shares: 0.0, expected: 0.0, corrections: 0 };
 
 impl Vardiff {
     /// A session that begins `now`. `network` is the network's difficulty, where it is known
     /// already: see [`Vardiff::set_network`].
     pub fn new(aim: Aim, start: Start, network: Option<f64>, now: Instant) -> Vardiff {
-        let interval = 60.0 / aim.shares_per_minute.clamp(0.1, 60.0);
+        let rate = aim.shares_per_minute;
+        let interval = 60.0 / if rate.is_finite() { rate.clamp(0.1, 60.0) } else { 6.0 };
         let (wished, mode) = match start {
             Start::Fixed(difficulty) => (difficulty, Mode::Fixed),
             Start::Known(difficulty) => (difficulty, Mode::Steady),
-            Start::Guess(difficulty) => {
-                let settled = now + Duration::from_secs_f64(SETTLING_SHARES * interval);
-                (difficulty, Mode::SettlingUntil(settled))
-            }
+            Start::Guess(difficulty) => (difficulty, Mode::Settling(NOTHING)),
         };
         let mut vardiff = Vardiff {
             interval,
@@ -112,6 +132,10 @@ impl Vardiff {
             mode,
             arrivals: Arrivals::since(now),
             silent_steps: 0,
+            leftovers_until: matches!(start, Start::Known(_))
+                .then(|| now + Duration::from_secs_f64(LEFTOVERS * interval)),
+            long_shares: 0,
+            long_since: now,
             proven: None,
         };
         if let Some(network) = network {
@@ -136,32 +160,65 @@ impl Vardiff {
     ///
     /// Returns the new difficulty if it changes: announce it together with a new job, at once.
     pub fn share(&mut self, now: Instant, credited: f64) -> Option<f64> {
-        self.pass_time(now);
         if self.mode == Mode::Fixed || credited != self.difficulty {
             return None;
         }
-        self.arrivals.share(now);
+        if let Some(until) = self.leftovers_until {
+            if now >= until || self.arrivals.count() == RING {
+                // A full ring is more than any queue holds: let the quick step see it.
+                self.leftovers_until = None;
+            }
+            if now >= until {
+                self.arrivals = Arrivals::since(until);
+                self.long_since = until;
+            }
+        }
+        self.learn(now);
+        self.arrivals.share(now, self.interval);
+        self.long_shares += 1;
         self.silent_steps = 0;
         if self.arrivals.count() >= PROVEN_SHARES {
             self.proven = Some(self.difficulty);
         }
-        let factor =
-            self.quick_step(now).or_else(|| self.too_fast(now)).or_else(|| self.too_slow(now))?;
-        self.wish(self.difficulty * factor, now)
+        if self.leftovers_until.is_some() {
+            return None;
+        }
+        if let Some(burst) = self.quick_step(now) {
+            let ratio = burst.rate() * self.interval;
+            if let Mode::Settling(evidence) = &mut self.mode {
+                // What came before was another rate, or a hiccup of the network, which weighs
+                // heavily at a low difficulty.
+                let shares = if burst.seconds >= RELIABLE { burst.intervals - 1 } else { 0 };
+                let expected = shares as f64 / (ratio * self.difficulty);
+                *evidence =
+                    Evidence { shares: shares as f64, expected, first: Some(now), ..NOTHING };
+            }
+            return self.wish(self.difficulty * ratio, now);
+        }
+        let next = match self.mode {
+            Mode::Settling(evidence) => self.settle(evidence, now),
+            Mode::Steady | Mode::Fixed => self
+                .too_fast(now)
+                .or_else(|| self.too_slow(now))
+                .or_else(|| self.long_look(now))
+                .map(|ratio| self.difficulty * ratio),
+        };
+        self.wish(next?, now)
     }
 
     /// Time has passed without a share; to be called at [`Vardiff::next_deadline`], and harmless
     /// at any other time. Returns the new difficulty like [`Vardiff::share`].
     pub fn tick(&mut self, now: Instant) -> Option<f64> {
-        self.pass_time(now);
         if self.next_deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
-        let next = match self.settling() && self.arrivals.count() > 0 {
-            true => self.too_slow(now).map(|factor| self.difficulty * factor),
-            false => Some(self.after_silence()),
+        let next = match self.mode {
+            Mode::Settling(evidence) if evidence.first.is_some() => {
+                (evidence.shares + 0.5) / self.expected_by(evidence, now) * SLOW_AIM
+            }
+            Mode::Settling(_) | Mode::Steady | Mode::Fixed => self.after_silence(),
         };
-        let changed = next.and_then(|next| self.wish(next, now));
+        let changed = self.wish(next, now);
         if changed.is_none() {
             // Nothing more can come of this silence; wait anew, so that time moves on.
             self.arrivals = Arrivals::since(now);
@@ -172,29 +229,21 @@ impl Vardiff {
     /// When [`Vardiff::tick`] is due if no share comes before. `None` while silence can change
     /// nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let shares = self.arrivals.count() as f64;
-        let least = match self.arrivals.count() {
-            0 => self.least_when_silent.max(FLOOR),
-            _ => FLOOR,
-        };
-        let after_last = |waiting_times: f64| {
-            let seconds = waiting_times * self.interval - self.arrivals.seconds();
-            self.arrivals.last + Duration::from_secs_f64(seconds.clamp(0.1, 1e6))
-        };
-        match self.mode {
-            _ if self.difficulty <= least => None,
-            Mode::Fixed => None,
-            // When too_slow() will say so.
-            Mode::SettlingUntil(until) => {
-                let unlikely = waiting_time(shares + 1.0, UNLIKELY).max((shares + 0.5) * BAND);
-                Some(after_last(unlikely).min(until))
+        let (least, silence) = match self.mode {
+            Mode::Fixed => return None,
+            Mode::Settling(evidence) if evidence.first.is_some() => {
+                let allowed = slow_from(evidence.shares) - evidence.expected * self.difficulty;
+                (FLOOR, allowed)
             }
+            Mode::Settling(_) => (self.least_when_silent.max(FLOOR), SILENT_START),
             // Longer each time: a miner that is away need not fall to the floor.
             Mode::Steady => {
-                let silence = SILENCE * f64::from(1 << self.silent_steps.min(8));
-                Some(after_last(silence + self.arrivals.seconds() / self.interval))
+                let least = if self.arrivals.count() > 0 { 0.0 } else { self.least_when_silent };
+                (least.max(FLOOR), SILENCE * f64::from(1 << self.silent_steps.min(8)))
             }
-        }
+        };
+        let seconds = (silence * self.interval).clamp(0.1, 1e6);
+        (self.difficulty > least).then(|| self.arrivals.last + Duration::from_secs_f64(seconds))
     }
 
     /// The network's difficulty changed. A difficulty above it would hide blocks, so it caps even
@@ -215,71 +264,117 @@ impl Vardiff {
         if next == self.difficulty {
             return None;
         }
+        if let Mode::Settling(evidence) = self.mode {
+            let expected = match evidence.first {
+                Some(_) => self.expected_by(evidence, now),
+                None => 0.0,
+            };
+            self.mode = Mode::Settling(Evidence { expected, ..evidence });
+        }
         self.difficulty = next;
         self.arrivals = Arrivals::since(now);
+        (self.long_shares, self.long_since) = (0, now);
         Some(next)
     }
 
-    fn pass_time(&mut self, now: Instant) {
-        if matches!(self.mode, Mode::SettlingUntil(until) if now >= until) {
-            self.mode = Mode::Steady;
+    /// Takes a share into the evidence.
+    fn learn(&mut self, now: Instant) {
+        let Mode::Settling(mut evidence) = self.mode else { return };
+        evidence.shares += 1.0;
+        evidence.expected = self.expected_by(evidence, now);
+        if evidence.first.is_none() {
+            // It may have been silent for as long because it was not even hashing yet.
+            let most = FIRST_WAIT / self.difficulty;
+            evidence =
+                Evidence { first: Some(now), expected: evidence.expected.min(most), ..evidence };
+        }
+        self.mode = Mode::Settling(evidence);
+    }
+
+    /// The evidence's `expected` with the time since the last share or change.
+    fn expected_by(&self, evidence: Evidence, now: Instant) -> f64 {
+        let open = now.saturating_duration_since(self.arrivals.last).as_secs_f64();
+        evidence.expected + open / (self.interval * self.difficulty)
+    }
+
+    /// The next difficulty while settling, after a share. Ends the settling in time.
+    fn settle(&mut self, evidence: Evidence, now: Instant) -> Option<f64> {
+        let Evidence { first, shares, expected, corrections } = evidence;
+        let since_first = first.map_or(0.0, |first| (now - first).as_secs_f64());
+        let ratio = shares / (expected * self.difficulty).max(1e-6);
+        let fast = shares >= FEWEST_FOR_FAST as f64
+            && since_first >= LASTING
+            && ratio >= BAND
+            && shares / ratio < waiting_time(shares, -UNLIKELY_FAST);
+        let slow = shares / ratio >= slow_from(shares);
+        if fast && since_first < RELIABLE {
+            self.mode = Mode::Settling(Evidence { first: Some(now), ..NOTHING });
+            return Some(self.difficulty * ratio);
+        }
+        let (after, at_least) = CORRECTIONS[corrections];
+        let due = shares >= at_least && since_first >= after * self.interval;
+        if due {
+            let corrections = corrections + 1;
+            self.mode = match corrections < CORRECTIONS.len() {
+                true => Mode::Settling(Evidence { corrections, ..evidence }),
+                false => Mode::Steady,
+            };
+        }
+        let fine = (1.0 / LAST_BAND..LAST_BAND).contains(&ratio);
+        match slow {
+            true => Some(self.difficulty * ratio * SLOW_AIM),
+            false => (fast || (due && !fine)).then_some(self.difficulty * ratio),
         }
     }
 
-    fn settling(&self) -> bool {
-        matches!(self.mode, Mode::SettlingUntil(_))
-    }
-
-    /// The factor for more than 8 shares in the last 10 s.
-    fn quick_step(&self, now: Instant) -> Option<f64> {
+    /// More than 8 shares in the last 10 s, if that is not what piled up in a send queue.
+    fn quick_step(&self, now: Instant) -> Option<Burst> {
         let burst = self.arrivals.burst(now, QUICK_SECONDS);
-        // Within a second it may be what piled up in a send queue, unless it is more than any
-        // queue holds.
-        let flood = burst.intervals == RING && burst.seconds < 1.0;
-        let lasting = burst.spread && burst.seconds >= 1.0;
-        if burst.intervals < QUICK_SHARES || !(flood || lasting) {
-            return None;
-        }
-        let ratio = (burst.intervals as f64 - 1.0) * self.interval / burst.seconds.max(0.05);
-        // The bad luck of a miner that has long been in its place looks the same.
-        let doubtful = self.arrivals.count() >= LONG_KNOWN && self.ratio() < BAND;
-        (ratio >= BAND && !doubtful).then_some(ratio)
+        // More within a second than any queue holds.
+        let flood = burst.intervals == RING && burst.seconds < LASTING;
+        let lasting = burst.spread && burst.seconds >= LASTING;
+        // The luck of a miner in its place, or shares that waited for the Wi-Fi to come back.
+        let doubtful = self.mode == Mode::Steady && self.ratio() < BAND;
+        (burst.intervals >= QUICK_SHARES
+            && burst.rate() * self.interval >= BAND
+            && (flood || lasting)
+            && !doubtful)
+            .then_some(burst)
     }
 
-    /// The factor if shares come too fast to be chance. All time since the last change counts.
+    /// The steady state's factor if shares come too fast to be chance. All silence counts.
     fn too_fast(&self, now: Instant) -> Option<f64> {
-        let (shares, ratio) = (self.arrivals.count() as f64, self.ratio());
+        let (shares, ratio) = (self.arrivals.count(), self.ratio());
         let waited = self.arrivals.seconds() / self.interval;
-        let (unlikely, at_least) = match self.settling() {
-            true => (waiting_time(shares, -UNLIKELY), 0.0),
-            false => (waiting_time(shares, -VERY_UNLIKELY), RESENT),
-        };
         let fast = ratio >= BAND
-            && self.arrivals.count() >= FEWEST_FOR_FAST
-            && (at_least..unlikely).contains(&waited)
+            && shares >= FEWEST_FOR_FAST
+            && waited < waiting_time(shares as f64, -VERY_UNLIKELY)
             && self.arrivals.burst(now, f64::INFINITY).spread;
         fast.then_some(ratio)
     }
 
-    /// The factor if shares come too slowly to be chance. In the steady state the longest silence
-    /// does not count.
+    /// The steady state's factor if shares come too slowly to be chance. The longest silence does
+    /// not count.
     fn too_slow(&self, now: Instant) -> Option<f64> {
-        let shares = self.arrivals.count() as f64;
+        let shares = self.arrivals.count();
         let open = now.saturating_duration_since(self.arrivals.last).as_secs_f64();
-        let waited = self.arrivals.seconds() + open;
-        let (waited, unlikely) = if self.settling() {
-            (waited, waiting_time(shares + 1.0, UNLIKELY))
-        } else if self.arrivals.count() >= FEWEST_FOR_STEADY {
-            let longest = self.arrivals.longest().max(open);
-            (waited - longest, waiting_time(shares, VERY_UNLIKELY))
-        } else {
+        let waited = (self.arrivals.seconds() - self.arrivals.longest().max(open)) / self.interval;
+        let slow = shares >= FEWEST_FOR_SLOW
+            && waited >= waiting_time(shares as f64, VERY_UNLIKELY)
+            && waited >= shares as f64 * BAND;
+        slow.then(|| shares as f64 / waited)
+    }
+
+    /// The steady state's factor for a small error, seen only after many shares.
+    fn long_look(&mut self, now: Instant) -> Option<f64> {
+        if self.long_shares < LONG_LOOK {
             return None;
-        };
-        let expected = waited / self.interval;
-        let ratio = (shares + 0.5) / expected.max(1e-9);
-        // The hair's breadth is for deadlines, which are rounded to nanoseconds.
-        let slow = expected * (1.0 + 1e-8) >= unlikely.max((shares + 0.5) * BAND);
-        slow.then_some(ratio)
+        }
+        let seconds = now.saturating_duration_since(self.long_since).as_secs_f64();
+        let ratio = f64::from(self.long_shares) * self.interval / seconds.max(0.01);
+        (self.long_shares, self.long_since) = (0, now);
+        let fine = (1.0 / LAST_BAND..LAST_BAND).contains(&ratio);
+        (!fine).then_some(ratio)
     }
 
     /// The next difficulty if no share came at all. Steps grow, so that a start that is a
@@ -317,27 +412,47 @@ fn two_digits(difficulty: f64) -> f64 {
     }
 }
 
-/// Expected shares' time that a guessed start counts as settling.
-const SETTLING_SHARES: f64 = 30.0;
-/// Standard deviations of about one in 200, and of one in a million.
-const UNLIKELY: f64 = 2.6;
+/// Standard deviations of about one in 100, one in 40, and one in a million.
+const UNLIKELY_FAST: f64 = 2.4;
+const UNLIKELY_SLOW: f64 = 2.0;
 const VERY_UNLIKELY: f64 = 4.75;
-/// A change by less than this factor is not worth it.
+/// A change by less than this factor is not worth it; nor, at the end of the settling, by less
+/// than the other.
 const BAND: f64 = 1.5;
+const LAST_BAND: f64 = 1.25;
+/// The settling corrects the level after so many expected shares' time and so many shares, whatever
+/// the odds, and ends with the last correction.
+const CORRECTIONS: [(f64, f64); 2] = [(16.0, 12.0), (40.0, 30.0)];
+/// A step down while settling goes a little too far: more shares tell sooner what is right.
+const SLOW_AIM: f64 = 0.75;
+/// Seconds below which any number of shares may be what piled up in a send queue.
+const LASTING: f64 = 1.0;
+/// Seconds from which on the network's hiccups matter little.
+const RELIABLE: f64 = 4.0;
 /// More than 8 shares in 10 s.
 const QUICK_SHARES: usize = 9;
 const QUICK_SECONDS: f64 = 10.0;
-/// Shares at one difficulty that make a miner's level known well.
-const LONG_KNOWN: usize = 32;
 /// Below so many shares nothing is certain.
 const FEWEST_FOR_FAST: usize = 9;
-/// A known miner resends in its first second what it could not send before.
-const RESENT: f64 = 3.0;
-const FEWEST_FOR_STEADY: usize = 4;
+const FEWEST_FOR_SLOW: usize = 4;
+/// A known miner resends at once what it could not send before, so the shares of its first
+/// expected shares' time say nothing.
+const LEFTOVERS: f64 = 3.0;
+/// Shares of a long look: its error is 4 %, five of which make [`LAST_BAND`].
+const LONG_LOOK: u32 = 512;
 /// Shares at one difficulty that make it worth remembering.
 const PROVEN_SHARES: usize = 8;
-/// Expected shares' time of complete silence after which a level is given up.
+/// Expected shares' time without any share after which a guess was too high (one in 200).
+const SILENT_START: f64 = 5.3;
+/// Of the time before the first share no more than so many expected shares' time is evidence.
+const FIRST_WAIT: f64 = 3.0;
+/// The same for a level that was once right: the miner is away.
 const SILENCE: f64 = 30.0;
+
+/// The time, in wanted intervals, from which on so few shares are too few while settling.
+fn slow_from(shares: f64) -> f64 {
+    waiting_time(shares + 1.0, UNLIKELY_SLOW).max((shares + 0.5) * BAND)
+}
 
 /// The time, in mean waiting times, within which `shares` shares have come with the probability
 /// of `deviations` standard deviations: the quantile of the gamma distribution.
@@ -346,13 +461,16 @@ fn waiting_time(shares: f64, deviations: f64) -> f64 {
     shares * (1.0 - ninth + deviations * ninth.sqrt()).max(0.0).powi(3)
 }
 
+/// Wanted intervals from which on a wait is a gap, and below which shares came out of a queue.
+const GAP: f64 = 5.0;
+const QUEUED: f64 = 0.1;
 /// Waiting times kept.
 const RING: usize = 64;
 
 /// The latest waiting times since the last change of difficulty.
 #[derive(Clone, Debug)]
 struct Arrivals {
-    /// Milliseconds before each share, oldest at `next` once the ring is full.
+    /// Milliseconds before each share; the newest is at `next` - 1.
     waits: [u32; RING],
     next: usize,
     len: usize,
@@ -372,23 +490,47 @@ struct Burst {
     spread: bool,
 }
 
+impl Burst {
+    /// Shares a second. One less than came, because the last one ends the time by itself.
+    fn rate(&self) -> f64 {
+        (self.intervals as f64 - 1.0) / self.seconds.max(0.05)
+    }
+}
+
 impl Arrivals {
     fn since(now: Instant) -> Arrivals {
         Arrivals { waits: [0; RING], next: 0, len: 0, total: 0, last: now }
     }
 
-    fn share(&mut self, now: Instant) {
+    /// `interval` is the wanted one, in seconds.
+    fn share(&mut self, now: Instant, interval: f64) {
         let wait = now.saturating_duration_since(self.last).as_millis();
         let wait = u32::try_from(wait).unwrap_or(u32::MAX);
         if self.len == RING {
-            self.total -= u64::from(self.waits[self.next]);
-        } else {
-            self.len += 1;
+            // A silence leaves together with what queued up in it.
+            let silence = f64::from(self.forget_oldest()) >= GAP * interval * 1000.0;
+            while silence
+                && self.oldest().is_some_and(|wait| f64::from(wait) < QUEUED * interval * 1000.0)
+            {
+                self.forget_oldest();
+            }
         }
         self.waits[self.next] = wait;
         self.next = (self.next + 1) % RING;
+        self.len += 1;
         self.total += u64::from(wait);
         self.last = self.last.max(now);
+    }
+
+    fn oldest(&self) -> Option<u32> {
+        (self.len > 0).then(|| self.waits[(self.next + RING - self.len) % RING])
+    }
+
+    fn forget_oldest(&mut self) -> u32 {
+        let wait = self.oldest().unwrap_or(0);
+        self.len = self.len.saturating_sub(1);
+        self.total -= u64::from(wait);
+        wait
     }
 
     fn count(&self) -> usize {
@@ -432,6 +574,7 @@ impl Arrivals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::num;
     use proptest::prelude::*;
 
     const AIM: Aim = Aim { shares_per_minute: 6.0, least_when_silent: 0.0 };
@@ -457,10 +600,13 @@ mod tests {
         let t0 = Instant::now();
         let mut vardiff = Vardiff::new(AIM, Start::Guess(1000.0), None, t0);
         assert_eq!(first_change(&mut vardiff, t0, 1.1, 100), (9, 8100.0));
+        let later = t0 + seconds(60.0);
         let mut vardiff = Vardiff::new(AIM, Start::Known(1000.0), None, t0);
-        assert_eq!(first_change(&mut vardiff, t0, 1.1, 100), (9, 8100.0));
+        vardiff.share(later, 1000.0);
+        assert_eq!(first_change(&mut vardiff, later, 1.1, 100), (9, 8100.0));
         let mut vardiff = Vardiff::new(AIM, Start::Known(1000.0), None, t0);
-        assert_eq!(first_change(&mut vardiff, t0, 1.3, 8), (0, 1000.0));
+        vardiff.share(later, 1000.0);
+        assert_eq!(first_change(&mut vardiff, later, 1.3, 8), (0, 1000.0));
     }
 
     #[test]
@@ -609,12 +755,12 @@ mod tests {
         #[test]
         fn any_history_keeps_the_invariants(
             start in prop_oneof![
-                any::<f64>().prop_map(Start::Guess), any::<f64>().prop_map(Start::Known),
-                (0.0001f64..1e6).prop_map(Start::Guess), any::<f64>().prop_map(Start::Fixed),
+                num::f64::ANY.prop_map(Start::Guess), num::f64::ANY.prop_map(Start::Known),
+                (0.0001f64..1e6).prop_map(Start::Guess), num::f64::ANY.prop_map(Start::Fixed),
             ],
-            rate in any::<f64>(),
-            least in any::<f64>(),
-            steps in proptest::collection::vec((0u64..100_000, 0u8..10, any::<f64>()), 0..300),
+            rate in num::f64::ANY,
+            least in num::f64::ANY,
+            steps in proptest::collection::vec((0u64..100_000, 0u8..10, num::f64::ANY), 0..300),
         ) {
             let t0 = Instant::now();
             let aim = Aim { shares_per_minute: rate, least_when_silent: least };

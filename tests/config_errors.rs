@@ -1,5 +1,6 @@
 //! Every mistake in a config gets its line and a sentence that says what to write instead.
 
+use proptest::prelude::*;
 use soloist::config::{self, Flags, NodeFlag, Problems, Surroundings};
 
 const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
@@ -97,6 +98,14 @@ fn every_mistake_in_a_file() {
         ("stratum", "max_connections = \"64\""),
         ("stratum", "max_connections_per_address = 99999999999999999999"),
         ("stratum", "password = \"geheim, geheim\""),
+        ("stratum", "firmware = \"bitaxe\""),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"bitaxe/\""),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"\"\ndifficulty = 1"),
+        ("stratum", "[[stratum.firmware]]\ndifficulty = 0"),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"x\"\ndifficulty = nan"),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"x\"\nshares_per_minute = \"6\""),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"x\"\nextranonce2_size = 3"),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"x\"\ndificulty = 3"),
         ("http", "listen = \"0.0.0.0:3333\""),
         ("http", "json = \"yes\""),
         ("data", "dir = \"\""),
@@ -165,4 +174,68 @@ fn mistakes_on_the_command_line() {
         assert!(!format!("{flags:?} {problems:?} {story}").contains("geheim"));
     }
     insta::assert_snapshot!(story);
+}
+
+/// A file with every setting and a secret in every place where one can stand.
+const FULL: &str = r#"
+[node]
+rpc_url = "http://anna:S3cr3t@10.0.0.1:8332"
+zmq_hashblock_addr = "tcp://10.0.0.1:28332"
+rpc_user = "anna"
+rpc_pass = "S3cr3t"
+name = "attic"
+[[node.backup]]
+rpc_url = "http://10.0.0.2:8332"
+rpc_pass = 'S3cr3t'
+rpc_user = "anna"
+[payout]
+address = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
+tag = "hello"
+[stratum]
+listen = ["0.0.0.0:3333", "[::]:3333"]
+max_connections = 64
+password = "S3cr3t"
+[[stratum.firmware]]
+prefix = "bitaxe/"
+difficulty = 1000.5
+[http]
+json = false
+[failover]
+grace = "90 s"
+[log]
+level = "info"
+"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Damage of a few characters: an answer, never a panic, and never the secret.
+    #[test]
+    fn damaged_files_give_no_secret_away(
+        damage in prop::collection::vec((0..FULL.len(), "[\\[\\]\"'=#.,{}:/@ \n\\\\a-c0-9\u{e9}]{0,2}", 0usize..3), 1..4)
+    ) {
+        let mut text: Vec<char> = FULL.chars().collect();
+        for (place, new, gone) in damage {
+            let place = place.min(text.len());
+            let end = (place + gone).min(text.len());
+            text.splice(place..end, new.chars());
+        }
+        let text: String = text.into_iter().collect();
+        match build(&text) {
+            Ok(built) => {
+                let said = format!("{:?}", built.warnings);
+                prop_assert!(!said.contains("S3cr3t"), "{said}\n{text}");
+            }
+            Err(problems) => {
+                let said = format!("{problems} {problems:?}");
+                prop_assert!(!said.contains("S3cr3t"), "{said}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_gets_an_answer(text in "\\PC{0,200}", lines in "(\\[?[a-z.]{0,8}\\]? ?=? ?[\"0-9a-z]{0,8}\n){0,9}") {
+        let _ = build(&text);
+        let _ = build(&lines);
+    }
 }

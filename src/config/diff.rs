@@ -40,6 +40,8 @@ pub enum Change {
     ConnectionLimits,
     /// Another password for miners. Miners that are connected stay.
     StratumPassword,
+    /// Another word on kinds of miners. It counts from a miner's next connection.
+    Firmwares,
     /// Other addresses for the page.
     HttpListen,
     /// The API was switched on or off.
@@ -106,6 +108,9 @@ impl fmt::Display for Change {
             Change::StratumListen => f.write_str("Miners connect to other addresses or ports."),
             Change::ConnectionLimits => f.write_str("The limits of connections are others."),
             Change::StratumPassword => f.write_str("The miners' password is another."),
+            Change::Firmwares => {
+                f.write_str("What is said about kinds of miners counts from their next connection.")
+            }
             Change::HttpListen => f.write_str("The page is served on other addresses or ports."),
             Change::Json { on: true } => f.write_str("The API is switched on."),
             Change::Json { on: false } => f.write_str("The API is switched off."),
@@ -148,6 +153,9 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     }
     if old.stratum.password != new.stratum.password {
         changes.push(Change::StratumPassword);
+    }
+    if old.stratum.firmwares != new.stratum.firmwares {
+        changes.push(Change::Firmwares);
     }
     if old.http.listen != new.http.listen {
         changes.push(Change::HttpListen);

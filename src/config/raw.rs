@@ -10,7 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::{Spanned, Value};
 
 use super::problem::{At, Problem};
-use super::settings::{NodeSettings, Setting, Settings};
+use super::settings::{FirmwareSettings, NodeSettings, Setting, Settings};
 
 /// Reads `text`; `file` is its name in messages.
 pub(super) fn read(file: &str, text: &str) -> Result<Settings, Problem> {
@@ -71,6 +71,16 @@ struct RawStratum {
     max_connections: Leaf,
     max_connections_per_address: Leaf,
     password: Leaf,
+    firmware: Vec<Spanned<Section<RawFirmware>>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawFirmware {
+    prefix: Leaf,
+    difficulty: Leaf,
+    shares_per_minute: Leaf,
+    extranonce2_size: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -134,6 +144,7 @@ impl RawConfig {
                 stratum.max_connections_per_address,
             ),
             password: place.setting("stratum", "password", stratum.password),
+            firmwares: stratum.firmware.into_iter().map(|f| firmware_settings(place, f)).collect(),
             http_listen: place.setting("http", "listen", http.listen),
             json: place.setting("http", "json", http.json),
             dir: place.setting("data", "dir", inner(self.data).dir),
@@ -156,6 +167,19 @@ fn backup_settings(place: &Place, backup: Spanned<Section<RawBackup>>) -> NodeSe
         rpc_cookie_path: leaf("rpc_cookie_path", backup.rpc_cookie_path),
         rpc_user: leaf("rpc_user", backup.rpc_user),
         rpc_pass: leaf("rpc_pass", backup.rpc_pass),
+    }
+}
+
+fn firmware_settings(place: &Place, firmware: Spanned<Section<RawFirmware>>) -> FirmwareSettings {
+    let at = place.line(firmware.span());
+    let firmware = firmware.into_inner().0;
+    let leaf = |key, leaf| place.setting("stratum.firmware", key, leaf);
+    FirmwareSettings {
+        at,
+        prefix: leaf("prefix", firmware.prefix),
+        difficulty: leaf("difficulty", firmware.difficulty),
+        shares_per_minute: leaf("shares_per_minute", firmware.shares_per_minute),
+        extranonce2_size: leaf("extranonce2_size", firmware.extranonce2_size),
     }
 }
 
@@ -218,12 +242,15 @@ fn explain(place: &Place, error: &toml::de::Error) -> Problem {
     let message = error.message();
     let (key, what, instead) = if let Some(key) = between(message, "unknown field `", "`") {
         let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
-        (key.to_owned(), "there is no such setting".to_owned(), instead_of(key, &known))
+        // A quoted key may be of any length and hold line feeds.
+        let shown = key.escape_debug().take(60).collect();
+        (shown, "there is no such setting".to_owned(), instead_of(key, &known))
     } else if message.contains("i128") || message.contains("u128") {
         (String::new(), "the number is too large".to_owned(), "Write a smaller one.".to_owned())
     } else if message.contains(EXPECTED_SECTION) || message.starts_with("invalid type") {
         let instead = "Write sections as [node], [payout], [stratum], [http], [data], [failover] \
-                       and [log] on a line of their own, and each backup node as [[node.backup]].";
+                       and [log] on a line of their own, each backup node as [[node.backup]] and each kind of miner as \
+                       [[stratum.firmware]].";
         (String::new(), "this is not a section".to_owned(), instead.to_owned())
     } else if message.starts_with("duplicate key") {
         let instead = "Keep one of the two; a second node goes below [[node.backup]].".to_owned();

@@ -66,6 +66,15 @@ pub(super) struct NodeSettings {
     pub rpc_pass: Option<Setting>,
 }
 
+/// One `[[stratum.firmware]]` as it was written.
+pub(super) struct FirmwareSettings {
+    pub at: At,
+    pub prefix: Option<Setting>,
+    pub difficulty: Option<Setting>,
+    pub shares_per_minute: Option<Setting>,
+    pub extranonce2_size: Option<Setting>,
+}
+
 /// Everything that was written.
 pub(super) struct Settings {
     /// The file as a whole: where missing settings are reported.
@@ -77,6 +86,7 @@ pub(super) struct Settings {
     pub max_connections: Option<Setting>,
     pub max_connections_per_address: Option<Setting>,
     pub password: Option<Setting>,
+    pub firmwares: Vec<FirmwareSettings>,
     pub http_listen: Option<Setting>,
     pub json: Option<Setting>,
     pub dir: Option<Setting>,
@@ -95,6 +105,7 @@ impl Default for Settings {
             max_connections: None,
             max_connections_per_address: None,
             password: None,
+            firmwares: Vec::new(),
             http_listen: None,
             json: None,
             dir: None,

@@ -31,7 +31,8 @@ pub(super) fn rpc_url(text: &str) -> Result<RpcUrl, Wrong> {
             );
         }
         None => {
-            let instead = format!("Write http://{}.", clean(text));
+            let place = text.rsplit_once('@').map_or(text, |(_, place)| place);
+            let instead = format!("Write {}.", corrected(place));
             return wrong("it does not begin with http://", &instead);
         }
     };
@@ -45,7 +46,7 @@ pub(super) fn rpc_url(text: &str) -> Result<RpcUrl, Wrong> {
         "https" => {
             return wrong(
                 "nodes speak plain http, not https",
-                &format!("Write http://{}, over your own network or a tunnel.", clean(place)),
+                &format!("Write {}, over your own network or a tunnel.", corrected(place)),
             );
         }
         "tcp" => {
@@ -192,10 +193,17 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A place that may be repeated in a message: without credentials and strange characters.
-fn clean(text: &str) -> String {
-    let place = text.rsplit_once('@').map_or(text, |(_, place)| place);
-    place.chars().filter(|c| c.is_ascii_graphic()).take(100).collect()
+/// What to write instead of `place`: the place itself if it surely is one, else an example. A text
+/// that is no IP address may be a password that strayed here, and is not repeated.
+fn corrected(place: &str) -> String {
+    let authority = place.split('/').next().unwrap_or_default();
+    let port = |port: Option<u16>| port.unwrap_or(RPC_PORT);
+    match host_and_port(authority) {
+        Ok((host, own)) if host.parse::<IpAddr>().is_ok() => {
+            format!("http://{}:{}", bracketed(&host), port(own))
+        }
+        _ => "http://192.168.1.10:8332".to_owned(),
+    }
 }
 
 fn bracketed(host: &str) -> String {
@@ -273,6 +281,9 @@ mod tests {
             "ftp://user:geheim@a",
             "http://:geheim@a",
             "http://user:geheim@[::1",
+            "user:geheim",
+            "geheim",
+            "https://user:geheim",
             "http://user:geheim@a?b",
             "http://user:geheim@::1",
         ] {

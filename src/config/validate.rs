@@ -7,14 +7,15 @@ use std::time::Duration;
 use toml::Value;
 
 use super::problem::{At, Problem, Problems};
-use super::settings::{NodeSettings, Setting, Settings};
+use super::settings::{FirmwareSettings, NodeSettings, Setting, Settings};
 use super::url::{self, RpcUrl, Wrong};
 use super::{
-    Auth, Built, Config, Data, Failover, HTTP_PORT, Http, Log, MAX_CONNECTIONS, NodeConfig, Payout,
-    STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
+    Auth, Built, Config, Data, Failover, HTTP_PORT, Http, Log, MAX_CONNECTIONS, MAX_FIRMWARES,
+    NodeConfig, Payout, STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
 };
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
+use crate::stratum::firmware::Override;
 
 pub(super) fn validate(
     settings: &Settings,
@@ -108,6 +109,10 @@ impl Check<'_> {
         }
         let RpcUrl { url, host, port, credentials } =
             self.optional(&written.rpc_url, |value| text(value).and_then(url::rpc_url))?;
+        let name = name.unwrap_or_else(|| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        });
         if matches!(port, 8333 | 18333 | 48333 | 38333 | 18444) {
             self.warnings.push(format!(
                 "{url} names port {port}, which nodes use among themselves. The RPC's port is \
@@ -116,12 +121,12 @@ impl Check<'_> {
         }
         if cookie.is_some() && (credentials.is_some() || own.is_some()) {
             self.warnings.push(format!(
-                "For the node {host}:{port} both a cookie file and a password are set. The cookie \
+                "For the node {name} both a cookie file and a password are set. The cookie \
                  file is used."
             ));
         } else if credentials.is_some() && own.is_some() {
             self.warnings.push(format!(
-                "For the node {host}:{port} a password is set both in rpc_url and in rpc_pass. The \
+                "For the node {name} a password is set both in rpc_url and in rpc_pass. The \
                  one in rpc_url is used."
             ));
         }
@@ -137,10 +142,6 @@ impl Check<'_> {
             (None, Some((user, password))) => Auth::Basic { user, password },
             (None, None) => Auth::None,
         };
-        let name = name.unwrap_or_else(|| match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        });
         Some(NodeConfig { name, url, host, port, auth, zmq: zmq.flatten() })
     }
 
@@ -205,6 +206,7 @@ impl Check<'_> {
                 .optional(&settings.max_connections_per_address, count)
                 .unwrap_or(8),
             password: self.password(settings),
+            firmwares: self.firmwares(settings),
         }
     }
 
@@ -221,6 +223,49 @@ impl Check<'_> {
             );
         }
         Some(Secret::new(password))
+    }
+
+    fn firmwares(&mut self, settings: &Settings) -> Vec<Override> {
+        if let Some(first_too_many) = settings.firmwares.get(MAX_FIRMWARES) {
+            let what = format!("these are more than {MAX_FIRMWARES}");
+            let instead = "Join some of them by a shorter prefix.";
+            self.problem(&first_too_many.at, "stratum.firmware", &what, instead);
+        }
+        settings.firmwares.iter().filter_map(|written| self.firmware(written)).collect()
+    }
+
+    fn firmware(&mut self, written: &FirmwareSettings) -> Option<Override> {
+        const KEY: &str = "stratum.firmware.prefix";
+        let prefix = self.optional(&written.prefix, |value| text(value).and_then(not_empty));
+        let start_difficulty = self.optional(&written.difficulty, |value| {
+            number(
+                value,
+                0.0001,
+                1e15,
+                "Write the difficulty to start with, such as 0.001 or 4000.",
+            )
+        });
+        let shares_per_minute = self.optional(&written.shares_per_minute, |value| {
+            number(value, 0.1, 60.0, "Write how many shares a minute are wanted; 6 is usual.")
+        });
+        let extranonce2_size =
+            self.optional(&written.extranonce2_size, |value| match value.as_integer() {
+                Some(4) => Ok(4),
+                Some(8) => Ok(8),
+                _ => wrong("it is neither 4 nor 8", "Write 8, or 4 for a rental that asks for it."),
+            });
+        if written.prefix.is_none() {
+            let instead = "Write prefix = \"bitaxe/\": how the name begins by which such miners \
+                           introduce themselves. The page shows it.";
+            self.problem(&written.at, KEY, "it is missing", instead);
+        } else if written.difficulty.is_none()
+            && written.shares_per_minute.is_none()
+            && written.extranonce2_size.is_none()
+        {
+            let instead = "Write difficulty, shares_per_minute or extranonce2_size below it.";
+            self.problem(&written.at, KEY, "nothing is said about such miners", instead);
+        }
+        Some(Override { prefix: prefix?, start_difficulty, shares_per_minute, extranonce2_size })
     }
 
     fn http(&mut self, settings: &Settings) -> Http {
@@ -435,6 +480,14 @@ fn count(value: &Value, most: usize) -> Result<usize, Wrong> {
             &format!("it is not a whole number from 1 to {most}"),
             "Write a number such as 8 or 64, without quotation marks.",
         ),
+    }
+}
+
+fn number(value: &Value, least: f64, most: f64, instead: &str) -> Result<f64, Wrong> {
+    let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+    match number {
+        Some(number) if (least..=most).contains(&number) => Ok(number),
+        _ => wrong(&format!("it is not a number from {least} to {most}"), instead),
     }
 }
 

@@ -78,9 +78,14 @@ impl Series {
         self.trim();
     }
 
-    /// Puts a point in the place of the one of its period.
-    pub fn set(&mut self, point: Point) {
-        *self.point(point.period) = point;
+    /// Puts a point in the place of the one of its period, unless that has more shares: points
+    /// only grow, so the larger one is the later one.
+    pub fn raise(&mut self, point: Point) {
+        let shares = |point: &Point| u64::from(point.accepted) + u64::from(point.rejected);
+        let here = self.point(point.period);
+        if shares(here) <= shares(&point) {
+            *here = point;
+        }
         self.trim();
     }
 

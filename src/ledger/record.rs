@@ -32,7 +32,7 @@
 //! date when it is next compacted. A kind or version that this program does not know (the card was
 //! used by a newer one) is kept as [`Record::Unknown`] and written back byte for byte.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::codec::{Reader, Writer};
 use crate::chain::BlockHash;
@@ -254,7 +254,7 @@ pub struct Point {
 }
 
 /// Where a found block stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum BlockState {
     /// Solved, no node has taken it yet.
@@ -500,19 +500,29 @@ impl Scan {
 /// The work is bounded: looking for the next whole frame costs at most [`SEARCH_LIMIT`] bytes of
 /// checksums over the whole file; what lies behind counts as damaged.
 pub fn scan(file: &[u8]) -> Scan {
-    let mut scan = Scan { header: file.starts_with(FILE_HEADER), ..Scan::default() };
-    let mut place = if scan.header { FILE_HEADER.len() } else { 0 };
-    scan.end = place as u64;
+    let header = file.starts_with(FILE_HEADER);
+    let start = if header { FILE_HEADER.len() } else { 0 };
+    let mut scan = scan_frames(&file[start..]);
+    scan.header = header;
+    scan.end += start as u64;
+    scan
+}
+
+/// The same for bytes without the file's header.
+pub fn scan_frames(bytes: &[u8]) -> Scan {
+    let mut scan = Scan::default();
+    let mut place = 0;
     let mut search = SEARCH_LIMIT;
-    while place < file.len() {
-        let Some((sequence, record, length)) = decode(&file[place..]) else {
-            // The cost of a candidate is its checksum.
-            search = search.saturating_sub(frame_length(&file[place..]).unwrap_or(0) as u64);
+    while place < bytes.len() {
+        let Some((sequence, record, length)) = decode(&bytes[place..]) else {
+            // What a candidate costs is its checksum.
+            let cost = frame_length(&bytes[place..]).unwrap_or(0) as u64;
+            search = search.saturating_sub(cost);
             if search == 0 {
                 break;
             }
-            place +=
-                1 + memchr::memchr(MARKER[0], &file[place + 1..]).unwrap_or(file.len() - place - 1);
+            let next = memchr::memchr(MARKER[0], &bytes[place + 1..]);
+            place += 1 + next.unwrap_or(bytes.len() - place - 1);
             continue;
         };
         scan.damaged_bytes += place as u64 - scan.end;
@@ -526,7 +536,7 @@ pub fn scan(file: &[u8]) -> Scan {
         place += length;
         scan.end = place as u64;
     }
-    scan.torn_tail = file.len() as u64 - scan.end;
+    scan.torn_tail = bytes.len() as u64 - scan.end;
     scan
 }
 

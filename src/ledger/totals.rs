@@ -859,7 +859,7 @@ impl Ledger {
             Record::Points { worker, grain, points } => {
                 let worker = self.known(*worker, 0);
                 let series = worker.series_mut(*grain);
-                points.iter().for_each(|point| series.set(*point));
+                points.iter().for_each(|point| series.raise(*point));
             }
             Record::Best(best) => {
                 if let Some(worker) = self.by_number(best.worker) {
@@ -870,7 +870,9 @@ impl Ledger {
             }
             Record::Block(block) => self.apply_block(block),
             Record::BlockState { hash, unix, state } => {
-                if let Some(block) = self.blocks.iter_mut().find(|block| block.hash == *hash) {
+                let mut blocks = self.blocks.iter_mut();
+                let block = blocks.find(|block| block.hash == *hash && block.state_unix <= *unix);
+                if let Some(block) = block {
                     block.state = state.clone();
                     block.state_unix = *unix;
                 }
@@ -901,7 +903,9 @@ impl Ledger {
 
     fn apply_block(&mut self, block: &FoundBlock) {
         if let Some(known) = self.blocks.iter_mut().find(|known| known.hash == block.hash) {
-            known.clone_from(block);
+            if known.state_unix <= block.state_unix {
+                known.clone_from(block);
+            }
             return;
         }
         for worker in self.everyone_mut() {
@@ -1019,10 +1023,9 @@ impl Ledger {
             self.insert(worker);
         }
         // The total's bests bear the numbers that were given before the card was read.
-        for best in [&mut self.total.best_since_boot, &mut self.total.open.best] {
-            if let Some(best) = best {
-                best.worker = renumbered.get(&best.worker).copied().unwrap_or(best.worker);
-            }
+        let bests = [&mut self.total.best_since_boot, &mut self.total.open.best];
+        for best in bests.into_iter().flatten() {
+            best.worker = renumbered.get(&best.worker).copied().unwrap_or(best.worker);
         }
         let card_total =
             std::mem::replace(&mut base.total, Worker::new(WorkerNumber::TOTAL, "", "", 0));
@@ -1428,10 +1431,15 @@ impl Worker {
     fn renumber(&mut self, number: WorkerNumber) {
         self.number = number;
         self.open.worker = number;
-        for best in [&mut self.open.best, &mut self.best_since_boot] {
-            if let Some(best) = best {
-                best.worker = number;
-            }
+        let totals = &mut self.totals;
+        let bests = [
+            &mut self.open.best,
+            &mut self.best_since_boot,
+            &mut totals.best,
+            &mut totals.best_since_block,
+        ];
+        for best in bests.into_iter().flatten() {
+            best.worker = number;
         }
     }
 

@@ -3,10 +3,12 @@
 //! A hint, never the truth: a subscriber is not told of what it misses, and a connection can die
 //! in silence. The regular poll goes on beside it.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use futures_lite::future;
@@ -28,10 +30,12 @@ const BATCH: usize = 64;
 
 /// Listens to one publisher until it is dropped, and calls `tip` for each new tip it announces.
 ///
-/// It connects again by itself after any loss. Errors that only a change of the address can heal
-/// are logged and tried again every ten seconds.
+/// It connects again by itself after any loss. An address that makes no sense is logged and tried
+/// again now and then, in vain.
 pub async fn watch(endpoint: &str, mut tip: impl AsyncFnMut(BlockHash)) {
+    let mut pause = MIN_PAUSE;
     loop {
+        let started = Instant::now();
         let error = match Subscriber::connect(endpoint) {
             Ok(mut subscriber) => match subscriber.listen(endpoint, &mut tip).await {
                 Ok(never) => match never {},
@@ -39,15 +43,24 @@ pub async fn watch(endpoint: &str, mut tip: impl AsyncFnMut(BlockHash)) {
             },
             Err(error) => error,
         };
-        log::warn!("ZMQ {endpoint}: {error}; trying again in 10 s");
-        Timer::after(Duration::from_secs(10)).await;
+        pause = if started.elapsed() > MAX_PAUSE { MIN_PAUSE } else { MAX_PAUSE.min(pause * 2) };
+        log::warn!("ZMQ {endpoint}: {error}; next attempt in {} s", pause.as_secs_f32());
+        Timer::after(pause).await;
     }
 }
+
+/// Between the loss of a connection and the next attempt.
+const MIN_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_secs(8);
 
 struct Subscriber {
     /// Declared before the socket that it borrows from, so that it is dropped first.
     readiness: Async<BorrowedFd<'static>>,
     socket: zmq::Socket,
+    /// Tells of the socket's connections. libzmq connects again after most losses, but never
+    /// after a protocol error or a message that is too long, and does not say so: every loss of
+    /// an established connection is therefore answered with a new socket.
+    monitor: zmq::Socket,
 }
 
 impl Subscriber {
@@ -68,10 +81,18 @@ impl Subscriber {
         socket.set_tcp_keepalive_idle(30)?;
         socket.set_tcp_keepalive_intvl(10)?;
         socket.set_tcp_keepalive_cnt(3)?;
+        // As long as nobody listens there, libzmq itself tries again, ever more rarely.
         socket.set_connect_timeout(5_000)?;
         socket.set_reconnect_ivl(500)?;
         socket.set_reconnect_ivl_max(8_000)?;
         socket.set_subscribe(TOPIC)?;
+
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("inproc://monitor-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        socket.monitor(&name, DISCONNECTED.into())?;
+        let monitor = CONTEXT.socket(zmq::PAIR)?;
+        monitor.set_linger(0)?;
+        monitor.connect(&name)?;
         socket.connect(endpoint)?;
 
         // SAFETY: libzmq keeps the descriptor open until the socket is closed. Both live in this
@@ -79,20 +100,24 @@ impl Subscriber {
         let fd = unsafe { BorrowedFd::borrow_raw(socket.get_fd()?) };
         // libzmq has made it non-blocking, and nobody reads or writes it but libzmq.
         let readiness = Async::new_nonblocking(fd)?;
-        Ok(Subscriber { readiness, socket })
+        Ok(Subscriber { readiness, socket, monitor })
     }
 
+    /// Returns only with an error: the connection is lost, or libzmq fails.
     async fn listen(
         &mut self,
         endpoint: &str,
         tip: &mut impl AsyncFnMut(BlockHash),
-    ) -> io::Result<std::convert::Infallible> {
+    ) -> io::Result<Infallible> {
         let mut last = None;
+        let mut lost = false;
         loop {
+            // Asked before the messages are read, so that those that came before the loss count.
+            lost |= receive(&self.monitor)?.is_some();
             let mut newest = None;
             let mut drained = false;
             for _ in 0..BATCH {
-                let Some(frames) = self.receive()? else {
+                let Some(frames) = receive(&self.socket)? else {
                     drained = true;
                     break;
                 };
@@ -114,6 +139,9 @@ impl Subscriber {
                 future::yield_now().await;
                 continue;
             }
+            if lost {
+                return Err(io::Error::other("the connection was lost"));
+            }
             // Asking for the events lets libzmq work off what woke it and arms the next edge.
             if !self.socket.get_events()?.contains(zmq::POLLIN) {
                 let fallback = async {
@@ -124,25 +152,28 @@ impl Subscriber {
             }
         }
     }
+}
 
-    /// The next message, `None` when there is none. Of its frames only the first four are kept.
-    fn receive(&self) -> io::Result<Option<Vec<zmq::Message>>> {
-        let mut frames = Vec::new();
-        loop {
-            match self.socket.recv_msg(zmq::DONTWAIT) {
-                Ok(frame) => {
-                    let more = frame.get_more();
-                    if frames.len() < 4 {
-                        frames.push(frame);
-                    }
-                    if !more {
-                        return Ok(Some(frames));
-                    }
+/// libzmq's event for the end of a connection, however it ended.
+const DISCONNECTED: u16 = zmq::SocketEvent::DISCONNECTED as u16;
+
+/// The next message, `None` when there is none. Of its frames only the first four are kept.
+fn receive(socket: &zmq::Socket) -> io::Result<Option<Vec<zmq::Message>>> {
+    let mut frames = Vec::new();
+    loop {
+        match socket.recv_msg(zmq::DONTWAIT) {
+            Ok(frame) => {
+                let more = frame.get_more();
+                if frames.len() < 4 {
+                    frames.push(frame);
                 }
-                Err(zmq::Error::EINTR) => {}
-                Err(zmq::Error::EAGAIN) => return Ok(None),
-                Err(error) => return Err(error.into()),
+                if !more {
+                    return Ok(Some(frames));
+                }
             }
+            Err(zmq::Error::EINTR) => {}
+            Err(zmq::Error::EAGAIN) => return Ok(None),
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -21,6 +21,19 @@ pub fn difficulty(value: f64) -> String {
     scaled(value, &["", "k", "M", "G", "T", "P", "E"])
 }
 
+/// A round number for an axis: `15 TH/s` where [`hashrate`] says `15.0 TH/s`.
+pub fn round(text: &str) -> String {
+    let Some((number, unit)) = text.split_once(THIN) else {
+        return text.to_owned();
+    };
+    let number = if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        number
+    };
+    format!("{number}{THIN}{unit}")
+}
+
 /// `1.2 GB`, `480 MB`: decimal, as card makers count.
 pub fn bytes(value: u64) -> String {
     scaled(value as f64, &["B", "kB", "MB", "GB", "TB", "PB"])
@@ -45,14 +58,15 @@ pub fn btc(satoshi: u64) -> String {
     format!("{}.{:08}", satoshi / 100_000_000, satoshi % 100_000_000)
 }
 
-/// `8 s`, `4 min`, `3 h 05 min`, `12 days`.
+/// `8 s`, `4 min`, `3 h 05 min`, `24 h`, `12 days`.
 pub fn duration(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds}{THIN}s"),
         120..=7_199 => format!("{}{THIN}min", seconds / 60),
-        7_200..=172_799 => {
-            format!("{}{THIN}h {:02}{THIN}min", seconds / 3600, seconds % 3600 / 60)
-        }
+        7_200..=172_799 => match seconds % 3600 / 60 {
+            0 => format!("{}{THIN}h", seconds / 3600),
+            minutes => format!("{}{THIN}h {minutes:02}{THIN}min", seconds / 3600),
+        },
         _ => format!("{} days", thousands(seconds / 86_400)),
     }
 }
@@ -153,6 +167,31 @@ pub fn short_hash(hash: &str) -> String {
     }
 }
 
+/// Text of strangers, as it can be shown: no control characters, nothing that turns the direction
+/// of writing, at most 64 characters. (Markup in it is harmless: the page escapes it.)
+pub fn tame(text: &str) -> String {
+    tame_to(text, 64)
+}
+
+/// As [`tame`], with another length.
+pub fn tame_to(text: &str, longest: usize) -> String {
+    let visible = |c: &char| {
+        let turning = matches!(
+            c,
+            '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{feff}'
+        );
+        !c.is_control() && !turning
+    };
+    let mut tame: String = text.chars().filter(visible).take(longest).collect();
+    if text.chars().filter(visible).nth(longest).is_some() {
+        tame.push('…');
+    }
+    tame
+}
+
 /// `2026-11-21T07:39:12Z`.
 pub fn iso(unix: u64) -> String {
     let (year, month, day) = civil(unix / 86_400);
@@ -247,6 +286,7 @@ mod tests {
         assert_eq!(plain(duration(12)), "12 s");
         assert_eq!(plain(duration(150)), "2 min");
         assert_eq!(plain(duration(3 * 3600 + 300)), "3 h 05 min");
+        assert_eq!(plain(duration(86_400)), "24 h");
         assert_eq!(plain(duration(86_400 * 12)), "12 days");
         assert_eq!(plain(long_time(86_400.0 * 365.25 * 41.0)), "41 years");
         assert_eq!(plain(long_time(f64::INFINITY)), "never");
@@ -254,6 +294,13 @@ mod tests {
         assert_eq!(iso(1_231_006_505), "2009-01-03T18:15:05Z");
         assert_eq!(iso(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(date(1_795_419_552), "2026-11-23 07:39 UTC");
+    }
+
+    #[test]
+    fn strangers_words_are_tamed() {
+        assert_eq!(tame("γ desk\u{202e}\r\n\u{0}x"), "γ deskx");
+        assert_eq!(tame(&"y".repeat(70)), format!("{}…", "y".repeat(64)));
+        assert_eq!(tame(&"y".repeat(64)), "y".repeat(64));
     }
 
     #[test]

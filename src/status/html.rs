@@ -43,7 +43,7 @@ pub struct Section {
 pub fn page(snapshot: &Snapshot, judgement: &Judgement) -> String {
     let name = title(snapshot);
     let body = html! {
-        @for part in parts() {
+        @for part in parts(snapshot) {
             @if let Some(heading) = part.heading {
                 section class="part" aria-labelledby={ "h-" (part.id) } {
                     h2 id={ "h-" (part.id) } { (heading) }
@@ -62,7 +62,7 @@ pub fn page(snapshot: &Snapshot, judgement: &Judgement) -> String {
 /// The parts of the page that change, rendered for a browser that counts the ages itself.
 pub fn sections(snapshot: &Snapshot, judgement: &Judgement) -> Vec<Section> {
     let view = View::of(snapshot, judgement, Ages::Counted);
-    parts()
+    parts(snapshot)
         .iter()
         .map(|part| Section { id: part.id, html: (part.render)(&view).into_string() })
         .collect()
@@ -73,7 +73,7 @@ pub fn miner(snapshot: &Snapshot, judgement: &Judgement, id: &str) -> Option<Str
     let found = snapshot.miners.iter().find(|miner| miner.id == id)?;
     let view = View::of(snapshot, judgement, Ages::Told);
     let body = miner::page(&view, found);
-    Some(document(snapshot, judgement, &found.name, false, body).to_owned())
+    Some(document(snapshot, judgement, &miners::name(found), false, body))
 }
 
 /// The QR code of this page's numeric address; `None` as long as no address is known.
@@ -105,6 +105,7 @@ impl<'a> View<'a> {
 }
 
 /// One part of the page.
+#[derive(Clone, Copy)]
 struct Part {
     id: &'static str,
     /// Heading in the margin; parts without one stand at the top.
@@ -114,7 +115,16 @@ struct Part {
     render: fn(&View<'_>) -> Markup,
 }
 
-fn parts() -> [Part; 13] {
+/// The parts of the page. A box that is not set up shows no empty lists.
+fn parts(snapshot: &Snapshot) -> Vec<Part> {
+    let mut parts = all_parts().to_vec();
+    if !snapshot.configured {
+        parts.retain(|part| matches!(part.id, "say" | "state" | "connect" | "box"));
+    }
+    parts
+}
+
+fn all_parts() -> [Part; 13] {
     let top = |id, class, role, render| Part { id, heading: None, class, role, render };
     let part =
         |id, heading, render| Part { id, heading: Some(heading), class: "", role: None, render };

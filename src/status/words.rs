@@ -38,7 +38,7 @@ impl RejectReason {
     /// What happened, for a list.
     pub fn words(self) -> &'static str {
         match self {
-            RejectReason::StaleAtChange => "on its way when the block changed",
+            RejectReason::StaleAtChange => "on their way when the block changed",
             RejectReason::Stale => "for an old block",
             RejectReason::UnknownJob => "for a job we do not know",
             RejectReason::Duplicate => "sent twice by the firmware",

@@ -1,0 +1,106 @@
+(() => {
+  const $ = (id) => document.getElementById(id), body = document.body;
+  const all = (what, where) => (where || document).querySelectorAll(what);
+  const N = "\u202f", link = $("link");
+  // How far the box's clock is from ours, so that ages are right on a phone with a wrong one.
+  let skew = body.dataset.now - Date.now() / 1000;
+
+  const two = (n) => String(n).padStart(2, "0");
+  // As in format::duration.
+  const big = (n) => n > 9999 ? String(n).replace(/\B(?=(\d{3})+$)/g, N) : n;
+  const age = (s) => {
+    s = Math.max(0, Math.floor(s));
+    if (s < 120) return s + N + "s";
+    if (s < 7200) return Math.floor(s / 60) + N + "min";
+    const m = Math.floor(s % 3600 / 60);
+    if (s < 172800) return Math.floor(s / 3600) + N + "h" + (m ? " " + two(m) + N + "min" : "");
+    return big(Math.floor(s / 86400)) + " days";
+  };
+  const put = (e, text) => { if (e.textContent !== text) e.textContent = text; };
+  const tick = () => {
+    const now = Date.now() / 1000 + skew;
+    for (const e of all("time[data-t]")) put(e, age(now - e.dataset.t) + " ago");
+    for (const e of all("time[data-a]")) put(e, age(now - e.dataset.a));
+  };
+  const dates = (where) => {
+    for (const e of all("time[data-d]", where)) {
+      const d = new Date(e.dataset.d * 1000);
+      put(e, d.getFullYear() + "-" + two(d.getMonth() + 1) + "-" + two(d.getDate()) + " " +
+        two(d.getHours()) + ":" + two(d.getMinutes()));
+    }
+  };
+
+  // A found block stays in large until it is put away.
+  const keep = (key, value) => {
+    try { return value === undefined ? localStorage.getItem(key) : localStorage.setItem(key, value); }
+    catch { return null; }
+  };
+  const banner = () => {
+    const found = document.querySelector(".found"), away = found && found.querySelector(".away");
+    if (!found) return;
+    found.hidden = keep("away") === found.dataset.block;
+    away.hidden = false;
+    away.onclick = () => { keep("away", found.dataset.block); found.hidden = true; };
+  };
+
+  const blur = $("blur");
+  const show = (on) => {
+    body.classList.toggle("blurred", on);
+    blur.setAttribute("aria-pressed", on);
+    blur.textContent = on ? "Show address" : "Hide address";
+  };
+  blur.hidden = false;
+  blur.onclick = () => { const on = !body.classList.contains("blurred"); show(on); keep("blur", on ? "1" : ""); };
+  show(keep("blur") === "1");
+
+  // What the reader has opened or chosen, and where the keyboard is, survives a new part.
+  const replace = (part, html) => {
+    const open = [...all("details", part)].map((d) => d.open);
+    const range = part.querySelector("input:checked");
+    const inside = part.contains(document.activeElement) && document.activeElement;
+    const place = inside ? [...all("a,button,input,summary", part)].indexOf(inside) : -1;
+    part.innerHTML = html;
+    all("details", part).forEach((d, i) => { if (open[i] !== undefined) d.open = open[i]; });
+    if (range && $(range.id)) $(range.id).checked = true;
+    if (place >= 0) { const e = all("a,button,input,summary", part)[place]; if (e) e.focus(); }
+    dates(part);
+  };
+
+  const word = () => {
+    const w = document.querySelector("#state .word");
+    if (w) document.title = document.title.replace(/^[A-Z]+/, w.textContent);
+  };
+
+  dates();
+  tick();
+  banner();
+  setInterval(tick, 1000);
+  if (!("live" in body.dataset)) return;
+  if (!window.EventSource) { setTimeout(() => location.reload(), 15000); return; }
+
+  let source, lost;
+  const listen = () => {
+    source = new EventSource("/api/events");
+    source.addEventListener("part", (event) => {
+      const end = event.data.indexOf("\n"), id = event.data.slice(0, end);
+      const part = $(id);
+      // A part that we do not have: the page is of another version, or the box was set up.
+      if (!part) { source.close(); location.reload(); return; }
+      replace(part, event.data.slice(end + 1));
+      if (id === "found") banner();
+      if (id === "state") word();
+      tick();
+    });
+    source.addEventListener("now", (event) => { skew = event.data - Date.now() / 1000; tick(); });
+    source.onopen = () => { clearTimeout(lost); lost = 0; link.textContent = ""; body.classList.remove("lost"); };
+    source.onerror = () => {
+      lost = lost || setTimeout(() => {
+        body.classList.add("lost");
+        link.textContent = "No connection to the box: what you see is old.";
+      }, 6000);
+      // A refusal ends an EventSource for good: begin again.
+      if (source.readyState === 2) { source.close(); setTimeout(listen, 5000); }
+    };
+  };
+  listen();
+})();

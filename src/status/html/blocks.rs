@@ -18,7 +18,7 @@ pub fn banner(view: &View<'_>) -> Markup {
                 p.word { @if block.state == BlockState::Candidate { "Solved" } @else { "Block found" } }
                 p.sum { (format::btc(block.value_sat)) " BTC" }
                 p {
-                    "Block " (format::thousands(block.height)) ", solved by " b { (block.miner) } " "
+                    "Block " (format::thousands(block.height)) ", solved by " b { (format::tame(&block.miner)) } " "
                     (view.ago(block.at)) ". " (state(block))
                 }
                 button type="button" .away hidden { "Put away" }
@@ -42,7 +42,7 @@ pub fn list(view: &View<'_>) -> Markup {
                     small { (format::btc(block.value_sat)) " BTC" }
                 }
                 p {
-                    (age::date(block.at)) ", by " (block.miner) ". " (state(block))
+                    (age::date(block.at)) ", by " (format::tame(&block.miner)) ". " (state(block))
                     @if let Some(ms) = block.accepted_after_ms {
                         " The first node had it after " (format::milliseconds(ms)) "."
                     }

@@ -67,7 +67,7 @@ pub fn board(view: &View<'_>) -> Markup {
                 summary { "Changes made" }
                 ul.events {
                     @for entry in s.audit.iter().take(20) {
-                        li { (age::date(entry.at)) " " b { (entry.text) } " from " (entry.from) }
+                        li { (age::date(entry.at)) " " b { (format::tame_to(&entry.text, 300)) } " from " (entry.from) }
                     }
                 }
             }
@@ -82,7 +82,7 @@ pub fn events(view: &View<'_>) -> Markup {
         @if events.is_empty() { p.quiet { "Nothing yet." } }
         ul.events {
             @for event in events.iter().take(12) {
-                li.(overview::level(event.level)) { (age::date(event.at)) span { (event.text) } }
+                li.(overview::level(event.level)) { (age::date(event.at)) span { (format::tame_to(&event.text, 300)) } }
             }
         }
     }

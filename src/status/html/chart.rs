@@ -48,14 +48,16 @@ pub fn trend(values: &[f64]) -> Markup {
     if values.len() < 2 || top <= 0.0 {
         return html! {};
     }
-    let mut points = String::new();
+    // Closed below the view, like the large chart.
+    let mut points = "-1 25 ".to_owned();
     for (x, value) in values.iter().enumerate() {
         let _ = write!(points, "{x} {} ", (18.0 * (1.0 - value / top)).round());
     }
+    let _ = write!(points, "{} 25", values.len());
     html! {
         svg.trend viewBox={ "0 -1 " (values.len() - 1) " 20" } preserveAspectRatio="none"
             aria-hidden="true" {
-            polyline points=(points.trim_end()) {}
+            polyline points=(points) {}
         }
     }
 }
@@ -88,8 +90,8 @@ fn chart(name: &str, points: &[PointView], from: u64, now: u64) -> Markup {
                 path.grid d="M0 .5H600M0 60H600M0 119.5H600" {}
                 path.line d=(line(&shown, now - begin, now, ceiling)) {}
             }
-            span.y { (format::hashrate(ceiling)) }
-            span.y.mid { (format::hashrate(ceiling / 2.0)) }
+            span.y { (format::round(&format::hashrate(ceiling))) }
+            span.y.mid { (format::round(&format::hashrate(ceiling / 2.0))) }
             figcaption {
                 span { (format::duration(begin)) " ago" }
                 span { (format::duration(half)) }

@@ -15,9 +15,9 @@ pub fn page(view: &View<'_>, miner: &MinerView) -> Markup {
         .filter(|alarm| alarm.id.split_once(':').is_some_and(|(_, id)| id == miner.id))
         .collect();
     html! {
-        p { a href="/#miners" { "← All miners" } }
+        p.back { a href="/#miners" { "← All miners" } }
         h1 { (miners::name(miner)) }
-        p {
+        p.do {
             (miners::model(miner)) ", "
             @match miner.state {
                 MinerState::Gone => { b.bad { "missing" } " for " (view.age(miner.since)) },
@@ -26,7 +26,7 @@ pub fn page(view: &View<'_>, miner: &MinerView) -> Markup {
             }
             "."
         }
-        @for alarm in &alarms { p.do { b { (alarm.text) } " " (alarm.advice) } }
+        @for alarm in &alarms { p.do.warn { b { (alarm.text) } " " (alarm.advice) } }
         section.part {
             h2 { "Hashrate" }
             div {
@@ -45,7 +45,7 @@ pub fn page(view: &View<'_>, miner: &MinerView) -> Markup {
                         } } }
                     }
                 }
-                (chart::trend(&miner.trend))
+                div.wide { (chart::trend(&miner.trend)) }
             }
         }
         section.part {
@@ -98,7 +98,7 @@ pub fn page(view: &View<'_>, miner: &MinerView) -> Markup {
                     }
                     div { dt { "First seen" } dd { (age::date(miner.first_seen_at)) } }
                 }
-                p.quiet { "It calls itself " code { (miner.user_agent) } "." }
+                p.quiet { "It calls itself " code { (format::tame(&miner.user_agent)) } "." }
             }
         }
     }

@@ -33,7 +33,7 @@ pub fn list(view: &View<'_>) -> Markup {
                 @for knock in &s.knocking {
                     li {
                         b { (knock.address) }
-                        @if !knock.user_agent.is_empty() { " " (knock.user_agent) }
+                        @if !knock.user_agent.is_empty() { " " (format::tame(&knock.user_agent)) }
                         ", " (view.ago(knock.at))
                         @if knock.times > 1 { ", " (format::thousands(knock.times)) " times" }
                         ": " (knock.why)
@@ -112,8 +112,9 @@ fn rejects(miner: &MinerView) -> String {
 }
 
 /// Name for a heading: never empty.
-pub fn name(miner: &MinerView) -> &str {
-    if miner.name.is_empty() { "(without a name)" } else { &miner.name }
+pub fn name(miner: &MinerView) -> String {
+    let name = format::tame(&miner.name);
+    if name.trim().is_empty() { "(without a name)".to_owned() } else { name }
 }
 
 /// `Bitaxe Gamma 2.13.1`.
@@ -121,8 +122,8 @@ pub fn model(miner: &MinerView) -> String {
     let model = if miner.model.is_empty() { miner.user_agent.as_str() } else { &miner.model };
     match (model, miner.firmware.as_str()) {
         ("", _) => "unknown model".to_owned(),
-        (model, "") => model.to_owned(),
-        (model, firmware) => format!("{model} {firmware}"),
+        (model, "") => format::tame(model),
+        (model, firmware) => format::tame(&format!("{model} {firmware}")),
     }
 }
 

@@ -30,7 +30,7 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 (node.name) " " span.pill { (node.state.words()) }
                 @if node.name != node.address { small { (node.address) } }
             }
-            @if !node.why.is_empty() { p { (node.why) } }
+            @if !node.why.is_empty() { p { (format::tame_to(&node.why, 300)) } }
             @if let Some(progress) = node.progress.filter(|_| node.state == NodeState::Syncing) {
                 p.sync {
                     progress max="1" value=(format!("{progress:.4}")) aria-label="Chain downloaded" {}
@@ -62,22 +62,22 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                     ZmqState::Off => "",
                 }
                 @if node.tip_wins > 0 { span { "first with " (format::thousands(node.tip_wins)) " blocks" } }
-                @if !node.version.is_empty() { span { (node.version.trim_matches('/')) } }
+                @if !node.version.is_empty() { span { (format::tame(node.version.trim_matches('/'))) } }
                 @match &node.rehearsal {
                     Some(rehearsal) => span.(if rehearsal.refused.is_some() { "bad" } else { "good" }) {
                         @match &rehearsal.refused {
                             None => { "would take our block" },
-                            Some(reason) => { "would refuse our block: " (reason) },
+                            Some(reason) => { "would refuse our block: " (format::tame_to(reason, 120)) },
                         }
                         " (asked " (view.ago(rehearsal.at)) ")"
                     },
                     None => "",
                 }
             }
-            @if !node.warnings.is_empty() { p.warn { "It warns: " (node.warnings) } }
+            @if !node.warnings.is_empty() { p.warn { "It warns: " (format::tame_to(&node.warnings, 300)) } }
             @if let Some(error) = &node.last_error {
                 p.quiet {
-                    "Last error " (view.ago(error.at)) ", " code { (error.method) } ": " (error.words)
+                    "Last error " (view.ago(error.at)) ", " code { (error.method) } ": " (format::tame_to(&error.words, 300))
                 }
             }
         }

@@ -38,8 +38,8 @@ pub fn state(view: &View<'_>) -> Markup {
                 @for alarm in &judgement.alarms {
                     li.(level(alarm.level)) {
                         b { (alarm.text) }
-                        @if let Some(since) = alarm.since { " " small { "since " (age::date(since)) } }
                         @if !alarm.advice.is_empty() { " " span { (alarm.advice) } }
+                        @if let Some(since) = alarm.since { " " small { "Since " (age::date(since)) } }
                     }
                 }
             }

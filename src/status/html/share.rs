@@ -52,7 +52,7 @@ fn best(view: &View<'_>, share: &BestShareView) -> Markup {
     html! {
         li {
             b { (format::difficulty(share.difficulty)) } " "
-            (share.miner) ", " (view.ago(share.at))
+            (format::tame(&share.miner)) ", " (view.ago(share.at))
             @if share.network_difficulty > 0.0 {
                 ", " (format::percent(share.difficulty / share.network_difficulty)) " of a block"
             }
@@ -105,14 +105,18 @@ fn ladder(s: &Snapshot, odds: &Odds) -> Markup {
     let decades: Vec<f64> = (from as i64..=to.floor() as i64)
         .filter(|decade| decade % 3 == 0)
         .map(|decade| 10f64.powi(decade as i32))
-        .filter(|difficulty| difficulty.log10() < to - 1.2)
+        // Clear of both ends, where their labels would be cut or covered.
+        .filter(|difficulty| {
+            let at = (difficulty.log10() - from) / (to - from);
+            (0.08..0.7).contains(&at)
+        })
         .collect();
     html! {
         svg.ladder width="100%" height="56" role="img" aria-label=(label) {
             line x1="1%" x2="97%" y1="24" y2="24" {}
             @for decade in decades {
                 line.tick x1=(place(decade)) x2=(place(decade)) y1="24" y2="30" {}
-                text x=(place(decade)) y="46" { (format::difficulty(decade)) }
+                text x=(place(decade)) y="46" { (format::round(&format::difficulty(decade))) }
             }
             @if odds.expected_best > 0.0 {
                 line.median x1=(place(odds.expected_best)) x2=(place(odds.expected_best))

@@ -1,0 +1,596 @@
+//! Sample snapshots: what the page is looked at and tested with.
+
+use soloist::status::*;
+
+/// A fixed time: 2026-11-21 07:39:12 UTC.
+pub const NOW: u64 = 1_795_246_752;
+
+const OWNER: &str = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
+const DIFFICULTY: f64 = 152_271_840_215_021.0;
+
+/// All scenarios by name.
+#[allow(dead_code)]
+pub fn all() -> Vec<(&'static str, Snapshot)> {
+    vec![
+        ("home", home()),
+        ("new", new()),
+        ("no-node", no_node()),
+        ("syncing", syncing()),
+        ("lagging", lagging()),
+        ("one-miner", one_miner()),
+        ("forty", forty()),
+        ("found", found()),
+        ("hostile", hostile()),
+    ]
+}
+
+/// Four miners of different kinds, two nodes, all well.
+pub fn home() -> Snapshot {
+    let mut s = base();
+    s.miners = vec![
+        miner("gamma", "Bitaxe Gamma", "2.13.1", "bitaxe/BM1370/v2.13.1", "bitaxe", 1.21e12, 1),
+        miner("quad", "NerdQAxe++", "1.0.36", "NerdQAxe++/BM1370/v1.0.36", "nerdqaxe", 4.83e12, 2),
+        miner("living-room", "Avalon Nano 3S", "4.11.1", "cgminer/4.11.1", "avalon", 6.04e12, 3),
+        miner("desk", "NerdMiner", "1.8.3", "NerdMinerV2/V1.8.3", "nerdminer", 347e3, 4),
+    ];
+    sum_up(&mut s);
+    s
+}
+
+/// Just switched on, nothing set.
+pub fn new() -> Snapshot {
+    Snapshot {
+        now: NOW,
+        name: "solo".to_owned(),
+        started_at: NOW - 40,
+        build: build(),
+        connect: connect(),
+        board: board(),
+        ..Default::default()
+    }
+}
+
+/// Both nodes are down.
+pub fn no_node() -> Snapshot {
+    let mut s = home();
+    s.job = None;
+    for node in &mut s.nodes {
+        node.state = NodeState::Down;
+        node.since = Some(NOW - 420);
+        node.height = None;
+        node.lag_blocks = None;
+        node.latency_ms = None;
+        node.peers = None;
+        node.rehearsal = None;
+        node.why = "It does not answer. Check that it is switched on and that its address is \
+                    right."
+            .to_owned();
+        node.last_error = Some(NodeErrorView {
+            at: NOW - 3,
+            method: "getblocktemplate".to_owned(),
+            words: "cannot reach it: connection refused".to_owned(),
+        });
+    }
+    for miner in &mut s.miners {
+        miner.state = MinerState::Gone;
+        miner.since = NOW - 418;
+    }
+    s.totals.rate_5m = RateView::default();
+    s.stratum.connections = 0;
+    s
+}
+
+/// The only node still downloads the chain.
+pub fn syncing() -> Snapshot {
+    let mut s = base();
+    s.job = None;
+    s.network.height = Some(731_206);
+    s.nodes.truncate(1);
+    let node = &mut s.nodes[0];
+    node.state = NodeState::Syncing;
+    node.why = "It is downloading the chain. Mining starts by itself when it is done.".to_owned();
+    node.height = Some(731_206);
+    node.headers = Some(925_113);
+    node.lag_blocks = Some(193_907);
+    node.initial_download = true;
+    node.progress = Some(0.7291);
+    node.sync_eta_s = Some(19 * 3600);
+    node.rehearsal = None;
+    node.tip_wins = 0;
+    s.knocking = vec![KnockView {
+        address: "192.168.1.51".to_owned(),
+        user_agent: "bitaxe/BM1370/v2.13.1".to_owned(),
+        at: NOW - 4,
+        times: 12,
+        why: "turned away, because there is no work yet; it will come back by itself.".to_owned(),
+    }];
+    s.best_shares.clear();
+    s.events.truncate(1);
+    s
+}
+
+/// The second node is behind, and a miner is quiet.
+pub fn lagging() -> Snapshot {
+    let mut s = home();
+    let node = &mut s.nodes[1];
+    node.state = NodeState::Lagging;
+    node.height = Some(925_110);
+    node.lag_blocks = Some(3);
+    node.since = Some(NOW - 1900);
+    node.why = "It is 3 blocks behind for 31 minutes: it may have lost its peers.".to_owned();
+    node.peers = Some(1);
+    s.miners[1].state = MinerState::Quiet;
+    s.miners[1].last_share_at = Some(NOW - 900);
+    s.board.undervoltage_seen = Some(true);
+    s
+}
+
+/// One small miner, two minutes old.
+pub fn one_miner() -> Snapshot {
+    let mut s = base();
+    let mut m =
+        miner("gamma", "Bitaxe Gamma", "2.13.1", "bitaxe/BM1370/v2.13.1", "bitaxe", 1.3e12, 1);
+    m.rate.shares = 9;
+    m.rate.window_s = 120;
+    m.rate_day = m.rate;
+    m.accepted = 9;
+    m.rejects.clear();
+    m.trend.clear();
+    m.since = NOW - 120;
+    m.first_seen_at = NOW - 120;
+    s.miners = vec![m];
+    s.nodes.truncate(1);
+    s.history = HistoryView::default();
+    s.best_shares.truncate(1);
+    s.best_shares[0].difficulty = 41_233.0;
+    s.best_shares[0].at = NOW - 33;
+    sum_up(&mut s);
+    s.totals.rate_1h = s.totals.rate_5m;
+    s.totals.rate_24h = s.totals.rate_5m;
+    s.totals.work = 14_200.0;
+    s.totals.work_since_block = 14_200.0;
+    s.totals.best = 41_233.0;
+    s
+}
+
+/// Forty miners.
+pub fn forty() -> Snapshot {
+    let mut s = base();
+    for i in 0..40u32 {
+        let (model, agent, class, rate) = match i % 4 {
+            0 => ("Bitaxe Gamma", "bitaxe/BM1370/v2.13.1", "bitaxe", 1.2e12),
+            1 => ("NerdQAxe++", "NerdQAxe++/BM1370/v1.0.36", "nerdqaxe", 4.8e12),
+            2 => ("Antminer S19j Pro+", "Antminer S19j Pro+/Wed Jun 28", "antminer", 120e12),
+            _ => ("Avalon Q", "cgminer/4.11.1", "avalon", 90e12),
+        };
+        s.miners.push(miner(&format!("rack-{i:02}"), model, "2.1", agent, class, rate, i));
+    }
+    sum_up(&mut s);
+    s
+}
+
+/// A block was found a quarter of an hour ago.
+pub fn found() -> Snapshot {
+    let mut s = home();
+    s.blocks = vec![BlockView {
+        hash: "00000000000000000001b6a3e2c4a5d0d8f1b3a7c9e5f2041628a9cbf3d7e15a".to_owned(),
+        height: 925_111,
+        at: NOW - 900,
+        miner: "gamma".to_owned(),
+        state: BlockState::Accepted,
+        confirmations: Some(3),
+        value_sat: 313_874_126,
+        address: OWNER.to_owned(),
+        txid: "c1b2".repeat(16),
+        share_difficulty: 402e12,
+        network_difficulty: DIFFICULTY,
+        accepted_after_ms: Some(41.0),
+        answers: vec![
+            AnswerView { node: "attic".to_owned(), taken: true, words: "accepted".to_owned() },
+            AnswerView { node: "cellar".to_owned(), taken: true, words: "duplicate".to_owned() },
+        ],
+        hex: true,
+    }];
+    s.events.insert(
+        0,
+        EventView {
+            id: 900,
+            at: NOW - 900,
+            kind: EventKind::Block,
+            level: Level::Info,
+            text: "Block 925 111 found by gamma: 3.13874126 BTC.".to_owned(),
+        },
+    );
+    s
+}
+
+/// What strangers may send.
+pub fn hostile() -> Snapshot {
+    let mut s = home();
+    let script = "<script>alert(1)</script>";
+    s.miners[0].name = script.to_owned();
+    s.miners[0].model = String::new();
+    s.miners[0].user_agent = format!("\"><img src=x onerror=alert(1)>{script}");
+    s.miners[1].name = "x".repeat(200);
+    s.miners[2].name = "γ'&amp;\u{202e}\r\nevent: part\ndata: state\ndata: owned".to_owned();
+    s.miners[3].name = String::new();
+    s.knocking = vec![KnockView {
+        address: "192.168.1.66".to_owned(),
+        user_agent: script.to_owned(),
+        at: NOW - 9,
+        times: 2,
+        why: "it spoke HTTP; this port is for miners.".to_owned(),
+    }];
+    s.nodes[0].warnings = script.to_owned();
+    s.nodes[0].version = script.to_owned();
+    s.nodes[1].why = script.to_owned();
+    s.events[0].text = script.to_owned();
+    s.best_shares[0].miner = script.to_owned();
+    s.name = format!("solo{script}");
+    s
+}
+
+fn base() -> Snapshot {
+    Snapshot {
+        now: NOW,
+        name: "solo".to_owned(),
+        chain: "main".to_owned(),
+        configured: true,
+        started_at: NOW - 12 * 86_400,
+        build: build(),
+        connect: connect(),
+        payout: PayoutView { address: OWNER.to_owned(), kind: "P2WPKH".to_owned(), pending: None },
+        job: Some(JobView {
+            id: "3f2a".to_owned(),
+            height: 925_114,
+            parent: "00000000000000000000a4c1d93b6f7ee2b58c7d91f04a3625e8b7cd103f2a69".to_owned(),
+            sent_at: NOW - 12,
+            template_at: NOW - 12,
+            template_age_s: 12.4,
+            node: "attic".to_owned(),
+            outputs: vec![
+                OutputView { address: Some(OWNER.to_owned()), sat: 313_874_126, owner: true },
+                OutputView { address: None, sat: 0, owner: false },
+            ],
+            to_owner_sat: 313_874_126,
+            value_sat: 313_874_126,
+            subsidy_sat: 312_500_000,
+            transactions: 3813,
+            weight: Some(3_993_001),
+            coinbase_bytes: 169,
+            tag: "/solo/".to_owned(),
+            difficulty: DIFFICULTY,
+        }),
+        network: NetworkView {
+            height: Some(925_113),
+            tip: Some(
+                "00000000000000000000a4c1d93b6f7ee2b58c7d91f04a3625e8b7cd103f2a69".to_owned(),
+            ),
+            tip_at: Some(NOW - 312),
+            difficulty: Some(DIFFICULTY),
+        },
+        nodes: vec![
+            node("attic", "192.168.1.10:8332", NodeState::Leading, 38.0, 211),
+            node("cellar", "192.168.1.11:8332", NodeState::Standby, 164.0, 47),
+        ],
+        failovers: 2,
+        totals: TotalsView {
+            accepted: 1_204_882,
+            rejects: vec![RejectView {
+                reason: RejectReason::StaleAtChange,
+                count: 912,
+                last_at: Some(NOW - 312),
+            }],
+            work: 3.1e9,
+            work_since_block: 3.1e9,
+            since: Some(NOW - 96 * 86_400),
+            best: 8.47e9,
+            best_session: 1.2e9,
+            best_since_block: 8.47e9,
+            ..Default::default()
+        },
+        history: history(),
+        best_shares: best_shares(),
+        events: events(),
+        audit: vec![AuditView {
+            at: NOW - 12 * 86_400,
+            from: "192.168.1.30".to_owned(),
+            text: "Node cellar added".to_owned(),
+        }],
+        board: board(),
+        process: ProcessView {
+            cpu_s: 4210.0,
+            resident_bytes: 9_400_000,
+            open_fds: 31,
+            threads: 11,
+            loop_lag_p99_ms: Some(0.8),
+            loop_lag_max_ms: Some(14.0),
+        },
+        stratum: stratum(),
+        templates: TemplatesView {
+            taken: 34_000,
+            jobs: 35_100,
+            tips: 1_730,
+            tip_to_job: histogram(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0], 1730, 0.03),
+        },
+        storage: StorageView {
+            writable: Some(true),
+            size_bytes: 3_200_000,
+            backup_at: Some(NOW - 20_000),
+            ..Default::default()
+        },
+        canary: Some(CanaryView {
+            ok: true,
+            last_ok_at: Some(NOW - 21),
+            round_trip_ms: Some(1.9),
+            passed: 17_200,
+            failed: 1,
+            error: String::new(),
+        }),
+        sinks: vec![SinkView {
+            kind: "ntfy".to_owned(),
+            last_ok_at: Some(NOW - 80_000),
+            sent: 14,
+            failed: 0,
+            error: String::new(),
+        }],
+        ..Default::default()
+    }
+}
+
+fn build() -> BuildView {
+    BuildView {
+        version: "0.1.0".to_owned(),
+        commit: "0a55392".to_owned(),
+        built_at: Some(NOW - 30 * 86_400),
+        image: Some("2026.10".to_owned()),
+        hash_engine: "armv8".to_owned(),
+    }
+}
+
+fn connect() -> ConnectView {
+    ConnectView {
+        addresses: vec!["192.168.1.20".to_owned(), "fd42:6b1a::20".to_owned()],
+        hostname: Some("solo.local".to_owned()),
+        port: 3333,
+        http_port: 80,
+    }
+}
+
+fn board() -> BoardView {
+    BoardView {
+        model: "Raspberry Pi 4 Model B".to_owned(),
+        uptime_s: Some(12 * 86_400 + 40),
+        cpu: Some(0.03),
+        temperature_c: Some(47.2),
+        undervoltage: Some(false),
+        undervoltage_seen: Some(false),
+        throttled: Some(false),
+        memory_total: Some(1_000_000_000),
+        memory_available: Some(802_000_000),
+        disk_total: Some(29_800_000_000),
+        disk_free: Some(27_900_000_000),
+        disk_written_day: Some(11_400_000),
+        clock_synced: Some(true),
+        clock_offset_s: Some(0.4),
+    }
+}
+
+fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) -> NodeView {
+    let why = match state {
+        NodeState::Leading => "It leads: first in your list, on the newest block, and answering.",
+        _ => "It is on the same block and takes over if attic fails.",
+    };
+    NodeView {
+        name: name.to_owned(),
+        address: address.to_owned(),
+        state,
+        why: why.to_owned(),
+        since: Some(NOW - 90_000),
+        answered_at: Some(NOW - 1),
+        height: Some(925_113),
+        headers: Some(925_113),
+        tip: None,
+        lag_blocks: Some(0),
+        initial_download: false,
+        progress: Some(1.0),
+        sync_eta_s: None,
+        peers: Some(11),
+        version: "/Satoshi:30.0.0/".to_owned(),
+        warnings: String::new(),
+        latency_ms: Some(latency),
+        zmq: ZmqState::Live,
+        tip_wins: wins,
+        rehearsal: Some(RehearsalView { at: NOW - 312, height: 925_114, refused: None }),
+        last_error: None,
+        calls: vec![
+            CallView {
+                method: "getblocktemplate".to_owned(),
+                errors: 3,
+                latency: histogram(&[0.01, 0.05, 0.1, 0.5, 1.0, 5.0], 34_000, latency / 1000.0),
+            },
+            CallView {
+                method: "getbestblockhash".to_owned(),
+                errors: 5,
+                latency: histogram(&[0.01, 0.05, 0.1, 0.5, 1.0, 5.0], 500_000, 0.004),
+            },
+        ],
+        errors: vec![CountView { what: "timeout".to_owned(), count: 8 }],
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn miner(
+    name: &str,
+    model: &str,
+    firmware: &str,
+    agent: &str,
+    class: &str,
+    hashrate: f64,
+    seed: u32,
+) -> MinerView {
+    let share_s = if hashrate < 1e6 { 18.0 } else { 4.0 };
+    let difficulty = (hashrate * share_s / 4_294_967_296.0).max(0.0015);
+    let wave = |i: u32| {
+        let x =
+            f64::from(i.wrapping_mul(2_654_435_761).wrapping_add(seed * 97) >> 16 & 0xff) / 255.0;
+        hashrate * (0.9 + 0.18 * x)
+    };
+    MinerView {
+        id: name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', ""),
+        name: name.to_owned(),
+        model: model.to_owned(),
+        firmware: firmware.to_owned(),
+        user_agent: agent.to_owned(),
+        class: class.to_owned(),
+        address: format!("192.168.1.{}", 50 + seed),
+        state: MinerState::Mining,
+        since: NOW - 86_400 * 3 - u64::from(seed) * 100,
+        first_seen_at: NOW - 90 * 86_400,
+        connects: 2,
+        rate: RateView { hashrate, shares: (600.0 / share_s) as u64, window_s: 600 },
+        rate_day: RateView {
+            hashrate: hashrate * 0.99,
+            shares: (86_400.0 / share_s) as u64,
+            window_s: 86_400,
+        },
+        claimed: (hashrate > 1e6).then_some(hashrate * 1.02),
+        claimed_by: "data sheet".to_owned(),
+        accepted: (3.0 * 86_400.0 / share_s) as u64,
+        shares_per_min: 60.0 / share_s,
+        rejects: vec![
+            RejectView {
+                reason: RejectReason::StaleAtChange,
+                count: 23 + u64::from(seed),
+                last_at: Some(NOW - 312),
+            },
+            RejectView { reason: RejectReason::Duplicate, count: 4, last_at: Some(NOW - 9000) },
+        ],
+        difficulty: if difficulty > 1.0 { difficulty.round() } else { difficulty },
+        difficulty_locked: false,
+        expected_share_s: Some(share_s),
+        last_share_at: Some(NOW - 2 - u64::from(seed % 7)),
+        best: hashrate * 7e-4 / f64::from(1 + seed % 3),
+        best_at: Some(NOW - 86_400 * u64::from(1 + seed)),
+        best_session: hashrate * 1e-4,
+        rtt_ms: Some(2.4 + f64::from(seed % 9)),
+        answer_p99_ms: Some(0.6),
+        trend: (0..48).map(wave).collect(),
+    }
+}
+
+fn sum_up(s: &mut Snapshot) {
+    let hashrate: f64 = s.miners.iter().map(|m| m.rate.hashrate).sum();
+    let shares: u64 = s.miners.iter().map(|m| m.rate.shares).sum();
+    s.totals.rate_5m = RateView { hashrate, shares, window_s: 300 };
+    s.totals.rate_1h = RateView { hashrate: hashrate * 0.995, shares: shares * 6, window_s: 3600 };
+    s.totals.rate_24h =
+        RateView { hashrate: hashrate * 0.985, shares: shares * 144, window_s: 86_400 };
+    s.stratum.connections = s.miners.len() as u64;
+}
+
+fn stratum() -> StratumView {
+    StratumView {
+        connections: 0,
+        connections_max: 64,
+        accepted_total: 310,
+        dropped: vec![
+            CountView { what: "closed".to_owned(), count: 290 },
+            CountView { what: "timeout".to_owned(), count: 16 },
+        ],
+        handshake_failures: 3,
+        rejects_by_class: vec![ClassRejectsView {
+            class: "bitaxe".to_owned(),
+            reason: RejectReason::StaleAtChange,
+            count: 23,
+        }],
+        shares_accepted: 140_000,
+        shares_expected: Some(140_800.0),
+        notify_fanout: histogram(&[0.001, 0.002, 0.005, 0.01, 0.05], 35_100, 0.0012),
+        share_answer: histogram(&[0.0005, 0.001, 0.002, 0.005, 0.01], 140_000, 0.0006),
+    }
+}
+
+fn histogram(bounds: &[f64], count: u64, mean: f64) -> HistogramView {
+    HistogramView {
+        buckets: bounds
+            .iter()
+            .map(|bound| (*bound, (count as f64 * (1.0 - (-bound / mean).exp())) as u64))
+            .collect(),
+        count,
+        sum_s: count as f64 * mean,
+    }
+}
+
+fn history() -> HistoryView {
+    let points = |count: u64, step: u64, low: f64| {
+        (0..count)
+            .map(|i| {
+                let x = ((i * 2_654_435_761) >> 8 & 0xff) as f64 / 255.0;
+                let grow = low + (1.0 - low) * (i as f64 / count as f64);
+                PointView {
+                    at: NOW - (count - 1 - i) * step,
+                    hashrate: 12.1e12 * (0.93 + 0.1 * x) * grow,
+                    accepted: step / 2,
+                    rejected: 1,
+                    best: 1e6,
+                }
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut day = points(144, 600, 1.0);
+    // A cable was out for an hour.
+    day.drain(60..66);
+    for point in &mut day[66..80] {
+        point.hashrate *= 0.6;
+    }
+    HistoryView { day, month: points(120, 21_600, 0.5), all: points(96, 86_400, 0.1) }
+}
+
+fn best_shares() -> Vec<BestShareView> {
+    let list = [
+        (8.47e9, 61, "quad"),
+        (5.9e9, 12, "living-room"),
+        (2.2e9, 33, "gamma"),
+        (1.6e9, 80, "quad"),
+        (1.2e9, 4, "living-room"),
+        (9.1e8, 9, "quad"),
+        (7.7e8, 44, "gamma"),
+        (5.2e8, 1, "gamma"),
+    ];
+    list.iter()
+        .map(|(difficulty, days, miner)| BestShareView {
+            difficulty: *difficulty,
+            at: NOW - days * 86_400,
+            miner: (*miner).to_owned(),
+            height: 925_113 - days * 144,
+            network_difficulty: DIFFICULTY,
+        })
+        .collect()
+}
+
+fn events() -> Vec<EventView> {
+    let list = [
+        (312, EventKind::Tip, Level::Info, "Block 925 113: new work for all miners after 31 ms."),
+        (4_100, EventKind::Node, Level::Info, "Node attic leads again: it caught up."),
+        (
+            4_700,
+            EventKind::Node,
+            Level::Warning,
+            "Node cellar took the lead: attic did not answer for 8 s.",
+        ),
+        (26_000, EventKind::Miner, Level::Info, "Miner quad is back after 14 min."),
+        (26_840, EventKind::Miner, Level::Warning, "Miner quad left."),
+        (86_000, EventKind::Best, Level::Info, "New best share of gamma: 520 M."),
+    ];
+    list.iter()
+        .enumerate()
+        .map(|(i, (ago, kind, level, text))| EventView {
+            id: 100 - i as u64,
+            at: NOW - ago,
+            kind: *kind,
+            level: *level,
+            text: (*text).to_owned(),
+        })
+        .collect()
+}
