@@ -102,7 +102,7 @@ impl Lanes for Four {
     fn opaque(mut self) -> Four {
         // SAFETY: there is no instruction in it.
         unsafe {
-            asm!("/* {0} */", inout(vreg) self.0, options(pure, nomem, nostack, preserves_flags))
+            asm!("/* {0:v} */", inout(vreg) self.0, options(pure, nomem, nostack, preserves_flags))
         };
         self
     }
