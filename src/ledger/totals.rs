@@ -180,6 +180,8 @@ pub struct Opened {
     pub records: Vec<Record>,
     /// The cache's.
     pub cached: Vec<Record>,
+    /// When the cache's entries of minutes were written ([`Grain::Minute`]), to drop them later.
+    pub cached_minutes: BTreeSet<u32>,
     /// Length of the journal in bytes.
     pub journal_bytes: u64,
     /// What was wrong, in sentences for the page. Empty when all is well.
@@ -263,6 +265,7 @@ pub struct Worker {
     active_since: u64,
     journalled: bool,
     changed: bool,
+    cached_tallies: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -303,7 +306,7 @@ pub struct Ledger {
     journal_bytes: u64,
     base_bytes: u64,
     snapshot_day: Option<u32>,
-    chunks: BTreeSet<(WorkerNumber, u32)>,
+    chunks: BTreeSet<u32>,
     ended: Vec<WorkerNumber>,
     append_at: Option<Instant>,
     cache_at: Instant,
@@ -939,6 +942,7 @@ impl Ledger {
         }
         let mut base = Ledger::replay(now, &opened.records);
         base.apply_cached(&opened.cached);
+        self.chunks = opened.cached_minutes;
         self.storage = Storage::Ready;
         self.journal_bytes = opened.journal_bytes;
         self.base_bytes = opened.journal_bytes;
@@ -958,9 +962,10 @@ impl Ledger {
 
     /// The cache knows what was counted after the last tallies, the minutes and the levels.
     fn apply_cached(&mut self, cached: &[Record]) {
+        let names = cached.iter().filter(|record| matches!(record, Record::Worker { .. }));
+        names.for_each(|record| self.apply(record));
         for record in cached {
             match record {
-                Record::Worker { .. } => self.apply(record),
                 // Only where the journal lost tallies that the cache has.
                 Record::Totals { worker, totals } => {
                     let known = self.by_number(*worker).map(|worker| worker.totals.tallies);
@@ -969,9 +974,6 @@ impl Ledger {
                     }
                 }
                 Record::Points { worker, grain, .. } => {
-                    if let Some(first) = first_period(record) {
-                        self.chunks.insert((*worker, first / 60));
-                    }
                     if *grain == Grain::Minute && self.by_number(*worker).is_some() {
                         self.apply(record);
                     }
@@ -1031,7 +1033,6 @@ impl Ledger {
             std::mem::replace(&mut base.total, Worker::new(WorkerNumber::TOTAL, "", "", 0));
         self.total.merge(card_total);
         self.unknown = base.unknown;
-        self.chunks = base.chunks;
 
         // What was learnt while the card was being read comes after what is on it.
         let new_number = |old: WorkerNumber| renumbered.get(&old).copied().unwrap_or(old);
@@ -1099,7 +1100,10 @@ impl Ledger {
 
     /// The next batch puts everything into the cache.
     fn cache_anew(&mut self) {
-        self.everyone_mut().for_each(|worker| worker.changed = true);
+        for worker in self.everyone_mut() {
+            worker.changed = true;
+            worker.cached_tallies = None;
+        }
         self.cached_unix = 0;
     }
 
@@ -1164,39 +1168,45 @@ impl Ledger {
         batch
     }
 
-    /// What changed since the cache was last written.
+    /// What changed since the cache was last written: for each worker its open tally and level,
+    /// its totals when a tally was closed, and in one entry the new minutes of all.
     fn cache(&mut self, now: Now) -> Vec<(Vec<u8>, Vec<Record>)> {
         let mut entries = Vec::new();
-        let mut chunks = std::mem::take(&mut self.chunks);
-        let hour = Grain::Hour.period(now.unix);
-        let since = Grain::Hour.period(self.cached_unix).max(hour.saturating_sub(24)).min(hour);
+        let mut fresh = Vec::new();
+        // The newest minute that was cached was open then and may have grown.
+        let day_ago = now.unix.saturating_sub(86_400);
+        let since = Grain::Minute.period(self.cached_unix.max(day_ago).min(now.unix));
         self.cached_unix = now.unix;
         for worker in self.everyone_mut().filter(|worker| worker.journalled) {
-            worker.turn_minute(now.unix);
             if !std::mem::take(&mut worker.changed) {
                 continue;
             }
-            entries.push((worker_key(worker.number), worker.cached()));
-            for hour in since..=hour {
-                let first = hour.saturating_mul(60);
-                let points = worker.minutes.since(first);
-                let points: Vec<Point> =
-                    points.take_while(|point| point.period - first < 60).copied().collect();
-                if !points.is_empty() {
-                    let (worker, grain) = (worker.number, Grain::Minute);
-                    chunks.insert((worker, hour));
-                    let record = Record::Points { worker, grain, points };
-                    entries.push((minutes_key(worker, hour), vec![record]));
-                }
+            worker.turn_minute(now.unix);
+            entries.push((key(b'w', worker.number.0), worker.cached()));
+            if worker.cached_tallies != Some(worker.totals.tallies) {
+                worker.cached_tallies = Some(worker.totals.tallies);
+                let (worker, totals) = (worker.number, worker.totals);
+                entries.push((key(b't', worker.0), vec![Record::Totals { worker, totals }]));
             }
+            let points: Vec<Point> = worker.minutes.since(since).copied().collect();
+            fresh.extend(points.chunks(MAX_POINTS).map(|points| Record::Points {
+                worker: worker.number,
+                grain: Grain::Minute,
+                points: points.to_vec(),
+            }));
         }
-        let ended = std::mem::take(&mut self.ended);
-        entries.extend(ended.iter().map(|&number| (worker_key(number), Vec::new())));
-        let (old, kept): (BTreeSet<_>, BTreeSet<_>) = chunks
-            .into_iter()
-            .partition(|(number, at)| at.saturating_add(25) < hour || ended.contains(number));
-        entries.extend(old.into_iter().map(|(number, at)| (minutes_key(number, at), Vec::new())));
-        self.chunks = kept;
+        for number in std::mem::take(&mut self.ended) {
+            entries.push((key(b'w', number.0), Vec::new()));
+            entries.push((key(b't', number.0), Vec::new()));
+        }
+        if !fresh.is_empty() {
+            let minute = Grain::Minute.period(now.unix);
+            self.chunks.insert(minute);
+            entries.push((key(b'm', minute), fresh));
+        }
+        let kept = self.chunks.split_off(&Grain::Minute.period(day_ago));
+        let old = std::mem::replace(&mut self.chunks, kept);
+        entries.extend(old.into_iter().map(|minute| (key(b'm', minute), Vec::new())));
         entries
     }
 
@@ -1313,6 +1323,7 @@ impl Worker {
             active_since: unix,
             journalled: true,
             changed: false,
+            cached_tallies: None,
         }
     }
 
@@ -1480,7 +1491,6 @@ impl Worker {
         if self.number != WorkerNumber::TOTAL {
             records.push(self.introduction());
         }
-        records.push(Record::Totals { worker: self.number, totals: self.totals });
         if !self.open.counts.is_empty() {
             records.push(Record::Tally(self.open));
         }
@@ -1537,19 +1547,9 @@ fn size_on_disk(records: &[Record]) -> usize {
     bytes.len()
 }
 
-fn first_period(record: &Record) -> Option<u32> {
-    match record {
-        Record::Points { points, .. } => points.first().map(|point| point.period),
-        _ => None,
-    }
-}
-
-fn worker_key(number: WorkerNumber) -> Vec<u8> {
-    [b"w".as_slice(), &number.0.to_be_bytes()].concat()
-}
-
-fn minutes_key(number: WorkerNumber, hour: u32) -> Vec<u8> {
-    [b"m".as_slice(), &number.0.to_be_bytes(), &hour.to_be_bytes()].concat()
+/// `w` and `t` with a worker's number, `m` with the minute in which it was written.
+fn key(kind: u8, number: u32) -> Vec<u8> {
+    [[kind].as_slice(), &number.to_be_bytes()].concat()
 }
 
 fn better(a: Option<BestShare>, b: Option<BestShare>) -> Option<BestShare> {
