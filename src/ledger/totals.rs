@@ -61,6 +61,7 @@ pub const BACKUP_BUDGET: usize = 950_000;
 
 const MAX_UNKNOWN: usize = 1000;
 const MAX_PENDING: usize = 20_000;
+const MAX_ENDED: usize = 20_000;
 
 /// A handle to a worker, for shares. Good until the worker is dropped; a handle of a dropped
 /// worker still counts for the total.
@@ -308,6 +309,8 @@ pub struct Ledger {
     snapshot_day: Option<u32>,
     chunks: BTreeSet<u32>,
     ended: Vec<WorkerNumber>,
+    dropping: Vec<WorkerNumber>,
+    dropping_minutes: BTreeSet<u32>,
     append_at: Option<Instant>,
     cache_at: Instant,
     cached_unix: u64,
@@ -344,6 +347,8 @@ impl Ledger {
             snapshot_day: None,
             chunks: BTreeSet::new(),
             ended: Vec::new(),
+            dropping: Vec::new(),
+            dropping_minutes: BTreeSet::new(),
             append_at: None,
             cache_at: now.mono + CACHE_EVERY,
             cached_unix: 0,
@@ -561,6 +566,11 @@ impl Ledger {
                 records.push(worker.introduction());
             }
         }
+        // Numbers of forgotten workers are not given again.
+        let last = WorkerNumber(self.next_number.saturating_sub(1));
+        if last != WorkerNumber::TOTAL && !self.numbers.contains_key(&last) {
+            records.push(Record::Forget { worker: last });
+        }
         records.extend(self.blocks.iter().cloned().map(Record::Block));
         records.extend(self.settings.iter().cloned().map(Record::Setting));
         records.extend(self.audit.iter().cloned().map(Record::Audit));
@@ -607,20 +617,23 @@ impl Ledger {
         let share =
             BestShare { worker: number, difficulty: actual, unix: now.unix, height, rejected };
         let mut own_best = false;
-        let mut fresh = false;
+        let mut journalled = true;
         if let Some(worker) = worker {
             own_best = worker.count(now, counts, &share);
-            fresh = !worker.journalled && counts.accepted > 0;
-        }
-        if fresh {
-            self.journal_worker(now, number);
+            journalled = worker.journalled;
         }
         let total_best = self.total.count(now, counts, &share);
-        if actual > 0.0 && (own_best || self.enters_bests(&share)) {
+        let enters = actual > 0.0 && self.enters_bests(&share);
+        // Work makes a worker known to the journal; a name and refused shares do not.
+        if !journalled && (counts.accepted > 0 || enters) {
+            self.journal_worker(now, number);
+            journalled = true;
+        }
+        if enters || (own_best && journalled && actual > 0.0) {
             self.apply_and_journal(now, Record::Best(share));
-            if total_best {
-                out.push(LedgerOutput::NewBest(share));
-            }
+        }
+        if total_best && actual > 0.0 {
+            out.push(LedgerOutput::NewBest(share));
         }
     }
 
@@ -653,6 +666,11 @@ impl Ledger {
     ) {
         if self.blocks.iter().any(|block| block.hash == hash) {
             return;
+        }
+        if let Some(known) = self.get(worker)
+            && !known.journalled
+        {
+            self.journal_worker(now, known.number);
         }
         self.close_tallies(now);
         let worker = self.get(worker);
@@ -891,6 +909,7 @@ impl Ledger {
                 }
             }
             Record::Forget { worker } => {
+                self.next_number = self.next_number.max(worker.0.saturating_add(1));
                 if let Some(&slot) = self.numbers.get(worker) {
                     self.remove(slot);
                 }
@@ -962,8 +981,15 @@ impl Ledger {
 
     /// The cache knows what was counted after the last tallies, the minutes and the levels.
     fn apply_cached(&mut self, cached: &[Record]) {
-        let names = cached.iter().filter(|record| matches!(record, Record::Worker { .. }));
-        names.for_each(|record| self.apply(record));
+        let journal_knows = self.next_number;
+        for record in cached {
+            // Names that the journal lost; not those that it knows to be forgotten.
+            if let Record::Worker { number, .. } = record
+                && (number.0 >= journal_knows || self.numbers.contains_key(number))
+            {
+                self.apply(record);
+            }
+        }
         for record in cached {
             match record {
                 // Only where the journal lost tallies that the cache has.
@@ -1066,6 +1092,8 @@ impl Ledger {
                     self.base_bytes = report.journal_bytes;
                 }
                 self.journal_bytes = report.journal_bytes;
+                self.dropping.clear();
+                self.dropping_minutes.clear();
                 if report.cache_failed {
                     self.cache_anew();
                 }
@@ -1092,6 +1120,9 @@ impl Ledger {
                 self.rewrite = true;
                 self.pending.clear();
                 self.snapshot_day = None;
+                self.ended.append(&mut self.dropping);
+                self.ended.truncate(MAX_ENDED);
+                self.chunks.append(&mut self.dropping_minutes);
                 self.cache_anew();
                 self.try_at = Some(now.mono + RETRY_AFTER);
             }
@@ -1195,7 +1226,8 @@ impl Ledger {
                 points: points.to_vec(),
             }));
         }
-        for number in std::mem::take(&mut self.ended) {
+        self.dropping = std::mem::take(&mut self.ended);
+        for number in &self.dropping {
             entries.push((key(b'w', number.0), Vec::new()));
             entries.push((key(b't', number.0), Vec::new()));
         }
@@ -1206,7 +1238,8 @@ impl Ledger {
         }
         let kept = self.chunks.split_off(&Grain::Minute.period(day_ago));
         let old = std::mem::replace(&mut self.chunks, kept);
-        entries.extend(old.into_iter().map(|minute| (key(b'm', minute), Vec::new())));
+        entries.extend(old.iter().map(|&minute| (key(b'm', minute), Vec::new())));
+        self.dropping_minutes = old;
         entries
     }
 
@@ -1285,7 +1318,9 @@ impl Ledger {
 
     fn remove(&mut self, slot: u32) {
         let worker = self.take(slot);
-        self.ended.push(worker.number);
+        if worker.journalled && self.ended.len() < MAX_ENDED {
+            self.ended.push(worker.number);
+        }
     }
 
     fn rename(&mut self, number: WorkerNumber, name: &str, device: &str) {
@@ -1359,8 +1394,8 @@ impl Worker {
     /// credited. A worker that began later is measured from its beginning.
     pub fn hashrate(&self, unix: u64, window: u64) -> f64 {
         let start = unix.saturating_sub(window.min(86_400));
-        // The minute in which the window starts would count too much: begin with the next.
-        let first = Grain::Minute.period(start).saturating_add(1);
+        // There are whole minutes only: begin at the one whose border is nearest.
+        let first = Grain::Minute.period(start.saturating_add(30));
         let mut work: f64 = self.minutes.since(first).map(|point| f64::from(point.work)).sum();
         let mut earliest =
             self.minutes.since(first).next().map(|point| u64::from(point.period) * 60);
