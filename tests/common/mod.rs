@@ -1,6 +1,7 @@
 //! What the tests of the whole share: real nodes, and a network that fails on demand.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod daemon;
 pub mod fault;
 pub mod node;
 
