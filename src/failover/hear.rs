@@ -30,7 +30,13 @@ impl Failover {
             }
             News::Tip { hash, source, .. } => {
                 self.alive(at, index, out);
-                self.tip_news(at, index, hash, source);
+                let node = &mut self.nodes[index];
+                if node.tip.is_some_and(|tip| tip != hash) && node.has_held(hash) {
+                    // Late news, or the node went back to a former tip: the poll tells.
+                    node.poll.due = at;
+                } else {
+                    self.tip_news(at, index, hash, source);
+                }
             }
             News::Health { report, took } => self.health(at, index, report, took, out),
             News::Failed { method, error, took: _ } => self.failed(at, index, method, &error, out),

@@ -47,6 +47,14 @@ fn standing(world: &World, node: NodeId) -> Standing {
     nodes.find(|view| view.id == node).expect("a known node").standing.clone()
 }
 
+/// Prints median and maximum; returns the maximum.
+fn print_figures(what: &str, mut figures: Vec<Duration>) -> Duration {
+    figures.sort();
+    let (median, max) = (figures[figures.len() / 2], figures[figures.len() - 1]);
+    println!("{what}: median {median:?}, maximum {max:?}, {} trials", figures.len());
+    max
+}
+
 // -- the start --
 
 #[test]
@@ -159,6 +167,7 @@ fn a_long_poll_cut_by_a_proxy_moves_nothing() {
 
 #[test]
 fn a_killed_leader_is_replaced_at_once() {
+    let mut figures = Vec::new();
     for offset in 0..30 {
         let mut world = settled(2);
         world.run(MS * 57 * offset);
@@ -166,11 +175,13 @@ fn a_killed_leader_is_replaced_at_once() {
         world.kill(id(0));
         world.run(SEC * 3);
         let moved = world.when(leads(id(1)))[0] - killed;
+        figures.push(moved);
         assert!(moved < MS * 100, "after {moved:?}");
         assert_eq!(world.events("node-failover").len(), 1);
         assert!(world.when(serves(id(1)))[0] - killed < MS * 100);
         assert!(!world.gated);
     }
+    print_figures("killed leader, work from the backup (virtual time)", figures);
 }
 
 #[test]
@@ -189,7 +200,7 @@ fn a_killed_leader_without_long_poll_is_replaced_with_the_next_poll() {
 
 #[test]
 fn a_hung_leader_is_replaced_in_less_than_three_seconds() {
-    let mut worst = Duration::ZERO;
+    let mut figures = Vec::new();
     for offset in 0..60 {
         let mut world = settled(2);
         world.sim(id(1)).template_takes = MS * 600;
@@ -197,9 +208,10 @@ fn a_hung_leader_is_replaced_in_less_than_three_seconds() {
         let hung = world.age();
         world.sim(id(0)).mode = Mode::Hung;
         world.run(SEC * 5);
-        worst = worst.max(world.when(serves(id(1)))[0] - hung);
+        figures.push(world.when(serves(id(1)))[0] - hung);
         assert!(matches!(world.lead_reasons()[0].1, LeadWhy::Silent(_)));
     }
+    let worst = print_figures("hung leader, work from the backup (virtual time)", figures);
     assert!(worst < SEC * 3, "{worst:?}");
     assert!(worst > SEC * 2, "the offsets did not meet the worst case: {worst:?}");
 }
@@ -319,7 +331,8 @@ fn a_candidate_that_hangs_is_passed_by() {
 
 #[test]
 fn the_lead_returns_within_thirty_seconds_of_recovery() {
-    for away in [3, 6, 20, 47, 100, 400] {
+    let mut figures = Vec::new();
+    for away in (1..40).map(|n| n * 11).chain([1, 3, 6]) {
         let mut world = settled(2);
         world.kill(id(0));
         world.run(SEC * away);
@@ -329,6 +342,7 @@ fn the_lead_returns_within_thirty_seconds_of_recovery() {
         let returned = world.when(leads(id(0)))[0] - back;
         assert!(returned < SEC * 30, "after {away} s away: {returned:?}");
         assert!(returned >= STEADY);
+        figures.push(returned);
         let events = world.events("node-failover");
         assert!(matches!(
             &events[..],
@@ -338,6 +352,7 @@ fn the_lead_returns_within_thirty_seconds_of_recovery() {
             ]
         ));
     }
+    print_figures("return after the preferred node's recovery (virtual time)", figures);
 }
 
 #[test]
@@ -689,6 +704,46 @@ fn in_a_split_the_branch_seen_first_wins_even_against_the_leaders() {
 }
 
 #[test]
+fn in_a_split_one_failed_call_does_not_change_the_branch() {
+    let mut world = settled(2);
+    let parent = world.best();
+    let ours = world.mine_on(parent);
+    let other = world.mine_on(parent);
+    world.give(id(0), ours);
+    world.run(MS * 500);
+    world.give(id(1), other);
+    world.run(SEC * 5);
+    assert_eq!(standing(&world, id(1)), Standing::Rival);
+    let before = world.when(polls(id(0))).len();
+    world.sim(id(0)).mode = Mode::Errors(refused());
+    while world.when(polls(id(0))).len() == before {
+        world.run(MS);
+    }
+    world.run(MS * 100);
+    assert_eq!(standing(&world, id(0)), Standing::Shaky);
+    world.revive(id(0));
+    world.run(SEC * 10);
+    assert_eq!(world.served_by(id(1)), 0);
+    assert_eq!(world.leader, Some(id(0)));
+}
+
+#[test]
+fn a_burst_of_blocks_makes_no_storm_of_template_calls() {
+    let mut world = settled(1);
+    world.sim(id(0)).template_takes = MS * 2;
+    world.sim(id(0)).longpoll_answers = false;
+    for _ in 0..100 {
+        world.mine();
+        world.run(MS * 10);
+    }
+    world.run(SEC * 2);
+    let calls = world.when(fetches(id(0))).len();
+    assert!(calls <= 8 + 4, "{calls} calls");
+    let (tip, _, _) = world.failover.work(world.now).unwrap();
+    assert_eq!(tip, world.blocks[world.best()].hash, "the last block is worked on");
+}
+
+#[test]
 fn in_a_split_the_other_branch_serves_when_nobody_holds_ours() {
     let mut world = settled(2);
     let parent = world.best();
@@ -779,6 +834,22 @@ fn late_news_of_the_old_tip_do_not_lead_back() {
     world.run(SEC * 3);
     let (tip, _, _) = world.failover.work(world.now).unwrap();
     assert_ne!(tip, old.hash);
+}
+
+#[test]
+fn late_zmq_news_do_not_lead_back() {
+    let mut world = settled(1);
+    let old = world.blocks[world.best()].hash;
+    world.mine();
+    world.run(MS * 100);
+    let served = world.served_by(id(0));
+    let news = News::Tip { hash: old, source: soloist::node::TipSource::Zmq, took: MS };
+    let asked = world.now;
+    world.say(id(0), news);
+    assert_eq!(world.failover.nodes(world.now).next().unwrap().height, Some(101));
+    world.run(SEC * 3);
+    assert_eq!(world.served_by(id(0)), served);
+    assert!(world.log.iter().any(|(at, output)| *at == asked && polls(id(0))(output)));
 }
 
 #[test]

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::failover::{
-    DEFAULT_GRACE, Event, FAILURES_TO_OPEN, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, FIRST_WAIT,
-    Failover, HEALTH_DEADLINE, Input, LONGEST_WAIT, LeadWhy, News, NodeSpec, Output, POLL_DEADLINE,
-    PROBE_NOBODY, Setup, TemplateSeen,
+    DEFAULT_GRACE, Event, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, Failover, HEALTH_DEADLINE,
+    Input, LeadWhy, News, NodeSpec, Output, POLL_DEADLINE, PROBE_NOBODY, Setup, TemplateSeen,
 };
 use soloist::node::{HealthReport, Method, NodeId, RpcError, TipSource};
 
@@ -669,15 +668,15 @@ impl BreakerModel {
             (Method::Longpoll | Method::SubmitBlock | Method::Proposal, _) => {}
             _ if self.open_since.is_none() => {
                 self.failures += 1;
-                if self.failures == FAILURES_TO_OPEN {
+                if self.failures == 3 {
                     self.open_since = Some(now);
-                    self.wait = FIRST_WAIT;
+                    self.wait = SEC * 5;
                 }
             }
             // Other calls, and this one if it was sent before the opening, are late.
             (Method::Health, _) if now - *took > self.open_since.expect("it is open") => {
                 self.open_since = Some(now);
-                self.wait = (self.wait * 2).min(LONGEST_WAIT);
+                self.wait = (self.wait * 2).min(SEC * 60);
             }
             _ => {}
         }
