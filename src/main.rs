@@ -11,6 +11,8 @@ fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Check(flags)) => check::run(&flags),
+        #[cfg(feature = "demo")]
+        Ok(Command::Demo(args)) => soloist::demo::run(&args),
         Ok(Command::Version) => print(cli::version()),
         Ok(Command::Help(text)) => print(text.trim_end()),
         Err(error) => {
