@@ -151,15 +151,21 @@ impl fmt::Display for Summary {
 /// Writes down what happens.
 struct Book {
     started: Instant,
-    connected: BTreeSet<BlockHash>,
+    blocks: BTreeSet<BlockHash>,
+    connected: bool,
     dead: bool,
     summary: Summary,
 }
 
 impl Book {
     fn new() -> Book {
-        let (connected, summary) = (BTreeSet::new(), Summary::default());
-        Book { started: Instant::now(), connected, dead: false, summary }
+        Book {
+            started: Instant::now(),
+            blocks: BTreeSet::new(),
+            connected: false,
+            dead: false,
+            summary: Summary::default(),
+        }
     }
 
     fn say(&self, words: &str) {
@@ -170,7 +176,7 @@ impl Book {
         let NodeEvent { node, kind } = event;
         let NodeEventKind::Submitted { hash, outcome, height } = kind else { return };
         match outcome {
-            Outcome::Connected if self.connected.insert(hash) => {
+            Outcome::Connected if self.blocks.insert(hash) => {
                 self.summary.blocks += 1;
                 self.summary.meanwhile += usize::from(self.dead);
                 let count = self.summary.blocks;
@@ -192,8 +198,16 @@ impl Book {
 
     fn miner(&mut self, event: MinerEvent) {
         match event {
-            MinerEvent::Authorised => self.say("The miner is connected."),
-            MinerEvent::Disconnected(why) => self.say(&format!("The miner lost the server: {why}")),
+            MinerEvent::Authorised => {
+                self.connected = true;
+                self.say("The miner is connected.");
+            }
+            MinerEvent::Disconnected(why) if self.connected => {
+                self.connected = false;
+                self.say(&format!("The miner lost the server: {why}"));
+            }
+            // The daemon takes no miners before it has work for them.
+            MinerEvent::Disconnected(_) => {}
             MinerEvent::Accepted { .. } => self.summary.shares += 1,
             MinerEvent::Refused { reason, .. } => {
                 self.summary.refused_shares += 1;
