@@ -22,6 +22,9 @@ pub enum Command {
         /// `--repair`: set aside what is damaged and rebuild it.
         repair: bool,
     },
+    /// `soloist demo`
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::Args),
     /// `soloist version`
     Version,
     /// `--help`, with the text to print.
@@ -84,6 +87,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
             Given::Version => Ok(Command::Version),
         },
         Some("ledger") => ledger(&mut parser),
+        #[cfg(feature = "demo")]
+        Some("demo") => demo(&mut parser),
         Some("version") => match only_help(&mut parser)? {
             true => Ok(Command::Help(VERSION_HELP)),
             false => Ok(Command::Version),
@@ -160,6 +165,44 @@ fn flags(parser: &mut Parser, help: &str) -> Result<Given, UsageError> {
     Ok(Given::Flags(flags))
 }
 
+#[cfg(feature = "demo")]
+fn demo(parser: &mut Parser) -> Result<Command, UsageError> {
+    let mut args =
+        crate::demo::Args { seconds: None, http: None, listen: None, log: log::LevelFilter::Warn };
+    while let Some(arg) = parser.next().map_err(in_words)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help(DEMO_HELP)),
+            Long("seconds") => {
+                let seconds = parsed_text(parser, "--seconds", "a whole number, 1 or more")?;
+                args.seconds = Some(std::num::NonZeroU32::get(seconds).into());
+            }
+            Long("http") => {
+                args.http = Some(parsed_text(parser, "--http", "IP:PORT, like 127.0.0.1:8080")?);
+            }
+            Long("listen") => {
+                let like = "IP:PORT, like 127.0.0.1:3333";
+                args.listen = Some(parsed_text(parser, "--listen", like)?);
+            }
+            Long("log") => {
+                args.log = parsed_text(parser, "--log", "off, error, warn, info, debug or trace")?;
+            }
+            other => return Err(unknown(&other, DEMO_HELP)),
+        }
+    }
+    Ok(Command::Demo(args))
+}
+
+/// A flag's value as a number, an address or the like.
+#[cfg(feature = "demo")]
+fn parsed_text<T: std::str::FromStr>(
+    parser: &mut Parser,
+    flag: &str,
+    like: &str,
+) -> Result<T, UsageError> {
+    let text = text(parser, flag)?;
+    text.parse().map_err(|_| UsageError(format!("The value of {flag} is {like}.")))
+}
+
 /// The flags of a command that has none of its own: whether help was asked for.
 fn only_help(parser: &mut Parser) -> Result<bool, UsageError> {
     match parser.next().map_err(in_words)? {
@@ -224,7 +267,21 @@ fn in_words(_: lexopt::Error) -> UsageError {
     UsageError("The command line is not understood. Say: soloist --help".to_owned())
 }
 
-const HELP: &str = "\
+#[cfg(feature = "demo")]
+macro_rules! demo_line {
+    () => {
+        "  demo     Show all of it on this machine, with nodes and a miner of its own\n"
+    };
+}
+#[cfg(not(feature = "demo"))]
+macro_rules! demo_line {
+    () => {
+        ""
+    };
+}
+
+const HELP: &str = concat!(
+    "\
 Soloist stands between your Bitcoin nodes and your miners. A block that it finds pays you.
 
 Usage: soloist [COMMAND] [FLAGS]
@@ -233,11 +290,15 @@ Commands:
   run      Serve miners (this is what happens without a command)
   check    Read the config, ask every node, and say whether a block could be mined now
   ledger   Look whether the ledger of shares and blocks is sound
-  version  Print the version
+",
+    demo_line!(),
+    "\
+\x20 version  Print the version
 
 Say 'soloist COMMAND --help' for the flags of a command.
 The shortest start: soloist run --node http://user:password@192.168.1.10:8332 --payout ADDRESS
-";
+"
+);
 
 macro_rules! flags_help {
     () => {
@@ -303,6 +364,23 @@ Exit codes: 0 all is well, 1 damage was found, 2 the ledger cannot be used, 64 w
             78 wrong config
 ";
 
+#[cfg(feature = "demo")]
+const DEMO_HELP: &str = "\
+Show all of it on this machine: two small nodes, the daemon, and a miner on the CPU, without a
+network. Blocks are found within seconds; after a while the first node is killed.
+
+Usage: soloist demo [FLAGS]
+
+Flags:
+      --seconds N         End after N seconds, with a summary; else Ctrl-C ends it
+      --http IP:PORT      Where the page is served (default 127.0.0.1:8080, or a free port)
+      --listen IP:PORT    Where miners connect (default 127.0.0.1:3333, or a free port)
+      --log LEVEL         How much of the daemon's log is shown (default warn)
+  -h, --help              This text
+
+Exit codes: 0 a block was accepted, 64 wrong usage, 69 none was, or a port is taken
+";
+
 const VERSION_HELP: &str = "\
 Print the version.
 
@@ -315,6 +393,25 @@ mod tests {
 
     fn parsed(line: &str) -> Result<Command, String> {
         parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[cfg(feature = "demo")]
+    #[test]
+    fn the_demo_has_flags_of_its_own() {
+        let args = crate::demo::Args {
+            seconds: Some(20),
+            http: Some(([127, 0, 0, 1], 8081).into()),
+            listen: None,
+            log: log::LevelFilter::Info,
+        };
+        let line = "demo --seconds 20 --http 127.0.0.1:8081 --log info";
+        assert_eq!(parsed(line), Ok(Command::Demo(args)));
+        assert!(
+            matches!(parsed("demo --help"), Ok(Command::Help(text)) if text.contains("--seconds"))
+        );
+        for wrong in ["demo --seconds 0", "demo --seconds x", "demo --http here", "demo now"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ fn main() -> ExitCode {
         Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Check(flags)) => check::run(&flags),
         Ok(Command::CheckLedger { flags, repair }) => return check_ledger(&flags, repair),
+        #[cfg(feature = "demo")]
+        Ok(Command::Demo(args)) => soloist::demo::run(&args),
         Ok(Command::Version) => print(cli::version()),
         Ok(Command::Help(text)) => print(text.trim_end()),
         Err(error) => {

@@ -523,6 +523,7 @@ fn serve_one_job(listener: &TcpListener, job: &Block, branch: &[[u8; 32]]) -> Ve
                 send(json!({ "id": id, "result": result, "error": null }));
             }
             "mining.authorize" => {
+                assert_eq!(*params, json!(["me.cpu", "x,d=512"]));
                 send(json!({ "id": id, "result": true, "error": null }));
                 send(json!({ "id": null, "method": "mining.set_difficulty", "params": [3e-10] }));
                 let (one, two) = halves(job);
@@ -592,6 +593,7 @@ fn the_miner_hashes_what_the_server_says() {
     let config = MinerConfig {
         server: listener.local_addr().unwrap(),
         user: "me.cpu".into(),
+        password: "x,d=512".into(),
         user_agent: "test".into(),
         suggest: Some(0.25),
         duty: 1.0,
@@ -634,6 +636,7 @@ fn the_miner_comes_back_to_a_server_that_talks_nonsense() {
     let config = MinerConfig {
         server: listener.local_addr().unwrap(),
         user: "me".into(),
+        password: "x".into(),
         user_agent: "test".into(),
         suggest: None,
         duty: 0.1,

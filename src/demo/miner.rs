@@ -37,6 +37,8 @@ pub struct MinerConfig {
     pub server: SocketAddr,
     /// Worker name.
     pub user: String,
+    /// Its password; most servers read settings from it, such as `d=512`.
+    pub password: String,
     /// What it calls itself.
     pub user_agent: String,
     /// The difficulty it asks for, if any.
@@ -244,7 +246,7 @@ impl<'a> Session<'a> {
         let mask = json!({ "version-rolling.mask": format!("{WANTED_MASK:08x}") });
         session.send(CONFIGURE, "mining.configure", json!([["version-rolling"], mask]))?;
         session.send(SUBSCRIBE, "mining.subscribe", json!([config.user_agent]))?;
-        session.send(AUTHORIZE, "mining.authorize", json!([config.user, "x"]))?;
+        session.send(AUTHORIZE, "mining.authorize", json!([config.user, config.password]))?;
         if let Some(difficulty) = config.suggest {
             session.send(SUGGEST, "mining.suggest_difficulty", json!([difficulty]))?;
         }

@@ -1,5 +1,15 @@
-//! The sandbox of `soloist demo` and of the tests: full nodes and a miner, both small, inside the
-//! process, spoken to over real sockets.
+//! `soloist demo`: the whole of it on one machine, without a network or another program.
+//!
+//! Two sandbox nodes, the daemon exactly as it runs at home, and a miner on the CPU, all spoken to
+//! over real sockets on loopback. The miner finds a block every few seconds; after a while the
+//! first node is killed and the second goes on. The nodes and the miner share no code with the
+//! daemon, so tests use them too.
+//!
+//! ```text
+//!  SandboxNode A ─┐                     ┌─ CpuMiner
+//!       │ link    ├──► daemon::serve ◄──┤
+//!  SandboxNode B ─┘                     └─ your browser
+//! ```
 
 pub mod chain;
 pub mod check;
@@ -7,3 +17,230 @@ pub mod coins;
 pub mod miner;
 pub mod node;
 pub mod rpc;
+mod story;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bitcoin::Target;
+use log::LevelFilter;
+use smol::LocalExecutor;
+
+use crate::cli::Exit;
+use crate::config::{self, Config, Flags, NodeFlag, Surroundings};
+use crate::daemon::{self, Command};
+use crate::logger;
+use crate::os::Signals;
+
+use chain::{Outcome, Rules, SandboxChain};
+use coins::free_script;
+use node::{NodeConfig, SandboxNode};
+use story::{Pace, Story};
+
+/// What the command line says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Args {
+    /// End after this time; without it a signal ends the demo.
+    pub seconds: Option<u64>,
+    /// Where the page is served; else port 8080 of loopback, or a free one.
+    pub http: Option<SocketAddr>,
+    /// Where miners connect; else port 3333 of loopback, or a free one.
+    pub listen: Option<SocketAddr>,
+    /// How much of the daemon's own log is shown.
+    pub log: LevelFilter,
+}
+
+/// Nobody's: the blocks of the sandbox are worth nothing. The address is the example of BIP 173,
+/// in regtest's spelling.
+const PAYOUT: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+/// Blocks before the demo begins: enough for mature coins, whose spending fills the blocks.
+const BEFORE: u32 = 104;
+/// A block is found in this time, on average.
+const BLOCK_TIME: f64 = 3.5;
+/// The difficulty of the miner's shares, the lowest that the daemon gives.
+const SHARE_DIFFICULTY: f64 = 0.0001;
+/// Hashes for one share at difficulty 1, on average.
+const HASHES_PER_DIFFICULTY: f64 = 4_295_032_833.0;
+
+/// Runs the demo. [`Exit::Ok`] if a block was accepted, [`Exit::Unavailable`] if none was, or if
+/// there was no port to listen on.
+pub fn run(args: &Args) -> Exit {
+    logger::start(args.log);
+    // Before any thread: all of them inherit it.
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(why) => return failed("signals", &why),
+    };
+    let pace = Pace::of_this_machine(args.seconds);
+    let (node_events, heard_of_nodes) = mpsc::channel();
+    let nodes = match start_nodes(&pace, &node_events) {
+        Ok(nodes) => nodes,
+        Err(why) => return failed("no sandbox node could be started", &why),
+    };
+    let data = std::env::temp_dir().join(format!("soloist-demo-{}", std::process::id()));
+    let config = match configure(args, &nodes, data.clone()) {
+        Ok(config) => config,
+        Err(why) => return failed("no port could be had", &why),
+    };
+
+    let (commands, orders) = async_channel::unbounded();
+    let over = Arc::new(AtomicBool::new(false));
+    let (started, addresses) = mpsc::channel();
+    let story =
+        Story { nodes, pace, heard_of_nodes, over: over.clone(), commands: commands.clone() };
+    let teller = std::thread::Builder::new()
+        .name("demo-story".into())
+        .spawn(move || addresses.recv().ok().map(|addresses| story.tell(&addresses)));
+    let teller = match teller {
+        Ok(teller) => teller,
+        Err(why) => return failed("no thread could be had", &why),
+    };
+
+    let executor = Rc::new(LocalExecutor::new());
+    let stop_on_signal = executor.spawn(async move {
+        signals.next().await;
+        // Only a daemon that has ended does not hear it.
+        let _ = commands.send(Command::Stop).await;
+    });
+    let exit = daemon::serve(executor, config, orders, move |addresses| {
+        // The story is waiting for it.
+        let _ = started.send(addresses.clone());
+    });
+    drop(stop_on_signal);
+    over.store(true, Ordering::Relaxed);
+    let summary = teller.join();
+    // It holds nothing of worth, and is in the system's folder for such things.
+    let _ = std::fs::remove_dir_all(data);
+    match summary {
+        Ok(Some(summary)) if exit == Exit::Ok => {
+            println!("{summary}");
+            if summary.blocks > 0 { Exit::Ok } else { Exit::Unavailable }
+        }
+        _ if exit == Exit::Ok => Exit::Software,
+        _ => exit,
+    }
+}
+
+/// A chain with mature coins that stands just before now, and whose next blocks need `bits`. The
+/// same arguments give the same blocks.
+pub fn chain_before(now: u64, bits: u32) -> SandboxChain {
+    let mut chain = SandboxChain::new(Rules { easy_blocks: BEFORE, bits });
+    while chain.height() < BEFORE {
+        if chain.height() == BEFORE - 1 {
+            chain.add_split(40);
+        }
+        let time = now - 120 * u64::from(BEFORE - chain.height());
+        let outcome = chain.mine(free_script(), time);
+        debug_assert_eq!(outcome, Outcome::Connected);
+    }
+    chain
+}
+
+fn start_nodes(
+    pace: &Pace,
+    events: &mpsc::Sender<node::NodeEvent>,
+) -> io::Result<[SandboxNode; 2]> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let start = |name: &str| {
+        let config = NodeConfig {
+            name: name.into(),
+            user: "demo".into(),
+            password: "demo".into(),
+            rules: Rules { easy_blocks: BEFORE, bits: pace.bits },
+            transactions_per_block: 6,
+            transaction_every: Duration::from_secs(2),
+        };
+        SandboxNode::start(config, chain_before(now, pace.bits), Some(events.clone()))
+    };
+    let nodes = [start("A")?, start("B")?];
+    SandboxNode::link(&nodes[0], &nodes[1]);
+    Ok(nodes)
+}
+
+/// The daemon's config, by the same way as a file's.
+fn configure(args: &Args, nodes: &[SandboxNode], data: PathBuf) -> io::Result<Config> {
+    let listen = args.listen.map_or_else(|| usual_or_free(config::STRATUM_PORT), Ok)?;
+    let http = args.http.map_or_else(|| usual_or_free(config::HTTP_PORT), Ok)?;
+    let node = |node: &SandboxNode| NodeFlag {
+        url: node.url(),
+        zmq: Some(node.zmq_address().to_owned()),
+        cookie: None,
+    };
+    let flags = Flags {
+        nodes: nodes.iter().map(node).collect(),
+        payout: Some(PAYOUT.to_owned()),
+        tag: Some("/soloist demo/".to_owned()),
+        listen: vec![listen.to_string()],
+        http: vec![http.to_string()],
+        data: Some(data),
+        ..Flags::default()
+    };
+    let built = config::build(None, &flags, &Surroundings::default());
+    built.map(|built| built.config).map_err(|problems| io::Error::other(problems.to_string()))
+}
+
+/// The usual port on loopback, or a free one where it is taken.
+fn usual_or_free(port: u16) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    listener.local_addr()
+}
+
+impl Pace {
+    /// Measures the CPU and chooses the difficulty by it.
+    fn of_this_machine(seconds: Option<u64>) -> Pace {
+        let rate = miner::measure();
+        let least_per_block = 1.2 * SHARE_DIFFICULTY * HASHES_PER_DIFFICULTY;
+        let block_time = seconds.map_or(BLOCK_TIME, |s| (s as f64 / 8.0).clamp(1.0, BLOCK_TIME));
+        // A quarter of one core will do where it is fast enough for several shares per block.
+        let duty = (2.5 * least_per_block / block_time / rate).clamp(0.25, 0.9);
+        let per_block = (rate * duty * block_time).max(least_per_block);
+        Pace { seconds, duty, block_time: per_block / (rate * duty), bits: bits_for(per_block) }
+    }
+}
+
+/// The compact target that takes so many hashes on average.
+fn bits_for(hashes: f64) -> u32 {
+    // 2^256 / hashes, with 64 bits of precision: hashes is far above 1 and far below 2^64.
+    let quotient = (2f64.powi(96) / hashes) as u128;
+    let mut bytes = [0; 32];
+    bytes[20..].copy_from_slice(&quotient.to_le_bytes()[..12]);
+    Target::from_le_bytes(bytes).to_compact_lossy().to_consensus()
+}
+
+fn failed(what: &str, why: &io::Error) -> Exit {
+    log::error!("The demo cannot start: {what}: {why}");
+    Exit::Unavailable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_take_the_hashes_they_should() {
+        for hashes in [2.0e5, 4.3e6, 1.0e9] {
+            let bits = bitcoin::CompactTarget::from_consensus(bits_for(hashes));
+            let expected = 2f64.powi(256) / hashes;
+            let target = Target::from_compact(bits).to_be_bytes();
+            let target = target.iter().fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte));
+            assert!((target / expected - 1.0).abs() < 0.001, "{hashes}");
+        }
+    }
+
+    #[test]
+    fn both_nodes_begin_with_the_same_chain() {
+        let (a, b) =
+            (chain_before(1_700_000_000, 0x1f00_ffff), chain_before(1_700_000_000, 0x1f00_ffff));
+        assert_eq!((a.height(), a.tip()), (BEFORE, b.tip()));
+        assert_eq!(a.template(1_700_000_000)["bits"], "1f00ffff");
+        let mut a = a;
+        assert_eq!(a.add_transactions(40), 40, "there are coins to spend");
+    }
+}

@@ -343,6 +343,7 @@ fn what_the_cores_must_not_get_wrong() {
         loop {
             let mut forgotten = made.share.header;
             forgotten[..4].copy_from_slice(&0x2000_0000_u32.to_le_bytes());
+            assert_ne!(made.share.header, forgotten, "the bit is in the header");
             if header_hash(&forgotten)[31] > 0x7f {
                 let coinbase = made.job.work.coinbase.in_block(&made.submission.extranonce);
                 let bytes = block::assemble(&forgotten, &coinbase, &made.job.work.template.txs);
