@@ -22,6 +22,8 @@ pub enum Command {
         /// `--repair`: set aside what is damaged and rebuild it.
         repair: bool,
     },
+    /// `soloist bench`
+    Bench,
     /// `soloist version`
     Version,
     /// `--help`, with the text to print.
@@ -42,6 +44,8 @@ pub enum Exit {
     Software = 70,
     /// A file or directory of our own cannot be written (EX_CANTCREAT).
     CannotWrite = 73,
+    /// Standard output was closed or is full (EX_IOERR).
+    Output = 74,
     /// The config is wrong: starting again does not help (EX_CONFIG).
     Config = 78,
 }
@@ -84,6 +88,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
             Given::Version => Ok(Command::Version),
         },
         Some("ledger") => ledger(&mut parser),
+        Some("bench") => match only_help(&mut parser)? {
+            true => Ok(Command::Help(BENCH_HELP)),
+            false => Ok(Command::Bench),
+        },
         Some("version") => match only_help(&mut parser)? {
             true => Ok(Command::Help(VERSION_HELP)),
             false => Ok(Command::Version),
@@ -233,6 +241,7 @@ Commands:
   run      Serve miners (this is what happens without a command)
   check    Read the config, ask every node, and say whether a block could be mined now
   ledger   Look whether the ledger of shares and blocks is sound
+  bench    Measure how fast this machine checks shares
   version  Print the version
 
 Say 'soloist COMMAND --help' for the flags of a command.
@@ -301,6 +310,12 @@ Flags:
 
 Exit codes: 0 all is well, 1 damage was found, 2 the ledger cannot be used, 64 wrong usage,
             78 wrong config
+";
+
+const BENCH_HELP: &str = "\
+Measure how fast this machine hashes, in every way that it can. Takes a few seconds.
+
+Usage: soloist bench
 ";
 
 const VERSION_HELP: &str = "\
@@ -380,6 +395,7 @@ mod tests {
             "help",
             "run --help",
             "check -h",
+            "bench -h",
             "ledger --help",
             "ledger check -h",
             "version --help",
@@ -389,6 +405,8 @@ mod tests {
             assert!(text.lines().all(|line| line.len() <= 100), "{line}");
         }
         assert_eq!(parsed("version"), Ok(Command::Version));
+        assert_eq!(parsed("bench"), Ok(Command::Bench));
+        assert!(parsed("bench --fast").is_err());
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
 
