@@ -18,7 +18,7 @@ use ledger_world::{Random, World, picture};
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::ledger::check;
-use soloist::ledger::record::scan;
+use soloist::ledger::record::{BlockState, scan};
 use soloist::ledger::totals::{Ledger, LedgerEvent, Storage};
 
 const START: u64 = 1_790_000_000;
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         }
         ["start", dir] => start(Path::new(dir)),
         ["write", dir, keep_free] => write_for_ever(Path::new(dir), keep_free.parse().unwrap()),
+        ["day", dir] => a_day(Path::new(dir)),
         ["sled", dir, fsync] => write_sled(Path::new(dir), fsync == "fsync"),
         _ => return run_tests(&words),
     }
@@ -43,8 +44,9 @@ fn main() -> ExitCode {
 type Test = (&'static str, fn());
 
 fn run_tests(words: &[&str]) -> ExitCode {
-    let tests: [Test; 6] = [
+    let tests: [Test; 7] = [
         ("damage_never_hangs_and_never_hides", damage_never_hangs_and_never_hides),
+        ("a_day_writes_little", a_day_writes_little),
         ("a_hanging_check_is_ended", a_hanging_check_is_ended),
         ("kill_9_loses_nothing_flushed", kill_9_loses_nothing_flushed),
         ("a_full_disk_stops_nothing", a_full_disk_stops_nothing),
@@ -144,6 +146,48 @@ fn write_for_ever(dir: &Path, keep_free: u64) {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A day of ten miners with six shares a minute each, a new difficulty every ten minutes and a
+/// found block; says how many bytes the kernel wrote for it.
+fn a_day(dir: &Path) {
+    abort_on_panic();
+    let mut world = World::open(dir, START / 86_400 * 86_400);
+    let miners: Vec<_> = (0..10)
+        .map(|n| world.ledger.worker(world.now(), &format!("miner {n}"), "bitaxe"))
+        .collect();
+    // The first hour has the bests of a new ledger and is not like the others.
+    let hours = |world: &mut World, hours: u64| {
+        for second in 0..hours * 3600 {
+            world.advance(1);
+            if second % 10 == 0 {
+                miners.iter().for_each(|&miner| world.share(miner, 512.0));
+            }
+            if second % 600 == 300 {
+                for &worker in &miners {
+                    world.tell(LedgerEvent::Level { worker, difficulty: second as f64 });
+                }
+            }
+        }
+    };
+    hours(&mut world, 25);
+    let before = (written("write_bytes:"), written("wchar:"));
+    hours(&mut world, 12);
+    let worker = miners[0];
+    let hash = BlockHash([9; 32]);
+    world.tell(LedgerEvent::BlockFound { worker, hash, height: 1, difficulty: 1e9, reward: 5 });
+    world.tell(LedgerEvent::Block { hash, state: BlockState::Accepted { node: "attic".into() } });
+    hours(&mut world, 12);
+    println!("WRITTEN {} 0", written("write_bytes:") - before.0);
+    println!("({} kB handed to the kernel)", (written("wchar:") - before.1) / 1000);
+    world.stop();
+}
+
+/// A number of /proc/self/io: `write_bytes:` is what the kernel wrote to disks for us.
+fn written(key: &str) -> u64 {
+    let io = fs::read_to_string("/proc/self/io").unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    line.trim().parse().unwrap()
 }
 
 /// Writes numbers into sled and says `ACK <number> 0` after its flush alone, or after an fsync too.
@@ -255,7 +299,7 @@ fn open(dir: &Path) -> (Ledger, Vec<String>) {
 /// Cuts, zeros, flips and swaps in a real ledger's files, missing and empty files, stray files of
 /// sled: each start ends soon, keeps every record before the damage, and tells what was lost.
 fn damage_never_hangs_and_never_hides() {
-    let trials = if long() { 1000 } else { 150 };
+    let trials = if long() { 1000 } else { 40 };
     let seed = seed();
     let original = tempfile::tempdir().unwrap();
     real_ledger(original.path());
@@ -501,6 +545,37 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A simulated day costs at most 5 MB by the kernel's count, and little more with what the file
+/// system adds.
+fn a_day_writes_little() {
+    let place = tempfile::tempdir().unwrap();
+    let disk = emulated_disk(place.path());
+    let dir = match &disk {
+        Ok(_) => place.path().join("mnt"),
+        Err(why) => {
+            skip(&format!("what ext4 adds: {why}"));
+            // Not under /tmp, which may be memory.
+            let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("day");
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir_all(&dir).unwrap();
+            dir
+        }
+    };
+    let output =
+        Command::new(std::env::current_exe().unwrap()).arg("day").arg(&dir).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (bytes, _) = text.lines().find_map(|line| numbers(line, "WRITTEN")).unwrap();
+    println!("a day of ten miners: {} kB written by /proc/self/io", bytes / 1000);
+    println!("  {}", text.lines().last().unwrap_or_default());
+    if let Ok(disk) = disk {
+        // Two days and an hour passed in all.
+        let device = disk.written() / 2;
+        println!("  {} kB a day reached the device with all that ext4 adds", device / 1000);
+    }
+    assert!((1..=5_000_000).contains(&bytes), "{bytes} bytes in a day");
+}
+
 /// A check that never ends is ended, and the cache is set aside unread.
 fn a_hanging_check_is_ended() {
     let dir = tempfile::tempdir().unwrap();
@@ -523,7 +598,7 @@ fn a_hanging_check_is_ended() {
 // -- kill -9 --
 
 fn kill_9_loses_nothing_flushed() {
-    let kills = if long() { 300 } else { 60 };
+    let kills = if long() { 300 } else { 40 };
     let mut random = Random(seed() | 1);
     let dir = tempfile::tempdir().unwrap();
     let (mut acknowledged, mut aside) = ((0, 0), 0);
@@ -535,7 +610,7 @@ fn kill_9_loses_nothing_flushed() {
             "kill {kill}: {acknowledged:?} were acknowledged, {:?} are there",
             writer.started
         );
-        std::thread::sleep(Duration::from_micros(random.below(60_000)));
+        std::thread::sleep(Duration::from_micros(random.below(150_000)));
         writer.kill();
         acknowledged = writer.acknowledged().max(acknowledged);
         aside += u32::from(dir.path().join("ledger/cache.opening").exists());
@@ -593,7 +668,8 @@ fn a_full_disk_stops_nothing() {
         let line = writer.wait_for("ACK");
         let (blocks, shares) = numbers(&line, "ACK").unwrap();
         // Every share of the time without space is there: each block stands for 45.
-        assert_eq!(shares, 45 * blocks, "{line}");
+        let (blocks_before, shares_before) = writer.started;
+        assert_eq!(shares - shares_before, 45 * (blocks - blocks_before), "{line}");
         writer.kill();
         let (ledger, _) = open(place.path());
         assert!(u64::from(ledger.total().totals().blocks) >= blocks);
@@ -601,10 +677,16 @@ fn a_full_disk_stops_nothing() {
     println!("{failed} times a full disk: 0 deaths, 0 shares lost");
 }
 
+/// Fills the file system but for `leave` bytes, while others write to it.
 fn fill(filler: &Path, dir: &Path, leave: u64) {
-    let stat = nix::sys::statvfs::statvfs(dir).unwrap();
-    let free = stat.blocks_available() * stat.fragment_size();
-    fs::write(filler, vec![0_u8; free.saturating_sub(leave) as usize]).unwrap();
+    let mut file = fs::File::create(filler).unwrap();
+    loop {
+        let stat = nix::sys::statvfs::statvfs(dir).unwrap();
+        let free = stat.blocks_available() * stat.fragment_size();
+        if free <= leave || file.write_all(&vec![0; (free - leave).min(65_536) as usize]).is_err() {
+            return;
+        }
+    }
 }
 
 struct Unmount(PathBuf);

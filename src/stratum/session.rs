@@ -293,30 +293,36 @@ impl Session {
     }
 
     fn request(&mut self, context: &mut Context<'_>, request: Request<'_>, out: &mut Outbox) {
-        let (conn, id) = (self.conn(), request.id);
+        let id = request.id;
         match request.method {
             Method::Submit(submit) => self.submit(context, id, &submit, out),
             Method::Subscribe(subscribe) => self.subscribe(context, id, &subscribe, out),
             Method::Authorize(login) => self.authorize(context, id, &login, out),
             Method::Configure(configure) => self.configure(context, id, &configure, out),
             Method::SuggestDifficulty(wish) => {
-                out.reply(conn, |b| reply::accepted(b, id));
+                self.answer(id, out, |b| reply::accepted(b, id));
                 if let Some(wish) = wish {
                     self.suggest(context, wish, out);
                 }
             }
-            Method::ExtranonceSubscribe | Method::Capabilities => {
-                out.reply(conn, |b| reply::accepted(b, id));
+            Method::ExtranonceSubscribe | Method::Capabilities | Method::MultiVersion => {
+                self.answer(id, out, |b| reply::accepted(b, id));
             }
-            Method::Ping => out.reply(conn, |b| reply::words(b, id, "pong")),
-            Method::GetTransactions => out.reply(conn, |b| reply::no_transactions(b, id)),
-            Method::GetVersion => out.reply(conn, |b| reply::words(b, id, VERSION)),
-            Method::MultiVersion => out.reply(conn, |b| reply::accepted(b, id)),
+            Method::Ping => self.answer(id, out, |b| reply::words(b, id, "pong")),
+            Method::GetTransactions => self.answer(id, out, |b| reply::no_transactions(b, id)),
+            Method::GetVersion => self.answer(id, out, |b| reply::words(b, id, VERSION)),
             Method::Pong => {}
-            Method::Unknown(_) if id.is_null() => {}
             Method::Unknown(_) => {
-                out.reply(conn, |b| reply::rejected(b, id, &Reject::UnknownMethod))
+                self.answer(id, out, |b| reply::rejected(b, id, &Reject::UnknownMethod))
             }
+        }
+    }
+
+    /// Answers a call that nothing depends on, unless its id is null: bfgminer sends such calls
+    /// before subscribe and takes the first line that it hears for the answer to that.
+    fn answer(&self, id: Id<'_>, out: &mut Outbox, write: impl FnOnce(&mut Vec<u8>)) {
+        if !id.is_null() {
+            out.reply(self.conn(), write);
         }
     }
 
@@ -515,8 +521,12 @@ impl Session {
             }));
         }
         let start = Difficulty(self.profile.start_difficulty);
-        let credited = self.levels.at(job.id).unwrap_or(start);
-        share.judge(job, &submission, job.work.node_time(now.mono), credited).map_err(refuse)?;
+        let own = self.levels.at(job.id).unwrap_or(start);
+        let least = self.levels.least_since(job.id).unwrap_or(own);
+        let node_time = job.work.node_time(now.mono);
+        let counts_at = |wanted| share.judge(job, &submission, node_time, wanted).map(|()| wanted);
+        let credited =
+            counts_at(own).or_else(|why| counts_at(least).map_err(|_| why)).map_err(refuse)?;
         if !context.seen.insert(&share.hash) {
             return Err(refuse(Reject::Duplicate));
         }
@@ -594,11 +604,22 @@ impl Levels {
         self.0.back().map(|(_, level)| *level)
     }
 
-    /// The difficulty of a job: the last that came with it or before it. Ids wrap after 2^32 jobs.
+    /// The difficulty of a job: the last that came with it or before it.
     fn at(&self, job: JobId) -> Option<Difficulty> {
+        self.since(job).next()
+    }
+
+    /// The lowest difficulty since a job. ESP-Miner works on the old job at the new difficulty
+    /// from when it has read that until it has read the new job.
+    fn least_since(&self, job: JobId) -> Option<Difficulty> {
+        self.since(job).min_by(|a, b| a.0.total_cmp(&b.0))
+    }
+
+    /// The job's own difficulty and the later ones. Ids wrap after 2^32 jobs.
+    fn since(&self, job: JobId) -> impl Iterator<Item = Difficulty> {
         let not_later = |from: JobId| job.0.wrapping_sub(from.0) < 1 << 31;
-        let level = self.0.iter().rev().find(|(from, _)| not_later(*from)).or(self.0.front());
-        level.map(|(_, level)| *level)
+        let first = self.0.iter().rposition(|(from, _)| not_later(*from)).unwrap_or(0);
+        self.0.range(first.min(self.0.len())..).map(|(_, level)| *level)
     }
 }
 

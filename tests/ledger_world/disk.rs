@@ -25,6 +25,7 @@ struct Medium {
     unflushed: Vec<(usize, Vec<u8>)>,
     failing: bool,
     flushes: u64,
+    written: u64,
 }
 
 /// The disk, and the ext4 that is mounted from it.
@@ -70,6 +71,11 @@ impl Disk {
     /// From now on every write and flush fails with EIO, or no longer.
     pub fn fail(&self, failing: bool) {
         self.medium.lock().unwrap().failing = failing;
+    }
+
+    /// Bytes that were written to it since it was made.
+    pub fn written(&self) -> u64 {
+        self.medium.lock().unwrap().written
     }
 
     pub fn flushes(&self) -> u64 {
@@ -198,6 +204,7 @@ impl Filesystem for Device {
             return reply.error(Errno::EIO);
         }
         medium.current[start..start + data.len()].copy_from_slice(data);
+        medium.written += data.len() as u64;
         medium.unflushed.push((start, data.to_vec()));
         reply.written(data.len() as u32);
     }
