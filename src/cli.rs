@@ -25,6 +25,8 @@ pub enum Command {
     /// `soloist demo`
     #[cfg(feature = "demo")]
     Demo(crate::demo::Args),
+    /// `soloist bench`
+    Bench,
     /// `soloist version`
     Version,
     /// `--help`, with the text to print.
@@ -45,6 +47,8 @@ pub enum Exit {
     Software = 70,
     /// A file or directory of our own cannot be written (EX_CANTCREAT).
     CannotWrite = 73,
+    /// Standard output was closed or is full (EX_IOERR).
+    Output = 74,
     /// The config is wrong: starting again does not help (EX_CONFIG).
     Config = 78,
 }
@@ -89,6 +93,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         Some("ledger") => ledger(&mut parser),
         #[cfg(feature = "demo")]
         Some("demo") => demo(&mut parser),
+        Some("bench") => match only_help(&mut parser)? {
+            true => Ok(Command::Help(BENCH_HELP)),
+            false => Ok(Command::Bench),
+        },
         Some("version") => match only_help(&mut parser)? {
             true => Ok(Command::Help(VERSION_HELP)),
             false => Ok(Command::Version),
@@ -290,6 +298,7 @@ Commands:
   run      Serve miners (this is what happens without a command)
   check    Read the config, ask every node, and say whether a block could be mined now
   ledger   Look whether the ledger of shares and blocks is sound
+  bench    Measure how fast this machine checks shares
 ",
     demo_line!(),
     "\
@@ -379,6 +388,12 @@ Flags:
   -h, --help              This text
 
 Exit codes: 0 a block was accepted, 64 wrong usage, 69 none was, or a port is taken
+";
+
+const BENCH_HELP: &str = "\
+Measure how fast this machine hashes, in every way that it can. Takes a few seconds.
+
+Usage: soloist bench
 ";
 
 const VERSION_HELP: &str = "\
@@ -477,6 +492,7 @@ mod tests {
             "help",
             "run --help",
             "check -h",
+            "bench -h",
             "ledger --help",
             "ledger check -h",
             "version --help",
@@ -486,6 +502,8 @@ mod tests {
             assert!(text.lines().all(|line| line.len() <= 100), "{line}");
         }
         assert_eq!(parsed("version"), Ok(Command::Version));
+        assert_eq!(parsed("bench"), Ok(Command::Bench));
+        assert!(parsed("bench --fast").is_err());
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
 

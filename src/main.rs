@@ -1,11 +1,11 @@
 //! The program: arguments, config, log, and then the command. Everything else is in the library.
 
+use std::io;
 use std::process::ExitCode;
 
-use soloist::check;
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags};
-use soloist::{daemon, ledger, logger, os};
+use soloist::{bench, check, daemon, ledger, logger, os};
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Ok(Command::CheckLedger { flags, repair }) => return check_ledger(&flags, repair),
         #[cfg(feature = "demo")]
         Ok(Command::Demo(args)) => soloist::demo::run(&args),
+        Ok(Command::Bench) => bench::run(&mut io::stdout()).map_or(Exit::Output, |()| Exit::Ok),
         Ok(Command::Version) => print(cli::version()),
         Ok(Command::Help(text)) => print(text.trim_end()),
         Err(error) => {
