@@ -207,7 +207,7 @@ pub fn refuse(verdict: Verdict) -> Response<Body> {
     answer
 }
 
-fn html_answer(body: impl Into<Bytes>) -> Response<Body> {
+pub fn html_answer(body: impl Into<Bytes>) -> Response<Body> {
     with_type(HTML, body)
 }
 
@@ -251,11 +251,18 @@ fn asset(request: &Request<Incoming>, kind: &'static str, text: &Packed) -> Resp
     answer
 }
 
+/// 303: the answer to a form is another page, so that a reload repeats nothing.
+pub fn see(path: &'static str) -> Response<Body> {
+    let mut answer = plain(StatusCode::SEE_OTHER, "");
+    set(&mut answer, header::LOCATION, path);
+    answer
+}
+
 fn not_found(words: &str) -> Response<Body> {
     plain(StatusCode::NOT_FOUND, &format!("{words}\n"))
 }
 
-fn plain(code: StatusCode, words: &str) -> Response<Body> {
+pub fn plain(code: StatusCode, words: &str) -> Response<Body> {
     let mut answer = with_type("text/plain; charset=utf-8", words.to_owned());
     *answer.status_mut() = code;
     answer
@@ -283,7 +290,7 @@ fn argument<'a>(query: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// `%20` and the like; what is not valid stays as it is.
-fn percent_decoded(text: &str) -> String {
+pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
