@@ -192,7 +192,6 @@ fn document(
                 title { (judgement.state.word()) ": " (title) }
                 meta name="viewport" content="width=device-width,initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                meta name="referrer" content="no-referrer";
                 link rel="icon" href={ "/icon.svg?v=" (version(ICON)) };
                 link rel="stylesheet" href={ "/style.css?v=" (version(STYLE)) };
                 script src={ "/app.js?v=" (version(SCRIPT)) } defer {}

@@ -125,7 +125,11 @@ impl Admin {
     /// `GET /settings`.
     pub fn show(&self, http: &Http, request: &Request<Incoming>) -> Response<Body> {
         match self.session(request) {
-            _ if self.open_for_set_up() => self.page(http, Page::SetUp(&Values::default(), &[])),
+            _ if self.open_for_set_up() => {
+                let name = http.rendered().snapshot.name.clone();
+                let values = Values { name, ..Values::default() };
+                self.page(http, Page::SetUp(&values, &[]))
+            }
             Some(form) => self.settings_page(http, &form, &[], &[]),
             None if self.control.pin().is_some() => self.page(http, Page::Login("")),
             None => self.page(http, Page::FileOnly),

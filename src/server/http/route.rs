@@ -275,7 +275,8 @@ fn with_type(kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     set(&mut answer, header::CONTENT_SECURITY_POLICY, POLICY);
     set(&mut answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(&mut answer, header::X_FRAME_OPTIONS, "DENY");
-    set(&mut answer, header::REFERRER_POLICY, "no-referrer");
+    // Not "no-referrer": browsers then send `Origin: null` with our own forms.
+    set(&mut answer, header::REFERRER_POLICY, "same-origin");
     set(&mut answer, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     set(&mut answer, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     answer
