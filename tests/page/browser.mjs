@@ -158,6 +158,7 @@ try {
     await press("[value=undo]");
     expect(await page.run("document.querySelector('[name=name]').value === 'solo'"), "settings: undo does nothing");
     await page.close();
+    await call("Storage.clearCookies");
     const wide = await tab(1280, 900, true);
     await wide.open(addresses.fresh + "/settings");
     await examine(wide, "login", 1280, true);

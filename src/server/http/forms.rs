@@ -206,8 +206,12 @@ fn confirm(
                 input type="hidden" name={ "zmq" (i) } value=(node.zmq);
             }
             p.buttons {
-                button.main type="submit" name="step" value="save" { "Yes, save" }
-                a href=(again) { "No, begin again" }
+                @if matches!(kind, SetUpOrToken::Token(_)) && changes.is_empty() {
+                    a href=(again) { "Back" }
+                } @else {
+                    button.main type="submit" name="step" value="save" { "Yes, save" }
+                    a href=(again) { "No, begin again" }
+                }
             }
         }
     }
