@@ -109,6 +109,7 @@ pub struct Http {
     rendered: RefCell<Option<Rc<Rendered>>>,
     refused: Cell<u64>,
     style: Packed,
+    form_style: Packed,
     script: Packed,
     icon: Packed,
 }
@@ -138,6 +139,7 @@ impl Http {
             rendered: RefCell::new(None),
             refused: Cell::new(0),
             style: Packed::new(html::STYLE),
+            form_style: Packed::new(html::FORM_STYLE),
             script: Packed::new(html::script()),
             icon: Packed::new(html::ICON),
             options,

@@ -25,6 +25,8 @@ use age::Ages;
 
 /// The style sheet.
 pub const STYLE: &str = include_str!("assets/style.css");
+/// The style sheet of the pages with forms, beside [`STYLE`].
+pub const FORM_STYLE: &str = include_str!("assets/form.css");
 const SCRIPT: &str = include_str!("assets/app.js");
 /// The icon.
 pub const ICON: &str = include_str!("assets/icon.svg");
@@ -194,6 +196,9 @@ fn document(
                 meta name="color-scheme" content="light dark";
                 link rel="icon" href={ "/icon.svg?v=" (version(ICON)) };
                 link rel="stylesheet" href={ "/style.css?v=" (version(STYLE)) };
+                @if kind == Kind::Form {
+                    link rel="stylesheet" href={ "/form.css?v=" (version(FORM_STYLE)) };
+                }
                 script src={ "/app.js?v=" (version(SCRIPT)) } defer {}
                 @if kind != Kind::Form { noscript { meta http-equiv="refresh" content="15"; } }
             }

@@ -71,6 +71,7 @@ pub fn answer(request: &Request<Incoming>, now: &Rc<Rendered>, http: &Http) -> R
     match path {
         "/" => packed(request, HTML, now.page()),
         "/style.css" => asset(request, "text/css; charset=utf-8", &http.style),
+        "/form.css" => asset(request, "text/css; charset=utf-8", &http.form_style),
         "/app.js" => asset(request, "text/javascript; charset=utf-8", &http.script),
         "/icon.svg" | "/favicon.ico" => asset(request, "image/svg+xml", &http.icon),
         "/qr.svg" => match html::qr(snapshot) {
