@@ -1,1 +1,275 @@
-//! (to be written)
+//! The owner's settings: `soloist.toml` and the command line → [`Config`].
+//!
+//! ```
+//! use soloist::config::{self, Flags, Surroundings};
+//!
+//! let text = r#"
+//!     [node]
+//!     rpc_url = "http://anna:secret@192.168.1.10:8332"
+//!     zmq_hashblock_addr = "tcp://192.168.1.10:28332"
+//!
+//!     [payout]
+//!     address = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
+//! "#;
+//! let file = Some(("soloist.toml", text));
+//! let built = config::build(file, &Flags::default(), &Surroundings::default())?;
+//! assert_eq!(built.config.nodes[0].url, "http://192.168.1.10:8332/");
+//! assert_eq!(built.config.stratum.max_connections, 64);
+//! // One node only: a sentence for the owner.
+//! assert_eq!(built.warnings.len(), 1);
+//! # Ok::<(), config::Problems>(())
+//! ```
+//!
+//! The way of a setting: the file is read into raw structures that refuse unknown keys
+//! (`raw.rs`), the flags of the command line are laid over it (`settings.rs`), every value is
+//! validated into a type that carries its unit (`validate.rs`, `url.rs`), and all mistakes are
+//! reported at once, each with its file, its line and what to write instead ([`Problem`]).
+//! [`build`] is pure; [`load`] reads the file and the environment and calls it.
+//!
+//! The chain is not configured. The node tells it, and [`crate::address::Address::fits`] is asked
+//! then.
+
+mod diff;
+mod load;
+mod problem;
+mod raw;
+mod settings;
+mod url;
+mod validate;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use diff::Change;
+pub use load::{Loaded, load};
+pub use problem::{At, Problem, Problems};
+pub use settings::{Flags, NodeFlag};
+
+use crate::address::Address;
+use crate::node::rpc;
+use crate::stratum::firmware::Override;
+
+/// The most miners that `max_connections` allows.
+pub const MAX_CONNECTIONS: usize = 1024;
+/// The most `[[stratum.firmware]]`: each new miner is compared with all of them.
+pub const MAX_FIRMWARES: usize = 100;
+/// Where the TCP server for miners listens by default: every address of the machine.
+pub const STRATUM_PORT: u16 = 3333;
+/// Where the page is served by default. Port 80 would need privileges that a program started by
+/// hand does not have; the image's unit grants them and its file says 80.
+pub const HTTP_PORT: u16 = 8080;
+/// The port of a node's RPC where the URL names none: Bitcoin Core's for the main chain.
+pub const RPC_PORT: u16 = 8332;
+
+/// Everything that the daemon needs to know from its owner. Valid by construction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The nodes in the order of preference. Never empty; names are unique.
+    pub nodes: Vec<NodeConfig>,
+    /// `[payout]`
+    pub payout: Payout,
+    /// `[stratum]`
+    pub stratum: Stratum,
+    /// `[http]`
+    pub http: Http,
+    /// `[data]`
+    pub data: Data,
+    /// `[failover]`
+    pub failover: Failover,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// One node: `[node]` or one of `[[node.backup]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeConfig {
+    /// For people, page and metrics: the owner's name for it, or `host:port`.
+    pub name: String,
+    /// `http://host:port/path`, always with the port and never with credentials.
+    pub url: String,
+    /// The host of the URL: a name, an IPv4 address, or an IPv6 address without brackets.
+    pub host: String,
+    /// The port of the URL.
+    pub port: u16,
+    /// How to log in.
+    pub auth: Auth,
+    /// Where the node publishes `hashblock`: `tcp://host:port` or `ipc://path`. `None` for a node
+    /// that is only polled.
+    pub zmq: Option<String>,
+}
+
+/// How to log in at a node.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Auth {
+    /// Without credentials. Bitcoin Core never accepts that; other nodes may.
+    None,
+    /// The first line of this file is `user:password`. To be read again whenever the node answers
+    /// 401: it writes a new one at each start.
+    Cookie(PathBuf),
+    /// HTTP basic authentication.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+}
+
+impl From<&NodeConfig> for rpc::NodeConfig {
+    fn from(node: &NodeConfig) -> rpc::NodeConfig {
+        rpc::NodeConfig {
+            name: node.name.clone(),
+            url: node.url.clone(),
+            auth: match &node.auth {
+                Auth::None => rpc::Auth::None,
+                Auth::Cookie(path) => rpc::Auth::Cookie(path.clone()),
+                Auth::Basic { user, password } => {
+                    rpc::Auth::UserPass { user: user.clone(), pass: password.expose().to_owned() }
+                }
+            },
+            zmq_hashblock: node.zmq.clone(),
+        }
+    }
+}
+
+/// Who is paid, and what the block says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Payout {
+    /// The owner's address. Its chain must still be compared with the node's.
+    pub address: Address,
+    /// The owner's words in the coinbase.
+    pub tag: Tag,
+}
+
+/// The server for miners.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stratum {
+    /// Where to listen. Never empty. An IPv6 socket must be limited to IPv6 (`IPV6_V6ONLY`),
+    /// because the default names both families on one port.
+    pub listen: Vec<SocketAddr>,
+    /// Most miners connected at once, 1 to [`MAX_CONNECTIONS`].
+    pub max_connections: usize,
+    /// Most connections from one address, 1 to [`MAX_CONNECTIONS`]. Loopback is exempt.
+    pub max_connections_per_address: usize,
+    /// A password that every miner must send, or `None` for an open door.
+    pub password: Option<Secret>,
+    /// `[[stratum.firmware]]`: the owner's word on kinds of miners. At most [`MAX_FIRMWARES`].
+    pub firmwares: Vec<Override>,
+}
+
+/// The page and the API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    /// Where to listen; empty when the owner switched the page off.
+    pub listen: Vec<SocketAddr>,
+    /// Whether `/api/…` answers.
+    pub json: bool,
+}
+
+/// Where the daemon keeps its files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    /// Spool, journal and ledger live below it.
+    pub dir: PathBuf,
+}
+
+/// What to do when nodes fail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failover {
+    /// How long the last job is still served when no node is left, before the miners' sockets are
+    /// closed so that they use their own second pool.
+    pub grace: Duration,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// The most talkative level that is shown.
+    pub level: log::LevelFilter,
+}
+
+/// The owner's words in the coinbase: printable ASCII between slashes, at most
+/// [`crate::coinbase::MAX_TAG`] bytes, or nothing at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag(String);
+
+impl Tag {
+    /// The bytes to push into the scriptSig, slashes included; empty for no tag.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The text, slashes included.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A password. It never shows itself: `Debug` prints stars, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a password.
+    pub fn new(password: impl Into<String>) -> Secret {
+        Secret(password.into())
+    }
+
+    /// The password itself, for the one place that sends or compares it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What the settings depend on besides the file: directories of the machine. Handed in, so that
+/// [`build`] stays pure.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The directory of the config file: relative paths in the file start there.
+    pub file_dir: PathBuf,
+    /// The user's home, for paths that begin with `~/`.
+    pub home: Option<PathBuf>,
+    /// Where data goes when `[data] dir` is not set.
+    pub data_dir: PathBuf,
+}
+
+/// A valid config, and what its owner should know about it.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The config.
+    pub config: Config,
+    /// Whole sentences about what is allowed but unwise.
+    pub warnings: Vec<String>,
+}
+
+/// Builds the config from `file` (its name for messages, and its text) with `flags` over it.
+///
+/// # Errors
+/// Every problem that was found; a syntax error or an unknown key hides the ones behind it.
+pub fn build(
+    file: Option<(&str, &str)>,
+    flags: &Flags,
+    surroundings: &Surroundings,
+) -> Result<Built, Problems> {
+    let mut settings = match file {
+        Some((name, text)) => raw::read(name, text)?,
+        None => settings::Settings::default(),
+    };
+    settings.lay_over(flags);
+    validate::validate(&settings, surroundings)
+}
+
+impl Config {
+    /// What differs in `new`, in the order of the file. Empty when nothing does.
+    pub fn diff(&self, new: &Config) -> Vec<Change> {
+        diff::diff(self, new)
+    }
+}

@@ -1,1 +1,524 @@
-//! (to be written)
+//! Builds everything, owns the loop, and carries outputs from one core to the next.
+//!
+//! ```text
+//!  nodes ──► queue ──► failover ──► template ──► pool ──► miners
+//!    ▲                                             │ a block
+//!    └──── submissions ◄───────────────────────────┘──► spool, ledger, page
+//! ```
+//!
+//! All state lives in one [`State`] on one thread. What happens at the sockets of miners goes
+//! straight into the pool; everything else comes through one queue. After each event the deadlines
+//! of all cores are asked for, and the loop sleeps until the first.
+
+mod blocks;
+mod ledger;
+mod miners;
+mod nodes;
+mod rehearsal;
+mod view;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender};
+use async_io::{Async, Timer};
+use futures_lite::future;
+use smol::LocalExecutor;
+
+use crate::cli::Exit;
+use crate::clock::Now;
+use crate::config::{self, Config, Flags, Loaded};
+use crate::failover::{Failover, Setup};
+use crate::ledger::totals::LedgerEvent;
+use crate::node::NodeEvent;
+use crate::os::{self, Order, Signals, Systemd};
+use crate::pool::{ConnId, Outbox, Pool};
+use crate::server::http::{self, Http};
+use crate::server::stratum::{Handler, Limits, Server};
+use crate::status::{EventKind, EventView, Level, Snapshot};
+use crate::stratum::frame::Lines;
+
+use blocks::Blocks;
+use ledger::Books;
+use nodes::Nodes;
+use rehearsal::Rehearsals;
+
+/// How long a stop waits for a block that no node has yet. The unit's TimeoutStopSec is longer.
+const STOP_AT_MOST: Duration = Duration::from_secs(50);
+
+/// Events that the page can look back on.
+const MAX_EVENTS: usize = 100;
+
+/// What the queue carries.
+#[derive(Debug)]
+enum Event {
+    Node(NodeEvent),
+    /// The card answered.
+    Ledger(Box<(crate::ledger::keeper::Keeper, LedgerEvent)>),
+    /// A block was written to the spool, or could not be.
+    Spooled(blocks::Spooled),
+    /// A rehearsal's block is made.
+    Rehearsal(rehearsal::Rehearsal),
+    Order(Command),
+    /// A deadline came nearer while the loop slept.
+    Rearm,
+}
+
+/// What the daemon can be told while it runs.
+#[derive(Debug)]
+pub enum Command {
+    /// End in order.
+    Stop,
+    /// Use this config from now on, without dropping a miner.
+    Reload(Box<Config>),
+}
+
+/// Runs the daemon until a signal ends it. `loaded` is the config as [`config::load`] read it by
+/// these `flags`; SIGHUP reads it again.
+pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
+    // Before any thread: all of them inherit it.
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(error) => {
+            log::error!("signals: {error}");
+            return Exit::Software;
+        }
+    };
+    let (sender, commands) = async_channel::unbounded();
+    let executor = Rc::new(LocalExecutor::new());
+    let flags = flags.clone();
+    let task = executor.spawn(async move {
+        loop {
+            let command = match signals.next().await {
+                Order::Stop => Command::Stop,
+                Order::Reload => match config::load(&flags) {
+                    Ok(loaded) => {
+                        loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+                        Command::Reload(Box::new(loaded.config))
+                    }
+                    Err(problems) => {
+                        problems.0.iter().for_each(|problem| log::error!("{problem}"));
+                        log::error!("The config was not read: everything stays as it is.");
+                        continue;
+                    }
+                },
+            };
+            if sender.send(command).await.is_err() {
+                return;
+            }
+        }
+    });
+    let exit = serve(executor, loaded.config, commands, |_| {});
+    drop(task);
+    exit
+}
+
+/// Where the daemon can be reached.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The Stratum port.
+    pub stratum: Vec<SocketAddr>,
+    /// The page.
+    pub http: Vec<SocketAddr>,
+}
+
+/// The daemon itself: runs on the calling thread until it is told to stop. `started` is called
+/// once all ports are bound.
+pub fn serve(
+    executor: Rc<LocalExecutor<'static>>,
+    config: Config,
+    commands: Receiver<Command>,
+    started: impl FnOnce(&Addresses),
+) -> Exit {
+    let local = executor.clone();
+    async_io::block_on(local.run(async move {
+        let (queue, events) = async_channel::unbounded();
+        let daemon = match Daemon::new(executor.clone(), config, queue.clone()) {
+            Ok(daemon) => daemon,
+            Err(exit) => return exit,
+        };
+        let addresses = match daemon.open_http() {
+            Ok(http) => Addresses { stratum: daemon.server.addresses(), http },
+            Err(exit) => return exit,
+        };
+        // The choice and self-test of the hash backend must not wait for the first share.
+        crate::hash::Backend::active();
+        started(&addresses);
+        executor
+            .spawn(async move {
+                while let Ok(command) = commands.recv().await {
+                    queue.send(Event::Order(command)).await.ok();
+                }
+            })
+            .detach();
+        daemon.main_loop(events).await
+    }))
+}
+
+/// The state behind one door: miners' sockets, the page and the loop all come in here.
+struct Daemon {
+    this: Weak<Daemon>,
+    executor: Rc<LocalExecutor<'static>>,
+    server: Rc<Server>,
+    state: RefCell<State>,
+    /// The time for which the loop is set. Later than this only if nothing is due before.
+    armed: Cell<Option<Instant>>,
+    queue: Sender<Event>,
+}
+
+/// All that the daemon knows.
+struct State {
+    config: Config,
+    started: Now,
+    executor: Rc<LocalExecutor<'static>>,
+    server: Rc<Server>,
+    queue: Sender<Event>,
+    systemd: Systemd,
+    pool: Pool,
+    outbox: Outbox,
+    failover: Failover,
+    nodes: Nodes,
+    blocks: Blocks,
+    rehearsals: Rehearsals,
+    books: Books,
+    news: VecDeque<EventView>,
+    next_news: u64,
+    knocks: VecDeque<(u64, IpAddr, &'static str)>,
+    counters: Counters,
+    next_watchdog: Option<Instant>,
+    stopping: Option<Instant>,
+}
+
+/// Counts since the start, for the metrics.
+#[derive(Debug, Default)]
+struct Counters {
+    connections: u64,
+    handshake_failures: u64,
+    accepted: u64,
+    rejected: u64,
+    templates: u64,
+    jobs: u64,
+    empty_jobs: u64,
+    tips: u64,
+    failovers: u64,
+    dropped: BTreeMap<&'static str, u64>,
+}
+
+impl Daemon {
+    fn new(
+        executor: Rc<LocalExecutor<'static>>,
+        config: Config,
+        queue: Sender<Event>,
+    ) -> Result<Rc<Daemon>, Exit> {
+        let now = os::now();
+        let secrets = Secrets::draw().map_err(|error| {
+            log::error!("no random numbers: {error}");
+            Exit::Software
+        })?;
+        let mut failure = None;
+        let daemon = Rc::new_cyclic(|this: &Weak<Daemon>| {
+            let handler: Weak<dyn Handler> = this.clone();
+            let limits = limits(&config);
+            let bind = |addresses: &[SocketAddr]| {
+                Server::bind(executor.clone(), handler.clone(), addresses, limits)
+            };
+            let server = bind(&config.stratum.listen).unwrap_or_else(|(address, error)| {
+                failure = Some((address, error));
+                bind(&[]).unwrap_or_else(|_| unreachable!("no address cannot fail"))
+            });
+            let nodes = Nodes::start(&config.nodes, &executor, &queue);
+            let setup = Setup {
+                nodes: nodes.specs(),
+                chains: chains(&config),
+                grace: config.failover.grace,
+            };
+            let state = State {
+                started: now,
+                executor: executor.clone(),
+                server: server.clone(),
+                queue: queue.clone(),
+                systemd: Systemd::new(),
+                pool: Pool::new(miners::rules(&config, secrets.session_key), secrets.first_job_id),
+                outbox: Outbox::new(),
+                failover: Failover::new(now, setup),
+                nodes,
+                blocks: Blocks::open(&config.data.dir),
+                rehearsals: Rehearsals::default(),
+                books: Books::new(now, &config.data.dir, queue.clone()),
+                news: VecDeque::new(),
+                next_news: 1,
+                knocks: VecDeque::new(),
+                counters: Counters::default(),
+                next_watchdog: None,
+                stopping: None,
+                config,
+            };
+            Daemon {
+                this: this.clone(),
+                executor: executor.clone(),
+                server,
+                state: RefCell::new(state),
+                armed: Cell::new(None),
+                queue,
+            }
+        });
+        match failure {
+            None => Ok(daemon),
+            Some((address, error)) => {
+                log::error!("cannot listen for miners on {address}: {error}");
+                Err(Exit::Unavailable)
+            }
+        }
+    }
+
+    /// Starts the page on its addresses.
+    fn open_http(&self) -> Result<Vec<SocketAddr>, Exit> {
+        let config = self.state.borrow().config.http.clone();
+        let Some(this) = self.this.upgrade() else { return Ok(Vec::new()) };
+        let options = http::Options { json: config.json, ..http::Options::default() };
+        let server = Http::new(this, options);
+        let mut addresses = Vec::new();
+        for address in config.listen {
+            let listener = listen(address).map_err(|error| {
+                log::error!("cannot serve the page on {address}: {error}");
+                Exit::Unavailable
+            })?;
+            addresses.push(listener.get_ref().local_addr().unwrap_or(address));
+            let task = server.clone().serve(self.executor.clone(), listener);
+            self.executor.spawn(task).detach();
+        }
+        Ok(addresses)
+    }
+
+    async fn main_loop(self: Rc<Self>, events: Receiver<Event>) -> Exit {
+        self.state.borrow_mut().start(os::now());
+        loop {
+            let deadline = self.state.borrow().next_deadline();
+            self.armed.set(deadline);
+            let timer = async {
+                match deadline {
+                    Some(at) => drop(Timer::at(at).await),
+                    None => future::pending().await,
+                }
+                None
+            };
+            let event = future::or(async { events.recv().await.ok() }, timer).await;
+            let mut state = self.state.borrow_mut();
+            let now = os::now();
+            if let Some(event) = event {
+                state.event(now, event);
+            }
+            // What has piled up meanwhile comes before any deadline.
+            while let Ok(event) = events.try_recv() {
+                state.event(now, event);
+            }
+            state.tick(os::now());
+            if state.may_end(os::now()) {
+                break;
+            }
+        }
+        self.server.close_all();
+        // The goodbyes go out before the process does.
+        Timer::after(Duration::from_millis(200)).await;
+        log::info!("Stopped.");
+        Exit::Ok
+    }
+
+    /// Wakes the loop if something became due before the time for which it is set.
+    fn rearm(&self, state: &State) {
+        let next = state.next_deadline();
+        if next.is_some() && self.armed.get().is_none_or(|armed| next < Some(armed)) {
+            self.armed.set(next);
+            self.queue.try_send(Event::Rearm).ok();
+        }
+    }
+}
+
+impl Handler for Daemon {
+    fn connected(&self, conn: ConnId, peer: IpAddr) {
+        let mut state = self.state.borrow_mut();
+        state.miner_connected(os::now(), conn, peer);
+        self.rearm(&state);
+    }
+
+    fn received(&self, conn: ConnId, lines: &mut Lines, chunk: &[u8]) -> Result<(), String> {
+        let mut state = self.state.borrow_mut();
+        let result = state.lines(os::now(), conn, lines, chunk);
+        self.rearm(&state);
+        result
+    }
+
+    fn closed(&self, conn: ConnId, why: &str) {
+        self.state.borrow_mut().miner_gone(os::now(), conn, why);
+    }
+
+    fn refused(&self, peer: IpAddr, why: &'static str) {
+        self.state.borrow_mut().miner_refused(os::now(), peer, why);
+    }
+}
+
+impl http::View for Daemon {
+    fn snapshot(&self) -> Rc<Snapshot> {
+        Rc::new(self.state.borrow().snapshot(os::now()))
+    }
+
+    fn block(&self, hash: &str) -> Option<Vec<u8>> {
+        self.state.borrow().blocks.bytes(hash.parse().ok()?)
+    }
+}
+
+impl State {
+    fn start(&mut self, now: Now) {
+        self.tell(
+            now,
+            EventKind::System,
+            Level::Info,
+            format!("{} started.", crate::cli::version()),
+        );
+        self.restore_blocks(now);
+        self.tick(now);
+    }
+
+    fn event(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Node(event) => self.node_event(now, event),
+            Event::Ledger(answer) => self.ledger_answer(now, *answer),
+            Event::Spooled(spooled) => self.spooled(now, spooled),
+            Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
+            Event::Order(Command::Stop) => self.stop(now),
+            Event::Order(Command::Reload(config)) => self.reload(now, *config),
+            Event::Rearm => {}
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.tick_nodes(now);
+        self.tick_pool(now);
+        self.tick_blocks(now);
+        self.tick_rehearsals(now);
+        self.tick_ledger(now);
+        self.feed_watchdog(now);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        [
+            self.failover.next_deadline(),
+            self.pool.next_deadline(),
+            self.blocks.next_deadline(),
+            self.rehearsals.next_deadline(),
+            self.books.next_deadline(),
+            self.next_watchdog,
+            self.stopping,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Keeps what happened for the page, and logs it.
+    fn tell(&mut self, now: Now, kind: EventKind, level: Level, text: String) {
+        match level {
+            Level::Info => log::info!("{text}"),
+            Level::Warning => log::warn!("{text}"),
+            Level::Critical => log::error!("{text}"),
+        }
+        let event = EventView { id: self.next_news, at: now.unix, kind, level, text };
+        self.next_news += 1;
+        self.news.push_front(event);
+        self.news.truncate(MAX_EVENTS);
+    }
+
+    fn stop(&mut self, now: Now) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.systemd.stopping();
+        let limit = if self.blocks.is_busy() { STOP_AT_MOST } else { Duration::from_secs(5) };
+        self.stopping = Some(now.mono + limit);
+        log::info!("Stopping.");
+        self.server.shut();
+        self.stop_ledger(now);
+    }
+
+    /// A block on its way and the ledger's last batch are waited for, but not for ever.
+    fn may_end(&self, now: Now) -> bool {
+        let Some(limit) = self.stopping else { return false };
+        let done = !self.blocks.is_busy() && self.books.is_closed();
+        if !done && now.mono >= limit {
+            log::warn!("Stopped before everything was done; what is in the spool is tried again.");
+        }
+        done || now.mono >= limit
+    }
+
+    fn reload(&mut self, now: Now, config: Config) {
+        self.systemd.reloading();
+        let changes = self.config.diff(&config);
+        if changes.is_empty() {
+            self.tell(now, EventKind::System, Level::Info, "Config read: nothing changed.".into());
+        }
+        for change in &changes {
+            let later = if change.is_live() { "" } else { " (from the next start on)" };
+            self.tell(now, EventKind::System, Level::Info, format!("Config: {change}{later}"));
+        }
+        let old = std::mem::replace(&mut self.config, config);
+        self.server.set_limits(limits(&self.config));
+        crate::logger::set_level(self.config.log.level);
+        self.reload_nodes(now, &old);
+        self.reload_miners(now, &old);
+        self.systemd.ready();
+    }
+
+    fn feed_watchdog(&mut self, now: Now) {
+        let Some(interval) = self.systemd.watchdog() else { return };
+        if self.next_watchdog.is_none_or(|at| now.mono >= at) {
+            self.systemd.alive();
+            self.next_watchdog = Some(now.mono + interval);
+        }
+    }
+}
+
+/// What must not repeat itself from run to run.
+struct Secrets {
+    session_key: crate::stratum::session::SessionKey,
+    first_job_id: u32,
+}
+
+impl Secrets {
+    fn draw() -> Result<Secrets, getrandom::Error> {
+        let mut session_key = [0; 32];
+        getrandom::fill(&mut session_key)?;
+        let first_job_id = getrandom::u32()?;
+        Ok(Secrets { session_key: crate::stratum::session::SessionKey(session_key), first_job_id })
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections: config.stratum.max_connections,
+        per_address: config.stratum.max_connections_per_address,
+    }
+}
+
+/// The chains on which the payout address is worth something.
+fn chains(config: &Config) -> Vec<crate::chain::Chain> {
+    use crate::chain::Chain;
+    [Chain::Main, Chain::Testnet3, Chain::Testnet4, Chain::Signet, Chain::Regtest]
+        .into_iter()
+        .filter(|chain| config.payout.address.fits(*chain))
+        .collect()
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<Async<TcpListener>> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(128)?;
+    Async::new(TcpListener::from(socket))
+}

@@ -1,1 +1,423 @@
-//! (to be written)
+//! Template + coinbase → [`Job`], and the [`Jobs`] that miners may still send shares for.
+//!
+//! A [`Work`] is what all miners hash at one time: a template and the owner's coinbase over it. A
+//! [`Job`] is one `mining.notify`: an id and a time on top of a work. Every notify gets a job of
+//! its own, because ESP-Miner drops ids that it has seen and NerdMiner starts its nonces anew with
+//! every job, so that an equal header would be hashed twice.
+//!
+//! **What is stale.** Jobs belong to the tip that they build on. With a new tip the old jobs move
+//! to a short list that is kept only to name late shares and to catch a block among them.
+//!
+//! **Time.** A job's ntime is the template's `curtime` plus the monotonic time since the template
+//! came: never the board's own clock, which a Pi does not have. Within one tip it moves on from job
+//! to job, ahead of the node's clock by no more than `MAX_LEAD`.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::chain::BlockHash;
+use crate::clock::Now;
+use crate::coinbase::{Coinbase, CoinbaseSpec};
+use crate::node::NodeId;
+use crate::template::Template;
+
+/// The version bits that miners may roll (BIP 320).
+pub const VERSION_MASK: u32 = 0x1fff_e000;
+
+/// Jobs of the current tip that are kept at the most; the oldest give way. At a job every 30 s to
+/// all, and one more to each miner whose difficulty changes, it spans hours.
+const MAX_JOBS: usize = 2048;
+
+/// Different works of the current tip that are kept at the most: each holds a list of its
+/// transactions. At one every 30 s this is half an hour.
+const MAX_WORKS: usize = 64;
+
+/// Jobs of earlier tips, kept for this long after the tip changed.
+const KEEP_OLD: Duration = Duration::from_secs(180);
+
+/// Jobs of earlier tips that are kept at the most.
+const MAX_OLD_JOBS: usize = 512;
+
+/// How far a job's time may run ahead of the node's clock, seconds, when jobs are made faster than
+/// one a second (many miners at once: they differ by extranonce1 anyway). Nodes refuse blocks more
+/// than two hours ahead.
+const MAX_LEAD: u32 = 60;
+
+/// A job's id: counted up, shown in hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(pub u32);
+
+/// A template and the owner's coinbase over it, with the parts of `mining.notify` that all jobs of
+/// it share.
+#[derive(Debug)]
+pub struct Work {
+    /// The template.
+    pub template: Arc<Template>,
+    /// The coinbase, in halves.
+    pub coinbase: Coinbase,
+    /// The node that the template came from.
+    pub node: NodeId,
+    /// When the template came.
+    pub received: Instant,
+    /// Made by us for a new tip without waiting for the node's transactions.
+    pub empty: bool,
+    /// `","<prevhash>","<coinbase1>",…,"<nbits>","`: a notify's text between job id and ntime.
+    middle: String,
+}
+
+/// One `mining.notify`.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its id, never given twice within one run.
+    pub id: JobId,
+    /// The header's time, Unix seconds.
+    pub ntime: u32,
+    /// The work that it stands for.
+    pub work: Rc<Work>,
+}
+
+/// The jobs that were sent out.
+///
+/// Pure: times and the first id are handed in.
+#[derive(Debug)]
+pub struct Jobs {
+    next_id: u32,
+    /// The work that new jobs are made from.
+    work: Option<Rc<Work>>,
+    /// When the current tip became ours.
+    tip_since: Option<Instant>,
+    /// Jobs of the current tip, by rising id.
+    current: VecDeque<Job>,
+    /// Jobs of earlier tips, and when theirs ceased to be the tip.
+    old: VecDeque<(Job, Instant)>,
+    last_ntime: u32,
+}
+
+/// What is known of a job id that a miner names.
+#[derive(Debug)]
+pub enum Lookup<'a> {
+    /// A job of the current tip.
+    Current(&'a Job),
+    /// A job of an earlier tip, which was replaced at that time.
+    Stale(&'a Job, Instant),
+    /// Never given, or forgotten.
+    Unknown,
+}
+
+/// What new work means for the miners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It builds on another block: what the miners hash now is worthless.
+    NewTip,
+    /// The same tip with other transactions or time.
+    Refresh,
+}
+
+impl Work {
+    /// Builds the coinbase and the text that all jobs of this work share.
+    pub fn new(
+        template: Arc<Template>,
+        node: NodeId,
+        received: Instant,
+        empty: bool,
+        payout_script: &[u8],
+        tag: &str,
+    ) -> Work {
+        let coinbase = Coinbase::new(&CoinbaseSpec {
+            height: template.height,
+            value: template.value,
+            payout_script,
+            tag,
+            witness_commitment: template.witness_commitment.as_deref(),
+        });
+        Work::with_coinbase(template, coinbase, node, received, empty)
+    }
+
+    /// Work over a coinbase that was made elsewhere.
+    pub fn with_coinbase(
+        template: Arc<Template>,
+        coinbase: Coinbase,
+        node: NodeId,
+        received: Instant,
+        empty: bool,
+    ) -> Work {
+        let middle = notify_middle(&template, &coinbase);
+        Work { template, coinbase, node, received, empty, middle }
+    }
+
+    /// The block version that jobs carry: the node's, with the bits that miners may roll cleared,
+    /// so that setting, replacing and toggling them, which firmwares do, all mean the same.
+    pub fn version(&self) -> u32 {
+        job_version(&self.template)
+    }
+
+    /// The node's clock now: when the template was made, plus the time since it came.
+    pub fn node_time(&self, now: Instant) -> u32 {
+        let elapsed = now.saturating_duration_since(self.received).as_secs();
+        self.template.curtime.saturating_add(u32::try_from(elapsed).unwrap_or(u32::MAX))
+    }
+}
+
+impl Job {
+    /// The line of `mining.notify` for this job, with its line feed. `clean` tells the miner to
+    /// drop what it hashes now.
+    pub fn notify_line(&self, clean: bool) -> String {
+        format!(
+            "{{\"id\":null,\"method\":\"mining.notify\",\"params\":[\"{}{}{:08x}\",{}]}}\n",
+            self.id, self.work.middle, self.ntime, clean
+        )
+    }
+}
+
+impl Jobs {
+    /// No jobs yet. `first_id` should differ from run to run, so that a job id from before a
+    /// restart is not taken for a new one.
+    pub fn new(first_id: u32) -> Jobs {
+        Jobs {
+            next_id: first_id,
+            work: None,
+            tip_since: None,
+            current: VecDeque::new(),
+            old: VecDeque::new(),
+            last_ntime: 0,
+        }
+    }
+
+    /// Takes new work; jobs are made from it by [`Jobs::issue`].
+    pub fn set_work(&mut self, now: Now, work: Work) -> Change {
+        let tip = work.template.prev;
+        let change = match &self.work {
+            Some(old) if old.template.prev == tip => Change::Refresh,
+            _ => Change::NewTip,
+        };
+        if change == Change::NewTip {
+            self.retire(now);
+            self.tip_since = Some(now.mono);
+            self.last_ntime = 0;
+        }
+        self.work = Some(Rc::new(work));
+        change
+    }
+
+    /// Forgets the work: no node can say any more what to hash. Its jobs become old ones.
+    pub fn drop_work(&mut self, now: Now) {
+        self.retire(now);
+        self.work = None;
+        self.tip_since = None;
+    }
+
+    /// Makes a job from the current work, if there is any. Its id is new, and its time later than
+    /// that of the job before it as far as `MAX_LEAD` allows.
+    pub fn issue(&mut self, now: Now) -> Option<&Job> {
+        let work = self.work.clone()?;
+        let node_time = work.node_time(now.mono).max(work.template.mintime);
+        let ntime = (self.last_ntime + 1).clamp(node_time, node_time.saturating_add(MAX_LEAD));
+        self.last_ntime = ntime;
+        let id = JobId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        self.forget_oldest(&work);
+        self.current.push_back(Job { id, ntime, work });
+        self.current.back()
+    }
+
+    /// The newest job.
+    pub fn latest(&self) -> Option<&Job> {
+        self.current.back()
+    }
+
+    /// The current work.
+    pub fn work(&self) -> Option<&Rc<Work>> {
+        self.work.as_ref()
+    }
+
+    /// The current tip and since when.
+    pub fn tip(&self) -> Option<(BlockHash, Instant)> {
+        Some((self.work.as_ref()?.template.prev, self.tip_since?))
+    }
+
+    /// What is known of a job id.
+    pub fn find(&self, id: JobId) -> Lookup<'_> {
+        // Ids are given in sequence, so the place follows from the id.
+        if let Some(first) = self.current.front()
+            && let Some(job) = self.current.get(id.0.wrapping_sub(first.id.0) as usize)
+        {
+            return Lookup::Current(job);
+        }
+        match self.old.iter().rev().find(|(job, _)| job.id == id) {
+            Some((job, since)) => Lookup::Stale(job, *since),
+            None => Lookup::Unknown,
+        }
+    }
+
+    fn retire(&mut self, now: Now) {
+        self.old.retain(|(_, since)| now.mono.saturating_duration_since(*since) < KEEP_OLD);
+        self.old.extend(self.current.drain(..).map(|job| (job, now.mono)));
+        let excess = self.old.len().saturating_sub(MAX_OLD_JOBS);
+        self.old.drain(..excess);
+    }
+
+    fn forget_oldest(&mut self, work: &Rc<Work>) {
+        if self.current.len() >= MAX_JOBS {
+            self.current.pop_front();
+        }
+        if self.current.back().is_some_and(|job| Rc::ptr_eq(&job.work, work)) {
+            return;
+        }
+        let mut works = 1;
+        for i in (0..self.current.len()).rev() {
+            let next = self.current.get(i + 1).map_or(work, |job| &job.work);
+            works += usize::from(!Rc::ptr_eq(&self.current[i].work, next));
+            if works > MAX_WORKS {
+                self.current.drain(..=i);
+                return;
+            }
+        }
+    }
+}
+
+fn job_version(template: &Template) -> u32 {
+    template.version & !VERSION_MASK
+}
+
+fn notify_middle(template: &Template, coinbase: &Coinbase) -> String {
+    let hex = |bytes: &[u8]| faster_hex::hex_string(bytes);
+    let branch: Vec<String> =
+        template.branch.iter().map(|node| format!("\"{}\"", hex(node))).collect();
+    format!(
+        "\",\"{}\",\"{}\",\"{}\",[{}],\"{:08x}\",\"{:08x}\",\"",
+        template.prev.to_stratum(),
+        hex(&coinbase.coinbase1),
+        hex(&coinbase.coinbase2),
+        branch.join(","),
+        job_version(template),
+        template.nbits.0,
+    )
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = std::num::ParseIntError;
+
+    /// Reads what `Display` writes; leading zeros and upper case are fine.
+    fn from_str(hex: &str) -> Result<JobId, Self::Err> {
+        u32::from_str_radix(hex, 16).map(JobId)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::difficulty::{NBits, Target};
+
+    /// A template without transactions on a tip that is named by one byte.
+    pub(crate) fn template(tip: u8) -> Template {
+        Template {
+            height: 500 + u32::from(tip),
+            version: 0x3000_0010,
+            prev: BlockHash([tip; 32]),
+            nbits: NBits(0x1d00ffff),
+            target: Target::from_nbits(NBits(0x1d00ffff)).unwrap(),
+            curtime: 1_700_000_000,
+            mintime: 1_699_999_000,
+            value: 312_500_000,
+            txs: Vec::new(),
+            branch: vec![[0xab; 32]],
+            witness_commitment: Some(crate::template::witness_commitment(&[])),
+            longpollid: None,
+        }
+    }
+
+    pub(crate) fn work(tip: u8, at: Instant) -> Work {
+        Work::new(Arc::new(template(tip)), NodeId(0), at, false, &[0x51], "/test/")
+    }
+
+    fn at(start: Instant, seconds: u64) -> Now {
+        Now { mono: start + Duration::from_secs(seconds), unix: 0 }
+    }
+
+    #[test]
+    fn a_notify_is_what_miners_expect() {
+        let start = Instant::now();
+        let mut jobs = Jobs::new(0xbeef);
+        jobs.set_work(at(start, 0), work(1, start));
+        let line = jobs.issue(at(start, 5)).unwrap().notify_line(true);
+        assert!(line.ends_with("]}\n"));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let params = value["params"].as_array().unwrap();
+        assert_eq!(params.len(), 9);
+        assert_eq!(params[0], "beef");
+        assert_eq!(params[1], "01".repeat(32));
+        assert_eq!(params[4][0], "ab".repeat(32));
+        assert_eq!(params[5], "20000010", "bits that miners roll are cleared, others are not");
+        assert_eq!(params[6], "1d00ffff");
+        assert_eq!(params[7], format!("{:08x}", 1_700_000_005));
+        assert_eq!(params[8], true);
+        assert_eq!((&value["id"], &value["method"]), (&().into(), &"mining.notify".into()));
+    }
+
+    #[test]
+    fn ids_and_times_always_move_on() {
+        let start = Instant::now();
+        let mut jobs = Jobs::new(u32::MAX - 1);
+        jobs.set_work(at(start, 0), work(1, start));
+        let issued: Vec<Job> = (0..5).map(|_| jobs.issue(at(start, 0)).unwrap().clone()).collect();
+        for pair in issued.windows(2) {
+            assert_eq!(pair[1].id.0, pair[0].id.0.wrapping_add(1));
+            assert!(pair[1].ntime > pair[0].ntime);
+        }
+        for _ in 0..2 * MAX_LEAD {
+            assert!(jobs.issue(at(start, 0)).unwrap().ntime <= 1_700_000_000 + MAX_LEAD);
+        }
+        for job in issued {
+            assert!(matches!(jobs.find(job.id), Lookup::Current(found) if found.id == job.id));
+        }
+        assert!(matches!(jobs.find(JobId(7777)), Lookup::Unknown));
+    }
+
+    #[test]
+    fn a_new_tip_makes_old_jobs_stale_and_later_forgets_them() {
+        let start = Instant::now();
+        let mut jobs = Jobs::new(1);
+        assert_eq!(jobs.set_work(at(start, 0), work(1, start)), Change::NewTip);
+        let old = jobs.issue(at(start, 0)).unwrap().id;
+        assert_eq!(jobs.set_work(at(start, 1), work(1, start)), Change::Refresh);
+        assert!(matches!(jobs.find(old), Lookup::Current(_)));
+        assert_eq!(jobs.set_work(at(start, 9), work(2, start)), Change::NewTip);
+        let Lookup::Stale(job, since) = jobs.find(old) else { panic!("not stale") };
+        assert_eq!((job.id, since), (old, at(start, 9).mono));
+        let newer = jobs.issue(at(start, 9)).unwrap().id;
+        jobs.set_work(at(start, 10 + KEEP_OLD.as_secs()), work(3, start));
+        assert!(matches!(jobs.find(old), Lookup::Unknown));
+        assert!(matches!(jobs.find(newer), Lookup::Stale(..)));
+        jobs.drop_work(at(start, 1000));
+        assert!(jobs.issue(at(start, 1000)).is_none() && jobs.tip().is_none());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let start = Instant::now();
+        let mut jobs = Jobs::new(1);
+        for _ in 0..3 * MAX_WORKS {
+            jobs.set_work(at(start, 0), work(1, start));
+            (0..3).for_each(|_| assert!(jobs.issue(at(start, 0)).is_some()));
+        }
+        assert_eq!(jobs.current.len(), 3 * MAX_WORKS);
+        for _ in 0..2 * MAX_JOBS {
+            jobs.issue(at(start, 0)).unwrap();
+        }
+        assert_eq!(jobs.current.len(), MAX_JOBS);
+        let newest = jobs.latest().unwrap().id;
+        assert!(matches!(jobs.find(newest), Lookup::Current(_)));
+        jobs.set_work(at(start, 1), work(2, start));
+        assert_eq!(jobs.old.len(), MAX_OLD_JOBS);
+    }
+}

@@ -9,8 +9,10 @@
 //! The tests of the whole therefore run in virtual time.
 
 // -- pure --
+pub mod address;
 pub mod block;
 pub mod chain;
+pub mod cli;
 pub mod clock;
 pub mod coinbase;
 pub mod config;
@@ -28,10 +30,13 @@ pub mod template;
 pub mod vardiff;
 
 // -- shells --
+pub mod bench;
+pub mod check;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod ledger;
+pub mod logger;
 pub mod node;
 pub mod notify;
 pub mod os;

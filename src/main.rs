@@ -1,2 +1,59 @@
-//! (to be written)
-fn main() {}
+//! The program: arguments, config, log, and then the command. Everything else is in the library.
+
+use std::process::ExitCode;
+
+use soloist::check;
+use soloist::cli::{self, Command, Exit};
+use soloist::config::{self, Flags};
+use soloist::{daemon, ledger, logger, os};
+
+fn main() -> ExitCode {
+    let exit = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Run(flags)) => run(&flags),
+        Ok(Command::Check(flags)) => check::run(&flags),
+        Ok(Command::CheckLedger { flags, repair }) => return check_ledger(&flags, repair),
+        Ok(Command::Version) => print(cli::version()),
+        Ok(Command::Help(text)) => print(text.trim_end()),
+        Err(error) => {
+            eprintln!("{error}");
+            Exit::Usage
+        }
+    };
+    exit.into()
+}
+
+/// Starts an early log, so that a mistake in the config is heard, then does what the config says.
+fn run(flags: &Flags) -> Exit {
+    logger::start(log::LevelFilter::Info);
+    let loaded = match config::load(flags) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            problems.0.iter().for_each(|problem| log::error!("{problem}"));
+            return Exit::Config;
+        }
+    };
+    logger::set_level(loaded.config.log.level);
+    match &loaded.file {
+        Some(file) => log::info!("{}, with {}", cli::version(), file.display()),
+        None => log::info!("{}, with the settings of the command line", cli::version()),
+    }
+    loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    daemon::run(loaded, flags)
+}
+
+fn check_ledger(flags: &Flags, repair: bool) -> ExitCode {
+    let configured = || config::load(flags).map(|loaded| loaded.config.data.dir);
+    let data = match flags.data.clone().map_or_else(configured, Ok) {
+        Ok(data) => data,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Exit::Config.into();
+        }
+    };
+    ledger::check::run(&ledger::check::Check { data: &data, repair }, os::now())
+}
+
+fn print(text: &str) -> Exit {
+    println!("{text}");
+    Exit::Ok
+}

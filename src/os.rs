@@ -1,1 +1,190 @@
-//! (to be written)
+//! The system around the daemon: signals, systemd, and what `/proc` tells of the process.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{fs, io};
+
+use async_io::Async;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use sd_notify::NotifyState;
+
+use crate::clock::Now;
+
+/// Reads both clocks.
+pub fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Now { mono: Instant::now(), unix }
+}
+
+/// A signal that the daemon knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// SIGTERM or SIGINT: end in order.
+    Stop,
+    /// SIGHUP: read the config again.
+    Reload,
+}
+
+/// The signals, as something to wait for.
+pub struct Signals(Async<SignalFd>);
+
+impl Signals {
+    /// Takes the signals from their default actions. To be called before any thread is started,
+    /// so that every thread inherits it.
+    ///
+    /// # Errors
+    /// The system's; none is usual.
+    pub fn block() -> io::Result<Signals> {
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            set.add(signal);
+        }
+        set.thread_block()?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Signals(Async::new(fd)?))
+    }
+
+    /// The next one.
+    pub async fn next(&self) -> Order {
+        loop {
+            if let Ok(Some(info)) = self.0.get_ref().read_signal() {
+                match Signal::try_from(info.ssi_signo as i32) {
+                    Ok(Signal::SIGHUP) => return Order::Reload,
+                    _ => return Order::Stop,
+                }
+            }
+            if self.0.readable().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// systemd at the other end of `NOTIFY_SOCKET`, if it started us (sd_notify(3)).
+#[derive(Debug)]
+pub struct Systemd {
+    watchdog: Option<Duration>,
+}
+
+impl Systemd {
+    /// Looks at the environment.
+    pub fn new() -> Systemd {
+        Systemd { watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 3) }
+    }
+
+    /// How often [`Systemd::alive`] is to be called.
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// The service does what it is for.
+    pub fn ready(&self) {
+        self.tell(&[NotifyState::Ready]);
+    }
+
+    /// One line for `systemctl status`.
+    pub fn status(&self, words: &str) {
+        self.tell(&[NotifyState::Status(words)]);
+    }
+
+    /// The loop has proved that it goes round.
+    pub fn alive(&self) {
+        self.tell(&[NotifyState::Watchdog]);
+    }
+
+    /// The end begins.
+    pub fn stopping(&self) {
+        self.tell(&[NotifyState::Stopping]);
+    }
+
+    /// The config is being read again; [`Systemd::ready`] ends it.
+    pub fn reloading(&self) {
+        if let Ok(state) = NotifyState::monotonic_usec_now() {
+            self.tell(&[NotifyState::Reloading, state]);
+        }
+    }
+
+    fn tell(&self, states: &[NotifyState<'_>]) {
+        if let Err(error) = sd_notify::notify(states) {
+            log::debug!("systemd: {error}");
+        }
+    }
+}
+
+impl Default for Systemd {
+    fn default() -> Systemd {
+        Systemd::new()
+    }
+}
+
+/// The process by its `/proc` entries; zero where one cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Process {
+    /// Processor time since the start, seconds.
+    pub cpu_s: f64,
+    /// Resident memory, bytes.
+    pub resident: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+impl Process {
+    /// Reads them.
+    pub fn read() -> Process {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            number.and_then(|number| number.parse().ok()).unwrap_or(0)
+        };
+        Process {
+            cpu_s: cpu_time().as_secs_f64(),
+            resident: field("VmRSS:") * 1024,
+            descriptors: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
+            threads: field("Threads:"),
+        }
+    }
+}
+
+fn cpu_time() -> Duration {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Duration::ZERO };
+    [usage.user_time(), usage.system_time()]
+        .iter()
+        .map(|time| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000))
+        .sum()
+}
+
+/// The addresses of this machine that others on the LAN can reach: private IPv4 first, then the
+/// rest; without loopback and link-local.
+pub fn addresses() -> Vec<std::net::IpAddr> {
+    use std::net::IpAddr;
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    let mut found: Vec<IpAddr> = interfaces
+        .filter_map(|interface| {
+            let address = interface.address?;
+            let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+            v4.or(address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+        })
+        .filter(|ip| match ip {
+            IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+            IpAddr::V6(ip) => !ip.is_loopback() && ip.segments()[0] & 0xffc0 != 0xfe80,
+        })
+        .collect();
+    found.sort_by_key(|ip| match ip {
+        IpAddr::V4(ip) if ip.is_private() => 0,
+        IpAddr::V4(_) => 1,
+        IpAddr::V6(ip) if ip.segments()[0] & 0xfe00 == 0xfc00 => 2,
+        IpAddr::V6(_) => 3,
+    });
+    found.dedup();
+    found
+}
+
+/// This machine's name.
+pub fn hostname() -> Option<String> {
+    let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
+    (!name.is_empty() && name != "localhost").then_some(name)
+}

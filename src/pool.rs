@@ -1,1 +1,302 @@
-//! (to be written)
+//! The pool: everything between work and miners, without I/O.
+//!
+//! It owns the [`Jobs`] and one [`Session`] per connection. Work comes in, and every miner that is
+//! ready hears of it; lines come in, and answers, counted shares and solved blocks go out. One
+//! machine, in virtual time the same as in real time:
+//!
+//! ```text
+//!           set_work ──► Jobs ──► notify to every session that mines
+//!  line ──► Session ──► Share ──► Block (first!), answer, Share or Reject
+//! ```
+
+mod outbox;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::clock::Now;
+use crate::job::{Change, Jobs, Work};
+use crate::share::Seen;
+use crate::stratum::firmware::{Override, Saved};
+use crate::stratum::session::{Context, Extranonce1, Identity, Parked, Session, SessionKey};
+
+pub use outbox::{CloseReason, ConnId, Outbox, Output};
+
+/// A job goes to every miner at least this often: cgminer takes 90 s of silence for a dead pool.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// How long the extranonce1 and the difficulties of a miner that left are kept for its return.
+const KEEP_PARKED: Duration = Duration::from_secs(600);
+
+/// Miners that left and are remembered at the most; the one that left first gives way.
+const MAX_PARKED: usize = 1024;
+
+/// What does not change from line to line.
+#[derive(Debug)]
+pub struct Rules {
+    /// Signs session ids, so that one from before a restart is known to be ours.
+    pub session_key: SessionKey,
+    /// If set, `mining.authorize` must bring it.
+    pub password: Option<String>,
+    /// The owner's own start difficulties, before those of the table.
+    pub overrides: Vec<Override>,
+}
+
+/// What happens to the pool. Lines come by [`Pool::line`], which borrows them.
+#[derive(Debug)]
+pub enum Input {
+    /// A miner connected. The extranonce1 is random; a taken one is changed.
+    Connect {
+        /// Its connection, never used before.
+        conn: ConnId,
+        /// Its address.
+        peer: IpAddr,
+        /// A random extranonce1.
+        extranonce1: Extranonce1,
+    },
+    /// A connection ended, for whatever reason.
+    Closed {
+        /// Which.
+        conn: ConnId,
+    },
+    /// What was kept of a worker from an earlier session, in answer to [`Output::Authorized`].
+    Saved {
+        /// Its connection.
+        conn: ConnId,
+        /// Its difficulty.
+        saved: Saved,
+    },
+    /// New work from a node.
+    Work(Box<Work>),
+    /// No node has had valid work for too long: every miner is to look for another pool.
+    NoWork,
+    /// The rules changed.
+    Rules(Box<Rules>),
+    /// Time passed: [`Pool::next_deadline`] is reached.
+    Tick,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Pool {
+    rules: Rules,
+    jobs: Jobs,
+    seen: Seen,
+    sessions: BTreeMap<ConnId, Session>,
+    /// Which connection holds an extranonce1. No two miners may search the same space.
+    extranonces: BTreeMap<Extranonce1, ConnId>,
+    parked: BTreeMap<Extranonce1, Parked>,
+    /// When all miners last heard a job.
+    last_notify: Option<Instant>,
+    /// No later than the first time at which any session wants a tick.
+    wake: Option<Instant>,
+}
+
+impl Pool {
+    /// A pool without work. `first_job_id` should differ from run to run.
+    pub fn new(rules: Rules, first_job_id: u32) -> Pool {
+        Pool {
+            rules,
+            jobs: Jobs::new(first_job_id),
+            seen: Seen::default(),
+            sessions: BTreeMap::new(),
+            extranonces: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            last_notify: None,
+            wake: None,
+        }
+    }
+
+    /// Takes an input; what follows from it is added to `out`.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Outbox) {
+        match input {
+            Input::Connect { conn, peer, extranonce1 } => {
+                self.connect(now, conn, peer, extranonce1, out)
+            }
+            Input::Closed { conn } => self.closed(now, conn),
+            Input::Saved { conn, saved } => {
+                if let Some(session) = self.sessions.get_mut(&conn) {
+                    session.restore(saved);
+                }
+            }
+            Input::Work(work) => self.set_work(now, *work, out),
+            Input::NoWork => self.drop_work(now, out),
+            Input::Rules(rules) => self.rules = *rules,
+            Input::Tick => self.tick(now, out),
+        }
+    }
+
+    /// Takes a line from a miner: the hot path. The line is without its line feed.
+    pub fn line(&mut self, now: Now, conn: ConnId, line: &[u8], out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let before = session.extranonce1();
+        let mut context = Context {
+            now,
+            rules: &self.rules,
+            jobs: &mut self.jobs,
+            seen: &mut self.seen,
+            parked: &mut self.parked,
+        };
+        session.line(&mut context, line, out);
+        let after = session.extranonce1();
+        let deadline = session.next_deadline();
+        self.wake = earlier(self.wake, deadline);
+        if before != after {
+            self.take_over(now, conn, before, after, out);
+        }
+    }
+
+    /// When [`Input::Tick`] is due. May be early, never late.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let heartbeat = self.jobs.work().and(self.last_notify).map(|last| last + HEARTBEAT);
+        earlier(self.wake, heartbeat)
+    }
+
+    /// The sent jobs and the current work.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// When all miners last heard a job.
+    pub fn last_notify(&self) -> Option<Instant> {
+        self.last_notify
+    }
+
+    /// Every connected miner, for the status page.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
+    /// One connected miner.
+    pub fn session(&self, conn: ConnId) -> Option<&Session> {
+        self.sessions.get(&conn)
+    }
+
+    /// What signs session ids.
+    pub fn session_key(&self) -> &SessionKey {
+        &self.rules.session_key
+    }
+
+    /// Whether miners are let in.
+    pub fn is_open(&self) -> bool {
+        self.jobs.work().is_some()
+    }
+
+    fn connect(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        peer: IpAddr,
+        mut extranonce1: Extranonce1,
+        out: &mut Outbox,
+    ) {
+        if !self.is_open() {
+            out.push(Output::Close { conn, why: CloseReason::NoWork });
+            return;
+        }
+        while self.extranonces.contains_key(&extranonce1) || self.parked.contains_key(&extranonce1)
+        {
+            extranonce1 = extranonce1.next();
+        }
+        self.extranonces.insert(extranonce1, conn);
+        let session = Session::new(now, Identity { conn, peer, extranonce1 });
+        self.wake = earlier(self.wake, session.next_deadline());
+        self.sessions.insert(conn, session);
+    }
+
+    fn closed(&mut self, now: Now, conn: ConnId) {
+        let Some(session) = self.sessions.remove(&conn) else { return };
+        let extranonce1 = session.extranonce1();
+        // A miner that came back on a new connection holds it already.
+        if self.extranonces.get(&extranonce1) != Some(&conn) {
+            return;
+        }
+        self.extranonces.remove(&extranonce1);
+        if let Some(parked) = session.park(now) {
+            self.parked.retain(|_, parked| {
+                now.mono.saturating_duration_since(parked.since()) < KEEP_PARKED
+            });
+            if self.parked.len() >= MAX_PARKED
+                && let Some(oldest) =
+                    self.parked.iter().min_by_key(|(_, parked)| parked.since()).map(|(e, _)| *e)
+            {
+                self.parked.remove(&oldest);
+            }
+            self.parked.insert(extranonce1, parked);
+        }
+    }
+
+    /// A session resumed an earlier one and now has its extranonce1. If that is still connected,
+    /// by a half-open socket as a rule, it gives way.
+    fn take_over(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        before: Extranonce1,
+        after: Extranonce1,
+        out: &mut Outbox,
+    ) {
+        self.extranonces.remove(&before);
+        let predecessor = self.extranonces.insert(after, conn);
+        let Some(old) = predecessor.filter(|old| *old != conn) else { return };
+        let parked = self.sessions.remove(&old).and_then(|session| session.park(now));
+        if let (Some(parked), Some(session)) = (parked, self.sessions.get_mut(&conn)) {
+            session.resume(parked);
+        }
+        out.push(Output::Close { conn: old, why: CloseReason::Resumed });
+    }
+
+    fn set_work(&mut self, now: Now, work: Work, out: &mut Outbox) {
+        let change = self.jobs.set_work(now, work);
+        if change == Change::NewTip {
+            self.seen.clear();
+        }
+        self.notify_all(now, change == Change::NewTip, out);
+    }
+
+    /// One job for all: its line is written once.
+    fn notify_all(&mut self, now: Now, clean: bool, out: &mut Outbox) {
+        let Some(job) = self.jobs.issue(now) else { return };
+        let line = out.write(job.notify_line(clean).as_bytes());
+        self.last_notify = Some(now.mono);
+        for session in self.sessions.values_mut() {
+            session.broadcast(now, job, &line, out);
+        }
+    }
+
+    fn drop_work(&mut self, now: Now, out: &mut Outbox) {
+        self.jobs.drop_work(now);
+        self.last_notify = None;
+        for session in self.sessions.values() {
+            out.push(Output::Close { conn: session.conn(), why: CloseReason::NoWork });
+        }
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Outbox) {
+        if self.last_notify.is_some_and(|last| now.mono >= last + HEARTBEAT) {
+            self.notify_all(now, false, out);
+        }
+        self.wake = None;
+        for session in self.sessions.values_mut() {
+            let mut context = Context {
+                now,
+                rules: &self.rules,
+                jobs: &mut self.jobs,
+                seen: &mut self.seen,
+                parked: &mut self.parked,
+            };
+            session.tick(&mut context, out);
+            self.wake = earlier(self.wake, session.next_deadline());
+        }
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

@@ -1,1 +1,233 @@
-//! (to be written)
+//! A submitted share → its header, its hash, and the verdict.
+//!
+//! The order matters. First the header is built as the miner hashed it and the hash is compared
+//! with the network's target: a block is a block whatever else is wrong with the share. Only then
+//! come the rules by which shares are counted.
+
+use std::collections::HashSet;
+
+use crate::chain::BlockHash;
+use crate::coinbase::EXTRANONCE_SIZE;
+use crate::difficulty::{Difficulty, Target};
+use crate::job::{Job, JobId, VERSION_MASK};
+use crate::stratum::reply::Reject;
+use crate::{hash, merkle};
+
+/// How far a share's time may lie before the node's clock or after it: from the template's
+/// `mintime` to the clock plus this, seconds. Nodes refuse blocks more than 7200 s ahead.
+const MAX_AHEAD: u32 = 7000;
+
+/// What a miner submits, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// The job.
+    pub job: JobId,
+    /// extranonce1 and extranonce2 as they stand in the coinbase.
+    pub extranonce: [u8; EXTRANONCE_SIZE],
+    /// The header's time.
+    pub ntime: u32,
+    /// The header's nonce.
+    pub nonce: u32,
+    /// The rolled version bits (BIP 310's sixth parameter).
+    pub version_bits: Option<u32>,
+}
+
+/// A share with its proof of work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// The 80 bytes that were hashed. A block is made from these and no others.
+    pub header: [u8; 80],
+    /// Their hash.
+    pub hash: BlockHash,
+    /// The hash meets the network's target: this is a block.
+    pub solves: bool,
+    /// The difficulty that the hash reaches, for ranking.
+    pub difficulty: Difficulty,
+}
+
+impl Share {
+    /// Builds the header that the miner hashed, and hashes it. `job` is the one that the
+    /// submission names.
+    pub fn prove(job: &Job, submission: &Submission) -> Share {
+        let work = &job.work;
+        let coinbase_txid = hash::sha256d(&work.coinbase.without_witness(&submission.extranonce));
+        let root = merkle::root_from_branch(coinbase_txid, &work.template.branch);
+        // Bits beyond the mask are set here too, as the miner did; `judge` objects to them.
+        let version = work.version() | submission.version_bits.unwrap_or(0);
+
+        let mut header = [0; 80];
+        header[..4].copy_from_slice(&version.to_le_bytes());
+        header[4..36].copy_from_slice(&work.template.prev.0);
+        header[36..68].copy_from_slice(&root);
+        header[68..72].copy_from_slice(&submission.ntime.to_le_bytes());
+        header[72..76].copy_from_slice(&work.template.nbits.0.to_le_bytes());
+        header[76..].copy_from_slice(&submission.nonce.to_le_bytes());
+
+        let hash = BlockHash(hash::sha256d(&header));
+        Share {
+            header,
+            hash,
+            solves: work.template.target.is_met_by(&hash),
+            difficulty: Difficulty::of_hash(&hash),
+        }
+    }
+
+    /// The rules that a share of a current job must keep to be counted; `node_time` is
+    /// [`crate::job::Work::node_time`], `wanted` the difficulty that the miner was given with the
+    /// job. Duplicates are the caller's to see.
+    ///
+    /// # Errors
+    /// The rule that it breaks, as the miner is told.
+    pub fn judge(
+        &self,
+        job: &Job,
+        submission: &Submission,
+        node_time: u32,
+        wanted: Difficulty,
+    ) -> Result<(), Reject> {
+        if submission.ntime < job.work.template.mintime {
+            return Err(Reject::NtimeTooOld);
+        }
+        if submission.ntime > node_time.saturating_add(MAX_AHEAD) {
+            return Err(Reject::NtimeTooNew);
+        }
+        let bits = submission.version_bits.unwrap_or(0);
+        if bits & !VERSION_MASK != 0 {
+            return Err(Reject::VersionBits { bits, mask: VERSION_MASK });
+        }
+        // On a chain as easy as regtest a block can be easier than a share.
+        if !self.solves && !Target::from_difficulty(wanted).is_met_by(&self.hash) {
+            return Err(Reject::LowDifficulty { share: self.difficulty.0, wanted: wanted.0 });
+        }
+        Ok(())
+    }
+}
+
+/// The shares that were counted, so that none counts twice.
+///
+/// A share is known by its hash, which covers all that a miner can vary, the version bits too. The
+/// first eight bytes suffice: a chance collision among a million shares has odds of one in 10^7.
+/// Memory is bounded by forgetting the older half.
+#[derive(Debug, Default)]
+pub struct Seen {
+    newer: HashSet<u64>,
+    older: HashSet<u64>,
+}
+
+impl Seen {
+    /// Shares remembered in each half. A home's miners send this many in a week.
+    const HALF: usize = 1 << 16;
+
+    /// Remembers a share. False if it was remembered already.
+    pub fn insert(&mut self, hash: &BlockHash) -> bool {
+        let [key, ..] = hash.0.as_chunks::<8>().0 else { unreachable!("32 bytes are four eights") };
+        let key = u64::from_le_bytes(*key);
+        if self.older.contains(&key) || !self.newer.insert(key) {
+            return false;
+        }
+        if self.newer.len() >= Self::HALF {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        true
+    }
+
+    /// Forgets all: with a new tip no old share can come again.
+    pub fn clear(&mut self) {
+        *self = Seen::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::tests::work;
+    use std::rc::Rc;
+    use std::time::Instant;
+
+    fn job() -> Job {
+        Job { id: JobId(1), ntime: 1_700_000_000, work: Rc::new(work(1, Instant::now())) }
+    }
+
+    fn submission() -> Submission {
+        let (job, extranonce) = (JobId(1), [9; EXTRANONCE_SIZE]);
+        Submission { job, extranonce, ntime: 1_700_000_000, nonce: 42, version_bits: None }
+    }
+
+    #[test]
+    fn the_header_is_what_a_miner_hashes() {
+        let (job, submission) =
+            (job(), Submission { version_bits: Some(0x00a0_2000), ..submission() });
+        let share = Share::prove(&job, &submission);
+        let header: bitcoin::block::Header =
+            bitcoin::consensus::deserialize(&share.header).unwrap();
+        assert_eq!(header.version.to_consensus(), 0x20a0_2010);
+        assert_eq!(header.prev_blockhash.to_string(), BlockHash([1; 32]).to_string());
+        assert_eq!((header.time, header.nonce), (1_700_000_000, 42));
+        assert_eq!(header.bits.to_consensus(), 0x1d00ffff);
+        assert_eq!(header.block_hash().to_string(), share.hash.to_string());
+    }
+
+    #[test]
+    fn rules_are_judged() {
+        let (job, easy) = (job(), Difficulty(1e-12));
+        let judge = |submission: &Submission, wanted| {
+            Share::prove(&job, submission).judge(&job, submission, 1_700_000_100, wanted)
+        };
+        assert_eq!(judge(&submission(), easy), Ok(()));
+        for (ntime, verdict) in [
+            (0, Err(Reject::NtimeTooOld)),
+            (1_699_998_999, Err(Reject::NtimeTooOld)),
+            (1_699_999_000, Ok(())),
+            (1_700_007_100, Ok(())),
+            (1_700_007_101, Err(Reject::NtimeTooNew)),
+            (u32::MAX, Err(Reject::NtimeTooNew)),
+        ] {
+            assert_eq!(judge(&Submission { ntime, ..submission() }, easy), verdict, "{ntime}");
+        }
+        let beyond = |bits| Err(Reject::VersionBits { bits, mask: VERSION_MASK });
+        for (bits, verdict) in [(VERSION_MASK, Ok(())), (1 << 29, beyond(1 << 29)), (1, beyond(1))]
+        {
+            let submission = Submission { version_bits: Some(bits), ..submission() };
+            assert_eq!(judge(&submission, easy), verdict, "{bits:08x}");
+        }
+        let hard = judge(&submission(), Difficulty(1e6));
+        assert!(matches!(hard, Err(Reject::LowDifficulty { wanted: 1e6, .. })), "{hard:?}");
+    }
+
+    #[test]
+    fn every_field_changes_the_hash() {
+        let job = job();
+        let base = submission();
+        let mut seen = std::collections::HashSet::new();
+        let mut extranonce = base.extranonce;
+        extranonce[11] ^= 1;
+        for submission in [
+            base,
+            Submission { nonce: 43, ..base },
+            Submission { ntime: base.ntime + 1, ..base },
+            Submission { version_bits: Some(1 << 13), ..base },
+            Submission { extranonce, ..base },
+        ] {
+            assert!(seen.insert(Share::prove(&job, &submission).hash));
+        }
+    }
+
+    #[test]
+    fn a_share_counts_once_and_memory_is_bounded() {
+        let hash = |n: u64| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&n.to_le_bytes());
+            BlockHash(bytes)
+        };
+        let mut seen = Seen::default();
+        assert!(seen.insert(&hash(1)) && !seen.insert(&hash(1)));
+        for n in 2..300_000 {
+            assert!(seen.insert(&hash(n)));
+            assert!(!seen.insert(&hash(n)));
+        }
+        assert!(seen.newer.len() + seen.older.len() <= 2 * Seen::HALF);
+        assert!(!seen.insert(&hash(299_000)));
+        seen.clear();
+        assert!(seen.insert(&hash(299_000)));
+    }
+}

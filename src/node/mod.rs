@@ -4,12 +4,18 @@
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
 //! [`NodeEvent`].
 
+pub mod rpc;
+pub mod watch;
+mod zmq_fd;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::block::SubmitAnswer;
 use crate::chain::BlockHash;
 use crate::template::Template;
+pub use rpc::{Auth, NodeConfig, Rpc};
+pub use watch::NodeHandle;
 
 /// A node's place in the daemon's table. Never reused within one run, so that a late event of a
 /// node removed by a reload is recognised and dropped.

@@ -2,3 +2,4 @@
 //! limits, no policy.
 
 pub mod http;
+pub mod stratum;

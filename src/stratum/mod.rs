@@ -1,1 +1,7 @@
-//! (to be written)
+//! Stratum v1.
+
+pub mod firmware;
+pub mod frame;
+pub mod message;
+pub mod reply;
+pub mod session;

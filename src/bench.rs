@@ -1,0 +1,347 @@
+//! `soloist bench`: how fast this machine hashes, by every backend it can run.
+//!
+//! On a board whose processor is known, the rate of the backend in use is also compared with what
+//! the clock should give, since a hot or badly fed board slows down without a word.
+
+use crate::hash::Backend;
+use std::fmt::Write as _;
+use std::fs;
+use std::hint::black_box;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+/// Measures every backend, fastest first, and writes the figures as text. Takes about a second for
+/// each. Errors are those of `out`.
+pub fn run(out: &mut dyn Write) -> io::Result<()> {
+    let active = Backend::active();
+    for backend in Backend::available() {
+        let in_use = if std::ptr::eq(backend, active) { ", in use" } else { "" };
+        let self_test = match backend.self_test() {
+            Ok(()) => "self-test passed".to_string(),
+            Err(mismatch) => format!("SELF-TEST FAILED: {mismatch}"),
+        };
+        writeln!(out, "hash backend {}{in_use}: {self_test}", backend.name())?;
+        let figures = Figures::measure(backend);
+        write!(out, "{}", figures.text())?;
+        if !in_use.is_empty() {
+            write!(
+                out,
+                "{}",
+                compared(&figures, Core::of_this_machine().as_ref(), backend.name())
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// What one core does by one backend.
+struct Figures {
+    headers_per_second: f64,
+    pairs_per_second: f64,
+    shares_per_second: f64,
+    /// The time of a share over that of its compressions alone, called one after another.
+    share_overhead: f64,
+    /// Transactions beside the coinbase, and the time for their merkle branch.
+    branches: [(usize, Duration); 3],
+}
+
+impl Figures {
+    fn measure(backend: &Backend) -> Figures {
+        let share = Share::new(backend);
+        let shares_per_second = rate(|| {
+            black_box(share.hash(backend));
+            1
+        });
+        let compressions_per_second = rate(|| {
+            bare_compressions(backend, Share::COMPRESSIONS);
+            Share::COMPRESSIONS
+        });
+        Figures {
+            headers_per_second: headers_per_second(backend),
+            pairs_per_second: pairs_per_second(backend),
+            shares_per_second,
+            share_overhead: compressions_per_second
+                / (shares_per_second * Share::COMPRESSIONS as f64),
+            branches: [1, 1000, 4000].map(|count| (count, branch_time(backend, count))),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {name:<16}{value}");
+        };
+        line("headers", format!("{:.3} MH/s per core", self.headers_per_second / 1e6));
+        line("merkle pairs", format!("{:.3} MH/s per core", self.pairs_per_second / 1e6));
+        line(
+            "shares",
+            format!(
+                "{:.0} per second, each {:.2} times the cost of its {} compressions",
+                self.shares_per_second,
+                self.share_overhead,
+                Share::COMPRESSIONS
+            ),
+        );
+        for (count, time) in self.branches {
+            let name = if count == 1 { "transaction" } else { "transactions" };
+            let microseconds = time.as_secs_f64() * 1e6;
+            line("merkle branch", format!("{microseconds:.1} µs for {count} {name}"));
+        }
+        text
+    }
+}
+
+/// Units of work per second, over [`BUDGET`]; `work` returns how many it did.
+fn rate(mut work: impl FnMut() -> usize) -> f64 {
+    // Once for the caches and the clock of the processor.
+    work();
+    let start = Instant::now();
+    let mut done = 0;
+    loop {
+        done += work();
+        let elapsed = start.elapsed();
+        if elapsed >= BUDGET {
+            return done as f64 / elapsed.as_secs_f64();
+        }
+    }
+}
+
+/// The time for one figure.
+const BUDGET: Duration = Duration::from_millis(150);
+
+fn headers_per_second(backend: &Backend) -> f64 {
+    const NONCES: u32 = 4096;
+    let midstate = backend.midstate(&[0x5a; 64]);
+    let mut first = 0u32;
+    rate(|| {
+        // A target that nothing meets, so that the whole range is searched: hits would cost more.
+        let range = first..=first.saturating_add(NONCES - 1);
+        black_box(backend.header_hashes(&midstate, black_box(b"twelve bytes"), range, 0));
+        first = first.wrapping_add(NONCES);
+        NONCES as usize
+    })
+}
+
+fn pairs_per_second(backend: &Backend) -> f64 {
+    let level = txids(backend, 1024);
+    rate(|| {
+        black_box(backend.merkle_pairs(black_box(&level)));
+        level.len() / 2
+    })
+}
+
+fn branch_time(backend: &Backend, transactions: usize) -> Duration {
+    let txids = txids(backend, transactions);
+    let per_second = rate(|| {
+        black_box(merkle_branch(backend, black_box(&txids)));
+        1
+    });
+    Duration::from_secs_f64(1.0 / per_second)
+}
+
+fn txids(backend: &Backend, count: usize) -> Vec<[u8; 32]> {
+    (0..count as u32).map(|i| backend.sha256d(&i.to_le_bytes())).collect()
+}
+
+/// The neighbours on the coinbase's way to the root, by a backend of choice.
+fn merkle_branch(backend: &Backend, txids: &[[u8; 32]]) -> Vec<[u8; 32]> {
+    // The coinbase is not known yet: what stands in its place reaches no neighbour.
+    let mut level = vec![[0; 32]];
+    level.extend_from_slice(txids);
+    let mut branch = Vec::new();
+    while level.len() > 1 {
+        branch.push(level[1]);
+        if level.len() % 2 == 1 {
+            level.extend(level.last().copied());
+        }
+        level = backend.merkle_pairs(&level);
+    }
+    branch
+}
+
+/// A share of a job with 4,000 transactions: what must be hashed to judge it.
+struct Share {
+    prefix: crate::hash::PrefixState,
+    branch: Vec<[u8; 32]>,
+    header: [u8; 80],
+}
+
+impl Share {
+    /// The end of the coinbase (of 282 bytes: 3 blocks behind the prefix, 1 for the second hash),
+    /// 12 steps of the branch, and the header.
+    const COMPRESSIONS: usize = 4 + 12 * 3 + 3;
+
+    fn new(backend: &Backend) -> Share {
+        Share { prefix: backend.prefix(&[1; 150]), branch: txids(backend, 12), header: [2; 80] }
+    }
+
+    fn hash(&self, backend: &Backend) -> [u8; 32] {
+        let (extranonces, coinbase2) = (black_box([3; 12]), [4; 120]);
+        let coinbase = backend.sha256d_after(&self.prefix, &[&extranonces, &coinbase2]);
+        let root =
+            self.branch.iter().fold(coinbase, |hash, right| backend.merkle_pair(&hash, right));
+        let mut header = self.header;
+        header[36..68].copy_from_slice(&root);
+        backend.sha256d(&header)
+    }
+}
+
+/// As many compressions, one after another, without any of the copying and padding around them.
+fn bare_compressions(backend: &Backend, count: usize) {
+    let mut state = [5; 8];
+    let block = black_box([[6; 64]]);
+    for _ in 0..count {
+        backend.compress(&mut state, &block);
+    }
+    black_box(state);
+}
+
+/// A processor of which it is known what a hash costs.
+#[derive(Debug, PartialEq)]
+struct Core {
+    name: &'static str,
+    /// The greatest clock that the board allows.
+    hertz: f64,
+    /// The backend that should be in use, and its modelled cycles per header.
+    backend: &'static str,
+    cycles: f64,
+}
+
+impl Core {
+    fn of_this_machine() -> Option<Core> {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
+        let clock = "/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq";
+        Core::new(&cpuinfo, &fs::read_to_string(clock).ok()?)
+    }
+
+    /// From the text of /proc/cpuinfo and the greatest clock in kHz. The cycles are those that
+    /// `tests/tools/modelled-cycles.sh` prints.
+    fn new(cpuinfo: &str, kilohertz: &str) -> Option<Core> {
+        let value = |name: &str| {
+            let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+            fields.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
+        };
+        if value("CPU implementer") != Some("0x41") {
+            return None;
+        }
+        let (name, backend, cycles) = match value("CPU part")? {
+            "0xd03" => ("Cortex-A53", "neon", 1462.0),
+            "0xd08" => ("Cortex-A72", "neon", 655.0),
+            "0xd0b" => ("Cortex-A76", "armv8", 117.0),
+            _ => return None,
+        };
+        let hertz = kilohertz.trim().parse::<f64>().ok()? * 1000.0;
+        Some(Core { name, hertz, backend, cycles })
+    }
+}
+
+/// A line about the rate against the expected one; empty for a processor that is not in the table.
+fn compared(figures: &Figures, core: Option<&Core>, backend: &str) -> String {
+    let Some(core) = core.filter(|core| core.hertz > 0.0) else { return String::new() };
+    let expected = core.hertz / core.cycles;
+    let ratio = figures.headers_per_second / expected;
+    let verdict = if backend != core.backend {
+        format!("the backend should be {}", core.backend)
+    } else if ratio < SLOW {
+        "slower than expected: throttled?".to_string()
+    } else {
+        "as expected".to_string()
+    };
+    format!(
+        "  {:<16}{:.0} % of the modelled {:.3} MH/s for a {} at {:.0} MHz; {verdict}\n",
+        "against model",
+        ratio * 100.0,
+        expected / 1e6,
+        core.name,
+        core.hertz / 1e6
+    )
+}
+
+/// The model leaves out caches and whatever else runs, so only half of it is a reason to ask.
+const SLOW: f64 = 0.5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::soft;
+
+    #[test]
+    fn every_backend_is_reported_and_one_is_in_use() {
+        let mut out = Vec::new();
+        run(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for backend in Backend::available() {
+            assert!(text.contains(&format!("hash backend {}", backend.name())), "{text}");
+        }
+        assert_eq!(text.matches(", in use: self-test passed").count(), 1, "{text}");
+        for line in ["headers", "merkle pairs", "shares", "for 1 transaction\n", "for 4000"] {
+            assert_eq!(text.matches(line).count(), Backend::available().len(), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_share_is_hashed_like_one() {
+        let soft = Backend::reference();
+        let share = Share::new(soft);
+        let coinbase = [&[1; 150][..], &[3; 12], &[4; 120]].concat();
+        let mut root = soft::sha256d(&coinbase);
+        for neighbour in &share.branch {
+            root = soft::sha256d(&[root, *neighbour].concat());
+        }
+        let mut header = [2; 80];
+        header[36..68].copy_from_slice(&root);
+        assert_eq!(share.hash(soft), soft::sha256d(&header));
+        // 282 bytes, 128 of them in whole blocks of the prefix, and 9 at least of padding.
+        assert_eq!((282u64 - 128 + 9).div_ceil(64) + 1 + 12 * 3 + 3, Share::COMPRESSIONS as u64);
+    }
+
+    #[test]
+    fn a_branch_leads_to_the_root() {
+        let soft = Backend::reference();
+        let txids = txids(soft, 6);
+        let branch = merkle_branch(soft, &txids);
+        let coinbase = [9; 32];
+        let root = branch.iter().fold(coinbase, |hash, right| soft.merkle_pair(&hash, right));
+        let mut level = [&[coinbase], &txids[..]].concat();
+        while level.len() > 1 {
+            if level.len() % 2 == 1 {
+                level.push(level[level.len() - 1]);
+            }
+            level = soft.merkle_pairs(&level);
+        }
+        assert_eq!(level, [root]);
+    }
+
+    #[test]
+    fn cores_are_known_by_their_part() {
+        let cpuinfo = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n";
+        let core = Core::new(cpuinfo, "1800000\n").unwrap();
+        assert_eq!((core.name, core.backend, core.hertz), ("Cortex-A72", "neon", 1.8e9));
+        assert_eq!(Core::new("CPU implementer\t: 0x41\nCPU part\t: 0xfff\n", "1800000"), None);
+        assert_eq!(Core::new("CPU implementer\t: 0x51\nCPU part\t: 0xd08\n", "1800000"), None);
+        assert_eq!(Core::new(cpuinfo, "fast"), None);
+        assert_eq!(Core::new("model name\t: AMD EPYC\n", "1800000"), None);
+    }
+
+    #[test]
+    fn a_slow_board_is_named() {
+        let core = Core { name: "Cortex-A72", hertz: 1.5e9, backend: "neon", cycles: 600.0 };
+        let line = |headers_per_second, backend| {
+            let branches = [(0, Duration::ZERO); 3];
+            let figures = Figures {
+                headers_per_second,
+                pairs_per_second: 0.0,
+                shares_per_second: 0.0,
+                share_overhead: 0.0,
+                branches,
+            };
+            compared(&figures, Some(&core), backend)
+        };
+        assert!(line(1.0e6, "neon").contains("40 % of the modelled 2.500 MH/s"));
+        assert!(line(1.0e6, "neon").contains("throttled?"));
+        assert!(line(2.0e6, "neon").contains("80 %"));
+        assert!(line(2.0e6, "neon").contains("as expected"));
+        assert!(line(2.0e6, "soft").contains("the backend should be neon"));
+    }
+}

@@ -1,0 +1,382 @@
+//! `soloist check`: reads the config, asks every node, and says in plain words whether a block
+//! could be mined now.
+//!
+//! [`story`] is pure and makes all sentences; [`run`] asks and prints. The block is not only
+//! described: it is built by the daemon's own cores and shown to each node as a proposal (BIP 23).
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use bitcoin::{Amount, Transaction};
+
+use crate::address;
+use crate::block;
+use crate::chain::Chain;
+use crate::cli::{self, Exit};
+use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE, MAX_SIZE, MAX_TAG};
+use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
+use crate::job::VERSION_MASK;
+use crate::merkle;
+use crate::node::rpc::Rpc;
+use crate::node::{HealthReport, RpcError};
+use crate::template::{Template, TxCache};
+
+/// What one node answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// `getblockchaininfo` and `getnetworkinfo`.
+    pub health: Result<HealthReport, RpcError>,
+    /// `getblocktemplate`.
+    pub template: Result<Template, RpcError>,
+    /// The proposal, if there was a template to make one from: `None` inside means accepted.
+    pub proposal: Option<Result<Option<String>, RpcError>>,
+    /// Whether something listens at the node's ZMQ address, if it has one.
+    pub zmq: Option<Result<(), String>>,
+}
+
+/// Checks and prints. [`Exit::Ok`] if a block could be mined now.
+pub fn run(flags: &Flags) -> Exit {
+    let loaded = match config::load(flags) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("{problems}\nWith this config nothing can start.");
+            return Exit::Config;
+        }
+    };
+    let answers = ask_all(&loaded.config);
+    let (text, exit) = story(&loaded, &answers);
+    print!("{text}");
+    exit
+}
+
+/// All sentences, and the exit code that they come to. `answers` are in the order of the nodes.
+pub fn story(loaded: &Loaded, answers: &[Answer]) -> (String, Exit) {
+    let Config { nodes, payout, .. } = &loaded.config;
+    let mut text = match &loaded.file {
+        Some(file) => format!("{}, checking {}\n", cli::version(), file.display()),
+        None => format!("{}, checking the command line\n", cli::version()),
+    };
+    text += &paid(payout);
+    let mut states = Vec::new();
+    text += "\nNodes, in the order of preference\n";
+    for (number, (node, answer)) in nodes.iter().zip(answers).enumerate() {
+        let (state, sentences) = judge(node, answer, payout, best_height(answer, answers));
+        let place = match node.url == format!("http://{}/", node.name) {
+            true => String::new(),
+            false => format!(" at {}", node.url),
+        };
+        text += &format!("{}. {}{place}\n", number + 1, node.name);
+        sentences.iter().for_each(|sentence| text += &format!("   {sentence}\n"));
+        states.push(state);
+    }
+    let leader = states.iter().position(|state| *state == State::Ready);
+    if let Some(Answer { health: Ok(health), template: Ok(template), .. }) =
+        leader.map(|leader| &answers[leader])
+    {
+        text += &block_now(template, &health.chain, payout);
+    }
+    if !loaded.warnings.is_empty() {
+        text += "\nAllowed, but unwise\n";
+        loaded.warnings.iter().for_each(|warning| text += &format!("- {warning}\n"));
+    }
+    let (verdict, exit) = verdict(nodes, &states, leader);
+    (format!("{text}\n{verdict}\n"), exit)
+}
+
+/// What a node can be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Its work is good.
+    Ready,
+    /// It answers, and will be ready without our help.
+    Waiting,
+    /// It cannot be used as it is.
+    Unusable,
+    /// It is on a chain that cannot pay the owner's address.
+    WrongChain,
+}
+
+/// The best height among the nodes of the same chain as `answer`.
+fn best_height(answer: &Answer, answers: &[Answer]) -> u64 {
+    let Ok(own) = &answer.health else { return 0 };
+    let heights = answers.iter().filter_map(|other| other.health.as_ref().ok());
+    heights.filter(|other| other.chain == own.chain).map(|other| other.blocks).max().unwrap_or(0)
+}
+
+fn paid(payout: &Payout) -> String {
+    let (address, tag) = (&payout.address, &payout.tag);
+    let words = match tag.as_str() {
+        "" => "The block says nothing of its own.".to_owned(),
+        words => format!("The block says: {words} ({} of {MAX_TAG} bytes)", words.len()),
+    };
+    format!(
+        "\nA block pays {address} ({})\nIn fours:    {}\n{words}\n",
+        address.kind(),
+        address.in_fours()
+    )
+}
+
+fn judge(node: &NodeConfig, answer: &Answer, payout: &Payout, best: u64) -> (State, Vec<String>) {
+    let health = match &answer.health {
+        Ok(health) => health,
+        Err(error) => return failed("It cannot be used now", error),
+    };
+    let peers = match health.connections {
+        1 => "1 peer".to_owned(),
+        peers => format!("{peers} peers"),
+    };
+    let mut sentences = vec![format!(
+        "It answers: chain {}, block {}, {peers}, {}",
+        health.chain, health.blocks, health.version
+    )];
+    let state = match Chain::from_name(&health.chain) {
+        None => {
+            sentences.push(format!("The chain '{}' is not one that we know.", health.chain));
+            State::WrongChain
+        }
+        Some(chain) if chain_is_false(health, chain) => {
+            sentences.push(format!("Its first block is not that of the chain '{chain}'."));
+            State::WrongChain
+        }
+        Some(chain) => match (payout.address.misfit(chain), &answer.template) {
+            (Some(misfit), _) => {
+                sentences.push(misfit);
+                State::WrongChain
+            }
+            (None, Err(error)) => {
+                let (state, words) = failed("It gives no work", error);
+                sentences.extend(words);
+                state
+            }
+            (None, Ok(template)) => {
+                sentences.push(format!("It gives work for block {}.", template.height));
+                proposal(answer, &mut sentences)
+            }
+        },
+    };
+    let lag = best.saturating_sub(health.blocks);
+    if lag > 0 {
+        let blocks = if lag == 1 { "block" } else { "blocks" };
+        sentences.push(format!("It is {lag} {blocks} behind the best of your nodes."));
+    }
+    if health.initial_download {
+        let percent = health.progress.clamp(0.0, 1.0) * 100.0;
+        sentences.push(format!("So far {percent:.1} % of the chain are checked."));
+    }
+    if !health.warnings.is_empty() {
+        sentences.push(format!("It warns: {}", health.warnings));
+    }
+    match (&node.zmq, &answer.zmq) {
+        (Some(address), Some(Ok(()))) => sentences.push(format!("It publishes at {address}.")),
+        (Some(address), Some(Err(why))) => sentences.push(format!(
+            "Nothing publishes at {address} ({why}). Its new blocks are noticed by asking. Its \
+             bitcoin.conf needs zmqpubhashblock with the same port."
+        )),
+        _ => {}
+    }
+    // One block behind may be a question of the second in which we asked.
+    match state {
+        State::Ready if lag > 1 => (State::Waiting, sentences),
+        state => (state, sentences),
+    }
+}
+
+fn chain_is_false(health: &HealthReport, chain: Chain) -> bool {
+    health.genesis.is_some_and(|genesis| genesis != chain.genesis())
+}
+
+fn proposal(answer: &Answer, sentences: &mut Vec<String>) -> State {
+    match &answer.proposal {
+        Some(Ok(None)) => {
+            sentences.push(
+                "It was shown the block that we would send, and would accept it but for the proof \
+                 of work."
+                    .to_owned(),
+            );
+            State::Ready
+        }
+        Some(Ok(Some(reason))) if reason.starts_with("inconclusive") => {
+            sentences.push(format!("A new block came while we asked it about ours ({reason})."));
+            State::Ready
+        }
+        Some(Ok(Some(reason))) => {
+            sentences.push(format!("It would refuse the block that we would send: {reason}"));
+            State::Unusable
+        }
+        Some(Err(error)) => {
+            sentences.push(format!("It could not be shown the block that we would send: {error}."));
+            State::Ready
+        }
+        None => State::Ready,
+    }
+}
+
+/// A failed call: what happened, and what the owner can do.
+fn failed(result: &str, error: &RpcError) -> (State, Vec<String>) {
+    let (state, advice) = match error {
+        RpcError::Transport(_) => (
+            State::Unusable,
+            "Is it switched on, and is rpc_url right? On another machine its bitcoin.conf needs \
+             server=1, rpcbind and an rpcallowip that includes this machine.",
+        ),
+        RpcError::Timeout(_) => {
+            (State::Waiting, "It is there, but busy or hanging. Its own log says more.")
+        }
+        RpcError::Auth(401) => (
+            State::Unusable,
+            "Compare rpc_user and rpc_pass with the rpcauth or rpcuser line of its bitcoin.conf.",
+        ),
+        RpcError::Auth(_) => {
+            (State::Unusable, "Its bitcoin.conf needs an rpcallowip that includes this machine.")
+        }
+        RpcError::Cookie { .. } => (
+            State::Unusable,
+            "The file exists while the node runs, and the user of soloist must be able to read it.",
+        ),
+        RpcError::Rpc { code: -28, .. } => (State::Waiting, "It is starting. Wait a minute."),
+        RpcError::Rpc { code: -9, .. } => {
+            (State::Waiting, "It has no peers yet. Wait, or look at its internet connection.")
+        }
+        RpcError::Rpc { code: -10, .. } => {
+            (State::Waiting, "It must download the chain first, which can take days.")
+        }
+        RpcError::Rpc { .. } => (State::Unusable, "These are the node's own words."),
+        RpcError::Http(_) | RpcError::TooLarge(_) | RpcError::Malformed(_) => {
+            (State::Unusable, "Something other than a node may answer there. Is the port right?")
+        }
+    };
+    (state, vec![format!("{result}: {error}."), advice.to_owned()])
+}
+
+/// The coinbase as it would stand in a block now, decoded from its bytes by another hand than the
+/// one that made it.
+fn block_now(template: &Template, chain: &str, payout: &Payout) -> String {
+    let coinbase = coinbase(template, payout).without_witness(&[0; EXTRANONCE_SIZE]);
+    let mut text = format!(
+        "\nA block now, at height {}\n{} transactions and a coinbase of {} bytes ({MAX_SIZE} at \
+         most), which pays:\n",
+        template.height,
+        template.txs.len(),
+        coinbase.len(),
+    );
+    match bitcoin::consensus::deserialize::<Transaction>(&coinbase) {
+        Ok(decoded) => {
+            for output in &decoded.output {
+                text += &match output_address(output.script_pubkey.as_bytes(), chain) {
+                    Some(address) if output.script_pubkey.as_bytes() == payout.address.script() => {
+                        format!("  {} to {address} (your address)\n", amount(output.value))
+                    }
+                    Some(address) => format!("  {} to {address}\n", amount(output.value)),
+                    None => format!("  {} as commitment to the witnesses\n", amount(output.value)),
+                };
+            }
+        }
+        Err(error) => text += &format!("  It cannot be read ({error}): please report this.\n"),
+    }
+    text + &format!("Its bytes, extranonce zero: {}\n", faster_hex::hex_string(&coinbase))
+}
+
+fn output_address(script: &[u8], chain: &str) -> Option<String> {
+    address::of_script(script, Chain::from_name(chain)?)
+}
+
+fn amount(value: Amount) -> String {
+    format!("{:.8} BTC", value.display_in(bitcoin::Denomination::Bitcoin))
+}
+
+fn verdict(nodes: &[NodeConfig], states: &[State], leader: Option<usize>) -> (String, Exit) {
+    if let Some(leader) = leader {
+        let others = states.iter().filter(|state| **state != State::Ready).count();
+        let others = match others {
+            0 => String::new(),
+            1 => " One node needs your attention.".to_owned(),
+            others => format!(" {others} nodes need your attention."),
+        };
+        let name = &nodes[leader].name;
+        return (format!("A block could be mined now, with the work of {name}.{others}"), Exit::Ok);
+    }
+    if !states.is_empty() && states.iter().all(|state| *state == State::WrongChain) {
+        let text = "No block could be mined: the payout address and the nodes are of different \
+                    chains.";
+        return (text.to_owned(), Exit::Config);
+    }
+    if states.contains(&State::Waiting) {
+        let text = "No block could be mined now, but a node is on its way.";
+        return (text.to_owned(), Exit::Unavailable);
+    }
+    (
+        "No block could be mined now: no node gives work that can be used.".to_owned(),
+        Exit::Unavailable,
+    )
+}
+
+/// Every node in a thread of its own, so that a dead one delays the others by nothing.
+fn ask_all(config: &Config) -> Vec<Answer> {
+    thread::scope(|scope| {
+        let payout = &config.payout;
+        let threads: Vec<_> =
+            config.nodes.iter().map(|node| scope.spawn(move || ask(node, payout))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a panic aborts the whole program"))
+            .collect()
+    })
+}
+
+fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
+    let rpc = Rpc::new(&node.into());
+    let health = rpc.health();
+    let template = match &health {
+        Ok(_) => rpc.get_block_template(None, &Mutex::new(TxCache::default())),
+        Err(error) => Err(error.clone()),
+    };
+    let proposal = template
+        .as_ref()
+        .ok()
+        .map(|template| rpc.propose(&faster_hex::hex_string(&candidate(template, payout))));
+    let zmq = node.zmq.as_deref().map(listens);
+    Answer { health, template, proposal, zmq }
+}
+
+fn coinbase(template: &Template, payout: &Payout) -> Coinbase {
+    Coinbase::new(&CoinbaseSpec {
+        height: template.height,
+        value: template.value,
+        payout_script: payout.address.script(),
+        tag: payout.tag.as_str(),
+        witness_commitment: template.witness_commitment.as_deref(),
+    })
+}
+
+/// The block as a miner would solve it now, but for its nonce.
+fn candidate(template: &Template, payout: &Payout) -> Vec<u8> {
+    let coinbase = coinbase(template, payout);
+    let extranonce = [0; EXTRANONCE_SIZE];
+    let txid = crate::hash::sha256d(&coinbase.without_witness(&extranonce));
+    let mut header = [0; 80];
+    header[..4].copy_from_slice(&(template.version & !VERSION_MASK).to_le_bytes());
+    header[4..36].copy_from_slice(&template.prev.0);
+    header[36..68].copy_from_slice(&merkle::root_from_branch(txid, &template.branch));
+    header[68..72].copy_from_slice(&template.curtime.to_le_bytes());
+    header[72..76].copy_from_slice(&template.nbits.0.to_le_bytes());
+    block::assemble(&header, &coinbase.in_block(&extranonce), &template.txs)
+}
+
+/// Whether something accepts connections at a ZMQ address.
+fn listens(endpoint: &str) -> Result<(), String> {
+    if let Some(path) = endpoint.strip_prefix("ipc://") {
+        return if Path::new(path).exists() { Ok(()) } else { Err("no such file".to_owned()) };
+    }
+    let place = endpoint.trim_start_matches("tcp://");
+    let mut last = "the name is unknown".to_owned();
+    for address in place.to_socket_addrs().map_err(|error| error.to_string())? {
+        match TcpStream::connect_timeout(&address, Duration::from_secs(3)) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,425 @@
+//! The command line: arguments → [`Command`], the help texts, and the exit codes.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::{Parser, ValueExt};
+
+use crate::config::{Flags, NodeFlag};
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// `soloist run`, also without the word.
+    Run(Flags),
+    /// `soloist check`
+    Check(Flags),
+    /// `soloist ledger check`
+    CheckLedger {
+        /// Where the ledger is: `--data`, else the config's data directory.
+        flags: Flags,
+        /// `--repair`: set aside what is damaged and rebuild it.
+        repair: bool,
+    },
+    /// `soloist version`
+    Version,
+    /// `--help`, with the text to print.
+    Help(&'static str),
+}
+
+/// How the program ends: the codes of `sysexits.h`, by what the user can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well. `check`: a block could be mined now.
+    Ok = 0,
+    /// A word or a flag on the command line is not understood (EX_USAGE).
+    Usage = 64,
+    /// `check`: no node can give work now. `run`: nothing to listen on (EX_UNAVAILABLE).
+    Unavailable = 69,
+    /// Something that must not happen did happen: please report it (EX_SOFTWARE).
+    Software = 70,
+    /// A file or directory of our own cannot be written (EX_CANTCREAT).
+    CannotWrite = 73,
+    /// The config is wrong: starting again does not help (EX_CONFIG).
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// A command line that is not understood. `Display` says what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
+
+/// Reads the arguments, without the program's name.
+///
+/// # Errors
+/// An unknown word or flag, a flag without its value, or a flag in the wrong place.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut args = args.into_iter().peekable();
+    // The first word is the command, unless it is a flag: `soloist --config FILE` runs.
+    let word = args.next_if(|first| !first.to_string_lossy().starts_with('-'));
+    let word = word.map(|word| word.to_string_lossy().into_owned());
+    let mut parser = Parser::from_args(args);
+    match word.as_deref() {
+        None => match flags(&mut parser, HELP)? {
+            Given::Flags(flags) => Ok(Command::Run(flags)),
+            Given::Help => Ok(Command::Help(HELP)),
+            Given::Version => Ok(Command::Version),
+        },
+        Some("run") => match flags(&mut parser, RUN_HELP)? {
+            Given::Flags(flags) => Ok(Command::Run(flags)),
+            Given::Help => Ok(Command::Help(RUN_HELP)),
+            Given::Version => Ok(Command::Version),
+        },
+        Some("check") => match flags(&mut parser, CHECK_HELP)? {
+            Given::Flags(flags) => Ok(Command::Check(flags)),
+            Given::Help => Ok(Command::Help(CHECK_HELP)),
+            Given::Version => Ok(Command::Version),
+        },
+        Some("ledger") => ledger(&mut parser),
+        Some("version") => match only_help(&mut parser)? {
+            true => Ok(Command::Help(VERSION_HELP)),
+            false => Ok(Command::Version),
+        },
+        Some("help") => Ok(Command::Help(HELP)),
+        Some(other) => Err(UsageError(format!(
+            "There is no command '{}'. Say: soloist --help",
+            other.escape_default()
+        ))),
+    }
+}
+
+/// `soloist ledger check`: the only thing that can be done with a ledger from outside.
+fn ledger(parser: &mut Parser) -> Result<Command, UsageError> {
+    const CHECK: &str = "Say: soloist ledger check";
+    let mut flags = Flags::default();
+    let (mut check, mut repair) = (false, false);
+    while let Some(arg) = parser.next().map_err(in_words)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help(LEDGER_HELP)),
+            Value(word) if !check && word == "check" => check = true,
+            Long("repair") => repair = true,
+            Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
+            Long("data") => flags.data = Some(value(parser, "--data")?.into()),
+            other => return Err(unknown(&other, "")),
+        }
+    }
+    match check {
+        true => Ok(Command::CheckLedger { flags, repair }),
+        false => Err(UsageError(format!("What to do with the ledger is missing. {CHECK}"))),
+    }
+}
+
+/// The program's name and version, as `soloist version` and the log's first line print it.
+pub fn version() -> &'static str {
+    concat!("soloist ", env!("CARGO_PKG_VERSION"))
+}
+
+enum Given {
+    Flags(Flags),
+    Help,
+    Version,
+}
+
+/// The flags that `run` and `check` share.
+fn flags(parser: &mut Parser, help: &str) -> Result<Given, UsageError> {
+    let mut flags = Flags::default();
+    while let Some(arg) = parser.next().map_err(in_words)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Given::Help),
+            Short('V') | Long("version") => return Ok(Given::Version),
+            Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
+            Long("node") => {
+                let url = text(parser, "--node")?;
+                flags.nodes.push(NodeFlag { url, zmq: None, cookie: None });
+            }
+            Long("zmq") => {
+                let zmq = text(parser, "--zmq")?;
+                last_node(&mut flags, "--zmq")?.zmq = Some(zmq);
+            }
+            Long("cookie") => {
+                let cookie = text(parser, "--cookie")?;
+                last_node(&mut flags, "--cookie")?.cookie = Some(cookie);
+            }
+            Long("payout") => flags.payout = Some(text(parser, "--payout")?),
+            Long("tag") => flags.tag = Some(text(parser, "--tag")?),
+            Long("listen") => flags.listen.push(text(parser, "--listen")?),
+            Long("http") => flags.http.push(text(parser, "--http")?),
+            Long("data") => flags.data = Some(value(parser, "--data")?.into()),
+            Long("log") => flags.log = Some(text(parser, "--log")?),
+            other => return Err(unknown(&other, help)),
+        }
+    }
+    Ok(Given::Flags(flags))
+}
+
+/// The flags of a command that has none of its own: whether help was asked for.
+fn only_help(parser: &mut Parser) -> Result<bool, UsageError> {
+    match parser.next().map_err(in_words)? {
+        None => Ok(false),
+        Some(Short('h') | Long("help")) => Ok(true),
+        Some(other) => Err(unknown(&other, "")),
+    }
+}
+
+/// `--zmq` and `--cookie` belong to the `--node` before them.
+fn last_node<'a>(flags: &'a mut Flags, flag: &str) -> Result<&'a mut NodeFlag, UsageError> {
+    flags.nodes.last_mut().ok_or_else(|| {
+        UsageError(format!("{flag} belongs to a node. Write it behind the --node it is about."))
+    })
+}
+
+fn value(parser: &mut Parser, flag: &str) -> Result<OsString, UsageError> {
+    parser.value().map_err(|_| UsageError(format!("{flag} lacks its value. Write it behind it.")))
+}
+
+fn text(parser: &mut Parser, flag: &str) -> Result<String, UsageError> {
+    let value = value(parser, flag)?;
+    value.string().map_err(|_| UsageError(format!("The value of {flag} is not UTF-8 text.")))
+}
+
+/// A word or flag that nobody knows. A stray word is not repeated: it may be a password that a
+/// shell has split off.
+fn unknown(arg: &lexopt::Arg<'_>, help: &str) -> UsageError {
+    let what = match arg {
+        Long(flag) => format!("There is no flag --{}.", flag.escape_default()),
+        Short(flag) => format!("There is no flag -{}.", flag.escape_default()),
+        Value(_) => "There is a word too many.".to_owned(),
+    };
+    let flag = match arg {
+        Long(flag) if help.contains("--node") => alike(flag),
+        _ => None,
+    };
+    match flag {
+        Some(flag) => UsageError(format!("{what} Did you mean --{flag}?")),
+        None => UsageError(format!("{what} Say: soloist --help")),
+    }
+}
+
+/// Flags by the names that other programs or our own file use.
+fn alike(flag: &str) -> Option<&'static str> {
+    Some(match flag {
+        "rpc" | "rpc-url" | "rpc_url" | "nodes" | "url" => "node",
+        "address" | "payout-address" | "wallet" => "payout",
+        "stratum" | "bind" | "port" => "listen",
+        "web" | "status" | "page" => "http",
+        "rpc-cookie" | "cookie-path" => "cookie",
+        "zmq-hashblock" => "zmq",
+        "data-dir" | "datadir" | "dir" => "data",
+        "conf" | "file" => "config",
+        "level" | "log-level" | "debug" => "log",
+        _ => return None,
+    })
+}
+
+/// The parser's own errors, without the value that they would quote.
+fn in_words(_: lexopt::Error) -> UsageError {
+    UsageError("The command line is not understood. Say: soloist --help".to_owned())
+}
+
+const HELP: &str = "\
+Soloist stands between your Bitcoin nodes and your miners. A block that it finds pays you.
+
+Usage: soloist [COMMAND] [FLAGS]
+
+Commands:
+  run      Serve miners (this is what happens without a command)
+  check    Read the config, ask every node, and say whether a block could be mined now
+  ledger   Look whether the ledger of shares and blocks is sound
+  version  Print the version
+
+Say 'soloist COMMAND --help' for the flags of a command.
+The shortest start: soloist run --node http://user:password@192.168.1.10:8332 --payout ADDRESS
+";
+
+macro_rules! flags_help {
+    () => {
+        "\
+Flags (they go over the file for this run and are not written back):
+  -c, --config FILE       The settings; else ./soloist.toml or /etc/soloist/soloist.toml
+      --node URL          A node: http://user:password@host:8332. The first one is preferred,
+                          each further --node is a backup. Replaces the nodes of the file
+      --zmq tcp://H:P     Where the node before it publishes hashblock
+      --cookie FILE       The cookie file of the node before it, instead of a password
+      --payout ADDRESS    Who is paid
+      --tag TEXT          Your words in the block
+      --listen IP:PORT    Where miners connect (default 0.0.0.0:3333 and [::]:3333)
+      --http IP:PORT      Where the page is served (default 0.0.0.0:8080 and [::]:8080)
+      --data DIR          Where found blocks and the ledger are kept
+      --log LEVEL         off, error, warn, info, debug or trace
+  -h, --help              This text
+"
+    };
+}
+
+const RUN_HELP: &str = concat!(
+    "\
+Serve miners with work from your nodes, until a signal ends it. SIGHUP reads the file again.
+
+Usage: soloist run [FLAGS]
+
+",
+    flags_help!(),
+    "
+Exit codes: 0 ended by a signal, 64 wrong usage, 69 cannot listen, 73 cannot write, 78 wrong config
+"
+);
+
+const CHECK_HELP: &str = concat!(
+    "\
+Read the config, ask every node, and say in plain words who is paid, what a block would carry now,
+and how each node is. Changes nothing.
+
+Usage: soloist check [FLAGS]
+
+",
+    flags_help!(),
+    "
+Exit codes: 0 a block could be mined now, 64 wrong usage, 69 no node can give work now,
+            78 wrong config, or an address of another chain
+"
+);
+
+const LEDGER_HELP: &str = "\
+Look whether the ledger of shares and blocks is sound and its snapshots can be restored. Without
+--repair a copy is looked at and nothing changes. With it no other Soloist may run.
+
+Usage: soloist ledger check [FLAGS]
+
+Flags:
+      --data DIR     Where the ledger is; else what the config says
+  -c, --config FILE  The settings; else ./soloist.toml or /etc/soloist/soloist.toml
+      --repair       Set aside what is damaged and rebuild it
+  -h, --help         This text
+
+Exit codes: 0 all is well, 1 damage was found, 2 the ledger cannot be used, 64 wrong usage,
+            78 wrong config
+";
+
+const VERSION_HELP: &str = "\
+Print the version.
+
+Usage: soloist version
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn run_is_the_default() {
+        assert_eq!(parsed(""), Ok(Command::Run(Flags::default())));
+        assert_eq!(parsed("run"), parsed(""));
+        let file = Flags { config: Some("a.toml".into()), ..Flags::default() };
+        assert_eq!(parsed("--config a.toml"), Ok(Command::Run(file.clone())));
+        assert_eq!(parsed("run -c a.toml"), Ok(Command::Run(file.clone())));
+        assert_eq!(parsed("check --config=a.toml"), Ok(Command::Check(file)));
+    }
+
+    #[test]
+    fn flags_of_a_node_follow_it() {
+        let Ok(Command::Run(flags)) = parsed(
+            "run --node http://a:1 --zmq tcp://a:2 --node http://b:1 --cookie /c --payout bc1 \
+             --listen 1.2.3.4:5 --listen [::]:5 --http 0.0.0.0:80 --data d --log debug --tag t",
+        ) else {
+            panic!("not understood")
+        };
+        let node = |url: &str, zmq: Option<&str>, cookie: Option<&str>| NodeFlag {
+            url: url.to_owned(),
+            zmq: zmq.map(str::to_owned),
+            cookie: cookie.map(str::to_owned),
+        };
+        assert_eq!(
+            flags,
+            Flags {
+                config: None,
+                nodes: vec![
+                    node("http://a:1", Some("tcp://a:2"), None),
+                    node("http://b:1", None, Some("/c")),
+                ],
+                payout: Some("bc1".to_owned()),
+                tag: Some("t".to_owned()),
+                listen: vec!["1.2.3.4:5".to_owned(), "[::]:5".to_owned()],
+                http: vec!["0.0.0.0:80".to_owned()],
+                data: Some("d".into()),
+                log: Some("debug".to_owned()),
+            }
+        );
+    }
+
+    #[test]
+    fn the_ledger_is_checked_as_its_guard_asks() {
+        let data = Flags { data: Some("/d".into()), ..Flags::default() };
+        let repair = Command::CheckLedger { flags: data.clone(), repair: true };
+        assert_eq!(parsed("ledger check --repair --data /d"), Ok(repair));
+        let look = Command::CheckLedger { flags: data, repair: false };
+        assert_eq!(parsed("ledger --data /d check"), Ok(look));
+        assert_eq!(
+            parsed("ledger --repair").unwrap_err(),
+            "What to do with the ledger is missing. Say: soloist ledger check"
+        );
+        assert!(parsed("ledger check check").is_err());
+    }
+
+    #[test]
+    fn every_command_has_help() {
+        for line in [
+            "--help",
+            "-h",
+            "help",
+            "run --help",
+            "check -h",
+            "ledger --help",
+            "ledger check -h",
+            "version --help",
+        ] {
+            let Ok(Command::Help(text)) = parsed(line) else { panic!("{line}") };
+            assert!(text.contains("Usage: soloist"), "{line}");
+            assert!(text.lines().all(|line| line.len() <= 100), "{line}");
+        }
+        assert_eq!(parsed("version"), Ok(Command::Version));
+        assert_eq!(parsed("--version"), Ok(Command::Version));
+    }
+
+    /// What the help promises is understood, and belongs to one flag each.
+    #[test]
+    fn every_flag_of_the_help_works() {
+        let flags = RUN_HELP.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let mut flags: Vec<&str> = flags.filter(|flag| *flag != "help").collect();
+        flags.sort();
+        flags.dedup();
+        assert_eq!(flags.len(), 10, "{flags:?}");
+        for flag in flags {
+            let node = if matches!(flag, "zmq" | "cookie") { "--node http://a" } else { "" };
+            let parsed = parsed(&format!("run {node} --{flag} x"));
+            assert!(matches!(parsed, Ok(Command::Run(_))), "{flag}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_without_values() {
+        let error = |line: &str| parsed(line).unwrap_err();
+        assert_eq!(error("mine"), "There is no command 'mine'. Say: soloist --help");
+        assert_eq!(error("run --wallet x"), "There is no flag --wallet. Did you mean --payout?");
+        assert_eq!(error("run --frob"), "There is no flag --frob. Say: soloist --help");
+        assert_eq!(error("run --node"), "--node lacks its value. Write it behind it.");
+        assert_eq!(
+            error("run --zmq tcp://a:1"),
+            "--zmq belongs to a node. Write it behind the --node it is about."
+        );
+        assert_eq!(error("run geheim"), "There is a word too many. Say: soloist --help");
+        assert_eq!(error("version now"), "There is a word too many. Say: soloist --help");
+        assert!(!error("check --x=geheim").contains("geheim"));
+    }
+}

@@ -1,0 +1,230 @@
+//! What differs between two configs, for a reload that changes only that.
+
+use std::fmt;
+
+use super::{Config, NodeConfig};
+
+/// One difference. `Display` is a sentence for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A node that was not there, by its name.
+    NodeAdded(String),
+    /// A node that is gone, by its name.
+    NodeRemoved(String),
+    /// A node of the same name with another URL, login or ZMQ address.
+    NodeChanged {
+        /// The node's name.
+        node: String,
+        /// What differs: `address`, `login`, `ZMQ address`.
+        what: Vec<&'static str>,
+    },
+    /// The same nodes in another order of preference.
+    NodesReordered(Vec<String>),
+    /// Another payout address: every job must be made anew.
+    PayoutAddress {
+        /// The old one.
+        from: String,
+        /// The new one.
+        to: String,
+    },
+    /// Another tag: every job must be made anew.
+    Tag {
+        /// The old one.
+        from: String,
+        /// The new one.
+        to: String,
+    },
+    /// Other addresses for miners.
+    StratumListen,
+    /// Other limits of connections. Miners that are connected stay.
+    ConnectionLimits,
+    /// Another password for miners. Miners that are connected stay.
+    StratumPassword,
+    /// Another word on kinds of miners. It counts from a miner's next connection.
+    Firmwares,
+    /// Other addresses for the page.
+    HttpListen,
+    /// The API was switched on or off.
+    Json {
+        /// Whether it is on now.
+        on: bool,
+    },
+    /// Another data directory.
+    DataDir,
+    /// Another grace, in seconds.
+    Grace {
+        /// The old one.
+        from: u64,
+        /// The new one.
+        to: u64,
+    },
+    /// Another log level.
+    LogLevel {
+        /// The old one.
+        from: log::LevelFilter,
+        /// The new one.
+        to: log::LevelFilter,
+    },
+}
+
+impl Change {
+    /// Whether the running daemon can take it over. What cannot waits for a restart.
+    pub fn is_live(&self) -> bool {
+        match self {
+            Change::NodeAdded(_)
+            | Change::NodeRemoved(_)
+            | Change::NodeChanged { .. }
+            | Change::NodesReordered(_)
+            | Change::PayoutAddress { .. }
+            | Change::Tag { .. }
+            | Change::ConnectionLimits
+            | Change::StratumPassword
+            | Change::Firmwares
+            | Change::Grace { .. }
+            | Change::LogLevel { .. } => true,
+            // Ports are bound once, at the start.
+            Change::StratumListen | Change::HttpListen | Change::Json { .. } | Change::DataDir => {
+                false
+            }
+        }
+    }
+
+    /// Whether the coinbase differs, so that new jobs must go out at once.
+    pub fn touches_coinbase(&self) -> bool {
+        matches!(self, Change::PayoutAddress { .. } | Change::Tag { .. })
+    }
+
+    /// Whether it is about the list of nodes.
+    pub fn touches_nodes(&self) -> bool {
+        matches!(
+            self,
+            Change::NodeAdded(_)
+                | Change::NodeRemoved(_)
+                | Change::NodeChanged { .. }
+                | Change::NodesReordered(_)
+        )
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::NodeAdded(node) => write!(f, "The node {node} is new."),
+            Change::NodeRemoved(node) => write!(f, "The node {node} is no longer used."),
+            Change::NodeChanged { node, what } => {
+                write!(f, "The node {node} has another {}.", what.join(" and another "))
+            }
+            Change::NodesReordered(names) => {
+                write!(f, "The nodes are preferred in this order: {}.", names.join(", "))
+            }
+            Change::PayoutAddress { from, to } => {
+                write!(f, "A block now pays {to}, no longer {from}.")
+            }
+            Change::Tag { from, to } => write!(f, "A block now says '{to}', no longer '{from}'."),
+            Change::StratumListen => f.write_str("Miners connect to other addresses or ports."),
+            Change::ConnectionLimits => f.write_str("The limits of connections are others."),
+            Change::StratumPassword => f.write_str("The miners' password is another."),
+            Change::Firmwares => {
+                f.write_str("What is said about kinds of miners counts from their next connection.")
+            }
+            Change::HttpListen => f.write_str("The page is served on other addresses or ports."),
+            Change::Json { on: true } => f.write_str("The API is switched on."),
+            Change::Json { on: false } => f.write_str("The API is switched off."),
+            Change::DataDir => f.write_str("The data directory is another."),
+            Change::Grace { from, to } => {
+                write!(f, "Without any node the last job is served for {to} s, no longer {from} s.")
+            }
+            Change::LogLevel { from, to } => {
+                let (from, to) = (from.as_str().to_lowercase(), to.as_str().to_lowercase());
+                write!(f, "The log's level is {to}, no longer {from}.")
+            }
+        }
+    }
+}
+
+pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = nodes(&old.nodes, &new.nodes);
+    if old.payout.address != new.payout.address {
+        changes.push(Change::PayoutAddress {
+            from: old.payout.address.to_string(),
+            to: new.payout.address.to_string(),
+        });
+    }
+    if old.payout.tag != new.payout.tag {
+        changes.push(Change::Tag {
+            from: old.payout.tag.as_str().to_owned(),
+            to: new.payout.tag.as_str().to_owned(),
+        });
+    }
+    let limits = |config: &Config| {
+        (config.stratum.max_connections, config.stratum.max_connections_per_address)
+    };
+    if old.stratum.listen != new.stratum.listen {
+        changes.push(Change::StratumListen);
+    }
+    if limits(old) != limits(new) {
+        changes.push(Change::ConnectionLimits);
+    }
+    if old.stratum.password != new.stratum.password {
+        changes.push(Change::StratumPassword);
+    }
+    if old.stratum.firmwares != new.stratum.firmwares {
+        changes.push(Change::Firmwares);
+    }
+    if old.http.listen != new.http.listen {
+        changes.push(Change::HttpListen);
+    }
+    if old.http.json != new.http.json {
+        changes.push(Change::Json { on: new.http.json });
+    }
+    if old.data != new.data {
+        changes.push(Change::DataDir);
+    }
+    let (from, to) = (old.failover.grace.as_secs(), new.failover.grace.as_secs());
+    if from != to {
+        changes.push(Change::Grace { from, to });
+    }
+    let (from, to) = (old.log.level, new.log.level);
+    if from != to {
+        changes.push(Change::LogLevel { from, to });
+    }
+    changes
+}
+
+fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<Change> {
+    let find = |list: &[NodeConfig], name: &str| list.iter().position(|node| node.name == name);
+    let mut changes = Vec::new();
+    for node in new {
+        match find(old, &node.name) {
+            None => changes.push(Change::NodeAdded(node.name.clone())),
+            Some(place) if old[place] != *node => changes.push(Change::NodeChanged {
+                node: node.name.clone(),
+                what: differences(&old[place], node),
+            }),
+            Some(_) => {}
+        }
+    }
+    let gone = old.iter().filter(|node| find(new, &node.name).is_none());
+    changes.extend(gone.map(|node| Change::NodeRemoved(node.name.clone())));
+    // Those that stayed, in the old and in the new order.
+    let stayed: Vec<&str> =
+        old.iter().map(|n| n.name.as_str()).filter(|name| find(new, name).is_some()).collect();
+    let reordered: Vec<&str> =
+        new.iter().map(|n| n.name.as_str()).filter(|name| find(old, name).is_some()).collect();
+    if stayed != reordered {
+        let names = new.iter().map(|node| node.name.clone()).collect();
+        changes.push(Change::NodesReordered(names));
+    }
+    changes
+}
+
+fn differences(old: &NodeConfig, new: &NodeConfig) -> Vec<&'static str> {
+    [
+        ("address", old.url != new.url),
+        ("login", old.auth != new.auth),
+        ("ZMQ address", old.zmq != new.zmq),
+    ]
+    .into_iter()
+    .filter_map(|(what, differs)| differs.then_some(what))
+    .collect()
+}

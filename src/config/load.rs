@@ -1,0 +1,124 @@
+//! The shell around [`build`]: finds and reads the file, looks at the environment.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Auth, Built, Config, Flags, Problem, Problems, Surroundings, build, problem::At};
+
+/// A config, from where it came, and what its owner should know about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The config.
+    pub config: Config,
+    /// The file that was read, or `None` if everything came from the command line.
+    pub file: Option<PathBuf>,
+    /// Whole sentences about what is allowed but unwise.
+    pub warnings: Vec<String>,
+}
+
+/// More than any config has. Keeps a wrong path, such as a block file, out of memory.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Reads the config that `flags` ask for: the file named there, else, unless `--node` and
+/// `--payout` are given, `soloist.toml` in the working directory or `/etc/soloist/`. To be called
+/// again for a reload, with the same flags.
+///
+/// # Errors
+/// The file cannot be read, or holds mistakes; see [`Problems`].
+pub fn load(flags: &Flags) -> Result<Loaded, Problems> {
+    let file = find_file(flags);
+    let surroundings = surroundings(file.as_deref());
+    let flags = absolute(flags);
+    let (text, open_to_all) = match &file {
+        Some(path) => read(path)?,
+        None => (String::new(), false),
+    };
+    let name = file.as_ref().map(|path| path.display().to_string());
+    let source = name.as_deref().map(|name| (name, text.as_str()));
+    let Built { config, mut warnings } = build(source, &flags, &surroundings)?;
+    let holds_password = config.stratum.password.is_some()
+        || config.nodes.iter().any(|node| matches!(node.auth, Auth::Basic { .. }));
+    if let (Some(name), true, true) = (name, open_to_all, holds_password) {
+        warnings.push(format!(
+            "{name} holds a password, and every user of this machine can read it. Say: chmod 600 \
+             {name}"
+        ));
+    }
+    Ok(Loaded { config, file, warnings })
+}
+
+fn find_file(flags: &Flags) -> Option<PathBuf> {
+    if flags.config.is_some() {
+        return flags.config.clone();
+    }
+    if !flags.nodes.is_empty() && flags.payout.is_some() {
+        return None;
+    }
+    let places = ["soloist.toml", "/etc/soloist/soloist.toml"];
+    places.into_iter().map(PathBuf::from).find(|path| path.exists())
+}
+
+/// The text, and whether users other than the owner and the group can read it.
+fn read(path: &Path) -> Result<(String, bool), Problem> {
+    let problem = |what: String, instead: &str| Problem {
+        at: At::File(path.display().to_string()),
+        key: String::new(),
+        what,
+        instead: instead.to_owned(),
+    };
+    let cannot_read = |error: io::Error| {
+        problem(
+            format!("the file cannot be read ({error})"),
+            "Write the path of your soloist.toml after --config.",
+        )
+    };
+    let file = File::open(path).map_err(cannot_read)?;
+    let mode = file.metadata().map_err(cannot_read)?.permissions().mode();
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
+    if bytes.len() as u64 > MAX_FILE {
+        let what = "the file is longer than 1 MB, so it is not a config".to_owned();
+        return Err(problem(what, "Write the path of your soloist.toml after --config."));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..valid].iter().filter(|&&byte| byte == b'\n').count();
+        problem(
+            format!("line {line} is not UTF-8 text"),
+            "Save the file as UTF-8, or write the line again with plain letters.",
+        )
+    })?;
+    Ok((text, mode & 0o004 != 0))
+}
+
+fn surroundings(file: Option<&Path>) -> Surroundings {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = variable("HOME");
+    // systemd names the unit's own directory; else the XDG base directories decide.
+    let data_dir = variable("STATE_DIRECTORY")
+        .or_else(|| variable("XDG_STATE_HOME").map(|state| state.join("soloist")))
+        .or_else(|| home.as_ref().map(|home| home.join(".local/state/soloist")))
+        .unwrap_or_else(|| PathBuf::from("soloist-data"));
+    let file_dir = file
+        .and_then(|path| fs::canonicalize(path).ok())
+        .and_then(|path| path.parent().map(Path::to_owned))
+        .unwrap_or_default();
+    Surroundings { file_dir, home, data_dir }
+}
+
+/// Paths on the command line are relative to the working directory, not to the config file.
+fn absolute(flags: &Flags) -> Flags {
+    let here = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let mut flags = flags.clone();
+    flags.data = flags.data.as_ref().map(here);
+    for node in &mut flags.nodes {
+        node.cookie = node
+            .cookie
+            .as_ref()
+            .map(|cookie| here(&PathBuf::from(cookie)).to_string_lossy().into_owned());
+    }
+    flags
+}

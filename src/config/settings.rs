@@ -1,0 +1,163 @@
+//! Settings that were given but not yet validated: from the file, with the flags laid over them.
+
+use std::path::PathBuf;
+
+use toml::Value;
+
+use super::problem::At;
+
+/// What the command line says. It goes over the file for this run and is never written back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Flags {
+    /// `--config FILE`
+    pub config: Option<PathBuf>,
+    /// `--node URL`, any number. If there is one, the nodes of the file are not used.
+    pub nodes: Vec<NodeFlag>,
+    /// `--payout ADDRESS`
+    pub payout: Option<String>,
+    /// `--tag TEXT`
+    pub tag: Option<String>,
+    /// `--listen ADDRESS:PORT`, any number.
+    pub listen: Vec<String>,
+    /// `--http ADDRESS:PORT`, any number.
+    pub http: Vec<String>,
+    /// `--data DIR`
+    pub data: Option<PathBuf>,
+    /// `--log LEVEL`
+    pub log: Option<String>,
+}
+
+/// One `--node`, with the flags that follow it.
+#[derive(Clone, PartialEq)]
+pub struct NodeFlag {
+    /// `--node URL`
+    pub url: String,
+    /// `--zmq tcp://…`
+    pub zmq: Option<String>,
+    /// `--cookie FILE`
+    pub cookie: Option<String>,
+}
+
+/// The URL may hold a password.
+impl std::fmt::Debug for NodeFlag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url = super::url::without_credentials(&self.url);
+        write!(f, "NodeFlag({url}, zmq {:?}, cookie {:?})", self.zmq, self.cookie)
+    }
+}
+
+/// One value, and where it was written. Not `Debug`: it may be a password.
+pub(super) struct Setting {
+    pub key: String,
+    pub at: At,
+    pub value: Value,
+}
+
+/// One node as it was written.
+pub(super) struct NodeSettings {
+    pub at: At,
+    /// `node` or `node.backup`
+    pub key: &'static str,
+    pub name: Option<Setting>,
+    pub rpc_url: Option<Setting>,
+    pub zmq_hashblock_addr: Option<Setting>,
+    pub rpc_cookie_path: Option<Setting>,
+    pub rpc_user: Option<Setting>,
+    pub rpc_pass: Option<Setting>,
+}
+
+/// One `[[stratum.firmware]]` as it was written.
+pub(super) struct FirmwareSettings {
+    pub at: At,
+    pub prefix: Option<Setting>,
+    pub difficulty: Option<Setting>,
+    pub shares_per_minute: Option<Setting>,
+    pub extranonce2_size: Option<Setting>,
+}
+
+/// Everything that was written.
+pub(super) struct Settings {
+    /// The file as a whole: where missing settings are reported.
+    pub whole: At,
+    pub nodes: Vec<NodeSettings>,
+    pub address: Option<Setting>,
+    pub tag: Option<Setting>,
+    pub stratum_listen: Option<Setting>,
+    pub max_connections: Option<Setting>,
+    pub max_connections_per_address: Option<Setting>,
+    pub password: Option<Setting>,
+    pub firmwares: Vec<FirmwareSettings>,
+    pub http_listen: Option<Setting>,
+    pub json: Option<Setting>,
+    pub dir: Option<Setting>,
+    pub grace: Option<Setting>,
+    pub level: Option<Setting>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            whole: At::Nowhere,
+            nodes: Vec::new(),
+            address: None,
+            tag: None,
+            stratum_listen: None,
+            max_connections: None,
+            max_connections_per_address: None,
+            password: None,
+            firmwares: Vec::new(),
+            http_listen: None,
+            json: None,
+            dir: None,
+            grace: None,
+            level: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Lays the flags over what the file says.
+    pub fn lay_over(&mut self, flags: &Flags) {
+        if !flags.nodes.is_empty() {
+            self.nodes = flags.nodes.iter().map(NodeSettings::from_flag).collect();
+        }
+        let text = |value: &String| Value::String(value.clone());
+        let list = |values: &[String]| {
+            (!values.is_empty()).then(|| Value::Array(values.iter().map(text).collect()))
+        };
+        // The shell has made a relative path absolute by the working directory already.
+        let path = |path: &PathBuf| Value::String(path.to_string_lossy().into_owned());
+        over(&mut self.address, "--payout", flags.payout.as_ref().map(text));
+        over(&mut self.tag, "--tag", flags.tag.as_ref().map(text));
+        over(&mut self.stratum_listen, "--listen", list(&flags.listen));
+        over(&mut self.http_listen, "--http", list(&flags.http));
+        over(&mut self.dir, "--data", flags.data.as_ref().map(path));
+        over(&mut self.level, "--log", flags.log.as_ref().map(text));
+    }
+}
+
+impl NodeSettings {
+    fn from_flag(flag: &NodeFlag) -> NodeSettings {
+        let setting = |name, value: &String| setting(name, Value::String(value.clone()));
+        NodeSettings {
+            at: At::Flag("--node"),
+            key: "--node",
+            name: None,
+            rpc_url: Some(setting("--node", &flag.url)),
+            zmq_hashblock_addr: flag.zmq.as_ref().map(|zmq| setting("--zmq", zmq)),
+            rpc_cookie_path: flag.cookie.as_ref().map(|path| setting("--cookie", path)),
+            rpc_user: None,
+            rpc_pass: None,
+        }
+    }
+}
+
+fn over(slot: &mut Option<Setting>, flag: &'static str, value: Option<Value>) {
+    if let Some(value) = value {
+        *slot = Some(setting(flag, value));
+    }
+}
+
+fn setting(flag: &'static str, value: Value) -> Setting {
+    Setting { key: flag.to_owned(), at: At::Flag(flag), value }
+}

@@ -1,0 +1,371 @@
+//! Solved blocks: to all nodes and into the spool at once, then to the ledger and the page.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_channel::Sender;
+
+use crate::block::submission::{BlockState, Input, Output, Submissions};
+use crate::block::{SolvedBlock, SubmitAnswer};
+use crate::chain::BlockHash;
+use crate::clock::Now;
+use crate::ledger::record;
+use crate::ledger::totals::LedgerEvent;
+use crate::node::{NodeId, RpcError};
+use crate::spool::{Answer, Entry, Spool, SpooledBlock};
+use crate::status::{AnswerView, EventKind, Level};
+
+use super::{Event, State};
+
+/// What the spool's thread reports.
+#[derive(Debug)]
+pub struct Spooled {
+    block: BlockHash,
+    /// In words, why it could not be written.
+    result: Result<(), String>,
+}
+
+/// The blocks that were found.
+pub struct Blocks {
+    submissions: Submissions,
+    /// The hex of blocks that are on their way, made once for all nodes.
+    hex: BTreeMap<BlockHash, Arc<str>>,
+    /// What the nodes said, for the page.
+    pub answers: BTreeMap<BlockHash, Vec<AnswerView>>,
+    /// When each was solved, and how long the first acceptance took.
+    timing: BTreeMap<BlockHash, (Instant, Option<Duration>)>,
+    spool: Option<Spool>,
+    orders: Option<mpsc::Sender<SpoolOrder>>,
+    /// Why the spool cannot be used.
+    pub trouble: Option<String>,
+    found: Vec<Entry>,
+    notes: Vec<String>,
+}
+
+enum SpoolOrder {
+    Write(Arc<SolvedBlock>),
+    Mark(BlockHash, record::BlockState),
+    Answered(BlockHash, Answer),
+}
+
+impl Blocks {
+    /// Opens the spool. Trouble with it is told on the page and does not keep us from mining.
+    pub fn open(data: &Path) -> Blocks {
+        let mut blocks = Blocks {
+            submissions: Submissions::default(),
+            hex: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            timing: BTreeMap::new(),
+            spool: None,
+            orders: None,
+            trouble: None,
+            found: Vec::new(),
+            notes: Vec::new(),
+        };
+        match Spool::open(&data.join("spool")) {
+            Ok((spool, notes)) => {
+                blocks.notes = notes;
+                match spool.pending() {
+                    Ok(found) => blocks.found = found,
+                    Err(error) => blocks.trouble = Some(error.to_string()),
+                }
+                blocks.spool = Some(spool);
+            }
+            Err(error) => blocks.trouble = Some(error.to_string()),
+        }
+        blocks
+    }
+
+    /// When the submissions are to be ticked.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.submissions.next_deadline()
+    }
+
+    /// A block is on its way that no node has yet.
+    pub fn is_busy(&self) -> bool {
+        self.submissions.is_busy()
+    }
+
+    /// Blocks that no node has confirmed yet.
+    pub fn waiting(&self) -> usize {
+        let waits = |state: &BlockState| {
+            matches!(state, BlockState::Candidate | BlockState::Refused { .. })
+        };
+        self.submissions.blocks().filter(|(_, state)| waits(state)).count()
+    }
+
+    /// Where a block stands that is not final yet.
+    pub fn state(&self, hash: BlockHash) -> Option<BlockState> {
+        let mut blocks = self.submissions.blocks();
+        blocks.find(|(block, _)| block.hash == hash).map(|(_, state)| state.clone())
+    }
+
+    /// From the solving share to the first node's acceptance.
+    pub fn accepted_after(&self, hash: BlockHash) -> Option<Duration> {
+        self.timing.get(&hash)?.1
+    }
+
+    /// A whole block, for the download.
+    pub fn bytes(&self, hash: BlockHash) -> Option<Vec<u8>> {
+        if let Some((block, _)) = self.submissions.blocks().find(|(b, _)| b.hash == hash) {
+            return Some(block.bytes.clone());
+        }
+        Some(self.spool.as_ref()?.read(&hash).ok()?.block.bytes)
+    }
+
+    fn hex(&mut self, block: &SolvedBlock) -> Arc<str> {
+        let make = || Arc::from(faster_hex::hex_string(&block.bytes));
+        self.hex.entry(block.hash).or_insert_with(make).clone()
+    }
+
+    /// Orders the spool's thread, which is started with the first order: a block once in years
+    /// needs no thread that waits for it.
+    fn spool(&mut self, order: SpoolOrder, queue: &Sender<Event>) {
+        let Some(spool) = &self.spool else { return };
+        if self.orders.is_none() {
+            let (sender, orders) = mpsc::channel();
+            let (spool, queue) = (spool.clone(), queue.clone());
+            let thread = thread::Builder::new().name("spool".into());
+            match thread.spawn(move || write_all(&spool, &orders, &queue)) {
+                Ok(_) => self.orders = Some(sender),
+                Err(error) => self.trouble = Some(format!("no thread for the spool: {error}")),
+            }
+        }
+        if let Some(orders) = &self.orders {
+            orders.send(order).ok();
+        }
+    }
+}
+
+fn write_all(spool: &Spool, orders: &mpsc::Receiver<SpoolOrder>, queue: &Sender<Event>) {
+    while let Ok(order) = orders.recv() {
+        let (block, result) = match order {
+            SpoolOrder::Write(block) => {
+                let spooled = SpooledBlock {
+                    hash: block.hash,
+                    height: block.height,
+                    unix: block.solved_at,
+                    reward: block.value,
+                    worker: block.worker.clone(),
+                    bytes: block.bytes.clone(),
+                };
+                (block.hash, spool.write(&spooled))
+            }
+            SpoolOrder::Mark(hash, state) => (hash, spool.mark(&hash, state)),
+            SpoolOrder::Answered(hash, answer) => (hash, spool.answered(&hash, answer)),
+        };
+        let result = result.map_err(|error| error.to_string());
+        if queue.send_blocking(Event::Spooled(Spooled { block, result })).is_err() {
+            return;
+        }
+    }
+}
+
+impl State {
+    /// A block! The submit threads are woken first, then the spool's; everything else follows.
+    pub(super) fn solved(&mut self, now: Now, block: SolvedBlock) {
+        let block = Arc::new(block);
+        self.blocks.timing.insert(block.hash, (now.mono, None));
+        let mut outputs = Vec::new();
+        let input = Input::Solved(block.clone());
+        self.blocks.submissions.handle(now, input, &mut outputs);
+        if outputs.is_empty() {
+            return;
+        }
+        let (submits, rest): (Vec<Output>, Vec<Output>) =
+            outputs.into_iter().partition(|output| matches!(output, Output::Submit { .. }));
+        submits.into_iter().for_each(|output| self.blocks_output(now, output));
+        self.blocks.spool(SpoolOrder::Write(block.clone()), &self.queue);
+        let text = format!(
+            "BLOCK {} solved by {}: {}. It was sent to all nodes.",
+            block.height, block.worker, block.hash
+        );
+        self.tell(now, EventKind::Block, Level::Info, text);
+        self.book_block(now, &block);
+        rest.into_iter().for_each(|output| self.blocks_output(now, output));
+    }
+
+    /// Takes up the blocks that an earlier run left in the spool.
+    pub(super) fn restore_blocks(&mut self, now: Now) {
+        self.blocks_input(now, Input::Nodes(self.nodes.ids()));
+        for note in std::mem::take(&mut self.blocks.notes) {
+            self.tell(now, EventKind::System, Level::Warning, note);
+        }
+        if let Some(trouble) = self.blocks.trouble.clone() {
+            let text = format!("Solved blocks cannot be kept on the card: {trouble}.");
+            self.tell(now, EventKind::System, Level::Critical, text);
+        }
+        for entry in std::mem::take(&mut self.blocks.found) {
+            let spooled = entry.block;
+            let text = format!("Block {} of the spool is offered to the nodes.", spooled.height);
+            self.tell(now, EventKind::Block, Level::Info, text);
+            let mut prev = [0; 32];
+            prev.copy_from_slice(&spooled.bytes[4..36]);
+            let block = SolvedBlock {
+                hash: spooled.hash,
+                height: spooled.height,
+                prev: BlockHash(prev),
+                value: spooled.reward,
+                worker: spooled.worker,
+                solved_at: spooled.unix,
+                bytes: spooled.bytes,
+            };
+            self.blocks_input(now, Input::Solved(Arc::new(block)));
+        }
+    }
+
+    pub(super) fn submitted(
+        &mut self,
+        now: Now,
+        node: NodeId,
+        block: BlockHash,
+        answer: Result<SubmitAnswer, RpcError>,
+    ) {
+        let name = self.nodes.name(node);
+        let (taken, words) = match &answer {
+            Ok(SubmitAnswer::Accepted) => (true, "accepted".to_string()),
+            Ok(SubmitAnswer::Duplicate) => (true, "duplicate".to_string()),
+            Ok(SubmitAnswer::Inconclusive(words)) => (false, words.clone()),
+            Ok(SubmitAnswer::Rejected(reason)) => (false, reason.clone()),
+            Err(error) => (false, error.to_string()),
+        };
+        let said = AnswerView { node: name.clone(), taken, words: words.clone() };
+        let answers = self.blocks.answers.entry(block).or_default();
+        // A node that is down is asked again and again: once said is enough.
+        if !answers.contains(&said) {
+            answers.retain(|old| old.node != said.node);
+            answers.push(said);
+            let level = if taken { Level::Info } else { Level::Warning };
+            let text = format!("Node {name} about block {block}: {words}.");
+            self.tell(now, EventKind::Block, level, text);
+            let answer = Answer { unix: now.unix, node: name, answer: words };
+            self.blocks.spool(SpoolOrder::Answered(block, answer), &self.queue);
+        }
+        if taken && let Some((since, took @ None)) = self.blocks.timing.get_mut(&block) {
+            *took = Some(now.mono.saturating_duration_since(*since));
+        }
+        self.blocks_input(now, Input::Answered { node, block, answer });
+    }
+
+    pub(super) fn confirmations(
+        &mut self,
+        now: Now,
+        node: NodeId,
+        block: BlockHash,
+        confirmations: Option<i64>,
+    ) {
+        self.blocks_input(now, Input::Confirmations { node, block, confirmations });
+    }
+
+    pub(super) fn tick_blocks(&mut self, now: Now) {
+        if self.blocks.next_deadline().is_some_and(|at| now.mono >= at) {
+            self.blocks_input(now, Input::Tick);
+        }
+    }
+
+    pub(super) fn spooled(&mut self, now: Now, spooled: Spooled) {
+        match spooled.result {
+            Ok(()) => self.blocks.trouble = None,
+            Err(why) => {
+                let text = format!("Block {} cannot be kept on the card: {why}.", spooled.block);
+                self.tell(now, EventKind::Block, Level::Critical, text);
+                self.blocks.trouble = Some(why);
+            }
+        }
+    }
+
+    pub(super) fn blocks_input(&mut self, now: Now, input: Input) {
+        let mut outputs = Vec::new();
+        self.blocks.submissions.handle(now, input, &mut outputs);
+        outputs.into_iter().for_each(|output| self.blocks_output(now, output));
+    }
+
+    fn blocks_output(&mut self, now: Now, output: Output) {
+        match output {
+            Output::Submit { node, block } => {
+                let hex = self.blocks.hex(&block);
+                self.with_handle(node, |handle| handle.submit(block.hash, hex));
+            }
+            Output::Precious { node, block } => {
+                self.with_handle(node, |handle| handle.precious(block));
+            }
+            Output::AskConfirmations { node, block } => {
+                self.with_handle(node, |handle| handle.confirmations(block));
+            }
+            Output::Changed { block, state } => self.block_changed(now, &block, state),
+        }
+    }
+
+    fn block_changed(&mut self, now: Now, block: &SolvedBlock, state: BlockState) {
+        let height = block.height;
+        let (level, text) = match &state {
+            BlockState::Candidate => return,
+            BlockState::Refused { reason } => {
+                (Level::Critical, format!("Every node refuses block {height}: {reason}."))
+            }
+            BlockState::Accepted { by, confirmations: 0 } => {
+                let name = self.nodes.name(*by);
+                (Level::Info, format!("BLOCK {height} IS ACCEPTED by node {name}."))
+            }
+            BlockState::Accepted { confirmations, .. } => {
+                (Level::Info, format!("Block {height} has {confirmations} confirmation(s)."))
+            }
+            BlockState::Orphaned { .. } => (
+                Level::Warning,
+                format!("Block {height} has left the best chain: another block came first."),
+            ),
+            BlockState::Mature => {
+                (Level::Info, format!("Block {height} is mature: its coins can be spent."))
+            }
+            BlockState::Stale => {
+                (Level::Warning, format!("Block {height} did not make it into the chain."))
+            }
+        };
+        // One confirmation more is seen on the page; it is no news, and not worth a write.
+        if let BlockState::Accepted { confirmations: 2.., .. } = state {
+            return;
+        }
+        self.tell(now, EventKind::Block, level, text);
+        if matches!(state, BlockState::Mature | BlockState::Stale) {
+            self.blocks.hex.remove(&block.hash);
+        }
+        let recorded = self.recorded(&state);
+        self.blocks.spool(SpoolOrder::Mark(block.hash, recorded.clone()), &self.queue);
+        self.ledger_event(now, LedgerEvent::Block { hash: block.hash, state: recorded });
+    }
+
+    /// How spool and ledger name the state. A block that is not the best chain's may come back
+    /// until it is final.
+    fn recorded(&self, state: &BlockState) -> record::BlockState {
+        match state {
+            BlockState::Candidate => record::BlockState::Candidate,
+            BlockState::Refused { reason } => {
+                record::BlockState::Rejected { reason: reason.clone() }
+            }
+            BlockState::Accepted { by, confirmations: ..=0 } => {
+                record::BlockState::Accepted { node: self.nodes.name(*by) }
+            }
+            BlockState::Accepted { confirmations, .. } => record::BlockState::Confirmed {
+                confirmations: u32::try_from(*confirmations).unwrap_or(u32::MAX),
+            },
+            BlockState::Mature => record::BlockState::Mature,
+            BlockState::Orphaned { .. } | BlockState::Stale => record::BlockState::Stale,
+        }
+    }
+
+    fn book_block(&mut self, now: Now, block: &SolvedBlock) {
+        let worker = self.books.worker_by_name(now, &block.worker);
+        let difficulty = crate::difficulty::Difficulty::of_hash(&block.hash).0;
+        let found = LedgerEvent::BlockFound {
+            worker,
+            hash: block.hash,
+            height: block.height,
+            difficulty,
+            reward: block.value,
+        };
+        self.ledger_event(now, found);
+    }
+}

@@ -1,0 +1,131 @@
+//! The ledger and the card: events in, writing on a pool thread.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use async_channel::Sender;
+
+use crate::clock::Now;
+use crate::ledger::keeper::Keeper;
+use crate::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, Storage, WorkerId};
+use crate::pool::ConnId;
+use crate::status::{EventKind, Level};
+
+use super::{Event, State};
+
+/// The ledger, and who is who in it.
+pub struct Books {
+    /// The core.
+    pub ledger: Ledger,
+    /// The worker of each connection.
+    pub workers: BTreeMap<ConnId, WorkerId>,
+    /// At hand unless a pool thread has it.
+    keeper: Option<Keeper>,
+    /// What the keeper is to do next.
+    waiting: Vec<LedgerOutput>,
+    queue: Sender<Event>,
+}
+
+impl Books {
+    /// An empty ledger; the card is read by the first tick.
+    pub fn new(now: Now, data: &Path, queue: Sender<Event>) -> Books {
+        let exe = std::env::current_exe().ok();
+        Books {
+            ledger: Ledger::new(now),
+            workers: BTreeMap::new(),
+            keeper: Some(Keeper::new(data.to_owned(), exe)),
+            waiting: Vec::new(),
+            queue,
+        }
+    }
+
+    /// When the ledger is to be ticked.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.ledger.next_deadline()
+    }
+
+    /// The last batch is written, or given up.
+    pub fn is_closed(&self) -> bool {
+        *self.ledger.storage() == Storage::Closed && self.keeper.is_some()
+    }
+
+    /// The worker that a block names, whatever device it is.
+    pub fn worker_by_name(&mut self, now: Now, name: &str) -> WorkerId {
+        let known = self.ledger.workers().find(|(_, worker)| worker.name == name);
+        match known.map(|(id, _)| id) {
+            Some(id) => id,
+            None => self.ledger.worker(now, name, ""),
+        }
+    }
+
+    fn work(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(mut keeper) = self.keeper.take() else { return };
+        let output = self.waiting.remove(0);
+        let queue = self.queue.clone();
+        blocking::unblock(move || {
+            if let Some(answer) = keeper.work(&output) {
+                queue.send_blocking(Event::Ledger(Box::new((keeper, answer)))).ok();
+            }
+        })
+        .detach();
+    }
+}
+
+impl State {
+    pub(super) fn ledger_event(&mut self, now: Now, event: LedgerEvent) {
+        let mut outputs = Vec::new();
+        self.books.ledger.handle(now, event, &mut outputs);
+        for output in outputs {
+            match output {
+                LedgerOutput::NewBest(best) => {
+                    let name = self.books.ledger.name(best.worker).to_owned();
+                    let difficulty = crate::difficulty::Difficulty(best.difficulty);
+                    let text = format!("New best share: {difficulty} by {name}.");
+                    self.tell(now, EventKind::Best, Level::Info, text);
+                }
+                LedgerOutput::Open | LedgerOutput::Save(_) => self.books.waiting.push(output),
+            }
+        }
+        self.books.work();
+    }
+
+    pub(super) fn ledger_answer(&mut self, now: Now, (keeper, answer): (Keeper, LedgerEvent)) {
+        self.books.keeper = Some(keeper);
+        let notes: Vec<String> = match &answer {
+            LedgerEvent::Opened(opened) => opened.notes.clone(),
+            LedgerEvent::OpenFailed(why) => vec![format!("The ledger cannot be opened: {why}.")],
+            LedgerEvent::Saved(Ok(report)) => report.notes.clone(),
+            LedgerEvent::Saved(Err(why)) => vec![format!("The ledger cannot be written: {why}.")],
+            _ => Vec::new(),
+        };
+        for note in notes {
+            self.tell(now, EventKind::System, Level::Warning, note);
+        }
+        self.ledger_event(now, answer);
+    }
+
+    pub(super) fn tick_ledger(&mut self, now: Now) {
+        if self.books.next_deadline().is_some_and(|at| now.mono >= at) {
+            self.ledger_event(now, LedgerEvent::Tick);
+        }
+    }
+
+    pub(super) fn stop_ledger(&mut self, now: Now) {
+        let levels: Vec<_> = self
+            .pool
+            .sessions()
+            .filter_map(|session| {
+                let worker = *self.books.workers.get(&session.conn())?;
+                Some((worker, session.proven_difficulty()?))
+            })
+            .collect();
+        for (worker, difficulty) in levels {
+            self.ledger_event(now, LedgerEvent::Level { worker, difficulty });
+        }
+        self.ledger_event(now, LedgerEvent::Stop);
+    }
+}

@@ -1,0 +1,187 @@
+//! The pool and the sockets of the miners: lines in, outputs out.
+
+use std::net::IpAddr;
+
+use crate::clock::Now;
+use crate::config::Config;
+use crate::ledger::record::RejectReason;
+use crate::ledger::totals::LedgerEvent;
+use crate::pool::{ConnId, Input, Output, Rules};
+use crate::status::{EventKind, Level};
+use crate::stratum::firmware::Saved;
+use crate::stratum::frame::Lines;
+use crate::stratum::reply::Reject;
+use crate::stratum::session::{Extranonce1, SessionKey};
+
+use super::State;
+
+/// Refused callers that the page shows.
+const MAX_KNOCKS: usize = 20;
+
+/// The pool's rules by the config.
+pub fn rules(config: &Config, session_key: SessionKey) -> Rules {
+    Rules {
+        session_key,
+        password: config.stratum.password.as_ref().map(|secret| secret.expose().to_owned()),
+        overrides: config.stratum.firmwares.clone(),
+    }
+}
+
+impl State {
+    pub(super) fn miner_connected(&mut self, now: Now, conn: ConnId, peer: IpAddr) {
+        self.counters.connections += 1;
+        log::debug!("miner {}: connected from {peer}", conn.0);
+        // Without the system's random numbers the connection's number is as unique.
+        let extranonce1 = getrandom::u32().unwrap_or(conn.0 as u32).to_be_bytes();
+        let extranonce1 = Extranonce1(extranonce1);
+        self.pool_input(now, Input::Connect { conn, peer, extranonce1 });
+    }
+
+    pub(super) fn lines(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        lines: &mut Lines,
+        mut chunk: &[u8],
+    ) -> Result<(), String> {
+        let result = loop {
+            match lines.next(&mut chunk) {
+                Ok(Some(line)) => self.pool.line(now, conn, line, &mut self.outbox),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error.to_string()),
+            }
+        };
+        self.carry_out(now);
+        result
+    }
+
+    pub(super) fn miner_gone(&mut self, now: Now, conn: ConnId, why: &str) {
+        if let Some(session) = self.pool.session(conn) {
+            let name = session.worker().map(str::to_owned);
+            let level = session.proven_difficulty();
+            match self.books.workers.remove(&conn) {
+                Some(worker) => {
+                    if let Some(difficulty) = level {
+                        self.ledger_event(now, LedgerEvent::Level { worker, difficulty });
+                    }
+                    self.ledger_event(now, LedgerEvent::Disconnected(worker));
+                }
+                None => self.counters.handshake_failures += 1,
+            }
+            if let Some(name) = name {
+                let text = format!("Miner {name} left: {why}.");
+                self.tell(now, EventKind::Miner, Level::Info, text);
+            }
+        }
+        log::debug!("miner {}: {why}", conn.0);
+        self.pool_input(now, Input::Closed { conn });
+    }
+
+    pub(super) fn miner_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
+        *self.counters.dropped.entry("too_many").or_default() += 1;
+        self.knock(now, peer, why);
+    }
+
+    pub(super) fn tick_pool(&mut self, now: Now) {
+        if self.pool.next_deadline().is_some_and(|at| now.mono >= at) {
+            self.pool_input(now, Input::Tick);
+        }
+    }
+
+    pub(super) fn reload_miners(&mut self, now: Now, old: &Config) {
+        let said =
+            |config: &Config| (config.stratum.password.clone(), config.stratum.firmwares.clone());
+        if said(old) != said(&self.config) {
+            let key = self.pool.session_key().clone();
+            self.pool_input(now, Input::Rules(Box::new(rules(&self.config, key))));
+        }
+        if old.payout != self.config.payout {
+            self.renew_work(now);
+        }
+    }
+
+    pub(super) fn pool_input(&mut self, now: Now, input: Input) {
+        self.pool.handle(now, input, &mut self.outbox);
+        self.carry_out(now);
+    }
+
+    /// Does what the pool wants done, in its order: a block before all that follows from it.
+    fn carry_out(&mut self, now: Now) {
+        for output in self.outbox.take() {
+            match output {
+                Output::Block(block) => self.solved(now, *block),
+                Output::Send { conn, bytes } => self.server.send(conn, self.outbox.bytes(&bytes)),
+                Output::Close { conn, why } => {
+                    log::info!("miner {}: disconnected: {}", conn.0, why.words());
+                    if let Some(peer) = self.server.peer(conn)
+                        && !self.books.workers.contains_key(&conn)
+                    {
+                        self.knock(now, peer, why.words());
+                    }
+                    self.server.close(conn);
+                }
+                Output::Authorized { conn } => self.authorized(now, conn),
+                Output::Share { conn, credited, reached, height } => {
+                    self.counters.accepted += 1;
+                    if let Some(worker) = self.books.workers.get(&conn).copied() {
+                        let (difficulty, actual) = (credited.0, reached.0);
+                        let share = LedgerEvent::Share { worker, difficulty, actual, height };
+                        self.ledger_event(now, share);
+                    }
+                }
+                Output::Rejected { conn, why, reached } => {
+                    self.counters.rejected += 1;
+                    log::debug!("miner {}: {why}", conn.0);
+                    if let (Some(worker), Some(reason)) =
+                        (self.books.workers.get(&conn).copied(), reason(&why))
+                    {
+                        let actual = reached.map_or(0.0, |reached| reached.0);
+                        let height = self.pool.jobs().work().map_or(0, |work| work.template.height);
+                        let reject = LedgerEvent::Reject { worker, reason, actual, height };
+                        self.ledger_event(now, reject);
+                    }
+                }
+            }
+        }
+        self.outbox.clear();
+    }
+
+    fn authorized(&mut self, now: Now, conn: ConnId) {
+        let Some(session) = self.pool.session(conn) else { return };
+        let name = session.worker().unwrap_or_default().to_owned();
+        let device = session.profile().model.clone();
+        let text = format!("Miner {name} connected from {}: {device}.", session.peer());
+        let worker = self.books.ledger.worker(now, &name, &device);
+        let saved = self.books.ledger.get(worker).and_then(|worker| worker.level);
+        if let Some(old) = self.books.workers.insert(conn, worker) {
+            self.ledger_event(now, LedgerEvent::Disconnected(old));
+        }
+        self.ledger_event(now, LedgerEvent::Connected(worker));
+        self.tell(now, EventKind::Miner, Level::Info, text);
+        if let Some(level) = saved {
+            let saved = Saved::Level(level);
+            self.pool.handle(now, Input::Saved { conn, saved }, &mut self.outbox);
+        }
+    }
+
+    fn knock(&mut self, now: Now, peer: IpAddr, why: &'static str) {
+        self.knocks.retain(|(_, known, words)| (*known, *words) != (peer, why));
+        self.knocks.push_front((now.unix, peer, why));
+        self.knocks.truncate(MAX_KNOCKS);
+    }
+}
+
+/// What the ledger calls a reject; `None` for what was no share.
+fn reason(why: &Reject) -> Option<RejectReason> {
+    Some(match why {
+        Reject::Stale { .. } => RejectReason::Stale,
+        Reject::UnknownJob => RejectReason::UnknownJob,
+        Reject::Duplicate => RejectReason::Duplicate,
+        Reject::LowDifficulty { .. } => RejectReason::LowDifficulty,
+        Reject::NtimeTooOld | Reject::NtimeTooNew => RejectReason::BadTime,
+        Reject::VersionBits { .. } => RejectReason::BadVersion,
+        Reject::Malformed(_) => RejectReason::Malformed,
+        Reject::Unauthorized => RejectReason::Unauthorized,
+        Reject::WrongPassword | Reject::NotSubscribed | Reject::UnknownMethod => return None,
+    })
+}

@@ -1,0 +1,356 @@
+//! The nodes: carries their events to the failover core, and its orders to them.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_channel::Sender;
+use smol::LocalExecutor;
+
+use crate::block::submission;
+use crate::chain::BlockHash;
+use crate::clock::Now;
+use crate::config::{Config, NodeConfig};
+use crate::failover::{self, Input, NodeSpec, Output, Setup, TemplateSeen};
+use crate::job::Work;
+use crate::ledger::totals::LedgerEvent;
+use crate::node::watch::NodeHandle;
+use crate::node::{Method, NodeEvent, NodeEventKind, NodeId, TipSource};
+use crate::pool;
+use crate::status::{EventKind, Level};
+use crate::template::Template;
+
+use super::{Event, State, chains};
+
+/// The nodes in the order of preference.
+pub struct Nodes {
+    table: BTreeMap<NodeId, Node>,
+    order: Vec<NodeId>,
+    next_id: u32,
+}
+
+/// One node as the daemon holds it.
+pub struct Node {
+    /// As configured.
+    pub config: NodeConfig,
+    /// Its shell; `None` when its threads could not be started.
+    pub handle: Option<NodeHandle>,
+    /// Its latest template, and when it came.
+    pub latest: Option<(Arc<Template>, Instant)>,
+    /// When it last answered anything, Unix seconds.
+    pub answered_at: Option<u64>,
+    /// A message came over ZMQ.
+    pub zmq_heard: bool,
+}
+
+impl Nodes {
+    /// Starts a shell for each node.
+    pub fn start(
+        configs: &[NodeConfig],
+        executor: &Rc<LocalExecutor<'static>>,
+        queue: &Sender<Event>,
+    ) -> Nodes {
+        let mut nodes = Nodes { table: BTreeMap::new(), order: Vec::new(), next_id: 0 };
+        nodes.order = configs.iter().map(|config| nodes.add(config, executor, queue)).collect();
+        nodes
+    }
+
+    /// What the failover core is to know of them.
+    pub fn specs(&self) -> Vec<NodeSpec> {
+        self.iter()
+            .map(|(id, node)| NodeSpec {
+                id,
+                name: node.config.name.clone(),
+                host: node.config.host.clone(),
+            })
+            .collect()
+    }
+
+    /// The nodes in the order of preference.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.order.iter().filter_map(|id| Some((*id, self.table.get(id)?)))
+    }
+
+    /// Their ids in the order of preference.
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.order.clone()
+    }
+
+    /// One node.
+    pub fn get(&self, id: NodeId) -> Option<&Node> {
+        self.table.get(&id)
+    }
+
+    /// A node's name, also for one that is gone.
+    pub fn name(&self, id: NodeId) -> String {
+        self.get(id).map_or_else(|| "a removed node".into(), |node| node.config.name.clone())
+    }
+
+    /// The shell of one node.
+    pub fn handle(&self, id: NodeId) -> Option<&NodeHandle> {
+        self.get(id)?.handle.as_ref()
+    }
+
+    /// Adds and removes shells so that they are those of the config. A node whose settings did
+    /// not change keeps its id and its connections.
+    fn reload(
+        &mut self,
+        configs: &[NodeConfig],
+        executor: &Rc<LocalExecutor<'static>>,
+        queue: &Sender<Event>,
+    ) {
+        let mut order = Vec::new();
+        for config in configs {
+            let same = self.order.iter().copied().find(|id| {
+                !order.contains(id) && self.get(*id).is_some_and(|node| node.config == *config)
+            });
+            order.push(same.unwrap_or_else(|| self.add(config, executor, queue)));
+        }
+        for id in std::mem::replace(&mut self.order, order) {
+            if !self.order.contains(&id)
+                && let Some(handle) = self.table.remove(&id).and_then(|node| node.handle)
+            {
+                handle.stop();
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        config: &NodeConfig,
+        executor: &Rc<LocalExecutor<'static>>,
+        queue: &Sender<Event>,
+    ) -> NodeId {
+        let id = NodeId(self.next_id);
+        self.next_id += 1;
+        let events = node_queue(executor, queue);
+        let handle = NodeHandle::start(id, &config.into(), events, executor)
+            .inspect_err(|error| log::error!("node {}: no threads: {error}", config.name))
+            .ok();
+        let node = Node {
+            config: config.clone(),
+            handle,
+            latest: None,
+            answered_at: None,
+            zmq_heard: false,
+        };
+        self.table.insert(id, node);
+        id
+    }
+}
+
+impl State {
+    pub(super) fn node_event(&mut self, now: Now, event: NodeEvent) {
+        if self.nodes.get(event.node).is_none() {
+            return;
+        }
+        self.note(now, &event);
+        match &event.kind {
+            NodeEventKind::Submitted { block, answer, .. } => {
+                self.submitted(now, event.node, *block, answer.clone());
+            }
+            NodeEventKind::Confirmations { block, confirmations } => {
+                self.confirmations(now, event.node, *block, *confirmations);
+            }
+            NodeEventKind::Proposed { block, verdict } => {
+                self.proposed(now, event.node, *block, verdict);
+            }
+            NodeEventKind::Template { .. }
+            | NodeEventKind::Tip { .. }
+            | NodeEventKind::Health { .. }
+            | NodeEventKind::Failed { .. } => {}
+        }
+        if let Some(input) = Input::from_event(&event, facts) {
+            self.failover_input(now, input);
+        }
+    }
+
+    pub(super) fn tick_nodes(&mut self, now: Now) {
+        if self.failover.next_deadline().is_some_and(|at| now.mono >= at) {
+            self.failover_input(now, Input::Tick);
+        }
+    }
+
+    pub(super) fn reload_nodes(&mut self, now: Now, old: &Config) {
+        if old.nodes != self.config.nodes {
+            self.nodes.reload(&self.config.nodes, &self.executor, &self.queue);
+        }
+        let setup = Setup {
+            nodes: self.nodes.specs(),
+            chains: chains(&self.config),
+            grace: self.config.failover.grace,
+        };
+        self.failover_input(now, Input::Reload(setup));
+        self.blocks_input(now, submission::Input::Nodes(self.nodes.ids()));
+    }
+
+    /// Makes the current work anew: the payout changed.
+    pub(super) fn renew_work(&mut self, now: Now) {
+        if let Some(work) = self.pool.jobs().work().cloned() {
+            self.set_work(now, work.template.clone(), work.node, work.received, work.empty);
+            self.rehearsals.plan(now);
+        }
+    }
+
+    /// Remembers what the event shows, before anybody decides on it.
+    fn note(&mut self, now: Now, event: &NodeEvent) {
+        let Some(node) = self.nodes.table.get_mut(&event.node) else { return };
+        match &event.kind {
+            NodeEventKind::Template { template, took, method } => {
+                // The node's clock was read when it made the template: for a long poll that is
+                // the moment of its answer, else somewhere within the call.
+                let age = if *method == Method::Longpoll { Default::default() } else { *took };
+                let made = now.mono.checked_sub(age).unwrap_or(now.mono);
+                node.latest = Some((template.clone(), made));
+            }
+            NodeEventKind::Tip { source: TipSource::Zmq, .. } => node.zmq_heard = true,
+            NodeEventKind::Failed { method, error, .. } => {
+                log::debug!("node {}: {method:?}: {error}", node.config.name);
+                return;
+            }
+            _ => {}
+        }
+        node.answered_at = Some(now.unix);
+    }
+
+    fn failover_input(&mut self, now: Now, input: Input) {
+        let mut outputs = Vec::new();
+        self.failover.handle(now, input, &mut outputs);
+        for output in outputs {
+            self.failover_output(now, output);
+        }
+    }
+
+    fn failover_output(&mut self, now: Now, output: Output) {
+        match output {
+            Output::FetchTemplate { node, why } => {
+                log::debug!("node {}: fetching a template: {why:?}", self.nodes.name(node));
+                self.with_handle(node, |handle| handle.fetch_template());
+            }
+            Output::Longpoll { node, on } => {
+                let id = self.nodes.get(node).and_then(|node| node.latest.as_ref());
+                let id = id.and_then(|(template, _)| template.longpollid.clone());
+                self.with_handle(node, |handle| handle.longpoll(id.filter(|_| on)));
+            }
+            Output::PollTip { node } => self.with_handle(node, |handle| handle.poll_tip()),
+            Output::AskHealth { node } => self.with_handle(node, |handle| handle.health()),
+            Output::Lead { node, from, why } => {
+                self.counters.failovers += u64::from(from.is_some());
+                log::info!("node {} leads: {why}", self.nodes.name(node));
+            }
+            Output::Serve { node, new_tip } => self.serve(now, node, new_tip),
+            Output::EmptyJob { node, tip } => self.serve_empty(now, node, tip),
+            Output::Gate { .. } => {
+                self.server.shut();
+                self.pool_input(now, pool::Input::NoWork);
+                self.show_status();
+            }
+            Output::Ungate => {
+                self.server.open();
+                self.systemd.ready();
+                self.show_status();
+            }
+            Output::Event(event) => {
+                let level = match event.level() {
+                    failover::Level::Info => Level::Info,
+                    failover::Level::Warning => Level::Warning,
+                    failover::Level::Alarm => Level::Critical,
+                };
+                self.tell(now, EventKind::Node, level, event.to_string());
+            }
+        }
+    }
+
+    fn serve(&mut self, now: Now, node: NodeId, new_tip: bool) {
+        let latest = self.nodes.get(node).and_then(|node| node.latest.clone());
+        let Some((template, received)) = latest else { return };
+        self.counters.templates += 1;
+        self.counters.tips += u64::from(new_tip);
+        let (height, difficulty) = (template.height, template.target.difficulty().0);
+        let (transactions, name) = (template.txs.len(), self.nodes.name(node));
+        self.set_work(now, template.clone(), node, received, false);
+        if new_tip {
+            log::info!(
+                "new tip at {}: now mining {height} from node {name}, {transactions} transactions",
+                height - 1
+            );
+            self.ledger_event(now, LedgerEvent::Network { difficulty });
+            self.blocks_input(now, submission::Input::Height(height - 1));
+            self.rehearsals.plan(now);
+        }
+        self.show_status();
+    }
+
+    /// Miners leave the dead tip for an empty block on the new one, until its template is there.
+    fn serve_empty(&mut self, now: Now, node: NodeId, tip: BlockHash) {
+        let (Some(work), Some(chain)) = (self.pool.jobs().work().cloned(), self.chain(now)) else {
+            return;
+        };
+        let node_time = work.node_time(now.mono);
+        let Some(template) = work.template.empty_on(tip, chain, node_time) else { return };
+        log::info!("new tip {tip}: an empty block on it until the node's template comes");
+        self.counters.empty_jobs += 1;
+        self.set_work(now, Arc::new(template), node, now.mono, true);
+    }
+
+    fn set_work(
+        &mut self,
+        now: Now,
+        template: Arc<Template>,
+        node: NodeId,
+        received: Instant,
+        empty: bool,
+    ) {
+        let payout = &self.config.payout;
+        let (script, tag) = (payout.address.script(), payout.tag.as_str());
+        let work = Work::new(template, node, received, empty, script, tag);
+        self.counters.jobs += 1;
+        self.pool_input(now, pool::Input::Work(Box::new(work)));
+    }
+
+    fn show_status(&self) {
+        let miners = self.pool.sessions().filter(|session| session.is_mining()).count();
+        let words = match self.pool.jobs().work() {
+            Some(work) => format!(
+                "mining block {} on node {}, {miners} miner(s)",
+                work.template.height,
+                self.nodes.name(work.node)
+            ),
+            None => "waiting for a node".to_string(),
+        };
+        self.systemd.status(&words);
+    }
+
+    pub(super) fn with_handle<T>(&self, node: NodeId, call: impl FnOnce(&NodeHandle) -> T) {
+        if let Some(handle) = self.nodes.handle(node) {
+            call(handle);
+        }
+    }
+}
+
+fn facts(template: &Template) -> TemplateSeen {
+    TemplateSeen {
+        height: u64::from(template.height),
+        prev: template.prev,
+        curtime: u64::from(template.curtime),
+        txs: template.txs.len(),
+        longpoll: template.longpollid.is_some(),
+    }
+}
+
+/// A node's events on their way into the daemon's queue.
+fn node_queue(executor: &LocalExecutor<'static>, queue: &Sender<Event>) -> Sender<NodeEvent> {
+    let (sender, events) = async_channel::unbounded();
+    let queue = queue.clone();
+    executor
+        .spawn(async move {
+            while let Ok(event) = events.recv().await {
+                if queue.send(Event::Node(event)).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .detach();
+    sender
+}

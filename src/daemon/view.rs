@@ -1,0 +1,531 @@
+//! What the page shows: the state as a [`Snapshot`].
+
+use std::time::{Duration, Instant};
+
+use crate::block::submission::BlockState;
+use crate::chain::Chain;
+use crate::clock::Now;
+use crate::failover::{self, Standing};
+use crate::job::Job;
+use crate::ledger::record::{self, Counts, Grain, Point, RejectReason};
+use crate::ledger::totals::{Storage, Worker, WorkerId};
+use crate::node::Method;
+use crate::os;
+use crate::status::{self as view, Snapshot};
+use crate::stratum::session::Session;
+use crate::{address, coinbase};
+
+use super::State;
+
+/// Work of one share of difficulty 1, hashes.
+const HASHES: f64 = 4_294_967_296.0;
+
+/// Window of the hashrate that stands beside a miner's name, seconds.
+const RATE_WINDOW: u64 = 600;
+
+impl State {
+    pub(super) fn snapshot(&self, now: Now) -> Snapshot {
+        Snapshot {
+            now: now.unix,
+            name: "Soloist".into(),
+            chain: self.chain(now).map_or_else(String::new, |chain| chain.name().to_owned()),
+            configured: true,
+            started_at: self.started.unix,
+            build: self.build_view(),
+            connect: self.connect_view(),
+            payout: self.payout_view(),
+            job: self.job_view(now),
+            network: self.network_view(now),
+            nodes: self.failover.nodes(now.mono).map(|node| self.node_view(now, &node)).collect(),
+            failovers: self.counters.failovers,
+            miners: self.miner_views(now),
+            knocking: self.knock_views(),
+            totals: self.totals_view(now),
+            history: self.history_view(now),
+            best_shares: self.best_views(),
+            blocks: self.block_views(),
+            alarms: self.rehearsals.alarms(|node| self.nodes.name(node)),
+            events: self.news.iter().cloned().collect(),
+            process: process_view(),
+            stratum: self.stratum_view(),
+            templates: self.templates_view(),
+            storage: self.storage_view(),
+            ..Snapshot::default()
+        }
+    }
+
+    /// The chain that the nodes are on.
+    pub(super) fn chain(&self, now: Now) -> Option<Chain> {
+        let leader = self.failover.leader();
+        let mut reports = self
+            .failover
+            .nodes(now.mono)
+            .filter_map(|node| Some((Some(node.id) == leader, node.health?.0.chain.clone())));
+        let first = reports.next()?;
+        let (_, name) = if first.0 { first } else { reports.find(|r| r.0).unwrap_or(first) };
+        Chain::from_name(&name)
+    }
+
+    fn build_view(&self) -> view::BuildView {
+        view::BuildView {
+            version: env!("CARGO_PKG_VERSION").into(),
+            hash_engine: crate::hash::Backend::active().name().into(),
+            ..view::BuildView::default()
+        }
+    }
+
+    fn connect_view(&self) -> view::ConnectView {
+        let port = self.server.addresses().first().map_or(0, |address| address.port());
+        view::ConnectView {
+            addresses: os::addresses().iter().map(ToString::to_string).collect(),
+            hostname: os::hostname().map(|name| format!("{name}.local")),
+            port,
+            http_port: self.config.http.listen.first().map_or(0, |address| address.port()),
+        }
+    }
+
+    fn payout_view(&self) -> view::PayoutView {
+        let address = &self.config.payout.address;
+        view::PayoutView {
+            address: address.to_string(),
+            kind: address.kind().to_string(),
+            pending: None,
+        }
+    }
+
+    fn job_view(&self, now: Now) -> Option<view::JobView> {
+        let job: &Job = self.pool.jobs().latest()?;
+        let work = &job.work;
+        let template = &work.template;
+        let owner = self.config.payout.address.script();
+        let chain = self.chain(now);
+        let extranonce = [0; coinbase::EXTRANONCE_SIZE];
+        // Decoded from what miners hash, by another implementation than the one that made it.
+        let bytes = work.coinbase.without_witness(&extranonce);
+        let tx: Option<bitcoin::Transaction> = bitcoin::consensus::deserialize(&bytes).ok();
+        let outputs: Vec<view::OutputView> = tx
+            .iter()
+            .flat_map(|tx| &tx.output)
+            .map(|output| {
+                let script = output.script_pubkey.as_bytes();
+                view::OutputView {
+                    address: chain.and_then(|chain| address::of_script(script, chain)),
+                    sat: output.value.to_sat(),
+                    owner: script == owner,
+                }
+            })
+            .collect();
+        let sum = |owners: bool| -> u64 {
+            outputs.iter().filter(|output| output.owner || !owners).map(|output| output.sat).sum()
+        };
+        Some(view::JobView {
+            id: job.id.to_string(),
+            height: template.height.into(),
+            parent: template.prev.to_string(),
+            sent_at: now
+                .unix
+                .saturating_sub(self.pool.last_notify().map_or(0, |at| seconds(now.mono, at))),
+            template_at: now.unix.saturating_sub(seconds(now.mono, work.received)),
+            template_age_s: now.mono.saturating_duration_since(work.received).as_secs_f64(),
+            node: self.nodes.name(work.node),
+            to_owner_sat: sum(true),
+            value_sat: sum(false),
+            outputs,
+            subsidy_sat: template.value.saturating_sub(template.fees()),
+            transactions: template.txs.len() as u64 + 1,
+            weight: None,
+            coinbase_bytes: bytes.len() as u64,
+            tag: self.config.payout.tag.as_str().to_owned(),
+            difficulty: template.target.difficulty().0,
+        })
+    }
+
+    fn network_view(&self, now: Now) -> view::NetworkView {
+        let work = self.pool.jobs().work();
+        let leader = self.failover.leader();
+        let health = self
+            .failover
+            .nodes(now.mono)
+            .find(|node| Some(node.id) == leader)
+            .and_then(|node| node.health.map(|(report, _)| report.clone()));
+        view::NetworkView {
+            height: work.map(|work| u64::from(work.template.height) - 1),
+            tip: work.map(|work| work.template.prev.to_string()),
+            tip_at: health.map(|report| report.tip_time).filter(|at| *at > 0),
+            difficulty: work.map(|work| work.template.target.difficulty().0),
+        }
+    }
+
+    fn node_view(&self, now: Now, node: &failover::NodeView<'_>) -> view::NodeView {
+        let held = self.nodes.get(node.id);
+        let config = held.map(|node| &node.config);
+        let health = node.health.map(|(report, _)| report);
+        let (state, why) = self.standing(node);
+        view::NodeView {
+            name: node.name.to_owned(),
+            address: config.map_or_else(String::new, |c| format!("{}:{}", c.host, c.port)),
+            state,
+            why,
+            since: None,
+            answered_at: held.and_then(|node| node.answered_at),
+            height: node.height.or(health.map(|report| report.blocks)),
+            headers: health.map(|report| report.headers),
+            tip: node.tip.map(|tip| tip.to_string()),
+            lag_blocks: Some(node.lag_blocks),
+            initial_download: health.is_some_and(|report| report.initial_download),
+            progress: health.map(|report| report.progress),
+            sync_eta_s: None,
+            peers: health.map(|report| report.connections),
+            version: health.map_or_else(String::new, |report| report.version.clone()),
+            warnings: health.map_or_else(String::new, |report| report.warnings.clone()),
+            latency_ms: node.template_takes.map(|took| took.as_secs_f64() * 1e3),
+            zmq: match (config.and_then(|c| c.zmq.as_ref()), held.is_some_and(|n| n.zmq_heard)) {
+                (None, _) => view::ZmqState::Off,
+                (Some(_), false) => view::ZmqState::Waiting,
+                (Some(_), true) => view::ZmqState::Live,
+            },
+            tip_wins: node.race.wins.iter().sum(),
+            rehearsal: self.rehearsals.verdict(node.id),
+            last_error: node.last_error.map(|(words, age)| view::NodeErrorView {
+                at: now.unix.saturating_sub(age.as_secs()),
+                method: String::new(),
+                words: words.to_owned(),
+            }),
+            calls: node.stats.iter().map(|(method, stats)| call_view(*method, stats)).collect(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn standing(&self, node: &failover::NodeView<'_>) -> (view::NodeState, String) {
+        let why = match node.leads {
+            true => "It leads.".to_string(),
+            false => format!("It {}.", node.standing),
+        };
+        let state = match node.standing {
+            _ if node.leads => view::NodeState::Leading,
+            Standing::Fit | Standing::Rival => view::NodeState::Standby,
+            Standing::Behind(_) | Standing::Weaker | Standing::Stalled => view::NodeState::Lagging,
+            Standing::Syncing => view::NodeState::Syncing,
+            Standing::Waiting(_) => view::NodeState::Warming,
+            Standing::WrongChain(_) => view::NodeState::Doubtful,
+            Standing::Unknown => view::NodeState::Unknown,
+            Standing::Shaky | Standing::NoTemplate | Standing::Silent(_) | Standing::Down => {
+                view::NodeState::Down
+            }
+        };
+        (state, why)
+    }
+
+    fn miner_views(&self, now: Now) -> Vec<view::MinerView> {
+        let mut views: Vec<view::MinerView> = self
+            .books
+            .ledger
+            .workers()
+            .map(|(id, worker)| self.miner_view(now, id, worker))
+            .collect();
+        views.sort_by(|a, b| b.rate.hashrate.total_cmp(&a.rate.hashrate).then(a.name.cmp(&b.name)));
+        views
+    }
+
+    fn miner_view(&self, now: Now, id: WorkerId, worker: &Worker) -> view::MinerView {
+        let session: Option<&Session> = self
+            .books
+            .workers
+            .iter()
+            .find(|(_, known)| **known == id)
+            .and_then(|(conn, _)| self.pool.session(*conn));
+        let totals = worker.totals();
+        let rate = rate_view(worker, now.unix, RATE_WINDOW);
+        let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
+        view::MinerView {
+            id: worker.number.0.to_string(),
+            name: worker.name.clone(),
+            model: worker.device.clone(),
+            user_agent: session.map_or_else(String::new, |s| s.user_agent().to_owned()),
+            class: class(&worker.device),
+            address: session.map_or_else(String::new, |s| s.peer().to_string()),
+            state: match session {
+                Some(_) => view::MinerState::Mining,
+                None => view::MinerState::Gone,
+            },
+            since: session.map_or(totals.last_share, |session| session.connected_at().unix),
+            first_seen_at: totals.first_seen,
+            rate,
+            rate_day: rate_view(worker, now.unix, 86_400),
+            accepted: totals.ever.accepted,
+            shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
+            rejects: reject_views(&totals.ever),
+            difficulty,
+            expected_share_s: (rate.hashrate > 0.0).then(|| difficulty * HASHES / rate.hashrate),
+            last_share_at: (totals.last_share > 0).then_some(totals.last_share),
+            best: totals.best.map_or(0.0, |best| best.difficulty),
+            best_at: totals.best.map(|best| best.unix),
+            best_session: worker.best_since_boot.map_or(0.0, |best| best.difficulty),
+            ..view::MinerView::default()
+        }
+    }
+
+    fn knock_views(&self) -> Vec<view::KnockView> {
+        self.knocks
+            .iter()
+            .map(|(at, peer, why)| view::KnockView {
+                at: *at,
+                address: peer.to_string(),
+                why: (*why).to_owned(),
+                ..view::KnockView::default()
+            })
+            .collect()
+    }
+
+    fn totals_view(&self, now: Now) -> view::TotalsView {
+        let total = self.books.ledger.total();
+        let totals = total.totals();
+        view::TotalsView {
+            rate_5m: rate_view(total, now.unix, 300),
+            rate_1h: rate_view(total, now.unix, 3600),
+            rate_24h: rate_view(total, now.unix, 86_400),
+            accepted: totals.ever.accepted,
+            rejects: reject_views(&totals.ever),
+            work: totals.ever.work,
+            work_since_block: totals.since_block.work,
+            since: (totals.first_seen > 0).then_some(totals.first_seen),
+            best: totals.best.map_or(0.0, |best| best.difficulty),
+            best_session: total.best_since_boot.map_or(0.0, |best| best.difficulty),
+            best_since_block: totals.best_since_block.map_or(0.0, |best| best.difficulty),
+        }
+    }
+
+    fn history_view(&self, now: Now) -> view::HistoryView {
+        let total = self.books.ledger.total();
+        let minutes = total.history(Grain::Minute);
+        let day_ago = now.unix.saturating_sub(86_400);
+        let month_ago = now.unix.saturating_sub(30 * 86_400);
+        view::HistoryView {
+            day: points(&minutes, Grain::Minute, 600, day_ago),
+            month: points(&total.history(Grain::Hour), Grain::Hour, 4 * 3600, month_ago),
+            all: points(&total.history(Grain::Day), Grain::Day, 86_400, 0),
+        }
+    }
+
+    fn best_views(&self) -> Vec<view::BestShareView> {
+        let ledger = &self.books.ledger;
+        ledger
+            .bests()
+            .iter()
+            .map(|best| view::BestShareView {
+                difficulty: best.difficulty,
+                at: best.unix,
+                miner: ledger.name(best.worker).to_owned(),
+                height: best.height.into(),
+                network_difficulty: ledger.network_difficulty(),
+            })
+            .collect()
+    }
+
+    fn block_views(&self) -> Vec<view::BlockView> {
+        self.books.ledger.blocks().rev().map(|block| self.block_view(block)).collect()
+    }
+
+    fn block_view(&self, block: &record::FoundBlock) -> view::BlockView {
+        let live = self.blocks.state(block.hash);
+        let (state, confirmations) = match (live, block.state.clone()) {
+            (Some(BlockState::Accepted { confirmations, .. }), _) => {
+                (view::BlockState::Accepted, u64::try_from(confirmations).ok())
+            }
+            (Some(BlockState::Orphaned { .. }), _) => (view::BlockState::Orphaned, None),
+            (_, record::BlockState::Candidate) => (view::BlockState::Candidate, None),
+            (_, record::BlockState::Accepted { .. }) => (view::BlockState::Accepted, None),
+            (_, record::BlockState::Confirmed { confirmations }) => {
+                (view::BlockState::Accepted, Some(u64::from(confirmations)))
+            }
+            (_, record::BlockState::Mature) => (view::BlockState::Mature, Some(100)),
+            (_, record::BlockState::Stale) => (view::BlockState::Orphaned, None),
+            (_, record::BlockState::Rejected { .. }) => (view::BlockState::Refused, None),
+        };
+        view::BlockView {
+            hash: block.hash.to_string(),
+            height: block.height.into(),
+            at: block.unix,
+            miner: block.name.clone(),
+            state,
+            confirmations,
+            value_sat: block.reward,
+            address: self.config.payout.address.to_string(),
+            txid: String::new(),
+            share_difficulty: block.difficulty,
+            network_difficulty: block.network_difficulty,
+            accepted_after_ms: self.blocks.accepted_after(block.hash).map(millis),
+            answers: self.blocks.answers.get(&block.hash).cloned().unwrap_or_default(),
+            hex: self.blocks.bytes(block.hash).is_some(),
+        }
+    }
+
+    fn stratum_view(&self) -> view::StratumView {
+        view::StratumView {
+            connections: self.server.connections() as u64,
+            connections_max: self.config.stratum.max_connections as u64,
+            accepted_total: self.counters.connections,
+            dropped: self
+                .counters
+                .dropped
+                .iter()
+                .map(|(what, count)| view::CountView { what: (*what).into(), count: *count })
+                .collect(),
+            handshake_failures: self.counters.handshake_failures,
+            shares_accepted: self.counters.accepted,
+            ..view::StratumView::default()
+        }
+    }
+
+    fn templates_view(&self) -> view::TemplatesView {
+        view::TemplatesView {
+            taken: self.counters.templates,
+            jobs: self.counters.jobs,
+            tips: self.counters.tips,
+            ..view::TemplatesView::default()
+        }
+    }
+
+    fn storage_view(&self) -> view::StorageView {
+        let error = match (self.books.ledger.storage(), &self.blocks.trouble) {
+            (_, Some(why)) => why.clone(),
+            (Storage::Failing { why, .. }, _) => why.clone(),
+            (Storage::Loading { why: Some(why) }, _) => why.clone(),
+            _ => String::new(),
+        };
+        view::StorageView {
+            writable: match self.books.ledger.storage() {
+                Storage::Ready => Some(true),
+                Storage::Failing { .. } | Storage::Loading { why: Some(_) } => Some(false),
+                Storage::Loading { why: None } | Storage::Closed => None,
+            },
+            error,
+            spool_waiting: self.blocks.waiting() as u64,
+            ..view::StorageView::default()
+        }
+    }
+}
+
+/// The model's first word, for statistics.
+fn class(model: &str) -> String {
+    let word = model.split([' ', '/', '(']).next().unwrap_or_default();
+    if word.is_empty() { "other".into() } else { word.to_lowercase() }
+}
+
+fn rate_view(worker: &Worker, unix: u64, window: u64) -> view::RateView {
+    let since = unix.saturating_sub(window);
+    let shares = worker
+        .history(Grain::Minute)
+        .iter()
+        .filter(|point| u64::from(point.period) * Grain::Minute.seconds() >= since)
+        .map(|point| u64::from(point.accepted))
+        .sum();
+    view::RateView { hashrate: worker.hashrate(unix, window), shares, window_s: window }
+}
+
+fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
+    RejectReason::ALL
+        .iter()
+        .zip(counts.rejects)
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| view::RejectView {
+            reason: reject_reason(*reason),
+            count,
+            last_at: None,
+        })
+        .collect()
+}
+
+fn reject_reason(reason: RejectReason) -> view::RejectReason {
+    match reason {
+        RejectReason::Stale => view::RejectReason::Stale,
+        RejectReason::Duplicate => view::RejectReason::Duplicate,
+        RejectReason::LowDifficulty => view::RejectReason::LowDifficulty,
+        RejectReason::UnknownJob => view::RejectReason::UnknownJob,
+        RejectReason::BadTime => view::RejectReason::BadTime,
+        RejectReason::BadVersion => view::RejectReason::BadVersion,
+        RejectReason::Malformed => view::RejectReason::Malformed,
+        RejectReason::Unauthorized => view::RejectReason::Unauthorized,
+    }
+}
+
+/// Points of one grain put together into intervals of `width` seconds, from `since` on.
+fn points(series: &[Point], grain: Grain, width: u64, since: u64) -> Vec<view::PointView> {
+    let mut out: Vec<view::PointView> = Vec::new();
+    let mut work = 0.0;
+    for point in series {
+        let at = u64::from(point.period) * grain.seconds();
+        if at < since {
+            continue;
+        }
+        let end = (at / width + 1) * width;
+        if out.last().is_none_or(|last| last.at != end) {
+            work = 0.0;
+            out.push(view::PointView { at: end, ..view::PointView::default() });
+        }
+        let Some(last) = out.last_mut() else { continue };
+        work += f64::from(point.work);
+        last.hashrate = work * HASHES / width as f64;
+        last.accepted += u64::from(point.accepted);
+        last.rejected += u64::from(point.rejected);
+        last.best = last.best.max(f64::from(point.best));
+    }
+    out
+}
+
+fn call_view(method: Method, stats: &failover::MethodStats) -> view::CallView {
+    view::CallView {
+        method: method_name(method).into(),
+        errors: stats.errors.iter().sum(),
+        latency: histogram(&stats.latency),
+    }
+}
+
+fn histogram(histogram: &failover::Histogram) -> view::HistogramView {
+    let mut sum = 0;
+    let buckets = failover::BOUNDS_MS
+        .iter()
+        .zip(histogram.buckets())
+        .map(|(bound, count)| {
+            sum += count;
+            (*bound as f64 / 1e3, sum)
+        })
+        .collect();
+    view::HistogramView {
+        buckets,
+        count: histogram.count(),
+        sum_s: histogram.total().as_secs_f64(),
+    }
+}
+
+fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::GetBlockTemplate => "getblocktemplate",
+        Method::Longpoll => "longpoll",
+        Method::Proposal => "proposal",
+        Method::SubmitBlock => "submitblock",
+        Method::GetBestBlockHash => "getbestblockhash",
+        Method::Health => "health",
+        Method::GetBlockHeader => "getblockheader",
+        Method::PreciousBlock => "preciousblock",
+    }
+}
+
+fn process_view() -> view::ProcessView {
+    let process = os::Process::read();
+    view::ProcessView {
+        cpu_s: process.cpu_s,
+        resident_bytes: process.resident,
+        open_fds: process.descriptors,
+        threads: process.threads,
+        ..view::ProcessView::default()
+    }
+}
+
+fn seconds(now: Instant, then: Instant) -> u64 {
+    now.saturating_duration_since(then).as_secs()
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

@@ -1,0 +1,557 @@
+//! What goes into [`Failover`](super::Failover) and what comes out.
+
+use std::time::Duration;
+
+use crate::chain::{BlockHash, Chain};
+use crate::node::{HealthReport, Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource};
+use crate::template::Template;
+
+/// Everything that the owner decides: the nodes in the order of preference, the chains that the
+/// payout address belongs to, and how long to serve the last job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// The nodes, the preferred one first. An id stands for one unchanged node: a node whose
+    /// address or password changed by a reload comes with a new id.
+    pub nodes: Vec<NodeSpec>,
+    /// The chains on which a node may be (a test address fits several).
+    pub chains: Vec<Chain>,
+    /// For how long the last valid job is served when no node can confirm it.
+    pub grace: Duration,
+}
+
+/// [`Setup::grace`] where the owner sets nothing.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(90);
+
+/// One node, as far as the policy needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSpec {
+    /// Its id in the daemon's table.
+    pub id: NodeId,
+    /// The owner's name for it, for sentences.
+    pub name: String,
+    /// Host part of its address, to see that two nodes share one machine.
+    pub host: String,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time passed: [`Failover::next_deadline`](super::Failover::next_deadline) has come.
+    Tick,
+    /// The configuration was read again.
+    Reload(Setup),
+    /// A node said or failed to say something.
+    Node {
+        /// Which node; an unknown one is ignored.
+        node: NodeId,
+        /// What.
+        news: News,
+    },
+}
+
+/// What a node said, in the small facts that the policy needs.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// A template.
+    Template {
+        /// Its facts.
+        seen: TemplateSeen,
+        /// [`Method::GetBlockTemplate`] or [`Method::Longpoll`].
+        method: Method,
+        /// Duration of the call (not counted for a long poll).
+        took: Duration,
+    },
+    /// Its tip.
+    Tip {
+        /// The tip's hash.
+        hash: BlockHash,
+        /// How it was heard: [`TipSource::Poll`] answers [`Output::PollTip`], the others come
+        /// unasked.
+        source: TipSource,
+        /// Duration of the call for [`TipSource::Poll`].
+        took: Duration,
+    },
+    /// The answer to [`Output::AskHealth`].
+    Health {
+        /// What it said.
+        report: HealthReport,
+        /// Duration of both calls.
+        took: Duration,
+    },
+    /// A call failed.
+    Failed {
+        /// Which.
+        method: Method,
+        /// Why.
+        error: RpcError,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Another call of the daemon's own was answered (`submitblock`, a proposal, a header): for
+    /// the statistics, and as a sign of life.
+    Answered {
+        /// Which.
+        method: Method,
+        /// Duration, where it was measured.
+        took: Option<Duration>,
+    },
+}
+
+/// The facts of a template that the policy needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TemplateSeen {
+    /// Height of the block to be mined: the tip's height plus 1.
+    pub height: u64,
+    /// The tip on which it builds.
+    pub prev: BlockHash,
+    /// The node's proposed time, Unix seconds.
+    pub curtime: u64,
+    /// Transactions without the coinbase.
+    pub txs: usize,
+    /// It came with a `longpollid`.
+    pub longpoll: bool,
+}
+
+impl Input {
+    /// Makes the input of a node's event; `facts` reads a template's small facts. `None` for what
+    /// does not concern the policy (a block's confirmations).
+    pub fn from_event(
+        event: &NodeEvent,
+        facts: impl FnOnce(&Template) -> TemplateSeen,
+    ) -> Option<Input> {
+        let news = match &event.kind {
+            NodeEventKind::Template { template, method, took } => {
+                News::Template { seen: facts(template), method: *method, took: *took }
+            }
+            NodeEventKind::Tip { hash, source, took } => {
+                News::Tip { hash: *hash, source: *source, took: *took }
+            }
+            NodeEventKind::Health { report, took } => {
+                News::Health { report: report.clone(), took: *took }
+            }
+            NodeEventKind::Failed { method, error, took } => {
+                News::Failed { method: *method, error: error.clone(), took: *took }
+            }
+            NodeEventKind::Submitted { answer, took, .. } => match answer {
+                Ok(_) => News::Answered { method: Method::SubmitBlock, took: Some(*took) },
+                Err(error) => {
+                    News::Failed { method: Method::SubmitBlock, error: error.clone(), took: *took }
+                }
+            },
+            NodeEventKind::Proposed { verdict, .. } => match verdict {
+                Ok(_) => News::Answered { method: Method::Proposal, took: None },
+                Err(error) => News::Failed {
+                    method: Method::Proposal,
+                    error: error.clone(),
+                    took: Duration::ZERO,
+                },
+            },
+            NodeEventKind::Confirmations { .. } => return None,
+        };
+        Some(Input::Node { node: event.node, news })
+    }
+}
+
+/// What the shells are to do, in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Call `getblocktemplate` (no longpollid), deadline [`FETCH_DEADLINE`](super::FETCH_DEADLINE).
+    /// Never sent while another is under way at the same node.
+    FetchTemplate {
+        /// At which node.
+        node: NodeId,
+        /// For the log.
+        why: FetchWhy,
+    },
+    /// Keep one long poll outstanding at the node, with the longpollid of its latest template:
+    /// when it answers, ask again at once; when it fails, report and stop until told again. Off:
+    /// start no new one; the outstanding one may run out, and is taken up again by the next on.
+    Longpoll {
+        /// At which node.
+        node: NodeId,
+        /// Start or stop.
+        on: bool,
+    },
+    /// Call `getbestblockhash`, deadline [`POLL_DEADLINE`](super::POLL_DEADLINE).
+    PollTip {
+        /// At which node.
+        node: NodeId,
+    },
+    /// Call `getblockchaininfo` and `getnetworkinfo`, deadline
+    /// [`HEALTH_DEADLINE`](super::HEALTH_DEADLINE) for both.
+    AskHealth {
+        /// At which node.
+        node: NodeId,
+    },
+    /// This node leads from now on: for the page and the log. Jobs follow from
+    /// [`Output::Serve`] alone.
+    Lead {
+        /// The new leader.
+        node: NodeId,
+        /// Who led before; `None` at the start.
+        from: Option<NodeId>,
+        /// Why.
+        why: LeadWhy,
+    },
+    /// Build jobs from this node's latest template (the one just handed in, or the one kept from
+    /// before: the daemon keeps the latest per node). No template is used without it.
+    Serve {
+        /// Whose template.
+        node: NodeId,
+        /// It builds on another tip than the work before: clean jobs.
+        new_tip: bool,
+    },
+    /// The leader has validated a new tip and its template will take a while: send an empty job
+    /// at once if the header's fields can be known. The job side leaves it out at a retarget
+    /// boundary (height divisible by 2016), on networks with the minimum-difficulty rule
+    /// (testnet3, testnet4), and where it cannot learn the tip's height and time.
+    EmptyJob {
+        /// The leader.
+        node: NodeId,
+        /// The new tip: previous hash of the job.
+        tip: BlockHash,
+    },
+    /// There is no valid work: drop the jobs, close the miners' sockets and refuse new ones.
+    /// The machine starts in this state without saying so.
+    Gate {
+        /// Why.
+        why: GateWhy,
+    },
+    /// There is work again (its [`Output::Serve`] came before): let miners in.
+    Ungate,
+    /// Something that the owner should be able to read.
+    Event(Event),
+}
+
+/// Why a template is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchWhy {
+    /// There is a tip on which no template builds yet.
+    NewTip,
+    /// A lead is sought or about to move.
+    Seek,
+    /// The leader is in doubt: have a template of the next node at hand.
+    Doubt,
+    /// The node's last template call failed; perhaps it is well again.
+    Probe,
+    /// The regular refresh, see [`HEARTBEAT`](super::HEARTBEAT).
+    Heartbeat,
+}
+
+/// Why the lead moved, in words that follow "because".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeadWhy {
+    /// The first leader of this run.
+    #[error("it is the first node that is ready")]
+    First,
+    /// Nobody led for a while.
+    #[error("it is ready again")]
+    Ready,
+    /// A call to the leader failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The leader has a connection but says nothing.
+    #[error("it has not answered for more than {:.1} s", .0.as_secs_f64())]
+    Silent(Duration),
+    /// The leader asks for patience.
+    #[error("it is not ready: {0}")]
+    Waiting(String),
+    /// The leader lacks blocks.
+    #[error("it is behind by {0} block(s)")]
+    Behind(u64),
+    /// The leader's chain has less work, though not fewer blocks.
+    #[error("its chain has less work")]
+    Weaker,
+    /// The leader knows of blocks that it does not take in, or sees no new ones.
+    #[error("it has stopped taking in blocks")]
+    Stalled,
+    /// The leader left the branch that was seen first for another of equal work.
+    #[error("it went over to another block of the same height")]
+    Rival,
+    /// The leader had no template for a tip while another node had one.
+    #[error("it did not follow to the new tip within {} s", .0.as_secs())]
+    DidNotFollow(Duration),
+    /// The leader is on a chain where the address is worth nothing.
+    #[error("it is on the wrong chain ({0})")]
+    WrongChain(String),
+    /// The owner took it out of the configuration.
+    #[error("it was removed from the configuration")]
+    Removed,
+    /// A node that the owner prefers is good again.
+    #[error("the preferred node is good again")]
+    Return,
+}
+
+/// Why there is no work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GateWhy {
+    /// No usable node has confirmed the last job's tip for as long as the grace.
+    #[error("no node has confirmed the last job for {} s", .0.as_secs())]
+    Grace(Duration),
+    /// The last job belongs to a chain that the configuration no longer allows.
+    #[error("the last job belongs to another chain than the payout address")]
+    WrongChain,
+}
+
+/// Something that the owner should be able to read. The daemon adds the time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Event {
+    /// The lead moved from one node to another, in either direction.
+    #[error("{}", failover_sentence(.from, .to, .why))]
+    NodeFailover {
+        /// Name of the node that led.
+        from: String,
+        /// Name of the node that leads now.
+        to: String,
+        /// The owner prefers `to`.
+        back: bool,
+        /// Why.
+        why: LeadWhy,
+    },
+    /// A backup has led for [`LONG_ON_BACKUP`](super::LONG_ON_BACKUP).
+    #[error("Backup node {node} has given the work for {} min: {preferred}.", .after.as_secs() / 60)]
+    LongOnBackup {
+        /// The backup.
+        node: String,
+        /// What is wrong with the preferred node.
+        preferred: String,
+        /// For how long.
+        after: Duration,
+    },
+    /// No node has led for [`RPC_DOWN_AFTER`](super::RPC_DOWN_AFTER).
+    #[error("No Bitcoin node is usable: {why}.")]
+    RpcDown {
+        /// The state of each node.
+        why: String,
+    },
+    /// A node leads again.
+    #[error("Node {node} gives work again, after {} s without a usable node.", .after.as_secs())]
+    RpcRecovered {
+        /// The node.
+        node: String,
+        /// How long nobody led.
+        after: Duration,
+    },
+    /// A node's breaker opened.
+    #[error("Node {node} is down: {why}.")]
+    NodeDown {
+        /// The node.
+        node: String,
+        /// The last failure.
+        why: String,
+    },
+    /// A node answers again.
+    #[error("Node {node} answers again, after {} s.", .after.as_secs())]
+    NodeUp {
+        /// The node.
+        node: String,
+        /// How long it was down.
+        after: Duration,
+    },
+    /// Two nodes have different tips of equal height and work.
+    #[error(
+        "Two blocks at height {height}: {ours} (mined on) and {other} (node {node}). We stay on \
+         the first until one chain has more work."
+    )]
+    TipSplit {
+        /// Height of both.
+        height: u64,
+        /// The tip that is worked on.
+        ours: BlockHash,
+        /// The other.
+        other: BlockHash,
+        /// A node that holds the other.
+        node: String,
+    },
+    /// The split is over.
+    #[error("The nodes agree on one chain again, after {} s.", .after.as_secs())]
+    SplitOver {
+        /// How long it lasted.
+        after: Duration,
+    },
+    /// A node answers but its chain has less work than another's.
+    #[error("Node {node} answers but {words}; it does not lead while another is better.")]
+    NodeLagging {
+        /// The node.
+        node: String,
+        /// How it lags.
+        words: String,
+    },
+    /// A lagging node has caught up.
+    #[error("Node {node} has caught up.")]
+    NodeCaughtUp {
+        /// The node.
+        node: String,
+    },
+    /// A node is on a chain where the address is worth nothing.
+    #[error(
+        "Node {node} is on the wrong chain ({found}, not {wanted}): it is not used. Check its \
+         address and the payout address."
+    )]
+    WrongChain {
+        /// The node.
+        node: String,
+        /// What it says.
+        found: String,
+        /// What is allowed.
+        wanted: String,
+    },
+    /// A node asks for patience.
+    #[error("Node {node} is not ready yet: {words}")]
+    Waiting {
+        /// The node.
+        node: String,
+        /// The node's own words, or its progress.
+        words: String,
+    },
+    /// The miners were sent away.
+    #[error("There is no valid work ({why}): the miners are disconnected, to use their fallback.")]
+    Gated {
+        /// Why.
+        why: GateWhy,
+    },
+    /// The miners are let in again.
+    #[error("There is work again: miners are let in.")]
+    Ungated,
+}
+
+/// How urgent an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Good or neutral.
+    Info,
+    /// Somebody should have a look in time.
+    Warning,
+    /// Money is being lost.
+    Alarm,
+}
+
+impl Event {
+    /// The event's name for notification rules and the journal.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::NodeFailover { .. } => "node-failover",
+            Event::LongOnBackup { .. } => "long-on-backup",
+            Event::RpcDown { .. } => "rpc-down",
+            Event::RpcRecovered { .. } => "rpc-recovered",
+            Event::NodeDown { .. } => "node-down",
+            Event::NodeUp { .. } => "node-up",
+            Event::TipSplit { .. } => "tip-split",
+            Event::SplitOver { .. } => "split-over",
+            Event::NodeLagging { .. } => "node-lagging",
+            Event::NodeCaughtUp { .. } => "node-caught-up",
+            Event::WrongChain { .. } => "wrong-chain",
+            Event::Waiting { .. } => "node-waiting",
+            Event::Gated { .. } => "miners-gated",
+            Event::Ungated => "miners-let-in",
+        }
+    }
+
+    /// How urgent it is.
+    pub fn level(&self) -> Level {
+        match self {
+            Event::RpcDown { .. } | Event::Gated { .. } | Event::WrongChain { .. } => Level::Alarm,
+            Event::NodeFailover { back: false, .. }
+            | Event::LongOnBackup { .. }
+            | Event::NodeDown { .. }
+            | Event::TipSplit { .. }
+            | Event::NodeLagging { .. }
+            | Event::Waiting { .. } => Level::Warning,
+            Event::NodeFailover { back: true, .. }
+            | Event::RpcRecovered { .. }
+            | Event::NodeUp { .. }
+            | Event::SplitOver { .. }
+            | Event::NodeCaughtUp { .. }
+            | Event::Ungated => Level::Info,
+        }
+    }
+}
+
+/// The reasons speak of the node that lost the lead, except two.
+fn failover_sentence(from: &str, to: &str, why: &LeadWhy) -> String {
+    match why {
+        LeadWhy::Return => format!("Node {to} leads again instead of {from}: {why}."),
+        LeadWhy::First | LeadWhy::Ready => format!("Node {to} leads after {from}: {why}."),
+        _ => format!("Node {to} leads instead of {from}. Reason, about {from}: {why}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::SubmitAnswer;
+
+    #[test]
+    fn events_are_sentences() {
+        let failover = Event::NodeFailover {
+            from: "attic".into(),
+            to: "cellar".into(),
+            back: false,
+            why: LeadWhy::Silent(Duration::from_millis(1250)),
+        };
+        assert_eq!(
+            failover.to_string(),
+            "Node cellar leads instead of attic. Reason, about attic: it has not answered for \
+             more than 1.2 s."
+        );
+        assert_eq!((failover.name(), failover.level()), ("node-failover", Level::Warning));
+        let back = Event::NodeFailover {
+            from: "cellar".into(),
+            to: "attic".into(),
+            back: true,
+            why: LeadWhy::Return,
+        };
+        assert_eq!(
+            back.to_string(),
+            "Node attic leads again instead of cellar: the preferred node is good again."
+        );
+        assert_eq!(back.level(), Level::Info);
+    }
+
+    #[test]
+    fn every_event_of_a_node_maps_to_news_or_nothing() {
+        let seen = TemplateSeen {
+            height: 7,
+            prev: Chain::Regtest.genesis(),
+            curtime: 1,
+            txs: 0,
+            longpoll: true,
+        };
+        let block = Chain::Main.genesis();
+        let map = |kind| {
+            let event = NodeEvent { node: NodeId(3), kind };
+            match Input::from_event(&event, |_| seen) {
+                Some(Input::Node { node: NodeId(3), news }) => Some(news),
+                None => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        let refused = RpcError::Transport("refused".into());
+        let took = Duration::from_millis(4);
+        assert!(matches!(
+            map(NodeEventKind::Tip { hash: block, source: TipSource::Zmq, took }),
+            Some(News::Tip { source: TipSource::Zmq, .. })
+        ));
+        let failed =
+            NodeEventKind::Failed { method: Method::Longpoll, error: refused.clone(), took };
+        assert!(matches!(map(failed), Some(News::Failed { method: Method::Longpoll, .. })));
+        let submitted = |answer| NodeEventKind::Submitted { block, answer, took };
+        assert!(matches!(
+            map(submitted(Ok(SubmitAnswer::Accepted))),
+            Some(News::Answered { method: Method::SubmitBlock, .. })
+        ));
+        assert!(matches!(
+            map(submitted(Err(refused.clone()))),
+            Some(News::Failed { method: Method::SubmitBlock, .. })
+        ));
+        assert!(matches!(
+            map(NodeEventKind::Proposed { block, verdict: Ok(None) }),
+            Some(News::Answered { method: Method::Proposal, .. })
+        ));
+        assert!(matches!(
+            map(NodeEventKind::Proposed { block, verdict: Err(refused) }),
+            Some(News::Failed { method: Method::Proposal, .. })
+        ));
+        assert!(map(NodeEventKind::Confirmations { block, confirmations: Some(1) }).is_none());
+    }
+}

@@ -1,0 +1,574 @@
+//! What follows from the state as it is now: run after every input.
+//!
+//! Each rule looks at the state and the time alone, not at the input that led there, and a rule
+//! that waits for a moment names it to the [`Alarm`]. So no rule can forget to wake up, and the
+//! next deadline is always later than now.
+
+use std::cmp::Ordering;
+use std::time::{Duration, Instant};
+
+use super::breaker::LONGEST_WAIT;
+use super::io::{Event, FetchWhy, GateWhy, LeadWhy, Output};
+use super::node::{Behind, Call, Node, Standing};
+use super::{
+    DOUBT_AFTER, EMPTY_FIRST_ABOVE, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, FOLLOW, Failover,
+    HEALTH_DEADLINE, HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER, LAG_MANY,
+    LONG_ON_BACKUP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED, RPC_DOWN_AFTER,
+    SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS, STALLED_TIP,
+};
+use crate::chain::{BlockHash, Chain};
+use crate::node::{Method, NodeId, RpcError};
+
+/// Collects the earliest moment that some rule waits for.
+pub(super) struct Alarm {
+    at: Instant,
+    next: Option<Instant>,
+}
+
+impl Alarm {
+    /// The moment has come; if not, it is remembered.
+    pub(super) fn due(&mut self, moment: Instant) -> bool {
+        if moment <= self.at {
+            return true;
+        }
+        self.next = Some(self.next.map_or(moment, |next| next.min(moment)));
+        false
+    }
+}
+
+/// More rounds than any chain of consequences has: a rule that contradicts another must not hang
+/// the daemon.
+const ROUNDS: usize = 16;
+
+impl Failover {
+    /// Applies all rules until none changes anything.
+    pub(super) fn settle(&mut self, at: Instant, out: &mut Vec<Output>) {
+        let mut alarm = Alarm { at, next: None };
+        for round in 0..ROUNDS {
+            alarm.next = None;
+            let changed = self.overdue_calls(at, &mut alarm, out)
+                | self.standings(at, &mut alarm, out)
+                | self.check_leader(at)
+                | self.serve_leader(at, out)
+                | self.serve_announcer(at, out)
+                | self.move_lead(at, &mut alarm, out);
+            if !changed {
+                break;
+            }
+            debug_assert!(round + 1 < ROUNDS, "the rules do not come to rest");
+        }
+        self.fetches(at, &mut alarm, out);
+        self.empty_job(out);
+        self.longpolls(&mut alarm, out);
+        self.health_questions(at, &mut alarm, out);
+        self.polls(at, &mut alarm, out);
+        self.split(at, out);
+        self.gate_when_stale(&mut alarm, out);
+        self.say_down(&mut alarm, out);
+        self.say_backup(at, &mut alarm, out);
+        self.watch_calls(&mut alarm);
+        self.next = alarm.next;
+    }
+
+    // -- the nodes --
+
+    /// A shell that never answers must not block a call for ever.
+    fn overdue_calls(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) -> bool {
+        let mut changed = false;
+        for index in 0..self.nodes.len() {
+            for (method, deadline) in CALLS {
+                let sent = call(&self.nodes[index], method).sent;
+                if sent.is_some_and(|sent| alarm.due(sent + deadline + SLACK)) {
+                    self.failed(at, index, method, &RpcError::Timeout(deadline), out);
+                    changed = true;
+                }
+            }
+        }
+        changed
+    }
+
+    /// Calls that were sent in this very round have a deadline, too.
+    fn watch_calls(&self, alarm: &mut Alarm) {
+        for node in &self.nodes {
+            for (method, deadline) in CALLS {
+                if let Some(sent) = call(node, method).sent {
+                    alarm.due(sent + deadline + SLACK);
+                }
+            }
+            if let Some(from) = unanswered_since(node) {
+                alarm.due(from + silence_limit(node));
+                alarm.due(from + DOUBT_AFTER);
+            }
+        }
+    }
+
+    /// Says of each node what it is good for.
+    fn standings(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) -> bool {
+        let mut changed = false;
+        for index in 0..self.nodes.len() {
+            self.note_silence(index, alarm);
+            self.note_lag(at, index, alarm, out);
+            let standing = self.standing(index, alarm);
+            let node = &mut self.nodes[index];
+            if standing == Standing::Fit {
+                node.fit_since.get_or_insert(at);
+            } else {
+                node.fit_since = None;
+            }
+            if node.standing != standing {
+                node.standing = standing;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    fn note_silence(&mut self, index: usize, alarm: &mut Alarm) {
+        let node = &mut self.nodes[index];
+        if let Some(from) = unanswered_since(node) {
+            let limit = silence_limit(node);
+            if alarm.due(from + DOUBT_AFTER) {
+                node.doubted = true;
+            }
+            if alarm.due(from + limit) {
+                node.silent = Some(limit);
+            }
+        }
+    }
+
+    /// Compares the node's tip with those of the other nodes that answer, and with the tip that
+    /// is worked on. A tip that was announced a moment ago counts only after a while: the news
+    /// need time to travel.
+    fn note_lag(&mut self, at: Instant, index: usize, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        let node = &self.nodes[index];
+        let Some(tip) = node.tip.filter(|_| node.standing.answers()) else { return };
+        // Until the health report of a new tip is there, its height alone may mislead.
+        if !self.tips.is_known(tip) && node.tip_at.is_some_and(|since| !alarm.due(since + FOLLOW)) {
+            return;
+        }
+        let mut behind: Option<u64> = None;
+        let mut undecided = false;
+        for better in self.reference_tips(at, index) {
+            match self.tips.compare(tip, better) {
+                Some(Ordering::Less) => {}
+                Some(Ordering::Equal | Ordering::Greater) => continue,
+                None => {
+                    undecided = true;
+                    continue;
+                }
+            }
+            let (mine, best) = (self.tips.height(tip), self.tips.height(better));
+            let blocks = mine.zip(best).map_or(1, |(mine, best)| best.saturating_sub(mine));
+            let patience = if blocks >= 2 { LAG_MANY } else { FOLLOW };
+            let first = self.tips.first(better).unwrap_or(at);
+            if alarm.due(first + patience) {
+                behind = Some(behind.unwrap_or(0).max(blocks));
+            } else {
+                undecided = true;
+            }
+        }
+        let node = &mut self.nodes[index];
+        let name = || node.spec.name.clone();
+        match (node.behind, behind) {
+            (None, Some(blocks)) => {
+                node.behind = Some(Behind { blocks, since: at });
+                let words = match blocks {
+                    0 => Standing::Weaker.to_string(),
+                    blocks => Standing::Behind(blocks).to_string(),
+                };
+                out.push(Output::Event(Event::NodeLagging { node: name(), words }));
+            }
+            (Some(before), Some(blocks)) => node.behind = Some(Behind { blocks, ..before }),
+            (Some(_), None) if !undecided => {
+                node.behind = None;
+                out.push(Output::Event(Event::NodeCaughtUp { node: name() }));
+            }
+            (Some(_) | None, None) => {}
+        }
+    }
+
+    /// The tips that a node is measured against.
+    pub(super) fn reference_tips(&self, at: Instant, except: usize) -> Vec<BlockHash> {
+        let others = self.nodes.iter().enumerate().filter(|(index, _)| *index != except);
+        let mut tips: Vec<BlockHash> = others
+            .filter(|(_, node)| node.standing.answers())
+            .filter_map(|(_, node)| node.tip)
+            .collect();
+        tips.extend(self.floor(at));
+        tips
+    }
+
+    fn standing(&self, index: usize, alarm: &mut Alarm) -> Standing {
+        let node = &self.nodes[index];
+        if let Some(found) = &node.wrong_chain {
+            return Standing::WrongChain(found.clone());
+        }
+        if !node.breaker.is_closed() {
+            return Standing::Down;
+        }
+        if let Some(waiting) = &node.waiting {
+            return Standing::Waiting(waiting.words.clone());
+        }
+        if !node.checked || node.tip.is_none() {
+            return Standing::Unknown;
+        }
+        if let Some(limit) = node.silent {
+            return Standing::Silent(limit);
+        }
+        if node.template_error.is_some() {
+            return Standing::NoTemplate;
+        }
+        if node.breaker.failures() > 0 {
+            return Standing::Shaky;
+        }
+        match node.behind {
+            Some(Behind { blocks: 0, .. }) => return Standing::Weaker,
+            Some(Behind { blocks, .. }) => return Standing::Behind(blocks),
+            None => {}
+        }
+        if let Some((report, _)) = &node.health {
+            let is_main = Chain::from_name(&report.chain) == Some(Chain::Main);
+            let headers = node.headers_ahead_since.map(|since| since + STALLED_HEADERS);
+            let tip = node.tip_at.filter(|_| is_main).map(|at| at + STALLED_TIP);
+            if headers.is_some_and(|moment| alarm.due(moment))
+                | tip.is_some_and(|moment| alarm.due(moment))
+            {
+                return Standing::Stalled;
+            }
+            if report.initial_download {
+                return Standing::Syncing;
+            }
+        }
+        if self.is_rival(node) { Standing::Rival } else { Standing::Fit }
+    }
+
+    /// On another tip than the one worked on, with the same work.
+    fn is_rival(&self, node: &Node) -> bool {
+        self.work.zip(node.tip).is_some_and(|(work, tip)| {
+            tip != work.prev && self.tips.compare(tip, work.prev) == Some(Ordering::Equal)
+        })
+    }
+
+    // -- commands --
+
+    /// Template calls that are wanted for the sake of the present leader.
+    fn fetches(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        let Some(leader) = self.leader_index() else { return };
+        if self.lacks_template(leader) {
+            self.fetch(at, leader, FetchWhy::NewTip, alarm, out);
+        }
+        let node = &self.nodes[leader];
+        let latest = node.template.map(|template| template.at).max(node.fetch.last);
+        if latest.is_none_or(|latest| alarm.due(latest + HEARTBEAT))
+            || node.template_error.is_some()
+        {
+            self.fetch(at, leader, FetchWhy::Heartbeat, alarm, out);
+        }
+        if self.nodes[leader].doubted
+            && let Some(next) = self.best_candidate(at, leader)
+            && !self.has_fresh_template(at, next)
+        {
+            self.fetch(at, next, FetchWhy::Doubt, alarm, out);
+        }
+        self.probe_templates(at, leader, alarm, out);
+        for index in 0..self.nodes.len() {
+            if index == leader || !self.lacks_template(index) || !self.has_newer_tip(index) {
+                continue;
+            }
+            let node = &self.nodes[index];
+            if node.standing.rank().is_none_or(|rank| rank > 0) {
+                continue;
+            }
+            // The leader has the tip as well: leave it the time that it usually takes.
+            let leader = &self.nodes[leader];
+            if leader.tip == node.tip {
+                let usual = leader.median_fetch().unwrap_or_default() * 2;
+                let patience = usual.clamp(HELP_AFTER, FOLLOW);
+                let since = leader.tip_at.unwrap_or(at);
+                if !alarm.due(since + patience) {
+                    continue;
+                }
+            }
+            self.fetch(at, index, FetchWhy::NewTip, alarm, out);
+        }
+    }
+
+    /// A node whose last template call failed is tried again now and then, so that it may come
+    /// back although another leads.
+    fn probe_templates(
+        &mut self,
+        at: Instant,
+        leader: usize,
+        alarm: &mut Alarm,
+        out: &mut Vec<Output>,
+    ) {
+        for index in 0..self.nodes.len() {
+            let node = &self.nodes[index];
+            if index == leader || node.template_error.is_none() {
+                continue;
+            }
+            let every = if index < leader { PROBE_PREFERRED } else { LONGEST_WAIT };
+            if node.fetch.last.is_none_or(|last| alarm.due(last + every)) {
+                self.fetch(at, index, FetchWhy::Probe, alarm, out);
+            }
+        }
+    }
+
+    /// Its tip is not the one worked on, and no template on it is in hand.
+    fn lacks_template(&self, index: usize) -> bool {
+        let node = &self.nodes[index];
+        node.tip.is_some()
+            && node.tip != self.work.map(|work| work.prev)
+            && node.tip != node.template.map(|template| template.prev)
+    }
+
+    /// Its tip is better than the one worked on, or was announced later and is not known to be
+    /// worse.
+    fn has_newer_tip(&self, index: usize) -> bool {
+        let Some(tip) = self.nodes[index].tip else { return false };
+        let Some(work) = self.work else { return true };
+        match self.tips.compare(tip, work.prev) {
+            Some(order) => order == Ordering::Greater,
+            None => self.tips.is_after(tip, work.prev),
+        }
+    }
+
+    /// Fetches a template unless a call is under way or the node must be left in peace. True when
+    /// a call is under way afterwards.
+    pub(super) fn fetch(
+        &mut self,
+        at: Instant,
+        index: usize,
+        why: FetchWhy,
+        alarm: &mut Alarm,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let node = &mut self.nodes[index];
+        if node.fetch.sent.is_some() {
+            return true;
+        }
+        let usable = node.breaker.is_closed()
+            && node.checked
+            && node.wrong_chain.is_none()
+            && node.waiting.is_none();
+        if !usable
+            || !alarm.due(node.may_fetch_at(at, FETCH_BURST, FETCH_EVERY))
+            || !node.fetch_after.is_none_or(|after| alarm.due(after))
+        {
+            return false;
+        }
+        node.fetch_sent(at, FETCH_EVERY);
+        out.push(Output::FetchTemplate { node: node.spec.id, why });
+        true
+    }
+
+    /// The leader's word for a new tip is enough for an empty job, when it moved on from the very
+    /// tip that is worked on: a node does so for more work only. From another tip it may have gone
+    /// to a rival of ours, on which no template would be served afterwards.
+    fn empty_job(&mut self, out: &mut Vec<Output>) {
+        let Some(index) = self.leader_index() else { return };
+        let node = &self.nodes[index];
+        let Some(tip) = node.tip else { return };
+        if self.empty_said != Some(tip)
+            && node.standing == Standing::Fit
+            && !self.gated
+            && self.work.is_some_and(|work| node.former_tip() == Some(work.prev))
+            && self.lacks_template(index)
+            && self.has_newer_tip(index)
+            && self.empty_first(node.spec.id)
+        {
+            self.empty_said = Some(tip);
+            out.push(Output::EmptyJob { node: node.spec.id, tip });
+        }
+    }
+
+    /// An empty job goes out first when the leader's templates take long. See
+    /// [`Output::EmptyJob`] for the exceptions.
+    pub fn empty_first(&self, node: NodeId) -> bool {
+        self.index(node)
+            .and_then(|index| self.nodes[index].median_fetch())
+            .is_some_and(|median| median > EMPTY_FIRST_ABOVE)
+    }
+
+    /// A long poll on the leader and nowhere else.
+    fn longpolls(&mut self, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        for node in &mut self.nodes {
+            let has_id = node.template.is_some_and(|template| template.longpoll);
+            let wanted = self.leader == Some(node.spec.id) && (has_id || node.longpoll_on);
+            if wanted == node.longpoll_on {
+                continue;
+            }
+            if wanted && !node.longpoll_after.is_none_or(|after| alarm.due(after)) {
+                continue;
+            }
+            node.longpoll_on = wanted;
+            out.push(Output::Longpoll { node: node.spec.id, on: wanted });
+        }
+    }
+
+    /// The regular health questions, the extra ones, and the probes of open breakers.
+    fn health_questions(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        let leader = self.leader_index();
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            if node.ask.sent.is_some() {
+                continue;
+            }
+            let ceiling = match leader {
+                None => PROBE_NOBODY,
+                Some(leader) if index < leader => PROBE_PREFERRED,
+                Some(_) => Duration::MAX,
+            };
+            let due = match node.breaker.retry_at(ceiling) {
+                Some(retry) => alarm.due(retry),
+                None => {
+                    let gap = node.ask.last.map_or(at, |last| last + HEALTH_GAP);
+                    let soon = node.ask_soon.is_some_and(|soon| alarm.due(soon.max(gap)));
+                    alarm.due(node.ask.due) | soon
+                }
+            };
+            if !due {
+                continue;
+            }
+            node.breaker.probe(at);
+            node.ask.sent = Some(at);
+            node.ask.last = Some(at);
+            node.ask_soon = None;
+            if node.ask.due <= at {
+                node.ask.due += HEALTH_EVERY;
+            }
+            if node.ask.due <= at {
+                node.ask.due = at + HEALTH_EVERY;
+            }
+            out.push(Output::AskHealth { node: node.spec.id });
+        }
+        // A node that cannot lead yet is asked more often than every 12 s, once it has answered.
+        for node in &mut self.nodes {
+            if node.ask.sent.is_none() && node.breaker.is_closed() && node.ask_soon.is_none() {
+                let wait = match node.standing {
+                    Standing::Waiting(_) => HEALTH_WAITING,
+                    Standing::Unknown => POLL_EVERY,
+                    _ => continue,
+                };
+                let soon = node.ask.last.unwrap_or(at) + wait;
+                alarm.due(soon);
+                node.ask_soon = Some(soon);
+            }
+        }
+    }
+
+    /// The regular polls of all nodes that could lead.
+    fn polls(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        for node in &mut self.nodes {
+            if node.standing.rank().is_none() || node.poll.sent.is_some() {
+                continue;
+            }
+            if alarm.due(node.poll.due) {
+                node.poll.sent = Some(at);
+                node.poll.last = Some(at);
+                node.poll.due += POLL_EVERY;
+                if node.poll.due <= at {
+                    node.poll.due = at + POLL_EVERY;
+                }
+                out.push(Output::PollTip { node: node.spec.id });
+            }
+        }
+    }
+
+    // -- the whole --
+
+    fn split(&mut self, at: Instant, out: &mut Vec<Output>) {
+        let rival = self.nodes.iter().find(|node| node.standing == Standing::Rival);
+        match (self.split_since, rival) {
+            (None, Some(node)) => {
+                let Some((work, other)) = self.work.zip(node.tip) else { return };
+                let height = self.tips.height(work.prev).unwrap_or_default();
+                let node = node.spec.name.clone();
+                self.split_since = Some(at);
+                let event = Event::TipSplit { height, ours: work.prev, other, node };
+                out.push(Output::Event(event));
+            }
+            (Some(since), None) => {
+                self.split_since = None;
+                out.push(Output::Event(Event::SplitOver { after: at - since }));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+
+    fn gate_when_stale(&mut self, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        if let Some(work) = self.work
+            && alarm.due(work.confirmed + self.grace)
+        {
+            self.gate(GateWhy::Grace(self.grace), out);
+        }
+    }
+
+    /// Forgets the work as well: any template is better than none from now on.
+    pub(super) fn gate(&mut self, why: GateWhy, out: &mut Vec<Output>) {
+        self.work = None;
+        if !self.gated {
+            self.gated = true;
+            out.push(Output::Gate { why: why.clone() });
+            out.push(Output::Event(Event::Gated { why }));
+        }
+    }
+
+    fn say_down(&mut self, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        let Some(since) = self.nobody_since else { return };
+        if self.nodes.is_empty() || self.down_said || !alarm.due(since + RPC_DOWN_AFTER) {
+            return;
+        }
+        self.down_said = true;
+        out.push(Output::Event(Event::RpcDown { why: self.why_nobody() }));
+    }
+
+    fn say_backup(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        let Some(index) = self.leader_index().filter(|index| *index > 0) else { return };
+        if self.backup_said || !alarm.due(self.lead_since + LONG_ON_BACKUP) {
+            return;
+        }
+        self.backup_said = true;
+        out.push(Output::Event(Event::LongOnBackup {
+            node: self.nodes[index].spec.name.clone(),
+            preferred: self.nodes[0].clause(),
+            after: at.saturating_duration_since(self.lead_since),
+        }));
+    }
+
+    /// The state of each node in one clause.
+    pub(super) fn why_nobody(&self) -> String {
+        self.nodes.iter().map(Node::clause).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Nobody leads from now on.
+    pub(super) fn lose_lead(&mut self, at: Instant, why: LeadWhy) {
+        self.leader = None;
+        self.lost_why = why;
+        self.nobody_since = Some(at);
+    }
+}
+
+/// The calls that the machine orders one by one, with the shell's deadline.
+const CALLS: [(Method, Duration); 3] = [
+    (Method::GetBlockTemplate, FETCH_DEADLINE),
+    (Method::GetBestBlockHash, POLL_DEADLINE),
+    (Method::Health, HEALTH_DEADLINE),
+];
+
+fn call(node: &Node, method: Method) -> &Call {
+    match method {
+        Method::GetBlockTemplate => &node.fetch,
+        Method::GetBestBlockHash => &node.poll,
+        _ => &node.ask,
+    }
+}
+
+/// Since when a poll has been unanswered and nothing else was heard.
+fn unanswered_since(node: &Node) -> Option<Instant> {
+    node.poll.sent.map(|sent| node.heard_at.map_or(sent, |heard| heard.max(sent)))
+}
+
+/// Bitcoin Core answers nothing while it builds a template.
+fn silence_limit(node: &Node) -> Duration {
+    (node.median_fetch().unwrap_or_default() * 2).clamp(SILENT_AFTER, SILENT_AT_MOST)
+}

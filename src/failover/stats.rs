@@ -1,0 +1,187 @@
+//! What is counted per node and method: durations, successes, errors by kind.
+
+use std::time::Duration;
+
+use crate::node::RpcError;
+
+/// Upper bounds of the buckets of a [`Histogram`] in milliseconds, in steps of 1, 2, 5 (the last
+/// bucket, above the last bound, has none).
+pub const BOUNDS_MS: [u64; 14] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000];
+
+/// Durations in fixed logarithmic buckets: 144 bytes whatever happens, and of the form that
+/// Prometheus reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    buckets: [u64; BOUNDS_MS.len() + 1],
+    total: Duration,
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn add(&mut self, took: Duration) {
+        let bucket = BOUNDS_MS.iter().position(|ms| took <= Duration::from_millis(*ms));
+        self.buckets[bucket.unwrap_or(BOUNDS_MS.len())] += 1;
+        self.total = self.total.saturating_add(took);
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// Their sum.
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// Counts per bucket, not cumulated, in the order of [`BOUNDS_MS`]; the last is above all.
+    pub fn buckets(&self) -> &[u64] {
+        &self.buckets
+    }
+
+    /// The upper bound of the bucket that holds the given share (0 to 1) of all durations, and
+    /// `None` when nothing was counted. In the bucket above all bounds: the last bound.
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        let count = self.count();
+        let wanted = ((count as f64 * share.clamp(0.0, 1.0)).ceil() as u64).max(1);
+        let mut seen = 0;
+        let bucket = self.buckets.iter().position(|n| {
+            seen += n;
+            seen >= wanted
+        })?;
+        Some(Duration::from_millis(BOUNDS_MS[bucket.min(BOUNDS_MS.len() - 1)]))
+    }
+}
+
+/// The kinds of failure that are counted apart: what the owner can do differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ErrorKind {
+    /// Off, unreachable, connection broken.
+    Transport,
+    /// Connected but no answer in time: hung or overloaded.
+    Timeout,
+    /// Password, cookie or `rpcallowip`.
+    Auth,
+    /// Another HTTP status: a proxy, or the wrong port.
+    Http,
+    /// Warming up, no peers, initial download: the node asks for patience.
+    Waiting,
+    /// Another error of the node.
+    Rpc,
+    /// Not an answer of a Bitcoin node.
+    Malformed,
+}
+
+impl ErrorKind {
+    /// All kinds, in the order of [`MethodStats::errors`].
+    pub const ALL: [ErrorKind; 7] = [
+        ErrorKind::Transport,
+        ErrorKind::Timeout,
+        ErrorKind::Auth,
+        ErrorKind::Http,
+        ErrorKind::Waiting,
+        ErrorKind::Rpc,
+        ErrorKind::Malformed,
+    ];
+
+    /// The kind of an error.
+    pub fn of(error: &RpcError) -> ErrorKind {
+        match error {
+            RpcError::Transport(_) => ErrorKind::Transport,
+            RpcError::Timeout(_) => ErrorKind::Timeout,
+            RpcError::Auth(_) | RpcError::Cookie { .. } => ErrorKind::Auth,
+            RpcError::Http(_) => ErrorKind::Http,
+            RpcError::Rpc { code: -28 | -9 | -10, .. } => ErrorKind::Waiting,
+            RpcError::Rpc { .. } => ErrorKind::Rpc,
+            RpcError::TooLarge(_) | RpcError::Malformed(_) => ErrorKind::Malformed,
+        }
+    }
+
+    /// A word for labels: lower case, no spaces.
+    pub fn label(self) -> &'static str {
+        match self {
+            ErrorKind::Transport => "transport",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Auth => "auth",
+            ErrorKind::Http => "http",
+            ErrorKind::Waiting => "waiting",
+            ErrorKind::Rpc => "rpc",
+            ErrorKind::Malformed => "malformed",
+        }
+    }
+}
+
+/// One method at one node since the daemon started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MethodStats {
+    /// Calls that succeeded.
+    pub successes: u64,
+    /// Durations of those that were measured.
+    pub latency: Histogram,
+    /// Failed calls by kind, in the order of [`ErrorKind::ALL`].
+    pub errors: [u64; ErrorKind::ALL.len()],
+}
+
+impl MethodStats {
+    pub(super) fn succeeded(&mut self, took: Option<Duration>) {
+        self.successes += 1;
+        if let Some(took) = took {
+            self.latency.add(took);
+        }
+    }
+
+    pub(super) fn failed(&mut self, error: &RpcError) {
+        self.errors[ErrorKind::of(error) as usize] += 1;
+    }
+
+    /// Failed calls.
+    pub fn failures(&self) -> u64 {
+        self.errors.iter().sum()
+    }
+
+    /// Share of the calls that succeeded, 0 to 1; `None` when there were none.
+    pub fn success_rate(&self) -> Option<f64> {
+        let all = self.successes + self.failures();
+        (all > 0).then(|| self.successes as f64 / all as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn durations_fall_into_the_bucket_whose_bound_they_do_not_exceed() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.5), None);
+        for took in [MS, MS * 2, MS * 3, MS * 5, MS * 6, Duration::from_secs(40)] {
+            histogram.add(took);
+        }
+        assert_eq!(histogram.buckets()[..4], [1, 1, 2, 1]);
+        assert_eq!(histogram.buckets()[BOUNDS_MS.len()], 1);
+        assert_eq!(histogram.count(), 6);
+        assert_eq!(histogram.total(), Duration::from_secs(40) + MS * 17);
+        assert_eq!(histogram.quantile(0.5), Some(MS * 5));
+        assert_eq!(histogram.quantile(0.0), Some(MS));
+        assert_eq!(histogram.quantile(1.0), Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn errors_are_counted_by_kind_and_in_the_order_of_the_list() {
+        for (index, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index, "{}", kind.label());
+        }
+        let mut stats = MethodStats::default();
+        assert_eq!(stats.success_rate(), None);
+        stats.succeeded(Some(MS));
+        stats.failed(&RpcError::Auth(401));
+        stats.failed(&RpcError::Rpc { code: -28, message: "Loading block index…".into() });
+        stats.failed(&RpcError::Rpc { code: -1, message: "no".into() });
+        assert_eq!(stats.errors, [0, 0, 1, 0, 1, 1, 0]);
+        assert_eq!(stats.failures(), 3);
+        assert_eq!(stats.success_rate(), Some(0.25));
+    }
+}

@@ -1,0 +1,241 @@
+//! What the status page and the metrics read.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Failover;
+use super::breaker::Breaker;
+use super::node::{Node, Standing};
+use super::stats::MethodStats;
+use super::tips::RaceStats;
+use crate::chain::BlockHash;
+use crate::node::{HealthReport, Method, NodeId};
+
+/// How things are, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// The preferred node leads and all nodes are well.
+    Ok,
+    /// There is work, but less safety than the owner paid for.
+    Degraded,
+    /// Nobody leads.
+    Down,
+}
+
+/// How things are, in one word and one sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overall {
+    /// The word.
+    pub state: State,
+    /// The sentence.
+    pub sentence: String,
+}
+
+/// One node for the page.
+#[derive(Clone, Debug)]
+pub struct NodeView<'a> {
+    /// Its id.
+    pub id: NodeId,
+    /// The owner's name for it.
+    pub name: &'a str,
+    /// It leads.
+    pub leads: bool,
+    /// What it is good for.
+    pub standing: &'a Standing,
+    /// What the owner can do about it, in one sentence.
+    pub hint: Option<&'static str>,
+    /// Its circuit breaker.
+    pub breaker: Breaker,
+    /// Its latest health report and the report's age.
+    pub health: Option<(&'a HealthReport, Duration)>,
+    /// Its tip.
+    pub tip: Option<BlockHash>,
+    /// Height of its tip, where known.
+    pub height: Option<u64>,
+    /// Blocks that it lacks against the node with most work (0 also on a weaker chain of equal
+    /// height).
+    pub lag_blocks: u64,
+    /// For how long it has been behind, or by how much older its tip is by the block headers'
+    /// times, whichever is longer.
+    pub lag: Duration,
+    /// Age of its latest template.
+    pub template_age: Option<Duration>,
+    /// Transactions in it.
+    pub template_txs: Option<usize>,
+    /// Its `curtime`, Unix seconds.
+    pub template_curtime: Option<u64>,
+    /// Median of its last five durations of `getblocktemplate`.
+    pub template_takes: Option<Duration>,
+    /// An empty job goes out first when it leads.
+    pub empty_first: bool,
+    /// Its last failure and the failure's age; it stays when the node is well again.
+    pub last_error: Option<(&'a str, Duration)>,
+    /// Since when it has been down.
+    pub down_for: Option<Duration>,
+    /// Calls by method. Durations of long polls are not counted.
+    pub stats: &'a BTreeMap<Method, MethodStats>,
+    /// Its place in the race for new tips.
+    pub race: &'a RaceStats,
+}
+
+impl Failover {
+    /// Who leads.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// For how long the present leader has led.
+    pub fn led_for(&self, at: Instant) -> Option<Duration> {
+        self.leader.map(|_| at.saturating_duration_since(self.lead_since))
+    }
+
+    /// Miners are kept out.
+    pub fn is_gated(&self) -> bool {
+        self.gated
+    }
+
+    /// The tip that is worked on, whose template it is, and for how long.
+    pub fn work(&self, at: Instant) -> Option<(BlockHash, NodeId, Duration)> {
+        let work = self.work?;
+        Some((work.prev, work.node, at.saturating_duration_since(work.since)))
+    }
+
+    /// For how much longer the last job is served if no node confirms it.
+    pub fn grace_left(&self, at: Instant) -> Option<Duration> {
+        let work = self.work?;
+        Some((work.confirmed + self.grace).saturating_duration_since(at))
+    }
+
+    /// Two nodes have different tips of equal work, for this long.
+    pub fn split_for(&self, at: Instant) -> Option<Duration> {
+        self.split_since.map(|since| at.saturating_duration_since(since))
+    }
+
+    /// The nodes in the order of preference.
+    pub fn nodes(&self, at: Instant) -> impl Iterator<Item = NodeView<'_>> {
+        self.nodes.iter().map(move |node| self.node_view(at, node))
+    }
+
+    fn node_view<'a>(&'a self, at: Instant, node: &'a Node) -> NodeView<'a> {
+        let age = |since: Instant| at.saturating_duration_since(since);
+        NodeView {
+            id: node.spec.id,
+            name: &node.spec.name,
+            leads: self.leader == Some(node.spec.id),
+            standing: &node.standing,
+            hint: node.hint(),
+            breaker: node.breaker,
+            health: node.health.as_ref().map(|(report, since)| (report, age(*since))),
+            tip: node.tip,
+            height: node.tip.and_then(|tip| self.tips.height(tip)),
+            lag_blocks: node.behind.map_or(0, |behind| behind.blocks),
+            lag: self.lag(at, node),
+            template_age: node.template.map(|template| age(template.at)),
+            template_txs: node.template.map(|template| template.txs),
+            template_curtime: node.template.map(|template| template.curtime),
+            template_takes: node.median_fetch(),
+            empty_first: self.empty_first(node.spec.id),
+            last_error: node
+                .last_error
+                .as_ref()
+                .map(|failure| (failure.words.as_str(), age(failure.at))),
+            down_for: node.down_since.map(age),
+            stats: &node.stats,
+            race: &node.race,
+        }
+    }
+
+    fn lag(&self, at: Instant, node: &Node) -> Duration {
+        let Some(behind) = node.behind else { return Duration::ZERO };
+        let tip_time = |node: &Node| {
+            node.health.as_ref().map(|(report, _)| report.tip_time).filter(|time| *time > 0)
+        };
+        let newest = self.nodes.iter().filter_map(tip_time).max();
+        let by_header = newest.zip(tip_time(node)).map_or(0, |(a, b)| a.saturating_sub(b));
+        at.saturating_duration_since(behind.since).max(Duration::from_secs(by_header))
+    }
+
+    /// How things are, for the top of the page.
+    pub fn overall(&self, at: Instant) -> Overall {
+        let leader = self.leader_index();
+        let Some(index) = leader else {
+            return Overall { state: State::Down, sentence: self.down_sentence(at) };
+        };
+        let node = &self.nodes[index];
+        let name = &node.spec.name;
+        let degraded = |sentence| Overall { state: State::Degraded, sentence };
+        if node.standing == Standing::Rival || self.split_since.is_some() {
+            return degraded(format!(
+                "Node {name} gives the work; the nodes hold two different blocks of the same \
+                 height, and the next block decides."
+            ));
+        }
+        if node.standing != Standing::Fit {
+            return degraded(format!(
+                "Node {} but gives the work, as no better node is available.",
+                node.clause()
+            ));
+        }
+        if index > 0 {
+            let first = &self.nodes[0];
+            return degraded(match first.standing {
+                Standing::Fit => format!(
+                    "Backup node {name} gives the work; {} is well again and takes over shortly.",
+                    first.spec.name
+                ),
+                _ => format!("Backup node {name} gives the work: {}.", first.clause()),
+            });
+        }
+        // One failed call of a backup is no news.
+        let is_well = |node: &Node| matches!(node.standing, Standing::Fit | Standing::Shaky);
+        if let Some(other) = self.nodes.iter().find(|node| !is_well(node)) {
+            return degraded(format!("Node {name} gives the work, but {}.", other.clause()));
+        }
+        let sentence = match self.nodes.len() {
+            1 => format!("Node {name} gives the work; there is no other node to fall back on."),
+            2 => format!("Node {name} gives the work and the other node is ready."),
+            count => {
+                format!("Node {name} gives the work and {} other nodes are ready.", count - 1)
+            }
+        };
+        Overall { state: State::Ok, sentence }
+    }
+
+    fn down_sentence(&self, at: Instant) -> String {
+        if self.nodes.is_empty() {
+            return "No Bitcoin node is configured.".to_owned();
+        }
+        let nodes = self.why_nobody();
+        match self.grace_left(at) {
+            Some(left) => format!(
+                "No node is usable: {nodes}. Miners keep the last job for {} s more.",
+                left.as_secs()
+            ),
+            None if self.opened => {
+                format!("No node is usable: {nodes}. Miners are sent to their fallback.")
+            }
+            None => format!("No node has given work yet: {nodes}."),
+        }
+    }
+
+    /// What the owner could do for more safety, in sentences.
+    pub fn advice(&self) -> Vec<String> {
+        let mut advice = Vec::new();
+        if let [only] = self.nodes.as_slice() {
+            advice.push(format!(
+                "There is only one node: a restart of {} can cost a block.",
+                only.spec.name
+            ));
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            let same = self.nodes[..index].iter().find(|other| other.spec.host == node.spec.host);
+            if let Some(other) = same {
+                advice.push(format!(
+                    "Nodes {} and {} are on one machine: that covers a crash, not a power cut.",
+                    other.spec.name, node.spec.name
+                ));
+            }
+        }
+        advice
+    }
+}

@@ -1,0 +1,100 @@
+//! Does what the ledger asks for: opens the card, writes batches, and tries again after failures.
+//!
+//! A shell without policy. It blocks: move it to a pool thread for each call and take it back.
+//!
+//! ```no_run
+//! # use soloist::{clock::Now, ledger::{keeper::Keeper, totals::{Ledger, LedgerEvent, LedgerOutput}}};
+//! # fn now() -> Now { Now { mono: std::time::Instant::now(), unix: 0 } }
+//! let mut keeper = Keeper::new("/var/lib/soloist".into(), std::env::current_exe().ok());
+//! let mut ledger = Ledger::new(now());
+//! let mut out = Vec::new();
+//! ledger.handle(now(), LedgerEvent::Tick, &mut out);
+//! while let Some(output) = out.pop() {
+//!     if let Some(answer) = keeper.work(&output) {
+//!         ledger.handle(now(), answer, &mut out);
+//!     }
+//! }
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use super::check::{self, Guarded};
+use super::store::{Store, StoreError};
+use super::totals::{Batch, LedgerEvent, LedgerOutput, Opened, SaveReport};
+
+/// Holds the open store, if there is one.
+#[derive(Debug)]
+pub struct Keeper {
+    data: PathBuf,
+    exe: Option<PathBuf>,
+    keep_free: Option<u64>,
+    store: Option<Store>,
+}
+
+impl Keeper {
+    /// For the data directory `data`. `exe` is this program, for the guarded opening; without it
+    /// the ledger is opened unguarded. Does nothing yet.
+    pub fn new(data: PathBuf, exe: Option<PathBuf>) -> Keeper {
+        Keeper { data, exe, keep_free: None, store: None }
+    }
+
+    /// Does what an output asks for and gives the event to hand back; `None` for outputs that are
+    /// not for the card.
+    pub fn work(&mut self, output: &LedgerOutput) -> Option<LedgerEvent> {
+        match output {
+            LedgerOutput::Open => Some(match self.open() {
+                Ok(opened) => LedgerEvent::Opened(Box::new(opened)),
+                Err(error) => LedgerEvent::OpenFailed(error.to_string()),
+            }),
+            LedgerOutput::Save(batch) => {
+                let result = self.save(batch).map_err(|error| error.to_string());
+                Some(LedgerEvent::Saved(result))
+            }
+            LedgerOutput::NewBest(_) => None,
+        }
+    }
+
+    /// Leaves another amount of space free than [`super::store::KEEP_FREE`]; for tests on small
+    /// file systems. Takes effect at the next opening.
+    pub fn keep_free(&mut self, bytes: u64) {
+        self.keep_free = Some(bytes);
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    fn open(&mut self) -> Result<Opened, StoreError> {
+        let mut told = None;
+        if let Some(exe) = &self.exe {
+            match check::guard(exe, &self.data, check::LIMIT) {
+                Guarded::Opened { .. } | Guarded::Unusable { .. } => {}
+                Guarded::Broken { words } => told = Some(format!("On opening, {words}.")),
+                Guarded::NotStarted { words } => {
+                    told = Some(format!("The ledger was opened without a check: {words}."));
+                }
+            }
+        }
+        let (mut store, mut opened) = Store::open(&self.data)?;
+        if let Some(bytes) = self.keep_free {
+            store.keep_free(bytes);
+        }
+        opened.notes.extend(told);
+        self.store = Some(store);
+        Ok(opened)
+    }
+
+    fn save(&mut self, batch: &Batch) -> Result<SaveReport, StoreError> {
+        let store = self.store.as_mut().ok_or(StoreError::Vanished)?;
+        // After an error the store is kept: the next batch holds the whole state and writes the
+        // journal's file anew.
+        let report = store.save(batch)?;
+        if batch.close
+            && let Some(store) = self.store.take()
+        {
+            store.close();
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,470 @@
+//! The ledger on the card: one journal that is the truth, one cache, seven snapshots.
+//!
+//! A shell. Six functions, all of which block on the card and belong on a pool thread or on one
+//! thread of their own: [`Store::open`], [`Store::save`], [`Store::close`],
+//! [`Store::distrust_cache`], [`Store::newest_snapshot`] and [`Store::snapshots`]. What to write and
+//! when is decided by [`super::totals::Ledger`].
+//!
+//! ```text
+//! <data>/ledger/journal           the truth, see `record`
+//!               cache/            sled: can be lost
+//!               cache.opening     there while the cache is being opened
+//!               snapshots/        2026-11-21.backup, the newest seven
+//!               aside/            what was damaged: journal-1, journal-2, cache-1, cache-2
+//!               notes             what the guarded opening has to tell the daemon
+//!               lock              held by the running program
+//! ```
+//!
+//! **Bound.** Journal at most 12 MiB (and 4 MB while it is written anew), its two set-aside copies
+//! as much each, seven snapshots of 1 MB, cache 6 MiB, two set aside: together below 64 MiB.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::backup;
+use super::cache::{Cache, CacheError, MAX_CACHE};
+use super::journal::{Journal, sync_directory, write_atomically};
+use super::record::{Grain, Record, Scan, scan};
+use super::totals::{Batch, Opened, SaveReport};
+
+/// So many damaged journals, and so many damaged caches, are kept.
+pub const KEEP_ASIDE: usize = 2;
+/// So many nightly snapshots are kept.
+pub const KEEP_SNAPSHOTS: usize = 7;
+/// With less free space than this nothing is written: sled does not bear a full disk, and the
+/// last megabytes are for solved blocks.
+pub const KEEP_FREE: u64 = 8 << 20;
+/// A broken cache is begun anew so many times before it is left off until the next start.
+const CACHE_TRIES: u32 = 2;
+
+/// Why the card could not be used. The usual causes stand in the texts.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system said so: a card that dies, was pulled, or is mounted read-only.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// Less than [`KEEP_FREE`] bytes are free.
+    #[error("the data partition is full ({} MB free)", .0 / 1_000_000)]
+    Full(u64),
+    /// Another Soloist runs on the same directory.
+    #[error("another Soloist uses this data directory")]
+    Locked,
+    /// The journal's file vanished while it was open: the card was pulled or unmounted.
+    #[error("the data partition vanished")]
+    Vanished,
+}
+
+/// The open ledger directory.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    journal: Journal,
+    cache: Option<Cache>,
+    cache_tries: u32,
+    keep_free: u64,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the ledger under the data directory `data` and reads all of it, whatever its state:
+    /// what is damaged is set aside, what can be read is read, and what was lost is told in
+    /// [`Opened::notes`]. An error means that there is nothing to write on.
+    ///
+    /// A cache that can hang or panic its reader is the business of [`super::check::guard`]: call
+    /// that first.
+    pub fn open(data: &Path) -> Result<(Store, Opened), StoreError> {
+        let dir = data.join("ledger");
+        let doing = "create the ledger's directory";
+        fs::create_dir_all(dir.join("snapshots"))
+            .map_err(|source| StoreError::Io { doing, source })?;
+        let lock = lock(&dir)?;
+        let mut opened = Opened::default();
+        take_notes(&dir, &mut opened);
+        let (cache, cached_sequence) = open_cache(&dir, &mut opened);
+        let journal = open_journal(&dir, cached_sequence, &mut opened)?;
+        opened.journal_bytes = journal.bytes();
+        opened.snapshot_day = snapshot_days(&dir).last().copied();
+        let store =
+            Store { dir, journal, cache, cache_tries: 0, keep_free: KEEP_FREE, _lock: lock };
+        Ok((store, opened))
+    }
+
+    /// Writes a batch. When this returns `Ok`, the batch's records survive a power cut. Cache and
+    /// snapshot only ever fail into [`SaveReport::notes`].
+    ///
+    /// After an error nothing is known to be written: send the whole state next
+    /// ([`Batch::rewrite`]).
+    pub fn save(&mut self, batch: &Batch) -> Result<SaveReport, StoreError> {
+        self.enough_space()?;
+        if let Some(records) = &batch.rewrite {
+            let path = self.dir.join("journal");
+            let doing = "write the journal";
+            // A new card in the place of the old one has no folders yet.
+            fs::create_dir_all(self.dir.join("snapshots"))
+                .map_err(|source| StoreError::Io { doing, source })?;
+            self.journal = Journal::create(&path, records, self.journal.sequence())
+                .map_err(|source| StoreError::Io { doing, source })?;
+        } else if self.journal.is_gone() {
+            return Err(StoreError::Vanished);
+        }
+        let doing = "append to the journal";
+        self.journal.append(&batch.append).map_err(|source| StoreError::Io { doing, source })?;
+
+        let mut report = SaveReport::default();
+        if !batch.cache.is_empty() {
+            self.save_cache(batch, &mut report);
+        }
+        if let Some((day, records)) = &batch.snapshot
+            && let Err(why) = self.save_snapshot(*day, records)
+        {
+            report.notes.push(format!("The nightly snapshot failed: {why}"));
+        }
+        report.journal_bytes = self.journal.bytes();
+        Ok(report)
+    }
+
+    /// Lets the next [`Store::open`] set the cache aside unread.
+    pub fn distrust_cache(data: &Path) -> io::Result<()> {
+        if data.join("ledger/cache").exists() {
+            File::create(data.join("ledger/cache.opening"))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves sentences for the next [`Store::open`] to tell.
+    pub fn leave_notes(data: &Path, notes: &[String]) -> io::Result<()> {
+        write_atomically(&data.join("ledger/notes"), notes.join("\n").as_bytes())
+    }
+
+    /// The newest snapshot that can be read, with its day ([`Grain::Day`]).
+    pub fn newest_snapshot(data: &Path) -> Option<(u32, Vec<Record>)> {
+        read_newest_snapshot(&data.join("ledger"))
+    }
+
+    /// All snapshots, the oldest first: the day, and whether it can be restored.
+    pub fn snapshots(data: &Path) -> Vec<(u32, Result<(), String>)> {
+        let dir = data.join("ledger");
+        let days = snapshot_days(&dir).into_iter();
+        days.map(|day| {
+            let records = read_snapshot(&dir, day);
+            (day, records.map(|_| ()))
+        })
+        .collect()
+    }
+
+    /// Closes everything. The last batch has made all durable before.
+    pub fn close(self) {
+        if let Some(cache) = self.cache
+            && cache.flush().is_err()
+        {
+            cache.leak();
+        }
+    }
+
+    /// Changes how much space is left free; for tests on small file systems.
+    pub fn keep_free(&mut self, bytes: u64) {
+        self.keep_free = bytes;
+    }
+
+    fn enough_space(&self) -> Result<(), StoreError> {
+        // Where it cannot be told, the writing itself will tell.
+        let Ok(stat) = nix::sys::statvfs::statvfs(&self.dir) else { return Ok(()) };
+        #[allow(clippy::useless_conversion)] // The widths differ between platforms.
+        let free = u64::from(stat.blocks_available()) * u64::from(stat.fragment_size());
+        if free < self.keep_free { Err(StoreError::Full(free)) } else { Ok(()) }
+    }
+
+    fn save_cache(&mut self, batch: &Batch, report: &mut SaveReport) {
+        if let Some(cache) = &self.cache {
+            let result = cache.save(&batch.cache, self.journal.sequence());
+            let grown = directory_bytes(&self.dir.join("cache")) > MAX_CACHE;
+            match result {
+                Ok(()) if !grown => return,
+                Ok(()) => {}
+                Err(error) => {
+                    let note = "The ledger's cache failed and is begun anew";
+                    report.notes.push(format!("{note}: {error}"));
+                }
+            }
+        }
+        if let Some(cache) = self.cache.take() {
+            cache.leak();
+        }
+        if self.cache_tries < CACHE_TRIES {
+            self.cache_tries += 1;
+            self.cache = set_aside(&self.dir, "cache")
+                .map_err(CacheError::from)
+                .and_then(|()| Cache::open(&self.dir.join("cache")))
+                .map(|(cache, _)| cache)
+                .ok();
+            report.cache_failed = self.cache.is_some();
+        }
+    }
+
+    fn save_snapshot(&self, day: u32, records: &[Record]) -> Result<(), String> {
+        let path = snapshot_path(&self.dir, day);
+        write_atomically(&path, &backup::write(records)).map_err(|error| error.to_string())?;
+        // A snapshot that nobody has restored is a hope: read it back.
+        let read = read_snapshot(&self.dir, day)?;
+        if read.len() != records.len() {
+            return Err("it does not come back as it was written".into());
+        }
+        let days = snapshot_days(&self.dir);
+        for old in &days[..days.len().saturating_sub(KEEP_SNAPSHOTS)] {
+            let _ = fs::remove_file(snapshot_path(&self.dir, *old));
+        }
+        Ok(())
+    }
+}
+
+// -- opening --
+
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let doing = "lock the ledger's directory";
+    let io = |source| StoreError::Io { doing, source };
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"));
+    let file = file.map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
+        Err(TryLockError::Error(source)) => Err(io(source)),
+    }
+}
+
+/// What the guarded opening found and mended is told by the daemon, once.
+fn take_notes(dir: &Path, opened: &mut Opened) {
+    let path = dir.join("notes");
+    if let Ok(text) = fs::read_to_string(&path) {
+        opened.notes.extend(text.lines().take(20).map(str::to_owned));
+        let _ = fs::remove_file(&path);
+    }
+}
+
+fn open_cache(dir: &Path, opened: &mut Opened) -> (Option<Cache>, u64) {
+    let path = dir.join("cache");
+    let error = match Cache::open(&path) {
+        Ok((cache, cached)) => {
+            opened.cached = cached.records;
+            opened.cached_minutes = cached.minutes;
+            return (Some(cache), cached.sequence);
+        }
+        Err(error) => error,
+    };
+    let _ = fs::remove_file(path.with_extension("opening"));
+    opened.notes.push(format!(
+        "The ledger's cache was damaged and has been set aside: shares since the last full hour \
+         and the minute charts are lost, everything else is kept ({error})."
+    ));
+    let anew = set_aside(dir, "cache").map_err(CacheError::from).and_then(|()| Cache::open(&path));
+    (anew.ok().map(|(cache, _)| cache), 0)
+}
+
+fn open_journal(
+    dir: &Path,
+    cached_sequence: u64,
+    opened: &mut Opened,
+) -> Result<Journal, StoreError> {
+    let path = dir.join("journal");
+    let doing = "read the journal";
+    let file = Journal::read(&path).map_err(|source| StoreError::Io { doing, source })?;
+    let traces = cached_sequence > 0 || !opened.cached.is_empty() || !snapshot_days(dir).is_empty();
+    let missing = file.is_none();
+    let scan = scan(file.as_deref().unwrap_or_default());
+    let fresh = missing && !traces;
+    let short = cached_sequence.saturating_sub(scan.last_sequence);
+    let doing = "open the journal";
+    if scan.is_sound() && short == 0 {
+        if scan.torn_tail > 0 {
+            opened.notes.push(format!(
+                "The power went while the journal was being written: {} unfinished bytes at its \
+                 end were cut off.",
+                scan.torn_tail
+            ));
+        }
+        let journal = Journal::resume(&path, scan.end, scan.last_sequence);
+        opened.records = scan.records;
+        return journal.map_err(|source| StoreError::Io { doing, source });
+    }
+    // A sequence that goes on where the lost one ended keeps the gaps countable.
+    let sequence = scan.last_sequence.max(cached_sequence);
+    if !fresh {
+        recover(dir, &scan, missing, short, opened);
+        if !missing {
+            keep_copy(dir, "journal", opened);
+        }
+    }
+    opened.records.extend(scan.records);
+    opened.rewrite = !fresh;
+    Journal::create(&path, &opened.records, sequence)
+        .map_err(|source| StoreError::Io { doing, source })
+}
+
+/// Puts the newest snapshot's records before what the journal still holds, and tells the loss.
+fn recover(dir: &Path, scan: &Scan, missing: bool, short: u64, opened: &mut Opened) {
+    let what = match (missing, scan.records.len()) {
+        (true, _) => "The ledger's journal was missing.".to_owned(),
+        (false, 0) => "The ledger's journal was empty or destroyed.".to_owned(),
+        (false, kept) => {
+            let lost = scan.lost + short;
+            let bytes = scan.damaged_bytes + scan.torn_tail;
+            format!(
+                "The ledger's journal was damaged: {kept} records could be read, at least {lost} \
+                 are missing, {bytes} bytes make no sense. It has been set aside."
+            )
+        }
+    };
+    let then = match read_newest_snapshot(dir) {
+        Some((day, records)) => {
+            opened.records = records;
+            format!("What it lacks was taken from the snapshot of {}.", date(day))
+        }
+        None if scan.records.is_empty() => {
+            "There is no snapshot either: the ledger begins anew.".to_owned()
+        }
+        None => "There is no snapshot to fill the gaps.".to_owned(),
+    };
+    opened.notes.push(format!("{what} {then}"));
+}
+
+/// Keeps the damaged file under a second name; the next rename replaces the first.
+fn keep_copy(dir: &Path, name: &str, opened: &mut Opened) {
+    let result = make_room_aside(dir, name).and_then(|place| fs::hard_link(dir.join(name), place));
+    if let Err(error) = result {
+        opened.notes.push(format!("The damaged {name} could not be kept: {error}"));
+    }
+}
+
+fn set_aside(dir: &Path, name: &str) -> io::Result<()> {
+    let from = dir.join(name);
+    if !from.exists() {
+        return Ok(());
+    }
+    let place = make_room_aside(dir, name)?;
+    fs::rename(from, place)?;
+    sync_directory(dir)
+}
+
+/// `aside/<name>-1` is the newest; the oldest goes.
+fn make_room_aside(dir: &Path, name: &str) -> io::Result<PathBuf> {
+    let aside = dir.join("aside");
+    fs::create_dir_all(&aside)?;
+    let place = |number: usize| aside.join(format!("{name}-{number}"));
+    let oldest = place(KEEP_ASIDE);
+    if oldest.is_dir() {
+        fs::remove_dir_all(&oldest)?;
+    } else if oldest.exists() {
+        fs::remove_file(&oldest)?;
+    }
+    for number in (1..KEEP_ASIDE).rev() {
+        if place(number).exists() {
+            fs::rename(place(number), place(number + 1))?;
+        }
+    }
+    Ok(place(1))
+}
+
+// -- snapshots --
+
+fn snapshot_path(dir: &Path, day: u32) -> PathBuf {
+    dir.join("snapshots").join(format!("{}.backup", date(day)))
+}
+
+fn snapshot_days(dir: &Path) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir(dir.join("snapshots")) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut days: Vec<u32> =
+        names.filter_map(|name| day_of(name.strip_suffix(".backup")?)).collect();
+    days.sort_unstable();
+    days
+}
+
+fn read_snapshot(dir: &Path, day: u32) -> Result<Vec<Record>, String> {
+    let path = snapshot_path(dir, day);
+    let length = fs::metadata(&path).map_err(|error| error.to_string())?.len();
+    if length > backup::MAX_BACKUP as u64 {
+        return Err(backup::BackupError::TooLarge.to_string());
+    }
+    let file = fs::read(&path).map_err(|error| error.to_string())?;
+    backup::read(&file).map_err(|error| error.to_string())
+}
+
+fn read_newest_snapshot(dir: &Path) -> Option<(u32, Vec<Record>)> {
+    let days = snapshot_days(dir).into_iter().rev();
+    days.filter_map(|day| Some((day, read_snapshot(dir, day).ok()?))).next()
+}
+
+fn directory_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let entries = entries.filter_map(Result::ok);
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => directory_bytes(&entry.path()),
+            Ok(data) => data.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// The date (UTC, as `2026-11-21`) of a [`Grain::Day`] period. Howard Hinnant's civil-from-days.
+pub fn date(day: u32) -> String {
+    let shifted = i64::from(day) + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day_of_month = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day_of_month:02}")
+}
+
+/// The [`Grain::Day`] period of a date as [`date`] writes it.
+fn day_of(text: &str) -> Option<u32> {
+    let mut parts = text.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let year = year - i64::from(month <= 2);
+    let (era, year_of_era) = (year / 400, year % 400);
+    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+    let period = u32::try_from(era * 146_097 + of_era - 719_468).ok()?;
+    (date(period) == text).then_some(period)
+}
+
+/// The day that a time falls into, as [`date`] writes it.
+pub fn date_of(unix: u64) -> String {
+    date(Grain::Day.period(unix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (day, text) in [
+            (0, "1970-01-01"),
+            (59, "1970-03-01"),
+            (11_016, "2000-02-29"),
+            (20_778, "2026-11-21"),
+            (47_481, "2099-12-31"),
+        ] {
+            assert_eq!(date(day), text);
+        }
+        for day in 0..60_000 {
+            assert_eq!(day_of(&date(day)), Some(day));
+        }
+        for bad in ["2026-02-30", "2026-13-01", "x", "2026-1-1", "-1-1-1", ""] {
+            assert_eq!(day_of(bad), None, "{bad}");
+        }
+    }
+}

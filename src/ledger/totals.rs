@@ -1,0 +1,1610 @@
+//! The ledger itself: counts, bests, blocks and history in memory, and what to write when.
+//!
+//! Pure. Shares only add to a handful of numbers of their worker and of the total; nothing is
+//! allocated and nothing is written for a single share. What is written is decided here and done
+//! by [`super::store`]: [`LedgerOutput::Open`] once, [`LedgerOutput::Save`] now and then, one at a
+//! time, each answered by an event.
+//!
+//! ```text
+//!              Opened                 Saved(Ok)
+//!   Loading ------------> Ready <------------------ Failing
+//!     |  ^                  |   ------------------>    |
+//!     |  | after a minute   |        Saved(Err)        | after a minute: the whole
+//!     +--+ OpenFailed       +-- batches of changes     +- state is written anew
+//! ```
+//!
+//! In every state shares are counted. What is counted while Loading is added to what was on the
+//! card as soon as it has been read.
+//!
+//! **Truth.** Each worker's counts are journalled as numbered tallies: at every full hour, at a
+//! found block, and at the stop. What is counted since the last tally is in the cache only (every
+//! ten minutes) and is the most that a broken cache can cost.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::codec::clip;
+use super::history::Series;
+use super::record::{
+    AuditEntry, BestShare, BlockState, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS,
+    MAX_TEXT, Point, Record, RejectReason, SettingChange, Tally, Totals, WorkerNumber,
+};
+use crate::chain::BlockHash;
+use crate::clock::Now;
+
+/// At most so many workers are kept; the one that was away longest makes room.
+pub const MAX_WORKERS: usize = 1024;
+/// A worker is dropped so long after it was last seen. Its part of the total stays.
+pub const KEEP_VANISHED: Duration = Duration::from_secs(30 * 86_400);
+/// The list of the best shares ever is so long.
+pub const MAX_BESTS: usize = 20;
+/// At most so many found blocks are listed (their number is counted beyond it).
+pub const MAX_BLOCKS: usize = 1000;
+/// At most so many changes of settings are kept.
+pub const MAX_SETTINGS: usize = 500;
+/// At most so many audit entries are kept.
+pub const MAX_AUDIT: usize = 1000;
+/// Changes are written at most this often, found blocks and settings excepted.
+pub const APPEND_EVERY: Duration = Duration::from_secs(60);
+/// The cache is written this often. Once a minute would alone be more than 5 MB a day, because
+/// the card's file system writes at least a page of 4 KiB each time.
+pub const CACHE_EVERY: Duration = Duration::from_secs(600);
+/// A card that failed is tried again after this time.
+pub const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// All series together hold at most so many points (20 bytes each) in memory.
+pub const MAX_POINTS_HELD: usize = 400_000;
+/// What compaction may write: some 4 MB, fifty miners for ten years. The oldest history goes
+/// first when it would be more.
+pub const JOURNAL_BUDGET: usize = 4_000_000;
+/// What a backup may weigh in bytes.
+pub const BACKUP_BUDGET: usize = 950_000;
+
+const MAX_UNKNOWN: usize = 1000;
+const MAX_PENDING: usize = 20_000;
+const MAX_ENDED: usize = 20_000;
+
+/// A handle to a worker, for shares. Good until the worker is dropped; a handle of a dropped
+/// worker still counts for the total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkerId {
+    slot: u32,
+    generation: u32,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum LedgerEvent {
+    /// An accepted share.
+    Share {
+        /// Whose.
+        worker: WorkerId,
+        /// The difficulty of its job: what is credited.
+        difficulty: f64,
+        /// Its real difficulty.
+        actual: f64,
+        /// Height of the block that it worked on.
+        height: u32,
+    },
+    /// A refused share.
+    Reject {
+        /// Whose.
+        worker: WorkerId,
+        /// Why.
+        reason: RejectReason,
+        /// Its real difficulty, 0 where it was not computed. A stale share can be a best share.
+        actual: f64,
+        /// Height of the block that it worked on.
+        height: u32,
+    },
+    /// A connection authorised as this worker.
+    Connected(WorkerId),
+    /// Such a connection ended.
+    Disconnected(WorkerId),
+    /// A worker's difficulty was set: to be restored when it comes back.
+    Level {
+        /// Whose.
+        worker: WorkerId,
+        /// The share difficulty.
+        difficulty: f64,
+    },
+    /// The network's difficulty, with each new tip.
+    Network {
+        /// The difficulty.
+        difficulty: f64,
+    },
+    /// A share solved a block. Comes after its [`LedgerEvent::Share`] or [`LedgerEvent::Reject`].
+    BlockFound {
+        /// Who solved it.
+        worker: WorkerId,
+        /// The block's hash.
+        hash: BlockHash,
+        /// Its height.
+        height: u32,
+        /// Real difficulty of the share.
+        difficulty: f64,
+        /// Value of the coinbase in satoshi.
+        reward: u64,
+    },
+    /// A found block stands elsewhere now. Told again, or for an unknown block, it does nothing.
+    Block {
+        /// Which.
+        hash: BlockHash,
+        /// Where it stands.
+        state: BlockState,
+    },
+    /// A setting was changed.
+    Setting {
+        /// Who: `page`, `file`, `restore`, …
+        by: String,
+        /// Which one.
+        key: String,
+        /// The value before.
+        old: String,
+        /// The value now.
+        new: String,
+    },
+    /// Something for the audit list.
+    Audit(String),
+    /// The owner wants this worker forgotten.
+    Forget(WorkerId),
+    /// The card's content, in answer to [`LedgerOutput::Open`].
+    Opened(Box<Opened>),
+    /// There is nothing to read or write on (the reason in words), in answer to
+    /// [`LedgerOutput::Open`].
+    OpenFailed(String),
+    /// The answer to [`LedgerOutput::Save`]: the journal's length in bytes, or why it failed. A
+    /// cache that failed is told in words and is not a failure.
+    Saved(Result<SaveReport, String>),
+    /// The owner (or a card at 90 %) wants the oldest history dropped.
+    Shrink,
+    /// A deadline passed.
+    Tick,
+    /// The daemon stops: everything is to be written.
+    Stop,
+}
+
+/// What a shell has to do.
+#[derive(Debug)]
+pub enum LedgerOutput {
+    /// Open the ledger on the card, off the main thread, and answer.
+    Open,
+    /// Write this, off the main thread, and answer. Comes one at a time.
+    Save(Box<Batch>),
+    /// A share is the best that the appliance ever saw.
+    NewBest(BestShare),
+}
+
+/// What was on the card.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// The journal's records (and a snapshot's before them, if the journal was damaged).
+    pub records: Vec<Record>,
+    /// The cache's.
+    pub cached: Vec<Record>,
+    /// When the cache's entries of minutes were written ([`Grain::Minute`]), to drop them later.
+    pub cached_minutes: BTreeSet<u32>,
+    /// Length of the journal in bytes.
+    pub journal_bytes: u64,
+    /// What was wrong, in sentences for the page. Empty when all is well.
+    pub notes: Vec<String>,
+    /// The journal must be written anew before it is appended to.
+    pub rewrite: bool,
+    /// The day of the newest snapshot, see [`Grain::Day`]; `None` when there is none.
+    pub snapshot_day: Option<u32>,
+}
+
+/// One go of writing.
+#[derive(Debug, Default, PartialEq)]
+pub struct Batch {
+    /// When, Unix seconds.
+    pub unix: u64,
+    /// To be appended to the journal and made durable.
+    pub append: Vec<Record>,
+    /// The journal is to be replaced by these records, before `append` (which is then empty).
+    pub rewrite: Option<Vec<Record>>,
+    /// To be put into the cache: a key, and records or none to delete it.
+    pub cache: Vec<(Vec<u8>, Vec<Record>)>,
+    /// A snapshot of this day ([`Grain::Day`]) is to be written.
+    pub snapshot: Option<(u32, Vec<Record>)>,
+    /// Everything is to be closed after it.
+    pub close: bool,
+}
+
+/// What became of a [`Batch`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SaveReport {
+    /// Length of the journal in bytes.
+    pub journal_bytes: u64,
+    /// The cache could not be written, or is a new one: the next batch is to hold all of it.
+    pub cache_failed: bool,
+    /// What else went wrong, in sentences: the cache, the snapshot.
+    pub notes: Vec<String>,
+}
+
+/// How the ledger stands with the card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Not read yet.
+    Loading {
+        /// Why the last try failed.
+        why: Option<String>,
+    },
+    /// All is well.
+    Ready,
+    /// The last writing failed; the ledger lives in memory and tries again.
+    Failing {
+        /// Since when, Unix seconds.
+        since: u64,
+        /// The reason in words.
+        why: String,
+    },
+    /// The last batch was handed out: nothing more is written.
+    Closed,
+}
+
+/// One worker, or the total.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Its number in the journal.
+    pub number: WorkerNumber,
+    /// Its name, as authorised.
+    pub name: String,
+    /// Its device class.
+    pub device: String,
+    /// Connections of the moment.
+    pub sessions: u32,
+    /// Its difficulty when it was last set.
+    pub level: Option<f64>,
+    /// Best share since the daemon started.
+    pub best_since_boot: Option<BestShare>,
+    totals: Totals,
+    open: Tally,
+    minute: Minute,
+    minutes: Series,
+    hours: Series,
+    days: Series,
+    active_since: u64,
+    journalled: bool,
+    changed: bool,
+    cached_tallies: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Minute {
+    unix: u64,
+    counts: Counts,
+    best: f64,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    worker: Option<Worker>,
+}
+
+/// The ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    total: Worker,
+    slots: Vec<Slot>,
+    keys: BTreeMap<(String, String), u32>,
+    numbers: BTreeMap<WorkerNumber, u32>,
+    next_number: u32,
+    bests: Vec<BestShare>,
+    blocks: VecDeque<FoundBlock>,
+    settings: VecDeque<SettingChange>,
+    audit: VecDeque<AuditEntry>,
+    unknown: Vec<Record>,
+    network_difficulty: f64,
+
+    storage: Storage,
+    notes: VecDeque<String>,
+    pending: Vec<Record>,
+    urgent: bool,
+    busy: bool,
+    stopping: bool,
+    rewrite: bool,
+    journal_bytes: u64,
+    base_bytes: u64,
+    snapshot_day: Option<u32>,
+    chunks: BTreeSet<u32>,
+    ended: Vec<WorkerNumber>,
+    dropping: Vec<WorkerNumber>,
+    dropping_minutes: BTreeSet<u32>,
+    append_at: Option<Instant>,
+    cache_at: Instant,
+    cached_unix: u64,
+    try_at: Option<Instant>,
+    hour_at: Instant,
+    hour: u32,
+}
+
+impl Ledger {
+    /// An empty ledger. Its first [`LedgerEvent::Tick`] asks for what is on the card.
+    pub fn new(now: Now) -> Ledger {
+        let total = Worker::new(WorkerNumber::TOTAL, "", "", now.unix);
+        Ledger {
+            total,
+            slots: Vec::new(),
+            keys: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            next_number: 1,
+            bests: Vec::new(),
+            blocks: VecDeque::new(),
+            settings: VecDeque::new(),
+            audit: VecDeque::new(),
+            unknown: Vec::new(),
+            network_difficulty: 0.0,
+            storage: Storage::Loading { why: None },
+            notes: VecDeque::new(),
+            pending: Vec::new(),
+            urgent: false,
+            busy: false,
+            stopping: false,
+            rewrite: false,
+            journal_bytes: 0,
+            base_bytes: 0,
+            snapshot_day: None,
+            chunks: BTreeSet::new(),
+            ended: Vec::new(),
+            dropping: Vec::new(),
+            dropping_minutes: BTreeSet::new(),
+            append_at: None,
+            cache_at: now.mono + CACHE_EVERY,
+            cached_unix: 0,
+            try_at: Some(now.mono),
+            hour_at: now.mono + until_next_hour(now.unix),
+            hour: Grain::Hour.period(now.unix),
+        }
+    }
+
+    /// A ledger rebuilt from records alone: for reading a backup or a journal.
+    pub fn replay(now: Now, records: &[Record]) -> Ledger {
+        let mut ledger = Ledger::new(now);
+        for record in records {
+            ledger.apply(record);
+        }
+        ledger
+    }
+
+    /// The handle of a worker, which is made known if it was not. Call it once when a miner
+    /// authorises, not for each share. Longer names are cut.
+    pub fn worker(&mut self, now: Now, name: &str, device: &str) -> WorkerId {
+        let name = clip(name, MAX_NAME);
+        let device = clip(device, MAX_DEVICE);
+        let key = (name.to_owned(), device.to_owned());
+        if let Some(&slot) = self.keys.get(&key) {
+            self.live(slot).totals.last_seen = now.unix;
+            return WorkerId { slot, generation: self.slots[slot as usize].generation };
+        }
+        if self.keys.len() >= MAX_WORKERS {
+            self.make_room(now);
+        }
+        let number = WorkerNumber(self.next_number);
+        // Journalled with its first accepted share: names alone must not fill the card.
+        let worker = Worker { journalled: false, ..Worker::new(number, name, device, now.unix) };
+        let slot = self.insert(worker);
+        WorkerId { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    /// Takes in what happened. See [`LedgerEvent`] and [`LedgerOutput`].
+    pub fn handle(&mut self, now: Now, event: LedgerEvent, out: &mut Vec<LedgerOutput>) {
+        match event {
+            LedgerEvent::Share { worker, difficulty, actual, height } => {
+                let expected = self.expected_blocks(difficulty);
+                let counts = Counts {
+                    accepted: 1,
+                    work: difficulty,
+                    expected_blocks: expected,
+                    ..Counts::default()
+                };
+                self.count(now, worker, &counts, (actual, height, false), out);
+            }
+            LedgerEvent::Reject { worker, reason, actual, height } => {
+                let mut counts = Counts::default();
+                counts.rejects[reason.index()] = 1;
+                self.count(now, worker, &counts, (actual, height, true), out);
+            }
+            LedgerEvent::Connected(worker) => {
+                if let Some(worker) = self.get_mut(worker) {
+                    if worker.sessions == 0 {
+                        worker.active_since = now.unix;
+                    }
+                    worker.sessions += 1;
+                    worker.totals.last_seen = now.unix;
+                }
+            }
+            LedgerEvent::Disconnected(worker) => {
+                if let Some(worker) = self.get_mut(worker) {
+                    worker.sessions = worker.sessions.saturating_sub(1);
+                    worker.totals.last_seen = now.unix;
+                    worker.changed = true;
+                }
+            }
+            LedgerEvent::Level { worker, difficulty } => {
+                if let Some(worker) = self.get_mut(worker) {
+                    worker.level = Some(difficulty);
+                    worker.changed = true;
+                }
+            }
+            LedgerEvent::Network { difficulty } => self.network_difficulty = difficulty,
+            LedgerEvent::BlockFound { worker, hash, height, difficulty, reward } => {
+                self.block_found(now, worker, hash, height, (difficulty, reward));
+            }
+            LedgerEvent::Block { hash, state } => self.block_state(now, hash, state),
+            LedgerEvent::Setting { by, key, old, new } => {
+                let [by, key, old, new] =
+                    [by, key, old, new].map(|text| clip(&text, MAX_TEXT).to_owned());
+                let change = SettingChange { unix: now.unix, by, key, old, new };
+                self.apply_and_journal(now, Record::Setting(change));
+                self.urgent = true;
+            }
+            LedgerEvent::Audit(text) => {
+                let entry = AuditEntry { unix: now.unix, text: clip(&text, MAX_TEXT).to_owned() };
+                self.apply_and_journal(now, Record::Audit(entry));
+            }
+            LedgerEvent::Forget(worker) => {
+                if let Some(worker) = self.get(worker) {
+                    self.forget(now, worker.number);
+                }
+            }
+            LedgerEvent::Opened(opened) => self.opened(now, *opened),
+            LedgerEvent::OpenFailed(why) => {
+                self.busy = false;
+                self.try_at = Some(now.mono + RETRY_AFTER);
+                if self.storage == (Storage::Loading { why: None }) {
+                    self.note(format!("The ledger lives in memory only: {why}"));
+                }
+                self.storage = Storage::Loading { why: Some(why) };
+            }
+            LedgerEvent::Saved(result) => self.saved(now, result),
+            LedgerEvent::Shrink => {
+                self.drop_oldest();
+                self.rewrite = true;
+                self.append_at = Some(now.mono);
+            }
+            LedgerEvent::Tick => {}
+            LedgerEvent::Stop => self.stopping = self.storage != Storage::Closed,
+        }
+        if now.mono >= self.hour_at {
+            self.turn_hour(now);
+        }
+        self.write(now, out);
+    }
+
+    /// When to come back with a [`LedgerEvent::Tick`].
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let mut next = self.hour_at;
+        if !self.busy {
+            match self.storage {
+                Storage::Ready => {
+                    next = next.min(self.cache_at);
+                    next = self.append_at.map_or(next, |at| next.min(at));
+                }
+                Storage::Loading { .. } | Storage::Failing { .. } => {
+                    next = self.try_at.map_or(next, |at| next.min(at));
+                }
+                Storage::Closed => return None,
+            }
+        }
+        Some(next)
+    }
+
+    /// How the ledger stands with the card.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// What went wrong with the card lately, in sentences, the newest last; at most 20.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().map(String::as_str)
+    }
+
+    /// The worker behind a handle, unless it was dropped.
+    pub fn get(&self, id: WorkerId) -> Option<&Worker> {
+        let slot = self.slots.get(id.slot as usize)?;
+        slot.worker.as_ref().filter(|_| slot.generation == id.generation)
+    }
+
+    /// The sum of all workers, also of those that were dropped.
+    pub fn total(&self) -> &Worker {
+        &self.total
+    }
+
+    /// All workers with their handles, by number: the first known first.
+    pub fn workers(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.numbers.values().filter_map(|&slot| {
+            let Slot { generation, worker } = &self.slots[slot as usize];
+            Some((WorkerId { slot, generation: *generation }, worker.as_ref()?))
+        })
+    }
+
+    /// The handle of the worker with this number, as pages name it.
+    pub fn find(&self, number: WorkerNumber) -> Option<WorkerId> {
+        let slot = *self.numbers.get(&number)?;
+        Some(WorkerId { slot, generation: self.slots[slot as usize].generation })
+    }
+
+    /// The name of a worker, for a list; of one that was dropped a word in brackets.
+    pub fn name(&self, number: WorkerNumber) -> &str {
+        let slot = self.numbers.get(&number).map(|&slot| &self.slots[slot as usize]);
+        slot.and_then(|slot| slot.worker.as_ref()).map_or("(forgotten)", |worker| &worker.name)
+    }
+
+    /// The best shares ever, the best first; at most [`MAX_BESTS`].
+    pub fn bests(&self) -> &[BestShare] {
+        &self.bests
+    }
+
+    /// The found blocks, the oldest first; at most [`MAX_BLOCKS`].
+    pub fn blocks(&self) -> impl DoubleEndedIterator<Item = &FoundBlock> + ExactSizeIterator {
+        self.blocks.iter()
+    }
+
+    /// Changes of settings, the oldest first; at most [`MAX_SETTINGS`].
+    pub fn settings(&self) -> impl DoubleEndedIterator<Item = &SettingChange> {
+        self.settings.iter()
+    }
+
+    /// The audit list, the oldest first; at most [`MAX_AUDIT`].
+    pub fn audit(&self) -> impl DoubleEndedIterator<Item = &AuditEntry> {
+        self.audit.iter()
+    }
+
+    /// The network's difficulty as last told; 0 before.
+    pub fn network_difficulty(&self) -> f64 {
+        self.network_difficulty
+    }
+
+    /// The whole state as records (without what is counted since the last tallies), at most about
+    /// `budget` bytes of it: the oldest hours go first, then the oldest days of single workers,
+    /// then those of the total.
+    pub fn records(&self, budget: usize) -> Vec<Record> {
+        let mut records = Vec::new();
+        for (_, worker) in self.workers() {
+            if worker.journalled {
+                records.push(worker.introduction());
+            }
+        }
+        // Numbers of forgotten workers are not given again.
+        let last = WorkerNumber(self.next_number.saturating_sub(1));
+        if last != WorkerNumber::TOTAL && !self.numbers.contains_key(&last) {
+            records.push(Record::Forget { worker: last });
+        }
+        records.extend(self.blocks.iter().cloned().map(Record::Block));
+        records.extend(self.settings.iter().cloned().map(Record::Setting));
+        records.extend(self.audit.iter().cloned().map(Record::Audit));
+        records.extend(self.unknown.iter().cloned());
+        records.extend(self.bests.iter().copied().map(Record::Best));
+        for worker in self.everyone().filter(|worker| worker.journalled) {
+            records.push(Record::Totals { worker: worker.number, totals: worker.totals });
+        }
+        let kept = self.history_within(budget.saturating_sub(size_on_disk(&records)));
+        for worker in self.everyone() {
+            let days =
+                if worker.number == WorkerNumber::TOTAL { kept.total_days } else { kept.days };
+            for (series, keep) in [(&worker.days, days), (&worker.hours, kept.hours)] {
+                let points: Vec<Point> =
+                    series.points().skip(series.len().saturating_sub(keep)).copied().collect();
+                records.extend(points.chunks(MAX_POINTS).map(|points| Record::Points {
+                    worker: worker.number,
+                    grain: series.grain(),
+                    points: points.to_vec(),
+                }));
+            }
+        }
+        records
+    }
+
+    // -- counting --
+
+    fn count(
+        &mut self,
+        now: Now,
+        id: WorkerId,
+        counts: &Counts,
+        (actual, height, rejected): (f64, u32, bool),
+        out: &mut Vec<LedgerOutput>,
+    ) {
+        let slot = self.slots.get_mut(id.slot as usize);
+        let worker = slot.filter(|slot| slot.generation == id.generation);
+        let worker = worker.and_then(|slot| slot.worker.as_mut());
+        let number = worker.as_ref().map_or(WorkerNumber::TOTAL, |worker| worker.number);
+        // A share's difficulty is finite; a NaN would poison every sum that it enters.
+        if !counts.work.is_finite() || !actual.is_finite() {
+            return;
+        }
+        let share =
+            BestShare { worker: number, difficulty: actual, unix: now.unix, height, rejected };
+        let mut own_best = false;
+        let mut journalled = true;
+        if let Some(worker) = worker {
+            own_best = worker.count(now, counts, &share);
+            journalled = worker.journalled;
+        }
+        let total_best = self.total.count(now, counts, &share);
+        let enters = actual > 0.0 && self.enters_bests(&share);
+        // Work makes a worker known to the journal; a name and refused shares do not.
+        if !journalled && (counts.accepted > 0 || enters) {
+            self.journal_worker(now, number);
+            journalled = true;
+        }
+        if enters || (own_best && journalled && actual > 0.0) {
+            self.apply_and_journal(now, Record::Best(share));
+        }
+        if total_best && actual > 0.0 {
+            out.push(LedgerOutput::NewBest(share));
+        }
+    }
+
+    fn expected_blocks(&self, difficulty: f64) -> f64 {
+        if self.network_difficulty > 0.0 { difficulty / self.network_difficulty } else { 0.0 }
+    }
+
+    fn journal_worker(&mut self, now: Now, number: WorkerNumber) {
+        if let Some(worker) = self.by_number(number) {
+            worker.journalled = true;
+            let record = worker.introduction();
+            self.journal(now, record);
+        }
+    }
+
+    fn enters_bests(&self, share: &BestShare) -> bool {
+        self.bests.len() < MAX_BESTS
+            || self.bests.last().is_some_and(|last| share.difficulty > last.difficulty)
+    }
+
+    // -- blocks --
+
+    fn block_found(
+        &mut self,
+        now: Now,
+        worker: WorkerId,
+        hash: BlockHash,
+        height: u32,
+        (difficulty, reward): (f64, u64),
+    ) {
+        if self.blocks.iter().any(|block| block.hash == hash) {
+            return;
+        }
+        if let Some(known) = self.get(worker)
+            && !known.journalled
+        {
+            self.journal_worker(now, known.number);
+        }
+        self.close_tallies(now);
+        let worker = self.get(worker);
+        let block = FoundBlock {
+            hash,
+            height,
+            unix: now.unix,
+            worker: worker.map_or(WorkerNumber::TOTAL, |worker| worker.number),
+            name: worker.map_or("(forgotten)", |worker| &worker.name).to_owned(),
+            difficulty,
+            network_difficulty: self.network_difficulty,
+            reward,
+            state: BlockState::Candidate,
+            state_unix: now.unix,
+        };
+        self.apply_and_journal(now, Record::Block(block));
+        self.urgent = true;
+    }
+
+    fn block_state(&mut self, now: Now, hash: BlockHash, state: BlockState) {
+        let state = match state {
+            BlockState::Accepted { node } => {
+                BlockState::Accepted { node: clip(&node, MAX_TEXT).to_owned() }
+            }
+            BlockState::Rejected { reason } => {
+                BlockState::Rejected { reason: clip(&reason, MAX_TEXT).to_owned() }
+            }
+            other => other,
+        };
+        let Some(block) = self.blocks.iter_mut().find(|block| block.hash == hash) else { return };
+        if block.state == state {
+            return;
+        }
+        let was_confirmed = matches!(block.state, BlockState::Confirmed { .. });
+        if was_confirmed && matches!(state, BlockState::Confirmed { .. }) {
+            // A hundred of these are not worth a write each: the node knows them.
+            block.state = state;
+            return;
+        }
+        self.apply_and_journal(now, Record::BlockState { hash, unix: now.unix, state });
+        self.urgent = true;
+    }
+
+    // -- tallies and hours --
+
+    fn close_tallies(&mut self, now: Now) {
+        let numbers: Vec<WorkerNumber> = self.everyone().map(|worker| worker.number).collect();
+        for number in numbers {
+            self.close_tally(now, number);
+        }
+    }
+
+    fn close_tally(&mut self, now: Now, number: WorkerNumber) {
+        // Before the card was read the numbers of the tallies are not known.
+        if matches!(self.storage, Storage::Loading { .. }) {
+            return;
+        }
+        let Some(worker) = self.by_number(number) else { return };
+        if worker.open.counts.is_empty() || !worker.journalled {
+            return;
+        }
+        let tally = worker.open;
+        worker.reopen();
+        self.apply_and_journal(now, Record::Tally(tally));
+    }
+
+    fn turn_hour(&mut self, now: Now) {
+        self.hour_at = now.mono + until_next_hour(now.unix);
+        let hour = Grain::Hour.period(now.unix);
+        if hour == self.hour {
+            return;
+        }
+        self.hour = hour;
+        self.close_tallies(now);
+        self.forget_one_vanished(now);
+        while self.points_held() > MAX_POINTS_HELD {
+            self.drop_oldest();
+        }
+    }
+
+    /// One an hour at most: a clock that is wrong for a while must not empty the list.
+    fn forget_one_vanished(&mut self, now: Now) {
+        let limit = now.unix.saturating_sub(KEEP_VANISHED.as_secs());
+        let vanished = self.workers().map(|(_, worker)| worker);
+        let vanished = vanished.filter(|worker| worker.sessions == 0);
+        let oldest = vanished.min_by_key(|worker| worker.totals.last_seen);
+        let Some(worker) = oldest.filter(|worker| worker.totals.last_seen < limit) else { return };
+        let number = worker.number;
+        if !matches!(self.storage, Storage::Loading { .. }) {
+            self.forget(now, number);
+        }
+    }
+
+    fn forget(&mut self, now: Now, number: WorkerNumber) {
+        self.close_tally(now, number);
+        let record = Record::Forget { worker: number };
+        let journalled = self.by_number(number).is_some_and(|worker| worker.journalled);
+        self.apply(&record);
+        if journalled {
+            self.journal(now, record);
+        }
+    }
+
+    fn make_room(&mut self, now: Now) {
+        let order =
+            |worker: &Worker| (worker.is_connected(), worker.journalled, worker.totals.last_seen);
+        let Some((_, worker)) = self.workers().min_by_key(|(_, worker)| order(worker)) else {
+            return;
+        };
+        self.forget(now, worker.number);
+    }
+
+    fn drop_oldest(&mut self) {
+        let all = self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut());
+        let longest = all
+            .chain([&mut self.total])
+            .flat_map(|worker| [&mut worker.hours, &mut worker.days, &mut worker.minutes])
+            .max_by_key(|series| series.len());
+        if let Some(series) = longest {
+            series.drop_oldest();
+        }
+    }
+
+    fn points_held(&self) -> usize {
+        self.everyone().map(Worker::points_held).sum()
+    }
+
+    fn history_within(&self, budget: usize) -> Kept {
+        let mut kept = Kept {
+            hours: Series::capacity(Grain::Hour),
+            days: Series::capacity(Grain::Day),
+            total_days: Series::capacity(Grain::Day),
+        };
+        while kept.bytes(self) > budget {
+            match kept {
+                Kept { hours, .. } if hours > 7 * 24 => kept.hours = hours / 2,
+                Kept { days, .. } if days > 90 => kept.days = days / 2,
+                Kept { total_days, .. } if total_days > 365 => kept.total_days = total_days / 2,
+                Kept { hours, days, total_days } if hours + days + total_days > 0 => {
+                    kept = Kept { hours: hours / 2, days: days / 2, total_days: total_days / 2 };
+                }
+                Kept { .. } => break,
+            }
+        }
+        kept
+    }
+
+    // -- records --
+
+    fn apply_and_journal(&mut self, now: Now, record: Record) {
+        self.apply(&record);
+        self.journal(now, record);
+    }
+
+    fn journal(&mut self, now: Now, record: Record) {
+        match self.storage {
+            Storage::Ready if self.pending.len() < MAX_PENDING => {
+                self.pending.push(record);
+                self.append_at.get_or_insert(now.mono + APPEND_EVERY);
+            }
+            // So many changes at once are cheaper to write as the state that they lead to.
+            Storage::Ready => {
+                self.pending.clear();
+                self.rewrite = true;
+            }
+            // The whole state is written once there is something to write on.
+            Storage::Loading { .. } | Storage::Failing { .. } | Storage::Closed => {}
+        }
+    }
+
+    /// Takes in one record of the journal. Idempotent, see [`Record`].
+    fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Worker { number, name, device, unix } => {
+                if *number == WorkerNumber::TOTAL {
+                    return;
+                }
+                if let Some(worker) = self.by_number(*number) {
+                    if worker.name.is_empty() {
+                        self.rename(*number, name, device);
+                    }
+                    return;
+                }
+                let key = (name.clone(), device.clone());
+                if let Some(&slot) = self.keys.get(&key) {
+                    self.remove(slot);
+                }
+                self.insert(Worker::new(*number, name, device, *unix));
+            }
+            Record::Tally(tally) => {
+                let worker = self.known(tally.worker, tally.from);
+                if tally.number >= worker.totals.tallies {
+                    worker.add_tally(tally);
+                }
+                if let Some(best) = &tally.best {
+                    self.enter_best(best);
+                }
+            }
+            Record::Totals { worker, totals } => {
+                let worker = self.known(*worker, totals.first_seen);
+                if totals.tallies >= worker.totals.tallies {
+                    let best = better(worker.totals.best, totals.best);
+                    worker.totals = Totals { best, ..*totals };
+                    worker.open.number = totals.tallies;
+                }
+            }
+            Record::Points { worker, grain, points } => {
+                let worker = self.known(*worker, 0);
+                let series = worker.series_mut(*grain);
+                points.iter().for_each(|point| series.raise(*point));
+            }
+            Record::Best(best) => {
+                if let Some(worker) = self.by_number(best.worker) {
+                    worker.totals.best = better(worker.totals.best, Some(*best));
+                }
+                self.total.totals.best = better(self.total.totals.best, Some(*best));
+                self.enter_best(best);
+            }
+            Record::Block(block) => self.apply_block(block),
+            Record::BlockState { hash, unix, state } => {
+                let mut blocks = self.blocks.iter_mut();
+                let block = blocks.find(|block| block.hash == *hash && block.state_unix <= *unix);
+                if let Some(block) = block {
+                    block.state = state.clone();
+                    block.state_unix = *unix;
+                }
+            }
+            Record::Setting(change) => {
+                if !self.settings.contains(change) {
+                    push_bounded(&mut self.settings, change.clone(), MAX_SETTINGS);
+                }
+            }
+            Record::Audit(entry) => {
+                if !self.audit.contains(entry) {
+                    push_bounded(&mut self.audit, entry.clone(), MAX_AUDIT);
+                }
+            }
+            Record::Forget { worker } => {
+                self.next_number = self.next_number.max(worker.0.saturating_add(1));
+                if let Some(&slot) = self.numbers.get(worker) {
+                    self.remove(slot);
+                }
+            }
+            Record::Attachment { .. } | Record::Level { .. } => {}
+            Record::Unknown { .. } => {
+                if self.unknown.len() < MAX_UNKNOWN && !self.unknown.contains(record) {
+                    self.unknown.push(record.clone());
+                }
+            }
+        }
+    }
+
+    fn apply_block(&mut self, block: &FoundBlock) {
+        if let Some(known) = self.blocks.iter_mut().find(|known| known.hash == block.hash) {
+            if known.state_unix <= block.state_unix {
+                known.clone_from(block);
+            }
+            return;
+        }
+        for worker in self.everyone_mut() {
+            worker.totals.since_block = Counts::default();
+            worker.totals.best_since_block = None;
+        }
+        self.total.totals.blocks = self.total.totals.blocks.saturating_add(1);
+        if block.worker != WorkerNumber::TOTAL
+            && let Some(worker) = self.by_number(block.worker)
+        {
+            worker.totals.blocks = worker.totals.blocks.saturating_add(1);
+        }
+        push_bounded(&mut self.blocks, block.clone(), MAX_BLOCKS);
+    }
+
+    fn enter_best(&mut self, best: &BestShare) {
+        if self.bests.contains(best) {
+            return;
+        }
+        let place = self.bests.partition_point(|other| other.difficulty >= best.difficulty);
+        self.bests.insert(place, *best);
+        self.bests.truncate(MAX_BESTS);
+    }
+
+    // -- the card --
+
+    fn opened(&mut self, now: Now, opened: Opened) {
+        self.busy = false;
+        if !matches!(self.storage, Storage::Loading { .. }) {
+            return;
+        }
+        let mut base = Ledger::replay(now, &opened.records);
+        base.apply_cached(&opened.cached);
+        self.chunks = opened.cached_minutes;
+        self.storage = Storage::Ready;
+        self.journal_bytes = opened.journal_bytes;
+        self.base_bytes = opened.journal_bytes;
+        self.snapshot_day = opened.snapshot_day;
+        self.merge(now, base);
+        if opened.rewrite {
+            self.rewrite = true;
+            self.append_at = Some(now.mono);
+        }
+        let words = opened.notes.join(" ");
+        if !words.is_empty() {
+            let entry = AuditEntry { unix: now.unix, text: clip(&words, MAX_TEXT).to_owned() };
+            self.apply_and_journal(now, Record::Audit(entry));
+        }
+        opened.notes.into_iter().for_each(|note| self.note(note));
+    }
+
+    /// The cache knows what was counted after the last tallies, the minutes and the levels.
+    fn apply_cached(&mut self, cached: &[Record]) {
+        let journal_knows = self.next_number;
+        for record in cached {
+            // Names that the journal lost; not those that it knows to be forgotten.
+            if let Record::Worker { number, .. } = record
+                && (number.0 >= journal_knows || self.numbers.contains_key(number))
+            {
+                self.apply(record);
+            }
+        }
+        for record in cached {
+            match record {
+                // Only where the journal lost tallies that the cache has.
+                Record::Totals { worker, totals } => {
+                    let known = self.by_number(*worker).map(|worker| worker.totals.tallies);
+                    if known.is_some_and(|tallies| totals.tallies > tallies) {
+                        self.apply(record);
+                    }
+                }
+                Record::Points { worker, grain, .. } => {
+                    if *grain == Grain::Minute && self.by_number(*worker).is_some() {
+                        self.apply(record);
+                    }
+                }
+                Record::Tally(tally) => {
+                    if let Some(worker) = self.by_number(tally.worker)
+                        && tally.number == worker.totals.tallies
+                    {
+                        worker.open = *tally;
+                    }
+                }
+                Record::Level { worker, difficulty } => {
+                    if let Some(worker) = self.by_number(*worker) {
+                        worker.level = Some(*difficulty);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Puts what was on the card under what was counted since the start. Handles stay good.
+    fn merge(&mut self, now: Now, mut base: Ledger) {
+        let mut renumbered = BTreeMap::new();
+        let mut fresh = Vec::new();
+        let running = std::mem::take(&mut self.numbers);
+        self.next_number = base.next_number;
+        for (old, slot) in running {
+            let Some(mut mine) = self.slots[slot as usize].worker.take() else { continue };
+            let key = (mine.name.clone(), mine.device.clone());
+            if let Some(&other) = base.keys.get(&key) {
+                let theirs = base.take(other);
+                mine.renumber(theirs.number);
+                mine.merge(theirs);
+            } else {
+                mine.renumber(WorkerNumber(self.next_number));
+                self.next_number = self.next_number.saturating_add(1);
+                if mine.journalled {
+                    fresh.push(mine.introduction());
+                }
+            }
+            renumbered.insert(old, mine.number);
+            self.numbers.insert(mine.number, slot);
+            self.slots[slot as usize].worker = Some(mine);
+        }
+        let others: Vec<u32> = base.numbers.values().copied().collect();
+        for slot in others {
+            let worker = base.take(slot);
+            self.insert(worker);
+        }
+        // The total's bests bear the numbers that were given before the card was read.
+        let bests = [&mut self.total.best_since_boot, &mut self.total.open.best];
+        for best in bests.into_iter().flatten() {
+            best.worker = renumbered.get(&best.worker).copied().unwrap_or(best.worker);
+        }
+        let card_total =
+            std::mem::replace(&mut base.total, Worker::new(WorkerNumber::TOTAL, "", "", 0));
+        self.total.merge(card_total);
+        self.unknown = base.unknown;
+
+        // What was learnt while the card was being read comes after what is on it.
+        let new_number = |old: WorkerNumber| renumbered.get(&old).copied().unwrap_or(old);
+        for mut best in std::mem::replace(&mut self.bests, base.bests) {
+            best.worker = new_number(best.worker);
+            fresh.push(Record::Best(best));
+        }
+        for mut block in std::mem::replace(&mut self.blocks, base.blocks) {
+            block.worker = new_number(block.worker);
+            if self.blocks.iter().all(|known| known.hash != block.hash) {
+                fresh.push(Record::Block(block));
+            }
+        }
+        let settings = std::mem::replace(&mut self.settings, base.settings);
+        fresh.extend(settings.into_iter().map(Record::Setting));
+        let audit = std::mem::replace(&mut self.audit, base.audit);
+        fresh.extend(audit.into_iter().map(Record::Audit));
+        for record in fresh {
+            self.apply_and_journal(now, record);
+        }
+        while self.keys.len() > MAX_WORKERS {
+            self.make_room(now);
+        }
+    }
+
+    fn saved(&mut self, now: Now, result: Result<SaveReport, String>) {
+        self.busy = false;
+        match result {
+            Ok(report) => {
+                if self.base_bytes == 0 {
+                    self.base_bytes = report.journal_bytes;
+                }
+                self.journal_bytes = report.journal_bytes;
+                self.dropping.clear();
+                self.dropping_minutes.clear();
+                if report.cache_failed {
+                    self.cache_anew();
+                }
+                report.notes.into_iter().for_each(|note| self.note(note));
+                if let Storage::Failing { since, .. } = self.storage {
+                    let minutes = now.unix.saturating_sub(since) / 60;
+                    self.note(format!("The card can be written again after {minutes} minutes."));
+                }
+                if self.storage != Storage::Closed {
+                    self.storage = Storage::Ready;
+                }
+                self.try_at = None;
+            }
+            Err(why) => {
+                let since = match self.storage {
+                    Storage::Closed => return self.note(why),
+                    Storage::Failing { since, .. } => since,
+                    Storage::Loading { .. } | Storage::Ready => {
+                        self.note(format!("The ledger lives in memory only: {why}"));
+                        now.unix
+                    }
+                };
+                self.storage = Storage::Failing { since, why };
+                self.rewrite = true;
+                self.pending.clear();
+                self.snapshot_day = None;
+                self.ended.append(&mut self.dropping);
+                self.ended.truncate(MAX_ENDED);
+                self.chunks.append(&mut self.dropping_minutes);
+                self.cache_anew();
+                self.try_at = Some(now.mono + RETRY_AFTER);
+            }
+        }
+    }
+
+    /// The next batch puts everything into the cache.
+    fn cache_anew(&mut self) {
+        for worker in self.everyone_mut() {
+            worker.changed = true;
+            worker.cached_tallies = None;
+        }
+        self.cached_unix = 0;
+    }
+
+    /// Asks for writing if it is time and nothing is being written.
+    fn write(&mut self, now: Now, out: &mut Vec<LedgerOutput>) {
+        let retry = self.try_at.is_some_and(|at| now.mono >= at);
+        if self.busy {
+            return;
+        }
+        match self.storage {
+            Storage::Loading { .. } => {
+                if retry {
+                    self.busy = true;
+                    self.try_at = None;
+                    out.push(LedgerOutput::Open);
+                }
+                return;
+            }
+            Storage::Closed => return,
+            Storage::Failing { .. } if !retry && !self.stopping => return,
+            Storage::Failing { .. } => self.try_at = None,
+            Storage::Ready => {
+                let due = self.append_at.is_some_and(|at| now.mono >= at);
+                let cache = now.mono >= self.cache_at;
+                if !(due || cache || self.urgent || self.stopping) {
+                    return;
+                }
+            }
+        }
+        self.busy = true;
+        out.push(LedgerOutput::Save(Box::new(self.batch(now))));
+    }
+
+    fn batch(&mut self, now: Now) -> Batch {
+        if self.stopping {
+            self.close_tallies(now);
+        }
+        let mut batch = Batch { unix: now.unix, close: self.stopping, ..Batch::default() };
+        let grown = self.journal_bytes > 2 * self.base_bytes + 256 * 1024;
+        if self.rewrite || grown {
+            batch.rewrite = Some(self.records(JOURNAL_BUDGET));
+            self.pending.clear();
+            self.rewrite = false;
+            // Learnt anew from the answer.
+            self.base_bytes = 0;
+        }
+        batch.append = std::mem::take(&mut self.pending);
+        if now.mono >= self.cache_at || self.stopping || batch.rewrite.is_some() {
+            batch.cache = self.cache(now);
+            self.cache_at = now.mono + CACHE_EVERY;
+        }
+        let today = Grain::Day.period(now.unix);
+        if self.snapshot_day != Some(today) && !self.stopping {
+            batch.snapshot = Some((today, self.records(BACKUP_BUDGET)));
+            self.snapshot_day = Some(today);
+        }
+        self.append_at = None;
+        self.urgent = false;
+        if std::mem::take(&mut self.stopping) {
+            self.storage = Storage::Closed;
+        }
+        batch
+    }
+
+    /// What changed since the cache was last written: for each worker its open tally and level,
+    /// its totals when a tally was closed, and in one entry the new minutes of all.
+    fn cache(&mut self, now: Now) -> Vec<(Vec<u8>, Vec<Record>)> {
+        let mut entries = Vec::new();
+        let mut fresh = Vec::new();
+        // The newest minute that was cached was open then and may have grown.
+        let day_ago = now.unix.saturating_sub(86_400);
+        let since = Grain::Minute.period(self.cached_unix.max(day_ago).min(now.unix));
+        self.cached_unix = now.unix;
+        for worker in self.everyone_mut().filter(|worker| worker.journalled) {
+            if !std::mem::take(&mut worker.changed) {
+                continue;
+            }
+            worker.turn_minute(now.unix);
+            entries.push((key(b'w', worker.number.0), worker.cached()));
+            if worker.cached_tallies != Some(worker.totals.tallies) {
+                worker.cached_tallies = Some(worker.totals.tallies);
+                let (worker, totals) = (worker.number, worker.totals);
+                entries.push((key(b't', worker.0), vec![Record::Totals { worker, totals }]));
+            }
+            let points: Vec<Point> = worker.minutes.since(since).copied().collect();
+            fresh.extend(points.chunks(MAX_POINTS).map(|points| Record::Points {
+                worker: worker.number,
+                grain: Grain::Minute,
+                points: points.to_vec(),
+            }));
+        }
+        self.dropping = std::mem::take(&mut self.ended);
+        for number in &self.dropping {
+            entries.push((key(b'w', number.0), Vec::new()));
+            entries.push((key(b't', number.0), Vec::new()));
+        }
+        if !fresh.is_empty() {
+            let minute = Grain::Minute.period(now.unix);
+            self.chunks.insert(minute);
+            entries.push((key(b'm', minute), fresh));
+        }
+        let kept = self.chunks.split_off(&Grain::Minute.period(day_ago));
+        let old = std::mem::replace(&mut self.chunks, kept);
+        entries.extend(old.iter().map(|&minute| (key(b'm', minute), Vec::new())));
+        self.dropping_minutes = old;
+        entries
+    }
+
+    fn note(&mut self, note: String) {
+        if self.notes.back() != Some(&note) {
+            push_bounded(&mut self.notes, note, 20);
+        }
+    }
+
+    // -- the table of workers --
+
+    fn everyone(&self) -> impl Iterator<Item = &Worker> {
+        [&self.total].into_iter().chain(self.workers().map(|(_, worker)| worker))
+    }
+
+    fn everyone_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
+        let workers = self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut());
+        [&mut self.total].into_iter().chain(workers)
+    }
+
+    fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        slot.worker.as_mut().filter(|_| slot.generation == id.generation)
+    }
+
+    fn by_number(&mut self, number: WorkerNumber) -> Option<&mut Worker> {
+        if number == WorkerNumber::TOTAL {
+            return Some(&mut self.total);
+        }
+        let slot = *self.numbers.get(&number)?;
+        self.slots[slot as usize].worker.as_mut()
+    }
+
+    /// The worker with this number; one whose name was lost gets a stand-in, so that its counts
+    /// are not lost too.
+    fn known(&mut self, number: WorkerNumber, unix: u64) -> &mut Worker {
+        if number == WorkerNumber::TOTAL {
+            return &mut self.total;
+        }
+        let slot = match self.numbers.get(&number) {
+            Some(&slot) => slot,
+            None => {
+                self.insert(Worker::new(number, &format!("(lost name {})", number.0), "", unix))
+            }
+        };
+        self.live(slot)
+    }
+
+    fn live(&mut self, slot: u32) -> &mut Worker {
+        let worker = self.slots[slot as usize].worker.as_mut();
+        worker.expect("keys and numbers name live slots only")
+    }
+
+    fn insert(&mut self, mut worker: Worker) -> u32 {
+        worker.changed = true;
+        self.next_number = self.next_number.max(worker.number.0.saturating_add(1));
+        let free = self.slots.iter().position(|slot| slot.worker.is_none());
+        let slot = free.unwrap_or(self.slots.len());
+        if slot == self.slots.len() {
+            self.slots.push(Slot::default());
+        }
+        self.keys.insert((worker.name.clone(), worker.device.clone()), slot as u32);
+        self.numbers.insert(worker.number, slot as u32);
+        self.slots[slot].worker = Some(worker);
+        slot as u32
+    }
+
+    fn take(&mut self, slot: u32) -> Worker {
+        let worker = self.slots[slot as usize].worker.take();
+        let worker = worker.expect("keys and numbers name live slots only");
+        self.slots[slot as usize].generation += 1;
+        self.keys.remove(&(worker.name.clone(), worker.device.clone()));
+        self.numbers.remove(&worker.number);
+        worker
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let worker = self.take(slot);
+        if worker.journalled && self.ended.len() < MAX_ENDED {
+            self.ended.push(worker.number);
+        }
+    }
+
+    fn rename(&mut self, number: WorkerNumber, name: &str, device: &str) {
+        if let Some(&slot) = self.numbers.get(&number) {
+            let mut worker = self.take(slot);
+            worker.name = name.to_owned();
+            worker.device = device.to_owned();
+            self.insert(worker);
+        }
+    }
+}
+
+impl Worker {
+    fn new(number: WorkerNumber, name: &str, device: &str, unix: u64) -> Worker {
+        Worker {
+            number,
+            name: name.to_owned(),
+            device: device.to_owned(),
+            sessions: 0,
+            level: None,
+            best_since_boot: None,
+            totals: Totals { first_seen: unix, last_seen: unix, ..Totals::default() },
+            open: Tally {
+                worker: number,
+                number: 0,
+                from: 0,
+                last_share: 0,
+                counts: Counts::default(),
+                best: None,
+            },
+            minute: Minute::default(),
+            minutes: Series::new(Grain::Minute),
+            hours: Series::new(Grain::Hour),
+            days: Series::new(Grain::Day),
+            active_since: unix,
+            journalled: true,
+            changed: false,
+            cached_tallies: None,
+        }
+    }
+
+    /// Everything ever counted, up to now.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.totals;
+        totals.ever.add(&self.open.counts);
+        totals.since_block.add(&self.open.counts);
+        totals.best = better(totals.best, self.open.best);
+        totals.best_since_block = better(totals.best_since_block, self.open.best);
+        totals.last_share = totals.last_share.max(self.open.last_share);
+        totals.last_seen = totals.last_seen.max(totals.last_share);
+        totals
+    }
+
+    /// The points of a grain, the oldest first, with what is counted up to now.
+    pub fn history(&self, grain: Grain) -> Vec<Point> {
+        let mut series = self.series(grain).clone();
+        let open = &self.open;
+        match grain {
+            Grain::Minute => {
+                series.add(self.minute.unix, &self.minute.counts, self.minute.best);
+            }
+            Grain::Hour | Grain::Day if !open.counts.is_empty() => {
+                series.add(open.from, &open.counts, best_difficulty(&open.best));
+            }
+            Grain::Hour | Grain::Day => {}
+        }
+        series.points().filter(|point| point.accepted + point.rejected > 0).copied().collect()
+    }
+
+    /// Hashes a second over the last `window` seconds (at most a day), from the difficulty
+    /// credited. A worker that began later is measured from its beginning.
+    pub fn hashrate(&self, unix: u64, window: u64) -> f64 {
+        let start = unix.saturating_sub(window.min(86_400));
+        // There are whole minutes only: begin at the one whose border is nearest.
+        let first = Grain::Minute.period(start.saturating_add(30));
+        let mut work: f64 = self.minutes.since(first).map(|point| f64::from(point.work)).sum();
+        let mut earliest =
+            self.minutes.since(first).next().map(|point| u64::from(point.period) * 60);
+        if Grain::Minute.period(self.minute.unix) >= first {
+            work += self.minute.counts.work;
+            earliest = earliest.or(Some(self.minute.unix / 60 * 60));
+        }
+        let mut begin = u64::from(first) * 60;
+        // Nothing before its last coming: it was not there for the whole window.
+        if earliest.is_some_and(|earliest| earliest >= self.active_since / 60 * 60) {
+            begin = begin.max(self.active_since);
+        }
+        super::luck::hashrate(work, unix.saturating_sub(begin).max(1) as f64)
+    }
+
+    /// True while a connection is authorised as this worker.
+    pub fn is_connected(&self) -> bool {
+        self.sessions > 0
+    }
+
+    /// Counts one share; true when it is the best ever of this worker.
+    fn count(&mut self, now: Now, counts: &Counts, share: &BestShare) -> bool {
+        if now.unix / 60 != self.minute.unix / 60 {
+            self.turn_minute(now.unix);
+        }
+        self.changed = true;
+        if self.open.counts.is_empty() {
+            self.open.from = now.unix;
+        }
+        self.open.counts.add(counts);
+        self.minute.counts.add(counts);
+        self.minute.best = self.minute.best.max(share.difficulty);
+        if counts.accepted > 0 {
+            self.open.last_share = now.unix;
+        }
+        let best = self.totals.best.is_none_or(|best| share.difficulty > best.difficulty);
+        if share.difficulty > 0.0 {
+            self.open.best = better(self.open.best, Some(*share));
+            self.best_since_boot = better(self.best_since_boot, Some(*share));
+        }
+        best
+    }
+
+    fn turn_minute(&mut self, unix: u64) {
+        let done = std::mem::replace(&mut self.minute, Minute { unix, ..Minute::default() });
+        if !done.counts.is_empty() {
+            self.minutes.add(done.unix, &done.counts, done.best);
+        }
+    }
+
+    fn add_tally(&mut self, tally: &Tally) {
+        let best = best_difficulty(&tally.best);
+        self.hours.add(tally.from, &tally.counts, best);
+        self.days.add(tally.from, &tally.counts, best);
+        let totals = &mut self.totals;
+        totals.ever.add(&tally.counts);
+        totals.since_block.add(&tally.counts);
+        totals.tallies = tally.number.saturating_add(1);
+        totals.last_share = totals.last_share.max(tally.last_share);
+        totals.last_seen = totals.last_seen.max(tally.last_share);
+        totals.best = better(totals.best, tally.best);
+        totals.best_since_block = better(totals.best_since_block, tally.best);
+        if self.open.counts.is_empty() {
+            self.open.number = totals.tallies;
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.open = Tally {
+            worker: self.number,
+            number: self.open.number.saturating_add(1),
+            from: 0,
+            last_share: 0,
+            counts: Counts::default(),
+            best: None,
+        };
+    }
+
+    fn renumber(&mut self, number: WorkerNumber) {
+        self.number = number;
+        self.open.worker = number;
+        let totals = &mut self.totals;
+        let bests = [
+            &mut self.open.best,
+            &mut self.best_since_boot,
+            &mut totals.best,
+            &mut totals.best_since_block,
+        ];
+        for best in bests.into_iter().flatten() {
+            best.worker = number;
+        }
+    }
+
+    /// Adds what the card knows of this worker to what was counted since the start.
+    fn merge(&mut self, theirs: Worker) {
+        let mine = std::mem::replace(&mut self.totals, theirs.totals);
+        self.totals.last_seen = self.totals.last_seen.max(mine.last_seen);
+        self.journalled = true;
+        self.open.number = theirs.totals.tallies;
+        if !theirs.open.counts.is_empty() {
+            self.open.from = theirs.open.from;
+        }
+        self.open.counts.add(&theirs.open.counts);
+        self.open.last_share = self.open.last_share.max(theirs.open.last_share);
+        self.open.best = better(self.open.best, theirs.open.best);
+        self.level = self.level.or(theirs.level);
+        for (mine, theirs) in [
+            (&mut self.minutes, &theirs.minutes),
+            (&mut self.hours, &theirs.hours),
+            (&mut self.days, &theirs.days),
+        ] {
+            theirs.points().for_each(|point| mine.merge(point));
+        }
+        self.changed = true;
+    }
+
+    fn introduction(&self) -> Record {
+        Record::Worker {
+            number: self.number,
+            name: self.name.clone(),
+            device: self.device.clone(),
+            unix: self.totals.first_seen,
+        }
+    }
+
+    fn cached(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        if self.number != WorkerNumber::TOTAL {
+            records.push(self.introduction());
+        }
+        if !self.open.counts.is_empty() {
+            records.push(Record::Tally(self.open));
+        }
+        if let Some(difficulty) = self.level {
+            records.push(Record::Level { worker: self.number, difficulty });
+        }
+        records
+    }
+
+    fn series(&self, grain: Grain) -> &Series {
+        match grain {
+            Grain::Minute => &self.minutes,
+            Grain::Hour => &self.hours,
+            Grain::Day => &self.days,
+        }
+    }
+
+    fn series_mut(&mut self, grain: Grain) -> &mut Series {
+        match grain {
+            Grain::Minute => &mut self.minutes,
+            Grain::Hour => &mut self.hours,
+            Grain::Day => &mut self.days,
+        }
+    }
+
+    fn points_held(&self) -> usize {
+        self.minutes.len() + self.hours.len() + self.days.len()
+    }
+}
+
+/// How many of the newest points are written.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    hours: usize,
+    days: usize,
+    total_days: usize,
+}
+
+impl Kept {
+    /// An upper estimate: a point is written in 11 to 17 bytes.
+    fn bytes(&self, ledger: &Ledger) -> usize {
+        let points = ledger.everyone().map(|worker| {
+            let total = worker.number == WorkerNumber::TOTAL;
+            let days = if total { self.total_days } else { self.days };
+            worker.hours.len().min(self.hours) + worker.days.len().min(days)
+        });
+        points.sum::<usize>() * 14
+    }
+}
+
+fn size_on_disk(records: &[Record]) -> usize {
+    let mut bytes = Vec::new();
+    records.iter().for_each(|record| super::record::encode(record, 0, &mut bytes));
+    bytes.len()
+}
+
+/// `w` and `t` with a worker's number, `m` with the minute in which it was written.
+fn key(kind: u8, number: u32) -> Vec<u8> {
+    [[kind].as_slice(), &number.to_be_bytes()].concat()
+}
+
+fn better(a: Option<BestShare>, b: Option<BestShare>) -> Option<BestShare> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.difficulty > a.difficulty { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
+
+fn best_difficulty(best: &Option<BestShare>) -> f64 {
+    best.map_or(0.0, |best| best.difficulty)
+}
+
+fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, limit: usize) {
+    queue.push_back(item);
+    while queue.len() > limit {
+        queue.pop_front();
+    }
+}
+
+fn until_next_hour(unix: u64) -> Duration {
+    Duration::from_secs(3_600 - unix % 3_600)
+}

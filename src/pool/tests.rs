@@ -1,0 +1,370 @@
+//! The pool with miners of few words, in virtual time.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::*;
+use crate::chain::BlockHash;
+use crate::difficulty::{Difficulty, NBits, Target};
+use crate::job::Lookup;
+use crate::job::tests::template;
+use crate::node::NodeId;
+use crate::share::{Share, Submission};
+use crate::stratum::reply::Reject;
+
+struct World {
+    start: Instant,
+    millis: u64,
+    pool: Pool,
+}
+
+/// What one input led to.
+struct Said {
+    lines: Vec<(ConnId, Value)>,
+    outputs: Vec<Output>,
+}
+
+impl World {
+    /// A pool with work on a tip where every hash solves a block, or none does in practice.
+    fn new(easy: bool) -> World {
+        let rules =
+            Rules { session_key: SessionKey([1; 32]), password: None, overrides: Vec::new() };
+        let mut world = World { start: Instant::now(), millis: 0, pool: Pool::new(rules, 0x100) };
+        world.work(1, easy);
+        world
+    }
+
+    fn now(&self) -> Now {
+        let mono = self.start + Duration::from_millis(self.millis);
+        Now { mono, unix: 1_700_000_000 + self.millis / 1000 }
+    }
+
+    fn work(&mut self, tip: u8, easy: bool) -> Said {
+        let mut template = template(tip);
+        if easy {
+            (template.nbits, template.target) = (NBits(0x2100ffff), Target::MAX);
+        }
+        let received = self.now().mono;
+        let work = Work::new(Arc::new(template), NodeId(0), received, false, &[0x51], "/t/");
+        self.input(Input::Work(Box::new(work)))
+    }
+
+    fn input(&mut self, input: Input) -> Said {
+        let mut out = Outbox::new();
+        self.pool.handle(self.now(), input, &mut out);
+        Said::read(out)
+    }
+
+    fn line(&mut self, conn: u64, line: &str) -> Said {
+        let mut out = Outbox::new();
+        self.pool.line(self.now(), ConnId(conn), line.as_bytes(), &mut out);
+        Said::read(out)
+    }
+
+    fn connect(&mut self, conn: u64) -> Said {
+        let peer = Ipv4Addr::LOCALHOST.into();
+        let extranonce1 = Extranonce1([0, 0, 0, 9]);
+        self.input(Input::Connect { conn: ConnId(conn), peer, extranonce1 })
+    }
+
+    fn wait(&mut self, millis: u64) -> Said {
+        let until = self.millis + millis;
+        let mut all = Said { lines: Vec::new(), outputs: Vec::new() };
+        while let Some(due) = self.pool.next_deadline() {
+            let due = due.saturating_duration_since(self.start).as_millis() as u64;
+            if due > until {
+                break;
+            }
+            self.millis = self.millis.max(due);
+            let said = self.input(Input::Tick);
+            all.lines.extend(said.lines);
+            all.outputs.extend(said.outputs);
+        }
+        self.millis = until;
+        all
+    }
+
+    /// A miner that is through its introduction; its extranonce1 and first job.
+    fn miner(&mut self, conn: u64, difficulty: &str) -> (String, Value) {
+        self.connect(conn);
+        let said = self.line(conn, r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+        let extranonce1 = said.lines[0].1["result"][1].as_str().unwrap().to_string();
+        self.line(
+            conn,
+            &format!(r#"{{"id":2,"method":"mining.authorize","params":["w","d={difficulty}"]}}"#),
+        );
+        let said = self.wait(400);
+        assert_eq!(said.methods(), ["mining.set_difficulty", "mining.notify"]);
+        (extranonce1, said.lines[1].1["params"].clone())
+    }
+
+    /// A nonce whose share of this job reaches the least difficulty that is given out, from
+    /// `first` on: about 430,000 tries.
+    fn mine(&self, conn: u64, job: &Value, first: u32) -> u32 {
+        let Lookup::Current(found) =
+            self.pool.jobs().find(job[0].as_str().unwrap().parse().unwrap())
+        else {
+            panic!("not a current job");
+        };
+        let extranonce1 = self.pool.session(ConnId(conn)).unwrap().extranonce1();
+        let mut extranonce = [0; 12];
+        extranonce[..4].copy_from_slice(&extranonce1.0);
+        extranonce[11] = 1;
+        let submission = Submission {
+            job: found.id,
+            extranonce,
+            ntime: found.ntime,
+            nonce: 0,
+            version_bits: None,
+        };
+        let mut header = Share::prove(found, &submission).header;
+        let target = Target::from_difficulty(Difficulty(crate::vardiff::FLOOR));
+        (first..)
+            .find(|nonce| {
+                header[76..].copy_from_slice(&nonce.to_le_bytes());
+                target.is_met_by(&BlockHash(crate::hash::sha256d(&header)))
+            })
+            .unwrap()
+    }
+
+    fn submit(&mut self, conn: u64, job: &Value, nonce: u32) -> Said {
+        let (id, ntime) = (job[0].as_str().unwrap(), job[7].as_str().unwrap());
+        self.line(
+            conn,
+            &format!(
+                r#"{{"id":4,"method":"mining.submit","params":["w","{id}","0000000000000001","{ntime}","{nonce:08x}"]}}"#
+            ),
+        )
+    }
+}
+
+impl Said {
+    fn read(mut out: Outbox) -> Said {
+        let mut lines = Vec::new();
+        for item in out.items() {
+            if let Output::Send { conn, bytes } = item {
+                for line in out.bytes(bytes).split_inclusive(|b| *b == b'\n') {
+                    assert!(line.ends_with(b"\n"));
+                    lines.push((*conn, serde_json::from_slice(line).unwrap()));
+                }
+            }
+        }
+        Said { lines, outputs: out.take() }
+    }
+
+    fn methods(&self) -> Vec<&str> {
+        self.lines.iter().map(|(_, line)| line["method"].as_str().unwrap_or("answer")).collect()
+    }
+
+    fn error_code(&self) -> Option<i64> {
+        self.lines[0].1["error"][0].as_i64()
+    }
+
+    fn closed(&self) -> Option<(ConnId, CloseReason)> {
+        self.outputs.iter().find_map(|o| match o {
+            Output::Close { conn, why } => Some((*conn, *why)),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_miner_gets_one_difficulty_and_a_clean_job() {
+    let mut world = World::new(false);
+    assert!(world.connect(7).lines.is_empty());
+    let said = world.line(7, r#"{"id":1,"method":"mining.subscribe","params":["bitaxe/BM1370"]}"#);
+    assert_eq!(said.lines[0].1["result"][1], "00000009");
+    assert_eq!(said.lines[0].1["result"][2], 8);
+    let said = world.line(7, r#"{"id":2,"method":"mining.authorize","params":["anna","x"]}"#);
+    assert_eq!(said.methods(), ["answer"]);
+    assert!(matches!(said.outputs[1], Output::Authorized { conn: ConnId(7) }));
+    assert!(world.wait(399).lines.is_empty(), "a suggestion may still come");
+    let said = world.wait(1);
+    assert_eq!(said.methods(), ["mining.set_difficulty", "mining.notify"]);
+    assert_eq!(said.lines[1].1["params"][8], true);
+    assert_eq!(world.pool.session(ConnId(7)).unwrap().worker(), Some("anna"));
+}
+
+#[test]
+fn a_suggestion_decides_the_first_difficulty_at_once() {
+    let mut world = World::new(false);
+    world.connect(7);
+    world.line(7, r#"{"id":1,"method":"mining.subscribe","params":[]}"#);
+    world.line(7, r#"{"id":2,"method":"mining.authorize","params":["anna"]}"#);
+    let suggest = r#"{"id":3,"method":"mining.suggest_difficulty","params":[0.5]}"#;
+    let said = world.line(7, suggest);
+    assert_eq!(said.methods(), ["answer", "mining.set_difficulty", "mining.notify"]);
+    assert_eq!(said.lines[1].1["params"][0], 0.5);
+    // NerdMiner repeats it as a keep-alive.
+    assert_eq!(world.line(7, suggest).methods(), ["answer"]);
+    let other = r#"{"id":3,"method":"mining.suggest_difficulty","params":[2]}"#;
+    let said = world.line(7, other);
+    assert_eq!(said.methods(), ["answer", "mining.set_difficulty", "mining.notify"]);
+    assert_eq!(said.lines[2].1["params"][8], true);
+}
+
+#[test]
+fn every_miner_hears_of_a_job_every_thirty_seconds() {
+    let mut world = World::new(false);
+    world.miner(1, "1");
+    world.miner(2, "1");
+    world.connect(3);
+    let said = world.wait(30_000);
+    let told: Vec<_> = said.lines.iter().map(|(conn, line)| (*conn, &line["method"])).collect();
+    assert_eq!(told, [(ConnId(1), &"mining.notify".into()), (ConnId(2), &"mining.notify".into())]);
+    assert_eq!(said.lines[0].1, said.lines[1].1);
+    assert_eq!(said.lines[0].1["params"][8], false);
+    let said = world.work(2, false);
+    assert_eq!(said.lines.len(), 2);
+    assert_eq!(said.lines[0].1["params"][8], true, "a new tip cleans");
+}
+
+#[test]
+fn a_block_comes_before_its_share_and_before_every_rule() {
+    let mut world = World::new(true);
+    let (_, job) = world.miner(1, "1");
+    let said = world.submit(1, &job, 5);
+    let Output::Block(block) = &said.outputs[0] else { panic!("{:?}", said.outputs) };
+    assert_eq!(block.height, 501);
+    assert_eq!(said.lines[0].1["result"], true);
+    // The same share again, a stale one, one of a stranger: blocks, though no counted shares.
+    let again = world.submit(1, &job, 5);
+    assert!(matches!(again.outputs[0], Output::Block(_)));
+    assert_eq!(again.error_code(), Some(22));
+    world.work(2, true);
+    let stale = world.submit(1, &job, 6);
+    assert!(matches!(stale.outputs[0], Output::Block(_)));
+    assert_eq!(stale.error_code(), Some(21));
+    world.connect(9);
+    let stranger = world.submit(9, &job, 7);
+    assert!(matches!(stranger.outputs[0], Output::Block(_)));
+    assert_eq!(stranger.error_code(), Some(24));
+}
+
+#[test]
+fn the_block_holds_the_very_header_that_was_hashed() {
+    let mut world = World::new(true);
+    let (extranonce1, job) = world.miner(1, "1");
+    let line = format!(
+        r#"{{"id":4,"method":"mining.submit","params":["w",{},"00000000000000ff",{},"00000001","00a02000"]}}"#,
+        job[0], job[7]
+    );
+    let said = world.line(1, &line);
+    let Output::Block(block) = &said.outputs[0] else { panic!() };
+    let whole: bitcoin::Block = bitcoin::consensus::deserialize(&block.bytes).unwrap();
+    assert_eq!(whole.block_hash().to_string(), block.hash.to_string());
+    assert_eq!(whole.header.version.to_consensus(), 0x20a0_2010);
+    assert_eq!(whole.txdata.len(), 1);
+    let script = faster_hex::hex_string(whole.txdata[0].input[0].script_sig.as_bytes());
+    assert!(script.contains(&format!("0c{extranonce1}00000000000000ff")), "{script}");
+    assert_eq!(whole.bip34_block_height().unwrap(), 501);
+}
+
+#[test]
+fn rejects_have_their_codes_and_words() {
+    let mut world = World::new(false);
+    let (_, job) = world.miner(1, "1");
+    let low = world.submit(1, &job, 5);
+    assert_eq!(low.error_code(), Some(23));
+    let words = low.lines[0].1["error"][1].as_str().unwrap();
+    assert!(words.starts_with("low difficulty share (0.000000") && words.ends_with("of 1)"));
+    let said = world.submit(1, &serde_json::json!(["77777", 0, 0, 0, 0, 0, 0, "00"]), 5);
+    assert_eq!(said.error_code(), Some(21));
+    assert!(matches!(&said.outputs[1], Output::Rejected { why: Reject::UnknownJob, .. }));
+    let said = world.line(1, r#"{"id":9,"method":"mining.dance","params":[]}"#);
+    assert_eq!(said.error_code(), Some(-3));
+    assert!(world.line(1, r#"{"id":null,"method":"mining.dance"}"#).lines.is_empty());
+}
+
+#[test]
+fn shares_count_once_at_the_difficulty_of_their_job() {
+    let mut world = World::new(false);
+    world.connect(1);
+    world.line(1, r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+    world.line(1, r#"{"id":2,"method":"mining.authorize","params":["w"]}"#);
+    let easy = r#"{"id":3,"method":"mining.suggest_difficulty","params":[0.0001]}"#;
+    let first = world.line(1, easy).lines[2].1["params"].clone();
+    let nonce = world.mine(1, &first, 0);
+    let said = world.submit(1, &first, nonce);
+    assert_eq!(said.lines[0].1["result"], true);
+    let Output::Share { credited, height, .. } = said.outputs[1] else { panic!() };
+    assert_eq!((credited, height), (Difficulty(0.0001), 501));
+    assert_eq!(world.submit(1, &first, nonce).error_code(), Some(22));
+    // A harder level applies to the jobs that come with it and after it, not to those before.
+    let hard = r#"{"id":3,"method":"mining.suggest_difficulty","params":[1000000]}"#;
+    let harder = world.line(1, hard).lines[2].1["params"].clone();
+    let nonce = world.mine(1, &first, nonce + 1);
+    assert_eq!(world.submit(1, &first, nonce).lines[0].1["result"], true);
+    let nonce = world.mine(1, &harder, 0);
+    assert_eq!(world.submit(1, &harder, nonce).error_code(), Some(23));
+}
+
+#[test]
+fn a_session_is_resumed_with_its_extranonce_and_its_jobs() {
+    let mut world = World::new(false);
+    world.connect(1);
+    let said = world.line(1, r#"{"id":1,"method":"mining.subscribe","params":["cgminer/4.11.1"]}"#);
+    let sid = said.lines[0].1["result"][0][0][1].as_str().unwrap().to_string();
+    world.line(1, r#"{"id":2,"method":"mining.authorize","params":["w","d=0.0001"]}"#);
+    let job = world.wait(400).lines[1].1["params"].clone();
+    let resume =
+        format!(r#"{{"id":3,"method":"mining.subscribe","params":["cgminer/4.11.1","{sid}"]}}"#);
+
+    world.input(Input::Closed { conn: ConnId(1) });
+    world.connect(2);
+    let said = world.line(2, &resume);
+    assert_eq!(said.lines[0].1["result"][1], "00000009");
+    assert_eq!(said.lines[0].1["result"][0][0][1], sid.as_str());
+    // cgminer sends its waiting shares before it authorizes.
+    let nonce = world.mine(2, &job, 0);
+    assert_eq!(world.submit(2, &job, nonce).lines[0].1["result"], true);
+
+    // While the old socket is half open, the newer connection wins.
+    world.connect(3);
+    let said = world.line(3, &resume);
+    assert_eq!(said.lines[0].1["result"][1], "00000009");
+    assert!(world.pool.session(ConnId(2)).is_none());
+    assert_eq!(said.closed(), Some((ConnId(2), CloseReason::Resumed)));
+    let nonce = world.mine(3, &job, nonce + 1);
+    assert_eq!(world.submit(3, &job, nonce).lines[0].1["result"], true);
+
+    // A stranger's id is not ours: it gets an extranonce1 of its own.
+    world.connect(4);
+    let line = r#"{"id":1,"method":"mining.subscribe","params":["x","0000000912345678"]}"#;
+    assert_ne!(world.line(4, line).lines[0].1["result"][1], "00000009");
+}
+
+#[test]
+fn extranonces_are_unique() {
+    let mut world = World::new(false);
+    let mut seen = std::collections::HashSet::new();
+    for conn in 1..50 {
+        assert!(seen.insert(world.miner(conn, "1").0));
+    }
+}
+
+#[test]
+fn without_work_nobody_is_kept_or_let_in() {
+    let mut world = World::new(false);
+    world.miner(1, "1");
+    let said = world.input(Input::NoWork);
+    assert_eq!(said.closed(), Some((ConnId(1), CloseReason::NoWork)));
+    world.input(Input::Closed { conn: ConnId(1) });
+    assert_eq!(world.connect(2).closed(), Some((ConnId(2), CloseReason::NoWork)));
+    world.work(2, false);
+    world.miner(3, "1");
+}
+
+#[test]
+fn who_says_nothing_or_nonsense_is_let_go() {
+    let mut world = World::new(false);
+    world.connect(1);
+    assert_eq!(world.wait(60_000).closed(), Some((ConnId(1), CloseReason::Silent)));
+    world.miner(2, "1");
+    let said = world.line(2, "GET / HTTP/1.1");
+    assert_eq!((said.error_code(), said.closed()), (Some(20), None));
+    let closed = (0..20).find_map(|_| world.line(2, "Accept: */*").closed());
+    assert_eq!(closed, Some((ConnId(2), CloseReason::NotStratum)));
+}

@@ -1,0 +1,414 @@
+//! The Stratum port: sockets, and nothing that a socket does not need.
+//!
+//! Every connection is a task on the daemon's one executor. It reads what has come, hands whole
+//! lines to the [`Handler`], and is told what to send by [`Server::send`], which writes straight
+//! to the socket; only what the kernel does not take at once is kept, and only up to a bound: a
+//! miner that does not read is cut, because its jobs would be stale before it saw them.
+//!
+//! **Closed doors.** While there is no work the addresses stay bound but nobody listens on them:
+//! the kernel refuses connections, and a miner turns to its second pool at once.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use futures_lite::future;
+use smol::{LocalExecutor, Task};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use crate::pool::ConnId;
+use crate::stratum::frame::Lines;
+
+/// What is read at one go. A burst of shares fits.
+const CHUNK: usize = 8 * 1024;
+
+/// What is kept for a miner that does not read. A job with its branch has 3 kB at most, so this is
+/// ten minutes of jobs.
+const MAX_PENDING: usize = 64 * 1024;
+
+/// How long a closed connection may take to say goodbye.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// After an error of `accept` (no descriptors left): how long to wait.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Who is told what happens at the port.
+pub trait Handler {
+    /// A miner connected.
+    fn connected(&self, conn: ConnId, peer: IpAddr);
+    /// Bytes came: the handler takes the lines out of them.
+    ///
+    /// # Errors
+    /// In words, when the connection cannot be read further.
+    fn received(&self, conn: ConnId, lines: &mut Lines, chunk: &[u8]) -> Result<(), String>;
+    /// The connection is gone. Why, in words.
+    fn closed(&self, conn: ConnId, why: &str);
+    /// A connection was refused before it became one. Why, in words.
+    fn refused(&self, peer: IpAddr, why: &'static str);
+}
+
+/// How many are let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// All together.
+    pub connections: usize,
+    /// From one address; loopback is exempt.
+    pub per_address: usize,
+}
+
+/// The port and its connections.
+pub struct Server {
+    this: Weak<Server>,
+    executor: Rc<LocalExecutor<'static>>,
+    handler: Weak<dyn Handler>,
+    limits: Cell<Limits>,
+    doors: RefCell<Vec<Door>>,
+    connections: RefCell<BTreeMap<ConnId, Rc<Connection>>>,
+    next: Cell<u64>,
+    /// What all connections read into: each chunk is used up before the next read.
+    buffer: RefCell<Box<[u8]>>,
+}
+
+/// One address.
+struct Door {
+    address: SocketAddr,
+    state: DoorState,
+}
+
+enum DoorState {
+    /// Bound, so that nobody else takes it, but not listening.
+    Shut(Socket),
+    /// Dropping the task closes the socket.
+    Open { _accepting: Task<()> },
+    /// The address could not be had again.
+    Lost,
+}
+
+struct Connection {
+    id: ConnId,
+    peer: IpAddr,
+    stream: Async<TcpStream>,
+    /// What the kernel has not taken yet. While it is not empty, a task is at it.
+    pending: RefCell<Vec<u8>>,
+    /// Our side has ended it.
+    ending: Cell<bool>,
+}
+
+impl Server {
+    /// Binds the addresses. The doors are shut.
+    ///
+    /// # Errors
+    /// The first address that cannot be had, and the system's reason.
+    pub fn bind(
+        executor: Rc<LocalExecutor<'static>>,
+        handler: Weak<dyn Handler>,
+        addresses: &[SocketAddr],
+        limits: Limits,
+    ) -> Result<Rc<Server>, (SocketAddr, io::Error)> {
+        let mut doors = Vec::new();
+        for address in addresses {
+            let socket = reserve(*address).map_err(|error| (*address, error))?;
+            let address = bound_address(&socket).unwrap_or(*address);
+            doors.push(Door { address, state: DoorState::Shut(socket) });
+        }
+        Ok(Rc::new_cyclic(|this| Server {
+            this: this.clone(),
+            executor,
+            handler,
+            limits: Cell::new(limits),
+            doors: RefCell::new(doors),
+            connections: RefCell::default(),
+            next: Cell::new(1),
+            buffer: RefCell::new(vec![0; CHUNK].into_boxed_slice()),
+        }))
+    }
+
+    /// The addresses, with the port that the system chose where 0 was asked for.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.doors.borrow().iter().map(|door| door.address).collect()
+    }
+
+    /// Opens all doors.
+    pub fn open(&self) {
+        for door in self.doors.borrow_mut().iter_mut() {
+            door.open(self);
+        }
+    }
+
+    /// Shuts all doors. Open connections are not touched.
+    pub fn shut(&self) {
+        for door in self.doors.borrow_mut().iter_mut() {
+            door.shut();
+        }
+    }
+
+    /// Other limits, for connections to come.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
+    }
+
+    /// Sends bytes, in order and without waiting.
+    pub fn send(&self, conn: ConnId, bytes: &[u8]) {
+        let connection = self.connections.borrow().get(&conn).cloned();
+        if let Some(connection) = connection.filter(|connection| !connection.ending.get()) {
+            self.write(connection, bytes);
+        }
+    }
+
+    /// Ends a connection in order (FIN), after what was sent before.
+    pub fn close(&self, conn: ConnId) {
+        let connection = self.connections.borrow().get(&conn).cloned();
+        if let Some(connection) = connection
+            && !connection.ending.replace(true)
+            && connection.pending.borrow().is_empty()
+        {
+            connection.say_goodbye(&self.executor);
+        }
+    }
+
+    /// Ends all connections and shuts the doors, for the end of the program.
+    pub fn close_all(&self) {
+        self.shut();
+        let all: Vec<ConnId> = self.connections.borrow().keys().copied().collect();
+        all.into_iter().for_each(|conn| self.close(conn));
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    /// Round trip to the miner as the kernel measures it, and whether it is still there.
+    pub fn peer(&self, conn: ConnId) -> Option<IpAddr> {
+        Some(self.connections.borrow().get(&conn)?.peer)
+    }
+
+    fn write(&self, connection: Rc<Connection>, bytes: &[u8]) {
+        let mut pending = connection.pending.borrow_mut();
+        let mut rest = bytes;
+        if pending.is_empty() {
+            match connection.stream.get_ref().write(bytes) {
+                Ok(written) => rest = &bytes[written..],
+                Err(error) if is_transient(&error) => {}
+                // The reading side sees the end and says so.
+                Err(_) => return,
+            }
+        }
+        if rest.is_empty() {
+            return;
+        }
+        let was_empty = pending.is_empty();
+        pending.extend_from_slice(rest);
+        if pending.len() > MAX_PENDING {
+            pending.clear();
+            drop(pending);
+            log::info!("miner at {} does not read what it is sent: cut", connection.peer);
+            connection.ending.set(true);
+            connection.stream.get_ref().shutdown(Shutdown::Both).ok();
+            return;
+        }
+        drop(pending);
+        if was_empty {
+            let executor = self.executor.clone();
+            self.executor.spawn(flush(connection, executor)).detach();
+        }
+    }
+
+    async fn accept(self: Rc<Self>, listener: Async<TcpListener>) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) => {
+                    log::warn!("cannot accept a miner's connection: {error}");
+                    Timer::after(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Rc<Self>, stream: Async<TcpStream>, peer: SocketAddr) {
+        let Some(handler) = self.handler.upgrade() else { return };
+        let peer = peer.ip().to_canonical();
+        if let Err(why) = self.has_room_for(peer) {
+            handler.refused(peer, why);
+            return;
+        }
+        if let Err(error) = set_options(stream.get_ref()) {
+            log::debug!("socket options for {peer}: {error}");
+        }
+        let id = ConnId(self.next.replace(self.next.get() + 1));
+        let connection = Rc::new(Connection {
+            id,
+            peer,
+            stream,
+            pending: RefCell::default(),
+            ending: Cell::new(false),
+        });
+        self.connections.borrow_mut().insert(id, connection.clone());
+        handler.connected(id, peer);
+        self.executor.spawn(self.clone().serve(connection)).detach();
+    }
+
+    fn has_room_for(&self, peer: IpAddr) -> Result<(), &'static str> {
+        let connections = self.connections.borrow();
+        let limits = self.limits.get();
+        if connections.len() >= limits.connections {
+            return Err("all places are taken");
+        }
+        let same = connections.values().filter(|connection| connection.peer == peer).count();
+        if !peer.is_loopback() && same >= limits.per_address {
+            return Err("too many connections from one address");
+        }
+        Ok(())
+    }
+
+    async fn serve(self: Rc<Self>, connection: Rc<Connection>) {
+        let why = match self.read(&connection).await {
+            Ok(()) if connection.ending.get() => "closed by us".to_string(),
+            Ok(()) => "closed by the miner".to_string(),
+            Err(error) => error,
+        };
+        self.connections.borrow_mut().remove(&connection.id);
+        if let Some(handler) = self.handler.upgrade() {
+            handler.closed(connection.id, &why);
+        }
+    }
+
+    async fn read(&self, connection: &Connection) -> Result<(), String> {
+        let mut lines = Lines::new();
+        loop {
+            let outcome = connection.stream.get_ref().read(&mut self.buffer.borrow_mut());
+            match outcome {
+                Ok(0) => return Ok(()),
+                Ok(_) if connection.ending.get() => future::yield_now().await,
+                Ok(n) => {
+                    let Some(handler) = self.handler.upgrade() else { return Ok(()) };
+                    handler.received(connection.id, &mut lines, &self.buffer.borrow()[..n])?;
+                    // A full buffer may have more behind it; others have their turn first. After
+                    // less there is nothing more, and asking would only cost a system call.
+                    match n == CHUNK {
+                        true => future::yield_now().await,
+                        false => readable(connection).await?,
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_transient(&error) => readable(connection).await?,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+}
+
+async fn readable(connection: &Connection) -> Result<(), String> {
+    connection.stream.readable().await.map_err(|error| error.to_string())
+}
+
+/// Sends what the kernel did not take at once.
+async fn flush(connection: Rc<Connection>, executor: Rc<LocalExecutor<'static>>) {
+    loop {
+        if connection.stream.writable().await.is_err() {
+            return;
+        }
+        let mut pending = connection.pending.borrow_mut();
+        match connection.stream.get_ref().write(&pending) {
+            Ok(written) => drop(pending.drain(..written)),
+            Err(error) if is_transient(&error) => {}
+            Err(_) => pending.clear(),
+        }
+        if pending.is_empty() {
+            pending.shrink_to(0);
+            drop(pending);
+            if connection.ending.get() {
+                connection.say_goodbye(&executor);
+            }
+            return;
+        }
+    }
+}
+
+impl Connection {
+    /// FIN, and an end by force for a miner that does not answer it.
+    fn say_goodbye(self: &Rc<Self>, executor: &LocalExecutor<'static>) {
+        self.stream.get_ref().shutdown(Shutdown::Write).ok();
+        let connection = Rc::downgrade(self);
+        executor
+            .spawn(async move {
+                Timer::after(LINGER).await;
+                if let Some(connection) = connection.upgrade() {
+                    connection.stream.get_ref().shutdown(Shutdown::Both).ok();
+                }
+            })
+            .detach();
+    }
+}
+
+impl Door {
+    fn open(&mut self, server: &Server) {
+        if let DoorState::Lost = self.state {
+            self.shut();
+        }
+        let socket = match std::mem::replace(&mut self.state, DoorState::Lost) {
+            DoorState::Shut(socket) => socket,
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        let listening = socket.listen(128).and_then(|()| Async::new(TcpListener::from(socket)));
+        match (listening, server.this.upgrade()) {
+            (Ok(listener), Some(server)) => {
+                let executor = server.executor.clone();
+                self.state =
+                    DoorState::Open { _accepting: executor.spawn(server.accept(listener)) };
+            }
+            (Err(error), _) => log::error!("cannot listen on {}: {error}", self.address),
+            (Ok(_), None) => {}
+        }
+    }
+
+    fn shut(&mut self) {
+        if let DoorState::Shut(_) = self.state {
+            return;
+        }
+        // The listening socket must be closed before its address can be had again.
+        self.state = DoorState::Lost;
+        match reserve(self.address) {
+            Ok(socket) => self.state = DoorState::Shut(socket),
+            Err(error) => log::error!("cannot bind {} again: {error}", self.address),
+        }
+    }
+}
+
+/// A bound socket that does not listen yet.
+fn reserve(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a moment ago must not keep us from our own port.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn bound_address(socket: &Socket) -> Option<SocketAddr> {
+    socket.local_addr().ok()?.as_socket()
+}
+
+/// Jobs go out at once, and a miner whose cable was cut is noticed within a minute.
+fn set_options(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

@@ -1,0 +1,476 @@
+//! The firmwares of home miners, told apart by their user agent: where each starts, how often it
+//! should submit, and what it can and cannot do.
+//!
+//! ```
+//! use soloist::stratum::firmware::{Class, identify};
+//!
+//! let miner = identify("bitaxe/BM1370/v2.13.1", &[]);
+//! assert_eq!(miner.model, "Bitaxe Gamma (BM1370)");
+//! assert_eq!(miner.class, Class::Asic);
+//! assert_eq!(miner.start_difficulty, 1000.0);
+//! ```
+//!
+//! **Which difficulty a miner starts with**, first match wins (see [`starting_point`]):
+//! 1. what the owner fixed for this miner on the page;
+//! 2. `d=` in the password, which is fixed too: its owner wrote it by hand;
+//! 3. the level that this miner had when it was last here;
+//! 4. what the miner suggests;
+//! 5. the owner's table in the config, then the table of this file.
+//!
+//! Values that are not fixed are where [`crate::vardiff`] begins.
+
+use std::borrow::Cow;
+
+/// What sort of device mines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// A microcontroller: 50 to 1000 kH/s, a share now and then.
+    Esp32,
+    /// A program on a computer.
+    Cpu,
+    /// A machine with mining chips.
+    Asic,
+    /// A market that rents out hashrate; it may be any amount.
+    Rental,
+    /// Nothing we know.
+    Unknown,
+}
+
+impl Class {
+    /// Shares a minute to aim at: enough for a smooth picture, few enough for a weak Wi-Fi.
+    fn shares_per_minute(self) -> f64 {
+        match self {
+            Class::Esp32 => 2.0,
+            Class::Cpu | Class::Asic | Class::Rental | Class::Unknown => 6.0,
+        }
+    }
+}
+
+/// What is known about one miner from its user agent and the owner's overrides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// The device or program in words for the page, such as `Bitaxe Gamma (BM1370)`.
+    pub model: String,
+    /// What sort of device it is.
+    pub class: Class,
+    /// Difficulty to start with, where nothing better is known.
+    pub start_difficulty: f64,
+    /// Shares a minute to aim at.
+    pub shares_per_minute: f64,
+    /// The lowest difficulty that silence alone may lead to. An Antminer takes minutes from its
+    /// connection to its first hash; it must not find itself at the floor then.
+    pub least_when_silent: f64,
+    /// Bytes of extranonce2 to offer: 8 for all known firmwares (NerdMiner takes 2, 4 or 8,
+    /// Whatsminer and cgminer at most 8, rentals at least 4), unless the owner says 4.
+    pub extranonce2_size: usize,
+    /// It shows `client.show_message` to a person.
+    pub shows_messages: bool,
+    /// It is known to submit the same share twice. Such duplicates are no sign of a fault.
+    pub repeats_shares: bool,
+}
+
+/// The owner's word on a firmware, from the config.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Override {
+    /// How the user agent begins; upper and lower case are the same.
+    pub prefix: String,
+    /// Difficulty to start with.
+    pub start_difficulty: Option<f64>,
+    /// Shares a minute to aim at.
+    pub shares_per_minute: Option<f64>,
+    /// Bytes of extranonce2: 4 or 8.
+    pub extranonce2_size: Option<usize>,
+}
+
+/// The profile for a user agent. Of the owner's overrides the one with the longest fitting prefix
+/// counts.
+pub fn identify(user_agent: &str, overrides: &[Override]) -> Profile {
+    let entry = TABLE.iter().find(|entry| entry.fits(user_agent)).unwrap_or(&UNKNOWN);
+    let by_owner = overrides
+        .iter()
+        .filter(|entry| starts_with(user_agent, &entry.prefix))
+        .max_by_key(|entry| entry.prefix.len());
+    let start = by_owner.and_then(|entry| entry.start_difficulty).unwrap_or(entry.start);
+    Profile {
+        model: model(entry, user_agent),
+        class: entry.class,
+        start_difficulty: start,
+        shares_per_minute: by_owner
+            .and_then(|entry| entry.shares_per_minute)
+            .unwrap_or(entry.class.shares_per_minute()),
+        least_when_silent: match entry.class {
+            Class::Asic | Class::Rental => start / 64.0,
+            Class::Esp32 | Class::Cpu | Class::Unknown => 0.0,
+        },
+        extranonce2_size: by_owner.and_then(|entry| entry.extranonce2_size).unwrap_or(8),
+        shows_messages: entry.shows_messages,
+        repeats_shares: entry.repeats_shares,
+    }
+}
+
+/// What was kept about a miner (same worker name, same user agent) from earlier.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Saved {
+    /// The owner fixed the difficulty on the page.
+    Fixed(f64),
+    /// The level that vardiff had found.
+    Level(f64),
+}
+
+/// The difficulty that a session begins with, and how firm it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    /// Stays as it is; vardiff is off.
+    Fixed(f64),
+    /// Was right when the miner was last here: change it only on strong evidence.
+    Known(f64),
+    /// A guess: find the level quickly.
+    Guess(f64),
+}
+
+/// Which difficulty wins; the order is in the module's description.
+pub fn starting_point(
+    saved: Option<Saved>,
+    password: &str,
+    suggestion: Option<f64>,
+    profile: &Profile,
+) -> Start {
+    match (saved, password_difficulty(password), suggestion) {
+        (Some(Saved::Fixed(difficulty)), _, _) => Start::Fixed(difficulty),
+        (_, Some(difficulty), _) => Start::Fixed(difficulty),
+        (Some(Saved::Level(difficulty)), None, _) => Start::Known(difficulty),
+        (None, None, Some(difficulty)) => Start::Guess(difficulty),
+        (None, None, None) => Start::Guess(profile.start_difficulty),
+    }
+}
+
+/// The difficulty in a password such as `x,d=512`: keys `d`, `diff` or `difficulty`, between
+/// commas, semicolons, ampersands or spaces. `None` unless it is finite and above 0.
+pub fn password_difficulty(password: &str) -> Option<f64> {
+    password
+        .split([',', ';', '&', ' '])
+        .filter_map(|part| part.split_once('='))
+        .filter(|(key, _)| {
+            ["d", "diff", "difficulty"].iter().any(|known| key.trim().eq_ignore_ascii_case(known))
+        })
+        .find_map(|(_, value)| value.trim().parse().ok())
+        .filter(|difficulty: &f64| difficulty.is_finite() && *difficulty > 0.0)
+}
+
+/// How a user agent is recognised. Upper and lower case are the same.
+enum Mark {
+    Begins(&'static str),
+    /// For agents that begin with a date or a device's name.
+    Contains(&'static str),
+}
+
+/// What to call the device.
+enum Called {
+    /// Always the same.
+    Name(&'static str),
+    /// By the chip in `bitaxe/BM1370/…`.
+    Bitaxe,
+    /// `NerdQAxe++/BM1370/…`: the first two parts.
+    NameAndChip,
+    /// The part that begins with this word, up to the next slash or pipe.
+    From(&'static str),
+    /// The first part, and the version in brackets.
+    AsItSays,
+}
+
+struct Entry {
+    mark: Mark,
+    called: Called,
+    class: Class,
+    start: f64,
+    shows_messages: bool,
+    repeats_shares: bool,
+}
+
+impl Entry {
+    const fn new(mark: Mark, called: Called, class: Class, start: f64) -> Entry {
+        Entry { mark, called, class, start, shows_messages: false, repeats_shares: false }
+    }
+
+    const fn shows_messages(self) -> Entry {
+        Entry { shows_messages: true, ..self }
+    }
+
+    const fn repeats_shares(self) -> Entry {
+        Entry { repeats_shares: true, ..self }
+    }
+
+    fn fits(&self, user_agent: &str) -> bool {
+        match self.mark {
+            Mark::Begins(prefix) => starts_with(user_agent, prefix),
+            Mark::Contains(part) => contains(user_agent, part).is_some(),
+        }
+    }
+}
+
+const UNKNOWN: Entry = Entry::new(Begins(""), AsItSays, Class::Unknown, 1000.0);
+
+use Called::{AsItSays, Bitaxe, From, Name, NameAndChip};
+use Class::{Asic, Cpu, Esp32, Rental};
+use Mark::{Begins, Contains};
+
+/// The first entry that fits counts.
+///
+/// Start values: an ESP32 at 500 kH/s submits every 13 s at 0.0015; a Bitaxe at 1.2 TH/s every
+/// 3.6 s at 1000; an S21 at 200 TH/s every 1.4 s at 65536. Each is at most what the slowest of
+/// its kind manages, because the way up is quick and the way down is slow. Markets hang up below
+/// about half a million.
+const TABLE: &[Entry] = &[
+    // Microcontrollers.
+    Entry::new(Begins("NerdMiner"), Name("NerdMiner"), Esp32, 0.0015).repeats_shares(),
+    Entry::new(Begins("HAN_SOLO"), Name("HAN SOLO miner"), Esp32, 0.0015).repeats_shares(),
+    Entry::new(Begins("HeliosMiner"), Name("HeliosMiner"), Esp32, 0.0015),
+    Entry::new(Begins("NMMiner"), Name("NMMiner"), Esp32, 0.0015),
+    Entry::new(Begins("ESP32"), Name("ESP32 miner"), Esp32, 0.0015),
+    Entry::new(Begins("BitsyMiner"), Name("BitsyMiner"), Esp32, 0.0015),
+    Entry::new(Begins("SparkMiner"), Name("SparkMiner"), Esp32, 0.0015),
+    Entry::new(Begins("LeafMiner"), Name("LeafMiner"), Esp32, 0.0015).repeats_shares(),
+    // Programs.
+    Entry::new(Begins("cpuminer"), AsItSays, Cpu, 0.05),
+    // Small open machines.
+    Entry::new(Begins("NerdNOS"), NameAndChip, Asic, 100.0),
+    Entry::new(Begins("bitaxe"), Bitaxe, Asic, 1000.0).shows_messages(),
+    Entry::new(Begins("NMAxe"), NameAndChip, Asic, 1000.0),
+    Entry::new(Begins("LuckyMiner"), NameAndChip, Asic, 1000.0),
+    Entry::new(Begins("Zyber"), NameAndChip, Asic, 1000.0),
+    Entry::new(Begins("NerdAxe"), NameAndChip, Asic, 1000.0).repeats_shares(),
+    Entry::new(Begins("NerdQAxe"), NameAndChip, Asic, 4000.0).repeats_shares(),
+    Entry::new(Begins("NerdOCTAXE"), NameAndChip, Asic, 8000.0).repeats_shares(),
+    Entry::new(Begins("NerdQX"), NameAndChip, Asic, 8000.0).repeats_shares(),
+    // Whole machines, by firmware. LuxOS and Braiins OS begin with the device or a date.
+    Entry::new(Contains("LUXminer"), From("Antminer"), Asic, 65536.0),
+    Entry::new(Contains("bosminer"), Name("Braiins OS"), Asic, 65536.0),
+    Entry::new(Begins("Braiins OS"), Name("Braiins OS"), Asic, 65536.0),
+    Entry::new(Begins("xminer"), Name("VNish"), Asic, 65536.0),
+    Entry::new(Begins("PowerPlay-BM"), Name("ePIC"), Asic, 65536.0),
+    Entry::new(Begins("whatsminer"), Name("Whatsminer"), Asic, 65536.0),
+    Entry::new(Contains("Antminer S9"), From("Antminer"), Asic, 8000.0),
+    Entry::new(Contains("Antminer"), From("Antminer"), Asic, 65536.0),
+    Entry::new(Begins("bmminer"), Name("Antminer"), Asic, 8000.0),
+    Entry::new(Begins("cgminer/4.11.1"), Name("Avalon (cgminer 4.11.1)"), Asic, 4000.0)
+        .shows_messages(),
+    Entry::new(Begins("cgminer"), AsItSays, Asic, 1000.0).shows_messages(),
+    Entry::new(Begins("bfgminer"), AsItSays, Asic, 1000.0).shows_messages(),
+    // Markets.
+    Entry::new(Begins("NiceHash"), Name("NiceHash"), Rental, 524_288.0),
+    Entry::new(Begins("MRR-Hash"), Name("Mining Rig Rentals"), Rental, 524_288.0),
+    Entry::new(Begins("MiningRigRentals"), Name("Mining Rig Rentals"), Rental, 524_288.0),
+];
+
+/// The longest name that the page shows, in characters.
+const LONGEST_MODEL: usize = 48;
+
+fn model(entry: &Entry, user_agent: &str) -> String {
+    let mut parts = user_agent.split(['/', '|']).map(str::trim);
+    let first = parts.next().unwrap_or_default();
+    let second = parts.next().filter(|part| !part.is_empty());
+    let name: Cow<'_, str> = match entry.called {
+        Name(name) => name.into(),
+        Bitaxe => match second {
+            Some("BM1397") => "Bitaxe Max (BM1397)".into(),
+            Some("BM1366") => "Bitaxe Ultra (BM1366)".into(),
+            Some("BM1368") => "Bitaxe Supra (BM1368)".into(),
+            Some("BM1370") => "Bitaxe Gamma (BM1370)".into(),
+            Some(chip) => format!("Bitaxe ({chip})").into(),
+            None => "Bitaxe".into(),
+        },
+        NameAndChip => match second.filter(|part| part.starts_with("BM")) {
+            Some(chip) => format!("{first} ({chip})").into(),
+            None => first.into(),
+        },
+        From(word) => match contains(user_agent, word) {
+            Some(at) => user_agent[at..].split(['/', '|']).next().unwrap_or(word).into(),
+            None => "LuxOS".into(),
+        },
+        AsItSays if first.is_empty() => "unknown miner".into(),
+        AsItSays => match second {
+            Some(version) => format!("{first} {version}").into(),
+            None => first.into(),
+        },
+    };
+    name.chars().filter(|letter| !letter.is_control()).take(LONGEST_MODEL).collect()
+}
+
+fn starts_with(text: &str, prefix: &str) -> bool {
+    text.as_bytes()
+        .get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
+/// Where `part`, which is ASCII, begins in `text`.
+fn contains(text: &str, part: &str) -> Option<usize> {
+    text.as_bytes()
+        .windows(part.len())
+        .position(|window| window.eq_ignore_ascii_case(part.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_known_user_agent_finds_its_place() {
+        for (user_agent, model, class, start) in [
+            ("bitaxe/BM1366/v2.9.0", "Bitaxe Ultra (BM1366)", Asic, 1000.0),
+            ("bitaxe/BM1368", "Bitaxe Supra (BM1368)", Asic, 1000.0),
+            ("bitaxe/BM1370/v2.13.1", "Bitaxe Gamma (BM1370)", Asic, 1000.0),
+            ("bitaxe/BM1373/v3", "Bitaxe (BM1373)", Asic, 1000.0),
+            ("NerdQAxe++/BM1370/v1.0.36", "NerdQAxe++ (BM1370)", Asic, 4000.0),
+            ("NerdOCTAXE-γ/BM1370/v1.0.36", "NerdOCTAXE-γ (BM1370)", Asic, 8000.0),
+            ("NerdAxe/BM1366/v1.0.36", "NerdAxe (BM1366)", Asic, 1000.0),
+            ("NerdMinerV2/V1.8.3", "NerdMiner", Esp32, 0.0015),
+            ("NerdMinerV2", "NerdMiner", Esp32, 0.0015),
+            ("HAN_SOLOminer/1.0", "HAN SOLO miner", Esp32, 0.0015),
+            ("NMMiner", "NMMiner", Esp32, 0.0015),
+            ("NMAxe/v3.0.11", "NMAxe", Asic, 1000.0),
+            ("SparkMiner/v2.9.5", "SparkMiner", Esp32, 0.0015),
+            ("NerdNOS/BM1397/v1", "NerdNOS (BM1397)", Asic, 100.0),
+            ("cgminer/4.11.1", "Avalon (cgminer 4.11.1)", Asic, 4000.0),
+            ("cgminer/4.12.0-wrk", "cgminer 4.12.0-wrk", Asic, 1000.0),
+            ("bfgminer/5.5.0-unknown", "bfgminer 5.5.0-unknown", Asic, 1000.0),
+            ("bmminer/2.0.0/Antminer S9/14000", "Antminer S9", Asic, 8000.0),
+            (
+                "Antminer S19j Pro+/Wed Jun 28 10:11:12 CST 2023",
+                "Antminer S19j Pro+",
+                Asic,
+                65536.0,
+            ),
+            ("Antminer S21/Fri Feb  2 10:11:12 CST 2024", "Antminer S21", Asic, 65536.0),
+            (
+                "Antminer S19k Pro|LUXminer 2026.4.3.192353-abc|BHB56902|x",
+                "Antminer S19k Pro",
+                Asic,
+                65536.0,
+            ),
+            ("LUXminer 2026", "LuxOS", Asic, 65536.0),
+            (
+                "2026-04-14-0-a1b2c3-26.04-plus;bosminer-plus-tuner 0.9.0-abc",
+                "Braiins OS",
+                Asic,
+                65536.0,
+            ),
+            ("Braiins OS 2019-06-05", "Braiins OS", Asic, 65536.0),
+            ("xminer-1.2.7", "VNish", Asic, 65536.0),
+            ("whatsminer/v1.1", "Whatsminer", Asic, 65536.0),
+            ("PowerPlay-BM/1.0", "ePIC", Asic, 65536.0),
+            ("cpuminer/2.5.1", "cpuminer 2.5.1", Cpu, 0.05),
+            ("cpuminer-opt-26.1-x86_64L", "cpuminer-opt-26.1-x86_64L", Cpu, 0.05),
+            ("NiceHash/1.0.0", "NiceHash", Rental, 524_288.0),
+            ("MRR-Hash/1.0.0", "Mining Rig Rentals", Rental, 524_288.0),
+            ("MiningRigRentals/Test/1.0", "Mining Rig Rentals", Rental, 524_288.0),
+            ("BITAXE/bm1370", "Bitaxe (bm1370)", Asic, 1000.0),
+            ("γγγ", "γγγ", Class::Unknown, 1000.0),
+            ("", "unknown miner", Class::Unknown, 1000.0),
+        ] {
+            let profile = identify(user_agent, &[]);
+            assert_eq!(
+                (profile.model.as_str(), profile.class, profile.start_difficulty),
+                (model, class, start),
+                "{user_agent}"
+            );
+            assert_eq!(profile.extranonce2_size, 8);
+        }
+    }
+
+    #[test]
+    fn share_rates_follow_the_class() {
+        assert_eq!(identify("NerdMinerV2/V1.8.3", &[]).shares_per_minute, 2.0);
+        assert_eq!(identify("bitaxe/BM1370/v2.13.1", &[]).shares_per_minute, 6.0);
+        assert_eq!(identify("Antminer S21/x", &[]).least_when_silent, 1024.0);
+        assert_eq!(identify("strange", &[]).least_when_silent, 0.0);
+    }
+
+    #[test]
+    fn no_entry_hides_a_later_one() {
+        for (at, entry) in TABLE.iter().enumerate() {
+            let sample = match entry.mark {
+                Begins(text) | Contains(text) => text,
+            };
+            let found = TABLE.iter().position(|entry| entry.fits(sample));
+            assert_eq!(found, Some(at), "{sample}");
+        }
+    }
+
+    #[test]
+    fn the_owner_overrides_the_table_and_the_longest_prefix_counts() {
+        let entry = |prefix: &str, start| Override {
+            prefix: prefix.into(),
+            start_difficulty: Some(start),
+            ..Override::default()
+        };
+        let small = Override {
+            prefix: "bitaxe/BM1366".into(),
+            extranonce2_size: Some(4),
+            shares_per_minute: Some(3.0),
+            ..Override::default()
+        };
+        let overrides = [entry("Bitaxe", 500.0), entry("bitaxe/BM1370", 2000.0), small];
+        assert_eq!(identify("bitaxe/BM1370/v2", &overrides).start_difficulty, 2000.0);
+        assert_eq!(identify("bitaxe/BM1368", &overrides).start_difficulty, 500.0);
+        let small = identify("bitaxe/BM1366/v2", &overrides);
+        assert_eq!(
+            (small.start_difficulty, small.extranonce2_size, small.shares_per_minute),
+            (1000.0, 4, 3.0)
+        );
+        assert_eq!(identify("other", &overrides).start_difficulty, 1000.0);
+    }
+
+    #[test]
+    fn the_order_of_who_decides() {
+        let profile = identify("bitaxe/BM1370/v2.13.1", &[]);
+        let start =
+            |saved, password, suggestion| starting_point(saved, password, suggestion, &profile);
+        assert_eq!(start(None, "x", None), Start::Guess(1000.0));
+        assert_eq!(start(None, "x", Some(512.0)), Start::Guess(512.0));
+        assert_eq!(start(None, "x,d=256", Some(512.0)), Start::Fixed(256.0));
+        assert_eq!(start(Some(Saved::Level(2800.0)), "x", Some(512.0)), Start::Known(2800.0));
+        assert_eq!(start(Some(Saved::Level(2800.0)), "d=256", Some(512.0)), Start::Fixed(256.0));
+        assert_eq!(start(Some(Saved::Fixed(64.0)), "d=256", Some(512.0)), Start::Fixed(64.0));
+    }
+
+    #[test]
+    fn passwords_with_and_without_a_difficulty() {
+        for (password, difficulty) in [
+            ("x,d=512", Some(512.0)),
+            ("d=0.001", Some(0.001)),
+            ("x;diff=1000", Some(1000.0)),
+            ("DIFFICULTY = 2", None),
+            ("difficulty=2 x", Some(2.0)),
+            ("x,D=7", Some(7.0)),
+            ("", None),
+            ("x", None),
+            ("d=", None),
+            ("d=0", None),
+            ("d=-5", None),
+            ("d=inf", None),
+            ("d=nan", None),
+            ("d=1e999", None),
+            ("word=512", None),
+            ("d=x,diff=3", Some(3.0)),
+        ] {
+            assert_eq!(password_difficulty(password), difficulty, "{password}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_user_agent_has_a_short_and_clean_model(
+            user_agent in prop_oneof![
+                "\\PC{0,80}",
+                "(bitaxe|NerdQAxe|antminer|x luxminer|cgminer)[/| ]\\PC{0,80}",
+                any::<String>(),
+            ],
+        ) {
+            let profile = identify(&user_agent, &[]);
+            prop_assert!(profile.model.chars().count() <= LONGEST_MODEL);
+            prop_assert!(!profile.model.chars().any(char::is_control));
+            prop_assert!(profile.start_difficulty > 0.0);
+        }
+    }
+}

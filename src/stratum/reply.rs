@@ -1,0 +1,378 @@
+//! What we say to a miner: each function appends one line, with its LF, to a buffer.
+//!
+//! The forms are the narrowest that every known firmware reads: only strings where some firmware
+//! crashes on a number, numbers where it wants a number, no key too many. `mining.notify` is not
+//! here: its line is the same for all miners and is made once, by [`crate::job::Job::notify_line`].
+//! What a miner says is in [`super::message`].
+
+use std::fmt::{self, Display};
+use std::io::Write;
+use std::time::Duration;
+
+use super::message::{Fault, Id};
+
+/// `true` as the answer to a call: a share counts, a login holds.
+pub fn accepted(out: &mut Vec<u8>, id: Id<'_>) {
+    result(out, id, "true");
+}
+
+/// A string as the answer: `pong` to a ping, our name to `client.get_version`.
+pub fn words(out: &mut Vec<u8>, id: Id<'_>, words: &str) {
+    begin_result(out, id);
+    string(out, words);
+    end_result(out);
+}
+
+/// An empty list as the answer to `mining.get_transactions`. bfgminer asks in order to inspect
+/// the block; an empty list is allowed and it mines on.
+pub fn no_transactions(out: &mut Vec<u8>, id: Id<'_>) {
+    result(out, id, "[]");
+}
+
+/// The answer to `mining.subscribe` in ckpool's form, with one subscription: NerdMiner reads
+/// `result[0][0][1]` as the session's id, cgminer looks for `mining.notify` anywhere.
+///
+/// `extranonce2_size` is in bytes.
+pub fn subscribed(
+    out: &mut Vec<u8>,
+    id: Id<'_>,
+    session_id: &str,
+    extranonce1: &[u8],
+    extranonce2_size: usize,
+) {
+    begin_result(out, id);
+    out.extend_from_slice(b"[[[\"mining.notify\",");
+    string(out, session_id);
+    out.extend_from_slice(b"]],");
+    hex(out, extranonce1);
+    put(out, format_args!(",{extranonce2_size}]"));
+    end_result(out);
+}
+
+/// The answer to `mining.configure` (BIP 310): with exactly the two keys of version rolling, or
+/// with none for a miner that did not ask for it. Whatsminer disconnects at any other key.
+pub fn configured(out: &mut Vec<u8>, id: Id<'_>, mask: Option<u32>) {
+    begin_result(out, id);
+    match mask {
+        Some(mask) => put(
+            out,
+            format_args!("{{\"version-rolling\":true,\"version-rolling.mask\":\"{mask:08x}\"}}"),
+        ),
+        None => out.extend_from_slice(b"{}"),
+    }
+    end_result(out);
+}
+
+/// An error as the answer to a call.
+pub fn rejected(out: &mut Vec<u8>, id: Id<'_>, reject: &Reject) {
+    put(
+        out,
+        format_args!("{{\"id\":{},\"result\":null,\"error\":[{},", id.as_json(), reject.code()),
+    );
+    string(out, &reject.to_string());
+    out.extend_from_slice(b",null]}\n");
+}
+
+/// `mining.set_difficulty`. A whole number is written as an integer and a fraction without an
+/// exponent; [`crate::vardiff::announceable`] is what makes difficulties from 1 up whole.
+///
+/// Send it directly before the notify that it is for, and never alone: cgminer uses a second one
+/// only with the next notify but one.
+pub fn set_difficulty(out: &mut Vec<u8>, difficulty: f64) {
+    debug_assert!(difficulty.is_finite() && difficulty > 0.0, "a difficulty is above 0");
+    begin_call(out, "mining.set_difficulty");
+    put(out, format_args!("{difficulty}"));
+    end_call(out);
+}
+
+/// `client.show_message`: AxeOS shows it on its page.
+pub fn show_message(out: &mut Vec<u8>, message: &str) {
+    begin_call(out, "client.show_message");
+    string(out, message);
+    end_call(out);
+}
+
+/// `mining.ping`: the miner answers with a result, or calls `pong` (ESP-Miner).
+pub fn ping(out: &mut Vec<u8>, id: u64) {
+    put(out, format_args!("{{\"id\":{id},\"method\":\"mining.ping\",\"params\":[]}}\n"));
+}
+
+/// Why a call was refused: Stratum's code and words that a person can use.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reject {
+    /// 20: the call cannot be read.
+    Malformed(Fault),
+    /// 20: the header's time is before what the network accepts.
+    NtimeTooOld,
+    /// 20: the header's time is too far ahead of the job's.
+    NtimeTooNew,
+    /// 20: bits were rolled that the miner may not roll.
+    VersionBits {
+        /// The bits as submitted.
+        bits: u32,
+        /// The bits that may be rolled.
+        mask: u32,
+    },
+    /// 21: the share builds on a block that is no longer the tip.
+    Stale {
+        /// The height of the block that made it stale.
+        height: u64,
+        /// How long that block has been known.
+        known_for: Duration,
+    },
+    /// 21: no such job.
+    UnknownJob,
+    /// 22: this very share was submitted before.
+    Duplicate,
+    /// 23: the hash is above the target.
+    LowDifficulty {
+        /// The difficulty of the share's hash.
+        share: f64,
+        /// The difficulty of its job.
+        wanted: f64,
+    },
+    /// 24: a submit before `mining.authorize`.
+    Unauthorized,
+    /// 24: the owner has set a password and this is not it.
+    WrongPassword,
+    /// 25: a submit or authorize before `mining.subscribe`.
+    NotSubscribed,
+    /// -3: no such method.
+    UnknownMethod,
+}
+
+impl Reject {
+    /// Stratum's code for it.
+    pub fn code(&self) -> i32 {
+        match self {
+            Reject::Malformed(_)
+            | Reject::NtimeTooOld
+            | Reject::NtimeTooNew
+            | Reject::VersionBits { .. } => 20,
+            Reject::Stale { .. } | Reject::UnknownJob => 21,
+            Reject::Duplicate => 22,
+            Reject::LowDifficulty { .. } => 23,
+            Reject::Unauthorized | Reject::WrongPassword => 24,
+            Reject::NotSubscribed => 25,
+            Reject::UnknownMethod => -3,
+        }
+    }
+}
+
+impl Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reject::Malformed(fault) => fault.fmt(f),
+            Reject::NtimeTooOld => f.write_str("ntime is too old"),
+            Reject::NtimeTooNew => f.write_str("ntime is too far in the future"),
+            Reject::VersionBits { bits, mask } => {
+                write!(f, "version bits {bits:08x} are outside the mask {mask:08x}")
+            }
+            Reject::Stale { height, known_for } => write!(
+                f,
+                "stale: block {} arrived {:.1} s before",
+                Grouped(*height),
+                known_for.as_secs_f64()
+            ),
+            Reject::UnknownJob => f.write_str("job not found"),
+            Reject::Duplicate => f.write_str("duplicate share"),
+            Reject::LowDifficulty { share, wanted } => {
+                write!(f, "low difficulty share ({} of {})", Amount(*share), Amount(*wanted))
+            }
+            Reject::Unauthorized => f.write_str("unauthorized"),
+            Reject::WrongPassword => f.write_str("wrong password"),
+            Reject::NotSubscribed => f.write_str("not subscribed"),
+            Reject::UnknownMethod => f.write_str("Method not found"),
+        }
+    }
+}
+
+/// A whole number with commas between thousands.
+struct Grouped(u64);
+
+impl Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 / 1000 {
+            0 => write!(f, "{}", self.0),
+            thousands => write!(f, "{},{:03}", Grouped(thousands), self.0 % 1000),
+        }
+    }
+}
+
+/// A difficulty, cut (never rounded up to what it falls short of): whole from 1 up, else to three
+/// significant digits.
+struct Amount(f64);
+
+impl Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 >= 1.0 {
+            return write!(f, "{}", self.0.floor());
+        }
+        if self.0 <= 0.0 {
+            return f.write_str("0");
+        }
+        let places = (2 - self.0.log10().floor() as i32).clamp(0, 20);
+        let unit = 10f64.powi(places);
+        // The nudge keeps 0.0015 from becoming 0.00149 because binary has no 0.0015.
+        let cut = (self.0 * unit + 1e-6).floor() / unit;
+        write!(f, "{cut}")
+    }
+}
+
+fn result(out: &mut Vec<u8>, id: Id<'_>, json: &str) {
+    begin_result(out, id);
+    out.extend_from_slice(json.as_bytes());
+    end_result(out);
+}
+
+fn begin_result(out: &mut Vec<u8>, id: Id<'_>) {
+    put(out, format_args!("{{\"id\":{},\"result\":", id.as_json()));
+}
+
+fn end_result(out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"error\":null}\n");
+}
+
+fn begin_call(out: &mut Vec<u8>, method: &str) {
+    put(out, format_args!("{{\"id\":null,\"method\":\"{method}\",\"params\":["));
+}
+
+fn end_call(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"]}\n");
+}
+
+/// Bytes as a JSON string of lower-case hex.
+fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    let start = out.len();
+    out.resize(start + 2 * bytes.len(), 0);
+    faster_hex::hex_encode(bytes, &mut out[start..]).expect("there is room for two digits a byte");
+    out.push(b'"');
+}
+
+/// Text as a JSON string.
+fn string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("writing to memory cannot fail");
+}
+
+fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to memory cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stratum::message::{Message, parse};
+
+    /// What `write` appends, which must be one whole line of JSON.
+    fn line(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = b"before".to_vec();
+        write(&mut out);
+        let line = String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned();
+        let line = line.strip_suffix('\n').unwrap().to_owned();
+        assert!(!line.contains('\n'));
+        serde_json::from_str::<serde_json::Value>(&line).unwrap();
+        line
+    }
+
+    /// Runs `test` with an id as a miner wrote it.
+    fn with_id(id: &str, test: impl FnOnce(Id<'_>)) {
+        let call = format!(r#"{{"id":{id},"method":"mining.ping"}}"#);
+        let Ok(Message::Request(request)) = parse(&call) else { panic!() };
+        test(request.id);
+    }
+
+    #[test]
+    fn results() {
+        with_id("\"auth\"", |id| {
+            assert_eq!(
+                line(|out| accepted(out, id)),
+                r#"{"id":"auth","result":true,"error":null}"#
+            );
+        });
+        with_id("7", |id| {
+            assert_eq!(
+                line(|out| words(out, id, "pong")),
+                r#"{"id":7,"result":"pong","error":null}"#
+            );
+            assert_eq!(
+                line(|out| no_transactions(out, id)),
+                r#"{"id":7,"result":[],"error":null}"#
+            );
+            assert_eq!(
+                line(|out| subscribed(out, id, "5f\"2a", &[0, 1, 0xab, 0xff], 8)),
+                r#"{"id":7,"result":[[["mining.notify","5f\"2a"]],"0001abff",8],"error":null}"#
+            );
+            assert_eq!(
+                line(|out| configured(out, id, Some(0x1fff_e000))),
+                r#"{"id":7,"result":{"version-rolling":true,"version-rolling.mask":"1fffe000"},"error":null}"#
+            );
+            assert_eq!(
+                line(|out| configured(out, id, None)),
+                r#"{"id":7,"result":{},"error":null}"#
+            );
+        });
+    }
+
+    #[test]
+    fn difficulties_are_integers_from_1_up_and_never_have_an_exponent() {
+        let number = |difficulty| {
+            let line = line(|out| set_difficulty(out, difficulty));
+            line.strip_prefix(r#"{"id":null,"method":"mining.set_difficulty","params":["#)
+                .and_then(|rest| rest.strip_suffix("]}"))
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(number(1024.0), "1024");
+        assert_eq!(number(1.0), "1");
+        assert_eq!(number(0.0015), "0.0015");
+        assert_eq!(number(0.0001), "0.0001");
+        assert_eq!(number(126_000_000_000_000.0), "126000000000000");
+        assert_eq!(number(4.656542373906925e-10), "0.0000000004656542373906925");
+    }
+
+    #[test]
+    fn notifications() {
+        assert_eq!(
+            line(|out| show_message(out, "Node \"attic\" is down\n")),
+            r#"{"id":null,"method":"client.show_message","params":["Node \"attic\" is down\n"]}"#
+        );
+        assert_eq!(line(|out| ping(out, 3)), r#"{"id":3,"method":"mining.ping","params":[]}"#);
+    }
+
+    #[test]
+    fn rejects_have_a_code_and_words() {
+        let low = |share, wanted| Reject::LowDifficulty { share, wanted };
+        let stale = Reject::Stale { height: 884_201, known_for: Duration::from_millis(420) };
+        for (reject, code, words) in [
+            (Reject::Malformed(Fault::NoMethod), 20, "no method"),
+            (Reject::NtimeTooOld, 20, "ntime is too old"),
+            (Reject::NtimeTooNew, 20, "ntime is too far in the future"),
+            (
+                Reject::VersionBits { bits: 0x1000, mask: 0x1fff_e000 },
+                20,
+                "version bits 00001000 are outside the mask 1fffe000",
+            ),
+            (stale, 21, "stale: block 884,201 arrived 0.4 s before"),
+            (Reject::UnknownJob, 21, "job not found"),
+            (Reject::Duplicate, 22, "duplicate share"),
+            (low(512.7, 1024.0), 23, "low difficulty share (512 of 1024)"),
+            (low(1023.999, 1024.0), 23, "low difficulty share (1023 of 1024)"),
+            (low(0.001_499_7, 0.0015), 23, "low difficulty share (0.00149 of 0.0015)"),
+            (low(0.0, 0.0001), 23, "low difficulty share (0 of 0.0001)"),
+            (Reject::Unauthorized, 24, "unauthorized"),
+            (Reject::WrongPassword, 24, "wrong password"),
+            (Reject::NotSubscribed, 25, "not subscribed"),
+            (Reject::UnknownMethod, -3, "Method not found"),
+        ] {
+            with_id("4", |id| {
+                assert_eq!(
+                    line(|out| rejected(out, id, &reject)),
+                    format!(r#"{{"id":4,"result":null,"error":[{code},"{words}",null]}}"#)
+                );
+            });
+        }
+        assert_eq!(Grouped(1_000_042).to_string(), "1,000,042");
+        assert_eq!(Grouped(999).to_string(), "999");
+    }
+}

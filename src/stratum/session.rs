@@ -1,0 +1,669 @@
+//! One miner's session: what it may say, in which order, and what it is told.
+//!
+//! ```text
+//!             subscribe + authorize, in either order
+//!   Greeting ────────────────────────────────────────► Settling
+//!      │                                                  │ a suggestion, or SETTLE later:
+//!      │ INTRODUCTION later                               │ ONE set_difficulty, notify(clean)
+//!      ▼                                                  ▼
+//!    Closing                                           Mining ──┐ difficulty changes:
+//!                                                         ▲     │ ONE set_difficulty,
+//!                                                         └─────┘ notify(clean) with a new id
+//! ```
+//!
+//! Nothing but answers is sent before `Mining`: Avalons take the first line after their configure
+//! for its answer, whatever it is. While `Settling`, a suggestion (ESP-Miner sends it after the
+//! answer to authorize, NerdMiner 200 ms later) still decides the first difficulty.
+//!
+//! **Difficulty belongs to the job.** A share is judged by the difficulty that was in force when
+//! its job was sent, so a change never makes an honest share wrong. Job ids rise, so a short list
+//! of "from this id on" says it all.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::block::{self, SolvedBlock};
+use crate::clock::Now;
+use crate::coinbase::EXTRANONCE_SIZE;
+use crate::difficulty::Difficulty;
+use crate::hash;
+use crate::job::{Job, JobId, Jobs, Lookup, VERSION_MASK};
+use crate::pool::{CloseReason, ConnId, Outbox, Output, Rules};
+use crate::share::{Seen, Share, Submission};
+use crate::vardiff::{Aim, Vardiff};
+
+use super::firmware::{self, Profile, Saved};
+use super::message::{self, Authorize, Configure, Id, Message, Method, Request, Submit, Subscribe};
+use super::reply::{self, Reject};
+
+/// How long the first difficulty waits for the miner's own suggestion.
+const SETTLE: Duration = Duration::from_millis(400);
+
+/// How long a connection may take to subscribe and authorize.
+const INTRODUCTION: Duration = Duration::from_secs(60);
+
+/// Lines in a row that are no messages, after which the other end is no miner.
+const MAX_NONSENSE: u32 = 16;
+
+/// Difficulties remembered, each with the first job that had it.
+const MAX_LEVELS: usize = 16;
+
+/// What `client.get_version` is told.
+const VERSION: &str = concat!("Soloist/", env!("CARGO_PKG_VERSION"));
+
+/// Names and user agents are cut to this many characters.
+const MAX_NAME: usize = 128;
+
+/// The part of the coinbase that is unique to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Extranonce1(pub [u8; 4]);
+
+/// Signs session ids.
+#[derive(Clone)]
+pub struct SessionKey(pub [u8; 32]);
+
+/// Who is at the other end of the socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The connection.
+    pub conn: ConnId,
+    /// The miner's address.
+    pub peer: IpAddr,
+    /// Its extranonce1.
+    pub extranonce1: Extranonce1,
+}
+
+/// What a session works with besides itself.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The time.
+    pub now: Now,
+    /// What does not change.
+    pub rules: &'a Rules,
+    /// The jobs.
+    pub jobs: &'a mut Jobs,
+    /// The shares that were counted.
+    pub seen: &'a mut Seen,
+    /// Miners that left and may come back.
+    pub parked: &'a mut BTreeMap<Extranonce1, Parked>,
+}
+
+/// What outlives a connection: see [`Session::park`].
+#[derive(Debug)]
+pub struct Parked {
+    since: Instant,
+    levels: Levels,
+}
+
+/// One miner's session. See the module's description.
+#[derive(Debug)]
+pub struct Session {
+    identity: Identity,
+    phase: Phase,
+    subscribed: bool,
+    /// The name by which the miner authorized itself.
+    worker: Option<String>,
+    user_agent: String,
+    profile: Profile,
+    /// Resumed an earlier session: its shares are judged before it authorizes.
+    resumed: bool,
+    levels: Levels,
+    /// From the first job on.
+    vardiff: Option<Vardiff>,
+    /// What decides the first difficulty: see [`firmware::starting_point`].
+    saved: Option<Saved>,
+    password: String,
+    suggestion: Option<f64>,
+    connected_at: Now,
+    last_line: Instant,
+    nonsense: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    Greeting {
+        until: Instant,
+    },
+    Settling {
+        until: Instant,
+    },
+    Mining,
+    /// We asked for the connection's end; nothing is to follow.
+    Closing,
+}
+
+/// The difficulties that a miner was given, oldest first.
+#[derive(Debug, Default)]
+struct Levels(VecDeque<(JobId, Difficulty)>);
+
+impl Session {
+    /// A session that has heard nothing yet.
+    pub fn new(now: Now, identity: Identity) -> Session {
+        Session {
+            identity,
+            phase: Phase::Greeting { until: now.mono + INTRODUCTION },
+            subscribed: false,
+            worker: None,
+            user_agent: String::new(),
+            profile: firmware::identify("", &[]),
+            resumed: false,
+            levels: Levels::default(),
+            vardiff: None,
+            saved: None,
+            password: String::new(),
+            suggestion: None,
+            connected_at: now,
+            last_line: now.mono,
+            nonsense: 0,
+        }
+    }
+
+    /// The connection.
+    pub fn conn(&self) -> ConnId {
+        self.identity.conn
+    }
+
+    /// The miner's address.
+    pub fn peer(&self) -> IpAddr {
+        self.identity.peer
+    }
+
+    /// The extranonce1.
+    pub fn extranonce1(&self) -> Extranonce1 {
+        self.identity.extranonce1
+    }
+
+    /// The name by which the miner authorized itself.
+    pub fn worker(&self) -> Option<&str> {
+        self.worker.as_deref()
+    }
+
+    /// What the miner says that it is.
+    pub fn user_agent(&self) -> &str {
+        &self.user_agent
+    }
+
+    /// What is known of its kind.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The difficulty to remember for its next visit: see [`Vardiff::proven`].
+    pub fn proven_difficulty(&self) -> Option<f64> {
+        self.vardiff.as_ref().and_then(Vardiff::proven)
+    }
+
+    /// The difficulty that its next share is to reach.
+    pub fn difficulty(&self) -> Option<Difficulty> {
+        self.levels.latest()
+    }
+
+    /// Since when it is connected.
+    pub fn connected_at(&self) -> Now {
+        self.connected_at
+    }
+
+    /// When it said anything last.
+    pub fn last_line(&self) -> Instant {
+        self.last_line
+    }
+
+    /// It has had a job and is to have every further one.
+    pub fn is_mining(&self) -> bool {
+        self.phase == Phase::Mining
+    }
+
+    /// When [`Session::tick`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Greeting { until } | Phase::Settling { until } => Some(until),
+            Phase::Mining => self.vardiff.as_ref().and_then(Vardiff::next_deadline),
+            Phase::Closing => None,
+        }
+    }
+
+    /// What was kept of the worker from an earlier session. Too late once the miner has work.
+    pub fn restore(&mut self, saved: Saved) {
+        self.saved = Some(saved);
+    }
+
+    /// Takes a job that is sent to all: `line` are its bytes in the outbox.
+    pub fn broadcast(&mut self, now: Now, job: &Job, line: &Range<usize>, out: &mut Outbox) {
+        let (Phase::Mining, Some(vardiff)) = (self.phase, &mut self.vardiff) else { return };
+        let network = job.work.template.target.difficulty().0;
+        // The network's difficulty changes with a block, and then the job is a clean one.
+        if let Some(level) = vardiff.set_network(network, now.mono) {
+            self.levels.push(job.id, Difficulty(level));
+            out.reply(self.conn(), |b| reply::set_difficulty(b, level));
+        }
+        out.send(self.conn(), line.clone());
+    }
+
+    /// Takes a line.
+    pub fn line(&mut self, context: &mut Context<'_>, line: &[u8], out: &mut Outbox) {
+        if self.phase == Phase::Closing {
+            return;
+        }
+        self.last_line = context.now.mono;
+        let line = super::frame::text(line);
+        match message::parse(&line) {
+            Ok(Message::Request(request)) => {
+                self.nonsense = 0;
+                self.request(context, request, out);
+            }
+            Ok(Message::Response(_)) => self.nonsense = 0,
+            Err(malformed) => {
+                self.nonsense += 1;
+                let why = Reject::Malformed(malformed.fault);
+                out.reply(self.conn(), |b| reply::rejected(b, malformed.id, &why));
+                out.push(Output::Rejected { conn: self.conn(), why, reached: None });
+                if self.nonsense >= MAX_NONSENSE {
+                    self.close(CloseReason::NotStratum, out);
+                }
+            }
+        }
+    }
+
+    /// Does what has become due.
+    pub fn tick(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+        let now = context.now.mono;
+        match self.phase {
+            Phase::Greeting { until } if now >= until => self.close(CloseReason::Silent, out),
+            Phase::Settling { until } if now >= until => self.start(context, out),
+            Phase::Mining => {
+                if self.vardiff.as_mut().and_then(|vardiff| vardiff.tick(now)).is_some() {
+                    self.send_level(context, out);
+                }
+            }
+            Phase::Greeting { .. } | Phase::Settling { .. } | Phase::Closing => {}
+        }
+    }
+
+    /// What is kept of a miner that left, if it had work.
+    pub fn park(self, now: Now) -> Option<Parked> {
+        let had_work = !self.levels.0.is_empty();
+        had_work.then_some(Parked { since: now.mono, levels: self.levels })
+    }
+
+    /// Takes up what was parked.
+    pub fn resume(&mut self, parked: Parked) {
+        self.levels = parked.levels;
+    }
+
+    fn request(&mut self, context: &mut Context<'_>, request: Request<'_>, out: &mut Outbox) {
+        let id = request.id;
+        match request.method {
+            Method::Submit(submit) => self.submit(context, id, &submit, out),
+            Method::Subscribe(subscribe) => self.subscribe(context, id, &subscribe, out),
+            Method::Authorize(login) => self.authorize(context, id, &login, out),
+            Method::Configure(configure) => self.configure(context, id, &configure, out),
+            Method::SuggestDifficulty(wish) => {
+                self.answer(id, out, |b| reply::accepted(b, id));
+                if let Some(wish) = wish {
+                    self.suggest(context, wish, out);
+                }
+            }
+            Method::ExtranonceSubscribe | Method::Capabilities | Method::MultiVersion => {
+                self.answer(id, out, |b| reply::accepted(b, id));
+            }
+            Method::Ping => self.answer(id, out, |b| reply::words(b, id, "pong")),
+            Method::GetTransactions => self.answer(id, out, |b| reply::no_transactions(b, id)),
+            Method::GetVersion => self.answer(id, out, |b| reply::words(b, id, VERSION)),
+            Method::Pong => {}
+            Method::Unknown(_) => {
+                self.answer(id, out, |b| reply::rejected(b, id, &Reject::UnknownMethod))
+            }
+        }
+    }
+
+    /// Answers a call that nothing depends on, unless its id is null: bfgminer sends such calls
+    /// before subscribe and takes the first line that it hears for the answer to that.
+    fn answer(&self, id: Id<'_>, out: &mut Outbox, write: impl FnOnce(&mut Vec<u8>)) {
+        if !id.is_null() {
+            out.reply(self.conn(), write);
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        context: &mut Context<'_>,
+        id: Id<'_>,
+        subscribe: &Subscribe<'_>,
+        out: &mut Outbox,
+    ) {
+        if !subscribe.user_agent.is_empty() {
+            self.user_agent = subscribe.user_agent.chars().take(MAX_NAME).collect();
+            self.profile = firmware::identify(&self.user_agent, &context.rules.overrides);
+        }
+        if !self.subscribed
+            && let Some(wanted) = &subscribe.session_id
+            && let Some(extranonce1) = context.rules.session_key.verify(wanted)
+        {
+            self.identity.extranonce1 = extranonce1;
+            self.resumed = true;
+            if let Some(parked) = context.parked.remove(&extranonce1) {
+                self.resume(parked);
+            }
+        }
+        self.subscribed = true;
+        let session_id = context.rules.session_key.sign(self.extranonce1());
+        let (extranonce, split) = (self.extranonce_prefix(), self.extranonce2_at());
+        out.reply(self.conn(), |b| {
+            let size = EXTRANONCE_SIZE - split;
+            reply::subscribed(b, id, &session_id, &extranonce[..split], size);
+        });
+        self.introduced(context);
+    }
+
+    fn authorize(
+        &mut self,
+        context: &mut Context<'_>,
+        id: Id<'_>,
+        login: &Authorize<'_>,
+        out: &mut Outbox,
+    ) {
+        if let Some(password) = &context.rules.password
+            && !login.password.split(',').any(|part| part.trim() == password)
+        {
+            let wrong = Reject::WrongPassword;
+            out.reply(self.conn(), |b| reply::rejected(b, id, &wrong));
+            out.push(Output::Rejected { conn: self.conn(), why: wrong, reached: None });
+            self.close(CloseReason::BadPassword, out);
+            return;
+        }
+        self.password = login.password.chars().take(MAX_NAME).collect();
+        out.reply(self.conn(), |b| reply::accepted(b, id));
+        let name: String = login.user.chars().take(MAX_NAME).collect();
+        if self.worker.as_ref() != Some(&name) {
+            self.worker = Some(name);
+            out.push(Output::Authorized { conn: self.conn() });
+        }
+        self.introduced(context);
+    }
+
+    fn configure(
+        &mut self,
+        context: &mut Context<'_>,
+        id: Id<'_>,
+        configure: &Configure,
+        out: &mut Outbox,
+    ) {
+        let mask = configure.version_rolling.then_some(configure.mask & VERSION_MASK);
+        out.reply(self.conn(), |b| reply::configured(b, id, mask));
+        if let Some(least) = configure.minimum_difficulty
+            && self.suggestion.is_none()
+        {
+            self.suggest(context, least, out);
+        }
+    }
+
+    fn introduced(&mut self, context: &Context<'_>) {
+        if self.subscribed
+            && self.worker.is_some()
+            && let Phase::Greeting { .. } = self.phase
+        {
+            self.phase = Phase::Settling { until: context.now.mono + SETTLE };
+        }
+    }
+
+    fn suggest(&mut self, context: &mut Context<'_>, wish: f64, out: &mut Outbox) {
+        // NerdMiner repeats its suggestion every 30 s to keep the connection alive.
+        let repeated = self.suggestion.replace(wish) == Some(wish);
+        match self.phase {
+            Phase::Greeting { .. } | Phase::Closing => {}
+            Phase::Settling { .. } => self.start(context, out),
+            Phase::Mining if repeated => {}
+            Phase::Mining => {
+                let before = self.difficulty();
+                self.choose_level(context);
+                if self.level() != before {
+                    self.send_level(context, out);
+                }
+            }
+        }
+    }
+
+    /// The first difficulty and the first job.
+    fn start(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+        self.phase = Phase::Mining;
+        self.choose_level(context);
+        self.send_level(context, out);
+    }
+
+    fn choose_level(&mut self, context: &Context<'_>) {
+        let aim = Aim {
+            shares_per_minute: self.profile.shares_per_minute,
+            least_when_silent: self.profile.least_when_silent,
+        };
+        let start =
+            firmware::starting_point(self.saved, &self.password, self.suggestion, &self.profile);
+        let network = context.jobs.work().map(|work| work.template.target.difficulty().0);
+        self.vardiff = Some(Vardiff::new(aim, start, network, context.now.mono));
+    }
+
+    fn level(&self) -> Option<Difficulty> {
+        self.vardiff.as_ref().map(|vardiff| Difficulty(vardiff.difficulty()))
+    }
+
+    /// One set_difficulty, followed at once by a clean job with a new id: the only way in which
+    /// every firmware applies it (ESP-Miner repeats shares and NerdQAxe waits otherwise).
+    fn send_level(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+        let Some(level) = self.level() else { return };
+        let Some(job) = context.jobs.issue(context.now) else { return };
+        self.levels.push(job.id, level);
+        let line = job.notify_line(true);
+        out.reply(self.conn(), |b| {
+            reply::set_difficulty(b, level.0);
+            b.extend_from_slice(line.as_bytes());
+        });
+    }
+
+    fn submit(
+        &mut self,
+        context: &mut Context<'_>,
+        id: Id<'_>,
+        submit: &Submit<'_>,
+        out: &mut Outbox,
+    ) {
+        let conn = self.conn();
+        match self.judge(context, submit, out) {
+            Ok(counted) => {
+                out.reply(conn, |b| reply::accepted(b, id));
+                out.push(Output::Share {
+                    conn,
+                    credited: counted.credited,
+                    reached: counted.reached,
+                    height: counted.height,
+                });
+                let now = context.now.mono;
+                let vardiff = self.vardiff.as_mut();
+                if vardiff.and_then(|v| v.share(now, counted.credited.0)).is_some() {
+                    self.send_level(context, out);
+                }
+            }
+            Err((why, reached)) => {
+                out.reply(conn, |b| reply::rejected(b, id, &why));
+                out.push(Output::Rejected { conn, why, reached });
+            }
+        }
+    }
+
+    /// Proves the share, hands on a block if it is one, and only then asks whether it counts.
+    fn judge(
+        &mut self,
+        context: &mut Context<'_>,
+        submit: &Submit<'_>,
+        out: &mut Outbox,
+    ) -> Result<Counted, (Reject, Option<Difficulty>)> {
+        let now = context.now;
+        let known = submit.job_id.parse().map(|id| context.jobs.find(id));
+        let (job, stale_since) = match known {
+            Ok(Lookup::Current(job)) => (job, None),
+            Ok(Lookup::Stale(job, since)) => (job, Some(since)),
+            Ok(Lookup::Unknown) | Err(_) => return Err((Reject::UnknownJob, None)),
+        };
+        let submission = self.submission(job.id, submit);
+        let share = Share::prove(job, &submission);
+        if share.solves {
+            out.push(Output::Block(Box::new(self.solved(now, job, &submission, &share, submit))));
+        }
+        let reached = share.difficulty;
+        let refuse = |why| (why, Some(reached));
+        if self.worker.is_none() && !self.resumed {
+            return Err(refuse(Reject::Unauthorized));
+        }
+        if let Some(since) = stale_since {
+            return Err(refuse(Reject::Stale {
+                height: u64::from(job.work.template.height),
+                known_for: now.mono.saturating_duration_since(since),
+            }));
+        }
+        let start = Difficulty(self.profile.start_difficulty);
+        let own = self.levels.at(job.id).unwrap_or(start);
+        let least = self.levels.least_since(job.id).unwrap_or(own);
+        let node_time = job.work.node_time(now.mono);
+        let counts_at = |wanted| share.judge(job, &submission, node_time, wanted).map(|()| wanted);
+        let credited =
+            counts_at(own).or_else(|why| counts_at(least).map_err(|_| why)).map_err(refuse)?;
+        if !context.seen.insert(&share.hash) {
+            return Err(refuse(Reject::Duplicate));
+        }
+        Ok(Counted { credited, reached, height: job.work.template.height })
+    }
+
+    fn submission(&self, job: JobId, submit: &Submit<'_>) -> Submission {
+        let mut extranonce = self.extranonce_prefix();
+        submit.extranonce2(&mut extranonce[self.extranonce2_at()..]);
+        Submission {
+            job,
+            extranonce,
+            ntime: submit.ntime,
+            nonce: submit.nonce,
+            version_bits: submit.version_bits,
+        }
+    }
+
+    fn solved(
+        &self,
+        now: Now,
+        job: &Job,
+        submission: &Submission,
+        share: &Share,
+        submit: &Submit<'_>,
+    ) -> SolvedBlock {
+        let template = &job.work.template;
+        let coinbase = job.work.coinbase.in_block(&submission.extranonce);
+        SolvedBlock {
+            hash: share.hash,
+            height: template.height,
+            prev: template.prev,
+            value: template.value,
+            worker: self.worker.clone().unwrap_or_else(|| submit.worker.to_string()),
+            solved_at: now.unix,
+            bytes: block::assemble(&share.header, &coinbase, &template.txs),
+        }
+    }
+
+    /// The extranonce as far as it is ours, with zeros after it. A miner that takes a shorter
+    /// extranonce2 is given some of the zeros as part of its extranonce1.
+    fn extranonce_prefix(&self) -> [u8; EXTRANONCE_SIZE] {
+        let mut extranonce = [0; EXTRANONCE_SIZE];
+        extranonce[..4].copy_from_slice(&self.identity.extranonce1.0);
+        extranonce
+    }
+
+    /// Where extranonce2 begins.
+    fn extranonce2_at(&self) -> usize {
+        EXTRANONCE_SIZE - self.profile.extranonce2_size
+    }
+
+    fn close(&mut self, why: CloseReason, out: &mut Outbox) {
+        self.phase = Phase::Closing;
+        out.push(Output::Close { conn: self.conn(), why });
+    }
+}
+
+/// A share that counts.
+struct Counted {
+    credited: Difficulty,
+    reached: Difficulty,
+    height: u32,
+}
+
+impl Levels {
+    fn push(&mut self, from: JobId, level: Difficulty) {
+        if self.0.len() >= MAX_LEVELS {
+            self.0.pop_front();
+        }
+        self.0.push_back((from, level));
+    }
+
+    fn latest(&self) -> Option<Difficulty> {
+        self.0.back().map(|(_, level)| *level)
+    }
+
+    /// The difficulty of a job: the last that came with it or before it.
+    fn at(&self, job: JobId) -> Option<Difficulty> {
+        self.since(job).next()
+    }
+
+    /// The lowest difficulty since a job. ESP-Miner works on the old job at the new difficulty
+    /// from when it has read that until it has read the new job.
+    fn least_since(&self, job: JobId) -> Option<Difficulty> {
+        self.since(job).min_by(|a, b| a.0.total_cmp(&b.0))
+    }
+
+    /// The job's own difficulty and the later ones. Ids wrap after 2^32 jobs.
+    fn since(&self, job: JobId) -> impl Iterator<Item = Difficulty> {
+        let not_later = |from: JobId| job.0.wrapping_sub(from.0) < 1 << 31;
+        let first = self.0.iter().rposition(|(from, _)| not_later(*from)).unwrap_or(0);
+        self.0.range(first.min(self.0.len())..).map(|(_, level)| *level)
+    }
+}
+
+impl Parked {
+    /// When the miner left.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+}
+
+impl Extranonce1 {
+    /// The next one, for when this one is taken.
+    pub fn next(self) -> Extranonce1 {
+        Extranonce1(u32::from_be_bytes(self.0).wrapping_add(1).to_be_bytes())
+    }
+}
+
+impl SessionKey {
+    /// The session id that stands for an extranonce1: both it and proof that we gave it, in hex.
+    pub fn sign(&self, extranonce1: Extranonce1) -> String {
+        faster_hex::hex_string(&[extranonce1.0, self.proof(extranonce1)].concat())
+    }
+
+    /// The extranonce1 of a session id that we gave, in this run or an earlier one.
+    pub fn verify(&self, session_id: &str) -> Option<Extranonce1> {
+        let mut bytes = [0; 8];
+        if session_id.len() != 16 {
+            return None;
+        }
+        faster_hex::hex_decode(session_id.as_bytes(), &mut bytes).ok()?;
+        let (extranonce1, proof) = bytes.split_at(4);
+        let extranonce1 = Extranonce1(extranonce1.try_into().ok()?);
+        (self.proof(extranonce1) == proof).then_some(extranonce1)
+    }
+
+    /// Keeps strangers' ids apart from ours; nothing of value hangs on it.
+    fn proof(&self, extranonce1: Extranonce1) -> [u8; 4] {
+        let digest = hash::sha256d(&[self.0.as_slice(), &extranonce1.0].concat());
+        [digest[0], digest[1], digest[2], digest[3]]
+    }
+}
+
+impl std::fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionKey(…)")
+    }
+}

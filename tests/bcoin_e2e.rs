@@ -1,0 +1,236 @@
+//! Blocks of our own making on real full nodes: the cores build and solve them from the nodes'
+//! templates, the node client proposes and submits them. bcoin always, Bitcoin Core where
+//! `BITCOIND` names its binary.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use bitcoin::absolute::LockTime;
+use bitcoin::consensus::encode::serialize_hex;
+use bitcoin::hashes::Hash;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
+use common::node::{Kind, RealNode};
+use serde_json::json;
+use smol::LocalExecutor;
+use soloist::block::{SubmitAnswer, assemble};
+use soloist::chain::BlockHash;
+use soloist::hash::sha256d;
+use soloist::job::{Job, JobId, VERSION_MASK, Work};
+use soloist::node::{NodeEventKind, NodeHandle, NodeId, Rpc};
+use soloist::share::{Share, Submission};
+use soloist::template::{Template, TxCache};
+
+/// Everybody may spend this output, with a witness and without a key: `OP_TRUE` as P2WSH.
+fn anyone_can_spend() -> ScriptBuf {
+    ScriptBuf::new_p2wsh(&ScriptBuf::from_bytes(vec![0x51]).wscript_hash())
+}
+
+/// Blocks until segwit is active: bcoin's regtest votes for it as mainnet did. Before, bcoin's
+/// templates have a commitment, and its validation refuses the witness that goes with it.
+fn activate_segwit(node: &RealNode) {
+    node.generate(if node.kind == Kind::Bcoin { 440 } else { 2 });
+}
+
+fn template(rpc: &Rpc) -> Template {
+    rpc.get_block_template(None, &Mutex::new(TxCache::default())).unwrap()
+}
+
+fn job(template: Template) -> Job {
+    let ntime = template.curtime.max(template.mintime);
+    let script = anyone_can_spend();
+    let work =
+        Work::new(template.into(), NodeId(0), Instant::now(), false, script.as_bytes(), "/test/");
+    Job { id: JobId(1), ntime, work: Rc::new(work) }
+}
+
+struct Solved {
+    hash: BlockHash,
+    hex: Arc<str>,
+    /// The coinbase's id, internal byte order.
+    coinbase: [u8; 32],
+}
+
+/// Tries nonces until the job is solved: two of them, on average.
+fn solve(job: &Job, extranonce: u8, version_bits: Option<u32>) -> Solved {
+    let extranonce = [extranonce; 12];
+    let share = (0..)
+        .map(|nonce| {
+            let submission =
+                Submission { job: job.id, extranonce, ntime: job.ntime, nonce, version_bits };
+            Share::prove(job, &submission)
+        })
+        .find(|share| share.solves)
+        .unwrap();
+    let work = &job.work;
+    let block = assemble(&share.header, &work.coinbase.in_block(&extranonce), &work.template.txs);
+    Solved {
+        hash: share.hash,
+        hex: faster_hex::hex_string(&block).into(),
+        coinbase: sha256d(&work.coinbase.without_witness(&extranonce)),
+    }
+}
+
+#[test]
+fn real_nodes_accept_our_blocks() {
+    for node in RealNode::all() {
+        let rpc = node.rpc();
+        activate_segwit(&node);
+        let ours = job(template(&rpc));
+        assert!(ours.work.template.witness_commitment.is_some());
+        let paying = solve(&ours, 2, Some(VERSION_MASK));
+        assert_eq!(rpc.propose(&paying.hex), Ok(None));
+        assert_eq!(rpc.submit_block(&paying.hex), Ok(SubmitAnswer::Accepted));
+        assert_eq!(rpc.confirmations(paying.hash), Ok(Some(1)));
+        // The header's bytes are those that were hashed, rolled version bits and all.
+        let raw = node.call("getblockheader", json!([paying.hash.to_string(), false]));
+        assert_eq!(raw.as_str().unwrap(), &paying.hex[..160]);
+        let version = u32::from_le_bytes(bytes(&paying.hex[..8]).try_into().unwrap());
+        assert_eq!(version & VERSION_MASK, VERSION_MASK);
+
+        // The coinbase matures, and a chain of transactions with witnesses spends it.
+        node.generate(100);
+        let mut from = (paying.coinbase, ours.work.template.value);
+        let mut sent = Vec::new();
+        for _ in 0..20 {
+            let tx = spend(from);
+            let id = node.call("sendrawtransaction", json!([serialize_hex(&tx)]));
+            assert_eq!(id, json!(tx.compute_txid().to_string()));
+            from = (tx.compute_txid().to_byte_array(), tx.output[0].value.to_sat());
+            sent.push(id);
+        }
+        let ours = job(template(&rpc));
+        assert_eq!(ours.work.template.txs.len(), sent.len());
+        assert_eq!(ours.work.template.fees(), 20 * FEE);
+        let with_txs = solve(&ours, 3, Some(0x00aa_a000));
+        assert_eq!(rpc.propose(&with_txs.hex), Ok(None));
+        assert_eq!(rpc.submit_block(&with_txs.hex), Ok(SubmitAnswer::Accepted));
+        let block = node.call("getblock", json!([with_txs.hash.to_string()]));
+        assert_eq!(block["tx"].as_array().unwrap()[1..], sent[..]);
+        assert_eq!(node.tip(), with_txs.hash);
+    }
+}
+
+#[test]
+fn real_nodes_refuse_what_is_wrong_before_and_after_the_work() {
+    for node in RealNode::all() {
+        activate_segwit(&node);
+        let rpc = node.rpc();
+        let tip = node.tip();
+        let good = template(&rpc);
+
+        let mut overpaying = good.clone();
+        overpaying.value += 1;
+        let mut uncommitted = good.clone();
+        uncommitted.witness_commitment.as_mut().unwrap()[10] ^= 1;
+        let mut low = good.clone();
+        low.height -= 1;
+        // bcoin's regtest does not ask for the height in the coinbase.
+        let low = (node.kind == Kind::Core).then_some(("wrong height", low));
+        let mut reasons = BTreeMap::new();
+        let wrongs = [("overpays", overpaying), ("commits wrongly", uncommitted)];
+        for (what, wrong) in wrongs.into_iter().chain(low) {
+            let block = solve(&job(wrong), 4, None);
+            let proposed = rpc.propose(&block.hex).unwrap().expect(what);
+            match rpc.submit_block(&block.hex).unwrap() {
+                // The same words at the rehearsal as at the performance.
+                SubmitAnswer::Rejected(reason) => assert_eq!(reason, proposed, "{what}"),
+                other => panic!("{what}: {other:?}"),
+            }
+            reasons.insert(what, proposed);
+        }
+        assert_eq!(reasons["overpays"], "bad-cb-amount");
+        assert_eq!(reasons["commits wrongly"], "bad-witness-merkle-match");
+        if node.kind == Kind::Core {
+            assert_eq!(reasons["wrong height"], "bad-cb-height");
+        }
+        assert_eq!(node.tip(), tip);
+    }
+}
+
+#[test]
+fn a_block_reaches_every_node_and_one_that_lacks_the_parent_says_so() {
+    for make in [RealNode::bcoin, RealNode::core] {
+        let (Some(first), Some(second)) = (make(), make()) else { continue };
+        activate_segwit(&first);
+        let height = first.height();
+        second.learn_from(&first, height);
+        let executor = LocalExecutor::new();
+        let (sender, events) = async_channel::unbounded();
+        let handles: Vec<NodeHandle> = [&first, &second]
+            .iter()
+            .zip(0..)
+            .map(|(node, id)| {
+                NodeHandle::start(NodeId(id), &node.config(), sender.clone(), &executor).unwrap()
+            })
+            .collect();
+        let answers = |block: &Solved| {
+            for handle in &handles {
+                handle.submit(block.hash, block.hex.clone());
+            }
+            let mut answers = BTreeMap::new();
+            while answers.len() < handles.len() {
+                let event = smol::block_on(executor.run(events.recv())).unwrap();
+                if let NodeEventKind::Submitted { block: hash, answer, .. } = event.kind {
+                    assert_eq!(hash, block.hash);
+                    answers.insert(event.node, answer.unwrap());
+                }
+            }
+            answers.into_values().collect::<Vec<_>>()
+        };
+        let block = solve(&job(template(&first.rpc())), 5, None);
+        assert_eq!(answers(&block), [SubmitAnswer::Accepted, SubmitAnswer::Accepted]);
+        assert_eq!((first.tip(), second.tip()), (block.hash, block.hash));
+        assert_eq!(answers(&block), [SubmitAnswer::Duplicate, SubmitAnswer::Duplicate]);
+
+        // The second node does not get the next block, and so cannot judge the one after it.
+        first.generate(1);
+        let child = solve(&job(template(&first.rpc())), 6, None);
+        let lacking = match second.kind {
+            Kind::Bcoin => SubmitAnswer::Rejected("bad-prevblk".into()),
+            Kind::Core => SubmitAnswer::Rejected("prev-blk-not-found".into()),
+        };
+        assert_eq!(answers(&child), [SubmitAnswer::Accepted, lacking]);
+        // It has not written the block off for ever.
+        second.learn_from(&first, height + 3);
+        assert_eq!(answers(&child), [SubmitAnswer::Duplicate, SubmitAnswer::Duplicate]);
+        // Once more, this time with the block submitted again instead of copied. bcoin has kept
+        // it, and connects it by itself as soon as it has the parent.
+        first.generate(1);
+        let child = solve(&job(template(&first.rpc())), 7, None);
+        answers(&child);
+        second.learn_from(&first, height + 4);
+        assert!(answers(&child)[1].is_accepted());
+        assert_eq!(second.tip(), child.hash);
+    }
+}
+
+const FEE: u64 = 1_000;
+
+fn spend((txid, value): ([u8; 32], u64)) -> Transaction {
+    Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn {
+            previous_output: OutPoint::new(bitcoin::Txid::from_byte_array(txid), 0),
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::MAX,
+            witness: Witness::from_slice(&[vec![0x51]]),
+        }],
+        output: vec![TxOut {
+            value: Amount::from_sat(value - FEE),
+            script_pubkey: anyone_can_spend(),
+        }],
+    }
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let mut bytes = vec![0; hex.len() / 2];
+    faster_hex::hex_decode(hex.as_bytes(), &mut bytes).unwrap();
+    bytes
+}

@@ -1,0 +1,241 @@
+//! Every mistake in a config gets its line and a sentence that says what to write instead.
+
+use proptest::prelude::*;
+use soloist::config::{self, Flags, NodeFlag, Problems, Surroundings};
+
+const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+
+fn build(text: &str) -> Result<config::Built, Problems> {
+    config::build(Some(("soloist.toml", text)), &Flags::default(), &Surroundings::default())
+}
+
+/// A valid file with `line` added below its section, instead of the valid line of the same key.
+fn with(section: &str, line: &str) -> String {
+    let key = line.split('=').next().unwrap_or_default().trim();
+    let node = "rpc_url = \"http://a:geheim@10.0.0.1:8332\"".to_owned();
+    let payout = format!("address = \"{ADDRESS}\"");
+    let mut file = Vec::new();
+    for (own, valid) in [("node", node), ("payout", payout)] {
+        file.push(format!("[{own}]"));
+        if key.is_empty() || !valid.starts_with(key) {
+            file.push(valid);
+        }
+        if own == section {
+            file.push(line.to_owned());
+        }
+    }
+    if !matches!(section, "node" | "payout") {
+        file.push(format!("[{section}]\n{line}"));
+    }
+    file.join("\n") + "\n"
+}
+
+#[test]
+fn every_mistake_in_a_file() {
+    let cases = [
+        // Unknown names.
+        ("node", "rcp_url = \"http://10.0.0.1:8332\""),
+        ("node", "rpcpassword = \"geheim\""),
+        ("node", "payout_address = \"geheim\""),
+        ("node", "max_connections = 3"),
+        ("node", "frobnicate = 1"),
+        ("stratum", "lissten = \"0.0.0.0:3333\""),
+        ("strattum", "listen = \"0.0.0.0:3333\""),
+        // Not TOML, or another shape.
+        ("node", "rpc_url = http://a:geheim@10.0.0.1"),
+        ("node", "rpc_pass = \"geheim"),
+        ("node", "rpc_pass = geheim"),
+        ("node", "rpc_pass \"geheim\""),
+        ("node", "name = \"a\"\nname = \"b\""),
+        ("node", "backup = \"http://a:geheim@10.0.0.1\""),
+        ("node", "backup = [\"http://a:geheim@10.0.0.1\"]"),
+        ("stratum", "= 3"),
+        ("x]", ""),
+        // Nodes.
+        ("node", "rpc_url = 8332"),
+        ("node", "rpc_url = \"\""),
+        ("node", "rpc_url = \"a:geheim@10.0.0.1:8332\""),
+        ("node", "rpc_url = \"https://a:geheim@10.0.0.1:8332\""),
+        ("node", "rpc_url = \"tcp://10.0.0.1:28332\""),
+        ("node", "rpc_url = \"http://a:geheim@0.0.0.0:8332\""),
+        ("node", "rpc_url = \"http://a:geheim@10.0.0.1:83320\""),
+        ("node", "rpc_url = \"http://a:geheim@fd00::1\""),
+        ("node", "rpc_url = \"http://geheim@10.0.0.1\""),
+        ("node", "rpc_url = \"http://a:@10.0.0.1\""),
+        ("node", "rpc_pass = \"geheim\""),
+        ("node", "rpc_pass = 12345678"),
+        ("node", "rpc_user = \"anna\""),
+        ("node", "rpc_user = \"anna:x\"\nrpc_pass = \"geheim\""),
+        ("node", "rpc_cookie_path = \" \""),
+        ("node", "zmq_hashblock_addr = \"28332\""),
+        ("node", "zmq_hashblock_addr = \"tcp://*:28332\""),
+        ("node", "zmq_hashblock_addr = \"tcp://10.0.0.1\""),
+        ("node", "name = \"a name that is much longer than the page has room for\""),
+        ("node", "[[node.backup]]\nname = \"b\""),
+        ("node", "[[node.backup]]\nrpc_url = \"http://10.0.0.1\""),
+        ("node", "name = \"a\"\n[[node.backup]]\nrpc_url = \"http://10.0.0.2\"\nname = \"a\""),
+        // Payout.
+        ("payout", "address = \"\""),
+        ("payout", "address = 1"),
+        ("payout", "address = \"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5\""),
+        ("payout", "address = \"KwDiBf89QgGbjEhKnhXJuH7LrciVrZi3qYjgd9M7rFU73sVHnoWn\""),
+        ("payout", "tag = \"Anna's café\""),
+        (
+            "payout",
+            "tag = \"a tag that is longer than what fits into the coinbase of a block today\"",
+        ),
+        // The rest.
+        ("stratum", "listen = []"),
+        ("stratum", "listen = \"3333\""),
+        ("stratum", "listen = [\"10.0.0.1\"]"),
+        ("stratum", "listen = \"solo.local:3333\""),
+        ("stratum", "listen = [3333]"),
+        ("stratum", "listen = \"0.0.0.0:65536\""),
+        ("payout", "tag = \"a\\tb\""),
+        ("stratum", "max_connections = 0"),
+        ("stratum", "max_connections = 1025"),
+        ("stratum", "max_connections = -1"),
+        ("stratum", "max_connections = \"64\""),
+        ("stratum", "max_connections_per_address = 99999999999999999999"),
+        ("stratum", "password = \"geheim, geheim\""),
+        ("stratum", "firmware = \"bitaxe\""),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"bitaxe/\""),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"\"\ndifficulty = 1"),
+        ("stratum", "[[stratum.firmware]]\ndifficulty = 0"),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"x\"\ndifficulty = nan"),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"x\"\nshares_per_minute = \"6\""),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"x\"\nextranonce2_size = 3"),
+        ("stratum", "[[stratum.firmware]]\nprefix = \"x\"\ndificulty = 3"),
+        ("http", "listen = \"0.0.0.0:3333\""),
+        ("http", "json = \"yes\""),
+        ("data", "dir = \"\""),
+        ("failover", "grace = \"soon\""),
+        ("failover", "grace = -3"),
+        ("failover", "grace = \"1 h\""),
+        ("failover", "grace = \"99999999999999999 h\""),
+        ("log", "level = \"loud\""),
+    ];
+    let mut story = String::new();
+    for (section, line) in cases {
+        let problems = build(&with(section, line)).expect_err(line);
+        for problem in &problems.0 {
+            assert!(problem.instead.ends_with(['.', '?']), "{}", problem.instead);
+        }
+        story += &format!("[{section}] {}\n  {problems}\n", line.replace('\n', " ⏎ "));
+        let said = format!("{problems} {problems:?}");
+        assert!(!said.contains("geheim"), "{said}");
+        assert!(!said.contains("KwDiBf"), "{said}");
+        assert!(!said.contains("12345678"), "{said}");
+    }
+    insta::assert_snapshot!(story);
+}
+
+#[test]
+fn a_file_without_anything_and_a_list_of_nodes() {
+    let mut story = String::new();
+    for text in ["", "[node]\n", "[[node]]\nrpc_url = \"http://a:geheim@b\"\n", "node = 3\n"] {
+        story += &format!("{text:?}\n{}\n", build(text).unwrap_err());
+    }
+    insta::assert_snapshot!(story);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = "[node]\nrpc_url = \"x\"\n\n[payout]\naddress = \"y\"\n\n[log]\nlevel = 3\n";
+    let problems = build(text).unwrap_err();
+    let lines: Vec<String> = problems.0.iter().map(|problem| problem.at.to_string()).collect();
+    assert_eq!(lines, ["soloist.toml:2: ", "soloist.toml:5: ", "soloist.toml:8: "]);
+}
+
+#[test]
+fn mistakes_on_the_command_line() {
+    let node = |url: &str| NodeFlag { url: url.to_owned(), zmq: None, cookie: None };
+    let cases = [
+        Flags::default(),
+        Flags { payout: Some(ADDRESS.to_owned()), ..Flags::default() },
+        Flags { nodes: vec![node("a:geheim@10.0.0.1")], ..Flags::default() },
+        Flags {
+            nodes: vec![
+                NodeFlag { zmq: Some("28332".to_owned()), ..node("http://a:geheim@10.0.0.1") },
+                node("http://10.0.0.1"),
+            ],
+            payout: Some("bc1q".to_owned()),
+            listen: vec!["3333".to_owned()],
+            http: vec!["localhost:80".to_owned()],
+            log: Some("loud".to_owned()),
+            tag: Some("ä".to_owned()),
+            ..Flags::default()
+        },
+    ];
+    let mut story = String::new();
+    for flags in cases {
+        let problems = config::build(None, &flags, &Surroundings::default()).unwrap_err();
+        story += &format!("{problems}\n\n");
+        assert!(!format!("{flags:?} {problems:?} {story}").contains("geheim"));
+    }
+    insta::assert_snapshot!(story);
+}
+
+/// A file with every setting and a secret in every place where one can stand.
+const FULL: &str = r#"
+[node]
+rpc_url = "http://anna:S3cr3t@10.0.0.1:8332"
+zmq_hashblock_addr = "tcp://10.0.0.1:28332"
+rpc_user = "anna"
+rpc_pass = "S3cr3t"
+name = "attic"
+[[node.backup]]
+rpc_url = "http://10.0.0.2:8332"
+rpc_pass = 'S3cr3t'
+rpc_user = "anna"
+[payout]
+address = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
+tag = "hello"
+[stratum]
+listen = ["0.0.0.0:3333", "[::]:3333"]
+max_connections = 64
+password = "S3cr3t"
+[[stratum.firmware]]
+prefix = "bitaxe/"
+difficulty = 1000.5
+[http]
+json = false
+[failover]
+grace = "90 s"
+[log]
+level = "info"
+"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Damage of a few characters: an answer, never a panic, and never the secret.
+    #[test]
+    fn damaged_files_give_no_secret_away(
+        damage in prop::collection::vec((0..FULL.len(), "[\\[\\]\"'=#.,{}:/@ \n\\\\a-c0-9\u{e9}]{0,2}", 0usize..3), 1..4)
+    ) {
+        let mut text: Vec<char> = FULL.chars().collect();
+        for (place, new, gone) in damage {
+            let place = place.min(text.len());
+            let end = (place + gone).min(text.len());
+            text.splice(place..end, new.chars());
+        }
+        let text: String = text.into_iter().collect();
+        match build(&text) {
+            Ok(built) => {
+                let said = format!("{:?}", built.warnings);
+                prop_assert!(!said.contains("S3cr3t"), "{said}\n{text}");
+            }
+            Err(problems) => {
+                let said = format!("{problems} {problems:?}");
+                prop_assert!(!said.contains("S3cr3t"), "{said}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_gets_an_answer(text in "\\PC{0,200}", lines in "(\\[?[a-z.]{0,8}\\]? ?=? ?[\"0-9a-z]{0,8}\n){0,9}") {
+        let _ = build(&text);
+        let _ = build(&lines);
+    }
+}

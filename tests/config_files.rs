@@ -1,0 +1,407 @@
+//! Good configs: what each setting becomes, the shipped file, the order of logins, and reloads.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use soloist::config::{
+    self, Auth, Built, Change, Config, Flags, NodeConfig, NodeFlag, Secret, Surroundings,
+};
+use soloist::stratum::firmware::Override;
+
+const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+const OTHER_ADDRESS: &str = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa";
+
+fn built(text: &str) -> Built {
+    let surroundings = Surroundings {
+        file_dir: "/etc/soloist".into(),
+        home: Some("/home/anna".into()),
+        data_dir: "/var/lib/soloist".into(),
+    };
+    match config::build(Some(("soloist.toml", text)), &Flags::default(), &surroundings) {
+        Ok(built) => built,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+fn with_payout(rest: &str) -> Config {
+    built(&format!("[payout]\naddress = \"{ADDRESS}\"\n{rest}")).config
+}
+
+fn minimal(rest: &str) -> Config {
+    with_payout(&format!("[node]\nrpc_url = \"http://a:b@10.0.0.1\"\n{rest}"))
+}
+
+#[test]
+fn the_defaults() {
+    let config = minimal("");
+    assert_eq!(
+        config.nodes,
+        [NodeConfig {
+            name: "10.0.0.1:8332".to_owned(),
+            url: "http://10.0.0.1:8332/".to_owned(),
+            host: "10.0.0.1".to_owned(),
+            port: 8332,
+            auth: Auth::Basic { user: "a".to_owned(), password: Secret::new("b") },
+            zmq: None,
+        }]
+    );
+    assert_eq!(config.payout.address.to_string(), ADDRESS);
+    assert_eq!(config.payout.tag.as_bytes(), b"/Soloist/");
+    assert_eq!(shown(&config.stratum.listen), ["0.0.0.0:3333", "[::]:3333"]);
+    assert_eq!(config.stratum.max_connections, 64);
+    assert_eq!(config.stratum.max_connections_per_address, 8);
+    assert_eq!(config.stratum.password, None);
+    assert_eq!(shown(&config.http.listen), ["0.0.0.0:8080", "[::]:8080"]);
+    assert!(config.http.json);
+    assert_eq!(config.data.dir, Path::new("/var/lib/soloist"));
+    assert_eq!(config.failover.grace, Duration::from_secs(90));
+    assert_eq!(config.log.level, log::LevelFilter::Info);
+}
+
+#[test]
+fn every_setting() {
+    let config = minimal(
+        r#"
+        zmq_hashblock_addr = "tcp://10.0.0.1:28332"
+        name = " attic "
+        [stratum]
+        listen = "192.168.1.5:3333"
+        max_connections = 1024
+        max_connections_per_address = 1
+        password = "sesame"
+        [[stratum.firmware]]
+        prefix = "NerdMiner"
+        difficulty = 0.001
+        shares_per_minute = 2.5
+        [[stratum.firmware]]
+        prefix = "MRR"
+        extranonce2_size = 4
+        [http]
+        listen = ["[fd00::1]:80", "10.0.0.9:80", "10.0.0.9:80"]
+        json = false
+        [data]
+        dir = "data"
+        [failover]
+        grace = "2 min"
+        [log]
+        level = "DEBUG"
+        "#,
+    );
+    assert_eq!(config.nodes[0].name, "attic");
+    assert_eq!(config.nodes[0].zmq.as_deref(), Some("tcp://10.0.0.1:28332"));
+    assert_eq!(shown(&config.stratum.listen), ["192.168.1.5:3333"]);
+    assert_eq!(config.stratum.max_connections, 1024);
+    assert_eq!(config.stratum.max_connections_per_address, 1);
+    assert_eq!(config.stratum.password, Some(Secret::new("sesame")));
+    assert_eq!(
+        config.stratum.firmwares,
+        [
+            Override {
+                prefix: "NerdMiner".to_owned(),
+                start_difficulty: Some(0.001),
+                shares_per_minute: Some(2.5),
+                extranonce2_size: None,
+            },
+            Override { prefix: "MRR".to_owned(), extranonce2_size: Some(4), ..Override::default() },
+        ]
+    );
+    assert_eq!(shown(&config.http.listen), ["[fd00::1]:80", "10.0.0.9:80"]);
+    assert!(!config.http.json);
+    assert_eq!(config.data.dir, Path::new("/etc/soloist/data"));
+    assert_eq!(config.failover.grace, Duration::from_secs(120));
+    assert_eq!(config.log.level, log::LevelFilter::Debug);
+    let grace = |text: &str| minimal(&format!("[failover]\ngrace = {text}")).failover.grace;
+    assert_eq!(grace("0"), Duration::ZERO);
+    assert_eq!(grace("45"), Duration::from_secs(45));
+    assert_eq!(grace("\"10min\""), Duration::from_secs(600));
+    assert_eq!(minimal("[http]\nlisten = []").http.listen, []);
+}
+
+#[test]
+fn the_tag_gets_its_slashes_and_fits_to_the_last_byte() {
+    let tag = |text: &str| {
+        let file = format!(
+            "[payout]\naddress = \"{ADDRESS}\"\ntag = \"{text}\"\n[node]\nrpc_url = \"http://a:b@c\""
+        );
+        built(&file).config.payout.tag.as_str().to_owned()
+    };
+    assert_eq!(tag("Anna's basement"), "/Anna's basement/");
+    assert_eq!(tag("/Anna's basement/"), "/Anna's basement/");
+    assert_eq!(tag(" / "), "");
+    assert_eq!(tag(&"x".repeat(62)).len(), soloist::coinbase::MAX_TAG);
+}
+
+/// Cookie file, then the URL, then the node's own pair, then the pair of `[node]`.
+#[test]
+fn the_order_of_logins() {
+    let config = with_payout(
+        r#"
+        [node]
+        rpc_url = "http://10.0.0.1"
+        rpc_user = "global"
+        rpc_pass = "geheim1"
+        [[node.backup]]
+        rpc_url = "http://own:geheim2@10.0.0.2"
+        rpc_cookie_path = "~/.bitcoin/.cookie"
+        rpc_user = "x"
+        rpc_pass = "y"
+        [[node.backup]]
+        rpc_url = "http://own:geheim2@10.0.0.3"
+        rpc_user = "x"
+        rpc_pass = "y"
+        [[node.backup]]
+        rpc_url = "http://10.0.0.4"
+        rpc_user = "mine"
+        rpc_pass = "geheim3"
+        [[node.backup]]
+        rpc_url = "http://10.0.0.5"
+        [[node.backup]]
+        rpc_url = "http://10.0.0.6"
+        rpc_cookie_path = "cookie"
+        "#,
+    );
+    let basic = |user: &str, password: &str| Auth::Basic {
+        user: user.to_owned(),
+        password: Secret::new(password),
+    };
+    let logins: Vec<Auth> = config.nodes.iter().map(|node| node.auth.clone()).collect();
+    assert_eq!(
+        logins,
+        [
+            basic("global", "geheim1"),
+            Auth::Cookie("/home/anna/.bitcoin/.cookie".into()),
+            basic("own", "geheim2"),
+            basic("mine", "geheim3"),
+            basic("global", "geheim1"),
+            Auth::Cookie("/etc/soloist/cookie".into()),
+        ]
+    );
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("geheim"), "{shown}");
+}
+
+#[test]
+fn the_password_of_a_url_is_not_lent_to_other_nodes() {
+    let config = with_payout(
+        "[node]\nrpc_url = \"http://a:b@10.0.0.1\"\n[[node.backup]]\nrpc_url = \"http://10.0.0.2\"",
+    );
+    assert_eq!(config.nodes[1].auth, Auth::None);
+}
+
+#[test]
+fn warnings_are_whole_sentences() {
+    let text = format!(
+        r#"
+        [payout]
+        address = "{ADDRESS}"
+        [node]
+        rpc_url = "http://a:b@127.0.0.1:8333"
+        rpc_user = "x"
+        rpc_pass = "y"
+        [[node.backup]]
+        rpc_url = "http://[::1]:8332"
+        rpc_cookie_path = "cookie"
+        rpc_user = "x"
+        rpc_pass = "y"
+        [stratum]
+        listen = "0.0.0.0:0"
+        password = "a password that is long"
+        "#
+    )
+    .replace("a password that is long", "a-password-that-is-long");
+    insta::assert_snapshot!(built(&text).warnings.join("\n"));
+}
+
+/// The file that the image carries: as it is, it asks for the two things that only its owner
+/// knows; with them it is valid, and the defaults that it shows are the real ones.
+#[test]
+fn the_shipped_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("image/soloist.toml");
+    let shipped = fs::read_to_string(path).expect("the image has a config");
+    let flags = Flags::default();
+    let surroundings =
+        Surroundings { data_dir: "/var/lib/soloist".into(), ..Surroundings::default() };
+    let problems = config::build(Some(("soloist.toml", &shipped)), &flags, &surroundings)
+        .expect_err("the address must be missing");
+    let missing: Vec<&str> = problems.0.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(missing, ["node.rpc_url", "payout.address"]);
+
+    let filled = shipped
+        .replace("address = \"\"", &format!("address = \"{ADDRESS}\""))
+        .replace("rpc_url = \"\"", "rpc_url = \"http://a:b@192.168.1.10:8332\"");
+    let build = |text: &str| config::build(Some(("f", text)), &flags, &surroundings);
+    let plain = build(&filled).unwrap_or_else(|problems| panic!("{problems}")).config;
+    assert_eq!(shown(&plain.http.listen), ["0.0.0.0:80", "[::]:80"]);
+
+    // "#key = value" shows a default, "#[[section]]" an example; "# words" explains.
+    let setting = |line: &&str| {
+        line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase() || c == '[')
+    };
+    let shows: Vec<&str> = shipped.lines().filter(setting).collect();
+    assert!(shows.len() > 14, "{shows:?}");
+    let active: String = filled
+        .lines()
+        .map(|line| if setting(&line) { &line[1..] } else { line })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let everything = build(&active).unwrap_or_else(|problems| panic!("{problems}")).config;
+    assert_eq!(everything.nodes.len(), 2);
+    // The examples of nodes and miners are no defaults.
+    assert_eq!(everything.stratum.firmwares.len(), 1);
+    let mut same = Config { nodes: plain.nodes.clone(), ..everything };
+    same.stratum.firmwares.clear();
+    assert_eq!(same, plain);
+}
+
+#[test]
+fn the_command_line_alone() {
+    let node = |url: &str| NodeFlag { url: url.to_owned(), zmq: None, cookie: None };
+    let flags = Flags {
+        nodes: vec![
+            NodeFlag {
+                zmq: Some("tcp://10.0.0.1:28332".to_owned()),
+                ..node("http://a:b@10.0.0.1:18443")
+            },
+            NodeFlag { cookie: Some("/home/b/.cookie".to_owned()), ..node("http://127.0.0.1") },
+        ],
+        payout: Some(ADDRESS.to_owned()),
+        listen: vec!["127.0.0.1:3334".to_owned()],
+        http: vec!["127.0.0.1:8081".to_owned(), "[::1]:8081".to_owned()],
+        data: Some("/tmp/x".into()),
+        log: Some("warn".to_owned()),
+        tag: Some("me".to_owned()),
+        config: None,
+    };
+    let config =
+        config::build(None, &flags, &Surroundings::default()).expect("the flags are good").config;
+    assert_eq!(config.nodes[0].zmq.as_deref(), Some("tcp://10.0.0.1:28332"));
+    assert_eq!(config.nodes[1].auth, Auth::Cookie("/home/b/.cookie".into()));
+    assert_eq!(shown(&config.stratum.listen), ["127.0.0.1:3334"]);
+    assert_eq!(shown(&config.http.listen), ["127.0.0.1:8081", "[::1]:8081"]);
+    assert_eq!(config.data.dir, Path::new("/tmp/x"));
+    assert_eq!(config.payout.tag.as_str(), "/me/");
+    assert_eq!(config.log.level, log::LevelFilter::Warn);
+}
+
+#[test]
+fn flags_go_over_the_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("soloist.toml");
+    let text = format!(
+        "[node]\nrpc_url = \"http://a:b@10.0.0.1\"\n[payout]\naddress = \"{ADDRESS}\"\n\
+         [data]\ndir = \"data\"\n"
+    );
+    fs::write(&file, text).expect("written");
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
+    let flags = Flags {
+        config: Some(file.clone()),
+        payout: Some(OTHER_ADDRESS.to_owned()),
+        ..Flags::default()
+    };
+
+    mode(0o644);
+    let loaded = config::load(&flags).expect("a good file");
+    assert_eq!(loaded.config.payout.address.to_string(), OTHER_ADDRESS);
+    assert_eq!(loaded.config.nodes[0].host, "10.0.0.1");
+    // Relative to the file, wherever the program was started.
+    let real_dir = fs::canonicalize(dir.path()).expect("it exists");
+    assert_eq!(loaded.config.data.dir, real_dir.join("data"));
+    assert_eq!(loaded.file, Some(file.clone()));
+    let readable =
+        |loaded: &config::Loaded| loaded.warnings.iter().any(|w| w.contains("chmod 600"));
+    assert!(readable(&loaded), "{:?}", loaded.warnings);
+    mode(0o600);
+    assert!(!readable(&config::load(&flags).expect("a good file")));
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("latin1"), b"[node]\nname = \"caf\xe9\"\n").expect("written");
+    fs::write(at("long"), vec![b'#'; (1 << 20) + 1]).expect("written");
+    let said = |path: PathBuf| {
+        let flags = Flags { config: Some(path), ..Flags::default() };
+        let problems = config::load(&flags).expect_err("not readable").to_string();
+        problems.replace(&dir.path().display().to_string(), "DIR")
+    };
+    let all = [at("absent"), dir.path().to_owned(), at("latin1"), at("long")].map(said).join("\n");
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_reload_tells_what_changed() {
+    let before = with_payout(
+        r#"
+        [node]
+        name = "attic"
+        rpc_url = "http://a:b@10.0.0.1"
+        [[node.backup]]
+        name = "cellar"
+        rpc_url = "http://a:b@10.0.0.2"
+        [[node.backup]]
+        name = "shed"
+        rpc_url = "http://a:b@10.0.0.3"
+        "#,
+    );
+    let after = built(&format!(
+        r#"
+        [payout]
+        address = "{OTHER_ADDRESS}"
+        tag = "hello"
+        [node]
+        name = "cellar"
+        rpc_url = "http://a:c@10.0.0.2"
+        zmq_hashblock_addr = "tcp://10.0.0.2:28332"
+        [[node.backup]]
+        name = "attic"
+        rpc_url = "http://a:b@10.0.0.1"
+        [[node.backup]]
+        rpc_url = "http://a:b@10.0.0.4"
+        [stratum]
+        listen = "0.0.0.0:3334"
+        max_connections = 9
+        password = "geheim"
+        [[stratum.firmware]]
+        prefix = "x"
+        difficulty = 1
+        [http]
+        listen = "0.0.0.0:81"
+        json = false
+        [data]
+        dir = "/elsewhere"
+        [failover]
+        grace = 30
+        [log]
+        level = "warn"
+        "#
+    ))
+    .config;
+    assert_eq!(before.diff(&before), []);
+    let changes = before.diff(&after);
+    let sentences: Vec<String> = changes.iter().map(Change::to_string).collect();
+    assert!(!format!("{changes:?} {sentences:?}").contains("geheim"));
+    insta::assert_snapshot!(sentences.join("\n"));
+    let waits: Vec<&Change> = changes.iter().filter(|change| !change.is_live()).collect();
+    let ports = [
+        &Change::StratumListen,
+        &Change::HttpListen,
+        &Change::Json { on: false },
+        &Change::DataDir,
+    ];
+    assert_eq!(waits, ports);
+    assert_eq!(changes.iter().filter(|change| change.touches_coinbase()).count(), 2);
+    assert_eq!(changes.iter().filter(|change| change.touches_nodes()).count(), 4);
+
+    // Adding and removing alone is no change of the order.
+    let mut fewer = before.clone();
+    fewer.nodes.remove(1);
+    assert_eq!(before.diff(&fewer), [Change::NodeRemoved("cellar".to_owned())]);
+    assert_eq!(fewer.diff(&before), [Change::NodeAdded("cellar".to_owned())]);
+}
+
+fn shown(addresses: &[std::net::SocketAddr]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
+}

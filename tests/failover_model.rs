@@ -1,0 +1,393 @@
+//! The policy of the nodes in virtual time: scenarios, and random operations against a model.
+
+#[path = "failover_model/scenarios.rs"]
+mod scenarios;
+#[path = "failover_model/world.rs"]
+mod world;
+
+use std::time::{Duration, Instant};
+
+use soloist::chain::Chain;
+use soloist::node::{Method, NodeId, RpcError, TipSource};
+use world::{MS, Mode, SEC, World, hash, refused, warming};
+
+const OPERATIONS: u64 = 100_000;
+/// A node that has been well for this long must be known to be well: the longest wait of the
+/// breaker, its probe, and what follows.
+const KNOWN_WELL: Duration = Duration::from_secs(90);
+/// A leader must be gone when it has been unwell for so long and a well one is known: it does not
+/// answer or lacks blocks; is on the wrong chain or in initial download (the next health report
+/// tells); gives no template (the next heartbeat tells); takes in no blocks. Nobody leads: the
+/// same as the first.
+const GONE_AFTER: [Duration; 4] = [
+    Duration::from_secs(8),
+    Duration::from_secs(20),
+    Duration::from_secs(45),
+    Duration::from_secs(95),
+];
+
+/// splitmix64: enough randomness for operations, and a seed is one number.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len() as u64) as usize]
+    }
+}
+
+/// The reference model: for how long each node has been well in truth, and what follows from it.
+///
+/// Well is: answers everything in time, is on the right chain, and has a tip with as much work as
+/// any other node has had for two seconds.
+#[derive(Default)]
+struct Truth {
+    well_since: Vec<(NodeId, Instant)>,
+    leader: Option<NodeId>,
+    leader_unwell_since: [Option<Instant>; GONE_AFTER.len()],
+    preferred_since: Option<(NodeId, Instant)>,
+    best: Vec<(u64, Instant)>,
+    looks: u64,
+    /// Looks at which a node was known to be well, so that something could be checked.
+    checked: u64,
+}
+
+impl Truth {
+    fn look(&mut self, world: &World) {
+        let now = world.now;
+        self.looks += 1;
+        let tips = world.sims.iter().filter(|sim| world.order.contains(&sim.id));
+        let most = tips.map(|sim| world.blocks[sim.tip].work).max().unwrap_or(0);
+        if self.best.last().is_none_or(|(work, _)| *work < most) {
+            self.best.push((most, now));
+        }
+        let (settled, _) =
+            *self.best.iter().rev().find(|(_, at)| now - *at >= SEC * 2).unwrap_or(&(0, now));
+        let is_well = |id: NodeId| {
+            let sim = world.sims.iter().find(|sim| sim.id == id).expect("known");
+            let answers = sim.mode == Mode::Up && sim.template_error.is_none();
+            let quick = sim.rtt < MS * 300 && sim.template_takes < SEC;
+            let right = sim.chain == "main" && !sim.initial_download && sim.headers_ahead == 0;
+            let at_the_tip = world.blocks[sim.tip].work >= settled;
+            answers && quick && right && at_the_tip && !sim.stuck
+        };
+        let before = std::mem::take(&mut self.well_since);
+        for id in world.order.iter().copied().filter(|id| is_well(*id)) {
+            let since = before.iter().find(|(known, _)| *known == id).map_or(now, |(_, at)| *at);
+            self.well_since.push((id, since));
+        }
+        let known_well = self.well_since.iter().find(|(_, since)| now - *since >= KNOWN_WELL);
+        let Some((well, _)) = known_well else {
+            self.leader_unwell_since = Default::default();
+            self.preferred_since = None;
+            return;
+        };
+        self.checked += 1;
+        if self.leader != world.leader {
+            self.leader = world.leader;
+            self.leader_unwell_since = Default::default();
+        }
+        // Somebody must lead, and not somebody unwell for long.
+        let unwell = match world.sims.iter().find(|sim| Some(sim.id) == world.leader) {
+            None => [true, false, false, false],
+            Some(sim) => [
+                sim.mode != Mode::Up || world.blocks[sim.tip].work < settled,
+                sim.chain != "main" || sim.initial_download,
+                sim.template_error.is_some(),
+                sim.headers_ahead > 0,
+            ],
+        };
+        for (kind, unwell) in unwell.into_iter().enumerate() {
+            let since = &mut self.leader_unwell_since[kind];
+            *since = unwell.then(|| since.unwrap_or(now));
+            assert!(
+                since.is_none_or(|since| now - since < GONE_AFTER[kind]),
+                "{:?} leads, unwell by {kind}, although {well:?} has been well: {:?}",
+                world.leader,
+                world.failover.nodes(now).map(|view| view.standing.clone()).collect::<Vec<_>>()
+            );
+        }
+        let leader = world.leader.filter(|_| unwell == [false; 4]);
+        // There is work.
+        assert!(!world.gated || leader.is_none(), "no work although {leader:?} is well");
+        // The most preferred of those known to be well, or one preferred even to it, leads (but in
+        // a split one that is on the leader's side).
+        let tip = |id| world.sims.iter().find(|sim| Some(sim.id) == id).map(|sim| sim.tip);
+        let one_side = tip(Some(*well)) == tip(leader);
+        let place = |id: NodeId| world.order.iter().position(|known| *known == id);
+        if one_side && leader.is_some_and(|leader| place(leader) > place(*well)) {
+            let (_, since) = *match &mut self.preferred_since {
+                Some(known) if known.0 == *well => known,
+                other => other.insert((*well, now)),
+            };
+            assert!(now - since < SEC * 40, "{leader:?} leads for too long instead of {well:?}");
+        } else {
+            self.preferred_since = None;
+        }
+    }
+}
+
+/// One operation; returns how much time is to pass besides.
+fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) -> Duration {
+    let ids: Vec<NodeId> = world.order.clone();
+    if ids.is_empty() {
+        reload(world, random, next_id);
+        return Duration::ZERO;
+    }
+    let id = *random.pick(&ids);
+    match random.below(100) {
+        0..20 => {
+            let best = world.best();
+            let block = world.mine_on(best);
+            for id in &ids {
+                world.give(*id, block);
+                world.run(MS * random.below(400) as u32);
+            }
+        }
+        20..24 => {
+            let parent = world.best();
+            let (a, b) = (world.mine_on(parent), world.mine_on(parent));
+            for id in &ids {
+                let block = if random.below(2) == 0 { a } else { b };
+                world.give(*id, block);
+                world.run(MS * random.below(100) as u32);
+            }
+        }
+        24..30 => world.kill(id),
+        30..34 => world.sim(id).mode = Mode::Hung,
+        34..38 => {
+            let errors = [
+                warming(),
+                refused(),
+                RpcError::Auth(401),
+                RpcError::Http(500),
+                RpcError::Rpc { code: -1, message: "no".into() },
+                RpcError::Rpc { code: -10, message: "initial download".into() },
+                RpcError::Malformed("<html>".into()),
+            ];
+            world.sim(id).mode = Mode::Errors(random.pick(&errors).clone());
+        }
+        38..41 => world.sim(id).template_error = Some(RpcError::Http(500)),
+        41..44 => world.sim(id).stuck = true,
+        44..46 => world.sim(id).chain = "testnet4".into(),
+        46..48 => world.sim(id).initial_download = true,
+        48..50 => world.sim(id).headers_ahead = 1,
+        50..53 => world.sim(id).zmq = !world.sim(id).zmq,
+        53..56 => world.sim(id).rtt = MS * (1 + random.below(40) * random.below(40)) as u32,
+        56..59 => world.sim(id).template_takes = MS * (1 + random.below(3000)) as u32,
+        59..84 => heal(world, id),
+        84..88 => {
+            for id in ids {
+                heal(world, id);
+            }
+            return SEC * random.below(150) as u32;
+        }
+        88..90 => reload(world, random, next_id),
+        90..93 => late_news(world, random),
+        93..96 => return SEC * random.below(30) as u32,
+        96..97 => return SEC * random.below(240) as u32,
+        _ => world.hand_in(soloist::failover::Input::Tick),
+    }
+    Duration::ZERO
+}
+
+/// Everything well again; it has the best block if it takes any.
+fn heal(world: &mut World, id: NodeId) {
+    let best = world.best();
+    let sim = world.sim(id);
+    sim.template_error = None;
+    sim.stuck = false;
+    sim.chain = "main".into();
+    sim.initial_download = false;
+    sim.headers_ahead = 0;
+    sim.rtt = MS * 2;
+    sim.template_takes = MS * 30;
+    world.revive(id);
+    world.give(id, best);
+}
+
+fn reload(world: &mut World, random: &mut Random, next_id: &mut u32) {
+    let mut order: Vec<NodeId> = world.order.clone();
+    if !order.is_empty() && random.below(2) == 0 {
+        let place = random.below(order.len() as u64) as usize;
+        let id = order.remove(place);
+        world.remove_sim(id);
+    }
+    if order.len() < 4 && random.below(3) > 0 {
+        *next_id += 1;
+        world.add_sim(NodeId(*next_id));
+        order.push(NodeId(*next_id));
+    }
+    for place in (1..order.len()).rev() {
+        order.swap(place, random.below(place as u64 + 1) as usize);
+    }
+    world.reload(order, vec![Chain::Main]);
+}
+
+/// News that no honest shell would send now: unknown nodes, answers to questions nobody asked.
+fn late_news(world: &mut World, random: &mut Random) {
+    use soloist::failover::News;
+    let node = NodeId(random.below(2) as u32 * 1_000_000);
+    let news = match random.below(3) {
+        0 => News::Failed { method: Method::Proposal, error: refused(), took: MS },
+        1 => News::Tip { hash: hash(random.below(50)), source: TipSource::Zmq, took: MS },
+        _ => News::Answered { method: Method::SubmitBlock, took: Some(MS) },
+    };
+    if node == NodeId(1_000_000) {
+        world.say(node, news);
+    }
+}
+
+fn random_operations(seed: u64, operations: u64) -> (World, Truth) {
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let mut world = World::new(3);
+    world.keep_log = false;
+    let mut next_id = 100;
+    let mut truth = Truth::default();
+    for _ in 0..operations {
+        let more = operate(&mut world, &mut random, &mut next_id);
+        // Time passes in steps, so that the truth is looked at often.
+        let mut span = more + MS * (random.below(40) * random.below(40)) as u32;
+        while span > Duration::ZERO {
+            let step = span.min(MS * 500);
+            world.run(step);
+            truth.look(&world);
+            span -= step;
+        }
+    }
+    (world, truth)
+}
+
+#[test]
+fn a_hundred_thousand_random_operations_keep_the_promises() {
+    let seed = std::env::var("FAILOVER_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or(20_260_321);
+    let (world, truth) = random_operations(seed, OPERATIONS);
+    println!(
+        "{} virtual hours, {} commands, {} ticks, {} leads, events {:?}",
+        world.age().as_secs() / 3600,
+        world.commands,
+        world.ticks,
+        world.leads.values().sum::<u64>(),
+        world.names
+    );
+    for (why, count) in &world.leads {
+        println!("{count:6} × {why}");
+    }
+    // The walk was worth something: every event occurred, except an hour on a backup.
+    assert_eq!(world.names.len(), 13, "{:?}", world.names);
+    println!("{} of {} looks had a node known to be well", truth.checked, truth.looks);
+    assert!(truth.checked > truth.looks / 4);
+    let seconds = world.age().as_secs();
+    assert!(world.ticks < seconds * 40, "{} ticks in {seconds} s", world.ticks);
+}
+
+/// What a broken or hostile node may say at any time, asked or not.
+fn junk(random: &mut Random) -> soloist::failover::News {
+    use soloist::failover::{News, TemplateSeen};
+    let extremes = [0, 1, 99, 100, 101, 102, u64::MAX - 1, u64::MAX];
+    let methods = [
+        Method::GetBlockTemplate,
+        Method::Longpoll,
+        Method::Proposal,
+        Method::SubmitBlock,
+        Method::GetBestBlockHash,
+        Method::Health,
+        Method::GetBlockHeader,
+        Method::PreciousBlock,
+    ];
+    let errors = [
+        refused(),
+        warming(),
+        RpcError::Timeout(Duration::MAX),
+        RpcError::Auth(0),
+        RpcError::Rpc { code: i64::MIN, message: String::new() },
+        RpcError::Rpc { code: -9, message: "no peers".into() },
+        RpcError::TooLarge(usize::MAX),
+    ];
+    let sources = [TipSource::Zmq, TipSource::Longpoll, TipSource::Poll, TipSource::Template];
+    let tip = hash(random.below(12));
+    let took = *random.pick(&[Duration::ZERO, MS, Duration::MAX]);
+    let method = *random.pick(&methods);
+    match random.below(10) {
+        0..3 => News::Template {
+            seen: TemplateSeen {
+                height: *random.pick(&extremes),
+                prev: tip,
+                curtime: *random.pick(&extremes),
+                txs: usize::MAX,
+                longpoll: random.below(2) == 0,
+            },
+            method,
+            took,
+        },
+        3..5 => News::Tip { hash: tip, source: *random.pick(&sources), took },
+        5..8 => News::Health {
+            report: soloist::node::HealthReport {
+                chain: (*random.pick(&["main", "main", "main", "regtest", ""])).into(),
+                genesis: (random.below(9) == 0).then_some(tip),
+                blocks: *random.pick(&extremes),
+                headers: *random.pick(&extremes),
+                best: tip,
+                chainwork: [*random.pick(&[0, 1, 255]); 32],
+                initial_download: random.below(9) == 0,
+                progress: *random.pick(&[f64::NAN, f64::NEG_INFINITY, 0.5]),
+                tip_time: *random.pick(&extremes),
+                connections: *random.pick(&extremes),
+                version: String::new(),
+                warnings: String::new(),
+            },
+            took,
+        },
+        8 => News::Failed { method, error: random.pick(&errors).clone(), took },
+        _ => News::Answered { method, took: Some(took) },
+    }
+}
+
+#[test]
+fn junk_costs_nothing_but_trust() {
+    use soloist::clock::Now;
+    use soloist::failover::{Failover, Input};
+    let mut random = Random(7);
+    let mut mono = Instant::now();
+    let order: Vec<NodeId> = (0..3).map(NodeId).collect();
+    let setup = world::setup(&order, &[Chain::Main]);
+    let mut failover = Failover::new(Now { mono, unix: 0 }, setup.clone());
+    let (mut commands, mut serves) = (0, 0);
+    for _ in 0..30_000 {
+        mono += MS * (random.below(30) * random.below(30)) as u32;
+        let node = NodeId(random.below(4) as u32);
+        let input = match random.below(12) {
+            0 => Input::Tick,
+            1 if random.below(100) == 0 => Input::Reload(setup.clone()),
+            _ => Input::Node { node, news: junk(&mut random) },
+        };
+        let mut out = Vec::new();
+        failover.handle(Now { mono, unix: 0 }, input, &mut out);
+        commands += out.len();
+        serves += out
+            .iter()
+            .filter(|output| matches!(output, soloist::failover::Output::Serve { .. }))
+            .count();
+        assert!(failover.next_deadline().is_some_and(|deadline| deadline > mono));
+        // The page can be drawn at any time.
+        assert!(!failover.overall(mono).sentence.is_empty());
+        assert_eq!(failover.nodes(mono).count(), 3);
+        assert!(failover.nodes(mono).filter(|view| view.leads).count() <= 1);
+    }
+    println!("{commands} commands, {serves} served");
+    assert!(serves > 0, "the walk went nowhere");
+    assert!(commands < 30_000 * 5, "{commands} commands");
+}

@@ -1,0 +1,981 @@
+//! One story per test. The world checks besides, with each command, what must never happen.
+
+use std::time::Duration;
+
+use soloist::chain::Chain;
+use soloist::failover::*;
+use soloist::node::{Method, NodeId, RpcError};
+
+use crate::world::*;
+
+/// A world in which node 0 has led for 20 s and a little (polls happen at many offsets).
+fn settled(count: u32) -> World {
+    let mut world = World::new(count);
+    world.run(SEC * 20);
+    assert_eq!(world.leader, Some(id(0)));
+    assert_eq!(world.failover.overall(world.now).state, State::Ok);
+    world.log.clear();
+    world
+}
+
+fn leads(node: NodeId) -> impl Fn(&Output) -> bool {
+    move |output| matches!(output, Output::Lead { node: by, .. } if *by == node)
+}
+
+fn serves(node: NodeId) -> impl Fn(&Output) -> bool {
+    move |output| matches!(output, Output::Serve { node: by, .. } if *by == node)
+}
+
+fn fetches(node: NodeId) -> impl Fn(&Output) -> bool {
+    move |output| matches!(output, Output::FetchTemplate { node: by, .. } if *by == node)
+}
+
+fn polls(node: NodeId) -> impl Fn(&Output) -> bool {
+    move |output| matches!(output, Output::PollTip { node: by } if *by == node)
+}
+
+fn asks(node: NodeId) -> impl Fn(&Output) -> bool {
+    move |output| matches!(output, Output::AskHealth { node: by } if *by == node)
+}
+
+fn sentence(world: &World) -> String {
+    world.failover.overall(world.now).sentence
+}
+
+fn standing(world: &World, node: NodeId) -> Standing {
+    let mut nodes = world.failover.nodes(world.now);
+    nodes.find(|view| view.id == node).expect("a known node").standing.clone()
+}
+
+// -- the start --
+
+#[test]
+fn the_preferred_node_leads_first_even_if_it_is_slower() {
+    let mut world = World::new(3);
+    world.sim(id(0)).rtt = MS * 300;
+    world.run(SEC * 5);
+    assert_eq!(world.lead_reasons(), [(id(0), LeadWhy::First)]);
+    assert!(!world.gated);
+    assert!(world.events("miners-let-in").is_empty(), "the first opening is no event");
+    assert!(world.events("node-failover").is_empty());
+}
+
+#[test]
+fn a_preferred_node_that_says_nothing_is_waited_for_one_second() {
+    let mut world = World::new(2);
+    world.sim(id(0)).mode = Mode::Hung;
+    world.run(SEC * 5);
+    let first = world.when(leads(id(1)))[0];
+    assert!(first >= SETTLE && first < SETTLE + MS * 100, "{first:?}");
+}
+
+#[test]
+fn a_preferred_node_that_refuses_is_not_waited_for() {
+    let mut world = World::new(2);
+    world.kill(id(0));
+    world.run(SEC * 5);
+    assert!(world.when(leads(id(1)))[0] < MS * 100);
+}
+
+#[test]
+fn a_lagging_preferred_node_does_not_lead_at_the_start() {
+    let mut world = World::new(2);
+    for _ in 0..3 {
+        let block = world.mine_on(world.best());
+        world.sim(id(1)).tip = block;
+    }
+    world.run(SEC * 5);
+    assert_eq!(world.lead_reasons(), [(id(1), LeadWhy::First)]);
+    assert_eq!(standing(&world, id(0)), Standing::Behind(3));
+    assert_eq!(sentence(&world), "Backup node n1 gives the work: n0 is behind by 3 blocks.");
+}
+
+#[test]
+fn without_nodes_there_is_nothing_to_do() {
+    let mut world = World::new(0);
+    world.hand_in(Input::Tick);
+    assert_eq!(world.failover.next_deadline(), None);
+    assert_eq!(sentence(&world), "No Bitcoin node is configured.");
+}
+
+// -- the regular calls --
+
+#[test]
+fn polls_health_and_heartbeats_keep_their_intervals() {
+    let mut world = settled(3);
+    world.run(SEC * 120);
+    for node in (0..3).map(id) {
+        let polls = world.when(polls(node));
+        assert!(polls.windows(2).all(|pair| pair[1] - pair[0] == POLL_EVERY), "{polls:?}");
+        assert_eq!(polls.len(), 80);
+        let asks = world.when(asks(node));
+        assert!(asks.windows(2).all(|pair| pair[1] - pair[0] == HEALTH_EVERY), "{asks:?}");
+        assert_eq!(asks.len(), 10);
+    }
+    let starts: Vec<_> = (0..3).map(|node| world.when(asks(id(node)))[0]).collect();
+    assert!(starts[0] != starts[1] && starts[1] != starts[2], "staggered");
+    let beats = world.when(serves(id(0)));
+    assert_eq!(beats.len(), 4);
+    assert!(beats.windows(2).all(|pair| pair[1] - pair[0] <= HEARTBEAT + SEC), "{beats:?}");
+    assert!(world.when(fetches(id(1))).is_empty(), "a backup is left in peace");
+}
+
+#[test]
+fn a_long_poll_runs_on_the_leader_only_and_survives_a_move() {
+    let mut world = World::new(2);
+    world.run(SEC * 10);
+    world.kill(id(0));
+    world.run(SEC * 10);
+    let switches: Vec<_> = world
+        .log
+        .iter()
+        .filter_map(|(_, output)| match output {
+            Output::Longpoll { node, on } => Some((*node, *on)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(switches, [(id(0), true), (id(1), true)], "a broken one need not be stopped");
+}
+
+#[test]
+fn a_long_poll_cut_by_a_proxy_moves_nothing() {
+    let mut world = settled(2);
+    let error = RpcError::Http(504);
+    for _ in 0..10 {
+        world.sim(id(0)).break_longpoll();
+        let took = SEC * 60;
+        let news = News::Failed { method: Method::Longpoll, error: error.clone(), took };
+        world.say(id(0), news);
+        world.run(SEC * 8);
+    }
+    assert_eq!(world.leader, Some(id(0)));
+    assert!(world.events("node-failover").is_empty());
+    let on = world.when(|output| matches!(output, Output::Longpoll { on: true, .. }));
+    assert_eq!(on.len(), 10, "started again each time");
+    assert_eq!(world.failover.nodes(world.now).next().unwrap().breaker, Breaker::default());
+}
+
+// -- failover --
+
+#[test]
+fn a_killed_leader_is_replaced_at_once() {
+    for offset in 0..30 {
+        let mut world = settled(2);
+        world.run(MS * 57 * offset);
+        let killed = world.age();
+        world.kill(id(0));
+        world.run(SEC * 3);
+        let moved = world.when(leads(id(1)))[0] - killed;
+        assert!(moved < MS * 100, "after {moved:?}");
+        assert_eq!(world.events("node-failover").len(), 1);
+        assert!(world.when(serves(id(1)))[0] - killed < MS * 100);
+        assert!(!world.gated);
+    }
+}
+
+#[test]
+fn a_killed_leader_without_long_poll_is_replaced_with_the_next_poll() {
+    for offset in 0..30 {
+        let mut world = settled(2);
+        world.run(MS * 57 * offset);
+        world.sim(id(0)).longpoll_answers = false;
+        let killed = world.age();
+        world.kill(id(0));
+        world.run(SEC * 3);
+        let moved = world.when(leads(id(1)))[0] - killed;
+        assert!(moved < POLL_EVERY + MS * 100, "after {moved:?}");
+    }
+}
+
+#[test]
+fn a_hung_leader_is_replaced_in_less_than_three_seconds() {
+    let mut worst = Duration::ZERO;
+    for offset in 0..60 {
+        let mut world = settled(2);
+        world.sim(id(1)).template_takes = MS * 600;
+        world.run(MS * 31 * offset);
+        let hung = world.age();
+        world.sim(id(0)).mode = Mode::Hung;
+        world.run(SEC * 5);
+        worst = worst.max(world.when(serves(id(1)))[0] - hung);
+        assert!(matches!(world.lead_reasons()[0].1, LeadWhy::Silent(_)));
+    }
+    assert!(worst < SEC * 3, "{worst:?}");
+    assert!(worst > SEC * 2, "the offsets did not meet the worst case: {worst:?}");
+}
+
+#[test]
+fn a_hung_leader_with_slow_templates_is_given_longer_but_not_much() {
+    let mut world = settled(2);
+    world.sim(id(0)).template_takes = MS * 900;
+    world.run(SEC * 200);
+    let hung = world.age();
+    world.log.clear();
+    world.sim(id(0)).mode = Mode::Hung;
+    world.run(SEC * 6);
+    let moved = world.when(leads(id(1)))[0] - hung;
+    assert!(moved > MS * 1800 && moved < POLL_EVERY + SILENT_AT_MOST + MS * 50, "{moved:?}");
+}
+
+#[test]
+fn a_leader_that_is_slow_once_keeps_the_lead() {
+    let mut world = settled(2);
+    world.sim(id(0)).mode = Mode::Hung;
+    let poll = world.when(polls(id(0))).len();
+    while world.when(polls(id(0))).len() == poll {
+        world.run(MS * 10);
+    }
+    world.run(MS * 900);
+    world.revive(id(0));
+    world.run(SEC * 20);
+    assert_eq!(world.leader, Some(id(0)));
+    assert!(world.lead_reasons().is_empty());
+    assert_eq!(world.when(fetches(id(1))).len(), 1, "the next node's template was at hand");
+    assert_eq!(world.served_by(id(1)), 0, "and not used");
+}
+
+#[test]
+fn every_failure_of_the_leaders_template_call_hops_at_once() {
+    for error in [
+        refused(),
+        RpcError::Timeout(SEC),
+        RpcError::Auth(401),
+        RpcError::Http(500),
+        RpcError::Malformed("<html>".into()),
+        RpcError::TooLarge(1),
+        warming(),
+        RpcError::Rpc { code: -9, message: "not connected".into() },
+        RpcError::Rpc { code: -10, message: "initial download".into() },
+        RpcError::Rpc { code: -1, message: "bad-txns".into() },
+    ] {
+        let mut world = settled(2);
+        world.sim(id(0)).template_error = Some(error.clone());
+        world.mine();
+        world.run(SEC * 2);
+        assert_eq!(world.leader, Some(id(1)), "{error}");
+        let failed = world.when(fetches(id(0)))[0];
+        let moved = world.when(leads(id(1)))[0];
+        assert!(moved - failed < MS * 100, "{error}: {:?}", moved - failed);
+        assert!(world.events("rpc-down").is_empty());
+        assert_eq!(world.events("node-failover").len(), 1);
+        world.run(SEC * 30);
+        assert_eq!(world.leader, Some(id(1)), "it does not return without a template: {error}");
+        world.sim(id(0)).template_error = None;
+        world.run(SEC * 30);
+        assert_eq!(world.leader, Some(id(0)), "{error}");
+    }
+}
+
+#[test]
+fn a_refused_password_is_told_in_the_event() {
+    let mut world = settled(2);
+    world.sim(id(0)).mode = Mode::Errors(RpcError::Auth(401));
+    world.run(SEC * 20);
+    let told: Vec<_> = world.events("node-failover").iter().map(Event::to_string).collect();
+    assert_eq!(
+        told,
+        ["Node n1 leads instead of n0. Reason, about n0: it refuses our password (HTTP 401)."]
+    );
+    let told: Vec<_> = world.events("node-down").iter().map(Event::to_string).collect();
+    assert_eq!(told, ["Node n0 is down: it refuses our password (HTTP 401)."]);
+    assert_eq!(
+        sentence(&world),
+        "Backup node n1 gives the work: n0 is down (it refuses our password (HTTP 401))."
+    );
+}
+
+#[test]
+fn one_bounded_pass_over_the_nodes_then_a_pause() {
+    let mut world = settled(4);
+    for node in 1..4 {
+        world.sim(id(node)).template_error = Some(RpcError::Http(500));
+    }
+    world.kill(id(0));
+    world.run(MS * 500);
+    for node in 1..4 {
+        let at = world.when(fetches(id(node)));
+        assert_eq!(at.len(), 1, "each is tried once, node {node}");
+    }
+    world.run(SEC * 60);
+    for node in 1..4 {
+        let at = world.when(fetches(id(node)));
+        assert!(at.len() >= 3 && at.len() < 60, "tried again, with pauses: {}", at.len());
+    }
+    world.sim(id(2)).template_error = None;
+    world.run(SEC * 20);
+    assert_eq!(world.leader, Some(id(2)));
+}
+
+#[test]
+fn a_candidate_that_hangs_is_passed_by() {
+    let mut world = settled(3);
+    world.sim(id(1)).template_takes = SEC * 9;
+    world.kill(id(0));
+    let killed = world.age();
+    world.run(SEC * 4);
+    let moved = world.when(leads(id(2)))[0] - killed;
+    assert!(moved < TRY + MS * 200, "{moved:?}");
+}
+
+#[test]
+fn the_lead_returns_within_thirty_seconds_of_recovery() {
+    for away in [3, 6, 20, 47, 100, 400] {
+        let mut world = settled(2);
+        world.kill(id(0));
+        world.run(SEC * away);
+        let back = world.age();
+        world.revive(id(0));
+        world.run(SEC * 40);
+        let returned = world.when(leads(id(0)))[0] - back;
+        assert!(returned < SEC * 30, "after {away} s away: {returned:?}");
+        assert!(returned >= STEADY);
+        let events = world.events("node-failover");
+        assert!(matches!(
+            &events[..],
+            [
+                Event::NodeFailover { back: false, .. },
+                Event::NodeFailover { back: true, why: LeadWhy::Return, .. }
+            ]
+        ));
+    }
+}
+
+#[test]
+fn the_lead_does_not_return_before_the_preferred_node_has_caught_up() {
+    let mut world = settled(2);
+    world.kill(id(0));
+    world.run(SEC * 10);
+    for _ in 0..3 {
+        world.mine();
+        world.run(SEC);
+    }
+    world.revive(id(0));
+    world.sim(id(0)).stuck = true;
+    world.run(SEC * 120);
+    assert_eq!(world.leader, Some(id(1)));
+    assert_eq!(standing(&world, id(0)), Standing::Behind(3));
+    let caught_up = world.age();
+    world.sim(id(0)).stuck = false;
+    let best = world.best();
+    world.give(id(0), best);
+    world.run(SEC * 30);
+    let returned = world.when(leads(id(0)))[0];
+    assert!(returned >= caught_up + STEADY, "{returned:?}");
+    assert_eq!(world.events("node-caught-up").len(), 1);
+}
+
+#[test]
+fn a_node_between_does_not_take_the_lead_while_a_preferred_one_leads() {
+    let mut world = settled(3);
+    world.run(SEC * 300);
+    assert!(world.lead_reasons().is_empty(), "sticky");
+}
+
+#[test]
+fn with_three_nodes_the_lead_climbs_back_step_by_step() {
+    let mut world = settled(3);
+    world.kill(id(0));
+    world.kill(id(1));
+    world.run(SEC * 10);
+    assert_eq!(world.leader, Some(id(2)));
+    world.revive(id(1));
+    world.run(SEC * 40);
+    assert_eq!(world.leader, Some(id(1)));
+    world.revive(id(0));
+    world.run(SEC * 40);
+    assert_eq!(world.leader, Some(id(0)));
+}
+
+#[test]
+fn a_long_time_on_a_backup_is_told_once() {
+    let mut world = settled(2);
+    world.kill(id(0));
+    world.run(LONG_ON_BACKUP * 3);
+    let told: Vec<_> = world.events("long-on-backup").iter().map(Event::to_string).collect();
+    assert_eq!(
+        told,
+        ["Backup node n1 has given the work for 60 min: n0 is down (cannot reach it: connection \
+          refused)."]
+    );
+}
+
+// -- waiting --
+
+#[test]
+fn warming_up_is_waiting_with_the_nodes_own_words() {
+    let mut world = settled(2);
+    world.sim(id(0)).mode = Mode::Errors(warming());
+    world.run(SEC * 60);
+    assert_eq!(world.leader, Some(id(1)));
+    assert!(world.events("node-down").is_empty(), "no failure of the breaker");
+    let told: Vec<_> = world.events("node-waiting").iter().map(Event::to_string).collect();
+    assert_eq!(told, ["Node n0 is not ready yet: Loading block index…"], "said once");
+    world.sim(id(0)).mode =
+        Mode::Errors(RpcError::Rpc { code: -28, message: "Verifying blocks…".into() });
+    world.run(SEC * 10);
+    assert_eq!(
+        sentence(&world),
+        "Backup node n1 gives the work: n0 is not ready: Verifying blocks…."
+    );
+    let asked = world.when(asks(id(0)));
+    let gap = asked[asked.len() - 1] - asked[asked.len() - 2];
+    assert!(gap <= HEALTH_WAITING, "{gap:?}");
+    world.revive(id(0));
+    world.run(SEC * 30);
+    assert_eq!(world.leader, Some(id(0)));
+}
+
+#[test]
+fn initial_download_is_waiting_on_the_main_network() {
+    let mut world = World::new(2);
+    world.sim(id(0)).initial_download = true;
+    world.run(SEC * 30);
+    assert_eq!(world.leader, Some(id(1)));
+    assert!(matches!(standing(&world, id(0)), Standing::Waiting(words)
+        if words.contains("downloading the chain")));
+    world.sim(id(0)).initial_download = false;
+    world.run(SEC * 30);
+    assert_eq!(world.leader, Some(id(0)));
+}
+
+#[test]
+fn initial_download_on_a_test_network_leads_as_a_last_resort() {
+    let mut world = World::new(2);
+    for node in [0, 1] {
+        world.sim(id(node)).chain = "regtest".into();
+    }
+    for node in [0, 1] {
+        world.sim(id(node)).initial_download = true;
+        world.sim(id(node)).has_reported = true;
+    }
+    world.reload(vec![id(0), id(1)], vec![Chain::Regtest]);
+    world.run(SEC * 5);
+    assert_eq!(world.leader, Some(id(0)));
+    world.sim(id(1)).initial_download = false;
+    world.run(SEC * 30);
+    assert_eq!(world.leader, Some(id(1)), "the better one is preferred");
+}
+
+// -- the wrong chain --
+
+#[test]
+fn a_node_on_the_wrong_chain_is_never_used_and_said_loudly() {
+    let mut world = World::new(2);
+    world.sim(id(0)).chain = "testnet4".into();
+    world.run(SEC * 60);
+    assert_eq!(world.leader, Some(id(1)));
+    assert!(world.when(fetches(id(0))).is_empty() && world.when(polls(id(0))).is_empty());
+    let events = world.events("wrong-chain");
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].level(), Level::Alarm);
+    assert!(events[0].to_string().contains("testnet4, not main"), "{}", events[0]);
+    world.sim(id(0)).chain = "main".into();
+    world.run(SEC * 40);
+    assert_eq!(world.leader, Some(id(0)), "put right");
+}
+
+#[test]
+fn a_wrong_first_block_is_the_wrong_chain() {
+    let mut world = settled(2);
+    world.run(SEC * 3);
+    let mut report = world.failover.nodes(world.now).next().unwrap().health.unwrap().0.clone();
+    report.genesis = Some(Chain::Regtest.genesis());
+    world.say(id(0), News::Health { report, took: MS });
+    assert!(matches!(standing(&world, id(0)), Standing::WrongChain(_)));
+    world.run(SEC);
+    assert_eq!(world.leader, Some(id(1)));
+}
+
+#[test]
+fn a_node_that_comes_back_is_checked_before_it_is_used() {
+    let mut world = settled(2);
+    world.kill(id(0));
+    world.run(SEC * 30);
+    world.sim(id(0)).chain = "regtest".into();
+    world.revive(id(0));
+    world.log.clear();
+    world.run(SEC * 60);
+    assert_eq!(world.leader, Some(id(1)));
+    assert!(world.when(fetches(id(0))).is_empty());
+    assert_eq!(world.events("wrong-chain").len(), 1);
+}
+
+#[test]
+fn another_payout_chain_drops_the_work_at_once() {
+    let mut world = settled(2);
+    world.reload(vec![id(0), id(1)], vec![Chain::Testnet4]);
+    assert!(world.gated);
+    assert_eq!(world.leader, None);
+    world.reload(vec![id(0), id(1)], vec![Chain::Main]);
+    world.run(SEC * 3);
+    assert!(!world.gated && world.leader == Some(id(0)));
+}
+
+// -- lag, splits, reorganisations --
+
+#[test]
+fn a_leader_that_does_not_follow_loses_the_lead_after_three_seconds() {
+    let mut world = settled(2);
+    world.sim(id(0)).stuck = true;
+    let mined = world.age();
+    world.mine();
+    world.run(SEC * 10);
+    let served = world.when(serves(id(1)))[0] - mined;
+    assert!(served < MS * 100, "the announcer's template is used at once: {served:?}");
+    let moved = world.when(leads(id(1)))[0] - mined;
+    assert!(moved >= FOLLOW && moved < FOLLOW + MS * 500, "{moved:?}");
+    assert!(matches!(world.lead_reasons()[0].1, LeadWhy::DidNotFollow(_)));
+}
+
+#[test]
+fn a_leader_that_follows_soon_keeps_the_lead() {
+    let mut world = settled(2);
+    let block = world.mine_on(world.best());
+    world.give(id(1), block);
+    world.run(MS * 1500);
+    assert_eq!(world.served_by(id(1)), 1);
+    world.give(id(0), block);
+    world.run(SEC * 10);
+    assert!(world.lead_reasons().is_empty());
+    assert!(world.served_by(id(0)) >= 1);
+    let race = *world.failover.nodes(world.now).next().unwrap().race;
+    assert_eq!(race.followed.count(), 1);
+    let race = *world.failover.nodes(world.now).nth(1).unwrap().race;
+    assert_eq!(race.wins, [1, 0, 0, 0], "first by ZMQ");
+}
+
+#[test]
+fn a_new_tip_is_served_by_the_leader_that_announces_it() {
+    let mut world = settled(2);
+    let mined = world.age();
+    world.mine();
+    world.run(SEC * 2);
+    let served = world.when(|output| matches!(output, Output::Serve { new_tip: true, .. }));
+    assert_eq!(served.len(), 1, "one clean job");
+    assert_eq!(world.served_by(id(0)), 1, "and no other right after it");
+    assert!(served[0] - mined < MS * 50);
+    assert!(world.when(fetches(id(1))).is_empty(), "the other is not asked");
+    assert!(world.when(fetches(id(0))).len() <= 2);
+}
+
+#[test]
+fn silent_zmq_and_long_poll_cost_one_poll_interval() {
+    for offset in 0..20 {
+        let mut world = settled(2);
+        for node in [0, 1] {
+            world.sim(id(node)).zmq = false;
+            world.sim(id(node)).longpoll_answers = false;
+        }
+        world.run(MS * 73 * offset);
+        let mined = world.age();
+        world.mine();
+        world.run(SEC * 3);
+        let served = world.when(|output| matches!(output, Output::Serve { new_tip: true, .. }));
+        assert!(served[0] - mined < POLL_EVERY + MS * 100);
+    }
+}
+
+#[test]
+fn a_leader_without_a_template_for_the_tip_it_has_is_helped() {
+    let mut world = settled(2);
+    world.sim(id(0)).template_takes = SEC * 8;
+    let mined = world.age();
+    world.mine();
+    world.run(SEC * 6);
+    let served = world.when(serves(id(1)))[0] - mined;
+    assert!(served >= HELP_AFTER && served < HELP_AFTER + MS * 200, "{served:?}");
+    let moved = world.when(leads(id(1)))[0] - mined;
+    assert!(moved < SEC * 5, "{moved:?}");
+}
+
+#[test]
+fn a_node_three_blocks_behind_never_leads_while_another_is_at_the_tip() {
+    let mut world = settled(3);
+    world.sim(id(1)).stuck = true;
+    for _ in 0..3 {
+        world.mine();
+        world.run(SEC * 10);
+    }
+    assert_eq!(standing(&world, id(1)), Standing::Behind(3));
+    let view = world.failover.nodes(world.now).nth(1).unwrap();
+    assert_eq!(view.lag_blocks, 3);
+    assert_eq!(view.lag, SEC * 1800, "by the headers' times");
+    assert_eq!(world.events("node-lagging").len(), 1);
+    assert!(world.events("node-lagging")[0].to_string().contains("is behind by 1 block;"));
+    world.kill(id(0));
+    world.run(SEC * 2);
+    assert_eq!(world.leader, Some(id(2)));
+    world.run(SEC * 60);
+    assert!(world.when(leads(id(1))).is_empty());
+}
+
+#[test]
+fn an_older_tip_serves_only_when_the_newer_one_is_as_good_as_forgotten() {
+    let mut world = settled(2);
+    world.sim(id(1)).stuck = true;
+    world.mine();
+    world.run(SEC * 5);
+    let killed = world.age();
+    world.kill(id(0));
+    world.run(SEC * 60);
+    assert_eq!(world.served_by(id(1)), 0, "a step back is no progress");
+    assert!(!world.gated, "the last job is served meanwhile");
+    world.run(SEC * 40);
+    let moved = world.when(serves(id(1)))[0] - killed;
+    assert!(moved >= GRACE * 2 / 3 && moved < GRACE, "{moved:?}");
+    assert!(world.events("miners-gated").is_empty());
+}
+
+#[test]
+fn a_backup_that_catches_up_leads_at_once() {
+    let mut world = settled(2);
+    world.sim(id(1)).stuck = true;
+    let block = world.mine();
+    world.run(SEC * 5);
+    world.kill(id(0));
+    world.run(SEC * 30);
+    let caught_up = world.age();
+    world.sim(id(1)).stuck = false;
+    world.give(id(1), block);
+    world.run(SEC * 3);
+    let moved = world.when(leads(id(1)))[0] - caught_up;
+    assert!(moved < SEC, "{moved:?}");
+}
+
+#[test]
+fn a_split_is_shown_and_mining_stays_on_the_first_seen() {
+    let mut world = settled(2);
+    let parent = world.best();
+    let ours = world.mine_on(parent);
+    let other = world.mine_on(parent);
+    world.give(id(0), ours);
+    world.run(MS * 500);
+    world.give(id(1), other);
+    world.run(SEC * 30);
+    assert_eq!(world.leader, Some(id(0)));
+    assert_eq!(world.served_by(id(1)), 0);
+    let events = world.events("tip-split");
+    assert_eq!(events.len(), 1);
+    assert!(matches!(events[0], Event::TipSplit { height: 101, .. }));
+    assert_eq!(standing(&world, id(1)), Standing::Rival);
+    assert!(sentence(&world).contains("two different blocks of the same height"));
+    assert!(world.failover.split_for(world.now).is_some());
+    // The other branch gets a block: it has more work.
+    let next = world.mine_on(other);
+    world.give(id(1), next);
+    world.run(MS * 200);
+    assert_eq!(world.served_by(id(1)), 1);
+    world.give(id(0), next);
+    world.run(SEC * 30);
+    assert_eq!(world.events("split-over").len(), 1);
+    assert_eq!(world.leader, Some(id(0)));
+}
+
+#[test]
+fn in_a_split_the_branch_seen_first_wins_even_against_the_leaders() {
+    let mut world = settled(2);
+    let parent = world.best();
+    let first = world.mine_on(parent);
+    let second = world.mine_on(parent);
+    world.give(id(1), first);
+    world.run(MS * 300);
+    world.give(id(0), second);
+    world.run(SEC * 20);
+    let (tip, _, _) = world.failover.work(world.now).unwrap();
+    assert_eq!(tip, world.blocks[first].hash);
+    assert_eq!(world.leader, Some(id(1)), "the lead follows the work");
+    let clean = world.when(|output| matches!(output, Output::Serve { new_tip: true, .. }));
+    assert_eq!(clean.len(), 1, "no hopping between branches");
+}
+
+#[test]
+fn in_a_split_the_other_branch_serves_when_nobody_holds_ours() {
+    let mut world = settled(2);
+    let parent = world.best();
+    let ours = world.mine_on(parent);
+    let other = world.mine_on(parent);
+    world.give(id(0), ours);
+    world.run(MS * 500);
+    world.give(id(1), other);
+    world.run(SEC * 5);
+    world.kill(id(0));
+    world.run(SEC * 10);
+    assert_eq!(world.leader, Some(id(1)));
+    let (tip, _, _) = world.failover.work(world.now).unwrap();
+    assert_eq!(tip, world.blocks[other].hash);
+}
+
+#[test]
+fn an_invalidated_tip_is_left_when_no_other_node_holds_it() {
+    let mut world = settled(1);
+    let parent = world.best();
+    world.mine();
+    world.run(SEC * 5);
+    world.allow_older = true;
+    world.set_tip(id(0), parent);
+    world.run(SEC * 5);
+    let (tip, _, _) = world.failover.work(world.now).unwrap();
+    assert_eq!(tip, world.blocks[parent].hash);
+}
+
+#[test]
+fn an_invalidated_tip_is_kept_while_another_node_holds_it() {
+    let mut world = settled(2);
+    let parent = world.best();
+    let tip = world.mine();
+    world.run(SEC * 5);
+    world.set_tip(id(0), parent);
+    world.run(SEC * 10);
+    let work = world.failover.work(world.now).unwrap();
+    assert_eq!((work.0, world.leader), (world.blocks[tip].hash, Some(id(1))));
+    assert!(matches!(world.lead_reasons()[0].1, LeadWhy::Behind(1)));
+}
+
+#[test]
+fn fewer_blocks_with_more_work_are_the_better_chain() {
+    let mut world = settled(2);
+    let parent = world.best();
+    world.mine();
+    world.run(SEC * 5);
+    // One heavy block beside two light ones.
+    let heavy = world.mine_on(parent);
+    world.blocks[heavy].work += 500;
+    world.mine();
+    world.run(SEC * 5);
+    world.log.clear();
+    world.give(id(1), heavy);
+    world.run(MS * 1500);
+    assert!(world.events("node-lagging").is_empty(), "height alone does not count");
+    let (tip, by, _) = world.failover.work(world.now).unwrap();
+    assert_eq!((tip, by), (world.blocks[heavy].hash, id(1)));
+    world.run(SEC * 10);
+    assert_eq!(world.leader, Some(id(1)));
+    assert_eq!(standing(&world, id(0)), Standing::Weaker);
+    assert!(sentence(&world).contains("n0 is on a chain with less work"));
+    world.give(id(0), heavy);
+    world.run(SEC * 30);
+    assert_eq!(world.leader, Some(id(0)));
+}
+
+#[test]
+fn late_news_of_the_old_tip_do_not_lead_back() {
+    let mut world = settled(1);
+    let old = world.blocks[world.best()];
+    // A template call and a poll are under way when the block arrives.
+    world.sim(id(0)).template_takes = MS * 400;
+    world.run(SEC * 35);
+    while world.log.last().is_none_or(|(_, output)| !polls(id(0))(output)) {
+        world.log.clear();
+        world.run(MS);
+    }
+    world.mine();
+    world.run(SEC);
+    world.log.clear();
+    let seen =
+        TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, txs: 0, longpoll: true };
+    let news = News::Template { seen, method: Method::Longpoll, took: MS };
+    world.say(id(0), news);
+    assert_eq!(world.served_by(id(0)), 0);
+    world.run(SEC * 3);
+    let (tip, _, _) = world.failover.work(world.now).unwrap();
+    assert_ne!(tip, old.hash);
+}
+
+#[test]
+fn a_node_that_stalls_does_not_lead_while_another_is_well() {
+    let mut world = settled(2);
+    world.sim(id(0)).headers_ahead = 1;
+    world.run(STALLED_HEADERS + HEALTH_EVERY * 2);
+    assert_eq!(world.leader, Some(id(1)));
+    assert_eq!(world.lead_reasons()[0].1, LeadWhy::Stalled);
+}
+
+#[test]
+fn no_block_for_ninety_minutes_is_told() {
+    let mut world = settled(1);
+    world.run(STALLED_TIP);
+    assert_eq!(world.failover.overall(world.now).state, State::Degraded);
+    assert!(sentence(&world).contains("has stopped taking in blocks"), "{}", sentence(&world));
+    assert!(!world.gated);
+}
+
+// -- nobody --
+
+#[test]
+fn when_all_are_down_the_last_job_is_served_for_the_grace() {
+    let mut world = settled(2);
+    let killed = world.age();
+    world.kill(id(0));
+    world.kill(id(1));
+    world.run(SEC * 60);
+    assert!(!world.gated);
+    let overall = world.failover.overall(world.now);
+    assert_eq!(overall.state, State::Down);
+    assert!(overall.sentence.contains("Miners keep the last job for"), "{}", overall.sentence);
+    world.run(SEC * 60);
+    let gated = world.when(|output| matches!(output, Output::Gate { .. }))[0] - killed;
+    assert!(gated > GRACE - POLL_EVERY - SEC && gated <= GRACE, "{gated:?}");
+    assert!(sentence(&world).contains("sent to their fallback"), "{}", sentence(&world));
+    let down = world.events("rpc-down");
+    assert_eq!(down.len(), 1);
+    assert!(down[0].to_string().starts_with(
+        "No Bitcoin node is usable: n0 is down (cannot reach it: connection refused)"
+    ));
+    let back = world.age();
+    world.revive(id(1));
+    world.run(SEC * 10);
+    let open = world.when(|output| matches!(output, Output::Ungate))[0] - back;
+    assert!(open <= PROBE_NOBODY + MS * 100, "{open:?}");
+    assert_eq!(world.events("rpc-recovered").len(), 1);
+    assert_eq!(world.events("miners-let-in").len(), 1);
+}
+
+#[test]
+fn a_single_node_that_fails_once_is_no_outage() {
+    let mut world = settled(1);
+    world.sim(id(0)).mode = Mode::Errors(refused());
+    let before = world.when(polls(id(0))).len();
+    while world.when(polls(id(0))).len() < before + 2 {
+        world.run(MS * 10);
+    }
+    world.run(MS * 10);
+    assert_eq!(world.failover.overall(world.now).state, State::Degraded);
+    world.revive(id(0));
+    world.run(SEC * 10);
+    assert_eq!(world.leader, Some(id(0)));
+    assert!(world.log.iter().all(|(_, output)| !matches!(output, Output::Event(_))));
+}
+
+#[test]
+fn the_breaker_is_driven_by_probes_of_one_call() {
+    let mut world = settled(2);
+    world.kill(id(1));
+    let killed = world.age();
+    world.run(SEC * 400);
+    let asked: Vec<u64> = world
+        .when(asks(id(1)))
+        .into_iter()
+        .filter(|at| *at > killed + SEC * 5)
+        .map(|at| at.as_secs())
+        .collect();
+    let gaps: Vec<u64> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(gaps[..3], [10, 20, 40]);
+    assert!(gaps.len() > 5 && gaps[3..].iter().all(|gap| *gap == 60), "{gaps:?}");
+    assert!(world.when(polls(id(1))).iter().all(|at| *at < killed + SEC * 6));
+    assert_eq!(world.events("node-down").len(), 1);
+    world.revive(id(1));
+    world.run(SEC * 61);
+    assert_eq!(world.events("node-up").len(), 1);
+    assert_eq!(standing(&world, id(1)), Standing::Fit);
+}
+
+#[test]
+fn a_shell_that_never_answers_blocks_nothing() {
+    let mut world = World::new(2);
+    world.sim(id(0)).polls = false;
+    world.run(SEC * 60);
+    let down = world.events("node-down");
+    assert!(!down.is_empty());
+    assert_eq!(down[0].to_string(), "Node n0 is down: no answer within 2 s.");
+    assert_eq!(world.leader, Some(id(1)));
+}
+
+// -- reload --
+
+#[test]
+fn nodes_are_added_removed_and_reordered_without_a_gap() {
+    let mut world = settled(2);
+    world.add_sim(id(7));
+    world.reload(vec![id(1), id(7), id(0)], vec![Chain::Main]);
+    world.run(SEC * 5);
+    assert_eq!(world.leader, Some(id(1)), "the order changed: the lead goes to the preferred");
+    assert_eq!(standing(&world, id(7)), Standing::Fit);
+    world.reload(vec![id(7)], vec![Chain::Main]);
+    world.run(SEC);
+    assert_eq!(world.leader, Some(id(7)));
+    assert!(!world.gated);
+    assert!(matches!(world.lead_reasons().last(), Some((_, LeadWhy::Removed))));
+    let tip = world.blocks[world.best()].hash;
+    let news = News::Tip { hash: tip, source: soloist::node::TipSource::Zmq, took: MS };
+    world.say(id(0), news);
+    assert!(world.events("wrong-chain").is_empty(), "news of a removed node are ignored");
+    world.reload(Vec::new(), vec![Chain::Main]);
+    assert_eq!(world.leader, None);
+    world.run(GRACE + SEC * 5);
+    assert!(world.gated, "without nodes the last job ends as well");
+}
+
+// -- empty first --
+
+#[test]
+fn an_empty_job_goes_out_first_where_templates_are_slow() {
+    let mut world = settled(2);
+    world.sim(id(0)).longpoll_answers = false;
+    assert!(!world.failover.empty_first(id(0)), "10 ms");
+    world.mine();
+    world.run(SEC * 5);
+    let empty = |output: &Output| matches!(output, Output::EmptyJob { .. });
+    assert!(world.when(empty).is_empty());
+    world.sim(id(0)).template_takes = MS * 400;
+    world.run(SEC * 150);
+    assert!(world.failover.empty_first(id(0)));
+    assert!(world.when(empty).is_empty(), "only for a new tip");
+    let mined = world.age();
+    world.log.clear();
+    world.mine();
+    world.run(SEC * 3);
+    let (job, full) = (world.when(empty), world.when(serves(id(0))));
+    assert_eq!(job.len(), 1);
+    assert!(job[0] - mined < MS * 5 && full[0] - mined > MS * 400);
+}
+
+#[test]
+fn no_empty_job_on_a_tip_that_the_leader_has_not_validated() {
+    let mut world = settled(2);
+    world.sim(id(0)).template_takes = MS * 400;
+    world.run(SEC * 200);
+    world.sim(id(0)).stuck = true;
+    world.log.clear();
+    world.mine();
+    world.run(SEC * 2);
+    assert_eq!(world.served_by(id(1)), 1);
+    assert!(world.when(|output| matches!(output, Output::EmptyJob { .. })).is_empty());
+}
+
+// -- the page --
+
+#[test]
+fn statistics_count_by_method_and_kind() {
+    let mut world = settled(2);
+    world.sim(id(1)).mode = Mode::Errors(RpcError::Auth(403));
+    world.run(SEC * 10);
+    let view = world.failover.nodes(world.now).nth(1).unwrap();
+    let polls = &view.stats[&Method::GetBestBlockHash];
+    assert!(polls.successes > 10 && polls.latency.quantile(0.99) == Some(MS));
+    assert_eq!(polls.errors[ErrorKind::Auth as usize], polls.failures());
+    assert!(polls.failures() >= 2 && polls.success_rate().unwrap() < 1.0);
+    assert!(view.last_error.unwrap().0.contains("refuses our password (HTTP 403)"));
+    assert_eq!(view.standing, &Standing::Down);
+    assert_eq!(
+        sentence(&world),
+        "Node n0 gives the work, but n1 is down (it refuses our password (HTTP 403))."
+    );
+    assert!(view.hint.unwrap().starts_with("Check user and password"));
+}
+
+#[test]
+fn advice_names_what_redundancy_does_not_cover() {
+    let world = World::new(1);
+    assert_eq!(
+        world.failover.advice(),
+        ["There is only one node: a restart of n0 can cost a block."]
+    );
+    let mut setup = setup(&[id(0), id(1)], &[Chain::Main]);
+    setup.nodes[1].host = setup.nodes[0].host.clone();
+    let mut world = World::new(2);
+    world.hand_in(Input::Reload(setup));
+    assert_eq!(
+        world.failover.advice(),
+        ["Nodes n0 and n1 are on one machine: that covers a crash, not a power cut."]
+    );
+}

@@ -1,0 +1,694 @@
+//! Nodes and shells in virtual time: obeys the machine's commands as honest shells do, and checks
+//! with each command what must never happen.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use soloist::chain::{BlockHash, Chain};
+use soloist::clock::Now;
+use soloist::failover::{
+    DEFAULT_GRACE, Event, FAILURES_TO_OPEN, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, FIRST_WAIT,
+    Failover, HEALTH_DEADLINE, Input, LONGEST_WAIT, LeadWhy, News, NodeSpec, Output, POLL_DEADLINE,
+    PROBE_NOBODY, Setup, TemplateSeen,
+};
+use soloist::node::{HealthReport, Method, NodeId, RpcError, TipSource};
+
+pub const MS: Duration = Duration::from_millis(1);
+pub const SEC: Duration = Duration::from_secs(1);
+pub const GRACE: Duration = DEFAULT_GRACE;
+
+/// How a simulated node behaves.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mode {
+    Up,
+    /// The process is gone: connections break, new ones are refused.
+    Killed,
+    /// The process is stopped: connections stay, nothing is answered.
+    Hung,
+    /// Every call is answered by this error.
+    Errors(RpcError),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    pub hash: BlockHash,
+    pub height: u64,
+    pub work: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sim {
+    pub id: NodeId,
+    pub mode: Mode,
+    /// `getblocktemplate` alone is answered by this error.
+    pub template_error: Option<RpcError>,
+    /// Index into the world's blocks.
+    pub tip: usize,
+    /// Takes in no blocks.
+    pub stuck: bool,
+    pub chain: String,
+    pub initial_download: bool,
+    pub connections: u64,
+    pub headers_ahead: u64,
+    pub zmq: bool,
+    /// The shell answers polls.
+    pub polls: bool,
+    pub rtt: Duration,
+    pub template_takes: Duration,
+    /// The shell's long poll is on.
+    longpoll: bool,
+    pub longpoll_answers: bool,
+    pub breaker: BreakerModel,
+    /// Starts of template calls.
+    fetches: Vec<Instant>,
+    pub has_reported: bool,
+    /// The tip's work of the last template that was handed in.
+    pub template_work: Option<u64>,
+}
+
+/// The reference model of the breaker: what was handed in, counted.
+#[derive(Clone, Debug, Default)]
+pub struct BreakerModel {
+    pub failures: u32,
+    pub open_since: Option<Instant>,
+    pub wait: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    at: Instant,
+    order: u64,
+    node: NodeId,
+    method: Method,
+    sent: Instant,
+    deadline: Duration,
+    answer: Result<News, RpcError>,
+    pushed: bool,
+}
+
+pub struct World {
+    pub failover: Failover,
+    pub start: Instant,
+    pub now: Instant,
+    pub sims: Vec<Sim>,
+    pub blocks: Vec<Block>,
+    best: usize,
+    places: HashMap<BlockHash, usize>,
+    pub order: Vec<NodeId>,
+    pub chains: Vec<Chain>,
+    pending: Vec<Pending>,
+    count: u64,
+    /// Everything that was commanded, with its time.
+    pub log: Vec<(Instant, Output)>,
+    pub keep_log: bool,
+    trace: bool,
+    pub leader: Option<NodeId>,
+    pub gated: bool,
+    /// Work of the tip served last, and when.
+    pub served: Option<(u64, Instant)>,
+    pub names: BTreeSet<&'static str>,
+    pub leads: BTreeMap<String, u64>,
+    pub commands: u64,
+    pub ticks: u64,
+    pub allow_older: bool,
+}
+
+pub fn hash(n: u64) -> BlockHash {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&n.to_le_bytes());
+    bytes[8] = 1;
+    BlockHash(bytes)
+}
+
+pub fn id(n: u32) -> NodeId {
+    NodeId(n)
+}
+
+pub fn refused() -> RpcError {
+    RpcError::Transport("connection refused".into())
+}
+
+pub fn warming() -> RpcError {
+    RpcError::Rpc { code: -28, message: "Loading block index…".into() }
+}
+
+impl Sim {
+    /// The long poll is broken without a word.
+    pub fn break_longpoll(&mut self) {
+        self.longpoll = false;
+    }
+}
+
+impl World {
+    /// Nodes 0, 1, … in this order of preference, all at the tip of height 100.
+    pub fn new(count: u32) -> World {
+        let start = Instant::now() + Duration::from_secs(1_000_000);
+        let order: Vec<NodeId> = (0..count).map(NodeId).collect();
+        let chains = vec![Chain::Main];
+        let now = Now { mono: start, unix: 0 };
+        let mut world = World {
+            failover: Failover::new(now, setup(&order, &chains)),
+            start,
+            now: start,
+            sims: Vec::new(),
+            blocks: vec![Block { hash: hash(100), height: 100, work: 1000 }],
+            best: 0,
+            places: HashMap::from([(hash(100), 0)]),
+            order: order.clone(),
+            chains,
+            pending: Vec::new(),
+            count: 0,
+            log: Vec::new(),
+            keep_log: true,
+            trace: std::env::var_os("FAILOVER_TRACE").is_some(),
+            leader: None,
+            gated: true,
+            served: None,
+            names: BTreeSet::new(),
+            leads: BTreeMap::new(),
+            commands: 0,
+            ticks: 0,
+            allow_older: false,
+        };
+        for id in order {
+            world.add_sim(id);
+        }
+        world
+    }
+
+    pub fn add_sim(&mut self, id: NodeId) {
+        self.sims.push(Sim {
+            id,
+            mode: Mode::Up,
+            template_error: None,
+            tip: self.best(),
+            stuck: false,
+            chain: "main".into(),
+            initial_download: false,
+            connections: 8,
+            headers_ahead: 0,
+            zmq: true,
+            polls: true,
+            rtt: MS,
+            template_takes: MS * 10,
+            longpoll: false,
+            longpoll_answers: true,
+            breaker: BreakerModel::default(),
+            fetches: Vec::new(),
+            has_reported: false,
+            template_work: None,
+        });
+    }
+
+    /// Its answers under way arrive late, and are ignored.
+    pub fn remove_sim(&mut self, id: NodeId) {
+        self.sims.retain(|sim| sim.id != id);
+        self.pending.retain(|pending| pending.node != id);
+    }
+
+    pub fn sim(&mut self, id: NodeId) -> &mut Sim {
+        self.sims.iter_mut().find(|sim| sim.id == id).expect("a known node")
+    }
+
+    /// The block with most work, the oldest among equals.
+    pub fn best(&self) -> usize {
+        self.best
+    }
+
+    fn block(&self, hash: BlockHash) -> Option<Block> {
+        self.blocks.get(*self.places.get(&hash)?).copied()
+    }
+
+    /// Time since the start.
+    pub fn age(&self) -> Duration {
+        self.now - self.start
+    }
+
+    // -- what happens to nodes --
+
+    /// A new block on top of another, known to no node yet.
+    pub fn mine_on(&mut self, parent: usize) -> usize {
+        let Block { height, work, .. } = self.blocks[parent];
+        let hash = hash(1000 + self.blocks.len() as u64);
+        self.blocks.push(Block { hash, height: height + 1, work: work + 10 });
+        let place = self.blocks.len() - 1;
+        self.places.insert(hash, place);
+        if work + 10 > self.blocks[self.best].work {
+            self.best = place;
+        }
+        place
+    }
+
+    /// A node hears of a block; it takes it if the block has more work than its tip.
+    pub fn give(&mut self, id: NodeId, block: usize) {
+        let (work, tip) = (self.blocks[block].work, self.sim(id).tip);
+        let sim = self.sim(id);
+        if sim.stuck || !matches!(sim.mode, Mode::Up) || tip == block {
+            return;
+        }
+        if work > self.blocks[tip].work {
+            self.set_tip(id, block);
+        }
+    }
+
+    /// The node's tip changes, whatever the work.
+    pub fn set_tip(&mut self, id: NodeId, block: usize) {
+        self.sim(id).tip = block;
+        let (zmq, longpoll, takes) = {
+            let sim = self.sim(id);
+            (sim.zmq, sim.longpoll && sim.longpoll_answers, sim.template_takes)
+        };
+        let hash = self.blocks[block].hash;
+        if zmq {
+            let news = News::Tip { hash, source: TipSource::Zmq, took: Duration::ZERO };
+            self.push(id, Method::Longpoll, MS, SEC * 3600, Ok(news), true);
+        }
+        if longpoll {
+            let news = self.template_news(id, Method::Longpoll);
+            self.push(id, Method::Longpoll, takes, SEC * 3600, news, false);
+        }
+    }
+
+    /// A new block that all nodes hear of at once.
+    pub fn mine(&mut self) -> usize {
+        let block = self.mine_on(self.best());
+        for id in self.sims.iter().map(|sim| sim.id).collect::<Vec<_>>() {
+            self.give(id, block);
+        }
+        block
+    }
+
+    /// The process dies: what is under way breaks now.
+    pub fn kill(&mut self, id: NodeId) {
+        let sim = self.sim(id);
+        sim.mode = Mode::Killed;
+        // A host that is gone with its network does not even break the long poll.
+        let longpoll = sim.longpoll && sim.longpoll_answers;
+        sim.longpoll &= !longpoll;
+        let broken = RpcError::Transport("connection reset".into());
+        let now = self.now;
+        self.pending.retain(|pending| pending.node != id || !pending.pushed);
+        for pending in self.pending.iter_mut().filter(|pending| pending.node == id) {
+            pending.at = now;
+            pending.answer = Err(broken.clone());
+        }
+        if longpoll {
+            let already = self
+                .pending
+                .iter()
+                .any(|pending| pending.node == id && pending.method == Method::Longpoll);
+            if !already {
+                self.push(id, Method::Longpoll, Duration::ZERO, SEC, Err(broken), false);
+            }
+        }
+    }
+
+    pub fn revive(&mut self, id: NodeId) {
+        self.sim(id).mode = Mode::Up;
+        let rtt = self.sim(id).rtt;
+        let now = self.now;
+        for pending in self.pending.iter_mut().filter(|pending| pending.node == id) {
+            pending.at = pending.at.min(now + rtt);
+        }
+    }
+
+    pub fn reload(&mut self, order: Vec<NodeId>, chains: Vec<Chain>) {
+        self.order = order;
+        self.chains = chains;
+        let setup = setup(&self.order, &self.chains);
+        self.hand_in(Input::Reload(setup));
+    }
+
+    // -- time --
+
+    /// Lets the time pass, answering the machine's calls.
+    pub fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        loop {
+            let answer = self.pending.iter().map(|pending| (pending.at, pending.order)).min();
+            let deadline = self.failover.next_deadline();
+            let next = match (answer, deadline) {
+                (Some((at, _)), Some(deadline)) => at.min(deadline),
+                (Some((at, _)), None) => at,
+                (None, Some(deadline)) => deadline,
+                (None, None) => break,
+            };
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next);
+            match answer {
+                Some((at, order)) if at <= next => self.answer(order),
+                _ => {
+                    self.ticks += 1;
+                    self.hand_in(Input::Tick);
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    fn answer(&mut self, order: u64) {
+        let place = self.pending.iter().position(|pending| pending.order == order);
+        let mut pending = self.pending.swap_remove(place.expect("it was just found"));
+        let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == pending.node) else { return };
+        let deadline = pending.sent + pending.deadline;
+        let news = match &sim.mode {
+            Mode::Hung if pending.pushed => return,
+            Mode::Hung if self.now < deadline => {
+                pending.at = deadline;
+                self.pending.push(pending);
+                return;
+            }
+            Mode::Hung => Err(RpcError::Timeout(pending.deadline)),
+            Mode::Errors(error) if !pending.pushed => Err(error.clone()),
+            _ => pending.answer,
+        };
+        if pending.method == Method::Longpoll && !pending.pushed {
+            if !sim.longpoll && news.is_ok() {
+                return;
+            }
+            if news.is_err() {
+                sim.longpoll = false;
+            }
+        }
+        let took = self.now - pending.sent;
+        let news = match news {
+            Ok(news) => news,
+            Err(error) => News::Failed { method: pending.method, error, took },
+        };
+        self.say(pending.node, news);
+    }
+
+    /// A node's news reach the machine.
+    pub fn say(&mut self, node: NodeId, news: News) {
+        let now = self.now;
+        let template_work = match &news {
+            News::Template { seen, .. } => self.block(seen.prev).map(|block| block.work),
+            _ => None,
+        };
+        if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
+            sim.breaker.hear(now, &news);
+            if matches!(&news, News::Health { report, .. } if report.chain == "main") {
+                sim.has_reported = true;
+            }
+            if template_work.is_some() && sim.has_reported {
+                sim.template_work = template_work;
+            }
+        }
+        self.hand_in(Input::Node { node, news });
+    }
+
+    pub fn hand_in(&mut self, input: Input) {
+        let mut out = Vec::new();
+        let now = Now { mono: self.now, unix: 1_700_000_000 + self.age().as_secs() };
+        self.failover.handle(now, input, &mut out);
+        assert!(out.len() < 200, "a flood of commands: {out:?}");
+        for output in out {
+            self.obey(output);
+        }
+        if let Some(deadline) = self.failover.next_deadline() {
+            assert!(deadline > self.now, "the next deadline does not progress");
+        } else {
+            assert!(self.order.is_empty(), "nodes but no deadline");
+        }
+        // The leader is lost without a command, so the model reads it; but it never appears
+        // without one.
+        if self.failover.leader().is_none() {
+            self.leader = None;
+        }
+        assert_eq!(self.failover.leader(), self.leader, "two ideas of who leads");
+        assert_eq!(self.failover.is_gated(), self.gated);
+    }
+
+    // -- the shells --
+
+    fn obey(&mut self, output: Output) {
+        self.commands += 1;
+        if self.trace {
+            println!("{:10.3} {output:?}", self.age().as_secs_f64());
+        }
+        if self.keep_log {
+            self.log.push((self.now, output.clone()));
+        }
+        match output {
+            Output::FetchTemplate { node, .. } => {
+                self.check_call(node, Method::GetBlockTemplate);
+                self.check_rate(node);
+                let takes = self.sim(node).template_takes;
+                let news = self.template_news(node, Method::GetBlockTemplate);
+                self.push(node, Method::GetBlockTemplate, takes, FETCH_DEADLINE, news, false);
+            }
+            Output::Longpoll { node, on } => {
+                if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
+                    assert!(!(sim.longpoll && on), "a long poll is started twice");
+                    sim.longpoll = on;
+                }
+                if on {
+                    assert_eq!(self.leader, Some(node), "long polls belong to the leader");
+                    if self.sim(node).mode == Mode::Killed {
+                        self.push(node, Method::Longpoll, MS, SEC, Err(refused()), false);
+                    }
+                }
+            }
+            Output::PollTip { node } => {
+                self.check_call(node, Method::GetBestBlockHash);
+                let (rtt, tip) = (self.sim(node).rtt, self.sim(node).tip);
+                let hash = self.blocks[tip].hash;
+                let news = News::Tip { hash, source: TipSource::Poll, took: rtt };
+                if !self.sim(node).polls {
+                    return;
+                }
+                self.push(node, Method::GetBestBlockHash, rtt, POLL_DEADLINE, Ok(news), false);
+            }
+            Output::AskHealth { node } => {
+                self.check_call(node, Method::Health);
+                let rtt = self.sim(node).rtt;
+                let report = self.report(node);
+                let news = News::Health { report, took: rtt };
+                self.push(node, Method::Health, rtt, HEALTH_DEADLINE, Ok(news), false);
+            }
+            Output::Lead { node, why, .. } => {
+                assert_ne!(self.leader, Some(node), "it leads already");
+                assert!(self.order.contains(&node), "a removed node leads");
+                let sim = self.sim(node);
+                assert!(sim.has_reported, "{node:?} leads unchecked");
+                assert_eq!(sim.breaker.open_since, None, "{node:?} leads with an open breaker");
+                self.leader = Some(node);
+                let why = why.to_string().chars().filter(|c| !c.is_ascii_digit()).collect();
+                *self.leads.entry(why).or_default() += 1;
+            }
+            Output::Serve { node, new_tip } => self.check_serve(node, new_tip),
+            Output::EmptyJob { node, tip } => {
+                assert_eq!(self.leader, Some(node), "an empty job on another's word");
+                assert!(self.failover.empty_first(node));
+                let block = self.block(tip);
+                assert!(block.is_some_and(|block| block.work > self.served.expect("served").0));
+            }
+            Output::Gate { why } => {
+                assert!(!self.gated, "gated twice");
+                self.gated = true;
+                let (_, at) = self.served.take().expect("something was served before");
+                if matches!(why, soloist::failover::GateWhy::Grace(_)) {
+                    assert!(self.now >= at + GRACE, "gated within the grace");
+                }
+            }
+            Output::Ungate => {
+                assert!(self.gated && self.served.is_some(), "let in without work");
+                self.gated = false;
+            }
+            Output::Event(event) => {
+                assert!(!event.to_string().is_empty());
+                self.names.insert(event.name());
+            }
+        }
+    }
+
+    /// One call of a kind at a time; none but a probe while the breaker is open.
+    fn check_call(&mut self, node: NodeId, method: Method) {
+        assert!(self.order.contains(&node), "{method:?} at a removed node");
+        let now = self.now;
+        let outstanding = self.pending.iter().any(|pending| {
+            pending.node == node
+                && pending.method == method
+                && !pending.pushed
+                && now < pending.sent + pending.deadline
+        });
+        assert!(!outstanding, "{method:?} at {node:?} while another is under way");
+        let leader = self.failover.leader();
+        let sim = self.sim(node);
+        let Some(since) = sim.breaker.open_since else { return };
+        assert_eq!(method, Method::Health, "{method:?} at {node:?} while its breaker is open");
+        let wait = now - since;
+        assert!(wait >= PROBE_NOBODY.min(sim.breaker.wait), "{node:?} is probed after {wait:?}");
+        if leader.is_some() && wait < sim.breaker.wait.min(Duration::from_secs(15)) {
+            // Allowed only at the moment that it was due while nobody led.
+            panic!("{node:?} is probed after {wait:?}, due after {:?}", sim.breaker.wait);
+        }
+    }
+
+    /// In any window: the burst, and one per interval.
+    fn check_rate(&mut self, node: NodeId) {
+        let now = self.now;
+        let sim = self.sim(node);
+        sim.fetches.push(now);
+        let keep = sim.fetches.len().saturating_sub(40);
+        sim.fetches.drain(..keep);
+        for (back, from) in sim.fetches.iter().rev().enumerate() {
+            let allowed = FETCH_BURST as f64 + (now - *from).div_duration_f64(FETCH_EVERY);
+            assert!((back + 1) as f64 <= allowed + 1e-6, "a storm of template calls at {node:?}");
+        }
+    }
+
+    fn check_serve(&mut self, node: NodeId, new_tip: bool) {
+        let now = self.now;
+        assert!(self.order.contains(&node), "a removed node's template is served");
+        let sim = self.sim(node);
+        assert!(sim.has_reported, "an unchecked node's template is served");
+        let work = sim.template_work.expect("a template was handed in");
+        if let Some((before, at)) = self.served
+            && work < before
+            && !self.allow_older
+        {
+            let age = now - at;
+            assert!(age >= GRACE * 3 / 4, "went back to less work after only {age:?}");
+            assert!(new_tip);
+        }
+        self.served = Some((work, now));
+    }
+
+    fn template_news(&mut self, node: NodeId, method: Method) -> Result<News, RpcError> {
+        let sim = self.sim(node).clone();
+        if sim.mode == Mode::Killed {
+            return Err(refused());
+        }
+        if let Some(error) = sim.template_error {
+            return Err(error);
+        }
+        let block = self.blocks[sim.tip];
+        let seen = TemplateSeen {
+            height: block.height + 1,
+            prev: block.hash,
+            curtime: 0,
+            txs: 3,
+            longpoll: true,
+        };
+        Ok(News::Template { seen, method, took: sim.template_takes })
+    }
+
+    fn report(&mut self, node: NodeId) -> HealthReport {
+        let sim = self.sim(node).clone();
+        let block = self.blocks[sim.tip];
+        let mut chainwork = [0; 32];
+        chainwork[24..].copy_from_slice(&block.work.to_be_bytes());
+        HealthReport {
+            chain: sim.chain,
+            genesis: None,
+            blocks: block.height,
+            headers: block.height + sim.headers_ahead,
+            best: block.hash,
+            chainwork,
+            initial_download: sim.initial_download,
+            progress: 1.0,
+            tip_time: 1_700_000_000 + block.height * 600,
+            connections: sim.connections,
+            version: "/Satoshi:30.0.0/".into(),
+            warnings: String::new(),
+        }
+    }
+
+    fn push(
+        &mut self,
+        node: NodeId,
+        method: Method,
+        takes: Duration,
+        deadline: Duration,
+        answer: Result<News, RpcError>,
+        pushed: bool,
+    ) {
+        let dead = self.sim(node).mode == Mode::Killed && !pushed;
+        let (takes, answer) =
+            if dead && answer.is_ok() { (MS, Err(refused())) } else { (takes, answer) };
+        let (takes, answer) = if takes > deadline {
+            (deadline, Err(RpcError::Timeout(deadline)))
+        } else {
+            (takes, answer)
+        };
+        self.count += 1;
+        self.pending.push(Pending {
+            at: self.now + takes,
+            order: self.count,
+            node,
+            method,
+            sent: self.now,
+            deadline,
+            answer,
+            pushed,
+        });
+    }
+
+    // -- what tests ask --
+
+    /// The moments at which this was commanded, since the start.
+    pub fn when(&self, matches: impl Fn(&Output) -> bool) -> Vec<Duration> {
+        let hits = self.log.iter().filter(|(_, output)| matches(output));
+        hits.map(|(at, _)| *at - self.start).collect()
+    }
+
+    pub fn events(&self, name: &str) -> Vec<Event> {
+        let events = self.log.iter().filter_map(|(_, output)| match output {
+            Output::Event(event) if event.name() == name => Some(event.clone()),
+            _ => None,
+        });
+        events.collect()
+    }
+
+    pub fn lead_reasons(&self) -> Vec<(NodeId, LeadWhy)> {
+        let leads = self.log.iter().filter_map(|(_, output)| match output {
+            Output::Lead { node, why, .. } => Some((*node, why.clone())),
+            _ => None,
+        });
+        leads.collect()
+    }
+
+    pub fn served_by(&self, node: NodeId) -> usize {
+        self.when(|output| matches!(output, Output::Serve { node: by, .. } if *by == node)).len()
+    }
+}
+
+impl BreakerModel {
+    /// What counts and what does not is written here a second time, from the words of the policy.
+    fn hear(&mut self, now: Instant, news: &News) {
+        let News::Failed { method, error, took } = news else {
+            *self = BreakerModel::default();
+            return;
+        };
+        match (method, error) {
+            (_, RpcError::Rpc { code: -28 | -9 | -10, .. })
+            | (Method::GetBlockTemplate, RpcError::Rpc { .. }) => *self = BreakerModel::default(),
+            (Method::Longpoll | Method::SubmitBlock | Method::Proposal, _) => {}
+            _ if self.open_since.is_none() => {
+                self.failures += 1;
+                if self.failures == FAILURES_TO_OPEN {
+                    self.open_since = Some(now);
+                    self.wait = FIRST_WAIT;
+                }
+            }
+            // Other calls, and this one if it was sent before the opening, are late.
+            (Method::Health, _) if now - *took > self.open_since.expect("it is open") => {
+                self.open_since = Some(now);
+                self.wait = (self.wait * 2).min(LONGEST_WAIT);
+            }
+            _ => {}
+        }
+    }
+}
+
+pub fn setup(order: &[NodeId], chains: &[Chain]) -> Setup {
+    let spec = |id: &NodeId| NodeSpec {
+        id: *id,
+        name: format!("n{}", id.0),
+        host: format!("10.0.0.{}", id.0),
+    };
+    Setup { nodes: order.iter().map(spec).collect(), chains: chains.to_vec(), grace: GRACE }
+}

@@ -1,0 +1,85 @@
+//! The ledger on a real directory: what is written comes back, also after damage.
+
+mod ledger_world;
+
+use ledger_world::World;
+use soloist::ledger::record::{BlockState, Grain, RejectReason};
+use soloist::ledger::totals::{LedgerEvent, Storage};
+
+#[test]
+fn everything_comes_back_after_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::open(dir.path(), 1_790_000_000);
+    world.tell(LedgerEvent::Network { difficulty: 1e6 });
+    let garage = world.ledger.worker(world.now(), "garage", "bitaxe");
+    world.tell(LedgerEvent::Level { worker: garage, difficulty: 512.0 });
+    world.mine(garage, 7200, 10);
+    world.tell(LedgerEvent::Reject {
+        worker: garage,
+        reason: RejectReason::Stale,
+        actual: 1e9,
+        height: 9,
+    });
+    let hash = soloist::chain::Chain::Regtest.genesis();
+    world.tell(LedgerEvent::BlockFound {
+        worker: garage,
+        hash,
+        height: 9,
+        difficulty: 2e6,
+        reward: 312_500_000,
+    });
+    world.tell(LedgerEvent::Block { hash, state: BlockState::Accepted { node: "attic".into() } });
+    world.mine(garage, 600, 10);
+    let before = world.picture();
+    assert_eq!(before.total.blocks, 1);
+    assert_eq!(before.total.ever.rejects[RejectReason::Stale.index()], 1);
+    assert!(before.total.ever.accepted >= 770);
+    world.stop();
+
+    let mut world = World::open(dir.path(), 1_790_010_000);
+    assert_eq!(world.ledger.storage(), &Storage::Ready);
+    assert_eq!(world.ledger.notes().collect::<Vec<_>>(), Vec::<&str>::new());
+    let after = world.picture();
+    assert!(before == after);
+    let again = world.ledger.worker(world.now(), "garage", "bitaxe");
+    assert_eq!(world.ledger.get(again).unwrap().level, Some(512.0));
+    assert!(world.ledger.get(again).unwrap().history(Grain::Minute).len() > 100);
+    world.stop();
+}
+
+#[test]
+fn what_was_counted_before_the_card_was_read_is_added_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::open(dir.path(), 1_790_000_000);
+    let a = world.ledger.worker(world.now(), "a", "x");
+    let b = world.ledger.worker(world.now(), "b", "x");
+    world.mine(a, 4000, 10);
+    world.mine(b, 4000, 20);
+    let first = world.picture();
+    world.stop();
+
+    // The next start mines before it has read the card, in another order of workers.
+    let mut world = World::unread(dir.path(), 1_790_020_000);
+    let c = world.ledger.worker(world.now(), "c", "x");
+    let b = world.ledger.worker(world.now(), "b", "x");
+    world.mine(c, 100, 10);
+    world.mine(b, 100, 10);
+    let unread = world.picture();
+    world.read();
+    let merged = world.picture();
+    assert_eq!(merged.total.ever.accepted, first.total.ever.accepted + unread.total.ever.accepted);
+    let of = |name: &str, picture: &ledger_world::Picture| {
+        let found = picture.workers.iter().find(|worker| worker.0 == name);
+        found.map_or(0, |worker| worker.2.ever.accepted)
+    };
+    assert_eq!(of("a", &merged), of("a", &first));
+    assert_eq!(of("b", &merged), of("b", &first) + of("b", &unread));
+    assert_eq!(of("c", &merged), of("c", &unread));
+    // The handles from before are still good.
+    world.mine(c, 50, 10);
+    assert_eq!(world.ledger.get(c).unwrap().name, "c");
+    let last = world.picture();
+    assert_eq!(of("c", &last), of("c", &merged) + 5);
+    world.stop();
+    assert!(World::open(dir.path(), 1_790_030_000).picture() == last);
+}

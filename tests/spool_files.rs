@@ -1,0 +1,135 @@
+//! The spool on a real directory.
+
+use std::fs;
+
+use soloist::chain::BlockHash;
+use soloist::ledger::record::BlockState;
+use soloist::spool::{Answer, Spool, SpoolError, SpooledBlock};
+
+/// Bitcoin's first block: a whole block that is always at hand.
+fn genesis() -> SpooledBlock {
+    let block = bitcoin::constants::genesis_block(bitcoin::Network::Bitcoin);
+    SpooledBlock {
+        hash: soloist::chain::Chain::Main.genesis(),
+        height: 0,
+        unix: 1_231_006_505,
+        reward: 5_000_000_000,
+        worker: "garage".into(),
+        bytes: bitcoin::consensus::serialize(&block),
+    }
+}
+
+fn regtest() -> SpooledBlock {
+    let block = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
+    let hash = soloist::chain::Chain::Regtest.genesis();
+    SpooledBlock {
+        hash,
+        height: 900_123,
+        bytes: bitcoin::consensus::serialize(&block),
+        ..genesis()
+    }
+}
+
+#[test]
+fn a_block_lives_from_solved_to_mature() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, told) = Spool::open(dir.path()).unwrap();
+    assert!(told.is_empty());
+    let block = regtest();
+    spool.write(&block).unwrap();
+    spool.write(&genesis()).unwrap();
+    let name = format!("0000900123-{}.block", block.hash);
+    assert!(dir.path().join(&name).exists());
+
+    let pending = spool.pending().unwrap();
+    assert_eq!(pending.len(), 2);
+    assert_eq!(pending[1].block, block);
+    assert_eq!(pending[1].progress.state, BlockState::Candidate);
+
+    spool
+        .answered(&block.hash, Answer { unix: 1, node: "attic".into(), answer: "accepted".into() })
+        .unwrap();
+    spool.mark(&block.hash, BlockState::Accepted { node: "attic".into() }).unwrap();
+    assert!(matches!(spool.forget(&block.hash), Err(SpoolError::NotMature)));
+
+    // Another start, another thread.
+    let (spool, told) = Spool::open(dir.path()).unwrap();
+    assert!(told.is_empty());
+    let read = std::thread::spawn({
+        let (spool, hash) = (spool.clone(), block.hash);
+        move || spool.read(&hash).unwrap()
+    });
+    let entry = read.join().unwrap();
+    assert_eq!(entry.progress.state, BlockState::Accepted { node: "attic".into() });
+    assert_eq!(entry.progress.answers.len(), 1);
+
+    spool.mark(&block.hash, BlockState::Mature).unwrap();
+    assert_eq!(spool.pending().unwrap().len(), 1);
+    assert_eq!(spool.list().unwrap().len(), 2);
+    spool.forget(&block.hash).unwrap();
+    assert!(matches!(spool.read(&block.hash), Err(SpoolError::Unknown)));
+    assert_eq!(spool.list().unwrap().len(), 1);
+}
+
+#[test]
+fn a_file_that_was_not_renamed_yet_is_taken_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let block = regtest();
+    spool.write(&block).unwrap();
+    let name = dir.path().join(format!("0000900123-{}.block", block.hash));
+    let temp = dir.path().join(format!("0000900123-{}.block.new", block.hash));
+    fs::rename(&name, &temp).unwrap();
+    let (spool, told) = Spool::open(dir.path()).unwrap();
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(spool.pending().unwrap()[0].block, block);
+    assert!(name.exists() && !temp.exists());
+}
+
+#[test]
+fn every_cut_of_a_file_is_recognised_set_aside_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let block = genesis();
+    let whole = soloist::spool::encode(&block);
+    let name = format!("0000000000-{}.block", block.hash);
+    for (count, cut) in (0..whole.len()).step_by(7).enumerate() {
+        fs::write(dir.path().join(&name), &whole[..cut]).unwrap();
+        let (spool, told) = Spool::open(dir.path()).unwrap();
+        let listed = spool.list().unwrap();
+        // A cut behind the block costs the name and the checksum, not the block.
+        if cut >= 32 + block.bytes.len() {
+            assert_eq!(listed[0].block.bytes, block.bytes);
+            fs::remove_file(dir.path().join(&name)).unwrap();
+        } else {
+            assert_eq!((listed.len(), told.len()), (0, 1), "cut at {cut}");
+            assert_eq!(fs::read_dir(dir.path().join("damaged")).unwrap().count(), count + 1);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_state_means_submit_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let block = regtest();
+    spool.write(&block).unwrap();
+    spool.mark(&block.hash, BlockState::Mature).unwrap();
+    assert!(spool.pending().unwrap().is_empty());
+    let state = dir.path().join(format!("0000900123-{}.state", block.hash));
+    let mut bytes = fs::read(&state).unwrap();
+    bytes[12] ^= 1;
+    fs::write(&state, bytes).unwrap();
+    let (spool, told) = Spool::open(dir.path()).unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(spool.pending().unwrap()[0].progress.state, BlockState::Candidate);
+}
+
+#[test]
+fn bytes_that_are_not_the_block_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let wrong = SpooledBlock { hash: BlockHash([1; 32]), ..regtest() };
+    assert!(matches!(spool.write(&wrong), Err(SpoolError::WrongHash)));
+    let short = SpooledBlock { bytes: vec![0; 79], ..regtest() };
+    assert!(matches!(spool.write(&short), Err(SpoolError::WrongHash)));
+}
