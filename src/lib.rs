@@ -22,6 +22,7 @@ pub mod hash;
 pub mod job;
 pub mod merkle;
 pub mod pool;
+pub mod settings;
 pub mod share;
 pub mod status;
 pub mod stratum;

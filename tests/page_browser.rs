@@ -2,12 +2,17 @@
 //! console, no finding of axe-core, usable by keyboard, live. Needs `chromium` and `node`; axe-core
 //! comes by `npm install` in `tests/page`.
 
+#[path = "page/owner.rs"]
+#[allow(dead_code)]
+mod owner;
 #[path = "page/sample.rs"]
 mod sample;
 #[path = "page/server.rs"]
 mod server;
 
 use std::process::Command;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use server::Server;
 use soloist::server::http::Options;
@@ -27,9 +32,16 @@ fn the_page_works_in_a_browser() {
         .map(|(name, snapshot)| (name, Server::start(snapshot, options(), false)))
         .chain([("changing", Server::start(sample::home(), options(), true))])
         .collect();
+    // A box that nobody has set up yet.
+    let (tell, told) = mpsc::channel();
+    let (_stop, stopped) = async_channel::bounded::<()>(1);
+    thread::spawn(move || owner::serve(Arc::default(), &tell, &stopped));
+    let fresh = told.recv().unwrap();
     let addresses: serde_json::Map<String, serde_json::Value> = servers
         .iter()
-        .map(|(name, server)| ((*name).to_owned(), format!("http://{}", server.address).into()))
+        .map(|(name, server)| (*name, server.address))
+        .chain([("fresh", fresh)])
+        .map(|(name, address)| (name.to_owned(), format!("http://{address}").into()))
         .collect();
     let mut walk = Command::new("node");
     walk.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/browser.mjs"))

@@ -175,3 +175,36 @@ fn prometheus_reads_the_metrics_of_every_state() {
     let families = series.lines().filter(|line| line.starts_with("# TYPE")).count();
     assert!(families >= 40, "{families} families");
 }
+
+/// Every series that the alert rules and the dashboard name is one that we serve.
+#[test]
+fn alerts_and_dashboard_name_only_what_exists() {
+    let served: String = sample::all()
+        .iter()
+        .map(|(_, snapshot)| metrics::metrics(snapshot, &judge(snapshot)))
+        .collect();
+    let served: std::collections::HashSet<&str> = served
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    for file in ["alerts.yml", "grafana.json"] {
+        let path = format!("{}/docs/monitoring/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut named = 0;
+        for (at, _) in text.match_indices("soloist_") {
+            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let name = text[at..].split(|c| !word(c)).next().unwrap();
+            assert!(served.contains(name), "{file}: {name} is not served");
+            named += 1;
+        }
+        assert!(named >= 15, "{file} names {named} series only");
+    }
+    if Command::new("promtool").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: promtool is not installed (Debian package prometheus)");
+        return;
+    }
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/monitoring/alerts.yml");
+    let output = Command::new("promtool").args(["check", "rules", rules]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}

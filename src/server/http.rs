@@ -7,6 +7,8 @@
 //! Order of the checks for each request: source address (private ones only), rate, Host header (DNS
 //! rebinding), method, path. None of them reads a file.
 
+pub mod admin;
+mod forms;
 pub mod guard;
 pub mod limit;
 mod live;
@@ -25,11 +27,12 @@ use async_io::{Async, Timer};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use smol::LocalExecutor;
 
 use crate::status::{Snapshot, html};
 
+use admin::Admin;
 use guard::Verdict;
 use limit::{Buckets, Connections};
 use render::{Packed, Rendered};
@@ -99,23 +102,35 @@ pub const BODY_MAX: u64 = 16 * 1024;
 pub struct Http {
     this: Weak<Http>,
     view: Rc<dyn View>,
+    admin: Option<Rc<Admin>>,
     options: Options,
     buckets: RefCell<Buckets>,
     connections: Rc<RefCell<Connections>>,
     rendered: RefCell<Option<Rc<Rendered>>>,
     refused: Cell<u64>,
     style: Packed,
+    form_style: Packed,
     script: Packed,
     icon: Packed,
 }
 
 impl Http {
-    /// A server for this view. Nothing listens yet.
+    /// A server for this view that changes nothing. Nothing listens yet.
     pub fn new(view: Rc<dyn View>, options: Options) -> Rc<Http> {
+        Http::build(view, None, options)
+    }
+
+    /// A server for this view with set-up and settings.
+    pub fn with_admin(view: Rc<dyn View>, admin: Rc<Admin>, options: Options) -> Rc<Http> {
+        Http::build(view, Some(admin), options)
+    }
+
+    fn build(view: Rc<dyn View>, admin: Option<Rc<Admin>>, options: Options) -> Rc<Http> {
         let burst = options.requests_per_s.saturating_mul(2);
         Rc::new_cyclic(|this| Http {
             this: this.clone(),
             view,
+            admin,
             buckets: RefCell::new(Buckets::new(options.requests_per_s, burst)),
             connections: Rc::new(RefCell::new(Connections::new(
                 options.connections,
@@ -124,6 +139,7 @@ impl Http {
             rendered: RefCell::new(None),
             refused: Cell::new(0),
             style: Packed::new(html::STYLE),
+            form_style: Packed::new(html::FORM_STYLE),
             script: Packed::new(html::script()),
             icon: Packed::new(html::ICON),
             options,
@@ -189,7 +205,7 @@ impl Http {
         let head_timeout = self.options.head_timeout;
         let service = service_fn(move |request| {
             let http = self.clone();
-            async move { Ok::<_, Infallible>(http.answer(request, peer.ip(), local)) }
+            async move { Ok::<_, Infallible>(http.answer(request, peer.ip(), local).await) }
         });
         http1::Builder::new()
             .timer(HyperTimer)
@@ -201,7 +217,7 @@ impl Http {
             .await
     }
 
-    fn answer(
+    async fn answer(
         &self,
         request: Request<Incoming>,
         peer: IpAddr,
@@ -212,8 +228,20 @@ impl Http {
             self.refused.set(self.refused.get() + 1);
             return route::refuse(verdict);
         }
-        let rendered = self.rendered();
-        route::answer(&request, &rendered, self)
+        match &self.admin {
+            Some(admin) if request.method() == Method::POST => {
+                admin.clone().post(self, request, peer).await
+            }
+            Some(admin) if matches!(request.uri().path(), "/settings" | "/setup") => {
+                admin.show(self, &request)
+            }
+            None if request.uri().path() == "/settings" => {
+                let now = self.rendered();
+                let page = forms::render(&now.snapshot, &now.judgement, forms::Page::FileOnly);
+                route::html_answer(page)
+            }
+            _ => route::answer(&request, &self.rendered(), self),
+        }
     }
 
     fn check(&self, request: &Request<Incoming>, peer: IpAddr, local: Option<IpAddr>) -> Verdict {
@@ -223,7 +251,19 @@ impl Http {
         if !self.buckets.borrow_mut().take(peer, Instant::now()) {
             return Verdict::TooMany;
         }
-        guard::check_head(request.method(), request.uri(), request.headers(), &self.options.hosts)
+        let takes_post = self.admin.is_some() && admin::takes(request.uri().path());
+        guard::check_head(
+            request.method(),
+            request.uri(),
+            request.headers(),
+            &self.options.hosts,
+            takes_post,
+        )
+    }
+
+    /// Something was changed: what was rendered before is out of date.
+    fn forget_rendered(&self) {
+        self.rendered.borrow_mut().take();
     }
 
     /// The rendered answers, at most [`Options::fresh`] old.

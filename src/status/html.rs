@@ -25,6 +25,8 @@ use age::Ages;
 
 /// The style sheet.
 pub const STYLE: &str = include_str!("assets/style.css");
+/// The style sheet of the pages with forms, beside [`STYLE`].
+pub const FORM_STYLE: &str = include_str!("assets/form.css");
 const SCRIPT: &str = include_str!("assets/app.js");
 /// The icon.
 pub const ICON: &str = include_str!("assets/icon.svg");
@@ -61,7 +63,7 @@ pub fn page(snapshot: &Snapshot, judgement: &Judgement) -> String {
             }
         }
     };
-    document(snapshot, judgement, name, true, body)
+    document(snapshot, judgement, name, Kind::Live, body)
 }
 
 /// The parts of the page that change, rendered for a browser that counts the ages itself.
@@ -78,7 +80,22 @@ pub fn miner(snapshot: &Snapshot, judgement: &Judgement, id: &str) -> Option<Str
     let found = snapshot.miners.iter().find(|miner| miner.id == id)?;
     let view = View::of(snapshot, judgement, Ages::Told);
     let body = miner::page(&view, found);
-    Some(document(snapshot, judgement, &miners::name(found), false, body))
+    Some(document(snapshot, judgement, &miners::name(found), Kind::Still, body))
+}
+
+/// A page with a form.
+pub(crate) fn form_document(
+    snapshot: &Snapshot,
+    judgement: &Judgement,
+    title: &str,
+    body: Markup,
+) -> String {
+    document(snapshot, judgement, title, Kind::Form, html! { div.form { (body) } })
+}
+
+/// A date, for a page with a form.
+pub(crate) fn date(at: u64) -> Markup {
+    age::date(at)
 }
 
 /// The QR code of this page's numeric address; `None` as long as no address is known.
@@ -150,13 +167,25 @@ fn all_parts() -> [Part; 13] {
     ]
 }
 
+/// How a page keeps up with what happens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// By the live channel, or by reloading where there is no script.
+    Live,
+    /// By the reader.
+    Still,
+    /// Not at all: it must not take away what is being typed.
+    Form,
+}
+
 fn document(
     snapshot: &Snapshot,
     judgement: &Judgement,
     title: &str,
-    live: bool,
+    kind: Kind,
     body: Markup,
 ) -> String {
+    let live = kind == Kind::Live;
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -165,11 +194,13 @@ fn document(
                 title { (judgement.state.word()) ": " (title) }
                 meta name="viewport" content="width=device-width,initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                meta name="referrer" content="no-referrer";
                 link rel="icon" href={ "/icon.svg?v=" (version(ICON)) };
                 link rel="stylesheet" href={ "/style.css?v=" (version(STYLE)) };
+                @if kind == Kind::Form {
+                    link rel="stylesheet" href={ "/form.css?v=" (version(FORM_STYLE)) };
+                }
                 script src={ "/app.js?v=" (version(SCRIPT)) } defer {}
-                noscript { meta http-equiv="refresh" content="15"; }
+                @if kind != Kind::Form { noscript { meta http-equiv="refresh" content="15"; } }
             }
             body data-now=(snapshot.now) data-live[live] {
                 a .skip href="#main" { "To the content" }
@@ -191,6 +222,7 @@ fn document(
                         ". Running for " (age::age(Ages::Told, snapshot.now, snapshot.started_at)) "."
                     }
                     p {
+                        a href="/settings" { "Settings" } " "
                         a href="/api/status" { "Status as JSON" } " "
                         a href="/metrics" { "Metrics" } " "
                         a href="/health/detailed" { "Health" }
@@ -217,7 +249,7 @@ fn mark() -> Markup {
 }
 
 /// An address in blocks of four, as one word for copying and for screen readers.
-fn fours(address: &str) -> Markup {
+pub(crate) fn fours(address: &str) -> Markup {
     html! {
         span .addr { @for block in format::in_fours(address) { span { (block) } } }
     }

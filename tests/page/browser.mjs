@@ -101,9 +101,14 @@ const tab = async (width, height, dark, script = true) => {
 };
 
 const look = async (name, url, width, dark) => {
-  const what = name + " at " + width + (dark ? " dark" : " light");
   const page = await tab(width, width < 600 ? 740 : 900, dark);
   await page.open(url);
+  await examine(page, name, width, dark);
+  await page.close();
+};
+
+const examine = async (page, name, width, dark) => {
+  const what = name + " at " + width + (dark ? " dark" : " light");
   expect(complaints.length === 0, what + ": " + complaints.join("; "));
   expect(await page.run("document.documentElement.scrollWidth <= innerWidth"), what + ": wider than the window");
   expect(await page.run("document.querySelectorAll('h1').length === 1"), what + ": not one h1");
@@ -116,11 +121,56 @@ const look = async (name, url, width, dark) => {
     for (const violation of found) expect(false, what + ": axe " + violation);
   }
   await page.shot(name + "-" + width + (dark ? "-dark" : ""));
-  await page.close();
 };
 
 try {
+  // The owner's way: set-up, a change, undo; on a phone, then wide.
+  if (addresses.fresh) {
+    const page = await tab(360, 740, false);
+    const fill = (fields) => page.run(Object.entries(fields).map(([name, value]) =>
+      `document.querySelector("[name=${name}]").value = ${JSON.stringify(value)}`).join(";"));
+    const press = async (button) => {
+      await page.run(`document.querySelector(${JSON.stringify(button)}).click()`);
+      await sleep(1500);
+    };
+    const shows = (text) => page.run(`document.body.innerText.includes(${JSON.stringify(text)})`);
+    await page.open(addresses.fresh);
+    await press("a.start");
+    await examine(page, "setup", 360, false);
+    await fill({ payout: "nonsense", url0: "http://192.168.1.10:8332", user0: "soloist", password0: "x", pin: "739100", pin2: "739100" });
+    await press("form .main");
+    expect(await shows("This is no address of the main chain."), "set-up: a wrong address is not named");
+    await fill({ payout: "bc1q ar0s rrr7 xfkv y5l6 43ly dnw9 re59 gtzz wf5m dq", pin: "739100", pin2: "739100" });
+    await press("form .main");
+    await examine(page, "setup-confirm", 360, false);
+    await press("form .main");
+    expect(await shows("Mining block"), "set-up does not end on the page");
+    await page.open(addresses.fresh + "/settings");
+    await examine(page, "settings", 360, false);
+    await fill({ name: "attic", payout: "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4" });
+    await press("form .main");
+    expect(await shows("Name solo becomes attic."), "settings: the change is not shown");
+    await press("form .main");
+    expect(await shows("A new payout address waits"), "settings: the waiting address is not shown");
+    await examine(page, "settings-pending", 360, false);
+    await press("[value=cancel]");
+    expect(!await shows("A new payout address waits"), "settings: it cannot be cancelled");
+    await press("[value=undo]");
+    expect(await page.run("document.querySelector('[name=name]').value === 'solo'"), "settings: undo does nothing");
+    await page.close();
+    await call("Storage.clearCookies");
+    const wide = await tab(1280, 900, true);
+    await wide.open(addresses.fresh + "/settings");
+    await examine(wide, "login", 1280, true);
+    await wide.run("document.querySelector('[name=pin]').value = '739100'; document.querySelector('form .main').click()");
+    await sleep(2500);
+    await examine(wide, "settings", 1280, true);
+    await wide.close();
+    delete addresses.fresh;
+  }
+
   for (const [name, url] of Object.entries(addresses)) {
+    if (process.env.PAGE_QUICK && !process.env.PAGE_QUICK.split(",").includes(name)) continue;
     for (const width of [360, 1280]) for (const dark of [false, true]) await look(name, url, width, dark);
   }
   await look("miner", addresses.home + "/miners/gamma", 360, false);

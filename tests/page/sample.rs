@@ -212,7 +212,7 @@ pub fn hostile() -> Snapshot {
     s.miners[0].model = String::new();
     s.miners[0].user_agent = format!("\"><img src=x onerror=alert(1)>{script}");
     s.miners[1].name = "x".repeat(200);
-    s.miners[2].name = "γ'&amp;\u{202e}\r\nevent: part\ndata: state\ndata: owned".to_owned();
+    s.miners[2].name = "γ'\"\\&amp;\u{202e}\r\nevent: part\ndata: state\ndata: owned".to_owned();
     s.miners[3].name = String::new();
     s.knocking = vec![KnockView {
         address: "192.168.1.66".to_owned(),

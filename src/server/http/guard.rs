@@ -26,8 +26,14 @@ pub enum Verdict {
     Body,
 }
 
-/// Checks a request's head.
-pub fn check_head(method: &Method, uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Verdict {
+/// Checks a request's head. `takes_post`: whether its path has a form.
+pub fn check_head(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    hosts: &[String],
+    takes_post: bool,
+) -> Verdict {
     let mut given = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (given.next(), given.next()) else {
         return Verdict::NoHost;
@@ -46,6 +52,9 @@ pub fn check_head(method: &Method, uri: &Uri, headers: &HeaderMap, hosts: &[Stri
         Some(_) => return Verdict::Body,
         None => {}
     }
+    if method == Method::POST && takes_post {
+        return if origin_is_ours(headers) { Verdict::Fine } else { Verdict::ForeignOrigin };
+    }
     if method != Method::GET && method != Method::HEAD {
         return Verdict::Method;
     }
@@ -56,18 +65,24 @@ pub fn check_head(method: &Method, uri: &Uri, headers: &HeaderMap, hosts: &[Stri
     Verdict::Fine
 }
 
-/// Whether an `Origin` header, where there is one, names a host of ours.
-pub fn origin_is_ours(headers: &HeaderMap, hosts: &[String]) -> bool {
+/// Whether the `Origin` header, where there is one, names the very host that is asked: another
+/// device of the same network is another site. Every browser sends it with a POST.
+pub fn origin_is_ours(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
-        return true;
+        // Not a browser; or one that says by other means where it comes from.
+        return headers
+            .get("sec-fetch-site")
+            .is_none_or(|site| site == "same-origin" || site == "none");
     };
-    let Ok(origin) = origin.to_str() else {
+    let (Ok(origin), Some(Ok(host))) =
+        (origin.to_str(), headers.get(header::HOST).map(|host| host.to_str()))
+    else {
         return false;
     };
     origin
         .strip_prefix("http://")
         .or_else(|| origin.strip_prefix("https://"))
-        .is_some_and(|host| host_is_ours(host, hosts))
+        .is_some_and(|origin| origin.eq_ignore_ascii_case(host))
 }
 
 /// Whether a Host header (`name`, `name:port`, `[::1]:port`) can only mean this box.
@@ -206,7 +221,7 @@ mod tests {
             map
         };
         let uri: Uri = "/".parse().unwrap();
-        let check = |method, pairs: &[_]| check_head(&method, &uri, &head(pairs), &hosts);
+        let check = |method, pairs: &[_]| check_head(&method, &uri, &head(pairs), &hosts, false);
         assert_eq!(check(Method::GET, &[("host", "solo.local")]), Verdict::Fine);
         assert_eq!(check(Method::GET, &[]), Verdict::NoHost);
         let twice = [("host", "solo.local"), ("host", "evil.com")];
@@ -221,11 +236,19 @@ mod tests {
         assert_eq!(check(Method::GET, &chunked), Verdict::Body);
         let absolute: Uri = "http://evil.com/".parse().unwrap();
         let host = head(&[("host", "solo.local")]);
-        assert_eq!(check_head(&Method::GET, &absolute, &host, &hosts), Verdict::ForeignHost);
+        assert_eq!(check_head(&Method::GET, &absolute, &host, &hosts, false), Verdict::ForeignHost);
 
-        assert!(origin_is_ours(&head(&[]), &hosts));
-        assert!(origin_is_ours(&head(&[("origin", "http://solo.local:8080")]), &hosts));
-        assert!(!origin_is_ours(&head(&[("origin", "https://evil.com")]), &hosts));
-        assert!(!origin_is_ours(&head(&[("origin", "null")]), &hosts));
+        let post = |pairs: &[(&'static str, &'static str)]| {
+            check_head(&Method::POST, &uri, &head(pairs), &hosts, true)
+        };
+        assert_eq!(post(&[("host", "solo.local")]), Verdict::Fine);
+        let own = [("host", "solo.local:8080"), ("origin", "http://Solo.local:8080")];
+        assert_eq!(post(&own), Verdict::Fine);
+        for origin in ["https://evil.com", "null", "http://solo.local:81", "http://192.168.1.9"] {
+            let foreign = [("host", "solo.local:8080"), ("origin", origin)];
+            assert_eq!(post(&foreign), Verdict::ForeignOrigin, "{origin}");
+        }
+        let cross = [("host", "solo.local"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(post(&cross), Verdict::ForeignOrigin);
     }
 }

@@ -71,6 +71,7 @@ pub fn answer(request: &Request<Incoming>, now: &Rc<Rendered>, http: &Http) -> R
     match path {
         "/" => packed(request, HTML, now.page()),
         "/style.css" => asset(request, "text/css; charset=utf-8", &http.style),
+        "/form.css" => asset(request, "text/css; charset=utf-8", &http.form_style),
         "/app.js" => asset(request, "text/javascript; charset=utf-8", &http.script),
         "/icon.svg" | "/favicon.ico" => asset(request, "image/svg+xml", &http.icon),
         "/qr.svg" => match html::qr(snapshot) {
@@ -207,7 +208,7 @@ pub fn refuse(verdict: Verdict) -> Response<Body> {
     answer
 }
 
-fn html_answer(body: impl Into<Bytes>) -> Response<Body> {
+pub fn html_answer(body: impl Into<Bytes>) -> Response<Body> {
     with_type(HTML, body)
 }
 
@@ -251,11 +252,18 @@ fn asset(request: &Request<Incoming>, kind: &'static str, text: &Packed) -> Resp
     answer
 }
 
+/// 303: the answer to a form is another page, so that a reload repeats nothing.
+pub fn see(path: &'static str) -> Response<Body> {
+    let mut answer = plain(StatusCode::SEE_OTHER, "");
+    set(&mut answer, header::LOCATION, path);
+    answer
+}
+
 fn not_found(words: &str) -> Response<Body> {
     plain(StatusCode::NOT_FOUND, &format!("{words}\n"))
 }
 
-fn plain(code: StatusCode, words: &str) -> Response<Body> {
+pub fn plain(code: StatusCode, words: &str) -> Response<Body> {
     let mut answer = with_type("text/plain; charset=utf-8", words.to_owned());
     *answer.status_mut() = code;
     answer
@@ -268,7 +276,8 @@ fn with_type(kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     set(&mut answer, header::CONTENT_SECURITY_POLICY, POLICY);
     set(&mut answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(&mut answer, header::X_FRAME_OPTIONS, "DENY");
-    set(&mut answer, header::REFERRER_POLICY, "no-referrer");
+    // Not "no-referrer": browsers then send `Origin: null` with our own forms.
+    set(&mut answer, header::REFERRER_POLICY, "same-origin");
     set(&mut answer, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     set(&mut answer, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     answer
@@ -283,7 +292,7 @@ fn argument<'a>(query: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// `%20` and the like; what is not valid stays as it is.
-fn percent_decoded(text: &str) -> String {
+pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

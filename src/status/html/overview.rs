@@ -33,6 +33,7 @@ pub fn state(view: &View<'_>) -> Markup {
         p.word.(class) { (judgement.state.word()) }
         h1 { (judgement.sentence) }
         @if !judgement.advice.is_empty() && !told { p.do { (judgement.advice) } }
+        @if !view.s.configured { p { a.start href="/settings" { "Set it up" } } }
         @if !judgement.alarms.is_empty() {
             ul.alarms {
                 @for alarm in &judgement.alarms {

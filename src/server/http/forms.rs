@@ -1,0 +1,285 @@
+//! The pages of set-up and settings: plain forms that work without a script.
+
+use maud::{Markup, html};
+
+use crate::settings::access::{Token, token_hex};
+use crate::settings::{NODES_MAX, NodeValues, Values};
+use crate::status::{Judgement, Snapshot, format, html as page};
+
+/// Which page.
+pub enum Page<'a> {
+    /// The first visit: values to begin with, and what is wrong with them.
+    SetUp(&'a Values, &'a [String]),
+    /// Values, PIN and findings, before the first set-up is saved.
+    ConfirmSetUp(&'a Values, &'a str, &'a [String]),
+    /// The PIN is asked for; a sentence about the last try.
+    Login(&'a str),
+    /// There is no PIN: the file rules.
+    FileOnly,
+    /// Form token, values, problems, what was done, whether there is something to take back.
+    Settings(&'a Token, &'a Values, &'a [String], &'a [String], bool),
+    /// Form token, values, changes and findings, before they are saved.
+    Confirm(&'a Token, &'a Values, &'a [String], &'a [String]),
+}
+
+/// The whole document.
+pub fn render(snapshot: &Snapshot, judgement: &Judgement, which: Page<'_>) -> String {
+    let (title, body) = match which {
+        Page::SetUp(values, problems) => ("Set-up", set_up(values, problems)),
+        Page::ConfirmSetUp(values, pin, findings) => {
+            ("Set-up", confirm(&SetUpOrToken::SetUp(pin), values, &[], findings))
+        }
+        Page::Login(words) => ("PIN", login(words)),
+        Page::FileOnly => ("Settings", file_only()),
+        Page::Settings(token, values, problems, done, undo) => {
+            ("Settings", settings(snapshot, token, values, problems, done, undo))
+        }
+        Page::Confirm(token, values, changes, findings) => {
+            ("Settings", confirm(&SetUpOrToken::Token(token), values, changes, findings))
+        }
+    };
+    page::form_document(snapshot, judgement, title, body)
+}
+
+fn set_up(values: &Values, problems: &[String]) -> Markup {
+    html! {
+        h1 { "Set up your box" }
+        p.do { "Three things, and it mines. Nothing is saved before you have seen it checked." }
+        (complaints(problems))
+        form method="post" action="/setup" autocomplete="off" {
+            section.part {
+                h2 { "1. Who is paid" }
+                div { (payout(values)) }
+            }
+            section.part {
+                h2 { "2. Your node" }
+                div { (node(0, values.nodes.first())) (node_help()) }
+            }
+            section.part {
+                h2 { "3. Name and PIN" }
+                div {
+                    (field("name", "Name of this box", &values.name, "solo", "32"))
+                    (pin("New PIN", "new-password"))
+                    p.quiet { "The PIN protects the settings. Choose at least six characters." }
+                    button.main type="submit" { "Check" }
+                }
+            }
+        }
+    }
+}
+
+fn login(words: &str) -> Markup {
+    html! {
+        h1 { "Settings" }
+        @if !words.is_empty() { p.do.bad role="alert" { (words) } }
+        form.narrow method="post" action="/login" {
+            label { "PIN" input type="password" name="pin" required autofocus
+                autocomplete="current-password"; }
+            button.main type="submit" { "Go on" }
+        }
+    }
+}
+
+fn file_only() -> Markup {
+    html! {
+        h1 { "Settings" }
+        p.do { "This box is configured by its file, soloist.toml, and has no PIN." }
+        p { "Change the file and reload the service; the page changes nothing then." }
+    }
+}
+
+fn settings(
+    s: &Snapshot,
+    token: &Token,
+    values: &Values,
+    problems: &[String],
+    done: &[String],
+    undo: bool,
+) -> Markup {
+    let hidden = html! { input type="hidden" name="token" value=(token_hex(token)); };
+    html! {
+        h1 { "Settings" }
+        (complaints(problems))
+        @for line in done { p.do role="status" { (line) } }
+        @if let Some(pending) = &s.payout.pending {
+            form.pending method="post" action="/settings" {
+                (hidden)
+                p { "A new payout address waits until " (page::date(pending.due_at)) ":" }
+                p { (page::fours(&pending.address)) }
+                button type="submit" name="step" value="cancel" { "Cancel it" }
+            }
+        }
+        form method="post" action="/settings" autocomplete="off" {
+            (hidden)
+            section.part { h2 { "Payout" } div {
+                (payout(values))
+                p.quiet { "A new address comes into force after ten minutes; until then you can cancel it." }
+            } }
+            section.part { h2 { "Nodes" } div {
+                @for place in 0..NODES_MAX.min(values.nodes.len() + 1) {
+                    (node(place, values.nodes.get(place)))
+                }
+                p.quiet { "The first one leads as long as it is well. Empty the address to remove a node." }
+                (node_help())
+            } }
+            section.part { h2 { "Name" } div {
+                (field("name", "Name of this box", &values.name, "solo", "32"))
+                button.main type="submit" { "Check" }
+            } }
+        }
+        @if undo {
+            section.part { h2 { "Undo" } div {
+                form method="post" action="/settings" {
+                    (hidden)
+                    p { "Take back the last change." }
+                    button type="submit" name="step" value="undo" { "Undo" }
+                }
+            } }
+        }
+        section.part { h2 { "PIN" } div {
+            form.narrow method="post" action="/pin" {
+                (hidden) (pin("New PIN", "new-password"))
+                button type="submit" { "Change the PIN" }
+            }
+        } }
+        section.part { h2 { "By hand" } div {
+            form method="post" action="/action" {
+                (hidden)
+                p { "Fire drill: the next node takes the lead, and you see that it can." }
+                button type="submit" name="action" value="drill" { "Fire drill" }
+            }
+            form method="post" action="/action" {
+                (hidden)
+                p { label.tick { input type="checkbox" name="sure" value="yes"; " I am sure" } }
+                p.buttons {
+                    button type="submit" name="action" value="restart" { "Restart Soloist" }
+                    button type="submit" name="action" value="reboot" { "Restart the box" }
+                    button type="submit" name="action" value="poweroff" { "Shut the box down" }
+                }
+            }
+            form method="post" action="/logout" { (hidden) button type="submit" { "Leave the settings" } }
+        } }
+    }
+}
+
+enum SetUpOrToken<'a> {
+    SetUp(&'a str),
+    Token(&'a Token),
+}
+
+fn confirm(
+    kind: &SetUpOrToken<'_>,
+    values: &Values,
+    changes: &[String],
+    findings: &[String],
+) -> Markup {
+    let (action, again) = match kind {
+        SetUpOrToken::SetUp(_) => ("/setup", "/settings"),
+        SetUpOrToken::Token(_) => ("/settings", "/settings"),
+    };
+    html! {
+        h1 { "Is this right?" }
+        p.do { "Compare the address with your wallet, block by block." }
+        p.big { (page::fours(&values.payout)) }
+        ul.findings {
+            @for finding in findings { li { (format::tame_to(finding, 300)) } }
+        }
+        @if matches!(kind, SetUpOrToken::Token(_)) {
+            h2 { "What changes" }
+            @if changes.is_empty() { p { "Nothing." } }
+            ul.findings { @for change in changes { li { (format::tame_to(change, 300)) } } }
+        }
+        form method="post" action=(action) {
+            @match kind {
+                SetUpOrToken::SetUp(pin) => {
+                    input type="hidden" name="pin" value=(pin);
+                    input type="hidden" name="pin2" value=(pin);
+                },
+                SetUpOrToken::Token(token) => input type="hidden" name="token" value=(token_hex(token));,
+            }
+            input type="hidden" name="name" value=(values.name);
+            input type="hidden" name="payout" value=(values.payout);
+            @for (i, node) in values.nodes.iter().enumerate() {
+                input type="hidden" name={ "url" (i) } value=(node.url);
+                input type="hidden" name={ "user" (i) } value=(node.user);
+                input type="hidden" name={ "password" (i) } value=(node.password.as_deref().unwrap_or(""));
+                input type="hidden" name={ "zmq" (i) } value=(node.zmq);
+            }
+            p.buttons {
+                @if matches!(kind, SetUpOrToken::Token(_)) && changes.is_empty() {
+                    a href=(again) { "Back" }
+                } @else {
+                    button.main type="submit" name="step" value="save" { "Yes, save" }
+                    a href=(again) { "No, begin again" }
+                }
+            }
+        }
+    }
+}
+
+fn complaints(problems: &[String]) -> Markup {
+    html! {
+        @if !problems.is_empty() {
+            ul.alarms role="alert" {
+                @for problem in problems { li.bad { b { (format::tame_to(problem, 400)) } } }
+            }
+        }
+    }
+}
+
+fn payout(values: &Values) -> Markup {
+    html! {
+        (field("payout", "Payout address", &values.payout, "bc1q…", "120"))
+        p.quiet { "An address of your own wallet. All kinds are fine: bc1q…, bc1p…, 3…, 1…" }
+    }
+}
+
+fn node(place: usize, node: Option<&NodeValues>) -> Markup {
+    let none = NodeValues::default();
+    let known = node.is_some();
+    let node = node.unwrap_or(&none);
+    let title = if place == 0 { "First node".to_owned() } else { format!("Backup node {place}") };
+    html! {
+        fieldset.nodeform {
+            legend { (title) }
+            (field(&format!("url{place}"), "RPC address", &node.url, "http://192.168.1.10:8332", "200"))
+            (field(&format!("user{place}"), "RPC user", &node.user, "", "100"))
+            label {
+                "RPC password"
+                input type="password" name={ "password" (place) } maxlength="200"
+                    autocomplete="off" placeholder=[known.then_some("unchanged")]
+                    value=(node.password.as_deref().unwrap_or(""));
+            }
+            (field(&format!("zmq{place}"), "ZMQ hashblock (optional)", &node.zmq, "tcp://192.168.1.10:28332", "200"))
+        }
+    }
+}
+
+fn node_help() -> Markup {
+    html! {
+        details {
+            summary { "What the node needs" }
+            p { "In its bitcoin.conf, then restart it:" }
+            pre { code { "server=1\nrpcauth=soloist:…   # by share/rpcauth/rpcauth.py\nrpcbind=0.0.0.0\nrpcallowip=192.168.0.0/16\nzmqpubhashblock=tcp://0.0.0.0:28332" } }
+        }
+    }
+}
+
+fn field(name: &str, words: &str, value: &str, example: &str, longest: &str) -> Markup {
+    html! {
+        label {
+            (words)
+            input type="text" name=(name) value=(value) placeholder=(example) maxlength=(longest)
+                autocapitalize="none" autocorrect="off" spellcheck="false";
+        }
+    }
+}
+
+fn pin(words: &str, kind: &str) -> Markup {
+    html! {
+        label { (words) input type="password" name="pin" required minlength="4" maxlength="128"
+            autocomplete=(kind); }
+        label { "Once more" input type="password" name="pin2" required minlength="4" maxlength="128"
+            autocomplete=(kind); }
+    }
+}

@@ -1,0 +1,345 @@
+//! Changes that the owner makes on the page: what waits, what can be undone, what is written down.
+//! Pure.
+//!
+//! Whoever knows the PIN can change everything but one thing at once: a new payout address waits
+//! ten minutes, is announced, and can be cancelled all that time. A change that waits does not
+//! survive a restart: the old address stays in force, which is the safe side.
+//!
+//! ```text
+//!              Change(other address)               10 min
+//!   (nothing) ──────────────────────▶ waiting ───────────────▶ Apply
+//!       ▲                              │   ▲ │
+//!       └──────────── Cancel ──────────┘   └─┘ Change(another address): begins anew
+//! ```
+
+pub mod access;
+
+use std::time::{Duration, Instant};
+
+use crate::clock::Now;
+use crate::status::{PendingPayoutView, format};
+
+/// How long a new payout address waits.
+pub const PAYOUT_DELAY: Duration = Duration::from_secs(600);
+/// The most nodes that the form takes.
+pub const NODES_MAX: usize = 5;
+
+/// What can be changed on the page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Values {
+    /// The appliance's name.
+    pub name: String,
+    /// The payout address; empty before the set-up.
+    pub payout: String,
+    /// The nodes by priority.
+    pub nodes: Vec<NodeValues>,
+}
+
+/// One node in the form.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct NodeValues {
+    /// RPC address, `http://192.168.1.10:8332`, without user and password.
+    pub url: String,
+    /// RPC user; empty for a cookie file.
+    pub user: String,
+    /// RPC password; `None` leaves it as it is. Never shown again.
+    pub password: Option<String>,
+    /// `hashblock` address, `tcp://192.168.1.10:28332`; empty for none.
+    pub zmq: String,
+}
+
+/// Without the password.
+impl std::fmt::Debug for NodeValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({}, {}, {})", self.url, self.user, self.zmq)
+    }
+}
+
+/// What the core is told. `current` is what is in force now.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The owner confirmed these values.
+    Change {
+        /// In force now.
+        current: Values,
+        /// To be in force.
+        new: Values,
+    },
+    /// The owner takes back the last change.
+    Undo {
+        /// In force now.
+        current: Values,
+    },
+    /// The waiting payout address is cancelled.
+    Cancel,
+    /// Time has passed.
+    Tick {
+        /// In force now.
+        current: Values,
+    },
+}
+
+/// What the core wants done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Save these and put them into force, without dropping a miner.
+    Apply(Values),
+    /// This payout address waits now; `None`: none does.
+    Pending(Option<PendingPayoutView>),
+    /// Write this down.
+    Audit(String),
+}
+
+/// The core.
+#[derive(Debug, Default)]
+pub struct Settings {
+    before: Option<Values>,
+    pending: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    address: String,
+    due: Instant,
+}
+
+impl Settings {
+    /// Nothing waits, nothing can be undone.
+    pub fn new() -> Settings {
+        Settings::default()
+    }
+
+    /// Takes an input and adds what is to be done to `out`.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Change { current, new } => self.change(now, current, new, out),
+            Input::Undo { current } => {
+                if let Some(before) = self.before.take() {
+                    out.push(Output::Audit("The last change is taken back.".to_owned()));
+                    self.change(now, current, before, out);
+                }
+            }
+            Input::Cancel => {
+                if let Some(pending) = self.pending.take() {
+                    out.push(Output::Pending(None));
+                    out.push(Output::Audit(format!(
+                        "The new payout address {} is cancelled.",
+                        pending.address
+                    )));
+                }
+            }
+            Input::Tick { current } => {
+                if self.pending.as_ref().is_none_or(|pending| pending.due > now.mono) {
+                    return;
+                }
+                if let Some(pending) = self.pending.take() {
+                    let new = Values { payout: pending.address, ..current.clone() };
+                    out.push(Output::Pending(None));
+                    out.push(Output::Audit(format!("Blocks now pay {}.", new.payout)));
+                    self.before = Some(current);
+                    out.push(Output::Apply(new));
+                }
+            }
+        }
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.pending.as_ref().map(|pending| pending.due)
+    }
+
+    /// Whether there is something to take back.
+    pub fn can_undo(&self) -> bool {
+        self.before.is_some()
+    }
+
+    fn change(&mut self, now: Now, current: Values, new: Values, out: &mut Vec<Output>) {
+        let mut at_once = new.clone();
+        // The first address of all has nobody to protect.
+        if !current.payout.is_empty() && new.payout != current.payout {
+            at_once.payout.clone_from(&current.payout);
+            self.pending =
+                Some(Pending { address: new.payout.clone(), due: now.mono + PAYOUT_DELAY });
+            out.push(Output::Pending(Some(PendingPayoutView {
+                address: new.payout.clone(),
+                due_at: now.unix + PAYOUT_DELAY.as_secs(),
+            })));
+            out.push(Output::Audit(format!(
+                "Payout address {} is to replace {} in {}.",
+                new.payout,
+                current.payout,
+                format::duration(PAYOUT_DELAY.as_secs())
+            )));
+        }
+        let changes = diff(&current, &at_once);
+        if changes.is_empty() {
+            return;
+        }
+        for change in changes {
+            out.push(Output::Audit(change));
+        }
+        // The form shows no password, so what was replaced cannot be brought back: undoing keeps
+        // the one that is in force.
+        self.before = (!current.payout.is_empty()).then_some(current);
+        out.push(Output::Apply(at_once));
+    }
+}
+
+/// What differs, in sentences without secrets.
+pub fn diff(old: &Values, new: &Values) -> Vec<String> {
+    let mut changes = Vec::new();
+    let mut change = |what: &str, old: &str, new: &str| {
+        if old != new {
+            changes.push(match (old, new) {
+                ("", new) => format!("{what} {new} is set."),
+                (old, "") => format!("{what} {old} is removed."),
+                (old, new) => format!("{what} {old} becomes {new}."),
+            });
+        }
+    };
+    change("Name", &old.name, &new.name);
+    change("Payout address", &old.payout, &new.payout);
+    let none = NodeValues::default();
+    for place in 0..old.nodes.len().max(new.nodes.len()) {
+        let (a, b) = (old.nodes.get(place).unwrap_or(&none), new.nodes.get(place).unwrap_or(&none));
+        let what = match place {
+            0 => "First node".to_owned(),
+            n => format!("Backup node {n}"),
+        };
+        change(&what, &a.url, &b.url);
+        if !b.url.is_empty() {
+            change(&format!("{what}: user"), &a.user, &b.user);
+            change(&format!("{what}: ZMQ"), &a.zmq, &b.zmq);
+            if b.password.is_some() {
+                change(&format!("{what}: password"), "", "(not shown)");
+            }
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(payout: &str, name: &str) -> Values {
+        Values { name: name.to_owned(), payout: payout.to_owned(), nodes: Vec::new() }
+    }
+
+    struct Scene {
+        settings: Settings,
+        current: Values,
+        start: Instant,
+    }
+
+    impl Scene {
+        fn new(payout: &str) -> Scene {
+            let current = values(payout, "solo");
+            Scene { settings: Settings::new(), current, start: Instant::now() }
+        }
+
+        fn at(&mut self, second: u64, input: Input) -> Vec<Output> {
+            let now = Now { mono: self.start + Duration::from_secs(second), unix: second };
+            let mut out = Vec::new();
+            self.settings.handle(now, input, &mut out);
+            for output in &out {
+                if let Output::Apply(values) = output {
+                    self.current = values.clone();
+                }
+            }
+            out
+        }
+
+        fn change(&mut self, second: u64, new: Values) -> Vec<Output> {
+            let current = self.current.clone();
+            self.at(second, Input::Change { current, new })
+        }
+
+        fn tick(&mut self, second: u64) -> Vec<Output> {
+            let current = self.current.clone();
+            self.at(second, Input::Tick { current })
+        }
+    }
+
+    #[test]
+    fn a_new_payout_address_waits_ten_minutes() {
+        let mut scene = Scene::new("old");
+        let out = scene.change(0, values("new", "attic"));
+        assert!(
+            matches!(&out[0], Output::Pending(Some(p)) if p.address == "new" && p.due_at == 600)
+        );
+        assert_eq!(scene.current, values("old", "attic"), "the rest is in force at once");
+        assert!(scene.tick(599).is_empty());
+        assert_eq!(scene.current.payout, "old");
+        let out = scene.tick(600);
+        assert_eq!(out[0], Output::Pending(None));
+        assert_eq!(scene.current, values("new", "attic"));
+        assert_eq!(scene.settings.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_waiting_address_can_be_cancelled_and_a_second_one_begins_anew() {
+        let mut scene = Scene::new("old");
+        scene.change(0, values("thief", "solo"));
+        scene.at(599, Input::Cancel);
+        assert!(scene.tick(10_000).is_empty());
+        assert_eq!(scene.current.payout, "old");
+
+        scene.change(10_000, values("a", "solo"));
+        scene.change(10_500, values("b", "solo"));
+        assert!(scene.tick(10_600).is_empty());
+        scene.tick(11_100);
+        assert_eq!(scene.current.payout, "b");
+    }
+
+    #[test]
+    fn undoing_a_payout_change_waits_as_well() {
+        let mut scene = Scene::new("old");
+        scene.change(0, values("new", "solo"));
+        scene.tick(600);
+        let current = scene.current.clone();
+        scene.at(700, Input::Undo { current });
+        assert_eq!(scene.current.payout, "new");
+        scene.tick(1300);
+        assert_eq!(scene.current.payout, "old");
+    }
+
+    #[test]
+    fn undo_takes_back_the_last_change_once() {
+        let mut scene = Scene::new("old");
+        scene.change(0, values("old", "attic"));
+        assert!(scene.settings.can_undo());
+        let current = scene.current.clone();
+        scene.at(1, Input::Undo { current });
+        assert_eq!(scene.current.name, "solo");
+        assert!(scene.change(2, values("old", "solo")).is_empty(), "nothing differs");
+    }
+
+    #[test]
+    fn the_first_set_up_is_in_force_at_once() {
+        let mut scene = Scene::new("");
+        let out = scene.change(0, values("first", "solo"));
+        assert!(matches!(out.last(), Some(Output::Apply(v)) if v.payout == "first"));
+        assert!(!scene.settings.can_undo());
+    }
+
+    #[test]
+    fn the_diff_names_what_changes_and_no_secret() {
+        let node = |url: &str, password: Option<&str>| NodeValues {
+            url: url.to_owned(),
+            user: "u".to_owned(),
+            password: password.map(str::to_owned),
+            zmq: String::new(),
+        };
+        let old = Values { nodes: vec![node("http://a:8332", None)], ..values("x", "solo") };
+        let new = Values {
+            nodes: vec![node("http://a:8332", Some("hunter2")), node("http://b:8332", None)],
+            ..values("x", "solo")
+        };
+        let changes = diff(&old, &new);
+        assert_eq!(changes[0], "First node: password (not shown) is set.");
+        assert_eq!(changes[1], "Backup node 1 http://b:8332 is set.");
+        assert!(!format!("{changes:?} {new:?}").contains("hunter2"));
+        assert_eq!(diff(&new, &old).len(), 1);
+    }
+}

@@ -1,0 +1,108 @@
+//! An owner's box that keeps its settings in memory.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+
+use smol::LocalExecutor;
+use soloist::server::http::admin::{Action, Admin, Checked, Control, Local};
+use soloist::server::http::{Http, Options, View, bind};
+use soloist::settings::Values;
+use soloist::status::{PendingPayoutView, Snapshot};
+
+use crate::sample;
+
+/// Serves the box on a port of its own, which is told, until the channel closes.
+pub fn serve(
+    kept: Arc<Mutex<Kept>>,
+    tell: &Sender<SocketAddr>,
+    stopped: &async_channel::Receiver<()>,
+) {
+    let executor = Rc::new(LocalExecutor::new());
+    let admin = Admin::new(Rc::new(OwnersBox(kept.clone())), executor.clone());
+    let options = Options { requests_per_s: 100_000, ..Options::default() };
+    let http = Http::with_admin(Rc::new(OwnersBox(kept)), admin, options);
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    tell.send(listener.get_ref().local_addr().unwrap()).unwrap();
+    executor.spawn(http.serve(executor.clone(), listener)).detach();
+    let _ = smol::block_on(executor.run(stopped.recv()));
+}
+
+/// What the daemon would keep.
+#[derive(Default)]
+pub struct Kept {
+    pub values: Values,
+    pub pin: Option<String>,
+    pub pending: Option<PendingPayoutView>,
+    pub audit: Vec<String>,
+    pub actions: Vec<Action>,
+}
+
+pub struct OwnersBox(Arc<Mutex<Kept>>);
+
+impl View for OwnersBox {
+    fn snapshot(&self) -> Rc<Snapshot> {
+        let kept = self.0.lock().unwrap();
+        let mut s = if kept.values.payout.is_empty() { sample::new() } else { sample::home() };
+        s.payout.pending = kept.pending.clone();
+        Rc::new(s)
+    }
+
+    fn block(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+impl Control for OwnersBox {
+    fn values(&self) -> Values {
+        let mut values = self.0.lock().unwrap().values.clone();
+        values.nodes.iter_mut().for_each(|node| node.password = None);
+        values
+    }
+
+    fn check(&self, values: Values) -> Local<Checked> {
+        Box::pin(async move {
+            let mut checked = Checked::default();
+            if values.payout.starts_with("bc1q") {
+                checked.findings.push("The address is P2WPKH on main.".to_owned());
+            } else {
+                checked.problems.push("This is no address of the main chain.".to_owned());
+            }
+            if values.nodes.is_empty() {
+                checked.problems.push("A node is needed.".to_owned());
+            }
+            for node in &values.nodes {
+                checked.findings.push(format!("{} says: <b>block 925113</b>", node.url));
+            }
+            checked
+        })
+    }
+
+    fn apply(&self, values: &Values) -> Result<(), String> {
+        self.0.lock().unwrap().values = values.clone();
+        Ok(())
+    }
+
+    fn pin(&self) -> Option<String> {
+        self.0.lock().unwrap().pin.clone()
+    }
+
+    fn set_pin(&self, hash: &str) -> Result<(), String> {
+        self.0.lock().unwrap().pin = Some(hash.to_owned());
+        Ok(())
+    }
+
+    fn pending(&self, pending: Option<PendingPayoutView>) {
+        self.0.lock().unwrap().pending = pending;
+    }
+
+    fn audit(&self, _: IpAddr, text: String) {
+        self.0.lock().unwrap().audit.push(text);
+    }
+
+    fn act(&self, action: Action) -> Result<String, String> {
+        self.0.lock().unwrap().actions.push(action);
+        Ok("Done.".to_owned())
+    }
+}
