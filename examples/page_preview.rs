@@ -83,6 +83,6 @@ fn write(directory: &str) -> Result<(), Box<dyn Error>> {
         std::fs::write(format!("{directory}/{name}.html"), page)?;
     }
     std::fs::write(format!("{directory}/style.css"), html::STYLE)?;
-    std::fs::write(format!("{directory}/app.js"), html::SCRIPT)?;
+    std::fs::write(format!("{directory}/app.js"), html::script())?;
     Ok(())
 }

@@ -15,6 +15,13 @@ pub enum Command {
     Run(Flags),
     /// `soloist check`
     Check(Flags),
+    /// `soloist ledger check`
+    CheckLedger {
+        /// Where the ledger is: `--data`, else the config's data directory.
+        flags: Flags,
+        /// `--repair`: set aside what is damaged and rebuild it.
+        repair: bool,
+    },
     /// `soloist version`
     Version,
     /// `--help`, with the text to print.
@@ -76,6 +83,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
             Given::Help => Ok(Command::Help(CHECK_HELP)),
             Given::Version => Ok(Command::Version),
         },
+        Some("ledger") => ledger(&mut parser),
         Some("version") => match only_help(&mut parser)? {
             true => Ok(Command::Help(VERSION_HELP)),
             false => Ok(Command::Version),
@@ -85,6 +93,27 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
             "There is no command '{}'. Say: soloist --help",
             other.escape_default()
         ))),
+    }
+}
+
+/// `soloist ledger check`: the only thing that can be done with a ledger from outside.
+fn ledger(parser: &mut Parser) -> Result<Command, UsageError> {
+    const CHECK: &str = "Say: soloist ledger check";
+    let mut flags = Flags::default();
+    let (mut check, mut repair) = (false, false);
+    while let Some(arg) = parser.next().map_err(in_words)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help(LEDGER_HELP)),
+            Value(word) if !check && word == "check" => check = true,
+            Long("repair") => repair = true,
+            Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
+            Long("data") => flags.data = Some(value(parser, "--data")?.into()),
+            other => return Err(unknown(&other, "")),
+        }
+    }
+    match check {
+        true => Ok(Command::CheckLedger { flags, repair }),
+        false => Err(UsageError(format!("What to do with the ledger is missing. {CHECK}"))),
     }
 }
 
@@ -203,6 +232,7 @@ Usage: soloist [COMMAND] [FLAGS]
 Commands:
   run      Serve miners (this is what happens without a command)
   check    Read the config, ask every node, and say whether a block could be mined now
+  ledger   Look whether the ledger of shares and blocks is sound
   version  Print the version
 
 Say 'soloist COMMAND --help' for the flags of a command.
@@ -256,6 +286,22 @@ Exit codes: 0 a block could be mined now, 64 wrong usage, 69 no node can give wo
             78 wrong config, or an address of another chain
 "
 );
+
+const LEDGER_HELP: &str = "\
+Look whether the ledger of shares and blocks is sound and its snapshots can be restored. Without
+--repair a copy is looked at and nothing changes. With it no other Soloist may run.
+
+Usage: soloist ledger check [FLAGS]
+
+Flags:
+      --data DIR     Where the ledger is; else what the config says
+  -c, --config FILE  The settings; else ./soloist.toml or /etc/soloist/soloist.toml
+      --repair       Set aside what is damaged and rebuild it
+  -h, --help         This text
+
+Exit codes: 0 all is well, 1 damage was found, 2 the ledger cannot be used, 64 wrong usage,
+            78 wrong config
+";
 
 const VERSION_HELP: &str = "\
 Print the version.
@@ -313,14 +359,52 @@ mod tests {
     }
 
     #[test]
+    fn the_ledger_is_checked_as_its_guard_asks() {
+        let data = Flags { data: Some("/d".into()), ..Flags::default() };
+        let repair = Command::CheckLedger { flags: data.clone(), repair: true };
+        assert_eq!(parsed("ledger check --repair --data /d"), Ok(repair));
+        let look = Command::CheckLedger { flags: data, repair: false };
+        assert_eq!(parsed("ledger --data /d check"), Ok(look));
+        assert_eq!(
+            parsed("ledger --repair").unwrap_err(),
+            "What to do with the ledger is missing. Say: soloist ledger check"
+        );
+        assert!(parsed("ledger check check").is_err());
+    }
+
+    #[test]
     fn every_command_has_help() {
-        for line in ["--help", "-h", "help", "run --help", "check -h", "version --help"] {
+        for line in [
+            "--help",
+            "-h",
+            "help",
+            "run --help",
+            "check -h",
+            "ledger --help",
+            "ledger check -h",
+            "version --help",
+        ] {
             let Ok(Command::Help(text)) = parsed(line) else { panic!("{line}") };
             assert!(text.contains("Usage: soloist"), "{line}");
             assert!(text.lines().all(|line| line.len() <= 100), "{line}");
         }
         assert_eq!(parsed("version"), Ok(Command::Version));
         assert_eq!(parsed("--version"), Ok(Command::Version));
+    }
+
+    /// What the help promises is understood, and belongs to one flag each.
+    #[test]
+    fn every_flag_of_the_help_works() {
+        let flags = RUN_HELP.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let mut flags: Vec<&str> = flags.filter(|flag| *flag != "help").collect();
+        flags.sort();
+        flags.dedup();
+        assert_eq!(flags.len(), 10, "{flags:?}");
+        for flag in flags {
+            let node = if matches!(flag, "zmq" | "cookie") { "--node http://a" } else { "" };
+            let parsed = parsed(&format!("run {node} --{flag} x"));
+            assert!(matches!(parsed, Ok(Command::Run(_))), "{flag}: {parsed:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod blocks;
 mod ledger;
 mod miners;
 mod nodes;
+mod rehearsal;
 mod view;
 
 use std::cell::{Cell, RefCell};
@@ -43,6 +44,7 @@ use crate::stratum::frame::Lines;
 use blocks::Blocks;
 use ledger::Books;
 use nodes::Nodes;
+use rehearsal::Rehearsals;
 
 /// How long a stop waits for a block that no node has yet. The unit's TimeoutStopSec is longer.
 const STOP_AT_MOST: Duration = Duration::from_secs(50);
@@ -58,6 +60,8 @@ enum Event {
     Ledger(Box<(crate::ledger::keeper::Keeper, LedgerEvent)>),
     /// A block was written to the spool, or could not be.
     Spooled(blocks::Spooled),
+    /// A rehearsal's block is made.
+    Rehearsal(rehearsal::Rehearsal),
     Order(Command),
     /// A deadline came nearer while the loop slept.
     Rearm,
@@ -140,6 +144,8 @@ pub fn serve(
             Ok(http) => Addresses { stratum: daemon.server.addresses(), http },
             Err(exit) => return exit,
         };
+        // The choice and self-test of the hash backend must not wait for the first share.
+        crate::hash::Backend::active();
         started(&addresses);
         executor
             .spawn(async move {
@@ -176,6 +182,7 @@ struct State {
     failover: Failover,
     nodes: Nodes,
     blocks: Blocks,
+    rehearsals: Rehearsals,
     books: Books,
     news: VecDeque<EventView>,
     next_news: u64,
@@ -194,6 +201,7 @@ struct Counters {
     rejected: u64,
     templates: u64,
     jobs: u64,
+    empty_jobs: u64,
     tips: u64,
     failovers: u64,
     dropped: BTreeMap<&'static str, u64>,
@@ -238,6 +246,7 @@ impl Daemon {
                 failover: Failover::new(now, setup),
                 nodes,
                 blocks: Blocks::open(&config.data.dir),
+                rehearsals: Rehearsals::default(),
                 books: Books::new(now, &config.data.dir, queue.clone()),
                 news: VecDeque::new(),
                 next_news: 1,
@@ -378,6 +387,7 @@ impl State {
             Event::Node(event) => self.node_event(now, event),
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
+            Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
             Event::Order(Command::Stop) => self.stop(now),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),
             Event::Rearm => {}
@@ -388,6 +398,7 @@ impl State {
         self.tick_nodes(now);
         self.tick_pool(now);
         self.tick_blocks(now);
+        self.tick_rehearsals(now);
         self.tick_ledger(now);
         self.feed_watchdog(now);
     }
@@ -397,6 +408,7 @@ impl State {
             self.failover.next_deadline(),
             self.pool.next_deadline(),
             self.blocks.next_deadline(),
+            self.rehearsals.next_deadline(),
             self.books.next_deadline(),
             self.next_watchdog,
             self.stopping,

@@ -192,8 +192,10 @@ impl fmt::Display for Difficulty {
             write!(f, "{}", self.0)
         } else if self.0 >= 1.0 {
             write!(f, "{:.2}", self.0)
-        } else {
+        } else if self.0 >= 1e-5 {
             write!(f, "{}", (self.0 * 1e6).round() / 1e6)
+        } else {
+            write!(f, "{:.1e}", self.0)
         }
     }
 }
@@ -259,6 +261,7 @@ mod tests {
     fn difficulties_read_like_speech() {
         let said = |d| Difficulty(d).to_string();
         assert_eq!(said(0.0015), "0.0015");
+        assert_eq!(said(4.6565e-10), "4.7e-10");
         assert_eq!(said(512.0), "512");
         assert_eq!(said(1536.25), "1536.25");
         assert_eq!(said(65536.0), "65.54 k");

@@ -134,6 +134,17 @@ impl Work {
             tag,
             witness_commitment: template.witness_commitment.as_deref(),
         });
+        Work::with_coinbase(template, coinbase, node, received, empty)
+    }
+
+    /// Work over a coinbase that was made elsewhere.
+    pub fn with_coinbase(
+        template: Arc<Template>,
+        coinbase: Coinbase,
+        node: NodeId,
+        received: Instant,
+        empty: bool,
+    ) -> Work {
         let middle = notify_middle(&template, &coinbase);
         Work { template, coinbase, node, received, empty, middle }
     }

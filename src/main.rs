@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use soloist::check;
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags};
-use soloist::{daemon, logger};
+use soloist::{daemon, ledger, logger, os};
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Check(flags)) => check::run(&flags),
+        Ok(Command::CheckLedger { flags, repair }) => return check_ledger(&flags, repair),
         Ok(Command::Version) => print(cli::version()),
         Ok(Command::Help(text)) => print(text.trim_end()),
         Err(error) => {
@@ -38,6 +39,18 @@ fn run(flags: &Flags) -> Exit {
     }
     loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     daemon::run(loaded, flags)
+}
+
+fn check_ledger(flags: &Flags, repair: bool) -> ExitCode {
+    let configured = || config::load(flags).map(|loaded| loaded.config.data.dir);
+    let data = match flags.data.clone().map_or_else(configured, Ok) {
+        Ok(data) => data,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Exit::Config.into();
+        }
+    };
+    ledger::check::run(&ledger::check::Check { data: &data, repair }, os::now())
 }
 
 fn print(text: &str) -> Exit {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::chain::{BlockHash, Txid};
+use crate::chain::{BlockHash, Chain, Txid};
 use crate::difficulty::{NBits, Target};
 use crate::merkle;
 
@@ -89,6 +89,9 @@ const KNOWN_RULES: [&str; 3] = ["csv", "segwit", "taproot"];
 /// 21 million bitcoin, in satoshis: no coinbase can be worth more.
 const MAX_MONEY: u64 = 2_100_000_000_000_000;
 
+/// Blocks from one change of the target to the next.
+const RETARGET: u32 = 2016;
+
 impl Template {
     /// Reads the `result` of `getblocktemplate`.
     ///
@@ -144,6 +147,42 @@ impl Template {
             txs,
             witness_commitment,
             longpollid: raw.longpollid.map(Cow::into_owned),
+        })
+    }
+
+    /// An empty block's template on `tip`, a block that the node has just taken in and that follows
+    /// on [`Template::prev`] like the one that this template was for. It lets miners leave the dead
+    /// tip at once, while the node is still choosing transactions.
+    ///
+    /// `None` where the next block's target cannot be known beforehand: at a retarget, and on the
+    /// test networks with their minimum-difficulty rule. `node_time` is the node's clock now, see
+    /// [`crate::job::Work::node_time`].
+    ///
+    /// Should `tip` not follow directly (two blocks at once, a reorganisation), the work is as
+    /// worthless as that on the dead tip would be, for the moment until the node's template comes.
+    pub fn empty_on(&self, tip: BlockHash, chain: Chain, node_time: u32) -> Option<Template> {
+        let height = self.height + 1;
+        let halving = match chain {
+            Chain::Main => 210_000,
+            Chain::Regtest => 150,
+            Chain::Testnet3 | Chain::Testnet4 | Chain::Signet => return None,
+        };
+        if height.is_multiple_of(RETARGET) {
+            return None;
+        }
+        Some(Template {
+            height,
+            version: self.version,
+            prev: tip,
+            nbits: self.nbits,
+            target: self.target,
+            curtime: node_time.max(self.mintime + 1),
+            mintime: self.mintime,
+            value: (50 * 100_000_000_u64).checked_shr(height / halving).unwrap_or(0),
+            txs: Vec::new(),
+            branch: Vec::new(),
+            witness_commitment: self.witness_commitment.as_ref().map(|_| witness_commitment(&[])),
+            longpollid: None,
         })
     }
 
@@ -306,6 +345,25 @@ mod tests {
         let given = format!(r#","default_witness_commitment":"{hex}""#);
         let template = parse(&json("", &given)).unwrap();
         assert_eq!(faster_hex::hex_string(&template.witness_commitment.unwrap()), hex);
+    }
+
+    #[test]
+    fn an_empty_block_follows_where_its_target_is_known() {
+        let template = parse(&json(&tx(7), "")).unwrap();
+        let tip = BlockHash([5; 32]);
+        let empty = template.empty_on(tip, Chain::Main, 2030).unwrap();
+        assert_eq!((empty.height, empty.prev, empty.curtime), (840_001, tip, 2030));
+        assert_eq!(empty.value, 312_500_000);
+        assert!(empty.txs.is_empty() && empty.branch.is_empty());
+        assert_eq!(empty.witness_commitment, Some(witness_commitment(&[])));
+        assert_eq!((empty.nbits, empty.version), (template.nbits, template.version));
+        assert_eq!(template.empty_on(tip, Chain::Main, 0).unwrap().curtime, 1001);
+        assert_eq!(template.empty_on(tip, Chain::Testnet4, 2030), None);
+        // 840,672 is divisible by 2016.
+        let before_retarget = Template { height: 840_671, ..template };
+        assert_eq!(before_retarget.empty_on(tip, Chain::Main, 2030), None);
+        let last = Template { height: 20_000_000, ..before_retarget };
+        assert_eq!(last.empty_on(tip, Chain::Main, 2030).unwrap().value, 0);
     }
 
     #[test]

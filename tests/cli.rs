@@ -71,6 +71,19 @@ fn a_wrong_config_is_78() {
 }
 
 #[test]
+fn the_ledger_of_a_new_box_is_sound() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().to_str().expect("UTF-8");
+    let output = soloist(&["ledger", "check", "--repair", "--data", data]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = soloist(&["ledger", "check", "--data", data]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("bytes of journal"));
+    // Where it is comes from the config if it is not told.
+    assert_eq!(soloist(&["ledger", "check", "--config", "absent"]).status.code(), Some(78));
+}
+
+#[test]
 fn a_dead_node_is_69() {
     // Bound and dropped: nothing listens there.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

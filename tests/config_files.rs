@@ -141,20 +141,20 @@ fn the_order_of_logins() {
         [node]
         rpc_url = "http://10.0.0.1"
         rpc_user = "global"
-        rpc_pass = "one"
+        rpc_pass = "geheim1"
         [[node.backup]]
-        rpc_url = "http://own:two@10.0.0.2"
+        rpc_url = "http://own:geheim2@10.0.0.2"
         rpc_cookie_path = "~/.bitcoin/.cookie"
         rpc_user = "x"
         rpc_pass = "y"
         [[node.backup]]
-        rpc_url = "http://own:two@10.0.0.3"
+        rpc_url = "http://own:geheim2@10.0.0.3"
         rpc_user = "x"
         rpc_pass = "y"
         [[node.backup]]
         rpc_url = "http://10.0.0.4"
         rpc_user = "mine"
-        rpc_pass = "three"
+        rpc_pass = "geheim3"
         [[node.backup]]
         rpc_url = "http://10.0.0.5"
         [[node.backup]]
@@ -170,18 +170,16 @@ fn the_order_of_logins() {
     assert_eq!(
         logins,
         [
-            basic("global", "one"),
+            basic("global", "geheim1"),
             Auth::Cookie("/home/anna/.bitcoin/.cookie".into()),
-            basic("own", "two"),
-            basic("mine", "three"),
-            basic("global", "one"),
+            basic("own", "geheim2"),
+            basic("mine", "geheim3"),
+            basic("global", "geheim1"),
             Auth::Cookie("/etc/soloist/cookie".into()),
         ]
     );
     let shown = format!("{config:?}");
-    for password in ["one", "two", "three"] {
-        assert!(!shown.contains(&format!("\"{password}\"")), "{shown}");
-    }
+    assert!(!shown.contains("geheim"), "{shown}");
 }
 
 #[test]
@@ -387,7 +385,13 @@ fn a_reload_tells_what_changed() {
     assert!(!format!("{changes:?} {sentences:?}").contains("geheim"));
     insta::assert_snapshot!(sentences.join("\n"));
     let waits: Vec<&Change> = changes.iter().filter(|change| !change.is_live()).collect();
-    assert_eq!(waits, [&Change::DataDir]);
+    let ports = [
+        &Change::StratumListen,
+        &Change::HttpListen,
+        &Change::Json { on: false },
+        &Change::DataDir,
+    ];
+    assert_eq!(waits, ports);
     assert_eq!(changes.iter().filter(|change| change.touches_coinbase()).count(), 2);
     assert_eq!(changes.iter().filter(|change| change.touches_nodes()).count(), 4);
 

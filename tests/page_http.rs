@@ -2,61 +2,22 @@
 
 #[path = "page/sample.rs"]
 mod sample;
+#[path = "page/server.rs"]
+mod server;
 
-use std::cell::Cell;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::rc::Rc;
-use std::sync::mpsc;
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use smol::LocalExecutor;
-use soloist::server::http::{Http, Options, View, bind};
+use soloist::server::http::Options;
 use soloist::status::Snapshot;
 
-struct Sample {
-    snapshot: Rc<Snapshot>,
-    taken: Cell<u64>,
-}
-
-impl View for Sample {
-    fn snapshot(&self) -> Rc<Snapshot> {
-        self.taken.set(self.taken.get() + 1);
-        // Each snapshot differs, so that a test sees how many were taken.
-        let mut snapshot = (*self.snapshot).clone();
-        snapshot.failovers = self.taken.get();
-        Rc::new(snapshot)
-    }
-
-    fn block(&self, hash: &str) -> Option<Vec<u8>> {
-        let known = self.snapshot.blocks.iter().any(|block| block.hash == hash);
-        known.then(|| vec![0xab; 2_000_000])
-    }
-}
-
-/// A server of its own for one test, until it is dropped.
-struct Server {
-    address: SocketAddr,
-    stop: Option<async_channel::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
+struct Server(server::Server);
 
 impl Server {
     fn start(snapshot: Snapshot, options: Options) -> Server {
-        let (tell, told) = mpsc::channel();
-        let (stop, stopped) = async_channel::bounded::<()>(1);
-        let thread = thread::spawn(move || {
-            let executor = Rc::new(LocalExecutor::new());
-            let view = Sample { snapshot: Rc::new(snapshot), taken: Cell::new(0) };
-            let http = Http::new(Rc::new(view), options);
-            let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-            tell.send(listener.get_ref().local_addr().unwrap()).unwrap();
-            executor.spawn(http.serve(executor.clone(), listener)).detach();
-            let _ = smol::block_on(executor.run(stopped.recv()));
-        });
-        let address = told.recv().unwrap();
-        Server { address, stop: Some(stop), thread: Some(thread) }
+        Server(server::Server::start(snapshot, options, true))
     }
 
     fn home() -> Server {
@@ -72,7 +33,7 @@ impl Server {
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
+        let stream = TcpStream::connect(self.0.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
@@ -85,19 +46,6 @@ impl Server {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n");
         Answer::parse(&self.raw(request.as_bytes()))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            // A panic in the server must fail its test, but not hide another failure.
-            if !thread::panicking() {
-                ended.unwrap();
-            }
-        }
     }
 }
 
@@ -184,6 +132,22 @@ fn every_address_answers() {
     assert_eq!(status["payout"]["address"], "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq");
     assert_eq!(server.get("/api/client/bc1qother").code, 404);
     assert_eq!(server.get("/api/history?range=week").code, 400);
+}
+
+#[test]
+fn readers_who_can_unpack_get_it_packed() {
+    let server = Server::home();
+    let length = |answer: &Answer| -> usize {
+        let line = answer.head.lines().find_map(|l| l.strip_prefix("content-length: "));
+        line.unwrap().parse().unwrap()
+    };
+    for path in ["/", "/style.css", "/app.js", "/api/status", "/metrics"] {
+        let plain = server.get(path);
+        let packed = server.get_with(path, "solo.local", "Accept-Encoding: br, gzip\r\n");
+        assert!(packed.head.contains("content-encoding: gzip"), "{path}");
+        assert!(!plain.head.contains("content-encoding"), "{path}");
+        assert!(length(&packed) * 10 < length(&plain) * 6, "{path}");
+    }
 }
 
 #[test]
@@ -434,7 +398,7 @@ fn the_api_can_be_switched_off() {
 #[test]
 fn many_readers_at_once_get_their_answers() {
     let server = Server::start(sample::home(), lenient());
-    let address = server.address;
+    let address = server.0.address;
     let readers: Vec<_> = (0..100)
         .map(|i| {
             thread::spawn(move || {

@@ -14,7 +14,7 @@
 //!
 //! Each node is offered the block by itself, at once and in parallel. A node that cannot be
 //! reached is tried again after 0.1 s, 0.2 s, … up to 5 s, for as long as the block is not mature;
-//! a node that refuses it is asked again once a minute, because it may only be behind. Nothing
+//! a node that refuses it is asked again once a minute (each second while it lacks the parent). Nothing
 //! stops at a new height: the new block may be on our own block's fork.
 
 use std::collections::BTreeMap;
@@ -32,6 +32,7 @@ pub const MATURITY: i64 = 100;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(60);
+const LACKS_PARENT: Duration = Duration::from_secs(1);
 /// How often the confirmations of an accepted block are asked for.
 const WATCH: Duration = Duration::from_secs(30);
 /// An answer to a submission that has not come after this long will not come: the node is tried
@@ -247,7 +248,10 @@ impl Tracked {
                 *offer = Offer::Refuses { reason, ask_again: now.mono + LAST_RETRY };
             }
             Ok(SubmitAnswer::Rejected(reason)) => {
-                *offer = Offer::Refuses { reason, ask_again: now.mono + ASK_AGAIN };
+                // The node lacks our block's parent and is about to get it from its peers.
+                let is_behind = ["prev-blk-not-found", "bad-prevblk"].contains(&&*reason);
+                let wait = if is_behind { LACKS_PARENT } else { ASK_AGAIN };
+                *offer = Offer::Refuses { reason, ask_again: now.mono + wait };
                 self.refused(out);
             }
             Err(_) => {
@@ -492,7 +496,7 @@ mod tests {
     fn refused_by_all_is_said_and_still_offered() {
         let mut world = World::new();
         world.solve();
-        let refuse = || Ok(SubmitAnswer::Rejected("prev-blk-not-found".into()));
+        let refuse = || Ok(SubmitAnswer::Rejected("bad-cb-amount".into()));
         world.answer(A, refuse());
         assert_eq!(world.state(), Some(BlockState::Candidate));
         world.answer(B, refuse());
@@ -501,6 +505,16 @@ mod tests {
         assert_eq!(submitted(&world.input(Input::Tick)), [A, B]);
         world.answer(B, Ok(SubmitAnswer::Accepted));
         assert!(matches!(world.state(), Some(BlockState::Accepted { by: B, .. })));
+    }
+
+    #[test]
+    fn a_node_that_lacks_the_parent_is_asked_again_soon() {
+        let mut world = World::new();
+        world.solve();
+        world.answer(A, Ok(SubmitAnswer::Rejected("prev-blk-not-found".into())));
+        world.answer(B, Ok(SubmitAnswer::Accepted));
+        world.seconds = 1.0;
+        assert_eq!(submitted(&world.input(Input::Tick)), [A]);
     }
 
     #[test]

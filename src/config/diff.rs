@@ -34,7 +34,7 @@ pub enum Change {
         /// The new one.
         to: String,
     },
-    /// Other addresses for miners. Miners that are connected stay.
+    /// Other addresses for miners.
     StratumListen,
     /// Other limits of connections. Miners that are connected stay.
     ConnectionLimits,
@@ -70,7 +70,23 @@ pub enum Change {
 impl Change {
     /// Whether the running daemon can take it over. What cannot waits for a restart.
     pub fn is_live(&self) -> bool {
-        !matches!(self, Change::DataDir)
+        match self {
+            Change::NodeAdded(_)
+            | Change::NodeRemoved(_)
+            | Change::NodeChanged { .. }
+            | Change::NodesReordered(_)
+            | Change::PayoutAddress { .. }
+            | Change::Tag { .. }
+            | Change::ConnectionLimits
+            | Change::StratumPassword
+            | Change::Firmwares
+            | Change::Grace { .. }
+            | Change::LogLevel { .. } => true,
+            // Ports are bound once, at the start.
+            Change::StratumListen | Change::HttpListen | Change::Json { .. } | Change::DataDir => {
+                false
+            }
+        }
     }
 
     /// Whether the coinbase differs, so that new jobs must go out at once.
@@ -114,9 +130,7 @@ impl fmt::Display for Change {
             Change::HttpListen => f.write_str("The page is served on other addresses or ports."),
             Change::Json { on: true } => f.write_str("The API is switched on."),
             Change::Json { on: false } => f.write_str("The API is switched off."),
-            Change::DataDir => {
-                f.write_str("The data directory is another; that needs a restart to take effect.")
-            }
+            Change::DataDir => f.write_str("The data directory is another."),
             Change::Grace { from, to } => {
                 write!(f, "Without any node the last job is served for {to} s, no longer {from} s.")
             }

@@ -369,23 +369,3 @@ impl State {
         self.ledger_event(now, found);
     }
 }
-
-// Rehearsals stand beside the real thing.
-impl State {
-    pub(super) fn rehearse(
-        &mut self,
-        _now: Now,
-        _template: &crate::template::Template,
-        _leader: NodeId,
-    ) {
-    }
-
-    pub(super) fn proposed(
-        &mut self,
-        _now: Now,
-        _node: NodeId,
-        _block: BlockHash,
-        _verdict: &Result<Option<String>, RpcError>,
-    ) {
-    }
-}

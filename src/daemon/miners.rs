@@ -23,7 +23,7 @@ pub fn rules(config: &Config, session_key: SessionKey) -> Rules {
     Rules {
         session_key,
         password: config.stratum.password.as_ref().map(|secret| secret.expose().to_owned()),
-        overrides: Vec::new(),
+        overrides: config.stratum.firmwares.clone(),
     }
 }
 
@@ -89,7 +89,9 @@ impl State {
     }
 
     pub(super) fn reload_miners(&mut self, now: Now, old: &Config) {
-        if old.stratum.password != self.config.stratum.password {
+        let said =
+            |config: &Config| (config.stratum.password.clone(), config.stratum.firmwares.clone());
+        if said(old) != said(&self.config) {
             let key = self.pool.session_key().clone();
             self.pool_input(now, Input::Rules(Box::new(rules(&self.config, key))));
         }

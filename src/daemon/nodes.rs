@@ -9,6 +9,7 @@ use async_channel::Sender;
 use smol::LocalExecutor;
 
 use crate::block::submission;
+use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::config::{Config, NodeConfig};
 use crate::failover::{self, Input, NodeSpec, Output, Setup, TemplateSeen};
@@ -187,7 +188,8 @@ impl State {
     /// Makes the current work anew: the payout changed.
     pub(super) fn renew_work(&mut self, now: Now) {
         if let Some(work) = self.pool.jobs().work().cloned() {
-            self.set_work(now, work.template.clone(), work.node, work.received);
+            self.set_work(now, work.template.clone(), work.node, work.received, work.empty);
+            self.rehearsals.plan(now);
         }
     }
 
@@ -238,7 +240,7 @@ impl State {
                 log::info!("node {} leads: {why}", self.nodes.name(node));
             }
             Output::Serve { node, new_tip } => self.serve(now, node, new_tip),
-            Output::EmptyJob { .. } => {}
+            Output::EmptyJob { node, tip } => self.serve_empty(now, node, tip),
             Output::Gate { .. } => {
                 self.server.shut();
                 self.pool_input(now, pool::Input::NoWork);
@@ -267,7 +269,7 @@ impl State {
         self.counters.tips += u64::from(new_tip);
         let (height, difficulty) = (template.height, template.target.difficulty().0);
         let (transactions, name) = (template.txs.len(), self.nodes.name(node));
-        self.set_work(now, template.clone(), node, received);
+        self.set_work(now, template.clone(), node, received, false);
         if new_tip {
             log::info!(
                 "new tip at {}: now mining {height} from node {name}, {transactions} transactions",
@@ -275,15 +277,34 @@ impl State {
             );
             self.ledger_event(now, LedgerEvent::Network { difficulty });
             self.blocks_input(now, submission::Input::Height(height - 1));
-            self.rehearse(now, &template, node);
+            self.rehearsals.plan(now);
         }
         self.show_status();
     }
 
-    fn set_work(&mut self, now: Now, template: Arc<Template>, node: NodeId, received: Instant) {
+    /// Miners leave the dead tip for an empty block on the new one, until its template is there.
+    fn serve_empty(&mut self, now: Now, node: NodeId, tip: BlockHash) {
+        let (Some(work), Some(chain)) = (self.pool.jobs().work().cloned(), self.chain(now)) else {
+            return;
+        };
+        let node_time = work.node_time(now.mono);
+        let Some(template) = work.template.empty_on(tip, chain, node_time) else { return };
+        log::info!("new tip {tip}: an empty block on it until the node's template comes");
+        self.counters.empty_jobs += 1;
+        self.set_work(now, Arc::new(template), node, now.mono, true);
+    }
+
+    fn set_work(
+        &mut self,
+        now: Now,
+        template: Arc<Template>,
+        node: NodeId,
+        received: Instant,
+        empty: bool,
+    ) {
         let payout = &self.config.payout;
         let (script, tag) = (payout.address.script(), payout.tag.as_str());
-        let work = Work::new(template, node, received, false, script, tag);
+        let work = Work::new(template, node, received, empty, script, tag);
         self.counters.jobs += 1;
         self.pool_input(now, pool::Input::Work(Box::new(work)));
     }

@@ -28,7 +28,7 @@ impl State {
         Snapshot {
             now: now.unix,
             name: "Soloist".into(),
-            chain: self.chain().map_or_else(String::new, |chain| chain.name().to_owned()),
+            chain: self.chain(now).map_or_else(String::new, |chain| chain.name().to_owned()),
             configured: true,
             started_at: self.started.unix,
             build: self.build_view(),
@@ -44,6 +44,7 @@ impl State {
             history: self.history_view(now),
             best_shares: self.best_views(),
             blocks: self.block_views(),
+            alarms: self.rehearsals.alarms(|node| self.nodes.name(node)),
             events: self.news.iter().cloned().collect(),
             process: process_view(),
             stratum: self.stratum_view(),
@@ -54,12 +55,11 @@ impl State {
     }
 
     /// The chain that the nodes are on.
-    fn chain(&self) -> Option<Chain> {
-        let at = Instant::now();
+    pub(super) fn chain(&self, now: Now) -> Option<Chain> {
         let leader = self.failover.leader();
         let mut reports = self
             .failover
-            .nodes(at)
+            .nodes(now.mono)
             .filter_map(|node| Some((Some(node.id) == leader, node.health?.0.chain.clone())));
         let first = reports.next()?;
         let (_, name) = if first.0 { first } else { reports.find(|r| r.0).unwrap_or(first) };
@@ -69,7 +69,7 @@ impl State {
     fn build_view(&self) -> view::BuildView {
         view::BuildView {
             version: env!("CARGO_PKG_VERSION").into(),
-            hash_engine: "sha2".into(),
+            hash_engine: crate::hash::Backend::active().name().into(),
             ..view::BuildView::default()
         }
     }
@@ -98,7 +98,7 @@ impl State {
         let work = &job.work;
         let template = &work.template;
         let owner = self.config.payout.address.script();
-        let chain = self.chain();
+        let chain = self.chain(now);
         let extranonce = [0; coinbase::EXTRANONCE_SIZE];
         // Decoded from what miners hash, by another implementation than the one that made it.
         let bytes = work.coinbase.without_witness(&extranonce);
@@ -185,7 +185,7 @@ impl State {
                 (Some(_), true) => view::ZmqState::Live,
             },
             tip_wins: node.race.wins.iter().sum(),
-            rehearsal: None,
+            rehearsal: self.rehearsals.verdict(node.id),
             last_error: node.last_error.map(|(words, age)| view::NodeErrorView {
                 at: now.unix.saturating_sub(age.as_secs()),
                 method: String::new(),

@@ -308,6 +308,16 @@ pub enum Event {
         /// Why.
         why: LeadWhy,
     },
+    /// A backup has led for [`LONG_ON_BACKUP`](super::LONG_ON_BACKUP).
+    #[error("Backup node {node} has given the work for {} min: {preferred}.", .after.as_secs() / 60)]
+    LongOnBackup {
+        /// The backup.
+        node: String,
+        /// What is wrong with the preferred node.
+        preferred: String,
+        /// For how long.
+        after: Duration,
+    },
     /// No node has led for [`RPC_DOWN_AFTER`](super::RPC_DOWN_AFTER).
     #[error("No Bitcoin node is usable: {why}.")]
     RpcDown {
@@ -421,6 +431,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Event::NodeFailover { .. } => "node-failover",
+            Event::LongOnBackup { .. } => "long-on-backup",
             Event::RpcDown { .. } => "rpc-down",
             Event::RpcRecovered { .. } => "rpc-recovered",
             Event::NodeDown { .. } => "node-down",
@@ -441,6 +452,7 @@ impl Event {
         match self {
             Event::RpcDown { .. } | Event::Gated { .. } | Event::WrongChain { .. } => Level::Alarm,
             Event::NodeFailover { back: false, .. }
+            | Event::LongOnBackup { .. }
             | Event::NodeDown { .. }
             | Event::TipSplit { .. }
             | Event::NodeLagging { .. }

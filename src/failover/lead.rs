@@ -7,8 +7,8 @@ use super::io::{Event, FetchWhy, LeadWhy, Output};
 use super::node::Standing;
 use super::settle::Alarm;
 use super::{
-    FIRST_PAUSE, FOLLOW, FRESH_HEALTH, FRESH_TEMPLATE, Failover, HEALTH_GAP, LONGEST_PAUSE, SETTLE,
-    STEADY, TRY, Work,
+    FIRST_PAUSE, FOLLOW, FRESH_HEALTH, FRESH_TEMPLATE, Failover, HEALTH_GAP, LONGEST_PAUSE,
+    REFRESH_GAP, SETTLE, STEADY, TRY, Work,
 };
 use crate::chain::BlockHash;
 
@@ -59,14 +59,14 @@ impl Failover {
     /// that tip and has left it, and no other node that answers has a better one (the chain was
     /// reorganised to fewer blocks, or its owner called `invalidateblock`); or nobody has confirmed
     /// the tip for three quarters of the grace, so that it is as good as forgotten. A tip of equal
-    /// work is taken only when no node that answers holds the one that was seen first.
+    /// work is taken only when no good node holds the one that was seen first.
     fn may_serve(&self, at: Instant, index: usize, prev: BlockHash) -> bool {
         let Some(floor) = self.floor(at) else { return true };
         match self.verdict(prev) {
             Verdict::Newer | Verdict::Same => true,
-            Verdict::Rival => {
-                !self.nodes.iter().any(|node| node.standing.answers() && node.tip == Some(floor))
-            }
+            Verdict::Rival => !self.nodes.iter().any(|node| {
+                matches!(node.standing, Standing::Fit | Standing::Shaky) && node.tip == Some(floor)
+            }),
             Verdict::Older => {
                 let node = &self.nodes[index];
                 let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != index);
@@ -93,6 +93,15 @@ impl Failover {
         let Some(index) = self.leader_index() else { return false };
         let Some(template) = self.nodes[index].template else { return false };
         if template.served || !self.may_serve(at, index, template.prev) {
+            return false;
+        }
+        // The long poll and the call that the same news caused answer at nearly the same time.
+        let id = self.nodes[index].spec.id;
+        let repeats = self.work.is_some_and(|work| {
+            work.node == id && work.prev == template.prev && at < work.served + REFRESH_GAP
+        });
+        if repeats && let Some(template) = &mut self.nodes[index].template {
+            template.served = true;
             return false;
         }
         self.serve(at, index, out);
@@ -124,7 +133,7 @@ impl Failover {
         let (id, prev) = (node.spec.id, template.prev);
         let before = self.work.filter(|work| work.prev == prev);
         let since = before.map_or(at, |work| work.since);
-        self.work = Some(Work { node: id, prev, since, confirmed: at });
+        self.work = Some(Work { node: id, prev, since, served: at, confirmed: at });
         out.push(Output::Serve { node: id, new_tip: before.is_none() });
         if self.gated {
             self.gated = false;
@@ -245,9 +254,6 @@ impl Failover {
     /// The first preferred node that may have the lead back: fit for a while, at least as much work
     /// as ours by a fresh report of its own.
     fn returning(&mut self, at: Instant, leader: usize, alarm: &mut Alarm) -> Vec<usize> {
-        if !self.return_after.is_none_or(|after| alarm.due(after)) {
-            return Vec::new();
-        }
         for index in 0..leader {
             let node = &self.nodes[index];
             let steady = node.fit_since.is_some_and(|since| alarm.due(since + STEADY));
@@ -330,6 +336,7 @@ impl Failover {
         let why = if before.is_none() { LeadWhy::First } else { why };
         self.leader = Some(id);
         self.lead_since = at;
+        self.backup_said = false;
         self.pass.trying = None;
         self.pass.tried.clear();
         self.pass.after = None;

@@ -32,6 +32,7 @@
 //! `Failover::verdict`.
 
 mod breaker;
+mod hear;
 mod io;
 mod lead;
 mod node;
@@ -55,9 +56,9 @@ pub use view::{NodeView, Overall, State};
 
 use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
-use crate::node::{HealthReport, Method, NodeId, RpcError, TipSource};
-use node::{HeldTemplate, Node, Waiting};
-use tips::{Place, Tips};
+use crate::node::NodeId;
+use node::Node;
+use tips::Tips;
 
 /// Each usable node's tip is asked this often.
 pub const POLL_EVERY: Duration = Duration::from_millis(1500);
@@ -74,13 +75,16 @@ pub const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
 /// A fresh template is fetched from the leader at least this often, so that a quiet mempool does
 /// not look like a dead node (cgminer gives a pool up after 90 s without a job).
 pub const HEARTBEAT: Duration = Duration::from_secs(30);
-/// Deadline of a template call, for the shell.
-pub const FETCH_DEADLINE: Duration = Duration::from_secs(10);
+/// Deadline of a template call, for the shell. Long, for the sake of slow nodes; other nodes are
+/// asked long before (see [`HELP_AFTER`] and [`TRY`]).
+pub const FETCH_DEADLINE: Duration = Duration::from_secs(30);
+/// A second template of the same node on the same tip within this time makes no new job.
+pub const REFRESH_GAP: Duration = Duration::from_secs(2);
 /// Templates are fetched from one node in a burst of at most this many …
 pub const FETCH_BURST: u32 = 6;
 /// … and then one in this time, however many reasons there are.
 pub const FETCH_EVERY: Duration = Duration::from_millis(500);
-/// A failed template call is repeated after this time.
+/// A failed template call is repeated after this time; it doubles up to [`LONGEST_PAUSE`].
 pub const FETCH_RETRY: Duration = Duration::from_secs(1);
 /// A broken long poll is started again after this time; the polls cover it meanwhile.
 pub const LONGPOLL_RETRY: Duration = Duration::from_secs(5);
@@ -114,18 +118,20 @@ pub const FRESH_TEMPLATE: Duration = Duration::from_secs(5);
 pub const STEADY: Duration = Duration::from_secs(5);
 /// … and its health report must not be older than this.
 pub const FRESH_HEALTH: Duration = Duration::from_secs(3);
-/// A preferred node that failed to deliver when the lead was to return is tried again after this
-/// time, and an open breaker waits no longer than this for it.
+/// A node that is preferred to the leader is probed this often when its breaker is open, or when
+/// it gave no template.
 pub const PROBE_PREFERRED: Duration = Duration::from_secs(15);
 /// An open breaker waits no longer than this while nobody leads.
 pub const PROBE_NOBODY: Duration = Duration::from_secs(5);
 /// Headers ahead of blocks for this long: the node has stalled.
 pub const STALLED_HEADERS: Duration = Duration::from_secs(60);
-/// No block for this long on the main network: the node has stalled (by chance this happens once
-/// in about 8,000 blocks).
+/// No block for this long on the main network: the node has stalled (by chance it happens to one
+/// block in about 8,000).
 pub const STALLED_TIP: Duration = Duration::from_secs(90 * 60);
 /// Nobody has led for this long: [`Event::RpcDown`].
 pub const RPC_DOWN_AFTER: Duration = Duration::from_secs(5);
+/// A backup has led for this long: [`Event::LongOnBackup`].
+pub const LONG_ON_BACKUP: Duration = Duration::from_secs(3600);
 /// Templates that took longer than this (median of five) make an empty job worth while.
 pub const EMPTY_FIRST_ABOVE: Duration = Duration::from_millis(20);
 
@@ -147,9 +153,8 @@ pub struct Failover {
     /// Since when nobody has led.
     nobody_since: Option<Instant>,
     down_said: bool,
+    backup_said: bool,
     pass: Pass,
-    /// Not before this is the return to a preferred node tried again.
-    return_after: Option<Instant>,
     gated: bool,
     /// Miners were let in once.
     opened: bool,
@@ -169,6 +174,8 @@ struct Work {
     prev: BlockHash,
     /// When work on this tip began.
     since: Instant,
+    /// When a template on it was served last.
+    served: Instant,
     /// When a good node last said that this is its tip.
     confirmed: Instant,
 }
@@ -198,8 +205,8 @@ impl Failover {
             lost_why: LeadWhy::First,
             nobody_since: Some(now.mono),
             down_said: false,
+            backup_said: false,
             pass: Pass { trying: None, tried: Vec::new(), after: None, pause: FIRST_PAUSE },
-            return_after: None,
             gated: true,
             opened: false,
             split_since: None,
@@ -300,300 +307,5 @@ impl Failover {
         {
             self.lose_lead(at, LeadWhy::WrongChain(found));
         }
-    }
-
-    // -- news --
-
-    fn hear(&mut self, at: Instant, index: usize, news: News, out: &mut Vec<Output>) {
-        match news {
-            News::Template { seen, method, took } => {
-                self.template(at, index, seen, method, took, out);
-            }
-            News::Tip { hash, source: TipSource::Poll, took } => {
-                let sent = self.nodes[index].poll.sent.take();
-                self.succeeded(at, index, Method::GetBestBlockHash, Some(took), out);
-                let node = &mut self.nodes[index];
-                if node.tip == Some(hash) || node.is_later_news(sent) {
-                    self.tip_news(at, index, hash, TipSource::Poll);
-                } else {
-                    // Asked before the latest news and answered after it: ask again.
-                    node.poll.due = at;
-                }
-            }
-            News::Tip { hash, source, .. } => {
-                self.alive(at, index, out);
-                self.tip_news(at, index, hash, source);
-            }
-            News::Health { report, took } => self.health(at, index, report, took, out),
-            News::Failed { method, error, took: _ } => self.failed(at, index, method, &error, out),
-            News::Answered { method, took } => self.succeeded(at, index, method, took, out),
-        }
-    }
-
-    fn template(
-        &mut self,
-        at: Instant,
-        index: usize,
-        seen: TemplateSeen,
-        method: Method,
-        took: Duration,
-        out: &mut Vec<Output>,
-    ) {
-        let (source, sent) = if method == Method::Longpoll {
-            self.succeeded(at, index, method, None, out);
-            (TipSource::Longpoll, None)
-        } else {
-            let sent = self.nodes[index].fetch.sent.take();
-            self.succeeded(at, index, method, Some(took), out);
-            self.nodes[index].remember_duration(took);
-            (TipSource::Template, sent)
-        };
-        let tip_height = self.nodes[index].tip.and_then(|tip| self.tips.height(tip));
-        let node = &mut self.nodes[index];
-        if !node.checked || node.wrong_chain.is_some() {
-            return;
-        }
-        node.waiting = None;
-        node.waiting_said = false;
-        node.template_error = None;
-        node.fetch_after = None;
-        let is_new = !node.has_held(seen.prev)
-            && tip_height.is_none_or(|height| seen.height.saturating_sub(1) > height);
-        if node.tip != Some(seen.prev) && !node.is_later_news(sent) && !is_new {
-            // It was under way when the tip changed: the node has moved on since, or has gone back
-            // (then the poll tells).
-            node.poll.due = at;
-            return;
-        }
-        node.template = Some(HeldTemplate {
-            prev: seen.prev,
-            at,
-            longpoll: seen.longpoll,
-            served: false,
-            txs: seen.txs,
-            curtime: seen.curtime,
-        });
-        self.tip_news(at, index, seen.prev, source);
-        self.tips.learn(seen.prev, seen.height.saturating_sub(1), None);
-    }
-
-    fn health(
-        &mut self,
-        at: Instant,
-        index: usize,
-        report: HealthReport,
-        took: Duration,
-        out: &mut Vec<Output>,
-    ) {
-        let sent = self.nodes[index].ask.sent.take();
-        self.succeeded(at, index, Method::Health, Some(took), out);
-        self.check_chain(index, &report, out);
-        let node = &mut self.nodes[index];
-        node.checked = true;
-        let blocks_before = node.health.as_ref().map(|(report, _)| report.blocks);
-        if report.headers <= report.blocks {
-            node.headers_ahead_since = None;
-        } else if node.headers_ahead_since.is_none() || blocks_before != Some(report.blocks) {
-            node.headers_ahead_since = Some(at);
-        }
-        node.health = Some((report.clone(), at));
-        if node.wrong_chain.is_some() {
-            node.waiting = None;
-            return;
-        }
-        let is_main = Chain::from_name(&report.chain) == Some(Chain::Main);
-        if report.initial_download && is_main {
-            // Bitcoin Core gives no template on the main network in this state; on test networks
-            // it does.
-            let percent = (report.progress * 100.0).clamp(0.0, 100.0);
-            let words = format!(
-                "it is downloading the chain, {} of {} blocks, {percent:.1} % verified.",
-                report.blocks, report.headers
-            );
-            self.wait_for(index, -10, words, out);
-        } else {
-            node.waiting = node.waiting.take().filter(|waiting| match waiting.code {
-                -9 => is_main && report.connections == 0,
-                _ => false,
-            });
-        }
-        let node = &mut self.nodes[index];
-        if node.tip == Some(report.best) || node.is_later_news(sent) {
-            self.tip_news(at, index, report.best, TipSource::Poll);
-        } else {
-            node.poll.due = at;
-        }
-        self.tips.learn(report.best, report.blocks, Some(report.chainwork));
-    }
-
-    fn check_chain(&mut self, index: usize, report: &HealthReport, out: &mut Vec<Output>) {
-        let chain = Chain::from_name(&report.chain).filter(|chain| self.chains.contains(chain));
-        let found = match (chain, report.genesis) {
-            (None, _) => Some(report.chain.clone()),
-            (Some(chain), Some(genesis)) if genesis != chain.genesis() => {
-                Some(format!("{chain} with another first block, {genesis}"))
-            }
-            (Some(_), _) => None,
-        };
-        let node = &mut self.nodes[index];
-        if node.wrong_chain != found
-            && let Some(found) = &found
-        {
-            let wanted: Vec<&str> = self.chains.iter().map(|chain| chain.name()).collect();
-            out.push(Output::Event(Event::WrongChain {
-                node: node.spec.name.clone(),
-                found: found.clone(),
-                wanted: wanted.join(" or "),
-            }));
-            node.forget();
-        }
-        node.wrong_chain = found;
-    }
-
-    /// The node's tip is `hash`, as far as we can know.
-    fn tip_news(&mut self, at: Instant, index: usize, hash: BlockHash, source: TipSource) {
-        let node = &self.nodes[index];
-        if !node.checked || node.wrong_chain.is_some() || node.waiting.is_some() {
-            return;
-        }
-        let mut in_use: Vec<BlockHash> = self.nodes.iter().filter_map(|node| node.tip).collect();
-        in_use.extend(self.work.map(|work| work.prev));
-        let place = self.tips.announce(at, node.spec.id, hash, &in_use);
-        let races = self.work.is_some() && node.behind.is_none();
-        let is_leader = self.leader == Some(node.spec.id);
-        let node = &mut self.nodes[index];
-        match place {
-            Place::First if races => node.race.won(source),
-            Place::Followed(by) if races && by < HEALTH_EVERY => node.race.followed.add(by),
-            Place::First | Place::Followed(_) | Place::Known => {}
-        }
-        if node.move_to(hash, at) && !self.tips.is_known(hash) {
-            node.ask_soon = Some(at);
-        }
-        let good = node.standing.rank().is_some_and(|rank| rank <= 1);
-        if let Some(work) = &mut self.work
-            && work.prev == hash
-            && (good || is_leader)
-        {
-            work.confirmed = at;
-        }
-    }
-
-    // -- successes and failures --
-
-    fn succeeded(
-        &mut self,
-        at: Instant,
-        index: usize,
-        method: Method,
-        took: Option<Duration>,
-        out: &mut Vec<Output>,
-    ) {
-        self.nodes[index].stats.entry(method).or_default().succeeded(took);
-        self.alive(at, index, out);
-    }
-
-    /// The node showed a sign of life.
-    fn alive(&mut self, at: Instant, index: usize, out: &mut Vec<Output>) {
-        let node = &mut self.nodes[index];
-        node.heard_at = Some(at);
-        node.silent = None;
-        node.doubted = false;
-        if node.breaker.succeed() == BreakerChange::Closed {
-            node.ask_soon = Some(at);
-            let since = node.down_since.take().unwrap_or(at);
-            out.push(Output::Event(Event::NodeUp {
-                node: node.spec.name.clone(),
-                after: at.saturating_duration_since(since),
-            }));
-        }
-    }
-
-    fn failed(
-        &mut self,
-        at: Instant,
-        index: usize,
-        method: Method,
-        error: &RpcError,
-        out: &mut Vec<Output>,
-    ) {
-        let node = &mut self.nodes[index];
-        node.stats.entry(method).or_default().failed(error);
-        let call = match method {
-            Method::GetBlockTemplate => Some(&mut node.fetch),
-            Method::GetBestBlockHash => Some(&mut node.poll),
-            Method::Health => Some(&mut node.ask),
-            _ => None,
-        };
-        if let Some(call) = call
-            && call.sent.take().is_none()
-        {
-            // It was given up before; its failure was counted then.
-            return;
-        }
-        if method == Method::GetBlockTemplate {
-            node.fetch_after = Some(at + FETCH_RETRY);
-            self.return_after = Some(at + PROBE_PREFERRED);
-        }
-        if method == Method::Longpoll {
-            node.longpoll_on = false;
-            node.longpoll_after = Some(at);
-            if matches!(error, RpcError::Timeout(_)) {
-                // A quiet mempool never answers.
-                return;
-            }
-            node.longpoll_after = Some(at + LONGPOLL_RETRY);
-        }
-        node.last_error = Some((error.to_string(), at));
-        match (ErrorKind::of(error), method) {
-            (ErrorKind::Waiting, _) => {
-                let RpcError::Rpc { code, message } = error else { return };
-                self.alive(at, index, out);
-                if *code == -28 {
-                    // It has just started: perhaps with another configuration.
-                    self.nodes[index].checked = false;
-                }
-                self.wait_for(index, *code, message.clone(), out);
-            }
-            // A proxy in between may cut long polls while the node is well: look before we hop.
-            (_, Method::Longpoll) => {
-                node.doubted = true;
-                node.poll.due = at;
-            }
-            (ErrorKind::Rpc, Method::GetBlockTemplate) => {
-                node.template_error = Some(error.to_string());
-                self.alive(at, index, out);
-            }
-            (ErrorKind::Transport, _)
-            | (_, Method::GetBestBlockHash | Method::Health | Method::GetBlockTemplate) => {
-                if method == Method::GetBlockTemplate {
-                    node.template_error = Some(error.to_string());
-                }
-                if node.breaker.fail(at) == BreakerChange::Opened {
-                    node.down_since = Some(at);
-                    node.forget();
-                    out.push(Output::Event(Event::NodeDown {
-                        node: node.spec.name.clone(),
-                        why: error.to_string(),
-                    }));
-                }
-            }
-            // Submissions and proposals have retries and words of their own.
-            _ => {}
-        }
-    }
-
-    /// The node asks for patience; said once, the words are kept up to date.
-    fn wait_for(&mut self, index: usize, code: i64, words: String, out: &mut Vec<Output>) {
-        let node = &mut self.nodes[index];
-        if !node.waiting_said {
-            node.waiting_said = true;
-            out.push(Output::Event(Event::Waiting {
-                node: node.spec.name.clone(),
-                words: words.clone(),
-            }));
-        }
-        node.template = None;
-        node.waiting = Some(Waiting { words, code });
     }
 }

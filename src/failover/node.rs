@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::FETCH_DEADLINE;
 use super::breaker::Breaker;
 use super::io::{LeadWhy, NodeSpec};
-use super::stats::MethodStats;
+use super::stats::{ErrorKind, MethodStats};
 use super::tips::RaceStats;
 use crate::chain::BlockHash;
 use crate::node::{HealthReport, Method};
@@ -37,7 +38,7 @@ pub(super) struct Node {
     pub silent: Option<Duration>,
     /// Something odd happened to the leader's connections: a template of the next node is wanted.
     pub doubted: bool,
-    pub last_error: Option<(String, Instant)>,
+    pub last_error: Option<Failure>,
     pub heard_at: Option<Instant>,
 
     pub tip: Option<BlockHash>,
@@ -57,6 +58,8 @@ pub(super) struct Node {
     pub fetch: Call,
     /// Not before this may a failed template call be repeated.
     pub fetch_after: Option<Instant>,
+    /// Failed template calls in a row, up to a few.
+    pub template_failures: u32,
     /// Theoretical arrival time of the limiter, see [`Node::may_fetch_at`].
     fetch_limit: Option<Instant>,
     pub longpoll_on: bool,
@@ -89,6 +92,14 @@ pub(super) struct HeldTemplate {
     pub served: bool,
     pub txs: usize,
     pub curtime: u64,
+}
+
+/// A failed call.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub kind: ErrorKind,
+    pub words: String,
+    pub at: Instant,
 }
 
 /// The node asks for patience.
@@ -230,6 +241,7 @@ impl Node {
             ask_soon: Some(at),
             fetch: call(at),
             fetch_after: None,
+            template_failures: 0,
             fetch_limit: None,
             longpoll_on: false,
             longpoll_after: None,
@@ -265,6 +277,11 @@ impl Node {
         self.held.contains(&hash)
     }
 
+    /// The tip before the present one.
+    pub fn former_tip(&self) -> Option<BlockHash> {
+        self.held.iter().rev().nth(1).copied()
+    }
+
     /// A call sent then tells of a state later than the latest news of the tip.
     pub fn is_later_news(&self, sent: Option<Instant>) -> bool {
         match (sent, self.tip_at) {
@@ -278,7 +295,7 @@ impl Node {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(took);
+        self.recent.push_back(took.min(FETCH_DEADLINE));
     }
 
     /// Median of the last five durations of `getblocktemplate`.
@@ -304,7 +321,53 @@ impl Node {
     }
 
     pub fn last_error_words(&self) -> &str {
-        self.last_error.as_ref().map_or("it does not answer", |(words, _)| words.as_str())
+        self.last_error.as_ref().map_or("it does not answer", |failure| failure.words.as_str())
+    }
+
+    /// Its state with its name, in one clause.
+    pub fn clause(&self) -> String {
+        let (name, standing) = (&self.spec.name, &self.standing);
+        match (standing, &self.last_error) {
+            (
+                Standing::Down | Standing::Unknown | Standing::Shaky | Standing::NoTemplate,
+                Some(Failure { words, .. }),
+            ) => format!("{name} {standing} ({words})"),
+            _ => format!("{name} {standing}"),
+        }
+    }
+
+    /// What the owner can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        let kind = self.last_error.as_ref().map(|failure| failure.kind);
+        Some(match (&self.standing, kind) {
+            (Standing::Fit | Standing::Rival, _) => return None,
+            (Standing::WrongChain(_), _) => {
+                "Check the node's address and port, and the payout address."
+            }
+            (Standing::Waiting(_) | Standing::Syncing, _) => {
+                "Nothing to do: the node gets ready by itself."
+            }
+            (Standing::Behind(_) | Standing::Weaker | Standing::Stalled, _) => {
+                "Check the node's internet connection, its peers and its free disk space."
+            }
+            (Standing::Silent(_), _) | (_, Some(ErrorKind::Timeout)) => {
+                "The node is frozen or overloaded: look at its machine, restart it if needed."
+            }
+            (_, Some(ErrorKind::Transport)) => {
+                "Check that the node runs, and that address and port are right; a node on another \
+                 machine needs rpcbind and rpcallowip."
+            }
+            (_, Some(ErrorKind::Auth)) => {
+                "Check user and password or the cookie file, and rpcallowip in bitcoin.conf."
+            }
+            (_, Some(ErrorKind::Http | ErrorKind::Malformed)) => {
+                "Something else than a Bitcoin node answers there: check the address and the port."
+            }
+            (Standing::Unknown, None) => return None,
+            (_, Some(ErrorKind::Rpc | ErrorKind::Waiting) | None) => {
+                "See the node's own log, debug.log."
+            }
+        })
     }
 
     /// Forgets what may have changed while the node was away. Its chain is checked anew.

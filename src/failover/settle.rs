@@ -13,8 +13,8 @@ use super::node::{Behind, Call, Node, Standing};
 use super::{
     DOUBT_AFTER, EMPTY_FIRST_ABOVE, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, FOLLOW, Failover,
     HEALTH_DEADLINE, HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER, LAG_MANY,
-    POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED, RPC_DOWN_AFTER, SILENT_AFTER,
-    SILENT_AT_MOST, SLACK, STALLED_HEADERS, STALLED_TIP,
+    LONG_ON_BACKUP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED, RPC_DOWN_AFTER,
+    SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS, STALLED_TIP,
 };
 use crate::chain::{BlockHash, Chain};
 use crate::node::{Method, NodeId, RpcError};
@@ -64,7 +64,8 @@ impl Failover {
         self.polls(at, &mut alarm, out);
         self.split(at, out);
         self.gate_when_stale(&mut alarm, out);
-        self.say_down(at, &mut alarm, out);
+        self.say_down(&mut alarm, out);
+        self.say_backup(at, &mut alarm, out);
         self.watch_calls(&mut alarm);
         self.next = alarm.next;
     }
@@ -139,7 +140,12 @@ impl Failover {
     /// is worked on. A tip that was announced a moment ago counts only after a while: the news
     /// need time to travel.
     fn note_lag(&mut self, at: Instant, index: usize, alarm: &mut Alarm, out: &mut Vec<Output>) {
-        let Some(tip) = self.nodes[index].tip else { return };
+        let node = &self.nodes[index];
+        let Some(tip) = node.tip.filter(|_| node.standing.answers()) else { return };
+        // Until the health report of a new tip is there, its height alone may mislead.
+        if !self.tips.is_known(tip) && node.tip_at.is_some_and(|since| !alarm.due(since + FOLLOW)) {
+            return;
+        }
         let mut behind: Option<u64> = None;
         let mut undecided = false;
         for better in self.reference_tips(at, index) {
@@ -356,7 +362,9 @@ impl Failover {
         true
     }
 
-    /// The leader's word for a new tip is enough for an empty job.
+    /// The leader's word for a new tip is enough for an empty job, when it moved on from the very
+    /// tip that is worked on: a node does so for more work only. From another tip it may have gone
+    /// to a rival of ours, on which no template would be served afterwards.
     fn empty_job(&mut self, out: &mut Vec<Output>) {
         let Some(index) = self.leader_index() else { return };
         let node = &self.nodes[index];
@@ -364,7 +372,7 @@ impl Failover {
         if self.empty_said != Some(tip)
             && node.standing == Standing::Fit
             && !self.gated
-            && self.work.is_some()
+            && self.work.is_some_and(|work| node.former_tip() == Some(work.prev))
             && self.lacks_template(index)
             && self.has_newer_tip(index)
             && self.empty_first(node.spec.id)
@@ -505,7 +513,7 @@ impl Failover {
         }
     }
 
-    fn say_down(&mut self, _at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
+    fn say_down(&mut self, alarm: &mut Alarm, out: &mut Vec<Output>) {
         let Some(since) = self.nobody_since else { return };
         if self.nodes.is_empty() || self.down_said || !alarm.due(since + RPC_DOWN_AFTER) {
             return;
@@ -514,15 +522,22 @@ impl Failover {
         out.push(Output::Event(Event::RpcDown { why: self.why_nobody() }));
     }
 
+    fn say_backup(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        let Some(index) = self.leader_index().filter(|index| *index > 0) else { return };
+        if self.backup_said || !alarm.due(self.lead_since + LONG_ON_BACKUP) {
+            return;
+        }
+        self.backup_said = true;
+        out.push(Output::Event(Event::LongOnBackup {
+            node: self.nodes[index].spec.name.clone(),
+            preferred: self.nodes[0].clause(),
+            after: at.saturating_duration_since(self.lead_since),
+        }));
+    }
+
     /// The state of each node in one clause.
     pub(super) fn why_nobody(&self) -> String {
-        let clause = |node: &Node| match (&node.standing, &node.last_error) {
-            (Standing::Down | Standing::Unknown | Standing::Shaky, Some((error, _))) => {
-                format!("{} {} ({error})", node.spec.name, node.standing)
-            }
-            (standing, _) => format!("{} {standing}", node.spec.name),
-        };
-        self.nodes.iter().map(clause).collect::<Vec<_>>().join("; ")
+        self.nodes.iter().map(Node::clause).collect::<Vec<_>>().join("; ")
     }
 
     /// Nobody leads from now on.

@@ -42,6 +42,8 @@ pub struct NodeView<'a> {
     pub leads: bool,
     /// What it is good for.
     pub standing: &'a Standing,
+    /// What the owner can do about it, in one sentence.
+    pub hint: Option<&'static str>,
     /// Its circuit breaker.
     pub breaker: Breaker,
     /// Its latest health report and the report's age.
@@ -121,6 +123,7 @@ impl Failover {
             name: &node.spec.name,
             leads: self.leader == Some(node.spec.id),
             standing: &node.standing,
+            hint: node.hint(),
             breaker: node.breaker,
             health: node.health.as_ref().map(|(report, since)| (report, age(*since))),
             tip: node.tip,
@@ -135,7 +138,7 @@ impl Failover {
             last_error: node
                 .last_error
                 .as_ref()
-                .map(|(words, since)| (words.as_str(), age(*since))),
+                .map(|failure| (failure.words.as_str(), age(failure.at))),
             down_for: node.down_since.map(age),
             stats: &node.stats,
             race: &node.race,
@@ -169,26 +172,24 @@ impl Failover {
         }
         if node.standing != Standing::Fit {
             return degraded(format!(
-                "Node {name} gives the work but {}; no better node is available.",
-                node.standing
+                "Node {} but gives the work, as no better node is available.",
+                node.clause()
             ));
         }
         if index > 0 {
             let first = &self.nodes[0];
-            return degraded(format!(
-                "Backup node {name} gives the work: {} {}.",
-                first.spec.name,
-                match &first.standing {
-                    Standing::Fit => "is good again and takes over shortly".to_owned(),
-                    standing => standing.to_string(),
-                }
-            ));
+            return degraded(match first.standing {
+                Standing::Fit => format!(
+                    "Backup node {name} gives the work; {} is well again and takes over shortly.",
+                    first.spec.name
+                ),
+                _ => format!("Backup node {name} gives the work: {}.", first.clause()),
+            });
         }
-        if let Some(other) = self.nodes.iter().find(|node| node.standing != Standing::Fit) {
-            return degraded(format!(
-                "Node {name} gives the work, but {} {}.",
-                other.spec.name, other.standing
-            ));
+        // One failed call of a backup is no news.
+        let is_well = |node: &Node| matches!(node.standing, Standing::Fit | Standing::Shaky);
+        if let Some(other) = self.nodes.iter().find(|node| !is_well(node)) {
+            return degraded(format!("Node {name} gives the work, but {}.", other.clause()));
         }
         let sentence = match self.nodes.len() {
             1 => format!("Node {name} gives the work; there is no other node to fall back on."),

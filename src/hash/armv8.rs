@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::soft::{IV, K};
-use super::{Pair, Scan, State, scan_by};
+use super::{Pair, Scan, State};
 use sha2::block_api::compress256;
 use std::arch::aarch64::*;
 use std::arch::is_aarch64_feature_detected;
@@ -35,8 +35,9 @@ pub(super) fn scan(scan: &Scan, nonces: RangeInclusive<u32>) -> Option<u32> {
         if !unsafe { any_passes(&table, k, first, scan.top_word) } {
             return None;
         }
-        // Which one it is, and whether it lies in the range at all, the single way says.
-        scan_by(compress, scan, first..=end.min(first.saturating_add(WAYS as u32 - 1)))
+        let mut batch = first..=end.min(first.saturating_add(WAYS as u32 - 1));
+        // SAFETY: as above.
+        batch.find(|&nonce| unsafe { one_passes(&table, k, nonce, scan.top_word) })
     })
 }
 
@@ -48,11 +49,11 @@ pub(super) fn pairs(pairs: &[Pair], out: &mut [[u8; 32]]) {
     let (batches_out, rest_out) = out.as_chunks_mut::<WAYS>();
     for (batch, out) in batches.iter().zip(batches_out) {
         // SAFETY: the processor has the instructions, as the assertion has found.
-        unsafe { hash_pairs(k, batch, out) };
+        unsafe { hash_two_pairs(k, batch, out) };
     }
     for (pair, out) in rest.iter().zip(rest_out) {
         // SAFETY: as above.
-        unsafe { hash_pairs(k, std::array::from_ref(pair), std::array::from_mut(out)) };
+        unsafe { hash_one_pair(k, pair, out) };
     }
 }
 
@@ -187,9 +188,37 @@ macro_rules! unrolled {
 #[inline(never)]
 #[target_feature(enable = "neon,sha2")]
 fn any_passes(t: &HeaderTable, k: &Constants, first: u32, top_word: u32) -> bool {
-    let mut nonces = [0; WAYS];
-    for (way, nonce) in nonces.iter_mut().enumerate() {
-        *nonce = first.wrapping_add(way as u32).swap_bytes();
+    passes(t, k, [first, first.wrapping_add(1)], top_word)
+}
+
+#[inline(never)]
+#[target_feature(enable = "neon,sha2")]
+fn one_passes(t: &HeaderTable, k: &Constants, nonce: u32, top_word: u32) -> bool {
+    passes(t, k, [nonce], top_word)
+}
+
+#[inline(never)]
+#[target_feature(enable = "neon,sha2")]
+fn hash_two_pairs(k: &Constants, pairs: &[Pair; WAYS], out: &mut [[u8; 32]; WAYS]) {
+    hash_pairs(k, pairs, out);
+}
+
+#[inline(never)]
+#[target_feature(enable = "neon,sha2")]
+fn hash_one_pair(k: &Constants, pair: &Pair, out: &mut [u8; 32]) {
+    hash_pairs(k, std::array::from_ref(pair), std::array::from_mut(out));
+}
+
+#[inline]
+#[target_feature(enable = "neon,sha2")]
+fn passes<const N: usize>(
+    t: &HeaderTable,
+    k: &Constants,
+    mut nonces: [u32; N],
+    top_word: u32,
+) -> bool {
+    for nonce in &mut nonces {
+        *nonce = nonce.swap_bytes();
     }
     let mut any = false;
     for last in header_last_words(t, k, nonces) {
@@ -258,7 +287,7 @@ fn header_last_words<const N: usize>(t: &HeaderTable, k: &Constants, nonces: [u3
 }
 
 /// The double hash of each pair.
-#[inline(never)]
+#[inline]
 #[target_feature(enable = "neon,sha2")]
 fn hash_pairs<const N: usize>(k: &Constants, pairs: &[Pair; N], out: &mut [[u8; 32]; N]) {
     let zero = vdupq_n_u32(0);

@@ -10,6 +10,7 @@
 //! - `flush` does not make the file's metadata durable: it is followed by our own fsync.
 //! - Dropping a database whose file cannot be synced panics: after an error it is leaked instead.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ const SEQUENCE: &[u8] = b"s";
 #[derive(Debug)]
 pub struct Cache {
     db: sled::Db,
+    minutes: sled::Tree,
     file: PathBuf,
 }
 
@@ -35,6 +37,8 @@ pub struct Cache {
 pub struct Cached {
     /// The records of all entries.
     pub records: Vec<Record>,
+    /// The minutes in whose name entries of minutes stand.
+    pub minutes: BTreeSet<u32>,
     /// The journal's last sequence number when the cache was written; 0 when it never was.
     pub sequence: u64,
 }
@@ -78,7 +82,8 @@ impl Cache {
             .mode(sled::Mode::LowSpace)
             .flush_every_ms(None)
             .open()?;
-        let cache = Cache { db, file: dir.join("db") };
+        let minutes = db.open_tree("minutes")?;
+        let cache = Cache { db, minutes, file: dir.join("db") };
         match cache.read() {
             Ok(cached) => Ok((cache, cached)),
             Err(error) => {
@@ -95,13 +100,16 @@ impl Cache {
             if key.as_ref() == SEQUENCE {
                 let bytes = value.as_ref().try_into().map_err(|_| CacheError::Foreign)?;
                 cached.sequence = u64::from_le_bytes(bytes);
-                continue;
+            } else {
+                cached.records.extend(read_entry(&value)?);
             }
-            let scan = scan_frames(&value);
-            if scan.torn_tail > 0 || scan.damaged_bytes > 0 {
-                return Err(CacheError::Foreign);
-            }
-            cached.records.extend(scan.records);
+        }
+        for entry in self.minutes.iter().take(MAX_ENTRIES) {
+            let (key, value) = entry?;
+            let [b'm', minute @ ..] = key.as_ref() else { return Err(CacheError::Foreign) };
+            let minute = minute.try_into().map_err(|_| CacheError::Foreign)?;
+            cached.minutes.insert(u32::from_be_bytes(minute));
+            cached.records.extend(read_entry(&value)?);
         }
         Ok(cached)
     }
@@ -112,18 +120,19 @@ impl Cache {
         entries: &[(Vec<u8>, Vec<Record>)],
         sequence: u64,
     ) -> Result<(), CacheError> {
-        let mut batch = sled::Batch::default();
+        // No batch: each entry stands for itself, and a batch costs a page more on the card.
         for (key, records) in entries {
+            // A tree of their own: sled writes whole leaves anew, and theirs are large.
+            let tree: &sled::Tree = if key.starts_with(b"m") { &self.minutes } else { &self.db };
             if records.is_empty() {
-                batch.remove(key.as_slice());
+                tree.remove(key)?;
                 continue;
             }
             let mut value = Vec::new();
             records.iter().for_each(|record| encode(record, 0, &mut value));
-            batch.insert(key.as_slice(), value);
+            tree.insert(key, value)?;
         }
-        batch.insert(SEQUENCE, sequence.to_le_bytes().as_slice());
-        self.db.apply_batch(batch)?;
+        self.db.insert(SEQUENCE, sequence.to_le_bytes().as_slice())?;
         self.flush()
     }
 
@@ -137,6 +146,14 @@ impl Cache {
     /// Gives up on a cache that returned an error, without the destructor that would panic on a
     /// disk that fails. Costs its memory until the end of the program.
     pub fn leak(self) {
-        std::mem::forget(self.db);
+        std::mem::forget(self);
     }
+}
+
+fn read_entry(value: &[u8]) -> Result<Vec<Record>, CacheError> {
+    let scan = scan_frames(value);
+    if scan.torn_tail > 0 || scan.damaged_bytes > 0 {
+        return Err(CacheError::Foreign);
+    }
+    Ok(scan.records)
 }

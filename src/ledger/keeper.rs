@@ -27,6 +27,7 @@ use super::totals::{Batch, LedgerEvent, LedgerOutput, Opened, SaveReport};
 pub struct Keeper {
     data: PathBuf,
     exe: Option<PathBuf>,
+    keep_free: Option<u64>,
     store: Option<Store>,
 }
 
@@ -34,7 +35,7 @@ impl Keeper {
     /// For the data directory `data`. `exe` is this program, for the guarded opening; without it
     /// the ledger is opened unguarded. Does nothing yet.
     pub fn new(data: PathBuf, exe: Option<PathBuf>) -> Keeper {
-        Keeper { data, exe, store: None }
+        Keeper { data, exe, keep_free: None, store: None }
     }
 
     /// Does what an output asks for and gives the event to hand back; `None` for outputs that are
@@ -53,6 +54,12 @@ impl Keeper {
         }
     }
 
+    /// Leaves another amount of space free than [`super::store::KEEP_FREE`]; for tests on small
+    /// file systems. Takes effect at the next opening.
+    pub fn keep_free(&mut self, bytes: u64) {
+        self.keep_free = Some(bytes);
+    }
+
     /// The data directory.
     pub fn data(&self) -> &Path {
         &self.data
@@ -69,7 +76,10 @@ impl Keeper {
                 }
             }
         }
-        let (store, mut opened) = Store::open(&self.data)?;
+        let (mut store, mut opened) = Store::open(&self.data)?;
+        if let Some(bytes) = self.keep_free {
+            store.keep_free(bytes);
+        }
         opened.notes.extend(told);
         self.store = Some(store);
         Ok(opened)

@@ -251,6 +251,7 @@ fn open_cache(dir: &Path, opened: &mut Opened) -> (Option<Cache>, u64) {
     let error = match Cache::open(&path) {
         Ok((cache, cached)) => {
             opened.cached = cached.records;
+            opened.cached_minutes = cached.minutes;
             return (Some(cache), cached.sequence);
         }
         Err(error) => error,

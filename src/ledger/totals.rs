@@ -61,6 +61,7 @@ pub const BACKUP_BUDGET: usize = 950_000;
 
 const MAX_UNKNOWN: usize = 1000;
 const MAX_PENDING: usize = 20_000;
+const MAX_ENDED: usize = 20_000;
 
 /// A handle to a worker, for shares. Good until the worker is dropped; a handle of a dropped
 /// worker still counts for the total.
@@ -180,6 +181,8 @@ pub struct Opened {
     pub records: Vec<Record>,
     /// The cache's.
     pub cached: Vec<Record>,
+    /// When the cache's entries of minutes were written ([`Grain::Minute`]), to drop them later.
+    pub cached_minutes: BTreeSet<u32>,
     /// Length of the journal in bytes.
     pub journal_bytes: u64,
     /// What was wrong, in sentences for the page. Empty when all is well.
@@ -263,6 +266,7 @@ pub struct Worker {
     active_since: u64,
     journalled: bool,
     changed: bool,
+    cached_tallies: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -303,8 +307,10 @@ pub struct Ledger {
     journal_bytes: u64,
     base_bytes: u64,
     snapshot_day: Option<u32>,
-    chunks: BTreeSet<(WorkerNumber, u32)>,
+    chunks: BTreeSet<u32>,
     ended: Vec<WorkerNumber>,
+    dropping: Vec<WorkerNumber>,
+    dropping_minutes: BTreeSet<u32>,
     append_at: Option<Instant>,
     cache_at: Instant,
     cached_unix: u64,
@@ -341,6 +347,8 @@ impl Ledger {
             snapshot_day: None,
             chunks: BTreeSet::new(),
             ended: Vec::new(),
+            dropping: Vec::new(),
+            dropping_minutes: BTreeSet::new(),
             append_at: None,
             cache_at: now.mono + CACHE_EVERY,
             cached_unix: 0,
@@ -558,6 +566,11 @@ impl Ledger {
                 records.push(worker.introduction());
             }
         }
+        // Numbers of forgotten workers are not given again.
+        let last = WorkerNumber(self.next_number.saturating_sub(1));
+        if last != WorkerNumber::TOTAL && !self.numbers.contains_key(&last) {
+            records.push(Record::Forget { worker: last });
+        }
         records.extend(self.blocks.iter().cloned().map(Record::Block));
         records.extend(self.settings.iter().cloned().map(Record::Setting));
         records.extend(self.audit.iter().cloned().map(Record::Audit));
@@ -604,20 +617,23 @@ impl Ledger {
         let share =
             BestShare { worker: number, difficulty: actual, unix: now.unix, height, rejected };
         let mut own_best = false;
-        let mut fresh = false;
+        let mut journalled = true;
         if let Some(worker) = worker {
             own_best = worker.count(now, counts, &share);
-            fresh = !worker.journalled && counts.accepted > 0;
-        }
-        if fresh {
-            self.journal_worker(now, number);
+            journalled = worker.journalled;
         }
         let total_best = self.total.count(now, counts, &share);
-        if actual > 0.0 && (own_best || self.enters_bests(&share)) {
+        let enters = actual > 0.0 && self.enters_bests(&share);
+        // Work makes a worker known to the journal; a name and refused shares do not.
+        if !journalled && (counts.accepted > 0 || enters) {
+            self.journal_worker(now, number);
+            journalled = true;
+        }
+        if enters || (own_best && journalled && actual > 0.0) {
             self.apply_and_journal(now, Record::Best(share));
-            if total_best {
-                out.push(LedgerOutput::NewBest(share));
-            }
+        }
+        if total_best && actual > 0.0 {
+            out.push(LedgerOutput::NewBest(share));
         }
     }
 
@@ -650,6 +666,11 @@ impl Ledger {
     ) {
         if self.blocks.iter().any(|block| block.hash == hash) {
             return;
+        }
+        if let Some(known) = self.get(worker)
+            && !known.journalled
+        {
+            self.journal_worker(now, known.number);
         }
         self.close_tallies(now);
         let worker = self.get(worker);
@@ -888,6 +909,7 @@ impl Ledger {
                 }
             }
             Record::Forget { worker } => {
+                self.next_number = self.next_number.max(worker.0.saturating_add(1));
                 if let Some(&slot) = self.numbers.get(worker) {
                     self.remove(slot);
                 }
@@ -939,6 +961,7 @@ impl Ledger {
         }
         let mut base = Ledger::replay(now, &opened.records);
         base.apply_cached(&opened.cached);
+        self.chunks = opened.cached_minutes;
         self.storage = Storage::Ready;
         self.journal_bytes = opened.journal_bytes;
         self.base_bytes = opened.journal_bytes;
@@ -958,9 +981,17 @@ impl Ledger {
 
     /// The cache knows what was counted after the last tallies, the minutes and the levels.
     fn apply_cached(&mut self, cached: &[Record]) {
+        let journal_knows = self.next_number;
+        for record in cached {
+            // Names that the journal lost; not those that it knows to be forgotten.
+            if let Record::Worker { number, .. } = record
+                && (number.0 >= journal_knows || self.numbers.contains_key(number))
+            {
+                self.apply(record);
+            }
+        }
         for record in cached {
             match record {
-                Record::Worker { .. } => self.apply(record),
                 // Only where the journal lost tallies that the cache has.
                 Record::Totals { worker, totals } => {
                     let known = self.by_number(*worker).map(|worker| worker.totals.tallies);
@@ -969,9 +1000,6 @@ impl Ledger {
                     }
                 }
                 Record::Points { worker, grain, .. } => {
-                    if let Some(first) = first_period(record) {
-                        self.chunks.insert((*worker, first / 60));
-                    }
                     if *grain == Grain::Minute && self.by_number(*worker).is_some() {
                         self.apply(record);
                     }
@@ -1031,7 +1059,6 @@ impl Ledger {
             std::mem::replace(&mut base.total, Worker::new(WorkerNumber::TOTAL, "", "", 0));
         self.total.merge(card_total);
         self.unknown = base.unknown;
-        self.chunks = base.chunks;
 
         // What was learnt while the card was being read comes after what is on it.
         let new_number = |old: WorkerNumber| renumbered.get(&old).copied().unwrap_or(old);
@@ -1065,6 +1092,8 @@ impl Ledger {
                     self.base_bytes = report.journal_bytes;
                 }
                 self.journal_bytes = report.journal_bytes;
+                self.dropping.clear();
+                self.dropping_minutes.clear();
                 if report.cache_failed {
                     self.cache_anew();
                 }
@@ -1091,6 +1120,9 @@ impl Ledger {
                 self.rewrite = true;
                 self.pending.clear();
                 self.snapshot_day = None;
+                self.ended.append(&mut self.dropping);
+                self.ended.truncate(MAX_ENDED);
+                self.chunks.append(&mut self.dropping_minutes);
                 self.cache_anew();
                 self.try_at = Some(now.mono + RETRY_AFTER);
             }
@@ -1099,7 +1131,10 @@ impl Ledger {
 
     /// The next batch puts everything into the cache.
     fn cache_anew(&mut self) {
-        self.everyone_mut().for_each(|worker| worker.changed = true);
+        for worker in self.everyone_mut() {
+            worker.changed = true;
+            worker.cached_tallies = None;
+        }
         self.cached_unix = 0;
     }
 
@@ -1164,39 +1199,47 @@ impl Ledger {
         batch
     }
 
-    /// What changed since the cache was last written.
+    /// What changed since the cache was last written: for each worker its open tally and level,
+    /// its totals when a tally was closed, and in one entry the new minutes of all.
     fn cache(&mut self, now: Now) -> Vec<(Vec<u8>, Vec<Record>)> {
         let mut entries = Vec::new();
-        let mut chunks = std::mem::take(&mut self.chunks);
-        let hour = Grain::Hour.period(now.unix);
-        let since = Grain::Hour.period(self.cached_unix).max(hour.saturating_sub(24)).min(hour);
+        let mut fresh = Vec::new();
+        // The newest minute that was cached was open then and may have grown.
+        let day_ago = now.unix.saturating_sub(86_400);
+        let since = Grain::Minute.period(self.cached_unix.max(day_ago).min(now.unix));
         self.cached_unix = now.unix;
         for worker in self.everyone_mut().filter(|worker| worker.journalled) {
-            worker.turn_minute(now.unix);
             if !std::mem::take(&mut worker.changed) {
                 continue;
             }
-            entries.push((worker_key(worker.number), worker.cached()));
-            for hour in since..=hour {
-                let first = hour.saturating_mul(60);
-                let points = worker.minutes.since(first);
-                let points: Vec<Point> =
-                    points.take_while(|point| point.period - first < 60).copied().collect();
-                if !points.is_empty() {
-                    let (worker, grain) = (worker.number, Grain::Minute);
-                    chunks.insert((worker, hour));
-                    let record = Record::Points { worker, grain, points };
-                    entries.push((minutes_key(worker, hour), vec![record]));
-                }
+            worker.turn_minute(now.unix);
+            entries.push((key(b'w', worker.number.0), worker.cached()));
+            if worker.cached_tallies != Some(worker.totals.tallies) {
+                worker.cached_tallies = Some(worker.totals.tallies);
+                let (worker, totals) = (worker.number, worker.totals);
+                entries.push((key(b't', worker.0), vec![Record::Totals { worker, totals }]));
             }
+            let points: Vec<Point> = worker.minutes.since(since).copied().collect();
+            fresh.extend(points.chunks(MAX_POINTS).map(|points| Record::Points {
+                worker: worker.number,
+                grain: Grain::Minute,
+                points: points.to_vec(),
+            }));
         }
-        let ended = std::mem::take(&mut self.ended);
-        entries.extend(ended.iter().map(|&number| (worker_key(number), Vec::new())));
-        let (old, kept): (BTreeSet<_>, BTreeSet<_>) = chunks
-            .into_iter()
-            .partition(|(number, at)| at.saturating_add(25) < hour || ended.contains(number));
-        entries.extend(old.into_iter().map(|(number, at)| (minutes_key(number, at), Vec::new())));
-        self.chunks = kept;
+        self.dropping = std::mem::take(&mut self.ended);
+        for number in &self.dropping {
+            entries.push((key(b'w', number.0), Vec::new()));
+            entries.push((key(b't', number.0), Vec::new()));
+        }
+        if !fresh.is_empty() {
+            let minute = Grain::Minute.period(now.unix);
+            self.chunks.insert(minute);
+            entries.push((key(b'm', minute), fresh));
+        }
+        let kept = self.chunks.split_off(&Grain::Minute.period(day_ago));
+        let old = std::mem::replace(&mut self.chunks, kept);
+        entries.extend(old.iter().map(|&minute| (key(b'm', minute), Vec::new())));
+        self.dropping_minutes = old;
         entries
     }
 
@@ -1275,7 +1318,9 @@ impl Ledger {
 
     fn remove(&mut self, slot: u32) {
         let worker = self.take(slot);
-        self.ended.push(worker.number);
+        if worker.journalled && self.ended.len() < MAX_ENDED {
+            self.ended.push(worker.number);
+        }
     }
 
     fn rename(&mut self, number: WorkerNumber, name: &str, device: &str) {
@@ -1313,6 +1358,7 @@ impl Worker {
             active_since: unix,
             journalled: true,
             changed: false,
+            cached_tallies: None,
         }
     }
 
@@ -1348,8 +1394,8 @@ impl Worker {
     /// credited. A worker that began later is measured from its beginning.
     pub fn hashrate(&self, unix: u64, window: u64) -> f64 {
         let start = unix.saturating_sub(window.min(86_400));
-        // The minute in which the window starts would count too much: begin with the next.
-        let first = Grain::Minute.period(start).saturating_add(1);
+        // There are whole minutes only: begin at the one whose border is nearest.
+        let first = Grain::Minute.period(start.saturating_add(30));
         let mut work: f64 = self.minutes.since(first).map(|point| f64::from(point.work)).sum();
         let mut earliest =
             self.minutes.since(first).next().map(|point| u64::from(point.period) * 60);
@@ -1480,7 +1526,6 @@ impl Worker {
         if self.number != WorkerNumber::TOTAL {
             records.push(self.introduction());
         }
-        records.push(Record::Totals { worker: self.number, totals: self.totals });
         if !self.open.counts.is_empty() {
             records.push(Record::Tally(self.open));
         }
@@ -1537,19 +1582,9 @@ fn size_on_disk(records: &[Record]) -> usize {
     bytes.len()
 }
 
-fn first_period(record: &Record) -> Option<u32> {
-    match record {
-        Record::Points { points, .. } => points.first().map(|point| point.period),
-        _ => None,
-    }
-}
-
-fn worker_key(number: WorkerNumber) -> Vec<u8> {
-    [b"w".as_slice(), &number.0.to_be_bytes()].concat()
-}
-
-fn minutes_key(number: WorkerNumber, hour: u32) -> Vec<u8> {
-    [b"m".as_slice(), &number.0.to_be_bytes(), &hour.to_be_bytes()].concat()
+/// `w` and `t` with a worker's number, `m` with the minute in which it was written.
+fn key(kind: u8, number: u32) -> Vec<u8> {
+    [[kind].as_slice(), &number.to_be_bytes()].concat()
 }
 
 fn better(a: Option<BestShare>, b: Option<BestShare>) -> Option<BestShare> {

@@ -61,8 +61,8 @@ pub struct Rpc {
 }
 
 impl Method {
-    /// The longest that a call may take, connection included. Whole seconds, because minreq
-    /// counts in them.
+    /// The longest that a call may take, connection included; `Health` is three calls one after
+    /// the other, `GetBlockHeader` two. Whole seconds, because minreq counts in them.
     pub const fn deadline(self) -> Duration {
         Duration::from_secs(match self {
             // Answered from memory. This is what finds a node that hangs, so it is short; a small

@@ -19,8 +19,8 @@ use crate::template::TxCache;
 ///
 /// Two threads belong to each node: one holds the long poll, one is kept free for solved blocks.
 /// ZMQ is a task on the executor. Everything else runs on the pool of `blocking`, where a node
-/// that hangs ties up only as many threads as there are places in [`Busy`]: a question for which
-/// there is no place is not asked, and the method returns false.
+/// that hangs ties up seven threads at the most: each kind of question has its number of places,
+/// and a question for which there is no place is not asked, and its method returns false.
 pub struct NodeHandle {
     rpc: Arc<Rpc>,
     cache: Arc<Mutex<TxCache>>,

@@ -28,11 +28,11 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use smol::LocalExecutor;
 
-use crate::status::Snapshot;
+use crate::status::{Snapshot, html};
 
 use guard::Verdict;
 use limit::{Buckets, Connections};
-use render::Rendered;
+use render::{Packed, Rendered};
 use stream::{HyperTimer, Timed};
 
 /// What the server shows. The daemon implements it.
@@ -104,6 +104,9 @@ pub struct Http {
     connections: Rc<RefCell<Connections>>,
     rendered: RefCell<Option<Rc<Rendered>>>,
     refused: Cell<u64>,
+    style: Packed,
+    script: Packed,
+    icon: Packed,
 }
 
 impl Http {
@@ -120,6 +123,9 @@ impl Http {
             ))),
             rendered: RefCell::new(None),
             refused: Cell::new(0),
+            style: Packed::new(html::STYLE),
+            script: Packed::new(html::script()),
+            icon: Packed::new(html::ICON),
             options,
         })
     }

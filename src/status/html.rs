@@ -25,8 +25,7 @@ use age::Ages;
 
 /// The style sheet.
 pub const STYLE: &str = include_str!("assets/style.css");
-/// The script.
-pub const SCRIPT: &str = include_str!("assets/app.js");
+const SCRIPT: &str = include_str!("assets/app.js");
 /// The icon.
 pub const ICON: &str = include_str!("assets/icon.svg");
 
@@ -37,6 +36,12 @@ pub struct Section {
     pub id: &'static str,
     /// The content.
     pub html: String,
+}
+
+/// The script, without its comments and indentation.
+pub fn script() -> String {
+    let lines = SCRIPT.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The page.

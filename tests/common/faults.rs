@@ -116,7 +116,10 @@ pub const FAULTS: &[(&str, Spoil)] = &[
         commit(block);
     }),
     ("bad-blk-weight", |block| {
-        block.txdata[1].input[0].witness = Witness::from_slice(&[vec![0u8; 4_000_000]]);
+        // In two halves, because decoders have limits of their own.
+        for tx in &mut block.txdata[1..3] {
+            tx.input[0].witness = Witness::from_slice(&[vec![0u8; 2_000_000]]);
+        }
         commit(block);
     }),
     ("bad-blk-length", |block| {

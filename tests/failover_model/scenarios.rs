@@ -278,7 +278,10 @@ fn a_refused_password_is_told_in_the_event() {
     );
     let told: Vec<_> = world.events("node-down").iter().map(Event::to_string).collect();
     assert_eq!(told, ["Node n0 is down: it refuses our password (HTTP 401)."]);
-    assert_eq!(sentence(&world), "Backup node n1 gives the work: n0 is down.");
+    assert_eq!(
+        sentence(&world),
+        "Backup node n1 gives the work: n0 is down (it refuses our password (HTTP 401))."
+    );
 }
 
 #[test]
@@ -381,6 +384,19 @@ fn with_three_nodes_the_lead_climbs_back_step_by_step() {
     world.revive(id(0));
     world.run(SEC * 40);
     assert_eq!(world.leader, Some(id(0)));
+}
+
+#[test]
+fn a_long_time_on_a_backup_is_told_once() {
+    let mut world = settled(2);
+    world.kill(id(0));
+    world.run(LONG_ON_BACKUP * 3);
+    let told: Vec<_> = world.events("long-on-backup").iter().map(Event::to_string).collect();
+    assert_eq!(
+        told,
+        ["Backup node n1 has given the work for 60 min: n0 is down (cannot reach it: connection \
+          refused)."]
+    );
 }
 
 // -- waiting --
@@ -536,6 +552,7 @@ fn a_new_tip_is_served_by_the_leader_that_announces_it() {
     world.run(SEC * 2);
     let served = world.when(|output| matches!(output, Output::Serve { new_tip: true, .. }));
     assert_eq!(served.len(), 1, "one clean job");
+    assert_eq!(world.served_by(id(0)), 1, "and no other right after it");
     assert!(served[0] - mined < MS * 50);
     assert!(world.when(fetches(id(1))).is_empty(), "the other is not asked");
     assert!(world.when(fetches(id(0))).len() <= 2);
@@ -712,6 +729,32 @@ fn an_invalidated_tip_is_kept_while_another_node_holds_it() {
     let work = world.failover.work(world.now).unwrap();
     assert_eq!((work.0, world.leader), (world.blocks[tip].hash, Some(id(1))));
     assert!(matches!(world.lead_reasons()[0].1, LeadWhy::Behind(1)));
+}
+
+#[test]
+fn fewer_blocks_with_more_work_are_the_better_chain() {
+    let mut world = settled(2);
+    let parent = world.best();
+    world.mine();
+    world.run(SEC * 5);
+    // One heavy block beside two light ones.
+    let heavy = world.mine_on(parent);
+    world.blocks[heavy].work += 500;
+    world.mine();
+    world.run(SEC * 5);
+    world.log.clear();
+    world.give(id(1), heavy);
+    world.run(MS * 1500);
+    assert!(world.events("node-lagging").is_empty(), "height alone does not count");
+    let (tip, by, _) = world.failover.work(world.now).unwrap();
+    assert_eq!((tip, by), (world.blocks[heavy].hash, id(1)));
+    world.run(SEC * 10);
+    assert_eq!(world.leader, Some(id(1)));
+    assert_eq!(standing(&world, id(0)), Standing::Weaker);
+    assert!(sentence(&world).contains("n0 is on a chain with less work"));
+    world.give(id(0), heavy);
+    world.run(SEC * 30);
+    assert_eq!(world.leader, Some(id(0)));
 }
 
 #[test]
@@ -913,7 +956,11 @@ fn statistics_count_by_method_and_kind() {
     assert!(polls.failures() >= 2 && polls.success_rate().unwrap() < 1.0);
     assert!(view.last_error.unwrap().0.contains("refuses our password (HTTP 403)"));
     assert_eq!(view.standing, &Standing::Down);
-    assert_eq!(sentence(&world), "Node n0 gives the work, but n1 is down.");
+    assert_eq!(
+        sentence(&world),
+        "Node n0 gives the work, but n1 is down (it refuses our password (HTTP 403))."
+    );
+    assert!(view.hint.unwrap().starts_with("Check user and password"));
 }
 
 #[test]

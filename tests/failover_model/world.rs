@@ -1,7 +1,7 @@
 //! Nodes and shells in virtual time: obeys the machine's commands as honest shells do, and checks
 //! with each command what must never happen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use soloist::chain::{BlockHash, Chain};
@@ -92,6 +92,8 @@ pub struct World {
     pub now: Instant,
     pub sims: Vec<Sim>,
     pub blocks: Vec<Block>,
+    best: usize,
+    places: HashMap<BlockHash, usize>,
     pub order: Vec<NodeId>,
     pub chains: Vec<Chain>,
     pending: Vec<Pending>,
@@ -99,6 +101,7 @@ pub struct World {
     /// Everything that was commanded, with its time.
     pub log: Vec<(Instant, Output)>,
     pub keep_log: bool,
+    trace: bool,
     pub leader: Option<NodeId>,
     pub gated: bool,
     /// Work of the tip served last, and when.
@@ -149,12 +152,15 @@ impl World {
             now: start,
             sims: Vec::new(),
             blocks: vec![Block { hash: hash(100), height: 100, work: 1000 }],
+            best: 0,
+            places: HashMap::from([(hash(100), 0)]),
             order: order.clone(),
             chains,
             pending: Vec::new(),
             count: 0,
             log: Vec::new(),
             keep_log: true,
+            trace: std::env::var_os("FAILOVER_TRACE").is_some(),
             leader: None,
             gated: true,
             served: None,
@@ -206,8 +212,11 @@ impl World {
 
     /// The block with most work, the oldest among equals.
     pub fn best(&self) -> usize {
-        let most = self.blocks.iter().map(|block| block.work).max().expect("there is one");
-        self.blocks.iter().position(|block| block.work == most).expect("it is there")
+        self.best
+    }
+
+    fn block(&self, hash: BlockHash) -> Option<Block> {
+        self.blocks.get(*self.places.get(&hash)?).copied()
     }
 
     /// Time since the start.
@@ -222,7 +231,12 @@ impl World {
         let Block { height, work, .. } = self.blocks[parent];
         let hash = hash(1000 + self.blocks.len() as u64);
         self.blocks.push(Block { hash, height: height + 1, work: work + 10 });
-        self.blocks.len() - 1
+        let place = self.blocks.len() - 1;
+        self.places.insert(hash, place);
+        if work + 10 > self.blocks[self.best].work {
+            self.best = place;
+        }
+        place
     }
 
     /// A node hears of a block; it takes it if the block has more work than its tip.
@@ -370,9 +384,7 @@ impl World {
     pub fn say(&mut self, node: NodeId, news: News) {
         let now = self.now;
         let template_work = match &news {
-            News::Template { seen, .. } => {
-                self.blocks.iter().find(|block| block.hash == seen.prev).map(|block| block.work)
-            }
+            News::Template { seen, .. } => self.block(seen.prev).map(|block| block.work),
             _ => None,
         };
         if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
@@ -413,7 +425,7 @@ impl World {
 
     fn obey(&mut self, output: Output) {
         self.commands += 1;
-        if std::env::var_os("FAILOVER_TRACE").is_some() {
+        if self.trace {
             println!("{:10.3} {output:?}", self.age().as_secs_f64());
         }
         if self.keep_log {
@@ -429,7 +441,7 @@ impl World {
             }
             Output::Longpoll { node, on } => {
                 if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
-                    assert_ne!(sim.longpoll, on, "a long poll is switched twice");
+                    assert!(!(sim.longpoll && on), "a long poll is started twice");
                     sim.longpoll = on;
                 }
                 if on {
@@ -470,7 +482,7 @@ impl World {
             Output::EmptyJob { node, tip } => {
                 assert_eq!(self.leader, Some(node), "an empty job on another's word");
                 assert!(self.failover.empty_first(node));
-                let block = self.blocks.iter().find(|block| block.hash == tip);
+                let block = self.block(tip);
                 assert!(block.is_some_and(|block| block.work > self.served.expect("served").0));
             }
             Output::Gate { why } => {
@@ -647,7 +659,7 @@ impl World {
 impl BreakerModel {
     /// What counts and what does not is written here a second time, from the words of the policy.
     fn hear(&mut self, now: Instant, news: &News) {
-        let News::Failed { method, error, .. } = news else {
+        let News::Failed { method, error, took } = news else {
             *self = BreakerModel::default();
             return;
         };
@@ -662,9 +674,8 @@ impl BreakerModel {
                     self.wait = FIRST_WAIT;
                 }
             }
-            // The probe failed. (Late failures of other calls arrive within seconds of the
-            // opening, before the first probe.)
-            (Method::Health, _) if now - self.open_since.expect("it is open") >= FIRST_WAIT => {
+            // Other calls, and this one if it was sent before the opening, are late.
+            (Method::Health, _) if now - *took > self.open_since.expect("it is open") => {
                 self.open_since = Some(now);
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);
             }

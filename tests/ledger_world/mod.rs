@@ -13,17 +13,42 @@ pub struct World {
     pub ledger: Ledger,
     pub keeper: Option<Keeper>,
     now: Now,
-    random: u64,
+    random: Random,
     height: u32,
     reading: bool,
     waiting: Vec<LedgerOutput>,
 }
 
+/// Xorshift; not zero.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Below `end`, which is not zero.
+    pub fn below(&mut self, end: u64) -> u64 {
+        (self.next() >> 11) % end
+    }
+
+    /// In (0, 1].
+    pub fn uniform(&mut self) -> f64 {
+        ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// Name, device, totals, hours and days.
+pub type PictureOfWorker = (String, String, Totals, Vec<Point>, Vec<Point>);
+
 /// What must survive.
 #[derive(Debug, PartialEq)]
 pub struct Picture {
     pub total: Totals,
-    pub workers: Vec<(String, String, Totals, Vec<Point>, Vec<Point>)>,
+    pub workers: Vec<PictureOfWorker>,
     pub days: Vec<Point>,
     pub bests: Vec<BestShare>,
     pub blocks: Vec<FoundBlock>,
@@ -45,11 +70,22 @@ impl World {
             ledger: Ledger::new(now),
             keeper,
             now,
-            random: unix | 1,
+            random: Random(unix | 1),
             height: 900_000,
             reading: false,
             waiting: Vec::new(),
         }
+    }
+
+    pub fn guarded(dir: &Path, unix: u64, exe: std::path::PathBuf) -> World {
+        let mut world = World::unread(dir, unix);
+        world.keeper = Some(Keeper::new(dir.to_owned(), Some(exe)));
+        world
+    }
+
+    /// The clock jumps, as when it is set.
+    pub fn set_unix(&mut self, unix: u64) {
+        self.now.unix = unix;
     }
 
     pub fn memory(unix: u64) -> World {
@@ -100,17 +136,9 @@ impl World {
     }
 
     pub fn share(&mut self, worker: WorkerId, difficulty: f64) {
-        let actual = difficulty / self.uniform();
+        let actual = difficulty / self.random.uniform();
         let height = self.height;
         self.tell(LedgerEvent::Share { worker, difficulty, actual, height });
-    }
-
-    /// In (0, 1], by xorshift.
-    pub fn uniform(&mut self) -> f64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        ((self.random >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 
     pub fn stop(mut self) {

@@ -14,12 +14,15 @@ use crate::status::{health, html, json, metrics};
 use super::Http;
 use super::guard::Verdict;
 use super::live::Live;
-use super::render::Rendered;
+use super::render::{Packed, Rendered};
 
 /// What the page may load: itself. No inline script, no frame, no other site.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
 
 /// The body of an answer.
 pub enum Body {
@@ -66,22 +69,22 @@ pub fn answer(request: &Request<Incoming>, now: &Rc<Rendered>, http: &Http) -> R
         return not_found("The API is switched off.");
     }
     match path {
-        "/" => html_answer(now.page()),
-        "/style.css" => asset("text/css; charset=utf-8", html::STYLE),
-        "/app.js" => asset("text/javascript; charset=utf-8", html::SCRIPT),
-        "/icon.svg" | "/favicon.ico" => asset("image/svg+xml", html::ICON),
+        "/" => packed(request, HTML, now.page()),
+        "/style.css" => asset(request, "text/css; charset=utf-8", &http.style),
+        "/app.js" => asset(request, "text/javascript; charset=utf-8", &http.script),
+        "/icon.svg" | "/favicon.ico" => asset(request, "image/svg+xml", &http.icon),
         "/qr.svg" => match html::qr(snapshot) {
             Some(svg) => with_type("image/svg+xml", svg),
             None => not_found("No address is known yet."),
         },
-        "/metrics" => with_type(metrics::CONTENT_TYPE, now.metrics()),
+        "/metrics" => packed(request, metrics::CONTENT_TYPE, now.metrics()),
         "/health" => health_answer(health::health(snapshot, &now.judgement)),
         "/health/live" => health_answer(health::live(snapshot)),
         "/health/ready" => health_answer(health::ready(snapshot)),
         "/health/detailed" => health_answer(health::detailed(snapshot, &now.judgement)),
         "/api/events" => live(http),
-        "/api/status" => json_answer(now.status()),
-        "/api/miners" => json_answer(now.miners()),
+        "/api/status" => packed(request, JSON, now.status()),
+        "/api/miners" => packed(request, JSON, now.miners()),
         "/api/nodes" => json_answer(json::nodes(snapshot)),
         "/api/blocks" => {
             let limit = argument(query, "limit").and_then(|limit| limit.parse().ok());
@@ -205,11 +208,31 @@ pub fn refuse(verdict: Verdict) -> Response<Body> {
 }
 
 fn html_answer(body: impl Into<Bytes>) -> Response<Body> {
-    with_type("text/html; charset=utf-8", body)
+    with_type(HTML, body)
 }
 
 fn json_answer(body: impl Into<Bytes>) -> Response<Body> {
-    with_type("application/json", body)
+    with_type(JSON, body)
+}
+
+/// Packed, where the reader can unpack it.
+fn packed(request: &Request<Incoming>, kind: &'static str, text: &Packed) -> Response<Body> {
+    let accepted = request.headers().get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
+    let gzip = accepted.is_some_and(|accepted| accepted.split(',').any(accepts_gzip));
+    let mut answer = with_type(kind, if gzip { text.gzip() } else { text.plain() });
+    if gzip {
+        set(&mut answer, header::CONTENT_ENCODING, "gzip");
+    }
+    set(&mut answer, header::VARY, "accept-encoding");
+    answer
+}
+
+/// One element of Accept-Encoding: `gzip`, `gzip;q=0.5`, but not `gzip;q=0`.
+fn accepts_gzip(element: &str) -> bool {
+    let mut parts = element.split(';').map(str::trim);
+    let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+    let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+    named && weight.is_none_or(|weight| weight > 0.0)
 }
 
 fn health_answer(health: health::Health) -> Response<Body> {
@@ -219,10 +242,12 @@ fn health_answer(health: health::Health) -> Response<Body> {
     answer
 }
 
-/// Its address carries a hash of its content: it never changes.
-fn asset(kind: &'static str, content: &'static str) -> Response<Body> {
-    let mut answer = with_type(kind, Bytes::from_static(content.as_bytes()));
-    set(&mut answer, header::CACHE_CONTROL, "public, max-age=31536000, immutable");
+/// With a hash of its content in its address it never changes.
+fn asset(request: &Request<Incoming>, kind: &'static str, text: &Packed) -> Response<Body> {
+    let mut answer = packed(request, kind, text);
+    let versioned = request.uri().query().is_some_and(|query| query.starts_with("v="));
+    let keep = if versioned { "public, max-age=31536000, immutable" } else { "max-age=3600" };
+    set(&mut answer, header::CACHE_CONTROL, keep);
     answer
 }
 
@@ -288,5 +313,13 @@ mod tests {
         assert_eq!(percent_decoded("%zz%f"), "%zz%f");
         assert_eq!(argument("a=1&limit=5", "limit"), Some("5"));
         assert_eq!(argument("limits=5", "limit"), None);
+    }
+
+    #[test]
+    fn gzip_is_sent_only_to_those_who_want_it() {
+        assert!(" gzip".split(',').any(accepts_gzip));
+        assert!("br;q=1.0, gzip;q=0.8, *;q=0.1".split(',').any(accepts_gzip));
+        assert!(!"br, gzip;q=0".split(',').any(accepts_gzip));
+        assert!(!"identity".split(',').any(accepts_gzip));
     }
 }

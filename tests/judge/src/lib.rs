@@ -2,6 +2,7 @@
 //! its own, and [`Maker`], which makes blocks by the very path that the daemon goes, from the
 //! text of `getblocktemplate` to the bytes for `submitblock`.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,13 +22,14 @@ use soloist::template::{Template, TxCache};
 
 /// Bitcoin Core's consensus engine on a fresh regtest chain.
 ///
-/// Its databases live in memory, its block files in a temporary directory. Only one exists at a
+/// Unless it is kept in a directory, its databases live in memory and its block files in a
+/// temporary one. Only one exists at a
 /// time, because the engine's log, from which reasons are read, is one for the whole process.
 pub struct Judge {
     engine: ChainstateManager,
     _context: Context,
     verdicts: Arc<Mutex<Vec<([u8; 32], ValidationMode)>>>,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -47,6 +49,18 @@ pub enum Verdict {
 impl Judge {
     /// A chain of the genesis block alone. Waits until no other judge exists.
     pub fn new() -> Judge {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut judge = Judge::open(directory.path(), true);
+        judge._directory = Some(directory);
+        judge
+    }
+
+    /// The chain that is kept in a directory, or a new one there. Dropping the judge saves it.
+    pub fn at(directory: &Path) -> Judge {
+        Judge::open(directory, false)
+    }
+
+    fn open(directory: &Path, in_memory: bool) -> Judge {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = lock(&ALONE);
         listen();
@@ -61,18 +75,17 @@ impl Judge {
             )
             .build()
             .expect("the engine starts");
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let data = directory.path().to_str().expect("its name is text");
+        let data = directory.to_str().expect("its name is text");
         let blocks = format!("{data}/blocks");
         let engine = ChainstateManager::builder(&context, data, &blocks)
             .expect("the directory is usable")
             .worker_threads(0)
-            .block_tree_db_in_memory(true)
-            .chainstate_db_in_memory(true)
+            .block_tree_db_in_memory(in_memory)
+            .chainstate_db_in_memory(in_memory)
             .build()
             .expect("the chain starts");
         engine.import_blocks().expect("the genesis block is activated");
-        Judge { engine, _context: context, verdicts, _directory: directory, _alone: alone }
+        Judge { engine, _context: context, verdicts, _directory: None, _alone: alone }
     }
 
     /// Hands a serialised block to the engine.

@@ -4,6 +4,7 @@
 mod faults;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bitcoin::consensus::encode::{deserialize, serialize};
@@ -36,6 +37,7 @@ struct Court {
     sandbox: SandboxChain,
     maker: Maker,
     connected: BTreeMap<String, usize>,
+    _copy: Option<tempfile::TempDir>,
 }
 
 impl Court {
@@ -45,6 +47,7 @@ impl Court {
             sandbox: SandboxChain::new(Rules::regtest()),
             maker: Maker::default(),
             connected: BTreeMap::new(),
+            _copy: None,
         }
     }
 
@@ -57,6 +60,30 @@ impl Court {
         assert!(court.sandbox.add_split(transactions + transactions / 4));
         court.connect("split", &free_script(), None);
         court
+    }
+
+    /// A court at `height`, on a chain that the sandbox made.
+    fn at(height: u32) -> Court {
+        let mut sandbox = SandboxChain::new(Rules::regtest());
+        timed("the sandbox's chain", || {
+            while sandbox.height() < height {
+                let now = EPOCH + 60 * (u64::from(sandbox.height()) + 1);
+                assert_eq!(sandbox.mine(free_script(), now), Outcome::Connected);
+            }
+        });
+        let kept = kept_chain(&sandbox);
+        // Judged on a copy, so that what is kept stays as it is.
+        let copy = tempfile::tempdir().expect("a temporary directory");
+        copy_all(&kept, copy.path());
+        let judge = Judge::at(copy.path());
+        assert_eq!(judge.tip(), sandbox.tip().to_byte_array());
+        Court {
+            judge,
+            sandbox: sandbox,
+            maker: Maker::default(),
+            connected: BTreeMap::new(),
+            _copy: Some(copy),
+        }
     }
 
     fn now(&self) -> u64 {
@@ -103,6 +130,40 @@ impl Court {
             self.connected.values().sum::<usize>(),
             self.connected
         );
+    }
+}
+
+/// The folder in which the engine holds the sandbox's chain; what it lacks is handed to it first.
+fn kept_chain(sandbox: &SandboxChain) -> PathBuf {
+    let cache = std::env::var_os("SOLOIST_TEST_CACHE").map(PathBuf::from).unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").expect("a home folder")).join(".cache/soloist-tests")
+    });
+    let folder = cache.join(format!("regtest-{}", sandbox.tip()));
+    std::fs::create_dir_all(&folder).expect("the cache folder can be made");
+    let judge = Judge::at(&folder);
+    let known = judge.height();
+    timed(&format!("the engine's chain from height {known} on"), || {
+        for height in known + 1..=sandbox.height() {
+            let hash = sandbox.hash_at(height).expect("it is below the tip");
+            let block = sandbox.block(&hash).expect("it is in the chain");
+            assert_eq!(judge.submit(&serialize(&**block)), Verdict::Connected, "{height}");
+            if height % 2_000 == 0 {
+                println!("height {height} …");
+            }
+        }
+    });
+    folder
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder can be made");
+    for entry in std::fs::read_dir(from).expect("the folder can be read").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a file can be copied");
+        }
     }
 }
 
@@ -180,23 +241,37 @@ fn every_bit_of_the_version_mask() {
 #[test]
 fn heights_at_which_bip34_changes_its_encoding() {
     let mut court = Court::new();
-    let payouts: Vec<_> = scripts().collect();
-    let turning = [16u32, 17, 127, 128, 255, 256, 32_767, 32_768, 32_769];
-    timed("32,770 blocks through the cores, the engine and the sandbox", || {
-        while court.sandbox.height() < 32_770 {
-            let height = court.sandbox.height() + 1;
-            let payout = payouts[height as usize % 5].1.clone();
-            if turning.contains(&height) {
-                refuse_wrong_heights(&mut court, &payout, height);
-            }
-            let made = court.connect("in a row", &payout, None);
-            let expected = Builder::new().push_int(i64::from(height)).into_script();
-            let block = parse(&made);
-            let script = block.txdata[0].input[0].script_sig.as_bytes();
-            assert!(script.starts_with(expected.as_bytes()), "{height}");
-        }
-    });
+    walk(&mut court, 300, &[2, 16, 17, 127, 128, 255, 256]);
     court.report();
+}
+
+/// 32,767 is the last height of two bytes, 32,768 the first of three.
+///
+/// On regtest the engine walks over its whole index after every block, so that the way there takes
+/// minutes. Therefore the chain up to a few blocks before is kept in the cache folder, and made
+/// there when it is missing or is another chain's.
+#[test]
+fn heights_at_which_bip34_needs_a_third_byte() {
+    let mut court = Court::at(32_760);
+    walk(&mut court, 32_772, &[32_766, 32_767, 32_768, 32_769]);
+    court.report();
+}
+
+/// Connects blocks up to `last`; at the heights in `turning`, wrong ones are refused before.
+fn walk(court: &mut Court, last: u32, turning: &[u32]) {
+    let payouts: Vec<_> = scripts().collect();
+    while court.sandbox.height() < last {
+        let height = court.sandbox.height() + 1;
+        let payout = &payouts[height as usize % 5].1;
+        if turning.contains(&height) {
+            refuse_wrong_heights(court, payout, height);
+        }
+        let made = court.connect("in a row", payout, None);
+        let expected = Builder::new().push_int(i64::from(height)).into_script();
+        let block = parse(&made);
+        let script = block.txdata[0].input[0].script_sig.as_bytes();
+        assert!(script.starts_with(expected.as_bytes()), "{height}");
+    }
 }
 
 /// The height before, the height after, and the right one in another length.
@@ -253,10 +328,11 @@ fn what_the_cores_must_not_get_wrong() {
     let mut without = template.clone();
     without.as_object_mut().unwrap().remove("default_witness_commitment");
     let job = court.maker.job(&without.to_string(), payout.as_bytes(), "/soloist/");
-    assert_eq!(job.work.template.witness_commitment.as_deref(), {
-        let given = court.maker.job(&template.to_string(), payout.as_bytes(), "/soloist/");
-        given.work.template.witness_commitment.clone().as_deref()
-    });
+    let given = court.maker.job(&template.to_string(), payout.as_bytes(), "/soloist/");
+    assert_eq!(
+        job.work.template.witness_commitment, given.work.template.witness_commitment,
+        "a commitment of our own is the node's"
+    );
 
     // The rolled version bits left out of the block, for each single bit: its header is not the
     // one that was hashed, and its hash, which is as good as random, is above the target for some

@@ -1,0 +1,317 @@
+//! What a node says: news become facts, failures become states.
+
+use std::time::{Duration, Instant};
+
+use super::breaker::BreakerChange;
+use super::io::{Event, News, Output, TemplateSeen};
+use super::node::{Failure, HeldTemplate, Waiting};
+use super::stats::ErrorKind;
+use super::tips::Place;
+use super::{FETCH_RETRY, Failover, HEALTH_EVERY, LONGEST_PAUSE, LONGPOLL_RETRY};
+use crate::chain::{BlockHash, Chain};
+use crate::node::{HealthReport, Method, RpcError, TipSource};
+
+impl Failover {
+    pub(super) fn hear(&mut self, at: Instant, index: usize, news: News, out: &mut Vec<Output>) {
+        match news {
+            News::Template { seen, method, took } => {
+                self.template(at, index, seen, method, took, out);
+            }
+            News::Tip { hash, source: TipSource::Poll, took } => {
+                let sent = self.nodes[index].poll.sent.take();
+                self.succeeded(at, index, Method::GetBestBlockHash, Some(took), out);
+                let node = &mut self.nodes[index];
+                if node.tip == Some(hash) || node.is_later_news(sent) {
+                    self.tip_news(at, index, hash, TipSource::Poll);
+                } else {
+                    // Asked before the latest news and answered after it: ask again.
+                    node.poll.due = at;
+                }
+            }
+            News::Tip { hash, source, .. } => {
+                self.alive(at, index, out);
+                self.tip_news(at, index, hash, source);
+            }
+            News::Health { report, took } => self.health(at, index, report, took, out),
+            News::Failed { method, error, took: _ } => self.failed(at, index, method, &error, out),
+            News::Answered { method, took } => self.succeeded(at, index, method, took, out),
+        }
+    }
+
+    fn template(
+        &mut self,
+        at: Instant,
+        index: usize,
+        seen: TemplateSeen,
+        method: Method,
+        took: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let (source, sent) = if method == Method::Longpoll {
+            self.succeeded(at, index, method, None, out);
+            (TipSource::Longpoll, None)
+        } else {
+            let sent = self.nodes[index].fetch.sent.take();
+            self.succeeded(at, index, method, Some(took), out);
+            self.nodes[index].remember_duration(took);
+            (TipSource::Template, sent)
+        };
+        let tip_height = self.nodes[index].tip.and_then(|tip| self.tips.height(tip));
+        let node = &mut self.nodes[index];
+        if !node.checked || node.wrong_chain.is_some() {
+            return;
+        }
+        node.waiting = None;
+        node.waiting_said = false;
+        node.template_error = None;
+        node.fetch_after = None;
+        node.template_failures = 0;
+        let is_new = !node.has_held(seen.prev)
+            && tip_height.is_none_or(|height| seen.height.saturating_sub(1) > height);
+        if node.tip != Some(seen.prev) && !node.is_later_news(sent) && !is_new {
+            // It was under way when the tip changed: the node has moved on since, or has gone back
+            // (then the poll tells).
+            node.poll.due = at;
+            return;
+        }
+        node.template = Some(HeldTemplate {
+            prev: seen.prev,
+            at,
+            longpoll: seen.longpoll,
+            served: false,
+            txs: seen.txs,
+            curtime: seen.curtime,
+        });
+        self.tip_news(at, index, seen.prev, source);
+        self.tips.learn(seen.prev, seen.height.saturating_sub(1), None);
+    }
+
+    fn health(
+        &mut self,
+        at: Instant,
+        index: usize,
+        report: HealthReport,
+        took: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let sent = self.nodes[index].ask.sent.take();
+        self.succeeded(at, index, Method::Health, Some(took), out);
+        self.check_chain(index, &report, out);
+        let node = &mut self.nodes[index];
+        node.checked = true;
+        let blocks_before = node.health.as_ref().map(|(report, _)| report.blocks);
+        if report.headers <= report.blocks {
+            node.headers_ahead_since = None;
+        } else if node.headers_ahead_since.is_none() || blocks_before != Some(report.blocks) {
+            node.headers_ahead_since = Some(at);
+        }
+        node.health = Some((report.clone(), at));
+        if node.wrong_chain.is_some() {
+            node.waiting = None;
+            return;
+        }
+        let is_main = Chain::from_name(&report.chain) == Some(Chain::Main);
+        if report.initial_download && is_main {
+            // Bitcoin Core gives no template on the main network in this state; on test networks
+            // it does.
+            let percent = (report.progress * 100.0).clamp(0.0, 100.0);
+            let words = format!(
+                "it is downloading the chain, {} of {} blocks, {percent:.1} % verified.",
+                report.blocks, report.headers
+            );
+            self.wait_for(index, -10, words, out);
+        } else {
+            node.waiting = node.waiting.take().filter(|waiting| match waiting.code {
+                -9 => is_main && report.connections == 0,
+                _ => false,
+            });
+        }
+        let node = &mut self.nodes[index];
+        if node.tip == Some(report.best) || node.is_later_news(sent) {
+            self.tip_news(at, index, report.best, TipSource::Poll);
+        } else {
+            node.poll.due = at;
+        }
+        self.tips.learn(report.best, report.blocks, Some(report.chainwork));
+    }
+
+    pub(super) fn check_chain(
+        &mut self,
+        index: usize,
+        report: &HealthReport,
+        out: &mut Vec<Output>,
+    ) {
+        let chain = Chain::from_name(&report.chain).filter(|chain| self.chains.contains(chain));
+        let found = match (chain, report.genesis) {
+            (None, _) => Some(report.chain.clone()),
+            (Some(chain), Some(genesis)) if genesis != chain.genesis() => {
+                Some(format!("{chain} with another first block, {genesis}"))
+            }
+            (Some(_), _) => None,
+        };
+        let node = &mut self.nodes[index];
+        if node.wrong_chain != found
+            && let Some(found) = &found
+        {
+            let wanted: Vec<&str> = self.chains.iter().map(|chain| chain.name()).collect();
+            out.push(Output::Event(Event::WrongChain {
+                node: node.spec.name.clone(),
+                found: found.clone(),
+                wanted: wanted.join(" or "),
+            }));
+            node.forget();
+        }
+        node.wrong_chain = found;
+    }
+
+    /// The node's tip is `hash`, as far as we can know.
+    fn tip_news(&mut self, at: Instant, index: usize, hash: BlockHash, source: TipSource) {
+        let node = &self.nodes[index];
+        if !node.checked || node.wrong_chain.is_some() || node.waiting.is_some() {
+            return;
+        }
+        let mut in_use: Vec<BlockHash> = self.nodes.iter().filter_map(|node| node.tip).collect();
+        in_use.extend(self.work.map(|work| work.prev));
+        let place = self.tips.announce(at, node.spec.id, hash, &in_use);
+        let races = self.work.is_some() && node.behind.is_none();
+        let is_leader = self.leader == Some(node.spec.id);
+        let node = &mut self.nodes[index];
+        match place {
+            Place::First if races => node.race.won(source),
+            Place::Followed(by) if races && by < HEALTH_EVERY => node.race.followed.add(by),
+            Place::First | Place::Followed(_) | Place::Known => {}
+        }
+        if node.move_to(hash, at) && !self.tips.is_known(hash) {
+            node.ask_soon = Some(at);
+        }
+        let good = node.standing.rank().is_some_and(|rank| rank <= 1);
+        if let Some(work) = &mut self.work
+            && work.prev == hash
+            && (good || is_leader)
+        {
+            work.confirmed = at;
+        }
+    }
+
+    // -- successes and failures --
+
+    fn succeeded(
+        &mut self,
+        at: Instant,
+        index: usize,
+        method: Method,
+        took: Option<Duration>,
+        out: &mut Vec<Output>,
+    ) {
+        self.nodes[index].stats.entry(method).or_default().succeeded(took);
+        self.alive(at, index, out);
+    }
+
+    /// The node showed a sign of life.
+    fn alive(&mut self, at: Instant, index: usize, out: &mut Vec<Output>) {
+        let node = &mut self.nodes[index];
+        node.heard_at = Some(at);
+        node.silent = None;
+        node.doubted = false;
+        if node.breaker.succeed() == BreakerChange::Closed {
+            node.ask_soon = Some(at);
+            let since = node.down_since.take().unwrap_or(at);
+            out.push(Output::Event(Event::NodeUp {
+                node: node.spec.name.clone(),
+                after: at.saturating_duration_since(since),
+            }));
+        }
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        at: Instant,
+        index: usize,
+        method: Method,
+        error: &RpcError,
+        out: &mut Vec<Output>,
+    ) {
+        let node = &mut self.nodes[index];
+        node.stats.entry(method).or_default().failed(error);
+        let call = match method {
+            Method::GetBlockTemplate => Some(&mut node.fetch),
+            Method::GetBestBlockHash => Some(&mut node.poll),
+            Method::Health => Some(&mut node.ask),
+            _ => None,
+        };
+        if let Some(call) = call
+            && call.sent.take().is_none()
+        {
+            // It was given up before; its failure was counted then.
+            return;
+        }
+        if method == Method::GetBlockTemplate {
+            let pause = FETCH_RETRY * 2u32.saturating_pow(node.template_failures);
+            node.fetch_after = Some(at + pause.min(LONGEST_PAUSE));
+            node.template_failures = (node.template_failures + 1).min(8);
+        }
+        if method == Method::Longpoll {
+            node.longpoll_on = false;
+            node.longpoll_after = Some(at);
+            if matches!(error, RpcError::Timeout(_)) {
+                // A quiet mempool never answers.
+                return;
+            }
+            node.longpoll_after = Some(at + LONGPOLL_RETRY);
+        }
+        node.last_error =
+            Some(Failure { kind: ErrorKind::of(error), words: error.to_string(), at });
+        match (ErrorKind::of(error), method) {
+            (ErrorKind::Waiting, _) => {
+                let RpcError::Rpc { code, message } = error else { return };
+                self.alive(at, index, out);
+                if *code == -28 {
+                    // It has just started: perhaps with another configuration.
+                    self.nodes[index].checked = false;
+                }
+                self.wait_for(index, *code, message.clone(), out);
+            }
+            // A proxy in between may cut long polls while the node is well: look before we hop.
+            (_, Method::Longpoll) => {
+                node.doubted = true;
+                node.poll.due = at;
+            }
+            (ErrorKind::Rpc, Method::GetBlockTemplate) => {
+                node.template_error = Some(error.to_string());
+                self.alive(at, index, out);
+            }
+            (ErrorKind::Transport, _)
+            | (_, Method::GetBestBlockHash | Method::Health | Method::GetBlockTemplate) => {
+                if method == Method::GetBlockTemplate {
+                    node.template_error = Some(error.to_string());
+                }
+                // While half-open only the probe counts, not a call from before.
+                let counts = node.breaker.is_closed() || method == Method::Health;
+                if counts && node.breaker.fail(at) == BreakerChange::Opened {
+                    node.down_since = Some(at);
+                    node.forget();
+                    out.push(Output::Event(Event::NodeDown {
+                        node: node.spec.name.clone(),
+                        why: error.to_string(),
+                    }));
+                }
+            }
+            // Submissions and proposals have retries and words of their own.
+            _ => {}
+        }
+    }
+
+    /// The node asks for patience; said once, the words are kept up to date.
+    fn wait_for(&mut self, index: usize, code: i64, words: String, out: &mut Vec<Output>) {
+        let node = &mut self.nodes[index];
+        if !node.waiting_said {
+            node.waiting_said = true;
+            out.push(Output::Event(Event::Waiting {
+                node: node.spec.name.clone(),
+                words: words.clone(),
+            }));
+        }
+        node.template = None;
+        node.waiting = Some(Waiting { words, code });
+    }
+}

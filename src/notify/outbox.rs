@@ -1,0 +1,327 @@
+//! To whom and when again: queues, tries and limits per sink. Pure.
+//!
+//! ```text
+//!            Tell                  due, none in flight          Done(Ok)
+//!   (none) ───────▶ Waiting(1st) ──────────────────────▶ Flying ─────────▶ (gone, sent + 1)
+//!                      ▲                                    │ Done(Err)
+//!                      └── after 2, 10, 30 s ───────────────┤
+//!                                                           └─ fourth ───▶ (gone, failed + 1)
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::clock::Now;
+
+use super::{Message, Request, Sink, Topic};
+
+/// Pauses before the second, third and fourth try.
+const PAUSES: [Duration; 3] =
+    [Duration::from_secs(2), Duration::from_secs(10), Duration::from_secs(30)];
+/// Messages that wait for one sink; then the oldest one that is not about a block goes.
+const WAITING_MAX: usize = 32;
+/// Messages per sink and hour, after a burst of as many. Blocks and tests pass without.
+const PER_HOUR: f64 = 20.0;
+
+/// A try under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SendId(u64);
+
+/// What the outbox is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Something to tell.
+    Tell(Message),
+    /// The test button of one sink, by its place in the list.
+    Test(usize),
+    /// How a try went; an error in words without secrets.
+    Done(SendId, Result<(), String>),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the outbox wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this, on a pool thread, and report with [`Input::Done`].
+    Send(SendId, Request),
+}
+
+/// Counts of one sink, for the page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkStats {
+    /// Sent since the start.
+    pub sent: u64,
+    /// Given up since the start, by failure, overflow or rate.
+    pub failed: u64,
+    /// Last success, Unix seconds.
+    pub last_ok_at: Option<u64>,
+    /// The last error; empty when the last try worked.
+    pub error: String,
+}
+
+/// The queues of all sinks.
+#[derive(Debug)]
+pub struct Outbox {
+    name: String,
+    lanes: Vec<Lane>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Lane {
+    sink: Sink,
+    waiting: VecDeque<Waiting>,
+    flying: Option<(SendId, Waiting)>,
+    tokens: f64,
+    tokens_at: Option<Instant>,
+    stats: SinkStats,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    message: Message,
+    tries: usize,
+    due: Instant,
+}
+
+impl Outbox {
+    /// Empty queues. `name` is the appliance's.
+    pub fn new(name: &str, sinks: Vec<Sink>) -> Outbox {
+        let lanes = sinks.into_iter().map(Lane::new).collect();
+        Outbox { name: name.to_owned(), lanes, next_id: 0 }
+    }
+
+    /// Each sink with its counts.
+    pub fn stats(&self) -> impl Iterator<Item = (&Sink, &SinkStats)> {
+        self.lanes.iter().map(|lane| (&lane.sink, &lane.stats))
+    }
+
+    /// Takes an input and adds what is to be done to `out`.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Tell(message) => {
+                for lane in self.lanes.iter_mut().filter(|lane| lane.sink.wants(message.topic)) {
+                    lane.tell(now, message.clone());
+                }
+            }
+            Input::Test(place) => {
+                if let Some(lane) = self.lanes.get_mut(place) {
+                    lane.tell(now, test_message(now));
+                }
+            }
+            Input::Done(id, result) => {
+                let done = |lane: &&mut Lane| lane.flying.as_ref().is_some_and(|(f, _)| *f == id);
+                if let Some(lane) = self.lanes.iter_mut().find(done) {
+                    lane.done(now, result);
+                }
+            }
+            Input::Tick => {}
+        }
+        for lane in &mut self.lanes {
+            lane.fly(now, &self.name, &mut self.next_id, out);
+        }
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let idle = self.lanes.iter().filter(|lane| lane.flying.is_none());
+        idle.filter_map(|lane| lane.waiting.iter().map(|w| w.due).min()).min()
+    }
+}
+
+impl Lane {
+    fn new(sink: Sink) -> Lane {
+        Lane {
+            sink,
+            waiting: VecDeque::new(),
+            flying: None,
+            tokens: PER_HOUR,
+            tokens_at: None,
+            stats: SinkStats::default(),
+        }
+    }
+
+    fn tell(&mut self, now: Now, message: Message) {
+        if !matches!(message.topic, Topic::Block | Topic::Test) && !self.take_token(now.mono) {
+            self.stats.failed += 1;
+            "too many messages within an hour".clone_into(&mut self.stats.error);
+            return;
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            let ordinary = self.waiting.iter().position(|w| w.message.topic != Topic::Block);
+            self.waiting.remove(ordinary.unwrap_or(0));
+            self.stats.failed += 1;
+        }
+        let waiting = Waiting { message, tries: 0, due: now.mono };
+        // A block overtakes everything else.
+        if waiting.message.topic == Topic::Block {
+            let ordinary = self.waiting.iter().position(|w| w.message.topic != Topic::Block);
+            self.waiting.insert(ordinary.unwrap_or(self.waiting.len()), waiting);
+        } else {
+            self.waiting.push_back(waiting);
+        }
+    }
+
+    fn take_token(&mut self, now: Instant) -> bool {
+        let before = self.tokens_at.replace(now).unwrap_or(now);
+        let passed = now.saturating_duration_since(before).as_secs_f64();
+        self.tokens = (self.tokens + passed * PER_HOUR / 3600.0).min(PER_HOUR);
+        let granted = self.tokens >= 1.0;
+        if granted {
+            self.tokens -= 1.0;
+        }
+        granted
+    }
+
+    fn done(&mut self, now: Now, result: Result<(), String>) {
+        let Some((_, mut waiting)) = self.flying.take() else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                self.stats.sent += 1;
+                self.stats.last_ok_at = Some(now.unix);
+                self.stats.error.clear();
+            }
+            Err(error) => {
+                self.stats.error = error;
+                match PAUSES.get(waiting.tries) {
+                    Some(pause) => {
+                        waiting.tries += 1;
+                        waiting.due = now.mono + *pause;
+                        self.waiting.push_front(waiting);
+                    }
+                    None => self.stats.failed += 1,
+                }
+            }
+        }
+    }
+
+    fn fly(&mut self, now: Now, name: &str, next_id: &mut u64, out: &mut Vec<Output>) {
+        if self.flying.is_some() {
+            return;
+        }
+        let Some(place) = self.waiting.iter().position(|waiting| waiting.due <= now.mono) else {
+            return;
+        };
+        if let Some(waiting) = self.waiting.remove(place) {
+            let id = SendId(*next_id);
+            *next_id += 1;
+            out.push(Output::Send(id, self.sink.kind.request(name, &waiting.message)));
+            self.flying = Some((id, waiting));
+        }
+    }
+}
+
+fn test_message(now: Now) -> Message {
+    Message {
+        topic: Topic::Test,
+        level: crate::status::Level::Info,
+        title: "Test".to_owned(),
+        text: "Notifications work.".to_owned(),
+        at: now.unix,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::SinkKind;
+    use crate::status::Level;
+
+    fn sink(topics: &[Topic]) -> Sink {
+        let url = "http://example.org/x".to_owned();
+        Sink { kind: SinkKind::Webhook { url }, topics: topics.to_vec() }
+    }
+
+    fn message(topic: Topic, title: &str) -> Message {
+        let title = title.to_owned();
+        Message { topic, level: Level::Info, title, text: String::new(), at: 0 }
+    }
+
+    struct Scene {
+        outbox: Outbox,
+        start: Instant,
+    }
+
+    impl Scene {
+        fn new(sinks: Vec<Sink>) -> Scene {
+            Scene { outbox: Outbox::new("solo", sinks), start: Instant::now() }
+        }
+
+        fn at(&mut self, second: u64, input: Input) -> Vec<(SendId, String)> {
+            let now = Now { mono: self.start + Duration::from_secs(second), unix: second };
+            let mut out = Vec::new();
+            self.outbox.handle(now, input, &mut out);
+            out.into_iter()
+                .map(|Output::Send(id, request)| {
+                    let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+                    (id, body["title"].as_str().unwrap().to_owned())
+                })
+                .collect()
+        }
+
+        fn stats(&self) -> &SinkStats {
+            self.outbox.stats().next().unwrap().1
+        }
+    }
+
+    #[test]
+    fn only_what_is_switched_on_is_told_but_a_test_always() {
+        let mut scene = Scene::new(vec![sink(&[Topic::Block]), sink(&[Topic::Node])]);
+        let sent = scene.at(0, Input::Tell(message(Topic::Node, "n")));
+        assert_eq!(sent.len(), 1);
+        assert_eq!(scene.at(0, Input::Test(0)).len(), 1);
+        assert_eq!(scene.at(0, Input::Test(7)).len(), 0);
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_after_2_10_and_30_seconds_and_then_given_up() {
+        let mut scene = Scene::new(vec![sink(&[Topic::Node])]);
+        let (mut id, _) = scene.at(0, Input::Tell(message(Topic::Node, "n")))[0].clone();
+        let mut second = 0;
+        for pause in [2, 10, 30] {
+            assert!(scene.at(second, Input::Done(id, Err("no".to_owned()))).is_empty());
+            let due = scene.outbox.next_deadline().unwrap();
+            assert_eq!(due, scene.start + Duration::from_secs(second + pause));
+            assert!(scene.at(second + pause - 1, Input::Tick).is_empty());
+            second += pause;
+            id = scene.at(second, Input::Tick)[0].0;
+        }
+        assert!(scene.at(second, Input::Done(id, Err("no".to_owned()))).is_empty());
+        assert_eq!(scene.outbox.next_deadline(), None);
+        assert_eq!((scene.stats().failed, scene.stats().error.as_str()), (1, "no"));
+    }
+
+    #[test]
+    fn a_block_overtakes_and_is_never_dropped_or_limited() {
+        let mut scene = Scene::new(vec![sink(&[Topic::Block, Topic::Node])]);
+        let (flying, _) = scene.at(0, Input::Tell(message(Topic::Node, "first")))[0].clone();
+        for i in 0..100 {
+            scene.at(0, Input::Tell(message(Topic::Node, &format!("n{i}"))));
+        }
+        for i in 0..5 {
+            scene.at(0, Input::Tell(message(Topic::Block, &format!("b{i}"))));
+        }
+        assert!(scene.outbox.lanes[0].waiting.len() <= WAITING_MAX);
+        let mut id = flying;
+        let mut order = Vec::new();
+        while let Some((next, title)) = scene.at(1, Input::Done(id, Ok(()))).first().cloned() {
+            order.push(title);
+            id = next;
+        }
+        assert_eq!(order[..5], ["b0", "b1", "b2", "b3", "b4"]);
+        // 20 of the 101 others were within the hour's limit, one of them had left already.
+        assert_eq!(order.len(), 5 + 19);
+        assert_eq!(scene.stats().sent, 25);
+    }
+
+    #[test]
+    fn a_late_answer_of_another_try_changes_nothing() {
+        let mut scene = Scene::new(vec![sink(&[Topic::Node])]);
+        scene.at(0, Input::Tell(message(Topic::Node, "n")));
+        scene.at(0, Input::Done(SendId(99), Ok(())));
+        assert_eq!(scene.stats(), &SinkStats::default());
+    }
+}

@@ -1,0 +1,303 @@
+//! Where notifications go, and what is sent there. Pure.
+
+use serde_json::json;
+
+use crate::status::Level;
+
+use super::{Message, Topic};
+
+/// A service that takes notifications.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SinkKind {
+    /// ntfy (ntfy.sh or one's own): the topic's address, `https://ntfy.sh/my-topic`.
+    Ntfy {
+        /// Address of the topic.
+        url: String,
+        /// Access token, for protected topics.
+        token: Option<String>,
+    },
+    /// A Telegram bot.
+    Telegram {
+        /// The bot's token, `123456:ABC…`.
+        token: String,
+        /// Who is written to.
+        chat: String,
+    },
+    /// A Discord webhook.
+    Discord {
+        /// Its address.
+        url: String,
+    },
+    /// A Slack incoming webhook.
+    Slack {
+        /// Its address.
+        url: String,
+    },
+    /// Any address that takes a JSON object by POST.
+    Webhook {
+        /// The address.
+        url: String,
+    },
+}
+
+/// A service and what it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// Which service.
+    pub kind: SinkKind,
+    /// What it is told. [`Topic::Test`] is always told.
+    pub topics: Vec<Topic>,
+}
+
+/// Why a sink's settings cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSink {
+    /// Not an `http://` or `https://` address with a host.
+    #[error("`{0}` is not an http:// or https:// address")]
+    Url(String),
+    /// The address of an ntfy topic has the topic at its end.
+    #[error("an ntfy address ends with the topic, as in https://ntfy.sh/my-topic")]
+    NoTopic,
+    /// A Telegram token is digits, a colon and letters.
+    #[error("a Telegram token looks like 123456:ABC-DEF…")]
+    Token,
+    /// Nobody to write to.
+    #[error("the chat is missing: the number of your chat with the bot, or @channel")]
+    Chat,
+}
+
+/// One POST.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `http://` or `https://`. May hold a secret: never to be logged.
+    pub url: String,
+    /// The body: JSON.
+    pub body: Vec<u8>,
+    /// A value for `Authorization`.
+    pub authorization: Option<String>,
+}
+
+impl SinkKind {
+    /// Name for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            SinkKind::Ntfy { .. } => "ntfy",
+            SinkKind::Telegram { .. } => "Telegram",
+            SinkKind::Discord { .. } => "Discord",
+            SinkKind::Slack { .. } => "Slack",
+            SinkKind::Webhook { .. } => "Webhook",
+        }
+    }
+
+    /// Checks what can be checked without sending.
+    ///
+    /// # Errors
+    /// See [`BadSink`].
+    pub fn check(&self) -> Result<(), BadSink> {
+        match self {
+            SinkKind::Ntfy { url, .. } => {
+                is_url(url)?;
+                ntfy_parts(url).map(|_| ()).ok_or(BadSink::NoTopic)
+            }
+            SinkKind::Telegram { token, chat } => {
+                let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+                let good = token.split_once(':').is_some_and(|(number, secret)| {
+                    !number.is_empty()
+                        && number.bytes().all(|b| b.is_ascii_digit())
+                        && !secret.is_empty()
+                        && secret.chars().all(plain)
+                });
+                match (good, chat.trim().is_empty()) {
+                    (false, _) => Err(BadSink::Token),
+                    (_, true) => Err(BadSink::Chat),
+                    _ => Ok(()),
+                }
+            }
+            SinkKind::Discord { url } | SinkKind::Slack { url } | SinkKind::Webhook { url } => {
+                is_url(url)
+            }
+        }
+    }
+
+    /// The request that carries a message. `name` is the appliance's.
+    pub fn request(&self, name: &str, message: &Message) -> Request {
+        let title = format!("{name}: {}", message.title);
+        let (url, body, authorization) = match self {
+            SinkKind::Ntfy { url, token } => {
+                // As JSON: the header form carries ASCII only.
+                let (server, topic) = ntfy_parts(url).unwrap_or((url, ""));
+                let body = json!({
+                    "topic": topic,
+                    "title": title,
+                    "message": message.text,
+                    "priority": priority(message),
+                    "tags": [tag(message)],
+                });
+                (server.to_owned(), body, token.as_ref().map(|token| format!("Bearer {token}")))
+            }
+            SinkKind::Telegram { token, chat } => {
+                let body = json!({
+                    "chat_id": chat,
+                    "text": format!("{title}\n{}", message.text),
+                    "disable_notification": message.level == Level::Info,
+                });
+                (format!("https://api.telegram.org/bot{token}/sendMessage"), body, None)
+            }
+            SinkKind::Discord { url } => {
+                let text: String =
+                    format!("**{title}**\n{}", message.text).chars().take(1900).collect();
+                // A miner's name must not call everybody in the channel.
+                let body = json!({ "content": text, "allowed_mentions": { "parse": [] } });
+                (url.clone(), body, None)
+            }
+            SinkKind::Slack { url } => {
+                let plain = format!("{title}\n{}", message.text)
+                    .replace('&', "&amp;")
+                    .replace('<', "&lt;")
+                    .replace('>', "&gt;");
+                (url.clone(), json!({ "text": plain }), None)
+            }
+            SinkKind::Webhook { url } => {
+                let body = json!({
+                    "name": name,
+                    "topic": message.topic.name(),
+                    "level": message.level,
+                    "title": message.title,
+                    "text": message.text,
+                    "at": message.at,
+                });
+                (url.clone(), body, None)
+            }
+        };
+        Request { url, body: body.to_string().into_bytes(), authorization }
+    }
+}
+
+impl Sink {
+    /// Whether this sink is told of a topic.
+    pub fn wants(&self, topic: Topic) -> bool {
+        topic == Topic::Test || self.topics.contains(&topic)
+    }
+}
+
+/// Without secrets.
+impl std::fmt::Debug for SinkKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Without secrets.
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Request of {} bytes", self.body.len())
+    }
+}
+
+fn is_url(url: &str) -> Result<(), BadSink> {
+    let uri: hyper::Uri = url.parse().map_err(|_| BadSink::Url(url.to_owned()))?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    if known && uri.host().is_some_and(|host| !host.is_empty()) {
+        Ok(())
+    } else {
+        Err(BadSink::Url(url.to_owned()))
+    }
+}
+
+/// Server and topic.
+fn ntfy_parts(url: &str) -> Option<(&str, &str)> {
+    let (server, topic) = url.trim_end_matches('/').rsplit_once('/')?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let good = !topic.is_empty() && topic.bytes().all(plain) && !server.ends_with('/');
+    (good && !server.ends_with(':')).then_some((server, topic))
+}
+
+/// 1 to 5, as ntfy counts.
+fn priority(message: &Message) -> u8 {
+    match (message.topic, message.level) {
+        (Topic::Block, Level::Critical) => 5,
+        (_, Level::Critical) => 4,
+        (_, Level::Warning) => 3,
+        (_, Level::Info) => 2,
+    }
+}
+
+/// ntfy shows these names as small pictures.
+fn tag(message: &Message) -> &'static str {
+    match (message.topic, message.level) {
+        (Topic::Block, _) => "pick",
+        (_, Level::Critical) => "rotating_light",
+        (_, Level::Warning) => "warning",
+        (_, Level::Info) => "information_source",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Message {
+        Message {
+            topic: Topic::Block,
+            level: Level::Critical,
+            title: "Block found".to_owned(),
+            text: "By <@everyone> & \"γ\"".to_owned(),
+            at: 7,
+        }
+    }
+
+    fn body(kind: &SinkKind) -> serde_json::Value {
+        serde_json::from_slice(&kind.request("solo", &message()).body).unwrap()
+    }
+
+    #[test]
+    fn each_service_gets_its_own_form() {
+        let url = "https://ntfy.sh/my-topic".to_owned();
+        let ntfy = SinkKind::Ntfy { url, token: Some("tk_x".to_owned()) };
+        let request = ntfy.request("solo", &message());
+        assert_eq!(request.url, "https://ntfy.sh");
+        assert_eq!(request.authorization.as_deref(), Some("Bearer tk_x"));
+        assert_eq!(body(&ntfy)["topic"], "my-topic");
+        assert_eq!(body(&ntfy)["priority"], 5);
+
+        let telegram = SinkKind::Telegram { token: "1:a".to_owned(), chat: "9".to_owned() };
+        assert_eq!(
+            telegram.request("solo", &message()).url,
+            "https://api.telegram.org/bot1:a/sendMessage"
+        );
+        assert_eq!(body(&telegram)["chat_id"], "9");
+
+        let url = "https://example.org/hook".to_owned();
+        let discord = SinkKind::Discord { url: url.clone() };
+        assert_eq!(body(&discord)["allowed_mentions"]["parse"], json!([]));
+        let slack = SinkKind::Slack { url: url.clone() };
+        assert_eq!(body(&slack)["text"], "solo: Block found\nBy &lt;@everyone&gt; &amp; \"γ\"");
+        let webhook = SinkKind::Webhook { url };
+        assert_eq!(body(&webhook)["topic"], "block");
+        assert_eq!(body(&webhook)["level"], "critical");
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_named() {
+        let ntfy = |url: &str| SinkKind::Ntfy { url: url.to_owned(), token: None }.check();
+        assert_eq!(ntfy("https://ntfy.sh/x"), Ok(()));
+        assert_eq!(ntfy("http://192.168.1.5:8090/solo/"), Ok(()));
+        assert_eq!(ntfy("https://ntfy.sh"), Err(BadSink::NoTopic));
+        assert_eq!(ntfy("ntfy.sh/x"), Err(BadSink::Url("ntfy.sh/x".to_owned())));
+        assert_eq!(ntfy("ftp://ntfy.sh/x"), Err(BadSink::Url("ftp://ntfy.sh/x".to_owned())));
+        let telegram = |token: &str, chat: &str| {
+            SinkKind::Telegram { token: token.to_owned(), chat: chat.to_owned() }.check()
+        };
+        assert_eq!(telegram("123:AB-c_d", "42"), Ok(()));
+        assert_eq!(telegram("123:AB/../x", "42"), Err(BadSink::Token));
+        assert_eq!(telegram("123", "42"), Err(BadSink::Token));
+        assert_eq!(telegram("123:AB", " "), Err(BadSink::Chat));
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let kind = SinkKind::Telegram { token: "123:secret".to_owned(), chat: "1".to_owned() };
+        let request = kind.request("solo", &message());
+        assert!(!format!("{kind:?} {request:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,376 @@
+//! What is news: compares each snapshot with what was told before. Pure.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::clock::Now;
+use crate::status::{
+    AlarmView, BlockState, BlockView, Judgement, Level, NodeState, Snapshot, State, format,
+};
+
+use super::{Message, Topic};
+
+/// An alarm is told when it has lasted this long. What comes and goes faster is no news.
+const SETTLE: Duration = Duration::from_secs(30);
+/// A missing miner is told after this, or after ten times its expected share time.
+const MINER_SETTLE: Duration = Duration::from_secs(300);
+/// A new best share is told at most this often.
+const BEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Remembers what was told. Feed it a snapshot every few seconds.
+#[derive(Debug, Default)]
+pub struct Watch {
+    begun: bool,
+    blocks: HashMap<String, BlockState>,
+    leader: Option<String>,
+    best: f64,
+    best_told: Option<Instant>,
+    alarms: HashMap<String, Seen>,
+    down: Option<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    since: Instant,
+    told: bool,
+    topic: Topic,
+    text: String,
+}
+
+impl Watch {
+    /// Knows nothing yet: what the first snapshot holds (old blocks, the best share so far) is not
+    /// news.
+    pub fn new() -> Watch {
+        Watch::default()
+    }
+
+    /// Adds what is news to `out`.
+    pub fn handle(&mut self, now: Now, s: &Snapshot, verdict: &Judgement, out: &mut Vec<Message>) {
+        self.blocks(now, s, out);
+        self.down(now, verdict, out);
+        self.alarms(now, s, verdict, out);
+        self.leader(now, s, out);
+        self.best(now, s, out);
+        self.begun = true;
+    }
+
+    fn blocks(&mut self, now: Now, s: &Snapshot, out: &mut Vec<Message>) {
+        for block in &s.blocks {
+            let before = self.blocks.insert(block.hash.clone(), block.state);
+            if self.begun && before != Some(block.state) {
+                out.extend(block_message(now, block, before.is_none()));
+            }
+        }
+        self.blocks.retain(|hash, _| s.blocks.iter().any(|block| block.hash == *hash));
+    }
+
+    fn down(&mut self, now: Now, verdict: &Judgement, out: &mut Vec<Message>) {
+        if verdict.state != State::Down {
+            if let Some(down) = self.down.take()
+                && down.told
+            {
+                let text = verdict.sentence.clone();
+                out.push(message(now, Topic::Down, Level::Info, "Mining again", text));
+            }
+            return;
+        }
+        let down = self.down.get_or_insert_with(|| Seen {
+            since: now.mono,
+            told: false,
+            topic: Topic::Down,
+            text: String::new(),
+        });
+        if !down.told && lasted(down, now, SETTLE) {
+            down.told = true;
+            let text = sentence(&verdict.sentence, &verdict.advice);
+            out.push(message(now, Topic::Down, Level::Critical, "Not mining", text));
+        }
+    }
+
+    fn alarms(&mut self, now: Now, s: &Snapshot, verdict: &Judgement, out: &mut Vec<Message>) {
+        let loud = |alarm: &&AlarmView| alarm.level >= Level::Warning;
+        for alarm in verdict.alarms.iter().filter(loud) {
+            let seen = self.alarms.entry(alarm.id.clone()).or_insert_with(|| Seen {
+                since: now.mono,
+                told: false,
+                topic: topic(&alarm.id),
+                text: alarm.text.clone(),
+            });
+            if !seen.told && lasted(seen, now, settle(s, &alarm.id)) {
+                seen.told = true;
+                seen.text.clone_from(&alarm.text);
+                let text = sentence(&alarm.text, &alarm.advice);
+                out.push(message(now, seen.topic, alarm.level, title(seen.topic), text));
+            }
+        }
+        let still = |id: &str| verdict.alarms.iter().filter(loud).any(|alarm| alarm.id == id);
+        self.alarms.retain(|id, seen| {
+            let stays = still(id);
+            if !stays && seen.told {
+                let text = format!("No longer: {}", seen.text);
+                out.push(message(now, seen.topic, Level::Info, "Over", text));
+            }
+            stays
+        });
+    }
+
+    fn leader(&mut self, now: Now, s: &Snapshot, out: &mut Vec<Message>) {
+        let Some(node) = s.nodes.iter().find(|node| node.state == NodeState::Leading) else {
+            return;
+        };
+        let before = self.leader.replace(node.name.clone());
+        if let Some(before) = before.filter(|before| *before != node.name && self.begun) {
+            let text = sentence(
+                &format!("Work now comes from node {} instead of {before}.", node.name),
+                &node.why,
+            );
+            out.push(message(now, Topic::Node, Level::Warning, "Another node leads", text));
+        }
+    }
+
+    fn best(&mut self, now: Now, s: &Snapshot, out: &mut Vec<Message>) {
+        let best = s.totals.best;
+        if !best.is_finite() || best <= self.best {
+            return;
+        }
+        let quiet = self
+            .best_told
+            .is_some_and(|told| now.mono.saturating_duration_since(told) < BEST_PAUSE);
+        if self.begun && quiet {
+            // Told later, if it still stands above what was told last.
+            return;
+        }
+        // The first of all is no record.
+        let record = self.begun && self.best > 0.0;
+        self.best = best;
+        if !record {
+            return;
+        }
+        self.best_told = Some(now.mono);
+        let mut text = format!("New best share: {}", format::difficulty(best));
+        if let Some(difficulty) = s.job.as_ref().map(|job| job.difficulty).filter(|d| *d > 0.0) {
+            text.push_str(&format!(", {} of a block", format::percent(best / difficulty)));
+        }
+        if let Some(share) = s.best_shares.first() {
+            text.push_str(&format!(", by {}", format::tame(&share.miner)));
+        }
+        text.push('.');
+        out.push(message(now, Topic::Best, Level::Info, "New best share", text));
+    }
+}
+
+fn block_message(now: Now, block: &BlockView, new: bool) -> Option<Message> {
+    let height = format::thousands(block.height);
+    let value = format::btc(block.value_sat);
+    let miner = format::tame(&block.miner);
+    let (level, title, text) = match block.state {
+        BlockState::Candidate => (
+            Level::Critical,
+            "Block solved",
+            format!("{miner} solved block {height} worth {value} BTC. No node has answered yet."),
+        ),
+        BlockState::Accepted => (
+            Level::Critical,
+            "Block found",
+            format!("Block {height} by {miner} is in the chain: {value} BTC to {}.", block.address),
+        ),
+        BlockState::Mature if !new => (
+            Level::Info,
+            "Block spendable",
+            format!("The {value} BTC of block {height} can be spent."),
+        ),
+        BlockState::Mature => return None,
+        BlockState::Orphaned => (
+            Level::Warning,
+            "Block lost",
+            format!("Another block won height {height}; ours is worth nothing."),
+        ),
+        BlockState::Refused => (
+            Level::Critical,
+            "Block refused",
+            format!("Every node refused block {height}. It is kept: look at the page."),
+        ),
+    };
+    Some(message(now, Topic::Block, level, title, text))
+}
+
+fn settle(s: &Snapshot, alarm: &str) -> Duration {
+    let Some(("miner_gone" | "miner_quiet", id)) = alarm.split_once(':') else {
+        return if alarm == "miners_gone" { MINER_SETTLE } else { SETTLE };
+    };
+    let expected = s.miners.iter().find(|miner| miner.id == id).and_then(|m| m.expected_share_s);
+    // A day at most, whatever a tiny miner's share time says.
+    let expected = expected.filter(|s| s.is_finite()).unwrap_or(0.0).clamp(0.0, 8_640.0);
+    MINER_SETTLE.max(Duration::from_secs_f64(10.0 * expected))
+}
+
+fn topic(alarm: &str) -> Topic {
+    match alarm.split(':').next().unwrap_or_default() {
+        "node" | "rehearsal" | "no_spare_node" | "template_old" => Topic::Node,
+        "miner_gone" | "miners_gone" | "miner_quiet" | "miner_slow" | "miner_rejects" => {
+            Topic::Miner
+        }
+        "block_waiting" => Topic::Block,
+        "update" => Topic::Update,
+        _ => Topic::Alarm,
+    }
+}
+
+fn title(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Block => "Block waits",
+        Topic::Miner => "Miner",
+        Topic::Node => "Node",
+        Topic::Update => "Update",
+        _ => "Alarm",
+    }
+}
+
+fn lasted(seen: &Seen, now: Now, settle: Duration) -> bool {
+    now.mono.saturating_duration_since(seen.since) >= settle
+}
+
+fn sentence(text: &str, advice: &str) -> String {
+    if advice.is_empty() { text.to_owned() } else { format!("{text} {advice}") }
+}
+
+fn message(now: Now, topic: Topic, level: Level, title: &str, text: String) -> Message {
+    Message { topic, level, title: title.to_owned(), text, at: now.unix }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{JobView, MinerState, MinerView, NodeView, judge};
+
+    struct Scene {
+        watch: Watch,
+        start: Instant,
+        s: Snapshot,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            let node =
+                |name: &str, state| NodeView { name: name.to_owned(), state, ..Default::default() };
+            let s = Snapshot {
+                now: 1_000_000,
+                configured: true,
+                job: Some(JobView { difficulty: 1e12, ..Default::default() }),
+                nodes: vec![node("attic", NodeState::Leading), node("cellar", NodeState::Standby)],
+                miners: vec![
+                    MinerView { id: "a".into(), name: "a".into(), ..Default::default() },
+                    MinerView {
+                        id: "nerd".into(),
+                        name: "nerd".into(),
+                        expected_share_s: Some(120.0),
+                        ..Default::default()
+                    },
+                ],
+                ..Default::default()
+            };
+            Scene { watch: Watch::new(), start: Instant::now(), s }
+        }
+
+        /// The titles told at this second.
+        fn at(&mut self, second: u64) -> Vec<(Topic, String)> {
+            let now = Now { mono: self.start + Duration::from_secs(second), unix: second };
+            let mut out = Vec::new();
+            let verdict = judge(&self.s);
+            self.watch.handle(now, &self.s, &verdict, &mut out);
+            out.into_iter().map(|m| (m.topic, m.title)).collect()
+        }
+    }
+
+    fn told(topic: Topic, title: &str) -> Vec<(Topic, String)> {
+        vec![(topic, title.to_owned())]
+    }
+
+    #[test]
+    fn a_block_is_told_at_once_and_through_its_life() {
+        let mut scene = Scene::new();
+        let old = BlockView { hash: "old".into(), state: BlockState::Mature, ..Default::default() };
+        scene.s.blocks = vec![old];
+        assert_eq!(scene.at(0), []);
+        scene.s.blocks.insert(0, BlockView { hash: "new".into(), ..Default::default() });
+        assert_eq!(scene.at(1), told(Topic::Block, "Block solved"));
+        assert_eq!(scene.at(2), []);
+        scene.s.blocks[0].state = BlockState::Accepted;
+        assert_eq!(scene.at(3), told(Topic::Block, "Block found"));
+        scene.s.blocks[0].state = BlockState::Mature;
+        assert_eq!(scene.at(4), told(Topic::Block, "Block spendable"));
+    }
+
+    #[test]
+    fn what_flickers_is_not_told_and_what_lasts_is_told_once() {
+        let mut scene = Scene::new();
+        scene.at(0);
+        for second in 0..200 {
+            scene.s.nodes[1].state =
+                if second % 20 < 10 { NodeState::Down } else { NodeState::Standby };
+            assert_eq!(scene.at(second), [], "second {second}");
+        }
+        scene.s.nodes[1].state = NodeState::Down;
+        let all: Vec<_> = (200..1000).flat_map(|second| scene.at(second)).collect();
+        assert_eq!(all, told(Topic::Node, "Node"));
+        scene.s.nodes[1].state = NodeState::Standby;
+        assert_eq!(scene.at(1000), told(Topic::Node, "Over"));
+    }
+
+    #[test]
+    fn a_missing_miner_is_told_by_its_own_share_time() {
+        let mut scene = Scene::new();
+        scene.at(0);
+        for miner in &mut scene.s.miners {
+            miner.state = MinerState::Gone;
+            miner.since = scene.s.now;
+        }
+        let first = |scene: &mut Scene, from: u64, to: u64| {
+            (from..to).find(|second| !scene.at(*second).is_empty())
+        };
+        // All gone is "no miner connected", a state of its own; here only the alarms count.
+        assert_eq!(first(&mut scene, 1, 2000), Some(301));
+        assert_eq!(first(&mut scene, 302, 3000), Some(1201));
+    }
+
+    #[test]
+    fn all_down_and_the_recovery_are_told_once() {
+        let mut scene = Scene::new();
+        scene.at(0);
+        scene.s.job = None;
+        for node in &mut scene.s.nodes {
+            node.state = NodeState::Down;
+        }
+        let all: Vec<_> = (1..100).flat_map(|second| scene.at(second)).collect();
+        assert_eq!(all[0], (Topic::Down, "Not mining".to_owned()));
+        assert_eq!(all.len(), 3, "{all:?}");
+        scene.s = Scene::new().s;
+        let after = scene.at(100);
+        assert_eq!(after[0], (Topic::Down, "Mining again".to_owned()));
+    }
+
+    #[test]
+    fn a_change_of_the_lead_is_told() {
+        let mut scene = Scene::new();
+        scene.at(0);
+        scene.s.nodes[0].state = NodeState::Standby;
+        scene.s.nodes[1].state = NodeState::Leading;
+        assert_eq!(scene.at(1), told(Topic::Node, "Another node leads"));
+        assert_eq!(scene.at(2), []);
+    }
+
+    #[test]
+    fn best_shares_are_told_at_most_hourly_and_the_first_is_no_record() {
+        let mut scene = Scene::new();
+        scene.s.totals.best = 0.0;
+        scene.at(0);
+        let mut count = 0;
+        for second in 1..7300u64 {
+            scene.s.totals.best += 1.0;
+            count += scene.at(second).len();
+        }
+        assert_eq!(count, 3);
+        scene.s.totals.best = f64::NAN;
+        assert_eq!(scene.at(20_000), []);
+    }
+}

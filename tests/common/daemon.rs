@@ -1,0 +1,330 @@
+//! The program itself as a child process, and a miner of few words.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use soloist::hash::sha256d;
+
+use super::{free_port, wait_for};
+
+/// Pays to a key that nobody has; good on regtest.
+pub const PAYOUT: &str = "bcrt1qqqqsyqcyq5rqwzqfpg9scrgwpugpzysnard0ew";
+
+/// `soloist run` with a config and a data directory of its own.
+pub struct Daemon {
+    pub stratum: SocketAddr,
+    pub http: SocketAddr,
+    dir: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Starts it with the `[node]` part of a config.
+    pub fn start(nodes: &str) -> Daemon {
+        let mut daemon = Daemon {
+            stratum: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            http: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            dir: tempfile::tempdir().unwrap(),
+            child: None,
+        };
+        daemon.configure(nodes, "");
+        daemon.launch();
+        daemon
+    }
+
+    /// Writes the config anew; `more` goes to its end.
+    pub fn configure(&self, nodes: &str, more: &str) {
+        let text = format!(
+            "[payout]\naddress = \"{PAYOUT}\"\n[stratum]\nlisten = \"{}\"\n\
+             [http]\nlisten = \"{}\"\n[data]\ndir = \"{}\"\n[log]\nlevel = \"debug\"\n{more}\n{nodes}",
+            self.stratum,
+            self.http,
+            self.dir.path().join("data").display(),
+        );
+        fs::write(self.config(), text).unwrap();
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("soloist.toml")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn launch(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_soloist"))
+            .args(["run", "--config"])
+            .arg(self.config())
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.as_ref().expect("it runs").id() as i32)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// SIGTERM, and its exit.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.child.take().unwrap().wait().unwrap()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    pub fn get(&self, path: &str) -> Option<Value> {
+        let answer = minreq::get(format!("http://{}{path}", self.http)).with_timeout(10).send();
+        serde_json::from_slice(answer.ok()?.as_bytes()).ok()
+    }
+
+    pub fn status(&self) -> Option<Value> {
+        self.get("/api/status")
+    }
+
+    /// Waits until miners are let in.
+    pub fn wait_ready(&self) {
+        wait_for("the daemon to let miners in", || TcpStream::connect(self.stratum).ok());
+    }
+
+    /// A line of `/proc/PID/status`, kB or a plain number.
+    pub fn proc_status(&self, name: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// The blocks that the page shows, newest first.
+    pub fn blocks(&self) -> Vec<Value> {
+        let blocks = self.get("/api/blocks").unwrap_or_default();
+        blocks["blocks"].as_array().cloned().unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("--- the daemon's log ---");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+        self.kill();
+    }
+}
+
+/// A Stratum miner for regtest, where every second hash is a block: it hashes with code of its own
+/// and sends what it is told to.
+pub struct Miner {
+    stream: TcpStream,
+    reader: BufReader<TcpStream>,
+    extranonce1: Vec<u8>,
+    pub job: Value,
+    pub jobs_seen: usize,
+    next_id: u64,
+    counter: u64,
+}
+
+impl Miner {
+    /// Connects, introduces itself and waits for its first job.
+    pub fn connect(address: SocketAddr, user_agent: &str, worker: &str) -> Miner {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let reader = BufReader::new(stream.try_clone().unwrap());
+        let mut miner = Miner {
+            stream,
+            reader,
+            extranonce1: Vec::new(),
+            job: Value::Null,
+            jobs_seen: 0,
+            next_id: 1,
+            counter: 0,
+        };
+        let rolling = json!([["version-rolling"], {"version-rolling.mask": "ffffffff"}]);
+        miner.call("mining.configure", rolling);
+        let answer = miner.call("mining.subscribe", json!([user_agent]));
+        miner.extranonce1 = decode(answer["result"][1].as_str().unwrap());
+        miner.call("mining.authorize", json!([worker, "x"]));
+        miner.wait_job();
+        miner
+    }
+
+    pub fn send(&mut self, line: &Value) {
+        self.stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// The next line, or `None` at the end of the connection.
+    pub fn next_line(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("the daemon says nothing: {error}"),
+        }
+        let value: Value = serde_json::from_str(&line).unwrap();
+        if value["method"] == "mining.notify" {
+            self.job = value["params"].clone();
+            self.jobs_seen += 1;
+        }
+        Some(value)
+    }
+
+    /// Sends a call and waits for its answer; notifications are taken in meanwhile.
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.send(&json!({"id": id, "method": method, "params": params}));
+        loop {
+            let line = self.next_line().expect("an answer");
+            if line["id"] == id && line["method"].is_null() {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for a further job.
+    pub fn wait_job(&mut self) {
+        let seen = self.jobs_seen;
+        while self.jobs_seen == seen {
+            self.next_line().expect("a job");
+        }
+    }
+
+    /// Waits for a job on another tip than the present one's.
+    pub fn wait_new_tip(&mut self) -> Instant {
+        let tip = self.job[1].clone();
+        while self.job[1] == tip {
+            self.next_line().expect("a job");
+        }
+        Instant::now()
+    }
+
+    /// The parameters of a share that solves the present job, and the block's hash.
+    pub fn solve(&mut self) -> (Value, String) {
+        self.counter += 1;
+        let extranonce2 = self.counter.to_be_bytes();
+        let job = self.job.as_array().unwrap();
+        let text = |i: usize| job[i].as_str().unwrap();
+        let number = |i: usize| u32::from_str_radix(text(i), 16).unwrap();
+        let mut coinbase = decode(text(2));
+        coinbase.extend_from_slice(&self.extranonce1);
+        coinbase.extend_from_slice(&extranonce2);
+        coinbase.extend_from_slice(&decode(text(3)));
+        let mut root = sha256d(&coinbase);
+        for node in job[4].as_array().unwrap() {
+            let node = decode(node.as_str().unwrap());
+            root = sha256d(&[root.as_slice(), &node].concat());
+        }
+        let mut header = Vec::new();
+        let bits = (self.counter as u32 % 0xffff) << 13 & 0x1fff_e000;
+        header.extend_from_slice(&(number(5) | bits).to_le_bytes());
+        for word in decode(text(1)).chunks(4) {
+            header.extend(word.iter().rev());
+        }
+        header.extend_from_slice(&root);
+        header.extend_from_slice(&number(7).to_le_bytes());
+        header.extend_from_slice(&number(6).to_le_bytes());
+        header.extend_from_slice(&[0; 4]);
+        for nonce in 0u32.. {
+            header[76..].copy_from_slice(&nonce.to_le_bytes());
+            let mut hash = sha256d(&header);
+            if hash[31] < 0x7f {
+                hash.reverse();
+                let share = json!([
+                    "worker",
+                    text(0),
+                    faster_hex::hex_string(&extranonce2),
+                    text(7),
+                    format!("{nonce:08x}"),
+                    format!("{bits:08x}"),
+                ]);
+                return (share, faster_hex::hex_string(&hash));
+            }
+        }
+        unreachable!("every second hash is a block")
+    }
+
+    /// Solves the present job and submits it; the answer and the block's hash.
+    pub fn mine(&mut self) -> (Value, String) {
+        let (share, hash) = self.solve();
+        (self.call("mining.submit", share), hash)
+    }
+}
+
+fn decode(hex: &str) -> Vec<u8> {
+    let mut bytes = vec![0; hex.len() / 2];
+    faster_hex::hex_decode(hex.as_bytes(), &mut bytes).unwrap();
+    bytes
+}
+
+/// The `[node]` entries for these nodes, in this order.
+pub fn node_entries(nodes: &[soloist::node::NodeConfig]) -> String {
+    use soloist::node::rpc::Auth;
+    let mut text = String::new();
+    for (i, node) in nodes.iter().enumerate() {
+        text += if i == 0 { "[node]\n" } else { "[[node.backup]]\n" };
+        text += &format!("name = \"{}\"\nrpc_url = \"{}\"\n", node.name, node.url);
+        match &node.auth {
+            Auth::Cookie(path) => text += &format!("rpc_cookie_path = \"{}\"\n", path.display()),
+            Auth::UserPass { user, pass } => {
+                text += &format!("rpc_user = \"{user}\"\nrpc_pass = \"{pass}\"\n");
+            }
+            Auth::None => {}
+        }
+        if let Some(zmq) = &node.zmq_hashblock {
+            text += &format!("zmq_hashblock_addr = \"{zmq}\"\n");
+        }
+    }
+    text
+}
+
+/// Bytes below a directory.
+pub fn size_of(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).map(|entries| entries.flatten().collect::<Vec<_>>());
+    entries
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => size_of(&entry.path()),
+            Ok(data) => data.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

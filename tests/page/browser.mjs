@@ -1,0 +1,186 @@
+// Walks the page in a headless Chromium, driven over its debugging pipe: no other package than
+// axe-core. Called by tests/page_browser.rs with a JSON of scenario names and addresses; prints one
+// line per finding and exits with 1 when there was one.
+//
+//   node browser.mjs '{"home":"http://127.0.0.1:8080"}' [directory for screenshots]
+
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const addresses = JSON.parse(process.argv[2]);
+const shots = process.argv[3];
+const axeFile = join(here, "node_modules/axe-core/axe.min.js");
+const axe = existsSync(axeFile) ? readFileSync(axeFile, "utf8") : null;
+if (!axe) console.log("SKIPPED: axe-core is not installed (npm install in tests/page)");
+
+const findings = [];
+const expect = (good, what) => { if (!good) { findings.push(what); console.log("FINDING: " + what); } };
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+const profile = mkdtempSync(join(tmpdir(), "soloist-page-"));
+const browser = spawn(process.env.CHROMIUM || "chromium", [
+  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  "--disable-dev-shm-usage", "--hide-scrollbars", "--user-data-dir=" + profile,
+  "--remote-debugging-pipe",
+], { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
+
+let next = 1;
+const waiting = new Map();
+let complaints = [];
+let rest = "";
+browser.stdio[4].on("data", (data) => {
+  const parts = (rest + data).split("\0");
+  rest = parts.pop();
+  for (const part of parts) {
+    const message = JSON.parse(part);
+    if (message.id) {
+      const { done, fail } = waiting.get(message.id);
+      waiting.delete(message.id);
+      message.error ? fail(new Error(JSON.stringify(message.error))) : done(message.result);
+    } else if (message.method === "Runtime.exceptionThrown") {
+      complaints.push(message.params.exceptionDetails.text + " " +
+        (message.params.exceptionDetails.exception?.description || ""));
+    } else if (message.method === "Log.entryAdded" && message.params.entry.level === "error") {
+      complaints.push(message.params.entry.text);
+    } else if (message.method === "Page.javascriptDialogOpening") {
+      complaints.push("a dialog opened: injected script ran");
+    }
+  }
+});
+const call = (method, params = {}, sessionId) => new Promise((done, fail) => {
+  const id = next++;
+  waiting.set(id, { done, fail });
+  browser.stdio[3].write(JSON.stringify({ id, method, params, sessionId }) + "\0");
+});
+
+const tab = async (width, height, dark, script = true) => {
+  const { targetId } = await call("Target.createTarget", { url: "about:blank" });
+  const { sessionId } = await call("Target.attachToTarget", { targetId, flatten: true });
+  const on = (method, params) => call(method, params, sessionId);
+  for (const domain of ["Page", "Runtime", "Log"]) await on(domain + ".enable");
+  await on("Emulation.setDeviceMetricsOverride",
+    { width, height, deviceScaleFactor: 1, mobile: width < 600 });
+  await on("Emulation.setEmulatedMedia",
+    { features: [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }] });
+  if (!script) await on("Emulation.setScriptExecutionDisabled", { value: true });
+  const run = async (expression) => {
+    const answer = await on("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
+    if (answer.exceptionDetails) throw new Error(answer.exceptionDetails.exception?.description);
+    return answer.result.value;
+  };
+  const open = async (url) => {
+    complaints = [];
+    await on("Page.navigate", { url });
+    for (let i = 0; i < 100; i++) {
+      await sleep(50);
+      if (await run("document.readyState === 'complete' && location.href !== 'about:blank'")) break;
+    }
+    await sleep(300);
+  };
+  const shot = async (name) => {
+    if (!shots) return;
+    const height = await run("document.documentElement.scrollHeight");
+    const { data } = await on("Page.captureScreenshot", {
+      format: "png", captureBeyondViewport: true,
+      clip: { x: 0, y: 0, width, height: Math.min(height, 4000), scale: 1 },
+    });
+    writeFileSync(join(shots, name + ".png"), Buffer.from(data, "base64"));
+  };
+  const key = async (key, code) => {
+    for (const type of ["keyDown", "keyUp"])
+      await on("Input.dispatchKeyEvent", { type, key, code: key, windowsVirtualKeyCode: code,
+        ...(type === "keyDown" && key === "Enter" ? { text: "\r" } : {}) });
+  };
+  const close = () => call("Target.closeTarget", { targetId });
+  return { run, open, shot, key, close };
+};
+
+const look = async (name, url, width, dark) => {
+  const what = name + " at " + width + (dark ? " dark" : " light");
+  const page = await tab(width, width < 600 ? 740 : 900, dark);
+  await page.open(url);
+  expect(complaints.length === 0, what + ": " + complaints.join("; "));
+  expect(await page.run("document.documentElement.scrollWidth <= innerWidth"), what + ": wider than the window");
+  expect(await page.run("document.querySelectorAll('h1').length === 1"), what + ": not one h1");
+  expect(await page.run("[...document.querySelectorAll('time[data-t],time[data-a]')].every((t) => t.textContent)"),
+    what + ": an age without text");
+  if (axe) {
+    await page.run(axe);
+    const found = await page.run(`axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] })
+      .then((r) => r.violations.map((v) => v.id + ": " + v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join(", ")))`);
+    for (const violation of found) expect(false, what + ": axe " + violation);
+  }
+  await page.shot(name + "-" + width + (dark ? "-dark" : ""));
+  await page.close();
+};
+
+try {
+  for (const [name, url] of Object.entries(addresses)) {
+    for (const width of [360, 1280]) for (const dark of [false, true]) await look(name, url, width, dark);
+  }
+  await look("miner", addresses.home + "/miners/gamma", 360, false);
+  await look("miner", addresses.home + "/miners/gamma", 1280, false);
+
+  // By keyboard: the first stop leads past the header, and every stop can be seen.
+  const page = await tab(1280, 900, false);
+  await page.open(addresses.home);
+  await page.key("Tab", 9);
+  expect(await page.run("document.activeElement.className === 'skip'"), "the first stop is not the skip link");
+  const stops = new Set();
+  for (let i = 0; i < 30; i++) {
+    await page.key("Tab", 9);
+    stops.add(await page.run("document.activeElement.textContent.trim() || document.activeElement.id"));
+  }
+  expect(stops.has("Hide address") && stops.has("gamma") && stops.has("Best shares"),
+    "by keyboard only: " + [...stops].join(", "));
+  expect(await page.run("document.getElementById('blur').click(), document.body.classList.contains('blurred')"),
+    "the address cannot be hidden");
+  await page.close();
+
+  // A found block stays until it is put away, also over a reload.
+  if (addresses.found) {
+    const page = await tab(1280, 900, false);
+    await page.open(addresses.found);
+    expect(await page.run("document.querySelector('.found').offsetHeight > 0"), "no banner for a found block");
+    await page.run("document.querySelector('.found .away').click()");
+    await page.open(addresses.found + "/");
+    expect(await page.run("document.querySelector('.found').offsetHeight === 0"), "the banner came back");
+    await page.close();
+  }
+
+  // Live: what the reader opened stays open while parts are replaced, and ages count.
+  if (addresses.changing) {
+    const page = await tab(1280, 900, false);
+    await page.open(addresses.changing);
+    await page.run("document.querySelector('#odds details').open = true; document.getElementById('r1').click()");
+    const before = await page.run("document.querySelector('#nodes').textContent");
+    await sleep(3500);
+    expect(await page.run("document.querySelector('#nodes').textContent") !== before, "nothing came over the live channel");
+    expect(await page.run("document.querySelector('#odds details').open"), "an opened list fell shut");
+    expect(await page.run("document.getElementById('r1').checked"), "the chosen range was lost");
+    await page.close();
+  }
+
+  // Without a script the page is whole.
+  const bare = await tab(360, 740, false, false);
+  await bare.open(addresses.home);
+  await bare.shot("home-360-noscript");
+  await bare.close();
+} catch (error) {
+  findings.push(String(error));
+  console.log("FINDING: " + error.stack);
+}
+const ended = new Promise((done) => browser.on("exit", done));
+await Promise.race([call("Browser.close").catch(() => {}).then(() => ended), sleep(5000)]);
+browser.kill("SIGKILL");
+// Its helpers may still write for a moment; what is left behind lies in the temporary directory.
+for (let i = 0; i < 20; i++) {
+  try { rmSync(profile, { recursive: true, force: true }); break; } catch { await sleep(250); }
+}
+console.log(findings.length + " findings");
+process.exit(findings.length ? 1 : 0);

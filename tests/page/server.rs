@@ -1,0 +1,73 @@
+//! A server of its own for one test: sample data behind the real HTTP code.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+
+use smol::LocalExecutor;
+use soloist::server::http::{Http, Options, View, bind};
+use soloist::status::Snapshot;
+
+struct Sample {
+    snapshot: Rc<Snapshot>,
+    taken: Cell<u64>,
+    changing: bool,
+}
+
+impl View for Sample {
+    fn snapshot(&self) -> Rc<Snapshot> {
+        self.taken.set(self.taken.get() + 1);
+        let mut snapshot = (*self.snapshot).clone();
+        if self.changing {
+            snapshot.failovers = self.taken.get();
+        }
+        Rc::new(snapshot)
+    }
+
+    fn block(&self, hash: &str) -> Option<Vec<u8>> {
+        let known = self.snapshot.blocks.iter().any(|block| block.hash == hash);
+        known.then(|| vec![0xab; 2_000_000])
+    }
+}
+
+/// Runs until it is dropped.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: Option<async_channel::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Server {
+    /// With `changing`, the number of failovers tells how many snapshots were taken.
+    pub fn start(snapshot: Snapshot, options: Options, changing: bool) -> Server {
+        let (tell, told) = mpsc::channel();
+        let (stop, stopped) = async_channel::bounded::<()>(1);
+        let thread = thread::spawn(move || {
+            let executor = Rc::new(LocalExecutor::new());
+            let view = Sample { snapshot: Rc::new(snapshot), taken: Cell::new(0), changing };
+            let http = Http::new(Rc::new(view), options);
+            let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+            tell.send(listener.get_ref().local_addr().unwrap()).unwrap();
+            executor.spawn(http.serve(executor.clone(), listener)).detach();
+            let _ = smol::block_on(executor.run(stopped.recv()));
+        });
+        let address = told.recv().unwrap();
+        Server { address, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            // A panic in the server must fail its test, but not hide another failure.
+            if !thread::panicking() {
+                ended.unwrap();
+            }
+        }
+    }
+}

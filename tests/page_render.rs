@@ -1,0 +1,177 @@
+//! What the page says in each state, how large it is, and whether Prometheus can read the metrics.
+
+#[path = "page/sample.rs"]
+mod sample;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use soloist::status::{Snapshot, State, html, judge, metrics};
+
+fn page(snapshot: &Snapshot) -> String {
+    html::page(snapshot, &judge(snapshot))
+}
+
+/// The page's text without markup, in one line, with plain spaces.
+fn text(snapshot: &Snapshot) -> String {
+    let mut out = String::new();
+    let mut inside = false;
+    for c in page(snapshot).chars() {
+        match c {
+            '<' => inside = true,
+            '>' => {
+                inside = false;
+                out.push(' ');
+            }
+            '\u{202f}' if !inside => out.push(' '),
+            c if !inside => out.push(c),
+            _ => {}
+        }
+    }
+    out.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn each_state_tells_a_first_time_reader_what_goes_on() {
+    let states: [(Snapshot, State, &[&str]); 7] = [
+        (
+            sample::home(),
+            State::Ok,
+            &[
+                "Mining block 925 114 with 4 miners at 12.1 TH/s.",
+                "3.1387 4126 BTC",
+                "bc1q ar0s rrr7 xfkv y5l6 43ly dnw9 re59 gtzz wf5m dq",
+                "would take our block",
+                "97 % of its claim",
+                "1 in 630 000",
+            ],
+        ),
+        (
+            sample::new(),
+            State::Down,
+            &["Not set up yet.", "Enter your payout address and your node.", "192.168.1.20"],
+        ),
+        (
+            sample::no_node(),
+            State::Down,
+            &["None of the 2 nodes gives work", "Node attic does not answer", "connection refused"],
+        ),
+        (
+            sample::syncing(),
+            State::Down,
+            &[
+                "Waiting for node attic, which is downloading the chain: 73 % done.",
+                "mining starts by itself when it is ready, in about 19 h",
+                "192.168.1.51",
+            ],
+        ),
+        (
+            sample::lagging(),
+            State::Degraded,
+            &[
+                "with 2 things to look at",
+                "Node cellar is 3 blocks behind.",
+                "Miner quad is connected but has sent no share for 15 min.",
+            ],
+        ),
+        (sample::one_miner(), State::Ok, &["with one miner", "≈ 1.30 TH/s"]),
+        (
+            sample::found(),
+            State::Ok,
+            &["Block found", "solved by gamma", "3 of 100 confirmations", "cellar : duplicate"],
+        ),
+    ];
+    for (snapshot, state, phrases) in states {
+        assert_eq!(judge(&snapshot).state, state);
+        let text = text(&snapshot);
+        assert!(text.contains(state.word()));
+        for phrase in phrases {
+            let there = text.contains(phrase) || text.contains(&phrase.replace(" :", ":"));
+            assert!(there, "“{phrase}” is missing in: {text}");
+        }
+    }
+}
+
+#[test]
+fn the_first_view_is_small() {
+    // As it goes over the wire: every browser takes gzip.
+    let packed = |text: &str| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(3));
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap().len()
+    };
+    let assets = packed(html::STYLE) + packed(&html::script());
+    let home = packed(&page(&sample::home())) + assets;
+    assert!(home <= 15_000, "{home} bytes for four miners");
+    let forty = packed(&page(&sample::forty())) + assets;
+    assert!(forty <= 15_000, "{forty} bytes for forty miners");
+    // And as it is, for the plainest of readers.
+    let plain = page(&sample::home()).len() + html::STYLE.len() + html::script().len();
+    assert!(plain <= 32_000, "{plain} bytes");
+    eprintln!("first view: {home} bytes packed, {plain} plain; forty miners {forty} packed");
+}
+
+#[test]
+fn live_parts_are_still_when_nothing_happens_but_time() {
+    let before = sample::home();
+    let mut after = before.clone();
+    after.now += 1;
+    let render = |s: &Snapshot| html::sections(s, &judge(s));
+    let moved: Vec<&str> = render(&before)
+        .iter()
+        .zip(render(&after).iter())
+        .filter(|(a, b)| a != b)
+        .map(|(a, _)| a.id)
+        .collect();
+    // The chart moves along by a pixel now and then; nothing else.
+    assert!(moved.iter().all(|id| *id == "rate"), "{moved:?}");
+}
+
+#[test]
+fn every_live_part_has_its_place_on_the_page() {
+    for (name, snapshot) in sample::all() {
+        let page = page(&snapshot);
+        for section in html::sections(&snapshot, &judge(&snapshot)) {
+            let id = section.id;
+            assert_eq!(page.matches(&format!("id=\"{id}\"")).count(), 1, "{name}: {id}");
+        }
+    }
+}
+
+#[test]
+fn the_page_loads_nothing_from_elsewhere() {
+    for (name, snapshot) in sample::all() {
+        let page = page(&snapshot);
+        for what in ["http://", "https://", "src=\"//", "style=\"", "onclick=", "javascript:"] {
+            assert!(!page.contains(what), "{name}: {what}");
+        }
+    }
+}
+
+#[test]
+fn prometheus_reads_the_metrics_of_every_state() {
+    if Command::new("promtool").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: promtool is not installed (Debian package prometheus)");
+        return;
+    }
+    for (name, snapshot) in sample::all() {
+        let text = metrics::metrics(&snapshot, &judge(&snapshot));
+        let mut promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = promtool.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned()
+            + &String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.trim().is_empty(), "{name}: {said}");
+    }
+    let series = metrics::metrics(&sample::home(), &judge(&sample::home()));
+    let families = series.lines().filter(|line| line.starts_with("# TYPE")).count();
+    assert!(families >= 40, "{families} families");
+}
