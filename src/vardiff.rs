@@ -6,17 +6,20 @@
 //! distribution of waiting times (the gamma distribution; quantiles by Wilson and Hilferty,
 //! 1931). How unlikely depends on what is known:
 //!
-//! - **Settling**, after a guessed start: one in 40. All shares since the first count together,
-//!   each with the difficulty it came at, so that nothing learned is thrown away by a change. It
-//!   ends after 40 expected shares' time with a last correction.
-//! - **Steady**, ever after, and from the start for a known miner: one in a million. A miner
-//!   whose hashrate does not change sees no change for hours or days.
+//! - **Settling**, after a guessed start: one in 100 for a step up, one in 40 for one down. All
+//!   shares count together, each with the difficulty it came at, so that a change throws nothing
+//!   away that was learned. It ends after 40 expected shares' time with a last correction.
+//! - **Steady**, ever after, and from the start for a known miner: one in a million. Beside that a
+//!   long look at 512 shares at a time corrects an error of a quarter and more. A miner whose
+//!   hashrate does not change sees no change for hours or days.
 //! - **The quick step**, in both: more than 8 shares in 10 s, coming in throughout that time, jump
 //!   by rate / wanted rate at once. A start that is a thousand times too low is over in seconds.
 //!
 //! A Wi-Fi gap is not a slow miner, and the shares that queued up in it are no fast one. So when a
 //! miner is judged too slow in the steady state, its longest silence does not count; when it is
-//! judged too fast, all silence counts, and its shares must have come in throughout.
+//! judged too fast, all silence counts, and its shares must have come in throughout. A known miner
+//! resends at once what it could not send before, so what comes in its first 30 s (6 shares a
+//! minute) decides nothing unless it is a flood.
 //!
 //! The state has a fixed size (a ring of 64 waiting times) and a share allocates nothing.
 //!
@@ -37,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use crate::stratum::firmware::{Profile, Start};
 
-/// The lowest difficulty given out: 50 kH/s submit 7 shares a minute there.
+/// The lowest difficulty given out: the slowest miner, 50 kH/s, submits 7 shares a minute there.
 pub const FLOOR: f64 = 0.0001;
 
 /// What vardiff works towards.
@@ -435,8 +438,7 @@ const QUICK_SECONDS: f64 = 10.0;
 /// Below so many shares nothing is certain.
 const FEWEST_FOR_FAST: usize = 9;
 const FEWEST_FOR_SLOW: usize = 4;
-/// A known miner resends at once what it could not send before, so the shares of its first
-/// expected shares' time say nothing.
+/// Expected shares' time at the beginning in which a known miner resends old shares.
 const LEFTOVERS: f64 = 3.0;
 /// Shares of a long look: its error is 4 %, five of which make [`LAST_BAND`].
 const LONG_LOOK: u32 = 512;
@@ -444,10 +446,10 @@ const LONG_LOOK: u32 = 512;
 const PROVEN_SHARES: usize = 8;
 /// Expected shares' time without any share after which a guess was too high (one in 200).
 const SILENT_START: f64 = 5.3;
-/// Of the time before the first share no more than so many expected shares' time is evidence.
-const FIRST_WAIT: f64 = 3.0;
 /// The same for a level that was once right: the miner is away.
 const SILENCE: f64 = 30.0;
+/// Of the time before the first share no more than so many expected shares' time is evidence.
+const FIRST_WAIT: f64 = 3.0;
 
 /// The time, in wanted intervals, from which on so few shares are too few while settling.
 fn slow_from(shares: f64) -> f64 {

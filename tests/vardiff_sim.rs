@@ -459,7 +459,7 @@ impl<'a> World<'a> {
             1 => {
                 let gap = 10.0 + 110.0 * self.dice.uniform();
                 let resends = self.dice.uniform() < 0.5;
-                let kept = resends.then(|| self.shares_of_a_gap(gap)).unwrap_or_default();
+                let kept = if resends { self.shares_of_a_gap(gap) } else { Vec::new() };
                 self.reconnect(gap);
                 for share in kept {
                     self.to_us.push_back(share);

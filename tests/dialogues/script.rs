@@ -68,6 +68,7 @@ impl Player {
                 self.world.wait(millis);
             }
             ("hard", [""]) => {}
+            ("nodes", ["dead"]) => self.world.drop_work(),
             ("block", [""]) => self.world.block(),
             ("reconnect", [""]) => {
                 self.world.cut(self.conn);

@@ -147,6 +147,11 @@ impl World {
         self.work(BlockHash(prev));
     }
 
+    /// No node has had valid work for too long.
+    pub fn drop_work(&mut self) {
+        self.input(Input::NoWork);
+    }
+
     fn work(&mut self, prev: BlockHash) {
         let nbits = match self.chain {
             Chain::Easy => NBits(0x207f_ffff),
