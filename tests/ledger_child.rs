@@ -601,8 +601,21 @@ fn kill_9_loses_nothing_flushed() {
     let kills = if long() { 300 } else { 40 };
     let mut random = Random(seed() | 1);
     let dir = tempfile::tempdir().unwrap();
-    let (mut acknowledged, mut aside) = ((0, 0), 0);
+    let (mut acknowledged, mut aside, mut early) = ((0, 0), 0, 0);
     for kill in 0..kills {
+        if kill % 3 == 0 {
+            // At any moment of the start too.
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["write", dir.path().to_str().unwrap(), "0"])
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(Duration::from_micros(random.below(40_000)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            aside += u32::from(dir.path().join("ledger/cache.opening").exists());
+            early += 1;
+        }
         let mut writer = Writer::new(&["write", dir.path().to_str().unwrap(), "0"]);
         let (blocks, shares) = writer.started;
         assert!(
@@ -618,7 +631,7 @@ fn kill_9_loses_nothing_flushed() {
     let (ledger, _) = open(dir.path());
     assert!(u64::from(ledger.total().totals().blocks) >= acknowledged.0);
     println!(
-        "{kills} times kill -9: {} blocks and {} shares acknowledged, 0 lost; {aside} hit the \
+        "{kills} times kill -9 (and {early} times while starting): {} blocks and {} shares acknowledged, 0 lost; {aside} hit the \
          opening of the cache",
         acknowledged.0, acknowledged.1
     );

@@ -28,8 +28,10 @@
 
 pub mod backup;
 mod cache;
+pub mod card;
 pub mod check;
 mod codec;
+pub mod export;
 pub mod history;
 mod journal;
 pub mod keeper;
@@ -37,3 +39,4 @@ pub mod luck;
 pub mod record;
 pub mod store;
 pub mod totals;
+pub mod transfer;

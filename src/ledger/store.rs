@@ -223,6 +223,29 @@ impl Store {
     }
 }
 
+/// Puts other records in the place of a ledger that nobody uses now: for a restore. The old journal
+/// and cache are set aside.
+pub fn replace(data: &Path, records: &[Record]) -> Result<(), StoreError> {
+    let dir = data.join("ledger");
+    let io = |doing| move |source| StoreError::Io { doing, source };
+    fs::create_dir_all(dir.join("snapshots")).map_err(io("create the ledger's directory"))?;
+    let _lock = lock(&dir)?;
+    let path = dir.join("journal");
+    // The cache first: it belongs to the old journal.
+    set_aside(&dir, "cache").map_err(io("set the old cache aside"))?;
+    let sequence = match Journal::read(&path).map_err(io("read the old journal"))? {
+        Some(file) => {
+            make_room_aside(&dir, "journal")
+                .and_then(|place| fs::hard_link(&path, place))
+                .map_err(io("set the old journal aside"))?;
+            scan(&file).last_sequence
+        }
+        None => 0,
+    };
+    Journal::create(&path, records, sequence).map_err(io("write the journal"))?;
+    Ok(())
+}
+
 // -- opening --
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
