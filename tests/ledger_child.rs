@@ -630,6 +630,8 @@ fn kill_9_loses_nothing_flushed() {
     }
     let (ledger, _) = open(dir.path());
     assert!(u64::from(ledger.total().totals().blocks) >= acknowledged.0);
+    let lost = dir.path().join("ledger/aside/cache-1").exists();
+    println!("caches were set aside: {lost}");
     println!(
         "{kills} times kill -9 (and {early} times while starting): {} blocks and {} shares acknowledged, 0 lost; {aside} hit the \
          opening of the cache",

@@ -52,7 +52,7 @@ pub fn check(check: &Check<'_>) -> Result<CheckReport, StoreError> {
         &copy.0
     };
     let snapshots = Store::snapshots(data);
-    let (store, opened) = Store::open(data)?;
+    let (store, opened) = Store::open_in_child(data)?;
     store.close();
     if check.repair && !opened.notes.is_empty() {
         // The daemon's own opening finds all in order and would not know.

@@ -8,7 +8,7 @@
 //! ```text
 //! <data>/ledger/journal           the truth, see `record`
 //!               cache/            sled: can be lost
-//!               cache.opening     there while the cache is being opened
+//!               cache.opening     there while the daemon opens the cache
 //!               snapshots/        2026-11-21.backup, the newest seven
 //!               aside/            what was damaged: journal-1, journal-2, cache-1, cache-2
 //!               notes             what the guarded opening has to tell the daemon
@@ -23,7 +23,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::backup;
-use super::cache::{Cache, CacheError, MAX_CACHE};
+use super::cache::{Cache, CacheError, MAX_CACHE, Opener, TRIES};
 use super::journal::{Journal, sync_directory, write_atomically};
 use super::record::{Grain, Record, Scan, scan};
 use super::totals::{Batch, Opened, SaveReport};
@@ -79,6 +79,15 @@ impl Store {
     /// A cache that can hang or panic its reader is the business of [`super::check::guard`]: call
     /// that first.
     pub fn open(data: &Path) -> Result<(Store, Opened), StoreError> {
+        Store::open_as(data, Opener::Daemon)
+    }
+
+    /// The same in a child that [`super::check::guard`] watches.
+    pub fn open_in_child(data: &Path) -> Result<(Store, Opened), StoreError> {
+        Store::open_as(data, Opener::Child)
+    }
+
+    fn open_as(data: &Path, opener: Opener) -> Result<(Store, Opened), StoreError> {
         let dir = data.join("ledger");
         let doing = "create the ledger's directory";
         fs::create_dir_all(dir.join("snapshots"))
@@ -86,7 +95,7 @@ impl Store {
         let lock = lock(&dir)?;
         let mut opened = Opened::default();
         take_notes(&dir, &mut opened);
-        let (cache, cached_sequence) = open_cache(&dir, &mut opened);
+        let (cache, cached_sequence) = open_cache(&dir, opener, &mut opened);
         let journal = open_journal(&dir, cached_sequence, &mut opened)?;
         opened.journal_bytes = journal.bytes();
         opened.snapshot_day = snapshot_days(&dir).last().copied();
@@ -132,7 +141,7 @@ impl Store {
     /// Lets the next [`Store::open`] set the cache aside unread.
     pub fn distrust_cache(data: &Path) -> io::Result<()> {
         if data.join("ledger/cache").exists() {
-            File::create(data.join("ledger/cache.opening"))?;
+            fs::write(data.join("ledger/cache.opening"), vec![b'x'; TRIES as usize])?;
         }
         Ok(())
     }
@@ -200,7 +209,7 @@ impl Store {
             self.cache_tries += 1;
             self.cache = set_aside(&self.dir, "cache")
                 .map_err(CacheError::from)
-                .and_then(|()| Cache::open(&self.dir.join("cache")))
+                .and_then(|()| Cache::open(&self.dir.join("cache"), Opener::Daemon))
                 .map(|(cache, _)| cache)
                 .ok();
             report.cache_failed = self.cache.is_some();
@@ -269,9 +278,9 @@ fn take_notes(dir: &Path, opened: &mut Opened) {
     }
 }
 
-fn open_cache(dir: &Path, opened: &mut Opened) -> (Option<Cache>, u64) {
+fn open_cache(dir: &Path, opener: Opener, opened: &mut Opened) -> (Option<Cache>, u64) {
     let path = dir.join("cache");
-    let error = match Cache::open(&path) {
+    let error = match Cache::open(&path, opener) {
         Ok((cache, cached)) => {
             opened.cached = cached.records;
             opened.cached_minutes = cached.minutes;
@@ -284,7 +293,8 @@ fn open_cache(dir: &Path, opened: &mut Opened) -> (Option<Cache>, u64) {
         "The ledger's cache was damaged and has been set aside: shares since the last full hour \
          and the minute charts are lost, everything else is kept ({error})."
     ));
-    let anew = set_aside(dir, "cache").map_err(CacheError::from).and_then(|()| Cache::open(&path));
+    let anew =
+        set_aside(dir, "cache").map_err(CacheError::from).and_then(|()| Cache::open(&path, opener));
     (anew.ok().map(|(cache, _)| cache), 0)
 }
 
