@@ -31,7 +31,7 @@ fn mined(dir: &Path) -> World {
     let names = ["garage", "attic, \"left\"", "=1+1"];
     let miners = names.map(|name| world.ledger.worker(world.now(), name, "bitaxe"));
     for _ in 0..10 * 24 {
-        miners.iter().for_each(|&miner| world.mine(miner, 1200, 60));
+        miners.iter().for_each(|&miner| world.mine(miner, 1200, 120));
     }
     let hash = BlockHash([3; 32]);
     let (height, difficulty, reward) = (900_001, 1e12, 312_500_000);
@@ -123,6 +123,8 @@ fn snapshots_are_kept_for_a_week_and_can_be_restored() {
     assert!(notes.len() == 1 && notes[0].contains("missing"), "{notes:?}");
     // The cache had the sums of the last stop; the block of the last day is lost with the journal.
     assert_eq!(world.picture().total.ever, last.total.ever);
+    // History is in the snapshot alone.
+    assert!(world.picture().days.len() >= 10, "{:?}", world.picture().days.len());
     assert!(drill.shares > last.total.ever.accepted * 8 / 10);
 }
 
