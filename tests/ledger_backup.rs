@@ -1,4 +1,5 @@
 //! Backup, restore, snapshots, copies and export of a real ledger.
+#![allow(clippy::unwrap_used)]
 
 mod ledger_world;
 

@@ -1,5 +1,6 @@
 //! The ledger in a process of its own that is killed, starved of space, cut off from its disk, and
 //! given a damaged directory. Each test prints what it measured. `SOLOIST_LONG=1` runs all trials.
+#![allow(clippy::unwrap_used)]
 
 #[path = "ledger_world/disk.rs"]
 mod disk;
@@ -820,12 +821,8 @@ fn power_cuts_lose_nothing_flushed() {
     let mut random = Random(seed() | 1);
 
     let mut lost = 0;
-    let ledger = power_cuts(
-        cuts,
-        &mut random,
-        |mount| Writer::new(&["write", mount, "0"]),
-        |place, image| look_at(place, image),
-    );
+    let ledger =
+        power_cuts(cuts, &mut random, |mount| Writer::new(&["write", mount, "0"]), look_at);
     let Some(ledger) = ledger else { return };
     for &(acknowledged, found) in &ledger {
         lost += u64::from(found.0 < acknowledged.0 || found.1 < acknowledged.1);

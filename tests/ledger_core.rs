@@ -1,4 +1,5 @@
 //! The pure ledger: random operations against simple sums, replay, clocks and bounds.
+#![allow(clippy::unwrap_used)]
 
 mod ledger_world;
 

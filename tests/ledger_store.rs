@@ -1,4 +1,5 @@
 //! The ledger on a real directory: what is written comes back, also after damage.
+#![allow(clippy::unwrap_used)]
 
 mod ledger_world;
 

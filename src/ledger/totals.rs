@@ -999,10 +999,10 @@ impl Ledger {
                         self.apply(record);
                     }
                 }
-                Record::Points { worker, grain, .. } => {
-                    if *grain == Grain::Minute && self.by_number(*worker).is_some() {
-                        self.apply(record);
-                    }
+                Record::Points { worker, grain: Grain::Minute, .. }
+                    if self.by_number(*worker).is_some() =>
+                {
+                    self.apply(record);
                 }
                 Record::Tally(tally) => {
                     if let Some(worker) = self.by_number(tally.worker)
