@@ -198,6 +198,9 @@ fn copy_directory(from: &Path, to: &Path, depth: u32) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
+        if entry.file_name() == "aside" {
+            continue;
+        }
         let kind = entry.file_type()?;
         let to = to.join(entry.file_name());
         if kind.is_dir() && depth < 4 {

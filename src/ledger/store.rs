@@ -32,6 +32,8 @@ use super::totals::{Batch, Opened, SaveReport};
 pub const KEEP_ASIDE: usize = 2;
 /// So many nightly snapshots are kept.
 pub const KEEP_SNAPSHOTS: usize = 7;
+/// So many of them when the card is nearly full.
+pub const KEEP_SHRUNK: usize = 2;
 /// With less free space than this nothing is written: sled does not bear a full disk, and the
 /// last megabytes are for solved blocks.
 pub const KEEP_FREE: u64 = 8 << 20;
@@ -110,6 +112,9 @@ impl Store {
     /// After an error nothing is known to be written: send the whole state next
     /// ([`Batch::rewrite`]).
     pub fn save(&mut self, batch: &Batch) -> Result<SaveReport, StoreError> {
+        if batch.shrink {
+            self.shrink();
+        }
         self.enough_space()?;
         if let Some(records) = &batch.rewrite {
             let path = self.dir.join("journal");
@@ -179,6 +184,15 @@ impl Store {
     /// Changes how much space is left free; for tests on small file systems.
     pub fn keep_free(&mut self, bytes: u64) {
         self.keep_free = bytes;
+    }
+
+    /// Best effort: what cannot be removed will be tried again.
+    fn shrink(&self) {
+        let _ = fs::remove_dir_all(self.dir.join("aside"));
+        let days = snapshot_days(&self.dir);
+        for old in &days[..days.len().saturating_sub(KEEP_SHRUNK)] {
+            let _ = fs::remove_file(snapshot_path(&self.dir, *old));
+        }
     }
 
     fn enough_space(&self) -> Result<(), StoreError> {
