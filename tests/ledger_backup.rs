@@ -211,3 +211,33 @@ fn exports_agree_with_the_ledger() {
     world.stop();
     assert!(picture(&World::open(dir.path(), START + 86_400 * 11).ledger) == same);
 }
+
+#[test]
+fn a_nearly_full_card_makes_the_ledger_smaller() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = mined(dir.path());
+    let aside = dir.path().join("ledger/aside");
+    fs::create_dir_all(&aside).unwrap();
+    fs::write(aside.join("journal-1"), vec![0; 100_000]).unwrap();
+    let points = |world: &World| -> usize {
+        let grains = [Grain::Minute, Grain::Hour, Grain::Day];
+        let workers = world.ledger.workers().map(|(_, worker)| worker);
+        let all = workers.chain([world.ledger.total()]);
+        all.map(|worker| grains.map(|grain| worker.history(grain).len()).iter().sum::<usize>())
+            .sum()
+    };
+    let (before, totals) = (points(&world), world.picture().total);
+    world.tell(LedgerEvent::Shrink);
+    assert!(points(&world) < before);
+    assert!(world.picture().total == totals, "sums are not history");
+    assert!(!aside.exists());
+    // Two that were left, and perhaps the one of today.
+    assert!((2..=3).contains(&Store::snapshots(dir.path()).len()));
+    for _ in 0..200 {
+        world.tell(LedgerEvent::Shrink);
+    }
+    assert!(world.picture().total == totals);
+    let last = world.picture();
+    world.stop();
+    assert!(World::open(dir.path(), START + 86_400 * 11).picture() == last);
+}

@@ -356,6 +356,7 @@ fn damage_never_hangs_and_never_hides() {
         files(original.path()).len()
     );
     let place = tempfile::tempdir().unwrap();
+    let (mut died, mut hung) = (0, 0);
     let (mut slowest, mut told, mut lossy, mut least) = (Duration::ZERO, 0, 0, u64::MAX);
     for trial in 0..trials {
         let mut random = Random(seed.wrapping_add(trial).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -397,6 +398,8 @@ fn damage_never_hangs_and_never_hides() {
         assert!(accepted <= had, "trial {trial}: {what:?}: counted twice: {accepted} > {had}");
         least = least.min(accepted);
         told += u32::from(!words.is_empty());
+        died += u32::from(words.contains("check of the ledger died"));
+        hung += u32::from(words.contains("check of the ledger took longer"));
         if accepted < had {
             lossy += 1;
             assert!(!words.is_empty(), "trial {trial}: {what:?}: {accepted} of {had}, not told");
@@ -405,7 +408,7 @@ fn damage_never_hangs_and_never_hides() {
     }
     println!(
         "{trials} damages: slowest start {} ms, 0 hangs, 0 deaths; {lossy} lost some shares, \
-         {told} had something to tell; fewest shares left {least}",
+         {told} had something to tell; {died} checks died and {hung} hung in the daemon's place; fewest shares left {least}",
         slowest.as_millis()
     );
 }

@@ -540,3 +540,32 @@ fn long_lists_do_not_crowd_each_other_out_of_a_backup() {
     assert!(restored.audit().any(|entry| entry.text.starts_with("999 ")));
     assert!(restored.settings().any(|change| change.key.starts_with("key999")));
 }
+
+#[test]
+fn a_stop_never_waits_for_a_card_that_is_not_there() {
+    let mut run = Run::new(Card { failing: true, ..Card::default() }, START);
+    let worker = run.worker("w");
+    run.share(worker, 1.0, 1.0);
+    run.tell(LedgerEvent::Stop);
+    assert_eq!(run.ledger.storage(), &Storage::Closed);
+    assert_eq!(run.ledger.next_deadline(), None);
+
+    // One that fails later gets one last try.
+    let mut run = Run::new(Card::default(), START);
+    run.card.failing = true;
+    let worker = run.worker("w");
+    run.share(worker, 1.0, 1.0);
+    run.advance(61);
+    run.tell(LedgerEvent::Stop);
+    assert_eq!(run.ledger.storage(), &Storage::Closed);
+
+    // Stopped before the card was read: it is read and written first.
+    let now = Now { mono: Instant::now(), unix: START };
+    let (ledger, card) = (Ledger::new(now), Card::default());
+    let mut run = Run { ledger, card, now, best: None };
+    let worker = run.worker("w");
+    run.tell(LedgerEvent::Stop);
+    assert_eq!(run.ledger.storage(), &Storage::Closed);
+    run.share(worker, 1.0, 1.0);
+    assert!(run.card.saves == 1);
+}

@@ -1155,6 +1155,11 @@ impl Ledger {
             return;
         }
         match self.storage {
+            // There is nothing to write on, and no time to wait for it.
+            Storage::Loading { why: Some(_) } if self.stopping => {
+                self.storage = Storage::Closed;
+                return;
+            }
             Storage::Loading { .. } => {
                 if retry {
                     self.busy = true;
