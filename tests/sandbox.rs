@@ -660,3 +660,19 @@ fn the_miner_comes_back_to_a_server_that_talks_nonsense() {
         }
     }
 }
+
+// -- all of it --
+
+#[test]
+fn the_demo_finds_blocks_and_goes_on_with_its_second_node() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_soloist"))
+        .args(["demo", "--seconds", "16", "--http", "127.0.0.1:0", "--listen", "127.0.0.1:0"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for words in ["The page is at http://127.0.0.1:", "Block 105 is ours", "Node A is killed"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(said.contains("; 0 blocks refused;") && said.contains(" blocks accepted"), "{said}");
+}
