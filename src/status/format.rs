@@ -173,7 +173,7 @@ pub fn tame(text: &str) -> String {
     tame_to(text, 64)
 }
 
-/// As [`tame`], with another length.
+/// As [`tame()`], with another length.
 pub fn tame_to(text: &str, longest: usize) -> String {
     let visible = |c: &char| {
         let turning = matches!(
