@@ -6,7 +6,7 @@
 //!    └──── submissions ◄───────────────────────────┘──► spool, ledger, page
 //! ```
 //!
-//! All state lives in one [`State`] on one thread. What happens at the sockets of miners goes
+//! All state lives in one `State` on one thread. What happens at the sockets of miners goes
 //! straight into the pool; everything else comes through one queue. After each event the deadlines
 //! of all cores are asked for, and the loop sleeps until the first.
 

@@ -1,5 +1,6 @@
 //! Dialogues with every known firmware, and with none: golden files, arbitrary bytes, arbitrary
 //! miners. See `tests/dialogues/README.md`.
+#![allow(clippy::unwrap_used)]
 
 #[path = "dialogues/anyone.rs"]
 mod anyone;

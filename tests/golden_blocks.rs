@@ -93,7 +93,7 @@ fn mine_again(
 #[test]
 fn block_702861_with_witnesses_and_every_version_bit_rolled() {
     let raw = bitcoin_test_data::blocks::mainnet_702861();
-    let block: bitcoin::Block = deserialize(&raw).unwrap();
+    let block: bitcoin::Block = deserialize(raw).unwrap();
     assert_eq!(block.header.version.to_consensus(), 0x3fff_e004);
     let template = template(&block, 702_861);
 
