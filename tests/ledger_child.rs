@@ -295,12 +295,14 @@ impl Writer {
 
     /// The next line that begins so.
     fn wait_for(&mut self, word: &str) -> String {
-        loop {
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
             let line = self.lines.recv_timeout(Duration::from_secs(60)).expect("the writer lives");
             if line.starts_with(word) {
                 return line;
             }
         }
+        panic!("the writer has not said {word} for a minute");
     }
 
     fn acknowledged(&self) -> (u64, u64) {
@@ -703,8 +705,9 @@ fn a_full_disk_stops_nothing() {
         return skip("mounting a small tmpfs needs root");
     }
     let place = tempfile::tempdir().unwrap();
-    let mount =
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "none"]).arg(place.path()));
+    let mount = run(Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=16m", "none"])
+        .arg(place.path()));
     if let Err(error) = mount {
         return skip(&format!("no tmpfs can be mounted: {error}"));
     }
