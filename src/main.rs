@@ -1,7 +1,6 @@
 //! The program: arguments, config, log, and then the command. Everything else is in the library.
 
-use std::io;
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags};
@@ -46,14 +45,13 @@ fn run(flags: &Flags) -> Exit {
 
 fn check_ledger(flags: &Flags, repair: bool) -> ExitCode {
     let configured = || config::load(flags).map(|loaded| loaded.config.data.dir);
-    let data = match flags.data.clone().map_or_else(configured, Ok) {
-        Ok(data) => data,
+    match flags.data.clone().map_or_else(configured, Ok) {
+        Ok(data) => ledger::check::run(&ledger::check::Check { data: &data, repair }, os::now()),
         Err(problems) => {
             eprintln!("{problems}");
-            return Exit::Config.into();
+            Exit::Config.into()
         }
-    };
-    ledger::check::run(&ledger::check::Check { data: &data, repair }, os::now())
+    }
 }
 
 fn print(text: &str) -> Exit {

@@ -42,10 +42,23 @@ pub struct NodeValues {
     pub url: String,
     /// RPC user; empty for a cookie file.
     pub user: String,
-    /// RPC password; `None` leaves it as it is. Never shown again.
+    /// RPC password; `None` is the one in force for the same address and user (see
+    /// [`Values::fill_passwords`]). Never shown again.
     pub password: Option<String>,
     /// `hashblock` address, `tcp://192.168.1.10:28332`; empty for none.
     pub zmq: String,
+}
+
+impl Values {
+    /// Puts in the passwords that the form did not carry, out of `known`, which has them. Only for
+    /// the same address and user: a password must neither move to another node when one above it
+    /// is removed, nor be sent to an address that it was not given for.
+    pub fn fill_passwords(&mut self, known: &[NodeValues]) {
+        for node in self.nodes.iter_mut().filter(|node| node.password.is_none()) {
+            let same = known.iter().find(|k| k.url == node.url && k.user == node.user);
+            node.password = same.and_then(|known| known.password.clone());
+        }
+    }
 }
 
 /// Without the password.
@@ -321,6 +334,28 @@ mod tests {
         let out = scene.change(0, values("first", "solo"));
         assert!(matches!(out.last(), Some(Output::Apply(v)) if v.payout == "first"));
         assert!(!scene.settings.can_undo());
+    }
+
+    #[test]
+    fn passwords_stay_with_their_own_node() {
+        let node = |url: &str, user: &str, password: Option<&str>| NodeValues {
+            url: url.to_owned(),
+            user: user.to_owned(),
+            password: password.map(str::to_owned),
+            zmq: String::new(),
+        };
+        let known = [node("http://a", "u", Some("pa")), node("http://b", "u", Some("pb"))];
+        let mut new = values("x", "solo");
+        // The first is removed, a stranger is added, and one user is another.
+        new.nodes = vec![
+            node("http://b", "u", None),
+            node("http://evil", "u", None),
+            node("http://a", "other", None),
+            node("http://a", "u", Some("new")),
+        ];
+        new.fill_passwords(&known);
+        let passwords: Vec<_> = new.nodes.iter().map(|node| node.password.as_deref()).collect();
+        assert_eq!(passwords, [Some("pb"), None, None, Some("new")]);
     }
 
     #[test]

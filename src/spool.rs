@@ -2,7 +2,8 @@
 //!
 //! A shell; the form of a file ([`encode`], [`decode`]) is pure. All calls block on the card and
 //! take `&self`, so that any thread may make them; the daemon gives solved blocks to a thread of
-//! their own while the submit threads already run.
+//! their own while the submit threads already run. Changes of one block's state belong on one
+//! thread: they read, change and write.
 //!
 //! ```text
 //! <data>/spool/0000900123-<hash>.block    the block

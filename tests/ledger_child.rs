@@ -1,5 +1,6 @@
 //! The ledger in a process of its own that is killed, starved of space, cut off from its disk, and
 //! given a damaged directory. Each test prints what it measured. `SOLOIST_LONG=1` runs all trials.
+#![allow(clippy::unwrap_used)]
 
 #[path = "ledger_world/disk.rs"]
 mod disk;
@@ -15,11 +16,13 @@ use std::time::{Duration, Instant};
 
 use disk::{Disk, Mounted, run};
 use ledger_world::{Random, World, picture};
+use sha2::{Digest, Sha256};
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::ledger::check;
 use soloist::ledger::record::{BlockState, scan};
 use soloist::ledger::totals::{Ledger, LedgerEvent, Storage};
+use soloist::spool::{Spool, SpooledBlock};
 
 const START: u64 = 1_790_000_000;
 
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         }
         ["start", dir] => start(Path::new(dir)),
         ["write", dir, keep_free] => write_for_ever(Path::new(dir), keep_free.parse().unwrap()),
+        ["spool", dir] => write_spool(Path::new(dir)),
         ["day", dir] => a_day(Path::new(dir)),
         ["sled", dir, fsync] => write_sled(Path::new(dir), fsync == "fsync"),
         _ => return run_tests(&words),
@@ -217,6 +221,44 @@ fn write_sled(dir: &Path, fsync: bool) {
     }
 }
 
+/// Spools blocks of up to 300 kB, marks every other one, and says `ACK <number> 0` after each.
+fn write_spool(dir: &Path) {
+    abort_on_panic();
+    let (spool, _) = Spool::open(&dir.join("spool")).unwrap();
+    println!("START 0 0");
+    let mut random = Random(77);
+    for number in 1_u64..70 {
+        let mut bytes = vec![0_u8; 80 + random.below(300_000) as usize];
+        bytes.iter_mut().for_each(|byte| *byte = random.next() as u8);
+        let hash = BlockHash(Sha256::digest(Sha256::digest(&bytes[..80])).into());
+        let worker = "w".to_owned();
+        let block =
+            SpooledBlock { hash, height: number as u32, unix: number, reward: 1, worker, bytes };
+        spool.write(&block).unwrap();
+        if number % 2 == 0 {
+            spool.mark(&hash, BlockState::Accepted { node: "attic".into() }).unwrap();
+        }
+        println!("ACK {number} 0");
+        std::io::stdout().flush().unwrap();
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+/// Up to which number all spooled blocks are there, with their marks.
+fn spooled_on(place: &Path, image: &[u8]) -> (u64, u64) {
+    let (mounted, mount) = mount_image(place, image);
+    let (spool, _) = Spool::open(&mount.join("spool")).unwrap();
+    let list = spool.list().unwrap();
+    let whole = list.iter().zip(1_u64..).take_while(|(entry, number)| {
+        let marked = entry.progress.state != BlockState::Candidate;
+        entry.block.unix == *number && (marked || number % 2 == 1 || *number == list.len() as u64)
+    });
+    let count = whole.count() as u64;
+    drop(mounted);
+    (count, 0)
+}
+
 /// A child that writes, and what it said last.
 struct Writer {
     child: Child,
@@ -299,7 +341,7 @@ fn open(dir: &Path) -> (Ledger, Vec<String>) {
 /// Cuts, zeros, flips and swaps in a real ledger's files, missing and empty files, stray files of
 /// sled: each start ends soon, keeps every record before the damage, and tells what was lost.
 fn damage_never_hangs_and_never_hides() {
-    let trials = if long() { 1000 } else { 40 };
+    let trials = if long() { 1000 } else { 25 };
     let seed = seed();
     let original = tempfile::tempdir().unwrap();
     real_ledger(original.path());
@@ -314,6 +356,7 @@ fn damage_never_hangs_and_never_hides() {
         files(original.path()).len()
     );
     let place = tempfile::tempdir().unwrap();
+    let (mut died, mut hung) = (0, 0);
     let (mut slowest, mut told, mut lossy, mut least) = (Duration::ZERO, 0, 0, u64::MAX);
     for trial in 0..trials {
         let mut random = Random(seed.wrapping_add(trial).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -355,6 +398,8 @@ fn damage_never_hangs_and_never_hides() {
         assert!(accepted <= had, "trial {trial}: {what:?}: counted twice: {accepted} > {had}");
         least = least.min(accepted);
         told += u32::from(!words.is_empty());
+        died += u32::from(words.contains("check of the ledger died"));
+        hung += u32::from(words.contains("check of the ledger took longer"));
         if accepted < had {
             lossy += 1;
             assert!(!words.is_empty(), "trial {trial}: {what:?}: {accepted} of {had}, not told");
@@ -363,7 +408,7 @@ fn damage_never_hangs_and_never_hides() {
     }
     println!(
         "{trials} damages: slowest start {} ms, 0 hangs, 0 deaths; {lossy} lost some shares, \
-         {told} had something to tell; fewest shares left {least}",
+         {told} had something to tell; {died} checks died and {hung} hung in the daemon's place; fewest shares left {least}",
         slowest.as_millis()
     );
 }
@@ -598,11 +643,24 @@ fn a_hanging_check_is_ended() {
 // -- kill -9 --
 
 fn kill_9_loses_nothing_flushed() {
-    let kills = if long() { 300 } else { 40 };
+    let kills = if long() { 300 } else { 30 };
     let mut random = Random(seed() | 1);
     let dir = tempfile::tempdir().unwrap();
-    let (mut acknowledged, mut aside) = ((0, 0), 0);
+    let (mut acknowledged, mut aside, mut early) = ((0, 0), 0, 0);
     for kill in 0..kills {
+        if kill % 3 == 0 {
+            // At any moment of the start too.
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["write", dir.path().to_str().unwrap(), "0"])
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(Duration::from_micros(random.below(40_000)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            aside += u32::from(dir.path().join("ledger/cache.opening").exists());
+            early += 1;
+        }
         let mut writer = Writer::new(&["write", dir.path().to_str().unwrap(), "0"]);
         let (blocks, shares) = writer.started;
         assert!(
@@ -617,8 +675,10 @@ fn kill_9_loses_nothing_flushed() {
     }
     let (ledger, _) = open(dir.path());
     assert!(u64::from(ledger.total().totals().blocks) >= acknowledged.0);
+    let lost = dir.path().join("ledger/aside/cache-1").exists();
+    println!("caches were set aside: {lost}");
     println!(
-        "{kills} times kill -9: {} blocks and {} shares acknowledged, 0 lost; {aside} hit the \
+        "{kills} times kill -9 (and {early} times while starting): {} blocks and {} shares acknowledged, 0 lost; {aside} hit the \
          opening of the cache",
         acknowledged.0, acknowledged.1
     );
@@ -649,7 +709,7 @@ fn a_full_disk_stops_nothing() {
         return skip(&format!("no tmpfs can be mounted: {error}"));
     }
     let _unmount = Unmount(place.path().to_owned());
-    let rounds = if long() { 60 } else { 12 };
+    let rounds = if long() { 60 } else { 6 };
     let mut random = Random(seed() | 1);
     let filler = place.path().join("filler");
     let mut failed = 0;
@@ -700,7 +760,7 @@ impl Drop for Unmount {
 /// EIO from the disk at all sorts of places (ext4 then makes itself read-only): nothing dies, and
 /// what was acknowledged is there when the disk is looked at again.
 fn a_failing_disk_stops_nothing() {
-    let rounds = if long() { 30 } else { 6 };
+    let rounds = if long() { 30 } else { 4 };
     let mut random = Random(seed() | 1);
     for round in 0..rounds {
         let place = tempfile::tempdir().unwrap();
@@ -764,12 +824,8 @@ fn power_cuts_lose_nothing_flushed() {
     let mut random = Random(seed() | 1);
 
     let mut lost = 0;
-    let ledger = power_cuts(
-        cuts,
-        &mut random,
-        |mount| Writer::new(&["write", mount, "0"]),
-        |place, image| look_at(place, image),
-    );
+    let ledger =
+        power_cuts(cuts, &mut random, |mount| Writer::new(&["write", mount, "0"]), look_at);
     let Some(ledger) = ledger else { return };
     for &(acknowledged, found) in &ledger {
         lost += u64::from(found.0 < acknowledged.0 || found.1 < acknowledged.1);
@@ -777,6 +833,15 @@ fn power_cuts_lose_nothing_flushed() {
     let most = ledger.iter().map(|(acknowledged, _)| acknowledged.0).max();
     println!("{cuts} power cuts of the ledger (up to {most:?} blocks): {lost} lost a record");
     assert_eq!(lost, 0, "{ledger:?}");
+
+    // The comparisons need fewer.
+    let cuts = if long() { cuts } else { 8 };
+    let spool = power_cuts(cuts, &mut random, |mount| Writer::new(&["spool", mount]), spooled_on);
+    let spool = spool.expect("it worked just now");
+    let lost = spool.iter().filter(|(acknowledged, found)| found.0 < acknowledged.0).count();
+    let most = spool.iter().map(|(acknowledged, _)| acknowledged.0).max();
+    println!("{cuts} power cuts of the spool (up to {most:?} blocks): {lost} lost a block");
+    assert_eq!(lost, 0, "{spool:?}");
 
     for how in ["flush", "fsync"] {
         let start = |mount: &str| Writer::new(&["sled", mount, how]);
@@ -803,7 +868,7 @@ fn power_cuts(
     look: impl Fn(&Path, &[u8]) -> (u64, u64),
 ) -> Option<Vec<Cut>> {
     let mut results = Vec::new();
-    let runs = 4;
+    let runs = cuts.div_ceil(8);
     for _ in 0..runs {
         let place = tempfile::tempdir().unwrap();
         let disk = match emulated_disk(place.path()) {

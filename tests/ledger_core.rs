@@ -1,4 +1,5 @@
 //! The pure ledger: random operations against simple sums, replay, clocks and bounds.
+#![allow(clippy::unwrap_used)]
 
 mod ledger_world;
 
@@ -489,4 +490,82 @@ fn odd_numbers_and_names_do_no_harm() {
     assert_eq!((totals.ever.accepted, totals.ever.work), (1, 1.0));
     assert_eq!(run.best, Some(1.0));
     assert_eq!(run.ledger.find(WorkerNumber(1)), Some(worker));
+}
+
+#[test]
+fn a_share_allocates_nothing() {
+    let mut run = Run::new(Card::default(), START);
+    let workers: Vec<_> = (0..10).map(|n| run.worker(&format!("w{n}"))).collect();
+    let mut out = Vec::with_capacity(8);
+    let mut allocations = |run: &mut Run, actual: f64| {
+        allocation_counter::measure(|| {
+            for &worker in &workers {
+                let share = LedgerEvent::Share { worker, difficulty: 1.0, actual, height: 1 };
+                run.ledger.handle(run.now, share, &mut out);
+                let reason = RejectReason::Stale;
+                let reject = LedgerEvent::Reject { worker, reason, actual: 0.0, height: 1 };
+                run.ledger.handle(run.now, reject, &mut out);
+            }
+        })
+        .count_total
+    };
+    // A new best is a record of the journal, and that is allocated.
+    assert!((1..=10).map(|n| allocations(&mut run, 100.0 * f64::from(n))).sum::<u64>() > 0);
+    let begin = Instant::now();
+    for second in 0..50 {
+        run.now.mono += Duration::from_secs(1);
+        run.now.unix += u64::from(second % 2 == 0);
+        assert_eq!(allocations(&mut run, 1.0), 0);
+    }
+    println!("{} ns for a share (unoptimised)", begin.elapsed().as_nanos() / 1000);
+}
+
+#[test]
+fn long_lists_do_not_crowd_each_other_out_of_a_backup() {
+    let mut run = Run::new(Card::default(), START);
+    for number in 0..1000_u32 {
+        run.tell(LedgerEvent::Audit(format!("{number} {}", "x".repeat(600))));
+        let (by, key) = ("page".into(), format!("key{number}{}", "k".repeat(600)));
+        run.tell(LedgerEvent::Setting { by, key, old: "o".repeat(600), new: "n".repeat(600) });
+    }
+    for number in 0..1200 {
+        let worker = run.worker(&format!("{number:0>128}"));
+        run.share(worker, 1.0, f64::from(number));
+    }
+    let file = soloist::ledger::transfer::make(&run.ledger, &[("a", &[1; 60_000])]).unwrap();
+    let records = soloist::ledger::backup::read(&file).unwrap();
+    let restored = Ledger::replay(run.now, &records);
+    println!("backup of very long lists: {} bytes", file.len());
+    assert_eq!(restored.workers().count(), run.ledger.workers().count());
+    assert!(restored.audit().any(|entry| entry.text.starts_with("999 ")));
+    assert!(restored.settings().any(|change| change.key.starts_with("key999")));
+}
+
+#[test]
+fn a_stop_never_waits_for_a_card_that_is_not_there() {
+    let mut run = Run::new(Card { failing: true, ..Card::default() }, START);
+    let worker = run.worker("w");
+    run.share(worker, 1.0, 1.0);
+    run.tell(LedgerEvent::Stop);
+    assert_eq!(run.ledger.storage(), &Storage::Closed);
+    assert_eq!(run.ledger.next_deadline(), None);
+
+    // One that fails later gets one last try.
+    let mut run = Run::new(Card::default(), START);
+    run.card.failing = true;
+    let worker = run.worker("w");
+    run.share(worker, 1.0, 1.0);
+    run.advance(61);
+    run.tell(LedgerEvent::Stop);
+    assert_eq!(run.ledger.storage(), &Storage::Closed);
+
+    // Stopped before the card was read: it is read and written first.
+    let now = Now { mono: Instant::now(), unix: START };
+    let (ledger, card) = (Ledger::new(now), Card::default());
+    let mut run = Run { ledger, card, now, best: None };
+    let worker = run.worker("w");
+    run.tell(LedgerEvent::Stop);
+    assert_eq!(run.ledger.storage(), &Storage::Closed);
+    run.share(worker, 1.0, 1.0);
+    assert!(run.card.saves == 1);
 }

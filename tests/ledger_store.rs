@@ -1,6 +1,9 @@
 //! The ledger on a real directory: what is written comes back, also after damage.
+#![allow(clippy::unwrap_used)]
 
 mod ledger_world;
+
+use std::process::Command;
 
 use ledger_world::World;
 use soloist::ledger::record::{BlockState, Grain, RejectReason};
@@ -82,4 +85,70 @@ fn what_was_counted_before_the_card_was_read_is_added_to_it() {
     assert_eq!(of("c", &last), of("c", &merged) + 5);
     world.stop();
     assert!(World::open(dir.path(), 1_790_030_000).picture() == last);
+}
+
+#[test]
+fn nearly_full_means_nothing_is_written_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::unread(dir.path(), 1_790_000_000);
+    world.keeper.as_mut().unwrap().keep_free(u64::MAX);
+    world.read();
+    let worker = world.ledger.worker(world.now(), "w", "x");
+    world.mine(worker, 4000, 10);
+    let Storage::Failing { why, .. } = world.ledger.storage() else { panic!("it is written") };
+    assert!(why.contains("full"), "{why}");
+    assert_eq!(world.ledger.total().totals().ever.accepted, 400);
+    assert_eq!(world.ledger.notes().count(), 1);
+}
+
+/// A partition that becomes read-only, and one that vanishes, while miners go on.
+#[test]
+fn a_partition_that_goes_and_comes_back_has_everything() {
+    let place = tempfile::tempdir().unwrap();
+    let mount = |arguments: &[&str]| {
+        let status = Command::new("mount").args(arguments).arg(place.path()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let root = nix::unistd::geteuid().is_root();
+    if !root || !mount(&["-t", "tmpfs", "-o", "size=24m", "none"]) {
+        eprintln!("SKIPPED, not tested on this machine: mounting needs root");
+        return;
+    }
+    let _unmount = Unmount(place.path());
+    let mut world = World::open(place.path(), 1_790_000_000);
+    let worker = world.ledger.worker(world.now(), "w", "x");
+    world.mine(worker, 4000, 10);
+    assert_eq!(world.ledger.storage(), &Storage::Ready);
+
+    // With an open file for writing a file system cannot be made read-only; a dying card's is.
+    if mount(&["-o", "remount,ro"]) {
+        world.mine(worker, 4000, 10);
+        assert!(matches!(world.ledger.storage(), Storage::Failing { .. }));
+        assert!(mount(&["-o", "remount,rw"]));
+        world.mine(worker, 120, 10);
+        assert_eq!(world.ledger.storage(), &Storage::Ready);
+    }
+
+    // Pulled out, and nothing in its place that can be written: a file where the folder was.
+    assert!(Command::new("umount").arg("-l").arg(place.path()).status().unwrap().success());
+    std::fs::write(place.path().join("ledger"), "").unwrap();
+    world.mine(worker, 4000, 10);
+    let Storage::Failing { why, .. } = world.ledger.storage() else { panic!("it is written") };
+    println!("{why}");
+
+    // Another card in its place: everything is written there.
+    assert!(mount(&["-t", "tmpfs", "-o", "size=24m", "none"]));
+    world.mine(worker, 120, 10);
+    assert_eq!(world.ledger.storage(), &Storage::Ready);
+    let last = world.picture();
+    world.stop();
+    assert!(World::open(place.path(), 1_790_100_000).picture() == last);
+}
+
+struct Unmount<'a>(&'a std::path::Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
 }

@@ -3,6 +3,7 @@
 //! With `SOLOIST_LONG=1` all ten years are lived through, in steps of ten minutes, so that the cache
 //! is written as often as in life. Without it the first years are laid in as the journal's records
 //! of history, and only the last ten days are lived through.
+#![allow(clippy::unwrap_used)]
 
 mod ledger_world;
 

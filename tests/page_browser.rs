@@ -2,6 +2,9 @@
 //! console, no finding of axe-core, usable by keyboard, live. Needs `chromium` and `node`; axe-core
 //! comes by `npm install` in `tests/page`.
 
+// A test's helpers may panic.
+#![allow(clippy::unwrap_used)]
+
 #[path = "page/owner.rs"]
 #[allow(dead_code)]
 mod owner;

@@ -1,5 +1,8 @@
 //! The HTTP server over real sockets: every address, and hostile readers.
 
+// A test's helpers may panic.
+#![allow(clippy::unwrap_used)]
+
 #[path = "page/sample.rs"]
 mod sample;
 #[path = "page/server.rs"]

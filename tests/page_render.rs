@@ -1,5 +1,8 @@
 //! What the page says in each state, how large it is, and whether Prometheus can read the metrics.
 
+// A test's helpers may panic.
+#![allow(clippy::unwrap_used)]
+
 #[path = "page/sample.rs"]
 mod sample;
 

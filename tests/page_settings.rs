@@ -1,5 +1,8 @@
 //! Set-up and settings over real sockets: the owner's way, and the ways of others.
 
+// A test's helpers may panic.
+#![allow(clippy::unwrap_used)]
+
 #[path = "page/owner.rs"]
 mod owner;
 #[path = "page/sample.rs"]

@@ -1,4 +1,5 @@
 //! The spool on a real directory.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 

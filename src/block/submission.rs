@@ -33,6 +33,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 const LACKS_PARENT: Duration = Duration::from_secs(1);
+/// When the confirmations of an accepted block are asked for first.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// How often the confirmations of an accepted block are asked for.
 const WATCH: Duration = Duration::from_secs(30);
 /// An answer to a submission that has not come after this long will not come: the node is tried
@@ -70,8 +72,11 @@ pub enum BlockState {
 /// What happens to blocks.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A block was solved, or found in the spool at start.
+    /// A block was solved.
     Solved(Arc<SolvedBlock>),
+    /// A block of an earlier run, and where it stood. It is offered to every node once more: one
+    /// may have lost it.
+    Restored(Arc<SolvedBlock>, BlockState),
     /// A node answered [`Output::Submit`].
     Answered {
         /// Which node.
@@ -160,7 +165,15 @@ impl Submissions {
     /// Takes an input.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Solved(block) => self.solved(now, block, out),
+            Input::Solved(block) => {
+                if self.track(now, block.clone(), BlockState::Candidate, out) {
+                    // Offers come first: whatever is recorded follows on them.
+                    out.push(Output::Changed { block, state: BlockState::Candidate });
+                }
+            }
+            Input::Restored(block, state) => {
+                self.track(now, block, state, out);
+            }
             Input::Answered { node, block, answer } => {
                 if let Some(tracked) = self.find(block) {
                     tracked.answered(now, node, answer, out);
@@ -202,21 +215,22 @@ impl Submissions {
         self.blocks.iter().any(|tracked| tracked.state == BlockState::Candidate)
     }
 
-    fn solved(&mut self, now: Now, block: Arc<SolvedBlock>, out: &mut Vec<Output>) {
+    /// Offers a block to all nodes, unless it is known already.
+    fn track(
+        &mut self,
+        now: Now,
+        block: Arc<SolvedBlock>,
+        state: BlockState,
+        out: &mut Vec<Output>,
+    ) -> bool {
         if self.find(block.hash).is_some() {
-            return;
+            return false;
         }
-        let mut tracked = Tracked {
-            block,
-            state: BlockState::Candidate,
-            offers: BTreeMap::new(),
-            next_watch: now.mono,
-        };
-        // Offers first: whatever is recorded comes after them.
+        let mut tracked =
+            Tracked { block, state, offers: BTreeMap::new(), next_watch: now.mono + FIRST_LOOK };
         tracked.advance(now, &self.nodes, self.height, out);
-        let (block, state) = (tracked.block.clone(), tracked.state.clone());
-        out.push(Output::Changed { block, state });
         self.blocks.push(tracked);
+        true
     }
 
     fn find(&mut self, hash: BlockHash) -> Option<&mut Tracked> {
@@ -238,7 +252,7 @@ impl Tracked {
                 *offer = Offer::Has;
                 out.push(Output::Precious { node, block: self.block.hash });
                 if matches!(self.state, BlockState::Candidate | BlockState::Refused { .. }) {
-                    self.next_watch = now.mono + Duration::from_secs(1);
+                    self.next_watch = now.mono + FIRST_LOOK;
                     self.change(BlockState::Accepted { by: node, confirmations: 0 }, out);
                 }
             }
@@ -557,6 +571,24 @@ mod tests {
         world.solve();
         world.answer(A, Ok(SubmitAnswer::Accepted));
         assert_eq!(submitted(&world.look(A, None)), [A]);
+    }
+
+    #[test]
+    fn a_block_of_an_earlier_run_is_taken_up_where_it_stood() {
+        let mut world = World::new();
+        let block = match &world.solve()[2] {
+            Output::Changed { block, .. } => block.clone(),
+            other => panic!("{other:?}"),
+        };
+        let mut world = World::new();
+        let stood = BlockState::Accepted { by: A, confirmations: 3 };
+        let out = world.input(Input::Restored(block, stood.clone()));
+        assert_eq!((submitted(&out), out.len()), (vec![A, B], 2), "nothing is recorded anew");
+        assert_eq!(world.state(), Some(stood.clone()));
+        world.answer(A, Ok(SubmitAnswer::Duplicate));
+        assert_eq!(world.state(), Some(stood));
+        world.look(A, Some(4));
+        assert_eq!(world.state(), Some(BlockState::Accepted { by: A, confirmations: 4 }));
     }
 
     #[test]

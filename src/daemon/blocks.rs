@@ -199,21 +199,14 @@ impl State {
             self.tell(now, EventKind::System, Level::Critical, text);
         }
         for entry in std::mem::take(&mut self.blocks.found) {
-            let spooled = entry.block;
-            let text = format!("Block {} of the spool is offered to the nodes.", spooled.height);
-            self.tell(now, EventKind::Block, Level::Info, text);
-            let mut prev = [0; 32];
-            prev.copy_from_slice(&spooled.bytes[4..36]);
-            let block = SolvedBlock {
-                hash: spooled.hash,
-                height: spooled.height,
-                prev: BlockHash(prev),
-                value: spooled.reward,
-                worker: spooled.worker,
-                solved_at: spooled.unix,
-                bytes: spooled.bytes,
-            };
-            self.blocks_input(now, Input::Solved(Arc::new(block)));
+            let state = self.restored(entry.progress.state);
+            if state == BlockState::Candidate {
+                let height = entry.block.height;
+                let text = format!("Block {height} of the spool is offered to the nodes again.");
+                self.tell(now, EventKind::Block, Level::Info, text);
+            }
+            let block = Arc::new(unspooled(entry.block));
+            self.blocks_input(now, Input::Restored(block, state));
         }
     }
 
@@ -238,9 +231,13 @@ impl State {
         if !answers.contains(&said) {
             answers.retain(|old| old.node != said.node);
             answers.push(said);
-            let level = if taken { Level::Info } else { Level::Warning };
-            let text = format!("Node {name} about block {block}: {words}.");
-            self.tell(now, EventKind::Block, level, text);
+            // That a node still has an old block is no news.
+            let known = matches!(self.blocks.state(block), Some(BlockState::Accepted { .. }));
+            if !(taken && known) {
+                let level = if taken { Level::Info } else { Level::Warning };
+                let text = format!("Node {name} about block {block}: {words}.");
+                self.tell(now, EventKind::Block, level, text);
+            }
             let answer = Answer { unix: now.unix, node: name, answer: words };
             self.blocks.spool(SpoolOrder::Answered(block, answer), &self.queue);
         }
@@ -356,6 +353,23 @@ impl State {
         }
     }
 
+    /// The reverse of [`State::recorded`], after a restart. What was refused or lost is tried anew.
+    fn restored(&self, state: record::BlockState) -> BlockState {
+        let by = |name: &str| {
+            let found = self.nodes.iter().find(|(_, node)| node.config.name == name);
+            found.map(|(id, _)| id).or(self.nodes.ids().first().copied())
+        };
+        let (by, confirmations) = match state {
+            record::BlockState::Accepted { node } => (by(&node), 0),
+            record::BlockState::Confirmed { confirmations } => (by(""), confirmations.into()),
+            record::BlockState::Mature => return BlockState::Mature,
+            record::BlockState::Candidate
+            | record::BlockState::Stale
+            | record::BlockState::Rejected { .. } => (None, 0),
+        };
+        by.map_or(BlockState::Candidate, |by| BlockState::Accepted { by, confirmations })
+    }
+
     fn book_block(&mut self, now: Now, block: &SolvedBlock) {
         let worker = self.books.worker_by_name(now, &block.worker);
         let difficulty = crate::difficulty::Difficulty::of_hash(&block.hash).0;
@@ -367,5 +381,20 @@ impl State {
             reward: block.value,
         };
         self.ledger_event(now, found);
+    }
+}
+
+fn unspooled(spooled: SpooledBlock) -> SolvedBlock {
+    let mut prev = [0; 32];
+    // The spool hands out whole blocks only, and a block begins with its header.
+    prev.copy_from_slice(&spooled.bytes[4..36]);
+    SolvedBlock {
+        hash: spooled.hash,
+        height: spooled.height,
+        prev: BlockHash(prev),
+        value: spooled.reward,
+        worker: spooled.worker,
+        solved_at: spooled.unix,
+        bytes: spooled.bytes,
     }
 }

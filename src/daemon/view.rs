@@ -199,7 +199,10 @@ impl State {
     fn standing(&self, node: &failover::NodeView<'_>) -> (view::NodeState, String) {
         let why = match node.leads {
             true => "It leads.".to_string(),
-            false => format!("It {}.", node.standing),
+            false => match node.hint {
+                Some(hint) => format!("It {}. {hint}", node.standing),
+                None => format!("It {}.", node.standing),
+            },
         };
         let state = match node.standing {
             _ if node.leads => view::NodeState::Leading,

@@ -4,9 +4,10 @@
 //!
 //! - A damaged file makes its iterators return errors for ever: every item is read with `?`, and
 //!   at most [`MAX_ENTRIES`] are read.
-//! - Some damage makes it panic or never return. A marker stands beside it while it is being
-//!   opened; if it is still there at the next start, that cache is set aside unopened. The guarded
-//!   opening ([`super::check`]) lets this happen to a child process.
+//! - Some damage makes it panic or never return. The guarded opening ([`super::check`]) lets this
+//!   happen to a child process. A marker stands beside the cache while the daemon itself opens it,
+//!   one byte for each try that did not end; after [`TRIES`] of them the cache is set aside
+//!   unopened. One alone is more likely a power cut during the start.
 //! - `flush` does not make the file's metadata durable: it is followed by our own fsync.
 //! - Dropping a database whose file cannot be synced panics: after an error it is leaked instead.
 
@@ -22,6 +23,9 @@ pub const MAX_ENTRIES: usize = 200_000;
 /// A cache that has grown larger than this on disk is begun anew from memory.
 pub const MAX_CACHE: u64 = 6 << 20;
 
+/// So many openings may fail to end before a cache is given up.
+pub const TRIES: u64 = 2;
+
 const SEQUENCE: &[u8] = b"s";
 
 /// The open cache.
@@ -30,6 +34,15 @@ pub struct Cache {
     db: sled::Db,
     minutes: sled::Tree,
     file: PathBuf,
+}
+
+/// Who opens the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opener {
+    /// The daemon, which must not die of it twice.
+    Daemon,
+    /// A child whose parent sees how it ends.
+    Child,
 }
 
 /// What a cache held.
@@ -55,19 +68,23 @@ pub enum CacheError {
     /// It holds something that we did not write.
     #[error("an entry cannot be read")]
     Foreign,
-    /// The last program that opened it did not survive it.
-    #[error("the last opening did not end")]
-    KilledLastTime,
+    /// The programs that opened it lately did not survive it.
+    #[error("the last openings did not end")]
+    Deadly,
 }
 
 impl Cache {
     /// Opens or creates the cache and reads all of it.
-    pub fn open(dir: &Path) -> Result<(Cache, Cached), CacheError> {
+    pub fn open(dir: &Path, opener: Opener) -> Result<(Cache, Cached), CacheError> {
         let marker = dir.with_extension("opening");
-        if marker.exists() {
-            return Err(CacheError::KilledLastTime);
+        let tries = fs::metadata(&marker).map_or(0, |data| data.len());
+        if tries >= TRIES {
+            return Err(CacheError::Deadly);
         }
-        File::create(&marker)?;
+        if opener == Opener::Child {
+            return Cache::open_marked(dir);
+        }
+        fs::write(&marker, vec![b'x'; tries as usize + 1])?;
         let result = Cache::open_marked(dir);
         // The marker tells of panics and hangs; an error that was returned has been told.
         fs::remove_file(&marker)?;

@@ -52,7 +52,7 @@ pub fn check(check: &Check<'_>) -> Result<CheckReport, StoreError> {
         &copy.0
     };
     let snapshots = Store::snapshots(data);
-    let (store, opened) = Store::open(data)?;
+    let (store, opened) = Store::open_in_child(data)?;
     store.close();
     if check.repair && !opened.notes.is_empty() {
         // The daemon's own opening finds all in order and would not know.
@@ -198,6 +198,9 @@ fn copy_directory(from: &Path, to: &Path, depth: u32) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
+        if entry.file_name() == "aside" {
+            continue;
+        }
         let kind = entry.file_type()?;
         let to = to.join(entry.file_name());
         if kind.is_dir() && depth < 4 {

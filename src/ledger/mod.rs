@@ -3,8 +3,9 @@
 //!
 //! Pure parts: [`record`] (the journal's records and their form on disk), [`history`] (rings of
 //! points), [`luck`] (what the work would find on average), [`totals`] (the ledger in memory and
-//! the policy of what to write when), [`backup`] (one file). Shells: [`store`] (journal, cache,
-//! snapshots), [`keeper`] (answers what the ledger asks for), [`check`] (the guarded opening).
+//! the policy of what to write when), [`backup`] (one file), [`export`] (CSV and JSON). Shells:
+//! [`store`] (journal, cache, snapshots), [`keeper`] (answers what the ledger asks for), [`check`]
+//! (the guarded opening), [`transfer`] (backup, restore, copies), [`card`] (space and wear).
 //!
 //! # How the daemon uses it
 //!
@@ -19,17 +20,33 @@
 //!   [`totals::Ledger::handle`]. There is never more than one under way.
 //! - At the end: [`totals::LedgerEvent::Stop`], and wait for the answer to the batch with `close`.
 //!
+//! Every ten minutes [`card::read`] on a pool thread and [`card::Card::reading`]; when that says so,
+//! [`totals::LedgerEvent::Shrink`].
+//!
 //! What a page shows of the card: [`totals::Ledger::storage`] and [`totals::Ledger::notes`].
 //!
 //! # Why not the database alone
 //!
 //! sled 0.34's `flush` does not survive every power cut, and some damage makes it panic or hang.
-//! So an append-only journal of our own is the truth, and sled holds what can be lost.
+//! So an append-only journal of our own is the truth, and sled holds what can be lost: the shares
+//! since the last full hour, the minutes of a day, the workers' difficulties.
+//!
+//! # What can be lost, and when
+//!
+//! | what happens | what is lost at most |
+//! |---|---|
+//! | orderly stop, restart | nothing |
+//! | kill, power cut | counts since the cache was written, ten minutes; no block, no setting; a best share of the last minute |
+//! | the cache breaks | counts since the last full hour, the minute charts, difficulties |
+//! | the journal breaks | what neither it nor the newest snapshot (at most a day old) nor the cache's sums still hold; told |
+//! | the card is full, read-only or gone | nothing while the power stays; it is written when it can be |
 
 pub mod backup;
 mod cache;
+pub mod card;
 pub mod check;
 mod codec;
+pub mod export;
 pub mod history;
 mod journal;
 pub mod keeper;
@@ -37,3 +54,4 @@ pub mod luck;
 pub mod record;
 pub mod store;
 pub mod totals;
+pub mod transfer;

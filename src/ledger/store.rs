@@ -8,7 +8,7 @@
 //! ```text
 //! <data>/ledger/journal           the truth, see `record`
 //!               cache/            sled: can be lost
-//!               cache.opening     there while the cache is being opened
+//!               cache.opening     there while the daemon opens the cache
 //!               snapshots/        2026-11-21.backup, the newest seven
 //!               aside/            what was damaged: journal-1, journal-2, cache-1, cache-2
 //!               notes             what the guarded opening has to tell the daemon
@@ -23,7 +23,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::backup;
-use super::cache::{Cache, CacheError, MAX_CACHE};
+use super::cache::{Cache, CacheError, MAX_CACHE, Opener, TRIES};
 use super::journal::{Journal, sync_directory, write_atomically};
 use super::record::{Grain, Record, Scan, scan};
 use super::totals::{Batch, Opened, SaveReport};
@@ -32,6 +32,8 @@ use super::totals::{Batch, Opened, SaveReport};
 pub const KEEP_ASIDE: usize = 2;
 /// So many nightly snapshots are kept.
 pub const KEEP_SNAPSHOTS: usize = 7;
+/// So many of them when the card is nearly full.
+pub const KEEP_SHRUNK: usize = 2;
 /// With less free space than this nothing is written: sled does not bear a full disk, and the
 /// last megabytes are for solved blocks.
 pub const KEEP_FREE: u64 = 8 << 20;
@@ -79,6 +81,15 @@ impl Store {
     /// A cache that can hang or panic its reader is the business of [`super::check::guard`]: call
     /// that first.
     pub fn open(data: &Path) -> Result<(Store, Opened), StoreError> {
+        Store::open_as(data, Opener::Daemon)
+    }
+
+    /// The same in a child that [`super::check::guard`] watches.
+    pub fn open_in_child(data: &Path) -> Result<(Store, Opened), StoreError> {
+        Store::open_as(data, Opener::Child)
+    }
+
+    fn open_as(data: &Path, opener: Opener) -> Result<(Store, Opened), StoreError> {
         let dir = data.join("ledger");
         let doing = "create the ledger's directory";
         fs::create_dir_all(dir.join("snapshots"))
@@ -86,7 +97,7 @@ impl Store {
         let lock = lock(&dir)?;
         let mut opened = Opened::default();
         take_notes(&dir, &mut opened);
-        let (cache, cached_sequence) = open_cache(&dir, &mut opened);
+        let (cache, cached_sequence) = open_cache(&dir, opener, &mut opened);
         let journal = open_journal(&dir, cached_sequence, &mut opened)?;
         opened.journal_bytes = journal.bytes();
         opened.snapshot_day = snapshot_days(&dir).last().copied();
@@ -101,6 +112,9 @@ impl Store {
     /// After an error nothing is known to be written: send the whole state next
     /// ([`Batch::rewrite`]).
     pub fn save(&mut self, batch: &Batch) -> Result<SaveReport, StoreError> {
+        if batch.shrink {
+            self.shrink();
+        }
         self.enough_space()?;
         if let Some(records) = &batch.rewrite {
             let path = self.dir.join("journal");
@@ -132,7 +146,7 @@ impl Store {
     /// Lets the next [`Store::open`] set the cache aside unread.
     pub fn distrust_cache(data: &Path) -> io::Result<()> {
         if data.join("ledger/cache").exists() {
-            File::create(data.join("ledger/cache.opening"))?;
+            fs::write(data.join("ledger/cache.opening"), vec![b'x'; TRIES as usize])?;
         }
         Ok(())
     }
@@ -172,6 +186,15 @@ impl Store {
         self.keep_free = bytes;
     }
 
+    /// Best effort: what cannot be removed will be tried again.
+    fn shrink(&self) {
+        let _ = fs::remove_dir_all(self.dir.join("aside"));
+        let days = snapshot_days(&self.dir);
+        for old in &days[..days.len().saturating_sub(KEEP_SHRUNK)] {
+            let _ = fs::remove_file(snapshot_path(&self.dir, *old));
+        }
+    }
+
     fn enough_space(&self) -> Result<(), StoreError> {
         // Where it cannot be told, the writing itself will tell.
         let Ok(stat) = nix::sys::statvfs::statvfs(&self.dir) else { return Ok(()) };
@@ -200,7 +223,7 @@ impl Store {
             self.cache_tries += 1;
             self.cache = set_aside(&self.dir, "cache")
                 .map_err(CacheError::from)
-                .and_then(|()| Cache::open(&self.dir.join("cache")))
+                .and_then(|()| Cache::open(&self.dir.join("cache"), Opener::Daemon))
                 .map(|(cache, _)| cache)
                 .ok();
             report.cache_failed = self.cache.is_some();
@@ -221,6 +244,29 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Puts other records in the place of a ledger that nobody uses now: for a restore. The old journal
+/// and cache are set aside.
+pub fn replace(data: &Path, records: &[Record]) -> Result<(), StoreError> {
+    let dir = data.join("ledger");
+    let io = |doing| move |source| StoreError::Io { doing, source };
+    fs::create_dir_all(dir.join("snapshots")).map_err(io("create the ledger's directory"))?;
+    let _lock = lock(&dir)?;
+    let path = dir.join("journal");
+    // The cache first: it belongs to the old journal.
+    set_aside(&dir, "cache").map_err(io("set the old cache aside"))?;
+    let sequence = match Journal::read(&path).map_err(io("read the old journal"))? {
+        Some(file) => {
+            make_room_aside(&dir, "journal")
+                .and_then(|place| fs::hard_link(&path, place))
+                .map_err(io("set the old journal aside"))?;
+            scan(&file).last_sequence
+        }
+        None => 0,
+    };
+    Journal::create(&path, records, sequence).map_err(io("write the journal"))?;
+    Ok(())
 }
 
 // -- opening --
@@ -246,9 +292,9 @@ fn take_notes(dir: &Path, opened: &mut Opened) {
     }
 }
 
-fn open_cache(dir: &Path, opened: &mut Opened) -> (Option<Cache>, u64) {
+fn open_cache(dir: &Path, opener: Opener, opened: &mut Opened) -> (Option<Cache>, u64) {
     let path = dir.join("cache");
-    let error = match Cache::open(&path) {
+    let error = match Cache::open(&path, opener) {
         Ok((cache, cached)) => {
             opened.cached = cached.records;
             opened.cached_minutes = cached.minutes;
@@ -261,7 +307,8 @@ fn open_cache(dir: &Path, opened: &mut Opened) -> (Option<Cache>, u64) {
         "The ledger's cache was damaged and has been set aside: shares since the last full hour \
          and the minute charts are lost, everything else is kept ({error})."
     ));
-    let anew = set_aside(dir, "cache").map_err(CacheError::from).and_then(|()| Cache::open(&path));
+    let anew =
+        set_aside(dir, "cache").map_err(CacheError::from).and_then(|()| Cache::open(&path, opener));
     (anew.ok().map(|(cache, _)| cache), 0)
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_io::{Async, Timer};
 use futures_lite::future;
 use smol::{LocalExecutor, Task};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::pool::ConnId;
 use crate::stratum::frame::Lines;
@@ -32,6 +32,9 @@ const MAX_PENDING: usize = 64 * 1024;
 
 /// How long a closed connection may take to say goodbye.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// Connections that wait to be accepted: everybody may come back at once after a restart.
+const BACKLOG: i32 = 128;
 
 /// After an error of `accept` (no descriptors left): how long to wait.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -73,19 +76,12 @@ pub struct Server {
     buffer: RefCell<Box<[u8]>>,
 }
 
-/// One address.
+/// One address. The socket stays bound from start to end, so that nobody else takes it.
 struct Door {
     address: SocketAddr,
-    state: DoorState,
-}
-
-enum DoorState {
-    /// Bound, so that nobody else takes it, but not listening.
-    Shut(Socket),
-    /// Dropping the task closes the socket.
-    Open { _accepting: Task<()> },
-    /// The address could not be had again.
-    Lost,
+    socket: Rc<Async<TcpListener>>,
+    /// While the door is open.
+    accepting: Option<Task<()>>,
 }
 
 struct Connection {
@@ -112,8 +108,8 @@ impl Server {
         let mut doors = Vec::new();
         for address in addresses {
             let socket = reserve(*address).map_err(|error| (*address, error))?;
-            let address = bound_address(&socket).unwrap_or(*address);
-            doors.push(Door { address, state: DoorState::Shut(socket) });
+            let address = socket.get_ref().local_addr().unwrap_or(*address);
+            doors.push(Door { address, socket: Rc::new(socket), accepting: None });
         }
         Ok(Rc::new_cyclic(|this| Server {
             this: this.clone(),
@@ -218,7 +214,7 @@ impl Server {
         }
     }
 
-    async fn accept(self: Rc<Self>, listener: Async<TcpListener>) {
+    async fn accept(self: Rc<Self>, listener: Rc<Async<TcpListener>>) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => self.admit(stream, peer),
@@ -348,43 +344,30 @@ impl Connection {
 
 impl Door {
     fn open(&mut self, server: &Server) {
-        if let DoorState::Lost = self.state {
-            self.shut();
-        }
-        let socket = match std::mem::replace(&mut self.state, DoorState::Lost) {
-            DoorState::Shut(socket) => socket,
-            other => {
-                self.state = other;
-                return;
+        let Some(this) = server.this.upgrade().filter(|_| self.accepting.is_none()) else { return };
+        match SockRef::from(&self.socket).listen(BACKLOG) {
+            Ok(()) => {
+                let task = this.accept(self.socket.clone());
+                self.accepting = Some(server.executor.spawn(task));
             }
-        };
-        let listening = socket.listen(128).and_then(|()| Async::new(TcpListener::from(socket)));
-        match (listening, server.this.upgrade()) {
-            (Ok(listener), Some(server)) => {
-                let executor = server.executor.clone();
-                self.state =
-                    DoorState::Open { _accepting: executor.spawn(server.accept(listener)) };
-            }
-            (Err(error), _) => log::error!("cannot listen on {}: {error}", self.address),
-            (Ok(_), None) => {}
+            Err(error) => log::error!("cannot listen on {}: {error}", self.address),
         }
     }
 
     fn shut(&mut self) {
-        if let DoorState::Shut(_) = self.state {
+        if self.accepting.take().is_none() {
             return;
         }
-        // The listening socket must be closed before its address can be had again.
-        self.state = DoorState::Lost;
-        match reserve(self.address) {
-            Ok(socket) => self.state = DoorState::Shut(socket),
-            Err(error) => log::error!("cannot bind {} again: {error}", self.address),
+        // On Linux this takes a listening socket back to bound: the kernel refuses connections,
+        // also those that wait to be accepted.
+        if let Err(error) = SockRef::from(&self.socket).shutdown(Shutdown::Read) {
+            log::error!("cannot stop listening on {}: {error}", self.address);
         }
     }
 }
 
 /// A bound socket that does not listen yet.
-fn reserve(address: SocketAddr) -> io::Result<Socket> {
+fn reserve(address: SocketAddr) -> io::Result<Async<TcpListener>> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of a moment ago must not keep us from our own port.
     socket.set_reuse_address(true)?;
@@ -392,11 +375,7 @@ fn reserve(address: SocketAddr) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    Ok(socket)
-}
-
-fn bound_address(socket: &Socket) -> Option<SocketAddr> {
-    socket.local_addr().ok()?.as_socket()
+    Async::new(TcpListener::from(socket))
 }
 
 /// Jobs go out at once, and a miner whose cable was cut is noticed within a minute.
@@ -406,7 +385,7 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(10))
         .with_retries(3);
-    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 fn is_transient(error: &io::Error) -> bool {

@@ -45,7 +45,7 @@ pub fn thousands(value: u64) -> String {
     let mut out = String::with_capacity(digits.len() + digits.len() / 3 * THIN.len_utf8());
     for (i, digit) in digits.chars().enumerate() {
         // 1000 to 9999 read better in one piece.
-        if i > 0 && digits.len() > 4 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && digits.len() > 4 && (digits.len() - i).is_multiple_of(3) {
             out.push(THIN);
         }
         out.push(digit);
@@ -173,7 +173,7 @@ pub fn tame(text: &str) -> String {
     tame_to(text, 64)
 }
 
-/// As [`tame`], with another length.
+/// As [`tame()`], with another length.
 pub fn tame_to(text: &str, longest: usize) -> String {
     let visible = |c: &char| {
         let turning = matches!(

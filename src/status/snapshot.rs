@@ -49,7 +49,7 @@ pub struct Snapshot {
     /// Blocks found, newest first.
     pub blocks: Vec<BlockView>,
     /// Alarms that only the daemon can know of. The views add those that follow from the other
-    /// fields; see [`crate::status::judge`].
+    /// fields; see [`crate::status::judge()`].
     pub alarms: Vec<AlarmView>,
     /// What happened, newest first, at most 100.
     pub events: Vec<EventView>,

@@ -109,8 +109,15 @@ impl Daemon {
     }
 
     pub fn get(&self, path: &str) -> Option<Value> {
-        let answer = minreq::get(format!("http://{}{path}", self.http)).with_timeout(10).send();
-        serde_json::from_slice(answer.ok()?.as_bytes()).ok()
+        let url = format!("http://{}{path}", self.http);
+        loop {
+            let answer = minreq::get(&url).with_timeout(10).send().ok()?;
+            // The page's own limit of 20 requests a second.
+            if answer.status_code != 429 {
+                return serde_json::from_slice(answer.as_bytes()).ok();
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     pub fn status(&self) -> Option<Value> {

@@ -59,8 +59,8 @@ pub trait Control {
     /// What is in force. Passwords are `None`.
     fn values(&self) -> Values;
 
-    /// Tests new values: checksum and chain of the address, an answer of each node. `password:
-    /// None` means the one in force. Takes seconds at most, and changes nothing.
+    /// Tests new values: checksum and chain of the address, an answer of each node. Missing
+    /// passwords are put in by [`Values::fill_passwords`], here and in [`Control::apply`]. Takes seconds at most, and changes nothing.
     fn check(&self, values: Values) -> Local<Checked>;
 
     /// Saves the values atomically and puts them into force without dropping a miner.

@@ -1,0 +1,168 @@
+//! Backup and restore: the whole ledger in one file, from the card and back.
+//!
+//! A shell around [`super::backup`]. Making a backup is safe at any time, also beside the running
+//! daemon: it only reads. Solved blocks that are still under way are not in it (a block can be
+//! 4 MB): they stay in the spool and can be downloaded there.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::backup::{self, BackupError, MAX_BACKUP};
+use super::journal::{Journal, write_atomically};
+use super::record::{MAX_ATTACHMENT, Record, scan};
+use super::store::{self, Store, StoreError, date};
+use super::totals::{BACKUP_BUDGET, Ledger};
+use crate::clock::Now;
+
+/// So many copies are kept on a stick or a share.
+pub const KEEP_COPIES: usize = 7;
+
+/// Why a backup could not be made, copied or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// The file system said so.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The file is no backup, or damaged.
+    #[error("{0}")]
+    Backup(#[from] BackupError),
+    /// The ledger's directory cannot be used; mostly because Soloist is running.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A file to travel along is larger than [`MAX_ATTACHMENT`].
+    #[error("{0} is too large for a backup")]
+    TooLarge(String),
+    /// The directory for copies is on the same file system as the data: nothing is plugged in.
+    #[error("nothing is mounted at {0}")]
+    NotMounted(String),
+}
+
+/// What was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Files that travelled along: name and bytes. They are for the caller to put in place.
+    pub attachments: Vec<(String, Vec<u8>)>,
+    /// Workers in it.
+    pub workers: usize,
+    /// Accepted shares in it.
+    pub shares: u64,
+    /// Found blocks in it.
+    pub blocks: u32,
+}
+
+/// The backup of a ledger in memory, with files to travel along (name and bytes). At most
+/// [`MAX_BACKUP`] bytes: the oldest history is left out if need be.
+pub fn make(ledger: &Ledger, attachments: &[(&str, &[u8])]) -> Result<Vec<u8>, TransferError> {
+    let mut records = Vec::new();
+    let mut weight = 0;
+    for (name, bytes) in attachments {
+        weight += bytes.len() + 200;
+        if bytes.len() > MAX_ATTACHMENT || weight > BACKUP_BUDGET / 2 {
+            return Err(TransferError::TooLarge((*name).to_owned()));
+        }
+        records.push(Record::Attachment { name: (*name).to_owned(), bytes: bytes.to_vec() });
+    }
+    let mut budget = BACKUP_BUDGET - weight;
+    loop {
+        let mut all = records.clone();
+        all.extend(ledger.records(budget));
+        let file = backup::write(&all);
+        if file.len() <= MAX_BACKUP || budget == 0 {
+            return Ok(file);
+        }
+        budget /= 2;
+    }
+}
+
+/// The backup of what is on the card, also beside the running daemon.
+pub fn make_from_card(
+    now: Now,
+    data: &Path,
+    attachments: &[(&str, &[u8])],
+) -> Result<Vec<u8>, TransferError> {
+    let doing = "read the journal";
+    let file = Journal::read(&data.join("ledger/journal"))
+        .and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()))
+        .map_err(|source| TransferError::Io { doing, source })?;
+    make(&Ledger::replay(now, &scan(&file).records), attachments)
+}
+
+/// Puts a backup in the place of the ledger in `data`. Soloist must not be running there. What was
+/// there before is set aside.
+pub fn restore(now: Now, data: &Path, file: &[u8]) -> Result<Restored, TransferError> {
+    let records = backup::read(file)?;
+    let (attachments, records): (Vec<Record>, Vec<Record>) =
+        records.into_iter().partition(|record| matches!(record, Record::Attachment { .. }));
+    store::replace(data, &records)?;
+    let ledger = Ledger::replay(now, &records);
+    let totals = ledger.total().totals();
+    Ok(Restored {
+        attachments: attachments
+            .into_iter()
+            .filter_map(|record| match record {
+                // A name is a name: it must not lead out of the folder that it is put into.
+                Record::Attachment { name, bytes } if is_plain(&name) => Some((name, bytes)),
+                _ => None,
+            })
+            .collect(),
+        workers: ledger.workers().count(),
+        shares: totals.ever.accepted,
+        blocks: totals.blocks,
+    })
+}
+
+/// Copies a backup to a mounted stick or share, reads it back, and keeps the newest
+/// [`KEEP_COPIES`]. `day` is that of [`super::record::Grain::Day`].
+pub fn copy_to(dir: &Path, data: &Path, day: u32, file: &[u8]) -> Result<PathBuf, TransferError> {
+    let io = |doing| move |source| TransferError::Io { doing, source };
+    let device = |path: &Path| fs::metadata(path).map(|data| data.dev());
+    let there = device(dir).map_err(io("look at the place for copies"))?;
+    if device(data).is_ok_and(|here| here == there) {
+        return Err(TransferError::NotMounted(dir.display().to_string()));
+    }
+    let path = dir.join(format!("soloist-{}.backup", date(day)));
+    write_atomically(&path, file).map_err(io("write the copy"))?;
+    let read = fs::read(&path).map_err(io("read the copy back"))?;
+    if read != file {
+        return Err(BackupError::Damaged.into());
+    }
+    let mut copies: Vec<PathBuf> = fs::read_dir(dir)
+        .map_err(io("list the copies"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with("soloist-") && name.ends_with(".backup")
+        })
+        .collect();
+    copies.sort();
+    let spare = copies.len().saturating_sub(KEEP_COPIES);
+    for old in &copies[..spare] {
+        fs::remove_file(old).map_err(io("remove an old copy"))?;
+    }
+    Ok(path)
+}
+
+/// The newest snapshot that can be restored, for a drill at the start: what it would bring back.
+pub fn drill(now: Now, data: &Path) -> Option<(u32, Restored)> {
+    let (day, records) = Store::newest_snapshot(data)?;
+    let ledger = Ledger::replay(now, &records);
+    let totals = ledger.total().totals();
+    let restored = Restored {
+        attachments: Vec::new(),
+        workers: ledger.workers().count(),
+        shares: totals.ever.accepted,
+        blocks: totals.blocks,
+    };
+    Some((day, restored))
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
+}
