@@ -28,10 +28,13 @@ use soloist::template::{Template, TxCache};
 pub struct Judge {
     engine: ChainstateManager,
     _context: Context,
-    verdicts: Arc<Mutex<Vec<([u8; 32], ValidationMode)>>>,
+    verdicts: Arc<Mutex<Verdicts>>,
     _directory: Option<tempfile::TempDir>,
     _alone: MutexGuard<'static, ()>,
 }
+
+/// Hashes of checked blocks, and what the check found.
+type Verdicts = Vec<([u8; 32], ValidationMode)>;
 
 /// What the engine made of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +67,7 @@ impl Judge {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = lock(&ALONE);
         listen();
-        let verdicts = Arc::new(Mutex::new(Vec::new()));
+        let verdicts = Arc::new(Mutex::new(Verdicts::new()));
         let record = verdicts.clone();
         let context = ContextBuilder::new()
             .chain_type(ChainType::Regtest)

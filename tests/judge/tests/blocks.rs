@@ -79,7 +79,7 @@ impl Court {
         assert_eq!(judge.tip(), sandbox.tip().to_byte_array());
         Court {
             judge,
-            sandbox: sandbox,
+            sandbox,
             maker: Maker::default(),
             connected: BTreeMap::new(),
             _copy: Some(copy),
@@ -182,7 +182,8 @@ fn parse(made: &Made) -> Block {
 #[test]
 fn every_address_with_every_number_of_transactions() {
     let mut court = Court::with_coins(4_000);
-    let fits: [(&str, fn(&ScriptBuf) -> bool); 5] = [
+    type IsIt = fn(&ScriptBuf) -> bool;
+    let fits: [(&str, IsIt); 5] = [
         ("P2PKH", |s| s.is_p2pkh()),
         ("P2SH", |s| s.is_p2sh()),
         ("P2WPKH", |s| s.is_p2wpkh()),
