@@ -380,6 +380,9 @@ impl State {
         );
         self.restore_blocks(now);
         self.tick(now);
+        // Ready to serve as soon as a node is: `systemctl start` must not wait for hours while one
+        // downloads the chain. The status line says what is missing.
+        self.systemd.ready();
     }
 
     fn event(&mut self, now: Now, event: Event) {

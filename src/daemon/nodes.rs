@@ -248,7 +248,6 @@ impl State {
             }
             Output::Ungate => {
                 self.server.open();
-                self.systemd.ready();
                 self.show_status();
             }
             Output::Event(event) => {
