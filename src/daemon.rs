@@ -19,7 +19,9 @@ mod view;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
@@ -40,6 +42,7 @@ use crate::server::http::{self, Http};
 use crate::server::stratum::{Handler, Limits, Server};
 use crate::status::{EventKind, EventView, Level, Snapshot};
 use crate::stratum::frame::Lines;
+use crate::stratum::session::SessionKey;
 
 use blocks::Blocks;
 use ledger::Books;
@@ -214,7 +217,7 @@ impl Daemon {
         queue: Sender<Event>,
     ) -> Result<Rc<Daemon>, Exit> {
         let now = os::now();
-        let secrets = Secrets::draw().map_err(|error| {
+        let secrets = Secrets::load(&config.data.dir).map_err(|error| {
             log::error!("no random numbers: {error}");
             Exit::Software
         })?;
@@ -483,18 +486,29 @@ impl State {
     }
 }
 
-/// What must not repeat itself from run to run.
+/// Random numbers that live longer than a connection.
 struct Secrets {
-    session_key: crate::stratum::session::SessionKey,
+    /// Kept over restarts, so that a session id from before one is known to be ours.
+    session_key: SessionKey,
+    /// Another in each run, so that a job id from before a restart is known to be old.
     first_job_id: u32,
 }
 
 impl Secrets {
-    fn draw() -> Result<Secrets, getrandom::Error> {
-        let mut session_key = [0; 32];
-        getrandom::fill(&mut session_key)?;
+    /// Draws them; the key is taken from the data directory where it has one. A key that cannot be
+    /// kept costs no more than the resuming of sessions over a restart.
+    fn load(data: &Path) -> Result<Secrets, getrandom::Error> {
+        let path = data.join("session-key");
         let first_job_id = getrandom::u32()?;
-        Ok(Secrets { session_key: crate::stratum::session::SessionKey(session_key), first_job_id })
+        if let Some(kept) = fs::read(&path).ok().and_then(|bytes| bytes.try_into().ok()) {
+            return Ok(Secrets { session_key: SessionKey(kept), first_job_id });
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)?;
+        if let Err(error) = fs::create_dir_all(data).and_then(|()| fs::write(&path, key)) {
+            log::warn!("{}: {error}: miners cannot resume over a restart", path.display());
+        }
+        Ok(Secrets { session_key: SessionKey(key), first_job_id })
     }
 }
 

@@ -5,15 +5,18 @@
 //! to the socket; only what the kernel does not take at once is kept, and only up to a bound: a
 //! miner that does not read is cut, because its jobs would be stale before it saw them.
 //!
+//! **Floods** are slowed down by not reading: TCP makes the sender wait, and nobody is banned. So are
+//! reconnect storms: who comes too often is served a few seconds later. Loopback is exempt.
+//!
 //! **Closed doors.** While there is no work the addresses stay bound but nobody listens on them:
 //! the kernel refuses connections, and a miner turns to its second pool at once.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::{Rc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use futures_lite::future;
@@ -32,6 +35,17 @@ const MAX_PENDING: usize = 64 * 1024;
 
 /// How long a closed connection may take to say goodbye.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// What one connection may send at once, and per second after that. An ASIC sends a share of 150
+/// bytes every ten seconds, and a few dozen at once after a pause.
+const BURST: f64 = 64.0 * 1024.0;
+const BYTES_PER_SECOND: f64 = 16.0 * 1024.0;
+
+/// So many connections from one address in [`STORM_WINDOW`] are served at once; each further one
+/// waits a second longer, up to [`STORM_WAIT`].
+const STORM: usize = 8;
+const STORM_WINDOW: Duration = Duration::from_secs(10);
+const STORM_WAIT: Duration = Duration::from_secs(5);
 
 /// Connections that wait to be accepted: everybody may come back at once after a restart.
 const BACKLOG: i32 = 128;
@@ -72,6 +86,8 @@ pub struct Server {
     doors: RefCell<Vec<Door>>,
     connections: RefCell<BTreeMap<ConnId, Rc<Connection>>>,
     next: Cell<u64>,
+    /// When addresses connected lately.
+    arrivals: RefCell<BTreeMap<IpAddr, VecDeque<Instant>>>,
     /// What all connections read into: each chunk is used up before the next read.
     buffer: RefCell<Box<[u8]>>,
 }
@@ -119,6 +135,7 @@ impl Server {
             doors: RefCell::new(doors),
             connections: RefCell::default(),
             next: Cell::new(1),
+            arrivals: RefCell::default(),
             buffer: RefCell::new(vec![0; CHUNK].into_boxed_slice()),
         }))
     }
@@ -246,7 +263,29 @@ impl Server {
         });
         self.connections.borrow_mut().insert(id, connection.clone());
         handler.connected(id, peer);
-        self.executor.spawn(self.clone().serve(connection)).detach();
+        let (server, wait) = (self.clone(), self.wait_of(peer, Instant::now()));
+        let serve = async move {
+            if !wait.is_zero() {
+                Timer::after(wait).await;
+            }
+            server.serve(connection).await;
+        };
+        self.executor.spawn(serve).detach();
+    }
+
+    /// How long a new connection of this address waits before it is read from.
+    fn wait_of(&self, peer: IpAddr, now: Instant) -> Duration {
+        if peer.is_loopback() {
+            return Duration::ZERO;
+        }
+        let mut arrivals = self.arrivals.borrow_mut();
+        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < STORM_WINDOW;
+        arrivals.retain(|_, times| times.back().is_some_and(is_recent));
+        let times = arrivals.entry(peer).or_default();
+        times.retain(is_recent);
+        times.push_back(now);
+        let beyond = times.len().saturating_sub(STORM) as u64;
+        Duration::from_secs(beyond).min(STORM_WAIT)
     }
 
     fn has_room_for(&self, peer: IpAddr) -> Result<(), &'static str> {
@@ -276,6 +315,7 @@ impl Server {
 
     async fn read(&self, connection: &Connection) -> Result<(), String> {
         let mut lines = Lines::new();
+        let mut allowance = Allowance::new(Instant::now());
         loop {
             let outcome = connection.stream.get_ref().read(&mut self.buffer.borrow_mut());
             match outcome {
@@ -284,6 +324,9 @@ impl Server {
                 Ok(n) => {
                     let Some(handler) = self.handler.upgrade() else { return Ok(()) };
                     handler.received(connection.id, &mut lines, &self.buffer.borrow()[..n])?;
+                    if !connection.peer.is_loopback() {
+                        allowance.spend(n).await;
+                    }
                     // A full buffer may have more behind it; others have their turn first. After
                     // less there is nothing more, and asking would only cost a system call.
                     match n == CHUNK {
@@ -295,6 +338,33 @@ impl Server {
                 Err(error) if is_transient(&error) => readable(connection).await?,
                 Err(error) => return Err(error.to_string()),
             }
+        }
+    }
+}
+
+/// What a connection may still send before it is made to wait.
+struct Allowance {
+    bytes: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Allowance {
+        Allowance { bytes: BURST, at: now }
+    }
+
+    /// How long to wait after `bytes` more.
+    fn take(&mut self, now: Instant, bytes: usize) -> Duration {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * BYTES_PER_SECOND;
+        self.bytes = (self.bytes + earned).min(BURST) - bytes as f64;
+        self.at = now;
+        Duration::from_secs_f64((-self.bytes / BYTES_PER_SECOND).max(0.0))
+    }
+
+    async fn spend(&mut self, bytes: usize) {
+        let wait = self.take(Instant::now(), bytes);
+        if !wait.is_zero() {
+            Timer::after(wait).await;
         }
     }
 }
@@ -367,7 +437,15 @@ impl Door {
 }
 
 /// A bound socket that does not listen yet.
-fn reserve(address: SocketAddr) -> io::Result<Async<TcpListener>> {
+fn reserve(mut address: SocketAddr) -> io::Result<Async<TcpListener>> {
+    if address.port() == 0 {
+        // A port that the system chose is given up by a shut door; one that was asked for is kept.
+        address = bind(address)?.get_ref().local_addr()?;
+    }
+    bind(address)
+}
+
+fn bind(address: SocketAddr) -> io::Result<Async<TcpListener>> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of a moment ago must not keep us from our own port.
     socket.set_reuse_address(true)?;
@@ -390,4 +468,74 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
 
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Handler for Nobody {
+        fn connected(&self, _: ConnId, _: IpAddr) {}
+        fn received(&self, _: ConnId, _: &mut Lines, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+        fn closed(&self, _: ConnId, _: &str) {}
+        fn refused(&self, _: IpAddr, _: &'static str) {}
+    }
+
+    fn server() -> Rc<Server> {
+        let handler: Rc<dyn Handler> = Rc::new(Nobody);
+        let limits = Limits { connections: 4, per_address: 2 };
+        let address = "127.0.0.1:0".parse().unwrap();
+        Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits)
+            .unwrap_or_else(|(_, error)| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_flood_is_slowed_to_its_rate_and_a_miner_is_not() {
+        let start = Instant::now();
+        let mut miner = Allowance::new(start);
+        for second in 0..3600 {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(miner.take(now, 50 * 150), Duration::ZERO);
+        }
+        let mut flood = Allowance::new(start);
+        let (mut now, mut sent) = (start, 0);
+        while now < start + Duration::from_secs(100) {
+            now += flood.take(now, CHUNK) + Duration::from_millis(1);
+            sent += CHUNK;
+        }
+        let allowed = BURST + 100.0 * BYTES_PER_SECOND;
+        assert!((sent as f64) < 1.1 * allowed, "{sent}");
+    }
+
+    #[test]
+    fn who_comes_too_often_waits_and_is_never_sent_away() {
+        let server = server();
+        let peer: IpAddr = "192.168.1.7".parse().unwrap();
+        let start = Instant::now();
+        let waits: Vec<u64> = (0..20).map(|_| server.wait_of(peer, start).as_secs()).collect();
+        assert_eq!(waits[..8], [0; 8]);
+        assert_eq!(waits[8..14], [1, 2, 3, 4, 5, 5]);
+        assert_eq!(server.wait_of("192.168.1.8".parse().unwrap(), start), Duration::ZERO);
+        assert_eq!(server.wait_of(peer, start + STORM_WINDOW), Duration::ZERO);
+        assert_eq!(server.arrivals.borrow().len(), 1, "the other address is forgotten");
+    }
+
+    #[test]
+    fn doors_refuse_before_they_are_opened_and_after_they_are_shut() {
+        let server = server();
+        let address = server.addresses()[0];
+        let executor = server.executor.clone();
+        for _ in 0..3 {
+            assert!(TcpStream::connect(address).is_err());
+            server.open();
+            assert!(TcpStream::connect(address).is_ok());
+            async_io::block_on(executor.run(future::yield_now()));
+            server.shut();
+        }
+        assert!(TcpStream::connect(address).is_err());
+    }
 }
