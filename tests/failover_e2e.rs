@@ -297,3 +297,81 @@ fn a_reload_changes_the_nodes_and_drops_no_miner() {
     wait_for("the node to have the block", || (second.tip().to_string() == hash).then_some(()));
     assert!(daemon.is_running());
 }
+
+/// Where templates take long, miners leave the dead tip for an empty block at once, and a block of
+/// that is a block.
+#[test]
+fn an_empty_job_comes_first_where_templates_are_slow() {
+    let Some([node, _]) = pair() else { return };
+    let Some(zmq) = node.zmq() else {
+        println!("bcoin has no ZMQ: the empty job is tried with Bitcoin Core only");
+        return;
+    };
+    let proxy = FaultProxy::start(node.address());
+    let slow = Duration::from_millis(300);
+    proxy.set(Fault::Delay(slow));
+    let config = soloist::node::NodeConfig {
+        zmq_hashblock: Some(zmq),
+        ..node.config_through(proxy.address())
+    };
+    let daemon = Daemon::start(&node_entries(&[config]));
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    // The rule goes by what templates took lately.
+    for _ in 0..5 {
+        node.generate(1);
+        miner.wait_new_tip();
+    }
+    let (mut empty, mut full) = (Vec::new(), Vec::new());
+    for _ in 0..trials(5) {
+        miner.wait_job();
+        let asked = Instant::now();
+        node.generate(1);
+        empty.push(miner.wait_new_tip().duration_since(asked));
+        let tip = miner.job[1].clone();
+        let (share, hash) = miner.solve();
+        miner.wait_job();
+        assert_eq!(miner.job[1], tip, "the full template follows on the same tip");
+        assert_eq!(miner.job[8], false);
+        full.push(asked.elapsed());
+        assert_eq!(miner.call("mining.submit", share)["result"], true);
+        wait_for("the block of the empty job", || (node.tip().to_string() == hash).then_some(()));
+        miner.wait_new_tip();
+    }
+    print(&format!("templates take {slow:?}: block of another → job on it"), empty);
+    print("the same → job with the node's transactions", full);
+}
+
+#[test]
+fn a_stop_waits_for_a_block_on_its_way() {
+    let Some([node, _]) = pair() else { return };
+    let proxy = FaultProxy::start(node.address());
+    let mut daemon = Daemon::start(&node_entries(&[node.config_through(proxy.address())]));
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    let (share, hash) = miner.solve();
+    proxy.set(Fault::Refuse);
+    assert_eq!(miner.call("mining.submit", share)["result"], true);
+    daemon.signal(Signal::SIGTERM);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(daemon.is_running(), "it waits for the block");
+    proxy.set(Fault::Pass);
+    wait_for("the block", || (node.tip().to_string() == hash).then_some(()));
+    wait_for("the daemon to end", || (!daemon.is_running()).then_some(()));
+}
+
+#[test]
+fn our_block_is_rehearsed_at_every_node() {
+    let Some([first, second]) = pair() else { return };
+    let daemon = Daemon::start(&node_entries(&[first.config(), second.config()]));
+    daemon.wait_ready();
+    let rehearsals = wait_for("both verdicts", || {
+        let nodes = daemon.get("/api/nodes")?;
+        let nodes = nodes["nodes"].as_array()?.clone();
+        nodes.iter().all(|node| node["rehearsal"].is_object()).then_some(nodes)
+    });
+    for node in rehearsals {
+        assert_eq!(node["rehearsal"]["refused"], Value::Null, "{node}");
+        assert_eq!(node["rehearsal"]["height"], first.height() + 1);
+    }
+}
