@@ -32,6 +32,8 @@ pub(super) trait Lanes: Copy {
     fn select(self, ones: Self, zeros: Self) -> Self;
     /// The same, of which the compiler may not know where it comes from.
     fn opaque(self) -> Self;
+    /// `self`, once `other` is known.
+    fn after(self, other: &mut Self) -> Self;
 }
 
 /// A word four times over, as a vector register loads it.
@@ -69,7 +71,8 @@ impl HeaderTable {
         w[16] = w[0].plus(sigma0(w[1])).plus(w[9]).plus(sigma1(w[14]));
         w[17] = w[1].plus(sigma0(w[2])).plus(w[10]).plus(sigma1(w[15]));
         let mut state = scan.midstate;
-        for i in 0..4 {
+        state[7] = state[7].plus(K[0]).plus(w[0]);
+        for i in 1..=4 {
             round(&mut state, K[i].plus(w[i]));
         }
         HeaderTable {
@@ -89,6 +92,8 @@ impl HeaderTable {
 /// What is always the same.
 pub(super) struct Constants {
     iv: [Wide; 8],
+    /// The last of them plus the first round constant.
+    ivk: Wide,
     k: [Wide; 64],
     /// The round constants plus the schedule of the block behind a message of 64 bytes.
     kw_of_padding: [Wide; 64],
@@ -124,7 +129,7 @@ static CONSTANTS: Constants = {
         };
         i += 1;
     }
-    Constants { iv, k, kw_of_padding, kw_of_digest }
+    Constants { iv, ivk: wide(IV[7].wrapping_add(K[0])), k, kw_of_padding, kw_of_digest }
 };
 
 /// The message schedule of the block behind a message of 64 bytes.
@@ -155,7 +160,7 @@ pub(super) fn header_last_word<L: Lanes>(t: &HeaderTable, c: &Constants, nonce: 
     let mut s: [L; 8] = std::array::from_fn(|i| L::load(&t.after_three[i]));
     s[0] = s[0].plus(nonce);
     s[4] = s[4].plus(nonce);
-    unrolled!(I in [4 5 6 7 8 9 10 11 12 13 14 15 16 17] {
+    unrolled!(I in [5 6 7 8 9 10 11 12 13 14 15 16 17] {
         round(&mut s, L::load(&t.kw[I]));
     });
 
@@ -187,6 +192,7 @@ pub(super) fn header_last_word<L: Lanes>(t: &HeaderTable, c: &Constants, nonce: 
         extend(&mut w, I);
         round(&mut s, L::load(&c.k[I]).plus(w[I % 16]));
     });
+    last_round(&mut s);
     let first: [L; 8] = std::array::from_fn(|i| s[i].plus(L::load(&t.midstate[i])));
 
     let s = digest_rounds_to_60(c, &first);
@@ -198,7 +204,8 @@ pub(super) fn header_last_word<L: Lanes>(t: &HeaderTable, c: &Constants, nonce: 
 pub(super) fn pair_hash<L: Lanes>(c: &Constants, message: [L; 16]) -> [L; 8] {
     let mut w = message;
     let mut s: [L; 8] = std::array::from_fn(|i| L::load(&c.iv[i]));
-    unrolled!(I in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
+    s[7] = L::load(&c.ivk).plus(w[0]);
+    unrolled!(I in [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
         round(&mut s, L::load(&c.k[I]).plus(w[I]));
     });
     unrolled!(I in [16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
@@ -207,15 +214,18 @@ pub(super) fn pair_hash<L: Lanes>(c: &Constants, message: [L; 16]) -> [L; 8] {
         extend(&mut w, I);
         round(&mut s, L::load(&c.k[I]).plus(w[I % 16]));
     });
+    last_round(&mut s);
     let middle: [L; 8] = std::array::from_fn(|i| s[i].plus(L::load(&c.iv[i])));
 
     let mut s = middle;
-    unrolled!(I in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15
+    s[7] = s[7].plus(L::load(&c.kw_of_padding[0]));
+    unrolled!(I in [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15
                     16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
                     32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47
                     48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63] {
         round(&mut s, L::load(&c.kw_of_padding[I]));
     });
+    last_round(&mut s);
     let first: [L; 8] = std::array::from_fn(|i| s[i].plus(middle[i]));
 
     digest_rounds(c, &first)
@@ -225,28 +235,32 @@ pub(super) fn pair_hash<L: Lanes>(c: &Constants, message: [L; 16]) -> [L; 8] {
 /// and then only moves on.
 #[inline(always)]
 fn digest_rounds_to_60<L: Lanes>(c: &Constants, first: &[L; 8]) -> [L; 8] {
-    digest_rounds_but_three(c, first).0
+    let (mut s, _) = digest_rounds_but_four(c, first);
+    last_round(&mut s);
+    s
 }
 
 /// The second hash: of the eight words of the first.
 #[inline(always)]
 fn digest_rounds<L: Lanes>(c: &Constants, first: &[L; 8]) -> [L; 8] {
-    let (mut s, mut w) = digest_rounds_but_three(c, first);
+    let (mut s, mut w) = digest_rounds_but_four(c, first);
     unrolled!(I in [61 62 63] {
         extend(&mut w, I);
         round(&mut s, L::load(&c.k[I]).plus(w[I % 16]));
     });
+    last_round(&mut s);
     std::array::from_fn(|i| s[i].plus(L::load(&c.iv[i])))
 }
 
 #[inline(always)]
-fn digest_rounds_but_three<L: Lanes>(c: &Constants, first: &[L; 8]) -> ([L; 8], [L; 16]) {
+fn digest_rounds_but_four<L: Lanes>(c: &Constants, first: &[L; 8]) -> ([L; 8], [L; 16]) {
     let mut w = [L::splat(0); 16];
     w[..8].copy_from_slice(first);
     w[8] = L::splat(0x8000_0000);
     w[15] = L::splat(256);
     let mut s: [L; 8] = std::array::from_fn(|i| L::load(&c.iv[i]));
-    unrolled!(I in [0 1 2 3 4 5 6 7] {
+    s[7] = L::load(&c.ivk).plus(w[0]);
+    unrolled!(I in [1 2 3 4 5 6 7] {
         round(&mut s, L::load(&c.k[I]).plus(w[I]));
     });
     unrolled!(I in [8 9 10 11 12 13 14 15] {
@@ -270,12 +284,26 @@ fn extend<L: Lanes>(w: &mut [L; 16], i: usize) {
         .plus(sigma1(w[(i + 14) % 16]));
 }
 
-/// One round; `kw` is the round's constant plus its word of the schedule.
+/// One round. The last word of the state comes in with the round's constant and its word of the
+/// schedule added, and goes out with `next` added, which are those of the next round.
 #[inline(always)]
-fn round<L: Lanes>(s: &mut [L; 8], kw: L) {
-    let [a, b, c, d, e, f, g, h] = *s;
-    let t1 = h.plus(kw).plus(e.select(f, g)).plus(big_sigma1(e));
+fn round<L: Lanes>(s: &mut [L; 8], next: L) {
+    let [a, b, c, d, e, f, g, hkw] = *s;
+    let mut h = g.plus(next);
+    let g = (g, g.after(&mut h));
+    let (g, g2) = g;
+    let t1 = hkw.plus(e.select(f, g2)).plus(big_sigma1(e));
+    let _ = g;
     // The majority: where b and c differ, a decides.
+    let t2 = big_sigma0(a).plus(b.xor(c).opaque().select(a, b));
+    *s = [t1.plus(t2), a, b, c, d.plus(t1), e, f, h];
+}
+
+/// The last of some rounds.
+#[inline(always)]
+fn last_round<L: Lanes>(s: &mut [L; 8]) {
+    let [a, b, c, d, e, f, g, hkw] = *s;
+    let t1 = hkw.plus(e.select(f, g)).plus(big_sigma1(e));
     let t2 = big_sigma0(a).plus(b.xor(c).opaque().select(a, b));
     *s = [t1.plus(t2), a, b, c, d.plus(t1), e, f, g];
 }
@@ -339,6 +367,11 @@ impl Lanes for u32 {
 
     #[inline(always)]
     fn opaque(self) -> u32 {
+        self
+    }
+
+    #[inline(always)]
+    fn after(self, _: &mut u32) -> u32 {
         self
     }
 }

@@ -106,6 +106,15 @@ impl Lanes for Four {
         };
         self
     }
+
+    #[inline(always)]
+    fn after(mut self, other: &mut Four) -> Four {
+        // SAFETY: there is no instruction in it.
+        unsafe {
+            asm!("/* {0:v} {1:v} */", inout(vreg) self.0, inout(vreg) other.0, options(pure, nomem, nostack, preserves_flags))
+        };
+        self
+    }
 }
 
 /// Reverses the bytes of each word.
