@@ -20,11 +20,12 @@
 //! assert_eq!(hit.hash[31], 0);
 //! ```
 //!
-//! There are four backends (see [`Backend`]): `soft`, plain integer arithmetic and the reference;
-//! `sha2`, the crate of that name with the SHA-NI instructions of x86-64; `neon`, four or more
-//! headers or pairs side by side in the vector registers of any 64-bit ARM; and `armv8`, the
-//! SHA-256 instructions that a Raspberry Pi 5 has and its predecessors lack. The first call tests
-//! them and picks one for good; one that disagrees with `soft` is left out with a warning.
+//! There are these backends (see [`Backend`]): `soft`, plain integer arithmetic and the reference;
+//! `sha2`, the crate of that name with the SHA-NI instructions of x86-64; `neon`, four headers or
+//! pairs side by side in the vector registers of any 64-bit ARM, also as `neon+1` with a fifth in the
+//! integer registers; and `armv8`, the SHA-256 instructions that a Raspberry Pi 5 has and its
+//! predecessors lack. The first call tests them and picks one for good; one that disagrees with
+//! `soft` is left out with a warning.
 //!
 //! All digests are in the order in which SHA-256 writes them, which is the order inside headers and
 //! transactions, and the reverse of how block explorers print them.

@@ -1,53 +1,172 @@
 //! sha256d in the vector registers that every 64-bit ARM has: four headers or pairs in a register,
-//! and a fifth in the integer registers beside them.
+//! and in the second form a fifth in the integer registers beside them.
 //!
-//! A Cortex-A53 starts one vector and one other instruction each cycle, a Cortex-A72 two and one:
-//! the fifth lane runs where the others leave room.
+//! A core that starts an integer and a vector instruction in the same cycle has room for the fifth
+//! lane; whether it gains depends on how well it finds the instructions that fit together. By the
+//! models a Cortex-A72 gains an eighth and a Cortex-A53 loses a quarter, and silicon may differ, so
+//! that both forms are offered and the faster one is found at the start.
 #![allow(unsafe_code)]
 
 use super::lanes::{self, Constants, HeaderTable, Lanes, Wide};
-use super::{Pair, Scan, soft};
+use super::{Pair, Scan, soft, to_bytes};
 use std::arch::aarch64::*;
 use std::arch::asm;
 use std::ops::RangeInclusive;
 
-/// The first nonce of `nonces` whose header passes `scan`.
-pub(super) fn scan(scan: &Scan, nonces: RangeInclusive<u32>) -> Option<u32> {
+/// The first nonce of `nonces` whose header passes `scan`, four at a time.
+pub(super) fn scan_by_four(scan: &Scan, nonces: RangeInclusive<u32>) -> Option<u32> {
+    scan_by::<4>(four_pass, scan, nonces)
+}
+
+/// The same, five at a time.
+pub(super) fn scan_by_five(scan: &Scan, nonces: RangeInclusive<u32>) -> Option<u32> {
+    scan_by::<5>(five_pass, scan, nonces)
+}
+
+/// The double hash of each pair, four at a time.
+pub(super) fn pairs_by_four(pairs: &[Pair], out: &mut [[u8; 32]]) {
+    pairs_by(hash_four_pairs, pairs, out);
+}
+
+/// The same, five at a time.
+pub(super) fn pairs_by_five(pairs: &[Pair], out: &mut [[u8; 32]]) {
+    pairs_by(hash_five_pairs, pairs, out);
+}
+
+fn scan_by<const N: usize>(
+    any_passes: fn(&HeaderTable, &Constants, u32, u32) -> bool,
+    scan: &Scan,
+    nonces: RangeInclusive<u32>,
+) -> Option<u32> {
     let table = HeaderTable::new(scan);
     let constants = lanes::constants();
     let end = *nonces.end();
-    nonces.step_by(LANES).find_map(|first| {
+    nonces.step_by(N).find_map(|first| {
         if !any_passes(&table, constants, first, scan.top_word) {
             return None;
         }
         // Which one it is, and whether it lies in the range at all, the reference says.
-        soft::scan(scan, first..=end.min(first.saturating_add(LANES as u32 - 1)))
+        soft::scan(scan, first..=end.min(first.saturating_add(N as u32 - 1)))
     })
 }
 
-/// The double hash of each pair.
-pub(super) fn pairs(pairs: &[Pair], out: &mut [[u8; 32]]) {
+fn pairs_by<const N: usize>(
+    hash: fn(&Constants, &[Pair; N], &mut [[u8; 32]; N]),
+    pairs: &[Pair],
+    out: &mut [[u8; 32]],
+) {
     let constants = lanes::constants();
-    let (batches, rest) = pairs.as_chunks::<LANES>();
-    let (batches_out, rest_out) = out.as_chunks_mut::<LANES>();
+    let (batches, rest) = pairs.as_chunks::<N>();
+    let (batches_out, rest_out) = out.as_chunks_mut::<N>();
     for (batch, out) in batches.iter().zip(batches_out) {
-        hash_pairs(constants, batch, out);
+        hash(constants, batch, out);
     }
     soft::pairs(rest, rest_out);
 }
 
-const LANES: usize = 4;
-
-/// Whether any of the nonces from `first` on, one for each lane, has a low enough last word.
+/// Whether any of the four nonces from `first` on has a low enough last word.
 #[inline(never)]
-fn any_passes(table: &HeaderTable, constants: &Constants, first: u32, top_word: u32) -> bool {
-    let nonces = reverse_bytes(Four::splat(first).plus(Four::load(&Wide([0, 1, 2, 3]))));
-    any_at_most(reverse_bytes(lanes::header_last_word(table, constants, nonces)), top_word)
+fn four_pass(table: &HeaderTable, constants: &Constants, first: u32, top_word: u32) -> bool {
+    let last = lanes::header_last_word(table, constants, four_nonces(first));
+    any_at_most(reverse_bytes(last), top_word)
+}
+
+/// Whether any of the five nonces from `first` on has a low enough last word.
+#[inline(never)]
+fn five_pass(table: &HeaderTable, constants: &Constants, first: u32, top_word: u32) -> bool {
+    let nonces = Five(four_nonces(first), first.wrapping_add(4).swap_bytes());
+    let Five(four, one) = lanes::header_last_word(table, constants, nonces);
+    one.swap_bytes() <= top_word || any_at_most(reverse_bytes(four), top_word)
 }
 
 #[inline(never)]
-fn hash_pairs(constants: &Constants, pairs: &[Pair; LANES], out: &mut [[u8; 32]; LANES]) {
+fn hash_four_pairs(constants: &Constants, pairs: &[Pair; 4], out: &mut [[u8; 32]; 4]) {
     store_digests(&lanes::pair_hash(constants, load_messages(pairs)), out);
+}
+
+#[inline(never)]
+fn hash_five_pairs(constants: &Constants, pairs: &[Pair; 5], out: &mut [[u8; 32]; 5]) {
+    let [four @ .., fifth] = pairs;
+    let [four_out @ .., fifth_out] = out;
+    let (words, _) = fifth.as_flattened().as_chunks::<4>();
+    let message = load_messages(four);
+    let message = std::array::from_fn(|i| Five(message[i], u32::from_be_bytes(words[i])));
+    let hash = lanes::pair_hash(constants, message);
+    store_digests(&hash.map(|word| word.0), four_out);
+    *fifth_out = to_bytes(&hash.map(|word| word.1));
+}
+
+/// The words of four nonces in a row: their bytes reversed.
+#[inline(always)]
+fn four_nonces(first: u32) -> Four {
+    let steps = Wide { four: [0, 1, 2, 3], one: 0 };
+    reverse_bytes(Four::splat(first).plus(Four::load(&steps)))
+}
+
+/// A vector register and an integer register.
+#[derive(Clone, Copy)]
+struct Five(Four, u32);
+
+impl Lanes for Five {
+    #[inline(always)]
+    fn splat(word: u32) -> Five {
+        Five(Four::splat(word), word)
+    }
+
+    #[inline(always)]
+    fn load(word: &Wide) -> Five {
+        Five(Four::load(word), u32::load(word))
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Five) -> Five {
+        Five(self.0.plus(other.0), self.1.plus(other.1))
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Five) -> Five {
+        Five(self.0.xor(other.0), self.1.xor(other.1))
+    }
+
+    #[inline(always)]
+    fn shr<const N: i32>(self) -> Five {
+        Five(self.0.shr::<N>(), self.1.shr::<N>())
+    }
+
+    #[inline(always)]
+    fn rotr<const R: i32, const L: i32>(self) -> Five {
+        Five(self.0.rotr::<R, L>(), self.1.rotr::<R, L>())
+    }
+
+    #[inline(always)]
+    fn select(self, ones: Five, zeros: Five) -> Five {
+        Five(self.0.select(ones.0, zeros.0), self.1.select(ones.1, zeros.1))
+    }
+
+    #[inline(always)]
+    fn opaque(self) -> Five {
+        Five(self.0.opaque(), self.1)
+    }
+
+    #[inline(always)]
+    fn with(self, other: Five) -> (Five, Five) {
+        let (mine, others) = self.0.with(other.0);
+        (Five(mine, self.1), Five(others, other.1))
+    }
+
+    #[inline(always)]
+    fn abreast(mut self) -> Five {
+        // SAFETY: there is no instruction in it.
+        unsafe {
+            asm!(
+                "/* {0:v} {1:w} */",
+                inout(vreg) self.0.0,
+                inout(reg) self.1,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        self
+    }
 }
 
 /// A vector register of four words.
@@ -65,7 +184,7 @@ impl Lanes for Four {
     #[inline(always)]
     fn load(word: &Wide) -> Four {
         // SAFETY: the pointer comes from a reference to the 16 bytes that are read.
-        Four(unsafe { vld1q_u32(word.0.as_ptr()) })
+        Four(unsafe { vld1q_u32(word.four.as_ptr()) })
     }
 
     #[inline(always)]
@@ -102,18 +221,23 @@ impl Lanes for Four {
     fn opaque(mut self) -> Four {
         // SAFETY: there is no instruction in it.
         unsafe {
-            asm!("/* {0:v} */", inout(vreg) self.0, options(pure, nomem, nostack, preserves_flags))
-        };
+            asm!("/* {0:v} */", inout(vreg) self.0, options(pure, nomem, nostack, preserves_flags));
+        }
         self
     }
 
     #[inline(always)]
-    fn after(mut self, other: &mut Four) -> Four {
+    fn with(mut self, mut other: Four) -> (Four, Four) {
         // SAFETY: there is no instruction in it.
         unsafe {
-            asm!("/* {0:v} {1:v} */", inout(vreg) self.0, inout(vreg) other.0, options(pure, nomem, nostack, preserves_flags))
-        };
-        self
+            asm!(
+                "/* {0:v} {1:v} */",
+                inout(vreg) self.0,
+                inout(vreg) other.0,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        (self, other)
     }
 }
 

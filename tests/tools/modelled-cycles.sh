@@ -65,10 +65,12 @@ row() {
 printf '%-30s %12s %18s %18s %18s\n' "modelled, per hash" instructions \
     "cycles: A53" "A57 (for A72)" "N1 (for A76)"
 row "header, scalar"              soft  compress_block 1 2 - - -
-row "header, NEON, 4 lanes"       neon  any_passes     4 1 1497 665 -
+row "header, NEON, 4 lanes"       neon  four_pass      4 1 1497 665 -
+row "header, NEON, 4 + 1 lanes"   neon  five_pass      5 1 - 665 -
 row "header, SHA2, 2 ways"        armv8 any_passes     2 1 - - 118
 row "merkle pair, scalar"         soft  compress_block 1 3 - - -
-row "merkle pair, NEON, 4 lanes"  neon  hash_pairs     4 1 2287 1090 -
+row "merkle pair, NEON, 4 lanes"  neon  hash_four_pairs 4 1 2287 1090 -
+row "merkle pair, NEON, 4 + 1"    neon  hash_five_pairs 5 1 - 1090 -
 row "merkle pair, SHA2, 2 ways"   armv8 hash_two_pairs 2 1 - - -
 row "header, SHA2, 1 way"         armv8 one_passes     1 1 - - -
 row "merkle pair, SHA2, 1 way"    armv8 hash_one_pair  1 1 - - -
