@@ -76,7 +76,7 @@ fn four_pass(table: &HeaderTable, constants: &Constants, first: u32, top_word: u
 fn five_pass(table: &HeaderTable, constants: &Constants, first: u32, top_word: u32) -> bool {
     let nonces = Five(four_nonces(first), first.wrapping_add(4).swap_bytes());
     let Five(four, one) = lanes::header_last_word(table, constants, nonces);
-    one.swap_bytes() <= top_word || any_at_most(reverse_bytes(four), top_word)
+    (one.swap_bytes() <= top_word) | any_at_most(reverse_bytes(four), top_word)
 }
 
 #[inline(never)]

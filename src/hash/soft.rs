@@ -80,12 +80,15 @@ fn compress_block(state: &mut State, block: &[u8; 64], k: &[u32; 64]) {
 /// Replaces the sixteen words of the message schedule by the sixteen that follow.
 #[inline(always)]
 fn extend(w: &mut [u32; 16]) {
-    for i in 0..16 {
-        let (w1, w14) = (w[(i + 1) % 16], w[(i + 14) % 16]);
-        let s0 = w1.rotate_right(7) ^ w1.rotate_right(18) ^ (w1 >> 3);
-        let s1 = w14.rotate_right(17) ^ w14.rotate_right(19) ^ (w14 >> 10);
-        w[i] = w[i].wrapping_add(s0).wrapping_add(w[(i + 9) % 16]).wrapping_add(s1);
+    macro_rules! words {
+        ($($i:literal)*) => { $({
+            let (w1, w14) = (w[($i + 1) % 16], w[($i + 14) % 16]);
+            let s0 = w1.rotate_right(7) ^ w1.rotate_right(18) ^ (w1 >> 3);
+            let s1 = w14.rotate_right(17) ^ w14.rotate_right(19) ^ (w14 >> 10);
+            w[$i] = w[$i].wrapping_add(s0).wrapping_add(w[($i + 9) % 16]).wrapping_add(s1);
+        })* };
     }
+    words!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 }
 
 #[inline(always)]
