@@ -69,10 +69,10 @@ const fn wide(word: u32) -> Wide {
 
 /// What is the same for every nonce of a scan.
 pub(super) struct HeaderTable {
-    /// The state after round 3, in which `a` and `e` lack the nonce's word.
+    /// The state after round 3. `a` and `e` lack the nonce's word, `h` has what round 4 adds to it.
     after_three: [Wide; 8],
-    /// Round constants, with the schedule word added where that is a constant.
-    kw: [Wide; 64],
+    /// The round constants 0 to 17 with their words of the schedule added.
+    kw: [Wide; 18],
     /// Words of the schedule, or what is constant in them.
     w16: Wide,
     w17: Wide,
@@ -99,7 +99,7 @@ impl HeaderTable {
         }
         HeaderTable {
             after_three: state.map(wide),
-            kw: std::array::from_fn(|i| wide(K[i].plus(w.get(i).copied().unwrap_or(0)))),
+            kw: std::array::from_fn(|i| wide(K[i].plus(w[i]))),
             w16: wide(w[16]),
             w17: wide(w[17]),
             part18: wide(w[2].plus(w[11]).plus(sigma1(w[16]))),
@@ -120,7 +120,7 @@ pub(super) struct Constants {
     /// The round constants plus the schedule of the block behind a message of 64 bytes.
     kw_of_padding: [Wide; 64],
     /// The round constants plus the padding of a message of 32 bytes, in rounds 8 to 15.
-    kw_of_digest: [Wide; 64],
+    kw_of_digest: [Wide; 8],
 }
 
 /// The constants, behind a reference that the compiler cannot see through: it would build each of
@@ -139,16 +139,17 @@ static CONSTANTS: Constants = {
     }
     let mut k = [wide(0); 64];
     let mut kw_of_padding = [wide(0); 64];
-    let mut kw_of_digest = [wide(0); 64];
     let mut i = 0;
     while i < 64 {
         k[i] = wide(K[i]);
         kw_of_padding[i] = wide(K[i].wrapping_add(padding[i]));
-        kw_of_digest[i] = match i {
-            8 => wide(K[i].wrapping_add(0x8000_0000)),
-            15 => wide(K[i].wrapping_add(256)),
-            _ => wide(K[i]),
-        };
+        i += 1;
+    }
+    let mut kw_of_digest = [wide(0); 8];
+    let mut i = 0;
+    while i < 8 {
+        let w = [0x8000_0000, 0, 0, 0, 0, 0, 0, 256];
+        kw_of_digest[i] = wide(K[8 + i].wrapping_add(w[i]));
         i += 1;
     }
     Constants { iv, ivk: wide(IV[7].wrapping_add(K[0])), k, kw_of_padding, kw_of_digest }
@@ -286,7 +287,7 @@ fn digest_rounds_but_four<L: Lanes>(c: &Constants, first: &[L; 8]) -> ([L; 8], [
         round(&mut s, L::load(&c.k[I]).plus(w[I]));
     });
     unrolled!(I in [8 9 10 11 12 13 14 15] {
-        round(&mut s, L::load(&c.kw_of_digest[I]));
+        round(&mut s, L::load(&c.kw_of_digest[I - 8]));
     });
     unrolled!(I in [16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
                     32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47
