@@ -32,7 +32,7 @@ pub(super) trait Lanes: Copy {
     fn select(self, ones: Self, zeros: Self) -> Self;
 
     // The three below change no value: they tell the compiler what it may not do with one. They are
-    // worth a tenth of the time.
+    // worth up to a tenth of the time.
 
     /// The same, hidden: the compiler would take apart a choice by `b ^ c` between `a` and `b`, which
     /// is one instruction, into three.

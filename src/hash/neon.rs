@@ -3,8 +3,8 @@
 //!
 //! A core that starts an integer and a vector instruction in the same cycle has room for the fifth
 //! lane; whether it gains depends on how well it finds the instructions that fit together. By the
-//! models a Cortex-A72 gains an eighth and a Cortex-A53 loses a quarter, and silicon may differ, so
-//! that both forms are offered and the faster one is found at the start.
+//! models a Cortex-A72 gains a tenth and a Cortex-A53 loses more than a quarter, and silicon may
+//! differ, so that both forms are offered and the faster one is found at the start.
 #![allow(unsafe_code)]
 
 use super::lanes::{self, Constants, HeaderTable, Lanes, Wide};
