@@ -212,14 +212,19 @@ impl SandboxNode {
         let name = format!("sandbox-{}", shared.config.name);
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             let executor = Rc::new(LocalExecutor::new());
+            // As with Bitcoin Core, the tip of the start is no news.
+            let announced = {
+                let mut chain = lock(&shared.chain);
+                chain.add_transactions(shared.config.transactions_per_block);
+                RefCell::new(Some(chain.tip()))
+            };
             let desk = Rc::new(Desk {
                 shared,
                 publisher,
                 sequence: RefCell::new(0),
-                announced: RefCell::new(None),
+                announced,
                 waiting: RefCell::new(Vec::new()),
             });
-            desk.announce();
             let serve = desk.clone().serve(listener, executor.clone());
             let work = future::or(serve, future::or(desk.clone().deliver(inbox), desk.trickle()));
             async_io::block_on(executor.run(work));
