@@ -557,9 +557,10 @@ fn serve_one_job(listener: &TcpListener, job: &Block, branch: &[[u8; 32]]) -> Ve
                 solved.push(block);
                 let error = json!([23, "low", null]);
                 match solved.len() {
-                    1 => send(json!({ "id": id, "result": true, "error": null })),
                     // Long enough to come to another version.
                     60_000.. => return solved,
+                    // It hears of some answers only, because it hashes more than it listens.
+                    n if n % 2 == 1 => send(json!({ "id": id, "result": true, "error": null })),
                     _ => send(json!({ "id": id, "result": null, "error": error })),
                 }
             }
