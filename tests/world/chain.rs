@@ -12,7 +12,6 @@ pub struct Block {
     pub parent: usize,
     pub height: u32,
     pub time: u32,
-    pub ours: bool,
 }
 
 /// All blocks that there are; nodes name them by their place here.
@@ -33,7 +32,6 @@ impl Blocks {
                 parent: (n as usize).saturating_sub(1),
                 height: height - 11 + n,
                 time: time - 600 * (11 - n),
-                ours: false,
             });
         }
         blocks

@@ -143,10 +143,6 @@ impl Miner {
         }
     }
 
-    pub fn is_mining(&self) -> bool {
-        self.conn.is_some() && self.job.is_some()
-    }
-
     /// The connection stands; what it says first.
     pub fn connected(&mut self, now: Micros, conn: ConnId) -> Vec<Value> {
         self.epoch += 1;

@@ -128,8 +128,6 @@ pub struct World {
     pub work_height: u32,
     pub figures: Figures,
     pub calm: bool,
-    /// When no miner had a job, or a node led last.
-    pub nobody_since: Option<Micros>,
     /// When any node was known to be well last.
     pub last_usable: Micros,
     pub shut_since: Option<Micros>,
@@ -173,7 +171,6 @@ impl World {
             reading: Vec::new(),
             figures: Figures::default(),
             calm: false,
-            nobody_since: Some(0),
             last_usable: 0,
             shut_since: None,
             digest: 0,
@@ -692,7 +689,6 @@ impl World {
             parent,
             height: block.height,
             time: u32::from_le_bytes(time),
-            ours: true,
         });
         self.solved.push(Solved { place, at: self.now });
     }
@@ -708,7 +704,6 @@ impl World {
             parent,
             height: self.blocks.get(parent).height + 1,
             time: time.max(self.blocks.median_time(parent) + 1),
-            ours: false,
         });
         self.figures.others += 1;
         self.net.accept(&self.blocks, block, self.now);
