@@ -82,8 +82,12 @@ pub fn audit(world: &mut World) {
         world.last_usable = now;
     }
     if in_need {
-        let since = world.nodes.iter().filter_map(|node| node.well_since).min();
-        let since = since.map(|since| since.max(world.up_since()));
+        // A node that lacks blocks need not lead: the last job is better than what it has.
+        let floor = world.work_height.saturating_sub(1);
+        let able = world.nodes.iter().filter_map(|node| {
+            Some(node.well_since?.max(node.view.passed(floor)?).max(world.up_since()))
+        });
+        let since = able.min();
         if since.is_some_and(|since| now - since > KNOWN_WELL_IN_NEED) {
             world.fail("nobody leads although a node is well");
         }

@@ -61,6 +61,8 @@ pub struct Daemon {
     /// Difficulties to remember, by worker; in truth the ledger's.
     levels: BTreeMap<String, f64>,
     wants: Vec<Want>,
+    /// The next deadline, as long as nothing was handed in since it was asked for.
+    deadline: Option<Option<Instant>>,
     pub largest_outbox: usize,
 }
 
@@ -94,6 +96,7 @@ impl Daemon {
             latest: BTreeMap::new(),
             levels: card.levels,
             wants: Vec::new(),
+            deadline: None,
             largest_outbox: 0,
         };
         daemon.blocks_input(now, submission::Input::Nodes(nodes.to_vec()));
@@ -114,15 +117,22 @@ impl Daemon {
         std::mem::take(&mut self.wants)
     }
 
-    pub fn next_deadline(&self) -> Option<Instant> {
-        [self.failover.next_deadline(), self.pool.next_deadline(), self.submissions.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+    pub fn next_deadline(&mut self) -> Option<Instant> {
+        let cores = || {
+            [
+                self.failover.next_deadline(),
+                self.pool.next_deadline(),
+                self.submissions.next_deadline(),
+            ]
+        };
+        *self.deadline.get_or_insert_with(|| cores().into_iter().flatten().min())
     }
 
     pub fn tick(&mut self, now: Now) {
         let due = |at: Option<Instant>| at.is_some_and(|at| now.mono >= at);
+        if !due(self.next_deadline()) {
+            return;
+        }
         if due(self.failover.next_deadline()) {
             self.failover_input(now, failover::Input::Tick);
         }
@@ -160,6 +170,7 @@ impl Daemon {
     }
 
     fn failover_input(&mut self, now: Now, input: failover::Input) {
+        self.deadline = None;
         let mut outputs = Vec::new();
         self.failover.handle(now, input, &mut outputs);
         for output in outputs {
@@ -258,6 +269,7 @@ impl Daemon {
     }
 
     fn carry_out(&mut self, now: Now) {
+        self.deadline = None;
         use pool::Output;
         let mut bytes_written = 0;
         for output in self.outbox.take() {
@@ -293,6 +305,7 @@ impl Daemon {
     }
 
     fn blocks_input(&mut self, now: Now, input: submission::Input) {
+        self.deadline = None;
         use submission::Output;
         let mut outputs = Vec::new();
         self.submissions.handle(now, input, &mut outputs);
