@@ -16,7 +16,7 @@ pub const KNOWN_WELL: Micros = 90 * SECOND;
 /// The same while no node leads: then probes come every 5 s.
 const KNOWN_WELL_IN_NEED: Micros = 25 * SECOND;
 /// Miners leave a dead tip within this time, once a node that is known to be well has the new one.
-const LONGEST_STALE: Micros = 8 * SECOND;
+const LONGEST_STALE: Micros = 4 * SECOND;
 /// A line every 30 s, and the way to a slow miner.
 const LONGEST_SILENCE: Micros = 34 * SECOND;
 /// From the connection to the first job, with all answers to and fro.
@@ -29,7 +29,9 @@ const GRACE: Micros = 90 * SECOND;
 /// Since when a node that is known to be well has had a tip above this height.
 pub fn known_since(world: &World, height: u32) -> Option<Micros> {
     let known = world.nodes.iter().filter_map(|node| {
-        let usable = node.well_since? + if node.life == 0 { 0 } else { KNOWN_WELL };
+        node.well_since?;
+        let usable =
+            node.well_since.filter(|since| *since > 0).map_or(0, |since| since + KNOWN_WELL);
         Some(node.view.passed(height)?.max(usable))
     });
     known.min().filter(|since| *since <= world.now).map(|since| since.max(world.up_since()))
