@@ -1,0 +1,112 @@
+//! The whole in virtual time: several nodes that die, hang, lag and lose messages, a dozen miners
+//! that speak Stratum and hash for real, and the daemon's pure cores between them, put together as
+//! the daemon does. A day passes in seconds, and the same seed gives the same day.
+//!
+//! `WORLD_SEED=n` chooses the day of the long world and the first of the short ones.
+
+#[path = "world/audit.rs"]
+mod audit;
+#[path = "world/chain.rs"]
+mod chain;
+#[path = "world/daemon.rs"]
+mod daemon;
+#[path = "world/figures.rs"]
+mod figures;
+#[path = "world/miner.rs"]
+mod miner;
+#[path = "world/node.rs"]
+mod node;
+#[path = "world/random.rs"]
+mod random;
+#[path = "world/sim.rs"]
+mod sim;
+
+use sim::{Plan, SECOND, World};
+
+/// Virtual time since the start.
+pub type Micros = u64;
+
+const MINUTE: Micros = 60 * SECOND;
+const HOUR: Micros = 60 * MINUTE;
+
+/// Regtest: every second hash is a block, so that every share is.
+const EASY: u32 = 0x207f_ffff;
+/// 1024 times easier than difficulty 1: one in ten shares at the lowest difficulty is a block.
+const HARDER: u32 = 0x1e03_fffc;
+
+const DAY: Plan = Plan {
+    nodes: 3,
+    miners: 12,
+    fault_every: Some(2 * MINUTE),
+    share_every: 40 * MINUTE,
+    bits: EASY,
+    hard: false,
+};
+
+fn seed() -> u64 {
+    let default = 20_261_121;
+    std::env::var("WORLD_SEED").ok().map_or(default, |seed| seed.parse().expect("a number"))
+}
+
+/// Runs a world, lets it come to rest without faults, and asks for the fate of every block.
+fn run(seed: u64, plan: Plan, span: Micros) -> World {
+    println!("WORLD_SEED={seed}: {} nodes, {} miners", plan.nodes, plan.miners);
+    let mut world = World::new(seed, plan);
+    world.run(span);
+    world.calm = true;
+    world.run(15 * MINUTE);
+    audit::last_judgement(&mut world);
+    world
+}
+
+#[test]
+fn a_day_with_a_fault_every_two_minutes() {
+    let world = run(seed(), DAY, 24 * HOUR);
+    world.figures.print();
+    let figures = &world.figures;
+    assert!(figures.counted > 100 && figures.stale > 0 && figures.duplicates > 0);
+    assert!(figures.in_chain > 50 && figures.orphaned > 0);
+    assert!(figures.failovers > 50 && figures.gates > 0 && figures.restarts > 0);
+    assert!(figures.empty_works > 0);
+}
+
+#[test]
+fn short_worlds_of_all_sizes() {
+    for n in 0..10 {
+        let plan = Plan {
+            nodes: 1 + n as usize % 4,
+            miners: 1 + 3 * (n as usize % 5),
+            fault_every: (n != 0).then_some((30 + 20 * n) * SECOND),
+            share_every: 10 * MINUTE,
+            ..DAY
+        };
+        let world = run(seed() + 1 + n, plan, HOUR);
+        assert!(world.figures.counted > 0, "nothing happened");
+    }
+}
+
+#[test]
+fn shares_that_are_no_blocks() {
+    let plan = Plan {
+        nodes: 2,
+        miners: 3,
+        fault_every: Some(3 * MINUTE),
+        share_every: 3 * MINUTE,
+        bits: HARDER,
+        hard: true,
+    };
+    let world = run(seed(), plan, 20 * MINUTE);
+    world.figures.print();
+    assert!(world.figures.counted > world.figures.in_chain + world.figures.orphaned);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world() {
+    let digest = |seed| {
+        let mut world = World::new(seed, DAY);
+        world.run(HOUR);
+        (world.digest(), world.figures.events)
+    };
+    assert_eq!(digest(seed()), digest(seed()));
+    assert_ne!(digest(seed()), digest(seed() + 1));
+}

@@ -1,0 +1,271 @@
+//! What must hold at every moment, seen from outside: the world knows the truth.
+
+use soloist::block::submission::BlockState;
+use soloist::chain::BlockHash;
+use soloist::job::{JobId, Lookup};
+use soloist::stratum::reply::Reject;
+
+use crate::Micros;
+use crate::daemon::Want;
+use crate::miner::Share;
+use crate::sim::{SECOND, World, is_stale};
+
+/// A node that has been well for this long is known to be: the breaker's longest wait, its probe
+/// and what follows.
+pub const KNOWN_WELL: Micros = 90 * SECOND;
+/// The same while no node leads: then probes come every 5 s.
+const KNOWN_WELL_IN_NEED: Micros = 25 * SECOND;
+/// Miners leave a dead tip within this time, once a node that is known to be well has the new one.
+const LONGEST_STALE: Micros = 4 * SECOND;
+/// A line every 30 s, and the way to a slow miner.
+const LONGEST_SILENCE: Micros = 34 * SECOND;
+/// From the connection to the first job, with all answers to and fro.
+const LONGEST_GREETING: Micros = 25 * SECOND;
+/// A block is at every node that is up for so long and has its parent: the longest call under way,
+/// and the next look at the confirmations.
+const BLOCK_EVERYWHERE: Micros = 100 * SECOND;
+const GRACE: Micros = 90 * SECOND;
+
+/// Since when a node that is known to be well has had a tip above this height.
+pub fn known_since(world: &World, height: u32) -> Option<Micros> {
+    let known = world.nodes.iter().filter_map(|node| {
+        node.well_since?;
+        let usable =
+            node.well_since.filter(|since| *since > 0).map_or(0, |since| since + KNOWN_WELL);
+        Some(node.view.passed(height)?.max(usable))
+    });
+    known.min().filter(|since| *since <= world.now).map(|since| since.max(world.up_since()))
+}
+
+/// A miner has a new job: how old is the news?
+pub fn job(world: &mut World, miner: usize, before: Option<BlockHash>) {
+    let Some(prev) = world.miners[miner].job.as_ref().map(|job| job.prev) else { return };
+    let Some(place) = world.blocks.find(prev) else {
+        world.fail(format!("miner {miner} has a job on a block that nobody has"));
+    };
+    let height = world.blocks.get(place).height;
+    let Some(before) = before.and_then(|before| world.blocks.find(before)) else { return };
+    if height > world.blocks.get(before).height
+        && let Some(since) = known_since(world, height - 1)
+    {
+        let since = since.max(world.miners[miner].connected_at);
+        world.figures.tip_to_job.push(world.now - since);
+    }
+}
+
+/// A share was judged by the pool. `tip` was the pool's when it came in.
+pub fn judge(world: &mut World, tip: Option<BlockHash>, share: Share, read: &[Want]) {
+    let found = read.iter().any(|want| matches!(want, Want::Solved(b) if b.hash == share.hash));
+    if found != share.solves {
+        world.fail(format!("a block at the door: {}, taken for one: {found}", share.solves));
+    }
+    let is_current = tip == Some(share.prev);
+    match read.last() {
+        Some(Want::Counted) if share.repeated => world.fail("a share counts twice"),
+        Some(Want::Counted) if !is_current => world.fail("a stale share counts"),
+        Some(Want::Counted) => world.figures.counted += 1,
+        Some(Want::Refused(why)) if is_stale(why) && !is_current => world.figures.stale += 1,
+        Some(Want::Refused(Reject::Duplicate)) if share.repeated => {
+            world.figures.duplicates += 1;
+        }
+        Some(Want::Refused(why)) => world.fail(format!("a valid share is refused: {why}")),
+        _ => world.fail("a share without a verdict"),
+    }
+}
+
+/// Once a second.
+pub fn audit(world: &mut World) {
+    let now = world.now;
+    let in_need = world.daemon.failover.leader().is_none();
+    let usable = world.nodes.iter().any(|node| {
+        node.well_since.is_some_and(|since| now - since.max(world.up_since()) >= KNOWN_WELL)
+    });
+    if usable {
+        world.last_usable = now;
+    }
+    if in_need {
+        // A node that lacks blocks need not lead: the last job is better than what it has.
+        let floor = world.work_height.saturating_sub(1);
+        let able = world.nodes.iter().filter_map(|node| {
+            Some(node.well_since?.max(node.view.passed(floor)?).max(world.up_since()))
+        });
+        let since = able.min();
+        if since.is_some_and(|since| now - since > KNOWN_WELL_IN_NEED) {
+            world.fail("nobody leads although a node is well");
+        }
+        world.figures.nobody_leads += 1;
+    }
+    gates(world);
+    miners(world);
+    if now / SECOND % 10 == 0 {
+        blocks(world);
+    }
+    if now / SECOND % 600 == 0 {
+        memory(world);
+    }
+}
+
+/// No work means closed doors, and closed doors mean that there is none.
+fn gates(world: &World) {
+    if world.daemon.failover.is_gated() == world.open {
+        world.fail("the doors do not follow the gate");
+    }
+    if world.daemon.pool.is_open() != world.open {
+        world.fail("open doors without work, or closed ones with");
+    }
+    let mute = world.nodes.iter().map(|node| node.mute_since).min().flatten();
+    let all_mute = world.nodes.iter().all(|node| node.mute_since.is_some());
+    let latest = world.nodes.iter().filter_map(|node| node.mute_since).max();
+    if all_mute
+        && mute.is_some()
+        && world.open
+        && latest.is_some_and(|since| world.now - since > GRACE + 3 * SECOND)
+    {
+        world.fail("no node has answered for the grace, and miners are still let in");
+    }
+}
+
+fn miners(world: &mut World) {
+    let now = world.now;
+    let (mut idle, mut stale) = (0, 0);
+    for (index, miner) in world.miners.iter().enumerate() {
+        if miner.conn.is_none() {
+            continue;
+        }
+        let greeting = now - miner.connected_at;
+        let Some(job) = &miner.job else {
+            idle += 1;
+            if greeting > LONGEST_GREETING && world.open {
+                world.fail(format!("miner {index} has had no job for {greeting} µs"));
+            }
+            continue;
+        };
+        let silence = now - miner.last_line;
+        if silence > LONGEST_SILENCE {
+            world.fail(format!("miner {index} has heard nothing for {silence} µs"));
+        }
+        let Some(place) = world.blocks.find(job.prev) else { continue };
+        let height = world.blocks.get(place).height;
+        if let Some(since) = known_since(world, height) {
+            stale += 1;
+            let far = 2 * miner.setup.distance;
+            let age = (now - since).min(greeting);
+            if age > LONGEST_STALE + far {
+                world.fail(format!("miner {index} has worked on a dead tip for {age} µs"));
+            }
+        }
+    }
+    world.figures.idle_seconds += idle;
+    world.figures.stale_seconds += stale;
+    let connected = world.miners.iter().filter(|miner| miner.conn.is_some()).count();
+    world.figures.miner_seconds += connected as u64;
+}
+
+/// Every block of ours is at every node that can have it.
+fn blocks(world: &mut World) {
+    let now = world.now;
+    let net = world.blocks.get(world.net.tip).height;
+    for solved in world.solved.iter().rev() {
+        let block = world.blocks.get(solved.place);
+        // Ours is over a hundred blocks later, one way or the other.
+        if block.height + 95 < net {
+            break;
+        }
+        if now - solved.at < BLOCK_EVERYWHERE || now - world.up_since() < BLOCK_EVERYWHERE {
+            continue;
+        }
+        for (index, node) in world.nodes.iter().enumerate() {
+            let up = node.is_up() && node.well_since.is_some_and(|at| now - at > BLOCK_EVERYWHERE);
+            if !up || node.lag_until + BLOCK_EVERYWHERE > now || !node.view.knows(block.parent) {
+                continue;
+            }
+            if !node.view.knows(solved.place) {
+                world.fail(format!("node n{index} never got our block {}", block.height));
+            }
+            if world.blocks.at_height(node.view.tip, block.height).is_none() {
+                world.fail(format!("node n{index} is below our block {}", block.height));
+            }
+        }
+    }
+}
+
+/// The job lists and the submissions stay within their bounds.
+fn memory(world: &mut World) {
+    let jobs = world.daemon.pool.jobs();
+    let Some(newest) = jobs.latest() else { return };
+    let (mut current, mut old, mut works) = (0, 0, Vec::new());
+    for back in 0..4000 {
+        match jobs.find(JobId(newest.id.0.wrapping_sub(back))) {
+            Lookup::Current(job) => {
+                current += 1;
+                works.push(std::rc::Rc::as_ptr(&job.work));
+            }
+            Lookup::Stale(job, _) => {
+                old += 1;
+                works.push(std::rc::Rc::as_ptr(&job.work));
+            }
+            Lookup::Unknown => {}
+        }
+    }
+    works.sort_unstable();
+    works.dedup();
+    if current > 2048 || old > 512 || works.len() > 64 + 512 {
+        world.fail(format!("{current} jobs, {old} old ones, {} works", works.len()));
+    }
+    let tracked = world.daemon.submissions.blocks().count();
+    let net = world.blocks.get(world.net.tip).height;
+    let recent = world
+        .solved
+        .iter()
+        .filter(|solved| world.blocks.get(solved.place).height + 130 > net)
+        .count();
+    if tracked > recent {
+        world.fail(format!("{tracked} blocks are tracked, {recent} are young"));
+    }
+    let sessions = world.daemon.pool.sessions().count();
+    if sessions > 3 * world.miners.len() {
+        world.fail(format!("{sessions} sessions"));
+    }
+    let figures = &mut world.figures;
+    figures.most_jobs = figures.most_jobs.max(current + old);
+    figures.most_works = figures.most_works.max(works.len());
+    figures.most_tracked = figures.most_tracked.max(tracked);
+    figures.largest_outbox = figures.largest_outbox.max(world.daemon.largest_outbox);
+    let largest = figures.largest_outbox;
+    if largest > 4000 * (world.miners.len() + 1) {
+        world.fail(format!("an outbox of {largest} bytes"));
+    }
+}
+
+/// At the end, after a quiet time: every block has a fate, and the daemon knows it.
+pub fn last_judgement(world: &mut World) {
+    for solved in &world.solved {
+        let place = solved.place;
+        let block = world.blocks.get(place);
+        let winner = world.blocks.at_height(world.net.tip, block.height);
+        match winner {
+            Some(winner) if winner == place => world.figures.in_chain += 1,
+            Some(winner) => {
+                // A competitor on another parent means that the race was lost below it.
+                let same = world.blocks.get(winner).parent == block.parent;
+                world.figures.orphaned += 1;
+                world.figures.stale_blocks += u64::from(!same);
+            }
+            None => world.fail(format!("our block {} is nowhere", block.height)),
+        }
+    }
+    for (block, state) in world.daemon.submissions.blocks() {
+        let Some(place) = world.blocks.find(block.hash) else { continue };
+        let won = world.net.is_in_chain(&world.blocks, place);
+        let fits = match state {
+            BlockState::Accepted { .. } => won,
+            BlockState::Orphaned { .. } => !won,
+            // Never the best at any node: it stays a candidate until it is buried.
+            BlockState::Candidate | BlockState::Refused { .. } => !won,
+            BlockState::Mature | BlockState::Stale => false,
+        };
+        if !fits {
+            world.fail(format!("block {} won: {won}, but it is {state:?}", block.height));
+        }
+    }
+}

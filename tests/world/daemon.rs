@@ -1,0 +1,342 @@
+//! The pure cores, put together as the daemon puts them together, without its I/O: what it would
+//! do to sockets, threads and files is written down as [`Want`]s.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use soloist::block::SolvedBlock;
+use soloist::block::submission::{self, BlockState, Submissions};
+use soloist::chain::{BlockHash, Chain};
+use soloist::clock::Now;
+use soloist::failover::{self, Failover, GateWhy, NodeSpec, Setup, TemplateSeen};
+use soloist::job::Work;
+use soloist::node::{Method, NodeEvent, NodeEventKind, NodeId};
+use soloist::pool::{self, CloseReason, ConnId, Outbox, Pool, Rules};
+use soloist::stratum::firmware::Saved;
+use soloist::stratum::frame::Lines;
+use soloist::stratum::reply::Reject;
+use soloist::stratum::session::{Extranonce1, SessionKey};
+use soloist::template::Template;
+
+/// What the shells are to do.
+#[derive(Debug)]
+pub enum Want {
+    Fetch(NodeId),
+    Longpoll(NodeId, Option<String>),
+    Poll(NodeId),
+    Health(NodeId),
+    Submit(NodeId, Arc<SolvedBlock>),
+    Precious(NodeId, BlockHash),
+    Confirmations(NodeId, BlockHash),
+    Send(ConnId, Vec<u8>),
+    Close(ConnId, CloseReason),
+    /// The pool saw a block; whether it is news is the submissions' to know.
+    Solved(Arc<SolvedBlock>),
+    Counted,
+    Refused(Reject),
+    Gated(GateWhy),
+    Ungated,
+    Lead {
+        first: bool,
+    },
+    /// New work went out to all.
+    Work {
+        new_tip: bool,
+        empty: bool,
+    },
+    BlockState(BlockHash, BlockState),
+}
+
+/// The owner's script: P2WPKH of nobody.
+const PAYOUT: [u8; 22] = [0, 20, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
+
+/// All that the daemon knows.
+pub struct Daemon {
+    pub failover: Failover,
+    pub pool: Pool,
+    pub submissions: Submissions,
+    outbox: Outbox,
+    latest: BTreeMap<NodeId, (Arc<Template>, Instant)>,
+    /// Difficulties to remember, by worker; in truth the ledger's.
+    levels: BTreeMap<String, f64>,
+    wants: Vec<Want>,
+    /// The next deadline, as long as nothing was handed in since it was asked for.
+    deadline: Option<Option<Instant>>,
+    pub largest_outbox: usize,
+}
+
+/// What a restart finds on the card.
+pub struct Card {
+    pub levels: BTreeMap<String, f64>,
+    pub spool: Vec<(Arc<SolvedBlock>, BlockState)>,
+}
+
+impl Daemon {
+    pub fn new(now: Now, nodes: &[NodeId], first_job_id: u32, card: Card) -> Daemon {
+        let setup = Setup {
+            nodes: nodes
+                .iter()
+                .map(|id| NodeSpec {
+                    id: *id,
+                    name: format!("n{}", id.0),
+                    host: format!("10.0.0.{}", id.0),
+                })
+                .collect(),
+            chains: vec![Chain::Main],
+            grace: failover::DEFAULT_GRACE,
+        };
+        let rules =
+            Rules { session_key: SessionKey([7; 32]), password: None, overrides: Vec::new() };
+        let mut daemon = Daemon {
+            failover: Failover::new(now, setup),
+            pool: Pool::new(rules, first_job_id),
+            submissions: Submissions::default(),
+            outbox: Outbox::new(),
+            latest: BTreeMap::new(),
+            levels: card.levels,
+            wants: Vec::new(),
+            deadline: None,
+            largest_outbox: 0,
+        };
+        daemon.blocks_input(now, submission::Input::Nodes(nodes.to_vec()));
+        for (block, state) in card.spool {
+            daemon.blocks_input(now, submission::Input::Restored(block, restored(state)));
+        }
+        daemon.tick(now);
+        daemon
+    }
+
+    /// What a power cut leaves: the spool is written with each block and with each state.
+    pub fn card(&self) -> Card {
+        let spool = self.submissions.blocks().map(|(block, state)| (block.clone(), state.clone()));
+        Card { levels: self.levels.clone(), spool: spool.collect() }
+    }
+
+    pub fn wants(&mut self) -> Vec<Want> {
+        std::mem::take(&mut self.wants)
+    }
+
+    pub fn next_deadline(&mut self) -> Option<Instant> {
+        let cores = || {
+            [
+                self.failover.next_deadline(),
+                self.pool.next_deadline(),
+                self.submissions.next_deadline(),
+            ]
+        };
+        *self.deadline.get_or_insert_with(|| cores().into_iter().flatten().min())
+    }
+
+    pub fn tick(&mut self, now: Now) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| now.mono >= at);
+        if !due(self.next_deadline()) {
+            return;
+        }
+        if due(self.failover.next_deadline()) {
+            self.failover_input(now, failover::Input::Tick);
+        }
+        if due(self.pool.next_deadline()) {
+            self.pool_input(now, pool::Input::Tick);
+        }
+        if due(self.submissions.next_deadline()) {
+            self.blocks_input(now, submission::Input::Tick);
+        }
+    }
+
+    // -- nodes --
+
+    pub fn node_event(&mut self, now: Now, event: NodeEvent) {
+        if let NodeEventKind::Template { template, took, method } = &event.kind {
+            let age = if *method == Method::Longpoll { Default::default() } else { *took };
+            let made = now.mono.checked_sub(age).unwrap_or(now.mono);
+            self.latest.insert(event.node, (template.clone(), made));
+        }
+        match &event.kind {
+            NodeEventKind::Submitted { block, answer, .. } => {
+                let (node, block, answer) = (event.node, *block, answer.clone());
+                self.blocks_input(now, submission::Input::Answered { node, block, answer });
+            }
+            NodeEventKind::Confirmations { block, confirmations } => {
+                let (node, block, confirmations) = (event.node, *block, *confirmations);
+                let input = submission::Input::Confirmations { node, block, confirmations };
+                self.blocks_input(now, input);
+            }
+            _ => {}
+        }
+        if let Some(input) = failover::Input::from_event(&event, facts) {
+            self.failover_input(now, input);
+        }
+    }
+
+    fn failover_input(&mut self, now: Now, input: failover::Input) {
+        self.deadline = None;
+        let mut outputs = Vec::new();
+        self.failover.handle(now, input, &mut outputs);
+        for output in outputs {
+            self.failover_output(now, output);
+        }
+    }
+
+    fn failover_output(&mut self, now: Now, output: failover::Output) {
+        use failover::Output;
+        match output {
+            Output::FetchTemplate { node, .. } => self.wants.push(Want::Fetch(node)),
+            Output::Longpoll { node, on } => {
+                let id = self.latest.get(&node).and_then(|(latest, _)| latest.longpollid.clone());
+                self.wants.push(Want::Longpoll(node, id.filter(|_| on)));
+            }
+            Output::PollTip { node } => self.wants.push(Want::Poll(node)),
+            Output::AskHealth { node } => self.wants.push(Want::Health(node)),
+            Output::Lead { from, .. } => self.wants.push(Want::Lead { first: from.is_none() }),
+            Output::Serve { node, new_tip } => {
+                let Some((template, received)) = self.latest.get(&node).cloned() else { return };
+                let height = template.height;
+                self.set_work(now, template, node, received, false, new_tip);
+                if new_tip {
+                    self.blocks_input(now, submission::Input::Height(height - 1));
+                }
+            }
+            Output::EmptyJob { node, tip } => {
+                let Some(work) = self.pool.jobs().work().cloned() else { return };
+                let node_time = work.node_time(now.mono);
+                let empty = work.template.empty_on(tip, Chain::Main, node_time);
+                if let Some(template) = empty {
+                    self.set_work(now, Arc::new(template), node, now.mono, true, true);
+                }
+            }
+            Output::Gate { why } => {
+                self.wants.push(Want::Gated(why));
+                self.pool_input(now, pool::Input::NoWork);
+            }
+            Output::Ungate => self.wants.push(Want::Ungated),
+            Output::Event(_) => {}
+        }
+    }
+
+    fn set_work(
+        &mut self,
+        now: Now,
+        template: Arc<Template>,
+        node: NodeId,
+        received: Instant,
+        empty: bool,
+        new_tip: bool,
+    ) {
+        let work = Work::new(template, node, received, empty, &PAYOUT, "/Soloist/world/");
+        self.pool_input(now, pool::Input::Work(Box::new(work)));
+        self.wants.push(Want::Work { new_tip, empty });
+    }
+
+    // -- miners --
+
+    pub fn connect(&mut self, now: Now, conn: ConnId, peer: std::net::IpAddr, random: [u8; 4]) {
+        let extranonce1 = Extranonce1(random);
+        self.pool_input(now, pool::Input::Connect { conn, peer, extranonce1 });
+    }
+
+    /// Bytes from a miner. False when they cannot be read.
+    pub fn received(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        lines: &mut Lines,
+        mut chunk: &[u8],
+    ) -> bool {
+        let fine = loop {
+            match lines.next(&mut chunk) {
+                Ok(Some(line)) => self.pool.line(now, conn, line, &mut self.outbox),
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+        };
+        self.carry_out(now);
+        fine
+    }
+
+    pub fn closed(&mut self, now: Now, conn: ConnId) {
+        if let Some(session) = self.pool.session(conn)
+            && let Some((name, level)) = session.worker().zip(session.proven_difficulty())
+        {
+            self.levels.insert(name.to_owned(), level);
+        }
+        self.pool_input(now, pool::Input::Closed { conn });
+    }
+
+    fn pool_input(&mut self, now: Now, input: pool::Input) {
+        self.pool.handle(now, input, &mut self.outbox);
+        self.carry_out(now);
+    }
+
+    fn carry_out(&mut self, now: Now) {
+        self.deadline = None;
+        use pool::Output;
+        let mut bytes_written = 0;
+        for output in self.outbox.take() {
+            match output {
+                Output::Block(block) => self.solved(now, *block),
+                Output::Send { conn, bytes } => {
+                    bytes_written = bytes_written.max(bytes.end);
+                    self.wants.push(Want::Send(conn, self.outbox.bytes(&bytes).to_vec()));
+                }
+                Output::Close { conn, why } => self.wants.push(Want::Close(conn, why)),
+                Output::Authorized { conn } => {
+                    let name = self.pool.session(conn).and_then(|session| session.worker());
+                    if let Some(level) = name.and_then(|name| self.levels.get(name)) {
+                        let saved = Saved::Level(*level);
+                        let input = pool::Input::Saved { conn, saved };
+                        self.pool.handle(now, input, &mut self.outbox);
+                    }
+                }
+                Output::Share { .. } => self.wants.push(Want::Counted),
+                Output::Rejected { why, .. } => self.wants.push(Want::Refused(why)),
+            }
+        }
+        self.largest_outbox = self.largest_outbox.max(bytes_written);
+        self.outbox.clear();
+    }
+
+    // -- blocks --
+
+    fn solved(&mut self, now: Now, block: SolvedBlock) {
+        let block = Arc::new(block);
+        self.wants.push(Want::Solved(block.clone()));
+        self.blocks_input(now, submission::Input::Solved(block));
+    }
+
+    fn blocks_input(&mut self, now: Now, input: submission::Input) {
+        self.deadline = None;
+        use submission::Output;
+        let mut outputs = Vec::new();
+        self.submissions.handle(now, input, &mut outputs);
+        for output in outputs {
+            self.wants.push(match output {
+                Output::Submit { node, block } => Want::Submit(node, block),
+                Output::Precious { node, block } => Want::Precious(node, block),
+                Output::AskConfirmations { node, block } => Want::Confirmations(node, block),
+                Output::Changed { block, state } => Want::BlockState(block.hash, state),
+            });
+        }
+    }
+}
+
+/// As the daemon reads its spool: what was refused or lost is tried anew.
+fn restored(state: BlockState) -> BlockState {
+    match state {
+        BlockState::Accepted { .. } | BlockState::Mature => state,
+        BlockState::Candidate
+        | BlockState::Refused { .. }
+        | BlockState::Orphaned { .. }
+        | BlockState::Stale => BlockState::Candidate,
+    }
+}
+
+fn facts(template: &Template) -> TemplateSeen {
+    TemplateSeen {
+        height: u64::from(template.height),
+        prev: template.prev,
+        curtime: u64::from(template.curtime),
+        txs: template.txs.len(),
+        longpoll: template.longpollid.is_some(),
+    }
+}

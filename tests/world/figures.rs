@@ -1,0 +1,100 @@
+//! What happened, for people to read.
+
+use std::collections::BTreeMap;
+
+use crate::Micros;
+
+#[derive(Default)]
+pub struct Figures {
+    pub events: u64,
+    pub faults: BTreeMap<String, u64>,
+    pub crashes: u64,
+    pub restarts: u64,
+    pub connections: u64,
+    pub closed: BTreeMap<&'static str, u64>,
+    pub others: u64,
+    pub shares: u64,
+    pub counted: u64,
+    pub stale: u64,
+    pub duplicates: u64,
+    pub jobs: u64,
+    pub works: u64,
+    pub empty_works: u64,
+    pub failovers: u64,
+    pub gates: u64,
+    pub gated: Micros,
+    pub precious: u64,
+    pub nobody_leads: u64,
+    pub block_states: BTreeMap<String, u64>,
+    pub tip_to_work: Vec<Micros>,
+    pub tip_to_job: Vec<Micros>,
+    pub miner_seconds: u64,
+    pub idle_seconds: u64,
+    pub stale_seconds: u64,
+    pub in_chain: u64,
+    pub orphaned: u64,
+    pub stale_blocks: u64,
+    pub most_jobs: usize,
+    pub most_works: usize,
+    pub most_tracked: usize,
+    pub largest_outbox: usize,
+}
+
+impl Figures {
+    pub fn print(&self) {
+        let row = |name: &str, value: String| println!("  {name:<44} {value}");
+        row("events", self.events.to_string());
+        row("faults", format!("{:?}", self.faults));
+        row("crashes that lost the last minute", self.crashes.to_string());
+        row("restarts of the daemon", self.restarts.to_string());
+        row("changes of the lead", self.failovers.to_string());
+        row("seconds without a leader", self.nobody_leads.to_string());
+        row("times gated, seconds", format!("{}, {}", self.gates, self.gated / 1_000_000));
+        row("connections, closed", format!("{}, {:?}", self.connections, self.closed));
+        row("works, empty ones", format!("{}, {}", self.works, self.empty_works));
+        row("jobs read by miners", self.jobs.to_string());
+        row("new tip at a usable node to work", spread(&self.tip_to_work));
+        row("new tip at a usable node to job at miner", spread(&self.tip_to_job));
+        let share = |part: u64| 100.0 * part as f64 / self.miner_seconds.max(1) as f64;
+        row("connected miners without a job", format!("{:.3} % of time", share(self.idle_seconds)));
+        row("miners on a dead tip", format!("{:.3} % of time", share(self.stale_seconds)));
+        row(
+            "shares: sent, counted, late, repeated",
+            format!("{}, {}, {}, {}", self.shares, self.counted, self.stale, self.duplicates),
+        );
+        row("valid shares refused", "0".into());
+        row("blocks of others", self.others.to_string());
+        let ours = self.in_chain + self.orphaned;
+        row(
+            "our blocks: solved, in the chain, orphaned",
+            format!("{ours}, {}, {}", self.in_chain, self.orphaned),
+        );
+        row("orphaned on a dead branch", self.stale_blocks.to_string());
+        row("changes of state", format!("{:?}", self.block_states));
+        row("preciousblock moved a tip", self.precious.to_string());
+        row(
+            "most jobs, works, blocks under watch, outbox",
+            format!(
+                "{}, {}, {}, {} bytes",
+                self.most_jobs, self.most_works, self.most_tracked, self.largest_outbox
+            ),
+        );
+    }
+}
+
+/// Median, 99 of 100, and the longest, in seconds.
+fn spread(times: &[Micros]) -> String {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let at = |part: f64| {
+        let place = (sorted.len() as f64 * part) as usize;
+        sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0) as f64 / 1e6
+    };
+    format!(
+        "median {:.3} s, 99 % {:.3} s, max {:.3} s ({} times)",
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        sorted.len()
+    )
+}

@@ -1,0 +1,317 @@
+//! A virtual node: its view of the chain, its moods, its templates as JSON, and what it checks of a
+//! block before it takes it. The shell of the daemon that stands before it is here, too: which
+//! calls are under way and what waits for them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bitcoin::absolute::LockTime;
+use bitcoin::hashes::Hash;
+use bitcoin::transaction::Version;
+use bitcoin::{
+    Amount, Block, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness,
+};
+use soloist::block::SolvedBlock;
+use soloist::chain::{BlockHash, Chain};
+use soloist::demo::check::{self, Due, Pow};
+use soloist::node::{HealthReport, Method, RpcError};
+use soloist::template::{Template, TxCache};
+
+use crate::Micros;
+use crate::chain::{Blocks, View};
+
+/// How a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Up,
+    /// It has just started and asks for patience (-28).
+    Warming,
+    /// The process is gone: connections are refused.
+    Killed,
+    /// The process is stopped: connections stay, nothing is answered until it goes on.
+    Hung,
+    /// The cable is out: nothing arrives, and what was under way is lost.
+    Cut,
+}
+
+/// A call of the daemon to a node.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    Template,
+    Longpoll(String),
+    Poll,
+    Health,
+    Submit(Arc<SolvedBlock>),
+    Precious(BlockHash),
+    Confirmations(BlockHash),
+}
+
+impl Ask {
+    pub fn method(&self) -> Method {
+        match self {
+            Ask::Template => Method::GetBlockTemplate,
+            Ask::Longpoll(_) => Method::Longpoll,
+            Ask::Poll => Method::GetBestBlockHash,
+            Ask::Health => Method::Health,
+            Ask::Submit(_) => Method::SubmitBlock,
+            Ask::Precious(_) => Method::PreciousBlock,
+            Ask::Confirmations(_) => Method::GetBlockHeader,
+        }
+    }
+}
+
+/// What a node answers.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Template(Arc<Template>),
+    Tip(BlockHash),
+    Health(HealthReport),
+    /// The words of `submitblock`.
+    Submitted(Option<String>),
+    Precious,
+    Confirmations(Option<i64>),
+}
+
+pub type Answered = Result<Answer, RpcError>;
+
+/// A call under way.
+pub struct Call {
+    pub ask: Ask,
+    pub sent: Micros,
+    /// The node has read it and will answer when there is news.
+    pub waits: bool,
+    /// The node was stopped before the answer was out.
+    pub held: Option<Answered>,
+}
+
+/// The shell before a node, after `src/node/watch.rs`.
+#[derive(Default)]
+pub struct Shell {
+    /// 0: no fetch under way, 1: one, 2: one and another wanted after it.
+    pub fetch: u8,
+    pub poll: bool,
+    pub health: bool,
+    pub headers: u8,
+    pub precious: bool,
+    /// What the long poll's thread was told while it was at it.
+    pub ordered: Option<Option<String>>,
+    pub longpolls: bool,
+    pub blocks: VecDeque<Arc<SolvedBlock>>,
+    pub submits: bool,
+}
+
+/// One node.
+pub struct Node {
+    pub mode: Mode,
+    /// Counts its deaths: what a dead one had sent does not arrive.
+    pub life: u32,
+    /// Since when nothing has been wrong with it.
+    pub well_since: Option<Micros>,
+    /// Since when it has answered nothing.
+    pub mute_since: Option<Micros>,
+    pub view: View,
+    pub calls: BTreeMap<u64, Call>,
+    pub shell: Shell,
+    pub cache: TxCache,
+    /// One way of a message, microseconds.
+    pub distance: Micros,
+    pub template_takes: Micros,
+    pub busy_until: Micros,
+    pub zmq: bool,
+    pub clock_offset: i64,
+    // -- faults --
+    pub zmq_off: bool,
+    pub longpoll_dead: bool,
+    pub lag_until: Micros,
+    pub template_error: Option<RpcError>,
+    pub slow: Micros,
+    pub bits: u32,
+}
+
+/// What is in everybody's mempool now, and what was in it before.
+#[derive(Default)]
+pub struct Mempool {
+    made: Vec<Arc<(Transaction, String)>>,
+    places: BTreeMap<Txid, u64>,
+}
+
+impl Mempool {
+    /// A new transaction now and then; blocks take none out, for nobody spends here.
+    pub fn version(now: Micros) -> u64 {
+        now / 17_000_000
+    }
+
+    fn content(&mut self, version: u64) -> Vec<Arc<(Transaction, String)>> {
+        let (first, count) = (version as usize, version as usize % 7);
+        while self.made.len() < first + count {
+            let n = self.made.len() as u64;
+            let tx = transaction(n);
+            self.places.insert(tx.compute_txid(), n);
+            let hex = faster_hex::hex_string(&bitcoin::consensus::serialize(&tx));
+            self.made.push(Arc::new((tx, hex)));
+        }
+        self.made[first..first + count].to_vec()
+    }
+
+    fn fee(&self, txid: &Txid) -> Option<u64> {
+        self.places.get(txid).map(|n| fee(*n))
+    }
+}
+
+fn fee(n: u64) -> u64 {
+    1000 + n % 977
+}
+
+fn transaction(n: u64) -> Transaction {
+    let mut funding = [3; 32];
+    funding[..8].copy_from_slice(&n.to_le_bytes());
+    let input = TxIn {
+        previous_output: OutPoint { txid: Txid::from_byte_array(funding), vout: 0 },
+        script_sig: ScriptBuf::new(),
+        sequence: Sequence::MAX,
+        witness: Witness::from_slice(&[vec![1; 3 + n as usize % 40]]),
+    };
+    let output = TxOut { value: Amount::from_sat(n), script_pubkey: vec![0x51].into() };
+    Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![input],
+        output: vec![output],
+    }
+}
+
+impl Node {
+    pub fn is_up(&self) -> bool {
+        self.mode == Mode::Up
+    }
+
+    /// Nothing is wrong with it that would keep it from giving work.
+    pub fn is_well(&self) -> bool {
+        self.is_up() && self.template_error.is_none() && self.slow == 0
+    }
+
+    /// Its clock, Unix seconds.
+    pub fn clock(&self, unix: u64) -> u64 {
+        unix.saturating_add_signed(self.clock_offset)
+    }
+
+    /// Names the state that a long poll waits to leave.
+    pub fn longpollid(&self, blocks: &Blocks, now: Micros) -> String {
+        format!("{}{}", blocks.get(self.view.tip).hash, Mempool::version(now))
+    }
+
+    /// A template, by way of its JSON.
+    pub fn template(
+        &mut self,
+        blocks: &Blocks,
+        mempool: &mut Mempool,
+        now: Micros,
+        unix: u64,
+    ) -> Template {
+        let tip = blocks.get(self.view.tip);
+        let txs = mempool.content(Mempool::version(now));
+        let mintime = u64::from(blocks.median_time(self.view.tip)) + 1;
+        let value = subsidy(tip.height + 1)
+            + txs.iter().filter_map(|tx| mempool.fee(&tx.0.compute_txid())).sum::<u64>();
+        let list: Vec<String> = txs
+            .iter()
+            .map(|tx| {
+                let (txid, wtxid) = (tx.0.compute_txid(), tx.0.compute_wtxid());
+                let fee = mempool.fee(&txid).unwrap_or(0);
+                let data = &tx.1;
+                format!(
+                    r#"{{"data":"{data}","txid":"{txid}","hash":"{wtxid}","depends":[],"fee":{fee},"sigops":0,"weight":400}}"#
+                )
+            })
+            .collect();
+        let json = format!(
+            r#"{{"capabilities":["proposal"],"version":536870912,"rules":["csv","!segwit","taproot"],
+            "vbavailable":{{}},"vbrequired":0,"previousblockhash":"{}","transactions":[{}],
+            "coinbaseaux":{{}},"coinbasevalue":{value},"longpollid":"{}","mintime":{mintime},
+            "mutable":["time","transactions","prevblock"],"curtime":{},"bits":"{:08x}","height":{}}}"#,
+            tip.hash,
+            list.join(","),
+            self.longpollid(blocks, now),
+            self.clock(unix).max(mintime),
+            self.bits,
+            tip.height + 1,
+        );
+        Template::parse(json.as_bytes(), &mut self.cache).expect("an honest template")
+    }
+
+    pub fn report(&self, blocks: &Blocks, best_header: u32) -> HealthReport {
+        let tip = blocks.get(self.view.tip);
+        let mut chainwork = [0; 32];
+        chainwork[24..].copy_from_slice(&(u64::from(tip.height) * 1000).to_be_bytes());
+        HealthReport {
+            chain: "main".into(),
+            genesis: Some(Chain::Main.genesis()),
+            blocks: u64::from(tip.height),
+            headers: u64::from(tip.height.max(best_header)),
+            best: tip.hash,
+            chainwork,
+            initial_download: false,
+            progress: 1.0,
+            tip_time: u64::from(tip.time),
+            connections: 8,
+            version: "/Virtual:1.0.0/".into(),
+            warnings: String::new(),
+        }
+    }
+
+    /// `submitblock`: the words, and the place of the block if the node has it now.
+    pub fn submit(
+        &mut self,
+        blocks: &Blocks,
+        mempool: &Mempool,
+        block: &SolvedBlock,
+        unix: u64,
+    ) -> Result<usize, String> {
+        let place = blocks.find(block.hash).expect("blocks are booked when they are solved");
+        if self.view.knows(place) {
+            let connected = self.view.connected(place);
+            let words = if connected { "duplicate" } else { "duplicate-inconclusive" };
+            return Err(words.into());
+        }
+        let decoded: Block =
+            bitcoin::consensus::deserialize(&block.bytes).map_err(|error| error.to_string())?;
+        if decoded.block_hash().to_byte_array() != block.hash.0 {
+            return Err("not the block that was announced".into());
+        }
+        let refused = |refusal: check::Refusal| refusal.to_string();
+        check::block_alone(&decoded, Pow::Required).map_err(refused)?;
+        let parent = BlockHash(decoded.header.prev_blockhash.to_byte_array());
+        let Some(parent) = blocks.find(parent).filter(|parent| self.view.knows(*parent)) else {
+            return Err("prev-blk-not-found".into());
+        };
+        let height = blocks.get(parent).height + 1;
+        let due = Due { bits: self.bits, median_time: blocks.median_time(parent), height };
+        check::header_in_place(&decoded.header, due, self.clock(unix)).map_err(refused)?;
+        check::block_in_place(&decoded, due).map_err(refused)?;
+        let fees: Option<u64> =
+            decoded.txdata[1..].iter().map(|tx| mempool.fee(&tx.compute_txid())).sum();
+        let fees = fees.ok_or("bad-txns-inputs-missingorspent")?;
+        let taken: Amount = decoded.txdata[0].output.iter().map(|output| output.value).sum();
+        if taken.to_sat() > subsidy(height) + fees {
+            return Err("bad-cb-amount".into());
+        }
+        if height != block.height {
+            return Err("another height than announced".into());
+        }
+        Ok(place)
+    }
+
+    pub fn confirmations(&self, blocks: &Blocks, hash: BlockHash) -> Option<i64> {
+        let place = blocks.find(hash).filter(|place| self.view.knows(*place))?;
+        if !self.view.is_in_chain(blocks, place) {
+            return Some(-1);
+        }
+        let tip = blocks.get(self.view.tip).height;
+        Some(i64::from(tip - blocks.get(place).height) + 1)
+    }
+}
+
+/// On the main network.
+fn subsidy(height: u32) -> u64 {
+    (50 * 100_000_000_u64) >> (height / 210_000)
+}
