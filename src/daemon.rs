@@ -10,6 +10,7 @@
 //! straight into the pool; everything else comes through one queue. After each event the deadlines
 //! of all cores are asked for, and the loop sleeps until the first.
 
+mod alerts;
 mod blocks;
 mod ledger;
 mod miners;
@@ -41,6 +42,7 @@ use crate::server::stratum::{Handler, Limits, Server};
 use crate::status::{EventKind, EventView, Level, Snapshot};
 use crate::stratum::frame::Lines;
 
+use alerts::Alerts;
 use blocks::Blocks;
 use ledger::Books;
 use nodes::Nodes;
@@ -60,6 +62,8 @@ enum Event {
     Ledger(Box<(crate::ledger::keeper::Keeper, LedgerEvent)>),
     /// A block was written to the spool, or could not be.
     Spooled(blocks::Spooled),
+    /// A notification was sent, or why it could not be.
+    Sent(crate::notify::SendId, Result<(), String>),
     /// A rehearsal's block is made.
     Rehearsal(rehearsal::Rehearsal),
     Order(Command),
@@ -184,6 +188,7 @@ struct State {
     blocks: Blocks,
     rehearsals: Rehearsals,
     books: Books,
+    alerts: Alerts,
     news: VecDeque<EventView>,
     next_news: u64,
     knocks: VecDeque<(u64, IpAddr, &'static str)>,
@@ -248,6 +253,7 @@ impl Daemon {
                 blocks: Blocks::open(&config.data.dir),
                 rehearsals: Rehearsals::default(),
                 books: Books::new(now, &config.data.dir, queue.clone()),
+                alerts: Alerts::new(now, &config),
                 news: VecDeque::new(),
                 next_news: 1,
                 knocks: VecDeque::new(),
@@ -387,6 +393,7 @@ impl State {
             Event::Node(event) => self.node_event(now, event),
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
+            Event::Sent(id, result) => self.sent(now, id, result),
             Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
             Event::Order(Command::Stop) => self.stop(now),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),
@@ -400,6 +407,7 @@ impl State {
         self.tick_blocks(now);
         self.tick_rehearsals(now);
         self.tick_ledger(now);
+        self.tick_alerts(now);
         self.feed_watchdog(now);
     }
 
@@ -410,6 +418,7 @@ impl State {
             self.blocks.next_deadline(),
             self.rehearsals.next_deadline(),
             self.books.next_deadline(),
+            self.alerts.next_deadline(),
             self.next_watchdog,
             self.stopping,
         ]
@@ -468,6 +477,7 @@ impl State {
         crate::logger::set_level(self.config.log.level);
         self.reload_nodes(now, &old);
         self.reload_miners(now, &old);
+        self.alerts.reload(now, &self.config);
         self.systemd.ready();
     }
 

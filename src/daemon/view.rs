@@ -27,7 +27,7 @@ impl State {
     pub(super) fn snapshot(&self, now: Now) -> Snapshot {
         Snapshot {
             now: now.unix,
-            name: "Soloist".into(),
+            name: self.config.http.name.clone(),
             chain: self.chain(now).map_or_else(String::new, |chain| chain.name().to_owned()),
             configured: true,
             started_at: self.started.unix,
@@ -50,6 +50,7 @@ impl State {
             stratum: self.stratum_view(),
             templates: self.templates_view(),
             storage: self.storage_view(),
+            sinks: self.alerts.views(),
             ..Snapshot::default()
         }
     }
