@@ -12,6 +12,7 @@
 
 mod alerts;
 mod blocks;
+mod figures;
 mod ledger;
 mod miners;
 mod nodes;
@@ -44,6 +45,7 @@ use crate::stratum::frame::Lines;
 
 use alerts::Alerts;
 use blocks::Blocks;
+use figures::Figures;
 use ledger::Books;
 use nodes::Nodes;
 use rehearsal::Rehearsals;
@@ -64,6 +66,8 @@ enum Event {
     Spooled(blocks::Spooled),
     /// A notification was sent, or why it could not be.
     Sent(crate::notify::SendId, Result<(), String>),
+    /// The board was read.
+    Board(Box<(crate::os::board::Board, crate::os::board::Reading)>),
     /// A rehearsal's block is made.
     Rehearsal(rehearsal::Rehearsal),
     Order(Command),
@@ -189,6 +193,7 @@ struct State {
     rehearsals: Rehearsals,
     books: Books,
     alerts: Alerts,
+    figures: Figures,
     news: VecDeque<EventView>,
     next_news: u64,
     knocks: VecDeque<(u64, IpAddr, &'static str)>,
@@ -254,6 +259,7 @@ impl Daemon {
                 rehearsals: Rehearsals::default(),
                 books: Books::new(now, &config.data.dir, queue.clone()),
                 alerts: Alerts::new(now, &config),
+                figures: Figures::new(now, &config.data.dir),
                 news: VecDeque::new(),
                 next_news: 1,
                 knocks: VecDeque::new(),
@@ -314,6 +320,7 @@ impl Daemon {
             let event = future::or(async { events.recv().await.ok() }, timer).await;
             let mut state = self.state.borrow_mut();
             let now = os::now();
+            state.figures.woke(now.mono, self.armed.get());
             if let Some(event) = event {
                 state.event(now, event);
             }
@@ -394,6 +401,7 @@ impl State {
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
             Event::Sent(id, result) => self.sent(now, id, result),
+            Event::Board(reading) => self.board_read(now, *reading),
             Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
             Event::Order(Command::Stop) => self.stop(now),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),
@@ -407,6 +415,7 @@ impl State {
         self.tick_blocks(now);
         self.tick_rehearsals(now);
         self.tick_ledger(now);
+        self.tick_figures(now);
         self.tick_alerts(now);
         self.feed_watchdog(now);
     }
@@ -419,6 +428,7 @@ impl State {
             self.rehearsals.next_deadline(),
             self.books.next_deadline(),
             self.alerts.next_deadline(),
+            self.figures.next_deadline(),
             self.next_watchdog,
             self.stopping,
         ]

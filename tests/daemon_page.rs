@@ -110,6 +110,24 @@ fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing
     assert_eq!((&post["topic"], &post["name"]), (&"block".into(), &"Soloist".into()));
     assert!(post["text"].as_str().unwrap().contains("anna"), "{post}");
 
+    // What was measured on the way, and the block as the node has it.
+    let block = node.call("getblock", serde_json::json!([hash]));
+    let shown = wait_for("the block's page", || {
+        Some(daemon.blocks()).filter(|blocks| blocks.first().is_some_and(|b| b["txid"] != ""))
+    });
+    assert_eq!(shown[0]["txid"], block["tx"][0]);
+    let metrics = daemon.text("/metrics");
+    let value = |name: &str| -> f64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} in\n{metrics}")).parse().unwrap()
+    };
+    assert!(value("soloist_tip_to_job_seconds_count") >= 2.0);
+    assert!(value("soloist_notify_fanout_seconds_count") >= 1.0);
+    assert!(value("soloist_share_answer_seconds_count") >= 1.0);
+    assert!(value("soloist_loop_lag_p99_seconds") < 60.0);
+    assert!(value("soloist_box_disk_free_bytes") > 0.0);
+    assert!(value("soloist_storage_size_bytes") > 0.0);
+
     first.set(Fault::Refuse);
     let post = sink.hears("Another node leads");
     assert!(post["text"].as_str().unwrap().contains("cellar"), "{post}");
