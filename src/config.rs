@@ -49,12 +49,15 @@ pub use settings::{Flags, NodeFlag};
 
 use crate::address::Address;
 use crate::node::rpc;
+use crate::notify::Sink;
 use crate::stratum::firmware::Override;
 
 /// The most miners that `max_connections` allows.
 pub const MAX_CONNECTIONS: usize = 1024;
 /// The most `[[stratum.firmware]]`: each new miner is compared with all of them.
 pub const MAX_FIRMWARES: usize = 100;
+/// The most `[[notify]]`.
+pub const MAX_SINKS: usize = 8;
 /// Where the TCP server for miners listens by default: every address of the machine.
 pub const STRATUM_PORT: u16 = 3333;
 /// Where the page is served by default. Port 80 would need privileges that a program started by
@@ -80,6 +83,8 @@ pub struct Config {
     pub failover: Failover,
     /// `[log]`
     pub log: Log,
+    /// `[[notify]]`: who is told what. At most [`MAX_SINKS`].
+    pub notify: Vec<Sink>,
 }
 
 /// One node: `[node]` or one of `[[node.backup]]`.
@@ -162,6 +167,8 @@ pub struct Stratum {
 /// The page and the API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Http {
+    /// What the page and the notifications call this box.
+    pub name: String,
     /// Where to listen; empty when the owner switched the page off.
     pub listen: Vec<SocketAddr>,
     /// Whether `/api/…` answers.

@@ -10,7 +10,9 @@
 //! straight into the pool; everything else comes through one queue. After each event the deadlines
 //! of all cores are asked for, and the loop sleeps until the first.
 
+mod alerts;
 mod blocks;
+mod figures;
 mod ledger;
 mod miners;
 mod nodes;
@@ -44,7 +46,9 @@ use crate::status::{EventKind, EventView, Level, Snapshot};
 use crate::stratum::frame::Lines;
 use crate::stratum::session::SessionKey;
 
+use alerts::Alerts;
 use blocks::Blocks;
+use figures::Figures;
 use ledger::Books;
 use nodes::Nodes;
 use rehearsal::Rehearsals;
@@ -63,6 +67,10 @@ enum Event {
     Ledger(Box<(crate::ledger::keeper::Keeper, LedgerEvent)>),
     /// A block was written to the spool, or could not be.
     Spooled(blocks::Spooled),
+    /// A notification was sent, or why it could not be.
+    Sent(crate::notify::SendId, Result<(), String>),
+    /// The board was read.
+    Board(Box<(crate::os::board::Board, crate::os::board::Reading)>),
     /// A rehearsal's block is made.
     Rehearsal(rehearsal::Rehearsal),
     Order(Command),
@@ -187,6 +195,8 @@ struct State {
     blocks: Blocks,
     rehearsals: Rehearsals,
     books: Books,
+    alerts: Alerts,
+    figures: Figures,
     news: VecDeque<EventView>,
     next_news: u64,
     knocks: VecDeque<(u64, IpAddr, &'static str)>,
@@ -251,6 +261,8 @@ impl Daemon {
                 blocks: Blocks::open(&config.data.dir),
                 rehearsals: Rehearsals::default(),
                 books: Books::new(now, &config.data.dir, queue.clone()),
+                alerts: Alerts::new(now, &config),
+                figures: Figures::new(now, &config.data.dir),
                 news: VecDeque::new(),
                 next_news: 1,
                 knocks: VecDeque::new(),
@@ -311,6 +323,7 @@ impl Daemon {
             let event = future::or(async { events.recv().await.ok() }, timer).await;
             let mut state = self.state.borrow_mut();
             let now = os::now();
+            state.figures.woke(now.mono, self.armed.get());
             if let Some(event) = event {
                 state.event(now, event);
             }
@@ -393,6 +406,8 @@ impl State {
             Event::Node(event) => self.node_event(now, event),
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
+            Event::Sent(id, result) => self.sent(now, id, result),
+            Event::Board(reading) => self.board_read(now, *reading),
             Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
             Event::Order(Command::Stop) => self.stop(now),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),
@@ -406,6 +421,8 @@ impl State {
         self.tick_blocks(now);
         self.tick_rehearsals(now);
         self.tick_ledger(now);
+        self.tick_figures(now);
+        self.tick_alerts(now);
         self.feed_watchdog(now);
     }
 
@@ -416,6 +433,8 @@ impl State {
             self.blocks.next_deadline(),
             self.rehearsals.next_deadline(),
             self.books.next_deadline(),
+            self.alerts.next_deadline(),
+            self.figures.next_deadline(),
             self.next_watchdog,
             self.stopping,
         ]
@@ -474,6 +493,7 @@ impl State {
         crate::logger::set_level(self.config.log.level);
         self.reload_nodes(now, &old);
         self.reload_miners(now, &old);
+        self.alerts.reload(now, &self.config);
         self.systemd.ready();
     }
 

@@ -1,5 +1,7 @@
 //! The system around the daemon: signals, systemd, and what `/proc` tells of the process.
 
+pub mod board;
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 

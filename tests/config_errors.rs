@@ -114,6 +114,27 @@ fn every_mistake_in_a_file() {
         ("failover", "grace = \"1 h\""),
         ("failover", "grace = \"99999999999999999 h\""),
         ("log", "level = \"loud\""),
+        ("http", "name = \"\""),
+        // Notifications.
+        ("notify", "kind = \"ntfy\""),
+        ("node", "chat = 7"),
+        ("[notify]", "url = \"https://ntfy.sh/geheim\""),
+        ("[notify]", "kind = \"mail\"\nurl = \"https://ntfy.sh/geheim\""),
+        ("[notify]", "kind = \"ntfy\""),
+        ("[notify]", "kind = \"ntfy\"\nurl = \"geheim.ntfy.sh/x\""),
+        ("[notify]", "kind = \"ntfy\"\nurl = \"https://geheim.sh\""),
+        ("[notify]", "kind = \"ntfy\"\nurl = 7"),
+        ("[notify]", "kind = \"ntfy\"\nurl = \"https://ntfy.sh/x\"\ntoken = \"geheim geheim\""),
+        ("[notify]", "kind = \"telegram\"\nchat = 7"),
+        ("[notify]", "kind = \"telegram\"\ntoken = \"geheim\"\nchat = 7"),
+        ("[notify]", "kind = \"telegram\"\ntoken = \"1:geheim\""),
+        ("[notify]", "kind = \"slack\"\nurl = \"https://x/geheim\"\nblok = true"),
+        ("[notify]", "kind = \"slack\"\nurl = \"https://x/geheim\"\nblock = \"yes\""),
+        (
+            "[notify]",
+            "kind = \"slack\"\nurl = \"https://x/geheim\"\nblock = false\nbest = false\n\
+             miner = false\nnode = false\ndown = false\nalarm = false\nupdate = false",
+        ),
     ];
     let mut story = String::new();
     for (section, line) in cases {

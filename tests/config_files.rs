@@ -8,6 +8,7 @@ use std::time::Duration;
 use soloist::config::{
     self, Auth, Built, Change, Config, Flags, NodeConfig, NodeFlag, Secret, Surroundings,
 };
+use soloist::notify::{Sink, SinkKind, Topic};
 use soloist::stratum::firmware::Override;
 
 const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
@@ -54,7 +55,9 @@ fn the_defaults() {
     assert_eq!(config.stratum.max_connections_per_address, 8);
     assert_eq!(config.stratum.password, None);
     assert_eq!(shown(&config.http.listen), ["0.0.0.0:8080", "[::]:8080"]);
+    assert_eq!(config.http.name, "Soloist");
     assert!(config.http.json);
+    assert_eq!(config.notify, []);
     assert_eq!(config.data.dir, Path::new("/var/lib/soloist"));
     assert_eq!(config.failover.grace, Duration::from_secs(90));
     assert_eq!(config.log.level, log::LevelFilter::Info);
@@ -79,6 +82,7 @@ fn every_setting() {
         prefix = "MRR"
         extranonce2_size = 4
         [http]
+        name = "attic box"
         listen = ["[fd00::1]:80", "10.0.0.9:80", "10.0.0.9:80"]
         json = false
         [data]
@@ -87,6 +91,19 @@ fn every_setting() {
         grace = "2 min"
         [log]
         level = "DEBUG"
+        [[notify]]
+        kind = "ntfy"
+        url = "https://ntfy.sh/a-topic"
+        token = "tk_geheim"
+        best = false
+        update = false
+        [[notify]]
+        kind = "Telegram"
+        token = "123456:ABC-geheim"
+        chat = -100123
+        [[notify]]
+        kind = "webhook"
+        url = "http://192.168.1.5:8123/api/webhook/x"
         "#,
     );
     assert_eq!(config.nodes[0].name, "attic");
@@ -108,7 +125,36 @@ fn every_setting() {
         ]
     );
     assert_eq!(shown(&config.http.listen), ["[fd00::1]:80", "10.0.0.9:80"]);
+    assert_eq!(config.http.name, "attic box");
     assert!(!config.http.json);
+    let topics = |without: &[Topic]| -> Vec<Topic> {
+        let told = |topic: &Topic| *topic != Topic::Test && !without.contains(topic);
+        Topic::ALL.into_iter().filter(told).collect()
+    };
+    assert_eq!(
+        config.notify,
+        [
+            Sink {
+                kind: SinkKind::Ntfy {
+                    url: "https://ntfy.sh/a-topic".to_owned(),
+                    token: Some("tk_geheim".to_owned()),
+                },
+                topics: topics(&[Topic::Best, Topic::Update]),
+            },
+            Sink {
+                kind: SinkKind::Telegram {
+                    token: "123456:ABC-geheim".to_owned(),
+                    chat: "-100123".to_owned(),
+                },
+                topics: topics(&[]),
+            },
+            Sink {
+                kind: SinkKind::Webhook { url: "http://192.168.1.5:8123/api/webhook/x".to_owned() },
+                topics: topics(&[]),
+            },
+        ]
+    );
+    assert!(!format!("{config:?}").contains("geheim"));
     assert_eq!(config.data.dir, Path::new("/etc/soloist/data"));
     assert_eq!(config.failover.grace, Duration::from_secs(120));
     assert_eq!(config.log.level, log::LevelFilter::Debug);
@@ -252,6 +298,8 @@ fn the_shipped_file() {
     assert_eq!(everything.stratum.firmwares.len(), 1);
     let mut same = Config { nodes: plain.nodes.clone(), ..everything };
     same.stratum.firmwares.clear();
+    assert_eq!(same.notify.len(), 1);
+    same.notify.clear();
     assert_eq!(same, plain);
 }
 
@@ -368,6 +416,7 @@ fn a_reload_tells_what_changed() {
         prefix = "x"
         difficulty = 1
         [http]
+        name = "cellar"
         listen = "0.0.0.0:81"
         json = false
         [data]
@@ -376,6 +425,9 @@ fn a_reload_tells_what_changed() {
         grace = 30
         [log]
         level = "warn"
+        [[notify]]
+        kind = "discord"
+        url = "https://discord.example/api/webhooks/1/geheim"
         "#
     ))
     .config;

@@ -58,6 +58,15 @@ pub enum Change {
         /// The new one.
         to: u64,
     },
+    /// Another name of the box.
+    Name {
+        /// The old one.
+        from: String,
+        /// The new one.
+        to: String,
+    },
+    /// Other places for notifications, or other things that they are told.
+    Notify,
     /// Another log level.
     LogLevel {
         /// The old one.
@@ -81,6 +90,8 @@ impl Change {
             | Change::StratumPassword
             | Change::Firmwares
             | Change::Grace { .. }
+            | Change::Name { .. }
+            | Change::Notify
             | Change::LogLevel { .. } => true,
             // Ports are bound once, at the start.
             Change::StratumListen | Change::HttpListen | Change::Json { .. } | Change::DataDir => {
@@ -134,6 +145,10 @@ impl fmt::Display for Change {
             Change::Grace { from, to } => {
                 write!(f, "Without any node the last job is served for {to} s, no longer {from} s.")
             }
+            Change::Name { from, to } => write!(f, "The box is called {to}, no longer {from}."),
+            Change::Notify => {
+                f.write_str("Notifications go to other places, or tell other things.")
+            }
             Change::LogLevel { from, to } => {
                 let (from, to) = (from.as_str().to_lowercase(), to.as_str().to_lowercase());
                 write!(f, "The log's level is {to}, no longer {from}.")
@@ -171,6 +186,10 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     if old.stratum.firmwares != new.stratum.firmwares {
         changes.push(Change::Firmwares);
     }
+    if old.http.name != new.http.name {
+        let (from, to) = (old.http.name.clone(), new.http.name.clone());
+        changes.push(Change::Name { from, to });
+    }
     if old.http.listen != new.http.listen {
         changes.push(Change::HttpListen);
     }
@@ -187,6 +206,9 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let (from, to) = (old.log.level, new.log.level);
     if from != to {
         changes.push(Change::LogLevel { from, to });
+    }
+    if old.notify != new.notify {
+        changes.push(Change::Notify);
     }
     changes
 }

@@ -40,6 +40,7 @@ pub fn load(flags: &Flags) -> Result<Loaded, Problems> {
     let source = name.as_deref().map(|name| (name, text.as_str()));
     let Built { config, mut warnings } = build(source, &flags, &surroundings)?;
     let holds_password = config.stratum.password.is_some()
+        || config.notify.iter().any(|sink| sink.kind.holds_secret())
         || config.nodes.iter().any(|node| matches!(node.auth, Auth::Basic { .. }));
     if let (Some(name), true, true) = (name, open_to_all, holds_password) {
         warnings.push(format!(

@@ -10,7 +10,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::{Spanned, Value};
 
 use super::problem::{At, Problem};
-use super::settings::{FirmwareSettings, NodeSettings, Setting, Settings};
+use super::settings::{FirmwareSettings, NodeSettings, NotifySettings, Setting, Settings};
+use crate::notify::Topic;
 
 /// Reads `text`; `file` is its name in messages.
 pub(super) fn read(file: &str, text: &str) -> Result<Settings, Problem> {
@@ -31,6 +32,7 @@ struct RawConfig {
     http: Option<Section<RawHttp>>,
     data: Option<Section<RawData>>,
     failover: Option<Section<RawFailover>>,
+    notify: Vec<Spanned<Section<RawNotify>>>,
     log: Option<Section<RawLog>>,
 }
 
@@ -86,6 +88,7 @@ struct RawFirmware {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct RawHttp {
+    name: Leaf,
     listen: Leaf,
     json: Leaf,
 }
@@ -106,6 +109,22 @@ struct RawFailover {
 #[serde(deny_unknown_fields, default)]
 struct RawLog {
     level: Leaf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawNotify {
+    kind: Leaf,
+    url: Leaf,
+    token: Leaf,
+    chat: Leaf,
+    block: Leaf,
+    best: Leaf,
+    miner: Leaf,
+    node: Leaf,
+    down: Leaf,
+    alarm: Leaf,
+    update: Leaf,
 }
 
 impl RawConfig {
@@ -145,11 +164,13 @@ impl RawConfig {
             ),
             password: place.setting("stratum", "password", stratum.password),
             firmwares: stratum.firmware.into_iter().map(|f| firmware_settings(place, f)).collect(),
+            name: place.setting("http", "name", http.name),
             http_listen: place.setting("http", "listen", http.listen),
             json: place.setting("http", "json", http.json),
             dir: place.setting("data", "dir", inner(self.data).dir),
             grace: place.setting("failover", "grace", inner(self.failover).grace),
             level: place.setting("log", "level", inner(self.log).level),
+            notify: self.notify.into_iter().map(|n| notify_settings(place, n)).collect(),
         }
     }
 }
@@ -180,6 +201,28 @@ fn firmware_settings(place: &Place, firmware: Spanned<Section<RawFirmware>>) -> 
         difficulty: leaf("difficulty", firmware.difficulty),
         shares_per_minute: leaf("shares_per_minute", firmware.shares_per_minute),
         extranonce2_size: leaf("extranonce2_size", firmware.extranonce2_size),
+    }
+}
+
+fn notify_settings(place: &Place, notify: Spanned<Section<RawNotify>>) -> NotifySettings {
+    let at = place.line(notify.span());
+    let notify = notify.into_inner().0;
+    let leaf = |key, leaf| place.setting("notify", key, leaf);
+    NotifySettings {
+        at,
+        kind: leaf("kind", notify.kind),
+        url: leaf("url", notify.url),
+        token: leaf("token", notify.token),
+        chat: leaf("chat", notify.chat),
+        switches: [
+            (Topic::Block, leaf("block", notify.block)),
+            (Topic::Best, leaf("best", notify.best)),
+            (Topic::Miner, leaf("miner", notify.miner)),
+            (Topic::Node, leaf("node", notify.node)),
+            (Topic::Down, leaf("down", notify.down)),
+            (Topic::Alarm, leaf("alarm", notify.alarm)),
+            (Topic::Update, leaf("update", notify.update)),
+        ],
     }
 }
 
@@ -249,8 +292,8 @@ fn explain(place: &Place, error: &toml::de::Error) -> Problem {
         (String::new(), "the number is too large".to_owned(), "Write a smaller one.".to_owned())
     } else if message.contains(EXPECTED_SECTION) || message.starts_with("invalid type") {
         let instead = "Write sections as [node], [payout], [stratum], [http], [data], [failover] \
-                       and [log] on a line of their own, each backup node as [[node.backup]] and each kind of miner as \
-                       [[stratum.firmware]].";
+                       and [log] on a line of their own, each backup node as [[node.backup]], each kind of miner as \
+                       [[stratum.firmware]] and each place for notifications as [[notify]].";
         (String::new(), "this is not a section".to_owned(), instead.to_owned())
     } else if message.starts_with("duplicate key") {
         let instead = "Keep one of the two; a second node goes below [[node.backup]].".to_owned();
@@ -302,13 +345,12 @@ const OTHER_NAMES: [(&str, &str); 12] = [
 ];
 
 /// Where a key belongs that stands in the wrong section. Keys of more than one section are absent.
-const SECTIONS_OF: [(&str, &str); 15] = [
+const SECTIONS_OF: [(&str, &str); 17] = [
     ("rpc_url", "node"),
     ("rpc_user", "node"),
     ("rpc_pass", "node"),
     ("rpc_cookie_path", "node"),
     ("zmq_hashblock_addr", "node"),
-    ("name", "node"),
     ("address", "payout"),
     ("tag", "payout"),
     ("max_connections", "stratum"),
@@ -318,6 +360,9 @@ const SECTIONS_OF: [(&str, &str); 15] = [
     ("dir", "data"),
     ("grace", "failover"),
     ("level", "log"),
+    ("kind", "[notify]"),
+    ("token", "[notify]"),
+    ("chat", "[notify]"),
 ];
 
 /// The known key that is at most a third of its letters away.
@@ -362,7 +407,8 @@ mod tests {
     fn the_list_of_places_agrees_with_the_structures() {
         // Each key is known below its section, and the parser's own list is complete: an unknown
         // key in every section names all keys that the list places there.
-        for section in ["node", "payout", "stratum", "http", "data", "failover", "log"] {
+        for section in ["node", "payout", "stratum", "http", "data", "failover", "log", "[notify]"]
+        {
             let text = format!("[{section}]\nqqqqqqqqqqqqqqqqqqqqqqq = 1\n");
             let Err(problem) = read("f", &text) else { panic!("{section}") };
             for (key, _) in SECTIONS_OF.iter().filter(|(_, own)| *own == section) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use toml::Value;
 
 use super::problem::At;
+use crate::notify::Topic;
 
 /// What the command line says. It goes over the file for this run and is never written back.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,6 +76,16 @@ pub(super) struct FirmwareSettings {
     pub extranonce2_size: Option<Setting>,
 }
 
+/// One `[[notify]]` as it was written.
+pub(super) struct NotifySettings {
+    pub at: At,
+    pub kind: Option<Setting>,
+    pub url: Option<Setting>,
+    pub token: Option<Setting>,
+    pub chat: Option<Setting>,
+    pub switches: [(Topic, Option<Setting>); 7],
+}
+
 /// Everything that was written.
 pub(super) struct Settings {
     /// The file as a whole: where missing settings are reported.
@@ -87,11 +98,13 @@ pub(super) struct Settings {
     pub max_connections_per_address: Option<Setting>,
     pub password: Option<Setting>,
     pub firmwares: Vec<FirmwareSettings>,
+    pub name: Option<Setting>,
     pub http_listen: Option<Setting>,
     pub json: Option<Setting>,
     pub dir: Option<Setting>,
     pub grace: Option<Setting>,
     pub level: Option<Setting>,
+    pub notify: Vec<NotifySettings>,
 }
 
 impl Default for Settings {
@@ -106,11 +119,13 @@ impl Default for Settings {
             max_connections_per_address: None,
             password: None,
             firmwares: Vec::new(),
+            name: None,
             http_listen: None,
             json: None,
             dir: None,
             grace: None,
             level: None,
+            notify: Vec::new(),
         }
     }
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use toml::Value;
 
 use super::problem::{At, Problem, Problems};
-use super::settings::{FirmwareSettings, NodeSettings, Setting, Settings};
+use super::settings::{FirmwareSettings, NodeSettings, NotifySettings, Setting, Settings};
 use super::url::{self, RpcUrl, Wrong};
 use super::{
     Auth, Built, Config, Data, Failover, HTTP_PORT, Http, Log, MAX_CONNECTIONS, MAX_FIRMWARES,
-    NodeConfig, Payout, STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
+    MAX_SINKS, NodeConfig, Payout, STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
 };
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
+use crate::notify::{BadSink, Sink, SinkKind};
 use crate::stratum::firmware::Override;
 
 pub(super) fn validate(
@@ -32,6 +33,7 @@ pub(super) fn validate(
     let dir = dir.map_or_else(|| surroundings.data_dir.clone(), |dir| check.path(&dir));
     let grace = check.optional(&settings.grace, grace).unwrap_or(Duration::from_secs(90));
     let level = check.optional(&settings.level, level).unwrap_or(log::LevelFilter::Info);
+    let notify = check.sinks(settings);
     check.warn_about_nodes(&nodes);
     check.warn_about_ports(&stratum, &http);
 
@@ -45,6 +47,7 @@ pub(super) fn validate(
                 data: Data { dir },
                 failover: Failover { grace },
                 log: Log { level },
+                notify,
             },
             warnings: check.warnings,
         }),
@@ -274,10 +277,114 @@ impl Check<'_> {
             _ => wrong("it is neither true nor false", "Write json = true or json = false."),
         });
         Http {
+            name: self.optional(&settings.name, node_name).unwrap_or_else(|| "Soloist".to_owned()),
             listen: self
                 .optional(&settings.http_listen, listen)
                 .unwrap_or_else(|| everywhere(HTTP_PORT)),
             json: json.unwrap_or(true),
+        }
+    }
+
+    fn sinks(&mut self, settings: &Settings) -> Vec<Sink> {
+        if let Some(first_too_many) = settings.notify.get(MAX_SINKS) {
+            let what = format!("these are more than {MAX_SINKS}");
+            self.problem(&first_too_many.at, "notify", &what, "Remove some of them.");
+        }
+        settings.notify.iter().filter_map(|written| self.sink(written)).collect()
+    }
+
+    fn sink(&mut self, written: &NotifySettings) -> Option<Sink> {
+        let before = self.problems.len();
+        let mut topics = Vec::new();
+        for (topic, switch) in &written.switches {
+            let read = |value: &Value| {
+                value.as_bool().ok_or((
+                    "it is neither true nor false".to_owned(),
+                    format!("Write {0} = true or {0} = false.", topic.name()),
+                ))
+            };
+            if self.optional(switch, read).unwrap_or(true) {
+                topics.push(*topic);
+            }
+        }
+        let plain = |value: &Value| text(value).and_then(not_empty);
+        let url = self.optional(&written.url, plain);
+        let token = self.optional(&written.token, sink_token);
+        // A chat's number may stand without quotation marks.
+        let chat = self.optional(&written.chat, |value| match value {
+            Value::Integer(number) => Ok(number.to_string()),
+            other => plain(other),
+        });
+        const KINDS: &str = "Write one of \"ntfy\", \"telegram\", \"discord\", \"slack\" and \
+                             \"webhook\".";
+        if written.kind.is_none() {
+            let what = "it is missing";
+            self.problem(&written.at, "notify.kind", what, KINDS);
+        }
+        let kind = self.optional(&written.kind, plain)?;
+        let url = || url.unwrap_or_default();
+        let kind = match kind.to_ascii_lowercase().as_str() {
+            "ntfy" => SinkKind::Ntfy { url: url(), token },
+            "telegram" => SinkKind::Telegram {
+                token: token.unwrap_or_default(),
+                chat: chat.unwrap_or_default(),
+            },
+            "discord" => SinkKind::Discord { url: url() },
+            "slack" => SinkKind::Slack { url: url() },
+            "webhook" => SinkKind::Webhook { url: url() },
+            _ => {
+                let at = written.kind.as_ref().map_or(&written.at, |kind| &kind.at);
+                self.problem(at, "notify.kind", "there is no such service", KINDS);
+                return None;
+            }
+        };
+        // What was wrong already is not told twice.
+        if self.problems.len() > before {
+            return None;
+        }
+        if let Err(bad) = kind.check() {
+            self.bad_sink(written, &bad);
+        }
+        if topics.is_empty() {
+            let instead = "Leave one of the switches on, or remove this [[notify]].";
+            self.problem(&written.at, "notify", "nothing would be told", instead);
+        }
+        Some(Sink { kind, topics })
+    }
+
+    /// The check's words without the address, which may be a secret.
+    fn bad_sink(&mut self, written: &NotifySettings, bad: &BadSink) {
+        let (key, setting, what, instead) = match bad {
+            BadSink::Url(_) => (
+                "notify.url",
+                &written.url,
+                "this is not an http:// or https:// address",
+                "Write the whole address that the service shows, such as \
+                 url = \"https://ntfy.sh/my-topic\".",
+            ),
+            BadSink::NoTopic => (
+                "notify.url",
+                &written.url,
+                "the topic is missing",
+                "Write it at the end of the address, as in url = \"https://ntfy.sh/my-topic\".",
+            ),
+            BadSink::Token => (
+                "notify.token",
+                &written.token,
+                "this is not the token of a Telegram bot",
+                "Write the one that @BotFather gave you; it looks like \"123456:ABC-DEF\".",
+            ),
+            BadSink::Chat => (
+                "notify.chat",
+                &written.chat,
+                "nobody would be written to",
+                "Write the number of your chat with the bot, or \"@channel\".",
+            ),
+        };
+        let at = setting.as_ref().map_or(&written.at, |setting| &setting.at);
+        match setting {
+            Some(_) => self.problem(at, key, what, instead),
+            None => self.problem(at, key, "it is missing", instead),
         }
     }
 
@@ -470,6 +577,18 @@ fn miner_password(value: &Value) -> Result<String, Wrong> {
         );
     }
     Ok(password.to_owned())
+}
+
+/// A token that can stand in a header.
+fn sink_token(value: &Value) -> Result<String, Wrong> {
+    let token = not_empty(text(value)?)?;
+    if token.chars().any(|c| !c.is_ascii_graphic()) {
+        return wrong(
+            "a token has neither spaces nor letters with accents",
+            "Copy it once more from the service.",
+        );
+    }
+    Ok(token)
 }
 
 fn count(value: &Value, most: usize) -> Result<usize, Wrong> {

@@ -13,7 +13,7 @@ use crate::stratum::frame::Lines;
 use crate::stratum::reply::Reject;
 use crate::stratum::session::{Extranonce1, SessionKey};
 
-use super::State;
+use super::{State, view};
 
 /// Refused callers that the page shows.
 const MAX_KNOCKS: usize = 20;
@@ -44,6 +44,7 @@ impl State {
         lines: &mut Lines,
         mut chunk: &[u8],
     ) -> Result<(), String> {
+        let shares = self.counters.accepted + self.counters.rejected;
         let result = loop {
             match lines.next(&mut chunk) {
                 Ok(Some(line)) => self.pool.line(now, conn, line, &mut self.outbox),
@@ -52,6 +53,9 @@ impl State {
             }
         };
         self.carry_out(now);
+        if self.counters.accepted + self.counters.rejected > shares {
+            self.figures.share_answer.add(now.mono.elapsed());
+        }
         result
     }
 
@@ -132,6 +136,10 @@ impl State {
                 Output::Rejected { conn, why, reached } => {
                     self.counters.rejected += 1;
                     log::debug!("miner {}: {why}", conn.0);
+                    if let (Some(session), Some(reason)) = (self.pool.session(conn), reason(&why)) {
+                        let class = view::class(&session.profile().model);
+                        self.figures.rejected(class, view::reject_reason(reason));
+                    }
                     if let (Some(worker), Some(reason)) =
                         (self.books.workers.get(&conn).copied(), reason(&why))
                     {

@@ -40,6 +40,8 @@ pub struct Node {
     pub latest: Option<(Arc<Template>, Instant)>,
     /// When it last answered anything, Unix seconds.
     pub answered_at: Option<u64>,
+    /// Our clock minus the node's, seconds, by its latest template; to a second or two.
+    pub clock_offset: Option<f64>,
     /// A message came over ZMQ.
     pub zmq_heard: bool,
 }
@@ -134,6 +136,7 @@ impl Nodes {
             latest: None,
             answered_at: None,
             zmq_heard: false,
+            clock_offset: None,
         };
         self.table.insert(id, node);
         id
@@ -203,8 +206,17 @@ impl State {
                 let age = if *method == Method::Longpoll { Default::default() } else { *took };
                 let made = now.mono.checked_sub(age).unwrap_or(now.mono);
                 node.latest = Some((template.clone(), made));
+                self.figures.tip(now.mono, template.prev);
+                // A template's time is the node's clock, unless the last blocks' times are ahead.
+                if template.curtime > template.mintime {
+                    let there = f64::from(template.curtime) + age.as_secs_f64();
+                    node.clock_offset = Some(now.unix as f64 - there);
+                }
             }
-            NodeEventKind::Tip { source: TipSource::Zmq, .. } => node.zmq_heard = true,
+            NodeEventKind::Tip { hash, source, .. } => {
+                node.zmq_heard |= *source == TipSource::Zmq;
+                self.figures.tip(now.mono, *hash);
+            }
             NodeEventKind::Failed { method, error, .. } => {
                 log::debug!("node {}: {method:?}: {error}", node.config.name);
                 return;
@@ -270,6 +282,7 @@ impl State {
         let (transactions, name) = (template.txs.len(), self.nodes.name(node));
         self.set_work(now, template.clone(), node, received, false);
         if new_tip {
+            self.figures.served(Instant::now(), template.prev);
             log::info!(
                 "new tip at {}: now mining {height} from node {name}, {transactions} transactions",
                 height - 1
@@ -291,6 +304,7 @@ impl State {
         log::info!("new tip {tip}: an empty block on it until the node's template comes");
         self.counters.empty_jobs += 1;
         self.set_work(now, Arc::new(template), node, now.mono, true);
+        self.figures.served(Instant::now(), tip);
     }
 
     fn set_work(
@@ -305,7 +319,11 @@ impl State {
         let (script, tag) = (payout.address.script(), payout.tag.as_str());
         let work = Work::new(template, node, received, empty, script, tag);
         self.counters.jobs += 1;
+        let decided = Instant::now();
         self.pool_input(now, pool::Input::Work(Box::new(work)));
+        if self.pool.sessions().next().is_some() {
+            self.figures.fanout.add(decided.elapsed());
+        }
     }
 
     fn show_status(&self) {

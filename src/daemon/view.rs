@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use bitcoin::consensus::encode::deserialize_partial;
+
 use crate::block::submission::BlockState;
-use crate::chain::Chain;
+use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
 use crate::failover::{self, Standing};
 use crate::job::Job;
@@ -27,7 +29,7 @@ impl State {
     pub(super) fn snapshot(&self, now: Now) -> Snapshot {
         Snapshot {
             now: now.unix,
-            name: "Soloist".into(),
+            name: self.config.http.name.clone(),
             chain: self.chain(now).map_or_else(String::new, |chain| chain.name().to_owned()),
             configured: true,
             started_at: self.started.unix,
@@ -46,10 +48,12 @@ impl State {
             blocks: self.block_views(),
             alarms: self.rehearsals.alarms(|node| self.nodes.name(node)),
             events: self.news.iter().cloned().collect(),
-            process: process_view(),
+            board: self.board_view(),
+            process: self.process_view(),
             stratum: self.stratum_view(),
             templates: self.templates_view(),
             storage: self.storage_view(),
+            sinks: self.alerts.views(),
             ..Snapshot::default()
         }
     }
@@ -326,10 +330,13 @@ impl State {
     }
 
     fn block_views(&self) -> Vec<view::BlockView> {
-        self.books.ledger.blocks().rev().map(|block| self.block_view(block)).collect()
+        let mut reads = 1;
+        let blocks = self.books.ledger.blocks().rev();
+        blocks.map(|block| self.block_view(block, &mut reads)).collect()
     }
 
-    fn block_view(&self, block: &record::FoundBlock) -> view::BlockView {
+    fn block_view(&self, block: &record::FoundBlock, reads: &mut u32) -> view::BlockView {
+        let coinbase = self.coinbase(block.hash, reads);
         let live = self.blocks.state(block.hash);
         let (state, confirmations) = match (live, block.state.clone()) {
             (Some(BlockState::Accepted { confirmations, .. }), _) => {
@@ -354,12 +361,60 @@ impl State {
             confirmations,
             value_sat: block.reward,
             address: self.config.payout.address.to_string(),
-            txid: String::new(),
+            hex: coinbase.is_some(),
+            txid: coinbase.unwrap_or_default(),
             share_difficulty: block.difficulty,
             network_difficulty: block.network_difficulty,
             accepted_after_ms: self.blocks.accepted_after(block.hash).map(millis),
             answers: self.blocks.answers.get(&block.hash).cloned().unwrap_or_default(),
-            hex: self.blocks.bytes(block.hash).is_some(),
+        }
+    }
+
+    /// The id of a found block's coinbase; `None` when the block is not kept. Blocks of earlier
+    /// runs stand on the card, so no more than `reads` of them are read.
+    fn coinbase(&self, hash: BlockHash, reads: &mut u32) -> Option<String> {
+        let mut known = self.figures.coinbases.borrow_mut();
+        if let Some(coinbase) = known.get(&hash) {
+            return coinbase.clone();
+        }
+        if self.blocks.state(hash).is_none() {
+            *reads = reads.checked_sub(1)?;
+        }
+        let coinbase = self.blocks.bytes(hash).and_then(|block| coinbase_id(&block));
+        known.insert(hash, coinbase.clone());
+        coinbase
+    }
+
+    fn board_view(&self) -> view::BoardView {
+        let reading = &self.figures.reading;
+        let leader = self.failover.leader().and_then(|leader| self.nodes.get(leader));
+        view::BoardView {
+            model: reading.model.clone(),
+            uptime_s: reading.uptime_s,
+            cpu: reading.cpu,
+            temperature_c: reading.temperature_c,
+            undervoltage: reading.undervoltage,
+            undervoltage_seen: reading.undervoltage_seen,
+            throttled: reading.throttled,
+            memory_total: reading.memory_total,
+            memory_available: reading.memory_available,
+            disk_total: reading.disk_total,
+            disk_free: reading.disk_free,
+            disk_written_day: reading.disk_written_day,
+            clock_synced: reading.clock_synced,
+            clock_offset_s: leader.and_then(|node| node.clock_offset),
+        }
+    }
+
+    fn process_view(&self) -> view::ProcessView {
+        let process = &self.figures.reading.process;
+        view::ProcessView {
+            cpu_s: process.cpu_s,
+            resident_bytes: process.resident,
+            open_fds: process.descriptors,
+            threads: process.threads,
+            loop_lag_p99_ms: self.figures.lag_p99().map(millis),
+            loop_lag_max_ms: self.figures.lag_max.map(millis),
         }
     }
 
@@ -376,7 +431,10 @@ impl State {
                 .collect(),
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
-            ..view::StratumView::default()
+            rejects_by_class: self.figures.rejects(),
+            notify_fanout: histogram(&self.figures.fanout),
+            share_answer: histogram(&self.figures.share_answer),
+            shares_expected: None,
         }
     }
 
@@ -385,7 +443,7 @@ impl State {
             taken: self.counters.templates,
             jobs: self.counters.jobs,
             tips: self.counters.tips,
-            ..view::TemplatesView::default()
+            tip_to_job: histogram(&self.figures.tip_to_job),
         }
     }
 
@@ -404,13 +462,14 @@ impl State {
             },
             error,
             spool_waiting: self.blocks.waiting() as u64,
-            ..view::StorageView::default()
+            size_bytes: self.figures.reading.ledger_bytes,
+            backup_at: self.figures.reading.snapshot_at,
         }
     }
 }
 
 /// The model's first word, for statistics.
-fn class(model: &str) -> String {
+pub(super) fn class(model: &str) -> String {
     let word = model.split([' ', '/', '(']).next().unwrap_or_default();
     if word.is_empty() { "other".into() } else { word.to_lowercase() }
 }
@@ -439,7 +498,7 @@ fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
         .collect()
 }
 
-fn reject_reason(reason: RejectReason) -> view::RejectReason {
+pub(super) fn reject_reason(reason: RejectReason) -> view::RejectReason {
     match reason {
         RejectReason::Stale => view::RejectReason::Stale,
         RejectReason::Duplicate => view::RejectReason::Duplicate,
@@ -514,15 +573,14 @@ fn method_name(method: Method) -> &'static str {
     }
 }
 
-fn process_view() -> view::ProcessView {
-    let process = os::Process::read();
-    view::ProcessView {
-        cpu_s: process.cpu_s,
-        resident_bytes: process.resident,
-        open_fds: process.descriptors,
-        threads: process.threads,
-        ..view::ProcessView::default()
-    }
+/// The id of a whole block's first transaction (BIP 141: without witness). `None` for what is no
+/// block.
+fn coinbase_id(block: &[u8]) -> Option<String> {
+    // A header of 80 bytes, and how many transactions follow.
+    let rest = block.get(80..)?;
+    let (_, count): (bitcoin::VarInt, usize) = deserialize_partial(rest).ok()?;
+    let (coinbase, _): (bitcoin::Transaction, usize) = deserialize_partial(&rest[count..]).ok()?;
+    Some(coinbase.compute_txid().to_string())
 }
 
 fn seconds(now: Instant, then: Instant) -> u64 {

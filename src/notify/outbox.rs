@@ -97,6 +97,18 @@ impl Outbox {
         self.lanes.iter().map(|lane| (&lane.sink, &lane.stats))
     }
 
+    /// Other sinks from now on. Those that stay keep their queues and counts.
+    pub fn reload(&mut self, name: &str, sinks: Vec<Sink>) {
+        name.clone_into(&mut self.name);
+        let mut old = std::mem::take(&mut self.lanes);
+        let lanes =
+            sinks.into_iter().map(|sink| match old.iter().position(|lane| lane.sink == sink) {
+                Some(place) => old.swap_remove(place),
+                None => Lane::new(sink),
+            });
+        self.lanes = lanes.collect();
+    }
+
     /// Takes an input and adds what is to be done to `out`.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
@@ -315,6 +327,21 @@ mod tests {
         // 20 of the 101 others were within the hour's limit, one of them had left already.
         assert_eq!(order.len(), 5 + 19);
         assert_eq!(scene.stats().sent, 25);
+    }
+
+    #[test]
+    fn a_reload_keeps_the_queues_of_those_that_stay() {
+        let (stays, goes) = (sink(&[Topic::Block]), sink(&[Topic::Node]));
+        let mut scene = Scene::new(vec![goes, stays.clone()]);
+        scene.at(0, Input::Tell(message(Topic::Block, "first")));
+        scene.at(0, Input::Tell(message(Topic::Block, "second")));
+        let (gone, _) = scene.at(0, Input::Tell(message(Topic::Node, "n")))[0].clone();
+        scene.outbox.reload("attic", vec![stays]);
+        assert!(scene.at(1, Input::Done(gone, Ok(()))).is_empty(), "nobody waits for it");
+        let next = scene.at(1, Input::Done(SendId(0), Ok(())));
+        assert_eq!(next.len(), 1);
+        assert_eq!(next[0].1, "second");
+        assert_eq!(scene.stats().sent, 1);
     }
 
     #[test]

@@ -89,6 +89,15 @@ impl SinkKind {
         }
     }
 
+    /// Whether its settings hold something that others must not know.
+    pub fn holds_secret(&self) -> bool {
+        match self {
+            SinkKind::Ntfy { token, .. } => token.is_some(),
+            SinkKind::Telegram { .. } | SinkKind::Discord { .. } | SinkKind::Slack { .. } => true,
+            SinkKind::Webhook { .. } => false,
+        }
+    }
+
     /// Checks what can be checked without sending.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ use super::{Message, Topic};
 const SETTLE: Duration = Duration::from_secs(30);
 /// A missing miner is told after this, or after ten times its expected share time.
 const MINER_SETTLE: Duration = Duration::from_secs(300);
+/// A block that was solved so long before the start, in seconds, is no news.
+const OLD_S: u64 = 3600;
 /// A new best share is told at most this often.
 const BEST_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -57,7 +59,9 @@ impl Watch {
     fn blocks(&mut self, now: Now, s: &Snapshot, out: &mut Vec<Message>) {
         for block in &s.blocks {
             let before = self.blocks.insert(block.hash.clone(), block.state);
-            if self.begun && before != Some(block.state) {
+            // A ledger that is read late brings back what was told long ago.
+            let old = before.is_none() && block.at.saturating_add(OLD_S) < s.started_at;
+            if self.begun && before != Some(block.state) && !old {
                 out.extend(block_message(now, block, before.is_none()));
             }
         }
@@ -299,6 +303,23 @@ mod tests {
         assert_eq!(scene.at(3), told(Topic::Block, "Block found"));
         scene.s.blocks[0].state = BlockState::Mature;
         assert_eq!(scene.at(4), told(Topic::Block, "Block spendable"));
+    }
+
+    #[test]
+    fn a_block_of_long_ago_that_the_ledger_brings_back_is_no_news() {
+        let mut scene = Scene::new();
+        scene.s.started_at = 900_000;
+        scene.at(0);
+        let block = |hash: &str, at| BlockView {
+            hash: hash.into(),
+            state: BlockState::Accepted,
+            at,
+            ..Default::default()
+        };
+        scene.s.blocks = vec![block("old", 800_000)];
+        assert_eq!(scene.at(1), []);
+        scene.s.blocks.insert(0, block("new", 900_010));
+        assert_eq!(scene.at(2), told(Topic::Block, "Block found"));
     }
 
     #[test]

@@ -120,6 +120,14 @@ impl Daemon {
         }
     }
 
+    /// A page as text.
+    pub fn text(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.http);
+        let answer = minreq::get(&url).with_timeout(10).send().unwrap();
+        assert_eq!(answer.status_code, 200, "{path}");
+        answer.as_str().unwrap().to_owned()
+    }
+
     pub fn status(&self) -> Option<Value> {
         self.get("/api/status")
     }

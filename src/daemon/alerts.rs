@@ -1,0 +1,133 @@
+//! Notifications: what is news goes to those whom the owner named.
+//!
+//! Mining never waits for them: the core parts run every few seconds and cost microseconds, and
+//! what is sent runs on the blocking pool, of which it takes a small part at most.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::clock::Now;
+use crate::config::Config;
+use crate::ledger::totals::Storage;
+use crate::notify::{self, Input, Outbox, Output, Request, SendId, Watch};
+use crate::status::{SinkView, judge};
+
+use super::{Event, State};
+
+/// How often the state is looked at.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// How long the ledger is waited for: what it holds is no news.
+const LEDGER_AT_MOST: Duration = Duration::from_secs(60);
+/// Sends under way at once. The pool's other threads are for the ledger and the rehearsals.
+const FLYING_MAX: usize = 2;
+
+/// What was told, and to whom more is to be told.
+pub struct Alerts {
+    watch: Watch,
+    outbox: Outbox,
+    /// Requests that wait for a place on the pool: one for each sink at most.
+    waiting: VecDeque<(SendId, Request)>,
+    flying: usize,
+    /// When the state is looked at next; `None` when nobody is to be told.
+    look: Option<Instant>,
+}
+
+impl Alerts {
+    /// Nothing is told yet.
+    pub fn new(now: Now, config: &Config) -> Alerts {
+        let mut alerts = Alerts {
+            watch: Watch::new(),
+            outbox: Outbox::new("", Vec::new()),
+            waiting: VecDeque::new(),
+            flying: 0,
+            look: None,
+        };
+        alerts.reload(now, config);
+        alerts
+    }
+
+    /// Takes over who is told what.
+    pub fn reload(&mut self, now: Now, config: &Config) {
+        self.outbox.reload(&config.http.name, config.notify.clone());
+        if config.notify.is_empty() {
+            // Whoever is named later hears of what happens from then on.
+            self.watch = Watch::new();
+            self.look = None;
+        } else if self.look.is_none() {
+            self.look = Some(now.mono);
+        }
+    }
+
+    /// When there is something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.look, self.outbox.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// For the page.
+    pub fn views(&self) -> Vec<SinkView> {
+        self.outbox
+            .stats()
+            .map(|(sink, stats)| SinkView {
+                kind: sink.kind.name().to_owned(),
+                last_ok_at: stats.last_ok_at,
+                sent: stats.sent,
+                failed: stats.failed,
+                error: stats.error.clone(),
+            })
+            .collect()
+    }
+}
+
+impl State {
+    pub(super) fn tick_alerts(&mut self, now: Now) {
+        if self.alerts.look.is_some_and(|at| now.mono >= at) {
+            self.alerts.look = Some(now.mono + INTERVAL);
+            self.look(now);
+        }
+        if self.alerts.outbox.next_deadline().is_some_and(|at| now.mono >= at) {
+            self.alerts_input(now, Input::Tick);
+        }
+    }
+
+    /// How a try went.
+    pub(super) fn sent(&mut self, now: Now, id: SendId, result: Result<(), String>) {
+        self.alerts.flying -= 1;
+        if let Err(error) = &result {
+            log::warn!("A notification was not sent: {error}.");
+        }
+        self.alerts_input(now, Input::Done(id, result));
+    }
+
+    fn look(&mut self, now: Now) {
+        let loading = matches!(self.books.ledger.storage(), Storage::Loading { .. });
+        if loading && now.mono.saturating_duration_since(self.started.mono) < LEDGER_AT_MOST {
+            return;
+        }
+        let snapshot = self.snapshot(now);
+        let verdict = judge(&snapshot);
+        let mut news = Vec::new();
+        self.alerts.watch.handle(now, &snapshot, &verdict, &mut news);
+        for message in news {
+            self.alerts_input(now, Input::Tell(message));
+        }
+    }
+
+    fn alerts_input(&mut self, now: Now, input: Input) {
+        let mut outputs = Vec::new();
+        self.alerts.outbox.handle(now, input, &mut outputs);
+        for Output::Send(id, request) in outputs {
+            self.alerts.waiting.push_back((id, request));
+        }
+        while self.alerts.flying < FLYING_MAX
+            && let Some((id, request)) = self.alerts.waiting.pop_front()
+        {
+            self.alerts.flying += 1;
+            let queue = self.queue.clone();
+            let send = async move {
+                let result = notify::send(request).await.map_err(|error| error.to_string());
+                queue.send(Event::Sent(id, result)).await.ok();
+            };
+            self.executor.spawn(send).detach();
+        }
+    }
+}

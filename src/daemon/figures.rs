@@ -1,0 +1,205 @@
+//! What is measured: how late the loop is, how long jobs and answers take, and how the board is.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::chain::BlockHash;
+use crate::clock::Now;
+use crate::failover::Histogram;
+use crate::os::board::{Board, Reading};
+use crate::status::{ClassRejectsView, RejectReason};
+
+use super::{Event, State};
+
+/// How often the board is read.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// The window of the loop's lateness.
+const LAG_WINDOW: Duration = Duration::from_secs(300);
+/// Values of it that are kept at most.
+const LAGS_MAX: usize = 4096;
+/// New tips whose first job is awaited: more than one only while nodes disagree.
+const TIPS_MAX: usize = 8;
+/// Kinds of miners that are told apart; strangers can make up any number.
+const CLASSES_MAX: usize = 64;
+
+/// Figures since the start.
+pub struct Figures {
+    lags: VecDeque<(Instant, Duration)>,
+    /// The most that the loop was late.
+    pub lag_max: Option<Duration>,
+    /// From the decision for a job until it was handed to the last miner's socket.
+    pub fanout: Histogram,
+    /// From the first news of a tip until a job on it was handed to the last miner's socket.
+    pub tip_to_job: Histogram,
+    /// From a share's arrival until its answer was handed to the socket.
+    pub share_answer: Histogram,
+    /// Rejected shares by kind of miner.
+    rejects: BTreeMap<(String, RejectReason), u64>,
+    /// When each was first heard of, until its job went out.
+    tips: VecDeque<(BlockHash, Option<Instant>)>,
+    /// At hand unless a pool thread has it.
+    board: Option<Board>,
+    next_reading: Option<Instant>,
+    /// The last one.
+    pub reading: Reading,
+    /// Ids of coinbases of found blocks that we have; `None` for a block that we do not have.
+    pub coinbases: RefCell<BTreeMap<BlockHash, Option<String>>>,
+}
+
+impl Figures {
+    /// Nothing is measured yet.
+    pub fn new(now: Now, data: &Path) -> Figures {
+        Figures {
+            lags: VecDeque::new(),
+            lag_max: None,
+            fanout: Histogram::default(),
+            tip_to_job: Histogram::default(),
+            share_answer: Histogram::default(),
+            rejects: BTreeMap::new(),
+            tips: VecDeque::new(),
+            board: Some(Board::new(data.to_owned())),
+            next_reading: Some(now.mono),
+            reading: Reading::default(),
+            coinbases: RefCell::default(),
+        }
+    }
+
+    /// When the board is to be read.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.board.as_ref().and(self.next_reading)
+    }
+
+    /// The loop came to its work, for which it was set at `due`.
+    pub fn woke(&mut self, now: Instant, due: Option<Instant>) {
+        let Some(lag) = due.and_then(|due| now.checked_duration_since(due)) else { return };
+        self.lag_max = self.lag_max.max(Some(lag));
+        self.lags.push_back((now, lag));
+        while self.lags.len() > LAGS_MAX
+            || self.lags.front().is_some_and(|(at, _)| now.duration_since(*at) > LAG_WINDOW)
+        {
+            self.lags.pop_front();
+        }
+    }
+
+    /// How late the loop was at the worst but for one time in a hundred.
+    pub fn lag_p99(&self) -> Option<Duration> {
+        let mut lags: Vec<Duration> = self.lags.iter().map(|(_, lag)| *lag).collect();
+        lags.sort_unstable();
+        let place = (lags.len() * 99).div_ceil(100).checked_sub(1)?;
+        lags.get(place).copied()
+    }
+
+    /// A node told of this tip.
+    pub fn tip(&mut self, now: Instant, hash: BlockHash) {
+        if !self.tips.iter().any(|(known, _)| *known == hash) {
+            self.tips.push_back((hash, Some(now)));
+            if self.tips.len() > TIPS_MAX {
+                self.tips.pop_front();
+            }
+        }
+    }
+
+    /// The first job on this tip went out to all miners.
+    pub fn served(&mut self, now: Instant, tip: BlockHash) {
+        let heard = self.tips.iter_mut().find(|(known, _)| *known == tip);
+        if let Some(heard) = heard.and_then(|(_, heard)| heard.take()) {
+            self.tip_to_job.add(now.saturating_duration_since(heard));
+        }
+    }
+
+    /// A share was rejected.
+    pub fn rejected(&mut self, class: String, reason: RejectReason) {
+        let full = self.rejects.len() >= CLASSES_MAX
+            && !self.rejects.contains_key(&(class.clone(), reason));
+        let class = if full { "other".to_owned() } else { class };
+        *self.rejects.entry((class, reason)).or_default() += 1;
+    }
+
+    /// For the page.
+    pub fn rejects(&self) -> Vec<ClassRejectsView> {
+        let view = |((class, reason), count): (&(String, RejectReason), &u64)| ClassRejectsView {
+            class: class.clone(),
+            reason: *reason,
+            count: *count,
+        };
+        self.rejects.iter().map(view).collect()
+    }
+}
+
+impl State {
+    /// The card may be slow or gone: the board is read on a pool thread.
+    pub(super) fn tick_figures(&mut self, now: Now) {
+        if self.figures.next_deadline().is_none_or(|at| now.mono < at) {
+            return;
+        }
+        let Some(mut board) = self.figures.board.take() else { return };
+        let queue = self.queue.clone();
+        blocking::unblock(move || {
+            let reading = board.read(Instant::now());
+            queue.send_blocking(Event::Board(Box::new((board, reading)))).ok();
+        })
+        .detach();
+    }
+
+    pub(super) fn board_read(&mut self, now: Now, (board, reading): (Board, Reading)) {
+        self.figures.board = Some(board);
+        self.figures.reading = reading;
+        self.figures.next_reading = Some(now.mono + INTERVAL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(start: Instant) -> Figures {
+        Figures::new(Now { mono: start, unix: 0 }, Path::new("/"))
+    }
+
+    #[test]
+    fn the_loops_lateness_is_that_of_the_last_minutes() {
+        let start = Instant::now();
+        let mut figures = figures(start);
+        assert_eq!(figures.lag_p99(), None);
+        let late = |second: u64, ms: u64| {
+            let due = start + Duration::from_secs(second);
+            (due + Duration::from_millis(ms), Some(due))
+        };
+        for second in 0..199 {
+            let (now, due) = late(second, if second == 7 { 500 } else { 1 });
+            figures.woke(now, due);
+        }
+        figures.woke(start, Some(start + Duration::from_secs(1)));
+        figures.woke(start, None);
+        assert_eq!(figures.lag_p99(), Some(Duration::from_millis(1)));
+        assert_eq!(figures.lag_max, Some(Duration::from_millis(500)));
+        let (now, due) = late(600, 3);
+        figures.woke(now, due);
+        assert_eq!(figures.lag_p99(), Some(Duration::from_millis(3)), "the rest is old");
+    }
+
+    #[test]
+    fn the_first_news_of_a_tip_counts() {
+        let start = Instant::now();
+        let mut figures = figures(start);
+        let tip = |n| BlockHash([n; 32]);
+        let at = |ms| start + Duration::from_millis(ms);
+        figures.tip(at(0), tip(1));
+        figures.tip(at(40), tip(1));
+        figures.served(at(50), tip(1));
+        figures.served(at(60), tip(1));
+        figures.served(at(60), tip(2));
+        assert_eq!(figures.tip_to_job.count(), 1);
+        assert_eq!(figures.tip_to_job.total(), Duration::from_millis(50));
+        for n in 0..100 {
+            figures.tip(at(100), tip(n));
+            figures.rejected(format!("kind{n}"), RejectReason::Stale);
+        }
+        assert_eq!(figures.tips.len(), TIPS_MAX);
+        let rejects = figures.rejects();
+        assert!(rejects.len() <= CLASSES_MAX + 1);
+        assert_eq!(rejects.iter().map(|r| r.count).sum::<u64>(), 100);
+    }
+}

@@ -1,0 +1,153 @@
+//! What the whole program tells its owner, and what the owner can change while it mines. A real
+//! node, the real daemon and a miner.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::daemon::{Daemon, Miner, node_entries};
+use common::fault::{Fault, FaultProxy};
+use common::node::{Kind, RealNode};
+use common::wait_for;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// A node with segwit active.
+fn node() -> Option<RealNode> {
+    let node = RealNode::core().or_else(RealNode::bcoin)?;
+    node.generate(if node.kind == Kind::Bcoin { 440 } else { 2 });
+    Some(node)
+}
+
+/// An HTTP server that keeps what is posted to it.
+struct Sink {
+    url: String,
+    posts: mpsc::Receiver<Value>,
+}
+
+impl Sink {
+    fn start() -> Sink {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let (sender, posts) = mpsc::channel();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let mut length = 0;
+                loop {
+                    let mut line = String::new();
+                    stream.read_line(&mut line).unwrap();
+                    let line = line.trim().to_ascii_lowercase();
+                    if line.is_empty() {
+                        break;
+                    }
+                    if let Some(value) = line.strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                }
+                let mut body = vec![0; length];
+                stream.read_exact(&mut body).unwrap();
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                stream.get_mut().write_all(answer).unwrap();
+                if sender.send(serde_json::from_slice(&body).unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        Sink { url, posts }
+    }
+
+    /// Waits for a message with this title.
+    fn hears(&self, title: &str) -> Value {
+        let until = Instant::now() + Duration::from_secs(120);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let post = self.posts.recv_timeout(left).unwrap_or_else(|_| panic!("no '{title}'"));
+            println!("{post}");
+            if post["title"] == title {
+                return post;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing() {
+    let Some(node) = node() else { return };
+    let (first, second) = (FaultProxy::start(node.address()), FaultProxy::start(node.address()));
+    let nodes = node_entries(&[
+        node.config_through(first.address()),
+        soloist::node::NodeConfig {
+            name: "cellar".into(),
+            ..node.config_through(second.address())
+        },
+    ]);
+    let mut daemon = Daemon::start(&nodes);
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+
+    // Named while it runs: one that listens, one where nobody is, one that never answers.
+    let sink = Sink::start();
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hook = |url: &str| format!("[[notify]]\nkind = \"webhook\"\nurl = \"{url}\"\n");
+    let more = hook(&sink.url)
+        + &hook("http://127.0.0.1:1/")
+        + &hook(&format!("http://{}/", mute.local_addr().unwrap()));
+    daemon.configure(&nodes, &more);
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the reload", || daemon.log().contains("Notifications go to").then_some(()));
+
+    let (answer, hash) = miner.mine();
+    assert_eq!(answer["result"], true, "{answer}");
+    wait_for("the node to have the block", || (node.tip().to_string() == hash).then_some(()));
+    miner.wait_new_tip();
+    let post = sink.hears("Block found");
+    assert_eq!((&post["topic"], &post["name"]), (&"block".into(), &"Soloist".into()));
+    assert!(post["text"].as_str().unwrap().contains("anna"), "{post}");
+
+    // What was measured on the way, and the block as the node has it.
+    let block = node.call("getblock", serde_json::json!([hash]));
+    let shown = wait_for("the block's page", || {
+        Some(daemon.blocks()).filter(|blocks| blocks.first().is_some_and(|b| b["txid"] != ""))
+    });
+    assert_eq!(shown[0]["txid"], block["tx"][0]);
+    let metrics = daemon.text("/metrics");
+    let value = |name: &str| -> f64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} in\n{metrics}")).parse().unwrap()
+    };
+    assert!(value("soloist_tip_to_job_seconds_count") >= 2.0);
+    assert!(value("soloist_notify_fanout_seconds_count") >= 1.0);
+    assert!(value("soloist_share_answer_seconds_count") >= 1.0);
+    assert!(value("soloist_loop_lag_p99_seconds") < 60.0);
+    assert!(value("soloist_box_disk_free_bytes") > 0.0);
+    assert!(value("soloist_storage_size_bytes") > 0.0);
+
+    first.set(Fault::Refuse);
+    let post = sink.hears("Another node leads");
+    assert!(post["text"].as_str().unwrap().contains("cellar"), "{post}");
+
+    // The other two are said to fail, and the miner has noticed nothing.
+    let (answer, _) = miner.mine();
+    assert_eq!(answer["result"], true, "{answer}");
+    miner.wait_new_tip();
+    assert!(daemon.is_running());
+    assert!(daemon.log().contains("A notification was not sent"), "{}", daemon.log());
+
+    // Taken away again: nobody is told any more.
+    daemon.configure(&nodes, "");
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the second reload", || {
+        (daemon.log().matches("Notifications go to").count() == 2).then_some(())
+    });
+    sink.posts.try_iter().for_each(drop);
+    first.set(Fault::Pass);
+    let (answer, _) = miner.mine();
+    assert_eq!(answer["result"], true, "{answer}");
+    assert!(sink.posts.recv_timeout(Duration::from_secs(8)).is_err());
+}
