@@ -21,6 +21,7 @@ mod random;
 #[path = "world/sim.rs"]
 mod sim;
 
+use figures::quantile;
 use sim::{Plan, SECOND, World};
 
 /// Virtual time since the start.
@@ -68,6 +69,8 @@ fn a_day_with_a_fault_every_two_minutes() {
     assert!(figures.in_chain > 50 && figures.orphaned > 0);
     assert!(figures.failovers > 50 && figures.gates > 0 && figures.restarts > 0);
     assert!(figures.empty_works > 0);
+    let times = &figures.tip_to_work;
+    assert!(quantile(times, 0.5) < 0.5 && quantile(times, 0.99) < 1.5, "new tips take too long");
 }
 
 #[test]

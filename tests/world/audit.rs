@@ -23,7 +23,12 @@ const LONGEST_SILENCE: Micros = 34 * SECOND;
 const LONGEST_GREETING: Micros = 25 * SECOND;
 /// A block is at every node that is up for so long and has its parent: the longest call under way,
 /// and the next look at the confirmations.
-const BLOCK_EVERYWHERE: Micros = 100 * SECOND;
+const BLOCK_EVERYWHERE: Micros = 75 * SECOND;
+/// The same where the daemon cannot think that it is there already: the longest pause between two
+/// tries is 5 s.
+const BLOCK_OFFERED: Micros = 8 * SECOND;
+/// A call that was under way to a node whose cable was out.
+const CALL_LOST: Micros = 32 * SECOND;
 const GRACE: Micros = 90 * SECOND;
 
 /// Since when a node that is known to be well has had a tip above this height.
@@ -97,7 +102,7 @@ pub fn audit(world: &mut World) {
     }
     gates(world);
     miners(world);
-    if now / SECOND % 10 == 0 {
+    if now / SECOND % 2 == 0 {
         blocks(world);
     }
     if now / SECOND % 600 == 0 {
@@ -171,19 +176,26 @@ fn blocks(world: &mut World) {
         if block.height + 95 < net {
             break;
         }
-        if now - solved.at < BLOCK_EVERYWHERE || now - world.up_since() < BLOCK_EVERYWHERE {
-            continue;
-        }
+        let since = solved.at.max(world.up_since());
         for (index, node) in world.nodes.iter().enumerate() {
-            let up = node.is_up() && node.well_since.is_some_and(|at| now - at > BLOCK_EVERYWHERE);
-            if !up || node.lag_until + BLOCK_EVERYWHERE > now || !node.view.knows(block.parent) {
+            let Some((parent, well)) = node.view.since(block.parent).zip(node.well_since) else {
+                continue;
+            };
+            let since = since.max(parent).max(well).max(node.lag_until);
+            let limit = match (node.has_said.contains(&solved.place), node.was_cut) {
+                (true, _) => BLOCK_EVERYWHERE,
+                (false, true) => BLOCK_OFFERED + CALL_LOST,
+                (false, false) => BLOCK_OFFERED,
+            };
+            if now <= since + limit {
                 continue;
             }
             if !node.view.knows(solved.place) {
-                world.fail(format!("node n{index} never got our block {}", block.height));
+                let late = (now - since) / SECOND;
+                world.fail(format!("n{index} lacks our block {} for {late} s", block.height));
             }
             if world.blocks.at_height(node.view.tip, block.height).is_none() {
-                world.fail(format!("node n{index} is below our block {}", block.height));
+                world.fail(format!("n{index} is below our block {}", block.height));
             }
         }
     }
@@ -242,6 +254,9 @@ pub fn last_judgement(world: &mut World) {
     for solved in &world.solved {
         let place = solved.place;
         let block = world.blocks.get(place);
+        if is_young(world, place) {
+            continue;
+        }
         let winner = world.blocks.at_height(world.net.tip, block.height);
         match winner {
             Some(winner) if winner == place => world.figures.in_chain += 1,
@@ -256,6 +271,9 @@ pub fn last_judgement(world: &mut World) {
     }
     for (block, state) in world.daemon.submissions.blocks() {
         let Some(place) = world.blocks.find(block.hash) else { continue };
+        if is_young(world, place) {
+            continue;
+        }
         let won = world.net.is_in_chain(&world.blocks, place);
         let fits = match state {
             BlockState::Accepted { .. } => won,
@@ -268,4 +286,11 @@ pub fn last_judgement(world: &mut World) {
             world.fail(format!("block {} won: {won}, but it is {state:?}", block.height));
         }
     }
+}
+
+/// Its fate may still be open, or the daemon's next look is still to come.
+fn is_young(world: &World, place: usize) -> bool {
+    let solved = world.solved.iter().find(|solved| solved.place == place);
+    let is_high = world.blocks.get(place).height + 1 >= world.blocks.get(world.net.tip).height;
+    is_high || solved.is_none_or(|solved| world.now - solved.at < 90 * SECOND)
 }

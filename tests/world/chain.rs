@@ -78,11 +78,11 @@ impl Blocks {
 
 /// The blocks that one node has, and its best chain: of two with equal work the one seen first.
 pub struct View {
-    known: HashSet<usize>,
+    /// Each block, and when it came.
+    known: HashMap<usize, Micros>,
     pub tip: usize,
     /// When each height was reached, rising.
     reached: Vec<(u32, Micros)>,
-    received: Vec<(usize, Micros)>,
     /// Blocks that were in its best chain once: their contents were checked.
     connected: HashSet<usize>,
 }
@@ -93,15 +93,19 @@ impl View {
         let tip = blocks.list.len() - 1;
         View {
             connected: all.clone(),
-            known: all,
+            known: all.into_iter().map(|block| (block, 0)).collect(),
             tip,
             reached: vec![(blocks.get(tip).height, 0)],
-            received: Vec::new(),
         }
     }
 
     pub fn knows(&self, block: usize) -> bool {
-        self.known.contains(&block)
+        self.known.contains_key(&block)
+    }
+
+    /// When it got the block.
+    pub fn since(&self, block: usize) -> Option<Micros> {
+        self.known.get(&block).copied()
     }
 
     pub fn connected(&self, block: usize) -> bool {
@@ -121,8 +125,8 @@ impl View {
     /// Takes a block and those before it that are missing. True when the tip moved.
     pub fn accept(&mut self, blocks: &Blocks, block: usize, now: Micros) -> bool {
         let mut at = block;
-        while self.known.insert(at) {
-            self.received.push((at, now));
+        while !self.knows(at) {
+            self.known.insert(at, now);
             at = blocks.get(at).parent;
         }
         let moves = blocks.get(block).height > blocks.get(self.tip).height;
@@ -156,12 +160,8 @@ impl View {
 
     /// A crash: what came after `since` was not on the disk yet.
     pub fn lose(&mut self, blocks: &Blocks, since: Micros) {
-        for (block, at) in std::mem::take(&mut self.received) {
-            if at >= since {
-                self.known.remove(&block);
-                self.connected.remove(&block);
-            }
-        }
+        self.known.retain(|_, at| *at < since.max(1));
+        self.connected.retain(|block| self.known.contains_key(block));
         while !self.knows(self.tip) {
             self.tip = blocks.get(self.tip).parent;
         }

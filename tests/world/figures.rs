@@ -84,17 +84,16 @@ impl Figures {
 
 /// Median, 99 of 100, and the longest, in seconds.
 fn spread(times: &[Micros]) -> String {
+    let [median, most, longest] = [0.5, 0.99, 1.0].map(|part| quantile(times, part));
+    let count = times.len();
+    format!("median {median:.3} s, 99 % {most:.3} s, max {longest:.3} s ({count} times)")
+}
+
+/// In seconds; 0 of nothing.
+pub fn quantile(times: &[Micros], part: f64) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
-    let at = |part: f64| {
-        let place = (sorted.len() as f64 * part) as usize;
-        sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0) as f64 / 1e6
-    };
-    format!(
-        "median {:.3} s, 99 % {:.3} s, max {:.3} s ({} times)",
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        sorted.len()
-    )
+    let place = (sorted.len() as f64 * part) as usize;
+    let time = sorted.get(place.min(sorted.len().saturating_sub(1)));
+    time.map_or(0.0, |time| *time as f64 / 1e6)
 }

@@ -2,7 +2,7 @@
 //! block before it takes it. The shell of the daemon that stands before it is here, too: which
 //! calls are under way and what waits for them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::absolute::LockTime;
@@ -109,6 +109,10 @@ pub struct Node {
     pub well_since: Option<Micros>,
     /// Since when it has answered nothing.
     pub mute_since: Option<Micros>,
+    /// What was under way when it came back may be lost until its deadline.
+    pub was_cut: bool,
+    /// Blocks of ours that it said it has.
+    pub has_said: HashSet<usize>,
     pub view: View,
     pub calls: BTreeMap<u64, Call>,
     pub shell: Shell,

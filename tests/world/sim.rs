@@ -1,7 +1,7 @@
 //! The world: an event queue in virtual time between nodes, miners and the daemon's cores.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -538,6 +538,10 @@ impl World {
         block: &SolvedBlock,
         words: Result<usize, String>,
     ) -> Option<String> {
+        let place = self.blocks.find(block.hash);
+        if words.as_ref().map_or_else(|words| words.starts_with("duplicate"), |_| true) {
+            self.nodes[index].has_said.extend(place);
+        }
         match words {
             Ok(place) => {
                 let moved = self.nodes[index].view.accept(&self.blocks, place, self.now);
@@ -829,8 +833,8 @@ impl World {
         match fault {
             Fault::Kill => self.kill(index, loses),
             Fault::Warm => {}
-            Fault::Hang => node.mode = Mode::Hung,
-            Fault::Cut => node.mode = Mode::Cut,
+            Fault::Hang => (node.mode, node.was_cut) = (Mode::Hung, false),
+            Fault::Cut => (node.mode, node.was_cut) = (Mode::Cut, true),
             Fault::Lag => node.lag_until = now + span,
             Fault::TemplateError => {
                 let message = "Out of memory".to_owned();
@@ -846,7 +850,7 @@ impl World {
 
     fn kill(&mut self, index: usize, loses: bool) {
         let node = &mut self.nodes[index];
-        node.mode = Mode::Killed;
+        (node.mode, node.was_cut) = (Mode::Killed, false);
         node.life += 1;
         node.busy_until = 0;
         if loses {
@@ -1156,6 +1160,8 @@ fn node(random: &mut Random, blocks: &Blocks, bits: u32) -> Node {
         life: 0,
         well_since: Some(0),
         mute_since: None,
+        was_cut: false,
+        has_said: HashSet::new(),
         view: View::new(blocks),
         calls: BTreeMap::new(),
         shell: Shell::default(),
