@@ -75,6 +75,8 @@ fn leader_falls(how: &str, fall: impl Fn(&mut RealNode), rise: impl Fn(&mut Real
         wait_for("the first node to lead", || {
             (job_node(&daemon)? == first.config().name).then_some(())
         });
+        // Its answer comes after all jobs that were sent before.
+        miner.call("mining.ping", serde_json::json!([]));
         fall(&mut first);
         let fell = Instant::now();
         // The page is up to a second old: the job that came is looked at until it is shown.

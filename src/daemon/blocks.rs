@@ -15,6 +15,7 @@ use crate::clock::Now;
 use crate::ledger::record;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::{NodeId, RpcError};
+use crate::pool::ConnId;
 use crate::spool::{Answer, Entry, Spool, SpooledBlock};
 use crate::status::{AnswerView, EventKind, Level};
 
@@ -37,6 +38,8 @@ pub struct Blocks {
     pub answers: BTreeMap<BlockHash, Vec<AnswerView>>,
     /// When each was solved, and how long the first acceptance took.
     timing: BTreeMap<BlockHash, (Instant, Option<Duration>)>,
+    /// Answers to miners that wait until their block is on the card.
+    held: Vec<Held>,
     spool: Option<Spool>,
     orders: Option<mpsc::Sender<SpoolOrder>>,
     /// Why the spool cannot be used.
@@ -44,6 +47,17 @@ pub struct Blocks {
     found: Vec<Entry>,
     notes: Vec<String>,
 }
+
+struct Held {
+    block: BlockHash,
+    conn: ConnId,
+    bytes: Vec<u8>,
+    /// A card that takes longer is in trouble, and the miner's patience has an end.
+    until: Instant,
+}
+
+/// See [`Held`].
+const HOLD: Duration = Duration::from_secs(2);
 
 enum SpoolOrder {
     Write(Arc<SolvedBlock>),
@@ -59,6 +73,7 @@ impl Blocks {
             hex: BTreeMap::new(),
             answers: BTreeMap::new(),
             timing: BTreeMap::new(),
+            held: Vec::new(),
             spool: None,
             orders: None,
             trouble: None,
@@ -81,7 +96,25 @@ impl Blocks {
 
     /// When the submissions are to be ticked.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.submissions.next_deadline()
+        let held = self.held.iter().map(|held| held.until).min();
+        [self.submissions.next_deadline(), held].into_iter().flatten().min()
+    }
+
+    /// Keeps the answer to a miner until its block is on the card; false where there is none.
+    pub fn hold_answer(&mut self, now: Now, block: BlockHash, conn: ConnId, bytes: &[u8]) -> bool {
+        // Only a block that was handed to the spool just now is waited for.
+        let is_new = self.timing.get(&block).is_some_and(|(since, _)| *since == now.mono);
+        if !is_new || self.orders.is_none() {
+            return false;
+        }
+        let until = now.mono + HOLD;
+        self.held.push(Held { block, conn, bytes: bytes.to_vec(), until });
+        true
+    }
+
+    /// The answers that need not wait any more.
+    fn release(&mut self, free: impl Fn(&Held) -> bool) -> Vec<Held> {
+        self.held.extract_if(.., |held| free(held)).collect()
     }
 
     /// A block is on its way that no node has yet.
@@ -168,13 +201,13 @@ impl State {
     /// A block! The submit threads are woken first, then the spool's; everything else follows.
     pub(super) fn solved(&mut self, now: Now, block: SolvedBlock) {
         let block = Arc::new(block);
-        self.blocks.timing.insert(block.hash, (now.mono, None));
         let mut outputs = Vec::new();
         let input = Input::Solved(block.clone());
         self.blocks.submissions.handle(now, input, &mut outputs);
         if outputs.is_empty() {
             return;
         }
+        self.blocks.timing.insert(block.hash, (now.mono, None));
         let (submits, rest): (Vec<Output>, Vec<Output>) =
             outputs.into_iter().partition(|output| matches!(output, Output::Submit { .. }));
         submits.into_iter().for_each(|output| self.blocks_output(now, output));
@@ -259,11 +292,19 @@ impl State {
 
     pub(super) fn tick_blocks(&mut self, now: Now) {
         if self.blocks.next_deadline().is_some_and(|at| now.mono >= at) {
+            self.answer_held(|held| now.mono >= held.until);
             self.blocks_input(now, Input::Tick);
         }
     }
 
+    fn answer_held(&mut self, free: impl Fn(&Held) -> bool) {
+        for held in self.blocks.release(free) {
+            self.server.send(held.conn, &held.bytes);
+        }
+    }
+
     pub(super) fn spooled(&mut self, now: Now, spooled: Spooled) {
+        self.answer_held(|held| held.block == spooled.block);
         match spooled.result {
             Ok(()) => self.blocks.trouble = None,
             Err(why) => {

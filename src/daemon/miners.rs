@@ -111,10 +111,24 @@ impl State {
 
     /// Does what the pool wants done, in its order: a block before all that follows from it.
     fn carry_out(&mut self, now: Now) {
+        let mut solved = None;
         for output in self.outbox.take() {
             match output {
-                Output::Block(block) => self.solved(now, *block),
-                Output::Send { conn, bytes } => self.server.send(conn, self.outbox.bytes(&bytes)),
+                Output::Block(block) => {
+                    solved = Some(block.hash);
+                    self.solved(now, *block);
+                }
+                Output::Send { conn, bytes } => {
+                    let bytes = self.outbox.bytes(&bytes);
+                    // "true" to a block means that it survives our own death.
+                    let kept = match solved.take() {
+                        Some(block) => self.blocks.hold_answer(now, block, conn, bytes),
+                        None => false,
+                    };
+                    if !kept {
+                        self.server.send(conn, bytes);
+                    }
+                }
                 Output::Close { conn, why } => {
                     log::info!("miner {}: disconnected: {}", conn.0, why.words());
                     if let Some(peer) = self.server.peer(conn)

@@ -192,7 +192,7 @@ impl State {
             rehearsal: self.rehearsals.verdict(node.id),
             last_error: node.last_error.map(|(words, age)| view::NodeErrorView {
                 at: now.unix.saturating_sub(age.as_secs()),
-                method: String::new(),
+                method: "RPC".into(),
                 words: words.to_owned(),
             }),
             calls: node.stats.iter().map(|(method, stats)| call_view(*method, stats)).collect(),
@@ -202,7 +202,10 @@ impl State {
 
     fn standing(&self, node: &failover::NodeView<'_>) -> (view::NodeState, String) {
         let why = match node.leads {
-            true => "It leads.".to_string(),
+            true => "It leads: the miners' jobs are made from its templates.".to_string(),
+            false if *node.standing == Standing::Fit => {
+                "It is on the newest block and takes over when the leader fails.".to_string()
+            }
             false => match node.hint {
                 Some(hint) => format!("It {}. {hint}", node.standing),
                 None => format!("It {}.", node.standing),

@@ -102,10 +102,10 @@ pub fn audit(world: &mut World) {
     }
     gates(world);
     miners(world);
-    if now / SECOND % 2 == 0 {
+    if (now / SECOND).is_multiple_of(2) {
         blocks(world);
     }
-    if now / SECOND % 600 == 0 {
+    if (now / SECOND).is_multiple_of(600) {
         memory(world);
     }
 }

@@ -282,13 +282,13 @@ impl World {
             Event::Fault => self.fault(),
             Event::Mend(node, fault) => self.mend(node, fault),
             Event::LongpollAgain(node, id) => self.longpoll(node, id),
-            Event::ToMiner(miner, conn, bytes) => self.to_miner(miner, conn, &bytes),
+            Event::ToMiner(miner, conn, bytes) => self.hand_to_miner(miner, conn, &bytes),
             Event::Fin(miner, conn) => {
                 if self.miners[miner].conn == Some(conn) {
                     self.lose_miner(miner, 5 * SECOND);
                 }
             }
-            Event::ToPool(conn, bytes, share) => self.to_pool(conn, &bytes, share),
+            Event::ToPool(conn, bytes, share) => self.hand_to_pool(conn, &bytes, share),
             Event::Gone(conn) => self.gone(conn),
             Event::Connect(miner, epoch) => self.connect(miner, epoch),
             Event::MinerShares(miner, epoch) => self.miner_shares(miner, epoch),
@@ -392,10 +392,11 @@ impl World {
         let height = self.blocks.get(tip).height;
         self.figures.works += 1;
         self.figures.empty_works += u64::from(empty);
-        if new_tip && height > self.work_height {
-            if let Some(since) = crate::audit::known_since(self, height - 1) {
-                self.figures.tip_to_work.push(self.now - since);
-            }
+        if new_tip
+            && height > self.work_height
+            && let Some(since) = crate::audit::known_since(self, height - 1)
+        {
+            self.figures.tip_to_work.push(self.now - since);
         }
         self.work_height = height;
     }
@@ -804,7 +805,7 @@ impl World {
         }
         let node = self.random.index(self.nodes.len());
         // From 2 s to 4 min, short ones as often as long ones.
-        let span = 2 * SECOND << self.random.below(8);
+        let span = (2 * SECOND) << self.random.below(8);
         let span = span / 2 + self.random.below(span);
         let all = [
             Fault::Kill,
@@ -1026,7 +1027,7 @@ impl World {
         }
     }
 
-    fn to_pool(&mut self, conn: ConnId, bytes: &[u8], share: Option<Share>) {
+    fn hand_to_pool(&mut self, conn: ConnId, bytes: &[u8], share: Option<Share>) {
         let Some(wire) = self.wires.get_mut(&conn).filter(|wire| wire.open) else { return };
         let miner = wire.miner;
         // It is no more on this connection: the bytes were lost with it.
@@ -1082,7 +1083,7 @@ impl World {
         self.in_(MS, Event::Gone(conn));
     }
 
-    fn to_miner(&mut self, index: usize, conn: ConnId, bytes: &[u8]) {
+    fn hand_to_miner(&mut self, index: usize, conn: ConnId, bytes: &[u8]) {
         if self.miners[index].conn != Some(conn) {
             return;
         }
