@@ -340,6 +340,9 @@ fn an_empty_job_comes_first_where_templates_are_slow() {
         wait_for("the block of the empty job", || (node.tip().to_string() == hash).then_some(()));
         miner.wait_new_tip();
     }
+    let nodes = daemon.get("/api/nodes").unwrap();
+    let why = nodes["nodes"][0]["why"].as_str().unwrap();
+    assert!(why.contains("empty job first"), "the page shows the rule: {why}");
     print(&format!("templates take {slow:?}: block of another → job on it"), empty);
     print("the same → job with the node's transactions", full);
 }
@@ -376,4 +379,37 @@ fn our_block_is_rehearsed_at_every_node() {
         assert_eq!(node["rehearsal"]["refused"], Value::Null, "{node}");
         assert_eq!(node["rehearsal"]["height"], first.height() + 1);
     }
+}
+
+#[test]
+fn the_last_of_three_nodes_goes_on() {
+    let Some([mut first, mut second]) = pair() else { return };
+    let third = RealNode::core().or_else(RealNode::bcoin).unwrap();
+    follow(&third, &first);
+    let configs = [first.config(), second.config(), third.config()];
+    let daemon = Daemon::start(&node_entries(&configs));
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    kill(&mut first);
+    second.freeze();
+    let (answer, hash) = miner.mine();
+    assert_eq!(answer["result"], true, "{answer}");
+    wait_for("the third node to have the block", || {
+        (third.tip().to_string() == hash).then_some(())
+    });
+    wait_for("the third node to lead", || (leader(&daemon)? == third.config().name).then_some(()));
+    miner.wait_new_tip();
+    second.thaw();
+    // The order is the owner's preference: the second comes back before the third.
+    wait_for("the second node to know the block", || {
+        (second.tip().to_string() == hash).then_some(())
+    });
+    wait_for("the second node to lead", || {
+        (leader(&daemon)? == second.config().name).then_some(())
+    });
+    second.kill();
+    wait_for("the third node to lead again", || {
+        (leader(&daemon)? == third.config().name).then_some(())
+    });
+    assert_eq!(miner.mine().0["result"], true);
 }

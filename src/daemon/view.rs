@@ -202,7 +202,14 @@ impl State {
 
     fn standing(&self, node: &failover::NodeView<'_>) -> (view::NodeState, String) {
         let why = match node.leads {
-            true => "It leads: the miners' jobs are made from its templates.".to_string(),
+            true => match node.template_takes.filter(|_| node.empty_first) {
+                Some(takes) => format!(
+                    "It leads. Its templates take {} ms, so on a new block the miners get an empty \
+                     job first.",
+                    takes.as_millis()
+                ),
+                None => "It leads: the miners' jobs are made from its templates.".to_string(),
+            },
             false if *node.standing == Standing::Fit => {
                 "It is on the newest block and takes over when the leader fails.".to_string()
             }
