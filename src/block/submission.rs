@@ -155,10 +155,21 @@ struct Tracked {
 /// How one node stands to one block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Offer {
-    Waiting { at: Instant, delay: Duration },
-    InFlight { since: Instant, delay: Duration },
+    Waiting {
+        at: Instant,
+        delay: Duration,
+    },
+    InFlight {
+        since: Instant,
+        delay: Duration,
+    },
     Has,
-    Refuses { reason: String, ask_again: Instant },
+    /// `held`: it keeps the block all the same, outside its best chain.
+    Refuses {
+        reason: String,
+        held: bool,
+        ask_again: Instant,
+    },
 }
 
 impl Submissions {
@@ -259,13 +270,14 @@ impl Tracked {
             Ok(SubmitAnswer::Inconclusive(reason)) => {
                 // The node holds the block beside another of the same height.
                 out.push(Output::Precious { node, block: self.block.hash });
-                *offer = Offer::Refuses { reason, ask_again: now.mono + LAST_RETRY };
+                let ask_again = now.mono + LAST_RETRY;
+                *offer = Offer::Refuses { reason, held: true, ask_again };
             }
             Ok(SubmitAnswer::Rejected(reason)) => {
                 // The node lacks our block's parent and is about to get it from its peers.
                 let is_behind = ["prev-blk-not-found", "bad-prevblk"].contains(&&*reason);
                 let wait = if is_behind { LACKS_PARENT } else { ASK_AGAIN };
-                *offer = Offer::Refuses { reason, ask_again: now.mono + wait };
+                *offer = Offer::Refuses { reason, held: false, ask_again: now.mono + wait };
                 self.refused(out);
             }
             Err(_) => {
@@ -335,9 +347,17 @@ impl Tracked {
                 out.push(Output::Submit { node: *node, block: self.block.clone() });
             }
         }
-        let holders = self.offers.iter().filter(|(_, offer)| **offer == Offer::Has);
         if now.mono >= self.next_watch {
             self.next_watch = now.mono + WATCH;
+            // A node that lost an accepted block and took it back beside the winner knows as well
+            // as another that it is orphaned.
+            let was_accepted =
+                matches!(self.state, BlockState::Accepted { .. } | BlockState::Orphaned { .. });
+            let holders = self.offers.iter().filter(|(_, offer)| match offer {
+                Offer::Has => true,
+                Offer::Refuses { held, .. } => *held && was_accepted,
+                Offer::Waiting { .. } | Offer::InFlight { .. } => false,
+            });
             for (node, _) in holders {
                 out.push(Output::AskConfirmations { node: *node, block: self.block.hash });
             }
@@ -571,6 +591,39 @@ mod tests {
         world.solve();
         world.answer(A, Ok(SubmitAnswer::Accepted));
         assert_eq!(submitted(&world.look(A, None)), [A]);
+    }
+
+    #[test]
+    fn an_accepted_block_that_is_taken_back_beside_the_winner_is_orphaned() {
+        let mut world = World::new();
+        world.solve();
+        for node in [A, B] {
+            world.answer(node, Ok(SubmitAnswer::Accepted));
+            // Both crash, lose it, and meet the winner before our block comes again.
+            world.look(node, None);
+            world.answer(node, Ok(SubmitAnswer::Inconclusive("inconclusive".into())));
+        }
+        assert!(matches!(world.state(), Some(BlockState::Accepted { .. })));
+        let mut asked = Vec::new();
+        for _ in 0..31 {
+            world.seconds += 1.0;
+            for output in world.input(Input::Tick) {
+                match output {
+                    Output::AskConfirmations { node, .. } => asked.push(node),
+                    Output::Submit { node, .. } => {
+                        let words = "duplicate-inconclusive".into();
+                        world.answer(node, Ok(SubmitAnswer::Inconclusive(words)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert!(asked.contains(&A) && asked.contains(&B));
+        world.look(A, Some(-1));
+        assert_eq!(world.state(), Some(BlockState::Orphaned { by: A }));
+        world.input(Input::Height(10_000_000));
+        world.look(A, Some(-1));
+        assert_eq!(world.state(), None, "final, and forgotten");
     }
 
     #[test]
