@@ -73,8 +73,8 @@ enum Event {
     Sent(crate::notify::SendId, Result<(), String>),
     /// The board was read.
     Board(Box<(crate::os::board::Board, crate::os::board::Reading)>),
-    /// What is kept of the PIN.
-    Pin(String),
+    /// What is kept of this PIN.
+    Pin(config::Secret, String),
     /// A rehearsal's block is made.
     Rehearsal(rehearsal::Rehearsal),
     Order(Command),
@@ -417,7 +417,7 @@ impl State {
             Event::Spooled(spooled) => self.spooled(now, spooled),
             Event::Sent(id, result) => self.sent(now, id, result),
             Event::Board(reading) => self.board_read(now, *reading),
-            Event::Pin(hash) => self.pin_read(now, hash),
+            Event::Pin(pin, hash) => self.pin_read(&pin, hash),
             Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
             Event::Order(Command::Stop) => self.stop(now),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),

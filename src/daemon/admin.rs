@@ -11,8 +11,7 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 
 use crate::chain::Chain;
-use crate::clock::Now;
-use crate::config::{self, Auth, Config, Flags, NodeConfig, Problems};
+use crate::config::{self, Auth, Config, Flags, NodeConfig, Problems, Secret};
 use crate::ledger::totals::LedgerEvent;
 use crate::node::rpc::Rpc;
 use crate::node::{HealthReport, RpcError};
@@ -170,9 +169,9 @@ impl State {
         self.owner.pin = None;
         // Without a file nothing could be saved.
         let (Some(pin), Some(_)) = (&self.config.http.pin, &self.owner.source) else { return };
-        let pin = pin.expose().to_owned();
-        if pin.starts_with(access::HASH_PREFIX) {
-            self.owner.pin = Some(pin);
+        let pin = pin.clone();
+        if pin.expose().starts_with(access::HASH_PREFIX) {
+            self.owner.pin = Some(pin.expose().to_owned());
             return;
         }
         let mut salt = access::Token::default();
@@ -182,13 +181,17 @@ impl State {
         }
         let queue = self.queue.clone();
         blocking::unblock(move || {
-            queue.send_blocking(Event::Pin(access::hash_pin(&pin, &salt))).ok();
+            let hash = access::hash_pin(pin.expose(), &salt);
+            queue.send_blocking(Event::Pin(pin, hash)).ok();
         })
         .detach();
     }
 
-    pub(super) fn pin_read(&mut self, _now: Now, hash: String) {
-        self.owner.pin = Some(hash);
+    /// A PIN that was changed or removed meanwhile must not open anything.
+    pub(super) fn pin_read(&mut self, pin: &Secret, hash: String) {
+        if self.config.http.pin.as_ref() == Some(pin) {
+            self.owner.pin = Some(hash);
+        }
     }
 
     /// The audit list, the newest first.
