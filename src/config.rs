@@ -33,6 +33,7 @@ mod diff;
 mod load;
 mod problem;
 mod raw;
+mod rewrite;
 mod settings;
 mod url;
 mod validate;
@@ -43,8 +44,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use diff::Change;
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, save, try_text};
 pub use problem::{At, Problem, Problems};
+pub use rewrite::{rewrite, rewrite_pin};
 pub use settings::{Flags, NodeFlag};
 
 use crate::address::Address;
@@ -169,6 +171,9 @@ pub struct Stratum {
 pub struct Http {
     /// What the page and the notifications call this box.
     pub name: String,
+    /// Opens the settings on the page: the PIN itself or what
+    /// [`crate::settings::access::hash_pin`] made of it. `None`: the page changes nothing.
+    pub pin: Option<Secret>,
     /// Where to listen; empty when the owner switched the page off.
     pub listen: Vec<SocketAddr>,
     /// Whether `/api/…` answers.

@@ -10,6 +10,7 @@
 //! straight into the pool; everything else comes through one queue. After each event the deadlines
 //! of all cores are asked for, and the loop sleeps until the first.
 
+mod admin;
 mod alerts;
 mod blocks;
 mod figures;
@@ -40,12 +41,16 @@ use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
 use crate::pool::{ConnId, Outbox, Pool};
+use crate::server::http::admin::Admin;
 use crate::server::http::{self, Http};
 use crate::server::stratum::{Handler, Limits, Server};
 use crate::status::{EventKind, EventView, Level, Snapshot};
 use crate::stratum::frame::Lines;
 use crate::stratum::session::SessionKey;
 
+pub use admin::Source;
+
+use admin::Owner;
 use alerts::Alerts;
 use blocks::Blocks;
 use figures::Figures;
@@ -71,6 +76,8 @@ enum Event {
     Sent(crate::notify::SendId, Result<(), String>),
     /// The board was read.
     Board(Box<(crate::os::board::Board, crate::os::board::Reading)>),
+    /// What is kept of this PIN.
+    Pin(config::Secret, String),
     /// A rehearsal's block is made.
     Rehearsal(rehearsal::Rehearsal),
     Order(Command),
@@ -101,6 +108,7 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
     let (sender, commands) = async_channel::unbounded();
     let executor = Rc::new(LocalExecutor::new());
     let flags = flags.clone();
+    let source = loaded.file.map(|file| Source { flags: flags.clone(), file });
     let task = executor.spawn(async move {
         loop {
             let command = match signals.next().await {
@@ -122,7 +130,7 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
             }
         }
     });
-    let exit = serve(executor, loaded.config, commands, |_| {});
+    let exit = serve(executor, loaded.config, source, commands, |_| {});
     drop(task);
     exit
 }
@@ -136,18 +144,20 @@ pub struct Addresses {
     pub http: Vec<SocketAddr>,
 }
 
-/// The daemon itself: runs on the calling thread until it is told to stop. `started` is called
+/// The daemon itself: runs on the calling thread until it is told to stop. `source` is where
+/// settings can be saved, if anywhere. `started` is called
 /// once all ports are bound.
 pub fn serve(
     executor: Rc<LocalExecutor<'static>>,
     config: Config,
+    source: Option<Source>,
     commands: Receiver<Command>,
     started: impl FnOnce(&Addresses),
 ) -> Exit {
     let local = executor.clone();
     async_io::block_on(local.run(async move {
         let (queue, events) = async_channel::unbounded();
-        let daemon = match Daemon::new(executor.clone(), config, queue.clone()) {
+        let daemon = match Daemon::new(executor.clone(), config, source, queue.clone()) {
             Ok(daemon) => daemon,
             Err(exit) => return exit,
         };
@@ -197,6 +207,7 @@ struct State {
     books: Books,
     alerts: Alerts,
     figures: Figures,
+    owner: Owner,
     news: VecDeque<EventView>,
     next_news: u64,
     knocks: VecDeque<(u64, IpAddr, &'static str)>,
@@ -224,6 +235,7 @@ impl Daemon {
     fn new(
         executor: Rc<LocalExecutor<'static>>,
         config: Config,
+        source: Option<Source>,
         queue: Sender<Event>,
     ) -> Result<Rc<Daemon>, Exit> {
         let now = os::now();
@@ -263,6 +275,7 @@ impl Daemon {
                 books: Books::new(now, &config.data.dir, queue.clone()),
                 alerts: Alerts::new(now, &config),
                 figures: Figures::new(now, &config.data.dir),
+                owner: Owner { source: source.clone(), ..Owner::default() },
                 news: VecDeque::new(),
                 next_news: 1,
                 knocks: VecDeque::new(),
@@ -294,7 +307,8 @@ impl Daemon {
         let config = self.state.borrow().config.http.clone();
         let Some(this) = self.this.upgrade() else { return Ok(Vec::new()) };
         let options = http::Options { json: config.json, ..http::Options::default() };
-        let server = Http::new(this, options);
+        let admin = Admin::new(this.clone(), self.executor.clone());
+        let server = Http::with_admin(this, admin, options);
         let mut addresses = Vec::new();
         for address in config.listen {
             let listener = listen(address).map_err(|error| {
@@ -395,6 +409,7 @@ impl State {
             format!("{} started.", crate::cli::version()),
         );
         self.restore_blocks(now);
+        self.read_pin();
         self.tick(now);
         // Ready to serve as soon as a node is: `systemctl start` must not wait for hours while one
         // downloads the chain. The status line says what is missing.
@@ -408,6 +423,7 @@ impl State {
             Event::Spooled(spooled) => self.spooled(now, spooled),
             Event::Sent(id, result) => self.sent(now, id, result),
             Event::Board(reading) => self.board_read(now, *reading),
+            Event::Pin(pin, hash) => self.pin_read(&pin, hash),
             Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
             Event::Order(Command::Stop) => self.stop(now),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),
@@ -494,6 +510,9 @@ impl State {
         self.reload_nodes(now, &old);
         self.reload_miners(now, &old);
         self.alerts.reload(now, &self.config);
+        if old.http.pin != self.config.http.pin {
+            self.read_pin();
+        }
         self.systemd.ready();
     }
 

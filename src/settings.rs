@@ -31,6 +31,8 @@ pub struct Values {
     pub name: String,
     /// The payout address; empty before the set-up.
     pub payout: String,
+    /// The words in the block, without the slashes around them.
+    pub tag: String,
     /// The nodes by priority.
     pub nodes: Vec<NodeValues>,
 }
@@ -212,6 +214,7 @@ pub fn diff(old: &Values, new: &Values) -> Vec<String> {
     };
     change("Name", &old.name, &new.name);
     change("Payout address", &old.payout, &new.payout);
+    change("Words in the block:", &old.tag, &new.tag);
     let none = NodeValues::default();
     for place in 0..old.nodes.len().max(new.nodes.len()) {
         let (a, b) = (old.nodes.get(place).unwrap_or(&none), new.nodes.get(place).unwrap_or(&none));
@@ -236,7 +239,7 @@ mod tests {
     use super::*;
 
     fn values(payout: &str, name: &str) -> Values {
-        Values { name: name.to_owned(), payout: payout.to_owned(), nodes: Vec::new() }
+        Values { name: name.to_owned(), payout: payout.to_owned(), ..Values::default() }
     }
 
     struct Scene {

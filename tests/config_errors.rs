@@ -115,6 +115,8 @@ fn every_mistake_in_a_file() {
         ("failover", "grace = \"99999999999999999 h\""),
         ("log", "level = \"loud\""),
         ("http", "name = \"\""),
+        ("http", "pin = 7391"),
+        ("http", "pin = \"1234\""),
         // Notifications.
         ("notify", "kind = \"ntfy\""),
         ("node", "chat = 7"),

@@ -83,6 +83,7 @@ fn every_setting() {
         extranonce2_size = 4
         [http]
         name = "attic box"
+        pin = "geheim"
         listen = ["[fd00::1]:80", "10.0.0.9:80", "10.0.0.9:80"]
         json = false
         [data]
@@ -126,6 +127,7 @@ fn every_setting() {
     );
     assert_eq!(shown(&config.http.listen), ["[fd00::1]:80", "10.0.0.9:80"]);
     assert_eq!(config.http.name, "attic box");
+    assert_eq!(config.http.pin, Some(Secret::new("geheim")));
     assert!(!config.http.json);
     let topics = |without: &[Topic]| -> Vec<Topic> {
         let told = |topic: &Topic| *topic != Topic::Test && !without.contains(topic);
@@ -417,6 +419,7 @@ fn a_reload_tells_what_changed() {
         difficulty = 1
         [http]
         name = "cellar"
+        pin = "geheim"
         listen = "0.0.0.0:81"
         json = false
         [data]

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::daemon::{Daemon, Miner, node_entries};
+use common::daemon::{Daemon, Miner, PAYOUT, node_entries};
 use common::fault::{Fault, FaultProxy};
 use common::node::{Kind, RealNode};
 use common::wait_for;
@@ -150,4 +150,140 @@ fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing
     let (answer, _) = miner.mine();
     assert_eq!(answer["result"], true, "{answer}");
     assert!(sink.posts.recv_timeout(Duration::from_secs(8)).is_err());
+}
+
+/// Somebody at the page, with a browser's headers.
+struct Browser<'a> {
+    daemon: &'a Daemon,
+    cookie: String,
+}
+
+impl Browser<'_> {
+    fn post(&mut self, path: &str, form: &str) -> minreq::Response {
+        let origin = format!("http://{}", self.daemon.http);
+        let answer = minreq::post(format!("{origin}{path}"))
+            .with_header("Origin", &origin)
+            .with_header("Cookie", &self.cookie)
+            .with_header("Content-Type", "application/x-www-form-urlencoded")
+            .with_body(form)
+            .with_follow_redirects(false)
+            .with_timeout(60)
+            .send()
+            .unwrap();
+        let cookie = answer.headers.iter().find(|(name, _)| name == "set-cookie");
+        if let Some((_, cookie)) = cookie {
+            self.cookie = cookie.split(';').next().unwrap().to_owned();
+        }
+        answer
+    }
+
+    fn settings(&self) -> String {
+        let url = format!("http://{}/settings", self.daemon.http);
+        let answer = minreq::get(url).with_header("Cookie", &self.cookie).with_timeout(60);
+        answer.send().unwrap().as_str().unwrap().to_owned()
+    }
+
+    fn token(&self) -> String {
+        let page = self.settings();
+        let (_, rest) = page.split_once("name=\"token\" value=\"").expect("an open session");
+        rest[..32].to_owned()
+    }
+}
+
+fn says(miner: &Miner, words: &str) -> bool {
+    let coinbase = format!("{}{}", miner.job[2].as_str().unwrap(), miner.job[3].as_str().unwrap());
+    coinbase.contains(&faster_hex::hex_string(words.as_bytes()))
+}
+
+#[test]
+fn the_owner_changes_the_tag_while_a_miner_works_and_takes_it_back() {
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    assert!(says(&miner, "/Soloist/"));
+    let page = daemon.text("/settings");
+    assert!(page.contains("has no PIN"), "{page}");
+
+    // The owner writes a PIN into the file, and a comment that must stay.
+    let file = std::fs::read_to_string(daemon.config()).unwrap();
+    let file = file.replace("[http]", "# my page\n[http]\npin = \"7391x\"");
+    std::fs::write(daemon.config(), file).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let mut browser = Browser { daemon: &daemon, cookie: String::new() };
+    wait_for("the page to ask for the PIN", || {
+        thread::sleep(Duration::from_millis(200));
+        browser.settings().contains("action=\"/login\"").then_some(())
+    });
+    assert_eq!(browser.post("/login", "pin=1111x").status_code, 403);
+    assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
+    let token = browser.token();
+    let page = browser.settings();
+    let url = node.config().url.trim_end_matches('/').to_owned();
+    assert!(page.contains(&url) && !page.contains("only for tests"), "{page}");
+
+    let user = page.split_once("name=\"user0\" value=\"").unwrap().1;
+    let user = user.split('"').next().unwrap().to_owned();
+    let form = |payout: &str, tag: &str, step: &str| {
+        format!("token={token}&name=attic&payout={payout}&tag={tag}&url0={url}&user0={user}&{step}")
+    };
+    // What cannot be is refused, in words, and what is shown is not yet done.
+    let before = std::fs::read_to_string(daemon.config()).unwrap();
+    let long = browser.post("/settings", &form(PAYOUT, &"x".repeat(80), "step=save"));
+    assert!(long.as_str().unwrap().contains("Remove at least 18 characters"));
+    let shown = browser.post("/settings", &form(PAYOUT, "Anna+was+here", ""));
+    let shown = shown.as_str().unwrap();
+    assert!(shown.contains("Words in the block: Soloist becomes Anna was here."), "{shown}");
+    assert!(shown.contains("answers: chain regtest"), "{shown}");
+    assert_eq!(std::fs::read_to_string(daemon.config()).unwrap(), before);
+
+    assert_eq!(
+        browser.post("/settings", &form(PAYOUT, "Anna+was+here", "step=save")).status_code,
+        303
+    );
+    miner.wait_job();
+    assert!(says(&miner, "/Anna was here/") && !says(&miner, "/Soloist/"));
+    let (answer, hash) = miner.mine();
+    assert_eq!(answer["result"], true, "{answer}");
+    wait_for("the node to have the block", || (node.tip().to_string() == hash).then_some(()));
+    let block = node.call("getblock", serde_json::json!([hash, 0]));
+    assert!(block.as_str().unwrap().contains(&faster_hex::hex_string(b"/Anna was here/")));
+    miner.wait_new_tip();
+    let saved = std::fs::read_to_string(daemon.config()).unwrap();
+    assert!(saved.contains("# my page") && saved.contains("tag = \"Anna was here\""), "{saved}");
+    let page = daemon.text("/");
+    assert!(page.contains("attic") && page.contains("Anna was here"), "{page}");
+
+    // Taken back, on the same connection.
+    assert_eq!(browser.post("/settings", &format!("token={token}&step=undo")).status_code, 303);
+    miner.wait_job();
+    assert!(says(&miner, "/Soloist/"));
+    assert!(browser.settings().contains("value=\"Soloist\""));
+
+    // Another address waits, is shown, and is cancelled.
+    let other = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    let answer = browser.post("/settings", &form(other, "Soloist", "step=save"));
+    assert_eq!(answer.status_code, 303, "{}", answer.as_str().unwrap());
+    assert!(browser.settings().contains("value=\"cancel\""));
+    assert_eq!(daemon.status().unwrap()["payout"]["address"], PAYOUT);
+    browser.post("/settings", &format!("token={token}&step=cancel"));
+    assert!(!browser.settings().contains("value=\"cancel\""));
+
+    // Another PIN: the old one does not stay in the file.
+    let form = format!("token={token}&pin=8264y&pin2=8264y");
+    assert_eq!(browser.post("/pin", &form).status_code, 303);
+    let saved = std::fs::read_to_string(daemon.config()).unwrap();
+    assert!(saved.contains("pin = \"argon2id:") && !saved.contains("7391x"), "{saved}");
+    assert_eq!(browser.post("/login", "pin=8264y").status_code, 303);
+
+    // A restart comes up with what was saved.
+    assert_eq!(miner.call("mining.ping", serde_json::json!([]))["result"], "pong");
+    drop(miner);
+    assert!(daemon.stop().success());
+    daemon.launch();
+    daemon.wait_ready();
+    assert!(says(&Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna"), "/Soloist/"));
+    wait_for("the ledger", || {
+        daemon.text("/").contains("The last change is taken back").then_some(())
+    });
 }

@@ -65,6 +65,8 @@ pub enum Change {
         /// The new one.
         to: String,
     },
+    /// Another PIN for the settings on the page, or none any more.
+    Pin,
     /// Other places for notifications, or other things that they are told.
     Notify,
     /// Another log level.
@@ -91,6 +93,7 @@ impl Change {
             | Change::Firmwares
             | Change::Grace { .. }
             | Change::Name { .. }
+            | Change::Pin
             | Change::Notify
             | Change::LogLevel { .. } => true,
             // Ports are bound once, at the start.
@@ -146,6 +149,7 @@ impl fmt::Display for Change {
                 write!(f, "Without any node the last job is served for {to} s, no longer {from} s.")
             }
             Change::Name { from, to } => write!(f, "The box is called {to}, no longer {from}."),
+            Change::Pin => f.write_str("The PIN of the page is another."),
             Change::Notify => {
                 f.write_str("Notifications go to other places, or tell other things.")
             }
@@ -189,6 +193,9 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     if old.http.name != new.http.name {
         let (from, to) = (old.http.name.clone(), new.http.name.clone());
         changes.push(Change::Name { from, to });
+    }
+    if old.http.pin != new.http.pin {
+        changes.push(Change::Pin);
     }
     if old.http.listen != new.http.listen {
         changes.push(Change::HttpListen);

@@ -1,9 +1,9 @@
 //! The shell around [`build`]: finds and reads the file, looks at the environment.
 
 use std::env;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Auth, Built, Config, Flags, Problem, Problems, Surroundings, build, problem::At};
@@ -40,6 +40,7 @@ pub fn load(flags: &Flags) -> Result<Loaded, Problems> {
     let source = name.as_deref().map(|name| (name, text.as_str()));
     let Built { config, mut warnings } = build(source, &flags, &surroundings)?;
     let holds_password = config.stratum.password.is_some()
+        || config.http.pin.is_some()
         || config.notify.iter().any(|sink| sink.kind.holds_secret())
         || config.nodes.iter().any(|node| matches!(node.auth, Auth::Basic { .. }));
     if let (Some(name), true, true) = (name, open_to_all, holds_password) {
@@ -49,6 +50,43 @@ pub fn load(flags: &Flags) -> Result<Loaded, Problems> {
         ));
     }
     Ok(Loaded { config, file, warnings })
+}
+
+/// The config that `file` would give if it held `text`, by the same flags.
+///
+/// # Errors
+/// As for [`load`].
+pub fn try_text(flags: &Flags, file: &Path, text: &str) -> Result<Config, Problems> {
+    let name = file.display().to_string();
+    let built = build(Some((&name, text)), &absolute(flags), &surroundings(Some(file)))?;
+    Ok(built.config)
+}
+
+/// Writes the file so that a power cut leaves the old one or the new one, never a part. It keeps
+/// its access rights; a link stays a link.
+///
+/// # Errors
+/// The system's: mostly that the daemon's user may not write there.
+pub fn save(file: &Path, text: &str) -> io::Result<()> {
+    let file = fs::canonicalize(file)?;
+    let rights = fs::metadata(&file)?.permissions();
+    let temp = file.with_extension("toml.new");
+    let result = write_and_rename(&file, &temp, text, rights);
+    if result.is_err() {
+        let _ = fs::remove_file(&temp);
+    }
+    result
+}
+
+fn write_and_rename(file: &Path, temp: &Path, text: &str, rights: Permissions) -> io::Result<()> {
+    // Nobody else may read it before it has its own rights.
+    let _ = fs::remove_file(temp);
+    let mut out = File::options().write(true).create_new(true).mode(0o600).open(temp)?;
+    out.write_all(text.as_bytes())?;
+    out.set_permissions(rights)?;
+    out.sync_all()?;
+    fs::rename(temp, file)?;
+    File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 fn find_file(flags: &Flags) -> Option<PathBuf> {

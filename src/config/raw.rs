@@ -89,6 +89,7 @@ struct RawFirmware {
 #[serde(deny_unknown_fields, default)]
 struct RawHttp {
     name: Leaf,
+    pin: Leaf,
     listen: Leaf,
     json: Leaf,
 }
@@ -165,6 +166,7 @@ impl RawConfig {
             password: place.setting("stratum", "password", stratum.password),
             firmwares: stratum.firmware.into_iter().map(|f| firmware_settings(place, f)).collect(),
             name: place.setting("http", "name", http.name),
+            pin: place.setting("http", "pin", http.pin),
             http_listen: place.setting("http", "listen", http.listen),
             json: place.setting("http", "json", http.json),
             dir: place.setting("data", "dir", inner(self.data).dir),
@@ -345,7 +347,7 @@ const OTHER_NAMES: [(&str, &str); 12] = [
 ];
 
 /// Where a key belongs that stands in the wrong section. Keys of more than one section are absent.
-const SECTIONS_OF: [(&str, &str); 17] = [
+const SECTIONS_OF: [(&str, &str); 18] = [
     ("rpc_url", "node"),
     ("rpc_user", "node"),
     ("rpc_pass", "node"),
@@ -357,6 +359,7 @@ const SECTIONS_OF: [(&str, &str); 17] = [
     ("max_connections_per_address", "stratum"),
     ("password", "stratum"),
     ("json", "http"),
+    ("pin", "http"),
     ("dir", "data"),
     ("grace", "failover"),
     ("level", "log"),

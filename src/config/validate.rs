@@ -16,6 +16,7 @@ use super::{
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
 use crate::notify::{BadSink, Sink, SinkKind};
+use crate::settings::access;
 use crate::stratum::firmware::Override;
 
 pub(super) fn validate(
@@ -278,6 +279,7 @@ impl Check<'_> {
         });
         Http {
             name: self.optional(&settings.name, node_name).unwrap_or_else(|| "Soloist".to_owned()),
+            pin: self.optional(&settings.pin, pin).flatten(),
             listen: self
                 .optional(&settings.http_listen, listen)
                 .unwrap_or_else(|| everywhere(HTTP_PORT)),
@@ -577,6 +579,21 @@ fn miner_password(value: &Value) -> Result<String, Wrong> {
         );
     }
     Ok(password.to_owned())
+}
+
+/// A PIN, or its hash as the page writes it. Empty: none.
+fn pin(value: &Value) -> Result<Option<Secret>, Wrong> {
+    let pin = text(value)?;
+    if pin.is_empty() {
+        return Ok(None);
+    }
+    if !pin.starts_with(access::HASH_PREFIX)
+        && let Err(bad) = access::check_pin(pin)
+    {
+        let what = bad.to_string().trim_end_matches('.').to_owned();
+        return Err((what, "Write another one, such as six letters and digits.".to_owned()));
+    }
+    Ok(Some(Secret::new(pin)))
 }
 
 /// A token that can stand in a header.

@@ -54,7 +54,8 @@ impl State {
             templates: self.templates_view(),
             storage: self.storage_view(),
             sinks: self.alerts.views(),
-            ..Snapshot::default()
+            audit: self.audit_views(),
+            canary: None,
         }
     }
 
@@ -93,7 +94,7 @@ impl State {
         view::PayoutView {
             address: address.to_string(),
             kind: address.kind().to_string(),
-            pending: None,
+            pending: self.owner.pending.clone(),
         }
     }
 

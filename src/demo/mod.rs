@@ -108,7 +108,7 @@ pub fn run(args: &Args) -> Exit {
         // Only a daemon that has ended does not hear it.
         let _ = commands.send(Command::Stop).await;
     });
-    let exit = daemon::serve(executor, config, orders, move |addresses| {
+    let exit = daemon::serve(executor, config, None, orders, move |addresses| {
         // The story is waiting for it.
         let _ = started.send(addresses.clone());
     });

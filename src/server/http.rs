@@ -237,7 +237,11 @@ impl Http {
             }
             None if request.uri().path() == "/settings" => {
                 let now = self.rendered();
-                let page = forms::render(&now.snapshot, &now.judgement, forms::Page::FileOnly);
+                let page = forms::render(
+                    &now.snapshot,
+                    &now.judgement,
+                    forms::Page::FileOnly(admin::NO_PIN),
+                );
                 route::html_answer(page)
             }
             _ => route::answer(&request, &self.rendered(), self),

@@ -21,6 +21,9 @@ const MEMORY_KIB: u32 = 7 * 1024;
 const PASSES: u32 = 5;
 const HASH_BYTES: usize = 32;
 
+/// How a stored PIN begins.
+pub const HASH_PREFIX: &str = "argon2id:";
+
 /// The shortest PIN.
 pub const PIN_MIN: usize = 4;
 /// The longest PIN.

@@ -79,18 +79,18 @@ impl Control for OwnersBox {
         })
     }
 
-    fn apply(&self, values: &Values) -> Result<(), String> {
+    fn apply(&self, values: &Values) -> Local<Result<(), String>> {
         self.0.lock().unwrap().values = values.clone();
-        Ok(())
+        Box::pin(async { Ok(()) })
     }
 
     fn pin(&self) -> Option<String> {
         self.0.lock().unwrap().pin.clone()
     }
 
-    fn set_pin(&self, hash: &str) -> Result<(), String> {
+    fn set_pin(&self, hash: &str) -> Local<Result<(), String>> {
         self.0.lock().unwrap().pin = Some(hash.to_owned());
-        Ok(())
+        Box::pin(async { Ok(()) })
     }
 
     fn pending(&self, pending: Option<PendingPayoutView>) {

@@ -67,7 +67,7 @@ pub trait Control {
     ///
     /// # Errors
     /// A sentence; nothing has changed then.
-    fn apply(&self, values: &Values) -> Result<(), String>;
+    fn apply(&self, values: &Values) -> Local<Result<(), String>>;
 
     /// The stored PIN (see [`access::hash_pin`]); `None` before the set-up, and for a box that is
     /// configured by its file alone: its page then changes nothing.
@@ -77,7 +77,12 @@ pub trait Control {
     ///
     /// # Errors
     /// A sentence.
-    fn set_pin(&self, hash: &str) -> Result<(), String>;
+    fn set_pin(&self, hash: &str) -> Local<Result<(), String>>;
+
+    /// Why [`Control::pin`] is `None`, and what to do about it.
+    fn why_closed(&self) -> String {
+        NO_PIN.to_owned()
+    }
 
     /// A payout address waits, or no longer does. To be shown in the snapshot and announced.
     fn pending(&self, pending: Option<PendingPayoutView>);
@@ -106,6 +111,10 @@ const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 const COOKIE: &str = "soloist";
 
+/// Why a page without PIN changes nothing, and the remedy.
+pub const NO_PIN: &str = "This box is configured by its file, soloist.toml, and has no PIN. Write \
+                          pin = \"…\" below [http] and reload the service.";
+
 /// Whether a path takes POST.
 pub fn takes(path: &str) -> bool {
     matches!(path, "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action")
@@ -132,7 +141,7 @@ impl Admin {
             }
             Some(form) => self.settings_page(http, &form, &[], &[]),
             None if self.control.pin().is_some() => self.page(http, Page::Login("")),
-            None => self.page(http, Page::FileOnly),
+            None => self.page(http, Page::FileOnly(&self.control.why_closed())),
         }
     }
 
@@ -202,11 +211,12 @@ impl Admin {
         let Some(hash) = new_hash(pin).await else {
             return out_of_luck();
         };
-        if let Err(problem) = self.control.set_pin(&hash) {
+        if let Err(problem) = self.control.set_pin(&hash).await {
             return self.page(http, Page::SetUp(&values, &[problem]));
         }
         self.control.audit(peer, "Set up.".to_owned());
-        let problems = self.tell(peer, |current| Input::Change { current, new: values.clone() });
+        let change = |current| Input::Change { current, new: values.clone() };
+        let problems = self.tell(peer, change).await;
         if !problems.is_empty() {
             return self.page(http, Page::SetUp(&values, &problems));
         }
@@ -242,8 +252,8 @@ impl Admin {
         peer: IpAddr,
     ) -> Response<Body> {
         let problems = match form.get("step") {
-            Some("cancel") => self.tell(peer, |_| Input::Cancel),
-            Some("undo") => self.tell(peer, |current| Input::Undo { current }),
+            Some("cancel") => self.tell(peer, |_| Input::Cancel).await,
+            Some("undo") => self.tell(peer, |current| Input::Undo { current }).await,
             step => {
                 let values = form.values();
                 let checked = self.check(&values).await;
@@ -257,7 +267,8 @@ impl Admin {
                     let page = Page::Confirm(token, &values, &changes, &checked.findings);
                     return self.page(http, page);
                 }
-                self.tell(peer, |current| Input::Change { current, new: values.clone() })
+                let change = |current| Input::Change { current, new: values.clone() };
+                self.tell(peer, change).await
             }
         };
         http.forget_rendered();
@@ -284,7 +295,7 @@ impl Admin {
         let Some(hash) = new_hash(pin).await else {
             return out_of_luck();
         };
-        if let Err(problem) = self.control.set_pin(&hash) {
+        if let Err(problem) = self.control.set_pin(&hash).await {
             return self.settings_page(http, token, &[problem], &[]);
         }
         self.control.audit(peer, "The PIN is changed.".to_owned());
@@ -312,7 +323,11 @@ impl Admin {
     }
 
     /// Runs the core and does what it wants. Sentences when something could not be done.
-    fn tell(self: &Rc<Self>, peer: IpAddr, input: impl FnOnce(Values) -> Input) -> Vec<String> {
+    async fn tell(
+        self: &Rc<Self>,
+        peer: IpAddr,
+        input: impl FnOnce(Values) -> Input,
+    ) -> Vec<String> {
         let mut out = Vec::new();
         let input = input(self.control.values());
         self.settings.borrow_mut().handle(now(), input, &mut out);
@@ -320,7 +335,7 @@ impl Admin {
         for output in out {
             match output {
                 Output::Apply(values) => {
-                    if let Err(problem) = self.control.apply(&values) {
+                    if let Err(problem) = self.control.apply(&values).await {
                         self.control.audit(peer, format!("That failed: {problem}"));
                         problems.push(problem);
                     }
@@ -347,7 +362,7 @@ impl Admin {
         executor
             .spawn(async move {
                 Timer::at(due).await;
-                for problem in self.tell(peer, |current| Input::Tick { current }) {
+                for problem in self.tell(peer, |current| Input::Tick { current }).await {
                     log::error!("settings: the new payout address could not be set: {problem}");
                 }
             })
@@ -485,6 +500,7 @@ impl Form {
             name: field("name".to_owned()),
             // People paste addresses in blocks of four, as the page shows them.
             payout: field("payout".to_owned()).split_whitespace().collect(),
+            tag: self.get("tag").unwrap_or("Soloist").trim_matches('/').to_owned(),
             nodes: nodes.filter(|node| !node.url.is_empty()).collect(),
         }
     }

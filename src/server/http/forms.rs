@@ -14,8 +14,8 @@ pub enum Page<'a> {
     ConfirmSetUp(&'a Values, &'a str, &'a [String]),
     /// The PIN is asked for; a sentence about the last try.
     Login(&'a str),
-    /// There is no PIN: the file rules.
-    FileOnly,
+    /// The file rules; a sentence why.
+    FileOnly(&'a str),
     /// Form token, values, problems, what was done, whether there is something to take back.
     Settings(&'a Token, &'a Values, &'a [String], &'a [String], bool),
     /// Form token, values, changes and findings, before they are saved.
@@ -30,7 +30,7 @@ pub fn render(snapshot: &Snapshot, judgement: &Judgement, which: Page<'_>) -> St
             ("Set-up", confirm(&SetUpOrToken::SetUp(pin), values, &[], findings))
         }
         Page::Login(words) => ("PIN", login(words)),
-        Page::FileOnly => ("Settings", file_only()),
+        Page::FileOnly(why) => ("Settings", file_only(why)),
         Page::Settings(token, values, problems, done, undo) => {
             ("Settings", settings(snapshot, token, values, problems, done, undo))
         }
@@ -80,11 +80,11 @@ fn login(words: &str) -> Markup {
     }
 }
 
-fn file_only() -> Markup {
+fn file_only(why: &str) -> Markup {
     html! {
         h1 { "Settings" }
-        p.do { "This box is configured by its file, soloist.toml, and has no PIN." }
-        p { "Change the file and reload the service; the page changes nothing then." }
+        p.do { (why) }
+        p { "Until then the page changes nothing." }
     }
 }
 
@@ -114,6 +114,7 @@ fn settings(
             section.part { h2 { "Payout" } div {
                 (payout(values))
                 p.quiet { "A new address comes into force after ten minutes; until then you can cancel it." }
+                (field("tag", "Your words in the block", &values.tag, "Soloist", "62"))
             } }
             section.part { h2 { "Nodes" } div {
                 @for place in 0..NODES_MAX.min(values.nodes.len() + 1) {
@@ -199,6 +200,7 @@ fn confirm(
             }
             input type="hidden" name="name" value=(values.name);
             input type="hidden" name="payout" value=(values.payout);
+            input type="hidden" name="tag" value=(values.tag);
             @for (i, node) in values.nodes.iter().enumerate() {
                 input type="hidden" name={ "url" (i) } value=(node.url);
                 input type="hidden" name={ "user" (i) } value=(node.user);

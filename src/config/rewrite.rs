@@ -1,0 +1,243 @@
+//! Settings from the page, written into the file: only what differs changes, and the owner's
+//! comments stay. Pure.
+
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
+
+use crate::settings::{NodeValues, Values};
+
+/// The file with `new` instead of `old`; `old` is what the file says, both with their passwords.
+///
+/// # Errors
+/// A sentence, if the file is not one that can be edited.
+pub fn rewrite(text: &str, old: &Values, new: &Values) -> Result<String, String> {
+    let mut doc = parse(text)?;
+    if old.name != new.name {
+        set(section(&mut doc, "http")?, "name", &new.name);
+    }
+    if old.payout != new.payout {
+        set(section(&mut doc, "payout")?, "address", &new.payout);
+    }
+    if old.tag != new.tag {
+        set(section(&mut doc, "payout")?, "tag", &new.tag);
+    }
+    if old.nodes != new.nodes {
+        nodes(&mut doc, &old.nodes, &new.nodes)?;
+    }
+    Ok(doc.to_string())
+}
+
+/// The file with another PIN, or what is kept of one.
+///
+/// # Errors
+/// As for [`rewrite`].
+pub fn rewrite_pin(text: &str, pin: &str) -> Result<String, String> {
+    let mut doc = parse(text)?;
+    set(section(&mut doc, "http")?, "pin", pin);
+    Ok(doc.to_string())
+}
+
+fn parse(text: &str) -> Result<DocumentMut, String> {
+    // The parser's own words could quote a password.
+    text.parse().map_err(|_| "The file is not TOML any more: look at it with an editor.".to_owned())
+}
+
+fn section<'a>(doc: &'a mut DocumentMut, name: &str) -> Result<&'a mut dyn TableLike, String> {
+    doc.entry(name)
+        .or_insert(Item::Table(Table::new()))
+        .as_table_like_mut()
+        .ok_or_else(|| format!("'{name}' is not a section in the file."))
+}
+
+/// Sets a value where it stands, with the comment behind it; a new one goes to the section's end.
+fn set(table: &mut dyn TableLike, key: &str, text: &str) {
+    match table.get_mut(key).and_then(Item::as_value_mut) {
+        Some(value) => {
+            let decor = value.decor().clone();
+            *value = Value::from(text);
+            *value.decor_mut() = decor;
+        }
+        None => {
+            table.insert(key, toml_edit::value(text));
+        }
+    }
+}
+
+/// Writes the nodes in their new order. A node that stays keeps its section, with its name.
+fn nodes(doc: &mut DocumentMut, old: &[NodeValues], new: &[NodeValues]) -> Result<(), String> {
+    let mut sections = sections(doc)?;
+    if sections.len() != old.len() {
+        return Err("The file's nodes are not those in force: reload it first.".to_owned());
+    }
+    let place = sections.first().and_then(Table::position);
+    let headings: Vec<_> = sections.iter().map(|table| table.decor().clone()).collect();
+    // The others may live on the login of the first.
+    let first_changes = old.first() != new.first();
+    let mut left: Vec<Option<Table>> = sections.drain(..).map(Some).collect();
+    let mut written = Vec::new();
+    for (at, node) in new.iter().enumerate() {
+        let same = old.iter().position(|known| known.url == node.url);
+        let mut table = same.and_then(|same| left[same].take()).unwrap_or_default();
+        let before = same.map(|same| &old[same]);
+        if before.is_none() {
+            set(&mut table, "rpc_url", &node.url);
+        }
+        let login = |node: &NodeValues| (node.user.clone(), node.password.clone());
+        if before.map(login) != Some(login(node)) || first_changes {
+            write_login(&mut table, node);
+        }
+        match (before.map_or("", |before| &before.zmq), node.zmq.as_str()) {
+            (before, now) if before == now => {}
+            (_, "") => drop(table.remove("zmq_hashblock_addr")),
+            (_, zmq) => set(&mut table, "zmq_hashblock_addr", zmq),
+        }
+        if let Some(heading) = headings.get(at) {
+            *table.decor_mut() = heading.clone();
+        }
+        table.set_position(place);
+        written.push(table);
+    }
+    let mut written = written.into_iter();
+    let Some(mut first) = written.next() else {
+        return Err("At least one node is needed.".to_owned());
+    };
+    let backups: ArrayOfTables = written.collect();
+    if !backups.is_empty() {
+        first.insert("backup", Item::ArrayOfTables(backups));
+    }
+    doc.insert("node", Item::Table(first));
+    Ok(())
+}
+
+/// Takes the nodes' sections out of the file, in their order.
+fn sections(doc: &mut DocumentMut) -> Result<Vec<Table>, String> {
+    let strange = || "'node' is not a section in the file.".to_owned();
+    let Some(node) = doc.remove("node") else { return Ok(Vec::new()) };
+    let mut first = node.into_table().map_err(|_| strange())?;
+    let backups = first.remove("backup").unwrap_or(Item::Value(Array::new().into()));
+    let backups = backups.into_array_of_tables().map_err(|_| strange())?;
+    Ok(std::iter::once(first).chain(backups).collect())
+}
+
+fn write_login(table: &mut Table, node: &NodeValues) {
+    if node.user.is_empty() {
+        table.remove("rpc_user");
+        table.remove("rpc_pass");
+        return;
+    }
+    // Also takes out a login that stands in the address.
+    set(table, "rpc_url", &node.url);
+    table.remove("rpc_cookie_path");
+    set(table, "rpc_user", &node.user);
+    match &node.password {
+        Some(password) => set(table, "rpc_pass", password),
+        None => drop(table.remove("rpc_pass")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"# My box
+[payout]
+# Mine.
+address = "a" # the ledger in the drawer
+#tag = "Soloist"
+
+# ---- Nodes
+[node]
+name = "attic"
+rpc_url = "http://u:secret@a:8332" # upstairs
+
+# The spare one.
+[[node.backup]]
+rpc_url = "http://b:8332"
+rpc_cookie_path = "/b/.cookie"
+
+[log]
+level = "info"
+"#;
+
+    fn node(url: &str, user: &str, password: Option<&str>, zmq: &str) -> NodeValues {
+        NodeValues {
+            url: url.to_owned(),
+            user: user.to_owned(),
+            password: password.map(str::to_owned),
+            zmq: zmq.to_owned(),
+        }
+    }
+
+    fn values() -> Values {
+        Values {
+            name: "Soloist".to_owned(),
+            payout: "a".to_owned(),
+            tag: "Soloist".to_owned(),
+            nodes: vec![
+                node("http://a:8332", "u", Some("secret"), ""),
+                node("http://b:8332", "", None, ""),
+            ],
+        }
+    }
+
+    #[test]
+    fn only_what_differs_changes() {
+        assert_eq!(rewrite(FILE, &values(), &values()).unwrap(), FILE);
+        let new = Values {
+            name: "cellar".to_owned(),
+            payout: "b".to_owned(),
+            tag: "it's \"me\"".to_owned(),
+            ..values()
+        };
+        let text = rewrite(FILE, &values(), &new).unwrap();
+        assert!(text.contains("address = \"b\" # the ledger in the drawer\n"), "{text}");
+        let read: toml::Value = toml::from_str(&text).unwrap();
+        assert_eq!(read["payout"]["tag"].as_str(), Some("it's \"me\""));
+        assert_eq!(read["http"]["name"].as_str(), Some("cellar"));
+        let kept = FILE.lines().filter(|line| !line.starts_with("address"));
+        kept.for_each(|line| assert!(text.contains(line), "{line} in\n{text}"));
+        let pin = rewrite_pin(&rewrite_pin(&text, "7391").unwrap(), "8264x").unwrap();
+        assert_eq!(
+            toml::from_str::<toml::Value>(&pin).unwrap()["http"]["pin"].as_str(),
+            Some("8264x")
+        );
+    }
+
+    #[test]
+    fn nodes_change_places_and_come_and_go() {
+        let [a, b] = <[NodeValues; 2]>::try_from(values().nodes).unwrap();
+        let c = node("http://c:8332", "v", Some("other"), "tcp://c:28332");
+        let new = Values { nodes: vec![b, c, a], ..values() };
+        let text = rewrite(FILE, &values(), &new).unwrap();
+        let read: toml::Value = toml::from_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let first = &read["node"];
+        assert_eq!(first["rpc_url"].as_str(), Some("http://b:8332"));
+        assert_eq!(first["rpc_cookie_path"].as_str(), Some("/b/.cookie"));
+        let (second, third) = (&first["backup"][0], &first["backup"][1]);
+        assert_eq!(second["zmq_hashblock_addr"].as_str(), Some("tcp://c:28332"));
+        assert_eq!(second["rpc_pass"].as_str(), Some("other"));
+        assert_eq!(
+            (third["name"].as_str(), third["rpc_user"].as_str()),
+            (Some("attic"), Some("u"))
+        );
+        assert_eq!(third["rpc_url"].as_str(), Some("http://a:8332"), "its login stands below it");
+        for kept in ["# My box", "# ---- Nodes", "# The spare one.", "level = \"info\""] {
+            assert!(text.contains(kept), "{kept} in\n{text}");
+        }
+        // And all the way back.
+        let back = rewrite(&text, &new, &values()).unwrap();
+        let read: toml::Value = toml::from_str(&back).unwrap();
+        assert_eq!(read["node"]["name"].as_str(), Some("attic"));
+        assert_eq!(read["node"]["backup"].as_array().map(Vec::len), Some(1));
+        let none = Values { nodes: Vec::new(), ..values() };
+        assert!(rewrite(FILE, &values(), &none).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_edited_is_refused_without_a_secret() {
+        let new = Values { name: "x".to_owned(), ..values() };
+        for text in ["pass = \"secret", "http = 7\nx = \"secret\""] {
+            let problem = rewrite(text, &values(), &new).unwrap_err();
+            assert!(!problem.contains("secret"), "{problem}");
+        }
+    }
+}

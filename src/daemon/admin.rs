@@ -1,0 +1,360 @@
+//! Settings on the page: the config's values, tested, written into its file and put into force by
+//! the same way as a reload. The card is written on a pool thread.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::FutureExt;
+
+use crate::chain::Chain;
+use crate::config::{self, Auth, Config, Flags, NodeConfig, Problems, Secret};
+use crate::ledger::totals::LedgerEvent;
+use crate::node::rpc::Rpc;
+use crate::node::{HealthReport, RpcError};
+use crate::os;
+use crate::server::http::admin::{Action, Checked, Control, Local, NO_PIN};
+use crate::settings::{NodeValues, Values, access};
+use crate::status::{AuditView, EventKind, Level, PendingPayoutView};
+
+use super::{Daemon, Event, State};
+
+/// How long a node may take to answer the test of its settings.
+const NODE_AT_MOST: Duration = Duration::from_secs(8);
+/// Who acts when it is not somebody at the page.
+const OURSELVES: &str = "this box";
+
+/// From where the config came, and so where changes go.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The command line, which goes over the file.
+    pub flags: Flags,
+    /// The file.
+    pub file: PathBuf,
+}
+
+/// What the page's settings need besides the config.
+#[derive(Debug, Default)]
+pub struct Owner {
+    /// `None` when everything came from the command line.
+    pub source: Option<Source>,
+    /// What is kept of the PIN, once it is made.
+    pub pin: Option<String>,
+    /// A payout address that waits.
+    pub pending: Option<PendingPayoutView>,
+}
+
+impl Control for Daemon {
+    fn values(&self) -> Values {
+        let mut values = values_of(&self.state.borrow().config);
+        values.nodes.iter_mut().for_each(|node| node.password = None);
+        values
+    }
+
+    fn check(&self, values: Values) -> Local<Checked> {
+        let state = self.state.borrow();
+        let Some(source) = state.owner.source.clone() else {
+            return Box::pin(async { refused(vec![no_file()]) });
+        };
+        let values = completed(values, &state.config);
+        Box::pin(async move {
+            let tried =
+                blocking::unblock(move || attempt(&source, &values).map(|(config, _)| config));
+            match tried.await {
+                Ok(config) => ask(&config).await,
+                Err(problems) => refused(problems),
+            }
+        })
+    }
+
+    fn apply(&self, values: &Values) -> Local<Result<(), String>> {
+        let values = completed(values.clone(), &self.state.borrow().config);
+        self.write(move |source| {
+            let (config, text) = attempt(source, &values).map_err(|problems| problems.join(" "))?;
+            save(&source.file, &text).map(|()| config)
+        })
+    }
+
+    fn pin(&self) -> Option<String> {
+        self.state.borrow().owner.pin.clone()
+    }
+
+    fn set_pin(&self, hash: &str) -> Local<Result<(), String>> {
+        let hash = hash.to_owned();
+        self.write(move |source| {
+            let text = config::rewrite_pin(&read(&source.file)?, &hash)?;
+            let config = config::try_text(&source.flags, &source.file, &text)
+                .map_err(|problems| sentences(&problems).join(" "))?;
+            save(&source.file, &text).map(|()| config)
+        })
+    }
+
+    fn why_closed(&self) -> String {
+        let state = self.state.borrow();
+        match (&state.owner.source, &state.config.http.pin) {
+            (None, _) => no_file(),
+            (Some(_), None) => NO_PIN.to_owned(),
+            (Some(_), Some(_)) => "The PIN is being read: try again in a second.".to_owned(),
+        }
+    }
+
+    fn pending(&self, pending: Option<PendingPayoutView>) {
+        self.state.borrow_mut().owner.pending = pending;
+    }
+
+    fn audit(&self, from: IpAddr, text: String) {
+        let (mut state, now) = (self.state.borrow_mut(), os::now());
+        state.tell(now, EventKind::System, Level::Info, format!("From {from}: {text}"));
+        state.ledger_event(now, LedgerEvent::Audit(format!("{from}: {text}")));
+        self.rearm(&state);
+    }
+
+    fn act(&self, action: Action) -> Result<String, String> {
+        Err(match action {
+            Action::Restart => "Not possible from here. Say: systemctl restart soloist.",
+            Action::Reboot => "Not possible from here. Say: systemctl reboot.",
+            Action::PowerOff => "Not possible from here. Say: systemctl poweroff.",
+            Action::FireDrill => {
+                "Not possible from here. Stop the leading node for a minute: the next one takes the \
+                 lead, and the page shows it."
+            }
+        }
+        .to_owned())
+    }
+}
+
+impl Daemon {
+    /// Runs `write` on a pool thread and puts the config that it gives into force.
+    fn write(
+        &self,
+        write: impl FnOnce(&Source) -> Result<Config, String> + Send + 'static,
+    ) -> Local<Result<(), String>> {
+        let (this, source) = (self.this.clone(), self.state.borrow().owner.source.clone());
+        Box::pin(async move {
+            let source = source.ok_or_else(no_file)?;
+            let config = blocking::unblock(move || write(&source)).await?;
+            let Some(daemon) = this.upgrade() else { return Ok(()) };
+            daemon.put_into_force(config);
+            Ok(())
+        })
+    }
+
+    fn put_into_force(self: &Rc<Self>, config: Config) {
+        let (mut state, now) = (self.state.borrow_mut(), os::now());
+        let (old, new) = (values_of(&state.config), values_of(&config));
+        let urls = |values: &Values| {
+            values.nodes.iter().map(|node| node.url.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let settings = [
+            ("http.name", old.name.clone(), new.name.clone()),
+            ("payout.address", old.payout.clone(), new.payout.clone()),
+            ("payout.tag", old.tag.clone(), new.tag.clone()),
+            ("node.rpc_url", urls(&old), urls(&new)),
+        ];
+        for (key, old, new) in settings.into_iter().filter(|(_, old, new)| old != new) {
+            let (by, key) = ("page".to_owned(), key.to_owned());
+            state.ledger_event(now, LedgerEvent::Setting { by, key, old, new });
+        }
+        state.reload(now, config);
+        self.rearm(&state);
+    }
+}
+
+impl State {
+    /// Makes what is kept of the PIN, on a pool thread: that is slow by design.
+    pub(super) fn read_pin(&mut self) {
+        self.owner.pin = None;
+        // Without a file nothing could be saved.
+        let (Some(pin), Some(_)) = (&self.config.http.pin, &self.owner.source) else { return };
+        let pin = pin.clone();
+        if pin.expose().starts_with(access::HASH_PREFIX) {
+            self.owner.pin = Some(pin.expose().to_owned());
+            return;
+        }
+        let mut salt = access::Token::default();
+        if let Err(error) = getrandom::fill(&mut salt) {
+            log::error!("settings: no random numbers: {error}");
+            return;
+        }
+        let queue = self.queue.clone();
+        blocking::unblock(move || {
+            let hash = access::hash_pin(pin.expose(), &salt);
+            queue.send_blocking(Event::Pin(pin, hash)).ok();
+        })
+        .detach();
+    }
+
+    /// A PIN that was changed or removed meanwhile must not open anything.
+    pub(super) fn pin_read(&mut self, pin: &Secret, hash: String) {
+        if self.config.http.pin.as_ref() == Some(pin) {
+            self.owner.pin = Some(hash);
+        }
+    }
+
+    /// The audit list, the newest first.
+    pub(super) fn audit_views(&self) -> Vec<AuditView> {
+        let entries = self.books.ledger.audit().rev().take(100);
+        entries
+            .map(|entry| {
+                let named = entry.text.split_once(": ");
+                let named = named.filter(|(from, _)| from.parse::<IpAddr>().is_ok());
+                let (from, text) = named.unwrap_or((OURSELVES, &entry.text));
+                AuditView { at: entry.unix, from: from.to_owned(), text: text.to_owned() }
+            })
+            .collect()
+    }
+}
+
+fn no_file() -> String {
+    "This program was started by the command line alone: there is no file in which settings could \
+     be saved. Start it with --config and a soloist.toml."
+        .to_owned()
+}
+
+fn refused(problems: Vec<String>) -> Checked {
+    Checked { findings: Vec::new(), problems }
+}
+
+/// What is in force, with passwords.
+fn values_of(config: &Config) -> Values {
+    Values {
+        name: config.http.name.clone(),
+        payout: config.payout.address.to_string(),
+        tag: config.payout.tag.as_str().trim_matches('/').to_owned(),
+        nodes: config.nodes.iter().map(node_values).collect(),
+    }
+}
+
+fn node_values(node: &NodeConfig) -> NodeValues {
+    let (user, password) = match &node.auth {
+        Auth::Basic { user, password } => (user.clone(), Some(password.expose().to_owned())),
+        Auth::None | Auth::Cookie(_) => (String::new(), None),
+    };
+    NodeValues {
+        url: node.url.trim_end_matches('/').to_owned(),
+        user,
+        password,
+        zmq: node.zmq.clone().unwrap_or_default(),
+    }
+}
+
+/// The form's values in our spelling, with the passwords that it did not carry.
+fn completed(mut values: Values, config: &Config) -> Values {
+    for node in &mut values.nodes {
+        node.url = node.url.trim_end_matches('/').to_owned();
+    }
+    if let Ok(address) = values.payout.parse::<crate::address::Address>() {
+        values.payout = address.to_string();
+    }
+    values.fill_passwords(&values_of(config).nodes);
+    values
+}
+
+/// The file as it would be, and the config that it would give. Changes nothing.
+fn attempt(source: &Source, values: &Values) -> Result<(Config, String), Vec<String>> {
+    let whole = |problem: String| vec![problem];
+    let text = read(&source.file).map_err(whole)?;
+    let try_text = |text: &str| {
+        config::try_text(&source.flags, &source.file, text).map_err(|found| sentences(&found))
+    };
+    let old = values_of(&try_text(&text)?);
+    let text = config::rewrite(&text, &old, values).map_err(whole)?;
+    let config = try_text(&text)?;
+    let now = values_of(&config);
+    let lent = now.nodes.iter().zip(&values.nodes).find(|(now, new)| now.user != new.user);
+    if let Some((node, _)) = lent {
+        let why = "The login of the first node would be sent there: write the user and the password \
+                   that this node takes.";
+        return Err(vec![format!("{}: {why}", node.url)]);
+    }
+    let urls = |values: &Values| values.nodes.iter().map(|n| n.url.clone()).collect::<Vec<_>>();
+    if (&now.payout, &now.tag) != (&values.payout, &values.tag)
+        || now.nodes.len() != values.nodes.len()
+        || (!source.flags.nodes.is_empty() && urls(&now) != urls(values))
+    {
+        let why = "This is set on the command line, which goes over the file: remove it there.";
+        return Err(vec![why.to_owned()]);
+    }
+    Ok((config, text))
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(file)
+        .map_err(|error| format!("{} cannot be read: {error}.", file.display()))
+}
+
+fn save(file: &Path, text: &str) -> Result<(), String> {
+    config::save(file, text).map_err(|error| {
+        format!("{} cannot be written: {error}. Nothing has changed.", file.display())
+    })
+}
+
+/// Without the lines of a file that was never written.
+fn sentences(problems: &Problems) -> Vec<String> {
+    let words = |problem: &config::Problem| match problem.key.as_str() {
+        "" => format!("{}. {}", problem.what, problem.instead),
+        key => format!("{key}: {}. {}", problem.what, problem.instead),
+    };
+    problems.0.iter().map(words).collect()
+}
+
+/// Asks every node how it is. One that does not answer may still be saved: it may be off just now.
+/// One on another chain than the address may not.
+async fn ask(config: &Config) -> Checked {
+    let address = &config.payout.address;
+    let mut checked = Checked::default();
+    checked.findings.push(format!("The address is {}.", address.kind()));
+    let (sender, answers) = async_channel::unbounded();
+    for (place, node) in config.nodes.iter().enumerate() {
+        let (node, sender) = (node.into(), sender.clone());
+        // Not the pool: a node that never answers must not take one of its few threads.
+        let asked = thread::Builder::new().name("ask".into()).spawn(move || {
+            sender.send_blocking((place, Rpc::new(&node).health())).ok();
+        });
+        if let Err(error) = asked {
+            checked.problems.push(format!("No thread to ask the node with: {error}."));
+        }
+    }
+    drop(sender);
+    let mut heard: Vec<Option<Result<HealthReport, RpcError>>> = vec![None; config.nodes.len()];
+    let all = async {
+        while let Ok((place, answer)) = answers.recv().await {
+            heard[place] = Some(answer);
+        }
+    };
+    let limit = async {
+        Timer::after(NODE_AT_MOST).await;
+    };
+    all.or(limit).await;
+    for (node, answer) in config.nodes.iter().zip(heard) {
+        match answer {
+            None => {
+                let limit = NODE_AT_MOST.as_secs();
+                checked.findings.push(format!("{} did not answer within {limit} s.", node.name));
+            }
+            Some(Err(error)) => {
+                let finding = format!("{} cannot be used now: {error}.", node.name);
+                checked.findings.push(finding);
+            }
+            Some(Ok(health)) => {
+                let finding = format!(
+                    "{} answers: chain {}, block {}.",
+                    node.name, health.chain, health.blocks
+                );
+                checked.findings.push(finding);
+                let fits = |chain: Chain| address.fits(chain);
+                if !Chain::from_name(&health.chain).is_some_and(fits) {
+                    checked.problems.push(format!(
+                        "The address is worth nothing on the chain of {}, which is {}. Write an \
+                         address of that chain, or another node.",
+                        node.name, health.chain
+                    ));
+                }
+            }
+        }
+    }
+    checked
+}
