@@ -73,7 +73,10 @@ pub fn judge(world: &mut World, tip: Option<BlockHash>, share: Share, read: &[Wa
         Some(Want::Refused(Reject::Duplicate)) if share.repeated => {
             world.figures.duplicates += 1;
         }
-        Some(Want::Refused(why)) => world.fail(format!("a valid share is refused: {why}")),
+        Some(Want::Refused(why)) => {
+            world.figures.refused += 1;
+            world.fail(format!("a valid share is refused: {why}"));
+        }
         _ => world.fail("a share without a verdict"),
     }
 }
