@@ -73,7 +73,10 @@ pub fn judge(world: &mut World, tip: Option<BlockHash>, share: Share, read: &[Wa
         Some(Want::Refused(Reject::Duplicate)) if share.repeated => {
             world.figures.duplicates += 1;
         }
-        Some(Want::Refused(why)) => world.fail(format!("a valid share is refused: {why}")),
+        Some(Want::Refused(why)) => {
+            world.figures.refused += 1;
+            world.fail(format!("a valid share is refused: {why}"));
+        }
         _ => world.fail("a share without a verdict"),
     }
 }
@@ -205,7 +208,7 @@ fn blocks(world: &mut World) {
 fn memory(world: &mut World) {
     let jobs = world.daemon.pool.jobs();
     let Some(newest) = jobs.latest() else { return };
-    let (mut current, mut old, mut works) = (0, 0, Vec::new());
+    let (mut current, mut retired, mut works) = (0, 0, Vec::new());
     for back in 0..4000 {
         match jobs.find(JobId(newest.id.0.wrapping_sub(back))) {
             Lookup::Current(job) => {
@@ -213,7 +216,7 @@ fn memory(world: &mut World) {
                 works.push(std::rc::Rc::as_ptr(&job.work));
             }
             Lookup::Stale(job, _) => {
-                old += 1;
+                retired += 1;
                 works.push(std::rc::Rc::as_ptr(&job.work));
             }
             Lookup::Unknown => {}
@@ -221,25 +224,21 @@ fn memory(world: &mut World) {
     }
     works.sort_unstable();
     works.dedup();
-    if current > 2048 || old > 512 || works.len() > 64 + 512 {
-        world.fail(format!("{current} jobs, {old} old ones, {} works", works.len()));
+    if current > 2048 || retired > 512 || works.len() > 64 + 512 {
+        world.fail(format!("{current} jobs, {retired} old ones, {} works", works.len()));
     }
     let tracked = world.daemon.submissions.blocks().count();
     let net = world.blocks.get(world.net.tip).height;
-    let recent = world
-        .solved
-        .iter()
-        .filter(|solved| world.blocks.get(solved.place).height + 130 > net)
-        .count();
-    if tracked > recent {
-        world.fail(format!("{tracked} blocks are tracked, {recent} are young"));
+    let old = world.daemon.submissions.blocks().find(|(block, _)| block.height + 130 < net);
+    if let Some((block, state)) = old {
+        world.fail(format!("block {} is decided, but still watched: {state:?}", block.height));
     }
     let sessions = world.daemon.pool.sessions().count();
     if sessions > 3 * world.miners.len() {
         world.fail(format!("{sessions} sessions"));
     }
     let figures = &mut world.figures;
-    figures.most_jobs = figures.most_jobs.max(current + old);
+    figures.most_jobs = figures.most_jobs.max(current + retired);
     figures.most_works = figures.most_works.max(works.len());
     figures.most_tracked = figures.most_tracked.max(tracked);
     figures.largest_outbox = figures.largest_outbox.max(world.daemon.largest_outbox);

@@ -45,7 +45,7 @@ pub enum Want {
         new_tip: bool,
         empty: bool,
     },
-    BlockState(BlockHash, BlockState),
+    BlockState(BlockState),
 }
 
 /// The owner's script: P2WPKH of nobody.
@@ -314,7 +314,7 @@ impl Daemon {
                 Output::Submit { node, block } => Want::Submit(node, block),
                 Output::Precious { node, block } => Want::Precious(node, block),
                 Output::AskConfirmations { node, block } => Want::Confirmations(node, block),
-                Output::Changed { block, state } => Want::BlockState(block.hash, state),
+                Output::Changed { state, .. } => Want::BlockState(state),
             });
         }
     }

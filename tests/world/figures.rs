@@ -17,6 +17,8 @@ pub struct Figures {
     pub counted: u64,
     pub stale: u64,
     pub duplicates: u64,
+    /// Valid shares; the first ends the test.
+    pub refused: u64,
     pub jobs: u64,
     pub works: u64,
     pub empty_works: u64,
@@ -62,7 +64,7 @@ impl Figures {
             "shares: sent, counted, late, repeated",
             format!("{}, {}, {}, {}", self.shares, self.counted, self.stale, self.duplicates),
         );
-        row("valid shares refused", "0".into());
+        row("valid shares refused", self.refused.to_string());
         row("blocks of others", self.others.to_string());
         let ours = self.in_chain + self.orphaned;
         row(

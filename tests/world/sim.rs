@@ -124,7 +124,7 @@ pub struct World {
     pub solved: Vec<Solved>,
     /// What the pool reported of the bytes that it reads now.
     reading: Vec<Want>,
-    /// Height of the newest tip with work of ours, and of each miner's newest job.
+    /// Height of the block that the newest work builds on.
     pub work_height: u32,
     pub figures: Figures,
     pub calm: bool,
@@ -282,13 +282,13 @@ impl World {
             Event::Fault => self.fault(),
             Event::Mend(node, fault) => self.mend(node, fault),
             Event::LongpollAgain(node, id) => self.longpoll(node, id),
-            Event::ToMiner(miner, conn, bytes) => self.hand_to_miner(miner, conn, &bytes),
+            Event::ToMiner(miner, conn, bytes) => self.miner_hears(miner, conn, &bytes),
             Event::Fin(miner, conn) => {
                 if self.miners[miner].conn == Some(conn) {
                     self.lose_miner(miner, 5 * SECOND);
                 }
             }
-            Event::ToPool(conn, bytes, share) => self.hand_to_pool(conn, &bytes, share),
+            Event::ToPool(conn, bytes, share) => self.pool_hears(conn, &bytes, share),
             Event::Gone(conn) => self.gone(conn),
             Event::Connect(miner, epoch) => self.connect(miner, epoch),
             Event::MinerShares(miner, epoch) => self.miner_shares(miner, epoch),
@@ -369,10 +369,9 @@ impl World {
                 }
                 Want::Lead { first } => self.figures.failovers += u64::from(!first),
                 Want::Work { new_tip, empty } => self.work(new_tip, empty),
-                Want::BlockState(hash, state) => {
+                Want::BlockState(state) => {
                     let name = format!("{state:?}");
-                    let name = name.split([' ', '{']).next().unwrap_or_default().to_owned();
-                    let _ = hash;
+                    let name = name.split(' ').next().unwrap_or_default().to_owned();
                     *self.figures.block_states.entry(name).or_default() += 1;
                 }
                 Want::Solved(block) => {
@@ -1027,7 +1026,7 @@ impl World {
         }
     }
 
-    fn hand_to_pool(&mut self, conn: ConnId, bytes: &[u8], share: Option<Share>) {
+    fn pool_hears(&mut self, conn: ConnId, bytes: &[u8], share: Option<Share>) {
         let Some(wire) = self.wires.get_mut(&conn).filter(|wire| wire.open) else { return };
         let miner = wire.miner;
         // It is no more on this connection: the bytes were lost with it.
@@ -1083,7 +1082,7 @@ impl World {
         self.in_(MS, Event::Gone(conn));
     }
 
-    fn hand_to_miner(&mut self, index: usize, conn: ConnId, bytes: &[u8]) {
+    fn miner_hears(&mut self, index: usize, conn: ConnId, bytes: &[u8]) {
         if self.miners[index].conn != Some(conn) {
             return;
         }
