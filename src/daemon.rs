@@ -10,18 +10,21 @@
 //! straight into the pool; everything else comes through one queue. After each event the deadlines
 //! of all cores are asked for, and the loop sleeps until the first.
 
+mod actions;
 mod admin;
 mod alerts;
 mod blocks;
+mod canary;
 mod figures;
 mod ledger;
 mod miners;
 mod nodes;
+mod recorder;
 mod rehearsal;
 mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -53,9 +56,11 @@ pub use admin::Source;
 use admin::Owner;
 use alerts::Alerts;
 use blocks::Blocks;
+use canary::Canary;
 use figures::Figures;
 use ledger::Books;
 use nodes::Nodes;
+use recorder::Recording;
 use rehearsal::Rehearsals;
 
 /// How long a stop waits for a block that no node has yet. The unit's TimeoutStopSec is longer.
@@ -208,6 +213,8 @@ struct State {
     alerts: Alerts,
     figures: Figures,
     owner: Owner,
+    canary: Canary,
+    recording: Option<Recording>,
     news: VecDeque<EventView>,
     next_news: u64,
     knocks: VecDeque<(u64, IpAddr, &'static str)>,
@@ -254,7 +261,7 @@ impl Daemon {
                 failure = Some((address, error));
                 bind(&[]).unwrap_or_else(|_| unreachable!("no address cannot fail"))
             });
-            let nodes = Nodes::start(&config.nodes, &executor, &queue);
+            let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let setup = Setup {
                 nodes: nodes.specs(),
                 chains: chains(&config),
@@ -276,6 +283,8 @@ impl Daemon {
                 alerts: Alerts::new(now, &config),
                 figures: Figures::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
+                canary: Canary::new(),
+                recording: None,
                 news: VecDeque::new(),
                 next_news: 1,
                 knocks: VecDeque::new(),
@@ -324,6 +333,7 @@ impl Daemon {
 
     async fn main_loop(self: Rc<Self>, events: Receiver<Event>) -> Exit {
         self.state.borrow_mut().start(os::now());
+        self.executor.spawn(canary::run(self.this.clone())).detach();
         loop {
             let deadline = self.state.borrow().next_deadline();
             self.armed.set(deadline);
@@ -376,6 +386,7 @@ impl Handler for Daemon {
 
     fn received(&self, conn: ConnId, lines: &mut Lines, chunk: &[u8]) -> Result<(), String> {
         let mut state = self.state.borrow_mut();
+        state.overhear(os::now(), conn, recorder::From::Miner, chunk);
         let result = state.lines(os::now(), conn, lines, chunk);
         self.rearm(&state);
         result
@@ -410,6 +421,7 @@ impl State {
         );
         self.restore_blocks(now);
         self.read_pin();
+        self.turn_miners_away();
         self.tick(now);
         // Ready to serve as soon as a node is: `systemctl start` must not wait for hours while one
         // downloads the chain. The status line says what is missing.
@@ -506,7 +518,9 @@ impl State {
         }
         let old = std::mem::replace(&mut self.config, config);
         self.server.set_limits(limits(&self.config));
+        self.turn_miners_away();
         crate::logger::set_level(self.config.log.level);
+        crate::logger::set_format(self.config.log.format);
         self.reload_nodes(now, &old);
         self.reload_miners(now, &old);
         self.alerts.reload(now, &self.config);
@@ -516,8 +530,35 @@ impl State {
         self.systemd.ready();
     }
 
+    /// A box that is not set up lets miners knock, so that the page shows them and tells why.
+    fn turn_miners_away(&mut self) {
+        let why = (!self.config.is_set_up()).then_some(miners::NOT_SET_UP);
+        if why.is_none() && !self.server.turns_away() {
+            return;
+        }
+        self.server.turn_away(why);
+        match why {
+            Some(_) => {
+                self.server.open();
+                self.systemd.status("waiting to be set up on the page");
+                let ports = self.config.http.listen.iter().map(|address| address.port());
+                let ports: BTreeSet<u16> = ports.collect();
+                let host = os::addresses().first().map_or("this box".into(), ToString::to_string);
+                for port in ports {
+                    log::warn!("Not set up yet: open http://{host}:{port}/ in a browser.");
+                }
+            }
+            // The failover core opens them with the first work.
+            None => self.server.shut(),
+        }
+    }
+
     fn feed_watchdog(&mut self, now: Now) {
         let Some(interval) = self.systemd.watchdog() else { return };
+        // A block on its way is worth more than a new start.
+        if self.is_stuck() && !self.blocks.is_busy() {
+            return;
+        }
         if self.next_watchdog.is_none_or(|at| now.mono >= at) {
             self.systemd.alive();
             self.next_watchdog = Some(now.mono + interval);
@@ -553,7 +594,8 @@ impl Secrets {
 
 fn limits(config: &Config) -> Limits {
     Limits {
-        connections: config.stratum.max_connections,
+        // One more for the canary.
+        connections: config.stratum.max_connections + 1,
         per_address: config.stratum.max_connections_per_address,
     }
 }
@@ -563,7 +605,7 @@ fn chains(config: &Config) -> Vec<crate::chain::Chain> {
     use crate::chain::Chain;
     [Chain::Main, Chain::Testnet3, Chain::Testnet4, Chain::Signet, Chain::Regtest]
         .into_iter()
-        .filter(|chain| config.payout.address.fits(*chain))
+        .filter(|chain| config.payout.address.as_ref().is_some_and(|address| address.fits(*chain)))
         .collect()
 }
 

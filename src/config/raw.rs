@@ -110,6 +110,7 @@ struct RawFailover {
 #[serde(deny_unknown_fields, default)]
 struct RawLog {
     level: Leaf,
+    format: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -151,6 +152,7 @@ impl RawConfig {
         let payout = inner(self.payout);
         let stratum = inner(self.stratum);
         let http = inner(self.http);
+        let log = inner(self.log);
         Settings {
             whole: At::File(place.file.to_owned()),
             nodes,
@@ -171,7 +173,8 @@ impl RawConfig {
             json: place.setting("http", "json", http.json),
             dir: place.setting("data", "dir", inner(self.data).dir),
             grace: place.setting("failover", "grace", inner(self.failover).grace),
-            level: place.setting("log", "level", inner(self.log).level),
+            level: place.setting("log", "level", log.level),
+            format: place.setting("log", "format", log.format),
             notify: self.notify.into_iter().map(|n| notify_settings(place, n)).collect(),
         }
     }
@@ -347,7 +350,7 @@ const OTHER_NAMES: [(&str, &str); 12] = [
 ];
 
 /// Where a key belongs that stands in the wrong section. Keys of more than one section are absent.
-const SECTIONS_OF: [(&str, &str); 18] = [
+const SECTIONS_OF: [(&str, &str); 19] = [
     ("rpc_url", "node"),
     ("rpc_user", "node"),
     ("rpc_pass", "node"),
@@ -363,6 +366,7 @@ const SECTIONS_OF: [(&str, &str); 18] = [
     ("dir", "data"),
     ("grace", "failover"),
     ("level", "log"),
+    ("format", "log"),
     ("kind", "[notify]"),
     ("token", "[notify]"),
     ("chat", "[notify]"),

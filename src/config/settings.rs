@@ -105,6 +105,7 @@ pub(super) struct Settings {
     pub dir: Option<Setting>,
     pub grace: Option<Setting>,
     pub level: Option<Setting>,
+    pub format: Option<Setting>,
     pub notify: Vec<NotifySettings>,
 }
 
@@ -127,6 +128,7 @@ impl Default for Settings {
             dir: None,
             grace: None,
             level: None,
+            format: None,
             notify: Vec::new(),
         }
     }
