@@ -19,9 +19,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::chain::BlockHash;
+use crate::chain::{BlockHash, Txid};
 use crate::clock::Now;
-use crate::coinbase::{Coinbase, CoinbaseSpec};
+use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE};
+use crate::hash::PrefixState;
 use crate::node::NodeId;
 use crate::template::Template;
 
@@ -67,6 +68,8 @@ pub struct Work {
     pub empty: bool,
     /// `","<prevhash>","<coinbase1>",…,"<nbits>","`: a notify's text between job id and ntime.
     middle: String,
+    /// The coinbase up to its extranonce, hashed.
+    prefix: PrefixState,
 }
 
 /// One `mining.notify`.
@@ -146,7 +149,14 @@ impl Work {
         empty: bool,
     ) -> Work {
         let middle = notify_middle(&template, &coinbase);
-        Work { template, coinbase, node, received, empty, middle }
+        let prefix = PrefixState::new(&coinbase.coinbase1);
+        Work { template, coinbase, node, received, empty, middle, prefix }
+    }
+
+    /// The coinbase's txid with this extranonce, from the prepared hash of what stands before it:
+    /// a tag of 16 bytes or more fills the first block of it and saves each share a compression.
+    pub fn coinbase_txid(&self, extranonce: &[u8; EXTRANONCE_SIZE]) -> Txid {
+        Txid(self.prefix.sha256d(&[extranonce, &self.coinbase.coinbase2]))
     }
 
     /// The block version that jobs carry: the node's, with the bits that miners may roll cleared,

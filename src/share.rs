@@ -50,8 +50,8 @@ impl Share {
     /// submission names.
     pub fn prove(job: &Job, submission: &Submission) -> Share {
         let work = &job.work;
-        let coinbase_txid = hash::sha256d(&work.coinbase.without_witness(&submission.extranonce));
-        let root = merkle::root_from_branch(coinbase_txid, &work.template.branch);
+        let coinbase = work.coinbase_txid(&submission.extranonce);
+        let root = merkle::root_from_branch(coinbase.0, &work.template.branch);
         // Bits beyond the mask are set here too, as the miner did; `judge` objects to them.
         let version = work.version() | submission.version_bits.unwrap_or(0);
 
