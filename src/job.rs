@@ -19,10 +19,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::chain::{BlockHash, Txid};
+use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE};
 use crate::hash::PrefixState;
+use crate::merkle;
 use crate::node::NodeId;
 use crate::template::Template;
 
@@ -66,10 +67,11 @@ pub struct Work {
     pub received: Instant,
     /// Made by us for a new tip without waiting for the node's transactions.
     pub empty: bool,
+    /// The coinbase's first half, hashed once for all shares: a tag of 16 bytes or more fills a
+    /// block of it, which saves each share a compression.
+    prefix: PrefixState,
     /// `","<prevhash>","<coinbase1>",…,"<nbits>","`: a notify's text between job id and ntime.
     middle: String,
-    /// The coinbase up to its extranonce, hashed.
-    prefix: PrefixState,
 }
 
 /// One `mining.notify`.
@@ -150,19 +152,19 @@ impl Work {
     ) -> Work {
         let middle = notify_middle(&template, &coinbase);
         let prefix = PrefixState::new(&coinbase.coinbase1);
-        Work { template, coinbase, node, received, empty, middle, prefix }
-    }
-
-    /// The coinbase's txid with this extranonce, from the prepared hash of what stands before it:
-    /// a tag of 16 bytes or more fills the first block of it and saves each share a compression.
-    pub fn coinbase_txid(&self, extranonce: &[u8; EXTRANONCE_SIZE]) -> Txid {
-        Txid(self.prefix.sha256d(&[extranonce, &self.coinbase.coinbase2]))
+        Work { template, coinbase, node, received, empty, prefix, middle }
     }
 
     /// The block version that jobs carry: the node's, with the bits that miners may roll cleared,
     /// so that setting, replacing and toggling them, which firmwares do, all mean the same.
     pub fn version(&self) -> u32 {
         job_version(&self.template)
+    }
+
+    /// The merkle root of the block with this extranonce, in internal byte order.
+    pub fn merkle_root(&self, extranonce: &[u8; EXTRANONCE_SIZE]) -> [u8; 32] {
+        let coinbase_txid = self.prefix.sha256d(&[extranonce, &self.coinbase.coinbase2]);
+        merkle::root_from_branch(coinbase_txid, &self.template.branch)
     }
 
     /// The node's clock now: when the template was made, plus the time since it came.

@@ -9,9 +9,9 @@ use std::collections::HashSet;
 use crate::chain::BlockHash;
 use crate::coinbase::EXTRANONCE_SIZE;
 use crate::difficulty::{Difficulty, Target};
+use crate::hash;
 use crate::job::{Job, JobId, VERSION_MASK};
 use crate::stratum::reply::Reject;
-use crate::{hash, merkle};
 
 /// How far a share's time may lie before the node's clock or after it: from the template's
 /// `mintime` to the clock plus this, seconds. Nodes refuse blocks more than 7200 s ahead.
@@ -50,8 +50,7 @@ impl Share {
     /// submission names.
     pub fn prove(job: &Job, submission: &Submission) -> Share {
         let work = &job.work;
-        let coinbase = work.coinbase_txid(&submission.extranonce);
-        let root = merkle::root_from_branch(coinbase.0, &work.template.branch);
+        let root = work.merkle_root(&submission.extranonce);
         // Bits beyond the mask are set here too, as the miner did; `judge` objects to them.
         let version = work.version() | submission.version_bits.unwrap_or(0);
 

@@ -112,7 +112,8 @@ impl State {
     /// Does what the pool wants done, in its order: a block before all that follows from it.
     fn carry_out(&mut self, now: Now) {
         let mut solved = None;
-        for output in self.outbox.take() {
+        let mut outputs = self.outbox.take();
+        for output in outputs.drain(..) {
             match output {
                 Output::Block(block) => {
                     solved = Some(block.hash);
@@ -166,6 +167,7 @@ impl State {
             }
         }
         self.outbox.clear();
+        self.outbox.give_back(outputs);
     }
 
     fn authorized(&mut self, now: Now, conn: ConnId) {
