@@ -156,6 +156,8 @@ pub struct Stratum {
     /// Where to listen. Never empty. An IPv6 socket must be limited to IPv6 (`IPV6_V6ONLY`),
     /// because the default names both families on one port.
     pub listen: Vec<SocketAddr>,
+    /// Where to listen for miners that speak TLS. Empty unless the owner asks for it.
+    pub tls_listen: Vec<SocketAddr>,
     /// Most miners connected at once, 1 to [`MAX_CONNECTIONS`].
     pub max_connections: usize,
     /// Most connections from one address, 1 to [`MAX_CONNECTIONS`]. Loopback is exempt.

@@ -44,6 +44,7 @@ use crate::pool::{ConnId, Outbox, Pool};
 use crate::server::http::admin::Admin;
 use crate::server::http::{self, Http};
 use crate::server::stratum::{Handler, Limits, Server};
+use crate::server::tls::{self, Certificate};
 use crate::status::{EventKind, EventView, Level, Snapshot};
 use crate::stratum::frame::Lines;
 use crate::stratum::session::SessionKey;
@@ -140,6 +141,8 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
 pub struct Addresses {
     /// The Stratum port.
     pub stratum: Vec<SocketAddr>,
+    /// The Stratum port for TLS, if there is one.
+    pub stratum_tls: Vec<SocketAddr>,
     /// The page.
     pub http: Vec<SocketAddr>,
 }
@@ -162,7 +165,11 @@ pub fn serve(
             Err(exit) => return exit,
         };
         let addresses = match daemon.open_http() {
-            Ok(http) => Addresses { stratum: daemon.server.addresses(), http },
+            Ok(http) => Addresses {
+                stratum: daemon.server.addresses(),
+                stratum_tls: daemon.server.tls_addresses(),
+                http,
+            },
             Err(exit) => return exit,
         };
         // The choice and self-test of the hash backend must not wait for the first share.
@@ -254,6 +261,7 @@ impl Daemon {
                 failure = Some((address, error));
                 bind(&[]).unwrap_or_else(|_| unreachable!("no address cannot fail"))
             });
+            open_tls(&config, &server);
             let nodes = Nodes::start(&config.nodes, &executor, &queue);
             let setup = Setup {
                 nodes: nodes.specs(),
@@ -555,6 +563,32 @@ fn limits(config: &Config) -> Limits {
     Limits {
         connections: config.stratum.max_connections,
         per_address: config.stratum.max_connections_per_address,
+    }
+}
+
+/// The doors for TLS, if the owner wants them. What is wrong with them must not keep the other
+/// miners from mining.
+fn open_tls(config: &Config, server: &Server) {
+    if config.stratum.tls_listen.is_empty() {
+        return;
+    }
+    let names = tls::local_names();
+    let certificate = match Certificate::load_or_make(&config.data.dir.join("tls"), &names) {
+        Ok(certificate) => Rc::new(certificate),
+        Err(error) => return log::error!("no TLS for miners: {error}"),
+    };
+    log::info!("miners with TLS are shown {}", certificate.path().display());
+    let lacks = certificate.lacks(&names);
+    if !lacks.is_empty() {
+        log::warn!(
+            "The certificate was not made for {}. A miner that goes there will refuse it: remove \
+             cert.pem and key.pem in {} to have them made anew at the next start.",
+            lacks.join(", "),
+            config.data.dir.join("tls").display()
+        );
+    }
+    if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, &certificate) {
+        log::error!("cannot listen for miners with TLS on {address}: {error}");
     }
 }
 

@@ -178,7 +178,8 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let limits = |config: &Config| {
         (config.stratum.max_connections, config.stratum.max_connections_per_address)
     };
-    if old.stratum.listen != new.stratum.listen {
+    let doors = |config: &Config| (config.stratum.listen.clone(), config.stratum.tls_listen.clone());
+    if doors(old) != doors(new) {
         changes.push(Change::StratumListen);
     }
     if limits(old) != limits(new) {

@@ -70,6 +70,7 @@ struct RawPayout {
 #[serde(deny_unknown_fields, default)]
 struct RawStratum {
     listen: Leaf,
+    tls_listen: Leaf,
     max_connections: Leaf,
     max_connections_per_address: Leaf,
     password: Leaf,
@@ -157,6 +158,7 @@ impl RawConfig {
             address: place.setting("payout", "address", payout.address),
             tag: place.setting("payout", "tag", payout.tag),
             stratum_listen: place.setting("stratum", "listen", stratum.listen),
+            tls_listen: place.setting("stratum", "tls_listen", stratum.tls_listen),
             max_connections: place.setting("stratum", "max_connections", stratum.max_connections),
             max_connections_per_address: place.setting(
                 "stratum",
@@ -347,7 +349,7 @@ const OTHER_NAMES: [(&str, &str); 12] = [
 ];
 
 /// Where a key belongs that stands in the wrong section. Keys of more than one section are absent.
-const SECTIONS_OF: [(&str, &str); 18] = [
+const SECTIONS_OF: [(&str, &str); 19] = [
     ("rpc_url", "node"),
     ("rpc_user", "node"),
     ("rpc_pass", "node"),
@@ -355,6 +357,7 @@ const SECTIONS_OF: [(&str, &str); 18] = [
     ("zmq_hashblock_addr", "node"),
     ("address", "payout"),
     ("tag", "payout"),
+    ("tls_listen", "stratum"),
     ("max_connections", "stratum"),
     ("max_connections_per_address", "stratum"),
     ("password", "stratum"),
