@@ -148,6 +148,9 @@ pub struct Payout {
     pub address: Address,
     /// The owner's words in the coinbase.
     pub tag: Tag,
+    /// A miner whose name is an address, or begins with one before a dot, is paid there for its
+    /// own blocks.
+    pub per_miner: bool,
 }
 
 /// The server for miners.
@@ -187,6 +190,9 @@ pub struct Http {
 pub struct Data {
     /// Spool, journal and ledger live below it.
     pub dir: PathBuf,
+    /// A directory in memory that outlives the daemon but not the system: what systemd names by
+    /// `RuntimeDirectory=`. Jobs of miners are kept there over a restart.
+    pub runtime: Option<PathBuf>,
 }
 
 /// What to do when nodes fail.
@@ -251,6 +257,8 @@ pub struct Surroundings {
     pub file_dir: PathBuf,
     /// The user's home, for paths that begin with `~/`.
     pub home: Option<PathBuf>,
+    /// The service's own directory in memory, if it has one.
+    pub runtime_dir: Option<PathBuf>,
     /// Where data goes when `[data] dir` is not set.
     pub data_dir: PathBuf,
 }

@@ -15,6 +15,7 @@ mod alerts;
 mod blocks;
 mod figures;
 mod ledger;
+mod memory;
 mod miners;
 mod nodes;
 mod rehearsal;
@@ -37,6 +38,7 @@ use crate::cli::Exit;
 use crate::clock::Now;
 use crate::config::{self, Config, Flags, Loaded};
 use crate::failover::{Failover, Setup};
+use crate::job::JobId;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
@@ -56,6 +58,7 @@ use alerts::Alerts;
 use blocks::Blocks;
 use figures::Figures;
 use ledger::Books;
+use memory::Memory;
 use nodes::Nodes;
 use rehearsal::Rehearsals;
 
@@ -215,6 +218,9 @@ struct State {
     alerts: Alerts,
     figures: Figures,
     owner: Owner,
+    memory: Memory,
+    /// What the miners are to show next.
+    say: Option<String>,
     news: VecDeque<EventView>,
     next_news: u64,
     knocks: VecDeque<(u64, IpAddr, &'static str)>,
@@ -246,10 +252,18 @@ impl Daemon {
         queue: Sender<Event>,
     ) -> Result<Rc<Daemon>, Exit> {
         let now = os::now();
-        let secrets = Secrets::load(&config.data.dir).map_err(|error| {
+        let (memory, recall) = Memory::open(now, config.data.runtime.as_deref());
+        let last_job = recall.as_ref().and_then(|recall| Some(recall.jobs.last()?.0));
+        let secrets = Secrets::load(&config.data.dir, last_job).map_err(|error| {
             log::error!("no random numbers: {error}");
             Exit::Software
         })?;
+        let mut pool =
+            Pool::new(miners::rules(&config, secrets.session_key.clone()), secrets.first_job_id.0);
+        if let Some(recall) = recall {
+            pool.recall(now, recall);
+        }
+        let mut pool = Some(pool);
         let mut failure = None;
         let daemon = Rc::new_cyclic(|this: &Weak<Daemon>| {
             let handler: Weak<dyn Handler> = this.clone();
@@ -274,7 +288,7 @@ impl Daemon {
                 server: server.clone(),
                 queue: queue.clone(),
                 systemd: Systemd::new(),
-                pool: Pool::new(miners::rules(&config, secrets.session_key), secrets.first_job_id),
+                pool: pool.take().expect("the closure is called once"),
                 outbox: Outbox::new(),
                 failover: Failover::new(now, setup),
                 nodes,
@@ -284,6 +298,8 @@ impl Daemon {
                 alerts: Alerts::new(now, &config),
                 figures: Figures::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
+                memory,
+                say: None,
                 news: VecDeque::new(),
                 next_news: 1,
                 knocks: VecDeque::new(),
@@ -442,6 +458,7 @@ impl State {
     fn tick(&mut self, now: Now) {
         self.tick_nodes(now);
         self.tick_pool(now);
+        self.say_news(now);
         self.tick_blocks(now);
         self.tick_rehearsals(now);
         self.tick_ledger(now);
@@ -537,16 +554,17 @@ impl State {
 struct Secrets {
     /// Kept over restarts, so that a session id from before one is known to be ours.
     session_key: SessionKey,
-    /// Another in each run, so that a job id from before a restart is known to be old.
-    first_job_id: u32,
+    /// Behind all ids of earlier runs, so that a job from before a restart is known to be old.
+    first_job_id: JobId,
 }
 
 impl Secrets {
-    /// Draws them; the key is taken from the data directory where it has one. A key that cannot be
-    /// kept costs no more than the resuming of sessions over a restart.
-    fn load(data: &Path) -> Result<Secrets, getrandom::Error> {
+    /// Draws them; what the data directory has is taken from there. A key that cannot be kept costs
+    /// no more than the resuming of sessions over a restart. `last_job` is the last job of an
+    /// earlier run that is remembered.
+    fn load(data: &Path, last_job: Option<JobId>) -> Result<Secrets, getrandom::Error> {
         let path = data.join("session-key");
-        let first_job_id = getrandom::u32()?;
+        let first_job_id = first_job_id(data, last_job)?;
         if let Some(kept) = fs::read(&path).ok().and_then(|bytes| bytes.try_into().ok()) {
             return Ok(Secrets { session_key: SessionKey(kept), first_job_id });
         }
@@ -557,6 +575,32 @@ impl Secrets {
         }
         Ok(Secrets { session_key: SessionKey(key), first_job_id })
     }
+}
+
+/// The first job id of this run, by a count of the runs in the data directory. Where it cannot be
+/// kept a random one is as good as can be had.
+fn first_job_id(data: &Path, last_job: Option<JobId>) -> Result<JobId, getrandom::Error> {
+    let path = data.join("run");
+    let kept: Option<u32> =
+        fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+    let mut run = match kept {
+        Some(last) => last.wrapping_add(1),
+        None => getrandom::u32()?,
+    };
+    if let Some(last) = last_job.filter(|last| !last.is_before(JobId::first_of(run))) {
+        run = last.run() + 1;
+    }
+    let write = || {
+        let new = data.join("run.new");
+        fs::create_dir_all(data)?;
+        fs::write(&new, format!("{run}\n"))?;
+        fs::File::open(&new)?.sync_all()?;
+        fs::rename(&new, &path)
+    };
+    if let Err(error) = write() {
+        log::warn!("{}: {error}: job ids are random", path.display());
+    }
+    Ok(JobId::first_of(run))
 }
 
 fn limits(config: &Config) -> Limits {

@@ -27,6 +27,11 @@ pub(super) fn validate(
     let nodes = check.nodes(settings);
     let address = check.address(settings);
     let tag = check.optional(&settings.tag, tag).unwrap_or_else(|| Tag("/Soloist/".to_owned()));
+    let per_miner = check.optional(&settings.per_miner, |value| match value {
+        Value::Boolean(per_miner) => Ok(*per_miner),
+        _ => wrong("it is neither true nor false", "Write per_miner = true or per_miner = false."),
+    });
+    let per_miner = per_miner.unwrap_or(false);
     let stratum = check.stratum(settings);
     let http = check.http(settings);
     check.ports(&stratum, &http, settings);
@@ -42,10 +47,10 @@ pub(super) fn validate(
         (Some(address), true) => Ok(Built {
             config: Config {
                 nodes,
-                payout: Payout { address, tag },
+                payout: Payout { address, tag, per_miner },
                 stratum,
                 http,
-                data: Data { dir },
+                data: Data { dir, runtime: surroundings.runtime_dir.clone() },
                 failover: Failover { grace },
                 log: Log { level },
                 notify,
@@ -393,11 +398,13 @@ impl Check<'_> {
 
     /// Miners, miners with TLS and browsers cannot share a port.
     fn ports(&mut self, stratum: &Stratum, http: &Http, settings: &Settings) {
-        let place = |settings: [&Option<Setting>; 2], key: &str| {
-            match settings.into_iter().flatten().next() {
-                Some(setting) => (setting.at.clone(), setting.key.clone()),
-                None => (At::Nowhere, key.to_owned()),
-            }
+        let place = |settings: [&Option<Setting>; 2], key: &str| match settings
+            .into_iter()
+            .flatten()
+            .next()
+        {
+            Some(setting) => (setting.at.clone(), setting.key.clone()),
+            None => (At::Nowhere, key.to_owned()),
         };
         let clashes = |own: &[SocketAddr], others: &[SocketAddr]| {
             let taken = |address: &&SocketAddr| others.iter().any(|other| clash(other, address));

@@ -29,8 +29,12 @@ struct Said {
 impl World {
     /// A pool with work on a tip where every hash solves a block, or none does in practice.
     fn new(easy: bool) -> World {
-        let rules =
-            Rules { session_key: SessionKey([1; 32]), password: None, overrides: Vec::new() };
+        let rules = Rules {
+            session_key: SessionKey([1; 32]),
+            password: None,
+            overrides: Vec::new(),
+            payee_chains: Vec::new(),
+        };
         let mut world = World { start: Instant::now(), millis: 0, pool: Pool::new(rules, 0x100) };
         world.work(1, easy);
         world

@@ -51,8 +51,12 @@ struct Wire {
 
 impl World {
     pub fn new(chain: Chain) -> World {
-        let rules =
-            Rules { session_key: SessionKey([7; 32]), password: None, overrides: Vec::new() };
+        let rules = Rules {
+            session_key: SessionKey([7; 32]),
+            password: None,
+            overrides: Vec::new(),
+            payee_chains: Vec::new(),
+        };
         let mut world = World {
             start: Instant::now(),
             millis: 0,
