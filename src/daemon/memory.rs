@@ -2,15 +2,19 @@
 //!
 //! It lies in the directory that systemd makes for the service below `/run`, which is memory: it
 //! costs the card nothing, and a power cut forgets it, as it forgets what the miners had to send.
-//! Without such a directory, or with one that is on a disk, nothing is kept. A thread of its own
-//! writes, so that no job waits for it.
+//! Without such a directory, or with one that is on a disk, nothing is kept.
+//!
+//! What is small, a job or a difficulty, is written right after it went to the miners: microseconds
+//! later no kill can lose it. New work with its transactions takes milliseconds, so a thread writes
+//! it, and what follows meanwhile. A kill within these milliseconds forgets that work's jobs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
@@ -29,7 +33,21 @@ const MAX_FILE: u64 = 12 << 20;
 /// The file and its thread.
 #[derive(Debug, Default)]
 pub struct Memory {
-    orders: Option<mpsc::Sender<(Moment, Vec<Memo>)>>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    shared: Arc<Shared>,
+    orders: mpsc::Sender<(Moment, Vec<Memo>)>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Never contended: the loop takes it only while nothing is left for the thread.
+    writer: Mutex<Writer>,
+    /// Orders that the thread has not carried out.
+    waiting: AtomicUsize,
 }
 
 impl Memory {
@@ -38,7 +56,7 @@ impl Memory {
     pub fn open(now: Now, dir: Option<&Path>) -> (Memory, Option<Recall>) {
         let Some(dir) = dir else { return (Memory::default(), None) };
         match open(moment(now), dir) {
-            Ok((orders, recall)) => (Memory { orders: Some(orders) }, Some(recall)),
+            Ok((open, recall)) => (Memory { open: Some(open) }, Some(recall)),
             Err(error) => {
                 log::warn!("{}: {error}: jobs will not survive a restart", dir.display());
                 (Memory::default(), None)
@@ -47,10 +65,18 @@ impl Memory {
     }
 
     fn keep(&mut self, now: Now, memos: Vec<Memo>) {
-        if let Some(orders) = &self.orders
-            && orders.send((moment(now), memos)).is_err()
+        let Some(Open { shared, orders }) = &self.open else { return };
+        let is_large = memos.iter().any(|memo| matches!(memo, Memo::Work { .. }));
+        if !is_large
+            && shared.waiting.load(Ordering::Acquire) == 0
+            && let Ok(mut writer) = shared.writer.try_lock()
         {
-            self.orders = None;
+            writer.keep(moment(now), &memos);
+            return;
+        }
+        shared.waiting.fetch_add(1, Ordering::AcqRel);
+        if orders.send((moment(now), memos)).is_err() {
+            self.open = None;
         }
     }
 }
@@ -70,7 +96,7 @@ fn moment(now: Now) -> Moment {
     Moment { mono: now.mono, uptime: os::uptime() }
 }
 
-fn open(now: Moment, dir: &Path) -> io::Result<(mpsc::Sender<(Moment, Vec<Memo>)>, Recall)> {
+fn open(now: Moment, dir: &Path) -> io::Result<(Open, Recall)> {
     if !is_memory(statfs(dir)?.filesystem_type()) {
         return Err(io::Error::other("it is not in memory"));
     }
@@ -94,19 +120,21 @@ fn open(now: Moment, dir: &Path) -> io::Result<(mpsc::Sender<(Moment, Vec<Memo>)
     }
     let size = good.max(header.len()) as u64;
     let encoder = Encoder::following(&recall);
-    let mut writer = Writer { path, header, file, size, encoder, newest: Newest::default() };
+    let newest = Newest::default();
+    let writer = Writer { path, header, file, size, encoder, newest, failed: false };
+    let shared = Arc::new(Shared { writer: Mutex::new(writer), waiting: AtomicUsize::new(0) });
     let (orders, memos) = mpsc::channel::<(Moment, Vec<Memo>)>();
+    let own = shared.clone();
     let write_all = move || {
         while let Ok((now, memos)) = memos.recv() {
-            if let Err(error) = writer.write(now, &memos) {
-                log::warn!("{}: {error}: jobs will not survive a restart", writer.path.display());
-                fs::remove_file(&writer.path).ok();
-                return;
+            if let Ok(mut writer) = own.writer.lock() {
+                writer.keep(now, &memos);
             }
+            own.waiting.fetch_sub(1, Ordering::AcqRel);
         }
     };
     thread::Builder::new().name("memory".into()).spawn(write_all)?;
-    Ok((orders, recall))
+    Ok((Open { shared, orders }, recall))
 }
 
 fn is_memory(kind: FsType) -> bool {
@@ -115,6 +143,7 @@ fn is_memory(kind: FsType) -> bool {
     kind == TMPFS_MAGIC || kind.0 as i64 == RAMFS_MAGIC
 }
 
+#[derive(Debug)]
 struct Writer {
     path: PathBuf,
     header: Vec<u8>,
@@ -122,10 +151,12 @@ struct Writer {
     size: u64,
     encoder: Encoder,
     newest: Newest,
+    /// The file cannot be written any more, until a new one is begun.
+    failed: bool,
 }
 
 /// With what a file begins that is begun anew within a tip.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Newest {
     levels: BTreeMap<Extranonce1, Memo>,
     payees: BTreeMap<Extranonce1, Memo>,
@@ -134,6 +165,18 @@ struct Newest {
 }
 
 impl Writer {
+    fn keep(&mut self, now: Moment, memos: &[Memo]) {
+        if self.failed && !memos.iter().any(|memo| matches!(memo, Memo::Tip)) {
+            return;
+        }
+        let outcome = self.write(now, memos);
+        self.failed = outcome.is_err();
+        if let Err(error) = outcome {
+            log::warn!("{}: {error}: jobs would not survive a restart", self.path.display());
+            fs::remove_file(&self.path).ok();
+        }
+    }
+
     fn write(&mut self, now: Moment, memos: &[Memo]) -> io::Result<()> {
         // With a new tip nothing of the old one is worth keeping.
         let tip = memos.iter().rposition(|memo| matches!(memo, Memo::Tip));
