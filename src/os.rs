@@ -185,6 +185,19 @@ pub fn addresses() -> Vec<std::net::IpAddr> {
     found
 }
 
+/// Time since the system started, by the clock of [`std::time::Instant`]: the same for all
+/// processes.
+pub fn uptime() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+/// The system's name for the time since it started; empty where it has none.
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
 /// This machine's name.
 pub fn hostname() -> Option<String> {
     let name = nix::unistd::gethostname().ok()?.into_string().ok()?;

@@ -24,6 +24,10 @@ pub fn rules(config: &Config, session_key: SessionKey) -> Rules {
         session_key,
         password: config.stratum.password.as_ref().map(|secret| secret.expose().to_owned()),
         overrides: config.stratum.firmwares.clone(),
+        payee_chains: match config.payout.per_miner {
+            true => super::chains(config),
+            false => Vec::new(),
+        },
     }
 }
 
@@ -93,8 +97,11 @@ impl State {
     }
 
     pub(super) fn reload_miners(&mut self, now: Now, old: &Config) {
-        let said =
-            |config: &Config| (config.stratum.password.clone(), config.stratum.firmwares.clone());
+        let said = |config: &Config| {
+            let stratum = &config.stratum;
+            let payees = rules(config, self.pool.session_key().clone()).payee_chains;
+            (stratum.password.clone(), stratum.firmwares.clone(), payees)
+        };
         if said(old) != said(&self.config) {
             let key = self.pool.session_key().clone();
             self.pool_input(now, Input::Rules(Box::new(rules(&self.config, key))));
@@ -168,6 +175,15 @@ impl State {
         }
         self.outbox.clear();
         self.outbox.give_back(outputs);
+        self.keep_memos(now);
+        self.say_news(now);
+    }
+
+    /// Shows the newest piece of news at the miners.
+    pub(super) fn say_news(&mut self, now: Now) {
+        if let Some(text) = self.say.take() {
+            self.pool_input(now, Input::Say(text));
+        }
     }
 
     fn authorized(&mut self, now: Now, conn: ConnId) {
