@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 /// Starts an early log, so that a mistake in the config is heard, then does what the config says.
 fn run(flags: &Flags) -> Exit {
     logger::start(log::LevelFilter::Info);
-    let loaded = match config::load(flags) {
+    let loaded = match config::load_for_run(flags) {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(|problem| log::error!("{problem}"));
@@ -41,6 +41,7 @@ fn run(flags: &Flags) -> Exit {
         }
     };
     logger::set_level(loaded.config.log.level);
+    logger::set_format(loaded.config.log.format);
     match &loaded.file {
         Some(file) => log::info!("{}, with {}", cli::version(), file.display()),
         None => log::info!("{}, with the settings of the command line", cli::version()),

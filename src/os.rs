@@ -119,6 +119,11 @@ impl Default for Systemd {
     }
 }
 
+/// Whether systemd started this program as a service, and so starts it again (`Restart=always`).
+pub fn is_kept_alive() -> bool {
+    std::env::var_os("INVOCATION_ID").is_some() && std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// The process by its `/proc` entries; zero where one cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
