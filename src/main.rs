@@ -4,12 +4,17 @@ use std::{io, process::ExitCode};
 
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags};
-use soloist::{bench, check, daemon, ledger, logger, os};
+use soloist::{bench, check, daemon, import, ledger, logger, os};
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Check(flags)) => check::run(&flags),
+        Ok(Command::CheckBoard) => {
+            os::boards::tell();
+            Exit::Ok
+        }
+        Ok(Command::Import(args)) => import::run(&args),
         Ok(Command::CheckLedger { flags, repair }) => return check_ledger(&flags, repair),
         #[cfg(feature = "demo")]
         Ok(Command::Demo(args)) => soloist::demo::run(&args),

@@ -46,6 +46,14 @@ def reproducible():
     return os.environ | {"SOURCE_DATE_EPOCH": str(source_date()), "LC_ALL": "C", "TZ": "UTC"}
 
 
+def owners_file():
+    """The file on the boot partition: Wi-Fi, which only the box knows, and the daemon's settings."""
+    head = (IMAGE / "wifi.toml").read_text()
+    settings = (IMAGE / "soloist.toml").read_text()
+    # Its own first lines are about a file that the owner edits in place.
+    return head + settings[settings.index("# ---- Who is paid"):]
+
+
 def listed(name):
     """The lines of a list in image/, without comments."""
     lines = (IMAGE / name).read_text().splitlines()
