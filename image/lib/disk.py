@@ -82,9 +82,8 @@ def compress(raw, target):
     return target
 
 
-def update_file(squashfs, boot_files, kernel, version, target):
+def update_file(squashfs, boot_files, kernel, version, target, boot_tar):
     """What soloist-update takes: the root, and the kernel for it, as one tar archive."""
-    boot_tar = target.with_name("work") / "boot.tar"
     archive(boot_tar, [(path.name, path.read_bytes()) for path in sorted((boot_files / "a").iterdir())])
     root = squashfs.read_bytes()
     # Small things first: the box reads them before it writes anything.
