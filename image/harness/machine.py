@@ -13,6 +13,17 @@ MIB = 1 << 20
 BOOT_AT = 2 * MIB
 
 
+# What differs between the emulated boards, behind the card `card` and the network `lan`. On the
+# Raspberry Pi 3 the emulator ends when the watchdog is armed, so its driver is left out.
+BOARDS = {
+    "virt": (["-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "512", "-rtc", "base=2020-01-01T00:00:00",
+              "-device", "virtio-blk-pci,drive=card", "-device", "virtio-rng-pci",
+              "-device", "virtio-net-pci,netdev=lan,romfile="], "console=ttyAMA0"),
+    "raspi3b": (["-M", "raspi3b", "-device", "usb-net,netdev=lan", "-serial", "null"],
+                "console=ttyS1,115200 modprobe.blacklist=bcm2835_wdt"),
+}
+
+
 class Machine:
     def __init__(self, card, kernel, initramfs, work, patience):
         self.card, self.kernel, self.initramfs, self.work, self.patience = card, kernel, initramfs, work, patience
@@ -21,22 +32,23 @@ class Machine:
         self.page, self.stratum, self.ssh_port = free_port(), free_port(), free_port()
         self.boots = 0
 
-    def on(self, words=""):
+    def on(self, words="", board="virt"):
         """Power. The clock stands at 2020 each time, as boards have none."""
+        hardware, console = BOARDS[board]
         assert self.process is None
         self.disk = Disk(self.card, self.work / "disk.socket")
         self.boots += 1
         self.serial = self.work / f"serial-{self.boots}.log"
         forward = [f"hostfwd=tcp:127.0.0.1:{port}-:{to}" for port, to in
                    [(self.page, 80), (self.stratum, 3333), (self.ssh_port, 22)]]
+        trees = {"raspi3b": ["-dtb", self.kernel.with_name("bcm2837-rpi-3-b.dtb")]}.get(board, [])
         command = [
-            "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "512", "-nodefaults",
-            "-display", "none", "-serial", f"file:{self.serial}", "-rtc", "base=2020-01-01T00:00:00",
-            "-kernel", self.kernel, "-initrd", self.initramfs,
-            "-append", f"console=ttyAMA0 panic=5 net.ifnames=0 quiet loglevel=4 {words}",
-            "-drive", f"file=nbd+unix:///?socket={self.disk.path},format=raw,if=none,id=card,cache=writeback",
-            "-device", "virtio-blk-pci,drive=card", "-device", "virtio-rng-pci",
-            "-netdev", ",".join(["user,id=lan", *forward]), "-device", "virtio-net-pci,netdev=lan,romfile=",
+            "qemu-system-aarch64", "-nodefaults", "-display", "none", *hardware, "-serial", f"file:{self.serial}",
+            "-kernel", self.kernel, "-initrd", self.initramfs, *trees,
+            "-append", f"{console} panic=5 net.ifnames=0 quiet loglevel=4 {words}",
+            "-drive", f"file=nbd+unix:///?socket={self.disk.path},format=raw,id=card,cache=writeback,"
+                      f"if={'sd' if board == 'raspi3b' else 'none'}",
+            "-netdev", ",".join(["user,id=lan", *forward]),
         ]
         self.started = time.monotonic()
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from common import IMAGE, REPOSITORY, Failure, listed, owners_file, reproducible
 UNITS = "usr/lib/systemd/system"
 ENABLED = {
     "multi-user.target": ["soloist.service", "soloist-import.service", "soloist-ssh.service",
-                          "soloist-console.service", "soloist-clock.service", "soloist-update.path",
+                          "soloist-console.service", "soloist-clock.service", "soloist-request.path",
                           "systemd-networkd.service", "avahi-daemon.service"],
     "sysinit.target": ["systemd-resolved.service", "systemd-timesyncd.service"],
     "sockets.target": ["systemd-networkd.socket"],
