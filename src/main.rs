@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags};
-use soloist::{bench, check, daemon, ledger, logger, os};
+use soloist::{bench, check, daemon, import, ledger, logger, os};
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
@@ -17,6 +17,11 @@ fn main() -> ExitCode {
             });
         }
         Ok(Command::SaveCache(flags)) => return in_data(&flags, ledger::child::serve),
+        Ok(Command::CheckBoard) => {
+            os::boards::tell();
+            Exit::Ok
+        }
+        Ok(Command::Import(args)) => import::run(&args),
         #[cfg(feature = "demo")]
         Ok(Command::Demo(args)) => soloist::demo::run(&args),
         Ok(Command::Bench) => bench::run(&mut io::stdout()).map_or(Exit::Output, |()| Exit::Ok),

@@ -1,6 +1,7 @@
 //! The system around the daemon: signals, systemd, and what `/proc` tells of the process.
 
 pub mod board;
+pub mod boards;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
