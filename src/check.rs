@@ -119,8 +119,15 @@ fn paid(address: &Address, payout: &Payout) -> String {
         "" => "The block says nothing of its own.".to_owned(),
         words => format!("The block says: {words} ({} of {MAX_TAG} bytes)", words.len()),
     };
+    let others = match payout.per_miner {
+        true => {
+            "Except: a miner that is named by an address is paid there for its own blocks \
+             (per_miner = true).\n"
+        }
+        false => "",
+    };
     format!(
-        "\nA block pays {address} ({})\nIn fours:    {}\n{words}\n",
+        "\nA block pays {address} ({})\nIn fours:    {}\n{others}{words}\n",
         address.kind(),
         address.in_fours()
     )

@@ -150,6 +150,9 @@ pub struct Payout {
     pub address: Option<Address>,
     /// The owner's words in the coinbase.
     pub tag: Tag,
+    /// A miner whose name is an address, or begins with one before a dot, is paid there for its
+    /// own blocks.
+    pub per_miner: bool,
 }
 
 /// The server for miners.
@@ -158,6 +161,8 @@ pub struct Stratum {
     /// Where to listen. Never empty. An IPv6 socket must be limited to IPv6 (`IPV6_V6ONLY`),
     /// because the default names both families on one port.
     pub listen: Vec<SocketAddr>,
+    /// Where to listen for miners that speak TLS. Empty unless the owner asks for it.
+    pub tls_listen: Vec<SocketAddr>,
     /// Most miners connected at once, 1 to [`MAX_CONNECTIONS`].
     pub max_connections: usize,
     /// Most connections from one address, 1 to [`MAX_CONNECTIONS`]. Loopback is exempt.
@@ -187,6 +192,9 @@ pub struct Http {
 pub struct Data {
     /// Spool, journal and ledger live below it.
     pub dir: PathBuf,
+    /// A directory in memory that outlives the daemon but not the system: what systemd names by
+    /// `RuntimeDirectory=`. Jobs of miners are kept there over a restart.
+    pub runtime: Option<PathBuf>,
 }
 
 /// What to do when nodes fail.
@@ -253,6 +261,8 @@ pub struct Surroundings {
     pub file_dir: PathBuf,
     /// The user's home, for paths that begin with `~/`.
     pub home: Option<PathBuf>,
+    /// The service's own directory in memory, if it has one.
+    pub runtime_dir: Option<PathBuf>,
     /// Where data goes when `[data] dir` is not set.
     pub data_dir: PathBuf,
 }

@@ -34,6 +34,11 @@ pub enum Change {
         /// The new one.
         to: String,
     },
+    /// Miners are paid by their names, or no longer.
+    PerMiner {
+        /// Whether they are now.
+        on: bool,
+    },
     /// Other addresses for miners.
     StratumListen,
     /// Other limits of connections. Miners that are connected stay.
@@ -90,6 +95,7 @@ impl Change {
             | Change::NodesReordered(_)
             | Change::PayoutAddress { .. }
             | Change::Tag { .. }
+            | Change::PerMiner { .. }
             | Change::ConnectionLimits
             | Change::StratumPassword
             | Change::Firmwares
@@ -108,7 +114,7 @@ impl Change {
 
     /// Whether the coinbase differs, so that new jobs must go out at once.
     pub fn touches_coinbase(&self) -> bool {
-        matches!(self, Change::PayoutAddress { .. } | Change::Tag { .. })
+        matches!(self, Change::PayoutAddress { .. } | Change::Tag { .. } | Change::PerMiner { .. })
     }
 
     /// Whether it is about the list of nodes.
@@ -141,6 +147,12 @@ impl fmt::Display for Change {
                 write!(f, "A block now pays {to}, no longer {from}.")
             }
             Change::Tag { from, to } => write!(f, "A block now says '{to}', no longer '{from}'."),
+            Change::PerMiner { on: true } => {
+                f.write_str("A miner whose name is an address is now paid there.")
+            }
+            Change::PerMiner { on: false } => {
+                f.write_str("All blocks pay the owner, whatever the miners' names are.")
+            }
             Change::StratumListen => f.write_str("Miners connect to other addresses or ports."),
             Change::ConnectionLimits => f.write_str("The limits of connections are others."),
             Change::StratumPassword => f.write_str("The miners' password is another."),
@@ -183,10 +195,15 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
             to: new.payout.tag.as_str().to_owned(),
         });
     }
+    if old.payout.per_miner != new.payout.per_miner {
+        changes.push(Change::PerMiner { on: new.payout.per_miner });
+    }
     let limits = |config: &Config| {
         (config.stratum.max_connections, config.stratum.max_connections_per_address)
     };
-    if old.stratum.listen != new.stratum.listen {
+    let doors =
+        |config: &Config| (config.stratum.listen.clone(), config.stratum.tls_listen.clone());
+    if doors(old) != doors(new) {
         changes.push(Change::StratumListen);
     }
     if limits(old) != limits(new) {

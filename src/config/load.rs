@@ -174,7 +174,11 @@ fn surroundings(file: Option<&Path>) -> Surroundings {
         .and_then(|path| fs::canonicalize(path).ok())
         .and_then(|path| path.parent().map(Path::to_owned))
         .unwrap_or_default();
-    Surroundings { file_dir, home, data_dir }
+    // systemd may name several, with colons between them.
+    let runtime_dir = env::var("RUNTIME_DIRECTORY").ok();
+    let first = runtime_dir.as_deref().and_then(|dirs| dirs.split(':').next());
+    let runtime_dir = first.filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    Surroundings { file_dir, home, runtime_dir, data_dir }
 }
 
 /// Paths on the command line are relative to the working directory, not to the config file.

@@ -33,6 +33,11 @@ pub(super) fn validate(
     let nodes = check.nodes(settings);
     let address = check.address(settings);
     let tag = check.optional(&settings.tag, tag).unwrap_or_else(|| Tag("/Soloist/".to_owned()));
+    let per_miner = check.optional(&settings.per_miner, |value| match value {
+        Value::Boolean(per_miner) => Ok(*per_miner),
+        _ => wrong("it is neither true nor false", "Write per_miner = true or per_miner = false."),
+    });
+    let per_miner = per_miner.unwrap_or(false);
     let stratum = check.stratum(settings);
     let http = check.http(settings);
     check.ports(&stratum, &http, settings);
@@ -49,10 +54,10 @@ pub(super) fn validate(
         true => Ok(Built {
             config: Config {
                 nodes,
-                payout: Payout { address, tag },
+                payout: Payout { address, tag, per_miner },
                 stratum,
                 http,
-                data: Data { dir },
+                data: Data { dir, runtime: surroundings.runtime_dir.clone() },
                 failover: Failover { grace },
                 log: Log { level, format },
                 notify,
@@ -233,6 +238,7 @@ impl Check<'_> {
         let count = |value: &Value| count(value, MAX_CONNECTIONS);
         Stratum {
             listen: listen.unwrap_or_else(|| everywhere(STRATUM_PORT)),
+            tls_listen: self.optional(&settings.tls_listen, listen_tls).unwrap_or_default(),
             max_connections: self.optional(&settings.max_connections, count).unwrap_or(64),
             max_connections_per_address: self
                 .optional(&settings.max_connections_per_address, count)
@@ -418,28 +424,43 @@ impl Check<'_> {
         }
     }
 
-    /// Miners and browsers cannot share a port.
+    /// Miners, miners with TLS and browsers cannot share a port.
     fn ports(&mut self, stratum: &Stratum, http: &Http, settings: &Settings) {
-        let taken = |address: &&SocketAddr| stratum.listen.iter().any(|own| clash(own, address));
-        if let Some(address) = http.listen.iter().find(taken) {
-            let (at, key) = match settings.http_listen.as_ref().or(settings.stratum_listen.as_ref())
-            {
-                Some(setting) => (setting.at.clone(), setting.key.clone()),
-                None => (settings.whole.clone(), "http.listen".to_owned()),
-            };
-            let what = format!("miners already connect to port {}", address.port());
-            self.problem(
-                &at,
-                &key,
-                &what,
-                "Write another port, such as 0.0.0.0:8080 for the page.",
-            );
-        }
+        let place = |settings: [&Option<Setting>; 2], key: &str| match settings
+            .into_iter()
+            .flatten()
+            .next()
+        {
+            Some(setting) => (setting.at.clone(), setting.key.clone()),
+            None => (At::Nowhere, key.to_owned()),
+        };
+        let clashes = |own: &[SocketAddr], others: &[SocketAddr]| {
+            let taken = |address: &&SocketAddr| others.iter().any(|other| clash(other, address));
+            own.iter().find(taken).map(SocketAddr::port)
+        };
+        let mut clashing = |port: Option<u16>, (at, key): (At, String), instead: &str| {
+            if let Some(port) = port {
+                let at = if at == At::Nowhere { settings.whole.clone() } else { at };
+                let what = format!("miners already connect to port {port}");
+                self.problem(&at, &key, &what, instead);
+            }
+        };
+        clashing(
+            clashes(&stratum.tls_listen, &stratum.listen),
+            place([&settings.tls_listen, &None], "stratum.tls_listen"),
+            "Write another port, such as 0.0.0.0:4333 for TLS.",
+        );
+        clashing(
+            clashes(&http.listen, &[&stratum.listen[..], &stratum.tls_listen].concat()),
+            place([&settings.http_listen, &settings.stratum_listen], "http.listen"),
+            "Write another port, such as 0.0.0.0:8080 for the page.",
+        );
     }
 
     /// Port 0 is for tests, which read the real one from the log.
     fn warn_about_ports(&mut self, stratum: &Stratum, http: &Http) {
-        if stratum.listen.iter().chain(&http.listen).any(|address| address.port() == 0) {
+        let all = stratum.listen.iter().chain(&stratum.tls_listen).chain(&http.listen);
+        if all.into_iter().any(|address| address.port() == 0) {
             self.warnings.push(
                 "Port 0 lets the system choose a port at each start. Miners need one that stays."
                     .to_owned(),
@@ -674,6 +695,14 @@ fn listen(value: &Value) -> Result<Vec<SocketAddr>, Wrong> {
         }
     }
     Ok(addresses)
+}
+
+/// Like [`listen`]; an empty text is no address at all.
+fn listen_tls(value: &Value) -> Result<Vec<SocketAddr>, Wrong> {
+    match value.as_str() {
+        Some("") => Ok(Vec::new()),
+        _ => listen(value),
+    }
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, Wrong> {

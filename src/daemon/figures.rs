@@ -49,8 +49,8 @@ pub struct Figures {
     next_reading: Option<Instant>,
     /// The last one.
     pub reading: Reading,
-    /// Ids of coinbases of found blocks that we have; `None` for a block that we do not have.
-    pub coinbases: RefCell<BTreeMap<BlockHash, Option<String>>>,
+    /// Ids and paid scripts of coinbases of found blocks that we have; `None` for a block that we do not have.
+    pub coinbases: RefCell<BTreeMap<BlockHash, Option<(String, Vec<u8>)>>>,
 }
 
 impl Figures {

@@ -27,6 +27,10 @@ pub fn rules(config: &Config, session_key: SessionKey) -> Rules {
         session_key,
         password: config.stratum.password.as_ref().map(|secret| secret.expose().to_owned()),
         overrides: config.stratum.firmwares.clone(),
+        payee_chains: match config.payout.per_miner {
+            true => super::chains(config),
+            false => Vec::new(),
+        },
     }
 }
 
@@ -99,8 +103,11 @@ impl State {
     }
 
     pub(super) fn reload_miners(&mut self, now: Now, old: &Config) {
-        let said =
-            |config: &Config| (config.stratum.password.clone(), config.stratum.firmwares.clone());
+        let said = |config: &Config| {
+            let stratum = &config.stratum;
+            let payees = rules(config, self.pool.session_key().clone()).payee_chains;
+            (stratum.password.clone(), stratum.firmwares.clone(), payees)
+        };
         if said(old) != said(&self.config) {
             let key = self.pool.session_key().clone();
             self.pool_input(now, Input::Rules(Box::new(rules(&self.config, key))));
@@ -118,7 +125,8 @@ impl State {
     /// Does what the pool wants done, in its order: a block before all that follows from it.
     fn carry_out(&mut self, now: Now) {
         let mut solved = None;
-        for output in self.outbox.take() {
+        let mut outputs = self.outbox.take();
+        for output in outputs.drain(..) {
             match output {
                 Output::Block(block) => {
                     solved = Some(block.hash);
@@ -179,6 +187,16 @@ impl State {
             }
         }
         self.outbox.clear();
+        self.outbox.give_back(outputs);
+        self.keep_memos(now);
+        self.say_news(now);
+    }
+
+    /// Shows the newest piece of news at the miners.
+    pub(super) fn say_news(&mut self, now: Now) {
+        if let Some(text) = self.say.take() {
+            self.pool_input(now, Input::Say(text));
+        }
     }
 
     fn authorized(&mut self, now: Now, conn: ConnId) {

@@ -304,6 +304,7 @@ impl State {
                     failover::Level::Warning => Level::Warning,
                     failover::Level::Alarm => Level::Critical,
                 };
+                self.say = words_for_miners(&event).or(self.say.take());
                 self.tell(now, EventKind::Node, level, event.to_string());
             }
         }
@@ -383,6 +384,20 @@ impl State {
         if let Some(handle) = self.nodes.handle(node) {
             call(handle);
         }
+    }
+}
+
+/// What is shown at the miners themselves: the situation as a whole, not each node's.
+fn words_for_miners(event: &failover::Event) -> Option<String> {
+    use failover::Event::{NodeFailover, RpcDown, RpcRecovered};
+    match event {
+        NodeFailover { to, back: true, .. } => Some(format!("Soloist: node {to} leads again.")),
+        NodeFailover { from, to, .. } => {
+            Some(format!("Soloist: node {from} has failed, node {to} has taken over."))
+        }
+        RpcDown { .. } => Some("Soloist: no Bitcoin node answers. Mining on the last job.".into()),
+        RpcRecovered { node, .. } => Some(format!("Soloist: node {node} gives work again.")),
+        _ => None,
     }
 }
 

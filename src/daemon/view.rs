@@ -47,7 +47,7 @@ impl State {
             totals: self.totals_view(now),
             history: self.history_view(now),
             best_shares: self.best_views(),
-            blocks: self.block_views(),
+            blocks: self.block_views(now),
             alarms: self.rehearsals.alarms(|node| self.nodes.name(node)),
             events: self.news.iter().cloned().collect(),
             board: self.board_view(),
@@ -241,6 +241,12 @@ impl State {
         (state, why)
     }
 
+    /// The address of an output script; the owner's for none.
+    fn paid(&self, now: Now, script: Option<&[u8]>) -> String {
+        let address = script.and_then(|script| address::of_script(script, self.chain(now)?));
+        address.unwrap_or_else(|| self.owners_address())
+    }
+
     fn miner_views(&self, now: Now) -> Vec<view::MinerView> {
         let mut views: Vec<view::MinerView> = self
             .books
@@ -276,6 +282,7 @@ impl State {
             user_agent: session.map_or_else(String::new, |s| s.user_agent().to_owned()),
             class: class(&worker.device),
             address: session.map_or_else(String::new, |s| s.peer().to_string()),
+            pays: self.paid(now, session.and_then(Session::payee)),
             state: match session {
                 Some(session) if is_quiet(now.unix, session, totals.last_share, expected) => {
                     view::MinerState::Quiet
@@ -360,13 +367,13 @@ impl State {
             .collect()
     }
 
-    fn block_views(&self) -> Vec<view::BlockView> {
+    fn block_views(&self, now: Now) -> Vec<view::BlockView> {
         let mut reads = 1;
         let blocks = self.books.ledger.blocks().rev();
-        blocks.map(|block| self.block_view(block, &mut reads)).collect()
+        blocks.map(|block| self.block_view(now, block, &mut reads)).collect()
     }
 
-    fn block_view(&self, block: &record::FoundBlock, reads: &mut u32) -> view::BlockView {
+    fn block_view(&self, now: Now, block: &record::FoundBlock, reads: &mut u32) -> view::BlockView {
         let coinbase = self.coinbase(block.hash, reads);
         let live = self.blocks.state(block.hash);
         let (state, confirmations) = match (live, block.state.clone()) {
@@ -391,9 +398,9 @@ impl State {
             state,
             confirmations,
             value_sat: block.reward,
-            address: self.owners_address(),
+            address: self.paid(now, coinbase.as_ref().map(|(_, script)| script.as_slice())),
             hex: coinbase.is_some(),
-            txid: coinbase.unwrap_or_default(),
+            txid: coinbase.map(|(txid, _)| txid).unwrap_or_default(),
             share_difficulty: block.difficulty,
             network_difficulty: block.network_difficulty,
             accepted_after_ms: self.blocks.accepted_after(block.hash).map(millis),
@@ -401,9 +408,9 @@ impl State {
         }
     }
 
-    /// The id of a found block's coinbase; `None` when the block is not kept. Blocks of earlier
+    /// The id of a found block's coinbase and the script that it pays; `None` when the block is not kept. Blocks of earlier
     /// runs stand on the card, so no more than `reads` of them are read.
-    fn coinbase(&self, hash: BlockHash, reads: &mut u32) -> Option<String> {
+    fn coinbase(&self, hash: BlockHash, reads: &mut u32) -> Option<(String, Vec<u8>)> {
         let mut known = self.figures.coinbases.borrow_mut();
         if let Some(coinbase) = known.get(&hash) {
             return coinbase.clone();
@@ -411,7 +418,7 @@ impl State {
         if self.blocks.state(hash).is_none() {
             *reads = reads.checked_sub(1)?;
         }
-        let coinbase = self.blocks.bytes(hash).and_then(|block| coinbase_id(&block));
+        let coinbase = self.blocks.bytes(hash).and_then(|block| coinbase_of(&block));
         known.insert(hash, coinbase.clone());
         coinbase
     }
@@ -627,12 +634,13 @@ fn method_name(method: Method) -> &'static str {
 
 /// The id of a whole block's first transaction (BIP 141: without witness). `None` for what is no
 /// block.
-fn coinbase_id(block: &[u8]) -> Option<String> {
+fn coinbase_of(block: &[u8]) -> Option<(String, Vec<u8>)> {
     // A header of 80 bytes, and how many transactions follow.
     let rest = block.get(80..)?;
     let (_, count): (bitcoin::VarInt, usize) = deserialize_partial(rest).ok()?;
     let (coinbase, _): (bitcoin::Transaction, usize) = deserialize_partial(&rest[count..]).ok()?;
-    Some(coinbase.compute_txid().to_string())
+    let script = coinbase.output.first()?.script_pubkey.to_bytes();
+    Some((coinbase.compute_txid().to_string(), script))
 }
 
 fn seconds(now: Instant, then: Instant) -> u64 {
