@@ -109,7 +109,6 @@ fn a_wrong_config_is_78() {
         let said = text(&output.stderr);
         assert!(said.contains("--payout: its checksum does not match"), "{said}");
         assert!(!said.contains("geheim"), "{said}");
-
     }
     // No flags, and no file in the working directory: `run` would lead to the set-up.
     if !Path::new("/etc/soloist/soloist.toml").exists() {

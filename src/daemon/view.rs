@@ -458,7 +458,8 @@ impl State {
 
     fn stratum_view(&self) -> view::StratumView {
         view::StratumView {
-            connections: (self.server.connections() - usize::from(self.canary.is_here())) as u64,
+            connections: self.server.connections().saturating_sub(self.canary.is_here().into())
+                as u64,
             connections_max: self.config.stratum.max_connections as u64,
             accepted_total: self.counters.connections,
             dropped: self
