@@ -104,18 +104,16 @@ pub fn restore(now: Now, data: &Path, file: &[u8]) -> Result<Restored, TransferE
     let ledger = Ledger::replay(now, &records);
     let totals = ledger.total().totals();
     Ok(Restored {
-        attachments: attachments
-            .into_iter()
-            .filter_map(|record| match record {
-                // A name is a name: it must not lead out of the folder that it is put into.
-                Record::Attachment { name, bytes } if is_plain(&name) => Some((name, bytes)),
-                _ => None,
-            })
-            .collect(),
+        attachments: plain_names(attachments),
         workers: ledger.workers().count(),
         shares: totals.ever.accepted,
         blocks: totals.blocks,
     })
+}
+
+/// The files that travel along in a backup: name and bytes.
+pub fn attachments(file: &[u8]) -> Result<Vec<(String, Vec<u8>)>, BackupError> {
+    Ok(plain_names(backup::read(file)?))
 }
 
 /// Copies a backup to a mounted stick or share, reads it back, and keeps the newest
@@ -161,6 +159,15 @@ pub fn drill(now: Now, data: &Path) -> Option<(u32, Restored)> {
         blocks: totals.blocks,
     };
     Some((day, restored))
+}
+
+/// A name is a name: it must not lead out of the folder that it is put into.
+fn plain_names(records: Vec<Record>) -> Vec<(String, Vec<u8>)> {
+    let attachments = records.into_iter().filter_map(|record| match record {
+        Record::Attachment { name, bytes } if is_plain(&name) => Some((name, bytes)),
+        _ => None,
+    });
+    attachments.collect()
 }
 
 fn is_plain(name: &str) -> bool {
