@@ -175,3 +175,106 @@ fn what_is_exported_is_what_was_mined() {
     assert!((had - 11..=had).contains(&has), "{has} of {had}");
     assert_eq!(said(&["export", "blocks", "--data", "/nonexistent"], "").0, Some(69));
 }
+
+/// The running daemon: the cache is a child's business, copies go to another file system, and an
+/// unmounted place is told.
+#[test]
+fn the_daemon_copies_the_newest_snapshot_to_a_stick() {
+    let Ok(stick) = tempfile::tempdir_in("/dev/shm") else {
+        eprintln!("SKIPPED, not tested on this machine: no second file system");
+        return;
+    };
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    mined(&data).stop();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = place.path().join("soloist.toml");
+    let write = |more: &str| {
+        let text = format!(
+            "{CONFIG}\n[stratum]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
+             [data]\ndir = \"{}\"\n{more}\n",
+            data.display()
+        )
+        .replace("http://192.168.1.10:8332", "http://127.0.0.1:1");
+        fs::write(&config, text).unwrap();
+    };
+    write("");
+    let daemon = Command::new(env!("CARGO_BIN_EXE_soloist"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let daemon = Ended(daemon);
+    let had = || status(port).filter(|status| status["storage"]["writable"] == true);
+    wait_for("the ledger", had);
+    let threads = fs::read_dir(format!("/proc/{}/task", daemon.0.id())).unwrap();
+    let names = threads.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    let names: Vec<String> = names.collect();
+    assert!(!names.iter().any(|name| name.contains("sled")), "{names:?}");
+
+    write(&format!("copy_to = \"{}\"", place.path().display()));
+    daemon.reload();
+    let alarm = wait_for("the alarm", || {
+        let status = status(port)?;
+        let alarms = status["alarms"].as_array()?.clone();
+        alarms.into_iter().find(|alarm| alarm["id"] == "copy")
+    });
+    assert!(alarm["text"].as_str().unwrap().contains("nothing is mounted"), "{alarm}");
+
+    write(&format!("copy_to = \"{}\"", stick.path().display()));
+    daemon.reload();
+    let status = wait_for("the copy", || {
+        status(port).filter(|status| status["storage"]["copy_at"].is_number())
+    });
+    assert_eq!(status["storage"]["copy_error"], "");
+    assert!(status["alarms"].as_array().unwrap().iter().all(|alarm| alarm["id"] != "copy"));
+    let copies: Vec<_> = fs::read_dir(stick.path()).unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(copies.len(), 1);
+    let bytes = fs::read(copies[0].path()).unwrap();
+    assert!(!bytes.windows(11).any(|window| window == b"geheim-4711"));
+    let new = place.path().join("new");
+    let file = copies[0].path();
+    let (code, words) =
+        said(&["restore", file.to_str().unwrap(), "--data", new.to_str().unwrap()], "");
+    assert_eq!(code, Some(0), "{words}");
+    println!("{words}");
+}
+
+/// A daemon that does not outlive its test.
+struct Ended(std::process::Child);
+
+impl Ended {
+    fn reload(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn status(port: u16) -> Option<serde_json::Value> {
+    use std::io::Read;
+    let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let request = "GET /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    socket.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    serde_json::from_str(body).ok()
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..600 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("waited a minute for {what}")
+}

@@ -100,6 +100,7 @@ struct RawHttp {
 #[serde(deny_unknown_fields, default)]
 struct RawData {
     dir: Leaf,
+    copy_to: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -154,6 +155,7 @@ impl RawConfig {
         let payout = inner(self.payout);
         let stratum = inner(self.stratum);
         let http = inner(self.http);
+        let data = inner(self.data);
         let log = inner(self.log);
         Settings {
             whole: At::File(place.file.to_owned()),
@@ -175,7 +177,8 @@ impl RawConfig {
             pin: place.setting("http", "pin", http.pin),
             http_listen: place.setting("http", "listen", http.listen),
             json: place.setting("http", "json", http.json),
-            dir: place.setting("data", "dir", inner(self.data).dir),
+            dir: place.setting("data", "dir", data.dir),
+            copy_to: place.setting("data", "copy_to", data.copy_to),
             grace: place.setting("failover", "grace", inner(self.failover).grace),
             level: place.setting("log", "level", log.level),
             format: place.setting("log", "format", log.format),
@@ -370,6 +373,7 @@ const SECTIONS_OF: &[(&str, &str)] = &[
     ("json", "http"),
     ("pin", "http"),
     ("dir", "data"),
+    ("copy_to", "data"),
     ("grace", "failover"),
     ("level", "log"),
     ("format", "log"),
