@@ -15,6 +15,7 @@ mod admin;
 mod alerts;
 mod blocks;
 mod canary;
+mod care;
 mod figures;
 mod ledger;
 mod memory;
@@ -60,6 +61,7 @@ use admin::Owner;
 use alerts::Alerts;
 use blocks::Blocks;
 use canary::Canary;
+use care::Care;
 use figures::Figures;
 use ledger::Books;
 use memory::Memory;
@@ -83,6 +85,8 @@ enum Event {
     Spooled(blocks::Spooled),
     /// A notification was sent, or why it could not be.
     Sent(crate::notify::SendId, Result<(), String>),
+    /// The card was read, or a copy made.
+    Care(care::Found),
     /// The board was read.
     Board(Box<(crate::os::board::Board, crate::os::board::Reading)>),
     /// What is kept of this PIN.
@@ -224,6 +228,7 @@ struct State {
     books: Books,
     alerts: Alerts,
     figures: Figures,
+    care: Care,
     owner: Owner,
     memory: Memory,
     /// What the miners are to show next.
@@ -309,6 +314,7 @@ impl Daemon {
                 books: Books::new(now, &config.data.dir, queue.clone()),
                 alerts: Alerts::new(now, &config),
                 figures: Figures::new(now, &config.data.dir),
+                care: Care::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
                 memory,
                 say: None,
@@ -478,6 +484,7 @@ impl State {
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
             Event::Sent(id, result) => self.sent(now, id, result),
+            Event::Care(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
             Event::Pin(pin, hash) => self.pin_read(&pin, hash),
             Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
@@ -495,6 +502,7 @@ impl State {
         self.tick_rehearsals(now);
         self.tick_ledger(now);
         self.tick_figures(now);
+        self.tick_care(now);
         self.tick_alerts(now);
         self.feed_watchdog(now);
     }
@@ -508,6 +516,7 @@ impl State {
             self.books.next_deadline(),
             self.alerts.next_deadline(),
             self.figures.next_deadline(),
+            self.care.next_deadline(),
             self.next_watchdog,
             self.stopping,
         ]
@@ -569,6 +578,9 @@ impl State {
         self.reload_nodes(now, &old);
         self.reload_miners(now, &old);
         self.alerts.reload(now, &self.config);
+        if old.data.copy_to != self.config.data.copy_to {
+            self.reload_care(now);
+        }
         if old.http.pin != self.config.http.pin {
             self.read_pin();
         }

@@ -101,6 +101,7 @@ struct RawHttp {
 #[serde(deny_unknown_fields, default)]
 struct RawData {
     dir: Leaf,
+    copy_to: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -155,6 +156,7 @@ impl RawConfig {
         let payout = inner(self.payout);
         let stratum = inner(self.stratum);
         let http = inner(self.http);
+        let data = inner(self.data);
         let log = inner(self.log);
         Settings {
             whole: At::File(place.file.to_owned()),
@@ -177,7 +179,8 @@ impl RawConfig {
             http_listen: place.setting("http", "listen", http.listen),
             http_tls_listen: place.setting("http", "tls_listen", http.tls_listen),
             json: place.setting("http", "json", http.json),
-            dir: place.setting("data", "dir", inner(self.data).dir),
+            dir: place.setting("data", "dir", data.dir),
+            copy_to: place.setting("data", "copy_to", data.copy_to),
             grace: place.setting("failover", "grace", inner(self.failover).grace),
             level: place.setting("log", "level", log.level),
             format: place.setting("log", "format", log.format),
@@ -371,6 +374,7 @@ const SECTIONS_OF: &[(&str, &str)] = &[
     ("json", "http"),
     ("pin", "http"),
     ("dir", "data"),
+    ("copy_to", "data"),
     ("grace", "failover"),
     ("level", "log"),
     ("format", "log"),

@@ -44,6 +44,8 @@ pub(super) fn validate(
     check.https_port(&stratum, &http, settings);
     let dir = check.optional(&settings.dir, |value| text(value).and_then(not_empty));
     let dir = dir.map_or_else(|| surroundings.data_dir.clone(), |dir| check.path(&dir));
+    let copy_to = check.optional(&settings.copy_to, |value| text(value).and_then(not_empty));
+    let copy_to = copy_to.map(|place| check.path(&place));
     let grace = check.optional(&settings.grace, grace).unwrap_or(Duration::from_secs(90));
     let level = check.optional(&settings.level, level).unwrap_or(log::LevelFilter::Info);
     let format = check.optional(&settings.format, format).unwrap_or_default();
@@ -58,7 +60,7 @@ pub(super) fn validate(
                 payout: Payout { address, tag, per_miner },
                 stratum,
                 http,
-                data: Data { dir, runtime: surroundings.runtime_dir.clone() },
+                data: Data { dir, copy_to, runtime: surroundings.runtime_dir.clone() },
                 failover: Failover { grace },
                 log: Log { level, format },
                 notify,

@@ -439,6 +439,7 @@ impl State {
             disk_total: reading.disk_total,
             disk_free: reading.disk_free,
             disk_written_day: reading.disk_written_day,
+            own_written_day: self.care.own_written_day(),
             clock_synced: reading.clock_synced,
             clock_offset_s: leader.and_then(|node| node.clock_offset),
         }
@@ -503,6 +504,15 @@ impl State {
             spool_waiting: self.blocks.waiting() as u64,
             size_bytes: self.figures.reading.ledger_bytes,
             backup_at: self.figures.reading.snapshot_at,
+            copy_to: self
+                .config
+                .data
+                .copy_to
+                .as_ref()
+                .map(|place| place.display().to_string())
+                .unwrap_or_default(),
+            copy_at: self.care.copied_at,
+            copy_error: self.care.copy_error.clone(),
         }
     }
 }

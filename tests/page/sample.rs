@@ -317,6 +317,8 @@ fn base() -> Snapshot {
             writable: Some(true),
             size_bytes: 3_200_000,
             backup_at: Some(NOW - 20_000),
+            copy_to: "/media/backup".to_owned(),
+            copy_at: Some(NOW - 1_000),
             ..Default::default()
         },
         canary: Some(CanaryView {
@@ -371,6 +373,7 @@ fn board() -> BoardView {
         disk_total: Some(29_800_000_000),
         disk_free: Some(27_900_000_000),
         disk_written_day: Some(11_400_000),
+        own_written_day: Some(2_000_000),
         clock_synced: Some(true),
         clock_offset_s: Some(0.4),
     }
