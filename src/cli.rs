@@ -21,7 +21,11 @@ pub enum Command {
         flags: Flags,
         /// `--repair`: set aside what is damaged and rebuild it.
         repair: bool,
+        /// `--hand-over`: for the daemon, see [`crate::ledger::child`].
+        hand_over: bool,
     },
+    /// `soloist ledger cache`: the daemon's own, see [`crate::ledger::child`].
+    SaveCache(Flags),
     /// `soloist demo`
     #[cfg(feature = "demo")]
     Demo(crate::demo::Args),
@@ -113,20 +117,24 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
 fn ledger(parser: &mut Parser) -> Result<Command, UsageError> {
     const CHECK: &str = "Say: soloist ledger check";
     let mut flags = Flags::default();
-    let (mut check, mut repair) = (false, false);
+    let (mut what, mut repair, mut hand_over) = (None, false, false);
     while let Some(arg) = parser.next().map_err(in_words)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(LEDGER_HELP)),
-            Value(word) if !check && word == "check" => check = true,
+            Value(word) if what.is_none() && (word == "check" || word == "cache") => {
+                what = Some(word);
+            }
             Long("repair") => repair = true,
+            Long("hand-over") => hand_over = true,
             Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
             Long("data") => flags.data = Some(value(parser, "--data")?.into()),
             other => return Err(unknown(&other, "")),
         }
     }
-    match check {
-        true => Ok(Command::CheckLedger { flags, repair }),
-        false => Err(UsageError(format!("What to do with the ledger is missing. {CHECK}"))),
+    match what {
+        Some(word) if word == "cache" => Ok(Command::SaveCache(flags)),
+        Some(_) => Ok(Command::CheckLedger { flags, repair, hand_over }),
+        None => Err(UsageError(format!("What to do with the ledger is missing. {CHECK}"))),
     }
 }
 
@@ -473,9 +481,12 @@ mod tests {
     #[test]
     fn the_ledger_is_checked_as_its_guard_asks() {
         let data = Flags { data: Some("/d".into()), ..Flags::default() };
-        let repair = Command::CheckLedger { flags: data.clone(), repair: true };
-        assert_eq!(parsed("ledger check --repair --data /d"), Ok(repair));
-        let look = Command::CheckLedger { flags: data, repair: false };
+        let (flags, repair, hand_over) = (data.clone(), true, true);
+        let repair = Command::CheckLedger { flags, repair, hand_over };
+        assert_eq!(parsed("ledger check --repair --hand-over --data /d"), Ok(repair));
+        let write = Command::SaveCache(data.clone());
+        assert_eq!(parsed("ledger cache --data /d"), Ok(write));
+        let look = Command::CheckLedger { flags: data, repair: false, hand_over: false };
         assert_eq!(parsed("ledger --data /d check"), Ok(look));
         assert_eq!(
             parsed("ledger --repair").unwrap_err(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version 2 | 1 input: null outpoint
-//!   scriptSig: height (BIP 34) | push of 12: extranonce | push: /tag/      at most 100 bytes
+//!   scriptSig: height (BIP 34) | push: /tag/ | push of 12: extranonce      at most 100 bytes
 //!   sequence 0xfffffffe
 //! 1 or 2 outputs: value → owner | 0 → witness commitment (BIP 141)
 //! lock time height − 1
@@ -62,9 +62,11 @@ impl Coinbase {
         coinbase1.extend_from_slice(&u32::MAX.to_le_bytes());
         coinbase1.push(script_len as u8);
         coinbase1.extend_from_slice(&height);
+        // All that does not change stands before what does: its hash is prepared once for a job.
+        coinbase1.extend_from_slice(&tag);
         coinbase1.push(EXTRANONCE_SIZE as u8);
 
-        let mut coinbase2 = tag;
+        let mut coinbase2 = Vec::with_capacity(128);
         coinbase2.extend_from_slice(&0xffff_fffe_u32.to_le_bytes());
         coinbase2.push(1 + u8::from(spec.witness_commitment.is_some()));
         push_output(&mut coinbase2, spec.value, spec.payout_script);
@@ -175,7 +177,7 @@ mod tests {
             .instructions()
             .map(|i| i.unwrap().push_bytes().unwrap().as_bytes().to_vec())
             .collect();
-        assert_eq!(pushes, [vec![0x40, 0xd1, 0x0c], vec![7; 12], b"/Soloist/".to_vec()]);
+        assert_eq!(pushes, [vec![0x40, 0xd1, 0x0c], b"/Soloist/".to_vec(), vec![7; 12]]);
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub struct Work {
     pub received: Instant,
     /// Made by us for a new tip without waiting for the node's transactions.
     pub empty: bool,
-    /// The coinbase's first half, hashed once for all shares.
+    /// The coinbase's first half, hashed once for all shares: a tag of 16 bytes or more fills a
+    /// block of it, which saves each share a compression.
     prefix: PrefixState,
     /// `","<prevhash>","<coinbase1>",…,"<nbits>","`: a notify's text between job id and ntime.
     middle: String,

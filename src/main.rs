@@ -1,5 +1,6 @@
 //! The program: arguments, config, log, and then the command. Everything else is in the library.
 
+use std::path::Path;
 use std::{io, process::ExitCode};
 
 use soloist::cli::{self, Command, Exit};
@@ -10,7 +11,12 @@ fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Check(flags)) => check::run(&flags),
-        Ok(Command::CheckLedger { flags, repair }) => return check_ledger(&flags, repair),
+        Ok(Command::CheckLedger { flags, repair, hand_over }) => {
+            return in_data(&flags, |data| {
+                ledger::check::run(&ledger::check::Check { data, repair, hand_over }, os::now())
+            });
+        }
+        Ok(Command::SaveCache(flags)) => return in_data(&flags, ledger::child::serve),
         #[cfg(feature = "demo")]
         Ok(Command::Demo(args)) => soloist::demo::run(&args),
         Ok(Command::Bench) => bench::run(&mut io::stdout()).map_or(Exit::Output, |()| Exit::Ok),
@@ -43,10 +49,11 @@ fn run(flags: &Flags) -> Exit {
     daemon::run(loaded, flags)
 }
 
-fn check_ledger(flags: &Flags, repair: bool) -> ExitCode {
+/// Does something in the data directory: that of `--data`, else the config's.
+fn in_data(flags: &Flags, work: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
     let configured = || config::load(flags).map(|loaded| loaded.config.data.dir);
     match flags.data.clone().map_or_else(configured, Ok) {
-        Ok(data) => ledger::check::run(&ledger::check::Check { data: &data, repair }, os::now()),
+        Ok(data) => work(&data),
         Err(problems) => {
             eprintln!("{problems}");
             Exit::Config.into()
