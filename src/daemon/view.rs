@@ -18,6 +18,7 @@ use crate::stratum::session::Session;
 use crate::{address, coinbase};
 
 use super::State;
+use super::figures::STEPS;
 
 /// Work of one share of difficulty 1, hashes.
 const HASHES: f64 = 4_294_967_296.0;
@@ -443,8 +444,8 @@ impl State {
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
             rejects_by_class: self.figures.rejects(),
-            notify_fanout: histogram(&self.figures.fanout),
-            share_answer: histogram(&self.figures.share_answer),
+            notify_fanout: self.figures.fanout.view(),
+            share_answer: self.figures.share_answer.view(),
             shares_expected: None,
         }
     }
@@ -455,6 +456,11 @@ impl State {
             jobs: self.counters.jobs,
             tips: self.counters.tips,
             tip_to_job: histogram(&self.figures.tip_to_job),
+            steps: STEPS
+                .iter()
+                .zip(&self.figures.steps)
+                .map(|(step, took)| view::StepView { step: (*step).into(), took: took.view() })
+                .collect(),
         }
     }
 
