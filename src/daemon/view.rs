@@ -19,6 +19,7 @@ use crate::stratum::session::Session;
 use crate::{address, coinbase};
 
 use super::State;
+use super::figures::STEPS;
 use super::nodes::Node;
 
 /// Work of one share of difficulty 1, hashes.
@@ -472,8 +473,8 @@ impl State {
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
             rejects_by_class: self.figures.rejects(),
-            notify_fanout: histogram(&self.figures.fanout),
-            share_answer: histogram(&self.figures.share_answer),
+            notify_fanout: self.figures.fanout.view(),
+            share_answer: self.figures.share_answer.view(),
             shares_expected: Some(self.figures.shares_expected),
         }
     }
@@ -484,6 +485,11 @@ impl State {
             jobs: self.counters.jobs,
             tips: self.counters.tips,
             tip_to_job: histogram(&self.figures.tip_to_job),
+            steps: STEPS
+                .iter()
+                .zip(&self.figures.steps)
+                .map(|(step, took)| view::StepView { step: (*step).into(), took: took.view() })
+                .collect(),
         }
     }
 

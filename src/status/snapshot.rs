@@ -767,6 +767,17 @@ pub struct TemplatesView {
     pub tips: u64,
     /// From the first news of a tip to the first job on it.
     pub tip_to_job: HistogramView,
+    /// The steps on that way, in their order.
+    pub steps: Vec<StepView>,
+}
+
+/// One step from the first news of a tip to its job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StepView {
+    /// What was reached, in `snake_case`.
+    pub step: String,
+    /// From the first news of the tip until then.
+    pub took: HistogramView,
 }
 
 /// What must survive a power cut.
