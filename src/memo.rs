@@ -63,7 +63,7 @@ pub enum Memo {
         /// The first job.
         from: JobId,
         /// The output script; `None` for the owner's.
-        script: Option<Box<[u8]>>,
+        script: Script,
     },
     /// A share was counted: [`crate::share::Seen::key`].
     Share(u64),
@@ -86,6 +86,9 @@ pub struct Encoder {
     txs: HashMap<Txid, u32>,
 }
 
+/// An output script that is paid in place of the owner's, if any.
+pub type Script = Option<Box<[u8]>>;
+
 /// What was remembered.
 #[derive(Debug, Default)]
 pub struct Recall {
@@ -96,7 +99,7 @@ pub struct Recall {
     /// Difficulties, in the order in which they were given.
     pub levels: Vec<(Extranonce1, JobId, Difficulty)>,
     /// Whom blocks pay, likewise.
-    pub payees: Vec<(Extranonce1, JobId, Option<Box<[u8]>>)>,
+    pub payees: Vec<(Extranonce1, JobId, Script)>,
     /// Shares that were counted.
     pub shares: Vec<u64>,
     /// Every transaction of the file, in its order.

@@ -18,6 +18,7 @@ fn built(text: &str) -> Built {
     let surroundings = Surroundings {
         file_dir: "/etc/soloist".into(),
         home: Some("/home/anna".into()),
+        runtime_dir: None,
         data_dir: "/var/lib/soloist".into(),
     };
     match config::build(Some(("soloist.toml", text)), &Flags::default(), &surroundings) {

@@ -139,8 +139,8 @@ fn open(now: Moment, dir: &Path) -> io::Result<(Open, Recall)> {
 
 fn is_memory(kind: FsType) -> bool {
     /// ramfs: linux/magic.h.
-    const RAMFS_MAGIC: i64 = 0x8584_58f6;
-    kind == TMPFS_MAGIC || kind.0 as i64 == RAMFS_MAGIC
+    const RAMFS_MAGIC: u32 = 0x8584_58f6;
+    kind == TMPFS_MAGIC || kind.0 as u32 == RAMFS_MAGIC
 }
 
 #[derive(Debug)]
