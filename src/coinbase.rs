@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version 2 | 1 input: null outpoint
-//!   scriptSig: height (BIP 34) | push of 12: extranonce | push: /tag/      at most 100 bytes
+//!   scriptSig: height (BIP 34) | push: /tag/ | push of 12: extranonce      at most 100 bytes
 //!   sequence 0xfffffffe
 //! 1 or 2 outputs: value → owner | 0 → witness commitment (BIP 141)
 //! lock time height − 1
@@ -68,9 +68,11 @@ impl Coinbase {
         coinbase1.extend_from_slice(&u32::MAX.to_le_bytes());
         coinbase1.push(script_len as u8);
         coinbase1.extend_from_slice(&height);
+        // All that does not change stands before what does: its hash is prepared once for a job.
+        coinbase1.extend_from_slice(&tag);
         coinbase1.push(EXTRANONCE_SIZE as u8);
 
-        let mut coinbase2 = tag;
+        let mut coinbase2 = Vec::with_capacity(128);
         coinbase2.extend_from_slice(&SEQUENCE);
         coinbase2.push(1 + u8::from(spec.witness_commitment.is_some()));
         push_output(&mut coinbase2, spec.value, spec.payout_script);
@@ -88,10 +90,11 @@ impl Coinbase {
         if script.len() > MAX_SCRIPT {
             return None;
         }
-        // The tag's push, unless the sequence follows at once; then sequence, count and value.
-        let first = *self.coinbase2.first()?;
-        let tag = if first == SEQUENCE[0] { 0 } else { 1 + usize::from(first) };
-        let at = tag + SEQUENCE.len() + 1 + 8;
+        if !self.coinbase2.starts_with(&SEQUENCE) {
+            return None;
+        }
+        // Sequence, count of outputs, value.
+        let at = SEQUENCE.len() + 1 + 8;
         let length = usize::from(*self.coinbase2.get(at)?);
         let after = self.coinbase2.get(at + 1 + length..)?;
         let mut coinbase2 = self.coinbase2[..at].to_vec();
@@ -201,7 +204,7 @@ mod tests {
             .instructions()
             .map(|i| i.unwrap().push_bytes().unwrap().as_bytes().to_vec())
             .collect();
-        assert_eq!(pushes, [vec![0x40, 0xd1, 0x0c], vec![7; 12], b"/Soloist/".to_vec()]);
+        assert_eq!(pushes, [vec![0x40, 0xd1, 0x0c], b"/Soloist/".to_vec(), vec![7; 12]]);
     }
 
     #[test]

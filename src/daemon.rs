@@ -10,19 +10,22 @@
 //! straight into the pool; everything else comes through one queue. After each event the deadlines
 //! of all cores are asked for, and the loop sleeps until the first.
 
+mod actions;
 mod admin;
 mod alerts;
 mod blocks;
+mod canary;
 mod figures;
 mod ledger;
 mod memory;
 mod miners;
 mod nodes;
+mod recorder;
 mod rehearsal;
 mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -56,10 +59,12 @@ pub use admin::Source;
 use admin::Owner;
 use alerts::Alerts;
 use blocks::Blocks;
+use canary::Canary;
 use figures::Figures;
 use ledger::Books;
 use memory::Memory;
 use nodes::Nodes;
+use recorder::Recording;
 use rehearsal::Rehearsals;
 
 /// How long a stop waits for a block that no node has yet. The unit's TimeoutStopSec is longer.
@@ -221,6 +226,8 @@ struct State {
     memory: Memory,
     /// What the miners are to show next.
     say: Option<String>,
+    canary: Canary,
+    recording: Option<Recording>,
     news: VecDeque<EventView>,
     next_news: u64,
     knocks: VecDeque<(u64, IpAddr, &'static str)>,
@@ -276,7 +283,7 @@ impl Daemon {
                 bind(&[]).unwrap_or_else(|_| unreachable!("no address cannot fail"))
             });
             open_tls(&config, &server);
-            let nodes = Nodes::start(&config.nodes, &executor, &queue);
+            let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let setup = Setup {
                 nodes: nodes.specs(),
                 chains: chains(&config),
@@ -300,6 +307,8 @@ impl Daemon {
                 owner: Owner { source: source.clone(), ..Owner::default() },
                 memory,
                 say: None,
+                canary: Canary::new(),
+                recording: None,
                 news: VecDeque::new(),
                 next_news: 1,
                 knocks: VecDeque::new(),
@@ -348,6 +357,7 @@ impl Daemon {
 
     async fn main_loop(self: Rc<Self>, events: Receiver<Event>) -> Exit {
         self.state.borrow_mut().start(os::now());
+        self.executor.spawn(canary::run(self.this.clone())).detach();
         loop {
             let deadline = self.state.borrow().next_deadline();
             self.armed.set(deadline);
@@ -400,6 +410,7 @@ impl Handler for Daemon {
 
     fn received(&self, conn: ConnId, lines: &mut Lines, chunk: &[u8]) -> Result<(), String> {
         let mut state = self.state.borrow_mut();
+        state.overhear(os::now(), conn, recorder::From::Miner, chunk);
         let result = state.lines(os::now(), conn, lines, chunk);
         self.rearm(&state);
         result
@@ -434,6 +445,7 @@ impl State {
         );
         self.restore_blocks(now);
         self.read_pin();
+        self.turn_miners_away();
         self.tick(now);
         // Ready to serve as soon as a node is: `systemctl start` must not wait for hours while one
         // downloads the chain. The status line says what is missing.
@@ -531,7 +543,9 @@ impl State {
         }
         let old = std::mem::replace(&mut self.config, config);
         self.server.set_limits(limits(&self.config));
+        self.turn_miners_away();
         crate::logger::set_level(self.config.log.level);
+        crate::logger::set_format(self.config.log.format);
         self.reload_nodes(now, &old);
         self.reload_miners(now, &old);
         self.alerts.reload(now, &self.config);
@@ -541,8 +555,35 @@ impl State {
         self.systemd.ready();
     }
 
+    /// A box that is not set up lets miners knock, so that the page shows them and tells why.
+    fn turn_miners_away(&mut self) {
+        let why = (!self.config.is_set_up()).then_some(miners::NOT_SET_UP);
+        if why.is_none() && !self.server.turns_away() {
+            return;
+        }
+        self.server.turn_away(why);
+        match why {
+            Some(_) => {
+                self.server.open();
+                self.systemd.status("waiting to be set up on the page");
+                let ports = self.config.http.listen.iter().map(|address| address.port());
+                let ports: BTreeSet<u16> = ports.collect();
+                let host = os::addresses().first().map_or("this box".into(), ToString::to_string);
+                for port in ports {
+                    log::warn!("Not set up yet: open http://{host}:{port}/ in a browser.");
+                }
+            }
+            // The failover core opens them with the first work.
+            None => self.server.shut(),
+        }
+    }
+
     fn feed_watchdog(&mut self, now: Now) {
         let Some(interval) = self.systemd.watchdog() else { return };
+        // A block on its way is worth more than a new start.
+        if self.is_stuck() && !self.blocks.is_busy() {
+            return;
+        }
         if self.next_watchdog.is_none_or(|at| now.mono >= at) {
             self.systemd.alive();
             self.next_watchdog = Some(now.mono + interval);
@@ -605,7 +646,8 @@ fn first_job_id(data: &Path, last_job: Option<JobId>) -> Result<JobId, getrandom
 
 fn limits(config: &Config) -> Limits {
     Limits {
-        connections: config.stratum.max_connections,
+        // One more for the canary.
+        connections: config.stratum.max_connections + 1,
         per_address: config.stratum.max_connections_per_address,
     }
 }
@@ -641,7 +683,7 @@ fn chains(config: &Config) -> Vec<crate::chain::Chain> {
     use crate::chain::Chain;
     [Chain::Main, Chain::Testnet3, Chain::Testnet4, Chain::Signet, Chain::Regtest]
         .into_iter()
-        .filter(|chain| config.payout.address.fits(*chain))
+        .filter(|chain| config.payout.address.as_ref().is_some_and(|address| address.fits(*chain)))
         .collect()
 }
 

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 
 use crate::chain::BlockHash;
 use crate::clock::Now;
-use crate::coinbase::{Coinbase, CoinbaseSpec};
+use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE};
+use crate::hash::PrefixState;
+use crate::merkle;
 use crate::node::NodeId;
 use crate::template::Template;
 
@@ -65,6 +67,9 @@ pub struct Work {
     pub received: Instant,
     /// Made by us for a new tip without waiting for the node's transactions.
     pub empty: bool,
+    /// The coinbase's first half, hashed once for all shares: a tag of 16 bytes or more fills a
+    /// block of it, which saves each share a compression.
+    prefix: PrefixState,
     /// `","<prevhash>","<coinbase1>",…,"<nbits>","`: a notify's text between job id and ntime.
     middle: String,
 }
@@ -148,13 +153,22 @@ impl Work {
         empty: bool,
     ) -> Work {
         let middle = notify_middle(&template, &coinbase);
-        Work { template, coinbase, node, received, empty, middle }
+        let prefix = PrefixState::new(&coinbase.coinbase1);
+        Work { template, coinbase, node, received, empty, prefix, middle }
     }
 
     /// The block version that jobs carry: the node's, with the bits that miners may roll cleared,
     /// so that setting, replacing and toggling them, which firmwares do, all mean the same.
     pub fn version(&self) -> u32 {
         job_version(&self.template)
+    }
+
+    /// The merkle root of the block with this coinbase, which is the owner's or differs from it
+    /// behind the extranonce only, in internal byte order.
+    pub fn merkle_root(&self, coinbase: &Coinbase, extranonce: &[u8; EXTRANONCE_SIZE]) -> [u8; 32] {
+        debug_assert_eq!(coinbase.coinbase1, self.coinbase.coinbase1);
+        let coinbase_txid = self.prefix.sha256d(&[extranonce, &coinbase.coinbase2]);
+        merkle::root_from_branch(coinbase_txid, &self.template.branch)
     }
 
     /// The node's clock now: when the template was made, plus the time since it came.

@@ -36,6 +36,7 @@ pub mod check;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod import;
 pub mod ledger;
 pub mod logger;
 pub mod node;

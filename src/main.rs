@@ -1,16 +1,27 @@
 //! The program: arguments, config, log, and then the command. Everything else is in the library.
 
+use std::path::Path;
 use std::{io, process::ExitCode};
 
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags};
-use soloist::{bench, check, daemon, ledger, logger, os};
+use soloist::{bench, check, daemon, import, ledger, logger, os};
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Check(flags)) => check::run(&flags),
-        Ok(Command::CheckLedger { flags, repair }) => return check_ledger(&flags, repair),
+        Ok(Command::CheckLedger { flags, repair, hand_over }) => {
+            return in_data(&flags, |data| {
+                ledger::check::run(&ledger::check::Check { data, repair, hand_over }, os::now())
+            });
+        }
+        Ok(Command::SaveCache(flags)) => return in_data(&flags, ledger::child::serve),
+        Ok(Command::CheckBoard) => {
+            os::boards::tell();
+            Exit::Ok
+        }
+        Ok(Command::Import(args)) => import::run(&args),
         #[cfg(feature = "demo")]
         Ok(Command::Demo(args)) => soloist::demo::run(&args),
         Ok(Command::Bench) => bench::run(&mut io::stdout()).map_or(Exit::Output, |()| Exit::Ok),
@@ -27,7 +38,7 @@ fn main() -> ExitCode {
 /// Starts an early log, so that a mistake in the config is heard, then does what the config says.
 fn run(flags: &Flags) -> Exit {
     logger::start(log::LevelFilter::Info);
-    let loaded = match config::load(flags) {
+    let loaded = match config::load_for_run(flags) {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(|problem| log::error!("{problem}"));
@@ -35,6 +46,7 @@ fn run(flags: &Flags) -> Exit {
         }
     };
     logger::set_level(loaded.config.log.level);
+    logger::set_format(loaded.config.log.format);
     match &loaded.file {
         Some(file) => log::info!("{}, with {}", cli::version(), file.display()),
         None => log::info!("{}, with the settings of the command line", cli::version()),
@@ -43,10 +55,11 @@ fn run(flags: &Flags) -> Exit {
     daemon::run(loaded, flags)
 }
 
-fn check_ledger(flags: &Flags, repair: bool) -> ExitCode {
+/// Does something in the data directory: that of `--data`, else the config's.
+fn in_data(flags: &Flags, work: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
     let configured = || config::load(flags).map(|loaded| loaded.config.data.dir);
     match flags.data.clone().map_or_else(configured, Ok) {
-        Ok(data) => ledger::check::run(&ledger::check::Check { data: &data, repair }, os::now()),
+        Ok(data) => work(&data),
         Err(problems) => {
             eprintln!("{problems}");
             Exit::Config.into()

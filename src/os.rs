@@ -1,6 +1,7 @@
 //! The system around the daemon: signals, systemd, and what `/proc` tells of the process.
 
 pub mod board;
+pub mod boards;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
@@ -117,6 +118,11 @@ impl Default for Systemd {
     fn default() -> Systemd {
         Systemd::new()
     }
+}
+
+/// Whether systemd started this program as a service, and so starts it again (`Restart=always`).
+pub fn is_kept_alive() -> bool {
+    std::env::var_os("INVOCATION_ID").is_some() && std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 /// The process by its `/proc` entries; zero where one cannot be read.

@@ -9,9 +9,9 @@ use std::collections::HashSet;
 use crate::chain::BlockHash;
 use crate::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use crate::difficulty::{Difficulty, Target};
+use crate::hash;
 use crate::job::{Job, JobId, VERSION_MASK};
 use crate::stratum::reply::Reject;
-use crate::{hash, merkle};
 
 /// How far a share's time may lie before the node's clock or after it: from the template's
 /// `mintime` to the clock plus this, seconds. Nodes refuse blocks more than 7200 s ahead.
@@ -55,8 +55,7 @@ impl Share {
     /// The same for a miner whose jobs had another coinbase than the owner's.
     pub fn prove_with(job: &Job, coinbase: &Coinbase, submission: &Submission) -> Share {
         let work = &job.work;
-        let coinbase_txid = hash::sha256d(&coinbase.without_witness(&submission.extranonce));
-        let root = merkle::root_from_branch(coinbase_txid, &work.template.branch);
+        let root = work.merkle_root(coinbase, &submission.extranonce);
         // Bits beyond the mask are set here too, as the miner did; `judge` objects to them.
         let version = work.version() | submission.version_bits.unwrap_or(0);
 

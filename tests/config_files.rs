@@ -49,7 +49,7 @@ fn the_defaults() {
             zmq: None,
         }]
     );
-    assert_eq!(config.payout.address.to_string(), ADDRESS);
+    assert_eq!(config.payout.address.as_ref().unwrap().to_string(), ADDRESS);
     assert_eq!(config.payout.tag.as_bytes(), b"/Soloist/");
     assert_eq!(shown(&config.stratum.listen), ["0.0.0.0:3333", "[::]:3333"]);
     assert_eq!(config.stratum.max_connections, 64);
@@ -354,7 +354,7 @@ fn flags_go_over_the_file() {
 
     mode(0o644);
     let loaded = config::load(&flags).expect("a good file");
-    assert_eq!(loaded.config.payout.address.to_string(), OTHER_ADDRESS);
+    assert_eq!(loaded.config.payout.address.as_ref().unwrap().to_string(), OTHER_ADDRESS);
     assert_eq!(loaded.config.nodes[0].host, "10.0.0.1");
     // Relative to the file, wherever the program was started.
     let real_dir = fs::canonicalize(dir.path()).expect("it exists");

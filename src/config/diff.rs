@@ -22,7 +22,7 @@ pub enum Change {
     NodesReordered(Vec<String>),
     /// Another payout address: every job must be made anew.
     PayoutAddress {
-        /// The old one.
+        /// The old one; empty before the set-up.
         from: String,
         /// The new one.
         to: String,
@@ -74,6 +74,8 @@ pub enum Change {
     Pin,
     /// Other places for notifications, or other things that they are told.
     Notify,
+    /// Another form of the log.
+    LogFormat,
     /// Another log level.
     LogLevel {
         /// The old one.
@@ -101,7 +103,8 @@ impl Change {
             | Change::Name { .. }
             | Change::Pin
             | Change::Notify
-            | Change::LogLevel { .. } => true,
+            | Change::LogLevel { .. }
+            | Change::LogFormat => true,
             // Ports are bound once, at the start.
             Change::StratumListen | Change::HttpListen | Change::Json { .. } | Change::DataDir => {
                 false
@@ -137,6 +140,9 @@ impl fmt::Display for Change {
             Change::NodesReordered(names) => {
                 write!(f, "The nodes are preferred in this order: {}.", names.join(", "))
             }
+            Change::PayoutAddress { from, to } if from.is_empty() => {
+                write!(f, "A block now pays {to}.")
+            }
             Change::PayoutAddress { from, to } => {
                 write!(f, "A block now pays {to}, no longer {from}.")
             }
@@ -165,6 +171,7 @@ impl fmt::Display for Change {
             Change::Notify => {
                 f.write_str("Notifications go to other places, or tell other things.")
             }
+            Change::LogFormat => f.write_str("The log is written in another form."),
             Change::LogLevel { from, to } => {
                 let (from, to) = (from.as_str().to_lowercase(), to.as_str().to_lowercase());
                 write!(f, "The log's level is {to}, no longer {from}.")
@@ -173,13 +180,14 @@ impl fmt::Display for Change {
     }
 }
 
+fn address(config: &Config) -> String {
+    config.payout.address.as_ref().map_or_else(String::new, ToString::to_string)
+}
+
 pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = nodes(&old.nodes, &new.nodes);
     if old.payout.address != new.payout.address {
-        changes.push(Change::PayoutAddress {
-            from: old.payout.address.to_string(),
-            to: new.payout.address.to_string(),
-        });
+        changes.push(Change::PayoutAddress { from: address(old), to: address(new) });
     }
     if old.payout.tag != new.payout.tag {
         changes.push(Change::Tag {
@@ -230,6 +238,9 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let (from, to) = (old.log.level, new.log.level);
     if from != to {
         changes.push(Change::LogLevel { from, to });
+    }
+    if old.log.format != new.log.format {
+        changes.push(Change::LogFormat);
     }
     if old.notify != new.notify {
         changes.push(Change::Notify);

@@ -112,6 +112,7 @@ struct RawFailover {
 #[serde(deny_unknown_fields, default)]
 struct RawLog {
     level: Leaf,
+    format: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -153,6 +154,7 @@ impl RawConfig {
         let payout = inner(self.payout);
         let stratum = inner(self.stratum);
         let http = inner(self.http);
+        let log = inner(self.log);
         Settings {
             whole: At::File(place.file.to_owned()),
             nodes,
@@ -175,7 +177,8 @@ impl RawConfig {
             json: place.setting("http", "json", http.json),
             dir: place.setting("data", "dir", inner(self.data).dir),
             grace: place.setting("failover", "grace", inner(self.failover).grace),
-            level: place.setting("log", "level", inner(self.log).level),
+            level: place.setting("log", "level", log.level),
+            format: place.setting("log", "format", log.format),
             notify: self.notify.into_iter().map(|n| notify_settings(place, n)).collect(),
         }
     }
@@ -335,7 +338,7 @@ fn instead_of(key: &str, known: &[&str]) -> String {
 }
 
 /// Names by which other programs call what we have.
-const OTHER_NAMES: [(&str, &str); 12] = [
+const OTHER_NAMES: &[(&str, &str)] = &[
     ("payout_address", "address, below [payout]"),
     ("btcaddress", "address, below [payout]"),
     ("btcsig", "tag, below [payout]"),
@@ -351,7 +354,7 @@ const OTHER_NAMES: [(&str, &str); 12] = [
 ];
 
 /// Where a key belongs that stands in the wrong section. Keys of more than one section are absent.
-const SECTIONS_OF: [(&str, &str); 20] = [
+const SECTIONS_OF: &[(&str, &str)] = &[
     ("rpc_url", "node"),
     ("rpc_user", "node"),
     ("rpc_pass", "node"),
@@ -369,6 +372,7 @@ const SECTIONS_OF: [(&str, &str); 20] = [
     ("dir", "data"),
     ("grace", "failover"),
     ("level", "log"),
+    ("format", "log"),
     ("kind", "[notify]"),
     ("token", "[notify]"),
     ("chat", "[notify]"),

@@ -107,6 +107,7 @@ pub(super) struct Settings {
     pub dir: Option<Setting>,
     pub grace: Option<Setting>,
     pub level: Option<Setting>,
+    pub format: Option<Setting>,
     pub notify: Vec<NotifySettings>,
 }
 
@@ -131,6 +132,7 @@ impl Default for Settings {
             dir: None,
             grace: None,
             level: None,
+            format: None,
             notify: Vec::new(),
         }
     }

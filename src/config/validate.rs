@@ -10,11 +10,12 @@ use super::problem::{At, Problem, Problems};
 use super::settings::{FirmwareSettings, NodeSettings, NotifySettings, Setting, Settings};
 use super::url::{self, RpcUrl, Wrong};
 use super::{
-    Auth, Built, Config, Data, Failover, HTTP_PORT, Http, Log, MAX_CONNECTIONS, MAX_FIRMWARES,
-    MAX_SINKS, NodeConfig, Payout, STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
+    Auth, Built, Config, Data, Failover, Gaps, HTTP_PORT, Http, Log, MAX_CONNECTIONS,
+    MAX_FIRMWARES, MAX_SINKS, NodeConfig, Payout, STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
 };
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
+use crate::logger;
 use crate::notify::{BadSink, Sink, SinkKind};
 use crate::settings::access;
 use crate::stratum::firmware::Override;
@@ -22,8 +23,13 @@ use crate::stratum::firmware::Override;
 pub(super) fn validate(
     settings: &Settings,
     surroundings: &Surroundings,
+    gaps: Gaps,
 ) -> Result<Built, Problems> {
-    let mut check = Check { surroundings, problems: Vec::new(), warnings: Vec::new() };
+    let mut check = Check { surroundings, gaps, problems: Vec::new(), warnings: Vec::new() };
+    // Without a page nobody could fill them.
+    if settings.http_listen.as_ref().is_some_and(|listen| is_empty(&listen.value)) {
+        check.gaps = Gaps::Refused;
+    }
     let nodes = check.nodes(settings);
     let address = check.address(settings);
     let tag = check.optional(&settings.tag, tag).unwrap_or_else(|| Tag("/Soloist/".to_owned()));
@@ -39,12 +45,13 @@ pub(super) fn validate(
     let dir = dir.map_or_else(|| surroundings.data_dir.clone(), |dir| check.path(&dir));
     let grace = check.optional(&settings.grace, grace).unwrap_or(Duration::from_secs(90));
     let level = check.optional(&settings.level, level).unwrap_or(log::LevelFilter::Info);
+    let format = check.optional(&settings.format, format).unwrap_or_default();
     let notify = check.sinks(settings);
     check.warn_about_nodes(&nodes);
     check.warn_about_ports(&stratum, &http);
 
-    match (address, check.problems.is_empty()) {
-        (Some(address), true) => Ok(Built {
+    match check.problems.is_empty() {
+        true => Ok(Built {
             config: Config {
                 nodes,
                 payout: Payout { address, tag, per_miner },
@@ -52,23 +59,39 @@ pub(super) fn validate(
                 http,
                 data: Data { dir, runtime: surroundings.runtime_dir.clone() },
                 failover: Failover { grace },
-                log: Log { level },
+                log: Log { level, format },
                 notify,
             },
             warnings: check.warnings,
         }),
-        _ => Err(Problems(check.problems)),
+        false => Err(Problems(check.problems)),
+    }
+}
+
+/// What a shipped file says where the owner has not written anything yet: `""` or `[]`.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => false,
     }
 }
 
 struct Check<'a> {
     surroundings: &'a Surroundings,
+    gaps: Gaps,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
 
 impl Check<'_> {
     fn nodes(&mut self, settings: &Settings) -> Vec<NodeConfig> {
+        // Nothing but empty quotation marks: to be filled on the page.
+        let is_gap =
+            |node: &NodeSettings| node.rpc_url.as_ref().is_none_or(|url| is_empty(&url.value));
+        if self.gaps == Gaps::LeftToThePage && settings.nodes.iter().all(is_gap) {
+            return Vec::new();
+        }
         if settings.nodes.is_empty() {
             let instead = match settings.whole {
                 At::Nowhere => {
@@ -182,6 +205,11 @@ impl Check<'_> {
     }
 
     fn address(&mut self, settings: &Settings) -> Option<Address> {
+        if self.gaps == Gaps::LeftToThePage
+            && settings.address.as_ref().is_none_or(|address| is_empty(&address.value))
+        {
+            return None;
+        }
         if settings.address.is_none() {
             let instead = match settings.whole {
                 At::Nowhere => "Write --payout with a receive address of your own wallet.",
@@ -739,6 +767,15 @@ fn level(value: &Value) -> Result<log::LevelFilter, Wrong> {
                 .to_owned(),
         )
     })
+}
+
+fn format(value: &Value) -> Result<logger::Format, Wrong> {
+    match text(value)?.trim() {
+        "auto" => Ok(logger::Format::Auto),
+        "text" => Ok(logger::Format::Text),
+        "json" => Ok(logger::Format::Json),
+        _ => wrong("there is no such form", "Write one of \"auto\", \"text\" and \"json\"."),
+    }
 }
 
 fn wrong<T>(what: &str, instead: &str) -> Result<T, Wrong> {

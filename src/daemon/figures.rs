@@ -9,6 +9,8 @@ use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::failover::Histogram;
 use crate::os::board::{Board, Reading};
+use crate::status::nominal::nominal;
+use crate::status::odds::HASHES_PER_DIFFICULTY;
 use crate::status::{ClassRejectsView, RejectReason};
 
 use super::{Event, State};
@@ -38,6 +40,9 @@ pub struct Figures {
     pub tip_to_job: Histogram,
     /// From a share's arrival until its answer was handed to the socket.
     pub share_answer: Histogram,
+    /// Shares that the miners' hashrate and difficulty led to expect.
+    pub shares_expected: f64,
+    expected_at: Instant,
     /// Rejected shares by kind of miner.
     rejects: BTreeMap<(String, RejectReason), u64>,
     /// When each was first heard of, until its job went out.
@@ -60,6 +65,8 @@ impl Figures {
             fanout: Histogram::default(),
             tip_to_job: Histogram::default(),
             share_answer: Histogram::default(),
+            shares_expected: 0.0,
+            expected_at: now.mono,
             rejects: BTreeMap::new(),
             tips: VecDeque::new(),
             board: Some(Board::new(data.to_owned())),
@@ -150,6 +157,21 @@ impl State {
         self.figures.board = Some(board);
         self.figures.reading = reading;
         self.figures.next_reading = Some(now.mono + INTERVAL);
+        self.expect_shares(now);
+    }
+
+    /// Adds what the connected miners should have sent since the last time.
+    fn expect_shares(&mut self, now: Now) {
+        let passed = now.mono.saturating_duration_since(self.figures.expected_at).as_secs_f64();
+        self.figures.expected_at = now.mono;
+        let rates = self.books.workers.iter().filter_map(|(conn, worker)| {
+            let difficulty = self.pool.session(*conn)?.difficulty()?.0;
+            let worker = self.books.ledger.get(*worker)?;
+            let proven = worker.hashrate(now.unix, 86_400);
+            let rate = nominal(&worker.device).unwrap_or(proven);
+            (difficulty > 0.0).then(|| rate / (difficulty * HASHES_PER_DIFFICULTY))
+        });
+        self.figures.shares_expected += rates.sum::<f64>() * passed;
     }
 }
 

@@ -13,11 +13,13 @@ use crate::ledger::record::{self, Counts, Grain, Point, RejectReason};
 use crate::ledger::totals::{Storage, Worker, WorkerId};
 use crate::node::Method;
 use crate::os;
+use crate::status::nominal::nominal;
 use crate::status::{self as view, Snapshot};
 use crate::stratum::session::Session;
 use crate::{address, coinbase};
 
 use super::State;
+use super::nodes::Node;
 
 /// Work of one share of difficulty 1, hashes.
 const HASHES: f64 = 4_294_967_296.0;
@@ -31,7 +33,7 @@ impl State {
             now: now.unix,
             name: self.config.http.name.clone(),
             chain: self.chain(now).map_or_else(String::new, |chain| chain.name().to_owned()),
-            configured: true,
+            configured: self.config.is_set_up(),
             started_at: self.started.unix,
             build: self.build_view(),
             connect: self.connect_view(),
@@ -55,7 +57,7 @@ impl State {
             storage: self.storage_view(),
             sinks: self.alerts.views(),
             audit: self.audit_views(),
-            canary: None,
+            canary: self.canary.view(),
         }
     }
 
@@ -92,17 +94,22 @@ impl State {
     fn payout_view(&self) -> view::PayoutView {
         let address = &self.config.payout.address;
         view::PayoutView {
-            address: address.to_string(),
-            kind: address.kind().to_string(),
+            address: self.owners_address(),
+            kind: address.as_ref().map_or_else(String::new, |address| address.kind().to_string()),
             pending: self.owner.pending.clone(),
         }
+    }
+
+    /// Empty before the set-up.
+    fn owners_address(&self) -> String {
+        self.config.payout.address.as_ref().map_or_else(String::new, ToString::to_string)
     }
 
     fn job_view(&self, now: Now) -> Option<view::JobView> {
         let job: &Job = self.pool.jobs().latest()?;
         let work = &job.work;
         let template = &work.template;
-        let owner = self.config.payout.address.script();
+        let owner = self.config.payout.address.as_ref()?.script();
         let chain = self.chain(now);
         let extranonce = [0; coinbase::EXTRANONCE_SIZE];
         // Decoded from what miners hash, by another implementation than the one that made it.
@@ -179,7 +186,7 @@ impl State {
             lag_blocks: Some(node.lag_blocks),
             initial_download: health.is_some_and(|report| report.initial_download),
             progress: health.map(|report| report.progress),
-            sync_eta_s: None,
+            sync_eta_s: held.and_then(Node::sync_eta_s),
             peers: health.map(|report| report.connections),
             version: health.map_or_else(String::new, |report| report.version.clone()),
             warnings: health.map_or_else(String::new, |report| report.warnings.clone()),
@@ -197,7 +204,7 @@ impl State {
                 words: words.to_owned(),
             }),
             calls: node.stats.iter().map(|(method, stats)| call_view(*method, stats)).collect(),
-            errors: Vec::new(),
+            errors: error_views(node.stats.values()),
         }
     }
 
@@ -237,7 +244,7 @@ impl State {
     /// The address of an output script; the owner's for none.
     fn paid(&self, now: Now, script: Option<&[u8]>) -> String {
         let address = script.and_then(|script| address::of_script(script, self.chain(now)?));
-        address.unwrap_or_else(|| self.config.payout.address.to_string())
+        address.unwrap_or_else(|| self.owners_address())
     }
 
     fn miner_views(&self, now: Now) -> Vec<view::MinerView> {
@@ -261,6 +268,13 @@ impl State {
         let totals = worker.totals();
         let rate = rate_view(worker, now.unix, RATE_WINDOW);
         let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
+        let rate_day = rate_view(worker, now.unix, 86_400);
+        let claimed = nominal(&worker.device);
+        let (proven, share) = (rate.hashrate.max(rate_day.hashrate), difficulty * HASHES);
+        let known = if proven > 0.0 { Some(proven) } else { claimed };
+        let expected = known.filter(|rate| *rate > 0.0).map(|rate| share / rate);
+        let day_ago = now.unix.saturating_sub(86_400);
+        let trend = points(&worker.history(Grain::Minute), Grain::Minute, 1800, day_ago);
         view::MinerView {
             id: worker.number.0.to_string(),
             name: worker.name.clone(),
@@ -270,18 +284,24 @@ impl State {
             address: session.map_or_else(String::new, |s| s.peer().to_string()),
             pays: self.paid(now, session.and_then(Session::payee)),
             state: match session {
+                Some(session) if is_quiet(now.unix, session, totals.last_share, expected) => {
+                    view::MinerState::Quiet
+                }
                 Some(_) => view::MinerState::Mining,
                 None => view::MinerState::Gone,
             },
             since: session.map_or(totals.last_share, |session| session.connected_at().unix),
             first_seen_at: totals.first_seen,
             rate,
-            rate_day: rate_view(worker, now.unix, 86_400),
+            rate_day,
+            claimed,
+            claimed_by: claimed.map_or_else(String::new, |_| "data sheet".to_owned()),
+            trend: trend.iter().map(|point| point.hashrate).collect(),
             accepted: totals.ever.accepted,
             shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
             rejects: reject_views(&totals.ever),
             difficulty,
-            expected_share_s: (rate.hashrate > 0.0).then(|| difficulty * HASHES / rate.hashrate),
+            expected_share_s: expected,
             last_share_at: (totals.last_share > 0).then_some(totals.last_share),
             best: totals.best.map_or(0.0, |best| best.difficulty),
             best_at: totals.best.map(|best| best.unix),
@@ -438,7 +458,7 @@ impl State {
 
     fn stratum_view(&self) -> view::StratumView {
         view::StratumView {
-            connections: self.server.connections() as u64,
+            connections: (self.server.connections() - usize::from(self.canary.is_here())) as u64,
             connections_max: self.config.stratum.max_connections as u64,
             accepted_total: self.counters.connections,
             dropped: self
@@ -452,7 +472,7 @@ impl State {
             rejects_by_class: self.figures.rejects(),
             notify_fanout: histogram(&self.figures.fanout),
             share_answer: histogram(&self.figures.share_answer),
-            shares_expected: None,
+            shares_expected: Some(self.figures.shares_expected),
         }
     }
 
@@ -490,6 +510,27 @@ impl State {
 pub(super) fn class(model: &str) -> String {
     let word = model.split([' ', '/', '(']).next().unwrap_or_default();
     if word.is_empty() { "other".into() } else { word.to_lowercase() }
+}
+
+/// Whether a connected miner has sent nothing for far longer than its difficulty explains: by
+/// chance ten times the usual happens once in 22,000 shares.
+fn is_quiet(unix: u64, session: &Session, last_share: u64, expected: Option<f64>) -> bool {
+    let since = last_share.max(session.connected_at().unix);
+    let limit = expected.map_or(1800.0, |expected| (10.0 * expected).max(300.0));
+    unix.saturating_sub(since) as f64 > limit
+}
+
+fn error_views<'a>(all: impl Iterator<Item = &'a failover::MethodStats>) -> Vec<view::CountView> {
+    let mut counts = [0; failover::ErrorKind::ALL.len()];
+    for stats in all {
+        counts.iter_mut().zip(stats.errors).for_each(|(sum, count)| *sum += count);
+    }
+    failover::ErrorKind::ALL
+        .iter()
+        .zip(counts)
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| view::CountView { what: kind.label().into(), count })
+        .collect()
 }
 
 fn rate_view(worker: &Worker, unix: u64, window: u64) -> view::RateView {

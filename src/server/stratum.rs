@@ -93,6 +93,8 @@ pub struct Server {
     executor: Rc<LocalExecutor<'static>>,
     handler: Weak<dyn Handler>,
     limits: Cell<Limits>,
+    /// Why nobody is let in although the doors are open.
+    turning: Cell<Option<&'static str>>,
     doors: RefCell<Vec<Door>>,
     connections: RefCell<BTreeMap<ConnId, Rc<Connection>>>,
     next: Cell<u64>,
@@ -144,6 +146,7 @@ impl Server {
             executor,
             handler,
             limits: Cell::new(limits),
+            turning: Cell::new(None),
             doors: RefCell::new(doors),
             connections: RefCell::default(),
             next: Cell::new(1),
@@ -194,6 +197,16 @@ impl Server {
         for door in self.doors.borrow_mut().iter_mut() {
             door.shut();
         }
+    }
+
+    /// From now on callers are noted and sent away, with this reason; `None`: let in again.
+    pub fn turn_away(&self, why: Option<&'static str>) {
+        self.turning.set(why);
+    }
+
+    /// Whether callers are sent away.
+    pub fn turns_away(&self) -> bool {
+        self.turning.get().is_some()
     }
 
     /// Other limits, for connections to come.
@@ -346,6 +359,9 @@ impl Server {
     }
 
     fn has_room_for(&self, peer: IpAddr) -> Result<(), &'static str> {
+        if let Some(why) = self.turning.get() {
+            return Err(why);
+        }
         let connections = self.connections.borrow();
         let limits = self.limits.get();
         if connections.len() >= limits.connections {

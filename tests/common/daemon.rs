@@ -42,6 +42,28 @@ impl Daemon {
         daemon
     }
 
+    /// Starts it as a fresh box does: nobody is paid, and no node is named.
+    #[allow(dead_code)]
+    pub fn fresh() -> Daemon {
+        let mut daemon = Daemon {
+            stratum: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            http: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            dir: tempfile::tempdir().unwrap(),
+            child: None,
+        };
+        let text = format!(
+            "# Fresh.\n[payout]\n# Mine.\naddress = \"\"\n[node]\n# Upstairs.\nrpc_url = \"\"\n\
+             [stratum]\nlisten = \"{}\"\n[http]\nlisten = \"{}\"\n[data]\ndir = \"{}\"\n\
+             [log]\nlevel = \"debug\"\n",
+            daemon.stratum,
+            daemon.http,
+            daemon.data().display(),
+        );
+        fs::write(daemon.config(), text).unwrap();
+        daemon.launch();
+        daemon
+    }
+
     /// Writes the config anew; `more` goes to its end.
     pub fn configure(&self, nodes: &str, more: &str) {
         let text = format!(
