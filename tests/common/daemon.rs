@@ -49,6 +49,7 @@ impl Daemon {
             stratum: SocketAddr::from(([127, 0, 0, 1], free_port())),
             http: SocketAddr::from(([127, 0, 0, 1], free_port())),
             dir: tempfile::tempdir().unwrap(),
+            runtime: tempfile::tempdir_in("/dev/shm").ok(),
             child: None,
         };
         let text = format!(

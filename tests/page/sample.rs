@@ -445,6 +445,7 @@ fn miner(
         class: class.to_owned(),
         address: format!("192.168.1.{}", 50 + seed),
         pays: OWNER.to_owned(),
+        latest: vec![None, Some(RejectReason::StaleAtChange), None],
         state: MinerState::Mining,
         since: NOW - 86_400 * 3 - u64::from(seed) * 100,
         first_seen_at: NOW - 90 * 86_400,
