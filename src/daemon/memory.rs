@@ -4,8 +4,8 @@
 //! costs the card nothing, and a power cut forgets it, as it forgets what the miners had to send.
 //! Without such a directory, or with one that is on a disk, nothing is kept.
 //!
-//! What is small, a job or a difficulty, is written right after it went to the miners: microseconds
-//! later no kill can lose it. New work with its transactions takes milliseconds, so a thread writes
+//! What is small, a job or a difficulty, is written before it goes to the miners, which takes
+//! microseconds: no kill can lose it. New work with its transactions takes milliseconds, so a thread writes
 //! it, and what follows meanwhile. A kill within these milliseconds forgets that work's jobs.
 
 use std::collections::BTreeMap;

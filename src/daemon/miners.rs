@@ -127,6 +127,10 @@ impl State {
     fn carry_out(&mut self, now: Now) {
         let mut solved = None;
         let mut outputs = self.outbox.take();
+        // No miner has a job that a kill could make us forget. Only a block comes before that.
+        if !outputs.iter().any(|output| matches!(output, Output::Block(_))) {
+            self.keep_memos(now);
+        }
         for output in outputs.drain(..) {
             match output {
                 Output::Block(block) => {
