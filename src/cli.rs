@@ -15,6 +15,10 @@ pub enum Command {
     Run(Flags),
     /// `soloist check`
     Check(Flags),
+    /// `soloist check --board`
+    CheckBoard,
+    /// `soloist import`
+    Import(crate::import::Args),
     /// `soloist ledger check`
     CheckLedger {
         /// Where the ledger is: `--data`, else the config's data directory.
@@ -81,20 +85,24 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
     match word.as_deref() {
         None => match flags(&mut parser, HELP)? {
             Given::Flags(flags) => Ok(Command::Run(flags)),
+            Given::Board => Ok(Command::CheckBoard),
             Given::Help => Ok(Command::Help(HELP)),
             Given::Version => Ok(Command::Version),
         },
         Some("run") => match flags(&mut parser, RUN_HELP)? {
             Given::Flags(flags) => Ok(Command::Run(flags)),
+            Given::Board => Ok(Command::CheckBoard),
             Given::Help => Ok(Command::Help(RUN_HELP)),
             Given::Version => Ok(Command::Version),
         },
         Some("check") => match flags(&mut parser, CHECK_HELP)? {
             Given::Flags(flags) => Ok(Command::Check(flags)),
+            Given::Board => Ok(Command::CheckBoard),
             Given::Help => Ok(Command::Help(CHECK_HELP)),
             Given::Version => Ok(Command::Version),
         },
         Some("ledger") => ledger(&mut parser),
+        Some("import") => import(&mut parser),
         #[cfg(feature = "demo")]
         Some("demo") => demo(&mut parser),
         Some("bench") => match only_help(&mut parser)? {
@@ -138,6 +146,26 @@ fn ledger(parser: &mut Parser) -> Result<Command, UsageError> {
     }
 }
 
+/// `soloist import`: for the box, where its first unit calls it.
+fn import(parser: &mut Parser) -> Result<Command, UsageError> {
+    let (mut from, mut template, mut into) = (None, None, None);
+    while let Some(arg) = parser.next().map_err(in_words)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help(IMPORT_HELP)),
+            Long("from") => from = Some(value(parser, "--from")?.into()),
+            Long("template") => template = Some(value(parser, "--template")?.into()),
+            Long("into") => into = Some(value(parser, "--into")?.into()),
+            other => return Err(unknown(&other, "")),
+        }
+    }
+    match (from, template, into) {
+        (Some(from), Some(template), Some(into)) => {
+            Ok(Command::Import(crate::import::Args { from, template, into }))
+        }
+        _ => Err(UsageError("--from, --template and --into are all needed.".to_owned())),
+    }
+}
+
 /// The program's name and version, as `soloist version` and the log's first line print it.
 pub fn version() -> &'static str {
     concat!("soloist ", env!("CARGO_PKG_VERSION"))
@@ -145,6 +173,7 @@ pub fn version() -> &'static str {
 
 enum Given {
     Flags(Flags),
+    Board,
     Help,
     Version,
 }
@@ -157,6 +186,8 @@ fn flags(parser: &mut Parser, help: &str) -> Result<Given, UsageError> {
             Short('h') | Long("help") => return Ok(Given::Help),
             Short('V') | Long("version") => return Ok(Given::Version),
             Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
+            // Of `check` alone: about the machine, whatever its settings are.
+            Long("board") if help.contains("--board") => return Ok(Given::Board),
             Long("node") => {
                 let url = text(parser, "--node")?;
                 flags.nodes.push(NodeFlag { url, zmq: None, cookie: None });
@@ -356,6 +387,7 @@ Read the config, ask every node, and say in plain words who is paid, what a bloc
 and how each node is. Changes nothing.
 
 Usage: soloist check [FLAGS]
+       soloist check --board    Which board this is, and what is known of it
 
 ",
     flags_help!(),
@@ -364,6 +396,16 @@ Exit codes: 0 a block could be mined now, 64 wrong usage, 69 no node can give wo
             78 wrong config, or an address of another chain
 "
 );
+
+const IMPORT_HELP: &str = "\
+Take over what the owner wrote on the boot partition of the box: settings go over those that the
+box has, [wifi] becomes a file of wpa_supplicant, and the owner's file is what it was at first.
+
+Usage: soloist import --from FILE --template FILE --into DIR
+
+Exit codes: 0 done or nothing to do, 64 wrong usage, 73 cannot write,
+            78 the file has a mistake: problems.txt beside it tells which
+";
 
 const LEDGER_HELP: &str = "\
 Look whether the ledger of shares and blocks is sound and its snapshots can be restored. Without
@@ -506,6 +548,7 @@ mod tests {
             "bench -h",
             "ledger --help",
             "ledger check -h",
+            "import -h",
             "version --help",
         ] {
             let Ok(Command::Help(text)) = parsed(line) else { panic!("{line}") };

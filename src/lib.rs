@@ -20,6 +20,7 @@ pub mod difficulty;
 pub mod failover;
 pub mod hash;
 pub mod job;
+pub mod memo;
 pub mod merkle;
 pub mod pool;
 pub mod settings;
@@ -35,6 +36,7 @@ pub mod check;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod import;
 pub mod ledger;
 pub mod logger;
 pub mod node;

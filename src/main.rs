@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags};
-use soloist::{bench, check, daemon, ledger, logger, os};
+use soloist::{bench, check, daemon, import, ledger, logger, os};
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
@@ -17,6 +17,11 @@ fn main() -> ExitCode {
             });
         }
         Ok(Command::SaveCache(flags)) => return in_data(&flags, ledger::child::serve),
+        Ok(Command::CheckBoard) => {
+            os::boards::tell();
+            Exit::Ok
+        }
+        Ok(Command::Import(args)) => import::run(&args),
         #[cfg(feature = "demo")]
         Ok(Command::Demo(args)) => soloist::demo::run(&args),
         Ok(Command::Bench) => bench::run(&mut io::stdout()).map_or(Exit::Output, |()| Exit::Ok),
@@ -33,7 +38,7 @@ fn main() -> ExitCode {
 /// Starts an early log, so that a mistake in the config is heard, then does what the config says.
 fn run(flags: &Flags) -> Exit {
     logger::start(log::LevelFilter::Info);
-    let loaded = match config::load(flags) {
+    let loaded = match config::load_for_run(flags) {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(|problem| log::error!("{problem}"));
@@ -41,6 +46,7 @@ fn run(flags: &Flags) -> Exit {
         }
     };
     logger::set_level(loaded.config.log.level);
+    logger::set_format(loaded.config.log.format);
     match &loaded.file {
         Some(file) => log::info!("{}, with {}", cli::version(), file.display()),
         None => log::info!("{}, with the settings of the command line", cli::version()),

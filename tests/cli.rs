@@ -39,6 +39,55 @@ fn help_and_version_go_to_stdout() {
 }
 
 #[test]
+fn the_board_is_told_by_its_device_tree() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let told = |compatible: &str, model: &str| {
+        std::fs::write(dir.path().join("compatible"), compatible).expect("written");
+        std::fs::write(dir.path().join("model"), model).expect("written");
+        let output = Command::new(env!("CARGO_BIN_EXE_soloist"))
+            .args(["check", "--board"])
+            .env("SOLOIST_DEVICE_TREE", dir.path())
+            .output()
+            .expect("the program starts");
+        assert_eq!(output.status.code(), Some(0));
+        text(&output.stdout)
+    };
+    let known =
+        told("raspberrypi,model-zero-2-w\0brcm,bcm2837\0", "Raspberry Pi Zero 2 W Rev 1.0\0");
+    assert!(known.contains("Raspberry Pi Zero 2 W (4 × Cortex-A53, 1000 MHz)"), "{known}");
+    let stranger = told("friendlyarm,nanopi-r2s\0", "FriendlyElec NanoPi R2S\0");
+    assert!(stranger.contains("NanoPi R2S: none that Soloist knows"), "{stranger}");
+    assert_eq!(soloist(&["run", "--board"]).status.code(), Some(64));
+}
+
+#[test]
+fn the_owners_file_is_taken_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("image");
+    let part = |name: &str| std::fs::read_to_string(image.join(name)).expect("it is there");
+    // As image/build puts them together.
+    let settings = part("soloist.toml");
+    let from = settings.find("# ---- Who is paid").expect("the head ends there");
+    let template = part("wifi.toml") + &settings[from..];
+    std::fs::write(path("template"), &template).expect("written");
+    let filled = template
+        .replacen("address = \"\"", &format!("address = \"{ADDRESS}\""), 1)
+        .replacen("rpc_url = \"\"", "rpc_url = \"http://u:geheim@10.0.0.1\"", 1)
+        .replacen("ssid = \"\"", "ssid = \"attic\"", 1)
+        .replacen("password = \"\"", "password = \"geheim-geheim\"", 1);
+    std::fs::write(path("soloist.toml"), filled).expect("written");
+    let (from, template_path, into) = (path("soloist.toml"), path("template"), path("config"));
+    let arguments = ["import", "--from", &from, "--template", &template_path, "--into", &into];
+    let output = soloist(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    assert_eq!(std::fs::read_to_string(&from).expect("there"), template);
+    let taken = std::fs::read_to_string(path("config/soloist.toml")).expect("there");
+    assert!(taken.contains(ADDRESS) && !taken.contains("ssid"), "{taken}");
+    assert_eq!(soloist(&arguments[..5]).status.code(), Some(64));
+}
+
+#[test]
 fn wrong_usage_is_64() {
     for arguments in [&["mine"][..], &["run", "--frob"], &["check", "--node"], &["run", "x"]] {
         let output = soloist(arguments);

@@ -93,7 +93,9 @@ pub(super) struct Settings {
     pub nodes: Vec<NodeSettings>,
     pub address: Option<Setting>,
     pub tag: Option<Setting>,
+    pub per_miner: Option<Setting>,
     pub stratum_listen: Option<Setting>,
+    pub tls_listen: Option<Setting>,
     pub max_connections: Option<Setting>,
     pub max_connections_per_address: Option<Setting>,
     pub password: Option<Setting>,
@@ -105,6 +107,7 @@ pub(super) struct Settings {
     pub dir: Option<Setting>,
     pub grace: Option<Setting>,
     pub level: Option<Setting>,
+    pub format: Option<Setting>,
     pub notify: Vec<NotifySettings>,
 }
 
@@ -115,7 +118,9 @@ impl Default for Settings {
             nodes: Vec::new(),
             address: None,
             tag: None,
+            per_miner: None,
             stratum_listen: None,
+            tls_listen: None,
             max_connections: None,
             max_connections_per_address: None,
             password: None,
@@ -127,6 +132,7 @@ impl Default for Settings {
             dir: None,
             grace: None,
             level: None,
+            format: None,
             notify: Vec::new(),
         }
     }

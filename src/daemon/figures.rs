@@ -9,6 +9,8 @@ use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::failover::Histogram;
 use crate::os::board::{Board, Reading};
+use crate::status::nominal::nominal;
+use crate::status::odds::HASHES_PER_DIFFICULTY;
 use crate::status::{ClassRejectsView, HistogramView, RejectReason};
 
 use super::{Event, State};
@@ -97,6 +99,9 @@ pub struct Figures {
     pub steps: [Fine; STEPS.len()],
     /// When the first bytes of the work under way were handed to a socket.
     pub first_send: Option<Instant>,
+    /// Shares that the miners' hashrate and difficulty led to expect.
+    pub shares_expected: f64,
+    expected_at: Instant,
     /// Rejected shares by kind of miner.
     rejects: BTreeMap<(String, RejectReason), u64>,
     /// When each was first heard of, until its job went out.
@@ -106,8 +111,8 @@ pub struct Figures {
     next_reading: Option<Instant>,
     /// The last one.
     pub reading: Reading,
-    /// Ids of coinbases of found blocks that we have; `None` for a block that we do not have.
-    pub coinbases: RefCell<BTreeMap<BlockHash, Option<String>>>,
+    /// Ids and paid scripts of coinbases of found blocks that we have; `None` for a block that we do not have.
+    pub coinbases: RefCell<BTreeMap<BlockHash, Option<(String, Vec<u8>)>>>,
 }
 
 impl Figures {
@@ -121,6 +126,8 @@ impl Figures {
             share_answer: Fine::default(),
             steps: Default::default(),
             first_send: None,
+            shares_expected: 0.0,
+            expected_at: now.mono,
             rejects: BTreeMap::new(),
             tips: VecDeque::new(),
             board: Some(Board::new(data.to_owned())),
@@ -241,6 +248,21 @@ impl State {
         self.figures.board = Some(board);
         self.figures.reading = reading;
         self.figures.next_reading = Some(now.mono + INTERVAL);
+        self.expect_shares(now);
+    }
+
+    /// Adds what the connected miners should have sent since the last time.
+    fn expect_shares(&mut self, now: Now) {
+        let passed = now.mono.saturating_duration_since(self.figures.expected_at).as_secs_f64();
+        self.figures.expected_at = now.mono;
+        let rates = self.books.workers.iter().filter_map(|(conn, worker)| {
+            let difficulty = self.pool.session(*conn)?.difficulty()?.0;
+            let worker = self.books.ledger.get(*worker)?;
+            let proven = worker.hashrate(now.unix, 86_400);
+            let rate = nominal(&worker.device).unwrap_or(proven);
+            (difficulty > 0.0).then(|| rate / (difficulty * HASHES_PER_DIFFICULTY))
+        });
+        self.figures.shares_expected += rates.sum::<f64>() * passed;
     }
 }
 

@@ -232,9 +232,7 @@ impl Http {
             Some(admin) if request.method() == Method::POST => {
                 admin.clone().post(self, request, peer).await
             }
-            Some(admin) if matches!(request.uri().path(), "/settings" | "/setup") => {
-                admin.show(self, &request)
-            }
+            Some(admin) if admin::shows(request.uri().path()) => admin.show(self, &request),
             None if request.uri().path() == "/settings" => {
                 let now = self.rendered();
                 let page = forms::render(

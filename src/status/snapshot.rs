@@ -365,6 +365,8 @@ pub struct MinerView {
     pub class: String,
     /// Where it connects from, without port.
     pub address: String,
+    /// Address that a block of its next job pays.
+    pub pays: String,
     /// How it is doing.
     pub state: MinerState,
     /// Since when it is connected; when gone, since when it is gone.

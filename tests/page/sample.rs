@@ -449,6 +449,7 @@ fn miner(
         class: class.to_owned(),
         address: format!("192.168.1.{}", 50 + seed),
         state: MinerState::Mining,
+        pays: OWNER.to_owned(),
         since: NOW - 86_400 * 3 - u64::from(seed) * 100,
         first_seen_at: NOW - 90 * 86_400,
         connects: 2,

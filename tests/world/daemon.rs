@@ -86,8 +86,12 @@ impl Daemon {
             chains: vec![Chain::Main],
             grace: failover::DEFAULT_GRACE,
         };
-        let rules =
-            Rules { session_key: SessionKey([7; 32]), password: None, overrides: Vec::new() };
+        let rules = Rules {
+            session_key: SessionKey([7; 32]),
+            password: None,
+            overrides: Vec::new(),
+            payee_chains: Vec::new(),
+        };
         let mut daemon = Daemon {
             failover: Failover::new(now, setup),
             pool: Pool::new(rules, first_job_id),

@@ -1,0 +1,396 @@
+//! `soloist import`: takes over what the owner wrote on the boot partition of the box.
+//!
+//! The file there lies open for everybody who holds the card. So what it says goes to the data
+//! partition, and afterwards it is again what it was in the image: no password stays in it. What is
+//! written there later goes over what the box has, setting by setting; what is not said stays.
+//!
+//! [`take_over`] is pure; [`run`] reads and writes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{DocumentMut, Item, TableLike, Value};
+
+use crate::cli::Exit;
+use crate::config::{self, Flags, Surroundings};
+
+/// The arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Args {
+    /// The owner's file on the boot partition.
+    pub from: PathBuf,
+    /// The same file as the image brings it.
+    pub template: PathBuf,
+    /// The directory for `soloist.toml` and `wpa_supplicant.conf`.
+    pub into: PathBuf,
+}
+
+/// More than any such file has.
+const MAX_FILE: u64 = 1 << 20;
+/// Beside the owner's file, when something in it is wrong: perhaps the card is all that he can read.
+const PROBLEMS: &str = "problems.txt";
+
+/// What comes of the owner's file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    /// The settings for the data partition.
+    pub settings: String,
+    /// `wpa_supplicant.conf`, if the owner wrote about Wi-Fi.
+    pub wifi: Option<String>,
+}
+
+/// What the owner wrote, over what the box has: `base` is the text of its settings. `Err` are
+/// sentences for the owner.
+///
+/// # Errors
+/// The file is not TOML, or says something about Wi-Fi that cannot be.
+pub fn take_over(owner: &str, base: &str) -> Result<Taken, String> {
+    let mut owner: DocumentMut = parse(owner)?;
+    let mut settings: DocumentMut = parse(base)?;
+    let wifi = match owner.remove("wifi") {
+        Some(section) => wifi(&section)?,
+        None => None,
+    };
+    settings.remove("wifi");
+    lay_over(settings.as_table_mut(), owner.as_table());
+    Ok(Taken { settings: settings.to_string(), wifi })
+}
+
+fn parse(text: &str) -> Result<DocumentMut, String> {
+    // Windows' editors may begin a file with a byte order mark.
+    text.trim_start_matches('\u{feff}').parse().map_err(|error: toml_edit::TomlError| {
+        let before =
+            error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count());
+        // The parser's own words could quote a password.
+        format!(
+            "Near line {} the file is not as its explanations say: is a quotation mark missing?",
+            before.max(1)
+        )
+    })
+}
+
+/// Every value that says something: an empty text says nothing. Lists of sections are replaced.
+fn lay_over(base: &mut dyn TableLike, over: &dyn TableLike) {
+    for (key, item) in over.iter() {
+        match item {
+            Item::None => {}
+            Item::Value(Value::String(text)) if text.value().is_empty() => {}
+            Item::Value(value) => match base.get_mut(key).and_then(Item::as_value_mut) {
+                Some(old) => {
+                    let decor = old.decor().clone();
+                    *old = value.clone();
+                    *old.decor_mut() = decor;
+                }
+                None => {
+                    base.insert(key, Item::Value(value.clone()));
+                }
+            },
+            Item::Table(table) => match base.get_mut(key).and_then(Item::as_table_like_mut) {
+                Some(old) => lay_over(old, table),
+                None => {
+                    base.insert(key, item.clone());
+                }
+            },
+            Item::ArrayOfTables(_) => {
+                base.insert(key, item.clone());
+            }
+        }
+    }
+}
+
+/// `[wifi]` as wpa_supplicant.conf(5); `None` if nothing is said.
+fn wifi(section: &Item) -> Result<Option<String>, String> {
+    let table = section.as_table_like().ok_or("'wifi' is a section: [wifi]")?;
+    let text = |key: &str| match table.get(key) {
+        None => Ok(""),
+        Some(item) => item.as_str().ok_or(format!("[wifi] {key} must be in quotation marks.")),
+    };
+    if let Some((key, _)) =
+        table.iter().find(|(key, _)| !["ssid", "password", "country"].contains(key))
+    {
+        return Err(format!(
+            "[wifi] knows ssid, password and country, not {}.",
+            key.escape_default()
+        ));
+    }
+    let (ssid, password, country) = (text("ssid")?, text("password")?, text("country")?);
+    if ssid.is_empty() {
+        return match password.is_empty() {
+            true => Ok(None),
+            false => Err("[wifi] has a password, but ssid, the network's name, is empty.".into()),
+        };
+    }
+    if ssid.len() > 32 {
+        return Err(
+            "[wifi] ssid is longer than the 32 bytes that a network's name may have.".into()
+        );
+    }
+    let key = match password.len() {
+        0 => "key_mgmt=NONE".to_owned(),
+        8..=63 if password.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
+            format!("key_mgmt=WPA-PSK WPA-PSK-SHA256 SAE\n\tieee80211w=1\n\tpsk=\"{password}\"")
+        }
+        _ => {
+            return Err(
+                "[wifi] password must have 8 to 63 letters, digits or signs of English.".into()
+            );
+        }
+    };
+    let country = match country.as_bytes() {
+        [] => String::new(),
+        [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => {
+            format!("country={}\n", country.to_ascii_uppercase())
+        }
+        _ => return Err("[wifi] country is two letters, like \"DE\" or \"US\".".into()),
+    };
+    // As hexadecimal numbers: a name may hold whatever it likes.
+    let ssid = faster_hex::hex_string(ssid.as_bytes());
+    Ok(Some(format!("{country}network={{\n\tssid={ssid}\n\tscan_ssid=1\n\t{key}\n}}\n")))
+}
+
+/// Takes the owner's file over and makes it what it was at first. A file with a mistake is left as
+/// it is, with `problems.txt` beside it, and changes nothing; without settings from before, the box
+/// then gets those of the image.
+pub fn run(args: &Args) -> Exit {
+    match import(args) {
+        Ok(sentences) if sentences.is_empty() => Exit::Ok,
+        Ok(sentences) => {
+            sentences.iter().for_each(|sentence| println!("{sentence}"));
+            let text = sentences.join("\r\n") + "\r\n";
+            let told = fs::write(args.from.with_file_name(PROBLEMS), text);
+            if let Err(error) = told {
+                eprintln!("{PROBLEMS} cannot be written: {error}");
+            }
+            Exit::Config
+        }
+        Err(error) => {
+            eprintln!("soloist import: {error}");
+            Exit::CannotWrite
+        }
+    }
+}
+
+/// The sentences are the owner's mistakes.
+fn import(args: &Args) -> io::Result<Vec<String>> {
+    let template = fs::read_to_string(&args.template)?;
+    let target = args.into.join("soloist.toml");
+    let before = fs::read_to_string(&target).ok().filter(|text| !text.trim().is_empty());
+    let base = before.clone().unwrap_or_else(|| template.clone());
+    let owner = match read(&args.from) {
+        Ok(Ok(text)) => text,
+        Ok(Err(sentence)) => return Ok(vec![sentence]),
+        // Whoever deletes the file wants nothing changed.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    fs::create_dir_all(&args.into)?;
+    let (taken, mut problems) = match take_over(&owner, &base) {
+        Ok(taken) => (taken, Vec::new()),
+        Err(sentence) => {
+            let base = take_over("", &base).map_err(|_| io::ErrorKind::InvalidData)?;
+            (base, vec![sentence])
+        }
+    };
+    let untouched = take_over("", &base).is_ok_and(|plain| plain.settings == taken.settings);
+    if !untouched && let Err(sentences) = judge(&taken.settings, &args.into) {
+        problems.extend(sentences);
+    }
+    // Without the radio the owner might not even reach the page.
+    if let Some(wifi) = &taken.wifi {
+        write(&args.into.join("wpa_supplicant.conf"), wifi)?;
+    }
+    match problems.is_empty() {
+        true => {
+            if before.as_ref() != Some(&taken.settings) {
+                write(&target, &taken.settings)?;
+            }
+            restore(&args.from, &template, owner.len())?;
+            let _ = fs::remove_file(args.from.with_file_name(PROBLEMS));
+        }
+        false if before.is_none() => {
+            let plain = take_over("", &template).map_err(|_| io::ErrorKind::InvalidData)?;
+            write(&target, &plain.settings)?;
+        }
+        false => {}
+    }
+    Ok(problems)
+}
+
+/// The text, or a sentence about why it is none.
+fn read(path: &Path) -> io::Result<Result<String, String>> {
+    if fs::metadata(path)?.len() > MAX_FILE {
+        return Ok(Err("The file is larger than any settings are.".into()));
+    }
+    let bytes = fs::read(path)?;
+    let no_text = "The file is not plain text (UTF-8): save it as such.";
+    Ok(String::from_utf8(bytes).map_err(|_| no_text.into()))
+}
+
+/// What the daemon will say to these settings.
+fn judge(settings: &str, dir: &Path) -> Result<(), Vec<String>> {
+    let surroundings = Surroundings {
+        file_dir: dir.into(),
+        home: None,
+        runtime_dir: None,
+        data_dir: "/data/soloist".into(),
+    };
+    match config::build(Some(("soloist.toml", settings)), &Flags::default(), &surroundings) {
+        Ok(_) => Ok(()),
+        Err(problems) => Err(problems.0.iter().map(ToString::to_string).collect()),
+    }
+}
+
+/// Replaces a file as a whole, readable to its owner alone.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let _ = fs::remove_file(&new);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Makes the owner's file the image's again. A deleted file's sectors keep what was in them, so
+/// they are written over first; when the power fails then, the file is empty lines, which say
+/// nothing.
+fn restore(from: &Path, template: &str, length: usize) -> io::Result<()> {
+    if let Ok(mut old) = OpenOptions::new().write(true).open(from) {
+        old.write_all("\n".repeat(length).as_bytes())?;
+        old.sync_all()?;
+    }
+    write(from, template)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+    const TEMPLATE: &str = "# Explained.\n#[wifi]\n#ssid = \"\"\n\n[payout]\n# Who is paid.\n\
+                            address = \"\"\n#tag = \"Soloist\"\n\n[node]\nrpc_url = \"\" # where\n";
+
+    struct Card(tempfile::TempDir, Args);
+
+    impl Card {
+        fn new(owner: &str) -> Card {
+            let dir = tempfile::tempdir().unwrap();
+            let path = |name: &str| dir.path().join(name);
+            fs::create_dir(path("boot")).unwrap();
+            fs::write(path("boot/soloist.toml"), owner).unwrap();
+            fs::write(path("template"), TEMPLATE).unwrap();
+            let (from, template) = (path("boot/soloist.toml"), path("template"));
+            let args = Args { from, template, into: path("config") };
+            Card(dir, args)
+        }
+
+        fn read(&self, name: &str) -> Option<String> {
+            fs::read_to_string(self.0.path().join(name)).ok()
+        }
+
+        fn write_again(&self, owner: &str) {
+            fs::write(&self.1.from, owner).unwrap();
+        }
+    }
+
+    fn filled() -> String {
+        TEMPLATE
+            .replace("address = \"\"", &format!("address = \"{ADDRESS}\""))
+            .replace("rpc_url = \"\"", "rpc_url = \"http://u:geheim@10.0.0.1\"")
+            .replace(
+                "#[wifi]\n#ssid = \"\"",
+                "[wifi]\nssid = \"Zuhause\"\npassword = \"geheimes wlan\"",
+            )
+    }
+
+    #[test]
+    fn the_first_start_takes_all_and_leaves_no_secret() {
+        let card = Card::new(&filled().replace('\n', "\r\n"));
+        assert_eq!(run(&card.1), Exit::Ok);
+        let settings = card.read("config/soloist.toml").unwrap();
+        assert!(settings.contains(ADDRESS) && settings.contains("geheim@"), "{settings}");
+        assert!(settings.contains("# Who is paid.") && !settings.contains("wlan"), "{settings}");
+        let wifi = card.read("config/wpa_supplicant.conf").unwrap();
+        assert!(wifi.contains("ssid=5a756861757365\n"), "{wifi}");
+        assert!(wifi.contains("psk=\"geheimes wlan\"\n"), "{wifi}");
+        assert_eq!(card.read("boot/soloist.toml").unwrap(), TEMPLATE);
+        // And again, with nothing to do.
+        assert_eq!(run(&card.1), Exit::Ok);
+        assert_eq!(card.read("config/soloist.toml").unwrap(), settings);
+    }
+
+    #[test]
+    fn later_words_change_what_they_say_and_nothing_else() {
+        let card = Card::new(&filled());
+        assert_eq!(run(&card.1), Exit::Ok);
+        card.write_again("[payout]\naddress = \"\"\ntag = \"Anna\"\n[[node.backup]]\nrpc_url = \"http://x:y@10.0.0.2\"\n");
+        assert_eq!(run(&card.1), Exit::Ok, "{:?}", card.read("boot/problems.txt"));
+        let settings = card.read("config/soloist.toml").unwrap();
+        for kept in [ADDRESS, "geheim@10.0.0.1", "tag = \"Anna\"", "10.0.0.2", "# Who is paid."] {
+            assert!(settings.contains(kept), "{kept} in {settings}");
+        }
+        assert!(card.read("config/wpa_supplicant.conf").is_some());
+        assert_eq!(card.read("boot/soloist.toml").unwrap(), TEMPLATE);
+    }
+
+    #[test]
+    fn a_mistake_changes_nothing_and_is_told_on_the_card() {
+        let card = Card::new(&filled());
+        assert_eq!(run(&card.1), Exit::Ok);
+        let before = card.read("config/soloist.toml");
+        for (wrong, word) in [
+            ("[payout]\naddress = \"bc1qwrong\"\n", "address"),
+            ("[payout\naddress = geheim\n", "line 1"),
+            ("[wifi]\nssid = \"x\"\npassword = \"kurz\"\n", "8 to 63"),
+            ("[wifi]\nname = \"x\"\n", "ssid"),
+            ("[nodes]\nx = 1\n", "nodes"),
+        ] {
+            card.write_again(wrong);
+            assert_eq!(run(&card.1), Exit::Config, "{wrong}");
+            assert_eq!(card.read("config/soloist.toml"), before, "{wrong}");
+            assert_eq!(card.read("boot/soloist.toml").unwrap(), wrong);
+            let told = card.read("boot/problems.txt").unwrap();
+            assert!(told.contains(word) && !told.contains("geheim"), "{told}");
+        }
+        card.write_again(TEMPLATE);
+        assert_eq!(run(&card.1), Exit::Ok);
+        assert_eq!(card.read("boot/problems.txt"), None);
+    }
+
+    #[test]
+    fn without_settings_the_box_gets_those_of_the_image() {
+        let card = Card::new("\u{feff}[wifi\n");
+        assert_eq!(run(&card.1), Exit::Config);
+        assert_eq!(card.read("config/soloist.toml").unwrap(), TEMPLATE);
+        let untouched = Card::new(TEMPLATE);
+        assert_eq!(run(&untouched.1), Exit::Ok);
+        assert_eq!(untouched.read("config/soloist.toml").unwrap(), TEMPLATE);
+        fs::remove_file(&untouched.1.from).unwrap();
+        assert_eq!(run(&untouched.1), Exit::Ok, "the file is gone");
+        assert_eq!(untouched.read("boot/soloist.toml").unwrap(), TEMPLATE);
+        let garbage = Card::new("");
+        fs::write(&garbage.1.from, [0xff; 300]).unwrap();
+        assert_eq!(run(&garbage.1), Exit::Config);
+    }
+
+    #[test]
+    fn a_network_cannot_smuggle_lines_in() {
+        let wifi = |text: &str| take_over(text, "").map(|taken| taken.wifi.unwrap());
+        let open = wifi("[wifi]\nssid = \"a\\\"}\\nnetwork={\"\ncountry = \"de\"\n").unwrap();
+        assert!(open.starts_with("country=DE\nnetwork={\n\tssid=61227d0a"), "{open}");
+        assert_eq!(open.matches('\n').count(), 6, "{open}");
+        assert!(open.contains("key_mgmt=NONE"), "{open}");
+        for wrong in [
+            "[wifi]\nssid = \"a\"\npassword = \"12345\\n78\"\n",
+            "[wifi]\nssid = \"123456789012345678901234567890123\"\n",
+            "[wifi]\nssid = \"a\"\ncountry = \"Germany\"\n",
+            "[wifi]\npassword = \"12345678\"\n",
+            "wifi = 3\n",
+            "[wifi]\nssid = 3\n",
+        ] {
+            assert!(wifi(wrong).is_err(), "{wrong}");
+        }
+    }
+}
