@@ -306,6 +306,7 @@ fn the_shipped_file() {
     same.stratum.firmwares.clear();
     assert_eq!(same.notify.len(), 1);
     same.notify.clear();
+    assert_eq!(same.data.copy_to.take(), Some("/media/backup".into()));
     assert_eq!(same, plain);
 }
 
