@@ -306,6 +306,8 @@ fn the_shipped_file() {
     same.stratum.firmwares.clear();
     assert_eq!(same.notify.len(), 1);
     same.notify.clear();
+    // The place for copies is an example too.
+    assert_eq!(same.data.copy_to.take().as_deref(), Some(Path::new("/media/backup")));
     assert_eq!(same, plain);
 }
 
