@@ -183,6 +183,9 @@ pub struct Http {
     pub pin: Option<Secret>,
     /// Where to listen; empty when the owner switched the page off.
     pub listen: Vec<SocketAddr>,
+    /// Where to listen for readers who encrypt (HTTPS). Empty by default: the box's own certificate
+    /// makes browsers warn.
+    pub tls_listen: Vec<SocketAddr>,
     /// Whether `/api/…` answers.
     pub json: bool,
 }

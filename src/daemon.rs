@@ -203,6 +203,8 @@ struct Daemon {
     this: Weak<Daemon>,
     executor: Rc<LocalExecutor<'static>>,
     server: Rc<Server>,
+    /// For the ports that encrypt.
+    certificate: Option<Rc<Certificate>>,
     state: RefCell<State>,
     /// The time for which the loop is set. Later than this only if nothing is due before.
     armed: Cell<Option<Instant>>,
@@ -287,7 +289,10 @@ impl Daemon {
                 failure = Some((address, error));
                 bind(&[]).unwrap_or_else(|_| unreachable!("no address cannot fail"))
             });
-            open_tls(&config, &server);
+            let certificate = certificate(&config);
+            if let Some(certificate) = &certificate {
+                open_tls(&config, &server, certificate);
+            }
             let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let setup = Setup {
                 nodes: nodes.specs(),
@@ -327,6 +332,7 @@ impl Daemon {
                 this: this.clone(),
                 executor: executor.clone(),
                 server,
+                certificate,
                 state: RefCell::new(state),
                 armed: Cell::new(None),
                 queue,
@@ -357,6 +363,20 @@ impl Daemon {
             addresses.push(listener.get_ref().local_addr().unwrap_or(address));
             let task = server.clone().serve(self.executor.clone(), listener);
             self.executor.spawn(task).detach();
+        }
+        // What is wrong with it must keep nobody from the page without it.
+        for address in config.tls_listen.iter().filter(|_| self.certificate.is_some()) {
+            match (listen(*address), &self.certificate) {
+                (Ok(listener), Some(certificate)) => {
+                    let (executor, certificate) = (self.executor.clone(), certificate.clone());
+                    let task = server.clone().serve_tls(executor, listener, certificate);
+                    self.executor.spawn(task).detach();
+                }
+                (Err(error), _) => {
+                    log::error!("cannot serve the page by HTTPS on {address}: {error}")
+                }
+                (_, None) => {}
+            }
         }
         Ok(addresses)
     }
@@ -666,16 +686,26 @@ fn limits(config: &Config) -> Limits {
 
 /// The doors for TLS, if the owner wants them. What is wrong with them must not keep the other
 /// miners from mining.
-fn open_tls(config: &Config, server: &Server) {
-    if config.stratum.tls_listen.is_empty() {
-        return;
+fn open_tls(config: &Config, server: &Server, certificate: &Rc<Certificate>) {
+    if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, certificate) {
+        log::error!("cannot listen for miners with TLS on {address}: {error}");
+    }
+}
+
+/// The box's own certificate, if a port needs it.
+fn certificate(config: &Config) -> Option<Rc<Certificate>> {
+    if config.stratum.tls_listen.is_empty() && config.http.tls_listen.is_empty() {
+        return None;
     }
     let names = tls::local_names();
     let certificate = match Certificate::load_or_make(&config.data.dir.join("tls"), &names) {
         Ok(certificate) => Rc::new(certificate),
-        Err(error) => return log::error!("no TLS for miners: {error}"),
+        Err(error) => {
+            log::error!("no TLS: {error}");
+            return None;
+        }
     };
-    log::info!("miners with TLS are shown {}", certificate.path().display());
+    log::info!("who encrypts is shown {}", certificate.path().display());
     let lacks = certificate.lacks(&names);
     if !lacks.is_empty() {
         log::warn!(
@@ -685,9 +715,7 @@ fn open_tls(config: &Config, server: &Server) {
             config.data.dir.join("tls").display()
         );
     }
-    if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, &certificate) {
-        log::error!("cannot listen for miners with TLS on {address}: {error}");
-    }
+    Some(certificate)
 }
 
 /// The chains on which the payout address is worth something.

@@ -226,7 +226,8 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     if old.http.pin != new.http.pin {
         changes.push(Change::Pin);
     }
-    if old.http.listen != new.http.listen {
+    let pages = |config: &Config| (config.http.listen.clone(), config.http.tls_listen.clone());
+    if pages(old) != pages(new) {
         changes.push(Change::HttpListen);
     }
     if old.http.json != new.http.json {

@@ -93,6 +93,7 @@ struct RawHttp {
     name: Leaf,
     pin: Leaf,
     listen: Leaf,
+    tls_listen: Leaf,
     json: Leaf,
 }
 
@@ -176,6 +177,7 @@ impl RawConfig {
             name: place.setting("http", "name", http.name),
             pin: place.setting("http", "pin", http.pin),
             http_listen: place.setting("http", "listen", http.listen),
+            http_tls_listen: place.setting("http", "tls_listen", http.tls_listen),
             json: place.setting("http", "json", http.json),
             dir: place.setting("data", "dir", data.dir),
             copy_to: place.setting("data", "copy_to", data.copy_to),
@@ -366,7 +368,6 @@ const SECTIONS_OF: &[(&str, &str)] = &[
     ("address", "payout"),
     ("tag", "payout"),
     ("per_miner", "payout"),
-    ("tls_listen", "stratum"),
     ("max_connections", "stratum"),
     ("max_connections_per_address", "stratum"),
     ("password", "stratum"),

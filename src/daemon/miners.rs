@@ -1,6 +1,7 @@
 //! The pool and the sockets of the miners: lines in, outputs out.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use crate::clock::Now;
 use crate::config::Config;
@@ -87,6 +88,7 @@ impl State {
         }
         log::debug!(conn = conn.0; "miner {}: {why}", conn.0);
         self.canary.closed(conn);
+        self.books.latest.remove(&conn);
         self.pool_input(now, Input::Closed { conn });
     }
 
@@ -126,6 +128,10 @@ impl State {
     fn carry_out(&mut self, now: Now) {
         let mut solved = None;
         let mut outputs = self.outbox.take();
+        // No miner has a job that a kill could make us forget. Only a block comes before that.
+        if !outputs.iter().any(|output| matches!(output, Output::Block(_))) {
+            self.keep_memos(now);
+        }
         for output in outputs.drain(..) {
             match output {
                 Output::Block(block) => {
@@ -141,6 +147,7 @@ impl State {
                     };
                     if !kept {
                         self.server.send(conn, bytes);
+                        self.figures.first_send.get_or_insert_with(Instant::now);
                     }
                     if self.recording.is_some() {
                         let bytes = bytes.to_vec();
@@ -162,6 +169,7 @@ impl State {
                 Output::Rejected { conn, .. } if self.canary.is(conn) => {}
                 Output::Share { conn, credited, reached, height } => {
                     self.counters.accepted += 1;
+                    self.books.share_was(conn, None);
                     if let Some(worker) = self.books.workers.get(&conn).copied() {
                         let (difficulty, actual) = (credited.0, reached.0);
                         let share = LedgerEvent::Share { worker, difficulty, actual, height };
@@ -170,6 +178,9 @@ impl State {
                 }
                 Output::Rejected { conn, why, reached } => {
                     self.counters.rejected += 1;
+                    if let Some(reason) = reason(&why) {
+                        self.books.share_was(conn, Some(reason));
+                    }
                     log::debug!("miner {}: {why}", conn.0);
                     if let (Some(session), Some(reason)) = (self.pool.session(conn), reason(&why)) {
                         let class = view::class(&session.profile().model);

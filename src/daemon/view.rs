@@ -19,6 +19,7 @@ use crate::stratum::session::Session;
 use crate::{address, coinbase};
 
 use super::State;
+use super::figures::STEPS;
 use super::nodes::Node;
 
 /// Work of one share of difficulty 1, hashes.
@@ -259,12 +260,10 @@ impl State {
     }
 
     fn miner_view(&self, now: Now, id: WorkerId, worker: &Worker) -> view::MinerView {
-        let session: Option<&Session> = self
-            .books
-            .workers
-            .iter()
-            .find(|(_, known)| **known == id)
-            .and_then(|(conn, _)| self.pool.session(*conn));
+        let conn = self.books.workers.iter().find(|(_, known)| **known == id);
+        let conn = conn.map(|(conn, _)| *conn);
+        let session: Option<&Session> = conn.and_then(|conn| self.pool.session(conn));
+        let latest = conn.and_then(|conn| self.books.latest.get(&conn)).into_iter().flatten();
         let totals = worker.totals();
         let rate = rate_view(worker, now.unix, RATE_WINDOW);
         let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
@@ -300,7 +299,9 @@ impl State {
             accepted: totals.ever.accepted,
             shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
             rejects: reject_views(&totals.ever),
+            latest: latest.map(|refused| refused.map(reject_reason)).collect(),
             difficulty,
+            difficulty_locked: session.is_some_and(Session::is_fixed),
             expected_share_s: expected,
             last_share_at: (totals.last_share > 0).then_some(totals.last_share),
             best: totals.best.map_or(0.0, |best| best.difficulty),
@@ -459,7 +460,8 @@ impl State {
 
     fn stratum_view(&self) -> view::StratumView {
         view::StratumView {
-            connections: (self.server.connections() - usize::from(self.canary.is_here())) as u64,
+            connections: self.server.connections().saturating_sub(self.canary.is_here().into())
+                as u64,
             connections_max: self.config.stratum.max_connections as u64,
             accepted_total: self.counters.connections,
             dropped: self
@@ -471,8 +473,8 @@ impl State {
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
             rejects_by_class: self.figures.rejects(),
-            notify_fanout: histogram(&self.figures.fanout),
-            share_answer: histogram(&self.figures.share_answer),
+            notify_fanout: self.figures.fanout.view(),
+            share_answer: self.figures.share_answer.view(),
             shares_expected: Some(self.figures.shares_expected),
         }
     }
@@ -483,6 +485,11 @@ impl State {
             jobs: self.counters.jobs,
             tips: self.counters.tips,
             tip_to_job: histogram(&self.figures.tip_to_job),
+            steps: STEPS
+                .iter()
+                .zip(&self.figures.steps)
+                .map(|(step, took)| view::StepView { step: (*step).into(), took: took.view() })
+                .collect(),
         }
     }
 

@@ -389,6 +389,9 @@ pub struct MinerView {
     pub shares_per_min: f64,
     /// Rejected shares since the ledger began, by reason.
     pub rejects: Vec<RejectView>,
+    /// What became of its latest shares, at most 10, oldest first: why each was rejected, or
+    /// nothing for one that counted.
+    pub latest: Vec<Option<RejectReason>>,
     /// Difficulty of its jobs now.
     pub difficulty: f64,
     /// The owner fixed the difficulty.
@@ -767,6 +770,17 @@ pub struct TemplatesView {
     pub tips: u64,
     /// From the first news of a tip to the first job on it.
     pub tip_to_job: HistogramView,
+    /// The steps on that way, in their order.
+    pub steps: Vec<StepView>,
+}
+
+/// One step from the first news of a tip to its job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StepView {
+    /// What was reached, in `snake_case`.
+    pub step: String,
+    /// From the first news of the tip until then.
+    pub took: HistogramView,
 }
 
 /// What must survive a power cut.

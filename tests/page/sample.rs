@@ -312,6 +312,10 @@ fn base() -> Snapshot {
             jobs: 35_100,
             tips: 1_730,
             tip_to_job: histogram(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0], 1730, 0.03),
+            steps: vec![StepView {
+                step: "job_built".to_owned(),
+                took: histogram(&[0.001, 0.002, 0.005, 0.01, 0.02], 1730, 0.004),
+            }],
         },
         storage: StorageView {
             writable: Some(true),
@@ -447,8 +451,9 @@ fn miner(
         user_agent: agent.to_owned(),
         class: class.to_owned(),
         address: format!("192.168.1.{}", 50 + seed),
-        state: MinerState::Mining,
         pays: OWNER.to_owned(),
+        latest: vec![None, Some(RejectReason::StaleAtChange), None],
+        state: MinerState::Mining,
         since: NOW - 86_400 * 3 - u64::from(seed) * 100,
         first_seen_at: NOW - 90 * 86_400,
         connects: 2,
