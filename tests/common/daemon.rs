@@ -285,6 +285,26 @@ impl Miner {
         Instant::now()
     }
 
+    /// Waits until the present job is not on this tip. For after a block of our own: its successor
+    /// may come before the answer, which waits for the card.
+    #[allow(dead_code)]
+    pub fn wait_leave(&mut self, tip: &Value) {
+        while self.job[1] == *tip {
+            self.next_line().expect("a job");
+        }
+    }
+
+    /// Solves the present job, submits it, and waits for a job on another tip.
+    #[allow(dead_code)]
+    pub fn mine_and_go_on(&mut self) -> (Value, String) {
+        let tip = self.job[1].clone();
+        let mined = self.mine();
+        if mined.0["result"] == true {
+            self.wait_leave(&tip);
+        }
+        mined
+    }
+
     /// The parameters of a share that solves the present job, and the block's hash.
     pub fn solve(&mut self) -> (Value, String) {
         self.counter += 1;
