@@ -425,10 +425,15 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
     assert_eq!(answer["result"], true, "{answer}");
     let read = |path: &str| {
         let url = format!("http://{}{path}", daemon.http);
-        let answer = minreq::get(url).with_header("Cookie", &browser.cookie).with_timeout(60);
-        let answer = answer.send().unwrap();
-        assert_eq!(answer.status_code, 200, "{path}");
-        answer.as_str().unwrap().to_owned()
+        let request = minreq::get(url).with_header("Cookie", &browser.cookie).with_timeout(60);
+        loop {
+            let answer = request.clone().send().unwrap();
+            if answer.status_code != 429 {
+                assert_eq!(answer.status_code, 200, "{path}");
+                return answer.as_str().unwrap().to_owned();
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
     };
     let recording = read("/recordings/1");
     assert!(recording.contains("> {") && recording.contains("mining.submit"), "{recording}");

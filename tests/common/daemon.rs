@@ -157,9 +157,15 @@ impl Daemon {
     /// A page as text.
     pub fn text(&self, path: &str) -> String {
         let url = format!("http://{}{path}", self.http);
-        let answer = minreq::get(&url).with_timeout(10).send().unwrap();
-        assert_eq!(answer.status_code, 200, "{path}");
-        answer.as_str().unwrap().to_owned()
+        loop {
+            let answer = minreq::get(&url).with_timeout(10).send().unwrap();
+            // The page's own limit of 20 requests a second.
+            if answer.status_code != 429 {
+                assert_eq!(answer.status_code, 200, "{path}");
+                return answer.as_str().unwrap().to_owned();
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     pub fn status(&self) -> Option<Value> {

@@ -108,7 +108,10 @@ fn rejects(miner: &MinerView) -> String {
         .take(2)
         .map(|r| format!("{} {}", format::thousands(r.count), r.reason.short()))
         .collect();
-    if shown.is_empty() { "none rejected".to_owned() } else { shown.join(", ") }
+    match shown.is_empty() {
+        true => "none rejected".to_owned(),
+        false => format!("rejected {}", shown.join(", ")),
+    }
 }
 
 /// Name for a heading: never empty.
