@@ -365,7 +365,9 @@ mod tests {
 
     fn work(txs: &[u8], received: Instant) -> Memo {
         let txs: Vec<_> = txs.iter().map(|n| tx(*n)).collect();
-        let branch = vec![[9; 32], [8; 32]];
+        let mut tree = crate::merkle::Tree::default();
+        tree.update(std::iter::once([0; 32]).chain(txs.iter().map(|tx| tx.txid.0)).collect());
+        let branch = tree.branch();
         let template = Arc::new(Template { txs, branch, ..template(7) });
         let coinbase =
             Coinbase { coinbase1: vec![1; 60], coinbase2: vec![2; 90], has_witness: true };

@@ -270,8 +270,11 @@ fn the_shipped_file() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("image/soloist.toml");
     let shipped = fs::read_to_string(path).expect("the image has a config");
     let flags = Flags::default();
-    let surroundings =
-        Surroundings { data_dir: "/var/lib/soloist".into(), ..Surroundings::default() };
+    let surroundings = Surroundings {
+        runtime_dir: None,
+        data_dir: "/var/lib/soloist".into(),
+        ..Surroundings::default()
+    };
     let problems = config::build(Some(("soloist.toml", &shipped)), &flags, &surroundings)
         .expect_err("the address must be missing");
     let missing: Vec<&str> = problems.0.iter().map(|problem| problem.key.as_str()).collect();

@@ -1,6 +1,7 @@
 //! The pool and the sockets of the miners: lines in, outputs out.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use crate::clock::Now;
 use crate::config::Config;
@@ -146,6 +147,7 @@ impl State {
                     };
                     if !kept {
                         self.server.send(conn, bytes);
+                        self.figures.first_send.get_or_insert_with(Instant::now);
                     }
                     if self.recording.is_some() {
                         let bytes = bytes.to_vec();

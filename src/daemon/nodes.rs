@@ -232,13 +232,14 @@ impl State {
     fn note(&mut self, now: Now, event: &NodeEvent) {
         let Some(node) = self.nodes.table.get_mut(&event.node) else { return };
         match &event.kind {
-            NodeEventKind::Template { template, took, method } => {
+            NodeEventKind::Template { template, took, method, parsing } => {
                 // The node's clock was read when it made the template: for a long poll that is
                 // the moment of its answer, else somewhere within the call.
                 let age = if *method == Method::Longpoll { Default::default() } else { *took };
                 let made = now.mono.checked_sub(age).unwrap_or(now.mono);
                 node.latest = Some((template.clone(), made));
                 self.figures.tip(now.mono, template.prev);
+                self.figures.template(now.mono, template.prev, *parsing);
                 // A template's time is the node's clock, unless the last blocks' times are ahead.
                 if template.curtime > template.mintime {
                     let there = f64::from(template.curtime) + age.as_secs_f64();
@@ -275,6 +276,7 @@ impl State {
             Output::FetchTemplate { node, why } => {
                 log::debug!("node {}: fetching a template: {why:?}", self.nodes.name(node));
                 self.with_handle(node, |handle| handle.fetch_template());
+                self.figures.requested(Instant::now());
             }
             Output::Longpoll { node, on } => {
                 let id = self.nodes.get(node).and_then(|node| node.latest.as_ref());
@@ -356,12 +358,17 @@ impl State {
         // Without an owner no node is asked, so no template comes.
         let Some(address) = &payout.address else { return };
         let (script, tag) = (address.script(), payout.tag.as_str());
+        let tip = template.prev;
         let work = Work::new(template, node, received, empty, script, tag);
         self.counters.jobs += 1;
-        let decided = Instant::now();
+        let built = Instant::now();
+        self.figures.first_send = None;
         self.pool_input(now, pool::Input::Work(Box::new(work)));
         if self.pool.sessions().next().is_some() {
-            self.figures.fanout.add(decided.elapsed());
+            let sent = Instant::now();
+            self.figures.fanout.add(sent.duration_since(built));
+            let first = self.figures.first_send.unwrap_or(sent);
+            self.figures.job(tip, [built, first, sent]);
         }
     }
 

@@ -19,6 +19,7 @@ use crate::stratum::session::Session;
 use crate::{address, coinbase};
 
 use super::State;
+use super::figures::STEPS;
 use super::nodes::Node;
 
 /// Work of one share of difficulty 1, hashes.
@@ -439,6 +440,7 @@ impl State {
             disk_total: reading.disk_total,
             disk_free: reading.disk_free,
             disk_written_day: reading.disk_written_day,
+            own_written_day: self.care.own_written_day(),
             clock_synced: reading.clock_synced,
             clock_offset_s: leader.and_then(|node| node.clock_offset),
         }
@@ -458,7 +460,8 @@ impl State {
 
     fn stratum_view(&self) -> view::StratumView {
         view::StratumView {
-            connections: (self.server.connections() - usize::from(self.canary.is_here())) as u64,
+            connections: self.server.connections().saturating_sub(self.canary.is_here().into())
+                as u64,
             connections_max: self.config.stratum.max_connections as u64,
             accepted_total: self.counters.connections,
             dropped: self
@@ -470,8 +473,8 @@ impl State {
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
             rejects_by_class: self.figures.rejects(),
-            notify_fanout: histogram(&self.figures.fanout),
-            share_answer: histogram(&self.figures.share_answer),
+            notify_fanout: self.figures.fanout.view(),
+            share_answer: self.figures.share_answer.view(),
             shares_expected: Some(self.figures.shares_expected),
         }
     }
@@ -482,6 +485,11 @@ impl State {
             jobs: self.counters.jobs,
             tips: self.counters.tips,
             tip_to_job: histogram(&self.figures.tip_to_job),
+            steps: STEPS
+                .iter()
+                .zip(&self.figures.steps)
+                .map(|(step, took)| view::StepView { step: (*step).into(), took: took.view() })
+                .collect(),
         }
     }
 
@@ -502,6 +510,15 @@ impl State {
             spool_waiting: self.blocks.waiting() as u64,
             size_bytes: self.figures.reading.ledger_bytes,
             backup_at: self.figures.reading.snapshot_at,
+            copy_to: self
+                .config
+                .data
+                .copy_to
+                .as_ref()
+                .map(|place| place.display().to_string())
+                .unwrap_or_default(),
+            copy_at: self.care.copied_at,
+            copy_error: self.care.copy_error.clone(),
         }
     }
 }

@@ -115,6 +115,15 @@ impl Rpc {
         longpollid: Option<&str>,
         cache: &Mutex<TxCache>,
     ) -> Result<Template, RpcError> {
+        self.timed_block_template(longpollid, cache).map(|(template, _)| template)
+    }
+
+    /// [`Rpc::get_block_template`], and how long the parsing took.
+    pub fn timed_block_template(
+        &self,
+        longpollid: Option<&str>,
+        cache: &Mutex<TxCache>,
+    ) -> Result<(Template, Duration), RpcError> {
         let rules = self.rules();
         let (method, params) = match longpollid {
             None => (Method::GetBlockTemplate, format!(r#"{{"rules":{rules}}}"#)),
@@ -125,7 +134,9 @@ impl Rpc {
         };
         self.call(method, "getblocktemplate", &params, |result| {
             let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+            let started = Instant::now();
             Template::parse(result.as_bytes(), &mut cache)
+                .map(|template| (template, started.elapsed()))
                 .map_err(|error| RpcError::Malformed(plain(&error.to_string())))
         })
     }

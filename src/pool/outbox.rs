@@ -175,3 +175,78 @@ impl Outbox {
         self.bytes.shrink_to(KEPT_BYTES);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: ConnId = ConnId(1);
+    const TWO: ConnId = ConnId(2);
+
+    fn share(conn: ConnId) -> Output {
+        let difficulty = Difficulty(1.0);
+        Output::Share { conn, credited: difficulty, reached: difficulty, height: 1 }
+    }
+
+    fn block() -> Output {
+        Output::Block(Box::new(SolvedBlock {
+            hash: crate::chain::BlockHash([0; 32]),
+            height: 1,
+            prev: crate::chain::BlockHash([1; 32]),
+            value: 0,
+            worker: String::new(),
+            solved_at: 0,
+            bytes: Vec::new(),
+        }))
+    }
+
+    /// What is sent, in order.
+    fn sent(out: &Outbox) -> Vec<(u64, &str)> {
+        let text = |bytes| std::str::from_utf8(out.bytes(bytes)).unwrap();
+        out.items()
+            .iter()
+            .filter_map(|item| match item {
+                Output::Send { conn, bytes } => Some((conn.0, text(bytes))),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn answer(out: &mut Outbox, conn: ConnId, text: &str) {
+        out.reply(conn, |bytes| bytes.extend_from_slice(text.as_bytes()));
+    }
+
+    #[test]
+    fn answers_to_a_burst_are_joined_and_a_blocks_answer_stands_alone() {
+        let mut out = Outbox::new();
+        answer(&mut out, ONE, "a");
+        out.push(share(ONE));
+        answer(&mut out, ONE, "b");
+        out.push(block());
+        answer(&mut out, ONE, "c");
+        out.push(share(ONE));
+        answer(&mut out, ONE, "d");
+        answer(&mut out, ONE, "e");
+        answer(&mut out, TWO, "f");
+        answer(&mut out, ONE, "g");
+        out.push(Output::Close { conn: ONE, why: CloseReason::Silent });
+        answer(&mut out, ONE, "h");
+        assert_eq!(sent(&out), [(1, "ab"), (1, "c"), (1, "de"), (2, "f"), (1, "g"), (1, "h")]);
+    }
+
+    #[test]
+    fn a_broadcast_is_not_joined_across_miners() {
+        let mut out = Outbox::new();
+        let line = out.write(b"job");
+        out.send(ONE, line.clone());
+        out.send(TWO, line.clone());
+        out.send(TWO, line);
+        assert_eq!(sent(&out), [(1, "job"), (2, "job"), (2, "job")]);
+        let items = out.take();
+        out.clear();
+        out.give_back(items);
+        assert!(out.items().is_empty() && out.items.capacity() >= 3);
+        answer(&mut out, ONE, "x");
+        assert_eq!(sent(&out), [(1, "x")]);
+    }
+}

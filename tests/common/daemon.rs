@@ -30,13 +30,7 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it with the `[node]` part of a config.
     pub fn start(nodes: &str) -> Daemon {
-        let mut daemon = Daemon {
-            stratum: SocketAddr::from(([127, 0, 0, 1], free_port())),
-            http: SocketAddr::from(([127, 0, 0, 1], free_port())),
-            dir: tempfile::tempdir().unwrap(),
-            runtime: tempfile::tempdir_in("/dev/shm").ok(),
-            child: None,
-        };
+        let mut daemon = Daemon::still();
         daemon.configure(nodes, "");
         daemon.launch();
         daemon
@@ -45,13 +39,7 @@ impl Daemon {
     /// Starts it as a fresh box does: nobody is paid, and no node is named.
     #[allow(dead_code)]
     pub fn fresh() -> Daemon {
-        let mut daemon = Daemon {
-            stratum: SocketAddr::from(([127, 0, 0, 1], free_port())),
-            http: SocketAddr::from(([127, 0, 0, 1], free_port())),
-            dir: tempfile::tempdir().unwrap(),
-            runtime: tempfile::tempdir_in("/dev/shm").ok(),
-            child: None,
-        };
+        let mut daemon = Daemon::still();
         let text = format!(
             "# Fresh.\n[payout]\n# Mine.\naddress = \"\"\n[node]\n# Upstairs.\nrpc_url = \"\"\n\
              [stratum]\nlisten = \"{}\"\n[http]\nlisten = \"{}\"\n[data]\ndir = \"{}\"\n\
@@ -63,6 +51,17 @@ impl Daemon {
         fs::write(daemon.config(), text).unwrap();
         daemon.launch();
         daemon
+    }
+
+    /// Not running, and without a config.
+    fn still() -> Daemon {
+        Daemon {
+            stratum: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            http: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            dir: tempfile::tempdir().unwrap(),
+            runtime: tempfile::tempdir_in("/dev/shm").ok(),
+            child: None,
+        }
     }
 
     /// Writes the config anew; `more` goes to its end.

@@ -151,7 +151,7 @@ impl Daemon {
     // -- nodes --
 
     pub fn node_event(&mut self, now: Now, event: NodeEvent) {
-        if let NodeEventKind::Template { template, took, method } = &event.kind {
+        if let NodeEventKind::Template { template, took, method, .. } = &event.kind {
             let age = if *method == Method::Longpoll { Default::default() } else { *took };
             let made = now.mono.checked_sub(age).unwrap_or(now.mono);
             self.latest.insert(event.node, (template.clone(), made));

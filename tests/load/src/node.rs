@@ -50,16 +50,20 @@ impl Node {
 
     /// The bytes of an answer, unread.
     fn raw(&self, method: &str, params: &Value) -> io::Result<Vec<u8>> {
-        let body = json!({"method": method, "params": params, "id": 0}).to_string();
+        self.post(&json!({"method": method, "params": params, "id": 0}).to_string())
+    }
+
+    fn post(&self, body: &str) -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(&self.host)?;
         stream.set_nodelay(true)?;
-        write!(
-            stream,
+        // In one piece: many small ones would wait for one another.
+        let request = format!(
             "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             base64(self.credentials.as_bytes()),
             body.len()
-        )?;
+        );
+        stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let body = answer.windows(4).position(|end| end == b"\r\n\r\n");
@@ -118,10 +122,13 @@ impl Node {
         for tx in splitters {
             self.call("generateblock", &json!([ADDRESS, [tx]]))?;
         }
-        for (id, at, value) in coins.into_iter().take(wanted) {
-            let fee = 500 + u64::from(at);
-            let (tx, _) = spend(id, at, &[value - fee], 60);
-            self.call("sendrawtransaction", &json!([hex(&tx), 0]))?;
+        coins.truncate(wanted);
+        for some in coins.chunks(500) {
+            let send = |(id, at, value): &([u8; 32], u32, u64)| {
+                let (tx, _) = spend(*id, *at, &[value - 500 - u64::from(*at)], 60);
+                json!({"method": "sendrawtransaction", "params": [hex(&tx), 0], "id": 0})
+            };
+            self.post(&Value::Array(some.iter().map(send).collect()).to_string())?;
         }
         match waiting()? {
             size if size >= count => Ok(()),
