@@ -454,7 +454,6 @@ fn miner(
         pays: OWNER.to_owned(),
         latest: vec![None, Some(RejectReason::StaleAtChange), None],
         state: MinerState::Mining,
-        pays: OWNER.to_owned(),
         since: NOW - 86_400 * 3 - u64::from(seed) * 100,
         first_seen_at: NOW - 90 * 86_400,
         connects: 2,
