@@ -26,6 +26,9 @@ const TIPS_MAX: usize = 8;
 /// Kinds of miners that are told apart; strangers can make up any number.
 const CLASSES_MAX: usize = 64;
 
+/// The id of a coinbase, and the script that its first output pays.
+pub type FoundCoinbase = (String, Vec<u8>);
+
 /// The steps from the first news of a tip to its job, each timed from that news.
 pub const STEPS: [&str; 6] = [
     "template_requested",
@@ -83,9 +86,6 @@ struct Tip {
     /// When it first came to each step.
     seen: [Option<Instant>; STEPS.len()],
 }
-
-/// The id of a coinbase, and the script that its first output pays.
-pub type FoundCoinbase = (String, Vec<u8>);
 
 /// Figures since the start.
 pub struct Figures {
