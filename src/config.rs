@@ -183,6 +183,9 @@ pub struct Http {
     pub pin: Option<Secret>,
     /// Where to listen; empty when the owner switched the page off.
     pub listen: Vec<SocketAddr>,
+    /// Where to listen for readers who encrypt (HTTPS). Empty by default: the box's own certificate
+    /// makes browsers warn.
+    pub tls_listen: Vec<SocketAddr>,
     /// Whether `/api/…` answers.
     pub json: bool,
 }
@@ -192,6 +195,8 @@ pub struct Http {
 pub struct Data {
     /// Spool, journal and ledger live below it.
     pub dir: PathBuf,
+    /// Where the nightly snapshots of the ledger are copied to: a mounted stick or share.
+    pub copy_to: Option<PathBuf>,
     /// A directory in memory that outlives the daemon but not the system: what systemd names by
     /// `RuntimeDirectory=`. Jobs of miners are kept there over a restart.
     pub runtime: Option<PathBuf>,

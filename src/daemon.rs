@@ -15,6 +15,7 @@ mod admin;
 mod alerts;
 mod blocks;
 mod canary;
+mod care;
 mod figures;
 mod ledger;
 mod memory;
@@ -60,6 +61,7 @@ use admin::Owner;
 use alerts::Alerts;
 use blocks::Blocks;
 use canary::Canary;
+use care::Care;
 use figures::Figures;
 use ledger::Books;
 use memory::Memory;
@@ -83,6 +85,8 @@ enum Event {
     Spooled(blocks::Spooled),
     /// A notification was sent, or why it could not be.
     Sent(crate::notify::SendId, Result<(), String>),
+    /// The card was read, or a copy made.
+    Care(care::Found),
     /// The board was read.
     Board(Box<(crate::os::board::Board, crate::os::board::Reading)>),
     /// What is kept of this PIN.
@@ -199,6 +203,8 @@ struct Daemon {
     this: Weak<Daemon>,
     executor: Rc<LocalExecutor<'static>>,
     server: Rc<Server>,
+    /// For the ports that encrypt.
+    certificate: Option<Rc<Certificate>>,
     state: RefCell<State>,
     /// The time for which the loop is set. Later than this only if nothing is due before.
     armed: Cell<Option<Instant>>,
@@ -222,6 +228,7 @@ struct State {
     books: Books,
     alerts: Alerts,
     figures: Figures,
+    care: Care,
     owner: Owner,
     memory: Memory,
     /// What the miners are to show next.
@@ -282,7 +289,10 @@ impl Daemon {
                 failure = Some((address, error));
                 bind(&[]).unwrap_or_else(|_| unreachable!("no address cannot fail"))
             });
-            open_tls(&config, &server);
+            let certificate = certificate(&config);
+            if let Some(certificate) = &certificate {
+                open_tls(&config, &server, certificate);
+            }
             let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let setup = Setup {
                 nodes: nodes.specs(),
@@ -304,6 +314,7 @@ impl Daemon {
                 books: Books::new(now, &config.data.dir, queue.clone()),
                 alerts: Alerts::new(now, &config),
                 figures: Figures::new(now, &config.data.dir),
+                care: Care::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
                 memory,
                 say: None,
@@ -321,6 +332,7 @@ impl Daemon {
                 this: this.clone(),
                 executor: executor.clone(),
                 server,
+                certificate,
                 state: RefCell::new(state),
                 armed: Cell::new(None),
                 queue,
@@ -351,6 +363,20 @@ impl Daemon {
             addresses.push(listener.get_ref().local_addr().unwrap_or(address));
             let task = server.clone().serve(self.executor.clone(), listener);
             self.executor.spawn(task).detach();
+        }
+        // What is wrong with it must keep nobody from the page without it.
+        for address in config.tls_listen.iter().filter(|_| self.certificate.is_some()) {
+            match (listen(*address), &self.certificate) {
+                (Ok(listener), Some(certificate)) => {
+                    let (executor, certificate) = (self.executor.clone(), certificate.clone());
+                    let task = server.clone().serve_tls(executor, listener, certificate);
+                    self.executor.spawn(task).detach();
+                }
+                (Err(error), _) => {
+                    log::error!("cannot serve the page by HTTPS on {address}: {error}")
+                }
+                (_, None) => {}
+            }
         }
         Ok(addresses)
     }
@@ -458,6 +484,7 @@ impl State {
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
             Event::Sent(id, result) => self.sent(now, id, result),
+            Event::Care(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
             Event::Pin(pin, hash) => self.pin_read(&pin, hash),
             Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
@@ -475,6 +502,7 @@ impl State {
         self.tick_rehearsals(now);
         self.tick_ledger(now);
         self.tick_figures(now);
+        self.tick_care(now);
         self.tick_alerts(now);
         self.feed_watchdog(now);
     }
@@ -488,6 +516,7 @@ impl State {
             self.books.next_deadline(),
             self.alerts.next_deadline(),
             self.figures.next_deadline(),
+            self.care.next_deadline(),
             self.next_watchdog,
             self.stopping,
         ]
@@ -549,6 +578,9 @@ impl State {
         self.reload_nodes(now, &old);
         self.reload_miners(now, &old);
         self.alerts.reload(now, &self.config);
+        if old.data.copy_to != self.config.data.copy_to {
+            self.reload_care(now);
+        }
         if old.http.pin != self.config.http.pin {
             self.read_pin();
         }
@@ -654,16 +686,26 @@ fn limits(config: &Config) -> Limits {
 
 /// The doors for TLS, if the owner wants them. What is wrong with them must not keep the other
 /// miners from mining.
-fn open_tls(config: &Config, server: &Server) {
-    if config.stratum.tls_listen.is_empty() {
-        return;
+fn open_tls(config: &Config, server: &Server, certificate: &Rc<Certificate>) {
+    if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, certificate) {
+        log::error!("cannot listen for miners with TLS on {address}: {error}");
+    }
+}
+
+/// The box's own certificate, if a port needs it.
+fn certificate(config: &Config) -> Option<Rc<Certificate>> {
+    if config.stratum.tls_listen.is_empty() && config.http.tls_listen.is_empty() {
+        return None;
     }
     let names = tls::local_names();
     let certificate = match Certificate::load_or_make(&config.data.dir.join("tls"), &names) {
         Ok(certificate) => Rc::new(certificate),
-        Err(error) => return log::error!("no TLS for miners: {error}"),
+        Err(error) => {
+            log::error!("no TLS: {error}");
+            return None;
+        }
     };
-    log::info!("miners with TLS are shown {}", certificate.path().display());
+    log::info!("who encrypts is shown {}", certificate.path().display());
     let lacks = certificate.lacks(&names);
     if !lacks.is_empty() {
         log::warn!(
@@ -673,9 +715,7 @@ fn open_tls(config: &Config, server: &Server) {
             config.data.dir.join("tls").display()
         );
     }
-    if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, &certificate) {
-        log::error!("cannot listen for miners with TLS on {address}: {error}");
-    }
+    Some(certificate)
 }
 
 /// The chains on which the payout address is worth something.

@@ -1,10 +1,10 @@
 //! The program: arguments, config, log, and then the command. Everything else is in the library.
 
-use std::path::Path;
 use std::{io, process::ExitCode};
 
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags};
+use soloist::ledger::command;
 use soloist::{bench, check, daemon, import, ledger, logger, os};
 
 fn main() -> ExitCode {
@@ -12,11 +12,16 @@ fn main() -> ExitCode {
         Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Check(flags)) => check::run(&flags),
         Ok(Command::CheckLedger { flags, repair, hand_over }) => {
-            return in_data(&flags, |data| {
+            return command::in_data(&flags, |data| {
                 ledger::check::run(&ledger::check::Check { data, repair, hand_over }, os::now())
             });
         }
-        Ok(Command::SaveCache(flags)) => return in_data(&flags, ledger::child::serve),
+        Ok(Command::SaveCache(flags)) => return command::in_data(&flags, ledger::child::serve),
+        Ok(Command::Backup { file, passphrase, flags }) => {
+            command::backup(os::now(), &file, passphrase.as_deref(), &flags)
+        }
+        Ok(Command::Restore(restore)) => command::restore(os::now(), &restore),
+        Ok(Command::Export { what, flags }) => command::export(os::now(), what, &flags),
         Ok(Command::CheckBoard) => {
             os::boards::tell();
             Exit::Ok
@@ -53,18 +58,6 @@ fn run(flags: &Flags) -> Exit {
     }
     loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     daemon::run(loaded, flags)
-}
-
-/// Does something in the data directory: that of `--data`, else the config's.
-fn in_data(flags: &Flags, work: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
-    let configured = || config::load(flags).map(|loaded| loaded.config.data.dir);
-    match flags.data.clone().map_or_else(configured, Ok) {
-        Ok(data) => work(&data),
-        Err(problems) => {
-            eprintln!("{problems}");
-            Exit::Config.into()
-        }
-    }
 }
 
 fn print(text: &str) -> Exit {

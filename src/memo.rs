@@ -63,7 +63,7 @@ pub enum Memo {
         /// The first job.
         from: JobId,
         /// The output script; `None` for the owner's.
-        script: Option<Box<[u8]>>,
+        script: Script,
     },
     /// A share was counted: [`crate::share::Seen::key`].
     Share(u64),
@@ -86,6 +86,9 @@ pub struct Encoder {
     txs: HashMap<Txid, u32>,
 }
 
+/// An output script that is paid in place of the owner's, if any.
+pub type Script = Option<Box<[u8]>>;
+
 /// What was remembered.
 #[derive(Debug, Default)]
 pub struct Recall {
@@ -96,7 +99,7 @@ pub struct Recall {
     /// Difficulties, in the order in which they were given.
     pub levels: Vec<(Extranonce1, JobId, Difficulty)>,
     /// Whom blocks pay, likewise.
-    pub payees: Vec<(Extranonce1, JobId, Option<Box<[u8]>>)>,
+    pub payees: Vec<(Extranonce1, JobId, Script)>,
     /// Shares that were counted.
     pub shares: Vec<u64>,
     /// Every transaction of the file, in its order.
@@ -362,9 +365,7 @@ mod tests {
 
     fn work(txs: &[u8], received: Instant) -> Memo {
         let txs: Vec<_> = txs.iter().map(|n| tx(*n)).collect();
-        let mut tree = crate::merkle::Tree::default();
-        tree.update(std::iter::once([0; 32]).chain(txs.iter().map(|tx| tx.txid.0)).collect());
-        let branch = tree.branch();
+        let branch = vec![[9; 32], [8; 32]];
         let template = Arc::new(Template { txs, branch, ..template(7) });
         let coinbase =
             Coinbase { coinbase1: vec![1; 60], coinbase2: vec![2; 90], has_witness: true };

@@ -54,6 +54,8 @@ pub enum Change {
         /// Whether it is on now.
         on: bool,
     },
+    /// Another place for copies of the ledger, or none.
+    CopyTo,
     /// Another data directory.
     DataDir,
     /// Another grace, in seconds.
@@ -102,6 +104,7 @@ impl Change {
             | Change::Grace { .. }
             | Change::Name { .. }
             | Change::Pin
+            | Change::CopyTo
             | Change::Notify
             | Change::LogLevel { .. }
             | Change::LogFormat => true,
@@ -162,6 +165,7 @@ impl fmt::Display for Change {
             Change::HttpListen => f.write_str("The page is served on other addresses or ports."),
             Change::Json { on: true } => f.write_str("The API is switched on."),
             Change::Json { on: false } => f.write_str("The API is switched off."),
+            Change::CopyTo => f.write_str("Copies of the ledger go elsewhere."),
             Change::DataDir => f.write_str("The data directory is another."),
             Change::Grace { from, to } => {
                 write!(f, "Without any node the last job is served for {to} s, no longer {from} s.")
@@ -222,13 +226,17 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     if old.http.pin != new.http.pin {
         changes.push(Change::Pin);
     }
-    if old.http.listen != new.http.listen {
+    let pages = |config: &Config| (config.http.listen.clone(), config.http.tls_listen.clone());
+    if pages(old) != pages(new) {
         changes.push(Change::HttpListen);
     }
     if old.http.json != new.http.json {
         changes.push(Change::Json { on: new.http.json });
     }
-    if old.data != new.data {
+    if old.data.copy_to != new.data.copy_to {
+        changes.push(Change::CopyTo);
+    }
+    if (&old.data.dir, &old.data.runtime) != (&new.data.dir, &new.data.runtime) {
         changes.push(Change::DataDir);
     }
     let (from, to) = (old.failover.grace.as_secs(), new.failover.grace.as_secs());

@@ -93,6 +93,7 @@ struct RawHttp {
     name: Leaf,
     pin: Leaf,
     listen: Leaf,
+    tls_listen: Leaf,
     json: Leaf,
 }
 
@@ -100,6 +101,7 @@ struct RawHttp {
 #[serde(deny_unknown_fields, default)]
 struct RawData {
     dir: Leaf,
+    copy_to: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -154,6 +156,7 @@ impl RawConfig {
         let payout = inner(self.payout);
         let stratum = inner(self.stratum);
         let http = inner(self.http);
+        let data = inner(self.data);
         let log = inner(self.log);
         Settings {
             whole: At::File(place.file.to_owned()),
@@ -174,8 +177,10 @@ impl RawConfig {
             name: place.setting("http", "name", http.name),
             pin: place.setting("http", "pin", http.pin),
             http_listen: place.setting("http", "listen", http.listen),
+            http_tls_listen: place.setting("http", "tls_listen", http.tls_listen),
             json: place.setting("http", "json", http.json),
-            dir: place.setting("data", "dir", inner(self.data).dir),
+            dir: place.setting("data", "dir", data.dir),
+            copy_to: place.setting("data", "copy_to", data.copy_to),
             grace: place.setting("failover", "grace", inner(self.failover).grace),
             level: place.setting("log", "level", log.level),
             format: place.setting("log", "format", log.format),
@@ -363,13 +368,13 @@ const SECTIONS_OF: &[(&str, &str)] = &[
     ("address", "payout"),
     ("tag", "payout"),
     ("per_miner", "payout"),
-    ("tls_listen", "stratum"),
     ("max_connections", "stratum"),
     ("max_connections_per_address", "stratum"),
     ("password", "stratum"),
     ("json", "http"),
     ("pin", "http"),
     ("dir", "data"),
+    ("copy_to", "data"),
     ("grace", "failover"),
     ("level", "log"),
     ("format", "log"),

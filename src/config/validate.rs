@@ -41,8 +41,11 @@ pub(super) fn validate(
     let stratum = check.stratum(settings);
     let http = check.http(settings);
     check.ports(&stratum, &http, settings);
+    check.https_port(&stratum, &http, settings);
     let dir = check.optional(&settings.dir, |value| text(value).and_then(not_empty));
     let dir = dir.map_or_else(|| surroundings.data_dir.clone(), |dir| check.path(&dir));
+    let copy_to = check.optional(&settings.copy_to, |value| text(value).and_then(not_empty));
+    let copy_to = copy_to.map(|place| check.path(&place));
     let grace = check.optional(&settings.grace, grace).unwrap_or(Duration::from_secs(90));
     let level = check.optional(&settings.level, level).unwrap_or(log::LevelFilter::Info);
     let format = check.optional(&settings.format, format).unwrap_or_default();
@@ -57,7 +60,7 @@ pub(super) fn validate(
                 payout: Payout { address, tag, per_miner },
                 stratum,
                 http,
-                data: Data { dir, runtime: surroundings.runtime_dir.clone() },
+                data: Data { dir, copy_to, runtime: surroundings.runtime_dir.clone() },
                 failover: Failover { grace },
                 log: Log { level, format },
                 notify,
@@ -317,6 +320,7 @@ impl Check<'_> {
             listen: self
                 .optional(&settings.http_listen, listen)
                 .unwrap_or_else(|| everywhere(HTTP_PORT)),
+            tls_listen: self.optional(&settings.http_tls_listen, listen_tls).unwrap_or_default(),
             json: json.unwrap_or(true),
         }
     }
@@ -455,6 +459,19 @@ impl Check<'_> {
             place([&settings.http_listen, &settings.stratum_listen], "http.listen"),
             "Write another port, such as 0.0.0.0:8080 for the page.",
         );
+    }
+
+    /// Readers who encrypt have a port of their own.
+    fn https_port(&mut self, stratum: &Stratum, http: &Http, settings: &Settings) {
+        let others = [&stratum.listen[..], &stratum.tls_listen, &http.listen].concat();
+        let taken = |own: &&SocketAddr| others.iter().any(|other| clash(other, own));
+        if let (Some(own), Some(setting)) =
+            (http.tls_listen.iter().find(taken), &settings.http_tls_listen)
+        {
+            let what = format!("port {} is in use for something else here", own.port());
+            let instead = "Write another port, such as 0.0.0.0:8443.";
+            self.problem(&setting.at, &setting.key, &what, instead);
+        }
     }
 
     /// Port 0 is for tests, which read the real one from the log.

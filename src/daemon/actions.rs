@@ -22,9 +22,10 @@ use super::{Command, Daemon, Event, State};
 const ANSWER_AT_MOST: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// The image's units watch this file and do what is written there, as root: the daemon itself may
-/// neither restart the box nor shut it down.
-const POWER_FILE: &str = "SOLOIST_POWER";
+/// Names a file that systemd watches; what is written there (`restart` or `shutdown`) is done by
+/// root. The daemon itself may neither restart the box nor shut it down. The image has such a unit,
+/// and `systemd/soloist-power.path` is one for other machines.
+const REQUEST_FILE: &str = "SOLOIST_REQUEST";
 
 impl Daemon {
     /// Does what the owner asked for.
@@ -34,8 +35,8 @@ impl Daemon {
                 let done = self.restart();
                 Box::pin(async move { done })
             }
-            Action::Reboot => Box::pin(power("reboot")),
-            Action::PowerOff => Box::pin(power("poweroff")),
+            Action::Reboot => Box::pin(request("restart", "reboot")),
+            Action::PowerOff => Box::pin(request("shutdown", "poweroff")),
             Action::FireDrill => Box::pin(drill(self.this.clone())),
             Action::TestSinks => Box::pin(test_sinks(self.this.clone())),
             Action::Forget(id) => {
@@ -170,16 +171,43 @@ fn without_secrets(config: &Config, mut text: String) -> String {
     text
 }
 
-async fn power(what: &'static str) -> Result<String, String> {
-    let Some(file) = std::env::var_os(POWER_FILE).map(PathBuf::from) else {
+/// Asks the system for `what`; `by_hand` is how systemctl calls it.
+async fn request(what: &'static str, by_hand: &'static str) -> Result<String, String> {
+    let Some(file) = std::env::var_os(REQUEST_FILE).map(PathBuf::from) else {
         return Err(format!(
-            "This program may not do that on this machine. Say there: systemctl {what}."
+            "This program may not do that on this machine. Say there: systemctl {by_hand}."
         ));
     };
-    let written = blocking::unblock(move || std::fs::write(file, format!("{what}\n"))).await;
-    written.map_err(|error| format!("That failed: {error}. Say on the box: systemctl {what}."))?;
+    let request = file.clone();
+    let written = blocking::unblock(move || std::fs::write(request, format!("{what}\n"))).await;
+    written
+        .map_err(|error| format!("That failed: {error}. Say on the box: systemctl {by_hand}."))?;
+    // Whoever does it takes the file away first.
+    let mut waited = Duration::ZERO;
+    loop {
+        Timer::after(LOOK_EVERY).await;
+        waited += LOOK_EVERY;
+        let file = file.clone();
+        let is_late = waited >= Duration::from_secs(5);
+        let is_taken = blocking::unblock(move || {
+            let taken = !file.exists();
+            if is_late && !taken {
+                let _ = std::fs::remove_file(file);
+            }
+            taken
+        });
+        match is_taken.await {
+            true => break,
+            false if is_late => {
+                return Err(format!(
+                    "Nobody did it: no unit watches for it here. Say on the box: systemctl {by_hand}."
+                ));
+            }
+            false => {}
+        }
+    }
     Ok(match what {
-        "reboot" => "The box starts anew: this page is back in a minute.",
+        "restart" => "The box starts anew: this page is back in a minute.",
         _ => "The box shuts down. Wait half a minute before you take its power away.",
     }
     .to_owned())

@@ -84,6 +84,9 @@ struct Tip {
     seen: [Option<Instant>; STEPS.len()],
 }
 
+/// The id of a coinbase, and the script that its first output pays.
+pub type FoundCoinbase = (String, Vec<u8>);
+
 /// Figures since the start.
 pub struct Figures {
     lags: VecDeque<(Instant, Duration)>,
@@ -111,8 +114,8 @@ pub struct Figures {
     next_reading: Option<Instant>,
     /// The last one.
     pub reading: Reading,
-    /// Ids and paid scripts of coinbases of found blocks that we have; `None` for a block that we do not have.
-    pub coinbases: RefCell<BTreeMap<BlockHash, Option<(String, Vec<u8>)>>>,
+    /// Coinbases of found blocks that we have, as id and paid script; `None` for a block that we do not have.
+    pub coinbases: RefCell<BTreeMap<BlockHash, Option<FoundCoinbase>>>,
 }
 
 impl Figures {

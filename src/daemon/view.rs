@@ -260,12 +260,10 @@ impl State {
     }
 
     fn miner_view(&self, now: Now, id: WorkerId, worker: &Worker) -> view::MinerView {
-        let session: Option<&Session> = self
-            .books
-            .workers
-            .iter()
-            .find(|(_, known)| **known == id)
-            .and_then(|(conn, _)| self.pool.session(*conn));
+        let conn = self.books.workers.iter().find(|(_, known)| **known == id);
+        let conn = conn.map(|(conn, _)| *conn);
+        let session: Option<&Session> = conn.and_then(|conn| self.pool.session(conn));
+        let latest = conn.and_then(|conn| self.books.latest.get(&conn)).into_iter().flatten();
         let totals = worker.totals();
         let rate = rate_view(worker, now.unix, RATE_WINDOW);
         let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
@@ -301,7 +299,9 @@ impl State {
             accepted: totals.ever.accepted,
             shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
             rejects: reject_views(&totals.ever),
+            latest: latest.map(|refused| refused.map(reject_reason)).collect(),
             difficulty,
+            difficulty_locked: session.is_some_and(Session::is_fixed),
             expected_share_s: expected,
             last_share_at: (totals.last_share > 0).then_some(totals.last_share),
             best: totals.best.map_or(0.0, |best| best.difficulty),
@@ -440,6 +440,7 @@ impl State {
             disk_total: reading.disk_total,
             disk_free: reading.disk_free,
             disk_written_day: reading.disk_written_day,
+            own_written_day: self.care.own_written_day(),
             clock_synced: reading.clock_synced,
             clock_offset_s: leader.and_then(|node| node.clock_offset),
         }
@@ -459,7 +460,8 @@ impl State {
 
     fn stratum_view(&self) -> view::StratumView {
         view::StratumView {
-            connections: (self.server.connections() - usize::from(self.canary.is_here())) as u64,
+            connections: self.server.connections().saturating_sub(self.canary.is_here().into())
+                as u64,
             connections_max: self.config.stratum.max_connections as u64,
             accepted_total: self.counters.connections,
             dropped: self
@@ -508,6 +510,15 @@ impl State {
             spool_waiting: self.blocks.waiting() as u64,
             size_bytes: self.figures.reading.ledger_bytes,
             backup_at: self.figures.reading.snapshot_at,
+            copy_to: self
+                .config
+                .data
+                .copy_to
+                .as_ref()
+                .map(|place| place.display().to_string())
+                .unwrap_or_default(),
+            copy_at: self.care.copied_at,
+            copy_error: self.care.copy_error.clone(),
         }
     }
 }

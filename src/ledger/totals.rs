@@ -586,8 +586,7 @@ impl Ledger {
         self.network_difficulty
     }
 
-    /// The whole state as records (without what is counted since the last tallies), at most about
-    /// `budget` bytes of it: the oldest hours go first, then the oldest days of single workers,
+    /// The whole state as records, but for minutes and difficulties, at most about `budget` bytes of it: the oldest hours go first, then the oldest days of single workers,
     /// then those of the total.
     pub fn records(&self, budget: usize) -> Vec<Record> {
         let mut records = Vec::new();
@@ -610,6 +609,9 @@ impl Ledger {
         records.extend(self.bests.iter().copied().map(Record::Best));
         for worker in self.everyone().filter(|worker| worker.journalled) {
             records.push(Record::Totals { worker: worker.number, totals: worker.totals });
+            if !worker.open.counts.is_empty() {
+                records.push(Record::Open(worker.open));
+            }
         }
         let kept = self.history_within(budget.saturating_sub(size_on_disk(&records)));
         for worker in self.everyone() {

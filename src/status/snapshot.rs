@@ -389,6 +389,9 @@ pub struct MinerView {
     pub shares_per_min: f64,
     /// Rejected shares since the ledger began, by reason.
     pub rejects: Vec<RejectView>,
+    /// What became of its latest shares, at most 10, oldest first: why each was rejected, or
+    /// nothing for one that counted.
+    pub latest: Vec<Option<RejectReason>>,
     /// Difficulty of its jobs now.
     pub difficulty: f64,
     /// The owner fixed the difficulty.
@@ -694,6 +697,8 @@ pub struct BoardView {
     pub disk_free: Option<u64>,
     /// Bytes written to the card in the last 24 h (or extrapolated since the start).
     pub disk_written_day: Option<u64>,
+    /// Of these the bytes that Soloist wrote itself.
+    pub own_written_day: Option<u64>,
     /// Whether the clock is synchronised.
     pub clock_synced: Option<bool>,
     /// How far our clock is from the network's (by the nodes), seconds; positive: ours is ahead.
@@ -791,6 +796,12 @@ pub struct StorageView {
     pub size_bytes: u64,
     /// When the last snapshot of the ledger was made.
     pub backup_at: Option<u64>,
+    /// Where snapshots are to be copied; empty for nowhere.
+    pub copy_to: String,
+    /// When the newest snapshot was last seen to stand there.
+    pub copy_at: Option<u64>,
+    /// Why it does not; empty when it does.
+    pub copy_error: String,
 }
 
 /// The built-in miner that proves the whole way once a minute.

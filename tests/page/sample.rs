@@ -321,6 +321,8 @@ fn base() -> Snapshot {
             writable: Some(true),
             size_bytes: 3_200_000,
             backup_at: Some(NOW - 20_000),
+            copy_to: "/media/backup".to_owned(),
+            copy_at: Some(NOW - 1_000),
             ..Default::default()
         },
         canary: Some(CanaryView {
@@ -375,6 +377,7 @@ fn board() -> BoardView {
         disk_total: Some(29_800_000_000),
         disk_free: Some(27_900_000_000),
         disk_written_day: Some(11_400_000),
+        own_written_day: Some(2_000_000),
         clock_synced: Some(true),
         clock_offset_s: Some(0.4),
     }
@@ -448,8 +451,9 @@ fn miner(
         user_agent: agent.to_owned(),
         class: class.to_owned(),
         address: format!("192.168.1.{}", 50 + seed),
-        state: MinerState::Mining,
         pays: OWNER.to_owned(),
+        latest: vec![None, Some(RejectReason::StaleAtChange), None],
+        state: MinerState::Mining,
         since: NOW - 86_400 * 3 - u64::from(seed) * 100,
         first_seen_at: NOW - 90 * 86_400,
         connects: 2,
