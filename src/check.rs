@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bitcoin::{Amount, Transaction};
 
-use crate::address;
+use crate::address::{self, Address};
 use crate::block;
 use crate::chain::Chain;
 use crate::cli::{self, Exit};
@@ -59,11 +59,18 @@ pub fn story(loaded: &Loaded, answers: &[Answer]) -> (String, Exit) {
         Some(file) => format!("{}, checking {}\n", cli::version(), file.display()),
         None => format!("{}, checking the command line\n", cli::version()),
     };
-    text += &paid(payout);
+    // A config that is checked is complete: only the page's set-up works with less.
+    let Some(owner) = &payout.address else {
+        return (
+            format!("{text}\nNobody would be paid: no payout address is set.\n"),
+            Exit::Config,
+        );
+    };
+    text += &paid(owner, payout);
     let mut states = Vec::new();
     text += "\nNodes, in the order of preference\n";
     for (number, (node, answer)) in nodes.iter().zip(answers).enumerate() {
-        let (state, sentences) = judge(node, answer, payout, best_height(answer, answers));
+        let (state, sentences) = judge(node, answer, owner, best_height(answer, answers));
         let place = match node.url == format!("http://{}/", node.name) {
             true => String::new(),
             false => format!(" at {}", node.url),
@@ -76,7 +83,7 @@ pub fn story(loaded: &Loaded, answers: &[Answer]) -> (String, Exit) {
     if let Some(Answer { health: Ok(health), template: Ok(template), .. }) =
         leader.map(|leader| &answers[leader])
     {
-        text += &block_now(template, &health.chain, payout);
+        text += &block_now(template, &health.chain, owner, payout);
     }
     if !loaded.warnings.is_empty() {
         text += "\nAllowed, but unwise\n";
@@ -106,20 +113,27 @@ fn best_height(answer: &Answer, answers: &[Answer]) -> u64 {
     heights.filter(|other| other.chain == own.chain).map(|other| other.blocks).max().unwrap_or(0)
 }
 
-fn paid(payout: &Payout) -> String {
-    let (address, tag) = (&payout.address, &payout.tag);
+fn paid(address: &Address, payout: &Payout) -> String {
+    let tag = &payout.tag;
     let words = match tag.as_str() {
         "" => "The block says nothing of its own.".to_owned(),
         words => format!("The block says: {words} ({} of {MAX_TAG} bytes)", words.len()),
     };
+    let others = match payout.per_miner {
+        true => {
+            "Except: a miner that is named by an address is paid there for its own blocks \
+             (per_miner = true).\n"
+        }
+        false => "",
+    };
     format!(
-        "\nA block pays {address} ({})\nIn fours:    {}\n{words}\n",
+        "\nA block pays {address} ({})\nIn fours:    {}\n{others}{words}\n",
         address.kind(),
         address.in_fours()
     )
 }
 
-fn judge(node: &NodeConfig, answer: &Answer, payout: &Payout, best: u64) -> (State, Vec<String>) {
+fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (State, Vec<String>) {
     let health = match &answer.health {
         Ok(health) => health,
         Err(error) => return failed("It cannot be used now", error),
@@ -141,7 +155,7 @@ fn judge(node: &NodeConfig, answer: &Answer, payout: &Payout, best: u64) -> (Sta
             sentences.push(format!("Its first block is not that of the chain '{chain}'."));
             State::WrongChain
         }
-        Some(chain) => match (payout.address.misfit(chain), &answer.template) {
+        Some(chain) => match (owner.misfit(chain), &answer.template) {
             (Some(misfit), _) => {
                 sentences.push(misfit);
                 State::WrongChain
@@ -253,8 +267,8 @@ fn failed(result: &str, error: &RpcError) -> (State, Vec<String>) {
 
 /// The coinbase as it would stand in a block now, decoded from its bytes by another hand than the
 /// one that made it.
-fn block_now(template: &Template, chain: &str, payout: &Payout) -> String {
-    let coinbase = coinbase(template, payout).without_witness(&[0; EXTRANONCE_SIZE]);
+fn block_now(template: &Template, chain: &str, owner: &Address, payout: &Payout) -> String {
+    let coinbase = coinbase(template, owner, payout).without_witness(&[0; EXTRANONCE_SIZE]);
     let mut text = format!(
         "\nA block now, at height {}\n{} transactions and a coinbase of {} bytes ({MAX_SIZE} at \
          most), which pays:\n",
@@ -266,7 +280,7 @@ fn block_now(template: &Template, chain: &str, payout: &Payout) -> String {
         Ok(decoded) => {
             for output in &decoded.output {
                 text += &match output_address(output.script_pubkey.as_bytes(), chain) {
-                    Some(address) if output.script_pubkey.as_bytes() == payout.address.script() => {
+                    Some(address) if output.script_pubkey.as_bytes() == owner.script() => {
                         format!("  {} to {address} (your address)\n", amount(output.value))
                     }
                     Some(address) => format!("  {} to {address}\n", amount(output.value)),
@@ -333,27 +347,26 @@ fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
         Ok(_) => rpc.get_block_template(None, &Mutex::new(TxCache::default())),
         Err(error) => Err(error.clone()),
     };
-    let proposal = template
-        .as_ref()
-        .ok()
-        .map(|template| rpc.propose(&faster_hex::hex_string(&candidate(template, payout))));
+    let proposal = template.as_ref().ok().zip(payout.address.as_ref()).map(|(template, owner)| {
+        rpc.propose(&faster_hex::hex_string(&candidate(template, owner, payout)))
+    });
     let zmq = node.zmq.as_deref().map(listens);
     Answer { health, template, proposal, zmq }
 }
 
-fn coinbase(template: &Template, payout: &Payout) -> Coinbase {
+fn coinbase(template: &Template, owner: &Address, payout: &Payout) -> Coinbase {
     Coinbase::new(&CoinbaseSpec {
         height: template.height,
         value: template.value,
-        payout_script: payout.address.script(),
+        payout_script: owner.script(),
         tag: payout.tag.as_str(),
         witness_commitment: template.witness_commitment.as_deref(),
     })
 }
 
 /// The block as a miner would solve it now, but for its nonce.
-fn candidate(template: &Template, payout: &Payout) -> Vec<u8> {
-    let coinbase = coinbase(template, payout);
+fn candidate(template: &Template, owner: &Address, payout: &Payout) -> Vec<u8> {
+    let coinbase = coinbase(template, owner, payout);
     let extranonce = [0; EXTRANONCE_SIZE];
     let txid = crate::hash::sha256d(&coinbase.without_witness(&extranonce));
     let mut header = [0; 80];

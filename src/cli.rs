@@ -1,12 +1,14 @@
 //! The command line: arguments → [`Command`], the help texts, and the exit codes.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
 use crate::config::{Flags, NodeFlag};
+use crate::ledger::command::{Restore, What};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,28 @@ pub enum Command {
         flags: Flags,
         /// `--repair`: set aside what is damaged and rebuild it.
         repair: bool,
+        /// `--hand-over`: for the daemon, see [`crate::ledger::child`].
+        hand_over: bool,
+    },
+    /// `soloist ledger cache`: the daemon's own, see [`crate::ledger::child`].
+    SaveCache(Flags),
+    /// `soloist backup`
+    Backup {
+        /// The file to write.
+        file: PathBuf,
+        /// The file whose first line is the passphrase.
+        passphrase: Option<PathBuf>,
+        /// `--data` and `--config`.
+        flags: Flags,
+    },
+    /// `soloist restore`
+    Restore(Restore),
+    /// `soloist export`
+    Export {
+        /// What of the ledger, and how.
+        what: What,
+        /// `--data` and `--config`.
+        flags: Flags,
     },
     /// `soloist demo`
     #[cfg(feature = "demo")]
@@ -45,6 +69,8 @@ pub enum Exit {
     Ok = 0,
     /// A word or a flag on the command line is not understood (EX_USAGE).
     Usage = 64,
+    /// `restore`: the backup is damaged, or its passphrase another (EX_DATAERR).
+    Data = 65,
     /// `check`: no node can give work now. `run`: nothing to listen on (EX_UNAVAILABLE).
     Unavailable = 69,
     /// Something that must not happen did happen: please report it (EX_SOFTWARE).
@@ -98,6 +124,23 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
             Given::Version => Ok(Command::Version),
         },
         Some("ledger") => ledger(&mut parser),
+        Some("backup") => match transfer(&mut parser, BACKUP_HELP)? {
+            None => Ok(Command::Help(BACKUP_HELP)),
+            Some(Restore { settings: true, .. }) => {
+                Err(UsageError("--settings belongs to soloist restore.".to_owned()))
+            }
+            Some(Restore { file, passphrase, flags, .. }) => {
+                Ok(Command::Backup { file, passphrase, flags })
+            }
+        },
+        Some("restore") => match transfer(&mut parser, RESTORE_HELP)? {
+            None => Ok(Command::Help(RESTORE_HELP)),
+            Some(Restore { settings: true, flags: Flags { config: None, .. }, .. }) => {
+                Err(UsageError("--settings needs --config: where are they to be put?".to_owned()))
+            }
+            Some(restore) => Ok(Command::Restore(restore)),
+        },
+        Some("export") => export(&mut parser),
         Some("import") => import(&mut parser),
         #[cfg(feature = "demo")]
         Some("demo") => demo(&mut parser),
@@ -121,21 +164,74 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
 fn ledger(parser: &mut Parser) -> Result<Command, UsageError> {
     const CHECK: &str = "Say: soloist ledger check";
     let mut flags = Flags::default();
-    let (mut check, mut repair) = (false, false);
+    let (mut what, mut repair, mut hand_over) = (None, false, false);
     while let Some(arg) = parser.next().map_err(in_words)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(LEDGER_HELP)),
-            Value(word) if !check && word == "check" => check = true,
+            Value(word) if what.is_none() && (word == "check" || word == "cache") => {
+                what = Some(word);
+            }
             Long("repair") => repair = true,
+            Long("hand-over") => hand_over = true,
             Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
             Long("data") => flags.data = Some(value(parser, "--data")?.into()),
             other => return Err(unknown(&other, "")),
         }
     }
-    match check {
-        true => Ok(Command::CheckLedger { flags, repair }),
-        false => Err(UsageError(format!("What to do with the ledger is missing. {CHECK}"))),
+    match what {
+        Some(word) if word == "cache" => Ok(Command::SaveCache(flags)),
+        Some(_) => Ok(Command::CheckLedger { flags, repair, hand_over }),
+        None => Err(UsageError(format!("What to do with the ledger is missing. {CHECK}"))),
     }
+}
+
+/// The flags of `backup` and `restore`; `None` when help was asked for.
+fn transfer(parser: &mut Parser, help: &str) -> Result<Option<Restore>, UsageError> {
+    let mut restore = Restore::default();
+    while let Some(arg) = parser.next().map_err(in_words)? {
+        let flags = &mut restore.flags;
+        match arg {
+            Short('h') | Long("help") => return Ok(None),
+            Value(file) if restore.file.as_os_str().is_empty() => restore.file = file.into(),
+            Long("settings") => restore.settings = true,
+            Long("passphrase-file") => {
+                restore.passphrase = Some(value(parser, "--passphrase-file")?.into());
+            }
+            Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
+            Long("data") => flags.data = Some(value(parser, "--data")?.into()),
+            other => return Err(unknown(&other, "")),
+        }
+    }
+    if restore.file.as_os_str().is_empty() {
+        let usage = help.lines().find(|line| line.starts_with("Usage: ")).unwrap_or_default();
+        return Err(UsageError(format!("The backup's file is missing. {usage}")));
+    }
+    Ok(Some(restore))
+}
+
+/// `soloist export WHAT`
+fn export(parser: &mut Parser) -> Result<Command, UsageError> {
+    let (mut what, mut flags) = (None, Flags::default());
+    while let Some(arg) = parser.next().map_err(in_words)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help(EXPORT_HELP)),
+            Value(word) if what.is_none() => {
+                what = Some(match word.to_str() {
+                    Some("blocks") => What::Blocks,
+                    Some("workers") => What::Workers,
+                    Some("hours") => What::Hours,
+                    Some("days") => What::Days,
+                    Some("json") => What::Json,
+                    _ => return Err(UsageError(EXPORT_WHAT.to_owned())),
+                });
+            }
+            Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
+            Long("data") => flags.data = Some(value(parser, "--data")?.into()),
+            other => return Err(unknown(&other, "")),
+        }
+    }
+    let what = what.ok_or_else(|| UsageError(EXPORT_WHAT.to_owned()))?;
+    Ok(Command::Export { what, flags })
 }
 
 /// `soloist import`: for the box, where its first unit calls it.
@@ -329,6 +425,9 @@ Commands:
   run      Serve miners (this is what happens without a command)
   check    Read the config, ask every node, and say whether a block could be mined now
   ledger   Look whether the ledger of shares and blocks is sound
+  backup   Write the ledger and the settings into one file
+  restore  Put such a file in the place of the ledger
+  export   Print blocks, workers or history as CSV or JSON
   bench    Measure how fast this machine checks shares
 ",
     demo_line!(),
@@ -413,6 +512,63 @@ Flags:
 
 Exit codes: 0 all is well, 1 damage was found, 2 the ledger cannot be used, 64 wrong usage,
             78 wrong config
+";
+
+const BACKUP_HELP: &str = "\
+Write the ledger and the settings into one file of less than 1 MB. Safe while Soloist runs.
+Passwords, PIN and notifications go along only under a passphrase. Solved blocks that no node has
+taken yet are not in it: they stay in the spool.
+
+Usage: soloist backup FILE [FLAGS]
+
+Flags:
+      --passphrase-file FILE  Its first line (at least 10 characters) seals all settings; - is
+                              standard input
+      --data DIR              Where the ledger is; else what the config says
+  -c, --config FILE           The settings; else ./soloist.toml or /etc/soloist/soloist.toml
+  -h, --help                  This text
+
+Exit codes: 0 written and read back, 64 wrong usage, 69 there is no ledger, 73 cannot write,
+            78 wrong config
+";
+
+const RESTORE_HELP: &str = "\
+Put a backup in the place of the ledger. Stop Soloist first. What was there is set aside, not
+deleted. A file that is not whole changes nothing.
+
+Usage: soloist restore FILE [FLAGS]
+
+Flags:
+      --settings              Put the backup's settings in the place of the file of --config; what
+                              was there is kept beside it. Else they are put beside the ledger
+      --passphrase-file FILE  What the secret settings were sealed with; - is standard input
+      --data DIR              Where the ledger is; else what the config says
+  -c, --config FILE           The settings; else ./soloist.toml or /etc/soloist/soloist.toml
+  -h, --help                  This text
+
+Exit codes: 0 restored, 64 wrong usage, 65 not a whole backup or another passphrase, 69 Soloist is
+            running, 73 cannot write, 78 wrong config
+";
+
+const EXPORT_WHAT: &str =
+    "What to export is missing: blocks, workers, hours, days or json. Say: soloist export --help";
+
+const EXPORT_HELP: &str = "\
+Print what the ledger holds to standard output. Safe while Soloist runs; what was counted within the
+last ten minutes may be missing.
+
+Usage: soloist export blocks|workers|hours|days|json [FLAGS]
+
+  blocks, workers     Found blocks; sums of all workers (CSV)
+  hours, days         History of 90 days, and of all time (CSV)
+  json                All of it
+
+Flags:
+      --data DIR      Where the ledger is; else what the config says
+  -c, --config FILE   The settings; else ./soloist.toml or /etc/soloist/soloist.toml
+  -h, --help          This text
+
+Exit codes: 0 printed, 64 wrong usage, 69 there is no ledger, 74 cannot print, 78 wrong config
 ";
 
 #[cfg(feature = "demo")]
@@ -515,15 +671,44 @@ mod tests {
     #[test]
     fn the_ledger_is_checked_as_its_guard_asks() {
         let data = Flags { data: Some("/d".into()), ..Flags::default() };
-        let repair = Command::CheckLedger { flags: data.clone(), repair: true };
-        assert_eq!(parsed("ledger check --repair --data /d"), Ok(repair));
-        let look = Command::CheckLedger { flags: data, repair: false };
+        let (flags, repair, hand_over) = (data.clone(), true, true);
+        let repair = Command::CheckLedger { flags, repair, hand_over };
+        assert_eq!(parsed("ledger check --repair --hand-over --data /d"), Ok(repair));
+        let write = Command::SaveCache(data.clone());
+        assert_eq!(parsed("ledger cache --data /d"), Ok(write));
+        let look = Command::CheckLedger { flags: data, repair: false, hand_over: false };
         assert_eq!(parsed("ledger --data /d check"), Ok(look));
         assert_eq!(
             parsed("ledger --repair").unwrap_err(),
             "What to do with the ledger is missing. Say: soloist ledger check"
         );
         assert!(parsed("ledger check check").is_err());
+    }
+
+    #[test]
+    fn backups_and_exports_say_where_and_what() {
+        let backup = Command::Backup {
+            file: "/mnt/a".into(),
+            passphrase: Some("-".into()),
+            flags: Flags { data: Some("/d".into()), ..Flags::default() },
+        };
+        assert_eq!(parsed("backup /mnt/a --passphrase-file - --data /d"), Ok(backup));
+        let restore = Restore {
+            file: "a".into(),
+            settings: true,
+            flags: Flags { config: Some("c.toml".into()), ..Flags::default() },
+            ..Restore::default()
+        };
+        assert_eq!(parsed("restore a --settings -c c.toml"), Ok(Command::Restore(restore)));
+        let flags = Flags::default();
+        assert_eq!(parsed("export days"), Ok(Command::Export { what: What::Days, flags }));
+        for wrong in
+            ["backup", "restore", "backup a b", "backup a --settings", "restore a --settings"]
+        {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parsed("export").unwrap_err(), EXPORT_WHAT);
+        assert_eq!(parsed("export geheim").unwrap_err(), EXPORT_WHAT);
     }
 
     #[test]
@@ -537,6 +722,9 @@ mod tests {
             "bench -h",
             "ledger --help",
             "ledger check -h",
+            "backup --help",
+            "restore -h",
+            "export --help",
             "import -h",
             "version --help",
         ] {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version 2 | 1 input: null outpoint
-//!   scriptSig: height (BIP 34) | push of 12: extranonce | push: /tag/      at most 100 bytes
+//!   scriptSig: height (BIP 34) | push: /tag/ | push of 12: extranonce      at most 100 bytes
 //!   sequence 0xfffffffe
 //! 1 or 2 outputs: value → owner | 0 → witness commitment (BIP 141)
 //! lock time height − 1
@@ -20,6 +20,12 @@ pub const MAX_TAG: usize = 64;
 
 /// The longest coinbase without witness. NerdMiner reads no more than 255 bytes.
 pub const MAX_SIZE: usize = 245;
+
+/// The longest output script of an address: taproot and P2WSH.
+const MAX_SCRIPT: usize = 34;
+
+/// 0xfffffffe, little-endian: the lock time counts.
+const SEQUENCE: [u8; 4] = [0xfe, 0xff, 0xff, 0xff];
 
 /// What a coinbase says.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +68,12 @@ impl Coinbase {
         coinbase1.extend_from_slice(&u32::MAX.to_le_bytes());
         coinbase1.push(script_len as u8);
         coinbase1.extend_from_slice(&height);
+        // All that does not change stands before what does: its hash is prepared once for a job.
+        coinbase1.extend_from_slice(&tag);
         coinbase1.push(EXTRANONCE_SIZE as u8);
 
-        let mut coinbase2 = tag;
-        coinbase2.extend_from_slice(&0xffff_fffe_u32.to_le_bytes());
+        let mut coinbase2 = Vec::with_capacity(128);
+        coinbase2.extend_from_slice(&SEQUENCE);
         coinbase2.push(1 + u8::from(spec.witness_commitment.is_some()));
         push_output(&mut coinbase2, spec.value, spec.payout_script);
         if let Some(script) = spec.witness_commitment {
@@ -73,6 +81,27 @@ impl Coinbase {
         }
         coinbase2.extend_from_slice(&(spec.height - 1).to_le_bytes());
         Coinbase { coinbase1, coinbase2, has_witness: spec.witness_commitment.is_some() }
+    }
+
+    /// The same coinbase with another output script in place of the owner's: same value, same
+    /// words, same commitment. `None` for a coinbase that [`Coinbase::new`] did not make, or a
+    /// script longer than any address has.
+    pub fn paying(&self, script: &[u8]) -> Option<Coinbase> {
+        if script.len() > MAX_SCRIPT {
+            return None;
+        }
+        if !self.coinbase2.starts_with(&SEQUENCE) {
+            return None;
+        }
+        // Sequence, count of outputs, value.
+        let at = SEQUENCE.len() + 1 + 8;
+        let length = usize::from(*self.coinbase2.get(at)?);
+        let after = self.coinbase2.get(at + 1 + length..)?;
+        let mut coinbase2 = self.coinbase2[..at].to_vec();
+        coinbase2.push(script.len() as u8);
+        coinbase2.extend_from_slice(script);
+        coinbase2.extend_from_slice(after);
+        Some(Coinbase { coinbase2, ..self.clone() })
     }
 
     /// Length of the whole transaction without witness.
@@ -175,7 +204,7 @@ mod tests {
             .instructions()
             .map(|i| i.unwrap().push_bytes().unwrap().as_bytes().to_vec())
             .collect();
-        assert_eq!(pushes, [vec![0x40, 0xd1, 0x0c], vec![7; 12], b"/Soloist/".to_vec()]);
+        assert_eq!(pushes, [vec![0x40, 0xd1, 0x0c], b"/Soloist/".to_vec(), vec![7; 12]]);
     }
 
     #[test]
@@ -185,6 +214,28 @@ mod tests {
             Coinbase::new(&CoinbaseSpec { witness_commitment: None, ..spec(1, &script, "") });
         let tx: Transaction = deserialize(&coinbase.in_block(&[0; 12])).unwrap();
         assert_eq!((tx.output.len(), tx.input[0].witness.len()), (1, 0));
+    }
+
+    #[test]
+    fn another_payee_changes_the_script_and_nothing_else() {
+        let (owner, other) = ([0x51; 34], [0x52; 22]);
+        let longest = "x".repeat(MAX_TAG);
+        for tag in ["", "/Soloist/", &longest] {
+            for witness_commitment in [None, Some(COMMITMENT.as_slice())] {
+                let spec = CoinbaseSpec { witness_commitment, ..spec(840_000, &owner, tag) };
+                let theirs = Coinbase::new(&CoinbaseSpec { payout_script: &other, ..spec });
+                let ours = Coinbase::new(&spec);
+                assert_eq!(ours.paying(&other), Some(theirs.clone()), "{tag}");
+                assert_eq!(theirs.paying(&owner), Some(ours), "{tag}");
+                let tx: Transaction = deserialize(&theirs.in_block(&[7; 12])).unwrap();
+                assert_eq!(tx.output[0].script_pubkey.as_bytes(), other);
+                assert_eq!(tx.output[0].value.to_sat(), spec.value);
+            }
+        }
+        let whole = Coinbase::new(&spec(1, &owner, ""));
+        assert_eq!(whole.paying(&[0x51; 35]), None);
+        let cut = Coinbase { coinbase2: whole.coinbase2[..20].to_vec(), ..whole };
+        assert_eq!(cut.paying(&other), None);
     }
 
     #[test]

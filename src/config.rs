@@ -44,12 +44,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use diff::Change;
-pub use load::{Loaded, load, save, try_text};
+pub use load::{Loaded, load, load_for_run, save, try_text};
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{rewrite, rewrite_pin};
 pub use settings::{Flags, NodeFlag};
 
 use crate::address::Address;
+use crate::logger;
 use crate::node::rpc;
 use crate::notify::Sink;
 use crate::stratum::firmware::Override;
@@ -71,7 +72,7 @@ pub const RPC_PORT: u16 = 8332;
 /// Everything that the daemon needs to know from its owner. Valid by construction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The nodes in the order of preference. Never empty; names are unique.
+    /// The nodes in the order of preference; names are unique. Empty only before the set-up.
     pub nodes: Vec<NodeConfig>,
     /// `[payout]`
     pub payout: Payout,
@@ -144,10 +145,14 @@ impl From<&NodeConfig> for rpc::NodeConfig {
 /// Who is paid, and what the block says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Payout {
-    /// The owner's address. Its chain must still be compared with the node's.
-    pub address: Address,
+    /// The owner's address. Its chain must still be compared with the node's. `None` only before
+    /// the set-up.
+    pub address: Option<Address>,
     /// The owner's words in the coinbase.
     pub tag: Tag,
+    /// A miner whose name is an address, or begins with one before a dot, is paid there for its
+    /// own blocks.
+    pub per_miner: bool,
 }
 
 /// The server for miners.
@@ -156,6 +161,8 @@ pub struct Stratum {
     /// Where to listen. Never empty. An IPv6 socket must be limited to IPv6 (`IPV6_V6ONLY`),
     /// because the default names both families on one port.
     pub listen: Vec<SocketAddr>,
+    /// Where to listen for miners that speak TLS. Empty unless the owner asks for it.
+    pub tls_listen: Vec<SocketAddr>,
     /// Most miners connected at once, 1 to [`MAX_CONNECTIONS`].
     pub max_connections: usize,
     /// Most connections from one address, 1 to [`MAX_CONNECTIONS`]. Loopback is exempt.
@@ -176,6 +183,9 @@ pub struct Http {
     pub pin: Option<Secret>,
     /// Where to listen; empty when the owner switched the page off.
     pub listen: Vec<SocketAddr>,
+    /// Where to listen for readers who encrypt (HTTPS). Empty by default: the box's own certificate
+    /// makes browsers warn.
+    pub tls_listen: Vec<SocketAddr>,
     /// Whether `/api/…` answers.
     pub json: bool,
 }
@@ -185,6 +195,11 @@ pub struct Http {
 pub struct Data {
     /// Spool, journal and ledger live below it.
     pub dir: PathBuf,
+    /// Where the nightly snapshots of the ledger are copied to: a mounted stick or share.
+    pub copy_to: Option<PathBuf>,
+    /// A directory in memory that outlives the daemon but not the system: what systemd names by
+    /// `RuntimeDirectory=`. Jobs of miners are kept there over a restart.
+    pub runtime: Option<PathBuf>,
 }
 
 /// What to do when nodes fail.
@@ -200,6 +215,8 @@ pub struct Failover {
 pub struct Log {
     /// The most talkative level that is shown.
     pub level: log::LevelFilter,
+    /// How each record is written.
+    pub format: logger::Format,
 }
 
 /// The owner's words in the coinbase: printable ASCII between slashes, at most
@@ -249,6 +266,8 @@ pub struct Surroundings {
     pub file_dir: PathBuf,
     /// The user's home, for paths that begin with `~/`.
     pub home: Option<PathBuf>,
+    /// The service's own directory in memory, if it has one.
+    pub runtime_dir: Option<PathBuf>,
     /// Where data goes when `[data] dir` is not set.
     pub data_dir: PathBuf,
 }
@@ -271,15 +290,47 @@ pub fn build(
     flags: &Flags,
     surroundings: &Surroundings,
 ) -> Result<Built, Problems> {
+    build_with(file, flags, surroundings, Gaps::Refused)
+}
+
+/// What happens when the payout address or the nodes are not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gaps {
+    /// It is a mistake.
+    Refused,
+    /// The page asks for them: see [`Config::is_set_up`]. Without a page it is a mistake.
+    LeftToThePage,
+}
+
+/// As [`build`], with a choice of what happens to a config that is not complete.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_with(
+    file: Option<(&str, &str)>,
+    flags: &Flags,
+    surroundings: &Surroundings,
+    gaps: Gaps,
+) -> Result<Built, Problems> {
     let mut settings = match file {
         Some((name, text)) => raw::read(name, text)?,
         None => settings::Settings::default(),
     };
     settings.lay_over(flags);
-    validate::validate(&settings, surroundings)
+    validate::validate(&settings, surroundings, gaps)
 }
 
 impl Config {
+    /// Whether it names who is paid and a node: without either, the page leads to the set-up.
+    pub fn is_set_up(&self) -> bool {
+        self.payout.address.is_some() && !self.nodes.is_empty()
+    }
+
+    /// The nodes that are asked: none before the set-up is complete, as nothing could be mined.
+    pub fn nodes_in_use(&self) -> &[NodeConfig] {
+        if self.is_set_up() { &self.nodes } else { &[] }
+    }
+
     /// What differs in `new`, in the order of the file. Empty when nothing does.
     pub fn diff(&self, new: &Config) -> Vec<Change> {
         diff::diff(self, new)

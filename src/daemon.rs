@@ -10,18 +10,23 @@
 //! straight into the pool; everything else comes through one queue. After each event the deadlines
 //! of all cores are asked for, and the loop sleeps until the first.
 
+mod actions;
 mod admin;
 mod alerts;
 mod blocks;
+mod canary;
+mod care;
 mod figures;
 mod ledger;
+mod memory;
 mod miners;
 mod nodes;
+mod recorder;
 mod rehearsal;
 mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -37,6 +42,7 @@ use crate::cli::Exit;
 use crate::clock::Now;
 use crate::config::{self, Config, Flags, Loaded};
 use crate::failover::{Failover, Setup};
+use crate::job::JobId;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
@@ -44,6 +50,7 @@ use crate::pool::{ConnId, Outbox, Pool};
 use crate::server::http::admin::Admin;
 use crate::server::http::{self, Http};
 use crate::server::stratum::{Handler, Limits, Server};
+use crate::server::tls::{self, Certificate};
 use crate::status::{EventKind, EventView, Level, Snapshot};
 use crate::stratum::frame::Lines;
 use crate::stratum::session::SessionKey;
@@ -53,9 +60,13 @@ pub use admin::Source;
 use admin::Owner;
 use alerts::Alerts;
 use blocks::Blocks;
+use canary::Canary;
+use care::Care;
 use figures::Figures;
 use ledger::Books;
+use memory::Memory;
 use nodes::Nodes;
+use recorder::Recording;
 use rehearsal::Rehearsals;
 
 /// How long a stop waits for a block that no node has yet. The unit's TimeoutStopSec is longer.
@@ -74,6 +85,8 @@ enum Event {
     Spooled(blocks::Spooled),
     /// A notification was sent, or why it could not be.
     Sent(crate::notify::SendId, Result<(), String>),
+    /// The card was read, or a copy made.
+    Care(care::Found),
     /// The board was read.
     Board(Box<(crate::os::board::Board, crate::os::board::Reading)>),
     /// What is kept of this PIN.
@@ -140,6 +153,8 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
 pub struct Addresses {
     /// The Stratum port.
     pub stratum: Vec<SocketAddr>,
+    /// The Stratum port for TLS, if there is one.
+    pub stratum_tls: Vec<SocketAddr>,
     /// The page.
     pub http: Vec<SocketAddr>,
 }
@@ -162,7 +177,11 @@ pub fn serve(
             Err(exit) => return exit,
         };
         let addresses = match daemon.open_http() {
-            Ok(http) => Addresses { stratum: daemon.server.addresses(), http },
+            Ok(http) => Addresses {
+                stratum: daemon.server.addresses(),
+                stratum_tls: daemon.server.tls_addresses(),
+                http,
+            },
             Err(exit) => return exit,
         };
         // The choice and self-test of the hash backend must not wait for the first share.
@@ -184,6 +203,8 @@ struct Daemon {
     this: Weak<Daemon>,
     executor: Rc<LocalExecutor<'static>>,
     server: Rc<Server>,
+    /// For the ports that encrypt.
+    certificate: Option<Rc<Certificate>>,
     state: RefCell<State>,
     /// The time for which the loop is set. Later than this only if nothing is due before.
     armed: Cell<Option<Instant>>,
@@ -207,7 +228,13 @@ struct State {
     books: Books,
     alerts: Alerts,
     figures: Figures,
+    care: Care,
     owner: Owner,
+    memory: Memory,
+    /// What the miners are to show next.
+    say: Option<String>,
+    canary: Canary,
+    recording: Option<Recording>,
     news: VecDeque<EventView>,
     next_news: u64,
     knocks: VecDeque<(u64, IpAddr, &'static str)>,
@@ -239,10 +266,18 @@ impl Daemon {
         queue: Sender<Event>,
     ) -> Result<Rc<Daemon>, Exit> {
         let now = os::now();
-        let secrets = Secrets::load(&config.data.dir).map_err(|error| {
+        let (memory, recall) = Memory::open(now, config.data.runtime.as_deref());
+        let last_job = recall.as_ref().and_then(|recall| Some(recall.jobs.last()?.0));
+        let secrets = Secrets::load(&config.data.dir, last_job).map_err(|error| {
             log::error!("no random numbers: {error}");
             Exit::Software
         })?;
+        let mut pool =
+            Pool::new(miners::rules(&config, secrets.session_key.clone()), secrets.first_job_id.0);
+        if let Some(recall) = recall {
+            pool.recall(now, recall);
+        }
+        let mut pool = Some(pool);
         let mut failure = None;
         let daemon = Rc::new_cyclic(|this: &Weak<Daemon>| {
             let handler: Weak<dyn Handler> = this.clone();
@@ -254,7 +289,11 @@ impl Daemon {
                 failure = Some((address, error));
                 bind(&[]).unwrap_or_else(|_| unreachable!("no address cannot fail"))
             });
-            let nodes = Nodes::start(&config.nodes, &executor, &queue);
+            let certificate = certificate(&config);
+            if let Some(certificate) = &certificate {
+                open_tls(&config, &server, certificate);
+            }
+            let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let setup = Setup {
                 nodes: nodes.specs(),
                 chains: chains(&config),
@@ -266,7 +305,7 @@ impl Daemon {
                 server: server.clone(),
                 queue: queue.clone(),
                 systemd: Systemd::new(),
-                pool: Pool::new(miners::rules(&config, secrets.session_key), secrets.first_job_id),
+                pool: pool.take().expect("the closure is called once"),
                 outbox: Outbox::new(),
                 failover: Failover::new(now, setup),
                 nodes,
@@ -275,7 +314,12 @@ impl Daemon {
                 books: Books::new(now, &config.data.dir, queue.clone()),
                 alerts: Alerts::new(now, &config),
                 figures: Figures::new(now, &config.data.dir),
+                care: Care::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
+                memory,
+                say: None,
+                canary: Canary::new(),
+                recording: None,
                 news: VecDeque::new(),
                 next_news: 1,
                 knocks: VecDeque::new(),
@@ -288,6 +332,7 @@ impl Daemon {
                 this: this.clone(),
                 executor: executor.clone(),
                 server,
+                certificate,
                 state: RefCell::new(state),
                 armed: Cell::new(None),
                 queue,
@@ -319,11 +364,26 @@ impl Daemon {
             let task = server.clone().serve(self.executor.clone(), listener);
             self.executor.spawn(task).detach();
         }
+        // What is wrong with it must keep nobody from the page without it.
+        for address in config.tls_listen.iter().filter(|_| self.certificate.is_some()) {
+            match (listen(*address), &self.certificate) {
+                (Ok(listener), Some(certificate)) => {
+                    let (executor, certificate) = (self.executor.clone(), certificate.clone());
+                    let task = server.clone().serve_tls(executor, listener, certificate);
+                    self.executor.spawn(task).detach();
+                }
+                (Err(error), _) => {
+                    log::error!("cannot serve the page by HTTPS on {address}: {error}")
+                }
+                (_, None) => {}
+            }
+        }
         Ok(addresses)
     }
 
     async fn main_loop(self: Rc<Self>, events: Receiver<Event>) -> Exit {
         self.state.borrow_mut().start(os::now());
+        self.executor.spawn(canary::run(self.this.clone())).detach();
         loop {
             let deadline = self.state.borrow().next_deadline();
             self.armed.set(deadline);
@@ -376,6 +436,7 @@ impl Handler for Daemon {
 
     fn received(&self, conn: ConnId, lines: &mut Lines, chunk: &[u8]) -> Result<(), String> {
         let mut state = self.state.borrow_mut();
+        state.overhear(os::now(), conn, recorder::From::Miner, chunk);
         let result = state.lines(os::now(), conn, lines, chunk);
         self.rearm(&state);
         result
@@ -410,6 +471,7 @@ impl State {
         );
         self.restore_blocks(now);
         self.read_pin();
+        self.turn_miners_away();
         self.tick(now);
         // Ready to serve as soon as a node is: `systemctl start` must not wait for hours while one
         // downloads the chain. The status line says what is missing.
@@ -422,6 +484,7 @@ impl State {
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
             Event::Sent(id, result) => self.sent(now, id, result),
+            Event::Care(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
             Event::Pin(pin, hash) => self.pin_read(&pin, hash),
             Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
@@ -434,10 +497,12 @@ impl State {
     fn tick(&mut self, now: Now) {
         self.tick_nodes(now);
         self.tick_pool(now);
+        self.say_news(now);
         self.tick_blocks(now);
         self.tick_rehearsals(now);
         self.tick_ledger(now);
         self.tick_figures(now);
+        self.tick_care(now);
         self.tick_alerts(now);
         self.feed_watchdog(now);
     }
@@ -451,6 +516,7 @@ impl State {
             self.books.next_deadline(),
             self.alerts.next_deadline(),
             self.figures.next_deadline(),
+            self.care.next_deadline(),
             self.next_watchdog,
             self.stopping,
         ]
@@ -506,18 +572,50 @@ impl State {
         }
         let old = std::mem::replace(&mut self.config, config);
         self.server.set_limits(limits(&self.config));
+        self.turn_miners_away();
         crate::logger::set_level(self.config.log.level);
+        crate::logger::set_format(self.config.log.format);
         self.reload_nodes(now, &old);
         self.reload_miners(now, &old);
         self.alerts.reload(now, &self.config);
+        if old.data.copy_to != self.config.data.copy_to {
+            self.reload_care(now);
+        }
         if old.http.pin != self.config.http.pin {
             self.read_pin();
         }
         self.systemd.ready();
     }
 
+    /// A box that is not set up lets miners knock, so that the page shows them and tells why.
+    fn turn_miners_away(&mut self) {
+        let why = (!self.config.is_set_up()).then_some(miners::NOT_SET_UP);
+        if why.is_none() && !self.server.turns_away() {
+            return;
+        }
+        self.server.turn_away(why);
+        match why {
+            Some(_) => {
+                self.server.open();
+                self.systemd.status("waiting to be set up on the page");
+                let ports = self.config.http.listen.iter().map(|address| address.port());
+                let ports: BTreeSet<u16> = ports.collect();
+                let host = os::addresses().first().map_or("this box".into(), ToString::to_string);
+                for port in ports {
+                    log::warn!("Not set up yet: open http://{host}:{port}/ in a browser.");
+                }
+            }
+            // The failover core opens them with the first work.
+            None => self.server.shut(),
+        }
+    }
+
     fn feed_watchdog(&mut self, now: Now) {
         let Some(interval) = self.systemd.watchdog() else { return };
+        // A block on its way is worth more than a new start.
+        if self.is_stuck() && !self.blocks.is_busy() {
+            return;
+        }
         if self.next_watchdog.is_none_or(|at| now.mono >= at) {
             self.systemd.alive();
             self.next_watchdog = Some(now.mono + interval);
@@ -529,16 +627,17 @@ impl State {
 struct Secrets {
     /// Kept over restarts, so that a session id from before one is known to be ours.
     session_key: SessionKey,
-    /// Another in each run, so that a job id from before a restart is known to be old.
-    first_job_id: u32,
+    /// Behind all ids of earlier runs, so that a job from before a restart is known to be old.
+    first_job_id: JobId,
 }
 
 impl Secrets {
-    /// Draws them; the key is taken from the data directory where it has one. A key that cannot be
-    /// kept costs no more than the resuming of sessions over a restart.
-    fn load(data: &Path) -> Result<Secrets, getrandom::Error> {
+    /// Draws them; what the data directory has is taken from there. A key that cannot be kept costs
+    /// no more than the resuming of sessions over a restart. `last_job` is the last job of an
+    /// earlier run that is remembered.
+    fn load(data: &Path, last_job: Option<JobId>) -> Result<Secrets, getrandom::Error> {
         let path = data.join("session-key");
-        let first_job_id = getrandom::u32()?;
+        let first_job_id = first_job_id(data, last_job)?;
         if let Some(kept) = fs::read(&path).ok().and_then(|bytes| bytes.try_into().ok()) {
             return Ok(Secrets { session_key: SessionKey(kept), first_job_id });
         }
@@ -551,11 +650,72 @@ impl Secrets {
     }
 }
 
+/// The first job id of this run, by a count of the runs in the data directory. Where it cannot be
+/// kept a random one is as good as can be had.
+fn first_job_id(data: &Path, last_job: Option<JobId>) -> Result<JobId, getrandom::Error> {
+    let path = data.join("run");
+    let kept: Option<u32> =
+        fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+    let mut run = match kept {
+        Some(last) => last.wrapping_add(1),
+        None => getrandom::u32()?,
+    };
+    if let Some(last) = last_job.filter(|last| !last.is_before(JobId::first_of(run))) {
+        run = last.run() + 1;
+    }
+    let write = || {
+        let new = data.join("run.new");
+        fs::create_dir_all(data)?;
+        fs::write(&new, format!("{run}\n"))?;
+        fs::File::open(&new)?.sync_all()?;
+        fs::rename(&new, &path)
+    };
+    if let Err(error) = write() {
+        log::warn!("{}: {error}: job ids are random", path.display());
+    }
+    Ok(JobId::first_of(run))
+}
+
 fn limits(config: &Config) -> Limits {
     Limits {
-        connections: config.stratum.max_connections,
+        // One more for the canary.
+        connections: config.stratum.max_connections + 1,
         per_address: config.stratum.max_connections_per_address,
     }
+}
+
+/// The doors for TLS, if the owner wants them. What is wrong with them must not keep the other
+/// miners from mining.
+fn open_tls(config: &Config, server: &Server, certificate: &Rc<Certificate>) {
+    if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, certificate) {
+        log::error!("cannot listen for miners with TLS on {address}: {error}");
+    }
+}
+
+/// The box's own certificate, if a port needs it.
+fn certificate(config: &Config) -> Option<Rc<Certificate>> {
+    if config.stratum.tls_listen.is_empty() && config.http.tls_listen.is_empty() {
+        return None;
+    }
+    let names = tls::local_names();
+    let certificate = match Certificate::load_or_make(&config.data.dir.join("tls"), &names) {
+        Ok(certificate) => Rc::new(certificate),
+        Err(error) => {
+            log::error!("no TLS: {error}");
+            return None;
+        }
+    };
+    log::info!("who encrypts is shown {}", certificate.path().display());
+    let lacks = certificate.lacks(&names);
+    if !lacks.is_empty() {
+        log::warn!(
+            "The certificate was not made for {}. A miner that goes there will refuse it: remove \
+             cert.pem and key.pem in {} to have them made anew at the next start.",
+            lacks.join(", "),
+            config.data.dir.join("tls").display()
+        );
+    }
+    Some(certificate)
 }
 
 /// The chains on which the payout address is worth something.
@@ -563,7 +723,7 @@ fn chains(config: &Config) -> Vec<crate::chain::Chain> {
     use crate::chain::Chain;
     [Chain::Main, Chain::Testnet3, Chain::Testnet4, Chain::Signet, Chain::Regtest]
         .into_iter()
-        .filter(|chain| config.payout.address.fits(*chain))
+        .filter(|chain| config.payout.address.as_ref().is_some_and(|address| address.fits(*chain)))
         .collect()
 }
 

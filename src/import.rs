@@ -230,8 +230,12 @@ fn read(path: &Path) -> io::Result<Result<String, String>> {
 
 /// What the daemon will say to these settings.
 fn judge(settings: &str, dir: &Path) -> Result<(), Vec<String>> {
-    let surroundings =
-        Surroundings { file_dir: dir.into(), home: None, data_dir: "/data/soloist".into() };
+    let surroundings = Surroundings {
+        file_dir: dir.into(),
+        home: None,
+        runtime_dir: None,
+        data_dir: "/data/soloist".into(),
+    };
     match config::build(Some(("soloist.toml", settings)), &Flags::default(), &surroundings) {
         Ok(_) => Ok(()),
         Err(problems) => Err(problems.0.iter().map(ToString::to_string).collect()),

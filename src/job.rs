@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 
 use crate::chain::BlockHash;
 use crate::clock::Now;
-use crate::coinbase::{Coinbase, CoinbaseSpec};
+use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE};
+use crate::hash::PrefixState;
+use crate::merkle;
 use crate::node::NodeId;
 use crate::template::Template;
 
@@ -65,6 +67,9 @@ pub struct Work {
     pub received: Instant,
     /// Made by us for a new tip without waiting for the node's transactions.
     pub empty: bool,
+    /// The coinbase's first half, hashed once for all shares: a tag of 16 bytes or more fills a
+    /// block of it, which saves each share a compression.
+    prefix: PrefixState,
     /// `","<prevhash>","<coinbase1>",…,"<nbits>","`: a notify's text between job id and ntime.
     middle: String,
 }
@@ -72,7 +77,7 @@ pub struct Work {
 /// One `mining.notify`.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Its id, never given twice within one run.
+    /// Its id. Never given twice, not even by different runs: see [`Jobs::new`].
     pub id: JobId,
     /// The header's time, Unix seconds.
     pub ntime: u32,
@@ -92,6 +97,8 @@ pub struct Jobs {
     tip_since: Option<Instant>,
     /// Jobs of the current tip, by rising id.
     current: VecDeque<Job>,
+    /// Jobs of the current tip that an earlier run gave, by rising id.
+    recalled: Vec<Job>,
     /// Jobs of earlier tips, and when theirs ceased to be the tip.
     old: VecDeque<(Job, Instant)>,
     last_ntime: u32,
@@ -146,13 +153,22 @@ impl Work {
         empty: bool,
     ) -> Work {
         let middle = notify_middle(&template, &coinbase);
-        Work { template, coinbase, node, received, empty, middle }
+        let prefix = PrefixState::new(&coinbase.coinbase1);
+        Work { template, coinbase, node, received, empty, prefix, middle }
     }
 
     /// The block version that jobs carry: the node's, with the bits that miners may roll cleared,
     /// so that setting, replacing and toggling them, which firmwares do, all mean the same.
     pub fn version(&self) -> u32 {
         job_version(&self.template)
+    }
+
+    /// The merkle root of the block with this coinbase, which is the owner's or differs from it
+    /// behind the extranonce only, in internal byte order.
+    pub fn merkle_root(&self, coinbase: &Coinbase, extranonce: &[u8; EXTRANONCE_SIZE]) -> [u8; 32] {
+        debug_assert_eq!(coinbase.coinbase1, self.coinbase.coinbase1);
+        let coinbase_txid = self.prefix.sha256d(&[extranonce, &coinbase.coinbase2]);
+        merkle::root_from_branch(coinbase_txid, &self.template.branch)
     }
 
     /// The node's clock now: when the template was made, plus the time since it came.
@@ -162,29 +178,70 @@ impl Work {
     }
 }
 
+impl JobId {
+    /// Ids of one run: a job every 30 s and some more for changes of difficulty stay below this
+    /// for a year.
+    const RUN: u32 = 1 << 20;
+
+    /// The first id of a run, by the run's number. The numbers of 4096 runs do not meet.
+    pub fn first_of(run: u32) -> JobId {
+        JobId(run.wrapping_mul(JobId::RUN))
+    }
+
+    /// The number of the run that gave it.
+    pub fn run(self) -> u32 {
+        self.0 / JobId::RUN
+    }
+
+    /// Whether it was given before another. Ids wrap after 2^32 jobs.
+    pub fn is_before(self, other: JobId) -> bool {
+        self != other && other.0.wrapping_sub(self.0) < 1 << 31
+    }
+}
+
 impl Job {
     /// The line of `mining.notify` for this job, with its line feed. `clean` tells the miner to
     /// drop what it hashes now.
     pub fn notify_line(&self, clean: bool) -> String {
+        self.line(&self.work.middle, clean)
+    }
+
+    /// The same for a miner with another coinbase than the owner's.
+    pub fn notify_line_with(&self, coinbase: &Coinbase, clean: bool) -> String {
+        self.line(&notify_middle(&self.work.template, coinbase), clean)
+    }
+
+    fn line(&self, middle: &str, clean: bool) -> String {
         format!(
             "{{\"id\":null,\"method\":\"mining.notify\",\"params\":[\"{}{}{:08x}\",{}]}}\n",
-            self.id, self.work.middle, self.ntime, clean
+            self.id, middle, self.ntime, clean
         )
     }
 }
 
 impl Jobs {
-    /// No jobs yet. `first_id` should differ from run to run, so that a job id from before a
-    /// restart is not taken for a new one.
+    /// No jobs yet. Ids are counted up from `first_id`, which must lie behind all ids of earlier
+    /// runs ([`JobId::first_of`]), so that a job from before a restart is not taken for a new one.
     pub fn new(first_id: u32) -> Jobs {
         Jobs {
             next_id: first_id,
             work: None,
             tip_since: None,
             current: VecDeque::new(),
+            recalled: Vec::new(),
             old: VecDeque::new(),
             last_ntime: 0,
         }
+    }
+
+    /// Takes up the jobs of an earlier run, by rising id and all on one tip; before any work.
+    pub fn recall(&mut self, jobs: Vec<Job>) {
+        self.recalled = jobs;
+    }
+
+    /// Jobs of an earlier run build on this tip.
+    pub fn recalls(&self, tip: BlockHash) -> bool {
+        self.recalled.last().is_some_and(|job| job.work.template.prev == tip)
     }
 
     /// Takes new work; jobs are made from it by [`Jobs::issue`].
@@ -195,9 +252,15 @@ impl Jobs {
             _ => Change::NewTip,
         };
         if change == Change::NewTip {
+            // An earlier run's jobs on this very tip go on.
+            let kept = match self.work.is_none() && self.recalls(tip) {
+                true => std::mem::take(&mut self.recalled),
+                false => Vec::new(),
+            };
             self.retire(now);
             self.tip_since = Some(now.mono);
-            self.last_ntime = 0;
+            self.last_ntime = kept.iter().map(|job| job.ntime).max().unwrap_or(0);
+            self.recalled = kept;
         }
         self.work = Some(Rc::new(work));
         change
@@ -247,6 +310,10 @@ impl Jobs {
         {
             return Lookup::Current(job);
         }
+        let place = self.recalled.partition_point(|job| job.id.is_before(id));
+        if let Some(job) = self.recalled.get(place).filter(|job| job.id == id) {
+            return Lookup::Current(job);
+        }
         match self.old.iter().rev().find(|(job, _)| job.id == id) {
             Some((job, since)) => Lookup::Stale(job, *since),
             None => Lookup::Unknown,
@@ -255,7 +322,8 @@ impl Jobs {
 
     fn retire(&mut self, now: Now) {
         self.old.retain(|(_, since)| now.mono.saturating_duration_since(*since) < KEEP_OLD);
-        self.old.extend(self.current.drain(..).map(|job| (job, now.mono)));
+        let recalled = self.recalled.drain(..);
+        self.old.extend(recalled.chain(self.current.drain(..)).map(|job| (job, now.mono)));
         let excess = self.old.len().saturating_sub(MAX_OLD_JOBS);
         self.old.drain(..excess);
     }

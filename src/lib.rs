@@ -20,6 +20,7 @@ pub mod difficulty;
 pub mod failover;
 pub mod hash;
 pub mod job;
+pub mod memo;
 pub mod merkle;
 pub mod pool;
 pub mod settings;

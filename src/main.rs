@@ -4,18 +4,29 @@ use std::{io, process::ExitCode};
 
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags};
+use soloist::ledger::command;
 use soloist::{bench, check, daemon, import, ledger, logger, os};
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Check(flags)) => check::run(&flags),
+        Ok(Command::CheckLedger { flags, repair, hand_over }) => {
+            return command::in_data(&flags, |data| {
+                ledger::check::run(&ledger::check::Check { data, repair, hand_over }, os::now())
+            });
+        }
+        Ok(Command::SaveCache(flags)) => return command::in_data(&flags, ledger::child::serve),
+        Ok(Command::Backup { file, passphrase, flags }) => {
+            command::backup(os::now(), &file, passphrase.as_deref(), &flags)
+        }
+        Ok(Command::Restore(restore)) => command::restore(os::now(), &restore),
+        Ok(Command::Export { what, flags }) => command::export(os::now(), what, &flags),
         Ok(Command::CheckBoard) => {
             os::boards::tell();
             Exit::Ok
         }
         Ok(Command::Import(args)) => import::run(&args),
-        Ok(Command::CheckLedger { flags, repair }) => return check_ledger(&flags, repair),
         #[cfg(feature = "demo")]
         Ok(Command::Demo(args)) => soloist::demo::run(&args),
         Ok(Command::Bench) => bench::run(&mut io::stdout()).map_or(Exit::Output, |()| Exit::Ok),
@@ -32,7 +43,7 @@ fn main() -> ExitCode {
 /// Starts an early log, so that a mistake in the config is heard, then does what the config says.
 fn run(flags: &Flags) -> Exit {
     logger::start(log::LevelFilter::Info);
-    let loaded = match config::load(flags) {
+    let loaded = match config::load_for_run(flags) {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(|problem| log::error!("{problem}"));
@@ -40,23 +51,13 @@ fn run(flags: &Flags) -> Exit {
         }
     };
     logger::set_level(loaded.config.log.level);
+    logger::set_format(loaded.config.log.format);
     match &loaded.file {
         Some(file) => log::info!("{}, with {}", cli::version(), file.display()),
         None => log::info!("{}, with the settings of the command line", cli::version()),
     }
     loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     daemon::run(loaded, flags)
-}
-
-fn check_ledger(flags: &Flags, repair: bool) -> ExitCode {
-    let configured = || config::load(flags).map(|loaded| loaded.config.data.dir);
-    match flags.data.clone().map_or_else(configured, Ok) {
-        Ok(data) => ledger::check::run(&ledger::check::Check { data: &data, repair }, os::now()),
-        Err(problems) => {
-            eprintln!("{problems}");
-            Exit::Config.into()
-        }
-    }
 }
 
 fn print(text: &str) -> Exit {

@@ -120,6 +120,11 @@ impl Default for Systemd {
     }
 }
 
+/// Whether systemd started this program as a service, and so starts it again (`Restart=always`).
+pub fn is_kept_alive() -> bool {
+    std::env::var_os("INVOCATION_ID").is_some() && std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// The process by its `/proc` entries; zero where one cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
@@ -184,6 +189,19 @@ pub fn addresses() -> Vec<std::net::IpAddr> {
     });
     found.dedup();
     found
+}
+
+/// Time since the system started, by the clock of [`std::time::Instant`]: the same for all
+/// processes.
+pub fn uptime() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+/// The system's name for the time since it started; empty where it has none.
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
 }
 
 /// This machine's name.

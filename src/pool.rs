@@ -15,18 +15,31 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::chain::Chain;
 use crate::clock::Now;
-use crate::job::{Change, Jobs, Work};
+use crate::job::{Change, Job, Jobs, Work};
+use crate::memo::{Memo, Recall, RecalledWork};
+use crate::node::NodeId;
 use crate::share::Seen;
 use crate::stratum::firmware::{Override, Saved};
-use crate::stratum::session::{Context, Extranonce1, Identity, Parked, Session, SessionKey};
+use crate::stratum::session::{Context, Extranonce1, Identity, Memos, Parked, Session, SessionKey};
 
 pub use outbox::{CloseReason, ConnId, Outbox, Output};
 
 /// A job goes to every miner at least this often: cgminer takes 90 s of silence for a dead pool.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Between two texts that miners show: a person reads them.
+const NOTICES: Duration = Duration::from_secs(10);
+
+/// What miners show when they are sent away.
+const NO_WORK: &str = "Soloist: no Bitcoin node has work. Please use the other pool.";
+
+/// The node of an earlier run's work: whichever it was, it has another id now.
+const NOBODY: NodeId = NodeId(u32::MAX);
 
 /// How long the extranonce1 and the difficulties of a miner that left are kept for its return.
 const KEEP_PARKED: Duration = Duration::from_secs(600);
@@ -43,6 +56,9 @@ pub struct Rules {
     pub password: Option<String>,
     /// The owner's own start difficulties, before those of the table.
     pub overrides: Vec<Override>,
+    /// Miners whose name is an address of one of these chains are paid there; empty if the owner
+    /// does not allow it.
+    pub payee_chains: Vec<Chain>,
 }
 
 /// What happens to the pool. Lines come by [`Pool::line`], which borrows them.
@@ -75,6 +91,9 @@ pub enum Input {
     NoWork,
     /// The rules changed.
     Rules(Box<Rules>),
+    /// To be shown at the miners that can show it, now or soon. A later text replaces one that
+    /// still waits.
+    Say(String),
     /// Time passed: [`Pool::next_deadline`] is reached.
     Tick,
 }
@@ -91,12 +110,17 @@ pub struct Pool {
     parked: BTreeMap<Extranonce1, Parked>,
     /// When all miners last heard a job.
     last_notify: Option<Instant>,
+    memos: Memos,
+    /// What is to be said next.
+    notice: Option<String>,
+    /// When something was said last.
+    last_notice: Option<Instant>,
     /// No later than the first time at which any session wants a tick.
     wake: Option<Instant>,
 }
 
 impl Pool {
-    /// A pool without work. `first_job_id` should differ from run to run.
+    /// A pool without work. For `first_job_id` see [`Jobs::new`].
     pub fn new(rules: Rules, first_job_id: u32) -> Pool {
         Pool {
             rules,
@@ -106,8 +130,53 @@ impl Pool {
             extranonces: BTreeMap::new(),
             parked: BTreeMap::new(),
             last_notify: None,
+            memos: Memos::default(),
+            notice: None,
+            last_notice: None,
             wake: None,
         }
+    }
+
+    /// Takes up what an earlier run left, before anything else happens. Memos are noted from now
+    /// on, for [`Pool::memos`].
+    pub fn recall(&mut self, now: Now, recall: Recall) {
+        self.memos.wanted = true;
+        let works: Vec<Rc<Work>> = recall
+            .works
+            .into_iter()
+            .map(|work| {
+                let RecalledWork { template, coinbase, received } = work;
+                Rc::new(Work::with_coinbase(template, coinbase, NOBODY, received, false))
+            })
+            .collect();
+        let tip = works.last().map(|work| work.template.prev);
+        let jobs = recall.jobs.into_iter().filter_map(|(id, ntime, work)| {
+            let work = works.get(work).filter(|work| Some(work.template.prev) == tip)?.clone();
+            Some(Job { id, ntime, work })
+        });
+        self.jobs.recall(jobs.collect());
+        for (extranonce1, from, difficulty) in recall.levels {
+            self.recalled(now, extranonce1).recall_level(from, difficulty);
+        }
+        for (extranonce1, from, script) in recall.payees {
+            self.recalled(now, extranonce1).recall_payee(from, script);
+        }
+        while self.parked.len() > MAX_PARKED {
+            self.parked.pop_first();
+        }
+        for key in recall.shares {
+            self.seen.insert_key(key);
+        }
+    }
+
+    fn recalled(&mut self, now: Now, extranonce1: Extranonce1) -> &mut Parked {
+        self.parked.entry(extranonce1).or_insert_with(|| Parked::recalled(now))
+    }
+
+    /// What is to be remembered, in its order; empties the list. Nothing unless [`Pool::recall`]
+    /// was called.
+    pub fn memos(&mut self) -> std::vec::Drain<'_, Memo> {
+        self.memos.list.drain(..)
     }
 
     /// Takes an input; what follows from it is added to `out`.
@@ -124,7 +193,14 @@ impl Pool {
             }
             Input::Work(work) => self.set_work(now, *work, out),
             Input::NoWork => self.drop_work(now, out),
-            Input::Rules(rules) => self.rules = *rules,
+            Input::Rules(rules) => {
+                self.rules = *rules;
+                self.sessions.values_mut().for_each(|session| session.apply(&self.rules));
+            }
+            Input::Say(text) => {
+                self.notice = Some(text);
+                self.say(now, out);
+            }
             Input::Tick => self.tick(now, out),
         }
     }
@@ -139,6 +215,7 @@ impl Pool {
             jobs: &mut self.jobs,
             seen: &mut self.seen,
             parked: &mut self.parked,
+            memos: &mut self.memos,
         };
         session.line(&mut context, line, out);
         let after = session.extranonce1();
@@ -152,7 +229,8 @@ impl Pool {
     /// When [`Input::Tick`] is due. May be early, never late.
     pub fn next_deadline(&self) -> Option<Instant> {
         let heartbeat = self.jobs.work().and(self.last_notify).map(|last| last + HEARTBEAT);
-        earlier(self.wake, heartbeat)
+        let notice = self.notice.as_ref().and(self.last_notice).map(|last| last + NOTICES);
+        earlier(earlier(self.wake, heartbeat), notice)
     }
 
     /// The sent jobs and the current work.
@@ -250,9 +328,21 @@ impl Pool {
     }
 
     fn set_work(&mut self, now: Now, work: Work, out: &mut Outbox) {
+        let goes_on = self.jobs.work().is_none() && self.jobs.recalls(work.template.prev);
         let change = self.jobs.set_work(now, work);
-        if change == Change::NewTip {
+        if change == Change::NewTip && !goes_on {
             self.seen.clear();
+            self.memos.note(|| Memo::Tip);
+            self.sessions.values().for_each(|session| session.remind(&mut self.memos));
+            let parked = self.parked.iter();
+            parked.for_each(|(e, parked)| parked.remind(*e, &mut self.memos));
+        }
+        if let Some(work) = self.jobs.work() {
+            self.memos.note(|| Memo::Work {
+                template: work.template.clone(),
+                coinbase: work.coinbase.clone(),
+                received: work.received,
+            });
         }
         self.notify_all(now, change == Change::NewTip, out);
     }
@@ -260,17 +350,31 @@ impl Pool {
     /// One job for all: its line is written once.
     fn notify_all(&mut self, now: Now, clean: bool, out: &mut Outbox) {
         let Some(job) = self.jobs.issue(now) else { return };
+        self.memos.note(|| Memo::Job { id: job.id, ntime: job.ntime });
         let line = out.write(job.notify_line(clean).as_bytes());
         self.last_notify = Some(now.mono);
         for session in self.sessions.values_mut() {
-            session.broadcast(now, job, &line, out);
+            session.broadcast(now, (job, clean), &line, &mut self.memos, out);
+        }
+    }
+
+    /// Says what waits to be said, if something was not said just before.
+    fn say(&mut self, now: Now, out: &mut Outbox) {
+        if self.last_notice.is_some_and(|last| now.mono < last + NOTICES) {
+            return;
+        }
+        if let Some(text) = self.notice.take() {
+            self.last_notice = Some(now.mono);
+            self.sessions.values().for_each(|session| session.say(&text, out));
         }
     }
 
     fn drop_work(&mut self, now: Now, out: &mut Outbox) {
         self.jobs.drop_work(now);
         self.last_notify = None;
+        self.notice = None;
         for session in self.sessions.values() {
+            session.say(NO_WORK, out);
             out.push(Output::Close { conn: session.conn(), why: CloseReason::NoWork });
         }
     }
@@ -279,6 +383,7 @@ impl Pool {
         if self.last_notify.is_some_and(|last| now.mono >= last + HEARTBEAT) {
             self.notify_all(now, false, out);
         }
+        self.say(now, out);
         self.wake = None;
         for session in self.sessions.values_mut() {
             let mut context = Context {
@@ -287,6 +392,7 @@ impl Pool {
                 jobs: &mut self.jobs,
                 seen: &mut self.seen,
                 parked: &mut self.parked,
+                memos: &mut self.memos,
             };
             session.tick(&mut context, out);
             self.wake = earlier(self.wake, session.next_deadline());

@@ -7,11 +7,11 @@
 use std::collections::HashSet;
 
 use crate::chain::BlockHash;
-use crate::coinbase::EXTRANONCE_SIZE;
+use crate::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use crate::difficulty::{Difficulty, Target};
+use crate::hash;
 use crate::job::{Job, JobId, VERSION_MASK};
 use crate::stratum::reply::Reject;
-use crate::{hash, merkle};
 
 /// How far a share's time may lie before the node's clock or after it: from the template's
 /// `mintime` to the clock plus this, seconds. Nodes refuse blocks more than 7200 s ahead.
@@ -49,9 +49,13 @@ impl Share {
     /// Builds the header that the miner hashed, and hashes it. `job` is the one that the
     /// submission names.
     pub fn prove(job: &Job, submission: &Submission) -> Share {
+        Share::prove_with(job, &job.work.coinbase, submission)
+    }
+
+    /// The same for a miner whose jobs had another coinbase than the owner's.
+    pub fn prove_with(job: &Job, coinbase: &Coinbase, submission: &Submission) -> Share {
         let work = &job.work;
-        let coinbase_txid = hash::sha256d(&work.coinbase.without_witness(&submission.extranonce));
-        let root = merkle::root_from_branch(coinbase_txid, &work.template.branch);
+        let root = work.merkle_root(coinbase, &submission.extranonce);
         // Bits beyond the mask are set here too, as the miner did; `judge` objects to them.
         let version = work.version() | submission.version_bits.unwrap_or(0);
 
@@ -118,10 +122,19 @@ impl Seen {
     /// Shares remembered in each half. A home's miners send this many in a week.
     const HALF: usize = 1 << 16;
 
+    /// By what a share is known.
+    pub fn key(hash: &BlockHash) -> u64 {
+        let [key, ..] = hash.0.as_chunks::<8>().0 else { unreachable!("32 bytes are four eights") };
+        u64::from_le_bytes(*key)
+    }
+
     /// Remembers a share. False if it was remembered already.
     pub fn insert(&mut self, hash: &BlockHash) -> bool {
-        let [key, ..] = hash.0.as_chunks::<8>().0 else { unreachable!("32 bytes are four eights") };
-        let key = u64::from_le_bytes(*key);
+        self.insert_key(Seen::key(hash))
+    }
+
+    /// The same by its [`Seen::key`].
+    pub fn insert_key(&mut self, key: u64) -> bool {
         if self.older.contains(&key) || !self.newer.insert(key) {
             return false;
         }

@@ -6,11 +6,13 @@
 //! the snapshot, so that page, JSON, metrics and notifications can never contradict each other.
 
 pub mod format;
+pub mod gopool;
 pub mod health;
 pub mod html;
 pub mod json;
 pub mod judge;
 pub mod metrics;
+pub mod nominal;
 pub mod odds;
 mod snapshot;
 mod words;

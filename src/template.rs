@@ -37,7 +37,7 @@ pub struct Template {
     pub value: u64,
     /// The transactions after the coinbase, in block order.
     pub txs: Vec<Arc<Tx>>,
-    /// The way from the coinbase to the merkle root, see [`merkle::branch`].
+    /// The way from the coinbase to the merkle root, see [`merkle::Tree::branch`].
     pub branch: Vec<[u8; 32]>,
     /// The script of the output that commits to all witnesses (BIP 141), when segwit is active.
     pub witness_commitment: Option<Vec<u8>>,
@@ -77,9 +77,12 @@ pub enum TemplateError {
     UnknownRule(String),
 }
 
-/// The transactions of the last template that was parsed with it.
+/// The transactions of the last template that was parsed with it, and the tree over them.
 #[derive(Debug, Default)]
-pub struct TxCache(HashMap<Txid, Arc<Tx>>);
+pub struct TxCache {
+    txs: HashMap<Txid, Arc<Tx>>,
+    tree: merkle::Tree,
+}
 
 /// Rules that change how a block is built and that this module and `coinbase` follow. A rule with
 /// a `!` that is not here makes a template unusable (BIP 9). `signet` is missing on purpose: its
@@ -125,7 +128,9 @@ impl Template {
             return Err(field("mintime", "later than curtime"));
         }
         let txs = raw.transactions.iter().map(|tx| cache.get(tx)).collect::<Result<Vec<_>, _>>()?;
-        cache.0 = txs.iter().map(|tx| (tx.txid, tx.clone())).collect();
+        cache.txs = txs.iter().map(|tx| (tx.txid, tx.clone())).collect();
+        // The first leaf stands for the coinbase: no neighbour depends on it.
+        cache.tree.update(std::iter::once([0; 32]).chain(txs.iter().map(|tx| tx.txid.0)).collect());
         let witness_commitment = match &raw.default_witness_commitment {
             Some(hex) => Some(commitment_script(hex)?),
             // BIP 145 lets a node leave it out, and then it is ours to make.
@@ -143,7 +148,7 @@ impl Template {
             curtime: raw.curtime,
             mintime: raw.mintime.unwrap_or(raw.curtime),
             value: raw.coinbasevalue,
-            branch: merkle::branch(txs.iter().map(|tx| tx.txid)),
+            branch: cache.tree.branch(),
             txs,
             witness_commitment,
             longpollid: raw.longpollid.map(Cow::into_owned),
@@ -247,7 +252,7 @@ impl TxCache {
             Some(hex) => hex.parse().map_err(|_| field("txid", "not 64 hex digits"))?,
             None => wtxid,
         };
-        if let Some(tx) = self.0.get(&txid)
+        if let Some(tx) = self.txs.get(&txid)
             && tx.wtxid == wtxid
         {
             return Ok(tx.clone());
@@ -333,7 +338,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first.txs[0], &second.txs[0]));
         let third = Template::parse(json(&tx(9), "").as_bytes(), &mut cache).unwrap();
         assert!(Arc::ptr_eq(&second.txs[1], &third.txs[0]));
-        assert_eq!(cache.0.len(), 1, "what left the mempool is forgotten");
+        assert_eq!(cache.txs.len(), 1, "what left the mempool is forgotten");
     }
 
     #[test]

@@ -109,14 +109,37 @@ fn a_wrong_config_is_78() {
         let said = text(&output.stderr);
         assert!(said.contains("--payout: its checksum does not match"), "{said}");
         assert!(!said.contains("geheim"), "{said}");
-
-        // No flags, and no file in the working directory.
-        if !Path::new("/etc/soloist/soloist.toml").exists() {
-            let output = soloist(&[command]);
-            assert_eq!(output.status.code(), Some(78));
-            assert!(text(&output.stderr).contains("no node is named"));
-        }
     }
+    // No flags, and no file in the working directory: `run` would lead to the set-up.
+    if !Path::new("/etc/soloist/soloist.toml").exists() {
+        let output = soloist(&["check", "--data", "data"]);
+        assert_eq!(output.status.code(), Some(78));
+        assert!(text(&output.stderr).contains("no node is named"));
+    }
+    // Without a page there is no set-up.
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("soloist.toml");
+    std::fs::write(&file, "[http]\nlisten = []\n").expect("written");
+    let output = soloist(&["run", "--config", file.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("no node is named"));
+}
+
+#[test]
+fn without_any_config_the_page_leads_to_the_set_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_soloist"))
+        .args(["run", "--data", "data", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        .current_dir(dir.path())
+        .env_remove("JOURNAL_STREAM")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let said = lines.by_ref().map_while(Result::ok).find(|line| line.contains("Not set up yet"));
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(said.is_some());
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn built(text: &str) -> Built {
     let surroundings = Surroundings {
         file_dir: "/etc/soloist".into(),
         home: Some("/home/anna".into()),
+        runtime_dir: None,
         data_dir: "/var/lib/soloist".into(),
     };
     match config::build(Some(("soloist.toml", text)), &Flags::default(), &surroundings) {
@@ -48,7 +49,7 @@ fn the_defaults() {
             zmq: None,
         }]
     );
-    assert_eq!(config.payout.address.to_string(), ADDRESS);
+    assert_eq!(config.payout.address.as_ref().unwrap().to_string(), ADDRESS);
     assert_eq!(config.payout.tag.as_bytes(), b"/Soloist/");
     assert_eq!(shown(&config.stratum.listen), ["0.0.0.0:3333", "[::]:3333"]);
     assert_eq!(config.stratum.max_connections, 64);
@@ -269,8 +270,11 @@ fn the_shipped_file() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("image/soloist.toml");
     let shipped = fs::read_to_string(path).expect("the image has a config");
     let flags = Flags::default();
-    let surroundings =
-        Surroundings { data_dir: "/var/lib/soloist".into(), ..Surroundings::default() };
+    let surroundings = Surroundings {
+        runtime_dir: None,
+        data_dir: "/var/lib/soloist".into(),
+        ..Surroundings::default()
+    };
     let problems = config::build(Some(("soloist.toml", &shipped)), &flags, &surroundings)
         .expect_err("the address must be missing");
     let missing: Vec<&str> = problems.0.iter().map(|problem| problem.key.as_str()).collect();
@@ -353,7 +357,7 @@ fn flags_go_over_the_file() {
 
     mode(0o644);
     let loaded = config::load(&flags).expect("a good file");
-    assert_eq!(loaded.config.payout.address.to_string(), OTHER_ADDRESS);
+    assert_eq!(loaded.config.payout.address.as_ref().unwrap().to_string(), OTHER_ADDRESS);
     assert_eq!(loaded.config.nodes[0].host, "10.0.0.1");
     // Relative to the file, wherever the program was started.
     let real_dir = fs::canonicalize(dir.path()).expect("it exists");

@@ -287,3 +287,169 @@ fn the_owner_changes_the_tag_while_a_miner_works_and_takes_it_back() {
         daemon.text("/").contains("The last change is taken back").then_some(())
     });
 }
+
+/// Somebody who speaks JSON at the set-up, with these headers beside it.
+fn set_up(daemon: &Daemon, headers: &[(&str, &str)], body: &Value) -> (u16, String) {
+    let mut request = minreq::post(format!("http://{}/api/setup", daemon.http))
+        .with_body(body.to_string())
+        .with_timeout(60);
+    if !headers.iter().any(|(name, _)| *name == "Content-Type") {
+        request = request.with_header("Content-Type", "application/json");
+    }
+    for (name, value) in headers {
+        request = request.with_header(*name, *value);
+    }
+    loop {
+        let answer = request.clone().send().unwrap();
+        // The page's own limit of 20 requests a second.
+        if answer.status_code != 429 {
+            return (answer.status_code, answer.as_str().unwrap().to_owned());
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::fresh();
+    let status = wait_for("the page", || daemon.status());
+    assert_eq!((&status["configured"], &status["state"]), (&false.into(), &"DOWN".into()));
+    assert!(status["sentence"].as_str().unwrap().contains("Not set up"), "{status}");
+    let ready = format!("http://{}/health/ready", daemon.http);
+    assert_eq!(minreq::get(ready).send().unwrap().status_code, 503);
+    // `check` still says that nothing could be mined, and with the same exit code.
+    let check = std::process::Command::new(env!("CARGO_BIN_EXE_soloist"))
+        .args(["check", "--config"])
+        .arg(daemon.config())
+        .output()
+        .unwrap();
+    assert_eq!(check.status.code(), Some(78), "{check:?}");
+
+    // A miner is sent away at once, and the page tells why.
+    let mut knock = std::net::TcpStream::connect(daemon.stratum).unwrap();
+    knock.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert!(matches!(knock.read(&mut [0; 10]), Ok(0) | Err(_)));
+    let knock = wait_for("the knock", || daemon.get("/api/miners")?["knocking"].get(0).cloned());
+    assert_eq!(knock["why"], "this box is not set up yet");
+
+    let config = node.config();
+    let (user, password) = match &config.auth {
+        soloist::node::rpc::Auth::UserPass { user, pass } => (user.clone(), pass.clone()),
+        other => panic!("{other:?}"),
+    };
+    let url = config.url.trim_end_matches('/');
+    let wish = |payout: &str, password: &str, save: bool| {
+        serde_json::json!({
+            "name": "attic", "payout": payout, "pin": "7391x", "save": save,
+            "nodes": [{ "url": url, "user": user, "password": password }],
+        })
+    };
+    let good = wish(PAYOUT, &password, true);
+    assert_eq!(daemon.text("/api/setup"), "{\"open\":true}");
+    // Not from another site, not by another name, not half.
+    assert_eq!(set_up(&daemon, &[("Origin", "http://evil.example")], &good).0, 403);
+    let mut foreign = std::net::TcpStream::connect(daemon.http).unwrap();
+    let body = good.to_string();
+    let request = format!(
+        "POST /api/setup HTTP/1.1\r\nHost: evil.example\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    foreign.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    foreign.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+    let plain = set_up(&daemon, &[("Content-Type", "text/plain")], &good);
+    assert_eq!(plain.0, 400, "{}", plain.1);
+    assert_eq!(set_up(&daemon, &[], &serde_json::json!({ "payout": PAYOUT })).0, 400);
+    let before = std::fs::read_to_string(daemon.config()).unwrap();
+    let mistyped = PAYOUT.replace("qqqqsy", "qqqqsz");
+    let (code, words) = set_up(&daemon, &[], &wish(&mistyped, &password, true));
+    assert!(code == 422 && words.contains("mistyped"), "{code} {words}");
+    let (code, words) = set_up(&daemon, &[], &wish(OTHER_CHAIN, &password, true));
+    assert!(code == 422 && words.contains("worth nothing on the chain"), "{code} {words}");
+    let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, "wrong", false));
+    assert!(code == 200 && words.contains("cannot be used now"), "{code} {words}");
+    let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, &password, false));
+    assert!(code == 200 && words.contains("answers: chain regtest"), "{code} {words}");
+    assert_eq!(std::fs::read_to_string(daemon.config()).unwrap(), before, "only tested");
+
+    let (code, words) = set_up(&daemon, &[], &good);
+    assert!(code == 200 && words.contains("\"saved\":true"), "{code} {words}");
+    assert_eq!(set_up(&daemon, &[], &good).0, 409, "open once only");
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    let (answer, hash) = miner.mine();
+    assert_eq!(answer["result"], true, "{answer}");
+    wait_for("the node to have the block", || (node.tip().to_string() == hash).then_some(()));
+    let saved = std::fs::read_to_string(daemon.config()).unwrap();
+    for kept in ["# Fresh.", "# Mine.", "# Upstairs.", "pin = \"argon2id:", PAYOUT] {
+        assert!(saved.contains(kept), "{kept} in\n{saved}");
+    }
+    assert!(!daemon.log().contains(&password) && !daemon.log().contains("7391x"));
+
+    let mut browser = Browser { daemon: &daemon, cookie: String::new() };
+    assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
+    by_hand(&daemon, &mut browser, &mut miner, &password);
+    drop((browser, miner));
+
+    // It comes up again as it was set up.
+    assert!(daemon.stop().success());
+    daemon.launch();
+    daemon.wait_ready();
+    assert_eq!(daemon.status().unwrap()["payout"]["address"], PAYOUT);
+}
+
+/// An address of another chain than the test's node.
+const OTHER_CHAIN: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+
+/// What the owner can start by hand, and read.
+fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, password: &str) {
+    let token = browser.token();
+    let mut press = |what: &str| {
+        let page = browser.post("/action", &format!("token={token}&action={what}"));
+        page.as_str().unwrap().to_owned()
+    };
+    miner.wait_new_tip();
+    let page = press("drill");
+    assert!(page.contains("was shown to the nodes:") && page.contains("would accept it"), "{page}");
+    // Nobody would start this one again, and it may not turn this machine off.
+    assert!(press("restart").contains("Tick the box"));
+    assert!(press("restart&sure=yes").contains("not started by systemd"));
+    assert!(press("poweroff&sure=yes").contains("systemctl poweroff"));
+    assert!(press("sinks").contains("No place for notifications"));
+    assert!(press("level&level=trace").contains("TRACE"));
+    assert!(press("forget&sure=yes&miner=999").contains("no such miner"));
+    assert!(press("forget&sure=yes&miner=1").contains("is connected"));
+    assert!(press("record&miner=1").contains("/recordings/1"));
+    assert!(press("record&miner=1").contains("Another recording runs"));
+
+    let (answer, _) = miner.mine();
+    assert_eq!(answer["result"], true, "{answer}");
+    miner.wait_new_tip();
+    let read = |path: &str| {
+        let url = format!("http://{}{path}", daemon.http);
+        let answer = minreq::get(url).with_header("Cookie", &browser.cookie).with_timeout(60);
+        let answer = answer.send().unwrap();
+        assert_eq!(answer.status_code, 200, "{path}");
+        answer.as_str().unwrap().to_owned()
+    };
+    let recording = read("/recordings/1");
+    assert!(recording.contains("> {") && recording.contains("mining.submit"), "{recording}");
+    assert!(recording.contains("< {") && recording.contains("mining.notify"), "{recording}");
+    let log = read("/log");
+    assert!(log.contains("getblocktemplate") && log.contains(" request="), "{log}");
+    let report = read("/support.txt");
+    for part in ["== Config", "== Status", "soloist_ready", "== Log", "regtest"] {
+        assert!(report.contains(part), "{part} in\n{report}");
+    }
+    for secret in [password, PAYOUT, "7391x", "argon2id:"] {
+        assert!(!report.contains(secret) && !recording.contains(secret), "{secret}");
+    }
+    // Nobody else reads them.
+    for path in ["/log", "/support.txt", "/recordings/1"] {
+        let page = daemon.text(path);
+        assert!(page.contains("action=\"/login\""), "{path}: {page}");
+    }
+}

@@ -132,9 +132,11 @@ fn without_the_version_bits_it_is_no_block() {
 fn block_100000_from_before_segwit() {
     let header = Vec::from_hex(HEADER_100000).unwrap();
     let coinbase = Vec::from_hex(COINBASE_100000).unwrap();
-    let txids = TXIDS_100000.map(|hex| hex.parse().unwrap());
+    let txids = TXIDS_100000.map(|hex| hex.parse::<soloist::chain::Txid>().unwrap());
     let coinbase_txid = soloist::hash::sha256d(&coinbase);
-    let root = merkle::root_from_branch(coinbase_txid, &merkle::branch(txids.into_iter()));
+    let mut tree = merkle::Tree::default();
+    tree.update(std::iter::once([0; 32]).chain(txids.into_iter().map(|txid| txid.0)).collect());
+    let root = merkle::root_from_branch(coinbase_txid, &tree.branch());
     assert_eq!(root, header[36..68]);
 
     let header: [u8; 80] = header.try_into().unwrap();

@@ -133,7 +133,7 @@ fn snapshots_are_kept_for_a_week_and_can_be_restored() {
 fn a_check_tells_and_changes_nothing_unless_it_is_to_repair() {
     let dir = tempfile::tempdir().unwrap();
     mined(dir.path()).stop();
-    let sound = check(&Check { data: dir.path(), repair: false }).unwrap();
+    let sound = check(&Check { data: dir.path(), repair: false, hand_over: false }).unwrap();
     assert!(sound.notes.is_empty() && sound.records > 100, "{sound:?}");
     assert_eq!(sound.snapshots.len(), 7);
 
@@ -142,11 +142,11 @@ fn a_check_tells_and_changes_nothing_unless_it_is_to_repair() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&journal, &bytes).unwrap();
-    let seen = check(&Check { data: dir.path(), repair: false }).unwrap();
+    let seen = check(&Check { data: dir.path(), repair: false, hand_over: false }).unwrap();
     assert_eq!(seen.notes.len(), 1, "{seen:?}");
     assert_eq!(fs::read(&journal).unwrap(), bytes, "only looked at");
 
-    let repaired = check(&Check { data: dir.path(), repair: true }).unwrap();
+    let repaired = check(&Check { data: dir.path(), repair: true, hand_over: false }).unwrap();
     assert_eq!(repaired.notes, seen.notes);
     assert_ne!(fs::read(&journal).unwrap(), bytes);
     assert_eq!(fs::read(dir.path().join("ledger/aside/journal-1")).unwrap(), bytes);

@@ -442,3 +442,74 @@ fn read_one(stream: &mut TcpStream) -> String {
         }
     }
 }
+
+#[test]
+fn the_page_is_served_by_https_and_a_new_certificate_counts_at_once() {
+    use std::sync::Arc;
+
+    use futures_rustls::rustls::pki_types::pem::PemObject;
+    use futures_rustls::rustls::pki_types::{CertificateDer, ServerName};
+    use futures_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+    use soloist::server::tls::Certificate;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    let (tell, told) = std::sync::mpsc::channel();
+    let (stop, stopped) = async_channel::bounded::<()>(1);
+    let thread = thread::spawn(move || {
+        use std::rc::Rc;
+        struct Home;
+        impl soloist::server::http::View for Home {
+            fn snapshot(&self) -> Rc<Snapshot> {
+                Rc::new(sample::home())
+            }
+            fn block(&self, _: &str) -> Option<Vec<u8>> {
+                None
+            }
+        }
+        let executor = Rc::new(smol::LocalExecutor::new());
+        let names = ["127.0.0.1".to_owned()];
+        let certificate = Rc::new(Certificate::load_or_make(&path, &names).unwrap());
+        let http = soloist::server::http::Http::new(Rc::new(Home), lenient());
+        let listener = soloist::server::http::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        tell.send(listener.get_ref().local_addr().unwrap()).unwrap();
+        executor.spawn(http.serve_tls(executor.clone(), listener, certificate)).detach();
+        let _ = smol::block_on(executor.run(stopped.recv()));
+    });
+    let address = told.recv().unwrap();
+    let get = || -> Result<String, std::io::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(dir.path().join("cert.pem")).unwrap()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let mut stream = StreamOwned::new(client, stream);
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+        let mut bytes = Vec::new();
+        // The server may end without TLS's own goodbye.
+        let _ = stream.read_to_end(&mut bytes);
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let page = get().unwrap();
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("</html>"), "{page}");
+    // Who speaks without TLS, or says nothing, is let go and holds nobody up.
+    let mut plain = TcpStream::connect(address).unwrap();
+    plain.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+    assert!(!read_all(plain).contains("HTTP/1.1 200"));
+    let _silent = TcpStream::connect(address).unwrap();
+    // Another certificate in its place.
+    let old = std::fs::read_to_string(dir.path().join("cert.pem")).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    Certificate::load_or_make(other.path(), &["127.0.0.1".to_owned()]).unwrap();
+    for file in ["key.pem", "cert.pem"] {
+        std::fs::copy(other.path().join(file), dir.path().join(file)).unwrap();
+    }
+    assert_ne!(std::fs::read_to_string(dir.path().join("cert.pem")).unwrap(), old);
+    let page = get().unwrap();
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    stop.close();
+    thread.join().unwrap();
+}

@@ -12,12 +12,12 @@ mod sample;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use soloist::status::{Judgement, Snapshot, health, json as api, judge};
+use soloist::status::{Judgement, Snapshot, gopool, health, json as api, judge};
 
 type Answer = fn(&Snapshot, &Judgement) -> Option<Vec<u8>>;
 
 /// Path, parameters, summary, answer.
-const PATHS: [(&str, &[&str], &str, Answer); 17] = [
+const PATHS: [(&str, &[&str], &str, Answer); 22] = [
     ("/api/status", &[], "The state of the whole.", |s, j| Some(api::status(s, j))),
     ("/api/miners", &[], "All miners, and who knocks.", |s, _| Some(api::miners(s))),
     ("/api/miners/{id}", &["id"], "One miner.", |s, _| api::miner(s, &s.miners.first()?.id)),
@@ -47,6 +47,11 @@ const PATHS: [(&str, &[&str], &str, Answer); 17] = [
     ("/api/client/{address}/{worker}", &["address", "worker"], "As public-pool.", |s, _| {
         api::public_pool_worker(s, &s.payout.address, &s.miners.first()?.name)
     }),
+    ("/api/overview", &[], "As goPool.", |s, _| Some(gopool::overview(s))),
+    ("/api/pool-page", &[], "As goPool.", |s, _| Some(gopool::pool_page(s))),
+    ("/api/server", &[], "As goPool.", |s, _| Some(gopool::server(s))),
+    ("/api/node", &[], "As goPool.", |s, _| Some(gopool::node(s))),
+    ("/api/pool-hashrate", &[], "As goPool.", |s, _| Some(gopool::pool_hashrate(s))),
     ("/health", &[], "200 while a block can be found, else 503.", |s, j| {
         Some(health::health(s, j).body)
     }),

@@ -22,7 +22,7 @@ pub enum Change {
     NodesReordered(Vec<String>),
     /// Another payout address: every job must be made anew.
     PayoutAddress {
-        /// The old one.
+        /// The old one; empty before the set-up.
         from: String,
         /// The new one.
         to: String,
@@ -33,6 +33,11 @@ pub enum Change {
         from: String,
         /// The new one.
         to: String,
+    },
+    /// Miners are paid by their names, or no longer.
+    PerMiner {
+        /// Whether they are now.
+        on: bool,
     },
     /// Other addresses for miners.
     StratumListen,
@@ -49,6 +54,8 @@ pub enum Change {
         /// Whether it is on now.
         on: bool,
     },
+    /// Another place for copies of the ledger, or none.
+    CopyTo,
     /// Another data directory.
     DataDir,
     /// Another grace, in seconds.
@@ -69,6 +76,8 @@ pub enum Change {
     Pin,
     /// Other places for notifications, or other things that they are told.
     Notify,
+    /// Another form of the log.
+    LogFormat,
     /// Another log level.
     LogLevel {
         /// The old one.
@@ -88,14 +97,17 @@ impl Change {
             | Change::NodesReordered(_)
             | Change::PayoutAddress { .. }
             | Change::Tag { .. }
+            | Change::PerMiner { .. }
             | Change::ConnectionLimits
             | Change::StratumPassword
             | Change::Firmwares
             | Change::Grace { .. }
             | Change::Name { .. }
             | Change::Pin
+            | Change::CopyTo
             | Change::Notify
-            | Change::LogLevel { .. } => true,
+            | Change::LogLevel { .. }
+            | Change::LogFormat => true,
             // Ports are bound once, at the start.
             Change::StratumListen | Change::HttpListen | Change::Json { .. } | Change::DataDir => {
                 false
@@ -105,7 +117,7 @@ impl Change {
 
     /// Whether the coinbase differs, so that new jobs must go out at once.
     pub fn touches_coinbase(&self) -> bool {
-        matches!(self, Change::PayoutAddress { .. } | Change::Tag { .. })
+        matches!(self, Change::PayoutAddress { .. } | Change::Tag { .. } | Change::PerMiner { .. })
     }
 
     /// Whether it is about the list of nodes.
@@ -131,10 +143,19 @@ impl fmt::Display for Change {
             Change::NodesReordered(names) => {
                 write!(f, "The nodes are preferred in this order: {}.", names.join(", "))
             }
+            Change::PayoutAddress { from, to } if from.is_empty() => {
+                write!(f, "A block now pays {to}.")
+            }
             Change::PayoutAddress { from, to } => {
                 write!(f, "A block now pays {to}, no longer {from}.")
             }
             Change::Tag { from, to } => write!(f, "A block now says '{to}', no longer '{from}'."),
+            Change::PerMiner { on: true } => {
+                f.write_str("A miner whose name is an address is now paid there.")
+            }
+            Change::PerMiner { on: false } => {
+                f.write_str("All blocks pay the owner, whatever the miners' names are.")
+            }
             Change::StratumListen => f.write_str("Miners connect to other addresses or ports."),
             Change::ConnectionLimits => f.write_str("The limits of connections are others."),
             Change::StratumPassword => f.write_str("The miners' password is another."),
@@ -144,6 +165,7 @@ impl fmt::Display for Change {
             Change::HttpListen => f.write_str("The page is served on other addresses or ports."),
             Change::Json { on: true } => f.write_str("The API is switched on."),
             Change::Json { on: false } => f.write_str("The API is switched off."),
+            Change::CopyTo => f.write_str("Copies of the ledger go elsewhere."),
             Change::DataDir => f.write_str("The data directory is another."),
             Change::Grace { from, to } => {
                 write!(f, "Without any node the last job is served for {to} s, no longer {from} s.")
@@ -153,6 +175,7 @@ impl fmt::Display for Change {
             Change::Notify => {
                 f.write_str("Notifications go to other places, or tell other things.")
             }
+            Change::LogFormat => f.write_str("The log is written in another form."),
             Change::LogLevel { from, to } => {
                 let (from, to) = (from.as_str().to_lowercase(), to.as_str().to_lowercase());
                 write!(f, "The log's level is {to}, no longer {from}.")
@@ -161,13 +184,14 @@ impl fmt::Display for Change {
     }
 }
 
+fn address(config: &Config) -> String {
+    config.payout.address.as_ref().map_or_else(String::new, ToString::to_string)
+}
+
 pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = nodes(&old.nodes, &new.nodes);
     if old.payout.address != new.payout.address {
-        changes.push(Change::PayoutAddress {
-            from: old.payout.address.to_string(),
-            to: new.payout.address.to_string(),
-        });
+        changes.push(Change::PayoutAddress { from: address(old), to: address(new) });
     }
     if old.payout.tag != new.payout.tag {
         changes.push(Change::Tag {
@@ -175,10 +199,15 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
             to: new.payout.tag.as_str().to_owned(),
         });
     }
+    if old.payout.per_miner != new.payout.per_miner {
+        changes.push(Change::PerMiner { on: new.payout.per_miner });
+    }
     let limits = |config: &Config| {
         (config.stratum.max_connections, config.stratum.max_connections_per_address)
     };
-    if old.stratum.listen != new.stratum.listen {
+    let doors =
+        |config: &Config| (config.stratum.listen.clone(), config.stratum.tls_listen.clone());
+    if doors(old) != doors(new) {
         changes.push(Change::StratumListen);
     }
     if limits(old) != limits(new) {
@@ -197,13 +226,17 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     if old.http.pin != new.http.pin {
         changes.push(Change::Pin);
     }
-    if old.http.listen != new.http.listen {
+    let pages = |config: &Config| (config.http.listen.clone(), config.http.tls_listen.clone());
+    if pages(old) != pages(new) {
         changes.push(Change::HttpListen);
     }
     if old.http.json != new.http.json {
         changes.push(Change::Json { on: new.http.json });
     }
-    if old.data != new.data {
+    if old.data.copy_to != new.data.copy_to {
+        changes.push(Change::CopyTo);
+    }
+    if (&old.data.dir, &old.data.runtime) != (&new.data.dir, &new.data.runtime) {
         changes.push(Change::DataDir);
     }
     let (from, to) = (old.failover.grace.as_secs(), new.failover.grace.as_secs());
@@ -213,6 +246,9 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let (from, to) = (old.log.level, new.log.level);
     if from != to {
         changes.push(Change::LogLevel { from, to });
+    }
+    if old.log.format != new.log.format {
+        changes.push(Change::LogFormat);
     }
     if old.notify != new.notify {
         changes.push(Change::Notify);

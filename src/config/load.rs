@@ -1,12 +1,14 @@
 //! The shell around [`build`]: finds and reads the file, looks at the environment.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{Auth, Built, Config, Flags, Problem, Problems, Surroundings, build, problem::At};
+use super::problem::At;
+use super::{Auth, Built, Config, Flags, Gaps, Problem, Problems, Surroundings, build_with};
 
 /// A config, from where it came, and what its owner should know about it.
 #[derive(Clone, Debug)]
@@ -23,22 +25,36 @@ pub struct Loaded {
 const MAX_FILE: u64 = 1 << 20;
 
 /// Reads the config that `flags` ask for: the file named there, else, unless `--node` and
-/// `--payout` are given, `soloist.toml` in the working directory or `/etc/soloist/`. To be called
-/// again for a reload, with the same flags.
+/// `--payout` are given, `soloist.toml` in the working directory, in `/etc/soloist/` or in the data
+/// directory. To be called again for a reload, with the same flags.
 ///
 /// # Errors
 /// The file cannot be read, or holds mistakes; see [`Problems`].
 pub fn load(flags: &Flags) -> Result<Loaded, Problems> {
-    let file = find_file(flags);
+    load_with(flags, Gaps::Refused)
+}
+
+/// As [`load`], but a config without payout address or nodes is taken: the page leads to the
+/// set-up then. Where there is no file at all, it will be `soloist.toml` in the data directory.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_for_run(flags: &Flags) -> Result<Loaded, Problems> {
+    load_with(flags, Gaps::LeftToThePage)
+}
+
+fn load_with(flags: &Flags, gaps: Gaps) -> Result<Loaded, Problems> {
+    let file = find_file(flags, gaps);
     let surroundings = surroundings(file.as_deref());
     let flags = absolute(flags);
     let (text, open_to_all) = match &file {
-        Some(path) => read(path)?,
-        None => (String::new(), false),
+        // A file that was named must be there: its name may be mistyped.
+        Some(path) if flags.config.is_some() || path.exists() => read(path)?,
+        _ => (String::new(), false),
     };
     let name = file.as_ref().map(|path| path.display().to_string());
     let source = name.as_deref().map(|name| (name, text.as_str()));
-    let Built { config, mut warnings } = build(source, &flags, &surroundings)?;
+    let Built { config, mut warnings } = build_with(source, &flags, &surroundings, gaps)?;
     let holds_password = config.stratum.password.is_some()
         || config.http.pin.is_some()
         || config.notify.iter().any(|sink| sink.kind.holds_secret())
@@ -56,18 +72,27 @@ pub fn load(flags: &Flags) -> Result<Loaded, Problems> {
 ///
 /// # Errors
 /// As for [`load`].
-pub fn try_text(flags: &Flags, file: &Path, text: &str) -> Result<Config, Problems> {
+pub fn try_text(flags: &Flags, file: &Path, text: &str, gaps: Gaps) -> Result<Config, Problems> {
     let name = file.display().to_string();
-    let built = build(Some((&name, text)), &absolute(flags), &surroundings(Some(file)))?;
+    let built = build_with(Some((&name, text)), &absolute(flags), &surroundings(Some(file)), gaps)?;
     Ok(built.config)
 }
 
 /// Writes the file so that a power cut leaves the old one or the new one, never a part. It keeps
-/// its access rights; a link stays a link.
+/// its access rights; a link stays a link. A new file is for its owner's eyes only.
 ///
 /// # Errors
 /// The system's: mostly that the daemon's user may not write there.
 pub fn save(file: &Path, text: &str) -> io::Result<()> {
+    if !file.exists()
+        && let Some(dir) = file.parent()
+    {
+        fs::create_dir_all(dir)?;
+        let dir = fs::canonicalize(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?;
+        let file = dir.join(file.file_name().unwrap_or(OsStr::new("soloist.toml")));
+        let temp = file.with_extension("toml.new");
+        return write_and_rename(&file, &temp, text, Permissions::from_mode(0o600));
+    }
     let file = fs::canonicalize(file)?;
     let rights = fs::metadata(&file)?.permissions();
     let temp = file.with_extension("toml.new");
@@ -89,7 +114,7 @@ fn write_and_rename(file: &Path, temp: &Path, text: &str, rights: Permissions) -
     File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-fn find_file(flags: &Flags) -> Option<PathBuf> {
+fn find_file(flags: &Flags, gaps: Gaps) -> Option<PathBuf> {
     if flags.config.is_some() {
         return flags.config.clone();
     }
@@ -97,7 +122,11 @@ fn find_file(flags: &Flags) -> Option<PathBuf> {
         return None;
     }
     let places = ["soloist.toml", "/etc/soloist/soloist.toml"];
-    places.into_iter().map(PathBuf::from).find(|path| path.exists())
+    let data = flags.data.clone().unwrap_or_else(|| surroundings(None).data_dir);
+    let saved = data.join("soloist.toml");
+    let places = places.into_iter().map(PathBuf::from).chain([saved.clone()]);
+    let found = places.into_iter().find(|path| path.exists());
+    found.or((gaps == Gaps::LeftToThePage).then_some(saved))
 }
 
 /// The text, and whether users other than the owner and the group can read it.
@@ -145,7 +174,11 @@ fn surroundings(file: Option<&Path>) -> Surroundings {
         .and_then(|path| fs::canonicalize(path).ok())
         .and_then(|path| path.parent().map(Path::to_owned))
         .unwrap_or_default();
-    Surroundings { file_dir, home, data_dir }
+    // systemd may name several, with colons between them.
+    let runtime_dir = env::var("RUNTIME_DIRECTORY").ok();
+    let first = runtime_dir.as_deref().and_then(|dirs| dirs.split(':').next());
+    let runtime_dir = first.filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    Surroundings { file_dir, home, runtime_dir, data_dir }
 }
 
 /// Paths on the command line are relative to the working directory, not to the config file.

@@ -64,12 +64,14 @@ struct RawBackup {
 struct RawPayout {
     address: Leaf,
     tag: Leaf,
+    per_miner: Leaf,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct RawStratum {
     listen: Leaf,
+    tls_listen: Leaf,
     max_connections: Leaf,
     max_connections_per_address: Leaf,
     password: Leaf,
@@ -91,6 +93,7 @@ struct RawHttp {
     name: Leaf,
     pin: Leaf,
     listen: Leaf,
+    tls_listen: Leaf,
     json: Leaf,
 }
 
@@ -98,6 +101,7 @@ struct RawHttp {
 #[serde(deny_unknown_fields, default)]
 struct RawData {
     dir: Leaf,
+    copy_to: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -110,6 +114,7 @@ struct RawFailover {
 #[serde(deny_unknown_fields, default)]
 struct RawLog {
     level: Leaf,
+    format: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -151,12 +156,16 @@ impl RawConfig {
         let payout = inner(self.payout);
         let stratum = inner(self.stratum);
         let http = inner(self.http);
+        let data = inner(self.data);
+        let log = inner(self.log);
         Settings {
             whole: At::File(place.file.to_owned()),
             nodes,
             address: place.setting("payout", "address", payout.address),
             tag: place.setting("payout", "tag", payout.tag),
+            per_miner: place.setting("payout", "per_miner", payout.per_miner),
             stratum_listen: place.setting("stratum", "listen", stratum.listen),
+            tls_listen: place.setting("stratum", "tls_listen", stratum.tls_listen),
             max_connections: place.setting("stratum", "max_connections", stratum.max_connections),
             max_connections_per_address: place.setting(
                 "stratum",
@@ -168,10 +177,13 @@ impl RawConfig {
             name: place.setting("http", "name", http.name),
             pin: place.setting("http", "pin", http.pin),
             http_listen: place.setting("http", "listen", http.listen),
+            http_tls_listen: place.setting("http", "tls_listen", http.tls_listen),
             json: place.setting("http", "json", http.json),
-            dir: place.setting("data", "dir", inner(self.data).dir),
+            dir: place.setting("data", "dir", data.dir),
+            copy_to: place.setting("data", "copy_to", data.copy_to),
             grace: place.setting("failover", "grace", inner(self.failover).grace),
-            level: place.setting("log", "level", inner(self.log).level),
+            level: place.setting("log", "level", log.level),
+            format: place.setting("log", "format", log.format),
             notify: self.notify.into_iter().map(|n| notify_settings(place, n)).collect(),
         }
     }
@@ -331,7 +343,7 @@ fn instead_of(key: &str, known: &[&str]) -> String {
 }
 
 /// Names by which other programs call what we have.
-const OTHER_NAMES: [(&str, &str); 12] = [
+const OTHER_NAMES: &[(&str, &str)] = &[
     ("payout_address", "address, below [payout]"),
     ("btcaddress", "address, below [payout]"),
     ("btcsig", "tag, below [payout]"),
@@ -347,7 +359,7 @@ const OTHER_NAMES: [(&str, &str); 12] = [
 ];
 
 /// Where a key belongs that stands in the wrong section. Keys of more than one section are absent.
-const SECTIONS_OF: [(&str, &str); 18] = [
+const SECTIONS_OF: &[(&str, &str)] = &[
     ("rpc_url", "node"),
     ("rpc_user", "node"),
     ("rpc_pass", "node"),
@@ -355,14 +367,17 @@ const SECTIONS_OF: [(&str, &str); 18] = [
     ("zmq_hashblock_addr", "node"),
     ("address", "payout"),
     ("tag", "payout"),
+    ("per_miner", "payout"),
     ("max_connections", "stratum"),
     ("max_connections_per_address", "stratum"),
     ("password", "stratum"),
     ("json", "http"),
     ("pin", "http"),
     ("dir", "data"),
+    ("copy_to", "data"),
     ("grace", "failover"),
     ("level", "log"),
+    ("format", "log"),
     ("kind", "[notify]"),
     ("token", "[notify]"),
     ("chat", "[notify]"),

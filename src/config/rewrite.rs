@@ -1,7 +1,7 @@
 //! Settings from the page, written into the file: only what differs changes, and the owner's
 //! comments stay. Pure.
 
-use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
 
 use crate::settings::{NodeValues, Values};
 
@@ -65,18 +65,27 @@ fn set(table: &mut dyn TableLike, key: &str, text: &str) {
 /// Writes the nodes in their new order. A node that stays keeps its section, with its name.
 fn nodes(doc: &mut DocumentMut, old: &[NodeValues], new: &[NodeValues]) -> Result<(), String> {
     let mut sections = sections(doc)?;
+    // Before the set-up there may be one with empty quotation marks; it keeps its comments.
+    let is_gap =
+        |table: &Table| table.get("rpc_url").and_then(Item::as_str).unwrap_or_default().is_empty();
+    let mut blank = None;
+    if old.is_empty() && sections.iter().all(is_gap) {
+        blank = sections.drain(..).next();
+    }
     if sections.len() != old.len() {
         return Err("The file's nodes are not those in force: reload it first.".to_owned());
     }
-    let place = sections.first().and_then(Table::position);
-    let headings: Vec<_> = sections.iter().map(|table| table.decor().clone()).collect();
+    let place = blank.as_ref().or(sections.first()).and_then(Table::position);
+    let headings: Vec<_> =
+        blank.iter().chain(&sections).map(|table| table.decor().clone()).collect();
     // The others may live on the login of the first.
     let first_changes = old.first() != new.first();
     let mut left: Vec<Option<Table>> = sections.drain(..).map(Some).collect();
     let mut written = Vec::new();
     for (at, node) in new.iter().enumerate() {
         let same = old.iter().position(|known| known.url == node.url);
-        let mut table = same.and_then(|same| left[same].take()).unwrap_or_default();
+        let mut table =
+            same.and_then(|same| left[same].take()).or(blank.take()).unwrap_or_default();
         let before = same.map(|same| &old[same]);
         if before.is_none() {
             set(&mut table, "rpc_url", &node.url);
@@ -113,8 +122,10 @@ fn sections(doc: &mut DocumentMut) -> Result<Vec<Table>, String> {
     let strange = || "'node' is not a section in the file.".to_owned();
     let Some(node) = doc.remove("node") else { return Ok(Vec::new()) };
     let mut first = node.into_table().map_err(|_| strange())?;
-    let backups = first.remove("backup").unwrap_or(Item::Value(Array::new().into()));
-    let backups = backups.into_array_of_tables().map_err(|_| strange())?;
+    let backups = match first.remove("backup") {
+        None => ArrayOfTables::new(),
+        Some(backups) => backups.into_array_of_tables().map_err(|_| strange())?,
+    };
     Ok(std::iter::once(first).chain(backups).collect())
 }
 
@@ -230,6 +241,30 @@ level = "info"
         assert_eq!(read["node"]["backup"].as_array().map(Vec::len), Some(1));
         let none = Values { nodes: Vec::new(), ..values() };
         assert!(rewrite(FILE, &values(), &none).is_err());
+    }
+
+    #[test]
+    fn the_first_node_of_all_takes_the_empty_section() {
+        let text = "[payout]\naddress = \"\"\n\n# Upstairs.\n[node]\n# Where.\nrpc_url = \"\" # here\n\n[log]\n";
+        let none = Values { payout: String::new(), nodes: Vec::new(), ..values() };
+        for text in [text, "", "[node]\n"] {
+            let written = rewrite(text, &none, &values()).unwrap();
+            let read: toml::Value = toml::from_str(&written).unwrap();
+            assert_eq!(read["node"]["rpc_url"].as_str(), Some("http://a:8332"), "{written}");
+            assert_eq!(read["node"]["rpc_pass"].as_str(), Some("secret"), "{written}");
+            assert_eq!(read["node"]["backup"].as_array().map(Vec::len), Some(1), "{written}");
+            assert_eq!(read["payout"]["address"].as_str(), Some("a"), "{written}");
+        }
+        let written = rewrite(text, &none, &values()).unwrap();
+        for kept in ["# Upstairs.", "# Where.", "# here"] {
+            assert!(written.contains(kept), "{kept} in\n{written}");
+        }
+        // And a node joins a single one.
+        let one = "[node]\nrpc_url = \"http://b:8332\"\n";
+        let old = Values { nodes: values().nodes.split_off(1), ..values() };
+        let written = rewrite(one, &old, &values()).unwrap();
+        let read: toml::Value = toml::from_str(&written).unwrap();
+        assert_eq!(read["node"]["backup"][0]["rpc_url"].as_str(), Some("http://b:8332"));
     }
 
     #[test]

@@ -10,11 +10,12 @@ use super::problem::{At, Problem, Problems};
 use super::settings::{FirmwareSettings, NodeSettings, NotifySettings, Setting, Settings};
 use super::url::{self, RpcUrl, Wrong};
 use super::{
-    Auth, Built, Config, Data, Failover, HTTP_PORT, Http, Log, MAX_CONNECTIONS, MAX_FIRMWARES,
-    MAX_SINKS, NodeConfig, Payout, STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
+    Auth, Built, Config, Data, Failover, Gaps, HTTP_PORT, Http, Log, MAX_CONNECTIONS,
+    MAX_FIRMWARES, MAX_SINKS, NodeConfig, Payout, STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
 };
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
+use crate::logger;
 use crate::notify::{BadSink, Sink, SinkKind};
 use crate::settings::access;
 use crate::stratum::firmware::Override;
@@ -22,48 +23,78 @@ use crate::stratum::firmware::Override;
 pub(super) fn validate(
     settings: &Settings,
     surroundings: &Surroundings,
+    gaps: Gaps,
 ) -> Result<Built, Problems> {
-    let mut check = Check { surroundings, problems: Vec::new(), warnings: Vec::new() };
+    let mut check = Check { surroundings, gaps, problems: Vec::new(), warnings: Vec::new() };
+    // Without a page nobody could fill them.
+    if settings.http_listen.as_ref().is_some_and(|listen| is_empty(&listen.value)) {
+        check.gaps = Gaps::Refused;
+    }
     let nodes = check.nodes(settings);
     let address = check.address(settings);
     let tag = check.optional(&settings.tag, tag).unwrap_or_else(|| Tag("/Soloist/".to_owned()));
+    let per_miner = check.optional(&settings.per_miner, |value| match value {
+        Value::Boolean(per_miner) => Ok(*per_miner),
+        _ => wrong("it is neither true nor false", "Write per_miner = true or per_miner = false."),
+    });
+    let per_miner = per_miner.unwrap_or(false);
     let stratum = check.stratum(settings);
     let http = check.http(settings);
     check.ports(&stratum, &http, settings);
+    check.https_port(&stratum, &http, settings);
     let dir = check.optional(&settings.dir, |value| text(value).and_then(not_empty));
     let dir = dir.map_or_else(|| surroundings.data_dir.clone(), |dir| check.path(&dir));
+    let copy_to = check.optional(&settings.copy_to, |value| text(value).and_then(not_empty));
+    let copy_to = copy_to.map(|place| check.path(&place));
     let grace = check.optional(&settings.grace, grace).unwrap_or(Duration::from_secs(90));
     let level = check.optional(&settings.level, level).unwrap_or(log::LevelFilter::Info);
+    let format = check.optional(&settings.format, format).unwrap_or_default();
     let notify = check.sinks(settings);
     check.warn_about_nodes(&nodes);
     check.warn_about_ports(&stratum, &http);
 
-    match (address, check.problems.is_empty()) {
-        (Some(address), true) => Ok(Built {
+    match check.problems.is_empty() {
+        true => Ok(Built {
             config: Config {
                 nodes,
-                payout: Payout { address, tag },
+                payout: Payout { address, tag, per_miner },
                 stratum,
                 http,
-                data: Data { dir },
+                data: Data { dir, copy_to, runtime: surroundings.runtime_dir.clone() },
                 failover: Failover { grace },
-                log: Log { level },
+                log: Log { level, format },
                 notify,
             },
             warnings: check.warnings,
         }),
-        _ => Err(Problems(check.problems)),
+        false => Err(Problems(check.problems)),
+    }
+}
+
+/// What a shipped file says where the owner has not written anything yet: `""` or `[]`.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => false,
     }
 }
 
 struct Check<'a> {
     surroundings: &'a Surroundings,
+    gaps: Gaps,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
 
 impl Check<'_> {
     fn nodes(&mut self, settings: &Settings) -> Vec<NodeConfig> {
+        // Nothing but empty quotation marks: to be filled on the page.
+        let is_gap =
+            |node: &NodeSettings| node.rpc_url.as_ref().is_none_or(|url| is_empty(&url.value));
+        if self.gaps == Gaps::LeftToThePage && settings.nodes.iter().all(is_gap) {
+            return Vec::new();
+        }
         if settings.nodes.is_empty() {
             let instead = match settings.whole {
                 At::Nowhere => {
@@ -177,6 +208,11 @@ impl Check<'_> {
     }
 
     fn address(&mut self, settings: &Settings) -> Option<Address> {
+        if self.gaps == Gaps::LeftToThePage
+            && settings.address.as_ref().is_none_or(|address| is_empty(&address.value))
+        {
+            return None;
+        }
         if settings.address.is_none() {
             let instead = match settings.whole {
                 At::Nowhere => "Write --payout with a receive address of your own wallet.",
@@ -205,6 +241,7 @@ impl Check<'_> {
         let count = |value: &Value| count(value, MAX_CONNECTIONS);
         Stratum {
             listen: listen.unwrap_or_else(|| everywhere(STRATUM_PORT)),
+            tls_listen: self.optional(&settings.tls_listen, listen_tls).unwrap_or_default(),
             max_connections: self.optional(&settings.max_connections, count).unwrap_or(64),
             max_connections_per_address: self
                 .optional(&settings.max_connections_per_address, count)
@@ -283,6 +320,7 @@ impl Check<'_> {
             listen: self
                 .optional(&settings.http_listen, listen)
                 .unwrap_or_else(|| everywhere(HTTP_PORT)),
+            tls_listen: self.optional(&settings.http_tls_listen, listen_tls).unwrap_or_default(),
             json: json.unwrap_or(true),
         }
     }
@@ -390,28 +428,56 @@ impl Check<'_> {
         }
     }
 
-    /// Miners and browsers cannot share a port.
+    /// Miners, miners with TLS and browsers cannot share a port.
     fn ports(&mut self, stratum: &Stratum, http: &Http, settings: &Settings) {
-        let taken = |address: &&SocketAddr| stratum.listen.iter().any(|own| clash(own, address));
-        if let Some(address) = http.listen.iter().find(taken) {
-            let (at, key) = match settings.http_listen.as_ref().or(settings.stratum_listen.as_ref())
-            {
-                Some(setting) => (setting.at.clone(), setting.key.clone()),
-                None => (settings.whole.clone(), "http.listen".to_owned()),
-            };
-            let what = format!("miners already connect to port {}", address.port());
-            self.problem(
-                &at,
-                &key,
-                &what,
-                "Write another port, such as 0.0.0.0:8080 for the page.",
-            );
+        let place = |settings: [&Option<Setting>; 2], key: &str| match settings
+            .into_iter()
+            .flatten()
+            .next()
+        {
+            Some(setting) => (setting.at.clone(), setting.key.clone()),
+            None => (At::Nowhere, key.to_owned()),
+        };
+        let clashes = |own: &[SocketAddr], others: &[SocketAddr]| {
+            let taken = |address: &&SocketAddr| others.iter().any(|other| clash(other, address));
+            own.iter().find(taken).map(SocketAddr::port)
+        };
+        let mut clashing = |port: Option<u16>, (at, key): (At, String), instead: &str| {
+            if let Some(port) = port {
+                let at = if at == At::Nowhere { settings.whole.clone() } else { at };
+                let what = format!("miners already connect to port {port}");
+                self.problem(&at, &key, &what, instead);
+            }
+        };
+        clashing(
+            clashes(&stratum.tls_listen, &stratum.listen),
+            place([&settings.tls_listen, &None], "stratum.tls_listen"),
+            "Write another port, such as 0.0.0.0:4333 for TLS.",
+        );
+        clashing(
+            clashes(&http.listen, &[&stratum.listen[..], &stratum.tls_listen].concat()),
+            place([&settings.http_listen, &settings.stratum_listen], "http.listen"),
+            "Write another port, such as 0.0.0.0:8080 for the page.",
+        );
+    }
+
+    /// Readers who encrypt have a port of their own.
+    fn https_port(&mut self, stratum: &Stratum, http: &Http, settings: &Settings) {
+        let others = [&stratum.listen[..], &stratum.tls_listen, &http.listen].concat();
+        let taken = |own: &&SocketAddr| others.iter().any(|other| clash(other, own));
+        if let (Some(own), Some(setting)) =
+            (http.tls_listen.iter().find(taken), &settings.http_tls_listen)
+        {
+            let what = format!("port {} is in use for something else here", own.port());
+            let instead = "Write another port, such as 0.0.0.0:8443.";
+            self.problem(&setting.at, &setting.key, &what, instead);
         }
     }
 
     /// Port 0 is for tests, which read the real one from the log.
     fn warn_about_ports(&mut self, stratum: &Stratum, http: &Http) {
-        if stratum.listen.iter().chain(&http.listen).any(|address| address.port() == 0) {
+        let all = stratum.listen.iter().chain(&stratum.tls_listen).chain(&http.listen);
+        if all.into_iter().any(|address| address.port() == 0) {
             self.warnings.push(
                 "Port 0 lets the system choose a port at each start. Miners need one that stays."
                     .to_owned(),
@@ -648,6 +714,14 @@ fn listen(value: &Value) -> Result<Vec<SocketAddr>, Wrong> {
     Ok(addresses)
 }
 
+/// Like [`listen`]; an empty text is no address at all.
+fn listen_tls(value: &Value) -> Result<Vec<SocketAddr>, Wrong> {
+    match value.as_str() {
+        Some("") => Ok(Vec::new()),
+        _ => listen(value),
+    }
+}
+
 fn listen_address(text: &str) -> Result<SocketAddr, Wrong> {
     let parsed: Result<SocketAddr, _> = text.parse();
     match parsed {
@@ -710,6 +784,15 @@ fn level(value: &Value) -> Result<log::LevelFilter, Wrong> {
                 .to_owned(),
         )
     })
+}
+
+fn format(value: &Value) -> Result<logger::Format, Wrong> {
+    match text(value)?.trim() {
+        "auto" => Ok(logger::Format::Auto),
+        "text" => Ok(logger::Format::Text),
+        "json" => Ok(logger::Format::Json),
+        _ => wrong("there is no such form", "Write one of \"auto\", \"text\" and \"json\"."),
+    }
 }
 
 fn wrong<T>(what: &str, instead: &str) -> Result<T, Wrong> {

@@ -1,6 +1,7 @@
 //! Settings on the page: the config's values, tested, written into its file and put into force by
 //! the same way as a reload. The card is written on a pool thread.
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,12 +12,12 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 
 use crate::chain::Chain;
-use crate::config::{self, Auth, Config, Flags, NodeConfig, Problems, Secret};
+use crate::config::{self, Auth, Config, Flags, Gaps, NodeConfig, Problems, Secret};
 use crate::ledger::totals::LedgerEvent;
 use crate::node::rpc::Rpc;
 use crate::node::{HealthReport, RpcError};
 use crate::os;
-use crate::server::http::admin::{Action, Checked, Control, Local, NO_PIN};
+use crate::server::http::admin::{Action, Checked, Control, Download, Local, NO_PIN};
 use crate::settings::{NodeValues, Values, access};
 use crate::status::{AuditView, EventKind, Level, PendingPayoutView};
 
@@ -86,7 +87,8 @@ impl Control for Daemon {
         let hash = hash.to_owned();
         self.write(move |source| {
             let text = config::rewrite_pin(&read(&source.file)?, &hash)?;
-            let config = config::try_text(&source.flags, &source.file, &text)
+            // In the set-up the PIN comes first, and nobody is paid yet.
+            let config = config::try_text(&source.flags, &source.file, &text, Gaps::LeftToThePage)
                 .map_err(|problems| sentences(&problems).join(" "))?;
             save(&source.file, &text).map(|()| config)
         })
@@ -112,17 +114,20 @@ impl Control for Daemon {
         self.rearm(&state);
     }
 
-    fn act(&self, action: Action) -> Result<String, String> {
-        Err(match action {
-            Action::Restart => "Not possible from here. Say: systemctl restart soloist.",
-            Action::Reboot => "Not possible from here. Say: systemctl reboot.",
-            Action::PowerOff => "Not possible from here. Say: systemctl poweroff.",
-            Action::FireDrill => {
-                "Not possible from here. Stop the leading node for a minute: the next one takes the \
-                 lead, and the page shows it."
-            }
-        }
-        .to_owned())
+    fn act(&self, action: Action) -> Local<Result<String, String>> {
+        self.act_on(action)
+    }
+
+    fn log_tail(&self) -> String {
+        self.state.borrow().log_tail()
+    }
+
+    fn recording(&self, miner: &str) -> Option<Download> {
+        self.state.borrow().overheard(miner)
+    }
+
+    fn support(&self) -> Option<Download> {
+        Some(self.state.borrow().support())
     }
 }
 
@@ -222,7 +227,7 @@ fn refused(problems: Vec<String>) -> Checked {
 fn values_of(config: &Config) -> Values {
     Values {
         name: config.http.name.clone(),
-        payout: config.payout.address.to_string(),
+        payout: config.payout.address.as_ref().map_or_else(String::new, ToString::to_string),
         tag: config.payout.tag.as_str().trim_matches('/').to_owned(),
         nodes: config.nodes.iter().map(node_values).collect(),
     }
@@ -257,12 +262,12 @@ fn completed(mut values: Values, config: &Config) -> Values {
 fn attempt(source: &Source, values: &Values) -> Result<(Config, String), Vec<String>> {
     let whole = |problem: String| vec![problem];
     let text = read(&source.file).map_err(whole)?;
-    let try_text = |text: &str| {
-        config::try_text(&source.flags, &source.file, text).map_err(|found| sentences(&found))
+    let try_text = |text: &str, gaps| {
+        config::try_text(&source.flags, &source.file, text, gaps).map_err(|found| sentences(&found))
     };
-    let old = values_of(&try_text(&text)?);
+    let old = values_of(&try_text(&text, Gaps::LeftToThePage)?);
     let text = config::rewrite(&text, &old, values).map_err(whole)?;
-    let config = try_text(&text)?;
+    let config = try_text(&text, Gaps::Refused)?;
     let now = values_of(&config);
     let lent = now.nodes.iter().zip(&values.nodes).find(|(now, new)| now.user != new.user);
     if let Some((node, _)) = lent {
@@ -281,9 +286,12 @@ fn attempt(source: &Source, values: &Values) -> Result<(Config, String), Vec<Str
     Ok((config, text))
 }
 
+/// A file that is not there yet is empty: the set-up makes it.
 fn read(file: &Path) -> Result<String, String> {
-    std::fs::read_to_string(file)
-        .map_err(|error| format!("{} cannot be read: {error}.", file.display()))
+    match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|error| format!("{} cannot be read: {error}.", file.display())),
+    }
 }
 
 fn save(file: &Path, text: &str) -> Result<(), String> {
@@ -304,8 +312,10 @@ fn sentences(problems: &Problems) -> Vec<String> {
 /// Asks every node how it is. One that does not answer may still be saved: it may be off just now.
 /// One on another chain than the address may not.
 async fn ask(config: &Config) -> Checked {
-    let address = &config.payout.address;
     let mut checked = Checked::default();
+    let Some(address) = &config.payout.address else {
+        return refused(vec!["Nobody would be paid: write a payout address.".to_owned()]);
+    };
     checked.findings.push(format!("The address is {}.", address.kind()));
     let (sender, answers) = async_channel::unbounded();
     for (place, node) in config.nodes.iter().enumerate() {

@@ -112,7 +112,7 @@ impl State {
         }
     }
 
-    fn alerts_input(&mut self, now: Now, input: Input) {
+    pub(super) fn alerts_input(&mut self, now: Now, input: Input) {
         let mut outputs = Vec::new();
         self.alerts.outbox.handle(now, input, &mut outputs);
         for Output::Send(id, request) in outputs {

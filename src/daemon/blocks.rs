@@ -217,6 +217,7 @@ impl State {
             block.height, block.worker, block.hash
         );
         self.tell(now, EventKind::Block, Level::Info, text);
+        self.say = Some(format!("BLOCK {} found by {}!", block.height, block.worker));
         self.book_block(now, &block);
         rest.into_iter().for_each(|output| self.blocks_output(now, output));
     }
@@ -346,6 +347,7 @@ impl State {
             }
             BlockState::Accepted { by, confirmations: 0 } => {
                 let name = self.nodes.name(*by);
+                self.say = Some(format!("BLOCK {height} is accepted by node {name}!"));
                 (Level::Info, format!("BLOCK {height} IS ACCEPTED by node {name}."))
             }
             BlockState::Accepted { confirmations, .. } => {

@@ -9,7 +9,9 @@ use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::failover::Histogram;
 use crate::os::board::{Board, Reading};
-use crate::status::{ClassRejectsView, RejectReason};
+use crate::status::nominal::nominal;
+use crate::status::odds::HASHES_PER_DIFFICULTY;
+use crate::status::{ClassRejectsView, HistogramView, RejectReason};
 
 use super::{Event, State};
 
@@ -24,28 +26,93 @@ const TIPS_MAX: usize = 8;
 /// Kinds of miners that are told apart; strangers can make up any number.
 const CLASSES_MAX: usize = 64;
 
+/// The steps from the first news of a tip to its job, each timed from that news.
+pub const STEPS: [&str; 6] = [
+    "template_requested",
+    "template_received",
+    "template_parsed",
+    "job_built",
+    "first_socket",
+    "last_socket",
+];
+
+/// Upper bounds of the buckets of [`Fine`], microseconds.
+pub const FINE_US: [u64; 14] =
+    [20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 500_000, 2_000_000];
+
+/// Durations from microseconds to seconds, in fixed buckets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fine {
+    buckets: [u64; FINE_US.len()],
+    count: u64,
+    total: Duration,
+}
+
+impl Fine {
+    /// Counts one duration.
+    pub fn add(&mut self, took: Duration) {
+        let bucket = FINE_US.iter().position(|us| took <= Duration::from_micros(*us));
+        if let Some(bucket) = bucket {
+            self.buckets[bucket] += 1;
+        }
+        self.count += 1;
+        self.total = self.total.saturating_add(took);
+    }
+
+    /// For the page: cumulated.
+    pub fn view(&self) -> HistogramView {
+        let mut sum = 0;
+        let cumulated = |(us, count): (&u64, &u64)| {
+            sum += count;
+            (*us as f64 / 1e6, sum)
+        };
+        HistogramView {
+            buckets: FINE_US.iter().zip(&self.buckets).map(cumulated).collect(),
+            count: self.count,
+            sum_s: self.total.as_secs_f64(),
+        }
+    }
+}
+
+/// A tip whose jobs are timed.
+struct Tip {
+    hash: BlockHash,
+    /// When it was first heard of, until a job on it went out.
+    heard: Option<Instant>,
+    at: Instant,
+    /// When it first came to each step.
+    seen: [Option<Instant>; STEPS.len()],
+}
+
 /// Figures since the start.
 pub struct Figures {
     lags: VecDeque<(Instant, Duration)>,
     /// The most that the loop was late.
     pub lag_max: Option<Duration>,
     /// From the decision for a job until it was handed to the last miner's socket.
-    pub fanout: Histogram,
+    pub fanout: Fine,
     /// From the first news of a tip until a job on it was handed to the last miner's socket.
     pub tip_to_job: Histogram,
     /// From a share's arrival until its answer was handed to the socket.
-    pub share_answer: Histogram,
+    pub share_answer: Fine,
+    /// The steps from the first news of a tip, in the order of [`STEPS`].
+    pub steps: [Fine; STEPS.len()],
+    /// When the first bytes of the work under way were handed to a socket.
+    pub first_send: Option<Instant>,
+    /// Shares that the miners' hashrate and difficulty led to expect.
+    pub shares_expected: f64,
+    expected_at: Instant,
     /// Rejected shares by kind of miner.
     rejects: BTreeMap<(String, RejectReason), u64>,
     /// When each was first heard of, until its job went out.
-    tips: VecDeque<(BlockHash, Option<Instant>)>,
+    tips: VecDeque<Tip>,
     /// At hand unless a pool thread has it.
     board: Option<Board>,
     next_reading: Option<Instant>,
     /// The last one.
     pub reading: Reading,
-    /// Ids of coinbases of found blocks that we have; `None` for a block that we do not have.
-    pub coinbases: RefCell<BTreeMap<BlockHash, Option<String>>>,
+    /// Ids and paid scripts of coinbases of found blocks that we have; `None` for a block that we do not have.
+    pub coinbases: RefCell<BTreeMap<BlockHash, Option<(String, Vec<u8>)>>>,
 }
 
 impl Figures {
@@ -54,9 +121,13 @@ impl Figures {
         Figures {
             lags: VecDeque::new(),
             lag_max: None,
-            fanout: Histogram::default(),
+            fanout: Fine::default(),
             tip_to_job: Histogram::default(),
-            share_answer: Histogram::default(),
+            share_answer: Fine::default(),
+            steps: Default::default(),
+            first_send: None,
+            shares_expected: 0.0,
+            expected_at: now.mono,
             rejects: BTreeMap::new(),
             tips: VecDeque::new(),
             board: Some(Board::new(data.to_owned())),
@@ -93,8 +164,9 @@ impl Figures {
 
     /// A node told of this tip.
     pub fn tip(&mut self, now: Instant, hash: BlockHash) {
-        if !self.tips.iter().any(|(known, _)| *known == hash) {
-            self.tips.push_back((hash, Some(now)));
+        if !self.tips.iter().any(|tip| tip.hash == hash) {
+            let (heard, seen) = (Some(now), [None; STEPS.len()]);
+            self.tips.push_back(Tip { hash, heard, at: now, seen });
             if self.tips.len() > TIPS_MAX {
                 self.tips.pop_front();
             }
@@ -103,9 +175,38 @@ impl Figures {
 
     /// The first job on this tip went out to all miners.
     pub fn served(&mut self, now: Instant, tip: BlockHash) {
-        let heard = self.tips.iter_mut().find(|(known, _)| *known == tip);
-        if let Some(heard) = heard.and_then(|(_, heard)| heard.take()) {
+        let heard = self.tips.iter_mut().find(|known| known.hash == tip);
+        if let Some(heard) = heard.and_then(|known| known.heard.take()) {
             self.tip_to_job.add(now.saturating_duration_since(heard));
+        }
+    }
+
+    /// A template was asked for, because of the newest tip if that was not done before.
+    pub fn requested(&mut self, now: Instant) {
+        if let Some(tip) = self.tips.back().filter(|tip| tip.heard.is_some()).map(|tip| tip.hash) {
+            self.step(tip, 0, now);
+        }
+    }
+
+    /// A template on this tip came, and took so long to be parsed.
+    pub fn template(&mut self, now: Instant, tip: BlockHash, parsing: Duration) {
+        self.step(tip, 1, now.checked_sub(parsing).unwrap_or(now));
+        self.step(tip, 2, now);
+    }
+
+    /// A job was built from work on this tip, and its bytes handed to the first socket and the
+    /// last.
+    pub fn job(&mut self, tip: BlockHash, times: [Instant; 3]) {
+        for (step, at) in times.into_iter().enumerate() {
+            self.step(tip, 3 + step, at);
+        }
+    }
+
+    /// Counts a step, the first time that a tip comes to it.
+    fn step(&mut self, tip: BlockHash, step: usize, now: Instant) {
+        let Some(tip) = self.tips.iter_mut().find(|known| known.hash == tip) else { return };
+        if tip.seen[step].replace(now).is_none() {
+            self.steps[step].add(now.saturating_duration_since(tip.at));
         }
     }
 
@@ -147,6 +248,21 @@ impl State {
         self.figures.board = Some(board);
         self.figures.reading = reading;
         self.figures.next_reading = Some(now.mono + INTERVAL);
+        self.expect_shares(now);
+    }
+
+    /// Adds what the connected miners should have sent since the last time.
+    fn expect_shares(&mut self, now: Now) {
+        let passed = now.mono.saturating_duration_since(self.figures.expected_at).as_secs_f64();
+        self.figures.expected_at = now.mono;
+        let rates = self.books.workers.iter().filter_map(|(conn, worker)| {
+            let difficulty = self.pool.session(*conn)?.difficulty()?.0;
+            let worker = self.books.ledger.get(*worker)?;
+            let proven = worker.hashrate(now.unix, 86_400);
+            let rate = nominal(&worker.device).unwrap_or(proven);
+            (difficulty > 0.0).then(|| rate / (difficulty * HASHES_PER_DIFFICULTY))
+        });
+        self.figures.shares_expected += rates.sum::<f64>() * passed;
     }
 }
 
@@ -193,6 +309,17 @@ mod tests {
         figures.served(at(60), tip(2));
         assert_eq!(figures.tip_to_job.count(), 1);
         assert_eq!(figures.tip_to_job.total(), Duration::from_millis(50));
+        figures.tip(at(60), tip(3));
+        figures.requested(at(61));
+        figures.requested(at(90));
+        figures.template(at(70), tip(3), Duration::from_millis(4));
+        figures.job(tip(3), [at(71), at(72), at(75)]);
+        figures.job(tip(3), [at(80), at(80), at(80)]);
+        figures.job(tip(9), [at(80), at(80), at(80)]);
+        let steps = figures.steps.map(|step| (step.count, step.total.as_millis()));
+        assert_eq!(steps, [(1, 1), (1, 6), (1, 10), (1, 11), (1, 12), (1, 15)]);
+        let view = figures.steps[1].view();
+        assert_eq!((view.buckets[7], view.buckets[8]), ((0.005, 0), (0.01, 1)));
         for n in 0..100 {
             figures.tip(at(100), tip(n));
             figures.rejected(format!("kind{n}"), RejectReason::Stale);

@@ -1,6 +1,7 @@
 //! The pool and the sockets of the miners: lines in, outputs out.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use crate::clock::Now;
 use crate::config::Config;
@@ -13,10 +14,13 @@ use crate::stratum::frame::Lines;
 use crate::stratum::reply::Reject;
 use crate::stratum::session::{Extranonce1, SessionKey};
 
-use super::{State, view};
+use super::{State, recorder, view};
 
 /// Refused callers that the page shows.
 const MAX_KNOCKS: usize = 20;
+
+/// What a miner is told of on the page, before there is anybody to be paid.
+pub const NOT_SET_UP: &str = "this box is not set up yet";
 
 /// The pool's rules by the config.
 pub fn rules(config: &Config, session_key: SessionKey) -> Rules {
@@ -24,13 +28,17 @@ pub fn rules(config: &Config, session_key: SessionKey) -> Rules {
         session_key,
         password: config.stratum.password.as_ref().map(|secret| secret.expose().to_owned()),
         overrides: config.stratum.firmwares.clone(),
+        payee_chains: match config.payout.per_miner {
+            true => super::chains(config),
+            false => Vec::new(),
+        },
     }
 }
 
 impl State {
     pub(super) fn miner_connected(&mut self, now: Now, conn: ConnId, peer: IpAddr) {
         self.counters.connections += 1;
-        log::debug!("miner {}: connected from {peer}", conn.0);
+        log::debug!(conn = conn.0, peer:%; "miner {}: connected from {peer}", conn.0);
         // Without the system's random numbers the connection's number is as unique.
         let extranonce1 = getrandom::u32().unwrap_or(conn.0 as u32).to_be_bytes();
         let extranonce1 = Extranonce1(extranonce1);
@@ -70,19 +78,22 @@ impl State {
                     }
                     self.ledger_event(now, LedgerEvent::Disconnected(worker));
                 }
+                None if self.canary.is(conn) => {}
                 None => self.counters.handshake_failures += 1,
             }
-            if let Some(name) = name {
+            if let Some(name) = name.filter(|_| !self.canary.is(conn)) {
                 let text = format!("Miner {name} left: {why}.");
                 self.tell(now, EventKind::Miner, Level::Info, text);
             }
         }
-        log::debug!("miner {}: {why}", conn.0);
+        log::debug!(conn = conn.0; "miner {}: {why}", conn.0);
+        self.canary.closed(conn);
         self.pool_input(now, Input::Closed { conn });
     }
 
     pub(super) fn miner_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
-        *self.counters.dropped.entry("too_many").or_default() += 1;
+        let kind = if why == NOT_SET_UP { "not_set_up" } else { "too_many" };
+        *self.counters.dropped.entry(kind).or_default() += 1;
         self.knock(now, peer, why);
     }
 
@@ -93,8 +104,11 @@ impl State {
     }
 
     pub(super) fn reload_miners(&mut self, now: Now, old: &Config) {
-        let said =
-            |config: &Config| (config.stratum.password.clone(), config.stratum.firmwares.clone());
+        let said = |config: &Config| {
+            let stratum = &config.stratum;
+            let payees = rules(config, self.pool.session_key().clone()).payee_chains;
+            (stratum.password.clone(), stratum.firmwares.clone(), payees)
+        };
         if said(old) != said(&self.config) {
             let key = self.pool.session_key().clone();
             self.pool_input(now, Input::Rules(Box::new(rules(&self.config, key))));
@@ -112,7 +126,8 @@ impl State {
     /// Does what the pool wants done, in its order: a block before all that follows from it.
     fn carry_out(&mut self, now: Now) {
         let mut solved = None;
-        for output in self.outbox.take() {
+        let mut outputs = self.outbox.take();
+        for output in outputs.drain(..) {
             match output {
                 Output::Block(block) => {
                     solved = Some(block.hash);
@@ -127,6 +142,11 @@ impl State {
                     };
                     if !kept {
                         self.server.send(conn, bytes);
+                        self.figures.first_send.get_or_insert_with(Instant::now);
+                    }
+                    if self.recording.is_some() {
+                        let bytes = bytes.to_vec();
+                        self.overhear(now, conn, recorder::From::Us, &bytes);
                     }
                 }
                 Output::Close { conn, why } => {
@@ -139,6 +159,9 @@ impl State {
                     self.server.close(conn);
                 }
                 Output::Authorized { conn } => self.authorized(now, conn),
+                // Not the owner's, so in no total.
+                Output::Share { conn, .. } if self.canary.is(conn) => {}
+                Output::Rejected { conn, .. } if self.canary.is(conn) => {}
                 Output::Share { conn, credited, reached, height } => {
                     self.counters.accepted += 1;
                     if let Some(worker) = self.books.workers.get(&conn).copied() {
@@ -166,11 +189,25 @@ impl State {
             }
         }
         self.outbox.clear();
+        self.outbox.give_back(outputs);
+        self.keep_memos(now);
+        self.say_news(now);
+    }
+
+    /// Shows the newest piece of news at the miners.
+    pub(super) fn say_news(&mut self, now: Now) {
+        if let Some(text) = self.say.take() {
+            self.pool_input(now, Input::Say(text));
+        }
     }
 
     fn authorized(&mut self, now: Now, conn: ConnId) {
         let Some(session) = self.pool.session(conn) else { return };
         let name = session.worker().unwrap_or_default().to_owned();
+        if self.canary.authorized(conn, &name) {
+            self.counters.connections -= 1;
+            return;
+        }
         let device = session.profile().model.clone();
         let text = format!("Miner {name} connected from {}: {device}.", session.peer());
         let worker = self.books.ledger.worker(now, &name, &device);

@@ -1,9 +1,9 @@
 //! The nodes: carries their events to the failover core, and its orders to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use smol::LocalExecutor;
@@ -44,6 +44,37 @@ pub struct Node {
     pub clock_offset: Option<f64>,
     /// A message came over ZMQ.
     pub zmq_heard: bool,
+    /// Share of the chain that it had checked, now and some minutes ago: when it will be ready.
+    progress: VecDeque<(Instant, f64)>,
+}
+
+/// Samples of a download's progress: so many, so far apart.
+const PROGRESS_SAMPLES: usize = 10;
+const PROGRESS_APART: Duration = Duration::from_secs(60);
+
+impl Node {
+    /// Seconds until the chain is checked, by the last minutes.
+    pub fn sync_eta_s(&self) -> Option<u64> {
+        let ((then, before), (now, done)) = (*self.progress.front()?, *self.progress.back()?);
+        let passed = now.saturating_duration_since(then).as_secs_f64();
+        let speed = (done - before) / passed;
+        (passed >= 30.0 && speed > 0.0).then(|| ((1.0 - done).max(0.0) / speed) as u64)
+    }
+
+    fn heard_progress(&mut self, now: Instant, progress: f64) {
+        // The last one is always the newest.
+        let since = |place: usize| {
+            let at = self.progress.len().checked_sub(place).and_then(|at| self.progress.get(at));
+            at.map(|(at, _)| now.saturating_duration_since(*at))
+        };
+        if since(2).is_some_and(|before_last| before_last < PROGRESS_APART) {
+            self.progress.pop_back();
+        }
+        self.progress.push_back((now, progress));
+        if self.progress.len() > PROGRESS_SAMPLES {
+            self.progress.pop_front();
+        }
+    }
 }
 
 impl Nodes {
@@ -137,6 +168,7 @@ impl Nodes {
             answered_at: None,
             zmq_heard: false,
             clock_offset: None,
+            progress: VecDeque::new(),
         };
         self.table.insert(id, node);
         id
@@ -176,8 +208,8 @@ impl State {
     }
 
     pub(super) fn reload_nodes(&mut self, now: Now, old: &Config) {
-        if old.nodes != self.config.nodes {
-            self.nodes.reload(&self.config.nodes, &self.executor, &self.queue);
+        if old.nodes_in_use() != self.config.nodes_in_use() {
+            self.nodes.reload(self.config.nodes_in_use(), &self.executor, &self.queue);
         }
         let setup = Setup {
             nodes: self.nodes.specs(),
@@ -200,13 +232,14 @@ impl State {
     fn note(&mut self, now: Now, event: &NodeEvent) {
         let Some(node) = self.nodes.table.get_mut(&event.node) else { return };
         match &event.kind {
-            NodeEventKind::Template { template, took, method } => {
+            NodeEventKind::Template { template, took, method, parsing } => {
                 // The node's clock was read when it made the template: for a long poll that is
                 // the moment of its answer, else somewhere within the call.
                 let age = if *method == Method::Longpoll { Default::default() } else { *took };
                 let made = now.mono.checked_sub(age).unwrap_or(now.mono);
                 node.latest = Some((template.clone(), made));
                 self.figures.tip(now.mono, template.prev);
+                self.figures.template(now.mono, template.prev, *parsing);
                 // A template's time is the node's clock, unless the last blocks' times are ahead.
                 if template.curtime > template.mintime {
                     let there = f64::from(template.curtime) + age.as_secs_f64();
@@ -217,6 +250,10 @@ impl State {
                 node.zmq_heard |= *source == TipSource::Zmq;
                 self.figures.tip(now.mono, *hash);
             }
+            NodeEventKind::Health { report, .. } => match report.initial_download {
+                true => node.heard_progress(now.mono, report.progress),
+                false => node.progress.clear(),
+            },
             NodeEventKind::Failed { method, error, .. } => {
                 log::debug!("node {}: {method:?}: {error}", node.config.name);
                 return;
@@ -239,6 +276,7 @@ impl State {
             Output::FetchTemplate { node, why } => {
                 log::debug!("node {}: fetching a template: {why:?}", self.nodes.name(node));
                 self.with_handle(node, |handle| handle.fetch_template());
+                self.figures.requested(Instant::now());
             }
             Output::Longpoll { node, on } => {
                 let id = self.nodes.get(node).and_then(|node| node.latest.as_ref());
@@ -268,6 +306,7 @@ impl State {
                     failover::Level::Warning => Level::Warning,
                     failover::Level::Alarm => Level::Critical,
                 };
+                self.say = words_for_miners(&event).or(self.say.take());
                 self.tell(now, EventKind::Node, level, event.to_string());
             }
         }
@@ -316,24 +355,33 @@ impl State {
         empty: bool,
     ) {
         let payout = &self.config.payout;
-        let (script, tag) = (payout.address.script(), payout.tag.as_str());
+        // Without an owner no node is asked, so no template comes.
+        let Some(address) = &payout.address else { return };
+        let (script, tag) = (address.script(), payout.tag.as_str());
+        let tip = template.prev;
         let work = Work::new(template, node, received, empty, script, tag);
         self.counters.jobs += 1;
-        let decided = Instant::now();
+        let built = Instant::now();
+        self.figures.first_send = None;
         self.pool_input(now, pool::Input::Work(Box::new(work)));
         if self.pool.sessions().next().is_some() {
-            self.figures.fanout.add(decided.elapsed());
+            let sent = Instant::now();
+            self.figures.fanout.add(sent.duration_since(built));
+            let first = self.figures.first_send.unwrap_or(sent);
+            self.figures.job(tip, [built, first, sent]);
         }
     }
 
     fn show_status(&self) {
-        let miners = self.pool.sessions().filter(|session| session.is_mining()).count();
+        let miners = self.pool.sessions().filter(|s| s.is_mining() && !self.canary.is(s.conn()));
+        let miners = miners.count();
         let words = match self.pool.jobs().work() {
             Some(work) => format!(
                 "mining block {} on node {}, {miners} miner(s)",
                 work.template.height,
                 self.nodes.name(work.node)
             ),
+            None if !self.config.is_set_up() => "waiting to be set up on the page".to_string(),
             None => "waiting for a node".to_string(),
         };
         self.systemd.status(&words);
@@ -343,6 +391,20 @@ impl State {
         if let Some(handle) = self.nodes.handle(node) {
             call(handle);
         }
+    }
+}
+
+/// What is shown at the miners themselves: the situation as a whole, not each node's.
+fn words_for_miners(event: &failover::Event) -> Option<String> {
+    use failover::Event::{NodeFailover, RpcDown, RpcRecovered};
+    match event {
+        NodeFailover { to, back: true, .. } => Some(format!("Soloist: node {to} leads again.")),
+        NodeFailover { from, to, .. } => {
+            Some(format!("Soloist: node {from} has failed, node {to} has taken over."))
+        }
+        RpcDown { .. } => Some("Soloist: no Bitcoin node answers. Mining on the last job.".into()),
+        RpcRecovered { node, .. } => Some(format!("Soloist: node {node} gives work again.")),
+        _ => None,
     }
 }
 

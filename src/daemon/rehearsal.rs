@@ -42,6 +42,10 @@ pub struct Rehearsals {
     last: Option<Instant>,
     asked: Option<(BlockHash, u32)>,
     verdicts: BTreeMap<NodeId, RehearsalView>,
+    /// What each node said to the last one, in words; what it has not said yet is not in it.
+    answers: BTreeMap<NodeId, String>,
+    /// The owner waits for the answers to one that is being made.
+    drilling: bool,
 }
 
 impl Rehearsals {
@@ -105,8 +109,34 @@ impl State {
         .detach();
     }
 
+    /// Rehearses at once, because the owner wants to see it.
+    pub(super) fn drill(&mut self, now: Now) {
+        self.rehearsals.drilling = true;
+        self.rehearsals.answers.clear();
+        self.rehearsals.due = Some(now.mono);
+    }
+
+    /// What every node said to the block of [`State::drill`]; `None` as long as one thinks, unless
+    /// it is `late`.
+    pub(super) fn drill_result(&self, late: bool) -> Option<String> {
+        let (rehearsals, nodes) = (&self.rehearsals, self.nodes.ids());
+        let all =
+            !rehearsals.drilling && nodes.iter().all(|node| rehearsals.answers.contains_key(node));
+        if !all && !late {
+            return None;
+        }
+        let height = rehearsals.asked.map_or(0, |(_, height)| height);
+        let words = nodes.iter().map(|node| {
+            let answer = rehearsals.answers.get(node).map_or("did not answer", String::as_str);
+            format!(" {} {answer}.", self.nodes.name(*node))
+        });
+        Some(format!("Block {height} was shown to the nodes:{}", words.collect::<String>()))
+    }
+
     pub(super) fn propose(&mut self, _now: Now, rehearsal: Rehearsal) {
         self.rehearsals.asked = Some((rehearsal.hash, rehearsal.height));
+        self.rehearsals.answers.clear();
+        self.rehearsals.drilling = false;
         for node in self.nodes.ids() {
             let hex = rehearsal.hex.clone();
             self.with_handle(node, |handle| handle.propose(rehearsal.hash, hex));
@@ -124,6 +154,13 @@ impl State {
             return;
         };
         let name = self.nodes.name(node);
+        let words = match verdict {
+            Ok(None) => "would accept it".to_owned(),
+            Ok(Some(reason)) if reason == OTHER_TIP => "is on another tip just now".to_owned(),
+            Ok(Some(reason)) => format!("would REFUSE it: {reason}"),
+            Err(error) => format!("cannot be asked: {error}"),
+        };
+        self.rehearsals.answers.insert(node, words);
         let refused = match verdict {
             Ok(None) => None,
             // Not judged: what it said before stands.

@@ -13,11 +13,14 @@ use crate::ledger::record::{self, Counts, Grain, Point, RejectReason};
 use crate::ledger::totals::{Storage, Worker, WorkerId};
 use crate::node::Method;
 use crate::os;
+use crate::status::nominal::nominal;
 use crate::status::{self as view, Snapshot};
 use crate::stratum::session::Session;
 use crate::{address, coinbase};
 
 use super::State;
+use super::figures::STEPS;
+use super::nodes::Node;
 
 /// Work of one share of difficulty 1, hashes.
 const HASHES: f64 = 4_294_967_296.0;
@@ -31,7 +34,7 @@ impl State {
             now: now.unix,
             name: self.config.http.name.clone(),
             chain: self.chain(now).map_or_else(String::new, |chain| chain.name().to_owned()),
-            configured: true,
+            configured: self.config.is_set_up(),
             started_at: self.started.unix,
             build: self.build_view(),
             connect: self.connect_view(),
@@ -45,7 +48,7 @@ impl State {
             totals: self.totals_view(now),
             history: self.history_view(now),
             best_shares: self.best_views(),
-            blocks: self.block_views(),
+            blocks: self.block_views(now),
             alarms: self.rehearsals.alarms(|node| self.nodes.name(node)),
             events: self.news.iter().cloned().collect(),
             board: self.board_view(),
@@ -55,7 +58,7 @@ impl State {
             storage: self.storage_view(),
             sinks: self.alerts.views(),
             audit: self.audit_views(),
-            canary: None,
+            canary: self.canary.view(),
         }
     }
 
@@ -92,17 +95,22 @@ impl State {
     fn payout_view(&self) -> view::PayoutView {
         let address = &self.config.payout.address;
         view::PayoutView {
-            address: address.to_string(),
-            kind: address.kind().to_string(),
+            address: self.owners_address(),
+            kind: address.as_ref().map_or_else(String::new, |address| address.kind().to_string()),
             pending: self.owner.pending.clone(),
         }
+    }
+
+    /// Empty before the set-up.
+    fn owners_address(&self) -> String {
+        self.config.payout.address.as_ref().map_or_else(String::new, ToString::to_string)
     }
 
     fn job_view(&self, now: Now) -> Option<view::JobView> {
         let job: &Job = self.pool.jobs().latest()?;
         let work = &job.work;
         let template = &work.template;
-        let owner = self.config.payout.address.script();
+        let owner = self.config.payout.address.as_ref()?.script();
         let chain = self.chain(now);
         let extranonce = [0; coinbase::EXTRANONCE_SIZE];
         // Decoded from what miners hash, by another implementation than the one that made it.
@@ -179,7 +187,7 @@ impl State {
             lag_blocks: Some(node.lag_blocks),
             initial_download: health.is_some_and(|report| report.initial_download),
             progress: health.map(|report| report.progress),
-            sync_eta_s: None,
+            sync_eta_s: held.and_then(Node::sync_eta_s),
             peers: health.map(|report| report.connections),
             version: health.map_or_else(String::new, |report| report.version.clone()),
             warnings: health.map_or_else(String::new, |report| report.warnings.clone()),
@@ -197,7 +205,7 @@ impl State {
                 words: words.to_owned(),
             }),
             calls: node.stats.iter().map(|(method, stats)| call_view(*method, stats)).collect(),
-            errors: Vec::new(),
+            errors: error_views(node.stats.values()),
         }
     }
 
@@ -234,6 +242,12 @@ impl State {
         (state, why)
     }
 
+    /// The address of an output script; the owner's for none.
+    fn paid(&self, now: Now, script: Option<&[u8]>) -> String {
+        let address = script.and_then(|script| address::of_script(script, self.chain(now)?));
+        address.unwrap_or_else(|| self.owners_address())
+    }
+
     fn miner_views(&self, now: Now) -> Vec<view::MinerView> {
         let mut views: Vec<view::MinerView> = self
             .books
@@ -255,6 +269,13 @@ impl State {
         let totals = worker.totals();
         let rate = rate_view(worker, now.unix, RATE_WINDOW);
         let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
+        let rate_day = rate_view(worker, now.unix, 86_400);
+        let claimed = nominal(&worker.device);
+        let (proven, share) = (rate.hashrate.max(rate_day.hashrate), difficulty * HASHES);
+        let known = if proven > 0.0 { Some(proven) } else { claimed };
+        let expected = known.filter(|rate| *rate > 0.0).map(|rate| share / rate);
+        let day_ago = now.unix.saturating_sub(86_400);
+        let trend = points(&worker.history(Grain::Minute), Grain::Minute, 1800, day_ago);
         view::MinerView {
             id: worker.number.0.to_string(),
             name: worker.name.clone(),
@@ -262,19 +283,26 @@ impl State {
             user_agent: session.map_or_else(String::new, |s| s.user_agent().to_owned()),
             class: class(&worker.device),
             address: session.map_or_else(String::new, |s| s.peer().to_string()),
+            pays: self.paid(now, session.and_then(Session::payee)),
             state: match session {
+                Some(session) if is_quiet(now.unix, session, totals.last_share, expected) => {
+                    view::MinerState::Quiet
+                }
                 Some(_) => view::MinerState::Mining,
                 None => view::MinerState::Gone,
             },
             since: session.map_or(totals.last_share, |session| session.connected_at().unix),
             first_seen_at: totals.first_seen,
             rate,
-            rate_day: rate_view(worker, now.unix, 86_400),
+            rate_day,
+            claimed,
+            claimed_by: claimed.map_or_else(String::new, |_| "data sheet".to_owned()),
+            trend: trend.iter().map(|point| point.hashrate).collect(),
             accepted: totals.ever.accepted,
             shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
             rejects: reject_views(&totals.ever),
             difficulty,
-            expected_share_s: (rate.hashrate > 0.0).then(|| difficulty * HASHES / rate.hashrate),
+            expected_share_s: expected,
             last_share_at: (totals.last_share > 0).then_some(totals.last_share),
             best: totals.best.map_or(0.0, |best| best.difficulty),
             best_at: totals.best.map(|best| best.unix),
@@ -340,13 +368,13 @@ impl State {
             .collect()
     }
 
-    fn block_views(&self) -> Vec<view::BlockView> {
+    fn block_views(&self, now: Now) -> Vec<view::BlockView> {
         let mut reads = 1;
         let blocks = self.books.ledger.blocks().rev();
-        blocks.map(|block| self.block_view(block, &mut reads)).collect()
+        blocks.map(|block| self.block_view(now, block, &mut reads)).collect()
     }
 
-    fn block_view(&self, block: &record::FoundBlock, reads: &mut u32) -> view::BlockView {
+    fn block_view(&self, now: Now, block: &record::FoundBlock, reads: &mut u32) -> view::BlockView {
         let coinbase = self.coinbase(block.hash, reads);
         let live = self.blocks.state(block.hash);
         let (state, confirmations) = match (live, block.state.clone()) {
@@ -371,9 +399,9 @@ impl State {
             state,
             confirmations,
             value_sat: block.reward,
-            address: self.config.payout.address.to_string(),
+            address: self.paid(now, coinbase.as_ref().map(|(_, script)| script.as_slice())),
             hex: coinbase.is_some(),
-            txid: coinbase.unwrap_or_default(),
+            txid: coinbase.map(|(txid, _)| txid).unwrap_or_default(),
             share_difficulty: block.difficulty,
             network_difficulty: block.network_difficulty,
             accepted_after_ms: self.blocks.accepted_after(block.hash).map(millis),
@@ -381,9 +409,9 @@ impl State {
         }
     }
 
-    /// The id of a found block's coinbase; `None` when the block is not kept. Blocks of earlier
+    /// The id of a found block's coinbase and the script that it pays; `None` when the block is not kept. Blocks of earlier
     /// runs stand on the card, so no more than `reads` of them are read.
-    fn coinbase(&self, hash: BlockHash, reads: &mut u32) -> Option<String> {
+    fn coinbase(&self, hash: BlockHash, reads: &mut u32) -> Option<(String, Vec<u8>)> {
         let mut known = self.figures.coinbases.borrow_mut();
         if let Some(coinbase) = known.get(&hash) {
             return coinbase.clone();
@@ -391,7 +419,7 @@ impl State {
         if self.blocks.state(hash).is_none() {
             *reads = reads.checked_sub(1)?;
         }
-        let coinbase = self.blocks.bytes(hash).and_then(|block| coinbase_id(&block));
+        let coinbase = self.blocks.bytes(hash).and_then(|block| coinbase_of(&block));
         known.insert(hash, coinbase.clone());
         coinbase
     }
@@ -412,6 +440,7 @@ impl State {
             disk_total: reading.disk_total,
             disk_free: reading.disk_free,
             disk_written_day: reading.disk_written_day,
+            own_written_day: self.care.own_written_day(),
             clock_synced: reading.clock_synced,
             clock_offset_s: leader.and_then(|node| node.clock_offset),
         }
@@ -431,7 +460,8 @@ impl State {
 
     fn stratum_view(&self) -> view::StratumView {
         view::StratumView {
-            connections: self.server.connections() as u64,
+            connections: self.server.connections().saturating_sub(self.canary.is_here().into())
+                as u64,
             connections_max: self.config.stratum.max_connections as u64,
             accepted_total: self.counters.connections,
             dropped: self
@@ -443,9 +473,9 @@ impl State {
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
             rejects_by_class: self.figures.rejects(),
-            notify_fanout: histogram(&self.figures.fanout),
-            share_answer: histogram(&self.figures.share_answer),
-            shares_expected: None,
+            notify_fanout: self.figures.fanout.view(),
+            share_answer: self.figures.share_answer.view(),
+            shares_expected: Some(self.figures.shares_expected),
         }
     }
 
@@ -455,6 +485,11 @@ impl State {
             jobs: self.counters.jobs,
             tips: self.counters.tips,
             tip_to_job: histogram(&self.figures.tip_to_job),
+            steps: STEPS
+                .iter()
+                .zip(&self.figures.steps)
+                .map(|(step, took)| view::StepView { step: (*step).into(), took: took.view() })
+                .collect(),
         }
     }
 
@@ -475,6 +510,15 @@ impl State {
             spool_waiting: self.blocks.waiting() as u64,
             size_bytes: self.figures.reading.ledger_bytes,
             backup_at: self.figures.reading.snapshot_at,
+            copy_to: self
+                .config
+                .data
+                .copy_to
+                .as_ref()
+                .map(|place| place.display().to_string())
+                .unwrap_or_default(),
+            copy_at: self.care.copied_at,
+            copy_error: self.care.copy_error.clone(),
         }
     }
 }
@@ -483,6 +527,27 @@ impl State {
 pub(super) fn class(model: &str) -> String {
     let word = model.split([' ', '/', '(']).next().unwrap_or_default();
     if word.is_empty() { "other".into() } else { word.to_lowercase() }
+}
+
+/// Whether a connected miner has sent nothing for far longer than its difficulty explains: by
+/// chance ten times the usual happens once in 22,000 shares.
+fn is_quiet(unix: u64, session: &Session, last_share: u64, expected: Option<f64>) -> bool {
+    let since = last_share.max(session.connected_at().unix);
+    let limit = expected.map_or(1800.0, |expected| (10.0 * expected).max(300.0));
+    unix.saturating_sub(since) as f64 > limit
+}
+
+fn error_views<'a>(all: impl Iterator<Item = &'a failover::MethodStats>) -> Vec<view::CountView> {
+    let mut counts = [0; failover::ErrorKind::ALL.len()];
+    for stats in all {
+        counts.iter_mut().zip(stats.errors).for_each(|(sum, count)| *sum += count);
+    }
+    failover::ErrorKind::ALL
+        .iter()
+        .zip(counts)
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| view::CountView { what: kind.label().into(), count })
+        .collect()
 }
 
 fn rate_view(worker: &Worker, unix: u64, window: u64) -> view::RateView {
@@ -586,12 +651,13 @@ fn method_name(method: Method) -> &'static str {
 
 /// The id of a whole block's first transaction (BIP 141: without witness). `None` for what is no
 /// block.
-fn coinbase_id(block: &[u8]) -> Option<String> {
+fn coinbase_of(block: &[u8]) -> Option<(String, Vec<u8>)> {
     // A header of 80 bytes, and how many transactions follow.
     let rest = block.get(80..)?;
     let (_, count): (bitcoin::VarInt, usize) = deserialize_partial(rest).ok()?;
     let (coinbase, _): (bitcoin::Transaction, usize) = deserialize_partial(&rest[count..]).ok()?;
-    Some(coinbase.compute_txid().to_string())
+    let script = coinbase.output.first()?.script_pubkey.to_bytes();
+    Some((coinbase.compute_txid().to_string(), script))
 }
 
 fn seconds(now: Instant, then: Instant) -> u64 {

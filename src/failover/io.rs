@@ -120,7 +120,7 @@ impl Input {
         facts: impl FnOnce(&Template) -> TemplateSeen,
     ) -> Option<Input> {
         let news = match &event.kind {
-            NodeEventKind::Template { template, method, took } => {
+            NodeEventKind::Template { template, method, took, .. } => {
                 News::Template { seen: facts(template), method: *method, took: *took }
             }
             NodeEventKind::Tip { hash, source, took } => {

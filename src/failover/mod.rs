@@ -262,6 +262,11 @@ impl Failover {
         if self.leader.is_some_and(|leader| !stay.contains(&leader)) {
             self.lose_lead(at, LeadWhy::Removed);
         }
+        if self.nodes.is_empty() && !setup.nodes.is_empty() {
+            // The first nodes of all: what went before was no failure of theirs.
+            self.started = at;
+            self.nobody_since = Some(at);
+        }
         self.place(at, setup.nodes);
         if chains_changed {
             self.recheck_chains(at, out);

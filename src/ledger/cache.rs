@@ -4,17 +4,16 @@
 //!
 //! - A damaged file makes its iterators return errors for ever: every item is read with `?`, and
 //!   at most [`MAX_ENTRIES`] are read.
-//! - Some damage makes it panic or never return. The guarded opening ([`super::check`]) lets this
-//!   happen to a child process. A marker stands beside the cache while the daemon itself opens it,
-//!   one byte for each try that did not end; after [`TRIES`] of them the cache is set aside
-//!   unopened. One alone is more likely a power cut during the start.
+//! - Some damage makes it panic or never return. So it is only ever opened in a child process, see
+//!   [`super::child`] and [`super::check`]. When that dies or hangs, the cache is set aside unopened.
 //! - `flush` does not make the file's metadata durable: it is followed by our own fsync.
 //! - Dropping a database whose file cannot be synced panics: after an error it is leaked instead.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::record::{Record, encode, scan_frames};
 
@@ -23,8 +22,8 @@ pub const MAX_ENTRIES: usize = 200_000;
 /// A cache that has grown larger than this on disk is begun anew from memory.
 pub const MAX_CACHE: u64 = 6 << 20;
 
-/// So many openings may fail to end before a cache is given up.
-pub const TRIES: u64 = 2;
+/// An opening waits so long for another process to let go of the cache.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const SEQUENCE: &[u8] = b"s";
 
@@ -34,15 +33,7 @@ pub struct Cache {
     db: sled::Db,
     minutes: sled::Tree,
     file: PathBuf,
-}
-
-/// Who opens the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opener {
-    /// The daemon, which must not die of it twice.
-    Daemon,
-    /// A child whose parent sees how it ends.
-    Child,
+    _lock: File,
 }
 
 /// What a cache held.
@@ -68,30 +59,18 @@ pub enum CacheError {
     /// It holds something that we did not write.
     #[error("an entry cannot be read")]
     Foreign,
-    /// The programs that opened it lately did not survive it.
-    #[error("the last openings did not end")]
-    Deadly,
+    /// The child that was to write into it did not.
+    #[error("{0}")]
+    Child(#[from] super::child::ChildError),
+    /// Another process has it open.
+    #[error("another process has it open")]
+    Busy,
 }
 
 impl Cache {
     /// Opens or creates the cache and reads all of it.
-    pub fn open(dir: &Path, opener: Opener) -> Result<(Cache, Cached), CacheError> {
-        let marker = dir.with_extension("opening");
-        let tries = fs::metadata(&marker).map_or(0, |data| data.len());
-        if tries >= TRIES {
-            return Err(CacheError::Deadly);
-        }
-        if opener == Opener::Child {
-            return Cache::open_marked(dir);
-        }
-        fs::write(&marker, vec![b'x'; tries as usize + 1])?;
-        let result = Cache::open_marked(dir);
-        // The marker tells of panics and hangs; an error that was returned has been told.
-        fs::remove_file(&marker)?;
-        result
-    }
-
-    fn open_marked(dir: &Path) -> Result<(Cache, Cached), CacheError> {
+    pub fn open(dir: &Path) -> Result<(Cache, Cached), CacheError> {
+        let lock = lock(&dir.with_extension("lock"), PATIENCE)?.ok_or(CacheError::Busy)?;
         let db = sled::Config::new()
             .path(dir)
             .cache_capacity(4 << 20)
@@ -100,7 +79,7 @@ impl Cache {
             .flush_every_ms(None)
             .open()?;
         let minutes = db.open_tree("minutes")?;
-        let cache = Cache { db, minutes, file: dir.join("db") };
+        let cache = Cache { db, minutes, file: dir.join("db"), _lock: lock };
         match cache.read() {
             Ok(cached) => Ok((cache, cached)),
             Err(error) => {
@@ -123,9 +102,7 @@ impl Cache {
         }
         for entry in self.minutes.iter().take(MAX_ENTRIES) {
             let (key, value) = entry?;
-            let [b'm', minute @ ..] = key.as_ref() else { return Err(CacheError::Foreign) };
-            let minute = minute.try_into().map_err(|_| CacheError::Foreign)?;
-            cached.minutes.insert(u32::from_be_bytes(minute));
+            cached.minutes.insert(minute_of(&key).ok_or(CacheError::Foreign)?);
             cached.records.extend(read_entry(&value)?);
         }
         Ok(cached)
@@ -160,10 +137,39 @@ impl Cache {
         Ok(())
     }
 
-    /// Gives up on a cache that returned an error, without the destructor that would panic on a
-    /// disk that fails. Costs its memory until the end of the program.
+    /// Lets go of a cache without sled's destructor, which would panic on a disk that fails. Costs
+    /// its memory until the end of the program, which is near in a child.
     pub fn leak(self) {
-        std::mem::forget(self);
+        let Cache { db, minutes, file: _, _lock } = self;
+        std::mem::forget((db, minutes));
+    }
+}
+
+/// The key of the minutes that were written in this minute ([`super::record::Grain::Minute`]).
+pub fn minute_key(minute: u32) -> Vec<u8> {
+    [b"m".as_slice(), &minute.to_be_bytes()].concat()
+}
+
+/// The minute of such a key.
+pub fn minute_of(key: &[u8]) -> Option<u32> {
+    let minute = key.strip_prefix(b"m")?;
+    Some(u32::from_be_bytes(minute.try_into().ok()?))
+}
+
+/// Takes a lock file, which is made if need be; `None` when another process kept it all this time.
+pub fn lock(path: &Path, patience: Duration) -> io::Result<Option<File>> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if start.elapsed() >= patience => return Ok(None),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+        }
     }
 }
 

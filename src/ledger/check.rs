@@ -1,13 +1,17 @@
 //! The guarded opening: a child process opens the ledger first, with a time limit.
 //!
-//! sled 0.34 can panic or hang on a damaged file, and a panic ends the daemon. So the daemon lets
-//! `soloist ledger check --repair` do it first ([`guard`]); when the child dies or takes too long,
-//! its marker makes the next opening set the cache aside unread. Mining never waits for any of it.
+//! sled 0.34 can panic or hang on a damaged file. So the daemon lets
+//! `soloist ledger check --repair --hand-over` open it ([`guard`]) and takes from it what the cache
+//! holds; when the child dies or takes too long, the cache is set aside unread. Mining never waits
+//! for any of it.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::cache::Cached;
+use super::child::{self, ChildError};
 use super::store::{Store, StoreError, date};
 use super::totals::Ledger;
 use crate::clock::Now;
@@ -26,6 +30,8 @@ pub struct Check<'a> {
     pub data: &'a Path,
     /// Set aside what is damaged and rebuild; otherwise a copy is looked at and nothing changed.
     pub repair: bool,
+    /// For the daemon: write what the cache holds to standard output, and nothing else.
+    pub hand_over: bool,
 }
 
 /// What a check found.
@@ -39,6 +45,8 @@ pub struct CheckReport {
     pub notes: Vec<String>,
     /// The snapshots and whether they can be restored.
     pub snapshots: Vec<(u32, Result<(), String>)>,
+    /// What the cache held, as [`child::take_over`] reads it.
+    pub handed_over: Vec<u8>,
 }
 
 /// Opens the ledger as the daemon would, and closes it.
@@ -52,8 +60,13 @@ pub fn check(check: &Check<'_>) -> Result<CheckReport, StoreError> {
         &copy.0
     };
     let snapshots = Store::snapshots(data);
-    let (store, opened) = Store::open_in_child(data)?;
+    let (store, opened) = Store::open(data)?;
     store.close();
+    let minutes = opened.cached_minutes.iter().copied();
+    let handed_over = match check.hand_over {
+        true => child::hand_over(&opened.cached, minutes, opened.cached_sequence),
+        false => Vec::new(),
+    };
     if check.repair && !opened.notes.is_empty() {
         // The daemon's own opening finds all in order and would not know.
         let doing = "leave word for the daemon";
@@ -65,12 +78,16 @@ pub fn check(check: &Check<'_>) -> Result<CheckReport, StoreError> {
         journal_bytes: opened.journal_bytes,
         notes: opened.notes,
         snapshots,
+        handed_over,
     })
 }
 
 /// `soloist ledger check [--repair]`: prints what it finds; exit code 0 when all is well,
 /// [`DAMAGED`] or [`UNUSABLE`].
 pub fn run(arguments: &Check<'_>, now: Now) -> ExitCode {
+    if arguments.hand_over {
+        child::live_shortly();
+    }
     let report = match check(arguments) {
         Ok(report) => report,
         Err(error) => {
@@ -78,8 +95,17 @@ pub fn run(arguments: &Check<'_>, now: Now) -> ExitCode {
             return ExitCode::from(UNUSABLE);
         }
     };
-    println!("{} records, {} bytes of journal.", report.records, report.journal_bytes);
     let mut sound = report.notes.is_empty();
+    if arguments.hand_over {
+        let mut out = std::io::stdout().lock();
+        let written = out.write_all(&report.handed_over).and_then(|()| out.flush());
+        return match (written, sound) {
+            (Err(_), _) => ExitCode::from(UNUSABLE),
+            (Ok(()), true) => ExitCode::SUCCESS,
+            (Ok(()), false) => ExitCode::from(DAMAGED),
+        };
+    }
+    println!("{} records, {} bytes of journal.", report.records, report.journal_bytes);
     for (day, result) in &report.snapshots {
         match result {
             Ok(()) => println!("Snapshot of {}: can be restored.", date(*day)),
@@ -104,12 +130,12 @@ pub fn run(arguments: &Check<'_>, now: Now) -> ExitCode {
 }
 
 /// How the child ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Guarded {
     /// It opened and closed the ledger. Whatever was damaged has been set aside and told.
     Opened {
-        /// What it said.
-        words: String,
+        /// What the cache holds.
+        cached: Cached,
     },
     /// It found nothing to open on; the daemon's own opening will say why.
     Unusable {
@@ -121,54 +147,40 @@ pub enum Guarded {
         /// How.
         words: String,
     },
-    /// The child could not be started; the daemon opens the ledger without it.
+    /// The child could not be started: the cache stays unread.
     NotStarted {
         /// The system's words.
         words: String,
     },
 }
 
-/// Lets `exe ledger check --repair --data <data>` open the ledger first and waits for it at most
-/// `limit`. Blocks: call it on a pool thread, before [`Store::open`].
+/// Lets `exe ledger check --repair --hand-over --data <data>` open the ledger first and waits for it
+/// at most `limit`. Blocks: call it on a pool thread, before [`Store::open_beside`].
 pub fn guard(exe: &Path, data: &Path, limit: Duration) -> Guarded {
-    let child = Command::new(exe)
-        .args(["ledger", "check", "--repair", "--data"])
-        .arg(data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut child = match child {
-        Ok(child) => child,
+    let output = child::memory(&[]).and_then(|file| Ok((file.try_clone()?, file)));
+    let (mut output, given) = match output {
+        Ok(files) => files,
         Err(error) => return Guarded::NotStarted { words: error.to_string() },
     };
-    let start = Instant::now();
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Some(status),
-            Ok(None) if start.elapsed() < limit => std::thread::sleep(Duration::from_millis(10)),
-            Ok(None) => break None,
-            Err(error) => return Guarded::NotStarted { words: error.to_string() },
-        }
-    };
-    let words = match status {
-        Some(status) if status.code() == Some(UNUSABLE.into()) => {
+    let mut command = Command::new(exe);
+    command.args(["ledger", "check", "--repair", "--hand-over", "--data"]).arg(data);
+    command.stdin(Stdio::null()).stdout(given).stderr(Stdio::null());
+    let words = match child::wait(&mut command, limit) {
+        Ok(status) if status.code() == Some(UNUSABLE.into()) => {
             return Guarded::Unusable { words: status.to_string() };
         }
-        Some(status) if matches!(status.code(), Some(0 | 1)) => {
-            return Guarded::Opened { words: status.to_string() };
+        Ok(status) if matches!(status.code(), Some(0 | 1)) => {
+            let message = child::whole(&mut output).ok();
+            match message.and_then(|message| child::take_over(&message)) {
+                Some(cached) => return Guarded::Opened { cached },
+                None => "the check of the ledger handed nothing over".to_owned(),
+            }
         }
-        Some(status) => format!("the check of the ledger died ({status})"),
-        None => {
-            // A process that hangs in the disk cannot be killed at once; we do not wait for it.
-            let _ = child.kill();
-            let ended = (0..100).any(|_| {
-                std::thread::sleep(Duration::from_millis(10));
-                matches!(child.try_wait(), Ok(Some(_)))
-            });
-            let still = if ended { "" } else { " and could not be ended" };
-            format!("the check of the ledger took longer than {} s{still}", limit.as_secs())
+        Ok(status) => format!("the check of the ledger died ({status})"),
+        Err(ChildError::NotStarted(error)) => {
+            return Guarded::NotStarted { words: error.to_string() };
         }
+        Err(error) => format!("the check of the ledger did not end: {error}"),
     };
     match Store::distrust_cache(data) {
         Ok(()) => Guarded::Broken { words },

@@ -27,15 +27,21 @@ use super::totals::{Batch, LedgerEvent, LedgerOutput, Opened, SaveReport};
 pub struct Keeper {
     data: PathBuf,
     exe: Option<PathBuf>,
+    in_process: bool,
     keep_free: Option<u64>,
     store: Option<Store>,
 }
 
 impl Keeper {
-    /// For the data directory `data`. `exe` is this program, for the guarded opening; without it
-    /// the ledger is opened unguarded. Does nothing yet.
+    /// For the data directory `data`. `exe` is this program, which starts itself again to open the
+    /// cache; without it the ledger goes without its cache. Does nothing yet.
     pub fn new(data: PathBuf, exe: Option<PathBuf>) -> Keeper {
-        Keeper { data, exe, keep_free: None, store: None }
+        Keeper { data, exe, in_process: false, keep_free: None, store: None }
+    }
+
+    /// Opens the cache in this process, unguarded: for tests.
+    pub fn in_process(data: PathBuf) -> Keeper {
+        Keeper { in_process: true, ..Keeper::new(data, None) }
     }
 
     /// Does what an output asks for and gives the event to hand back; `None` for outputs that are
@@ -66,17 +72,24 @@ impl Keeper {
     }
 
     fn open(&mut self) -> Result<Opened, StoreError> {
-        let mut told = None;
-        if let Some(exe) = &self.exe {
-            match check::guard(exe, &self.data, check::LIMIT) {
-                Guarded::Opened { .. } | Guarded::Unusable { .. } => {}
+        let (mut told, mut cached, mut exe) = (None, None, self.exe.as_deref());
+        if let Some(program) = exe {
+            match check::guard(program, &self.data, check::LIMIT) {
+                Guarded::Opened { cached: found } => cached = Some(found),
+                Guarded::Unusable { .. } => {}
                 Guarded::Broken { words } => told = Some(format!("On opening, {words}.")),
                 Guarded::NotStarted { words } => {
-                    told = Some(format!("The ledger was opened without a check: {words}."));
+                    exe = None;
+                    told = Some(without_cache(&words));
                 }
             }
+        } else if !self.in_process {
+            told = Some(without_cache("the program's own file is not known"));
         }
-        let (mut store, mut opened) = Store::open(&self.data)?;
+        let (mut store, mut opened) = match self.in_process {
+            true => Store::open(&self.data)?,
+            false => Store::open_beside(&self.data, exe, cached)?,
+        };
         if let Some(bytes) = self.keep_free {
             store.keep_free(bytes);
         }
@@ -97,4 +110,11 @@ impl Keeper {
         }
         Ok(report)
     }
+}
+
+fn without_cache(why: &str) -> String {
+    format!(
+        "No process can be started to open the ledger's cache ({why}). It is left off until the \
+         next start; the journal keeps what counts."
+    )
 }

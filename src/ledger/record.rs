@@ -399,14 +399,16 @@ pub enum Record {
         /// Its bytes, at most 60 kB.
         bytes: Vec<u8>,
     },
-    /// \[12\] A worker's difficulty of the moment. Stands in the cache only: a miner that starts
-    /// at another one is soon set right.
+    /// \[12\] A worker's difficulty of the moment.
     Level {
         /// Whose.
         worker: WorkerNumber,
         /// The share difficulty.
         difficulty: f64,
     },
+    /// \[13\] What was counted since a worker's last tally, up to now. It will be in the tally of the
+    /// same number; until then the largest one holds.
+    Open(Tally),
     /// Of a kind or version that this program does not know.
     Unknown {
         /// The kind.
@@ -569,6 +571,7 @@ impl Record {
             Record::Forget { .. } => (10, 1),
             Record::Attachment { .. } => (11, 1),
             Record::Level { .. } => (12, 1),
+            Record::Open(_) => (13, 1),
             Record::Unknown { kind, version, .. } => (*kind, *version),
         }
     }
@@ -581,7 +584,7 @@ impl Record {
                 to.text(device, MAX_DEVICE);
                 to.varint(*unix);
             }
-            Record::Tally(tally) => write_tally(tally, to),
+            Record::Tally(tally) | Record::Open(tally) => write_tally(tally, to),
             Record::Totals { worker, totals } => {
                 to.varint(worker.0.into());
                 write_totals(totals, to);
@@ -668,6 +671,7 @@ impl Record {
             (12, 1) => {
                 Record::Level { worker: WorkerNumber(from.small()?), difficulty: from.amount()? }
             }
+            (13, 1) => Record::Open(read_tally(&mut from)?),
             _ => Record::Unknown { kind, version, payload: from.take(payload.len())?.to_vec() },
         };
         from.end()?;
@@ -950,8 +954,13 @@ pub(super) mod tests {
             counts(),
             option::of(best()),
         )
-            .prop_map(|(worker, number, from, last_share, counts, best)| {
-                Record::Tally(Tally { worker, number, from, last_share, counts, best })
+            .prop_map(|(worker, number, from, last_share, counts, best)| Tally {
+                worker,
+                number,
+                from,
+                last_share,
+                counts,
+                best,
             });
         let totals = (
             worker.clone(),
@@ -1006,7 +1015,9 @@ pub(super) mod tests {
             (worker.clone(), ".{0,30}", ".{0,15}", any::<u64>()).prop_map(
                 |(number, name, device, unix)| Record::Worker { number, name, device, unix }
             ),
-            tally,
+            (tally, any::<bool>()).prop_map(|(tally, open)| {
+                if open { Record::Open(tally) } else { Record::Tally(tally) }
+            }),
             totals,
             (worker.clone(), points()).prop_map(|(worker, (grain, points))| Record::Points {
                 worker,
@@ -1034,7 +1045,7 @@ pub(super) mod tests {
             worker.prop_map(|worker| Record::Forget { worker }),
             (".{0,20}", vec(any::<u8>(), 0..300))
                 .prop_map(|(name, bytes)| Record::Attachment { name, bytes }),
-            (13_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
+            (14_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
                 .prop_map(|(kind, version, payload)| Record::Unknown { kind, version, payload }),
         ]
     }
@@ -1060,7 +1071,7 @@ pub(super) mod tests {
 
         #[test]
         fn no_payload_makes_the_decoder_panic(
-            kind in 0_u8..15, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
+            kind in 0_u8..16, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
         ) {
             let _ = Record::from_payload(kind, version, &payload);
         }

@@ -7,8 +7,9 @@
 //!
 //! ```text
 //! <data>/ledger/journal           the truth, see `record`
-//!               cache/            sled: can be lost
-//!               cache.opening     there while the daemon opens the cache
+//!               cache/            sled: can be lost; opened by children only, see `child`
+//!               cache.lock        held by the process that has it open
+//!               cache.bad         there when the cache is to be set aside unopened
 //!               snapshots/        2026-11-21.backup, the newest seven
 //!               aside/            what was damaged: journal-1, journal-2, cache-1, cache-2
 //!               notes             what the guarded opening has to tell the daemon
@@ -18,12 +19,14 @@
 //! **Bound.** Journal at most 12 MiB (and 4 MB while it is written anew), its two set-aside copies
 //! as much each, seven snapshots of 1 MB, cache 6 MiB, two set aside: together below 64 MiB.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::backup;
-use super::cache::{Cache, CacheError, MAX_CACHE, Opener, TRIES};
+use super::cache::{self, Cache, CacheError, Cached, MAX_CACHE};
+use super::child::{self, ChildError};
 use super::journal::{Journal, sync_directory, write_atomically};
 use super::record::{Grain, Record, Scan, scan};
 use super::totals::{Batch, Opened, SaveReport};
@@ -39,6 +42,7 @@ pub const KEEP_SHRUNK: usize = 2;
 pub const KEEP_FREE: u64 = 8 << 20;
 /// A broken cache is begun anew so many times before it is left off until the next start.
 const CACHE_TRIES: u32 = 2;
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the card could not be used. The usual causes stand in the texts.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +69,24 @@ pub enum StoreError {
 /// The open ledger directory.
 #[derive(Debug)]
 pub struct Store {
+    data: PathBuf,
     dir: PathBuf,
     journal: Journal,
-    cache: Option<Cache>,
+    cache: Place,
     cache_tries: u32,
     keep_free: u64,
     _lock: File,
+}
+
+/// Where the cache is opened.
+#[derive(Debug)]
+enum Place {
+    /// In this process, which is a child or a test.
+    Here(Cache),
+    /// In children of this program.
+    Child(PathBuf),
+    /// Nowhere until the next start.
+    Off,
 }
 
 impl Store {
@@ -78,18 +94,38 @@ impl Store {
     /// what is damaged is set aside, what can be read is read, and what was lost is told in
     /// [`Opened::notes`]. An error means that there is nothing to write on.
     ///
-    /// A cache that can hang or panic its reader is the business of [`super::check::guard`]: call
-    /// that first.
+    /// sled is opened in this process, which it may hang or panic: for children and tests. The
+    /// daemon has [`super::check::guard`] and [`Store::open_beside`].
     pub fn open(data: &Path) -> Result<(Store, Opened), StoreError> {
-        Store::open_as(data, Opener::Daemon)
+        Store::open_with(data, |dir, opened| match open_cache(dir, opened) {
+            Some((cache, sequence)) => (Place::Here(cache), sequence),
+            None => (Place::Off, 0),
+        })
     }
 
-    /// The same in a child that [`super::check::guard`] watches.
-    pub fn open_in_child(data: &Path) -> Result<(Store, Opened), StoreError> {
-        Store::open_as(data, Opener::Child)
+    /// The same without opening sled here: `cached` was handed over by a child, and children of
+    /// `exe` write into the cache. Without `exe` the cache is left off until the next start.
+    pub fn open_beside(
+        data: &Path,
+        exe: Option<&Path>,
+        cached: Option<Cached>,
+    ) -> Result<(Store, Opened), StoreError> {
+        Store::open_with(data, |dir, opened| {
+            let usable = avoid_bad_cache(dir, opened);
+            let cached = cached.unwrap_or_default();
+            opened.cached = cached.records;
+            opened.cached_minutes = cached.minutes;
+            match exe {
+                Some(exe) if usable => (Place::Child(exe.to_owned()), cached.sequence),
+                _ => (Place::Off, cached.sequence),
+            }
+        })
     }
 
-    fn open_as(data: &Path, opener: Opener) -> Result<(Store, Opened), StoreError> {
+    fn open_with(
+        data: &Path,
+        open_cache: impl FnOnce(&Path, &mut Opened) -> (Place, u64),
+    ) -> Result<(Store, Opened), StoreError> {
         let dir = data.join("ledger");
         let doing = "create the ledger's directory";
         fs::create_dir_all(dir.join("snapshots"))
@@ -97,12 +133,14 @@ impl Store {
         let lock = lock(&dir)?;
         let mut opened = Opened::default();
         take_notes(&dir, &mut opened);
-        let (cache, cached_sequence) = open_cache(&dir, opener, &mut opened);
+        let (cache, cached_sequence) = open_cache(&dir, &mut opened);
+        opened.cached_sequence = cached_sequence;
         let journal = open_journal(&dir, cached_sequence, &mut opened)?;
         opened.journal_bytes = journal.bytes();
         opened.snapshot_day = snapshot_days(&dir).last().copied();
+        let data = data.to_owned();
         let store =
-            Store { dir, journal, cache, cache_tries: 0, keep_free: KEEP_FREE, _lock: lock };
+            Store { data, dir, journal, cache, cache_tries: 0, keep_free: KEEP_FREE, _lock: lock };
         Ok((store, opened))
     }
 
@@ -143,10 +181,10 @@ impl Store {
         Ok(report)
     }
 
-    /// Lets the next [`Store::open`] set the cache aside unread.
+    /// Lets the next opening set the cache aside unread.
     pub fn distrust_cache(data: &Path) -> io::Result<()> {
         if data.join("ledger/cache").exists() {
-            fs::write(data.join("ledger/cache.opening"), vec![b'x'; TRIES as usize])?;
+            fs::write(data.join("ledger/cache.bad"), [])?;
         }
         Ok(())
     }
@@ -174,7 +212,7 @@ impl Store {
 
     /// Closes everything. The last batch has made all durable before.
     pub fn close(self) {
-        if let Some(cache) = self.cache
+        if let Place::Here(cache) = self.cache
             && cache.flush().is_err()
         {
             cache.leak();
@@ -204,30 +242,50 @@ impl Store {
     }
 
     fn save_cache(&mut self, batch: &Batch, report: &mut SaveReport) {
-        if let Some(cache) = &self.cache {
-            let result = cache.save(&batch.cache, self.journal.sequence());
-            let grown = directory_bytes(&self.dir.join("cache")) > MAX_CACHE;
-            match result {
-                Ok(()) if !grown => return,
-                Ok(()) => {}
-                Err(error) => {
-                    let note = "The ledger's cache failed and is begun anew";
-                    report.notes.push(format!("{note}: {error}"));
-                }
+        let sequence = self.journal.sequence();
+        let result = match &self.cache {
+            Place::Here(cache) => cache.save(&batch.cache, sequence),
+            Place::Child(exe) => {
+                child::save(exe, &self.data, &batch.cache, sequence).map_err(CacheError::from)
+            }
+            Place::Off => return,
+        };
+        match result {
+            Ok(()) if directory_bytes(&self.dir.join("cache")) <= MAX_CACHE => return,
+            Ok(()) => {}
+            // The cache itself may be sound: it gets everything the next time.
+            Err(CacheError::Child(ChildError::NotStarted(_) | ChildError::Busy)) => {
+                report.cache_failed = true;
+                return;
+            }
+            Err(error) => {
+                let note = "The ledger's cache failed and is begun anew";
+                report.notes.push(format!("{note}: {error}."));
             }
         }
-        if let Some(cache) = self.cache.take() {
-            cache.leak();
+        self.begin_cache_anew();
+        report.cache_failed = !matches!(self.cache, Place::Off);
+    }
+
+    fn begin_cache_anew(&mut self) {
+        let old = std::mem::replace(&mut self.cache, Place::Off);
+        if self.cache_tries >= CACHE_TRIES {
+            return;
         }
-        if self.cache_tries < CACHE_TRIES {
-            self.cache_tries += 1;
-            self.cache = set_aside(&self.dir, "cache")
-                .map_err(CacheError::from)
-                .and_then(|()| Cache::open(&self.dir.join("cache"), Opener::Daemon))
-                .map(|(cache, _)| cache)
-                .ok();
-            report.cache_failed = self.cache.is_some();
-        }
+        self.cache_tries += 1;
+        self.cache = match old {
+            Place::Here(cache) => {
+                cache.leak();
+                let anew = set_cache_aside(&self.dir)
+                    .and_then(|()| Cache::open(&self.dir.join("cache")))
+                    .map(|(cache, _)| Place::Here(cache));
+                anew.unwrap_or(Place::Off)
+            }
+            Place::Child(exe) => {
+                set_cache_aside(&self.dir).map_or(Place::Off, |()| Place::Child(exe))
+            }
+            Place::Off => Place::Off,
+        };
     }
 
     fn save_snapshot(&self, day: u32, records: &[Record]) -> Result<(), String> {
@@ -271,16 +329,11 @@ pub fn replace(data: &Path, records: &[Record]) -> Result<(), StoreError> {
 
 // -- opening --
 
+/// Waits a moment: a child of a daemon that was killed may still be about to end.
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let doing = "lock the ledger's directory";
-    let io = |source| StoreError::Io { doing, source };
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"));
-    let file = file.map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
-        Err(TryLockError::Error(source)) => Err(io(source)),
-    }
+    let lock = cache::lock(&dir.join("lock"), LOCK_PATIENCE);
+    lock.map_err(|source| StoreError::Io { doing, source })?.ok_or(StoreError::Locked)
 }
 
 /// What the guarded opening found and mended is told by the daemon, once.
@@ -292,24 +345,62 @@ fn take_notes(dir: &Path, opened: &mut Opened) {
     }
 }
 
-fn open_cache(dir: &Path, opener: Opener, opened: &mut Opened) -> (Option<Cache>, u64) {
+/// Opens sled in this process; a cache that is of no use is set aside and begun anew.
+fn open_cache(dir: &Path, opened: &mut Opened) -> Option<(Cache, u64)> {
+    if !avoid_bad_cache(dir, opened) {
+        return None;
+    }
     let path = dir.join("cache");
-    let error = match Cache::open(&path, opener) {
+    match Cache::open(&path) {
         Ok((cache, cached)) => {
             opened.cached = cached.records;
             opened.cached_minutes = cached.minutes;
-            return (Some(cache), cached.sequence);
+            Some((cache, cached.sequence))
         }
-        Err(error) => error,
-    };
-    let _ = fs::remove_file(path.with_extension("opening"));
-    opened.notes.push(format!(
-        "The ledger's cache was damaged and has been set aside: shares since the last full hour \
-         and the minute charts are lost, everything else is kept ({error})."
-    ));
-    let anew =
-        set_aside(dir, "cache").map_err(CacheError::from).and_then(|()| Cache::open(&path, opener));
-    (anew.ok().map(|(cache, _)| cache), 0)
+        Err(CacheError::Busy) => {
+            opened.notes.push(
+                "The ledger's cache is still in use by a process of the last run, and left alone \
+                 until the next start."
+                    .into(),
+            );
+            None
+        }
+        Err(error) => {
+            opened.notes.push(told_aside(&error.to_string()));
+            let anew = set_cache_aside(dir).and_then(|()| Cache::open(&path));
+            Some((anew.ok()?.0, 0))
+        }
+    }
+}
+
+/// Sets a cache aside that a child did not survive; false when that is not possible.
+fn avoid_bad_cache(dir: &Path, opened: &mut Opened) -> bool {
+    let marker = dir.join("cache.bad");
+    if !marker.exists() {
+        return true;
+    }
+    let done = set_cache_aside(dir).and_then(|()| Ok(fs::remove_file(&marker)?));
+    match done {
+        Ok(()) => opened.notes.push(told_aside("the process that opened it did not survive it")),
+        Err(error) => opened.notes.push(format!(
+            "The ledger's cache is damaged and left off until the next start: it cannot be set \
+             aside ({error})."
+        )),
+    }
+    !marker.exists()
+}
+
+fn told_aside(why: &str) -> String {
+    format!(
+        "The ledger's cache was damaged and has been set aside: minute charts and difficulties \
+         from before the journal was last written anew are lost, everything else is kept ({why})."
+    )
+}
+
+/// Moves the cache away, unless another process has it open.
+fn set_cache_aside(dir: &Path) -> Result<(), CacheError> {
+    let _lock = cache::lock(&dir.join("cache.lock"), Duration::ZERO)?.ok_or(CacheError::Busy)?;
+    Ok(set_aside(dir, "cache")?)
 }
 
 fn open_journal(

@@ -17,12 +17,14 @@
 //! card as soon as it has been read.
 //!
 //! **Truth.** Each worker's counts are journalled as numbered tallies: at every full hour, at a
-//! found block, and at the stop. What is counted since the last tally is in the cache only (every
-//! ten minutes) and is the most that a broken cache can cost.
+//! found block, and at the stop. What is counted since the last tally, the minutes and the
+//! difficulties are journalled every ten minutes. The cache gets them every three hours; a journal
+//! that is written anew leaves out what the cache has.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::cache::minute_key;
 use super::codec::clip;
 use super::history::Series;
 use super::record::{
@@ -46,9 +48,12 @@ pub const MAX_SETTINGS: usize = 500;
 pub const MAX_AUDIT: usize = 1000;
 /// Changes are written at most this often, found blocks and settings excepted.
 pub const APPEND_EVERY: Duration = Duration::from_secs(60);
-/// The cache is written this often. Once a minute would alone be more than 5 MB a day, because
-/// the card's file system writes at least a page of 4 KiB each time.
-pub const CACHE_EVERY: Duration = Duration::from_secs(600);
+/// What is counted since the last tallies is journalled this often. Once a minute would alone be
+/// more than 5 MB a day, because the card's file system writes at least a page of 4 KiB each time.
+pub const INTERIM_EVERY: Duration = Duration::from_secs(600);
+/// The cache is written this often, soon after a full hour. Each time is an opening of sled, which
+/// writes some 50 kB before anything of ours.
+pub const CACHE_EVERY: Duration = Duration::from_secs(3 * 3_600);
 /// A card that failed is tried again after this time.
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// All series together hold at most so many points (20 bytes each) in memory.
@@ -56,6 +61,8 @@ pub const MAX_POINTS_HELD: usize = 400_000;
 /// What compaction may write: some 4 MB, fifty miners for ten years. The oldest history goes
 /// first when it would be more.
 pub const JOURNAL_BUDGET: usize = 4_000_000;
+/// A longer journal is written anew, however much of it is still of use: 10 MiB.
+const JOURNAL_LIMIT: u64 = super::journal::MAX_JOURNAL - (2 << 20);
 /// What a backup may weigh in bytes.
 pub const BACKUP_BUDGET: usize = 950_000;
 
@@ -184,6 +191,8 @@ pub struct Opened {
     pub cached: Vec<Record>,
     /// When the cache's entries of minutes were written ([`Grain::Minute`]), to drop them later.
     pub cached_minutes: BTreeSet<u32>,
+    /// The journal's last sequence number when the cache was written; 0 without a cache.
+    pub cached_sequence: u64,
     /// Length of the journal in bytes.
     pub journal_bytes: u64,
     /// What was wrong, in sentences for the page. Empty when all is well.
@@ -268,8 +277,19 @@ pub struct Worker {
     days: Series,
     active_since: u64,
     journalled: bool,
-    changed: bool,
+    changed: Changed,
     cached_tallies: Option<u32>,
+}
+
+/// What does not know yet what was counted last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Changed {
+    journal: bool,
+    cache: bool,
+}
+
+impl Changed {
+    const ALL: Changed = Changed { journal: true, cache: true };
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -316,6 +336,8 @@ pub struct Ledger {
     dropping: Vec<WorkerNumber>,
     dropping_minutes: BTreeSet<u32>,
     append_at: Option<Instant>,
+    interim_at: Instant,
+    journalled_unix: u64,
     cache_at: Instant,
     cached_unix: u64,
     try_at: Option<Instant>,
@@ -355,8 +377,10 @@ impl Ledger {
             dropping: Vec::new(),
             dropping_minutes: BTreeSet::new(),
             append_at: None,
+            interim_at: now.mono + INTERIM_EVERY,
+            journalled_unix: now.unix,
             cache_at: now.mono + CACHE_EVERY,
-            cached_unix: 0,
+            cached_unix: now.unix,
             try_at: Some(now.mono),
             hour_at: now.mono + until_next_hour(now.unix),
             hour: Grain::Hour.period(now.unix),
@@ -423,13 +447,13 @@ impl Ledger {
                 if let Some(worker) = self.get_mut(worker) {
                     worker.sessions = worker.sessions.saturating_sub(1);
                     worker.totals.last_seen = now.unix;
-                    worker.changed = true;
+                    worker.changed = Changed::ALL;
                 }
             }
             LedgerEvent::Level { worker, difficulty } => {
                 if let Some(worker) = self.get_mut(worker) {
                     worker.level = Some(difficulty);
-                    worker.changed = true;
+                    worker.changed = Changed::ALL;
                 }
             }
             LedgerEvent::Network { difficulty } => self.network_difficulty = difficulty,
@@ -484,7 +508,7 @@ impl Ledger {
         if !self.busy {
             match self.storage {
                 Storage::Ready => {
-                    next = next.min(self.cache_at);
+                    next = next.min(self.cache_at).min(self.interim_at);
                     next = self.append_at.map_or(next, |at| next.min(at));
                 }
                 Storage::Loading { .. } | Storage::Failing { .. } => {
@@ -562,8 +586,7 @@ impl Ledger {
         self.network_difficulty
     }
 
-    /// The whole state as records (without what is counted since the last tallies), at most about
-    /// `budget` bytes of it: the oldest hours go first, then the oldest days of single workers,
+    /// The whole state as records, but for minutes and difficulties, at most about `budget` bytes of it: the oldest hours go first, then the oldest days of single workers,
     /// then those of the total.
     pub fn records(&self, budget: usize) -> Vec<Record> {
         let mut records = Vec::new();
@@ -586,6 +609,9 @@ impl Ledger {
         records.extend(self.bests.iter().copied().map(Record::Best));
         for worker in self.everyone().filter(|worker| worker.journalled) {
             records.push(Record::Totals { worker: worker.number, totals: worker.totals });
+            if !worker.open.counts.is_empty() {
+                records.push(Record::Open(worker.open));
+            }
         }
         let kept = self.history_within(budget.saturating_sub(size_on_disk(&records)));
         for worker in self.everyone() {
@@ -753,6 +779,10 @@ impl Ledger {
         }
         self.hour = hour;
         self.close_tallies(now);
+        // With the tallies, so that it is one time of writing.
+        if u64::from(hour) % (CACHE_EVERY.as_secs() / 3_600) == 0 {
+            self.cache_at = self.cache_at.min(now.mono + APPEND_EVERY);
+        }
         self.forget_one_vanished(now);
         while self.points_held() > MAX_POINTS_HELD {
             self.drop_oldest();
@@ -877,12 +907,18 @@ impl Ledger {
                     self.enter_best(best);
                 }
             }
+            Record::Open(tally) => self.known(tally.worker, tally.from).raise_open(tally),
+            Record::Level { worker, difficulty } => {
+                if let Some(worker) = self.by_number(*worker) {
+                    worker.level = Some(*difficulty);
+                }
+            }
             Record::Totals { worker, totals } => {
                 let worker = self.known(*worker, totals.first_seen);
                 if totals.tallies >= worker.totals.tallies {
                     let best = better(worker.totals.best, totals.best);
                     worker.totals = Totals { best, ..*totals };
-                    worker.open.number = totals.tallies;
+                    worker.open_from(totals.tallies);
                 }
             }
             Record::Points { worker, grain, points } => {
@@ -922,7 +958,7 @@ impl Ledger {
                     self.remove(slot);
                 }
             }
-            Record::Attachment { .. } | Record::Level { .. } => {}
+            Record::Attachment { .. } => {}
             Record::Unknown { .. } => {
                 let bytes =
                     size_on_disk(&self.unknown) + size_on_disk(std::slice::from_ref(record));
@@ -970,14 +1006,16 @@ impl Ledger {
             return;
         }
         let mut base = Ledger::replay(now, &opened.records);
-        base.apply_cached(&opened.cached);
+        let recovered = base.apply_cached(&opened.cached);
+        self.cached_unix = opened.cached_minutes.last().map_or(0, |&minute| u64::from(minute) * 60);
         self.chunks = opened.cached_minutes;
         self.storage = Storage::Ready;
         self.journal_bytes = opened.journal_bytes;
         self.base_bytes = opened.journal_bytes;
         self.snapshot_day = opened.snapshot_day;
         self.merge(now, base);
-        if opened.rewrite {
+        // What only the cache knew is to stand in the journal too.
+        if opened.rewrite || recovered {
             self.rewrite = true;
             self.append_at = Some(now.mono);
         }
@@ -989,9 +1027,11 @@ impl Ledger {
         opened.notes.into_iter().for_each(|note| self.note(note));
     }
 
-    /// The cache knows what was counted after the last tallies, the minutes and the levels.
-    fn apply_cached(&mut self, cached: &[Record]) {
+    /// The cache knows what was counted after the last tallies, the minutes and the levels. True
+    /// when it knows sums that the journal has lost.
+    fn apply_cached(&mut self, cached: &[Record]) -> bool {
         let journal_knows = self.next_number;
+        let mut recovered = false;
         for record in cached {
             // Names that the journal lost; not those that it knows to be forgotten.
             if let Record::Worker { number, .. } = record
@@ -1007,6 +1047,7 @@ impl Ledger {
                     let known = self.by_number(*worker).map(|worker| worker.totals.tallies);
                     if known.is_some_and(|tallies| totals.tallies > tallies) {
                         self.apply(record);
+                        recovered = true;
                     }
                 }
                 Record::Points { worker, grain: Grain::Minute, .. }
@@ -1014,21 +1055,21 @@ impl Ledger {
                 {
                     self.apply(record);
                 }
-                Record::Tally(tally) => {
-                    if let Some(worker) = self.by_number(tally.worker)
-                        && tally.number == worker.totals.tallies
-                    {
-                        worker.open = *tally;
+                Record::Open(tally) => {
+                    if let Some(worker) = self.by_number(tally.worker) {
+                        worker.raise_open(tally);
                     }
                 }
+                // The journal knows a later one, if any.
                 Record::Level { worker, difficulty } => {
                     if let Some(worker) = self.by_number(*worker) {
-                        worker.level = Some(*difficulty);
+                        worker.level = worker.level.or(Some(*difficulty));
                     }
                 }
                 _ => {}
             }
         }
+        recovered
     }
 
     /// Puts what was on the card under what was counted since the start. Handles stay good.
@@ -1139,10 +1180,10 @@ impl Ledger {
         }
     }
 
-    /// The next batch puts everything into the cache.
+    /// The next writing of the cache puts everything into it.
     fn cache_anew(&mut self) {
         for worker in self.everyone_mut() {
-            worker.changed = true;
+            worker.changed.cache = true;
             worker.cached_tallies = None;
         }
         self.cached_unix = 0;
@@ -1173,8 +1214,8 @@ impl Ledger {
             Storage::Failing { .. } => self.try_at = None,
             Storage::Ready => {
                 let due = self.append_at.is_some_and(|at| now.mono >= at);
-                let cache = now.mono >= self.cache_at;
-                if !(due || cache || self.urgent || self.stopping) {
+                let later = now.mono >= self.cache_at || now.mono >= self.interim_at;
+                if !(due || later || self.urgent || self.stopping) {
                     return;
                 }
             }
@@ -1188,9 +1229,18 @@ impl Ledger {
             self.close_tallies(now);
         }
         let mut batch = Batch { unix: now.unix, close: self.stopping, ..Batch::default() };
-        let grown = self.journal_bytes > 2 * self.base_bytes + 256 * 1024;
+        let limit = (2 * self.base_bytes + 256 * 1024).min(JOURNAL_LIMIT);
+        let grown = self.journal_bytes > limit;
+        let cache_due = now.mono >= self.cache_at || self.stopping;
         if self.rewrite || grown {
-            batch.rewrite = Some(self.records(JOURNAL_BUDGET));
+            let mut records = self.records(JOURNAL_BUDGET);
+            // What was journalled since the cache was written, and only there.
+            for worker in self.everyone_mut() {
+                worker.changed.journal = true;
+            }
+            self.journalled_unix = self.cached_unix;
+            records.extend(self.interim(now));
+            batch.rewrite = Some(records);
             self.pending.clear();
             self.rewrite = false;
             // Learnt anew from the answer.
@@ -1198,7 +1248,11 @@ impl Ledger {
         }
         batch.shrink = std::mem::take(&mut self.shrink);
         batch.append = std::mem::take(&mut self.pending);
-        if now.mono >= self.cache_at || self.stopping || batch.rewrite.is_some() {
+        // The journal first: what the cache is to hold must not depend on it.
+        if batch.rewrite.is_none() && (now.mono >= self.interim_at || cache_due) {
+            batch.append.extend(self.interim(now));
+        }
+        if cache_due {
             batch.cache = self.cache(now);
             self.cache_at = now.mono + CACHE_EVERY;
         }
@@ -1215,17 +1269,32 @@ impl Ledger {
         batch
     }
 
+    /// For the journal: what was counted since the last tallies, the minutes since the last time,
+    /// and the difficulties.
+    fn interim(&mut self, now: Now) -> Vec<Record> {
+        self.interim_at = now.mono + INTERIM_EVERY;
+        let since = first_minute(self.journalled_unix, now.unix);
+        self.journalled_unix = now.unix;
+        let mut records = Vec::new();
+        for worker in self.everyone_mut().filter(|worker| worker.journalled) {
+            if std::mem::take(&mut worker.changed.journal) {
+                worker.turn_minute(now.unix);
+                records.extend(worker.interim());
+                records.extend(worker.minutes_since(since));
+            }
+        }
+        records
+    }
+
     /// What changed since the cache was last written: for each worker its open tally and level,
     /// its totals when a tally was closed, and in one entry the new minutes of all.
     fn cache(&mut self, now: Now) -> Vec<(Vec<u8>, Vec<Record>)> {
         let mut entries = Vec::new();
         let mut fresh = Vec::new();
-        // The newest minute that was cached was open then and may have grown.
-        let day_ago = now.unix.saturating_sub(86_400);
-        let since = Grain::Minute.period(self.cached_unix.max(day_ago).min(now.unix));
+        let since = first_minute(self.cached_unix, now.unix);
         self.cached_unix = now.unix;
         for worker in self.everyone_mut().filter(|worker| worker.journalled) {
-            if !std::mem::take(&mut worker.changed) {
+            if !std::mem::take(&mut worker.changed.cache) {
                 continue;
             }
             worker.turn_minute(now.unix);
@@ -1235,12 +1304,7 @@ impl Ledger {
                 let (worker, totals) = (worker.number, worker.totals);
                 entries.push((key(b't', worker.0), vec![Record::Totals { worker, totals }]));
             }
-            let points: Vec<Point> = worker.minutes.since(since).copied().collect();
-            fresh.extend(points.chunks(MAX_POINTS).map(|points| Record::Points {
-                worker: worker.number,
-                grain: Grain::Minute,
-                points: points.to_vec(),
-            }));
+            fresh.extend(worker.minutes_since(since));
         }
         self.dropping = std::mem::take(&mut self.ended);
         for number in &self.dropping {
@@ -1250,11 +1314,12 @@ impl Ledger {
         if !fresh.is_empty() {
             let minute = Grain::Minute.period(now.unix);
             self.chunks.insert(minute);
-            entries.push((key(b'm', minute), fresh));
+            entries.push((minute_key(minute), fresh));
         }
-        let kept = self.chunks.split_off(&Grain::Minute.period(day_ago));
+        // A chunk has the minutes of an hour, or of a day, before its own.
+        let kept = self.chunks.split_off(&first_minute(0, now.unix));
         let old = std::mem::replace(&mut self.chunks, kept);
-        entries.extend(old.iter().map(|&minute| (key(b'm', minute), Vec::new())));
+        entries.extend(old.iter().map(|&minute| (minute_key(minute), Vec::new())));
         self.dropping_minutes = old;
         entries
     }
@@ -1310,7 +1375,7 @@ impl Ledger {
     }
 
     fn insert(&mut self, mut worker: Worker) -> u32 {
-        worker.changed = true;
+        worker.changed = Changed::ALL;
         self.next_number = self.next_number.max(worker.number.0.saturating_add(1));
         let free = self.slots.iter().position(|slot| slot.worker.is_none());
         let slot = free.unwrap_or(self.slots.len());
@@ -1359,21 +1424,14 @@ impl Worker {
             level: None,
             best_since_boot: None,
             totals: Totals { first_seen: unix, last_seen: unix, ..Totals::default() },
-            open: Tally {
-                worker: number,
-                number: 0,
-                from: 0,
-                last_share: 0,
-                counts: Counts::default(),
-                best: None,
-            },
+            open: empty_tally(number, 0),
             minute: Minute::default(),
             minutes: Series::new(Grain::Minute),
             hours: Series::new(Grain::Hour),
             days: Series::new(Grain::Day),
             active_since: unix,
             journalled: true,
-            changed: false,
+            changed: Changed::default(),
             cached_tallies: None,
         }
     }
@@ -1437,7 +1495,7 @@ impl Worker {
         if now.unix / 60 != self.minute.unix / 60 {
             self.turn_minute(now.unix);
         }
-        self.changed = true;
+        self.changed = Changed::ALL;
         if self.open.counts.is_empty() {
             self.open.from = now.unix;
         }
@@ -1463,6 +1521,7 @@ impl Worker {
     }
 
     fn add_tally(&mut self, tally: &Tally) {
+        self.close_lost(tally.number);
         let best = best_difficulty(&tally.best);
         self.hours.add(tally.from, &tally.counts, best);
         self.days.add(tally.from, &tally.counts, best);
@@ -1474,20 +1533,37 @@ impl Worker {
         totals.last_seen = totals.last_seen.max(tally.last_share);
         totals.best = better(totals.best, tally.best);
         totals.best_since_block = better(totals.best_since_block, tally.best);
-        if self.open.counts.is_empty() {
-            self.open.number = totals.tallies;
-        }
+        let next = totals.tallies;
+        self.open_from(next);
     }
 
     fn reopen(&mut self) {
-        self.open = Tally {
-            worker: self.number,
-            number: self.open.number.saturating_add(1),
-            from: 0,
-            last_share: 0,
-            counts: Counts::default(),
-            best: None,
-        };
+        self.open = empty_tally(self.number, self.open.number.saturating_add(1));
+    }
+
+    /// All tallies before this number are closed: an open one of before is in them.
+    fn open_from(&mut self, number: u32) {
+        if self.open.number < number {
+            self.open = empty_tally(self.number, number);
+        }
+    }
+
+    /// Takes in an open tally as it stood once, unless a later one is known.
+    fn raise_open(&mut self, tally: &Tally) {
+        let shares = |tally: &Tally| tally.counts.accepted.saturating_add(tally.counts.rejected());
+        let later = (tally.number, shares(tally)) > (self.open.number, shares(&self.open));
+        if tally.number >= self.totals.tallies && later {
+            self.close_lost(tally.number);
+            self.open = *tally;
+        }
+    }
+
+    /// An open tally of before this number, whose end was lost, counts as it last stood.
+    fn close_lost(&mut self, number: u32) {
+        if self.open.number < number && !self.open.counts.is_empty() {
+            let lost = std::mem::replace(&mut self.open, empty_tally(self.number, number));
+            self.add_tally(&lost);
+        }
     }
 
     fn renumber(&mut self, number: WorkerNumber) {
@@ -1510,7 +1586,7 @@ impl Worker {
         let mine = std::mem::replace(&mut self.totals, theirs.totals);
         self.totals.last_seen = self.totals.last_seen.max(mine.last_seen);
         self.journalled = true;
-        self.open.number = theirs.totals.tallies;
+        self.open.number = theirs.totals.tallies.max(theirs.open.number);
         if !theirs.open.counts.is_empty() {
             self.open.from = theirs.open.from;
         }
@@ -1525,7 +1601,7 @@ impl Worker {
         ] {
             theirs.points().for_each(|point| mine.merge(point));
         }
-        self.changed = true;
+        self.changed = Changed::ALL;
     }
 
     fn introduction(&self) -> Record {
@@ -1538,17 +1614,29 @@ impl Worker {
     }
 
     fn cached(&self) -> Vec<Record> {
-        let mut records = Vec::new();
+        let mut records = self.interim();
         if self.number != WorkerNumber::TOTAL {
-            records.push(self.introduction());
+            records.insert(0, self.introduction());
         }
+        records
+    }
+
+    fn interim(&self) -> Vec<Record> {
+        let mut records = Vec::new();
         if !self.open.counts.is_empty() {
-            records.push(Record::Tally(self.open));
+            records.push(Record::Open(self.open));
         }
         if let Some(difficulty) = self.level {
             records.push(Record::Level { worker: self.number, difficulty });
         }
         records
+    }
+
+    fn minutes_since(&self, first: u32) -> Vec<Record> {
+        let points: Vec<Point> = self.minutes.since(first).copied().collect();
+        let chunks = points.chunks(MAX_POINTS);
+        let (worker, grain) = (self.number, Grain::Minute);
+        chunks.map(|points| Record::Points { worker, grain, points: points.to_vec() }).collect()
     }
 
     fn series(&self, grain: Grain) -> &Series {
@@ -1612,7 +1700,13 @@ fn size_on_disk(records: &[Record]) -> usize {
     bytes.len()
 }
 
-/// `w` and `t` with a worker's number, `m` with the minute in which it was written.
+/// The minute to begin with when all up to `unix` is known, at most a day back. The newest minute
+/// was open then and may have grown.
+fn first_minute(unix: u64, now: u64) -> u32 {
+    Grain::Minute.period(unix.max(now.saturating_sub(86_400)).min(now))
+}
+
+/// `w` and `t` with a worker's number; see also [`minute_key`].
 fn key(kind: u8, number: u32) -> Vec<u8> {
     [[kind].as_slice(), &number.to_be_bytes()].concat()
 }
@@ -1622,6 +1716,11 @@ fn better(a: Option<BestShare>, b: Option<BestShare>) -> Option<BestShare> {
         (Some(a), Some(b)) => Some(if b.difficulty > a.difficulty { b } else { a }),
         (a, b) => a.or(b),
     }
+}
+
+fn empty_tally(worker: WorkerNumber, number: u32) -> Tally {
+    let counts = Counts::default();
+    Tally { worker, number, from: 0, last_share: 0, counts, best: None }
 }
 
 fn best_difficulty(best: &Option<BestShare>) -> f64 {

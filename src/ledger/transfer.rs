@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::backup::{self, BackupError, MAX_BACKUP};
 use super::journal::{Journal, write_atomically};
 use super::record::{MAX_ATTACHMENT, Record, scan};
+use super::seal;
 use super::store::{self, Store, StoreError, date};
 use super::totals::{BACKUP_BUDGET, Ledger};
 use crate::clock::Now;
@@ -39,6 +40,9 @@ pub enum TransferError {
     /// A file to travel along is larger than [`MAX_ATTACHMENT`].
     #[error("{0} is too large for a backup")]
     TooLarge(String),
+    /// The first night has not come yet, or no snapshot can be read.
+    #[error("there is no snapshot to copy yet")]
+    NoSnapshot,
     /// The directory for copies is on the same file system as the data: nothing is plugged in.
     #[error("nothing is mounted at {0}")]
     NotMounted(String),
@@ -104,18 +108,16 @@ pub fn restore(now: Now, data: &Path, file: &[u8]) -> Result<Restored, TransferE
     let ledger = Ledger::replay(now, &records);
     let totals = ledger.total().totals();
     Ok(Restored {
-        attachments: attachments
-            .into_iter()
-            .filter_map(|record| match record {
-                // A name is a name: it must not lead out of the folder that it is put into.
-                Record::Attachment { name, bytes } if is_plain(&name) => Some((name, bytes)),
-                _ => None,
-            })
-            .collect(),
+        attachments: plain_names(attachments),
         workers: ledger.workers().count(),
         shares: totals.ever.accepted,
         blocks: totals.blocks,
     })
+}
+
+/// The files that travel along in a backup: name and bytes.
+pub fn attachments(file: &[u8]) -> Result<Vec<(String, Vec<u8>)>, BackupError> {
+    Ok(plain_names(backup::read(file)?))
 }
 
 /// Copies a backup to a mounted stick or share, reads it back, and keeps the newest
@@ -127,7 +129,7 @@ pub fn copy_to(dir: &Path, data: &Path, day: u32, file: &[u8]) -> Result<PathBuf
     if device(data).is_ok_and(|here| here == there) {
         return Err(TransferError::NotMounted(dir.display().to_string()));
     }
-    let path = dir.join(format!("soloist-{}.backup", date(day)));
+    let path = copy_path(dir, day);
     write_atomically(&path, file).map_err(io("write the copy"))?;
     let read = fs::read(&path).map_err(io("read the copy back"))?;
     if read != file {
@@ -149,6 +151,45 @@ pub fn copy_to(dir: &Path, data: &Path, day: u32, file: &[u8]) -> Result<PathBuf
     Ok(path)
 }
 
+/// A copy at its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Where it stands.
+    pub path: PathBuf,
+    /// It was written now; else it stood there already.
+    pub written: bool,
+}
+
+/// Copies the newest snapshot of the ledger, with the settings but for their secrets, by
+/// [`copy_to`]. Does nothing when it stands there already. Blocks as long as that place does.
+pub fn copy_newest(
+    data: &Path,
+    settings: Option<&Path>,
+    to: &Path,
+) -> Result<Copied, TransferError> {
+    let (day, records) = Store::newest_snapshot(data).ok_or(TransferError::NoSnapshot)?;
+    let text = settings.and_then(|path| fs::read_to_string(path).ok());
+    let plain = text.and_then(|text| seal::without_secrets(&text));
+    let with_settings = plain.map(|text| {
+        let (name, bytes) = (super::command::SETTINGS.to_owned(), text.into_bytes());
+        let attachment = Record::Attachment { name, bytes };
+        backup::write(&[&[attachment], &records[..]].concat())
+    });
+    let file = with_settings
+        .filter(|file| file.len() <= MAX_BACKUP)
+        .unwrap_or_else(|| backup::write(&records));
+    let path = copy_path(to, day);
+    let there = fs::metadata(&path).is_ok_and(|there| there.len() == file.len() as u64);
+    if there && fs::read(&path).is_ok_and(|there| there == file) {
+        return Ok(Copied { path, written: false });
+    }
+    Ok(Copied { path: copy_to(to, data, day, &file)?, written: true })
+}
+
+fn copy_path(dir: &Path, day: u32) -> PathBuf {
+    dir.join(format!("soloist-{}.backup", date(day)))
+}
+
 /// The newest snapshot that can be restored, for a drill at the start: what it would bring back.
 pub fn drill(now: Now, data: &Path) -> Option<(u32, Restored)> {
     let (day, records) = Store::newest_snapshot(data)?;
@@ -161,6 +202,15 @@ pub fn drill(now: Now, data: &Path) -> Option<(u32, Restored)> {
         blocks: totals.blocks,
     };
     Some((day, restored))
+}
+
+/// A name is a name: it must not lead out of the folder that it is put into.
+fn plain_names(records: Vec<Record>) -> Vec<(String, Vec<u8>)> {
+    let attachments = records.into_iter().filter_map(|record| match record {
+        Record::Attachment { name, bytes } if is_plain(&name) => Some((name, bytes)),
+        _ => None,
+    });
+    attachments.collect()
 }
 
 fn is_plain(name: &str) -> bool {

@@ -142,8 +142,10 @@ pub enum NodeEventKind {
         template: Arc<Template>,
         /// [`Method::GetBlockTemplate`] or [`Method::Longpoll`].
         method: Method,
-        /// From the request's start to the last byte (for a long poll: to be ignored).
+        /// From the request's start to the parsed template (for a long poll: to be ignored).
         took: Duration,
+        /// Of that: from the last byte to the parsed template.
+        parsing: Duration,
     },
     /// The node's tip, from ZMQ or a poll.
     Tip {

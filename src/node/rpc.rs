@@ -6,9 +6,9 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -51,6 +51,8 @@ pub enum Auth {
 
 /// A client of one node. Cheap; shared by all threads that call it.
 pub struct Rpc {
+    /// For the log.
+    name: String,
     url: String,
     auth: Auth,
     /// The cookie file's text. Kept, so that a hanging network share costs no call; read again
@@ -96,6 +98,7 @@ impl Rpc {
     /// A client of the node. Nothing is connected and no file is read yet.
     pub fn new(config: &NodeConfig) -> Rpc {
         Rpc {
+            name: config.name.clone(),
             url: without_userinfo(&config.url),
             auth: config.auth.clone(),
             cookie: Mutex::new(None),
@@ -112,6 +115,15 @@ impl Rpc {
         longpollid: Option<&str>,
         cache: &Mutex<TxCache>,
     ) -> Result<Template, RpcError> {
+        self.timed_block_template(longpollid, cache).map(|(template, _)| template)
+    }
+
+    /// [`Rpc::get_block_template`], and how long the parsing took.
+    pub fn timed_block_template(
+        &self,
+        longpollid: Option<&str>,
+        cache: &Mutex<TxCache>,
+    ) -> Result<(Template, Duration), RpcError> {
         let rules = self.rules();
         let (method, params) = match longpollid {
             None => (Method::GetBlockTemplate, format!(r#"{{"rules":{rules}}}"#)),
@@ -122,7 +134,9 @@ impl Rpc {
         };
         self.call(method, "getblocktemplate", &params, |result| {
             let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+            let started = Instant::now();
             Template::parse(result.as_bytes(), &mut cache)
+                .map(|template| (template, started.elapsed()))
                 .map_err(|error| RpcError::Malformed(plain(&error.to_string())))
         })
     }
@@ -248,21 +262,42 @@ impl Rpc {
         params: &str,
         read: impl FnOnce(&str) -> Result<T, RpcError>,
     ) -> Result<T, RpcError> {
+        // A number for each call: a node's own log and ours can be laid side by side.
+        static CALLS: AtomicU64 = AtomicU64::new(1);
+        let request = CALLS.fetch_add(1, Ordering::Relaxed);
         // Version 1.0 is what every node speaks. Core then sends the node's own errors with
         // HTTP status 500 (404 for an unknown method), bcoin with 200.
         let body =
-            format!(r#"{{"jsonrpc":"1.0","id":"soloist","method":"{name}","params":[{params}]}}"#);
+            format!(r#"{{"jsonrpc":"1.0","id":{request},"method":"{name}","params":[{params}]}}"#);
+        let started = Instant::now();
+        let answer = self.ask(method, &body);
+        let took = started.elapsed().as_millis();
+        let outcome = match &answer {
+            Ok(answer) => format!("HTTP {}, {} bytes", answer.status, answer.body.len()),
+            Err(error) => error.to_string(),
+        };
+        log::debug!(
+            node = self.name, request, method = name, ms = took;
+            "request {request} to {}: {name} of {} bytes: {outcome} after {took} ms",
+            self.name,
+            body.len()
+        );
+        read(answer?.result()?)
+    }
+
+    /// One call over HTTP, and a second one if the node has another cookie meanwhile.
+    fn ask(&self, method: Method, body: &str) -> Result<Answer, RpcError> {
         let credentials = self.credentials()?;
-        let mut answer = self.post(method, &body, credentials.as_deref())?;
+        let answer = self.post(method, body, credentials.as_deref())?;
         if answer.status == 401 {
             // The node may have started anew and written another cookie. An unchanged one would
             // only be refused again.
             let fresh = self.fresh_cookie()?;
             if fresh.is_some() && fresh != credentials {
-                answer = self.post(method, &body, fresh.as_deref())?;
+                return self.post(method, body, fresh.as_deref());
             }
         }
-        read(answer.result()?)
+        Ok(answer)
     }
 
     /// `user:password`, if any.

@@ -101,14 +101,15 @@ impl NodeHandle {
             let mut again = true;
             while again {
                 let started = Instant::now();
-                let result = rpc.get_block_template(None, &cache);
+                let result = rpc.timed_block_template(None, &cache);
                 let took = started.elapsed();
                 // Before the event is sent: whoever asks again because of it must not be missed.
                 again = fetch.end(result.is_ok());
                 let method = Method::GetBlockTemplate;
                 report.send_blocking(match result {
-                    Ok(template) => {
-                        NodeEventKind::Template { template: Arc::new(template), method, took }
+                    Ok((template, parsing)) => {
+                        let template = Arc::new(template);
+                        NodeEventKind::Template { template, method, took, parsing }
                     }
                     Err(error) => NodeEventKind::Failed { method, error, took },
                 });
@@ -240,7 +241,7 @@ fn longpolls(
             continue;
         };
         let started = Instant::now();
-        let result = rpc.get_block_template(Some(&id), cache);
+        let result = rpc.timed_block_template(Some(&id), cache);
         let took = started.elapsed();
 
         // Before the event is sent: an order that answers it must not be taken for an older one.
@@ -254,13 +255,14 @@ fn longpolls(
         }
         let method = Method::Longpoll;
         match result {
-            Ok(template) => {
+            Ok((template, parsing)) => {
                 // The answer's own id is newer than any that was ordered before it came.
                 wanted = ordered.and_then(|_| template.longpollid.clone());
                 report.send_blocking(NodeEventKind::Template {
                     template: Arc::new(template),
                     method,
                     took,
+                    parsing,
                 });
                 thread::sleep(LONGPOLL_SPACING.saturating_sub(took));
             }

@@ -89,6 +89,19 @@ impl SinkKind {
         }
     }
 
+    /// What of its settings others must not know; also a whole address, as it may hold one.
+    pub fn secrets(&self) -> Vec<&str> {
+        match self {
+            SinkKind::Ntfy { url, token } => {
+                std::iter::once(url.as_str()).chain(token.as_deref()).collect()
+            }
+            SinkKind::Telegram { token, chat } => vec![token, chat],
+            SinkKind::Discord { url } | SinkKind::Slack { url } | SinkKind::Webhook { url } => {
+                vec![url]
+            }
+        }
+    }
+
     /// Whether its settings hold something that others must not know.
     pub fn holds_secret(&self) -> bool {
         match self {

@@ -6,6 +6,10 @@ use crate::block::SolvedBlock;
 use crate::difficulty::Difficulty;
 use crate::stratum::reply::Reject;
 
+/// Room that an outbox keeps between uses.
+const KEPT_BYTES: usize = 64 * 1024;
+const KEPT_ITEMS: usize = 4096;
+
 /// A miner's connection. Given by the server, never used twice within one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
@@ -89,6 +93,8 @@ impl CloseReason {
 pub struct Outbox {
     bytes: Vec<u8>,
     items: Vec<Output>,
+    /// The item that sends last, while what follows for the same miner may be joined to it.
+    open: Option<usize>,
 }
 
 impl Outbox {
@@ -99,6 +105,11 @@ impl Outbox {
 
     /// Adds an output.
     pub fn push(&mut self, output: Output) {
+        // What is only noted changes nothing about the order of what is sent. A block does: its
+        // answer is kept apart, because it may have to wait.
+        if !matches!(output, Output::Share { .. } | Output::Rejected { .. }) {
+            self.open = None;
+        }
         self.items.push(output);
     }
 
@@ -109,16 +120,19 @@ impl Outbox {
         start..self.bytes.len()
     }
 
-    /// Sends stored bytes. What follows directly on bytes for the same miner is joined to them.
+    /// Sends stored bytes. What follows on bytes for the same miner is joined to them, so that the
+    /// answers to a burst of shares cost one system call.
     pub fn send(&mut self, conn: ConnId, range: Range<usize>) {
-        if let Some(Output::Send { conn: last, bytes }) = self.items.last_mut()
+        if let Some(Output::Send { conn: last, bytes }) = self.open.map(|at| &mut self.items[at])
             && *last == conn
             && bytes.end == range.start
         {
             bytes.end = range.end;
-        } else {
-            self.items.push(Output::Send { conn, bytes: range });
+            return;
         }
+        let answers_block = matches!(self.items.last(), Some(Output::Block(_)));
+        self.open = (!answers_block).then_some(self.items.len());
+        self.items.push(Output::Send { conn, bytes: range });
     }
 
     /// Sends what `write` appends.
@@ -141,13 +155,98 @@ impl Outbox {
 
     /// Takes the outputs; their bytes stay until [`Outbox::clear`].
     pub fn take(&mut self) -> Vec<Output> {
+        self.open = None;
         std::mem::take(&mut self.items)
+    }
+
+    /// Gives the emptied list back, for its memory.
+    pub fn give_back(&mut self, mut items: Vec<Output>) {
+        if self.items.is_empty() && items.capacity() <= KEPT_ITEMS {
+            items.clear();
+            self.items = items;
+        }
     }
 
     /// Empties the outbox and keeps its memory, unless it has become large.
     pub fn clear(&mut self) {
+        self.open = None;
         self.items.clear();
         self.bytes.clear();
-        self.bytes.shrink_to(64 * 1024);
+        self.bytes.shrink_to(KEPT_BYTES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: ConnId = ConnId(1);
+    const TWO: ConnId = ConnId(2);
+
+    fn share(conn: ConnId) -> Output {
+        let difficulty = Difficulty(1.0);
+        Output::Share { conn, credited: difficulty, reached: difficulty, height: 1 }
+    }
+
+    fn block() -> Output {
+        Output::Block(Box::new(SolvedBlock {
+            hash: crate::chain::BlockHash([0; 32]),
+            height: 1,
+            prev: crate::chain::BlockHash([1; 32]),
+            value: 0,
+            worker: String::new(),
+            solved_at: 0,
+            bytes: Vec::new(),
+        }))
+    }
+
+    /// What is sent, in order.
+    fn sent(out: &Outbox) -> Vec<(u64, &str)> {
+        let text = |bytes| std::str::from_utf8(out.bytes(bytes)).unwrap();
+        out.items()
+            .iter()
+            .filter_map(|item| match item {
+                Output::Send { conn, bytes } => Some((conn.0, text(bytes))),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn answer(out: &mut Outbox, conn: ConnId, text: &str) {
+        out.reply(conn, |bytes| bytes.extend_from_slice(text.as_bytes()));
+    }
+
+    #[test]
+    fn answers_to_a_burst_are_joined_and_a_blocks_answer_stands_alone() {
+        let mut out = Outbox::new();
+        answer(&mut out, ONE, "a");
+        out.push(share(ONE));
+        answer(&mut out, ONE, "b");
+        out.push(block());
+        answer(&mut out, ONE, "c");
+        out.push(share(ONE));
+        answer(&mut out, ONE, "d");
+        answer(&mut out, ONE, "e");
+        answer(&mut out, TWO, "f");
+        answer(&mut out, ONE, "g");
+        out.push(Output::Close { conn: ONE, why: CloseReason::Silent });
+        answer(&mut out, ONE, "h");
+        assert_eq!(sent(&out), [(1, "ab"), (1, "c"), (1, "de"), (2, "f"), (1, "g"), (1, "h")]);
+    }
+
+    #[test]
+    fn a_broadcast_is_not_joined_across_miners() {
+        let mut out = Outbox::new();
+        let line = out.write(b"job");
+        out.send(ONE, line.clone());
+        out.send(TWO, line.clone());
+        out.send(TWO, line);
+        assert_eq!(sent(&out), [(1, "job"), (2, "job"), (2, "job")]);
+        let items = out.take();
+        out.clear();
+        out.give_back(items);
+        assert!(out.items().is_empty() && out.items.capacity() >= 3);
+        answer(&mut out, ONE, "x");
+        assert_eq!(sent(&out), [(1, "x")]);
     }
 }

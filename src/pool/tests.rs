@@ -3,13 +3,15 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use bitcoin::hashes::Hash;
 use serde_json::Value;
 
 use super::*;
 use crate::chain::BlockHash;
 use crate::difficulty::{Difficulty, NBits, Target};
-use crate::job::Lookup;
 use crate::job::tests::template;
+use crate::job::{JobId, Lookup};
+use crate::memo::Encoder;
 use crate::node::NodeId;
 use crate::share::{Share, Submission};
 use crate::stratum::reply::Reject;
@@ -18,6 +20,8 @@ struct World {
     start: Instant,
     millis: u64,
     pool: Pool,
+    /// What the daemon keeps for its next run.
+    kept: Vec<u8>,
 }
 
 /// What one input led to.
@@ -29,9 +33,14 @@ struct Said {
 impl World {
     /// A pool with work on a tip where every hash solves a block, or none does in practice.
     fn new(easy: bool) -> World {
-        let rules =
-            Rules { session_key: SessionKey([1; 32]), password: None, overrides: Vec::new() };
-        let mut world = World { start: Instant::now(), millis: 0, pool: Pool::new(rules, 0x100) };
+        let rules = Rules {
+            session_key: SessionKey([1; 32]),
+            password: None,
+            overrides: Vec::new(),
+            payee_chains: Vec::new(),
+        };
+        let pool = Pool::new(rules, 0x100);
+        let mut world = World { start: Instant::now(), millis: 0, pool, kept: Vec::new() };
         world.work(1, easy);
         world
     }
@@ -367,4 +376,245 @@ fn who_says_nothing_or_nonsense_is_let_go() {
     assert_eq!((said.error_code(), said.closed()), (Some(20), None));
     let closed = (0..20).find_map(|_| world.line(2, "Accept: */*").closed());
     assert_eq!(closed, Some((ConnId(2), CloseReason::NotStratum)));
+}
+
+/// A real address, and the script that it stands for.
+const ANNA: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+const ANNAS_SCRIPT: &str = "0014751e76e8199196d454941c45d1b3a323f1433bd6";
+
+impl World {
+    /// A world whose pool notes what a restart must not forget.
+    fn with_memory(easy: bool, payee_chains: Vec<Chain>) -> World {
+        let mut world = World::new(easy);
+        let rules = Rules {
+            session_key: SessionKey([1; 32]),
+            password: None,
+            overrides: Vec::new(),
+            payee_chains,
+        };
+        world.pool = Pool::new(rules, 0x100);
+        world.pool.recall(world.now(), Recall::default());
+        world.work(1, easy);
+        world
+    }
+
+    /// The daemon dies, and another run takes up what was noted; the sockets are gone. Work comes
+    /// with the tip, and `first_job_id` lies behind the earlier ones.
+    fn restart(&mut self, tip: u8, easy: bool) {
+        let now = self.now();
+        let moment = crate::memo::Moment { mono: now.mono, uptime: Duration::from_secs(100) };
+        let header = || crate::memo::header("boot");
+        let mut bytes = match self.kept.is_empty() {
+            true => header(),
+            false => std::mem::take(&mut self.kept),
+        };
+        let before = Recall::read(moment, "boot", &bytes).0;
+        let mut encoder = Encoder::following(&before);
+        for memo in self.pool.memos() {
+            if let Memo::Tip = memo {
+                (bytes, encoder) = (header(), Encoder::default());
+            }
+            encoder.encode(moment, &memo, &mut bytes);
+        }
+        let (recall, good) = Recall::read(moment, "boot", &bytes);
+        assert_eq!(good, bytes.len());
+        self.kept = bytes;
+        let rules = Rules {
+            session_key: SessionKey([1; 32]),
+            password: None,
+            overrides: Vec::new(),
+            payee_chains: self.pool.rules.payee_chains.clone(),
+        };
+        let run = recall.jobs.last().unwrap().0.run() + 1;
+        self.pool = Pool::new(rules, JobId::first_of(run).0);
+        self.pool.recall(now, recall);
+        self.work(tip, easy);
+    }
+
+    /// Introduces a miner; its session id and first job.
+    fn named(&mut self, conn: u64, agent: &str, session: &str, name: &str) -> (String, Value) {
+        self.connect(conn);
+        let said = self.line(
+            conn,
+            &format!(r#"{{"id":1,"method":"mining.subscribe","params":["{agent}"{session}]}}"#),
+        );
+        let sid = said.lines[0].1["result"][0][0][1].as_str().unwrap().to_string();
+        let login =
+            format!(r#"{{"id":2,"method":"mining.authorize","params":["{name}","d=0.0001"]}}"#);
+        self.line(conn, &login);
+        let said = self.wait(400);
+        let notify = said
+            .lines
+            .iter()
+            .rev()
+            .find(|(c, line)| *c == ConnId(conn) && line["method"] == "mining.notify");
+        (sid, notify.unwrap().1["params"].clone())
+    }
+
+    fn resume(&mut self, conn: u64, sid: &str) {
+        self.connect(conn);
+        let line =
+            format!(r#"{{"id":1,"method":"mining.subscribe","params":["cgminer","{sid}"]}}"#);
+        let said = self.line(conn, &line);
+        assert_eq!(said.lines[0].1["result"][0][0][1], sid);
+    }
+}
+
+fn block_of(said: &Said) -> bitcoin::Block {
+    let Some(Output::Block(block)) = said.outputs.first() else { panic!("{:?}", said.outputs) };
+    let whole: bitcoin::Block = bitcoin::consensus::deserialize(&block.bytes).unwrap();
+    assert_eq!(whole.block_hash().to_string(), block.hash.to_string());
+    // The rest of the tree stands in the branch alone.
+    let root = crate::merkle::root_from_branch(
+        whole.txdata[0].compute_txid().to_byte_array(),
+        &template(1).branch,
+    );
+    assert_eq!(whole.header.merkle_root.to_byte_array(), root);
+    whole
+}
+
+#[test]
+fn a_restart_forgets_no_job_no_difficulty_and_no_counted_share() {
+    let mut world = World::with_memory(false, Vec::new());
+    let (sid, job) = world.named(1, "cgminer/4.11.1", "", "w");
+    let counted = world.mine(1, &job, 0);
+    assert_eq!(world.submit(1, &job, counted).lines[0].1["result"], true);
+    let waiting = world.mine(1, &job, counted + 1);
+    for _ in 0..2 {
+        // Twice: the second run hands on what the first had given.
+        world.restart(1, false);
+    }
+    world.resume(2, &sid);
+    // Between subscribe and authorize, as cgminer sends them, at the difficulty of then.
+    assert_eq!(world.submit(2, &job, waiting).lines[0].1["result"], true);
+    assert_eq!(world.submit(2, &job, counted).error_code(), Some(22));
+    assert_eq!(world.submit(2, &job, waiting).error_code(), Some(22));
+    // The next jobs have other ids and later times.
+    let said = world.line(2, r#"{"id":2,"method":"mining.authorize","params":["w","d=0.0001"]}"#);
+    assert_eq!(said.methods(), ["answer"]);
+    let next = world.wait(400).lines[1].1["params"].clone();
+    assert_ne!(next[0], job[0]);
+    assert!(next[7].as_str() > job[7].as_str(), "{next} after {job}");
+}
+
+#[test]
+fn a_block_on_a_job_of_the_run_before_is_a_block() {
+    for tip in [1, 2] {
+        let mut world = World::with_memory(true, Vec::new());
+        let (sid, job) = world.named(1, "cgminer", "", "w");
+        let expected = block_of(&world.submit(1, &job, 5));
+        let mut world = World::with_memory(true, Vec::new());
+        world.named(1, "cgminer", "", "w");
+        world.restart(tip, true);
+        world.resume(2, &sid);
+        let said = world.submit(2, &job, 5);
+        assert_eq!(block_of(&said), expected);
+        // On the tip of then it counts as well.
+        assert_eq!(said.error_code(), (tip == 2).then_some(21));
+    }
+}
+
+#[test]
+fn a_new_tip_starts_the_memory_anew_with_what_the_miners_have() {
+    let mut world = World::with_memory(false, Vec::new());
+    let (sid, _) = world.named(1, "cgminer", "", "w");
+    let job = world.work(2, false).lines[0].1["params"].clone();
+    let nonce = world.mine(1, &job, 0);
+    world.restart(2, false);
+    world.resume(2, &sid);
+    // Were its difficulty forgotten, it would be the 1000 of its kind.
+    assert_eq!(world.submit(2, &job, nonce).lines[0].1["result"], true);
+}
+
+#[test]
+fn a_miner_that_is_named_by_an_address_is_paid_there_if_the_owner_allows_it() {
+    let pays = |job: &Value| job[3].as_str().unwrap().contains(ANNAS_SCRIPT);
+    let owner = "\u{51}".as_bytes();
+    for (chains, name, expected) in [
+        (vec![Chain::Main], ANNA.to_owned(), true),
+        (vec![Chain::Main], format!("{ANNA}.attic"), true),
+        (vec![], format!("{ANNA}.attic"), false),
+        (vec![Chain::Regtest], ANNA.to_owned(), false),
+        (vec![Chain::Main], "anna.attic".to_owned(), false),
+        (vec![Chain::Main], format!("{}x", ANNA), false),
+        (vec![Chain::Main], String::new(), false),
+    ] {
+        let mut world = World::with_memory(true, chains.clone());
+        let (sid, job) = world.named(1, "cgminer", "", &name);
+        let (_, others) = world.named(2, "x", "", "w");
+        assert_eq!((pays(&job), pays(&others)), (expected, false), "{name} {chains:?}");
+        assert_eq!(world.pool.session(ConnId(1)).unwrap().payee().is_some(), expected);
+        let script_of = |block: bitcoin::Block| block.txdata[0].output[0].script_pubkey.to_bytes();
+        let wanted = match expected {
+            true => faster_hex::hex_string(&script_of(block_of(&world.submit(1, &job, 5)))),
+            false => ANNAS_SCRIPT.to_owned(),
+        };
+        assert_eq!(wanted, ANNAS_SCRIPT);
+        assert_eq!(script_of(block_of(&world.submit(2, &others, 5))), owner);
+        // Broadcast jobs pay it too, and others hear the common line.
+        let said = world.work(1, true);
+        let told: Vec<bool> = said.lines.iter().map(|(_, l)| pays(&l["params"])).collect();
+        assert_eq!(told, [expected, false]);
+        // Over a restart each job pays as it did, before the miner has said its name.
+        world.restart(1, true);
+        world.resume(3, &sid);
+        let block = script_of(block_of(&world.submit(3, &job, 6)));
+        assert_eq!(faster_hex::hex_string(&block) == ANNAS_SCRIPT, expected);
+    }
+}
+
+#[test]
+fn a_change_of_the_rule_concerns_the_jobs_to_come() {
+    let mut world = World::with_memory(true, Vec::new());
+    let rules = |payee_chains| {
+        let overrides = Vec::new();
+        Input::Rules(Box::new(Rules {
+            session_key: SessionKey([1; 32]),
+            password: None,
+            overrides,
+            payee_chains,
+        }))
+    };
+    let (_, first) = world.named(1, "x", "", ANNA);
+    world.input(rules(vec![Chain::Main]));
+    let second = world.work(1, true).lines[0].1["params"].clone();
+    world.input(rules(vec![]));
+    let third = world.work(1, true).lines[0].1["params"].clone();
+    for (job, expected) in [(first, false), (second, true), (third, false)] {
+        let block = block_of(&world.submit(1, &job, 5));
+        let script = faster_hex::hex_string(block.txdata[0].output[0].script_pubkey.as_bytes());
+        assert_eq!(script == ANNAS_SCRIPT, expected, "{job}");
+        assert_eq!(job[3].as_str().unwrap().contains(ANNAS_SCRIPT), expected);
+    }
+}
+
+#[test]
+fn news_is_shown_by_miners_that_can_and_not_too_often() {
+    let mut world = World::new(false);
+    let say = |text: &str| Input::Say(text.to_owned());
+    world.named(1, "bitaxe/BM1370/v2.13.1", "", "a");
+    world.named(2, "NerdMinerV2/V1.8.3", "", "b");
+    world.connect(3);
+    world.line(3, r#"{"id":1,"method":"mining.subscribe","params":["bitaxe/BM1370"]}"#);
+    let said = world.input(say("one"));
+    let told: Vec<_> = said.lines.iter().map(|(conn, line)| (conn.0, line.clone())).collect();
+    let message = serde_json::json!({"id":null,"method":"client.show_message","params":["one"]});
+    assert_eq!(told, [(1, message)], "the third is not mining yet");
+    assert!(world.input(say("two")).lines.is_empty());
+    assert!(world.input(say("three")).lines.is_empty());
+    let later = world.wait(10_000);
+    let shown: Vec<_> = later
+        .lines
+        .iter()
+        .filter(|(conn, line)| conn.0 == 1 && line["method"] == "client.show_message")
+        .map(|(_, line)| line["params"][0].as_str().unwrap())
+        .collect();
+    assert_eq!(shown, ["three"], "the newest, once");
+    // Sent away, it is told why; nothing that waited is said after that.
+    world.input(say("four"));
+    let said = world.input(Input::NoWork);
+    assert_eq!(said.methods(), ["client.show_message"]);
+    assert!(said.lines[0].1["params"][0].as_str().unwrap().contains("other pool"));
+    world.work(2, false);
+    assert!(world.wait(60_000).methods().iter().all(|method| *method != "client.show_message"));
 }

@@ -24,6 +24,8 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
+use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
+use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -31,6 +33,8 @@ use hyper::{Method, Request, Response};
 use smol::LocalExecutor;
 
 use crate::status::{Snapshot, html};
+
+use super::tls::Certificate;
 
 use admin::Admin;
 use guard::Verdict;
@@ -158,7 +162,7 @@ impl Http {
     ) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.clone().take(&executor, stream, peer),
+                Ok((stream, peer)) => self.clone().take(&executor, stream, peer, None),
                 Err(error) => {
                     log::warn!("http: cannot accept a connection: {error}");
                     Timer::after(Duration::from_millis(200)).await;
@@ -172,11 +176,33 @@ impl Http {
         self.refused.get()
     }
 
+    /// As [`Http::serve`], for readers who encrypt. The certificate's files are looked at with each
+    /// connection, so that a new one counts at once.
+    pub async fn serve_tls(
+        self: Rc<Self>,
+        executor: Rc<LocalExecutor<'static>>,
+        listener: Async<TcpListener>,
+        certificate: Rc<Certificate>,
+    ) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    self.clone().take(&executor, stream, peer, Some(certificate.clone()));
+                }
+                Err(error) => {
+                    log::warn!("https: cannot accept a connection: {error}");
+                    Timer::after(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
     fn take(
         self: Rc<Self>,
         executor: &Rc<LocalExecutor<'static>>,
         stream: Async<TcpStream>,
         peer: SocketAddr,
+        certificate: Option<Rc<Certificate>>,
     ) {
         let Some(ticket) = Connections::enter(&self.connections, peer.ip()) else {
             // Over the cap: closing costs us least, and a browser tries again.
@@ -185,7 +211,7 @@ impl Http {
         };
         executor
             .spawn(async move {
-                if let Err(error) = self.connection(stream, peer).await {
+                if let Err(error) = self.greet(stream, peer, certificate).await {
                     log::debug!("http: {peer}: {error}");
                 }
                 drop(ticket);
@@ -193,14 +219,41 @@ impl Http {
             .detach();
     }
 
-    async fn connection(
+    /// Makes a connection ready: with TLS, if it came to that port.
+    async fn greet(
         self: Rc<Self>,
         stream: Async<TcpStream>,
         peer: SocketAddr,
-    ) -> Result<(), hyper::Error> {
+        certificate: Option<Rc<Certificate>>,
+    ) -> Result<(), String> {
         // Small answers go out at once. A failure costs speed only.
         let _ = stream.get_ref().set_nodelay(true);
         let local = stream.get_ref().local_addr().ok().map(|address| address.ip());
+        let words = |error: hyper::Error| error.to_string();
+        let Some(certificate) = certificate else {
+            return self.connection(stream, peer, local).await.map_err(words);
+        };
+        // A stranger's handshake would cost us arithmetic.
+        if !self.options.public && !guard::address_is_ours(peer.ip(), local) {
+            self.refused.set(self.refused.get() + 1);
+            return Err("from a foreign address".to_owned());
+        }
+        let acceptor = TlsAcceptor::from(certificate.config().await);
+        let shake = async { acceptor.accept(stream).await.map_err(|error| error.to_string()) };
+        let late = async {
+            Timer::after(self.options.head_timeout).await;
+            Err("no handshake in time".to_owned())
+        };
+        let stream = shake.or(late).await?;
+        self.connection(stream, peer, local).await.map_err(words)
+    }
+
+    async fn connection(
+        self: Rc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: SocketAddr,
+        local: Option<IpAddr>,
+    ) -> Result<(), hyper::Error> {
         let io = smol_hyper::rt::FuturesIo::new(Timed::new(stream, self.options.write_timeout));
         let head_timeout = self.options.head_timeout;
         let service = service_fn(move |request| {
@@ -232,9 +285,7 @@ impl Http {
             Some(admin) if request.method() == Method::POST => {
                 admin.clone().post(self, request, peer).await
             }
-            Some(admin) if matches!(request.uri().path(), "/settings" | "/setup") => {
-                admin.show(self, &request)
-            }
+            Some(admin) if admin::shows(request.uri().path()) => admin.show(self, &request),
             None if request.uri().path() == "/settings" => {
                 let now = self.rendered();
                 let page = forms::render(

@@ -3,3 +3,4 @@
 
 pub mod http;
 pub mod stratum;
+pub mod tls;

@@ -8,6 +8,10 @@
 //! **Floods** are slowed down by not reading: TCP makes the sender wait, and nobody is banned. So are
 //! reconnect storms: who comes too often is served a few seconds later. Loopback is exempt.
 //!
+//! **TLS** is optional and has doors of its own. A connection through one of them keeps a rustls
+//! machine between the bytes of the socket and the lines; all else about it is the same. A
+//! handshake that is not over in time ends the connection.
+//!
 //! **Closed doors.** While there is no work the addresses stay bound but nobody listens on them:
 //! the kernel refuses connections, and a miner turns to its second pool at once.
 
@@ -20,11 +24,14 @@ use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use futures_lite::future;
+use futures_rustls::rustls::ServerConnection;
 use smol::{LocalExecutor, Task};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::pool::ConnId;
 use crate::stratum::frame::Lines;
+
+use super::tls::Certificate;
 
 /// What is read at one go. A burst of shares fits.
 const CHUNK: usize = 8 * 1024;
@@ -32,6 +39,9 @@ const CHUNK: usize = 8 * 1024;
 /// What is kept for a miner that does not read. A job with its branch has 3 kB at most, so this is
 /// ten minutes of jobs.
 const MAX_PENDING: usize = 64 * 1024;
+
+/// How long a TLS handshake may take. An ESP32 needs one to three seconds for it.
+const HANDSHAKE: Duration = Duration::from_secs(15);
 
 /// How long a closed connection may take to say goodbye.
 const LINGER: Duration = Duration::from_secs(5);
@@ -83,6 +93,8 @@ pub struct Server {
     executor: Rc<LocalExecutor<'static>>,
     handler: Weak<dyn Handler>,
     limits: Cell<Limits>,
+    /// Why nobody is let in although the doors are open.
+    turning: Cell<Option<&'static str>>,
     doors: RefCell<Vec<Door>>,
     connections: RefCell<BTreeMap<ConnId, Rc<Connection>>>,
     next: Cell<u64>,
@@ -96,6 +108,8 @@ pub struct Server {
 struct Door {
     address: SocketAddr,
     socket: Rc<Async<TcpListener>>,
+    /// What those show who come through this door; `None` where no TLS is spoken.
+    certificate: Option<Rc<Certificate>>,
     /// While the door is open.
     accepting: Option<Task<()>>,
 }
@@ -104,6 +118,8 @@ struct Connection {
     id: ConnId,
     peer: IpAddr,
     stream: Async<TcpStream>,
+    /// Between bytes and lines on a TLS port, once the certificate is at hand.
+    tls: RefCell<Option<Box<ServerConnection>>>,
     /// What the kernel has not taken yet. While it is not empty, a task is at it.
     pending: RefCell<Vec<u8>>,
     /// Our side has ended it.
@@ -123,15 +139,14 @@ impl Server {
     ) -> Result<Rc<Server>, (SocketAddr, io::Error)> {
         let mut doors = Vec::new();
         for address in addresses {
-            let socket = reserve(*address).map_err(|error| (*address, error))?;
-            let address = socket.get_ref().local_addr().unwrap_or(*address);
-            doors.push(Door { address, socket: Rc::new(socket), accepting: None });
+            doors.push(Door::new(*address, None).map_err(|error| (*address, error))?);
         }
         Ok(Rc::new_cyclic(|this| Server {
             this: this.clone(),
             executor,
             handler,
             limits: Cell::new(limits),
+            turning: Cell::new(None),
             doors: RefCell::new(doors),
             connections: RefCell::default(),
             next: Cell::new(1),
@@ -140,9 +155,34 @@ impl Server {
         }))
     }
 
-    /// The addresses, with the port that the system chose where 0 was asked for.
+    /// Adds doors behind which TLS is spoken. They are shut, too.
+    ///
+    /// # Errors
+    /// The first address that cannot be had, and the system's reason.
+    pub fn bind_tls(
+        &self,
+        addresses: &[SocketAddr],
+        certificate: &Rc<Certificate>,
+    ) -> Result<(), (SocketAddr, io::Error)> {
+        for address in addresses {
+            let door = Door::new(*address, Some(certificate.clone()));
+            self.doors.borrow_mut().push(door.map_err(|error| (*address, error))?);
+        }
+        Ok(())
+    }
+
+    /// The addresses without TLS, with the port that the system chose where 0 was asked for.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.doors.borrow().iter().map(|door| door.address).collect()
+        let doors = self.doors.borrow();
+        let plain = doors.iter().filter(|door| door.certificate.is_none());
+        plain.map(|door| door.address).collect()
+    }
+
+    /// The addresses with TLS, likewise.
+    pub fn tls_addresses(&self) -> Vec<SocketAddr> {
+        let doors = self.doors.borrow();
+        let secure = doors.iter().filter(|door| door.certificate.is_some());
+        secure.map(|door| door.address).collect()
     }
 
     /// Opens all doors.
@@ -159,6 +199,16 @@ impl Server {
         }
     }
 
+    /// From now on callers are noted and sent away, with this reason; `None`: let in again.
+    pub fn turn_away(&self, why: Option<&'static str>) {
+        self.turning.set(why);
+    }
+
+    /// Whether callers are sent away.
+    pub fn turns_away(&self) -> bool {
+        self.turning.get().is_some()
+    }
+
     /// Other limits, for connections to come.
     pub fn set_limits(&self, limits: Limits) {
         self.limits.set(limits);
@@ -168,17 +218,23 @@ impl Server {
     pub fn send(&self, conn: ConnId, bytes: &[u8]) {
         let connection = self.connections.borrow().get(&conn).cloned();
         if let Some(connection) = connection.filter(|connection| !connection.ending.get()) {
-            self.write(connection, bytes);
+            match connection.encrypted(bytes) {
+                Some(bytes) => self.write(connection, &bytes),
+                None => self.write(connection, bytes),
+            }
         }
     }
 
     /// Ends a connection in order (FIN), after what was sent before.
     pub fn close(&self, conn: ConnId) {
         let connection = self.connections.borrow().get(&conn).cloned();
-        if let Some(connection) = connection
-            && !connection.ending.replace(true)
-            && connection.pending.borrow().is_empty()
-        {
+        let Some(connection) = connection.filter(|connection| !connection.ending.get()) else {
+            return;
+        };
+        if let Some(goodbye) = connection.close_notify() {
+            self.write(connection.clone(), &goodbye);
+        }
+        if !connection.ending.replace(true) && connection.pending.borrow().is_empty() {
             connection.say_goodbye(&self.executor);
         }
     }
@@ -231,10 +287,14 @@ impl Server {
         }
     }
 
-    async fn accept(self: Rc<Self>, listener: Rc<Async<TcpListener>>) {
+    async fn accept(
+        self: Rc<Self>,
+        listener: Rc<Async<TcpListener>>,
+        certificate: Option<Rc<Certificate>>,
+    ) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer),
+                Ok((stream, peer)) => self.admit(stream, peer, certificate.clone()),
                 Err(error) => {
                     log::warn!("cannot accept a miner's connection: {error}");
                     Timer::after(ACCEPT_PAUSE).await;
@@ -243,7 +303,12 @@ impl Server {
         }
     }
 
-    fn admit(self: &Rc<Self>, stream: Async<TcpStream>, peer: SocketAddr) {
+    fn admit(
+        self: &Rc<Self>,
+        stream: Async<TcpStream>,
+        peer: SocketAddr,
+        certificate: Option<Rc<Certificate>>,
+    ) {
         let Some(handler) = self.handler.upgrade() else { return };
         let peer = peer.ip().to_canonical();
         if let Err(why) = self.has_room_for(peer) {
@@ -258,6 +323,7 @@ impl Server {
             id,
             peer,
             stream,
+            tls: RefCell::default(),
             pending: RefCell::default(),
             ending: Cell::new(false),
         });
@@ -267,6 +333,10 @@ impl Server {
         let serve = async move {
             if !wait.is_zero() {
                 Timer::after(wait).await;
+            }
+            if let Some(certificate) = certificate {
+                connection.expect_tls(&certificate).await;
+                server.executor.spawn(limit_handshake(Rc::downgrade(&connection))).detach();
             }
             server.serve(connection).await;
         };
@@ -289,6 +359,9 @@ impl Server {
     }
 
     fn has_room_for(&self, peer: IpAddr) -> Result<(), &'static str> {
+        if let Some(why) = self.turning.get() {
+            return Err(why);
+        }
         let connections = self.connections.borrow();
         let limits = self.limits.get();
         if connections.len() >= limits.connections {
@@ -323,7 +396,12 @@ impl Server {
                 Ok(_) if connection.ending.get() => future::yield_now().await,
                 Ok(n) => {
                     let Some(handler) = self.handler.upgrade() else { return Ok(()) };
-                    handler.received(connection.id, &mut lines, &self.buffer.borrow()[..n])?;
+                    if connection.tls.borrow().is_some() {
+                        let chunk = self.buffer.borrow()[..n].to_vec();
+                        self.decrypt(connection, &*handler, &mut lines, &chunk)?;
+                    } else {
+                        handler.received(connection.id, &mut lines, &self.buffer.borrow()[..n])?;
+                    }
                     if !connection.peer.is_loopback() {
                         allowance.spend(n).await;
                     }
@@ -339,6 +417,40 @@ impl Server {
                 Err(error) => return Err(error.to_string()),
             }
         }
+    }
+}
+
+impl Server {
+    /// Hands on what a chunk of a TLS stream holds, and sends what the protocol itself answers.
+    fn decrypt(
+        &self,
+        connection: &Connection,
+        handler: &dyn Handler,
+        lines: &mut Lines,
+        mut chunk: &[u8],
+    ) -> Result<(), String> {
+        while !chunk.is_empty() {
+            let (outcome, plain, answer) = connection.take_in(&mut chunk);
+            if let Some(connection) = self.connections.borrow().get(&connection.id).cloned()
+                && !answer.is_empty()
+            {
+                self.write(connection, &answer);
+            }
+            outcome?;
+            handler.received(connection.id, lines, &plain)?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends a connection whose handshake takes too long.
+async fn limit_handshake(connection: Weak<Connection>) {
+    Timer::after(HANDSHAKE).await;
+    if let Some(connection) = connection.upgrade()
+        && connection.tls.borrow().as_ref().is_some_and(|tls| tls.is_handshaking())
+    {
+        log::debug!("miner at {}: no TLS handshake in time", connection.peer);
+        connection.stream.get_ref().shutdown(Shutdown::Both).ok();
     }
 }
 
@@ -397,6 +509,56 @@ async fn flush(connection: Rc<Connection>, executor: Rc<LocalExecutor<'static>>)
 }
 
 impl Connection {
+    /// From now on all bytes are those of a TLS stream.
+    async fn expect_tls(&self, certificate: &Certificate) {
+        match ServerConnection::new(certificate.config().await) {
+            Ok(mut tls) => {
+                tls.set_buffer_limit(Some(MAX_PENDING));
+                *self.tls.borrow_mut() = Some(Box::new(tls));
+            }
+            Err(error) => {
+                log::error!("no TLS for the miner at {}: {error}", self.peer);
+                self.stream.get_ref().shutdown(Shutdown::Both).ok();
+            }
+        }
+    }
+
+    /// What is to be written in place of `bytes`; `None` for a connection without TLS.
+    fn encrypted(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut tls = self.tls.borrow_mut();
+        let tls = tls.as_mut()?;
+        // Before the handshake is over this is kept, up to a bound; a miner is told nothing then.
+        tls.writer().write_all(bytes).ok();
+        Some(to_send(tls))
+    }
+
+    /// The alert with which a TLS stream ends; `None` for a connection without TLS.
+    fn close_notify(&self) -> Option<Vec<u8>> {
+        let mut tls = self.tls.borrow_mut();
+        let tls = tls.as_mut()?;
+        tls.send_close_notify();
+        Some(to_send(tls))
+    }
+
+    /// Takes a part of `chunk` in: the lines' bytes that it held, and what TLS itself answers.
+    fn take_in(&self, chunk: &mut &[u8]) -> (Result<(), String>, Vec<u8>, Vec<u8>) {
+        let mut tls = self.tls.borrow_mut();
+        let Some(tls) = tls.as_mut() else { return (Ok(()), std::mem::take(chunk).into(), vec![]) };
+        let mut plain = Vec::new();
+        let outcome = match tls.read_tls(chunk) {
+            // After its goodbye nothing counts.
+            Ok(0) => {
+                *chunk = &[];
+                Ok(())
+            }
+            Ok(_) => tls.process_new_packets().map(drop).map_err(|error| format!("TLS: {error}")),
+            Err(error) => Err(format!("TLS: {error}")),
+        };
+        // An error here is the end of the stream, which the socket shows as well.
+        tls.reader().read_to_end(&mut plain).ok();
+        (outcome, plain, to_send(tls))
+    }
+
     /// FIN, and an end by force for a miner that does not answer it.
     fn say_goodbye(self: &Rc<Self>, executor: &LocalExecutor<'static>) {
         self.stream.get_ref().shutdown(Shutdown::Write).ok();
@@ -412,12 +574,30 @@ impl Connection {
     }
 }
 
+/// The bytes that TLS has ready for the socket.
+fn to_send(tls: &mut ServerConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while tls.wants_write() {
+        // Writing to memory cannot fail.
+        if tls.write_tls(&mut bytes).is_err() {
+            break;
+        }
+    }
+    bytes
+}
+
 impl Door {
+    fn new(address: SocketAddr, certificate: Option<Rc<Certificate>>) -> io::Result<Door> {
+        let socket = reserve(address)?;
+        let address = socket.get_ref().local_addr().unwrap_or(address);
+        Ok(Door { address, socket: Rc::new(socket), certificate, accepting: None })
+    }
+
     fn open(&mut self, server: &Server) {
         let Some(this) = server.this.upgrade().filter(|_| self.accepting.is_none()) else { return };
         match SockRef::from(&self.socket).listen(BACKLOG) {
             Ok(()) => {
-                let task = this.accept(self.socket.clone());
+                let task = this.accept(self.socket.clone(), self.certificate.clone());
                 self.accepting = Some(server.executor.spawn(task));
             }
             Err(error) => log::error!("cannot listen on {}: {error}", self.address),

@@ -536,6 +536,16 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
             );
         }
     }
+    let copy_error = &snapshot.storage.copy_error;
+    if !copy_error.is_empty() {
+        push(
+            alarms,
+            "copy",
+            Level::Warning,
+            format!("The ledger is not copied to {}.", trimmed(copy_error, "its place")),
+            "Plug the stick in or mount the share; it is tried again every hour.".to_owned(),
+        );
+    }
     if let Some(offset) = board.clock_offset_s.filter(|o| o.abs() > 60.0) {
         push(
             alarms,

@@ -113,6 +113,14 @@ fn work(s: &Snapshot, out: &mut Text) {
         "From the first news of a tip to the first job on it.",
     );
     out.histogram("soloist_tip_to_job_seconds", &[], &t.tip_to_job);
+    out.family(
+        "soloist_tip_step_seconds",
+        "histogram",
+        "From the first news of a tip to each step on the way to its job.",
+    );
+    for step in &t.steps {
+        out.histogram("soloist_tip_step_seconds", &[("step", &step.step)], &step.took);
+    }
 }
 
 fn nodes(s: &Snapshot, out: &mut Text) {

@@ -365,6 +365,8 @@ pub struct MinerView {
     pub class: String,
     /// Where it connects from, without port.
     pub address: String,
+    /// Address that a block of its next job pays.
+    pub pays: String,
     /// How it is doing.
     pub state: MinerState,
     /// Since when it is connected; when gone, since when it is gone.
@@ -692,6 +694,8 @@ pub struct BoardView {
     pub disk_free: Option<u64>,
     /// Bytes written to the card in the last 24 h (or extrapolated since the start).
     pub disk_written_day: Option<u64>,
+    /// Of these the bytes that Soloist wrote itself.
+    pub own_written_day: Option<u64>,
     /// Whether the clock is synchronised.
     pub clock_synced: Option<bool>,
     /// How far our clock is from the network's (by the nodes), seconds; positive: ours is ahead.
@@ -763,6 +767,17 @@ pub struct TemplatesView {
     pub tips: u64,
     /// From the first news of a tip to the first job on it.
     pub tip_to_job: HistogramView,
+    /// The steps on that way, in their order.
+    pub steps: Vec<StepView>,
+}
+
+/// One step from the first news of a tip to its job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StepView {
+    /// What was reached, in `snake_case`.
+    pub step: String,
+    /// From the first news of the tip until then.
+    pub took: HistogramView,
 }
 
 /// What must survive a power cut.
@@ -778,6 +793,12 @@ pub struct StorageView {
     pub size_bytes: u64,
     /// When the last snapshot of the ledger was made.
     pub backup_at: Option<u64>,
+    /// Where snapshots are to be copied; empty for nowhere.
+    pub copy_to: String,
+    /// When the newest snapshot was last seen to stand there.
+    pub copy_at: Option<u64>,
+    /// Why it does not; empty when it does.
+    pub copy_error: String,
 }
 
 /// The built-in miner that proves the whole way once a minute.

@@ -17,19 +17,23 @@
 //!
 //! **Difficulty belongs to the job.** A share is judged by the difficulty that was in force when
 //! its job was sent, so a change never makes an honest share wrong. Job ids rise, so a short list
-//! of "from this id on" says it all.
+//! of "from this id on" says it all. So does whom a block pays, where miners may be paid by name.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::address::Address;
 use crate::block::{self, SolvedBlock};
 use crate::clock::Now;
-use crate::coinbase::EXTRANONCE_SIZE;
+use crate::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use crate::difficulty::Difficulty;
 use crate::hash;
 use crate::job::{Job, JobId, Jobs, Lookup, VERSION_MASK};
+use crate::memo::Memo;
 use crate::pool::{CloseReason, ConnId, Outbox, Output, Rules};
 use crate::share::{Seen, Share, Submission};
 use crate::vardiff::{Aim, Vardiff};
@@ -88,6 +92,46 @@ pub struct Context<'a> {
     pub seen: &'a mut Seen,
     /// Miners that left and may come back.
     pub parked: &'a mut BTreeMap<Extranonce1, Parked>,
+    /// What a restart must not forget.
+    pub memos: &'a mut Memos,
+}
+
+/// Whom a miner's blocks pay in place of the owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payee {
+    /// The output script.
+    pub script: Box<[u8]>,
+}
+
+impl Payee {
+    /// The payee that a worker's name asks for, if the rules allow it: an address before a dot, or
+    /// an address alone, of a chain that the owner's address is of.
+    pub fn of_worker(name: &str, rules: &Rules) -> Option<Rc<Payee>> {
+        if rules.payee_chains.is_empty() {
+            return None;
+        }
+        let address: Address = name.split('.').next()?.trim().parse().ok()?;
+        let fits = rules.payee_chains.iter().any(|chain| address.fits(*chain));
+        fits.then(|| Rc::new(Payee { script: address.script().into() }))
+    }
+}
+
+/// Where memos are left for the shell to keep.
+#[derive(Debug, Default)]
+pub struct Memos {
+    /// Whether anybody keeps them; nothing is noted otherwise.
+    pub wanted: bool,
+    /// Those that were not taken yet.
+    pub list: Vec<Memo>,
+}
+
+impl Memos {
+    /// Notes what `memo` says, if it is wanted.
+    pub fn note(&mut self, memo: impl FnOnce() -> Memo) {
+        if self.wanted {
+            self.list.push(memo());
+        }
+    }
 }
 
 /// What outlives a connection: see [`Session::park`].
@@ -95,6 +139,7 @@ pub struct Context<'a> {
 pub struct Parked {
     since: Instant,
     levels: Levels,
+    payees: History<Option<Rc<Payee>>>,
 }
 
 /// One miner's session. See the module's description.
@@ -110,6 +155,10 @@ pub struct Session {
     /// Resumed an earlier session: its shares are judged before it authorizes.
     resumed: bool,
     levels: Levels,
+    /// Whom its blocks pay from now on; `None` for the owner.
+    payee: Option<Rc<Payee>>,
+    /// Whom the blocks of its jobs pay.
+    payees: History<Option<Rc<Payee>>>,
     /// From the first job on.
     vardiff: Option<Vardiff>,
     /// What decides the first difficulty: see [`firmware::starting_point`].
@@ -134,9 +183,12 @@ enum Phase {
     Closing,
 }
 
-/// The difficulties that a miner was given, oldest first.
-#[derive(Debug, Default)]
-struct Levels(VecDeque<(JobId, Difficulty)>);
+/// What was in force from which job on, oldest first.
+#[derive(Debug)]
+struct History<T>(VecDeque<(JobId, T)>);
+
+/// The difficulties that a miner was given.
+type Levels = History<Difficulty>;
 
 impl Session {
     /// A session that has heard nothing yet.
@@ -150,6 +202,8 @@ impl Session {
             profile: firmware::identify("", &[]),
             resumed: false,
             levels: Levels::default(),
+            payee: None,
+            payees: History::default(),
             vardiff: None,
             saved: None,
             password: String::new(),
@@ -195,9 +249,31 @@ impl Session {
         self.vardiff.as_ref().and_then(Vardiff::proven)
     }
 
+    /// The output script that a block of its next job pays; `None` for the owner's.
+    pub fn payee(&self) -> Option<&[u8]> {
+        self.payee.as_ref().map(|payee| &*payee.script)
+    }
+
+    /// The rules changed: its jobs to come may pay somebody else.
+    pub fn apply(&mut self, rules: &Rules) {
+        self.payee = self.worker.as_deref().and_then(|name| Payee::of_worker(name, rules));
+    }
+
+    /// Tells a person at the miner something, if its firmware shows it.
+    pub fn say(&self, text: &str, out: &mut Outbox) {
+        if self.is_mining() && self.profile.shows_messages {
+            out.reply(self.conn(), |b| reply::show_message(b, text));
+        }
+    }
+
+    /// Notes what it was given, for a run that knows none of it.
+    pub fn remind(&self, memos: &mut Memos) {
+        remind(self.extranonce1(), &self.levels, &self.payees, memos);
+    }
+
     /// The difficulty that its next share is to reach.
     pub fn difficulty(&self) -> Option<Difficulty> {
-        self.levels.latest()
+        self.levels.latest().copied()
     }
 
     /// Since when it is connected.
@@ -230,15 +306,60 @@ impl Session {
     }
 
     /// Takes a job that is sent to all: `line` are its bytes in the outbox.
-    pub fn broadcast(&mut self, now: Now, job: &Job, line: &Range<usize>, out: &mut Outbox) {
+    pub fn broadcast(
+        &mut self,
+        now: Now,
+        (job, clean): (&Job, bool),
+        line: &Range<usize>,
+        memos: &mut Memos,
+        out: &mut Outbox,
+    ) {
         let (Phase::Mining, Some(vardiff)) = (self.phase, &mut self.vardiff) else { return };
         let network = job.work.template.target.difficulty().0;
         // The network's difficulty changes with a block, and then the job is a clean one.
         if let Some(level) = vardiff.set_network(network, now.mono) {
-            self.levels.push(job.id, Difficulty(level));
+            self.give_level(job.id, Difficulty(level), memos);
             out.reply(self.conn(), |b| reply::set_difficulty(b, level));
         }
-        out.send(self.conn(), line.clone());
+        match self.give_payee(job, memos) {
+            None => out.send(self.conn(), line.clone()),
+            Some(coinbase) => {
+                let line = job.notify_line_with(&coinbase, clean);
+                out.reply(self.conn(), |b| b.extend_from_slice(line.as_bytes()));
+            }
+        }
+    }
+
+    fn give_level(&mut self, from: JobId, difficulty: Difficulty, memos: &mut Memos) {
+        self.levels.push(from, difficulty);
+        let extranonce1 = self.extranonce1();
+        memos.note(|| Memo::Level { extranonce1, from, difficulty });
+    }
+
+    /// Notes whom the job's block is to pay; the coinbase, if that is not the owner.
+    fn give_payee(&mut self, job: &Job, memos: &mut Memos) -> Option<Coinbase> {
+        let coinbase = self.payee.as_ref().and_then(|p| job.work.coinbase.paying(&p.script));
+        let payee = self.payee.clone().filter(|_| coinbase.is_some());
+        // The owner's turn is noted too, if another's comes after it.
+        if self.payees.latest() != Some(&payee) && !(self.payees.0.is_empty() && payee.is_none()) {
+            self.payees.push(job.id, payee.clone());
+            let (extranonce1, from) = (self.extranonce1(), job.id);
+            memos.note(|| Memo::Payee {
+                extranonce1,
+                from,
+                script: payee.map(|p| p.script.clone()),
+            });
+        }
+        coinbase
+    }
+
+    /// The coinbase of a job as this miner had it.
+    fn coinbase_of<'a>(&self, job: &'a Job) -> Cow<'a, Coinbase> {
+        let payee = self.payees.given(job.id).and_then(Option::as_ref);
+        match payee.and_then(|payee| job.work.coinbase.paying(&payee.script)) {
+            Some(coinbase) => Cow::Owned(coinbase),
+            None => Cow::Borrowed(&job.work.coinbase),
+        }
     }
 
     /// Takes a line.
@@ -284,12 +405,13 @@ impl Session {
     /// What is kept of a miner that left, if it had work.
     pub fn park(self, now: Now) -> Option<Parked> {
         let had_work = !self.levels.0.is_empty();
-        had_work.then_some(Parked { since: now.mono, levels: self.levels })
+        had_work.then_some(Parked { since: now.mono, levels: self.levels, payees: self.payees })
     }
 
     /// Takes up what was parked.
     pub fn resume(&mut self, parked: Parked) {
         self.levels = parked.levels;
+        self.payees = parked.payees;
     }
 
     fn request(&mut self, context: &mut Context<'_>, request: Request<'_>, out: &mut Outbox) {
@@ -377,6 +499,7 @@ impl Session {
         out.reply(self.conn(), |b| reply::accepted(b, id));
         let name: String = login.user.chars().take(MAX_NAME).collect();
         if self.worker.as_ref() != Some(&name) {
+            self.payee = Payee::of_worker(&name, context.rules);
             self.worker = Some(name);
             out.push(Output::Authorized { conn: self.conn() });
         }
@@ -452,8 +575,13 @@ impl Session {
     fn send_level(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
         let Some(level) = self.level() else { return };
         let Some(job) = context.jobs.issue(context.now) else { return };
-        self.levels.push(job.id, level);
-        let line = job.notify_line(true);
+        let job = job.clone();
+        context.memos.note(|| Memo::Job { id: job.id, ntime: job.ntime });
+        self.give_level(job.id, level, context.memos);
+        let line = match self.give_payee(&job, context.memos) {
+            Some(coinbase) => job.notify_line_with(&coinbase, true),
+            None => job.notify_line(true),
+        };
         out.reply(self.conn(), |b| {
             reply::set_difficulty(b, level.0);
             b.extend_from_slice(line.as_bytes());
@@ -505,9 +633,11 @@ impl Session {
             Ok(Lookup::Unknown) | Err(_) => return Err((Reject::UnknownJob, None)),
         };
         let submission = self.submission(job.id, submit);
-        let share = Share::prove(job, &submission);
+        let coinbase = self.coinbase_of(job);
+        let share = Share::prove_with(job, &coinbase, &submission);
         if share.solves {
-            out.push(Output::Block(Box::new(self.solved(now, job, &submission, &share, submit))));
+            let block = self.solved(now, (job, &coinbase), &submission, &share, submit);
+            out.push(Output::Block(Box::new(block)));
         }
         let reached = share.difficulty;
         let refuse = |why| (why, Some(reached));
@@ -521,7 +651,7 @@ impl Session {
             }));
         }
         let start = Difficulty(self.profile.start_difficulty);
-        let own = self.levels.at(job.id).unwrap_or(start);
+        let own = self.levels.at(job.id).copied().unwrap_or(start);
         let least = self.levels.least_since(job.id).unwrap_or(own);
         let node_time = job.work.node_time(now.mono);
         let counts_at = |wanted| share.judge(job, &submission, node_time, wanted).map(|()| wanted);
@@ -530,6 +660,7 @@ impl Session {
         if !context.seen.insert(&share.hash) {
             return Err(refuse(Reject::Duplicate));
         }
+        context.memos.note(|| Memo::Share(Seen::key(&share.hash)));
         Ok(Counted { credited, reached, height: job.work.template.height })
     }
 
@@ -548,13 +679,13 @@ impl Session {
     fn solved(
         &self,
         now: Now,
-        job: &Job,
+        (job, coinbase): (&Job, &Coinbase),
         submission: &Submission,
         share: &Share,
         submit: &Submit<'_>,
     ) -> SolvedBlock {
         let template = &job.work.template;
-        let coinbase = job.work.coinbase.in_block(&submission.extranonce);
+        let coinbase = coinbase.in_block(&submission.extranonce);
         SolvedBlock {
             hash: share.hash,
             height: template.height,
@@ -592,38 +723,86 @@ struct Counted {
     height: u32,
 }
 
-impl Levels {
-    fn push(&mut self, from: JobId, level: Difficulty) {
+impl<T> Default for History<T> {
+    fn default() -> History<T> {
+        History(VecDeque::new())
+    }
+}
+
+impl<T> History<T> {
+    fn push(&mut self, from: JobId, value: T) {
         if self.0.len() >= MAX_LEVELS {
             self.0.pop_front();
         }
-        self.0.push_back((from, level));
+        self.0.push_back((from, value));
     }
 
-    fn latest(&self) -> Option<Difficulty> {
-        self.0.back().map(|(_, level)| *level)
+    fn latest(&self) -> Option<&T> {
+        self.0.back().map(|(_, value)| value)
     }
 
-    /// The difficulty of a job: the last that came with it or before it.
-    fn at(&self, job: JobId) -> Option<Difficulty> {
+    /// What was in force with a job: the last that came with it or before it. What came after all
+    /// that is remembered stands for what is not.
+    fn at(&self, job: JobId) -> Option<&T> {
         self.since(job).next()
     }
 
+    /// What was given with a job or before it; nothing stands in for what came later.
+    fn given(&self, job: JobId) -> Option<&T> {
+        self.0.iter().rfind(|(from, _)| !job.is_before(*from)).map(|(_, value)| value)
+    }
+
+    /// What a job had and what came later.
+    fn since(&self, job: JobId) -> impl Iterator<Item = &T> {
+        let first = self.0.iter().rposition(|(from, _)| !job.is_before(*from)).unwrap_or(0);
+        self.0.range(first.min(self.0.len())..).map(|(_, value)| value)
+    }
+}
+
+impl Levels {
     /// The lowest difficulty since a job. ESP-Miner works on the old job at the new difficulty
     /// from when it has read that until it has read the new job.
     fn least_since(&self, job: JobId) -> Option<Difficulty> {
-        self.since(job).min_by(|a, b| a.0.total_cmp(&b.0))
+        self.since(job).copied().min_by(|a, b| a.0.total_cmp(&b.0))
     }
+}
 
-    /// The job's own difficulty and the later ones. Ids wrap after 2^32 jobs.
-    fn since(&self, job: JobId) -> impl Iterator<Item = Difficulty> {
-        let not_later = |from: JobId| job.0.wrapping_sub(from.0) < 1 << 31;
-        let first = self.0.iter().rposition(|(from, _)| not_later(*from)).unwrap_or(0);
-        self.0.range(first.min(self.0.len())..).map(|(_, level)| *level)
+fn remind(
+    extranonce1: Extranonce1,
+    levels: &Levels,
+    payees: &History<Option<Rc<Payee>>>,
+    memos: &mut Memos,
+) {
+    if let Some((from, difficulty)) = levels.0.back().copied() {
+        memos.note(|| Memo::Level { extranonce1, from, difficulty });
+    }
+    if let Some((from, Some(payee))) = payees.0.back() {
+        let script = Some(payee.script.clone());
+        memos.note(|| Memo::Payee { extranonce1, from: *from, script });
     }
 }
 
 impl Parked {
+    /// A miner of an earlier run, of which nothing is known yet.
+    pub fn recalled(now: Now) -> Parked {
+        Parked { since: now.mono, levels: Levels::default(), payees: History::default() }
+    }
+
+    /// The earlier run gave it this difficulty.
+    pub fn recall_level(&mut self, from: JobId, difficulty: Difficulty) {
+        self.levels.push(from, difficulty);
+    }
+
+    /// In the earlier run its blocks paid this script, or the owner.
+    pub fn recall_payee(&mut self, from: JobId, script: Option<Box<[u8]>>) {
+        self.payees.push(from, script.map(|script| Rc::new(Payee { script })));
+    }
+
+    /// Notes what it was given, for a run that knows none of it.
+    pub fn remind(&self, extranonce1: Extranonce1, memos: &mut Memos) {
+        remind(extranonce1, &self.levels, &self.payees, memos);
+    }
+
     /// When the miner left.
     pub fn since(&self) -> Instant {
         self.since

@@ -22,21 +22,46 @@ pub struct Daemon {
     pub stratum: SocketAddr,
     pub http: SocketAddr,
     dir: tempfile::TempDir,
+    /// What systemd would give it below /run; only in memory it is used.
+    runtime: Option<tempfile::TempDir>,
     child: Option<Child>,
 }
 
 impl Daemon {
     /// Starts it with the `[node]` part of a config.
     pub fn start(nodes: &str) -> Daemon {
-        let mut daemon = Daemon {
-            stratum: SocketAddr::from(([127, 0, 0, 1], free_port())),
-            http: SocketAddr::from(([127, 0, 0, 1], free_port())),
-            dir: tempfile::tempdir().unwrap(),
-            child: None,
-        };
+        let mut daemon = Daemon::still();
         daemon.configure(nodes, "");
         daemon.launch();
         daemon
+    }
+
+    /// Starts it as a fresh box does: nobody is paid, and no node is named.
+    #[allow(dead_code)]
+    pub fn fresh() -> Daemon {
+        let mut daemon = Daemon::still();
+        let text = format!(
+            "# Fresh.\n[payout]\n# Mine.\naddress = \"\"\n[node]\n# Upstairs.\nrpc_url = \"\"\n\
+             [stratum]\nlisten = \"{}\"\n[http]\nlisten = \"{}\"\n[data]\ndir = \"{}\"\n\
+             [log]\nlevel = \"debug\"\n",
+            daemon.stratum,
+            daemon.http,
+            daemon.data().display(),
+        );
+        fs::write(daemon.config(), text).unwrap();
+        daemon.launch();
+        daemon
+    }
+
+    /// Not running, and without a config.
+    fn still() -> Daemon {
+        Daemon {
+            stratum: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            http: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            dir: tempfile::tempdir().unwrap(),
+            runtime: tempfile::tempdir_in("/dev/shm").ok(),
+            child: None,
+        }
     }
 
     /// Writes the config anew; `more` goes to its end.
@@ -59,10 +84,19 @@ impl Daemon {
         self.dir.path().join("data")
     }
 
+    /// The directory in memory that it keeps jobs in, if this machine has one.
+    pub fn runtime(&self) -> Option<&Path> {
+        self.runtime.as_ref().map(tempfile::TempDir::path)
+    }
+
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_soloist"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_soloist"));
+        if let Some(runtime) = &self.runtime {
+            command.env("RUNTIME_DIRECTORY", runtime.path());
+        }
+        let child = command
             .args(["run", "--config"])
             .arg(self.config())
             .env("RUST_BACKTRACE", "1")

@@ -15,6 +15,8 @@ enum Event {
     Noise(Vec<u8>),
     Wait(u64),
     Block,
+    /// News that miners show.
+    News,
     Reconnect,
 }
 
@@ -23,7 +25,8 @@ enum Call {
     Configure(&'static str),
     /// With a session id: none, one of ours, or a stranger's.
     Subscribe(&'static str, u8),
-    Authorize(&'static str),
+    /// With a name and a password.
+    Authorize(&'static str, &'static str),
     Suggest(&'static str),
     /// For the job that was given so many jobs ago.
     Submit {
@@ -35,6 +38,9 @@ enum Call {
     },
     Other(&'static str),
 }
+
+/// This miner would be paid itself.
+const AN_ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.attic";
 
 fn id() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -56,8 +62,9 @@ fn call() -> impl Strategy<Value = Call> {
             Just("bitaxe/BM1370/v2.13.1"), Just("NerdMinerV2/V1.8.3"), Just("cgminer/4.11.1"),
             Just("NerdOCTAXE-γ/x"), Just(""),
         ], 0u8..3).prop_map(|(agent, session)| Call::Subscribe(agent, session)),
-        3 => prop_oneof![Just("x"), Just("d=0.001"), Just("d=5"), Just("x,d=1e300"), Just("")]
-            .prop_map(Call::Authorize),
+        3 => (prop_oneof![Just("anna"), Just(""), Just(AN_ADDRESS)],
+            prop_oneof![Just("x"), Just("d=0.001"), Just("d=5"), Just("x,d=1e300"), Just("")])
+            .prop_map(|(name, password)| Call::Authorize(name, password)),
         2 => prop_oneof![
             Just("0.00015"), Just("1000"), Just("1e300"), Just("0"), Just("\"12.5\""), Just("-4"),
             Just("1e-300"), Just("1.5"), Just("null"),
@@ -83,6 +90,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => prop_oneof![Just(0u64), Just(100), Just(400), Just(5_000), Just(30_000), Just(400_000)]
             .prop_map(Event::Wait),
         1 => Just(Event::Block),
+        1 => Just(Event::News),
         1 => Just(Event::Reconnect),
     ]
 }
@@ -138,6 +146,10 @@ impl Anyone {
                 self.world.block();
                 self.listen();
             }
+            Event::News => {
+                self.world.say("a block");
+                self.listen();
+            }
             Event::Reconnect => self.reconnect(),
         }
     }
@@ -178,7 +190,9 @@ impl Anyone {
                 };
                 ("mining.subscribe", format!("[\"{agent}\",{session}]"))
             }
-            Call::Authorize(password) => ("mining.authorize", format!("[\"anna\",\"{password}\"]")),
+            Call::Authorize(name, password) => {
+                ("mining.authorize", format!("[\"{name}\",\"{password}\"]"))
+            }
             Call::Suggest(wish) => ("mining.suggest_difficulty", format!("[{wish}]")),
             Call::Submit { back, extranonce2, ntime_ahead, nonce, bits } => {
                 let job = self.jobs.iter().rev().nth(*back);

@@ -65,6 +65,13 @@ impl Watch {
             None => self.answer(&message),
             Some("mining.set_difficulty") => self.set_difficulty(&message["params"]),
             Some("mining.notify") => self.notify(&message["params"]),
+            Some("client.show_message") => {
+                assert!(!self.announced, "between a difficulty and its job: {line}");
+                assert!(!self.jobs.is_empty(), "news before the first job: {line}");
+                let [text] = &message["params"].as_array().unwrap()[..] else { panic!("{line}") };
+                assert!(text.as_str().is_some_and(|text| text.len() <= 200), "{line}");
+                return;
+            }
             Some(other) => panic!("{other} is sent to nobody yet"),
         }
         self.second_opinion(line, &message);

@@ -51,8 +51,12 @@ struct Wire {
 
 impl World {
     pub fn new(chain: Chain) -> World {
-        let rules =
-            Rules { session_key: SessionKey([7; 32]), password: None, overrides: Vec::new() };
+        let rules = Rules {
+            session_key: SessionKey([7; 32]),
+            password: None,
+            overrides: Vec::new(),
+            payee_chains: vec![soloist::chain::Chain::Main],
+        };
         let mut world = World {
             start: Instant::now(),
             millis: 0,
@@ -141,10 +145,15 @@ impl World {
 
     /// A new block of somebody else, and work on it.
     pub fn block(&mut self) {
-        self.tip += 1;
+        self.tip = self.tip.wrapping_add(1);
         let mut prev = [0; 32];
         prev[..8].copy_from_slice(&[0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, self.tip]);
         self.work(BlockHash(prev));
+    }
+
+    /// News for the miners.
+    pub fn say(&mut self, text: &str) {
+        self.input(Input::Say(text.to_owned()));
     }
 
     /// No node has had valid work for too long.

@@ -110,7 +110,13 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = run(Command::new("umount").arg(&self.place));
+        // A child of a killed process may still hold a file for a moment.
+        for _ in 0..150 {
+            match run(Command::new("umount").arg(&self.place)) {
+                Ok(_) => break,
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
         let _ = run(Command::new("losetup").args(["-d", &self.device]));
     }
 }

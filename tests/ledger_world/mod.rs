@@ -65,7 +65,7 @@ impl World {
     /// A ledger that has not been asked to read the card yet.
     pub fn unread(dir: &Path, unix: u64) -> World {
         let now = Now { mono: Instant::now(), unix };
-        let keeper = Some(Keeper::new(dir.to_owned(), None));
+        let keeper = Some(Keeper::in_process(dir.to_owned()));
         World {
             ledger: Ledger::new(now),
             keeper,

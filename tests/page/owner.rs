@@ -101,8 +101,8 @@ impl Control for OwnersBox {
         self.0.lock().unwrap().audit.push(text);
     }
 
-    fn act(&self, action: Action) -> Result<String, String> {
+    fn act(&self, action: Action) -> Local<Result<String, String>> {
         self.0.lock().unwrap().actions.push(action);
-        Ok("Done.".to_owned())
+        Box::pin(async { Ok("Done.".to_owned()) })
     }
 }

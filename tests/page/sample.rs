@@ -312,11 +312,17 @@ fn base() -> Snapshot {
             jobs: 35_100,
             tips: 1_730,
             tip_to_job: histogram(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0], 1730, 0.03),
+            steps: vec![StepView {
+                step: "job_built".to_owned(),
+                took: histogram(&[0.001, 0.002, 0.005, 0.01, 0.02], 1730, 0.004),
+            }],
         },
         storage: StorageView {
             writable: Some(true),
             size_bytes: 3_200_000,
             backup_at: Some(NOW - 20_000),
+            copy_to: "/media/backup".to_owned(),
+            copy_at: Some(NOW - 1_000),
             ..Default::default()
         },
         canary: Some(CanaryView {
@@ -371,6 +377,7 @@ fn board() -> BoardView {
         disk_total: Some(29_800_000_000),
         disk_free: Some(27_900_000_000),
         disk_written_day: Some(11_400_000),
+        own_written_day: Some(2_000_000),
         clock_synced: Some(true),
         clock_offset_s: Some(0.4),
     }
@@ -445,6 +452,7 @@ fn miner(
         class: class.to_owned(),
         address: format!("192.168.1.{}", 50 + seed),
         state: MinerState::Mining,
+        pays: OWNER.to_owned(),
         since: NOW - 86_400 * 3 - u64::from(seed) * 100,
         first_seen_at: NOW - 90 * 86_400,
         connects: 2,

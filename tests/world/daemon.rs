@@ -86,8 +86,12 @@ impl Daemon {
             chains: vec![Chain::Main],
             grace: failover::DEFAULT_GRACE,
         };
-        let rules =
-            Rules { session_key: SessionKey([7; 32]), password: None, overrides: Vec::new() };
+        let rules = Rules {
+            session_key: SessionKey([7; 32]),
+            password: None,
+            overrides: Vec::new(),
+            payee_chains: Vec::new(),
+        };
         let mut daemon = Daemon {
             failover: Failover::new(now, setup),
             pool: Pool::new(rules, first_job_id),
@@ -147,7 +151,7 @@ impl Daemon {
     // -- nodes --
 
     pub fn node_event(&mut self, now: Now, event: NodeEvent) {
-        if let NodeEventKind::Template { template, took, method } = &event.kind {
+        if let NodeEventKind::Template { template, took, method, .. } = &event.kind {
             let age = if *method == Method::Longpoll { Default::default() } else { *took };
             let made = now.mono.checked_sub(age).unwrap_or(now.mono);
             self.latest.insert(event.node, (template.clone(), made));

@@ -1142,7 +1142,9 @@ impl World {
 
 fn template_event(answer: Answered, method: Method, took: Duration) -> NodeEventKind {
     match answer {
-        Ok(Answer::Template(template)) => NodeEventKind::Template { template, method, took },
+        Ok(Answer::Template(template)) => {
+            NodeEventKind::Template { template, method, took, parsing: Duration::ZERO }
+        }
         answer => failed(answer, method, took),
     }
 }

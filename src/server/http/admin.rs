@@ -4,7 +4,7 @@
 //! a form of at most 16 kB within 10 s, then a living session and its form token (set-up, which has
 //! no session yet, exists only while nothing is configured). The PIN is hashed on a pool thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_io::Timer;
 use futures_lite::FutureExt;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::header;
 use hyper::{Request, Response, StatusCode};
 use smol::LocalExecutor;
@@ -39,7 +39,7 @@ pub struct Checked {
 }
 
 /// Something that the owner starts by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Start the daemon anew.
     Restart,
@@ -47,8 +47,61 @@ pub enum Action {
     Reboot,
     /// Shut the board down.
     PowerOff,
-    /// Let the next node take the lead, to see that it can.
+    /// Show the block that would be sent now to every node, and tell what they say.
     FireDrill,
+    /// Send a message to every place for notifications.
+    TestSinks,
+    /// Drop the miner with this id from the list, with its counts.
+    Forget(String),
+    /// Log this much from now on, until the next start.
+    LogLevel(log::LevelFilter),
+    /// Keep what is said to and by the miner with this id for five minutes.
+    Record(String),
+}
+
+impl Action {
+    /// What a form asks for; `None` for nonsense.
+    fn from_form(form: &Form) -> Option<Action> {
+        let miner = || form.get("miner").filter(|id| !id.is_empty()).map(str::to_owned);
+        Some(match form.get("action")? {
+            "restart" => Action::Restart,
+            "reboot" => Action::Reboot,
+            "poweroff" => Action::PowerOff,
+            "drill" => Action::FireDrill,
+            "sinks" => Action::TestSinks,
+            "forget" => Action::Forget(miner()?),
+            "level" => Action::LogLevel(form.get("level")?.parse().ok()?),
+            "record" => Action::Record(miner()?),
+            _ => return None,
+        })
+    }
+
+    /// Whether a slip of the finger would hurt: then the button is held, or a box ticked.
+    fn is_grave(&self) -> bool {
+        matches!(self, Action::Restart | Action::Reboot | Action::PowerOff | Action::Forget(_))
+    }
+
+    /// For the audit list.
+    fn words(&self) -> String {
+        match self {
+            Action::Restart => "Restart of Soloist asked for.".to_owned(),
+            Action::Reboot => "Restart of the box asked for.".to_owned(),
+            Action::PowerOff => "Shutdown of the box asked for.".to_owned(),
+            Action::FireDrill => "Fire drill asked for.".to_owned(),
+            Action::TestSinks => "Test of the notifications asked for.".to_owned(),
+            Action::Forget(id) => format!("Miner number {id} is to be forgotten."),
+            Action::LogLevel(level) => format!("Log level {level} until the next start."),
+            Action::Record(id) => format!("Miner number {id} is recorded for five minutes."),
+        }
+    }
+}
+
+/// A text that only the owner may read.
+pub struct Download {
+    /// The file's name.
+    pub name: String,
+    /// Its content.
+    pub text: String,
 }
 
 /// A future on the daemon's executor.
@@ -90,11 +143,26 @@ pub trait Control {
     /// Something was changed from this address. To be kept in the audit list.
     fn audit(&self, from: IpAddr, text: String);
 
-    /// Does it.
+    /// Does it, and tells in sentences what came of it.
     ///
     /// # Errors
     /// A sentence: not possible here.
-    fn act(&self, action: Action) -> Result<String, String>;
+    fn act(&self, action: Action) -> Local<Result<String, String>>;
+
+    /// The last lines of the log, the newest last.
+    fn log_tail(&self) -> String {
+        String::new()
+    }
+
+    /// What was recorded of a miner; `None` when nothing was.
+    fn recording(&self, _miner: &str) -> Option<Download> {
+        None
+    }
+
+    /// Everything that helps to find a fault, without secrets.
+    fn support(&self) -> Option<Download> {
+        None
+    }
 }
 
 /// The state of set-up and settings.
@@ -103,6 +171,65 @@ pub struct Admin {
     executor: Rc<LocalExecutor<'static>>,
     access: RefCell<Access>,
     settings: RefCell<Settings>,
+    /// The first values are being saved.
+    setting_up: Cell<bool>,
+}
+
+/// What became of the first values.
+enum FirstValues {
+    /// They cannot be taken.
+    Wrong(Checked),
+    /// They can be taken.
+    Good(Checked),
+    /// They are in force.
+    Saved(Checked),
+    /// There are others already.
+    TooLate,
+}
+
+/// `POST /api/setup`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FirstWish {
+    #[serde(default)]
+    name: String,
+    payout: String,
+    #[serde(default)]
+    tag: Option<String>,
+    nodes: Vec<NodeWish>,
+    pin: String,
+    #[serde(default)]
+    save: bool,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeWish {
+    url: String,
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    zmq: String,
+}
+
+impl FirstWish {
+    fn values(&self) -> Values {
+        let nodes = self.nodes.iter().take(NODES_MAX).map(|node| NodeValues {
+            url: node.url.trim().to_owned(),
+            user: node.user.trim().to_owned(),
+            password: node.password.clone().filter(|password| !password.is_empty()),
+            zmq: node.zmq.trim().to_owned(),
+        });
+        let name = if self.name.trim().is_empty() { "Soloist" } else { self.name.trim() };
+        Values {
+            name: name.to_owned(),
+            payout: self.payout.split_whitespace().collect(),
+            tag: self.tag.as_deref().unwrap_or("Soloist").trim().trim_matches('/').to_owned(),
+            nodes: nodes.collect(),
+        }
+    }
 }
 
 /// Longest time for a form to arrive.
@@ -117,7 +244,16 @@ pub const NO_PIN: &str = "This box is configured by its file, soloist.toml, and 
 
 /// Whether a path takes POST.
 pub fn takes(path: &str) -> bool {
-    matches!(path, "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action")
+    matches!(
+        path,
+        "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/api/setup"
+    )
+}
+
+/// Whether a path is for the owner, or for whoever sets the box up.
+pub fn shows(path: &str) -> bool {
+    matches!(path, "/settings" | "/setup" | "/log" | "/support.txt" | "/api/setup")
+        || path.starts_with("/recordings/")
 }
 
 impl Admin {
@@ -128,20 +264,38 @@ impl Admin {
             executor,
             access: RefCell::new(Access::new()),
             settings: RefCell::new(Settings::new()),
+            setting_up: Cell::new(false),
         })
     }
 
     /// `GET /settings`.
     pub fn show(&self, http: &Http, request: &Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        if path == "/api/setup" {
+            return route::json_answer(format!("{{\"open\":{}}}", self.open_for_set_up()));
+        }
         match self.session(request) {
+            Some(_) if !matches!(path, "/settings" | "/setup") => self.download(path),
             _ if self.open_for_set_up() => {
-                let name = http.rendered().snapshot.name.clone();
-                let values = Values { name, ..Values::default() };
+                let values = self.control.values();
                 self.page(http, Page::SetUp(&values, &[]))
             }
             Some(form) => self.settings_page(http, &form, &[], &[]),
             None if self.control.pin().is_some() => self.page(http, Page::Login("")),
             None => self.page(http, Page::FileOnly(&self.control.why_closed())),
+        }
+    }
+
+    /// What a session may read besides the settings.
+    fn download(&self, path: &str) -> Response<Body> {
+        let download = match path {
+            "/log" => Some(Download { name: String::new(), text: self.control.log_tail() }),
+            "/support.txt" => self.control.support(),
+            _ => path.strip_prefix("/recordings/").and_then(|id| self.control.recording(id)),
+        };
+        match download {
+            Some(download) => route::attachment(&download.name, download.text),
+            None => route::plain(StatusCode::NOT_FOUND, "There is nothing here.\n"),
         }
     }
 
@@ -153,6 +307,9 @@ impl Admin {
         peer: IpAddr,
     ) -> Response<Body> {
         let path = request.uri().path().to_owned();
+        if path == "/api/setup" {
+            return self.set_up_by_json(http, request, peer).await;
+        }
         let cookie = cookie(&request);
         let session = self.session(&request);
         let Some(form) = read_form(request).await else {
@@ -181,7 +338,7 @@ impl Admin {
                 route::see("/")
             }
             "/pin" => self.change_pin(http, &form, &token, peer).await,
-            "/action" => self.act(http, &form, &token, peer),
+            "/action" => self.act(http, &form, &token, peer).await,
             "/settings" => self.change(http, &form, &token, peer).await,
             _ => route::see("/settings"),
         }
@@ -191,37 +348,111 @@ impl Admin {
         let values = form.values();
         let pin = form.get("pin").unwrap_or_default().to_owned();
         let mut problems = Vec::new();
-        if let Err(bad) = access::check_pin(&pin) {
-            problems.push(bad.to_string());
-        } else if form.get("pin2") != Some(&pin) {
+        if form.get("pin2") != Some(&pin) {
             problems.push("The two PINs differ.".to_owned());
         }
-        let checked = self.check(&values).await;
-        problems.extend(checked.problems);
-        if !problems.is_empty() {
-            return self.page(http, Page::SetUp(&values, &problems));
+        let save = form.get("step") == Some("save");
+        match self.first_values(http, &values, &pin, problems, save, peer).await {
+            FirstValues::Wrong(checked) => self.page(http, Page::SetUp(&values, &checked.problems)),
+            FirstValues::Good(checked) => {
+                self.page(http, Page::ConfirmSetUp(&values, &pin, &checked.findings))
+            }
+            FirstValues::Saved(_) => self.enter("/"),
+            FirstValues::TooLate => route::see("/settings"),
         }
-        if form.get("step") != Some("save") {
-            return self.page(http, Page::ConfirmSetUp(&values, &pin, &checked.findings));
-        }
-        // Somebody else may have been faster while the nodes answered.
-        if !self.open_for_set_up() {
-            return route::see("/settings");
-        }
-        let Some(hash) = new_hash(pin).await else {
-            return out_of_luck();
+    }
+
+    /// The set-up for programs: the same as the form, in JSON. Tests without saving unless `save`
+    /// is true. A browser cannot be made to send this by another site: JSON is asked about first
+    /// (CORS), and `Origin` is compared as everywhere.
+    async fn set_up_by_json(
+        self: &Rc<Self>,
+        http: &Http,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Response<Body> {
+        let Some(body) = read_body(request, "application/json").await else {
+            return route::plain(StatusCode::BAD_REQUEST, "JSON of at most 16 kB, please.\n");
         };
-        if let Err(problem) = self.control.set_pin(&hash).await {
-            return self.page(http, Page::SetUp(&values, &[problem]));
+        let wish: FirstWish = match serde_json::from_slice(&body) {
+            Ok(wish) => wish,
+            // serde's words name a field or a place, and could quote what was sent.
+            Err(error) => {
+                let words = format!("This is not what is asked for (line {}).\n", error.line());
+                return route::plain(StatusCode::BAD_REQUEST, &words);
+            }
+        };
+        let values = wish.values();
+        let outcome =
+            self.first_values(http, &values, &wish.pin, Vec::new(), wish.save, peer).await;
+        let (code, saved, checked) = match outcome {
+            FirstValues::Wrong(checked) => (StatusCode::UNPROCESSABLE_ENTITY, false, checked),
+            FirstValues::Good(checked) => (StatusCode::OK, false, checked),
+            FirstValues::Saved(checked) => (StatusCode::OK, true, checked),
+            FirstValues::TooLate => {
+                let problems = vec!["This box is set up already.".to_owned()];
+                (StatusCode::CONFLICT, false, Checked { problems, ..Checked::default() })
+            }
+        };
+        let body = serde_json::json!({
+            "saved": saved,
+            "findings": checked.findings,
+            "problems": checked.problems,
+        });
+        let mut answer = route::json_answer(body.to_string());
+        *answer.status_mut() = code;
+        answer
+    }
+
+    /// Tests the first values of all, and puts them into force if they are good and wanted.
+    async fn first_values(
+        self: &Rc<Self>,
+        http: &Http,
+        values: &Values,
+        pin: &str,
+        mut problems: Vec<String>,
+        save: bool,
+        peer: IpAddr,
+    ) -> FirstValues {
+        if !self.open_for_set_up() {
+            return FirstValues::TooLate;
         }
-        self.control.audit(peer, "Set up.".to_owned());
+        if let Err(bad) = access::check_pin(pin) {
+            problems.push(bad.to_string());
+        }
+        let mut checked = self.check(values).await;
+        problems.append(&mut checked.problems);
+        checked.problems = problems;
+        if !checked.problems.is_empty() {
+            return FirstValues::Wrong(checked);
+        }
+        if !save {
+            return FirstValues::Good(checked);
+        }
+        let Some(hash) = new_hash(pin.to_owned()).await else {
+            checked.problems.push("The system gives no random numbers.".to_owned());
+            return FirstValues::Wrong(checked);
+        };
+        // Somebody else may have been faster while the nodes answered, or is at it now.
+        if !self.open_for_set_up() || self.setting_up.replace(true) {
+            return FirstValues::TooLate;
+        }
         let change = |current| Input::Change { current, new: values.clone() };
-        let problems = self.tell(peer, change).await;
-        if !problems.is_empty() {
-            return self.page(http, Page::SetUp(&values, &problems));
-        }
+        // The PIN goes first: what can be paid must never be without one.
+        let problems = match self.control.set_pin(&hash).await {
+            Err(problem) => vec![problem],
+            Ok(()) => {
+                self.control.audit(peer, "Set up.".to_owned());
+                self.tell(peer, change).await
+            }
+        };
+        self.setting_up.set(false);
         http.forget_rendered();
-        self.enter("/")
+        if problems.is_empty() {
+            return FirstValues::Saved(checked);
+        }
+        checked.problems = problems;
+        FirstValues::Wrong(checked)
     }
 
     async fn login(&self, http: &Http, form: &Form, peer: IpAddr) -> Response<Body> {
@@ -303,20 +534,16 @@ impl Admin {
         route::see("/settings")
     }
 
-    fn act(&self, http: &Http, form: &Form, token: &Token, peer: IpAddr) -> Response<Body> {
-        let (action, words) = match form.get("action") {
-            Some("restart") => (Action::Restart, "Restart of Soloist"),
-            Some("reboot") => (Action::Reboot, "Restart of the box"),
-            Some("poweroff") => (Action::PowerOff, "Shutdown of the box"),
-            Some("drill") => (Action::FireDrill, "Fire drill of the nodes"),
-            _ => return route::see("/settings"),
-        };
-        if action != Action::FireDrill && form.get("sure") != Some("yes") {
+    async fn act(&self, http: &Http, form: &Form, token: &Token, peer: IpAddr) -> Response<Body> {
+        let Some(action) = Action::from_form(form) else { return route::see("/settings") };
+        if action.is_grave() && form.get("sure") != Some("yes") {
             let problem = "Tick the box beside the button first.".to_owned();
             return self.settings_page(http, token, &[problem], &[]);
         }
-        self.control.audit(peer, format!("{words} asked for."));
-        match self.control.act(action) {
+        self.control.audit(peer, action.words());
+        let outcome = self.control.act(action).await;
+        http.forget_rendered();
+        match outcome {
             Ok(done) => self.settings_page(http, token, &[], &[done]),
             Err(problem) => self.settings_page(http, token, &[problem], &[]),
         }
@@ -379,7 +606,8 @@ impl Admin {
     }
 
     fn open_for_set_up(&self) -> bool {
-        self.control.pin().is_none() && self.control.values().payout.is_empty()
+        let values = self.control.values();
+        self.control.pin().is_none() && (values.payout.is_empty() || values.nodes.is_empty())
     }
 
     fn undoable(&self) -> bool {
@@ -457,8 +685,13 @@ fn cookie(request: &Request<Incoming>) -> Option<Token> {
 }
 
 async fn read_form(request: Request<Incoming>) -> Option<Form> {
+    let body = read_body(request, "application/x-www-form-urlencoded").await?;
+    Some(Form::parse(std::str::from_utf8(&body).ok()?))
+}
+
+async fn read_body(request: Request<Incoming>, wanted: &str) -> Option<Bytes> {
     let kind = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
-    if !kind.starts_with("application/x-www-form-urlencoded") {
+    if !kind.starts_with(wanted) {
         return None;
     }
     let limit = usize::try_from(BODY_MAX).unwrap_or(usize::MAX);
@@ -467,8 +700,7 @@ async fn read_form(request: Request<Incoming>) -> Option<Form> {
         Timer::after(FORM_TIMEOUT).await;
         None
     };
-    let body = body.or(slow).await?.to_bytes();
-    Some(Form::parse(std::str::from_utf8(&body).ok()?))
+    Some(body.or(slow).await?.to_bytes())
 }
 
 /// Fields of a form, in their order.

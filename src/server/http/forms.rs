@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::settings::access::{Token, token_hex};
 use crate::settings::{NODES_MAX, NodeValues, Values};
-use crate::status::{Judgement, Snapshot, format, html as page};
+use crate::status::{Judgement, MinerState, Snapshot, format, html as page};
 
 /// Which page.
 pub enum Page<'a> {
@@ -25,7 +25,7 @@ pub enum Page<'a> {
 /// The whole document.
 pub fn render(snapshot: &Snapshot, judgement: &Judgement, which: Page<'_>) -> String {
     let (title, body) = match which {
-        Page::SetUp(values, problems) => ("Set-up", set_up(values, problems)),
+        Page::SetUp(values, problems) => ("Set-up", set_up(snapshot, values, problems)),
         Page::ConfirmSetUp(values, pin, findings) => {
             ("Set-up", confirm(&SetUpOrToken::SetUp(pin), values, &[], findings))
         }
@@ -41,7 +41,7 @@ pub fn render(snapshot: &Snapshot, judgement: &Judgement, which: Page<'_>) -> St
     page::form_document(snapshot, judgement, title, body)
 }
 
-fn set_up(values: &Values, problems: &[String]) -> Markup {
+fn set_up(s: &Snapshot, values: &Values, problems: &[String]) -> Markup {
     html! {
         h1 { "Set up your box" }
         p.do { "Three things, and it mines. Nothing is saved before you have seen it checked." }
@@ -53,7 +53,7 @@ fn set_up(values: &Values, problems: &[String]) -> Markup {
             }
             section.part {
                 h2 { "2. Your node" }
-                div { (node(0, values.nodes.first())) (node_help()) }
+                div { (node(0, values.nodes.first())) (node_help(s)) }
             }
             section.part {
                 h2 { "3. Name and PIN" }
@@ -121,7 +121,7 @@ fn settings(
                     (node(place, values.nodes.get(place)))
                 }
                 p.quiet { "The first one leads as long as it is well. Empty the address to remove a node." }
-                (node_help())
+                (node_help(s))
             } }
             section.part { h2 { "Name" } div {
                 (field("name", "Name of this box", &values.name, "solo", "32"))
@@ -146,21 +146,80 @@ fn settings(
         section.part { h2 { "By hand" } div {
             form method="post" action="/action" {
                 (hidden)
-                p { "Fire drill: the next node takes the lead, and you see that it can." }
+                p { "Fire drill: the block that would be sent now is shown to every node, and you "
+                    "read whether they would take it." }
                 button type="submit" name="action" value="drill" { "Fire drill" }
+            }
+            @if !s.sinks.is_empty() {
+                form method="post" action="/action" {
+                    (hidden)
+                    p { "A test message to every place for notifications." }
+                    button type="submit" name="action" value="sinks" { "Send a test" }
+                }
             }
             form method="post" action="/action" {
                 (hidden)
-                p { label.tick { input type="checkbox" name="sure" value="yes"; " I am sure" } }
+                p { "Held for three seconds, so that no slip does it. A found block on its way is "
+                    "waited for." }
+                (sure())
                 p.buttons {
-                    button type="submit" name="action" value="restart" { "Restart Soloist" }
-                    button type="submit" name="action" value="reboot" { "Restart the box" }
-                    button type="submit" name="action" value="poweroff" { "Shut the box down" }
+                    button type="submit" name="action" value="restart" data-hold { "Restart Soloist" }
+                    button type="submit" name="action" value="reboot" data-hold { "Restart the box" }
+                    button type="submit" name="action" value="poweroff" data-hold { "Shut the box down" }
                 }
+            }
+        } }
+        @if !s.miners.is_empty() {
+            section.part { h2 { "Miners" } div {
+                form method="post" action="/action" {
+                    (hidden)
+                    label { "Miner" select name="miner" {
+                        @for miner in &s.miners {
+                            option value=(miner.id) {
+                                (format::tame(&miner.name))
+                                @if miner.state == MinerState::Gone { " (missing)" }
+                            }
+                        }
+                    } }
+                    p.quiet { "A recording holds every line that the miner and this box exchange for "
+                        "five minutes. A miner that is forgotten leaves the list with its counts; if "
+                        "it comes back, it begins anew." }
+                    (sure())
+                    p.buttons {
+                        button type="submit" name="action" value="record" { "Record five minutes" }
+                        button type="submit" name="action" value="forget" data-hold { "Forget it" }
+                    }
+                }
+            } }
+        }
+        section.part { h2 { "Log" } div {
+            p.buttons {
+                a href="/log" { "The last lines" }
+                a href="/support.txt" { "Report for support, without secrets" }
+            }
+            form.narrow method="post" action="/action" {
+                (hidden)
+                label { "How much is logged, until the next start" select name="level" {
+                    @for level in ["error", "warn", "info", "debug", "trace"] {
+                        option value=(level) selected[level == log_level()] { (level) }
+                    }
+                } }
+                button type="submit" name="action" value="level" { "Set" }
             }
             form method="post" action="/logout" { (hidden) button type="submit" { "Leave the settings" } }
         } }
     }
+}
+
+/// For browsers without a script; the script puts a held button in its place.
+fn sure() -> Markup {
+    html! {
+        p { label.tick { input type="checkbox" name="sure" value="yes"; " I am sure" } }
+    }
+}
+
+fn log_level() -> String {
+    log::max_level().as_str().to_lowercase()
 }
 
 enum SetUpOrToken<'a> {
@@ -232,7 +291,10 @@ fn complaints(problems: &[String]) -> Markup {
 fn payout(values: &Values) -> Markup {
     html! {
         (field("payout", "Payout address", &values.payout, "bc1q…", "120"))
-        p.quiet { "An address of your own wallet. All kinds are fine: bc1q…, bc1p…, 3…, 1…" }
+        p.quiet {
+            "A receive address of your own wallet. All kinds are fine: bc1q…, bc1p…, 3…, 1…, with or "
+            "without blanks. On a phone, let its camera read your wallet's QR code, then paste here."
+        }
     }
 }
 
@@ -257,12 +319,21 @@ fn node(place: usize, node: Option<&NodeValues>) -> Markup {
     }
 }
 
-fn node_help() -> Markup {
+fn node_help(s: &Snapshot) -> Markup {
+    let us = s.connect.addresses.first().map_or("192.168.0.0/16", String::as_str);
     html! {
         details {
             summary { "What the node needs" }
             p { "In its bitcoin.conf, then restart it:" }
-            pre { code { "server=1\nrpcauth=soloist:…   # by share/rpcauth/rpcauth.py\nrpcbind=0.0.0.0\nrpcallowip=192.168.0.0/16\nzmqpubhashblock=tcp://0.0.0.0:28332" } }
+            pre { code {
+                "server=1\nrpcauth=soloist:…\nrpcbind=0.0.0.0\nrpcallowip=" (us)
+                "\nzmqpubhashblock=tcp://0.0.0.0:28332"
+            } }
+            p.quiet {
+                "Bitcoin Core's share/rpcauth/rpcauth.py soloist prints the rpcauth line and the "
+                "password for this form. rpcallowip lets this box in, and nobody else. On an Umbrel, "
+                "Start9 or myNode the app of the node shows address, user and password."
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
-use crate::status::{health, html, json, metrics};
+use crate::status::{gopool, health, html, json, metrics};
 
 use super::Http;
 use super::guard::Verdict;
@@ -100,6 +100,11 @@ pub fn answer(request: &Request<Incoming>, now: &Rc<Rendered>, http: &Http) -> R
         "/api/info" => json_answer(json::public_pool_info(snapshot)),
         "/api/info/chart" => json_answer(json::public_pool_chart(snapshot)),
         "/api/network" => json_answer(json::public_pool_network(snapshot)),
+        "/api/overview" => json_answer(gopool::overview(snapshot)),
+        "/api/pool-page" => json_answer(gopool::pool_page(snapshot)),
+        "/api/server" => json_answer(gopool::server(snapshot)),
+        "/api/node" => json_answer(gopool::node(snapshot)),
+        "/api/pool-hashrate" => json_answer(gopool::pool_hashrate(snapshot)),
         _ => deeper(path, now, http),
     }
 }
@@ -159,6 +164,19 @@ fn block(hash: &str, http: &Http) -> Response<Body> {
     answer
 }
 
+/// A text, to be kept as a file if it has a name.
+pub fn attachment(name: &str, text: String) -> Response<Body> {
+    let mut answer = with_type("text/plain; charset=utf-8", text);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    if !name.is_empty()
+        && name.bytes().all(plain)
+        && let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
+    {
+        answer.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    }
+    answer
+}
+
 fn live(http: &Http) -> Response<Body> {
     let Some(http) = http.this.upgrade() else {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "Shutting down.\n");
@@ -212,7 +230,7 @@ pub fn html_answer(body: impl Into<Bytes>) -> Response<Body> {
     with_type(HTML, body)
 }
 
-fn json_answer(body: impl Into<Bytes>) -> Response<Body> {
+pub fn json_answer(body: impl Into<Bytes>) -> Response<Body> {
     with_type(JSON, body)
 }
 

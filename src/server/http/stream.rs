@@ -12,15 +12,15 @@ use futures_lite::{AsyncRead, AsyncWrite};
 
 /// A stream whose writing fails with `TimedOut` after a time without progress. Reading has hyper's
 /// own limit (the head's).
-pub struct Timed {
-    stream: Async<TcpStream>,
+pub struct Timed<S = Async<TcpStream>> {
+    stream: S,
     limit: Duration,
     stuck: Option<Timer>,
 }
 
-impl Timed {
+impl<S: Unpin> Timed<S> {
     /// Limits the time without progress while writing.
-    pub fn new(stream: Async<TcpStream>, limit: Duration) -> Timed {
+    pub fn new(stream: S, limit: Duration) -> Timed<S> {
         Timed { stream, limit, stuck: None }
     }
 
@@ -42,7 +42,7 @@ impl Timed {
     }
 }
 
-impl AsyncRead for Timed {
+impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,7 +52,7 @@ impl AsyncRead for Timed {
     }
 }
 
-impl AsyncWrite for Timed {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

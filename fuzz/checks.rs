@@ -1,0 +1,106 @@
+//! What must hold for any input: used by the fuzz targets, and by `tests/hardening.rs` on every
+//! machine.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Uri};
+use soloist::coinbase::MAX_SIZE;
+use soloist::config::{self, Flags, Surroundings};
+use soloist::job::Work;
+use soloist::node::NodeId;
+use soloist::server::http::guard::{Verdict, check_head};
+use soloist::template::{Template, TxCache};
+
+/// A check by its name.
+pub type Check = fn(&[u8]) -> bool;
+
+/// All checks. Each says whether the input was a good one.
+pub const CHECKS: [(&str, Check); 3] =
+    [("template", template), ("config", config_file), ("http", http)];
+
+/// An answer to getblocktemplate is refused, or a job can be made from it.
+pub fn template(data: &[u8]) -> bool {
+    let mut cache = TxCache::default();
+    let first = Template::parse(data, &mut cache);
+    // With the transactions of the same answer at hand nothing may change.
+    assert_eq!(first, Template::parse(data, &mut cache));
+    let Ok(template) = first else { return false };
+    let leaves = template.txs.len() + 1;
+    assert_eq!(template.branch.len(), leaves.next_power_of_two().trailing_zeros() as usize);
+    assert!(template.height > 0 && template.mintime <= template.curtime);
+    let work = Work::new(Arc::new(template), NodeId(0), Instant::now(), false, &[0x51; 34], "/x/");
+    assert!(work.coinbase.len_without_witness() <= MAX_SIZE);
+    true
+}
+
+/// A config is refused in sentences with a place, or is equal to itself when read again.
+pub fn config_file(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let read =
+        || config::build(Some(("soloist.toml", text)), &Flags::default(), &Surroundings::default());
+    match (read(), read()) {
+        (Ok(first), Ok(second)) => {
+            assert!(first.config.diff(&second.config).is_empty());
+            true
+        }
+        (Err(problems), Err(_)) => {
+            assert!(!problems.0.is_empty());
+            assert!(problems.0.iter().all(|problem| problem.to_string().len() > 10));
+            false
+        }
+        _ => panic!("read twice, it is once good and once bad"),
+    }
+}
+
+/// A request's head, as lines: what passes can only be meant for a machine of the house.
+pub fn http(data: &[u8]) -> bool {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let first = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let (method, uri) = first.split_once(' ').unwrap_or(("GET", &first));
+    let (Ok(method), Ok(uri)) = (method.parse::<Method>(), uri.parse::<Uri>()) else {
+        return false;
+    };
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let verdict = check_head(&method, &uri, &headers, &["box.example.org".to_owned()], true);
+    if verdict != Verdict::Fine {
+        return false;
+    }
+    let hosts: Vec<_> = headers.get_all(HOST).iter().collect();
+    assert_eq!(hosts.len(), 1);
+    assert!(!is_public(hosts[0].to_str().expect("a host that passed is text")));
+    assert!(matches!(method, Method::GET | Method::HEAD | Method::POST));
+    if method == Method::POST
+        && let Some(origin) = headers.get("origin")
+    {
+        let origin = origin.to_str().expect("an origin that passed is text");
+        assert!(origin.starts_with("http"), "{origin}");
+    }
+    true
+}
+
+/// A name that the public DNS could serve, read in another way than the guard reads it.
+fn is_public(host: &str) -> bool {
+    let name = match host.rfind(':') {
+        Some(colon) if !host.ends_with(']') => &host[..colon],
+        _ => host,
+    };
+    let literal = name.trim_start_matches('[').trim_end_matches(']');
+    if literal.parse::<IpAddr>().is_ok() || literal.parse::<Ipv6Addr>().is_ok() {
+        return false;
+    }
+    let name = name.trim_end_matches('.').to_lowercase();
+    let ours = ["local", "localhost", "lan", "internal", "arpa"];
+    let top = name.rsplit('.').next().unwrap_or_default();
+    name.contains('.') && name != "box.example.org" && !ours.contains(&top)
+}

@@ -1,0 +1,319 @@
+//! What the owner starts by hand on the page, and what only the owner may read.
+
+use std::path::PathBuf;
+use std::rc::Weak;
+use std::time::Duration;
+
+use async_io::Timer;
+
+use crate::clock::Now;
+use crate::config::{Auth, Config};
+use crate::ledger::totals::{LedgerEvent, WorkerId};
+use crate::notify;
+use crate::pool::ConnId;
+use crate::server::http::admin::{Action, Download, Local};
+use crate::status::{json, judge, metrics};
+use crate::{cli, logger, os};
+
+use super::recorder::{self, Recording};
+use super::{Command, Daemon, Event, State};
+
+/// How long the nodes may take for a fire drill, and the places for notifications for a test.
+const ANSWER_AT_MOST: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Names a file that systemd watches; what is written there (`restart` or `shutdown`) is done by
+/// root. The daemon itself may neither restart the box nor shut it down. The image has such a unit,
+/// and `systemd/soloist-power.path` is one for other machines.
+const REQUEST_FILE: &str = "SOLOIST_REQUEST";
+
+impl Daemon {
+    /// Does what the owner asked for.
+    pub(super) fn act_on(&self, action: Action) -> Local<Result<String, String>> {
+        match action {
+            Action::Restart => {
+                let done = self.restart();
+                Box::pin(async move { done })
+            }
+            Action::Reboot => Box::pin(request("restart", "reboot")),
+            Action::PowerOff => Box::pin(request("shutdown", "poweroff")),
+            Action::FireDrill => Box::pin(drill(self.this.clone())),
+            Action::TestSinks => Box::pin(test_sinks(self.this.clone())),
+            Action::Forget(id) => {
+                let done = self.forget(&id);
+                Box::pin(async move { done })
+            }
+            Action::LogLevel(level) => {
+                logger::set_level(level);
+                let words = format!("The log's level is {level} until the next start.");
+                Box::pin(async move { Ok(words) })
+            }
+            Action::Record(id) => {
+                let done = self.state.borrow_mut().record(os::now(), id);
+                Box::pin(async move { done })
+            }
+        }
+    }
+
+    fn restart(&self) -> Result<String, String> {
+        if !os::is_kept_alive() {
+            return Err("This program was not started by systemd: nobody would start it again. \
+                        Start it anew by hand."
+                .to_owned());
+        }
+        self.queue
+            .try_send(Event::Order(Command::Stop))
+            .map_err(|_| "It is stopping already.".to_owned())?;
+        Ok("Soloist starts anew: this page is back in a few seconds.".to_owned())
+    }
+
+    fn forget(&self, id: &str) -> Result<String, String> {
+        let (mut state, now) = (self.state.borrow_mut(), os::now());
+        let worker = state.worker_of(id).ok_or("There is no such miner.")?;
+        if state.books.workers.values().any(|connected| *connected == worker) {
+            return Err("This miner is connected: send it elsewhere first.".to_owned());
+        }
+        let name = state.name_of(worker);
+        state.ledger_event(now, LedgerEvent::Forget(worker));
+        self.rearm(&state);
+        Ok(format!("Miner {name} is forgotten."))
+    }
+}
+
+impl State {
+    fn worker_of(&self, id: &str) -> Option<WorkerId> {
+        let mut workers = self.books.ledger.workers();
+        workers.find(|(_, worker)| worker.number.0.to_string() == id).map(|(id, _)| id)
+    }
+
+    fn name_of(&self, worker: WorkerId) -> String {
+        self.books.ledger.get(worker).map_or_else(String::new, |worker| worker.name.clone())
+    }
+
+    fn record(&mut self, now: Now, id: String) -> Result<String, String> {
+        if self.recording.as_ref().is_some_and(|running| running.runs(now.mono)) {
+            return Err("Another recording runs: wait until its five minutes are over.".to_owned());
+        }
+        let worker = self.worker_of(&id).ok_or("There is no such miner.")?;
+        let name = self.name_of(worker);
+        let conn = self.books.workers.iter().find(|(_, known)| **known == worker);
+        let peer = conn.and_then(|(conn, _)| self.server.peer(*conn));
+        let words = format!("Miner {name} is recorded for five minutes: see /recordings/{id}.");
+        // Behind loopback there may be anybody.
+        let peer = peer.filter(|peer| !peer.is_loopback());
+        self.recording = Some(Recording::new(now, id, &name, peer));
+        Ok(words)
+    }
+
+    /// Adds to the recording what goes to or comes from its miner.
+    pub(super) fn overhear(&mut self, now: Now, conn: ConnId, from: recorder::From, bytes: &[u8]) {
+        let Some(recording) = self.recording.as_ref().filter(|r| r.runs(now.mono)) else { return };
+        let is_it = match self.books.workers.get(&conn).and_then(|id| self.books.ledger.get(*id)) {
+            Some(worker) => worker.number.0.to_string() == recording.miner,
+            None => recording.peer.is_some() && recording.peer == self.server.peer(conn),
+        };
+        if is_it && let Some(recording) = &mut self.recording {
+            recording.add(now.mono, from, bytes);
+        }
+    }
+
+    pub(super) fn overheard(&self, miner: &str) -> Option<Download> {
+        let recording = self.recording.as_ref().filter(|recording| recording.miner == miner)?;
+        let text = without_secrets(&self.config, recording.text().to_owned());
+        Some(Download { name: format!("miner-{miner}.txt"), text })
+    }
+
+    pub(super) fn log_tail(&self) -> String {
+        without_secrets(&self.config, logger::tail())
+    }
+
+    /// One text with all that helps to find a fault.
+    pub(super) fn support(&self) -> Download {
+        let now = os::now();
+        let snapshot = self.snapshot(now);
+        let judgement = judge(&snapshot);
+        let status = json::status(&snapshot, &judgement);
+        let text = format!(
+            "{}, report of Unix time {}\n\n== Config\n{:#?}\n\n== Status\n{}\n\n== Miners\n{}\n\n\
+             == Metrics\n{}\n\n== Log\n{}",
+            cli::version(),
+            now.unix,
+            self.config,
+            String::from_utf8_lossy(&status),
+            String::from_utf8_lossy(&json::miners(&snapshot)),
+            metrics::metrics(&snapshot, &judgement),
+            logger::tail(),
+        );
+        let name = format!("soloist-{}.txt", now.unix);
+        Download { name, text: without_secrets(&self.config, text) }
+    }
+}
+
+/// Removes what must not leave the house: passwords, tokens, and who is paid.
+fn without_secrets(config: &Config, mut text: String) -> String {
+    let mut secrets: Vec<&str> = Vec::new();
+    for node in &config.nodes {
+        if let Auth::Basic { password, .. } = &node.auth {
+            secrets.push(password.expose());
+        }
+    }
+    secrets.extend(config.stratum.password.as_ref().map(|password| password.expose()));
+    secrets.extend(config.http.pin.as_ref().map(|pin| pin.expose()));
+    secrets.extend(config.notify.iter().flat_map(|sink| sink.kind.secrets()));
+    let owner = config.payout.address.as_ref().map_or_else(String::new, ToString::to_string);
+    secrets.push(&owner);
+    // A longer one may hold a shorter one.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    // A password of a character or two would take the text apart, and hides nothing.
+    for secret in secrets.into_iter().filter(|secret| secret.len() > 2) {
+        text = text.replace(secret, "(removed)");
+    }
+    text
+}
+
+/// Asks the system for `what`; `by_hand` is how systemctl calls it.
+async fn request(what: &'static str, by_hand: &'static str) -> Result<String, String> {
+    let Some(file) = std::env::var_os(REQUEST_FILE).map(PathBuf::from) else {
+        return Err(format!(
+            "This program may not do that on this machine. Say there: systemctl {by_hand}."
+        ));
+    };
+    let request = file.clone();
+    let written = blocking::unblock(move || std::fs::write(request, format!("{what}\n"))).await;
+    written
+        .map_err(|error| format!("That failed: {error}. Say on the box: systemctl {by_hand}."))?;
+    // Whoever does it takes the file away first.
+    let mut waited = Duration::ZERO;
+    loop {
+        Timer::after(LOOK_EVERY).await;
+        waited += LOOK_EVERY;
+        let file = file.clone();
+        let is_late = waited >= Duration::from_secs(5);
+        let is_taken = blocking::unblock(move || {
+            let taken = !file.exists();
+            if is_late && !taken {
+                let _ = std::fs::remove_file(file);
+            }
+            taken
+        });
+        match is_taken.await {
+            true => break,
+            false if is_late => {
+                return Err(format!(
+                    "Nobody did it: no unit watches for it here. Say on the box: systemctl {by_hand}."
+                ));
+            }
+            false => {}
+        }
+    }
+    Ok(match what {
+        "restart" => "The box starts anew: this page is back in a minute.",
+        _ => "The box shuts down. Wait half a minute before you take its power away.",
+    }
+    .to_owned())
+}
+
+/// The rehearsal now, and what every node says to it.
+async fn drill(daemon: Weak<Daemon>) -> Result<String, String> {
+    let with = |call: &dyn Fn(&mut State)| {
+        let daemon = daemon.upgrade()?;
+        let mut state = daemon.state.borrow_mut();
+        call(&mut state);
+        daemon.rearm(&state);
+        Some(())
+    };
+    let gone = || "Shutting down.".to_owned();
+    let strong = daemon.upgrade().ok_or_else(gone)?;
+    let ready = strong.state.borrow().pool.jobs().latest().is_some_and(|job| !job.work.empty);
+    drop(strong);
+    if !ready {
+        return Err("There is no work to make a block of: no node gives any.".to_owned());
+    }
+    with(&|state| state.drill(os::now())).ok_or_else(gone)?;
+    let mut waited = Duration::ZERO;
+    loop {
+        Timer::after(LOOK_EVERY).await;
+        waited += LOOK_EVERY;
+        let strong = daemon.upgrade().ok_or_else(gone)?;
+        let state = strong.state.borrow();
+        if let Some(words) = state.drill_result(waited >= ANSWER_AT_MOST) {
+            return Ok(words);
+        }
+    }
+}
+
+/// A message to every place, and how it went.
+async fn test_sinks(daemon: Weak<Daemon>) -> Result<String, String> {
+    let gone = || "Shutting down.".to_owned();
+    let before = {
+        let strong = daemon.upgrade().ok_or_else(gone)?;
+        let mut state = strong.state.borrow_mut();
+        let before = state.alerts.views();
+        if before.is_empty() {
+            return Err("No place for notifications is set: add a [[notify]] to the file.".into());
+        }
+        for place in 0..before.len() {
+            state.alerts_input(os::now(), notify::Input::Test(place));
+        }
+        strong.rearm(&state);
+        before
+    };
+    let mut waited = Duration::ZERO;
+    loop {
+        Timer::after(LOOK_EVERY).await;
+        waited += LOOK_EVERY;
+        let strong = daemon.upgrade().ok_or_else(gone)?;
+        let now = strong.state.borrow().alerts.views();
+        let is_told = |place: usize| match (before.get(place), now.get(place)) {
+            (Some(before), Some(now)) => now.sent > before.sent || !now.error.is_empty(),
+            _ => true,
+        };
+        if waited < ANSWER_AT_MOST && !(0..before.len()).all(is_told) {
+            continue;
+        }
+        let words = now.iter().zip(&before).map(|(now, before)| {
+            match (now.sent > before.sent, now.error.as_str()) {
+                (true, _) => format!("{}: sent.", now.kind),
+                (false, "") => format!("{}: no answer yet.", now.kind),
+                (false, error) => format!("{}: {error}.", now.kind),
+            }
+        });
+        return Ok(words.collect::<Vec<_>>().join(" "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Flags, Surroundings};
+
+    #[test]
+    fn secrets_are_taken_out_wherever_they_stand() {
+        let text = r#"
+            [node]
+            rpc_url = "http://192.168.1.10:8332"
+            rpc_user = "anna"
+            rpc_pass = "hunter2"
+            [payout]
+            address = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
+            [stratum]
+            password = "letmein"
+            [http]
+            pin = "7391x"
+            [[notify]]
+            kind = "telegram"
+            token = "123456:ABC-DEF"
+            chat = 4711
+            [[notify]]
+            kind = "discord"
+            url = "https://discord.com/api/webhooks/9/s3cret"
+        "#;
+        let built = config::build(Some(("f", text)), &Flags::default(), &Surroundings::default());
+        let config = built.unwrap().config;
+        let told = without_secrets(&config, format!("{text}\n{config:#?}"));
+        for secret in ["hunter2", "letmein", "7391x", "123456:ABC", "s3cret", "bc1qw508"] {
+            assert!(!told.contains(secret), "{secret} in\n{told}");
+        }
+        assert!(told.contains("192.168.1.10"), "{told}");
+    }
+}

@@ -1,0 +1,230 @@
+//! The file that lets miners' jobs survive a restart of the daemon: see [`crate::memo`].
+//!
+//! It lies in the directory that systemd makes for the service below `/run`, which is memory: it
+//! costs the card nothing, and a power cut forgets it, as it forgets what the miners had to send.
+//! Without such a directory, or with one that is on a disk, nothing is kept.
+//!
+//! What is small, a job or a difficulty, is written right after it went to the miners: microseconds
+//! later no kill can lose it. New work with its transactions takes milliseconds, so a thread writes
+//! it, and what follows meanwhile. A kill within these milliseconds forgets that work's jobs.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+
+use crate::clock::Now;
+use crate::memo::{self, Encoder, Memo, Moment, Recall};
+use crate::os;
+use crate::stratum::session::Extranonce1;
+
+use super::State;
+
+/// A file that has grown beyond this is begun anew with the newest work. A tip that lasts an hour
+/// needs some ten megabytes.
+const MAX_FILE: u64 = 12 << 20;
+
+/// The file and its thread.
+#[derive(Debug, Default)]
+pub struct Memory {
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    shared: Arc<Shared>,
+    orders: mpsc::Sender<(Moment, Vec<Memo>)>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Never contended: the loop takes it only while nothing is left for the thread.
+    writer: Mutex<Writer>,
+    /// Orders that the thread has not carried out.
+    waiting: AtomicUsize,
+}
+
+impl Memory {
+    /// Reads what an earlier run left in `dir`, and goes on with it. `None` for the recall when
+    /// nothing is kept.
+    pub fn open(now: Now, dir: Option<&Path>) -> (Memory, Option<Recall>) {
+        let Some(dir) = dir else { return (Memory::default(), None) };
+        match open(moment(now), dir) {
+            Ok((open, recall)) => (Memory { open: Some(open) }, Some(recall)),
+            Err(error) => {
+                log::warn!("{}: {error}: jobs will not survive a restart", dir.display());
+                (Memory::default(), None)
+            }
+        }
+    }
+
+    fn keep(&mut self, now: Now, memos: Vec<Memo>) {
+        let Some(Open { shared, orders }) = &self.open else { return };
+        let is_large = memos.iter().any(|memo| matches!(memo, Memo::Work { .. }));
+        if !is_large
+            && shared.waiting.load(Ordering::Acquire) == 0
+            && let Ok(mut writer) = shared.writer.try_lock()
+        {
+            writer.keep(moment(now), &memos);
+            return;
+        }
+        shared.waiting.fetch_add(1, Ordering::AcqRel);
+        if orders.send((moment(now), memos)).is_err() {
+            self.open = None;
+        }
+    }
+}
+
+impl State {
+    /// Hands the pool's memos to the thread.
+    pub(super) fn keep_memos(&mut self, now: Now) {
+        let memos = self.pool.memos();
+        if memos.len() > 0 {
+            let memos = memos.collect();
+            self.memory.keep(now, memos);
+        }
+    }
+}
+
+fn moment(now: Now) -> Moment {
+    Moment { mono: now.mono, uptime: os::uptime() }
+}
+
+fn open(now: Moment, dir: &Path) -> io::Result<(Open, Recall)> {
+    if !is_memory(statfs(dir)?.filesystem_type()) {
+        return Err(io::Error::other("it is not in memory"));
+    }
+    let boot_id = os::boot_id();
+    let path = dir.join("jobs");
+    let mut bytes = Vec::new();
+    if let Ok(file) = File::open(&path) {
+        // Twice the limit: the last record may go beyond it.
+        file.take(2 * MAX_FILE).read_to_end(&mut bytes)?;
+    }
+    let (recall, good) = Recall::read(now, &boot_id, &bytes);
+    if !bytes.is_empty() {
+        let (jobs, left) = (recall.jobs.len(), bytes.len() - good);
+        log::info!("{}: {jobs} job(s) of an earlier run, {left} bytes unreadable", path.display());
+    }
+    let header = memo::header(&boot_id);
+    let mut file = File::options().append(true).create(true).mode(0o600).open(&path)?;
+    file.set_len(good as u64)?;
+    if good == 0 {
+        file.write_all(&header)?;
+    }
+    let size = good.max(header.len()) as u64;
+    let encoder = Encoder::following(&recall);
+    let newest = Newest::default();
+    let writer = Writer { path, header, file, size, encoder, newest, failed: false };
+    let shared = Arc::new(Shared { writer: Mutex::new(writer), waiting: AtomicUsize::new(0) });
+    let (orders, memos) = mpsc::channel::<(Moment, Vec<Memo>)>();
+    let own = shared.clone();
+    let write_all = move || {
+        while let Ok((now, memos)) = memos.recv() {
+            if let Ok(mut writer) = own.writer.lock() {
+                writer.keep(now, &memos);
+            }
+            own.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    };
+    thread::Builder::new().name("memory".into()).spawn(write_all)?;
+    Ok((Open { shared, orders }, recall))
+}
+
+fn is_memory(kind: FsType) -> bool {
+    /// ramfs: linux/magic.h.
+    const RAMFS_MAGIC: i64 = 0x8584_58f6;
+    kind == TMPFS_MAGIC || kind.0 as i64 == RAMFS_MAGIC
+}
+
+#[derive(Debug)]
+struct Writer {
+    path: PathBuf,
+    header: Vec<u8>,
+    file: File,
+    size: u64,
+    encoder: Encoder,
+    newest: Newest,
+    /// The file cannot be written any more, until a new one is begun.
+    failed: bool,
+}
+
+/// With what a file begins that is begun anew within a tip.
+#[derive(Debug, Default)]
+struct Newest {
+    levels: BTreeMap<Extranonce1, Memo>,
+    payees: BTreeMap<Extranonce1, Memo>,
+    /// The work and its jobs.
+    work: Vec<Memo>,
+}
+
+impl Writer {
+    fn keep(&mut self, now: Moment, memos: &[Memo]) {
+        if self.failed && !memos.iter().any(|memo| matches!(memo, Memo::Tip)) {
+            return;
+        }
+        let outcome = self.write(now, memos);
+        self.failed = outcome.is_err();
+        if let Err(error) = outcome {
+            log::warn!("{}: {error}: jobs would not survive a restart", self.path.display());
+            fs::remove_file(&self.path).ok();
+        }
+    }
+
+    fn write(&mut self, now: Moment, memos: &[Memo]) -> io::Result<()> {
+        // With a new tip nothing of the old one is worth keeping.
+        let tip = memos.iter().rposition(|memo| matches!(memo, Memo::Tip));
+        if tip.is_some() {
+            self.newest = Newest::default();
+        }
+        let memos = &memos[tip.map_or(0, |tip| tip + 1)..];
+        memos.iter().for_each(|memo| self.newest.take(memo));
+        if tip.is_some() {
+            return self.begin(now, memos.iter());
+        }
+        let mut bytes = Vec::new();
+        memos.iter().for_each(|memo| self.encoder.encode(now, memo, &mut bytes));
+        self.file.write_all(&bytes)?;
+        self.size += bytes.len() as u64;
+        if self.size > MAX_FILE {
+            let Newest { levels, payees, work } = std::mem::take(&mut self.newest);
+            let all = levels.values().chain(payees.values()).chain(&work);
+            let outcome = self.begin(now, all);
+            self.newest = Newest { levels, payees, work };
+            return outcome;
+        }
+        Ok(())
+    }
+
+    /// A new file in place of the old one, which stays whole until the new one is.
+    fn begin<'a>(&mut self, now: Moment, memos: impl Iterator<Item = &'a Memo>) -> io::Result<()> {
+        self.encoder = Encoder::default();
+        let mut bytes = self.header.clone();
+        memos.for_each(|memo| self.encoder.encode(now, memo, &mut bytes));
+        let new = self.path.with_extension("new");
+        fs::remove_file(&new).ok();
+        let mut file = File::options().append(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all(&bytes)?;
+        fs::rename(&new, &self.path)?;
+        (self.file, self.size) = (file, bytes.len() as u64);
+        Ok(())
+    }
+}
+
+impl Newest {
+    fn take(&mut self, memo: &Memo) {
+        match memo {
+            Memo::Tip | Memo::Share(_) => {}
+            Memo::Work { .. } => self.work = vec![memo.clone()],
+            Memo::Job { .. } => self.work.push(memo.clone()),
+            Memo::Level { extranonce1, .. } => drop(self.levels.insert(*extranonce1, memo.clone())),
+            Memo::Payee { extranonce1, .. } => drop(self.payees.insert(*extranonce1, memo.clone())),
+        }
+    }
+}

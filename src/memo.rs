@@ -1,0 +1,467 @@
+//! What a restart of the daemon must not forget: the jobs that miners hold, as bytes.
+//!
+//! A miner that is connected again after a restart sends the shares that it found meanwhile, and one
+//! of them may be a block. To judge them the new run needs the jobs of the old one, with all that
+//! their blocks are made of, and which difficulty each miner had. The pool notes these as [`Memo`]s;
+//! an [`Encoder`] makes them into bytes that only grow, and [`Recall::read`] takes them up again.
+//!
+//! The bytes are for memory that lives as long as the system runs (`/run`), never for the card: a
+//! block's transactions are two megabytes. Each transaction is written once for all works of a tip.
+//!
+//! ```text
+//! file:    "soloist jobs 1\n" | boot id, 36 bytes | records
+//! record:  length u32 | CRC-32 of the rest u32 | kind u8 | fields, little-endian
+//! ```
+//!
+//! A record that was cut off or damaged ends the reading; what stands before it counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::chain::{BlockHash, Txid};
+use crate::coinbase::Coinbase;
+use crate::difficulty::{Difficulty, NBits, Target};
+use crate::job::JobId;
+use crate::stratum::session::Extranonce1;
+use crate::template::{Template, Tx};
+
+/// One thing to remember, in the order in which it happened.
+#[derive(Clone, Debug)]
+pub enum Memo {
+    /// Work on a new tip follows; what was noted before is stale.
+    Tip,
+    /// New work: the jobs that follow are made from it.
+    Work {
+        /// The template.
+        template: Arc<Template>,
+        /// The owner's coinbase over it.
+        coinbase: Coinbase,
+        /// When the template came.
+        received: Instant,
+    },
+    /// A job was made from the last work.
+    Job {
+        /// Its id.
+        id: JobId,
+        /// Its time, Unix seconds.
+        ntime: u32,
+    },
+    /// A miner's difficulty from a job on.
+    Level {
+        /// The miner.
+        extranonce1: Extranonce1,
+        /// The first job.
+        from: JobId,
+        /// The difficulty.
+        difficulty: Difficulty,
+    },
+    /// Whom a miner's blocks pay from a job on.
+    Payee {
+        /// The miner.
+        extranonce1: Extranonce1,
+        /// The first job.
+        from: JobId,
+        /// The output script; `None` for the owner's.
+        script: Option<Box<[u8]>>,
+    },
+    /// A share was counted: [`crate::share::Seen::key`].
+    Share(u64),
+}
+
+/// A moment on the clock that survives the daemon: the same instant as [`Instant`] and as the time
+/// since the system started.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// For this process.
+    pub mono: Instant,
+    /// For all processes: CLOCK_MONOTONIC.
+    pub uptime: Duration,
+}
+
+/// Memos → bytes.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    /// Where each transaction of the file stands in its list.
+    txs: HashMap<Txid, u32>,
+}
+
+/// What was remembered.
+#[derive(Debug, Default)]
+pub struct Recall {
+    /// Works, oldest first.
+    pub works: Vec<RecalledWork>,
+    /// Jobs by rising id, each with the place of its work.
+    pub jobs: Vec<(JobId, u32, usize)>,
+    /// Difficulties, in the order in which they were given.
+    pub levels: Vec<(Extranonce1, JobId, Difficulty)>,
+    /// Whom blocks pay, likewise.
+    pub payees: Vec<(Extranonce1, JobId, Option<Box<[u8]>>)>,
+    /// Shares that were counted.
+    pub shares: Vec<u64>,
+    /// Every transaction of the file, in its order.
+    txs: Vec<Arc<Tx>>,
+}
+
+/// See [`Memo::Work`].
+#[derive(Clone, Debug)]
+pub struct RecalledWork {
+    /// The template.
+    pub template: Arc<Template>,
+    /// The coinbase over it.
+    pub coinbase: Coinbase,
+    /// When the template came.
+    pub received: Instant,
+}
+
+const MAGIC: &[u8] = b"soloist jobs 1\n";
+
+/// The longest record: a work names each of its transactions, and no transaction is longer than a
+/// block.
+const MAX_RECORD: usize = 4_000_000;
+
+const TX: u8 = 1;
+const WORK: u8 = 2;
+const JOB: u8 = 3;
+const LEVEL: u8 = 4;
+const PAYEE: u8 = 5;
+const SHARE: u8 = 6;
+
+/// How a file begins. `boot_id` is the system's name for this boot: times of another mean nothing.
+pub fn header(boot_id: &str) -> Vec<u8> {
+    [MAGIC, format!("{boot_id:36.36}").as_bytes()].concat()
+}
+
+impl Encoder {
+    /// An encoder that goes on with a file that was read.
+    pub fn following(recall: &Recall) -> Encoder {
+        Encoder { txs: recall.txs.iter().zip(0..).map(|(tx, place)| (tx.txid, place)).collect() }
+    }
+
+    /// Appends a memo's records. [`Memo::Tip`] has none: with it a new file begins, with a new
+    /// encoder.
+    pub fn encode(&mut self, now: Moment, memo: &Memo, out: &mut Vec<u8>) {
+        match memo {
+            Memo::Tip => {}
+            Memo::Work { template, coinbase, received } => {
+                for tx in &template.txs {
+                    let next = self.txs.len() as u32;
+                    if let std::collections::hash_map::Entry::Vacant(entry) =
+                        self.txs.entry(tx.txid)
+                    {
+                        entry.insert(next);
+                        record(out, TX, |b| {
+                            b.extend_from_slice(&tx.txid.0);
+                            b.extend_from_slice(&tx.wtxid.0);
+                            b.extend_from_slice(&tx.fee.to_le_bytes());
+                            b.extend_from_slice(&tx.bytes);
+                        });
+                    }
+                }
+                let age = now.mono.saturating_duration_since(*received);
+                let since = now.uptime.saturating_sub(age);
+                record(out, WORK, |b| self.work(b, template, coinbase, since));
+            }
+            Memo::Job { id, ntime } => record(out, JOB, |b| {
+                b.extend_from_slice(&id.0.to_le_bytes());
+                b.extend_from_slice(&ntime.to_le_bytes());
+            }),
+            Memo::Level { extranonce1, from, difficulty } => record(out, LEVEL, |b| {
+                b.extend_from_slice(&extranonce1.0);
+                b.extend_from_slice(&from.0.to_le_bytes());
+                b.extend_from_slice(&difficulty.0.to_le_bytes());
+            }),
+            Memo::Payee { extranonce1, from, script } => record(out, PAYEE, |b| {
+                b.extend_from_slice(&extranonce1.0);
+                b.extend_from_slice(&from.0.to_le_bytes());
+                b.extend_from_slice(script.as_deref().unwrap_or_default());
+            }),
+            Memo::Share(key) => record(out, SHARE, |b| b.extend_from_slice(&key.to_le_bytes())),
+        }
+    }
+
+    fn work(&self, b: &mut Vec<u8>, template: &Template, coinbase: &Coinbase, since: Duration) {
+        for number in [template.height, template.version, template.nbits.0] {
+            b.extend_from_slice(&number.to_le_bytes());
+        }
+        for number in [template.curtime, template.mintime] {
+            b.extend_from_slice(&number.to_le_bytes());
+        }
+        b.extend_from_slice(&template.prev.0);
+        b.extend_from_slice(&template.value.to_le_bytes());
+        b.extend_from_slice(&(since.as_millis() as u64).to_le_bytes());
+        b.push(u8::from(coinbase.has_witness));
+        let commitment = template.witness_commitment.as_deref().unwrap_or_default();
+        for bytes in [&coinbase.coinbase1, &coinbase.coinbase2, commitment] {
+            b.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+            b.extend_from_slice(bytes);
+        }
+        b.extend_from_slice(&(template.branch.len() as u32).to_le_bytes());
+        template.branch.iter().for_each(|node| b.extend_from_slice(node));
+        b.extend_from_slice(&(template.txs.len() as u32).to_le_bytes());
+        for tx in &template.txs {
+            let place = self.txs.get(&tx.txid).copied().unwrap_or(u32::MAX);
+            b.extend_from_slice(&place.to_le_bytes());
+        }
+    }
+}
+
+impl Recall {
+    /// Reads a file: what was remembered in this boot, and how many of the bytes are good.
+    pub fn read(now: Moment, boot_id: &str, bytes: &[u8]) -> (Recall, usize) {
+        let mut recall = Recall::default();
+        let Some(mut rest) = bytes.strip_prefix(header(boot_id).as_slice()) else {
+            return (recall, 0);
+        };
+        loop {
+            let mut next = rest;
+            let good = take_record(&mut next).and_then(|payload| recall.take(now, payload));
+            if good.is_none() {
+                return (recall, bytes.len() - rest.len());
+            }
+            rest = next;
+        }
+    }
+
+    /// The tip that the jobs build on.
+    pub fn tip(&self) -> Option<BlockHash> {
+        self.works.last().map(|work| work.template.prev)
+    }
+
+    fn take(&mut self, now: Moment, payload: &[u8]) -> Option<()> {
+        let (kind, fields) = payload.split_first()?;
+        let mut fields = Fields(fields);
+        match *kind {
+            TX => {
+                let txid = Txid(fields.array()?);
+                let wtxid = Txid(fields.array()?);
+                let fee = u64::from_le_bytes(fields.array()?);
+                self.txs.push(Arc::new(Tx { txid, wtxid, bytes: fields.0.into(), fee }));
+            }
+            WORK => {
+                let work = self.work(now, &mut fields)?;
+                self.works.push(work);
+            }
+            JOB => {
+                let (id, ntime) = (JobId(fields.number()?), fields.number()?);
+                let follows = self.jobs.last().is_none_or(|(last, ..)| last.is_before(id));
+                let work = self.works.len().checked_sub(1).filter(|_| follows)?;
+                self.jobs.push((id, ntime, work));
+            }
+            LEVEL => {
+                let (extranonce1, from) = (Extranonce1(fields.array()?), JobId(fields.number()?));
+                let difficulty = f64::from_le_bytes(fields.array()?);
+                let good = difficulty.is_finite() && difficulty > 0.0;
+                self.levels.push(good.then_some((extranonce1, from, Difficulty(difficulty)))?);
+            }
+            PAYEE => {
+                let (extranonce1, from) = (Extranonce1(fields.array()?), JobId(fields.number()?));
+                let script = (!fields.0.is_empty()).then(|| fields.0.into());
+                self.payees.push((extranonce1, from, script));
+            }
+            SHARE => self.shares.push(u64::from_le_bytes(fields.array()?)),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn work(&self, now: Moment, fields: &mut Fields<'_>) -> Option<RecalledWork> {
+        let (height, version, nbits) = (fields.number()?, fields.number()?, fields.number()?);
+        let (curtime, mintime) = (fields.number()?, fields.number()?);
+        let prev = BlockHash(fields.array()?);
+        let value = u64::from_le_bytes(fields.array()?);
+        let since = Duration::from_millis(u64::from_le_bytes(fields.array()?));
+        let [has_witness] = fields.array()?;
+        let coinbase1 = fields.bytes()?.to_vec();
+        let coinbase2 = fields.bytes()?.to_vec();
+        let commitment = fields.bytes()?;
+        let mut branch = Vec::new();
+        for _ in 0..fields.number()? {
+            branch.push(fields.array()?);
+        }
+        let mut txs = Vec::new();
+        for _ in 0..fields.number()? {
+            txs.push(self.txs.get(fields.number()? as usize)?.clone());
+        }
+        let template = Template {
+            height,
+            version,
+            prev,
+            nbits: NBits(nbits),
+            target: Target::from_nbits(NBits(nbits)).ok()?,
+            curtime,
+            mintime,
+            value,
+            txs,
+            branch,
+            witness_commitment: (!commitment.is_empty()).then(|| commitment.to_vec()),
+            longpollid: None,
+        };
+        let coinbase = Coinbase { coinbase1, coinbase2, has_witness: has_witness != 0 };
+        let received = now.mono.checked_sub(now.uptime.saturating_sub(since)).unwrap_or(now.mono);
+        Some(RecalledWork { template: Arc::new(template), coinbase, received })
+    }
+}
+
+fn record(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 8]);
+    out.push(kind);
+    write(out);
+    let payload = &out[start + 8..];
+    let (length, crc) = (payload.len() as u32, crc32fast::hash(payload));
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn take_record<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let mut fields = Fields(rest);
+    let (length, crc) = (fields.number()? as usize, fields.number()?);
+    if length > MAX_RECORD {
+        return None;
+    }
+    let (payload, after) = fields.0.split_at_checked(length)?;
+    *rest = after;
+    (crc32fast::hash(payload) == crc).then_some(payload)
+}
+
+/// The fields of a record that are left.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Bytes with their count before them.
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let count = self.number()? as usize;
+        let (head, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::tests::template;
+
+    const BOOT: &str = "01234567-89ab-cdef-0123-456789abcdef";
+
+    fn tx(n: u8) -> Arc<Tx> {
+        let bytes = vec![n; 100].into_boxed_slice();
+        Arc::new(Tx { txid: Txid([n; 32]), wtxid: Txid([n ^ 1; 32]), bytes, fee: n.into() })
+    }
+
+    fn work(txs: &[u8], received: Instant) -> Memo {
+        let txs: Vec<_> = txs.iter().map(|n| tx(*n)).collect();
+        let mut tree = crate::merkle::Tree::default();
+        tree.update(std::iter::once([0; 32]).chain(txs.iter().map(|tx| tx.txid.0)).collect());
+        let branch = tree.branch();
+        let template = Arc::new(Template { txs, branch, ..template(7) });
+        let coinbase =
+            Coinbase { coinbase1: vec![1; 60], coinbase2: vec![2; 90], has_witness: true };
+        Memo::Work { template, coinbase, received }
+    }
+
+    /// A file, the memos in it, and where each of them ends.
+    fn file(now: Moment) -> (Vec<u8>, Vec<Memo>, Vec<usize>) {
+        let a_minute_ago = now.mono - Duration::from_secs(60);
+        let en = Extranonce1([1, 2, 3, 4]);
+        let memos = vec![
+            work(&[5, 6], a_minute_ago),
+            Memo::Job { id: JobId(0x100), ntime: 1_700_000_000 },
+            Memo::Level { extranonce1: en, from: JobId(0x100), difficulty: Difficulty(0.0015) },
+            Memo::Payee { extranonce1: en, from: JobId(0x100), script: Some([0x51; 22].into()) },
+            Memo::Share(77),
+            work(&[6, 5, 7], now.mono),
+            Memo::Job { id: JobId(0x101), ntime: 1_700_000_030 },
+            Memo::Payee { extranonce1: en, from: JobId(0x101), script: None },
+        ];
+        let (mut bytes, mut encoder) = (header(BOOT), Encoder::default());
+        let mut ends = Vec::new();
+        for memo in &memos {
+            encoder.encode(now, memo, &mut bytes);
+            ends.push(bytes.len());
+        }
+        (bytes, memos, ends)
+    }
+
+    fn now() -> Moment {
+        let mono = Instant::now() + Duration::from_secs(3600);
+        Moment { mono, uptime: Duration::from_secs(5000) }
+    }
+
+    #[test]
+    fn what_was_noted_is_recalled() {
+        let (bytes, memos, _) = file(now());
+        let later = Moment {
+            mono: now().mono + Duration::from_secs(9),
+            uptime: now().uptime + Duration::from_secs(2),
+        };
+        let (recall, good) = Recall::read(later, BOOT, &bytes);
+        assert_eq!(good, bytes.len());
+        assert_eq!(recall.txs.len(), 3, "each transaction is written once");
+        let works = memos.iter().filter_map(|memo| match memo {
+            Memo::Work { template, coinbase, .. } => Some((template, coinbase)),
+            _ => None,
+        });
+        for ((template, coinbase), recalled) in works.zip(&recall.works) {
+            assert_eq!(**template, *recalled.template);
+            assert_eq!(*coinbase, recalled.coinbase);
+        }
+        let age = later.mono - recall.works[0].received;
+        assert!(age.abs_diff(Duration::from_secs(62)) < Duration::from_millis(5), "{age:?}");
+        let jobs = [(JobId(0x100), 1_700_000_000, 0), (JobId(0x101), 1_700_000_030, 1)];
+        assert_eq!(recall.jobs, jobs);
+        assert_eq!(recall.levels[0].2, Difficulty(0.0015));
+        assert_eq!(recall.payees[0].2.as_deref(), Some([0x51; 22].as_slice()));
+        assert_eq!(recall.payees[1].2, None);
+        assert_eq!(recall.shares, [77]);
+        assert_eq!(recall.tip(), Some(BlockHash([7; 32])));
+    }
+
+    #[test]
+    fn a_file_goes_on_where_the_run_before_left_it() {
+        let (mut bytes, _, _) = file(now());
+        let (recall, _) = Recall::read(now(), BOOT, &bytes);
+        let before = bytes.len();
+        let mut encoder = Encoder::following(&recall);
+        encoder.encode(now(), &work(&[7, 8], now().mono), &mut bytes);
+        assert!(bytes.len() - before < 700, "only one transaction is new");
+        let (recall, _) = Recall::read(now(), BOOT, &bytes);
+        let txids: Vec<_> = recall.works[2].template.txs.iter().map(|tx| tx.txid.0[0]).collect();
+        assert_eq!(txids, [7, 8]);
+    }
+
+    #[test]
+    fn damage_costs_what_comes_after_it_and_nothing_else() {
+        let (bytes, _, ends) = file(now());
+        for cut in 0..bytes.len() {
+            let (_, good) = Recall::read(now(), BOOT, &bytes[..cut]);
+            assert!(good <= cut);
+            for place in [cut] {
+                let mut bad = bytes.clone();
+                bad[place] ^= 0x40;
+                let (recall, good) = Recall::read(now(), BOOT, &bad);
+                assert!(good <= place || place < 51, "{good} of {place}");
+                let whole = ends.iter().filter(|end| **end <= place).count();
+                let jobs = usize::from(whole > 1) + usize::from(whole > 6);
+                assert_eq!(recall.jobs.len(), jobs, "byte {place}");
+            }
+        }
+        let other = "ffffffff-89ab-cdef-0123-456789abcdef";
+        assert_eq!(Recall::read(now(), other, &bytes).1, 0, "another boot");
+        // A count of billions must not be believed.
+        let mut lies = header(BOOT);
+        record(&mut lies, WORK, |b| b.extend_from_slice(&[0xff; 400]));
+        assert!(Recall::read(now(), BOOT, &lies).0.works.is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! The API's answers in the shapes of goPool, for dashboards that were written for it.
+//!
+//! Only what has a meaning for one owner: no banned workers, no prices, no Go runtime. A field that
+//! goPool has and that is not known here is left out or zero, as goPool itself does. Durations are in
+//! nanoseconds there (Go's `time.Duration`), or in seconds where the name says so. `/api/blocks` stays
+//! our own: it has the same path and more in it.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    BlockState, CallView, HistogramView, Level, MinerState, NodeState, NodeView, RejectReason,
+    Snapshot, ZmqState, format, judge,
+};
+
+/// goPool's version of these shapes.
+const API_VERSION: &str = "1";
+
+/// `/api/overview`: miners, best shares, kinds of miners.
+pub fn overview(s: &Snapshot) -> Vec<u8> {
+    let workers: Vec<Value> = judge::connected(s)
+        .map(|miner| {
+            json!({
+                "name": miner.name,
+                "display_name": miner.name,
+                "rolling_hashrate": miner.rate.hashrate,
+                "difficulty": miner.difficulty,
+                "share_rate": miner.shares_per_min,
+                "accepted": miner.accepted,
+                "connection_id": miner.id,
+            })
+        })
+        .collect();
+    let bests: Vec<Value> = s
+        .best_shares
+        .iter()
+        .map(|share| {
+            json!({
+                "worker": share.miner,
+                "display_worker": share.miner,
+                "difficulty": share.difficulty,
+                "timestamp": format::iso(share.at),
+            })
+        })
+        .collect();
+    let mut kinds: Vec<(&str, u64)> = Vec::new();
+    for miner in judge::connected(s) {
+        match kinds.iter_mut().find(|(name, _)| *name == miner.model) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((&miner.model, 1)),
+        }
+    }
+    let kinds: Vec<Value> =
+        kinds.iter().map(|(name, count)| json!({ "name": name, "total": count })).collect();
+    bytes(&json!({
+        "api_version": API_VERSION,
+        "active_miners": judge::connected(s).count(),
+        "active_tls_miners": 0,
+        "shares_per_minute": shares_per_minute(s),
+        "pool_hashrate": s.totals.rate_5m.hashrate,
+        "pool_tag": s.job.as_ref().map_or("", |job| job.tag.as_str()),
+        "render_duration": 0,
+        "workers": workers,
+        "banned_workers": [],
+        "best_shares": bests,
+        "miner_types": kinds,
+    }))
+}
+
+/// `/api/pool-page`: errors, and how long calls to the nodes take.
+pub fn pool_page(s: &Snapshot) -> Vec<u8> {
+    let found = |wanted: &[BlockState]| {
+        s.blocks.iter().filter(|block| wanted.contains(&block.state)).count()
+    };
+    let gbt = calls(s, "getblocktemplate");
+    let submit = calls(s, "submitblock");
+    let errors: u64 = s.nodes.iter().flat_map(|node| &node.calls).map(|call| call.errors).sum();
+    let share_errors: u64 = s.totals.rejects.iter().map(|reject| reject.count).sum();
+    let history: Vec<Value> = s
+        .events
+        .iter()
+        .filter(|event| event.level != Level::Info)
+        .map(|event| {
+            let kind = serde_json::to_value(event.kind).unwrap_or_default();
+            json!({ "at": format::iso(event.at), "type": kind, "message": event.text })
+        })
+        .collect();
+    let latency = leading(s).and_then(|node| node.latency_ms).unwrap_or(0.0) / 1e3;
+    bytes(&json!({
+        "api_version": API_VERSION,
+        "blocks_accepted": found(&[BlockState::Accepted, BlockState::Mature]),
+        "blocks_errored": found(&[BlockState::Refused, BlockState::Orphaned]),
+        "rpc_gbt_last_sec": latency,
+        "rpc_gbt_max_sec": gbt.max_s,
+        "rpc_gbt_count": gbt.count,
+        "rpc_submit_last_sec": submit.mean_s,
+        "rpc_submit_max_sec": submit.max_s,
+        "rpc_submit_count": submit.count,
+        "rpc_errors": errors,
+        "share_errors": share_errors,
+        "rpc_gbt_avg_1h_sec": gbt.mean_s,
+        "error_history": history,
+    }))
+}
+
+/// `/api/server`: the process, and the feed of jobs.
+pub fn server(s: &Snapshot) -> Vec<u8> {
+    let healthy = leading(s).is_some();
+    let error = s
+        .nodes
+        .iter()
+        .filter_map(|node| node.last_error.as_ref())
+        .max_by_key(|error| error.at)
+        .filter(|_| !healthy);
+    let zmq = leading(s).is_some_and(|node| node.zmq == ZmqState::Live);
+    let job = s.job.as_ref();
+    let reasons: serde_json::Map<String, Value> = s
+        .totals
+        .rejects
+        .iter()
+        .map(|reject| {
+            let name = serde_json::to_value(reject.reason).unwrap_or_default();
+            (name.as_str().unwrap_or_default().to_owned(), json!(reject.count))
+        })
+        .collect();
+    bytes(&json!({
+        "api_version": API_VERSION,
+        "uptime": s.now.saturating_sub(s.started_at) * 1_000_000_000,
+        "rpc_error": error.map_or("", |error| error.words.as_str()),
+        "rpc_healthy": healthy,
+        "rpc_disconnects": s.failovers,
+        "rpc_reconnects": s.failovers,
+        "accounting_error": s.storage.error,
+        "job_feed": {
+            "zmq_healthy": zmq,
+            "zmq_disconnects": 0,
+            "zmq_reconnects": 0,
+            "last_error": error.map_or("", |error| error.words.as_str()),
+            "block_hash": s.network.tip.as_deref().unwrap_or(""),
+            "block_height": s.network.height.unwrap_or(0),
+            "block_time": s.network.tip_at.map_or(String::new(), format::iso),
+            "block_difficulty": job.map_or(0.0, |job| job.difficulty),
+        },
+        "accepted": s.totals.accepted,
+        "rejected": s.totals.rejects.iter().map(|reject| reject.count).sum::<u64>(),
+        "stale_shares": count(s, RejectReason::Stale) + count(s, RejectReason::StaleAtChange),
+        "low_diff_shares": count(s, RejectReason::LowDifficulty),
+        "reject_reasons": reasons,
+        "process_cpu_percent": s.board.cpu.unwrap_or(0.0) * 100.0,
+        "process_rss_bytes": s.process.resident_bytes,
+        "system_mem_total_bytes": s.board.memory_total.unwrap_or(0),
+        "system_mem_free_bytes": s.board.memory_available.unwrap_or(0),
+        "system_mem_used_bytes": s.board.memory_total.unwrap_or(0)
+            .saturating_sub(s.board.memory_available.unwrap_or(0)),
+    }))
+}
+
+/// `/api/node`: the leading node, or the first.
+pub fn node(s: &Snapshot) -> Vec<u8> {
+    let node = leading(s).or(s.nodes.first());
+    let text = |get: fn(&NodeView) -> &str| node.map_or("", get);
+    bytes(&json!({
+        "api_version": API_VERSION,
+        "node_network": s.chain,
+        "node_subversion": text(|node| &node.version),
+        "node_blocks": node.and_then(|node| node.height).unwrap_or(0),
+        "node_headers": node.and_then(|node| node.headers).unwrap_or(0),
+        "node_initial_block_download": node.is_some_and(|node| node.initial_download),
+        "node_connections": node.and_then(|node| node.peers).unwrap_or(0),
+        "node_rpc_url": text(|node| &node.address),
+        "best_block_hash": node.and_then(|node| node.tip.as_deref()).unwrap_or(""),
+        "genesis_match": node.is_some_and(|node| node.state != NodeState::Doubtful),
+    }))
+}
+
+/// `/api/pool-hashrate`: the hashrate now and over the last day, and the block that is mined on.
+pub fn pool_hashrate(s: &Snapshot) -> Vec<u8> {
+    let history: Vec<Value> = s
+        .history
+        .day
+        .iter()
+        .map(|point| json!({ "t": format::iso(point.at), "h": point.hashrate }))
+        .collect();
+    let template = s.job.as_ref().map(|job| {
+        json!({
+            "height": job.height,
+            "transactions": job.transactions,
+            "age_s": job.template_age_s,
+        })
+    });
+    bytes(&json!({
+        "api_version": API_VERSION,
+        "pool_hashrate": s.totals.rate_5m.hashrate,
+        "pool_hashrate_history": history,
+        "block_height": s.network.height.unwrap_or(0),
+        "block_difficulty": s.job.as_ref().map_or(0.0, |job| job.difficulty),
+        "template": template,
+        "updated_at": format::iso(s.now),
+    }))
+}
+
+/// All nodes' calls of one method together, seconds.
+struct Calls {
+    count: u64,
+    mean_s: f64,
+    /// Upper bound of the highest bucket in use.
+    max_s: f64,
+}
+
+fn calls(s: &Snapshot, method: &str) -> Calls {
+    let of_method = |call: &&CallView| call.method == method;
+    let calls = || s.nodes.iter().flat_map(|node| &node.calls).filter(of_method);
+    let count: u64 = calls().map(|call| call.latency.count).sum();
+    let sum: f64 = calls().map(|call| call.latency.sum_s).sum();
+    let max_s = calls().map(|call| highest(&call.latency)).fold(0.0, f64::max);
+    Calls { count, mean_s: if count > 0 { sum / count as f64 } else { 0.0 }, max_s }
+}
+
+fn highest(latency: &HistogramView) -> f64 {
+    let full = latency.buckets.iter().find(|(_, count)| *count >= latency.count);
+    match full.or(latency.buckets.last()) {
+        Some((bound, _)) if latency.count > 0 => *bound,
+        _ => 0.0,
+    }
+}
+
+fn shares_per_minute(s: &Snapshot) -> f64 {
+    let mining = s.miners.iter().filter(|miner| miner.state == MinerState::Mining);
+    mining.map(|miner| miner.shares_per_min).sum()
+}
+
+fn count(s: &Snapshot, reason: RejectReason) -> u64 {
+    let rejects = s.totals.rejects.iter().filter(|reject| reject.reason == reason);
+    rejects.map(|reject| reject.count).sum()
+}
+
+fn leading(s: &Snapshot) -> Option<&NodeView> {
+    s.nodes.iter().find(|node| node.state == NodeState::Leading)
+}
+
+fn bytes(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("the views have string keys and no failing serialisers")
+}
