@@ -115,6 +115,7 @@ impl Options {
             agent: or("agent", "load/1"),
             user: or("user", "load"),
             password: or("password", "x"),
+            suggestion: None,
         }
     }
 }

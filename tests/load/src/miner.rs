@@ -16,6 +16,8 @@ pub struct Login {
     pub agent: String,
     pub user: String,
     pub password: String,
+    /// The difficulty that it wishes for.
+    pub suggestion: Option<f64>,
 }
 
 /// What a miner heard that matters to the one who measures.
@@ -78,6 +80,7 @@ struct Line<'a> {
 
 const SUBSCRIBE: u64 = 1;
 const AUTHORIZE: u64 = 2;
+const SUGGEST: u64 = 3;
 
 impl Miner {
     /// Connects and introduces itself.
@@ -260,8 +263,11 @@ impl Miner {
         self.extranonce1 = unhex(&extranonce1);
         self.extranonce2_size = size;
         if !std::mem::replace(&mut self.subscribed, true) {
-            let Login { user, password, .. } = self.login.clone();
+            let Login { user, password, suggestion, .. } = self.login.clone();
             self.call(AUTHORIZE, "mining.authorize", serde_json::json!([user, password]));
+            if let Some(wish) = suggestion {
+                self.call(SUGGEST, "mining.suggest_difficulty", serde_json::json!([wish]));
+            }
         }
     }
 

@@ -48,6 +48,8 @@ pub fn run(plan: &Plan, mut go_on: impl FnMut(&Soaked) -> bool) -> io::Result<So
         agent: "soak/1".into(),
         user: format!("soak{number}"),
         password: "x".into(),
+        // The slowest that there are: vardiff goes up from here for the faster ones.
+        suggestion: Some(0.0001),
     };
     let mut soaked = Soaked::default();
     let mut fleet = Fleet { miners: Vec::new() };
