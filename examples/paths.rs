@@ -77,8 +77,12 @@ struct Bench {
 
 impl Bench {
     fn new(steps: usize, miners: u64) -> Bench {
-        let rules =
-            Rules { session_key: SessionKey([1; 32]), password: None, overrides: Vec::new() };
+        let rules = Rules {
+            session_key: SessionKey([1; 32]),
+            password: None,
+            overrides: Vec::new(),
+            payee_chains: Vec::new(),
+        };
         let mut bench = Bench {
             pool: Pool::new(rules, 0x100),
             out: Outbox::new(),

@@ -152,6 +152,11 @@ impl Vardiff {
         self.difficulty
     }
 
+    /// Whether it was fixed by the owner.
+    pub fn is_fixed(&self) -> bool {
+        self.mode == Mode::Fixed
+    }
+
     /// The difficulty to remember for this miner's next visit: the last one at which at least 8
     /// shares came in. `None` if it got that far at none, or if it is fixed.
     pub fn proven(&self) -> Option<f64> {

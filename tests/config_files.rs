@@ -306,6 +306,8 @@ fn the_shipped_file() {
     same.stratum.firmwares.clear();
     assert_eq!(same.notify.len(), 1);
     same.notify.clear();
+    // The place for copies is an example too.
+    assert_eq!(same.data.copy_to.take().as_deref(), Some(Path::new("/media/backup")));
     assert_eq!(same, plain);
 }
 
@@ -463,4 +465,34 @@ fn a_reload_tells_what_changed() {
 
 fn shown(addresses: &[std::net::SocketAddr]) -> Vec<String> {
     addresses.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn doors_with_tls_and_payment_by_name_are_asked_for() {
+    let node = "[node]\nrpc_url = \"http://a:b@192.168.1.10:8332\"\n";
+    let plain = with_payout(node);
+    assert_eq!((plain.stratum.tls_listen.len(), plain.payout.per_miner), (0, false));
+    let asked = built(&format!(
+        "[payout]\naddress = \"{ADDRESS}\"\nper_miner = true\n[stratum]\ntls_listen = \
+         \"0.0.0.0:4333\"\n{node}"
+    ))
+    .config;
+    assert_eq!(shown(&asked.stratum.tls_listen), ["0.0.0.0:4333"]);
+    assert!(asked.payout.per_miner);
+    let sentences: Vec<String> = plain.diff(&asked).iter().map(Change::to_string).collect();
+    assert!(sentences.iter().any(|s| s.contains("is now paid there")), "{sentences:?}");
+    assert!(sentences.iter().any(|s| s.contains("other addresses or ports")), "{sentences:?}");
+    for (stratum, http, key) in [
+        ("tls_listen = \"0.0.0.0:3333\"", "", "stratum.tls_listen"),
+        ("tls_listen = \"0.0.0.0:8080\"", "listen = \"0.0.0.0:8080\"", "http.listen"),
+        ("tls_listen = \"4333\"", "", "stratum.tls_listen"),
+    ] {
+        let text = format!(
+            "[payout]\naddress = \"{ADDRESS}\"\n[stratum]\n{stratum}\n[http]\n{http}\n{node}"
+        );
+        let flags = Flags::default();
+        let problems = config::build(Some(("f", &text)), &flags, &Surroundings::default());
+        let keys: Vec<_> = problems.unwrap_err().0.into_iter().map(|p| p.key).collect();
+        assert_eq!(keys, [key], "{stratum} {http}");
+    }
 }

@@ -651,6 +651,32 @@ fn a_hanging_check_is_ended() {
     assert!(notes.iter().any(|note| note.contains("set aside")), "{notes:?}");
     assert_eq!(ledger.total().totals().blocks, 12);
     assert!(dir.path().join("ledger/aside/cache-1").exists());
+    // One that dies, as in a panic of sled, is the same.
+    fs::write(&hang, "#!/bin/sh\nkill -ABRT $$\n").unwrap();
+    let guarded = check::guard(&hang, dir.path(), Duration::from_secs(8));
+    assert!(matches!(guarded, check::Guarded::Broken { .. }), "{guarded:?}");
+    let (_, notes) = open(dir.path());
+    assert!(notes.iter().any(|note| note.contains("set aside")), "{notes:?}");
+    // One that hands nothing over is not believed.
+    fs::write(&hang, "#!/bin/sh\nexit 0\n").unwrap();
+    let guarded = check::guard(&hang, dir.path(), Duration::from_secs(8));
+    assert!(matches!(guarded, check::Guarded::Broken { .. }), "{guarded:?}");
+    // A child that dies while it writes costs its cache, and neither shares nor the ledger.
+    let place = tempfile::tempdir().unwrap();
+    let this = std::env::current_exe().unwrap();
+    let this = this.display();
+    let script =
+        format!("#!/bin/sh\ncase $2 in check) exec '{this}' \"$@\";; esac\nkill -ABRT $$\n");
+    fs::write(&hang, script).unwrap();
+    let mut world = World::guarded(place.path(), START, hang.clone());
+    world.read();
+    let worker = world.ledger.worker(world.now(), "w", "x");
+    world.mine(worker, 8 * 3600, 60);
+    assert_eq!(world.ledger.storage(), &Storage::Ready);
+    assert!(world.ledger.notes().any(|note| note.contains("begun anew")), "not told");
+    let had = world.ledger.total().totals().ever.accepted;
+    world.stop();
+    assert_eq!(open(place.path()).0.total().totals().ever.accepted, had);
     let missing = check::guard(Path::new("/nonexistent"), dir.path(), Duration::from_secs(1));
     assert!(matches!(missing, check::Guarded::NotStarted { .. }), "{missing:?}");
 }

@@ -26,6 +26,9 @@ const TIPS_MAX: usize = 8;
 /// Kinds of miners that are told apart; strangers can make up any number.
 const CLASSES_MAX: usize = 64;
 
+/// The id of a coinbase, and the script that its first output pays.
+pub type FoundCoinbase = (String, Vec<u8>);
+
 /// The steps from the first news of a tip to its job, each timed from that news.
 pub const STEPS: [&str; 6] = [
     "template_requested",
@@ -111,8 +114,8 @@ pub struct Figures {
     next_reading: Option<Instant>,
     /// The last one.
     pub reading: Reading,
-    /// Ids and paid scripts of coinbases of found blocks that we have; `None` for a block that we do not have.
-    pub coinbases: RefCell<BTreeMap<BlockHash, Option<(String, Vec<u8>)>>>,
+    /// Coinbases of found blocks that we have, as id and paid script; `None` for a block that we do not have.
+    pub coinbases: RefCell<BTreeMap<BlockHash, Option<FoundCoinbase>>>,
 }
 
 impl Figures {

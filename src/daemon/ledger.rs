@@ -1,6 +1,6 @@
 //! The ledger and the card: events in, writing on a pool thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,11 +8,15 @@ use async_channel::Sender;
 
 use crate::clock::Now;
 use crate::ledger::keeper::Keeper;
+use crate::ledger::record::RejectReason;
 use crate::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, Storage, WorkerId};
 use crate::pool::ConnId;
 use crate::status::{EventKind, Level};
 
 use super::{Event, State};
+
+/// Of so many shares it is remembered what became of them.
+pub const LATEST: usize = 10;
 
 /// The ledger, and who is who in it.
 pub struct Books {
@@ -20,6 +24,8 @@ pub struct Books {
     pub ledger: Ledger,
     /// The worker of each connection.
     pub workers: BTreeMap<ConnId, WorkerId>,
+    /// What became of each connection's latest shares: `None` for one that counted.
+    pub latest: BTreeMap<ConnId, VecDeque<Option<RejectReason>>>,
     /// At hand unless a pool thread has it.
     keeper: Option<Keeper>,
     /// What the keeper is to do next.
@@ -34,6 +40,7 @@ impl Books {
         Books {
             ledger: Ledger::new(now),
             workers: BTreeMap::new(),
+            latest: BTreeMap::new(),
             keeper: Some(Keeper::new(data.to_owned(), exe)),
             waiting: Vec::new(),
             queue,
@@ -48,6 +55,15 @@ impl Books {
     /// The last batch is written, or given up.
     pub fn is_closed(&self) -> bool {
         *self.ledger.storage() == Storage::Closed && self.keeper.is_some()
+    }
+
+    /// Notes what became of a share.
+    pub fn share_was(&mut self, conn: ConnId, refused: Option<RejectReason>) {
+        let latest = self.latest.entry(conn).or_default();
+        if latest.len() >= LATEST {
+            latest.pop_front();
+        }
+        latest.push_back(refused);
     }
 
     /// The worker that a block names, whatever device it is.

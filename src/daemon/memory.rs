@@ -4,8 +4,8 @@
 //! costs the card nothing, and a power cut forgets it, as it forgets what the miners had to send.
 //! Without such a directory, or with one that is on a disk, nothing is kept.
 //!
-//! What is small, a job or a difficulty, is written right after it went to the miners: microseconds
-//! later no kill can lose it. New work with its transactions takes milliseconds, so a thread writes
+//! What is small, a job or a difficulty, is written before it goes to the miners, which takes
+//! microseconds: no kill can lose it. New work with its transactions takes milliseconds, so a thread writes
 //! it, and what follows meanwhile. A kill within these milliseconds forgets that work's jobs.
 
 use std::collections::BTreeMap;
@@ -139,8 +139,8 @@ fn open(now: Moment, dir: &Path) -> io::Result<(Open, Recall)> {
 
 fn is_memory(kind: FsType) -> bool {
     /// ramfs: linux/magic.h.
-    const RAMFS_MAGIC: i64 = 0x8584_58f6;
-    kind == TMPFS_MAGIC || kind.0 as i64 == RAMFS_MAGIC
+    const RAMFS_MAGIC: u32 = 0x8584_58f6;
+    kind == TMPFS_MAGIC || kind.0 as u32 == RAMFS_MAGIC
 }
 
 #[derive(Debug)]

@@ -88,6 +88,7 @@ impl State {
         }
         log::debug!(conn = conn.0; "miner {}: {why}", conn.0);
         self.canary.closed(conn);
+        self.books.latest.remove(&conn);
         self.pool_input(now, Input::Closed { conn });
     }
 
@@ -127,6 +128,10 @@ impl State {
     fn carry_out(&mut self, now: Now) {
         let mut solved = None;
         let mut outputs = self.outbox.take();
+        // No miner has a job that a kill could make us forget. Only a block comes before that.
+        if !outputs.iter().any(|output| matches!(output, Output::Block(_))) {
+            self.keep_memos(now);
+        }
         for output in outputs.drain(..) {
             match output {
                 Output::Block(block) => {
@@ -164,6 +169,7 @@ impl State {
                 Output::Rejected { conn, .. } if self.canary.is(conn) => {}
                 Output::Share { conn, credited, reached, height } => {
                     self.counters.accepted += 1;
+                    self.books.share_was(conn, None);
                     if let Some(worker) = self.books.workers.get(&conn).copied() {
                         let (difficulty, actual) = (credited.0, reached.0);
                         let share = LedgerEvent::Share { worker, difficulty, actual, height };
@@ -172,6 +178,9 @@ impl State {
                 }
                 Output::Rejected { conn, why, reached } => {
                     self.counters.rejected += 1;
+                    if let Some(reason) = reason(&why) {
+                        self.books.share_was(conn, Some(reason));
+                    }
                     log::debug!("miner {}: {why}", conn.0);
                     if let (Some(session), Some(reason)) = (self.pool.session(conn), reason(&why)) {
                         let class = view::class(&session.profile().model);

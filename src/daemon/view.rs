@@ -260,12 +260,10 @@ impl State {
     }
 
     fn miner_view(&self, now: Now, id: WorkerId, worker: &Worker) -> view::MinerView {
-        let session: Option<&Session> = self
-            .books
-            .workers
-            .iter()
-            .find(|(_, known)| **known == id)
-            .and_then(|(conn, _)| self.pool.session(*conn));
+        let conn = self.books.workers.iter().find(|(_, known)| **known == id);
+        let conn = conn.map(|(conn, _)| *conn);
+        let session: Option<&Session> = conn.and_then(|conn| self.pool.session(conn));
+        let latest = conn.and_then(|conn| self.books.latest.get(&conn)).into_iter().flatten();
         let totals = worker.totals();
         let rate = rate_view(worker, now.unix, RATE_WINDOW);
         let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
@@ -301,7 +299,9 @@ impl State {
             accepted: totals.ever.accepted,
             shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
             rejects: reject_views(&totals.ever),
+            latest: latest.map(|refused| refused.map(reject_reason)).collect(),
             difficulty,
+            difficulty_locked: session.is_some_and(Session::is_fixed),
             expected_share_s: expected,
             last_share_at: (totals.last_share > 0).then_some(totals.last_share),
             best: totals.best.map_or(0.0, |best| best.difficulty),

@@ -114,6 +114,7 @@ pub struct Http {
     refused: Cell<u64>,
     style: Packed,
     form_style: Packed,
+    form_script: Packed,
     script: Packed,
     icon: Packed,
 }
@@ -144,6 +145,7 @@ impl Http {
             refused: Cell::new(0),
             style: Packed::new(html::STYLE),
             form_style: Packed::new(html::FORM_STYLE),
+            form_script: Packed::new(html::FORM_SCRIPT),
             script: Packed::new(html::script()),
             icon: Packed::new(html::ICON),
             options,

@@ -304,7 +304,9 @@ mod tests {
         for (cert, key) in [(Some("x"), None), (None, Some("x")), (Some(""), Some(""))] {
             let dir = tempfile::tempdir().unwrap();
             for (name, text) in [("cert.pem", cert), ("key.pem", key)] {
-                text.map(|text| fs::write(dir.path().join(name), text).unwrap());
+                if let Some(text) = text {
+                    fs::write(dir.path().join(name), text).unwrap();
+                }
             }
             let error = Certificate::load_or_make(dir.path(), &names()).unwrap_err();
             println!("{error}");

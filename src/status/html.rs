@@ -28,6 +28,8 @@ pub const STYLE: &str = include_str!("assets/style.css");
 /// The style sheet of the pages with forms, beside [`STYLE`].
 pub const FORM_STYLE: &str = include_str!("assets/form.css");
 const SCRIPT: &str = include_str!("assets/app.js");
+/// The script of the pages with forms, beside [`script()`].
+pub const FORM_SCRIPT: &str = include_str!("assets/form.js");
 /// The icon.
 pub const ICON: &str = include_str!("assets/icon.svg");
 
@@ -200,6 +202,9 @@ fn document(
                     link rel="stylesheet" href={ "/form.css?v=" (version(FORM_STYLE)) };
                 }
                 script src={ "/app.js?v=" (version(SCRIPT)) } defer {}
+                @if kind == Kind::Form {
+                    script src={ "/form.js?v=" (version(FORM_SCRIPT)) } defer {}
+                }
                 @if kind != Kind::Form { noscript { meta http-equiv="refresh" content="15"; } }
             }
             body data-now=(snapshot.now) data-live[live] {

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView, RateView, Snapshot,
-    format,
+    AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView, RateView,
+    RejectReason, Snapshot, format,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -128,6 +128,16 @@ impl MinerView {
         let part = rate.hashrate / claimed;
         let upper = part * (1.0 + 2.33 / (rate.shares as f64).sqrt());
         Some((part, upper < 0.7))
+    }
+
+    /// How many of its latest shares were rejected, if nearly all were, and why most of them.
+    /// Repeats do not count: some firmware is known for them.
+    pub fn refused_lately(&self) -> Option<(usize, RejectReason)> {
+        let refused = || self.latest.iter().flatten().filter(|r| **r != RejectReason::Duplicate);
+        let count = refused().count();
+        let times = |reason: RejectReason| refused().filter(|other| **other == reason).count();
+        let most = refused().copied().max_by_key(|reason| times(*reason))?;
+        (self.latest.len() >= 10 && count * 10 >= self.latest.len() * 8).then_some((count, most))
     }
 
     /// Rejected shares that tell of a fault: not the ones that were on their way at a change of
@@ -438,6 +448,20 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
                         "Look at its temperature, power supply and Wi-Fi.".to_owned(),
                     );
                 }
+                if let Some((count, reason)) = miner.refused_lately() {
+                    push(
+                        alarms,
+                        &format!("miner_refused:{}", miner.id),
+                        Level::Warning,
+                        format!(
+                            "{count} of the last {} shares of {} were rejected, most of them {}.",
+                            miner.latest.len(),
+                            format::tame(&miner.name),
+                            reason.words()
+                        ),
+                        reason.meaning().to_owned(),
+                    );
+                }
                 let rejected = miner.telling_rejects();
                 if rejected >= 20 && rejected * 20 > miner.accepted {
                     push(
@@ -621,7 +645,7 @@ mod tests {
     #[test]
     fn each_fault_is_told_and_says_what_to_do() {
         type Break = fn(&mut Snapshot);
-        let faults: [(&str, State, Break); 14] = [
+        let faults: [(&str, State, Break); 15] = [
             ("Not set up yet", State::Down, |s| s.configured = false),
             ("Node attic gives no work", State::Down, |s| {
                 s.job = None;
@@ -672,6 +696,15 @@ mod tests {
                     last_at: None,
                 });
             }),
+            (
+                "8 of the last 10 shares of gamma were rejected, most of them for an old",
+                State::Degraded,
+                |s| {
+                    let stale = [Some(RejectReason::Stale); 7];
+                    let rest = [None, Some(RejectReason::LowDifficulty), None];
+                    s.miners[0].latest = [&stale[..], &rest].concat();
+                },
+            ),
             ("No node has taken block 5", State::Degraded, |s| {
                 s.blocks.push(BlockView { height: 5, at: s.now - 60, ..Default::default() });
             }),

@@ -389,6 +389,9 @@ pub struct MinerView {
     pub shares_per_min: f64,
     /// Rejected shares since the ledger began, by reason.
     pub rejects: Vec<RejectView>,
+    /// What became of its latest shares, at most 10, oldest first: why each was rejected, or
+    /// nothing for one that counted.
+    pub latest: Vec<Option<RejectReason>>,
     /// Difficulty of its jobs now.
     pub difficulty: f64,
     /// The owner fixed the difficulty.

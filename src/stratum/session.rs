@@ -249,6 +249,11 @@ impl Session {
         self.vardiff.as_ref().and_then(Vardiff::proven)
     }
 
+    /// Its difficulty is the owner's word and stays as it is.
+    pub fn is_fixed(&self) -> bool {
+        self.vardiff.as_ref().is_some_and(Vardiff::is_fixed)
+    }
+
     /// The output script that a block of its next job pays; `None` for the owner's.
     pub fn payee(&self) -> Option<&[u8]> {
         self.payee.as_ref().map(|payee| &*payee.script)

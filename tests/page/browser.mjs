@@ -165,6 +165,14 @@ try {
     await wide.run("document.querySelector('[name=pin]').value = '739100'; document.querySelector('form .main').click()");
     await sleep(2500);
     await examine(wide, "settings", 1280, true);
+    // A grave button does nothing at a click, and its deed when it is held.
+    const restart = "document.querySelector('[value=restart]')";
+    await wide.run(restart + ".click()");
+    await sleep(500);
+    expect(await wide.run(restart + " !== null && !document.body.innerText.includes('Done.')"), "a click restarts");
+    await wide.run(restart + ".dispatchEvent(new PointerEvent('pointerdown', { bubbles: true }))");
+    await sleep(4500);
+    expect(await wide.run("document.body.innerText.includes('Done.')"), "holding does nothing");
     await wide.close();
     delete addresses.fresh;
   }

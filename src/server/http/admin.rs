@@ -277,7 +277,10 @@ impl Admin {
         match self.session(request) {
             Some(_) if !matches!(path, "/settings" | "/setup") => self.download(path),
             _ if self.open_for_set_up() => {
-                let values = self.control.values();
+                let mut values = self.control.values();
+                if values.name.is_empty() {
+                    values.name.clone_from(&http.rendered().snapshot.name);
+                }
                 self.page(http, Page::SetUp(&values, &[]))
             }
             Some(form) => self.settings_page(http, &form, &[], &[]),

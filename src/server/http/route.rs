@@ -73,6 +73,7 @@ pub fn answer(request: &Request<Incoming>, now: &Rc<Rendered>, http: &Http) -> R
         "/style.css" => asset(request, "text/css; charset=utf-8", &http.style),
         "/form.css" => asset(request, "text/css; charset=utf-8", &http.form_style),
         "/app.js" => asset(request, "text/javascript; charset=utf-8", &http.script),
+        "/form.js" => asset(request, "text/javascript; charset=utf-8", &http.form_script),
         "/icon.svg" | "/favicon.ico" => asset(request, "image/svg+xml", &http.icon),
         "/qr.svg" => match html::qr(snapshot) {
             Some(svg) => with_type("image/svg+xml", svg),

@@ -71,24 +71,6 @@
     if (w) document.title = document.title.replace(/^[A-Z]+/, w.textContent);
   };
 
-  // What a slip must not do is held for three seconds, by finger or key.
-  for (const button of all("[data-hold]")) {
-    const tickbox = button.form.elements.sure, words = button.textContent;
-    let timer, done = false;
-    tickbox.closest("p").hidden = true;
-    const start = (event) => {
-      if (event.type === "keydown" && (event.repeat || event.key !== " " && event.key !== "Enter")) return;
-      clearTimeout(timer);
-      put(button, "Keep holding…");
-      timer = setTimeout(() => { done = tickbox.checked = true; button.click(); }, 3000);
-    };
-    const stop = () => { clearTimeout(timer); put(button, words); };
-    for (const name of ["pointerdown", "keydown"]) button.addEventListener(name, start);
-    for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) button.addEventListener(name, stop);
-    button.addEventListener("contextmenu", (event) => event.preventDefault());
-    button.addEventListener("click", (event) => { if (!done) event.preventDefault(); });
-  }
-
   dates();
   tick();
   banner();

@@ -27,12 +27,6 @@ pub fn board(view: &View<'_>) -> Markup {
             @if let Some(written) = board.disk_written_day {
                 (fact("Written a day", &format::bytes(written), &ours(board)))
             }
-            @if let Some(at) = s.storage.copy_at {
-                div {
-                    dt { "Ledger copied" }
-                    dd { (view.ago(at)) small { (format::tame_to(&s.storage.copy_to, 60)) } }
-                }
-            }
             @if let Some(synced) = board.clock_synced {
                 (fact("Clock", if synced { "set" } else { "not set" }, &clock(board)))
             }
@@ -101,7 +95,7 @@ fn fact(name: &str, value: &str, more: &str) -> Markup {
 /// How much of what is written to the card is our own.
 fn ours(board: &BoardView) -> String {
     match board.own_written_day {
-        Some(own) => format!("to the card, {} by Soloist", format::bytes(own)),
+        Some(own) => format!("{} by Soloist", format::bytes(own)),
         None => "to the card".to_owned(),
     }
 }

@@ -99,16 +99,13 @@ pub fn rate(rate: &RateView) -> Markup {
     }
 }
 
-/// The worst two reasons in words.
+/// How many, and the most frequent reason in words.
 fn rejects(miner: &MinerView) -> String {
-    let mut rejects: Vec<_> = miner.rejects.iter().filter(|r| r.count > 0).collect();
-    rejects.sort_by_key(|r| std::cmp::Reverse(r.count));
-    let shown: Vec<String> = rejects
-        .iter()
-        .take(2)
-        .map(|r| format!("{} {}", format::thousands(r.count), r.reason.short()))
-        .collect();
-    if shown.is_empty() { "none rejected".to_owned() } else { shown.join(", ") }
+    let all: u64 = miner.rejects.iter().map(|r| r.count).sum();
+    match miner.rejects.iter().max_by_key(|r| r.count).filter(|r| r.count > 0) {
+        None => "none rejected".to_owned(),
+        Some(worst) => format!("{} rejected ({})", format::thousands(all), worst.reason.short()),
+    }
 }
 
 /// Name for a heading: never empty.

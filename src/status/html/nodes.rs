@@ -47,7 +47,7 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                         @match node.lag_blocks {
                             Some(0) => ", up to date",
                             Some(1) => ", one behind",
-                            Some(n) => { ", " (n) " behind" },
+                            Some(n) => { ", " (format::thousands(n)) " behind" },
                             None => "",
                         }
                     }
@@ -55,7 +55,9 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 @if let Some(latency) = node.latency_ms {
                     span { "answers in " (format::milliseconds(latency)) }
                 }
-                @if let Some(peers) = node.peers { span { (peers) " peers" } }
+                @if let Some(peers) = node.peers {
+                    span { (peers) @if peers == 1 { " peer" } @else { " peers" } }
+                }
                 @match node.zmq {
                     ZmqState::Live => span { "tells of blocks by ZMQ" },
                     ZmqState::Waiting => span { "ZMQ set, nothing heard yet" },

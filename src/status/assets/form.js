@@ -1,0 +1,19 @@
+(() => {
+  // What a slip must not do is held for three seconds, by finger or key.
+  for (const button of document.querySelectorAll("[data-hold]")) {
+    const tickbox = button.form.elements.sure, words = button.textContent;
+    let timer, done = false;
+    tickbox.closest("p").hidden = true;
+    const start = (event) => {
+      if (event.type === "keydown" && (event.repeat || event.key !== " " && event.key !== "Enter")) return;
+      clearTimeout(timer);
+      button.textContent = "Keep holding…";
+      timer = setTimeout(() => { done = tickbox.checked = true; button.click(); }, 3000);
+    };
+    const stop = () => { clearTimeout(timer); button.textContent = words; };
+    for (const name of ["pointerdown", "keydown"]) button.addEventListener(name, start);
+    for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) button.addEventListener(name, stop);
+    button.addEventListener("contextmenu", (event) => event.preventDefault());
+    button.addEventListener("click", (event) => { if (!done) event.preventDefault(); });
+  }
+})();
