@@ -100,13 +100,15 @@ class QuietNode:
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    # Of the chain for tests, which its answers say it is.
+    GENESIS = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
     TIP = "00000000000000000000000000000000000000000000000000000000000000aa"
 
     def answer(self, method, params):
         if method == "getblockchaininfo":
             return {"chain": "regtest", "blocks": 1000, "headers": 1000, "bestblockhash": self.TIP, "difficulty": 1.0,
                     "initialblockdownload": False, "verificationprogress": 1.0, "pruned": False, "warnings": "",
-                    "mediantime": int(time.time()) - 3600}, None
+                    "mediantime": int(time.time()) - 3600, "time": int(time.time()) - 60, "chainwork": f"{1 << 40:064x}"}, None
         if method == "getnetworkinfo":
             return {"version": 280000, "subversion": "/quiet/", "connections": 8, "networkactive": True,
                     "warnings": "", "localservices": "0"}, None
@@ -125,6 +127,10 @@ class QuietNode:
                 "height": 1001, "default_witness_commitment":
                 "6a24aa21a9ede2f61c3f71d1defd3fa999dfa36953755c690689799962b48bebd836974e8cf9",
             }, None
+        if method == "getblockhash" and params == [0]:
+            return self.GENESIS, None
+        if method == "getblockheader":
+            return {"hash": self.TIP, "confirmations": 1, "height": 1000}, None
         if method in ("getbestblockhash", "getblockhash"):
             return self.TIP, None
         if method == "getblockcount":
