@@ -13,8 +13,11 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn seeds_and_their_mutations_keep_every_promise() {
+    // The same 10,000 on every machine, or as many as a minute gives.
     let long = std::env::var_os("SOLOIST_LONG").is_some();
-    let budget = Duration::from_secs(if long { 60 } else { 2 });
+    let goes_on = |tried: u64, started: Instant| {
+        if long { started.elapsed() < Duration::from_secs(60) } else { tried < 10_000 }
+    };
     for (name, check) in checks::CHECKS {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
         let mut files: Vec<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
@@ -26,13 +29,13 @@ fn seeds_and_their_mutations_keep_every_promise() {
 
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let (started, mut tried, mut fine) = (Instant::now(), 0_u64, 0_u64);
-        while started.elapsed() < budget {
+        while goes_on(tried, started) {
             let input = random.mutation(&seeds);
             tried += 1;
             fine += u64::from(check(&input));
         }
         println!("{name}: {} seeds, {tried} mutations, {fine} of them good", seeds.len());
-        assert!(tried > 100 && fine > 0);
+        assert!(fine > 0);
     }
 }
 
@@ -83,7 +86,7 @@ fn the_unit_leaves_the_daemon_little() {
     assert!(answer.status.success(), "more than 2.0 of 10: {verdict}");
 }
 
-/// xorshift64*: the same mutations on every machine, as far as the time reaches.
+/// xorshift64*: the same mutations on every machine.
 struct Random(u64);
 
 impl Random {

@@ -160,10 +160,9 @@ fn a_hundred_readers_and_prometheus_do_not_hold_a_miner_up() {
     let daemon = Daemon::start(&node_entries(&[node.config()]));
     daemon.wait_ready();
     let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
-    let tip = miner.job[1].clone();
     let (share, _) = miner.solve();
     assert_eq!(miner.call("mining.submit", share.clone())["result"], true);
-    miner.wait_leave(&tip);
+    miner.wait_new_tip();
     let prometheus = Prometheus::start(daemon.http);
     let alone = latencies(&mut miner, &share, span());
 

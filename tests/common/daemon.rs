@@ -210,6 +210,8 @@ pub struct Miner {
     reader: BufReader<TcpStream>,
     extranonce1: Vec<u8>,
     pub job: Value,
+    /// The tip of the job that was solved last, or that was waited for.
+    left: Value,
     pub jobs_seen: usize,
     next_id: u64,
     counter: u64,
@@ -227,6 +229,7 @@ impl Miner {
             reader,
             extranonce1: Vec::new(),
             job: Value::Null,
+            left: Value::Null,
             jobs_seen: 0,
             next_id: 1,
             counter: 0,
@@ -237,6 +240,7 @@ impl Miner {
         miner.extranonce1 = decode(answer["result"][1].as_str().unwrap());
         miner.call("mining.authorize", json!([worker, "x"]));
         miner.wait_job();
+        miner.left = miner.job[1].clone();
         miner
     }
 
@@ -282,31 +286,25 @@ impl Miner {
         }
     }
 
-    /// Waits for a job on another tip than the present one's.
+    /// Waits for a job on another tip than that of the job solved last, or waited for last. The
+    /// successor of a block may come before the answer to its share, which waits for the card.
     pub fn wait_new_tip(&mut self) -> Instant {
-        let tip = self.job[1].clone();
-        while self.job[1] == tip {
+        let asked = Instant::now();
+        while self.job[1] == self.left {
             self.next_line().expect("a job");
+            let waited = asked.elapsed();
+            assert!(waited < Duration::from_secs(120), "no job on another tip for {waited:?}");
         }
+        self.left = self.job[1].clone();
         Instant::now()
-    }
-
-    /// Waits until the present job is not on this tip. For after a block of our own: its successor
-    /// may come before the answer, which waits for the card.
-    #[allow(dead_code)]
-    pub fn wait_leave(&mut self, tip: &Value) {
-        while self.job[1] == *tip {
-            self.next_line().expect("a job");
-        }
     }
 
     /// Solves the present job, submits it, and waits for a job on another tip.
     #[allow(dead_code)]
     pub fn mine_and_go_on(&mut self) -> (Value, String) {
-        let tip = self.job[1].clone();
         let mined = self.mine();
         if mined.0["result"] == true {
-            self.wait_leave(&tip);
+            self.wait_new_tip();
         }
         mined
     }
@@ -314,6 +312,7 @@ impl Miner {
     /// The parameters of a share that solves the present job, and the block's hash.
     pub fn solve(&mut self) -> (Value, String) {
         self.counter += 1;
+        self.left = self.job[1].clone();
         let extranonce2 = self.counter.to_be_bytes();
         let job = self.job.as_array().unwrap();
         let text = |i: usize| job[i].as_str().unwrap();

@@ -245,6 +245,14 @@ impl Miner {
                 Ok(())
             }
             Some("mining.set_difficulty") => self.set_difficulty(&message["params"]),
+            // AxeOS and cgminer print it; others would count it as an error.
+            Some("client.show_message") if self.setup.kind != Kind::Nerd => {
+                if self.announced {
+                    return Err("a message between set_difficulty and notify".into());
+                }
+                let text = message["params"][0].as_str().ok_or("a message without words")?;
+                (1..=200).contains(&text.len()).then_some(()).ok_or("too short or too long".into())
+            }
             Some(_) => Err("an unknown call".into()),
             None => self.answer(&message, heard),
         }
