@@ -8,6 +8,7 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, dirname } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -97,7 +98,34 @@ const tab = async (width, height, dark, script = true) => {
         ...(type === "keyDown" && key === "Enter" ? { text: "\r" } : {}) });
   };
   const close = () => call("Target.closeTarget", { targetId });
-  return { run, open, shot, key, close };
+  const fill = (fields) => run(Object.entries(fields).map(([name, value]) =>
+    `document.querySelector("[name=${name}]").value = ${JSON.stringify(value)}`).join(";"));
+  // Presses what leads to another page, and waits until it is there.
+  const press = async (button) => {
+    await run(`window.before = true; document.querySelector(${JSON.stringify(button)}).click()`);
+    for (let i = 0; i < 150; i++) {
+      await sleep(100);
+      if (await run("!window.before && document.readyState === 'complete'").catch(() => false)) break;
+    }
+  };
+  const shows = (text) => run(`document.body.innerText.includes(${JSON.stringify(text)})`);
+  // Waits for what the live channel brings; the milliseconds, or null.
+  const comes = async (expression) => {
+    const from = Date.now();
+    while (Date.now() - from < 30000) {
+      if (await run(expression)) return Date.now() - from;
+      await sleep(100);
+    }
+    return null;
+  };
+  return { run, open, shot, key, close, fill, press, shows, comes };
+};
+
+// Asks the test to do something to the box; its answer.
+const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const ask = async (what) => {
+  console.log("ASK " + what);
+  return (await answers.next()).value;
 };
 
 const look = async (name, url, width, dark) => {
@@ -123,17 +151,93 @@ const examine = async (page, name, width, dark) => {
   await page.shot(name + "-" + width + (dark ? "-dark" : ""));
 };
 
+// The box as its owner meets it: the real daemon, real nodes and six miners. It is set up on a phone
+// and then looked at on the phone and on a desk, of which neither is ever loaded again.
+const live = async ({ url, payout, user, password, nodes }) => {
+  const phone = await tab(360, 740, false), desk = await tab(1280, 900, true);
+  const both = async (name) => {
+    await examine(phone, "live-" + name, 360, false);
+    await examine(desk, "live-" + name, 1280, true);
+  };
+  await phone.open(url);
+  await phone.press("a.start");
+  await examine(phone, "live-setup", 360, false);
+  await phone.fill({ payout, url0: nodes[0], user0: user, password0: password, name: "attic",
+    pin: "739100", pin2: "739100" });
+  await phone.press("form .main");
+  expect(await phone.shows("answers: chain regtest"), "live: the node is not tried");
+  await examine(phone, "live-confirm", 360, false);
+  await phone.press("form .main");
+
+  // A second node, by the settings.
+  await phone.open(url + "/settings");
+  await phone.fill({ url1: nodes[1], user1: user, password1: password });
+  await phone.press("form .main");
+  expect(await phone.shows("What changes"), "live: the second node is not shown before it is saved");
+  await phone.press("form .main");
+
+  await phone.open(url);
+  await desk.open(url);
+  for (const page of [phone, desk]) await page.run("window.kept = true");
+  const still = async (when) => {
+    for (const page of [phone, desk])
+      expect(await page.run("window.kept === true"), "live: the page was loaded again by " + when);
+  };
+  const come = async (what, expression) => {
+    const times = await Promise.all([phone.comes(expression), desk.comes(expression)]);
+    expect(times.every((ms) => ms !== null), "live: " + what + " never came");
+    console.log("live: " + what + " after " + times.join(" and ") + " ms");
+    await still(what);
+  };
+  const says = (part, text) => `document.getElementById("${part}").innerText.includes(${JSON.stringify(text)})`;
+
+  const models = JSON.parse(await ask("miners"));
+  await come("six miners", says("state", "6 miners"));
+  for (const model of models)
+    expect(await desk.run(says("miners", model)), "live: no " + model + " in " +
+      await desk.run("document.getElementById('miners').innerText"));
+  await both("miners");
+
+  const leads = (node) => `document.querySelectorAll("#nodes article .pill")[${node}]?.textContent === "leads"`;
+  expect(await desk.run(leads(0)), "live: the first node does not lead: " +
+    await desk.run("document.getElementById('nodes').innerText"));
+  await ask("kill-leader");
+  await come("the other leader", leads(1));
+  await come("the dead node", "document.querySelector('#state .word').textContent === 'DEGRADED'");
+  expect(await desk.run("document.title.startsWith('DEGRADED')"), "live: the title does not follow");
+  await both("failover");
+
+  await ask("block");
+  await come("the found block", "(document.querySelector('.found')?.offsetHeight || 0) > 0");
+  await both("block");
+
+  // A change, and back, while the other page looks on.
+  await desk.open(url + "/settings");
+  await desk.fill({ tag: "Anna was here" });
+  await desk.press("form .main");
+  expect(await desk.shows("Soloist becomes Anna was here"), "live: the change is not shown");
+  await examine(desk, "live-change", 1280, true);
+  await desk.press("form .main");
+  const tag = (words) => `fetch("/api/status").then((a) => a.json()).then((s) => s.job.tag.includes(${JSON.stringify(words)}))`;
+  expect(await phone.comes(says("events", "Anna was here")) !== null, "live: nobody tells of the change");
+  expect(await phone.comes(tag("Anna was here")) !== null, "live: the change is not in the job");
+  await desk.press("[value=undo]");
+  expect(await phone.comes(says("events", "taken back")) !== null, "live: nobody tells of the undo");
+  expect(await phone.comes(tag("Soloist")) !== null, "live: undo does nothing");
+  expect(await phone.run("window.kept === true"), "live: the phone's page was loaded again");
+  await phone.close();
+  await desk.close();
+};
+
 try {
+  if (addresses.live) {
+    await live(addresses.live);
+    delete addresses.live;
+  }
   // The owner's way: set-up, a change, undo; on a phone, then wide.
   if (addresses.fresh) {
     const page = await tab(360, 740, false);
-    const fill = (fields) => page.run(Object.entries(fields).map(([name, value]) =>
-      `document.querySelector("[name=${name}]").value = ${JSON.stringify(value)}`).join(";"));
-    const press = async (button) => {
-      await page.run(`document.querySelector(${JSON.stringify(button)}).click()`);
-      await sleep(1500);
-    };
-    const shows = (text) => page.run(`document.body.innerText.includes(${JSON.stringify(text)})`);
+    const { fill, press, shows } = page;
     await page.open(addresses.fresh);
     await press("a.start");
     await examine(page, "setup", 360, false);
@@ -179,26 +283,31 @@ try {
 
   for (const [name, url] of Object.entries(addresses)) {
     if (process.env.PAGE_QUICK && !process.env.PAGE_QUICK.split(",").includes(name)) continue;
-    for (const width of [360, 1280]) for (const dark of [false, true]) await look(name, url, width, dark);
+    // Each in both widths and both colours; in every pair of them only what holds the most.
+    const all = ["home", "hostile", "found"].includes(name), odd = name.length % 2 === 1;
+    for (const width of [360, 1280]) for (const dark of [false, true])
+      if (all || (width < 600) === (dark === odd)) await look(name, url, width, dark);
   }
-  await look("miner", addresses.home + "/miners/gamma", 360, false);
-  await look("miner", addresses.home + "/miners/gamma", 1280, false);
+  if (addresses.home) {
+    await look("miner", addresses.home + "/miners/gamma", 360, false);
+    await look("miner", addresses.home + "/miners/gamma", 1280, false);
 
-  // By keyboard: the first stop leads past the header, and every stop can be seen.
-  const page = await tab(1280, 900, false);
-  await page.open(addresses.home);
-  await page.key("Tab", 9);
-  expect(await page.run("document.activeElement.className === 'skip'"), "the first stop is not the skip link");
-  const stops = new Set();
-  for (let i = 0; i < 30; i++) {
+    // By keyboard: the first stop leads past the header, and every stop can be seen.
+    const page = await tab(1280, 900, false);
+    await page.open(addresses.home);
     await page.key("Tab", 9);
-    stops.add(await page.run("document.activeElement.textContent.trim() || document.activeElement.id"));
+    expect(await page.run("document.activeElement.className === 'skip'"), "the first stop is not the skip link");
+    const stops = new Set();
+    for (let i = 0; i < 30; i++) {
+      await page.key("Tab", 9);
+      stops.add(await page.run("document.activeElement.textContent.trim() || document.activeElement.id"));
+    }
+    expect(stops.has("Hide address") && stops.has("gamma") && stops.has("Best shares"),
+      "by keyboard only: " + [...stops].join(", "));
+    expect(await page.run("document.getElementById('blur').click(), document.body.classList.contains('blurred')"),
+      "the address cannot be hidden");
+    await page.close();
   }
-  expect(stops.has("Hide address") && stops.has("gamma") && stops.has("Best shares"),
-    "by keyboard only: " + [...stops].join(", "));
-  expect(await page.run("document.getElementById('blur').click(), document.body.classList.contains('blurred')"),
-    "the address cannot be hidden");
-  await page.close();
 
   // A found block stays until it is put away, also over a reload.
   if (addresses.found) {
@@ -225,10 +334,12 @@ try {
   }
 
   // Without a script the page is whole.
-  const bare = await tab(360, 740, false, false);
-  await bare.open(addresses.home);
-  await bare.shot("home-360-noscript");
-  await bare.close();
+  if (addresses.home) {
+    const bare = await tab(360, 740, false, false);
+    await bare.open(addresses.home);
+    await bare.shot("home-360-noscript");
+    await bare.close();
+  }
 } catch (error) {
   findings.push(String(error));
   console.log("FINDING: " + error.stack);
