@@ -1,4 +1,4 @@
-//! Notifications: ntfy, Telegram, Discord, Slack and a plain webhook.
+//! Notifications: ntfy, Telegram, Discord, Slack, a plain webhook and e-mail.
 //!
 //! ```text
 //! Snapshots ─▶ Watch (what is news) ─▶ Outbox (to whom, when again) ─▶ send (pool thread)
@@ -9,6 +9,7 @@
 //! Mining never waits for any of this: the pure parts cost microseconds, the network part runs on a
 //! pool thread with a deadline, and every queue is bounded.
 
+mod mail;
 mod outbox;
 mod send;
 mod sink;
@@ -16,7 +17,7 @@ mod watch;
 
 pub use outbox::{Input, Outbox, Output, SendId, SinkStats};
 pub use send::{SendError, send};
-pub use sink::{BadSink, Request, Sink, SinkKind};
+pub use sink::{BadSink, Encryption, Mail, Post, Request, Sink, SinkKind};
 pub use watch::Watch;
 
 use crate::status::Level;

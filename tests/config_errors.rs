@@ -130,6 +130,20 @@ fn every_mistake_in_a_file() {
         ("[notify]", "kind = \"telegram\"\nchat = 7"),
         ("[notify]", "kind = \"telegram\"\ntoken = \"geheim\"\nchat = 7"),
         ("[notify]", "kind = \"telegram\"\ntoken = \"1:geheim\""),
+        (
+            "[notify]",
+            "kind = \"email\"\nurl = \"geheim.example\"\nfrom = \"a@x.org\"\nto = \"b@x.org\"",
+        ),
+        ("[notify]", "kind = \"email\"\nurl = \"smtps://x.org\"\nto = \"b@x.org\""),
+        (
+            "[notify]",
+            "kind = \"email\"\nurl = \"smtps://x.org\"\nfrom = \"a@x.org\"\nto = \"geheim\"",
+        ),
+        (
+            "[notify]",
+            "kind = \"email\"\nurl = \"smtps://x.org\"\nfrom = \"a@x.org\"\nto = \"b@x.org\"\n\
+             password = \"geheim\"",
+        ),
         ("[notify]", "kind = \"slack\"\nurl = \"https://x/geheim\"\nblok = true"),
         ("[notify]", "kind = \"slack\"\nurl = \"https://x/geheim\"\nblock = \"yes\""),
         (

@@ -106,6 +106,14 @@ fn every_setting() {
         [[notify]]
         kind = "webhook"
         url = "http://192.168.1.5:8123/api/webhook/x"
+        [[notify]]
+        kind = "email"
+        url = "smtps://mail.example.org"
+        user = "anna"
+        password = "geheim"
+        from = "box@example.org"
+        to = "Anna <anna@example.org>"
+        miner = false
         "#,
     );
     assert_eq!(config.nodes[0].name, "attic");
@@ -154,6 +162,15 @@ fn every_setting() {
             Sink {
                 kind: SinkKind::Webhook { url: "http://192.168.1.5:8123/api/webhook/x".to_owned() },
                 topics: topics(&[]),
+            },
+            Sink {
+                kind: SinkKind::Email {
+                    url: "smtps://mail.example.org".to_owned(),
+                    login: Some(("anna".to_owned(), "geheim".to_owned())),
+                    from: "box@example.org".to_owned(),
+                    to: "Anna <anna@example.org>".to_owned(),
+                },
+                topics: topics(&[Topic::Miner]),
             },
         ]
     );

@@ -124,6 +124,10 @@ struct RawNotify {
     url: Leaf,
     token: Leaf,
     chat: Leaf,
+    user: Leaf,
+    password: Leaf,
+    from: Leaf,
+    to: Leaf,
     block: Leaf,
     best: Leaf,
     miner: Leaf,
@@ -228,6 +232,10 @@ fn notify_settings(place: &Place, notify: Spanned<Section<RawNotify>>) -> Notify
         url: leaf("url", notify.url),
         token: leaf("token", notify.token),
         chat: leaf("chat", notify.chat),
+        user: leaf("user", notify.user),
+        password: leaf("password", notify.password),
+        from: leaf("from", notify.from),
+        to: leaf("to", notify.to),
         switches: [
             (Topic::Block, leaf("block", notify.block)),
             (Topic::Best, leaf("best", notify.best)),
@@ -370,7 +378,6 @@ const SECTIONS_OF: &[(&str, &str)] = &[
     ("per_miner", "payout"),
     ("max_connections", "stratum"),
     ("max_connections_per_address", "stratum"),
-    ("password", "stratum"),
     ("json", "http"),
     ("pin", "http"),
     ("dir", "data"),
@@ -381,6 +388,8 @@ const SECTIONS_OF: &[(&str, &str)] = &[
     ("kind", "[notify]"),
     ("token", "[notify]"),
     ("chat", "[notify]"),
+    ("from", "[notify]"),
+    ("to", "[notify]"),
 ];
 
 /// The known key that is at most a third of its letters away.

@@ -83,6 +83,10 @@ pub(super) struct NotifySettings {
     pub url: Option<Setting>,
     pub token: Option<Setting>,
     pub chat: Option<Setting>,
+    pub user: Option<Setting>,
+    pub password: Option<Setting>,
+    pub from: Option<Setting>,
+    pub to: Option<Setting>,
     pub switches: [(Topic, Option<Setting>); 7],
 }
 

@@ -355,8 +355,12 @@ impl Check<'_> {
             Value::Integer(number) => Ok(number.to_string()),
             other => plain(other),
         });
-        const KINDS: &str = "Write one of \"ntfy\", \"telegram\", \"discord\", \"slack\" and \
-                             \"webhook\".";
+        let user = self.optional(&written.user, plain);
+        let password = self.optional(&written.password, plain);
+        let from = self.optional(&written.from, plain);
+        let to = self.optional(&written.to, plain);
+        const KINDS: &str = "Write one of \"ntfy\", \"telegram\", \"discord\", \"slack\", \
+                             \"webhook\" and \"email\".";
         if written.kind.is_none() {
             let what = "it is missing";
             self.problem(&written.at, "notify.kind", what, KINDS);
@@ -372,6 +376,23 @@ impl Check<'_> {
             "discord" => SinkKind::Discord { url: url() },
             "slack" => SinkKind::Slack { url: url() },
             "webhook" => SinkKind::Webhook { url: url() },
+            "email" => {
+                let half = match (&user, &password) {
+                    (Some(_), None) => Some("notify.password"),
+                    (None, Some(_)) => Some("notify.user"),
+                    _ => None,
+                };
+                if let Some(missing) = half {
+                    let instead = "Write both user and password, or neither.";
+                    self.problem(&written.at, missing, "it is missing", instead);
+                }
+                SinkKind::Email {
+                    url: url(),
+                    login: user.zip(password),
+                    from: from.unwrap_or_default(),
+                    to: to.unwrap_or_default(),
+                }
+            }
             _ => {
                 let at = written.kind.as_ref().map_or(&written.at, |kind| &kind.at);
                 self.problem(at, "notify.kind", "there is no such service", KINDS);
@@ -419,6 +440,25 @@ impl Check<'_> {
                 &written.chat,
                 "nobody would be written to",
                 "Write the number of your chat with the bot, or \"@channel\".",
+            ),
+            BadSink::MailServer(_) => (
+                "notify.url",
+                &written.url,
+                "this is not the address of a mail server",
+                "Write it as url = \"smtps://mail.example.org\"; name and password go into user and \
+                 password.",
+            ),
+            BadSink::From => (
+                "notify.from",
+                &written.from,
+                "this is no e-mail address",
+                "Write the sender that your mail server lets you use.",
+            ),
+            BadSink::To => (
+                "notify.to",
+                &written.to,
+                "this is no e-mail address",
+                "Write the address that reads the messages.",
             ),
         };
         let at = setting.as_ref().map_or(&written.at, |setting| &setting.at);

@@ -268,7 +268,8 @@ mod tests {
             self.outbox.handle(now, input, &mut out);
             out.into_iter()
                 .map(|Output::Send(id, request)| {
-                    let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+                    let Request::Post(post) = request else { panic!("all are webhooks") };
+                    let body: serde_json::Value = serde_json::from_slice(&post.body).unwrap();
                     (id, body["title"].as_str().unwrap().to_owned())
                 })
                 .collect()

@@ -1,4 +1,4 @@
-//! The network part: one POST with a deadline, on a pool thread.
+//! The network part: one POST with a deadline, or one letter, on a pool thread.
 
 use std::io;
 use std::net::TcpStream;
@@ -17,10 +17,10 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{StatusCode, Uri};
 
-use super::Request;
+use super::{Post, Request, mail};
 
 /// Longest time for one try, from the name's look-up to the answer.
-const DEADLINE: Duration = Duration::from_secs(15);
+pub(super) const DEADLINE: Duration = Duration::from_secs(15);
 /// As much of an answer as is read.
 const ANSWER_MAX: usize = 4096;
 
@@ -42,6 +42,12 @@ pub enum SendError {
     /// The service said no: a wrong token, a wrong topic, too many messages.
     #[error("it answered {0}")]
     Status(StatusCode),
+    /// The mail server said no: a wrong password, an address that it does not know.
+    #[error("the mail server answered {0}")]
+    Refused(u16),
+    /// The mail server does not encrypt although a password is to be sent, or it speaks otherwise.
+    #[error("the mail server cannot be used: {0}")]
+    Mail(String),
     /// Not done within 15 s.
     #[error("no answer within {} s", DEADLINE.as_secs())]
     Timeout,
@@ -53,16 +59,17 @@ pub enum SendError {
 /// # Errors
 /// See [`SendError`]; any status but 2xx is one.
 pub async fn send(request: Request) -> Result<(), SendError> {
-    blocking::unblock(move || {
-        async_io::block_on(post(request).or(async {
+    blocking::unblock(move || match request {
+        Request::Post(post) => async_io::block_on(posted(post).or(async {
             Timer::after(DEADLINE).await;
             Err(SendError::Timeout)
-        }))
+        })),
+        Request::Mail(letter) => mail::deliver(&letter, &[], DEADLINE),
     })
     .await
 }
 
-async fn post(request: Request) -> Result<(), SendError> {
+async fn posted(request: Post) -> Result<(), SendError> {
     let uri: Uri = request.url.parse().map_err(|_| SendError::Url)?;
     let secure = match uri.scheme_str() {
         Some("https") => true,
@@ -109,7 +116,7 @@ fn connector() -> Result<TlsConnector, SendError> {
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     uri: Uri,
-    request: Request,
+    request: Post,
 ) -> Result<(), SendError> {
     let io = smol_hyper::rt::FuturesIo::new(stream);
     let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(io).await?;
@@ -169,7 +176,8 @@ mod tests {
 
     fn try_send(url: String) -> Result<(), SendError> {
         let authorization = Some("Bearer secret".to_owned());
-        smol::block_on(send(Request { url, body: b"{\"a\":1}".to_vec(), authorization }))
+        let body = b"{\"a\":1}".to_vec();
+        smol::block_on(send(Request::Post(Post { url, body, authorization })))
     }
 
     #[test]

@@ -38,6 +38,18 @@ pub enum SinkKind {
         /// The address.
         url: String,
     },
+    /// E-mail, through a mail server.
+    Email {
+        /// The server: `smtps://mail.example.org` (encrypted from the start, port 465) or
+        /// `smtp://mail.example.org` (encrypted if the server can, port 587).
+        url: String,
+        /// Name and password at the server. With them, nothing goes over an open line.
+        login: Option<(String, String)>,
+        /// The sender.
+        from: String,
+        /// Who is written to.
+        to: String,
+    },
 }
 
 /// A service and what it is told.
@@ -64,11 +76,63 @@ pub enum BadSink {
     /// Nobody to write to.
     #[error("the chat is missing: the number of your chat with the bot, or @channel")]
     Chat,
+    /// Not an `smtp://` or `smtps://` address with a host.
+    #[error("`{0}` is not an smtp:// or smtps:// address")]
+    MailServer(String),
+    /// The sender's address.
+    #[error("the sender is no e-mail address")]
+    From,
+    /// The reader's address.
+    #[error("the receiver is no e-mail address")]
+    To,
+}
+
+/// What is to be sent.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Request {
+    /// By HTTP.
+    Post(Post),
+    /// By SMTP.
+    Mail(Mail),
+}
+
+/// One letter and the server that takes it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// The server's name or number.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// When the line is encrypted.
+    pub encryption: Encryption,
+    /// Name and password.
+    pub login: Option<(String, String)>,
+    /// The sender's address.
+    pub from: String,
+    /// The receiver's, maybe with a name.
+    pub to: String,
+    /// The sender's name.
+    pub name: String,
+    /// The subject.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+}
+
+/// When the line to a mail server is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// From the first byte (RFC 8314).
+    FromTheStart,
+    /// By STARTTLS (RFC 3207), or nothing is sent.
+    Demanded,
+    /// By STARTTLS if the server offers it: for a relay in the house.
+    Welcome,
 }
 
 /// One POST.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct Post {
     /// `http://` or `https://`. May hold a secret: never to be logged.
     pub url: String,
     /// The body: JSON.
@@ -86,6 +150,7 @@ impl SinkKind {
             SinkKind::Discord { .. } => "Discord",
             SinkKind::Slack { .. } => "Slack",
             SinkKind::Webhook { .. } => "Webhook",
+            SinkKind::Email { .. } => "E-mail",
         }
     }
 
@@ -99,6 +164,10 @@ impl SinkKind {
             SinkKind::Discord { url } | SinkKind::Slack { url } | SinkKind::Webhook { url } => {
                 vec![url]
             }
+            SinkKind::Email { url, login, from, to } => {
+                let login = login.iter().flat_map(|(user, password)| [user, password]);
+                [url, from, to].into_iter().chain(login).map(String::as_str).collect()
+            }
         }
     }
 
@@ -108,6 +177,7 @@ impl SinkKind {
             SinkKind::Ntfy { token, .. } => token.is_some(),
             SinkKind::Telegram { .. } | SinkKind::Discord { .. } | SinkKind::Slack { .. } => true,
             SinkKind::Webhook { .. } => false,
+            SinkKind::Email { login, .. } => login.is_some(),
         }
     }
 
@@ -137,6 +207,12 @@ impl SinkKind {
             }
             SinkKind::Discord { url } | SinkKind::Slack { url } | SinkKind::Webhook { url } => {
                 is_url(url)
+            }
+            SinkKind::Email { url, from, to, .. } => {
+                mail_server(url).ok_or_else(|| BadSink::MailServer(url.clone()))?;
+                from.parse::<lettre::Address>().map_err(|_| BadSink::From)?;
+                to.parse::<lettre::message::Mailbox>().map_err(|_| BadSink::To)?;
+                Ok(())
             }
         }
     }
@@ -190,8 +266,28 @@ impl SinkKind {
                 });
                 (url.clone(), body, None)
             }
+            SinkKind::Email { url, login, from, to } => {
+                let (host, port, encryption) =
+                    mail_server(url).unwrap_or((url.clone(), 0, Encryption::FromTheStart));
+                let encryption = match encryption {
+                    Encryption::Welcome if login.is_some() => Encryption::Demanded,
+                    other => other,
+                };
+                return Request::Mail(Mail {
+                    host,
+                    port,
+                    encryption,
+                    login: login.clone(),
+                    from: from.clone(),
+                    to: to.clone(),
+                    name: name.to_owned(),
+                    // A subject is one line.
+                    subject: title.replace(['\r', '\n'], " "),
+                    text: format!("{}\n", message.text),
+                });
+            }
         };
-        Request { url, body: body.to_string().into_bytes(), authorization }
+        Request::Post(Post { url, body: body.to_string().into_bytes(), authorization })
     }
 }
 
@@ -212,7 +308,10 @@ impl std::fmt::Debug for SinkKind {
 /// Without secrets.
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Request of {} bytes", self.body.len())
+        match self {
+            Request::Post(post) => write!(f, "Request of {} bytes", post.body.len()),
+            Request::Mail(mail) => write!(f, "Letter of {} bytes", mail.text.len()),
+        }
     }
 }
 
@@ -224,6 +323,21 @@ fn is_url(url: &str) -> Result<(), BadSink> {
     } else {
         Err(BadSink::Url(url.to_owned()))
     }
+}
+
+/// Host, port, and how a letter without a login gets there.
+fn mail_server(url: &str) -> Option<(String, u16, Encryption)> {
+    let uri: hyper::Uri = url.parse().ok()?;
+    let (port, encryption) = match uri.scheme_str()? {
+        "smtps" => (465, Encryption::FromTheStart),
+        "smtp" => (587, Encryption::Welcome),
+        _ => return None,
+    };
+    let host = uri.host()?.trim_matches(['[', ']']);
+    // Name and password have settings of their own.
+    let plain = !host.is_empty() && !uri.authority()?.as_str().contains('@');
+    let nothing_behind = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    (plain && nothing_behind).then(|| (host.to_owned(), uri.port_u16().unwrap_or(port), encryption))
 }
 
 /// Server and topic.
@@ -268,25 +382,73 @@ mod tests {
         }
     }
 
+    fn post(kind: &SinkKind) -> Post {
+        match kind.request("solo", &message()) {
+            Request::Post(post) => post,
+            Request::Mail(_) => panic!("{kind:?}"),
+        }
+    }
+
     fn body(kind: &SinkKind) -> serde_json::Value {
-        serde_json::from_slice(&kind.request("solo", &message()).body).unwrap()
+        serde_json::from_slice(&post(kind).body).unwrap()
+    }
+
+    fn email(url: &str, login: bool) -> SinkKind {
+        SinkKind::Email {
+            url: url.to_owned(),
+            login: login.then(|| ("anna".to_owned(), "secret".to_owned())),
+            from: "box@example.org".to_owned(),
+            to: "anna@example.org".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_letter_knows_its_server_and_whether_the_line_must_be_encrypted() {
+        let letter = |url: &str, login| match email(url, login).request("solo", &message()) {
+            Request::Mail(mail) => (mail.host.clone(), mail.port, mail.encryption),
+            Request::Post(_) => panic!("{url}"),
+        };
+        let host = "mail.example.org";
+        let at = |port, encryption| (host.to_owned(), port, encryption);
+        assert_eq!(letter("smtps://mail.example.org", false), at(465, Encryption::FromTheStart));
+        assert_eq!(letter("smtp://mail.example.org:25/", false), at(25, Encryption::Welcome));
+        assert_eq!(letter("smtp://mail.example.org", true), at(587, Encryption::Demanded));
+        assert_eq!(email("smtps://mail.example.org", true).check(), Ok(()));
+        for bad in [
+            "mail.example.org",
+            "https://x.org",
+            "smtp://",
+            "smtps://anna:pw@x.org",
+            "smtp://x.org/y",
+        ] {
+            assert_eq!(
+                email(bad, false).check(),
+                Err(BadSink::MailServer(bad.to_owned())),
+                "{bad}"
+            );
+        }
+        let mut kind = email("smtp://x.org", false);
+        if let SinkKind::Email { to, .. } = &mut kind {
+            "anna".clone_into(to);
+        }
+        assert_eq!(kind.check(), Err(BadSink::To));
+        assert!(email("smtp://x.org", true).holds_secret());
+        let request = email("smtp://x.org", true).request("solo", &message());
+        assert!(!format!("{request:?}").contains("secret"));
     }
 
     #[test]
     fn each_service_gets_its_own_form() {
         let url = "https://ntfy.sh/my-topic".to_owned();
         let ntfy = SinkKind::Ntfy { url, token: Some("tk_x".to_owned()) };
-        let request = ntfy.request("solo", &message());
+        let request = post(&ntfy);
         assert_eq!(request.url, "https://ntfy.sh");
         assert_eq!(request.authorization.as_deref(), Some("Bearer tk_x"));
         assert_eq!(body(&ntfy)["topic"], "my-topic");
         assert_eq!(body(&ntfy)["priority"], 5);
 
         let telegram = SinkKind::Telegram { token: "1:a".to_owned(), chat: "9".to_owned() };
-        assert_eq!(
-            telegram.request("solo", &message()).url,
-            "https://api.telegram.org/bot1:a/sendMessage"
-        );
+        assert_eq!(post(&telegram).url, "https://api.telegram.org/bot1:a/sendMessage");
         assert_eq!(body(&telegram)["chat_id"], "9");
 
         let url = "https://example.org/hook".to_owned();
