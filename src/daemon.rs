@@ -47,6 +47,7 @@ use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
 use crate::pool::{ConnId, Outbox, Pool};
+use crate::server::beside;
 use crate::server::http::admin::Admin;
 use crate::server::http::{self, Http};
 use crate::server::stratum::{Handler, Limits, Server};
@@ -170,9 +171,11 @@ pub fn serve(
     started: impl FnOnce(&Addresses),
 ) -> Exit {
     let local = executor.clone();
-    async_io::block_on(local.run(async move {
+    let people = Rc::new(LocalExecutor::new());
+    let beside = people.clone();
+    let main = local.run(async move {
         let (queue, events) = async_channel::unbounded();
-        let daemon = match Daemon::new(executor.clone(), config, source, queue.clone()) {
+        let daemon = match Daemon::new(executor.clone(), people, config, source, queue.clone()) {
             Ok(daemon) => daemon,
             Err(exit) => return exit,
         };
@@ -195,13 +198,16 @@ pub fn serve(
             })
             .detach();
         daemon.main_loop(events).await
-    }))
+    });
+    async_io::block_on(beside::run(main, beside))
 }
 
 /// The state behind one door: miners' sockets, the page and the loop all come in here.
 struct Daemon {
     this: Weak<Daemon>,
     executor: Rc<LocalExecutor<'static>>,
+    /// For the page: it gets the time that the miners leave.
+    people: Rc<LocalExecutor<'static>>,
     server: Rc<Server>,
     /// For the ports that encrypt.
     certificate: Option<Rc<Certificate>>,
@@ -237,7 +243,7 @@ struct State {
     recording: Option<Recording>,
     news: VecDeque<EventView>,
     next_news: u64,
-    knocks: VecDeque<(u64, IpAddr, &'static str)>,
+    knocks: VecDeque<miners::Knock>,
     counters: Counters,
     next_watchdog: Option<Instant>,
     stopping: Option<Instant>,
@@ -261,6 +267,7 @@ struct Counters {
 impl Daemon {
     fn new(
         executor: Rc<LocalExecutor<'static>>,
+        people: Rc<LocalExecutor<'static>>,
         config: Config,
         source: Option<Source>,
         queue: Sender<Event>,
@@ -331,6 +338,7 @@ impl Daemon {
             Daemon {
                 this: this.clone(),
                 executor: executor.clone(),
+                people: people.clone(),
                 server,
                 certificate,
                 state: RefCell::new(state),
@@ -352,7 +360,7 @@ impl Daemon {
         let config = self.state.borrow().config.http.clone();
         let Some(this) = self.this.upgrade() else { return Ok(Vec::new()) };
         let options = http::Options { json: config.json, ..http::Options::default() };
-        let admin = Admin::new(this.clone(), self.executor.clone());
+        let admin = Admin::new(this.clone(), self.people.clone());
         let server = Http::with_admin(this, admin, options);
         let mut addresses = Vec::new();
         for address in config.listen {
@@ -361,16 +369,16 @@ impl Daemon {
                 Exit::Unavailable
             })?;
             addresses.push(listener.get_ref().local_addr().unwrap_or(address));
-            let task = server.clone().serve(self.executor.clone(), listener);
-            self.executor.spawn(task).detach();
+            let task = server.clone().serve(self.people.clone(), listener);
+            self.people.spawn(task).detach();
         }
         // What is wrong with it must keep nobody from the page without it.
         for address in config.tls_listen.iter().filter(|_| self.certificate.is_some()) {
             match (listen(*address), &self.certificate) {
                 (Ok(listener), Some(certificate)) => {
-                    let (executor, certificate) = (self.executor.clone(), certificate.clone());
+                    let (executor, certificate) = (self.people.clone(), certificate.clone());
                     let task = server.clone().serve_tls(executor, listener, certificate);
-                    self.executor.spawn(task).detach();
+                    self.people.spawn(task).detach();
                 }
                 (Err(error), _) => {
                     log::error!("cannot serve the page by HTTPS on {address}: {error}")

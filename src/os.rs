@@ -3,6 +3,7 @@
 pub mod board;
 pub mod boards;
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
@@ -202,6 +203,18 @@ pub fn uptime() -> Duration {
 pub fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
+}
+
+/// The version of the image that this system is; `None` on any other system. Read once.
+pub fn image_version() -> Option<&'static str> {
+    static VERSION: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let text = fs::read_to_string("/usr/share/soloist/version").ok()?;
+        let version =
+            text.lines().find_map(|line| line.strip_prefix("VERSION="))?.trim().to_owned();
+        (!version.is_empty() && version.len() <= 64).then_some(version)
+    };
+    VERSION.get_or_init(read).as_deref()
 }
 
 /// This machine's name.

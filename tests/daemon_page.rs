@@ -76,6 +76,61 @@ impl Sink {
     }
 }
 
+/// A mail server without encryption, that keeps what it is sent.
+struct PostOffice {
+    url: String,
+    letters: mpsc::Receiver<String>,
+}
+
+impl PostOffice {
+    fn start() -> PostOffice {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let (sender, letters) = mpsc::channel();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let say = |stream: &mut BufReader<std::net::TcpStream>, line: &str| {
+                    stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).ok();
+                };
+                say(&mut stream, "220 test");
+                let (mut letter, mut inside, mut line) = (String::new(), false, String::new());
+                while stream.read_line(&mut line).unwrap_or(0) > 0 {
+                    match line.trim_end() {
+                        "." => {
+                            inside = false;
+                            say(&mut stream, "250 taken");
+                            sender.send(std::mem::take(&mut letter)).ok();
+                        }
+                        text if inside => letter = letter + text + "\n",
+                        "DATA" => {
+                            inside = true;
+                            say(&mut stream, "354 go on");
+                        }
+                        "QUIT" => say(&mut stream, "221 bye"),
+                        _ => say(&mut stream, "250 fine"),
+                    }
+                    line.clear();
+                }
+            }
+        });
+        PostOffice { url, letters }
+    }
+
+    /// Waits for a letter with these words.
+    fn hears(&self, words: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(120);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let letter = self.letters.recv_timeout(left);
+            let letter = letter.unwrap_or_else(|_| panic!("no letter with '{words}'"));
+            if letter.contains(words) {
+                return letter;
+            }
+        }
+    }
+}
+
 #[test]
 fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing() {
     let Some(node) = node() else { return };
@@ -98,6 +153,15 @@ fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing
     let more = hook(&sink.url)
         + &hook("http://127.0.0.1:1/")
         + &hook(&format!("http://{}/", mute.local_addr().unwrap()));
+    // The same by mail: one that takes it, one where nobody is.
+    let office = PostOffice::start();
+    let mail = |url: &str| {
+        format!(
+            "[[notify]]\nkind = \"email\"\nurl = \"{url}\"\nfrom = \"box@example.org\"\n\
+             to = \"Anna <anna@example.org>\"\n"
+        )
+    };
+    let more = more + &mail(&office.url) + &mail("smtp://127.0.0.1:1");
     daemon.configure(&nodes, &more);
     daemon.signal(Signal::SIGHUP);
     wait_for("the reload", || daemon.log().contains("Notifications go to").then_some(()));
@@ -108,6 +172,8 @@ fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing
     let post = sink.hears("Block found");
     assert_eq!((&post["topic"], &post["name"]), (&"block".into(), &"Soloist".into()));
     assert!(post["text"].as_str().unwrap().contains("anna"), "{post}");
+    let letter = office.hears("Subject: Soloist: Block found");
+    assert!(letter.contains("anna@example.org") && letter.contains("in the chain"), "{letter}");
 
     // What was measured on the way, and the block as the node has it.
     let block = node.call("getblock", serde_json::json!([hash]));
@@ -120,6 +186,13 @@ fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name} in\n{metrics}")).parse().unwrap()
     };
+    let rtt = metrics.lines().find(|line| line.starts_with("soloist_miner_rtt_seconds{"));
+    let rtt: f64 = rtt.and_then(|line| line.rsplit_once(' ')).unwrap().1.parse().unwrap();
+    assert!(rtt > 0.0 && rtt < 5.0, "{rtt}");
+    let anna = daemon.get("/api/miners").unwrap()["miners"][0].clone();
+    assert_eq!(anna["connects"], 1, "{anna}");
+    let page = daemon.text(&format!("/miners/{}", anna["id"].as_str().unwrap()));
+    assert!(page.contains("Round trip"), "{page}");
     assert!(value("soloist_tip_to_job_seconds_count") >= 2.0);
     assert!(value("soloist_notify_fanout_seconds_count") >= 1.0);
     assert!(value("soloist_share_answer_seconds_count") >= 1.0);
@@ -129,6 +202,7 @@ fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing
 
     first.set(Fault::Refuse);
     let post = sink.hears("Another node leads");
+    assert!(office.hears("Another node leads").contains("cellar"));
     assert!(post["text"].as_str().unwrap().contains("cellar"), "{post}");
 
     // The other two are said to fail, and the miner has noticed nothing.

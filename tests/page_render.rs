@@ -38,7 +38,7 @@ fn text(snapshot: &Snapshot) -> String {
 
 #[test]
 fn each_state_tells_a_first_time_reader_what_goes_on() {
-    let states: [(Snapshot, State, &[&str]); 7] = [
+    let states: [(Snapshot, State, &[&str]); 8] = [
         (
             sample::home(),
             State::Ok,
@@ -59,7 +59,13 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
         (
             sample::no_node(),
             State::Down,
-            &["None of the 2 nodes gives work", "Node attic does not answer", "connection refused"],
+            &[
+                "None of the 2 nodes gives work, so the miners have none.",
+                "Until then the miners are on their second pool",
+                "Node attic does not answer",
+                "connection refused",
+                "was on block 925 113",
+            ],
         ),
         (
             sample::syncing(),
@@ -68,6 +74,7 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "Waiting for node attic, which is downloading the chain: 73 % done.",
                 "mining starts by itself when it is ready, in about 19 h",
                 "192.168.1.51",
+                "Nobody mines now",
             ],
         ),
         (
@@ -79,7 +86,20 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "Miner quad is connected but has sent no share for 15 min.",
             ],
         ),
-        (sample::one_miner(), State::Ok, &["with one miner", "≈ 1.30 TH/s"]),
+        (
+            sample::one_miner(),
+            State::Ok,
+            &[
+                "Mining block 925 114 with one miner at 1.30 TH/s.",
+                "≈ 1.30 TH/s",
+                "no other stands by",
+            ],
+        ),
+        (
+            sample::forty(),
+            State::Ok,
+            &["Mining block 925 114 with 40 miners at 2.16 PH/s.", "40 of 40 mining", "rack-39"],
+        ),
         (
             sample::found(),
             State::Ok,

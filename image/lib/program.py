@@ -41,6 +41,8 @@ def toolchain():
         "CFLAGS_aarch64_unknown_linux_gnu": c,
         "CXXFLAGS_aarch64_unknown_linux_gnu": c,
         "CARGO_INCREMENTAL": "0",
+        # Told on the page.
+        "SOLOIST_COMMIT": run("git", "-C", REPOSITORY, "rev-parse", "--short=7", "HEAD").decode().strip(),
     }
     if list(Path("/usr/lib").glob(f"rustlib/{TARGET}/lib/libstd-*.rlib")):
         return "/usr/bin/cargo", environment | {"RUSTC": "/usr/bin/rustc", "RUSTDOC": "/usr/bin/rustdoc"}

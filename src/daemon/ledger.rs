@@ -1,6 +1,6 @@
 //! The ledger and the card: events in, writing on a pool thread.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use async_channel::Sender;
 use crate::clock::Now;
 use crate::ledger::keeper::Keeper;
 use crate::ledger::record::RejectReason;
-use crate::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, Storage, WorkerId};
+use crate::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, MAX_WORKERS, Storage, WorkerId};
 use crate::pool::ConnId;
 use crate::status::{EventKind, Level};
 
@@ -24,6 +24,8 @@ pub struct Books {
     pub ledger: Ledger,
     /// The worker of each connection.
     pub workers: BTreeMap<ConnId, WorkerId>,
+    /// How often each worker has connected since the start.
+    pub connects: HashMap<WorkerId, u64>,
     /// What became of each connection's latest shares: `None` for one that counted.
     pub latest: BTreeMap<ConnId, VecDeque<Option<RejectReason>>>,
     /// At hand unless a pool thread has it.
@@ -40,6 +42,7 @@ impl Books {
         Books {
             ledger: Ledger::new(now),
             workers: BTreeMap::new(),
+            connects: HashMap::new(),
             latest: BTreeMap::new(),
             keeper: Some(Keeper::new(data.to_owned(), exe)),
             waiting: Vec::new(),
@@ -55,6 +58,16 @@ impl Books {
     /// The last batch is written, or given up.
     pub fn is_closed(&self) -> bool {
         *self.ledger.storage() == Storage::Closed && self.keeper.is_some()
+    }
+
+    /// Counts a connection of this worker.
+    pub fn connected(&mut self, worker: WorkerId) {
+        *self.connects.entry(worker).or_default() += 1;
+        // What the ledger dropped is forgotten here as well.
+        if self.connects.len() > 2 * MAX_WORKERS {
+            let ledger = &self.ledger;
+            self.connects.retain(|worker, _| ledger.get(*worker).is_some());
+        }
     }
 
     /// Notes what became of a share.

@@ -221,6 +221,7 @@ impl State {
         let text = format!("Miner {name} connected from {}: {device}.", session.peer());
         let worker = self.books.ledger.worker(now, &name, &device);
         let saved = self.books.ledger.get(worker).and_then(|worker| worker.level);
+        self.books.connected(worker);
         if let Some(old) = self.books.workers.insert(conn, worker) {
             self.ledger_event(now, LedgerEvent::Disconnected(old));
         }
@@ -233,10 +234,24 @@ impl State {
     }
 
     fn knock(&mut self, now: Now, peer: IpAddr, why: &'static str) {
-        self.knocks.retain(|(_, known, words)| (*known, *words) != (peer, why));
-        self.knocks.push_front((now.unix, peer, why));
+        let known = self.knocks.iter().position(|knock| knock.peer == peer && knock.why == why);
+        let before =
+            known.and_then(|place| self.knocks.remove(place)).map_or(0, |knock| knock.times);
+        self.knocks.push_front(Knock { at: now.unix, peer, why, times: before + 1 });
         self.knocks.truncate(MAX_KNOCKS);
     }
+}
+
+/// Somebody who was not let in.
+pub struct Knock {
+    /// Last time, Unix seconds.
+    pub at: u64,
+    /// Who.
+    pub peer: IpAddr,
+    /// Why not.
+    pub why: &'static str,
+    /// How often, in a row of the list.
+    pub times: u64,
 }
 
 /// What the ledger calls a reject; `None` for what was no share.

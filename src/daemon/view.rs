@@ -77,8 +77,11 @@ impl State {
     fn build_view(&self) -> view::BuildView {
         view::BuildView {
             version: env!("CARGO_PKG_VERSION").into(),
+            // The image's builder tells both; by hand neither is known.
+            commit: option_env!("SOLOIST_COMMIT").unwrap_or_default().into(),
+            built_at: option_env!("SOURCE_DATE_EPOCH").and_then(|at| at.parse().ok()),
+            image: os::image_version().map(str::to_owned),
             hash_engine: crate::hash::Backend::active().name().into(),
-            ..view::BuildView::default()
         }
     }
 
@@ -307,6 +310,8 @@ impl State {
             best: totals.best.map_or(0.0, |best| best.difficulty),
             best_at: totals.best.map(|best| best.unix),
             best_session: worker.best_since_boot.map_or(0.0, |best| best.difficulty),
+            connects: self.books.connects.get(&id).copied().unwrap_or_default(),
+            rtt_ms: conn.and_then(|conn| self.server.round_trip(conn)).map(millis),
             ..view::MinerView::default()
         }
     }
@@ -314,11 +319,13 @@ impl State {
     fn knock_views(&self) -> Vec<view::KnockView> {
         self.knocks
             .iter()
-            .map(|(at, peer, why)| view::KnockView {
-                at: *at,
-                address: peer.to_string(),
-                why: (*why).to_owned(),
-                ..view::KnockView::default()
+            .map(|knock| view::KnockView {
+                at: knock.at,
+                address: knock.peer.to_string(),
+                why: knock.why.to_owned(),
+                times: knock.times,
+                // It was turned away before it could say who it is.
+                user_agent: String::new(),
             })
             .collect()
     }

@@ -31,6 +31,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use crate::pool::ConnId;
 use crate::stratum::frame::Lines;
 
+use super::rtt;
 use super::tls::Certificate;
 
 /// What is read at one go. A burst of shares fits.
@@ -251,7 +252,12 @@ impl Server {
         self.connections.borrow().len()
     }
 
-    /// Round trip to the miner as the kernel measures it, and whether it is still there.
+    /// Round trip to the miner as the kernel measures it.
+    pub fn round_trip(&self, conn: ConnId) -> Option<Duration> {
+        rtt::round_trip(self.connections.borrow().get(&conn)?.stream.get_ref())
+    }
+
+    /// The miner's address, while it is connected.
     pub fn peer(&self, conn: ConnId) -> Option<IpAddr> {
         Some(self.connections.borrow().get(&conn)?.peer)
     }

@@ -216,10 +216,16 @@ fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
         1 => format!("Node {} gives no work, so the miners have none.", format::tame(&first.name)),
         n => format!("None of the {n} nodes gives work, so the miners have none."),
     };
-    let advice = match snapshot.nodes.len() {
+    let mut advice = match snapshot.nodes.len() {
         1 => "Check that the node runs and that this box reaches it.".to_owned(),
         _ => "Check that the nodes run and that this box reaches them.".to_owned(),
     };
+    if !snapshot.miners.is_empty() && connected(snapshot).count() == 0 {
+        advice.push_str(
+            " Until then the miners are on their second pool, if they have one; they come back by \
+             themselves.",
+        );
+    }
     Some((sentence, advice))
 }
 

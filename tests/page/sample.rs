@@ -57,11 +57,6 @@ pub fn no_node() -> Snapshot {
     for node in &mut s.nodes {
         node.state = NodeState::Down;
         node.since = Some(NOW - 420);
-        node.height = None;
-        node.lag_blocks = None;
-        node.latency_ms = None;
-        node.peers = None;
-        node.rehearsal = None;
         node.why = "It does not answer. Check that it is switched on and that its address is \
                     right."
             .to_owned();

@@ -24,6 +24,8 @@ pub fn list(view: &View<'_>) -> Markup {
 }
 
 fn card(view: &View<'_>, node: &NodeView) -> Markup {
+    // What a dead node said last is history.
+    let down = node.state == NodeState::Down;
     html! {
         article.node.(class(node.state)) {
             h3 {
@@ -41,7 +43,11 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 }
             }
             p.line {
-                @if let Some(height) = node.height {
+                @if down {
+                    @if let Some(height) = node.height {
+                        span { "was on block " (format::thousands(height)) }
+                    }
+                } @else if let Some(height) = node.height {
                     span {
                         "block " (format::thousands(height))
                         @match node.lag_blocks {
@@ -52,13 +58,14 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                         }
                     }
                 }
-                @if let Some(latency) = node.latency_ms {
+                @if let Some(latency) = node.latency_ms.filter(|_| !down) {
                     span { "answers in " (format::milliseconds(latency)) }
                 }
-                @if let Some(peers) = node.peers {
+                @if let Some(peers) = node.peers.filter(|_| !down) {
                     span { (peers) @if peers == 1 { " peer" } @else { " peers" } }
                 }
                 @match node.zmq {
+                    _ if down => "",
                     ZmqState::Live => span { "tells of blocks by ZMQ" },
                     ZmqState::Waiting => span { "ZMQ set, nothing heard yet" },
                     ZmqState::Off => "",
@@ -66,14 +73,14 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 @if node.tip_wins > 0 { span { "first with " (format::thousands(node.tip_wins)) " blocks" } }
                 @if !node.version.is_empty() { span { (format::tame(node.version.trim_matches('/'))) } }
                 @match &node.rehearsal {
-                    Some(rehearsal) => span.(if rehearsal.refused.is_some() { "bad" } else { "good" }) {
+                    Some(rehearsal) if !down => span.(if rehearsal.refused.is_some() { "bad" } else { "good" }) {
                         @match &rehearsal.refused {
                             None => { "would take our block" },
                             Some(reason) => { "would refuse our block: " (format::tame_to(reason, 120)) },
                         }
                         " (asked " (view.ago(rehearsal.at)) ")"
                     },
-                    None => "",
+                    _ => "",
                 }
             }
             @if !node.warnings.is_empty() { p.warn { "It warns: " (format::tame_to(&node.warnings, 300)) } }

@@ -15,15 +15,17 @@ pub fn odds(view: &View<'_>) -> Markup {
         return html! { p.quiet { "The network's difficulty is not known yet." } };
     };
     html! {
+        @if odds.mean_s.is_none() {
+            p.quiet { "Nobody mines now: the chances are told with the first shares." }
+        }
         dl.facts {
+            @if let Some(mean) = odds.mean_s {
             div { dt { "A block today" } dd { (format::one_in(odds.per_day)) } }
             div { dt { "Within a year" } dd { (format::one_in(odds.per_year)) } }
             div {
                 dt { "On average, one in" }
-                dd { @match odds.mean_s {
-                    Some(mean) => (format::long_time(mean)),
-                    None => "no hashrate",
-                } }
+                dd { (format::long_time(mean)) }
+            }
             }
             div {
                 dt { "Best share so far" }
