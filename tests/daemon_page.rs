@@ -521,6 +521,15 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
     for secret in [password, PAYOUT, "7391x", "argon2id:"] {
         assert!(!report.contains(secret) && !recording.contains(secret), "{secret}");
     }
+    // Sent away once: its connection ends, and then it can be forgotten.
+    let kick = format!("token={token}&action=kick&miner=1");
+    let page = browser.post("/action", &kick).as_str().unwrap().to_owned();
+    assert!(page.contains("is disconnected"), "{page}");
+    while miner.next_line().is_some() {}
+    wait_for("the miner to be gone", || {
+        let page = browser.post("/action", &kick).as_str().unwrap().to_owned();
+        page.contains("is not connected").then_some(())
+    });
     // Nobody else reads them.
     for path in ["/log", "/support.txt", "/recordings/1"] {
         let page = daemon.text(path);

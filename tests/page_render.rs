@@ -49,6 +49,8 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "would take our block",
                 "97 % of its claim",
                 "1 in 630 000",
+                // 459 × 2016 = 925 344.
+                "Difficulty changes in 230 blocks",
             ],
         ),
         (

@@ -43,6 +43,10 @@ impl Daemon {
                 let done = self.forget(&id);
                 Box::pin(async move { done })
             }
+            Action::Kick(id) => {
+                let done = self.state.borrow_mut().kick(&id);
+                Box::pin(async move { done })
+            }
             Action::LogLevel(level) => {
                 logger::set_level(level);
                 let words = format!("The log's level is {level} until the next start.");
@@ -88,6 +92,15 @@ impl State {
 
     fn name_of(&self, worker: WorkerId) -> String {
         self.books.ledger.get(worker).map_or_else(String::new, |worker| worker.name.clone())
+    }
+
+    fn kick(&mut self, id: &str) -> Result<String, String> {
+        let worker = self.worker_of(id).ok_or("There is no such miner.")?;
+        let name = self.name_of(worker);
+        let conn = self.books.workers.iter().find(|(_, known)| **known == worker);
+        let (conn, _) = conn.ok_or_else(|| format!("Miner {name} is not connected."))?;
+        self.server.close(*conn);
+        Ok(format!("Miner {name} is disconnected; it comes back by itself."))
     }
 
     fn record(&mut self, now: Now, id: String) -> Result<String, String> {

@@ -53,6 +53,8 @@ pub enum Action {
     TestSinks,
     /// Drop the miner with this id from the list, with its counts.
     Forget(String),
+    /// End the connection of the miner with this id; it comes back by itself.
+    Kick(String),
     /// Log this much from now on, until the next start.
     LogLevel(log::LevelFilter),
     /// Keep what is said to and by the miner with this id for five minutes.
@@ -70,6 +72,7 @@ impl Action {
             "drill" => Action::FireDrill,
             "sinks" => Action::TestSinks,
             "forget" => Action::Forget(miner()?),
+            "kick" => Action::Kick(miner()?),
             "level" => Action::LogLevel(form.get("level")?.parse().ok()?),
             "record" => Action::Record(miner()?),
             _ => return None,
@@ -90,6 +93,7 @@ impl Action {
             Action::FireDrill => "Fire drill asked for.".to_owned(),
             Action::TestSinks => "Test of the notifications asked for.".to_owned(),
             Action::Forget(id) => format!("Miner number {id} is to be forgotten."),
+            Action::Kick(id) => format!("Miner number {id} is to be disconnected."),
             Action::LogLevel(level) => format!("Log level {level} until the next start."),
             Action::Record(id) => format!("Miner number {id} is recorded for five minutes."),
         }

@@ -182,11 +182,13 @@ fn settings(
                         }
                     } }
                     p.quiet { "A recording holds every line that the miner and this box exchange for "
-                        "five minutes. A miner that is forgotten leaves the list with its counts; if "
+                        "five minutes. A miner that is disconnected comes back by itself in a few seconds, which helps one "
+                        "that hangs. A miner that is forgotten leaves the list with its counts; if "
                         "it comes back, it begins anew." }
                     (sure())
                     p.buttons {
                         button type="submit" name="action" value="record" { "Record five minutes" }
+                        button type="submit" name="action" value="kick" { "Disconnect it" }
                         button type="submit" name="action" value="forget" data-hold { "Forget it" }
                     }
                 }

@@ -27,6 +27,13 @@ pub fn odds(view: &View<'_>) -> Markup {
                 dd { (format::long_time(mean)) }
             }
             }
+            @if let Some(blocks) = until_change(s) {
+                div {
+                    dt { "Difficulty changes" }
+                    dd { "in " (format::thousands(blocks)) @if blocks == 1 { " block" } @else { " blocks" }
+                        small { "about " (format::long_time(blocks as f64 * 600.0)) } }
+                }
+            }
             div {
                 dt { "Best share so far" }
                 dd {
@@ -48,6 +55,12 @@ pub fn odds(view: &View<'_>) -> Markup {
             }
         }
     }
+}
+
+/// Blocks until the network's difficulty is set anew, every 2016 blocks; test chains have other rules.
+fn until_change(s: &Snapshot) -> Option<u64> {
+    let next = s.job.as_ref().filter(|_| s.chain == "main")?.height;
+    Some(2016 - next % 2016)
 }
 
 fn best(view: &View<'_>, share: &BestShareView) -> Markup {
