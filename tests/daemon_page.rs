@@ -525,7 +525,10 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
     let kick = format!("token={token}&action=kick&miner=1");
     let page = browser.post("/action", &kick).as_str().unwrap().to_owned();
     assert!(page.contains("is disconnected"), "{page}");
-    while miner.next_line().is_some() {}
+    let kicked = Instant::now();
+    while miner.next_line().is_some() {
+        assert!(kicked.elapsed() < Duration::from_secs(60), "the miner is still connected");
+    }
     wait_for("the miner to be gone", || {
         let page = browser.post("/action", &kick).as_str().unwrap().to_owned();
         page.contains("is not connected").then_some(())

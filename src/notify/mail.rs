@@ -66,7 +66,7 @@ fn explain(error: &lettre::transport::smtp::Error) -> SendError {
         let code = StatusCode::from_u16(code.into()).map_or(0, |code| code.as_u16());
         return SendError::Refused(code);
     }
-    if error.is_timeout() {
+    if error.is_timeout() || is_late(error) {
         return SendError::Timeout;
     }
     // The cause beneath: the system's words, or TLS's.
@@ -78,6 +78,21 @@ fn explain(error: &lettre::transport::smtp::Error) -> SendError {
         return SendError::Mail(cause);
     }
     SendError::Connect(io::Error::other(cause))
+}
+
+/// Whether a socket's own time limit lies beneath: it shows as "would block".
+fn is_late(error: &lettre::transport::smtp::Error) -> bool {
+    use io::ErrorKind::{TimedOut, WouldBlock};
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && matches!(error.kind(), WouldBlock | TimedOut)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 #[cfg(test)]
