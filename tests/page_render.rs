@@ -94,7 +94,7 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
             &[
                 "Mining block 925 114 with one miner at 1.30 TH/s.",
                 "≈ 1.30 TH/s",
-                "no other stands by",
+                "This is the only node",
             ],
         ),
         (

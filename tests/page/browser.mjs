@@ -78,10 +78,11 @@ const tab = async (width, height, dark, script = true) => {
     complaints = [];
     await on("Page.navigate", { url });
     for (let i = 0; i < 100; i++) {
-      await sleep(50);
+      await sleep(25);
       if (await run("document.readyState === 'complete' && location.href !== 'about:blank'")) break;
     }
-    await sleep(300);
+    // The live channel's first parts.
+    await sleep(150);
   };
   const shot = async (name) => {
     if (!shots) return;
@@ -266,8 +267,8 @@ try {
     const wide = await tab(1280, 900, true);
     await wide.open(addresses.fresh + "/settings");
     await examine(wide, "login", 1280, true);
-    await wide.run("document.querySelector('[name=pin]').value = '739100'; document.querySelector('form .main').click()");
-    await sleep(2500);
+    await wide.fill({ pin: "739100" });
+    await wide.press("form .main");
     await examine(wide, "settings", 1280, true);
     // A grave button does nothing at a click, and its deed when it is held.
     const restart = "document.querySelector('[value=restart]')";

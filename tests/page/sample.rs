@@ -54,6 +54,12 @@ pub fn new() -> Snapshot {
 pub fn no_node() -> Snapshot {
     let mut s = home();
     s.job = None;
+    // Nothing was ever heard of the second one.
+    s.nodes[1].height = None;
+    s.nodes[1].lag_blocks = None;
+    s.nodes[1].latency_ms = None;
+    s.nodes[1].peers = None;
+    s.nodes[1].rehearsal = None;
     for node in &mut s.nodes {
         node.state = NodeState::Down;
         node.since = Some(NOW - 420);

@@ -12,6 +12,12 @@ pub fn list(view: &View<'_>) -> Markup {
     html! {
         @if s.nodes.is_empty() { p.quiet { "No node is set." } }
         @for node in &s.nodes { (card(view, node)) }
+        @if s.nodes.len() == 1 {
+            p.quiet {
+                "This is the only node: while it restarts or fails there is no work, and a block found "
+                "at that moment waits. A second one in the settings takes over at once."
+            }
+        }
         @if s.failovers > 0 {
             p.quiet {
                 @match s.failovers {

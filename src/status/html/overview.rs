@@ -76,7 +76,8 @@ pub fn path(view: &View<'_>) -> Markup {
                 span { "Work" }
                 @if let Some(job) = &s.job {
                     b { (view.age(job.sent_at)) " old" }
-                    small { (format::thousands(job.transactions)) " transactions" }
+                    small { (format::thousands(job.transactions))
+                        @if job.transactions == 1 { " transaction" } @else { " transactions" } }
                 } @else { b { "none" } small { "to be done" } }
             }
             li.(if connected == 0 { "off" } else { on(mining == connected) }) {
@@ -84,7 +85,8 @@ pub fn path(view: &View<'_>) -> Markup {
                 @if connected == 0 {
                     b { "none" } small { "connected" }
                 } @else {
-                    b { (format::hashrate(s.totals.rate_5m.hashrate)) }
+                    @if s.totals.rate_5m.shares == 0 { b { "no share yet" } }
+                    @else { b { (format::hashrate(s.totals.rate_5m.hashrate)) } }
                     small { (mining) " of " (s.miners.len()) " mining" }
                 }
             }
