@@ -186,7 +186,8 @@ const live = async ({ url, payout, user, password, nodes }) => {
   };
   const come = async (what, expression) => {
     const times = await Promise.all([phone.comes(expression), desk.comes(expression)]);
-    expect(times.every((ms) => ms !== null), "live: " + what + " never came");
+    // What comes after it would wait in vain as well.
+    if (times.some((ms) => ms === null)) throw new Error("live: " + what + " never came");
     console.log("live: " + what + " after " + times.join(" and ") + " ms");
     await still(what);
   };
