@@ -383,7 +383,7 @@ fn junk_costs_nothing_but_trust() {
             _ => Input::Node { node, news: junk(&mut random) },
         };
         if random.below(50) == 0 {
-            failover.solved(hash(random.below(12)), random.below(5) as u64);
+            failover.solved(hash(random.below(12)), random.below(5));
         }
         let mut out = Vec::new();
         failover.handle(Now { mono, unix: 0 }, input, &mut out);
