@@ -131,6 +131,8 @@ pub struct World {
     pub calm: bool,
     /// When any node was known to be well last.
     pub last_usable: Micros,
+    /// When a node led last.
+    pub led_at: Micros,
     pub shut_since: Option<Micros>,
     digest: u64,
     restarted_at: Micros,
@@ -173,6 +175,7 @@ impl World {
             figures: Figures::default(),
             calm: false,
             last_usable: 0,
+            led_at: 0,
             shut_since: None,
             digest: 0,
             restarted_at: 0,
