@@ -35,6 +35,8 @@ pub struct Source {
     pub flags: Flags,
     /// The file.
     pub file: PathBuf,
+    /// Why other settings than the file's are used, see [`crate::safe_start`].
+    pub instead_why: Option<String>,
 }
 
 /// What the page's settings need besides the config.
