@@ -42,11 +42,19 @@ def toolchain():
         "CXXFLAGS_aarch64_unknown_linux_gnu": c,
         "CARGO_INCREMENTAL": "0",
         # Told on the page.
-        "SOLOIST_COMMIT": run("git", "-C", REPOSITORY, "rev-parse", "--short=7", "HEAD").decode().strip(),
+        "SOLOIST_COMMIT": commit(),
     }
     if list(Path("/usr/lib").glob(f"rustlib/{TARGET}/lib/libstd-*.rlib")):
         return "/usr/bin/cargo", environment | {"RUSTC": "/usr/bin/rustc", "RUSTDOC": "/usr/bin/rustdoc"}
     return "cargo", environment
+
+
+def commit():
+    """The commit's short name; nothing where the sources come without their history."""
+    try:
+        return run("git", "-C", REPOSITORY, "rev-parse", "--short=7", "HEAD").decode().strip()
+    except Failure:
+        return ""
 
 
 def forbid_paths(binary):
