@@ -555,6 +555,12 @@ impl Ledger {
         Some(WorkerId { slot, generation: self.slots[slot as usize].generation })
     }
 
+    /// Whether anything was ever counted: a share, accepted or not, or a block.
+    pub fn has_counted(&self) -> bool {
+        let totals = self.total.totals();
+        totals.ever.accepted > 0 || totals.ever.rejected() > 0 || !self.blocks.is_empty()
+    }
+
     /// The name of a worker, for a list; of one that was dropped a word in brackets.
     pub fn name(&self, number: WorkerNumber) -> &str {
         let slot = self.numbers.get(&number).map(|&slot| &self.slots[slot as usize]);
