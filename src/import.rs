@@ -241,9 +241,41 @@ fn import(now: Now, args: &Args) -> io::Result<Vec<String>> {
     Ok(problems)
 }
 
+/// An old box's settings over those of this one, but for what belongs to the box itself: where its
+/// data lie, and addresses of its own to listen on.
+///
+/// # Errors
+/// As for [`take_over`].
+pub fn lay_old_over(settings: &str, base: &str) -> Result<String, String> {
+    let mut old = parse(settings)?;
+    if let Some(data) = old.get_mut("data").and_then(Item::as_table_like_mut) {
+        data.remove("dir");
+    }
+    for section in ["stratum", "http"] {
+        for key in ["listen", "tls_listen"] {
+            let table = old.get_mut(section).and_then(Item::as_table_like_mut);
+            if let Some(table) = table.filter(|table| table.get(key).is_some_and(names_an_address))
+            {
+                table.remove(key);
+            }
+        }
+    }
+    take_over(&old.to_string(), base).map(|taken| taken.settings)
+}
+
+/// Another box has another address, and a port that cannot be opened keeps it from starting.
+fn names_an_address(listen: &Item) -> bool {
+    let anywhere = |text: &str| text.starts_with("0.0.0.0:") || text.starts_with("[::]:");
+    match listen.as_value() {
+        Some(Value::String(text)) => !anywhere(text.value()),
+        Some(Value::Array(list)) => list.iter().any(|one| !one.as_str().is_some_and(anywhere)),
+        _ => true,
+    }
+}
+
 /// The old card's settings over those of the image; those alone when they cannot be used here.
 fn lay_old(settings: &str, image: &str, old: &mut OldCard, dir: &Path) -> String {
-    let laid = take_over(settings, image).map(|taken| taken.settings);
+    let laid = lay_old_over(settings, image);
     match laid {
         Ok(laid) if try_settings(&laid, dir, Gaps::LeftToThePage).is_ok() => {
             old.from_it = true;
@@ -262,6 +294,11 @@ fn asked_again(settings: String, old: &OldCard, image: &str) -> String {
     if !old.from_it || old.whole {
         return settings;
     }
+    without_nodes(settings, image)
+}
+
+/// The nodes of `image` in the place of the settings', unless there is a PIN.
+pub fn without_nodes(settings: String, image: &str) -> String {
     let (Ok(mut doc), Ok(image)) = (parse(&settings), parse(image)) else { return settings };
     let pin = doc.get("http").and_then(|http| http.get("pin")).and_then(Item::as_str);
     if pin.is_some_and(|pin| !pin.is_empty()) {

@@ -85,6 +85,13 @@ pub enum Input {
         /// Its difficulty.
         saved: Saved,
     },
+    /// The owner fixes a miner's difficulty, or (`None`) leaves it to us again.
+    Fix {
+        /// Its connection.
+        conn: ConnId,
+        /// The difficulty.
+        difficulty: Option<f64>,
+    },
     /// New work from a node.
     Work(Box<Work>),
     /// No node has had valid work for too long: every miner is to look for another pool.
@@ -191,6 +198,7 @@ impl Pool {
                     session.restore(saved);
                 }
             }
+            Input::Fix { conn, difficulty } => self.fix(now, conn, difficulty, out),
             Input::Work(work) => self.set_work(now, *work, out),
             Input::NoWork => self.drop_work(now, out),
             Input::Rules(rules) => {
@@ -224,6 +232,20 @@ impl Pool {
         if before != after {
             self.take_over(now, conn, before, after, out);
         }
+    }
+
+    fn fix(&mut self, now: Now, conn: ConnId, difficulty: Option<f64>, out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let mut context = Context {
+            now,
+            rules: &self.rules,
+            jobs: &mut self.jobs,
+            seen: &mut self.seen,
+            parked: &mut self.parked,
+            memos: &mut self.memos,
+        };
+        session.fix(&mut context, difficulty, out);
+        self.wake = earlier(self.wake, session.next_deadline());
     }
 
     /// When [`Input::Tick`] is due. May be early, never late.

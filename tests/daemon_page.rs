@@ -396,6 +396,159 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     daemon.launch();
     daemon.wait_ready();
     assert_eq!(daemon.status().unwrap()["payout"]["address"], PAYOUT);
+    // The fixed difficulty too, under the miner's name.
+    let miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    let known =
+        wait_for("the miner", || daemon.get("/api/miners/1").filter(|m| m["difficulty"] == 2048.0));
+    assert_eq!(known["difficulty_locked"], true, "{known}");
+    drop(miner);
+}
+
+/// The backup of a box that mined, with its settings in plain and, under a passphrase, all of them.
+fn old_cards_backup() -> Vec<u8> {
+    use soloist::clock::Now;
+    use soloist::ledger::command::{SEALED, SETTINGS};
+    use soloist::ledger::seal::{self, Dice};
+    use soloist::ledger::totals::{Ledger, LedgerEvent};
+    let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
+    let (mut ledger, mut out) = (Ledger::new(now), Vec::new());
+    ledger.handle(now, LedgerEvent::Opened(Box::default()), &mut out);
+    let worker = ledger.worker(now, "garage", "bitaxe");
+    for _ in 0..7 {
+        let share = LedgerEvent::Share { worker, difficulty: 1e3, actual: 2e3, height: 900_000 };
+        ledger.handle(now, share, &mut out);
+    }
+    let text = format!(
+        "[payout]\naddress = \"{PAYOUT}\"\ntag = \"Attic\"\n[node]\n\
+         rpc_url = \"http://127.0.0.1:1\"\nrpc_user = \"u\"\nrpc_pass = \"geheim\"\n\
+         [http]\nlisten = \"192.168.77.1:8080\"\npin = \"7391x\"\n[data]\ndir = \"/old\"\n"
+    );
+    let plain = seal::without_secrets(&text).unwrap();
+    let sealed = seal::seal(
+        "correct horse battery",
+        text.as_bytes(),
+        Dice { salt: [1; 16], nonce: [2; 12] },
+    );
+    let with = [(SETTINGS, plain.as_bytes()), (SEALED, sealed.as_slice())];
+    soloist::ledger::transfer::make(&ledger, &with).unwrap()
+}
+
+/// Uploads a backup as a browser does.
+fn upload(
+    daemon: &Daemon,
+    path: &str,
+    origin: &str,
+    file: &[u8],
+    passphrase: &str,
+) -> (u16, String) {
+    let mut body = b"--xYz\r\nContent-Disposition: form-data; name=\"backup\"; \
+        filename=\"a.backup\"\r\nContent-Type: application/octet-stream\r\n\r\n"
+        .to_vec();
+    body.extend_from_slice(file);
+    body.extend_from_slice(
+        b"\r\n--xYz\r\nContent-Disposition: form-data; name=\"passphrase\"\r\n\r\n",
+    );
+    body.extend_from_slice(passphrase.as_bytes());
+    body.extend_from_slice(b"\r\n--xYz--\r\n");
+    let request = minreq::post(format!("http://{}{path}", daemon.http))
+        .with_header("Content-Type", "multipart/form-data; boundary=xYz")
+        .with_header(
+            "Origin",
+            if origin.is_empty() { format!("http://{}", daemon.http) } else { origin.to_owned() },
+        )
+        .with_follow_redirects(false)
+        .with_body(body)
+        .with_timeout(60);
+    loop {
+        match request.clone().send() {
+            // The page's own limit of 20 requests a second.
+            Ok(answer) if answer.status_code == 429 => thread::sleep(Duration::from_millis(200)),
+            Ok(answer) => return (answer.status_code.into(), answer.as_str().unwrap().to_owned()),
+            // A body that is too large is not read to its end.
+            Err(_) => return (0, String::new()),
+        }
+    }
+}
+
+#[test]
+fn an_old_cards_backup_is_restored_in_the_set_up() {
+    let file = old_cards_backup();
+    let mut daemon = Daemon::fresh();
+    let ready = |daemon: &Daemon| {
+        wait_for("the ledger", || {
+            daemon.status().filter(|status| status["storage"]["writable"] == true)
+        })
+    };
+    ready(&daemon);
+    let page = daemon.text("/settings");
+    assert!(page.contains("action=\"/restore\" enctype=\"multipart/form-data\""), "{page}");
+
+    // Not from another site, not damaged, not something else, not larger than any backup.
+    assert_eq!(upload(&daemon, "/api/restore", "http://evil.example", &file, "").0, 403);
+    let mut flipped = file.clone();
+    flipped[100] ^= 1;
+    let (code, words) = upload(&daemon, "/api/restore", "", &flipped, "");
+    assert!(code == 422 && words.contains("checksum is wrong"), "{code} {words}");
+    let (code, words) = upload(&daemon, "/api/restore", "", &[b'x'; 900_000], "");
+    assert!(code == 422 && words.contains("not a Soloist backup"), "{code} {words}");
+    let (code, words) = upload(&daemon, "/restore", "", &file, "correct horse batterie");
+    assert!(code == 422 && words.contains("The passphrase is another one."), "{code} {words}");
+    assert!(matches!(upload(&daemon, "/api/restore", "", &vec![0; 2_000_000], "").0, 0 | 413));
+    let before = std::fs::read_to_string(daemon.config()).unwrap();
+    assert!(before.contains("address = \"\""), "{before}");
+
+    // In plain: the ledger, and the set-up is filled in as far as it can be.
+    let (code, page) = upload(&daemon, "/restore", "", &file, "");
+    assert!(code == 200 && page.contains("1 miners, 7 shares, 0 blocks"), "{code} {page}");
+    for filled in [PAYOUT, "value=\"http://127.0.0.1:1\"", "value=\"Attic\"", "action=\"/setup\""] {
+        assert!(page.contains(filled), "{filled} in {page}");
+    }
+    assert_eq!(daemon.text("/api/setup"), "{\"open\":true}");
+    let shares = |daemon: &Daemon| {
+        let miners = daemon.get("/api/miners").unwrap();
+        (miners["miners"][0]["name"].clone(), miners["miners"][0]["accepted"].clone())
+    };
+    assert_eq!(shares(&daemon), ("garage".into(), 7.into()));
+    assert_eq!(upload(&daemon, "/api/restore", "", &file, "").0, 422, "not counted twice");
+    let saved = std::fs::read_to_string(daemon.config()).unwrap();
+    for kept in ["# Fresh.", "# Mine.", PAYOUT, "Attic"] {
+        assert!(saved.contains(kept), "{kept} in\n{saved}");
+    }
+    assert!(!saved.contains("192.168.77.1") && !saved.contains("/old"), "{saved}");
+
+    // It is on the card: a power cut takes nothing of it.
+    wait_for("the journal", || {
+        let journal = std::fs::read(daemon.data().join("ledger/journal")).ok()?;
+        journal.windows(6).any(|window| window == b"garage").then_some(())
+    });
+    daemon.kill();
+    daemon.launch();
+    ready(&daemon);
+    assert_eq!(shares(&daemon), ("garage".into(), 7.into()));
+}
+
+#[test]
+fn with_the_passphrase_an_old_card_brings_the_whole_set_up() {
+    let daemon = Daemon::fresh();
+    wait_for("the ledger", || {
+        daemon.status().filter(|status| status["storage"]["writable"] == true)
+    });
+    let (code, words) =
+        upload(&daemon, "/api/restore", "", &old_cards_backup(), "correct horse battery");
+    assert!(code == 200 && words.contains("the PIN among them"), "{code} {words}");
+    let status = wait_for("the set-up", || daemon.status().filter(|s| s["configured"] == true));
+    assert_eq!(status["payout"]["address"], PAYOUT);
+    assert_eq!(daemon.text("/api/setup"), "{\"open\":false}");
+    // The door is shut, and its limit is that of any form.
+    assert!(matches!(upload(&daemon, "/api/restore", "", &[b'x'; 100_000], "").0, 0 | 413));
+    assert_eq!(upload(&daemon, "/api/restore", "", b"x", "").0, 409);
+    wait_for("the PIN", || {
+        thread::sleep(Duration::from_millis(200));
+        daemon.text("/settings").contains("action=\"/login\"").then_some(())
+    });
+    let mut browser = Browser { daemon: &daemon, cookie: String::new() };
+    assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
+    assert!(!daemon.log().contains("geheim") && !daemon.log().contains("correct horse"));
 }
 
 /// An address of another chain than the test's node.
@@ -420,6 +573,22 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
     assert!(press("forget&sure=yes&miner=1").contains("is connected"));
     assert!(press("record&miner=1").contains("/recordings/1"));
     assert!(press("record&miner=1").contains("Another recording runs"));
+
+    // A fixed difficulty reaches the miner at once, with a clean job, and it stays connected.
+    assert!(!press("fix&miner=1&difficulty=-3").contains("is fixed"));
+    assert!(press("fix&miner=999&difficulty=3").contains("no such miner"));
+    assert!(press("fix&miner=1&difficulty=2048").contains("is fixed at 2048"));
+    let line = loop {
+        let line = miner.next_line().expect("a difficulty");
+        if line["method"] == "mining.set_difficulty" {
+            break line;
+        }
+    };
+    assert_eq!(line["params"][0], 2048);
+    let line = miner.next_line().expect("its job");
+    assert_eq!((&line["method"], &line["params"][8]), (&"mining.notify".into(), &true.into()));
+    let shown = daemon.get("/api/miners/1").unwrap();
+    assert_eq!((&shown["difficulty"], &shown["difficulty_locked"]), (&2048.0.into(), &true.into()));
 
     let (answer, _) = miner.mine_and_go_on();
     assert_eq!(answer["result"], true, "{answer}");

@@ -37,7 +37,14 @@ fn mined(dir: &Path) -> World {
     let hash = BlockHash([3; 32]);
     let (height, difficulty, reward) = (900_001, 1e12, 312_500_000);
     let worker = miners[1];
-    world.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward });
+    world.tell(LedgerEvent::BlockFound {
+        worker,
+        hash,
+        height,
+        difficulty,
+        reward,
+        payee: String::new(),
+    });
     world.tell(LedgerEvent::Block { hash, state: BlockState::Accepted { node: "shed".into() } });
     world
 }

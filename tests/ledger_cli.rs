@@ -53,7 +53,14 @@ fn mined(dir: &Path) -> World {
     }
     let hash = BlockHash([3; 32]);
     let (height, difficulty, reward) = (900_001, 1e12, 312_500_000);
-    world.tell(LedgerEvent::BlockFound { worker: miner, hash, height, difficulty, reward });
+    world.tell(LedgerEvent::BlockFound {
+        worker: miner,
+        hash,
+        height,
+        difficulty,
+        reward,
+        payee: String::new(),
+    });
     world.mine(miner, 1200, 60);
     world
 }
@@ -221,6 +228,7 @@ fn the_daemon_copies_the_newest_snapshot_to_a_stick() {
         alarms.into_iter().find(|alarm| alarm["id"] == "copy")
     });
     assert!(alarm["text"].as_str().unwrap().contains("nothing is mounted"), "{alarm}");
+    assert!(self::page(port).contains("Copy of the ledger</dt><dd><span class=\"bad\">fails"));
 
     write(&format!("copy_to = \"{}\"", stick.path().display()));
     daemon.reload();
@@ -228,6 +236,8 @@ fn the_daemon_copies_the_newest_snapshot_to_a_stick() {
         status(port).filter(|status| status["storage"]["copy_at"].is_number())
     });
     assert_eq!(status["storage"]["copy_error"], "");
+    let page = page(port);
+    assert!(page.contains("Copy of the ledger") && page.contains("made, seen"), "{page}");
     assert!(status["alarms"].as_array().unwrap().iter().all(|alarm| alarm["id"] != "copy"));
     let copies: Vec<_> = fs::read_dir(stick.path()).unwrap().map(|entry| entry.unwrap()).collect();
     assert_eq!(copies.len(), 1);
@@ -259,14 +269,21 @@ impl Drop for Ended {
 }
 
 fn status(port: u16) -> Option<serde_json::Value> {
+    serde_json::from_str(&get(port, "/api/status")?).ok()
+}
+
+fn page(port: u16) -> String {
+    get(port, "/").unwrap()
+}
+
+fn get(port: u16, path: &str) -> Option<String> {
     use std::io::Read;
     let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let request = "GET /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).ok()?;
-    let (_, body) = answer.split_once("\r\n\r\n")?;
-    serde_json::from_str(body).ok()
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
 fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -192,7 +192,7 @@ proptest! {
                     hash[..4].copy_from_slice(&blocks.to_le_bytes());
                     let hash = BlockHash(hash);
                     let (height, difficulty, reward) = (1, 5.0, 6);
-                    run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward });
+                    run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee: String::new() });
                     blocks += 1;
                     prop_assert_eq!(run.ledger.total().totals().since_block.accepted, 0);
                 }
@@ -258,7 +258,7 @@ proptest! {
                     blocks += 1;
                     let (hash, height) = (BlockHash(hash), 1);
                     let (difficulty, reward) = (5.0, 6);
-                    run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward });
+                    run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee: String::new() });
                 }
                 Op::Wait(seconds) => run.advance(seconds),
                 Op::Restart => snapshots.push(run.ledger.records(1 << 20)),
@@ -344,7 +344,14 @@ fn writes_are_rare_but_a_block_is_written_at_once() {
     let saves = run.card.saves;
     let hash = BlockHash([1; 32]);
     let (height, difficulty, reward) = (1, 1.0, 1);
-    run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward });
+    run.tell(LedgerEvent::BlockFound {
+        worker,
+        hash,
+        height,
+        difficulty,
+        reward,
+        payee: String::new(),
+    });
     assert_eq!(run.card.saves, saves + 1);
     let known = |record: &Record| matches!(record, Record::Block(block) if block.hash == hash);
     assert!(run.card.journal.iter().any(known));

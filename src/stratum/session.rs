@@ -310,6 +310,22 @@ impl Session {
         self.saved = Some(saved);
     }
 
+    /// The owner fixes its difficulty, or (`None`) leaves it to vardiff again, from where it is. In
+    /// force at once: a difficulty and a clean job.
+    pub fn fix(&mut self, context: &mut Context<'_>, difficulty: Option<f64>, out: &mut Outbox) {
+        let level = self.level();
+        self.saved = match difficulty {
+            Some(difficulty) => Some(Saved::Fixed(difficulty)),
+            None => level.map(|level| Saved::Level(level.0)),
+        };
+        if self.is_mining() {
+            self.choose_level(context);
+            if self.level() != level {
+                self.send_level(context, out);
+            }
+        }
+    }
+
     /// Takes a job that is sent to all: `line` are its bytes in the outbox.
     pub fn broadcast(
         &mut self,
