@@ -520,7 +520,7 @@ impl Ledger {
             }
             LedgerEvent::Saved(result) => self.saved(now, result),
             LedgerEvent::Shrink => {
-                self.drop_oldest();
+                self.shrink_history();
                 self.rewrite = true;
                 self.shrink = true;
                 self.append_at = Some(now.mono);
@@ -869,11 +869,22 @@ impl Ledger {
         self.forget(now, worker.number);
     }
 
+    /// For the card's sake: minutes stand in the cache, hours and days in the journal.
+    fn shrink_history(&mut self) {
+        self.drop_oldest_of(|grain| grain == Grain::Minute);
+        self.drop_oldest_of(|grain| grain != Grain::Minute);
+    }
+
     fn drop_oldest(&mut self) {
+        self.drop_oldest_of(|_| true);
+    }
+
+    fn drop_oldest_of(&mut self, fits: impl Fn(Grain) -> bool) {
         let all = self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut());
         let longest = all
             .chain([&mut self.total])
             .flat_map(|worker| [&mut worker.hours, &mut worker.days, &mut worker.minutes])
+            .filter(|series| fits(series.grain()))
             .max_by_key(|series| series.len());
         if let Some(series) = longest {
             series.drop_oldest();
@@ -1067,8 +1078,12 @@ impl Ledger {
         self.base_bytes = opened.journal_bytes;
         self.snapshot_day = opened.snapshot_day;
         self.merge(now, base);
+        // The card was full before its history was at hand.
+        if self.shrink {
+            self.shrink_history();
+        }
         // What only the cache knew is to stand in the journal too.
-        if opened.rewrite || recovered {
+        if opened.rewrite || recovered || self.shrink {
             self.rewrite = true;
             self.append_at = Some(now.mono);
         }
