@@ -193,12 +193,12 @@ impl Pool {
                 self.connect(now, conn, peer, extranonce1, out)
             }
             Input::Closed { conn } => self.closed(now, conn),
-            Input::Saved { conn, saved } => {
-                if let Some(session) = self.sessions.get_mut(&conn) {
-                    session.restore(saved);
-                }
-            }
-            Input::Fix { conn, difficulty } => self.fix(now, conn, difficulty, out),
+            Input::Saved { conn, saved } => self.with_session(now, conn, |session, context| {
+                session.restore(context, saved, out);
+            }),
+            Input::Fix { conn, difficulty } => self.with_session(now, conn, |session, context| {
+                session.fix(context, difficulty, out);
+            }),
             Input::Work(work) => self.set_work(now, *work, out),
             Input::NoWork => self.drop_work(now, out),
             Input::Rules(rules) => {
@@ -234,7 +234,12 @@ impl Pool {
         }
     }
 
-    fn fix(&mut self, now: Now, conn: ConnId, difficulty: Option<f64>, out: &mut Outbox) {
+    fn with_session(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        work: impl FnOnce(&mut Session, &mut Context<'_>),
+    ) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let mut context = Context {
             now,
@@ -244,7 +249,7 @@ impl Pool {
             parked: &mut self.parked,
             memos: &mut self.memos,
         };
-        session.fix(&mut context, difficulty, out);
+        work(session, &mut context);
         self.wake = earlier(self.wake, session.next_deadline());
     }
 

@@ -229,6 +229,51 @@ fn the_owner_fixes_a_difficulty_and_the_miner_stays() {
 }
 
 #[test]
+fn a_level_of_before_counts_also_when_it_comes_late() {
+    let mut world = World::new(false);
+    world.connect(7);
+    world.line(7, r#"{"id":1,"method":"mining.subscribe","params":["bitaxe/BM1370"]}"#);
+    world.line(7, r#"{"id":2,"method":"mining.authorize","params":["anna","x"]}"#);
+    let saved = |level| Input::Saved { conn: ConnId(7), saved: Saved::Level(level) };
+    // In time: without a word more.
+    assert!(world.input(saved(0.25)).lines.is_empty());
+    assert_eq!(world.wait(400).lines[0].1["params"][0], 0.25);
+    // Late, before vardiff knows better.
+    let said = world.input(saved(0.5));
+    assert_eq!(said.methods(), ["mining.set_difficulty", "mining.notify"]);
+    assert_eq!(
+        (&said.lines[0].1["params"][0], &said.lines[1].1["params"][8]),
+        (&0.5.into(), &true.into())
+    );
+    assert!(world.input(saved(0.5)).lines.is_empty());
+    // The owner's word is not touched by it.
+    world.input(Input::Fix { conn: ConnId(7), difficulty: Some(0.125) });
+    assert!(world.input(saved(0.75)).lines.is_empty());
+    assert_eq!(world.pool.session(ConnId(7)).unwrap().difficulty().unwrap().0, 0.125);
+}
+
+#[test]
+fn the_mask_is_ours_and_theirs() {
+    let mut world = World::new(false);
+    for (conn, theirs, both) in [
+        (1, "ffffffff", "1fffe000"),
+        (2, "00ffe000", "00ffe000"),
+        (3, "e000ffff", "0000e000"),
+        (4, "00001fff", "00000000"),
+    ] {
+        world.connect(conn);
+        let said = world.line(
+            conn,
+            &format!(
+                r#"{{"id":1,"method":"mining.configure","params":[["version-rolling"],{{"version-rolling.mask":"{theirs}"}}]}}"#
+            ),
+        );
+        assert_eq!(said.lines.len(), 1);
+        assert_eq!(said.lines[0].1["result"]["version-rolling.mask"], both, "{theirs}");
+    }
+}
+
+#[test]
 fn a_suggestion_decides_the_first_difficulty_at_once() {
     let mut world = World::new(false);
     world.connect(7);

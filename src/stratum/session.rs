@@ -305,9 +305,17 @@ impl Session {
         }
     }
 
-    /// What was kept of the worker from an earlier session. Too late once the miner has work.
-    pub fn restore(&mut self, saved: Saved) {
+    /// What was kept of the worker from an earlier session. When it comes late, after a restart
+    /// under a slow card, it counts while vardiff has not found a level of its own.
+    pub fn restore(&mut self, context: &mut Context<'_>, saved: Saved, out: &mut Outbox) {
         self.saved = Some(saved);
+        if self.is_mining() && !self.is_fixed() && self.proven_difficulty().is_none() {
+            let level = self.level();
+            self.choose_level(context);
+            if self.level() != level {
+                self.send_level(context, out);
+            }
+        }
     }
 
     /// The owner fixes its difficulty, or (`None`) leaves it to vardiff again, from where it is. In
