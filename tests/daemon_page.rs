@@ -233,6 +233,7 @@ fn the_owner_changes_the_tag_while_a_miner_works_and_takes_it_back() {
     let shown = shown.as_str().unwrap();
     assert!(shown.contains("Words in the block: Soloist becomes Anna was here."), "{shown}");
     assert!(shown.contains("answers: chain regtest"), "{shown}");
+    assert!(shown.contains("will say /Anna was here/, which takes 15 bytes"), "{shown}");
     assert_eq!(std::fs::read_to_string(daemon.config()).unwrap(), before);
 
     assert_eq!(
@@ -549,6 +550,59 @@ fn with_the_passphrase_an_old_card_brings_the_whole_set_up() {
     let mut browser = Browser { daemon: &daemon, cookie: String::new() };
     assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
     assert!(!daemon.log().contains("geheim") && !daemon.log().contains("correct horse"));
+}
+
+/// What the ledger knows of a miner from an earlier run decides where it begins, and a difficulty
+/// that the owner fixed goes over all else.
+#[test]
+fn miners_begin_where_the_ledger_says() {
+    use soloist::clock::Now;
+    use soloist::ledger::keeper::Keeper;
+    use soloist::ledger::totals::{Ledger, LedgerEvent};
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.wait_ready();
+    assert!(daemon.stop().success());
+    // A run of before: one miner had found its level, the other's was fixed.
+    let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
+    let (mut ledger, mut out) = (Ledger::new(now), Vec::new());
+    let mut keeper = Keeper::in_process(daemon.data());
+    let mut tell = |ledger: &mut Ledger, event| {
+        ledger.handle(now, event, &mut out);
+        while let Some(output) = out.pop() {
+            if let Some(answer) = keeper.work(&output) {
+                ledger.handle(now, answer, &mut out);
+            }
+        }
+    };
+    tell(&mut ledger, LedgerEvent::Tick);
+    let model = soloist::stratum::firmware::identify("bitaxe/BM1370", &[]).model;
+    for name in ["anna", "berta"] {
+        let worker = ledger.worker(now, name, &model);
+        let share = LedgerEvent::Share { worker, difficulty: 1e3, actual: 2e3, height: 1 };
+        tell(&mut ledger, share);
+        tell(&mut ledger, LedgerEvent::Level { worker, difficulty: 3500.0 });
+        if name == "berta" {
+            tell(&mut ledger, LedgerEvent::Fix { worker, difficulty: Some(50.0) });
+        }
+    }
+    tell(&mut ledger, LedgerEvent::Stop);
+
+    daemon.launch();
+    daemon.wait_ready();
+    let (_anna, _berta) = (
+        Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna"),
+        Miner::connect(daemon.stratum, "bitaxe/BM1370", "berta"),
+    );
+    let level = |name: &str, level: f64| {
+        wait_for(name, || {
+            let miners = daemon.get("/api/miners")?;
+            let known = miners["miners"].as_array()?.iter().find(|m| m["name"] == name)?.clone();
+            (known["difficulty"] == level && known["accepted"] == 1).then_some(())
+        });
+    };
+    level("anna", 3500.0);
+    level("berta", 50.0);
 }
 
 /// An address of another chain than the test's node.

@@ -330,6 +330,24 @@ fn a_power_cut_costs_at_most_ten_minutes() {
 }
 
 #[test]
+fn a_refused_share_can_be_the_best_and_is_labelled() {
+    let mut run = Run::new(Card::default(), START);
+    let worker = run.worker("w");
+    run.share(worker, 1.0, 500.0);
+    let stale =
+        |actual| LedgerEvent::Reject { worker, reason: RejectReason::Stale, actual, height: 7 };
+    run.tell(stale(9e6));
+    let best = run.ledger.bests()[0];
+    assert_eq!((best.difficulty, best.height, best.rejected), (9e6, 7, true));
+    assert!(!run.ledger.bests()[1].rejected);
+    let totals = run.ledger.total().totals();
+    assert_eq!((totals.ever.accepted, totals.ever.rejected()), (1, 1));
+    // One whose hash was never made is none.
+    run.tell(stale(0.0));
+    assert_eq!(run.ledger.bests().len(), 2);
+}
+
+#[test]
 fn writes_are_rare_but_a_block_is_written_at_once() {
     let mut run = Run::new(Card::default(), START);
     let worker = run.worker("w");

@@ -400,6 +400,8 @@ async fn ask(config: &Config) -> Checked {
         return refused(vec!["Nobody would be paid: write a payout address.".to_owned()]);
     };
     checked.findings.push(format!("The address is {}.", address.kind()));
+    let tag = config.payout.tag.as_str();
+    checked.findings.push(format!("The block will say {tag}, which takes {} bytes.", tag.len()));
     let (sender, answers) = async_channel::unbounded();
     for (place, node) in config.nodes.iter().enumerate() {
         let (node, sender) = (node.into(), sender.clone());

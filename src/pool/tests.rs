@@ -253,6 +253,19 @@ fn a_level_of_before_counts_also_when_it_comes_late() {
 }
 
 #[test]
+fn subscribing_again_gives_the_same_extranonce_whatever_session_is_named() {
+    let mut world = World::new(false);
+    let (other, _) = world.named(1, "x", "", "anna");
+    world.input(Input::Closed { conn: ConnId(1) });
+    world.connect(2);
+    let first = world.line(2, r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+    for session in ["".to_owned(), format!(",\"{other}\""), ",\"0123\"".to_owned()] {
+        let line = format!(r#"{{"id":1,"method":"mining.subscribe","params":["x"{session}]}}"#);
+        assert_eq!(world.line(2, &line).lines[0].1, first.lines[0].1, "{session}");
+    }
+}
+
+#[test]
 fn the_mask_is_ours_and_theirs() {
     let mut world = World::new(false);
     for (conn, theirs, both) in [
