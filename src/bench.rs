@@ -1,11 +1,11 @@
 //! `soloist bench`: how fast this machine hashes, by every backend it can run.
 //!
-//! On a board whose processor is known, the rate of the backend in use is also compared with what
-//! the clock should give, since a hot or badly fed board slows down without a word.
+//! On a board of which there is a file in `board/`, the rate of the backend in use is also compared
+//! with what the file expects, since a hot or badly fed board slows down without a word.
 
 use crate::hash::Backend;
+use crate::os::boards::Board;
 use std::fmt::Write as _;
-use std::fs;
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 /// each. Errors are those of `out`.
 pub fn run(out: &mut dyn Write) -> io::Result<()> {
     let active = Backend::active();
+    let board = Board::of_this_machine();
     for backend in Backend::available() {
         let in_use = if std::ptr::eq(backend, active) { ", in use" } else { "" };
         let self_test = match backend.self_test() {
@@ -24,11 +25,7 @@ pub fn run(out: &mut dyn Write) -> io::Result<()> {
         let figures = Figures::measure(backend);
         write!(out, "{}", figures.text())?;
         if !in_use.is_empty() {
-            write!(
-                out,
-                "{}",
-                compared(&figures, Core::of_this_machine().as_ref(), backend.name())
-            )?;
+            write!(out, "{}", compared(&figures, board.as_ref(), backend.name()))?;
         }
     }
     Ok(())
@@ -197,64 +194,24 @@ fn bare_compressions(backend: &Backend, count: usize) {
     black_box(state);
 }
 
-/// A processor of which it is known what a hash costs.
-#[derive(Debug, PartialEq)]
-struct Core {
-    name: &'static str,
-    /// The greatest clock that the board allows.
-    hertz: f64,
-    /// The backend that should be in use (in either form), and its modelled cycles per header.
-    backend: &'static str,
-    cycles: f64,
-}
-
-impl Core {
-    fn of_this_machine() -> Option<Core> {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
-        let clock = "/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq";
-        Core::new(&cpuinfo, &fs::read_to_string(clock).ok()?)
-    }
-
-    /// From the text of /proc/cpuinfo and the greatest clock in kHz. The cycles are those that
-    /// `tests/tools/modelled-cycles.sh` prints.
-    fn new(cpuinfo: &str, kilohertz: &str) -> Option<Core> {
-        let value = |name: &str| {
-            let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
-            fields.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
-        };
-        if value("CPU implementer") != Some("0x41") {
-            return None;
-        }
-        let (name, backend, cycles) = match value("CPU part")? {
-            "0xd03" => ("Cortex-A53", "neon", 1409.0),
-            "0xd08" => ("Cortex-A72", "neon", 583.0),
-            "0xd0b" => ("Cortex-A76", "armv8", 116.0),
-            _ => return None,
-        };
-        let hertz = kilohertz.trim().parse::<f64>().ok()? * 1000.0;
-        Some(Core { name, hertz, backend, cycles })
-    }
-}
-
-/// A line about the rate against the expected one; empty for a processor that is not in the table.
-fn compared(figures: &Figures, core: Option<&Core>, backend: &str) -> String {
-    let Some(core) = core.filter(|core| core.hertz > 0.0) else { return String::new() };
-    let expected = core.hertz / core.cycles;
+/// A line about the rate against that of the board's file; empty where nothing is expected.
+fn compared(figures: &Figures, board: Option<&Board>, backend: &str) -> String {
+    let Some(board) = board else { return String::new() };
+    let Some(expected) = board.expected_headers_per_second() else { return String::new() };
     let ratio = figures.headers_per_second / expected;
-    let verdict = if backend.trim_end_matches("+1") != core.backend {
-        format!("the backend should be {}", core.backend)
+    let verdict = if backend.trim_end_matches("+1") != board.expected_backend() {
+        format!("the backend should be {}", board.expected_backend())
     } else if ratio < SLOW {
         "slower than expected: throttled?".to_string()
     } else {
         "as expected".to_string()
     };
     format!(
-        "  {:<16}{:.0} % of the modelled {:.3} MH/s for a {} at {:.0} MHz; {verdict}\n",
+        "  {:<16}{:.0} % of the modelled {:.3} MH/s for a {}; {verdict}\n",
         "against model",
         ratio * 100.0,
         expected / 1e6,
-        core.name,
-        core.hertz / 1e6
+        board.name,
     )
 }
 
@@ -314,35 +271,28 @@ mod tests {
     }
 
     #[test]
-    fn cores_are_known_by_their_part() {
-        let cpuinfo = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n";
-        let core = Core::new(cpuinfo, "1800000\n").unwrap();
-        assert_eq!((core.name, core.backend, core.hertz), ("Cortex-A72", "neon", 1.8e9));
-        assert_eq!(Core::new("CPU implementer\t: 0x41\nCPU part\t: 0xfff\n", "1800000"), None);
-        assert_eq!(Core::new("CPU implementer\t: 0x51\nCPU part\t: 0xd08\n", "1800000"), None);
-        assert_eq!(Core::new(cpuinfo, "fast"), None);
-        assert_eq!(Core::new("model name\t: AMD EPYC\n", "1800000"), None);
-    }
-
-    #[test]
     fn a_slow_board_is_named() {
-        let core = Core { name: "Cortex-A72", hertz: 1.5e9, backend: "neon", cycles: 600.0 };
-        let line = |headers_per_second, backend| {
+        let board = Board::of(b"raspberrypi,4-model-b\0brcm,bcm2711\0").unwrap();
+        let expected = board.expected_headers_per_second().unwrap();
+        let line = |ratio: f64, backend| {
             let branches = [(0, Duration::ZERO); 3];
             let figures = Figures {
-                headers_per_second,
+                headers_per_second: ratio * expected,
                 pairs_per_second: 0.0,
                 shares_per_second: 0.0,
                 share_overhead: 0.0,
                 branches,
             };
-            compared(&figures, Some(&core), backend)
+            compared(&figures, Some(&board), backend)
         };
-        assert!(line(1.0e6, "neon").contains("40 % of the modelled 2.500 MH/s"));
-        assert!(line(1.0e6, "neon").contains("throttled?"));
-        assert!(line(2.0e6, "neon").contains("80 %"));
-        assert!(line(2.0e6, "neon").contains("as expected"));
-        assert!(line(2.0e6, "neon+1").contains("as expected"));
-        assert!(line(2.0e6, "soft").contains("the backend should be neon"));
+        let slow = line(0.4, "neon");
+        assert!(slow.contains("40 % of the modelled 3.087 MH/s for a Raspberry Pi 4;"), "{slow}");
+        assert!(slow.contains("throttled?"));
+        assert!(line(0.8, "neon").contains("80 %"));
+        assert!(line(0.8, "neon").contains("as expected"));
+        assert!(line(0.8, "neon+1").contains("as expected"));
+        assert!(line(0.8, "soft").contains("the backend should be neon"));
+        let emulated = Board::of(b"linux,dummy-virt\0");
+        assert!(emulated.is_some_and(|board| board.expected_headers_per_second().is_none()));
     }
 }

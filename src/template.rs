@@ -167,8 +167,8 @@ impl Template {
     /// test networks with their minimum-difficulty rule. `node_time` is the node's clock now, see
     /// [`crate::job::Work::node_time`].
     ///
-    /// Should `tip` not follow directly (two blocks at once, a reorganisation), the work is as
-    /// worthless as that on the dead tip would be, for the moment until the node's template comes.
+    /// The caller knows that `tip` is one block higher than [`Template::prev`]: with a wrong height
+    /// the block would be worth nothing.
     pub fn empty_on(&self, tip: BlockHash, chain: Chain, node_time: u32) -> Option<Template> {
         let height = self.height + 1;
         let halving = match chain {

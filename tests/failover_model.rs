@@ -241,7 +241,12 @@ fn late_news(world: &mut World, random: &mut Random) {
     let node = NodeId(random.below(2) as u32 * 1_000_000);
     let news = match random.below(3) {
         0 => News::Failed { method: Method::Proposal, error: refused(), took: MS },
-        1 => News::Tip { hash: hash(random.below(50)), source: TipSource::Zmq, took: MS },
+        1 => News::Tip {
+            hash: hash(random.below(50)),
+            after: (random.below(2) == 0).then(|| hash(random.below(50))),
+            source: TipSource::Zmq,
+            took: MS,
+        },
         _ => News::Answered { method: Method::SubmitBlock, took: Some(MS) },
     };
     if node == NodeId(1_000_000) {
@@ -333,7 +338,10 @@ fn junk(random: &mut Random) -> soloist::failover::News {
             method,
             took,
         },
-        3..5 => News::Tip { hash: tip, source: *random.pick(&sources), took },
+        3..5 => {
+            let after = (random.below(2) == 0).then(|| hash(random.below(50)));
+            News::Tip { hash: tip, after, source: *random.pick(&sources), took }
+        }
         5..8 => News::Health {
             report: soloist::node::HealthReport {
                 chain: (*random.pick(&["main", "main", "main", "regtest", ""])).into(),
@@ -374,6 +382,9 @@ fn junk_costs_nothing_but_trust() {
             1 if random.below(100) == 0 => Input::Reload(setup.clone()),
             _ => Input::Node { node, news: junk(&mut random) },
         };
+        if random.below(50) == 0 {
+            failover.solved(hash(random.below(12)), random.below(5));
+        }
         let mut out = Vec::new();
         failover.handle(Now { mono, unix: 0 }, input, &mut out);
         commands += out.len();

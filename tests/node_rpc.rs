@@ -342,7 +342,7 @@ impl Watched {
 
     fn zmq_tip(&self, limit: Duration) -> Option<BlockHash> {
         match self.next_within(limit)? {
-            NodeEventKind::Tip { hash, source: TipSource::Zmq, took } => {
+            NodeEventKind::Tip { hash, source: TipSource::Zmq, took, .. } => {
                 assert_eq!(took, Duration::ZERO);
                 Some(hash)
             }

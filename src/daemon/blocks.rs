@@ -202,6 +202,7 @@ impl State {
     pub(super) fn solved(&mut self, now: Now, block: SolvedBlock) {
         let block = Arc::new(block);
         let mut outputs = Vec::new();
+        self.failover.solved(block.hash, block.height.into());
         let input = Input::Solved(block.clone());
         self.blocks.submissions.handle(now, input, &mut outputs);
         if outputs.is_empty() {
@@ -240,6 +241,7 @@ impl State {
                 self.tell(now, EventKind::Block, Level::Info, text);
             }
             let block = Arc::new(unspooled(entry.block));
+            self.failover.solved(block.hash, block.height.into());
             self.blocks_input(now, Input::Restored(block, state));
         }
     }

@@ -17,7 +17,7 @@ impl Failover {
             News::Template { seen, method, took } => {
                 self.template(at, index, seen, method, took, out);
             }
-            News::Tip { hash, source: TipSource::Poll, took } => {
+            News::Tip { hash, source: TipSource::Poll, took, .. } => {
                 let sent = self.nodes[index].poll.sent.take();
                 self.succeeded(at, index, Method::GetBestBlockHash, Some(took), out);
                 let node = &mut self.nodes[index];
@@ -28,7 +28,7 @@ impl Failover {
                     node.poll.due = at;
                 }
             }
-            News::Tip { hash, source, .. } => {
+            News::Tip { hash, after, source, .. } => {
                 self.alive(at, index, out);
                 let node = &mut self.nodes[index];
                 if node.tip.is_some_and(|tip| tip != hash) && node.has_held(hash) {
@@ -36,6 +36,10 @@ impl Failover {
                     node.poll.due = at;
                 } else {
                     self.tip_news(at, index, hash, source);
+                    let node = &mut self.nodes[index];
+                    if node.tip == Some(hash) {
+                        node.follows = after;
+                    }
                 }
             }
             News::Health { report, took } => self.health(at, index, report, took, out),

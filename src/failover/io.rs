@@ -65,6 +65,8 @@ pub enum News {
     Tip {
         /// The tip's hash.
         hash: BlockHash,
+        /// The tip that the node announced directly before, see [`NodeEventKind::Tip`].
+        after: Option<BlockHash>,
         /// How it was heard: [`TipSource::Poll`] answers [`Output::PollTip`], the others come
         /// unasked.
         source: TipSource,
@@ -123,8 +125,8 @@ impl Input {
             NodeEventKind::Template { template, method, took, .. } => {
                 News::Template { seen: facts(template), method: *method, took: *took }
             }
-            NodeEventKind::Tip { hash, source, took } => {
-                News::Tip { hash: *hash, source: *source, took: *took }
+            NodeEventKind::Tip { hash, after, source, took } => {
+                News::Tip { hash: *hash, after: *after, source: *source, took: *took }
             }
             NodeEventKind::Health { report, took } => {
                 News::Health { report: report.clone(), took: *took }
@@ -529,7 +531,7 @@ mod tests {
         let refused = RpcError::Transport("refused".into());
         let took = Duration::from_millis(4);
         assert!(matches!(
-            map(NodeEventKind::Tip { hash: block, source: TipSource::Zmq, took }),
+            map(NodeEventKind::Tip { hash: block, after: None, source: TipSource::Zmq, took }),
             Some(News::Tip { source: TipSource::Zmq, .. })
         ));
         let failed =

@@ -41,7 +41,7 @@ mod stats;
 mod tips;
 mod view;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use breaker::{Breaker, BreakerChange, FAILURES_TO_OPEN, FIRST_WAIT, LONGEST_WAIT};
@@ -134,6 +134,8 @@ pub const RPC_DOWN_AFTER: Duration = Duration::from_secs(5);
 pub const LONG_ON_BACKUP: Duration = Duration::from_secs(3600);
 /// Templates that took longer than this (median of five) make an empty job worth while.
 pub const EMPTY_FIRST_ABOVE: Duration = Duration::from_millis(20);
+/// So many blocks of ours are remembered with their heights.
+const OWN_KEPT: usize = 8;
 
 /// The policy of the nodes. See the module's documentation.
 #[derive(Debug)]
@@ -161,6 +163,8 @@ pub struct Failover {
     split_since: Option<Instant>,
     /// The tip for which an empty job was ordered.
     empty_said: Option<BlockHash>,
+    /// Blocks of ours and their heights, newest last.
+    own: VecDeque<(BlockHash, u64)>,
     started: Instant,
     next: Option<Instant>,
 }
@@ -211,6 +215,7 @@ impl Failover {
             opened: false,
             split_since: None,
             empty_said: None,
+            own: VecDeque::new(),
             started: now.mono,
             next: Some(now.mono),
         };
@@ -232,6 +237,15 @@ impl Failover {
             }
         }
         self.settle(at, out);
+    }
+
+    /// A block of ours was solved: its height is known before any node says so. Without this a node
+    /// that is made to prefer it to a rival would seem to have gone one block higher.
+    pub fn solved(&mut self, block: BlockHash, height: u64) {
+        if self.own.len() == OWN_KEPT {
+            self.own.pop_front();
+        }
+        self.own.push_back((block, height));
     }
 
     /// When [`Input::Tick`] is due; always later than the last input. `None` without nodes.

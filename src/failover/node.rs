@@ -42,6 +42,8 @@ pub(super) struct Node {
     pub heard_at: Option<Instant>,
 
     pub tip: Option<BlockHash>,
+    /// The tip that it announced directly before this one, where nothing was lost between.
+    pub follows: Option<BlockHash>,
     pub tip_at: Option<Instant>,
     held: VecDeque<BlockHash>,
     pub behind: Option<Behind>,
@@ -230,6 +232,7 @@ impl Node {
             last_error: None,
             heard_at: None,
             tip: None,
+            follows: None,
             tip_at: None,
             held: VecDeque::with_capacity(HELD),
             behind: None,
@@ -262,6 +265,7 @@ impl Node {
         let moved = self.tip != Some(hash);
         if moved {
             self.tip = Some(hash);
+            self.follows = None;
             self.held.retain(|held| *held != hash);
             if self.held.len() == HELD {
                 self.held.pop_front();

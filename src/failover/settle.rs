@@ -362,9 +362,11 @@ impl Failover {
         true
     }
 
-    /// The leader's word for a new tip is enough for an empty job, when it moved on from the very
-    /// tip that is worked on: a node does so for more work only. From another tip it may have gone
-    /// to a rival of ours, on which no template would be served afterwards.
+    /// The leader's word for a new tip is enough for an empty job, when it announced it directly
+    /// after the very tip that is worked on: a node does so for more work only, block by block, so
+    /// that the height is known. From another tip it may have gone to a rival of ours, on which no
+    /// template would be served afterwards; and after news that were missed the tip may be two
+    /// blocks higher: a block with the wrong height would be refused.
     fn empty_job(&mut self, out: &mut Vec<Output>) {
         let Some(index) = self.leader_index() else { return };
         let node = &self.nodes[index];
@@ -372,7 +374,10 @@ impl Failover {
         if self.empty_said != Some(tip)
             && node.standing == Standing::Fit
             && !self.gated
-            && self.work.is_some_and(|work| node.former_tip() == Some(work.prev))
+            && self.work.is_some_and(|work| {
+                node.former_tip() == Some(work.prev) && node.follows == Some(work.prev)
+            })
+            && self.own.iter().all(|(own, height)| *own != tip || self.is_next(*height))
             && self.lacks_template(index)
             && self.has_newer_tip(index)
             && self.empty_first(node.spec.id)
@@ -380,6 +385,12 @@ impl Failover {
             self.empty_said = Some(tip);
             out.push(Output::EmptyJob { node: node.spec.id, tip });
         }
+    }
+
+    /// Whether a block of that height follows on the tip that is worked on.
+    fn is_next(&self, height: u64) -> bool {
+        let tip = self.work.and_then(|work| self.tips.height(work.prev));
+        tip.is_some_and(|tip| tip + 1 == height)
     }
 
     /// An empty job goes out first when the leader's templates take long. See

@@ -151,6 +151,9 @@ pub enum NodeEventKind {
     Tip {
         /// The tip's hash.
         hash: BlockHash,
+        /// The tip that the node announced directly before this one, with nothing lost between
+        /// them; known by ZMQ's numbers only.
+        after: Option<BlockHash>,
         /// How we heard.
         source: TipSource,
         /// Duration of the call for [`TipSource::Poll`], zero for ZMQ.

@@ -74,14 +74,10 @@ impl NodeHandle {
         let zmq = config.zmq_hashblock.clone().map(|endpoint| {
             let report = reporter.clone();
             executor.spawn(async move {
-                let tip = async |hash| {
-                    report
-                        .send(NodeEventKind::Tip {
-                            hash,
-                            source: TipSource::Zmq,
-                            took: Duration::ZERO,
-                        })
-                        .await;
+                let tip = async |announced: zmq_fd::Announced| {
+                    let zmq_fd::Announced { hash, after } = announced;
+                    let (source, took) = (TipSource::Zmq, Duration::ZERO);
+                    report.send(NodeEventKind::Tip { hash, after, source, took }).await;
                 };
                 zmq_fd::watch(&endpoint, tip).await;
             })
@@ -122,7 +118,7 @@ impl NodeHandle {
     pub fn poll_tip(&self) -> bool {
         self.ask(&self.busy.poll, Rpc::get_best_block_hash, |result, took| {
             Some(match result {
-                Ok(hash) => NodeEventKind::Tip { hash, source: TipSource::Poll, took },
+                Ok(hash) => NodeEventKind::Tip { hash, after: None, source: TipSource::Poll, took },
                 Err(error) => failed(Method::GetBestBlockHash, error, took),
             })
         })

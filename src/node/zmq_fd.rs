@@ -28,11 +28,21 @@ const FALLBACK: Duration = Duration::from_millis(500);
 /// After so many messages in a row the other tasks have their turn.
 const BATCH: usize = 64;
 
+/// A tip that a publisher announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// The tip.
+    pub hash: BlockHash,
+    /// The tip of the message before, where the numbers show that none was lost between the two.
+    /// Bitcoin Core announces every tip that it moves to, also of several blocks in a row.
+    pub after: Option<BlockHash>,
+}
+
 /// Listens to one publisher until it is dropped, and calls `tip` for each new tip it announces.
 ///
 /// It connects again by itself after any loss. An address that makes no sense is logged and tried
 /// again now and then, in vain.
-pub async fn watch(endpoint: &str, mut tip: impl AsyncFnMut(BlockHash)) {
+pub async fn watch(endpoint: &str, mut tip: impl AsyncFnMut(Announced)) {
     let mut pause = MIN_PAUSE;
     loop {
         let started = Instant::now();
@@ -107,9 +117,9 @@ impl Subscriber {
     async fn listen(
         &mut self,
         endpoint: &str,
-        tip: &mut impl AsyncFnMut(BlockHash),
+        tip: &mut impl AsyncFnMut(Announced),
     ) -> io::Result<Infallible> {
-        let mut last = None;
+        let mut last: Option<HashBlock> = None;
         let mut lost = false;
         loop {
             // Asked before the messages are read, so that those that came before the loss count.
@@ -128,12 +138,12 @@ impl Subscriber {
                 if let Some(words) = message.irregular(last) {
                     log::info!("ZMQ {endpoint}: {words}");
                 }
-                last = Some(message.sequence);
-                newest = Some(message.hash);
+                newest = Some(message.following(last));
+                last = Some(message);
             }
             // Of several tips in one batch only the last is still the tip.
-            if let Some(hash) = newest {
-                tip(hash).await;
+            if let Some(announced) = newest {
+                tip(announced).await;
             }
             if !drained {
                 future::yield_now().await;
@@ -203,9 +213,17 @@ impl HashBlock {
         (topic[..] == *TOPIC).then_some(HashBlock { hash: BlockHash(hash), sequence })
     }
 
+    fn following(&self, last: Option<HashBlock>) -> Announced {
+        let after = last.filter(|last| match (last.sequence, self.sequence) {
+            (Some(before), Some(now)) => now == before.wrapping_add(1),
+            _ => false,
+        });
+        Announced { hash: self.hash, after: after.map(|last| last.hash) }
+    }
+
     /// What is remarkable about the sequence number after the last one, in words.
-    fn irregular(&self, last: Option<Option<u32>>) -> Option<String> {
-        let (before, now) = (last??, self.sequence?);
+    fn irregular(&self, last: Option<HashBlock>) -> Option<String> {
+        let (before, now) = (last?.sequence?, self.sequence?);
         match now.wrapping_sub(before) {
             1 => None,
             0 => Some(format!("message {now} came twice")),
@@ -254,15 +272,27 @@ mod tests {
     }
 
     #[test]
+    fn only_numbers_in_a_row_tell_which_tip_came_before() {
+        let at = |n: u8, sequence| HashBlock { hash: BlockHash([n; 32]), sequence };
+        let after = |last| at(2, Some(0)).following(last).after;
+        assert_eq!(after(Some(at(1, Some(u32::MAX)))), Some(BlockHash([1; 32])));
+        assert_eq!(after(Some(at(1, Some(u32::MAX - 1)))), None);
+        assert_eq!(after(Some(at(1, Some(0)))), None);
+        assert_eq!(after(Some(at(1, None))), None);
+        assert_eq!(after(None), None);
+        assert_eq!(at(2, None).following(Some(at(1, Some(1)))).after, None);
+    }
+
+    #[test]
     fn gaps_and_restarts_are_noticed() {
         let at = |sequence| HashBlock { hash: BlockHash(HASH), sequence };
         assert_eq!(at(Some(9)).irregular(None), None);
-        assert_eq!(at(Some(9)).irregular(Some(None)), None);
-        assert_eq!(at(None).irregular(Some(Some(9))), None);
-        assert_eq!(at(Some(9)).irregular(Some(Some(8))), None);
-        assert_eq!(at(Some(0)).irregular(Some(Some(u32::MAX))), None);
-        assert!(at(Some(9)).irregular(Some(Some(9))).unwrap().contains("twice"));
-        assert!(at(Some(9)).irregular(Some(Some(5))).unwrap().starts_with("3 messages"));
-        assert!(at(Some(0)).irregular(Some(Some(5))).unwrap().contains("restarted"));
+        assert_eq!(at(Some(9)).irregular(Some(at(None))), None);
+        assert_eq!(at(None).irregular(Some(at(Some(9)))), None);
+        assert_eq!(at(Some(9)).irregular(Some(at(Some(8)))), None);
+        assert_eq!(at(Some(0)).irregular(Some(at(Some(u32::MAX)))), None);
+        assert!(at(Some(9)).irregular(Some(at(Some(9)))).unwrap().contains("twice"));
+        assert!(at(Some(9)).irregular(Some(at(Some(5)))).unwrap().starts_with("3 messages"));
+        assert!(at(Some(0)).irregular(Some(at(Some(5)))).unwrap().contains("restarted"));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use soloist::chain::Chain;
+use soloist::chain::{BlockHash, Chain};
 use soloist::failover::*;
-use soloist::node::{Method, NodeId, RpcError};
+use soloist::node::{Method, NodeId, RpcError, TipSource};
 
 use crate::world::*;
 
@@ -843,7 +843,7 @@ fn late_zmq_news_do_not_lead_back() {
     world.mine();
     world.run(MS * 100);
     let served = world.served_by(id(0));
-    let news = News::Tip { hash: old, source: soloist::node::TipSource::Zmq, took: MS };
+    let news = News::Tip { hash: old, after: None, source: TipSource::Zmq, took: MS };
     let asked = world.now;
     world.say(id(0), news);
     assert_eq!(world.failover.nodes(world.now).next().unwrap().height, Some(101));
@@ -967,7 +967,7 @@ fn nodes_are_added_removed_and_reordered_without_a_gap() {
     assert!(!world.gated);
     assert!(matches!(world.lead_reasons().last(), Some((_, LeadWhy::Removed))));
     let tip = world.blocks[world.best()].hash;
-    let news = News::Tip { hash: tip, source: soloist::node::TipSource::Zmq, took: MS };
+    let news = News::Tip { hash: tip, after: None, source: TipSource::Zmq, took: MS };
     world.say(id(0), news);
     assert!(world.events("wrong-chain").is_empty(), "news of a removed node are ignored");
     world.reload(Vec::new(), vec![Chain::Main]);
@@ -1011,6 +1011,29 @@ fn no_empty_job_on_a_tip_that_the_leader_has_not_validated() {
     world.run(SEC * 2);
     assert_eq!(world.served_by(id(1)), 1);
     assert!(world.when(|output| matches!(output, Output::EmptyJob { .. })).is_empty());
+}
+
+/// A height that is not known for sure makes a block that every node refuses.
+#[test]
+fn no_empty_job_after_news_that_were_missed_or_on_a_block_of_ours_at_the_same_height() {
+    for own in [false, true] {
+        let mut world = settled(1);
+        world.sim(id(0)).template_takes = MS * 400;
+        world.sim(id(0)).longpoll_answers = false;
+        world.run(SEC * 200);
+        world.log.clear();
+        let old = world.blocks[world.best()];
+        let hash = BlockHash([0x77; 32]);
+        if own {
+            world.failover.solved(hash, old.height);
+        }
+        let after = own.then_some(old.hash);
+        let (source, took) = (TipSource::Zmq, Duration::ZERO);
+        world.say(id(0), News::Tip { hash, after, source, took });
+        world.run(MS * 100);
+        assert!(world.when(|output| matches!(output, Output::EmptyJob { .. })).is_empty());
+        assert_eq!(world.when(fetches(id(0))).len(), 1, "the template is asked for all the same");
+    }
 }
 
 // -- the page --

@@ -252,14 +252,17 @@ impl World {
 
     /// The node's tip changes, whatever the work.
     pub fn set_tip(&mut self, id: NodeId, block: usize) {
-        self.sim(id).tip = block;
+        let before = std::mem::replace(&mut self.sim(id).tip, block);
         let (zmq, longpoll, takes) = {
             let sim = self.sim(id);
             (sim.zmq, sim.longpoll && sim.longpoll_answers, sim.template_takes)
         };
         let hash = self.blocks[block].hash;
         if zmq {
-            let news = News::Tip { hash, source: TipSource::Zmq, took: Duration::ZERO };
+            let after = (self.blocks[block].height == self.blocks[before].height + 1)
+                .then(|| self.blocks[before].hash);
+            let (source, took) = (TipSource::Zmq, Duration::ZERO);
+            let news = News::Tip { hash, after, source, took };
             self.push(id, Method::Longpoll, MS, SEC * 3600, Ok(news), true);
         }
         if longpoll {
@@ -454,7 +457,7 @@ impl World {
                 self.check_call(node, Method::GetBestBlockHash);
                 let (rtt, tip) = (self.sim(node).rtt, self.sim(node).tip);
                 let hash = self.blocks[tip].hash;
-                let news = News::Tip { hash, source: TipSource::Poll, took: rtt };
+                let news = News::Tip { hash, after: None, source: TipSource::Poll, took: rtt };
                 if !self.sim(node).polls {
                     return;
                 }

@@ -15,6 +15,8 @@ use crate::sim::{SECOND, World, is_stale};
 pub const KNOWN_WELL: Micros = 90 * SECOND;
 /// The same while no node leads: then probes come every 5 s.
 const KNOWN_WELL_IN_NEED: Micros = 25 * SECOND;
+/// The first of those probes, and what follows.
+const FOUND_IN_NEED: Micros = 10 * SECOND;
 /// Miners leave a dead tip within this time, once a node that is known to be well has the new one.
 const LONGEST_STALE: Micros = 4 * SECOND;
 /// A line every 30 s, and the way to a slow miner.
@@ -98,10 +100,13 @@ pub fn audit(world: &mut World) {
             Some(node.well_since?.max(node.view.passed(floor)?).max(world.up_since()))
         });
         let since = able.min();
-        if since.is_some_and(|since| now - since > KNOWN_WELL_IN_NEED) {
+        let searched = now - world.led_at;
+        if since.is_some_and(|since| now - since > KNOWN_WELL_IN_NEED) && searched > FOUND_IN_NEED {
             world.fail("nobody leads although a node is well");
         }
         world.figures.nobody_leads += 1;
+    } else {
+        world.led_at = now;
     }
     gates(world);
     miners(world);

@@ -105,6 +105,7 @@ impl Daemon {
         };
         daemon.blocks_input(now, submission::Input::Nodes(nodes.to_vec()));
         for (block, state) in card.spool {
+            daemon.failover.solved(block.hash, block.height.into());
             daemon.blocks_input(now, submission::Input::Restored(block, restored(state)));
         }
         daemon.tick(now);
@@ -304,6 +305,7 @@ impl Daemon {
 
     fn solved(&mut self, now: Now, block: SolvedBlock) {
         let block = Arc::new(block);
+        self.failover.solved(block.hash, block.height.into());
         self.wants.push(Want::Solved(block.clone()));
         self.blocks_input(now, submission::Input::Solved(block));
     }

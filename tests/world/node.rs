@@ -122,6 +122,11 @@ pub struct Node {
     pub template_takes: Micros,
     pub busy_until: Micros,
     pub zmq: bool,
+    /// The tip that its ZMQ told of last, and the number of the next message.
+    pub announced: usize,
+    pub zmq_number: u32,
+    /// The message that came last.
+    pub zmq_heard: Option<(u32, BlockHash)>,
     pub clock_offset: i64,
     // -- faults --
     pub zmq_off: bool,

@@ -50,7 +50,8 @@ enum Event {
     Answered(usize, u64, Answered),
     /// The shell's patience ends.
     Deadline(usize, u64),
-    Zmq(usize, u32, BlockHash),
+    /// A node's life, the message's number, and the tip.
+    Zmq(usize, u32, u32, BlockHash),
     /// A block comes to a peer, sent by one of that life. The last place is the rest of the world.
     Relay {
         from: Option<(usize, u32)>,
@@ -130,6 +131,8 @@ pub struct World {
     pub calm: bool,
     /// When any node was known to be well last.
     pub last_usable: Micros,
+    /// When a node led last.
+    pub led_at: Micros,
     pub shut_since: Option<Micros>,
     digest: u64,
     restarted_at: Micros,
@@ -172,6 +175,7 @@ impl World {
             figures: Figures::default(),
             calm: false,
             last_usable: 0,
+            led_at: 0,
             shut_since: None,
             digest: 0,
             restarted_at: 0,
@@ -270,11 +274,14 @@ impl World {
                     self.finish(node, call, Err(error));
                 }
             }
-            Event::Zmq(node, life, hash) => {
-                if self.nodes[node].life == life && self.nodes[node].is_up() {
-                    let took = Duration::ZERO;
-                    let kind = NodeEventKind::Tip { hash, source: TipSource::Zmq, took };
-                    self.tell(node, kind);
+            Event::Zmq(index, life, number, hash) => {
+                let node = &mut self.nodes[index];
+                if node.life == life && node.is_up() {
+                    let before = node.zmq_heard.replace((number, hash));
+                    let after =
+                        before.filter(|before| before.0 + 1 == number).map(|(_, hash)| hash);
+                    let (source, took) = (TipSource::Zmq, Duration::ZERO);
+                    self.tell(index, NodeEventKind::Tip { hash, after, source, took });
                 }
             }
             Event::Relay { from, to, block } => self.relay(from, to, block),
@@ -622,7 +629,7 @@ impl World {
                     index,
                     match answer {
                         Ok(Answer::Tip(hash)) => {
-                            NodeEventKind::Tip { hash, source: TipSource::Poll, took }
+                            NodeEventKind::Tip { hash, after: None, source: TipSource::Poll, took }
                         }
                         answer => failed(answer, method, took),
                     },
@@ -761,15 +768,32 @@ impl World {
 
     /// The node's tip is another one: it says so to whom it may concern.
     fn tip_moved(&mut self, index: usize) {
-        let hash = self.blocks.get(self.nodes[index].view.tip).hash;
-        let lost = self.random.one_in(20);
         let way = self.way(index);
-        let node = &mut self.nodes[index];
-        if node.zmq && !node.zmq_off && !lost {
-            let life = node.life;
-            self.in_(way, Event::Zmq(index, life, hash));
+        for hash in self.announcements(index) {
+            let lost = self.random.one_in(20);
+            let node = &mut self.nodes[index];
+            let (life, number) = (node.life, node.zmq_number);
+            node.zmq_number += 1;
+            if node.zmq && !node.zmq_off && !lost {
+                self.in_(way, Event::Zmq(index, life, number, hash));
+            }
         }
         self.wake_longpolls(index);
+    }
+
+    /// The tips that a node tells of, as Bitcoin Core does: each block that it goes higher.
+    fn announcements(&mut self, index: usize) -> Vec<BlockHash> {
+        let node = &mut self.nodes[index];
+        let tip = node.view.tip;
+        let height = self.blocks.get(std::mem::replace(&mut node.announced, tip)).height;
+        let mut place = tip;
+        let mut hashes = vec![self.blocks.get(tip).hash];
+        while self.blocks.get(place).height > height + 1 {
+            place = self.blocks.get(place).parent;
+            hashes.push(self.blocks.get(place).hash);
+        }
+        hashes.reverse();
+        hashes
     }
 
     fn wake_longpolls(&mut self, index: usize) {
@@ -858,6 +882,7 @@ impl World {
             node.view.lose(&self.blocks, self.now.saturating_sub(60 * SECOND));
             self.figures.crashes += 1;
         }
+        (node.announced, node.zmq_number, node.zmq_heard) = (node.view.tip, 0, None);
         let calls: Vec<u64> = node.calls.keys().copied().collect();
         for id in calls {
             let broken = RpcError::Transport("connection reset".into());
@@ -1173,6 +1198,9 @@ fn node(random: &mut Random, blocks: &Blocks, bits: u32) -> Node {
         busy_until: 0,
         zmq: !random.one_in(3),
         clock_offset: random.between(0, 10) as i64 - 5,
+        announced: View::new(blocks).tip,
+        zmq_number: 0,
+        zmq_heard: None,
         zmq_off: false,
         longpoll_dead: false,
         lag_until: 0,
