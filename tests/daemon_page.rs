@@ -464,7 +464,7 @@ fn upload(
         match request.clone().send() {
             // The page's own limit of 20 requests a second.
             Ok(answer) if answer.status_code == 429 => thread::sleep(Duration::from_millis(200)),
-            Ok(answer) => return (answer.status_code.into(), answer.as_str().unwrap().to_owned()),
+            Ok(answer) => return (answer.status_code, answer.as_str().unwrap().to_owned()),
             // A body that is too large is not read to its end.
             Err(_) => return (0, String::new()),
         }
@@ -550,6 +550,48 @@ fn with_the_passphrase_an_old_card_brings_the_whole_set_up() {
     let mut browser = Browser { daemon: &daemon, cookie: String::new() };
     assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
     assert!(!daemon.log().contains("geheim") && !daemon.log().contains("correct horse"));
+}
+
+/// Whom a block pays stands on its page, and still does when the block itself is kept no more.
+#[test]
+fn a_block_tells_whom_it_pays() {
+    const THEIRS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.wait_ready();
+    let text = std::fs::read_to_string(daemon.config()).unwrap();
+    let text = text.replacen("[payout]\n", "[payout]\nper_miner = true\n", 1);
+    std::fs::write(daemon.config(), text).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the reload", || daemon.log().contains("Config: ").then_some(()));
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{THEIRS}.attic"));
+    let (answer, hash) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    let mined = |daemon: &Daemon| {
+        wait_for("the block", || {
+            daemon.blocks().into_iter().find(|block| block["hash"] == hash.as_str())
+        })
+    };
+    assert_eq!(mined(&daemon)["address"], THEIRS);
+    let its_coinbase = wait_for("its coinbase", || {
+        mined(&daemon)["txid"].as_str().filter(|txid| !txid.is_empty()).map(str::to_owned)
+    });
+    assert_eq!(node.call("getblock", serde_json::json!([hash]))["tx"][0], its_coinbase.as_str());
+    assert!(daemon.text("/").contains(&format!("It pays <code>{THEIRS}</code>")));
+    drop(miner);
+
+    assert!(daemon.stop().success());
+    std::fs::remove_dir_all(daemon.data().join("spool")).unwrap();
+    daemon.launch();
+    let kept = mined(&daemon);
+    assert_eq!((&kept["address"], &kept["hex"]), (&THEIRS.into(), &false.into()));
+    let export = std::process::Command::new(env!("CARGO_BIN_EXE_soloist"))
+        .args(["export", "blocks", "--data"])
+        .arg(daemon.data())
+        .output()
+        .unwrap();
+    let export = String::from_utf8(export.stdout).unwrap();
+    assert!(export.lines().any(|line| line.contains(&hash) && line.ends_with(THEIRS)), "{export}");
 }
 
 /// What the ledger knows of a miner from an earlier run decides where it begins, and a difficulty
