@@ -44,7 +44,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use diff::Change;
-pub use load::{Loaded, load, load_for_run, save, try_text};
+pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, save, try_text};
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{rewrite, rewrite_pin};
 pub use settings::{Flags, NodeFlag};

@@ -121,7 +121,10 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
     let (sender, commands) = async_channel::unbounded();
     let executor = Rc::new(LocalExecutor::new());
     let flags = flags.clone();
-    let source = loaded.file.map(|file| Source { flags: flags.clone(), file });
+    let source = loaded.file.map(|file| {
+        let instead_why = loaded.instead_why;
+        Source { flags: flags.clone(), file, instead_why }
+    });
     let task = executor.spawn(async move {
         loop {
             let command = match signals.next().await {
@@ -571,6 +574,7 @@ impl State {
             self.tell(now, EventKind::System, Level::Info, format!("Config: {change}{later}"));
         }
         let old = std::mem::replace(&mut self.config, config);
+        self.new_settings(now);
         self.server.set_limits(limits(&self.config));
         self.turn_miners_away();
         crate::logger::set_level(self.config.log.level);

@@ -42,5 +42,6 @@ pub mod logger;
 pub mod node;
 pub mod notify;
 pub mod os;
+pub mod safe_start;
 pub mod server;
 pub mod spool;

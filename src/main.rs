@@ -5,6 +5,7 @@ use std::{io, process::ExitCode};
 use soloist::cli::{self, Command, Exit};
 use soloist::config::{self, Flags};
 use soloist::ledger::command;
+use soloist::safe_start::SafeStart;
 use soloist::{bench, check, daemon, import, ledger, logger, os};
 
 fn main() -> ExitCode {
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
 /// Starts an early log, so that a mistake in the config is heard, then does what the config says.
 fn run(flags: &Flags) -> Exit {
     logger::start(log::LevelFilter::Info);
-    let loaded = match config::load_for_run(flags) {
+    let start = SafeStart::begin(flags, config::runtime_dir(), os::uptime());
+    let loaded = match start.load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(|problem| log::error!("{problem}"));
@@ -57,7 +59,11 @@ fn run(flags: &Flags) -> Exit {
         None => log::info!("{}, with the settings of the command line", cli::version()),
     }
     loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    daemon::run(loaded, flags)
+    let exit = daemon::run(loaded, flags);
+    if exit == Exit::Ok {
+        start.ended();
+    }
+    exit
 }
 
 fn print(text: &str) -> Exit {

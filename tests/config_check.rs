@@ -46,6 +46,7 @@ fn loaded(text: &str) -> Loaded {
         config: built.config,
         file: Some(PathBuf::from("soloist.toml")),
         warnings: built.warnings,
+        instead_why: None,
     }
 }
 

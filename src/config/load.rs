@@ -19,6 +19,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Whole sentences about what is allowed but unwise.
     pub warnings: Vec<String>,
+    /// Why these settings are used in place of those in `file`; see [`crate::safe_start`].
+    pub instead_why: Option<String>,
 }
 
 /// More than any config has. Keeps a wrong path, such as a block file, out of memory.
@@ -65,7 +67,7 @@ fn load_with(flags: &Flags, gaps: Gaps) -> Result<Loaded, Problems> {
              {name}"
         ));
     }
-    Ok(Loaded { config, file, warnings })
+    Ok(Loaded { config, file, warnings, instead_why: None })
 }
 
 /// The config that `file` would give if it held `text`, by the same flags.
@@ -76,6 +78,25 @@ pub fn try_text(flags: &Flags, file: &Path, text: &str, gaps: Gaps) -> Result<Co
     let name = file.display().to_string();
     let built = build_with(Some((&name, text)), &absolute(flags), &surroundings(Some(file)), gaps)?;
     Ok(built.config)
+}
+
+/// The file that [`load_for_run`] reads, whether it is there or not; `None` where all settings come
+/// from the command line.
+pub fn file_for_run(flags: &Flags) -> Option<PathBuf> {
+    find_file(flags, Gaps::LeftToThePage)
+}
+
+/// The data directory as it is before any file is read.
+pub fn data_dir(flags: &Flags) -> PathBuf {
+    flags.data.clone().unwrap_or_else(|| surroundings(None).data_dir)
+}
+
+/// The directory in memory that systemd gave the service, if any.
+pub fn runtime_dir() -> Option<PathBuf> {
+    // systemd may name several, with colons between them.
+    let runtime_dir = env::var("RUNTIME_DIRECTORY").ok();
+    let first = runtime_dir.as_deref().and_then(|dirs| dirs.split(':').next());
+    first.filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
 /// Writes the file so that a power cut leaves the old one or the new one, never a part. It keeps
@@ -122,8 +143,7 @@ fn find_file(flags: &Flags, gaps: Gaps) -> Option<PathBuf> {
         return None;
     }
     let places = ["soloist.toml", "/etc/soloist/soloist.toml"];
-    let data = flags.data.clone().unwrap_or_else(|| surroundings(None).data_dir);
-    let saved = data.join("soloist.toml");
+    let saved = data_dir(flags).join("soloist.toml");
     let places = places.into_iter().map(PathBuf::from).chain([saved.clone()]);
     let found = places.into_iter().find(|path| path.exists());
     found.or((gaps == Gaps::LeftToThePage).then_some(saved))
@@ -174,11 +194,7 @@ fn surroundings(file: Option<&Path>) -> Surroundings {
         .and_then(|path| fs::canonicalize(path).ok())
         .and_then(|path| path.parent().map(Path::to_owned))
         .unwrap_or_default();
-    // systemd may name several, with colons between them.
-    let runtime_dir = env::var("RUNTIME_DIRECTORY").ok();
-    let first = runtime_dir.as_deref().and_then(|dirs| dirs.split(':').next());
-    let runtime_dir = first.filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    Surroundings { file_dir, home, runtime_dir, data_dir }
+    Surroundings { file_dir, home, runtime_dir: runtime_dir(), data_dir }
 }
 
 /// Paths on the command line are relative to the working directory, not to the config file.

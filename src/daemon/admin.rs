@@ -42,6 +42,8 @@ pub struct Source {
     pub flags: Flags,
     /// The file.
     pub file: PathBuf,
+    /// Why other settings than the file's are used, see [`crate::safe_start`].
+    pub instead_why: Option<String>,
 }
 
 /// What the page's settings need besides the config.

@@ -10,6 +10,7 @@ use crate::clock::Now;
 use crate::ledger::card::{self, Card, CardHealth, READ_EVERY};
 use crate::ledger::totals::LedgerEvent;
 use crate::ledger::transfer::{self, Copied};
+use crate::safe_start::{self, WORKS_AFTER};
 use crate::status::{EventKind, Level};
 
 use super::{Event, State};
@@ -25,6 +26,8 @@ pub struct Care {
     card: Card,
     read_at: Option<Instant>,
     copy_at: Option<Instant>,
+    /// When the settings will have worked for long enough.
+    works_at: Option<Instant>,
     /// When the newest snapshot was last seen to stand at its place, Unix seconds.
     pub copied_at: Option<u64>,
     /// Why it does not; empty when it does.
@@ -48,6 +51,7 @@ impl Care {
             card: Card::new(),
             read_at: Some(now.mono),
             copy_at: Some(now.mono + COPY_AFTER),
+            works_at: Some(now.mono + WORKS_AFTER),
             copied_at: None,
             copy_error: String::new(),
         }
@@ -55,7 +59,7 @@ impl Care {
 
     /// When there is something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.read_at, self.copy_at].into_iter().flatten().min()
+        [self.read_at, self.copy_at, self.works_at].into_iter().flatten().min()
     }
 
     /// How the card is; `None` before it was read.
@@ -80,6 +84,10 @@ impl State {
             })
             .detach();
         }
+        if self.care.works_at.is_some_and(|at| now.mono >= at) {
+            self.care.works_at = None;
+            self.keep_settings();
+        }
         if self.care.copy_at.is_some_and(|at| now.mono >= at) {
             let Some(to) = self.config.data.copy_to.clone() else {
                 self.care.copy_at = Some(now.mono + COPY_EVERY);
@@ -94,6 +102,27 @@ impl State {
                 queue.send_blocking(Event::Care(Found::Copy(copied))).ok();
             })
             .detach();
+        }
+    }
+
+    /// Settings that have worked are kept for a safe start.
+    fn keep_settings(&self) {
+        let Some(source) = self.owner.source.clone().filter(|s| s.instead_why.is_none()) else {
+            return;
+        };
+        blocking::unblock(move || match safe_start::keep(&source.flags, &source.file) {
+            Ok(true) => log::info!("These settings work: a copy is kept for a safe start."),
+            Ok(false) => {}
+            Err(error) => log::warn!("The settings that work could not be copied: {error}"),
+        })
+        .detach();
+    }
+
+    /// Settings were read anew: they have to show that they work.
+    pub(super) fn new_settings(&mut self, now: Now) {
+        self.care.works_at = Some(now.mono + WORKS_AFTER);
+        if let Some(source) = &mut self.owner.source {
+            source.instead_why = None;
         }
     }
 

@@ -49,7 +49,7 @@ impl State {
             history: self.history_view(now),
             best_shares: self.best_views(),
             blocks: self.block_views(now),
-            alarms: self.rehearsals.alarms(|node| self.nodes.name(node)),
+            alarms: self.alarms(),
             events: self.news.iter().cloned().collect(),
             board: self.board_view(),
             process: self.process_view(),
@@ -72,6 +72,26 @@ impl State {
         let first = reports.next()?;
         let (_, name) = if first.0 { first } else { reports.find(|r| r.0).unwrap_or(first) };
         Chain::from_name(&name)
+    }
+
+    fn alarms(&self) -> Vec<view::AlarmView> {
+        let mut alarms = self.rehearsals.alarms(|node| self.nodes.name(node));
+        let source = self.owner.source.as_ref();
+        if let Some((source, why)) = source.and_then(|s| Some((s, s.instead_why.as_ref()?))) {
+            alarms.push(view::AlarmView {
+                id: "settings_not_used".into(),
+                level: view::Level::Critical,
+                text: format!(
+                    "Soloist runs with the settings that last worked, not with those of {}: {why}",
+                    source.file.display()
+                ),
+                advice:
+                    "Correct that file, and restart or reload Soloist. Look whom a block pays now."
+                        .into(),
+                since: Some(self.started.unix),
+            });
+        }
+        alarms
     }
 
     fn build_view(&self) -> view::BuildView {

@@ -100,6 +100,7 @@ impl Daemon {
             .args(["run", "--config"])
             .arg(self.config())
             .env("RUST_BACKTRACE", "1")
+            .env("STATE_DIRECTORY", self.data())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

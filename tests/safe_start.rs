@@ -1,0 +1,91 @@
+//! Settings that keep Soloist from running give way to those that last worked, and the page says so.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+
+use common::daemon::Daemon;
+use common::wait_for;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// Nobody listens there: the page is served all the same.
+const NODE: &str = "[node]\nname = \"attic\"\nrpc_url = \"http://127.0.0.1:9\"\n";
+
+fn alarm(daemon: &Daemon) -> Option<Option<String>> {
+    let status = daemon.status()?;
+    let alarms: Vec<Value> = status["alarms"].as_array()?.clone();
+    let ours = alarms.iter().find(|alarm| alarm["id"] == "settings_not_used");
+    Some(ours.map(|alarm| alarm["text"].as_str().unwrap().to_owned()))
+}
+
+/// A daemon that ran well with its settings: their copy is what ten minutes of work leave behind.
+fn worked() -> (Daemon, String) {
+    let mut daemon = Daemon::start(NODE);
+    assert_eq!(wait_for("the page", || alarm(&daemon)), None);
+    let text = fs::read_to_string(daemon.config()).unwrap();
+    daemon.stop();
+    fs::write(daemon.data().join("soloist.toml.good"), &text).unwrap();
+    (daemon, text)
+}
+
+#[test]
+fn a_mistake_in_the_file_does_not_keep_it_from_mining() {
+    let (mut daemon, text) = worked();
+    fs::write(daemon.config(), text.replace("rpc_url", "rpc_uri")).unwrap();
+    daemon.launch();
+    let said = wait_for("the page to say so", || alarm(&daemon)).unwrap();
+    println!("{said}");
+    assert!(said.contains("rpc_uri") && said.contains("last worked"), "{said}");
+    assert!(daemon.get("/api/nodes").unwrap()["nodes"][0]["name"] == "attic");
+    assert!(fs::read_to_string(daemon.config()).unwrap().contains("rpc_uri"), "it is the owner's");
+    // Corrected and read again.
+    fs::write(daemon.config(), text.replace("attic", "cellar")).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the alarm to go", || alarm(&daemon)?.is_none().then_some(()));
+    assert!(daemon.get("/api/nodes").unwrap()["nodes"][0]["name"] == "cellar");
+}
+
+#[test]
+fn three_crashes_lead_back_to_what_worked() {
+    let (mut daemon, text) = worked();
+    if daemon.runtime().is_none() {
+        println!("NOT tested: there is no /dev/shm");
+        return;
+    }
+    fs::write(daemon.config(), text.replace("attic", "cellar")).unwrap();
+    for _ in 0..3 {
+        daemon.launch();
+        assert_eq!(wait_for("the page", || alarm(&daemon)), None, "not yet");
+        daemon.kill();
+    }
+    daemon.launch();
+    let said = wait_for("the page to say so", || alarm(&daemon)).unwrap();
+    assert!(said.contains("ended 3 times within ten minutes"), "{said}");
+    assert!(daemon.get("/api/nodes").unwrap()["nodes"][0]["name"] == "attic");
+    // An end in order is no crash: the next start tries the owner's file again.
+    daemon.stop();
+    daemon.launch();
+    assert_eq!(wait_for("the page", || alarm(&daemon)), None);
+    assert!(daemon.get("/api/nodes").unwrap()["nodes"][0]["name"] == "cellar");
+}
+
+#[test]
+fn without_settings_that_worked_a_mistake_is_still_one() {
+    let mut daemon = Daemon::start(NODE);
+    wait_for("the page", || alarm(&daemon));
+    daemon.stop();
+    let text = fs::read_to_string(daemon.config()).unwrap();
+    for copy in [None, Some(text.replace("rpc_url", "url")), Some("\u{0}[[".to_owned())] {
+        let bad = text.replace("rpc_url", "rpc_uri");
+        fs::write(daemon.config(), bad).unwrap();
+        if let Some(copy) = copy {
+            fs::write(daemon.data().join("soloist.toml.good"), copy).unwrap();
+        }
+        daemon.launch();
+        wait_for("it to end", || (!daemon.is_running()).then_some(()));
+        assert!(daemon.log().contains("rpc_uri"));
+        daemon.kill();
+    }
+}
