@@ -347,16 +347,23 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     assert_eq!(daemon.text("/api/setup"), "{\"open\":true}");
     // Not from another site, not by another name, not half.
     assert_eq!(set_up(&daemon, &[("Origin", "http://evil.example")], &good).0, 403);
-    let mut foreign = std::net::TcpStream::connect(daemon.http).unwrap();
     let body = good.to_string();
     let request = format!(
         "POST /api/setup HTTP/1.1\r\nHost: evil.example\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
-    foreign.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    foreign.read_to_string(&mut answer).unwrap();
+    let answer = loop {
+        let mut foreign = std::net::TcpStream::connect(daemon.http).unwrap();
+        foreign.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        foreign.read_to_string(&mut answer).unwrap();
+        // The page's own limit of 20 requests a second.
+        if !answer.starts_with("HTTP/1.1 429 ") {
+            break answer;
+        }
+        thread::sleep(Duration::from_millis(200));
+    };
     assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
     let plain = set_up(&daemon, &[("Content-Type", "text/plain")], &good);
     assert_eq!(plain.0, 400, "{}", plain.1);
