@@ -72,7 +72,8 @@ pub fn http(data: &[u8]) -> bool {
             headers.append(name, value);
         }
     }
-    let verdict = check_head(&method, &uri, &headers, &["box.example.org".to_owned()], true);
+    let verdict =
+        check_head(&method, &uri, &headers, &["box.example.org".to_owned()], Some(1 << 14));
     if verdict != Verdict::Fine {
         return false;
     }

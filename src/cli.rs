@@ -236,19 +236,20 @@ fn export(parser: &mut Parser) -> Result<Command, UsageError> {
 
 /// `soloist import`: for the box, where its first unit calls it.
 fn import(parser: &mut Parser) -> Result<Command, UsageError> {
-    let (mut from, mut template, mut into) = (None, None, None);
+    let (mut from, mut template, mut into, mut data) = (None, None, None, None);
     while let Some(arg) = parser.next().map_err(in_words)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(IMPORT_HELP)),
             Long("from") => from = Some(value(parser, "--from")?.into()),
             Long("template") => template = Some(value(parser, "--template")?.into()),
             Long("into") => into = Some(value(parser, "--into")?.into()),
+            Long("data") => data = Some(value(parser, "--data")?.into()),
             other => return Err(unknown(&other, "")),
         }
     }
     match (from, template, into) {
         (Some(from), Some(template), Some(into)) => {
-            Ok(Command::Import(crate::import::Args { from, template, into }))
+            Ok(Command::Import(crate::import::Args { from, template, into, data }))
         }
         _ => Err(UsageError("--from, --template and --into are all needed.".to_owned())),
     }
@@ -491,8 +492,11 @@ Exit codes: 0 a block could be mined now, 64 wrong usage, 69 no node can give wo
 const IMPORT_HELP: &str = "\
 Take over what the owner wrote on the boot partition of the box: settings go over those that the
 box has, [wifi] becomes a file of wpa_supplicant, and the owner's file is what it was at first.
+With --data a backup of an old card beside it (soloist-backup* or soloist-*.backup) is taken up, if
+the ledger there has counted nothing yet; soloist-passphrase.txt opens its sealed settings. Both are
+never read twice.
 
-Usage: soloist import --from FILE --template FILE --into DIR
+Usage: soloist import --from FILE --template FILE --into DIR [--data DIR]
 
 Exit codes: 0 done or nothing to do, 64 wrong usage, 73 cannot write,
             78 the file has a mistake: problems.txt beside it tells which

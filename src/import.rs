@@ -4,7 +4,11 @@
 //! partition, and afterwards it is again what it was in the image: no password stays in it. What is
 //! written there later goes over what the box has, setting by setting; what is not said stays.
 //!
+//! A backup of an old card that lies beside it is taken up at the first start: see [`old_card`].
+//!
 //! [`take_over`] is pure; [`run`] reads and writes.
+
+pub mod old_card;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,7 +18,10 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
 use crate::cli::Exit;
-use crate::config::{self, Flags, Surroundings};
+use crate::clock::Now;
+use crate::config::{self, Flags, Gaps, Surroundings};
+
+use old_card::OldCard;
 
 /// The arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +32,8 @@ pub struct Args {
     pub template: PathBuf,
     /// The directory for `soloist.toml` and `wpa_supplicant.conf`.
     pub into: PathBuf,
+    /// The data directory, for the backup of an old card; without it none is looked for.
+    pub data: Option<PathBuf>,
 }
 
 /// More than any such file has.
@@ -153,8 +162,8 @@ fn wifi(section: &Item) -> Result<Option<String>, String> {
 /// Takes the owner's file over and makes it what it was at first. A file with a mistake is left as
 /// it is, with `problems.txt` beside it, and changes nothing; without settings from before, the box
 /// then gets those of the image.
-pub fn run(args: &Args) -> Exit {
-    match import(args) {
+pub fn run(now: Now, args: &Args) -> Exit {
+    match import(now, args) {
         Ok(sentences) if sentences.is_empty() => Exit::Ok,
         Ok(sentences) => {
             sentences.iter().for_each(|sentence| println!("{sentence}"));
@@ -173,11 +182,23 @@ pub fn run(args: &Args) -> Exit {
 }
 
 /// The sentences are the owner's mistakes.
-fn import(args: &Args) -> io::Result<Vec<String>> {
+fn import(now: Now, args: &Args) -> io::Result<Vec<String>> {
     let template = fs::read_to_string(&args.template)?;
     let target = args.into.join("soloist.toml");
     let before = fs::read_to_string(&target).ok().filter(|text| !text.trim().is_empty());
-    let base = before.clone().unwrap_or_else(|| template.clone());
+    let boot = args.from.parent().unwrap_or(Path::new("."));
+    let mut old = match &args.data {
+        Some(data) => old_card::take_up(now, boot, data),
+        None => OldCard::default(),
+    };
+    let image = before.clone().unwrap_or_else(|| template.clone());
+    // Settings that only the image made are not the owner's: those of the old card go over them.
+    let own = before.as_ref().is_some_and(|text| is_set_up(text, &args.into));
+    let base = match old.settings.take().filter(|_| !own) {
+        Some(settings) => lay_old(&settings, &image, &mut old, &args.into),
+        None => image.clone(),
+    };
+    old.sentences.iter().for_each(|sentence| println!("{sentence}"));
     let owner = match read(&args.from) {
         Ok(Ok(text)) => text,
         Ok(Err(sentence)) => return Ok(vec![sentence]),
@@ -193,7 +214,9 @@ fn import(args: &Args) -> io::Result<Vec<String>> {
             (base, vec![sentence])
         }
     };
-    let untouched = take_over("", &base).is_ok_and(|plain| plain.settings == taken.settings);
+    let taken = Taken { settings: asked_again(taken.settings, &old, &image), ..taken };
+    let untouched = take_over("", &base)
+        .is_ok_and(|plain| asked_again(plain.settings, &old, &image) == taken.settings);
     if !untouched && let Err(sentences) = judge(&taken.settings, &args.into) {
         problems.extend(sentences);
     }
@@ -210,12 +233,82 @@ fn import(args: &Args) -> io::Result<Vec<String>> {
             let _ = fs::remove_file(args.from.with_file_name(PROBLEMS));
         }
         false if before.is_none() => {
-            let plain = take_over("", &template).map_err(|_| io::ErrorKind::InvalidData)?;
-            write(&target, &plain.settings)?;
+            let plain = take_over("", &base).map_err(|_| io::ErrorKind::InvalidData)?;
+            write(&target, &asked_again(plain.settings, &old, &image))?;
         }
         false => {}
     }
     Ok(problems)
+}
+
+/// An old box's settings over those of this one, but for what belongs to the box itself: where its
+/// data lie, and addresses of its own to listen on.
+///
+/// # Errors
+/// As for [`take_over`].
+pub fn lay_old_over(settings: &str, base: &str) -> Result<String, String> {
+    let mut old = parse(settings)?;
+    if let Some(data) = old.get_mut("data").and_then(Item::as_table_like_mut) {
+        data.remove("dir");
+    }
+    for section in ["stratum", "http"] {
+        for key in ["listen", "tls_listen"] {
+            let table = old.get_mut(section).and_then(Item::as_table_like_mut);
+            if let Some(table) = table.filter(|table| table.get(key).is_some_and(names_an_address))
+            {
+                table.remove(key);
+            }
+        }
+    }
+    take_over(&old.to_string(), base).map(|taken| taken.settings)
+}
+
+/// Another box has another address, and a port that cannot be opened keeps it from starting.
+fn names_an_address(listen: &Item) -> bool {
+    let anywhere = |text: &str| text.starts_with("0.0.0.0:") || text.starts_with("[::]:");
+    match listen.as_value() {
+        Some(Value::String(text)) => !anywhere(text.value()),
+        Some(Value::Array(list)) => list.iter().any(|one| !one.as_str().is_some_and(anywhere)),
+        _ => true,
+    }
+}
+
+/// The old card's settings over those of the image; those alone when they cannot be used here.
+fn lay_old(settings: &str, image: &str, old: &mut OldCard, dir: &Path) -> String {
+    let laid = lay_old_over(settings, image);
+    match laid {
+        Ok(laid) if try_settings(&laid, dir, Gaps::LeftToThePage).is_ok() => {
+            old.from_it = true;
+            laid
+        }
+        _ => {
+            old.sentences.push("Its settings cannot be used here: set the box up anew.".to_owned());
+            image.to_owned()
+        }
+    }
+}
+
+/// Without a PIN nobody could give the nodes' passwords on the page, which a plain backup lacks: so
+/// the nodes are left out, and the page's set-up asks for both.
+fn asked_again(settings: String, old: &OldCard, image: &str) -> String {
+    if !old.from_it || old.whole {
+        return settings;
+    }
+    without_nodes(settings, image)
+}
+
+/// The nodes of `image` in the place of the settings', unless there is a PIN.
+pub fn without_nodes(settings: String, image: &str) -> String {
+    let (Ok(mut doc), Ok(image)) = (parse(&settings), parse(image)) else { return settings };
+    let pin = doc.get("http").and_then(|http| http.get("pin")).and_then(Item::as_str);
+    if pin.is_some_and(|pin| !pin.is_empty()) {
+        return settings;
+    }
+    match image.get("node") {
+        Some(node) => doc.insert("node", node.clone()),
+        None => doc.remove("node"),
+    };
+    doc.to_string()
 }
 
 /// The text, or a sentence about why it is none.
@@ -230,16 +323,29 @@ fn read(path: &Path) -> io::Result<Result<String, String>> {
 
 /// What the daemon will say to these settings.
 fn judge(settings: &str, dir: &Path) -> Result<(), Vec<String>> {
+    match try_settings(settings, dir, Gaps::Refused) {
+        Ok(_) => Ok(()),
+        Err(problems) => Err(problems.0.iter().map(ToString::to_string).collect()),
+    }
+}
+
+fn is_set_up(settings: &str, dir: &Path) -> bool {
+    try_settings(settings, dir, Gaps::LeftToThePage).is_ok_and(|config| config.is_set_up())
+}
+
+fn try_settings(
+    settings: &str,
+    dir: &Path,
+    gaps: Gaps,
+) -> Result<config::Config, config::Problems> {
     let surroundings = Surroundings {
         file_dir: dir.into(),
         home: None,
         runtime_dir: None,
         data_dir: "/data/soloist".into(),
     };
-    match config::build(Some(("soloist.toml", settings)), &Flags::default(), &surroundings) {
-        Ok(_) => Ok(()),
-        Err(problems) => Err(problems.0.iter().map(ToString::to_string).collect()),
-    }
+    let file = Some(("soloist.toml", settings));
+    config::build_with(file, &Flags::default(), &surroundings, gaps).map(|built| built.config)
 }
 
 /// Replaces a file as a whole, readable to its owner alone.
@@ -257,11 +363,16 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 /// they are written over first; when the power fails then, the file is empty lines, which say
 /// nothing.
 fn restore(from: &Path, template: &str, length: usize) -> io::Result<()> {
-    if let Ok(mut old) = OpenOptions::new().write(true).open(from) {
-        old.write_all("\n".repeat(length).as_bytes())?;
-        old.sync_all()?;
+    if from.exists() {
+        write_over(from, length)?;
     }
     write(from, template)
+}
+
+fn write_over(path: &Path, length: usize) -> io::Result<()> {
+    let mut old = OpenOptions::new().write(true).open(path)?;
+    old.write_all("\n".repeat(length).as_bytes())?;
+    old.sync_all()
 }
 
 #[cfg(test)]
@@ -271,6 +382,10 @@ mod tests {
     const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
     const TEMPLATE: &str = "# Explained.\n#[wifi]\n#ssid = \"\"\n\n[payout]\n# Who is paid.\n\
                             address = \"\"\n#tag = \"Soloist\"\n\n[node]\nrpc_url = \"\" # where\n";
+
+    fn now() -> Now {
+        Now { mono: std::time::Instant::now(), unix: 1_790_000_000 }
+    }
 
     struct Card(tempfile::TempDir, Args);
 
@@ -282,7 +397,7 @@ mod tests {
             fs::write(path("boot/soloist.toml"), owner).unwrap();
             fs::write(path("template"), TEMPLATE).unwrap();
             let (from, template) = (path("boot/soloist.toml"), path("template"));
-            let args = Args { from, template, into: path("config") };
+            let args = Args { from, template, into: path("config"), data: None };
             Card(dir, args)
         }
 
@@ -308,7 +423,7 @@ mod tests {
     #[test]
     fn the_first_start_takes_all_and_leaves_no_secret() {
         let card = Card::new(&filled().replace('\n', "\r\n"));
-        assert_eq!(run(&card.1), Exit::Ok);
+        assert_eq!(run(now(), &card.1), Exit::Ok);
         let settings = card.read("config/soloist.toml").unwrap();
         assert!(settings.contains(ADDRESS) && settings.contains("geheim@"), "{settings}");
         assert!(settings.contains("# Who is paid.") && !settings.contains("wlan"), "{settings}");
@@ -317,16 +432,16 @@ mod tests {
         assert!(wifi.contains("psk=\"geheimes wlan\"\n"), "{wifi}");
         assert_eq!(card.read("boot/soloist.toml").unwrap(), TEMPLATE);
         // And again, with nothing to do.
-        assert_eq!(run(&card.1), Exit::Ok);
+        assert_eq!(run(now(), &card.1), Exit::Ok);
         assert_eq!(card.read("config/soloist.toml").unwrap(), settings);
     }
 
     #[test]
     fn later_words_change_what_they_say_and_nothing_else() {
         let card = Card::new(&filled());
-        assert_eq!(run(&card.1), Exit::Ok);
+        assert_eq!(run(now(), &card.1), Exit::Ok);
         card.write_again("[payout]\naddress = \"\"\ntag = \"Anna\"\n[[node.backup]]\nrpc_url = \"http://x:y@10.0.0.2\"\n");
-        assert_eq!(run(&card.1), Exit::Ok, "{:?}", card.read("boot/problems.txt"));
+        assert_eq!(run(now(), &card.1), Exit::Ok, "{:?}", card.read("boot/problems.txt"));
         let settings = card.read("config/soloist.toml").unwrap();
         for kept in [ADDRESS, "geheim@10.0.0.1", "tag = \"Anna\"", "10.0.0.2", "# Who is paid."] {
             assert!(settings.contains(kept), "{kept} in {settings}");
@@ -338,7 +453,7 @@ mod tests {
     #[test]
     fn a_mistake_changes_nothing_and_is_told_on_the_card() {
         let card = Card::new(&filled());
-        assert_eq!(run(&card.1), Exit::Ok);
+        assert_eq!(run(now(), &card.1), Exit::Ok);
         let before = card.read("config/soloist.toml");
         for (wrong, word) in [
             ("[payout]\naddress = \"bc1qwrong\"\n", "address"),
@@ -348,31 +463,31 @@ mod tests {
             ("[nodes]\nx = 1\n", "nodes"),
         ] {
             card.write_again(wrong);
-            assert_eq!(run(&card.1), Exit::Config, "{wrong}");
+            assert_eq!(run(now(), &card.1), Exit::Config, "{wrong}");
             assert_eq!(card.read("config/soloist.toml"), before, "{wrong}");
             assert_eq!(card.read("boot/soloist.toml").unwrap(), wrong);
             let told = card.read("boot/problems.txt").unwrap();
             assert!(told.contains(word) && !told.contains("geheim"), "{told}");
         }
         card.write_again(TEMPLATE);
-        assert_eq!(run(&card.1), Exit::Ok);
+        assert_eq!(run(now(), &card.1), Exit::Ok);
         assert_eq!(card.read("boot/problems.txt"), None);
     }
 
     #[test]
     fn without_settings_the_box_gets_those_of_the_image() {
         let card = Card::new("\u{feff}[wifi\n");
-        assert_eq!(run(&card.1), Exit::Config);
+        assert_eq!(run(now(), &card.1), Exit::Config);
         assert_eq!(card.read("config/soloist.toml").unwrap(), TEMPLATE);
         let untouched = Card::new(TEMPLATE);
-        assert_eq!(run(&untouched.1), Exit::Ok);
+        assert_eq!(run(now(), &untouched.1), Exit::Ok);
         assert_eq!(untouched.read("config/soloist.toml").unwrap(), TEMPLATE);
         fs::remove_file(&untouched.1.from).unwrap();
-        assert_eq!(run(&untouched.1), Exit::Ok, "the file is gone");
+        assert_eq!(run(now(), &untouched.1), Exit::Ok, "the file is gone");
         assert_eq!(untouched.read("boot/soloist.toml").unwrap(), TEMPLATE);
         let garbage = Card::new("");
         fs::write(&garbage.1.from, [0xff; 300]).unwrap();
-        assert_eq!(run(&garbage.1), Exit::Config);
+        assert_eq!(run(now(), &garbage.1), Exit::Config);
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             os::boards::tell();
             Exit::Ok
         }
-        Ok(Command::Import(args)) => import::run(&args),
+        Ok(Command::Import(args)) => import::run(os::now(), &args),
         #[cfg(feature = "demo")]
         Ok(Command::Demo(args)) => soloist::demo::run(&args),
         Ok(Command::Bench) => bench::run(&mut io::stdout()).map_or(Exit::Output, |()| Exit::Ok),

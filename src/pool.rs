@@ -85,6 +85,13 @@ pub enum Input {
         /// Its difficulty.
         saved: Saved,
     },
+    /// The owner fixes a miner's difficulty, or (`None`) leaves it to us again.
+    Fix {
+        /// Its connection.
+        conn: ConnId,
+        /// The difficulty.
+        difficulty: Option<f64>,
+    },
     /// New work from a node.
     Work(Box<Work>),
     /// No node has had valid work for too long: every miner is to look for another pool.
@@ -186,11 +193,12 @@ impl Pool {
                 self.connect(now, conn, peer, extranonce1, out)
             }
             Input::Closed { conn } => self.closed(now, conn),
-            Input::Saved { conn, saved } => {
-                if let Some(session) = self.sessions.get_mut(&conn) {
-                    session.restore(saved);
-                }
-            }
+            Input::Saved { conn, saved } => self.with_session(now, conn, |session, context| {
+                session.restore(context, saved, out);
+            }),
+            Input::Fix { conn, difficulty } => self.with_session(now, conn, |session, context| {
+                session.fix(context, difficulty, out);
+            }),
             Input::Work(work) => self.set_work(now, *work, out),
             Input::NoWork => self.drop_work(now, out),
             Input::Rules(rules) => {
@@ -224,6 +232,25 @@ impl Pool {
         if before != after {
             self.take_over(now, conn, before, after, out);
         }
+    }
+
+    fn with_session(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        work: impl FnOnce(&mut Session, &mut Context<'_>),
+    ) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let mut context = Context {
+            now,
+            rules: &self.rules,
+            jobs: &mut self.jobs,
+            seen: &mut self.seen,
+            parked: &mut self.parked,
+            memos: &mut self.memos,
+        };
+        work(session, &mut context);
+        self.wake = earlier(self.wake, session.next_deadline());
     }
 
     /// When [`Input::Tick`] is due. May be early, never late.

@@ -129,6 +129,10 @@ impl Template {
         }
         let txs = raw.transactions.iter().map(|tx| cache.get(tx)).collect::<Result<Vec<_>, _>>()?;
         cache.txs = txs.iter().map(|tx| (tx.txid, tx.clone())).collect();
+        // No block may have one twice, and the cache could not tell their data apart.
+        if cache.txs.len() != txs.len() {
+            return Err(field("transactions", "one of them stands there twice"));
+        }
         // The first leaf stands for the coinbase: no neighbour depends on it.
         cache.tree.update(std::iter::once([0; 32]).chain(txs.iter().map(|tx| tx.txid.0)).collect());
         let witness_commitment = match &raw.default_witness_commitment {
@@ -327,6 +331,15 @@ mod tests {
         assert_eq!(template.branch.len(), 2);
         assert_eq!(template.txs[1].bytes.len(), 80);
         assert_eq!(template.longpollid, Some(format!("{PREV}7")));
+    }
+
+    #[test]
+    fn a_transaction_that_comes_twice_is_refused() {
+        let other_data = tx(7).replacen("\"data\":\"", "\"data\":\"ff", 1);
+        for again in [tx(7), other_data] {
+            let error = parse(&json(&format!("{},{},{again}", tx(7), tx(9)), "")).unwrap_err();
+            assert!(error.to_string().contains("twice"), "{error}");
+        }
     }
 
     #[test]

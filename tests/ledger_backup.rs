@@ -34,10 +34,20 @@ fn mined(dir: &Path) -> World {
     for _ in 0..10 * 24 {
         miners.iter().for_each(|&miner| world.mine(miner, 1200, 120));
     }
+    world.tell(LedgerEvent::Fix { worker: miners[0], difficulty: Some(512.0) });
+    world.tell(LedgerEvent::Fix { worker: miners[1], difficulty: Some(7.0) });
+    world.tell(LedgerEvent::Fix { worker: miners[1], difficulty: None });
     let hash = BlockHash([3; 32]);
     let (height, difficulty, reward) = (900_001, 1e12, 312_500_000);
     let worker = miners[1];
-    world.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward });
+    world.tell(LedgerEvent::BlockFound {
+        worker,
+        hash,
+        height,
+        difficulty,
+        reward,
+        payee: String::new(),
+    });
     world.tell(LedgerEvent::Block { hash, state: BlockState::Accepted { node: "shed".into() } });
     world
 }
@@ -62,6 +72,8 @@ fn a_backup_moves_the_ledger_to_a_new_card() {
     let mut moved = World::open(new.path(), START + 86_400 * 11);
     assert_eq!(moved.ledger.notes().count(), 0);
     assert!(moved.picture() == world.picture());
+    let fixed: Vec<_> = moved.ledger.workers().map(|(_, worker)| worker.fixed).collect();
+    assert_eq!(fixed, [Some(512.0), None, None]);
 
     // Onto a card that already has a ledger: the old one is set aside, not lost.
     let other = moved.ledger.worker(moved.now(), "other", "x");

@@ -148,6 +148,7 @@ fn write_for_ever(dir: &Path, keep_free: u64) {
             height: number as u32,
             difficulty: 1e9,
             reward: 1,
+            payee: String::new(),
         });
         match world.ledger.storage() {
             Storage::Ready => say("ACK", &world.ledger),
@@ -185,7 +186,14 @@ fn a_day(dir: &Path) {
     hours(&mut world, 12);
     let worker = miners[0];
     let hash = BlockHash([9; 32]);
-    world.tell(LedgerEvent::BlockFound { worker, hash, height: 1, difficulty: 1e9, reward: 5 });
+    world.tell(LedgerEvent::BlockFound {
+        worker,
+        hash,
+        height: 1,
+        difficulty: 1e9,
+        reward: 5,
+        payee: String::new(),
+    });
     world.tell(LedgerEvent::Block { hash, state: BlockState::Accepted { node: "attic".into() } });
     hours(&mut world, 12);
     println!("WRITTEN {} 0", written("write_bytes:") - before.0);
@@ -448,6 +456,7 @@ fn real_ledger(dir: &Path) {
                 height: step as u32,
                 difficulty: 1e8,
                 reward: 5,
+                payee: String::new(),
             });
             world.tell(LedgerEvent::Audit(format!("step {step}")));
         }

@@ -53,7 +53,14 @@ fn mined(dir: &Path) -> World {
     }
     let hash = BlockHash([3; 32]);
     let (height, difficulty, reward) = (900_001, 1e12, 312_500_000);
-    world.tell(LedgerEvent::BlockFound { worker: miner, hash, height, difficulty, reward });
+    world.tell(LedgerEvent::BlockFound {
+        worker: miner,
+        hash,
+        height,
+        difficulty,
+        reward,
+        payee: String::new(),
+    });
     world.mine(miner, 1200, 60);
     world
 }
@@ -221,6 +228,7 @@ fn the_daemon_copies_the_newest_snapshot_to_a_stick() {
         alarms.into_iter().find(|alarm| alarm["id"] == "copy")
     });
     assert!(alarm["text"].as_str().unwrap().contains("nothing is mounted"), "{alarm}");
+    assert!(self::page(port).contains("Copy of the ledger</dt><dd><span class=\"bad\">fails"));
 
     write(&format!("copy_to = \"{}\"", stick.path().display()));
     daemon.reload();
@@ -228,6 +236,8 @@ fn the_daemon_copies_the_newest_snapshot_to_a_stick() {
         status(port).filter(|status| status["storage"]["copy_at"].is_number())
     });
     assert_eq!(status["storage"]["copy_error"], "");
+    let page = page(port);
+    assert!(page.contains("Copy of the ledger") && page.contains("made, seen"), "{page}");
     assert!(status["alarms"].as_array().unwrap().iter().all(|alarm| alarm["id"] != "copy"));
     let copies: Vec<_> = fs::read_dir(stick.path()).unwrap().map(|entry| entry.unwrap()).collect();
     assert_eq!(copies.len(), 1);
@@ -239,6 +249,84 @@ fn the_daemon_copies_the_newest_snapshot_to_a_stick() {
         said(&["restore", file.to_str().unwrap(), "--data", new.to_str().unwrap()], "");
     assert_eq!(code, Some(0), "{words}");
     println!("{words}");
+}
+
+/// A data partition of its own, that goes with the test.
+struct Partition(tempfile::TempDir);
+
+impl Partition {
+    fn mount(size: &str) -> Option<Partition> {
+        let place = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "none"])
+            .arg(place.path())
+            .stderr(Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then_some(Partition(place))
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// The running daemon on a card that is 92 % full: it warns, drops old history and what lies about,
+/// keeps the sums, and goes on.
+#[test]
+fn the_daemon_drops_the_oldest_history_of_a_full_card() {
+    let Some(card) = Partition::mount("128m") else {
+        eprintln!("SKIPPED, not tested on this machine: no right to mount");
+        return;
+    };
+    let data = card.0.path().join("data");
+    let data_text = data.to_str().unwrap();
+    let mut world = mined(&data);
+    let miner = world.ledger.worker(world.now(), "garage", "bitaxe");
+    for _ in 0..8 * 24 {
+        world.mine(miner, 3600, 600);
+    }
+    world.stop();
+    let aside = data.join("ledger/aside");
+    fs::create_dir_all(&aside).unwrap();
+    fs::write(aside.join("journal-1"), vec![0; 100_000]).unwrap();
+    let lines = |what: &str| said(&["export", what, "--data", data_text], "").1;
+    let (hours, workers) = (lines("hours").lines().count(), lines("workers"));
+    assert_eq!(Store::snapshots(&data).len(), 7);
+
+    // As full as it is to be, by the kernel's own figures.
+    let reading = soloist::ledger::card::read(&data).unwrap();
+    let used = reading.size - reading.free;
+    let filler = vec![0; (reading.size / 100 * 92 - used) as usize];
+    fs::write(card.0.path().join("filler"), filler).unwrap();
+
+    let place = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = place.path().join("soloist.toml");
+    let text = format!(
+        "{CONFIG}\n[stratum]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
+         [data]\ndir = \"{data_text}\"\n"
+    );
+    fs::write(&config, text.replace("http://192.168.1.10:8332", "http://127.0.0.1:1")).unwrap();
+    let daemon = Command::new(env!("CARGO_BIN_EXE_soloist"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _daemon = Ended(daemon);
+    wait_for("less history", || (lines("hours").lines().count() < hours).then_some(()));
+    assert!((2..=3).contains(&Store::snapshots(&data).len()) && !aside.exists());
+    assert_eq!(lines("workers"), workers, "sums are not history");
+    let status = wait_for("the page", || {
+        status(port).filter(|status| status["storage"]["writable"] == true)
+    });
+    let alarms = status["alarms"].to_string();
+    assert!(alarms.contains("data card is") && alarms.contains("full"), "{alarms}");
+    assert!(page(port).contains("the oldest history is dropped"));
+    println!("hours: {hours} lines, then {}", lines("hours").lines().count());
 }
 
 /// A daemon that does not outlive its test.
@@ -259,14 +347,21 @@ impl Drop for Ended {
 }
 
 fn status(port: u16) -> Option<serde_json::Value> {
+    serde_json::from_str(&get(port, "/api/status")?).ok()
+}
+
+fn page(port: u16) -> String {
+    get(port, "/").unwrap()
+}
+
+fn get(port: u16, path: &str) -> Option<String> {
     use std::io::Read;
     let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let request = "GET /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).ok()?;
-    let (_, body) = answer.split_once("\r\n\r\n")?;
-    serde_json::from_str(body).ok()
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
 fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -192,7 +192,7 @@ proptest! {
                     hash[..4].copy_from_slice(&blocks.to_le_bytes());
                     let hash = BlockHash(hash);
                     let (height, difficulty, reward) = (1, 5.0, 6);
-                    run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward });
+                    run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee: String::new() });
                     blocks += 1;
                     prop_assert_eq!(run.ledger.total().totals().since_block.accepted, 0);
                 }
@@ -258,7 +258,7 @@ proptest! {
                     blocks += 1;
                     let (hash, height) = (BlockHash(hash), 1);
                     let (difficulty, reward) = (5.0, 6);
-                    run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward });
+                    run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee: String::new() });
                 }
                 Op::Wait(seconds) => run.advance(seconds),
                 Op::Restart => snapshots.push(run.ledger.records(1 << 20)),
@@ -330,6 +330,24 @@ fn a_power_cut_costs_at_most_ten_minutes() {
 }
 
 #[test]
+fn a_refused_share_can_be_the_best_and_is_labelled() {
+    let mut run = Run::new(Card::default(), START);
+    let worker = run.worker("w");
+    run.share(worker, 1.0, 500.0);
+    let stale =
+        |actual| LedgerEvent::Reject { worker, reason: RejectReason::Stale, actual, height: 7 };
+    run.tell(stale(9e6));
+    let best = run.ledger.bests()[0];
+    assert_eq!((best.difficulty, best.height, best.rejected), (9e6, 7, true));
+    assert!(!run.ledger.bests()[1].rejected);
+    let totals = run.ledger.total().totals();
+    assert_eq!((totals.ever.accepted, totals.ever.rejected()), (1, 1));
+    // One whose hash was never made is none.
+    run.tell(stale(0.0));
+    assert_eq!(run.ledger.bests().len(), 2);
+}
+
+#[test]
 fn writes_are_rare_but_a_block_is_written_at_once() {
     let mut run = Run::new(Card::default(), START);
     let worker = run.worker("w");
@@ -344,7 +362,14 @@ fn writes_are_rare_but_a_block_is_written_at_once() {
     let saves = run.card.saves;
     let hash = BlockHash([1; 32]);
     let (height, difficulty, reward) = (1, 1.0, 1);
-    run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward });
+    run.tell(LedgerEvent::BlockFound {
+        worker,
+        hash,
+        height,
+        difficulty,
+        reward,
+        payee: String::new(),
+    });
     assert_eq!(run.card.saves, saves + 1);
     let known = |record: &Record| matches!(record, Record::Block(block) if block.hash == hash);
     assert!(run.card.journal.iter().any(known));

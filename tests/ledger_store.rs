@@ -30,6 +30,7 @@ fn everything_comes_back_after_a_stop() {
         height: 9,
         difficulty: 2e6,
         reward: 312_500_000,
+        payee: String::new(),
     });
     world.tell(LedgerEvent::Block { hash, state: BlockState::Accepted { node: "attic".into() } });
     world.mine(garage, 600, 10);

@@ -72,6 +72,7 @@ fn ten_years_stay_within_the_bound() {
                 height: day as u32,
                 difficulty: 1e14,
                 reward: 1,
+                payee: String::new(),
             });
             world.tell(LedgerEvent::Block { hash, state: BlockState::Mature });
         }

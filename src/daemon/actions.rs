@@ -8,9 +8,10 @@ use async_io::Timer;
 
 use crate::clock::Now;
 use crate::config::{Auth, Config};
+use crate::difficulty::Difficulty;
 use crate::ledger::totals::{LedgerEvent, WorkerId};
 use crate::notify;
-use crate::pool::ConnId;
+use crate::pool::{ConnId, Input};
 use crate::server::http::admin::{Action, Download, Local};
 use crate::status::{json, judge, metrics};
 use crate::{cli, logger, os};
@@ -47,6 +48,10 @@ impl Daemon {
                 let done = self.state.borrow_mut().kick(&id);
                 Box::pin(async move { done })
             }
+            Action::Fix(id, difficulty) => {
+                let done = self.fix(&id, difficulty);
+                Box::pin(async move { done })
+            }
             Action::LogLevel(level) => {
                 logger::set_level(level);
                 let words = format!("The log's level is {level} until the next start.");
@@ -71,6 +76,13 @@ impl Daemon {
         Ok("Soloist starts anew: this page is back in a few seconds.".to_owned())
     }
 
+    fn fix(&self, id: &str, difficulty: Option<f64>) -> Result<String, String> {
+        let mut state = self.state.borrow_mut();
+        let done = state.fix(os::now(), id, difficulty);
+        self.rearm(&state);
+        done
+    }
+
     fn forget(&self, id: &str) -> Result<String, String> {
         let (mut state, now) = (self.state.borrow_mut(), os::now());
         let worker = state.worker_of(id).ok_or("There is no such miner.")?;
@@ -85,6 +97,32 @@ impl Daemon {
 }
 
 impl State {
+    /// Fixes the difficulty of a miner, here or away, and leaves it connected.
+    fn fix(&mut self, now: Now, id: &str, difficulty: Option<f64>) -> Result<String, String> {
+        let worker = self.worker_of(id).ok_or("There is no such miner.")?;
+        let name = self.name_of(worker);
+        let words = |level: Option<f64>| match level {
+            Some(level) => Difficulty(level).to_string(),
+            None => "found by itself".to_owned(),
+        };
+        let before = self.books.ledger.get(worker).and_then(|worker| worker.fixed);
+        if before != difficulty {
+            let (by, key) = ("page".to_owned(), format!("miner.{name}.difficulty"));
+            let (old, new) = (words(before), words(difficulty));
+            self.ledger_event(now, LedgerEvent::Setting { by, key, old, new });
+            self.ledger_event(now, LedgerEvent::Fix { worker, difficulty });
+        }
+        let of_it = self.books.workers.iter().filter(|(_, known)| **known == worker);
+        let conns: Vec<ConnId> = of_it.map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            self.pool_input(now, Input::Fix { conn, difficulty });
+        }
+        Ok(match difficulty {
+            Some(level) => format!("The difficulty of {name} is fixed at {}.", Difficulty(level)),
+            None => format!("The difficulty of {name} is found by itself again."),
+        })
+    }
+
     fn worker_of(&self, id: &str) -> Option<WorkerId> {
         let mut workers = self.books.ledger.workers();
         workers.find(|(_, worker)| worker.number.0.to_string() == id).map(|(id, _)| id)

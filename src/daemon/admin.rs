@@ -13,11 +13,15 @@ use futures_lite::FutureExt;
 
 use crate::chain::Chain;
 use crate::config::{self, Auth, Config, Flags, Gaps, NodeConfig, Problems, Secret};
-use crate::ledger::totals::LedgerEvent;
+use crate::import;
+use crate::ledger::backup;
+use crate::ledger::command::settings_with;
+use crate::ledger::record::Record;
+use crate::ledger::totals::{Ledger, LedgerEvent};
 use crate::node::rpc::Rpc;
 use crate::node::{HealthReport, RpcError};
 use crate::os;
-use crate::server::http::admin::{Action, Checked, Control, Download, Local, NO_PIN};
+use crate::server::http::admin::{Action, Brought, Checked, Control, Download, Local, NO_PIN};
 use crate::settings::{NodeValues, Values, access};
 use crate::status::{AuditView, EventKind, Level, PendingPayoutView};
 
@@ -27,6 +31,9 @@ use super::{Daemon, Event, State};
 const NODE_AT_MOST: Duration = Duration::from_secs(8);
 /// Who acts when it is not somebody at the page.
 const OURSELVES: &str = "this box";
+/// Why a backup is not taken.
+const NOT_EMPTY: &str = "This box has counted shares already, or its card is not read yet: a backup \
+                         is for a fresh one.";
 
 /// From where the config came, and so where changes go.
 #[derive(Clone, Debug)]
@@ -118,6 +125,34 @@ impl Control for Daemon {
 
     fn act(&self, action: Action) -> Local<Result<String, String>> {
         self.act_on(action)
+    }
+
+    fn restore(&self, file: Vec<u8>, passphrase: String) -> Local<Result<Brought, String>> {
+        let (this, source) = (self.this.clone(), self.state.borrow().owner.source.clone());
+        Box::pin(async move {
+            let source = source.ok_or_else(no_file)?;
+            let ready = |daemon: &Daemon| daemon.state.borrow().books.ledger.can_restore();
+            if !this.upgrade().is_some_and(|daemon| ready(&daemon)) {
+                return Err(NOT_EMPTY.to_owned());
+            }
+            let read = blocking::unblock(move || old_card(&source, &file, &passphrase)).await?;
+            let Some(daemon) = this.upgrade().filter(|daemon| ready(daemon)) else {
+                return Err(NOT_EMPTY.to_owned());
+            };
+            let (config, records, brought) = read;
+            {
+                let (mut state, now) = (daemon.state.borrow_mut(), os::now());
+                state.ledger_event(now, LedgerEvent::Restore(records));
+                for sentence in &brought.sentences {
+                    state.tell(now, EventKind::System, Level::Info, sentence.clone());
+                }
+                daemon.rearm(&state);
+            }
+            if let Some(config) = config {
+                daemon.put_into_force(config);
+            }
+            Ok(brought)
+        })
     }
 
     fn log_tail(&self) -> String {
@@ -213,6 +248,54 @@ impl State {
             })
             .collect()
     }
+}
+
+/// Reads a backup, and saves its settings in the place of what the file leaves open.
+fn old_card(
+    source: &Source,
+    file: &[u8],
+    passphrase: &str,
+) -> Result<(Option<Config>, Vec<Record>, Brought), String> {
+    let records = backup::read(file).map_err(|error| format!("{error}."))?;
+    let passphrase = Some(passphrase).filter(|passphrase| !passphrase.is_empty());
+    let settings = settings_with(file, passphrase).map_err(|why| why.to_string())?;
+    let ledger = Ledger::replay(os::now(), &records);
+    let totals = ledger.total().totals();
+    let mut brought = Brought {
+        sentences: vec![format!(
+            "The backup was taken up: {} miners, {} shares, {} blocks.",
+            ledger.workers().count(),
+            totals.ever.accepted,
+            totals.blocks
+        )],
+        nodes: Vec::new(),
+    };
+    let Some((settings, whole)) = settings else { return Ok((None, records, brought)) };
+    let text = read(&source.file)?;
+    let try_text =
+        |text: &str| config::try_text(&source.flags, &source.file, text, Gaps::LeftToThePage);
+    let laid = import::lay_old_over(&settings, &text).ok();
+    let laid = laid.and_then(|laid| Some((try_text(&laid).ok()?, laid)));
+    let Some((config, laid)) = laid else {
+        brought.sentences.push("Its settings cannot be used here: write them anew.".to_owned());
+        return Ok((None, records, brought));
+    };
+    let (config, laid) = match whole {
+        true => (config, laid),
+        false => {
+            brought.nodes = values_of(&config).nodes;
+            brought.nodes.iter_mut().for_each(|node| node.password = None);
+            let laid = import::without_nodes(laid, &text);
+            (try_text(&laid).map_err(|problems| sentences(&problems).join(" "))?, laid)
+        }
+    };
+    save(&source.file, &laid)?;
+    brought.sentences.push(match whole {
+        true => "All its settings are in force, the PIN among them.".to_owned(),
+        false => "Its settings are in force but for what it does not hold: the passwords of the                   nodes, the PIN and the notifications."
+            .to_owned(),
+    });
+    Ok((Some(config), records, brought))
 }
 
 fn no_file() -> String {
@@ -319,6 +402,8 @@ async fn ask(config: &Config) -> Checked {
         return refused(vec!["Nobody would be paid: write a payout address.".to_owned()]);
     };
     checked.findings.push(format!("The address is {}.", address.kind()));
+    let tag = config.payout.tag.as_str();
+    checked.findings.push(format!("The block will say {tag}, which takes {} bytes.", tag.len()));
     let (sender, answers) = async_channel::unbounded();
     for (place, node) in config.nodes.iter().enumerate() {
         let (node, sender) = (node.into(), sender.clone());

@@ -418,12 +418,14 @@ impl State {
     fn book_block(&mut self, now: Now, block: &SolvedBlock) {
         let worker = self.books.worker_by_name(now, &block.worker);
         let difficulty = crate::difficulty::Difficulty::of_hash(&block.hash).0;
+        let script = super::view::coinbase_of(&block.bytes).map(|(_, script)| script);
         let found = LedgerEvent::BlockFound {
             worker,
             hash: block.hash,
             height: block.height,
             difficulty,
             reward: block.value,
+            payee: self.paid(now, script.as_deref()),
         };
         self.ledger_event(now, found);
     }

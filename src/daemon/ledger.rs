@@ -10,8 +10,9 @@ use crate::clock::Now;
 use crate::ledger::keeper::Keeper;
 use crate::ledger::record::RejectReason;
 use crate::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, MAX_WORKERS, Storage, WorkerId};
-use crate::pool::ConnId;
+use crate::pool::{ConnId, Input};
 use crate::status::{EventKind, Level};
+use crate::stratum::firmware::Saved;
 
 use super::{Event, State};
 
@@ -134,7 +135,28 @@ impl State {
         for note in notes {
             self.tell(now, EventKind::System, Level::Warning, note);
         }
+        let opened = matches!(answer, LedgerEvent::Opened(_));
         self.ledger_event(now, answer);
+        if opened {
+            self.remind_miners(now);
+        }
+    }
+
+    /// Miners that were faster than the card get now what it knows of them.
+    fn remind_miners(&mut self, now: Now) {
+        let known = |id: &WorkerId| self.books.ledger.get(*id);
+        let here = self.books.workers.iter();
+        let inputs: Vec<Input> = here
+            .filter_map(|(&conn, id)| {
+                let worker = known(id)?;
+                match (worker.fixed, worker.level) {
+                    (Some(level), _) => Some(Input::Fix { conn, difficulty: Some(level) }),
+                    (None, Some(level)) => Some(Input::Saved { conn, saved: Saved::Level(level) }),
+                    (None, None) => None,
+                }
+            })
+            .collect();
+        inputs.into_iter().for_each(|input| self.pool_input(now, input));
     }
 
     pub(super) fn tick_ledger(&mut self, now: Now) {

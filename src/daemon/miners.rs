@@ -220,15 +220,17 @@ impl State {
         let device = session.profile().model.clone();
         let text = format!("Miner {name} connected from {}: {device}.", session.peer());
         let worker = self.books.ledger.worker(now, &name, &device);
-        let saved = self.books.ledger.get(worker).and_then(|worker| worker.level);
+        let saved =
+            self.books.ledger.get(worker).and_then(|worker| {
+                worker.fixed.map(Saved::Fixed).or(worker.level.map(Saved::Level))
+            });
         self.books.connected(worker);
         if let Some(old) = self.books.workers.insert(conn, worker) {
             self.ledger_event(now, LedgerEvent::Disconnected(old));
         }
         self.ledger_event(now, LedgerEvent::Connected(worker));
         self.tell(now, EventKind::Miner, Level::Info, text);
-        if let Some(level) = saved {
-            let saved = Saved::Level(level);
+        if let Some(saved) = saved {
             self.pool.handle(now, Input::Saved { conn, saved }, &mut self.outbox);
         }
     }

@@ -266,7 +266,8 @@ impl State {
     }
 
     /// The address of an output script; the owner's for none.
-    fn paid(&self, now: Now, script: Option<&[u8]>) -> String {
+    /// The address behind a script; the owner's where there is none.
+    pub(super) fn paid(&self, now: Now, script: Option<&[u8]>) -> String {
         let address = script.and_then(|script| address::of_script(script, self.chain(now)?));
         address.unwrap_or_else(|| self.owners_address())
     }
@@ -324,7 +325,7 @@ impl State {
             rejects: reject_views(&totals.ever),
             latest: latest.map(|refused| refused.map(reject_reason)).collect(),
             difficulty,
-            difficulty_locked: session.is_some_and(Session::is_fixed),
+            difficulty_locked: session.is_some_and(Session::is_fixed) || worker.fixed.is_some(),
             expected_share_s: expected,
             last_share_at: (totals.last_share > 0).then_some(totals.last_share),
             best: totals.best.map_or(0.0, |best| best.difficulty),
@@ -426,7 +427,10 @@ impl State {
             state,
             confirmations,
             value_sat: block.reward,
-            address: self.paid(now, coinbase.as_ref().map(|(_, script)| script.as_slice())),
+            address: match &coinbase {
+                None if !block.payee.is_empty() => block.payee.clone(),
+                coinbase => self.paid(now, coinbase.as_ref().map(|(_, script)| script.as_slice())),
+            },
             hex: coinbase.is_some(),
             txid: coinbase.map(|(txid, _)| txid).unwrap_or_default(),
             share_difficulty: block.difficulty,
@@ -678,7 +682,7 @@ fn method_name(method: Method) -> &'static str {
 
 /// The id of a whole block's first transaction (BIP 141: without witness). `None` for what is no
 /// block.
-fn coinbase_of(block: &[u8]) -> Option<(String, Vec<u8>)> {
+pub(super) fn coinbase_of(block: &[u8]) -> Option<(String, Vec<u8>)> {
     // A header of 80 bytes, and how many transactions follow.
     let rest = block.get(80..)?;
     let (_, count): (bitcoin::VarInt, usize) = deserialize_partial(rest).ok()?;

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::backup::{self, MAX_BACKUP};
+use super::backup::{self, BackupError, MAX_BACKUP};
 use super::export;
 use super::journal::{Journal, write_atomically};
 use super::record::{Grain, scan};
@@ -210,7 +210,8 @@ fn data_of(flags: &Flags) -> Result<PathBuf, Exit> {
     })
 }
 
-fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+/// The first `limit` bytes of a file.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -247,17 +248,46 @@ fn roll() -> Result<Dice, getrandom::Error> {
 fn settings_of(bytes: &[u8], restore: &Restore) -> Result<Option<(String, bool)>, (Exit, String)> {
     let damaged =
         |error| (Exit::Data, format!("{}: {error}. Nothing was changed.", restore.file.display()));
-    let attachments = transfer::attachments(bytes).map_err(damaged)?;
+    // First whether it is whole, then what the passphrase is.
+    transfer::attachments(bytes).map_err(damaged)?;
+    let passphrase = restore.passphrase.as_deref().map(read_passphrase).transpose();
+    let passphrase = passphrase.map_err(|why| (Exit::Usage, why))?;
+    settings_with(bytes, passphrase.as_deref()).map_err(|why| match why {
+        NoSettings::NotSealed => (Exit::Usage, why.to_string()),
+        NoSettings::OtherPassphrase => (Exit::Data, format!("{why} Nothing was changed.")),
+        NoSettings::Damaged(error) => damaged(error),
+    })
+}
+
+/// Why a backup's settings cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSettings {
+    /// The backup is damaged.
+    #[error("{0}.")]
+    Damaged(BackupError),
+    /// A passphrase was given for a backup that has none.
+    #[error("This backup was made without a passphrase: leave it out.")]
+    NotSealed,
+    /// A slip of the finger, mostly.
+    #[error("The passphrase is another one.")]
+    OtherPassphrase,
+}
+
+/// The settings that a backup carries, and whether they are whole: those that were sealed, with a
+/// passphrase, else those without secrets.
+///
+/// # Errors
+/// See [`NoSettings`].
+pub fn settings_with(
+    bytes: &[u8],
+    passphrase: Option<&str>,
+) -> Result<Option<(String, bool)>, NoSettings> {
+    let attachments = transfer::attachments(bytes).map_err(NoSettings::Damaged)?;
     let find = |wanted: &str| attachments.iter().find(|(name, _)| name == wanted);
-    if let Some(file) = &restore.passphrase {
-        let passphrase = read_passphrase(file).map_err(|why| (Exit::Usage, why))?;
-        let Some((_, sealed)) = find(SEALED) else {
-            let why = "This backup was made without a passphrase: leave it out.";
-            return Err((Exit::Usage, why.to_owned()));
-        };
-        let text = seal::open(&passphrase, sealed).and_then(|text| String::from_utf8(text).ok());
-        let why = "The passphrase is another one. Nothing was changed.";
-        return text.map(|text| Some((text, true))).ok_or((Exit::Data, why.to_owned()));
+    if let Some(passphrase) = passphrase {
+        let (_, sealed) = find(SEALED).ok_or(NoSettings::NotSealed)?;
+        let text = seal::open(passphrase, sealed).and_then(|text| String::from_utf8(text).ok());
+        return text.map(|text| Some((text, true))).ok_or(NoSettings::OtherPassphrase);
     }
     let plain = find(SETTINGS).and_then(|(_, text)| String::from_utf8(text.clone()).ok());
     Ok(plain.map(|text| (text, false)))
@@ -294,7 +324,7 @@ fn write_secret(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Restored as root, the ledger must still be the daemon's: it gets the data directory's owner.
-fn give_to_owner(data: &Path) {
+pub fn give_to_owner(data: &Path) {
     use std::os::unix::fs::{MetadataExt, chown};
     let Ok(owner) = fs::metadata(data).map(|data| (data.uid(), data.gid())) else { return };
     let mut places = vec![data.join("ledger")];

@@ -17,7 +17,7 @@ use super::totals::Ledger;
 pub fn blocks_csv(ledger: &Ledger) -> String {
     let mut csv = String::from(
         "height,hash,found_unix,worker,share_difficulty,network_difficulty,reward_satoshi,state,\
-         detail,state_unix\r\n",
+         detail,state_unix,payee\r\n",
     );
     for block in ledger.blocks() {
         let (state, detail) = state_words(&block.state);
@@ -25,13 +25,14 @@ pub fn blocks_csv(ledger: &Ledger) -> String {
         let (difficulty, network) = (block.difficulty, block.network_difficulty);
         let _ = write!(
             csv,
-            "{},{},{},{name},{difficulty},{network},{},{state},{},{}\r\n",
+            "{},{},{},{name},{difficulty},{network},{},{state},{},{},{}\r\n",
             block.height,
             block.hash,
             block.unix,
             block.reward,
             cell(&detail),
-            block.state_unix
+            block.state_unix,
+            cell(&block.payee)
         );
     }
     csv

@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 | 2 | `4a 52`, where a reader that lost its place takes up again |
 //! | 2 | 1 | kind of the record, see [`Record`] |
-//! | 3 | 1 | version of this kind's layout, now 1 for all |
+//! | 3 | 1 | version of this kind's layout, now 2 for a found block and 1 for all others |
 //! | 4 | 4 | length n of the payload, little-endian, at most [`MAX_PAYLOAD`] |
 //! | 8 | 8 | sequence number, little-endian; each record's is one more than the last |
 //! | 16 | n | payload |
@@ -300,6 +300,9 @@ pub struct FoundBlock {
     pub network_difficulty: f64,
     /// Value of its coinbase in satoshi; 0 where unknown.
     pub reward: u64,
+    /// The address that its coinbase pays; empty where unknown. Since version 2 of the record, at
+    /// its end.
+    pub payee: String,
     /// Where it stands.
     #[serde(flatten)]
     pub state: BlockState,
@@ -409,6 +412,13 @@ pub enum Record {
     /// \[13\] What was counted since a worker's last tally, up to now. It will be in the tally of the
     /// same number; until then the largest one holds.
     Open(Tally),
+    /// \[14\] The owner fixed a worker's difficulty.
+    Fixed {
+        /// Whose.
+        worker: WorkerNumber,
+        /// The share difficulty; `None` (on disk 0): it is found by itself again.
+        difficulty: Option<f64>,
+    },
     /// Of a kind or version that this program does not know.
     Unknown {
         /// The kind.
@@ -564,7 +574,7 @@ impl Record {
             Record::Totals { .. } => (3, 1),
             Record::Points { .. } => (4, 1),
             Record::Best(_) => (5, 1),
-            Record::Block(_) => (6, 1),
+            Record::Block(_) => (6, 2),
             Record::BlockState { .. } => (7, 1),
             Record::Setting(_) => (8, 1),
             Record::Audit(_) => (9, 1),
@@ -572,6 +582,7 @@ impl Record {
             Record::Attachment { .. } => (11, 1),
             Record::Level { .. } => (12, 1),
             Record::Open(_) => (13, 1),
+            Record::Fixed { .. } => (14, 1),
             Record::Unknown { kind, version, .. } => (*kind, *version),
         }
     }
@@ -619,6 +630,10 @@ impl Record {
                 to.varint(worker.0.into());
                 to.double(*difficulty);
             }
+            Record::Fixed { worker, difficulty } => {
+                to.varint(worker.0.into());
+                to.double(difficulty.unwrap_or(0.0));
+            }
             Record::Unknown { payload, .. } => {
                 to.raw(&payload[..payload.len().min(MAX_PAYLOAD)]);
             }
@@ -647,6 +662,10 @@ impl Record {
             }
             (5, 1) => Record::Best(read_best(&mut from)?),
             (6, 1) => Record::Block(read_block(&mut from)?),
+            (6, 2) => {
+                let block = read_block(&mut from)?;
+                Record::Block(FoundBlock { payee: from.text(MAX_TEXT)?, ..block })
+            }
             (7, 1) => Record::BlockState {
                 hash: BlockHash(from.hash()?),
                 unix: from.varint()?,
@@ -672,6 +691,10 @@ impl Record {
                 Record::Level { worker: WorkerNumber(from.small()?), difficulty: from.amount()? }
             }
             (13, 1) => Record::Open(read_tally(&mut from)?),
+            (14, 1) => {
+                let (worker, difficulty) = (WorkerNumber(from.small()?), from.amount()?);
+                Record::Fixed { worker, difficulty: Some(difficulty).filter(|&d| d > 0.0) }
+            }
             _ => Record::Unknown { kind, version, payload: from.take(payload.len())?.to_vec() },
         };
         from.end()?;
@@ -836,8 +859,10 @@ fn write_block(block: &FoundBlock, to: &mut Writer) {
     to.varint(block.reward);
     write_state(&block.state, to);
     to.varint(block.state_unix);
+    to.text(&block.payee, MAX_TEXT);
 }
 
+/// What all versions have.
 fn read_block(from: &mut Reader<'_>) -> Result<FoundBlock, RecordError> {
     Ok(FoundBlock {
         hash: BlockHash(from.hash()?),
@@ -848,6 +873,7 @@ fn read_block(from: &mut Reader<'_>) -> Result<FoundBlock, RecordError> {
         difficulty: from.amount()?,
         network_difficulty: from.amount()?,
         reward: from.varint()?,
+        payee: String::new(),
         state: read_state(from)?,
         state_unix: from.varint()?,
     })
@@ -989,13 +1015,13 @@ pub(super) mod tests {
             any::<[u8; 32]>(),
             any::<(u32, u64, u64, u64)>(),
             worker.clone(),
-            ".{0,30}",
+            (".{0,30}", ".{0,90}"),
             amount(),
             amount(),
             state(),
         )
             .prop_map(
-                |(hash, numbers, worker, name, difficulty, network_difficulty, state)| {
+                |(hash, numbers, worker, (name, payee), difficulty, network_difficulty, state)| {
                     let (height, unix, reward, state_unix) = numbers;
                     Record::Block(FoundBlock {
                         hash: BlockHash(hash),
@@ -1006,6 +1032,7 @@ pub(super) mod tests {
                         difficulty,
                         network_difficulty,
                         reward,
+                        payee,
                         state,
                         state_unix,
                     })
@@ -1042,10 +1069,12 @@ pub(super) mod tests {
                 .prop_map(|(unix, text)| Record::Audit(AuditEntry { unix, text })),
             (worker.clone(), amount())
                 .prop_map(|(worker, difficulty)| Record::Level { worker, difficulty }),
+            (worker.clone(), prop::option::of(1e-4..1e12))
+                .prop_map(|(worker, difficulty)| Record::Fixed { worker, difficulty }),
             worker.prop_map(|worker| Record::Forget { worker }),
             (".{0,20}", vec(any::<u8>(), 0..300))
                 .prop_map(|(name, bytes)| Record::Attachment { name, bytes }),
-            (14_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
+            (15_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
                 .prop_map(|(kind, version, payload)| Record::Unknown { kind, version, payload }),
         ]
     }
@@ -1058,6 +1087,31 @@ pub(super) mod tests {
             ends.push(file.len());
         }
         (file, ends)
+    }
+
+    #[test]
+    fn a_block_of_the_first_version_is_read_without_payee() {
+        let block = FoundBlock {
+            hash: BlockHash([7; 32]),
+            height: 900_123,
+            unix: 1_790_000_000,
+            worker: WorkerNumber(3),
+            name: "garage".to_owned(),
+            difficulty: 1e14,
+            network_difficulty: 1e14,
+            reward: 312_500_000,
+            payee: "bc1qw508".to_owned(),
+            state: BlockState::Mature,
+            state_unix: 1_790_000_001,
+        };
+        let mut writer = Writer(Vec::new());
+        write_block(&block, &mut writer);
+        let second = writer.0;
+        let first = &second[..second.len() - 1 - block.payee.len()];
+        let old = FoundBlock { payee: String::new(), ..block.clone() };
+        assert_eq!(Record::from_payload(6, 1, first), Ok(Record::Block(old)));
+        assert_eq!(Record::from_payload(6, 2, &second), Ok(Record::Block(block)));
+        assert_eq!(Record::from_payload(6, 2, first), Err(RecordError::Short));
     }
 
     proptest! {

@@ -115,6 +115,13 @@ pub enum LedgerEvent {
         /// The share difficulty.
         difficulty: f64,
     },
+    /// The owner fixes a worker's difficulty, or (`None`) leaves it to the box again.
+    Fix {
+        /// Whose.
+        worker: WorkerId,
+        /// The share difficulty.
+        difficulty: Option<f64>,
+    },
     /// The network's difficulty, with each new tip.
     Network {
         /// The difficulty.
@@ -132,6 +139,8 @@ pub enum LedgerEvent {
         difficulty: f64,
         /// Value of the coinbase in satoshi.
         reward: u64,
+        /// The address that it pays.
+        payee: String,
     },
     /// A found block stands elsewhere now. Told again, or for an unknown block, it does nothing.
     Block {
@@ -155,6 +164,8 @@ pub enum LedgerEvent {
     Audit(String),
     /// The owner wants this worker forgotten.
     Forget(WorkerId),
+    /// A backup's records, for a ledger on a card that has counted nothing; else it does nothing.
+    Restore(Vec<Record>),
     /// The card's content, in answer to [`LedgerOutput::Open`].
     Opened(Box<Opened>),
     /// There is nothing to read or write on (the reason in words), in answer to
@@ -267,6 +278,8 @@ pub struct Worker {
     pub sessions: u32,
     /// Its difficulty when it was last set.
     pub level: Option<f64>,
+    /// What the owner fixed its difficulty at.
+    pub fixed: Option<f64>,
     /// Best share since the daemon started.
     pub best_since_boot: Option<BestShare>,
     totals: Totals,
@@ -456,9 +469,18 @@ impl Ledger {
                     worker.changed = Changed::ALL;
                 }
             }
+            LedgerEvent::Fix { worker, difficulty } => {
+                if let Some((number, known)) = self.get(worker).map(|w| (w.number, w.journalled)) {
+                    if !known {
+                        self.journal_worker(now, number);
+                    }
+                    self.apply_and_journal(now, Record::Fixed { worker: number, difficulty });
+                    self.urgent = true;
+                }
+            }
             LedgerEvent::Network { difficulty } => self.network_difficulty = difficulty,
-            LedgerEvent::BlockFound { worker, hash, height, difficulty, reward } => {
-                self.block_found(now, worker, hash, height, (difficulty, reward));
+            LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee } => {
+                self.block_found(now, worker, hash, height, (difficulty, reward, payee));
             }
             LedgerEvent::Block { hash, state } => self.block_state(now, hash, state),
             LedgerEvent::Setting { by, key, old, new } => {
@@ -477,6 +499,16 @@ impl Ledger {
                     self.forget(now, worker.number);
                 }
             }
+            LedgerEvent::Restore(records) => {
+                if self.can_restore() {
+                    self.merge(now, Ledger::replay(now, &records));
+                    self.cache_anew();
+                    self.pending.clear();
+                    self.rewrite = true;
+                    self.urgent = true;
+                    self.append_at = Some(now.mono);
+                }
+            }
             LedgerEvent::Opened(opened) => self.opened(now, *opened),
             LedgerEvent::OpenFailed(why) => {
                 self.busy = false;
@@ -488,7 +520,7 @@ impl Ledger {
             }
             LedgerEvent::Saved(result) => self.saved(now, result),
             LedgerEvent::Shrink => {
-                self.drop_oldest();
+                self.shrink_history();
                 self.rewrite = true;
                 self.shrink = true;
                 self.append_at = Some(now.mono);
@@ -555,6 +587,17 @@ impl Ledger {
         Some(WorkerId { slot, generation: self.slots[slot as usize].generation })
     }
 
+    /// Whether a backup may take its place: it is at hand, and has counted nothing.
+    pub fn can_restore(&self) -> bool {
+        self.storage == Storage::Ready && !self.has_counted()
+    }
+
+    /// Whether anything was ever counted: a share, accepted or not, or a block.
+    pub fn has_counted(&self) -> bool {
+        let totals = self.total.totals();
+        totals.ever.accepted > 0 || totals.ever.rejected() > 0 || !self.blocks.is_empty()
+    }
+
     /// The name of a worker, for a list; of one that was dropped a word in brackets.
     pub fn name(&self, number: WorkerNumber) -> &str {
         let slot = self.numbers.get(&number).map(|&slot| &self.slots[slot as usize]);
@@ -593,6 +636,10 @@ impl Ledger {
         for (_, worker) in self.workers() {
             if worker.journalled {
                 records.push(worker.introduction());
+                if worker.fixed.is_some() {
+                    let difficulty = worker.fixed;
+                    records.push(Record::Fixed { worker: worker.number, difficulty });
+                }
             }
         }
         // Numbers of forgotten workers are not given again.
@@ -696,7 +743,7 @@ impl Ledger {
         worker: WorkerId,
         hash: BlockHash,
         height: u32,
-        (difficulty, reward): (f64, u64),
+        (difficulty, reward, payee): (f64, u64, String),
     ) {
         if self.blocks.iter().any(|block| block.hash == hash) {
             return;
@@ -717,6 +764,7 @@ impl Ledger {
             difficulty,
             network_difficulty: self.network_difficulty,
             reward,
+            payee: clip(&payee, MAX_TEXT).to_owned(),
             state: BlockState::Candidate,
             state_unix: now.unix,
         };
@@ -821,11 +869,22 @@ impl Ledger {
         self.forget(now, worker.number);
     }
 
+    /// For the card's sake: minutes stand in the cache, hours and days in the journal.
+    fn shrink_history(&mut self) {
+        self.drop_oldest_of(|grain| grain == Grain::Minute);
+        self.drop_oldest_of(|grain| grain != Grain::Minute);
+    }
+
     fn drop_oldest(&mut self) {
+        self.drop_oldest_of(|_| true);
+    }
+
+    fn drop_oldest_of(&mut self, fits: impl Fn(Grain) -> bool) {
         let all = self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut());
         let longest = all
             .chain([&mut self.total])
             .flat_map(|worker| [&mut worker.hours, &mut worker.days, &mut worker.minutes])
+            .filter(|series| fits(series.grain()))
             .max_by_key(|series| series.len());
         if let Some(series) = longest {
             series.drop_oldest();
@@ -911,6 +970,11 @@ impl Ledger {
             Record::Level { worker, difficulty } => {
                 if let Some(worker) = self.by_number(*worker) {
                     worker.level = Some(*difficulty);
+                }
+            }
+            Record::Fixed { worker, difficulty } => {
+                if let Some(worker) = self.by_number(*worker) {
+                    worker.fixed = *difficulty;
                 }
             }
             Record::Totals { worker, totals } => {
@@ -1014,8 +1078,12 @@ impl Ledger {
         self.base_bytes = opened.journal_bytes;
         self.snapshot_day = opened.snapshot_day;
         self.merge(now, base);
+        // The card was full before its history was at hand.
+        if self.shrink {
+            self.shrink_history();
+        }
         // What only the cache knew is to stand in the journal too.
-        if opened.rewrite || recovered {
+        if opened.rewrite || recovered || self.shrink {
             self.rewrite = true;
             self.append_at = Some(now.mono);
         }
@@ -1080,7 +1148,7 @@ impl Ledger {
         self.next_number = base.next_number;
         for (old, slot) in running {
             let Some(mut mine) = self.slots[slot as usize].worker.take() else { continue };
-            let key = (mine.name.clone(), mine.device.clone());
+            let (key, fixed) = ((mine.name.clone(), mine.device.clone()), mine.fixed);
             if let Some(&other) = base.keys.get(&key) {
                 let theirs = base.take(other);
                 mine.renumber(theirs.number);
@@ -1091,6 +1159,9 @@ impl Ledger {
                 if mine.journalled {
                     fresh.push(mine.introduction());
                 }
+            }
+            if fixed.is_some() {
+                fresh.push(Record::Fixed { worker: mine.number, difficulty: fixed });
             }
             renumbered.insert(old, mine.number);
             self.numbers.insert(mine.number, slot);
@@ -1422,6 +1493,7 @@ impl Worker {
             device: device.to_owned(),
             sessions: 0,
             level: None,
+            fixed: None,
             best_since_boot: None,
             totals: Totals { first_seen: unix, last_seen: unix, ..Totals::default() },
             open: empty_tally(number, 0),
@@ -1594,6 +1666,7 @@ impl Worker {
         self.open.last_share = self.open.last_share.max(theirs.open.last_share);
         self.open.best = better(self.open.best, theirs.open.best);
         self.level = self.level.or(theirs.level);
+        self.fixed = self.fixed.or(theirs.fixed);
         for (mine, theirs) in [
             (&mut self.minutes, &theirs.minutes),
             (&mut self.hours, &theirs.hours),

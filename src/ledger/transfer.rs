@@ -115,6 +115,14 @@ pub fn restore(now: Now, data: &Path, file: &[u8]) -> Result<Restored, TransferE
     })
 }
 
+/// Whether the ledger in `data` has counted a share or a block: then no backup may take its place
+/// without being asked for.
+pub fn has_counted(now: Now, data: &Path) -> Result<bool, TransferError> {
+    let file = Journal::read(&data.join("ledger/journal"))
+        .map_err(|source| TransferError::Io { doing: "read the journal", source })?;
+    Ok(file.is_some_and(|file| Ledger::replay(now, &scan(&file).records).has_counted()))
+}
+
 /// The files that travel along in a backup: name and bytes.
 pub fn attachments(file: &[u8]) -> Result<Vec<(String, Vec<u8>)>, BackupError> {
     Ok(plain_names(backup::read(file)?))

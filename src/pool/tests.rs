@@ -197,6 +197,96 @@ fn a_miner_gets_one_difficulty_and_a_clean_job() {
 }
 
 #[test]
+fn the_owner_fixes_a_difficulty_and_the_miner_stays() {
+    let mut world = World::new(false);
+    let (_, first) = world.miner(7, "0.0001");
+    let fix =
+        |world: &mut World, difficulty| world.input(Input::Fix { conn: ConnId(7), difficulty });
+    let level = |said: &Said| said.lines[0].1["params"][0].as_f64().unwrap();
+    let said = fix(&mut world, Some(0.5));
+    assert_eq!(said.methods(), ["mining.set_difficulty", "mining.notify"]);
+    assert_eq!((level(&said), &said.lines[1].1["params"][8]), (0.5, &Value::Bool(true)));
+    assert_ne!(said.lines[1].1["params"][0], first[0]);
+    assert!(world.pool.session(ConnId(7)).unwrap().is_fixed() && said.closed().is_none());
+    // Told again it changes nothing, and what the miner asks for does not either.
+    assert!(fix(&mut world, Some(0.5)).lines.is_empty());
+    let wish = r#"{"id":3,"method":"mining.suggest_difficulty","params":[0.001]}"#;
+    assert_eq!(world.line(7, wish).methods(), ["answer"]);
+    // A share of the earlier job is judged by its own difficulty.
+    let nonce = world.mine(7, &first, 0);
+    assert_eq!(world.submit(7, &first, nonce).lines[0].1["result"], true);
+    // The password's word is in force again.
+    assert_eq!(level(&fix(&mut world, None)), 0.0001);
+    // While it introduces itself it counts from the first job on.
+    world.connect(8);
+    world.line(8, r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+    assert!(world.input(Input::Fix { conn: ConnId(8), difficulty: Some(0.25) }).lines.is_empty());
+    world.line(8, r#"{"id":2,"method":"mining.authorize","params":["w","d=0.5"]}"#);
+    let said = world.wait(400);
+    assert_eq!(said.methods(), ["mining.set_difficulty", "mining.notify"]);
+    assert_eq!(level(&said), 0.25);
+    assert!(world.input(Input::Fix { conn: ConnId(9), difficulty: None }).outputs.is_empty());
+}
+
+#[test]
+fn a_level_of_before_counts_also_when_it_comes_late() {
+    let mut world = World::new(false);
+    world.connect(7);
+    world.line(7, r#"{"id":1,"method":"mining.subscribe","params":["bitaxe/BM1370"]}"#);
+    world.line(7, r#"{"id":2,"method":"mining.authorize","params":["anna","x"]}"#);
+    let saved = |level| Input::Saved { conn: ConnId(7), saved: Saved::Level(level) };
+    // In time: without a word more.
+    assert!(world.input(saved(0.25)).lines.is_empty());
+    assert_eq!(world.wait(400).lines[0].1["params"][0], 0.25);
+    // Late, before vardiff knows better.
+    let said = world.input(saved(0.5));
+    assert_eq!(said.methods(), ["mining.set_difficulty", "mining.notify"]);
+    assert_eq!(
+        (&said.lines[0].1["params"][0], &said.lines[1].1["params"][8]),
+        (&0.5.into(), &true.into())
+    );
+    assert!(world.input(saved(0.5)).lines.is_empty());
+    // The owner's word is not touched by it.
+    world.input(Input::Fix { conn: ConnId(7), difficulty: Some(0.125) });
+    assert!(world.input(saved(0.75)).lines.is_empty());
+    assert_eq!(world.pool.session(ConnId(7)).unwrap().difficulty().unwrap().0, 0.125);
+}
+
+#[test]
+fn subscribing_again_gives_the_same_extranonce_whatever_session_is_named() {
+    let mut world = World::new(false);
+    let (other, _) = world.named(1, "x", "", "anna");
+    world.input(Input::Closed { conn: ConnId(1) });
+    world.connect(2);
+    let first = world.line(2, r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+    for session in ["".to_owned(), format!(",\"{other}\""), ",\"0123\"".to_owned()] {
+        let line = format!(r#"{{"id":1,"method":"mining.subscribe","params":["x"{session}]}}"#);
+        assert_eq!(world.line(2, &line).lines[0].1, first.lines[0].1, "{session}");
+    }
+}
+
+#[test]
+fn the_mask_is_ours_and_theirs() {
+    let mut world = World::new(false);
+    for (conn, theirs, both) in [
+        (1, "ffffffff", "1fffe000"),
+        (2, "00ffe000", "00ffe000"),
+        (3, "e000ffff", "0000e000"),
+        (4, "00001fff", "00000000"),
+    ] {
+        world.connect(conn);
+        let said = world.line(
+            conn,
+            &format!(
+                r#"{{"id":1,"method":"mining.configure","params":[["version-rolling"],{{"version-rolling.mask":"{theirs}"}}]}}"#
+            ),
+        );
+        assert_eq!(said.lines.len(), 1);
+        assert_eq!(said.lines[0].1["result"]["version-rolling.mask"], both, "{theirs}");
+    }
+}
+
+#[test]
 fn a_suggestion_decides_the_first_difficulty_at_once() {
     let mut world = World::new(false);
     world.connect(7);

@@ -12,6 +12,7 @@ mod forms;
 pub mod guard;
 pub mod limit;
 mod live;
+mod multipart;
 mod render;
 mod route;
 mod stream;
@@ -101,6 +102,8 @@ const HEAD_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 64;
 /// The longest body that is not refused at sight, bytes.
 pub const BODY_MAX: u64 = 16 * 1024;
+/// The same for a backup, which only a box takes that is not set up.
+const BACKUP_BODY_MAX: u64 = 1024 * 1024;
 
 /// The server's state: shared by all its listeners and connections.
 pub struct Http {
@@ -308,13 +311,13 @@ impl Http {
         if !self.buckets.borrow_mut().take(peer, Instant::now()) {
             return Verdict::TooMany;
         }
-        let takes_post = self.admin.is_some() && admin::takes(request.uri().path());
+        let takes = self.admin.as_ref().and_then(|admin| admin.takes(request.uri().path()));
         guard::check_head(
             request.method(),
             request.uri(),
             request.headers(),
             &self.options.hosts,
-            takes_post,
+            takes,
         )
     }
 

@@ -679,6 +679,51 @@ mod tests {
             .unwrap_or_else(|(_, error)| panic!("{error}"))
     }
 
+    /// Remembers who was refused, and why.
+    struct Porter(RefCell<Vec<(IpAddr, &'static str)>>);
+
+    impl Handler for Porter {
+        fn connected(&self, _: ConnId, _: IpAddr) {}
+        fn received(&self, _: ConnId, _: &mut Lines, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+        fn closed(&self, _: ConnId, _: &str) {}
+        fn refused(&self, peer: IpAddr, why: &'static str) {
+            self.0.borrow_mut().push((peer, why));
+        }
+    }
+
+    #[test]
+    fn an_address_has_its_share_of_the_places_and_this_machine_all() {
+        let porter = Rc::new(Porter(RefCell::default()));
+        let handler: Rc<dyn Handler> = porter.clone();
+        let limits = Limits { connections: 4, per_address: 2 };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits)
+            .unwrap_or_else(|(_, error)| panic!("{error}"));
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut ends = Vec::new();
+        let mut come = |peer: &str| {
+            ends.push(TcpStream::connect(door.local_addr().unwrap()).unwrap());
+            let stream = Async::new(door.accept().unwrap().0).unwrap();
+            server.admit(stream, peer.parse().unwrap(), None);
+            (server.connections(), porter.0.borrow_mut().pop().map(|(_, why)| why))
+        };
+        assert_eq!(come("192.168.1.7:1"), (1, None));
+        assert_eq!(come("192.168.1.7:2"), (2, None));
+        // The same address in IPv6's writing is the same miner.
+        let often = Some("too many connections from one address");
+        assert_eq!(come("[::ffff:192.168.1.7]:3"), (2, often));
+        assert_eq!(come("192.168.1.8:1"), (3, None));
+        assert_eq!(come("192.168.1.9:1"), (4, None));
+        assert_eq!(come("192.168.1.10:1"), (4, Some("all places are taken")));
+        server.set_limits(Limits { connections: 8, per_address: 2 });
+        for n in 5..=8 {
+            assert_eq!(come("127.0.0.1:1"), (n, None), "loopback is exempt");
+        }
+        assert_eq!(come("127.0.0.1:1"), (8, Some("all places are taken")));
+    }
+
     #[test]
     fn a_flood_is_slowed_to_its_rate_and_a_miner_is_not() {
         let start = Instant::now();

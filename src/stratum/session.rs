@@ -305,9 +305,33 @@ impl Session {
         }
     }
 
-    /// What was kept of the worker from an earlier session. Too late once the miner has work.
-    pub fn restore(&mut self, saved: Saved) {
+    /// What was kept of the worker from an earlier session. When it comes late, after a restart
+    /// under a slow card, it counts while vardiff has not found a level of its own.
+    pub fn restore(&mut self, context: &mut Context<'_>, saved: Saved, out: &mut Outbox) {
         self.saved = Some(saved);
+        if self.is_mining() && !self.is_fixed() && self.proven_difficulty().is_none() {
+            let level = self.level();
+            self.choose_level(context);
+            if self.level() != level {
+                self.send_level(context, out);
+            }
+        }
+    }
+
+    /// The owner fixes its difficulty, or (`None`) leaves it to vardiff again, from where it is. In
+    /// force at once: a difficulty and a clean job.
+    pub fn fix(&mut self, context: &mut Context<'_>, difficulty: Option<f64>, out: &mut Outbox) {
+        let level = self.level();
+        self.saved = match difficulty {
+            Some(difficulty) => Some(Saved::Fixed(difficulty)),
+            None => level.map(|level| Saved::Level(level.0)),
+        };
+        if self.is_mining() {
+            self.choose_level(context);
+            if self.level() != level {
+                self.send_level(context, out);
+            }
+        }
     }
 
     /// Takes a job that is sent to all: `line` are its bytes in the outbox.

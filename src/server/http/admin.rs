@@ -26,7 +26,7 @@ use crate::status::PendingPayoutView;
 
 use super::forms::{self, Page};
 use super::route::{self, Body};
-use super::{BODY_MAX, Http};
+use super::{BACKUP_BODY_MAX, BODY_MAX, Http, multipart};
 
 /// What the daemon found out about new values.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ pub struct Checked {
 }
 
 /// Something that the owner starts by hand.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Start the daemon anew.
     Restart,
@@ -55,6 +55,8 @@ pub enum Action {
     Forget(String),
     /// End the connection of the miner with this id; it comes back by itself.
     Kick(String),
+    /// Fix the difficulty of the miner with this id; `None`: it is found by itself again.
+    Fix(String, Option<f64>),
     /// Log this much from now on, until the next start.
     LogLevel(log::LevelFilter),
     /// Keep what is said to and by the miner with this id for five minutes.
@@ -71,6 +73,14 @@ impl Action {
             "poweroff" => Action::PowerOff,
             "drill" => Action::FireDrill,
             "sinks" => Action::TestSinks,
+            "fix" => {
+                let wish = form.get("difficulty")?.replace('\u{202f}', "");
+                let level = wish.parse().ok().filter(|level| FIXED.contains(level));
+                if level.is_none() && !wish.is_empty() {
+                    return None;
+                }
+                Action::Fix(miner()?, level)
+            }
             "forget" => Action::Forget(miner()?),
             "kick" => Action::Kick(miner()?),
             "level" => Action::LogLevel(form.get("level")?.parse().ok()?),
@@ -94,10 +104,25 @@ impl Action {
             Action::TestSinks => "Test of the notifications asked for.".to_owned(),
             Action::Forget(id) => format!("Miner number {id} is to be forgotten."),
             Action::Kick(id) => format!("Miner number {id} is to be disconnected."),
+            Action::Fix(id, Some(level)) => {
+                format!("The difficulty of miner number {id} is to be fixed at {level}.")
+            }
+            Action::Fix(id, None) => {
+                format!("The difficulty of miner number {id} is to be found by itself.")
+            }
             Action::LogLevel(level) => format!("Log level {level} until the next start."),
             Action::Record(id) => format!("Miner number {id} is recorded for five minutes."),
         }
     }
+}
+
+/// What a backup brought.
+#[derive(Clone, Debug, Default)]
+pub struct Brought {
+    /// Sentences about what is there now.
+    pub sentences: Vec<String>,
+    /// The nodes of before: their logins, which a plain backup lacks, have to be written anew.
+    pub nodes: Vec<NodeValues>,
 }
 
 /// A text that only the owner may read.
@@ -153,6 +178,15 @@ pub trait Control {
     /// A sentence: not possible here.
     fn act(&self, action: Action) -> Local<Result<String, String>>;
 
+    /// Puts a backup in the place of a ledger that has counted nothing, and its settings under those
+    /// of the file. Only before the set-up.
+    ///
+    /// # Errors
+    /// A sentence; nothing has changed then.
+    fn restore(&self, _file: Vec<u8>, _passphrase: String) -> Local<Result<Brought, String>> {
+        Box::pin(async { Err("This box takes no backup.".to_owned()) })
+    }
+
     /// The last lines of the log, the newest last.
     fn log_tail(&self) -> String {
         String::new()
@@ -177,6 +211,17 @@ pub struct Admin {
     settings: RefCell<Settings>,
     /// The first values are being saved.
     setting_up: Cell<bool>,
+    /// A backup is being read: one at a time, for the memory's sake.
+    restoring: Cell<bool>,
+}
+
+/// Ends with the request, however that ends.
+struct Restoring(Rc<Admin>);
+
+impl Drop for Restoring {
+    fn drop(&mut self) {
+        self.0.restoring.set(false);
+    }
 }
 
 /// What became of the first values.
@@ -240,19 +285,15 @@ impl FirstWish {
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for the nodes to answer the test.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest time for a backup to arrive.
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a difficulty can be fixed at: the floor of vardiff, and more than any network has.
+const FIXED: std::ops::RangeInclusive<f64> = 0.0001..=1e15;
 const COOKIE: &str = "soloist";
 
 /// Why a page without PIN changes nothing, and the remedy.
 pub const NO_PIN: &str = "This box is configured by its file, soloist.toml, and has no PIN. Write \
                           pin = \"…\" below [http] and reload the service.";
-
-/// Whether a path takes POST.
-pub fn takes(path: &str) -> bool {
-    matches!(
-        path,
-        "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/api/setup"
-    )
-}
 
 /// Whether a path is for the owner, or for whoever sets the box up.
 pub fn shows(path: &str) -> bool {
@@ -269,7 +310,18 @@ impl Admin {
             access: RefCell::new(Access::new()),
             settings: RefCell::new(Settings::new()),
             setting_up: Cell::new(false),
+            restoring: Cell::new(false),
         })
+    }
+
+    /// The longest body that a POST to this path may have; `None` where there is no form.
+    pub fn takes(&self, path: &str) -> Option<u64> {
+        match path {
+            "/restore" | "/api/restore" if self.open_for_set_up() => Some(BACKUP_BODY_MAX),
+            "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/api/setup"
+            | "/restore" | "/api/restore" => Some(BODY_MAX),
+            _ => None,
+        }
     }
 
     /// `GET /settings`.
@@ -285,7 +337,7 @@ impl Admin {
                 if values.name.is_empty() {
                     values.name.clone_from(&http.rendered().snapshot.name);
                 }
-                self.page(http, Page::SetUp(&values, &[]))
+                self.page(http, Page::SetUp(&values, &[], &[]))
             }
             Some(form) => self.settings_page(http, &form, &[], &[]),
             None if self.control.pin().is_some() => self.page(http, Page::Login("")),
@@ -316,6 +368,9 @@ impl Admin {
         let path = request.uri().path().to_owned();
         if path == "/api/setup" {
             return self.set_up_by_json(http, request, peer).await;
+        }
+        if path == "/restore" || path == "/api/restore" {
+            return self.restore(http, request, peer).await;
         }
         let cookie = cookie(&request);
         let session = self.session(&request);
@@ -360,13 +415,81 @@ impl Admin {
         }
         let save = form.get("step") == Some("save");
         match self.first_values(http, &values, &pin, problems, save, peer).await {
-            FirstValues::Wrong(checked) => self.page(http, Page::SetUp(&values, &checked.problems)),
+            FirstValues::Wrong(checked) => {
+                self.page(http, Page::SetUp(&values, &checked.problems, &[]))
+            }
             FirstValues::Good(checked) => {
                 self.page(http, Page::ConfirmSetUp(&values, &pin, &checked.findings))
             }
             FirstValues::Saved(_) => self.enter("/"),
             FirstValues::TooLate => route::see("/settings"),
         }
+    }
+
+    /// An old card's backup, by a form with the file in the field `backup`; the page answers with
+    /// the set-up, as far as it is filled in now, and `/api/restore` in JSON.
+    async fn restore(
+        self: &Rc<Self>,
+        http: &Http,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Response<Body> {
+        let by_program = request.uri().path() == "/api/restore";
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let kind = kind.unwrap_or_default().to_owned();
+        let (code, outcome) = if !self.open_for_set_up() {
+            (StatusCode::CONFLICT, Err("This box is set up already.".to_owned()))
+        } else if self.restoring.replace(true) {
+            (StatusCode::SERVICE_UNAVAILABLE, Err("Another backup is being read.".to_owned()))
+        } else {
+            let _busy = Restoring(self.clone());
+            let wanted = "multipart/form-data";
+            let body = read_bounded(request, wanted, BACKUP_BODY_MAX, BACKUP_TIMEOUT).await;
+            let fields = body.as_ref().and_then(|body| multipart::fields(&kind, body));
+            let field = |name: &str| {
+                fields.iter().flatten().find(|(known, _)| known == name).map(|(_, bytes)| *bytes)
+            };
+            let passphrase = String::from_utf8_lossy(field("passphrase").unwrap_or_default());
+            match field("backup") {
+                None => {
+                    let why = "This form did not arrive whole.".to_owned();
+                    (StatusCode::BAD_REQUEST, Err(why))
+                }
+                Some(file) => {
+                    let passphrase = passphrase.trim().to_owned();
+                    match self.control.restore(file.to_vec(), passphrase).await {
+                        Ok(brought) => (StatusCode::OK, Ok(brought)),
+                        Err(why) => (StatusCode::UNPROCESSABLE_ENTITY, Err(why)),
+                    }
+                }
+            }
+        };
+        if let Ok(brought) = &outcome {
+            self.control.audit(peer, brought.sentences.join(" "));
+        }
+        http.forget_rendered();
+        let mut answer = match outcome {
+            outcome if by_program => {
+                let (done, problems) = match outcome {
+                    Ok(brought) => (brought.sentences, Vec::new()),
+                    Err(why) => (Vec::new(), vec![why]),
+                };
+                let body = serde_json::json!({ "done": done, "problems": problems });
+                route::json_answer(body.to_string())
+            }
+            Ok(_) if !self.open_for_set_up() => return route::see("/settings"),
+            Ok(brought) => {
+                let mut values = self.control.values();
+                if values.nodes.is_empty() {
+                    values.nodes = brought.nodes;
+                }
+                self.page(http, Page::SetUp(&values, &[], &brought.sentences))
+            }
+            Err(_) if code == StatusCode::CONFLICT => return route::see("/settings"),
+            Err(why) => self.page(http, Page::SetUp(&self.control.values(), &[why], &[])),
+        };
+        *answer.status_mut() = code;
+        answer
     }
 
     /// The set-up for programs: the same as the form, in JSON. Tests without saving unless `save`
@@ -697,14 +820,23 @@ async fn read_form(request: Request<Incoming>) -> Option<Form> {
 }
 
 async fn read_body(request: Request<Incoming>, wanted: &str) -> Option<Bytes> {
+    read_bounded(request, wanted, BODY_MAX, FORM_TIMEOUT).await
+}
+
+async fn read_bounded(
+    request: Request<Incoming>,
+    wanted: &str,
+    limit: u64,
+    patience: Duration,
+) -> Option<Bytes> {
     let kind = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
     if !kind.starts_with(wanted) {
         return None;
     }
-    let limit = usize::try_from(BODY_MAX).unwrap_or(usize::MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let body = async { Limited::new(request.into_body(), limit).collect().await.ok() };
     let slow = async {
-        Timer::after(FORM_TIMEOUT).await;
+        Timer::after(patience).await;
         None
     };
     Some(body.or(slow).await?.to_bytes())

@@ -8,8 +8,8 @@ use crate::status::{Judgement, MinerState, Snapshot, format, html as page};
 
 /// Which page.
 pub enum Page<'a> {
-    /// The first visit: values to begin with, and what is wrong with them.
-    SetUp(&'a Values, &'a [String]),
+    /// The first visit: values to begin with, what is wrong with them, what was done.
+    SetUp(&'a Values, &'a [String], &'a [String]),
     /// Values, PIN and findings, before the first set-up is saved.
     ConfirmSetUp(&'a Values, &'a str, &'a [String]),
     /// The PIN is asked for; a sentence about the last try.
@@ -25,7 +25,7 @@ pub enum Page<'a> {
 /// The whole document.
 pub fn render(snapshot: &Snapshot, judgement: &Judgement, which: Page<'_>) -> String {
     let (title, body) = match which {
-        Page::SetUp(values, problems) => ("Set-up", set_up(snapshot, values, problems)),
+        Page::SetUp(values, problems, done) => ("Set-up", set_up(snapshot, values, problems, done)),
         Page::ConfirmSetUp(values, pin, findings) => {
             ("Set-up", confirm(&SetUpOrToken::SetUp(pin), values, &[], findings))
         }
@@ -41,19 +41,26 @@ pub fn render(snapshot: &Snapshot, judgement: &Judgement, which: Page<'_>) -> St
     page::form_document(snapshot, judgement, title, body)
 }
 
-fn set_up(s: &Snapshot, values: &Values, problems: &[String]) -> Markup {
+fn set_up(s: &Snapshot, values: &Values, problems: &[String], done: &[String]) -> Markup {
     html! {
         h1 { "Set up your box" }
         p.do { "Three things, and it mines. Nothing is saved before you have seen it checked." }
         (complaints(problems))
+        @for line in done { p.do role="status" { (format::tame_to(line, 300)) } }
         form method="post" action="/setup" autocomplete="off" {
+            @if !values.tag.is_empty() { input type="hidden" name="tag" value=(values.tag); }
             section.part {
                 h2 { "1. Who is paid" }
                 div { (payout(values)) }
             }
             section.part {
                 h2 { "2. Your node" }
-                div { (node(0, values.nodes.first())) (node_help(s)) }
+                div {
+                    @for place in 0..values.nodes.len().clamp(1, NODES_MAX) {
+                        (node(place, values.nodes.get(place)))
+                    }
+                    (node_help(s))
+                }
             }
             section.part {
                 h2 { "3. Name and PIN" }
@@ -62,6 +69,29 @@ fn set_up(s: &Snapshot, values: &Values, problems: &[String]) -> Markup {
                     (pin("New PIN", "new-password"))
                     p.quiet { "The PIN protects the settings. Choose at least six characters." }
                     button.main type="submit" { "Check" }
+                }
+            }
+        }
+        @if done.is_empty() { (old_card()) }
+    }
+}
+
+/// A backup takes the place of the three things, or of the first.
+fn old_card() -> Markup {
+    html! {
+        section.part {
+            h2 { "Or: from an old card" }
+            div {
+                form.narrow method="post" action="/restore" enctype="multipart/form-data" {
+                    label { "Backup file" input type="file" name="backup" required; }
+                    label { "Its passphrase, if it has one"
+                        input type="password" name="passphrase" maxlength="200" autocomplete="off"; }
+                    p.quiet {
+                        "A copy that Soloist made each night (soloist-….backup), or the file of "
+                        code { "soloist backup" } ". Shares, blocks and history come back, and the "
+                        "settings: with the passphrase all of them, else without passwords and PIN."
+                    }
+                    button type="submit" { "Restore" }
                 }
             }
         }
@@ -191,6 +221,27 @@ fn settings(
                         button type="submit" name="action" value="kick" { "Disconnect it" }
                         button type="submit" name="action" value="forget" data-hold { "Forget it" }
                     }
+                }
+            } }
+        }
+        @if !s.miners.is_empty() {
+            section.part { h2 { "Difficulty" } div {
+                form.narrow method="post" action="/action" {
+                    (hidden)
+                    label { "Miner" select name="miner" {
+                        @for miner in &s.miners {
+                            option value=(miner.id) {
+                                (format::tame(&miner.name))
+                                @if miner.difficulty_locked {
+                                    " (fixed at " (format::difficulty(miner.difficulty)) ")"
+                                }
+                            }
+                        }
+                    } }
+                    (field("difficulty", "Difficulty of its shares", "", "found by itself", "20"))
+                    p.quiet { "A number fixes it, whatever the miner asks for, until you empty the "
+                        "field. The miner stays connected." }
+                    button type="submit" name="action" value="fix" { "Set" }
                 }
             } }
         }

@@ -26,13 +26,13 @@ pub enum Verdict {
     Body,
 }
 
-/// Checks a request's head. `takes_post`: whether its path has a form.
+/// Checks a request's head. `takes`: the longest body of a POST to its path, if that has a form.
 pub fn check_head(
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
     hosts: &[String],
-    takes_post: bool,
+    takes: Option<u64>,
 ) -> Verdict {
     let mut given = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (given.next(), given.next()) else {
@@ -47,12 +47,13 @@ pub fn check_head(
         return Verdict::ForeignHost;
     }
     let length = headers.get(header::CONTENT_LENGTH).map(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let posts = takes.filter(|_| method == Method::POST);
     match length {
-        Some(Some(length)) if length <= super::BODY_MAX => {}
+        Some(Some(length)) if length <= posts.unwrap_or(super::BODY_MAX) => {}
         Some(_) => return Verdict::Body,
         None => {}
     }
-    if method == Method::POST && takes_post {
+    if posts.is_some() {
         return if origin_is_ours(headers) { Verdict::Fine } else { Verdict::ForeignOrigin };
     }
     if method != Method::GET && method != Method::HEAD {
@@ -211,6 +212,22 @@ mod tests {
     }
 
     #[test]
+    fn a_long_body_is_for_its_own_path_alone() {
+        let check = |method: Method, takes, length: &str| {
+            let mut map = HeaderMap::new();
+            map.append("host", "solo.local".parse().unwrap());
+            map.append("content-length", length.parse().unwrap());
+            check_head(&method, &"/".parse().unwrap(), &map, &[], takes)
+        };
+        let long = Some(1 << 20);
+        assert_eq!(check(Method::POST, long, "1048576"), Verdict::Fine);
+        assert_eq!(check(Method::POST, long, "1048577"), Verdict::Body);
+        assert_eq!(check(Method::POST, Some(1 << 14), "16385"), Verdict::Body);
+        assert_eq!(check(Method::POST, None, "16385"), Verdict::Body);
+        assert_eq!(check(Method::GET, long, "16385"), Verdict::Body);
+    }
+
+    #[test]
     fn heads_are_checked_in_order() {
         let hosts = [];
         let head = |pairs: &[(&'static str, &'static str)]| {
@@ -221,7 +238,7 @@ mod tests {
             map
         };
         let uri: Uri = "/".parse().unwrap();
-        let check = |method, pairs: &[_]| check_head(&method, &uri, &head(pairs), &hosts, false);
+        let check = |method, pairs: &[_]| check_head(&method, &uri, &head(pairs), &hosts, None);
         assert_eq!(check(Method::GET, &[("host", "solo.local")]), Verdict::Fine);
         assert_eq!(check(Method::GET, &[]), Verdict::NoHost);
         let twice = [("host", "solo.local"), ("host", "evil.com")];
@@ -236,10 +253,10 @@ mod tests {
         assert_eq!(check(Method::GET, &chunked), Verdict::Body);
         let absolute: Uri = "http://evil.com/".parse().unwrap();
         let host = head(&[("host", "solo.local")]);
-        assert_eq!(check_head(&Method::GET, &absolute, &host, &hosts, false), Verdict::ForeignHost);
+        assert_eq!(check_head(&Method::GET, &absolute, &host, &hosts, None), Verdict::ForeignHost);
 
         let post = |pairs: &[(&'static str, &'static str)]| {
-            check_head(&Method::POST, &uri, &head(pairs), &hosts, true)
+            check_head(&Method::POST, &uri, &head(pairs), &hosts, Some(16 * 1024))
         };
         assert_eq!(post(&[("host", "solo.local")]), Verdict::Fine);
         let own = [("host", "solo.local:8080"), ("origin", "http://Solo.local:8080")];

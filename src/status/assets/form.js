@@ -1,4 +1,15 @@
 (() => {
+  // The words in the block, as they will stand there, while they are written.
+  for (const tag of document.querySelectorAll("input[type=text][name=tag]")) {
+    const said = document.createElement("small");
+    tag.after(said);
+    const show = () => {
+      const words = "/" + tag.value.trim() + "/", bytes = new TextEncoder().encode(words).length;
+      said.textContent = words + " takes " + bytes + " bytes of the block";
+    };
+    tag.addEventListener("input", show);
+    show();
+  }
   // What a slip must not do is held for three seconds, by finger or key.
   for (const button of document.querySelectorAll("[data-hold]")) {
     const tickbox = button.form.elements.sure, words = button.textContent;

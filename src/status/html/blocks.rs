@@ -43,6 +43,7 @@ pub fn list(view: &View<'_>) -> Markup {
                 }
                 p {
                     (age::date(block.at)) ", by " (format::tame(&block.miner)) ". " (state(block))
+                    @if !block.address.is_empty() { " It pays " code { (block.address) } "." }
                     @if let Some(ms) = block.accepted_after_ms {
                         " The first node had it after " (format::milliseconds(ms)) "."
                     }

@@ -27,6 +27,7 @@ pub fn board(view: &View<'_>) -> Markup {
             @if let Some(written) = board.disk_written_day {
                 (fact("Written a day", &format::bytes(written), &ours(board)))
             }
+            @if !s.storage.copy_to.is_empty() { (copies(view)) }
             @if let Some(synced) = board.clock_synced {
                 (fact("Clock", if synced { "set" } else { "not set" }, &clock(board)))
             }
@@ -69,6 +70,25 @@ pub fn board(view: &View<'_>) -> Markup {
                     @for entry in s.audit.iter().take(20) {
                         li { (age::date(entry.at)) " " b { (format::tame_to(&entry.text, 300)) } " from " (entry.from) }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// The nightly copy of the ledger elsewhere.
+fn copies(view: &View<'_>) -> Markup {
+    let storage = &view.s.storage;
+    html! {
+        div {
+            dt { "Copy of the ledger" }
+            dd {
+                @if !storage.copy_error.is_empty() { span.bad { "fails" } }
+                @else if let Some(at) = storage.copy_at { "made, seen " (view.ago(at)) }
+                @else { "not yet" }
+                small {
+                    @if storage.copy_error.is_empty() { "to " (format::tame(&storage.copy_to)) }
+                    @else { (format::tame_to(&storage.copy_error, 200)) }
                 }
             }
         }

@@ -60,6 +60,7 @@ pub fn page(view: &View<'_>, miner: &MinerView) -> Markup {
                         @else if let Some(every) = miner.expected_share_s {
                             "one share in " (format::duration(every.round() as u64))
                         }
+                        " " a href="/settings" { "Change" }
                     } } }
                     div { dt { "Last share" } dd { @match miner.last_share_at {
                         Some(at) => (view.ago(at)),
