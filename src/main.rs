@@ -30,7 +30,10 @@ fn main() -> ExitCode {
         Ok(Command::Import(args)) => import::run(os::now(), &args),
         #[cfg(feature = "demo")]
         Ok(Command::Demo(args)) => soloist::demo::run(&args),
-        Ok(Command::Bench) => bench::run(&mut io::stdout()).map_or(Exit::Output, |()| Exit::Ok),
+        Ok(Command::Bench) => {
+            let expected = os::boards::Board::of_this_machine().and_then(|board| board.expected());
+            bench::run(expected.as_ref(), &mut io::stdout()).map_or(Exit::Output, |()| Exit::Ok)
+        }
         Ok(Command::Version) => print(cli::version()),
         Ok(Command::Help(text)) => print(text.trim_end()),
         Err(error) => {

@@ -16,6 +16,8 @@ use std::{env, fs};
 
 use serde::Deserialize;
 
+use crate::bench::Expected;
+
 const FILES: [&str; 5] = [
     include_str!("../../board/pi-zero-2w.toml"),
     include_str!("../../board/pi3.toml"),
@@ -144,6 +146,13 @@ impl Board {
         (rate > 0).then_some(f64::from(rate))
     }
 
+    /// The same for `soloist bench`.
+    pub fn expected(&self) -> Option<Expected> {
+        let headers_per_second = self.expected_headers_per_second()?;
+        let (board, backend) = (self.name.clone(), self.expected_backend().to_owned());
+        Some(Expected { board, backend, headers_per_second })
+    }
+
     /// What `soloist check --board` prints.
     pub fn story(&self) -> String {
         let Cpu { core, cores, megahertz, .. } = &self.cpu;
@@ -223,6 +232,7 @@ mod tests {
             }
             assert!(["neon", "armv8"].contains(&board.expected_backend()), "{}", board.name);
             let sha2 = board.cpu.features.iter().any(|feature| feature == "sha2");
+            assert_eq!(board.expected().is_some(), board.cpu.megahertz > 0, "{}", board.name);
             if board.cpu.megahertz > 0 {
                 assert_eq!(board.expected_backend() == "armv8", sha2, "{}", board.name);
                 // The cycles of README's table.

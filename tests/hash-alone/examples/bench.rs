@@ -1,5 +1,5 @@
 //! What `soloist bench` prints.
 
 fn main() -> std::io::Result<()> {
-    soloist::bench::run(&mut std::io::stdout())
+    soloist::bench::run(None, &mut std::io::stdout())
 }
