@@ -193,12 +193,12 @@ impl Pool {
                 self.connect(now, conn, peer, extranonce1, out)
             }
             Input::Closed { conn } => self.closed(now, conn),
-            Input::Saved { conn, saved } => self.with_session(now, conn, |session, context| {
-                session.restore(context, saved, out);
-            }),
-            Input::Fix { conn, difficulty } => self.with_session(now, conn, |session, context| {
-                session.fix(context, difficulty, out);
-            }),
+            Input::Saved { conn, saved } => {
+                self.with_session(now, conn, |s, context| s.restore(context, saved, out));
+            }
+            Input::Fix { conn, difficulty } => {
+                self.with_session(now, conn, |s, context| s.fix(context, difficulty, out));
+            }
             Input::Work(work) => self.set_work(now, *work, out),
             Input::NoWork => self.drop_work(now, out),
             Input::Rules(rules) => {
@@ -215,32 +215,26 @@ impl Pool {
 
     /// Takes a line from a miner: the hot path. The line is without its line feed.
     pub fn line(&mut self, now: Now, conn: ConnId, line: &[u8], out: &mut Outbox) {
-        let Some(session) = self.sessions.get_mut(&conn) else { return };
-        let before = session.extranonce1();
-        let mut context = Context {
-            now,
-            rules: &self.rules,
-            jobs: &mut self.jobs,
-            seen: &mut self.seen,
-            parked: &mut self.parked,
-            memos: &mut self.memos,
-        };
-        session.line(&mut context, line, out);
-        let after = session.extranonce1();
-        let deadline = session.next_deadline();
-        self.wake = earlier(self.wake, deadline);
-        if before != after {
+        let extranonces = self.with_session(now, conn, |session, context| {
+            let before = session.extranonce1();
+            session.line(context, line, out);
+            (before, session.extranonce1())
+        });
+        if let Some((before, after)) = extranonces
+            && before != after
+        {
             self.take_over(now, conn, before, after, out);
         }
     }
 
-    fn with_session(
+    /// Lets one session work, and looks when it wants to be asked again. `None` for an unknown one.
+    fn with_session<T>(
         &mut self,
         now: Now,
         conn: ConnId,
-        work: impl FnOnce(&mut Session, &mut Context<'_>),
-    ) {
-        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        work: impl FnOnce(&mut Session, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let session = self.sessions.get_mut(&conn)?;
         let mut context = Context {
             now,
             rules: &self.rules,
@@ -249,8 +243,9 @@ impl Pool {
             parked: &mut self.parked,
             memos: &mut self.memos,
         };
-        work(session, &mut context);
+        let done = work(session, &mut context);
         self.wake = earlier(self.wake, session.next_deadline());
+        Some(done)
     }
 
     /// When [`Input::Tick`] is due. May be early, never late.

@@ -206,13 +206,7 @@ fn the_daemon_copies_the_newest_snapshot_to_a_stick() {
         fs::write(&config, text).unwrap();
     };
     write("");
-    let daemon = Command::new(env!("CARGO_BIN_EXE_soloist"))
-        .args(["run", "--config"])
-        .arg(&config)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let daemon = Ended(daemon);
+    let daemon = Ended::run(&config);
     let had = || status(port).filter(|status| status["storage"]["writable"] == true);
     wait_for("the ledger", had);
     let threads = fs::read_dir(format!("/proc/{}/task", daemon.0.id())).unwrap();
@@ -310,13 +304,7 @@ fn the_daemon_drops_the_oldest_history_of_a_full_card() {
          [data]\ndir = \"{data_text}\"\n"
     );
     fs::write(&config, text.replace("http://192.168.1.10:8332", "http://127.0.0.1:1")).unwrap();
-    let daemon = Command::new(env!("CARGO_BIN_EXE_soloist"))
-        .args(["run", "--config"])
-        .arg(&config)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _daemon = Ended(daemon);
+    let _daemon = Ended::run(&config);
     wait_for("less history", || (lines("hours").lines().count() < hours).then_some(()));
     assert!((2..=3).contains(&Store::snapshots(&data).len()) && !aside.exists());
     assert_eq!(lines("workers"), workers, "sums are not history");
@@ -333,6 +321,15 @@ fn the_daemon_drops_the_oldest_history_of_a_full_card() {
 struct Ended(std::process::Child);
 
 impl Ended {
+    fn run(config: &Path) -> Ended {
+        let daemon = Command::new(env!("CARGO_BIN_EXE_soloist"))
+            .args(["run", "--config"])
+            .arg(config)
+            .stderr(Stdio::null())
+            .spawn();
+        Ended(daemon.unwrap())
+    }
+
     fn reload(&self) {
         let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();

@@ -292,7 +292,8 @@ fn old_card(
     save(&source.file, &laid)?;
     brought.sentences.push(match whole {
         true => "All its settings are in force, the PIN among them.".to_owned(),
-        false => "Its settings are in force but for what it does not hold: the passwords of the                   nodes, the PIN and the notifications."
+        false => "Its settings are in force but for what it does not hold: the passwords of the \
+                  nodes, the PIN and the notifications."
             .to_owned(),
     });
     Ok((Some(config), records, brought))

@@ -310,11 +310,7 @@ impl Session {
     pub fn restore(&mut self, context: &mut Context<'_>, saved: Saved, out: &mut Outbox) {
         self.saved = Some(saved);
         if self.is_mining() && !self.is_fixed() && self.proven_difficulty().is_none() {
-            let level = self.level();
-            self.choose_level(context);
-            if self.level() != level {
-                self.send_level(context, out);
-            }
+            self.choose_anew(self.level(), context, out);
         }
     }
 
@@ -327,10 +323,7 @@ impl Session {
             None => level.map(|level| Saved::Level(level.0)),
         };
         if self.is_mining() {
-            self.choose_level(context);
-            if self.level() != level {
-                self.send_level(context, out);
-            }
+            self.choose_anew(level, context, out);
         }
     }
 
@@ -567,13 +560,7 @@ impl Session {
             Phase::Greeting { .. } | Phase::Closing => {}
             Phase::Settling { .. } => self.start(context, out),
             Phase::Mining if repeated => {}
-            Phase::Mining => {
-                let before = self.difficulty();
-                self.choose_level(context);
-                if self.level() != before {
-                    self.send_level(context, out);
-                }
-            }
+            Phase::Mining => self.choose_anew(self.difficulty(), context, out),
         }
     }
 
@@ -582,6 +569,19 @@ impl Session {
         self.phase = Phase::Mining;
         self.choose_level(context);
         self.send_level(context, out);
+    }
+
+    /// Who decides the level has changed: the miner hears of it only when it is another one.
+    fn choose_anew(
+        &mut self,
+        before: Option<Difficulty>,
+        context: &mut Context<'_>,
+        out: &mut Outbox,
+    ) {
+        self.choose_level(context);
+        if self.level() != before {
+            self.send_level(context, out);
+        }
     }
 
     fn choose_level(&mut self, context: &Context<'_>) {
