@@ -42,6 +42,7 @@ pub mod logger;
 pub mod node;
 pub mod notify;
 pub mod os;
+pub mod priority;
 pub mod safe_start;
 pub mod server;
 pub mod spool;

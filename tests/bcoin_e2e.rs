@@ -23,6 +23,7 @@ use soloist::chain::BlockHash;
 use soloist::hash::sha256d;
 use soloist::job::{Job, JobId, VERSION_MASK, Work};
 use soloist::node::{NodeEventKind, NodeHandle, NodeId, Rpc};
+use soloist::priority::Urgency;
 use soloist::share::{Share, Submission};
 use soloist::template::{Template, TxCache};
 
@@ -171,7 +172,7 @@ fn a_block_reaches_every_node_and_one_that_lacks_the_parent_says_so() {
             .collect();
         let answers = |block: &Solved| {
             for handle in &handles {
-                handle.submit(block.hash, block.hex.clone());
+                handle.submit(block.hash, block.hex.clone(), Urgency::Urgent);
             }
             let mut answers = BTreeMap::new();
             while answers.len() < handles.len() {

@@ -21,6 +21,7 @@ use soloist::node::{
     Auth, Method, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, NodeId, Rpc, RpcError,
     TipSource,
 };
+use soloist::priority::Urgency;
 use soloist::template::TxCache;
 
 // -- answers that go wrong --
@@ -382,7 +383,7 @@ fn calls_do_not_pile_up_at_a_node_that_hangs() {
     wait_for("the calls to arrive", || (proxy.connections() >= 7).then_some(()));
 
     // A solved block does not wait behind them: it has a thread of its own, and is under way.
-    node.handle.submit(block, "00".into());
+    node.handle.submit(block, "00".into(), Urgency::Urgent);
     wait_for("the submission to arrive", || (proxy.connections() == 8).then_some(()));
 
     // All come to an end, the shortest deadline first.
@@ -505,14 +506,18 @@ fn stopping_never_waits() {
     let node = Watched::new(&config(&proxy.url()));
     node.handle.longpoll(Some("x".into()));
     node.handle.fetch_template();
-    node.handle.submit(Chain::Regtest.genesis(), "00".into());
-    node.handle.submit(Chain::Main.genesis(), "01".into());
+    node.handle.submit(Chain::Regtest.genesis(), "00".into(), Urgency::CanWait);
     wait_for("all three", || (proxy.connections() == 3).then_some(()));
+    for old in [Chain::Signet, Chain::Testnet4] {
+        node.handle.submit(old.genesis(), "01".into(), Urgency::CanWait);
+    }
+    node.handle.submit(Chain::Main.genesis(), "02".into(), Urgency::Urgent);
     let started = Instant::now();
     let Watched { handle, events, .. } = node;
     handle.stop();
     assert!(started.elapsed() < Duration::from_secs(1));
-    // The second block waited its turn. It is submitted all the same.
+    // The other blocks waited for the first call's end. They are submitted all the same, and the one
+    // that was solved just now overtakes those of an earlier run.
     proxy.set(Fault::result("null"));
     let mut submitted = Vec::new();
     smol::block_on(async {
@@ -523,7 +528,8 @@ fn stopping_never_waits() {
             }
         }
     });
-    assert_eq!(submitted, [Chain::Regtest.genesis(), Chain::Main.genesis()]);
+    let order = [Chain::Regtest, Chain::Main, Chain::Signet, Chain::Testnet4];
+    assert_eq!(submitted, order.map(Chain::genesis));
 }
 
 // -- real nodes --

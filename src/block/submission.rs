@@ -25,6 +25,7 @@ use super::{SolvedBlock, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::node::{NodeId, RpcError};
+use crate::priority::Urgency;
 
 /// Confirmations at which the coinbase can be spent in the next block.
 pub const MATURITY: i64 = 100;
@@ -37,6 +38,8 @@ const LACKS_PARENT: Duration = Duration::from_secs(1);
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// How often the confirmations of an accepted block are asked for.
 const WATCH: Duration = Duration::from_secs(30);
+/// When they are asked for again if the node had no place for the question.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// An answer to a submission that has not come after this long will not come: the node is tried
 /// again. Longer than the deadline of the call.
 const LOST: Duration = Duration::from_secs(150);
@@ -95,6 +98,8 @@ pub enum Input {
         /// Confirmations, -1 when not in the best chain, `None` when the node does not know it.
         confirmations: Option<i64>,
     },
+    /// [`Output::AskConfirmations`] found no place at the node: too many were asked for at once.
+    NotAsked(BlockHash),
     /// The nodes that there are now.
     Nodes(Vec<NodeId>),
     /// The best height that any node has told of.
@@ -112,6 +117,8 @@ pub enum Output {
         node: NodeId,
         /// The block.
         block: Arc<SolvedBlock>,
+        /// Urgent while no node has it.
+        urgency: Urgency,
     },
     /// Call `preciousblock`, so that a node that has two blocks of one height prefers ours.
     Precious {
@@ -196,6 +203,11 @@ impl Submissions {
                     tracked.looked_at(node, confirmations, height, out);
                 }
             }
+            Input::NotAsked(block) => {
+                if let Some(tracked) = self.find(block) {
+                    tracked.next_watch = tracked.next_watch.min(now.mono + LOOK_AGAIN);
+                }
+            }
             Input::Nodes(nodes) => {
                 self.nodes = nodes;
                 for tracked in &mut self.blocks {
@@ -261,7 +273,10 @@ impl Tracked {
         match answer {
             Ok(SubmitAnswer::Accepted | SubmitAnswer::Duplicate) => {
                 *offer = Offer::Has;
-                out.push(Output::Precious { node, block: self.block.hash });
+                // A block that others stand on needs no preference; after a start there may be many.
+                if !matches!(self.state, BlockState::Accepted { confirmations: 2.., .. }) {
+                    out.push(Output::Precious { node, block: self.block.hash });
+                }
                 if matches!(self.state, BlockState::Candidate | BlockState::Refused { .. }) {
                     self.next_watch = now.mono + FIRST_LOOK;
                     self.change(BlockState::Accepted { by: node, confirmations: 0 }, out);
@@ -344,7 +359,11 @@ impl Tracked {
                 .or_insert(Offer::Waiting { at: now.mono, delay: FIRST_RETRY });
             if offer.is_due(now.mono) {
                 *offer = Offer::InFlight { since: now.mono, delay: offer.delay() };
-                out.push(Output::Submit { node: *node, block: self.block.clone() });
+                let urgency = match self.state {
+                    BlockState::Candidate => Urgency::Urgent,
+                    _ => Urgency::CanWait,
+                };
+                out.push(Output::Submit { node: *node, block: self.block.clone(), urgency });
             }
         }
         if now.mono >= self.next_watch {
@@ -358,10 +377,16 @@ impl Tracked {
                 Offer::Refuses { held, .. } => *held && was_accepted,
                 Offer::Waiting { .. } | Offer::InFlight { .. } => false,
             });
+            let mut has_holder = false;
             for (node, _) in holders {
+                has_holder = true;
                 out.push(Output::AskConfirmations { node: *node, block: self.block.hash });
             }
-            let lost = matches!(self.state, BlockState::Candidate | BlockState::Refused { .. });
+            let lost = match self.state {
+                BlockState::Candidate | BlockState::Refused { .. } => true,
+                BlockState::Orphaned { .. } => !has_holder,
+                BlockState::Accepted { .. } | BlockState::Mature | BlockState::Stale => false,
+            };
             if lost && height >= self.block.height + MATURITY as u32 {
                 self.change(BlockState::Stale, out);
             }
@@ -642,6 +667,75 @@ mod tests {
         assert_eq!(world.state(), Some(stood));
         world.look(A, Some(4));
         assert_eq!(world.state(), Some(BlockState::Accepted { by: A, confirmations: 4 }));
+    }
+
+    #[test]
+    fn what_a_node_has_already_does_not_hurry() {
+        let mut world = World::new();
+        let urgent = |out: &[Output]| -> Vec<bool> {
+            let submits = out.iter().filter_map(|output| match output {
+                Output::Submit { urgency, .. } => Some(*urgency == Urgency::Urgent),
+                _ => None,
+            });
+            submits.collect()
+        };
+        assert_eq!(urgent(&world.solve()), [true, true]);
+        let precious = |out: &[Output]| out.iter().any(|o| matches!(o, Output::Precious { .. }));
+        assert!(precious(&world.answer(A, Ok(SubmitAnswer::Accepted))));
+        world.answer(B, down());
+        world.look(A, Some(2));
+        world.seconds = 0.1;
+        assert_eq!(urgent(&world.input(Input::Tick)), [false]);
+        assert!(!precious(&world.answer(B, Ok(SubmitAnswer::Duplicate))));
+    }
+
+    #[test]
+    fn a_question_without_a_place_is_asked_again_soon() {
+        let mut world = World::new();
+        world.solve();
+        world.answer(A, Ok(SubmitAnswer::Accepted));
+        let asked = |out: Vec<Output>| {
+            out.iter().filter(|o| matches!(o, Output::AskConfirmations { .. })).count()
+        };
+        world.seconds = 1.0;
+        assert_eq!(asked(world.input(Input::Tick)), 1);
+        world.input(Input::NotAsked(HASH));
+        world.seconds = 2.0;
+        assert_eq!(asked(world.input(Input::Tick)), 1);
+        world.seconds = 3.0;
+        assert_eq!(asked(world.input(Input::Tick)), 0, "this time there was a place");
+    }
+
+    #[test]
+    fn a_lost_block_of_an_earlier_run_is_offered_without_haste_and_can_come_back() {
+        let mut world = World::new();
+        let block = match &world.solve()[2] {
+            Output::Changed { block, .. } => block.clone(),
+            other => panic!("{other:?}"),
+        };
+        let restore = |world: &mut World| {
+            let orphaned = BlockState::Orphaned { by: A };
+            let out = world.input(Input::Restored(block.clone(), orphaned));
+            assert_eq!(submitted(&out), [A, B]);
+            let hurried = |o: &Output| matches!(o, Output::Submit { urgency: Urgency::Urgent, .. });
+            assert!(!out.iter().any(hurried) && !world.submissions.is_busy());
+        };
+        let mut world = World::new();
+        restore(&mut world);
+        world.answer(A, Ok(SubmitAnswer::Accepted));
+        world.look(A, Some(2));
+        assert_eq!(world.state(), Some(BlockState::Accepted { by: A, confirmations: 2 }));
+
+        // No node takes it: it is forgotten when it is buried.
+        let mut world = World::new();
+        restore(&mut world);
+        for node in [A, B] {
+            world.answer(node, Ok(SubmitAnswer::Rejected("bad-prevblk".into())));
+        }
+        world.input(Input::Height(800));
+        world.seconds = 31.0;
+        world.input(Input::Tick);
+        assert_eq!(world.state(), None);
     }
 
     #[test]

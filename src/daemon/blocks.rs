@@ -1,8 +1,8 @@
 //! Solved blocks: to all nodes and into the spool at once, then to the ledger and the page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use crate::ledger::record;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::{NodeId, RpcError};
 use crate::pool::ConnId;
+use crate::priority::{self, Urgency};
 use crate::spool::{Answer, Entry, Spool, SpooledBlock};
 use crate::status::{AnswerView, EventKind, Level};
 
@@ -38,31 +39,43 @@ pub struct Blocks {
     pub answers: BTreeMap<BlockHash, Vec<AnswerView>>,
     /// When each was solved, and how long the first acceptance took.
     timing: BTreeMap<BlockHash, (Instant, Option<Duration>)>,
-    /// Answers to miners that wait until their block is on the card.
+    /// Answers to miners that wait until their block is on the card, or a node has it.
     held: Vec<Held>,
     spool: Option<Spool>,
-    orders: Option<mpsc::Sender<SpoolOrder>>,
+    orders: Option<priority::Sender<SpoolOrder>>,
     /// Why the spool cannot be used.
     pub trouble: Option<String>,
     found: Vec<Entry>,
     notes: Vec<String>,
+    /// Lost in an earlier run, which said so.
+    known_lost: BTreeSet<BlockHash>,
 }
 
 struct Held {
     block: BlockHash,
     conn: ConnId,
     bytes: Vec<u8>,
-    /// A card that takes longer is in trouble, and the miner's patience has an end.
+    /// When card and nodes all take longer they are in trouble, and the miner's patience has an end.
     until: Instant,
 }
 
 /// See [`Held`].
-const HOLD: Duration = Duration::from_secs(2);
+const HOLD: Duration = Duration::from_secs(10);
 
 enum SpoolOrder {
     Write(Arc<SolvedBlock>),
     Mark(BlockHash, record::BlockState),
     Answered(BlockHash, Answer),
+}
+
+impl SpoolOrder {
+    /// A block comes before all that is noted about others.
+    fn urgency(&self) -> Urgency {
+        match self {
+            SpoolOrder::Write(_) => Urgency::Urgent,
+            SpoolOrder::Mark(..) | SpoolOrder::Answered(..) => Urgency::CanWait,
+        }
+    }
 }
 
 impl Blocks {
@@ -79,6 +92,7 @@ impl Blocks {
             trouble: None,
             found: Vec::new(),
             notes: Vec::new(),
+            known_lost: BTreeSet::new(),
         };
         match Spool::open(&data.join("spool")) {
             Ok((spool, notes)) => {
@@ -100,7 +114,8 @@ impl Blocks {
         [self.submissions.next_deadline(), held].into_iter().flatten().min()
     }
 
-    /// Keeps the answer to a miner until its block is on the card; false where there is none.
+    /// Keeps the answer to a miner until its block is on the card or a node has it; false where there
+    /// is no card.
     pub fn hold_answer(&mut self, now: Now, block: BlockHash, conn: ConnId, bytes: &[u8]) -> bool {
         // Only a block that was handed to the spool just now is waited for.
         let is_new = self.timing.get(&block).is_some_and(|(since, _)| *since == now.mono);
@@ -159,22 +174,22 @@ impl Blocks {
     fn spool(&mut self, order: SpoolOrder, queue: &Sender<Event>) {
         let Some(spool) = &self.spool else { return };
         if self.orders.is_none() {
-            let (sender, orders) = mpsc::channel();
+            let (sender, orders) = priority::channel();
             let (spool, queue) = (spool.clone(), queue.clone());
             let thread = thread::Builder::new().name("spool".into());
-            match thread.spawn(move || write_all(&spool, &orders, &queue)) {
+            match thread.spawn(move || write_all(&spool, orders, &queue)) {
                 Ok(_) => self.orders = Some(sender),
                 Err(error) => self.trouble = Some(format!("no thread for the spool: {error}")),
             }
         }
         if let Some(orders) = &self.orders {
-            orders.send(order).ok();
+            orders.send(order.urgency(), order);
         }
     }
 }
 
-fn write_all(spool: &Spool, orders: &mpsc::Receiver<SpoolOrder>, queue: &Sender<Event>) {
-    while let Ok(order) = orders.recv() {
+fn write_all(spool: &Spool, mut orders: priority::Receiver<SpoolOrder>, queue: &Sender<Event>) {
+    while let Some(order) = orders.next() {
         let (block, result) = match order {
             SpoolOrder::Write(block) => {
                 let spooled = SpooledBlock {
@@ -235,11 +250,16 @@ impl State {
         }
         for entry in std::mem::take(&mut self.blocks.found) {
             let state = self.restored(entry.progress.state);
+            if matches!(state, BlockState::Orphaned { .. }) {
+                self.blocks.known_lost.insert(entry.block.hash);
+            }
             if state == BlockState::Candidate {
                 let height = entry.block.height;
                 let text = format!("Block {height} of the spool is offered to the nodes again.");
                 self.tell(now, EventKind::Block, Level::Info, text);
             }
+            let answers = entry.progress.answers.into_iter().map(said_before);
+            self.blocks.answers.insert(entry.block.hash, newest_of_each(answers));
             let block = Arc::new(unspooled(entry.block));
             self.failover.solved(block.hash, block.height.into());
             self.blocks_input(now, Input::Restored(block, state));
@@ -263,8 +283,10 @@ impl State {
         };
         let said = AnswerView { node: name.clone(), taken, words: words.clone() };
         let answers = self.blocks.answers.entry(block).or_default();
-        // A node that is down is asked again and again: once said is enough.
-        if !answers.contains(&said) {
+        // A node that is down is asked again and again, and one that has the block is asked after each
+        // start: once said is enough.
+        let same = |old: &AnswerView| old == &said || (old.node == said.node && old.taken && taken);
+        if !answers.iter().any(same) {
             answers.retain(|old| old.node != said.node);
             answers.push(said);
             // That a node still has an old block is no news.
@@ -277,8 +299,11 @@ impl State {
             let answer = Answer { unix: now.unix, node: name, answer: words };
             self.blocks.spool(SpoolOrder::Answered(block, answer), &self.queue);
         }
-        if taken && let Some((since, took @ None)) = self.blocks.timing.get_mut(&block) {
-            *took = Some(now.mono.saturating_duration_since(*since));
+        if taken {
+            self.answer_held(|held| held.block == block);
+            if let Some((since, took @ None)) = self.blocks.timing.get_mut(&block) {
+                *took = Some(now.mono.saturating_duration_since(*since));
+            }
         }
         self.blocks_input(now, Input::Answered { node, block, answer });
     }
@@ -326,15 +351,17 @@ impl State {
 
     fn blocks_output(&mut self, now: Now, output: Output) {
         match output {
-            Output::Submit { node, block } => {
+            Output::Submit { node, block, urgency } => {
                 let hex = self.blocks.hex(&block);
-                self.with_handle(node, |handle| handle.submit(block.hash, hex));
+                self.with_handle(node, |handle| handle.submit(block.hash, hex, urgency));
             }
             Output::Precious { node, block } => {
                 self.with_handle(node, |handle| handle.precious(block));
             }
             Output::AskConfirmations { node, block } => {
-                self.with_handle(node, |handle| handle.confirmations(block));
+                if self.with_handle(node, |handle| handle.confirmations(block)) == Some(false) {
+                    self.blocks_input(now, Input::NotAsked(block));
+                }
             }
             Output::Changed { block, state } => self.block_changed(now, &block, state),
         }
@@ -366,14 +393,19 @@ impl State {
                 (Level::Warning, format!("Block {height} did not make it into the chain."))
             }
         };
-        // One confirmation more is seen on the page; it is no news, and not worth a write.
-        if let BlockState::Accepted { confirmations: 2.., .. } = state {
-            return;
-        }
-        self.tell(now, EventKind::Block, level, text);
         if matches!(state, BlockState::Mature | BlockState::Stale) {
             self.blocks.hex.remove(&block.hash);
         }
+        // One confirmation more is seen on the page; it is no news, and not worth a write. Nor is
+        // after each start what was said when it happened.
+        let known_lost = self.blocks.known_lost.contains(&block.hash);
+        if matches!(state, BlockState::Accepted { confirmations: 2.., .. })
+            || known_lost && matches!(state, BlockState::Orphaned { .. } | BlockState::Stale)
+        {
+            return;
+        }
+        self.blocks.known_lost.remove(&block.hash);
+        self.tell(now, EventKind::Block, level, text);
         let recorded = self.recorded(&state);
         self.blocks.spool(SpoolOrder::Mark(block.hash, recorded.clone()), &self.queue);
         self.ledger_event(now, LedgerEvent::Block { hash: block.hash, state: recorded });
@@ -398,21 +430,25 @@ impl State {
         }
     }
 
-    /// The reverse of [`State::recorded`], after a restart. What was refused or lost is tried anew.
+    /// The reverse of [`State::recorded`], after a restart. Whatever it is, it is offered anew; what no
+    /// node has answered yet comes first.
     fn restored(&self, state: record::BlockState) -> BlockState {
         let by = |name: &str| {
             let found = self.nodes.iter().find(|(_, node)| node.config.name == name);
             found.map(|(id, _)| id).or(self.nodes.ids().first().copied())
         };
-        let (by, confirmations) = match state {
-            record::BlockState::Accepted { node } => (by(&node), 0),
-            record::BlockState::Confirmed { confirmations } => (by(""), confirmations.into()),
-            record::BlockState::Mature => return BlockState::Mature,
-            record::BlockState::Candidate
-            | record::BlockState::Stale
-            | record::BlockState::Rejected { .. } => (None, 0),
+        let accepted = |by, confirmations| BlockState::Accepted { by, confirmations };
+        let restored = match state {
+            record::BlockState::Accepted { node } => by(&node).map(|by| accepted(by, 0)),
+            record::BlockState::Confirmed { confirmations } => {
+                by("").map(|by| accepted(by, confirmations.into()))
+            }
+            record::BlockState::Stale => by("").map(|by| BlockState::Orphaned { by }),
+            record::BlockState::Mature => Some(BlockState::Mature),
+            record::BlockState::Rejected { reason } => Some(BlockState::Refused { reason }),
+            record::BlockState::Candidate => None,
         };
-        by.map_or(BlockState::Candidate, |by| BlockState::Accepted { by, confirmations })
+        restored.unwrap_or(BlockState::Candidate)
     }
 
     fn book_block(&mut self, now: Now, block: &SolvedBlock) {
@@ -431,6 +467,22 @@ impl State {
     }
 }
 
+/// What the spool keeps of a node's answer, for the page.
+fn said_before(answer: Answer) -> AnswerView {
+    let taken = ["accepted", "duplicate"].contains(&&*answer.answer);
+    AnswerView { node: answer.node, taken, words: answer.answer }
+}
+
+/// A node that said more than one thing is shown with its last.
+fn newest_of_each(answers: impl Iterator<Item = AnswerView>) -> Vec<AnswerView> {
+    let mut newest: Vec<AnswerView> = Vec::new();
+    for answer in answers {
+        newest.retain(|old| old.node != answer.node);
+        newest.push(answer);
+    }
+    newest
+}
+
 fn unspooled(spooled: SpooledBlock) -> SolvedBlock {
     let mut prev = [0; 32];
     // The spool hands out whole blocks only, and a block begins with its header.
@@ -443,5 +495,60 @@ fn unspooled(spooled: SpooledBlock) -> SolvedBlock {
         worker: spooled.worker,
         solved_at: spooled.unix,
         bytes: spooled.bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_written_before_what_is_noted_about_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::open(dir.path()).unwrap();
+        let (sender, orders) = priority::channel();
+        let (queue, events) = async_channel::unbounded();
+        let old = BlockHash([1; 32]);
+        let bytes = vec![0; 100];
+        let block = SolvedBlock {
+            hash: BlockHash(crate::hash::sha256d(&bytes[..80])),
+            height: 7,
+            prev: BlockHash([0; 32]),
+            value: 1,
+            worker: "w".into(),
+            solved_at: 1,
+            bytes,
+        };
+        let solved = block.hash;
+        let answer = Answer { unix: 1, node: "a".into(), answer: "duplicate".into() };
+        for order in [
+            SpoolOrder::Answered(old, answer),
+            SpoolOrder::Mark(old, record::BlockState::Mature),
+            SpoolOrder::Write(Arc::new(block)),
+        ] {
+            sender.send(order.urgency(), order);
+        }
+        drop(sender);
+        write_all(&spool, orders, &queue);
+        drop(queue);
+        let mut done = Vec::new();
+        while let Ok(Event::Spooled(spooled)) = events.recv_blocking() {
+            done.push((spooled.block, spooled.result.is_ok()));
+        }
+        assert_eq!(done, [(solved, true), (old, false), (old, false)]);
+        assert!(spool.read(&solved).is_ok());
+    }
+
+    #[test]
+    fn a_node_is_shown_with_what_it_said_last() {
+        let said = |node: &str, answer: &str| {
+            said_before(Answer { unix: 1, node: node.into(), answer: answer.into() })
+        };
+        let told = [said("a", "connection refused"), said("b", "accepted"), said("a", "accepted")];
+        let shown = newest_of_each(told.into_iter());
+        assert_eq!(
+            shown.iter().map(|a| (&*a.node, a.taken)).collect::<Vec<_>>(),
+            [("b", true), ("a", true)]
+        );
     }
 }

@@ -283,8 +283,12 @@ impl State {
                 let id = id.and_then(|(template, _)| template.longpollid.clone());
                 self.with_handle(node, |handle| handle.longpoll(id.filter(|_| on)));
             }
-            Output::PollTip { node } => self.with_handle(node, |handle| handle.poll_tip()),
-            Output::AskHealth { node } => self.with_handle(node, |handle| handle.health()),
+            Output::PollTip { node } => {
+                self.with_handle(node, |handle| handle.poll_tip());
+            }
+            Output::AskHealth { node } => {
+                self.with_handle(node, |handle| handle.health());
+            }
             Output::Lead { node, from, why } => {
                 self.counters.failovers += u64::from(from.is_some());
                 log::info!("node {} leads: {why}", self.nodes.name(node));
@@ -387,10 +391,13 @@ impl State {
         self.systemd.status(&words);
     }
 
-    pub(super) fn with_handle<T>(&self, node: NodeId, call: impl FnOnce(&NodeHandle) -> T) {
-        if let Some(handle) = self.nodes.handle(node) {
-            call(handle);
-        }
+    /// `None` when there is no such node any more.
+    pub(super) fn with_handle<T>(
+        &self,
+        node: NodeId,
+        call: impl FnOnce(&NodeHandle) -> T,
+    ) -> Option<T> {
+        self.nodes.handle(node).map(call)
     }
 }
 

@@ -12,6 +12,7 @@ use smol::{LocalExecutor, Task};
 use super::rpc::{NodeConfig, Rpc};
 use super::{Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource, zmq_fd};
 use crate::chain::BlockHash;
+use crate::priority::{self, Urgency};
 use crate::template::TxCache;
 
 /// A node that is being watched and can be asked. Every question returns at once; the answers
@@ -27,7 +28,7 @@ pub struct NodeHandle {
     reporter: Reporter,
     busy: Busy,
     longpoll: mpsc::Sender<Option<String>>,
-    submit: mpsc::Sender<(BlockHash, Arc<str>)>,
+    submit: priority::Sender<(BlockHash, Arc<str>)>,
     /// Dropping a task ends it.
     _zmq: Option<Task<()>>,
 }
@@ -65,11 +66,11 @@ impl NodeHandle {
             .name(format!("longpoll-{}", id.0))
             .spawn(move || longpolls(&client, &shared, &report, &orders))?;
 
-        let (submit, blocks) = mpsc::channel();
+        let (submit, blocks) = priority::channel();
         let (client, report) = (rpc.clone(), reporter.clone());
         thread::Builder::new()
             .name(format!("submit-{}", id.0))
-            .spawn(move || submissions(&client, &report, &blocks))?;
+            .spawn(move || submissions(&client, &report, blocks))?;
 
         let zmq = config.zmq_hashblock.clone().map(|endpoint| {
             let report = reporter.clone();
@@ -179,10 +180,11 @@ impl NodeHandle {
         self.longpoll.send(longpollid).ok();
     }
 
-    /// Submits a block, right away and on its own thread: `Submitted`. Trying again is up to the
-    /// caller. Blocks handed over before [`NodeHandle::stop`] are still submitted after it.
-    pub fn submit(&self, block: BlockHash, block_hex: Arc<str>) {
-        self.submit.send((block, block_hex)).ok();
+    /// Submits a block on the thread for blocks: `Submitted`. What is urgent overtakes what another
+    /// node has already. Trying again is up to the caller. Blocks handed over before
+    /// [`NodeHandle::stop`] are still submitted after it.
+    pub fn submit(&self, block: BlockHash, block_hex: Arc<str>, urgency: Urgency) {
+        self.submit.send(urgency, (block, block_hex));
     }
 
     /// Ends the watch without waiting for anything. Calls under way end by themselves, and their
@@ -270,8 +272,12 @@ fn longpolls(
 }
 
 /// The thread for solved blocks. Ends when the handle is dropped and all blocks are through.
-fn submissions(rpc: &Rpc, report: &Reporter, blocks: &mpsc::Receiver<(BlockHash, Arc<str>)>) {
-    while let Ok((block, hex)) = blocks.recv() {
+fn submissions(
+    rpc: &Rpc,
+    report: &Reporter,
+    mut blocks: priority::Receiver<(BlockHash, Arc<str>)>,
+) {
+    while let Some((block, hex)) = blocks.next() {
         let started = Instant::now();
         let answer = rpc.submit_block(&hex);
         report.send_blocking(NodeEventKind::Submitted { block, answer, took: started.elapsed() });

@@ -317,7 +317,7 @@ impl Daemon {
         self.submissions.handle(now, input, &mut outputs);
         for output in outputs {
             self.wants.push(match output {
-                Output::Submit { node, block } => Want::Submit(node, block),
+                Output::Submit { node, block, .. } => Want::Submit(node, block),
                 Output::Precious { node, block } => Want::Precious(node, block),
                 Output::AskConfirmations { node, block } => Want::Confirmations(node, block),
                 Output::Changed { state, .. } => Want::BlockState(state),
@@ -326,14 +326,11 @@ impl Daemon {
     }
 }
 
-/// As the daemon reads its spool: what was refused or lost is tried anew.
+/// As the daemon reads its spool, which does not tell a lost block from a stale one.
 fn restored(state: BlockState) -> BlockState {
     match state {
-        BlockState::Accepted { .. } | BlockState::Mature => state,
-        BlockState::Candidate
-        | BlockState::Refused { .. }
-        | BlockState::Orphaned { .. }
-        | BlockState::Stale => BlockState::Candidate,
+        BlockState::Stale => BlockState::Orphaned { by: NodeId(0) },
+        state => state,
     }
 }
 
