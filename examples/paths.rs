@@ -30,11 +30,16 @@ fn main() {
     let count = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
     match what.as_str() {
         "grind" => println!("{:?}", [0, 12].map(|steps| Bench::new(steps, 1).grind())),
-        // For counting instructions: `count` rounds, of which 0 is the preparation alone.
-        "shares" => (0..count).for_each(|_| {
-            Bench::new(12, 1).shares();
-        }),
-        "prepare" => (0..count).for_each(|_| drop(black_box(Bench::new(12, 1)))),
+        // For counting instructions: `count` rounds, with their shares or without.
+        "shares" | "prepare" => {
+            let mut bench = Bench::new(12, 1);
+            for _ in 0..count {
+                bench.start_anew();
+                if what == "shares" {
+                    bench.shares();
+                }
+            }
+        }
         "notify" => {
             let mut bench = Bench::new(12, 200);
             (0..count).for_each(|tip| {
@@ -49,9 +54,14 @@ fn report() {
     let backend = Backend::active();
     for (name, steps) in [("empty branch", 0), ("branch of 12", 12)] {
         let rounds = 400;
-        let took: Duration = (0..rounds).map(|_| Bench::new(steps, 1).shares()).sum();
+        let mut bench = Bench::new(steps, 1);
+        let round = |_| {
+            bench.start_anew();
+            bench.shares()
+        };
+        let took: Duration = (0..rounds).map(round).sum();
         let each = took.as_secs_f64() / (rounds * NONCES[0].len()) as f64;
-        let compressions = Bench::new(steps, 1).compressions();
+        let compressions = bench.compressions();
         let bare = bare(backend, compressions);
         println!(
             "accepted share, {name}: {:.0} ns, {:.2} times its {compressions} compressions ({:.0} ns)",
@@ -72,6 +82,7 @@ struct Bench {
     now: Now,
     job: String,
     ntime: u32,
+    steps: usize,
     nonces: &'static [u32],
 }
 
@@ -89,6 +100,7 @@ impl Bench {
             now: Now { mono: Instant::now(), unix: 1_700_000_000 },
             job: String::new(),
             ntime: 0,
+            steps,
             nonces: &NONCES[usize::from(steps > 0)],
         };
         bench.handle(Input::Work(Box::new(work(1, steps, bench.now.mono))));
@@ -104,6 +116,15 @@ impl Bench {
         let first = bench.pool.jobs().latest().unwrap();
         (bench.job, bench.ntime) = (first.id.to_string(), first.ntime);
         bench
+    }
+
+    /// Another tip, and then the first one again, on which the same shares count once more.
+    fn start_anew(&mut self) {
+        for tip in [2, 1] {
+            self.handle(Input::Work(Box::new(work(tip, self.steps, self.now.mono))));
+        }
+        // Its time may be another one, but a miner may roll that.
+        self.job = self.pool.jobs().latest().unwrap().id.to_string();
     }
 
     fn handle(&mut self, input: Input) {

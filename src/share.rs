@@ -5,6 +5,7 @@
 //! come the rules by which shares are counted.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::chain::BlockHash;
 use crate::coinbase::{Coinbase, EXTRANONCE_SIZE};
@@ -114,13 +115,37 @@ impl Share {
 /// Memory is bounded by forgetting the older half.
 #[derive(Debug, Default)]
 pub struct Seen {
-    newer: HashSet<u64>,
-    older: HashSet<u64>,
+    newer: Keys,
+    older: Keys,
+}
+
+type Keys = HashSet<u64, BuildHasherDefault<AsItIs>>;
+
+/// The keys are bytes of a double SHA-256 already, and each costs its sender the work of a share:
+/// nobody can choose them so that they meet in one bucket.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        // Not used for a u64, but the trait wants it.
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Seen {
     /// Shares remembered in each half. A home's miners send this many in a week.
     const HALF: usize = 1 << 16;
+    /// Room for so many is kept from tip to tip; a home's miners send fewer in ten minutes.
+    const KEPT: usize = 1024;
 
     /// By what a share is known.
     pub fn key(hash: &BlockHash) -> u64 {
@@ -146,7 +171,9 @@ impl Seen {
 
     /// Forgets all: with a new tip no old share can come again.
     pub fn clear(&mut self) {
-        *self = Seen::default();
+        self.newer.clear();
+        self.newer.shrink_to(Seen::KEPT);
+        self.older = Keys::default();
     }
 }
 

@@ -31,10 +31,15 @@ use serde_json::value::RawValue;
 /// Nesting, number size and duplicate keys are bounded or refused by the JSON reader: no input
 /// panics, and the work is linear in the line's length.
 pub fn parse(line: &str) -> Result<Message<'_>, Malformed<'_>> {
-    let nameless = |fault| Malformed { id: Id::NULL, fault };
     if !line.trim_start().starts_with('{') {
-        return Err(nameless(Fault::NotAnObject));
+        return Err(Malformed { id: Id::NULL, fault: Fault::NotAnObject });
     }
+    PlainSubmit::read(line).unwrap_or_else(|| parse_any(line))
+}
+
+/// Reads an object.
+fn parse_any(line: &str) -> Result<Message<'_>, Malformed<'_>> {
+    let nameless = |fault| Malformed { id: Id::NULL, fault };
     let envelope: Envelope =
         serde_json::from_str(line).map_err(|error| nameless(Fault::NotJson(error.to_string())))?;
     let id = Id::read(envelope.id).ok_or(nameless(Fault::BadId))?;
@@ -245,7 +250,10 @@ impl<'a> Method<'a> {
     fn read(name: Cow<'a, str>, params: Option<&'a RawValue>) -> Result<Method<'a>, Fault> {
         let params = |method| Params::read(params).ok_or(Fault::BadParams(method));
         Ok(match name.as_ref() {
-            "mining.submit" => Method::Submit(Submit::read(params("submit")?)?),
+            "mining.submit" => {
+                let params = params("submit")?;
+                Method::Submit(Submit::read(|at| params.text(at))?)
+            }
             "mining.subscribe" => Method::Subscribe(Subscribe::read(params("subscribe")?)),
             "mining.authorize" | "mining.auth" => {
                 Method::Authorize(Authorize::read(params("authorize")?)?)
@@ -311,23 +319,22 @@ impl Configure {
 }
 
 impl<'a> Submit<'a> {
-    fn read(params: Params<'a>) -> Result<Submit<'a>, Fault> {
+    fn read(param: impl Fn(usize) -> Option<Cow<'a, str>>) -> Result<Submit<'a>, Fault> {
         const JOB: Fault = bad_field("submit", "the job id", "a string");
         const EXTRANONCE2: Fault = bad_field("submit", "extranonce2", "hex digits");
         const NTIME: Fault = bad_field("submit", "ntime", "1 to 8 hex digits");
         const NONCE: Fault = bad_field("submit", "the nonce", "1 to 8 hex digits");
         const VERSION: Fault = bad_field("submit", "the version bits", "1 to 8 hex digits");
-        let number = |at, fault| params.text(at).and_then(|hex| hex_u32(&hex)).ok_or(fault);
+        let number = |at, fault| param(at).and_then(|hex| hex_u32(&hex)).ok_or(fault);
         Ok(Submit {
-            worker: params.text(0).unwrap_or_default(),
-            job_id: params.text(1).filter(|id| !id.is_empty()).ok_or(JOB)?,
-            extranonce2: params
-                .text(2)
+            worker: param(0).unwrap_or_default(),
+            job_id: param(1).filter(|id| !id.is_empty()).ok_or(JOB)?,
+            extranonce2: param(2)
                 .filter(|hex| !hex.is_empty() && hex.bytes().all(|digit| digit.is_ascii_hexdigit()))
                 .ok_or(EXTRANONCE2)?,
             ntime: number(3, NTIME)?,
             nonce: number(4, NONCE)?,
-            version_bits: match params.text(5).filter(|bits| !bits.is_empty()) {
+            version_bits: match param(5).filter(|bits| !bits.is_empty()) {
                 Some(_) => Some(number(5, VERSION)?),
                 None => None,
             },
@@ -352,6 +359,66 @@ struct Envelope<'a> {
     result: Seen,
     #[serde(default)]
     error: Seen,
+}
+
+/// A submit as nearly every firmware writes it, all parameters plain strings: read in one pass,
+/// where [`Envelope`] needs one for the line, one for the parameters and one for each of them.
+#[derive(Deserialize)]
+struct PlainSubmit<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: &'a str,
+    #[serde(borrow)]
+    params: Strings<'a>,
+}
+
+impl<'a> PlainSubmit<'a> {
+    /// `None` if the line is anything else; it is then to be read as such.
+    fn read(line: &'a str) -> Option<Result<Message<'a>, Malformed<'a>>> {
+        let PlainSubmit { id, method, params } = serde_json::from_str(line).ok()?;
+        if method != "mining.submit" {
+            return None;
+        }
+        let id = Id::read(id)?;
+        let submit = Submit::read(|at| params.0.get(at).copied().flatten().map(Cow::Borrowed));
+        Some(match submit {
+            Ok(submit) => Ok(Message::Request(Request { id, method: Method::Submit(submit) })),
+            Err(fault) => Err(Malformed { id, fault }),
+        })
+    }
+}
+
+/// The parameters of a submit, if they are at most six strings without escapes.
+#[derive(Default)]
+struct Strings<'a>([Option<&'a str>; 6]);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Strings<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strings<'a>, D::Error> {
+        struct Elements;
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Strings<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("at most six strings")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Strings<'de>, A::Error> {
+                let mut strings = Strings::default();
+                for slot in &mut strings.0 {
+                    *slot = array.next_element::<&str>()?;
+                    if slot.is_none() {
+                        return Ok(strings);
+                    }
+                }
+                match array.next_element::<IgnoredAny>()? {
+                    None => Ok(strings),
+                    Some(_) => Err(serde::de::Error::custom("more than six")),
+                }
+            }
+        }
+        deserializer.deserialize_seq(Elements)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -738,6 +805,33 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_submit_is_read_as_any_line_is(
+            order in Just(["id", "method", "params", "extra"]).prop_shuffle(),
+            id in prop_oneof![
+                Just("1"), Just("null"), Just("\"a\""), Just("[1]"), Just("\"\\n\""), Just("-0.5e3"),
+            ],
+            method in prop_oneof![Just("mining.submit"), Just("mining.sub\\u006dit"), Just("x")],
+            params in proptest::collection::vec(
+                prop_oneof![
+                    8 => "\"[0-9a-fA-F]{0,9}\"", 1 => "\"\\PC{0,5}\"", 1 => Just("null".to_owned()),
+                    1 => Just("17".to_owned()), 1 => Just("\"\\u0031\"".to_owned()),
+                ], 0..9),
+            left_out in 0..8usize,
+        ) {
+            let mut keys: Vec<String> = order.iter().map(|key| match *key {
+                "id" => format!("\"id\": {id}"),
+                "method" => format!("\"method\":\"{method}\""),
+                "params" => format!("\"params\":[{}]", params.join(",")),
+                key => format!("\"{key}\":{{}}"),
+            }).collect();
+            if left_out < keys.len() {
+                keys.remove(left_out);
+            }
+            let line = format!("{{{}}}", keys.join(", "));
+            prop_assert_eq!(parse(&line), parse_any(&line));
+        }
+
         #[test]
         fn no_line_panics(line in "\\PC{0,200}") {
             let _ = parse(&line);
