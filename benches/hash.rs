@@ -104,7 +104,7 @@ fn judge(
     extranonces: &[u8],
 ) -> [u8; 32] {
     let coinbase = backend.sha256d_after(prefix, &[extranonces, &[4; 120]]);
-    let root = branch.iter().fold(coinbase, |hash, right| backend.merkle_pair(&hash, right));
+    let root = backend.branch_root(&coinbase, branch);
     let mut header = [2; 80];
     header[36..68].copy_from_slice(&root);
     backend.sha256d(&header)

@@ -185,8 +185,7 @@ impl Share {
     fn hash(&self, backend: &Backend) -> [u8; 32] {
         let (extranonces, coinbase2) = (black_box([3; 12]), [4; 120]);
         let coinbase = backend.sha256d_after(&self.prefix, &[&extranonces, &coinbase2]);
-        let root =
-            self.branch.iter().fold(coinbase, |hash, right| backend.merkle_pair(&hash, right));
+        let root = backend.branch_root(&coinbase, &self.branch);
         let mut header = self.header;
         header[36..68].copy_from_slice(&root);
         backend.sha256d(&header)
@@ -267,7 +266,7 @@ mod tests {
         let txids = txids(soft, 6);
         let branch = merkle_branch(soft, &txids);
         let coinbase = [9; 32];
-        let root = branch.iter().fold(coinbase, |hash, right| soft.merkle_pair(&hash, right));
+        let root = soft.branch_root(&coinbase, &branch);
         let mut level = [&[coinbase], &txids[..]].concat();
         while level.len() > 1 {
             if level.len() % 2 == 1 {

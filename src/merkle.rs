@@ -45,7 +45,7 @@ impl Tree {
 
 /// The root over a first leaf and its branch.
 pub fn root_from_branch(first: [u8; 32], branch: &[[u8; 32]]) -> [u8; 32] {
-    branch.iter().fold(first, |node, neighbour| hash::merkle_pair(&node, neighbour))
+    hash::branch_root(&first, branch)
 }
 
 /// The root over all leaves, as Core's `ComputeMerkleRoot`; zero for no leaves.

@@ -40,10 +40,12 @@ pub struct Receiver<T> {
     rest: VecDeque<T>,
 }
 
-impl<T> Receiver<T> {
-    /// The next order: of the urgent ones the oldest, or of the others. Waits for one; `None` when
-    /// the sender is gone and all are through.
-    pub fn next(&mut self) -> Option<T> {
+/// The orders: of the urgent ones the oldest, or of the others. Waits for one, and ends when the
+/// sender is gone and all are through.
+impl<T> Iterator for Receiver<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
         self.orders.try_iter().for_each(|order| sort(&mut self.urgent, &mut self.rest, order));
         if self.urgent.is_empty() && self.rest.is_empty() {
             let order = self.orders.recv().ok()?;
@@ -82,7 +84,6 @@ mod tests {
         );
         sender.send(Urgency::Urgent, 6);
         drop(sender);
-        let rest: Vec<i32> = std::iter::from_fn(|| receiver.next()).collect();
-        assert_eq!(rest, [6, 2, 4]);
+        assert_eq!(receiver.collect::<Vec<_>>(), [6, 2, 4]);
     }
 }

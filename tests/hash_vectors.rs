@@ -173,8 +173,12 @@ fn random_pairs_agree_with_sha2() {
                 .map(|pair| Sha256::digest(Sha256::digest(pair.as_flattened())).into())
                 .collect();
             assert_eq!(backend.merkle_pairs(&hashes), expected, "{backend:?}, {count} hashes");
-            if let [left, right, ..] = &hashes[..] {
-                assert_eq!(backend.merkle_pair(left, right), expected[0], "{backend:?}");
+            if let [first, branch @ ..] = &hashes[..] {
+                let above = |node: [u8; 32], neighbour: &[u8; 32]| -> [u8; 32] {
+                    Sha256::digest(Sha256::digest([node, *neighbour].as_flattened())).into()
+                };
+                let root = branch.iter().fold(*first, above);
+                assert_eq!(backend.branch_root(first, branch), root, "{backend:?}, {count}");
             }
         }
     }
@@ -220,7 +224,7 @@ fn the_functions_without_a_backend_agree_with_the_reference() {
     assert_eq!(PrefixState::new(&message[..70]).sha256d(&[&message[70..]]), soft.sha256d(message));
     let hashes = [[1; 32], [2; 32], [3; 32], [4; 32]];
     assert_eq!(hash::merkle_pairs(&hashes), soft.merkle_pairs(&hashes));
-    assert_eq!(hash::merkle_pair(&[1; 32], &[2; 32]), soft.merkle_pair(&[1; 32], &[2; 32]));
+    assert_eq!(hash::branch_root(&[1; 32], &[[2; 32]]), soft.branch_root(&[1; 32], &[[2; 32]]));
     let midstate = Midstate::new(&[7; 64]);
     let hit = hash::header_hashes(&midstate, &[9; 12], 0..=u32::MAX, 0x0fff_ffff);
     assert_eq!(hit, soft.header_hashes(&midstate, &[9; 12], 0..=u32::MAX, 0x0fff_ffff));

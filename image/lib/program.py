@@ -35,11 +35,16 @@ def toolchain():
     # Neither the place of the sources nor of the crates may show in the program.
     moved = {str(home): "/cargo", str(REPOSITORY): "/soloist"}
     rust = [f"--remap-path-prefix={old}={new}" for old, new in moved.items()]
+    # ZeroMQ is C++. The little that it uses of the standard library goes into the program: shared, that
+    # library would be a megabyte more of memory, for one user.
+    cpp = run("aarch64-linux-gnu-g++", "-print-file-name=libstdc++.a").decode().strip()
+    rust.append(f"-Lnative={Path(cpp).parent}")
     c = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in moved.items())
     environment |= {
         "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(rust),
         "CFLAGS_aarch64_unknown_linux_gnu": c,
         "CXXFLAGS_aarch64_unknown_linux_gnu": c,
+        "CXXSTDLIB_aarch64_unknown_linux_gnu": "static=stdc++",
         "CARGO_INCREMENTAL": "0",
         # Told on the page.
         "SOLOIST_COMMIT": commit(),

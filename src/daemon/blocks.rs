@@ -188,8 +188,8 @@ impl Blocks {
     }
 }
 
-fn write_all(spool: &Spool, mut orders: priority::Receiver<SpoolOrder>, queue: &Sender<Event>) {
-    while let Some(order) = orders.next() {
+fn write_all(spool: &Spool, orders: priority::Receiver<SpoolOrder>, queue: &Sender<Event>) {
+    for order in orders {
         let (block, result) = match order {
             SpoolOrder::Write(block) => {
                 let spooled = SpooledBlock {

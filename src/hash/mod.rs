@@ -50,9 +50,10 @@ pub fn sha256d(bytes: &[u8]) -> [u8; 32] {
     Backend::active().sha256d(bytes)
 }
 
-/// The double hash of two neighbours in a merkle tree, `left` before `right`.
-pub fn merkle_pair(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    Backend::active().merkle_pair(left, right)
+/// The root of a merkle tree above its leftmost leaf `first`: `branch` holds the right neighbours on
+/// the way up, the lowest first. Without a branch the leaf is the root.
+pub fn branch_root(first: &[u8; 32], branch: &[[u8; 32]]) -> [u8; 32] {
+    Backend::active().branch_root(first, branch)
 }
 
 /// One level of a merkle tree: the hash of each pair of neighbours. `hashes` has even length; the
@@ -149,7 +150,41 @@ impl Scan {
 
 /// [`sha256d`] with the given compression function.
 fn sha256d_by(compress: impl Fn(&mut State, &[[u8; 64]]), bytes: &[u8]) -> [u8; 32] {
-    PrefixState::EMPTY.finish(compress, &[bytes])
+    // A header is as long as that, and every share has one: no prefix is kept for it.
+    let mut blocks = [[0; 64]; 2];
+    let Some(room) = blocks.as_flattened_mut().get_mut(..bytes.len()).filter(|b| b.len() < 120)
+    else {
+        return PrefixState::EMPTY.finish(compress, &[bytes]);
+    };
+    room.copy_from_slice(bytes);
+    blocks.as_flattened_mut()[bytes.len()] = 0x80;
+    let count = if bytes.len() < 56 { 1 } else { 2 };
+    blocks[count - 1][56..].copy_from_slice(&(bytes.len() as u64 * 8).to_be_bytes());
+    let mut state = soft::IV;
+    compress(&mut state, &blocks[..count]);
+    second_hash(compress, &state)
+}
+
+/// The root above `first`, whose neighbours on the way up are `branch`.
+fn branch_by(
+    compress: impl Fn(&mut State, &[[u8; 64]]),
+    first: &[u8; 32],
+    branch: &[[u8; 32]],
+) -> [u8; 32] {
+    // The padding is laid out once for all steps.
+    let (mut pair, mut digest) = ([[0; 64], PADDING_OF_64], PADDING_OF_32);
+    pair[0][..32].copy_from_slice(first);
+    for neighbour in branch {
+        pair[0][32..].copy_from_slice(neighbour);
+        let mut state = soft::IV;
+        compress(&mut state, &pair);
+        digest[..32].copy_from_slice(&to_bytes(&state));
+        state = soft::IV;
+        compress(&mut state, &[digest]);
+        pair[0][..32].copy_from_slice(&to_bytes(&state));
+    }
+    let [root, ..] = pair[0].as_chunks().0 else { unreachable!("64 bytes are two of 32") };
+    *root
 }
 
 /// A scan one nonce at a time.

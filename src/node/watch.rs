@@ -272,12 +272,8 @@ fn longpolls(
 }
 
 /// The thread for solved blocks. Ends when the handle is dropped and all blocks are through.
-fn submissions(
-    rpc: &Rpc,
-    report: &Reporter,
-    mut blocks: priority::Receiver<(BlockHash, Arc<str>)>,
-) {
-    while let Some((block, hex)) = blocks.next() {
+fn submissions(rpc: &Rpc, report: &Reporter, blocks: priority::Receiver<(BlockHash, Arc<str>)>) {
+    for (block, hex) in blocks {
         let started = Instant::now();
         let answer = rpc.submit_block(&hex);
         report.send_blocking(NodeEventKind::Submitted { block, answer, took: started.elapsed() });

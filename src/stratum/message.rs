@@ -330,7 +330,9 @@ impl<'a> Submit<'a> {
             worker: param(0).unwrap_or_default(),
             job_id: param(1).filter(|id| !id.is_empty()).ok_or(JOB)?,
             extranonce2: param(2)
-                .filter(|hex| !hex.is_empty() && hex.bytes().all(|digit| digit.is_ascii_hexdigit()))
+                .filter(|hex| {
+                    !hex.is_empty() && hex.bytes().all(|digit| digit_value(digit).is_some())
+                })
                 .ok_or(EXTRANONCE2)?,
             ntime: number(3, NTIME)?,
             nonce: number(4, NONCE)?,
@@ -536,8 +538,21 @@ fn target_difficulty(target: &str) -> Option<f64> {
     (difficulty.is_finite() && difficulty > 0.0).then_some(difficulty)
 }
 
+/// Of each byte its value as a hex digit, or [`NO_DIGIT`]: every share has some fifty of them.
+const DIGITS: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        values[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+const NO_DIGIT: u8 = 0xff;
+
 fn digit_value(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
+    Some(DIGITS[usize::from(digit)]).filter(|value| *value != NO_DIGIT)
 }
 
 #[cfg(test)]

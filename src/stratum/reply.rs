@@ -226,7 +226,9 @@ fn result(out: &mut Vec<u8>, id: Id<'_>, json: &str) {
 }
 
 fn begin_result(out: &mut Vec<u8>, id: Id<'_>) {
-    put(out, format_args!("{{\"id\":{},\"result\":", id.as_json()));
+    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(id.as_json().as_bytes());
+    out.extend_from_slice(b",\"result\":");
 }
 
 fn end_result(out: &mut Vec<u8>) {

@@ -1,7 +1,8 @@
-//! What a share and a job cost in the pool, without sockets: `cargo run --release --example paths`.
+//! What a share and a job cost in the pool, without sockets: `cargo bench --bench paths`.
 //!
 //! `tests/paths` counts its instructions and compares them with a recorded baseline. The shares were
-//! found beforehand (`paths grind` finds them again, after a change of what a job looks like).
+//! found beforehand (`cargo bench --bench paths -- grind` finds them again, after a change of what a
+//! job looks like).
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -25,7 +26,8 @@ use soloist::template::{Template, witness_commitment};
 const NONCES: [[u32; 24]; 2] = include!("paths.nonces");
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
+    // Cargo adds that it is a bench.
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let what = arguments.next().unwrap_or_default();
     let count = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
     match what.as_str() {
