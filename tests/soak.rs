@@ -76,7 +76,7 @@ fn a_hard_house() {
     };
     let started = Instant::now();
     let (mut reloaded, mut early) = (Instant::now(), None);
-    let soaked = soak::run(&plan, |_| {
+    let mut soaked = soak::run(&plan, |_| {
         if reloaded.elapsed() >= RELOAD_EVERY.min(length / 3) {
             reloaded = Instant::now();
             daemon.signal(Signal::SIGHUP);
@@ -94,7 +94,11 @@ fn a_hard_house() {
     let log = daemon.log();
     let lines = log.lines().filter(|line| !line.contains("[DEBUG]")).count();
     println!("{length:.0?}: {blocks} blocks, {kills} kills of a node, {lines} lines of log");
-    println!("{soaked:?}");
+    let difficulties = std::mem::take(&mut soaked.difficulties);
+    let (least, most) = difficulties.iter().fold((f64::MAX, 0.0_f64), |(least, most), each| {
+        (least.min(*each), most.max(*each))
+    });
+    println!("{soaked:?}, at the end of {least} to {most}");
     println!("after a third: {early:?}, at the end: {late:?}");
     assert_eq!(soaked.refusals, 0, "valid shares were refused: {:?}", soaked.refused);
     assert!(soaked.accepted > 0 && soaked.new_tips > MINERS as u64, "nothing happened");
