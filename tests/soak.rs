@@ -95,9 +95,9 @@ fn a_hard_house() {
     let lines = log.lines().filter(|line| !line.contains("[DEBUG]")).count();
     println!("{length:.0?}: {blocks} blocks, {kills} kills of a node, {lines} lines of log");
     let difficulties = std::mem::take(&mut soaked.difficulties);
-    let (least, most) = difficulties.iter().fold((f64::MAX, 0.0_f64), |(least, most), each| {
-        (least.min(*each), most.max(*each))
-    });
+    let (least, most) = difficulties
+        .iter()
+        .fold((f64::MAX, 0.0_f64), |(least, most), each| (least.min(*each), most.max(*each)));
     println!("{soaked:?}, at the end of {least} to {most}");
     println!("after a third: {early:?}, at the end: {late:?}");
     assert_eq!(soaked.refusals, 0, "valid shares were refused: {:?}", soaked.refused);
