@@ -12,6 +12,7 @@ pub mod html;
 pub mod json;
 pub mod judge;
 pub mod metrics;
+pub mod miners;
 pub mod nominal;
 pub mod odds;
 mod snapshot;

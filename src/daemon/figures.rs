@@ -9,6 +9,7 @@ use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::failover::Histogram;
 use crate::os::board::{Board, Reading};
+use crate::status::miners::Payees;
 use crate::status::nominal::nominal;
 use crate::status::odds::HASHES_PER_DIFFICULTY;
 use crate::status::{ClassRejectsView, HistogramView, RejectReason};
@@ -116,6 +117,8 @@ pub struct Figures {
     pub reading: Reading,
     /// Coinbases of found blocks that we have, as id and paid script; `None` for a block that we do not have.
     pub coinbases: RefCell<BTreeMap<BlockHash, Option<FoundCoinbase>>>,
+    /// Addresses of miners that are paid themselves.
+    pub payees: Payees,
 }
 
 impl Figures {
@@ -137,6 +140,7 @@ impl Figures {
             next_reading: Some(now.mono),
             reading: Reading::default(),
             coinbases: RefCell::default(),
+            payees: Payees::default(),
         }
     }
 

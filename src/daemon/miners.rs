@@ -8,13 +8,14 @@ use crate::config::Config;
 use crate::ledger::record::RejectReason;
 use crate::ledger::totals::LedgerEvent;
 use crate::pool::{ConnId, Input, Output, Rules};
+use crate::status::miners::{class, reject_reason};
 use crate::status::{EventKind, Level};
 use crate::stratum::firmware::Saved;
 use crate::stratum::frame::Lines;
 use crate::stratum::reply::Reject;
 use crate::stratum::session::{Extranonce1, SessionKey};
 
-use super::{State, recorder, view};
+use super::{State, recorder};
 
 /// Refused callers that the page shows.
 const MAX_KNOCKS: usize = 20;
@@ -183,8 +184,8 @@ impl State {
                     }
                     log::debug!("miner {}: {why}", conn.0);
                     if let (Some(session), Some(reason)) = (self.pool.session(conn), reason(&why)) {
-                        let class = view::class(&session.profile().model);
-                        self.figures.rejected(class, view::reject_reason(reason));
+                        let class = class(&session.profile().model);
+                        self.figures.rejected(class, reject_reason(reason));
                     }
                     if let (Some(worker), Some(reason)) =
                         (self.books.workers.get(&conn).copied(), reason(&why))

@@ -9,24 +9,17 @@ use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
 use crate::failover::{self, Standing};
 use crate::job::Job;
-use crate::ledger::record::{self, Counts, Grain, Point, RejectReason};
-use crate::ledger::totals::{Storage, Worker, WorkerId};
+use crate::ledger::record::{self, Grain};
+use crate::ledger::totals::Storage;
 use crate::node::Method;
 use crate::os;
-use crate::status::nominal::nominal;
+use crate::status::miners::{Miners, points, rate_view, reject_views};
 use crate::status::{self as view, Snapshot};
-use crate::stratum::session::Session;
 use crate::{address, coinbase};
 
 use super::State;
 use super::figures::STEPS;
 use super::nodes::Node;
-
-/// Work of one share of difficulty 1, hashes.
-const HASHES: f64 = 4_294_967_296.0;
-
-/// Window of the hashrate that stands beside a miner's name, seconds.
-const RATE_WINDOW: u64 = 600;
 
 impl State {
     pub(super) fn snapshot(&self, now: Now) -> Snapshot {
@@ -273,68 +266,20 @@ impl State {
     }
 
     fn miner_views(&self, now: Now) -> Vec<view::MinerView> {
-        let mut views: Vec<view::MinerView> = self
-            .books
-            .ledger
-            .workers()
-            .map(|(id, worker)| self.miner_view(now, id, worker))
-            .collect();
-        views.sort_by(|a, b| b.rate.hashrate.total_cmp(&a.rate.hashrate).then(a.name.cmp(&b.name)));
-        views
-    }
-
-    fn miner_view(&self, now: Now, id: WorkerId, worker: &Worker) -> view::MinerView {
-        let conn = self.books.workers.iter().find(|(_, known)| **known == id);
-        let conn = conn.map(|(conn, _)| *conn);
-        let session: Option<&Session> = conn.and_then(|conn| self.pool.session(conn));
-        let latest = conn.and_then(|conn| self.books.latest.get(&conn)).into_iter().flatten();
-        let totals = worker.totals();
-        let rate = rate_view(worker, now.unix, RATE_WINDOW);
-        let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
-        let rate_day = rate_view(worker, now.unix, 86_400);
-        let claimed = nominal(&worker.device);
-        let (proven, share) = (rate.hashrate.max(rate_day.hashrate), difficulty * HASHES);
-        let known = if proven > 0.0 { Some(proven) } else { claimed };
-        let expected = known.filter(|rate| *rate > 0.0).map(|rate| share / rate);
-        let day_ago = now.unix.saturating_sub(86_400);
-        let trend = points(&worker.history(Grain::Minute), Grain::Minute, 1800, day_ago);
-        view::MinerView {
-            id: worker.number.0.to_string(),
-            name: worker.name.clone(),
-            model: worker.device.clone(),
-            user_agent: session.map_or_else(String::new, |s| s.user_agent().to_owned()),
-            class: class(&worker.device),
-            address: session.map_or_else(String::new, |s| s.peer().to_string()),
-            pays: self.paid(now, session.and_then(Session::payee)),
-            state: match session {
-                Some(session) if is_quiet(now.unix, session, totals.last_share, expected) => {
-                    view::MinerState::Quiet
-                }
-                Some(_) => view::MinerState::Mining,
-                None => view::MinerState::Gone,
-            },
-            since: session.map_or(totals.last_share, |session| session.connected_at().unix),
-            first_seen_at: totals.first_seen,
-            rate,
-            rate_day,
-            claimed,
-            claimed_by: claimed.map_or_else(String::new, |_| "data sheet".to_owned()),
-            trend: trend.iter().map(|point| point.hashrate).collect(),
-            accepted: totals.ever.accepted,
-            shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
-            rejects: reject_views(&totals.ever),
-            latest: latest.map(|refused| refused.map(reject_reason)).collect(),
-            difficulty,
-            difficulty_locked: session.is_some_and(Session::is_fixed) || worker.fixed.is_some(),
-            expected_share_s: expected,
-            last_share_at: (totals.last_share > 0).then_some(totals.last_share),
-            best: totals.best.map_or(0.0, |best| best.difficulty),
-            best_at: totals.best.map(|best| best.unix),
-            best_session: worker.best_since_boot.map_or(0.0, |best| best.difficulty),
-            connects: self.books.connects.get(&id).copied().unwrap_or_default(),
-            rtt_ms: conn.and_then(|conn| self.server.round_trip(conn)).map(millis),
-            ..view::MinerView::default()
-        }
+        self.server.read_round_trips();
+        let miners = Miners {
+            now: now.unix,
+            ledger: &self.books.ledger,
+            pool: &self.pool,
+            workers: &self.books.workers,
+            latest: &self.books.latest,
+            connects: &self.books.connects,
+            owner: &self.owners_address(),
+            chain: self.chain(now),
+            payees: &self.figures.payees,
+            round_trip: &|conn| self.server.round_trip(conn),
+        };
+        miners.views()
     }
 
     fn knock_views(&self) -> Vec<view::KnockView> {
@@ -554,20 +499,6 @@ impl State {
     }
 }
 
-/// The model's first word, for statistics.
-pub(super) fn class(model: &str) -> String {
-    let word = model.split([' ', '/', '(']).next().unwrap_or_default();
-    if word.is_empty() { "other".into() } else { word.to_lowercase() }
-}
-
-/// Whether a connected miner has sent nothing for far longer than its difficulty explains: by
-/// chance ten times the usual happens once in 22,000 shares.
-fn is_quiet(unix: u64, session: &Session, last_share: u64, expected: Option<f64>) -> bool {
-    let since = last_share.max(session.connected_at().unix);
-    let limit = expected.map_or(1800.0, |expected| (10.0 * expected).max(300.0));
-    unix.saturating_sub(since) as f64 > limit
-}
-
 fn error_views<'a>(all: impl Iterator<Item = &'a failover::MethodStats>) -> Vec<view::CountView> {
     let mut counts = [0; failover::ErrorKind::ALL.len()];
     for stats in all {
@@ -579,67 +510,6 @@ fn error_views<'a>(all: impl Iterator<Item = &'a failover::MethodStats>) -> Vec<
         .filter(|(_, count)| *count > 0)
         .map(|(kind, count)| view::CountView { what: kind.label().into(), count })
         .collect()
-}
-
-fn rate_view(worker: &Worker, unix: u64, window: u64) -> view::RateView {
-    let since = unix.saturating_sub(window);
-    let shares = worker
-        .history(Grain::Minute)
-        .iter()
-        .filter(|point| u64::from(point.period) * Grain::Minute.seconds() >= since)
-        .map(|point| u64::from(point.accepted))
-        .sum();
-    view::RateView { hashrate: worker.hashrate(unix, window), shares, window_s: window }
-}
-
-fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
-    RejectReason::ALL
-        .iter()
-        .zip(counts.rejects)
-        .filter(|(_, count)| *count > 0)
-        .map(|(reason, count)| view::RejectView {
-            reason: reject_reason(*reason),
-            count,
-            last_at: None,
-        })
-        .collect()
-}
-
-pub(super) fn reject_reason(reason: RejectReason) -> view::RejectReason {
-    match reason {
-        RejectReason::Stale => view::RejectReason::Stale,
-        RejectReason::Duplicate => view::RejectReason::Duplicate,
-        RejectReason::LowDifficulty => view::RejectReason::LowDifficulty,
-        RejectReason::UnknownJob => view::RejectReason::UnknownJob,
-        RejectReason::BadTime => view::RejectReason::BadTime,
-        RejectReason::BadVersion => view::RejectReason::BadVersion,
-        RejectReason::Malformed => view::RejectReason::Malformed,
-        RejectReason::Unauthorized => view::RejectReason::Unauthorized,
-    }
-}
-
-/// Points of one grain put together into intervals of `width` seconds, from `since` on.
-fn points(series: &[Point], grain: Grain, width: u64, since: u64) -> Vec<view::PointView> {
-    let mut out: Vec<view::PointView> = Vec::new();
-    let mut work = 0.0;
-    for point in series {
-        let at = u64::from(point.period) * grain.seconds();
-        if at < since {
-            continue;
-        }
-        let end = (at / width + 1) * width;
-        if out.last().is_none_or(|last| last.at != end) {
-            work = 0.0;
-            out.push(view::PointView { at: end, ..view::PointView::default() });
-        }
-        let Some(last) = out.last_mut() else { continue };
-        work += f64::from(point.work);
-        last.hashrate = work * HASHES / width as f64;
-        last.accepted += u64::from(point.accepted);
-        last.rejected += u64::from(point.rejected);
-        last.best = last.best.max(f64::from(point.best));
-    }
-    out
 }
 
 fn call_view(method: Method, stats: &failover::MethodStats) -> view::CallView {

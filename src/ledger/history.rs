@@ -5,7 +5,11 @@
 
 use std::collections::VecDeque;
 
+use super::halves::{HalfHour, Halves, half_of};
 use super::record::{Counts, Grain, Point};
+
+/// So many of the newest points are looked through one by one: ten minutes are asked for most.
+const NEAR: usize = 16;
 
 /// The points of one grain, by rising period, at most one for each period. Periods without a
 /// share have no point.
@@ -13,12 +17,14 @@ use super::record::{Counts, Grain, Point};
 pub struct Series {
     grain: Grain,
     points: VecDeque<Point>,
+    /// Of minutes, as long as there are any.
+    halves: Option<Box<Halves>>,
 }
 
 impl Series {
     /// An empty series.
     pub fn new(grain: Grain) -> Series {
-        Series { grain, points: VecDeque::new() }
+        Series { grain, points: VecDeque::new(), halves: None }
     }
 
     /// The width of its points.
@@ -52,41 +58,55 @@ impl Series {
 
     /// The points from `period` on, the oldest first.
     pub fn since(&self, period: u32) -> impl Iterator<Item = &Point> {
-        let start = self.points.partition_point(|point| point.period < period);
-        self.points.range(start..)
+        self.points.range(self.place(period)..)
+    }
+
+    /// The sums of each half hour from the minute `period` on, the oldest first. The first one has
+    /// only the minutes from there on. A series of hours or days has none.
+    pub fn half_hours_since(&self, period: u32, each: &mut impl FnMut(HalfHour)) {
+        let Some(halves) = &self.halves else { return };
+        let mut place = self.place(period);
+        let Some(first) = self.points.get(place) else { return };
+        let mut sum = HalfHour::new(half_of(first.period));
+        let known = halves.points_since(sum.half).is_some();
+        while let Some(point) = self.points.get(place) {
+            if half_of(point.period) != sum.half {
+                each(sum);
+                if known {
+                    return halves.since(sum.half + 1, each);
+                }
+                sum = HalfHour::new(half_of(point.period));
+            }
+            sum.add(point);
+            place += 1;
+        }
+        each(sum);
     }
 
     /// Adds to the point of the period of `unix`.
     pub fn add(&mut self, unix: u64, counts: &Counts, best: f64) {
-        let point = Point {
-            period: self.grain.period(unix),
-            accepted: clamp(counts.accepted),
-            rejected: clamp(counts.rejected()),
-            work: counts.work as f32,
-            best: best as f32,
-        };
+        let point = Point::of(self.grain, unix, counts, best);
         self.merge(&point);
     }
 
-    /// Adds a point to the one of its period.
+    /// Adds a point to the one of its period. One without shares changes nothing.
     pub fn merge(&mut self, point: &Point) {
-        let here = self.point(point.period);
-        here.accepted = here.accepted.saturating_add(point.accepted);
-        here.rejected = here.rejected.saturating_add(point.rejected);
-        here.work = (here.work + point.work).min(f32::MAX);
-        here.best = here.best.max(point.best).min(f32::MAX);
-        self.trim();
+        self.change(point, |here| {
+            here.accepted = here.accepted.saturating_add(point.accepted);
+            here.rejected = here.rejected.saturating_add(point.rejected);
+            here.work = (here.work + point.work).min(f32::MAX);
+            here.best = here.best.max(point.best).min(f32::MAX);
+        });
     }
 
     /// Puts a point in the place of the one of its period, unless that has more shares: points
-    /// only grow, so the larger one is the later one.
+    /// only grow, so the larger one is the later one. One without shares changes nothing.
     pub fn raise(&mut self, point: Point) {
-        let shares = |point: &Point| u64::from(point.accepted) + u64::from(point.rejected);
-        let here = self.point(point.period);
-        if shares(here) <= shares(&point) {
-            *here = point;
-        }
-        self.trim();
+        self.change(&point, |here| {
+            if here.shares() <= point.shares() {
+                *here = point;
+            }
+        });
     }
 
     /// Drops the oldest quarter (at least one point).
@@ -94,25 +114,73 @@ impl Series {
         let drop = self.points.len().div_ceil(4);
         self.points.drain(..drop);
         self.points.shrink_to_fit();
+        if self.halves.is_some() {
+            self.halves = Halves::of(&self.points).map(Box::new);
+        }
     }
 
-    fn point(&mut self, period: u32) -> &mut Point {
-        let place = self.points.partition_point(|point| point.period < period);
+    fn change(&mut self, with: &Point, change: impl FnOnce(&mut Point)) {
+        if with.shares() == 0 {
+            return;
+        }
+        let period = with.period;
+        let place = self.place(period);
+        let appended = place == self.points.len();
         if self.points.get(place).is_none_or(|point| point.period != period) {
+            self.make_room();
             self.points.insert(place, Point { period, ..Point::default() });
         }
-        &mut self.points[place]
+        change(&mut self.points[place]);
+        if self.grain == Grain::Minute {
+            match &mut self.halves {
+                Some(halves) if appended => halves.appended(&self.points[place]),
+                Some(halves) => halves.changed(period, &self.points),
+                None => self.halves = Halves::of(&self.points).map(Box::new),
+            }
+        }
+        self.trim();
+    }
+
+    /// By halves and never beyond what can be needed: a full series would else hold room for as many
+    /// points again.
+    fn make_room(&mut self) {
+        let (held, room) = (self.points.len(), self.points.capacity());
+        if held == room {
+            let most = (Series::capacity(self.grain) + 1).saturating_sub(held);
+            self.points.reserve_exact((held / 2).clamp(4, most.max(4)));
+        }
     }
 
     fn trim(&mut self) {
         while self.points.len() > Series::capacity(self.grain) {
-            self.points.pop_front();
+            let Some(gone) = self.points.pop_front() else { return };
+            if let Some(halves) = &mut self.halves {
+                halves.changed(gone.period, &self.points);
+            }
         }
     }
-}
 
-fn clamp(count: u64) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
+    /// Where the first point from `period` on stands.
+    fn place(&self, period: u32) -> usize {
+        let before = |place: usize| self.points.get(place).is_none_or(|p| p.period < period);
+        let end = self.points.len();
+        let near = end.saturating_sub(NEAR);
+        if near == 0 || before(near) {
+            return (near..end).rev().find(|place| before(*place)).map_or(near, |place| place + 1);
+        }
+        let halves = self.halves.as_ref();
+        let since = halves.and_then(|halves| halves.points_since(half_of(period)));
+        let start = since.map(|since| end - since);
+        let Some((start, first)) = start.and_then(|at| Some((at, self.points.get(at)?))) else {
+            return self.points.partition_point(|point| point.period < period);
+        };
+        // Exactly so where no minute is missing; never too early.
+        let mut place = (start + period.saturating_sub(first.period) as usize).min(end);
+        while place > start && !before(place - 1) {
+            place -= 1;
+        }
+        place
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +198,9 @@ mod tests {
             let mut map = BTreeMap::<u32, u32>::new();
             for (unix, accepted) in adds {
                 series.add(unix, &Counts { accepted, ..Counts::default() }, 0.0);
+                if accepted == 0 {
+                    continue;
+                }
                 *map.entry((unix / 60) as u32).or_default() += accepted as u32;
             }
             let got: Vec<_> = series.points().map(|p| (p.period, p.accepted)).collect();

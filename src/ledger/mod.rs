@@ -50,6 +50,7 @@ pub mod child;
 mod codec;
 pub mod command;
 pub mod export;
+pub mod halves;
 pub mod history;
 mod journal;
 pub mod keeper;

@@ -253,6 +253,25 @@ pub struct Point {
     pub best: f32,
 }
 
+impl Point {
+    /// What was counted in the period of `unix`.
+    pub fn of(grain: Grain, unix: u64, counts: &Counts, best: f64) -> Point {
+        let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        Point {
+            period: grain.period(unix),
+            accepted: clamp(counts.accepted),
+            rejected: clamp(counts.rejected()),
+            work: (counts.work as f32).min(f32::MAX),
+            best: (best as f32).min(f32::MAX),
+        }
+    }
+
+    /// All shares, accepted or not.
+    pub fn shares(&self) -> u64 {
+        u64::from(self.accepted) + u64::from(self.rejected)
+    }
+}
+
 /// Where a found block stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::minute_key;
 use super::codec::clip;
+use super::halves::half_of;
 use super::history::Series;
 use super::record::{
     AuditEntry, BestShare, BlockState, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS,
@@ -77,6 +78,13 @@ const MAX_ENDED: usize = 20_000;
 pub struct WorkerId {
     slot: u32,
     generation: u32,
+}
+
+impl WorkerId {
+    /// A small number that no other worker of the moment has, to keep things by.
+    pub fn place(self) -> usize {
+        self.slot as usize
+    }
 }
 
 /// What happened.
@@ -292,6 +300,15 @@ pub struct Worker {
     journalled: bool,
     changed: Changed,
     cached_tallies: Option<u32>,
+}
+
+/// What a worker did in a window of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rate {
+    /// Hashes a second.
+    pub hashrate: f64,
+    /// Accepted shares.
+    pub accepted: u64,
 }
 
 /// What does not know yet what was counted last.
@@ -1533,28 +1550,117 @@ impl Worker {
             }
             Grain::Hour | Grain::Day => {}
         }
-        series.points().filter(|point| point.accepted + point.rejected > 0).copied().collect()
+        series.points().filter(|point| point.shares() > 0).copied().collect()
     }
 
     /// Hashes a second over the last `window` seconds (at most a day), from the difficulty
     /// credited. A worker that began later is measured from its beginning.
     pub fn hashrate(&self, unix: u64, window: u64) -> f64 {
+        self.rate(unix, window).hashrate
+    }
+
+    /// The hashrate (see [`Worker::hashrate`]), and the accepted shares of the window's whole
+    /// minutes.
+    pub fn rate(&self, unix: u64, window: u64) -> Rate {
+        self.add_up(unix, window, &mut |_, _| {})
+    }
+
+    /// The rate over the last day, and the work (sum of credited difficulties) of each half hour of
+    /// it in which there were shares, the oldest first: what [`Worker::history`] adds up to. At most
+    /// 49.
+    pub fn day(&self, unix: u64) -> (Rate, Vec<f64>) {
+        let mut works = Vec::with_capacity(if self.minutes.is_empty() { 1 } else { 49 });
+        let mut last = None;
+        let rate = self.add_up(unix, 86_400, &mut |half, work| match works.last_mut() {
+            Some(sum) if last == Some(half) => *sum += work,
+            _ => {
+                works.push(work);
+                last = Some(half);
+            }
+        });
+        (rate, works)
+    }
+
+    /// Tells `each` the half hours of the shown minutes, in pieces, and what they add up to.
+    fn add_up(&self, unix: u64, window: u64, each: &mut impl FnMut(u32, f64)) -> Rate {
         let start = unix.saturating_sub(window.min(86_400));
         // There are whole minutes only: begin at the one whose border is nearest.
         let first = Grain::Minute.period(start.saturating_add(30));
-        let mut work: f64 = self.minutes.since(first).map(|point| f64::from(point.work)).sum();
-        let mut earliest =
-            self.minutes.since(first).next().map(|point| u64::from(point.period) * 60);
-        if Grain::Minute.period(self.minute.unix) >= first {
+        let (mut work, mut accepted) = (0.0, 0);
+        let open = Grain::Minute.period(self.minute.unix) >= first;
+        match self.first_shown(start) {
+            Some(shown) => {
+                // The nearest border may be the one before.
+                if shown > first {
+                    let before = self.minutes.since(first).take_while(|p| p.period < shown);
+                    before.for_each(|point| work += f64::from(point.work));
+                }
+                self.minutes.half_hours_since(shown, &mut |half| {
+                    work += half.work;
+                    accepted += half.accepted;
+                    each(half.half, half.work);
+                });
+                if let Some(point) = self.open_point(shown) {
+                    accepted += u64::from(point.accepted);
+                    each(half_of(point.period), f64::from(point.work));
+                }
+            }
+            None => {
+                self.minutes.half_hours_since(first, &mut |half| work += half.work);
+                for point in self.history(Grain::Minute) {
+                    if u64::from(point.period) * 60 >= start {
+                        accepted += u64::from(point.accepted);
+                        each(half_of(point.period), f64::from(point.work));
+                    }
+                }
+            }
+        }
+        if open {
             work += self.minute.counts.work;
-            earliest = earliest.or(Some(self.minute.unix / 60 * 60));
         }
         let mut begin = u64::from(first) * 60;
         // Nothing before its last coming: it was not there for the whole window.
-        if earliest.is_some_and(|earliest| earliest >= self.active_since / 60 * 60) {
-            begin = begin.max(self.active_since);
+        if self.active_since > begin {
+            let earliest = self.minutes.since(first).next();
+            let earliest = earliest.map(|point| u64::from(point.period) * 60);
+            let earliest = earliest.or(open.then_some(self.minute.unix / 60 * 60));
+            if earliest.is_some_and(|earliest| earliest >= self.active_since / 60 * 60) {
+                begin = self.active_since;
+            }
         }
-        super::luck::hashrate(work, unix.saturating_sub(begin).max(1) as f64)
+        let seconds = unix.saturating_sub(begin).max(1) as f64;
+        Rate { hashrate: super::luck::hashrate(work, seconds), accepted }
+    }
+
+    /// The first minute from `start` on (Unix seconds) that the history shows. `None` when the open
+    /// minute does not come after all others, because the clock went back or the daemon was started
+    /// again within a minute: then it is not known without putting them together.
+    fn first_shown(&self, start: u64) -> Option<u32> {
+        let first = u32::try_from(start.div_ceil(60)).unwrap_or(u32::MAX);
+        if self.minute.counts.is_empty() {
+            return Some(first);
+        }
+        let mut points = self.minutes.points();
+        let full = points.len() == Series::capacity(Grain::Minute);
+        if points
+            .next_back()
+            .is_some_and(|last| last.period >= Grain::Minute.period(self.minute.unix))
+        {
+            return None;
+        }
+        // The open minute takes the place of the oldest.
+        Some(if full {
+            points.nth(1).map_or(first, |second| first.max(second.period))
+        } else {
+            first
+        })
+    }
+
+    /// The open minute as it will stand among the others, if it is from `period` on.
+    fn open_point(&self, period: u32) -> Option<Point> {
+        let Minute { unix, counts, best } = &self.minute;
+        let shown = !counts.is_empty() && Grain::Minute.period(*unix) >= period;
+        shown.then(|| Point::of(Grain::Minute, *unix, counts, *best))
     }
 
     /// True while a connection is authorised as this worker.
@@ -1849,6 +1955,156 @@ mod tests {
             let again = Ledger::replay(now, &scan.records);
             let (a, b) = (ledger.total().totals().ever, again.total().totals().ever);
             prop_assert_eq!(a.accepted, b.accepted);
+        }
+    }
+
+    /// What happens to a worker, and how long after the last time (seconds, also back).
+    #[derive(Clone, Debug)]
+    enum Step {
+        Shares {
+            every: u64,
+            count: u64,
+            difficulty: f64,
+        },
+        Reject,
+        Wait(i64),
+        Connect(bool),
+        /// The card is read late, or the program was started again: other minutes come under these.
+        Restore(Vec<Point>),
+        Shrink,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        // In 256ths, so that no sum is rounded and both ways must give the very same.
+        let difficulty = (1..1_u64 << 20).prop_map(|difficulty| difficulty as f64 / 256.0);
+        let point = (0..3_000_u32, 1..9_u32, 0..1 << 20_u32);
+        prop_oneof![
+            8 => (1..150_u64, 1..400_u64, difficulty.clone())
+                .prop_map(|(every, count, difficulty)| Step::Shares { every, count, difficulty }),
+            // A day and more of minutes without a gap.
+            2 => (1_500..1_700_u64, difficulty)
+                .prop_map(|(count, difficulty)| Step::Shares { every: 59, count, difficulty }),
+            2 => Just(Step::Reject),
+            2 => (0..200_i64).prop_map(Step::Wait),
+            2 => (-9_000..90_000_i64).prop_map(Step::Wait),
+            1 => any::<bool>().prop_map(Step::Connect),
+            1 => vec(point, 0..300).prop_map(|points| Step::Restore(
+                points.into_iter().map(|(period, accepted, work)| Point {
+                    period, accepted, work: work as f32 / 256.0, ..Point::default()
+                }).collect()
+            )),
+            1 => Just(Step::Shrink),
+        ]
+    }
+
+    /// By walking through all that is held.
+    fn slow_rate(worker: &Worker, unix: u64, window: u64) -> Rate {
+        let start = unix.saturating_sub(window);
+        let first = Grain::Minute.period(start.saturating_add(30));
+        let minutes: Vec<&Point> =
+            worker.minutes.points().filter(|point| point.period >= first).collect();
+        let mut work: f64 = minutes.iter().map(|point| f64::from(point.work)).sum();
+        let mut earliest = minutes.first().map(|point| u64::from(point.period) * 60);
+        if Grain::Minute.period(worker.minute.unix) >= first {
+            work += worker.minute.counts.work;
+            earliest = earliest.or(Some(worker.minute.unix / 60 * 60));
+        }
+        let mut begin = u64::from(first) * 60;
+        if earliest.is_some_and(|earliest| earliest >= worker.active_since / 60 * 60) {
+            begin = begin.max(worker.active_since);
+        }
+        let seconds = unix.saturating_sub(begin).max(1) as f64;
+        let shown = worker.history(Grain::Minute);
+        let shown = shown.iter().filter(|point| u64::from(point.period) * 60 >= start);
+        let accepted = shown.map(|point| u64::from(point.accepted)).sum();
+        Rate { hashrate: super::super::luck::hashrate(work, seconds), accepted }
+    }
+
+    fn slow_half_hours(worker: &Worker, unix: u64) -> Vec<f64> {
+        let start = unix.saturating_sub(86_400);
+        let mut works = BTreeMap::<u32, f64>::new();
+        for point in worker.history(Grain::Minute) {
+            if u64::from(point.period) * 60 >= start {
+                *works.entry(point.period / 30).or_default() += f64::from(point.work);
+            }
+        }
+        works.into_values().collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// Rates and half hours are those of the whole history, whatever became of it.
+        #[test]
+        fn rates_need_no_walk_through_the_day(
+            start in prop_oneof![Just(90_000_u64), 1_790_000_000..1_790_003_600_u64],
+            steps in vec(any_step(), 1..16)
+        ) {
+            let mono = Instant::now();
+            let mut passed = 0_i64;
+            let at = |passed: i64| Now {
+                mono: mono + Duration::from_secs(passed.unsigned_abs()),
+                unix: start.saturating_add_signed(passed),
+            };
+            let mut ledger = Ledger::new(at(0));
+            ledger.storage = Storage::Ready;
+            let worker = ledger.worker(at(0), "w", "d");
+            let mut out = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Shares { every, count, difficulty } => for _ in 0..count {
+                        passed += every as i64;
+                        let share = LedgerEvent::Share { worker, difficulty, actual: 1.0, height: 1 };
+                        ledger.handle(at(passed), share, &mut out);
+                    }
+                    Step::Reject => {
+                        let reason = RejectReason::Stale;
+                        let reject = LedgerEvent::Reject { worker, reason, actual: 0.0, height: 1 };
+                        ledger.handle(at(passed), reject, &mut out);
+                    }
+                    Step::Wait(seconds) => passed += seconds,
+                    Step::Connect(true) => {
+                        ledger.handle(at(passed), LedgerEvent::Connected(worker), &mut out);
+                    }
+                    Step::Connect(false) => {
+                        ledger.handle(at(passed), LedgerEvent::Disconnected(worker), &mut out);
+                    }
+                    Step::Restore(mut points) => {
+                        let newest = Grain::Minute.period(at(passed).unix);
+                        for point in &mut points {
+                            // Some of them later than now.
+                            point.period = (newest + 100).saturating_sub(point.period);
+                        }
+                        let number = ledger.get(worker).unwrap().number;
+                        let grain = Grain::Minute;
+                        ledger.storage = Storage::Loading { why: None };
+                        let opened = Opened {
+                            records: vec![
+                                Record::Worker { number, name: "w".into(), device: "d".into(), unix: 1 },
+                                Record::Points { worker: number, grain, points: points.clone() },
+                                Record::Points { worker: WorkerNumber::TOTAL, grain, points },
+                            ],
+                            ..Opened::default()
+                        };
+                        ledger.handle(at(passed), LedgerEvent::Opened(Box::new(opened)), &mut out);
+                    }
+                    Step::Shrink => ledger.handle(at(passed), LedgerEvent::Shrink, &mut out),
+                }
+                out.clear();
+                let worker = ledger.get(worker).unwrap();
+                for of in [worker, ledger.total()] {
+                    for later in [0, 1, 17, 30, 59, 60, 1_000, 50_000, -100, -7_000] {
+                        let unix = at(passed + later).unix;
+                        // On the border of a minute the oldest one just leaves the window.
+                        let unix = if later == 60 { unix / 60 * 60 } else { unix };
+                        for window in [300, 600, 3_600] {
+                            prop_assert_eq!(of.rate(unix, window), slow_rate(of, unix, window));
+                        }
+                        let day = (slow_rate(of, unix, 86_400), slow_half_hours(of, unix));
+                        prop_assert_eq!(of.day(unix), day);
+                    }
+                }
+            }
         }
     }
 }

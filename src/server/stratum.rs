@@ -61,6 +61,9 @@ const STORM_WAIT: Duration = Duration::from_secs(5);
 /// Connections that wait to be accepted: everybody may come back at once after a restart.
 const BACKLOG: i32 = 128;
 
+/// So many round trips are read at one go.
+const ROUND_TRIPS: usize = 64;
+
 /// After an error of `accept` (no descriptors left): how long to wait.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -99,6 +102,8 @@ pub struct Server {
     doors: RefCell<Vec<Door>>,
     connections: RefCell<BTreeMap<ConnId, Rc<Connection>>>,
     next: Cell<u64>,
+    /// Whose round trip is read next.
+    round_trips_from: Cell<ConnId>,
     /// When addresses connected lately.
     arrivals: RefCell<BTreeMap<IpAddr, VecDeque<Instant>>>,
     /// What all connections read into: each chunk is used up before the next read.
@@ -125,6 +130,8 @@ struct Connection {
     pending: RefCell<Vec<u8>>,
     /// Our side has ended it.
     ending: Cell<bool>,
+    /// As last read.
+    round_trip: Cell<Option<Duration>>,
 }
 
 impl Server {
@@ -151,6 +158,7 @@ impl Server {
             doors: RefCell::new(doors),
             connections: RefCell::default(),
             next: Cell::new(1),
+            round_trips_from: Cell::new(ConnId(0)),
             arrivals: RefCell::default(),
             buffer: RefCell::new(vec![0; CHUNK].into_boxed_slice()),
         }))
@@ -252,9 +260,22 @@ impl Server {
         self.connections.borrow().len()
     }
 
-    /// Round trip to the miner as the kernel measures it.
+    /// Asks the kernel for the round trips of the next connections, at most [`ROUND_TRIPS`]: a
+    /// system call each. A home's miners are all asked each time, hundreds take turns.
+    pub fn read_round_trips(&self) {
+        let connections = self.connections.borrow();
+        let from = self.round_trips_from.get();
+        let turn = connections.range(from..).chain(connections.range(..from));
+        for (id, connection) in turn.take(ROUND_TRIPS) {
+            connection.round_trip.set(rtt::round_trip(connection.stream.get_ref()));
+            self.round_trips_from.set(ConnId(id.0 + 1));
+        }
+    }
+
+    /// Round trip to the miner as the kernel measured it when it was last asked, see
+    /// [`Server::read_round_trips`].
     pub fn round_trip(&self, conn: ConnId) -> Option<Duration> {
-        rtt::round_trip(self.connections.borrow().get(&conn)?.stream.get_ref())
+        self.connections.borrow().get(&conn)?.round_trip.get()
     }
 
     /// The miner's address, while it is connected.
@@ -332,6 +353,7 @@ impl Server {
             tls: RefCell::default(),
             pending: RefCell::default(),
             ending: Cell::new(false),
+            round_trip: Cell::new(None),
         });
         self.connections.borrow_mut().insert(id, connection.clone());
         handler.connected(id, peer);
@@ -691,6 +713,36 @@ mod tests {
         fn refused(&self, peer: IpAddr, why: &'static str) {
             self.0.borrow_mut().push((peer, why));
         }
+    }
+
+    #[test]
+    fn round_trips_are_read_in_turns() {
+        let handler: Rc<dyn Handler> = Rc::new(Nobody);
+        let limits = Limits { connections: 100, per_address: 100 };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits)
+            .unwrap_or_else(|(_, error)| panic!("{error}"));
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut ends = Vec::new();
+        for port in 1..=100 {
+            let mut end = TcpStream::connect(door.local_addr().unwrap()).unwrap();
+            let stream = Async::new(door.accept().unwrap().0).unwrap();
+            let peer = SocketAddr::from(([192, 168, 1, 7], port));
+            server.admit(stream, peer, None);
+            server.send(ConnId(port.into()), b"x");
+            std::io::Read::read_exact(&mut end, &mut [0]).unwrap();
+            ends.push(end);
+        }
+        let known =
+            || (1..=100).filter(|n| server.round_trip(ConnId(*n)).is_some()).collect::<Vec<u64>>();
+        assert!(known().is_empty());
+        server.read_round_trips();
+        assert_eq!(known(), (1..=64).collect::<Vec<_>>());
+        // From where it stopped, around the end, whoever left meanwhile.
+        server.connections.borrow_mut().remove(&ConnId(65));
+        server.read_round_trips();
+        assert_eq!(known(), (1..=100).filter(|n| *n != 65).collect::<Vec<_>>());
+        assert_eq!(server.round_trips_from.get(), ConnId(30));
     }
 
     #[test]

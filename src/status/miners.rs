@@ -1,0 +1,462 @@
+//! The miners of a snapshot: what the ledger and the sessions know of each.
+//!
+//! Pure. It is made several times a minute on the thread that answers shares, so it has a budget: a
+//! microsecond for each worker (`cargo bench --bench snapshot`).
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::address;
+use crate::chain::Chain;
+use crate::ledger::record::{Counts, Grain, Point, RejectReason};
+use crate::ledger::totals::{Ledger, Rate, Worker, WorkerId};
+use crate::pool::{ConnId, Pool};
+use crate::stratum::session::Session;
+
+use super::nominal::nominal;
+use super::snapshot as view;
+
+/// Work of one share of difficulty 1, hashes.
+const HASHES: f64 = 4_294_967_296.0;
+
+/// Window of the hashrate that stands beside a miner's name, seconds.
+const RATE_WINDOW: u64 = 600;
+
+/// So many addresses of miners are remembered.
+const PAYEES_MAX: usize = 2048;
+
+/// What the miners' views are made of.
+pub struct Miners<'a> {
+    /// Unix seconds.
+    pub now: u64,
+    /// Who is known, and what was counted.
+    pub ledger: &'a Ledger,
+    /// Who is connected.
+    pub pool: &'a Pool,
+    /// The worker of each connection.
+    pub workers: &'a BTreeMap<ConnId, WorkerId>,
+    /// What became of each connection's latest shares: `None` for one that counted.
+    pub latest: &'a BTreeMap<ConnId, VecDeque<Option<RejectReason>>>,
+    /// How often each worker has connected since the start.
+    pub connects: &'a HashMap<WorkerId, u64>,
+    /// The owner's address.
+    pub owner: &'a str,
+    /// The chain that the nodes are on.
+    pub chain: Option<Chain>,
+    /// The addresses of miners that are paid in the owner's place.
+    pub payees: &'a Payees,
+    /// The round trip to the miner of a connection.
+    pub round_trip: &'a dyn Fn(ConnId) -> Option<Duration>,
+}
+
+impl<'a> Miners<'a> {
+    /// All workers of the ledger, the fastest first.
+    pub fn views(&self) -> Vec<view::MinerView> {
+        let here = self.here();
+        let mut models = HashMap::new();
+        let ranked = self.ranked();
+        let mut views = Vec::with_capacity(ranked.len());
+        for ranked in &ranked {
+            let here = here.get(ranked.id.place()).and_then(Option::as_ref);
+            let here = here.filter(|here| here.worker == ranked.id);
+            let device = ranked.worker.device.as_str();
+            let model = models.entry(device).or_insert_with(|| Model::of(device));
+            views.push(self.view(ranked, here, model));
+        }
+        views
+    }
+
+    /// The connections, by their workers' places. The first one counts where a worker has several.
+    fn here(&self) -> Vec<Option<Here<'a>>> {
+        let mut here: Vec<Option<Here<'a>>> = Vec::with_capacity(self.workers.len());
+        // All are in the order of their connections: none of them is searched.
+        let mut sessions = self.pool.sessions().peekable();
+        let mut latest = self.latest.iter().peekable();
+        for (conn, worker) in self.workers {
+            while sessions.next_if(|session| session.conn() < *conn).is_some() {}
+            while latest.next_if(|(of, _)| *of < conn).is_some() {}
+            let place = worker.place();
+            // A handle may have outlived its worker, whose place another one has now.
+            if self.ledger.get(*worker).is_none() {
+                continue;
+            }
+            if here.len() <= place {
+                here.resize_with(place + 1, || None);
+            }
+            here[place].get_or_insert_with(|| Here {
+                worker: *worker,
+                conn: *conn,
+                session: sessions.next_if(|session| session.conn() == *conn),
+                latest: latest.next_if(|(of, _)| *of == conn).map(|(_, latest)| latest),
+            });
+        }
+        here
+    }
+
+    /// The workers in the order of the list: they are sorted before their views are made, which are
+    /// large.
+    fn ranked(&self) -> Vec<Ranked<'a>> {
+        let rank =
+            |(id, worker)| Ranked { id, worker, rate: rate_view(worker, self.now, RATE_WINDOW) };
+        let mut ranked: Vec<Ranked<'a>> = self.ledger.workers().map(rank).collect();
+        ranked.sort_by(|a, b| {
+            let faster = b.rate.hashrate.total_cmp(&a.rate.hashrate);
+            faster.then_with(|| a.worker.name.cmp(&b.worker.name))
+        });
+        ranked
+    }
+
+    fn view(&self, ranked: &Ranked<'a>, here: Option<&Here<'a>>, model: &Model) -> view::MinerView {
+        let Ranked { id, worker, rate } = *ranked;
+        let session = here.and_then(|here| here.session);
+        let latest = here.and_then(|here| here.latest);
+        let totals = worker.totals();
+        let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
+        let (day, mut trend) = worker.day(self.now);
+        let rate_day = rate_of(day, 86_400);
+        trend.iter_mut().for_each(|work| *work = *work * HASHES / 1800.0);
+        let claimed = model.claimed;
+        let (proven, share) = (rate.hashrate.max(rate_day.hashrate), difficulty * HASHES);
+        let known = if proven > 0.0 { Some(proven) } else { claimed };
+        let expected = known.filter(|rate| *rate > 0.0).map(|rate| share / rate);
+        view::MinerView {
+            id: worker.number.0.to_string(),
+            name: worker.name.clone(),
+            model: worker.device.clone(),
+            user_agent: session.map_or_else(String::new, |s| s.user_agent().to_owned()),
+            class: model.class.clone(),
+            address: session.map_or_else(String::new, |s| address_text(s.peer())),
+            pays: self.paid(session.and_then(Session::payee)),
+            state: match session {
+                Some(session) if is_quiet(self.now, session, totals.last_share, expected) => {
+                    view::MinerState::Quiet
+                }
+                Some(_) => view::MinerState::Mining,
+                None => view::MinerState::Gone,
+            },
+            since: session.map_or(totals.last_share, |session| session.connected_at().unix),
+            first_seen_at: totals.first_seen,
+            rate,
+            rate_day,
+            claimed,
+            claimed_by: claimed.map_or_else(String::new, |_| "data sheet".to_owned()),
+            trend,
+            accepted: totals.ever.accepted,
+            shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
+            rejects: reject_views(&totals.ever),
+            latest: latest.map_or_else(Vec::new, |latest| {
+                latest.iter().map(|refused| refused.map(reject_reason)).collect()
+            }),
+            difficulty,
+            difficulty_locked: session.is_some_and(Session::is_fixed) || worker.fixed.is_some(),
+            expected_share_s: expected,
+            last_share_at: (totals.last_share > 0).then_some(totals.last_share),
+            best: totals.best.map_or(0.0, |best| best.difficulty),
+            best_at: totals.best.map(|best| best.unix),
+            best_session: worker.best_since_boot.map_or(0.0, |best| best.difficulty),
+            connects: self.connects.get(&id).copied().unwrap_or_default(),
+            rtt_ms: here.and_then(|here| (self.round_trip)(here.conn)).map(millis),
+            ..view::MinerView::default()
+        }
+    }
+
+    fn paid(&self, script: Option<&[u8]>) -> String {
+        let address = script.and_then(|script| self.payees.address(script, self.chain?));
+        address.unwrap_or_else(|| self.owner.to_owned())
+    }
+}
+
+/// A worker's connection.
+struct Here<'a> {
+    worker: WorkerId,
+    conn: ConnId,
+    session: Option<&'a Session>,
+    latest: Option<&'a VecDeque<Option<RejectReason>>>,
+}
+
+/// A worker in its place of the list.
+#[derive(Clone, Copy)]
+struct Ranked<'a> {
+    id: WorkerId,
+    worker: &'a Worker,
+    rate: view::RateView,
+}
+
+/// What follows from a worker's model.
+struct Model {
+    class: String,
+    claimed: Option<f64>,
+}
+
+impl Model {
+    fn of(device: &str) -> Model {
+        Model { class: class(device), claimed: nominal(device) }
+    }
+}
+
+/// Addresses of scripts that were shown before: to make one takes as long as all the rest of a
+/// miner's view. The chain decides how they begin.
+#[derive(Debug, Default)]
+pub struct Payees(RefCell<(Option<Chain>, Texts)>);
+
+type Texts = HashMap<Box<[u8]>, Option<String>>;
+
+impl Payees {
+    fn address(&self, script: &[u8], chain: Chain) -> Option<String> {
+        let (of, texts) = &mut *self.0.borrow_mut();
+        if *of != Some(chain) || texts.len() >= PAYEES_MAX {
+            *of = Some(chain);
+            texts.clear();
+        }
+        if let Some(text) = texts.get(script) {
+            return text.clone();
+        }
+        let text = address::of_script(script, chain);
+        texts.insert(script.into(), text.clone());
+        text
+    }
+}
+
+/// The model's first word, for statistics.
+pub(crate) fn class(model: &str) -> String {
+    let word = model.split([' ', '/', '(']).next().unwrap_or_default();
+    if word.is_empty() { "other".into() } else { word.to_lowercase() }
+}
+
+/// Whether a connected miner has sent nothing for far longer than its difficulty explains: by
+/// chance ten times the usual happens once in 22,000 shares.
+fn is_quiet(unix: u64, session: &Session, last_share: u64, expected: Option<f64>) -> bool {
+    let since = last_share.max(session.connected_at().unix);
+    let limit = expected.map_or(1800.0, |expected| (10.0 * expected).max(300.0));
+    unix.saturating_sub(since) as f64 > limit
+}
+
+pub(crate) fn rate_view(worker: &Worker, unix: u64, window: u64) -> view::RateView {
+    rate_of(worker.rate(unix, window), window)
+}
+
+fn rate_of(rate: Rate, window: u64) -> view::RateView {
+    view::RateView { hashrate: rate.hashrate, shares: rate.accepted, window_s: window }
+}
+
+pub(crate) fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
+    RejectReason::ALL
+        .iter()
+        .zip(counts.rejects)
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| view::RejectView {
+            reason: reject_reason(*reason),
+            count,
+            last_at: None,
+        })
+        .collect()
+}
+
+pub(crate) fn reject_reason(reason: RejectReason) -> view::RejectReason {
+    match reason {
+        RejectReason::Stale => view::RejectReason::Stale,
+        RejectReason::Duplicate => view::RejectReason::Duplicate,
+        RejectReason::LowDifficulty => view::RejectReason::LowDifficulty,
+        RejectReason::UnknownJob => view::RejectReason::UnknownJob,
+        RejectReason::BadTime => view::RejectReason::BadTime,
+        RejectReason::BadVersion => view::RejectReason::BadVersion,
+        RejectReason::Malformed => view::RejectReason::Malformed,
+        RejectReason::Unauthorized => view::RejectReason::Unauthorized,
+    }
+}
+
+/// Points of one grain put together into intervals of `width` seconds, from `since` on.
+pub(crate) fn points(
+    series: &[Point],
+    grain: Grain,
+    width: u64,
+    since: u64,
+) -> Vec<view::PointView> {
+    let mut out: Vec<view::PointView> = Vec::new();
+    let mut work = 0.0;
+    for point in series {
+        let at = u64::from(point.period) * grain.seconds();
+        if at < since {
+            continue;
+        }
+        let end = (at / width + 1) * width;
+        if out.last().is_none_or(|last| last.at != end) {
+            work = 0.0;
+            out.push(view::PointView { at: end, ..view::PointView::default() });
+        }
+        let Some(last) = out.last_mut() else { continue };
+        work += f64::from(point.work);
+        last.hashrate = work * HASHES / width as f64;
+        last.accepted += u64::from(point.accepted);
+        last.rejected += u64::from(point.rejected);
+        last.best = last.best.max(f64::from(point.best));
+    }
+    out
+}
+
+/// As `Display` writes it, in a quarter of its time where it is of four numbers.
+fn address_text(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (place, number) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push('.');
+        }
+        for (digit, least) in [(number / 100, 100), (number / 10 % 10, 10), (number % 10, 0)] {
+            if number >= least {
+                text.push(char::from(b'0' + digit));
+            }
+        }
+    }
+    text
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Now;
+    use crate::ledger::totals::LedgerEvent;
+    use crate::pool::{Input, Outbox, Rules};
+    use crate::stratum::session::{Extranonce1, SessionKey};
+    use std::net::Ipv4Addr;
+    use std::time::Instant;
+
+    const OWNER: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+    const OTHER: &str = "bc1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qccfmv3";
+
+    /// A pool in which some have connected, each from an address of its own.
+    struct World {
+        now: Now,
+        ledger: Ledger,
+        pool: Pool,
+        workers: BTreeMap<ConnId, WorkerId>,
+        payees: Payees,
+    }
+
+    impl World {
+        fn new() -> World {
+            let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
+            let rules = Rules {
+                session_key: SessionKey([1; 32]),
+                password: None,
+                overrides: Vec::new(),
+                payee_chains: vec![Chain::Main],
+            };
+            let (ledger, mut pool) = (Ledger::new(now), Pool::new(rules, 1));
+            let work = crate::job::tests::work(1, now.mono);
+            pool.handle(now, Input::Work(Box::new(work)), &mut Outbox::new());
+            World { now, ledger, pool, workers: BTreeMap::new(), payees: Payees::default() }
+        }
+
+        fn connect(&mut self, conn: u8, name: &str) -> WorkerId {
+            let (id, peer) = (ConnId(conn.into()), Ipv4Addr::new(10, 0, 0, conn).into());
+            let (now, mut out) = (self.now, Outbox::new());
+            let extranonce1 = Extranonce1([conn; 4]);
+            self.pool.handle(now, Input::Connect { conn: id, peer, extranonce1 }, &mut out);
+            for line in [
+                r#"{"id":1,"method":"mining.subscribe","params":["bitaxe/BM1370/v2.13.1"]}"#,
+                &format!(r#"{{"id":2,"method":"mining.authorize","params":["{name}","x"]}}"#),
+            ] {
+                self.pool.line(now, id, line.as_bytes(), &mut out);
+            }
+            let worker = self.ledger.worker(now, name, "Bitaxe Gamma (BM1370)");
+            self.workers.insert(id, worker);
+            worker
+        }
+
+        fn tell(&mut self, event: LedgerEvent) {
+            self.ledger.handle(self.now, event, &mut Vec::new());
+        }
+
+        fn share(&mut self, worker: WorkerId, difficulty: f64) {
+            self.tell(LedgerEvent::Share { worker, difficulty, actual: 1.0, height: 1 });
+        }
+
+        /// Name, address, who is paid, round trip.
+        fn rows(&self, chain: Option<Chain>) -> Vec<[String; 4]> {
+            let latest = BTreeMap::from([(ConnId(2), VecDeque::from([None]))]);
+            let miners = Miners {
+                now: self.now.unix,
+                ledger: &self.ledger,
+                pool: &self.pool,
+                workers: &self.workers,
+                latest: &latest,
+                connects: &HashMap::new(),
+                owner: OWNER,
+                chain,
+                payees: &self.payees,
+                round_trip: &|conn| Some(Duration::from_millis(conn.0)),
+            };
+            let row = |view: view::MinerView| {
+                assert_eq!(view.latest.len(), usize::from(view.address == "10.0.0.2"));
+                let rtt = view.rtt_ms.map_or_else(String::new, |ms| ms.to_string());
+                [view.name, view.address, view.pays, rtt]
+            };
+            miners.views().into_iter().map(row).collect()
+        }
+    }
+
+    fn row(name: &str, address: &str, rtt: &str) -> [String; 4] {
+        [name, address, OWNER, rtt].map(str::to_owned)
+    }
+
+    #[test]
+    fn each_worker_has_its_first_connection_and_the_fastest_come_first() {
+        let mut world = World::new();
+        world.ledger.worker(world.now, "absent", "");
+        let slow = world.connect(5, "slow");
+        world.connect(3, "twice");
+        let fast = world.connect(2, "fast");
+        world.connect(7, "twice");
+        world.share(slow, 1.0);
+        world.share(fast, 2.0);
+        let (fast, slow) = (row("fast", "10.0.0.2", "2"), row("slow", "10.0.0.5", "5"));
+        let twice = row("twice", "10.0.0.3", "3");
+        let rows = world.rows(Some(Chain::Main));
+        assert_eq!(rows, [fast, slow, row("absent", "", ""), twice]);
+    }
+
+    #[test]
+    fn a_connection_of_a_forgotten_worker_is_nobody_elses() {
+        let mut world = World::new();
+        let forgotten = world.connect(1, "forgotten");
+        world.tell(LedgerEvent::Forget(forgotten));
+        // It gets the place of the forgotten one.
+        let heir = world.ledger.worker(world.now, "heir", "");
+        assert_eq!((heir.place(), heir == forgotten), (forgotten.place(), false));
+        assert_eq!(world.rows(None), [row("heir", "", "")]);
+        world.workers.insert(ConnId(4), heir);
+        // Of which the pool knows nothing.
+        assert_eq!(world.rows(None), [row("heir", "", "4")]);
+    }
+
+    #[test]
+    fn whom_a_miner_pays_is_told_by_the_chain_of_the_moment() {
+        let mut world = World::new();
+        world.connect(1, &format!("{OTHER}.a"));
+        world.connect(2, "b");
+        let paid = |chain| world.rows(chain).into_iter().map(|row| row[2].clone()).collect();
+        for _ in 0..2 {
+            let whom: Vec<String> = paid(Some(Chain::Main));
+            assert_eq!(whom, [OWNER, OTHER]);
+            let whom: Vec<String> = paid(Some(Chain::Regtest));
+            assert!(whom[1].starts_with("bcrt1qrp33"), "{whom:?}");
+            assert_eq!(paid(None), [OWNER, OWNER].map(str::to_owned).to_vec());
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_as_ever() {
+        for number in 0..=255 {
+            let address = IpAddr::V4(Ipv4Addr::new(number, 0, 255 - number, 10));
+            assert_eq!(address_text(address), address.to_string());
+        }
+        assert_eq!(address_text("fd00::1".parse().unwrap()), "fd00::1");
+    }
+}
