@@ -754,7 +754,8 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
     // A fixed difficulty reaches the miner at once, with a clean job, and it stays connected.
     assert!(!press("fix&miner=1&difficulty=-3").contains("is fixed"));
     assert!(press("fix&miner=999&difficulty=3").contains("no such miner"));
-    assert!(press("fix&miner=1&difficulty=2048").contains("is fixed at 2048"));
+    let page = press("fix&miner=1&difficulty=2048");
+    assert!(page.contains("is fixed at 2048"), "{page}");
     let line = loop {
         let line = miner.next_line().expect("a difficulty");
         if line["method"] == "mining.set_difficulty" {
