@@ -1,7 +1,8 @@
 //! A safe start: settings that keep Soloist from running give way to those that last worked.
 //!
 //! Settings have worked when Soloist ran with them for ten minutes; a copy of their file is kept in
-//! the data directory then. Settings with a mistake in them, or with which it ended three times
+//! the data directory then, under a line that names the file: settings of another one are no help,
+//! whoever runs Soloist twice on one machine. Settings with a mistake in them, or with which it ended three times
 //! within ten minutes (a crash, a port that is taken), give way to that copy at the next start, and
 //! the page says so. The owner's file is never changed by this.
 
@@ -84,11 +85,12 @@ impl<'a> SafeStart<'a> {
     /// `None` where none are kept, they are the same as the file's, or they have a mistake as well.
     fn last_good(&self, instead_why: String) -> Option<Loaded> {
         let file = config::file_for_run(self.flags)?;
-        let text = fs::read_to_string(good_copy(self.flags)).ok()?;
+        let copy = fs::read_to_string(good_copy(self.flags)).ok()?;
+        let text = copy.strip_prefix(&heading(&file))?;
         if fs::read(&file).is_ok_and(|now| now == text.as_bytes()) {
             return None;
         }
-        let config = config::try_text(self.flags, &file, &text, Gaps::LeftToThePage).ok()?;
+        let config = config::try_text(self.flags, &file, text, Gaps::LeftToThePage).ok()?;
         Some(Loaded {
             config,
             file: Some(file),
@@ -104,12 +106,19 @@ impl<'a> SafeStart<'a> {
 /// # Errors
 /// The system's.
 pub fn keep(flags: &Flags, file: &Path) -> io::Result<bool> {
-    let (text, copy) = (fs::read_to_string(file)?, good_copy(flags));
+    let text = heading(file) + &fs::read_to_string(file)?;
+    let copy = good_copy(flags);
     if fs::read(&copy).is_ok_and(|kept| kept == text.as_bytes()) {
         return Ok(false);
     }
     config::save(&copy, &text)?;
     Ok(true)
+}
+
+/// The first line of a copy.
+fn heading(file: &Path) -> String {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    format!("# This last worked as {}\n", file.display())
 }
 
 fn good_copy(flags: &Flags) -> PathBuf {

@@ -14,6 +14,9 @@ fn soloist(arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(dir.path())
         .env_remove("JOURNAL_STREAM")
+        // Nothing that a Soloist of whoever tests has left behind.
+        .env_remove("XDG_STATE_HOME")
+        .env("HOME", dir.path())
         .output()
         .expect("the program starts")
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 
 use common::daemon::Daemon;
 use common::wait_for;
@@ -26,8 +27,16 @@ fn worked() -> (Daemon, String) {
     assert_eq!(wait_for("the page", || alarm(&daemon)), None);
     let text = fs::read_to_string(daemon.config()).unwrap();
     daemon.stop();
-    fs::write(daemon.data().join("soloist.toml.good"), &text).unwrap();
+    keep(&daemon, &copy_of(&daemon.config(), &text));
     (daemon, text)
+}
+
+fn copy_of(file: &Path, text: &str) -> String {
+    format!("# This last worked as {}\n{text}", file.display())
+}
+
+fn keep(daemon: &Daemon, copy: &str) {
+    fs::write(daemon.data().join("soloist.toml.good"), copy).unwrap();
 }
 
 #[test]
@@ -77,11 +86,19 @@ fn without_settings_that_worked_a_mistake_is_still_one() {
     wait_for("the page", || alarm(&daemon));
     daemon.stop();
     let text = fs::read_to_string(daemon.config()).unwrap();
-    for copy in [None, Some(text.replace("rpc_url", "url")), Some("\u{0}[[".to_owned())] {
+    let file = daemon.config();
+    for copy in [
+        None,
+        Some(copy_of(&file, &text.replace("rpc_url", "url"))),
+        Some(copy_of(&file, "\u{0}[[")),
+        Some("\u{0}[[".to_owned()),
+        // What worked was another file's.
+        Some(copy_of(&file.with_file_name("other.toml"), &text)),
+    ] {
         let bad = text.replace("rpc_url", "rpc_uri");
         fs::write(daemon.config(), bad).unwrap();
         if let Some(copy) = copy {
-            fs::write(daemon.data().join("soloist.toml.good"), copy).unwrap();
+            keep(&daemon, &copy);
         }
         daemon.launch();
         wait_for("it to end", || (!daemon.is_running()).then_some(()));
