@@ -260,7 +260,7 @@ impl Server {
         self.connections.borrow().len()
     }
 
-    /// Asks the kernel for the round trips of the next connections, at most [`ROUND_TRIPS`]: a
+    /// Asks the kernel for the round trips of the next connections, at most `ROUND_TRIPS`: a
     /// system call each. A home's miners are all asked each time, hundreds take turns.
     pub fn read_round_trips(&self) {
         let connections = self.connections.borrow();
