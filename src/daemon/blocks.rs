@@ -39,7 +39,7 @@ pub struct Blocks {
     pub answers: BTreeMap<BlockHash, Vec<AnswerView>>,
     /// When each was solved, and how long the first acceptance took.
     timing: BTreeMap<BlockHash, (Instant, Option<Duration>)>,
-    /// Answers to miners that wait until their block is on the card, or a node has it.
+    /// Answers to miners that wait until their block is on the card.
     held: Vec<Held>,
     spool: Option<Spool>,
     orders: Option<priority::Sender<SpoolOrder>>,
@@ -55,7 +55,7 @@ struct Held {
     block: BlockHash,
     conn: ConnId,
     bytes: Vec<u8>,
-    /// When card and nodes all take longer they are in trouble, and the miner's patience has an end.
+    /// A card that takes longer is in trouble, and the miner's patience has an end.
     until: Instant,
 }
 
@@ -114,8 +114,7 @@ impl Blocks {
         [self.submissions.next_deadline(), held].into_iter().flatten().min()
     }
 
-    /// Keeps the answer to a miner until its block is on the card or a node has it; false where there
-    /// is no card.
+    /// Keeps the answer to a miner until its block is on the card; false where there is none.
     pub fn hold_answer(&mut self, now: Now, block: BlockHash, conn: ConnId, bytes: &[u8]) -> bool {
         // Only a block that was handed to the spool just now is waited for.
         let is_new = self.timing.get(&block).is_some_and(|(since, _)| *since == now.mono);
@@ -299,11 +298,8 @@ impl State {
             let answer = Answer { unix: now.unix, node: name, answer: words };
             self.blocks.spool(SpoolOrder::Answered(block, answer), &self.queue);
         }
-        if taken {
-            self.answer_held(|held| held.block == block);
-            if let Some((since, took @ None)) = self.blocks.timing.get_mut(&block) {
-                *took = Some(now.mono.saturating_duration_since(*since));
-            }
+        if taken && let Some((since, took @ None)) = self.blocks.timing.get_mut(&block) {
+            *took = Some(now.mono.saturating_duration_since(*since));
         }
         self.blocks_input(now, Input::Answered { node, block, answer });
     }
