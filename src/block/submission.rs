@@ -472,6 +472,13 @@ mod tests {
             })))
         }
 
+        fn solved_block(&mut self) -> Arc<SolvedBlock> {
+            match &self.solve()[2] {
+                Output::Changed { block, .. } => block.clone(),
+                other => panic!("{other:?}"),
+            }
+        }
+
         fn answer(&mut self, node: NodeId, answer: Result<SubmitAnswer, RpcError>) -> Vec<Output> {
             self.input(Input::Answered { node, block: HASH, answer })
         }
@@ -654,10 +661,7 @@ mod tests {
     #[test]
     fn a_block_of_an_earlier_run_is_taken_up_where_it_stood() {
         let mut world = World::new();
-        let block = match &world.solve()[2] {
-            Output::Changed { block, .. } => block.clone(),
-            other => panic!("{other:?}"),
-        };
+        let block = world.solved_block();
         let mut world = World::new();
         let stood = BlockState::Accepted { by: A, confirmations: 3 };
         let out = world.input(Input::Restored(block, stood.clone()));
@@ -709,10 +713,7 @@ mod tests {
     #[test]
     fn a_lost_block_of_an_earlier_run_is_offered_without_haste_and_can_come_back() {
         let mut world = World::new();
-        let block = match &world.solve()[2] {
-            Output::Changed { block, .. } => block.clone(),
-            other => panic!("{other:?}"),
-        };
+        let block = world.solved_block();
         let restore = |world: &mut World| {
             let orphaned = BlockState::Orphaned { by: A };
             let out = world.input(Input::Restored(block.clone(), orphaned));

@@ -1,6 +1,6 @@
 //! What the page shows: the state as a [`Snapshot`].
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bitcoin::consensus::encode::deserialize_partial;
 
@@ -13,7 +13,7 @@ use crate::ledger::record::{self, Grain};
 use crate::ledger::totals::Storage;
 use crate::node::Method;
 use crate::os;
-use crate::status::miners::{Miners, points, rate_view, reject_views};
+use crate::status::miners::{Miners, millis, points, rate_view, reject_views};
 use crate::status::{self as view, Snapshot};
 use crate::{address, coinbase};
 
@@ -563,8 +563,4 @@ pub(super) fn coinbase_of(block: &[u8]) -> Option<(String, Vec<u8>)> {
 
 fn seconds(now: Instant, then: Instant) -> u64 {
     now.saturating_duration_since(then).as_secs()
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

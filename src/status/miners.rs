@@ -16,10 +16,8 @@ use crate::pool::{ConnId, Pool};
 use crate::stratum::session::Session;
 
 use super::nominal::nominal;
+use super::odds::HASHES_PER_DIFFICULTY;
 use super::snapshot as view;
-
-/// Work of one share of difficulty 1, hashes.
-const HASHES: f64 = 4_294_967_296.0;
 
 /// Window of the hashrate that stands beside a miner's name, seconds.
 const RATE_WINDOW: u64 = 600;
@@ -116,9 +114,10 @@ impl<'a> Miners<'a> {
         let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
         let (day, mut trend) = worker.day(self.now);
         let rate_day = rate_of(day, 86_400);
-        trend.iter_mut().for_each(|work| *work = *work * HASHES / 1800.0);
+        trend.iter_mut().for_each(|work| *work = *work * HASHES_PER_DIFFICULTY / 1800.0);
         let claimed = model.claimed;
-        let (proven, share) = (rate.hashrate.max(rate_day.hashrate), difficulty * HASHES);
+        let (proven, share) =
+            (rate.hashrate.max(rate_day.hashrate), difficulty * HASHES_PER_DIFFICULTY);
         let known = if proven > 0.0 { Some(proven) } else { claimed };
         let expected = known.filter(|rate| *rate > 0.0).map(|rate| share / rate);
         view::MinerView {
@@ -288,7 +287,7 @@ pub(crate) fn points(
         }
         let Some(last) = out.last_mut() else { continue };
         work += f64::from(point.work);
-        last.hashrate = work * HASHES / width as f64;
+        last.hashrate = work * HASHES_PER_DIFFICULTY / width as f64;
         last.accepted += u64::from(point.accepted);
         last.rejected += u64::from(point.rejected);
         last.best = last.best.max(f64::from(point.best));
@@ -313,7 +312,7 @@ fn address_text(address: IpAddr) -> String {
     text
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
