@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::daemon::{Daemon, Miner, PAYOUT, node_entries};
+use common::daemon::{Daemon, Miner, PAYOUT, node_entries, patient};
 use common::fault::{Fault, FaultProxy};
 use common::node::{Kind, RealNode};
 use common::wait_for;
@@ -233,15 +233,14 @@ struct Browser<'a> {
 impl Browser<'_> {
     fn post(&mut self, path: &str, form: &str) -> minreq::Response {
         let origin = format!("http://{}", self.daemon.http);
-        let answer = minreq::post(format!("{origin}{path}"))
+        let request = minreq::post(format!("{origin}{path}"))
             .with_header("Origin", &origin)
             .with_header("Cookie", &self.cookie)
             .with_header("Content-Type", "application/x-www-form-urlencoded")
             .with_body(form)
             .with_follow_redirects(false)
-            .with_timeout(60)
-            .send()
-            .unwrap();
+            .with_timeout(60);
+        let answer = patient(&request).unwrap();
         let cookie = answer.headers.iter().find(|(name, _)| name == "set-cookie");
         if let Some((_, cookie)) = cookie {
             self.cookie = cookie.split(';').next().unwrap().to_owned();
@@ -252,7 +251,7 @@ impl Browser<'_> {
     fn settings(&self) -> String {
         let url = format!("http://{}/settings", self.daemon.http);
         let answer = minreq::get(url).with_header("Cookie", &self.cookie).with_timeout(60);
-        answer.send().unwrap().as_str().unwrap().to_owned()
+        patient(&answer).unwrap().as_str().unwrap().to_owned()
     }
 
     fn token(&self) -> String {
@@ -371,14 +370,8 @@ fn set_up(daemon: &Daemon, headers: &[(&str, &str)], body: &Value) -> (u16, Stri
     for (name, value) in headers {
         request = request.with_header(*name, *value);
     }
-    loop {
-        let answer = request.clone().send().unwrap();
-        // The page's own limit of 20 requests a second.
-        if answer.status_code != 429 {
-            return (answer.status_code, answer.as_str().unwrap().to_owned());
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
+    let answer = patient(&request).unwrap();
+    (answer.status_code, answer.as_str().unwrap().to_owned())
 }
 
 #[test]
@@ -389,7 +382,7 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     assert_eq!((&status["configured"], &status["state"]), (&false.into(), &"DOWN".into()));
     assert!(status["sentence"].as_str().unwrap().contains("Not set up"), "{status}");
     let ready = format!("http://{}/health/ready", daemon.http);
-    assert_eq!(minreq::get(ready).send().unwrap().status_code, 503);
+    assert_eq!(patient(&minreq::get(ready)).unwrap().status_code, 503);
     // `check` still says that nothing could be mined, and with the same exit code.
     let check = std::process::Command::new(env!("CARGO_BIN_EXE_soloist"))
         .args(["check", "--config"])
@@ -541,14 +534,10 @@ fn upload(
         .with_follow_redirects(false)
         .with_body(body)
         .with_timeout(60);
-    loop {
-        match request.clone().send() {
-            // The page's own limit of 20 requests a second.
-            Ok(answer) if answer.status_code == 429 => thread::sleep(Duration::from_millis(200)),
-            Ok(answer) => return (answer.status_code, answer.as_str().unwrap().to_owned()),
-            // A body that is too large is not read to its end.
-            Err(_) => return (0, String::new()),
-        }
+    match patient(&request) {
+        Ok(answer) => (answer.status_code, answer.as_str().unwrap().to_owned()),
+        // A body that is too large is not read to its end.
+        Err(_) => (0, String::new()),
     }
 }
 
@@ -736,6 +725,7 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
     let token = browser.token();
     let mut press = |what: &str| {
         let page = browser.post("/action", &format!("token={token}&action={what}"));
+        println!("{what}: {}", page.status_code);
         page.as_str().unwrap().to_owned()
     };
     let page = press("drill");
@@ -773,14 +763,9 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
     let read = |path: &str| {
         let url = format!("http://{}{path}", daemon.http);
         let request = minreq::get(url).with_header("Cookie", &browser.cookie).with_timeout(60);
-        loop {
-            let answer = request.clone().send().unwrap();
-            if answer.status_code != 429 {
-                assert_eq!(answer.status_code, 200, "{path}");
-                return answer.as_str().unwrap().to_owned();
-            }
-            thread::sleep(Duration::from_millis(200));
-        }
+        let answer = patient(&request).unwrap();
+        assert_eq!(answer.status_code, 200, "{path}");
+        answer.as_str().unwrap().to_owned()
     };
     let recording = read("/recordings/1");
     assert!(recording.contains("> {") && recording.contains("mining.submit"), "{recording}");

@@ -145,28 +145,16 @@ impl Daemon {
 
     pub fn get(&self, path: &str) -> Option<Value> {
         let url = format!("http://{}{path}", self.http);
-        loop {
-            let answer = minreq::get(&url).with_timeout(10).send().ok()?;
-            // The page's own limit of 20 requests a second.
-            if answer.status_code != 429 {
-                return serde_json::from_slice(answer.as_bytes()).ok();
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let answer = patient(&minreq::get(&url).with_timeout(10)).ok()?;
+        serde_json::from_slice(answer.as_bytes()).ok()
     }
 
     /// A page as text.
     pub fn text(&self, path: &str) -> String {
         let url = format!("http://{}{path}", self.http);
-        loop {
-            let answer = minreq::get(&url).with_timeout(10).send().unwrap();
-            // The page's own limit of 20 requests a second.
-            if answer.status_code != 429 {
-                assert_eq!(answer.status_code, 200, "{path}");
-                return answer.as_str().unwrap().to_owned();
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let answer = patient(&minreq::get(&url).with_timeout(10)).unwrap();
+        assert_eq!(answer.status_code, 200, "{path}");
+        answer.as_str().unwrap().to_owned()
     }
 
     pub fn status(&self) -> Option<Value> {
@@ -367,6 +355,17 @@ fn decode(hex: &str) -> Vec<u8> {
     let mut bytes = vec![0; hex.len() / 2];
     faster_hex::hex_decode(hex.as_bytes(), &mut bytes).unwrap();
     bytes
+}
+
+/// Sends as a reader does that the page's own limit (20 requests a second) sent away: again, later.
+pub fn patient(request: &minreq::Request) -> Result<minreq::Response, minreq::Error> {
+    loop {
+        let answer = request.clone().send()?;
+        if answer.status_code != 429 {
+            return Ok(answer);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// The `[node]` entries for these nodes, in this order.
