@@ -65,6 +65,16 @@ impl Address {
         }
     }
 
+    /// A chain that it can be paid on; `None` where its form leaves open how other addresses look.
+    pub fn chain(&self) -> Option<Chain> {
+        match self.net {
+            Net::Main => Some(Chain::Main),
+            Net::Test => Some(Chain::Testnet4),
+            Net::Regtest => Some(Chain::Regtest),
+            Net::TestOrRegtest => None,
+        }
+    }
+
     /// Why the address cannot be paid on `chain`, and what to write instead; `None` when it can.
     pub fn misfit(&self, chain: Chain) -> Option<String> {
         if self.fits(chain) {

@@ -664,6 +664,68 @@ fn a_block_tells_whom_it_pays() {
     assert!(export.lines().any(|line| line.contains(&hash) && line.ends_with(THEIRS)), "{export}");
 }
 
+/// The power went when the spool had the block and the ledger had not: the ledger gets it at the
+/// next start, once, as it was, whether a node answers or not.
+#[test]
+fn a_block_that_the_ledger_missed_is_booked_from_the_spool() {
+    const THEIRS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    let Some(node) = node() else { return };
+    let proxy = FaultProxy::start(node.address());
+    let mut daemon = Daemon::start(&node_entries(&[node.config_through(proxy.address())]));
+    let text = std::fs::read_to_string(daemon.config()).unwrap();
+    let text = text.replacen("[payout]\n", "[payout]\nper_miner = true\n", 1);
+    std::fs::write(daemon.config(), text).unwrap();
+    daemon.wait_ready();
+    assert!(daemon.stop().success());
+    let journal = daemon.data().join("ledger/journal");
+    let before = std::fs::read(&journal).unwrap();
+
+    daemon.launch();
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{THEIRS}.attic"));
+    let (answer, hash) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    let shown = |daemon: &Daemon| {
+        wait_for("the block, accepted", || {
+            let mut blocks = daemon.blocks();
+            assert!(blocks.len() < 2, "{blocks:?}");
+            let block = blocks.pop().filter(|block| block["state"] == "accepted")?;
+            assert_eq!(block["hash"], hash.as_str());
+            let keys = ["height", "at", "miner", "address", "value_sat", "network_difficulty"];
+            Some(keys.map(|key| block[key].clone()))
+        })
+    };
+    let found = shown(&daemon);
+    // Its answer goes to the spool after it is shown.
+    wait_for("the spool", || {
+        let files = std::fs::read_dir(daemon.data().join("spool")).unwrap();
+        let mut files = files.map(|file| file.unwrap().path());
+        let is_accepted = |path: &std::path::Path| {
+            let text = std::fs::read(path).unwrap_or_default();
+            String::from_utf8_lossy(&text).contains("\"state\":\"accepted\"")
+        };
+        // Not what is only being written.
+        files
+            .any(|path| path.extension() != Some("new".as_ref()) && is_accepted(&path))
+            .then_some(())
+    });
+    daemon.kill();
+    drop(miner);
+    std::fs::write(&journal, before).unwrap();
+    std::fs::remove_dir_all(daemon.data().join("ledger/cache")).ok();
+
+    proxy.set(Fault::Refuse);
+    daemon.launch();
+    assert_eq!(shown(&daemon), found);
+    assert!(found.contains(&THEIRS.into()), "{found:?}");
+    assert!(daemon.stop().success());
+    proxy.set(Fault::Pass);
+    daemon.launch();
+    daemon.wait_ready();
+    assert_eq!(shown(&daemon), found);
+    assert_eq!(daemon.log().matches("it is booked now").count(), 1);
+}
+
 /// What the ledger knows of a miner from an earlier run decides where it begins, and a difficulty
 /// that the owner fixed goes over all else.
 #[test]

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::ledger::luck::HASHES_PER_DIFFICULTY;
-use soloist::ledger::record::{BlockState, Grain, Record, RejectReason, WorkerNumber};
+use soloist::ledger::record::{BlockState, FoundBlock, Grain, Record, RejectReason, WorkerNumber};
 use soloist::ledger::totals::{
     Ledger, LedgerEvent, LedgerOutput, MAX_WORKERS, Opened, SaveReport, Storage, WorkerId,
 };
@@ -386,6 +386,61 @@ fn writes_are_rare_but_a_block_is_written_at_once() {
         new: "b".into(),
     });
     assert_eq!(run.card.saves, saves + 4);
+}
+
+/// What the spool has and the ledger lost: booked once, in its place, and a restart knows it.
+#[test]
+fn a_block_of_the_spool_is_booked_once_and_in_its_place() {
+    let kept = |number: u8, name: &str, state| FoundBlock {
+        hash: BlockHash([number; 32]),
+        height: u32::from(number),
+        unix: START + u64::from(number),
+        worker: WorkerNumber::TOTAL,
+        name: name.to_owned(),
+        difficulty: 9.0,
+        network_difficulty: 8.0,
+        reward: 7,
+        payee: "bc1".to_owned(),
+        state,
+        state_unix: 0,
+    };
+    let candidate = || BlockState::Candidate;
+    let tell = |run: &mut Run, block| run.tell(LedgerEvent::BlockKept(Box::new(block)));
+    let heights = |run: &Run| run.ledger.blocks().map(|b| b.height).collect::<Vec<_>>();
+    let since = |run: &Run| run.ledger.total().totals().since_block.accepted;
+
+    let mut run = Run::new(Card::default(), START);
+    let worker = run.worker("w");
+    run.share(worker, 1.0, 1.0);
+    // A new one ends the round, whoever found it; an older one comes before it and ends nothing.
+    tell(&mut run, kept(50, "w", candidate()));
+    run.advance(700);
+    assert_eq!(since(&run), 0);
+    run.share(worker, 1.0, 1.0);
+    run.advance(3700);
+    assert_eq!(since(&run), 1);
+    tell(&mut run, kept(20, "gone", candidate()));
+    assert_eq!((heights(&run), since(&run)), (vec![20, 50], 1));
+    let blocks: Vec<_> = run.ledger.blocks().cloned().collect();
+    let number = run.ledger.get(worker).unwrap().number;
+    assert_eq!((blocks[1].worker, blocks[1].unix), (number, START + 50));
+    assert_eq!((blocks[0].worker, &*blocks[0].name), (WorkerNumber::TOTAL, "gone"));
+    assert_eq!(run.ledger.workers().count(), 1, "nobody is made up");
+
+    // Told again it is known; only what came later is taken.
+    let saves = run.card.saves;
+    tell(&mut run, kept(50, "w", candidate()));
+    assert_eq!((heights(&run), run.card.saves), (vec![20, 50], saves));
+    tell(&mut run, kept(50, "w", BlockState::Stale));
+    tell(&mut run, kept(50, "w", BlockState::Confirmed { confirmations: 3 }));
+    assert_eq!(run.ledger.blocks().last().unwrap().state, BlockState::Stale);
+    assert_eq!(run.card.saves, saves + 1);
+
+    // A crash: the journal alone.
+    let after = Run::new(run.card, run.now.unix);
+    assert_eq!((heights(&after), since(&after)), (vec![20, 50], 1));
+    let totals = after.ledger.total().totals();
+    assert_eq!((totals.blocks, after.ledger.workers().next().unwrap().1.totals().blocks), (2, 1));
 }
 
 #[test]

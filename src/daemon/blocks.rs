@@ -12,7 +12,8 @@ use crate::block::submission::{BlockState, Input, Output, Submissions};
 use crate::block::{SolvedBlock, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::clock::Now;
-use crate::ledger::record;
+use crate::difficulty::{Difficulty, NBits, Target};
+use crate::ledger::record::{self, FoundBlock, WorkerNumber};
 use crate::ledger::totals::LedgerEvent;
 use crate::node::{NodeId, RpcError};
 use crate::pool::ConnId;
@@ -448,18 +449,47 @@ impl State {
     }
 
     fn book_block(&mut self, now: Now, block: &SolvedBlock) {
-        let worker = self.books.worker_by_name(now, &block.worker);
-        let difficulty = crate::difficulty::Difficulty::of_hash(&block.hash).0;
-        let script = super::view::coinbase_of(&block.bytes).map(|(_, script)| script);
         let found = LedgerEvent::BlockFound {
-            worker,
+            worker: self.books.worker_by_name(now, &block.worker),
             hash: block.hash,
             height: block.height,
-            difficulty,
+            difficulty: Difficulty::of_hash(&block.hash).0,
             reward: block.value,
-            payee: self.paid(now, script.as_deref()),
+            payee: self.payee(now, block),
         };
         self.ledger_event(now, found);
+    }
+
+    /// Tells the ledger that was just opened of every block that is on its way: the power may have
+    /// gone when the spool had it and the ledger had not.
+    pub(super) fn book_kept_blocks(&mut self, now: Now) {
+        let blocks: Vec<_> =
+            self.blocks.submissions.blocks().map(|(b, state)| (b.clone(), state.clone())).collect();
+        for (block, state) in blocks {
+            let kept = FoundBlock {
+                hash: block.hash,
+                height: block.height,
+                unix: block.solved_at,
+                worker: WorkerNumber::TOTAL,
+                name: block.worker.clone(),
+                difficulty: Difficulty::of_hash(&block.hash).0,
+                network_difficulty: network_difficulty(&block),
+                reward: block.value,
+                payee: self.payee(now, &block),
+                state: self.recorded(&state),
+                state_unix: now.unix,
+            };
+            if self.books.ledger.blocks().all(|known| known.hash != block.hash) {
+                let text = format!("The ledger missed block {}: it is booked now.", block.height);
+                self.tell(now, EventKind::Block, Level::Info, text);
+            }
+            self.ledger_event(now, LedgerEvent::BlockKept(Box::new(kept)));
+        }
+    }
+
+    fn payee(&self, now: Now, block: &SolvedBlock) -> String {
+        let script = super::view::coinbase_of(&block.bytes).map(|(_, script)| script);
+        self.paid(now, script.as_deref())
     }
 }
 
@@ -477,6 +507,13 @@ fn newest_of_each(answers: impl Iterator<Item = AnswerView>) -> Vec<AnswerView> 
         newest.push(answer);
     }
     newest
+}
+
+/// What the block's own header asks for; 0 where it asks for nothing possible.
+fn network_difficulty(block: &SolvedBlock) -> f64 {
+    let bits = block.bytes.get(72..76).and_then(|bits| bits.try_into().ok());
+    let target = bits.and_then(|bits| Target::from_nbits(NBits(u32::from_le_bytes(bits))).ok());
+    target.map_or(0.0, |target| target.difficulty().0)
 }
 
 fn unspooled(spooled: SpooledBlock) -> SolvedBlock {

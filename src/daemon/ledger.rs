@@ -138,6 +138,7 @@ impl State {
         let opened = matches!(answer, LedgerEvent::Opened(_));
         self.ledger_event(now, answer);
         if opened {
+            self.book_kept_blocks(now);
             self.remind_miners(now);
         }
     }

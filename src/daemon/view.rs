@@ -258,10 +258,12 @@ impl State {
         (state, why)
     }
 
-    /// The address of an output script; the owner's for none.
-    /// The address behind a script; the owner's where there is none.
+    /// The address behind a script; the owner's where there is none. Before a node has told its
+    /// chain, the owner's address tells the form of others.
     pub(super) fn paid(&self, now: Now, script: Option<&[u8]>) -> String {
-        let address = script.and_then(|script| address::of_script(script, self.chain(now)?));
+        let owner = self.config.payout.address.as_ref();
+        let chain = self.chain(now).or_else(|| owner?.chain());
+        let address = script.and_then(|script| address::of_script(script, chain?));
         address.unwrap_or_else(|| self.owners_address())
     }
 

@@ -150,6 +150,10 @@ pub enum LedgerEvent {
         /// The address that it pays.
         payee: String,
     },
+    /// A block that lies in the spool, told once after [`LedgerEvent::Opened`]: the power may have
+    /// gone between the two writes. One that the ledger has never heard of is booked with its time,
+    /// its worker's name and its state; of a known one only a later state is taken.
+    BlockKept(Box<FoundBlock>),
     /// A found block stands elsewhere now. Told again, or for an unknown block, it does nothing.
     Block {
         /// Which.
@@ -499,6 +503,7 @@ impl Ledger {
             LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee } => {
                 self.block_found(now, worker, hash, height, (difficulty, reward, payee));
             }
+            LedgerEvent::BlockKept(block) => self.block_kept(now, *block),
             LedgerEvent::Block { hash, state } => self.block_state(now, hash, state),
             LedgerEvent::Setting { by, key, old, new } => {
                 let [by, key, old, new] =
@@ -789,16 +794,35 @@ impl Ledger {
         self.urgent = true;
     }
 
+    fn block_kept(&mut self, now: Now, mut block: FoundBlock) {
+        if let Some(known) = self.blocks.iter().find(|known| known.hash == block.hash) {
+            if stage(&block.state) > stage(&known.state) {
+                self.block_state(now, block.hash, block.state);
+            }
+            return;
+        }
+        // It was known, and made room for newer ones.
+        let oldest = self.blocks.front().map_or(0, |oldest| oldest.unix);
+        if self.blocks.len() >= MAX_BLOCKS && block.unix <= oldest {
+            return;
+        }
+        let named = self.workers().find(|(_, worker)| worker.name == block.name);
+        let named = named.map(|(_, worker)| (worker.number, worker.journalled));
+        if let Some((number, false)) = named {
+            self.journal_worker(now, number);
+        }
+        // A worker that the ledger lost as well is not made up: the block keeps its name.
+        block.worker = named.map_or(WorkerNumber::TOTAL, |(number, _)| number);
+        block.payee = clip(&block.payee, MAX_TEXT).to_owned();
+        block.state = clipped(block.state);
+        block.state_unix = now.unix;
+        self.close_tallies(now);
+        self.apply_and_journal(now, Record::Block(block));
+        self.urgent = true;
+    }
+
     fn block_state(&mut self, now: Now, hash: BlockHash, state: BlockState) {
-        let state = match state {
-            BlockState::Accepted { node } => {
-                BlockState::Accepted { node: clip(&node, MAX_TEXT).to_owned() }
-            }
-            BlockState::Rejected { reason } => {
-                BlockState::Rejected { reason: clip(&reason, MAX_TEXT).to_owned() }
-            }
-            other => other,
-        };
+        let state = clipped(state);
         let Some(block) = self.blocks.iter_mut().find(|block| block.hash == hash) else { return };
         if block.state == state {
             return;
@@ -1057,9 +1081,16 @@ impl Ledger {
             }
             return;
         }
-        for worker in self.everyone_mut() {
-            worker.totals.since_block = Counts::default();
-            worker.totals.best_since_block = None;
+        // Clocks go wrong and test chains begin anew: only one that is below and before is older.
+        let is_older =
+            |known: &FoundBlock| known.height <= block.height || known.unix <= block.unix;
+        let place = self.blocks.iter().rposition(is_older).map_or(0, |before| before + 1);
+        // What was counted since a later block was not counted towards this one.
+        if place == self.blocks.len() {
+            for worker in self.everyone_mut() {
+                worker.totals.since_block = Counts::default();
+                worker.totals.best_since_block = None;
+            }
         }
         self.total.totals.blocks = self.total.totals.blocks.saturating_add(1);
         if block.worker != WorkerNumber::TOTAL
@@ -1067,7 +1098,10 @@ impl Ledger {
         {
             worker.totals.blocks = worker.totals.blocks.saturating_add(1);
         }
-        push_bounded(&mut self.blocks, block.clone(), MAX_BLOCKS);
+        self.blocks.insert(place, block.clone());
+        while self.blocks.len() > MAX_BLOCKS {
+            self.blocks.pop_front();
+        }
     }
 
     fn enter_best(&mut self, best: &BestShare) {
@@ -1904,6 +1938,30 @@ fn empty_tally(worker: WorkerNumber, number: u32) -> Tally {
 
 fn best_difficulty(best: &Option<BestShare>) -> f64 {
     best.map_or(0.0, |best| best.difficulty)
+}
+
+/// How far a found block has come. A stale one may come back, which is then told anew.
+fn stage(state: &BlockState) -> u8 {
+    match state {
+        BlockState::Candidate => 0,
+        BlockState::Rejected { .. } => 1,
+        BlockState::Accepted { .. } => 2,
+        BlockState::Confirmed { .. } => 3,
+        BlockState::Stale => 4,
+        BlockState::Mature => 5,
+    }
+}
+
+fn clipped(state: BlockState) -> BlockState {
+    match state {
+        BlockState::Accepted { node } => {
+            BlockState::Accepted { node: clip(&node, MAX_TEXT).to_owned() }
+        }
+        BlockState::Rejected { reason } => {
+            BlockState::Rejected { reason: clip(&reason, MAX_TEXT).to_owned() }
+        }
+        other => other,
+    }
 }
 
 fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, limit: usize) {
