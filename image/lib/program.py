@@ -8,27 +8,30 @@ from pathlib import Path
 from common import REPOSITORY, Failure, reproducible, run, say
 
 TARGET = "aarch64-unknown-linux-gnu"
+# By Debian's name for the architecture: Rust's, and the compiler for ZeroMQ, which is C++.
+TARGETS = {"arm64": (TARGET, "aarch64-linux-gnu-g++"), "amd64": ("x86_64-unknown-linux-gnu", "x86_64-linux-gnu-g++")}
 
 
 def version():
     return tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["package"]["version"]
 
 
-def build():
-    say("The program for 64-bit ARM")
-    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-    cargo, environment = toolchain()
+def build(architecture="arm64"):
+    say(f"The program for {architecture}")
+    target, compiler = TARGETS[architecture]
+    place = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+    cargo, environment = toolchain(target, compiler)
     command = [cargo, "--config", "cross.toml", "build", "--release", "--locked", "--no-default-features",
-               "--target", TARGET, "--target-dir", target]
+               "--target", target, "--target-dir", place]
     # Its progress is worth seeing: it takes minutes the first time.
     if subprocess.run(command, cwd=REPOSITORY, env=environment).returncode != 0:
-        raise Failure("The program does not build for 64-bit ARM. Say: image/install-tools")
-    binary = target / TARGET / "release/soloist"
+        raise Failure(f"The program does not build for {architecture}. Say: image/install-tools")
+    binary = place / target / "release/soloist"
     forbid_paths(binary)
     return binary
 
 
-def toolchain():
+def toolchain(target, compiler):
     """Debian's own Rust where it has the target's library, else rustup's."""
     environment = reproducible()
     home = Path(environment.get("CARGO_HOME", Path.home() / ".cargo"))
@@ -37,19 +40,20 @@ def toolchain():
     rust = [f"--remap-path-prefix={old}={new}" for old, new in moved.items()]
     # ZeroMQ is C++. The little that it uses of the standard library goes into the program: shared, that
     # library would be a megabyte more of memory, for one user.
-    cpp = run("aarch64-linux-gnu-g++", "-print-file-name=libstdc++.a").decode().strip()
+    cpp = run(compiler, "-print-file-name=libstdc++.a").decode().strip()
     rust.append(f"-Lnative={Path(cpp).parent}")
     c = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in moved.items())
+    of_target = target.replace("-", "_")
     environment |= {
         "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(rust),
-        "CFLAGS_aarch64_unknown_linux_gnu": c,
-        "CXXFLAGS_aarch64_unknown_linux_gnu": c,
-        "CXXSTDLIB_aarch64_unknown_linux_gnu": "static=stdc++",
+        f"CFLAGS_{of_target}": c,
+        f"CXXFLAGS_{of_target}": c,
+        f"CXXSTDLIB_{of_target}": "static=stdc++",
         "CARGO_INCREMENTAL": "0",
         # Told on the page.
         "SOLOIST_COMMIT": commit(),
     }
-    if list(Path("/usr/lib").glob(f"rustlib/{TARGET}/lib/libstd-*.rlib")):
+    if list(Path("/usr/lib").glob(f"rustlib/{target}/lib/libstd-*.rlib")):
         return "/usr/bin/cargo", environment | {"RUSTC": "/usr/bin/rustc", "RUSTDOC": "/usr/bin/rustdoc"}
     return "cargo", environment
 
