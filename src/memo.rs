@@ -421,7 +421,7 @@ mod tests {
             assert_eq!(*coinbase, recalled.coinbase);
         }
         let age = later.mono - recall.works[0].received;
-        assert!(age.abs_diff(Duration::from_secs(62)) < Duration::from_millis(5), "{age:?}");
+        assert!(age.abs_diff(Duration::from_secs(62)) < Duration::from_secs(1), "{age:?}");
         let jobs = [(JobId(0x100), 1_700_000_000, 0), (JobId(0x101), 1_700_000_030, 1)];
         assert_eq!(recall.jobs, jobs);
         assert_eq!(recall.levels[0].2, Difficulty(0.0015));
