@@ -64,6 +64,11 @@ class Machine:
         self.disk = None
         return gone
 
+    def stop(self):
+        """Off, if it is on."""
+        if self.process:
+            self.off()
+
     def seconds(self):
         return time.monotonic() - self.started
 
