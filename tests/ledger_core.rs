@@ -129,6 +129,7 @@ enum Op {
     Share { worker: u8, difficulty: u32, luck: u32 },
     Reject { worker: u8, reason: usize },
     Block { worker: u8 },
+    Kept { worker: u8, age: u64 },
     State { which: u8, state: BlockState },
     Wait(u64),
     Fail(bool),
@@ -138,12 +139,32 @@ enum Op {
     Stop,
 }
 
+/// A block of the spool, solved so many seconds ago, which the ledger has not heard of.
+fn kept(run: &Run, worker: u8, age: u64, number: u32) -> LedgerEvent {
+    let mut hash = [0; 32];
+    hash[..4].copy_from_slice(&number.to_le_bytes());
+    LedgerEvent::BlockKept(Box::new(FoundBlock {
+        hash: BlockHash(hash),
+        height: 0,
+        unix: run.now.unix - age,
+        worker: WorkerNumber::TOTAL,
+        name: format!("w{worker}"),
+        difficulty: 5.0,
+        network_difficulty: 4.0,
+        reward: 6,
+        payee: String::new(),
+        state: BlockState::Candidate,
+        state_unix: 0,
+    }))
+}
+
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => (0_u8..6, 1_u32..1000, 1_u32..u32::MAX)
             .prop_map(|(worker, difficulty, luck)| Op::Share { worker, difficulty, luck }),
         4 => (0_u8..6, 0_usize..8).prop_map(|(worker, reason)| Op::Reject { worker, reason }),
         1 => (0_u8..6).prop_map(|worker| Op::Block { worker }),
+        1 => (0_u8..9, 0_u64..20_000).prop_map(|(worker, age)| Op::Kept { worker, age }),
         1 => (0_u8..4, prop_oneof![
             Just(BlockState::Accepted { node: "a".into() }),
             (1_u32..100).prop_map(|confirmations| BlockState::Confirmed { confirmations }),
@@ -195,6 +216,10 @@ proptest! {
                     run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee: String::new() });
                     blocks += 1;
                     prop_assert_eq!(run.ledger.total().totals().since_block.accepted, 0);
+                }
+                Op::Kept { worker, age } => {
+                    run.tell(kept(&run, worker, age, blocks));
+                    blocks += 1;
                 }
                 Op::State { which, state } => {
                     let mut hash = [0; 32];
@@ -259,6 +284,10 @@ proptest! {
                     let (hash, height) = (BlockHash(hash), 1);
                     let (difficulty, reward) = (5.0, 6);
                     run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee: String::new() });
+                }
+                Op::Kept { worker, age } => {
+                    run.tell(kept(&run, worker, age, blocks));
+                    blocks += 1;
                 }
                 Op::Wait(seconds) => run.advance(seconds),
                 Op::Restart => snapshots.push(run.ledger.records(1 << 20)),
