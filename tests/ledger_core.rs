@@ -14,7 +14,8 @@ use soloist::clock::Now;
 use soloist::ledger::luck::HASHES_PER_DIFFICULTY;
 use soloist::ledger::record::{BlockState, FoundBlock, Grain, Record, RejectReason, WorkerNumber};
 use soloist::ledger::totals::{
-    Ledger, LedgerEvent, LedgerOutput, MAX_WORKERS, Opened, SaveReport, Storage, WorkerId,
+    Ledger, LedgerEvent, LedgerOutput, MAX_BLOCKS, MAX_WORKERS, Opened, SaveReport, Storage,
+    WorkerId,
 };
 
 const START: u64 = 1_790_000_000;
@@ -470,6 +471,30 @@ fn a_block_of_the_spool_is_booked_once_and_in_its_place() {
     assert_eq!((heights(&after), since(&after)), (vec![20, 50], 1));
     let totals = after.ledger.total().totals();
     assert_eq!((totals.blocks, after.ledger.workers().next().unwrap().1.totals().blocks), (2, 1));
+}
+
+/// The list of found blocks is bounded, their count is not; and one that made room for newer ones is
+/// not found a second time when the spool names it.
+#[test]
+fn a_block_that_made_room_is_not_found_again() {
+    let mut run = Run::new(Card::default(), START);
+    let many = MAX_BLOCKS as u32 + 2;
+    for number in 0..many {
+        let event = kept(&run, 0, 0, number);
+        run.tell(event);
+        run.advance(1);
+    }
+    let first = match kept(&run, 0, run.now.unix - START, 0) {
+        LedgerEvent::BlockKept(block) => *block,
+        _ => unreachable!(),
+    };
+    let count = |run: &Run| (run.ledger.blocks().len(), run.ledger.total().totals().blocks);
+    assert_eq!(count(&run), (MAX_BLOCKS, many));
+    assert!(run.ledger.blocks().all(|block| block.hash != first.hash));
+    run.tell(LedgerEvent::BlockKept(Box::new(first)));
+    assert_eq!(count(&run), (MAX_BLOCKS, many));
+    run.tell(LedgerEvent::Stop);
+    assert_eq!(count(&Run::new(run.card, run.now.unix)), (MAX_BLOCKS, many));
 }
 
 #[test]

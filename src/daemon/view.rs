@@ -313,6 +313,7 @@ impl State {
             best: totals.best.map_or(0.0, |best| best.difficulty),
             best_session: total.best_since_boot.map_or(0.0, |best| best.difficulty),
             best_since_block: totals.best_since_block.map_or(0.0, |best| best.difficulty),
+            blocks_found: totals.blocks.into(),
         }
     }
 

@@ -39,7 +39,7 @@ pub fn status(snapshot: &Snapshot, judgement: &Judgement) -> Vec<u8> {
         miners_connected: usize,
         totals: &'a TotalsView,
         odds: Option<Odds>,
-        blocks_found: usize,
+        blocks_found: u64,
         failovers: u64,
         stratum: &'a StratumView,
         templates: &'a TemplatesView,
@@ -70,7 +70,7 @@ pub fn status(snapshot: &Snapshot, judgement: &Judgement) -> Vec<u8> {
         miners_connected: judge::connected(snapshot).count(),
         totals: &snapshot.totals,
         odds: odds(snapshot),
-        blocks_found: snapshot.blocks.len(),
+        blocks_found: snapshot.totals.blocks_found,
         failovers: snapshot.failovers,
         stratum: &snapshot.stratum,
         templates: &snapshot.templates,
@@ -121,13 +121,13 @@ pub fn blocks(snapshot: &Snapshot, limit: usize) -> Vec<u8> {
     #[derive(Serialize)]
     struct Blocks<'a> {
         now: u64,
-        found: usize,
+        found: u64,
         blocks: &'a [BlockView],
     }
     let shown = limit.min(snapshot.blocks.len());
     bytes(&Blocks {
         now: snapshot.now,
-        found: snapshot.blocks.len(),
+        found: snapshot.totals.blocks_found,
         blocks: &snapshot.blocks[..shown],
     })
 }

@@ -493,6 +493,9 @@ pub struct TotalsView {
     pub best_session: f64,
     /// Best share since the last found block.
     pub best_since_block: f64,
+    /// Found blocks since the ledger began: more than the list keeps. Told as `blocks_found`.
+    #[serde(skip)]
+    pub blocks_found: u64,
 }
 
 /// Hashrate and shares over time, each list oldest first. A gap is a missing point.

@@ -173,6 +173,7 @@ pub fn forty() -> Snapshot {
 /// A block was found a quarter of an hour ago.
 pub fn found() -> Snapshot {
     let mut s = home();
+    s.totals.blocks_found = 1;
     s.blocks = vec![BlockView {
         hash: "00000000000000000001b6a3e2c4a5d0d8f1b3a7c9e5f2041628a9cbf3d7e15a".to_owned(),
         height: 925_111,
