@@ -63,16 +63,22 @@ def fat(files, target):
 def data(work):
     """Empty, with a journal of its own: grown to the card by the first program."""
     target = work / "data.ext4"
-    seed = work / "data"
-    shutil.rmtree(seed, ignore_errors=True)
-    seed.mkdir()
-    (seed / "slot").write_text("A good\n")
-    run("find", seed, "-exec", "touch", "-d", f"@{source_date()}", "{}", "+")
+    slot = work / "slot"
+    slot.write_text("A good\n")
     target.unlink(missing_ok=True)
+    environment = reproducible() | {"E2FSPROGS_FAKE_TIME": str(source_date())}
     uuid = "50105700-0000-4000-8000-000000000001"
-    run("mke2fs", "-q", "-t", "ext4", "-L", "soloist-data", "-U", uuid, "-m", "1", "-J", "size=4", "-d", seed,
+    run("mke2fs", "-q", "-t", "ext4", "-L", "soloist-data", "-U", uuid, "-m", "1", "-J", "size=4",
         "-E", f"hash_seed={uuid},root_owner=0:0,lazy_itable_init=1,lazy_journal_init=0,nodiscard",
-        target, f"{DATA[1]}M", env=reproducible() | {"E2FSPROGS_FAKE_TIME": str(source_date())})
+        target, f"{DATA[1]}M", env=environment)
+    # mke2fs could take a whole directory, and would take over when this machine made it.
+    run("debugfs", "-w", "-R", f"write {slot} slot", target, env=environment)
+    for field, value in {"mode": "0100644", "uid": 0, "gid": 0}.items():
+        run("debugfs", "-w", "-R", f"sif slot {field} {value}", target, env=environment)
+    # debugfs tells of what goes wrong, and ends with 0.
+    if run("debugfs", "-R", "cat slot", target) != slot.read_bytes():
+        raise Failure("The data partition lacks its first file.")
+    run("e2fsck", "-f", "-n", target, env=environment)
     return target
 
 
