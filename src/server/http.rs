@@ -284,6 +284,11 @@ impl Http {
         let verdict = self.check(&request, peer, local);
         if verdict != Verdict::Fine {
             self.refused.set(self.refused.get() + 1);
+            let is_form = request.method() == Method::POST && self.takes(&request).is_some();
+            if is_form && verdict != Verdict::ForeignAddress {
+                // A browser reads our words only when it could send the whole of its form.
+                admin::discard(request.into_body()).await;
+            }
             return route::refuse(verdict);
         }
         match &self.admin {
@@ -311,14 +316,18 @@ impl Http {
         if !self.buckets.borrow_mut().take(peer, Instant::now()) {
             return Verdict::TooMany;
         }
-        let takes = self.admin.as_ref().and_then(|admin| admin.takes(request.uri().path()));
         guard::check_head(
             request.method(),
             request.uri(),
             request.headers(),
             &self.options.hosts,
-            takes,
+            self.takes(request),
         )
+    }
+
+    /// The longest body of a POST to the request's path, if that has a form.
+    fn takes(&self, request: &Request<Incoming>) -> Option<u64> {
+        self.admin.as_ref()?.takes(request.uri().path())
     }
 
     /// Something was changed: what was rendered before is out of date.

@@ -287,6 +287,8 @@ const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest time for a backup to arrive.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most of a refused form that is read and thrown away, bytes.
+const DISCARD_MAX: usize = 16 * 1024 * 1024;
 /// What a difficulty can be fixed at: the floor of vardiff, and more than any network has.
 const FIXED: std::ops::RangeInclusive<f64> = 0.0001..=1e15;
 const COOKIE: &str = "soloist";
@@ -812,6 +814,23 @@ fn cookie(request: &Request<Incoming>) -> Option<Token> {
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
         .find_map(|c| access::token_from_hex(c.trim().strip_prefix(COOKIE)?.strip_prefix('=')?))
+}
+
+/// Reads what nobody wants, within limits of size and time.
+pub async fn discard(mut body: Incoming) {
+    let read = async {
+        let mut sum = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            sum += frame.data_ref().map_or(0, Bytes::len);
+            if sum > DISCARD_MAX {
+                return;
+            }
+        }
+    };
+    let slow = async {
+        Timer::after(FORM_TIMEOUT).await;
+    };
+    read.or(slow).await;
 }
 
 async fn read_form(request: Request<Incoming>) -> Option<Form> {

@@ -214,7 +214,9 @@ pub fn refuse(verdict: Verdict) -> Response<Body> {
             (StatusCode::FORBIDDEN, "Another site cannot change anything here.\n")
         }
         Verdict::Method => (StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only.\n"),
-        Verdict::Body => (StatusCode::PAYLOAD_TOO_LARGE, "No body of that kind, please.\n"),
+        Verdict::Body => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "Nothing of that kind or size is taken here.\n")
+        }
     };
     let mut answer = plain(code, words);
     match verdict {
