@@ -2,9 +2,9 @@
 //!
 //! Settings have worked when Soloist ran with them for ten minutes; a copy of their file is kept in
 //! the data directory then, under a line that names the file: settings of another one are no help,
-//! whoever runs Soloist twice on one machine. Settings with a mistake in them, or with which it ended three times
-//! within ten minutes (a crash, a port that is taken), give way to that copy at the next start, and
-//! the page says so. The owner's file is never changed by this.
+//! whoever runs Soloist twice on one machine. Settings with a mistake in them, or with which it
+//! ended three times within ten minutes (a crash, a port that is taken), give way to that copy at the
+//! next start, and the page says so. The owner's file is never changed by this.
 
 use std::fs;
 use std::io;

@@ -655,7 +655,7 @@ fn a_hanging_check_is_ended() {
     let begin = Instant::now();
     let guarded = check::guard(&hang, dir.path(), Duration::from_millis(300));
     assert!(matches!(guarded, check::Guarded::Broken { .. }), "{guarded:?}");
-    assert!(begin.elapsed() < Duration::from_secs(60), "it waited for the check to end");
+    assert!(begin.elapsed() < Duration::from_secs(8));
     let (ledger, notes) = open(dir.path());
     assert!(notes.iter().any(|note| note.contains("set aside")), "{notes:?}");
     assert_eq!(ledger.total().totals().blocks, 12);

@@ -140,21 +140,21 @@ enum Op {
     Stop,
 }
 
-/// A block of the spool, solved so many seconds ago, which the ledger has not heard of.
-fn kept(run: &Run, worker: u8, age: u64, number: u32) -> LedgerEvent {
+/// What is told of a block of the spool, which the ledger may not have heard of.
+fn kept(unix: u64, name: &str, number: u32, state: BlockState) -> LedgerEvent {
     let mut hash = [0; 32];
     hash[..4].copy_from_slice(&number.to_le_bytes());
     LedgerEvent::BlockKept(Box::new(FoundBlock {
         hash: BlockHash(hash),
-        height: 0,
-        unix: run.now.unix - age,
+        height: number,
+        unix,
         worker: WorkerNumber::TOTAL,
-        name: format!("w{worker}"),
+        name: name.to_owned(),
         difficulty: 5.0,
         network_difficulty: 4.0,
         reward: 6,
-        payee: String::new(),
-        state: BlockState::Candidate,
+        payee: "bc1".to_owned(),
+        state,
         state_unix: 0,
     }))
 }
@@ -219,7 +219,8 @@ proptest! {
                     prop_assert_eq!(run.ledger.total().totals().since_block.accepted, 0);
                 }
                 Op::Kept { worker, age } => {
-                    run.tell(kept(&run, worker, age, blocks));
+                    let unix = run.now.unix - age;
+                    run.tell(kept(unix, &format!("w{worker}"), blocks, BlockState::Candidate));
                     blocks += 1;
                 }
                 Op::State { which, state } => {
@@ -287,7 +288,8 @@ proptest! {
                     run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee: String::new() });
                 }
                 Op::Kept { worker, age } => {
-                    run.tell(kept(&run, worker, age, blocks));
+                    let unix = run.now.unix - age;
+                    run.tell(kept(unix, &format!("w{worker}"), blocks, BlockState::Candidate));
                     blocks += 1;
                 }
                 Op::Wait(seconds) => run.advance(seconds),
@@ -421,21 +423,8 @@ fn writes_are_rare_but_a_block_is_written_at_once() {
 /// What the spool has and the ledger lost: booked once, in its place, and a restart knows it.
 #[test]
 fn a_block_of_the_spool_is_booked_once_and_in_its_place() {
-    let kept = |number: u8, name: &str, state| FoundBlock {
-        hash: BlockHash([number; 32]),
-        height: u32::from(number),
-        unix: START + u64::from(number),
-        worker: WorkerNumber::TOTAL,
-        name: name.to_owned(),
-        difficulty: 9.0,
-        network_difficulty: 8.0,
-        reward: 7,
-        payee: "bc1".to_owned(),
-        state,
-        state_unix: 0,
-    };
+    let kept = |number: u32, name, state| kept(START + u64::from(number), name, number, state);
     let candidate = || BlockState::Candidate;
-    let tell = |run: &mut Run, block| run.tell(LedgerEvent::BlockKept(Box::new(block)));
     let heights = |run: &Run| run.ledger.blocks().map(|b| b.height).collect::<Vec<_>>();
     let since = |run: &Run| run.ledger.total().totals().since_block.accepted;
 
@@ -443,13 +432,13 @@ fn a_block_of_the_spool_is_booked_once_and_in_its_place() {
     let worker = run.worker("w");
     run.share(worker, 1.0, 1.0);
     // A new one ends the round, whoever found it; an older one comes before it and ends nothing.
-    tell(&mut run, kept(50, "w", candidate()));
+    run.tell(kept(50, "w", candidate()));
     run.advance(700);
     assert_eq!(since(&run), 0);
     run.share(worker, 1.0, 1.0);
     run.advance(3700);
     assert_eq!(since(&run), 1);
-    tell(&mut run, kept(20, "gone", candidate()));
+    run.tell(kept(20, "gone", candidate()));
     assert_eq!((heights(&run), since(&run)), (vec![20, 50], 1));
     let blocks: Vec<_> = run.ledger.blocks().cloned().collect();
     let number = run.ledger.get(worker).unwrap().number;
@@ -459,10 +448,10 @@ fn a_block_of_the_spool_is_booked_once_and_in_its_place() {
 
     // Told again it is known; only what came later is taken.
     let saves = run.card.saves;
-    tell(&mut run, kept(50, "w", candidate()));
+    run.tell(kept(50, "w", candidate()));
     assert_eq!((heights(&run), run.card.saves), (vec![20, 50], saves));
-    tell(&mut run, kept(50, "w", BlockState::Stale));
-    tell(&mut run, kept(50, "w", BlockState::Confirmed { confirmations: 3 }));
+    run.tell(kept(50, "w", BlockState::Stale));
+    run.tell(kept(50, "w", BlockState::Confirmed { confirmations: 3 }));
     assert_eq!(run.ledger.blocks().last().unwrap().state, BlockState::Stale);
     assert_eq!(run.card.saves, saves + 1);
 
@@ -480,18 +469,13 @@ fn a_block_that_made_room_is_not_found_again() {
     let mut run = Run::new(Card::default(), START);
     let many = MAX_BLOCKS as u32 + 2;
     for number in 0..many {
-        let event = kept(&run, 0, 0, number);
-        run.tell(event);
+        run.tell(kept(run.now.unix, "w", number, BlockState::Candidate));
         run.advance(1);
     }
-    let first = match kept(&run, 0, run.now.unix - START, 0) {
-        LedgerEvent::BlockKept(block) => *block,
-        _ => unreachable!(),
-    };
     let count = |run: &Run| (run.ledger.blocks().len(), run.ledger.total().totals().blocks);
     assert_eq!(count(&run), (MAX_BLOCKS, many));
-    assert!(run.ledger.blocks().all(|block| block.hash != first.hash));
-    run.tell(LedgerEvent::BlockKept(Box::new(first)));
+    assert!(run.ledger.blocks().all(|block| block.height != 0), "the first made room");
+    run.tell(kept(START, "w", 0, BlockState::Candidate));
     assert_eq!(count(&run), (MAX_BLOCKS, many));
     run.tell(LedgerEvent::Stop);
     assert_eq!(count(&Run::new(run.card, run.now.unix)), (MAX_BLOCKS, many));

@@ -515,7 +515,7 @@ fn stopping_never_waits() {
     let started = Instant::now();
     let Watched { handle, events, .. } = node;
     handle.stop();
-    assert!(started.elapsed() < Duration::from_secs(10), "a stop waits for nobody");
+    assert!(started.elapsed() < Duration::from_secs(1));
     // The other blocks waited for the first call's end. They are submitted all the same, and the one
     // that was solved just now overtakes those of an earlier run.
     proxy.set(Fault::result("null"));

@@ -72,9 +72,8 @@ def data(work):
         "-E", f"hash_seed={uuid},root_owner=0:0,lazy_itable_init=1,lazy_journal_init=0,nodiscard",
         target, f"{DATA[1]}M", env=environment)
     # mke2fs could take a whole directory, and would take over when this machine made it.
-    run("debugfs", "-w", "-R", f"write {slot} slot", target, env=environment)
-    for field, value in {"mode": "0100644", "uid": 0, "gid": 0}.items():
-        run("debugfs", "-w", "-R", f"sif slot {field} {value}", target, env=environment)
+    steps = [f"write {slot} slot", "sif slot mode 0100644", "sif slot uid 0", "sif slot gid 0"]
+    run("debugfs", "-w", "-f", "-", target, stdin="\n".join(steps).encode(), env=environment)
     # debugfs tells of what goes wrong, and ends with 0.
     if run("debugfs", "-R", "cat slot", target) != slot.read_bytes():
         raise Failure("The data partition lacks its first file.")

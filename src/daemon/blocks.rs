@@ -479,11 +479,12 @@ impl State {
                 state: self.recorded(&state),
                 state_unix: now.unix,
             };
-            if self.books.ledger.blocks().all(|known| known.hash != block.hash) {
+            let booked = self.books.ledger.total().totals().blocks;
+            self.ledger_event(now, LedgerEvent::BlockKept(Box::new(kept)));
+            if self.books.ledger.total().totals().blocks > booked {
                 let text = format!("The ledger missed block {}: it is booked now.", block.height);
                 self.tell(now, EventKind::Block, Level::Info, text);
             }
-            self.ledger_event(now, LedgerEvent::BlockKept(Box::new(kept)));
         }
     }
 

@@ -82,8 +82,7 @@ impl Books {
 
     /// The worker that a block names, whatever device it is.
     pub fn worker_by_name(&mut self, now: Now, name: &str) -> WorkerId {
-        let known = self.ledger.workers().find(|(_, worker)| worker.name == name);
-        match known.map(|(id, _)| id) {
+        match self.ledger.named(name) {
             Some(id) => id,
             None => self.ledger.worker(now, name, ""),
         }

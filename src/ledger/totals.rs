@@ -603,6 +603,11 @@ impl Ledger {
         })
     }
 
+    /// The first known of the workers of this name, whatever device it is.
+    pub fn named(&self, name: &str) -> Option<WorkerId> {
+        self.workers().find(|(_, worker)| worker.name == name).map(|(id, _)| id)
+    }
+
     /// The handle of the worker with this number, as pages name it.
     pub fn find(&self, number: WorkerNumber) -> Option<WorkerId> {
         let slot = *self.numbers.get(&number)?;
@@ -770,12 +775,6 @@ impl Ledger {
         if self.blocks.iter().any(|block| block.hash == hash) {
             return;
         }
-        if let Some(known) = self.get(worker)
-            && !known.journalled
-        {
-            self.journal_worker(now, known.number);
-        }
-        self.close_tallies(now);
         let worker = self.get(worker);
         let block = FoundBlock {
             hash,
@@ -786,12 +785,11 @@ impl Ledger {
             difficulty,
             network_difficulty: self.network_difficulty,
             reward,
-            payee: clip(&payee, MAX_TEXT).to_owned(),
+            payee,
             state: BlockState::Candidate,
             state_unix: now.unix,
         };
-        self.apply_and_journal(now, Record::Block(block));
-        self.urgent = true;
+        self.book(now, block);
     }
 
     fn block_kept(&mut self, now: Now, mut block: FoundBlock) {
@@ -806,16 +804,21 @@ impl Ledger {
         if self.blocks.len() >= MAX_BLOCKS && block.unix <= oldest {
             return;
         }
-        let named = self.workers().find(|(_, worker)| worker.name == block.name);
-        let named = named.map(|(_, worker)| (worker.number, worker.journalled));
-        if let Some((number, false)) = named {
-            self.journal_worker(now, number);
-        }
         // A worker that the ledger lost as well is not made up: the block keeps its name.
-        block.worker = named.map_or(WorkerNumber::TOTAL, |(number, _)| number);
-        block.payee = clip(&block.payee, MAX_TEXT).to_owned();
+        let named = self.named(&block.name).and_then(|id| self.get(id));
+        block.worker = named.map_or(WorkerNumber::TOTAL, |worker| worker.number);
         block.state = clipped(block.state);
         block.state_unix = now.unix;
+        self.book(now, block);
+    }
+
+    /// Enters a block that is not known yet.
+    fn book(&mut self, now: Now, mut block: FoundBlock) {
+        block.payee = clip(&block.payee, MAX_TEXT).to_owned();
+        let finder = self.find(block.worker).and_then(|id| self.get(id));
+        if finder.is_some_and(|worker| !worker.journalled) {
+            self.journal_worker(now, block.worker);
+        }
         self.close_tallies(now);
         self.apply_and_journal(now, Record::Block(block));
         self.urgent = true;
@@ -1098,10 +1101,7 @@ impl Ledger {
         {
             worker.totals.blocks = worker.totals.blocks.saturating_add(1);
         }
-        self.blocks.insert(place, block.clone());
-        while self.blocks.len() > MAX_BLOCKS {
-            self.blocks.pop_front();
-        }
+        insert_bounded(&mut self.blocks, place, block.clone(), MAX_BLOCKS);
     }
 
     fn enter_best(&mut self, best: &BestShare) {
@@ -1965,7 +1965,11 @@ fn clipped(state: BlockState) -> BlockState {
 }
 
 fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, limit: usize) {
-    queue.push_back(item);
+    insert_bounded(queue, queue.len(), item, limit);
+}
+
+fn insert_bounded<T>(queue: &mut VecDeque<T>, place: usize, item: T, limit: usize) {
+    queue.insert(place, item);
     while queue.len() > limit {
         queue.pop_front();
     }
