@@ -729,12 +729,11 @@ impl Admin {
     }
 
     async fn check(&self, values: &Values) -> Checked {
-        let slow = async {
-            Timer::after(CHECK_TIMEOUT).await;
+        let checked = within(CHECK_TIMEOUT, self.control.check(values.clone())).await;
+        checked.unwrap_or_else(|| {
             let problems = vec!["The nodes did not answer within 20 s.".to_owned()];
             Checked { problems, ..Checked::default() }
-        };
-        self.control.check(values.clone()).or(slow).await
+        })
     }
 
     fn open_for_set_up(&self) -> bool {
@@ -817,20 +816,18 @@ fn cookie(request: &Request<Incoming>) -> Option<Token> {
 }
 
 /// Reads what nobody wants, within limits of size and time.
-pub async fn discard(mut body: Incoming) {
-    let read = async {
-        let mut sum = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            sum += frame.data_ref().map_or(0, Bytes::len);
-            if sum > DISCARD_MAX {
-                return;
-            }
-        }
-    };
+pub async fn discard(body: Incoming) {
+    let mut body = Limited::new(body, DISCARD_MAX);
+    within(FORM_TIMEOUT, async { while let Some(Ok(_)) = body.frame().await {} }).await;
+}
+
+/// What a future gives, or `None` when it takes longer.
+async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Option<T> {
     let slow = async {
-        Timer::after(FORM_TIMEOUT).await;
+        Timer::after(patience).await;
+        None
     };
-    read.or(slow).await;
+    async { Some(future.await) }.or(slow).await
 }
 
 async fn read_form(request: Request<Incoming>) -> Option<Form> {
@@ -853,12 +850,8 @@ async fn read_bounded(
         return None;
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let body = async { Limited::new(request.into_body(), limit).collect().await.ok() };
-    let slow = async {
-        Timer::after(patience).await;
-        None
-    };
-    Some(body.or(slow).await?.to_bytes())
+    let body = Limited::new(request.into_body(), limit).collect();
+    Some(within(patience, body).await?.ok()?.to_bytes())
 }
 
 /// Fields of a form, in their order.
