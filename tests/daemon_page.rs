@@ -277,9 +277,7 @@ fn the_owner_changes_the_tag_while_a_miner_works_and_takes_it_back() {
     assert!(page.contains("has no PIN"), "{page}");
 
     // The owner writes a PIN into the file, and a comment that must stay.
-    let file = std::fs::read_to_string(daemon.config()).unwrap();
-    let file = file.replace("[http]", "# my page\n[http]\npin = \"7391x\"");
-    std::fs::write(daemon.config(), file).unwrap();
+    daemon.edit(|text| text.replace("[http]", "# my page\n[http]\npin = \"7391x\""));
     daemon.signal(Signal::SIGHUP);
     let mut browser = Browser { daemon: &daemon, cookie: String::new() };
     wait_for("the page to ask for the PIN", || {
@@ -624,9 +622,7 @@ const THEIRS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 
 /// For the next start or reload.
 fn pay_per_miner(daemon: &Daemon) {
-    let text = std::fs::read_to_string(daemon.config()).unwrap();
-    let text = text.replacen("[payout]\n", "[payout]\nper_miner = true\n", 1);
-    std::fs::write(daemon.config(), text).unwrap();
+    daemon.edit(|text| text.replacen("[payout]\n", "[payout]\nper_miner = true\n", 1));
 }
 
 /// Whom a block pays stands on its page, and still does when the block itself is kept no more.
@@ -675,9 +671,9 @@ fn a_block_that_the_ledger_missed_is_booked_from_the_spool() {
     let Some(node) = node() else { return };
     let proxy = FaultProxy::start(node.address());
     let mut daemon = Daemon::start(&node_entries(&[node.config_through(proxy.address())]));
-    pay_per_miner(&daemon);
     daemon.wait_ready();
     assert!(daemon.stop().success());
+    pay_per_miner(&daemon);
     let journal = daemon.data().join("ledger/journal");
     let before = std::fs::read(&journal).unwrap();
 

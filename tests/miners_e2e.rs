@@ -311,9 +311,8 @@ fn miners_that_encrypt_are_served_like_all_others() {
     let mut daemon = Daemon::start(&entry);
     daemon.stop();
     let tls = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let text = fs::read_to_string(daemon.config()).unwrap();
     let listen = format!("[stratum]\ntls_listen = \"{tls}\"\n");
-    fs::write(daemon.config(), text.replace("[stratum]\n", &listen)).unwrap();
+    daemon.edit(|text| text.replace("[stratum]\n", &listen));
     daemon.launch();
     daemon.wait_ready();
     let cert = daemon.data().join("tls/cert.pem");

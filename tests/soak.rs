@@ -56,9 +56,10 @@ fn a_hard_house() {
     let mut daemon = Daemon::start(&node_entries(&configs));
     daemon.wait_ready();
     daemon.stop();
-    let text = fs::read_to_string(daemon.config()).unwrap();
-    let text = text.replace("[stratum]\n", "[stratum]\nmax_connections = 512\n");
-    fs::write(daemon.config(), text.replace("level = \"debug\"", "level = \"info\"")).unwrap();
+    daemon.edit(|text| {
+        text.replace("[stratum]\n", "[stratum]\nmax_connections = 512\n")
+            .replace("level = \"debug\"", "level = \"info\"")
+    });
     daemon.launch();
     daemon.wait_ready();
 

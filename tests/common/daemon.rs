@@ -48,7 +48,7 @@ impl Daemon {
             daemon.http,
             daemon.data().display(),
         );
-        fs::write(daemon.config(), text).unwrap();
+        daemon.write_config(&text);
         daemon.launch();
         daemon
     }
@@ -73,7 +73,20 @@ impl Daemon {
             self.http,
             self.dir.path().join("data").display(),
         );
-        fs::write(self.config(), text).unwrap();
+        self.write_config(&text);
+    }
+
+    /// Changes what stands in the config, for the next start or reload.
+    pub fn edit(&self, change: impl FnOnce(&str) -> String) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        self.write_config(&change(&text));
+    }
+
+    /// Whole or not at all: a daemon that was only just started may be reading it.
+    fn write_config(&self, text: &str) {
+        let new = self.dir.path().join("soloist.toml.new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.config()).unwrap();
     }
 
     pub fn config(&self) -> PathBuf {
