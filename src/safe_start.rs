@@ -2,16 +2,19 @@
 //!
 //! Settings have worked when Soloist ran with them for ten minutes; a copy of their file is kept in
 //! the data directory then, under a line that names the file: settings of another one are no help,
-//! whoever runs Soloist twice on one machine. Settings with a mistake in them, or with which it
-//! ended three times within ten minutes (a crash, a port that is taken), give way to that copy at the
-//! next start, and the page says so. The owner's file is never changed by this.
+//! whoever runs Soloist twice on one machine. Settings with a mistake in them, without an address or
+//! a node (a file that a damaged card emptied, or that an editor is only just writing), or with which
+//! it ended three times within ten minutes (a crash, a port that is taken), give way to that copy at
+//! the next start, and the page says so. The owner's file is never changed by this.
+//!
+//! Without it an emptied file would stop the miners, and open the set-up to whoever comes first.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{self, Flags, Gaps, Loaded, Problems};
+use crate::config::{self, Config, Flags, Gaps, Loaded, Problems};
 
 /// After so long with the same settings these are kept as working ones.
 pub const WORKS_AFTER: Duration = Duration::from_secs(600);
@@ -59,6 +62,10 @@ impl<'a> SafeStart<'a> {
         let loaded = config::load_for_run(self.flags);
         let why = match &loaded {
             Err(problems) => problems.0.first().map(ToString::to_string).unwrap_or_default(),
+            Ok(loaded) if !loaded.config.is_set_up() => format!(
+                "it names nobody who is paid, or no node. To begin anew, remove {} as well.",
+                good_copy(self.flags).display()
+            ),
             Ok(_) if self.failed >= TOO_MANY => {
                 format!("Soloist ended {} times within ten minutes with them.", self.failed)
             }
@@ -82,7 +89,7 @@ impl<'a> SafeStart<'a> {
         }
     }
 
-    /// `None` where none are kept, they are the same as the file's, or they have a mistake as well.
+    /// `None` where none are kept, they are the same as the file's, or nobody could mine with them.
     fn last_good(&self, instead_why: String) -> Option<Loaded> {
         let file = config::file_for_run(self.flags)?;
         let copy = fs::read_to_string(good_copy(self.flags)).ok()?;
@@ -90,7 +97,7 @@ impl<'a> SafeStart<'a> {
         if fs::read(&file).is_ok_and(|now| now == text.as_bytes()) {
             return None;
         }
-        let config = config::try_text(self.flags, &file, text, Gaps::LeftToThePage).ok()?;
+        let config = config::try_text(self.flags, &file, text, Gaps::Refused).ok()?;
         Some(Loaded {
             config,
             file: Some(file),
@@ -101,12 +108,17 @@ impl<'a> SafeStart<'a> {
 }
 
 /// Keeps a copy of the settings' file as the ones that work; true if it was not there already. It
-/// holds the same secrets, and is for the daemon's eyes only.
+/// holds the same secrets, and is for the daemon's eyes only. A file that gives something else than
+/// what is `running` was changed since, and has yet to show that it works.
 ///
 /// # Errors
 /// The system's.
-pub fn keep(flags: &Flags, file: &Path) -> io::Result<bool> {
-    let text = heading(file) + &fs::read_to_string(file)?;
+pub fn keep(flags: &Flags, file: &Path, running: &Config) -> io::Result<bool> {
+    let text = fs::read_to_string(file)?;
+    if !config::try_text(flags, file, &text, Gaps::Refused).is_ok_and(|config| config == *running) {
+        return Ok(false);
+    }
+    let text = heading(file) + &text;
     let copy = good_copy(flags);
     if fs::read(&copy).is_ok_and(|kept| kept == text.as_bytes()) {
         return Ok(false);

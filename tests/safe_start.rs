@@ -6,10 +6,12 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::daemon::Daemon;
+use common::daemon::{Daemon, PAYOUT};
 use common::wait_for;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use soloist::config::{self, Flags};
+use soloist::safe_start;
 
 /// Nobody listens there: the page is served all the same.
 const NODE: &str = "[node]\nname = \"attic\"\nrpc_url = \"http://127.0.0.1:9\"\n";
@@ -78,6 +80,65 @@ fn three_crashes_lead_back_to_what_worked() {
     daemon.launch();
     assert_eq!(wait_for("the page", || alarm(&daemon)), None);
     assert!(daemon.get("/api/nodes").unwrap()["nodes"][0]["name"] == "cellar");
+}
+
+/// It would stop the miners, and open the set-up to whoever comes first.
+#[test]
+fn an_emptied_file_leads_back_to_what_worked() {
+    let (mut daemon, text) = worked();
+    let nobody = text.replace(PAYOUT, "");
+    let all = ["", "[payout]\n", "\u{0}\u{0}\u{0}", &nobody, &text.replace(NODE, "")];
+    for (before, emptied) in all.into_iter().enumerate() {
+        fs::write(daemon.config(), emptied).unwrap();
+        daemon.launch();
+        let said = wait_for("the page to say so", || alarm(&daemon)).unwrap();
+        println!("{said}");
+        assert_eq!(daemon.status().unwrap()["payout"]["address"], PAYOUT);
+        assert_eq!(daemon.text("/api/setup"), "{\"open\":false}");
+        // A reload is no way around it.
+        daemon.signal(Signal::SIGHUP);
+        wait_for("the log to say so", || {
+            let refused = daemon.log().matches("everything stays as it is").count();
+            (refused == before + 1).then_some(())
+        });
+        assert!(alarm(&daemon).unwrap().is_some());
+        daemon.stop();
+        assert_eq!(fs::read_to_string(daemon.config()).unwrap(), emptied, "it is the owner's");
+    }
+    // What the page says is the way to begin anew.
+    fs::write(daemon.config(), nobody).unwrap();
+    fs::remove_file(daemon.data().join("soloist.toml.good")).unwrap();
+    daemon.launch();
+    wait_for("the set-up", || daemon.status().filter(|status| status["configured"] == false));
+    assert_eq!(daemon.text("/api/setup"), "{\"open\":true}");
+}
+
+#[test]
+fn only_what_runs_is_kept_as_what_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("soloist.toml");
+    let good = dir.path().join("soloist.toml.good");
+    let text = format!("[payout]\naddress = \"{PAYOUT}\"\n{NODE}");
+    fs::write(&file, &text).unwrap();
+    let flags =
+        Flags { config: Some(file.clone()), data: Some(dir.path().to_owned()), ..Flags::default() };
+    let running = config::load_for_run(&flags).unwrap().config;
+    let keep = || safe_start::keep(&flags, &file, &running).unwrap();
+    for later in ["", "[node", &text.replace("attic", "cellar"), &text.replace(PAYOUT, "")] {
+        fs::write(&file, later).unwrap();
+        assert!(!keep() && !good.exists(), "{later}");
+    }
+    // Other words for the same settings are the same.
+    let text = format!("# Mine.\n{text}");
+    fs::write(&file, &text).unwrap();
+    assert!(keep());
+    assert_eq!(fs::read_to_string(&good).unwrap(), copy_of(&file, &text));
+    assert!(!keep(), "it is there already");
+    // A box that is not set up has nothing to keep.
+    fs::write(&file, "").unwrap();
+    let empty = config::load_for_run(&flags).unwrap().config;
+    assert!(!safe_start::keep(&flags, &file, &empty).unwrap());
+    assert_eq!(fs::read_to_string(&good).unwrap(), copy_of(&file, &text));
 }
 
 #[test]

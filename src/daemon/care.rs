@@ -110,7 +110,8 @@ impl State {
         let Some(source) = self.owner.source.clone().filter(|s| s.instead_why.is_none()) else {
             return;
         };
-        blocking::unblock(move || match safe_start::keep(&source.flags, &source.file) {
+        let running = self.config.clone();
+        blocking::unblock(move || match safe_start::keep(&source.flags, &source.file, &running) {
             Ok(true) => log::info!("These settings work: a copy is kept for a safe start."),
             Ok(false) => {}
             Err(error) => log::warn!("The settings that work could not be copied: {error}"),
