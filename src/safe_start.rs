@@ -71,15 +71,13 @@ impl<'a> SafeStart<'a> {
             }
             Ok(_) => return loaded,
         };
-        match self.last_good(why) {
-            Some(good) => {
-                if let Err(problems) = &loaded {
-                    problems.0.iter().for_each(|problem| log::error!("{problem}"));
-                }
-                Ok(good)
-            }
-            None => loaded,
+        let Some(good) = self.last_good(why.clone()) else { return loaded };
+        match &loaded {
+            Err(problems) => problems.0.iter().for_each(|problem| log::error!("{problem}")),
+            Ok(_) => log::error!("The config is not used: {why}"),
         }
+        log::error!("Soloist runs with the settings that last worked.");
+        Ok(good)
     }
 
     /// The daemon ended in order.

@@ -74,6 +74,7 @@ fn three_crashes_lead_back_to_what_worked() {
     daemon.launch();
     let said = wait_for("the page to say so", || alarm(&daemon)).unwrap();
     assert!(said.contains("ended 3 times within ten minutes"), "{said}");
+    assert!(daemon.log().contains("The config is not used: Soloist ended 3 times"));
     assert!(daemon.get("/api/nodes").unwrap()["nodes"][0]["name"] == "attic");
     // An end in order is no crash: the next start tries the owner's file again.
     daemon.stop();
@@ -93,6 +94,7 @@ fn an_emptied_file_leads_back_to_what_worked() {
         daemon.launch();
         let said = wait_for("the page to say so", || alarm(&daemon)).unwrap();
         println!("{said}");
+        assert!(daemon.log().contains("runs with the settings that last worked"));
         assert_eq!(daemon.status().unwrap()["payout"]["address"], PAYOUT);
         assert_eq!(daemon.text("/api/setup"), "{\"open\":false}");
         // A reload is no way around it.
