@@ -219,7 +219,6 @@ fn work(tip: u8, steps: usize, now: Instant) -> Work {
         txs: Vec::new(),
         branch: (0..steps).map(|step| [step as u8; 32]).collect(),
         witness_commitment: Some(witness_commitment(&[])),
-        longpollid: None,
     };
     Work::new(Arc::new(template), NodeId(0), now, false, &[0x51; 34], "/Soloist/")
 }

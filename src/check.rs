@@ -344,7 +344,7 @@ fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
     let rpc = Rpc::new(&node.into());
     let health = rpc.health();
     let template = match &health {
-        Ok(_) => rpc.get_block_template(None, &Mutex::new(TxCache::default())),
+        Ok(_) => rpc.get_block_template(&Mutex::new(TxCache::default())),
         Err(error) => Err(error.clone()),
     };
     let proposal = template.as_ref().ok().zip(payout.address.as_ref()).map(|(template, owner)| {

@@ -400,7 +400,6 @@ pub(crate) mod tests {
             txs: Vec::new(),
             branch: vec![[0xab; 32]],
             witness_commitment: Some(crate::template::witness_commitment(&[])),
-            longpollid: None,
         }
     }
 

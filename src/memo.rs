@@ -298,7 +298,6 @@ impl Recall {
             txs,
             branch,
             witness_commitment: (!commitment.is_empty()).then(|| commitment.to_vec()),
-            longpollid: None,
         };
         let coinbase = Coinbase { coinbase1, coinbase2, has_witness: has_witness != 0 };
         let received = now.mono.checked_sub(now.uptime.saturating_sub(since)).unwrap_or(now.mono);

@@ -41,8 +41,6 @@ pub struct Template {
     pub branch: Vec<[u8; 32]>,
     /// The script of the output that commits to all witnesses (BIP 141), when segwit is active.
     pub witness_commitment: Option<Vec<u8>>,
-    /// What a long poll sends back (BIP 22); belongs to the node that made the template.
-    pub longpollid: Option<String>,
 }
 
 /// One transaction of a template.
@@ -155,7 +153,6 @@ impl Template {
             branch: cache.tree.branch(),
             txs,
             witness_commitment,
-            longpollid: raw.longpollid.map(Cow::into_owned),
         })
     }
 
@@ -165,11 +162,19 @@ impl Template {
     ///
     /// `None` where the next block's target cannot be known beforehand: at a retarget, and on the
     /// test networks with their minimum-difficulty rule. `node_time` is the node's clock now, see
-    /// [`crate::job::Work::node_time`].
+    /// [`crate::job::Work::node_time`], and `median_time` that of the tip and the ten blocks before it
+    /// where it is known, else 0: the block's own time must be later.
     ///
     /// The caller knows that `tip` is one block higher than [`Template::prev`]: with a wrong height
     /// the block would be worth nothing.
-    pub fn empty_on(&self, tip: BlockHash, chain: Chain, node_time: u32) -> Option<Template> {
+    pub fn empty_on(
+        &self,
+        tip: BlockHash,
+        median_time: u32,
+        chain: Chain,
+        node_time: u32,
+    ) -> Option<Template> {
+        let mintime = self.mintime.max(median_time) + 1;
         let height = self.height + 1;
         let halving = match chain {
             Chain::Main => 210_000,
@@ -185,13 +190,12 @@ impl Template {
             prev: tip,
             nbits: self.nbits,
             target: self.target,
-            curtime: node_time.max(self.mintime + 1),
-            mintime: self.mintime,
+            curtime: node_time.max(mintime),
+            mintime,
             value: (50 * 100_000_000_u64).checked_shr(height / halving).unwrap_or(0),
             txs: Vec::new(),
             branch: Vec::new(),
             witness_commitment: self.witness_commitment.as_ref().map(|_| witness_commitment(&[])),
-            longpollid: None,
         })
     }
 
@@ -226,8 +230,6 @@ struct RawTemplate<'a> {
     #[serde(borrow)]
     transactions: Vec<RawTx<'a>>,
     coinbasevalue: u64,
-    #[serde(borrow)]
-    longpollid: Option<Cow<'a, str>>,
     mintime: Option<u32>,
     curtime: u32,
     #[serde(borrow)]
@@ -330,7 +332,6 @@ mod tests {
         assert_eq!(template.prev.to_string(), PREV);
         assert_eq!(template.branch.len(), 2);
         assert_eq!(template.txs[1].bytes.len(), 80);
-        assert_eq!(template.longpollid, Some(format!("{PREV}7")));
     }
 
     #[test]
@@ -369,19 +370,21 @@ mod tests {
     fn an_empty_block_follows_where_its_target_is_known() {
         let template = parse(&json(&tx(7), "")).unwrap();
         let tip = BlockHash([5; 32]);
-        let empty = template.empty_on(tip, Chain::Main, 2030).unwrap();
+        let empty = template.empty_on(tip, 0, Chain::Main, 2030).unwrap();
         assert_eq!((empty.height, empty.prev, empty.curtime), (840_001, tip, 2030));
         assert_eq!(empty.value, 312_500_000);
         assert!(empty.txs.is_empty() && empty.branch.is_empty());
         assert_eq!(empty.witness_commitment, Some(witness_commitment(&[])));
         assert_eq!((empty.nbits, empty.version), (template.nbits, template.version));
-        assert_eq!(template.empty_on(tip, Chain::Main, 0).unwrap().curtime, 1001);
-        assert_eq!(template.empty_on(tip, Chain::Testnet4, 2030), None);
+        assert_eq!(template.empty_on(tip, 0, Chain::Main, 0).unwrap().curtime, 1001);
+        let later = template.empty_on(tip, 5000, Chain::Main, 2030).unwrap();
+        assert_eq!((later.curtime, later.mintime), (5001, 5001), "later than the median time");
+        assert_eq!(template.empty_on(tip, 0, Chain::Testnet4, 2030), None);
         // 840,672 is divisible by 2016.
         let before_retarget = Template { height: 840_671, ..template };
-        assert_eq!(before_retarget.empty_on(tip, Chain::Main, 2030), None);
+        assert_eq!(before_retarget.empty_on(tip, 0, Chain::Main, 2030), None);
         let last = Template { height: 20_000_000, ..before_retarget };
-        assert_eq!(last.empty_on(tip, Chain::Main, 2030).unwrap().value, 0);
+        assert_eq!(last.empty_on(tip, 0, Chain::Main, 2030).unwrap().value, 0);
     }
 
     #[test]

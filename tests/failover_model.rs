@@ -8,7 +8,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use soloist::chain::Chain;
-use soloist::node::{Method, NodeId, RpcError, TipSource};
+use soloist::node::{Method, NodeId, RpcError, TipHeader, TipSource};
 use world::{MS, Mode, SEC, World, hash, refused, warming};
 
 const OPERATIONS: u64 = 100_000;
@@ -164,7 +164,12 @@ fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) -> Duratio
                 world.run(MS * random.below(100) as u32);
             }
         }
-        24..30 => world.kill(id),
+        24..30 => {
+            world.kill(id);
+            // What comes back is another process, perhaps with other settings.
+            world.sim(id).threads = *random.pick(&[1, 2, 4, 16]);
+            world.sim(id).knows_wait = random.below(4) > 0;
+        }
         30..34 => world.sim(id).mode = Mode::Hung,
         34..38 => {
             let errors = [
@@ -243,7 +248,7 @@ fn late_news(world: &mut World, random: &mut Random) {
         0 => News::Failed { method: Method::Proposal, error: refused(), took: MS },
         1 => News::Tip {
             hash: hash(random.below(50)),
-            after: (random.below(2) == 0).then(|| hash(random.below(50))),
+            height: (random.below(2) == 0).then(|| random.below(50)),
             source: TipSource::Zmq,
             took: MS,
         },
@@ -288,6 +293,8 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
         world.leads.values().sum::<u64>(),
         world.names
     );
+    println!("{} calls waited at a leader that did not announce its tips", world.waits);
+    assert!(world.waits > 1000);
     for (why, count) in &world.leads {
         println!("{count:6} × {why}");
     }
@@ -305,7 +312,7 @@ fn junk(random: &mut Random) -> soloist::failover::News {
     let extremes = [0, 1, 99, 100, 101, 102, u64::MAX - 1, u64::MAX];
     let methods = [
         Method::GetBlockTemplate,
-        Method::Longpoll,
+        Method::WaitForNewBlock,
         Method::Proposal,
         Method::SubmitBlock,
         Method::GetBestBlockHash,
@@ -322,7 +329,7 @@ fn junk(random: &mut Random) -> soloist::failover::News {
         RpcError::Rpc { code: -9, message: "no peers".into() },
         RpcError::TooLarge(usize::MAX),
     ];
-    let sources = [TipSource::Zmq, TipSource::Longpoll, TipSource::Poll, TipSource::Template];
+    let sources = [TipSource::Zmq, TipSource::Wait, TipSource::Poll, TipSource::Template];
     let tip = hash(random.below(12));
     let took = *random.pick(&[Duration::ZERO, MS, Duration::MAX]);
     let method = *random.pick(&methods);
@@ -333,14 +340,12 @@ fn junk(random: &mut Random) -> soloist::failover::News {
                 prev: tip,
                 curtime: *random.pick(&extremes),
                 txs: usize::MAX,
-                longpoll: random.below(2) == 0,
             },
-            method,
             took,
         },
         3..5 => {
-            let after = (random.below(2) == 0).then(|| hash(random.below(50)));
-            News::Tip { hash: tip, after, source: *random.pick(&sources), took }
+            let height = (random.below(2) == 0).then(|| *random.pick(&extremes));
+            News::Tip { hash: tip, height, source: *random.pick(&sources), took }
         }
         5..8 => News::Health {
             report: soloist::node::HealthReport {
@@ -359,7 +364,16 @@ fn junk(random: &mut Random) -> soloist::failover::News {
             },
             took,
         },
-        8 => News::Failed { method, error: random.pick(&errors).clone(), took },
+        8 => match random.below(5) {
+            0 => News::HungUp,
+            1 => News::WaitTried(Ok(random.below(2) == 0)),
+            2 => News::WaitTried(Err(random.pick(&errors).clone())),
+            3 => News::Header {
+                hash: tip,
+                header: TipHeader { height: *random.pick(&extremes), median_time: u32::MAX },
+            },
+            _ => News::Failed { method, error: random.pick(&errors).clone(), took },
+        },
         _ => News::Answered { method, took: Some(took) },
     }
 }

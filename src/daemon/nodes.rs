@@ -16,7 +16,7 @@ use crate::failover::{self, Input, NodeSpec, Output, Setup, TemplateSeen};
 use crate::job::Work;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::watch::NodeHandle;
-use crate::node::{Method, NodeEvent, NodeEventKind, NodeId, TipSource};
+use crate::node::{NodeEvent, NodeEventKind, NodeId, TipSource};
 use crate::pool;
 use crate::status::{EventKind, Level};
 use crate::template::Template;
@@ -193,7 +193,10 @@ impl State {
             }
             NodeEventKind::Template { .. }
             | NodeEventKind::Tip { .. }
+            | NodeEventKind::Header { .. }
             | NodeEventKind::Health { .. }
+            | NodeEventKind::WaitTried(_)
+            | NodeEventKind::HungUp
             | NodeEventKind::Failed { .. } => {}
         }
         if let Some(input) = Input::from_event(&event, facts) {
@@ -232,17 +235,15 @@ impl State {
     fn note(&mut self, now: Now, event: &NodeEvent) {
         let Some(node) = self.nodes.table.get_mut(&event.node) else { return };
         match &event.kind {
-            NodeEventKind::Template { template, took, method, parsing } => {
-                // The node's clock was read when it made the template: for a long poll that is
-                // the moment of its answer, else somewhere within the call.
-                let age = if *method == Method::Longpoll { Default::default() } else { *took };
-                let made = now.mono.checked_sub(age).unwrap_or(now.mono);
+            NodeEventKind::Template { template, took, parsing } => {
+                // The node's clock was read when it made the template, somewhere within the call.
+                let made = now.mono.checked_sub(*took).unwrap_or(now.mono);
                 node.latest = Some((template.clone(), made));
                 self.figures.tip(now.mono, template.prev);
                 self.figures.template(now.mono, template.prev, *parsing);
                 // A template's time is the node's clock, unless the last blocks' times are ahead.
                 if template.curtime > template.mintime {
-                    let there = f64::from(template.curtime) + age.as_secs_f64();
+                    let there = f64::from(template.curtime) + took.as_secs_f64();
                     node.clock_offset = Some(now.unix as f64 - there);
                 }
             }
@@ -258,6 +259,7 @@ impl State {
                 log::debug!("node {}: {method:?}: {error}", node.config.name);
                 return;
             }
+            NodeEventKind::HungUp => return,
             _ => {}
         }
         node.answered_at = Some(now.unix);
@@ -278,13 +280,17 @@ impl State {
                 self.with_handle(node, |handle| handle.fetch_template());
                 self.figures.requested(Instant::now());
             }
-            Output::Longpoll { node, on } => {
-                let id = self.nodes.get(node).and_then(|node| node.latest.as_ref());
-                let id = id.and_then(|(template, _)| template.longpollid.clone());
-                self.with_handle(node, |handle| handle.longpoll(id.filter(|_| on)));
+            Output::PollTip { node, waits: true } => {
+                self.with_handle(node, |handle| handle.wait_for_tip());
             }
-            Output::PollTip { node } => {
+            Output::PollTip { node, waits: false } => {
                 self.with_handle(node, |handle| handle.poll_tip());
+            }
+            Output::TryWait { node } => {
+                self.with_handle(node, |handle| handle.try_wait());
+            }
+            Output::AskHeader { node, tip } => {
+                self.with_handle(node, |handle| handle.header(tip));
             }
             Output::AskHealth { node } => {
                 self.with_handle(node, |handle| handle.health());
@@ -294,7 +300,9 @@ impl State {
                 log::info!("node {} leads: {why}", self.nodes.name(node));
             }
             Output::Serve { node, new_tip } => self.serve(now, node, new_tip),
-            Output::EmptyJob { node, tip } => self.serve_empty(now, node, tip),
+            Output::EmptyJob { node, tip, median_time } => {
+                self.serve_empty(now, node, tip, median_time);
+            }
             Output::Gate { .. } => {
                 self.server.shut();
                 self.pool_input(now, pool::Input::NoWork);
@@ -338,12 +346,12 @@ impl State {
     }
 
     /// Miners leave the dead tip for an empty block on the new one, until its template is there.
-    fn serve_empty(&mut self, now: Now, node: NodeId, tip: BlockHash) {
+    fn serve_empty(&mut self, now: Now, node: NodeId, tip: BlockHash, median_time: u32) {
         let (Some(work), Some(chain)) = (self.pool.jobs().work().cloned(), self.chain(now)) else {
             return;
         };
         let node_time = work.node_time(now.mono);
-        let Some(template) = work.template.empty_on(tip, chain, node_time) else { return };
+        let Some(template) = work.template.empty_on(tip, median_time, chain, node_time) else { return };
         log::info!("new tip {tip}: an empty block on it until the node's template comes");
         self.counters.empty_jobs += 1;
         self.set_work(now, Arc::new(template), node, now.mono, true);
@@ -421,7 +429,6 @@ fn facts(template: &Template) -> TemplateSeen {
         prev: template.prev,
         curtime: u64::from(template.curtime),
         txs: template.txs.len(),
-        longpoll: template.longpollid.is_some(),
     }
 }
 

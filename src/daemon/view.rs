@@ -543,10 +543,10 @@ fn histogram(histogram: &failover::Histogram) -> view::HistogramView {
 fn method_name(method: Method) -> &'static str {
     match method {
         Method::GetBlockTemplate => "getblocktemplate",
-        Method::Longpoll => "longpoll",
         Method::Proposal => "proposal",
         Method::SubmitBlock => "submitblock",
         Method::GetBestBlockHash => "getbestblockhash",
+        Method::WaitForNewBlock => "waitfornewblock",
         Method::Health => "health",
         Method::GetBlockHeader => "getblockheader",
         Method::PreciousBlock => "preciousblock",

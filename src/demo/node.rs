@@ -314,10 +314,16 @@ impl Desk {
         }
     }
 
-    /// Answers a request; a long poll waits first.
+    /// Answers a request; one that is to wait for news waits first.
     async fn answer(&self, request: &Request) -> Result<serde_json::Value, rpc::Failure> {
         if let Some(id) = request.longpoll_id() {
             self.wait_for_news(id).await;
+        }
+        if let Some(patience) = request.patience() {
+            future::or(self.new_tip(), async {
+                Timer::after(patience).await;
+            })
+            .await;
         }
         let (result, effect) = rpc::answer(&mut lock(&self.shared.chain), request, unix_now());
         match effect {
@@ -344,21 +350,23 @@ impl Desk {
             if !same_tip || (current != id && started.elapsed() >= MEMPOOL_FIRST) {
                 return;
             }
-            let (waker, news) = async_channel::bounded(1);
-            {
-                let mut waiting = self.waiting.borrow_mut();
-                waiting.retain(|other| !other.is_closed());
-                waiting.push(waker);
-            }
-            let tip_changed = async {
-                let _ = news.recv().await;
-            };
             let time_is_up = async {
                 Timer::after(pause).await;
             };
-            future::or(tip_changed, time_is_up).await;
+            future::or(self.new_tip(), time_is_up).await;
             pause = MEMPOOL_AGAIN;
         }
+    }
+
+    /// Returns when the tip changes.
+    async fn new_tip(&self) {
+        let (waker, news) = async_channel::bounded::<Infallible>(1);
+        {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.retain(|other| !other.is_closed());
+            waiting.push(waker);
+        }
+        let _ = news.recv().await;
     }
 
     /// Tells everybody who waits that the tip is new, if it is.

@@ -1,5 +1,7 @@
 //! The sandbox node's JSON-RPC: one request in, one answer out, in the words of Bitcoin Core.
 
+use std::time::Duration;
+
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::{Block, BlockHash};
 use serde::Deserialize;
@@ -54,6 +56,13 @@ impl Request {
         let argument = self.params.first().filter(|_| self.method == "getblocktemplate")?;
         argument.get("longpollid")?.as_str()
     }
+
+    /// For how long a `waitfornewblock` waits at most; a day where it says nothing.
+    pub fn patience(&self) -> Option<Duration> {
+        let is_wait = self.method == "waitfornewblock";
+        let ms = self.params.first().and_then(Value::as_u64).filter(|ms| *ms > 0);
+        is_wait.then(|| Duration::from_millis(ms.unwrap_or(86_400_000)))
+    }
 }
 
 /// Answers one request. `now`: Unix seconds.
@@ -76,6 +85,9 @@ pub fn answer(
         "getblockchaininfo" => Ok(blockchain_info(chain)),
         "getnetworkinfo" => Ok(network_info()),
         "getbestblockhash" => Ok(json!(chain.tip().to_string())),
+        "waitfornewblock" => {
+            Ok(json!({ "hash": chain.tip().to_string(), "height": chain.height() }))
+        }
         "getblockcount" => Ok(json!(chain.height())),
         "getblockhash" => get_block_hash(chain, request),
         "getblockheader" => get_block_header(chain, request),

@@ -7,28 +7,57 @@ use super::io::{Event, News, Output, TemplateSeen};
 use super::node::{Failure, HeldTemplate, Waiting};
 use super::stats::ErrorKind;
 use super::tips::Place;
-use super::{FETCH_RETRY, Failover, HEALTH_EVERY, LONGEST_PAUSE, LONGPOLL_RETRY};
+use super::watch::Waits;
+use super::{FETCH_RETRY, Failover, HEALTH_EVERY, LONGEST_PAUSE, WAIT};
 use crate::chain::{BlockHash, Chain};
 use crate::node::{HealthReport, Method, RpcError, TipSource};
 
 impl Failover {
     pub(super) fn hear(&mut self, at: Instant, index: usize, news: News, out: &mut Vec<Output>) {
         match news {
-            News::Template { seen, method, took } => {
-                self.template(at, index, seen, method, took, out);
-            }
-            News::Tip { hash, source: TipSource::Poll, took, .. } => {
-                let sent = self.nodes[index].poll.sent.take();
-                self.succeeded(at, index, Method::GetBestBlockHash, Some(took), out);
-                let node = &mut self.nodes[index];
-                if node.tip == Some(hash) || node.is_later_news(sent) {
-                    self.tip_news(at, index, hash, TipSource::Poll);
-                } else {
-                    // Asked before the latest news and answered after it: ask again.
-                    node.poll.due = at;
+            News::Template { seen, took } => self.template(at, index, seen, took, out),
+            News::Tip { hash, height, source, took } => {
+                self.tip(at, index, (hash, source), took, out);
+                if let Some(height) = height {
+                    self.tips.learn(hash, height, None);
                 }
             }
-            News::Tip { hash, after, source, .. } => {
+            News::Header { hash, header } => {
+                self.succeeded(at, index, Method::GetBlockHeader, None, out);
+                self.nodes[index].header.answered(hash, header.median_time);
+                self.tips.learn(hash, header.height, None);
+            }
+            News::WaitTried(outcome) => {
+                if outcome.is_ok() {
+                    self.alive(at, index, out);
+                }
+                self.nodes[index].wait_tried(at, &outcome);
+            }
+            // It may have ended what was idle, or be another process when it answers next.
+            News::HungUp => {
+                let node = &mut self.nodes[index];
+                node.poll.due = at;
+                node.waits = Waits::default();
+            }
+            News::Health { report, took } => self.health(at, index, report, took, out),
+            News::Failed { method, error, took: _ } => self.failed(at, index, method, &error, out),
+            News::Answered { method, took } => self.succeeded(at, index, method, took, out),
+        }
+    }
+
+    /// A tip by ZMQ or by a poll.
+    fn tip(
+        &mut self,
+        at: Instant,
+        index: usize,
+        (hash, source): (BlockHash, TipSource),
+        took: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let method = match source {
+            TipSource::Poll => Method::GetBestBlockHash,
+            TipSource::Wait => Method::WaitForNewBlock,
+            TipSource::Zmq | TipSource::Template => {
                 self.alive(at, index, out);
                 let node = &mut self.nodes[index];
                 if node.tip.is_some_and(|tip| tip != hash) && node.has_held(hash) {
@@ -36,15 +65,26 @@ impl Failover {
                     node.poll.due = at;
                 } else {
                     self.tip_news(at, index, hash, source);
-                    let node = &mut self.nodes[index];
-                    if node.tip == Some(hash) {
-                        node.follows = after;
-                    }
                 }
+                return;
             }
-            News::Health { report, took } => self.health(at, index, report, took, out),
-            News::Failed { method, error, took: _ } => self.failed(at, index, method, &error, out),
-            News::Answered { method, took } => self.succeeded(at, index, method, took, out),
+        };
+        let sent = self.nodes[index].poll.sent.take();
+        // A call that waits takes as long as nothing happens, which says nothing of the node.
+        let latency = (source == TipSource::Poll).then_some(took);
+        self.succeeded(at, index, method, latency, out);
+        let node = &mut self.nodes[index];
+        if source == TipSource::Wait && node.tip == Some(hash) && took < WAIT / 2 {
+            // It does not wait, whatever it is: nothing is gained by asking it without a pause.
+            node.waits = Waits::Refused;
+        }
+        // What a waiting call says, it says at its end, not when it was sent.
+        let sent = if source == TipSource::Wait && sent.is_some() { Some(at) } else { sent };
+        if node.tip == Some(hash) || node.is_later_news(sent) {
+            self.tip_news(at, index, hash, source);
+        } else {
+            // Asked before the latest news and answered after it: ask again.
+            node.poll.due = at;
         }
     }
 
@@ -53,19 +93,12 @@ impl Failover {
         at: Instant,
         index: usize,
         seen: TemplateSeen,
-        method: Method,
         took: Duration,
         out: &mut Vec<Output>,
     ) {
-        let (source, sent) = if method == Method::Longpoll {
-            self.succeeded(at, index, method, None, out);
-            (TipSource::Longpoll, None)
-        } else {
-            let sent = self.nodes[index].fetch.sent.take();
-            self.succeeded(at, index, method, Some(took), out);
-            self.nodes[index].remember_duration(took);
-            (TipSource::Template, sent)
-        };
+        let sent = self.nodes[index].fetch.sent.take();
+        self.succeeded(at, index, Method::GetBlockTemplate, Some(took), out);
+        self.nodes[index].remember_duration(took);
         let tip_height = self.nodes[index].tip.and_then(|tip| self.tips.height(tip));
         let node = &mut self.nodes[index];
         if !node.checked || node.wrong_chain.is_some() {
@@ -87,12 +120,11 @@ impl Failover {
         node.template = Some(HeldTemplate {
             prev: seen.prev,
             at,
-            longpoll: seen.longpoll,
             served: false,
             txs: seen.txs,
             curtime: seen.curtime,
         });
-        self.tip_news(at, index, seen.prev, source);
+        self.tip_news(at, index, seen.prev, TipSource::Template);
         self.tips.learn(seen.prev, seen.height.saturating_sub(1), None);
     }
 
@@ -191,7 +223,12 @@ impl Failover {
             Place::Followed(by) if races && by < HEALTH_EVERY => node.race.followed.add(by),
             Place::First | Place::Followed(_) | Place::Known => {}
         }
-        if node.move_to(hash, at) && !self.tips.is_known(hash) {
+        let moved = node.move_to(hash, at);
+        node.announcements.heard(at, hash, source, moved);
+        if let Some((_, height)) = self.own.iter().find(|(own, _)| *own == hash) {
+            self.tips.learn(hash, *height, None);
+        }
+        if moved && !self.tips.is_known(hash) {
             node.ask_soon = Some(at);
         }
         let good = node.standing.rank().is_some_and(|rank| rank <= 1);
@@ -243,9 +280,13 @@ impl Failover {
     ) {
         let node = &mut self.nodes[index];
         node.stats.entry(method).or_default().failed(error);
+        if matches!(error, RpcError::Transport(_)) {
+            // What answers next may be another process, with other settings.
+            node.waits = Waits::default();
+        }
         let call = match method {
             Method::GetBlockTemplate => Some(&mut node.fetch),
-            Method::GetBestBlockHash => Some(&mut node.poll),
+            Method::GetBestBlockHash | Method::WaitForNewBlock => Some(&mut node.poll),
             Method::Health => Some(&mut node.ask),
             _ => None,
         };
@@ -260,14 +301,17 @@ impl Failover {
             node.fetch_after = Some(at + pause.min(LONGEST_PAUSE));
             node.template_failures = (node.template_failures + 1).min(8);
         }
-        if method == Method::Longpoll {
-            node.longpoll_on = false;
-            node.longpoll_after = Some(at);
-            if matches!(error, RpcError::Timeout(_)) {
-                // A quiet mempool never answers.
-                return;
+        match method {
+            Method::WaitForNewBlock => {
+                node.wait_tried(at, &Err(error.clone()));
+                if is_refusal(error) {
+                    // It answers, but not this: it is asked in another way from now on.
+                    node.poll.due = at;
+                    return self.alive(at, index, out);
+                }
             }
-            node.longpoll_after = Some(at + LONGPOLL_RETRY);
+            Method::GetBlockHeader => node.header.failed(),
+            _ => {}
         }
         node.last_error =
             Some(Failure { kind: ErrorKind::of(error), words: error.to_string(), at });
@@ -281,17 +325,18 @@ impl Failover {
                 }
                 self.wait_for(index, *code, message.clone(), out);
             }
-            // A proxy in between may cut long polls while the node is well: look before we hop.
-            (_, Method::Longpoll) => {
-                node.doubted = true;
-                node.poll.due = at;
-            }
             (ErrorKind::Rpc, Method::GetBlockTemplate) => {
                 node.template_error = Some(error.to_string());
                 self.alive(at, index, out);
             }
             (ErrorKind::Transport, _)
-            | (_, Method::GetBestBlockHash | Method::Health | Method::GetBlockTemplate) => {
+            | (
+                _,
+                Method::GetBestBlockHash
+                | Method::WaitForNewBlock
+                | Method::Health
+                | Method::GetBlockTemplate,
+            ) => {
                 if method == Method::GetBlockTemplate {
                     node.template_error = Some(error.to_string());
                 }
@@ -323,5 +368,14 @@ impl Failover {
         }
         node.template = None;
         node.waiting = Some(Waiting { words, code });
+    }
+}
+
+/// The node does not know the method, or does not let us call it.
+fn is_refusal(error: &RpcError) -> bool {
+    match error {
+        RpcError::Auth(code) => *code == 403,
+        RpcError::Rpc { .. } => ErrorKind::of(error) != ErrorKind::Waiting,
+        _ => false,
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::chain::{BlockHash, Chain};
-use crate::node::{HealthReport, Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource};
+use crate::node::{
+    HealthReport, Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipHeader, TipSource,
+};
 use crate::template::Template;
 
 /// Everything that the owner decides: the nodes in the order of preference, the chains that the
@@ -56,23 +58,32 @@ pub enum News {
     Template {
         /// Its facts.
         seen: TemplateSeen,
-        /// [`Method::GetBlockTemplate`] or [`Method::Longpoll`].
-        method: Method,
-        /// Duration of the call (not counted for a long poll).
+        /// Duration of the call.
         took: Duration,
     },
     /// Its tip.
     Tip {
         /// The tip's hash.
         hash: BlockHash,
-        /// The tip that the node announced directly before, see [`NodeEventKind::Tip`].
-        after: Option<BlockHash>,
-        /// How it was heard: [`TipSource::Poll`] answers [`Output::PollTip`], the others come
-        /// unasked.
+        /// Its height, where the same message told it.
+        height: Option<u64>,
+        /// How it was heard: [`TipSource::Poll`] and [`TipSource::Wait`] answer
+        /// [`Output::PollTip`], the others come unasked.
         source: TipSource,
-        /// Duration of the call for [`TipSource::Poll`].
+        /// Duration of the call for a poll.
         took: Duration,
     },
+    /// The answer to [`Output::AskHeader`].
+    Header {
+        /// The tip.
+        hash: BlockHash,
+        /// Its height and median time.
+        header: TipHeader,
+    },
+    /// The answer to [`Output::TryWait`]: whether another call was answered while one waited.
+    WaitTried(Result<bool, RpcError>),
+    /// An idle connection to it was ended by its side.
+    HungUp,
     /// The answer to [`Output::AskHealth`].
     Health {
         /// What it said.
@@ -110,8 +121,6 @@ pub struct TemplateSeen {
     pub curtime: u64,
     /// Transactions without the coinbase.
     pub txs: usize,
-    /// It came with a `longpollid`.
-    pub longpoll: bool,
 }
 
 impl Input {
@@ -122,12 +131,17 @@ impl Input {
         facts: impl FnOnce(&Template) -> TemplateSeen,
     ) -> Option<Input> {
         let news = match &event.kind {
-            NodeEventKind::Template { template, method, took, .. } => {
-                News::Template { seen: facts(template), method: *method, took: *took }
+            NodeEventKind::Template { template, took, .. } => {
+                News::Template { seen: facts(template), took: *took }
             }
-            NodeEventKind::Tip { hash, after, source, took } => {
-                News::Tip { hash: *hash, after: *after, source: *source, took: *took }
+            NodeEventKind::Tip { hash, height, source, took } => {
+                News::Tip { hash: *hash, height: *height, source: *source, took: *took }
             }
+            NodeEventKind::Header { hash, header } => {
+                News::Header { hash: *hash, header: *header }
+            }
+            NodeEventKind::WaitTried(outcome) => News::WaitTried(outcome.clone()),
+            NodeEventKind::HungUp => News::HungUp,
             NodeEventKind::Health { report, took } => {
                 News::Health { report: report.clone(), took: *took }
             }
@@ -157,7 +171,7 @@ impl Input {
 /// What the shells are to do, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Call `getblocktemplate` (no longpollid), deadline [`FETCH_DEADLINE`](super::FETCH_DEADLINE).
+    /// Call `getblocktemplate`, deadline [`FETCH_DEADLINE`](super::FETCH_DEADLINE).
     /// Never sent while another is under way at the same node.
     FetchTemplate {
         /// At which node.
@@ -165,19 +179,25 @@ pub enum Output {
         /// For the log.
         why: FetchWhy,
     },
-    /// Keep one long poll outstanding at the node, with the longpollid of its latest template:
-    /// when it answers, ask again at once; when it fails, report and stop until told again. Off:
-    /// start no new one; the outstanding one may run out, and is taken up again by the next on.
-    Longpoll {
-        /// At which node.
-        node: NodeId,
-        /// Start or stop.
-        on: bool,
-    },
-    /// Call `getbestblockhash`, deadline [`POLL_DEADLINE`](super::POLL_DEADLINE).
+    /// Ask for the tip, deadline [`POLL_DEADLINE`](super::POLL_DEADLINE): by `getbestblockhash`, or,
+    /// where `waits`, by a `waitfornewblock` of [`WAIT`](super::WAIT) beyond that.
     PollTip {
         /// At which node.
         node: NodeId,
+        /// The call is to wait at the node for news.
+        waits: bool,
+    },
+    /// Find out whether the node answers another call while one waits at it.
+    TryWait {
+        /// At which node.
+        node: NodeId,
+    },
+    /// Call `getblockheader`: the tip's height is wanted for an empty job.
+    AskHeader {
+        /// At which node.
+        node: NodeId,
+        /// The tip.
+        tip: BlockHash,
     },
     /// Call `getblockchaininfo` and `getnetworkinfo`, deadline
     /// [`HEALTH_DEADLINE`](super::HEALTH_DEADLINE) for both.
@@ -204,14 +224,16 @@ pub enum Output {
         new_tip: bool,
     },
     /// The leader has validated a new tip and its template will take a while: send an empty job
-    /// at once if the header's fields can be known. The job side leaves it out at a retarget
-    /// boundary (height divisible by 2016), on networks with the minimum-difficulty rule
-    /// (testnet3, testnet4), and where it cannot learn the tip's height and time.
+    /// at once. The tip is known to be one block higher than the one that is worked on. The job side
+    /// leaves it out at a retarget boundary (height divisible by 2016) and on networks with the
+    /// minimum-difficulty rule (testnet3, testnet4).
     EmptyJob {
         /// The leader.
         node: NodeId,
         /// The new tip: previous hash of the job.
         tip: BlockHash,
+        /// The tip's median time, Unix seconds, or 0 where it is not known: the job's must be later.
+        median_time: u32,
     },
     /// There is no valid work: drop the jobs, close the miners' sockets and refuse new ones.
     /// The machine starts in this state without saying so.
@@ -512,13 +534,8 @@ mod tests {
 
     #[test]
     fn every_event_of_a_node_maps_to_news_or_nothing() {
-        let seen = TemplateSeen {
-            height: 7,
-            prev: Chain::Regtest.genesis(),
-            curtime: 1,
-            txs: 0,
-            longpoll: true,
-        };
+        let seen =
+            TemplateSeen { height: 7, prev: Chain::Regtest.genesis(), curtime: 1, txs: 0 };
         let block = Chain::Main.genesis();
         let map = |kind| {
             let event = NodeEvent { node: NodeId(3), kind };
@@ -531,12 +548,13 @@ mod tests {
         let refused = RpcError::Transport("refused".into());
         let took = Duration::from_millis(4);
         assert!(matches!(
-            map(NodeEventKind::Tip { hash: block, after: None, source: TipSource::Zmq, took }),
+            map(NodeEventKind::Tip { hash: block, height: None, source: TipSource::Zmq, took }),
             Some(News::Tip { source: TipSource::Zmq, .. })
         ));
         let failed =
-            NodeEventKind::Failed { method: Method::Longpoll, error: refused.clone(), took };
-        assert!(matches!(map(failed), Some(News::Failed { method: Method::Longpoll, .. })));
+            NodeEventKind::Failed { method: Method::WaitForNewBlock, error: refused.clone(), took };
+        assert!(matches!(map(failed), Some(News::Failed { method: Method::WaitForNewBlock, .. })));
+        assert!(matches!(map(NodeEventKind::HungUp), Some(News::HungUp)));
         let submitted = |answer| NodeEventKind::Submitted { block, answer, took };
         assert!(matches!(
             map(submitted(Ok(SubmitAnswer::Accepted))),

@@ -95,7 +95,7 @@ impl Failover {
         if template.served || !self.may_serve(at, index, template.prev) {
             return false;
         }
-        // The long poll and the call that the same news caused answer at nearly the same time.
+        // Two calls that the same news caused may answer at nearly the same time.
         let id = self.nodes[index].spec.id;
         let repeats = self.work.is_some_and(|work| {
             work.node == id && work.prev == template.prev && at < work.served + REFRESH_GAP

@@ -25,8 +25,8 @@
 //! 0.5 s, a template of the next node is fetched beforehand; after 1 s (or twice the leader's
 //! usual time for a template, at most 2 s, because Bitcoin Core answers nothing while it builds
 //! one) the leader is silent and that template is served. At worst 1.5 + 1 s, and less when a new
-//! block arrives through another node. A leader that was killed is replaced at once: its broken
-//! long poll makes us poll it and fetch from the next node in the same instant.
+//! block arrives through another node. A leader that was killed is replaced at once: the end of its
+//! idle connection makes us poll it, and the failed poll fetch from the next node.
 //!
 //! **A template never goes back** to a tip with less work. The exceptions are written at
 //! `Failover::verdict`.
@@ -40,6 +40,7 @@ mod settle;
 mod stats;
 mod tips;
 mod view;
+mod watch;
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -53,10 +54,12 @@ pub use node::Standing;
 pub use stats::{BOUNDS_MS, ErrorKind, Histogram, MethodStats};
 pub use tips::RaceStats;
 pub use view::{NodeView, Overall, State};
+pub use watch::NewsBy;
 
 use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
 use crate::node::NodeId;
+pub use crate::node::watch::WAIT;
 use node::Node;
 use tips::Tips;
 
@@ -86,8 +89,17 @@ pub const FETCH_BURST: u32 = 6;
 pub const FETCH_EVERY: Duration = Duration::from_millis(500);
 /// A failed template call is repeated after this time; it doubles up to [`LONGEST_PAUSE`].
 pub const FETCH_RETRY: Duration = Duration::from_secs(1);
-/// A broken long poll is started again after this time; the polls cover it meanwhile.
-pub const LONGPOLL_RETRY: Duration = Duration::from_secs(5);
+/// The leader's tip is asked this often where nothing announces it and calls may not wait.
+pub const POLL_SOON: Duration = Duration::from_millis(250);
+/// Two calls that wait at a node begin at least this far apart.
+pub const WAIT_GAP: Duration = Duration::from_millis(20);
+/// ZMQ has this long to announce a tip that was heard otherwise, before it counts as silent.
+pub const ANNOUNCED_WITHIN: Duration = Duration::from_secs(5);
+/// A node without a thread to spare is tried again after this time.
+pub const TRY_WAIT_AGAIN: Duration = Duration::from_secs(600);
+/// A template on a new tip is asked for so much later than the tip's header: a node that builds a
+/// template answers nothing else.
+pub const HEADER_FIRST: Duration = Duration::from_millis(15);
 /// What the shell may take longer than its deadline before the call counts as lost.
 pub const SLACK: Duration = Duration::from_secs(1);
 /// A leader whose poll is unanswered for this long is in doubt.
@@ -268,11 +280,6 @@ impl Failover {
         let chains_changed = self.chains != setup.chains;
         self.chains = setup.chains;
         let stay: HashSet<NodeId> = setup.nodes.iter().map(|spec| spec.id).collect();
-        for node in &self.nodes {
-            if node.longpoll_on && !stay.contains(&node.spec.id) {
-                out.push(Output::Longpoll { node: node.spec.id, on: false });
-            }
-        }
         if self.leader.is_some_and(|leader| !stay.contains(&leader)) {
             self.lose_lead(at, LeadWhy::Removed);
         }

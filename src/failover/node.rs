@@ -9,6 +9,7 @@ use super::breaker::Breaker;
 use super::io::{LeadWhy, NodeSpec};
 use super::stats::{ErrorKind, MethodStats};
 use super::tips::RaceStats;
+use super::watch::{Announcements, Waits};
 use crate::chain::BlockHash;
 use crate::node::{HealthReport, Method};
 
@@ -42,8 +43,8 @@ pub(super) struct Node {
     pub heard_at: Option<Instant>,
 
     pub tip: Option<BlockHash>,
-    /// The tip that it announced directly before this one, where nothing was lost between.
-    pub follows: Option<BlockHash>,
+    /// What is known of a new tip's header.
+    pub header: HeaderQuestion,
     pub tip_at: Option<Instant>,
     held: VecDeque<BlockHash>,
     pub behind: Option<Behind>,
@@ -64,9 +65,14 @@ pub(super) struct Node {
     pub template_failures: u32,
     /// Theoretical arrival time of the limiter, see [`Node::may_fetch_at`].
     fetch_limit: Option<Instant>,
-    pub longpoll_on: bool,
-    /// Not before this may a broken long poll be started again.
-    pub longpoll_after: Option<Instant>,
+    /// Whether calls may wait at it.
+    pub waits: Waits,
+    /// When that was tried last.
+    pub trial_at: Option<Instant>,
+    /// The poll under way waits at the node.
+    pub poll_waits: bool,
+    /// What ZMQ tells.
+    pub announcements: Announcements,
     recent: VecDeque<Duration>,
     pub stats: BTreeMap<Method, MethodStats>,
     pub race: RaceStats,
@@ -88,12 +94,38 @@ pub(super) struct Call {
 pub(super) struct HeldTemplate {
     pub prev: BlockHash,
     pub at: Instant,
-    /// It came with a longpollid.
-    pub longpoll: bool,
     /// Jobs were built from it.
     pub served: bool,
     pub txs: usize,
     pub curtime: u64,
+}
+
+/// The question for a new tip's height, asked once for each tip.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HeaderQuestion {
+    /// The tip that was asked for last.
+    pub tip: Option<BlockHash>,
+    /// When it was asked, until it is answered.
+    pub sent: Option<Instant>,
+    /// The tip's median time, Unix seconds; 0 where it is not known.
+    pub median_time: u32,
+}
+
+impl HeaderQuestion {
+    pub fn ask(&mut self, tip: BlockHash, at: Instant) {
+        *self = HeaderQuestion { tip: Some(tip), sent: Some(at), median_time: 0 };
+    }
+
+    pub fn answered(&mut self, tip: BlockHash, median_time: u32) {
+        if self.tip == Some(tip) {
+            self.sent = None;
+            self.median_time = median_time;
+        }
+    }
+
+    pub fn failed(&mut self) {
+        self.sent = None;
+    }
 }
 
 /// A failed call.
@@ -232,7 +264,7 @@ impl Node {
             last_error: None,
             heard_at: None,
             tip: None,
-            follows: None,
+            header: HeaderQuestion::default(),
             tip_at: None,
             held: VecDeque::with_capacity(HELD),
             behind: None,
@@ -246,8 +278,10 @@ impl Node {
             fetch_after: None,
             template_failures: 0,
             fetch_limit: None,
-            longpoll_on: false,
-            longpoll_after: None,
+            waits: Waits::default(),
+            trial_at: None,
+            poll_waits: false,
+            announcements: Announcements::default(),
             recent: VecDeque::with_capacity(RECENT),
             stats: BTreeMap::new(),
             race: RaceStats::default(),
@@ -265,7 +299,6 @@ impl Node {
         let moved = self.tip != Some(hash);
         if moved {
             self.tip = Some(hash);
-            self.follows = None;
             self.held.retain(|held| *held != hash);
             if self.held.len() == HELD {
                 self.held.pop_front();
@@ -279,11 +312,6 @@ impl Node {
     /// The node's tip is or once was `hash`.
     pub fn has_held(&self, hash: BlockHash) -> bool {
         self.held.contains(&hash)
-    }
-
-    /// The tip before the present one.
-    pub fn former_tip(&self) -> Option<BlockHash> {
-        self.held.iter().rev().nth(1).copied()
     }
 
     /// A call sent then tells of a state later than the latest news of the tip.
@@ -382,6 +410,7 @@ impl Node {
         self.doubted = false;
         self.template = None;
         self.template_error = None;
+        self.waits = Waits::default();
         self.behind = None;
         self.headers_ahead_since = None;
         self.tip = None;

@@ -12,9 +12,9 @@ use super::io::{Event, FetchWhy, GateWhy, LeadWhy, Output};
 use super::node::{Behind, Call, Node, Standing};
 use super::{
     DOUBT_AFTER, EMPTY_FIRST_ABOVE, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, FOLLOW, Failover,
-    HEALTH_DEADLINE, HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER, LAG_MANY,
+    HEADER_FIRST, HEALTH_DEADLINE, HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER, LAG_MANY,
     LONG_ON_BACKUP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED, RPC_DOWN_AFTER,
-    SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS, STALLED_TIP,
+    SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS, STALLED_TIP, WAIT,
 };
 use crate::chain::{BlockHash, Chain};
 use crate::node::{Method, NodeId, RpcError};
@@ -57,9 +57,10 @@ impl Failover {
             }
             debug_assert!(round + 1 < ROUNDS, "the rules do not come to rest");
         }
+        self.header_question(at, out);
         self.fetches(at, &mut alarm, out);
         self.empty_job(out);
-        self.longpolls(&mut alarm, out);
+        self.wait_trials(at, &mut alarm, out);
         self.health_questions(at, &mut alarm, out);
         self.polls(at, &mut alarm, out);
         self.split(at, out);
@@ -254,7 +255,11 @@ impl Failover {
     /// Template calls that are wanted for the sake of the present leader.
     fn fetches(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
         let Some(leader) = self.leader_index() else { return };
-        if self.lacks_template(leader) {
+        // Also on a tip on which another node's template is served: the leader's own is to follow.
+        let node = &self.nodes[leader];
+        let lacks = node.tip.is_some() && node.tip != node.template.map(|template| template.prev);
+        let header = node.header.sent;
+        if lacks && header.is_none_or(|sent| alarm.due(sent + HEADER_FIRST)) {
             self.fetch(at, leader, FetchWhy::NewTip, alarm, out);
         }
         let node = &self.nodes[leader];
@@ -362,35 +367,45 @@ impl Failover {
         true
     }
 
-    /// The leader's word for a new tip is enough for an empty job, when it announced it directly
-    /// after the very tip that is worked on: a node does so for more work only, block by block, so
-    /// that the height is known. From another tip it may have gone to a rival of ours, on which no
-    /// template would be served afterwards; and after news that were missed the tip may be two
-    /// blocks higher: a block with the wrong height would be refused.
-    fn empty_job(&mut self, out: &mut Vec<Output>) {
-        let Some(index) = self.leader_index() else { return };
+    /// The leader has a new tip on which its template will take a while.
+    fn waits_for_template(&self) -> Option<(usize, BlockHash)> {
+        let index = self.leader_index()?;
         let node = &self.nodes[index];
-        let Some(tip) = node.tip else { return };
-        if self.empty_said != Some(tip)
-            && node.standing == Standing::Fit
+        let tip = node.tip?;
+        let waits = node.standing == Standing::Fit
             && !self.gated
-            && self.work.is_some_and(|work| {
-                node.former_tip() == Some(work.prev) && node.follows == Some(work.prev)
-            })
-            && self.own.iter().all(|(own, height)| *own != tip || self.is_next(*height))
+            && self.work.is_some()
             && self.lacks_template(index)
             && self.has_newer_tip(index)
-            && self.empty_first(node.spec.id)
-        {
-            self.empty_said = Some(tip);
-            out.push(Output::EmptyJob { node: node.spec.id, tip });
+            && self.empty_first(node.spec.id);
+        waits.then_some((index, tip))
+    }
+
+    /// Asks for the height of a tip that is wanted for an empty job. ZMQ tells a hash alone, and the
+    /// order of its messages proves nothing: after `invalidateblock`, or `preciousblock` by another
+    /// program, the next one follows directly although the height did not rise.
+    fn header_question(&mut self, at: Instant, out: &mut Vec<Output>) {
+        let Some((index, tip)) = self.waits_for_template() else { return };
+        let node = &mut self.nodes[index];
+        if node.header.tip != Some(tip) && self.tips.height(tip).is_none() {
+            node.header.ask(tip, at);
+            out.push(Output::AskHeader { node: node.spec.id, tip });
         }
     }
 
-    /// Whether a block of that height follows on the tip that is worked on.
-    fn is_next(&self, height: u64) -> bool {
-        let tip = self.work.and_then(|work| self.tips.height(work.prev));
-        tip.is_some_and(|tip| tip + 1 == height)
+    /// An empty job goes out when the new tip is surely one block higher than the one that is worked
+    /// on: a block with the wrong height in its coinbase would be refused by every node.
+    fn empty_job(&mut self, out: &mut Vec<Output>) {
+        let Some((index, tip)) = self.waits_for_template() else { return };
+        let work = self.work.and_then(|work| self.tips.height(work.prev));
+        let is_next = self.tips.height(tip).zip(work).is_some_and(|(tip, work)| work.checked_add(1) == Some(tip));
+        if is_next && self.empty_said != Some(tip) {
+            self.empty_said = Some(tip);
+            let node = &self.nodes[index];
+            let known = node.header.tip == Some(tip);
+            let median_time = if known { node.header.median_time } else { 0 };
+            out.push(Output::EmptyJob { node: node.spec.id, tip, median_time });
+        }
     }
 
     /// An empty job goes out first when the leader's templates take long. See
@@ -399,22 +414,6 @@ impl Failover {
         self.index(node)
             .and_then(|index| self.nodes[index].median_fetch())
             .is_some_and(|median| median > EMPTY_FIRST_ABOVE)
-    }
-
-    /// A long poll on the leader and nowhere else.
-    fn longpolls(&mut self, alarm: &mut Alarm, out: &mut Vec<Output>) {
-        for node in &mut self.nodes {
-            let has_id = node.template.is_some_and(|template| template.longpoll);
-            let wanted = self.leader == Some(node.spec.id) && (has_id || node.longpoll_on);
-            if wanted == node.longpoll_on {
-                continue;
-            }
-            if wanted && !node.longpoll_after.is_none_or(|after| alarm.due(after)) {
-                continue;
-            }
-            node.longpoll_on = wanted;
-            out.push(Output::Longpoll { node: node.spec.id, on: wanted });
-        }
     }
 
     /// The regular health questions, the extra ones, and the probes of open breakers.
@@ -463,24 +462,6 @@ impl Failover {
                 let soon = node.ask.last.unwrap_or(at) + wait;
                 alarm.due(soon);
                 node.ask_soon = Some(soon);
-            }
-        }
-    }
-
-    /// The regular polls of all nodes that could lead.
-    fn polls(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
-        for node in &mut self.nodes {
-            if node.standing.rank().is_none() || node.poll.sent.is_some() {
-                continue;
-            }
-            if alarm.due(node.poll.due) {
-                node.poll.sent = Some(at);
-                node.poll.last = Some(at);
-                node.poll.due += POLL_EVERY;
-                if node.poll.due <= at {
-                    node.poll.due = at + POLL_EVERY;
-                }
-                out.push(Output::PollTip { node: node.spec.id });
             }
         }
     }
@@ -574,9 +555,11 @@ fn call(node: &Node, method: Method) -> &Call {
     }
 }
 
-/// Since when a poll has been unanswered and nothing else was heard.
+/// Since when a poll has been unanswered and nothing else was heard. A call that waits is not due
+/// before its time is over.
 fn unanswered_since(node: &Node) -> Option<Instant> {
-    node.poll.sent.map(|sent| node.heard_at.map_or(sent, |heard| heard.max(sent)))
+    let due = node.poll.sent? + if node.poll_waits { WAIT } else { Duration::ZERO };
+    Some(node.heard_at.map_or(due, |heard| heard.max(due)))
 }
 
 /// Bitcoin Core answers nothing while it builds a template.

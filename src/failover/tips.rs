@@ -40,20 +40,21 @@ pub(super) enum Place {
 /// Wins and delays of one node in the race for new tips.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RaceStats {
-    /// Times it was first by ZMQ, long poll, poll and template, in this order.
+    /// Times it was first by ZMQ, a call that waited, a poll and a template, in this order.
     pub wins: [u64; 4],
     /// By how much it followed when another was first.
     pub followed: super::stats::Histogram,
 }
 
 impl RaceStats {
-    /// The words for the places of [`RaceStats::wins`].
+    /// The words for the places of [`RaceStats::wins`]. A call that waits is a long poll of a quarter
+    /// of a second, and has its name in metrics that were there before it.
     pub const SOURCES: [&'static str; 4] = ["zmq", "longpoll", "poll", "template"];
 
     pub(super) fn won(&mut self, source: TipSource) {
         let place = match source {
             TipSource::Zmq => 0,
-            TipSource::Longpoll => 1,
+            TipSource::Wait => 1,
             TipSource::Poll => 2,
             TipSource::Template => 3,
         };

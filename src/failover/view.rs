@@ -8,6 +8,7 @@ use super::breaker::Breaker;
 use super::node::{Node, Standing};
 use super::stats::MethodStats;
 use super::tips::RaceStats;
+use super::watch::NewsBy;
 use crate::chain::BlockHash;
 use crate::node::{HealthReport, Method, NodeId};
 
@@ -72,10 +73,12 @@ pub struct NodeView<'a> {
     pub last_error: Option<(&'a str, Duration)>,
     /// Since when it has been down.
     pub down_for: Option<Duration>,
-    /// Calls by method. Durations of long polls are not counted.
+    /// Calls by method. Durations of calls that wait are not counted.
     pub stats: &'a BTreeMap<Method, MethodStats>,
     /// Its place in the race for new tips.
     pub race: &'a RaceStats,
+    /// How the news of its tips come.
+    pub news_by: NewsBy,
 }
 
 impl Failover {
@@ -142,6 +145,7 @@ impl Failover {
             down_for: node.down_since.map(age),
             stats: &node.stats,
             race: &node.race,
+            news_by: node.news_by(self.leader == Some(node.spec.id)),
         }
     }
 

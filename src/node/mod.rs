@@ -4,7 +4,9 @@
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
 //! [`NodeEvent`].
 
+mod lane;
 pub mod rpc;
+mod tripwire;
 pub mod watch;
 mod zmq_fd;
 
@@ -27,8 +29,8 @@ pub struct NodeId(pub u32);
 pub enum TipSource {
     /// `hashblock` on the node's ZMQ socket.
     Zmq,
-    /// A `getblocktemplate` long poll came back (BIP 22).
-    Longpoll,
+    /// A call that waits at the node came back (`waitfornewblock`).
+    Wait,
     /// The regular `getbestblockhash`.
     Poll,
     /// A template fetched for another reason builds on it.
@@ -38,16 +40,16 @@ pub enum TipSource {
 /// An RPC method, as far as statistics and deadlines tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Method {
-    /// `getblocktemplate` without a longpollid.
+    /// `getblocktemplate` (never with a longpollid: see [`watch`]).
     GetBlockTemplate,
-    /// `getblocktemplate` with a longpollid: returns when there is news.
-    Longpoll,
     /// `getblocktemplate` in proposal mode (BIP 23).
     Proposal,
     /// `submitblock`.
     SubmitBlock,
     /// `getbestblockhash`.
     GetBestBlockHash,
+    /// `waitfornewblock`, for [`watch::WAIT`].
+    WaitForNewBlock,
     /// `getblockchaininfo` and `getnetworkinfo`, asked together.
     Health,
     /// `getblockheader`.
@@ -124,6 +126,16 @@ pub struct HealthReport {
     pub warnings: String,
 }
 
+/// What `getblockheader` says of a tip, as far as an empty job on it needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TipHeader {
+    /// Its height.
+    pub height: u64,
+    /// Median of the times of it and the ten blocks before it, Unix seconds: the next block's time
+    /// must be later (0 where the node does not tell).
+    pub median_time: u32,
+}
+
 /// One thing that happened at one node.
 #[derive(Clone, Debug)]
 pub struct NodeEvent {
@@ -140,25 +152,34 @@ pub enum NodeEventKind {
     Template {
         /// The parsed template.
         template: Arc<Template>,
-        /// [`Method::GetBlockTemplate`] or [`Method::Longpoll`].
-        method: Method,
-        /// From the request's start to the parsed template (for a long poll: to be ignored).
+        /// From the request's start to the parsed template.
         took: Duration,
         /// Of that: from the last byte to the parsed template.
         parsing: Duration,
     },
-    /// The node's tip, from ZMQ or a poll.
+    /// The node's tip, from ZMQ, a poll, or a call that waited.
     Tip {
         /// The tip's hash.
         hash: BlockHash,
-        /// The tip that the node announced directly before this one, with nothing lost between
-        /// them; known by ZMQ's numbers only.
-        after: Option<BlockHash>,
+        /// Its height, where the same message tells it ([`TipSource::Wait`]).
+        height: Option<u64>,
         /// How we heard.
         source: TipSource,
-        /// Duration of the call for [`TipSource::Poll`], zero for ZMQ.
+        /// Duration of the call, zero for ZMQ.
         took: Duration,
     },
+    /// The header of a tip ([`NodeHandle::header`]).
+    Header {
+        /// The tip.
+        hash: BlockHash,
+        /// What its header and its place in the chain say.
+        header: TipHeader,
+    },
+    /// Whether the node answers another call while one waits ([`NodeHandle::try_wait`]).
+    WaitTried(Result<bool, RpcError>),
+    /// An idle connection to the RPC port was closed by the other side: the node may have died, or
+    /// it only ends connections that say nothing.
+    HungUp,
     /// The answer to the regular health question.
     Health {
         /// What it said.

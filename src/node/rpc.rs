@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{HealthReport, Method, RpcError};
+use super::{HealthReport, Method, RpcError, TipHeader};
 use crate::block::SubmitAnswer;
 use crate::chain::{BlockHash, Chain};
 use crate::template::{Template, TxCache};
@@ -70,15 +70,14 @@ impl Method {
             // Answered from memory. This is what finds a node that hangs, so it is short; a small
             // node that is just connecting a block may take longer and is not broken.
             Method::GetBestBlockHash => 2,
+            // Those two, and the quarter of a second that the node waits.
+            Method::WaitForNewBlock => 3,
             Method::Health | Method::GetBlockHeader => 5,
             // 0.1 to 0.6 s with a full mempool, several seconds on a busy Pi.
             Method::GetBlockTemplate => 10,
             // These check a whole block, and the node's lock may be taken. A block that was not
             // answered is sent again, which harms nothing.
             Method::Proposal | Method::SubmitBlock | Method::PreciousBlock => 30,
-            // Core looks at its mempool for the first time after one minute, then every 10 s,
-            // and answers only if it has changed: a quiet mempool never answers.
-            Method::Longpoll => 180,
         })
     }
 
@@ -88,7 +87,7 @@ impl Method {
             // 4,000,000 weight units are at most 4 MB of transactions, so 8 MB of hex. The
             // smallest transaction weighs about 240 units, so there are at most some 16,700,
             // each with two hashes, fees and up to a hundred `depends`: at most 12 MB more.
-            Method::GetBlockTemplate | Method::Longpoll => 32 << 20,
+            Method::GetBlockTemplate => 32 << 20,
             _ => 1 << 20,
         }
     }
@@ -106,33 +105,20 @@ impl Rpc {
         }
     }
 
-    /// `getblocktemplate` (BIP 22, 23, 145). With the `longpollid` of an earlier template, the
-    /// node answers when there is news, and the call may take [`Method::Longpoll`]'s deadline.
+    /// `getblocktemplate` (BIP 22, 23, 145).
     ///
     /// `cache` is locked only for parsing, never while we wait for the node.
-    pub fn get_block_template(
-        &self,
-        longpollid: Option<&str>,
-        cache: &Mutex<TxCache>,
-    ) -> Result<Template, RpcError> {
-        self.timed_block_template(longpollid, cache).map(|(template, _)| template)
+    pub fn get_block_template(&self, cache: &Mutex<TxCache>) -> Result<Template, RpcError> {
+        self.timed_block_template(cache).map(|(template, _)| template)
     }
 
     /// [`Rpc::get_block_template`], and how long the parsing took.
     pub fn timed_block_template(
         &self,
-        longpollid: Option<&str>,
         cache: &Mutex<TxCache>,
     ) -> Result<(Template, Duration), RpcError> {
-        let rules = self.rules();
-        let (method, params) = match longpollid {
-            None => (Method::GetBlockTemplate, format!(r#"{{"rules":{rules}}}"#)),
-            Some(id) => {
-                let id = quoted(id);
-                (Method::Longpoll, format!(r#"{{"rules":{rules},"longpollid":{id}}}"#))
-            }
-        };
-        self.call(method, "getblocktemplate", &params, |result| {
+        let params = format!(r#"{{"rules":{}}}"#, self.rules());
+        self.call(Method::GetBlockTemplate, "getblocktemplate", &params, |result| {
             let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
             let started = Instant::now();
             Template::parse(result.as_bytes(), &mut cache)
@@ -202,6 +188,22 @@ impl Rpc {
         hash(&best)
     }
 
+    /// `waitfornewblock` (Bitcoin Core; hidden from its help up to version 29): the tip and its
+    /// height, as soon as the tip changes or after `patience`. It holds one of the node's RPC
+    /// threads for that long and no longer, also when we are gone.
+    pub fn wait_for_new_block(&self, patience: Duration) -> Result<(BlockHash, u64), RpcError> {
+        let ms = patience.as_millis().to_string();
+        let tip: WaitedTip = self.get(Method::WaitForNewBlock, "waitfornewblock", &ms)?;
+        Ok((hash(&tip.hash)?, tip.height))
+    }
+
+    /// `getblockheader` of a tip: its height, which nothing else tells so cheaply.
+    pub fn tip_header(&self, tip: BlockHash) -> Result<TipHeader, RpcError> {
+        let header: HeaderInfo =
+            self.get(Method::GetBlockHeader, "getblockheader", &format!("\"{tip}\""))?;
+        Ok(TipHeader { height: header.height, median_time: header.mediantime })
+    }
+
     /// Where a block stands: its confirmations (1 for the tip), -1 when it is outside the best
     /// chain, `None` when the node does not know it.
     pub fn confirmations(&self, block: BlockHash) -> Result<Option<i64>, RpcError> {
@@ -236,6 +238,12 @@ impl Rpc {
     pub fn precious_block(&self, block: BlockHash) -> Result<(), RpcError> {
         let params = format!("\"{block}\"");
         self.call(Method::PreciousBlock, "preciousblock", &params, |_| Ok(()))
+    }
+
+    /// `host:port` of the node, as the URL has it.
+    pub fn place(&self) -> String {
+        let rest = self.url.split_once("://").map_or(&*self.url, |(_, rest)| rest);
+        rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned()
     }
 
     fn rules(&self) -> &'static str {
@@ -482,6 +490,14 @@ struct NetworkInfo {
 #[derive(Deserialize)]
 struct HeaderInfo {
     confirmations: i64,
+    height: u64,
+    #[serde(default)]
+    mediantime: u32,
+}
+
+#[derive(Deserialize)]
+struct WaitedTip {
+    hash: String,
     height: u64,
 }
 

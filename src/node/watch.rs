@@ -1,52 +1,66 @@
-//! One node at work: its threads, its calls under way, and what it reports to the daemon's queue.
+//! One node at work: its calls under way, and what it reports to the daemon's queue.
+//!
+//! **A guest takes few chairs.** A node answers RPC with few threads: Bitcoin Core with four up to
+//! version 28 and sixteen since, for all its clients together. Soloist uses two of them at most, one
+//! for each lane, and a third while a solved block is submitted. It opens no long polls: one holds its
+//! thread until the tip or the mempool changes, also when its client has long gone (see
+//! ARCHITECTURE.md, "Why no long polls").
 
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use smol::{LocalExecutor, Task};
 
+use super::lane::Lane;
 use super::rpc::{NodeConfig, Rpc};
-use super::{Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource, zmq_fd};
+use super::{Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource, tripwire, zmq_fd};
 use crate::chain::BlockHash;
 use crate::priority::{self, Urgency};
 use crate::template::TxCache;
 
+/// For so long a call of [`NodeHandle::wait_for_tip`] waits at the node.
+pub const WAIT: Duration = Duration::from_millis(250);
+
 /// A node that is being watched and can be asked. Every question returns at once; the answers
 /// come as [`NodeEvent`]s.
 ///
-/// Two threads belong to each node: one holds the long poll, one is kept free for solved blocks.
-/// ZMQ is a task on the executor. Everything else runs on the pool of `blocking`, where a node
-/// that hangs ties up seven threads at the most: each kind of question has its number of places,
-/// and a question for which there is no place is not asked, and its method returns false.
+/// Questions are asked over two lanes, one call at a time in each: the quick one asks for the tip,
+/// its header and the node's health; the slow one for templates, and for whatever makes the node
+/// check a block. A template overtakes what waits there. Solved blocks have a thread of their own,
+/// and ZMQ is a task on the executor. Each kind of question has its number of places, and a question for
+/// which there is no place is not asked, and its method returns false.
 pub struct NodeHandle {
     rpc: Arc<Rpc>,
     cache: Arc<Mutex<TxCache>>,
     reporter: Reporter,
+    quick: Lane,
+    slow: Lane,
     busy: Busy,
-    longpoll: mpsc::Sender<Option<String>>,
     submit: priority::Sender<(BlockHash, Arc<str>)>,
     /// Dropping a task ends it.
-    _zmq: Option<Task<()>>,
+    _tasks: Vec<Task<()>>,
 }
 
-/// The calls under way on the pool, by kind.
+/// The calls under way or waiting in a lane, by kind.
 #[derive(Default)]
 struct Busy {
     fetch: Fetch,
     poll: Places<1>,
+    header: Places<1>,
     health: Places<1>,
+    trial: Places<1>,
     proposal: Places<1>,
-    header: Places<2>,
+    confirmations: Places<2>,
     precious: Places<1>,
 }
 
 impl NodeHandle {
-    /// Starts both threads and, where it is configured, the ZMQ subscription on `executor`.
-    /// Nothing is asked yet.
+    /// Starts the thread for blocks and, on `executor`, the tripwire and, where it is configured, the
+    /// ZMQ subscription. Nothing is asked yet.
     ///
     /// # Errors
     /// The system has no more threads.
@@ -57,14 +71,7 @@ impl NodeHandle {
         executor: &LocalExecutor<'_>,
     ) -> io::Result<NodeHandle> {
         let rpc = Arc::new(Rpc::new(config));
-        let cache = Arc::new(Mutex::new(TxCache::default()));
         let reporter = Reporter { node: id, events };
-
-        let (longpoll, orders) = mpsc::channel();
-        let (client, shared, report) = (rpc.clone(), cache.clone(), reporter.clone());
-        thread::Builder::new()
-            .name(format!("longpoll-{}", id.0))
-            .spawn(move || longpolls(&client, &shared, &report, &orders))?;
 
         let (submit, blocks) = priority::channel();
         let (client, report) = (rpc.clone(), reporter.clone());
@@ -72,18 +79,30 @@ impl NodeHandle {
             .name(format!("submit-{}", id.0))
             .spawn(move || submissions(&client, &report, blocks))?;
 
-        let zmq = config.zmq_hashblock.clone().map(|endpoint| {
+        let (place, report) = (rpc.place(), reporter.clone());
+        let mut tasks = vec![executor.spawn(tripwire::watch(place, async move || {
+            report.send(NodeEventKind::HungUp).await;
+        }))];
+        if let Some(endpoint) = config.zmq_hashblock.clone() {
             let report = reporter.clone();
-            executor.spawn(async move {
-                let tip = async |announced: zmq_fd::Announced| {
-                    let zmq_fd::Announced { hash, after } = announced;
+            tasks.push(executor.spawn(async move {
+                let tip = async |hash: BlockHash| {
                     let (source, took) = (TipSource::Zmq, Duration::ZERO);
-                    report.send(NodeEventKind::Tip { hash, after, source, took }).await;
+                    report.send(NodeEventKind::Tip { hash, height: None, source, took }).await;
                 };
                 zmq_fd::watch(&endpoint, tip).await;
-            })
-        });
-        Ok(NodeHandle { rpc, cache, reporter, busy: Busy::default(), longpoll, submit, _zmq: zmq })
+            }));
+        }
+        Ok(NodeHandle {
+            rpc,
+            cache: Arc::default(),
+            reporter,
+            quick: Lane::default(),
+            slow: Lane::default(),
+            busy: Busy::default(),
+            submit,
+            _tasks: tasks,
+        })
     }
 
     /// Asks for a template: `Template` or `Failed`. When one is under way already, another is
@@ -94,40 +113,107 @@ impl NodeHandle {
             return;
         }
         let (rpc, cache, report) = (self.rpc.clone(), self.cache.clone(), self.reporter.clone());
-        blocking::unblock(move || {
+        self.slow.push(Urgency::Urgent, move || {
             let mut again = true;
             while again {
                 let started = Instant::now();
-                let result = rpc.timed_block_template(None, &cache);
+                let result = rpc.timed_block_template(&cache);
                 let took = started.elapsed();
                 // Before the event is sent: whoever asks again because of it must not be missed.
                 again = fetch.end(result.is_ok());
-                let method = Method::GetBlockTemplate;
                 report.send_blocking(match result {
                     Ok((template, parsing)) => {
                         let template = Arc::new(template);
-                        NodeEventKind::Template { template, method, took, parsing }
+                        NodeEventKind::Template { template, took, parsing }
                     }
-                    Err(error) => NodeEventKind::Failed { method, error, took },
+                    Err(error) => failed(Method::GetBlockTemplate, error, took),
                 });
             }
-        })
-        .detach();
+        });
     }
 
     /// Asks for the hash of the tip: `Tip` or `Failed`.
     pub fn poll_tip(&self) -> bool {
-        self.ask(&self.busy.poll, Rpc::get_best_block_hash, |result, took| {
+        self.ask(&self.quick, &self.busy.poll, Rpc::get_best_block_hash, |result, took| {
             Some(match result {
-                Ok(hash) => NodeEventKind::Tip { hash, after: None, source: TipSource::Poll, took },
+                Ok(hash) => {
+                    NodeEventKind::Tip { hash, height: None, source: TipSource::Poll, took }
+                }
                 Err(error) => failed(Method::GetBestBlockHash, error, took),
             })
         })
     }
 
+    /// Asks for the tip and its height as soon as the tip changes, or after [`WAIT`]: `Tip` or
+    /// `Failed`. It has its place in common with [`NodeHandle::poll_tip`].
+    pub fn wait_for_tip(&self) -> bool {
+        let wait = |rpc: &Rpc| rpc.wait_for_new_block(WAIT);
+        self.ask(&self.quick, &self.busy.poll, wait, |result, took| {
+            Some(match result {
+                Ok((hash, height)) => NodeEventKind::Tip {
+                    hash,
+                    height: Some(height),
+                    source: TipSource::Wait,
+                    took,
+                },
+                Err(error) => failed(Method::WaitForNewBlock, error, took),
+            })
+        })
+    }
+
+    /// Tries whether the node answers another call while one waits at it: `WaitTried`, or no event
+    /// where other calls came between. Its number of threads cannot be asked.
+    pub fn try_wait(&self) -> bool {
+        let Some(place) = self.busy.trial.take() else { return false };
+        let trial = Arc::new(Trial::default());
+        let (rpc, seen) = (self.rpc.clone(), trial.clone());
+        self.quick.push(Urgency::CanWait, move || {
+            seen.set(TrialState::Waiting);
+            let result = rpc.wait_for_new_block(WAIT).map(|_| ());
+            seen.set(TrialState::Ended(result));
+        });
+        let (rpc, report) = (self.rpc.clone(), self.reporter.clone());
+        self.slow.push(Urgency::CanWait, move || {
+            // The other lane's call is to be there first.
+            thread::sleep(WAIT / 8);
+            let began = trial.is(|state| matches!(state, TrialState::Waiting));
+            let answered = rpc.get_best_block_hash();
+            let beside = began && trial.is(|state| matches!(state, TrialState::Waiting));
+            let outcome = match (answered, trial.error()) {
+                (_, Some(error)) | (Err(error), _) => Err(error),
+                (Ok(_), None) if !began => {
+                    drop(place);
+                    return;
+                }
+                (Ok(_), None) => Ok(beside),
+            };
+            drop(place);
+            report.send_blocking(NodeEventKind::WaitTried(outcome));
+        });
+        true
+    }
+
+    /// Asks for the height of a tip by its header: `Header` or `Failed`.
+    pub fn header(&self, tip: BlockHash) -> bool {
+        let Some(place) = self.busy.header.take() else { return false };
+        let (rpc, report) = (self.rpc.clone(), self.reporter.clone());
+        // Before a health question that waits: miners are on the dead tip.
+        self.quick.push(Urgency::Urgent, move || {
+            let started = Instant::now();
+            let result = rpc.tip_header(tip);
+            let took = started.elapsed();
+            drop(place);
+            report.send_blocking(match result {
+                Ok(header) => NodeEventKind::Header { hash: tip, header },
+                Err(error) => failed(Method::GetBlockHeader, error, took),
+            });
+        });
+        true
+    }
+
     /// Asks how the node is: `Health` or `Failed`.
     pub fn health(&self) -> bool {
-        self.ask(&self.busy.health, Rpc::health, |result, took| {
+        self.ask(&self.quick, &self.busy.health, Rpc::health, |result, took| {
             Some(match result {
                 Ok(report) => NodeEventKind::Health { report, took },
                 Err(error) => failed(Method::Health, error, took),
@@ -138,6 +224,7 @@ impl NodeHandle {
     /// Asks whether the node would accept a block (BIP 23): `Proposed`.
     pub fn propose(&self, block: BlockHash, block_hex: Arc<str>) -> bool {
         self.ask(
+            &self.slow,
             &self.busy.proposal,
             move |rpc| rpc.propose(&block_hex),
             move |verdict, _| Some(NodeEventKind::Proposed { block, verdict }),
@@ -147,7 +234,8 @@ impl NodeHandle {
     /// Asks where a block stands: `Confirmations` or `Failed`.
     pub fn confirmations(&self, block: BlockHash) -> bool {
         self.ask(
-            &self.busy.header,
+            &self.slow,
+            &self.busy.confirmations,
             move |rpc| rpc.confirmations(block),
             move |result, took| {
                 Some(match result {
@@ -161,23 +249,13 @@ impl NodeHandle {
     /// Tells the node to prefer a block over others of equal work: `Failed`, or no event.
     pub fn precious(&self, block: BlockHash) -> bool {
         self.ask(
+            &self.slow,
             &self.busy.precious,
             move |rpc| rpc.precious_block(block),
             move |result, took| {
                 result.err().map(|error| failed(Method::PreciousBlock, error, took))
             },
         )
-    }
-
-    /// Turns the long poll on, with the `longpollid` of a template of this node, or off.
-    ///
-    /// While it is on, each answer is a `Template`, and the next question is asked with that
-    /// template's id; a node that says nothing until the deadline is asked again in silence. A
-    /// failure is reported and turns it off. A question under way is never given up: an order
-    /// that comes meanwhile counts from the answer on, and that answer is reported even when the
-    /// long poll has been turned off, for it may be the first to know a new tip.
-    pub fn longpoll(&self, longpollid: Option<String>) {
-        self.longpoll.send(longpollid).ok();
     }
 
     /// Submits a block on the thread for blocks: `Submitted`. What is urgent overtakes what another
@@ -191,16 +269,17 @@ impl NodeHandle {
     /// events may still come.
     pub fn stop(self) {}
 
-    /// One call on the pool, if there is a place for it.
+    /// One call in a lane, if there is a place for it.
     fn ask<T, const N: usize>(
         &self,
+        lane: &Lane,
         places: &Places<N>,
         call: impl FnOnce(&Rpc) -> Result<T, RpcError> + Send + 'static,
         event: impl FnOnce(Result<T, RpcError>, Duration) -> Option<NodeEventKind> + Send + 'static,
     ) -> bool {
         let Some(place) = places.take() else { return false };
         let (rpc, report) = (self.rpc.clone(), self.reporter.clone());
-        blocking::unblock(move || {
+        lane.push(Urgency::CanWait, move || {
             let started = Instant::now();
             let result = call(&rpc);
             let took = started.elapsed();
@@ -209,8 +288,7 @@ impl NodeHandle {
             if let Some(event) = event(result, took) {
                 report.send_blocking(event);
             }
-        })
-        .detach();
+        });
         true
     }
 }
@@ -219,54 +297,31 @@ fn failed(method: Method, error: RpcError, took: Duration) -> NodeEventKind {
     NodeEventKind::Failed { method, error, took }
 }
 
-/// No more than five long polls a second, whatever the node answers.
-const LONGPOLL_SPACING: Duration = Duration::from_millis(200);
+/// What became of the call that waits in [`NodeHandle::try_wait`].
+#[derive(Default)]
+struct Trial(Mutex<TrialState>);
 
-/// The long poll's thread. Ends when the handle is dropped, after the answer under way.
-fn longpolls(
-    rpc: &Rpc,
-    cache: &Mutex<TxCache>,
-    report: &Reporter,
-    orders: &mpsc::Receiver<Option<String>>,
-) {
-    let mut wanted: Option<String> = None;
-    loop {
-        let Some(id) = wanted.take() else {
-            match orders.recv() {
-                Ok(order) => wanted = order,
-                Err(mpsc::RecvError) => return,
-            }
-            continue;
-        };
-        let started = Instant::now();
-        let result = rpc.timed_block_template(Some(&id), cache);
-        let took = started.elapsed();
+#[derive(Default)]
+enum TrialState {
+    #[default]
+    Before,
+    Waiting,
+    Ended(Result<(), RpcError>),
+}
 
-        // Before the event is sent: an order that answers it must not be taken for an older one.
-        let mut ordered = Some(id);
-        loop {
-            match orders.try_recv() {
-                Ok(order) => ordered = order,
-                Err(mpsc::TryRecvError::Empty) => break,
-                Err(mpsc::TryRecvError::Disconnected) => return,
-            }
-        }
-        let method = Method::Longpoll;
-        match result {
-            Ok((template, parsing)) => {
-                // The answer's own id is newer than any that was ordered before it came.
-                wanted = ordered.and_then(|_| template.longpollid.clone());
-                report.send_blocking(NodeEventKind::Template {
-                    template: Arc::new(template),
-                    method,
-                    took,
-                    parsing,
-                });
-                thread::sleep(LONGPOLL_SPACING.saturating_sub(took));
-            }
-            // A quiet mempool; a dead node is found by the regular poll.
-            Err(RpcError::Timeout(_)) => wanted = ordered,
-            Err(error) => report.send_blocking(failed(method, error, took)),
+impl Trial {
+    fn set(&self, state: TrialState) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    fn is(&self, what: impl FnOnce(&TrialState) -> bool) -> bool {
+        what(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn error(&self) -> Option<RpcError> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            TrialState::Ended(Err(error)) => Some(error.clone()),
+            TrialState::Before | TrialState::Waiting | TrialState::Ended(Ok(())) => None,
         }
     }
 }

@@ -28,21 +28,11 @@ const FALLBACK: Duration = Duration::from_millis(500);
 /// After so many messages in a row the other tasks have their turn.
 const BATCH: usize = 64;
 
-/// A tip that a publisher announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Announced {
-    /// The tip.
-    pub hash: BlockHash,
-    /// The tip of the message before, where the numbers show that none was lost between the two.
-    /// Bitcoin Core announces every tip that it moves to, also of several blocks in a row.
-    pub after: Option<BlockHash>,
-}
-
 /// Listens to one publisher until it is dropped, and calls `tip` for each new tip it announces.
 ///
 /// It connects again by itself after any loss. An address that makes no sense is logged and tried
 /// again now and then, in vain.
-pub async fn watch(endpoint: &str, mut tip: impl AsyncFnMut(Announced)) {
+pub async fn watch(endpoint: &str, mut tip: impl AsyncFnMut(BlockHash)) {
     let mut pause = MIN_PAUSE;
     loop {
         let started = Instant::now();
@@ -117,7 +107,7 @@ impl Subscriber {
     async fn listen(
         &mut self,
         endpoint: &str,
-        tip: &mut impl AsyncFnMut(Announced),
+        tip: &mut impl AsyncFnMut(BlockHash),
     ) -> io::Result<Infallible> {
         let mut last: Option<HashBlock> = None;
         let mut lost = false;
@@ -138,12 +128,12 @@ impl Subscriber {
                 if let Some(words) = message.irregular(last) {
                     log::info!("ZMQ {endpoint}: {words}");
                 }
-                newest = Some(message.following(last));
+                newest = Some(message.hash);
                 last = Some(message);
             }
             // Of several tips in one batch only the last is still the tip.
-            if let Some(announced) = newest {
-                tip(announced).await;
+            if let Some(hash) = newest {
+                tip(hash).await;
             }
             if !drained {
                 future::yield_now().await;
@@ -213,14 +203,6 @@ impl HashBlock {
         (topic[..] == *TOPIC).then_some(HashBlock { hash: BlockHash(hash), sequence })
     }
 
-    fn following(&self, last: Option<HashBlock>) -> Announced {
-        let after = last.filter(|last| match (last.sequence, self.sequence) {
-            (Some(before), Some(now)) => now == before.wrapping_add(1),
-            _ => false,
-        });
-        Announced { hash: self.hash, after: after.map(|last| last.hash) }
-    }
-
     /// What is remarkable about the sequence number after the last one, in words.
     fn irregular(&self, last: Option<HashBlock>) -> Option<String> {
         let (before, now) = (last?.sequence?, self.sequence?);
@@ -269,18 +251,6 @@ mod tests {
         ] {
             assert_eq!(frames(parts), None, "{parts:?}");
         }
-    }
-
-    #[test]
-    fn only_numbers_in_a_row_tell_which_tip_came_before() {
-        let at = |n: u8, sequence| HashBlock { hash: BlockHash([n; 32]), sequence };
-        let after = |last| at(2, Some(0)).following(last).after;
-        assert_eq!(after(Some(at(1, Some(u32::MAX)))), Some(BlockHash([1; 32])));
-        assert_eq!(after(Some(at(1, Some(u32::MAX - 1)))), None);
-        assert_eq!(after(Some(at(1, Some(0)))), None);
-        assert_eq!(after(Some(at(1, None))), None);
-        assert_eq!(after(None), None);
-        assert_eq!(at(2, None).following(Some(at(1, Some(1)))).after, None);
     }
 
     #[test]

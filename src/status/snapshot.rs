@@ -260,7 +260,7 @@ pub struct NodeView {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ZmqState {
-    /// Not configured: tips come by long poll and poll.
+    /// Not configured: the node is asked for its tip.
     #[default]
     Off,
     /// Configured, nothing heard yet.

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use soloist::chain::{BlockHash, Chain};
+use soloist::chain::Chain;
 use soloist::failover::*;
-use soloist::node::{Method, NodeId, RpcError, TipSource};
+use soloist::node::{Method, NodeId, RpcError, TipHeader, TipSource};
 
 use crate::world::*;
 
 /// A world in which node 0 has led for 20 s and a little (polls happen at many offsets).
 fn settled(count: u32) -> World {
     let mut world = World::new(count);
-    world.run(SEC * 20);
+    world.run(MS * 100);
+    world.announce();
+    world.run(SEC * 20 - MS * 100);
     assert_eq!(world.leader, Some(id(0)));
     assert_eq!(world.failover.overall(world.now).state, State::Ok);
     world.log.clear();
@@ -31,7 +33,7 @@ fn fetches(node: NodeId) -> impl Fn(&Output) -> bool {
 }
 
 fn polls(node: NodeId) -> impl Fn(&Output) -> bool {
-    move |output| matches!(output, Output::PollTip { node: by } if *by == node)
+    move |output| matches!(output, Output::PollTip { node: by, .. } if *by == node)
 }
 
 fn asks(node: NodeId) -> impl Fn(&Output) -> bool {
@@ -128,38 +130,118 @@ fn polls_health_and_heartbeats_keep_their_intervals() {
     assert!(world.when(fetches(id(1))).is_empty(), "a backup is left in peace");
 }
 
-#[test]
-fn a_long_poll_runs_on_the_leader_only_and_survives_a_move() {
-    let mut world = World::new(2);
-    world.run(SEC * 10);
-    world.kill(id(0));
-    world.run(SEC * 10);
-    let switches: Vec<_> = world
-        .log
-        .iter()
-        .filter_map(|(_, output)| match output {
-            Output::Longpoll { node, on } => Some((*node, *on)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(switches, [(id(0), true), (id(1), true)], "a broken one need not be stopped");
+/// A world in which no node announces its tips.
+fn silent(count: u32) -> World {
+    let mut world = World::new(count);
+    for sim in &mut world.sims {
+        sim.zmq = false;
+    }
+    world
+}
+
+fn waits(node: NodeId) -> impl Fn(&Output) -> bool {
+    move |output| matches!(output, Output::PollTip { node: by, waits: true } if *by == node)
 }
 
 #[test]
-fn a_long_poll_cut_by_a_proxy_moves_nothing() {
+fn calls_wait_at_a_leader_that_does_not_announce_and_answers_beside_them() {
+    let mut world = silent(2);
+    world.run(SEC * 20);
+    assert_eq!(world.failover.nodes(world.now).next().unwrap().news_by, NewsBy::Wait);
+    let calls = world.when(waits(id(0)));
+    assert!(calls.len() > 70, "{} calls of a quarter of a second in 20 s", calls.len());
+    assert!(world.when(waits(id(1))).is_empty(), "the backup's news are not waited for");
+    let mined = world.age();
+    world.mine();
+    world.run(SEC * 2);
+    let served = world.when(|output| matches!(output, Output::Serve { new_tip: true, .. }));
+    let took = *served.last().unwrap() - mined;
+    assert!(took < MS * 50, "{took:?}");
+    world.kill(id(0));
+    world.run(SEC * 10);
+    assert!(!world.when(waits(id(1))).is_empty(), "the new leader's are");
+}
+
+#[test]
+fn a_node_that_announces_its_tips_is_left_in_peace() {
     let mut world = settled(2);
-    let error = RpcError::Http(504);
+    world.run(SEC * 60);
+    assert_eq!(world.failover.nodes(world.now).next().unwrap().news_by, NewsBy::Zmq);
+    assert!(world.when(waits(id(0))).is_empty());
+    assert!(world.when(|output| matches!(output, Output::TryWait { .. })).is_empty());
+}
+
+#[test]
+fn a_node_whose_announcements_end_is_asked_from_then_on() {
+    let mut world = settled(2);
+    world.sim(id(0)).zmq = false;
+    world.mine();
+    world.run(SEC * 3);
+    assert!(world.when(waits(id(0))).is_empty(), "ZMQ may be a little late");
+    world.run(SEC * 10);
+    assert_eq!(world.failover.nodes(world.now).next().unwrap().news_by, NewsBy::Wait);
+    world.sim(id(0)).zmq = true;
+    world.mine();
+    world.run(SEC);
+    assert_eq!(world.failover.nodes(world.now).next().unwrap().news_by, NewsBy::Zmq);
+}
+
+#[test]
+fn a_node_with_one_thread_is_polled_and_tried_again_after_ten_minutes() {
+    let mut world = silent(1);
+    world.sim(id(0)).threads = 1;
+    world.run(SEC * 20);
+    let view = world.failover.nodes(world.now).next().unwrap();
+    assert_eq!(view.news_by, NewsBy::Poll(POLL_SOON));
+    assert!(world.when(waits(id(0))).is_empty());
+    let mined = world.age();
+    world.mine();
+    world.run(SEC);
+    let served = world.when(|output| matches!(output, Output::Serve { new_tip: true, .. }));
+    let took = *served.last().unwrap() - mined;
+    assert!(took <= POLL_SOON + MS * 20, "{took:?}");
+    world.run(TRY_WAIT_AGAIN);
+    let trials = world.when(|output| matches!(output, Output::TryWait { .. }));
+    assert_eq!(trials.len(), 2, "{trials:?}");
+}
+
+#[test]
+fn a_node_without_the_call_is_polled_and_not_tried_again_until_it_was_away() {
+    let mut world = silent(1);
+    world.sim(id(0)).knows_wait = false;
+    world.run(SEC * 3600);
+    let trials = |world: &World| world.when(|output| matches!(output, Output::TryWait { .. })).len();
+    assert_eq!(trials(&world), 1);
+    assert!(world.when(waits(id(0))).is_empty());
+    world.kill(id(0));
+    world.run(SEC * 30);
+    world.revive(id(0));
+    world.run(SEC * 30);
+    // Once more when its connection ended, and once when it was back.
+    assert_eq!(trials(&world), 3);
+    assert!(world.events("node-failover").is_empty());
+}
+
+#[test]
+fn a_call_that_does_not_wait_is_not_made_again() {
+    let mut world = silent(1);
+    world.sim(id(0)).impatient = true;
+    world.run(SEC * 20);
+    assert!(world.when(waits(id(0))).len() <= 1);
+    let polls = world.when(polls(id(0))).len();
+    assert!(polls <= 85, "four a second, not {polls} in 20 s");
+}
+
+#[test]
+fn a_connection_that_ends_idle_moves_nothing() {
+    let mut world = settled(2);
     for _ in 0..10 {
-        world.sim(id(0)).break_longpoll();
-        let took = SEC * 60;
-        let news = News::Failed { method: Method::Longpoll, error: error.clone(), took };
-        world.say(id(0), news);
+        world.say(id(0), News::HungUp);
         world.run(SEC * 8);
     }
     assert_eq!(world.leader, Some(id(0)));
     assert!(world.events("node-failover").is_empty());
-    let on = world.when(|output| matches!(output, Output::Longpoll { on: true, .. }));
-    assert_eq!(on.len(), 10, "started again each time");
+    assert!(world.when(fetches(id(1))).is_empty(), "the backup is left in peace");
     assert_eq!(world.failover.nodes(world.now).next().unwrap().breaker, Breaker::default());
 }
 
@@ -185,11 +267,11 @@ fn a_killed_leader_is_replaced_at_once() {
 }
 
 #[test]
-fn a_killed_leader_without_long_poll_is_replaced_with_the_next_poll() {
+fn a_killed_leader_whose_connections_stay_is_replaced_with_the_next_poll() {
     for offset in 0..30 {
         let mut world = settled(2);
         world.run(MS * 57 * offset);
-        world.sim(id(0)).longpoll_answers = false;
+        world.sim(id(0)).hangs_up = false;
         let killed = world.age();
         world.kill(id(0));
         world.run(SEC * 3);
@@ -574,12 +656,11 @@ fn a_new_tip_is_served_by_the_leader_that_announces_it() {
 }
 
 #[test]
-fn silent_zmq_and_long_poll_cost_one_poll_interval() {
+fn zmq_that_falls_silent_costs_one_poll_interval() {
     for offset in 0..20 {
         let mut world = settled(2);
         for node in [0, 1] {
             world.sim(id(node)).zmq = false;
-            world.sim(id(node)).longpoll_answers = false;
         }
         world.run(MS * 73 * offset);
         let mined = world.age();
@@ -731,7 +812,7 @@ fn in_a_split_one_failed_call_does_not_change_the_branch() {
 fn a_burst_of_blocks_makes_no_storm_of_template_calls() {
     let mut world = settled(1);
     world.sim(id(0)).template_takes = MS * 2;
-    world.sim(id(0)).longpoll_answers = false;
+    world.sim(id(0)).hangs_up = false;
     for _ in 0..100 {
         world.mine();
         world.run(MS * 10);
@@ -826,9 +907,8 @@ fn late_news_of_the_old_tip_do_not_lead_back() {
     world.mine();
     world.run(SEC);
     world.log.clear();
-    let seen =
-        TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, txs: 0, longpoll: true };
-    let news = News::Template { seen, method: Method::Longpoll, took: MS };
+    let seen = TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, txs: 0 };
+    let news = News::Template { seen, took: MS };
     world.say(id(0), news);
     assert_eq!(world.served_by(id(0)), 0);
     world.run(SEC * 3);
@@ -843,7 +923,7 @@ fn late_zmq_news_do_not_lead_back() {
     world.mine();
     world.run(MS * 100);
     let served = world.served_by(id(0));
-    let news = News::Tip { hash: old, after: None, source: TipSource::Zmq, took: MS };
+    let news = News::Tip { hash: old, height: None, source: TipSource::Zmq, took: MS };
     let asked = world.now;
     world.say(id(0), news);
     assert_eq!(world.failover.nodes(world.now).next().unwrap().height, Some(101));
@@ -967,7 +1047,7 @@ fn nodes_are_added_removed_and_reordered_without_a_gap() {
     assert!(!world.gated);
     assert!(matches!(world.lead_reasons().last(), Some((_, LeadWhy::Removed))));
     let tip = world.blocks[world.best()].hash;
-    let news = News::Tip { hash: tip, after: None, source: TipSource::Zmq, took: MS };
+    let news = News::Tip { hash: tip, height: None, source: TipSource::Zmq, took: MS };
     world.say(id(0), news);
     assert!(world.events("wrong-chain").is_empty(), "news of a removed node are ignored");
     world.reload(Vec::new(), vec![Chain::Main]);
@@ -981,7 +1061,7 @@ fn nodes_are_added_removed_and_reordered_without_a_gap() {
 #[test]
 fn an_empty_job_goes_out_first_where_templates_are_slow() {
     let mut world = settled(2);
-    world.sim(id(0)).longpoll_answers = false;
+    world.sim(id(0)).hangs_up = false;
     assert!(!world.failover.empty_first(id(0)), "10 ms");
     world.mine();
     world.run(SEC * 5);
@@ -997,7 +1077,7 @@ fn an_empty_job_goes_out_first_where_templates_are_slow() {
     world.run(SEC * 3);
     let (job, full) = (world.when(empty), world.when(serves(id(0))));
     assert_eq!(job.len(), 1);
-    assert!(job[0] - mined < MS * 5 && full[0] - mined > MS * 400);
+    assert!(job[0] - mined < MS * 5 && full[0] - mined > MS * 400, "{:?}", job[0] - mined);
 }
 
 #[test]
@@ -1015,25 +1095,73 @@ fn no_empty_job_on_a_tip_that_the_leader_has_not_validated() {
 
 /// A height that is not known for sure makes a block that every node refuses.
 #[test]
-fn no_empty_job_after_news_that_were_missed_or_on_a_block_of_ours_at_the_same_height() {
-    for own in [false, true] {
+fn no_empty_job_where_the_tip_is_not_one_block_higher() {
+    // After `preciousblock` by another program ZMQ's next message names a block of the same height,
+    // and after news that were missed one that is two blocks higher.
+    for above in [0, 2] {
         let mut world = settled(1);
         world.sim(id(0)).template_takes = MS * 400;
-        world.sim(id(0)).longpoll_answers = false;
         world.run(SEC * 200);
         world.log.clear();
-        let old = world.blocks[world.best()];
-        let hash = BlockHash([0x77; 32]);
-        if own {
-            world.failover.solved(hash, old.height);
-        }
-        let after = own.then_some(old.hash);
+        let best = world.best();
+        let tip = match above {
+            0 => {
+                world.blocks.push(Block { hash: hash(77), ..world.blocks[best] });
+                world.blocks.len() - 1
+            }
+            _ => {
+                let next = world.mine_on(best);
+                world.mine_on(next)
+            }
+        };
+        let Block { hash, height, .. } = world.blocks[tip];
         let (source, took) = (TipSource::Zmq, Duration::ZERO);
-        world.say(id(0), News::Tip { hash, after, source, took });
+        world.sim(id(0)).template_error = Some(RpcError::Http(500));
+        world.say(id(0), News::Tip { hash, height: None, source, took });
+        let header = TipHeader { height, median_time: 0 };
+        world.say(id(0), News::Header { hash, header });
         world.run(MS * 100);
         assert!(world.when(|output| matches!(output, Output::EmptyJob { .. })).is_empty());
         assert_eq!(world.when(fetches(id(0))).len(), 1, "the template is asked for all the same");
     }
+}
+
+#[test]
+fn the_header_is_asked_before_the_template_and_the_template_not_much_later() {
+    for (rtt, answers) in [(MS, true), (MS * 400, false)] {
+        let mut world = settled(1);
+        world.sim(id(0)).template_takes = MS * 400;
+        world.run(SEC * 200);
+        world.log.clear();
+        world.sim(id(0)).rtt = rtt;
+        let mined = world.age();
+        world.mine();
+        world.run(SEC * 2);
+        let header = world.when(|output| matches!(output, Output::AskHeader { .. }));
+        let (fetch, empty) = (
+            world.when(fetches(id(0)))[0] - mined,
+            world.when(|output| matches!(output, Output::EmptyJob { .. })),
+        );
+        assert_eq!(header.len(), 1);
+        assert!(fetch <= MS + HEADER_FIRST, "{fetch:?}");
+        assert_eq!(fetch < HEADER_FIRST, answers, "{fetch:?}");
+        assert_eq!(empty.iter().any(|at| *at - mined < MS * 5), answers);
+    }
+}
+
+#[test]
+fn a_block_of_ours_needs_no_header() {
+    let mut world = settled(1);
+    world.sim(id(0)).template_takes = MS * 400;
+    world.run(SEC * 200);
+    world.log.clear();
+    let ours = world.mine_on(world.best());
+    let Block { hash, height, .. } = world.blocks[ours];
+    world.failover.solved(hash, height);
+    world.set_tip(id(0), ours);
+    world.run(MS * 50);
+    assert!(world.when(|output| matches!(output, Output::AskHeader { .. })).is_empty());
+    assert_eq!(world.when(|output| matches!(output, Output::EmptyJob { .. })).len(), 1);
 }
 
 // -- the page --

@@ -8,13 +8,16 @@ use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::failover::{
     DEFAULT_GRACE, Event, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, Failover, HEALTH_DEADLINE,
-    Input, LeadWhy, News, NodeSpec, Output, POLL_DEADLINE, PROBE_NOBODY, Setup, TemplateSeen,
+    Input, LeadWhy, News, NodeSpec, Output, POLL_DEADLINE, PROBE_NOBODY, Setup, TemplateSeen, WAIT,
 };
-use soloist::node::{HealthReport, Method, NodeId, RpcError, TipSource};
+use soloist::node::{HealthReport, Method, NodeId, RpcError, TipHeader, TipSource};
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SEC: Duration = Duration::from_secs(1);
 pub const GRACE: Duration = DEFAULT_GRACE;
+
+/// Marks a trial among the calls under way: it has no method of its own, and this one is not used.
+const TRIAL: Method = Method::PreciousBlock;
 
 /// How a simulated node behaves.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,9 +57,16 @@ pub struct Sim {
     pub polls: bool,
     pub rtt: Duration,
     pub template_takes: Duration,
-    /// The shell's long poll is on.
-    longpoll: bool,
-    pub longpoll_answers: bool,
+    /// Threads for RPC. With one, whatever is asked waits for the end of a call that waits.
+    pub threads: u32,
+    /// It has `waitfornewblock`, and lets us call it.
+    pub knows_wait: bool,
+    /// It, or something before it, answers what is to wait at once.
+    pub impatient: bool,
+    /// It answered beside a call that waits, since it was last away.
+    answers_beside: bool,
+    /// Its end is seen by an idle connection at once.
+    pub hangs_up: bool,
     pub breaker: BreakerModel,
     /// Starts of template calls.
     fetches: Vec<Instant>,
@@ -110,6 +120,8 @@ pub struct World {
     pub commands: u64,
     pub ticks: u64,
     pub allow_older: bool,
+    /// Calls that waited at a node.
+    pub waits: u64,
 }
 
 pub fn hash(n: u64) -> BlockHash {
@@ -127,15 +139,17 @@ pub fn refused() -> RpcError {
     RpcError::Transport("connection refused".into())
 }
 
-pub fn warming() -> RpcError {
-    RpcError::Rpc { code: -28, message: "Loading block index…".into() }
+/// What a node says to a method that it does not have.
+pub fn unknown() -> RpcError {
+    RpcError::Rpc { code: -32601, message: "Method not found".into() }
 }
 
-impl Sim {
-    /// The long poll is broken without a word.
-    pub fn break_longpoll(&mut self) {
-        self.longpoll = false;
-    }
+fn waited(hash: BlockHash, height: u64, took: Duration) -> News {
+    News::Tip { hash, height: Some(height), source: TipSource::Wait, took }
+}
+
+pub fn warming() -> RpcError {
+    RpcError::Rpc { code: -28, message: "Loading block index…".into() }
 }
 
 impl World {
@@ -168,6 +182,7 @@ impl World {
             commands: 0,
             ticks: 0,
             allow_older: false,
+            waits: 0,
         };
         for id in order {
             world.add_sim(id);
@@ -190,8 +205,11 @@ impl World {
             polls: true,
             rtt: MS,
             template_takes: MS * 10,
-            longpoll: false,
-            longpoll_answers: true,
+            threads: 4,
+            knows_wait: true,
+            impatient: false,
+            answers_beside: false,
+            hangs_up: true,
             breaker: BreakerModel::default(),
             fetches: Vec::new(),
             has_reported: false,
@@ -252,22 +270,32 @@ impl World {
 
     /// The node's tip changes, whatever the work.
     pub fn set_tip(&mut self, id: NodeId, block: usize) {
-        let before = std::mem::replace(&mut self.sim(id).tip, block);
-        let (zmq, longpoll, takes) = {
-            let sim = self.sim(id);
-            (sim.zmq, sim.longpoll && sim.longpoll_answers, sim.template_takes)
-        };
-        let hash = self.blocks[block].hash;
-        if zmq {
-            let after = (self.blocks[block].height == self.blocks[before].height + 1)
-                .then(|| self.blocks[before].hash);
+        self.sim(id).tip = block;
+        let Block { hash, height, .. } = self.blocks[block];
+        if self.sim(id).zmq {
             let (source, took) = (TipSource::Zmq, Duration::ZERO);
-            let news = News::Tip { hash, after, source, took };
-            self.push(id, Method::Longpoll, MS, SEC * 3600, Ok(news), true);
+            let news = News::Tip { hash, height: None, source, took };
+            self.push(id, Method::GetBestBlockHash, MS, SEC * 3600, Ok(news), true);
         }
-        if longpoll {
-            let news = self.template_news(id, Method::Longpoll);
-            self.push(id, Method::Longpoll, takes, SEC * 3600, news, false);
+        let now = self.now;
+        for waiting in self.pending.iter_mut().filter(|pending| {
+            pending.node == id && pending.method == Method::WaitForNewBlock && now < pending.at
+        }) {
+            waiting.at = waiting.at.min(now + MS);
+            if waiting.answer.is_ok() {
+                waiting.answer = Ok(waited(hash, height, now - waiting.sent));
+            }
+        }
+    }
+
+    /// ZMQ says what every node's tip is, so that it is known to work.
+    pub fn announce(&mut self) {
+        for sim in self.sims.clone() {
+            if sim.zmq {
+                let hash = self.blocks[sim.tip].hash;
+                let (source, took) = (TipSource::Zmq, Duration::ZERO);
+                self.say(sim.id, News::Tip { hash, height: None, source, took });
+            }
         }
     }
 
@@ -284,9 +312,8 @@ impl World {
     pub fn kill(&mut self, id: NodeId) {
         let sim = self.sim(id);
         sim.mode = Mode::Killed;
-        // A host that is gone with its network does not even break the long poll.
-        let longpoll = sim.longpoll && sim.longpoll_answers;
-        sim.longpoll &= !longpoll;
+        // A host that is gone with its network does not even break a connection.
+        let hangs_up = sim.hangs_up;
         let broken = RpcError::Transport("connection reset".into());
         let now = self.now;
         self.pending.retain(|pending| pending.node != id || !pending.pushed);
@@ -294,14 +321,8 @@ impl World {
             pending.at = now;
             pending.answer = Err(broken.clone());
         }
-        if longpoll {
-            let already = self
-                .pending
-                .iter()
-                .any(|pending| pending.node == id && pending.method == Method::Longpoll);
-            if !already {
-                self.push(id, Method::Longpoll, Duration::ZERO, SEC, Err(broken), false);
-            }
+        if hangs_up {
+            self.push(id, Method::GetBestBlockHash, Duration::ZERO, SEC, Ok(News::HungUp), true);
         }
     }
 
@@ -356,6 +377,8 @@ impl World {
         let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == pending.node) else { return };
         let deadline = pending.sent + pending.deadline;
         let news = match &sim.mode {
+            // The end of a connection is the kernel's word, not the process's.
+            _ if matches!(pending.answer, Ok(News::HungUp)) => pending.answer,
             Mode::Hung if pending.pushed => return,
             Mode::Hung if self.now < deadline => {
                 pending.at = deadline;
@@ -366,17 +389,10 @@ impl World {
             Mode::Errors(error) if !pending.pushed => Err(error.clone()),
             _ => pending.answer,
         };
-        if pending.method == Method::Longpoll && !pending.pushed {
-            if !sim.longpoll && news.is_ok() {
-                return;
-            }
-            if news.is_err() {
-                sim.longpoll = false;
-            }
-        }
         let took = self.now - pending.sent;
         let news = match news {
             Ok(news) => news,
+            Err(error) if pending.method == TRIAL => News::WaitTried(Err(error)),
             Err(error) => News::Failed { method: pending.method, error, took },
         };
         self.say(pending.node, news);
@@ -385,6 +401,16 @@ impl World {
     /// A node's news reach the machine.
     pub fn say(&mut self, node: NodeId, news: News) {
         let now = self.now;
+        if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
+            match &news {
+                News::WaitTried(outcome) => sim.answers_beside = *outcome == Ok(true),
+                // What answers next may be another process.
+                News::HungUp | News::Failed { error: RpcError::Transport(_), .. } => {
+                    sim.answers_beside = false;
+                }
+                _ => {}
+            }
+        }
         let template_work = match &news {
             News::Template { seen, .. } => self.block(seen.prev).map(|block| block.work),
             _ => None,
@@ -438,30 +464,55 @@ impl World {
                 self.check_call(node, Method::GetBlockTemplate);
                 self.check_rate(node);
                 let takes = self.sim(node).template_takes;
-                let news = self.template_news(node, Method::GetBlockTemplate);
+                let news = self.template_news(node);
                 self.push(node, Method::GetBlockTemplate, takes, FETCH_DEADLINE, news, false);
             }
-            Output::Longpoll { node, on } => {
-                if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
-                    assert!(!(sim.longpoll && on), "a long poll is started twice");
-                    sim.longpoll = on;
-                }
-                if on {
-                    assert_eq!(self.leader, Some(node), "long polls belong to the leader");
-                    if self.sim(node).mode == Mode::Killed {
-                        self.push(node, Method::Longpoll, MS, SEC, Err(refused()), false);
-                    }
-                }
-            }
-            Output::PollTip { node } => {
+            Output::PollTip { node, waits } => {
                 self.check_call(node, Method::GetBestBlockHash);
-                let (rtt, tip) = (self.sim(node).rtt, self.sim(node).tip);
-                let hash = self.blocks[tip].hash;
-                let news = News::Tip { hash, after: None, source: TipSource::Poll, took: rtt };
-                if !self.sim(node).polls {
+                self.check_call(node, Method::WaitForNewBlock);
+                let sim = self.sim(node).clone();
+                let Block { hash, height, .. } = self.blocks[sim.tip];
+                if !sim.polls {
                     return;
                 }
-                self.push(node, Method::GetBestBlockHash, rtt, POLL_DEADLINE, Ok(news), false);
+                if !waits {
+                    let source = TipSource::Poll;
+                    let news = News::Tip { hash, height: None, source, took: sim.rtt };
+                    let method = Method::GetBestBlockHash;
+                    return self.push(node, method, sim.rtt, POLL_DEADLINE, Ok(news), false);
+                }
+                // The rule of the guest: a call waits at one node, for a quarter of a second, and only
+                // where that leaves a thread for everybody else.
+                assert_eq!(self.leader, Some(node), "a call waits at a node that does not lead");
+                assert!(sim.answers_beside, "{node:?} was not seen to answer beside a call");
+                self.waits += 1;
+                let wait = if sim.impatient { Duration::ZERO } else { WAIT };
+                let (answer, takes) = match sim.knows_wait {
+                    true => (Ok(waited(hash, height, wait)), wait + sim.rtt),
+                    false => (Err(unknown()), sim.rtt),
+                };
+                self.push(node, Method::WaitForNewBlock, takes, POLL_DEADLINE + WAIT, answer, false);
+            }
+            Output::TryWait { node } => {
+                assert_eq!(self.leader, Some(node), "a trial at a node that does not lead");
+                let sim = self.sim(node);
+                let outcome = match sim.knows_wait {
+                    true => Ok(sim.threads > 1),
+                    false => Err(unknown()),
+                };
+                let news = News::WaitTried(outcome);
+                self.push(node, TRIAL, WAIT, POLL_DEADLINE, Ok(news), false);
+            }
+            Output::AskHeader { node, tip } => {
+                assert_eq!(self.leader, Some(node), "a header for nothing");
+                let (rtt, block) = (self.sim(node).rtt, self.block(tip));
+                let news = match block {
+                    Some(Block { height, .. }) => {
+                        Ok(News::Header { hash: tip, header: TipHeader { height, median_time: 7 } })
+                    }
+                    None => Err(RpcError::Rpc { code: -5, message: "Block not found".into() }),
+                };
+                self.push(node, Method::GetBlockHeader, rtt, SEC * 5, news, false);
             }
             Output::AskHealth { node } => {
                 self.check_call(node, Method::Health);
@@ -481,11 +532,16 @@ impl World {
                 *self.leads.entry(why).or_default() += 1;
             }
             Output::Serve { node, new_tip } => self.check_serve(node, new_tip),
-            Output::EmptyJob { node, tip } => {
+            Output::EmptyJob { node, tip, .. } => {
                 assert_eq!(self.leader, Some(node), "an empty job on another's word");
                 assert!(self.failover.empty_first(node));
                 let block = self.block(tip);
-                assert!(block.is_some_and(|block| block.work > self.served.expect("served").0));
+                let block = block.expect("a tip of this world");
+                let (work, _) = self.served.expect("served");
+                assert!(block.work > work);
+                let served = self.failover.work(self.now).and_then(|(tip, ..)| self.block(tip));
+                let served = served.expect("a tip of this world");
+                assert_eq!(block.height, served.height + 1, "an empty block of a wrong height");
             }
             Output::Gate { why } => {
                 assert!(!self.gated, "gated twice");
@@ -559,7 +615,7 @@ impl World {
         self.served = Some((work, now));
     }
 
-    fn template_news(&mut self, node: NodeId, method: Method) -> Result<News, RpcError> {
+    fn template_news(&mut self, node: NodeId) -> Result<News, RpcError> {
         let sim = self.sim(node).clone();
         if sim.mode == Mode::Killed {
             return Err(refused());
@@ -573,9 +629,8 @@ impl World {
             prev: block.hash,
             curtime: 0,
             txs: 3,
-            longpoll: true,
         };
-        Ok(News::Template { seen, method, took: sim.template_takes })
+        Ok(News::Template { seen, took: sim.template_takes })
     }
 
     fn report(&mut self, node: NodeId) -> HealthReport {
@@ -611,6 +666,7 @@ impl World {
         let dead = self.sim(node).mode == Mode::Killed && !pushed;
         let (takes, answer) =
             if dead && answer.is_ok() { (MS, Err(refused())) } else { (takes, answer) };
+        let takes = if pushed { takes } else { takes + self.crowd(node) };
         let (takes, answer) = if takes > deadline {
             (deadline, Err(RpcError::Timeout(deadline)))
         } else {
@@ -627,6 +683,17 @@ impl World {
             answer,
             pushed,
         });
+    }
+
+    /// How long a call waits because the only thread of the node waits.
+    fn crowd(&mut self, node: NodeId) -> Duration {
+        if self.sim(node).threads > 1 {
+            return Duration::ZERO;
+        }
+        let waiting = self.pending.iter().filter(|pending| {
+            pending.node == node && pending.method == Method::WaitForNewBlock
+        });
+        waiting.map(|pending| pending.at.saturating_duration_since(self.now)).max().unwrap_or_default()
     }
 
     // -- what tests ask --
@@ -662,13 +729,19 @@ impl BreakerModel {
     /// What counts and what does not is written here a second time, from the words of the policy.
     fn hear(&mut self, now: Instant, news: &News) {
         let News::Failed { method, error, took } = news else {
-            *self = BreakerModel::default();
+            if !matches!(news, News::HungUp | News::WaitTried(Err(_))) {
+                *self = BreakerModel::default();
+            }
             return;
         };
         match (method, error) {
             (_, RpcError::Rpc { code: -28 | -9 | -10, .. })
             | (Method::GetBlockTemplate, RpcError::Rpc { .. }) => *self = BreakerModel::default(),
-            (Method::Longpoll | Method::SubmitBlock | Method::Proposal, _) => {}
+            (Method::WaitForNewBlock, RpcError::Rpc { .. } | RpcError::Auth(403)) => {
+                *self = BreakerModel::default();
+            }
+            (Method::SubmitBlock | Method::Proposal, _) => {}
+            (Method::GetBlockHeader, error) if !matches!(error, RpcError::Transport(_)) => {}
             _ if self.open_since.is_none() => {
                 self.failures += 1;
                 if self.failures == 3 {

@@ -11,7 +11,7 @@ use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::failover::{self, Failover, GateWhy, NodeSpec, Setup, TemplateSeen};
 use soloist::job::Work;
-use soloist::node::{Method, NodeEvent, NodeEventKind, NodeId};
+use soloist::node::{NodeEvent, NodeEventKind, NodeId};
 use soloist::pool::{self, CloseReason, ConnId, Outbox, Pool, Rules};
 use soloist::stratum::firmware::Saved;
 use soloist::stratum::frame::Lines;
@@ -23,8 +23,11 @@ use soloist::template::Template;
 #[derive(Debug)]
 pub enum Want {
     Fetch(NodeId),
-    Longpoll(NodeId, Option<String>),
     Poll(NodeId),
+    /// The tip, after a quarter of a second or when it changes.
+    Wait(NodeId),
+    TryWait(NodeId),
+    Header(NodeId, BlockHash),
     Health(NodeId),
     Submit(NodeId, Arc<SolvedBlock>),
     Precious(NodeId, BlockHash),
@@ -152,9 +155,8 @@ impl Daemon {
     // -- nodes --
 
     pub fn node_event(&mut self, now: Now, event: NodeEvent) {
-        if let NodeEventKind::Template { template, took, method, .. } = &event.kind {
-            let age = if *method == Method::Longpoll { Default::default() } else { *took };
-            let made = now.mono.checked_sub(age).unwrap_or(now.mono);
+        if let NodeEventKind::Template { template, took, .. } = &event.kind {
+            let made = now.mono.checked_sub(*took).unwrap_or(now.mono);
             self.latest.insert(event.node, (template.clone(), made));
         }
         match &event.kind {
@@ -187,11 +189,10 @@ impl Daemon {
         use failover::Output;
         match output {
             Output::FetchTemplate { node, .. } => self.wants.push(Want::Fetch(node)),
-            Output::Longpoll { node, on } => {
-                let id = self.latest.get(&node).and_then(|(latest, _)| latest.longpollid.clone());
-                self.wants.push(Want::Longpoll(node, id.filter(|_| on)));
-            }
-            Output::PollTip { node } => self.wants.push(Want::Poll(node)),
+            Output::PollTip { node, waits: true } => self.wants.push(Want::Wait(node)),
+            Output::PollTip { node, waits: false } => self.wants.push(Want::Poll(node)),
+            Output::TryWait { node } => self.wants.push(Want::TryWait(node)),
+            Output::AskHeader { node, tip } => self.wants.push(Want::Header(node, tip)),
             Output::AskHealth { node } => self.wants.push(Want::Health(node)),
             Output::Lead { from, .. } => self.wants.push(Want::Lead { first: from.is_none() }),
             Output::Serve { node, new_tip } => {
@@ -202,10 +203,10 @@ impl Daemon {
                     self.blocks_input(now, submission::Input::Height(height - 1));
                 }
             }
-            Output::EmptyJob { node, tip } => {
+            Output::EmptyJob { node, tip, median_time } => {
                 let Some(work) = self.pool.jobs().work().cloned() else { return };
                 let node_time = work.node_time(now.mono);
-                let empty = work.template.empty_on(tip, Chain::Main, node_time);
+                let empty = work.template.empty_on(tip, median_time, Chain::Main, node_time);
                 if let Some(template) = empty {
                     self.set_work(now, Arc::new(template), node, now.mono, true, true);
                 }
@@ -340,6 +341,5 @@ fn facts(template: &Template) -> TemplateSeen {
         prev: template.prev,
         curtime: u64::from(template.curtime),
         txs: template.txs.len(),
-        longpoll: template.longpollid.is_some(),
     }
 }

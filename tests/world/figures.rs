@@ -26,6 +26,8 @@ pub struct Figures {
     pub gates: u64,
     pub gated: Micros,
     pub precious: u64,
+    /// Calls that waited at a node for its tip.
+    pub waits: u64,
     pub nobody_leads: u64,
     pub block_states: BTreeMap<String, u64>,
     pub tip_to_work: Vec<Micros>,
@@ -74,6 +76,7 @@ impl Figures {
         row("orphaned on a dead branch", self.stale_blocks.to_string());
         row("changes of state", format!("{:?}", self.block_states));
         row("preciousblock moved a tip", self.precious.to_string());
+        row("calls that waited at a node", self.waits.to_string());
         row(
             "most jobs, works, blocks under watch, outbox",
             format!(

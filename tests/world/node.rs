@@ -2,7 +2,7 @@
 //! block before it takes it. The shell of the daemon that stands before it is here, too: which
 //! calls are under way and what waits for them.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::absolute::LockTime;
@@ -14,7 +14,7 @@ use bitcoin::{
 use soloist::block::SolvedBlock;
 use soloist::chain::{BlockHash, Chain};
 use soloist::demo::check::{self, Due, Pow};
-use soloist::node::{HealthReport, Method, RpcError};
+use soloist::node::{HealthReport, Method, RpcError, TipHeader};
 use soloist::template::{Template, TxCache};
 
 use crate::Micros;
@@ -38,8 +38,10 @@ pub enum Mode {
 #[derive(Clone, Debug)]
 pub enum Ask {
     Template,
-    Longpoll(String),
     Poll,
+    Wait,
+    TryWait,
+    Header(BlockHash),
     Health,
     Submit(Arc<SolvedBlock>),
     Precious(BlockHash),
@@ -50,12 +52,22 @@ impl Ask {
     pub fn method(&self) -> Method {
         match self {
             Ask::Template => Method::GetBlockTemplate,
-            Ask::Longpoll(_) => Method::Longpoll,
             Ask::Poll => Method::GetBestBlockHash,
+            Ask::Wait | Ask::TryWait => Method::WaitForNewBlock,
+            Ask::Header(_) => Method::GetBlockHeader,
             Ask::Health => Method::Health,
             Ask::Submit(_) => Method::SubmitBlock,
             Ask::Precious(_) => Method::PreciousBlock,
             Ask::Confirmations(_) => Method::GetBlockHeader,
+        }
+    }
+
+    /// Which of the shell's lanes it takes; a block has its own way.
+    pub fn lane(&self) -> Option<usize> {
+        match self {
+            Ask::Poll | Ask::Wait | Ask::Header(_) | Ask::Health => Some(0),
+            Ask::Template | Ask::TryWait | Ask::Precious(_) | Ask::Confirmations(_) => Some(1),
+            Ask::Submit(_) => None,
         }
     }
 }
@@ -65,6 +77,9 @@ impl Ask {
 pub enum Answer {
     Template(Arc<Template>),
     Tip(BlockHash),
+    Waited(BlockHash, u64),
+    Beside(bool),
+    Header(TipHeader),
     Health(HealthReport),
     /// The words of `submitblock`.
     Submitted(Option<String>),
@@ -78,8 +93,6 @@ pub type Answered = Result<Answer, RpcError>;
 pub struct Call {
     pub ask: Ask,
     pub sent: Micros,
-    /// The node has read it and will answer when there is news.
-    pub waits: bool,
     /// The node was stopped before the answer was out.
     pub held: Option<Answered>,
 }
@@ -91,11 +104,12 @@ pub struct Shell {
     pub fetch: u8,
     pub poll: bool,
     pub health: bool,
-    pub headers: u8,
+    pub header: bool,
+    pub trial: bool,
+    pub confirmations: u8,
     pub precious: bool,
-    /// What the long poll's thread was told while it was at it.
-    pub ordered: Option<Option<String>>,
-    pub longpolls: bool,
+    /// The lanes, the quick and the slow one: whether a call is under way, and what waits for its end.
+    pub lanes: [(bool, VecDeque<Ask>); 2],
     pub blocks: VecDeque<Arc<SolvedBlock>>,
     pub submits: bool,
 }
@@ -124,13 +138,13 @@ pub struct Node {
     pub zmq: bool,
     /// The tip that its ZMQ told of last, and the number of the next message.
     pub announced: usize,
-    pub zmq_number: u32,
-    /// The message that came last.
-    pub zmq_heard: Option<(u32, BlockHash)>,
+    /// Its threads for RPC; the calls that they serve, and those that wait for one.
+    pub threads: usize,
+    pub serving: BTreeSet<u64>,
+    pub queue: VecDeque<u64>,
     pub clock_offset: i64,
     // -- faults --
     pub zmq_off: bool,
-    pub longpoll_dead: bool,
     pub lag_until: Micros,
     pub template_error: Option<RpcError>,
     pub slow: Micros,
@@ -204,11 +218,6 @@ impl Node {
         unix.saturating_add_signed(self.clock_offset)
     }
 
-    /// Names the state that a long poll waits to leave.
-    pub fn longpollid(&self, blocks: &Blocks, now: Micros) -> String {
-        format!("{}{}", blocks.get(self.view.tip).hash, Mempool::version(now))
-    }
-
     /// A template, by way of its JSON.
     pub fn template(
         &mut self,
@@ -236,11 +245,10 @@ impl Node {
         let json = format!(
             r#"{{"capabilities":["proposal"],"version":536870912,"rules":["csv","!segwit","taproot"],
             "vbavailable":{{}},"vbrequired":0,"previousblockhash":"{}","transactions":[{}],
-            "coinbaseaux":{{}},"coinbasevalue":{value},"longpollid":"{}","mintime":{mintime},
+            "coinbaseaux":{{}},"coinbasevalue":{value},"mintime":{mintime},
             "mutable":["time","transactions","prevblock"],"curtime":{},"bits":"{:08x}","height":{}}}"#,
             tip.hash,
             list.join(","),
-            self.longpollid(blocks, now),
             self.clock(unix).max(mintime),
             self.bits,
             tip.height + 1,
@@ -308,6 +316,12 @@ impl Node {
             return Err("another height than announced".into());
         }
         Ok(place)
+    }
+
+    pub fn header(&self, blocks: &Blocks, hash: BlockHash) -> Option<TipHeader> {
+        let place = blocks.find(hash).filter(|place| self.view.knows(*place))?;
+        let height = u64::from(blocks.get(place).height);
+        Some(TipHeader { height, median_time: blocks.median_time(place) })
     }
 
     pub fn confirmations(&self, blocks: &Blocks, hash: BlockHash) -> Option<i64> {

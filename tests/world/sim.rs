@@ -1,7 +1,7 @@
 //! The world: an event queue in virtual time between nodes, miners and the daemon's cores.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use soloist::block::{SolvedBlock, SubmitAnswer};
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
+use soloist::node::watch::WAIT;
 use soloist::node::{Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource};
 use soloist::pool::{CloseReason, ConnId};
 use soloist::stratum::frame::Lines;
@@ -51,7 +52,7 @@ enum Event {
     /// The shell's patience ends.
     Deadline(usize, u64),
     /// A node's life, the message's number, and the tip.
-    Zmq(usize, u32, u32, BlockHash),
+    Zmq(usize, u32, BlockHash),
     /// A block comes to a peer, sent by one of that life. The last place is the rest of the world.
     Relay {
         from: Option<(usize, u32)>,
@@ -61,8 +62,8 @@ enum Event {
     OthersBlock,
     Fault,
     Mend(usize, Fault),
-    /// The long poll's thread asks anew.
-    LongpollAgain(usize, Option<String>),
+    /// A call that waits at a node has waited for long enough, or there is news.
+    Waited(usize, u64),
     ToMiner(usize, ConnId, Vec<u8>),
     /// The pool's end of the connection is closed.
     Fin(usize, ConnId),
@@ -88,7 +89,6 @@ enum Fault {
     TemplateError,
     SlowTemplates,
     ZmqOff,
-    LongpollDead,
 }
 
 struct Wire {
@@ -274,21 +274,18 @@ impl World {
                     self.finish(node, call, Err(error));
                 }
             }
-            Event::Zmq(index, life, number, hash) => {
-                let node = &mut self.nodes[index];
+            Event::Zmq(index, life, hash) => {
+                let node = &self.nodes[index];
                 if node.life == life && node.is_up() {
-                    let before = node.zmq_heard.replace((number, hash));
-                    let after =
-                        before.filter(|before| before.0 + 1 == number).map(|(_, hash)| hash);
                     let (source, took) = (TipSource::Zmq, Duration::ZERO);
-                    self.tell(index, NodeEventKind::Tip { hash, after, source, took });
+                    self.tell(index, NodeEventKind::Tip { hash, height: None, source, took });
                 }
             }
             Event::Relay { from, to, block } => self.relay(from, to, block),
             Event::OthersBlock => self.others_block(),
             Event::Fault => self.fault(),
             Event::Mend(node, fault) => self.mend(node, fault),
-            Event::LongpollAgain(node, id) => self.longpoll(node, id),
+            Event::Waited(node, call) => self.waited(node, call),
             Event::ToMiner(miner, conn, bytes) => self.miner_hears(miner, conn, &bytes),
             Event::Fin(miner, conn) => {
                 if self.miners[miner].conn == Some(conn) {
@@ -325,17 +322,35 @@ impl World {
         for want in self.daemon.wants() {
             match want {
                 Want::Fetch(node) => self.fetch(node.0 as usize),
-                Want::Longpoll(node, id) => self.longpoll_order(node.0 as usize, id),
                 Want::Poll(node) => {
                     let shell = &mut self.nodes[node.0 as usize].shell;
                     if !std::mem::replace(&mut shell.poll, true) {
-                        self.call(node.0 as usize, Ask::Poll);
+                        self.ask(node.0 as usize, Ask::Poll);
+                    }
+                }
+                Want::Wait(node) => {
+                    let shell = &mut self.nodes[node.0 as usize].shell;
+                    if !std::mem::replace(&mut shell.poll, true) {
+                        self.figures.waits += 1;
+                        self.ask(node.0 as usize, Ask::Wait);
+                    }
+                }
+                Want::TryWait(node) => {
+                    let shell = &mut self.nodes[node.0 as usize].shell;
+                    if !std::mem::replace(&mut shell.trial, true) {
+                        self.ask(node.0 as usize, Ask::TryWait);
+                    }
+                }
+                Want::Header(node, hash) => {
+                    let shell = &mut self.nodes[node.0 as usize].shell;
+                    if !std::mem::replace(&mut shell.header, true) {
+                        self.ask(node.0 as usize, Ask::Header(hash));
                     }
                 }
                 Want::Health(node) => {
                     let shell = &mut self.nodes[node.0 as usize].shell;
                     if !std::mem::replace(&mut shell.health, true) {
-                        self.call(node.0 as usize, Ask::Health);
+                        self.ask(node.0 as usize, Ask::Health);
                     }
                 }
                 Want::Submit(node, block) => {
@@ -347,14 +362,14 @@ impl World {
                 Want::Precious(node, hash) => {
                     let shell = &mut self.nodes[node.0 as usize].shell;
                     if !std::mem::replace(&mut shell.precious, true) {
-                        self.call(node.0 as usize, Ask::Precious(hash));
+                        self.ask(node.0 as usize, Ask::Precious(hash));
                     }
                 }
                 Want::Confirmations(node, hash) => {
                     let shell = &mut self.nodes[node.0 as usize].shell;
-                    if shell.headers < 2 {
-                        shell.headers += 1;
-                        self.call(node.0 as usize, Ask::Confirmations(hash));
+                    if shell.confirmations < 2 {
+                        shell.confirmations += 1;
+                        self.ask(node.0 as usize, Ask::Confirmations(hash));
                     }
                 }
                 Want::Send(conn, bytes) => self.send(conn, bytes),
@@ -413,25 +428,26 @@ impl World {
         let shell = &mut self.nodes[node].shell;
         shell.fetch = (shell.fetch + 1).min(2);
         if shell.fetch == 1 {
-            self.call(node, Ask::Template);
+            self.ask(node, Ask::Template);
         }
     }
 
-    fn longpoll_order(&mut self, node: usize, id: Option<String>) {
-        let shell = &mut self.nodes[node].shell;
-        if shell.longpolls {
-            shell.ordered = Some(id);
-        } else {
-            self.longpoll(node, id);
+    /// A call takes its lane, or waits there; a template overtakes what waits.
+    fn ask(&mut self, node: usize, ask: Ask) {
+        let lane = ask.lane().expect("a block has its own way");
+        let (busy, queue) = &mut self.nodes[node].shell.lanes[lane];
+        match (std::mem::replace(busy, true), &ask) {
+            (false, _) => self.call(node, ask),
+            (true, Ask::Template | Ask::Header(_)) => queue.push_front(ask),
+            (true, _) => queue.push_back(ask),
         }
     }
 
-    fn longpoll(&mut self, node: usize, id: Option<String>) {
-        let shell = &mut self.nodes[node].shell;
-        let id = shell.ordered.take().unwrap_or(id);
-        shell.longpolls = id.is_some();
-        if let Some(id) = id {
-            self.call(node, Ask::Longpoll(id));
+    fn next_in_lane(&mut self, node: usize, lane: usize) {
+        let (busy, queue) = &mut self.nodes[node].shell.lanes[lane];
+        match queue.pop_front() {
+            Some(ask) => self.call(node, ask),
+            None => *busy = false,
         }
     }
 
@@ -450,7 +466,7 @@ impl World {
         self.count += 1;
         let id = self.count;
         let deadline = ask.method().deadline().as_micros() as Micros;
-        let call = Call { ask, sent: self.now, waits: false, held: None };
+        let call = Call { ask, sent: self.now, held: None };
         self.nodes[node].calls.insert(id, call);
         let way = self.way(node);
         self.in_(way, Event::Reach(node, id));
@@ -465,10 +481,11 @@ impl World {
     /// A call comes to the node.
     fn reach(&mut self, index: usize, id: u64) {
         let mode = self.nodes[index].mode;
-        let Some(call) = self.nodes[index].calls.get_mut(&id) else { return };
+        let Some(call) = self.nodes[index].calls.get_mut(&id) else {
+            return self.serve_next(index);
+        };
         match mode {
-            Mode::Cut => {}
-            Mode::Hung => call.waits = true,
+            Mode::Cut | Mode::Hung => {}
             Mode::Killed => {
                 let refused = RpcError::Transport("connection refused".into());
                 self.finish(index, id, Err(refused));
@@ -479,6 +496,19 @@ impl World {
             }
             Mode::Up => {
                 let ask = call.ask.clone();
+                let node = &mut self.nodes[index];
+                if node.serving.contains(&id) || node.queue.contains(&id) {
+                    return;
+                }
+                if node.serving.len() >= node.threads {
+                    node.queue.push_back(id);
+                    return;
+                }
+                node.serving.insert(id);
+                // The guest's rule: two of the node's threads, and a third for a block.
+                let ours = node.serving.iter().filter_map(|id| node.calls.get(id));
+                let ordinary = ours.filter(|call| call.ask.lane().is_some()).count();
+                assert!(ordinary <= 2, "{ordinary} ordinary calls at n{index} at once");
                 self.process(index, id, &ask);
             }
         }
@@ -489,13 +519,16 @@ impl World {
         let node = &mut self.nodes[index];
         let mut takes = MS;
         let answer = match ask {
-            Ask::Longpoll(known)
-                if node.longpoll_dead || *known == node.longpollid(&self.blocks, now) =>
-            {
-                self.wait_for_news(index, id);
+            Ask::Wait | Ask::TryWait => {
+                self.in_(WAIT.as_micros() as Micros, Event::Waited(index, id));
                 return;
             }
-            Ask::Template | Ask::Longpoll(_) => match &node.template_error {
+            Ask::Header(hash) => {
+                let message = "Block not found".to_owned();
+                let header = node.header(&self.blocks, *hash);
+                header.map(Answer::Header).ok_or(RpcError::Rpc { code: -5, message })
+            }
+            Ask::Template => match &node.template_error {
                 Some(error) => Err(error.clone()),
                 None => {
                     takes = node.template_takes + node.slow;
@@ -530,12 +563,40 @@ impl World {
         self.reply(index, id, takes, answer);
     }
 
-    /// A long poll is answered when the mempool has changed after a minute, or with a new tip.
-    fn wait_for_news(&mut self, index: usize, id: u64) {
-        if let Some(call) = self.nodes[index].calls.get_mut(&id)
-            && !std::mem::replace(&mut call.waits, true)
-        {
-            self.in_(60 * SECOND, Event::Reach(index, id));
+    /// A call that waited is answered, if it has not been before.
+    fn waited(&mut self, index: usize, id: u64) {
+        let node = &self.nodes[index];
+        let Some(call) = node.calls.get(&id).filter(|_| node.serving.contains(&id)) else {
+            // Its client has given it up: the thread is free again.
+            self.thread_free(index, id);
+            return;
+        };
+        if call.held.is_some() {
+            return;
+        }
+        let tip = self.blocks.get(node.view.tip);
+        let answer = match call.ask {
+            Ask::TryWait => Answer::Beside(node.threads > 1),
+            _ => Answer::Waited(tip.hash, u64::from(tip.height)),
+        };
+        self.reply(index, id, MS / 10, Ok(answer));
+    }
+
+    /// A thread of the node has answered: the next call has its turn.
+    fn thread_free(&mut self, index: usize, id: u64) {
+        let node = &mut self.nodes[index];
+        if node.serving.remove(&id) {
+            self.serve_next(index);
+        }
+    }
+
+    /// The first call in the queue whose client still waits.
+    fn serve_next(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        while let Some(next) = node.queue.pop_front() {
+            if node.calls.contains_key(&next) {
+                return self.in_(0, Event::Reach(index, next));
+            }
         }
     }
 
@@ -578,6 +639,9 @@ impl World {
 
     fn answered(&mut self, index: usize, id: u64, answer: Answered) {
         let mode = self.nodes[index].mode;
+        if mode != Mode::Hung || !self.nodes[index].calls.contains_key(&id) {
+            self.thread_free(index, id);
+        }
         let Some(call) = self.nodes[index].calls.get_mut(&id) else { return };
         match mode {
             Mode::Up | Mode::Warming => self.finish(index, id, answer),
@@ -593,44 +657,52 @@ impl World {
         let Some(call) = self.nodes[index].calls.remove(&id) else { return };
         let took = Duration::from_micros(self.now - call.sent);
         let method = call.ask.method();
+        let lane = call.ask.lane();
+        let shell = &mut self.nodes[index].shell;
+        // A fetch that was asked for meanwhile follows before anything else.
+        let again = matches!(call.ask, Ask::Template) && shell.fetch == 2 && answer.is_ok();
+        match lane {
+            Some(_) if again => self.call(index, Ask::Template),
+            Some(lane) => self.next_in_lane(index, lane),
+            None => {}
+        }
         let shell = &mut self.nodes[index].shell;
         match (call.ask, answer) {
             (Ask::Template, answer) => {
-                let again = shell.fetch == 2 && answer.is_ok();
                 shell.fetch = u8::from(again);
-                if again {
-                    self.call(index, Ask::Template);
-                }
                 self.tell(index, template_event(answer, method, took));
             }
-            (Ask::Longpoll(asked), answer) => {
-                let ordered = shell.ordered.take().unwrap_or(Some(asked));
-                let wanted = match &answer {
-                    Ok(Answer::Template(template)) => {
-                        ordered.and_then(|_| template.longpollid.clone())
-                    }
-                    Err(RpcError::Timeout(_)) => ordered,
-                    _ => None,
-                };
-                // A question is asked anew as soon as 200 ms have passed since the last.
-                shell.longpolls = wanted.is_some();
-                if wanted.is_some() {
-                    let spacing = 200 * MS;
-                    let wait = spacing.saturating_sub(took.as_micros() as Micros);
-                    self.in_(wait, Event::LongpollAgain(index, wanted));
-                }
-                if !matches!(answer, Err(RpcError::Timeout(_))) {
-                    self.tell(index, template_event(answer, method, took));
-                }
-            }
-            (Ask::Poll, answer) => {
+            (Ask::Poll | Ask::Wait, answer) => {
                 shell.poll = false;
                 self.tell(
                     index,
                     match answer {
                         Ok(Answer::Tip(hash)) => {
-                            NodeEventKind::Tip { hash, after: None, source: TipSource::Poll, took }
+                            NodeEventKind::Tip { hash, height: None, source: TipSource::Poll, took }
                         }
+                        Ok(Answer::Waited(hash, height)) => {
+                            let height = Some(height);
+                            NodeEventKind::Tip { hash, height, source: TipSource::Wait, took }
+                        }
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::TryWait, answer) => {
+                shell.trial = false;
+                let outcome = match answer {
+                    Ok(Answer::Beside(beside)) => Ok(beside),
+                    Ok(_) => unreachable!("a trial answers yes or no"),
+                    Err(error) => Err(error),
+                };
+                self.tell(index, NodeEventKind::WaitTried(outcome));
+            }
+            (Ask::Header(hash), answer) => {
+                shell.header = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::Header(header)) => NodeEventKind::Header { hash, header },
                         answer => failed(answer, method, took),
                     },
                 );
@@ -662,7 +734,7 @@ impl World {
                 }
             }
             (Ask::Confirmations(block), answer) => {
-                shell.headers -= 1;
+                shell.confirmations -= 1;
                 self.tell(
                     index,
                     match answer {
@@ -772,13 +844,23 @@ impl World {
         for hash in self.announcements(index) {
             let lost = self.random.one_in(20);
             let node = &mut self.nodes[index];
-            let (life, number) = (node.life, node.zmq_number);
-            node.zmq_number += 1;
+            let life = node.life;
             if node.zmq && !node.zmq_off && !lost {
-                self.in_(way, Event::Zmq(index, life, number, hash));
+                self.in_(way, Event::Zmq(index, life, hash));
             }
         }
-        self.wake_longpolls(index);
+        let waiting: Vec<u64> = self.nodes[index]
+            .serving
+            .iter()
+            .copied()
+            .filter(|id| {
+                let call = self.nodes[index].calls.get(id);
+                call.is_some_and(|call| matches!(call.ask, Ask::Wait))
+            })
+            .collect();
+        for id in waiting {
+            self.in_(0, Event::Waited(index, id));
+        }
     }
 
     /// The tips that a node tells of, as Bitcoin Core does: each block that it goes higher.
@@ -794,18 +876,6 @@ impl World {
         }
         hashes.reverse();
         hashes
-    }
-
-    fn wake_longpolls(&mut self, index: usize) {
-        let waiting: Vec<u64> = self.nodes[index]
-            .calls
-            .iter()
-            .filter(|(_, call)| call.waits && matches!(call.ask, Ask::Longpoll(_)))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in waiting {
-            self.in_(MS, Event::Reach(index, id));
-        }
     }
 
     // -- faults --
@@ -840,7 +910,6 @@ impl World {
             Fault::TemplateError,
             Fault::SlowTemplates,
             Fault::ZmqOff,
-            Fault::LongpollDead,
         ];
         let fault = all[self.random.index(all.len())];
         self.inflict(node, fault, span);
@@ -866,13 +935,13 @@ impl World {
             }
             Fault::SlowTemplates => node.slow = 4 * SECOND,
             Fault::ZmqOff => node.zmq_off = true,
-            Fault::LongpollDead => node.longpoll_dead = true,
         }
         self.judge_health(index);
         self.in_(span, Event::Mend(index, fault));
     }
 
     fn kill(&mut self, index: usize, loses: bool) {
+        let threads = threads(&mut self.random);
         let node = &mut self.nodes[index];
         (node.mode, node.was_cut) = (Mode::Killed, false);
         node.life += 1;
@@ -882,12 +951,18 @@ impl World {
             node.view.lose(&self.blocks, self.now.saturating_sub(60 * SECOND));
             self.figures.crashes += 1;
         }
-        (node.announced, node.zmq_number, node.zmq_heard) = (node.view.tip, 0, None);
+        node.announced = node.view.tip;
+        node.serving.clear();
+        node.queue.clear();
+        // What comes back is another process, perhaps with other settings.
+        node.threads = threads;
         let calls: Vec<u64> = node.calls.keys().copied().collect();
         for id in calls {
             let broken = RpcError::Transport("connection reset".into());
             self.finish(index, id, Err(broken));
         }
+        // The idle connection ends with the process.
+        self.tell(index, NodeEventKind::HungUp);
     }
 
     fn mend(&mut self, index: usize, fault: Fault) {
@@ -914,10 +989,6 @@ impl World {
             (Fault::TemplateError, _) => node.template_error = None,
             (Fault::SlowTemplates, _) => node.slow = 0,
             (Fault::ZmqOff, _) => node.zmq_off = false,
-            (Fault::LongpollDead, _) => {
-                node.longpoll_dead = false;
-                self.wake_longpolls(index);
-            }
             _ => {}
         }
         self.judge_health(index);
@@ -925,6 +996,10 @@ impl World {
 
     /// What was asked or said while it stood still goes on.
     fn thaw(&mut self, index: usize) {
+        // What it worked at for clients that have gone is over.
+        let node = &mut self.nodes[index];
+        node.serving.retain(|id| node.calls.contains_key(id));
+        self.serve_next(index);
         let ids: Vec<u64> = self.nodes[index].calls.keys().copied().collect();
         for id in ids {
             let held = self.nodes[index].calls.get_mut(&id).and_then(|call| call.held.take());
@@ -1168,7 +1243,7 @@ impl World {
 fn template_event(answer: Answered, method: Method, took: Duration) -> NodeEventKind {
     match answer {
         Ok(Answer::Template(template)) => {
-            NodeEventKind::Template { template, method, took, parsing: Duration::ZERO }
+            NodeEventKind::Template { template, took, parsing: Duration::ZERO }
         }
         answer => failed(answer, method, took),
     }
@@ -1199,15 +1274,20 @@ fn node(random: &mut Random, blocks: &Blocks, bits: u32) -> Node {
         zmq: !random.one_in(3),
         clock_offset: random.between(0, 10) as i64 - 5,
         announced: View::new(blocks).tip,
-        zmq_number: 0,
-        zmq_heard: None,
+        threads: threads(random),
+        serving: BTreeSet::new(),
+        queue: VecDeque::new(),
         zmq_off: false,
-        longpoll_dead: false,
         lag_until: 0,
         template_error: None,
         slow: 0,
         bits,
     }
+}
+
+/// Threads for RPC: what owners set, four up to Bitcoin Core 28, sixteen since.
+fn threads(random: &mut Random) -> usize {
+    [1, 2, 4, 16][random.index(4)]
 }
 
 fn miner(random: &mut Random, index: usize, plan: &Plan) -> Setup {

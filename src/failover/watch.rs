@@ -1,0 +1,157 @@
+//! How a node's news of a new block reach us, and what that costs the node.
+//!
+//! ```text
+//!   ZMQ announces its tips ─────────────────────────────► polled every 1.5 s
+//!
+//!   it does not:   try: does the node answer a call while another waits at it?
+//!                     yes ──► WAITS    one call after the other waits for a quarter of a second
+//!                      no ──► CROWDED  polled every quarter of a second; tried again after 10 min
+//!         does not know it ──► REFUSED  the same, and not tried again until it was away
+//!     (each of the three ends when a connection to the node breaks: it may be another process then)
+//! ```
+//!
+//! Only the leader is asked so often, for only its news are waited for.
+
+use std::time::{Duration, Instant};
+
+use super::io::Output;
+use super::node::Node;
+use super::settle::Alarm;
+use super::{ANNOUNCED_WITHIN, Failover, POLL_EVERY, POLL_SOON, TRY_WAIT_AGAIN, WAIT_GAP};
+use crate::chain::BlockHash;
+use crate::node::{RpcError, TipSource};
+
+/// Whether calls may wait at the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Not tried since it was last away.
+    #[default]
+    Untried,
+    /// It answers other calls beside the one that waits.
+    Beside,
+    /// Another call had to wait for the end of ours: it has no thread to spare.
+    Crowded {
+        /// When that was seen.
+        since: Instant,
+    },
+    /// It does not know `waitfornewblock`, or does not let us call it.
+    Refused,
+}
+
+/// How the news of a node's tips come, for the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewsBy {
+    /// ZMQ announces them.
+    Zmq,
+    /// A call waits at the node for them.
+    Wait,
+    /// The node is asked this often.
+    Poll(Duration),
+}
+
+/// What is known of a node's announcements by ZMQ.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Announcements {
+    /// The latest tip was heard by ZMQ, or may still be.
+    pub good: bool,
+    /// The tip that was heard otherwise, and when.
+    missed: Option<(BlockHash, Instant)>,
+}
+
+impl Announcements {
+    /// A tip was heard. `moved`: the node had another one before.
+    pub(super) fn heard(&mut self, at: Instant, tip: BlockHash, source: TipSource, moved: bool) {
+        match source {
+            TipSource::Zmq => *self = Announcements { good: true, missed: None },
+            TipSource::Wait | TipSource::Poll | TipSource::Template => {
+                if moved && self.good {
+                    self.missed = Some((tip, at));
+                }
+            }
+        }
+    }
+
+    /// A tip that ZMQ has not announced after a while was missed.
+    pub(super) fn settle(&mut self, alarm: &mut Alarm) {
+        if let Some((_, since)) = self.missed
+            && alarm.due(since + ANNOUNCED_WITHIN)
+        {
+            *self = Announcements::default();
+        }
+    }
+}
+
+impl Node {
+    /// How its news are to come; `leads` or is about to.
+    pub(super) fn news_by(&self, leads: bool) -> NewsBy {
+        match self.waits {
+            _ if self.announcements.good => NewsBy::Zmq,
+            // One that fails is not asked more often for it.
+            _ if !leads || self.breaker.failures() > 0 => NewsBy::Poll(POLL_EVERY),
+            Waits::Beside => NewsBy::Wait,
+            Waits::Untried | Waits::Crowded { .. } | Waits::Refused => NewsBy::Poll(POLL_SOON),
+        }
+    }
+
+    /// The outcome of a trial, or of a call that waited.
+    pub(super) fn wait_tried(&mut self, at: Instant, outcome: &Result<bool, RpcError>) {
+        self.waits = match outcome {
+            Ok(true) => Waits::Beside,
+            // It did not answer in time: whatever the reason, it is not to be pressed.
+            Ok(false) | Err(RpcError::Timeout(_)) => Waits::Crowded { since: at },
+            Err(RpcError::Transport(_)) => Waits::Untried,
+            Err(_) => Waits::Refused,
+        };
+    }
+}
+
+impl Failover {
+    /// Orders a trial where its outcome is wanted.
+    pub(super) fn wait_trials(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        let Some(index) = self.leader_index() else { return };
+        let node = &mut self.nodes[index];
+        node.announcements.settle(alarm);
+        let due = match node.waits {
+            _ if node.announcements.good => return,
+            Waits::Untried => node.trial_at.map_or(at, |last| last + POLL_EVERY),
+            Waits::Crowded { since } => since + TRY_WAIT_AGAIN,
+            Waits::Beside | Waits::Refused => return,
+        };
+        if alarm.due(due) {
+            node.trial_at = Some(at);
+            if let Waits::Crowded { .. } = node.waits {
+                node.waits = Waits::Untried;
+            }
+            alarm.due(at + POLL_EVERY);
+            out.push(Output::TryWait { node: node.spec.id });
+        }
+    }
+
+    /// The regular polls of all nodes that could lead.
+    pub(super) fn polls(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        let leader = self.leader;
+        for node in &mut self.nodes {
+            if node.standing.rank().is_none() || node.poll.sent.is_some() {
+                continue;
+            }
+            let by = node.news_by(leader == Some(node.spec.id));
+            let every = match by {
+                NewsBy::Zmq => POLL_EVERY,
+                NewsBy::Wait => WAIT_GAP,
+                NewsBy::Poll(every) => every,
+            };
+            // The way may have changed since the last poll; a poll that is wanted sooner stays so.
+            let latest = node.poll.last.map_or(node.poll.due, |last| last + every);
+            if alarm.due(node.poll.due.min(latest)) {
+                node.poll.sent = Some(at);
+                node.poll.last = Some(at);
+                node.poll.due = if every == POLL_EVERY { node.poll.due + every } else { at + every };
+                if node.poll.due <= at {
+                    node.poll.due = at + every;
+                }
+                node.poll_waits = by == NewsBy::Wait;
+                out.push(Output::PollTip { node: node.spec.id, waits: node.poll_waits });
+            }
+        }
+    }
+}

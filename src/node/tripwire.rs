@@ -1,0 +1,81 @@
+//! A connection to a node's RPC port over which nothing is ever asked.
+//!
+//! A process that dies closes its sockets at that moment, so that the end of this connection is
+//! the first sign of a node's death: a millisecond after it, where the next poll would need up to a
+//! second and a half. It takes none of the node's RPC threads. A node that ends idle connections
+//! (Bitcoin Core after 30 s) costs one more poll each time.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use async_io::{Async, Timer};
+use futures_lite::{AsyncReadExt, future};
+
+/// Between the starts of two attempts to connect.
+const PAUSE: Duration = Duration::from_secs(2);
+/// A connection may take this long to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Keeps such a connection to `place` (`host:port`) until it is dropped, and calls `hung_up` each
+/// time that it is closed by the other side.
+pub(super) async fn watch(place: String, mut hung_up: impl AsyncFnMut()) {
+    loop {
+        let started = Instant::now();
+        if let Some(mut stream) = connect(&place).await {
+            // Nothing is asked, so nothing is answered: whatever comes, or the end, ends it.
+            stream.read(&mut [0; 16]).await.ok();
+            hung_up().await;
+        }
+        Timer::at(started + PAUSE).await;
+    }
+}
+
+async fn connect(place: &str) -> Option<Async<TcpStream>> {
+    let name = place.to_owned();
+    let resolve = blocking::unblock(move || {
+        use std::net::ToSocketAddrs;
+        name.to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>).unwrap_or_default()
+    });
+    for address in resolve.await {
+        let limit = async {
+            Timer::after(CONNECT).await;
+            Err(std::io::ErrorKind::TimedOut.into())
+        };
+        if let Ok(stream) = future::or(Async::<TcpStream>::connect(address), limit).await {
+            return Some(stream);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_the_other_side_ends_is_told_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            let (kept, _) = listener.accept().unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+            let closed = Instant::now();
+            drop(kept);
+            closed
+        });
+        let (told, times) = async_channel::bounded(1);
+        let watching = watch(place, async move || told.send(Instant::now()).await.unwrap());
+        let heard = async_io::block_on(future::or(
+            async {
+                watching.await;
+                None
+            },
+            async { times.recv().await.ok() },
+        ));
+        let (heard, closed) = (heard.unwrap(), server.join().unwrap());
+        assert!(heard + Duration::from_millis(5) >= closed, "told before it happened");
+        assert!(heard < closed + Duration::from_millis(500), "{:?}", heard - closed);
+    }
+}
