@@ -1,6 +1,7 @@
 //! Nodes that die, freeze, lag and come back, under the whole program with a miner connected. Real
 //! nodes: two of Bitcoin Core where `BITCOIND` names its binary, else two of bcoin. The figures are
-//! printed; a few trials each, and twenty with `SOLOIST_LONG=1`.
+//! printed; a few trials each, and twenty with `SOLOIST_LONG=1`. With `SOLOIST_BIN` it is another
+//! build's: tests/load/README.md compares two.
 #![allow(clippy::unwrap_used)]
 
 mod common;
