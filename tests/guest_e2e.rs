@@ -88,11 +88,13 @@ impl Trial {
     /// Prints what was seen; what must not be is returned in words.
     fn run(&self) -> Vec<String> {
         let host = Host::start(self.threads);
+        // Asked while it answers.
+        let name = host.name();
         let mut config = host.config();
         if !self.zmq {
             config.zmq_hashblock = None;
         } else if config.zmq_hashblock.is_none() {
-            say(&format!("*** NOT TESTED *** {} has no ZMQ", host.name()));
+            say(&format!("*** NOT TESTED *** {name} has no ZMQ"));
             return Vec::new();
         }
         let client = host.client();
@@ -129,9 +131,8 @@ impl Trial {
 
         let zmq = if self.zmq { ", ZMQ" } else { "" };
         let title = format!(
-            "{}, {} RPC threads{zmq}, {} Soloist: {} starts in {restarted:.0?}, then {waited:.0?} \
+            "{name}, {} RPC threads{zmq}, {} Soloist: {} starts in {restarted:.0?}, then {waited:.0?} \
              without a block",
-            host.name(),
             self.threads,
             self.soloists,
             starts.len(),
