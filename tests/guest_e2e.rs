@@ -131,7 +131,7 @@ impl Trial {
 
         let zmq = if self.zmq { ", ZMQ" } else { "" };
         let title = format!(
-            "{name}, {} RPC threads{zmq}, {} Soloist: {} starts in {restarted:.0?}, then {waited:.0?} \
+            "{name}, rpcthreads={}{zmq}, Soloists: {}; {} starts in {restarted:.0?}, then {waited:.0?} \
              without a block",
             self.threads,
             self.soloists,
