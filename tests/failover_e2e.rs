@@ -52,7 +52,7 @@ fn job_node(daemon: &Daemon) -> Option<String> {
 fn print(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
-    println!("{what}: median {median:.0?}, at most {most:.0?} ({} trials)", times.len());
+    println!("{what}: median {median:.2?}, at most {most:.2?} ({} trials)", times.len());
 }
 
 /// The process ends at once; what it had told us of is on its disk, as it would be on a node that
