@@ -1,6 +1,7 @@
 //! Nodes that die, freeze, lag and come back, under the whole program with a miner connected. Real
 //! nodes: two of Bitcoin Core where `BITCOIND` names its binary, else two of bcoin. The figures are
-//! printed; a few trials each, and twenty with `SOLOIST_LONG=1`.
+//! printed; a few trials each, and twenty with `SOLOIST_LONG=1`. With `SOLOIST_BIN` it is another
+//! build's: tests/load/README.md compares two.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -51,7 +52,7 @@ fn job_node(daemon: &Daemon) -> Option<String> {
 fn print(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
-    println!("{what}: median {median:.0?}, at most {most:.0?} ({} trials)", times.len());
+    println!("{what}: median {median:.2?}, at most {most:.2?} ({} trials)", times.len());
 }
 
 /// The process ends at once; what it had told us of is on its disk, as it would be on a node that

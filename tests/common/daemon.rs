@@ -105,7 +105,7 @@ impl Daemon {
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_soloist"));
+        let mut command = Command::new(program());
         if let Some(runtime) = &self.runtime {
             command.env("RUNTIME_DIRECTORY", runtime.path());
         }
@@ -203,6 +203,13 @@ impl Drop for Daemon {
         }
         self.kill();
     }
+}
+
+/// The program under test. `SOLOIST_BIN` names another build of it, so that two can be measured in
+/// one sitting: `SOLOIST_BIN=../old/target/debug/soloist cargo test --test failover_e2e`.
+fn program() -> PathBuf {
+    let other = std::env::var_os("SOLOIST_BIN").map(PathBuf::from);
+    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_soloist").into())
 }
 
 /// A Stratum miner for regtest, where every second hash is a block: it hashes with code of its own

@@ -3,6 +3,7 @@
 
 pub mod daemon;
 pub mod fault;
+pub mod few_threads;
 pub mod node;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,5 +1,6 @@
 //! Real full nodes on regtest, each a process of its own with its own directory and ports: bcoin,
-//! and Bitcoin Core where `BITCOIND` names its binary.
+//! and Bitcoin Core where `BITCOIND` names its binary. What can be seen on Core alone also runs on
+//! the one of `SOLOIST_CORE`, which `tests/tools/core` builds.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -31,6 +32,10 @@ pub struct RealNode {
     p2p_port: u16,
     zmq_port: u16,
     program: PathBuf,
+    /// Arguments beside those that every node here gets.
+    more: Vec<String>,
+    /// It publishes new blocks by ZMQ: a Core that was built with it.
+    publishes: bool,
     dir: tempfile::TempDir,
     child: Option<Child>,
 }
@@ -41,7 +46,7 @@ const PASSWORD: &str = "only for tests";
 impl RealNode {
     /// A new bcoin at the genesis block.
     pub fn bcoin() -> Option<RealNode> {
-        Some(RealNode::start(Kind::Bcoin, bcoin_program()?))
+        Some(RealNode::start(Kind::Bcoin, bcoin_program()?, &[]))
     }
 
     /// A new Bitcoin Core at the genesis block, where `BITCOIND` is set.
@@ -50,7 +55,14 @@ impl RealNode {
             loudly("Bitcoin Core is not tested: BITCOIND does not name its binary");
             return None;
         };
-        Some(RealNode::start(Kind::Core, program.into()))
+        Some(RealNode::start(Kind::Core, program.into(), &[]))
+    }
+
+    /// A new Bitcoin Core with arguments of its own, such as `-rpcthreads=2`: the binary of
+    /// `BITCOIND`, else that of `SOLOIST_CORE`, which tests leave alone that bcoin serves as well.
+    pub fn core_with(more: &[String]) -> Option<RealNode> {
+        let program = ["BITCOIND", "SOLOIST_CORE"].into_iter().find_map(std::env::var_os)?;
+        Some(RealNode::start(Kind::Core, program.into(), more))
     }
 
     /// One of each kind that this machine has.
@@ -58,17 +70,22 @@ impl RealNode {
         [RealNode::bcoin(), RealNode::core()].into_iter().flatten().collect()
     }
 
-    fn start(kind: Kind, program: PathBuf) -> RealNode {
+    fn start(kind: Kind, program: PathBuf, more: &[String]) -> RealNode {
         let mut node = RealNode {
             kind,
             rpc_port: free_port(),
             p2p_port: free_port(),
             zmq_port: free_port(),
             program,
+            more: more.to_vec(),
+            publishes: false,
             dir: tempfile::tempdir().unwrap(),
             child: None,
         };
         node.launch();
+        // A Core without ZMQ takes the setting without a word and does not know this method.
+        node.publishes =
+            kind == Kind::Core && node.try_call("getzmqnotifications", json!([])).is_ok();
         node
     }
 
@@ -127,6 +144,7 @@ impl RealNode {
                 command
             }
         };
+        command.args(&self.more);
         let log = File::create(self.log()).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().expect("the node's program can be started"));
@@ -140,13 +158,21 @@ impl RealNode {
         SocketAddr::from(([127, 0, 0, 1], self.rpc_port))
     }
 
+    /// The user and the password that its RPC takes, as `user:password`.
+    pub fn credentials(&self) -> Result<String, String> {
+        match self.kind {
+            Kind::Bcoin => Ok(format!("x:{PASSWORD}")),
+            Kind::Core => fs::read_to_string(self.cookie()).map_err(|error| error.to_string()),
+        }
+    }
+
     /// Core's cookie file; it exists while Core runs.
     pub fn cookie(&self) -> PathBuf {
         self.dir.path().join("regtest/.cookie")
     }
 
     pub fn zmq(&self) -> Option<String> {
-        (self.kind == Kind::Core).then(|| format!("tcp://127.0.0.1:{}", self.zmq_port))
+        self.publishes.then(|| format!("tcp://127.0.0.1:{}", self.zmq_port))
     }
 
     pub fn config(&self) -> NodeConfig {
@@ -179,10 +205,7 @@ impl RealNode {
 
     /// Any call, past the code under test.
     pub fn try_call(&self, method: &str, params: Value) -> Result<Value, String> {
-        let credentials = match self.kind {
-            Kind::Bcoin => format!("x:{PASSWORD}"),
-            Kind::Core => fs::read_to_string(self.cookie()).map_err(|e| e.to_string())?,
-        };
+        let credentials = self.credentials()?;
         let answer = minreq::post(format!("http://{}", self.address()))
             .with_header("Content-Type", "application/json")
             .with_header("Authorization", format!("Basic {}", base64(credentials.as_bytes())))
@@ -322,7 +345,7 @@ fn loudly(words: &str) {
 }
 
 /// Whatever the code under test does, this is what goes over the wire.
-fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }

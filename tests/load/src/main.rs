@@ -1,6 +1,7 @@
 //! A load generator for any Stratum server: prints one line of JSON about it.
 
 mod fleet;
+mod limit;
 mod miner;
 mod node;
 mod server;
@@ -23,6 +24,10 @@ use server::{Server, Used};
 const USAGE: &str = "\
 load MODE --server HOST:PORT [options]      prints one line of JSON
 load table < LINES                          medians and ratios of such lines
+load limit --figure NAME [--full] --name NAME (--most F | --than NAME --factor F [--plus MS]) < LINES
+                                            holds the median of a figure against a number, or
+                                            against another server's
+load mine --node NODE --count N             mines blocks
 load fill --node NODE --count N             fills a node's mempool (Bitcoin Core, regtest)
 load template --node NODE [--keep-mempool]  how long its first template on a new tip takes
 
@@ -41,7 +46,8 @@ options
   --user NAME        an address of the node's chain, where the server wants one; --password, --agent
   --name NAME        goes into the line
   --keep-mempool     blocks are mined empty, so that what waits goes on waiting
-  --pause MS         between blocks, 300 by default";
+  --pause MS         between blocks, 300 by default
+  --spread MS        lengthens the pauses by up to so much, evenly: no poll is always hit alike";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,6 +57,8 @@ fn main() -> ExitCode {
     };
     let result = Options::read(rest).and_then(|options| match mode.as_str() {
         "table" => table::print(),
+        "limit" => limit::hold(&options.limit()?),
+        "mine" => options.node()?.mine_many(options.number("count", 1.0)? as u32),
         "fill" => options.node()?.fill(options.number("count", 4000.0)? as usize),
         "template" => template(&options),
         "idle" | "shares" | "notify" | "block" | "soak" => measure(mode, &options),
@@ -74,7 +82,7 @@ impl Options {
         while let Some(name) = rest.next() {
             let name = name.strip_prefix("--").ok_or_else(|| io::Error::other(USAGE))?;
             let value = match name {
-                "keep-mempool" => String::new(),
+                "keep-mempool" | "full" => String::new(),
                 _ => rest.next().ok_or_else(|| io::Error::other(USAGE))?.clone(),
             };
             all.insert(name.to_owned(), value);
@@ -102,6 +110,25 @@ impl Options {
 
     fn node(&self) -> io::Result<Node> {
         Node::new(self.get("node").ok_or_else(|| io::Error::other("--node is missing"))?)
+    }
+
+    fn limit(&self) -> io::Result<limit::Limit> {
+        let text = |name: &str| self.get(name).unwrap_or_default().to_owned();
+        let bound = match (self.has("most"), self.has("factor")) {
+            (true, _) => limit::Bound::Most(self.number("most", 0.0)?),
+            (_, true) => limit::Bound::Other {
+                factor: self.number("factor", 1.0)?,
+                plus: self.number("plus", 0.0)?,
+            },
+            _ => return Err(io::Error::other("--factor or --most is missing")),
+        };
+        Ok(limit::Limit {
+            figure: text("figure"),
+            full: self.has("full"),
+            name: text("name"),
+            than: text("than"),
+            bound,
+        })
     }
 
     fn server(&self) -> Server {
@@ -262,12 +289,16 @@ fn notify(options: &Options, fleet: &mut Fleet) -> io::Result<Value> {
     let node = options.node()?;
     let blocks = options.number("blocks", 20.0)? as usize;
     let pause = Duration::from_millis(options.number("pause", 300.0)? as u64);
+    let spread = options.number("spread", 0.0)?;
     let keep = options.has("keep-mempool");
     let wait_full = keep;
     let (mut calls, mut firsts, mut lasts) = (Vec::new(), Vec::new(), Vec::new());
     let (mut full_firsts, mut full_lasts) = (Vec::new(), Vec::new());
     for block in 0..=blocks {
         let quiet = Instant::now();
+        // Multiples of the golden ratio fill a circle evenly, however many there are.
+        let pause =
+            pause + Duration::from_secs_f64(spread / 1e3 * (block as f64 * 0.618_034).fract());
         while quiet.elapsed() < pause {
             fleet.turn(Duration::from_millis(20), |_, _| {});
         }
@@ -314,6 +345,7 @@ fn notify(options: &Options, fleet: &mut Fleet) -> io::Result<Value> {
     }
     let mut figures = json!({
         "blocks": blocks,
+        "last_of_call": percentiles(lasts.iter().zip(&calls).map(|(l, c)| l / c).collect()),
         "rpc_ms": percentiles(calls),
         "first_job_ms": percentiles(firsts),
         "last_job_ms": percentiles(lasts),

@@ -79,6 +79,11 @@ impl Node {
         .map(drop)
     }
 
+    /// Mines blocks for anybody.
+    pub fn mine_many(&self, count: u32) -> io::Result<()> {
+        self.call("generatetoaddress", &json!([count, ADDRESS])).map(drop)
+    }
+
     /// The tip.
     pub fn tip(&self) -> io::Result<Value> {
         self.call("getbestblockhash", &json!([]))

@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 use serde_json::Value;
 
 /// The figures worth comparing, as they stand in a line.
-const FIGURES: [&str; 14] = [
+const FIGURES: [&str; 15] = [
     "cpu_us_per_share",
     "answer_us/p50",
     "answer_us/p99",
@@ -14,6 +14,7 @@ const FIGURES: [&str; 14] = [
     "rpc_ms/p50",
     "first_job_ms/p50",
     "last_job_ms/p50",
+    "last_of_call/p50",
     "full_last_ms/p50",
     "answer_ms/p50",
     "node_tip_ms/p50",
@@ -75,13 +76,13 @@ fn what(line: &Value) -> String {
     words.join(", ")
 }
 
-fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-fn show(value: f64) -> String {
+pub fn show(value: f64) -> String {
     match value.abs() {
         v if v >= 1000.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
