@@ -17,6 +17,7 @@ use serde_json::json;
 use smol::LocalExecutor;
 use soloist::block::SubmitAnswer;
 use soloist::chain::{BlockHash, Chain};
+use soloist::node::fault::{Login, Spoken};
 use soloist::node::{
     Auth, Method, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, NodeId, Rpc, RpcError,
     TipSource,
@@ -27,7 +28,13 @@ use soloist::template::TxCache;
 // -- answers that go wrong --
 
 fn config(url: &str) -> NodeConfig {
-    NodeConfig { name: "test".into(), url: url.into(), auth: Auth::None, zmq_hashblock: None }
+    NodeConfig {
+        name: "test".into(),
+        url: url.into(),
+        auth: Auth::None,
+        certificate: None,
+        zmq_hashblock: None,
+    }
 }
 
 fn rpc(proxy: &FaultProxy) -> Rpc {
@@ -47,11 +54,13 @@ fn errors_are_told_apart() {
     let quoted = format!("\"{GENESIS}\"");
     assert_eq!(best(Fault::result(&quoted)), Ok(Chain::Regtest.genesis()));
 
-    assert_eq!(best(Fault::http(401, "")), Err(Auth(401)));
-    assert_eq!(best(Fault::http(403, "forbidden")), Err(Auth(403)));
+    assert_eq!(best(Fault::unauthorized()), Err(Unauthorized(Login::None)));
+    let ours = Some([127, 0, 0, 1].into());
+    assert_eq!(best(Fault::http(403, "forbidden")), Err(ForbiddenAddress { ours }));
     assert_eq!(best(Fault::http(500, "")), Err(Http(500)));
-    assert_eq!(best(Fault::http(503, "Work queue depth exceeded")), Err(Http(503)));
-    assert_eq!(best(Fault::http(404, "<html>not here</html>")), Err(Http(404)));
+    assert_eq!(best(Fault::queue_full()), Err(QueueFull));
+    assert_eq!(best(Fault::wrong_path()), Err(WrongPath));
+    assert_eq!(best(Fault::http(404, "<html>not here</html>")), Err(WebPage(404)));
     assert_eq!(
         best(Fault::rpc_error(-28, "Verifying blocks…")),
         Err(Rpc { code: -28, message: "Verifying blocks…".into() })
@@ -78,7 +87,8 @@ fn errors_are_told_apart() {
         let answer = best(Fault::http(200, &body));
         let expected = match what {
             // Nothing but open brackets is, strictly, a beginning.
-            "a deep nest" => matches!(answer, Err(Malformed(_) | Transport(_))),
+            "a deep nest" => matches!(answer, Err(Malformed(_) | Cut { .. })),
+            "a web page" => answer == Err(WebPage(200)),
             _ => matches!(answer, Err(Malformed(_))),
         };
         assert!(expected, "{what}: {answer:?}");
@@ -90,9 +100,8 @@ fn broken_connections_are_told_apart() {
     use RpcError::*;
     // A redirect is not followed: the password belongs to this address alone.
     let elsewhere = FaultProxy::answering(Fault::result("true"));
-    let redirect =
-        format!("HTTP/1.1 301 Moved\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", elsewhere.url());
-    assert_eq!(best(Fault::Answer(redirect.into())), Err(Http(301)));
+    let to = format!("{}/", elsewhere.url());
+    assert_eq!(best(Fault::redirect(&to)), Err(Redirect { to }));
     assert_eq!(elsewhere.connections(), 0);
 
     // Cut off: in the header, at its end, in the body by length, in the body by chunks.
@@ -104,13 +113,17 @@ fn broken_connections_are_told_apart() {
         b"HTTP/1.1 200 OK\r\n\r\n{\"result\":\"00",
     ] {
         let answer = best(Fault::Answer(cut.to_vec()));
-        assert!(matches!(answer, Err(Transport(_))), "{}: {answer:?}", cut.escape_ascii());
+        match cut {
+            b"" => assert!(matches!(answer, Err(Transport(_))), "{answer:?}"),
+            _ => assert!(matches!(answer, Err(Cut { .. })), "{}: {answer:?}", cut.escape_ascii()),
+        }
     }
     // Not HTTP at all.
     for greeting in [&b"SSH-2.0-OpenSSH_9.2\r\n\r\nhello"[..], b"\xff\xfe\x00\x80\xc3\x28\r\n\r\n"]
     {
         let answer = best(Fault::Answer(greeting.to_vec()));
-        assert!(matches!(answer, Err(Malformed(_))), "{}: {answer:?}", greeting.escape_ascii());
+        let answered = matches!(answer, Err(NotHttp(Spoken::Other(_))));
+        assert!(answered, "{}: {answer:?}", greeting.escape_ascii());
     }
     let endless_header =
         [b"HTTP/1.1 200 OK\r\n".to_vec(), b"X-Fill: abcdefghijklmnop\r\n".repeat(100_000)].concat();
@@ -118,7 +131,7 @@ fn broken_connections_are_told_apart() {
     let bad_length = b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}".to_vec();
     assert!(matches!(best(Fault::Answer(bad_length)), Err(Malformed(_))));
     let bad_chunk = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n".to_vec();
-    assert!(matches!(best(Fault::Answer(bad_chunk)), Err(Malformed(_) | Transport(_))));
+    assert!(matches!(best(Fault::Answer(bad_chunk)), Err(Cut { .. })));
     // Chunks that are whole.
     let chunks = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -128,10 +141,13 @@ fn broken_connections_are_told_apart() {
 
     // Nobody there, no such name, no such scheme.
     let nobody = format!("http://127.0.0.1:{}", free_port());
-    for url in [nobody.as_str(), "http://no-such-host.invalid:1", "https://127.0.0.1:1", "ftp://x"]
-    {
-        let answer = soloist::node::Rpc::new(&config(url)).get_best_block_hash();
-        assert!(matches!(answer, Err(Transport(_))), "{url}: {answer:?}");
+    for (url, error) in [
+        (nobody.as_str(), Refused),
+        ("http://no-such-host.invalid:1", UnknownName("no-such-host.invalid".into())),
+        ("https://127.0.0.1:1", Refused),
+        ("ftp://x", Address("it must begin with http:// or https://".into())),
+    ] {
+        assert_eq!(Rpc::new(&config(url)).get_best_block_hash(), Err(error), "{url}");
     }
 }
 
@@ -152,12 +168,12 @@ fn a_silent_or_slow_node_costs_the_deadline_and_no_more() {
 
     let cut = FaultProxy::start(node.address());
     cut.set(Fault::Cut(60));
-    assert!(matches!(rpc(&cut).get_best_block_hash(), Err(RpcError::Transport(_))));
+    assert!(matches!(rpc(&cut).get_best_block_hash(), Err(RpcError::Cut { .. })));
     let late = FaultProxy::start(node.address());
     late.set(Fault::Delay(Duration::from_millis(300)));
     assert_eq!(rpc(&late).get_best_block_hash(), Ok(Chain::Regtest.genesis()));
     late.set(Fault::Refuse);
-    assert!(matches!(rpc(&late).get_best_block_hash(), Err(RpcError::Transport(_))));
+    assert_eq!(rpc(&late).get_best_block_hash(), Err(RpcError::Refused));
     late.set(Fault::Pass);
     wait_for("the proxy to listen again", || rpc(&late).get_best_block_hash().ok());
 }
@@ -195,16 +211,16 @@ fn a_new_cookie_is_read_when_the_old_one_is_refused() {
         .requests()
         .iter()
         .map(|request| {
-            let line = request.lines().find(|l| l.starts_with("Authorization: Basic ")).unwrap();
-            line["Authorization: Basic ".len()..].to_string()
+            let line = request.lines().find(|l| l.starts_with("authorization: Basic ")).unwrap();
+            line["authorization: Basic ".len()..].to_string()
         })
         .collect();
     let [first, second] = ["X19jb29raWVfXzpmaXJzdA==", "X19jb29raWVfXzpzZWNvbmQ="];
     assert_eq!(sent, [first, first, second]);
 
     // An unchanged one is not tried again: Core makes us wait for each wrong password.
-    proxy.set(Fault::http(401, ""));
-    assert_eq!(rpc.get_best_block_hash(), Err(RpcError::Auth(401)));
+    proxy.set(Fault::unauthorized());
+    assert_eq!(rpc.get_best_block_hash(), Err(RpcError::Unauthorized(Login::Cookie)));
     assert_eq!(proxy.connections(), 4);
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(rpc.get_best_block_hash(), Err(RpcError::Cookie { .. })));
@@ -212,14 +228,14 @@ fn a_new_cookie_is_read_when_the_old_one_is_refused() {
 
 #[test]
 fn a_fixed_password_is_sent_once() {
-    let proxy = FaultProxy::answering(Fault::http(401, ""));
+    let proxy = FaultProxy::answering(Fault::unauthorized());
     let auth = Auth::UserPass { user: "Aladdin".into(), pass: "open sesame".into() };
     let rpc = Rpc::new(&NodeConfig { auth, ..config(&proxy.url()) });
-    assert_eq!(rpc.get_best_block_hash(), Err(RpcError::Auth(401)));
+    assert_eq!(rpc.get_best_block_hash(), Err(RpcError::Unauthorized(Login::Password)));
     let requests = proxy.requests();
     assert_eq!(requests.len(), 1);
     // The example of RFC 7617.
-    assert!(requests[0].contains("Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"));
+    assert!(requests[0].contains("authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"));
 }
 
 fn health_script(chain: &str, network: &str) -> Fault {
@@ -569,7 +585,8 @@ fn a_real_node_is_understood() {
         // The wrong password.
         let auth = Auth::UserPass { user: "x".into(), pass: "wrong".into() };
         let stranger = Rpc::new(&NodeConfig { auth, ..node.config() });
-        assert_eq!(stranger.get_best_block_hash(), Err(RpcError::Auth(401)));
+        let refused = Err(RpcError::Unauthorized(Login::Password));
+        assert_eq!(stranger.get_best_block_hash(), refused);
     }
 }
 
@@ -666,7 +683,7 @@ fn a_real_node_that_stops_and_starts_is_understood() {
         real.thaw();
         wait_for("it to go on", || rpc.get_best_block_hash().ok());
         real.kill();
-        assert!(matches!(rpc.get_best_block_hash(), Err(RpcError::Transport(_))));
+        assert_eq!(rpc.get_best_block_hash(), Err(RpcError::Refused));
         real.launch_without_waiting();
         // While it starts: refused, warming up, or (Core) still with the old cookie.
         let mut seen = Vec::new();
@@ -682,11 +699,13 @@ fn a_real_node_that_stops_and_starts_is_understood() {
         assert!(
             seen.iter().all(|error| matches!(
                 error,
-                RpcError::Transport(_)
+                RpcError::Refused
+                    | RpcError::Transport(_)
                     | RpcError::Rpc { code: -28, .. }
-                    | RpcError::Auth(_)
+                    | RpcError::Unauthorized(_)
                     | RpcError::Cookie { .. }
-                    | RpcError::Http(503)
+                    | RpcError::WrongPath
+                    | RpcError::Unavailable
             )),
             "{seen:?}"
         );

@@ -127,7 +127,13 @@ impl NodeHandle {
 
     /// Asks how the node is: `Health` or `Failed`.
     pub fn health(&self) -> bool {
-        self.ask(&self.busy.health, Rpc::health, |result, took| {
+        let call = |rpc: &Rpc| {
+            let report = rpc.health()?;
+            // So that a solved block finds a connection; what keeps it from one will be heard.
+            rpc.keep_spare().ok();
+            Ok(report)
+        };
+        self.ask(&self.busy.health, call, |result, took| {
             Some(match result {
                 Ok(report) => NodeEventKind::Health { report, took },
                 Err(error) => failed(Method::Health, error, took),

@@ -124,7 +124,7 @@ pub fn id(n: u32) -> NodeId {
 }
 
 pub fn refused() -> RpcError {
-    RpcError::Transport("connection refused".into())
+    RpcError::Refused
 }
 
 pub fn warming() -> RpcError {
@@ -667,7 +667,10 @@ impl BreakerModel {
         };
         match (method, error) {
             (_, RpcError::Rpc { code: -28 | -9 | -10, .. })
-            | (Method::GetBlockTemplate, RpcError::Rpc { .. }) => *self = BreakerModel::default(),
+            | (
+                Method::GetBlockTemplate,
+                RpcError::Rpc { .. } | RpcError::Forbidden { .. },
+            ) => *self = BreakerModel::default(),
             (Method::Longpoll | Method::SubmitBlock | Method::Proposal, _) => {}
             _ if self.open_since.is_none() => {
                 self.failures += 1;

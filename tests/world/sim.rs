@@ -470,7 +470,7 @@ impl World {
             Mode::Cut => {}
             Mode::Hung => call.waits = true,
             Mode::Killed => {
-                let refused = RpcError::Transport("connection refused".into());
+                let refused = RpcError::Refused;
                 self.finish(index, id, Err(refused));
             }
             Mode::Warming => {
