@@ -222,7 +222,9 @@ fn proposal(answer: &Answer, sentences: &mut Vec<String>) -> State {
         }
         Some(Err(error)) => {
             sentences.push(format!("It could not be shown the block that we would send: {error}."));
-            State::Ready
+            sentences.push(error.remedy());
+            // As long as a block is, its submission would fare no better.
+            if *error == RpcError::TooLong { State::Unusable } else { State::Ready }
         }
         None => State::Ready,
     }
@@ -230,39 +232,8 @@ fn proposal(answer: &Answer, sentences: &mut Vec<String>) -> State {
 
 /// A failed call: what happened, and what the owner can do.
 fn failed(result: &str, error: &RpcError) -> (State, Vec<String>) {
-    let (state, advice) = match error {
-        RpcError::Transport(_) => (
-            State::Unusable,
-            "Is it switched on, and is rpc_url right? On another machine its bitcoin.conf needs \
-             server=1, rpcbind and an rpcallowip that includes this machine.",
-        ),
-        RpcError::Timeout(_) => {
-            (State::Waiting, "It is there, but busy or hanging. Its own log says more.")
-        }
-        RpcError::Auth(401) => (
-            State::Unusable,
-            "Compare rpc_user and rpc_pass with the rpcauth or rpcuser line of its bitcoin.conf.",
-        ),
-        RpcError::Auth(_) => {
-            (State::Unusable, "Its bitcoin.conf needs an rpcallowip that includes this machine.")
-        }
-        RpcError::Cookie { .. } => (
-            State::Unusable,
-            "The file exists while the node runs, and the user of soloist must be able to read it.",
-        ),
-        RpcError::Rpc { code: -28, .. } => (State::Waiting, "It is starting. Wait a minute."),
-        RpcError::Rpc { code: -9, .. } => {
-            (State::Waiting, "It has no peers yet. Wait, or look at its internet connection.")
-        }
-        RpcError::Rpc { code: -10, .. } => {
-            (State::Waiting, "It must download the chain first, which can take days.")
-        }
-        RpcError::Rpc { .. } => (State::Unusable, "These are the node's own words."),
-        RpcError::Http(_) | RpcError::TooLarge(_) | RpcError::Malformed(_) => {
-            (State::Unusable, "Something other than a node may answer there. Is the port right?")
-        }
-    };
-    (state, vec![format!("{result}: {error}."), advice.to_owned()])
+    let state = if error.passes() { State::Waiting } else { State::Unusable };
+    (state, vec![format!("{result}: {error}."), error.remedy()])
 }
 
 /// The coinbase as it would stand in a block now, decoded from its bytes by another hand than the

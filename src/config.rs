@@ -137,6 +137,7 @@ impl From<&NodeConfig> for rpc::NodeConfig {
                     rpc::Auth::UserPass { user: user.clone(), pass: password.expose().to_owned() }
                 }
             },
+            certificate: None,
             zmq_hashblock: node.zmq.clone(),
         }
     }

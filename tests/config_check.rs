@@ -7,6 +7,7 @@ use soloist::chain::Chain;
 use soloist::check::{Answer, story};
 use soloist::cli::Exit;
 use soloist::config::{self, Flags, Loaded, Surroundings};
+use soloist::node::fault::Login;
 use soloist::node::{HealthReport, RpcError};
 use soloist::template::{Template, TxCache};
 
@@ -106,7 +107,7 @@ fn one_node_and_all_is_well() {
 
 #[test]
 fn the_preferred_node_is_away() {
-    let away = failed(RpcError::Transport("connection refused".to_owned()));
+    let away = failed(RpcError::Refused);
     insta::assert_snapshot!(told(TWO_NODES, &[away, ready(884_201)], Exit::Ok));
 }
 
@@ -172,10 +173,12 @@ fn a_node_that_would_refuse_the_block() {
 #[test]
 fn every_failure_has_its_advice() {
     let failures = [
-        RpcError::Transport("connection refused".to_owned()),
+        RpcError::Refused,
+        RpcError::Transport("it was closed without an answer".to_owned()),
         RpcError::Timeout(Duration::from_secs(5)),
-        RpcError::Auth(401),
-        RpcError::Auth(403),
+        RpcError::Unauthorized(Login::Password),
+        RpcError::ForbiddenAddress { ours: None },
+        RpcError::Forbidden { method: "getblocktemplate" },
         RpcError::Cookie { path: "/x/.cookie".to_owned(), why: "no such file".to_owned() },
         RpcError::Http(404),
         RpcError::Rpc { code: -28, message: "Loading block index…".to_owned() },

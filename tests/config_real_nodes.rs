@@ -74,7 +74,7 @@ fn a_real_node_would_accept_the_block() {
             .replace("rpc_cookie_path", "rpc_user = \"x\"\nrpc_pass = \"y\"\n#");
         let (said, code) = check(dir.path(), &wrong);
         assert_eq!(code, Some(69), "{said}");
-        assert!(said.contains("refuses our password"), "{said}");
+        assert!(said.contains("refuses our user or password"), "{said}");
 
         let last = config(&own);
         node.kill();

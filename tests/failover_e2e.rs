@@ -314,6 +314,7 @@ fn an_empty_job_comes_first_where_templates_are_slow() {
     let slow = Duration::from_millis(300);
     proxy.set(Fault::Delay(slow));
     let config = soloist::node::NodeConfig {
+        certificate: None,
         zmq_hashblock: Some(zmq),
         ..node.config_through(proxy.address())
     };

@@ -8,6 +8,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use soloist::chain::Chain;
+use soloist::node::fault::Login;
 use soloist::node::{Method, NodeId, RpcError, TipHeader, TipSource};
 use world::{MS, Mode, SEC, World, hash, refused, warming};
 
@@ -175,8 +176,10 @@ fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) -> Duratio
             let errors = [
                 warming(),
                 refused(),
-                RpcError::Auth(401),
+                RpcError::Unauthorized(Login::Password),
                 RpcError::Http(500),
+                RpcError::QueueFull,
+                RpcError::Forbidden { method: "getblocktemplate" },
                 RpcError::Rpc { code: -1, message: "no".into() },
                 RpcError::Rpc { code: -10, message: "initial download".into() },
                 RpcError::Malformed("<html>".into()),
@@ -324,7 +327,7 @@ fn junk(random: &mut Random) -> soloist::failover::News {
         refused(),
         warming(),
         RpcError::Timeout(Duration::MAX),
-        RpcError::Auth(0),
+        RpcError::ForbiddenAddress { ours: None },
         RpcError::Rpc { code: i64::MIN, message: String::new() },
         RpcError::Rpc { code: -9, message: "no peers".into() },
         RpcError::TooLarge(usize::MAX),

@@ -434,7 +434,8 @@ async fn ask(config: &Config) -> Checked {
                 checked.findings.push(format!("{} did not answer within {limit} s.", node.name));
             }
             Some(Err(error)) => {
-                let finding = format!("{} cannot be used now: {error}.", node.name);
+                let remedy = error.remedy();
+                let finding = format!("{} cannot be used now: {error}. {remedy}", node.name);
                 checked.findings.push(finding);
             }
             Some(Ok(health)) => {

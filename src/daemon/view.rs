@@ -215,10 +215,10 @@ impl State {
             },
             tip_wins: node.race.wins.iter().sum(),
             rehearsal: self.rehearsals.verdict(node.id),
-            last_error: node.last_error.map(|(words, age)| view::NodeErrorView {
+            last_error: node.last_error.map(|(error, age)| view::NodeErrorView {
                 at: now.unix.saturating_sub(age.as_secs()),
                 method: "RPC".into(),
-                words: words.to_owned(),
+                words: error.to_string(),
             }),
             calls: node.stats.iter().map(|(method, stats)| call_view(*method, stats)).collect(),
             errors: error_views(node.stats.values()),
@@ -238,10 +238,20 @@ impl State {
             false if *node.standing == Standing::Fit => {
                 "It is on the newest block and takes over when the leader fails.".to_string()
             }
-            false => match node.hint {
-                Some(hint) => format!("It {}. {hint}", node.standing),
-                None => format!("It {}.", node.standing),
-            },
+            false => {
+                let standing = match (node.standing, node.reason) {
+                    // Its words are in it.
+                    (Standing::Waiting(words), _) => {
+                        format!("It is not ready: {}.", words.trim_end_matches('.'))
+                    }
+                    (standing, Some(reason)) => format!("It {standing}: {reason}."),
+                    (standing, None) => format!("It {standing}."),
+                };
+                match &node.hint {
+                    Some(hint) => format!("{standing} {hint}"),
+                    None => standing,
+                }
+            }
         };
         let state = match node.standing {
             _ if node.leads => view::NodeState::Leading,

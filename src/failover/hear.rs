@@ -156,15 +156,15 @@ impl Failover {
         if report.initial_download && is_main {
             // Bitcoin Core gives no template on the main network in this state; on test networks
             // it does.
-            let percent = (report.progress * 100.0).clamp(0.0, 100.0);
-            let words = format!(
-                "it is downloading the chain, {} of {} blocks, {percent:.1} % verified.",
-                report.blocks, report.headers
-            );
-            self.wait_for(index, -10, words, out);
+            let downloading = RpcError::Downloading {
+                blocks: report.blocks,
+                headers: report.headers,
+                permille: (report.progress.clamp(0.0, 1.0) * 1000.0) as u16,
+            };
+            self.wait_for(index, format!("{downloading}."), downloading, out);
         } else {
-            node.waiting = node.waiting.take().filter(|waiting| match waiting.code {
-                -9 => is_main && report.connections == 0,
+            node.waiting = node.waiting.take().filter(|waiting| match waiting.error {
+                RpcError::Rpc { code: -9, .. } => is_main && report.connections == 0,
                 _ => false,
             });
         }
@@ -280,7 +280,7 @@ impl Failover {
     ) {
         let node = &mut self.nodes[index];
         node.stats.entry(method).or_default().failed(error);
-        if matches!(error, RpcError::Transport(_)) {
+        if ErrorKind::of(error) == ErrorKind::Transport {
             // What answers next may be another process, with other settings.
             node.waits = Waits::default();
         }
@@ -313,8 +313,7 @@ impl Failover {
             Method::GetBlockHeader => node.header.failed(),
             _ => {}
         }
-        node.last_error =
-            Some(Failure { kind: ErrorKind::of(error), words: error.to_string(), at });
+        node.last_error = Some(Failure { error: error.clone(), at });
         match (ErrorKind::of(error), method) {
             (ErrorKind::Waiting, _) => {
                 let RpcError::Rpc { code, message } = error else { return };
@@ -323,10 +322,10 @@ impl Failover {
                     // It has just started: perhaps with another configuration.
                     self.nodes[index].checked = false;
                 }
-                self.wait_for(index, *code, message.clone(), out);
+                self.wait_for(index, message.clone(), error.clone(), out);
             }
-            (ErrorKind::Rpc, Method::GetBlockTemplate) => {
-                node.template_error = Some(error.to_string());
+            (ErrorKind::Rpc | ErrorKind::Forbidden, Method::GetBlockTemplate) => {
+                node.template_error = Some(error.clone());
                 self.alive(at, index, out);
             }
             (ErrorKind::Transport, _)
@@ -338,7 +337,7 @@ impl Failover {
                 | Method::GetBlockTemplate,
             ) => {
                 if method == Method::GetBlockTemplate {
-                    node.template_error = Some(error.to_string());
+                    node.template_error = Some(error.clone());
                 }
                 // While half-open only the probe counts, not a call from before.
                 let counts = node.breaker.is_closed() || method == Method::Health;
@@ -347,7 +346,7 @@ impl Failover {
                     node.forget();
                     out.push(Output::Event(Event::NodeDown {
                         node: node.spec.name.clone(),
-                        why: error.to_string(),
+                        why: error.clone(),
                     }));
                 }
             }
@@ -357,7 +356,13 @@ impl Failover {
     }
 
     /// The node asks for patience; said once, the words are kept up to date.
-    fn wait_for(&mut self, index: usize, code: i64, words: String, out: &mut Vec<Output>) {
+    fn wait_for(
+        &mut self,
+        index: usize,
+        words: String,
+        error: RpcError,
+        out: &mut Vec<Output>,
+    ) {
         let node = &mut self.nodes[index];
         if !node.waiting_said {
             node.waiting_said = true;
@@ -367,15 +372,11 @@ impl Failover {
             }));
         }
         node.template = None;
-        node.waiting = Some(Waiting { words, code });
+        node.waiting = Some(Waiting { words, error });
     }
 }
 
 /// The node does not know the method, or does not let us call it.
 fn is_refusal(error: &RpcError) -> bool {
-    match error {
-        RpcError::Auth(code) => *code == 403,
-        RpcError::Rpc { .. } => ErrorKind::of(error) != ErrorKind::Waiting,
-        _ => false,
-    }
+    matches!(ErrorKind::of(error), ErrorKind::Rpc | ErrorKind::Forbidden)
 }

@@ -357,12 +357,12 @@ pub enum Event {
         after: Duration,
     },
     /// A node's breaker opened.
-    #[error("Node {node} is down: {why}.")]
+    #[error("Node {node} is down: {why}. {}", .why.remedy())]
     NodeDown {
         /// The node.
         node: String,
         /// The last failure.
-        why: String,
+        why: RpcError,
     },
     /// A node answers again.
     #[error("Node {node} answers again, after {} s.", .after.as_secs())]

@@ -33,7 +33,7 @@ impl Failover {
         if node.standing.rank().is_some() {
             return false;
         }
-        let why = node.standing.against(node.last_error_words());
+        let why = node.standing.against(&node.reason_words());
         self.lose_lead(at, why);
         true
     }
@@ -209,7 +209,7 @@ impl Failover {
             return (self.usable(at, |rank| rank <= 4), why);
         };
         let node = &self.nodes[leader];
-        let why = node.standing.against(node.last_error_words());
+        let why = node.standing.against(&node.reason_words());
         match node.standing.rank() {
             Some(0) => (self.returning(at, leader, alarm), LeadWhy::Return),
             Some(limit) => (self.usable(at, |rank| rank < limit), why),

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use super::FETCH_DEADLINE;
 use super::breaker::Breaker;
 use super::io::{LeadWhy, NodeSpec};
-use super::stats::{ErrorKind, MethodStats};
+use super::stats::MethodStats;
 use super::tips::RaceStats;
 use super::watch::{Announcements, Waits};
 use crate::chain::BlockHash;
-use crate::node::{HealthReport, Method};
+use crate::node::{HealthReport, Method, RpcError};
 
 /// How many durations of `getblocktemplate` the median is taken from.
 const RECENT: usize = 5;
@@ -53,7 +53,7 @@ pub(super) struct Node {
 
     pub template: Option<HeldTemplate>,
     /// The last template call failed although the node answers.
-    pub template_error: Option<String>,
+    pub template_error: Option<RpcError>,
     pub poll: Call,
     pub ask: Call,
     /// An extra health question is wanted, beside the regular one.
@@ -131,16 +131,16 @@ impl HeaderQuestion {
 /// A failed call.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
-    pub kind: ErrorKind,
-    pub words: String,
+    pub error: RpcError,
     pub at: Instant,
 }
 
 /// The node asks for patience.
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
+    /// What it says, as a clause.
     pub words: String,
-    pub code: i64,
+    pub error: RpcError,
 }
 
 /// By how much a node lags.
@@ -205,7 +205,7 @@ impl Standing {
     }
 
     /// Why a leader in this standing should be replaced.
-    pub(super) fn against(&self, last_error: &str) -> LeadWhy {
+    pub(super) fn against(&self, reason: &str) -> LeadWhy {
         match self {
             Standing::Rival => LeadWhy::Rival,
             Standing::Behind(blocks) => LeadWhy::Behind(*blocks),
@@ -216,7 +216,7 @@ impl Standing {
             Standing::Syncing => LeadWhy::Waiting("initial download".into()),
             Standing::WrongChain(found) => LeadWhy::WrongChain(found.clone()),
             Standing::Shaky | Standing::NoTemplate | Standing::Down => {
-                LeadWhy::Failed(last_error.to_owned())
+                LeadWhy::Failed(reason.to_owned())
             }
             Standing::Fit | Standing::Unknown => LeadWhy::Ready,
         }
@@ -352,54 +352,59 @@ impl Node {
         self.fetch_limit = Some(self.fetch_limit.map_or(at, |limit| limit.max(at)) + every);
     }
 
-    pub fn last_error_words(&self) -> &str {
-        self.last_error.as_ref().map_or("it does not answer", |failure| failure.words.as_str())
+    /// Why it is not fit, where that is a failure: clause and advice both come from this one value.
+    pub fn reason(&self) -> Option<&RpcError> {
+        match &self.standing {
+            Standing::Waiting(_) => self.waiting.as_ref().map(|waiting| &waiting.error),
+            Standing::NoTemplate => self.template_error.as_ref(),
+            Standing::Shaky | Standing::Unknown | Standing::Down => {
+                let failure = self.last_error.as_ref()?;
+                let is_over = self.heard_at.is_some_and(|heard| heard > failure.at);
+                (!is_over).then_some(&failure.error)
+            }
+            Standing::Fit
+            | Standing::Rival
+            | Standing::Behind(_)
+            | Standing::Weaker
+            | Standing::Stalled
+            | Standing::Syncing
+            | Standing::Silent(_)
+            | Standing::WrongChain(_) => None,
+        }
+    }
+
+    /// [`Node::reason`] in words.
+    pub fn reason_words(&self) -> String {
+        self.reason().map_or_else(|| "it does not answer".to_owned(), RpcError::to_string)
     }
 
     /// Its state with its name, in one clause.
     pub fn clause(&self) -> String {
         let (name, standing) = (&self.spec.name, &self.standing);
-        match (standing, &self.last_error) {
-            (
-                Standing::Down | Standing::Unknown | Standing::Shaky | Standing::NoTemplate,
-                Some(Failure { words, .. }),
-            ) => format!("{name} {standing} ({words})"),
-            _ => format!("{name} {standing}"),
+        match (standing, self.reason()) {
+            // Its words are in it.
+            (Standing::Waiting(_), _) | (_, None) => format!("{name} {standing}"),
+            (_, Some(reason)) => format!("{name} {standing} ({reason})"),
         }
     }
 
     /// What the owner can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        let kind = self.last_error.as_ref().map(|failure| failure.kind);
-        Some(match (&self.standing, kind) {
-            (Standing::Fit | Standing::Rival, _) => return None,
-            (Standing::WrongChain(_), _) => {
-                "Check the node's address and port, and the payout address."
-            }
-            (Standing::Waiting(_) | Standing::Syncing, _) => {
-                "Nothing to do: the node gets ready by itself."
-            }
-            (Standing::Behind(_) | Standing::Weaker | Standing::Stalled, _) => {
+    pub fn hint(&self) -> Option<String> {
+        match &self.standing {
+            Standing::Fit | Standing::Rival => None,
+            Standing::WrongChain(found) => Some(RpcError::WrongChain(found.clone()).remedy()),
+            Standing::Silent(limit) => Some(RpcError::Timeout(*limit).remedy()),
+            Standing::Syncing => Some("Nothing to do: the node gets ready by itself.".to_owned()),
+            Standing::Behind(_) | Standing::Weaker | Standing::Stalled => Some(
                 "Check the node's internet connection, its peers and its free disk space."
-            }
-            (Standing::Silent(_), _) | (_, Some(ErrorKind::Timeout)) => {
-                "The node is frozen or overloaded: look at its machine, restart it if needed."
-            }
-            (_, Some(ErrorKind::Transport)) => {
-                "Check that the node runs, and that address and port are right; a node on another \
-                 machine needs rpcbind and rpcallowip."
-            }
-            (_, Some(ErrorKind::Auth)) => {
-                "Check user and password or the cookie file, and rpcallowip in bitcoin.conf."
-            }
-            (_, Some(ErrorKind::Http | ErrorKind::Malformed)) => {
-                "Something else than a Bitcoin node answers there: check the address and the port."
-            }
-            (Standing::Unknown, None) => return None,
-            (_, Some(ErrorKind::Rpc | ErrorKind::Waiting) | None) => {
-                "See the node's own log, debug.log."
-            }
-        })
+                    .to_owned(),
+            ),
+            Standing::Waiting(_)
+            | Standing::NoTemplate
+            | Standing::Shaky
+            | Standing::Unknown
+            | Standing::Down => self.reason().map(RpcError::remedy),
+        }
     }
 
     /// Forgets what may have changed while the node was away. Its chain is checked anew.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::node::RpcError;
+use crate::node::fault::Spoken;
 
 /// Upper bounds of the buckets of a [`Histogram`] in milliseconds, in steps of 1, 2, 5 (the last
 /// bucket, above the last bound, has none).
@@ -57,13 +58,13 @@ impl Histogram {
 /// The kinds of failure that are counted apart: what the owner can do differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
-    /// Off, unreachable, connection broken.
+    /// Off, unreachable, connection or answer broken.
     Transport,
-    /// Connected but no answer in time: hung or overloaded.
+    /// No connection or no answer in time: hung or overloaded.
     Timeout,
     /// Password, cookie or `rpcallowip`.
     Auth,
-    /// Another HTTP status: a proxy, or the wrong port.
+    /// Another HTTP status: a proxy, or the wrong path.
     Http,
     /// Warming up, no peers, initial download: the node asks for patience.
     Waiting,
@@ -71,11 +72,17 @@ pub enum ErrorKind {
     Rpc,
     /// Not an answer of a Bitcoin node.
     Malformed,
+    /// No secure connection, or TLS at one end only.
+    Tls,
+    /// Overloaded: its queue is full.
+    Busy,
+    /// The method is not allowed to us.
+    Forbidden,
 }
 
 impl ErrorKind {
     /// All kinds, in the order of [`MethodStats::errors`].
-    pub const ALL: [ErrorKind; 7] = [
+    pub const ALL: [ErrorKind; 10] = [
         ErrorKind::Transport,
         ErrorKind::Timeout,
         ErrorKind::Auth,
@@ -83,18 +90,37 @@ impl ErrorKind {
         ErrorKind::Waiting,
         ErrorKind::Rpc,
         ErrorKind::Malformed,
+        ErrorKind::Tls,
+        ErrorKind::Busy,
+        ErrorKind::Forbidden,
     ];
 
     /// The kind of an error.
     pub fn of(error: &RpcError) -> ErrorKind {
+        use RpcError as E;
         match error {
-            RpcError::Transport(_) => ErrorKind::Transport,
-            RpcError::Timeout(_) => ErrorKind::Timeout,
-            RpcError::Auth(_) | RpcError::Cookie { .. } => ErrorKind::Auth,
-            RpcError::Http(_) => ErrorKind::Http,
-            RpcError::Rpc { code: -28 | -9 | -10, .. } => ErrorKind::Waiting,
-            RpcError::Rpc { .. } => ErrorKind::Rpc,
-            RpcError::TooLarge(_) | RpcError::Malformed(_) => ErrorKind::Malformed,
+            E::Address(_)
+            | E::UnknownName(_)
+            | E::Refused
+            | E::Unreachable(_)
+            | E::Transport(_)
+            | E::Cut { .. } => ErrorKind::Transport,
+            E::NoConnection(_) | E::Timeout(_) => ErrorKind::Timeout,
+            E::Unauthorized(_) | E::ForbiddenAddress { .. } | E::Cookie { .. } => ErrorKind::Auth,
+            E::Redirect { .. }
+            | E::WrongPath
+            | E::TooLong
+            | E::Unavailable
+            | E::Gateway(_)
+            | E::Http(_) => ErrorKind::Http,
+            E::Rpc { code: -28 | -9 | -10, .. } | E::Downloading { .. } => ErrorKind::Waiting,
+            E::Rpc { .. } | E::UnknownRule(_) | E::Signet | E::WrongChain(_) => ErrorKind::Rpc,
+            E::NotHttp(Spoken::Tls) | E::Tls(_) | E::Certificate { .. } => ErrorKind::Tls,
+            E::NotHttp(_) | E::WebPage(_) | E::TooLarge(_) | E::Malformed(_) => {
+                ErrorKind::Malformed
+            }
+            E::QueueFull => ErrorKind::Busy,
+            E::Forbidden { .. } => ErrorKind::Forbidden,
         }
     }
 
@@ -108,6 +134,9 @@ impl ErrorKind {
             ErrorKind::Waiting => "waiting",
             ErrorKind::Rpc => "rpc",
             ErrorKind::Malformed => "malformed",
+            ErrorKind::Tls => "tls",
+            ErrorKind::Busy => "busy",
+            ErrorKind::Forbidden => "forbidden",
         }
     }
 }
@@ -150,6 +179,7 @@ impl MethodStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::fault::Login;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -177,10 +207,10 @@ mod tests {
         let mut stats = MethodStats::default();
         assert_eq!(stats.success_rate(), None);
         stats.succeeded(Some(MS));
-        stats.failed(&RpcError::Auth(401));
+        stats.failed(&RpcError::Unauthorized(Login::Password));
         stats.failed(&RpcError::Rpc { code: -28, message: "Loading block index…".into() });
         stats.failed(&RpcError::Rpc { code: -1, message: "no".into() });
-        assert_eq!(stats.errors, [0, 0, 1, 0, 1, 1, 0]);
+        assert_eq!(stats.errors, [0, 0, 1, 0, 1, 1, 0, 0, 0, 0]);
         assert_eq!(stats.failures(), 3);
         assert_eq!(stats.success_rate(), Some(0.25));
     }

@@ -10,7 +10,7 @@ use super::stats::MethodStats;
 use super::tips::RaceStats;
 use super::watch::NewsBy;
 use crate::chain::BlockHash;
-use crate::node::{HealthReport, Method, NodeId};
+use crate::node::{HealthReport, Method, NodeId, RpcError};
 
 /// How things are, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +43,10 @@ pub struct NodeView<'a> {
     pub leads: bool,
     /// What it is good for.
     pub standing: &'a Standing,
-    /// What the owner can do about it, in one sentence.
-    pub hint: Option<&'static str>,
+    /// Why it is not fit, where that is a failure.
+    pub reason: Option<&'a RpcError>,
+    /// What the owner can do about it.
+    pub hint: Option<String>,
     /// Its circuit breaker.
     pub breaker: Breaker,
     /// Its latest health report and the report's age.
@@ -70,7 +72,7 @@ pub struct NodeView<'a> {
     /// An empty job goes out first when it leads.
     pub empty_first: bool,
     /// Its last failure and the failure's age; it stays when the node is well again.
-    pub last_error: Option<(&'a str, Duration)>,
+    pub last_error: Option<(&'a RpcError, Duration)>,
     /// Since when it has been down.
     pub down_for: Option<Duration>,
     /// Calls by method. Durations of calls that wait are not counted.
@@ -126,6 +128,7 @@ impl Failover {
             name: &node.spec.name,
             leads: self.leader == Some(node.spec.id),
             standing: &node.standing,
+            reason: node.reason(),
             hint: node.hint(),
             breaker: node.breaker,
             health: node.health.as_ref().map(|(report, since)| (report, age(*since))),
@@ -138,10 +141,7 @@ impl Failover {
             template_curtime: node.template.map(|template| template.curtime),
             template_takes: node.median_fetch(),
             empty_first: self.empty_first(node.spec.id),
-            last_error: node
-                .last_error
-                .as_ref()
-                .map(|failure| (failure.words.as_str(), age(failure.at))),
+            last_error: node.last_error.as_ref().map(|failure| (&failure.error, age(failure.at))),
             down_for: node.down_since.map(age),
             stats: &node.stats,
             race: &node.race,

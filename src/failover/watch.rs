@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::io::Output;
 use super::node::Node;
 use super::settle::Alarm;
+use super::stats::ErrorKind;
 use super::{ANNOUNCED_WITHIN, Failover, POLL_EVERY, POLL_SOON, TRY_WAIT_AGAIN, WAIT_GAP};
 use crate::chain::BlockHash;
 use crate::node::{RpcError, TipSource};
@@ -98,9 +99,12 @@ impl Node {
         self.waits = match outcome {
             Ok(true) => Waits::Beside,
             // It did not answer in time: whatever the reason, it is not to be pressed.
-            Ok(false) | Err(RpcError::Timeout(_)) => Waits::Crowded { since: at },
-            Err(RpcError::Transport(_)) => Waits::Untried,
-            Err(_) => Waits::Refused,
+            Ok(false) => Waits::Crowded { since: at },
+            Err(error) => match ErrorKind::of(error) {
+                ErrorKind::Timeout | ErrorKind::Busy => Waits::Crowded { since: at },
+                ErrorKind::Transport | ErrorKind::Waiting => Waits::Untried,
+                _ => Waits::Refused,
+            },
         };
     }
 }

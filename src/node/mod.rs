@@ -4,8 +4,13 @@
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
 //! [`NodeEvent`].
 
+pub mod fault;
+mod http;
 mod lane;
+mod link;
+mod place;
 pub mod rpc;
+mod tls;
 mod tripwire;
 pub mod watch;
 mod zmq_fd;
@@ -16,6 +21,7 @@ use std::time::Duration;
 use crate::block::SubmitAnswer;
 use crate::chain::BlockHash;
 use crate::template::Template;
+pub use fault::RpcError;
 pub use rpc::{Auth, NodeConfig, Rpc};
 pub use watch::NodeHandle;
 
@@ -56,45 +62,6 @@ pub enum Method {
     GetBlockHeader,
     /// `preciousblock`.
     PreciousBlock,
-}
-
-/// Why a call failed, by what can be done about it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RpcError {
-    /// No connection, or it broke: the node is off, the address is wrong, the cable is out.
-    #[error("cannot reach it: {0}")]
-    Transport(String),
-    /// Connected, but no whole answer before the deadline.
-    #[error("no answer within {} s", .0.as_secs())]
-    Timeout(Duration),
-    /// HTTP 401 or 403: wrong user, password or cookie, or this address is not in `rpcallowip`.
-    #[error("it refuses our password (HTTP {0})")]
-    Auth(u16),
-    /// The cookie file cannot be read.
-    #[error("cookie file {path}: {why}")]
-    Cookie {
-        /// The file.
-        path: String,
-        /// The system's words.
-        why: String,
-    },
-    /// Another HTTP status without a JSON-RPC error in the body.
-    #[error("HTTP status {0}")]
-    Http(u16),
-    /// The node's own error: -28 warming up, -9 no peers, -10 initial download, and the rest.
-    #[error("{message} ({code})")]
-    Rpc {
-        /// JSON-RPC error code.
-        code: i64,
-        /// The node's words.
-        message: String,
-    },
-    /// More bytes than an honest answer has.
-    #[error("its answer is longer than {0} bytes")]
-    TooLarge(usize),
-    /// Not JSON-RPC, or a field is missing or of another type.
-    #[error("its answer makes no sense: {0}")]
-    Malformed(String),
 }
 
 /// What `getblockchaininfo` and `getnetworkinfo` say, as far as the policy needs it.

@@ -1,10 +1,8 @@
-//! JSON-RPC over HTTP with one node: blocking calls, typed answers, bounded in bytes and time.
-//!
-//! Every call opens a connection of its own (minreq keeps none), so calls of several threads at
-//! once never wait for one another.
+//! JSON-RPC with one node: blocking calls, typed answers, bounded in bytes and time. What carries
+//! them is [`super::http`].
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,20 +13,29 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{HealthReport, Method, RpcError, TipHeader};
+use super::fault::{Login, RpcError, Spoken};
+use super::http::{Answer, Ask, Client};
+use super::link::Link;
+use super::place::without_userinfo;
+use super::{HealthReport, Method, TipHeader};
 use crate::block::SubmitAnswer;
 use crate::chain::{BlockHash, Chain};
-use crate::template::{Template, TxCache};
+use crate::template::{Template, TemplateError, TxCache};
 
 /// One node as the owner configured it. Its `Debug` and `Display` never show a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// The owner's name for it, for the page and the log.
     pub name: String,
-    /// `http://host:port`. A `user:password@` in it is ignored here: it belongs into `auth`.
+    /// `http://host:port` or `https://host:port`. A `user:password@` in it is ignored here: it
+    /// belongs into `auth`.
     pub url: String,
     /// How we identify ourselves.
     pub auth: Auth,
+    /// For https: a PEM file, of whose content alone is trusted: the server's own certificate,
+    /// whatever its name, or that of an authority. `None` for the authorities that the system
+    /// trusts.
+    pub certificate: Option<PathBuf>,
     /// The node's `zmqpubhashblock` address, such as `tcp://192.168.1.5:28332`.
     pub zmq_hashblock: Option<String>,
 }
@@ -53,7 +60,7 @@ pub enum Auth {
 pub struct Rpc {
     /// For the log.
     name: String,
-    url: String,
+    http: Client,
     auth: Auth,
     /// The cookie file's text. Kept, so that a hanging network share costs no call; read again
     /// when the node refuses it.
@@ -64,7 +71,7 @@ pub struct Rpc {
 
 impl Method {
     /// The longest that a call may take, connection included; `Health` is three calls one after
-    /// the other, `GetBlockHeader` two. Whole seconds, because minreq counts in them.
+    /// the other, `GetBlockHeader` two.
     pub const fn deadline(self) -> Duration {
         Duration::from_secs(match self {
             // Answered from memory. This is what finds a node that hangs, so it is short; a small
@@ -98,7 +105,7 @@ impl Rpc {
     pub fn new(config: &NodeConfig) -> Rpc {
         Rpc {
             name: config.name.clone(),
-            url: without_userinfo(&config.url),
+            http: Client::new(&config.url, config.certificate.clone()),
             auth: config.auth.clone(),
             cookie: Mutex::new(None),
             signet: AtomicBool::new(false),
@@ -123,7 +130,7 @@ impl Rpc {
             let started = Instant::now();
             Template::parse(result.as_bytes(), &mut cache)
                 .map(|template| (template, started.elapsed()))
-                .map_err(|error| RpcError::Malformed(plain(&error.to_string())))
+                .map_err(RpcError::from)
         })
     }
 
@@ -240,12 +247,6 @@ impl Rpc {
         self.call(Method::PreciousBlock, "preciousblock", &params, |_| Ok(()))
     }
 
-    /// `host:port` of the node, as the URL has it.
-    pub fn place(&self) -> String {
-        let rest = self.url.split_once("://").map_or(&*self.url, |(_, rest)| rest);
-        rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned()
-    }
-
     fn rules(&self) -> &'static str {
         match self.signet.load(Ordering::Relaxed) {
             false => r#"["segwit"]"#,
@@ -256,7 +257,7 @@ impl Rpc {
     fn get<T: for<'a> Deserialize<'a>>(
         &self,
         method: Method,
-        name: &str,
+        name: &'static str,
         params: &str,
     ) -> Result<T, RpcError> {
         self.call(method, name, params, |result| read_json(result))
@@ -266,7 +267,7 @@ impl Rpc {
     fn call<T>(
         &self,
         method: Method,
-        name: &str,
+        name: &'static str,
         params: &str,
         read: impl FnOnce(&str) -> Result<T, RpcError>,
     ) -> Result<T, RpcError> {
@@ -278,25 +279,83 @@ impl Rpc {
         let body =
             format!(r#"{{"jsonrpc":"1.0","id":{request},"method":"{name}","params":[{params}]}}"#);
         let started = Instant::now();
-        let answer = self.ask(method, &body);
-        let took = started.elapsed().as_millis();
-        let outcome = match &answer {
-            Ok(answer) => format!("HTTP {}, {} bytes", answer.status, answer.body.len()),
-            Err(error) => error.to_string(),
+        let (answer, link) = match self.ask(method, &body) {
+            Ok((answer, link)) => (Ok(answer), Some(link)),
+            Err(error) => (Err(error), None),
         };
+        let result = match &answer {
+            Ok(answer) => self.judge(name, answer, link),
+            Err(error) => Err(error.clone()),
+        };
+        let took = started.elapsed().as_millis();
+        let outcome = match (&result, &answer) {
+            (Ok(_), Ok(answer)) => format!("{} bytes", answer.body.len()),
+            (Err(error), _) | (_, Err(error)) => error.to_string(),
+        };
+        let cause = result.as_ref().err().map_or("none", RpcError::label);
         log::debug!(
-            node = self.name, request, method = name, ms = took;
+            node = self.name, request, method = name, ms = took, cause;
             "request {request} to {}: {name} of {} bytes: {outcome} after {took} ms",
             self.name,
             body.len()
         );
-        read(answer?.result()?)
+        read(result?)
+    }
+
+    /// The JSON of the result, or what went wrong. The connection of a good answer is kept.
+    fn judge<'a>(
+        &self,
+        name: &'static str,
+        answer: &'a Answer,
+        link: Option<Link>,
+    ) -> Result<&'a str, RpcError> {
+        let ours = link.as_ref().and_then(|link| link.ours);
+        let result = match result(answer, name, self.login()) {
+            // Core tells neither apart, and looks at the address before it looks at the password.
+            Err(RpcError::Forbidden { .. }) if self.is_shut_out() => {
+                Err(RpcError::ForbiddenAddress { ours })
+            }
+            result => result,
+        };
+        match (&result, link) {
+            (Ok(_) | Err(RpcError::Rpc { .. }), Some(link)) => self.http.keep(link),
+            _ => self.http.doubt(),
+        }
+        result
+    }
+
+    /// After a 403: whether even a caller without a password gets it, instead of a 401.
+    fn is_shut_out(&self) -> bool {
+        let asked = self.post(Method::GetBestBlockHash, "{}", None);
+        asked.is_ok_and(|(answer, _)| answer.status == 403)
+    }
+
+    /// How we introduce ourselves.
+    fn login(&self) -> Login {
+        match &self.auth {
+            Auth::None => Login::None,
+            Auth::Cookie(_) => Login::Cookie,
+            Auth::UserPass { user, pass } => Login::of(user, pass),
+        }
+    }
+
+    /// Opens a connection if none lies idle, so that the next call finds one: a solved block, say.
+    ///
+    /// # Errors
+    /// There is none to be had.
+    pub fn keep_spare(&self) -> Result<(), RpcError> {
+        self.http.keep_spare(Method::GetBestBlockHash.deadline())
+    }
+
+    /// How many connections to the node are open now, idle or in use.
+    pub fn connections(&self) -> usize {
+        self.http.connections()
     }
 
     /// One call over HTTP, and a second one if the node has another cookie meanwhile.
-    fn ask(&self, method: Method, body: &str) -> Result<Answer, RpcError> {
+    fn ask(&self, method: Method, body: &str) -> Result<(Answer, Link), RpcError> {
         let credentials = self.credentials()?;
-        let answer = self.post(method, body, credentials.as_deref())?;
+        let (answer, link) = self.post(method, body, credentials.as_deref())?;
         if answer.status == 401 {
             // The node may have started anew and written another cookie. An unchanged one would
             // only be refused again.
@@ -305,7 +364,7 @@ impl Rpc {
                 return self.post(method, body, fresh.as_deref());
             }
         }
-        Ok(answer)
+        Ok((answer, link))
     }
 
     /// `user:password`, if any.
@@ -333,86 +392,74 @@ impl Rpc {
         method: Method,
         body: &str,
         credentials: Option<&str>,
-    ) -> Result<Answer, RpcError> {
-        let deadline = method.deadline();
-        let mut request = minreq::post(&self.url)
-            .with_header("Content-Type", "application/json")
-            .with_header("Connection", "close")
-            .with_follow_redirects(false)
-            .with_timeout(deadline.as_secs())
-            .with_body(body);
-        if let Some(credentials) = credentials {
-            let encoded = BASE64.encode(credentials);
-            request = request.with_header("Authorization", format!("Basic {encoded}"));
-        }
-        let response = request.send_lazy().map_err(|error| http_error(error, deadline))?;
-        Answer::read(response, method)
+    ) -> Result<(Answer, Link), RpcError> {
+        let authorization = credentials.map(|text| format!("Basic {}", BASE64.encode(text)));
+        self.http.post(Ask {
+            body: body.to_owned(),
+            authorization: authorization.as_deref(),
+            deadline: method.deadline(),
+            limit: method.max_answer(),
+        })
     }
 }
 
-/// An HTTP answer, read whole.
-struct Answer {
-    status: u16,
-    body: Vec<u8>,
+/// The JSON of the result of an HTTP answer, or what the answer says instead.
+fn result<'a>(answer: &'a Answer, method: &'static str, login: Login) -> Result<&'a str, RpcError> {
+    let Answer { status, body, .. } = answer;
+    match status {
+        401 => return Err(RpcError::Unauthorized(login)),
+        403 => return Err(RpcError::Forbidden { method }),
+        _ => {}
+    }
+    match serde_json::from_slice::<Envelope>(body) {
+        Ok(Envelope { error: Some(error), .. }) => Err(error.into()),
+        _ if *status != 200 => Err(no_result(answer)),
+        Ok(Envelope { result: Some(result), .. }) => Ok(result.get()),
+        Ok(_) => Err(RpcError::Malformed("neither a result nor an error in it".into())),
+        Err(_) if body.is_empty() => Err(RpcError::Malformed("it is empty".into())),
+        Err(_) if is_page(body) => Err(RpcError::WebPage(*status)),
+        Err(error) if error.is_eof() => Err(RpcError::Cut { got: body.len(), of: None }),
+        Err(error) => Err(RpcError::Malformed(plain(&error.to_string()))),
+    }
 }
 
-impl Answer {
-    fn read(response: minreq::ResponseLazy, method: Method) -> Result<Answer, RpcError> {
-        let status = response.status_code;
-        let limit = method.max_answer();
-        let length = response
-            .headers
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .and_then(|(_, value)| value.trim().parse::<usize>().ok());
-        // minreq makes up status 503 where the first line is none.
-        let no_http = response.reason_phrase == "Server did not provide a status line";
-        if length.is_some_and(|length| length > limit) {
-            return Err(RpcError::TooLarge(limit));
+/// What another HTTP status than 200 says, without an error of JSON-RPC in the body.
+fn no_result(answer: &Answer) -> RpcError {
+    let Answer { status, location, body, .. } = answer;
+    let text = String::from_utf8_lossy(&body[..body.len().min(4096)]).to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    match status {
+        300..=399 => {
+            let to = location.as_deref().unwrap_or_default();
+            let to = to.split(['?', '#']).next().unwrap_or_default();
+            RpcError::Redirect { to: plain(&without_userinfo(to)) }
         }
-
-        let mut body = Vec::with_capacity(length.unwrap_or(0));
-        response
-            .take(limit as u64 + 1)
-            .read_to_end(&mut body)
-            .map_err(|error| io_error(error, method.deadline()))?;
-        if body.len() > limit {
-            return Err(RpcError::TooLarge(limit));
+        // nginx, Caddy and Apache.
+        400 if says(&["https port", "https server", "ssl-enabled server"]) => {
+            RpcError::NotHttp(Spoken::Tls)
         }
-        if no_http {
-            return Err(match body.is_empty() {
-                true => RpcError::Transport("it closed the connection without an answer".into()),
-                false => RpcError::Malformed("it does not speak HTTP".into()),
-            });
-        }
-        if let Some(length) = length.filter(|length| body.len() < *length) {
-            let got = body.len();
-            return Err(RpcError::Transport(format!(
-                "the connection broke after {got} of {length} bytes"
-            )));
-        }
-        Ok(Answer { status, body })
+        413 => RpcError::TooLong,
+        502 | 504 => RpcError::Gateway(*status),
+        503 if says(&["work queue depth exceeded"]) => RpcError::QueueFull,
+        503 => RpcError::Unavailable,
+        _ if is_page(body) => RpcError::WebPage(*status),
+        404 => RpcError::WrongPath,
+        status => RpcError::Http(*status),
     }
+}
 
-    /// The JSON of the result, or what went wrong.
-    fn result(&self) -> Result<&str, RpcError> {
-        if matches!(self.status, 401 | 403) {
-            return Err(RpcError::Auth(self.status));
-        }
-        let envelope = serde_json::from_slice::<Envelope>(&self.body);
-        match envelope {
-            Ok(Envelope { error: Some(error), .. }) => Err(error.into()),
-            _ if self.status != 200 => Err(RpcError::Http(self.status)),
-            Ok(Envelope { result: Some(result), .. }) => Ok(result.get()),
-            Ok(_) => Err(RpcError::Malformed("neither a result nor an error in it".into())),
-            Err(_) if self.body.is_empty() => Err(RpcError::Malformed("it is empty".into())),
-            Err(_) if self.body.trim_ascii_start().starts_with(b"<") => {
-                Err(RpcError::Malformed("it is a web page (is this the node's RPC port?)".into()))
+fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
+}
+
+impl From<TemplateError> for RpcError {
+    fn from(error: TemplateError) -> RpcError {
+        match error {
+            TemplateError::UnknownRule(rule) if rule == "signet" => RpcError::Signet,
+            TemplateError::UnknownRule(rule) => RpcError::UnknownRule(plain(&rule)),
+            TemplateError::Json(_) | TemplateError::Field { .. } => {
+                RpcError::Malformed(plain(&error.to_string()))
             }
-            Err(error) if error.is_eof() => {
-                Err(RpcError::Transport("the connection broke in the middle of an answer".into()))
-            }
-            Err(error) => Err(RpcError::Malformed(plain(&error.to_string()))),
         }
     }
 }
@@ -554,41 +601,6 @@ fn read_cookie(path: &Path) -> Result<String, RpcError> {
     }
 }
 
-fn http_error(error: minreq::Error, deadline: Duration) -> RpcError {
-    use minreq::Error as E;
-    match error {
-        E::IoError(error) => io_error(error, deadline),
-        E::HeadersOverflow | E::StatusLineOverflow => RpcError::TooLarge(8192),
-        E::HttpsFeatureNotEnabled => {
-            RpcError::Transport("https is not supported for nodes, use http://".into())
-        }
-        E::InvalidProtocol => RpcError::Transport("its address must begin with http://".into()),
-        E::InvalidUtf8InResponse => RpcError::Malformed("it does not speak HTTP".into()),
-        E::MalformedContentLength | E::MalformedChunkLength | E::MalformedChunkEnd => {
-            RpcError::Malformed(error.to_string())
-        }
-        other => RpcError::Transport(other.to_string()),
-    }
-}
-
-fn io_error(error: io::Error, deadline: Duration) -> RpcError {
-    match error.kind() {
-        // A socket's own timeout comes as WouldBlock.
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => RpcError::Timeout(deadline),
-        io::ErrorKind::ConnectionRefused => {
-            RpcError::Transport("connection refused (nothing listens there)".into())
-        }
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            RpcError::Transport("it broke the connection".into())
-        }
-        // minreq wraps its own errors where a body comes in chunks.
-        _ => match error.downcast::<minreq::Error>() {
-            Ok(error) => http_error(error, deadline),
-            Err(error) => RpcError::Transport(plain(&error.to_string())),
-        },
-    }
-}
-
 /// A node's words, fit for a log and a page: one line of at most 300 characters.
 fn plain(words: &str) -> String {
     let one_line = words.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -598,16 +610,6 @@ fn plain(words: &str) -> String {
 /// A text as JSON.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-/// `http://user:password@host:8332` → `http://host:8332`.
-fn without_userinfo(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_string() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_string(),
-    }
 }
 
 impl fmt::Display for NodeConfig {
@@ -622,6 +624,7 @@ impl fmt::Debug for NodeConfig {
             .field("name", &self.name)
             .field("url", &without_userinfo(&self.url))
             .field("auth", &self.auth)
+            .field("certificate", &self.certificate)
             .field("zmq_hashblock", &self.zmq_hashblock)
             .finish()
     }
@@ -643,8 +646,11 @@ impl fmt::Debug for Auth {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, body: body.as_bytes().to_vec() }
+    /// What is made of an answer.
+    fn judged(status: u16, body: &str) -> Result<String, RpcError> {
+        let body = body.as_bytes().to_vec();
+        let answer = Answer { status, location: None, body, kept_for: None };
+        result(&answer, "getblock", Login::Password).map(str::to_owned)
     }
 
     fn malformed<T: fmt::Debug>(result: Result<T, RpcError>) -> String {
@@ -656,20 +662,20 @@ mod tests {
 
     #[test]
     fn a_null_result_is_told_from_a_missing_one() {
-        let null = answer(200, r#"{"result":null,"error":null,"id":1}"#);
-        assert_eq!(null.result(), Ok("null"));
-        malformed(answer(200, "{}").result());
-        malformed(answer(200, r#"{"id":1,"error":null}"#).result());
-        malformed(answer(200, "[]").result());
-        malformed(answer(200, "null").result());
-        malformed(answer(200, "17").result());
+        let null = judged(200, r#"{"result":null,"error":null,"id":1}"#);
+        assert_eq!(null.as_deref(), Ok("null"));
+        malformed(judged(200, "{}"));
+        malformed(judged(200, r#"{"id":1,"error":null}"#));
+        malformed(judged(200, "[]"));
+        malformed(judged(200, "null"));
+        malformed(judged(200, "17"));
     }
 
     #[test]
     fn the_result_is_handed_on_as_it_stands() {
         let spaced =
-            answer(200, "{ \"id\" : 1, \"result\" : {\"a\": [1, 2] } , \"error\":null }\n");
-        assert_eq!(spaced.result(), Ok("{\"a\": [1, 2] }"));
+            judged(200, "{ \"id\" : 1, \"result\" : {\"a\": [1, 2] } , \"error\":null }\n");
+        assert_eq!(spaced.as_deref(), Ok("{\"a\": [1, 2] }"));
     }
 
     #[test]
@@ -678,40 +684,56 @@ mod tests {
             r#"{"result":null,"error":{"code":-28,"message":"Loading block index…"},"id":1}"#;
         for status in [200, 404, 500, 503] {
             assert_eq!(
-                answer(status, warming).result(),
+                judged(status, warming),
                 Err(RpcError::Rpc { code: -28, message: "Loading block index…".into() })
             );
         }
         let odd = r#"{"error":{"type":"Error","code":"EBADTHING"}}"#;
         assert_eq!(
-            answer(500, odd).result(),
+            judged(500, odd),
             Err(RpcError::Rpc { code: 0, message: "an error without a message".into() })
         );
         let text = r#"{"error":"go\naway"}"#;
-        assert_eq!(
-            answer(200, text).result(),
-            Err(RpcError::Rpc { code: 0, message: "go away".into() })
-        );
-        assert_eq!(answer(500, "<html>").result(), Err(RpcError::Http(500)));
-        assert_eq!(answer(503, "Work queue depth exceeded").result(), Err(RpcError::Http(503)));
+        assert_eq!(judged(200, text), Err(RpcError::Rpc { code: 0, message: "go away".into() }));
         // A result does not count beside a status that is no success.
-        assert_eq!(answer(500, r#"{"result":null}"#).result(), Err(RpcError::Http(500)));
-        assert_eq!(answer(401, warming).result(), Err(RpcError::Auth(401)));
-        assert_eq!(answer(403, "").result(), Err(RpcError::Auth(403)));
+        assert_eq!(judged(500, r#"{"result":null}"#), Err(RpcError::Http(500)));
+        assert_eq!(judged(401, warming), Err(RpcError::Unauthorized(Login::Password)));
+        assert_eq!(judged(403, ""), Err(RpcError::Forbidden { method: "getblock" }));
     }
 
     #[test]
-    fn a_cut_answer_is_a_broken_connection() {
+    fn a_status_tells_who_answers() {
+        let nginx = "<center>The plain HTTP request was sent to HTTPS port</center>";
+        for (status, body, error) in [
+            (302, "", RpcError::Redirect { to: String::new() }),
+            (400, nginx, RpcError::NotHttp(Spoken::Tls)),
+            (400, "<html>", RpcError::WebPage(400)),
+            (404, "", RpcError::WrongPath),
+            (404, "<html>", RpcError::WebPage(404)),
+            (413, "<html>", RpcError::TooLong),
+            (500, "<html>", RpcError::WebPage(500)),
+            (500, "", RpcError::Http(500)),
+            (502, "<html>", RpcError::Gateway(502)),
+            (503, "Work queue depth exceeded", RpcError::QueueFull),
+            (503, "Request rejected during server shutdown", RpcError::Unavailable),
+            (200, " <!DOCTYPE html>", RpcError::WebPage(200)),
+        ] {
+            assert_eq!(judged(status, body), Err(error), "{status} {body}");
+        }
+        let to = Some("https://me:s3cret@node/rpc?key=s3cret".to_owned());
+        let answer = Answer { status: 301, location: to, body: Vec::new(), kept_for: None };
+        let error = result(&answer, "getblock", Login::None).unwrap_err();
+        assert_eq!(error, RpcError::Redirect { to: "https://node/rpc".into() });
+    }
+
+    #[test]
+    fn a_cut_answer_is_known_by_its_json() {
         let whole = r#"{"result":{"a":"b"},"error":null}"#;
         for end in 1..whole.len() {
-            assert!(
-                matches!(answer(200, &whole[..end]).result(), Err(RpcError::Transport(_))),
-                "{}",
-                &whole[..end]
-            );
+            let cut = RpcError::Cut { got: end, of: None };
+            assert_eq!(judged(200, &whole[..end]), Err(cut), "{}", &whole[..end]);
         }
-        malformed(answer(200, "").result());
-        assert!(malformed(answer(200, " <!DOCTYPE html>").result()).contains("web page"));
+        malformed(judged(200, ""));
     }
 
     #[test]
@@ -720,14 +742,12 @@ mod tests {
             name: "attic".into(),
             url: "http://me:s3cret@10.0.0.1:8332/".into(),
             auth: Auth::UserPass { user: "me".into(), pass: "s3cret".into() },
+            certificate: None,
             zmq_hashblock: None,
         };
         let shown = format!("{config} {config:?} {config:#?}");
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(shown.contains("http://10.0.0.1:8332/"), "{shown}");
-        assert_eq!(Rpc::new(&config).url, "http://10.0.0.1:8332/");
-        assert_eq!(without_userinfo("http://host:1/a@b"), "http://host:1/a@b");
-        assert_eq!(without_userinfo("http://u:p@ss@host:1"), "http://host:1");
     }
 
     #[test]

@@ -16,12 +16,12 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// A connection may take this long to come about.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Keeps such a connection to `place` (`host:port`) until it is dropped, and calls `hung_up` each
-/// time that it is closed by the other side.
-pub(super) async fn watch(place: String, mut hung_up: impl AsyncFnMut()) {
+/// Keeps such a connection until it is dropped, and calls `hung_up` each time that the other side
+/// closes it.
+pub(super) async fn watch(host: String, port: u16, mut hung_up: impl AsyncFnMut()) {
     loop {
         let started = Instant::now();
-        if let Some(mut stream) = connect(&place).await {
+        if let Some(mut stream) = connect(&host, port).await {
             // Nothing is asked, so nothing is answered: whatever comes, or the end, ends it.
             stream.read(&mut [0; 16]).await.ok();
             hung_up().await;
@@ -30,11 +30,11 @@ pub(super) async fn watch(place: String, mut hung_up: impl AsyncFnMut()) {
     }
 }
 
-async fn connect(place: &str) -> Option<Async<TcpStream>> {
-    let name = place.to_owned();
+async fn connect(host: &str, port: u16) -> Option<Async<TcpStream>> {
+    let place = (host.to_owned(), port);
     let resolve = blocking::unblock(move || {
         use std::net::ToSocketAddrs;
-        name.to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>).unwrap_or_default()
+        place.to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>).unwrap_or_default()
     });
     for address in resolve.await {
         let limit = async {
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_connection_that_the_other_side_ends_is_told_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let place = listener.local_addr().unwrap().to_string();
+        let port = listener.local_addr().unwrap().port();
         let server = std::thread::spawn(move || {
             let (kept, _) = listener.accept().unwrap();
             std::thread::sleep(Duration::from_millis(300));
@@ -66,7 +66,7 @@ mod tests {
             closed
         });
         let (told, times) = async_channel::bounded(1);
-        let watching = watch(place, async move || told.send(Instant::now()).await.unwrap());
+        let watching = watch("127.0.0.1".into(), port, async move || told.send(Instant::now()).await.unwrap());
         let heard = async_io::block_on(future::or(
             async {
                 watching.await;

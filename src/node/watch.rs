@@ -17,7 +17,7 @@ use smol::{LocalExecutor, Task};
 
 use super::lane::Lane;
 use super::rpc::{NodeConfig, Rpc};
-use super::{Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource, tripwire, zmq_fd};
+use super::{Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource, place, tripwire, zmq_fd};
 use crate::chain::BlockHash;
 use crate::priority::{self, Urgency};
 use crate::template::TxCache;
@@ -79,10 +79,13 @@ impl NodeHandle {
             .name(format!("submit-{}", id.0))
             .spawn(move || submissions(&client, &report, blocks))?;
 
-        let (place, report) = (rpc.place(), reporter.clone());
-        let mut tasks = vec![executor.spawn(tripwire::watch(place, async move || {
-            report.send(NodeEventKind::HungUp).await;
-        }))];
+        let mut tasks = Vec::new();
+        if let Ok(place::Place { host, port, .. }) = place::Place::of(&config.url) {
+            let report = reporter.clone();
+            tasks.push(executor.spawn(tripwire::watch(host, port, async move || {
+                report.send(NodeEventKind::HungUp).await;
+            })));
+        }
         if let Some(endpoint) = config.zmq_hashblock.clone() {
             let report = reporter.clone();
             tasks.push(executor.spawn(async move {
@@ -213,7 +216,13 @@ impl NodeHandle {
 
     /// Asks how the node is: `Health` or `Failed`.
     pub fn health(&self) -> bool {
-        self.ask(&self.quick, &self.busy.health, Rpc::health, |result, took| {
+        let call = |rpc: &Rpc| {
+            let report = rpc.health()?;
+            // So that a solved block finds a connection; what keeps it from one will be heard.
+            rpc.keep_spare().ok();
+            Ok(report)
+        };
+        self.ask(&self.quick, &self.busy.health, call, |result, took| {
             Some(match result {
                 Ok(report) => NodeEventKind::Health { report, took },
                 Err(error) => failed(Method::Health, error, took),

@@ -251,8 +251,8 @@ pub struct NodeView {
     pub last_error: Option<NodeErrorView>,
     /// Statistics by RPC method.
     pub calls: Vec<CallView>,
-    /// Failures by kind, for metrics: `transport`, `timeout`, `auth`, `cookie`, `http`, `rpc`,
-    /// `too_large`, `malformed`.
+    /// Failures by kind, for metrics: `transport`, `timeout`, `auth`, `http`, `waiting`, `rpc`,
+    /// `malformed`, `tls`, `busy`, `forbidden`.
     pub errors: Vec<CountView>,
 }
 

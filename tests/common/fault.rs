@@ -32,6 +32,10 @@ pub enum Fault {
     Script(Vec<Vec<u8>>),
     /// A sound beginning of an answer, then so many bytes of nothing in particular.
     Flood(usize),
+    /// These bytes at once, before anything is asked, and the same to whatever is.
+    Greet(Vec<u8>),
+    /// These methods get this answer, all others are passed on.
+    Only(Vec<&'static str>, Vec<u8>),
 }
 
 impl Fault {
@@ -46,6 +50,92 @@ impl Fault {
         let body =
             format!(r#"{{"result":null,"error":{{"code":{code},"message":{message}}},"id":1}}"#);
         Fault::http(500, &body)
+    }
+
+    /// HTTP 403 with an empty body, to these methods only: Core's `rpcwhitelist`.
+    pub fn forbidden_methods(methods: &[&'static str]) -> Fault {
+        Fault::Only(methods.to_vec(), http(403, ""))
+    }
+
+    /// HTTP 403 with an empty body, whoever asks what: Core's `rpcallowip`.
+    pub fn forbidden_address() -> Fault {
+        Fault::http(403, "")
+    }
+
+    /// HTTP 401: a wrong user or password.
+    pub fn unauthorized() -> Fault {
+        Fault::http(401, "")
+    }
+
+    /// Core's full queue.
+    pub fn queue_full() -> Fault {
+        Fault::http(503, "Work queue depth exceeded")
+    }
+
+    /// No RPC at this path.
+    pub fn wrong_path() -> Fault {
+        Fault::http(404, "")
+    }
+
+    /// Starting, with Core's words.
+    pub fn warming_up() -> Fault {
+        Fault::rpc_error(-28, "Loading block index…")
+    }
+
+    /// Without peers, with Core's words.
+    pub fn no_peers() -> Fault {
+        Fault::rpc_error(-9, "Bitcoin Core is not connected!")
+    }
+
+    /// In initial download, with Core's words.
+    pub fn initial_download() -> Fault {
+        Fault::rpc_error(-10, "Bitcoin Core is in initial sync and waiting for blocks...")
+    }
+
+    /// The page of a router or a web server.
+    pub fn web_page() -> Fault {
+        Fault::http(200, "<!DOCTYPE html><html><body>It works!</body></html>")
+    }
+
+    /// A redirect.
+    pub fn redirect(to: &str) -> Fault {
+        let head = format!("HTTP/1.1 301 Moved\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+        Fault::Answer(head.into_bytes())
+    }
+
+    /// What a port of TLS says to HTTP: the alert "unexpected message".
+    pub fn tls_alert() -> Fault {
+        Fault::Answer(b"\x15\x03\x03\x00\x02\x02\x0a".to_vec())
+    }
+
+    /// What nginx says to HTTP on a port of TLS.
+    pub fn tls_wanted() -> Fault {
+        Fault::http(400, "<center>The plain HTTP request was sent to HTTPS port</center>")
+    }
+
+    /// A ZMQ publisher's signature.
+    pub fn zmq_greeting() -> Fault {
+        Fault::Greet(b"\xff\0\0\0\0\0\0\0\x01\x7f".to_vec())
+    }
+
+    /// The P2P port of regtest, in its old transport.
+    pub fn p2p_message() -> Fault {
+        Fault::Answer(b"\xfa\xbf\xb5\xdaversion\0\0\0\0\0".to_vec())
+    }
+
+    /// Another program.
+    pub fn ssh() -> Fault {
+        Fault::Greet(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())
+    }
+
+    /// An answer that ends before its announced length.
+    pub fn cut_body() -> Fault {
+        Fault::Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n{\"result\":{\"chain".to_vec())
+    }
+
+    /// An answer without end.
+    pub fn flood() -> Fault {
+        Fault::Flood(100_000_000)
     }
 
     /// A JSON-RPC result.
@@ -206,7 +296,32 @@ impl Shared {
                 }
                 Ok(())
             }
+            Fault::Greet(greeting) => {
+                (&client).write_all(&greeting)?;
+                self.answer(client, b"")
+            }
+            Fault::Only(methods, answer) => self.relay(client, &methods, &answer),
             fault => self.pump(client, fault),
+        }
+    }
+
+    /// Passes one request after the other, each on a connection of its own, but for some methods.
+    fn relay(&self, client: TcpStream, methods: &[&str], answer: &[u8]) -> std::io::Result<()> {
+        let Some(upstream) = self.upstream else { return Ok(()) };
+        loop {
+            let request = self.read_request(&client)?;
+            let body = request.split_once("\r\n\r\n").unwrap().1;
+            let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+            let method = body["method"].as_str().unwrap_or_default();
+            if methods.contains(&method) {
+                self.requests.lock().unwrap().push(request);
+                (&client).write_all(answer)?;
+                continue;
+            }
+            let node = TcpStream::connect(upstream)?;
+            (&node).write_all(request.as_bytes())?;
+            let passed = read_message(&node)?;
+            (&client).write_all(&passed)?;
         }
     }
 
@@ -220,26 +335,7 @@ impl Shared {
 
     /// The whole request, so that closing the socket does not reset the connection.
     fn read_request(&self, client: &TcpStream) -> std::io::Result<String> {
-        let mut request = Vec::new();
-        let mut chunk = [0; 65536];
-        loop {
-            let text = String::from_utf8_lossy(&request);
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length = head
-                    .lines()
-                    .filter_map(|line| line.split_once(':'))
-                    .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-                    .and_then(|(_, value)| value.trim().parse::<usize>().ok())
-                    .unwrap_or(0);
-                if body.len() >= length {
-                    return Ok(text.into_owned());
-                }
-            }
-            match (&mut &*client).read(&mut chunk)? {
-                0 => return Err(ErrorKind::UnexpectedEof.into()),
-                n => request.extend_from_slice(&chunk[..n]),
-            }
-        }
+        Ok(String::from_utf8_lossy(&read_message(client)?).into_owned())
     }
 
     /// Carries bytes both ways until one side ends.
@@ -249,8 +345,19 @@ impl Shared {
         client.set_nodelay(true)?;
         node.set_nodelay(true)?;
         let (from, to, shared) = (client.try_clone()?, node.try_clone()?, self.clone());
-        let requests = thread::spawn(move || shared.carry(&from, &to, &Fault::Pass));
-        self.carry(&node, &client, &fault);
+        let asked = Arc::new(AtomicBool::new(false));
+        let (open, own) = (asked.clone(), fault.clone());
+        let requests = thread::spawn(move || {
+            shared.carry(&from, &to, &Fault::Pass, || {
+                // A connection that is kept between two calls has the fault that there is now.
+                let is_idle = !open.swap(true, Ordering::SeqCst);
+                !(is_idle && shared.is_another(&own))
+            });
+        });
+        self.carry(&node, &client, &fault, || {
+            asked.store(false, Ordering::SeqCst);
+            true
+        });
         // Breaks the other direction as well.
         node.shutdown(Shutdown::Both).ok();
         client.shutdown(Shutdown::Both).ok();
@@ -258,7 +365,20 @@ impl Shared {
         Ok(())
     }
 
-    fn carry(&self, mut from: &TcpStream, mut to: &TcpStream, fault: &Fault) {
+    /// Neither the fault that the connection began with, nor one that strikes open ones by itself.
+    fn is_another(&self, own: &Fault) -> bool {
+        let current = self.fault.lock().unwrap();
+        *current != *own && !matches!(*current, Fault::Hang | Fault::Refuse)
+    }
+
+    /// `may_go` is asked before anything that came is carried on; its no ends the connection.
+    fn carry(
+        &self,
+        mut from: &TcpStream,
+        mut to: &TcpStream,
+        fault: &Fault,
+        may_go: impl Fn() -> bool,
+    ) {
         let mut chunk = vec![0; 65536];
         let mut carried = 0;
         loop {
@@ -283,6 +403,11 @@ impl Shared {
                 }
                 Ok(got) => got,
             };
+            if !may_go() {
+                from.shutdown(Shutdown::Both).ok();
+                to.shutdown(Shutdown::Both).ok();
+                return;
+            }
             let mut part = &chunk[..got];
             match *fault {
                 Fault::Delay(by) if carried == 0 => thread::sleep(by),
@@ -309,4 +434,28 @@ impl Shared {
 fn readable(socket: &impl AsFd) -> bool {
     let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::from(TICK.as_millis() as u16)).is_ok_and(|ready| ready > 0)
+}
+
+/// A whole HTTP message: its head, and as much body as that announces.
+fn read_message(mut from: &TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut message = Vec::new();
+    let mut chunk = [0; 65536];
+    loop {
+        if let Some(end) = message.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&message[..end]).into_owned();
+            let length = head
+                .lines()
+                .filter_map(|line| line.split_once(':'))
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+                .and_then(|(_, value)| value.trim().parse::<usize>().ok())
+                .unwrap_or(0);
+            if message.len() >= end + 4 + length {
+                return Ok(message);
+            }
+        }
+        match from.read(&mut chunk)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            n => message.extend_from_slice(&chunk[..n]),
+        }
+    }
 }

@@ -91,6 +91,7 @@ impl FewThreads {
             name: format!("few threads {}", self.address.port()),
             url: format!("http://{}", self.address),
             auth: Auth::UserPass { user: USER.into(), pass: PASSWORD.into() },
+            certificate: None,
             zmq_hashblock: None,
         }
     }

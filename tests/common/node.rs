@@ -189,6 +189,7 @@ impl RealNode {
                 Kind::Bcoin => Auth::UserPass { user: "x".into(), pass: PASSWORD.into() },
                 Kind::Core => Auth::Cookie(self.cookie()),
             },
+            certificate: None,
             zmq_hashblock: self.zmq(),
         }
     }

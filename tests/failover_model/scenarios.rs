@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use soloist::chain::Chain;
 use soloist::failover::*;
+use soloist::node::fault::Login;
 use soloist::node::{Method, NodeId, RpcError, TipHeader, TipSource};
 
 use crate::world::*;
@@ -333,7 +334,7 @@ fn every_failure_of_the_leaders_template_call_hops_at_once() {
     for error in [
         refused(),
         RpcError::Timeout(SEC),
-        RpcError::Auth(401),
+        RpcError::Unauthorized(Login::Password),
         RpcError::Http(500),
         RpcError::Malformed("<html>".into()),
         RpcError::TooLarge(1),
@@ -363,18 +364,24 @@ fn every_failure_of_the_leaders_template_call_hops_at_once() {
 #[test]
 fn a_refused_password_is_told_in_the_event() {
     let mut world = settled(2);
-    world.sim(id(0)).mode = Mode::Errors(RpcError::Auth(401));
+    world.sim(id(0)).mode = Mode::Errors(RpcError::Unauthorized(Login::Password));
     world.run(SEC * 20);
     let told: Vec<_> = world.events("node-failover").iter().map(Event::to_string).collect();
     assert_eq!(
         told,
-        ["Node n1 leads instead of n0. Reason, about n0: it refuses our password (HTTP 401)."]
+        ["Node n1 leads instead of n0. Reason, about n0: it refuses our user or password (HTTP \
+          401)."]
     );
     let told: Vec<_> = world.events("node-down").iter().map(Event::to_string).collect();
-    assert_eq!(told, ["Node n0 is down: it refuses our password (HTTP 401)."]);
+    assert_eq!(
+        told,
+        ["Node n0 is down: it refuses our user or password (HTTP 401). Compare rpc_user and \
+          rpc_pass with the rpcauth or rpcuser line of its bitcoin.conf."]
+    );
     assert_eq!(
         sentence(&world),
-        "Backup node n1 gives the work: n0 is down (it refuses our password (HTTP 401))."
+        "Backup node n1 gives the work: n0 is down (it refuses our user or password (HTTP \
+         401))."
     );
 }
 
@@ -491,8 +498,8 @@ fn a_long_time_on_a_backup_is_told_once() {
     let told: Vec<_> = world.events("long-on-backup").iter().map(Event::to_string).collect();
     assert_eq!(
         told,
-        ["Backup node n1 has given the work for 60 min: n0 is down (cannot reach it: connection \
-          refused)."]
+        ["Backup node n1 has given the work for 60 min: n0 is down (nothing listens at its \
+          port (connection refused))."]
     );
 }
 
@@ -970,7 +977,7 @@ fn when_all_are_down_the_last_job_is_served_for_the_grace() {
     let down = world.events("rpc-down");
     assert_eq!(down.len(), 1);
     assert!(down[0].to_string().starts_with(
-        "No Bitcoin node is usable: n0 is down (cannot reach it: connection refused)"
+        "No Bitcoin node is usable: n0 is down (nothing listens at its port (connection refused))"
     ));
     let back = world.age();
     world.revive(id(1));
@@ -1027,7 +1034,11 @@ fn a_shell_that_never_answers_blocks_nothing() {
     world.run(SEC * 60);
     let down = world.events("node-down");
     assert!(!down.is_empty());
-    assert_eq!(down[0].to_string(), "Node n0 is down: no answer within 2 s.");
+    assert_eq!(
+        down[0].to_string(),
+        "Node n0 is down: no answer within 2 s. The node is frozen or overloaded: look at its \
+         machine, restart it if needed."
+    );
     assert_eq!(world.leader, Some(id(1)));
 }
 
@@ -1169,20 +1180,21 @@ fn a_block_of_ours_needs_no_header() {
 #[test]
 fn statistics_count_by_method_and_kind() {
     let mut world = settled(2);
-    world.sim(id(1)).mode = Mode::Errors(RpcError::Auth(403));
+    world.sim(id(1)).mode = Mode::Errors(RpcError::ForbiddenAddress { ours: None });
     world.run(SEC * 10);
     let view = world.failover.nodes(world.now).nth(1).unwrap();
     let polls = &view.stats[&Method::GetBestBlockHash];
     assert!(polls.successes > 10 && polls.latency.quantile(0.99) == Some(MS));
     assert_eq!(polls.errors[ErrorKind::Auth as usize], polls.failures());
     assert!(polls.failures() >= 2 && polls.success_rate().unwrap() < 1.0);
-    assert!(view.last_error.unwrap().0.contains("refuses our password (HTTP 403)"));
+    assert_eq!(view.last_error.unwrap().0, &RpcError::ForbiddenAddress { ours: None });
     assert_eq!(view.standing, &Standing::Down);
     assert_eq!(
         sentence(&world),
-        "Node n0 gives the work, but n1 is down (it refuses our password (HTTP 403))."
+        "Node n0 gives the work, but n1 is down (it does not answer callers from this \
+         machine's address (HTTP 403))."
     );
-    assert!(view.hint.unwrap().starts_with("Check user and password"));
+    assert!(view.hint.unwrap().contains("rpcallowip"));
 }
 
 #[test]

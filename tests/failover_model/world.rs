@@ -136,7 +136,7 @@ pub fn id(n: u32) -> NodeId {
 }
 
 pub fn refused() -> RpcError {
-    RpcError::Transport("connection refused".into())
+    RpcError::Refused
 }
 
 /// What a node says to a method that it does not have.
@@ -405,7 +405,8 @@ impl World {
             match &news {
                 News::WaitTried(outcome) => sim.answers_beside = *outcome == Ok(true),
                 // What answers next may be another process.
-                News::HungUp | News::Failed { error: RpcError::Transport(_), .. } => {
+                News::HungUp => sim.answers_beside = false,
+                News::Failed { error, .. } if ErrorKind::of(error) == ErrorKind::Transport => {
                     sim.answers_beside = false;
                 }
                 _ => {}
@@ -736,12 +737,12 @@ impl BreakerModel {
         };
         match (method, error) {
             (_, RpcError::Rpc { code: -28 | -9 | -10, .. })
-            | (Method::GetBlockTemplate, RpcError::Rpc { .. }) => *self = BreakerModel::default(),
-            (Method::WaitForNewBlock, RpcError::Rpc { .. } | RpcError::Auth(403)) => {
-                *self = BreakerModel::default();
-            }
+            | (
+                Method::GetBlockTemplate | Method::WaitForNewBlock,
+                RpcError::Rpc { .. } | RpcError::Forbidden { .. },
+            ) => *self = BreakerModel::default(),
             (Method::SubmitBlock | Method::Proposal, _) => {}
-            (Method::GetBlockHeader, error) if !matches!(error, RpcError::Transport(_)) => {}
+            (Method::GetBlockHeader, error) if ErrorKind::of(error) != ErrorKind::Transport => {}
             _ if self.open_since.is_none() => {
                 self.failures += 1;
                 if self.failures == 3 {

@@ -487,7 +487,7 @@ impl World {
         match mode {
             Mode::Cut | Mode::Hung => {}
             Mode::Killed => {
-                let refused = RpcError::Transport("connection refused".into());
+                let refused = RpcError::Refused;
                 self.finish(index, id, Err(refused));
             }
             Mode::Warming => {
