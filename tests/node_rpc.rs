@@ -147,7 +147,8 @@ fn broken_connections_are_told_apart() {
         ("https://127.0.0.1:1", Refused),
         ("ftp://x", Address("it must begin with http:// or https://".into())),
     ] {
-        assert_eq!(Rpc::new(&config(url)).get_best_block_hash(), Err(error), "{url}");
+        let answer = soloist::node::Rpc::new(&config(url)).get_best_block_hash();
+        assert_eq!(answer, Err(error), "{url}");
     }
 }
 

@@ -31,6 +31,8 @@ pub struct RealNode {
     p2p_port: u16,
     zmq_port: u16,
     program: PathBuf,
+    /// Further arguments.
+    more: Vec<String>,
     dir: tempfile::TempDir,
     child: Option<Child>,
 }
@@ -41,16 +43,21 @@ const PASSWORD: &str = "only for tests";
 impl RealNode {
     /// A new bcoin at the genesis block.
     pub fn bcoin() -> Option<RealNode> {
-        Some(RealNode::start(Kind::Bcoin, bcoin_program()?))
+        Some(RealNode::start(Kind::Bcoin, bcoin_program()?, &[]))
     }
 
     /// A new Bitcoin Core at the genesis block, where `BITCOIND` is set.
     pub fn core() -> Option<RealNode> {
+        RealNode::core_with(&[])
+    }
+
+    /// The same with more arguments, which win over those that it has here.
+    pub fn core_with(more: &[&str]) -> Option<RealNode> {
         let Some(program) = std::env::var_os("BITCOIND") else {
             loudly("Bitcoin Core is not tested: BITCOIND does not name its binary");
             return None;
         };
-        Some(RealNode::start(Kind::Core, program.into()))
+        Some(RealNode::start(Kind::Core, program.into(), more))
     }
 
     /// One of each kind that this machine has.
@@ -58,13 +65,14 @@ impl RealNode {
         [RealNode::bcoin(), RealNode::core()].into_iter().flatten().collect()
     }
 
-    fn start(kind: Kind, program: PathBuf) -> RealNode {
+    fn start(kind: Kind, program: PathBuf, more: &[&str]) -> RealNode {
         let mut node = RealNode {
             kind,
             rpc_port: free_port(),
             p2p_port: free_port(),
             zmq_port: free_port(),
             program,
+            more: more.iter().map(|arg| arg.to_string()).collect(),
             dir: tempfile::tempdir().unwrap(),
             child: None,
         };
@@ -127,6 +135,7 @@ impl RealNode {
                 command
             }
         };
+        command.args(&self.more);
         let log = File::create(self.log()).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().expect("the node's program can be started"));
@@ -143,6 +152,11 @@ impl RealNode {
     /// Core's cookie file; it exists while Core runs.
     pub fn cookie(&self) -> PathBuf {
         self.dir.path().join("regtest/.cookie")
+    }
+
+    /// Where it listens for other nodes, if it is told to.
+    pub fn p2p_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.p2p_port))
     }
 
     pub fn zmq(&self) -> Option<String> {
