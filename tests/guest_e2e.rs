@@ -284,7 +284,7 @@ enum Host {
 
 impl Host {
     fn start(threads: usize) -> Host {
-        match RealNode::core_with(&[format!("-rpcthreads={threads}")]) {
+        match RealNode::core_with(&[&format!("-rpcthreads={threads}")]) {
             Some(node) => {
                 node.generate(2);
                 Host::Core(node)

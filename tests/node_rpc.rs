@@ -148,7 +148,8 @@ fn broken_connections_are_told_apart() {
         ("https://127.0.0.1:1", Refused),
         ("ftp://x", Address("it must begin with http:// or https://".into())),
     ] {
-        assert_eq!(Rpc::new(&config(url)).get_best_block_hash(), Err(error), "{url}");
+        let answer = soloist::node::Rpc::new(&config(url)).get_best_block_hash();
+        assert_eq!(answer, Err(error), "{url}");
     }
 }
 
@@ -636,7 +637,7 @@ fn a_real_node_tells_a_call_that_waits_of_the_new_tip() {
 #[test]
 fn a_real_node_with_one_thread_is_seen_to_have_none_to_spare() {
     for (threads, beside) in [(1, false), (2, true)] {
-        let Some(real) = RealNode::core_with(&[format!("-rpcthreads={threads}")]) else { return };
+        let Some(real) = RealNode::core_with(&[&format!("-rpcthreads={threads}")]) else { return };
         let node = Watched::new(&NodeConfig { zmq_hashblock: None, ..real.config() });
         assert!(node.handle.try_wait());
         let tried = node.next();

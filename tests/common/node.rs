@@ -60,7 +60,7 @@ impl RealNode {
 
     /// A new Bitcoin Core with arguments of its own, such as `-rpcthreads=2`: the binary of
     /// `BITCOIND`, else that of `SOLOIST_CORE`, which tests leave alone that bcoin serves as well.
-    pub fn core_with(more: &[String]) -> Option<RealNode> {
+    pub fn core_with(more: &[&str]) -> Option<RealNode> {
         let program = ["BITCOIND", "SOLOIST_CORE"].into_iter().find_map(std::env::var_os)?;
         Some(RealNode::start(Kind::Core, program.into(), more))
     }
@@ -70,14 +70,14 @@ impl RealNode {
         [RealNode::bcoin(), RealNode::core()].into_iter().flatten().collect()
     }
 
-    fn start(kind: Kind, program: PathBuf, more: &[String]) -> RealNode {
+    fn start(kind: Kind, program: PathBuf, more: &[&str]) -> RealNode {
         let mut node = RealNode {
             kind,
             rpc_port: free_port(),
             p2p_port: free_port(),
             zmq_port: free_port(),
             program,
-            more: more.to_vec(),
+            more: more.iter().map(|arg| arg.to_string()).collect(),
             publishes: false,
             dir: tempfile::tempdir().unwrap(),
             child: None,
@@ -169,6 +169,11 @@ impl RealNode {
     /// Core's cookie file; it exists while Core runs.
     pub fn cookie(&self) -> PathBuf {
         self.dir.path().join("regtest/.cookie")
+    }
+
+    /// Where it listens for other nodes, if it is told to.
+    pub fn p2p_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.p2p_port))
     }
 
     pub fn zmq(&self) -> Option<String> {
