@@ -473,8 +473,9 @@ fn stopping_never_waits() {
     }
     node.handle.submit(Chain::Main.genesis(), "02".into(), Urgency::Urgent);
     let started = Instant::now();
-    let Watched { handle, events, .. } = node;
+    let Watched { handle, events, executor } = node;
     handle.stop();
+    drop(executor);
     assert!(started.elapsed() < Duration::from_secs(1));
     // The other blocks waited for the first call's end. They are submitted all the same, and the one
     // that was solved just now overtakes those of an earlier run.
