@@ -667,10 +667,9 @@ impl BreakerModel {
         };
         match (method, error) {
             (_, RpcError::Rpc { code: -28 | -9 | -10, .. })
-            | (
-                Method::GetBlockTemplate,
-                RpcError::Rpc { .. } | RpcError::Forbidden { .. },
-            ) => *self = BreakerModel::default(),
+            | (Method::GetBlockTemplate, RpcError::Rpc { .. } | RpcError::Forbidden { .. }) => {
+                *self = BreakerModel::default()
+            }
             (Method::Longpoll | Method::SubmitBlock | Method::Proposal, _) => {}
             _ if self.open_since.is_none() => {
                 self.failures += 1;
