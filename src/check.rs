@@ -149,10 +149,12 @@ fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (Sta
     let state = match Chain::from_name(&health.chain) {
         None => {
             sentences.push(format!("The chain '{}' is not one that we know.", health.chain));
+            sentences.push(RpcError::WrongChain(health.chain.clone()).remedy());
             State::WrongChain
         }
         Some(chain) if chain_is_false(health, chain) => {
             sentences.push(format!("Its first block is not that of the chain '{chain}'."));
+            sentences.push(RpcError::WrongChain(health.chain.clone()).remedy());
             State::WrongChain
         }
         Some(chain) => match (owner.misfit(chain), &answer.template) {

@@ -302,7 +302,7 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
         println!("{count:6} × {why}");
     }
     // The walk was worth something: every event occurred, except an hour on a backup.
-    assert_eq!(world.names.len(), 13, "{:?}", world.names);
+    assert_eq!(world.names.len(), 14, "{:?}", world.names);
     println!("{} of {} looks had a node known to be well", truth.checked, truth.looks);
     assert!(truth.checked > truth.looks / 4);
     let seconds = world.age().as_secs();

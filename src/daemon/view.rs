@@ -195,6 +195,7 @@ impl State {
             address: config.map_or_else(String::new, |c| format!("{}:{}", c.host, c.port)),
             state,
             why,
+            cause: node.reason.as_ref().map_or("", |reason| reason.label()).to_owned(),
             since: None,
             answered_at: held.and_then(|node| node.answered_at),
             height: node.height.or(health.map(|report| report.blocks)),
@@ -239,10 +240,11 @@ impl State {
                 "It is on the newest block and takes over when the leader fails.".to_string()
             }
             false => {
-                let standing = match (node.standing, node.reason) {
-                    // Its words are in it.
-                    (Standing::Waiting(words), _) => {
-                        format!("It is not ready: {}.", words.trim_end_matches('.'))
+                let reason = node.reason.as_ref().filter(|_| node.standing.needs_reason());
+                let standing = match (node.standing, reason) {
+                    // The node's own words may be a sentence.
+                    (Standing::Waiting(words), _) if words.ends_with(['.', '!', '…']) => {
+                        format!("It is not ready: {words}")
                     }
                     (standing, Some(reason)) => format!("It {standing}: {reason}."),
                     (standing, None) => format!("It {standing}."),

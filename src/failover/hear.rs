@@ -325,7 +325,11 @@ impl Failover {
                 self.wait_for(index, message.clone(), error.clone(), out);
             }
             (ErrorKind::Rpc | ErrorKind::Forbidden, Method::GetBlockTemplate) => {
-                node.template_error = Some(error.clone());
+                let before = node.template_error.replace(error.clone());
+                if before.is_none_or(|before| before.label() != error.label()) {
+                    let (node, why) = (node.spec.name.clone(), error.clone());
+                    out.push(Output::Event(Event::NoTemplate { node, why }));
+                }
                 self.alive(at, index, out);
             }
             (ErrorKind::Transport, _)
@@ -356,13 +360,7 @@ impl Failover {
     }
 
     /// The node asks for patience; said once, the words are kept up to date.
-    fn wait_for(
-        &mut self,
-        index: usize,
-        words: String,
-        error: RpcError,
-        out: &mut Vec<Output>,
-    ) {
+    fn wait_for(&mut self, index: usize, words: String, error: RpcError, out: &mut Vec<Output>) {
         let node = &mut self.nodes[index];
         if !node.waiting_said {
             node.waiting_said = true;

@@ -364,6 +364,14 @@ pub enum Event {
         /// The last failure.
         why: RpcError,
     },
+    /// A node answers, but its templates cannot be had or used.
+    #[error("Node {node} gives no work: {why}. {}", .why.remedy())]
+    NoTemplate {
+        /// The node.
+        node: String,
+        /// Why.
+        why: RpcError,
+    },
     /// A node answers again.
     #[error("Node {node} answers again, after {} s.", .after.as_secs())]
     NodeUp {
@@ -459,6 +467,7 @@ impl Event {
             Event::RpcDown { .. } => "rpc-down",
             Event::RpcRecovered { .. } => "rpc-recovered",
             Event::NodeDown { .. } => "node-down",
+            Event::NoTemplate { .. } => "node-no-template",
             Event::NodeUp { .. } => "node-up",
             Event::TipSplit { .. } => "tip-split",
             Event::SplitOver { .. } => "split-over",
@@ -478,6 +487,7 @@ impl Event {
             Event::NodeFailover { back: false, .. }
             | Event::LongOnBackup { .. }
             | Event::NodeDown { .. }
+            | Event::NoTemplate { .. }
             | Event::TipSplit { .. }
             | Event::NodeLagging { .. }
             | Event::Waiting { .. } => Level::Warning,

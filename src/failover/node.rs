@@ -204,6 +204,11 @@ impl Standing {
         self.rank().is_some_and(|rank| rank <= 3)
     }
 
+    /// Its words leave open why it is so.
+    pub fn needs_reason(&self) -> bool {
+        matches!(self, Standing::Shaky | Standing::NoTemplate | Standing::Unknown | Standing::Down)
+    }
+
     /// Why a leader in this standing should be replaced.
     pub(super) fn against(&self, reason: &str) -> LeadWhy {
         match self {
@@ -353,57 +358,50 @@ impl Node {
     }
 
     /// Why it is not fit, where that is a failure: clause and advice both come from this one value.
-    pub fn reason(&self) -> Option<&RpcError> {
+    pub fn reason(&self) -> Option<RpcError> {
         match &self.standing {
-            Standing::Waiting(_) => self.waiting.as_ref().map(|waiting| &waiting.error),
-            Standing::NoTemplate => self.template_error.as_ref(),
+            Standing::Waiting(_) => self.waiting.as_ref().map(|waiting| waiting.error.clone()),
+            Standing::NoTemplate => self.template_error.clone(),
+            Standing::WrongChain(found) => Some(RpcError::WrongChain(found.clone())),
+            Standing::Silent(limit) => Some(RpcError::Timeout(*limit)),
             Standing::Shaky | Standing::Unknown | Standing::Down => {
                 let failure = self.last_error.as_ref()?;
+                // What was heard since speaks against it.
                 let is_over = self.heard_at.is_some_and(|heard| heard > failure.at);
-                (!is_over).then_some(&failure.error)
+                (!is_over).then(|| failure.error.clone())
             }
             Standing::Fit
             | Standing::Rival
             | Standing::Behind(_)
             | Standing::Weaker
             | Standing::Stalled
-            | Standing::Syncing
-            | Standing::Silent(_)
-            | Standing::WrongChain(_) => None,
+            | Standing::Syncing => None,
         }
     }
 
     /// [`Node::reason`] in words.
     pub fn reason_words(&self) -> String {
-        self.reason().map_or_else(|| "it does not answer".to_owned(), RpcError::to_string)
+        self.reason().map_or_else(|| "it does not answer".to_owned(), |reason| reason.to_string())
     }
 
     /// Its state with its name, in one clause.
     pub fn clause(&self) -> String {
         let (name, standing) = (&self.spec.name, &self.standing);
-        match (standing, self.reason()) {
-            // Its words are in it.
-            (Standing::Waiting(_), _) | (_, None) => format!("{name} {standing}"),
-            (_, Some(reason)) => format!("{name} {standing} ({reason})"),
+        match self.reason().filter(|_| standing.needs_reason()) {
+            None => format!("{name} {standing}"),
+            Some(reason) => format!("{name} {standing} ({reason})"),
         }
     }
 
     /// What the owner can do about it.
     pub fn hint(&self) -> Option<String> {
         match &self.standing {
-            Standing::Fit | Standing::Rival => None,
-            Standing::WrongChain(found) => Some(RpcError::WrongChain(found.clone()).remedy()),
-            Standing::Silent(limit) => Some(RpcError::Timeout(*limit).remedy()),
             Standing::Syncing => Some("Nothing to do: the node gets ready by itself.".to_owned()),
             Standing::Behind(_) | Standing::Weaker | Standing::Stalled => Some(
                 "Check the node's internet connection, its peers and its free disk space."
                     .to_owned(),
             ),
-            Standing::Waiting(_)
-            | Standing::NoTemplate
-            | Standing::Shaky
-            | Standing::Unknown
-            | Standing::Down => self.reason().map(RpcError::remedy),
+            _ => self.reason().map(|reason| reason.remedy()),
         }
     }
 

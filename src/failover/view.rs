@@ -44,7 +44,7 @@ pub struct NodeView<'a> {
     /// What it is good for.
     pub standing: &'a Standing,
     /// Why it is not fit, where that is a failure.
-    pub reason: Option<&'a RpcError>,
+    pub reason: Option<RpcError>,
     /// What the owner can do about it.
     pub hint: Option<String>,
     /// Its circuit breaker.

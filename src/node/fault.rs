@@ -206,7 +206,9 @@ pub enum Login {
     #[error("it refuses the cookie in rpc_cookie_path (HTTP 401)")]
     Cookie,
     /// By the user of a cookie, written down by hand.
-    #[error("it refuses the user __cookie__, whose password is another one at each start (HTTP 401)")]
+    #[error(
+        "it refuses the user __cookie__, whose password is another one at each start (HTTP 401)"
+    )]
     CookieUser,
     /// By a password that looks like what follows the user in an `rpcauth` line.
     #[error("it refuses our password, which looks like the hash of an rpcauth line (HTTP 401)")]
@@ -249,9 +251,17 @@ impl Spoken {
             | [0x1c, 0x16, 0x3f, 0x28, ..]
             | [0x0a, 0x03, 0xcf, 0x40, ..]
             | [0xfa, 0xbf, 0xb5, 0xda, ..] => Spoken::P2p,
+            // The key of its encrypted transport (BIP 324), of 64 random bytes: some 40 of them are
+            // nothing that a text has.
+            [..] if first.len() >= 64 && odd(first) * 20 > first.len() * 9 => Spoken::P2p,
             _ => Spoken::Other(first[..first.len().min(16)].escape_ascii().to_string()),
         }
     }
+}
+
+fn odd(bytes: &[u8]) -> usize {
+    let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    bytes.iter().filter(|byte| !is_text(byte)).count()
 }
 
 impl RpcError {
@@ -396,9 +406,7 @@ impl RpcError {
                 "Update Soloist, or use a node of another version until then."
             }
             RpcError::Signet => "Use a node of the main chain, or of testnet4 or regtest to try.",
-            RpcError::WrongChain(_) => {
-                "Check the node's address and port, and the payout address."
-            }
+            RpcError::WrongChain(_) => "Check the node's address and port, and the payout address.",
             RpcError::Cut { .. } => {
                 "Perhaps it was just stopped: if it happens again, look at the network between the \
                  two machines, and at a proxy if there is one."
@@ -544,15 +552,17 @@ mod tests {
 
     #[test]
     fn first_bytes_tell_who_speaks() {
-        for (first, spoken) in [
-            (&b"\x15\x03\x01\x00\x02\x02\x46"[..], Spoken::Tls),
+        let cases: [(&[u8], Spoken); 8] = [
+            (b"\x15\x03\x01\x00\x02\x02\x46", Spoken::Tls),
             (b"\x16\x03\x03\x00", Spoken::Tls),
             (b"\xff\0\0\0\0\0\0\0\x01\x7f", Spoken::Zmq),
             (b"\xf9\xbe\xb4\xd9version\0", Spoken::P2p),
             (b"\xfa\xbf\xb5\xda", Spoken::P2p),
             (b"SSH-2.0-OpenSSH_9.2\r\n", Spoken::Other("SSH-2.0-OpenSSH_".into())),
             (b"\xff", Spoken::Other("\\xff".into())),
-        ] {
+            (&std::array::from_fn::<u8, 64, _>(|n| (n as u8).wrapping_mul(37)), Spoken::P2p),
+        ];
+        for (first, spoken) in cases {
             assert_eq!(Spoken::by(first), spoken);
         }
     }

@@ -125,17 +125,18 @@ impl Link {
         tcp.set_nodelay(true).ok();
         socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED)).ok();
 
-        let stream: Box<dyn Duplex> = match trust {
-            None => Box::new(stream),
-            Some(trust) => {
-                let name = ServerName::try_from(place.host.clone())
-                    .map_err(|_| RpcError::Address("its host is no name for TLS".into()))?;
-                let secure = TlsConnector::from(trust).connect(name, stream).await;
-                Box::new(secure.map_err(|error| {
-                    RpcError::Tls(tls::fault(&error, &place.host, certificate))
-                })?)
-            }
-        };
+        let stream: Box<dyn Duplex> =
+            match trust {
+                None => Box::new(stream),
+                Some(trust) => {
+                    let name = ServerName::try_from(place.host.clone())
+                        .map_err(|_| RpcError::Address("its host is no name for TLS".into()))?;
+                    let secure = TlsConnector::from(trust).connect(name, stream).await;
+                    Box::new(secure.map_err(|error| {
+                        RpcError::Tls(tls::fault(&error, &place.host, certificate))
+                    })?)
+                }
+            };
         let first = First::default();
         let io = FuturesIo::new(Noted { stream, first: first.clone() });
         let (sender, connection) = http1::Builder::new()

@@ -2,7 +2,7 @@
 //!
 //! A shell. It holds no policy: which node leads, when to fetch and whom to probe is decided by
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
-//! [`NodeEvent`].
+//! [`NodeEvent`]. Why a node cannot be used is told by [`fault`], for everybody in the same words.
 
 pub mod fault;
 mod http;

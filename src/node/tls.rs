@@ -35,10 +35,8 @@ pub(super) fn client(certificate: Option<&Path>) -> Result<Arc<ClientConfig>, Rp
     let config = match certificate {
         None => versions.with_root_certificates(roots()),
         Some(path) => {
-            let pinned = Pinned::read(path, provider).map_err(|why| RpcError::Certificate {
-                path: path.display().to_string(),
-                why,
-            })?;
+            let pinned = Pinned::read(path, provider)
+                .map_err(|why| RpcError::Certificate { path: path.display().to_string(), why })?;
             // "Dangerous" is any verifier of one's own.
             versions.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
         }
@@ -78,8 +76,7 @@ impl Pinned {
         }
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(certificates.iter().cloned());
-        let chains =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone());
+        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone());
         Ok(Pinned { certificates, chains: chains.build().ok(), provider })
     }
 }

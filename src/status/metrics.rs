@@ -142,6 +142,11 @@ fn nodes(s: &Snapshot, out: &mut Text) {
     each(out, "soloist_node_leading", "gauge", "Whether the work comes from this node.", &|n| {
         Some(f64::from(n.state == NodeState::Leading))
     });
+    out.family("soloist_node_cause", "gauge", "1 for the failure for which a node is not used.");
+    for node in s.nodes.iter().filter(|node| !node.cause.is_empty()) {
+        let labels = [("node", node.name.as_str()), ("cause", node.cause.as_str())];
+        out.sample("soloist_node_cause", &labels, 1.0);
+    }
     each(out, "soloist_node_height", "gauge", "Height of the node's tip.", &|n| {
         n.height.map(|h| h as f64)
     });

@@ -215,6 +215,9 @@ pub struct NodeView {
     pub state: NodeState,
     /// Why, in one sentence: why it leads, why it does not, what to do.
     pub why: String,
+    /// The failure for which it is not fit, by [`RpcError::label`](crate::node::RpcError::label);
+    /// empty where there is none.
+    pub cause: String,
     /// Since when it is in this state.
     pub since: Option<u64>,
     /// When it last answered anything.

@@ -130,7 +130,9 @@ impl Fault {
 
     /// An answer that ends before its announced length.
     pub fn cut_body() -> Fault {
-        Fault::Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n{\"result\":{\"chain".to_vec())
+        Fault::Answer(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n{\"result\":{\"chain".to_vec(),
+        )
     }
 
     /// An answer without end.

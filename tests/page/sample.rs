@@ -63,6 +63,7 @@ pub fn no_node() -> Snapshot {
     for node in &mut s.nodes {
         node.state = NodeState::Down;
         node.since = Some(NOW - 420);
+        node.cause = "refused".to_owned();
         node.why = "It does not answer. Check that it is switched on and that its address is \
                     right."
             .to_owned();
@@ -89,6 +90,7 @@ pub fn syncing() -> Snapshot {
     s.nodes.truncate(1);
     let node = &mut s.nodes[0];
     node.state = NodeState::Syncing;
+    node.cause = "initial-download".to_owned();
     node.why = "It is downloading the chain. Mining starts by itself when it is done.".to_owned();
     node.height = Some(731_206);
     node.headers = Some(925_113);
@@ -395,6 +397,7 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         address: address.to_owned(),
         state,
         why: why.to_owned(),
+        cause: String::new(),
         since: Some(NOW - 90_000),
         answered_at: Some(NOW - 1),
         height: Some(925_113),

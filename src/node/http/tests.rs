@@ -178,7 +178,8 @@ fn a_kept_connection_that_was_closed_costs_nothing() {
 
 #[test]
 fn a_connection_that_hung_is_not_used_again() {
-    let server = Server::start(|number| if number == 1 { Does::Answers } else { Does::SaysNothing });
+    let server =
+        Server::start(|number| if number == 1 { Does::Answers } else { Does::SaysNothing });
     let one = client(&server.url());
     let short = Duration::from_millis(150);
     assert_eq!(post(&one, SOON), Ok(200));
@@ -210,9 +211,8 @@ fn a_dead_address_of_two_takes_no_more_than_its_share() {
     full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     full.listen(0).unwrap();
     let silent = full.local_addr().unwrap().as_socket().unwrap();
-    let _waiting: Vec<_> = (0..4)
-        .map(|_| TcpStream::connect_timeout(&silent, Duration::from_millis(100)))
-        .collect();
+    let _waiting: Vec<_> =
+        (0..4).map(|_| TcpStream::connect_timeout(&silent, Duration::from_millis(100))).collect();
     let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
 
     let within = Duration::from_secs(3);
