@@ -4,9 +4,11 @@
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
 //! [`NodeEvent`].
 
+mod lookup;
 pub mod rpc;
 pub mod watch;
 mod zmq_fd;
+mod zmq_state;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use crate::chain::BlockHash;
 use crate::template::Template;
 pub use rpc::{Auth, NodeConfig, Rpc};
 pub use watch::NodeHandle;
+pub use zmq_fd::probe as probe_zmq;
+pub use zmq_state::ZmqState;
 
 /// A node's place in the daemon's table. Never reused within one run, so that a late event of a
 /// node removed by a reload is recognised and dropped.
@@ -159,6 +163,9 @@ pub enum NodeEventKind {
         /// Duration of the call for [`TipSource::Poll`], zero for ZMQ.
         took: Duration,
     },
+    /// The subscription to its publisher stands otherwise than before. Where one is configured, it
+    /// begins as [`ZmqState::Connecting`].
+    Zmq(ZmqState),
     /// The answer to the regular health question.
     Health {
         /// What it said.

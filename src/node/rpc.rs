@@ -29,6 +29,9 @@ pub struct NodeConfig {
     pub url: String,
     /// How we identify ourselves.
     pub auth: Auth,
+    /// A PEM file whose certificates alone are trusted for https; the system's roots where there is
+    /// none.
+    pub certificate: Option<PathBuf>,
     /// The node's `zmqpubhashblock` address, such as `tcp://192.168.1.5:28332`.
     pub zmq_hashblock: Option<String>,
 }
@@ -704,6 +707,7 @@ mod tests {
             name: "attic".into(),
             url: "http://me:s3cret@10.0.0.1:8332/".into(),
             auth: Auth::UserPass { user: "me".into(), pass: "s3cret".into() },
+            certificate: None,
             zmq_hashblock: None,
         };
         let shown = format!("{config} {config:?} {config:#?}");

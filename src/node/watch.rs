@@ -20,7 +20,7 @@ use crate::template::TxCache;
 ///
 /// Two threads belong to each node: one holds the long poll, one is kept free for solved blocks.
 /// ZMQ is a task on the executor. Everything else runs on the pool of `blocking`, where a node
-/// that hangs ties up seven threads at the most: each kind of question has its number of places,
+/// that hangs ties up seven threads at the most, and a name that its ZMQ address has one: each kind of question has its number of places,
 /// and a question for which there is no place is not asked, and its method returns false.
 pub struct NodeHandle {
     rpc: Arc<Rpc>,
@@ -75,12 +75,17 @@ impl NodeHandle {
         let zmq = config.zmq_hashblock.clone().map(|endpoint| {
             let report = reporter.clone();
             executor.spawn(async move {
-                let tip = async |announced: zmq_fd::Announced| {
-                    let zmq_fd::Announced { hash, after } = announced;
-                    let (source, took) = (TipSource::Zmq, Duration::ZERO);
-                    report.send(NodeEventKind::Tip { hash, after, source, took }).await;
+                let report = async |news: zmq_fd::News| {
+                    let kind = match news {
+                        zmq_fd::News::Tip(zmq_fd::Announced { hash, after }) => {
+                            let (source, took) = (TipSource::Zmq, Duration::ZERO);
+                            NodeEventKind::Tip { hash, after, source, took }
+                        }
+                        zmq_fd::News::State(state) => NodeEventKind::Zmq(state),
+                    };
+                    report.send(kind).await;
                 };
-                zmq_fd::watch(&endpoint, tip).await;
+                zmq_fd::watch(&endpoint, report).await;
             })
         });
         Ok(NodeHandle { rpc, cache, reporter, busy: Busy::default(), longpoll, submit, _zmq: zmq })

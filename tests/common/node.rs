@@ -31,6 +31,7 @@ pub struct RealNode {
     p2p_port: u16,
     zmq_port: u16,
     program: PathBuf,
+    arguments: Vec<String>,
     dir: tempfile::TempDir,
     child: Option<Child>,
 }
@@ -41,16 +42,21 @@ const PASSWORD: &str = "only for tests";
 impl RealNode {
     /// A new bcoin at the genesis block.
     pub fn bcoin() -> Option<RealNode> {
-        Some(RealNode::start(Kind::Bcoin, bcoin_program()?))
+        Some(RealNode::start(Kind::Bcoin, bcoin_program()?, &[]))
     }
 
     /// A new Bitcoin Core at the genesis block, where `BITCOIND` is set.
     pub fn core() -> Option<RealNode> {
+        RealNode::core_with(&[])
+    }
+
+    /// The same with more arguments behind ours.
+    pub fn core_with(arguments: &[&str]) -> Option<RealNode> {
         let Some(program) = std::env::var_os("BITCOIND") else {
             loudly("Bitcoin Core is not tested: BITCOIND does not name its binary");
             return None;
         };
-        Some(RealNode::start(Kind::Core, program.into()))
+        Some(RealNode::start(Kind::Core, program.into(), arguments))
     }
 
     /// One of each kind that this machine has.
@@ -58,13 +64,14 @@ impl RealNode {
         [RealNode::bcoin(), RealNode::core()].into_iter().flatten().collect()
     }
 
-    fn start(kind: Kind, program: PathBuf) -> RealNode {
+    fn start(kind: Kind, program: PathBuf, arguments: &[&str]) -> RealNode {
         let mut node = RealNode {
             kind,
             rpc_port: free_port(),
             p2p_port: free_port(),
             zmq_port: free_port(),
             program,
+            arguments: arguments.iter().map(ToString::to_string).collect(),
             dir: tempfile::tempdir().unwrap(),
             child: None,
         };
@@ -127,6 +134,7 @@ impl RealNode {
                 command
             }
         };
+        command.args(&self.arguments);
         let log = File::create(self.log()).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().expect("the node's program can be started"));
@@ -163,6 +171,7 @@ impl RealNode {
                 Kind::Bcoin => Auth::UserPass { user: "x".into(), pass: PASSWORD.into() },
                 Kind::Core => Auth::Cookie(self.cookie()),
             },
+            certificate: None,
             zmq_hashblock: self.zmq(),
         }
     }

@@ -409,6 +409,8 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         warnings: String::new(),
         latency_ms: Some(latency),
         zmq: ZmqState::Live,
+        zmq_state: Some(soloist::node::ZmqState::Connected),
+        zmq_address: Some("tcp://192.168.1.10:28332".to_owned()),
         tip_wins: wins,
         rehearsal: Some(RehearsalView { at: NOW - 312, height: 925_114, refused: None }),
         last_error: None,
