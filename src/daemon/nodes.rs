@@ -66,7 +66,7 @@ impl Node {
         let silent = self.silence.silent(now, state == ZmqState::Connected)?;
         let since = match silent.heard {
             Some(heard) => format!("since {}", format::date(heard)),
-            None => format!("since it is listened to ({})", format::date(silent.begun)),
+            None => format!("since {}, when it was first tried", format::date(silent.begun)),
         };
         let name = &self.config.name;
         Some(AlarmView {

@@ -273,7 +273,12 @@ fn base() -> Snapshot {
         },
         nodes: vec![
             node("attic", "192.168.1.10:8332", NodeState::Leading, 38.0, 211),
-            node("cellar", "192.168.1.11:8332", NodeState::Standby, 164.0, 47),
+            NodeView {
+                zmq: ZmqState::Off,
+                zmq_state: None,
+                zmq_address: None,
+                ..node("cellar", "192.168.1.11:8332", NodeState::Standby, 164.0, 47)
+            },
         ],
         failovers: 2,
         totals: TotalsView {
