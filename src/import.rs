@@ -235,7 +235,7 @@ fn import(now: Now, args: &Args) -> io::Result<Vec<String>> {
         }
         false if before.is_none() => {
             let plain = take_over("", &base).map_err(|_| io::ErrorKind::InvalidData)?;
-            write(&target, &asked_again(plain.settings, &old, &image))?;
+            write(&target, asked_again(plain.settings, &old, &image))?;
         }
         false => {}
     }

@@ -99,7 +99,7 @@ fn server(answer: &'static [u8], close: bool) -> String {
                 if close {
                     return;
                 }
-                client.read(&mut [0; 64]).ok();
+                let _ = client.read(&mut [0; 64]);
                 client.write_all(answer).ok();
                 client.read_to_end(&mut Vec::new()).ok();
             });

@@ -391,7 +391,7 @@ mod tests {
             assert_eq!(state(&[v6.clone(), v4.clone()]), ZmqState::Connected, "{own}");
             assert_eq!(state(&[silent.clone(), v6.clone(), v4.clone()]), ZmqState::Connected);
             let other = if own.contains('[') { v4 } else { v6 };
-            assert_eq!(state(&[other.clone()]), ZmqState::Refused, "{own}");
+            assert_eq!(state(std::slice::from_ref(&other)), ZmqState::Refused, "{own}");
             assert_eq!(state(&[silent.clone(), other]), ZmqState::NoPublisher);
         }
     }
