@@ -4,11 +4,8 @@
 //! [`story`] is pure and makes all sentences; [`run`] asks and prints. The block is not only
 //! described: it is built by the daemon's own cores and shown to each node as a proposal (BIP 23).
 
-use std::net::{TcpStream, ToSocketAddrs};
-use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use bitcoin::{Amount, Transaction};
 
@@ -21,7 +18,7 @@ use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
 use crate::job::VERSION_MASK;
 use crate::merkle;
 use crate::node::rpc::Rpc;
-use crate::node::{HealthReport, RpcError};
+use crate::node::{HealthReport, RpcError, ZmqState, probe_zmq};
 use crate::template::{Template, TxCache};
 
 /// What one node answered.
@@ -33,8 +30,8 @@ pub struct Answer {
     pub template: Result<Template, RpcError>,
     /// The proposal, if there was a template to make one from: `None` inside means accepted.
     pub proposal: Option<Result<Option<String>, RpcError>>,
-    /// Whether something listens at the node's ZMQ address, if it has one.
-    pub zmq: Option<Result<(), String>>,
+    /// What answers at the node's ZMQ address, if it has one.
+    pub zmq: Option<ZmqState>,
 }
 
 /// Checks and prints. [`Exit::Ok`] if a block could be mined now.
@@ -185,13 +182,13 @@ fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (Sta
     if !health.warnings.is_empty() {
         sentences.push(format!("It warns: {}", health.warnings));
     }
-    match (&node.zmq, &answer.zmq) {
-        (Some(address), Some(Ok(()))) => sentences.push(format!("It publishes at {address}.")),
-        (Some(address), Some(Err(why))) => sentences.push(format!(
-            "Nothing publishes at {address} ({why}). Its new blocks are noticed by asking. Its \
-             bitcoin.conf needs zmqpubhashblock with the same port."
-        )),
-        _ => {}
+    if let (Some(address), Some(zmq)) = (&node.zmq, answer.zmq) {
+        sentences.push(match zmq.remedy(address) {
+            None => zmq.sentence(address),
+            Some(remedy) => {
+                format!("{} Its new blocks are noticed by asking. {remedy}", zmq.sentence(address))
+            }
+        });
     }
     // One block behind may be a question of the second in which we asked.
     match state {
@@ -323,7 +320,7 @@ fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
     let proposal = template.as_ref().ok().zip(payout.address.as_ref()).map(|(template, owner)| {
         rpc.propose(&faster_hex::hex_string(&candidate(template, owner, payout)))
     });
-    let zmq = node.zmq.as_deref().map(listens);
+    let zmq = node.zmq.as_deref().map(|address| smol::block_on(probe_zmq(address)));
     Answer { health, template, proposal, zmq }
 }
 
@@ -349,20 +346,4 @@ fn candidate(template: &Template, owner: &Address, payout: &Payout) -> Vec<u8> {
     header[68..72].copy_from_slice(&template.curtime.to_le_bytes());
     header[72..76].copy_from_slice(&template.nbits.0.to_le_bytes());
     block::assemble(&header, &coinbase.in_block(&extranonce), &template.txs)
-}
-
-/// Whether something accepts connections at a ZMQ address.
-fn listens(endpoint: &str) -> Result<(), String> {
-    if let Some(path) = endpoint.strip_prefix("ipc://") {
-        return if Path::new(path).exists() { Ok(()) } else { Err("no such file".to_owned()) };
-    }
-    let place = endpoint.trim_start_matches("tcp://");
-    let mut last = "the name is unknown".to_owned();
-    for address in place.to_socket_addrs().map_err(|error| error.to_string())? {
-        match TcpStream::connect_timeout(&address, Duration::from_secs(3)) {
-            Ok(_) => return Ok(()),
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(last)
 }

@@ -279,7 +279,7 @@ fn flags(parser: &mut Parser, help: &str) -> Result<Given, UsageError> {
             Long("board") if help.contains("--board") => return Ok(Given::Board),
             Long("node") => {
                 let url = text(parser, "--node")?;
-                flags.nodes.push(NodeFlag { url, zmq: None, cookie: None });
+                flags.nodes.push(NodeFlag { url, zmq: None, cookie: None, cert: None });
             }
             Long("zmq") => {
                 let zmq = text(parser, "--zmq")?;
@@ -288,6 +288,10 @@ fn flags(parser: &mut Parser, help: &str) -> Result<Given, UsageError> {
             Long("cookie") => {
                 let cookie = text(parser, "--cookie")?;
                 last_node(&mut flags, "--cookie")?.cookie = Some(cookie);
+            }
+            Long("cert") => {
+                let cert = text(parser, "--cert")?;
+                last_node(&mut flags, "--cert")?.cert = Some(cert);
             }
             Long("payout") => flags.payout = Some(text(parser, "--payout")?),
             Long("tag") => flags.tag = Some(text(parser, "--tag")?),
@@ -348,7 +352,7 @@ fn only_help(parser: &mut Parser) -> Result<bool, UsageError> {
     }
 }
 
-/// `--zmq` and `--cookie` belong to the `--node` before them.
+/// `--zmq`, `--cookie` and `--cert` belong to the `--node` before them.
 fn last_node<'a>(flags: &'a mut Flags, flag: &str) -> Result<&'a mut NodeFlag, UsageError> {
     flags.nodes.last_mut().ok_or_else(|| {
         UsageError(format!("{flag} belongs to a node. Write it behind the --node it is about."))
@@ -390,6 +394,7 @@ fn alike(flag: &str) -> Option<&'static str> {
         "stratum" | "bind" | "port" => "listen",
         "web" | "status" | "page" => "http",
         "rpc-cookie" | "cookie-path" => "cookie",
+        "rpc-cert" | "cert-path" | "certificate" => "cert",
         "zmq-hashblock" => "zmq",
         "data-dir" | "datadir" | "dir" => "data",
         "conf" | "file" => "config",
@@ -449,6 +454,7 @@ Flags (they go over the file for this run and are not written back):
                           each further --node is a backup. Replaces the nodes of the file
       --zmq tcp://H:P     Where the node before it publishes hashblock
       --cookie FILE       The cookie file of the node before it, instead of a password
+      --cert FILE         The certificate (PEM) that alone is trusted for its https:// URL
       --payout ADDRESS    Who is paid
       --tag TEXT          Your words in the block
       --listen IP:PORT    Where miners connect (default 0.0.0.0:3333 and [::]:3333)
@@ -494,7 +500,7 @@ Take over what the owner wrote on the boot partition of the box: settings go ove
 box has, [wifi] becomes a file of wpa_supplicant, and the owner's file is what it was at first.
 With --data a backup of an old card beside it (soloist-backup* or soloist-*.backup) is taken up, if
 the ledger there has counted nothing yet; soloist-passphrase.txt opens its sealed settings. Both are
-never read twice.
+never read twice. A certificate beside it that rpc_cert_path names (NAME.pem or NAME.crt) goes along.
 
 Usage: soloist import --from FILE --template FILE --into DIR [--data DIR]
 
@@ -653,6 +659,7 @@ mod tests {
             url: url.to_owned(),
             zmq: zmq.map(str::to_owned),
             cookie: cookie.map(str::to_owned),
+            cert: None,
         };
         assert_eq!(
             flags,
@@ -749,9 +756,10 @@ mod tests {
         let mut flags: Vec<&str> = flags.filter(|flag| *flag != "help").collect();
         flags.sort();
         flags.dedup();
-        assert_eq!(flags.len(), 10, "{flags:?}");
+        assert_eq!(flags.len(), 11, "{flags:?}");
         for flag in flags {
-            let node = if matches!(flag, "zmq" | "cookie") { "--node http://a" } else { "" };
+            let node =
+                if matches!(flag, "zmq" | "cookie" | "cert") { "--node http://a" } else { "" };
             let parsed = parsed(&format!("run {node} --{flag} x"));
             assert!(matches!(parsed, Ok(Command::Run(_))), "{flag}: {parsed:?}");
         }

@@ -29,7 +29,9 @@
 //! The chain is not configured. The node tells it, and [`crate::address::Address::fits`] is asked
 //! then.
 
+mod certificate;
 mod diff;
+mod escapes;
 mod load;
 mod problem;
 mod raw;
@@ -43,6 +45,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use certificate::CertificateFile;
 pub use diff::Change;
 pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, save, try_text};
 pub use problem::{At, Problem, Problems};
@@ -66,8 +69,10 @@ pub const STRATUM_PORT: u16 = 3333;
 /// Where the page is served by default. Port 80 would need privileges that a program started by
 /// hand does not have; the image's unit grants them and its file says 80.
 pub const HTTP_PORT: u16 = 8080;
-/// The port of a node's RPC where the URL names none: Bitcoin Core's for the main chain.
+/// The port of a node's RPC where an `http://` URL names none: Bitcoin Core's for the main chain.
 pub const RPC_PORT: u16 = 8332;
+/// The same for `https://`, which no node speaks: it is the port of the proxy in front of it.
+pub const HTTPS_PORT: u16 = 443;
 
 /// Everything that the daemon needs to know from its owner. Valid by construction.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +100,7 @@ pub struct Config {
 pub struct NodeConfig {
     /// For people, page and metrics: the owner's name for it, or `host:port`.
     pub name: String,
-    /// `http://host:port/path`, always with the port and never with credentials.
+    /// `http://host:port/path` or `https://…`, always with the port and never with credentials.
     pub url: String,
     /// The host of the URL: a name, an IPv4 address, or an IPv6 address without brackets.
     pub host: String,
@@ -103,6 +108,9 @@ pub struct NodeConfig {
     pub port: u16,
     /// How to log in.
     pub auth: Auth,
+    /// A PEM file whose certificates alone are trusted for https; the system's roots where there
+    /// is none.
+    pub certificate: Option<PathBuf>,
     /// Where the node publishes `hashblock`: `tcp://host:port` or `ipc://path`. `None` for a node
     /// that is only polled.
     pub zmq: Option<String>,
@@ -137,7 +145,7 @@ impl From<&NodeConfig> for rpc::NodeConfig {
                     rpc::Auth::UserPass { user: user.clone(), pass: password.expose().to_owned() }
                 }
             },
-            certificate: None,
+            certificate: node.certificate.clone(),
             zmq_hashblock: node.zmq.clone(),
         }
     }
@@ -280,6 +288,8 @@ pub struct Built {
     pub config: Config,
     /// Whole sentences about what is allowed but unwise.
     pub warnings: Vec<String>,
+    /// The certificates of the nodes, to be looked at by whoever can read files; [`load`] does.
+    pub certificates: Vec<CertificateFile>,
 }
 
 /// Builds the config from `file` (its name for messages, and its text) with `flags` over it.
@@ -299,7 +309,8 @@ pub fn build(
 pub enum Gaps {
     /// It is a mistake.
     Refused,
-    /// The page asks for them: see [`Config::is_set_up`]. Without a page it is a mistake.
+    /// The page asks for them: see [`Config::is_set_up`]. Without a page it is a mistake. A
+    /// certificate that cannot be used is a warning then: it costs its node, not the start.
     LeftToThePage,
 }
 

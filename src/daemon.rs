@@ -23,6 +23,7 @@ mod miners;
 mod nodes;
 mod recorder;
 mod rehearsal;
+mod silence;
 mod view;
 
 use std::cell::{Cell, RefCell};

@@ -224,6 +224,7 @@ fn import(now: Now, args: &Args) -> io::Result<Vec<String>> {
     if let Some(wifi) = &taken.wifi {
         write(&args.into.join("wpa_supplicant.conf"), wifi)?;
     }
+    problems.extend(certificates(&taken.settings, boot, &args.into)?);
     match problems.is_empty() {
         true => {
             if before.as_ref() != Some(&taken.settings) {
@@ -234,11 +235,45 @@ fn import(now: Now, args: &Args) -> io::Result<Vec<String>> {
         }
         false if before.is_none() => {
             let plain = take_over("", &base).map_err(|_| io::ErrorKind::InvalidData)?;
-            write(&target, &asked_again(plain.settings, &old, &image))?;
+            write(&target, asked_again(plain.settings, &old, &image))?;
         }
         false => {}
     }
     Ok(problems)
+}
+
+/// Certificates of nodes (`NAME.pem` or `.crt`) that are named without a directory: they lie beside the owner's file, and
+/// from now on beside that of the box. They are no secret, so they stay on the card as well.
+fn certificates(settings: &str, boot: &Path, into: &Path) -> io::Result<Vec<String>> {
+    let Ok(settings) = settings.parse::<DocumentMut>() else { return Ok(Vec::new()) };
+    let node = settings.get("node");
+    let backups = node.and_then(|node| node.get("backup")).and_then(Item::as_array_of_tables);
+    let backups = backups.into_iter().flatten().filter_map(|backup| backup.get("rpc_cert_path"));
+    let own = node.and_then(|node| node.get("rpc_cert_path"));
+    let mut sentences = Vec::new();
+    for name in own.into_iter().chain(backups).filter_map(Item::as_str) {
+        let here = |path: &&str| {
+            let known = Path::new(path).extension().is_some_and(|e| e == "pem" || e == "crt");
+            known && Path::new(path).file_name().is_some_and(|name| name == *path)
+        };
+        let Some(name) = Some(name).filter(here) else { continue };
+        match fs::metadata(boot.join(name)) {
+            Ok(file) if file.len() > MAX_FILE => {
+                sentences.push(format!("{name} is larger than any certificate is."));
+            }
+            Ok(_) => {
+                let text = fs::read(boot.join(name))?;
+                if fs::read(into.join(name)).ok().as_ref() != Some(&text) {
+                    write(&into.join(name), &text)?;
+                }
+            }
+            Err(_) if into.join(name).exists() => {}
+            Err(_) => sentences.push(format!(
+                "rpc_cert_path names {name}: put that file beside soloist.toml on the card."
+            )),
+        }
+    }
+    Ok(sentences)
 }
 
 /// An old box's settings over those of this one, but for what belongs to the box itself: where its
@@ -349,11 +384,11 @@ fn try_settings(
 }
 
 /// Replaces a file as a whole, readable to its owner alone.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+fn write(path: &Path, text: impl AsRef<[u8]>) -> io::Result<()> {
     let new = path.with_extension("new");
     let _ = fs::remove_file(&new);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text.as_ref())?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
@@ -472,6 +507,32 @@ mod tests {
         card.write_again(TEMPLATE);
         assert_eq!(run(now(), &card.1), Exit::Ok);
         assert_eq!(card.read("boot/problems.txt"), None);
+    }
+
+    #[test]
+    fn a_certificate_on_the_card_goes_along() {
+        let owner = filled()
+            .replace("http://u:geheim@10.0.0.1", "https://u:geheim@10.0.0.1")
+            .replace(" # where\n", "\nrpc_cert_path = \"node.pem\"\n");
+        let card = Card::new(&owner);
+        assert_eq!(run(now(), &card.1), Exit::Config);
+        let told = card.read("boot/problems.txt").unwrap();
+        assert!(told.contains("rpc_cert_path names node.pem: put that file"), "{told}");
+        fs::write(card.0.path().join("boot/node.pem"), "words").unwrap();
+        assert_eq!(run(now(), &card.1), Exit::Ok);
+        assert_eq!(card.read("config/node.pem").as_deref(), Some("words"));
+        // Once it is there it need not stay on the card, and another one goes over it.
+        let again = "[payout]\ntag = \"Anna\"\n";
+        fs::remove_file(card.0.path().join("boot/node.pem")).unwrap();
+        card.write_again(again);
+        assert_eq!(run(now(), &card.1), Exit::Ok);
+        fs::write(card.0.path().join("boot/node.pem"), "other").unwrap();
+        card.write_again(again);
+        assert_eq!(run(now(), &card.1), Exit::Ok);
+        assert_eq!(card.read("config/node.pem").as_deref(), Some("other"));
+        // A path is the box's own affair.
+        card.write_again("[node]\nrpc_cert_path = \"../boot/soloist.toml\"\n");
+        assert_eq!(run(now(), &card.1), Exit::Ok);
     }
 
     #[test]

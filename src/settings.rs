@@ -47,6 +47,8 @@ pub struct NodeValues {
     /// RPC password; `None` is the one in force for the same address and user (see
     /// [`Values::fill_passwords`]). Never shown again.
     pub password: Option<String>,
+    /// PEM file whose certificates alone are trusted for https; empty for the system's roots.
+    pub certificate: String,
     /// `hashblock` address, `tcp://192.168.1.10:28332`; empty for none.
     pub zmq: String,
 }
@@ -66,7 +68,7 @@ impl Values {
 /// Without the password.
 impl std::fmt::Debug for NodeValues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Node({}, {}, {})", self.url, self.user, self.zmq)
+        write!(f, "Node({}, {}, {}, {})", self.url, self.user, self.certificate, self.zmq)
     }
 }
 
@@ -225,6 +227,7 @@ pub fn diff(old: &Values, new: &Values) -> Vec<String> {
         change(&what, &a.url, &b.url);
         if !b.url.is_empty() {
             change(&format!("{what}: user"), &a.user, &b.user);
+            change(&format!("{what}: certificate"), &a.certificate, &b.certificate);
             change(&format!("{what}: ZMQ"), &a.zmq, &b.zmq);
             if b.password.is_some() {
                 change(&format!("{what}: password"), "", "(not shown)");
@@ -345,7 +348,7 @@ mod tests {
             url: url.to_owned(),
             user: user.to_owned(),
             password: password.map(str::to_owned),
-            zmq: String::new(),
+            ..NodeValues::default()
         };
         let known = [node("http://a", "u", Some("pa")), node("http://b", "u", Some("pb"))];
         let mut new = values("x", "solo");
@@ -367,7 +370,7 @@ mod tests {
             url: url.to_owned(),
             user: "u".to_owned(),
             password: password.map(str::to_owned),
-            zmq: String::new(),
+            ..NodeValues::default()
         };
         let old = Values { nodes: vec![node("http://a:8332", None)], ..values("x", "solo") };
         let new = Values {

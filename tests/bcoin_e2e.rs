@@ -39,7 +39,7 @@ fn activate_segwit(node: &RealNode) {
 }
 
 fn template(rpc: &Rpc) -> Template {
-    rpc.get_block_template(None, &Mutex::new(TxCache::default())).unwrap()
+    rpc.get_block_template(&Mutex::new(TxCache::default())).unwrap()
 }
 
 fn job(template: Template) -> Job {

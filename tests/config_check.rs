@@ -8,7 +8,7 @@ use soloist::check::{Answer, story};
 use soloist::cli::Exit;
 use soloist::config::{self, Flags, Loaded, Surroundings};
 use soloist::node::fault::Login;
-use soloist::node::{HealthReport, RpcError};
+use soloist::node::{HealthReport, RpcError, ZmqState};
 use soloist::template::{Template, TxCache};
 
 const ONE_NODE: &str = r#"
@@ -85,7 +85,7 @@ fn ready(blocks: u64) -> Answer {
         health: Ok(health(Chain::Main, blocks)),
         template: Ok(template(blocks + 1)),
         proposal: Some(Ok(None)),
-        zmq: Some(Ok(())),
+        zmq: Some(ZmqState::Connected),
     }
 }
 
@@ -158,7 +158,7 @@ fn a_node_that_downloads() {
         message: "Bitcoin Core is in initial sync and waiting for blocks...".to_owned(),
     });
     answer.proposal = None;
-    answer.zmq = Some(Err("connection refused".to_owned()));
+    answer.zmq = Some(ZmqState::Refused);
     insta::assert_snapshot!(told(ONE_NODE, &[answer], Exit::Unavailable));
 }
 
@@ -168,6 +168,20 @@ fn a_node_that_would_refuse_the_block() {
     answer.proposal = Some(Ok(Some("bad-cb-amount".to_owned())));
     let text = told(ONE_NODE, &[answer], Exit::Unavailable);
     assert!(text.contains("It would refuse the block that we would send: bad-cb-amount"), "{text}");
+}
+
+#[test]
+fn what_answers_for_zmq_is_told() {
+    use ZmqState::{Connected, NameUnknown, NoPublisher, Refused};
+    let mut all = String::new();
+    for state in [Connected, Refused, NoPublisher, NameUnknown] {
+        let answer = Answer { zmq: Some(state), ..ready(884_201) };
+        // It is slower without ZMQ, but mines.
+        let text = told(ONE_NODE, &[answer], Exit::Ok);
+        let line = text.lines().find(|line| line.contains("tcp://192.168.1.10:28332"));
+        all += &format!("{}\n", line.unwrap_or_else(|| panic!("{text}")));
+    }
+    insta::assert_snapshot!(all);
 }
 
 #[test]

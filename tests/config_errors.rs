@@ -55,7 +55,7 @@ fn every_mistake_in_a_file() {
         ("node", "rpc_url = 8332"),
         ("node", "rpc_url = \"\""),
         ("node", "rpc_url = \"a:geheim@10.0.0.1:8332\""),
-        ("node", "rpc_url = \"https://a:geheim@10.0.0.1:8332\""),
+        ("node", "rpc_url = \"https://a:geheim@10.0.0.1:83320\""),
         ("node", "rpc_url = \"tcp://10.0.0.1:28332\""),
         ("node", "rpc_url = \"http://a:geheim@0.0.0.0:8332\""),
         ("node", "rpc_url = \"http://a:geheim@10.0.0.1:83320\""),
@@ -67,7 +67,12 @@ fn every_mistake_in_a_file() {
         ("node", "rpc_user = \"anna\""),
         ("node", "rpc_user = \"anna:x\"\nrpc_pass = \"geheim\""),
         ("node", "rpc_cookie_path = \" \""),
+        ("node", "rpc_url = \"http://a:geheim@[fe80::1]:8332\""),
+        ("node", "rpc_cert_path = 3"),
+        ("node", "rpc_cert_path = \"\""),
+        ("node", "rpc_cert_path = \"node.pem\""),
         ("node", "zmq_hashblock_addr = \"28332\""),
+        ("node", "zmq_hashblock_addr = \"tcp://::1:28332\""),
         ("node", "zmq_hashblock_addr = \"tcp://*:28332\""),
         ("node", "zmq_hashblock_addr = \"tcp://10.0.0.1\""),
         ("node", "name = \"a name that is much longer than the page has room for\""),
@@ -186,7 +191,7 @@ fn all_mistakes_are_told_at_once() {
 
 #[test]
 fn mistakes_on_the_command_line() {
-    let node = |url: &str| NodeFlag { url: url.to_owned(), zmq: None, cookie: None };
+    let node = |url: &str| NodeFlag { url: url.to_owned(), zmq: None, cookie: None, cert: None };
     let cases = [
         Flags::default(),
         Flags { payout: Some(ADDRESS.to_owned()), ..Flags::default() },

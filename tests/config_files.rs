@@ -46,6 +46,7 @@ fn the_defaults() {
             host: "10.0.0.1".to_owned(),
             port: 8332,
             auth: Auth::Basic { user: "a".to_owned(), password: Secret::new("b") },
+            certificate: None,
             zmq: None,
         }]
     );
@@ -271,13 +272,82 @@ fn warnings_are_whole_sentences() {
         rpc_cookie_path = "cookie"
         rpc_user = "x"
         rpc_pass = "y"
+        [[node.backup]]
+        rpc_url = "http://10.0.0.3"
+        rpc_user = "ge\theim"
+        rpc_pass = "x'ge\\heim\u0001"
         [stratum]
         listen = "0.0.0.0:0"
         password = "a password that is long"
         "#
     )
     .replace("a password that is long", "a-password-that-is-long");
-    insta::assert_snapshot!(built(&text).warnings.join("\n"));
+    let warnings = built(&text).warnings.join("\n");
+    assert!(!warnings.contains("eim"), "{warnings}");
+    insta::assert_snapshot!(warnings);
+}
+
+/// Between single quotes a backslash is one; between double quotes only some are meant.
+#[test]
+fn control_characters_are_told_where_they_are_written() {
+    let told = |pass: &str| -> Vec<String> {
+        let text = format!(
+            "[payout]\naddress = \"{ADDRESS}\"\n[node]\nrpc_url = \"http://10.0.0.1\"\nrpc_user = \"x\"\n\
+             rpc_pass = {pass}\n"
+        );
+        let warnings = built(&text).warnings;
+        warnings.into_iter().filter(|warning| warning.contains("haracter ")).collect()
+    };
+    for fine in [r"'ge\theim'", r#""ge\\theim\"""#] {
+        assert_eq!(told(fine), Vec::<String>::new(), "{fine}");
+    }
+    let one = told(r#""ge\theim""#);
+    assert!(
+        one[0].starts_with("In line 6 of soloist.toml, character 3 of node.rpc_pass is a tab, ")
+    );
+    assert!(one[0].contains(r"\t") && one[0].contains("single quotes"), "{one:?}");
+    // Typed or pasted as it is, no backslash is to blame.
+    let pasted = told("'geheim\t\u{200b}'");
+    assert!(pasted[0].contains("character 7") && !pasted[0].contains(r"\t"), "{pasted:?}");
+    assert_eq!((one.len(), pasted.len()), (1, 1));
+}
+
+/// A file that cannot be used is a mistake with its line; at the start it costs only its node.
+#[test]
+fn a_certificate_is_read_when_its_settings_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("soloist.toml");
+    let text = format!(
+        "[payout]\naddress = \"{ADDRESS}\"\n[node]\nrpc_url = \"https://u:geheim@node.local\"\n\
+         rpc_cert_path = \"node.pem\"\n"
+    );
+    fs::write(&file, &text).unwrap();
+    let flags = Flags { config: Some(file.clone()), ..Flags::default() };
+    let told = || {
+        let strict = config::load(&flags).unwrap_err().to_string();
+        let lenient = config::load_for_run(&flags).unwrap();
+        assert!(lenient.warnings.contains(&strict), "{:?} {strict}", lenient.warnings);
+        let page = config::try_text(&flags, &file, &text, config::Gaps::Refused).unwrap_err();
+        assert_eq!(page.to_string(), strict);
+        strict
+            .replace(dir.path().canonicalize().unwrap().to_str().unwrap(), "DIR")
+            .replace(dir.path().to_str().unwrap(), "DIR")
+    };
+    let own = rcgen::generate_simple_self_signed(["node.local".to_owned()]).unwrap();
+    let pem = dir.path().join("node.pem");
+    let mut story = told();
+    for content in ["words", &own.signing_key.serialize_pem(), &own.cert.pem()[..200]] {
+        fs::write(&pem, content).unwrap();
+        story += &format!("\n{}", told());
+    }
+    insta::assert_snapshot!(story);
+    fs::write(&pem, own.cert.pem()).unwrap();
+    let node = config::load(&flags).unwrap().config.nodes.remove(0);
+    assert_eq!(node.certificate, Some(pem.canonicalize().unwrap()));
+    assert_eq!(
+        (node.url.as_str(), node.name.as_str()),
+        ("https://node.local:443/", "node.local:443")
+    );
 }
 
 /// The file that the image carries: as it is, it asks for the two things that only its owner
@@ -330,7 +400,7 @@ fn the_shipped_file() {
 
 #[test]
 fn the_command_line_alone() {
-    let node = |url: &str| NodeFlag { url: url.to_owned(), zmq: None, cookie: None };
+    let node = |url: &str| NodeFlag { url: url.to_owned(), zmq: None, cookie: None, cert: None };
     let flags = Flags {
         nodes: vec![
             NodeFlag {
@@ -426,7 +496,8 @@ fn a_reload_tells_what_changed() {
         tag = "hello"
         [node]
         name = "cellar"
-        rpc_url = "http://a:c@10.0.0.2"
+        rpc_url = "https://a:c@10.0.0.2"
+        rpc_cert_path = "cellar.pem"
         zmq_hashblock_addr = "tcp://10.0.0.2:28332"
         [[node.backup]]
         name = "attic"

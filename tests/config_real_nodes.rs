@@ -58,6 +58,18 @@ fn a_real_node_would_accept_the_block() {
             assert!(said.contains("It publishes at tcp://"), "{said}");
         }
 
+        // A port that takes connections is no publisher yet.
+        let rpc = format!("tcp://{}", node.address());
+        let own_zmq = node.zmq().unwrap_or_default();
+        let mistaken = config(&own).replace(
+            &format!("zmq_hashblock_addr = \"{own_zmq}\""),
+            &format!("zmq_hashblock_addr = \"{rpc}\""),
+        );
+        let (said, code) = check(dir.path(), &mistaken);
+        assert_eq!(code, Some(0), "{said}");
+        let sentence = format!("Something listens at {rpc}, but no ZMQ publisher answers there.");
+        assert!(said.contains(&sentence), "{said}");
+
         // Base58 addresses are the same on all test networks.
         for address in ["mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn", "2MzQwSSnBHWHqSAqtTVQ6v47XtaisrJa1Vc"]
         {

@@ -399,13 +399,19 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     let config = node.config();
     let (user, password) = match &config.auth {
         soloist::node::rpc::Auth::UserPass { user, pass } => (user.clone(), pass.clone()),
+        // What Core writes there is a login like any other while it runs.
+        soloist::node::rpc::Auth::Cookie(file) => {
+            let text = std::fs::read_to_string(file).unwrap();
+            let (user, pass) = text.trim().split_once(':').unwrap();
+            (user.to_owned(), pass.to_owned())
+        }
         other => panic!("{other:?}"),
     };
     let url = config.url.trim_end_matches('/');
     let wish = |payout: &str, password: &str, save: bool| {
         serde_json::json!({
             "name": "attic", "payout": payout, "pin": "7391x", "save": save,
-            "nodes": [{ "url": url, "user": user, "password": password }],
+            "nodes": [{ "url": url, "user": user, "password": password, "zmq": url.replace("http", "tcp") }],
         })
     };
     let good = wish(PAYOUT, &password, true);
@@ -443,6 +449,7 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     assert!(code == 200 && words.contains("cannot be used now"), "{code} {words}");
     let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, &password, false));
     assert!(code == 200 && words.contains("answers: chain regtest"), "{code} {words}");
+    assert!(words.contains("no ZMQ publisher answers there"), "its RPC is none: {words}");
     assert_eq!(std::fs::read_to_string(daemon.config()).unwrap(), before, "only tested");
 
     let (code, words) = set_up(&daemon, &[], &good);

@@ -120,6 +120,31 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
 }
 
 #[test]
+fn what_stands_at_a_publishers_address_is_told_with_its_remedy() {
+    use soloist::node::ZmqState;
+    let shown = |state, heard| {
+        let mut snapshot = sample::home();
+        snapshot.nodes[0].zmq_state = Some(state);
+        snapshot.nodes[0].zmq = heard;
+        text(&snapshot)
+    };
+    let (live, waiting) = (soloist::status::ZmqState::Live, soloist::status::ZmqState::Waiting);
+    assert!(shown(ZmqState::Connected, live).contains("tells of blocks by ZMQ"));
+    assert!(shown(ZmqState::Connected, waiting).contains("ZMQ connected, nothing heard yet"));
+    for (state, words) in [
+        (ZmqState::Refused, "ZMQ cannot be reached"),
+        (ZmqState::NoPublisher, "no ZMQ publisher answers"),
+        (ZmqState::NameUnknown, "ZMQ's name is unknown"),
+    ] {
+        let text = shown(state, live);
+        let address = "tcp://192.168.1.10:28332";
+        let whole = format!("{} {}", state.sentence(address), state.remedy(address).unwrap());
+        assert!(text.contains(words) && text.contains(&whole), "{text}");
+        assert!(!text.contains("tells of blocks by ZMQ"), "{text}");
+    }
+}
+
+#[test]
 fn the_first_view_is_small() {
     // As it goes over the wire: every browser takes gzip.
     let packed = |text: &str| {

@@ -11,11 +11,11 @@ pub enum Change {
     NodeAdded(String),
     /// A node that is gone, by its name.
     NodeRemoved(String),
-    /// A node of the same name with another URL, login or ZMQ address.
+    /// A node of the same name with another URL, login, certificate or ZMQ address.
     NodeChanged {
         /// The node's name.
         node: String,
-        /// What differs: `address`, `login`, `ZMQ address`.
+        /// What differs: `address`, `login`, `certificate`, `ZMQ address`.
         what: Vec<&'static str>,
     },
     /// The same nodes in another order of preference.
@@ -287,6 +287,7 @@ fn differences(old: &NodeConfig, new: &NodeConfig) -> Vec<&'static str> {
     [
         ("address", old.url != new.url),
         ("login", old.auth != new.auth),
+        ("certificate", old.certificate != new.certificate),
         ("ZMQ address", old.zmq != new.zmq),
     ]
     .into_iter()

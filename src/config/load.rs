@@ -8,7 +8,9 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::problem::At;
-use super::{Auth, Built, Config, Flags, Gaps, Problem, Problems, Surroundings, build_with};
+use super::{
+    Auth, Built, CertificateFile, Config, Flags, Gaps, Problem, Problems, Surroundings, build_with,
+};
 
 /// A config, from where it came, and what its owner should know about it.
 #[derive(Clone, Debug)]
@@ -56,7 +58,14 @@ fn load_with(flags: &Flags, gaps: Gaps) -> Result<Loaded, Problems> {
     };
     let name = file.as_ref().map(|path| path.display().to_string());
     let source = name.as_deref().map(|name| (name, text.as_str()));
-    let Built { config, mut warnings } = build_with(source, &flags, &surroundings, gaps)?;
+    let Built { config, mut warnings, certificates } =
+        build_with(source, &flags, &surroundings, gaps)?;
+    if let Err(problems) = check_certificates(&certificates) {
+        match gaps {
+            Gaps::Refused => return Err(problems),
+            Gaps::LeftToThePage => warnings.extend(problems.0.iter().map(ToString::to_string)),
+        }
+    }
     let holds_password = config.stratum.password.is_some()
         || config.http.pin.is_some()
         || config.notify.iter().any(|sink| sink.kind.holds_secret())
@@ -77,7 +86,15 @@ fn load_with(flags: &Flags, gaps: Gaps) -> Result<Loaded, Problems> {
 pub fn try_text(flags: &Flags, file: &Path, text: &str, gaps: Gaps) -> Result<Config, Problems> {
     let name = file.display().to_string();
     let built = build_with(Some((&name, text)), &absolute(flags), &surroundings(Some(file)), gaps)?;
+    if gaps == Gaps::Refused {
+        check_certificates(&built.certificates)?;
+    }
     Ok(built.config)
+}
+
+fn check_certificates(files: &[CertificateFile]) -> Result<(), Problems> {
+    let problems: Vec<Problem> = files.iter().filter_map(|file| file.check().err()).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
 }
 
 /// The file that [`load_for_run`] reads, whether it is there or not; `None` where all settings come
@@ -203,10 +220,10 @@ fn absolute(flags: &Flags) -> Flags {
     let mut flags = flags.clone();
     flags.data = flags.data.as_ref().map(here);
     for node in &mut flags.nodes {
-        node.cookie = node
-            .cookie
-            .as_ref()
-            .map(|cookie| here(&PathBuf::from(cookie)).to_string_lossy().into_owned());
+        for file in [&mut node.cookie, &mut node.cert] {
+            let path = file.as_ref().map(|file| here(&PathBuf::from(file)));
+            *file = path.map(|path| path.to_string_lossy().into_owned());
+        }
     }
     flags
 }

@@ -45,6 +45,7 @@ struct RawNode {
     rpc_cookie_path: Leaf,
     rpc_user: Leaf,
     rpc_pass: Leaf,
+    rpc_cert_path: Leaf,
     backup: Vec<Spanned<Section<RawBackup>>>,
 }
 
@@ -57,6 +58,7 @@ struct RawBackup {
     rpc_cookie_path: Leaf,
     rpc_user: Leaf,
     rpc_pass: Leaf,
+    rpc_cert_path: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -154,6 +156,7 @@ impl RawConfig {
                 rpc_cookie_path: leaf("rpc_cookie_path", node.rpc_cookie_path),
                 rpc_user: leaf("rpc_user", node.rpc_user),
                 rpc_pass: leaf("rpc_pass", node.rpc_pass),
+                rpc_cert_path: leaf("rpc_cert_path", node.rpc_cert_path),
             });
             nodes.extend(backups.into_iter().map(|backup| backup_settings(place, backup)));
         }
@@ -206,6 +209,7 @@ fn backup_settings(place: &Place, backup: Spanned<Section<RawBackup>>) -> NodeSe
         rpc_cookie_path: leaf("rpc_cookie_path", backup.rpc_cookie_path),
         rpc_user: leaf("rpc_user", backup.rpc_user),
         rpc_pass: leaf("rpc_pass", backup.rpc_pass),
+        rpc_cert_path: leaf("rpc_cert_path", backup.rpc_cert_path),
     }
 }
 
@@ -293,7 +297,9 @@ impl Place<'_> {
     fn setting(&self, section: &str, key: &str, leaf: Leaf) -> Option<Setting> {
         let leaf = leaf?;
         let at = self.line(leaf.span());
-        Some(Setting { key: format!("{section}.{key}"), at, value: leaf.into_inner() })
+        let written = self.text.get(leaf.span()).unwrap_or_default();
+        let escaped = written.starts_with('"') && written.contains('\\');
+        Some(Setting { key: format!("{section}.{key}"), at, value: leaf.into_inner(), escaped })
     }
 }
 
@@ -360,6 +366,8 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("rpcpassword", "rpc_pass"),
     ("rpc_password", "rpc_pass"),
     ("rpccookiefile", "rpc_cookie_path"),
+    ("rpc_cert", "rpc_cert_path"),
+    ("cert_path", "rpc_cert_path"),
     ("zmqpubhashblock", "zmq_hashblock_addr"),
     ("zmqblock", "zmq_hashblock_addr"),
     ("url", "rpc_url, with the user and the password in rpc_user and rpc_pass"),
@@ -372,6 +380,7 @@ const SECTIONS_OF: &[(&str, &str)] = &[
     ("rpc_user", "node"),
     ("rpc_pass", "node"),
     ("rpc_cookie_path", "node"),
+    ("rpc_cert_path", "node"),
     ("zmq_hashblock_addr", "node"),
     ("address", "payout"),
     ("tag", "payout"),

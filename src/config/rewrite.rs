@@ -94,10 +94,17 @@ fn nodes(doc: &mut DocumentMut, old: &[NodeValues], new: &[NodeValues]) -> Resul
         if before.map(login) != Some(login(node)) || first_changes {
             write_login(&mut table, node);
         }
-        match (before.map_or("", |before| &before.zmq), node.zmq.as_str()) {
-            (before, now) if before == now => {}
-            (_, "") => drop(table.remove("zmq_hashblock_addr")),
-            (_, zmq) => set(&mut table, "zmq_hashblock_addr", zmq),
+        let none = NodeValues::default();
+        let was = before.unwrap_or(&none);
+        for (key, was, now) in [
+            ("rpc_cert_path", &was.certificate, &node.certificate),
+            ("zmq_hashblock_addr", &was.zmq, &node.zmq),
+        ] {
+            match now.as_str() {
+                same if same == was => {}
+                "" => drop(table.remove(key)),
+                now => set(&mut table, key, now),
+            }
         }
         if let Some(heading) = headings.get(at) {
             *table.decor_mut() = heading.clone();
@@ -175,6 +182,7 @@ level = "info"
             user: user.to_owned(),
             password: password.map(str::to_owned),
             zmq: zmq.to_owned(),
+            ..NodeValues::default()
         }
     }
 
@@ -241,6 +249,25 @@ level = "info"
         assert_eq!(read["node"]["backup"].as_array().map(Vec::len), Some(1));
         let none = Values { nodes: Vec::new(), ..values() };
         assert!(rewrite(FILE, &values(), &none).is_err());
+    }
+
+    #[test]
+    fn a_certificate_comes_changes_and_goes_with_its_node() {
+        let with = |path: &str| {
+            let mut values = values();
+            values.nodes[1].certificate = path.to_owned();
+            values
+        };
+        let second = |text: &str| -> Option<String> {
+            let read: toml::Value = toml::from_str(text).unwrap();
+            let path = read["node"]["backup"][0].get("rpc_cert_path")?;
+            path.as_str().map(str::to_owned)
+        };
+        let one = rewrite(FILE, &values(), &with("/b/proxy.pem")).unwrap();
+        assert_eq!(second(&one).as_deref(), Some("/b/proxy.pem"));
+        let two = rewrite(&one, &with("/b/proxy.pem"), &with("/b/other.pem")).unwrap();
+        assert_eq!(second(&two).as_deref(), Some("/b/other.pem"));
+        assert_eq!(second(&rewrite(&two, &with("/b/other.pem"), &values()).unwrap()), None);
     }
 
     #[test]

@@ -37,13 +37,16 @@ pub struct NodeFlag {
     pub zmq: Option<String>,
     /// `--cookie FILE`
     pub cookie: Option<String>,
+    /// `--cert FILE`
+    pub cert: Option<String>,
 }
 
 /// The URL may hold a password.
 impl std::fmt::Debug for NodeFlag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let url = super::url::without_credentials(&self.url);
-        write!(f, "NodeFlag({url}, zmq {:?}, cookie {:?})", self.zmq, self.cookie)
+        let NodeFlag { zmq, cookie, cert, .. } = self;
+        write!(f, "NodeFlag({url}, zmq {zmq:?}, cookie {cookie:?}, cert {cert:?})")
     }
 }
 
@@ -52,6 +55,9 @@ pub(super) struct Setting {
     pub key: String,
     pub at: At,
     pub value: Value,
+    /// It stands between double quotes, with a backslash in it: some of its characters are not
+    /// written as they are.
+    pub escaped: bool,
 }
 
 /// One node as it was written.
@@ -65,6 +71,7 @@ pub(super) struct NodeSettings {
     pub rpc_cookie_path: Option<Setting>,
     pub rpc_user: Option<Setting>,
     pub rpc_pass: Option<Setting>,
+    pub rpc_cert_path: Option<Setting>,
 }
 
 /// One `[[stratum.firmware]]` as it was written.
@@ -179,6 +186,7 @@ impl NodeSettings {
             rpc_cookie_path: flag.cookie.as_ref().map(|path| setting("--cookie", path)),
             rpc_user: None,
             rpc_pass: None,
+            rpc_cert_path: flag.cert.as_ref().map(|path| setting("--cert", path)),
         }
     }
 }
@@ -190,5 +198,5 @@ fn over(slot: &mut Option<Setting>, flag: &'static str, value: Option<Value>) {
 }
 
 fn setting(flag: &'static str, value: Value) -> Setting {
-    Setting { key: flag.to_owned(), at: At::Flag(flag), value }
+    Setting { key: flag.to_owned(), at: At::Flag(flag), value, escaped: false }
 }

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{RPC_PORT, Secret};
+use super::{HTTPS_PORT, RPC_PORT, Secret};
 
 /// An RPC URL in its parts.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RpcUrl {
-    /// `http://host:port/path` without credentials.
+    /// `http://host:port/path` or `https://…`, without credentials.
     pub url: String,
     /// Without brackets.
     pub host: String,
@@ -16,10 +16,13 @@ pub(super) struct RpcUrl {
     pub credentials: Option<(String, Secret)>,
 }
 
+/// The port of `zmqpubhashblock` in our examples. Bitcoin Core has none of its own.
+const ZMQ_PORT: u16 = 28332;
+
 /// What is wrong, and what to write instead. Never repeats credentials.
 pub(super) type Wrong = (String, String);
 
-/// Reads `http://[user:password@]host[:port][/path]`.
+/// Reads `http://[user:password@]host[:port][/path]`, or the same with `https`.
 pub(super) fn rpc_url(text: &str) -> Result<RpcUrl, Wrong> {
     let text = text.trim();
     let (scheme, rest) = match text.split_once("://") {
@@ -41,14 +44,9 @@ pub(super) fn rpc_url(text: &str) -> Result<RpcUrl, Wrong> {
         Some((userinfo, place)) => (Some(userinfo), place),
         None => (None, rest),
     };
-    match scheme.as_str() {
-        "http" => {}
-        "https" => {
-            return wrong(
-                "nodes speak plain http, not https",
-                &format!("Write {}, over your own network or a tunnel.", corrected(place)),
-            );
-        }
+    let default_port = match scheme.as_str() {
+        "http" => RPC_PORT,
+        "https" => HTTPS_PORT,
         "tcp" => {
             return wrong(
                 "tcp:// is the form of zmq_hashblock_addr",
@@ -56,7 +54,7 @@ pub(super) fn rpc_url(text: &str) -> Result<RpcUrl, Wrong> {
             );
         }
         _ => return wrong("it does not begin with http://", "Write http://192.168.1.10:8332."),
-    }
+    };
     if place.contains(|c: char| c.is_whitespace() || c.is_control() || c == '?' || c == '#') {
         return wrong(
             "it holds a character that no address of a node has",
@@ -67,13 +65,13 @@ pub(super) fn rpc_url(text: &str) -> Result<RpcUrl, Wrong> {
         Some(slash) => place.split_at(slash),
         None => (place, "/"),
     };
-    let (host, port) = host_and_port(authority)?;
-    let port = port.unwrap_or(RPC_PORT);
+    let (host, port) = host_and_port(authority, RPC_PORT)?;
+    let port = port.unwrap_or(default_port);
     let credentials = match userinfo {
         Some(userinfo) => Some(credentials(userinfo)?),
         None => None,
     };
-    let url = format!("http://{}:{port}{path}", bracketed(&host));
+    let url = format!("{scheme}://{}:{port}{path}", bracketed(&host));
     Ok(RpcUrl { url, host, port, credentials })
 }
 
@@ -97,7 +95,7 @@ pub(super) fn zmq(text: &str) -> Result<Option<String>, Wrong> {
     if place.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@' || c == '/') {
         return wrong("only an address and a port can follow tcp://", EXAMPLE);
     }
-    match host_and_port(place)? {
+    match host_and_port(place, ZMQ_PORT)? {
         (host, Some(port)) => Ok(Some(format!("tcp://{}:{port}", bracketed(&host)))),
         (_, None) => wrong("the port is missing", EXAMPLE),
     }
@@ -112,35 +110,42 @@ pub(super) fn without_credentials(url: &str) -> String {
     }
 }
 
-fn host_and_port(authority: &str) -> Result<(String, Option<u16>), Wrong> {
+/// The host without brackets, an IPv6 address in its shortest form. `example` is the port that the
+/// remedies show.
+fn host_and_port(authority: &str, example: u16) -> Result<(String, Option<u16>), Wrong> {
+    let instead = format!(
+        "Write it like 192.168.1.10:{example}, node.local:{example} or [fd00::10]:{example}."
+    );
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let Some((host, port)) = rest.split_once(']') else {
-                return wrong("the bracket of the IPv6 address is not closed", EXAMPLE);
+                return wrong("the bracket of the IPv6 address is not closed", &instead);
             };
-            if host.parse::<Ipv6Addr>().is_err() {
-                return wrong("what stands in brackets is not an IPv6 address", EXAMPLE);
-            }
+            let host = ipv6(host, &instead)?;
             match (port.strip_prefix(':'), port) {
                 (Some(port), _) => (host, Some(port)),
                 (None, "") => (host, None),
-                (None, _) => return wrong("only a port can follow the bracket", EXAMPLE),
+                (None, _) => return wrong("only a port can follow the bracket", &instead),
             }
         }
-        None if authority.parse::<Ipv6Addr>().is_ok() => {
-            return wrong("an IPv6 address needs brackets", &format!("Write [{authority}]:8332."));
+        // Whether its last part is a port cannot be told.
+        None if is_ipv6(authority) => {
+            let instead = format!(
+                "Write the address in brackets and the port behind them: [fd00::10]:{example}."
+            );
+            return wrong("an IPv6 address needs brackets", &instead);
         }
         None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
+            Some((host, port)) => (host.to_ascii_lowercase(), Some(port)),
+            None => (authority.to_ascii_lowercase(), None),
         },
     };
     if host.is_empty() {
-        return wrong("the address of the node is missing", EXAMPLE);
+        return wrong("the address of the node is missing", &instead);
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if !host.chars().all(allowed) || host.len() > 253 {
-        return wrong("this is not the name or the address of a machine", EXAMPLE);
+        return wrong("this is not the name or the address of a machine", &instead);
     }
     if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return wrong(
@@ -151,12 +156,32 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), Wrong> {
     let port = match port.map(str::parse::<u16>) {
         None => None,
         Some(Ok(port)) if port > 0 => Some(port),
-        Some(_) => return wrong("the port is not a number from 1 to 65535", EXAMPLE),
+        Some(_) => return wrong("the port is not a number from 1 to 65535", &instead),
     };
-    Ok((host.to_ascii_lowercase(), port))
+    Ok((host, port))
 }
 
-const EXAMPLE: &str = "Write it like 192.168.1.10:8332, node.local:8332 or [fd00::10]:8332.";
+/// What stands in brackets.
+fn ipv6(text: &str, instead: &str) -> Result<String, Wrong> {
+    let number = text.split('%').next().unwrap_or_default();
+    match number.parse::<Ipv6Addr>() {
+        // It would need the name of a network card, and that of this machine alone.
+        Ok(ip) if ip.is_unicast_link_local() => wrong(
+            "an address that begins with fe80 counts on one cable only",
+            "Write the node's other IPv6 address, which begins with fd, 2 or 3, or its IPv4 \
+             address.",
+        ),
+        Ok(ip) if number == text => Ok(ip.to_string()),
+        _ => wrong("what stands in brackets is not an IPv6 address", instead),
+    }
+}
+
+/// Alone, or with a port behind it.
+fn is_ipv6(text: &str) -> bool {
+    let address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    let with_port = |(host, port): (&str, &str)| address(host) && port.parse::<u16>().is_ok();
+    address(text) || text.rsplit_once(':').is_some_and(with_port)
+}
 
 fn credentials(userinfo: &str) -> Result<(String, Secret), Wrong> {
     const INSTEAD: &str =
@@ -198,7 +223,7 @@ fn decode(text: &str) -> Option<String> {
 fn corrected(place: &str) -> String {
     let authority = place.split('/').next().unwrap_or_default();
     let port = |port: Option<u16>| port.unwrap_or(RPC_PORT);
-    match host_and_port(authority) {
+    match host_and_port(authority, RPC_PORT) {
         Ok((host, own)) if host.parse::<IpAddr>().is_ok() => {
             format!("http://{}:{}", bracketed(&host), port(own))
         }
@@ -230,6 +255,51 @@ mod tests {
         assert_eq!(parts(" http://Node.local "), of("http://node.local:8332/", "node.local", 8332));
         assert_eq!(parts("HTTP://[fd00::1]:1/x"), of("http://[fd00::1]:1/x", "fd00::1", 1));
         assert_eq!(parts("http://a:b@n:1/"), of("http://n:1/", "n", 1));
+        let own = of("http://[fd00::10]:8332/", "fd00::10", 8332);
+        assert_eq!(parts("http://[fd00::10]:8332"), own);
+        assert_eq!(parts("http://[FD00:0::0:10]"), own);
+        assert_eq!(parts("http://a:b@[::1]"), of("http://[::1]:8332/", "::1", 8332));
+    }
+
+    #[test]
+    fn https_is_kept_and_has_the_port_of_a_proxy() {
+        let of = |url: &str, host: &str, port| (url.to_owned(), host.to_owned(), port);
+        assert_eq!(
+            parts("https://Node.example"),
+            of("https://node.example:443/", "node.example", 443)
+        );
+        assert_eq!(
+            parts("HTTPS://a:b@[fd00::1]/rpc"),
+            of("https://[fd00::1]:443/rpc", "fd00::1", 443)
+        );
+        assert_eq!(parts("https://10.0.0.1:8332/"), of("https://10.0.0.1:8332/", "10.0.0.1", 8332));
+    }
+
+    #[test]
+    fn ipv6_addresses_are_told_how_to_be_written() {
+        for (bad, word) in [
+            ("fd00::1", "needs brackets"),
+            ("fd00::1:8332", "needs brackets"),
+            ("fd00::1:28332", "needs brackets"),
+            ("fd00:1:2:3:4:5:6:7:28332", "needs brackets"),
+            ("[fe80::1]", "begins with fe80"),
+            ("[fe80::1%eth0]:8332", "begins with fe80"),
+            ("[fd00::1%eth0]", "not an IPv6 address"),
+            ("[fd00::1", "not closed"),
+            ("[fd00::1]8332", "only a port"),
+            ("[10.0.0.1]:8332", "not an IPv6 address"),
+            ("[::]:8332", "every address"),
+            ("a:b:1", "not a number"),
+        ] {
+            for (said, port) in [
+                (rpc_url(&format!("http://{bad}")).unwrap_err(), "8332"),
+                (zmq(&format!("tcp://{bad}")).unwrap_err(), "28332"),
+            ] {
+                assert!(said.0.contains(word), "{bad}: {}", said.0);
+                let example = said.1.contains(&format!("[fd00::10]:{port}."));
+                assert!(example || word.contains("fe80") || word.contains("every"), "{}", said.1);
+            }
+        }
     }
 
     #[test]
@@ -251,10 +321,12 @@ mod tests {
         assert_eq!(zmq(""), Ok(None));
         assert_eq!(zmq("tcp://10.0.0.1:28332"), Ok(Some("tcp://10.0.0.1:28332".to_owned())));
         assert_eq!(zmq("tcp://[::1]:28332"), Ok(Some("tcp://[::1]:28332".to_owned())));
+        assert_eq!(zmq("tcp://Node.local:28332"), Ok(Some("tcp://node.local:28332".to_owned())));
         assert_eq!(zmq("ipc:///run/node"), Ok(Some("ipc:///run/node".to_owned())));
         for bad in [
             "28332",
             "tcp://10.0.0.1",
+            "tcp://[::1]",
             "tcp://*:28332",
             "tcp://0.0.0.0:28332",
             "ipc://",
@@ -272,7 +344,7 @@ mod tests {
     fn no_message_repeats_a_password() {
         for bad in [
             "user:geheim@10.0.0.1",
-            "https://user:geheim@10.0.0.1",
+            "https://user:geheim@10.0.0.1:0",
             "tcp://user:geheim@a:1",
             "http://user:geheim@0.0.0.0",
             "http://user:geheim@a b",

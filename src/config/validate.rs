@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use toml::Value;
 
+use super::escapes;
 use super::problem::{At, Problem, Problems};
 use super::settings::{FirmwareSettings, NodeSettings, NotifySettings, Setting, Settings};
 use super::url::{self, RpcUrl, Wrong};
 use super::{
-    Auth, Built, Config, Data, Failover, Gaps, HTTP_PORT, Http, Log, MAX_CONNECTIONS,
-    MAX_FIRMWARES, MAX_SINKS, NodeConfig, Payout, STRATUM_PORT, Secret, Stratum, Surroundings, Tag,
+    Auth, Built, CertificateFile, Config, Data, Failover, Gaps, HTTP_PORT, Http, Log,
+    MAX_CONNECTIONS, MAX_FIRMWARES, MAX_SINKS, NodeConfig, Payout, STRATUM_PORT, Secret, Stratum,
+    Surroundings, Tag,
 };
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
@@ -25,7 +27,13 @@ pub(super) fn validate(
     surroundings: &Surroundings,
     gaps: Gaps,
 ) -> Result<Built, Problems> {
-    let mut check = Check { surroundings, gaps, problems: Vec::new(), warnings: Vec::new() };
+    let mut check = Check {
+        surroundings,
+        gaps,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        certificates: Vec::new(),
+    };
     // Without a page nobody could fill them.
     if settings.http_listen.as_ref().is_some_and(|listen| is_empty(&listen.value)) {
         check.gaps = Gaps::Refused;
@@ -66,6 +74,7 @@ pub(super) fn validate(
                 notify,
             },
             warnings: check.warnings,
+            certificates: check.certificates,
         }),
         false => Err(Problems(check.problems)),
     }
@@ -85,6 +94,7 @@ struct Check<'a> {
     gaps: Gaps,
     problems: Vec<Problem>,
     warnings: Vec<String>,
+    certificates: Vec<CertificateFile>,
 }
 
 impl Check<'_> {
@@ -133,7 +143,11 @@ impl Check<'_> {
         let zmq =
             self.optional(&written.zmq_hashblock_addr, |value| text(value).and_then(url::zmq));
         let cookie = self.optional(&written.rpc_cookie_path, |v| text(v).and_then(not_empty));
+        let certificate = self.optional(&written.rpc_cert_path, |v| text(v).and_then(not_empty));
         let name = self.optional(&written.name, node_name);
+        [&written.rpc_url, &written.rpc_user, &written.rpc_pass]
+            .into_iter()
+            .for_each(|setting| self.warn_about_escapes(setting));
         if written.rpc_url.is_none() {
             self.problem(
                 &written.at,
@@ -144,6 +158,18 @@ impl Check<'_> {
         }
         let RpcUrl { url, host, port, credentials } =
             self.optional(&written.rpc_url, |value| text(value).and_then(url::rpc_url))?;
+        let certificate = certificate.map(|path| self.path(&path));
+        if let (Some(path), Some(Setting { at, key, .. })) = (&certificate, &written.rpc_cert_path)
+        {
+            if url.starts_with("https://") {
+                let (path, at, key) = (path.clone(), at.clone(), key.clone());
+                self.certificates.push(CertificateFile { path, at, key });
+            } else {
+                let what = "a certificate is only looked at over https";
+                let instead = "Write https:// in rpc_url, or remove this line.";
+                self.problem(at, key, what, instead);
+            }
+        }
         let name = name.unwrap_or_else(|| match host.contains(':') {
             true => format!("[{host}]:{port}"),
             false => format!("{host}:{port}"),
@@ -177,7 +203,7 @@ impl Check<'_> {
             (None, Some((user, password))) => Auth::Basic { user, password },
             (None, None) => Auth::None,
         };
-        Some(NodeConfig { name, url, host, port, auth, zmq: zmq.flatten() })
+        Some(NodeConfig { name, url, host, port, auth, certificate, zmq: zmq.flatten() })
     }
 
     /// `rpc_user` and `rpc_pass`, which belong together.
@@ -316,13 +342,18 @@ impl Check<'_> {
         });
         Http {
             name: self.optional(&settings.name, node_name).unwrap_or_else(|| "Soloist".to_owned()),
-            pin: self.optional(&settings.pin, pin).flatten(),
+            pin: self.pin(settings),
             listen: self
                 .optional(&settings.http_listen, listen)
                 .unwrap_or_else(|| everywhere(HTTP_PORT)),
             tls_listen: self.optional(&settings.http_tls_listen, listen_tls).unwrap_or_default(),
             json: json.unwrap_or(true),
         }
+    }
+
+    fn pin(&mut self, settings: &Settings) -> Option<Secret> {
+        self.warn_about_escapes(&settings.pin);
+        self.optional(&settings.pin, pin).flatten()
     }
 
     fn sinks(&mut self, settings: &Settings) -> Vec<Sink> {
@@ -357,6 +388,9 @@ impl Check<'_> {
         });
         let user = self.optional(&written.user, plain);
         let password = self.optional(&written.password, plain);
+        [&written.user, &written.password]
+            .into_iter()
+            .for_each(|setting| self.warn_about_escapes(setting));
         let from = self.optional(&written.from, plain);
         let to = self.optional(&written.to, plain);
         const KINDS: &str = "Write one of \"ntfy\", \"telegram\", \"discord\", \"slack\", \
@@ -523,6 +557,11 @@ impl Check<'_> {
                     .to_owned(),
             );
         }
+    }
+
+    /// Characters that nobody sees in what was pasted between double quotes.
+    fn warn_about_escapes(&mut self, setting: &Option<Setting>) {
+        self.warnings.extend(setting.as_ref().and_then(escapes::warning));
     }
 
     fn warn_about_nodes(&mut self, nodes: &[NodeConfig]) {

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use async_io::Timer;
-use futures_lite::FutureExt;
+use futures_lite::{FutureExt, future};
+use smol::LocalExecutor;
 
 use crate::chain::Chain;
 use crate::config::{self, Auth, Config, Flags, Gaps, NodeConfig, Problems, Secret};
@@ -19,7 +20,7 @@ use crate::ledger::command::settings_with;
 use crate::ledger::record::Record;
 use crate::ledger::totals::{Ledger, LedgerEvent};
 use crate::node::rpc::Rpc;
-use crate::node::{HealthReport, RpcError};
+use crate::node::{HealthReport, RpcError, probe_zmq};
 use crate::os;
 use crate::server::http::admin::{Action, Brought, Checked, Control, Download, Local, NO_PIN};
 use crate::settings::{NodeValues, Values, access};
@@ -74,7 +75,11 @@ impl Control for Daemon {
             let tried =
                 blocking::unblock(move || attempt(&source, &values).map(|(config, _)| config));
             match tried.await {
-                Ok(config) => ask(&config).await,
+                Ok(config) => {
+                    let (mut checked, zmq) = future::zip(ask(&config), publishers(&config)).await;
+                    checked.findings.extend(zmq);
+                    checked
+                }
                 Err(problems) => refused(problems),
             }
         })
@@ -328,6 +333,10 @@ fn node_values(node: &NodeConfig) -> NodeValues {
         url: node.url.trim_end_matches('/').to_owned(),
         user,
         password,
+        certificate: node
+            .certificate
+            .as_ref()
+            .map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
         zmq: node.zmq.clone().unwrap_or_default(),
     }
 }
@@ -393,6 +402,31 @@ fn sentences(problems: &Problems) -> Vec<String> {
         key => format!("{key}: {}. {}", problem.what, problem.instead),
     };
     problems.0.iter().map(words).collect()
+}
+
+/// Looks whether the publishers of new blocks answer. Without one the box only hears of them later.
+async fn publishers(config: &Config) -> Vec<String> {
+    let executor = LocalExecutor::new();
+    let looks = config.nodes.iter().filter_map(|node| {
+        let address = node.zmq.as_ref()?;
+        Some(executor.spawn(async move {
+            let state = probe_zmq(address).await;
+            let remedy = state.remedy(address).map(|remedy| format!(" {remedy}"));
+            format!("{}: {}{}", node.name, state.sentence(address), remedy.unwrap_or_default())
+        }))
+    });
+    let looks: Vec<_> = looks.collect();
+    let mut findings = Vec::new();
+    let all = async {
+        for look in looks {
+            findings.push(look.await);
+        }
+    };
+    let limit = async {
+        Timer::after(NODE_AT_MOST).await;
+    };
+    executor.run(all.or(limit)).await;
+    findings
 }
 
 /// Asks every node how it is. One that does not answer may still be saved: it may be off just now.

@@ -16,11 +16,12 @@ use crate::failover::{self, Input, NodeSpec, Output, Setup, TemplateSeen};
 use crate::job::Work;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::watch::NodeHandle;
-use crate::node::{NodeEvent, NodeEventKind, NodeId, TipSource};
-use crate::pool;
-use crate::status::{EventKind, Level};
+use crate::node::{NodeEvent, NodeEventKind, NodeId, TipSource, ZmqState};
+use crate::status::{AlarmView, EventKind, Level, format};
 use crate::template::Template;
+use crate::{os, pool};
 
+use super::silence::Silence;
 use super::{Event, State, chains};
 
 /// The nodes in the order of preference.
@@ -44,6 +45,12 @@ pub struct Node {
     pub clock_offset: Option<f64>,
     /// A message came over ZMQ.
     pub zmq_heard: bool,
+    /// How the subscription to its publisher stands; `None` where none is configured.
+    pub zmq: Option<ZmqState>,
+    /// What its publisher says, beside what it should.
+    silence: Silence,
+    /// It was told that the publisher is silent.
+    silent: bool,
     /// Share of the chain that it had checked, now and some minutes ago: when it will be ready.
     progress: VecDeque<(Instant, f64)>,
 }
@@ -53,6 +60,35 @@ const PROGRESS_SAMPLES: usize = 10;
 const PROGRESS_APART: Duration = Duration::from_secs(60);
 
 impl Node {
+    /// The publisher is never heard, while the node has new blocks.
+    pub fn zmq_alarm(&self, now: Now) -> Option<AlarmView> {
+        let (address, state) = (self.config.zmq.as_ref()?, self.zmq?);
+        let silent = self.silence.silent(now, state == ZmqState::Connected)?;
+        let since = match silent.heard {
+            Some(heard) => format!("since {}", format::date(heard)),
+            None => format!("since {}, when it was first tried", format::date(silent.begun)),
+        };
+        let name = &self.config.name;
+        Some(AlarmView {
+            id: format!("zmq:{name}"),
+            level: Level::Warning,
+            text: format!(
+                "ZMQ of node {name} at {address} has said nothing {since}, while the node had a \
+                 new block at {}.",
+                format::date(silent.block)
+            ),
+            advice: match state.remedy(address) {
+                Some(remedy) => format!("{} {remedy}", state.sentence(address)),
+                None => format!(
+                    "Its bitcoin.conf needs zmqpubhashblock={}, and zmq_hashblock_addr the same \
+                     port: what answers there publishes something else, or is another node's.",
+                    if address.starts_with("ipc://") { address } else { "tcp://0.0.0.0:28332" }
+                ),
+            },
+            since: Some(silent.heard.unwrap_or(silent.begun)),
+        })
+    }
+
     /// Seconds until the chain is checked, by the last minutes.
     pub fn sync_eta_s(&self) -> Option<u64> {
         let ((then, before), (now, done)) = (*self.progress.front()?, *self.progress.back()?);
@@ -167,6 +203,9 @@ impl Nodes {
             latest: None,
             answered_at: None,
             zmq_heard: false,
+            zmq: config.zmq.as_ref().map(|_| ZmqState::Connecting),
+            silence: Silence::new(os::now()),
+            silent: false,
             clock_offset: None,
             progress: VecDeque::new(),
         };
@@ -194,6 +233,7 @@ impl State {
             NodeEventKind::Template { .. }
             | NodeEventKind::Tip { .. }
             | NodeEventKind::Header { .. }
+            | NodeEventKind::Zmq(_)
             | NodeEventKind::Health { .. }
             | NodeEventKind::WaitTried(_)
             | NodeEventKind::HungUp
@@ -239,6 +279,7 @@ impl State {
                 // The node's clock was read when it made the template, somewhere within the call.
                 let made = now.mono.checked_sub(*took).unwrap_or(now.mono);
                 node.latest = Some((template.clone(), made));
+                node.silence.seen(now, template.prev);
                 self.figures.tip(now.mono, template.prev);
                 self.figures.template(now.mono, template.prev, *parsing);
                 // A template's time is the node's clock, unless the last blocks' times are ahead.
@@ -248,11 +289,20 @@ impl State {
                 }
             }
             NodeEventKind::Tip { hash, source, .. } => {
-                node.zmq_heard |= *source == TipSource::Zmq;
+                match source {
+                    TipSource::Zmq => {
+                        node.zmq_heard = true;
+                        node.silence.heard(now, *hash);
+                    }
+                    _ => node.silence.seen(now, *hash),
+                }
                 self.figures.tip(now.mono, *hash);
             }
             NodeEventKind::Health { report, .. } => match report.initial_download {
-                true => node.heard_progress(now.mono, report.progress),
+                true => {
+                    node.heard_progress(now.mono, report.progress);
+                    node.silence.downloading();
+                }
                 false => node.progress.clear(),
             },
             NodeEventKind::Failed { method, error, .. } => {
@@ -260,9 +310,24 @@ impl State {
                 return;
             }
             NodeEventKind::HungUp => return,
+            // A publisher's library answers as long as the process is there.
+            NodeEventKind::Zmq(state) => {
+                node.zmq = Some(*state);
+                return;
+            }
             _ => {}
         }
         node.answered_at = Some(now.unix);
+        let alarm = node.zmq_alarm(now);
+        if node.silent != alarm.is_some() {
+            node.silent = alarm.is_some();
+            let over = || format!("ZMQ of node {} answers again.", node.config.name);
+            let (level, text) = match alarm {
+                Some(alarm) => (Level::Warning, format!("{} {}", alarm.text, alarm.advice)),
+                None => (Level::Info, over()),
+            };
+            self.tell(now, EventKind::Node, level, text);
+        }
     }
 
     fn failover_input(&mut self, now: Now, input: Input) {

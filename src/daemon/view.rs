@@ -42,7 +42,7 @@ impl State {
             history: self.history_view(now),
             best_shares: self.best_views(),
             blocks: self.block_views(now),
-            alarms: self.alarms(),
+            alarms: self.alarms(now),
             events: self.news.iter().cloned().collect(),
             board: self.board_view(),
             process: self.process_view(),
@@ -67,8 +67,9 @@ impl State {
         Chain::from_name(&name)
     }
 
-    fn alarms(&self) -> Vec<view::AlarmView> {
+    fn alarms(&self, now: Now) -> Vec<view::AlarmView> {
         let mut alarms = self.rehearsals.alarms(|node| self.nodes.name(node));
+        alarms.extend(self.nodes.iter().filter_map(|(_, node)| node.zmq_alarm(now)));
         let source = self.owner.source.as_ref();
         if let Some((source, why)) = source.and_then(|s| Some((s, s.instead_why.as_ref()?))) {
             alarms.push(view::AlarmView {
@@ -214,6 +215,8 @@ impl State {
                 (Some(_), false) => view::ZmqState::Waiting,
                 (Some(_), true) => view::ZmqState::Live,
             },
+            zmq_state: held.and_then(|node| node.zmq),
+            zmq_address: config.and_then(|config| config.zmq.clone()),
             tip_wins: node.race.wins.iter().sum(),
             rehearsal: self.rehearsals.verdict(node.id),
             last_error: node.last_error.map(|(error, age)| view::NodeErrorView {

@@ -171,6 +171,7 @@ fn configure(args: &Args, nodes: &[SandboxNode], data: PathBuf) -> io::Result<Co
         url: node.url(),
         zmq: Some(node.zmq_address().to_owned()),
         cookie: None,
+        cert: None,
     };
     let flags = Flags {
         nodes: nodes.iter().map(node).collect(),

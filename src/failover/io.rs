@@ -162,7 +162,7 @@ impl Input {
                     took: Duration::ZERO,
                 },
             },
-            NodeEventKind::Confirmations { .. } => return None,
+            NodeEventKind::Confirmations { .. } | NodeEventKind::Zmq(_) => return None,
         };
         Some(Input::Node { node: event.node, news })
     }
@@ -514,6 +514,7 @@ fn failover_sentence(from: &str, to: &str, why: &LeadWhy) -> String {
 mod tests {
     use super::*;
     use crate::block::SubmitAnswer;
+    use crate::node::ZmqState;
 
     #[test]
     fn events_are_sentences() {
@@ -583,5 +584,6 @@ mod tests {
             Some(News::Failed { method: Method::Proposal, .. })
         ));
         assert!(map(NodeEventKind::Confirmations { block, confirmations: Some(1) }).is_none());
+        assert!(map(NodeEventKind::Zmq(ZmqState::Refused)).is_none());
     }
 }

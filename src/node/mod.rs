@@ -8,12 +8,14 @@ pub mod fault;
 mod http;
 mod lane;
 mod link;
+mod lookup;
 mod place;
 pub mod rpc;
 mod tls;
 mod tripwire;
 pub mod watch;
 mod zmq_fd;
+mod zmq_state;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,8 @@ use crate::template::Template;
 pub use fault::RpcError;
 pub use rpc::{Auth, NodeConfig, Rpc};
 pub use watch::NodeHandle;
+pub use zmq_fd::probe as probe_zmq;
+pub use zmq_state::ZmqState;
 
 /// A node's place in the daemon's table. Never reused within one run, so that a late event of a
 /// node removed by a reload is recognised and dropped.
@@ -147,6 +151,9 @@ pub enum NodeEventKind {
     /// An idle connection to the RPC port was closed by the other side: the node may have died, or
     /// it only ends connections that say nothing.
     HungUp,
+    /// The subscription to its publisher stands otherwise than before. Where one is configured, it
+    /// begins as [`ZmqState::Connecting`].
+    Zmq(ZmqState),
     /// The answer to the regular health question.
     Health {
         /// What it said.

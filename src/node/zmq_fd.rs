@@ -2,6 +2,9 @@
 //!
 //! A hint, never the truth: a subscriber is not told of what it misses, and a connection can die
 //! in silence. The regular poll goes on beside it.
+//!
+//! Names are looked up and connections made anew by us, not by libzmq: see [`super::lookup`], and
+//! it never tells why it does not come through. An address is good when the handshake is done.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,6 +16,8 @@ use std::time::{Duration, Instant};
 use async_io::{Async, Timer};
 use futures_lite::future;
 
+use super::ZmqState;
+use super::lookup::Lookup;
 use crate::chain::BlockHash;
 
 /// One context, with its one I/O thread, for all sockets. It lives as long as the process:
@@ -28,43 +33,172 @@ const FALLBACK: Duration = Duration::from_millis(500);
 /// After so many messages in a row the other tasks have their turn.
 const BATCH: usize = 64;
 
-/// Listens to one publisher until it is dropped, and calls `tip` for each new tip it announces.
-///
-/// It connects again by itself after any loss. An address that makes no sense is logged and tried
-/// again now and then, in vain.
-pub async fn watch(endpoint: &str, mut tip: impl AsyncFnMut(BlockHash)) {
-    let mut pause = MIN_PAUSE;
-    loop {
-        let started = Instant::now();
-        let error = match Subscriber::connect(endpoint) {
-            Ok(mut subscriber) => match subscriber.listen(endpoint, &mut tip).await {
-                Ok(never) => match never {},
-                Err(error) => error,
-            },
-            Err(error) => error,
-        };
-        pause = if started.elapsed() > MAX_PAUSE { MIN_PAUSE } else { MAX_PAUSE.min(pause * 2) };
-        log::warn!("ZMQ {endpoint}: {error}; next attempt in {} s", pause.as_secs_f32());
-        Timer::after(pause).await;
-    }
+/// What comes of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A new tip. Its height is not told, and the messages' numbers do not prove it.
+    Tip(BlockHash),
+    /// It stands otherwise than before. At first it is [`ZmqState::Connecting`].
+    State(ZmqState),
 }
 
 /// Between the loss of a connection and the next attempt.
 const MIN_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(8);
 
+/// Until an address has accepted a connection.
+const CONNECT_AT_MOST: Duration = Duration::from_secs(3);
+/// From then on until the handshake is done. The publisher's library does it, however busy the
+/// node is.
+const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(3);
+
+/// Listens to one publisher until it is dropped, and calls `report` for all that is new.
+///
+/// It connects again by itself after any loss, trying each address of a name in turn.
+pub async fn watch(endpoint: &str, mut report: impl AsyncFnMut(News)) {
+    let mut lookup = Lookup::new(endpoint);
+    let (mut told, mut pause) = (ZmqState::Connecting, MIN_PAUSE);
+    loop {
+        let (state, why) = match reach(&mut lookup).await {
+            Ok(mut subscriber) => {
+                log::debug!("ZMQ {endpoint}: connected");
+                told = ZmqState::Connected;
+                report(News::State(told)).await;
+                let since = Instant::now();
+                let Err(error) = subscriber.listen(endpoint, &mut report).await;
+                if since.elapsed() > MAX_PAUSE {
+                    pause = MIN_PAUSE;
+                }
+                (ZmqState::Connecting, error.to_string())
+            }
+            Err((state, why)) => (state, why),
+        };
+        let level = if state == told { log::Level::Debug } else { log::Level::Warn };
+        let next = pause.as_secs_f32();
+        log::log!(level, "ZMQ {endpoint}: {why}; next attempt in {next} s");
+        if state != told {
+            told = state;
+            report(News::State(state)).await;
+        }
+        Timer::after(pause).await;
+        pause = MAX_PAUSE.min(pause * 2);
+    }
+}
+
+/// Whether a publisher answers at an address: one look, some three seconds for each address that
+/// its name has. Never [`ZmqState::Connecting`].
+pub async fn probe(endpoint: &str) -> ZmqState {
+    match reach(&mut Lookup::new(endpoint)).await {
+        Ok(_) => ZmqState::Connected,
+        Err((state, why)) => {
+            log::debug!("ZMQ {endpoint}: {why}");
+            state
+        }
+    }
+}
+
+/// Tries the addresses in turn; else how it stands, and why for the log.
+async fn reach(lookup: &mut Lookup) -> Result<Subscriber, (ZmqState, String)> {
+    let endpoints = lookup
+        .endpoints()
+        .await
+        .map_err(|error| (ZmqState::NameUnknown, format!("the name is unknown ({error})")))?;
+    first_publisher(&endpoints).await
+}
+
+async fn first_publisher(endpoints: &[String]) -> Result<Subscriber, (ZmqState, String)> {
+    let (mut state, mut whys) = (ZmqState::Refused, Vec::new());
+    for endpoint in endpoints {
+        let mut subscriber = match Subscriber::connect(endpoint) {
+            Ok(subscriber) => subscriber,
+            Err(error) => {
+                whys.push(format!("{endpoint}: {error}"));
+                continue;
+            }
+        };
+        whys.push(match subscriber.handshake().await {
+            Ok(Handshake::Done) => return Ok(subscriber),
+            Ok(Handshake::NotConnected) => format!("{endpoint}: nobody listens"),
+            // Where one address of several has something, it is what the owner meant.
+            Ok(Handshake::NotDone) => {
+                state = ZmqState::NoPublisher;
+                format!("{endpoint}: no publisher answers")
+            }
+            Err(error) => format!("{endpoint}: {error}"),
+        });
+    }
+    Err((state, whys.join(", ")))
+}
+
+/// How the beginning of a connection went.
+enum Handshake {
+    Done,
+    NotConnected,
+    NotDone,
+}
+
+/// One connection. It ends with the first loss.
 struct Subscriber {
+    socket: Readable,
+    /// Tells of the connection.
+    monitor: Readable,
+}
+
+/// A socket of libzmq, and its descriptor in async-io.
+struct Readable {
     /// Declared before the socket that it borrows from, so that it is dropped first.
     readiness: Async<BorrowedFd<'static>>,
     socket: zmq::Socket,
-    /// Tells of the socket's connections. libzmq connects again after most losses, but never
-    /// after a protocol error or a message that is too long, and does not say so: every loss of
-    /// an established connection is therefore answered with a new socket.
-    monitor: zmq::Socket,
+}
+
+impl Readable {
+    #[allow(unsafe_code)]
+    fn new(socket: zmq::Socket) -> io::Result<Readable> {
+        // SAFETY: libzmq keeps the descriptor open until the socket is closed. Both live in this
+        // struct, whose field order drops `readiness` first, and neither leaves it.
+        let fd = unsafe { BorrowedFd::borrow_raw(socket.get_fd()?) };
+        // libzmq has made it non-blocking, and nobody reads or writes it but libzmq.
+        let readiness = Async::new_nonblocking(fd)?;
+        Ok(Readable { readiness, socket })
+    }
+
+    /// The next message, `None` when there is none. Of its frames only the first four are kept.
+    fn receive(&self) -> io::Result<Option<Vec<zmq::Message>>> {
+        let mut frames = Vec::new();
+        loop {
+            match self.socket.recv_msg(zmq::DONTWAIT) {
+                Ok(frame) => {
+                    let more = frame.get_more();
+                    if frames.len() < 4 {
+                        frames.push(frame);
+                    }
+                    if !more {
+                        return Ok(Some(frames));
+                    }
+                }
+                Err(zmq::Error::EINTR) => {}
+                Err(zmq::Error::EAGAIN) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Returns when there may be a message, at the latest after [`FALLBACK`].
+    async fn readable(&self) -> io::Result<()> {
+        // Asking for the events lets libzmq work off what woke it and arms the next edge.
+        if self.socket.get_events()?.contains(zmq::POLLIN) {
+            return Ok(());
+        }
+        let fallback = async {
+            Timer::after(FALLBACK).await;
+            Ok(())
+        };
+        future::or(self.readiness.readable(), fallback).await
+    }
 }
 
 impl Subscriber {
-    #[allow(unsafe_code)]
+    /// Begins a connection; `endpoint` holds numbers, no name.
     fn connect(endpoint: &str) -> io::Result<Subscriber> {
         let socket = CONTEXT.socket(zmq::SUB)?;
         socket.set_linger(0)?;
@@ -81,43 +215,72 @@ impl Subscriber {
         socket.set_tcp_keepalive_idle(30)?;
         socket.set_tcp_keepalive_intvl(10)?;
         socket.set_tcp_keepalive_cnt(3)?;
-        // As long as nobody listens there, libzmq itself tries again, ever more rarely.
-        socket.set_connect_timeout(5_000)?;
-        socket.set_reconnect_ivl(500)?;
-        socket.set_reconnect_ivl_max(8_000)?;
+        // Never again by itself: it would not look the name up, nor after every kind of loss.
+        socket.set_reconnect_ivl(-1)?;
         socket.set_subscribe(TOPIC)?;
 
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("inproc://monitor-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        socket.monitor(&name, DISCONNECTED.into())?;
+        socket.monitor(&name, zmq::SocketEvent::ALL as i32)?;
         let monitor = CONTEXT.socket(zmq::PAIR)?;
         monitor.set_linger(0)?;
         monitor.connect(&name)?;
         socket.connect(endpoint)?;
+        Ok(Subscriber { socket: Readable::new(socket)?, monitor: Readable::new(monitor)? })
+    }
 
-        // SAFETY: libzmq keeps the descriptor open until the socket is closed. Both live in this
-        // struct, whose field order drops `readiness` first, and neither leaves it.
-        let fd = unsafe { BorrowedFd::borrow_raw(socket.get_fd()?) };
-        // libzmq has made it non-blocking, and nobody reads or writes it but libzmq.
-        let readiness = Async::new_nonblocking(fd)?;
-        Ok(Subscriber { readiness, socket, monitor })
+    /// Waits until a publisher has answered, or it is sure that none will.
+    async fn handshake(&mut self) -> io::Result<Handshake> {
+        use zmq::SocketEvent as Event;
+        let (mut connected, mut deadline) = (false, Instant::now() + CONNECT_AT_MOST);
+        loop {
+            while let Some(event) = self.event()? {
+                if event == Event::HANDSHAKE_SUCCEEDED.to_raw() {
+                    return Ok(Handshake::Done);
+                } else if event == Event::CONNECTED.to_raw() {
+                    (connected, deadline) = (true, Instant::now() + HANDSHAKE_AT_MOST);
+                } else if event == Event::DISCONNECTED.to_raw() {
+                    return Ok(Handshake::NotDone);
+                } else if event == Event::CLOSED.to_raw() {
+                    return Ok(Handshake::NotConnected);
+                }
+            }
+            if Instant::now() >= deadline {
+                // Also where a server's greeting passes for ZMTP 1.0, of before 2013.
+                return Ok(if connected { Handshake::NotDone } else { Handshake::NotConnected });
+            }
+            let limit = async {
+                Timer::at(deadline).await;
+                Ok(())
+            };
+            future::or(self.monitor.readable(), limit).await?;
+        }
+    }
+
+    /// The number of the monitor's next event: the first two bytes of its first frame.
+    fn event(&self) -> io::Result<Option<u16>> {
+        let frames = self.monitor.receive()?;
+        let number = frames.as_ref().and_then(|frames| frames.first()?.first_chunk::<2>());
+        Ok(number.map(|bytes| u16::from_ne_bytes(*bytes)))
     }
 
     /// Returns only with an error: the connection is lost, or libzmq fails.
     async fn listen(
         &mut self,
         endpoint: &str,
-        tip: &mut impl AsyncFnMut(BlockHash),
+        report: &mut impl AsyncFnMut(News),
     ) -> io::Result<Infallible> {
         let mut last: Option<HashBlock> = None;
         let mut lost = false;
         loop {
             // Asked before the messages are read, so that those that came before the loss count.
-            lost |= receive(&self.monitor)?.is_some();
+            while let Some(event) = self.event()? {
+                lost |= event == zmq::SocketEvent::DISCONNECTED.to_raw();
+            }
             let mut newest = None;
             let mut drained = false;
             for _ in 0..BATCH {
-                let Some(frames) = receive(&self.socket)? else {
+                let Some(frames) = self.socket.receive()? else {
                     drained = true;
                     break;
                 };
@@ -133,7 +296,7 @@ impl Subscriber {
             }
             // Of several tips in one batch only the last is still the tip.
             if let Some(hash) = newest {
-                tip(hash).await;
+                report(News::Tip(hash)).await;
             }
             if !drained {
                 future::yield_now().await;
@@ -142,38 +305,7 @@ impl Subscriber {
             if lost {
                 return Err(io::Error::other("the connection was lost"));
             }
-            // Asking for the events lets libzmq work off what woke it and arms the next edge.
-            if !self.socket.get_events()?.contains(zmq::POLLIN) {
-                let fallback = async {
-                    Timer::after(FALLBACK).await;
-                    Ok(())
-                };
-                future::or(self.readiness.readable(), fallback).await?;
-            }
-        }
-    }
-}
-
-/// libzmq's event for the end of a connection, however it ended.
-const DISCONNECTED: u16 = zmq::SocketEvent::DISCONNECTED as u16;
-
-/// The next message, `None` when there is none. Of its frames only the first four are kept.
-fn receive(socket: &zmq::Socket) -> io::Result<Option<Vec<zmq::Message>>> {
-    let mut frames = Vec::new();
-    loop {
-        match socket.recv_msg(zmq::DONTWAIT) {
-            Ok(frame) => {
-                let more = frame.get_more();
-                if frames.len() < 4 {
-                    frames.push(frame);
-                }
-                if !more {
-                    return Ok(Some(frames));
-                }
-            }
-            Err(zmq::Error::EINTR) => {}
-            Err(zmq::Error::EAGAIN) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            future::or(self.socket.readable(), self.monitor.readable()).await?;
         }
     }
 }
@@ -218,6 +350,33 @@ impl HashBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of a name's addresses the one that has a publisher is found, wherever it stands, and beside
+    /// whatever else listens.
+    #[test]
+    fn each_address_of_a_name_is_tried() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = format!("tcp://{}", silent.local_addr().unwrap());
+        for own in ["127.0.0.1", "[::1]"] {
+            let socket = CONTEXT.socket(zmq::PUB).unwrap();
+            socket.set_linger(0).unwrap();
+            socket.set_ipv6(own.contains('[')).unwrap();
+            socket.bind(&format!("tcp://{own}:*")).unwrap();
+            let endpoint = socket.get_last_endpoint().unwrap().unwrap();
+            let port = endpoint.rsplit_once(':').unwrap().1;
+            let (v4, v6) = (format!("tcp://127.0.0.1:{port}"), format!("tcp://[::1]:{port}"));
+            let state = |endpoints: &[String]| {
+                let found = smol::block_on(first_publisher(endpoints));
+                found.map_or_else(|(state, _)| state, |_| ZmqState::Connected)
+            };
+            assert_eq!(state(&[v4.clone(), v6.clone()]), ZmqState::Connected, "{own}");
+            assert_eq!(state(&[v6.clone(), v4.clone()]), ZmqState::Connected, "{own}");
+            assert_eq!(state(&[silent.clone(), v6.clone(), v4.clone()]), ZmqState::Connected);
+            let other = if own.contains('[') { v4 } else { v6 };
+            assert_eq!(state(std::slice::from_ref(&other)), ZmqState::Refused, "{own}");
+            assert_eq!(state(&[silent.clone(), other]), ZmqState::NoPublisher);
+        }
+    }
 
     const HASH: [u8; 32] = {
         let mut hash = [0; 32];

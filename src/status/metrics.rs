@@ -6,6 +6,7 @@ use super::{
     BlockState, HistogramView, Judgement, MinerState, NodeState, Snapshot, State, ZmqState, health,
     odds,
 };
+use crate::node;
 
 /// The content type that goes with [`metrics`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -157,6 +158,10 @@ fn nodes(s: &Snapshot, out: &mut Text) {
     each(out, "soloist_node_peers", "gauge", "Connected peers.", &|n| n.peers.map(|p| p as f64));
     each(out, "soloist_node_zmq_live", "gauge", "Whether news comes by ZMQ.", &|n| {
         (n.zmq != ZmqState::Off).then(|| f64::from(n.zmq == ZmqState::Live))
+    });
+    let connected = "Whether its ZMQ publisher answers.";
+    each(out, "soloist_node_zmq_connected", "gauge", connected, &|n| {
+        n.zmq_state.map(|state| f64::from(state == node::ZmqState::Connected))
     });
     each(
         out,

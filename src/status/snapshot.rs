@@ -8,6 +8,8 @@
 
 use serde::Serialize;
 
+use crate::node;
+
 /// Everything that the page, the JSON, the metrics and the health answers show.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Snapshot {
@@ -246,6 +248,10 @@ pub struct NodeView {
     pub latency_ms: Option<f64>,
     /// How news of a tip comes in.
     pub zmq: ZmqState,
+    /// How the connection to its publisher stands; `None` where none is configured.
+    pub zmq_state: Option<node::ZmqState>,
+    /// Where its publisher is.
+    pub zmq_address: Option<String>,
     /// How often it was the first to tell of a new tip.
     pub tip_wins: u64,
     /// Last rehearsal: our block, unsolved, shown to the node as a proposal (BIP 23).

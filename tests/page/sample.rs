@@ -275,7 +275,12 @@ fn base() -> Snapshot {
         },
         nodes: vec![
             node("attic", "192.168.1.10:8332", NodeState::Leading, 38.0, 211),
-            node("cellar", "192.168.1.11:8332", NodeState::Standby, 164.0, 47),
+            NodeView {
+                zmq: ZmqState::Off,
+                zmq_state: None,
+                zmq_address: None,
+                ..node("cellar", "192.168.1.11:8332", NodeState::Standby, 164.0, 47)
+            },
         ],
         failovers: 2,
         totals: TotalsView {
@@ -412,6 +417,8 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         warnings: String::new(),
         latency_ms: Some(latency),
         zmq: ZmqState::Live,
+        zmq_state: Some(soloist::node::ZmqState::Connected),
+        zmq_address: Some("tcp://192.168.1.10:28332".to_owned()),
         tip_wins: wins,
         rehearsal: Some(RehearsalView { at: NOW - 312, height: 925_114, refused: None }),
         last_error: None,

@@ -260,6 +260,8 @@ struct NodeWish {
     #[serde(default)]
     password: Option<String>,
     #[serde(default)]
+    certificate: String,
+    #[serde(default)]
     zmq: String,
 }
 
@@ -269,6 +271,7 @@ impl FirstWish {
             url: node.url.trim().to_owned(),
             user: node.user.trim().to_owned(),
             password: node.password.clone().filter(|password| !password.is_empty()),
+            certificate: node.certificate.trim().to_owned(),
             zmq: node.zmq.trim().to_owned(),
         });
         let name = if self.name.trim().is_empty() { "Soloist" } else { self.name.trim() };
@@ -877,6 +880,7 @@ impl Form {
                 .get(&format!("password{i}"))
                 .filter(|p| !p.is_empty())
                 .map(str::to_owned),
+            certificate: field(format!("cert{i}")),
             zmq: field(format!("zmq{i}")),
         });
         Values {
@@ -897,7 +901,7 @@ mod tests {
     fn forms_are_read() {
         let form = Form::parse(
             "name=my+box%21&payout=bc1q+ar0s%20rrr7&url0=http%3A%2F%2Fa%3A8332&user0=u&password0=\
-             &url1=&user1=ghost&url2=http://b&password2=p%26q&x",
+             &url1=&user1=ghost&url2=https://b&password2=p%26q&cert2=/b.pem&x",
         );
         let values = form.values();
         assert_eq!(values.name, "my box!");
@@ -906,5 +910,9 @@ mod tests {
         assert_eq!(values.nodes[0].url, "http://a:8332");
         assert_eq!(values.nodes[0].password, None);
         assert_eq!(values.nodes[1].password.as_deref(), Some("p&q"));
+        assert_eq!(
+            (values.nodes[0].certificate.as_str(), values.nodes[1].certificate.as_str()),
+            ("", "/b.pem")
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::node;
 use crate::status::{NodeState, NodeView, ZmqState, format};
 
 use super::View;
@@ -70,11 +71,8 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 @if let Some(peers) = node.peers.filter(|_| !down) {
                     span { (peers) @if peers == 1 { " peer" } @else { " peers" } }
                 }
-                @match node.zmq {
-                    _ if down => "",
-                    ZmqState::Live => span { "tells of blocks by ZMQ" },
-                    ZmqState::Waiting => span { "ZMQ set, nothing heard yet" },
-                    ZmqState::Off => "",
+                @if let Some(state) = node.zmq_state.filter(|_| !down) {
+                    (zmq(state, node.zmq))
                 }
                 @if node.tip_wins > 0 { span { "first with " (format::thousands(node.tip_wins)) " blocks" } }
                 @if !node.version.is_empty() { span { (format::tame(node.version.trim_matches('/'))) } }
@@ -89,12 +87,31 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                     _ => "",
                 }
             }
+            @if let (Some(state), Some(address), false) = (node.zmq_state, &node.zmq_address, down)
+                && let Some(remedy) = state.remedy(address)
+            {
+                p.quiet { (state.sentence(address)) " " (remedy) }
+            }
             @if !node.warnings.is_empty() { p.warn { "It warns: " (format::tame_to(&node.warnings, 300)) } }
             @if let Some(error) = &node.last_error {
                 p.quiet {
                     "Last error " (view.ago(error.at)) ", " code { (error.method) } ": " (format::tame_to(&error.words, 300))
                 }
             }
+        }
+    }
+}
+
+fn zmq(state: node::ZmqState, heard: ZmqState) -> Markup {
+    use node::ZmqState::{Connected, Connecting, NameUnknown, NoPublisher, Refused};
+    html! {
+        @match (state, heard) {
+            (Connected, ZmqState::Live) => span { "tells of blocks by ZMQ" },
+            (Connected, _) => span { "ZMQ connected, nothing heard yet" },
+            (Connecting, _) => span { "ZMQ is being connected" },
+            (Refused, _) => span.bad { "ZMQ cannot be reached" },
+            (NoPublisher, _) => span.bad { "no ZMQ publisher answers" },
+            (NameUnknown, _) => span.bad { "ZMQ's name is unknown" },
         }
     }
 }

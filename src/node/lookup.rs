@@ -1,0 +1,119 @@
+//! Where a ZMQ address leads, in numbers.
+//!
+//! libzmq would look names up itself, but tries one address of each alone: with `ZMQ_IPV6` the
+//! IPv6 one of a name of both kinds, without it never an IPv6 one.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::future;
+use smol::Task;
+
+/// A name that has not led anywhere after this time is unknown for now.
+const AT_MOST: Duration = Duration::from_secs(5);
+/// Addresses of a name that are tried.
+const ADDRESSES_MAX: usize = 4;
+
+/// What stands behind `tcp://` or `ipc://`, and the question under way.
+pub struct Lookup {
+    place: Place,
+    /// The system's resolver cannot be called off. What hangs is waited for again, so that it
+    /// never has more than one thread of the pool.
+    running: Option<Task<io::Result<Vec<SocketAddr>>>>,
+}
+
+enum Place {
+    /// It needs no question.
+    Plain(String),
+    Name {
+        host: String,
+        port: u16,
+    },
+    Nonsense,
+}
+
+impl Lookup {
+    /// Asks nothing yet. `endpoint` is `tcp://host:port` or `ipc://path`.
+    pub fn new(endpoint: &str) -> Lookup {
+        Lookup { place: place(endpoint), running: None }
+    }
+
+    /// The endpoints in numbers, in the order in which the system prefers them.
+    ///
+    /// # Errors
+    /// Why there are none: the system's words, [`io::ErrorKind::TimedOut`], or
+    /// [`io::ErrorKind::InvalidInput`] for what is no endpoint at all.
+    pub async fn endpoints(&mut self) -> io::Result<Vec<String>> {
+        let (host, port) = match &self.place {
+            Place::Plain(endpoint) => return Ok(vec![endpoint.clone()]),
+            Place::Nonsense => return Err(io::ErrorKind::InvalidInput.into()),
+            Place::Name { host, port } => (host.clone(), *port),
+        };
+        let ask = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        let running = self.running.get_or_insert_with(|| blocking::unblock(ask));
+        let found = async { Some(running.await) };
+        let limit = async {
+            Timer::after(AT_MOST).await;
+            None
+        };
+        let found = future::or(found, limit).await.ok_or(io::ErrorKind::TimedOut)?;
+        self.running = None;
+        let mut endpoints = Vec::new();
+        for address in found? {
+            // A scope is a number of this machine, such as that of an fe80 address.
+            let endpoint = format!("tcp://{address}");
+            if endpoints.len() < ADDRESSES_MAX && !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+        match endpoints.is_empty() {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => Ok(endpoints),
+        }
+    }
+}
+
+fn place(endpoint: &str) -> Place {
+    if endpoint.starts_with("ipc://") {
+        return Place::Plain(endpoint.to_owned());
+    }
+    let parts = endpoint.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'));
+    let Some((host, Ok(port))) = parts.map(|(host, port)| (host, port.parse::<u16>())) else {
+        return Place::Nonsense;
+    };
+    let number = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    match number.parse::<IpAddr>() {
+        Ok(_) => Place::Plain(endpoint.to_owned()),
+        Err(_) if host.is_empty() || host.contains(['[', ']', ':']) => Place::Nonsense,
+        Err(_) => Place::Name { host: host.to_owned(), port },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(endpoint: &str) -> Result<Vec<String>, io::ErrorKind> {
+        let answer = smol::block_on(Lookup::new(endpoint).endpoints());
+        answer.map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn numbers_are_kept_and_names_are_looked_up() {
+        for plain in ["tcp://10.0.0.1:28332", "tcp://[fd00::1]:28332", "ipc:///run/zmq"] {
+            assert_eq!(found(plain), Ok(vec![plain.to_owned()]));
+        }
+        for nonsense in
+            ["nonsense", "tcp://", "tcp://a", "tcp://a:99999", "udp://a:1", "tcp://[a]:1"]
+        {
+            assert_eq!(found(nonsense), Err(io::ErrorKind::InvalidInput), "{nonsense}");
+        }
+        let own = found("tcp://localhost:28332").unwrap();
+        let loopback = ["tcp://127.0.0.1:28332".to_owned(), "tcp://[::1]:28332".to_owned()];
+        assert!(own.iter().all(|endpoint| loopback.contains(endpoint)), "{own:?}");
+        // RFC 6761: nobody has it.
+        assert!(found("tcp://soloist.invalid:28332").is_err());
+    }
+}
