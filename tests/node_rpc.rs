@@ -15,7 +15,7 @@ use common::node::{Kind, PATIENCE, RealNode};
 use common::{free_port, wait_for};
 use serde_json::json;
 use smol::LocalExecutor;
-use soloist::block::SubmitAnswer;
+use soloist::block::{Position, SubmitAnswer};
 use soloist::chain::{BlockHash, Chain};
 use soloist::node::{
     Auth, Method, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, NodeId, Rpc, RpcError,
@@ -374,11 +374,11 @@ fn calls_do_not_pile_up_at_a_node_that_hangs() {
         node.handle.poll_tip() && node.handle.health() && node.handle.propose(block, "00".into())
     );
     assert!(node.handle.precious(block));
-    assert!(node.handle.confirmations(block) && node.handle.confirmations(block));
+    assert!(node.handle.position(block, 0) && node.handle.position(block, 0));
     for _ in 0..50 {
         assert!(!node.handle.poll_tip() && !node.handle.health());
         assert!(!node.handle.propose(block, "00".into()) && !node.handle.precious(block));
-        assert!(!node.handle.confirmations(block));
+        assert!(!node.handle.position(block, 0));
     }
     wait_for("the calls to arrive", || (proxy.connections() >= 7).then_some(()));
 
@@ -556,9 +556,10 @@ fn a_real_node_is_understood() {
         assert!(!health.version.is_empty() && health.connections == 0, "{health:?}");
         assert_eq!(rpc.get_best_block_hash(), Ok(made[2]));
 
-        assert_eq!(rpc.confirmations(made[0]), Ok(Some(3)));
-        assert_eq!(rpc.confirmations(made[2]), Ok(Some(1)));
-        assert_eq!(rpc.confirmations(BlockHash([7; 32])), Ok(None));
+        let in_chain = |n| Ok(Position::InChain { confirmations: Some(n) });
+        assert_eq!(rpc.best_chain_position(made[0], 1), in_chain(3));
+        assert_eq!(rpc.best_chain_position(made[2], 3), in_chain(1));
+        assert_eq!(rpc.best_chain_position(BlockHash([7; 32]), 3), Ok(Position::Missing));
         match (node.kind, rpc.precious_block(made[2])) {
             (Kind::Core, Ok(())) => {}
             (Kind::Bcoin, Err(RpcError::Rpc { code: -32601, .. })) => {}
@@ -622,8 +623,10 @@ fn real_answers_to_blocks_are_understood() {
             hash
         };
         assert_eq!(node.tip(), next, "the first seen stays");
-        assert_eq!(rpc.confirmations(next), Ok(Some(1)));
-        assert_eq!(rpc.confirmations(rival), Ok(Some(-1)), "known, and not in the best chain");
+        let in_chain = Ok(Position::InChain { confirmations: Some(1) });
+        assert_eq!(rpc.best_chain_position(next, 4), in_chain);
+        let outside = Ok(Position::Outside { rival: 1 });
+        assert_eq!(rpc.best_chain_position(rival, 4), outside, "known, and not in the best chain");
         if node.kind == Kind::Core {
             rpc.precious_block(rival).unwrap();
             assert_eq!(node.tip(), rival);

@@ -185,8 +185,8 @@ impl State {
             NodeEventKind::Submitted { block, answer, .. } => {
                 self.submitted(now, event.node, *block, answer.clone());
             }
-            NodeEventKind::Confirmations { block, confirmations } => {
-                self.confirmations(now, event.node, *block, *confirmations);
+            NodeEventKind::Position { block, answer, .. } => {
+                self.position(now, event.node, *block, answer);
             }
             NodeEventKind::Proposed { block, verdict } => {
                 self.proposed(now, event.node, *block, verdict);
@@ -198,6 +198,10 @@ impl State {
         }
         if let Some(input) = Input::from_event(&event, facts) {
             self.failover_input(now, input);
+        }
+        // After the miners have their jobs: a tip proves where a block of ours stands.
+        if let Some(hash) = tip_of(&event.kind) {
+            self.blocks_input(now, submission::Input::Tip { node: event.node, hash });
         }
     }
 
@@ -422,6 +426,19 @@ fn facts(template: &Template) -> TemplateSeen {
         curtime: u64::from(template.curtime),
         txs: template.txs.len(),
         longpoll: template.longpollid.is_some(),
+    }
+}
+
+/// The tip of the node's best chain, whichever way it was told.
+fn tip_of(event: &NodeEventKind) -> Option<BlockHash> {
+    match event {
+        NodeEventKind::Template { template, .. } => Some(template.prev),
+        NodeEventKind::Tip { hash, .. } => Some(*hash),
+        NodeEventKind::Health { report, .. } => Some(report.best),
+        NodeEventKind::Failed { .. }
+        | NodeEventKind::Submitted { .. }
+        | NodeEventKind::Proposed { .. }
+        | NodeEventKind::Position { .. } => None,
     }
 }
 

@@ -116,7 +116,7 @@ pub struct TemplateSeen {
 
 impl Input {
     /// Makes the input of a node's event; `facts` reads a template's small facts. `None` for what
-    /// does not concern the policy (a block's confirmations).
+    /// does not concern the policy (where a block stands).
     pub fn from_event(
         event: &NodeEvent,
         facts: impl FnOnce(&Template) -> TemplateSeen,
@@ -148,7 +148,14 @@ impl Input {
                     took: Duration::ZERO,
                 },
             },
-            NodeEventKind::Confirmations { .. } => return None,
+            NodeEventKind::Position { answer, took, .. } => match answer {
+                Ok(_) => return None,
+                Err(error) => News::Failed {
+                    method: Method::GetBlockHeader,
+                    error: error.clone(),
+                    took: *took,
+                },
+            },
         };
         Some(Input::Node { node: event.node, news })
     }
@@ -481,7 +488,7 @@ fn failover_sentence(from: &str, to: &str, why: &LeadWhy) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::SubmitAnswer;
+    use crate::block::{Position, SubmitAnswer};
 
     #[test]
     fn events_are_sentences() {
@@ -554,6 +561,11 @@ mod tests {
             map(NodeEventKind::Proposed { block, verdict: Err(refused) }),
             Some(News::Failed { method: Method::Proposal, .. })
         ));
-        assert!(map(NodeEventKind::Confirmations { block, confirmations: Some(1) }).is_none());
+        let position = |answer| NodeEventKind::Position { block, answer, took };
+        assert!(map(position(Ok(Position::Missing))).is_none());
+        assert!(matches!(
+            map(position(Err(RpcError::Transport("refused".into())))),
+            Some(News::Failed { method: Method::GetBlockHeader, .. })
+        ));
     }
 }

@@ -144,17 +144,12 @@ impl NodeHandle {
         )
     }
 
-    /// Asks where a block stands: `Confirmations` or `Failed`.
-    pub fn confirmations(&self, block: BlockHash) -> bool {
+    /// Asks where a block stands with the node: `Position`.
+    pub fn position(&self, block: BlockHash, height: u32) -> bool {
         self.ask(
             &self.busy.header,
-            move |rpc| rpc.confirmations(block),
-            move |result, took| {
-                Some(match result {
-                    Ok(confirmations) => NodeEventKind::Confirmations { block, confirmations },
-                    Err(error) => failed(Method::GetBlockHeader, error, took),
-                })
-            },
+            move |rpc| rpc.best_chain_position(block, height),
+            move |answer, took| Some(NodeEventKind::Position { block, answer, took }),
         )
     }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use soloist::block::submission::BlockState;
 use soloist::block::{SolvedBlock, SubmitAnswer};
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
@@ -19,7 +20,7 @@ use crate::chain::{Block, Blocks, View};
 use crate::daemon::{Card, Daemon, Want};
 use crate::figures::Figures;
 use crate::miner::{Kind, Miner, Setup, Share};
-use crate::node::{Answer, Answered, Ask, Call, Mempool, Mode, Node, Shell};
+use crate::node::{Answer, Answered, Ask, Call, Mempool, Mode, Node, Shell, Words};
 use crate::random::Random;
 
 pub const SECOND: Micros = 1_000_000;
@@ -144,7 +145,7 @@ impl World {
         let base = Instant::now() + Duration::from_secs(1_000_000);
         let blocks = Blocks::new(840_600, UNIX as u32 - 60);
         let nodes: Vec<Node> =
-            (0..plan.nodes).map(|_| node(&mut random, &blocks, plan.bits)).collect();
+            (0..plan.nodes).map(|index| node(&mut random, index, &blocks, plan.bits)).collect();
         let miners: Vec<Miner> = (0..plan.miners)
             .map(|index| Miner::new(index, miner(&mut random, index, &plan)))
             .collect();
@@ -350,12 +351,13 @@ impl World {
                         self.call(node.0 as usize, Ask::Precious(hash));
                     }
                 }
-                Want::Confirmations(node, hash) => {
+                Want::Position(node, hash) => {
                     let shell = &mut self.nodes[node.0 as usize].shell;
-                    if shell.headers < 2 {
-                        shell.headers += 1;
-                        self.call(node.0 as usize, Ask::Confirmations(hash));
+                    shell.headers += 1;
+                    if shell.headers > 2 {
+                        self.fail("more questions for blocks than a node has places");
                     }
+                    self.call(node.0 as usize, Ask::Position(hash));
                 }
                 Want::Send(conn, bytes) => self.send(conn, bytes),
                 Want::Close(conn, why) => self.close(conn, why),
@@ -376,7 +378,13 @@ impl World {
                 }
                 Want::Lead { first } => self.figures.failovers += u64::from(!first),
                 Want::Work { new_tip, empty } => self.work(new_tip, empty),
-                Want::BlockState(state) => {
+                Want::BlockState(hash, state) => {
+                    let place = self.blocks.find(hash).expect("a block of ours");
+                    let had_it = self.nodes.iter().any(|node| node.view.had_in_chain(place));
+                    if matches!(state, BlockState::Accepted { .. } | BlockState::Mature) && !had_it
+                    {
+                        self.fail(format!("{state:?}, though no node ever had it in its chain"));
+                    }
                     let name = format!("{state:?}");
                     let name = name.split(' ').next().unwrap_or_default().to_owned();
                     *self.figures.block_states.entry(name).or_default() += 1;
@@ -514,6 +522,9 @@ impl World {
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
                 Ok(Answer::Submitted(self.take_submission(index, block, words)))
             }
+            Ask::Precious(_) if node.words == Words::Bcoin => {
+                Err(RpcError::Rpc { code: -32601, message: "Method not found".into() })
+            }
             Ask::Precious(hash) => {
                 if let Some(block) = self.blocks.find(*hash)
                     && node.view.precious(&self.blocks, block, now)
@@ -523,9 +534,7 @@ impl World {
                 }
                 Ok(Answer::Precious)
             }
-            Ask::Confirmations(hash) => {
-                Ok(Answer::Confirmations(node.confirmations(&self.blocks, *hash)))
-            }
+            Ask::Position(hash) => Ok(Answer::Position(node.position(&self.blocks, *hash))),
         };
         self.reply(index, id, takes, answer);
     }
@@ -546,20 +555,25 @@ impl World {
         words: Result<usize, String>,
     ) -> Option<String> {
         let place = self.blocks.find(block.hash);
-        if words.as_ref().map_or_else(|words| words.starts_with("duplicate"), |_| true) {
+        let known = place.is_some_and(|place| self.nodes[index].view.knows(place));
+        if words.is_ok() || known {
             self.nodes[index].has_said.extend(place);
         }
         match words {
             Ok(place) => {
-                let moved = self.nodes[index].view.accept(&self.blocks, place, self.now);
-                self.spread(Some(index), place);
-                if moved {
-                    self.tip_moved(index);
-                }
-                (!moved).then(|| "inconclusive".to_owned())
+                let moved = self.take(index, place);
+                self.figures.ties += u64::from(!moved);
+                let words = self.nodes[index].words;
+                (!moved && words != Words::Bcoin).then(|| "inconclusive".to_owned())
             }
             Err(words) => {
-                let known = ["duplicate", "duplicate-inconclusive", "prev-blk-not-found"];
+                let known = [
+                    "duplicate",
+                    "duplicate-inconclusive",
+                    "prev-blk-not-found",
+                    "rejected: duplicate",
+                    "rejected: bad-prevblk",
+                ];
                 if !known.contains(&&*words) {
                     self.fail(format!("node n{index} refuses block {}: {words}", block.height));
                 }
@@ -661,17 +675,13 @@ impl World {
                     self.tell(index, failed(answer, method, took));
                 }
             }
-            (Ask::Confirmations(block), answer) => {
+            (Ask::Position(block), answer) => {
                 shell.headers -= 1;
-                self.tell(
-                    index,
-                    match answer {
-                        Ok(Answer::Confirmations(confirmations)) => {
-                            NodeEventKind::Confirmations { block, confirmations }
-                        }
-                        answer => failed(answer, method, took),
-                    },
-                );
+                let answer = answer.map(|answer| match answer {
+                    Answer::Position(position) => position,
+                    answer => unreachable!("{answer:?} is no place of a block"),
+                });
+                self.tell(index, NodeEventKind::Position { block, answer, took });
             }
         }
     }
@@ -759,11 +769,20 @@ impl World {
             self.in_(wait, Event::Relay { from: None, to, block });
             return;
         }
-        let moved = node.view.accept(&self.blocks, block, self.now);
-        self.spread(Some(to), block);
+        self.take(to, block);
+    }
+
+    /// A node gets a block, and connects what waited for it. True when the tip moved.
+    fn take(&mut self, index: usize, block: usize) -> bool {
+        let moved = self.nodes[index].view.accept(&self.blocks, block, self.now);
+        self.spread(Some(index), block);
         if moved {
-            self.tip_moved(to);
+            self.tip_moved(index);
         }
+        while let Some(orphan) = self.nodes[index].adopt(&self.blocks) {
+            self.take(index, orphan);
+        }
+        moved
     }
 
     /// The node's tip is another one: it says so to whom it may concern.
@@ -876,6 +895,7 @@ impl World {
         let node = &mut self.nodes[index];
         (node.mode, node.was_cut) = (Mode::Killed, false);
         node.life += 1;
+        node.orphans.clear();
         node.busy_until = 0;
         if loses {
             // A crash, and the last minute was not on its disk.
@@ -1181,8 +1201,12 @@ fn failed(answer: Answered, method: Method, took: Duration) -> NodeEventKind {
     }
 }
 
-fn node(random: &mut Random, blocks: &Blocks, bits: u32) -> Node {
+fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
     Node {
+        words: [Words::Core, Words::OldCore, Words::Bcoin][random.index(3)],
+        // One that can be asked must be left to know when a block is mature.
+        forbids_headers: index > 0 && random.one_in(4),
+        orphans: Vec::new(),
         mode: Mode::Up,
         life: 0,
         well_since: Some(0),
