@@ -532,6 +532,51 @@ fn stopping_never_waits() {
     assert_eq!(submitted, order.map(Chain::genesis));
 }
 
+/// Where a method is forbidden (403 with an empty body) or unknown, the others serve as far as they go.
+#[test]
+fn where_a_block_stands_is_found_out_with_what_may_be_asked() {
+    let ours = Chain::Regtest.genesis();
+    let other = Chain::Main.genesis();
+    let result = |json: String| match Fault::result(&json) {
+        Fault::Answer(bytes) => bytes,
+        _ => unreachable!("a result is an answer"),
+    };
+    let header =
+        |confirmations: i64| result(format!(r#"{{"confirmations":{confirmations},"height":7}}"#));
+    let hash = |hash: BlockHash| result(format!("\"{hash}\""));
+    let error = |code: i64, message: &str| match Fault::rpc_error(code, message) {
+        Fault::Answer(bytes) => bytes,
+        _ => unreachable!("an error is an answer"),
+    };
+    let forbidden = || common::fault::http(403, "");
+    let unknown = || error(-32601, "Method not found");
+    let in_chain = |confirmations| Ok(Position::InChain { confirmations });
+    let rows = [
+        (vec![header(3), hash(ours)], in_chain(Some(3))),
+        // bcoin counts confirmations of a block outside its best chain.
+        (vec![header(3), hash(other), header(2)], Ok(Position::Outside { rival: 2 })),
+        (vec![header(-1), hash(other), header(1)], Ok(Position::Outside { rival: 1 })),
+        (
+            vec![header(-1), error(-8, "Block height out of range")],
+            Ok(Position::Outside { rival: 0 }),
+        ),
+        (vec![error(-5, "Block not found")], Ok(Position::Missing)),
+        (vec![forbidden(), hash(ours)], in_chain(None)),
+        (vec![unknown(), hash(other)], Ok(Position::Untold)),
+        (vec![header(3), forbidden(), hash(ours)], in_chain(Some(1))),
+        (vec![forbidden(), unknown(), hash(ours)], in_chain(Some(1))),
+        (vec![forbidden(), forbidden(), hash(other)], Ok(Position::Untold)),
+        (vec![forbidden(), forbidden(), forbidden()], Err(())),
+        (vec![header(3), error(-28, "Loading block index…")], Err(())),
+    ];
+    for (number, (answers, expected)) in rows.into_iter().enumerate() {
+        let proxy = FaultProxy::answering(Fault::Script(answers));
+        let rpc = Rpc::new(&config(&proxy.url()));
+        let position = rpc.best_chain_position(ours, 7).map_err(|_| ());
+        assert_eq!(position, expected, "row {number}");
+    }
+}
+
 // -- real nodes --
 
 fn template_of(rpc: &Rpc) -> soloist::template::Template {
