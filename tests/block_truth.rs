@@ -19,8 +19,11 @@ use common::node::{Kind, RealNode};
 use common::sink::Sink;
 use common::wait_for;
 use serde_json::{Value, json};
+use soloist::clock::Now;
 use soloist::job::Job;
+use soloist::ledger::keeper::Keeper;
 use soloist::ledger::record::BlockState;
+use soloist::ledger::totals::{Ledger, LedgerEvent};
 use soloist::spool::{Spool, SpooledBlock};
 
 /// Asks for the blocks again and again and notes each change of state.
@@ -156,6 +159,26 @@ fn tie(daemon: &Daemon, node: &RealNode, worker: &str) -> (String, String) {
     (hash, rival)
 }
 
+/// Writes into the ledger what an older version wrote after `null` or `duplicate`.
+fn book_as_accepted(daemon: &Daemon, hashes: &[&String]) {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = Now { mono: Instant::now(), unix };
+    let (mut ledger, mut out) = (Ledger::new(now), Vec::new());
+    let mut keeper = Keeper::in_process(daemon.data());
+    let booked = hashes.iter().map(|hash| LedgerEvent::Block {
+        hash: hash.parse().unwrap(),
+        state: BlockState::Accepted { node: "x".into() },
+    });
+    for event in [LedgerEvent::Tick].into_iter().chain(booked).chain([LedgerEvent::Stop]) {
+        ledger.handle(now, event, &mut out);
+        while let Some(output) = out.pop() {
+            if let Some(answer) = keeper.work(&output) {
+                ledger.handle(now, answer, &mut out);
+            }
+        }
+    }
+}
+
 /// The notifications that came, all of them.
 struct Posts {
     sink: Sink,
@@ -274,6 +297,8 @@ fn what_is_said_of_a_block_is_what_the_chain_has() {
             let accepted = BlockState::Accepted { node: "x".into() };
             kept.mark(&hash.parse().unwrap(), accepted).unwrap();
         }
+        book_as_accepted(&daemon, &[&best, &loses_tie]);
+        assert_eq!(export(&daemon).matches(",accepted,x,").count(), 2);
         daemon.launch();
         daemon.wait_ready();
         let [losing, orphan, greedy, early] =
