@@ -41,6 +41,8 @@ pub struct Plan {
     pub bits: u32,
     /// Shares are real ones: few of them are blocks.
     pub hard: bool,
+    /// Others solve the height of our blocks as well, and answers to submissions get lost.
+    pub races: bool,
 }
 
 #[derive(Debug)]
@@ -520,7 +522,11 @@ impl World {
             Ask::Submit(block) => {
                 takes = 20 * MS;
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
-                Ok(Answer::Submitted(self.take_submission(index, block, words)))
+                let words = self.take_submission(index, block, words);
+                match self.plan.races && self.random.one_in(3) {
+                    true => Err(RpcError::Transport("connection reset".into())),
+                    false => Ok(Answer::Submitted(words)),
+                }
             }
             Ask::Precious(_) if node.words == Words::Bcoin => {
                 Err(RpcError::Rpc { code: -32601, message: "Method not found".into() })
@@ -712,6 +718,19 @@ impl World {
             time: u32::from_le_bytes(time),
         });
         self.solved.push(Solved { place, at: self.now });
+        if self.plan.races && self.random.one_in(2) {
+            self.rival(place);
+        }
+    }
+
+    /// Somebody else's block of the same height comes to all just before ours.
+    fn rival(&mut self, ours: usize) {
+        let Block { parent, height, time, .. } = *self.blocks.get(ours);
+        let hash = BlockHash(self.random.bytes());
+        let block = self.blocks.add(Block { hash, parent, height, time });
+        for to in 0..=self.nodes.len() {
+            self.in_(0, Event::Relay { from: None, to, block });
+        }
     }
 
     fn others_block(&mut self) {
