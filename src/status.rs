@@ -21,3 +21,4 @@ mod words;
 pub use judge::{Judgement, State, judge};
 pub use odds::{Odds, odds};
 pub use snapshot::*;
+pub use words::refusal_advice;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use common::daemon::{Daemon, Miner, PAYOUT, node_entries, patient};
 use common::fault::{Fault, FaultProxy};
 use common::node::{Kind, RealNode};
+use common::sink::Sink;
 use common::wait_for;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -22,58 +23,6 @@ fn node() -> Option<RealNode> {
     let node = RealNode::core().or_else(RealNode::bcoin)?;
     node.generate(if node.kind == Kind::Bcoin { 440 } else { 2 });
     Some(node)
-}
-
-/// An HTTP server that keeps what is posted to it.
-struct Sink {
-    url: String,
-    posts: mpsc::Receiver<Value>,
-}
-
-impl Sink {
-    fn start() -> Sink {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let (sender, posts) = mpsc::channel();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = BufReader::new(stream.unwrap());
-                let mut length = 0;
-                loop {
-                    let mut line = String::new();
-                    stream.read_line(&mut line).unwrap();
-                    let line = line.trim().to_ascii_lowercase();
-                    if line.is_empty() {
-                        break;
-                    }
-                    if let Some(value) = line.strip_prefix("content-length:") {
-                        length = value.trim().parse().unwrap();
-                    }
-                }
-                let mut body = vec![0; length];
-                stream.read_exact(&mut body).unwrap();
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-                stream.get_mut().write_all(answer).unwrap();
-                if sender.send(serde_json::from_slice(&body).unwrap()).is_err() {
-                    return;
-                }
-            }
-        });
-        Sink { url, posts }
-    }
-
-    /// Waits for a message with this title.
-    fn hears(&self, title: &str) -> Value {
-        let until = Instant::now() + Duration::from_secs(120);
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let post = self.posts.recv_timeout(left).unwrap_or_else(|_| panic!("no '{title}'"));
-            println!("{post}");
-            if post["title"] == title {
-                return post;
-            }
-        }
-    }
 }
 
 /// A mail server without encryption, that keeps what it is sent.

@@ -15,7 +15,7 @@ use common::node::{Kind, PATIENCE, RealNode};
 use common::{free_port, wait_for};
 use serde_json::json;
 use smol::LocalExecutor;
-use soloist::block::SubmitAnswer;
+use soloist::block::{Position, SubmitAnswer};
 use soloist::chain::{BlockHash, Chain};
 use soloist::node::fault::{Login, Spoken};
 use soloist::node::watch::WAIT;
@@ -189,10 +189,7 @@ fn answers_are_bounded() {
     assert_eq!(best(Fault::Flood(100_000_000)), Err(RpcError::TooLarge(1 << 20)));
     let flood = FaultProxy::answering(Fault::Flood(100_000_000));
     let cache = Mutex::new(TxCache::default());
-    assert_eq!(
-        rpc(&flood).get_block_template( &cache).unwrap_err(),
-        RpcError::TooLarge(32 << 20)
-    );
+    assert_eq!(rpc(&flood).get_block_template(&cache).unwrap_err(), RpcError::TooLarge(32 << 20));
 }
 
 #[test]
@@ -404,11 +401,11 @@ fn calls_do_not_pile_up_at_a_node_that_hangs() {
         node.handle.poll_tip() && node.handle.health() && node.handle.propose(block, "00".into())
     );
     assert!(node.handle.precious(block));
-    assert!(node.handle.confirmations(block) && node.handle.confirmations(block));
+    assert!(node.handle.position(block, 0) && node.handle.position(block, 0));
     for _ in 0..50 {
         assert!(!node.handle.poll_tip() && !node.handle.health());
         assert!(!node.handle.propose(block, "00".into()) && !node.handle.precious(block));
-        assert!(!node.handle.confirmations(block));
+        assert!(!node.handle.position(block, 0));
     }
     wait_for("the calls to arrive", || (proxy.connections() == 2).then_some(()));
     std::thread::sleep(Duration::from_millis(300));
@@ -497,6 +494,51 @@ fn stopping_never_waits() {
     assert_eq!(submitted, order.map(Chain::genesis));
 }
 
+/// Where a method is forbidden (403 with an empty body) or unknown, the others serve as far as they go.
+#[test]
+fn where_a_block_stands_is_found_out_with_what_may_be_asked() {
+    let ours = Chain::Regtest.genesis();
+    let other = Chain::Main.genesis();
+    let result = |json: String| match Fault::result(&json) {
+        Fault::Answer(bytes) => bytes,
+        _ => unreachable!("a result is an answer"),
+    };
+    let header =
+        |confirmations: i64| result(format!(r#"{{"confirmations":{confirmations},"height":7}}"#));
+    let hash = |hash: BlockHash| result(format!("\"{hash}\""));
+    let error = |code: i64, message: &str| match Fault::rpc_error(code, message) {
+        Fault::Answer(bytes) => bytes,
+        _ => unreachable!("an error is an answer"),
+    };
+    let forbidden = || common::fault::http(403, "");
+    let unknown = || error(-32601, "Method not found");
+    let in_chain = |confirmations| Ok(Position::InChain { confirmations });
+    let rows = [
+        (vec![header(3), hash(ours)], in_chain(Some(3))),
+        // bcoin counts confirmations of a block outside its best chain.
+        (vec![header(3), hash(other), header(2)], Ok(Position::Outside { rival: 2 })),
+        (vec![header(-1), hash(other), header(1)], Ok(Position::Outside { rival: 1 })),
+        (
+            vec![header(-1), error(-8, "Block height out of range")],
+            Ok(Position::Outside { rival: 0 }),
+        ),
+        (vec![error(-5, "Block not found")], Ok(Position::Missing)),
+        (vec![forbidden(), hash(ours)], in_chain(None)),
+        (vec![unknown(), hash(other)], Ok(Position::Untold)),
+        (vec![header(3), forbidden(), hash(ours)], in_chain(Some(1))),
+        (vec![forbidden(), unknown(), hash(ours)], in_chain(Some(1))),
+        (vec![forbidden(), forbidden(), hash(other)], Ok(Position::Untold)),
+        (vec![forbidden(), forbidden(), forbidden()], Err(())),
+        (vec![header(3), error(-28, "Loading block index…")], Err(())),
+    ];
+    for (number, (answers, expected)) in rows.into_iter().enumerate() {
+        let proxy = FaultProxy::answering(Fault::Script(answers));
+        let rpc = Rpc::new(&config(&proxy.url()));
+        let position = rpc.best_chain_position(ours, 7).map_err(|_| ());
+        assert_eq!(position, expected, "row {number}");
+    }
+}
+
 // -- real nodes --
 
 fn template_of(rpc: &Rpc) -> soloist::template::Template {
@@ -520,9 +562,10 @@ fn a_real_node_is_understood() {
         assert!(!health.version.is_empty() && health.connections == 0, "{health:?}");
         assert_eq!(rpc.get_best_block_hash(), Ok(made[2]));
 
-        assert_eq!(rpc.confirmations(made[0]), Ok(Some(3)));
-        assert_eq!(rpc.confirmations(made[2]), Ok(Some(1)));
-        assert_eq!(rpc.confirmations(BlockHash([7; 32])), Ok(None));
+        let in_chain = |n| Ok(Position::InChain { confirmations: Some(n) });
+        assert_eq!(rpc.best_chain_position(made[0], 1), in_chain(3));
+        assert_eq!(rpc.best_chain_position(made[2], 3), in_chain(1));
+        assert_eq!(rpc.best_chain_position(BlockHash([7; 32]), 3), Ok(Position::Missing));
         match (node.kind, rpc.precious_block(made[2])) {
             (Kind::Core, Ok(())) => {}
             (Kind::Bcoin, Err(RpcError::Rpc { code: -32601, .. })) => {}
@@ -587,8 +630,10 @@ fn real_answers_to_blocks_are_understood() {
             hash
         };
         assert_eq!(node.tip(), next, "the first seen stays");
-        assert_eq!(rpc.confirmations(next), Ok(Some(1)));
-        assert_eq!(rpc.confirmations(rival), Ok(Some(-1)), "known, and not in the best chain");
+        let in_chain = Ok(Position::InChain { confirmations: Some(1) });
+        assert_eq!(rpc.best_chain_position(next, 4), in_chain);
+        let outside = Ok(Position::Outside { rival: 1 });
+        assert_eq!(rpc.best_chain_position(rival, 4), outside, "known, and not in the best chain");
         if node.kind == Kind::Core {
             rpc.precious_block(rival).unwrap();
             assert_eq!(node.tip(), rival);

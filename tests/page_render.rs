@@ -105,7 +105,15 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
         (
             sample::found(),
             State::Ok,
-            &["Block found", "solved by gamma", "3 of 100 confirmations", "cellar : duplicate"],
+            &[
+                "Block found",
+                "solved by gamma",
+                "3 of 100 confirmations",
+                "cellar : duplicate",
+                "It stands beside another block of the same height.",
+                "Every node refused it: time-too-new.",
+                "set the clocks by NTP",
+            ],
         ),
     ];
     for (snapshot, state, phrases) in states {

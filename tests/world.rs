@@ -42,6 +42,7 @@ const DAY: Plan = Plan {
     share_every: 40 * MINUTE,
     bits: EASY,
     hard: false,
+    races: false,
 };
 
 fn seed() -> u64 {
@@ -97,10 +98,31 @@ fn shares_that_are_no_blocks() {
         share_every: 3 * MINUTE,
         bits: HARDER,
         hard: true,
+        races: false,
     };
     let world = run(seed(), plan, 20 * MINUTE);
     world.figures.print();
     assert!(world.figures.counted > world.figures.in_chain + world.figures.orphaned);
+}
+
+/// Every second block of ours has a rival of its height, and every third answer to a submission is
+/// lost, so that the node says `duplicate` of a block that it may hold beside its tip. What is called
+/// accepted was in a node's best chain: the world looks at each change of a state.
+#[test]
+fn races_for_the_same_height() {
+    for n in 0..3 {
+        let plan = Plan {
+            nodes: 1 + n as usize,
+            miners: 6,
+            fault_every: (n == 2).then_some(2 * MINUTE),
+            share_every: 6 * MINUTE,
+            races: true,
+            ..DAY
+        };
+        let world = run(seed() + n, plan, 2 * HOUR);
+        world.figures.print();
+        assert!(world.figures.ties > 10 && world.figures.orphaned > 5, "too few races");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A solved block: from the 80 bytes that were verified to the bytes that nodes are given.
 
+mod offer;
 pub mod submission;
 
 use std::sync::Arc;
@@ -59,12 +60,15 @@ fn push_compact_size(out: &mut Vec<u8>, n: u64) {
     }
 }
 
-/// A node's answer to `submitblock` (BIP 22), by what it means for us.
+/// A node's answer to `submitblock` (BIP 22), by what it says of the block's bytes. None of them
+/// says that the block is in the node's best chain: that is what a [`Position`] shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubmitAnswer {
-    /// `null`: the block is valid and in the node's best chain.
+    /// `null`: no objection. The block is the node's new tip; with bcoin it may also stand beside the
+    /// tip.
     Accepted,
-    /// The node has it already and it is valid: as good as accepted.
+    /// The node has seen these bytes before, and nothing else: bcoin says it of a block that it
+    /// refused, Core of one that lost.
     Duplicate,
     /// The node holds it but has not (yet) put it into its best chain: another block came first,
     /// or it lacks the parent. Not lost: it may still win.
@@ -89,10 +93,34 @@ impl SubmitAnswer {
         }
     }
 
-    /// Whether the node holds the block as valid.
-    pub fn is_accepted(&self) -> bool {
-        matches!(self, SubmitAnswer::Accepted | SubmitAnswer::Duplicate)
+    /// Whether it only says that the node has answered before: the reason was in its first answer.
+    pub fn is_repeat(&self) -> bool {
+        match self {
+            SubmitAnswer::Duplicate => true,
+            SubmitAnswer::Rejected(reason) => reason == "duplicate-invalid",
+            SubmitAnswer::Accepted | SubmitAnswer::Inconclusive(_) => false,
+        }
     }
+}
+
+/// Where a block stands with a node, by what the node shows of its best chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// In the node's best chain.
+    InChain {
+        /// 1 for the tip; `None` where the node may not be asked for it.
+        confirmations: Option<u32>,
+    },
+    /// The node knows the block and has it outside its best chain.
+    Outside {
+        /// Confirmations of the block that has its height there: 1 is a tie with the tip, more is a
+        /// race that is decided for now, 0 means that the best chain is shorter.
+        rival: u32,
+    },
+    /// The node does not know the block.
+    Missing,
+    /// The node may not be asked, and the block is not its tip.
+    Untold,
 }
 
 #[cfg(test)]
@@ -127,6 +155,7 @@ mod tests {
         ] {
             assert_eq!(SubmitAnswer::parse(said), meant);
         }
-        assert!(Duplicate.is_accepted() && !Inconclusive(String::new()).is_accepted());
+        assert!(Duplicate.is_repeat() && Rejected("duplicate-invalid".into()).is_repeat());
+        assert!(!Accepted.is_repeat() && !Rejected("bad-cb-amount".into()).is_repeat());
     }
 }

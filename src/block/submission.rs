@@ -1,54 +1,54 @@
-//! What becomes of a solved block: offered to every node until one has it, then watched until its
-//! coinbase can be spent.
+//! What becomes of a solved block: offered to every node until one shows it in its best chain, then
+//! watched until its coinbase can be spent.
 //!
 //! ```text
-//!            any node accepts            confirmations ≥ 100
-//!  Candidate ───────────────► Accepted ─────────────────────► Mature
-//!      │  ▲                     │    ▲
-//!      │  └── every node lost ──┘    │ back in the best chain
-//!      │      it (never seen yet)    ▼
-//!      │ refused by all nodes      Orphaned ── 100 blocks later ──► Stale
-//!      ▼
-//!   Refused ── still offered: a node that was behind may take it ──► Accepted
+//!                       a node shows it in its best chain
+//!  Candidate ────────────────────────────────────────────────► Accepted ── 100 confirmations ──► Mature
+//!     │  │                                                      ▲ ▲ │
+//!     │  │ a node has it beside another of its height           │ │ │ no node shows it in its best
+//!     │  └────────────────────► Beside ── the next block ───────┘ │ │ chain any more
+//!     │ all nodes                 │        is on ours             │ ▼
+//!     │ refuse it                 └── the next block is ───────► Orphaned ── 100 blocks later ──► Stale
+//!     ▼                               on the other
+//!  Refused ── still offered: a node that was behind may take it ──► Accepted
 //! ```
 //!
-//! Each node is offered the block by itself, at once and in parallel. A node that cannot be
-//! reached is tried again after 0.1 s, 0.2 s, … up to 5 s, for as long as the block is not mature;
-//! a node that refuses it is asked again once a minute (each second while it lacks the parent). Nothing
-//! stops at a new height: the new block may be on our own block's fork.
+//! What `submitblock` answers (`null`, `duplicate`, `inconclusive`, nothing) moves no block: it only
+//! decides when the node is looked at, and again after 0.1 s, 0.2 s, … until it is known where the
+//! block stands. Proof is the node's best chain: its header has confirmations and the block of that
+//! height is ours ([`Position`]), or it is the node's tip. The one exception is a refusal.
+//!
+//! Each node is offered the block by itself, at once and in parallel; [`Offer`] has the pauses. A node
+//! is asked for one block at a time, an undecided one before the others. Nothing stops at a new
+//! height: the new block may be on our own block's fork.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{SolvedBlock, SubmitAnswer};
+use super::offer::{FIRST_RETRY, Offer, is_repeat};
+use super::{Position, SolvedBlock, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::node::{NodeId, RpcError};
 use crate::priority::Urgency;
 
 /// Confirmations at which the coinbase can be spent in the next block.
-pub const MATURITY: i64 = 100;
+pub const MATURITY: u32 = 100;
 
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(5);
-const ASK_AGAIN: Duration = Duration::from_secs(60);
-const LACKS_PARENT: Duration = Duration::from_secs(1);
-/// When the confirmations of an accepted block are asked for first.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
-/// How often the confirmations of an accepted block are asked for.
-const WATCH: Duration = Duration::from_secs(30);
-/// When they are asked for again if the node had no place for the question.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// An answer to a submission that has not come after this long will not come: the node is tried
-/// again. Longer than the deadline of the call.
-const LOST: Duration = Duration::from_secs(150);
+/// A race for a height is not over before so many blocks.
+const CONTESTED: u32 = 6;
+/// A question for a block's place that was not answered after this long will not be. Longer than the
+/// deadlines of its calls.
+const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// Where a block stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockState {
-    /// No node has it yet.
+    /// Sent. No node has shown yet where it stands.
     Candidate,
+    /// A node has it beside another block of the same height: the next block decides.
+    Beside,
     /// Every node that answered refused it; the reason is the first one's.
     Refused {
         /// The node's words.
@@ -56,16 +56,13 @@ pub enum BlockState {
     },
     /// A node has it in its best chain, with this many confirmations by the last look.
     Accepted {
-        /// The node that took it first.
+        /// The node that showed it first.
         by: NodeId,
-        /// 1 when it is the tip; 0 before the first look.
-        confirmations: i64,
+        /// At least 1.
+        confirmations: u32,
     },
-    /// It was accepted and has left the best chain: another block won.
-    Orphaned {
-        /// The node that took it first.
-        by: NodeId,
-    },
+    /// The nodes' best chains have another block of its height, and more blocks on that.
+    Orphaned,
     /// 100 confirmations: the reward is the owner's. Final.
     Mature,
     /// 100 blocks passed without it in the best chain. Final.
@@ -80,6 +77,9 @@ pub enum Input {
     /// A block of an earlier run, and where it stood. It is offered to every node once more: one
     /// may have lost it.
     Restored(Arc<SolvedBlock>, BlockState),
+    /// A block of an earlier run that called it accepted by a node's answer alone. Offered without
+    /// haste, and accepted when a node shows it.
+    Unproven(Arc<SolvedBlock>),
     /// A node answered [`Output::Submit`].
     Answered {
         /// Which node.
@@ -89,17 +89,29 @@ pub enum Input {
         /// Its answer, or why there is none.
         answer: Result<SubmitAnswer, RpcError>,
     },
-    /// A node answered [`Output::AskConfirmations`].
-    Confirmations {
+    /// A node answered [`Output::Look`].
+    Position {
         /// Which node.
         node: NodeId,
         /// Which block.
         block: BlockHash,
-        /// Confirmations, -1 when not in the best chain, `None` when the node does not know it.
-        confirmations: Option<i64>,
+        /// Where it stands there; `None` when the node did not say.
+        position: Option<Position>,
     },
-    /// [`Output::AskConfirmations`] found no place at the node: too many were asked for at once.
-    NotAsked(BlockHash),
+    /// [`Output::Look`] found no place at the node: too much was asked at once.
+    NotAsked {
+        /// Which node.
+        node: NodeId,
+        /// Which block.
+        block: BlockHash,
+    },
+    /// A node told its tip, in whatever way.
+    Tip {
+        /// Which node.
+        node: NodeId,
+        /// The tip of its best chain.
+        hash: BlockHash,
+    },
     /// The nodes that there are now.
     Nodes(Vec<NodeId>),
     /// The best height that any node has told of.
@@ -127,17 +139,30 @@ pub enum Output {
         /// The block.
         block: BlockHash,
     },
-    /// Ask for the confirmations.
-    AskConfirmations {
+    /// Ask where the block stands with the node.
+    Look {
         /// Which node.
         node: NodeId,
         /// The block.
         block: BlockHash,
+        /// Its height.
+        height: u32,
+    },
+    /// A node shows the block in its best chain, or does so no more.
+    Shown {
+        /// Which node.
+        node: NodeId,
+        /// The block.
+        block: BlockHash,
+        /// Whether it is there.
+        in_chain: bool,
     },
     /// The block stands elsewhere now: to be recorded and told.
     Changed {
         /// The block.
         block: Arc<SolvedBlock>,
+        /// Where it stood.
+        from: BlockState,
         /// Where it stands.
         state: BlockState,
     },
@@ -147,36 +172,43 @@ pub enum Output {
 #[derive(Debug, Default)]
 pub struct Submissions {
     nodes: Vec<NodeId>,
+    talks: BTreeMap<NodeId, Talk>,
     height: u32,
     blocks: Vec<Tracked>,
+}
+
+/// What concerns a node and no single block.
+#[derive(Debug, Default)]
+struct Talk {
+    tip: Option<BlockHash>,
+    /// The question under way.
+    asked: Option<(BlockHash, Instant)>,
+    /// It had no place for a question.
+    full_until: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Tracked {
     block: Arc<SolvedBlock>,
     state: BlockState,
+    /// What the miners wait for; not what an earlier run took for accepted.
+    hurries: bool,
     offers: BTreeMap<NodeId, Offer>,
-    next_watch: Instant,
 }
 
-/// How one node stands to one block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Offer {
-    Waiting {
-        at: Instant,
-        delay: Duration,
+/// What the nodes show of a block, taken together.
+enum Evidence {
+    InChain {
+        by: NodeId,
+        confirmations: u32,
     },
-    InFlight {
-        since: Instant,
-        delay: Duration,
-    },
-    Has,
-    /// `held`: it keeps the block all the same, outside its best chain.
-    Refuses {
-        reason: String,
-        held: bool,
-        ask_again: Instant,
-    },
+    Beside,
+    Lost,
+    Buried,
+    Refused(String),
+    /// Every node has said that it is without it, and none has another one in its place.
+    Nowhere,
+    None,
 }
 
 impl Submissions {
@@ -184,32 +216,40 @@ impl Submissions {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Solved(block) => {
-                if self.track(now, block.clone(), BlockState::Candidate, out) {
+                if self.track(now, block.clone(), BlockState::Candidate, true, out) {
                     // Offers come first: whatever is recorded follows on them.
-                    out.push(Output::Changed { block, state: BlockState::Candidate });
+                    let (from, state) = (BlockState::Candidate, BlockState::Candidate);
+                    out.push(Output::Changed { block, from, state });
                 }
             }
             Input::Restored(block, state) => {
-                self.track(now, block, state, out);
+                self.track(now, block, state, true, out);
+            }
+            Input::Unproven(block) => {
+                self.track(now, block, BlockState::Candidate, false, out);
             }
             Input::Answered { node, block, answer } => {
                 if let Some(tracked) = self.find(block) {
-                    tracked.answered(now, node, answer, out);
+                    tracked.answered(now, node, answer.as_ref().ok(), out);
                 }
             }
-            Input::Confirmations { node, block, confirmations } => {
-                let height = self.height;
+            Input::Position { node, block, position } => {
+                self.end_question(node, block);
                 if let Some(tracked) = self.find(block) {
-                    tracked.looked_at(node, confirmations, height, out);
+                    tracked.update(node, out, |offer| offer.looked(now.mono, position));
                 }
             }
-            Input::NotAsked(block) => {
+            Input::NotAsked { node, block } => {
+                self.end_question(node, block);
+                self.talk(node).full_until = Some(now.mono + FIRST_RETRY);
                 if let Some(tracked) = self.find(block) {
-                    tracked.next_watch = tracked.next_watch.min(now.mono + LOOK_AGAIN);
+                    tracked.update(node, out, |offer| offer.not_asked(now.mono));
                 }
             }
+            Input::Tip { node, hash } => self.tip(now, node, hash, out),
             Input::Nodes(nodes) => {
                 self.nodes = nodes;
+                self.talks.retain(|node, _| self.nodes.contains(node));
                 for tracked in &mut self.blocks {
                     tracked.offers.retain(|node, _| self.nodes.contains(node));
                 }
@@ -218,14 +258,19 @@ impl Submissions {
             Input::Tick => {}
         }
         for tracked in &mut self.blocks {
-            tracked.advance(now, &self.nodes, self.height, out);
+            tracked.offer(now, &self.nodes, out);
+            tracked.settle(now, self.height, out);
         }
         self.blocks.retain(|t| !matches!(t.state, BlockState::Mature | BlockState::Stale));
+        self.look(now, out);
     }
 
     /// When [`Input::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.blocks.iter().filter_map(|tracked| tracked.next_deadline()).min()
+        let offers = self.blocks.iter().flat_map(|tracked| tracked.offers.values());
+        let offers = offers.filter_map(Offer::due);
+        let looks = self.nodes.iter().filter_map(|node| self.next_look(*node));
+        offers.chain(looks).min()
     }
 
     /// The blocks that are not final yet, and where they stand.
@@ -233,7 +278,8 @@ impl Submissions {
         self.blocks.iter().map(|tracked| (&tracked.block, &tracked.state))
     }
 
-    /// Whether a block is on its way that no node has yet: a stop has to wait for it.
+    /// Whether a block is on its way of which no node has shown yet where it stands: a stop has to
+    /// wait for it.
     pub fn is_busy(&self) -> bool {
         self.blocks.iter().any(|tracked| tracked.state == BlockState::Candidate)
     }
@@ -244,16 +290,79 @@ impl Submissions {
         now: Now,
         block: Arc<SolvedBlock>,
         state: BlockState,
+        hurries: bool,
         out: &mut Vec<Output>,
     ) -> bool {
         if self.find(block.hash).is_some() {
             return false;
         }
-        let mut tracked =
-            Tracked { block, state, offers: BTreeMap::new(), next_watch: now.mono + FIRST_LOOK };
-        tracked.advance(now, &self.nodes, self.height, out);
+        let mut tracked = Tracked { block, state, hurries, offers: BTreeMap::new() };
+        tracked.offer(now, &self.nodes, out);
         self.blocks.push(tracked);
         true
+    }
+
+    fn tip(&mut self, now: Now, node: NodeId, hash: BlockHash, out: &mut Vec<Output>) {
+        if self.blocks.is_empty() {
+            return;
+        }
+        let is_news = self.talk(node).tip.replace(hash) != Some(hash);
+        let height = self.height;
+        for tracked in &mut self.blocks {
+            // News of a tip may be late: a block that has lost is looked at.
+            if tracked.block.hash == hash && tracked.state != BlockState::Orphaned {
+                tracked.update(node, out, |offer| offer.is_tip(now.mono));
+            } else if is_news && tracked.is_contested(height) {
+                tracked.update(node, out, |offer| offer.tip_changed(now.mono));
+            }
+        }
+    }
+
+    /// Asks each node that is not being asked for the block that needs it most.
+    fn look(&mut self, now: Now, out: &mut Vec<Output>) {
+        for node in self.nodes.clone() {
+            if self.next_look(node).is_none_or(|due| now.mono < due) {
+                continue;
+            }
+            if let Some((block, _)) = self.talk(node).asked.take()
+                && let Some(tracked) = self.find(block)
+            {
+                // Given up.
+                tracked.update(node, out, |offer| offer.looked(now.mono, None));
+            }
+            let is_due = |tracked: &&mut Tracked| {
+                let due = tracked.offers.get(&node).and_then(Offer::look_due);
+                due.is_some_and(|due| now.mono >= due)
+            };
+            let due = self.blocks.iter_mut().filter(is_due);
+            let Some(tracked) = due.max_by_key(|tracked| tracked.priority()) else { continue };
+            let (block, height) = (tracked.block.hash, tracked.block.height);
+            tracked.update(node, out, Offer::asked);
+            self.talk(node).asked = Some((block, now.mono));
+            out.push(Output::Look { node, block, height });
+        }
+    }
+
+    /// When a node may be asked for the next block, or the question under way is given up.
+    fn next_look(&self, node: NodeId) -> Option<Instant> {
+        let talk = self.talks.get(&node);
+        if let Some((_, since)) = talk.and_then(|talk| talk.asked) {
+            return Some(since + UNANSWERED);
+        }
+        let offers = self.blocks.iter().filter_map(|tracked| tracked.offers.get(&node));
+        let due = offers.filter_map(Offer::look_due).min()?;
+        Some(talk.and_then(|talk| talk.full_until).map_or(due, |full| due.max(full)))
+    }
+
+    fn end_question(&mut self, node: NodeId, block: BlockHash) {
+        let asked = &mut self.talk(node).asked;
+        if asked.is_some_and(|(asked, _)| asked == block) {
+            *asked = None;
+        }
+    }
+
+    fn talk(&mut self, node: NodeId) -> &mut Talk {
+        self.talks.entry(node).or_default()
     }
 
     fn find(&mut self, hash: BlockHash) -> Option<&mut Tracked> {
@@ -266,175 +375,136 @@ impl Tracked {
         &mut self,
         now: Now,
         node: NodeId,
-        answer: Result<SubmitAnswer, RpcError>,
+        answer: Option<&SubmitAnswer>,
         out: &mut Vec<Output>,
     ) {
         let Some(offer) = self.offers.get_mut(&node) else { return };
+        offer.answered(now.mono, answer);
         match answer {
-            Ok(SubmitAnswer::Accepted | SubmitAnswer::Duplicate) => {
-                *offer = Offer::Has;
+            Some(
+                SubmitAnswer::Accepted | SubmitAnswer::Duplicate | SubmitAnswer::Inconclusive(_),
+            ) => {
                 // A block that others stand on needs no preference; after a start there may be many.
-                if !matches!(self.state, BlockState::Accepted { confirmations: 2.., .. }) {
+                let is_safe = matches!(self.state, BlockState::Accepted { confirmations: 2.., .. });
+                if !is_safe && self.hurries {
                     out.push(Output::Precious { node, block: self.block.hash });
                 }
-                if matches!(self.state, BlockState::Candidate | BlockState::Refused { .. }) {
-                    self.next_watch = now.mono + FIRST_LOOK;
-                    self.change(BlockState::Accepted { by: node, confirmations: 0 }, out);
-                }
             }
-            Ok(SubmitAnswer::Inconclusive(reason)) => {
-                // The node holds the block beside another of the same height.
-                out.push(Output::Precious { node, block: self.block.hash });
-                let ask_again = now.mono + LAST_RETRY;
-                *offer = Offer::Refuses { reason, held: true, ask_again };
-            }
-            Ok(SubmitAnswer::Rejected(reason)) => {
-                // The node lacks our block's parent and is about to get it from its peers.
-                let is_behind = ["prev-blk-not-found", "bad-prevblk"].contains(&&*reason);
-                let wait = if is_behind { LACKS_PARENT } else { ASK_AGAIN };
-                *offer = Offer::Refuses { reason, held: false, ask_again: now.mono + wait };
-                self.refused(out);
-            }
-            Err(_) => {
-                let delay = match offer {
-                    Offer::Waiting { delay, .. } | Offer::InFlight { delay, .. } => *delay,
-                    Offer::Has | Offer::Refuses { .. } => FIRST_RETRY,
-                };
-                *offer =
-                    Offer::Waiting { at: now.mono + delay, delay: (delay * 2).min(LAST_RETRY) };
-            }
+            Some(SubmitAnswer::Rejected(_)) | None => {}
         }
     }
 
-    /// Says so when nobody is left to hope for.
-    fn refused(&mut self, out: &mut Vec<Output>) {
-        let mut reasons = self.offers.values().map(|offer| match offer {
-            Offer::Refuses { reason, .. } => Some(reason),
-            _ => None,
-        });
-        if self.state == BlockState::Candidate
-            && let Some(Some(reason)) = reasons.next()
-            && reasons.all(|reason| reason.is_some())
-        {
-            let reason = reason.clone();
-            self.change(BlockState::Refused { reason }, out);
+    /// Changes what is known of a node; says so when the block came into its best chain, or left it.
+    fn update(&mut self, node: NodeId, out: &mut Vec<Output>, change: impl FnOnce(&mut Offer)) {
+        let Some(offer) = self.offers.get_mut(&node) else { return };
+        let before = offer.has_shown_it();
+        change(offer);
+        let in_chain = offer.has_shown_it();
+        if in_chain != before {
+            out.push(Output::Shown { node, block: self.block.hash, in_chain });
         }
     }
 
-    fn looked_at(
-        &mut self,
-        node: NodeId,
-        confirmations: Option<i64>,
-        height: u32,
-        out: &mut Vec<Output>,
-    ) {
-        let buried = height >= self.block.height + MATURITY as u32;
-        let first = match &self.state {
-            BlockState::Accepted { by, .. } | BlockState::Orphaned { by } => *by,
-            BlockState::Candidate | BlockState::Refused { .. } => node,
-            BlockState::Mature | BlockState::Stale => return,
+    /// Hands the block to the nodes that are due.
+    fn offer(&mut self, now: Now, nodes: &[NodeId], out: &mut Vec<Output>) {
+        let urgency = match self.state {
+            BlockState::Candidate | BlockState::Beside if self.hurries => Urgency::Urgent,
+            _ => Urgency::CanWait,
         };
-        match confirmations {
-            Some(n) if n >= MATURITY => self.change(BlockState::Mature, out),
-            Some(n) if n >= 1 => {
-                self.change(BlockState::Accepted { by: first, confirmations: n }, out);
-            }
-            Some(_) if buried => self.change(BlockState::Stale, out),
-            Some(_) => self.change(BlockState::Orphaned { by: first }, out),
-            // A node that does not know the block (restarted without it) is offered it again.
-            None => {
-                self.offers.remove(&node);
-            }
-        }
-    }
-
-    fn advance(&mut self, now: Now, nodes: &[NodeId], height: u32, out: &mut Vec<Output>) {
-        if matches!(self.state, BlockState::Mature | BlockState::Stale) {
-            return;
-        }
         for node in nodes {
-            let offer = self
-                .offers
-                .entry(*node)
-                .or_insert(Offer::Waiting { at: now.mono, delay: FIRST_RETRY });
-            if offer.is_due(now.mono) {
-                *offer = Offer::InFlight { since: now.mono, delay: offer.delay() };
-                let urgency = match self.state {
-                    BlockState::Candidate => Urgency::Urgent,
-                    _ => Urgency::CanWait,
-                };
+            let offer = self.offers.entry(*node).or_insert_with(|| Offer::new(now.mono));
+            if offer.due().is_some_and(|due| now.mono >= due) {
+                offer.submitted(now.mono);
                 out.push(Output::Submit { node: *node, block: self.block.clone(), urgency });
             }
         }
-        if now.mono >= self.next_watch {
-            self.next_watch = now.mono + WATCH;
-            // A node that lost an accepted block and took it back beside the winner knows as well
-            // as another that it is orphaned.
-            let was_accepted =
-                matches!(self.state, BlockState::Accepted { .. } | BlockState::Orphaned { .. });
-            let holders = self.offers.iter().filter(|(_, offer)| match offer {
-                Offer::Has => true,
-                Offer::Refuses { held, .. } => *held && was_accepted,
-                Offer::Waiting { .. } | Offer::InFlight { .. } => false,
-            });
-            let mut has_holder = false;
-            for (node, _) in holders {
-                has_holder = true;
-                out.push(Output::AskConfirmations { node: *node, block: self.block.hash });
+    }
+
+    /// Moves the block to where the nodes show it.
+    fn settle(&mut self, now: Now, height: u32, out: &mut Vec<Output>) {
+        use BlockState::{Accepted, Beside, Candidate, Mature, Orphaned, Refused, Stale};
+        let next = match (&self.state, self.evidence(now, height)) {
+            (Mature | Stale, _) | (_, Evidence::None) => return,
+            (_, Evidence::InChain { confirmations: MATURITY.., .. }) => Mature,
+            (Accepted { by, .. }, Evidence::InChain { confirmations, .. }) => {
+                Accepted { by: *by, confirmations }
             }
-            let lost = match self.state {
-                BlockState::Candidate | BlockState::Refused { .. } => true,
-                BlockState::Orphaned { .. } => !has_holder,
-                BlockState::Accepted { .. } | BlockState::Mature | BlockState::Stale => false,
-            };
-            if lost && height >= self.block.height + MATURITY as u32 {
-                self.change(BlockState::Stale, out);
+            (_, Evidence::InChain { by, confirmations }) => Accepted { by, confirmations },
+            (_, Evidence::Buried) => Stale,
+            (_, Evidence::Lost) => Orphaned,
+            // What is decided stays so until a chain has the block.
+            (Orphaned, Evidence::Beside | Evidence::Refused(_) | Evidence::Nowhere) => return,
+            (Candidate | Beside | Refused { .. } | Accepted { .. }, Evidence::Beside) => Beside,
+            (Refused { reason: before }, Evidence::Refused(reason)) if is_repeat(&reason) => {
+                Refused { reason: before.clone() }
             }
+            (Candidate | Beside | Refused { .. } | Accepted { .. }, Evidence::Refused(reason)) => {
+                Refused { reason }
+            }
+            (Candidate | Beside | Refused { .. }, Evidence::Nowhere) => return,
+            // The nodes that had it have lost it: all begins anew.
+            (Accepted { .. }, Evidence::Nowhere) => Candidate,
+        };
+        if self.state != next {
+            let from = std::mem::replace(&mut self.state, next.clone());
+            out.push(Output::Changed { block: self.block.clone(), from, state: next });
         }
     }
 
-    fn change(&mut self, state: BlockState, out: &mut Vec<Output>) {
-        if self.state != state {
-            self.state = state;
-            out.push(Output::Changed { block: self.block.clone(), state: self.state.clone() });
+    fn evidence(&self, now: Now, height: u32) -> Evidence {
+        let above = height.saturating_sub(self.block.height);
+        let in_chain = self
+            .offers
+            .iter()
+            .filter_map(|(node, offer)| Some((offer.in_chain(now.mono, above + 1)?, *node)));
+        // The first node of those that show most.
+        let best = in_chain.reduce(|best, other| if other.0 > best.0 { other } else { best });
+        if let Some((confirmations, by)) = best {
+            return Evidence::InChain { by, confirmations };
+        }
+        let offers = || self.offers.values();
+        // After a start one node may be quicker to deny the block than another to show it.
+        if matches!(self.state, BlockState::Accepted { .. }) && !offers().all(Offer::is_heard) {
+            return Evidence::None;
+        }
+        let nobody_has_it = !self.offers.is_empty() && offers().all(Offer::is_without);
+        if offers().any(Offer::has_buried_another) || nobody_has_it && above >= MATURITY {
+            return Evidence::Buried;
+        }
+        match offers().filter_map(Offer::rival).max() {
+            Some(2..) => return Evidence::Lost,
+            Some(1) => return Evidence::Beside,
+            Some(0) | None => {}
+        }
+        let refusals: Option<Vec<&str>> = offers().map(Offer::refusal).collect();
+        let refusals = refusals.unwrap_or_default();
+        match refusals.iter().find(|reason| !is_repeat(reason)).or(refusals.first()) {
+            Some(reason) => Evidence::Refused((*reason).to_owned()),
+            None if nobody_has_it => Evidence::Nowhere,
+            None => Evidence::None,
         }
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
-        let offers = self.offers.values().filter_map(|offer| offer.due());
-        offers.chain([self.next_watch]).min()
-    }
-}
-
-impl Offer {
-    fn due(&self) -> Option<Instant> {
-        match self {
-            Offer::Waiting { at, .. } => Some(*at),
-            Offer::InFlight { since, .. } => Some(*since + LOST),
-            Offer::Refuses { ask_again, .. } => Some(*ask_again),
-            Offer::Has => None,
-        }
+    /// Which of several blocks a node is asked for first.
+    fn priority(&self) -> (bool, u32) {
+        (self.hurries && self.state == BlockState::Candidate, self.block.height)
     }
 
-    fn is_due(&self, now: Instant) -> bool {
-        self.due().is_some_and(|due| now >= due)
-    }
-
-    fn delay(&self) -> Duration {
-        match self {
-            Offer::Waiting { delay, .. } | Offer::InFlight { delay, .. } => *delay,
-            Offer::Has | Offer::Refuses { .. } => FIRST_RETRY,
-        }
+    /// Whether the next blocks may still decide where it stands.
+    fn is_contested(&self, height: u32) -> bool {
+        height <= self.block.height + CONTESTED
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::offer::LOST;
     use super::*;
 
     const A: NodeId = NodeId(0);
     const B: NodeId = NodeId(1);
     const HASH: BlockHash = BlockHash([7; 32]);
+    const OTHER: BlockHash = BlockHash([8; 32]);
 
     struct World {
         start: Instant,
@@ -444,9 +514,13 @@ mod tests {
 
     impl World {
         fn new() -> World {
+            World::with(vec![A, B])
+        }
+
+        fn with(nodes: Vec<NodeId>) -> World {
             let mut world =
                 World { start: Instant::now(), seconds: 0.0, submissions: Submissions::default() };
-            world.input(Input::Nodes(vec![A, B]));
+            world.input(Input::Nodes(nodes));
             world
         }
 
@@ -460,36 +534,62 @@ mod tests {
             out
         }
 
-        fn solve(&mut self) -> Vec<Output> {
-            self.input(Input::Solved(Arc::new(SolvedBlock {
-                hash: HASH,
-                height: 700,
-                prev: BlockHash([6; 32]),
-                value: 1,
-                worker: "w".into(),
-                solved_at: 0,
-                bytes: vec![1],
-            })))
+        fn at(&mut self, seconds: f64) -> Vec<Output> {
+            self.seconds = seconds;
+            self.input(Input::Tick)
         }
 
-        fn solved_block(&mut self) -> Arc<SolvedBlock> {
-            match &self.solve()[2] {
-                Output::Changed { block, .. } => block.clone(),
-                other => panic!("{other:?}"),
-            }
+        fn solve(&mut self) -> Vec<Output> {
+            self.input(Input::Solved(block()))
         }
 
         fn answer(&mut self, node: NodeId, answer: Result<SubmitAnswer, RpcError>) -> Vec<Output> {
             self.input(Input::Answered { node, block: HASH, answer })
         }
 
-        fn look(&mut self, node: NodeId, confirmations: Option<i64>) -> Vec<Output> {
-            self.input(Input::Confirmations { node, block: HASH, confirmations })
+        fn say(&mut self, node: NodeId, words: Option<&str>) -> Vec<Output> {
+            self.answer(node, Ok(SubmitAnswer::parse(words)))
+        }
+
+        fn look(&mut self, node: NodeId, position: Position) -> Vec<Output> {
+            self.input(Input::Position { node, block: HASH, position: Some(position) })
+        }
+
+        fn tip(&mut self, node: NodeId, hash: BlockHash) -> Vec<Output> {
+            self.input(Input::Tip { node, hash })
+        }
+
+        fn refusal(&self) -> Option<&str> {
+            self.submissions.blocks[0].offers[&A].refusal()
         }
 
         fn state(&self) -> Option<BlockState> {
             self.submissions.blocks().next().map(|(_, state)| state.clone())
         }
+    }
+
+    fn block() -> Arc<SolvedBlock> {
+        Arc::new(SolvedBlock {
+            hash: HASH,
+            height: 700,
+            prev: BlockHash([6; 32]),
+            value: 1,
+            worker: "w".into(),
+            solved_at: 0,
+            bytes: vec![1],
+        })
+    }
+
+    fn in_chain(confirmations: u32) -> Position {
+        Position::InChain { confirmations: Some(confirmations) }
+    }
+
+    fn accepted(by: NodeId, confirmations: u32) -> Option<BlockState> {
+        Some(BlockState::Accepted { by, confirmations })
+    }
+
+    fn refused(reason: &str) -> Option<BlockState> {
+        Some(BlockState::Refused { reason: reason.into() })
     }
 
     fn submitted(out: &[Output]) -> Vec<NodeId> {
@@ -501,9 +601,301 @@ mod tests {
             .collect()
     }
 
+    fn looked(out: &[Output]) -> Vec<NodeId> {
+        out.iter()
+            .filter_map(|o| match o {
+                Output::Look { node, .. } => Some(*node),
+                _ => None,
+            })
+            .collect()
+    }
+
     fn down() -> Result<SubmitAnswer, RpcError> {
         Err(RpcError::Transport("refused".into()))
     }
+
+    // -- each row of what Core and bcoin say --
+
+    #[test]
+    fn a_new_best_block_is_accepted_when_the_node_shows_it() {
+        let mut world = World::with(vec![A]);
+        world.solve();
+        let out = world.say(A, None);
+        assert_eq!(looked(&out), [A], "looked at as soon as it answers");
+        assert_eq!(world.state(), Some(BlockState::Candidate));
+        assert!(world.submissions.is_busy());
+        let out = world.look(A, in_chain(1));
+        assert_eq!(world.state(), accepted(A, 1));
+        assert!(!world.submissions.is_busy());
+        assert!(out.iter().any(|o| matches!(o, Output::Shown { node: A, in_chain: true, .. })));
+    }
+
+    #[test]
+    fn news_of_the_tip_is_proof_before_the_answer_comes() {
+        let mut world = World::with(vec![A]);
+        world.solve();
+        world.tip(A, HASH);
+        assert_eq!(world.state(), accepted(A, 1));
+        assert_eq!(looked(&world.say(A, None)), [], "it has shown it already");
+        assert_eq!(looked(&world.at(1.0)), [A]);
+    }
+
+    #[test]
+    fn a_tie_is_neither_accepted_nor_refused_until_the_next_block_decides() {
+        // Core: inconclusive, bcoin: null.
+        for words in [Some("inconclusive"), None] {
+            for wins in [true, false] {
+                let mut world = World::with(vec![A]);
+                world.solve();
+                let out = world.say(A, words);
+                assert!(matches!(out[0], Output::Precious { node: A, .. }), "ours is preferred");
+                world.look(A, Position::Outside { rival: 1 });
+                assert_eq!(world.state(), Some(BlockState::Beside));
+                assert!(!world.submissions.is_busy(), "a node holds it: a stop need not wait");
+                world.seconds = 500.0;
+                // It is looked at every 5 s at least, and at once when the tip changes.
+                assert_eq!(looked(&world.tip(A, OTHER)), [A]);
+                world.look(A, if wins { in_chain(2) } else { Position::Outside { rival: 2 } });
+                let expected = if wins { accepted(A, 2) } else { Some(BlockState::Orphaned) };
+                assert_eq!(world.state(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_again_is_looked_at_and_nothing_else() {
+        for position in [in_chain(1), Position::Outside { rival: 1 }, Position::Missing] {
+            let mut world = World::with(vec![A]);
+            world.solve();
+            assert_eq!(looked(&world.say(A, Some("duplicate"))), [A]);
+            assert_eq!(world.state(), Some(BlockState::Candidate));
+            world.look(A, position);
+            let expected = match position {
+                Position::InChain { .. } => accepted(A, 1),
+                Position::Outside { .. } => Some(BlockState::Beside),
+                Position::Missing | Position::Untold => {
+                    refused("duplicate, though the node does not have it")
+                }
+            };
+            assert_eq!(world.state(), expected);
+        }
+    }
+
+    #[test]
+    fn a_block_whose_parent_is_unknown_is_not_had_by_the_node_that_says_duplicate() {
+        // bcoin the second time; Core repeats its reason.
+        for reason in ["bad-prevblk", "prev-blk-not-found"] {
+            let mut world = World::with(vec![A]);
+            world.solve();
+            world.say(A, Some(&format!("rejected: {reason}")));
+            assert_eq!(world.state(), refused(reason));
+            for second in 1..20 {
+                assert_eq!(submitted(&world.at(second.into())), [A], "second {second}");
+                assert_eq!(looked(&world.say(A, Some("rejected: duplicate"))), [A]);
+                world.look(A, Position::Missing);
+                assert_eq!(world.state(), refused(reason));
+                assert_eq!(world.refusal(), Some(reason));
+            }
+            // The parent comes: it is offered again at once, and bcoin has connected it by itself.
+            let out = world.tip(A, OTHER);
+            assert_eq!((submitted(&out), looked(&out)), (vec![A], vec![A]));
+            world.look(A, in_chain(1));
+            assert_eq!(world.state(), accepted(A, 1));
+        }
+    }
+
+    #[test]
+    fn a_wrong_block_stays_refused_for_its_first_reason() {
+        for (again, shown) in [
+            // Core keeps the header, bcoin nothing.
+            ("duplicate-invalid", Position::Outside { rival: 0 }),
+            ("rejected: duplicate", Position::Missing),
+        ] {
+            let mut world = World::with(vec![A]);
+            world.solve();
+            world.say(A, Some("bad-cb-amount"));
+            assert_eq!(world.state(), refused("bad-cb-amount"));
+            for minute in 1..10 {
+                assert_eq!(submitted(&world.at(60.0 * f64::from(minute))), [A]);
+                if looked(&world.say(A, Some(again))) == [A] {
+                    world.look(A, shown);
+                }
+                world.tip(A, BlockHash([100 + minute as u8; 32]));
+                world.look(A, shown);
+                assert_eq!(world.state(), refused("bad-cb-amount"));
+                assert_eq!(world.refusal(), Some("bad-cb-amount"));
+            }
+
+            // The next run hears only the repetition.
+            let mut world = World::with(vec![A]);
+            let stood = BlockState::Refused { reason: "bad-cb-amount".into() };
+            world.input(Input::Restored(block(), stood));
+            world.say(A, Some(again));
+            world.look(A, shown);
+            assert_eq!(world.state(), refused("bad-cb-amount"));
+        }
+    }
+
+    #[test]
+    fn a_block_from_the_future_is_refused_until_its_time_comes() {
+        let mut world = World::with(vec![A]);
+        world.solve();
+        world.say(A, Some("time-too-new"));
+        assert_eq!(world.state(), refused("time-too-new"));
+        assert_eq!(submitted(&world.at(60.0)), [A]);
+        world.say(A, None);
+        world.look(A, in_chain(1));
+        assert_eq!(world.state(), accepted(A, 1));
+    }
+
+    #[test]
+    fn no_answer_of_any_node_accepts_a_block() {
+        let words = [None, Some("duplicate"), Some("inconclusive"), Some("bad-cb-amount")];
+        for first in words {
+            for second in words {
+                let mut world = World::new();
+                world.solve();
+                world.say(A, first);
+                world.say(B, second);
+                world.answer(A, down());
+                let state = world.state().unwrap();
+                assert!(!matches!(state, BlockState::Accepted { .. }), "{first:?} {second:?}");
+            }
+        }
+    }
+
+    // -- how it is found out --
+
+    #[test]
+    fn a_node_is_looked_at_until_it_shows_where_the_block_stands() {
+        let mut world = World::with(vec![A]);
+        world.solve();
+        world.say(A, None);
+        let mut looks = vec![world.seconds];
+        while world.seconds < 20.0 {
+            world.input(Input::Position { node: A, block: HASH, position: None });
+            world.seconds += 0.01;
+            while looked(&world.input(Input::Tick)).is_empty() {
+                world.seconds += 0.01;
+            }
+            looks.push(world.seconds);
+        }
+        let pauses: Vec<f64> =
+            looks.windows(2).map(|pair| ((pair[1] - pair[0]) * 10.0).round() / 10.0).collect();
+        assert_eq!(pauses[..7], [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0]);
+        assert!(world.submissions.is_busy());
+    }
+
+    #[test]
+    fn a_block_that_went_in_without_an_answer_is_found() {
+        for answer in [None, Some(down())] {
+            let mut world = World::with(vec![A]);
+            world.solve();
+            if let Some(answer) = answer {
+                world.answer(A, answer);
+            }
+            assert_eq!(looked(&world.at(1.0)), [A]);
+            world.look(A, in_chain(1));
+            assert_eq!(world.state(), accepted(A, 1));
+        }
+    }
+
+    #[test]
+    fn where_the_chain_may_not_be_asked_for_a_tip_is_the_proof() {
+        let mut world = World::with(vec![A]);
+        world.solve();
+        world.say(A, None);
+        world.look(A, Position::Untold);
+        assert_eq!(world.state(), Some(BlockState::Candidate));
+        assert_eq!(submitted(&world.at(60.0)), [A], "kept, and offered again");
+        world.tip(A, HASH);
+        assert_eq!(world.state(), accepted(A, 1));
+        // The number of its confirmations follows from the height that others tell.
+        world.input(Input::Height(704));
+        world.look(A, Position::InChain { confirmations: None });
+        assert_eq!(world.state(), accepted(A, 5));
+    }
+
+    #[test]
+    fn a_node_is_asked_for_one_block_at_a_time_and_for_the_newest_first() {
+        let mut world = World::with(vec![A]);
+        for n in 0..20 {
+            let old =
+                SolvedBlock { hash: BlockHash([100 + n; 32]), height: 600, ..(*block()).clone() };
+            world.input(Input::Restored(Arc::new(old), BlockState::Orphaned));
+        }
+        world.at(1.0);
+        assert_eq!(looked(&world.solve()), []);
+        world.say(A, None);
+        let first = BlockHash([100; 32]);
+        let asked = |out: Vec<Output>| {
+            out.into_iter().find_map(|o| match o {
+                Output::Look { block, .. } => Some(block),
+                _ => None,
+            })
+        };
+        let under_way = (0..20).map(|n| BlockHash([100 + n; 32])).find_map(|block| {
+            let position = Some(Position::Missing);
+            asked(world.input(Input::Position { node: A, block, position }))
+        });
+        assert_eq!(under_way, Some(HASH), "before {first}");
+        // A question that is never answered does not stop the others.
+        assert!(asked(world.at(40.0)).is_some());
+    }
+
+    #[test]
+    fn late_news_of_a_tip_does_not_bring_a_lost_block_back() {
+        let mut world = World::with(vec![A]);
+        world.solve();
+        world.tip(A, HASH);
+        world.tip(A, OTHER);
+        world.look(A, Position::Outside { rival: 2 });
+        assert_eq!(world.state(), Some(BlockState::Orphaned));
+        assert_eq!(looked(&world.tip(A, HASH)), [A]);
+        assert_eq!(world.state(), Some(BlockState::Orphaned));
+        world.look(A, in_chain(1));
+        assert_eq!(world.state(), accepted(A, 1));
+    }
+
+    #[test]
+    fn a_block_is_accepted_while_any_node_shows_it() {
+        let mut world = World::new();
+        world.solve();
+        world.look(A, in_chain(1));
+        world.say(B, Some("inconclusive"));
+        world.look(B, Position::Outside { rival: 2 });
+        assert_eq!(world.state(), accepted(A, 1));
+        // The one that had it is gone, and the other goes on without.
+        for second in [30.0, 60.0, 91.0] {
+            world.at(second);
+            world.look(B, Position::Outside { rival: 3 });
+        }
+        assert_eq!(world.state(), Some(BlockState::Orphaned));
+    }
+
+    #[test]
+    fn what_an_older_version_called_accepted_is_looked_at_before_it_is_called_so_again() {
+        let mut world = World::with(vec![A]);
+        let out = world.input(Input::Unproven(block()));
+        assert!(matches!(out[..], [Output::Submit { urgency: Urgency::CanWait, .. }]), "{out:?}");
+        assert_eq!(world.state(), Some(BlockState::Candidate));
+        assert_eq!(looked(&world.say(A, Some("duplicate"))), [A]);
+        world.look(A, in_chain(12));
+        assert_eq!(world.state(), accepted(A, 12));
+    }
+
+    #[test]
+    fn a_slow_node_may_speak_before_a_block_of_an_earlier_run_is_lost() {
+        let mut world = World::new();
+        world.input(Input::Restored(block(), accepted(A, 7).unwrap()));
+        world.say(B, Some("duplicate"));
+        world.look(B, Position::Outside { rival: 7 });
+        assert_eq!(world.state(), accepted(A, 7));
+        world.look(A, in_chain(8));
+        assert_eq!(world.state(), accepted(A, 8));
+    }
+
+    // -- offers --
 
     #[test]
     fn a_block_goes_to_all_nodes_before_anything_is_recorded() {
@@ -521,13 +913,14 @@ mod tests {
         let mut world = World::new();
         world.solve();
         world.answer(B, Ok(SubmitAnswer::Accepted));
-        assert_eq!(world.state(), Some(BlockState::Accepted { by: B, confirmations: 0 }));
+        world.look(B, in_chain(1));
+        assert_eq!(world.state(), accepted(B, 1));
         assert!(!world.submissions.is_busy());
         world.answer(A, down());
-        world.seconds = 0.1;
-        assert_eq!(submitted(&world.input(Input::Tick)), [A], "A is still offered the block");
+        assert_eq!(submitted(&world.at(0.1)), [A], "A is still offered the block");
         world.answer(A, Ok(SubmitAnswer::Duplicate));
-        assert_eq!(world.state(), Some(BlockState::Accepted { by: B, confirmations: 0 }));
+        world.look(A, in_chain(1));
+        assert_eq!(world.state(), accepted(B, 1));
     }
 
     #[test]
@@ -547,15 +940,15 @@ mod tests {
         }
         assert!((720..740).contains(&tries), "{tries}: soon every 5 s, for ever");
         world.answer(A, Ok(SubmitAnswer::Accepted));
-        assert_eq!(world.state(), Some(BlockState::Accepted { by: A, confirmations: 0 }));
+        world.look(A, in_chain(1));
+        assert_eq!(world.state(), accepted(A, 1));
     }
 
     #[test]
     fn an_answer_that_never_comes_is_not_waited_for() {
         let mut world = World::new();
         world.solve();
-        world.seconds = LOST.as_secs_f64();
-        assert_eq!(submitted(&world.input(Input::Tick)), [A, B]);
+        assert_eq!(submitted(&world.at(LOST.as_secs_f64())), [A, B]);
     }
 
     #[test]
@@ -567,10 +960,10 @@ mod tests {
         assert_eq!(world.state(), Some(BlockState::Candidate));
         world.answer(B, refuse());
         assert!(matches!(world.state(), Some(BlockState::Refused { .. })));
-        world.seconds = 60.0;
-        assert_eq!(submitted(&world.input(Input::Tick)), [A, B]);
+        assert_eq!(submitted(&world.at(60.0)), [A, B]);
         world.answer(B, Ok(SubmitAnswer::Accepted));
-        assert!(matches!(world.state(), Some(BlockState::Accepted { by: B, .. })));
+        world.look(B, in_chain(1));
+        assert_eq!(world.state(), accepted(B, 1));
     }
 
     #[test]
@@ -579,25 +972,23 @@ mod tests {
         world.solve();
         world.answer(A, Ok(SubmitAnswer::Rejected("prev-blk-not-found".into())));
         world.answer(B, Ok(SubmitAnswer::Accepted));
-        world.seconds = 1.0;
-        assert_eq!(submitted(&world.input(Input::Tick)), [A]);
+        assert_eq!(submitted(&world.at(1.0)), [A]);
     }
 
     #[test]
     fn an_accepted_block_is_watched_until_it_is_mature() {
-        let mut world = World::new();
+        let mut world = World::with(vec![A]);
         world.solve();
         world.answer(A, Ok(SubmitAnswer::Accepted));
-        world.seconds = 1.0;
-        let out = world.input(Input::Tick);
-        assert!(matches!(out[..], [Output::AskConfirmations { node: A, .. }]), "{out:?}");
-        world.look(A, Some(1));
-        assert_eq!(world.state(), Some(BlockState::Accepted { by: A, confirmations: 1 }));
-        world.look(A, Some(-1));
-        assert_eq!(world.state(), Some(BlockState::Orphaned { by: A }));
-        world.look(A, Some(3));
-        assert_eq!(world.state(), Some(BlockState::Accepted { by: A, confirmations: 3 }));
-        let out = world.look(A, Some(100));
+        world.look(A, in_chain(1));
+        assert_eq!(world.state(), accepted(A, 1));
+        let out = world.at(30.0);
+        assert!(matches!(out[..], [Output::Look { node: A, .. }]), "{out:?}");
+        world.look(A, Position::Outside { rival: 2 });
+        assert_eq!(world.state(), Some(BlockState::Orphaned));
+        world.look(A, in_chain(3));
+        assert_eq!(world.state(), accepted(A, 3));
+        let out = world.look(A, in_chain(100));
         assert!(matches!(&out[0], Output::Changed { state: BlockState::Mature, .. }));
         assert_eq!(world.state(), None);
         assert_eq!(world.submissions.next_deadline(), None);
@@ -608,12 +999,12 @@ mod tests {
         let mut world = World::new();
         world.solve();
         world.answer(A, Ok(SubmitAnswer::Accepted));
-        world.look(A, Some(-1));
+        world.look(A, Position::Outside { rival: 2 });
         world.input(Input::Height(799));
-        world.look(A, Some(-1));
-        assert_eq!(world.state(), Some(BlockState::Orphaned { by: A }));
+        world.look(A, Position::Outside { rival: 99 });
+        assert_eq!(world.state(), Some(BlockState::Orphaned));
         world.input(Input::Height(800));
-        let out = world.look(A, Some(-1));
+        let out = world.look(A, Position::Outside { rival: 100 });
         assert!(matches!(&out[0], Output::Changed { state: BlockState::Stale, .. }));
     }
 
@@ -622,7 +1013,20 @@ mod tests {
         let mut world = World::new();
         world.solve();
         world.answer(A, Ok(SubmitAnswer::Accepted));
-        assert_eq!(submitted(&world.look(A, None)), [A]);
+        world.look(A, in_chain(1));
+        assert_eq!(submitted(&world.look(A, Position::Missing)), [A]);
+    }
+
+    #[test]
+    fn a_block_that_all_nodes_have_lost_is_on_its_way_again() {
+        let mut world = World::with(vec![A]);
+        world.solve();
+        world.answer(A, Ok(SubmitAnswer::Accepted));
+        world.look(A, in_chain(1));
+        let out = world.look(A, Position::Missing);
+        assert_eq!(submitted(&out), [A]);
+        assert_eq!(world.state(), Some(BlockState::Candidate));
+        assert!(world.submissions.is_busy());
     }
 
     #[test]
@@ -631,46 +1035,33 @@ mod tests {
         world.solve();
         for node in [A, B] {
             world.answer(node, Ok(SubmitAnswer::Accepted));
+            world.look(node, in_chain(1));
+        }
+        for node in [A, B] {
             // Both crash, lose it, and meet the winner before our block comes again.
-            world.look(node, None);
-            world.answer(node, Ok(SubmitAnswer::Inconclusive("inconclusive".into())));
+            world.look(node, Position::Missing);
+            let out = world.answer(node, Ok(SubmitAnswer::Inconclusive("inconclusive".into())));
+            assert_eq!(looked(&out), [node]);
+            world.look(node, Position::Outside { rival: 2 });
         }
-        assert!(matches!(world.state(), Some(BlockState::Accepted { .. })));
-        let mut asked = Vec::new();
-        for _ in 0..31 {
-            world.seconds += 1.0;
-            for output in world.input(Input::Tick) {
-                match output {
-                    Output::AskConfirmations { node, .. } => asked.push(node),
-                    Output::Submit { node, .. } => {
-                        let words = "duplicate-inconclusive".into();
-                        world.answer(node, Ok(SubmitAnswer::Inconclusive(words)));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        assert!(asked.contains(&A) && asked.contains(&B));
-        world.look(A, Some(-1));
-        assert_eq!(world.state(), Some(BlockState::Orphaned { by: A }));
+        assert_eq!(world.state(), Some(BlockState::Orphaned));
+        assert_eq!(looked(&world.at(31.0)), [A, B]);
         world.input(Input::Height(10_000_000));
-        world.look(A, Some(-1));
+        world.look(A, Position::Outside { rival: 10_000_000 - 700 });
         assert_eq!(world.state(), None, "final, and forgotten");
     }
 
     #[test]
     fn a_block_of_an_earlier_run_is_taken_up_where_it_stood() {
         let mut world = World::new();
-        let block = world.solved_block();
-        let mut world = World::new();
         let stood = BlockState::Accepted { by: A, confirmations: 3 };
-        let out = world.input(Input::Restored(block, stood.clone()));
+        let out = world.input(Input::Restored(block(), stood.clone()));
         assert_eq!((submitted(&out), out.len()), (vec![A, B], 2), "nothing is recorded anew");
         assert_eq!(world.state(), Some(stood.clone()));
         world.answer(A, Ok(SubmitAnswer::Duplicate));
         assert_eq!(world.state(), Some(stood));
-        world.look(A, Some(4));
-        assert_eq!(world.state(), Some(BlockState::Accepted { by: A, confirmations: 4 }));
+        world.look(A, in_chain(4));
+        assert_eq!(world.state(), accepted(A, 4));
     }
 
     #[test]
@@ -687,36 +1078,25 @@ mod tests {
         let precious = |out: &[Output]| out.iter().any(|o| matches!(o, Output::Precious { .. }));
         assert!(precious(&world.answer(A, Ok(SubmitAnswer::Accepted))));
         world.answer(B, down());
-        world.look(A, Some(2));
-        world.seconds = 0.1;
-        assert_eq!(urgent(&world.input(Input::Tick)), [false]);
+        world.look(A, in_chain(2));
+        assert_eq!(urgent(&world.at(0.1)), [false]);
         assert!(!precious(&world.answer(B, Ok(SubmitAnswer::Duplicate))));
     }
 
     #[test]
     fn a_question_without_a_place_is_asked_again_soon() {
-        let mut world = World::new();
+        let mut world = World::with(vec![A]);
         world.solve();
-        world.answer(A, Ok(SubmitAnswer::Accepted));
-        let asked = |out: Vec<Output>| {
-            out.iter().filter(|o| matches!(o, Output::AskConfirmations { .. })).count()
-        };
-        world.seconds = 1.0;
-        assert_eq!(asked(world.input(Input::Tick)), 1);
-        world.input(Input::NotAsked(HASH));
-        world.seconds = 2.0;
-        assert_eq!(asked(world.input(Input::Tick)), 1);
-        world.seconds = 3.0;
-        assert_eq!(asked(world.input(Input::Tick)), 0, "this time there was a place");
+        assert_eq!(looked(&world.answer(A, Ok(SubmitAnswer::Accepted))), [A]);
+        assert_eq!(looked(&world.input(Input::NotAsked { node: A, block: HASH })), []);
+        assert_eq!(looked(&world.at(0.1)), [A]);
+        assert_eq!(looked(&world.at(0.3)), [], "this time there was a place");
     }
 
     #[test]
     fn a_lost_block_of_an_earlier_run_is_offered_without_haste_and_can_come_back() {
-        let mut world = World::new();
-        let block = world.solved_block();
         let restore = |world: &mut World| {
-            let orphaned = BlockState::Orphaned { by: A };
-            let out = world.input(Input::Restored(block.clone(), orphaned));
+            let out = world.input(Input::Restored(block(), BlockState::Orphaned));
             assert_eq!(submitted(&out), [A, B]);
             let hurried = |o: &Output| matches!(o, Output::Submit { urgency: Urgency::Urgent, .. });
             assert!(!out.iter().any(hurried) && !world.submissions.is_busy());
@@ -724,8 +1104,8 @@ mod tests {
         let mut world = World::new();
         restore(&mut world);
         world.answer(A, Ok(SubmitAnswer::Accepted));
-        world.look(A, Some(2));
-        assert_eq!(world.state(), Some(BlockState::Accepted { by: A, confirmations: 2 }));
+        world.look(A, in_chain(2));
+        assert_eq!(world.state(), accepted(A, 2));
 
         // No node takes it: it is forgotten when it is buried.
         let mut world = World::new();
@@ -734,8 +1114,6 @@ mod tests {
             world.answer(node, Ok(SubmitAnswer::Rejected("bad-prevblk".into())));
         }
         world.input(Input::Height(800));
-        world.seconds = 31.0;
-        world.input(Input::Tick);
         assert_eq!(world.state(), None);
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_channel::Sender;
 
 use crate::block::submission::{BlockState, Input, Output, Submissions};
-use crate::block::{SolvedBlock, SubmitAnswer};
+use crate::block::{Position, SolvedBlock, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::difficulty::{Difficulty, NBits, Target};
@@ -19,7 +19,7 @@ use crate::node::{NodeId, RpcError};
 use crate::pool::ConnId;
 use crate::priority::{self, Urgency};
 use crate::spool::{Answer, Entry, Spool, SpooledBlock};
-use crate::status::{AnswerView, EventKind, Level};
+use crate::status::{AnswerView, EventKind, Level, refusal_advice};
 
 use super::{Event, State};
 
@@ -38,7 +38,7 @@ pub struct Blocks {
     hex: BTreeMap<BlockHash, Arc<str>>,
     /// What the nodes said, for the page.
     pub answers: BTreeMap<BlockHash, Vec<AnswerView>>,
-    /// When each was solved, and how long the first acceptance took.
+    /// When each was solved, and how long it took until a node showed it in its best chain.
     timing: BTreeMap<BlockHash, (Instant, Option<Duration>)>,
     /// Answers to miners that wait until their block is on the card.
     held: Vec<Held>,
@@ -132,15 +132,19 @@ impl Blocks {
         self.held.extract_if(.., |held| free(held)).collect()
     }
 
-    /// A block is on its way that no node has yet.
+    /// A block is on its way of which no node has shown yet where it stands.
     pub fn is_busy(&self) -> bool {
         self.submissions.is_busy()
     }
 
-    /// Blocks that no node has confirmed yet.
+    /// Blocks that no node has shown in its best chain yet.
     pub fn waiting(&self) -> usize {
-        let waits = |state: &BlockState| {
-            matches!(state, BlockState::Candidate | BlockState::Refused { .. })
+        let waits = |state: &BlockState| match state {
+            BlockState::Candidate | BlockState::Beside | BlockState::Refused { .. } => true,
+            BlockState::Accepted { .. }
+            | BlockState::Orphaned
+            | BlockState::Mature
+            | BlockState::Stale => false,
         };
         self.submissions.blocks().filter(|(_, state)| waits(state)).count()
     }
@@ -151,7 +155,7 @@ impl Blocks {
         blocks.find(|(block, _)| block.hash == hash).map(|(_, state)| state.clone())
     }
 
-    /// From the solving share to the first node's acceptance.
+    /// From the solving share to the first node that showed it in its best chain.
     pub fn accepted_after(&self, hash: BlockHash) -> Option<Duration> {
         self.timing.get(&hash)?.1
     }
@@ -233,7 +237,7 @@ impl State {
             block.height, block.worker, block.hash
         );
         self.tell(now, EventKind::Block, Level::Info, text);
-        self.say = Some(format!("BLOCK {} found by {}!", block.height, block.worker));
+        self.say = Some(format!("BLOCK {} solved by {}!", block.height, block.worker));
         self.book_block(now, &block);
         rest.into_iter().for_each(|output| self.blocks_output(now, output));
     }
@@ -249,8 +253,8 @@ impl State {
             self.tell(now, EventKind::System, Level::Critical, text);
         }
         for entry in std::mem::take(&mut self.blocks.found) {
-            let state = self.restored(entry.progress.state);
-            if matches!(state, BlockState::Orphaned { .. }) {
+            let state = self.restored(&entry.progress.state);
+            if matches!(state, BlockState::Orphaned) {
                 self.blocks.known_lost.insert(entry.block.hash);
             }
             if state == BlockState::Candidate {
@@ -262,7 +266,11 @@ impl State {
             self.blocks.answers.insert(entry.block.hash, newest_of_each(answers));
             let block = Arc::new(unspooled(entry.block));
             self.failover.solved(block.hash, block.height.into());
-            self.blocks_input(now, Input::Restored(block, state));
+            let input = match entry.progress.state {
+                record::BlockState::Accepted { .. } => Input::Unproven(block),
+                _ => Input::Restored(block, state),
+            };
+            self.blocks_input(now, input);
         }
     }
 
@@ -274,45 +282,66 @@ impl State {
         answer: Result<SubmitAnswer, RpcError>,
     ) {
         let name = self.nodes.name(node);
-        let (taken, words) = match &answer {
-            Ok(SubmitAnswer::Accepted) => (true, "accepted".to_string()),
-            Ok(SubmitAnswer::Duplicate) => (true, "duplicate".to_string()),
-            Ok(SubmitAnswer::Inconclusive(words)) => (false, words.clone()),
-            Ok(SubmitAnswer::Rejected(reason)) => (false, reason.clone()),
-            Err(error) => (false, error.to_string()),
+        let answers = self.blocks.answers.entry(block).or_default();
+        let before = answers.iter().find(|old| old.node == name);
+        let taken = before.is_some_and(|before| before.taken);
+        // That it has answered before is no reason; the one that it gave then stays.
+        let repeated = answer.as_ref().is_ok_and(SubmitAnswer::is_repeat);
+        let words = match (&answer, before) {
+            (_, Some(before)) if repeated && is_reason(&before.words) => before.words.clone(),
+            (Ok(SubmitAnswer::Accepted), _) => NO_OBJECTION.to_owned(),
+            (Ok(SubmitAnswer::Duplicate), _) => DUPLICATE.to_owned(),
+            (Ok(SubmitAnswer::Inconclusive(words)), _) => words.clone(),
+            (Ok(SubmitAnswer::Rejected(reason)), _) => reason.clone(),
+            (Err(error), _) => error.to_string(),
         };
         let said = AnswerView { node: name.clone(), taken, words: words.clone() };
-        let answers = self.blocks.answers.entry(block).or_default();
         // A node that is down is asked again and again, and one that has the block is asked after each
         // start: once said is enough.
-        let same = |old: &AnswerView| old == &said || (old.node == said.node && old.taken && taken);
-        if !answers.iter().any(same) {
+        if !answers.iter().any(|old| old == &said || taken && repeated && old.node == said.node) {
             answers.retain(|old| old.node != said.node);
             answers.push(said);
             // That a node still has an old block is no news.
             let known = matches!(self.blocks.state(block), Some(BlockState::Accepted { .. }));
-            if !(taken && known) {
-                let level = if taken { Level::Info } else { Level::Warning };
+            let is_fine = matches!(answer, Ok(SubmitAnswer::Accepted | SubmitAnswer::Duplicate));
+            if !(is_fine && known) {
+                let level = if is_fine { Level::Info } else { Level::Warning };
                 let text = format!("Node {name} about block {block}: {words}.");
                 self.tell(now, EventKind::Block, level, text);
             }
             let answer = Answer { unix: now.unix, node: name, answer: words };
             self.blocks.spool(SpoolOrder::Answered(block, answer), &self.queue);
         }
-        if taken && let Some((since, took @ None)) = self.blocks.timing.get_mut(&block) {
-            *took = Some(now.mono.saturating_duration_since(*since));
-        }
         self.blocks_input(now, Input::Answered { node, block, answer });
     }
 
-    pub(super) fn confirmations(
+    pub(super) fn position(
         &mut self,
         now: Now,
         node: NodeId,
         block: BlockHash,
-        confirmations: Option<i64>,
+        answer: &Result<Position, RpcError>,
     ) {
-        self.blocks_input(now, Input::Confirmations { node, block, confirmations });
+        let position = answer.as_ref().ok().copied();
+        self.blocks_input(now, Input::Position { node, block, position });
+    }
+
+    /// The page shows of each node whether it has the block in its best chain.
+    fn shown(&mut self, node: NodeId, block: BlockHash, in_chain: bool) {
+        let name = self.nodes.name(node);
+        let answers = self.blocks.answers.entry(block).or_default();
+        match answers.iter_mut().find(|answer| answer.node == name) {
+            Some(answer) => {
+                answer.taken = in_chain;
+                if in_chain && is_reason(&answer.words) {
+                    answer.words = HAS_IT.to_owned();
+                }
+            }
+            // It got the block from another node, before it answered us.
+            None => {
+                answers.push(AnswerView { node: name, taken: in_chain, words: "has it".to_owned() })
+            }
+        }
     }
 
     pub(super) fn tick_blocks(&mut self, now: Now) {
@@ -355,95 +384,92 @@ impl State {
             Output::Precious { node, block } => {
                 self.with_handle(node, |handle| handle.precious(block));
             }
-            Output::AskConfirmations { node, block } => {
-                if self.with_handle(node, |handle| handle.confirmations(block)) == Some(false) {
-                    self.blocks_input(now, Input::NotAsked(block));
+            Output::Look { node, block, height } => {
+                if self.with_handle(node, |handle| handle.position(block, height)) == Some(false) {
+                    self.blocks_input(now, Input::NotAsked { node, block });
                 }
             }
-            Output::Changed { block, state } => self.block_changed(now, &block, state),
+            Output::Shown { node, block, in_chain } => self.shown(node, block, in_chain),
+            Output::Changed { block, from, state } => self.block_changed(now, &block, &from, state),
         }
     }
 
-    fn block_changed(&mut self, now: Now, block: &SolvedBlock, state: BlockState) {
+    fn block_changed(
+        &mut self,
+        now: Now,
+        block: &SolvedBlock,
+        from: &BlockState,
+        state: BlockState,
+    ) {
         let height = block.height;
-        let (level, text) = match &state {
-            BlockState::Candidate => return,
-            BlockState::Refused { reason } => {
-                (Level::Critical, format!("Every node refuses block {height}: {reason}."))
-            }
-            BlockState::Accepted { by, confirmations: 0 } => {
+        let (level, text) = match (from, &state) {
+            (BlockState::Candidate, BlockState::Candidate) => return,
+            // One confirmation more is seen on the page; it is no news, and not worth a write.
+            (BlockState::Accepted { .. }, BlockState::Accepted { .. }) => return,
+            (_, BlockState::Candidate) => (
+                Level::Warning,
+                format!("Block {height} was lost by the nodes that had it: it is sent again."),
+            ),
+            (_, BlockState::Beside) => (
+                Level::Warning,
+                format!(
+                    "Block {height} stands beside another block of the same height: the next block \
+                     decides which of them counts."
+                ),
+            ),
+            (_, BlockState::Refused { reason }) => (Level::Critical, refused(height, reason)),
+            (_, BlockState::Accepted { by, .. }) => {
                 let name = self.nodes.name(*by);
                 self.say = Some(format!("BLOCK {height} is accepted by node {name}!"));
-                (Level::Info, format!("BLOCK {height} IS ACCEPTED by node {name}."))
+                if let Some((since, took @ None)) = self.blocks.timing.get_mut(&block.hash) {
+                    *took = Some(now.mono.saturating_duration_since(*since));
+                }
+                let text =
+                    format!("BLOCK {height} IS ACCEPTED: node {name} has it in its best chain.");
+                (Level::Info, text)
             }
-            BlockState::Accepted { confirmations, .. } => {
-                (Level::Info, format!("Block {height} has {confirmations} confirmation(s)."))
-            }
-            BlockState::Orphaned { .. } => (
+            (_, BlockState::Orphaned) => (
                 Level::Warning,
-                format!("Block {height} has left the best chain: another block came first."),
+                format!("Block {height} is not in the best chain: another block came first."),
             ),
-            BlockState::Mature => {
+            (_, BlockState::Mature) => {
                 (Level::Info, format!("Block {height} is mature: its coins can be spent."))
             }
-            BlockState::Stale => {
+            (_, BlockState::Stale) => {
                 (Level::Warning, format!("Block {height} did not make it into the chain."))
             }
         };
         if matches!(state, BlockState::Mature | BlockState::Stale) {
             self.blocks.hex.remove(&block.hash);
         }
-        // One confirmation more is seen on the page; it is no news, and not worth a write. Nor is
-        // after each start what was said when it happened.
+        // What was said when it happened is not said again after each start.
         let known_lost = self.blocks.known_lost.contains(&block.hash);
-        if matches!(state, BlockState::Accepted { confirmations: 2.., .. })
-            || known_lost && matches!(state, BlockState::Orphaned { .. } | BlockState::Stale)
-        {
+        if known_lost && matches!(state, BlockState::Orphaned | BlockState::Stale) {
             return;
         }
         self.blocks.known_lost.remove(&block.hash);
         self.tell(now, EventKind::Block, level, text);
-        let recorded = self.recorded(&state);
+        let recorded = recorded(&state);
         self.blocks.spool(SpoolOrder::Mark(block.hash, recorded.clone()), &self.queue);
         self.ledger_event(now, LedgerEvent::Block { hash: block.hash, state: recorded });
     }
 
-    /// How spool and ledger name the state. A block that is not the best chain's may come back
-    /// until it is final.
-    fn recorded(&self, state: &BlockState) -> record::BlockState {
-        match state {
-            BlockState::Candidate => record::BlockState::Candidate,
-            BlockState::Refused { reason } => {
-                record::BlockState::Rejected { reason: reason.clone() }
-            }
-            BlockState::Accepted { by, confirmations: ..=0 } => {
-                record::BlockState::Accepted { node: self.nodes.name(*by) }
-            }
-            BlockState::Accepted { confirmations, .. } => record::BlockState::Confirmed {
-                confirmations: u32::try_from(*confirmations).unwrap_or(u32::MAX),
-            },
-            BlockState::Mature => record::BlockState::Mature,
-            BlockState::Orphaned { .. } | BlockState::Stale => record::BlockState::Stale,
-        }
-    }
-
-    /// The reverse of [`State::recorded`], after a restart. Whatever it is, it is offered anew; what no
-    /// node has answered yet comes first.
-    fn restored(&self, state: record::BlockState) -> BlockState {
-        let by = |name: &str| {
-            let found = self.nodes.iter().find(|(_, node)| node.config.name == name);
-            found.map(|(id, _)| id).or(self.nodes.ids().first().copied())
-        };
-        let accepted = |by, confirmations| BlockState::Accepted { by, confirmations };
+    /// The reverse of [`recorded`], after a restart. Whatever it is, it is offered anew; what no
+    /// node has shown yet comes first.
+    fn restored(&self, state: &record::BlockState) -> BlockState {
+        let first = self.nodes.ids().first().copied();
         let restored = match state {
-            record::BlockState::Accepted { node } => by(&node).map(|by| accepted(by, 0)),
+            // Written by versions up to 0.1, which took a node's answer for it.
+            record::BlockState::Accepted { .. } | record::BlockState::Candidate => None,
             record::BlockState::Confirmed { confirmations } => {
-                by("").map(|by| accepted(by, confirmations.into()))
+                let confirmations = (*confirmations).max(1);
+                first.map(|by| BlockState::Accepted { by, confirmations })
             }
-            record::BlockState::Stale => by("").map(|by| BlockState::Orphaned { by }),
+            record::BlockState::Stale => Some(BlockState::Orphaned),
             record::BlockState::Mature => Some(BlockState::Mature),
-            record::BlockState::Rejected { reason } => Some(BlockState::Refused { reason }),
-            record::BlockState::Candidate => None,
+            record::BlockState::Rejected { reason } => {
+                Some(BlockState::Refused { reason: reason.clone() })
+            }
         };
         restored.unwrap_or(BlockState::Candidate)
     }
@@ -476,14 +502,22 @@ impl State {
                 network_difficulty: network_difficulty(&block),
                 reward: block.value,
                 payee: self.payee(now, &block),
-                state: self.recorded(&state),
+                state: recorded(&state),
                 state_unix: now.unix,
             };
+            let (hash, recorded) = (kept.hash, kept.state.clone());
             let booked = self.books.ledger.total().totals().blocks;
             self.ledger_event(now, LedgerEvent::BlockKept(Box::new(kept)));
             if self.books.ledger.total().totals().blocks > booked {
                 let text = format!("The ledger missed block {}: it is booked now.", block.height);
                 self.tell(now, EventKind::Block, Level::Info, text);
+            }
+            // An older version called it accepted by a node's answer alone.
+            let known = self.books.ledger.blocks().find(|known| known.hash == hash);
+            if recorded == record::BlockState::Candidate
+                && known.is_some_and(|k| matches!(k.state, record::BlockState::Accepted { .. }))
+            {
+                self.ledger_event(now, LedgerEvent::Block { hash, state: recorded });
             }
         }
     }
@@ -494,10 +528,42 @@ impl State {
     }
 }
 
-/// What the spool keeps of a node's answer, for the page.
+/// In place of `submitblock`'s `null`.
+const NO_OBJECTION: &str = "no objection";
+const DUPLICATE: &str = "duplicate";
+/// In place of an answer, where the node got the block by another way.
+const HAS_IT: &str = "has it";
+
+/// Whether a node's last words are a reason: one word, while a call's failure is a sentence.
+fn is_reason(words: &str) -> bool {
+    let answer = SubmitAnswer::parse(Some(words));
+    let refuses = matches!(answer, SubmitAnswer::Rejected(_)) && !answer.is_repeat();
+    refuses && !words.contains(' ') && words != "accepted"
+}
+
+/// How spool and ledger name the state. A block that is not the best chain's may come back until it
+/// is final. One that stands beside another is looked at anew after a restart.
+fn recorded(state: &BlockState) -> record::BlockState {
+    match state {
+        BlockState::Candidate | BlockState::Beside => record::BlockState::Candidate,
+        BlockState::Refused { reason } => record::BlockState::Rejected { reason: reason.clone() },
+        BlockState::Accepted { confirmations, .. } => {
+            record::BlockState::Confirmed { confirmations: *confirmations }
+        }
+        BlockState::Mature => record::BlockState::Mature,
+        BlockState::Orphaned | BlockState::Stale => record::BlockState::Stale,
+    }
+}
+
+fn refused(height: u32, reason: &str) -> String {
+    let advice = refusal_advice(reason);
+    format!("Every node refuses block {height}: {reason}. {advice}")
+}
+
+/// What the spool keeps of a node's answer, for the page. Whether the node has the block now is for
+/// the node to show.
 fn said_before(answer: Answer) -> AnswerView {
-    let taken = ["accepted", "duplicate"].contains(&&*answer.answer);
-    AnswerView { node: answer.node, taken, words: answer.answer }
+    AnswerView { node: answer.node, taken: false, words: answer.answer }
 }
 
 /// A node that said more than one thing is shown with its last.
@@ -581,8 +647,8 @@ mod tests {
         let told = [said("a", "connection refused"), said("b", "accepted"), said("a", "accepted")];
         let shown = newest_of_each(told.into_iter());
         assert_eq!(
-            shown.iter().map(|a| (&*a.node, a.taken)).collect::<Vec<_>>(),
-            [("b", true), ("a", true)]
+            shown.iter().map(|a| (&*a.node, &*a.words, a.taken)).collect::<Vec<_>>(),
+            [("b", "accepted", false), ("a", "accepted", false)]
         );
     }
 }

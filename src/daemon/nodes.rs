@@ -224,8 +224,8 @@ impl State {
             NodeEventKind::Submitted { block, answer, .. } => {
                 self.submitted(now, event.node, *block, answer.clone());
             }
-            NodeEventKind::Confirmations { block, confirmations } => {
-                self.confirmations(now, event.node, *block, *confirmations);
+            NodeEventKind::Position { block, answer, .. } => {
+                self.position(now, event.node, *block, answer);
             }
             NodeEventKind::Proposed { block, verdict } => {
                 self.proposed(now, event.node, *block, verdict);
@@ -241,6 +241,10 @@ impl State {
         }
         if let Some(input) = Input::from_event(&event, facts) {
             self.failover_input(now, input);
+        }
+        // After the miners have their jobs: a tip proves where a block of ours stands.
+        if let Some(hash) = tip_of(&event.kind) {
+            self.blocks_input(now, submission::Input::Tip { node: event.node, hash });
         }
     }
 
@@ -416,7 +420,9 @@ impl State {
             return;
         };
         let node_time = work.node_time(now.mono);
-        let Some(template) = work.template.empty_on(tip, median_time, chain, node_time) else { return };
+        let Some(template) = work.template.empty_on(tip, median_time, chain, node_time) else {
+            return;
+        };
         log::info!("new tip {tip}: an empty block on it until the node's template comes");
         self.counters.empty_jobs += 1;
         self.set_work(now, Arc::new(template), node, now.mono, true);
@@ -494,6 +500,23 @@ fn facts(template: &Template) -> TemplateSeen {
         prev: template.prev,
         curtime: u64::from(template.curtime),
         txs: template.txs.len(),
+    }
+}
+
+/// The tip of the node's best chain, whichever way it was told.
+fn tip_of(event: &NodeEventKind) -> Option<BlockHash> {
+    match event {
+        NodeEventKind::Template { template, .. } => Some(template.prev),
+        NodeEventKind::Tip { hash, .. } => Some(*hash),
+        NodeEventKind::Health { report, .. } => Some(report.best),
+        NodeEventKind::Header { .. }
+        | NodeEventKind::WaitTried(_)
+        | NodeEventKind::HungUp
+        | NodeEventKind::Zmq(_)
+        | NodeEventKind::Failed { .. }
+        | NodeEventKind::Submitted { .. }
+        | NodeEventKind::Proposed { .. }
+        | NodeEventKind::Position { .. } => None,
     }
 }
 

@@ -368,19 +368,27 @@ impl State {
     fn block_view(&self, now: Now, block: &record::FoundBlock, reads: &mut u32) -> view::BlockView {
         let coinbase = self.coinbase(block.hash, reads);
         let live = self.blocks.state(block.hash);
-        let (state, confirmations) = match (live, block.state.clone()) {
+        // The ledger's word is for those that are decided.
+        let (state, confirmations, reason) = match (live, block.state.clone()) {
+            (Some(BlockState::Candidate), _) => (view::BlockState::Candidate, None, None),
+            (Some(BlockState::Beside), _) => (view::BlockState::Beside, None, None),
             (Some(BlockState::Accepted { confirmations, .. }), _) => {
-                (view::BlockState::Accepted, u64::try_from(confirmations).ok())
+                (view::BlockState::Accepted, Some(u64::from(confirmations)), None)
             }
-            (Some(BlockState::Orphaned { .. }), _) => (view::BlockState::Orphaned, None),
-            (_, record::BlockState::Candidate) => (view::BlockState::Candidate, None),
-            (_, record::BlockState::Accepted { .. }) => (view::BlockState::Accepted, None),
-            (_, record::BlockState::Confirmed { confirmations }) => {
-                (view::BlockState::Accepted, Some(u64::from(confirmations)))
+            (Some(BlockState::Orphaned | BlockState::Stale), _)
+            | (None, record::BlockState::Stale) => (view::BlockState::Orphaned, None, None),
+            (Some(BlockState::Refused { reason }), _)
+            | (None, record::BlockState::Rejected { reason }) => {
+                (view::BlockState::Refused, None, Some(reason))
             }
-            (_, record::BlockState::Mature) => (view::BlockState::Mature, Some(100)),
-            (_, record::BlockState::Stale) => (view::BlockState::Orphaned, None),
-            (_, record::BlockState::Rejected { .. }) => (view::BlockState::Refused, None),
+            (Some(BlockState::Mature), _) | (None, record::BlockState::Mature) => {
+                (view::BlockState::Mature, Some(100), None)
+            }
+            (None, record::BlockState::Candidate) => (view::BlockState::Candidate, None, None),
+            (None, record::BlockState::Accepted { .. }) => (view::BlockState::Accepted, None, None),
+            (None, record::BlockState::Confirmed { confirmations }) => {
+                (view::BlockState::Accepted, Some(u64::from(confirmations)), None)
+            }
         };
         view::BlockView {
             hash: block.hash.to_string(),
@@ -388,7 +396,9 @@ impl State {
             at: block.unix,
             miner: block.name.clone(),
             state,
+            state_at: block.state_unix,
             confirmations,
+            reason,
             value_sat: block.reward,
             address: match &coinbase {
                 None if !block.payee.is_empty() => block.payee.clone(),

@@ -125,7 +125,7 @@ pub struct TemplateSeen {
 
 impl Input {
     /// Makes the input of a node's event; `facts` reads a template's small facts. `None` for what
-    /// does not concern the policy (a block's confirmations).
+    /// does not concern the policy (where a block stands).
     pub fn from_event(
         event: &NodeEvent,
         facts: impl FnOnce(&Template) -> TemplateSeen,
@@ -137,9 +137,7 @@ impl Input {
             NodeEventKind::Tip { hash, height, source, took } => {
                 News::Tip { hash: *hash, height: *height, source: *source, took: *took }
             }
-            NodeEventKind::Header { hash, header } => {
-                News::Header { hash: *hash, header: *header }
-            }
+            NodeEventKind::Header { hash, header } => News::Header { hash: *hash, header: *header },
             NodeEventKind::WaitTried(outcome) => News::WaitTried(outcome.clone()),
             NodeEventKind::HungUp => News::HungUp,
             NodeEventKind::Health { report, took } => {
@@ -162,7 +160,15 @@ impl Input {
                     took: Duration::ZERO,
                 },
             },
-            NodeEventKind::Confirmations { .. } | NodeEventKind::Zmq(_) => return None,
+            NodeEventKind::Position { answer, took, .. } => match answer {
+                Ok(_) => return None,
+                Err(error) => News::Failed {
+                    method: Method::GetBlockHeader,
+                    error: error.clone(),
+                    took: *took,
+                },
+            },
+            NodeEventKind::Zmq(_) => return None,
         };
         Some(Input::Node { node: event.node, news })
     }
@@ -513,7 +519,7 @@ fn failover_sentence(from: &str, to: &str, why: &LeadWhy) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::SubmitAnswer;
+    use crate::block::{Position, SubmitAnswer};
     use crate::node::ZmqState;
 
     #[test]
@@ -545,8 +551,7 @@ mod tests {
 
     #[test]
     fn every_event_of_a_node_maps_to_news_or_nothing() {
-        let seen =
-            TemplateSeen { height: 7, prev: Chain::Regtest.genesis(), curtime: 1, txs: 0 };
+        let seen = TemplateSeen { height: 7, prev: Chain::Regtest.genesis(), curtime: 1, txs: 0 };
         let block = Chain::Main.genesis();
         let map = |kind| {
             let event = NodeEvent { node: NodeId(3), kind };
@@ -583,7 +588,12 @@ mod tests {
             map(NodeEventKind::Proposed { block, verdict: Err(refused) }),
             Some(News::Failed { method: Method::Proposal, .. })
         ));
-        assert!(map(NodeEventKind::Confirmations { block, confirmations: Some(1) }).is_none());
+        let position = |answer| NodeEventKind::Position { block, answer, took };
+        assert!(map(position(Ok(Position::Missing))).is_none());
+        assert!(matches!(
+            map(position(Err(RpcError::Refused))),
+            Some(News::Failed { method: Method::GetBlockHeader, .. })
+        ));
         assert!(map(NodeEventKind::Zmq(ZmqState::Refused)).is_none());
     }
 }

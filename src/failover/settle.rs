@@ -12,9 +12,9 @@ use super::io::{Event, FetchWhy, GateWhy, LeadWhy, Output};
 use super::node::{Behind, Call, Node, Standing};
 use super::{
     DOUBT_AFTER, EMPTY_FIRST_ABOVE, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, FOLLOW, Failover,
-    HEADER_FIRST, HEALTH_DEADLINE, HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER, LAG_MANY,
-    LONG_ON_BACKUP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED, RPC_DOWN_AFTER,
-    SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS, STALLED_TIP, WAIT,
+    HEADER_FIRST, HEALTH_DEADLINE, HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER,
+    LAG_MANY, LONG_ON_BACKUP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED,
+    RPC_DOWN_AFTER, SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS, STALLED_TIP, WAIT,
 };
 use crate::chain::{BlockHash, Chain};
 use crate::node::{Method, NodeId, RpcError};
@@ -398,7 +398,11 @@ impl Failover {
     fn empty_job(&mut self, out: &mut Vec<Output>) {
         let Some((index, tip)) = self.waits_for_template() else { return };
         let work = self.work.and_then(|work| self.tips.height(work.prev));
-        let is_next = self.tips.height(tip).zip(work).is_some_and(|(tip, work)| work.checked_add(1) == Some(tip));
+        let is_next = self
+            .tips
+            .height(tip)
+            .zip(work)
+            .is_some_and(|(tip, work)| work.checked_add(1) == Some(tip));
         if is_next && self.empty_said != Some(tip) {
             self.empty_said = Some(tip);
             let node = &self.nodes[index];

@@ -149,7 +149,8 @@ impl Failover {
             if alarm.due(node.poll.due.min(latest)) {
                 node.poll.sent = Some(at);
                 node.poll.last = Some(at);
-                node.poll.due = if every == POLL_EVERY { node.poll.due + every } else { at + every };
+                node.poll.due =
+                    if every == POLL_EVERY { node.poll.due + every } else { at + every };
                 if node.poll.due <= at {
                     node.poll.due = at + every;
                 }

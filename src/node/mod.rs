@@ -20,7 +20,7 @@ mod zmq_state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::block::SubmitAnswer;
+use crate::block::{Position, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::template::Template;
 pub use fault::RpcError;
@@ -186,12 +186,13 @@ pub enum NodeEventKind {
         /// The verdict, or the failure of the call.
         verdict: Result<Option<String>, RpcError>,
     },
-    /// Where one of our blocks stands: its confirmations, -1 when it is not in the best chain,
-    /// `None` when the node does not know it.
-    Confirmations {
+    /// Where one of our blocks stands with the node was answered, or the call failed.
+    Position {
         /// The block.
         block: BlockHash,
-        /// Confirmations by `getblockheader`.
-        confirmations: Option<i64>,
+        /// What the node shows, or the failure.
+        answer: Result<Position, RpcError>,
+        /// Duration of all calls.
+        took: Duration,
     },
 }

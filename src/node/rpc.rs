@@ -18,7 +18,7 @@ use super::http::{Answer, Ask, Client};
 use super::link::Link;
 use super::place::without_userinfo;
 use super::{HealthReport, Method, TipHeader};
-use crate::block::SubmitAnswer;
+use crate::block::{Position, SubmitAnswer};
 use crate::chain::{BlockHash, Chain};
 use crate::template::{Template, TemplateError, TxCache};
 
@@ -206,38 +206,56 @@ impl Rpc {
 
     /// `getblockheader` of a tip: its height, which nothing else tells so cheaply.
     pub fn tip_header(&self, tip: BlockHash) -> Result<TipHeader, RpcError> {
-        let header: HeaderInfo =
-            self.get(Method::GetBlockHeader, "getblockheader", &format!("\"{tip}\""))?;
+        let header = self.header(tip)?;
         Ok(TipHeader { height: header.height, median_time: header.mediantime })
     }
 
-    /// Where a block stands: its confirmations (1 for the tip), -1 when it is outside the best
-    /// chain, `None` when the node does not know it.
-    pub fn confirmations(&self, block: BlockHash) -> Result<Option<i64>, RpcError> {
-        let header: Result<HeaderInfo, RpcError> =
-            self.get(Method::GetBlockHeader, "getblockheader", &format!("\"{block}\""));
-        let header = match header {
-            Ok(header) => header,
-            // Core answers -5, bcoin -1.
-            Err(RpcError::Rpc { code: -5 | -1, message })
-                if message.eq_ignore_ascii_case("block not found") =>
-            {
-                return Ok(None);
-            }
+    /// Where a block stands with the node: by `getblockheader` and by `getblockhash` of its height,
+    /// of which only the second tells with bcoin, which counts confirmations of a block outside its
+    /// best chain as if it were inside. Where one of them is forbidden, the other and
+    /// `getbestblockhash` serve as far as they go.
+    pub fn best_chain_position(&self, block: BlockHash, height: u32) -> Result<Position, RpcError> {
+        let header = match self.header(block) {
+            Ok(header) => Some(header),
+            Err(error) if is_unknown_block(&error) => return Ok(Position::Missing),
+            Err(error) if is_forbidden(&error) => None,
             Err(error) => return Err(error),
         };
-        // bcoin counts the confirmations of a block outside its best chain as if it were inside:
-        // only the block at that height tells.
-        let height = header.height.to_string();
+        let height = header.as_ref().map_or(u64::from(height), |header| header.height);
         let there: Result<String, RpcError> =
-            self.get(Method::GetBlockHeader, "getblockhash", &height);
+            self.get(Method::GetBlockHeader, "getblockhash", &height.to_string());
         let there = match there {
             Ok(there) => Some(hash(&there)?),
+            Err(error) if is_forbidden(&error) => {
+                let is_tip = self.get_best_block_hash()? == block;
+                let confirmations = Some(1);
+                return Ok(if is_tip {
+                    Position::InChain { confirmations }
+                } else {
+                    Position::Untold
+                });
+            }
+            Err(error @ RpcError::Rpc { code: -28, .. }) => return Err(error),
             // Its chain has become shorter than that.
             Err(RpcError::Rpc { .. }) => None,
             Err(error) => return Err(error),
         };
-        Ok(Some(if there == Some(block) { header.confirmations } else { -1 }))
+        Ok(match (header, there) {
+            (None, Some(there)) if there == block => Position::InChain { confirmations: None },
+            (None, _) => Position::Untold,
+            (Some(header), Some(there)) if there == block && header.confirmations >= 1 => {
+                Position::InChain { confirmations: Some(confirmations(&header)) }
+            }
+            (Some(_), Some(rival)) if rival != block => {
+                Position::Outside { rival: confirmations(&self.header(rival)?) }
+            }
+            // The chain is shorter, or moved between the two calls.
+            (Some(_), _) => Position::Outside { rival: 0 },
+        })
+    }
+
+    fn header(&self, block: BlockHash) -> Result<HeaderInfo, RpcError> {
+        self.get(Method::GetBlockHeader, "getblockheader", &format!("\"{block}\""))
     }
 
     /// `preciousblock`: of two tips with equal work, the node shall prefer this one. bcoin does
@@ -546,6 +564,21 @@ struct HeaderInfo {
 struct WaitedTip {
     hash: String,
     height: u64,
+}
+
+fn confirmations(header: &HeaderInfo) -> u32 {
+    u32::try_from(header.confirmations.max(0)).unwrap_or(u32::MAX)
+}
+
+/// Core answers -5, bcoin -1.
+fn is_unknown_block(error: &RpcError) -> bool {
+    matches!(error, RpcError::Rpc { code: -5 | -1, message }
+        if message.eq_ignore_ascii_case("block not found"))
+}
+
+/// The user may not call the method, or the node does not have it.
+fn is_forbidden(error: &RpcError) -> bool {
+    matches!(error, RpcError::Forbidden { .. } | RpcError::Rpc { code: -32601, .. })
 }
 
 /// One text up to Core 27, a list of texts since 28.

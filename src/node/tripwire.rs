@@ -66,7 +66,8 @@ mod tests {
             closed
         });
         let (told, times) = async_channel::bounded(1);
-        let watching = watch("127.0.0.1".into(), port, async move || told.send(Instant::now()).await.unwrap());
+        let watching =
+            watch("127.0.0.1".into(), port, async move || told.send(Instant::now()).await.unwrap());
         let heard = async_io::block_on(future::or(
             async {
                 watching.await;

@@ -17,7 +17,9 @@ use smol::{LocalExecutor, Task};
 
 use super::lane::Lane;
 use super::rpc::{NodeConfig, Rpc};
-use super::{Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource, place, tripwire, zmq_fd};
+use super::{
+    Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource, place, tripwire, zmq_fd,
+};
 use crate::chain::BlockHash;
 use crate::priority::{self, Urgency};
 use crate::template::TxCache;
@@ -54,7 +56,7 @@ struct Busy {
     health: Places<1>,
     trial: Places<1>,
     proposal: Places<1>,
-    confirmations: Places<2>,
+    position: Places<2>,
     precious: Places<1>,
 }
 
@@ -159,12 +161,9 @@ impl NodeHandle {
         let wait = |rpc: &Rpc| rpc.wait_for_new_block(WAIT);
         self.ask(&self.quick, &self.busy.poll, wait, |result, took| {
             Some(match result {
-                Ok((hash, height)) => NodeEventKind::Tip {
-                    hash,
-                    height: Some(height),
-                    source: TipSource::Wait,
-                    took,
-                },
+                Ok((hash, height)) => {
+                    NodeEventKind::Tip { hash, height: Some(height), source: TipSource::Wait, took }
+                }
                 Err(error) => failed(Method::WaitForNewBlock, error, took),
             })
         })
@@ -249,18 +248,13 @@ impl NodeHandle {
         )
     }
 
-    /// Asks where a block stands: `Confirmations` or `Failed`.
-    pub fn confirmations(&self, block: BlockHash) -> bool {
+    /// Asks where a block stands with the node: `Position`.
+    pub fn position(&self, block: BlockHash, height: u32) -> bool {
         self.ask(
-            &self.slow,
-            &self.busy.confirmations,
-            move |rpc| rpc.confirmations(block),
-            move |result, took| {
-                Some(match result {
-                    Ok(confirmations) => NodeEventKind::Confirmations { block, confirmations },
-                    Err(error) => failed(Method::GetBlockHeader, error, took),
-                })
-            },
+            &self.quick,
+            &self.busy.position,
+            move |rpc| rpc.best_chain_position(block, height),
+            move |answer, took| Some(NodeEventKind::Position { block, answer, took }),
         )
     }
 

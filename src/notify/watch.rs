@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Now;
 use crate::status::{
     AlarmView, BlockState, BlockView, Judgement, Level, NodeState, Snapshot, State, format,
+    refusal_advice,
 };
 
 use super::{Message, Topic};
@@ -61,7 +62,10 @@ impl Watch {
             let before = self.blocks.insert(block.hash.clone(), block.state);
             // A ledger that is read late brings back what was told long ago.
             let old = before.is_none() && block.at.saturating_add(OLD_S) < s.started_at;
-            if self.begun && before != Some(block.state) && !old {
+            // What came about between the start and the first look is news as well: a block that the
+            // power kept from the nodes is offered as soon as there are any.
+            let is_fresh = block.state_at > 0 && block.state_at >= s.started_at;
+            if (self.begun || is_fresh) && before != Some(block.state) && !old {
                 out.extend(block_message(now, block, before.is_none()));
             }
         }
@@ -171,7 +175,18 @@ fn block_message(now: Now, block: &BlockView, new: bool) -> Option<Message> {
         BlockState::Candidate => (
             Level::Critical,
             "Block solved",
-            format!("{miner} solved block {height} worth {value} BTC. No node has answered yet."),
+            format!(
+                "{miner} solved block {height} worth {value} BTC. It was sent to all nodes; whether \
+                 it is in the chain follows."
+            ),
+        ),
+        BlockState::Beside => (
+            Level::Warning,
+            "Block beside another",
+            format!(
+                "Block {height} by {miner} stands beside another block of the same height. The next \
+                 block decides which of them counts; there is nothing to do."
+            ),
         ),
         BlockState::Accepted => (
             Level::Critical,
@@ -192,7 +207,13 @@ fn block_message(now: Now, block: &BlockView, new: bool) -> Option<Message> {
         BlockState::Refused => (
             Level::Critical,
             "Block refused",
-            format!("Every node refused block {height}. It is kept: look at the page."),
+            match &block.reason {
+                Some(reason) => format!(
+                    "Every node refused block {height}: {reason}. {}",
+                    refusal_advice(reason)
+                ),
+                None => format!("Every node refused block {height}. It is kept: look at the page."),
+            },
         ),
     };
     Some(message(now, Topic::Block, level, title, text))
@@ -303,6 +324,36 @@ mod tests {
         assert_eq!(scene.at(3), told(Topic::Block, "Block found"));
         scene.s.blocks[0].state = BlockState::Mature;
         assert_eq!(scene.at(4), told(Topic::Block, "Block spendable"));
+    }
+
+    #[test]
+    fn what_became_of_a_block_since_the_start_is_news_at_the_first_look() {
+        let block = |state_at| BlockView {
+            state: BlockState::Accepted,
+            at: 900_000,
+            state_at,
+            ..Default::default()
+        };
+        for (state_at, news) in [(899_999, false), (900_000, true), (0, false)] {
+            let mut scene = Scene::new();
+            scene.s.started_at = 900_000;
+            scene.s.blocks = vec![block(state_at)];
+            let expected = if news { told(Topic::Block, "Block found") } else { vec![] };
+            assert_eq!(scene.at(0), expected);
+            assert_eq!(scene.at(1), []);
+        }
+    }
+
+    #[test]
+    fn a_tie_is_told_as_what_it_is() {
+        let mut scene = Scene::new();
+        scene.at(0);
+        scene.s.blocks.insert(0, BlockView { hash: "new".into(), ..Default::default() });
+        assert_eq!(scene.at(1), told(Topic::Block, "Block solved"));
+        scene.s.blocks[0].state = BlockState::Beside;
+        assert_eq!(scene.at(2), told(Topic::Block, "Block beside another"));
+        scene.s.blocks[0].state = BlockState::Orphaned;
+        assert_eq!(scene.at(3), told(Topic::Block, "Block lost"));
     }
 
     #[test]

@@ -495,8 +495,12 @@ fn block_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
             alarms.push(AlarmView {
                 id: format!("block_waiting:{}", block.hash),
                 level: Level::Critical,
-                text: format!("No node has taken block {} yet.", format::thousands(block.height)),
-                advice: "It is saved. Bring a node back, or download it and submit it elsewhere."
+                text: format!(
+                    "No node has block {} in its chain yet.",
+                    format::thousands(block.height)
+                ),
+                advice: "It is saved and sent again and again. Bring a node back, or download it \
+                         and submit it elsewhere."
                     .to_owned(),
                 since: Some(block.at),
             });
@@ -711,7 +715,7 @@ mod tests {
                     s.miners[0].latest = [&stale[..], &rest].concat();
                 },
             ),
-            ("No node has taken block 5", State::Degraded, |s| {
+            ("No node has block 5 in its chain", State::Degraded, |s| {
                 s.blocks.push(BlockView { height: 5, at: s.now - 60, ..Default::default() });
             }),
             ("data card is 85\u{202f}% full", State::Degraded, |s| {

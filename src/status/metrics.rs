@@ -370,6 +370,7 @@ fn blocks(s: &Snapshot, out: &mut Text) {
     out.family("soloist_blocks", "gauge", "Found blocks by where they stand.");
     for (state, name) in [
         (BlockState::Candidate, "candidate"),
+        (BlockState::Beside, "beside"),
         (BlockState::Accepted, "accepted"),
         (BlockState::Mature, "mature"),
         (BlockState::Orphaned, "orphaned"),
@@ -380,7 +381,7 @@ fn blocks(s: &Snapshot, out: &mut Text) {
     }
     out.gauge(
         "soloist_blocks_waiting",
-        "Found blocks that no node has taken yet.",
+        "Found blocks that no node has shown in its best chain yet.",
         s.storage.spool_waiting as f64,
     );
 }

@@ -552,14 +552,16 @@ pub struct BestShareView {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockState {
-    /// Solved and sent; no node has answered yet.
+    /// Solved and sent; no node has shown yet where it stands.
     #[default]
     Candidate,
-    /// At least one node has it in its chain; its coins are not spendable yet.
+    /// A node has it beside another block of the same height: the next block decides.
+    Beside,
+    /// At least one node has it in its best chain; its coins are not spendable yet.
     Accepted,
     /// 100 confirmations or more: spendable.
     Mature,
-    /// Another block of this height won.
+    /// The best chain has another block of this height.
     Orphaned,
     /// Every node refused it.
     Refused,
@@ -578,8 +580,12 @@ pub struct BlockView {
     pub miner: String,
     /// Where it stands.
     pub state: BlockState,
+    /// Since when, by the ledger; 0 where it does not say.
+    pub state_at: u64,
     /// Confirmations, where a node told.
     pub confirmations: Option<u64>,
+    /// Why every node refused it, in the first one's words.
+    pub reason: Option<String>,
     /// Paid to the owner, satoshi.
     pub value_sat: u64,
     /// Address that is paid.
@@ -590,7 +596,7 @@ pub struct BlockView {
     pub share_difficulty: f64,
     /// Difficulty of the network at that height.
     pub network_difficulty: f64,
-    /// From the share's arrival to the first node's acceptance, milliseconds.
+    /// From the share's arrival until a node showed the block in its best chain, milliseconds.
     pub accepted_after_ms: Option<f64>,
     /// What each node answered.
     pub answers: Vec<AnswerView>,
@@ -603,9 +609,9 @@ pub struct BlockView {
 pub struct AnswerView {
     /// The node's name.
     pub node: String,
-    /// Whether it took the block (or had it already).
+    /// Whether it shows the block in its best chain.
     pub taken: bool,
-    /// Its words: `accepted`, `duplicate`, `inconclusive`, or the reason of the refusal.
+    /// Its words: `no objection`, `duplicate`, `inconclusive`, or the reason of the refusal.
     pub words: String,
 }
 

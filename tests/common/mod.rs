@@ -1,10 +1,12 @@
 //! What the tests of the whole share: real nodes, and a network that fails on demand.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod craft;
 pub mod daemon;
 pub mod fault;
 pub mod few_threads;
 pub mod node;
+pub mod sink;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

@@ -211,7 +211,8 @@ fn a_node_without_the_call_is_polled_and_not_tried_again_until_it_was_away() {
     let mut world = silent(1);
     world.sim(id(0)).knows_wait = false;
     world.run(SEC * 3600);
-    let trials = |world: &World| world.when(|output| matches!(output, Output::TryWait { .. })).len();
+    let trials =
+        |world: &World| world.when(|output| matches!(output, Output::TryWait { .. })).len();
     assert_eq!(trials(&world), 1);
     assert!(world.when(waits(id(0))).is_empty());
     world.kill(id(0));

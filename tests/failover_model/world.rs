@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::failover::{
-    DEFAULT_GRACE, Event, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, Failover, HEALTH_DEADLINE,
-    Input, LeadWhy, News, NodeSpec, Output, POLL_DEADLINE, PROBE_NOBODY, Setup, TemplateSeen, WAIT,
+    DEFAULT_GRACE, ErrorKind, Event, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, Failover,
+    HEALTH_DEADLINE, Input, LeadWhy, News, NodeSpec, Output, POLL_DEADLINE, PROBE_NOBODY, Setup,
+    TemplateSeen, WAIT,
 };
 use soloist::node::{HealthReport, Method, NodeId, RpcError, TipHeader, TipSource};
 
@@ -492,7 +493,14 @@ impl World {
                     true => (Ok(waited(hash, height, wait)), wait + sim.rtt),
                     false => (Err(unknown()), sim.rtt),
                 };
-                self.push(node, Method::WaitForNewBlock, takes, POLL_DEADLINE + WAIT, answer, false);
+                self.push(
+                    node,
+                    Method::WaitForNewBlock,
+                    takes,
+                    POLL_DEADLINE + WAIT,
+                    answer,
+                    false,
+                );
             }
             Output::TryWait { node } => {
                 assert_eq!(self.leader, Some(node), "a trial at a node that does not lead");
@@ -625,12 +633,7 @@ impl World {
             return Err(error);
         }
         let block = self.blocks[sim.tip];
-        let seen = TemplateSeen {
-            height: block.height + 1,
-            prev: block.hash,
-            curtime: 0,
-            txs: 3,
-        };
+        let seen = TemplateSeen { height: block.height + 1, prev: block.hash, curtime: 0, txs: 3 };
         Ok(News::Template { seen, took: sim.template_takes })
     }
 
@@ -691,10 +694,14 @@ impl World {
         if self.sim(node).threads > 1 {
             return Duration::ZERO;
         }
-        let waiting = self.pending.iter().filter(|pending| {
-            pending.node == node && pending.method == Method::WaitForNewBlock
-        });
-        waiting.map(|pending| pending.at.saturating_duration_since(self.now)).max().unwrap_or_default()
+        let waiting = self
+            .pending
+            .iter()
+            .filter(|pending| pending.node == node && pending.method == Method::WaitForNewBlock);
+        waiting
+            .map(|pending| pending.at.saturating_duration_since(self.now))
+            .max()
+            .unwrap_or_default()
     }
 
     // -- what tests ask --

@@ -175,14 +175,16 @@ pub fn forty() -> Snapshot {
 /// A block was found a quarter of an hour ago.
 pub fn found() -> Snapshot {
     let mut s = home();
-    s.totals.blocks_found = 1;
-    s.blocks = vec![BlockView {
+    s.totals.blocks_found = 3;
+    let found = BlockView {
         hash: "00000000000000000001b6a3e2c4a5d0d8f1b3a7c9e5f2041628a9cbf3d7e15a".to_owned(),
         height: 925_111,
         at: NOW - 900,
         miner: "gamma".to_owned(),
         state: BlockState::Accepted,
+        state_at: NOW - 900,
         confirmations: Some(3),
+        reason: None,
         value_sat: 313_874_126,
         address: OWNER.to_owned(),
         txid: "c1b2".repeat(16),
@@ -190,11 +192,42 @@ pub fn found() -> Snapshot {
         network_difficulty: DIFFICULTY,
         accepted_after_ms: Some(41.0),
         answers: vec![
-            AnswerView { node: "attic".to_owned(), taken: true, words: "accepted".to_owned() },
+            AnswerView { node: "attic".to_owned(), taken: true, words: "no objection".to_owned() },
             AnswerView { node: "cellar".to_owned(), taken: true, words: "duplicate".to_owned() },
         ],
         hex: true,
-    }];
+    };
+    // One whose race is open, and one that the nodes' clocks kept out.
+    let beside = BlockView {
+        hash: "00000000000000000000c4a5d0d8f1b3a7c9e5f2041628a9cbf3d7e15a01b6a3".to_owned(),
+        height: 925_020,
+        at: NOW - 60_000,
+        state: BlockState::Beside,
+        state_at: NOW - 60_000,
+        confirmations: None,
+        accepted_after_ms: None,
+        answers: vec![AnswerView {
+            node: "attic".to_owned(),
+            taken: false,
+            words: "inconclusive".to_owned(),
+        }],
+        ..found.clone()
+    };
+    let refused = BlockView {
+        hash: "00000000000000000000e5f2041628a9cbf3d7e15a01b6a3c4a5d0d8f1b3a7c9".to_owned(),
+        height: 924_980,
+        at: NOW - 90_000,
+        state: BlockState::Refused,
+        state_at: NOW - 90_000,
+        reason: Some("time-too-new".to_owned()),
+        answers: vec![AnswerView {
+            node: "attic".to_owned(),
+            taken: false,
+            words: "time-too-new".to_owned(),
+        }],
+        ..beside.clone()
+    };
+    s.blocks = vec![found, beside, refused];
     s.events.insert(
         0,
         EventView {

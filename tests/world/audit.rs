@@ -281,7 +281,9 @@ pub fn last_judgement(world: &mut World) {
         let won = world.net.is_in_chain(&world.blocks, place);
         let fits = match state {
             BlockState::Accepted { .. } => won,
-            BlockState::Orphaned { .. } => !won,
+            BlockState::Orphaned => !won,
+            // The next block has come long ago.
+            BlockState::Beside => false,
             // Never the best at any node: it stays a candidate until it is buried.
             BlockState::Candidate | BlockState::Refused { .. } => !won,
             BlockState::Mature | BlockState::Stale => false,

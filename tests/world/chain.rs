@@ -85,6 +85,8 @@ pub struct View {
     reached: Vec<(u32, Micros)>,
     /// Blocks that were in its best chain once: their contents were checked.
     connected: HashSet<usize>,
+    /// The same, whatever was lost since.
+    ever_in_chain: HashSet<usize>,
 }
 
 impl View {
@@ -93,6 +95,7 @@ impl View {
         let tip = blocks.list.len() - 1;
         View {
             connected: all.clone(),
+            ever_in_chain: all.clone(),
             known: all.into_iter().map(|block| (block, 0)).collect(),
             tip,
             reached: vec![(blocks.get(tip).height, 0)],
@@ -110,6 +113,11 @@ impl View {
 
     pub fn connected(&self, block: usize) -> bool {
         self.connected.contains(&block)
+    }
+
+    /// Whether it ever was in the best chain.
+    pub fn had_in_chain(&self, block: usize) -> bool {
+        self.ever_in_chain.contains(&block)
     }
 
     pub fn is_in_chain(&self, blocks: &Blocks, block: usize) -> bool {
@@ -154,6 +162,7 @@ impl View {
         }
         let mut at = tip;
         while self.connected.insert(at) {
+            self.ever_in_chain.insert(at);
             at = blocks.get(at).parent;
         }
     }

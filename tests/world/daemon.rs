@@ -31,7 +31,7 @@ pub enum Want {
     Health(NodeId),
     Submit(NodeId, Arc<SolvedBlock>),
     Precious(NodeId, BlockHash),
-    Confirmations(NodeId, BlockHash),
+    Position(NodeId, BlockHash),
     Send(ConnId, Vec<u8>),
     Close(ConnId, CloseReason),
     /// The pool saw a block; whether it is news is the submissions' to know.
@@ -48,7 +48,7 @@ pub enum Want {
         new_tip: bool,
         empty: bool,
     },
-    BlockState(BlockState),
+    BlockState(BlockHash, BlockState),
 }
 
 /// The owner's script: P2WPKH of nobody.
@@ -164,15 +164,23 @@ impl Daemon {
                 let (node, block, answer) = (event.node, *block, answer.clone());
                 self.blocks_input(now, submission::Input::Answered { node, block, answer });
             }
-            NodeEventKind::Confirmations { block, confirmations } => {
-                let (node, block, confirmations) = (event.node, *block, *confirmations);
-                let input = submission::Input::Confirmations { node, block, confirmations };
-                self.blocks_input(now, input);
+            NodeEventKind::Position { block, answer, .. } => {
+                let (node, block, position) = (event.node, *block, answer.as_ref().ok().copied());
+                self.blocks_input(now, submission::Input::Position { node, block, position });
             }
             _ => {}
         }
         if let Some(input) = failover::Input::from_event(&event, facts) {
             self.failover_input(now, input);
+        }
+        let tip = match &event.kind {
+            NodeEventKind::Template { template, .. } => Some(template.prev),
+            NodeEventKind::Tip { hash, .. } => Some(*hash),
+            NodeEventKind::Health { report, .. } => Some(report.best),
+            _ => None,
+        };
+        if let Some(hash) = tip {
+            self.blocks_input(now, submission::Input::Tip { node: event.node, hash });
         }
     }
 
@@ -320,17 +328,20 @@ impl Daemon {
             self.wants.push(match output {
                 Output::Submit { node, block, .. } => Want::Submit(node, block),
                 Output::Precious { node, block } => Want::Precious(node, block),
-                Output::AskConfirmations { node, block } => Want::Confirmations(node, block),
-                Output::Changed { state, .. } => Want::BlockState(state),
+                Output::Look { node, block, .. } => Want::Position(node, block),
+                Output::Changed { block, state, .. } => Want::BlockState(block.hash, state),
+                Output::Shown { .. } => continue,
             });
         }
     }
 }
 
-/// As the daemon reads its spool, which does not tell a lost block from a stale one.
+/// As the daemon reads its spool, which tells neither a lost block from a stale one nor one beside
+/// another from one that was only sent.
 fn restored(state: BlockState) -> BlockState {
     match state {
-        BlockState::Stale => BlockState::Orphaned { by: NodeId(0) },
+        BlockState::Stale => BlockState::Orphaned,
+        BlockState::Beside => BlockState::Candidate,
         state => state,
     }
 }

@@ -28,6 +28,8 @@ pub struct Figures {
     pub precious: u64,
     /// Calls that waited at a node for its tip.
     pub waits: u64,
+    /// Blocks of ours that a node took beside its tip.
+    pub ties: u64,
     pub nobody_leads: u64,
     pub block_states: BTreeMap<String, u64>,
     pub tip_to_work: Vec<Micros>,
@@ -75,7 +77,10 @@ impl Figures {
         );
         row("orphaned on a dead branch", self.stale_blocks.to_string());
         row("changes of state", format!("{:?}", self.block_states));
-        row("preciousblock moved a tip", self.precious.to_string());
+        row(
+            "beside the tip; preciousblock moved a tip",
+            format!("{}, {}", self.ties, self.precious),
+        );
         row("calls that waited at a node", self.waits.to_string());
         row(
             "most jobs, works, blocks under watch, outbox",

@@ -11,7 +11,7 @@ use bitcoin::transaction::Version;
 use bitcoin::{
     Amount, Block, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness,
 };
-use soloist::block::SolvedBlock;
+use soloist::block::{Position, SolvedBlock};
 use soloist::chain::{BlockHash, Chain};
 use soloist::demo::check::{self, Due, Pow};
 use soloist::node::{HealthReport, Method, RpcError, TipHeader};
@@ -45,7 +45,7 @@ pub enum Ask {
     Health,
     Submit(Arc<SolvedBlock>),
     Precious(BlockHash),
-    Confirmations(BlockHash),
+    Position(BlockHash),
 }
 
 impl Ask {
@@ -58,15 +58,15 @@ impl Ask {
             Ask::Health => Method::Health,
             Ask::Submit(_) => Method::SubmitBlock,
             Ask::Precious(_) => Method::PreciousBlock,
-            Ask::Confirmations(_) => Method::GetBlockHeader,
+            Ask::Position(_) => Method::GetBlockHeader,
         }
     }
 
     /// Which of the shell's lanes it takes; a block has its own way.
     pub fn lane(&self) -> Option<usize> {
         match self {
-            Ask::Poll | Ask::Wait | Ask::Header(_) | Ask::Health => Some(0),
-            Ask::Template | Ask::TryWait | Ask::Precious(_) | Ask::Confirmations(_) => Some(1),
+            Ask::Poll | Ask::Wait | Ask::Header(_) | Ask::Health | Ask::Position(_) => Some(0),
+            Ask::Template | Ask::TryWait | Ask::Precious(_) => Some(1),
             Ask::Submit(_) => None,
         }
     }
@@ -84,7 +84,7 @@ pub enum Answer {
     /// The words of `submitblock`.
     Submitted(Option<String>),
     Precious,
-    Confirmations(Option<i64>),
+    Position(Position),
 }
 
 pub type Answered = Result<Answer, RpcError>;
@@ -106,7 +106,7 @@ pub struct Shell {
     pub health: bool,
     pub header: bool,
     pub trial: bool,
-    pub confirmations: u8,
+    pub positions: u8,
     pub precious: bool,
     /// The lanes, the quick and the slow one: whether a call is under way, and what waits for its end.
     pub lanes: [(bool, VecDeque<Ask>); 2],
@@ -114,8 +114,25 @@ pub struct Shell {
     pub submits: bool,
 }
 
+/// Whose words a node speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// Bitcoin Core: `inconclusive` for a block beside the tip, `duplicate` when it comes again.
+    Core,
+    /// The same with `duplicate-inconclusive` the second time.
+    OldCore,
+    /// bcoin: `null` for any valid block, `duplicate` for all that it has seen, had or refused. It
+    /// keeps a block without its parent.
+    Bcoin,
+}
+
 /// One node.
 pub struct Node {
+    pub words: Words,
+    /// Its user may not ask for headers: only its tip tells.
+    pub forbids_headers: bool,
+    /// Blocks that wait for their parents.
+    pub orphans: Vec<usize>,
     pub mode: Mode,
     /// Counts its deaths: what a dead one had sent does not arrive.
     pub life: u32,
@@ -286,9 +303,15 @@ impl Node {
     ) -> Result<usize, String> {
         let place = blocks.find(block.hash).expect("blocks are booked when they are solved");
         if self.view.knows(place) {
-            let connected = self.view.connected(place);
-            let words = if connected { "duplicate" } else { "duplicate-inconclusive" };
-            return Err(words.into());
+            return Err(match self.words {
+                Words::OldCore if !self.view.connected(place) => "duplicate-inconclusive",
+                Words::Core | Words::OldCore => "duplicate",
+                Words::Bcoin => "rejected: duplicate",
+            }
+            .into());
+        }
+        if self.orphans.contains(&place) {
+            return Err("rejected: duplicate".into());
         }
         let decoded: Block =
             bitcoin::consensus::deserialize(&block.bytes).map_err(|error| error.to_string())?;
@@ -299,6 +322,10 @@ impl Node {
         check::block_alone(&decoded, Pow::Required).map_err(refused)?;
         let parent = BlockHash(decoded.header.prev_blockhash.to_byte_array());
         let Some(parent) = blocks.find(parent).filter(|parent| self.view.knows(*parent)) else {
+            if self.words == Words::Bcoin {
+                self.orphans.push(place);
+                return Err("rejected: bad-prevblk".into());
+            }
             return Err("prev-blk-not-found".into());
         };
         let height = blocks.get(parent).height + 1;
@@ -324,13 +351,29 @@ impl Node {
         Some(TipHeader { height, median_time: blocks.median_time(place) })
     }
 
-    pub fn confirmations(&self, blocks: &Blocks, hash: BlockHash) -> Option<i64> {
-        let place = blocks.find(hash).filter(|place| self.view.knows(*place))?;
-        if !self.view.is_in_chain(blocks, place) {
-            return Some(-1);
+    /// A block that waited for its parent, which has come.
+    pub fn adopt(&mut self, blocks: &Blocks) -> Option<usize> {
+        let ready = |place: &usize| self.view.knows(blocks.get(*place).parent);
+        let at = self.orphans.iter().position(ready)?;
+        Some(self.orphans.swap_remove(at))
+    }
+
+    /// What it shows of a block.
+    pub fn position(&self, blocks: &Blocks, hash: BlockHash) -> Position {
+        let tip = blocks.get(self.view.tip);
+        let place = blocks.find(hash).filter(|place| self.view.knows(*place));
+        if self.forbids_headers {
+            let confirmations = Some(1);
+            let is_tip = tip.hash == hash;
+            return if is_tip { Position::InChain { confirmations } } else { Position::Untold };
         }
-        let tip = blocks.get(self.view.tip).height;
-        Some(i64::from(tip - blocks.get(place).height) + 1)
+        let Some(place) = place else { return Position::Missing };
+        let height = blocks.get(place).height;
+        let confirmations = (tip.height + 1).saturating_sub(height);
+        match self.view.is_in_chain(blocks, place) {
+            true => Position::InChain { confirmations: Some(confirmations) },
+            false => Position::Outside { rival: confirmations },
+        }
     }
 }
 

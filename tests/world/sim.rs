@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use soloist::block::submission::BlockState;
 use soloist::block::{SolvedBlock, SubmitAnswer};
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
@@ -20,7 +21,7 @@ use crate::chain::{Block, Blocks, View};
 use crate::daemon::{Card, Daemon, Want};
 use crate::figures::Figures;
 use crate::miner::{Kind, Miner, Setup, Share};
-use crate::node::{Answer, Answered, Ask, Call, Mempool, Mode, Node, Shell};
+use crate::node::{Answer, Answered, Ask, Call, Mempool, Mode, Node, Shell, Words};
 use crate::random::Random;
 
 pub const SECOND: Micros = 1_000_000;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub bits: u32,
     /// Shares are real ones: few of them are blocks.
     pub hard: bool,
+    /// Others solve the height of our blocks as well, and answers to submissions get lost.
+    pub races: bool,
 }
 
 #[derive(Debug)]
@@ -144,7 +147,7 @@ impl World {
         let base = Instant::now() + Duration::from_secs(1_000_000);
         let blocks = Blocks::new(840_600, UNIX as u32 - 60);
         let nodes: Vec<Node> =
-            (0..plan.nodes).map(|_| node(&mut random, &blocks, plan.bits)).collect();
+            (0..plan.nodes).map(|index| node(&mut random, index, &blocks, plan.bits)).collect();
         let miners: Vec<Miner> = (0..plan.miners)
             .map(|index| Miner::new(index, miner(&mut random, index, &plan)))
             .collect();
@@ -365,12 +368,13 @@ impl World {
                         self.ask(node.0 as usize, Ask::Precious(hash));
                     }
                 }
-                Want::Confirmations(node, hash) => {
+                Want::Position(node, hash) => {
                     let shell = &mut self.nodes[node.0 as usize].shell;
-                    if shell.confirmations < 2 {
-                        shell.confirmations += 1;
-                        self.ask(node.0 as usize, Ask::Confirmations(hash));
+                    shell.positions += 1;
+                    if shell.positions > 2 {
+                        self.fail("more questions for blocks than a node has places");
                     }
+                    self.ask(node.0 as usize, Ask::Position(hash));
                 }
                 Want::Send(conn, bytes) => self.send(conn, bytes),
                 Want::Close(conn, why) => self.close(conn, why),
@@ -391,7 +395,13 @@ impl World {
                 }
                 Want::Lead { first } => self.figures.failovers += u64::from(!first),
                 Want::Work { new_tip, empty } => self.work(new_tip, empty),
-                Want::BlockState(state) => {
+                Want::BlockState(hash, state) => {
+                    let place = self.blocks.find(hash).expect("a block of ours");
+                    let had_it = self.nodes.iter().any(|node| node.view.had_in_chain(place));
+                    if matches!(state, BlockState::Accepted { .. } | BlockState::Mature) && !had_it
+                    {
+                        self.fail(format!("{state:?}, though no node ever had it in its chain"));
+                    }
                     let name = format!("{state:?}");
                     let name = name.split(' ').next().unwrap_or_default().to_owned();
                     *self.figures.block_states.entry(name).or_default() += 1;
@@ -545,7 +555,14 @@ impl World {
             Ask::Submit(block) => {
                 takes = 20 * MS;
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
-                Ok(Answer::Submitted(self.take_submission(index, block, words)))
+                let words = self.take_submission(index, block, words);
+                match self.plan.races && self.random.one_in(3) {
+                    true => Err(RpcError::Transport("connection reset".into())),
+                    false => Ok(Answer::Submitted(words)),
+                }
+            }
+            Ask::Precious(_) if node.words == Words::Bcoin => {
+                Err(RpcError::Rpc { code: -32601, message: "Method not found".into() })
             }
             Ask::Precious(hash) => {
                 if let Some(block) = self.blocks.find(*hash)
@@ -556,9 +573,7 @@ impl World {
                 }
                 Ok(Answer::Precious)
             }
-            Ask::Confirmations(hash) => {
-                Ok(Answer::Confirmations(node.confirmations(&self.blocks, *hash)))
-            }
+            Ask::Position(hash) => Ok(Answer::Position(node.position(&self.blocks, *hash))),
         };
         self.reply(index, id, takes, answer);
     }
@@ -607,20 +622,25 @@ impl World {
         words: Result<usize, String>,
     ) -> Option<String> {
         let place = self.blocks.find(block.hash);
-        if words.as_ref().map_or_else(|words| words.starts_with("duplicate"), |_| true) {
+        let known = place.is_some_and(|place| self.nodes[index].view.knows(place));
+        if words.is_ok() || known {
             self.nodes[index].has_said.extend(place);
         }
         match words {
             Ok(place) => {
-                let moved = self.nodes[index].view.accept(&self.blocks, place, self.now);
-                self.spread(Some(index), place);
-                if moved {
-                    self.tip_moved(index);
-                }
-                (!moved).then(|| "inconclusive".to_owned())
+                let moved = self.take(index, place);
+                self.figures.ties += u64::from(!moved);
+                let words = self.nodes[index].words;
+                (!moved && words != Words::Bcoin).then(|| "inconclusive".to_owned())
             }
             Err(words) => {
-                let known = ["duplicate", "duplicate-inconclusive", "prev-blk-not-found"];
+                let known = [
+                    "duplicate",
+                    "duplicate-inconclusive",
+                    "prev-blk-not-found",
+                    "rejected: duplicate",
+                    "rejected: bad-prevblk",
+                ];
                 if !known.contains(&&*words) {
                     self.fail(format!("node n{index} refuses block {}: {words}", block.height));
                 }
@@ -733,17 +753,13 @@ impl World {
                     self.tell(index, failed(answer, method, took));
                 }
             }
-            (Ask::Confirmations(block), answer) => {
-                shell.confirmations -= 1;
-                self.tell(
-                    index,
-                    match answer {
-                        Ok(Answer::Confirmations(confirmations)) => {
-                            NodeEventKind::Confirmations { block, confirmations }
-                        }
-                        answer => failed(answer, method, took),
-                    },
-                );
+            (Ask::Position(block), answer) => {
+                shell.positions -= 1;
+                let answer = answer.map(|answer| match answer {
+                    Answer::Position(position) => position,
+                    answer => unreachable!("{answer:?} is no place of a block"),
+                });
+                self.tell(index, NodeEventKind::Position { block, answer, took });
             }
         }
     }
@@ -774,6 +790,19 @@ impl World {
             time: u32::from_le_bytes(time),
         });
         self.solved.push(Solved { place, at: self.now });
+        if self.plan.races && self.random.one_in(2) {
+            self.rival(place);
+        }
+    }
+
+    /// Somebody else's block of the same height comes to all just before ours.
+    fn rival(&mut self, ours: usize) {
+        let Block { parent, height, time, .. } = *self.blocks.get(ours);
+        let hash = BlockHash(self.random.bytes());
+        let block = self.blocks.add(Block { hash, parent, height, time });
+        for to in 0..=self.nodes.len() {
+            self.in_(0, Event::Relay { from: None, to, block });
+        }
     }
 
     fn others_block(&mut self) {
@@ -831,11 +860,20 @@ impl World {
             self.in_(wait, Event::Relay { from: None, to, block });
             return;
         }
-        let moved = node.view.accept(&self.blocks, block, self.now);
-        self.spread(Some(to), block);
+        self.take(to, block);
+    }
+
+    /// A node gets a block, and connects what waited for it. True when the tip moved.
+    fn take(&mut self, index: usize, block: usize) -> bool {
+        let moved = self.nodes[index].view.accept(&self.blocks, block, self.now);
+        self.spread(Some(index), block);
         if moved {
-            self.tip_moved(to);
+            self.tip_moved(index);
         }
+        while let Some(orphan) = self.nodes[index].adopt(&self.blocks) {
+            self.take(index, orphan);
+        }
+        moved
     }
 
     /// The node's tip is another one: it says so to whom it may concern.
@@ -945,6 +983,7 @@ impl World {
         let node = &mut self.nodes[index];
         (node.mode, node.was_cut) = (Mode::Killed, false);
         node.life += 1;
+        node.orphans.clear();
         node.busy_until = 0;
         if loses {
             // A crash, and the last minute was not on its disk.
@@ -1256,8 +1295,12 @@ fn failed(answer: Answered, method: Method, took: Duration) -> NodeEventKind {
     }
 }
 
-fn node(random: &mut Random, blocks: &Blocks, bits: u32) -> Node {
+fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
     Node {
+        words: [Words::Core, Words::OldCore, Words::Bcoin][random.index(3)],
+        // One that can be asked must be left to know when a block is mature.
+        forbids_headers: index > 0 && random.one_in(4),
+        orphans: Vec::new(),
         mode: Mode::Up,
         life: 0,
         well_since: Some(0),

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::status::{BlockState, BlockView, format};
+use crate::status::{BlockState, BlockView, format, refusal_advice};
 
 use super::{View, age};
 
@@ -11,11 +11,13 @@ const MATURITY: u64 = 100;
 
 /// The newest block in large, until the reader puts it away. Without a script: until it matures.
 pub fn banner(view: &View<'_>) -> Markup {
-    let fresh = |b: &&BlockView| matches!(b.state, BlockState::Candidate | BlockState::Accepted);
+    let proven = |b: &BlockView| b.state == BlockState::Accepted;
+    let fresh =
+        |b: &&BlockView| proven(b) || matches!(b.state, BlockState::Candidate | BlockState::Beside);
     html! {
         @if let Some(block) = view.s.blocks.first().filter(fresh) {
             aside.found data-block=(block.hash) aria-label="A block was found" {
-                p.word { @if block.state == BlockState::Candidate { "Solved" } @else { "Block found" } }
+                p.word { @if proven(block) { "Block found" } @else { "Solved" } }
                 p.sum { (format::btc(block.value_sat)) " BTC" }
                 p {
                     "Block " (format::thousands(block.height)) ", solved by " b { (format::tame(&block.miner)) } " "
@@ -45,7 +47,7 @@ pub fn list(view: &View<'_>) -> Markup {
                     (age::date(block.at)) ", by " (format::tame(&block.miner)) ". " (state(block))
                     @if !block.address.is_empty() { " It pays " code { (block.address) } "." }
                     @if let Some(ms) = block.accepted_after_ms {
-                        " The first node had it after " (format::milliseconds(ms)) "."
+                        " The first node showed it in its chain after " (format::milliseconds(ms)) "."
                     }
                 }
                 p.line {
@@ -71,7 +73,12 @@ pub fn list(view: &View<'_>) -> Markup {
 
 fn state(block: &BlockView) -> String {
     match (block.state, block.confirmations) {
-        (BlockState::Candidate, _) => "It is saved and sent; no node has answered yet.".to_owned(),
+        (BlockState::Candidate, _) => {
+            "It is saved and sent to all nodes; none has shown it in its chain yet.".to_owned()
+        }
+        (BlockState::Beside, _) => "It stands beside another block of the same height. The next \
+                                    block decides; there is nothing to do."
+            .to_owned(),
         (BlockState::Accepted, Some(n)) if n < MATURITY => {
             format!("{n} of {MATURITY} confirmations; spendable in about {}.", {
                 format::duration((MATURITY - n) * 600)
@@ -80,14 +87,19 @@ fn state(block: &BlockView) -> String {
         (BlockState::Accepted, _) => "A node has it in its chain.".to_owned(),
         (BlockState::Mature, _) => "Spendable.".to_owned(),
         (BlockState::Orphaned, _) => "Another block of this height won.".to_owned(),
-        (BlockState::Refused, _) => "Every node refused it.".to_owned(),
+        (BlockState::Refused, _) => match &block.reason {
+            Some(reason) => {
+                format!("Every node refused it: {reason}. {}", refusal_advice(reason))
+            }
+            None => "Every node refused it.".to_owned(),
+        },
     }
 }
 
 fn class(state: BlockState) -> &'static str {
     match state {
         BlockState::Accepted | BlockState::Mature => "on",
-        BlockState::Candidate => "wait",
+        BlockState::Candidate | BlockState::Beside => "wait",
         BlockState::Orphaned | BlockState::Refused => "off",
     }
 }

@@ -1,0 +1,300 @@
+//! How one node stands to one block: whether it was given it, what it answered, and what it shows
+//! of it.
+//!
+//! ```text
+//!        ┌── no answer: after 0.1, 0.2, … 5 s ──┐
+//!        │   refused: after 1 or 60 s           │
+//!        ▼                                      │
+//!       Due ───────── submitted ─────────► InFlight ── null, duplicate, inconclusive ──► Given
+//!        ▲                                                                                │
+//!        └── the node does not know the block, or may not be asked ───────────────────────┘
+//! ```
+//!
+//! Whatever the node answers only decides when it is looked at. What it shows then counts.
+
+use std::time::{Duration, Instant};
+
+use super::submission::MATURITY;
+use super::{Position, SubmitAnswer};
+
+/// The first pause before a node is tried or looked at again.
+pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// The pauses double up to this.
+const LAST_RETRY: Duration = Duration::from_secs(5);
+/// A node that refuses the block, or may not be asked for it, is given it again after this.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// The same where it lacks the parent and is about to get it from its peers.
+const LACKS_PARENT: Duration = Duration::from_secs(1);
+/// When a node is looked at first, however its answer fails to come.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// How often a node is looked at that has the block in its best chain, or has decided against it.
+const WATCH: Duration = Duration::from_secs(30);
+/// What a node showed is believed for three looks.
+const FRESH: Duration = Duration::from_secs(90);
+/// An answer to a submission that has not come after this long will not come: the node is tried
+/// again. Longer than the deadline of the call.
+pub(super) const LOST: Duration = Duration::from_secs(150);
+/// In place of a reason: an earlier run, which kept it, was told.
+const SEEN_ONLY: &str = "duplicate, though the node does not have it";
+
+/// One node and one block.
+#[derive(Debug)]
+pub(super) struct Offer {
+    stage: Stage,
+    /// Before it is given the block again.
+    pause: Duration,
+    /// The last answer was `duplicate`.
+    said_duplicate: bool,
+    /// Why the node refuses the block. Its first reason: later ones only repeat that it did.
+    refusal: Option<String>,
+    /// What it showed last, and when.
+    shown: Option<(Position, Instant)>,
+    /// It was looked at, with or without an answer.
+    was_looked_at: bool,
+    look_due: Option<Instant>,
+    look_pause: Duration,
+}
+
+/// See the diagram above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Due { at: Instant },
+    InFlight { since: Instant },
+    Given,
+}
+
+impl Offer {
+    /// Due at once.
+    pub fn new(now: Instant) -> Offer {
+        Offer {
+            stage: Stage::Due { at: now },
+            pause: FIRST_RETRY,
+            said_duplicate: false,
+            refusal: None,
+            shown: None,
+            was_looked_at: false,
+            look_due: Some(now + FIRST_LOOK),
+            look_pause: FIRST_RETRY,
+        }
+    }
+
+    /// When the block is to be submitted, or its answer is given up.
+    pub fn due(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Due { at } => Some(at),
+            Stage::InFlight { since } => Some(since + LOST),
+            Stage::Given => None,
+        }
+    }
+
+    /// When the node is to be looked at.
+    pub fn look_due(&self) -> Option<Instant> {
+        self.look_due
+    }
+
+    /// The block is handed over now.
+    pub fn submitted(&mut self, now: Instant) {
+        self.stage = Stage::InFlight { since: now };
+    }
+
+    /// The node answered, or did not (`None`).
+    pub fn answered(&mut self, now: Instant, answer: Option<&SubmitAnswer>) {
+        self.said_duplicate = answer == Some(&SubmitAnswer::Duplicate);
+        match answer {
+            Some(
+                SubmitAnswer::Accepted | SubmitAnswer::Duplicate | SubmitAnswer::Inconclusive(_),
+            ) => {
+                // News of its tip may have come before its answer.
+                let is_known = matches!(
+                    (self.shown, self.stage),
+                    (Some((Position::InChain { .. }, at)), Stage::InFlight { since }) if at >= since
+                );
+                self.stage = Stage::Given;
+                if !is_known {
+                    (self.look_due, self.look_pause) = (Some(now), FIRST_RETRY);
+                }
+            }
+            Some(SubmitAnswer::Rejected(reason)) => {
+                if self.refusal.as_deref().is_none_or(is_repeat) || !is_repeat(reason) {
+                    self.refusal = Some(reason.clone());
+                }
+                self.try_again(now, wait_after(reason));
+                // Its tip's next change will tell more.
+                self.look_due = None;
+            }
+            None => {
+                self.try_again(now, self.pause);
+                self.pause = (self.pause * 2).min(LAST_RETRY);
+                // The block may have gone in all the same.
+                let soon = now + FIRST_RETRY;
+                self.look_due = Some(self.look_due.map_or(soon, |due| due.min(soon)));
+            }
+        }
+    }
+
+    /// The node is asked now where the block stands.
+    pub fn asked(&mut self) {
+        self.look_due = None;
+    }
+
+    /// There was no place for the question.
+    pub fn not_asked(&mut self, now: Instant) {
+        self.look_due = Some(now);
+    }
+
+    /// The node showed where the block stands, or could not (`None`).
+    pub fn looked(&mut self, now: Instant, position: Option<Position>) {
+        self.was_looked_at = true;
+        let held =
+            matches!(self.shown, Some((Position::InChain { .. } | Position::Outside { .. }, _)));
+        if let Some(position) = position {
+            self.shown = Some((position, now));
+        }
+        let wait = match position {
+            Some(Position::InChain { .. }) => {
+                self.refusal = None;
+                self.has_it();
+                Some(WATCH)
+            }
+            // Core keeps a block that it has refused.
+            Some(Position::Outside { .. }) if self.is_refused_for_good() => None,
+            Some(Position::Outside { rival }) => {
+                self.refusal = None;
+                self.has_it();
+                Some(if rival > 1 { WATCH } else { self.next_look() })
+            }
+            Some(Position::Missing) => {
+                if self.stage == Stage::Given {
+                    self.lacks_it(now, held);
+                }
+                self.refusal.is_none().then(|| self.next_look())
+            }
+            Some(Position::Untold) => {
+                if self.stage == Stage::Given {
+                    self.try_again(now, ASK_AGAIN);
+                }
+                Some(self.next_look())
+            }
+            None if held => Some(WATCH),
+            None => Some(self.next_look()),
+        };
+        // A change of its tip, while it was asked, asks for another look.
+        let next = wait.map(|wait| now + wait);
+        self.look_due = [self.look_due, next].into_iter().flatten().min();
+    }
+
+    /// The block is the node's tip.
+    pub fn is_tip(&mut self, now: Instant) {
+        self.looked(now, Some(Position::InChain { confirmations: Some(1) }));
+    }
+
+    /// The node's tip is another one than before.
+    pub fn tip_changed(&mut self, now: Instant) {
+        self.look_due = Some(now);
+        // It may have got the parent.
+        if self.refusal.is_some()
+            && !self.is_refused_for_good()
+            && let Stage::Due { at } = &mut self.stage
+        {
+            *at = now;
+        }
+    }
+
+    /// Confirmations in the node's best chain, as far as what it showed is still to be believed;
+    /// `untold` where the node may not be asked for their number.
+    pub fn in_chain(&self, now: Instant, untold: u32) -> Option<u32> {
+        match self.shown? {
+            (Position::InChain { confirmations }, at)
+                if now.saturating_duration_since(at) < FRESH =>
+            {
+                Some(confirmations.unwrap_or(untold))
+            }
+            _ => None,
+        }
+    }
+
+    /// The node's last word of its chain is that the block is in it.
+    pub fn has_shown_it(&self) -> bool {
+        matches!(self.shown, Some((Position::InChain { .. }, _)))
+    }
+
+    /// Confirmations of the block that the node prefers at this height.
+    pub fn rival(&self) -> Option<u32> {
+        match (self.shown?, &self.refusal) {
+            ((Position::Outside { rival }, _), None) => Some(rival),
+            _ => None,
+        }
+    }
+
+    /// Why the node refuses the block.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
+    }
+
+    /// The node has had its say, or its chance.
+    pub fn is_heard(&self) -> bool {
+        self.was_looked_at || self.refusal.is_some()
+    }
+
+    /// The node's answer or its chain says that it is without the block.
+    pub fn is_without(&self) -> bool {
+        self.refusal.is_some()
+            || matches!(self.shown, Some((Position::Missing | Position::Outside { .. }, _)))
+    }
+
+    /// A hundred blocks of the node's best chain stand on another block of this height.
+    pub fn has_buried_another(&self) -> bool {
+        self.rival().is_some_and(|rival| rival >= MATURITY)
+    }
+
+    fn has_it(&mut self) {
+        if !matches!(self.stage, Stage::InFlight { .. }) {
+            self.stage = Stage::Given;
+        }
+        self.pause = FIRST_RETRY;
+    }
+
+    /// It was given the block and does not have it.
+    fn lacks_it(&mut self, now: Instant, held: bool) {
+        if self.said_duplicate && self.refusal.is_none() && !held {
+            self.refusal = Some(SEEN_ONLY.to_owned());
+        }
+        match &self.refusal {
+            Some(reason) => self.try_again(now, wait_after(reason)),
+            // It has lost the block, in a crash for instance.
+            None if held => self.try_again(now, Duration::ZERO),
+            None => {
+                self.try_again(now, self.pause);
+                self.pause = (self.pause * 2).min(LAST_RETRY);
+            }
+        }
+    }
+
+    fn is_refused_for_good(&self) -> bool {
+        self.refusal.as_deref().is_some_and(|reason| !lacks_parent(reason) && reason != SEEN_ONLY)
+    }
+
+    fn try_again(&mut self, now: Instant, wait: Duration) {
+        self.stage = Stage::Due { at: now + wait };
+    }
+
+    fn next_look(&mut self) -> Duration {
+        let pause = self.look_pause;
+        self.look_pause = (pause * 2).min(LAST_RETRY);
+        pause
+    }
+}
+
+/// Words that say no more than that the reason was told before.
+pub(super) fn is_repeat(reason: &str) -> bool {
+    reason == SEEN_ONLY || SubmitAnswer::parse(Some(reason)).is_repeat()
+}
+
+/// The node has not got the block before ours: Core's and bcoin's words.
+fn lacks_parent(reason: &str) -> bool {
+    ["prev-blk-not-found", "bad-prevblk"].contains(&reason)
+}
+
+fn wait_after(reason: &str) -> Duration {
+    if lacks_parent(reason) { LACKS_PARENT } else { ASK_AGAIN }
+}
