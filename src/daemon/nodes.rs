@@ -194,6 +194,7 @@ impl State {
             NodeEventKind::Template { .. }
             | NodeEventKind::Tip { .. }
             | NodeEventKind::Health { .. }
+            | NodeEventKind::Permissions { .. }
             | NodeEventKind::Failed { .. } => {}
         }
         if let Some(input) = Input::from_event(&event, facts) {
@@ -263,7 +264,7 @@ impl State {
         node.answered_at = Some(now.unix);
     }
 
-    fn failover_input(&mut self, now: Now, input: Input) {
+    pub(super) fn failover_input(&mut self, now: Now, input: Input) {
         let mut outputs = Vec::new();
         self.failover.handle(now, input, &mut outputs);
         for output in outputs {
@@ -288,6 +289,9 @@ impl State {
             }
             Output::AskHealth { node } => {
                 self.with_handle(node, |handle| handle.health());
+            }
+            Output::AskPermissions { node } => {
+                self.with_handle(node, |handle| handle.permissions());
             }
             Output::Lead { node, from, why } => {
                 self.counters.failovers += u64::from(from.is_some());

@@ -7,9 +7,12 @@ use super::io::{Event, News, Output, TemplateSeen};
 use super::node::{Failure, HeldTemplate, Waiting};
 use super::stats::ErrorKind;
 use super::tips::Place;
-use super::{FETCH_RETRY, Failover, HEALTH_EVERY, LONGEST_PAUSE, LONGPOLL_RETRY};
+use super::{
+    FETCH_RETRY, Failover, HEALTH_EVERY, LONGEST_PAUSE, LONGPOLL_RETRY, PERMISSIONS_EVERY,
+    PERMISSIONS_GAP,
+};
 use crate::chain::{BlockHash, Chain};
-use crate::node::{HealthReport, Method, RpcError, TipSource};
+use crate::node::{HealthReport, Method, RpcError, TipSource, permissions};
 
 impl Failover {
     pub(super) fn hear(&mut self, at: Instant, index: usize, news: News, out: &mut Vec<Output>) {
@@ -43,6 +46,11 @@ impl Failover {
                 }
             }
             News::Health { report, took } => self.health(at, index, report, took, out),
+            News::Permissions { permissions, took } => {
+                self.nodes[index].permit.sent = None;
+                self.succeeded(at, index, Method::Permissions, Some(took), out);
+                self.permissions_heard(index, permissions, out);
+            }
             News::Failed { method, error, took: _ } => self.failed(at, index, method, &error, out),
             News::Answered { method, took } => self.succeeded(at, index, method, took, out),
         }
@@ -107,6 +115,9 @@ impl Failover {
         let sent = self.nodes[index].ask.sent.take();
         self.succeeded(at, index, Method::Health, Some(took), out);
         self.check_chain(index, &report, out);
+        if !self.nodes[index].checked {
+            self.want_permissions(at, index, PERMISSIONS_GAP);
+        }
         let node = &mut self.nodes[index];
         node.checked = true;
         let blocks_before = node.health.as_ref().map(|(report, _)| report.blocks);
@@ -132,7 +143,7 @@ impl Failover {
             self.wait_for(index, -10, words, out);
         } else {
             node.waiting = node.waiting.take().filter(|waiting| match waiting.code {
-                -9 => is_main && report.connections == 0,
+                -9 => is_main && report.connections == Some(0),
                 _ => false,
             });
         }
@@ -219,6 +230,10 @@ impl Failover {
 
     /// The node showed a sign of life.
     fn alive(&mut self, at: Instant, index: usize, out: &mut Vec<Output>) {
+        if self.nodes[index].breaker.failures() > 0 {
+            // It may have been started anew, with another configuration.
+            self.want_permissions(at, index, PERMISSIONS_GAP);
+        }
         let node = &mut self.nodes[index];
         node.heard_at = Some(at);
         node.silent = None;
@@ -247,6 +262,7 @@ impl Failover {
             Method::GetBlockTemplate => Some(&mut node.fetch),
             Method::GetBestBlockHash => Some(&mut node.poll),
             Method::Health => Some(&mut node.ask),
+            Method::Permissions => Some(&mut node.permit),
             _ => None,
         };
         if let Some(call) = call
@@ -255,6 +271,11 @@ impl Failover {
             // It was given up before; its failure was counted then.
             return;
         }
+        let is_forbidden = permissions::is_forbidden(error);
+        if is_forbidden || method == Method::Permissions {
+            self.want_permissions(at, index, PERMISSIONS_EVERY);
+        }
+        let node = &mut self.nodes[index];
         if method == Method::GetBlockTemplate {
             let pause = FETCH_RETRY * 2u32.saturating_pow(node.template_failures);
             node.fetch_after = Some(at + pause.min(LONGEST_PAUSE));
@@ -269,8 +290,12 @@ impl Failover {
             }
             node.longpoll_after = Some(at + LONGPOLL_RETRY);
         }
-        node.last_error =
-            Some(Failure { kind: ErrorKind::of(error), words: error.to_string(), at });
+        node.last_error = Some(Failure {
+            kind: ErrorKind::of(error),
+            words: error.to_string(),
+            at,
+            is_forbidden,
+        });
         match (ErrorKind::of(error), method) {
             (ErrorKind::Waiting, _) => {
                 let RpcError::Rpc { code, message } = error else { return };

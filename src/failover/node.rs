@@ -10,7 +10,7 @@ use super::io::{LeadWhy, NodeSpec};
 use super::stats::{ErrorKind, MethodStats};
 use super::tips::RaceStats;
 use crate::chain::BlockHash;
-use crate::node::{HealthReport, Method};
+use crate::node::{HealthReport, Method, Permissions};
 
 /// How many durations of `getblocktemplate` the median is taken from.
 const RECENT: usize = 5;
@@ -64,6 +64,11 @@ pub(super) struct Node {
     pub template_failures: u32,
     /// Theoretical arrival time of the limiter, see [`Node::may_fetch_at`].
     fetch_limit: Option<Instant>,
+    /// What it lets us do, as it last said; kept while it is away.
+    pub permissions: Option<Permissions>,
+    pub permit: Call,
+    /// When it is to be asked next.
+    pub permit_at: Option<Instant>,
     pub longpoll_on: bool,
     /// Not before this may a broken long poll be started again.
     pub longpoll_after: Option<Instant>,
@@ -102,6 +107,8 @@ pub(super) struct Failure {
     pub kind: ErrorKind,
     pub words: String,
     pub at: Instant,
+    /// The method is forbidden, if another call is not.
+    pub is_forbidden: bool,
 }
 
 /// The node asks for patience.
@@ -126,6 +133,8 @@ pub enum Standing {
     Fit,
     /// Fit, but on another block of the same height and work as the one that is worked on.
     Rival,
+    /// Fit, but refuses a call that mining needs, in these words.
+    Forbidden(String),
     /// Its chain has less work; this many blocks fewer.
     Behind(u64),
     /// Its chain has as many blocks but less work.
@@ -155,7 +164,8 @@ impl Standing {
     pub(super) fn rank(&self) -> Option<u8> {
         match self {
             Standing::Fit => Some(0),
-            Standing::Rival => Some(1),
+            // What it says is as good as any, and others take the block.
+            Standing::Rival | Standing::Forbidden(_) => Some(1),
             Standing::Behind(_) | Standing::Weaker | Standing::Stalled | Standing::Syncing => {
                 Some(2)
             }
@@ -176,6 +186,7 @@ impl Standing {
     pub(super) fn against(&self, last_error: &str) -> LeadWhy {
         match self {
             Standing::Rival => LeadWhy::Rival,
+            Standing::Forbidden(words) => LeadWhy::Forbidden(words.clone()),
             Standing::Behind(blocks) => LeadWhy::Behind(*blocks),
             Standing::Weaker => LeadWhy::Weaker,
             Standing::Stalled => LeadWhy::Stalled,
@@ -196,6 +207,7 @@ impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Standing::Fit => f.write_str("is fit"),
+            Standing::Forbidden(words) => f.write_str(words),
             Standing::Rival => f.write_str("is on another block of the same height"),
             Standing::Behind(1) => f.write_str("is behind by 1 block"),
             Standing::Behind(blocks) => write!(f, "is behind by {blocks} blocks"),
@@ -246,6 +258,9 @@ impl Node {
             fetch_after: None,
             template_failures: 0,
             fetch_limit: None,
+            permissions: None,
+            permit: call(at),
+            permit_at: None,
             longpoll_on: false,
             longpoll_after: None,
             recent: VecDeque::with_capacity(RECENT),
@@ -331,6 +346,9 @@ impl Node {
     /// Its state with its name, in one clause.
     pub fn clause(&self) -> String {
         let (name, standing) = (&self.spec.name, &self.standing);
+        if let Some(words) = self.failed_for() {
+            return format!("{name} {words}");
+        }
         match (standing, &self.last_error) {
             (
                 Standing::Down | Standing::Unknown | Standing::Shaky | Standing::NoTemplate,
@@ -340,11 +358,21 @@ impl Node {
         }
     }
 
-    /// What the owner can do about it.
+    /// What it refuses of that which mining needs, where its calls fail for this reason.
+    fn failed_for(&self) -> Option<String> {
+        let by_name = self.last_error.as_ref().is_some_and(|failure| failure.is_forbidden);
+        let refusal = self.permissions.as_ref().and_then(Permissions::refusal);
+        refusal.filter(|_| by_name && !matches!(self.standing, Standing::Fit | Standing::Rival))
+    }
+
+    /// What the owner can do about it; what it refuses is told apart, with its remedy.
     pub fn hint(&self) -> Option<&'static str> {
+        if self.failed_for().is_some() {
+            return None;
+        }
         let kind = self.last_error.as_ref().map(|failure| failure.kind);
         Some(match (&self.standing, kind) {
-            (Standing::Fit | Standing::Rival, _) => return None,
+            (Standing::Fit | Standing::Rival | Standing::Forbidden(_), _) => return None,
             (Standing::WrongChain(_), _) => {
                 "Check the node's address and port, and the payout address."
             }

@@ -13,11 +13,11 @@ use super::node::{Behind, Call, Node, Standing};
 use super::{
     DOUBT_AFTER, EMPTY_FIRST_ABOVE, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, FOLLOW, Failover,
     HEALTH_DEADLINE, HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER, LAG_MANY,
-    LONG_ON_BACKUP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED, RPC_DOWN_AFTER,
-    SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS, STALLED_TIP,
+    LONG_ON_BACKUP, PERMISSIONS_DEADLINE, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED,
+    RPC_DOWN_AFTER, SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS, STALLED_TIP,
 };
 use crate::chain::{BlockHash, Chain};
-use crate::node::{Method, NodeId, RpcError};
+use crate::node::{Method, NodeId, Permissions, RpcError};
 
 /// Collects the earliest moment that some rule waits for.
 pub(super) struct Alarm {
@@ -62,6 +62,7 @@ impl Failover {
         self.longpolls(&mut alarm, out);
         self.health_questions(at, &mut alarm, out);
         self.polls(at, &mut alarm, out);
+        self.permission_questions(at, &mut alarm, out);
         self.split(at, out);
         self.gate_when_stale(&mut alarm, out);
         self.say_down(&mut alarm, out);
@@ -239,7 +240,11 @@ impl Failover {
                 return Standing::Syncing;
             }
         }
-        if self.is_rival(node) { Standing::Rival } else { Standing::Fit }
+        if self.is_rival(node) {
+            return Standing::Rival;
+        }
+        let refusal = node.permissions.as_ref().and_then(Permissions::refusal);
+        refusal.map_or(Standing::Fit, Standing::Forbidden)
     }
 
     /// On another tip than the one worked on, with the same work.
@@ -372,7 +377,7 @@ impl Failover {
         let node = &self.nodes[index];
         let Some(tip) = node.tip else { return };
         if self.empty_said != Some(tip)
-            && node.standing == Standing::Fit
+            && matches!(node.standing, Standing::Fit | Standing::Forbidden(_))
             && !self.gated
             && self.work.is_some_and(|work| {
                 node.former_tip() == Some(work.prev) && node.follows == Some(work.prev)
@@ -560,16 +565,18 @@ impl Failover {
 }
 
 /// The calls that the machine orders one by one, with the shell's deadline.
-const CALLS: [(Method, Duration); 3] = [
+const CALLS: [(Method, Duration); 4] = [
     (Method::GetBlockTemplate, FETCH_DEADLINE),
     (Method::GetBestBlockHash, POLL_DEADLINE),
     (Method::Health, HEALTH_DEADLINE),
+    (Method::Permissions, PERMISSIONS_DEADLINE),
 ];
 
 fn call(node: &Node, method: Method) -> &Call {
     match method {
         Method::GetBlockTemplate => &node.fetch,
         Method::GetBestBlockHash => &node.poll,
+        Method::Permissions => &node.permit,
         _ => &node.ask,
     }
 }

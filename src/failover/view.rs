@@ -9,7 +9,7 @@ use super::node::{Node, Standing};
 use super::stats::MethodStats;
 use super::tips::RaceStats;
 use crate::chain::BlockHash;
-use crate::node::{HealthReport, Method, NodeId};
+use crate::node::{HealthReport, Method, NodeId, Permissions};
 
 /// How things are, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +44,8 @@ pub struct NodeView<'a> {
     pub standing: &'a Standing,
     /// What the owner can do about it, in one sentence.
     pub hint: Option<&'static str>,
+    /// What it lets us do, where it was asked.
+    pub permissions: Option<&'a Permissions>,
     /// Its circuit breaker.
     pub breaker: Breaker,
     /// Its latest health report and the report's age.
@@ -124,6 +126,7 @@ impl Failover {
             leads: self.leader == Some(node.spec.id),
             standing: &node.standing,
             hint: node.hint(),
+            permissions: node.permissions.as_ref(),
             breaker: node.breaker,
             health: node.health.as_ref().map(|(report, since)| (report, age(*since))),
             tip: node.tip,

@@ -20,7 +20,7 @@ use crate::template::TxCache;
 ///
 /// Two threads belong to each node: one holds the long poll, one is kept free for solved blocks.
 /// ZMQ is a task on the executor. Everything else runs on the pool of `blocking`, where a node
-/// that hangs ties up seven threads at the most: each kind of question has its number of places,
+/// that hangs ties up eight threads at the most: each kind of question has its number of places,
 /// and a question for which there is no place is not asked, and its method returns false.
 pub struct NodeHandle {
     rpc: Arc<Rpc>,
@@ -42,6 +42,7 @@ struct Busy {
     proposal: Places<1>,
     header: Places<2>,
     precious: Places<1>,
+    permissions: Places<1>,
 }
 
 impl NodeHandle {
@@ -167,6 +168,16 @@ impl NodeHandle {
                 result.err().map(|error| failed(Method::PreciousBlock, error, took))
             },
         )
+    }
+
+    /// Asks what the node lets us do: `Permissions` or `Failed`.
+    pub fn permissions(&self) -> bool {
+        self.ask(&self.busy.permissions, Rpc::permissions, |result, took| {
+            Some(match result {
+                Ok(permissions) => NodeEventKind::Permissions { permissions, took },
+                Err(error) => failed(Method::Permissions, error, took),
+            })
+        })
     }
 
     /// Turns the long poll on, with the `longpollid` of a template of this node, or off.

@@ -210,7 +210,7 @@ fn settle(s: &Snapshot, alarm: &str) -> Duration {
 
 fn topic(alarm: &str) -> Topic {
     match alarm.split(':').next().unwrap_or_default() {
-        "node" | "rehearsal" | "no_spare_node" | "template_old" => Topic::Node,
+        "node" | "rehearsal" | "permissions" | "no_spare_node" | "template_old" => Topic::Node,
         "miner_gone" | "miners_gone" | "miner_quiet" | "miner_slow" | "miner_rejects" => {
             Topic::Miner
         }

@@ -30,6 +30,9 @@ pub enum Fault {
     Answer(Vec<u8>),
     /// One answer per connection, in turn; the last one stays.
     Script(Vec<Vec<u8>>),
+    /// These methods are answered as Bitcoin Core does where a user's whitelist lacks them: HTTP 403
+    /// with an empty body. The others pass.
+    Forbid(Vec<&'static str>),
     /// A sound beginning of an answer, then so many bytes of nothing in particular.
     Flood(usize),
 }
@@ -125,7 +128,7 @@ impl FaultProxy {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The requests that were answered without a node, whole.
+    /// The requests that were answered or refused without a node, whole.
     pub fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
     }
@@ -206,6 +209,7 @@ impl Shared {
                 }
                 Ok(())
             }
+            Fault::Forbid(methods) => self.forbid(client, &methods),
             fault => self.pump(client, fault),
         }
     }
@@ -216,6 +220,25 @@ impl Shared {
         (&client).write_all(answer)?;
         // Closed in the orderly way: whatever was sent arrives.
         client.shutdown(Shutdown::Write)
+    }
+
+    /// One request of the connection: answered here, or by the node.
+    fn forbid(self: &Arc<Shared>, client: TcpStream, methods: &[&str]) -> std::io::Result<()> {
+        let request = self.read_request(&client)?;
+        let (head, body) = request.split_once("\r\n\r\n").unwrap_or_default();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        if methods.iter().any(|method| body["method"] == *method) {
+            self.requests.lock().unwrap().push(request);
+            (&client).write_all(&http(403, ""))?;
+            return client.shutdown(Shutdown::Write);
+        }
+        let Some(upstream) = self.upstream else { return Ok(()) };
+        let node = TcpStream::connect(upstream)?;
+        let rest = &request[head.len()..];
+        // One answer for each connection, also to a client that would keep it.
+        (&node).write_all(format!("{head}\r\nConnection: close{rest}").as_bytes())?;
+        self.carry(&node, &client, &Fault::Pass);
+        client.shutdown(Shutdown::Both)
     }
 
     /// The whole request, so that closing the socket does not reset the connection.

@@ -30,6 +30,8 @@ pub struct RealNode {
     pub rpc_port: u16,
     p2p_port: u16,
     zmq_port: u16,
+    /// More of the command line, for a start of its own kind.
+    pub more: Vec<String>,
     program: PathBuf,
     dir: tempfile::TempDir,
     child: Option<Child>,
@@ -41,16 +43,21 @@ const PASSWORD: &str = "only for tests";
 impl RealNode {
     /// A new bcoin at the genesis block.
     pub fn bcoin() -> Option<RealNode> {
-        Some(RealNode::start(Kind::Bcoin, bcoin_program()?))
+        Some(RealNode::start(Kind::Bcoin, bcoin_program()?, &[]))
     }
 
     /// A new Bitcoin Core at the genesis block, where `BITCOIND` is set.
     pub fn core() -> Option<RealNode> {
+        RealNode::core_with(&[])
+    }
+
+    /// The same with more of a command line.
+    pub fn core_with(more: &[&str]) -> Option<RealNode> {
         let Some(program) = std::env::var_os("BITCOIND") else {
             loudly("Bitcoin Core is not tested: BITCOIND does not name its binary");
             return None;
         };
-        Some(RealNode::start(Kind::Core, program.into()))
+        Some(RealNode::start(Kind::Core, program.into(), more))
     }
 
     /// One of each kind that this machine has.
@@ -58,12 +65,13 @@ impl RealNode {
         [RealNode::bcoin(), RealNode::core()].into_iter().flatten().collect()
     }
 
-    fn start(kind: Kind, program: PathBuf) -> RealNode {
+    fn start(kind: Kind, program: PathBuf, more: &[&str]) -> RealNode {
         let mut node = RealNode {
             kind,
             rpc_port: free_port(),
             p2p_port: free_port(),
             zmq_port: free_port(),
+            more: more.iter().map(ToString::to_string).collect(),
             program,
             dir: tempfile::tempdir().unwrap(),
             child: None,
@@ -128,6 +136,7 @@ impl RealNode {
             }
         };
         let log = File::create(self.log()).unwrap();
+        command.args(&self.more);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().expect("the node's program can be started"));
     }

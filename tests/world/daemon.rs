@@ -26,6 +26,7 @@ pub enum Want {
     Longpoll(NodeId, Option<String>),
     Poll(NodeId),
     Health(NodeId),
+    Permissions(NodeId),
     Submit(NodeId, Arc<SolvedBlock>),
     Precious(NodeId, BlockHash),
     Confirmations(NodeId, BlockHash),
@@ -193,6 +194,7 @@ impl Daemon {
             }
             Output::PollTip { node } => self.wants.push(Want::Poll(node)),
             Output::AskHealth { node } => self.wants.push(Want::Health(node)),
+            Output::AskPermissions { node } => self.wants.push(Want::Permissions(node)),
             Output::Lead { from, .. } => self.wants.push(Want::Lead { first: from.is_none() }),
             Output::Serve { node, new_tip } => {
                 let Some((template, received)) = self.latest.get(&node).cloned() else { return };

@@ -14,7 +14,7 @@ use bitcoin::{
 use soloist::block::SolvedBlock;
 use soloist::chain::{BlockHash, Chain};
 use soloist::demo::check::{self, Due, Pow};
-use soloist::node::{HealthReport, Method, RpcError};
+use soloist::node::{Command, HealthReport, Method, Permission, Permissions, RpcError};
 use soloist::template::{Template, TxCache};
 
 use crate::Micros;
@@ -41,6 +41,7 @@ pub enum Ask {
     Longpoll(String),
     Poll,
     Health,
+    Permissions,
     Submit(Arc<SolvedBlock>),
     Precious(BlockHash),
     Confirmations(BlockHash),
@@ -53,6 +54,7 @@ impl Ask {
             Ask::Longpoll(_) => Method::Longpoll,
             Ask::Poll => Method::GetBestBlockHash,
             Ask::Health => Method::Health,
+            Ask::Permissions => Method::Permissions,
             Ask::Submit(_) => Method::SubmitBlock,
             Ask::Precious(_) => Method::PreciousBlock,
             Ask::Confirmations(_) => Method::GetBlockHeader,
@@ -66,6 +68,7 @@ pub enum Answer {
     Template(Arc<Template>),
     Tip(BlockHash),
     Health(HealthReport),
+    Permissions(Permissions),
     /// The words of `submitblock`.
     Submitted(Option<String>),
     Precious,
@@ -91,6 +94,7 @@ pub struct Shell {
     pub fetch: u8,
     pub poll: bool,
     pub health: bool,
+    pub permissions: bool,
     pub headers: u8,
     pub precious: bool,
     /// What the long poll's thread was told while it was at it.
@@ -262,10 +266,16 @@ impl Node {
             initial_download: false,
             progress: 1.0,
             tip_time: u64::from(tip.time),
-            connections: 8,
-            version: "/Virtual:1.0.0/".into(),
+            connections: Some(8),
+            version: Some("/Virtual:1.0.0/".into()),
             warnings: String::new(),
         }
+    }
+
+    /// What it says when it is asked what we may call.
+    pub fn permissions(&self) -> Permissions {
+        let start = Permissions::unknown("anna");
+        Command::ALL.into_iter().fold(start, |all, c| all.with(c, Permission::Allowed))
     }
 
     /// `submitblock`: the words, and the place of the block if the node has it now.

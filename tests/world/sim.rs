@@ -338,6 +338,12 @@ impl World {
                         self.call(node.0 as usize, Ask::Health);
                     }
                 }
+                Want::Permissions(node) => {
+                    let shell = &mut self.nodes[node.0 as usize].shell;
+                    if !std::mem::replace(&mut shell.permissions, true) {
+                        self.call(node.0 as usize, Ask::Permissions);
+                    }
+                }
                 Want::Submit(node, block) => {
                     self.book(&block);
                     let node = node.0 as usize;
@@ -509,6 +515,10 @@ impl World {
                 let header = if node.lag_until > now { header } else { 0 };
                 Ok(Answer::Health(node.report(&self.blocks, header)))
             }
+            Ask::Permissions => {
+                takes = 10 * MS;
+                Ok(Answer::Permissions(node.permissions()))
+            }
             Ask::Submit(block) => {
                 takes = 20 * MS;
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
@@ -641,6 +651,18 @@ impl World {
                     index,
                     match answer {
                         Ok(Answer::Health(report)) => NodeEventKind::Health { report, took },
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::Permissions, answer) => {
+                shell.permissions = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::Permissions(permissions)) => {
+                            NodeEventKind::Permissions { permissions, took }
+                        }
                         answer => failed(answer, method, took),
                     },
                 );
