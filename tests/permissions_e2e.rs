@@ -7,7 +7,7 @@ mod common;
 
 use std::process::Command;
 
-use common::daemon::{Daemon, Miner, node_entries};
+use common::daemon::{Daemon, Miner, PAYOUT, node_entries};
 use common::fault::{Fault, FaultProxy};
 use common::node::{Kind, RealNode};
 use common::wait_for;
@@ -205,6 +205,32 @@ fn what_mining_does_not_need_may_be_forbidden_without_harm() {
         let (code, text) = check(&daemon);
         assert_eq!(code, 0, "{text}");
         assert!(text.contains("which mining does not need"), "{text}");
+    }
+}
+
+#[test]
+fn the_set_up_tells_what_a_node_forbids_before_it_is_saved() {
+    for limited in Limited::all(&["submitblock", "preciousblock"]) {
+        let daemon = Daemon::fresh();
+        wait_for("the page", || daemon.status());
+        let Auth::UserPass { user, pass } = &limited.config.auth else { panic!("a password") };
+        let wish = json!({
+            "name": "attic", "payout": PAYOUT, "pin": "7391x", "save": false,
+            "nodes": [{ "url": limited.config.url, "user": user, "password": pass }],
+        });
+        let answer = minreq::post(format!("http://{}/api/setup", daemon.http))
+            .with_header("Content-Type", "application/json")
+            .with_body(wish.to_string())
+            .with_timeout(60)
+            .send()
+            .unwrap();
+        let words = answer.as_str().unwrap();
+        assert_eq!(answer.status_code, 200, "{words}");
+        for told in ["does not let us call submitblock: ", "answers: chain regtest"] {
+            assert!(words.contains(told), "{words}");
+        }
+        assert!(words.contains(&format!("rpcwhitelist={user}:getblocktemplate,")), "{words}");
+        assert!(!words.contains(pass.as_str()), "{words}");
     }
 }
 

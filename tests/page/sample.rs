@@ -61,6 +61,7 @@ pub fn no_node() -> Snapshot {
     s.nodes[1].latency_ms = None;
     s.nodes[1].peers = None;
     s.nodes[1].rehearsal = None;
+    s.nodes[1].permissions = None;
     for node in &mut s.nodes {
         node.state = NodeState::Down;
         node.since = Some(NOW - 420);

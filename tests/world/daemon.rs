@@ -202,6 +202,8 @@ impl Daemon {
                 self.set_work(now, template, node, received, false, new_tip);
                 if new_tip {
                     self.blocks_input(now, submission::Input::Height(height - 1));
+                    // The block is shown to all nodes, which is more than this world has.
+                    self.failover_input(now, failover::Input::Rehearsed);
                 }
             }
             Output::EmptyJob { node, tip } => {

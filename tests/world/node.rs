@@ -137,6 +137,8 @@ pub struct Node {
     pub longpoll_dead: bool,
     pub lag_until: Micros,
     pub template_error: Option<RpcError>,
+    /// Our user may not call `submitblock`.
+    pub forbids: bool,
     pub slow: Micros,
     pub bits: u32,
 }
@@ -198,9 +200,9 @@ impl Node {
         self.mode == Mode::Up
     }
 
-    /// Nothing is wrong with it that would keep it from giving work.
+    /// Nothing is wrong with it that would keep it from giving work and from taking blocks.
     pub fn is_well(&self) -> bool {
-        self.is_up() && self.template_error.is_none() && self.slow == 0
+        self.is_up() && self.template_error.is_none() && self.slow == 0 && !self.forbids
     }
 
     /// Its clock, Unix seconds.
@@ -275,7 +277,8 @@ impl Node {
     /// What it says when it is asked what we may call.
     pub fn permissions(&self) -> Permissions {
         let start = Permissions::unknown("anna");
-        Command::ALL.into_iter().fold(start, |all, c| all.with(c, Permission::Allowed))
+        let all = Command::ALL.into_iter().fold(start, |all, c| all.with(c, Permission::Allowed));
+        if self.forbids { all.with(Command::SubmitBlock, Permission::Forbidden) } else { all }
     }
 
     /// `submitblock`: the words, and the place of the block if the node has it now.

@@ -86,6 +86,7 @@ enum Fault {
     Cut,
     Lag,
     TemplateError,
+    Forbid,
     SlowTemplates,
     ZmqOff,
     LongpollDead,
@@ -519,6 +520,7 @@ impl World {
                 takes = 10 * MS;
                 Ok(Answer::Permissions(node.permissions()))
             }
+            Ask::Submit(_) if node.forbids => Err(RpcError::Auth(403)),
             Ask::Submit(block) => {
                 takes = 20 * MS;
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
@@ -860,6 +862,7 @@ impl World {
             Fault::Cut,
             Fault::Lag,
             Fault::TemplateError,
+            Fault::Forbid,
             Fault::SlowTemplates,
             Fault::ZmqOff,
             Fault::LongpollDead,
@@ -886,6 +889,7 @@ impl World {
                 let message = "Out of memory".to_owned();
                 node.template_error = Some(RpcError::Rpc { code: -7, message });
             }
+            Fault::Forbid => node.forbids = true,
             Fault::SlowTemplates => node.slow = 4 * SECOND,
             Fault::ZmqOff => node.zmq_off = true,
             Fault::LongpollDead => node.longpoll_dead = true,
@@ -934,6 +938,7 @@ impl World {
                 self.meet_peers(index);
             }
             (Fault::TemplateError, _) => node.template_error = None,
+            (Fault::Forbid, _) => node.forbids = false,
             (Fault::SlowTemplates, _) => node.slow = 0,
             (Fault::ZmqOff, _) => node.zmq_off = false,
             (Fault::LongpollDead, _) => {
@@ -1227,6 +1232,7 @@ fn node(random: &mut Random, blocks: &Blocks, bits: u32) -> Node {
         longpoll_dead: false,
         lag_until: 0,
         template_error: None,
+        forbids: false,
         slow: 0,
         bits,
     }
