@@ -1126,7 +1126,9 @@ impl World {
         wire.open = false;
         let index = wire.miner;
         *self.figures.closed.entry(why.words()).or_default() += 1;
-        if !matches!(why, CloseReason::NoWork | CloseReason::Resumed) {
+        // One that left without a word before it was known may be told so.
+        let is_there = self.miners[index].conn == Some(conn);
+        if is_there && !matches!(why, CloseReason::NoWork | CloseReason::Resumed) {
             self.fail(format!("miner {index} was sent away: {}", why.words()));
         }
         let at = self.miners[index].inbound.max(self.now) + self.miners[index].setup.distance;
