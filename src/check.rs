@@ -18,7 +18,7 @@ use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
 use crate::job::VERSION_MASK;
 use crate::merkle;
 use crate::node::rpc::Rpc;
-use crate::node::{HealthReport, RpcError, ZmqState, probe_zmq};
+use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState, probe_zmq};
 use crate::template::{Template, TxCache};
 
 /// What one node answered.
@@ -26,6 +26,8 @@ use crate::template::{Template, TxCache};
 pub struct Answer {
     /// `getblockchaininfo` and `getnetworkinfo`.
     pub health: Result<HealthReport, RpcError>,
+    /// What it lets us do.
+    pub permissions: Result<Permissions, RpcError>,
     /// `getblocktemplate`.
     pub template: Result<Template, RpcError>,
     /// The proposal, if there was a template to make one from: `None` inside means accepted.
@@ -133,16 +135,14 @@ fn paid(address: &Address, payout: &Payout) -> String {
 fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (State, Vec<String>) {
     let health = match &answer.health {
         Ok(health) => health,
-        Err(error) => return failed("It cannot be used now", error),
+        Err(error) => {
+            return match refused(answer) {
+                Some(sentences) => (State::Unusable, sentences),
+                None => failed("It cannot be used now", error),
+            };
+        }
     };
-    let peers = match health.connections {
-        1 => "1 peer".to_owned(),
-        peers => format!("{peers} peers"),
-    };
-    let mut sentences = vec![format!(
-        "It answers: chain {}, block {}, {peers}, {}",
-        health.chain, health.blocks, health.version
-    )];
+    let mut sentences = vec![answers(health)];
     let state = match Chain::from_name(&health.chain) {
         None => {
             sentences.push(format!("The chain '{}' is not one that we know.", health.chain));
@@ -159,6 +159,8 @@ fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (Sta
                 sentences.push(misfit);
                 State::WrongChain
             }
+            // Told by name below.
+            (None, Err(_)) if is_refused(answer, Command::GetBlockTemplate) => State::Unusable,
             (None, Err(error)) => {
                 let (state, words) = failed("It gives no work", error);
                 sentences.extend(words);
@@ -170,6 +172,20 @@ fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (Sta
             }
         },
     };
+    let state = match refused(answer) {
+        Some(words) => {
+            sentences.extend(words);
+            if state == State::WrongChain { state } else { State::Unusable }
+        }
+        None => state,
+    };
+    match &answer.permissions {
+        Ok(permissions) => {
+            sentences.extend(permissions.shortage().map(|words| format!("It {words}.")));
+        }
+        Err(error) => sentences
+            .push(format!("It could not be asked whether it would take a block from us: {error}.")),
+    }
     let lag = best.saturating_sub(health.blocks);
     if lag > 0 {
         let blocks = if lag == 1 { "block" } else { "blocks" };
@@ -195,6 +211,29 @@ fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (Sta
         State::Ready if lag > 1 => (State::Waiting, sentences),
         state => (state, sentences),
     }
+}
+
+fn answers(health: &HealthReport) -> String {
+    let mut words = format!("It answers: chain {}, block {}", health.chain, health.blocks);
+    match health.connections {
+        None => {}
+        Some(1) => words += ", 1 peer",
+        Some(peers) => words += &format!(", {peers} peers"),
+    }
+    if let Some(version) = &health.version {
+        words += &format!(", {version}");
+    }
+    words
+}
+
+/// What it refuses of that which mining needs, and what the owner can do.
+fn refused(answer: &Answer) -> Option<Vec<String>> {
+    let permissions = answer.permissions.as_ref().ok()?;
+    Some(vec![format!("It {}.", permissions.refusal_in_full()?), permissions.remedy()?])
+}
+
+fn is_refused(answer: &Answer, command: Command) -> bool {
+    answer.permissions.as_ref().is_ok_and(|known| known.refused().contains(&command))
 }
 
 fn chain_is_false(health: &HealthReport, chain: Chain) -> bool {
@@ -313,6 +352,7 @@ fn ask_all(config: &Config) -> Vec<Answer> {
 fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
     let rpc = Rpc::new(&node.into());
     let health = rpc.health();
+    let permissions = rpc.permissions_beside(&health);
     let template = match &health {
         Ok(_) => rpc.get_block_template(&Mutex::new(TxCache::default())),
         Err(error) => Err(error.clone()),
@@ -321,7 +361,7 @@ fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
         rpc.propose(&faster_hex::hex_string(&candidate(template, owner, payout)))
     });
     let zmq = node.zmq.as_deref().map(|address| smol::block_on(probe_zmq(address)));
-    Answer { health, template, proposal, zmq }
+    Answer { health, permissions, template, proposal, zmq }
 }
 
 fn coinbase(template: &Template, owner: &Address, payout: &Payout) -> Coinbase {

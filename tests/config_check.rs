@@ -8,7 +8,7 @@ use soloist::check::{Answer, story};
 use soloist::cli::Exit;
 use soloist::config::{self, Flags, Loaded, Surroundings};
 use soloist::node::fault::Login;
-use soloist::node::{HealthReport, RpcError, ZmqState};
+use soloist::node::{Command, HealthReport, Permission, Permissions, RpcError, ZmqState};
 use soloist::template::{Template, TxCache};
 
 const ONE_NODE: &str = r#"
@@ -62,8 +62,8 @@ fn health(chain: Chain, blocks: u64) -> HealthReport {
         initial_download: false,
         progress: 1.0,
         tip_time: 0,
-        connections: 12,
-        version: "/Satoshi:30.0.0/".to_owned(),
+        connections: Some(12),
+        version: Some("/Satoshi:30.0.0/".to_owned()),
         warnings: String::new(),
     }
 }
@@ -80,9 +80,23 @@ fn template(height: u64) -> Template {
     Template::parse(json.as_bytes(), &mut TxCache::default()).expect("the test's template is valid")
 }
 
+/// Everything is allowed but these.
+fn all_but(forbidden: &[Command]) -> Permissions {
+    Command::ALL.into_iter().fold(Permissions::unknown("anna"), |all, command| {
+        all.with(
+            command,
+            match forbidden.contains(&command) {
+                true => Permission::Forbidden,
+                false => Permission::Allowed,
+            },
+        )
+    })
+}
+
 fn ready(blocks: u64) -> Answer {
     Answer {
         health: Ok(health(Chain::Main, blocks)),
+        permissions: Ok(all_but(&[])),
         template: Ok(template(blocks + 1)),
         proposal: Some(Ok(None)),
         zmq: Some(ZmqState::Connected),
@@ -90,7 +104,13 @@ fn ready(blocks: u64) -> Answer {
 }
 
 fn failed(error: RpcError) -> Answer {
-    Answer { health: Err(error.clone()), template: Err(error), proposal: None, zmq: None }
+    Answer {
+        health: Err(error.clone()),
+        permissions: Err(error.clone()),
+        template: Err(error),
+        proposal: None,
+        zmq: None,
+    }
 }
 
 fn told(config: &str, answers: &[Answer], wanted: Exit) -> String {
@@ -103,6 +123,41 @@ fn told(config: &str, answers: &[Answer], wanted: Exit) -> String {
 #[test]
 fn one_node_and_all_is_well() {
     insta::assert_snapshot!(told(ONE_NODE, &[ready(884_201)], Exit::Ok));
+}
+
+#[test]
+fn a_node_that_may_not_be_handed_a_block_is_unusable() {
+    let mut answer = ready(884_201);
+    answer.permissions = Ok(all_but(&[Command::SubmitBlock, Command::GetChainTips]));
+    insta::assert_snapshot!(told(ONE_NODE, &[answer.clone()], Exit::Unavailable));
+    // Another one leads.
+    let text = told(TWO_NODES, &[answer, ready(884_201)], Exit::Ok);
+    assert!(text.contains("with the work of cellar. One node needs your attention."), "{text}");
+}
+
+#[test]
+fn what_is_forbidden_is_told_by_its_name_and_not_as_a_wrong_address() {
+    let mut answer = failed(RpcError::Forbidden { method: "getblockchaininfo" });
+    answer.permissions = Ok(all_but(&[Command::GetBlockchainInfo]));
+    let blind = told(ONE_NODE, &[answer], Exit::Unavailable);
+    let mut answer = ready(884_201);
+    answer.permissions = Ok(all_but(&[Command::GetBlockTemplate]));
+    answer.template = Err(RpcError::Forbidden { method: "getblocktemplate" });
+    let idle = told(ONE_NODE, &[answer], Exit::Unavailable);
+    for (text, name) in [(blind, "getblockchaininfo"), (idle, "getblocktemplate")] {
+        assert!(text.contains(&format!("It does not let us call {name}: ")), "{text}");
+        assert!(text.contains("restart the node: rpcwhitelist=anna:getblocktemplate,"), "{text}");
+        assert!(!text.contains("rpcallowip") && !text.contains("password"), "{text}");
+    }
+}
+
+#[test]
+fn what_mining_does_not_need_may_be_forbidden() {
+    let mut answer = ready(884_201);
+    let health = answer.health.as_mut().unwrap();
+    (health.connections, health.version) = (None, None);
+    answer.permissions = Ok(all_but(&[Command::GetNetworkInfo, Command::PreciousBlock]));
+    insta::assert_snapshot!(told(ONE_NODE, &[answer], Exit::Ok));
 }
 
 #[test]
@@ -149,7 +204,7 @@ fn a_node_that_downloads() {
         headers: 884_201,
         initial_download: true,
         progress: 0.314,
-        connections: 1,
+        connections: Some(1),
         warnings: "This is a pre-release test build".to_owned(),
         ..health(Chain::Main, 412_000)
     });

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use soloist::chain::Chain;
 use soloist::node::fault::Login;
-use soloist::node::{Method, NodeId, RpcError, TipHeader, TipSource};
+use soloist::node::{
+    Command, Method, NodeId, Permission, Permissions, RpcError, TipHeader, TipSource,
+};
 use world::{MS, Mode, SEC, World, hash, refused, warming};
 
 const OPERATIONS: u64 = 100_000;
@@ -18,13 +20,14 @@ const OPERATIONS: u64 = 100_000;
 const KNOWN_WELL: Duration = Duration::from_secs(90);
 /// A leader must be gone when it has been unwell for so long and a well one is known: it does not
 /// answer or lacks blocks; is on the wrong chain or in initial download (the next health report
-/// tells); gives no template (the next heartbeat tells); takes in no blocks. Nobody leads: the
-/// same as the first.
-const GONE_AFTER: [Duration; 4] = [
+/// tells); gives no template (the next heartbeat tells); takes in no blocks; would not take ours
+/// (the question at the rehearsal tells, at most once a minute). Nobody leads: the same as the first.
+const GONE_AFTER: [Duration; 5] = [
     Duration::from_secs(8),
     Duration::from_secs(20),
     Duration::from_secs(45),
     Duration::from_secs(95),
+    Duration::from_secs(75),
 ];
 
 /// splitmix64: enough randomness for operations, and a seed is one number.
@@ -51,7 +54,7 @@ impl Random {
 /// The reference model: for how long each node has been well in truth, and what follows from it.
 ///
 /// Well is: answers everything in time, is on the right chain, and has a tip with as much work as
-/// any other node has had for two seconds.
+/// any other node has had for two seconds, and would take our block.
 #[derive(Default)]
 struct Truth {
     well_since: Vec<(NodeId, Instant)>,
@@ -81,7 +84,8 @@ impl Truth {
             let quick = sim.rtt < MS * 300 && sim.template_takes < SEC;
             let right = sim.chain == "main" && !sim.initial_download && sim.headers_ahead == 0;
             let at_the_tip = world.blocks[sim.tip].work >= settled;
-            answers && quick && right && at_the_tip && !sim.stuck
+            let permits = !sim.forbidden.iter().any(|command| command.is_needed());
+            answers && quick && right && at_the_tip && permits && !sim.stuck
         };
         let before = std::mem::take(&mut self.well_since);
         for id in world.order.iter().copied().filter(|id| is_well(*id)) {
@@ -101,12 +105,13 @@ impl Truth {
         }
         // Somebody must lead, and not somebody unwell for long.
         let unwell = match world.sims.iter().find(|sim| Some(sim.id) == world.leader) {
-            None => [true, false, false, false],
+            None => [true, false, false, false, false],
             Some(sim) => [
                 sim.mode != Mode::Up || world.blocks[sim.tip].work < settled,
                 sim.chain != "main" || sim.initial_download,
                 sim.template_error.is_some(),
                 sim.headers_ahead > 0,
+                sim.forbidden.iter().any(|command| command.is_needed()),
             ],
         };
         for (kind, unwell) in unwell.into_iter().enumerate() {
@@ -119,7 +124,7 @@ impl Truth {
                 world.failover.nodes(now).map(|view| view.standing.clone()).collect::<Vec<_>>()
             );
         }
-        let leader = world.leader.filter(|_| unwell == [false; 4]);
+        let leader = world.leader.filter(|_| unwell == [false; 5]);
         // There is work.
         assert!(!world.gated || leader.is_none(), "no work although {leader:?} is well");
         // The most preferred of those known to be well, or one preferred even to it, leads (but in
@@ -186,7 +191,14 @@ fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) -> Duratio
             ];
             world.sim(id).mode = Mode::Errors(random.pick(&errors).clone());
         }
-        38..41 => world.sim(id).template_error = Some(RpcError::Http(500)),
+        38..40 => {
+            let needed = [Command::SubmitBlock, Command::GetBlockHash];
+            let useful = [Command::PreciousBlock, Command::GetNetworkInfo];
+            let all = [&needed[..1], &needed[1..], &useful[..1], &useful[..]];
+            let forbidden: &[Command] = *random.pick(&all);
+            world.forbid(id, forbidden);
+        }
+        40..41 => world.sim(id).template_error = Some(RpcError::Http(500)),
         41..44 => world.sim(id).stuck = true,
         44..46 => world.sim(id).chain = "testnet4".into(),
         46..48 => world.sim(id).initial_download = true,
@@ -219,6 +231,7 @@ fn heal(world: &mut World, id: NodeId) {
     sim.chain = "main".into();
     sim.initial_download = false;
     sim.headers_ahead = 0;
+    sim.forbidden.clear();
     sim.rtt = MS * 2;
     sim.template_takes = MS * 30;
     world.revive(id);
@@ -302,7 +315,7 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
         println!("{count:6} × {why}");
     }
     // The walk was worth something: every event occurred, except an hour on a backup.
-    assert_eq!(world.names.len(), 14, "{:?}", world.names);
+    assert_eq!(world.names.len(), 17, "{:?}", world.names);
     println!("{} of {} looks had a node known to be well", truth.checked, truth.looks);
     assert!(truth.checked > truth.looks / 4);
     let seconds = world.age().as_secs();
@@ -322,6 +335,7 @@ fn junk(random: &mut Random) -> soloist::failover::News {
         Method::Health,
         Method::GetBlockHeader,
         Method::PreciousBlock,
+        Method::Permissions,
     ];
     let errors = [
         refused(),
@@ -336,7 +350,7 @@ fn junk(random: &mut Random) -> soloist::failover::News {
     let tip = hash(random.below(12));
     let took = *random.pick(&[Duration::ZERO, MS, Duration::MAX]);
     let method = *random.pick(&methods);
-    match random.below(10) {
+    match random.below(11) {
         0..3 => News::Template {
             seen: TemplateSeen {
                 height: *random.pick(&extremes),
@@ -361,8 +375,8 @@ fn junk(random: &mut Random) -> soloist::failover::News {
                 initial_download: random.below(9) == 0,
                 progress: *random.pick(&[f64::NAN, f64::NEG_INFINITY, 0.5]),
                 tip_time: *random.pick(&extremes),
-                connections: *random.pick(&extremes),
-                version: String::new(),
+                connections: (random.below(3) > 0).then(|| *random.pick(&extremes)),
+                version: None,
                 warnings: String::new(),
             },
             took,
@@ -377,6 +391,18 @@ fn junk(random: &mut Random) -> soloist::failover::News {
             },
             _ => News::Failed { method, error: random.pick(&errors).clone(), took },
         },
+        9 => {
+            let all = [
+                Permission::Allowed,
+                Permission::Forbidden,
+                Permission::Missing,
+                Permission::Unknown,
+            ];
+            let permissions = Command::ALL
+                .into_iter()
+                .fold(Permissions::unknown(""), |known, c| known.with(c, *random.pick(&all)));
+            News::Permissions { permissions, took }
+        }
         _ => News::Answered { method, took: Some(took) },
     }
 }

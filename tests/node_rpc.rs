@@ -20,8 +20,8 @@ use soloist::chain::{BlockHash, Chain};
 use soloist::node::fault::{Login, Spoken};
 use soloist::node::watch::WAIT;
 use soloist::node::{
-    Auth, Method, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, NodeId, Rpc, RpcError,
-    TipSource,
+    Auth, Command, Method, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, NodeId, Permission,
+    Rpc, RpcError, TipSource,
 };
 use soloist::priority::Urgency;
 use soloist::template::TxCache;
@@ -264,12 +264,12 @@ fn a_signet_is_asked_with_its_rule_once_it_is_known() {
     ));
     let report = rpc.health().unwrap();
     assert_eq!(report.chain, "signet");
-    assert_eq!((report.blocks, report.headers, report.connections), (7, 9, 3));
+    assert_eq!((report.blocks, report.headers, report.connections), (7, 9, Some(3)));
     assert_eq!((report.initial_download, report.progress), (true, 0.5));
     assert_eq!((report.tip_time, report.chainwork[31]), (1_700_000_000, 2));
     assert_eq!(
-        (report.version.as_str(), report.warnings.as_str()),
-        ("/Satoshi:30.0.0/", "one; two")
+        (report.version.as_deref(), report.warnings.as_str()),
+        (Some("/Satoshi:30.0.0/"), "one; two")
     );
     assert_eq!(report.genesis, Some(Chain::Regtest.genesis()));
     rpc.get_block_template(&cache).unwrap_err();
@@ -559,7 +559,7 @@ fn a_real_node_is_understood() {
         assert_eq!((health.blocks, health.headers, health.best), (3, 3, made[2]));
         // Work of 2 for each of four blocks.
         assert_eq!(health.chainwork[31], 8);
-        assert!(!health.version.is_empty() && health.connections == 0, "{health:?}");
+        assert!(health.version.is_some() && health.connections == Some(0), "{health:?}");
         assert_eq!(rpc.get_best_block_hash(), Ok(made[2]));
 
         let in_chain = |n| Ok(Position::InChain { confirmations: Some(n) });
@@ -579,6 +579,71 @@ fn a_real_node_is_understood() {
         let refused = Err(RpcError::Unauthorized(Login::Password));
         assert_eq!(stranger.get_best_block_hash(), refused);
     }
+}
+
+#[test]
+fn a_real_node_says_what_it_permits_and_is_not_changed_by_the_question() {
+    for node in RealNode::all() {
+        let made = node.generate(3);
+        let permissions = node.rpc().permissions().unwrap();
+        assert!(permissions.are_enough(), "{permissions:?}");
+        let missing: Vec<Command> = Command::ALL
+            .into_iter()
+            .filter(|command| permissions.of(*command) != Permission::Allowed)
+            .collect();
+        match node.kind {
+            Kind::Core => assert_eq!(missing, []),
+            Kind::Bcoin => {
+                assert_eq!(missing, [Command::PreciousBlock, Command::WaitForNewBlock]);
+                assert_eq!(permissions.of(missing[0]), Permission::Missing);
+            }
+        }
+        assert_eq!(permissions.shortage(), None);
+        assert_eq!(node.tip(), made[2]);
+        // What is forbidden is told from what fails, and from a wrong address.
+        let proxy = FaultProxy::start(node.address());
+        let rpc = Rpc::new(&node.config_through(proxy.address()));
+        proxy.set(Fault::forbidden_methods(&["submitblock", "getnetworkinfo", "getblockhash"]));
+        let permissions = rpc.permissions().unwrap();
+        assert_eq!(permissions.refused(), [Command::SubmitBlock, Command::GetBlockHash]);
+        assert_eq!(permissions.of(Command::GetNetworkInfo), Permission::Forbidden);
+        assert!(!permissions.whitelist_line().contains("only for tests"), "its password");
+        let health = rpc.health().unwrap();
+        assert_eq!((health.blocks, health.genesis), (3, None));
+        assert_eq!((health.connections, health.version), (None, None));
+        let asked = |proxy: &FaultProxy| {
+            let all = proxy.requests();
+            all.iter().filter(|request| request.contains("\"getnetworkinfo\"")).count()
+        };
+        assert_eq!(asked(&proxy), 2);
+        rpc.health().unwrap();
+        assert_eq!(asked(&proxy), 2, "its log is not filled with our refusals");
+        proxy.set(Fault::Pass);
+        assert!(rpc.permissions().unwrap().are_enough());
+        assert_eq!(rpc.health().unwrap().connections, Some(0));
+        proxy.set(Fault::http(403, ""));
+        let shut_out = rpc.permissions();
+        assert!(matches!(shut_out, Err(RpcError::ForbiddenAddress { .. })), "{shut_out:?}");
+    }
+}
+
+#[test]
+fn a_user_who_may_call_nothing_is_told_from_an_address_that_is_not_let_in() {
+    // The user stands in no whitelist, and those of another make that count.
+    let whitelist = "-rpcwhitelist=__cookie__:getblockchaininfo";
+    let auth = "-rpcauth=anna:0123456789abcdef$\
+                ec77944ba872176851ca090783f8082e02d46747824a81bb94b7b456bb71fbe6";
+    let Some(node) = RealNode::core_with(&[whitelist, auth]) else { return };
+    let auth = Auth::UserPass { user: "anna".into(), pass: "geheim".into() };
+    let rpc = Rpc::new(&NodeConfig { auth, ..node.config() });
+    let permissions = rpc.permissions().unwrap();
+    assert_eq!(permissions.refused().len(), 5, "{permissions:?}");
+    assert!(permissions.whitelist_line().starts_with("rpcwhitelist=anna:getblocktemplate,"));
+    // By the cookie one thing is allowed.
+    let permissions = node.rpc().permissions().unwrap();
+    assert_eq!(permissions.refused().len(), 4, "{permissions:?}");
+    assert_eq!(permissions.of(Command::GetBlockchainInfo), Permission::Allowed);
+    assert!(permissions.whitelist_line().starts_with("rpcwhitelist=__cookie__:"));
 }
 
 #[test]

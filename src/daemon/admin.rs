@@ -20,7 +20,7 @@ use crate::ledger::command::settings_with;
 use crate::ledger::record::Record;
 use crate::ledger::totals::{Ledger, LedgerEvent};
 use crate::node::rpc::Rpc;
-use crate::node::{HealthReport, RpcError, probe_zmq};
+use crate::node::{HealthReport, Permissions, RpcError, probe_zmq};
 use crate::os;
 use crate::server::http::admin::{Action, Brought, Checked, Control, Download, Local, NO_PIN};
 use crate::settings::{NodeValues, Values, access};
@@ -444,29 +444,40 @@ async fn ask(config: &Config) -> Checked {
         let (node, sender) = (node.into(), sender.clone());
         // Not the pool: a node that never answers must not take one of its few threads.
         let asked = thread::Builder::new().name("ask".into()).spawn(move || {
-            sender.send_blocking((place, Rpc::new(&node).health())).ok();
+            let rpc = Rpc::new(&node);
+            let health = rpc.health();
+            sender.send_blocking((place, Heard::Health(health.clone()))).ok();
+            let permissions = rpc.permissions_beside(&health);
+            sender.send_blocking((place, Heard::Permissions(permissions))).ok();
         });
         if let Err(error) = asked {
             checked.problems.push(format!("No thread to ask the node with: {error}."));
         }
     }
     drop(sender);
-    let mut heard: Vec<Option<Result<HealthReport, RpcError>>> = vec![None; config.nodes.len()];
+    let mut health: Vec<Option<Result<HealthReport, RpcError>>> = vec![None; config.nodes.len()];
+    let mut permissions: Vec<Option<Permissions>> = vec![None; config.nodes.len()];
     let all = async {
         while let Ok((place, answer)) = answers.recv().await {
-            heard[place] = Some(answer);
+            match answer {
+                Heard::Health(answer) => health[place] = Some(answer),
+                Heard::Permissions(answer) => permissions[place] = answer.ok(),
+            }
         }
     };
     let limit = async {
         Timer::after(NODE_AT_MOST).await;
     };
     all.or(limit).await;
-    for (node, answer) in config.nodes.iter().zip(heard) {
+    for ((node, answer), permissions) in config.nodes.iter().zip(health).zip(permissions) {
+        let refusal = permissions.as_ref().and_then(Permissions::refusal_in_full);
         match answer {
             None => {
                 let limit = NODE_AT_MOST.as_secs();
                 checked.findings.push(format!("{} did not answer within {limit} s.", node.name));
             }
+            // Told by name below.
+            Some(Err(_)) if refusal.is_some() => {}
             Some(Err(error)) => {
                 let remedy = error.remedy();
                 let finding = format!("{} cannot be used now: {error}. {remedy}", node.name);
@@ -488,6 +499,18 @@ async fn ask(config: &Config) -> Checked {
                 }
             }
         }
+        if let Some(permissions) = permissions {
+            let remedy = permissions.remedy().unwrap_or_default();
+            let refusal = refusal.map(|words| format!("{} {words}. {remedy}", node.name));
+            let shortage = permissions.shortage().map(|words| format!("{} {words}.", node.name));
+            checked.findings.extend(refusal.into_iter().chain(shortage));
+        }
     }
     checked
+}
+
+/// What a node said to the test of its settings.
+enum Heard {
+    Health(Result<HealthReport, RpcError>),
+    Permissions(Result<Permissions, RpcError>),
 }

@@ -237,6 +237,7 @@ impl State {
             | NodeEventKind::Health { .. }
             | NodeEventKind::WaitTried(_)
             | NodeEventKind::HungUp
+            | NodeEventKind::Permissions { .. }
             | NodeEventKind::Failed { .. } => {}
         }
         if let Some(input) = Input::from_event(&event, facts) {
@@ -334,7 +335,7 @@ impl State {
         }
     }
 
-    fn failover_input(&mut self, now: Now, input: Input) {
+    pub(super) fn failover_input(&mut self, now: Now, input: Input) {
         let mut outputs = Vec::new();
         self.failover.handle(now, input, &mut outputs);
         for output in outputs {
@@ -363,6 +364,9 @@ impl State {
             }
             Output::AskHealth { node } => {
                 self.with_handle(node, |handle| handle.health());
+            }
+            Output::AskPermissions { node } => {
+                self.with_handle(node, |handle| handle.permissions());
             }
             Output::Lead { node, from, why } => {
                 self.counters.failovers += u64::from(from.is_some());
@@ -513,6 +517,7 @@ fn tip_of(event: &NodeEventKind) -> Option<BlockHash> {
         | NodeEventKind::WaitTried(_)
         | NodeEventKind::HungUp
         | NodeEventKind::Zmq(_)
+        | NodeEventKind::Permissions { .. }
         | NodeEventKind::Failed { .. }
         | NodeEventKind::Submitted { .. }
         | NodeEventKind::Proposed { .. }

@@ -2,8 +2,8 @@
 //!
 //! On each new height, and after each change of the payout, the current job is made into a whole
 //! block, unsolved, and every node is asked whether it would take it (`getblocktemplate` with
-//! `"mode":"proposal"`, BIP 23). A refusal is an alarm years before it would cost a block. Nothing
-//! waits for a rehearsal: it starts a while after the job went out and is made on a pool thread.
+//! `"mode":"proposal"`, BIP 23), and whether it would let us hand it in. A refusal is an alarm years
+//! before it would cost a block. Nothing waits for a rehearsal: it starts a while after the job went out and is made on a pool thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use crate::block;
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::coinbase::EXTRANONCE_SIZE;
+use crate::failover::Input;
 use crate::job::Job;
-use crate::node::{NodeId, RpcError};
+use crate::node::{NodeId, Permissions, RpcError};
 use crate::share::{Share, Submission};
 use crate::status::{AlarmView, EventKind, Level, RehearsalView};
 
@@ -128,12 +129,14 @@ impl State {
         let height = rehearsals.asked.map_or(0, |(_, height)| height);
         let words = nodes.iter().map(|node| {
             let answer = rehearsals.answers.get(node).map_or("did not answer", String::as_str);
-            format!(" {} {answer}.", self.nodes.name(*node))
+            let refusal = self.failover.permissions(*node).and_then(Permissions::refusal);
+            let refusal = refusal.map_or_else(String::new, |words| format!(", but it {words}"));
+            format!(" {} {answer}{refusal}.", self.nodes.name(*node))
         });
         Some(format!("Block {height} was shown to the nodes:{}", words.collect::<String>()))
     }
 
-    pub(super) fn propose(&mut self, _now: Now, rehearsal: Rehearsal) {
+    pub(super) fn propose(&mut self, now: Now, rehearsal: Rehearsal) {
         self.rehearsals.asked = Some((rehearsal.hash, rehearsal.height));
         self.rehearsals.answers.clear();
         self.rehearsals.drilling = false;
@@ -141,6 +144,7 @@ impl State {
             let hex = rehearsal.hex.clone();
             self.with_handle(node, |handle| handle.propose(rehearsal.hash, hex));
         }
+        self.failover_input(now, Input::Rehearsed);
     }
 
     pub(super) fn proposed(

@@ -11,7 +11,7 @@ use crate::failover::{self, Standing};
 use crate::job::Job;
 use crate::ledger::record::{self, Grain};
 use crate::ledger::totals::Storage;
-use crate::node::Method;
+use crate::node::{Method, Permissions};
 use crate::os;
 use crate::status::miners::{Miners, millis, points, rate_view, reject_views};
 use crate::status::{self as view, Snapshot};
@@ -206,8 +206,8 @@ impl State {
             initial_download: health.is_some_and(|report| report.initial_download),
             progress: health.map(|report| report.progress),
             sync_eta_s: held.and_then(Node::sync_eta_s),
-            peers: health.map(|report| report.connections),
-            version: health.map_or_else(String::new, |report| report.version.clone()),
+            peers: health.and_then(|report| report.connections),
+            version: health.and_then(|report| report.version.clone()).unwrap_or_default(),
             warnings: health.map_or_else(String::new, |report| report.warnings.clone()),
             latency_ms: node.template_takes.map(|took| took.as_secs_f64() * 1e3),
             zmq: match (config.and_then(|c| c.zmq.as_ref()), held.is_some_and(|n| n.zmq_heard)) {
@@ -219,6 +219,7 @@ impl State {
             zmq_address: config.and_then(|config| config.zmq.clone()),
             tip_wins: node.race.wins.iter().sum(),
             rehearsal: self.rehearsals.verdict(node.id),
+            permissions: node.permissions.map(permissions_view),
             last_error: node.last_error.map(|(error, age)| view::NodeErrorView {
                 at: now.unix.saturating_sub(age.as_secs()),
                 method: "RPC".into(),
@@ -261,6 +262,7 @@ impl State {
         let state = match node.standing {
             _ if node.leads => view::NodeState::Leading,
             Standing::Fit | Standing::Rival => view::NodeState::Standby,
+            Standing::Forbidden(_) => view::NodeState::Forbidden,
             Standing::Behind(_) | Standing::Weaker | Standing::Stalled => view::NodeState::Lagging,
             Standing::Syncing => view::NodeState::Syncing,
             Standing::Waiting(_) => view::NodeState::Warming,
@@ -540,6 +542,16 @@ fn error_views<'a>(all: impl Iterator<Item = &'a failover::MethodStats>) -> Vec<
         .collect()
 }
 
+fn permissions_view(permissions: &Permissions) -> view::PermissionsView {
+    let refused = permissions.refused();
+    view::PermissionsView {
+        refused: refused.into_iter().map(|command| command.name().to_owned()).collect(),
+        words: permissions.refusal_in_full().unwrap_or_default(),
+        remedy: permissions.remedy().unwrap_or_default(),
+        shortage: permissions.shortage().unwrap_or_default(),
+    }
+}
+
 fn call_view(method: Method, stats: &failover::MethodStats) -> view::CallView {
     view::CallView {
         method: method_name(method).into(),
@@ -575,6 +587,7 @@ fn method_name(method: Method) -> &'static str {
         Method::Health => "health",
         Method::GetBlockHeader => "getblockheader",
         Method::PreciousBlock => "preciousblock",
+        Method::Permissions => "permissions",
     }
 }
 

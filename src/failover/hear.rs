@@ -8,9 +8,11 @@ use super::node::{Failure, HeldTemplate, Waiting};
 use super::stats::ErrorKind;
 use super::tips::Place;
 use super::watch::Waits;
-use super::{FETCH_RETRY, Failover, HEALTH_EVERY, LONGEST_PAUSE, WAIT};
+use super::{
+    FETCH_RETRY, Failover, HEALTH_EVERY, LONGEST_PAUSE, PERMISSIONS_EVERY, PERMISSIONS_GAP, WAIT,
+};
 use crate::chain::{BlockHash, Chain};
-use crate::node::{HealthReport, Method, RpcError, TipSource};
+use crate::node::{HealthReport, Method, RpcError, TipSource, permissions};
 
 impl Failover {
     pub(super) fn hear(&mut self, at: Instant, index: usize, news: News, out: &mut Vec<Output>) {
@@ -40,6 +42,11 @@ impl Failover {
                 node.waits = Waits::default();
             }
             News::Health { report, took } => self.health(at, index, report, took, out),
+            News::Permissions { permissions, took } => {
+                self.nodes[index].permit.sent = None;
+                self.succeeded(at, index, Method::Permissions, Some(took), out);
+                self.permissions_heard(index, permissions, out);
+            }
             News::Failed { method, error, took: _ } => self.failed(at, index, method, &error, out),
             News::Answered { method, took } => self.succeeded(at, index, method, took, out),
         }
@@ -139,6 +146,9 @@ impl Failover {
         let sent = self.nodes[index].ask.sent.take();
         self.succeeded(at, index, Method::Health, Some(took), out);
         self.check_chain(index, &report, out);
+        if !self.nodes[index].checked {
+            self.want_permissions(at, index, PERMISSIONS_GAP);
+        }
         let node = &mut self.nodes[index];
         node.checked = true;
         let blocks_before = node.health.as_ref().map(|(report, _)| report.blocks);
@@ -164,7 +174,7 @@ impl Failover {
             self.wait_for(index, format!("{downloading}."), downloading, out);
         } else {
             node.waiting = node.waiting.take().filter(|waiting| match waiting.error {
-                RpcError::Rpc { code: -9, .. } => is_main && report.connections == 0,
+                RpcError::Rpc { code: -9, .. } => is_main && report.connections == Some(0),
                 _ => false,
             });
         }
@@ -256,6 +266,10 @@ impl Failover {
 
     /// The node showed a sign of life.
     fn alive(&mut self, at: Instant, index: usize, out: &mut Vec<Output>) {
+        if self.nodes[index].breaker.failures() > 0 {
+            // It may have been started anew, with another configuration.
+            self.want_permissions(at, index, PERMISSIONS_GAP);
+        }
         let node = &mut self.nodes[index];
         node.heard_at = Some(at);
         node.silent = None;
@@ -288,6 +302,7 @@ impl Failover {
             Method::GetBlockTemplate => Some(&mut node.fetch),
             Method::GetBestBlockHash | Method::WaitForNewBlock => Some(&mut node.poll),
             Method::Health => Some(&mut node.ask),
+            Method::Permissions => Some(&mut node.permit),
             _ => None,
         };
         if let Some(call) = call
@@ -296,6 +311,10 @@ impl Failover {
             // It was given up before; its failure was counted then.
             return;
         }
+        if permissions::is_forbidden(error) || method == Method::Permissions {
+            self.want_permissions(at, index, PERMISSIONS_EVERY);
+        }
+        let node = &mut self.nodes[index];
         if method == Method::GetBlockTemplate {
             let pause = FETCH_RETRY * 2u32.saturating_pow(node.template_failures);
             node.fetch_after = Some(at + pause.min(LONGEST_PAUSE));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::chain::{BlockHash, Chain};
 use crate::node::{
-    HealthReport, Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipHeader, TipSource,
+    HealthReport, Method, NodeEvent, NodeEventKind, NodeId, Permissions, RpcError, TipHeader,
+    TipSource,
 };
 use crate::template::Template;
 
@@ -42,6 +43,8 @@ pub enum Input {
     Tick,
     /// The configuration was read again.
     Reload(Setup),
+    /// A block is shown to all nodes, to see whether they would take it.
+    Rehearsed,
     /// A node said or failed to say something.
     Node {
         /// Which node; an unknown one is ignored.
@@ -89,6 +92,13 @@ pub enum News {
         /// What it said.
         report: HealthReport,
         /// Duration of both calls.
+        took: Duration,
+    },
+    /// The answer to [`Output::AskPermissions`].
+    Permissions {
+        /// What it lets us do.
+        permissions: Permissions,
+        /// Duration of all calls.
         took: Duration,
     },
     /// A call failed.
@@ -142,6 +152,9 @@ impl Input {
             NodeEventKind::HungUp => News::HungUp,
             NodeEventKind::Health { report, took } => {
                 News::Health { report: report.clone(), took: *took }
+            }
+            NodeEventKind::Permissions { permissions, took } => {
+                News::Permissions { permissions: permissions.clone(), took: *took }
             }
             NodeEventKind::Failed { method, error, took } => {
                 News::Failed { method: *method, error: error.clone(), took: *took }
@@ -208,6 +221,12 @@ pub enum Output {
     /// Call `getblockchaininfo` and `getnetworkinfo`, deadline
     /// [`HEALTH_DEADLINE`](super::HEALTH_DEADLINE) for both.
     AskHealth {
+        /// At which node.
+        node: NodeId,
+    },
+    /// Ask what the node lets us do, deadline
+    /// [`PERMISSIONS_DEADLINE`](super::PERMISSIONS_DEADLINE) for all calls.
+    AskPermissions {
         /// At which node.
         node: NodeId,
     },
@@ -298,6 +317,9 @@ pub enum LeadWhy {
     /// The leader left the branch that was seen first for another of equal work.
     #[error("it went over to another block of the same height")]
     Rival,
+    /// The leader refuses a call that mining needs.
+    #[error("it {0}")]
+    Forbidden(String),
     /// The leader had no template for a tip while another node had one.
     #[error("it did not follow to the new tip within {} s", .0.as_secs())]
     DidNotFollow(Duration),
@@ -434,6 +456,30 @@ pub enum Event {
         /// What is allowed.
         wanted: String,
     },
+    /// A node refuses what mining needs.
+    #[error("Node {node} {words}. {remedy}")]
+    Forbidden {
+        /// The node.
+        node: String,
+        /// What it refuses and what that means.
+        words: String,
+        /// What the owner can do.
+        remedy: String,
+    },
+    /// A node no longer refuses what mining needs.
+    #[error("Node {node} lets us call all that mining needs now.")]
+    Permitted {
+        /// The node.
+        node: String,
+    },
+    /// A node forbids what mining does not need.
+    #[error("Node {node} {words}.")]
+    Shortage {
+        /// The node.
+        node: String,
+        /// What it forbids and what that means.
+        words: String,
+    },
     /// A node asks for patience.
     #[error("Node {node} is not ready yet: {words}")]
     Waiting {
@@ -480,6 +526,9 @@ impl Event {
             Event::NodeLagging { .. } => "node-lagging",
             Event::NodeCaughtUp { .. } => "node-caught-up",
             Event::WrongChain { .. } => "wrong-chain",
+            Event::Forbidden { .. } => "node-forbids",
+            Event::Permitted { .. } => "node-permits",
+            Event::Shortage { .. } => "node-forbids-some",
             Event::Waiting { .. } => "node-waiting",
             Event::Gated { .. } => "miners-gated",
             Event::Ungated => "miners-let-in",
@@ -489,7 +538,10 @@ impl Event {
     /// How urgent it is.
     pub fn level(&self) -> Level {
         match self {
-            Event::RpcDown { .. } | Event::Gated { .. } | Event::WrongChain { .. } => Level::Alarm,
+            Event::RpcDown { .. }
+            | Event::Gated { .. }
+            | Event::WrongChain { .. }
+            | Event::Forbidden { .. } => Level::Alarm,
             Event::NodeFailover { back: false, .. }
             | Event::LongOnBackup { .. }
             | Event::NodeDown { .. }
@@ -502,6 +554,8 @@ impl Event {
             | Event::NodeUp { .. }
             | Event::SplitOver { .. }
             | Event::NodeCaughtUp { .. }
+            | Event::Permitted { .. }
+            | Event::Shortage { .. }
             | Event::Ungated => Level::Info,
         }
     }

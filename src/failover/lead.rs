@@ -65,7 +65,8 @@ impl Failover {
         match self.verdict(prev) {
             Verdict::Newer | Verdict::Same => true,
             Verdict::Rival => !self.nodes.iter().any(|node| {
-                matches!(node.standing, Standing::Fit | Standing::Shaky) && node.tip == Some(floor)
+                matches!(node.standing, Standing::Fit | Standing::Forbidden(_) | Standing::Shaky)
+                    && node.tip == Some(floor)
             }),
             Verdict::Older => {
                 let node = &self.nodes[index];

@@ -28,6 +28,10 @@
 //! block arrives through another node. A leader that was killed is replaced at once: the end of its
 //! idle connection makes us poll it, and the failed poll fetch from the next node.
 //!
+//! **A node that would not take our block** because our user may not call `submitblock` (or another
+//! method that mining needs, see [`crate::node::permissions`]) leads only where no node is well that
+//! would. Its tip and its work are as good as any, and the block goes to all nodes.
+//!
 //! **A template never goes back** to a tip with less work. The exceptions are written at
 //! `Failover::verdict`.
 
@@ -36,6 +40,7 @@ mod hear;
 mod io;
 mod lead;
 mod node;
+mod permit;
 mod settle;
 mod stats;
 mod tips;
@@ -51,6 +56,7 @@ pub use io::{
     TemplateSeen,
 };
 pub use node::Standing;
+pub use permit::{PERMISSIONS_DEADLINE, PERMISSIONS_EVERY, PERMISSIONS_GAP};
 pub use stats::{BOUNDS_MS, ErrorKind, Histogram, MethodStats};
 pub use tips::RaceStats;
 pub use view::{NodeView, Overall, State};
@@ -242,6 +248,7 @@ impl Failover {
         match input {
             Input::Tick => {}
             Input::Reload(setup) => self.reload(at, setup, out),
+            Input::Rehearsed => self.rehearsed(at),
             Input::Node { node, news } => {
                 if let Some(index) = self.index(node) {
                     self.hear(at, index, news, out);

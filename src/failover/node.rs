@@ -11,7 +11,7 @@ use super::stats::MethodStats;
 use super::tips::RaceStats;
 use super::watch::{Announcements, Waits};
 use crate::chain::BlockHash;
-use crate::node::{HealthReport, Method, RpcError};
+use crate::node::{HealthReport, Method, Permissions, RpcError};
 
 /// How many durations of `getblocktemplate` the median is taken from.
 const RECENT: usize = 5;
@@ -73,6 +73,11 @@ pub(super) struct Node {
     pub poll_waits: bool,
     /// What ZMQ tells.
     pub announcements: Announcements,
+    /// What it lets us do, as it last said; kept while it is away.
+    pub permissions: Option<Permissions>,
+    pub permit: Call,
+    /// When it is to be asked next.
+    pub permit_at: Option<Instant>,
     recent: VecDeque<Duration>,
     pub stats: BTreeMap<Method, MethodStats>,
     pub race: RaceStats,
@@ -158,6 +163,8 @@ pub enum Standing {
     Fit,
     /// Fit, but on another block of the same height and work as the one that is worked on.
     Rival,
+    /// Fit, but refuses a call that mining needs, in these words.
+    Forbidden(String),
     /// Its chain has less work; this many blocks fewer.
     Behind(u64),
     /// Its chain has as many blocks but less work.
@@ -187,7 +194,8 @@ impl Standing {
     pub(super) fn rank(&self) -> Option<u8> {
         match self {
             Standing::Fit => Some(0),
-            Standing::Rival => Some(1),
+            // What it says is as good as any, and others take the block.
+            Standing::Rival | Standing::Forbidden(_) => Some(1),
             Standing::Behind(_) | Standing::Weaker | Standing::Stalled | Standing::Syncing => {
                 Some(2)
             }
@@ -213,6 +221,7 @@ impl Standing {
     pub(super) fn against(&self, reason: &str) -> LeadWhy {
         match self {
             Standing::Rival => LeadWhy::Rival,
+            Standing::Forbidden(words) => LeadWhy::Forbidden(words.clone()),
             Standing::Behind(blocks) => LeadWhy::Behind(*blocks),
             Standing::Weaker => LeadWhy::Weaker,
             Standing::Stalled => LeadWhy::Stalled,
@@ -233,6 +242,7 @@ impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Standing::Fit => f.write_str("is fit"),
+            Standing::Forbidden(words) => f.write_str(words),
             Standing::Rival => f.write_str("is on another block of the same height"),
             Standing::Behind(1) => f.write_str("is behind by 1 block"),
             Standing::Behind(blocks) => write!(f, "is behind by {blocks} blocks"),
@@ -287,6 +297,9 @@ impl Node {
             trial_at: None,
             poll_waits: false,
             announcements: Announcements::default(),
+            permissions: None,
+            permit: call(at),
+            permit_at: None,
             recent: VecDeque::with_capacity(RECENT),
             stats: BTreeMap::new(),
             race: RaceStats::default(),
@@ -372,6 +385,7 @@ impl Node {
             }
             Standing::Fit
             | Standing::Rival
+            | Standing::Forbidden(_)
             | Standing::Behind(_)
             | Standing::Weaker
             | Standing::Stalled
@@ -387,14 +401,30 @@ impl Node {
     /// Its state with its name, in one clause.
     pub fn clause(&self) -> String {
         let (name, standing) = (&self.spec.name, &self.standing);
+        if let Some(words) = self.failed_for() {
+            return format!("{name} {words}");
+        }
         match self.reason().filter(|_| standing.needs_reason()) {
             None => format!("{name} {standing}"),
             Some(reason) => format!("{name} {standing} ({reason})"),
         }
     }
 
-    /// What the owner can do about it.
+    /// What it refuses of that which mining needs, where its calls fail for this reason.
+    fn failed_for(&self) -> Option<String> {
+        let by_name = self
+            .last_error
+            .as_ref()
+            .is_some_and(|failure| matches!(failure.error, RpcError::Forbidden { .. }));
+        let refusal = self.permissions.as_ref().and_then(Permissions::refusal);
+        refusal.filter(|_| by_name && !matches!(self.standing, Standing::Fit | Standing::Rival))
+    }
+
+    /// What the owner can do about it; what it refuses is told apart, with its remedy.
     pub fn hint(&self) -> Option<String> {
+        if self.failed_for().is_some() || matches!(self.standing, Standing::Forbidden(_)) {
+            return None;
+        }
         match &self.standing {
             Standing::Syncing => Some("Nothing to do: the node gets ready by itself.".to_owned()),
             Standing::Behind(_) | Standing::Weaker | Standing::Stalled => Some(

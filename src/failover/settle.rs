@@ -13,11 +13,12 @@ use super::node::{Behind, Call, Node, Standing};
 use super::{
     DOUBT_AFTER, EMPTY_FIRST_ABOVE, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, FOLLOW, Failover,
     HEADER_FIRST, HEALTH_DEADLINE, HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER,
-    LAG_MANY, LONG_ON_BACKUP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED,
-    RPC_DOWN_AFTER, SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS, STALLED_TIP, WAIT,
+    LAG_MANY, LONG_ON_BACKUP, PERMISSIONS_DEADLINE, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY,
+    PROBE_PREFERRED, RPC_DOWN_AFTER, SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS,
+    STALLED_TIP, WAIT,
 };
 use crate::chain::{BlockHash, Chain};
-use crate::node::{Method, NodeId, RpcError};
+use crate::node::{Method, NodeId, Permissions, RpcError};
 
 /// Collects the earliest moment that some rule waits for.
 pub(super) struct Alarm {
@@ -63,6 +64,7 @@ impl Failover {
         self.wait_trials(at, &mut alarm, out);
         self.health_questions(at, &mut alarm, out);
         self.polls(at, &mut alarm, out);
+        self.permission_questions(at, &mut alarm, out);
         self.split(at, out);
         self.gate_when_stale(&mut alarm, out);
         self.say_down(&mut alarm, out);
@@ -240,7 +242,11 @@ impl Failover {
                 return Standing::Syncing;
             }
         }
-        if self.is_rival(node) { Standing::Rival } else { Standing::Fit }
+        if self.is_rival(node) {
+            return Standing::Rival;
+        }
+        let refusal = node.permissions.as_ref().and_then(Permissions::refusal);
+        refusal.map_or(Standing::Fit, Standing::Forbidden)
     }
 
     /// On another tip than the one worked on, with the same work.
@@ -372,7 +378,7 @@ impl Failover {
         let index = self.leader_index()?;
         let node = &self.nodes[index];
         let tip = node.tip?;
-        let waits = node.standing == Standing::Fit
+        let waits = matches!(node.standing, Standing::Fit | Standing::Forbidden(_))
             && !self.gated
             && self.work.is_some()
             && self.lacks_template(index)
@@ -545,16 +551,18 @@ impl Failover {
 }
 
 /// The calls that the machine orders one by one, with the shell's deadline.
-const CALLS: [(Method, Duration); 3] = [
+const CALLS: [(Method, Duration); 4] = [
     (Method::GetBlockTemplate, FETCH_DEADLINE),
     (Method::GetBestBlockHash, POLL_DEADLINE),
     (Method::Health, HEALTH_DEADLINE),
+    (Method::Permissions, PERMISSIONS_DEADLINE),
 ];
 
 fn call(node: &Node, method: Method) -> &Call {
     match method {
         Method::GetBlockTemplate => &node.fetch,
         Method::GetBestBlockHash => &node.poll,
+        Method::Permissions => &node.permit,
         _ => &node.ask,
     }
 }

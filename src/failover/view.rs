@@ -10,7 +10,7 @@ use super::stats::MethodStats;
 use super::tips::RaceStats;
 use super::watch::NewsBy;
 use crate::chain::BlockHash;
-use crate::node::{HealthReport, Method, NodeId, RpcError};
+use crate::node::{HealthReport, Method, NodeId, Permissions, RpcError};
 
 /// How things are, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +47,8 @@ pub struct NodeView<'a> {
     pub reason: Option<RpcError>,
     /// What the owner can do about it.
     pub hint: Option<String>,
+    /// What it lets us do, where it was asked.
+    pub permissions: Option<&'a Permissions>,
     /// Its circuit breaker.
     pub breaker: Breaker,
     /// Its latest health report and the report's age.
@@ -130,6 +132,7 @@ impl Failover {
             standing: &node.standing,
             reason: node.reason(),
             hint: node.hint(),
+            permissions: node.permissions.as_ref(),
             breaker: node.breaker,
             health: node.health.as_ref().map(|(report, since)| (report, age(*since))),
             tip: node.tip,

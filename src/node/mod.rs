@@ -9,6 +9,7 @@ mod http;
 mod lane;
 mod link;
 mod lookup;
+pub mod permissions;
 mod place;
 pub mod rpc;
 mod tls;
@@ -24,6 +25,7 @@ use crate::block::{Position, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::template::Template;
 pub use fault::RpcError;
+pub use permissions::{Command, Permission, Permissions};
 pub use rpc::{Auth, NodeConfig, Rpc};
 pub use watch::NodeHandle;
 pub use zmq_fd::probe as probe_zmq;
@@ -66,6 +68,8 @@ pub enum Method {
     GetBlockHeader,
     /// `preciousblock`.
     PreciousBlock,
+    /// All that we use, one after the other, to see what we may call: see [`permissions`].
+    Permissions,
 }
 
 /// What `getblockchaininfo` and `getnetworkinfo` say, as far as the policy needs it.
@@ -73,7 +77,7 @@ pub enum Method {
 pub struct HealthReport {
     /// The chain by its own name (`main`, `regtest`, …); see [`crate::chain::Chain::from_name`].
     pub chain: String,
-    /// Hash of block 0, where it was asked.
+    /// Hash of block 0; `None` where it was not asked, or `getblockhash` is forbidden.
     pub genesis: Option<BlockHash>,
     /// Height of the tip.
     pub blocks: u64,
@@ -89,10 +93,10 @@ pub struct HealthReport {
     pub progress: f64,
     /// Time of the tip by its header, Unix seconds (0 where the node does not tell).
     pub tip_time: u64,
-    /// Connected peers.
-    pub connections: u64,
-    /// `subversion`, such as `/Satoshi:30.0.0/`.
-    pub version: String,
+    /// Connected peers; `None` where `getnetworkinfo` is forbidden.
+    pub connections: Option<u64>,
+    /// `subversion`, such as `/Satoshi:30.0.0/`; `None` where `getnetworkinfo` is forbidden.
+    pub version: Option<String>,
     /// The node's own warnings, joined; empty when there are none.
     pub warnings: String,
 }
@@ -159,6 +163,13 @@ pub enum NodeEventKind {
         /// What it said.
         report: HealthReport,
         /// Duration of both calls.
+        took: Duration,
+    },
+    /// What the node lets us do.
+    Permissions {
+        /// What it said.
+        permissions: Permissions,
+        /// Duration of all calls.
         took: Duration,
     },
     /// A call failed. Submissions and proposals report through their own variants.

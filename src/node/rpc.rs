@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use super::fault::{Login, RpcError, Spoken};
 use super::http::{Answer, Ask, Client};
 use super::link::Link;
+use super::permissions::{self, Command, Permission, Permissions};
 use super::place::without_userinfo;
 use super::{HealthReport, Method, TipHeader};
 use crate::block::{Position, SubmitAnswer};
@@ -67,11 +68,17 @@ pub struct Rpc {
     cookie: Mutex<Option<String>>,
     /// The node is on a signet, as it last told us: templates must be asked for with that rule.
     signet: AtomicBool,
+    /// `getnetworkinfo` was refused. Not asked again and again: the node logs each refusal.
+    hides_network: AtomicBool,
 }
+
+/// All questions of [`Rpc::permissions`] about what mining needs take no longer than this, and a
+/// call more.
+const PERMISSIONS_AT_MOST: Duration = Duration::from_secs(10);
 
 impl Method {
     /// The longest that a call may take, connection included; `Health` is three calls one after
-    /// the other, `GetBlockHeader` two.
+    /// the other, `GetBlockHeader` two, `Permissions` ten.
     pub const fn deadline(self) -> Duration {
         Duration::from_secs(match self {
             // Answered from memory. This is what finds a node that hangs, so it is short; a small
@@ -79,7 +86,7 @@ impl Method {
             Method::GetBestBlockHash => 2,
             // Those two, and the quarter of a second that the node waits.
             Method::WaitForNewBlock => 3,
-            Method::Health | Method::GetBlockHeader => 5,
+            Method::Health | Method::GetBlockHeader | Method::Permissions => 5,
             // 0.1 to 0.6 s with a full mempool, several seconds on a busy Pi.
             Method::GetBlockTemplate => 10,
             // These check a whole block, and the node's lock may be taken. A block that was not
@@ -109,6 +116,7 @@ impl Rpc {
             auth: config.auth.clone(),
             cookie: Mutex::new(None),
             signet: AtomicBool::new(false),
+            hides_network: AtomicBool::new(false),
         }
     }
 
@@ -156,13 +164,20 @@ impl Rpc {
         })
     }
 
-    /// `getblockchaininfo`, `getnetworkinfo` and the hash of block 0, one after the other.
+    /// `getblockchaininfo`, `getnetworkinfo` and the hash of block 0, one after the other. The last
+    /// two may be refused: what they would tell is left out then.
     ///
     /// bcoin has no `initialblockdownload` and no `time`: they read as false and 0.
     pub fn health(&self) -> Result<HealthReport, RpcError> {
         let chain: ChainInfo = self.get(Method::Health, "getblockchaininfo", "")?;
-        let network: NetworkInfo = self.get(Method::Health, "getnetworkinfo", "")?;
-        let genesis: String = self.get(Method::Health, "getblockhash", "0")?;
+        let network = match self.hides_network.load(Ordering::Relaxed) {
+            true => None,
+            false => unless_refused(self.get(Method::Health, "getnetworkinfo", ""))?,
+        };
+        self.hides_network.store(network.is_none(), Ordering::Relaxed);
+        let network: NetworkInfo = network.unwrap_or_default();
+        let genesis: Option<String> =
+            unless_refused(self.get(Method::Health, "getblockhash", "0"))?;
         let signet = Chain::from_name(&chain.chain) == Some(Chain::Signet);
         self.signet.store(signet, Ordering::Relaxed);
 
@@ -175,7 +190,7 @@ impl Rpc {
         }
         Ok(HealthReport {
             chain: plain(&chain.chain),
-            genesis: Some(hash(&genesis)?),
+            genesis: genesis.as_deref().map(hash).transpose()?,
             blocks: chain.blocks,
             headers: chain.headers,
             best: hash(&chain.bestblockhash)?,
@@ -184,7 +199,7 @@ impl Rpc {
             progress: chain.verificationprogress,
             tip_time: chain.time,
             connections: network.connections,
-            version: plain(&network.subversion),
+            version: network.subversion.map(|version| plain(&version)),
             warnings: warnings.join("; "),
         })
     }
@@ -263,6 +278,55 @@ impl Rpc {
     pub fn precious_block(&self, block: BlockHash) -> Result<(), RpcError> {
         let params = format!("\"{block}\"");
         self.call(Method::PreciousBlock, "preciousblock", &params, |_| Ok(()))
+    }
+
+    /// Asks for each method that we use whether we may call it, one after the other, and does
+    /// nothing at the node. An answer about those that mining needs is enough.
+    ///
+    /// # Errors
+    /// The node cannot be asked now, or refuses our address as a whole.
+    pub fn permissions(&self) -> Result<Permissions, RpcError> {
+        let started = Instant::now();
+        let mut found = Permissions::unknown(&self.user());
+        for command in Command::ALL {
+            let answer = match started.elapsed() < PERMISSIONS_AT_MOST {
+                true => {
+                    let arguments = command.refused_arguments();
+                    self.call(Method::Permissions, command.name(), arguments, |_| Ok(()))
+                }
+                false => Err(RpcError::Timeout(PERMISSIONS_AT_MOST)),
+            };
+            match Permission::of(answer) {
+                Ok(permission) => found = found.with(command, permission),
+                Err(error) if command.is_needed() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        if found.of(Command::GetNetworkInfo) == Permission::Allowed {
+            self.hides_network.store(false, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
+    /// [`Rpc::permissions`] of a node that was asked for its health before: one that is not there is
+    /// not asked again, and one that forbids that very question is.
+    ///
+    /// # Errors
+    /// Those of [`Rpc::permissions`], and the failure of `health` that is no matter of permission.
+    pub fn permissions_beside(
+        &self,
+        health: &Result<HealthReport, RpcError>,
+    ) -> Result<Permissions, RpcError> {
+        match health {
+            Err(error) if !permissions::is_refused(error) => Err(error.clone()),
+            Ok(_) | Err(_) => self.permissions(),
+        }
+    }
+
+    /// As whom we call; empty where we have no name.
+    fn user(&self) -> String {
+        let credentials = self.credentials().ok().flatten().unwrap_or_default();
+        credentials.split_once(':').map_or_else(String::new, |(user, _)| user.to_owned())
     }
 
     fn rules(&self) -> &'static str {
@@ -542,12 +606,10 @@ struct ChainInfo {
     warnings: Warnings,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct NetworkInfo {
-    #[serde(default)]
-    connections: u64,
-    #[serde(default)]
-    subversion: String,
+    connections: Option<u64>,
+    subversion: Option<String>,
     #[serde(default)]
     warnings: Warnings,
 }
@@ -619,6 +681,15 @@ fn chainwork(hex: &str) -> Result<[u8; 32], RpcError> {
     {
         true => Ok(work),
         false => Err(RpcError::Malformed("chainwork is not a number in hex".into())),
+    }
+}
+
+/// What a method would have told, had it not been refused.
+fn unless_refused<T>(answer: Result<T, RpcError>) -> Result<Option<T>, RpcError> {
+    match answer {
+        Ok(told) => Ok(Some(told)),
+        Err(error) if permissions::is_refused(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -58,6 +58,7 @@ struct Busy {
     proposal: Places<1>,
     position: Places<2>,
     precious: Places<1>,
+    permissions: Places<1>,
 }
 
 impl NodeHandle {
@@ -268,6 +269,16 @@ impl NodeHandle {
                 result.err().map(|error| failed(Method::PreciousBlock, error, took))
             },
         )
+    }
+
+    /// Asks what the node lets us do: `Permissions` or `Failed`.
+    pub fn permissions(&self) -> bool {
+        self.ask(&self.slow, &self.busy.permissions, Rpc::permissions, |result, took| {
+            Some(match result {
+                Ok(permissions) => NodeEventKind::Permissions { permissions, took },
+                Err(error) => failed(Method::Permissions, error, took),
+            })
+        })
     }
 
     /// Submits a block on the thread for blocks: `Submitted`. What is urgent overtakes what another

@@ -231,7 +231,9 @@ fn settle(s: &Snapshot, alarm: &str) -> Duration {
 
 fn topic(alarm: &str) -> Topic {
     match alarm.split(':').next().unwrap_or_default() {
-        "node" | "zmq" | "rehearsal" | "no_spare_node" | "template_old" => Topic::Node,
+        "node" | "zmq" | "rehearsal" | "permissions" | "no_spare_node" | "template_old" => {
+            Topic::Node
+        }
         "miner_gone" | "miners_gone" | "miner_quiet" | "miner_slow" | "miner_rejects" => {
             Topic::Miner
         }

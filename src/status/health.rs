@@ -41,6 +41,8 @@ pub struct Ready {
     pub storage_available: bool,
     /// The clock is not known to be wrong by more than a minute.
     pub clock_sane: bool,
+    /// A node that can be used would take a solved block from us, as far as it was asked.
+    pub submission: bool,
     /// The built-in miner, where there is one, gets its shares accepted.
     pub canary: bool,
 }
@@ -55,13 +57,22 @@ impl Ready {
                 .is_some_and(|job| job.template_age_s < judge::TEMPLATE_OLD_S),
             storage_available: snapshot.storage.writable != Some(false),
             clock_sane: snapshot.board.clock_offset_s.is_none_or(|offset| offset.abs() <= 60.0),
+            submission: snapshot.nodes.is_empty()
+                || snapshot.nodes.iter().any(|node| {
+                    matches!(node.state, NodeState::Leading | NodeState::Standby)
+                        && node.refused().is_none()
+                }),
             canary: snapshot.canary.as_ref().is_none_or(|canary| canary.ok || canary.failed == 0),
         }
     }
 
     /// All of it.
     pub fn all(self) -> bool {
-        self.chain_initialized && self.storage_available && self.clock_sane && self.canary
+        self.chain_initialized
+            && self.storage_available
+            && self.clock_sane
+            && self.submission
+            && self.canary
     }
 }
 
@@ -75,6 +86,7 @@ pub fn ready(snapshot: &Snapshot) -> Health {
             "chain_initialized": ready.chain_initialized,
             "storage_available": ready.storage_available,
             "clock_sane": ready.clock_sane,
+            "submission": ready.submission,
             "canary": ready.canary,
         }),
     )
@@ -143,7 +155,7 @@ fn answer(good: bool, body: serde_json::Value) -> Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{CanaryView, JobView, NodeView};
+    use crate::status::{CanaryView, JobView, NodeView, PermissionsView};
 
     #[test]
     fn codes_follow_the_facts() {
@@ -155,6 +167,21 @@ mod tests {
         };
         assert_eq!(ready(&snapshot).code, 200);
         assert_eq!(health(&snapshot, &judge::judge(&snapshot)).code, 200);
+
+        let permissions = |refused: &[&str]| {
+            let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+            Some(PermissionsView { refused, ..Default::default() })
+        };
+        snapshot.nodes[0].permissions = permissions(&["submitblock"]);
+        assert_eq!(ready(&snapshot).code, 503, "nobody would take a block");
+        assert_eq!(health(&snapshot, &judge::judge(&snapshot)).code, 200, "there is work");
+        let other = |state| NodeView { state, permissions: permissions(&[]), ..Default::default() };
+        snapshot.nodes.push(other(NodeState::Lagging));
+        assert_eq!(ready(&snapshot).code, 503, "one that lags may not know the parent");
+        snapshot.nodes[1] = other(NodeState::Standby);
+        assert_eq!(ready(&snapshot).code, 200);
+        snapshot.nodes.truncate(1);
+        snapshot.nodes[0].permissions = permissions(&[]);
 
         snapshot.canary = Some(CanaryView { ok: false, failed: 1, ..Default::default() });
         assert_eq!(ready(&snapshot).code, 503);

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView, RateView,
-    RejectReason, Snapshot, format,
+    AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView, PermissionsView,
+    RateView, RejectReason, Snapshot, format,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -103,6 +103,13 @@ pub fn judge(snapshot: &Snapshot) -> Judgement {
 /// Miners with an open connection.
 pub fn connected(snapshot: &Snapshot) -> impl Iterator<Item = &MinerView> {
     snapshot.miners.iter().filter(|miner| miner.state != MinerState::Gone)
+}
+
+impl NodeView {
+    /// What it lets us do, where that is less than mining needs.
+    pub fn refused(&self) -> Option<&PermissionsView> {
+        self.permissions.as_ref().filter(|permissions| !permissions.refused.is_empty())
+    }
 }
 
 impl RateView {
@@ -210,6 +217,10 @@ fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
             "Starting: asking the nodes.".to_owned(),
             "Nothing to do: this takes a few seconds.".to_owned(),
         ));
+    }
+    if let Some((node, refused)) = snapshot.nodes.iter().find_map(|n| Some((n, n.refused()?))) {
+        let sentence = format!("Node {} {}.", format::tame(&node.name), refused.words);
+        return Some((sentence, refused.remedy.clone()));
     }
     let first = &snapshot.nodes[0];
     let sentence = match snapshot.nodes.len() {
@@ -342,6 +353,17 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
                 Level::Critical,
                 format!("Node {} would refuse our block: {reason}.", node.name),
                 "Update the node; if it stays, save a support bundle.".to_owned(),
+            );
+        }
+    }
+    for node in &snapshot.nodes {
+        if let Some(refused) = node.refused() {
+            push(
+                alarms,
+                &format!("permissions:{}", node.name),
+                Level::Critical,
+                format!("Node {} {}.", node.name, refused.words),
+                refused.remedy.clone(),
             );
         }
     }
@@ -644,6 +666,33 @@ mod tests {
         }
     }
 
+    fn may_not_submit() -> PermissionsView {
+        PermissionsView {
+            refused: vec!["submitblock".to_owned()],
+            words: "does not let us call submitblock: a block could not be handed in".to_owned(),
+            remedy: "Put this line into its bitcoin.conf.".to_owned(),
+            shortage: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_node_that_would_not_take_a_block_is_critical_and_the_advice_is_its_own() {
+        let mut snapshot = mining();
+        snapshot.nodes[0].permissions = Some(may_not_submit());
+        let verdict = judge(&snapshot);
+        let [alarm] = verdict.alarms.as_slice() else { panic!("{verdict:?}") };
+        assert_eq!((alarm.id.as_str(), alarm.level), ("permissions:attic", Level::Critical));
+        assert_eq!(verdict.advice, "Put this line into its bitcoin.conf.");
+        snapshot.job = None;
+        snapshot.nodes[0].state = NodeState::Forbidden;
+        assert_eq!(judge(&snapshot).advice, "Put this line into its bitcoin.conf.");
+        // What mining does not need is no alarm.
+        let mut snapshot = mining();
+        let shortage = "does not let us call preciousblock".to_owned();
+        snapshot.nodes[0].permissions = Some(PermissionsView { shortage, ..Default::default() });
+        assert_eq!(judge(&snapshot).state, State::Ok);
+    }
+
     #[test]
     fn all_well_is_ok_and_asks_for_nothing() {
         let verdict = judge(&mining());
@@ -655,7 +704,7 @@ mod tests {
     #[test]
     fn each_fault_is_told_and_says_what_to_do() {
         type Break = fn(&mut Snapshot);
-        let faults: [(&str, State, Break); 15] = [
+        let faults: [(&str, State, Break); 17] = [
             ("Not set up yet", State::Down, |s| s.configured = false),
             ("Node attic gives no work", State::Down, |s| {
                 s.job = None;
@@ -689,6 +738,14 @@ mod tests {
                     refused: Some("bad-cb-amount".to_owned()),
                     ..Default::default()
                 });
+            }),
+            ("attic does not let us call submitblock", State::Degraded, |s| {
+                s.nodes[0].permissions = Some(may_not_submit());
+            }),
+            ("Node attic does not let us call submitblock", State::Down, |s| {
+                s.job = None;
+                s.nodes[0].state = NodeState::Down;
+                s.nodes[0].permissions = Some(may_not_submit());
             }),
             ("no share for 15\u{202f}min", State::Degraded, |s| {
                 s.miners[0].state = MinerState::Quiet;

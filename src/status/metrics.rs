@@ -184,6 +184,13 @@ fn nodes(s: &Snapshot, out: &mut Text) {
         "Unix time of the last rehearsal.",
         &|n| n.rehearsal.as_ref().map(|r| r.at as f64),
     );
+    each(
+        out,
+        "soloist_node_permissions_ok",
+        "gauge",
+        "Whether the node lets us call all that mining needs, submitblock among it.",
+        &|n| n.permissions.as_ref().map(|p| f64::from(p.refused.is_empty())),
+    );
     out.family("soloist_rpc_duration_seconds", "histogram", "Duration of calls that succeeded.");
     for node in &s.nodes {
         for call in &node.calls {

@@ -199,6 +199,8 @@ pub enum NodeState {
     Lagging,
     /// It answers, but is not trusted: another chain, another tip, no peers.
     Doubtful,
+    /// It answers, but refuses a call that mining needs.
+    Forbidden,
     /// It does not answer, or refuses us.
     Down,
     /// Not asked yet.
@@ -256,6 +258,8 @@ pub struct NodeView {
     pub tip_wins: u64,
     /// Last rehearsal: our block, unsolved, shown to the node as a proposal (BIP 23).
     pub rehearsal: Option<RehearsalView>,
+    /// What it lets us do; `None` where it was not asked yet.
+    pub permissions: Option<PermissionsView>,
     /// The last failed call.
     pub last_error: Option<NodeErrorView>,
     /// Statistics by RPC method.
@@ -287,6 +291,19 @@ pub struct RehearsalView {
     pub height: u64,
     /// `None`: it would take the block. Otherwise its reason.
     pub refused: Option<String>,
+}
+
+/// What a node lets us do, as it said with the last rehearsal or after its last start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PermissionsView {
+    /// Methods that mining needs and the node refuses: while there is one, it is not ready.
+    pub refused: Vec<String>,
+    /// The same and what it means, as a predicate; empty when there is none.
+    pub words: String,
+    /// What the owner can do about it, with the line for bitcoin.conf.
+    pub remedy: String,
+    /// What it forbids that mining does not need, as a predicate; empty when there is nothing.
+    pub shortage: String,
 }
 
 /// A failed call.

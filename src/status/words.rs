@@ -82,6 +82,7 @@ impl NodeState {
             NodeState::Warming => "starting up",
             NodeState::Lagging => "lags behind",
             NodeState::Doubtful => "not trusted",
+            NodeState::Forbidden => "forbids our calls",
             NodeState::Down => "down",
             NodeState::Unknown => "not asked yet",
         }

@@ -217,7 +217,7 @@ impl FaultProxy {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The requests that were answered without a node, whole.
+    /// The requests that were answered or refused without a node, whole.
     pub fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
     }

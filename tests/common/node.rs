@@ -31,9 +31,9 @@ pub struct RealNode {
     pub rpc_port: u16,
     p2p_port: u16,
     zmq_port: u16,
+    /// More of the command line, for a start of its own kind.
+    pub more: Vec<String>,
     program: PathBuf,
-    /// Arguments beside those that every node here gets.
-    more: Vec<String>,
     /// It publishes new blocks by ZMQ: a Core that was built with it.
     publishes: bool,
     dir: tempfile::TempDir,
@@ -76,8 +76,8 @@ impl RealNode {
             rpc_port: free_port(),
             p2p_port: free_port(),
             zmq_port: free_port(),
+            more: more.iter().map(ToString::to_string).collect(),
             program,
-            more: more.iter().map(|arg| arg.to_string()).collect(),
             publishes: false,
             dir: tempfile::tempdir().unwrap(),
             child: None,
@@ -144,8 +144,8 @@ impl RealNode {
                 command
             }
         };
-        command.args(&self.more);
         let log = File::create(self.log()).unwrap();
+        command.args(&self.more);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().expect("the node's program can be started"));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use soloist::chain::Chain;
 use soloist::failover::*;
 use soloist::node::fault::Login;
-use soloist::node::{Method, NodeId, RpcError, TipHeader, TipSource};
+use soloist::node::{Command, Method, NodeId, RpcError, TipHeader, TipSource};
 
 use crate::world::*;
 
@@ -1213,4 +1213,146 @@ fn advice_names_what_redundancy_does_not_cover() {
         world.failover.advice(),
         ["Nodes n0 and n1 are on one machine: that covers a crash, not a power cut."]
     );
+}
+
+// -- what a node lets us do --
+
+/// The event names the method and brings the line for bitcoin.conf.
+fn forbidden_events(world: &World) -> Vec<String> {
+    world.events("node-forbids").iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_node_that_would_not_take_our_block_does_not_lead_beside_one_that_would() {
+    let mut world = World::new(2);
+    world.sim(id(0)).forbidden = vec![Command::SubmitBlock];
+    world.run(SEC * 20);
+    assert_eq!(world.leader, Some(id(1)));
+    let words = "does not let us call submitblock".to_owned();
+    assert_eq!(standing(&world, id(0)), Standing::Forbidden(words.clone()));
+    let (last, why) = world.lead_reasons().pop().unwrap();
+    // It may have led for the moment until it was asked.
+    assert!(last == id(1) && matches!(why, LeadWhy::First | LeadWhy::Forbidden(_)), "{why}");
+    assert!(*world.when(leads(id(1))).last().unwrap() < MS * 200);
+    assert_eq!(
+        sentence(&world),
+        "Backup node n1 gives the work: n0 does not let us call submitblock."
+    );
+    let events = forbidden_events(&world);
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert!(event.starts_with("Node n0 does not let us call submitblock: a block that"), "{event}");
+    assert!(event.contains("rpcwhitelist=anna:getblocktemplate,submitblock,"), "{event}");
+
+    // It is heard of within a minute that the owner has mended it, and it leads again.
+    world.log.clear();
+    world.sim(id(0)).forbidden.clear();
+    world.run(PERMISSIONS_EVERY + STEADY + SEC * 3);
+    assert_eq!(world.leader, Some(id(0)));
+    assert_eq!(world.events("node-permits").len(), 1);
+    assert_eq!(world.failover.overall(world.now).state, State::Ok);
+}
+
+#[test]
+fn the_only_node_leads_although_it_would_not_take_our_block() {
+    let mut world = World::new(1);
+    world.sim(id(0)).forbidden = vec![Command::SubmitBlock];
+    world.run(SEC * 20);
+    assert_eq!(world.leader, Some(id(0)));
+    assert!(!world.gated, "the owner can mend it while the miners go on");
+    let overall = world.failover.overall(world.now);
+    assert_eq!(overall.state, State::Degraded);
+    assert_eq!(
+        overall.sentence,
+        "Node n0 does not let us call submitblock but gives the work, as no better node is \
+         available."
+    );
+    // New tips are served as by any other, and so long that they begin with an empty job.
+    world.sim(id(0)).template_takes = MS * 200;
+    for _ in 0..8 {
+        world.run(SEC * 20);
+        world.mine();
+    }
+    world.run(SEC * 5);
+    let tip = world.blocks[world.best()].work;
+    assert_eq!(world.served.map(|(work, _)| work), Some(tip));
+    assert!(!world.when(|output| matches!(output, Output::EmptyJob { .. })).is_empty());
+    assert_eq!(forbidden_events(&world).len(), 1, "said once");
+}
+
+#[test]
+fn a_node_that_lacks_blocks_is_no_better_than_one_that_would_not_take_ours() {
+    let mut world = settled(2);
+    world.sim(id(1)).forbidden = vec![Command::SubmitBlock];
+    world.hand_in(Input::Rehearsed);
+    world.run(PERMISSIONS_EVERY + SEC);
+    world.sim(id(0)).stuck = true;
+    world.mine();
+    world.run(SEC * 20);
+    // The block that is solved now goes to both, and the first takes it when it has caught up.
+    assert_eq!(world.leader, Some(id(1)));
+    world.sim(id(0)).stuck = false;
+    let best = world.best();
+    world.give(id(0), best);
+    world.run(SEC * 10);
+    assert_eq!(world.leader, Some(id(0)));
+}
+
+#[test]
+fn what_mining_does_not_need_moves_nothing_and_is_told_once() {
+    let mut world = settled(2);
+    let before = world.leader;
+    world.sim(id(0)).forbidden = vec![Command::PreciousBlock, Command::GetNetworkInfo];
+    for _ in 0..5 {
+        world.hand_in(Input::Rehearsed);
+        world.run(PERMISSIONS_EVERY);
+    }
+    assert_eq!((world.leader, standing(&world, id(0))), (before, Standing::Fit));
+    assert_eq!(world.failover.overall(world.now).state, State::Ok);
+    let told = world.events("node-forbids-some");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].to_string().contains("getnetworkinfo and preciousblock"), "{}", told[0]);
+    assert!(forbidden_events(&world).is_empty());
+}
+
+#[test]
+fn a_node_is_asked_what_it_permits_at_its_start_after_breaks_and_with_rehearsals() {
+    let questions = |world: &World| {
+        world.when(|output| matches!(output, Output::AskPermissions { node } if *node == id(0)))
+    };
+    let mut world = World::new(2);
+    world.run(SEC * 300);
+    assert_eq!(questions(&world).len(), 1, "once, if nothing happens");
+    assert!(questions(&world)[0] < MS * 100);
+    for _ in 0..60 {
+        world.hand_in(Input::Rehearsed);
+        world.run(SEC * 5);
+    }
+    let count = questions(&world).len();
+    assert!((5..=7).contains(&count), "at most once a minute with rehearsals: {count}");
+    // It is away for moments, so that no breaker opens: it may have another configuration since.
+    world.run(PERMISSIONS_EVERY * 2);
+    let before = questions(&world).len();
+    world.kill(id(0));
+    world.run(SEC * 2);
+    world.revive(id(0));
+    let back = world.age();
+    world.run(SEC * 10);
+    let after = questions(&world);
+    assert_eq!(after.len(), before + 1);
+    assert!(after[before] - back < FIRST_WAIT + SEC, "{:?}", after[before] - back);
+    // A call that is forbidden all at once.
+    world.run(PERMISSIONS_EVERY * 2);
+    let before = questions(&world).len();
+    world.sim(id(0)).template_error = Some(RpcError::Forbidden { method: "getblocktemplate" });
+    world.sim(id(0)).forbidden = vec![Command::GetBlockTemplate];
+    world.run(SEC * 60);
+    assert!(questions(&world).len() > before);
+    assert_eq!(world.leader, Some(id(1)));
+    assert_eq!(standing(&world, id(0)), Standing::NoTemplate);
+    assert_eq!(
+        sentence(&world),
+        "Backup node n1 gives the work: n0 does not let us call getblocktemplate."
+    );
+    let view = world.failover.nodes(world.now).next().unwrap();
+    assert_eq!(view.hint, None, "the advice about passwords and addresses is not for it");
 }

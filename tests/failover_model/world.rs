@@ -8,10 +8,12 @@ use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::failover::{
     DEFAULT_GRACE, ErrorKind, Event, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, Failover,
-    HEALTH_DEADLINE, Input, LeadWhy, News, NodeSpec, Output, POLL_DEADLINE, PROBE_NOBODY, Setup,
-    TemplateSeen, WAIT,
+    HEALTH_DEADLINE, Input, LeadWhy, News, NodeSpec, Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP,
+    POLL_DEADLINE, PROBE_NOBODY, Setup, TemplateSeen, WAIT,
 };
-use soloist::node::{HealthReport, Method, NodeId, RpcError, TipHeader, TipSource};
+use soloist::node::{
+    Command, HealthReport, Method, NodeId, Permission, Permissions, RpcError, TipHeader, TipSource,
+};
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SEC: Duration = Duration::from_secs(1);
@@ -53,6 +55,8 @@ pub struct Sim {
     pub initial_download: bool,
     pub connections: u64,
     pub headers_ahead: u64,
+    /// Our user may not call these.
+    pub forbidden: Vec<Command>,
     pub zmq: bool,
     /// The shell answers polls.
     pub polls: bool,
@@ -71,6 +75,8 @@ pub struct Sim {
     pub breaker: BreakerModel,
     /// Starts of template calls.
     fetches: Vec<Instant>,
+    /// When it was last asked what we may call.
+    permit_asked: Option<Instant>,
     pub has_reported: bool,
     /// The tip's work of the last template that was handed in.
     pub template_work: Option<u64>,
@@ -202,6 +208,7 @@ impl World {
             initial_download: false,
             connections: 8,
             headers_ahead: 0,
+            forbidden: Vec::new(),
             zmq: true,
             polls: true,
             rtt: MS,
@@ -213,6 +220,7 @@ impl World {
             hangs_up: true,
             breaker: BreakerModel::default(),
             fetches: Vec::new(),
+            permit_asked: None,
             has_reported: false,
             template_work: None,
         });
@@ -530,6 +538,17 @@ impl World {
                 let news = News::Health { report, took: rtt };
                 self.push(node, Method::Health, rtt, HEALTH_DEADLINE, Ok(news), false);
             }
+            Output::AskPermissions { node } => {
+                self.check_call(node, Method::Permissions);
+                let now = self.now;
+                let last = self.sim(node).permit_asked.replace(now);
+                assert!(last.is_none_or(|last| now - last >= PERMISSIONS_GAP), "asked too often");
+                // Ten calls, of which five count.
+                let took = self.sim(node).rtt * 5;
+                let permissions = self.permissions(node);
+                let news = News::Permissions { permissions, took };
+                self.push(node, Method::Permissions, took, PERMISSIONS_DEADLINE, Ok(news), false);
+            }
             Output::Lead { node, why, .. } => {
                 assert_ne!(self.leader, Some(node), "it leads already");
                 assert!(self.order.contains(&node), "a removed node leads");
@@ -637,6 +656,20 @@ impl World {
         Ok(News::Template { seen, took: sim.template_takes })
     }
 
+    fn permissions(&mut self, node: NodeId) -> Permissions {
+        let sim = self.sim(node);
+        Command::ALL.into_iter().fold(Permissions::unknown("anna"), |all, command| {
+            let forbidden = sim.forbidden.contains(&command);
+            all.with(command, if forbidden { Permission::Forbidden } else { Permission::Allowed })
+        })
+    }
+
+    /// The node is started anew with another whitelist, too fast to be missed; a rehearsal follows.
+    pub fn forbid(&mut self, id: NodeId, forbidden: &[Command]) {
+        self.sim(id).forbidden = forbidden.to_vec();
+        self.hand_in(Input::Rehearsed);
+    }
+
     fn report(&mut self, node: NodeId) -> HealthReport {
         let sim = self.sim(node).clone();
         let block = self.blocks[sim.tip];
@@ -652,8 +685,8 @@ impl World {
             initial_download: sim.initial_download,
             progress: 1.0,
             tip_time: 1_700_000_000 + block.height * 600,
-            connections: sim.connections,
-            version: "/Satoshi:30.0.0/".into(),
+            connections: Some(sim.connections),
+            version: Some("/Satoshi:30.0.0/".into()),
             warnings: String::new(),
         }
     }
@@ -749,7 +782,8 @@ impl BreakerModel {
                 RpcError::Rpc { .. } | RpcError::Forbidden { .. },
             ) => *self = BreakerModel::default(),
             (Method::SubmitBlock | Method::Proposal, _) => {}
-            (Method::GetBlockHeader, error) if ErrorKind::of(error) != ErrorKind::Transport => {}
+            (Method::GetBlockHeader | Method::Permissions, error)
+                if ErrorKind::of(error) != ErrorKind::Transport => {}
             _ if self.open_since.is_none() => {
                 self.failures += 1;
                 if self.failures == 3 {

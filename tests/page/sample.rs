@@ -17,6 +17,7 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("no-node", no_node()),
         ("syncing", syncing()),
         ("lagging", lagging()),
+        ("forbidden", forbidden()),
         ("one-miner", one_miner()),
         ("forty", forty()),
         ("found", found()),
@@ -60,6 +61,7 @@ pub fn no_node() -> Snapshot {
     s.nodes[1].latency_ms = None;
     s.nodes[1].peers = None;
     s.nodes[1].rehearsal = None;
+    s.nodes[1].permissions = None;
     for node in &mut s.nodes {
         node.state = NodeState::Down;
         node.since = Some(NOW - 420);
@@ -109,6 +111,34 @@ pub fn syncing() -> Snapshot {
     }];
     s.best_shares.clear();
     s.events.truncate(1);
+    s
+}
+
+/// The second node would not take a block from us, and the first does not tell its peers.
+pub fn forbidden() -> Snapshot {
+    let mut s = home();
+    let node = &mut s.nodes[1];
+    node.state = NodeState::Forbidden;
+    node.why = "It does not let us call submitblock.".to_owned();
+    node.permissions = Some(PermissionsView {
+        refused: vec!["submitblock".to_owned()],
+        words: "does not let us call submitblock: a block that we find could not be handed to it"
+            .to_owned(),
+        remedy: "Put this line into its bitcoin.conf, in place of the rpcwhitelist line that the \
+                 user has there now, and restart the node: rpcwhitelist=solo:getblocktemplate,\
+                 submitblock,getblockchaininfo,getbestblockhash,getblockhash,getblockheader,\
+                 getnetworkinfo,preciousblock,getchaintips,waitfornewblock"
+            .to_owned(),
+        shortage: String::new(),
+    });
+    s.nodes[0].peers = None;
+    s.nodes[0].version = String::new();
+    s.nodes[0].permissions = Some(PermissionsView {
+        shortage: "does not let us call getnetworkinfo, which mining does not need: its version \
+                   and its peers are not shown"
+            .to_owned(),
+        ..Default::default()
+    });
     s
 }
 
@@ -454,6 +484,7 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         zmq_address: Some("tcp://192.168.1.10:28332".to_owned()),
         tip_wins: wins,
         rehearsal: Some(RehearsalView { at: NOW - 312, height: 925_114, refused: None }),
+        permissions: Some(PermissionsView::default()),
         last_error: None,
         calls: vec![
             CallView {

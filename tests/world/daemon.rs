@@ -29,6 +29,7 @@ pub enum Want {
     TryWait(NodeId),
     Header(NodeId, BlockHash),
     Health(NodeId),
+    Permissions(NodeId),
     Submit(NodeId, Arc<SolvedBlock>),
     Precious(NodeId, BlockHash),
     Position(NodeId, BlockHash),
@@ -202,6 +203,7 @@ impl Daemon {
             Output::TryWait { node } => self.wants.push(Want::TryWait(node)),
             Output::AskHeader { node, tip } => self.wants.push(Want::Header(node, tip)),
             Output::AskHealth { node } => self.wants.push(Want::Health(node)),
+            Output::AskPermissions { node } => self.wants.push(Want::Permissions(node)),
             Output::Lead { from, .. } => self.wants.push(Want::Lead { first: from.is_none() }),
             Output::Serve { node, new_tip } => {
                 let Some((template, received)) = self.latest.get(&node).cloned() else { return };
@@ -209,6 +211,8 @@ impl Daemon {
                 self.set_work(now, template, node, received, false, new_tip);
                 if new_tip {
                     self.blocks_input(now, submission::Input::Height(height - 1));
+                    // The block is shown to all nodes, which is more than this world has.
+                    self.failover_input(now, failover::Input::Rehearsed);
                 }
             }
             Output::EmptyJob { node, tip, median_time } => {

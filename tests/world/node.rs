@@ -14,7 +14,7 @@ use bitcoin::{
 use soloist::block::{Position, SolvedBlock};
 use soloist::chain::{BlockHash, Chain};
 use soloist::demo::check::{self, Due, Pow};
-use soloist::node::{HealthReport, Method, RpcError, TipHeader};
+use soloist::node::{Command, HealthReport, Method, Permission, Permissions, RpcError, TipHeader};
 use soloist::template::{Template, TxCache};
 
 use crate::Micros;
@@ -43,6 +43,7 @@ pub enum Ask {
     TryWait,
     Header(BlockHash),
     Health,
+    Permissions,
     Submit(Arc<SolvedBlock>),
     Precious(BlockHash),
     Position(BlockHash),
@@ -56,6 +57,7 @@ impl Ask {
             Ask::Wait | Ask::TryWait => Method::WaitForNewBlock,
             Ask::Header(_) => Method::GetBlockHeader,
             Ask::Health => Method::Health,
+            Ask::Permissions => Method::Permissions,
             Ask::Submit(_) => Method::SubmitBlock,
             Ask::Precious(_) => Method::PreciousBlock,
             Ask::Position(_) => Method::GetBlockHeader,
@@ -66,7 +68,7 @@ impl Ask {
     pub fn lane(&self) -> Option<usize> {
         match self {
             Ask::Poll | Ask::Wait | Ask::Header(_) | Ask::Health | Ask::Position(_) => Some(0),
-            Ask::Template | Ask::TryWait | Ask::Precious(_) => Some(1),
+            Ask::Template | Ask::TryWait | Ask::Precious(_) | Ask::Permissions => Some(1),
             Ask::Submit(_) => None,
         }
     }
@@ -81,6 +83,7 @@ pub enum Answer {
     Beside(bool),
     Header(TipHeader),
     Health(HealthReport),
+    Permissions(Permissions),
     /// The words of `submitblock`.
     Submitted(Option<String>),
     Precious,
@@ -107,6 +110,7 @@ pub struct Shell {
     pub header: bool,
     pub trial: bool,
     pub positions: u8,
+    pub permissions: bool,
     pub precious: bool,
     /// The lanes, the quick and the slow one: whether a call is under way, and what waits for its end.
     pub lanes: [(bool, VecDeque<Ask>); 2],
@@ -164,6 +168,8 @@ pub struct Node {
     pub zmq_off: bool,
     pub lag_until: Micros,
     pub template_error: Option<RpcError>,
+    /// Our user may not call `submitblock`.
+    pub forbids: bool,
     pub slow: Micros,
     pub bits: u32,
 }
@@ -225,9 +231,9 @@ impl Node {
         self.mode == Mode::Up
     }
 
-    /// Nothing is wrong with it that would keep it from giving work.
+    /// Nothing is wrong with it that would keep it from giving work and from taking blocks.
     pub fn is_well(&self) -> bool {
-        self.is_up() && self.template_error.is_none() && self.slow == 0
+        self.is_up() && self.template_error.is_none() && self.slow == 0 && !self.forbids
     }
 
     /// Its clock, Unix seconds.
@@ -287,10 +293,17 @@ impl Node {
             initial_download: false,
             progress: 1.0,
             tip_time: u64::from(tip.time),
-            connections: 8,
-            version: "/Virtual:1.0.0/".into(),
+            connections: Some(8),
+            version: Some("/Virtual:1.0.0/".into()),
             warnings: String::new(),
         }
+    }
+
+    /// What it says when it is asked what we may call.
+    pub fn permissions(&self) -> Permissions {
+        let start = Permissions::unknown("anna");
+        let all = Command::ALL.into_iter().fold(start, |all, c| all.with(c, Permission::Allowed));
+        if self.forbids { all.with(Command::SubmitBlock, Permission::Forbidden) } else { all }
     }
 
     /// `submitblock`: the words, and the place of the block if the node has it now.

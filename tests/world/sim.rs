@@ -90,6 +90,7 @@ enum Fault {
     Cut,
     Lag,
     TemplateError,
+    Forbid,
     SlowTemplates,
     ZmqOff,
 }
@@ -356,6 +357,12 @@ impl World {
                         self.ask(node.0 as usize, Ask::Health);
                     }
                 }
+                Want::Permissions(node) => {
+                    let shell = &mut self.nodes[node.0 as usize].shell;
+                    if !std::mem::replace(&mut shell.permissions, true) {
+                        self.call(node.0 as usize, Ask::Permissions);
+                    }
+                }
                 Want::Submit(node, block) => {
                     self.book(&block);
                     let node = node.0 as usize;
@@ -552,6 +559,11 @@ impl World {
                 let header = if node.lag_until > now { header } else { 0 };
                 Ok(Answer::Health(node.report(&self.blocks, header)))
             }
+            Ask::Permissions => {
+                takes = 10 * MS;
+                Ok(Answer::Permissions(node.permissions()))
+            }
+            Ask::Submit(_) if node.forbids => Err(RpcError::Forbidden { method: "submitblock" }),
             Ask::Submit(block) => {
                 takes = 20 * MS;
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
@@ -733,6 +745,18 @@ impl World {
                     index,
                     match answer {
                         Ok(Answer::Health(report)) => NodeEventKind::Health { report, took },
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::Permissions, answer) => {
+                shell.permissions = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::Permissions(permissions)) => {
+                            NodeEventKind::Permissions { permissions, took }
+                        }
                         answer => failed(answer, method, took),
                     },
                 );
@@ -946,6 +970,7 @@ impl World {
             Fault::Cut,
             Fault::Lag,
             Fault::TemplateError,
+            Fault::Forbid,
             Fault::SlowTemplates,
             Fault::ZmqOff,
         ];
@@ -971,6 +996,7 @@ impl World {
                 let message = "Out of memory".to_owned();
                 node.template_error = Some(RpcError::Rpc { code: -7, message });
             }
+            Fault::Forbid => node.forbids = true,
             Fault::SlowTemplates => node.slow = 4 * SECOND,
             Fault::ZmqOff => node.zmq_off = true,
         }
@@ -1026,6 +1052,7 @@ impl World {
                 self.meet_peers(index);
             }
             (Fault::TemplateError, _) => node.template_error = None,
+            (Fault::Forbid, _) => node.forbids = false,
             (Fault::SlowTemplates, _) => node.slow = 0,
             (Fault::ZmqOff, _) => node.zmq_off = false,
             _ => {}
@@ -1213,7 +1240,9 @@ impl World {
         wire.open = false;
         let index = wire.miner;
         *self.figures.closed.entry(why.words()).or_default() += 1;
-        if !matches!(why, CloseReason::NoWork | CloseReason::Resumed) {
+        // One that left without a word before it was known may be told so.
+        let is_there = self.miners[index].conn == Some(conn);
+        if is_there && !matches!(why, CloseReason::NoWork | CloseReason::Resumed) {
             self.fail(format!("miner {index} was sent away: {}", why.words()));
         }
         let at = self.miners[index].inbound.max(self.now) + self.miners[index].setup.distance;
@@ -1323,6 +1352,7 @@ fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
         zmq_off: false,
         lag_until: 0,
         template_error: None,
+        forbids: false,
         slow: 0,
         bits,
     }

@@ -92,6 +92,12 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
             {
                 p.quiet { (state.sentence(address)) " " (remedy) }
             }
+            @if let Some(permissions) = &node.permissions {
+                @if !permissions.words.is_empty() {
+                    p.warn { "It " (permissions.words) ". " (permissions.remedy) }
+                }
+                @if !permissions.shortage.is_empty() { p.quiet { "It " (permissions.shortage) "." } }
+            }
             @if !node.warnings.is_empty() { p.warn { "It warns: " (format::tame_to(&node.warnings, 300)) } }
             @if let Some(error) = &node.last_error {
                 p.quiet {
@@ -120,6 +126,6 @@ fn class(state: NodeState) -> &'static str {
     match state {
         NodeState::Leading | NodeState::Standby => "on",
         NodeState::Syncing | NodeState::Warming | NodeState::Unknown => "wait",
-        NodeState::Lagging | NodeState::Doubtful | NodeState::Down => "off",
+        NodeState::Lagging | NodeState::Doubtful | NodeState::Forbidden | NodeState::Down => "off",
     }
 }
