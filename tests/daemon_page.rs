@@ -399,6 +399,11 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     let config = node.config();
     let (user, password) = match &config.auth {
         soloist::node::rpc::Auth::UserPass { user, pass } => (user.clone(), pass.clone()),
+        soloist::node::rpc::Auth::Cookie(path) => {
+            let cookie = std::fs::read_to_string(path).unwrap();
+            let (user, password) = cookie.split_once(':').unwrap();
+            (user.to_owned(), password.to_owned())
+        }
         other => panic!("{other:?}"),
     };
     let url = config.url.trim_end_matches('/');
