@@ -195,7 +195,7 @@ fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) -> Duratio
             let needed = [Command::SubmitBlock, Command::GetBlockHash];
             let useful = [Command::PreciousBlock, Command::GetNetworkInfo];
             let all = [&needed[..1], &needed[1..], &useful[..1], &useful[..]];
-            let forbidden: &[Command] = *random.pick(&all);
+            let forbidden = *random.pick(&all);
             world.forbid(id, forbidden);
         }
         40..41 => world.sim(id).template_error = Some(RpcError::Http(500)),

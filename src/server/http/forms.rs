@@ -295,7 +295,7 @@ fn confirm(
         p.do { "Compare the address with your wallet, block by block." }
         p.big { (page::fours(&values.payout)) }
         ul.findings {
-            @for finding in findings { li { (format::tame_to(finding, 300)) } }
+            @for finding in findings { li { (format::tame_to(finding, 600)) } }
         }
         @if matches!(kind, SetUpOrToken::Token(_)) {
             h2 { "What changes" }

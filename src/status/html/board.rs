@@ -102,7 +102,7 @@ pub fn events(view: &View<'_>) -> Markup {
         @if events.is_empty() { p.quiet { "Nothing yet." } }
         ul.events {
             @for event in events.iter().take(12) {
-                li.(overview::level(event.level)) { (age::date(event.at)) span { (format::tame_to(&event.text, 300)) } }
+                li.(overview::level(event.level)) { (age::date(event.at)) span { (format::tame_to(&event.text, 600)) } }
             }
         }
     }
