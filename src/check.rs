@@ -139,11 +139,12 @@ fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (Sta
         Err(error) => return failed("It cannot be used now", error),
     };
     let peers = match health.connections {
-        1 => "1 peer".to_owned(),
-        peers => format!("{peers} peers"),
+        None => String::new(),
+        Some(1) => ", 1 peer".to_owned(),
+        Some(peers) => format!(", {peers} peers"),
     };
     let mut sentences = vec![format!(
-        "It answers: chain {}, block {}, {peers}, {}",
+        "It answers: chain {}, block {}{peers}, {}",
         health.chain, health.blocks, health.version
     )];
     let state = match Chain::from_name(&health.chain) {
@@ -179,6 +180,13 @@ fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (Sta
     if health.initial_download {
         let percent = health.progress.clamp(0.0, 1.0) * 100.0;
         sentences.push(format!("So far {percent:.1} % of the chain are checked."));
+    }
+    if health.local_relay == Some(false) {
+        sentences.push(
+            "It takes no transactions from others, so its blocks carry no fees: remove blocksonly=1 \
+             from its bitcoin.conf."
+                .to_owned(),
+        );
     }
     if !health.warnings.is_empty() {
         sentences.push(format!("It warns: {}", health.warnings));

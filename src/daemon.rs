@@ -23,6 +23,7 @@ mod miners;
 mod nodes;
 mod recorder;
 mod rehearsal;
+mod standing;
 mod view;
 
 use std::cell::{Cell, RefCell};

@@ -61,7 +61,9 @@ fn health(chain: Chain, blocks: u64) -> HealthReport {
         initial_download: false,
         progress: 1.0,
         tip_time: 0,
-        connections: 12,
+        connections: Some(12),
+        local_relay: Some(true),
+        clock: None,
         version: "/Satoshi:30.0.0/".to_owned(),
         warnings: String::new(),
     }
@@ -148,7 +150,7 @@ fn a_node_that_downloads() {
         headers: 884_201,
         initial_download: true,
         progress: 0.314,
-        connections: 1,
+        connections: Some(1),
         warnings: "This is a pre-release test build".to_owned(),
         ..health(Chain::Main, 412_000)
     });

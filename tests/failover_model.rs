@@ -1,5 +1,7 @@
 //! The policy of the nodes in virtual time: scenarios, and random operations against a model.
 
+#[path = "failover_model/clocks.rs"]
+mod clocks;
 #[path = "failover_model/scenarios.rs"]
 mod scenarios;
 #[path = "failover_model/world.rs"]
@@ -8,6 +10,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use soloist::chain::Chain;
+use soloist::clock::Reading;
 use soloist::node::{Method, NodeId, RpcError, TipSource};
 use world::{MS, Mode, SEC, World, hash, refused, warming};
 
@@ -16,8 +19,9 @@ const OPERATIONS: u64 = 100_000;
 /// breaker, its probe, and what follows.
 const KNOWN_WELL: Duration = Duration::from_secs(90);
 /// A leader must be gone when it has been unwell for so long and a well one is known: it does not
-/// answer or lacks blocks; is on the wrong chain or in initial download (the next health report
-/// tells); gives no template (the next heartbeat tells); takes in no blocks. Nobody leads: the
+/// answer or lacks blocks; is on the wrong chain, in initial download, or without peers (the next
+/// health report tells); gives no template, or one with a time far off (the next heartbeat tells);
+/// takes in no blocks. Nobody leads: the
 /// same as the first.
 const GONE_AFTER: [Duration; 4] = [
     Duration::from_secs(8),
@@ -79,6 +83,7 @@ impl Truth {
             let answers = sim.mode == Mode::Up && sim.template_error.is_none();
             let quick = sim.rtt < MS * 300 && sim.template_takes < SEC;
             let right = sim.chain == "main" && !sim.initial_download && sim.headers_ahead == 0;
+            let right = right && sim.connections > 0 && sim.clock_ahead == 0;
             let at_the_tip = world.blocks[sim.tip].work >= settled;
             answers && quick && right && at_the_tip && !sim.stuck
         };
@@ -103,8 +108,8 @@ impl Truth {
             None => [true, false, false, false],
             Some(sim) => [
                 sim.mode != Mode::Up || world.blocks[sim.tip].work < settled,
-                sim.chain != "main" || sim.initial_download,
-                sim.template_error.is_some(),
+                sim.chain != "main" || sim.initial_download || sim.connections == 0,
+                sim.template_error.is_some() || sim.clock_ahead != 0,
                 sim.headers_ahead > 0,
             ],
         };
@@ -181,10 +186,22 @@ fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) -> Duratio
         38..41 => world.sim(id).template_error = Some(RpcError::Http(500)),
         41..44 => world.sim(id).stuck = true,
         44..46 => world.sim(id).chain = "testnet4".into(),
-        46..48 => world.sim(id).initial_download = true,
+        46 => world.sim(id).initial_download = true,
+        47 => {
+            world.sim(id).connections = 0;
+            let error = RpcError::Rpc { code: -9, message: "not connected".into() };
+            world.sim(id).template_error = Some(error);
+        }
         48..50 => world.sim(id).headers_ahead = 1,
-        50..53 => world.sim(id).zmq = !world.sim(id).zmq,
-        53..56 => world.sim(id).rtt = MS * (1 + random.below(40) * random.below(40)) as u32,
+        50..52 => world.sim(id).zmq = !world.sim(id).zmq,
+        // One at a time: when most clocks are wrong, nobody can tell.
+        52..54 if world.sims.iter().all(|sim| sim.clock_ahead == 0) => {
+            world.sim(id).clock_ahead = *random.pick(&[3 * 3600, -3 * 3600]);
+            // A clock that is behind is not seen in templates.
+            let tells = random.below(2) == 0 || world.sim(id).clock_ahead < 0;
+            world.sim(id).date = tells.then_some(0);
+        }
+        52..56 => world.sim(id).rtt = MS * (1 + random.below(40) * random.below(40)) as u32,
         56..59 => world.sim(id).template_takes = MS * (1 + random.below(3000)) as u32,
         59..84 => heal(world, id),
         84..88 => {
@@ -211,6 +228,8 @@ fn heal(world: &mut World, id: NodeId) {
     sim.chain = "main".into();
     sim.initial_download = false;
     sim.headers_ahead = 0;
+    sim.connections = 8;
+    sim.clock_ahead = 0;
     sim.rtt = MS * 2;
     sim.template_takes = MS * 30;
     world.revive(id);
@@ -288,6 +307,10 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
         world.leads.values().sum::<u64>(),
         world.names
     );
+    let set = |by: i64| world.clocks_set.iter().filter(|(_, set)| *set == by).count();
+    println!("{} clocks seen to be set", world.clocks_set.len());
+    assert!(set(3 * 3600) > 100 && set(-3 * 3600) > 100, "the walk has no wrong clocks");
+    assert!(world.leads.contains_key("its clock is  h fast"), "and none that cost the lead");
     for (why, count) in &world.leads {
         println!("{count:6} × {why}");
     }
@@ -300,7 +323,7 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
 }
 
 /// What a broken or hostile node may say at any time, asked or not.
-fn junk(random: &mut Random) -> soloist::failover::News {
+fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
     use soloist::failover::{News, TemplateSeen};
     let extremes = [0, 1, 99, 100, 101, 102, u64::MAX - 1, u64::MAX];
     let methods = [
@@ -332,6 +355,7 @@ fn junk(random: &mut Random) -> soloist::failover::News {
                 height: *random.pick(&extremes),
                 prev: tip,
                 curtime: *random.pick(&extremes),
+                mintime: *random.pick(&extremes),
                 txs: usize::MAX,
                 longpoll: random.below(2) == 0,
             },
@@ -353,7 +377,9 @@ fn junk(random: &mut Random) -> soloist::failover::News {
                 initial_download: random.below(9) == 0,
                 progress: *random.pick(&[f64::NAN, f64::NEG_INFINITY, 0.5]),
                 tip_time: *random.pick(&extremes),
-                connections: *random.pick(&extremes),
+                connections: Some(*random.pick(&extremes)),
+                local_relay: None,
+                clock: Some(Reading { unix: *random.pick(&extremes), at: mono }),
                 version: String::new(),
                 warnings: String::new(),
             },
@@ -380,7 +406,7 @@ fn junk_costs_nothing_but_trust() {
         let input = match random.below(12) {
             0 => Input::Tick,
             1 if random.below(100) == 0 => Input::Reload(setup.clone()),
-            _ => Input::Node { node, news: junk(&mut random) },
+            _ => Input::Node { node, news: junk(&mut random, mono) },
         };
         if random.below(50) == 0 {
             failover.solved(hash(random.below(12)), random.below(5));

@@ -40,8 +40,6 @@ pub struct Node {
     pub latest: Option<(Arc<Template>, Instant)>,
     /// When it last answered anything, Unix seconds.
     pub answered_at: Option<u64>,
-    /// Our clock minus the node's, seconds, by its latest template; to a second or two.
-    pub clock_offset: Option<f64>,
     /// A message came over ZMQ.
     pub zmq_heard: bool,
     /// Share of the chain that it had checked, now and some minutes ago: when it will be ready.
@@ -167,7 +165,6 @@ impl Nodes {
             latest: None,
             answered_at: None,
             zmq_heard: false,
-            clock_offset: None,
             progress: VecDeque::new(),
         };
         self.table.insert(id, node);
@@ -240,11 +237,6 @@ impl State {
                 node.latest = Some((template.clone(), made));
                 self.figures.tip(now.mono, template.prev);
                 self.figures.template(now.mono, template.prev, *parsing);
-                // A template's time is the node's clock, unless the last blocks' times are ahead.
-                if template.curtime > template.mintime {
-                    let there = f64::from(template.curtime) + age.as_secs_f64();
-                    node.clock_offset = Some(now.unix as f64 - there);
-                }
             }
             NodeEventKind::Tip { hash, source, .. } => {
                 node.zmq_heard |= *source == TipSource::Zmq;
@@ -303,6 +295,12 @@ impl State {
             Output::Ungate => {
                 self.server.open();
                 self.show_status();
+            }
+            Output::ClockSet { node, by } => {
+                let whose = node.map(|node| format!("node {}", self.nodes.name(node)));
+                let whose = whose.as_deref().unwrap_or("this box");
+                log::info!("the clock of {whose} was set: it moved by {by} s");
+                self.rehearsals.plan(now);
             }
             Output::Event(event) => {
                 let level = match event.level() {
@@ -420,6 +418,7 @@ fn facts(template: &Template) -> TemplateSeen {
         height: u64::from(template.height),
         prev: template.prev,
         curtime: u64::from(template.curtime),
+        mintime: u64::from(template.mintime),
         txs: template.txs.len(),
         longpoll: template.longpollid.is_some(),
     }

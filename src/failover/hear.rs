@@ -66,6 +66,9 @@ impl Failover {
             self.nodes[index].remember_duration(took);
             (TipSource::Template, sent)
         };
+        // A long poll's template is made when it is answered, else somewhere within the call.
+        let age = if source == TipSource::Longpoll { Duration::ZERO } else { took };
+        self.note_template_time(index, seen, at.checked_sub(age).unwrap_or(at), out);
         let tip_height = self.nodes[index].tip.and_then(|tip| self.tips.height(tip));
         let node = &mut self.nodes[index];
         if !node.checked || node.wrong_chain.is_some() {
@@ -120,21 +123,21 @@ impl Failover {
             node.waiting = None;
             return;
         }
-        let is_main = Chain::from_name(&report.chain) == Some(Chain::Main);
-        if report.initial_download && is_main {
+        if report.initial_download && node.is_main() {
             // Bitcoin Core gives no template on the main network in this state; on test networks
             // it does.
-            let percent = (report.progress * 100.0).clamp(0.0, 100.0);
-            let words = format!(
-                "it is downloading the chain, {} of {} blocks, {percent:.1} % verified.",
-                report.blocks, report.headers
-            );
-            self.wait_for(index, -10, words, out);
+            // Without a peer the download stands still.
+            let why = match node.has_no_peers() {
+                true => Waiting::NoPeers,
+                false => Waiting::download(&report),
+            };
+            self.wait_for(index, why, out);
         } else {
-            node.waiting = node.waiting.take().filter(|waiting| match waiting.code {
-                -9 => is_main && report.connections == 0,
-                _ => false,
-            });
+            let is_alone = node.has_no_peers();
+            node.waiting = node.waiting.take().filter(|why| *why == Waiting::NoPeers && is_alone);
+        }
+        if let Some(date) = report.clock {
+            self.note_date(index, date, out);
         }
         let node = &mut self.nodes[index];
         if node.tip == Some(report.best) || node.is_later_news(sent) {
@@ -279,7 +282,16 @@ impl Failover {
                     // It has just started: perhaps with another configuration.
                     self.nodes[index].checked = false;
                 }
-                self.wait_for(index, *code, message.clone(), out);
+                let node = &self.nodes[index];
+                let why = match *code {
+                    -9 => Waiting::NoPeers,
+                    -10 => match &node.health {
+                        Some((report, _)) if report.initial_download => Waiting::download(report),
+                        _ => Waiting::Download(None),
+                    },
+                    _ => Waiting::Starting(message.clone()),
+                };
+                self.wait_for(index, why, out);
             }
             // A proxy in between may cut long polls while the node is well: look before we hop.
             (_, Method::Longpoll) => {
@@ -311,17 +323,15 @@ impl Failover {
         }
     }
 
-    /// The node asks for patience; said once, the words are kept up to date.
-    fn wait_for(&mut self, index: usize, code: i64, words: String, out: &mut Vec<Output>) {
+    /// The node asks for patience; said once, the reason is kept up to date.
+    fn wait_for(&mut self, index: usize, why: Waiting, out: &mut Vec<Output>) {
         let node = &mut self.nodes[index];
         if !node.waiting_said {
             node.waiting_said = true;
-            out.push(Output::Event(Event::Waiting {
-                node: node.spec.name.clone(),
-                words: words.clone(),
-            }));
+            let (node, why) = (node.spec.name.clone(), why.clone());
+            out.push(Output::Event(Event::Waiting { node, why }));
         }
         node.template = None;
-        node.waiting = Some(Waiting { words, code });
+        node.waiting = Some(why);
     }
 }

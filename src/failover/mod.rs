@@ -32,6 +32,7 @@
 //! `Failover::verdict`.
 
 mod breaker;
+mod clocks;
 mod hear;
 mod io;
 mod lead;
@@ -45,17 +46,18 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use breaker::{Breaker, BreakerChange, FAILURES_TO_OPEN, FIRST_WAIT, LONGEST_WAIT};
+pub use clocks::{Clocks, Comparison, Off, REFUSED_FROM};
 pub use io::{
     DEFAULT_GRACE, Event, FetchWhy, GateWhy, Input, LeadWhy, Level, News, NodeSpec, Output, Setup,
     TemplateSeen,
 };
-pub use node::Standing;
+pub use node::{Progress, Standing, Waiting};
 pub use stats::{BOUNDS_MS, ErrorKind, Histogram, MethodStats};
 pub use tips::RaceStats;
 pub use view::{NodeView, Overall, State};
 
 use crate::chain::{BlockHash, Chain};
-use crate::clock::Now;
+use crate::clock::{Now, Reading};
 use crate::node::NodeId;
 use node::Node;
 use tips::Tips;
@@ -166,6 +168,8 @@ pub struct Failover {
     /// Blocks of ours and their heights, newest last.
     own: VecDeque<(BlockHash, u64)>,
     started: Instant,
+    /// What this box's own clock showed last.
+    this_box: Option<Reading>,
     next: Option<Instant>,
 }
 
@@ -217,6 +221,7 @@ impl Failover {
             empty_said: None,
             own: VecDeque::new(),
             started: now.mono,
+            this_box: None,
             next: Some(now.mono),
         };
         failover.place(now.mono, setup.nodes);
@@ -227,6 +232,7 @@ impl Failover {
     /// ignored, and so are late ones.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         let at = now.mono;
+        self.note_box(now, out);
         match input {
             Input::Tick => {}
             Input::Reload(setup) => self.reload(at, setup, out),

@@ -4,6 +4,7 @@
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
 //! [`NodeEvent`].
 
+mod date;
 pub mod rpc;
 pub mod watch;
 mod zmq_fd;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use crate::block::SubmitAnswer;
 use crate::chain::BlockHash;
+use crate::clock::Reading;
 use crate::template::Template;
 pub use rpc::{Auth, NodeConfig, Rpc};
 pub use watch::NodeHandle;
@@ -116,8 +118,13 @@ pub struct HealthReport {
     pub progress: f64,
     /// Time of the tip by its header, Unix seconds (0 where the node does not tell).
     pub tip_time: u64,
-    /// Connected peers.
-    pub connections: u64,
+    /// Connected peers; `None` where it does not tell.
+    pub connections: Option<u64>,
+    /// It takes transactions from others; `None` where it does not tell. With `blocksonly=1` it does
+    /// not, and its templates are empty.
+    pub local_relay: Option<bool>,
+    /// Its clock, by the `Date` of its answer.
+    pub clock: Option<Reading>,
     /// `subversion`, such as `/Satoshi:30.0.0/`.
     pub version: String,
     /// The node's own warnings, joined; empty when there are none.

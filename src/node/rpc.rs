@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::date::NodeClock;
 use super::{HealthReport, Method, RpcError};
 use crate::block::SubmitAnswer;
 use crate::chain::{BlockHash, Chain};
@@ -60,6 +61,8 @@ pub struct Rpc {
     cookie: Mutex<Option<String>>,
     /// The node is on a signet, as it last told us: templates must be asked for with that rule.
     signet: AtomicBool,
+    /// By the `Date` of its answers.
+    clock: NodeClock,
 }
 
 impl Method {
@@ -103,6 +106,7 @@ impl Rpc {
             auth: config.auth.clone(),
             cookie: Mutex::new(None),
             signet: AtomicBool::new(false),
+            clock: NodeClock::default(),
         }
     }
 
@@ -191,6 +195,8 @@ impl Rpc {
             progress: chain.verificationprogress,
             tip_time: chain.time,
             connections: network.connections,
+            local_relay: network.localrelay,
+            clock: self.clock.last(),
             version: plain(&network.subversion),
             warnings: warnings.join("; "),
         })
@@ -338,6 +344,8 @@ impl Rpc {
             request = request.with_header("Authorization", format!("Basic {encoded}"));
         }
         let response = request.send_lazy().map_err(|error| http_error(error, deadline))?;
+        let date = response.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("date"));
+        self.clock.heard(date.map(|(_, date)| date.as_str()));
         Answer::read(response, method)
     }
 }
@@ -471,8 +479,8 @@ struct ChainInfo {
 
 #[derive(Deserialize)]
 struct NetworkInfo {
-    #[serde(default)]
-    connections: u64,
+    connections: Option<u64>,
+    localrelay: Option<bool>,
     #[serde(default)]
     subversion: String,
     #[serde(default)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use soloist::chain::{BlockHash, Chain};
-use soloist::clock::Now;
+use soloist::clock::{Now, Reading};
 use soloist::failover::{
     DEFAULT_GRACE, Event, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, Failover, HEALTH_DEADLINE,
     Input, LeadWhy, News, NodeSpec, Output, POLL_DEADLINE, PROBE_NOBODY, Setup, TemplateSeen,
@@ -15,6 +15,8 @@ use soloist::node::{HealthReport, Method, NodeId, RpcError, TipSource};
 pub const MS: Duration = Duration::from_millis(1);
 pub const SEC: Duration = Duration::from_secs(1);
 pub const GRACE: Duration = DEFAULT_GRACE;
+/// The true time at the start.
+const UNIX: u64 = 1_700_000_000;
 
 /// How a simulated node behaves.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,8 @@ pub struct Block {
     pub hash: BlockHash,
     pub height: u64,
     pub work: u64,
+    /// By its header: when it was mined.
+    pub time: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +52,10 @@ pub struct Sim {
     pub chain: String,
     pub initial_download: bool,
     pub connections: u64,
+    /// By so much its clock is ahead of the true time, seconds.
+    pub clock_ahead: i64,
+    /// Its answers have a `Date`, so far ahead of its clock (a proxy's), seconds.
+    pub date: Option<i64>,
     pub headers_ahead: u64,
     pub zmq: bool,
     /// The shell answers polls.
@@ -110,6 +118,10 @@ pub struct World {
     pub commands: u64,
     pub ticks: u64,
     pub allow_older: bool,
+    /// By so much this box's clock is ahead of the true time, seconds.
+    pub box_ahead: i64,
+    /// Clocks that were seen to be set: whose, and by how much.
+    pub clocks_set: Vec<(Option<NodeId>, i64)>,
 }
 
 pub fn hash(n: u64) -> BlockHash {
@@ -150,7 +162,7 @@ impl World {
             start,
             now: start,
             sims: Vec::new(),
-            blocks: vec![Block { hash: hash(100), height: 100, work: 1000 }],
+            blocks: vec![Block { hash: hash(100), height: 100, work: 1000, time: UNIX }],
             best: 0,
             places: HashMap::from([(hash(100), 0)]),
             order: order.clone(),
@@ -168,6 +180,8 @@ impl World {
             commands: 0,
             ticks: 0,
             allow_older: false,
+            box_ahead: 0,
+            clocks_set: Vec::new(),
         };
         for id in order {
             world.add_sim(id);
@@ -185,6 +199,8 @@ impl World {
             chain: "main".into(),
             initial_download: false,
             connections: 8,
+            clock_ahead: 0,
+            date: Some(0),
             headers_ahead: 0,
             zmq: true,
             polls: true,
@@ -218,6 +234,11 @@ impl World {
         self.blocks.get(*self.places.get(&hash)?).copied()
     }
 
+    /// The true time, Unix seconds.
+    pub fn unix(&self) -> u64 {
+        UNIX + self.age().as_secs()
+    }
+
     /// Time since the start.
     pub fn age(&self) -> Duration {
         self.now - self.start
@@ -229,7 +250,8 @@ impl World {
     pub fn mine_on(&mut self, parent: usize) -> usize {
         let Block { height, work, .. } = self.blocks[parent];
         let hash = hash(1000 + self.blocks.len() as u64);
-        self.blocks.push(Block { hash, height: height + 1, work: work + 10 });
+        let time = self.unix();
+        self.blocks.push(Block { hash, height: height + 1, work: work + 10, time });
         let place = self.blocks.len() - 1;
         self.places.insert(hash, place);
         if work + 10 > self.blocks[self.best].work {
@@ -403,7 +425,8 @@ impl World {
 
     pub fn hand_in(&mut self, input: Input) {
         let mut out = Vec::new();
-        let now = Now { mono: self.now, unix: 1_700_000_000 + self.age().as_secs() };
+        let unix = self.unix().saturating_add_signed(self.box_ahead);
+        let now = Now { mono: self.now, unix };
         self.failover.handle(now, input, &mut out);
         assert!(out.len() < 200, "a flood of commands: {out:?}");
         for output in out {
@@ -499,6 +522,7 @@ impl World {
                 assert!(self.gated && self.served.is_some(), "let in without work");
                 self.gated = false;
             }
+            Output::ClockSet { node, by } => self.clocks_set.push((node, by)),
             Output::Event(event) => {
                 assert!(!event.to_string().is_empty());
                 self.names.insert(event.name());
@@ -568,10 +592,13 @@ impl World {
             return Err(error);
         }
         let block = self.blocks[sim.tip];
+        let mintime = block.time.saturating_sub(3600);
+        let clock = self.unix().saturating_add_signed(sim.clock_ahead);
         let seen = TemplateSeen {
             height: block.height + 1,
             prev: block.hash,
-            curtime: 0,
+            curtime: clock.max(mintime),
+            mintime,
             txs: 3,
             longpoll: true,
         };
@@ -583,6 +610,7 @@ impl World {
         let block = self.blocks[sim.tip];
         let mut chainwork = [0; 32];
         chainwork[24..].copy_from_slice(&block.work.to_be_bytes());
+        let (unix, at) = (self.unix().saturating_add_signed(sim.clock_ahead), self.now);
         HealthReport {
             chain: sim.chain,
             genesis: None,
@@ -592,8 +620,10 @@ impl World {
             chainwork,
             initial_download: sim.initial_download,
             progress: 1.0,
-            tip_time: 1_700_000_000 + block.height * 600,
-            connections: sim.connections,
+            tip_time: block.time,
+            connections: Some(sim.connections),
+            local_relay: Some(true),
+            clock: sim.date.map(|ahead| Reading { unix: unix.saturating_add_signed(ahead), at }),
             version: "/Satoshi:30.0.0/".into(),
             warnings: String::new(),
         }

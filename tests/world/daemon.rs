@@ -215,7 +215,7 @@ impl Daemon {
                 self.pool_input(now, pool::Input::NoWork);
             }
             Output::Ungate => self.wants.push(Want::Ungated),
-            Output::Event(_) => {}
+            Output::ClockSet { .. } | Output::Event(_) => {}
         }
     }
 
@@ -339,6 +339,7 @@ fn facts(template: &Template) -> TemplateSeen {
         height: u64::from(template.height),
         prev: template.prev,
         curtime: u64::from(template.curtime),
+        mintime: u64::from(template.mintime),
         txs: template.txs.len(),
         longpoll: template.longpollid.is_some(),
     }

@@ -507,7 +507,7 @@ impl World {
             Ask::Health => {
                 let header = self.blocks.get(self.net.tip).height;
                 let header = if node.lag_until > now { header } else { 0 };
-                Ok(Answer::Health(node.report(&self.blocks, header)))
+                Ok(Answer::Health(node.report(&self.blocks, header, clock)))
             }
             Ask::Submit(block) => {
                 takes = 20 * MS;

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::status::{NodeState, NodeView, ZmqState, format};
+use crate::status::{NodeState, NodeView, ZmqState, clocks, format};
 
 use super::View;
 
@@ -70,6 +70,9 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 @if let Some(peers) = node.peers.filter(|_| !down) {
                     span { (peers) @if peers == 1 { " peer" } @else { " peers" } }
                 }
+                @if let Some(clock) = node.clock.filter(|clock| clock.odd && !down) {
+                    span.bad { "clock " (clocks::off(clock.offset_s)) }
+                }
                 @match node.zmq {
                     _ if down => "",
                     ZmqState::Live => span { "tells of blocks by ZMQ" },
@@ -103,6 +106,10 @@ fn class(state: NodeState) -> &'static str {
     match state {
         NodeState::Leading | NodeState::Standby => "on",
         NodeState::Syncing | NodeState::Warming | NodeState::Unknown => "wait",
-        NodeState::Lagging | NodeState::Doubtful | NodeState::Down => "off",
+        NodeState::NoPeers
+        | NodeState::WrongClock
+        | NodeState::Lagging
+        | NodeState::Doubtful
+        | NodeState::Down => "off",
     }
 }
