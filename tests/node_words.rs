@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 use bitcoin::bech32::{Fe32, Hrp, segwit};
-use common::daemon::{Daemon, PAYOUT};
+use common::daemon::{Daemon, PAYOUT, node_entries};
 use common::node::{Kind, RealNode};
 use common::{free_port, wait_for};
 use serde_json::{Value, json};
@@ -135,6 +135,22 @@ fn the_date_of_an_answer_is_the_nodes_clock() {
             assert!(template.curtime > template.mintime);
         }
     }
+}
+
+#[test]
+fn when_a_clock_is_set_the_nodes_are_asked_about_our_block_anew() {
+    let Some(node) = RealNode::core() else { return };
+    node.generate(2);
+    let daemon = Daemon::start(&node_entries(&[node.config()]));
+    let asked = || daemon.get("/api/nodes")?["nodes"][0]["rehearsal"]["at"].as_u64();
+    let before = wait_for("the first rehearsal", asked);
+    node.call("setmocktime", json!([os::now().unix + 3 * 3600]));
+    wait_for("the clock to be seen", || {
+        daemon.log().contains("was set: it moved by").then_some(())
+    });
+    let after = wait_for("another rehearsal", || asked().filter(|at| *at != before));
+    println!("the clock was set: rehearsed again after {} s", after - before);
+    assert_eq!(node.height(), 2, "no block came in between");
 }
 
 #[test]

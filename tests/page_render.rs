@@ -38,7 +38,7 @@ fn text(snapshot: &Snapshot) -> String {
 
 #[test]
 fn each_state_tells_a_first_time_reader_what_goes_on() {
-    let states: [(Snapshot, State, &[&str]); 8] = [
+    let states: [(Snapshot, State, &[&str]); 10] = [
         (
             sample::home(),
             State::Ok,

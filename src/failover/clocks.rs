@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Failover;
 use super::io::{Output, TemplateSeen};
-use super::node::Node;
+use super::node::{Node, Standing};
 use crate::clock::{Now, Reading};
 
 /// How far a block's time may be ahead of a node's clock, seconds (`MAX_FUTURE_BLOCK_TIME` of
@@ -19,6 +19,8 @@ const MAX_FUTURE_BLOCK_TIME: i64 = 2 * 3600;
 /// From this difference on, seconds, blocks are counted as refused: ten minutes less than the rule,
 /// because miners roll the time on and no clock of the network is right to the second.
 pub const REFUSED_FROM: i64 = MAX_FUTURE_BLOCK_TIME - 600;
+/// A clock that was off by [`REFUSED_FROM`] is good again when it is off by so much less, seconds.
+const STEADY_BELOW: i64 = 60;
 /// Clocks this close are one, seconds: what they show comes in whole seconds and takes its way.
 const SAME: u64 = 10;
 /// A clock that moves by more than this against monotonic time, seconds, was set by somebody.
@@ -102,8 +104,9 @@ pub struct Clocks {
     pub this_box: Option<Comparison>,
     /// The nodes', in the order of preference.
     pub nodes: Vec<Option<Comparison>>,
-    /// Seconds by which a node's clock is off so far that it should not lead while another can.
-    pub misleading: Vec<Option<i64>>,
+    /// Seconds by which a block of each node would be ahead of what the others take (or, below zero,
+    /// theirs ahead of what it takes), as far as one knows.
+    pub astray: Vec<Option<i64>>,
 }
 
 impl Clocks {
@@ -122,17 +125,14 @@ impl Clocks {
         let among = |clock: &i64| believed.contains(clock);
         // Where nobody knows which node is wrong, the earlier time is accepted by all of them.
         let earliest = nodes.iter().flatten().copied().filter(among).min();
-        let misleads = |clock: i64| -> Option<i64> {
-            let off = match place(clock)? {
-                Comparison { ahead, odd: true } => ahead,
-                _ => clock.saturating_sub(earliest?),
-            };
-            (off.unsigned_abs() >= REFUSED_FROM.unsigned_abs()).then_some(off)
+        let astray = |clock: i64| match place(clock)? {
+            Comparison { ahead, odd: true } => Some(ahead),
+            _ => Some(clock.saturating_sub(earliest?)),
         };
         Clocks {
             this_box: place(this_box),
             nodes: nodes.iter().map(|clock| clock.and_then(place)).collect(),
-            misleading: nodes.iter().map(|clock| clock.and_then(misleads)).collect(),
+            astray: nodes.iter().map(|clock| clock.and_then(astray)).collect(),
         }
     }
 }
@@ -221,13 +221,23 @@ impl Failover {
     /// By how much each node's clock is off, where it should not lead while another can. On test
     /// networks time is what their miners make of it.
     pub(super) fn misleading_clocks(&self, at: Instant) -> Vec<Option<i64>> {
-        let mut off = self.clocks(at).map_or_else(Vec::new, |clocks| clocks.misleading);
+        let mut off = self.clocks(at).map_or_else(Vec::new, |clocks| clocks.astray);
         off.resize(self.nodes.len(), None);
         for (off, node) in off.iter_mut().zip(&self.nodes) {
-            *off = off.filter(|_| node.is_main());
+            *off = off.filter(|off| node.is_main() && misleads(*off, &node.standing));
         }
         off
     }
+}
+
+/// Off by so much, a node should not lead. One that is near the limit does not come and go with each
+/// reading.
+fn misleads(off: i64, before: &Standing) -> bool {
+    let limit = match before {
+        Standing::WrongClock(_) => REFUSED_FROM - STEADY_BELOW,
+        _ => REFUSED_FROM,
+    };
+    off.unsigned_abs() >= limit.unsigned_abs()
 }
 
 /// By how many seconds a clock was set between two readings, if it was.
@@ -253,7 +263,9 @@ mod tests {
 
     fn misleading(nodes: &[i64], this_box: i64) -> Vec<Option<i64>> {
         let nodes: Vec<Option<i64>> = nodes.iter().map(|clock| Some(NOW + clock)).collect();
-        Clocks::compare(&nodes, NOW + this_box, NOW - 2 * H - 600).misleading
+        let clocks = Clocks::compare(&nodes, NOW + this_box, NOW - 2 * H - 600);
+        let bad = |off: Option<i64>| off.filter(|off| misleads(*off, &Standing::Fit));
+        clocks.astray.into_iter().map(bad).collect()
     }
 
     #[test]
@@ -307,6 +319,10 @@ mod tests {
         assert_eq!(misleading(&[REFUSED_FROM, 0], 0), [Some(REFUSED_FROM), None]);
         assert_eq!(misleading(&[REFUSED_FROM - 1, 0], 0), [None, None]);
         assert_eq!(misleading(&[0, -3 * H], 0), [None, Some(-3 * H)], "it would refuse blocks");
+        // At the limit it does not come and go.
+        assert!(!misleads(REFUSED_FROM - 1, &Standing::Fit));
+        assert!(misleads(REFUSED_FROM - 1, &Standing::WrongClock(REFUSED_FROM)));
+        assert!(!misleads(REFUSED_FROM - 61, &Standing::WrongClock(REFUSED_FROM)));
         // Against this box alone there is no better node, and the box may be the wrong one.
         assert_eq!(misleading(&[3 * H], 0), [None]);
         // Two nodes, and the box agrees with neither: the earlier time is taken by both.
