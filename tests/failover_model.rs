@@ -367,7 +367,7 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
             News::Tip { hash: tip, after, source: *random.pick(&sources), took }
         }
         5..8 => News::Health {
-            report: soloist::node::HealthReport {
+            report: Box::new(soloist::node::HealthReport {
                 chain: (*random.pick(&["main", "main", "main", "regtest", ""])).into(),
                 genesis: (random.below(9) == 0).then_some(tip),
                 blocks: *random.pick(&extremes),
@@ -382,7 +382,7 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
                 clock: Some(Reading { unix: *random.pick(&extremes), at: mono }),
                 version: String::new(),
                 warnings: String::new(),
-            },
+            }),
             took,
         },
         8 => News::Failed { method, error: random.pick(&errors).clone(), took },

@@ -186,7 +186,7 @@ fn a_node_of_the_main_chain_that_downloads_says_how_far_it_is() {
     assert!(core.health().initial_download);
     assert!(matches!(core.template_error(), RpcError::Rpc { code: -10, .. }));
     let (page, node) = shown(&core, "syncing");
-    assert!(page.contains("Waiting for node attic, which is downloading the chain: "), "{page}");
+    assert!(page.contains("Waiting for node attic, which is downloading the chain."), "{page}");
     let why = node["why"].as_str().unwrap();
     assert!(why.starts_with("It is downloading the chain, 0 blocks so far, 0.0 %."), "{why}");
     drop(peer);

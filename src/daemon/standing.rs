@@ -104,7 +104,7 @@ mod tests {
         hand_in(Input::Tick);
         let took = Duration::from_millis(1);
         let news = news(at).into_iter().map(|news| Input::Node { node: NodeId(0), news });
-        let other = News::Health { report: well(at), took };
+        let other = News::Health { report: Box::new(well(at)), took };
         news.chain([Input::Node { node: NodeId(1), news: other }]).for_each(&mut hand_in);
         let node = failover.nodes(at).next().unwrap();
         (state(&node), why(&node), lag_blocks(&node))
@@ -114,7 +114,7 @@ mod tests {
         said(|at| {
             let mut report = well(at);
             change(&mut report);
-            vec![News::Health { report, took: Duration::from_millis(1) }]
+            vec![News::Health { report: Box::new(report), took: Duration::from_millis(1) }]
         })
     }
 

@@ -42,7 +42,7 @@ impl Failover {
                     }
                 }
             }
-            News::Health { report, took } => self.health(at, index, report, took, out),
+            News::Health { report, took } => self.health(at, index, *report, took, out),
             News::Failed { method, error, took: _ } => self.failed(at, index, method, &error, out),
             News::Answered { method, took } => self.succeeded(at, index, method, took, out),
         }

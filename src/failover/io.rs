@@ -77,7 +77,7 @@ pub enum News {
     /// The answer to [`Output::AskHealth`].
     Health {
         /// What it said.
-        report: HealthReport,
+        report: Box<HealthReport>,
         /// Duration of both calls.
         took: Duration,
     },

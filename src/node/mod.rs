@@ -169,7 +169,7 @@ pub enum NodeEventKind {
     /// The answer to the regular health question.
     Health {
         /// What it said.
-        report: HealthReport,
+        report: Box<HealthReport>,
         /// Duration of both calls.
         took: Duration,
     },

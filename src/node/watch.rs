@@ -129,7 +129,7 @@ impl NodeHandle {
     pub fn health(&self) -> bool {
         self.ask(&self.busy.health, Rpc::health, |result, took| {
             Some(match result {
-                Ok(report) => NodeEventKind::Health { report, took },
+                Ok(report) => NodeEventKind::Health { report: Box::new(report), took },
                 Err(error) => failed(Method::Health, error, took),
             })
         })

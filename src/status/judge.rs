@@ -244,7 +244,8 @@ fn downloaded(node: &NodeView) -> String {
         }
         _ => None,
     };
-    let done = node.progress.map(|progress| format!("{} done", format::percent(progress)));
+    let begun = node.progress.filter(|progress| *progress >= 0.001);
+    let done = begun.map(|progress| format!("{} done", format::percent(progress)));
     let known: Vec<String> = blocks.into_iter().chain(done).collect();
     match known.is_empty() {
         true => String::new(),
@@ -340,12 +341,12 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
                     None => format!("Node {} is behind.", node.name),
                 },
             ),
-            NodeState::NoPeers => (Level::Warning, alone(node)),
+            // Without work these are the sentence itself.
+            NodeState::NoPeers if have_work => (Level::Warning, alone(node)),
             // No other is better.
             NodeState::Leading if node.peers == Some(0) && snapshot.chain == "main" => {
                 (Level::Warning, alone(node))
             }
-            // Without work these two are the sentence itself.
             NodeState::Syncing if have_work => (
                 Level::Info,
                 format!("Node {} is downloading the chain{}.", node.name, downloaded(node)),
@@ -359,7 +360,10 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
             id: format!("node:{}", node.name),
             level,
             text,
-            advice: node.why.clone(),
+            advice: match node.state {
+                NodeState::NoPeers | NodeState::Leading => CHECK_PEERS.to_owned(),
+                _ => node.why.clone(),
+            },
             since: node.since,
         });
     }
@@ -397,6 +401,10 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
         );
     }
 }
+
+/// What brings a node its peers.
+const CHECK_PEERS: &str =
+    "Check its internet connection, and connect= and onlynet= in its bitcoin.conf.";
 
 fn alone(node: &NodeView) -> String {
     format!("Node {} has no peers: it hears of no new blocks.", node.name)

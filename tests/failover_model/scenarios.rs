@@ -495,7 +495,7 @@ fn a_wrong_first_block_is_the_wrong_chain() {
     world.run(SEC * 3);
     let mut report = world.failover.nodes(world.now).next().unwrap().health.unwrap().0.clone();
     report.genesis = Some(Chain::Regtest.genesis());
-    world.say(id(0), News::Health { report, took: MS });
+    world.say(id(0), News::Health { report: Box::new(report), took: MS });
     assert!(matches!(standing(&world, id(0)), Standing::WrongChain(_)));
     world.run(SEC);
     assert_eq!(world.leader, Some(id(1)));

@@ -490,7 +490,7 @@ impl World {
                 self.check_call(node, Method::Health);
                 let rtt = self.sim(node).rtt;
                 let report = self.report(node);
-                let news = News::Health { report, took: rtt };
+                let news = News::Health { report: Box::new(report), took: rtt };
                 self.push(node, Method::Health, rtt, HEALTH_DEADLINE, Ok(news), false);
             }
             Output::Lead { node, why, .. } => {

@@ -485,7 +485,8 @@ impl World {
     }
 
     fn process(&mut self, index: usize, id: u64, ask: &Ask) {
-        let (now, unix) = (self.now, UNIX + self.now / SECOND);
+        let clock = self.clock();
+        let (now, unix) = (self.now, clock.unix);
         let node = &mut self.nodes[index];
         let mut takes = MS;
         let answer = match ask {
@@ -640,7 +641,9 @@ impl World {
                 self.tell(
                     index,
                     match answer {
-                        Ok(Answer::Health(report)) => NodeEventKind::Health { report, took },
+                        Ok(Answer::Health(report)) => {
+                            NodeEventKind::Health { report: Box::new(report), took }
+                        }
                         answer => failed(answer, method, took),
                     },
                 );
