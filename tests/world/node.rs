@@ -66,7 +66,7 @@ impl Ask {
 pub enum Answer {
     Template(Arc<Template>),
     Tip(BlockHash),
-    Health(HealthReport),
+    Health(Box<HealthReport>),
     /// The words of `submitblock`.
     Submitted(Option<String>),
     Precious,

@@ -508,7 +508,7 @@ impl World {
             Ask::Health => {
                 let header = self.blocks.get(self.net.tip).height;
                 let header = if node.lag_until > now { header } else { 0 };
-                Ok(Answer::Health(node.report(&self.blocks, header, clock)))
+                Ok(Answer::Health(Box::new(node.report(&self.blocks, header, clock))))
             }
             Ask::Submit(block) => {
                 takes = 20 * MS;
@@ -641,9 +641,7 @@ impl World {
                 self.tell(
                     index,
                     match answer {
-                        Ok(Answer::Health(report)) => {
-                            NodeEventKind::Health { report: Box::new(report), took }
-                        }
+                        Ok(Answer::Health(report)) => NodeEventKind::Health { report, took },
                         answer => failed(answer, method, took),
                     },
                 );
