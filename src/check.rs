@@ -195,6 +195,13 @@ fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (Sta
         let percent = health.progress.clamp(0.0, 1.0) * 100.0;
         sentences.push(format!("So far {percent:.1} % of the chain are checked."));
     }
+    if health.local_relay == Some(false) {
+        sentences.push(
+            "It takes no transactions from others, so its blocks carry no fees: remove blocksonly=1 \
+             from its bitcoin.conf."
+                .to_owned(),
+        );
+    }
     if !health.warnings.is_empty() {
         sentences.push(format!("It warns: {}", health.warnings));
     }

@@ -11,3 +11,31 @@ pub struct Now {
     /// real-time clock may have it wrong: it never enters a block header.
     pub unix: u64,
 }
+
+/// What a wall clock, ours or somebody else's, showed at a moment of our monotonic time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What it showed, seconds since 1970-01-01 UTC.
+    pub unix: u64,
+    /// When.
+    pub at: Instant,
+}
+
+impl Reading {
+    /// What the clock shows at another moment, if nobody has set it in between. Whole seconds.
+    pub fn shown_at(&self, moment: Instant) -> i64 {
+        let seconds = |span: std::time::Duration| {
+            i64::try_from((span.as_millis() + 500) / 1000).unwrap_or(i64::MAX)
+        };
+        let unix = i64::try_from(self.unix).unwrap_or(i64::MAX);
+        let later = moment.saturating_duration_since(self.at);
+        let earlier = self.at.saturating_duration_since(moment);
+        unix.saturating_add(seconds(later)).saturating_sub(seconds(earlier))
+    }
+}
+
+impl From<Now> for Reading {
+    fn from(now: Now) -> Reading {
+        Reading { unix: now.unix, at: now.mono }
+    }
+}

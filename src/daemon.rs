@@ -24,6 +24,7 @@ mod nodes;
 mod recorder;
 mod rehearsal;
 mod silence;
+mod standing;
 mod view;
 
 use std::cell::{Cell, RefCell};

@@ -5,6 +5,7 @@
 //! that a reader is told (which state, which alarm, which chance) is judged here from the facts in
 //! the snapshot, so that page, JSON, metrics and notifications can never contradict each other.
 
+pub(crate) mod clocks;
 pub mod format;
 pub mod gopool;
 pub mod health;

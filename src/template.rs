@@ -102,7 +102,7 @@ impl Template {
     pub fn parse(json: &[u8], cache: &mut TxCache) -> Result<Template, TemplateError> {
         let raw: RawTemplate<'_> =
             serde_json::from_slice(json).map_err(|e| TemplateError::Json(e.to_string()))?;
-        for rule in &raw.rules {
+        for rule in raw.rules.iter().flatten() {
             if let Some(rule) = rule.strip_prefix('!')
                 && !KNOWN_RULES.contains(&rule)
             {
@@ -133,13 +133,16 @@ impl Template {
         }
         // The first leaf stands for the coinbase: no neighbour depends on it.
         cache.tree.update(std::iter::once([0; 32]).chain(txs.iter().map(|tx| tx.txid.0)).collect());
-        let witness_commitment = match &raw.default_witness_commitment {
-            Some(hex) => Some(commitment_script(hex)?),
+        let has_segwit = raw
+            .rules
+            .as_ref()
+            .map(|rules| rules.iter().any(|rule| rule.trim_start_matches('!') == "segwit"));
+        let witness_commitment = match (&raw.default_witness_commitment, has_segwit) {
+            // bcoin hands one out before segwit is active, and refuses the block that has it.
+            (_, Some(false)) | (None, None) => None,
+            (Some(hex), _) => Some(commitment_script(hex)?),
             // BIP 145 lets a node leave it out, and then it is ours to make.
-            None if raw.rules.iter().any(|rule| rule.trim_start_matches('!') == "segwit") => {
-                Some(witness_commitment(&txs))
-            }
-            None => None,
+            (None, Some(true)) => Some(witness_commitment(&txs)),
         };
         Ok(Template {
             height: raw.height,
@@ -223,8 +226,9 @@ const COMMITMENT_HEADER: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 #[derive(Deserialize)]
 struct RawTemplate<'a> {
     version: i32,
-    #[serde(borrow, default)]
-    rules: Vec<Cow<'a, str>>,
+    /// Missing where a node knows nothing of BIP 9: then it is not asked.
+    #[serde(borrow)]
+    rules: Option<Vec<Cow<'a, str>>>,
     #[serde(borrow)]
     previousblockhash: Cow<'a, str>,
     #[serde(borrow)]
@@ -364,6 +368,35 @@ mod tests {
         let given = format!(r#","default_witness_commitment":"{hex}""#);
         let template = parse(&json("", &given)).unwrap();
         assert_eq!(faster_hex::hex_string(&template.witness_commitment.unwrap()), hex);
+    }
+
+    #[test]
+    fn a_commitment_is_made_only_under_segwit() {
+        let commitment = faster_hex::hex_string(&witness_commitment(&[]));
+        let given = format!(r#","default_witness_commitment":"{commitment}""#);
+        let with = |rules: &str, more: &str| {
+            let json = json("", more).replace(r#""rules":["csv","!segwit","taproot"],"#, rules);
+            parse(&json).unwrap().witness_commitment.is_some()
+        };
+        for (rules, offered, expected) in [
+            (r#""rules":["csv","!segwit"],"#, true, true),
+            (r#""rules":["segwit"],"#, true, true),
+            (r#""rules":["!segwit"],"#, false, true),
+            // bcoin before segwit.
+            (r#""rules":["csv"],"#, true, false),
+            (r#""rules":[],"#, true, false),
+            (r#""rules":["!taproot","csv"],"#, false, false),
+            // A node that does not tell its rules means what it offers.
+            ("", true, true),
+            ("", false, false),
+        ] {
+            let more = if offered { given.as_str() } else { "" };
+            assert_eq!(with(rules, more), expected, "{rules} {offered}");
+        }
+        let before = r#""rules":["csv"],"#;
+        let template = json("", &given).replace(r#""rules":["csv","!segwit","taproot"],"#, before);
+        let empty = parse(&template).unwrap().empty_on(BlockHash([5; 32]), 0, Chain::Main, 2030);
+        assert_eq!(empty.unwrap().witness_commitment, None);
     }
 
     #[test]

@@ -17,12 +17,13 @@ use common::node::{Kind, RealNode};
 use serde_json::json;
 use smol::LocalExecutor;
 use soloist::block::{Position, SubmitAnswer};
+use soloist::chain::Chain;
 use soloist::job::VERSION_MASK;
 use soloist::node::{NodeEventKind, NodeHandle, NodeId};
 use soloist::priority::Urgency;
+use soloist::template::Template;
 
-/// Blocks until segwit is active: bcoin's regtest votes for it as mainnet did. Before, bcoin's
-/// templates have a commitment, and its validation refuses the witness that goes with it.
+/// Blocks until segwit is active: bcoin's regtest votes for it as mainnet did.
 fn activate_segwit(node: &RealNode) {
     node.generate(if node.kind == Kind::Bcoin { 440 } else { 2 });
 }
@@ -67,6 +68,44 @@ fn real_nodes_accept_our_blocks() {
         assert_eq!(block["tx"].as_array().unwrap()[1..], sent[..]);
         assert_eq!(node.tip(), with_txs.hash);
     }
+}
+
+#[test]
+fn blocks_before_and_at_the_activation_of_segwit_are_accepted() {
+    // bcoin's regtest activates it at block 432; Core's has it from the first block on.
+    let Some(node) = RealNode::bcoin() else { return };
+    let rpc = node.rpc();
+    let submit = |template: Template| {
+        let height = template.height;
+        let has_commitment = template.witness_commitment.is_some();
+        let block = solve(&job(template), 1, None);
+        assert_eq!(rpc.propose(&block.hex), Ok(None), "block {height}");
+        assert_eq!(rpc.submit_block(&block.hex), Ok(SubmitAnswer::Accepted), "block {height}");
+        assert_eq!((node.tip(), node.height()), (block.hash, height.into()));
+        (block.hash, has_commitment)
+    };
+    let (_, committed) = submit(template(&rpc));
+    assert!(!committed, "bcoin offers a commitment for block 1 and refuses it");
+
+    node.generate(428);
+    let mut commitments = Vec::new();
+    for height in 430..=434 {
+        let template = template(&rpc);
+        assert_eq!(template.height, height);
+        commitments.push(submit(template).1);
+    }
+    assert_eq!(commitments, [false, false, true, true, true]);
+
+    // An empty block on the last tip before segwit takes over its template's ways.
+    let before = node.call("getblockhash", json!([431])).as_str().unwrap().to_owned();
+    let first = node.call("getblockhash", json!([432]));
+    node.call("invalidateblock", json!([first]));
+    assert_eq!(node.tip().to_string(), before);
+    let at_431 = node.call("getblockhash", json!([430])).as_str().unwrap().parse().unwrap();
+    let last = Template { height: 431, prev: at_431, witness_commitment: None, ..template(&rpc) };
+    let empty = last.empty_on(before.parse().unwrap(), Chain::Regtest, last.curtime).unwrap();
+    assert_eq!((empty.height, &empty.witness_commitment), (432, &None));
+    submit(empty);
 }
 
 #[test]

@@ -64,6 +64,8 @@ fn health(chain: Chain, blocks: u64) -> HealthReport {
         tip_time: 0,
         connections: Some(12),
         version: Some("/Satoshi:30.0.0/".to_owned()),
+        local_relay: Some(true),
+        clock: None,
         warnings: String::new(),
     }
 }

@@ -1,5 +1,7 @@
 //! The policy of the nodes in virtual time: scenarios, and random operations against a model.
 
+#[path = "failover_model/clocks.rs"]
+mod clocks;
 #[path = "failover_model/scenarios.rs"]
 mod scenarios;
 #[path = "failover_model/world.rs"]
@@ -8,6 +10,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use soloist::chain::Chain;
+use soloist::clock::Reading;
 use soloist::node::fault::Login;
 use soloist::node::{
     Command, Method, NodeId, Permission, Permissions, RpcError, TipHeader, TipSource,
@@ -19,9 +22,10 @@ const OPERATIONS: u64 = 100_000;
 /// breaker, its probe, and what follows.
 const KNOWN_WELL: Duration = Duration::from_secs(90);
 /// A leader must be gone when it has been unwell for so long and a well one is known: it does not
-/// answer or lacks blocks; is on the wrong chain or in initial download (the next health report
-/// tells); gives no template (the next heartbeat tells); takes in no blocks; would not take ours
-/// (the question at the rehearsal tells, at most once a minute). Nobody leads: the same as the first.
+/// answer or lacks blocks; is on the wrong chain, in initial download, or without peers (the next
+/// health report tells); gives no template, or one with a time far off (the next heartbeat tells);
+/// takes in no blocks; would not take ours (the question at the rehearsal tells, at most once a
+/// minute). Nobody leads: the same as the first.
 const GONE_AFTER: [Duration; 5] = [
     Duration::from_secs(8),
     Duration::from_secs(20),
@@ -83,6 +87,7 @@ impl Truth {
             let answers = sim.mode == Mode::Up && sim.template_error.is_none();
             let quick = sim.rtt < MS * 300 && sim.template_takes < SEC;
             let right = sim.chain == "main" && !sim.initial_download && sim.headers_ahead == 0;
+            let right = right && sim.connections > 0 && sim.clock_ahead == 0;
             let at_the_tip = world.blocks[sim.tip].work >= settled;
             let permits = !sim.forbidden.iter().any(|command| command.is_needed());
             answers && quick && right && at_the_tip && permits && !sim.stuck
@@ -108,8 +113,8 @@ impl Truth {
             None => [true, false, false, false, false],
             Some(sim) => [
                 sim.mode != Mode::Up || world.blocks[sim.tip].work < settled,
-                sim.chain != "main" || sim.initial_download,
-                sim.template_error.is_some(),
+                sim.chain != "main" || sim.initial_download || sim.connections == 0,
+                sim.template_error.is_some() || sim.clock_ahead != 0,
                 sim.headers_ahead > 0,
                 sim.forbidden.iter().any(|command| command.is_needed()),
             ],
@@ -201,10 +206,22 @@ fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) -> Duratio
         40..41 => world.sim(id).template_error = Some(RpcError::Http(500)),
         41..44 => world.sim(id).stuck = true,
         44..46 => world.sim(id).chain = "testnet4".into(),
-        46..48 => world.sim(id).initial_download = true,
+        46 => world.sim(id).initial_download = true,
+        47 => {
+            world.sim(id).connections = 0;
+            let error = RpcError::Rpc { code: -9, message: "not connected".into() };
+            world.sim(id).template_error = Some(error);
+        }
         48..50 => world.sim(id).headers_ahead = 1,
-        50..53 => world.sim(id).zmq = !world.sim(id).zmq,
-        53..56 => world.sim(id).rtt = MS * (1 + random.below(40) * random.below(40)) as u32,
+        50..52 => world.sim(id).zmq = !world.sim(id).zmq,
+        // One at a time: when most clocks are wrong, nobody can tell.
+        52..54 if world.sims.iter().all(|sim| sim.clock_ahead == 0) => {
+            world.sim(id).clock_ahead = *random.pick(&[3 * 3600, -3 * 3600]);
+            // A clock that is behind is not seen in templates.
+            let tells = random.below(2) == 0 || world.sim(id).clock_ahead < 0;
+            world.sim(id).date = tells.then_some(0);
+        }
+        52..56 => world.sim(id).rtt = MS * (1 + random.below(40) * random.below(40)) as u32,
         56..59 => world.sim(id).template_takes = MS * (1 + random.below(3000)) as u32,
         59..84 => heal(world, id),
         84..88 => {
@@ -232,6 +249,8 @@ fn heal(world: &mut World, id: NodeId) {
     sim.initial_download = false;
     sim.headers_ahead = 0;
     sim.forbidden.clear();
+    sim.connections = 8;
+    sim.clock_ahead = 0;
     sim.rtt = MS * 2;
     sim.template_takes = MS * 30;
     world.revive(id);
@@ -311,6 +330,10 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
     );
     println!("{} calls waited at a leader that did not announce its tips", world.waits);
     assert!(world.waits > 1000);
+    let set = |by: i64| world.clocks_set.iter().filter(|(_, set)| *set == by).count();
+    println!("{} clocks seen to be set", world.clocks_set.len());
+    assert!(set(3 * 3600) > 100 && set(-3 * 3600) > 100, "the walk has no wrong clocks");
+    assert!(world.leads.contains_key("its clock is  h fast"), "and none that cost the lead");
     for (why, count) in &world.leads {
         println!("{count:6} × {why}");
     }
@@ -323,7 +346,7 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
 }
 
 /// What a broken or hostile node may say at any time, asked or not.
-fn junk(random: &mut Random) -> soloist::failover::News {
+fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
     use soloist::failover::{News, TemplateSeen};
     let extremes = [0, 1, 99, 100, 101, 102, u64::MAX - 1, u64::MAX];
     let methods = [
@@ -356,6 +379,7 @@ fn junk(random: &mut Random) -> soloist::failover::News {
                 height: *random.pick(&extremes),
                 prev: tip,
                 curtime: *random.pick(&extremes),
+                mintime: *random.pick(&extremes),
                 txs: usize::MAX,
             },
             took,
@@ -365,7 +389,7 @@ fn junk(random: &mut Random) -> soloist::failover::News {
             News::Tip { hash: tip, height, source: *random.pick(&sources), took }
         }
         5..8 => News::Health {
-            report: soloist::node::HealthReport {
+            report: Box::new(soloist::node::HealthReport {
                 chain: (*random.pick(&["main", "main", "main", "regtest", ""])).into(),
                 genesis: (random.below(9) == 0).then_some(tip),
                 blocks: *random.pick(&extremes),
@@ -376,9 +400,11 @@ fn junk(random: &mut Random) -> soloist::failover::News {
                 progress: *random.pick(&[f64::NAN, f64::NEG_INFINITY, 0.5]),
                 tip_time: *random.pick(&extremes),
                 connections: (random.below(3) > 0).then(|| *random.pick(&extremes)),
+                local_relay: None,
+                clock: Some(Reading { unix: *random.pick(&extremes), at: mono }),
                 version: None,
                 warnings: String::new(),
-            },
+            }),
             took,
         },
         8 => match random.below(5) {
@@ -423,7 +449,7 @@ fn junk_costs_nothing_but_trust() {
         let input = match random.below(12) {
             0 => Input::Tick,
             1 if random.below(100) == 0 => Input::Reload(setup.clone()),
-            _ => Input::Node { node, news: junk(&mut random) },
+            _ => Input::Node { node, news: junk(&mut random, mono) },
         };
         if random.below(50) == 0 {
             failover.solved(hash(random.below(12)), random.below(5));

@@ -38,7 +38,7 @@ fn text(snapshot: &Snapshot) -> String {
 
 #[test]
 fn each_state_tells_a_first_time_reader_what_goes_on() {
-    let states: [(Snapshot, State, &[&str]); 8] = [
+    let states: [(Snapshot, State, &[&str]); 10] = [
         (
             sample::home(),
             State::Ok,
@@ -73,10 +73,36 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
             sample::syncing(),
             State::Down,
             &[
-                "Waiting for node attic, which is downloading the chain: 73 % done.",
+                "Waiting for node attic, which is downloading the chain: 731 206 of 925 113 \
+                 blocks, 73 % done.",
                 "mining starts by itself when it is ready, in about 19 h",
                 "192.168.1.51",
                 "Nobody mines now",
+            ],
+        ),
+        (
+            sample::lonely(),
+            State::Down,
+            &[
+                "Waiting for node attic, which has no peers.",
+                "Check its internet connection: mining starts by itself when it has a peer.",
+                "has no peers",
+                "0 peers",
+            ],
+        ),
+        (
+            sample::clocks(),
+            State::Degraded,
+            &[
+                "with 2 things to look at",
+                "The clock of node attic is 3 h fast, so it leads only when no other can: others \
+                 refuse its blocks.",
+                "on Linux: timedatectl set-ntp true.",
+                "clock is wrong",
+                "clock 3 h fast",
+                "Node cellar takes no transactions from others, so its blocks carry no fees.",
+                "Remove blocksonly=1 from its bitcoin.conf and restart it.",
+                "Blocks carry the node's time, so mining is safe.",
             ],
         ),
         (

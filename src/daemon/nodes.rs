@@ -41,8 +41,6 @@ pub struct Node {
     pub latest: Option<(Arc<Template>, Instant)>,
     /// When it last answered anything, Unix seconds.
     pub answered_at: Option<u64>,
-    /// Our clock minus the node's, seconds, by its latest template; to a second or two.
-    pub clock_offset: Option<f64>,
     /// A message came over ZMQ.
     pub zmq_heard: bool,
     /// How the subscription to its publisher stands; `None` where none is configured.
@@ -206,7 +204,6 @@ impl Nodes {
             zmq: config.zmq.as_ref().map(|_| ZmqState::Connecting),
             silence: Silence::new(os::now()),
             silent: false,
-            clock_offset: None,
             progress: VecDeque::new(),
         };
         self.table.insert(id, node);
@@ -287,11 +284,6 @@ impl State {
                 node.silence.seen(now, template.prev);
                 self.figures.tip(now.mono, template.prev);
                 self.figures.template(now.mono, template.prev, *parsing);
-                // A template's time is the node's clock, unless the last blocks' times are ahead.
-                if template.curtime > template.mintime {
-                    let there = f64::from(template.curtime) + took.as_secs_f64();
-                    node.clock_offset = Some(now.unix as f64 - there);
-                }
             }
             NodeEventKind::Tip { hash, source, .. } => {
                 match source {
@@ -384,6 +376,12 @@ impl State {
             Output::Ungate => {
                 self.server.open();
                 self.show_status();
+            }
+            Output::ClockSet { node, by } => {
+                let whose = node.map(|node| format!("node {}", self.nodes.name(node)));
+                let whose = whose.as_deref().unwrap_or("this box");
+                log::info!("the clock of {whose} was set: it moved by {by} s");
+                self.rehearsals.plan(now);
             }
             Output::Event(event) => {
                 let level = match event.level() {
@@ -503,6 +501,7 @@ fn facts(template: &Template) -> TemplateSeen {
         height: u64::from(template.height),
         prev: template.prev,
         curtime: u64::from(template.curtime),
+        mintime: u64::from(template.mintime),
         txs: template.txs.len(),
     }
 }

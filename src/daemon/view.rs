@@ -7,7 +7,7 @@ use bitcoin::consensus::encode::deserialize_partial;
 use crate::block::submission::BlockState;
 use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
-use crate::failover::{self, Standing};
+use crate::failover;
 use crate::job::Job;
 use crate::ledger::record::{self, Grain};
 use crate::ledger::totals::Storage;
@@ -17,9 +17,9 @@ use crate::status::miners::{Miners, millis, points, rate_view, reject_views};
 use crate::status::{self as view, Snapshot};
 use crate::{address, coinbase};
 
-use super::State;
 use super::figures::STEPS;
 use super::nodes::Node;
+use super::{State, standing};
 
 impl State {
     pub(super) fn snapshot(&self, now: Now) -> Snapshot {
@@ -34,7 +34,7 @@ impl State {
             payout: self.payout_view(),
             job: self.job_view(now),
             network: self.network_view(now),
-            nodes: self.failover.nodes(now.mono).map(|node| self.node_view(now, &node)).collect(),
+            nodes: self.node_views(now),
             failovers: self.counters.failovers,
             miners: self.miner_views(now),
             knocking: self.knock_views(),
@@ -44,7 +44,7 @@ impl State {
             blocks: self.block_views(now),
             alarms: self.alarms(now),
             events: self.news.iter().cloned().collect(),
-            board: self.board_view(),
+            board: self.board_view(now),
             process: self.process_view(),
             stratum: self.stratum_view(),
             templates: self.templates_view(),
@@ -186,27 +186,40 @@ impl State {
         }
     }
 
+    fn node_views(&self, now: Now) -> Vec<view::NodeView> {
+        // On a test network time is what its miners make of it.
+        let is_main = self.chain(now) == Some(Chain::Main);
+        let clocks = self.failover.clocks(now.mono).filter(|_| is_main);
+        let nodes = self.failover.nodes(now.mono).enumerate();
+        let views = nodes.map(|(index, node)| {
+            let clock = clocks.as_ref().and_then(|clocks| clocks.nodes[index]);
+            view::NodeView { clock: clock.map(clock_view), ..self.node_view(now, &node) }
+        });
+        views.collect()
+    }
+
     fn node_view(&self, now: Now, node: &failover::NodeView<'_>) -> view::NodeView {
         let held = self.nodes.get(node.id);
         let config = held.map(|node| &node.config);
         let health = node.health.map(|(report, _)| report);
-        let (state, why) = self.standing(node);
         view::NodeView {
             name: node.name.to_owned(),
             address: config.map_or_else(String::new, |c| format!("{}:{}", c.host, c.port)),
-            state,
-            why,
+            state: standing::state(node),
+            why: standing::why(node),
             cause: node.reason.as_ref().map_or("", |reason| reason.label()).to_owned(),
             since: None,
             answered_at: held.and_then(|node| node.answered_at),
             height: node.height.or(health.map(|report| report.blocks)),
             headers: health.map(|report| report.headers),
             tip: node.tip.map(|tip| tip.to_string()),
-            lag_blocks: Some(node.lag_blocks),
+            lag_blocks: standing::lag_blocks(node),
             initial_download: health.is_some_and(|report| report.initial_download),
             progress: health.map(|report| report.progress),
             sync_eta_s: held.and_then(Node::sync_eta_s),
             peers: health.and_then(|report| report.connections),
+            local_relay: health.and_then(|report| report.local_relay),
+            clock: None,
             version: health.and_then(|report| report.version.clone()).unwrap_or_default(),
             warnings: health.map_or_else(String::new, |report| report.warnings.clone()),
             latency_ms: node.template_takes.map(|took| took.as_secs_f64() * 1e3),
@@ -228,51 +241,6 @@ impl State {
             calls: node.stats.iter().map(|(method, stats)| call_view(*method, stats)).collect(),
             errors: error_views(node.stats.values()),
         }
-    }
-
-    fn standing(&self, node: &failover::NodeView<'_>) -> (view::NodeState, String) {
-        let why = match node.leads {
-            true => match node.template_takes.filter(|_| node.empty_first) {
-                Some(takes) => format!(
-                    "It leads. Its templates take {} ms, so on a new block the miners get an empty \
-                     job first.",
-                    takes.as_millis()
-                ),
-                None => "It leads: the miners' jobs are made from its templates.".to_string(),
-            },
-            false if *node.standing == Standing::Fit => {
-                "It is on the newest block and takes over when the leader fails.".to_string()
-            }
-            false => {
-                let reason = node.reason.as_ref().filter(|_| node.standing.needs_reason());
-                let standing = match (node.standing, reason) {
-                    // The node's own words may be a sentence.
-                    (Standing::Waiting(words), _) if words.ends_with(['.', '!', '…']) => {
-                        format!("It is not ready: {words}")
-                    }
-                    (standing, Some(reason)) => format!("It {standing}: {reason}."),
-                    (standing, None) => format!("It {standing}."),
-                };
-                match &node.hint {
-                    Some(hint) => format!("{standing} {hint}"),
-                    None => standing,
-                }
-            }
-        };
-        let state = match node.standing {
-            _ if node.leads => view::NodeState::Leading,
-            Standing::Fit | Standing::Rival => view::NodeState::Standby,
-            Standing::Forbidden(_) => view::NodeState::Forbidden,
-            Standing::Behind(_) | Standing::Weaker | Standing::Stalled => view::NodeState::Lagging,
-            Standing::Syncing => view::NodeState::Syncing,
-            Standing::Waiting(_) => view::NodeState::Warming,
-            Standing::WrongChain(_) => view::NodeState::Doubtful,
-            Standing::Unknown => view::NodeState::Unknown,
-            Standing::Shaky | Standing::NoTemplate | Standing::Silent(_) | Standing::Down => {
-                view::NodeState::Down
-            }
-        };
-        (state, why)
     }
 
     /// The address behind a script; the owner's where there is none. Before a node has told its
@@ -430,9 +398,9 @@ impl State {
         coinbase
     }
 
-    fn board_view(&self) -> view::BoardView {
+    fn board_view(&self, now: Now) -> view::BoardView {
         let reading = &self.figures.reading;
-        let leader = self.failover.leader().and_then(|leader| self.nodes.get(leader));
+        let clock = self.failover.clocks(now.mono).and_then(|clocks| clocks.this_box);
         view::BoardView {
             model: reading.model.clone(),
             uptime_s: reading.uptime_s,
@@ -448,7 +416,8 @@ impl State {
             disk_written_day: reading.disk_written_day,
             own_written_day: self.care.own_written_day(),
             clock_synced: reading.clock_synced,
-            clock_offset_s: leader.and_then(|node| node.clock_offset),
+            clock_offset_s: clock.map(|clock| clock.ahead as f64),
+            clock_odd: clock.is_some_and(|clock| clock.odd),
         }
     }
 
@@ -600,6 +569,10 @@ pub(super) fn coinbase_of(block: &[u8]) -> Option<(String, Vec<u8>)> {
     let (coinbase, _): (bitcoin::Transaction, usize) = deserialize_partial(&rest[count..]).ok()?;
     let script = coinbase.output.first()?.script_pubkey.to_bytes();
     Some((coinbase.compute_txid().to_string(), script))
+}
+
+fn clock_view(clock: failover::Comparison) -> view::ClockView {
+    view::ClockView { offset_s: clock.ahead as f64, odd: clock.odd }
 }
 
 fn seconds(now: Instant, then: Instant) -> u64 {

@@ -41,7 +41,7 @@ impl Failover {
                 node.poll.due = at;
                 node.waits = Waits::default();
             }
-            News::Health { report, took } => self.health(at, index, report, took, out),
+            News::Health { report, took } => self.health(at, index, *report, took, out),
             News::Permissions { permissions, took } => {
                 self.nodes[index].permit.sent = None;
                 self.succeeded(at, index, Method::Permissions, Some(took), out);
@@ -106,6 +106,8 @@ impl Failover {
         let sent = self.nodes[index].fetch.sent.take();
         self.succeeded(at, index, Method::GetBlockTemplate, Some(took), out);
         self.nodes[index].remember_duration(took);
+        // The template was made somewhere within the call.
+        self.note_template_time(index, seen, at.checked_sub(took).unwrap_or(at), out);
         let tip_height = self.nodes[index].tip.and_then(|tip| self.tips.height(tip));
         let node = &mut self.nodes[index];
         if !node.checked || node.wrong_chain.is_some() {
@@ -162,21 +164,21 @@ impl Failover {
             node.waiting = None;
             return;
         }
-        let is_main = Chain::from_name(&report.chain) == Some(Chain::Main);
-        if report.initial_download && is_main {
+        if report.initial_download && node.is_main() {
             // Bitcoin Core gives no template on the main network in this state; on test networks
             // it does.
-            let downloading = RpcError::Downloading {
-                blocks: report.blocks,
-                headers: report.headers,
-                permille: (report.progress.clamp(0.0, 1.0) * 1000.0) as u16,
+            // Without a peer the download stands still.
+            let why = match node.has_no_peers() {
+                true => Waiting::NoPeers,
+                false => Waiting::download(&report),
             };
-            self.wait_for(index, format!("{downloading}."), downloading, out);
+            self.wait_for(index, why, out);
         } else {
-            node.waiting = node.waiting.take().filter(|waiting| match waiting.error {
-                RpcError::Rpc { code: -9, .. } => is_main && report.connections == Some(0),
-                _ => false,
-            });
+            let is_alone = node.has_no_peers();
+            node.waiting = node.waiting.take().filter(|why| *why == Waiting::NoPeers && is_alone);
+        }
+        if let Some(date) = report.clock {
+            self.note_date(index, date, out);
         }
         let node = &mut self.nodes[index];
         if node.tip == Some(report.best) || node.is_later_news(sent) {
@@ -341,7 +343,16 @@ impl Failover {
                     // It has just started: perhaps with another configuration.
                     self.nodes[index].checked = false;
                 }
-                self.wait_for(index, message.clone(), error.clone(), out);
+                let node = &self.nodes[index];
+                let why = match *code {
+                    -9 => Waiting::NoPeers,
+                    -10 => match &node.health {
+                        Some((report, _)) if report.initial_download => Waiting::download(report),
+                        _ => Waiting::Download(None),
+                    },
+                    _ => Waiting::Starting(message.clone()),
+                };
+                self.wait_for(index, why, out);
             }
             (ErrorKind::Rpc | ErrorKind::Forbidden, Method::GetBlockTemplate) => {
                 let before = node.template_error.replace(error.clone());
@@ -378,18 +389,16 @@ impl Failover {
         }
     }
 
-    /// The node asks for patience; said once, the words are kept up to date.
-    fn wait_for(&mut self, index: usize, words: String, error: RpcError, out: &mut Vec<Output>) {
+    /// The node asks for patience; said once, the reason is kept up to date.
+    fn wait_for(&mut self, index: usize, why: Waiting, out: &mut Vec<Output>) {
         let node = &mut self.nodes[index];
         if !node.waiting_said {
             node.waiting_said = true;
-            out.push(Output::Event(Event::Waiting {
-                node: node.spec.name.clone(),
-                words: words.clone(),
-            }));
+            let (node, why) = (node.spec.name.clone(), why.clone());
+            out.push(Output::Event(Event::Waiting { node, why }));
         }
         node.template = None;
-        node.waiting = Some(Waiting { words, error });
+        node.waiting = Some(why);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::node::Waiting;
 use crate::chain::{BlockHash, Chain};
 use crate::node::{
     HealthReport, Method, NodeEvent, NodeEventKind, NodeId, Permissions, RpcError, TipHeader,
@@ -90,7 +91,7 @@ pub enum News {
     /// The answer to [`Output::AskHealth`].
     Health {
         /// What it said.
-        report: HealthReport,
+        report: Box<HealthReport>,
         /// Duration of both calls.
         took: Duration,
     },
@@ -129,6 +130,8 @@ pub struct TemplateSeen {
     pub prev: BlockHash,
     /// The node's proposed time, Unix seconds.
     pub curtime: u64,
+    /// The least time that the block may have. Where `curtime` is later, it is the node's clock.
+    pub mintime: u64,
     /// Transactions without the coinbase.
     pub txs: usize,
 }
@@ -268,6 +271,13 @@ pub enum Output {
     },
     /// There is work again (its [`Output::Serve`] came before): let miners in.
     Ungate,
+    /// A clock was set: what was rehearsed before may not hold any more.
+    ClockSet {
+        /// Whose; `None` is this box.
+        node: Option<NodeId>,
+        /// Seconds by which it moved; negative is back.
+        by: i64,
+    },
     /// Something that the owner should be able to read.
     Event(Event),
 }
@@ -303,8 +313,12 @@ pub enum LeadWhy {
     #[error("it has not answered for more than {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
     /// The leader asks for patience.
-    #[error("it is not ready: {0}")]
+    #[error("it {0}")]
     Waiting(String),
+    /// The leader's clock is off by so many seconds (positive: fast) that its blocks would be
+    /// refused, or it would refuse others'.
+    #[error("its clock is {}", super::clocks::Off(*.0))]
+    WrongClock(i64),
     /// The leader lacks blocks.
     #[error("it is behind by {0} block(s)")]
     Behind(u64),
@@ -481,12 +495,12 @@ pub enum Event {
         words: String,
     },
     /// A node asks for patience.
-    #[error("Node {node} is not ready yet: {words}")]
+    #[error("Node {node} {why}.")]
     Waiting {
         /// The node.
         node: String,
-        /// The node's own words, or its progress.
-        words: String,
+        /// What for.
+        why: Waiting,
     },
     /// The miners were sent away.
     #[error("There is no valid work ({why}): the miners are disconnected, to use their fallback.")]
@@ -605,7 +619,13 @@ mod tests {
 
     #[test]
     fn every_event_of_a_node_maps_to_news_or_nothing() {
-        let seen = TemplateSeen { height: 7, prev: Chain::Regtest.genesis(), curtime: 1, txs: 0 };
+        let seen = TemplateSeen {
+            height: 7,
+            prev: Chain::Regtest.genesis(),
+            curtime: 1,
+            mintime: 1,
+            txs: 0,
+        };
         let block = Chain::Main.genesis();
         let map = |kind| {
             let event = NodeEvent { node: NodeId(3), kind };

@@ -36,6 +36,7 @@
 //! `Failover::verdict`.
 
 mod breaker;
+mod clocks;
 mod hear;
 mod io;
 mod lead;
@@ -51,11 +52,12 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use breaker::{Breaker, BreakerChange, FAILURES_TO_OPEN, FIRST_WAIT, LONGEST_WAIT};
+pub use clocks::{Clocks, Comparison, Off, REFUSED_FROM};
 pub use io::{
     DEFAULT_GRACE, Event, FetchWhy, GateWhy, Input, LeadWhy, Level, News, NodeSpec, Output, Setup,
     TemplateSeen,
 };
-pub use node::Standing;
+pub use node::{Progress, Standing, Waiting};
 pub use permit::{PERMISSIONS_DEADLINE, PERMISSIONS_EVERY, PERMISSIONS_GAP};
 pub use stats::{BOUNDS_MS, ErrorKind, Histogram, MethodStats};
 pub use tips::RaceStats;
@@ -63,7 +65,7 @@ pub use view::{NodeView, Overall, State};
 pub use watch::NewsBy;
 
 use crate::chain::{BlockHash, Chain};
-use crate::clock::Now;
+use crate::clock::{Now, Reading};
 use crate::node::NodeId;
 pub use crate::node::watch::WAIT;
 use node::Node;
@@ -184,6 +186,8 @@ pub struct Failover {
     /// Blocks of ours and their heights, newest last.
     own: VecDeque<(BlockHash, u64)>,
     started: Instant,
+    /// What this box's own clock showed last.
+    this_box: Option<Reading>,
     next: Option<Instant>,
 }
 
@@ -235,6 +239,7 @@ impl Failover {
             empty_said: None,
             own: VecDeque::new(),
             started: now.mono,
+            this_box: None,
             next: Some(now.mono),
         };
         failover.place(now.mono, setup.nodes);
@@ -245,6 +250,7 @@ impl Failover {
     /// ignored, and so are late ones.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         let at = now.mono;
+        self.note_box(now, out);
         match input {
             Input::Tick => {}
             Input::Reload(setup) => self.reload(at, setup, out),

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::FETCH_DEADLINE;
 use super::breaker::Breaker;
+use super::clocks::{NodeClock, Off};
 use super::io::{LeadWhy, NodeSpec};
 use super::stats::MethodStats;
 use super::tips::RaceStats;
 use super::watch::{Announcements, Waits};
-use crate::chain::BlockHash;
+use crate::chain::{BlockHash, Chain};
 use crate::node::{HealthReport, Method, Permissions, RpcError};
 
 /// How many durations of `getblocktemplate` the median is taken from.
@@ -41,6 +42,7 @@ pub(super) struct Node {
     pub doubted: bool,
     pub last_error: Option<Failure>,
     pub heard_at: Option<Instant>,
+    pub clock: NodeClock,
 
     pub tip: Option<BlockHash>,
     /// What is known of a new tip's header.
@@ -140,12 +142,74 @@ pub(super) struct Failure {
     pub at: Instant,
 }
 
-/// The node asks for patience.
-#[derive(Clone, Debug)]
-pub(super) struct Waiting {
-    /// What it says, as a clause.
-    pub words: String,
-    pub error: RpcError,
+/// What a node asks patience for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// It starts up (-28), in its own words.
+    Starting(String),
+    /// It has no peers and gives no template on the main network (-9).
+    NoPeers,
+    /// It downloads the chain and gives no template on the main network (-10): blocks that it has,
+    /// and blocks that there are, where it tells.
+    Download(Option<Progress>),
+}
+
+/// How far the download of the chain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Blocks that it has.
+    pub blocks: u64,
+    /// Blocks that there are, by the headers that it knows.
+    pub of: u64,
+    /// Share of the chain's transactions that are verified, in tenths of a per cent.
+    pub permille: u16,
+}
+
+impl Waiting {
+    /// How far the download is by a health report.
+    pub(super) fn download(report: &HealthReport) -> Waiting {
+        Waiting::Download(Some(Progress {
+            blocks: report.blocks,
+            of: report.headers.max(report.blocks),
+            permille: (report.progress * 1000.0).clamp(0.0, 1000.0) as u16,
+        }))
+    }
+}
+
+impl Waiting {
+    /// What the node says to our calls meanwhile, of which the advice is known.
+    pub(super) fn error(&self) -> RpcError {
+        match self {
+            Waiting::Starting(words) => RpcError::Rpc { code: -28, message: words.clone() },
+            Waiting::NoPeers => RpcError::Rpc { code: -9, message: self.to_string() },
+            Waiting::Download(None) => RpcError::Rpc { code: -10, message: self.to_string() },
+            Waiting::Download(Some(Progress { blocks, of, permille })) => {
+                RpcError::Downloading { blocks: *blocks, headers: *of, permille: *permille }
+            }
+        }
+    }
+}
+
+/// In words that follow "the node".
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waiting::Starting(words) => {
+                write!(f, "is starting up: {}", words.trim_end_matches(['.', '…']))
+            }
+            Waiting::NoPeers => f.write_str("has no peers: it hears of no new blocks"),
+            Waiting::Download(None) => f.write_str("is downloading the chain"),
+            Waiting::Download(Some(Progress { blocks, of, permille })) => {
+                write!(f, "is downloading the chain, {blocks} ")?;
+                // At first it knows no more headers than blocks.
+                match of > blocks {
+                    true => write!(f, "of {of} blocks, ")?,
+                    false => f.write_str("blocks so far, ")?,
+                }
+                write!(f, "{}.{} %", permille / 10, permille % 10)
+            }
+        }
+    }
 }
 
 /// By how much a node lags.
@@ -173,14 +237,19 @@ pub enum Standing {
     Stalled,
     /// A test network's node that says it is in initial download (and gives templates).
     Syncing,
+    /// Its health report shows no peers, on the main network: it hears of no new blocks.
+    NoPeers,
+    /// Its clock is off by so many seconds (positive: fast) that other nodes would refuse its
+    /// blocks, or it theirs.
+    WrongClock(i64),
     /// Its last call failed, fewer times than opens the breaker.
     Shaky,
     /// It answers, but not with a template.
     NoTemplate,
     /// It holds the connection but does not answer, for longer than this.
     Silent(Duration),
-    /// It asks for patience, in these words.
-    Waiting(String),
+    /// It asks for patience, for this reason.
+    Waiting(Waiting),
     /// Not asked yet on which chain it is.
     Unknown,
     /// The breaker is open.
@@ -196,9 +265,12 @@ impl Standing {
             Standing::Fit => Some(0),
             // What it says is as good as any, and others take the block.
             Standing::Rival | Standing::Forbidden(_) => Some(1),
-            Standing::Behind(_) | Standing::Weaker | Standing::Stalled | Standing::Syncing => {
-                Some(2)
-            }
+            Standing::Behind(_)
+            | Standing::Weaker
+            | Standing::Stalled
+            | Standing::Syncing
+            | Standing::NoPeers
+            | Standing::WrongClock(_) => Some(2),
             Standing::Shaky | Standing::NoTemplate => Some(3),
             Standing::Silent(_) => Some(4),
             Standing::Waiting(_) | Standing::Unknown | Standing::Down | Standing::WrongChain(_) => {
@@ -226,8 +298,10 @@ impl Standing {
             Standing::Weaker => LeadWhy::Weaker,
             Standing::Stalled => LeadWhy::Stalled,
             Standing::Silent(limit) => LeadWhy::Silent(*limit),
-            Standing::Waiting(words) => LeadWhy::Waiting(words.clone()),
-            Standing::Syncing => LeadWhy::Waiting("initial download".into()),
+            Standing::Waiting(_) | Standing::Syncing | Standing::NoPeers => {
+                LeadWhy::Waiting(self.to_string())
+            }
+            Standing::WrongClock(ahead) => LeadWhy::WrongClock(*ahead),
             Standing::WrongChain(found) => LeadWhy::WrongChain(found.clone()),
             Standing::Shaky | Standing::NoTemplate | Standing::Down => {
                 LeadWhy::Failed(reason.to_owned())
@@ -249,10 +323,17 @@ impl fmt::Display for Standing {
             Standing::Weaker => f.write_str("is on a chain with less work"),
             Standing::Stalled => f.write_str("has stopped taking in blocks"),
             Standing::Syncing => f.write_str("is still downloading the chain"),
+            Standing::NoPeers => Waiting::NoPeers.fmt(f),
+            Standing::WrongClock(ahead) if *ahead > 0 => {
+                write!(f, "has a clock that is {}, so that others refuse its blocks", Off(*ahead))
+            }
+            Standing::WrongClock(ahead) => {
+                write!(f, "has a clock that is {}, so that it refuses new blocks", Off(*ahead))
+            }
             Standing::Shaky => f.write_str("failed its last call"),
             Standing::NoTemplate => f.write_str("answers but gives no template"),
             Standing::Silent(_) => f.write_str("does not answer at the moment"),
-            Standing::Waiting(words) => write!(f, "is not ready: {words}"),
+            Standing::Waiting(waiting) => waiting.fmt(f),
             Standing::Unknown => f.write_str("has not answered yet"),
             Standing::Down => f.write_str("is down"),
             Standing::WrongChain(found) => write!(f, "is on the wrong chain ({found})"),
@@ -278,6 +359,7 @@ impl Node {
             doubted: false,
             last_error: None,
             heard_at: None,
+            clock: NodeClock::default(),
             tip: None,
             header: HeaderQuestion::default(),
             tip_at: None,
@@ -373,7 +455,8 @@ impl Node {
     /// Why it is not fit, where that is a failure: clause and advice both come from this one value.
     pub fn reason(&self) -> Option<RpcError> {
         match &self.standing {
-            Standing::Waiting(_) => self.waiting.as_ref().map(|waiting| waiting.error.clone()),
+            Standing::Waiting(waiting) => Some(waiting.error()),
+            Standing::NoPeers => Some(Waiting::NoPeers.error()),
             Standing::NoTemplate => self.template_error.clone(),
             Standing::WrongChain(found) => Some(RpcError::WrongChain(found.clone())),
             Standing::Silent(limit) => Some(RpcError::Timeout(*limit)),
@@ -389,6 +472,7 @@ impl Node {
             | Standing::Behind(_)
             | Standing::Weaker
             | Standing::Stalled
+            | Standing::WrongClock(_)
             | Standing::Syncing => None,
         }
     }
@@ -427,6 +511,10 @@ impl Node {
         }
         match &self.standing {
             Standing::Syncing => Some("Nothing to do: the node gets ready by itself.".to_owned()),
+            Standing::WrongClock(_) => Some(
+                "Let its machine set the clock by the network; on Linux: timedatectl set-ntp true."
+                    .to_owned(),
+            ),
             Standing::Behind(_) | Standing::Weaker | Standing::Stalled => Some(
                 "Check the node's internet connection, its peers and its free disk space."
                     .to_owned(),
@@ -435,9 +523,23 @@ impl Node {
         }
     }
 
+    /// It says that it is on the main network.
+    pub fn is_main(&self) -> bool {
+        let health = self.health.as_ref();
+        health.is_some_and(|(report, _)| Chain::from_name(&report.chain) == Some(Chain::Main))
+    }
+
+    /// By its latest health report, and only on the main network: alone on a test network it gives
+    /// templates all the same.
+    pub fn has_no_peers(&self) -> bool {
+        let health = self.health.as_ref();
+        self.is_main() && health.is_some_and(|(report, _)| report.connections == Some(0))
+    }
+
     /// Forgets what may have changed while the node was away. Its chain is checked anew.
     pub fn forget(&mut self) {
         self.checked = false;
+        self.clock = NodeClock::default();
         self.waiting = None;
         self.silent = None;
         self.doubted = false;

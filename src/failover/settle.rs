@@ -108,10 +108,11 @@ impl Failover {
     /// Says of each node what it is good for.
     fn standings(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) -> bool {
         let mut changed = false;
-        for index in 0..self.nodes.len() {
+        let misleading = self.misleading_clocks(at);
+        for (index, off) in misleading.into_iter().enumerate() {
             self.note_silence(index, alarm);
             self.note_lag(at, index, alarm, out);
-            let standing = self.standing(index, alarm);
+            let standing = self.standing(index, off, alarm);
             let node = &mut self.nodes[index];
             if standing == Standing::Fit {
                 node.fit_since.get_or_insert(at);
@@ -201,7 +202,8 @@ impl Failover {
         tips
     }
 
-    fn standing(&self, index: usize, alarm: &mut Alarm) -> Standing {
+    /// `off` is what [`Failover::misleading_clocks`] says of it.
+    fn standing(&self, index: usize, off: Option<i64>, alarm: &mut Alarm) -> Standing {
         let node = &self.nodes[index];
         if let Some(found) = &node.wrong_chain {
             return Standing::WrongChain(found.clone());
@@ -210,7 +212,7 @@ impl Failover {
             return Standing::Down;
         }
         if let Some(waiting) = &node.waiting {
-            return Standing::Waiting(waiting.words.clone());
+            return Standing::Waiting(waiting.clone());
         }
         if !node.checked || node.tip.is_none() {
             return Standing::Unknown;
@@ -223,6 +225,13 @@ impl Failover {
         }
         if node.breaker.failures() > 0 {
             return Standing::Shaky;
+        }
+        // Both are reasons to be behind soon, and the remedy is theirs.
+        if node.has_no_peers() {
+            return Standing::NoPeers;
+        }
+        if let Some(ahead) = off {
+            return Standing::WrongClock(ahead);
         }
         match node.behind {
             Some(Behind { blocks: 0, .. }) => return Standing::Weaker,
@@ -305,7 +314,8 @@ impl Failover {
     }
 
     /// A node whose last template call failed is tried again now and then, so that it may come
-    /// back although another leads.
+    /// back although another leads; and one whose clock seems wrong, because it is a template's
+    /// time that counts, not what a proxy in between may have shown.
     fn probe_templates(
         &mut self,
         at: Instant,
@@ -315,7 +325,8 @@ impl Failover {
     ) {
         for index in 0..self.nodes.len() {
             let node = &self.nodes[index];
-            if index == leader || node.template_error.is_none() {
+            let is_off = matches!(node.standing, Standing::WrongClock(_));
+            if index == leader || (node.template_error.is_none() && !is_off) {
                 continue;
             }
             let every = if index < leader { PROBE_PREFERRED } else { LONGEST_WAIT };
@@ -465,7 +476,7 @@ impl Failover {
         for node in &mut self.nodes {
             if node.ask.sent.is_none() && node.breaker.is_closed() && node.ask_soon.is_none() {
                 let wait = match node.standing {
-                    Standing::Waiting(_) => HEALTH_WAITING,
+                    Standing::Waiting(_) | Standing::NoPeers => HEALTH_WAITING,
                     Standing::Unknown => POLL_EVERY,
                     _ => continue,
                 };

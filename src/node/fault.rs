@@ -394,7 +394,7 @@ impl RpcError {
             }
             RpcError::Rpc { code: -28, .. } => "Nothing to do: it gets ready by itself.",
             RpcError::Rpc { code: -9, .. } => {
-                "Wait a moment, or look at the node's internet connection."
+                "Check the node's internet connection, and connect= and onlynet= in its bitcoin.conf."
             }
             RpcError::Rpc { code: -10, .. } | RpcError::Downloading { .. } => {
                 "Nothing to do but to wait: this can take days."

@@ -68,6 +68,8 @@ pub(super) struct Answer {
     /// Where a redirect leads.
     pub location: Option<String>,
     pub body: Vec<u8>,
+    /// The header `Date` (RFC 9110).
+    pub date: Option<String>,
     /// How long the server says that it keeps an idle connection.
     pub kept_for: Option<Duration>,
 }

@@ -18,7 +18,7 @@ use futures_rustls::rustls::pki_types::ServerName;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION};
+use hyper::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, LOCATION};
 use hyper::{Request, Response};
 use smol_hyper::rt::FuturesIo;
 
@@ -214,6 +214,7 @@ async fn read(answer: Response<hyper::body::Incoming>, limit: usize) -> Result<A
         return Err(RpcError::TooLarge(limit));
     }
     let location = text(LOCATION).map(str::to_owned);
+    let date = text(DATE).map(str::to_owned);
     let kept_for = kept_for(headers);
     let mut body = Vec::with_capacity(of.unwrap_or(0) as usize);
     let mut incoming = answer.into_body();
@@ -225,7 +226,7 @@ async fn read(answer: Response<hyper::body::Incoming>, limit: usize) -> Result<A
         }
         body.extend_from_slice(data);
     }
-    Ok(Answer { status, location, body, kept_for })
+    Ok(Answer { status, location, body, date, kept_for })
 }
 
 /// `Keep-Alive: timeout=5` is what bcoin says. A second is kept for the way.

@@ -4,6 +4,7 @@
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
 //! [`NodeEvent`]. Why a node cannot be used is told by [`fault`], for everybody in the same words.
 
+mod date;
 pub mod fault;
 mod http;
 mod lane;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use crate::block::{Position, SubmitAnswer};
 use crate::chain::BlockHash;
+use crate::clock::Reading;
 use crate::template::Template;
 pub use fault::RpcError;
 pub use permissions::{Command, Permission, Permissions};
@@ -95,6 +97,11 @@ pub struct HealthReport {
     pub tip_time: u64,
     /// Connected peers; `None` where `getnetworkinfo` is forbidden.
     pub connections: Option<u64>,
+    /// It takes transactions from others; `None` where it does not tell. With `blocksonly=1` it does
+    /// not, and its templates are empty.
+    pub local_relay: Option<bool>,
+    /// Its clock, by the `Date` of its answer.
+    pub clock: Option<Reading>,
     /// `subversion`, such as `/Satoshi:30.0.0/`; `None` where `getnetworkinfo` is forbidden.
     pub version: Option<String>,
     /// The node's own warnings, joined; empty when there are none.
@@ -161,7 +168,7 @@ pub enum NodeEventKind {
     /// The answer to the regular health question.
     Health {
         /// What it said.
-        report: HealthReport,
+        report: Box<HealthReport>,
         /// Duration of both calls.
         took: Duration,
     },

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::date::NodeClock;
 use super::fault::{Login, RpcError, Spoken};
 use super::http::{Answer, Ask, Client};
 use super::link::Link;
@@ -70,6 +71,8 @@ pub struct Rpc {
     signet: AtomicBool,
     /// `getnetworkinfo` was refused. Not asked again and again: the node logs each refusal.
     hides_network: AtomicBool,
+    /// By the `Date` of its answers.
+    clock: NodeClock,
 }
 
 /// All questions of [`Rpc::permissions`] about what mining needs take no longer than this, and a
@@ -117,6 +120,7 @@ impl Rpc {
             cookie: Mutex::new(None),
             signet: AtomicBool::new(false),
             hides_network: AtomicBool::new(false),
+            clock: NodeClock::default(),
         }
     }
 
@@ -199,6 +203,8 @@ impl Rpc {
             progress: chain.verificationprogress,
             tip_time: chain.time,
             connections: network.connections,
+            local_relay: network.localrelay,
+            clock: self.clock.last(),
             version: network.subversion.map(|version| plain(&version)),
             warnings: warnings.join("; "),
         })
@@ -476,12 +482,14 @@ impl Rpc {
         credentials: Option<&str>,
     ) -> Result<(Answer, Link), RpcError> {
         let authorization = credentials.map(|text| format!("Basic {}", BASE64.encode(text)));
-        self.http.post(Ask {
+        let answered = self.http.post(Ask {
             body: body.to_owned(),
             authorization: authorization.as_deref(),
             deadline: method.deadline(),
             limit: method.max_answer(),
-        })
+        })?;
+        self.clock.heard(answered.0.date.as_deref());
+        Ok(answered)
     }
 }
 
@@ -609,6 +617,7 @@ struct ChainInfo {
 #[derive(Default, Deserialize)]
 struct NetworkInfo {
     connections: Option<u64>,
+    localrelay: Option<bool>,
     subversion: Option<String>,
     #[serde(default)]
     warnings: Warnings,
@@ -753,7 +762,7 @@ mod tests {
     /// What is made of an answer.
     fn judged(status: u16, body: &str) -> Result<String, RpcError> {
         let body = body.as_bytes().to_vec();
-        let answer = Answer { status, location: None, body, kept_for: None };
+        let answer = Answer { status, location: None, body, date: None, kept_for: None };
         result(&answer, "getblock", Login::Password).map(str::to_owned)
     }
 
@@ -825,7 +834,8 @@ mod tests {
             assert_eq!(judged(status, body), Err(error), "{status} {body}");
         }
         let to = Some("https://me:s3cret@node/rpc?key=s3cret".to_owned());
-        let answer = Answer { status: 301, location: to, body: Vec::new(), kept_for: None };
+        let answer =
+            Answer { status: 301, location: to, body: Vec::new(), date: None, kept_for: None };
         let error = result(&answer, "getblock", Login::None).unwrap_err();
         assert_eq!(error, RpcError::Redirect { to: "https://node/rpc".into() });
     }

@@ -233,7 +233,7 @@ impl NodeHandle {
         };
         self.ask(&self.quick, &self.busy.health, call, |result, took| {
             Some(match result {
-                Ok(report) => NodeEventKind::Health { report, took },
+                Ok(report) => NodeEventKind::Health { report: Box::new(report), took },
                 Err(error) => failed(Method::Health, error, took),
             })
         })

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Judgement, NodeState, Snapshot, State, judge};
+use super::{Judgement, NodeState, Snapshot, State, clocks, judge};
 
 /// A health answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,8 @@ pub struct Ready {
     pub chain_initialized: bool,
     /// The data directory can be written.
     pub storage_available: bool,
-    /// The clock is not known to be wrong by more than a minute.
+    /// The clock is not known to be wrong by more than a minute, and that of the node that leads not
+    /// by so much that blocks would be refused.
     pub clock_sane: bool,
     /// A node that can be used would take a solved block from us, as far as it was asked.
     pub submission: bool,
@@ -56,7 +57,7 @@ impl Ready {
                 .as_ref()
                 .is_some_and(|job| job.template_age_s < judge::TEMPLATE_OLD_S),
             storage_available: snapshot.storage.writable != Some(false),
-            clock_sane: snapshot.board.clock_offset_s.is_none_or(|offset| offset.abs() <= 60.0),
+            clock_sane: clocks::are_sane(snapshot),
             submission: snapshot.nodes.is_empty()
                 || snapshot.nodes.iter().any(|node| {
                     matches!(node.state, NodeState::Leading | NodeState::Standby)
@@ -155,7 +156,7 @@ fn answer(good: bool, body: serde_json::Value) -> Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{CanaryView, JobView, NodeView, PermissionsView};
+    use crate::status::{CanaryView, ClockView, JobView, NodeView, PermissionsView};
 
     #[test]
     fn codes_follow_the_facts() {
@@ -189,6 +190,11 @@ mod tests {
         snapshot.board.clock_offset_s = Some(-61.0);
         assert_eq!(ready(&snapshot).code, 503);
         snapshot.board.clock_offset_s = None;
+        // The leader's clock is wrong, so that its blocks would be refused; by less they are not.
+        for (offset_s, code) in [(6600.0, 503), (-6600.0, 503), (6599.0, 200)] {
+            snapshot.nodes[0].clock = Some(ClockView { offset_s, odd: true });
+            assert_eq!(ready(&snapshot).code, code, "{offset_s}");
+        }
         snapshot.storage.writable = Some(false);
         assert_eq!(ready(&snapshot).code, 503);
         snapshot.storage.writable = None;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView, PermissionsView,
-    RateView, RejectReason, Snapshot, format,
+    RateView, RejectReason, Snapshot, clocks, format,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -57,6 +57,7 @@ pub fn judge(snapshot: &Snapshot) -> Judgement {
     miner_alarms(snapshot, &mut alarms);
     block_alarms(snapshot, &mut alarms);
     board_alarms(snapshot, &mut alarms);
+    clocks::alarms(snapshot, &mut alarms);
     // Stable: within a level the order above, which is the order of importance.
     alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.level));
 
@@ -187,17 +188,23 @@ fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
         ));
     }
     if let Some(node) = by_state(NodeState::Syncing) {
-        let done = match node.progress {
-            Some(progress) => format!(": {} done", format::percent(progress)),
-            None => String::new(),
-        };
         let wait = match node.sync_eta_s {
             Some(eta) => format!(", in about {}", format::long_time(eta as f64)),
             None => String::new(),
         };
         return Some((
-            format!("Waiting for node {}, which is downloading the chain{done}.", node.name),
+            format!(
+                "Waiting for node {}, which is downloading the chain{}.",
+                node.name,
+                downloaded(node)
+            ),
             format!("Nothing to do: mining starts by itself when it is ready{wait}."),
+        ));
+    }
+    if let Some(node) = by_state(NodeState::NoPeers) {
+        return Some((
+            format!("Waiting for node {}, which has no peers.", node.name),
+            "Check its internet connection: mining starts by itself when it has a peer.".to_owned(),
         ));
     }
     if let Some(node) = by_state(NodeState::Warming) {
@@ -238,6 +245,23 @@ fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
         );
     }
     Some((sentence, advice))
+}
+
+/// `: 412 000 of 884 201 blocks, 31 % done`, as far as it is known.
+fn downloaded(node: &NodeView) -> String {
+    let blocks = match (node.height, node.headers) {
+        (Some(height), Some(headers)) if height < headers => {
+            Some(format!("{} of {} blocks", format::thousands(height), format::thousands(headers)))
+        }
+        _ => None,
+    };
+    let begun = node.progress.filter(|progress| *progress >= 0.001);
+    let done = begun.map(|progress| format!("{} done", format::percent(progress)));
+    let known: Vec<String> = blocks.into_iter().chain(done).collect();
+    match known.is_empty() {
+        true => String::new(),
+        false => format!(": {}", known.join(", ")),
+    }
 }
 
 fn mining_sentence(snapshot: &Snapshot, connected: usize) -> String {
@@ -328,10 +352,16 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
                     None => format!("Node {} is behind.", node.name),
                 },
             ),
-            // Without work these two are the sentence itself.
-            NodeState::Syncing if have_work => {
-                (Level::Info, format!("Node {} is downloading the chain.", node.name))
+            // Without work these are the sentence itself.
+            NodeState::NoPeers if have_work => (Level::Warning, alone(node)),
+            // No other is better.
+            NodeState::Leading if node.peers == Some(0) && snapshot.chain == "main" => {
+                (Level::Warning, alone(node))
             }
+            NodeState::Syncing if have_work => (
+                Level::Info,
+                format!("Node {} is downloading the chain{}.", node.name, downloaded(node)),
+            ),
             NodeState::Warming if have_work => {
                 (Level::Info, format!("Node {} is starting up.", node.name))
             }
@@ -341,7 +371,10 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
             id: format!("node:{}", node.name),
             level,
             text,
-            advice: node.why.clone(),
+            advice: match node.state {
+                NodeState::NoPeers | NodeState::Leading => CHECK_PEERS.to_owned(),
+                _ => node.why.clone(),
+            },
             since: node.since,
         });
     }
@@ -367,6 +400,18 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
             );
         }
     }
+    for node in snapshot.nodes.iter().filter(|node| node.local_relay == Some(false)) {
+        push(
+            alarms,
+            &format!("blocksonly:{}", node.name),
+            Level::Warning,
+            format!(
+                "Node {} takes no transactions from others, so its blocks carry no fees.",
+                node.name
+            ),
+            "Remove blocksonly=1 from its bitcoin.conf and restart it.".to_owned(),
+        );
+    }
     let set = snapshot.nodes.len();
     if have_work && set > 1 && snapshot.nodes.iter().filter(useful).count() == 1 {
         push(
@@ -377,6 +422,14 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
             String::new(),
         );
     }
+}
+
+/// What brings a node its peers.
+const CHECK_PEERS: &str =
+    "Check its internet connection, and connect= and onlynet= in its bitcoin.conf.";
+
+fn alone(node: &NodeView) -> String {
+    format!("Node {} has no peers: it hears of no new blocks.", node.name)
 }
 
 struct RehearsalRefused<'a>(&'a str);
@@ -602,28 +655,6 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
             "Plug the stick in or mount the share; it is tried again every hour.".to_owned(),
         );
     }
-    if let Some(offset) = board.clock_offset_s.filter(|o| o.abs() > 60.0) {
-        push(
-            alarms,
-            "clock",
-            Level::Warning,
-            format!(
-                "The clock of this box is {} {}.",
-                format::duration(offset.abs() as u64),
-                if offset > 0.0 { "fast" } else { "slow" }
-            ),
-            "Blocks carry the node's time, so mining is safe; check the network's time server."
-                .to_owned(),
-        );
-    } else if board.clock_synced == Some(false) {
-        push(
-            alarms,
-            "clock",
-            Level::Info,
-            "The clock of this box is not set by a time server yet.".to_owned(),
-            "Blocks carry the node's time, so mining is safe.".to_owned(),
-        );
-    }
 }
 
 fn push(alarms: &mut Vec<AlarmView>, id: &str, level: Level, text: String, advice: String) {
@@ -638,7 +669,9 @@ fn trimmed<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{BlockView, BoardView, JobView, RehearsalView, RejectReason, RejectView};
+    use crate::status::{
+        BlockView, BoardView, ClockView, JobView, RehearsalView, RejectReason, RejectView,
+    };
 
     fn mining() -> Snapshot {
         Snapshot {
@@ -704,7 +737,7 @@ mod tests {
     #[test]
     fn each_fault_is_told_and_says_what_to_do() {
         type Break = fn(&mut Snapshot);
-        let faults: [(&str, State, Break); 17] = [
+        let faults: [(&str, State, Break); 23] = [
             ("Not set up yet", State::Down, |s| s.configured = false),
             ("Node attic gives no work", State::Down, |s| {
                 s.job = None;
@@ -714,6 +747,40 @@ mod tests {
                 s.job = None;
                 s.nodes[0].state = NodeState::Syncing;
                 s.nodes[0].progress = Some(0.83);
+            }),
+            (
+                "downloading the chain: 412\u{202f}000 of 884\u{202f}201 blocks, 31\u{202f}% done",
+                State::Down,
+                |s| {
+                    s.job = None;
+                    s.nodes[0].state = NodeState::Syncing;
+                    s.nodes[0].height = Some(412_000);
+                    s.nodes[0].headers = Some(884_201);
+                    s.nodes[0].progress = Some(0.314);
+                },
+            ),
+            ("Waiting for node attic, which has no peers", State::Down, |s| {
+                s.job = None;
+                s.nodes[0].state = NodeState::NoPeers;
+            }),
+            ("Node attic has no peers: it hears of no new blocks", State::Degraded, |s| {
+                s.chain = "main".to_owned();
+                s.nodes[0].peers = Some(0);
+            }),
+            ("Node cellar has no peers: it hears of no new blocks", State::Degraded, |s| {
+                s.nodes.push(NodeView {
+                    name: "cellar".to_owned(),
+                    state: NodeState::NoPeers,
+                    ..Default::default()
+                });
+            }),
+            (
+                "Node attic takes no transactions from others, so its blocks carry no fees",
+                State::Degraded,
+                |s| s.nodes[0].local_relay = Some(false),
+            ),
+            ("clock of node attic is 3\u{202f}h fast: other nodes would", State::Degraded, |s| {
+                s.nodes[0].clock = Some(ClockView { offset_s: 10_800.0, odd: true });
             }),
             ("The work is 11\u{202f}min old", State::Down, |s| {
                 s.job.as_mut().unwrap().template_age_s = 660.0;
@@ -799,6 +866,10 @@ mod tests {
         for reason in [RejectReason::StaleAtChange, RejectReason::Duplicate] {
             miner.rejects.push(RejectView { reason, count: 1000, last_at: None });
         }
+        // Alone on a test network, and a node that does not tell.
+        snapshot.chain = "regtest".to_owned();
+        snapshot.nodes[0].peers = Some(0);
+        snapshot.nodes[0].local_relay = None;
         // Half of the claim, but on 12 shares only: chance.
         miner.claimed = Some(1e12);
         miner.rate = RateView { hashrate: 0.5e12, shares: 12, window_s: 300 };

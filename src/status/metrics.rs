@@ -151,6 +151,10 @@ fn nodes(s: &Snapshot, out: &mut Text) {
     each(out, "soloist_node_height", "gauge", "Height of the node's tip.", &|n| {
         n.height.map(|h| h as f64)
     });
+    let clock = "The node's clock minus the others that can be believed, on the main network.";
+    each(out, "soloist_node_clock_offset_seconds", "gauge", clock, &|n| {
+        n.clock.map(|clock| clock.offset_s)
+    });
     each(out, "soloist_node_lag_blocks", "gauge", "Blocks behind the best known tip.", &|n| {
         n.lag_blocks.map(|lag| lag as f64)
     });

@@ -195,9 +195,13 @@ pub enum NodeState {
     Syncing,
     /// It starts up (error -28).
     Warming,
+    /// It has no peers, so it hears of no new blocks.
+    NoPeers,
+    /// Its clock is off so far that others would refuse its blocks, or it theirs.
+    WrongClock,
     /// It answers, but its tip is behind the others.
     Lagging,
-    /// It answers, but is not trusted: another chain, another tip, no peers.
+    /// It answers, but is not trusted: another chain.
     Doubtful,
     /// It answers, but refuses a call that mining needs.
     Forbidden,
@@ -232,7 +236,7 @@ pub struct NodeView {
     pub headers: Option<u64>,
     /// Its tip.
     pub tip: Option<String>,
-    /// Blocks behind the best known tip; 0 is up to date.
+    /// Blocks behind the best known tip; 0 is up to date. `None` where it cannot be known.
     pub lag_blocks: Option<u64>,
     /// Whether it says that it is in initial download.
     pub initial_download: bool,
@@ -242,6 +246,11 @@ pub struct NodeView {
     pub sync_eta_s: Option<u64>,
     /// Connected peers.
     pub peers: Option<u64>,
+    /// Whether it takes transactions from others: with `blocksonly=1` it does not, and its
+    /// templates are empty.
+    pub local_relay: Option<bool>,
+    /// Its clock beside the others, on the main network.
+    pub clock: Option<ClockView>,
     /// `subversion`, `/Satoshi:30.0.0/`.
     pub version: String,
     /// The node's own warnings.
@@ -267,6 +276,15 @@ pub struct NodeView {
     /// Failures by kind, for metrics: `transport`, `timeout`, `auth`, `http`, `waiting`, `rpc`,
     /// `malformed`, `tls`, `busy`, `forbidden`.
     pub errors: Vec<CountView>,
+}
+
+/// A clock beside the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ClockView {
+    /// Seconds ahead of the other clocks that can be believed; negative is behind.
+    pub offset_s: f64,
+    /// It is this clock that is wrong; where it is not known which is, none is odd.
+    pub odd: bool,
 }
 
 /// State of a node's ZMQ socket.
@@ -738,6 +756,8 @@ pub struct BoardView {
     pub clock_synced: Option<bool>,
     /// How far our clock is from the network's (by the nodes), seconds; positive: ours is ahead.
     pub clock_offset_s: Option<f64>,
+    /// It is our clock that is wrong, and not a node's.
+    pub clock_odd: bool,
 }
 
 /// The daemon's own process.

@@ -78,8 +78,10 @@ impl NodeState {
         match self {
             NodeState::Leading => "leads",
             NodeState::Standby => "stands by",
-            NodeState::Syncing => "syncing",
+            NodeState::Syncing => "downloading",
             NodeState::Warming => "starting up",
+            NodeState::NoPeers => "has no peers",
+            NodeState::WrongClock => "clock is wrong",
             NodeState::Lagging => "lags behind",
             NodeState::Doubtful => "not trusted",
             NodeState::Forbidden => "forbids our calls",

@@ -514,13 +514,13 @@ fn warming_up_is_waiting_with_the_nodes_own_words() {
     assert_eq!(world.leader, Some(id(1)));
     assert!(world.events("node-down").is_empty(), "no failure of the breaker");
     let told: Vec<_> = world.events("node-waiting").iter().map(Event::to_string).collect();
-    assert_eq!(told, ["Node n0 is not ready yet: Loading block index…"], "said once");
+    assert_eq!(told, ["Node n0 is starting up: Loading block index."], "said once");
     world.sim(id(0)).mode =
         Mode::Errors(RpcError::Rpc { code: -28, message: "Verifying blocks…".into() });
     world.run(SEC * 10);
     assert_eq!(
         sentence(&world),
-        "Backup node n1 gives the work: n0 is not ready: Verifying blocks…."
+        "Backup node n1 gives the work: n0 is starting up: Verifying blocks."
     );
     let asked = world.when(asks(id(0)));
     let gap = asked[asked.len() - 1] - asked[asked.len() - 2];
@@ -536,8 +536,8 @@ fn initial_download_is_waiting_on_the_main_network() {
     world.sim(id(0)).initial_download = true;
     world.run(SEC * 30);
     assert_eq!(world.leader, Some(id(1)));
-    assert!(matches!(standing(&world, id(0)), Standing::Waiting(words)
-        if words.contains("downloading the chain")));
+    let words = standing(&world, id(0)).to_string();
+    assert_eq!(words, "is downloading the chain, 100 blocks so far, 100.0 %");
     world.sim(id(0)).initial_download = false;
     world.run(SEC * 30);
     assert_eq!(world.leader, Some(id(0)));
@@ -585,7 +585,7 @@ fn a_wrong_first_block_is_the_wrong_chain() {
     world.run(SEC * 3);
     let mut report = world.failover.nodes(world.now).next().unwrap().health.unwrap().0.clone();
     report.genesis = Some(Chain::Regtest.genesis());
-    world.say(id(0), News::Health { report, took: MS });
+    world.say(id(0), News::Health { report: Box::new(report), took: MS });
     assert!(matches!(standing(&world, id(0)), Standing::WrongChain(_)));
     world.run(SEC);
     assert_eq!(world.leader, Some(id(1)));
@@ -696,8 +696,10 @@ fn a_leader_without_a_template_for_the_tip_it_has_is_helped() {
 fn a_node_three_blocks_behind_never_leads_while_another_is_at_the_tip() {
     let mut world = settled(3);
     world.sim(id(1)).stuck = true;
-    for _ in 0..3 {
-        world.mine();
+    let first = world.blocks[world.best()].time;
+    for number in 1..=3 {
+        let block = world.mine();
+        world.blocks[block].time = first + 600 * number;
         world.run(SEC * 10);
     }
     assert_eq!(standing(&world, id(1)), Standing::Behind(3));
@@ -915,7 +917,8 @@ fn late_news_of_the_old_tip_do_not_lead_back() {
     world.mine();
     world.run(SEC);
     world.log.clear();
-    let seen = TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, txs: 0 };
+    let seen =
+        TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, mintime: 0, txs: 0 };
     let news = News::Template { seen, took: MS };
     world.say(id(0), news);
     assert_eq!(world.served_by(id(0)), 0);

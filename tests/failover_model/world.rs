@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use soloist::chain::{BlockHash, Chain};
-use soloist::clock::Now;
+use soloist::clock::{Now, Reading};
 use soloist::failover::{
     DEFAULT_GRACE, ErrorKind, Event, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, Failover,
     HEALTH_DEADLINE, Input, LeadWhy, News, NodeSpec, Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP,
@@ -18,6 +18,8 @@ use soloist::node::{
 pub const MS: Duration = Duration::from_millis(1);
 pub const SEC: Duration = Duration::from_secs(1);
 pub const GRACE: Duration = DEFAULT_GRACE;
+/// The true time at the start.
+const UNIX: u64 = 1_700_000_000;
 
 /// Marks a trial among the calls under way: it has no method of its own, and this one is not used.
 const TRIAL: Method = Method::PreciousBlock;
@@ -39,6 +41,8 @@ pub struct Block {
     pub hash: BlockHash,
     pub height: u64,
     pub work: u64,
+    /// By its header: when it was mined.
+    pub time: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +58,10 @@ pub struct Sim {
     pub chain: String,
     pub initial_download: bool,
     pub connections: u64,
+    /// By so much its clock is ahead of the true time, seconds.
+    pub clock_ahead: i64,
+    /// Its answers have a `Date`, so far ahead of its clock (a proxy's), seconds.
+    pub date: Option<i64>,
     pub headers_ahead: u64,
     /// Our user may not call these.
     pub forbidden: Vec<Command>,
@@ -129,6 +137,10 @@ pub struct World {
     pub allow_older: bool,
     /// Calls that waited at a node.
     pub waits: u64,
+    /// By so much this box's clock is ahead of the true time, seconds.
+    pub box_ahead: i64,
+    /// Clocks that were seen to be set: whose, and by how much.
+    pub clocks_set: Vec<(Option<NodeId>, i64)>,
 }
 
 pub fn hash(n: u64) -> BlockHash {
@@ -171,7 +183,7 @@ impl World {
             start,
             now: start,
             sims: Vec::new(),
-            blocks: vec![Block { hash: hash(100), height: 100, work: 1000 }],
+            blocks: vec![Block { hash: hash(100), height: 100, work: 1000, time: UNIX }],
             best: 0,
             places: HashMap::from([(hash(100), 0)]),
             order: order.clone(),
@@ -190,6 +202,8 @@ impl World {
             ticks: 0,
             allow_older: false,
             waits: 0,
+            box_ahead: 0,
+            clocks_set: Vec::new(),
         };
         for id in order {
             world.add_sim(id);
@@ -207,6 +221,8 @@ impl World {
             chain: "main".into(),
             initial_download: false,
             connections: 8,
+            clock_ahead: 0,
+            date: Some(0),
             headers_ahead: 0,
             forbidden: Vec::new(),
             zmq: true,
@@ -245,6 +261,11 @@ impl World {
         self.blocks.get(*self.places.get(&hash)?).copied()
     }
 
+    /// The true time, Unix seconds.
+    pub fn unix(&self) -> u64 {
+        UNIX + self.age().as_secs()
+    }
+
     /// Time since the start.
     pub fn age(&self) -> Duration {
         self.now - self.start
@@ -256,7 +277,8 @@ impl World {
     pub fn mine_on(&mut self, parent: usize) -> usize {
         let Block { height, work, .. } = self.blocks[parent];
         let hash = hash(1000 + self.blocks.len() as u64);
-        self.blocks.push(Block { hash, height: height + 1, work: work + 10 });
+        let time = self.unix();
+        self.blocks.push(Block { hash, height: height + 1, work: work + 10, time });
         let place = self.blocks.len() - 1;
         self.places.insert(hash, place);
         if work + 10 > self.blocks[self.best].work {
@@ -439,7 +461,8 @@ impl World {
 
     pub fn hand_in(&mut self, input: Input) {
         let mut out = Vec::new();
-        let now = Now { mono: self.now, unix: 1_700_000_000 + self.age().as_secs() };
+        let unix = self.unix().saturating_add_signed(self.box_ahead);
+        let now = Now { mono: self.now, unix };
         self.failover.handle(now, input, &mut out);
         assert!(out.len() < 200, "a flood of commands: {out:?}");
         for output in out {
@@ -535,7 +558,7 @@ impl World {
                 self.check_call(node, Method::Health);
                 let rtt = self.sim(node).rtt;
                 let report = self.report(node);
-                let news = News::Health { report, took: rtt };
+                let news = News::Health { report: Box::new(report), took: rtt };
                 self.push(node, Method::Health, rtt, HEALTH_DEADLINE, Ok(news), false);
             }
             Output::AskPermissions { node } => {
@@ -583,6 +606,7 @@ impl World {
                 assert!(self.gated && self.served.is_some(), "let in without work");
                 self.gated = false;
             }
+            Output::ClockSet { node, by } => self.clocks_set.push((node, by)),
             Output::Event(event) => {
                 assert!(!event.to_string().is_empty());
                 self.names.insert(event.name());
@@ -652,7 +676,15 @@ impl World {
             return Err(error);
         }
         let block = self.blocks[sim.tip];
-        let seen = TemplateSeen { height: block.height + 1, prev: block.hash, curtime: 0, txs: 3 };
+        let mintime = block.time.saturating_sub(3600);
+        let clock = self.unix().saturating_add_signed(sim.clock_ahead);
+        let seen = TemplateSeen {
+            height: block.height + 1,
+            prev: block.hash,
+            curtime: clock.max(mintime),
+            mintime,
+            txs: 3,
+        };
         Ok(News::Template { seen, took: sim.template_takes })
     }
 
@@ -675,6 +707,7 @@ impl World {
         let block = self.blocks[sim.tip];
         let mut chainwork = [0; 32];
         chainwork[24..].copy_from_slice(&block.work.to_be_bytes());
+        let (unix, at) = (self.unix().saturating_add_signed(sim.clock_ahead), self.now);
         HealthReport {
             chain: sim.chain,
             genesis: None,
@@ -684,8 +717,10 @@ impl World {
             chainwork,
             initial_download: sim.initial_download,
             progress: 1.0,
-            tip_time: 1_700_000_000 + block.height * 600,
+            tip_time: block.time,
             connections: Some(sim.connections),
+            local_relay: Some(true),
+            clock: sim.date.map(|ahead| Reading { unix: unix.saturating_add_signed(ahead), at }),
             version: Some("/Satoshi:30.0.0/".into()),
             warnings: String::new(),
         }

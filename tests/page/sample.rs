@@ -16,6 +16,8 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("new", new()),
         ("no-node", no_node()),
         ("syncing", syncing()),
+        ("lonely", lonely()),
+        ("clocks", clocks()),
         ("lagging", lagging()),
         ("forbidden", forbidden()),
         ("one-miner", one_miner()),
@@ -139,6 +141,33 @@ pub fn forbidden() -> Snapshot {
             .to_owned(),
         ..Default::default()
     });
+    s
+}
+
+/// The only node has lost its peers.
+pub fn lonely() -> Snapshot {
+    let mut s = syncing();
+    let node = &mut s.nodes[0];
+    node.state = NodeState::NoPeers;
+    node.why = "It has no peers: it hears of no new blocks.".to_owned();
+    node.height = Some(925_113);
+    node.lag_blocks = None;
+    node.initial_download = false;
+    node.progress = Some(1.0);
+    node.peers = Some(0);
+    s
+}
+
+/// The preferred node is three hours ahead and the other one takes no transactions.
+pub fn clocks() -> Snapshot {
+    let mut s = home();
+    s.nodes[0].state = NodeState::WrongClock;
+    s.nodes[0].why =
+        "It has a clock that is 3 h fast, so that others refuse its blocks.".to_owned();
+    s.nodes[0].clock = Some(ClockView { offset_s: 10_800.0, odd: true });
+    s.nodes[1].state = NodeState::Leading;
+    s.nodes[1].local_relay = Some(false);
+    s.board.clock_synced = Some(false);
     s
 }
 
@@ -452,6 +481,7 @@ fn board() -> BoardView {
         own_written_day: Some(2_000_000),
         clock_synced: Some(true),
         clock_offset_s: Some(0.4),
+        clock_odd: false,
     }
 }
 
@@ -476,6 +506,8 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         progress: Some(1.0),
         sync_eta_s: None,
         peers: Some(11),
+        local_relay: Some(true),
+        clock: Some(ClockView { offset_s: 0.0, odd: false }),
         version: "/Satoshi:30.0.0/".to_owned(),
         warnings: String::new(),
         latency_ms: Some(latency),

@@ -228,7 +228,7 @@ impl Daemon {
                 self.pool_input(now, pool::Input::NoWork);
             }
             Output::Ungate => self.wants.push(Want::Ungated),
-            Output::Event(_) => {}
+            Output::ClockSet { .. } | Output::Event(_) => {}
         }
     }
 
@@ -355,6 +355,7 @@ fn facts(template: &Template) -> TemplateSeen {
         height: u64::from(template.height),
         prev: template.prev,
         curtime: u64::from(template.curtime),
+        mintime: u64::from(template.mintime),
         txs: template.txs.len(),
     }
 }

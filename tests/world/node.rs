@@ -13,6 +13,7 @@ use bitcoin::{
 };
 use soloist::block::{Position, SolvedBlock};
 use soloist::chain::{BlockHash, Chain};
+use soloist::clock::{Now, Reading};
 use soloist::demo::check::{self, Due, Pow};
 use soloist::node::{Command, HealthReport, Method, Permission, Permissions, RpcError, TipHeader};
 use soloist::template::{Template, TxCache};
@@ -82,7 +83,7 @@ pub enum Answer {
     Waited(BlockHash, u64),
     Beside(bool),
     Header(TipHeader),
-    Health(HealthReport),
+    Health(Box<HealthReport>),
     Permissions(Permissions),
     /// The words of `submitblock`.
     Submitted(Option<String>),
@@ -279,7 +280,7 @@ impl Node {
         Template::parse(json.as_bytes(), &mut self.cache).expect("an honest template")
     }
 
-    pub fn report(&self, blocks: &Blocks, best_header: u32) -> HealthReport {
+    pub fn report(&self, blocks: &Blocks, best_header: u32, now: Now) -> HealthReport {
         let tip = blocks.get(self.view.tip);
         let mut chainwork = [0; 32];
         chainwork[24..].copy_from_slice(&(u64::from(tip.height) * 1000).to_be_bytes());
@@ -294,6 +295,8 @@ impl Node {
             progress: 1.0,
             tip_time: u64::from(tip.time),
             connections: Some(8),
+            local_relay: Some(true),
+            clock: Some(Reading { unix: self.clock(now.unix), at: now.mono }),
             version: Some("/Virtual:1.0.0/".into()),
             warnings: String::new(),
         }

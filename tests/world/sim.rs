@@ -532,7 +532,8 @@ impl World {
     }
 
     fn process(&mut self, index: usize, id: u64, ask: &Ask) {
-        let (now, unix) = (self.now, UNIX + self.now / SECOND);
+        let clock = self.clock();
+        let (now, unix) = (self.now, clock.unix);
         let node = &mut self.nodes[index];
         let mut takes = MS;
         let answer = match ask {
@@ -557,7 +558,7 @@ impl World {
             Ask::Health => {
                 let header = self.blocks.get(self.net.tip).height;
                 let header = if node.lag_until > now { header } else { 0 };
-                Ok(Answer::Health(node.report(&self.blocks, header)))
+                Ok(Answer::Health(Box::new(node.report(&self.blocks, header, clock))))
             }
             Ask::Permissions => {
                 takes = 10 * MS;

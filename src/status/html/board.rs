@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::status::{BoardView, format};
+use crate::status::{BoardView, clocks, format};
 
 use super::{View, age, overview};
 
@@ -131,10 +131,12 @@ fn heat(board: &BoardView) -> &'static str {
 
 fn clock(board: &BoardView) -> String {
     match board.clock_offset_s {
+        Some(offset) if board.clock_odd => clocks::off(offset),
+        // It may as well be the node's that is wrong.
         Some(offset) if offset.abs() >= 1.0 => format!(
-            "{} {}",
+            "{} {} the node's",
             format::duration(offset.abs() as u64),
-            if offset > 0.0 { "fast" } else { "slow" }
+            if offset > 0.0 { "ahead of" } else { "behind" }
         ),
         Some(_) => "to the second".to_owned(),
         None => String::new(),

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::node;
-use crate::status::{NodeState, NodeView, ZmqState, format};
+use crate::status::{NodeState, NodeView, ZmqState, clocks, format};
 
 use super::View;
 
@@ -71,6 +71,9 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 @if let Some(peers) = node.peers.filter(|_| !down) {
                     span { (peers) @if peers == 1 { " peer" } @else { " peers" } }
                 }
+                @if let Some(clock) = node.clock.filter(|clock| clock.odd && !down) {
+                    span.bad { "clock " (clocks::off(clock.offset_s)) }
+                }
                 @if let Some(state) = node.zmq_state.filter(|_| !down) {
                     (zmq(state, node.zmq))
                 }
@@ -126,6 +129,11 @@ fn class(state: NodeState) -> &'static str {
     match state {
         NodeState::Leading | NodeState::Standby => "on",
         NodeState::Syncing | NodeState::Warming | NodeState::Unknown => "wait",
-        NodeState::Lagging | NodeState::Doubtful | NodeState::Forbidden | NodeState::Down => "off",
+        NodeState::NoPeers
+        | NodeState::WrongClock
+        | NodeState::Lagging
+        | NodeState::Doubtful
+        | NodeState::Forbidden
+        | NodeState::Down => "off",
     }
 }

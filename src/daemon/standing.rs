@@ -1,0 +1,204 @@
+//! What the page says of a node: what the failover core holds of it, in the page's words.
+
+use crate::failover::{NodeView, Standing, Waiting};
+use crate::status::NodeState;
+
+/// What it is to us now.
+pub fn state(node: &NodeView<'_>) -> NodeState {
+    match node.standing {
+        _ if node.leads => NodeState::Leading,
+        Standing::Fit | Standing::Rival => NodeState::Standby,
+        Standing::Forbidden(_) => NodeState::Forbidden,
+        Standing::Behind(_) | Standing::Weaker | Standing::Stalled => NodeState::Lagging,
+        Standing::Syncing | Standing::Waiting(Waiting::Download(_)) => NodeState::Syncing,
+        Standing::Waiting(Waiting::Starting(_)) => NodeState::Warming,
+        Standing::NoPeers | Standing::Waiting(Waiting::NoPeers) => NodeState::NoPeers,
+        Standing::WrongClock(_) => NodeState::WrongClock,
+        Standing::WrongChain(_) => NodeState::Doubtful,
+        Standing::Unknown => NodeState::Unknown,
+        Standing::Shaky | Standing::NoTemplate | Standing::Silent(_) | Standing::Down => {
+            NodeState::Down
+        }
+    }
+}
+
+/// Why it is that, and what the owner can do.
+pub fn why(node: &NodeView<'_>) -> String {
+    let standing = node.standing;
+    let hint = node.hint.as_ref().map(|hint| format!(" {hint}")).unwrap_or_default();
+    let reason = node.reason.as_ref().filter(|_| standing.needs_reason());
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    match (node.leads, standing) {
+        (true, Standing::Fit | Standing::Rival) => match node.template_takes {
+            Some(takes) if node.empty_first => format!(
+                "It leads. Its templates take {} ms, so on a new block the miners get an empty job \
+                 first.",
+                takes.as_millis()
+            ),
+            _ => "It leads: the miners' jobs are made from its templates.".to_owned(),
+        },
+        (true, _) => {
+            format!("It leads, as no other node is better, but it {standing}{reason}.{hint}")
+        }
+        (false, Standing::Fit) => {
+            "It is on the newest block and takes over when the leader fails.".to_owned()
+        }
+        (false, _) => format!("It {standing}{reason}.{hint}"),
+    }
+}
+
+/// Blocks that it lacks. `None` where nothing says that it is up to date: it is not asked, does not
+/// answer, or hears of no new blocks itself.
+pub fn lag_blocks(node: &NodeView<'_>) -> Option<u64> {
+    match node.standing {
+        Standing::Syncing | Standing::Waiting(Waiting::Download(_)) => {
+            let (report, _) = node.health?;
+            Some(report.headers.saturating_sub(report.blocks)).filter(|lag| *lag > 0)
+        }
+        Standing::NoPeers
+        | Standing::Waiting(_)
+        | Standing::Unknown
+        | Standing::Down
+        | Standing::WrongChain(_) => None,
+        _ => Some(node.lag_blocks),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::chain::Chain;
+    use crate::clock::{Now, Reading};
+    use crate::failover::{DEFAULT_GRACE, Failover, Input, News, NodeSpec, Setup};
+    use crate::node::{HealthReport, Method, NodeId, RpcError};
+
+    const UNIX: u64 = 1_790_000_000;
+
+    /// A node of the main chain in perfect health.
+    fn well(at: Instant) -> HealthReport {
+        HealthReport {
+            chain: "main".into(),
+            genesis: Some(Chain::Main.genesis()),
+            blocks: 412_000,
+            headers: 412_000,
+            best: Chain::Main.genesis(),
+            chainwork: [1; 32],
+            initial_download: false,
+            progress: 1.0,
+            tip_time: UNIX - 300,
+            connections: Some(8),
+            local_relay: Some(true),
+            clock: Some(Reading { unix: UNIX, at }),
+            version: Some("/Satoshi:31.0.0/".into()),
+            warnings: String::new(),
+        }
+    }
+
+    /// What is said of the first of two nodes, of which the second is well, after these news.
+    fn said(news: impl Fn(Instant) -> Vec<News>) -> (NodeState, String, Option<u64>) {
+        let at = Instant::now() + Duration::from_secs(10_000);
+        let now = Now { mono: at, unix: UNIX };
+        let spec = |id| NodeSpec { id: NodeId(id), name: format!("n{id}"), host: String::new() };
+        let nodes = vec![spec(0), spec(1)];
+        let mut failover =
+            Failover::new(now, Setup { nodes, chains: vec![Chain::Main], grace: DEFAULT_GRACE });
+        let mut hand_in = |input| failover.handle(now, input, &mut Vec::new());
+        hand_in(Input::Tick);
+        let took = Duration::from_millis(1);
+        let news = news(at).into_iter().map(|news| Input::Node { node: NodeId(0), news });
+        let other = News::Health { report: Box::new(well(at)), took };
+        news.chain([Input::Node { node: NodeId(1), news: other }]).for_each(&mut hand_in);
+        let node = failover.nodes(at).next().unwrap();
+        (state(&node), why(&node), lag_blocks(&node))
+    }
+
+    fn reports(change: impl Fn(&mut HealthReport)) -> (NodeState, String, Option<u64>) {
+        said(|at| {
+            let mut report = well(at);
+            change(&mut report);
+            vec![News::Health { report: Box::new(report), took: Duration::from_millis(1) }]
+        })
+    }
+
+    fn refuses(code: i64, message: &str) -> (NodeState, String, Option<u64>) {
+        let took = Duration::from_millis(1);
+        let error = RpcError::Rpc { code, message: message.into() };
+        let failed = News::Failed { method: Method::Health, error, took };
+        said(|_| vec![failed.clone()])
+    }
+
+    #[test]
+    fn a_good_node_is_up_to_date() {
+        let (state, why, lag) = reports(|_| {});
+        assert_eq!((state, lag), (NodeState::Standby, Some(0)));
+        assert_eq!(why, "It is on the newest block and takes over when the leader fails.");
+    }
+
+    #[test]
+    fn a_node_that_downloads_is_neither_starting_up_nor_up_to_date() {
+        let (state, why, lag) = reports(|report| {
+            report.initial_download = true;
+            report.headers = 884_201;
+            report.progress = 0.3149;
+        });
+        assert_eq!((state, lag), (NodeState::Syncing, Some(472_201)));
+        assert_eq!(
+            why,
+            "It is downloading the chain, 412000 of 884201 blocks, 31.4 %. Nothing to do but to \
+             wait: this can take days."
+        );
+        // It may not know the headers yet.
+        let (state, _, lag) = reports(|report| report.initial_download = true);
+        assert_eq!((state, lag), (NodeState::Syncing, None));
+        let (state, why, lag) = refuses(-10, "Bitcoin Core is in initial sync and waiting...");
+        assert_eq!((state, lag), (NodeState::Syncing, None));
+        assert!(why.starts_with("It is downloading the chain. Nothing to do"), "{why}");
+    }
+
+    #[test]
+    fn a_node_without_peers_is_neither_starting_up_nor_up_to_date() {
+        let words = "It has no peers: it hears of no new blocks. Check the node's internet \
+                     connection, and connect= and onlynet= in its bitcoin.conf.";
+        let lonely: [(NodeState, String, Option<u64>); 3] = [
+            reports(|report| report.connections = Some(0)),
+            refuses(-9, "Bitcoin Core is not connected!"),
+            // Its download stands still, too.
+            reports(|report| {
+                report.connections = Some(0);
+                report.initial_download = true;
+            }),
+        ];
+        for said in lonely {
+            assert_eq!(said, (NodeState::NoPeers, words.to_owned(), None));
+        }
+        // A node that does not tell is not accused.
+        let (state, ..) = reports(|report| report.connections = None);
+        assert_eq!(state, NodeState::Standby);
+    }
+
+    #[test]
+    fn a_node_that_starts_says_so_and_is_not_up_to_date() {
+        let (state, why, lag) = refuses(-28, "Loading block index…");
+        assert_eq!((state, lag), (NodeState::Warming, None));
+        assert!(why.starts_with("It is starting up: Loading block index. Nothing to do"), "{why}");
+    }
+
+    #[test]
+    fn a_node_with_a_wrong_clock_says_which_way_and_what_to_do() {
+        let (state, why, _) = reports(|report| {
+            report.clock = report.clock.map(|clock| Reading { unix: clock.unix + 7380, ..clock });
+        });
+        assert_eq!(state, NodeState::WrongClock);
+        assert_eq!(
+            why,
+            "It has a clock that is 2 h 3 min fast, so that others refuse its blocks. Let its \
+             machine set the clock by the network; on Linux: timedatectl set-ntp true."
+        );
+        let (_, why, _) = reports(|report| {
+            report.clock = report.clock.map(|clock| Reading { unix: clock.unix - 7380, ..clock });
+        });
+        assert!(why.contains("2 h 3 min slow, so that it refuses new blocks"), "{why}");
+    }
+}
