@@ -34,7 +34,7 @@ const FRESH: Duration = Duration::from_secs(90);
 /// An answer to a submission that has not come after this long will not come: the node is tried
 /// again. Longer than the deadline of the call.
 pub(super) const LOST: Duration = Duration::from_secs(150);
-/// In place of a reason: an earlier run, which kept it, was told.
+/// In place of a reason: the node gave it to an earlier run, or to somebody else.
 const SEEN_ONLY: &str = "duplicate, though the node does not have it";
 
 /// One node and one block.
@@ -45,7 +45,7 @@ pub(super) struct Offer {
     pause: Duration,
     /// The last answer was `duplicate`.
     said_duplicate: bool,
-    /// Why the node refuses the block. Its first reason: later ones only repeat that it did.
+    /// Why the node refuses the block. A reason stays when the node only repeats that it had one.
     refusal: Option<String>,
     /// What it showed last, and when.
     shown: Option<(Position, Instant)>,

@@ -459,7 +459,7 @@ impl State {
     fn restored(&self, state: &record::BlockState) -> BlockState {
         let first = self.nodes.ids().first().copied();
         let restored = match state {
-            // Written by versions up to 0.1, which took a node's answer for it.
+            // Written by older versions, which took a node's answer for it.
             record::BlockState::Accepted { .. } | record::BlockState::Candidate => None,
             record::BlockState::Confirmed { confirmations } => {
                 let confirmations = (*confirmations).max(1);

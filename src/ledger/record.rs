@@ -278,7 +278,7 @@ impl Point {
 pub enum BlockState {
     /// Solved, no node has taken it yet.
     Candidate,
-    /// A node took it.
+    /// A node answered that it took it. Older versions wrote this; what a node shows is `Confirmed`.
     Accepted {
         /// The node's name.
         node: String,
