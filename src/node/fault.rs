@@ -567,6 +567,77 @@ mod tests {
         }
     }
 
+    /// One of each cause.
+    fn all() -> Vec<RpcError> {
+        use RpcError as E;
+        let text = String::new;
+        let words = |code| E::Rpc { code, message: text() };
+        let mut all = vec![
+            E::Address(text()),
+            E::UnknownName(text()),
+            E::Refused,
+            E::Unreachable(text()),
+            E::NoConnection(Duration::ZERO),
+            E::Transport(text()),
+            E::Timeout(Duration::ZERO),
+            E::Certificate { path: text(), why: text() },
+            E::WebPage(200),
+            E::Redirect { to: text() },
+            E::ForbiddenAddress { ours: None },
+            E::Forbidden { method: "submitblock" },
+            E::WrongPath,
+            E::TooLong,
+            E::QueueFull,
+            E::Unavailable,
+            E::Gateway(502),
+            E::Http(418),
+            E::Cookie { path: text(), why: text() },
+            words(-28),
+            words(-9),
+            words(-10),
+            words(-32601),
+            words(-1),
+            E::Downloading { blocks: 1, headers: 2, permille: 3 },
+            E::UnknownRule(text()),
+            E::Signet,
+            E::WrongChain(text()),
+            E::Cut { got: 1, of: None },
+            E::TooLarge(1),
+            E::Malformed(text()),
+        ];
+        use TlsFault as T;
+        let file = text();
+        let tls = [T::Untrusted, T::NotPinned(file), T::Name(text()), T::Date, T::Plain];
+        all.extend(tls.into_iter().chain([T::Other(text())]).map(E::Tls));
+        let spoken = [Spoken::Tls, Spoken::Zmq, Spoken::P2p, Spoken::Other(text())];
+        all.extend(spoken.map(E::NotHttp));
+        let login = [Login::None, Login::Cookie, Login::CookieUser, Login::Hash, Login::Password];
+        all.extend(login.map(E::Unauthorized));
+        all
+    }
+
+    #[test]
+    fn no_two_causes_share_a_sentence() {
+        let all = all();
+        for (place, one) in all.iter().enumerate() {
+            let (clause, remedy) = (one.to_string(), one.remedy());
+            assert!(!clause.is_empty() && !clause.ends_with('.'), "{clause}");
+            assert!(remedy.ends_with(['.', ';']) && remedy.len() > 20, "{clause}: {remedy}");
+            for other in &all[..place] {
+                assert_ne!(clause, other.to_string());
+                // Only the initial download has two forms, and a method may be lacking in two ways.
+                if one.label() != other.label() {
+                    assert_ne!(remedy, other.remedy(), "{clause}");
+                }
+            }
+        }
+        // What an overloaded node is never called.
+        for busy in [RpcError::QueueFull, RpcError::Timeout(Duration::ZERO), RpcError::Unavailable]
+        {
+            assert!(!format!("{busy} {}", busy.remedy()).contains("else"), "{busy}");
+        }
+    }
+
     #[test]
     fn times_are_told_in_seconds() {
         assert_eq!(seconds(&Duration::from_secs(2)), "2 s");

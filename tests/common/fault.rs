@@ -232,6 +232,15 @@ impl Drop for FaultProxy {
     }
 }
 
+/// What part of a message has come.
+enum Came {
+    /// Its beginning.
+    First,
+    More,
+    /// The beginning of one for which there is another fault by now: the connection shall end.
+    TooLate,
+}
+
 /// How soon a change of the fault reaches threads that wait.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -352,13 +361,16 @@ impl Shared {
         let requests = thread::spawn(move || {
             shared.carry(&from, &to, &Fault::Pass, || {
                 // A connection that is kept between two calls has the fault that there is now.
-                let is_idle = !open.swap(true, Ordering::SeqCst);
-                !(is_idle && shared.is_another(&own))
+                match open.swap(true, Ordering::SeqCst) {
+                    true => Came::More,
+                    false if shared.is_another(&own) => Came::TooLate,
+                    false => Came::First,
+                }
             });
         });
-        self.carry(&node, &client, &fault, || {
-            asked.store(false, Ordering::SeqCst);
-            true
+        self.carry(&node, &client, &fault, || match asked.swap(false, Ordering::SeqCst) {
+            true => Came::First,
+            false => Came::More,
         });
         // Breaks the other direction as well.
         node.shutdown(Shutdown::Both).ok();
@@ -373,13 +385,13 @@ impl Shared {
         *current != *own && !matches!(*current, Fault::Hang | Fault::Refuse)
     }
 
-    /// `may_go` is asked before anything that came is carried on; its no ends the connection.
+    /// `came` is asked of all that came before it is carried on.
     fn carry(
         &self,
         mut from: &TcpStream,
         mut to: &TcpStream,
         fault: &Fault,
-        may_go: impl Fn() -> bool,
+        came: impl Fn() -> Came,
     ) {
         let mut chunk = vec![0; 65536];
         let mut carried = 0;
@@ -405,14 +417,22 @@ impl Shared {
                 }
                 Ok(got) => got,
             };
-            if !may_go() {
-                from.shutdown(Shutdown::Both).ok();
-                to.shutdown(Shutdown::Both).ok();
-                return;
+            match came() {
+                Came::First => {
+                    carried = 0;
+                    if let Fault::Delay(by) = *fault {
+                        thread::sleep(by);
+                    }
+                }
+                Came::More => {}
+                Came::TooLate => {
+                    from.shutdown(Shutdown::Both).ok();
+                    to.shutdown(Shutdown::Both).ok();
+                    return;
+                }
             }
             let mut part = &chunk[..got];
             match *fault {
-                Fault::Delay(by) if carried == 0 => thread::sleep(by),
                 Fault::Slow(_) => thread::sleep(Duration::from_millis(50)),
                 Fault::Cut(after) => part = &part[..got.min(after.saturating_sub(carried))],
                 _ => {}

@@ -387,6 +387,41 @@ fn a_refused_password_is_told_in_the_event() {
 }
 
 #[test]
+fn reason_and_advice_belong_together_and_the_last_one_wins() {
+    let mut world = settled(2);
+    let told = |world: &World, node: usize| {
+        let view = world.failover.nodes(world.now).nth(node).unwrap();
+        let reason = view.reason.clone();
+        assert_eq!(view.hint, reason.as_ref().map(RpcError::remedy));
+        reason
+    };
+    // A method that it lacks is no reason against a node that is well.
+    let lacks = RpcError::Rpc { code: -32601, message: "Method not found".into() };
+    let failed = |error: &RpcError, method| News::Failed { method, error: error.clone(), took: MS };
+    world.say(id(1), failed(&lacks, Method::Proposal));
+    assert_eq!(told(&world, 1), None);
+    // Down by one cause, then by another.
+    for error in [RpcError::Refused, RpcError::Unauthorized(Login::Hash), RpcError::QueueFull] {
+        world.sim(id(1)).mode = Mode::Errors(error.clone());
+        world.run(SEC * 30);
+        assert_eq!(told(&world, 1), Some(error));
+        assert_eq!(standing(&world, id(1)), Standing::Down);
+    }
+    // It is back: what was is no reason any more.
+    world.sim(id(1)).mode = Mode::Up;
+    world.run(SEC * 120);
+    assert_eq!(told(&world, 1), None);
+    // Without templates the template's failure counts, whatever else fails later.
+    let forbidden = RpcError::Forbidden { method: "getblocktemplate" };
+    world.sim(id(0)).template_error = Some(forbidden.clone());
+    world.run(SEC * 60);
+    world.say(id(0), failed(&lacks, Method::Proposal));
+    assert_eq!(told(&world, 0), Some(forbidden.clone()));
+    let events: Vec<_> = world.events("node-no-template").iter().map(Event::to_string).collect();
+    assert_eq!(events, [format!("Node n0 gives no work: {forbidden}. {}", forbidden.remedy())]);
+}
+
+#[test]
 fn one_bounded_pass_over_the_nodes_then_a_pause() {
     let mut world = settled(4);
     for node in 1..4 {

@@ -238,7 +238,7 @@ fn an_unusual_port_says_who_listens() {
         thread::spawn(move || {
             let (mut client, _) = listener.accept().unwrap();
             if !at_once {
-                client.read(&mut [0; 1]).unwrap();
+                client.read_exact(&mut [0; 1]).unwrap();
             }
             client.write_all(bytes).unwrap();
             client.read_to_end(&mut Vec::new()).ok();
@@ -349,7 +349,7 @@ fn tls_at_one_end_only_is_known() {
     let url = format!("https://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
-        client.read(&mut [0; 64]).unwrap();
+        client.read_exact(&mut [0; 64]).unwrap();
         client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
         client.read_to_end(&mut Vec::new()).ok();
     });
