@@ -103,7 +103,7 @@ fn blocks_before_and_at_the_activation_of_segwit_are_accepted() {
     assert_eq!(node.tip().to_string(), before);
     let at_431 = node.call("getblockhash", json!([430])).as_str().unwrap().parse().unwrap();
     let last = Template { height: 431, prev: at_431, witness_commitment: None, ..template(&rpc) };
-    let empty = last.empty_on(before.parse().unwrap(), Chain::Regtest, last.curtime).unwrap();
+    let empty = last.empty_on(before.parse().unwrap(), 0, Chain::Regtest, last.curtime).unwrap();
     assert_eq!((empty.height, &empty.witness_commitment), (432, &None));
     submit(empty);
 }

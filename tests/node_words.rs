@@ -58,6 +58,7 @@ impl Core {
             name: "attic".into(),
             url: format!("http://127.0.0.1:{}", self.rpc_port),
             auth: Auth::Cookie(self.cookie.clone()),
+            certificate: None,
             zmq_hashblock: None,
         })
     }
@@ -67,7 +68,7 @@ impl Core {
     }
 
     fn template_error(&self) -> RpcError {
-        self.rpc().get_block_template(None, &Mutex::new(TxCache::default())).unwrap_err()
+        self.rpc().get_block_template(&Mutex::new(TxCache::default())).unwrap_err()
     }
 
     /// The daemon that has this node alone, and pays on the main chain.
@@ -130,7 +131,7 @@ fn the_date_of_an_answer_is_the_nodes_clock() {
             let moved = ahead(&rpc);
             println!("{:?}: {moved} s after its clock was set", node.kind);
             assert!((3 * 3600 - 120..=3 * 3600).contains(&moved), "{moved}");
-            let template = rpc.get_block_template(None, &Mutex::new(TxCache::default())).unwrap();
+            let template = rpc.get_block_template(&Mutex::new(TxCache::default())).unwrap();
             assert_eq!(u64::from(template.curtime), later, "and so does the template");
             assert!(template.curtime > template.mintime);
         }
