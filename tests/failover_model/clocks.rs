@@ -22,9 +22,9 @@ fn standing(world: &World, node: NodeId) -> Standing {
     nodes.find(|view| view.id == node).expect("a known node").standing.clone()
 }
 
-fn hint(world: &World, node: NodeId) -> &'static str {
+fn hint(world: &World, node: NodeId) -> String {
     let mut nodes = world.failover.nodes(world.now);
-    nodes.find(|view| view.id == node).expect("a known node").hint.expect("a hint")
+    nodes.find(|view| view.id == node).expect("a known node").hint.clone().expect("a hint")
 }
 
 fn lonely() -> RpcError {
