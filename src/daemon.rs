@@ -308,6 +308,7 @@ impl Daemon {
                 nodes: nodes.specs(),
                 chains: chains(&config),
                 grace: config.failover.grace,
+                follow: config.failover.follow,
             };
             let state = State {
                 started: now,

@@ -194,6 +194,8 @@ impl State {
             NodeEventKind::Template { .. }
             | NodeEventKind::Tip { .. }
             | NodeEventKind::Health { .. }
+            | NodeEventKind::ChainTips { .. }
+            | NodeEventKind::BlocksAt { .. }
             | NodeEventKind::Failed { .. } => {}
         }
         if let Some(input) = Input::from_event(&event, facts) {
@@ -215,6 +217,7 @@ impl State {
             nodes: self.nodes.specs(),
             chains: chains(&self.config),
             grace: self.config.failover.grace,
+            follow: self.config.failover.follow,
         };
         self.failover_input(now, Input::Reload(setup));
         self.blocks_input(now, submission::Input::Nodes(self.nodes.ids()));
@@ -288,6 +291,12 @@ impl State {
             }
             Output::AskHealth { node } => {
                 self.with_handle(node, |handle| handle.health());
+            }
+            Output::AskChainTips { node } => {
+                self.with_handle(node, |handle| handle.chain_tips());
+            }
+            Output::AskBlocksAt { node, heights } => {
+                self.with_handle(node, |handle| handle.blocks_at(heights));
             }
             Output::Lead { node, from, why } => {
                 self.counters.failovers += u64::from(from.is_some());
@@ -364,6 +373,7 @@ impl State {
         let (script, tag) = (address.script(), payout.tag.as_str());
         let tip = template.prev;
         let work = Work::new(template, node, received, empty, script, tag);
+        let work = work.signalling(&payout.signals);
         self.counters.jobs += 1;
         let built = Instant::now();
         self.figures.first_send = None;

@@ -13,6 +13,7 @@ use crate::ledger::record::{self, Grain};
 use crate::ledger::totals::Storage;
 use crate::node::Method;
 use crate::os;
+use crate::signal;
 use crate::status::miners::{Miners, millis, points, rate_view, reject_views};
 use crate::status::{self as view, Snapshot};
 use crate::{address, coinbase};
@@ -126,6 +127,8 @@ impl State {
         let job: &Job = self.pool.jobs().latest()?;
         let work = &job.work;
         let template = &work.template;
+        let signals = &self.config.payout.signals;
+        let bits = work.version() & signal::SIGNAL_BITS;
         let owner = self.config.payout.address.as_ref()?.script();
         let chain = self.chain(now);
         let extranonce = [0; coinbase::EXTRANONCE_SIZE];
@@ -166,6 +169,15 @@ impl State {
             coinbase_bytes: bytes.len() as u64,
             tag: self.config.payout.tag.as_str().to_owned(),
             difficulty: template.target.difficulty().0,
+            version: work.version(),
+            signals: signal::numbers(bits)
+                .map(|bit| view::SignalView {
+                    bit,
+                    name: template.version_bits.name(bit).map(str::to_owned),
+                    owner: signals.set >> bit & 1 == 1,
+                })
+                .collect(),
+            signals_demanded: signal::numbers(signals.overruled(template)).collect(),
         })
     }
 
@@ -200,7 +212,16 @@ impl State {
             height: node.height.or(health.map(|report| report.blocks)),
             headers: health.map(|report| report.headers),
             tip: node.tip.map(|tip| tip.to_string()),
-            lag_blocks: Some(node.lag_blocks),
+            // Blocks that it refuses it does not lack.
+            lag_blocks: Some(node.lag_blocks).filter(|_| state != view::NodeState::OtherRules),
+            dispute: node.dispute.map(|dispute| view::DisputeView {
+                height: dispute.height,
+                block: dispute.block.to_string(),
+                exact: dispute.exact,
+                refuser: dispute.refuser.clone(),
+                follower: dispute.follower.clone(),
+                since: now.unix.saturating_sub(seconds(now.mono, dispute.since)),
+            }),
             initial_download: health.is_some_and(|report| report.initial_download),
             progress: health.map(|report| report.progress),
             sync_eta_s: held.and_then(Node::sync_eta_s),
@@ -227,6 +248,9 @@ impl State {
 
     fn standing(&self, node: &failover::NodeView<'_>) -> (view::NodeState, String) {
         let why = match node.leads {
+            false if matches!(node.standing, Standing::Refuses(_) | Standing::Refused(_)) => {
+                node.rules.clone().unwrap_or_default()
+            }
             true => match node.template_takes.filter(|_| node.empty_first) {
                 Some(takes) => format!(
                     "It leads. Its templates take {} ms, so on a new block the miners get an empty \
@@ -243,10 +267,14 @@ impl State {
                 None => format!("It {}.", node.standing),
             },
         };
+        let is_told = node.rules.as_ref().is_none_or(|rules| *rules == why);
+        let why =
+            if is_told { why } else { format!("{why} {}", node.rules.as_deref().unwrap_or("")) };
         let state = match node.standing {
             _ if node.leads => view::NodeState::Leading,
             Standing::Fit | Standing::Rival => view::NodeState::Standby,
             Standing::Behind(_) | Standing::Weaker | Standing::Stalled => view::NodeState::Lagging,
+            Standing::Refuses(_) | Standing::Refused(_) => view::NodeState::OtherRules,
             Standing::Syncing => view::NodeState::Syncing,
             Standing::Waiting(_) => view::NodeState::Warming,
             Standing::WrongChain(_) => view::NodeState::Doubtful,
@@ -550,6 +578,8 @@ fn method_name(method: Method) -> &'static str {
         Method::Health => "health",
         Method::GetBlockHeader => "getblockheader",
         Method::PreciousBlock => "preciousblock",
+        Method::GetChainTips => "getchaintips",
+        Method::GetBlockHash => "getblockhash",
     }
 }
 

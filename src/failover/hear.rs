@@ -43,6 +43,14 @@ impl Failover {
                 }
             }
             News::Health { report, took } => self.health(at, index, report, took, out),
+            News::ChainTips { refused, took } => {
+                self.succeeded(at, index, Method::GetChainTips, Some(took), out);
+                self.hear_refused(index, refused);
+            }
+            News::BlocksAt { blocks, took } => {
+                self.succeeded(at, index, Method::GetBlockHash, Some(took), out);
+                self.hear_blocks(at, index, &blocks, out);
+            }
             News::Failed { method, error, took: _ } => self.failed(at, index, method, &error, out),
             News::Answered { method, took } => self.succeeded(at, index, method, took, out),
         }
@@ -243,6 +251,15 @@ impl Failover {
     ) {
         let node = &mut self.nodes[index];
         node.stats.entry(method).or_default().failed(error);
+        if matches!(method, Method::GetChainTips | Method::GetBlockHash) {
+            let was_awaited = self.inquiry_failed(index, method, error);
+            // Mining does without them: only a node that is gone or not ready yet is told by it.
+            let tells = matches!(ErrorKind::of(error), ErrorKind::Transport | ErrorKind::Waiting);
+            if !was_awaited || !tells {
+                return;
+            }
+        }
+        let node = &mut self.nodes[index];
         let call = match method {
             Method::GetBlockTemplate => Some(&mut node.fetch),
             Method::GetBestBlockHash => Some(&mut node.poll),

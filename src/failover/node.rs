@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::FETCH_DEADLINE;
 use super::breaker::Breaker;
 use super::io::{LeadWhy, NodeSpec};
+use super::split::{Dispute, Inquiry, Lookup};
 use super::stats::{ErrorKind, MethodStats};
 use super::tips::RaceStats;
 use crate::chain::BlockHash;
@@ -70,6 +71,10 @@ pub(super) struct Node {
     recent: VecDeque<Duration>,
     pub stats: BTreeMap<Method, MethodStats>,
     pub race: RaceStats,
+    /// Why it lags, if it has refused what it lacks.
+    pub inquiry: Inquiry,
+    /// A look-up of its blocks that is under way.
+    pub lookup: Option<Lookup>,
 }
 
 /// One kind of call: at most one is under way.
@@ -130,6 +135,10 @@ pub enum Standing {
     Behind(u64),
     /// Its chain has as many blocks but less work.
     Weaker,
+    /// Its chain has less work because it has refused a block that another node follows.
+    Refuses(Dispute),
+    /// It follows a block that the first node has refused, and the first node decides.
+    Refused(Dispute),
     /// Its headers are ahead of its blocks, or there was no block for far too long.
     Stalled,
     /// A test network's node that says it is in initial download (and gives templates).
@@ -156,11 +165,15 @@ impl Standing {
         match self {
             Standing::Fit => Some(0),
             Standing::Rival => Some(1),
-            Standing::Behind(_) | Standing::Weaker | Standing::Stalled | Standing::Syncing => {
-                Some(2)
-            }
+            Standing::Behind(_)
+            | Standing::Weaker
+            | Standing::Refuses(_)
+            | Standing::Stalled
+            | Standing::Syncing => Some(2),
             Standing::Shaky | Standing::NoTemplate => Some(3),
             Standing::Silent(_) => Some(4),
+            // Behind all others: it is polled, and leads nobody.
+            Standing::Refused(_) => Some(5),
             Standing::Waiting(_) | Standing::Unknown | Standing::Down | Standing::WrongChain(_) => {
                 None
             }
@@ -178,6 +191,8 @@ impl Standing {
             Standing::Rival => LeadWhy::Rival,
             Standing::Behind(blocks) => LeadWhy::Behind(*blocks),
             Standing::Weaker => LeadWhy::Weaker,
+            Standing::Refuses(dispute) => LeadWhy::Refuses(dispute.follower.clone()),
+            Standing::Refused(dispute) => LeadWhy::Refused(dispute.refuser.clone()),
             Standing::Stalled => LeadWhy::Stalled,
             Standing::Silent(limit) => LeadWhy::Silent(*limit),
             Standing::Waiting(words) => LeadWhy::Waiting(words.clone()),
@@ -200,6 +215,17 @@ impl fmt::Display for Standing {
             Standing::Behind(1) => f.write_str("is behind by 1 block"),
             Standing::Behind(blocks) => write!(f, "is behind by {blocks} blocks"),
             Standing::Weaker => f.write_str("is on a chain with less work"),
+            Standing::Refuses(dispute) => {
+                write!(
+                    f,
+                    "has refused {}, which node {} follows",
+                    dispute.words(),
+                    dispute.follower
+                )
+            }
+            Standing::Refused(dispute) => {
+                write!(f, "follows {}, which node {} has refused", dispute.words(), dispute.refuser)
+            }
             Standing::Stalled => f.write_str("has stopped taking in blocks"),
             Standing::Syncing => f.write_str("is still downloading the chain"),
             Standing::Shaky => f.write_str("failed its last call"),
@@ -251,6 +277,8 @@ impl Node {
             recent: VecDeque::with_capacity(RECENT),
             stats: BTreeMap::new(),
             race: RaceStats::default(),
+            inquiry: Inquiry::default(),
+            lookup: None,
         }
     }
 
@@ -344,6 +372,8 @@ impl Node {
     pub fn hint(&self) -> Option<&'static str> {
         let kind = self.last_error.as_ref().map(|failure| failure.kind);
         Some(match (&self.standing, kind) {
+            // Two rule sets: what they mean is told by [`Failover::rules_words`].
+            (Standing::Refuses(_) | Standing::Refused(_), _) => return None,
             (Standing::Fit | Standing::Rival, _) => return None,
             (Standing::WrongChain(_), _) => {
                 "Check the node's address and port, and the payout address."
@@ -374,6 +404,16 @@ impl Node {
         })
     }
 
+    /// It answers, on the right chain, and its tip is known.
+    pub fn is_heard(&self) -> bool {
+        self.breaker.is_closed()
+            && self.checked
+            && self.wrong_chain.is_none()
+            && self.waiting.is_none()
+            && self.silent.is_none()
+            && self.tip.is_some()
+    }
+
     /// Forgets what may have changed while the node was away. Its chain is checked anew.
     pub fn forget(&mut self) {
         self.checked = false;
@@ -382,6 +422,7 @@ impl Node {
         self.doubted = false;
         self.template = None;
         self.template_error = None;
+        self.inquiry.forget();
         self.behind = None;
         self.headers_ahead_since = None;
         self.tip = None;

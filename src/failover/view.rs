@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Failover;
 use super::breaker::Breaker;
 use super::node::{Node, Standing};
+use super::split::Dispute;
 use super::stats::MethodStats;
 use super::tips::RaceStats;
 use crate::chain::BlockHash;
@@ -76,6 +77,10 @@ pub struct NodeView<'a> {
     pub stats: &'a BTreeMap<Method, MethodStats>,
     /// Its place in the race for new tips.
     pub race: &'a RaceStats,
+    /// What it has refused of another's chain, or another of its chain.
+    pub dispute: Option<&'a Dispute>,
+    /// What two rule sets mean for it, in sentences, and what the owner can do.
+    pub rules: Option<String>,
 }
 
 impl Failover {
@@ -142,6 +147,8 @@ impl Failover {
             down_for: node.down_since.map(age),
             stats: &node.stats,
             race: &node.race,
+            dispute: self.dispute(node),
+            rules: self.rules_words(node),
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
 //! [`NodeEvent`].
 
+pub mod chain_tips;
 pub mod rpc;
 pub mod watch;
 mod zmq_fd;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use crate::block::SubmitAnswer;
 use crate::chain::BlockHash;
 use crate::template::Template;
+pub use chain_tips::InvalidBranch;
 pub use rpc::{Auth, NodeConfig, Rpc};
 pub use watch::NodeHandle;
 
@@ -54,6 +56,10 @@ pub enum Method {
     GetBlockHeader,
     /// `preciousblock`.
     PreciousBlock,
+    /// `getchaintips`.
+    GetChainTips,
+    /// `getblockhash` of a few heights.
+    GetBlockHash,
 }
 
 /// Why a call failed, by what can be done about it.
@@ -198,5 +204,19 @@ pub enum NodeEventKind {
         block: BlockHash,
         /// Confirmations by `getblockheader`.
         confirmations: Option<i64>,
+    },
+    /// The branches that the node has refused.
+    ChainTips {
+        /// Them, the highest first.
+        refused: Vec<InvalidBranch>,
+        /// Duration of the call.
+        took: Duration,
+    },
+    /// Blocks of the node's best chain.
+    BlocksAt {
+        /// Height and hash of those that it has.
+        blocks: Vec<(u64, BlockHash)>,
+        /// Duration of all calls.
+        took: Duration,
     },
 }

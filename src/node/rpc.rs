@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::chain_tips::{self, InvalidBranch};
 use super::{HealthReport, Method, RpcError};
 use crate::block::SubmitAnswer;
 use crate::chain::{BlockHash, Chain};
@@ -64,13 +65,15 @@ pub struct Rpc {
 
 impl Method {
     /// The longest that a call may take, connection included; `Health` is three calls one after
-    /// the other, `GetBlockHeader` two. Whole seconds, because minreq counts in them.
+    /// the other, `GetBlockHeader` two, `GetBlockHash` a few. Whole seconds, because minreq counts in them.
     pub const fn deadline(self) -> Duration {
         Duration::from_secs(match self {
             // Answered from memory. This is what finds a node that hangs, so it is short; a small
             // node that is just connecting a block may take longer and is not broken.
             Method::GetBestBlockHash => 2,
-            Method::Health | Method::GetBlockHeader => 5,
+            Method::Health | Method::GetBlockHeader | Method::GetBlockHash => 5,
+            // It goes through every block that the node knows.
+            Method::GetChainTips => 15,
             // 0.1 to 0.6 s with a full mempool, several seconds on a busy Pi.
             Method::GetBlockTemplate => 10,
             // These check a whole block, and the node's lock may be taken. A block that was not
@@ -229,6 +232,28 @@ impl Rpc {
             Err(error) => return Err(error),
         };
         Ok(Some(if there == Some(block) { header.confirmations } else { -1 }))
+    }
+
+    /// `getchaintips`: the branches that the node has refused, see [`chain_tips::read`].
+    pub fn refused_branches(&self) -> Result<Vec<InvalidBranch>, RpcError> {
+        self.call(Method::GetChainTips, "getchaintips", "", chain_tips::read)
+    }
+
+    /// `getblockhash` of each height, one after the other: the blocks of the node's best chain.
+    /// Heights that it does not reach are left out.
+    pub fn blocks_at(&self, heights: &[u64]) -> Result<Vec<(u64, BlockHash)>, RpcError> {
+        let mut blocks = Vec::new();
+        for height in heights {
+            let there: Result<String, RpcError> =
+                self.get(Method::GetBlockHash, "getblockhash", &height.to_string());
+            match there {
+                Ok(there) => blocks.push((*height, hash(&there)?)),
+                // Core answers -8, bcoin -1.
+                Err(RpcError::Rpc { code: -8 | -1, .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(blocks)
     }
 
     /// `preciousblock`: of two tips with equal work, the node shall prefer this one. bcoin does
@@ -508,11 +533,11 @@ impl Warnings {
     }
 }
 
-fn read_json<T: for<'a> Deserialize<'a>>(json: &str) -> Result<T, RpcError> {
+pub(super) fn read_json<T: for<'a> Deserialize<'a>>(json: &str) -> Result<T, RpcError> {
     serde_json::from_str(json).map_err(|error| RpcError::Malformed(plain(&error.to_string())))
 }
 
-fn hash(hex: &str) -> Result<BlockHash, RpcError> {
+pub(super) fn hash(hex: &str) -> Result<BlockHash, RpcError> {
     hex.parse().map_err(|error| RpcError::Malformed(format!("in place of a block hash: {error}")))
 }
 

@@ -20,7 +20,7 @@ use crate::template::TxCache;
 ///
 /// Two threads belong to each node: one holds the long poll, one is kept free for solved blocks.
 /// ZMQ is a task on the executor. Everything else runs on the pool of `blocking`, where a node
-/// that hangs ties up seven threads at the most: each kind of question has its number of places,
+/// that hangs ties up nine threads at the most: each kind of question has its number of places,
 /// and a question for which there is no place is not asked, and its method returns false.
 pub struct NodeHandle {
     rpc: Arc<Rpc>,
@@ -41,6 +41,8 @@ struct Busy {
     health: Places<1>,
     proposal: Places<1>,
     header: Places<2>,
+    chain_tips: Places<1>,
+    blocks_at: Places<1>,
     precious: Places<1>,
 }
 
@@ -153,6 +155,30 @@ impl NodeHandle {
                 Some(match result {
                     Ok(confirmations) => NodeEventKind::Confirmations { block, confirmations },
                     Err(error) => failed(Method::GetBlockHeader, error, took),
+                })
+            },
+        )
+    }
+
+    /// Asks which branches the node has refused: `ChainTips` or `Failed`.
+    pub fn chain_tips(&self) -> bool {
+        self.ask(&self.busy.chain_tips, Rpc::refused_branches, |result, took| {
+            Some(match result {
+                Ok(refused) => NodeEventKind::ChainTips { refused, took },
+                Err(error) => failed(Method::GetChainTips, error, took),
+            })
+        })
+    }
+
+    /// Asks for the blocks of the node's best chain at these heights: `BlocksAt` or `Failed`.
+    pub fn blocks_at(&self, heights: Vec<u64>) -> bool {
+        self.ask(
+            &self.busy.blocks_at,
+            move |rpc| rpc.blocks_at(&heights),
+            |result, took| {
+                Some(match result {
+                    Ok(blocks) => NodeEventKind::BlocksAt { blocks, took },
+                    Err(error) => failed(Method::GetBlockHash, error, took),
                 })
             },
         )

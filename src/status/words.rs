@@ -81,6 +81,7 @@ impl NodeState {
             NodeState::Syncing => "syncing",
             NodeState::Warming => "starting up",
             NodeState::Lagging => "lags behind",
+            NodeState::OtherRules => "other rules",
             NodeState::Doubtful => "not trusted",
             NodeState::Down => "down",
             NodeState::Unknown => "not asked yet",

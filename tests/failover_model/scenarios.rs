@@ -1064,7 +1064,7 @@ fn advice_names_what_redundancy_does_not_cover() {
         world.failover.advice(),
         ["There is only one node: a restart of n0 can cost a block."]
     );
-    let mut setup = setup(&[id(0), id(1)], &[Chain::Main]);
+    let mut setup = setup(&[id(0), id(1)], &[Chain::Main], Follow::Work);
     setup.nodes[1].host = setup.nodes[0].host.clone();
     let mut world = World::new(2);
     world.hand_in(Input::Reload(setup));

@@ -7,14 +7,19 @@ use std::time::{Duration, Instant};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::failover::{
-    DEFAULT_GRACE, Event, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, Failover, HEALTH_DEADLINE,
-    Input, LeadWhy, News, NodeSpec, Output, POLL_DEADLINE, PROBE_NOBODY, Setup, TemplateSeen,
+    BLOCKS_DEADLINE, CHAIN_TIPS_DEADLINE, DEFAULT_GRACE, Event, FETCH_BURST, FETCH_DEADLINE,
+    FETCH_EVERY, Failover, Follow, HEALTH_DEADLINE, Input, LeadWhy, News, NodeSpec, Output,
+    POLL_DEADLINE, PROBE_NOBODY, Setup, TemplateSeen,
 };
-use soloist::node::{HealthReport, Method, NodeId, RpcError, TipSource};
+use soloist::node::{HealthReport, InvalidBranch, Method, NodeId, RpcError, TipSource};
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SEC: Duration = Duration::from_secs(1);
 pub const GRACE: Duration = DEFAULT_GRACE;
+
+/// The first node's rules are known after this at the latest: it is asked again after 60 s, and both
+/// questions take 28 s at the most, with the patience for news.
+pub const JUDGED_AFTER: Duration = Duration::from_secs(100);
 
 /// How a simulated node behaves.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +38,13 @@ pub struct Block {
     pub hash: BlockHash,
     pub height: u64,
     pub work: u64,
+    parent: usize,
+    /// The first block of its chain that each set of rules refuses.
+    breaks: [Option<usize>; RULES],
 }
+
+/// Sets of rules beside the one that takes all blocks. Set 1 refuses what breaks it, and so on.
+pub const RULES: usize = 2;
 
 #[derive(Clone, Debug)]
 pub struct Sim {
@@ -45,6 +56,14 @@ pub struct Sim {
     pub tip: usize,
     /// Takes in no blocks.
     pub stuck: bool,
+    /// Its set of rules; 0 takes all blocks.
+    pub rules: usize,
+    /// What it has refused, and when: the first block of each branch.
+    pub refused: Vec<(usize, Instant)>,
+    /// What its owner had it refuse.
+    invalidated: Vec<usize>,
+    /// It answers `getchaintips`.
+    pub tells: bool,
     pub chain: String,
     pub initial_download: bool,
     pub connections: u64,
@@ -61,8 +80,8 @@ pub struct Sim {
     /// Starts of template calls.
     fetches: Vec<Instant>,
     pub has_reported: bool,
-    /// The tip's work of the last template that was handed in.
-    pub template_work: Option<u64>,
+    /// The tip of the last template that was handed in.
+    pub template_tip: Option<usize>,
 }
 
 /// The reference model of the breaker: what was handed in, counted.
@@ -91,7 +110,11 @@ pub struct World {
     pub now: Instant,
     pub sims: Vec<Sim>,
     pub blocks: Vec<Block>,
-    best: usize,
+    /// The block with most work by each set of rules.
+    best: [usize; RULES + 1],
+    pub follow: Follow,
+    /// Since when the first node has answered everything in time.
+    judge_since: Option<(NodeId, Instant)>,
     places: HashMap<BlockHash, usize>,
     pub order: Vec<NodeId>,
     pub chains: Vec<Chain>,
@@ -103,8 +126,8 @@ pub struct World {
     trace: bool,
     pub leader: Option<NodeId>,
     pub gated: bool,
-    /// Work of the tip served last, and when.
-    pub served: Option<(u64, Instant)>,
+    /// The tip served last, and when.
+    pub served: Option<(usize, Instant)>,
     pub names: BTreeSet<&'static str>,
     pub leads: BTreeMap<String, u64>,
     pub commands: u64,
@@ -146,12 +169,20 @@ impl World {
         let chains = vec![Chain::Main];
         let now = Now { mono: start, unix: 0 };
         let mut world = World {
-            failover: Failover::new(now, setup(&order, &chains)),
+            failover: Failover::new(now, setup(&order, &chains, Follow::Work)),
             start,
             now: start,
             sims: Vec::new(),
-            blocks: vec![Block { hash: hash(100), height: 100, work: 1000 }],
-            best: 0,
+            blocks: vec![Block {
+                hash: hash(100),
+                height: 100,
+                work: 1000,
+                parent: 0,
+                breaks: [None; RULES],
+            }],
+            best: [0; RULES + 1],
+            follow: Follow::Work,
+            judge_since: None,
             places: HashMap::from([(hash(100), 0)]),
             order: order.clone(),
             chains,
@@ -182,6 +213,10 @@ impl World {
             template_error: None,
             tip: self.best(),
             stuck: false,
+            rules: 0,
+            refused: Vec::new(),
+            invalidated: Vec::new(),
+            tells: true,
             chain: "main".into(),
             initial_download: false,
             connections: 8,
@@ -195,7 +230,7 @@ impl World {
             breaker: BreakerModel::default(),
             fetches: Vec::new(),
             has_reported: false,
-            template_work: None,
+            template_tip: None,
         });
     }
 
@@ -211,7 +246,43 @@ impl World {
 
     /// The block with most work, the oldest among equals.
     pub fn best(&self) -> usize {
-        self.best
+        self.best[0]
+    }
+
+    /// The same by a set of rules.
+    pub fn best_by(&self, rules: usize) -> usize {
+        self.best[rules]
+    }
+
+    /// The first block of a chain that a node refuses by its rules, or has been told to.
+    pub fn refusal(&self, node: NodeId, block: usize) -> Option<usize> {
+        let sim = self.sims.iter().find(|sim| sim.id == node)?;
+        let by_rules = sim.rules.checked_sub(1).and_then(|rules| self.blocks[block].breaks[rules]);
+        by_rules
+            .or_else(|| sim.invalidated.iter().copied().find(|refused| self.is_on(*refused, block)))
+    }
+
+    /// Whether a block that was refused is `tip` or one of its ancestors.
+    fn has(&self, tip: usize, refused: usize) -> bool {
+        // A block that breaks rules is known by all that follow it; the rest is a few.
+        let by_rules = self.blocks[refused].breaks.contains(&Some(refused));
+        match by_rules {
+            true => self.blocks[tip].breaks.contains(&Some(refused)),
+            false => self.is_on(refused, tip),
+        }
+    }
+
+    /// Whether a block is `tip` or one of its ancestors.
+    pub fn is_on(&self, block: usize, tip: usize) -> bool {
+        self.ancestor(tip, self.blocks[block].height) == Some(block)
+    }
+
+    fn ancestor(&self, tip: usize, height: u64) -> Option<usize> {
+        let mut at = tip;
+        while self.blocks[at].height > height {
+            at = self.blocks[at].parent;
+        }
+        (self.blocks[at].height == height).then_some(at)
     }
 
     fn block(&self, hash: BlockHash) -> Option<Block> {
@@ -227,15 +298,54 @@ impl World {
 
     /// A new block on top of another, known to no node yet.
     pub fn mine_on(&mut self, parent: usize) -> usize {
-        let Block { height, work, .. } = self.blocks[parent];
-        let hash = hash(1000 + self.blocks.len() as u64);
-        self.blocks.push(Block { hash, height: height + 1, work: work + 10 });
-        let place = self.blocks.len() - 1;
+        self.mine_breaking(parent, 0)
+    }
+
+    /// The same, and the block breaks a set of rules.
+    pub fn mine_breaking(&mut self, parent: usize, rules: usize) -> usize {
+        let Block { height, work, mut breaks, .. } = self.blocks[parent];
+        let (hash, place) = (hash(1000 + self.blocks.len() as u64), self.blocks.len());
+        if let Some(set) = rules.checked_sub(1) {
+            breaks[set] = breaks[set].or(Some(place));
+        }
+        let work = work + 10;
+        self.blocks.push(Block { hash, height: height + 1, work, parent, breaks });
         self.places.insert(hash, place);
-        if work + 10 > self.blocks[self.best].work {
-            self.best = place;
+        for set in 0..=RULES {
+            let fits = set == 0 || breaks[set - 1].is_none();
+            if fits && work > self.blocks[self.best[set]].work {
+                self.best[set] = place;
+            }
         }
         place
+    }
+
+    /// The node goes by other rules from now on, and leaves what they refuse.
+    pub fn set_rules(&mut self, id: NodeId, rules: usize) {
+        self.sim(id).rules = rules;
+        let (now, tip) = (self.now, self.sim(id).tip);
+        if let Some(refused) = self.refusal(id, tip) {
+            self.sim(id).refused.push((refused, now));
+            self.set_tip(id, self.blocks[refused].parent);
+        }
+    }
+
+    /// All blocks are taken again.
+    pub fn forgive(&mut self, id: NodeId) {
+        let sim = self.sim(id);
+        (sim.rules, sim.tells) = (0, true);
+        sim.refused.clear();
+        sim.invalidated.clear();
+    }
+
+    /// The owner calls `invalidateblock`: the node leaves the block for the one below it.
+    pub fn invalidate(&mut self, id: NodeId, block: usize) {
+        let now = self.now;
+        self.sim(id).refused.push((block, now));
+        self.sim(id).invalidated.push(block);
+        if self.is_on(block, self.sims.iter().find(|sim| sim.id == id).expect("known").tip) {
+            self.set_tip(id, self.blocks[block].parent);
+        }
     }
 
     /// A node hears of a block; it takes it if the block has more work than its tip.
@@ -245,8 +355,23 @@ impl World {
         if sim.stuck || !matches!(sim.mode, Mode::Up) || tip == block {
             return;
         }
-        if work > self.blocks[tip].work {
-            self.set_tip(id, block);
+        if work <= self.blocks[tip].work {
+            return;
+        }
+        match self.refusal(id, block) {
+            None => self.set_tip(id, block),
+            Some(refused) => {
+                let now = self.now;
+                let list = &mut self.sim(id).refused;
+                if !list.iter().any(|(known, _)| *known == refused) {
+                    list.push((refused, now));
+                }
+                // It connects what comes before.
+                let parent = self.blocks[refused].parent;
+                if self.blocks[parent].work > self.blocks[tip].work {
+                    self.set_tip(id, parent);
+                }
+            }
         }
     }
 
@@ -317,8 +442,13 @@ impl World {
     pub fn reload(&mut self, order: Vec<NodeId>, chains: Vec<Chain>) {
         self.order = order;
         self.chains = chains;
-        let setup = setup(&self.order, &self.chains);
+        let setup = setup(&self.order, &self.chains, self.follow);
         self.hand_in(Input::Reload(setup));
+    }
+
+    pub fn set_follow(&mut self, follow: Follow) {
+        self.follow = follow;
+        self.reload(self.order.clone(), self.chains.clone());
     }
 
     // -- time --
@@ -385,8 +515,8 @@ impl World {
     /// A node's news reach the machine.
     pub fn say(&mut self, node: NodeId, news: News) {
         let now = self.now;
-        let template_work = match &news {
-            News::Template { seen, .. } => self.block(seen.prev).map(|block| block.work),
+        let template_tip = match &news {
+            News::Template { seen, .. } => self.places.get(&seen.prev).copied(),
             _ => None,
         };
         if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
@@ -394,14 +524,15 @@ impl World {
             if matches!(&news, News::Health { report, .. } if report.chain == "main") {
                 sim.has_reported = true;
             }
-            if template_work.is_some() && sim.has_reported {
-                sim.template_work = template_work;
+            if template_tip.is_some() && sim.has_reported {
+                sim.template_tip = template_tip;
             }
         }
         self.hand_in(Input::Node { node, news });
     }
 
     pub fn hand_in(&mut self, input: Input) {
+        self.look_at_judge();
         let mut out = Vec::new();
         let now = Now { mono: self.now, unix: 1_700_000_000 + self.age().as_secs() };
         self.failover.handle(now, input, &mut out);
@@ -470,6 +601,24 @@ impl World {
                 let news = News::Health { report, took: rtt };
                 self.push(node, Method::Health, rtt, HEALTH_DEADLINE, Ok(news), false);
             }
+            Output::AskChainTips { node } => {
+                self.check_call(node, Method::GetChainTips);
+                let rtt = self.sim(node).rtt;
+                let news = News::ChainTips { refused: self.invalid_branches(node), took: rtt };
+                let forbidden = RpcError::Auth(403);
+                let answer = if self.sim(node).tells { Ok(news) } else { Err(forbidden) };
+                self.push(node, Method::GetChainTips, rtt, CHAIN_TIPS_DEADLINE, answer, false);
+            }
+            Output::AskBlocksAt { node, heights } => {
+                self.check_call(node, Method::GetBlockHash);
+                assert!(heights.len() <= 10 && heights.is_sorted(), "{heights:?}");
+                let (rtt, tip) = (self.sim(node).rtt, self.sim(node).tip);
+                let there =
+                    |height: &u64| Some((*height, self.blocks[self.ancestor(tip, *height)?].hash));
+                let blocks = heights.iter().filter_map(there).collect();
+                let news = News::BlocksAt { blocks, took: rtt };
+                self.push(node, Method::GetBlockHash, rtt, BLOCKS_DEADLINE, Ok(news), false);
+            }
             Output::Lead { node, why, .. } => {
                 assert_ne!(self.leader, Some(node), "it leads already");
                 assert!(self.order.contains(&node), "a removed node leads");
@@ -485,7 +634,9 @@ impl World {
                 assert_eq!(self.leader, Some(node), "an empty job on another's word");
                 assert!(self.failover.empty_first(node));
                 let block = self.block(tip);
-                assert!(block.is_some_and(|block| block.work > self.served.expect("served").0));
+                assert!(block.is_some_and(
+                    |block| block.work > self.blocks[self.served.expect("served").0].work
+                ));
             }
             Output::Gate { why } => {
                 assert!(!self.gated, "gated twice");
@@ -547,16 +698,100 @@ impl World {
         assert!(self.order.contains(&node), "a removed node's template is served");
         let sim = self.sim(node);
         assert!(sim.has_reported, "an unchecked node's template is served");
-        let work = sim.template_work.expect("a template was handed in");
+        let tip = sim.template_tip.expect("a template was handed in");
+        self.check_rules(tip);
         if let Some((before, at)) = self.served
-            && work < before
+            && self.blocks[tip].work < self.blocks[before].work
             && !self.allow_older
+            && !self.is_refused_by_first(before)
+            && !self.has_refused(node, before)
         {
             let age = now - at;
             assert!(age >= GRACE * 3 / 4, "went back to less work after only {age:?}");
             assert!(new_tip);
         }
-        self.served = Some((work, now));
+        self.served = Some((tip, now));
+    }
+
+    // -- whose rules decide --
+
+    /// The node has refused a block of this chain; it may have been on it before.
+    fn has_refused(&self, node: NodeId, tip: usize) -> bool {
+        let sim = self.sims.iter().find(|sim| sim.id == node).expect("a known node");
+        sim.refused.iter().any(|(refused, _)| self.has(tip, *refused))
+    }
+
+    /// With `follow = "first"`: the first node has refused a block of this chain.
+    fn is_refused_by_first(&self, tip: usize) -> bool {
+        let Some(first) = self.sims.iter().find(|sim| self.order.first() == Some(&sim.id)) else {
+            return false;
+        };
+        self.follow == Follow::First
+            && first.refused.iter().any(|(refused, _)| self.has(tip, *refused))
+    }
+
+    /// Nothing is served that the first node has refused for longer than its asking can take
+    /// (see [`JUDGED_AFTER`]), while it answers.
+    fn check_rules(&self, tip: usize) {
+        if !self.judge_has_decided() {
+            return;
+        }
+        let first = self.sims.iter().find(|sim| self.order.first() == Some(&sim.id));
+        for (refused, at) in first.into_iter().flat_map(|first| &first.refused) {
+            assert!(
+                self.now - *at < JUDGED_AFTER || !self.has(tip, *refused),
+                "block {refused} is followed, although the first node refused it {:?} ago",
+                self.now - *at
+            );
+        }
+    }
+
+    /// The first node has answered for so long that its rules must be known.
+    pub fn judge_has_decided(&self) -> bool {
+        self.judge_since.is_some_and(|(_, since)| self.now - since >= JUDGED_AFTER)
+    }
+
+    fn look_at_judge(&mut self) {
+        let first = self.sims.iter().find(|sim| self.order.first() == Some(&sim.id));
+        let judge = first.filter(|sim| {
+            let answers = sim.mode == Mode::Up && sim.template_error.is_none() && sim.tells;
+            let right = sim.chain == "main" && !sim.initial_download;
+            self.follow == Follow::First
+                && answers
+                && right
+                && sim.rtt < MS * 300
+                && sim.template_takes < SEC
+        });
+        self.judge_since = match (self.judge_since, judge.map(|sim| sim.id)) {
+            (Some((known, since)), Some(id)) if known == id => Some((known, since)),
+            (_, id) => id.map(|id| (id, self.now)),
+        };
+    }
+
+    /// Height of the last block that two chains share.
+    fn fork(&self, mut a: usize, mut b: usize) -> u64 {
+        while a != b {
+            let higher =
+                if self.blocks[a].height > self.blocks[b].height { &mut a } else { &mut b };
+            *higher = self.blocks[*higher].parent;
+        }
+        self.blocks[a].height
+    }
+
+    /// As Core tells them: a branch by its first block, for it takes no header above that.
+    fn invalid_branches(&self, node: NodeId) -> Vec<InvalidBranch> {
+        let sim = self.sims.iter().find(|sim| sim.id == node).expect("a known node");
+        let mut branches: Vec<InvalidBranch> = sim
+            .refused
+            .iter()
+            .map(|(refused, _)| {
+                let Block { height, hash, .. } = self.blocks[*refused];
+                InvalidBranch { height, tip: hash, length: height - self.fork(*refused, sim.tip) }
+            })
+            .collect();
+        branches.sort_by_key(|branch| std::cmp::Reverse(branch.height));
+        branches.truncate(soloist::node::chain_tips::MAX_BRANCHES);
+        branches
     }
 
     fn template_news(&mut self, node: NodeId, method: Method) -> Result<News, RpcError> {
@@ -669,6 +904,9 @@ impl BreakerModel {
             (_, RpcError::Rpc { code: -28 | -9 | -10, .. })
             | (Method::GetBlockTemplate, RpcError::Rpc { .. }) => *self = BreakerModel::default(),
             (Method::Longpoll | Method::SubmitBlock | Method::Proposal, _) => {}
+            // Mining does without them: only a broken connection tells of the node.
+            (Method::GetChainTips | Method::GetBlockHash, error)
+                if !matches!(error, RpcError::Transport(_)) => {}
             _ if self.open_since.is_none() => {
                 self.failures += 1;
                 if self.failures == 3 {
@@ -686,11 +924,11 @@ impl BreakerModel {
     }
 }
 
-pub fn setup(order: &[NodeId], chains: &[Chain]) -> Setup {
+pub fn setup(order: &[NodeId], chains: &[Chain], follow: Follow) -> Setup {
     let spec = |id: &NodeId| NodeSpec {
         id: *id,
         name: format!("n{}", id.0),
         host: format!("10.0.0.{}", id.0),
     };
-    Setup { nodes: order.iter().map(spec).collect(), chains: chains.to_vec(), grace: GRACE }
+    Setup { nodes: order.iter().map(spec).collect(), chains: chains.to_vec(), grace: GRACE, follow }
 }

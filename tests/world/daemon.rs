@@ -26,6 +26,7 @@ pub enum Want {
     Longpoll(NodeId, Option<String>),
     Poll(NodeId),
     Health(NodeId),
+    ChainTips(NodeId),
     Submit(NodeId, Arc<SolvedBlock>),
     Precious(NodeId, BlockHash),
     Confirmations(NodeId, BlockHash),
@@ -85,6 +86,7 @@ impl Daemon {
                 .collect(),
             chains: vec![Chain::Main],
             grace: failover::DEFAULT_GRACE,
+            follow: failover::Follow::default(),
         };
         let rules = Rules {
             session_key: SessionKey([7; 32]),
@@ -193,6 +195,8 @@ impl Daemon {
             }
             Output::PollTip { node } => self.wants.push(Want::Poll(node)),
             Output::AskHealth { node } => self.wants.push(Want::Health(node)),
+            Output::AskChainTips { node } => self.wants.push(Want::ChainTips(node)),
+            Output::AskBlocksAt { .. } => unreachable!("no node here refuses a block"),
             Output::Lead { from, .. } => self.wants.push(Want::Lead { first: from.is_none() }),
             Output::Serve { node, new_tip } => {
                 let Some((template, received)) = self.latest.get(&node).cloned() else { return };

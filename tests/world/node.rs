@@ -41,6 +41,7 @@ pub enum Ask {
     Longpoll(String),
     Poll,
     Health,
+    ChainTips,
     Submit(Arc<SolvedBlock>),
     Precious(BlockHash),
     Confirmations(BlockHash),
@@ -53,6 +54,7 @@ impl Ask {
             Ask::Longpoll(_) => Method::Longpoll,
             Ask::Poll => Method::GetBestBlockHash,
             Ask::Health => Method::Health,
+            Ask::ChainTips => Method::GetChainTips,
             Ask::Submit(_) => Method::SubmitBlock,
             Ask::Precious(_) => Method::PreciousBlock,
             Ask::Confirmations(_) => Method::GetBlockHeader,
@@ -66,6 +68,8 @@ pub enum Answer {
     Template(Arc<Template>),
     Tip(BlockHash),
     Health(HealthReport),
+    /// None is refused.
+    ChainTips,
     /// The words of `submitblock`.
     Submitted(Option<String>),
     Precious,
@@ -91,6 +95,7 @@ pub struct Shell {
     pub fetch: u8,
     pub poll: bool,
     pub health: bool,
+    pub chain_tips: bool,
     pub headers: u8,
     pub precious: bool,
     /// What the long poll's thread was told while it was at it.

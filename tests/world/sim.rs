@@ -338,6 +338,12 @@ impl World {
                         self.call(node.0 as usize, Ask::Health);
                     }
                 }
+                Want::ChainTips(node) => {
+                    let shell = &mut self.nodes[node.0 as usize].shell;
+                    if !std::mem::replace(&mut shell.chain_tips, true) {
+                        self.call(node.0 as usize, Ask::ChainTips);
+                    }
+                }
                 Want::Submit(node, block) => {
                     self.book(&block);
                     let node = node.0 as usize;
@@ -509,6 +515,7 @@ impl World {
                 let header = if node.lag_until > now { header } else { 0 };
                 Ok(Answer::Health(node.report(&self.blocks, header)))
             }
+            Ask::ChainTips => Ok(Answer::ChainTips),
             Ask::Submit(block) => {
                 takes = 20 * MS;
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
@@ -641,6 +648,18 @@ impl World {
                     index,
                     match answer {
                         Ok(Answer::Health(report)) => NodeEventKind::Health { report, took },
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::ChainTips, answer) => {
+                shell.chain_tips = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::ChainTips) => {
+                            NodeEventKind::ChainTips { refused: Vec::new(), took }
+                        }
                         answer => failed(answer, method, took),
                     },
                 );

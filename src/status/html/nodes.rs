@@ -38,7 +38,7 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 (node.name) " " span.pill { (node.state.words()) }
                 @if node.name != node.address { small { (node.address) } }
             }
-            @if !node.why.is_empty() { p { (format::tame_to(&node.why, 300)) } }
+            @if !node.why.is_empty() { p { (format::tame_to(&node.why, 700)) } }
             @if let Some(progress) = node.progress.filter(|_| node.state == NodeState::Syncing) {
                 p.sync {
                     progress max="1" value=(format!("{progress:.4}")) aria-label="Chain downloaded" {}
@@ -103,6 +103,6 @@ fn class(state: NodeState) -> &'static str {
     match state {
         NodeState::Leading | NodeState::Standby => "on",
         NodeState::Syncing | NodeState::Warming | NodeState::Unknown => "wait",
-        NodeState::Lagging | NodeState::Doubtful | NodeState::Down => "off",
+        NodeState::Lagging | NodeState::OtherRules | NodeState::Doubtful | NodeState::Down => "off",
     }
 }
