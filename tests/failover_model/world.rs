@@ -60,6 +60,8 @@ pub struct Sim {
     pub rules: usize,
     /// What it has refused, and when: the first block of each branch.
     pub refused: Vec<(usize, Instant)>,
+    /// The same with what it has taken back since: news of it may be under way.
+    ever_refused: Vec<usize>,
     /// What its owner had it refuse.
     invalidated: Vec<usize>,
     /// It answers `getchaintips`.
@@ -215,6 +217,7 @@ impl World {
             stuck: false,
             rules: 0,
             refused: Vec::new(),
+            ever_refused: Vec::new(),
             invalidated: Vec::new(),
             tells: true,
             chain: "main".into(),
@@ -320,12 +323,23 @@ impl World {
         place
     }
 
+    fn note_refusal(&mut self, id: NodeId, block: usize) {
+        let now = self.now;
+        let sim = self.sim(id);
+        if !sim.refused.iter().any(|(known, _)| *known == block) {
+            sim.refused.push((block, now));
+            sim.ever_refused.push(block);
+        }
+    }
+
     /// The node goes by other rules from now on, and leaves what they refuse.
     pub fn set_rules(&mut self, id: NodeId, rules: usize) {
+        // What it refused by its old rules is looked at anew.
+        self.forgive(id);
         self.sim(id).rules = rules;
-        let (now, tip) = (self.now, self.sim(id).tip);
+        let tip = self.sim(id).tip;
         if let Some(refused) = self.refusal(id, tip) {
-            self.sim(id).refused.push((refused, now));
+            self.note_refusal(id, refused);
             self.set_tip(id, self.blocks[refused].parent);
         }
     }
@@ -340,8 +354,7 @@ impl World {
 
     /// The owner calls `invalidateblock`: the node leaves the block for the one below it.
     pub fn invalidate(&mut self, id: NodeId, block: usize) {
-        let now = self.now;
-        self.sim(id).refused.push((block, now));
+        self.note_refusal(id, block);
         self.sim(id).invalidated.push(block);
         if self.is_on(block, self.sims.iter().find(|sim| sim.id == id).expect("known").tip) {
             self.set_tip(id, self.blocks[block].parent);
@@ -361,11 +374,7 @@ impl World {
         match self.refusal(id, block) {
             None => self.set_tip(id, block),
             Some(refused) => {
-                let now = self.now;
-                let list = &mut self.sim(id).refused;
-                if !list.iter().any(|(known, _)| *known == refused) {
-                    list.push((refused, now));
-                }
+                self.note_refusal(id, refused);
                 // It connects what comes before.
                 let parent = self.blocks[refused].parent;
                 if self.blocks[parent].work > self.blocks[tip].work {
@@ -707,7 +716,16 @@ impl World {
             && !self.has_refused(node, before)
         {
             let age = now - at;
-            assert!(age >= GRACE * 3 / 4, "went back to less work after only {age:?}");
+            assert!(
+                age >= GRACE * 3 / 4,
+                "{node:?} leads back from {:?} to {:?} after only {age:?}: {:?}",
+                self.blocks[before],
+                self.blocks[tip],
+                self.sims
+                    .iter()
+                    .map(|sim| (sim.id, sim.tip, sim.rules, &sim.mode, &sim.refused))
+                    .collect::<Vec<_>>()
+            );
             assert!(new_tip);
         }
         self.served = Some((tip, now));
@@ -718,7 +736,7 @@ impl World {
     /// The node has refused a block of this chain; it may have been on it before.
     fn has_refused(&self, node: NodeId, tip: usize) -> bool {
         let sim = self.sims.iter().find(|sim| sim.id == node).expect("a known node");
-        sim.refused.iter().any(|(refused, _)| self.has(tip, *refused))
+        sim.ever_refused.iter().any(|refused| self.has(tip, *refused))
     }
 
     /// With `follow = "first"`: the first node has refused a block of this chain.
@@ -727,7 +745,7 @@ impl World {
             return false;
         };
         self.follow == Follow::First
-            && first.refused.iter().any(|(refused, _)| self.has(tip, *refused))
+            && first.ever_refused.iter().any(|refused| self.has(tip, *refused))
     }
 
     /// Nothing is served that the first node has refused for longer than its asking can take
