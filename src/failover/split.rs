@@ -24,12 +24,12 @@
 //!
 //! - A tip of another node is followed when the first node has it, when it has no more work than
 //!   the first node's, or when the first node has said that it does not refuse it
-//!   ([`Failover::permits`]). Until then the miners stay on the first node's tip: the others may be
+//!   (`Failover::permits`). Until then the miners stay on the first node's tip: the others may be
 //!   ahead by a moment, for which one does not change the rules.
 //! - A node on a refused branch does not lead and is no measure for the others
 //!   ([`Standing::Refused`](super::Standing::Refused)); so the first node is not behind it.
 //! - Work on a refused branch is no floor: the first node's template replaces it, although its
-//!   chain has less work ([`Failover::floor`]).
+//!   chain has less work (`Failover::floor`).
 //! - The first node decides as long as it answers and gives templates. Is it down, silent or
 //!   waiting, or did three templates in a row fail, then the most work decides as with `Work`:
 //!   miners never idle while any node lives.
