@@ -219,6 +219,7 @@ fn work(tip: u8, steps: usize, now: Instant) -> Work {
         txs: Vec::new(),
         branch: (0..steps).map(|step| [step as u8; 32]).collect(),
         witness_commitment: Some(witness_commitment(&[])),
+        version_bits: Default::default(),
     };
     Work::new(Arc::new(template), NodeId(0), now, false, &[0x51; 34], "/Soloist/")
 }

@@ -191,6 +191,7 @@ fn work(now: Instant) -> Work {
         txs: Vec::new(),
         branch: Vec::new(),
         witness_commitment: Some(witness_commitment(&[])),
+        version_bits: Default::default(),
     };
     Work::new(Arc::new(template), NodeId(0), now, false, &[0x51; 34], "/Soloist/")
 }

@@ -15,7 +15,6 @@ use crate::chain::Chain;
 use crate::cli::{self, Exit};
 use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE, MAX_SIZE, MAX_TAG};
 use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
-use crate::job::VERSION_MASK;
 use crate::merkle;
 use crate::node::rpc::Rpc;
 use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState, probe_zmq};
@@ -387,7 +386,7 @@ fn candidate(template: &Template, owner: &Address, payout: &Payout) -> Vec<u8> {
     let extranonce = [0; EXTRANONCE_SIZE];
     let txid = crate::hash::sha256d(&coinbase.without_witness(&extranonce));
     let mut header = [0; 80];
-    header[..4].copy_from_slice(&(template.version & !VERSION_MASK).to_le_bytes());
+    header[..4].copy_from_slice(&payout.signals.version(template).to_le_bytes());
     header[4..36].copy_from_slice(&template.prev.0);
     header[36..68].copy_from_slice(&merkle::root_from_branch(txid, &template.branch));
     header[68..72].copy_from_slice(&template.curtime.to_le_bytes());

@@ -500,7 +500,8 @@ Take over what the owner wrote on the boot partition of the box: settings go ove
 box has, [wifi] becomes a file of wpa_supplicant, and the owner's file is what it was at first.
 With --data a backup of an old card beside it (soloist-backup* or soloist-*.backup) is taken up, if
 the ledger there has counted nothing yet; soloist-passphrase.txt opens its sealed settings. Both are
-never read twice. A certificate beside it that rpc_cert_path names (NAME.pem or NAME.crt) goes along.
+never read twice. A certificate beside it that rpc_cert_path names (NAME.pem or NAME.crt)
+goes along.
 
 Usage: soloist import --from FILE --template FILE --into DIR [--data DIR]
 

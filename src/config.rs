@@ -53,9 +53,11 @@ pub use rewrite::{rewrite, rewrite_pin};
 pub use settings::{Flags, NodeFlag};
 
 use crate::address::Address;
+use crate::failover::Follow;
 use crate::logger;
 use crate::node::rpc;
 use crate::notify::Sink;
+use crate::signal::Signals;
 use crate::stratum::firmware::Override;
 
 /// The most miners that `max_connections` allows.
@@ -159,6 +161,8 @@ pub struct Payout {
     pub address: Option<Address>,
     /// The owner's words in the coinbase.
     pub tag: Tag,
+    /// The owner's word on single version bits of a block.
+    pub signals: Signals,
     /// A miner whose name is an address, or begins with one before a dot, is paid there for its
     /// own blocks.
     pub per_miner: bool,
@@ -217,6 +221,8 @@ pub struct Failover {
     /// How long the last job is still served when no node is left, before the miners' sockets are
     /// closed so that they use their own second pool.
     pub grace: Duration,
+    /// Which chain is followed when the nodes do not agree on the rules.
+    pub follow: Follow,
 }
 
 /// What is logged.

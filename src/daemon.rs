@@ -310,6 +310,7 @@ impl Daemon {
                 nodes: nodes.specs(),
                 chains: chains(&config),
                 grace: config.failover.grace,
+                follow: config.failover.follow,
             };
             let state = State {
                 started: now,

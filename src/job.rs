@@ -25,6 +25,7 @@ use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE};
 use crate::hash::PrefixState;
 use crate::merkle;
 use crate::node::NodeId;
+use crate::signal::Signals;
 use crate::template::Template;
 
 /// The version bits that miners may roll (BIP 320).
@@ -72,6 +73,8 @@ pub struct Work {
     prefix: PrefixState,
     /// `","<prevhash>","<coinbase1>",…,"<nbits>","`: a notify's text between job id and ntime.
     middle: String,
+    /// See [`Work::version`].
+    version: u32,
 }
 
 /// One `mining.notify`.
@@ -152,15 +155,24 @@ impl Work {
         received: Instant,
         empty: bool,
     ) -> Work {
-        let middle = notify_middle(&template, &coinbase);
+        let version = Signals::default().version(&template);
+        let middle = notify_middle(&template, &coinbase, version);
         let prefix = PrefixState::new(&coinbase.coinbase1);
-        Work { template, coinbase, node, received, empty, prefix, middle }
+        Work { template, coinbase, node, received, empty, prefix, middle, version }
     }
 
-    /// The block version that jobs carry: the node's, with the bits that miners may roll cleared,
-    /// so that setting, replacing and toggling them, which firmwares do, all mean the same.
+    /// The same work with the owner's word on single version bits.
+    pub fn signalling(mut self, signals: &Signals) -> Work {
+        self.version = signals.version(&self.template);
+        self.middle = notify_middle(&self.template, &self.coinbase, self.version);
+        self
+    }
+
+    /// The block version that jobs carry: the node's with the owner's word over it, and with the
+    /// bits that miners may roll cleared, so that setting, replacing and toggling them, which
+    /// firmwares do, all mean the same.
     pub fn version(&self) -> u32 {
-        job_version(&self.template)
+        self.version
     }
 
     /// The merkle root of the block with this coinbase, which is the owner's or differs from it
@@ -208,7 +220,7 @@ impl Job {
 
     /// The same for a miner with another coinbase than the owner's.
     pub fn notify_line_with(&self, coinbase: &Coinbase, clean: bool) -> String {
-        self.line(&notify_middle(&self.work.template, coinbase), clean)
+        self.line(&notify_middle(&self.work.template, coinbase, self.work.version), clean)
     }
 
     fn line(&self, middle: &str, clean: bool) -> String {
@@ -347,11 +359,7 @@ impl Jobs {
     }
 }
 
-fn job_version(template: &Template) -> u32 {
-    template.version & !VERSION_MASK
-}
-
-fn notify_middle(template: &Template, coinbase: &Coinbase) -> String {
+fn notify_middle(template: &Template, coinbase: &Coinbase, version: u32) -> String {
     let hex = |bytes: &[u8]| faster_hex::hex_string(bytes);
     let branch: Vec<String> =
         template.branch.iter().map(|node| format!("\"{}\"", hex(node))).collect();
@@ -361,7 +369,7 @@ fn notify_middle(template: &Template, coinbase: &Coinbase) -> String {
         hex(&coinbase.coinbase1),
         hex(&coinbase.coinbase2),
         branch.join(","),
-        job_version(template),
+        version,
         template.nbits.0,
     )
 }
@@ -400,6 +408,7 @@ pub(crate) mod tests {
             txs: Vec::new(),
             branch: vec![[0xab; 32]],
             witness_commitment: Some(crate::template::witness_commitment(&[])),
+            version_bits: Default::default(),
         }
     }
 
@@ -429,6 +438,31 @@ pub(crate) mod tests {
         assert_eq!(params[7], format!("{:08x}", 1_700_000_005));
         assert_eq!(params[8], true);
         assert_eq!((&value["id"], &value["method"]), (&().into(), &"mining.notify".into()));
+    }
+
+    #[test]
+    fn the_owners_bits_are_in_the_job_and_in_the_block() {
+        use crate::share::{Share, Submission};
+        let start = Instant::now();
+        let signals = Signals { set: 1 << 9, clear: 1 << 4 };
+        let mut jobs = Jobs::new(0);
+        jobs.set_work(at(start, 0), work(1, start).signalling(&signals));
+        let job = jobs.issue(at(start, 5)).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&job.notify_line(true)).unwrap();
+        assert_eq!(value["params"][5], "20000200");
+        let other = job.notify_line_with(&job.work.coinbase.clone(), true);
+        assert_eq!(other, job.notify_line(true), "for every payee");
+        let rolled = 0x1f00_2000;
+        let extranonce = [0; EXTRANONCE_SIZE];
+        let submission = Submission {
+            job: job.id,
+            extranonce,
+            ntime: job.ntime,
+            nonce: 0,
+            version_bits: Some(rolled),
+        };
+        let header = Share::prove(job, &submission).header;
+        assert_eq!(header[..4], (0x2000_0200 | rolled).to_le_bytes());
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod merkle;
 pub mod pool;
 pub mod settings;
 pub mod share;
+pub mod signal;
 pub mod status;
 pub mod stratum;
 pub mod template;

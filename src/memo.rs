@@ -37,6 +37,8 @@ pub enum Memo {
         template: Arc<Template>,
         /// The owner's coinbase over it.
         coinbase: Coinbase,
+        /// [`crate::job::Work::version`]: stands in for the template's when it is taken up.
+        version: u32,
         /// When the template came.
         received: Instant,
     },
@@ -146,7 +148,7 @@ impl Encoder {
     pub fn encode(&mut self, now: Moment, memo: &Memo, out: &mut Vec<u8>) {
         match memo {
             Memo::Tip => {}
-            Memo::Work { template, coinbase, received } => {
+            Memo::Work { template, coinbase, version, received } => {
                 for tx in &template.txs {
                     let next = self.txs.len() as u32;
                     if let std::collections::hash_map::Entry::Vacant(entry) =
@@ -163,7 +165,7 @@ impl Encoder {
                 }
                 let age = now.mono.saturating_duration_since(*received);
                 let since = now.uptime.saturating_sub(age);
-                record(out, WORK, |b| self.work(b, template, coinbase, since));
+                record(out, WORK, |b| self.work(b, template, coinbase, *version, since));
             }
             Memo::Job { id, ntime } => record(out, JOB, |b| {
                 b.extend_from_slice(&id.0.to_le_bytes());
@@ -183,8 +185,15 @@ impl Encoder {
         }
     }
 
-    fn work(&self, b: &mut Vec<u8>, template: &Template, coinbase: &Coinbase, since: Duration) {
-        for number in [template.height, template.version, template.nbits.0] {
+    fn work(
+        &self,
+        b: &mut Vec<u8>,
+        template: &Template,
+        coinbase: &Coinbase,
+        version: u32,
+        since: Duration,
+    ) {
+        for number in [template.height, version, template.nbits.0] {
             b.extend_from_slice(&number.to_le_bytes());
         }
         for number in [template.curtime, template.mintime] {
@@ -298,6 +307,7 @@ impl Recall {
             txs,
             branch,
             witness_commitment: (!commitment.is_empty()).then(|| commitment.to_vec()),
+            version_bits: Default::default(),
         };
         let coinbase = Coinbase { coinbase1, coinbase2, has_witness: has_witness != 0 };
         let received = now.mono.checked_sub(now.uptime.saturating_sub(since)).unwrap_or(now.mono);
@@ -370,7 +380,8 @@ mod tests {
         let template = Arc::new(Template { txs, branch, ..template(7) });
         let coinbase =
             Coinbase { coinbase1: vec![1; 60], coinbase2: vec![2; 90], has_witness: true };
-        Memo::Work { template, coinbase, received }
+        let version = 0x2000_0200;
+        Memo::Work { template, coinbase, version, received }
     }
 
     /// A file, the memos in it, and where each of them ends.
@@ -417,7 +428,9 @@ mod tests {
             _ => None,
         });
         for ((template, coinbase), recalled) in works.zip(&recall.works) {
-            assert_eq!(**template, *recalled.template);
+            // The block that the miners hash has the owner's bits, not the template's.
+            let version = 0x2000_0200;
+            assert_eq!(Template { version, ..(**template).clone() }, *recalled.template);
             assert_eq!(*coinbase, recalled.coinbase);
         }
         let age = later.mono - recall.works[0].received;

@@ -363,6 +363,7 @@ impl Pool {
             self.memos.note(|| Memo::Work {
                 template: work.template.clone(),
                 coinbase: work.coinbase.clone(),
+                version: work.version(),
                 received: work.received,
             });
         }

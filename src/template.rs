@@ -7,10 +7,11 @@
 //! 4,000 transactions happens here, on the thread that received the answer.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::chain::{BlockHash, Chain, Txid};
 use crate::difficulty::{NBits, Target};
@@ -41,7 +42,25 @@ pub struct Template {
     pub branch: Vec<[u8; 32]>,
     /// The script of the output that commits to all witnesses (BIP 141), when segwit is active.
     pub witness_commitment: Option<Vec<u8>>,
+    /// Changes of the rules that a block can vote for.
+    pub version_bits: VersionBits,
 }
+
+/// What a template says of version bits (BIP 9).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VersionBits {
+    /// `vbavailable`: names of changes of the rules that are not in force yet, each with its bit
+    /// (0 to 28). At most [`MAX_DEPLOYMENTS`], of at most [`MAX_DEPLOYMENT_NAME`] characters.
+    pub available: Vec<(String, u8)>,
+    /// `vbrequired`: the bits without which the node would refuse a block.
+    pub required: u32,
+}
+
+/// Names of changes of the rules that are kept of a template: one for each bit.
+pub const MAX_DEPLOYMENTS: usize = 29;
+
+/// Characters that are kept of such a name.
+pub const MAX_DEPLOYMENT_NAME: usize = 32;
 
 /// One transaction of a template.
 #[derive(Debug, PartialEq)]
@@ -156,6 +175,7 @@ impl Template {
             branch: cache.tree.branch(),
             txs,
             witness_commitment,
+            version_bits: VersionBits::read(raw.vbavailable, raw.vbrequired),
         })
     }
 
@@ -199,6 +219,7 @@ impl Template {
             txs: Vec::new(),
             branch: Vec::new(),
             witness_commitment: self.witness_commitment.as_ref().map(|_| witness_commitment(&[])),
+            version_bits: self.version_bits.clone(),
         })
     }
 
@@ -223,6 +244,28 @@ pub fn witness_commitment(txs: &[Arc<Tx>]) -> Vec<u8> {
 /// `OP_RETURN`, push of 36 bytes, and BIP 141's four.
 const COMMITMENT_HEADER: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
+impl VersionBits {
+    /// The change of the rules that a bit votes for, where the node told its name.
+    pub fn name(&self, bit: u8) -> Option<&str> {
+        self.available.iter().find(|(_, there)| *there == bit).map(|(name, _)| name.as_str())
+    }
+
+    /// Mining does without them, so what cannot be read counts as not said.
+    fn read(available: Option<&RawValue>, required: Option<&RawValue>) -> VersionBits {
+        let names: BTreeMap<Cow<'_, str>, u8> =
+            available.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let tame = |name: &str| {
+            let name = name.trim_start_matches('!').chars().filter(|c| !c.is_control());
+            name.take(MAX_DEPLOYMENT_NAME).collect()
+        };
+        let votes = names.iter().filter(|(_, bit)| **bit < 29).take(MAX_DEPLOYMENTS);
+        VersionBits {
+            available: votes.map(|(name, bit)| (tame(name), *bit)).collect(),
+            required: required.and_then(|raw| raw.get().parse().ok()).unwrap_or(0),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct RawTemplate<'a> {
     version: i32,
@@ -234,6 +277,10 @@ struct RawTemplate<'a> {
     #[serde(borrow)]
     transactions: Vec<RawTx<'a>>,
     coinbasevalue: u64,
+    #[serde(borrow)]
+    vbavailable: Option<&'a RawValue>,
+    #[serde(borrow)]
+    vbrequired: Option<&'a RawValue>,
     mintime: Option<u32>,
     curtime: u32,
     #[serde(borrow)]
@@ -336,6 +383,32 @@ mod tests {
         assert_eq!(template.prev.to_string(), PREV);
         assert_eq!(template.branch.len(), 2);
         assert_eq!(template.txs[1].bytes.len(), 80);
+    }
+
+    #[test]
+    fn version_bits_are_read_and_never_cost_a_template() {
+        let said = |available: &str, required: &str| {
+            let more = format!(r#","vbrequired":{required}"#);
+            let json = json("", &more).replacen(r#""vbavailable":{}"#, available, 1);
+            parse(&json).unwrap().version_bits
+        };
+        let bits = said(r#""vbavailable":{"reduced_data":4,"!testdummy":28,"far":29}"#, "16");
+        assert_eq!(bits.available, [("testdummy".to_owned(), 28), ("reduced_data".to_owned(), 4)]);
+        assert_eq!(bits.required, 16);
+        for (available, required) in [
+            (r#""vbavailable":[]"#, "-1"),
+            (r#""vbavailable":null"#, "\"x\""),
+            (r#""vbavailable":{"a":"b"}"#, "1e99"),
+            (r#""vbavailable":{"a":-1}"#, "null"),
+            (r#""other":1"#, "{}"),
+        ] {
+            assert_eq!(said(available, required), VersionBits::default(), "{available}");
+        }
+        let many: Vec<String> =
+            (0..200).map(|n| format!("\"{n}{}\":{}", "x".repeat(99), n % 29)).collect();
+        let bits = said(&format!(r#""vbavailable":{{{}}}"#, many.join(",")), "0");
+        assert_eq!(bits.available.len(), MAX_DEPLOYMENTS);
+        assert!(bits.available.iter().all(|(name, _)| name.len() <= MAX_DEPLOYMENT_NAME));
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use soloist::config::{
     self, Auth, Built, Change, Config, Flags, NodeConfig, NodeFlag, Secret, Surroundings,
 };
+use soloist::failover::Follow;
 use soloist::notify::{Sink, SinkKind, Topic};
+use soloist::signal::Signals;
 use soloist::stratum::firmware::Override;
 
 const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
@@ -62,6 +64,8 @@ fn the_defaults() {
     assert_eq!(config.notify, []);
     assert_eq!(config.data.dir, Path::new("/var/lib/soloist"));
     assert_eq!(config.failover.grace, Duration::from_secs(90));
+    assert_eq!(config.failover.follow, Follow::Work);
+    assert_eq!(config.payout.signals, Signals::default());
     assert_eq!(config.log.level, log::LevelFilter::Info);
 }
 
@@ -92,6 +96,7 @@ fn every_setting() {
         dir = "data"
         [failover]
         grace = "2 min"
+        follow = "first"
         [log]
         level = "DEBUG"
         [[notify]]
@@ -178,6 +183,7 @@ fn every_setting() {
     assert!(!format!("{config:?}").contains("geheim"));
     assert_eq!(config.data.dir, Path::new("/etc/soloist/data"));
     assert_eq!(config.failover.grace, Duration::from_secs(120));
+    assert_eq!(config.failover.follow, Follow::First);
     assert_eq!(config.log.level, log::LevelFilter::Debug);
     let grace = |text: &str| minimal(&format!("[failover]\ngrace = {text}")).failover.grace;
     assert_eq!(grace("0"), Duration::ZERO);
@@ -494,6 +500,7 @@ fn a_reload_tells_what_changed() {
         [payout]
         address = "{OTHER_ADDRESS}"
         tag = "hello"
+        set_version_bits = [4, 0]
         [node]
         name = "cellar"
         rpc_url = "https://a:c@10.0.0.2"
@@ -520,6 +527,7 @@ fn a_reload_tells_what_changed() {
         dir = "/elsewhere"
         [failover]
         grace = 30
+        follow = "first"
         [log]
         level = "warn"
         [[notify]]
@@ -553,6 +561,17 @@ fn a_reload_tells_what_changed() {
 
 fn shown(addresses: &[std::net::SocketAddr]) -> Vec<String> {
     addresses.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn version_bits_are_a_mask() {
+    let text = |lines: &str| {
+        format!("[payout]\naddress = \"{ADDRESS}\"\n{lines}\n[node]\nrpc_url = \"http://a:b@c\"")
+    };
+    let signals = |lines: &str| built(&text(lines)).config.payout.signals;
+    let lines = "set_version_bits = [0, 12, 4]\nclear_version_bits = [1]";
+    assert_eq!(signals(lines), Signals { set: 0b1_0000_0001_0001, clear: 0b10 });
+    assert_eq!(signals("set_version_bits = []"), Signals::default());
 }
 
 #[test]

@@ -2,15 +2,19 @@
 
 #[path = "failover_model/clocks.rs"]
 mod clocks;
+#[path = "failover_model/rules.rs"]
+mod rules;
 #[path = "failover_model/scenarios.rs"]
 mod scenarios;
 #[path = "failover_model/world.rs"]
 mod world;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use soloist::chain::Chain;
 use soloist::clock::Reading;
+use soloist::failover::{Follow, REPEAT_KNOWN, Standing};
 use soloist::node::fault::Login;
 use soloist::node::{
     Command, Method, NodeId, Permission, Permissions, RpcError, TipHeader, TipSource,
@@ -67,14 +71,90 @@ struct Truth {
     preferred_since: Option<(NodeId, Instant)>,
     best: Vec<(u64, Instant)>,
     looks: u64,
+    /// Nodes that were said to differ on the rules, at all looks.
+    disputes: u64,
+    unfounded: BTreeMap<NodeId, Instant>,
     /// Looks at which a node was known to be well, so that something could be checked.
     checked: u64,
 }
 
 impl Truth {
     fn look(&mut self, world: &World) {
-        let now = world.now;
         self.looks += 1;
+        self.look_at_disputes(world);
+        match world.follow {
+            Follow::Work => self.look_by_work(world),
+            Follow::First => self.look_by_first(world),
+        }
+    }
+
+    /// Who is said to refuse a block has refused it, and who is said to follow it does or did.
+    fn look_at_disputes(&mut self, world: &World) {
+        for view in world.failover.nodes(world.now) {
+            let (Standing::Refuses(dispute) | Standing::Refused(dispute)) = view.standing else {
+                self.unfounded.remove(&view.id);
+                continue;
+            };
+            self.disputes += 1;
+            let refuser = world.sims.iter().find(|sim| format!("n{}", sim.id.0) == dispute.refuser);
+            let Some(refuser) = refuser else { continue };
+            let has_refused = refuser.refused.iter().any(|(block, _)| {
+                let block = world.blocks[*block];
+                block.height >= dispute.height && (!dispute.exact || block.hash == dispute.block)
+            });
+            // It may have been told to take it some minutes ago; while it cannot be asked, what was
+            // known holds.
+            if has_refused || !refuser.tells || refuser.mode != Mode::Up {
+                self.unfounded.remove(&view.id);
+                continue;
+            }
+            let since = *self.unfounded.entry(view.id).or_insert(world.now);
+            assert!(
+                world.now - since < REPEAT_KNOWN + SEC * 60,
+                "{dispute:?} is made up: {:?}",
+                refuser.refused
+            );
+        }
+    }
+
+    /// The first node leads while it is well, and on the best chain by its rules.
+    fn look_by_first(&mut self, world: &World) {
+        let Some(first) = world.order.first() else { return };
+        let sim = world.sims.iter().find(|sim| sim.id == *first).expect("known");
+        let permitted = |tip: usize| world.refusal(*first, tip).is_none();
+        let tips = world.sims.iter().filter(|sim| world.order.contains(&sim.id)).map(|sim| sim.tip);
+        // Of two blocks of equal work the one seen first is kept, whoever has it.
+        let work = |tip: usize| world.blocks[tip].work;
+        let at_the_tip = tips
+            .filter(|tip| *tip != sim.tip && permitted(*tip))
+            .all(|tip| work(tip) < work(sim.tip));
+        let well = world.judge_has_decided() && at_the_tip && !sim.stuck && sim.headers_ahead == 0;
+        if !well {
+            self.preferred_since = None;
+            return;
+        }
+        let (_, since) = *match &mut self.preferred_since {
+            Some(known) if known.0 == *first => known,
+            other => other.insert((*first, world.now)),
+        };
+        if world.now - since >= KNOWN_WELL {
+            self.checked += 1;
+            assert_eq!(
+                world.leader,
+                Some(*first),
+                "its rules do not decide after {:?}: {:?}",
+                world.age(),
+                world
+                    .failover
+                    .nodes(world.now)
+                    .map(|view| (view.id, view.height, view.standing.clone()))
+                    .collect::<Vec<_>>()
+            );
+        }
+    }
+
+    fn look_by_work(&mut self, world: &World) {
+        let now = world.now;
         let tips = world.sims.iter().filter(|sim| world.order.contains(&sim.id));
         let most = tips.map(|sim| world.blocks[sim.tip].work).max().unwrap_or(0);
         if self.best.last().is_none_or(|(work, _)| *work < most) {
@@ -234,14 +314,46 @@ fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) -> Duratio
         90..93 => late_news(world, random),
         93..96 => return SEC * random.below(30) as u32,
         96..97 => return SEC * random.below(240) as u32,
+        97..99 => split(world, random, &ids),
         _ => world.hand_in(soloist::failover::Input::Tick),
     }
     Duration::ZERO
 }
 
+/// Nodes come to differ on the rules, or blocks by which they differ are mined.
+fn split(world: &mut World, random: &mut Random, ids: &[NodeId]) {
+    let rules = random.below(world::RULES as u64 + 1) as usize;
+    let id = *random.pick(ids);
+    let tip = world.sim(id).tip;
+    match random.below(5) {
+        0 => {
+            world.set_rules(id, rules);
+            world.sim(id).tells = random.below(8) > 0;
+        }
+        // All go by the same rules again: who refused a block takes it.
+        1 => {
+            ids.iter().for_each(|id| world.forgive(*id));
+        }
+        2 => {
+            let block = world.mine_breaking(tip, rules);
+            ids.iter().for_each(|id| world.give(*id, block));
+        }
+        3 => {
+            let parent = world.best_by(rules);
+            let block = world.mine_on(parent);
+            ids.iter().for_each(|id| world.give(*id, block));
+        }
+        _ => {
+            let block = world.mine_on(tip);
+            ids.iter().for_each(|id| world.give(*id, block));
+        }
+    }
+}
+
 /// Everything well again; it has the best block if it takes any.
 fn heal(world: &mut World, id: NodeId) {
-    let best = world.best();
+    let rules = world.sim(id).rules;
+    let (best, own) = (world.best(), world.best_by(rules));
     let sim = world.sim(id);
     sim.template_error = None;
     sim.stuck = false;
@@ -255,6 +367,7 @@ fn heal(world: &mut World, id: NodeId) {
     sim.template_takes = MS * 30;
     world.revive(id);
     world.give(id, best);
+    world.give(id, own);
 }
 
 fn reload(world: &mut World, random: &mut Random, next_id: &mut u32) {
@@ -294,11 +407,12 @@ fn late_news(world: &mut World, random: &mut Random) {
     }
 }
 
-fn random_operations(seed: u64, operations: u64) -> (World, Truth) {
+fn random_operations(seed: u64, operations: u64, follow: Follow) -> (World, Truth) {
     println!("seed {seed}");
     let mut random = Random(seed);
     let mut world = World::new(3);
     world.keep_log = false;
+    world.set_follow(follow);
     let mut next_id = 100;
     let mut truth = Truth::default();
     for _ in 0..operations {
@@ -319,7 +433,23 @@ fn random_operations(seed: u64, operations: u64) -> (World, Truth) {
 fn a_hundred_thousand_random_operations_keep_the_promises() {
     let seed = std::env::var("FAILOVER_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or(20_260_321);
-    let (world, truth) = random_operations(seed, OPERATIONS);
+    let (world, truth) = random_operations(seed, OPERATIONS, Follow::Work);
+    print(&world, &truth);
+    // The walk was worth something: every event occurred, except an hour on a backup.
+    assert_eq!(world.names.len(), 15, "{:?}", world.names);
+    assert!(truth.checked > truth.looks / 4);
+    assert!(truth.disputes > 100);
+}
+
+#[test]
+fn a_hundred_thousand_random_operations_keep_to_the_first_nodes_rules() {
+    let (world, truth) = random_operations(20_260_322, OPERATIONS, Follow::First);
+    print(&world, &truth);
+    assert!(truth.checked > truth.looks / 100);
+    assert!(truth.disputes > 100);
+}
+
+fn print(world: &World, truth: &Truth) {
     println!(
         "{} virtual hours, {} commands, {} ticks, {} leads, events {:?}",
         world.age().as_secs() / 3600,
@@ -337,10 +467,8 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
     for (why, count) in &world.leads {
         println!("{count:6} × {why}");
     }
-    // The walk was worth something: every event occurred, except an hour on a backup.
-    assert_eq!(world.names.len(), 17, "{:?}", world.names);
+    println!("{} times a node was said to differ on the rules", truth.disputes);
     println!("{} of {} looks had a node known to be well", truth.checked, truth.looks);
-    assert!(truth.checked > truth.looks / 4);
     let seconds = world.age().as_secs();
     assert!(world.ticks < seconds * 40, "{} ticks in {seconds} s", world.ticks);
 }
@@ -359,6 +487,8 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
         Method::GetBlockHeader,
         Method::PreciousBlock,
         Method::Permissions,
+        Method::GetChainTips,
+        Method::GetBlockHash,
     ];
     let errors = [
         refused(),
@@ -373,7 +503,23 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
     let tip = hash(random.below(12));
     let took = *random.pick(&[Duration::ZERO, MS, Duration::MAX]);
     let method = *random.pick(&methods);
-    match random.below(11) {
+    match random.below(13) {
+        11 => News::ChainTips {
+            refused: (0..random.below(6))
+                .map(|_| soloist::node::InvalidBranch {
+                    height: *random.pick(&[1, 100, 101, u64::MAX]),
+                    tip: hash(random.below(13)),
+                    length: 1,
+                })
+                .collect(),
+            took,
+        },
+        12 => News::BlocksAt {
+            blocks: (0..random.below(20))
+                .map(|_| (*random.pick(&extremes), hash(random.below(13))))
+                .collect(),
+            took,
+        },
         0..3 => News::Template {
             seen: TemplateSeen {
                 height: *random.pick(&extremes),
@@ -440,7 +586,7 @@ fn junk_costs_nothing_but_trust() {
     let mut random = Random(7);
     let mut mono = Instant::now();
     let order: Vec<NodeId> = (0..3).map(NodeId).collect();
-    let setup = world::setup(&order, &[Chain::Main]);
+    let setup = world::setup(&order, &[Chain::Main], Follow::First);
     let mut failover = Failover::new(Now { mono, unix: 0 }, setup.clone());
     let (mut commands, mut serves) = (0, 0);
     for _ in 0..30_000 {

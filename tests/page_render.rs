@@ -38,7 +38,7 @@ fn text(snapshot: &Snapshot) -> String {
 
 #[test]
 fn each_state_tells_a_first_time_reader_what_goes_on() {
-    let states: [(Snapshot, State, &[&str]); 10] = [
+    let states: [(Snapshot, State, &[&str]); 11] = [
         (
             sample::home(),
             State::Ok,
@@ -112,6 +112,18 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "with 2 things to look at",
                 "Node cellar is 3 blocks behind.",
                 "Miner quad is connected but has sent no share for 15 min.",
+            ],
+        ),
+        (
+            sample::split(),
+            State::Degraded,
+            &[
+                "with 2 things to look at",
+                "Node cellar goes by other rules than another of yours.",
+                "It has refused block 925111",
+                "It votes by version bit 2, bit 4 (reduced_data), set by you.",
+                "Version bit 2 stays set although the settings clear it: node attic takes no block \
+                 without it.",
             ],
         ),
         (

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::{Config, NodeConfig};
+use crate::failover::Follow;
+use crate::signal::{self, Signals};
 
 /// One difference. `Display` is a sentence for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,11 @@ pub enum Change {
         /// The new one.
         to: String,
     },
+    /// Other version bits are set or cleared: every job must be made anew.
+    Signals {
+        /// What is set and cleared now.
+        to: Signals,
+    },
     /// Miners are paid by their names, or no longer.
     PerMiner {
         /// Whether they are now.
@@ -64,6 +71,11 @@ pub enum Change {
         from: u64,
         /// The new one.
         to: u64,
+    },
+    /// Another chain is followed when the nodes do not agree on the rules.
+    Follow {
+        /// Which one.
+        to: Follow,
     },
     /// Another name of the box.
     Name {
@@ -97,11 +109,13 @@ impl Change {
             | Change::NodesReordered(_)
             | Change::PayoutAddress { .. }
             | Change::Tag { .. }
+            | Change::Signals { .. }
             | Change::PerMiner { .. }
             | Change::ConnectionLimits
             | Change::StratumPassword
             | Change::Firmwares
             | Change::Grace { .. }
+            | Change::Follow { .. }
             | Change::Name { .. }
             | Change::Pin
             | Change::CopyTo
@@ -150,6 +164,15 @@ impl fmt::Display for Change {
                 write!(f, "A block now pays {to}, no longer {from}.")
             }
             Change::Tag { from, to } => write!(f, "A block now says '{to}', no longer '{from}'."),
+            Change::Signals { to } => {
+                let list = |bits| {
+                    let bits: Vec<String> =
+                        signal::numbers(bits).map(|bit| bit.to_string()).collect();
+                    if bits.is_empty() { "none".to_owned() } else { bits.join(", ") }
+                };
+                let (set, clear) = (list(to.set), list(to.clear));
+                write!(f, "Of a block's version bits the settings set {set} and clear {clear}.")
+            }
             Change::PerMiner { on: true } => {
                 f.write_str("A miner whose name is an address is now paid there.")
             }
@@ -169,6 +192,12 @@ impl fmt::Display for Change {
             Change::DataDir => f.write_str("The data directory is another."),
             Change::Grace { from, to } => {
                 write!(f, "Without any node the last job is served for {to} s, no longer {from} s.")
+            }
+            Change::Follow { to: Follow::Work } => f.write_str(
+                "Where nodes refuse each other's blocks, the chain with most work counts.",
+            ),
+            Change::Follow { to: Follow::First } => {
+                f.write_str("Where nodes refuse each other's blocks, the first node's rules count.")
             }
             Change::Name { from, to } => write!(f, "The box is called {to}, no longer {from}."),
             Change::Pin => f.write_str("The PIN of the page is another."),
@@ -198,6 +227,9 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
             from: old.payout.tag.as_str().to_owned(),
             to: new.payout.tag.as_str().to_owned(),
         });
+    }
+    if old.payout.signals != new.payout.signals {
+        changes.push(Change::Signals { to: new.payout.signals });
     }
     if old.payout.per_miner != new.payout.per_miner {
         changes.push(Change::PerMiner { on: new.payout.per_miner });
@@ -242,6 +274,9 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let (from, to) = (old.failover.grace.as_secs(), new.failover.grace.as_secs());
     if from != to {
         changes.push(Change::Grace { from, to });
+    }
+    if old.failover.follow != new.failover.follow {
+        changes.push(Change::Follow { to: new.failover.follow });
     }
     let (from, to) = (old.log.level, new.log.level);
     if from != to {

@@ -66,6 +66,8 @@ struct RawBackup {
 struct RawPayout {
     address: Leaf,
     tag: Leaf,
+    set_version_bits: Leaf,
+    clear_version_bits: Leaf,
     per_miner: Leaf,
 }
 
@@ -110,6 +112,7 @@ struct RawData {
 #[serde(deny_unknown_fields, default)]
 struct RawFailover {
     grace: Leaf,
+    follow: Leaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -164,12 +167,19 @@ impl RawConfig {
         let stratum = inner(self.stratum);
         let http = inner(self.http);
         let data = inner(self.data);
+        let failover = inner(self.failover);
         let log = inner(self.log);
         Settings {
             whole: At::File(place.file.to_owned()),
             nodes,
             address: place.setting("payout", "address", payout.address),
             tag: place.setting("payout", "tag", payout.tag),
+            set_version_bits: place.setting("payout", "set_version_bits", payout.set_version_bits),
+            clear_version_bits: place.setting(
+                "payout",
+                "clear_version_bits",
+                payout.clear_version_bits,
+            ),
             per_miner: place.setting("payout", "per_miner", payout.per_miner),
             stratum_listen: place.setting("stratum", "listen", stratum.listen),
             tls_listen: place.setting("stratum", "tls_listen", stratum.tls_listen),
@@ -188,7 +198,8 @@ impl RawConfig {
             json: place.setting("http", "json", http.json),
             dir: place.setting("data", "dir", data.dir),
             copy_to: place.setting("data", "copy_to", data.copy_to),
-            grace: place.setting("failover", "grace", inner(self.failover).grace),
+            grace: place.setting("failover", "grace", failover.grace),
+            follow: place.setting("failover", "follow", failover.follow),
             level: place.setting("log", "level", log.level),
             format: place.setting("log", "format", log.format),
             notify: self.notify.into_iter().map(|n| notify_settings(place, n)).collect(),
@@ -385,6 +396,8 @@ const SECTIONS_OF: &[(&str, &str)] = &[
     ("address", "payout"),
     ("tag", "payout"),
     ("per_miner", "payout"),
+    ("set_version_bits", "payout"),
+    ("clear_version_bits", "payout"),
     ("max_connections", "stratum"),
     ("max_connections_per_address", "stratum"),
     ("json", "http"),
@@ -392,6 +405,7 @@ const SECTIONS_OF: &[(&str, &str)] = &[
     ("dir", "data"),
     ("copy_to", "data"),
     ("grace", "failover"),
+    ("follow", "failover"),
     ("level", "log"),
     ("format", "log"),
     ("kind", "[notify]"),

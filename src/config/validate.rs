@@ -17,9 +17,11 @@ use super::{
 };
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
+use crate::failover::Follow;
 use crate::logger;
 use crate::notify::{BadSink, Sink, SinkKind};
 use crate::settings::access;
+use crate::signal::{self, Signals};
 use crate::stratum::firmware::Override;
 
 pub(super) fn validate(
@@ -41,6 +43,7 @@ pub(super) fn validate(
     let nodes = check.nodes(settings);
     let address = check.address(settings);
     let tag = check.optional(&settings.tag, tag).unwrap_or_else(|| Tag("/Soloist/".to_owned()));
+    let signals = check.signals(settings);
     let per_miner = check.optional(&settings.per_miner, |value| match value {
         Value::Boolean(per_miner) => Ok(*per_miner),
         _ => wrong("it is neither true nor false", "Write per_miner = true or per_miner = false."),
@@ -55,6 +58,7 @@ pub(super) fn validate(
     let copy_to = check.optional(&settings.copy_to, |value| text(value).and_then(not_empty));
     let copy_to = copy_to.map(|place| check.path(&place));
     let grace = check.optional(&settings.grace, grace).unwrap_or(Duration::from_secs(90));
+    let follow = check.optional(&settings.follow, follow).unwrap_or_default();
     let level = check.optional(&settings.level, level).unwrap_or(log::LevelFilter::Info);
     let format = check.optional(&settings.format, format).unwrap_or_default();
     let notify = check.sinks(settings);
@@ -65,11 +69,11 @@ pub(super) fn validate(
         true => Ok(Built {
             config: Config {
                 nodes,
-                payout: Payout { address, tag, per_miner },
+                payout: Payout { address, tag, signals, per_miner },
                 stratum,
                 http,
                 data: Data { dir, copy_to, runtime: surroundings.runtime_dir.clone() },
-                failover: Failover { grace },
+                failover: Failover { grace, follow },
                 log: Log { level, format },
                 notify,
             },
@@ -254,6 +258,18 @@ impl Check<'_> {
                 .parse::<Address>()
                 .map_err(|error| (error.to_string(), error.instead().to_owned()))
         })
+    }
+
+    fn signals(&mut self, settings: &Settings) -> Signals {
+        let set = self.optional(&settings.set_version_bits, version_bits).unwrap_or(0);
+        let clear = self.optional(&settings.clear_version_bits, version_bits).unwrap_or(0);
+        if let Some(bit) = signal::numbers(set & clear).next()
+            && let Some(written) = &settings.clear_version_bits
+        {
+            let what = format!("bit {bit} is in set_version_bits as well");
+            self.problem(&written.at, &written.key, &what, "Remove it from one of the two.");
+        }
+        Signals { set, clear }
     }
 
     fn stratum(&mut self, settings: &Settings) -> Stratum {
@@ -829,6 +845,44 @@ fn grace(value: &Value) -> Result<Duration, Wrong> {
         );
     }
     Ok(grace)
+}
+
+fn follow(value: &Value) -> Result<Follow, Wrong> {
+    match text(value)?.trim() {
+        "work" => Ok(Follow::Work),
+        "first" => Ok(Follow::First),
+        _ => wrong(
+            "nothing can be followed by that name",
+            "Write \"work\" for the chain with most work, or \"first\" for the rules of the first \
+             node.",
+        ),
+    }
+}
+
+/// A list of bits of the block's version, as a mask.
+fn version_bits(value: &Value) -> Result<u32, Wrong> {
+    const INSTEAD: &str = "Write numbers from 0 to 12 between brackets, such as [4].";
+    let Value::Array(list) = value else {
+        return wrong("this is not a list of bits", INSTEAD);
+    };
+    let mut bits = 0;
+    for bit in list {
+        match bit.as_integer() {
+            Some(bit @ 0..=12) => bits |= 1 << bit,
+            Some(bit @ 13..=28) => {
+                let what = format!("bit {bit} belongs to the miners, which try all its values");
+                return wrong(&what, INSTEAD);
+            }
+            Some(bit @ 29..=31) => {
+                let what = format!(
+                    "bit {bit} says what the others mean (BIP 9) and can be neither set nor cleared"
+                );
+                return wrong(&what, INSTEAD);
+            }
+            _ => return wrong("this is not a bit of the block's version", INSTEAD),
+        }
+    }
+    Ok(bits)
 }
 
 /// `"90 s"`, `"2 min"`, or a plain number of seconds.

@@ -235,6 +235,8 @@ impl State {
             | NodeEventKind::WaitTried(_)
             | NodeEventKind::HungUp
             | NodeEventKind::Permissions { .. }
+            | NodeEventKind::ChainTips { .. }
+            | NodeEventKind::BlocksAt { .. }
             | NodeEventKind::Failed { .. } => {}
         }
         if let Some(input) = Input::from_event(&event, facts) {
@@ -260,6 +262,7 @@ impl State {
             nodes: self.nodes.specs(),
             chains: chains(&self.config),
             grace: self.config.failover.grace,
+            follow: self.config.failover.follow,
         };
         self.failover_input(now, Input::Reload(setup));
         self.blocks_input(now, submission::Input::Nodes(self.nodes.ids()));
@@ -360,6 +363,12 @@ impl State {
             Output::AskPermissions { node } => {
                 self.with_handle(node, |handle| handle.permissions());
             }
+            Output::AskChainTips { node } => {
+                self.with_handle(node, |handle| handle.chain_tips());
+            }
+            Output::AskBlocksAt { node, heights } => {
+                self.with_handle(node, |handle| handle.blocks_at(heights));
+            }
             Output::Lead { node, from, why } => {
                 self.counters.failovers += u64::from(from.is_some());
                 log::info!("node {} leads: {why}", self.nodes.name(node));
@@ -445,6 +454,7 @@ impl State {
         let (script, tag) = (address.script(), payout.tag.as_str());
         let tip = template.prev;
         let work = Work::new(template, node, received, empty, script, tag);
+        let work = work.signalling(&payout.signals);
         self.counters.jobs += 1;
         let built = Instant::now();
         self.figures.first_send = None;
@@ -517,6 +527,8 @@ fn tip_of(event: &NodeEventKind) -> Option<BlockHash> {
         | NodeEventKind::HungUp
         | NodeEventKind::Zmq(_)
         | NodeEventKind::Permissions { .. }
+        | NodeEventKind::ChainTips { .. }
+        | NodeEventKind::BlocksAt { .. }
         | NodeEventKind::Failed { .. }
         | NodeEventKind::Submitted { .. }
         | NodeEventKind::Proposed { .. }

@@ -10,6 +10,7 @@ pub fn state(node: &NodeView<'_>) -> NodeState {
         Standing::Fit | Standing::Rival => NodeState::Standby,
         Standing::Forbidden(_) => NodeState::Forbidden,
         Standing::Behind(_) | Standing::Weaker | Standing::Stalled => NodeState::Lagging,
+        Standing::Refuses(_) | Standing::Refused(_) => NodeState::OtherRules,
         Standing::Syncing | Standing::Waiting(Waiting::Download(_)) => NodeState::Syncing,
         Standing::Waiting(Waiting::Starting(_)) => NodeState::Warming,
         Standing::NoPeers | Standing::Waiting(Waiting::NoPeers) => NodeState::NoPeers,
@@ -22,8 +23,17 @@ pub fn state(node: &NodeView<'_>) -> NodeState {
     }
 }
 
-/// Why it is that, and what the owner can do.
+/// Why it is that, and what the owner can do. What two sets of rules mean for it stands behind
+/// everything else, or alone.
 pub fn why(node: &NodeView<'_>) -> String {
+    match (&node.rules, node.leads, node.standing) {
+        (Some(rules), false, Standing::Refuses(_) | Standing::Refused(_)) => rules.clone(),
+        (Some(rules), ..) => format!("{} {rules}", without_rules(node)),
+        (None, ..) => without_rules(node),
+    }
+}
+
+fn without_rules(node: &NodeView<'_>) -> String {
     let standing = node.standing;
     let hint = node.hint.as_ref().map(|hint| format!(" {hint}")).unwrap_or_default();
     let reason = node.reason.as_ref().filter(|_| standing.needs_reason());
@@ -58,6 +68,9 @@ pub fn lag_blocks(node: &NodeView<'_>) -> Option<u64> {
         Standing::NoPeers
         | Standing::Waiting(_)
         | Standing::Unknown
+        // Blocks that it refuses it does not lack.
+        | Standing::Refuses(_)
+        | Standing::Refused(_)
         | Standing::Down
         | Standing::WrongChain(_) => None,
         _ => Some(node.lag_blocks),
@@ -71,7 +84,7 @@ mod tests {
     use super::*;
     use crate::chain::Chain;
     use crate::clock::{Now, Reading};
-    use crate::failover::{DEFAULT_GRACE, Failover, Input, News, NodeSpec, Setup};
+    use crate::failover::{DEFAULT_GRACE, Failover, Follow, Input, News, NodeSpec, Setup};
     use crate::node::{HealthReport, Method, NodeId, RpcError};
 
     const UNIX: u64 = 1_790_000_000;
@@ -102,8 +115,10 @@ mod tests {
         let now = Now { mono: at, unix: UNIX };
         let spec = |id| NodeSpec { id: NodeId(id), name: format!("n{id}"), host: String::new() };
         let nodes = vec![spec(0), spec(1)];
-        let mut failover =
-            Failover::new(now, Setup { nodes, chains: vec![Chain::Main], grace: DEFAULT_GRACE });
+        let mut failover = Failover::new(
+            now,
+            Setup { nodes, chains: vec![Chain::Main], grace: DEFAULT_GRACE, follow: Follow::Work },
+        );
         let mut hand_in = |input| failover.handle(now, input, &mut Vec::new());
         hand_in(Input::Tick);
         let took = Duration::from_millis(1);

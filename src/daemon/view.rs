@@ -13,6 +13,7 @@ use crate::ledger::record::{self, Grain};
 use crate::ledger::totals::Storage;
 use crate::node::{Method, Permissions};
 use crate::os;
+use crate::signal;
 use crate::status::miners::{Miners, millis, points, rate_view, reject_views};
 use crate::status::{self as view, Snapshot};
 use crate::{address, coinbase};
@@ -127,6 +128,8 @@ impl State {
         let job: &Job = self.pool.jobs().latest()?;
         let work = &job.work;
         let template = &work.template;
+        let signals = &self.config.payout.signals;
+        let bits = work.version() & signal::SIGNAL_BITS;
         let owner = self.config.payout.address.as_ref()?.script();
         let chain = self.chain(now);
         let extranonce = [0; coinbase::EXTRANONCE_SIZE];
@@ -167,6 +170,15 @@ impl State {
             coinbase_bytes: bytes.len() as u64,
             tag: self.config.payout.tag.as_str().to_owned(),
             difficulty: template.target.difficulty().0,
+            version: work.version(),
+            signals: signal::numbers(bits)
+                .map(|bit| view::SignalView {
+                    bit,
+                    name: template.version_bits.name(bit).map(str::to_owned),
+                    owner: signals.set >> bit & 1 == 1,
+                })
+                .collect(),
+            signals_demanded: signal::numbers(signals.overruled(template)).collect(),
         })
     }
 
@@ -214,6 +226,14 @@ impl State {
             headers: health.map(|report| report.headers),
             tip: node.tip.map(|tip| tip.to_string()),
             lag_blocks: standing::lag_blocks(node),
+            dispute: node.dispute.map(|dispute| view::DisputeView {
+                height: dispute.height,
+                block: dispute.block.to_string(),
+                exact: dispute.exact,
+                refuser: dispute.refuser.clone(),
+                follower: dispute.follower.clone(),
+                since: now.unix.saturating_sub(seconds(now.mono, dispute.since)),
+            }),
             initial_download: health.is_some_and(|report| report.initial_download),
             progress: health.map(|report| report.progress),
             sync_eta_s: held.and_then(Node::sync_eta_s),
@@ -557,6 +577,8 @@ fn method_name(method: Method) -> &'static str {
         Method::GetBlockHeader => "getblockheader",
         Method::PreciousBlock => "preciousblock",
         Method::Permissions => "permissions",
+        Method::GetChainTips => "getchaintips",
+        Method::GetBlockHash => "getblockhash",
     }
 }
 

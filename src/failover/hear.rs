@@ -42,6 +42,14 @@ impl Failover {
                 node.waits = Waits::default();
             }
             News::Health { report, took } => self.health(at, index, *report, took, out),
+            News::ChainTips { refused, took } => {
+                self.succeeded(at, index, Method::GetChainTips, Some(took), out);
+                self.hear_refused(index, refused);
+            }
+            News::BlocksAt { blocks, took } => {
+                self.succeeded(at, index, Method::GetBlockHash, Some(took), out);
+                self.hear_blocks(at, index, &blocks, out);
+            }
             News::Permissions { permissions, took } => {
                 self.nodes[index].permit.sent = None;
                 self.succeeded(at, index, Method::Permissions, Some(took), out);
@@ -300,6 +308,15 @@ impl Failover {
             // What answers next may be another process, with other settings.
             node.waits = Waits::default();
         }
+        if matches!(method, Method::GetChainTips | Method::GetBlockHash) {
+            let was_awaited = self.inquiry_failed(index, method, error);
+            // Mining does without them: only a node that is gone or not ready yet is told by it.
+            let tells = matches!(ErrorKind::of(error), ErrorKind::Transport | ErrorKind::Waiting);
+            if !was_awaited || !tells {
+                return;
+            }
+        }
+        let node = &mut self.nodes[index];
         let call = match method {
             Method::GetBlockTemplate => Some(&mut node.fetch),
             Method::GetBestBlockHash | Method::WaitForNewBlock => Some(&mut node.poll),

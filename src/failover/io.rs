@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use super::node::Waiting;
+use super::split::{Dispute, Follow};
 use crate::chain::{BlockHash, Chain};
 use crate::node::{
-    HealthReport, Method, NodeEvent, NodeEventKind, NodeId, Permissions, RpcError, TipHeader,
-    TipSource,
+    HealthReport, InvalidBranch, Method, NodeEvent, NodeEventKind, NodeId, Permissions, RpcError,
+    TipHeader, TipSource,
 };
 use crate::template::Template;
 
 /// Everything that the owner decides: the nodes in the order of preference, the chains that the
-/// payout address belongs to, and how long to serve the last job.
+/// payout address belongs to, how long to serve the last job, and whose rules decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
     /// The nodes, the preferred one first. An id stands for one unchanged node: a node whose
@@ -21,6 +22,8 @@ pub struct Setup {
     pub chains: Vec<Chain>,
     /// For how long the last valid job is served when no node can confirm it.
     pub grace: Duration,
+    /// Which chain is followed when the nodes do not agree on the rules.
+    pub follow: Follow,
 }
 
 /// [`Setup::grace`] where the owner sets nothing.
@@ -102,6 +105,20 @@ pub enum News {
         /// Duration of all calls.
         took: Duration,
     },
+    /// The answer to [`Output::AskChainTips`].
+    ChainTips {
+        /// The branches that it has refused, the highest first.
+        refused: Vec<InvalidBranch>,
+        /// Duration of the call.
+        took: Duration,
+    },
+    /// The answer to [`Output::AskBlocksAt`].
+    BlocksAt {
+        /// Height and hash of the blocks that its best chain has.
+        blocks: Vec<(u64, BlockHash)>,
+        /// Duration of all calls.
+        took: Duration,
+    },
     /// A call failed.
     Failed {
         /// Which.
@@ -158,6 +175,12 @@ impl Input {
             }
             NodeEventKind::Permissions { permissions, took } => {
                 News::Permissions { permissions: permissions.clone(), took: *took }
+            }
+            NodeEventKind::ChainTips { refused, took } => {
+                News::ChainTips { refused: refused.clone(), took: *took }
+            }
+            NodeEventKind::BlocksAt { blocks, took } => {
+                News::BlocksAt { blocks: blocks.clone(), took: *took }
             }
             NodeEventKind::Failed { method, error, took } => {
                 News::Failed { method: *method, error: error.clone(), took: *took }
@@ -232,6 +255,20 @@ pub enum Output {
     AskPermissions {
         /// At which node.
         node: NodeId,
+    },
+    /// Call `getchaintips`, deadline [`CHAIN_TIPS_DEADLINE`](super::CHAIN_TIPS_DEADLINE): of a node
+    /// that lags, to know whether it refuses what it lacks.
+    AskChainTips {
+        /// At which node.
+        node: NodeId,
+    },
+    /// Call `getblockhash` for each height, deadline [`BLOCKS_DEADLINE`](super::BLOCKS_DEADLINE)
+    /// for all.
+    AskBlocksAt {
+        /// At which node.
+        node: NodeId,
+        /// A few heights, rising.
+        heights: Vec<u64>,
     },
     /// This node leads from now on: for the page and the log. Jobs follow from
     /// [`Output::Serve`] alone.
@@ -325,6 +362,12 @@ pub enum LeadWhy {
     /// The leader's chain has less work, though not fewer blocks.
     #[error("its chain has less work")]
     Weaker,
+    /// The leader has refused a block that another node follows.
+    #[error("it has refused a block that node {0} follows")]
+    Refuses(String),
+    /// The leader follows a block that the first node has refused, and the first node decides.
+    #[error("it follows a block that node {0} has refused, whose rules decide")]
+    Refused(String),
     /// The leader knows of blocks that it does not take in, or sees no new ones.
     #[error("it has stopped taking in blocks")]
     Stalled,
@@ -457,6 +500,21 @@ pub enum Event {
         /// The node.
         node: String,
     },
+    /// A node has refused a block that another follows: it is no lag.
+    #[error(
+        "Node {} has refused block {} ({}{}), which node {} follows: the two go by different rules.",
+        .0.refuser, .0.height, .0.block, if .0.exact { "" } else { ", or one soon after it" },
+        .0.follower
+    )]
+    RulesSplit(Dispute),
+    /// They are on one chain again.
+    #[error("Nodes {node} and {other} are on one chain again.")]
+    RulesAgree {
+        /// The node that had refused a block.
+        node: String,
+        /// The node that followed it.
+        other: String,
+    },
     /// A node is on a chain where the address is worth nothing.
     #[error(
         "Node {node} is on the wrong chain ({found}, not {wanted}): it is not used. Check its \
@@ -539,6 +597,8 @@ impl Event {
             Event::SplitOver { .. } => "split-over",
             Event::NodeLagging { .. } => "node-lagging",
             Event::NodeCaughtUp { .. } => "node-caught-up",
+            Event::RulesSplit(_) => "rules-split",
+            Event::RulesAgree { .. } => "rules-agree",
             Event::WrongChain { .. } => "wrong-chain",
             Event::Forbidden { .. } => "node-forbids",
             Event::Permitted { .. } => "node-permits",
@@ -562,6 +622,7 @@ impl Event {
             | Event::NoTemplate { .. }
             | Event::TipSplit { .. }
             | Event::NodeLagging { .. }
+            | Event::RulesSplit(_)
             | Event::Waiting { .. } => Level::Warning,
             Event::NodeFailover { back: true, .. }
             | Event::RpcRecovered { .. }
@@ -570,6 +631,7 @@ impl Event {
             | Event::NodeCaughtUp { .. }
             | Event::Permitted { .. }
             | Event::Shortage { .. }
+            | Event::RulesAgree { .. }
             | Event::Ungated => Level::Info,
         }
     }

@@ -58,9 +58,13 @@ impl Failover {
     /// Never one with less work than what is worked on, with two exceptions: the node itself had
     /// that tip and has left it, and no other node that answers has a better one (the chain was
     /// reorganised to fewer blocks, or its owner called `invalidateblock`); or nobody has confirmed
-    /// the tip for three quarters of the grace, so that it is as good as forgotten. A tip of equal
+    /// the tip for three quarters of the grace, so that it is as good as forgotten. A tip that the
+    /// first node refuses counts as forgotten too, where its rules decide (see `split`). A tip of equal
     /// work is taken only when no good node holds the one that was seen first.
     fn may_serve(&self, at: Instant, index: usize, prev: BlockHash) -> bool {
+        if !self.permits(index, prev) {
+            return false;
+        }
         let Some(floor) = self.floor(at) else { return true };
         match self.verdict(prev) {
             Verdict::Newer | Verdict::Same => true,
@@ -83,10 +87,11 @@ impl Failover {
     }
 
     /// The tip below which nothing is served: the one worked on, until nobody has confirmed it
-    /// for three quarters of the grace.
+    /// for three quarters of the grace, or the first node refuses it and decides.
     pub(super) fn floor(&self, at: Instant) -> Option<BlockHash> {
         let work = self.work?;
-        (at < work.confirmed + self.grace * 3 / 4).then_some(work.prev)
+        let holds = at < work.confirmed + self.grace * 3 / 4 && !self.is_refused(work.prev);
+        holds.then_some(work.prev)
     }
 
     /// Serves the leader's template if it has not been.
@@ -114,12 +119,13 @@ impl Failover {
         if self.leader.is_none() {
             return false;
         }
-        let first = self.nodes.iter().position(|node| {
+        let first = self.nodes.iter().enumerate().position(|(index, node)| {
             node.standing.rank().is_some_and(|rank| rank <= 1)
                 && node.template.is_some_and(|template| {
                     !template.served
                         && node.tip == Some(template.prev)
                         && self.verdict(template.prev) == Verdict::Newer
+                        && self.permits(index, template.prev)
                 })
         });
         let Some(index) = first else { return false };
@@ -231,7 +237,8 @@ impl Failover {
                 self.tips.compare(tip, floor) == Some(Ordering::Less)
                     && !self.may_serve(at, index, tip)
             });
-            if passes(rank) && !below_floor {
+            let is_permitted = node.tip.is_none_or(|tip| self.permits(index, tip));
+            if passes(rank) && is_permitted && !below_floor {
                 ranked.push((rank, index));
             }
         }

@@ -33,7 +33,7 @@
 //! would. Its tip and its work are as good as any, and the block goes to all nodes.
 //!
 //! **A template never goes back** to a tip with less work. The exceptions are written at
-//! `Failover::verdict`.
+//! `Failover::may_serve`. Nodes that refuse each other's blocks have a module of their own, `split`.
 
 mod breaker;
 mod clocks;
@@ -43,6 +43,7 @@ mod lead;
 mod node;
 mod permit;
 mod settle;
+mod split;
 mod stats;
 mod tips;
 mod view;
@@ -59,6 +60,9 @@ pub use io::{
 };
 pub use node::{Progress, Standing, Waiting};
 pub use permit::{PERMISSIONS_DEADLINE, PERMISSIONS_EVERY, PERMISSIONS_GAP};
+pub use split::{
+    BLOCKS_DEADLINE, CHAIN_TIPS_DEADLINE, CHAIN_TIPS_GAP, Dispute, Follow, REPEAT, REPEAT_KNOWN,
+};
 pub use stats::{BOUNDS_MS, ErrorKind, Histogram, MethodStats};
 pub use tips::RaceStats;
 pub use view::{NodeView, Overall, State};
@@ -69,6 +73,7 @@ use crate::clock::{Now, Reading};
 use crate::node::NodeId;
 pub use crate::node::watch::WAIT;
 use node::Node;
+use split::Rulings;
 use tips::Tips;
 
 /// Each usable node's tip is asked this often.
@@ -162,6 +167,7 @@ const OWN_KEPT: usize = 8;
 pub struct Failover {
     chains: Vec<Chain>,
     grace: Duration,
+    follow: Follow,
     /// In the order of preference.
     nodes: Vec<Node>,
     tips: Tips,
@@ -181,6 +187,8 @@ pub struct Failover {
     /// Miners were let in once.
     opened: bool,
     split_since: Option<Instant>,
+    /// What the first node said of the others' tips.
+    rulings: Rulings,
     /// The tip for which an empty job was ordered.
     empty_said: Option<BlockHash>,
     /// Blocks of ours and their heights, newest last.
@@ -222,6 +230,7 @@ impl Failover {
         let mut failover = Failover {
             chains: setup.chains,
             grace: setup.grace,
+            follow: setup.follow,
             nodes: Vec::new(),
             tips: Tips::default(),
             work: None,
@@ -236,6 +245,7 @@ impl Failover {
             gated: true,
             opened: false,
             split_since: None,
+            rulings: Rulings::default(),
             empty_said: None,
             own: VecDeque::new(),
             started: now.mono,
@@ -290,6 +300,7 @@ impl Failover {
 
     fn reload(&mut self, at: Instant, setup: Setup, out: &mut Vec<Output>) {
         self.grace = setup.grace;
+        self.follow = setup.follow;
         let chains_changed = self.chains != setup.chains;
         self.chains = setup.chains;
         let stay: HashSet<NodeId> = setup.nodes.iter().map(|spec| spec.id).collect();
@@ -300,6 +311,11 @@ impl Failover {
             // The first nodes of all: what went before was no failure of theirs.
             self.started = at;
             self.nobody_since = Some(at);
+        }
+        if !self.nodes.iter().map(|node| &node.spec).eq(&setup.nodes) {
+            // Other names, or another first: what was refused is asked anew.
+            self.nodes.iter_mut().for_each(|node| node.inquiry.forget());
+            self.rulings = Rulings::default();
         }
         self.place(at, setup.nodes);
         if chains_changed {

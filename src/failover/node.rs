@@ -8,6 +8,7 @@ use super::FETCH_DEADLINE;
 use super::breaker::Breaker;
 use super::clocks::{NodeClock, Off};
 use super::io::{LeadWhy, NodeSpec};
+use super::split::{Dispute, Inquiry, Lookup};
 use super::stats::MethodStats;
 use super::tips::RaceStats;
 use super::watch::{Announcements, Waits};
@@ -83,6 +84,10 @@ pub(super) struct Node {
     recent: VecDeque<Duration>,
     pub stats: BTreeMap<Method, MethodStats>,
     pub race: RaceStats,
+    /// Why it lags, if it has refused what it lacks.
+    pub inquiry: Inquiry,
+    /// A look-up of its blocks that is under way.
+    pub lookup: Option<Lookup>,
 }
 
 /// One kind of call: at most one is under way.
@@ -233,6 +238,10 @@ pub enum Standing {
     Behind(u64),
     /// Its chain has as many blocks but less work.
     Weaker,
+    /// Its chain has less work because it has refused a block that another node follows.
+    Refuses(Dispute),
+    /// It follows a block that the first node has refused, and the first node decides.
+    Refused(Dispute),
     /// Its headers are ahead of its blocks, or there was no block for far too long.
     Stalled,
     /// A test network's node that says it is in initial download (and gives templates).
@@ -267,12 +276,15 @@ impl Standing {
             Standing::Rival | Standing::Forbidden(_) => Some(1),
             Standing::Behind(_)
             | Standing::Weaker
+            | Standing::Refuses(_)
             | Standing::Stalled
             | Standing::Syncing
             | Standing::NoPeers
             | Standing::WrongClock(_) => Some(2),
             Standing::Shaky | Standing::NoTemplate => Some(3),
             Standing::Silent(_) => Some(4),
+            // Behind all others: it is polled, and leads nobody.
+            Standing::Refused(_) => Some(5),
             Standing::Waiting(_) | Standing::Unknown | Standing::Down | Standing::WrongChain(_) => {
                 None
             }
@@ -296,6 +308,8 @@ impl Standing {
             Standing::Forbidden(words) => LeadWhy::Forbidden(words.clone()),
             Standing::Behind(blocks) => LeadWhy::Behind(*blocks),
             Standing::Weaker => LeadWhy::Weaker,
+            Standing::Refuses(dispute) => LeadWhy::Refuses(dispute.follower.clone()),
+            Standing::Refused(dispute) => LeadWhy::Refused(dispute.refuser.clone()),
             Standing::Stalled => LeadWhy::Stalled,
             Standing::Silent(limit) => LeadWhy::Silent(*limit),
             Standing::Waiting(_) | Standing::Syncing | Standing::NoPeers => {
@@ -321,6 +335,17 @@ impl fmt::Display for Standing {
             Standing::Behind(1) => f.write_str("is behind by 1 block"),
             Standing::Behind(blocks) => write!(f, "is behind by {blocks} blocks"),
             Standing::Weaker => f.write_str("is on a chain with less work"),
+            Standing::Refuses(dispute) => {
+                write!(
+                    f,
+                    "has refused {}, which node {} follows",
+                    dispute.words(),
+                    dispute.follower
+                )
+            }
+            Standing::Refused(dispute) => {
+                write!(f, "follows {}, which node {} has refused", dispute.words(), dispute.refuser)
+            }
             Standing::Stalled => f.write_str("has stopped taking in blocks"),
             Standing::Syncing => f.write_str("is still downloading the chain"),
             Standing::NoPeers => Waiting::NoPeers.fmt(f),
@@ -385,6 +410,8 @@ impl Node {
             recent: VecDeque::with_capacity(RECENT),
             stats: BTreeMap::new(),
             race: RaceStats::default(),
+            inquiry: Inquiry::default(),
+            lookup: None,
         }
     }
 
@@ -471,6 +498,8 @@ impl Node {
             | Standing::Forbidden(_)
             | Standing::Behind(_)
             | Standing::Weaker
+            | Standing::Refuses(_)
+            | Standing::Refused(_)
             | Standing::Stalled
             | Standing::WrongClock(_)
             | Standing::Syncing => None,
@@ -506,7 +535,12 @@ impl Node {
 
     /// What the owner can do about it; what it refuses is told apart, with its remedy.
     pub fn hint(&self) -> Option<String> {
-        if self.failed_for().is_some() || matches!(self.standing, Standing::Forbidden(_)) {
+        if self.failed_for().is_some()
+            || matches!(
+                self.standing,
+                Standing::Forbidden(_) | Standing::Refuses(_) | Standing::Refused(_)
+            )
+        {
             return None;
         }
         match &self.standing {
@@ -536,6 +570,16 @@ impl Node {
         self.is_main() && health.is_some_and(|(report, _)| report.connections == Some(0))
     }
 
+    /// It answers, on the right chain, and its tip is known.
+    pub fn is_heard(&self) -> bool {
+        self.breaker.is_closed()
+            && self.checked
+            && self.wrong_chain.is_none()
+            && self.waiting.is_none()
+            && self.silent.is_none()
+            && self.tip.is_some()
+    }
+
     /// Forgets what may have changed while the node was away. Its chain is checked anew.
     pub fn forget(&mut self) {
         self.checked = false;
@@ -546,6 +590,7 @@ impl Node {
         self.template = None;
         self.template_error = None;
         self.waits = Waits::default();
+        self.inquiry.forget();
         self.behind = None;
         self.headers_ahead_since = None;
         self.tip = None;

@@ -63,6 +63,7 @@ impl Failover {
         self.empty_job(out);
         self.wait_trials(at, &mut alarm, out);
         self.health_questions(at, &mut alarm, out);
+        self.inquiries(at, &mut alarm, out);
         self.polls(at, &mut alarm, out);
         self.permission_questions(at, &mut alarm, out);
         self.split(at, out);
@@ -86,13 +87,24 @@ impl Failover {
                     changed = true;
                 }
             }
+            for (method, sent, deadline) in self.inquiry_calls(index) {
+                if sent.is_some_and(|sent| alarm.due(sent + deadline + SLACK)) {
+                    self.failed(at, index, method, &RpcError::Timeout(deadline), out);
+                    changed = true;
+                }
+            }
         }
         changed
     }
 
     /// Calls that were sent in this very round have a deadline, too.
     fn watch_calls(&self, alarm: &mut Alarm) {
-        for node in &self.nodes {
+        for (index, node) in self.nodes.iter().enumerate() {
+            for (_, sent, deadline) in self.inquiry_calls(index) {
+                if let Some(sent) = sent {
+                    alarm.due(sent + deadline + SLACK);
+                }
+            }
             for (method, deadline) in CALLS {
                 if let Some(sent) = call(node, method).sent {
                     alarm.due(sent + deadline + SLACK);
@@ -144,6 +156,10 @@ impl Failover {
     /// is worked on. A tip that was announced a moment ago counts only after a while: the news
     /// need time to travel.
     fn note_lag(&mut self, at: Instant, index: usize, alarm: &mut Alarm, out: &mut Vec<Output>) {
+        if let Standing::Refused(_) = self.nodes[index].standing {
+            // On a branch of its own it is measured against nobody.
+            self.nodes[index].behind = None;
+        }
         let node = &self.nodes[index];
         let Some(tip) = node.tip.filter(|_| node.standing.answers()) else { return };
         // Until the health report of a new tip is there, its height alone may mislead.
@@ -183,6 +199,7 @@ impl Failover {
                 out.push(Output::Event(Event::NodeLagging { node: name(), words }));
             }
             (Some(before), Some(blocks)) => node.behind = Some(Behind { blocks, ..before }),
+            (Some(_), None) if !undecided && node.inquiry.dispute.is_some() => node.behind = None,
             (Some(_), None) if !undecided => {
                 node.behind = None;
                 out.push(Output::Event(Event::NodeCaughtUp { node: name() }));
@@ -220,6 +237,9 @@ impl Failover {
         if let Some(limit) = node.silent {
             return Standing::Silent(limit);
         }
+        if let Some(dispute) = self.refused(index) {
+            return Standing::Refused(dispute);
+        }
         if node.template_error.is_some() {
             return Standing::NoTemplate;
         }
@@ -233,6 +253,10 @@ impl Failover {
         if let Some(ahead) = off {
             return Standing::WrongClock(ahead);
         }
+        let dispute = node.inquiry.dispute.as_ref();
+        if let Some(dispute) = dispute.filter(|_| node.behind.is_some()) {
+            return Standing::Refuses(dispute.clone());
+        }
         match node.behind {
             Some(Behind { blocks: 0, .. }) => return Standing::Weaker,
             Some(Behind { blocks, .. }) => return Standing::Behind(blocks),
@@ -242,8 +266,11 @@ impl Failover {
             let is_main = Chain::from_name(&report.chain) == Some(Chain::Main);
             let headers = node.headers_ahead_since.map(|since| since + STALLED_HEADERS);
             let tip = node.tip_at.filter(|_| is_main).map(|at| at + STALLED_TIP);
-            if headers.is_some_and(|moment| alarm.due(moment))
-                | tip.is_some_and(|moment| alarm.due(moment))
+            // Headers of what it has refused may be ahead for ever, and by its rules blocks may be
+            // rare.
+            if dispute.is_none()
+                && (headers.is_some_and(|moment| alarm.due(moment))
+                    | tip.is_some_and(|moment| alarm.due(moment)))
             {
                 return Standing::Stalled;
             }
@@ -326,7 +353,8 @@ impl Failover {
         for index in 0..self.nodes.len() {
             let node = &self.nodes[index];
             let is_off = matches!(node.standing, Standing::WrongClock(_));
-            if index == leader || (node.template_error.is_none() && !is_off) {
+            let failed = node.template_error.is_some() || is_off || self.must_prove_itself(index);
+            if index == leader || !failed {
                 continue;
             }
             let every = if index < leader { PROBE_PREFERRED } else { LONGEST_WAIT };
@@ -394,7 +422,8 @@ impl Failover {
             && self.work.is_some()
             && self.lacks_template(index)
             && self.has_newer_tip(index)
-            && self.empty_first(node.spec.id);
+            && self.empty_first(node.spec.id)
+            && self.permits(index, tip);
         waits.then_some((index, tip))
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Failover;
 use super::breaker::Breaker;
 use super::node::{Node, Standing};
+use super::split::Dispute;
 use super::stats::MethodStats;
 use super::tips::RaceStats;
 use super::watch::NewsBy;
@@ -83,6 +84,10 @@ pub struct NodeView<'a> {
     pub race: &'a RaceStats,
     /// How the news of its tips come.
     pub news_by: NewsBy,
+    /// What it has refused of another's chain, or another of its chain.
+    pub dispute: Option<&'a Dispute>,
+    /// What two rule sets mean for it, in sentences, and what the owner can do.
+    pub rules: Option<String>,
 }
 
 impl Failover {
@@ -149,6 +154,8 @@ impl Failover {
             stats: &node.stats,
             race: &node.race,
             news_by: node.news_by(self.leader == Some(node.spec.id)),
+            dispute: self.dispute(node),
+            rules: self.rules_words(node),
         }
     }
 

@@ -63,6 +63,7 @@ mod tests {
     fn one_at_a_time_and_the_urgent_before_those_that_wait() {
         let lane = Lane::default();
         let (go, wait) = mpsc::channel::<()>();
+        let (begun, begin) = mpsc::channel();
         let (done, order) = mpsc::channel();
         let say = |what: &'static str| {
             let done = done.clone();
@@ -70,9 +71,11 @@ mod tests {
         };
         let first = say("first");
         lane.push(Urgency::CanWait, move || {
+            begun.send(()).unwrap();
             wait.recv().unwrap();
             first();
         });
+        begin.recv().unwrap();
         lane.push(Urgency::CanWait, say("third"));
         lane.push(Urgency::Urgent, say("second"));
         assert!(order.try_recv().is_err(), "the first has not ended");

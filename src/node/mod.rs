@@ -4,6 +4,7 @@
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
 //! [`NodeEvent`]. Why a node cannot be used is told by [`fault`], for everybody in the same words.
 
+pub mod chain_tips;
 mod date;
 pub mod fault;
 mod http;
@@ -26,6 +27,7 @@ use crate::block::{Position, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::clock::Reading;
 use crate::template::Template;
+pub use chain_tips::InvalidBranch;
 pub use fault::RpcError;
 pub use permissions::{Command, Permission, Permissions};
 pub use rpc::{Auth, NodeConfig, Rpc};
@@ -72,6 +74,10 @@ pub enum Method {
     PreciousBlock,
     /// All that we use, one after the other, to see what we may call: see [`permissions`].
     Permissions,
+    /// `getchaintips`.
+    GetChainTips,
+    /// `getblockhash` of a few heights.
+    GetBlockHash,
 }
 
 /// What `getblockchaininfo` and `getnetworkinfo` say, as far as the policy needs it.
@@ -210,6 +216,20 @@ pub enum NodeEventKind {
         block: BlockHash,
         /// What the node shows, or the failure.
         answer: Result<Position, RpcError>,
+        /// Duration of all calls.
+        took: Duration,
+    },
+    /// The branches that the node has refused.
+    ChainTips {
+        /// Them, the highest first.
+        refused: Vec<InvalidBranch>,
+        /// Duration of the call.
+        took: Duration,
+    },
+    /// Blocks of the node's best chain.
+    BlocksAt {
+        /// Height and hash of those that it has.
+        blocks: Vec<(u64, BlockHash)>,
         /// Duration of all calls.
         took: Duration,
     },

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::chain_tips::{self, InvalidBranch};
 use super::date::NodeClock;
 use super::fault::{Login, RpcError, Spoken};
 use super::http::{Answer, Ask, Client};
@@ -81,7 +82,7 @@ const PERMISSIONS_AT_MOST: Duration = Duration::from_secs(10);
 
 impl Method {
     /// The longest that a call may take, connection included; `Health` is three calls one after
-    /// the other, `GetBlockHeader` two, `Permissions` ten.
+    /// the other, `GetBlockHeader` two, `GetBlockHash` a few, `Permissions` ten.
     pub const fn deadline(self) -> Duration {
         Duration::from_secs(match self {
             // Answered from memory. This is what finds a node that hangs, so it is short; a small
@@ -89,7 +90,12 @@ impl Method {
             Method::GetBestBlockHash => 2,
             // Those two, and the quarter of a second that the node waits.
             Method::WaitForNewBlock => 3,
-            Method::Health | Method::GetBlockHeader | Method::Permissions => 5,
+            Method::Health
+            | Method::GetBlockHeader
+            | Method::GetBlockHash
+            | Method::Permissions => 5,
+            // It goes through every block that the node knows.
+            Method::GetChainTips => 15,
             // 0.1 to 0.6 s with a full mempool, several seconds on a busy Pi.
             Method::GetBlockTemplate => 10,
             // These check a whole block, and the node's lock may be taken. A block that was not
@@ -277,6 +283,28 @@ impl Rpc {
 
     fn header(&self, block: BlockHash) -> Result<HeaderInfo, RpcError> {
         self.get(Method::GetBlockHeader, "getblockheader", &format!("\"{block}\""))
+    }
+
+    /// `getchaintips`: the branches that the node has refused, see [`chain_tips::read`].
+    pub fn refused_branches(&self) -> Result<Vec<InvalidBranch>, RpcError> {
+        self.call(Method::GetChainTips, "getchaintips", "", chain_tips::read)
+    }
+
+    /// `getblockhash` of each height, one after the other: the blocks of the node's best chain.
+    /// Heights that it does not reach are left out.
+    pub fn blocks_at(&self, heights: &[u64]) -> Result<Vec<(u64, BlockHash)>, RpcError> {
+        let mut blocks = Vec::new();
+        for height in heights {
+            let there: Result<String, RpcError> =
+                self.get(Method::GetBlockHash, "getblockhash", &height.to_string());
+            match there {
+                Ok(there) => blocks.push((*height, hash(&there)?)),
+                // Core answers -8, bcoin -1.
+                Err(RpcError::Rpc { code: -8 | -1, .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(blocks)
     }
 
     /// `preciousblock`: of two tips with equal work, the node shall prefer this one. bcoin does
@@ -675,11 +703,11 @@ impl Warnings {
     }
 }
 
-fn read_json<T: for<'a> Deserialize<'a>>(json: &str) -> Result<T, RpcError> {
+pub(super) fn read_json<T: for<'a> Deserialize<'a>>(json: &str) -> Result<T, RpcError> {
     serde_json::from_str(json).map_err(|error| RpcError::Malformed(plain(&error.to_string())))
 }
 
-fn hash(hex: &str) -> Result<BlockHash, RpcError> {
+pub(super) fn hash(hex: &str) -> Result<BlockHash, RpcError> {
     hex.parse().map_err(|error| RpcError::Malformed(format!("in place of a block hash: {error}")))
 }
 

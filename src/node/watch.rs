@@ -57,6 +57,8 @@ struct Busy {
     trial: Places<1>,
     proposal: Places<1>,
     position: Places<2>,
+    chain_tips: Places<1>,
+    blocks_at: Places<1>,
     precious: Places<1>,
     permissions: Places<1>,
 }
@@ -256,6 +258,31 @@ impl NodeHandle {
             &self.busy.position,
             move |rpc| rpc.best_chain_position(block, height),
             move |answer, took| Some(NodeEventKind::Position { block, answer, took }),
+        )
+    }
+
+    /// Asks which branches the node has refused: `ChainTips` or `Failed`.
+    pub fn chain_tips(&self) -> bool {
+        self.ask(&self.slow, &self.busy.chain_tips, Rpc::refused_branches, |result, took| {
+            Some(match result {
+                Ok(refused) => NodeEventKind::ChainTips { refused, took },
+                Err(error) => failed(Method::GetChainTips, error, took),
+            })
+        })
+    }
+
+    /// Asks for the blocks of the node's best chain at these heights: `BlocksAt` or `Failed`.
+    pub fn blocks_at(&self, heights: Vec<u64>) -> bool {
+        self.ask(
+            &self.slow,
+            &self.busy.blocks_at,
+            move |rpc| rpc.blocks_at(&heights),
+            |result, took| {
+                Some(match result {
+                    Ok(blocks) => NodeEventKind::BlocksAt { blocks, took },
+                    Err(error) => failed(Method::GetBlockHash, error, took),
+                })
+            },
         )
     }
 

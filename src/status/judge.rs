@@ -297,6 +297,20 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
                 format!("Check node {}: it may hang or be cut off.", job.node),
             );
         }
+        if let [first, rest @ ..] = job.signals_demanded.as_slice() {
+            let bits: String = rest.iter().map(|bit| format!(" and {bit}")).collect();
+            push(
+                alarms,
+                "version_bits",
+                Level::Warning,
+                format!(
+                    "Version bit {first}{bits} stays set although the settings clear it: node {} \
+                     takes no block without it.",
+                    job.node
+                ),
+                "Take it out of clear_version_bits below [payout].".to_owned(),
+            );
+        }
         if job.to_owner_sat < job.value_sat {
             push(
                 alarms,
@@ -351,6 +365,10 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
                     Some(n) => format!("Node {} is {n} blocks behind.", node.name),
                     None => format!("Node {} is behind.", node.name),
                 },
+            ),
+            NodeState::OtherRules => (
+                Level::Warning,
+                format!("Node {} goes by other rules than another of yours.", node.name),
             ),
             // Without work these are the sentence itself.
             NodeState::NoPeers if have_work => (Level::Warning, alone(node)),

@@ -157,6 +157,23 @@ pub struct JobView {
     pub tag: String,
     /// Difficulty of the block.
     pub difficulty: f64,
+    /// The block's version as the miners get it, without the bits that they roll.
+    pub version: u32,
+    /// The bits that it votes by (BIP 9), rising.
+    pub signals: Vec<SignalView>,
+    /// Bits that the settings clear and the node demands: they stay.
+    pub signals_demanded: Vec<u8>,
+}
+
+/// One version bit that the block sets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SignalView {
+    /// Its number, 0 to 12.
+    pub bit: u8,
+    /// What it votes for, where the node told.
+    pub name: Option<String>,
+    /// The settings set it; else the node does.
+    pub owner: bool,
 }
 
 /// One output of the current coinbase.
@@ -201,6 +218,9 @@ pub enum NodeState {
     WrongClock,
     /// It answers, but its tip is behind the others.
     Lagging,
+    /// It answers, and has refused a block that another follows; or it follows one that the first
+    /// node has refused.
+    OtherRules,
     /// It answers, but is not trusted: another chain.
     Doubtful,
     /// It answers, but refuses a call that mining needs.
@@ -238,6 +258,8 @@ pub struct NodeView {
     pub tip: Option<String>,
     /// Blocks behind the best known tip; 0 is up to date. `None` where it cannot be known.
     pub lag_blocks: Option<u64>,
+    /// What it has refused of another's chain, or the first node of its chain.
+    pub dispute: Option<DisputeView>,
     /// Whether it says that it is in initial download.
     pub initial_download: bool,
     /// Share of the chain verified, 0 to 1.
@@ -285,6 +307,23 @@ pub struct ClockView {
     pub offset_s: f64,
     /// It is this clock that is wrong; where it is not known which is, none is odd.
     pub odd: bool,
+}
+
+/// A block that one node has refused and another follows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DisputeView {
+    /// Its height.
+    pub height: u64,
+    /// Its hash.
+    pub block: String,
+    /// It is this block that was refused; else it or one soon after it.
+    pub exact: bool,
+    /// Who refused it.
+    pub refuser: String,
+    /// Who follows it.
+    pub follower: String,
+    /// Since when that has been known.
+    pub since: u64,
 }
 
 /// State of a node's ZMQ socket.

@@ -83,6 +83,7 @@ impl NodeState {
             NodeState::NoPeers => "has no peers",
             NodeState::WrongClock => "clock is wrong",
             NodeState::Lagging => "lags behind",
+            NodeState::OtherRules => "other rules",
             NodeState::Doubtful => "not trusted",
             NodeState::Forbidden => "forbids our calls",
             NodeState::Down => "down",

@@ -178,6 +178,7 @@ impl World {
             txs: Vec::new(),
             branch: vec![[0x5a; 32], [0xc3; 32]],
             witness_commitment: Some(witness_commitment(&[])),
+            version_bits: Default::default(),
         };
         let payout = [&[0x00, 0x14][..], &[0x77; 20]].concat();
         let received = self.start + Duration::from_millis(self.millis);

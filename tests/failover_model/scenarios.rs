@@ -1243,7 +1243,7 @@ fn advice_names_what_redundancy_does_not_cover() {
         world.failover.advice(),
         ["There is only one node: a restart of n0 can cost a block."]
     );
-    let mut setup = setup(&[id(0), id(1)], &[Chain::Main]);
+    let mut setup = setup(&[id(0), id(1)], &[Chain::Main], Follow::Work);
     setup.nodes[1].host = setup.nodes[0].host.clone();
     let mut world = World::new(2);
     world.hand_in(Input::Reload(setup));
@@ -1311,8 +1311,7 @@ fn the_only_node_leads_although_it_would_not_take_our_block() {
         world.mine();
     }
     world.run(SEC * 5);
-    let tip = world.blocks[world.best()].work;
-    assert_eq!(world.served.map(|(work, _)| work), Some(tip));
+    assert_eq!(world.served.map(|(tip, _)| tip), Some(world.best()));
     assert!(!world.when(|output| matches!(output, Output::EmptyJob { .. })).is_empty());
     assert_eq!(forbidden_events(&world).len(), 1, "said once");
 }

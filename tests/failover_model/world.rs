@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::{Now, Reading};
 use soloist::failover::{
-    DEFAULT_GRACE, ErrorKind, Event, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, Failover,
-    HEALTH_DEADLINE, Input, LeadWhy, News, NodeSpec, Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP,
-    POLL_DEADLINE, PROBE_NOBODY, Setup, TemplateSeen, WAIT,
+    BLOCKS_DEADLINE, CHAIN_TIPS_DEADLINE, DEFAULT_GRACE, ErrorKind, Event, FETCH_BURST,
+    FETCH_DEADLINE, FETCH_EVERY, Failover, Follow, HEALTH_DEADLINE, Input, LeadWhy, News, NodeSpec,
+    Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP, POLL_DEADLINE, PROBE_NOBODY, Setup,
+    TemplateSeen, WAIT,
 };
 use soloist::node::{
-    Command, HealthReport, Method, NodeId, Permission, Permissions, RpcError, TipHeader, TipSource,
+    Command, HealthReport, InvalidBranch, Method, NodeId, Permission, Permissions, RpcError,
+    TipHeader, TipSource,
 };
 
 pub const MS: Duration = Duration::from_millis(1);
@@ -23,6 +25,10 @@ const UNIX: u64 = 1_700_000_000;
 
 /// Marks a trial among the calls under way: it has no method of its own, and this one is not used.
 const TRIAL: Method = Method::PreciousBlock;
+
+/// The first node's rules are known after this at the latest: it is asked again after 60 s, and both
+/// questions take 28 s at the most, with the patience for news.
+pub const JUDGED_AFTER: Duration = Duration::from_secs(100);
 
 /// How a simulated node behaves.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +49,13 @@ pub struct Block {
     pub work: u64,
     /// By its header: when it was mined.
     pub time: u64,
+    parent: usize,
+    /// The first block of its chain that each set of rules refuses.
+    breaks: [Option<usize>; RULES],
 }
+
+/// Sets of rules beside the one that takes all blocks. Set 1 refuses what breaks it, and so on.
+pub const RULES: usize = 2;
 
 #[derive(Clone, Debug)]
 pub struct Sim {
@@ -55,6 +67,16 @@ pub struct Sim {
     pub tip: usize,
     /// Takes in no blocks.
     pub stuck: bool,
+    /// Its set of rules; 0 takes all blocks.
+    pub rules: usize,
+    /// What it has refused, and when: the first block of each branch.
+    pub refused: Vec<(usize, Instant)>,
+    /// The same with what it has taken back since: news of it may be under way.
+    ever_refused: Vec<usize>,
+    /// What its owner had it refuse.
+    invalidated: Vec<usize>,
+    /// It answers `getchaintips`.
+    pub tells: bool,
     pub chain: String,
     pub initial_download: bool,
     pub connections: u64,
@@ -86,8 +108,8 @@ pub struct Sim {
     /// When it was last asked what we may call.
     permit_asked: Option<Instant>,
     pub has_reported: bool,
-    /// The tip's work of the last template that was handed in.
-    pub template_work: Option<u64>,
+    /// The tip of the last template that was handed in.
+    pub template_tip: Option<usize>,
 }
 
 /// The reference model of the breaker: what was handed in, counted.
@@ -116,7 +138,11 @@ pub struct World {
     pub now: Instant,
     pub sims: Vec<Sim>,
     pub blocks: Vec<Block>,
-    best: usize,
+    /// The block with most work by each set of rules.
+    best: [usize; RULES + 1],
+    pub follow: Follow,
+    /// Since when the first node has answered everything in time.
+    judge_since: Option<(NodeId, Instant)>,
     places: HashMap<BlockHash, usize>,
     pub order: Vec<NodeId>,
     pub chains: Vec<Chain>,
@@ -128,8 +154,8 @@ pub struct World {
     trace: bool,
     pub leader: Option<NodeId>,
     pub gated: bool,
-    /// Work of the tip served last, and when.
-    pub served: Option<(u64, Instant)>,
+    /// The tip served last, and when.
+    pub served: Option<(usize, Instant)>,
     pub names: BTreeSet<&'static str>,
     pub leads: BTreeMap<String, u64>,
     pub commands: u64,
@@ -179,12 +205,21 @@ impl World {
         let chains = vec![Chain::Main];
         let now = Now { mono: start, unix: 0 };
         let mut world = World {
-            failover: Failover::new(now, setup(&order, &chains)),
+            failover: Failover::new(now, setup(&order, &chains, Follow::Work)),
             start,
             now: start,
             sims: Vec::new(),
-            blocks: vec![Block { hash: hash(100), height: 100, work: 1000, time: UNIX }],
-            best: 0,
+            blocks: vec![Block {
+                hash: hash(100),
+                height: 100,
+                work: 1000,
+                time: UNIX,
+                parent: 0,
+                breaks: [None; RULES],
+            }],
+            best: [0; RULES + 1],
+            follow: Follow::Work,
+            judge_since: None,
             places: HashMap::from([(hash(100), 0)]),
             order: order.clone(),
             chains,
@@ -218,6 +253,11 @@ impl World {
             template_error: None,
             tip: self.best(),
             stuck: false,
+            rules: 0,
+            refused: Vec::new(),
+            ever_refused: Vec::new(),
+            invalidated: Vec::new(),
+            tells: true,
             chain: "main".into(),
             initial_download: false,
             connections: 8,
@@ -238,7 +278,7 @@ impl World {
             fetches: Vec::new(),
             permit_asked: None,
             has_reported: false,
-            template_work: None,
+            template_tip: None,
         });
     }
 
@@ -254,7 +294,43 @@ impl World {
 
     /// The block with most work, the oldest among equals.
     pub fn best(&self) -> usize {
-        self.best
+        self.best[0]
+    }
+
+    /// The same by a set of rules.
+    pub fn best_by(&self, rules: usize) -> usize {
+        self.best[rules]
+    }
+
+    /// The first block of a chain that a node refuses by its rules, or has been told to.
+    pub fn refusal(&self, node: NodeId, block: usize) -> Option<usize> {
+        let sim = self.sims.iter().find(|sim| sim.id == node)?;
+        let by_rules = sim.rules.checked_sub(1).and_then(|rules| self.blocks[block].breaks[rules]);
+        by_rules
+            .or_else(|| sim.invalidated.iter().copied().find(|refused| self.is_on(*refused, block)))
+    }
+
+    /// Whether a block that was refused is `tip` or one of its ancestors.
+    fn has(&self, tip: usize, refused: usize) -> bool {
+        // A block that breaks rules is known by all that follow it; the rest is a few.
+        let by_rules = self.blocks[refused].breaks.contains(&Some(refused));
+        match by_rules {
+            true => self.blocks[tip].breaks.contains(&Some(refused)),
+            false => self.is_on(refused, tip),
+        }
+    }
+
+    /// Whether a block is `tip` or one of its ancestors.
+    pub fn is_on(&self, block: usize, tip: usize) -> bool {
+        self.ancestor(tip, self.blocks[block].height) == Some(block)
+    }
+
+    fn ancestor(&self, tip: usize, height: u64) -> Option<usize> {
+        let mut at = tip;
+        while self.blocks[at].height > height {
+            at = self.blocks[at].parent;
+        }
+        (self.blocks[at].height == height).then_some(at)
     }
 
     fn block(&self, hash: BlockHash) -> Option<Block> {
@@ -275,16 +351,64 @@ impl World {
 
     /// A new block on top of another, known to no node yet.
     pub fn mine_on(&mut self, parent: usize) -> usize {
-        let Block { height, work, .. } = self.blocks[parent];
-        let hash = hash(1000 + self.blocks.len() as u64);
-        let time = self.unix();
-        self.blocks.push(Block { hash, height: height + 1, work: work + 10, time });
-        let place = self.blocks.len() - 1;
+        self.mine_breaking(parent, 0)
+    }
+
+    /// The same, and the block breaks a set of rules.
+    pub fn mine_breaking(&mut self, parent: usize, rules: usize) -> usize {
+        let Block { height, work, mut breaks, .. } = self.blocks[parent];
+        let (hash, place) = (hash(1000 + self.blocks.len() as u64), self.blocks.len());
+        if let Some(set) = rules.checked_sub(1) {
+            breaks[set] = breaks[set].or(Some(place));
+        }
+        let (work, time) = (work + 10, self.unix());
+        self.blocks.push(Block { hash, height: height + 1, work, time, parent, breaks });
         self.places.insert(hash, place);
-        if work + 10 > self.blocks[self.best].work {
-            self.best = place;
+        for set in 0..=RULES {
+            let fits = set == 0 || breaks[set - 1].is_none();
+            if fits && work > self.blocks[self.best[set]].work {
+                self.best[set] = place;
+            }
         }
         place
+    }
+
+    fn note_refusal(&mut self, id: NodeId, block: usize) {
+        let now = self.now;
+        let sim = self.sim(id);
+        if !sim.refused.iter().any(|(known, _)| *known == block) {
+            sim.refused.push((block, now));
+            sim.ever_refused.push(block);
+        }
+    }
+
+    /// The node goes by other rules from now on, and leaves what they refuse.
+    pub fn set_rules(&mut self, id: NodeId, rules: usize) {
+        // What it refused by its old rules is looked at anew.
+        self.forgive(id);
+        self.sim(id).rules = rules;
+        let tip = self.sim(id).tip;
+        if let Some(refused) = self.refusal(id, tip) {
+            self.note_refusal(id, refused);
+            self.set_tip(id, self.blocks[refused].parent);
+        }
+    }
+
+    /// All blocks are taken again.
+    pub fn forgive(&mut self, id: NodeId) {
+        let sim = self.sim(id);
+        (sim.rules, sim.tells) = (0, true);
+        sim.refused.clear();
+        sim.invalidated.clear();
+    }
+
+    /// The owner calls `invalidateblock`: the node leaves the block for the one below it.
+    pub fn invalidate(&mut self, id: NodeId, block: usize) {
+        self.note_refusal(id, block);
+        self.sim(id).invalidated.push(block);
+        if self.is_on(block, self.sims.iter().find(|sim| sim.id == id).expect("known").tip) {
+            self.set_tip(id, self.blocks[block].parent);
+        }
     }
 
     /// A node hears of a block; it takes it if the block has more work than its tip.
@@ -294,8 +418,19 @@ impl World {
         if sim.stuck || !matches!(sim.mode, Mode::Up) || tip == block {
             return;
         }
-        if work > self.blocks[tip].work {
-            self.set_tip(id, block);
+        if work <= self.blocks[tip].work {
+            return;
+        }
+        match self.refusal(id, block) {
+            None => self.set_tip(id, block),
+            Some(refused) => {
+                self.note_refusal(id, refused);
+                // It connects what comes before.
+                let parent = self.blocks[refused].parent;
+                if self.blocks[parent].work > self.blocks[tip].work {
+                    self.set_tip(id, parent);
+                }
+            }
         }
     }
 
@@ -369,8 +504,13 @@ impl World {
     pub fn reload(&mut self, order: Vec<NodeId>, chains: Vec<Chain>) {
         self.order = order;
         self.chains = chains;
-        let setup = setup(&self.order, &self.chains);
+        let setup = setup(&self.order, &self.chains, self.follow);
         self.hand_in(Input::Reload(setup));
+    }
+
+    pub fn set_follow(&mut self, follow: Follow) {
+        self.follow = follow;
+        self.reload(self.order.clone(), self.chains.clone());
     }
 
     // -- time --
@@ -443,8 +583,8 @@ impl World {
                 _ => {}
             }
         }
-        let template_work = match &news {
-            News::Template { seen, .. } => self.block(seen.prev).map(|block| block.work),
+        let template_tip = match &news {
+            News::Template { seen, .. } => self.places.get(&seen.prev).copied(),
             _ => None,
         };
         if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
@@ -452,14 +592,15 @@ impl World {
             if matches!(&news, News::Health { report, .. } if report.chain == "main") {
                 sim.has_reported = true;
             }
-            if template_work.is_some() && sim.has_reported {
-                sim.template_work = template_work;
+            if template_tip.is_some() && sim.has_reported {
+                sim.template_tip = template_tip;
             }
         }
         self.hand_in(Input::Node { node, news });
     }
 
     pub fn hand_in(&mut self, input: Input) {
+        self.look_at_judge();
         let mut out = Vec::new();
         let unix = self.unix().saturating_add_signed(self.box_ahead);
         let now = Now { mono: self.now, unix };
@@ -572,6 +713,24 @@ impl World {
                 let news = News::Permissions { permissions, took };
                 self.push(node, Method::Permissions, took, PERMISSIONS_DEADLINE, Ok(news), false);
             }
+            Output::AskChainTips { node } => {
+                self.check_call(node, Method::GetChainTips);
+                let rtt = self.sim(node).rtt;
+                let news = News::ChainTips { refused: self.invalid_branches(node), took: rtt };
+                let forbidden = RpcError::Forbidden { method: "getchaintips" };
+                let answer = if self.sim(node).tells { Ok(news) } else { Err(forbidden) };
+                self.push(node, Method::GetChainTips, rtt, CHAIN_TIPS_DEADLINE, answer, false);
+            }
+            Output::AskBlocksAt { node, heights } => {
+                self.check_call(node, Method::GetBlockHash);
+                assert!(heights.len() <= 10 && heights.is_sorted(), "{heights:?}");
+                let (rtt, tip) = (self.sim(node).rtt, self.sim(node).tip);
+                let there =
+                    |height: &u64| Some((*height, self.blocks[self.ancestor(tip, *height)?].hash));
+                let blocks = heights.iter().filter_map(there).collect();
+                let news = News::BlocksAt { blocks, took: rtt };
+                self.push(node, Method::GetBlockHash, rtt, BLOCKS_DEADLINE, Ok(news), false);
+            }
             Output::Lead { node, why, .. } => {
                 assert_ne!(self.leader, Some(node), "it leads already");
                 assert!(self.order.contains(&node), "a removed node leads");
@@ -588,8 +747,8 @@ impl World {
                 assert!(self.failover.empty_first(node));
                 let block = self.block(tip);
                 let block = block.expect("a tip of this world");
-                let (work, _) = self.served.expect("served");
-                assert!(block.work > work);
+                let (before, _) = self.served.expect("served");
+                assert!(block.work > self.blocks[before].work);
                 let served = self.failover.work(self.now).and_then(|(tip, ..)| self.block(tip));
                 let served = served.expect("a tip of this world");
                 assert_eq!(block.height, served.height + 1, "an empty block of a wrong height");
@@ -655,16 +814,109 @@ impl World {
         assert!(self.order.contains(&node), "a removed node's template is served");
         let sim = self.sim(node);
         assert!(sim.has_reported, "an unchecked node's template is served");
-        let work = sim.template_work.expect("a template was handed in");
+        let tip = sim.template_tip.expect("a template was handed in");
+        self.check_rules(tip);
         if let Some((before, at)) = self.served
-            && work < before
+            && self.blocks[tip].work < self.blocks[before].work
             && !self.allow_older
+            && !self.is_refused_by_first(before)
+            && !self.has_refused(node, before)
         {
             let age = now - at;
-            assert!(age >= GRACE * 3 / 4, "went back to less work after only {age:?}");
+            assert!(
+                age >= GRACE * 3 / 4,
+                "{node:?} leads back from {:?} to {:?} after only {age:?}: {:?}",
+                self.blocks[before],
+                self.blocks[tip],
+                self.sims
+                    .iter()
+                    .map(|sim| (sim.id, sim.tip, sim.rules, &sim.mode, &sim.refused))
+                    .collect::<Vec<_>>()
+            );
             assert!(new_tip);
         }
-        self.served = Some((work, now));
+        self.served = Some((tip, now));
+    }
+
+    // -- whose rules decide --
+
+    /// The node has refused a block of this chain; it may have been on it before.
+    fn has_refused(&self, node: NodeId, tip: usize) -> bool {
+        let sim = self.sims.iter().find(|sim| sim.id == node).expect("a known node");
+        sim.ever_refused.iter().any(|refused| self.has(tip, *refused))
+    }
+
+    /// With `follow = "first"`: the first node has refused a block of this chain.
+    fn is_refused_by_first(&self, tip: usize) -> bool {
+        let Some(first) = self.sims.iter().find(|sim| self.order.first() == Some(&sim.id)) else {
+            return false;
+        };
+        self.follow == Follow::First
+            && first.ever_refused.iter().any(|refused| self.has(tip, *refused))
+    }
+
+    /// Nothing is served that the first node has refused for longer than its asking can take
+    /// (see [`JUDGED_AFTER`]), while it answers.
+    fn check_rules(&self, tip: usize) {
+        if !self.judge_has_decided() {
+            return;
+        }
+        let first = self.sims.iter().find(|sim| self.order.first() == Some(&sim.id));
+        for (refused, at) in first.into_iter().flat_map(|first| &first.refused) {
+            assert!(
+                self.now - *at < JUDGED_AFTER || !self.has(tip, *refused),
+                "block {refused} is followed, although the first node refused it {:?} ago",
+                self.now - *at
+            );
+        }
+    }
+
+    /// The first node has answered for so long that its rules must be known.
+    pub fn judge_has_decided(&self) -> bool {
+        self.judge_since.is_some_and(|(_, since)| self.now - since >= JUDGED_AFTER)
+    }
+
+    fn look_at_judge(&mut self) {
+        let first = self.sims.iter().find(|sim| self.order.first() == Some(&sim.id));
+        let judge = first.filter(|sim| {
+            let answers = sim.mode == Mode::Up && sim.template_error.is_none() && sim.tells;
+            let right = sim.chain == "main" && !sim.initial_download;
+            self.follow == Follow::First
+                && answers
+                && right
+                && sim.rtt < MS * 300
+                && sim.template_takes < SEC
+        });
+        self.judge_since = match (self.judge_since, judge.map(|sim| sim.id)) {
+            (Some((known, since)), Some(id)) if known == id => Some((known, since)),
+            (_, id) => id.map(|id| (id, self.now)),
+        };
+    }
+
+    /// Height of the last block that two chains share.
+    fn fork(&self, mut a: usize, mut b: usize) -> u64 {
+        while a != b {
+            let higher =
+                if self.blocks[a].height > self.blocks[b].height { &mut a } else { &mut b };
+            *higher = self.blocks[*higher].parent;
+        }
+        self.blocks[a].height
+    }
+
+    /// As Core tells them: a branch by its first block, for it takes no header above that.
+    fn invalid_branches(&self, node: NodeId) -> Vec<InvalidBranch> {
+        let sim = self.sims.iter().find(|sim| sim.id == node).expect("a known node");
+        let mut branches: Vec<InvalidBranch> = sim
+            .refused
+            .iter()
+            .map(|(refused, _)| {
+                let Block { height, hash, .. } = self.blocks[*refused];
+                InvalidBranch { height, tip: hash, length: height - self.fork(*refused, sim.tip) }
+            })
+            .collect();
+        branches.sort_by_key(|branch| std::cmp::Reverse(branch.height));
+        branches.truncate(soloist::node::chain_tips::MAX_BRANCHES);
+        branches
     }
 
     fn template_news(&mut self, node: NodeId) -> Result<News, RpcError> {
@@ -817,8 +1069,14 @@ impl BreakerModel {
                 RpcError::Rpc { .. } | RpcError::Forbidden { .. },
             ) => *self = BreakerModel::default(),
             (Method::SubmitBlock | Method::Proposal, _) => {}
-            (Method::GetBlockHeader | Method::Permissions, error)
-                if ErrorKind::of(error) != ErrorKind::Transport => {}
+            // Mining does without them: only a broken connection tells of the node.
+            (
+                Method::GetBlockHeader
+                | Method::Permissions
+                | Method::GetChainTips
+                | Method::GetBlockHash,
+                error,
+            ) if ErrorKind::of(error) != ErrorKind::Transport => {}
             _ if self.open_since.is_none() => {
                 self.failures += 1;
                 if self.failures == 3 {
@@ -836,11 +1094,11 @@ impl BreakerModel {
     }
 }
 
-pub fn setup(order: &[NodeId], chains: &[Chain]) -> Setup {
+pub fn setup(order: &[NodeId], chains: &[Chain], follow: Follow) -> Setup {
     let spec = |id: &NodeId| NodeSpec {
         id: *id,
         name: format!("n{}", id.0),
         host: format!("10.0.0.{}", id.0),
     };
-    Setup { nodes: order.iter().map(spec).collect(), chains: chains.to_vec(), grace: GRACE }
+    Setup { nodes: order.iter().map(spec).collect(), chains: chains.to_vec(), grace: GRACE, follow }
 }

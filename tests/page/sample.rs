@@ -20,6 +20,7 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("clocks", clocks()),
         ("lagging", lagging()),
         ("forbidden", forbidden()),
+        ("split", split()),
         ("one-miner", one_miner()),
         ("forty", forty()),
         ("found", found()),
@@ -184,6 +185,35 @@ pub fn lagging() -> Snapshot {
     s.miners[1].state = MinerState::Quiet;
     s.miners[1].last_share_at = Some(NOW - 900);
     s.board.undervoltage_seen = Some(true);
+    s
+}
+
+/// The second node has refused a block, and the first keeps a version bit.
+pub fn split() -> Snapshot {
+    let mut s = home();
+    let node = &mut s.nodes[1];
+    node.state = NodeState::OtherRules;
+    node.height = Some(925_110);
+    node.lag_blocks = None;
+    node.since = Some(NOW - 1900);
+    node.why = "It has refused block 925111 (…7f1e02ab9c44), which node attic follows: the two go \
+                by different rules."
+        .to_owned();
+    node.dispute = Some(DisputeView {
+        height: 925_111,
+        block: "000000000000000000017b1f2d6c0a5598c0d2b4e97f1e02ab9c440b6c1d2e3f".to_owned(),
+        exact: true,
+        refuser: "cellar".to_owned(),
+        follower: "attic".to_owned(),
+        since: NOW - 1900,
+    });
+    let job = s.job.as_mut().expect("home has a job");
+    job.version = 0x2000_0014;
+    job.signals = vec![
+        SignalView { bit: 2, name: None, owner: false },
+        SignalView { bit: 4, name: Some("reduced_data".to_owned()), owner: true },
+    ];
+    job.signals_demanded = vec![2];
     s
 }
 
@@ -356,6 +386,9 @@ fn base() -> Snapshot {
             coinbase_bytes: 169,
             tag: "/solo/".to_owned(),
             difficulty: DIFFICULTY,
+            version: 0x2000_0000,
+            signals: Vec::new(),
+            signals_demanded: Vec::new(),
         }),
         network: NetworkView {
             height: Some(925_113),
@@ -502,6 +535,7 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         headers: Some(925_113),
         tip: None,
         lag_blocks: Some(0),
+        dispute: None,
         initial_download: false,
         progress: Some(1.0),
         sync_eta_s: None,

@@ -30,6 +30,7 @@ pub enum Want {
     Header(NodeId, BlockHash),
     Health(NodeId),
     Permissions(NodeId),
+    ChainTips(NodeId),
     Submit(NodeId, Arc<SolvedBlock>),
     Precious(NodeId, BlockHash),
     Position(NodeId, BlockHash),
@@ -89,6 +90,7 @@ impl Daemon {
                 .collect(),
             chains: vec![Chain::Main],
             grace: failover::DEFAULT_GRACE,
+            follow: failover::Follow::default(),
         };
         let rules = Rules {
             session_key: SessionKey([7; 32]),
@@ -204,6 +206,8 @@ impl Daemon {
             Output::AskHeader { node, tip } => self.wants.push(Want::Header(node, tip)),
             Output::AskHealth { node } => self.wants.push(Want::Health(node)),
             Output::AskPermissions { node } => self.wants.push(Want::Permissions(node)),
+            Output::AskChainTips { node } => self.wants.push(Want::ChainTips(node)),
+            Output::AskBlocksAt { .. } => unreachable!("no node here refuses a block"),
             Output::Lead { from, .. } => self.wants.push(Want::Lead { first: from.is_none() }),
             Output::Serve { node, new_tip } => {
                 let Some((template, received)) = self.latest.get(&node).cloned() else { return };

@@ -45,6 +45,7 @@ pub enum Ask {
     Header(BlockHash),
     Health,
     Permissions,
+    ChainTips,
     Submit(Arc<SolvedBlock>),
     Precious(BlockHash),
     Position(BlockHash),
@@ -59,6 +60,7 @@ impl Ask {
             Ask::Header(_) => Method::GetBlockHeader,
             Ask::Health => Method::Health,
             Ask::Permissions => Method::Permissions,
+            Ask::ChainTips => Method::GetChainTips,
             Ask::Submit(_) => Method::SubmitBlock,
             Ask::Precious(_) => Method::PreciousBlock,
             Ask::Position(_) => Method::GetBlockHeader,
@@ -69,7 +71,9 @@ impl Ask {
     pub fn lane(&self) -> Option<usize> {
         match self {
             Ask::Poll | Ask::Wait | Ask::Header(_) | Ask::Health | Ask::Position(_) => Some(0),
-            Ask::Template | Ask::TryWait | Ask::Precious(_) | Ask::Permissions => Some(1),
+            Ask::Template | Ask::TryWait | Ask::Precious(_) | Ask::Permissions | Ask::ChainTips => {
+                Some(1)
+            }
             Ask::Submit(_) => None,
         }
     }
@@ -85,6 +89,8 @@ pub enum Answer {
     Header(TipHeader),
     Health(Box<HealthReport>),
     Permissions(Permissions),
+    /// None is refused.
+    ChainTips,
     /// The words of `submitblock`.
     Submitted(Option<String>),
     Precious,
@@ -112,6 +118,7 @@ pub struct Shell {
     pub trial: bool,
     pub positions: u8,
     pub permissions: bool,
+    pub chain_tips: bool,
     pub precious: bool,
     /// The lanes, the quick and the slow one: whether a call is under way, and what waits for its end.
     pub lanes: [(bool, VecDeque<Ask>); 2],

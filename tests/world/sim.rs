@@ -360,7 +360,13 @@ impl World {
                 Want::Permissions(node) => {
                     let shell = &mut self.nodes[node.0 as usize].shell;
                     if !std::mem::replace(&mut shell.permissions, true) {
-                        self.call(node.0 as usize, Ask::Permissions);
+                        self.ask(node.0 as usize, Ask::Permissions);
+                    }
+                }
+                Want::ChainTips(node) => {
+                    let shell = &mut self.nodes[node.0 as usize].shell;
+                    if !std::mem::replace(&mut shell.chain_tips, true) {
+                        self.ask(node.0 as usize, Ask::ChainTips);
                     }
                 }
                 Want::Submit(node, block) => {
@@ -565,6 +571,7 @@ impl World {
                 Ok(Answer::Permissions(node.permissions()))
             }
             Ask::Submit(_) if node.forbids => Err(RpcError::Forbidden { method: "submitblock" }),
+            Ask::ChainTips => Ok(Answer::ChainTips),
             Ask::Submit(block) => {
                 takes = 20 * MS;
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
@@ -757,6 +764,18 @@ impl World {
                     match answer {
                         Ok(Answer::Permissions(permissions)) => {
                             NodeEventKind::Permissions { permissions, took }
+                        }
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::ChainTips, answer) => {
+                shell.chain_tips = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::ChainTips) => {
+                            NodeEventKind::ChainTips { refused: Vec::new(), took }
                         }
                         answer => failed(answer, method, took),
                     },

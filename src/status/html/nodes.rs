@@ -39,7 +39,7 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 (node.name) " " span.pill { (node.state.words()) }
                 @if node.name != node.address { small { (node.address) } }
             }
-            @if !node.why.is_empty() { p { (format::tame_to(&node.why, 300)) } }
+            @if !node.why.is_empty() { p { (format::tame_to(&node.why, 700)) } }
             @if let Some(progress) = node.progress.filter(|_| node.state == NodeState::Syncing) {
                 p.sync {
                     progress max="1" value=(format!("{progress:.4}")) aria-label="Chain downloaded" {}
@@ -132,6 +132,7 @@ fn class(state: NodeState) -> &'static str {
         NodeState::NoPeers
         | NodeState::WrongClock
         | NodeState::Lagging
+        | NodeState::OtherRules
         | NodeState::Doubtful
         | NodeState::Forbidden
         | NodeState::Down => "off",

@@ -133,6 +133,18 @@ pub fn pay(view: &View<'_>) -> Markup {
             (format::thousands(job.transactions.saturating_sub(1))) " transactions, from node "
             (job.node) ". Read from the coinbase that your miners hash now."
         }
+        @if !job.signals.is_empty() {
+            p.quiet {
+                "It votes by version "
+                @for (place, signal) in job.signals.iter().enumerate() {
+                    @if place > 0 { ", " }
+                    "bit " (signal.bit)
+                    @if let Some(name) = &signal.name { " (" (format::tame(name)) ")" }
+                    @if signal.owner { ", set by you" }
+                }
+                "."
+            }
+        }
     }
 }
 
