@@ -1152,13 +1152,12 @@ fn no_empty_job_where_the_tip_is_not_one_block_higher() {
         let mut world = settled(1);
         world.sim(id(0)).template_takes = MS * 400;
         world.run(SEC * 200);
+        let parent = world.best();
+        let best = world.mine();
+        world.run(SEC * 20);
         world.log.clear();
-        let best = world.best();
         let tip = match above {
-            0 => {
-                world.blocks.push(Block { hash: hash(77), ..world.blocks[best] });
-                world.blocks.len() - 1
-            }
+            0 => world.mine_on(parent),
             _ => {
                 let next = world.mine_on(best);
                 world.mine_on(next)
