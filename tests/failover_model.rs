@@ -203,7 +203,8 @@ impl Truth {
             Some(sim) => [
                 sim.mode != Mode::Up || world.blocks[sim.tip].work < settled,
                 sim.chain != "main" || sim.initial_download || sim.connections == 0,
-                sim.template_error.is_some() || (sim.clock_ahead != 0 && clocks_tell(world, sim.id)),
+                sim.template_error.is_some()
+                    || (sim.clock_ahead != 0 && clocks_tell(world, sim.id)),
                 sim.headers_ahead > 0,
                 sim.forbidden.iter().any(|command| command.is_needed()),
             ],

@@ -510,7 +510,8 @@ fn where_a_block_stands_is_found_out_with_what_may_be_asked() {
         Fault::Answer(bytes) => bytes,
         _ => unreachable!("an error is an answer"),
     };
-    let forbidden = || common::fault::http(403, "");
+    // After a 403 it is asked without a password: 401 tells that our address is welcome.
+    let (forbidden, stranger) = (|| http(403, ""), || http(401, ""));
     let unknown = || error(-32601, "Method not found");
     let in_chain = |confirmations| Ok(Position::InChain { confirmations });
     let rows = [
@@ -523,12 +524,12 @@ fn where_a_block_stands_is_found_out_with_what_may_be_asked() {
             Ok(Position::Outside { rival: 0 }),
         ),
         (vec![error(-5, "Block not found")], Ok(Position::Missing)),
-        (vec![forbidden(), hash(ours)], in_chain(None)),
+        (vec![forbidden(), stranger(), hash(ours)], in_chain(None)),
         (vec![unknown(), hash(other)], Ok(Position::Untold)),
-        (vec![header(3), forbidden(), hash(ours)], in_chain(Some(1))),
-        (vec![forbidden(), unknown(), hash(ours)], in_chain(Some(1))),
-        (vec![forbidden(), forbidden(), hash(other)], Ok(Position::Untold)),
-        (vec![forbidden(), forbidden(), forbidden()], Err(())),
+        (vec![header(3), forbidden(), stranger(), hash(ours)], in_chain(Some(1))),
+        (vec![forbidden(), stranger(), unknown(), hash(ours)], in_chain(Some(1))),
+        (vec![forbidden(), stranger(), forbidden(), stranger(), hash(other)], Ok(Position::Untold)),
+        (vec![forbidden(), stranger(), forbidden(), stranger(), forbidden(), stranger()], Err(())),
         (vec![header(3), error(-28, "Loading block index…")], Err(())),
     ];
     for (number, (answers, expected)) in rows.into_iter().enumerate() {
