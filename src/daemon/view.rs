@@ -7,7 +7,7 @@ use bitcoin::consensus::encode::deserialize_partial;
 use crate::block::submission::BlockState;
 use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
-use crate::failover;
+use crate::failover::{self, NewsBy};
 use crate::job::Job;
 use crate::ledger::record::{self, Grain};
 use crate::ledger::totals::Storage;
@@ -249,6 +249,13 @@ impl State {
                 (Some(_), true) => view::ZmqState::Live,
             },
             zmq_state: held.and_then(|node| node.zmq),
+            news: match node.news_by {
+                NewsBy::Zmq => view::NewsView::Zmq,
+                NewsBy::Wait => view::NewsView::Waiting,
+                NewsBy::Soon { crowded: false } => view::NewsView::Asking,
+                NewsBy::Soon { crowded: true } => view::NewsView::Crowded,
+                NewsBy::Poll => view::NewsView::Polled,
+            },
             zmq_address: config.and_then(|config| config.zmq.clone()),
             tip_wins: node.race.wins.iter().sum(),
             rehearsal: self.rehearsals.verdict(node.id),

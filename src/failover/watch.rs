@@ -12,7 +12,7 @@
 //!
 //! Only the leader is asked so often, for only its news are waited for.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::io::Output;
 use super::node::Node;
@@ -46,8 +46,13 @@ pub enum NewsBy {
     Zmq,
     /// A call waits at the node for them.
     Wait,
-    /// The node is asked this often.
-    Poll(Duration),
+    /// The leader is asked every [`POLL_SOON`].
+    Soon {
+        /// It has no RPC thread to spare for a call that waits.
+        crowded: bool,
+    },
+    /// The node is asked every [`POLL_EVERY`].
+    Poll,
 }
 
 /// What is known of a node's announcements by ZMQ.
@@ -88,9 +93,10 @@ impl Node {
         match self.waits {
             _ if self.announcements.good => NewsBy::Zmq,
             // One that fails is not asked more often for it.
-            _ if !leads || self.breaker.failures() > 0 => NewsBy::Poll(POLL_EVERY),
+            _ if !leads || self.breaker.failures() > 0 => NewsBy::Poll,
             Waits::Beside => NewsBy::Wait,
-            Waits::Untried | Waits::Crowded { .. } | Waits::Refused => NewsBy::Poll(POLL_SOON),
+            Waits::Crowded { .. } => NewsBy::Soon { crowded: true },
+            Waits::Untried | Waits::Refused => NewsBy::Soon { crowded: false },
         }
     }
 
@@ -140,9 +146,9 @@ impl Failover {
             }
             let by = node.news_by(leader == Some(node.spec.id));
             let every = match by {
-                NewsBy::Zmq => POLL_EVERY,
+                NewsBy::Zmq | NewsBy::Poll => POLL_EVERY,
+                NewsBy::Soon { .. } => POLL_SOON,
                 NewsBy::Wait => WAIT_GAP,
-                NewsBy::Poll(every) => every,
             };
             // The way may have changed since the last poll; a poll that is wanted sooner stays so.
             let latest = node.poll.last.map_or(node.poll.due, |last| last + every);

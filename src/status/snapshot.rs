@@ -283,6 +283,8 @@ pub struct NodeView {
     pub zmq: ZmqState,
     /// How the connection to its publisher stands; `None` where none is configured.
     pub zmq_state: Option<node::ZmqState>,
+    /// How its news of blocks reach us.
+    pub news: NewsView,
     /// Where its publisher is.
     pub zmq_address: Option<String>,
     /// How often it was the first to tell of a new tip.
@@ -324,6 +326,23 @@ pub struct DisputeView {
     pub follower: String,
     /// Since when that has been known.
     pub since: u64,
+}
+
+/// How a node's news of blocks reach us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewsView {
+    /// It announces them by ZMQ.
+    Zmq,
+    /// A call waits at it, for a quarter of a second at a time.
+    Waiting,
+    /// It is asked four times a second: it does not know the call that waits, or was not tried yet.
+    Asking,
+    /// It is asked four times a second: it has no RPC thread to spare for a call that waits.
+    Crowded,
+    /// It does not lead, and is asked now and then.
+    #[default]
+    Polled,
 }
 
 /// State of a node's ZMQ socket.

@@ -193,7 +193,7 @@ fn a_node_with_one_thread_is_polled_and_tried_again_after_ten_minutes() {
     world.sim(id(0)).threads = 1;
     world.run(SEC * 20);
     let view = world.failover.nodes(world.now).next().unwrap();
-    assert_eq!(view.news_by, NewsBy::Poll(POLL_SOON));
+    assert_eq!(view.news_by, NewsBy::Soon { crowded: true });
     assert!(world.when(waits(id(0))).is_empty());
     let mined = world.age();
     world.mine();

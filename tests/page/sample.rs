@@ -403,6 +403,7 @@ fn base() -> Snapshot {
             NodeView {
                 zmq: ZmqState::Off,
                 zmq_state: None,
+                news: NewsView::default(),
                 zmq_address: None,
                 ..node("cellar", "192.168.1.11:8332", NodeState::Standby, 164.0, 47)
             },
@@ -547,6 +548,7 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         latency_ms: Some(latency),
         zmq: ZmqState::Live,
         zmq_state: Some(soloist::node::ZmqState::Connected),
+        news: NewsView::Zmq,
         zmq_address: Some("tcp://192.168.1.10:28332".to_owned()),
         tip_wins: wins,
         rehearsal: Some(RehearsalView { at: NOW - 312, height: 925_114, refused: None }),

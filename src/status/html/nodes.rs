@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::node;
-use crate::status::{NodeState, NodeView, ZmqState, clocks, format};
+use crate::status::{NewsView, NodeState, NodeView, ZmqState, clocks, format};
 
 use super::View;
 
@@ -77,6 +77,12 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 @if let Some(state) = node.zmq_state.filter(|_| !down) {
                     (zmq(state, node.zmq))
                 }
+                @match node.news {
+                    _ if down => "",
+                    NewsView::Waiting => span { "tells of blocks to a call that waits" },
+                    NewsView::Asking | NewsView::Crowded => span { "asked for blocks 4 times a second" },
+                    NewsView::Zmq | NewsView::Polled => "",
+                }
                 @if node.tip_wins > 0 { span { "first with " (format::thousands(node.tip_wins)) " blocks" } }
                 @if !node.version.is_empty() { span { (format::tame(node.version.trim_matches('/'))) } }
                 @match &node.rehearsal {
@@ -94,6 +100,12 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                 && let Some(remedy) = state.remedy(address)
             {
                 p.quiet { (state.sentence(address)) " " (remedy) }
+            }
+            @if node.news == NewsView::Crowded && !down {
+                p.quiet {
+                    "It has no RPC thread to spare, so no call of ours waits at it. New blocks would be \
+                     heard sooner with zmqpubhashblock, or with rpcthreads=8, in its bitcoin.conf."
+                }
             }
             @if let Some(permissions) = &node.permissions {
                 @if !permissions.words.is_empty() {
