@@ -155,7 +155,7 @@ fn the_only_node_that_takes_no_block_from_us_is_told_before_it_costs_one() {
 fn a_node_that_takes_no_block_from_us_stands_behind_one_that_does() {
     for limited in Limited::all(&["submitblock"]) {
         let good = match limited.node.kind {
-            Kind::Core => RealNode::core().unwrap(),
+            Kind::Core => RealNode::core_with(&[]).unwrap(),
             Kind::Bcoin => RealNode::bcoin().unwrap(),
         };
         good.learn_from(&limited.node, limited.node.height());
