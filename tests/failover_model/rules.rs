@@ -365,3 +365,57 @@ fn when_headers_came_first_the_first_refused_block_is_told_as_far_as_it_is_known
     assert!(words(&world, id(0)).contains("or one soon after it"));
     assert_eq!(tip(&world), top);
 }
+
+#[test]
+fn a_refusal_stands_while_another_node_cannot_be_looked_at() {
+    let mut world = house(3, Follow::First);
+    let own = world.sim(id(0)).tip;
+    let mut others = split(&mut world);
+    world.run(SEC * 20);
+    assert_eq!(tip(&world), own);
+    // Node 2 moves on, and fails when its chain is looked at: that says nothing of node 1's.
+    for _ in 0..5 {
+        world.sim(id(2)).mode = Mode::Up;
+        others = mine_on(&mut world, others);
+        world.run(MS * 5);
+        world.sim(id(2)).mode = Mode::Errors(soloist::node::RpcError::Http(500));
+        for _ in 0..40 {
+            others = world.mine_on(others);
+            world.give(id(1), others);
+            world.run(MS * 300);
+        }
+        assert_eq!((world.leader, tip(&world)), (Some(id(0)), own));
+    }
+    assert_eq!(world.served_by(id(1)) + world.served_by(id(2)), 0);
+    // Neither does it when node 0 says no longer what it has refused.
+    world.sim(id(2)).mode = Mode::Up;
+    world.sim(id(0)).tells = false;
+    for _ in 0..40 {
+        world.run(SEC * 20);
+        others = mine_on(&mut world, others);
+    }
+    assert!(asked(&world, id(0)) > 1);
+    assert_eq!(world.served_by(id(1)) + world.served_by(id(2)), 0);
+}
+
+#[test]
+fn a_first_node_that_lags_behind_one_node_refuses_what_it_refused_of_another() {
+    let mut world = house(3, Follow::First);
+    // Node 2 goes by the rules of node 0, which takes in no blocks any more.
+    world.sim(id(2)).rules = 1;
+    let mut own = world.sim(id(0)).tip;
+    let others = split(&mut world);
+    let mut others = mine_on(&mut world, others);
+    world.run(SEC * 20);
+    assert_eq!(tip(&world), own);
+    world.sim(id(0)).stuck = true;
+    own = mine_on(&mut world, own);
+    world.run(SEC * 20);
+    assert_eq!((world.leader, tip(&world)), (Some(id(2)), own));
+    for _ in 0..10 {
+        others = mine_on(&mut world, others);
+        world.run(SEC * 20);
+        assert_eq!((world.leader, tip(&world)), (Some(id(2)), own));
+    }
+    assert_eq!(world.served_by(id(1)), 0);
+}
