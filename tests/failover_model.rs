@@ -453,11 +453,14 @@ fn random_operations(seed: u64, operations: u64, follow: Follow) -> (World, Trut
     (world, truth)
 }
 
+fn seed(usual: u64) -> u64 {
+    let seed = std::env::var("FAILOVER_SEED").ok().and_then(|seed| seed.parse().ok());
+    seed.unwrap_or(usual)
+}
+
 #[test]
 fn a_hundred_thousand_random_operations_keep_the_promises() {
-    let seed = std::env::var("FAILOVER_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or(20_260_321);
-    let (world, truth) = random_operations(seed, OPERATIONS, Follow::Work);
+    let (world, truth) = random_operations(seed(20_260_321), OPERATIONS, Follow::Work);
     print(&world, &truth);
     // The walk was worth something: every event occurred, except an hour on a backup.
     assert_eq!(world.names.len(), 19, "{:?}", world.names);
@@ -467,7 +470,7 @@ fn a_hundred_thousand_random_operations_keep_the_promises() {
 
 #[test]
 fn a_hundred_thousand_random_operations_keep_to_the_first_nodes_rules() {
-    let (world, truth) = random_operations(20_260_322, OPERATIONS, Follow::First);
+    let (world, truth) = random_operations(seed(20_260_322), OPERATIONS, Follow::First);
     print(&world, &truth);
     assert!(truth.checked > truth.looks / 100);
     assert!(truth.disputes > 100);

@@ -34,7 +34,8 @@
 //!   waiting, or did three templates in a row fail, then the most work decides as with `Work`:
 //!   miners never idle while any node lives.
 //! - A first node that cannot be asked (`getchaintips` may be forbidden) refuses nothing that we
-//!   know of: better work by other rules than work on a dead tip.
+//!   know of: better work by other rules than work on a dead tip. What is known stands: neither a
+//!   question that fails nor one about another node's chain takes it back.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -158,6 +159,11 @@ pub(super) struct Rulings {
 }
 
 impl Rulings {
+    /// The first node has refused a tip that this node had.
+    fn blame(&self, node: &Node) -> bool {
+        self.tips.iter().any(|(tip, ruling)| ruling.is_some() && node.has_held(*tip))
+    }
+
     fn get(&self, tip: BlockHash) -> Option<&Option<Dispute>> {
         self.tips.iter().rev().find(|(known, _)| *known == tip).map(|(_, ruling)| ruling)
     }
@@ -224,9 +230,15 @@ impl Failover {
         let has_more = judge.tip.is_none_or(|own| {
             !matches!(self.tips.compare(tip, own), Some(Ordering::Less | Ordering::Equal))
         });
-        // A node that lags for another reason has no opinion on what it does not know yet.
+        // A node that lags for another reason has no opinion on what it does not know yet; but that
+        // it lags behind one node says nothing of another, of which it has refused a block.
+        let is_suspect = || {
+            let mut holders = self.nodes.iter().filter(|node| node.tip == Some(tip));
+            self.rulings.by == Some(judge.spec.id) && holders.any(|node| self.rulings.blame(node))
+        };
         let lags = judge.behind.is_some()
-            && matches!(judge.inquiry.outcome, Outcome::Lags | Outcome::Silent(_));
+            && matches!(judge.inquiry.outcome, Outcome::Lags | Outcome::Silent(_))
+            && !is_suspect();
         if has_more && !lags { Word::Open } else { Word::Takes }
     }
 
@@ -476,7 +488,7 @@ impl Failover {
         if method == Method::GetChainTips {
             let was_awaited = node.inquiry.sent.take().is_some();
             if was_awaited {
-                node.inquiry.outcome = Outcome::Silent(error.to_string());
+                node.inquiry.could_not_ask(error);
             }
             return was_awaited;
         }
@@ -490,7 +502,8 @@ impl Failover {
         if inquiry.failed >= LOOKUPS {
             inquiry.suspects.clear();
             inquiry.failed = 0;
-            inquiry.outcome = Outcome::Silent(error.to_string());
+            inquiry.lookup_after = Some(lookup.sent + CHAIN_TIPS_GAP);
+            inquiry.could_not_ask(error);
         }
         true
     }
@@ -623,6 +636,13 @@ impl Inquiry {
     fn start_again(&mut self) {
         self.suspects.clear();
         self.about = None;
+    }
+
+    /// The question failed. What it is known to refuse it has not taken back by that.
+    fn could_not_ask(&mut self, error: &RpcError) {
+        if self.outcome != Outcome::Refuses {
+            self.outcome = Outcome::Silent(error.to_string());
+        }
     }
 
     /// Why it cannot be asked.
