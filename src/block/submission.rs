@@ -18,7 +18,7 @@
 //! block stands. Proof is the node's best chain: its header has confirmations and the block of that
 //! height is ours ([`Position`]), or it is the node's tip. The one exception is a refusal.
 //!
-//! Each node is offered the block by itself, at once and in parallel; [`Offer`] has the pauses. A node
+//! Each node is offered the block by itself, at once and in parallel; `Offer` has the pauses. A node
 //! is asked for one block at a time, an undecided one before the others. Nothing stops at a new
 //! height: the new block may be on our own block's fork.
 

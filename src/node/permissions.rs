@@ -140,7 +140,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// What the answer to a call with [`Command::refused_arguments`] tells.
+    /// What the answer to a call with arguments that every node refuses tells.
     ///
     /// # Errors
     /// The node cannot be asked now: it is not reached, does not know us, or has too much to do.
