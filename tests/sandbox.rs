@@ -411,6 +411,29 @@ fn a_long_poll_waits_for_the_next_tip() {
 }
 
 #[test]
+fn a_wait_ends_with_its_time_or_the_next_block_and_what_is_no_time_is_refused_at_once() {
+    let node = node("a", None);
+    let before = template(&node);
+    let tip = json!({ "hash": before["previousblockhash"], "height": 104 });
+    assert_eq!(call(&node, "waitfornewblock", json!([50])), Ok(tip));
+
+    // So it is asked whether the call is allowed: it must not wait for a day.
+    let asked = Instant::now();
+    assert_eq!(call(&node, "waitfornewblock", json!(["?"])), Err(-3));
+    assert!(asked.elapsed() < Duration::from_secs(2), "refused at once");
+
+    let (sender, answered) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let node = &node;
+        scope.spawn(move || sender.send(call(node, "waitfornewblock", json!([]))).unwrap());
+        assert!(answered.recv_timeout(Duration::from_millis(300)).is_err(), "no news yet");
+        assert_eq!(submit(node, &block_from(&before)), Value::Null);
+        let news = answered.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
+        assert_eq!(news["height"], 105);
+    });
+}
+
+#[test]
 fn hashblock_is_published_with_a_sequence() {
     let node = node("a", None);
     let socket = zmq::Context::new().socket(zmq::SUB).unwrap();

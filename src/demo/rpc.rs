@@ -57,11 +57,14 @@ impl Request {
         argument.get("longpollid")?.as_str()
     }
 
-    /// For how long a `waitfornewblock` waits at most; a day where it says nothing.
+    /// For how long a `waitfornewblock` waits at most; a day where it says nothing or 0. `None` for
+    /// other methods, and for what is no time.
     pub fn patience(&self) -> Option<Duration> {
-        let is_wait = self.method == "waitfornewblock";
-        let ms = self.params.first().and_then(Value::as_u64).filter(|ms| *ms > 0);
-        is_wait.then(|| Duration::from_millis(ms.unwrap_or(86_400_000)))
+        if self.method != "waitfornewblock" {
+            return None;
+        }
+        let ms = self.params.first().map_or(Some(0), Value::as_u64)?;
+        Some(Duration::from_millis(if ms == 0 { 86_400_000 } else { ms }))
     }
 }
 
@@ -85,6 +88,9 @@ pub fn answer(
         "getblockchaininfo" => Ok(blockchain_info(chain)),
         "getnetworkinfo" => Ok(network_info()),
         "getbestblockhash" => Ok(json!(chain.tip().to_string())),
+        "waitfornewblock" if request.patience().is_none() => {
+            Err(failure(-3, "JSON value of type string is not of expected type number"))
+        }
         "waitfornewblock" => {
             Ok(json!({ "hash": chain.tip().to_string(), "height": chain.height() }))
         }

@@ -76,6 +76,14 @@ pub struct Rpc {
     clock: NodeClock,
 }
 
+/// What was asked of [`Rpc::permissions`] so far.
+pub(super) struct Questions {
+    found: Permissions,
+    asked: usize,
+    /// When the first was asked.
+    pub started: Instant,
+}
+
 /// All questions of [`Rpc::permissions`] about what mining needs take no longer than this, and a
 /// call more.
 const PERMISSIONS_AT_MOST: Duration = Duration::from_secs(10);
@@ -320,10 +328,28 @@ impl Rpc {
     /// # Errors
     /// The node cannot be asked now, or refuses our address as a whole.
     pub fn permissions(&self) -> Result<Permissions, RpcError> {
-        let started = Instant::now();
-        let mut found = Permissions::unknown(&self.user());
-        for command in Command::ALL {
-            let answer = match started.elapsed() < PERMISSIONS_AT_MOST {
+        let mut questions = self.questions();
+        loop {
+            if let Some(result) = self.ask_next(&mut questions) {
+                return result;
+            }
+        }
+    }
+
+    /// The questions of [`Rpc::permissions`], to be asked one by one: other calls may come between.
+    pub(super) fn questions(&self) -> Questions {
+        let found = Permissions::unknown(&self.user());
+        Questions { found, asked: 0, started: Instant::now() }
+    }
+
+    /// Asks the next question. `None` as long as others follow.
+    pub(super) fn ask_next(
+        &self,
+        questions: &mut Questions,
+    ) -> Option<Result<Permissions, RpcError>> {
+        if let Some(command) = Command::ALL.get(questions.asked).copied() {
+            questions.asked += 1;
+            let answer = match questions.started.elapsed() < PERMISSIONS_AT_MOST {
                 true => {
                     let arguments = command.refused_arguments();
                     self.call(Method::Permissions, command.name(), arguments, |_| Ok(()))
@@ -331,15 +357,19 @@ impl Rpc {
                 false => Err(RpcError::Timeout(PERMISSIONS_AT_MOST)),
             };
             match Permission::of(answer) {
-                Ok(permission) => found = found.with(command, permission),
-                Err(error) if command.is_needed() => return Err(error),
-                Err(_) => break,
+                Ok(permission) => {
+                    questions.found = questions.found.clone().with(command, permission);
+                    return None;
+                }
+                Err(error) if command.is_needed() => return Some(Err(error)),
+                Err(_) => {}
             }
         }
+        let found = questions.found.clone();
         if found.of(Command::GetNetworkInfo) == Permission::Allowed {
             self.hides_network.store(false, Ordering::Relaxed);
         }
-        Ok(found)
+        Some(Ok(found))
     }
 
     /// [`Rpc::permissions`] of a node that was asked for its health before: one that is not there is

@@ -16,7 +16,7 @@ use async_channel::Sender;
 use smol::{LocalExecutor, Task};
 
 use super::lane::Lane;
-use super::rpc::{NodeConfig, Rpc};
+use super::rpc::{NodeConfig, Questions, Rpc};
 use super::{
     Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource, place, tripwire, zmq_fd,
 };
@@ -298,14 +298,13 @@ impl NodeHandle {
         )
     }
 
-    /// Asks what the node lets us do: `Permissions` or `Failed`.
+    /// Asks what the node lets us do: `Permissions` or `Failed`. Each of the questions takes its own
+    /// turn in the lane, so that a template waits for one of them at most.
     pub fn permissions(&self) -> bool {
-        self.ask(&self.slow, &self.busy.permissions, Rpc::permissions, |result, took| {
-            Some(match result {
-                Ok(permissions) => NodeEventKind::Permissions { permissions, took },
-                Err(error) => failed(Method::Permissions, error, took),
-            })
-        })
+        let Some(place) = self.busy.permissions.take() else { return false };
+        let (rpc, report) = (self.rpc.clone(), self.reporter.clone());
+        ask_permissions(self.slow.clone(), rpc, report, place, None);
+        true
     }
 
     /// Submits a block on the thread for blocks: `Submitted`. What is urgent overtakes what another
@@ -345,6 +344,29 @@ impl NodeHandle {
 
 fn failed(method: Method, error: RpcError, took: Duration) -> NodeEventKind {
     NodeEventKind::Failed { method, error, took }
+}
+
+/// One question of [`NodeHandle::permissions`], and behind it the others.
+fn ask_permissions(
+    lane: Lane,
+    rpc: Arc<Rpc>,
+    report: Reporter,
+    place: Place,
+    questions: Option<Questions>,
+) {
+    let next = lane.clone();
+    lane.push(Urgency::CanWait, move || {
+        let mut questions = questions.unwrap_or_else(|| rpc.questions());
+        let Some(result) = rpc.ask_next(&mut questions) else {
+            return ask_permissions(next, rpc, report, place, Some(questions));
+        };
+        let took = questions.started.elapsed();
+        drop(place);
+        report.send_blocking(match result {
+            Ok(permissions) => NodeEventKind::Permissions { permissions, took },
+            Err(error) => failed(Method::Permissions, error, took),
+        });
+    });
 }
 
 /// What became of the call that waits in [`NodeHandle::try_wait`].
