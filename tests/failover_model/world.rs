@@ -9,7 +9,7 @@ use soloist::clock::{Now, Reading};
 use soloist::failover::{
     BLOCKS_DEADLINE, CHAIN_TIPS_DEADLINE, DEFAULT_GRACE, ErrorKind, Event, FETCH_BURST,
     FETCH_DEADLINE, FETCH_EVERY, Failover, Follow, HEALTH_DEADLINE, Input, LeadWhy, News, NodeSpec,
-    Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP, POLL_DEADLINE, PROBE_NOBODY, Setup,
+    Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, Setup,
     TemplateSeen, WAIT,
 };
 use soloist::node::{
@@ -65,6 +65,7 @@ pub struct Sim {
     pub template_error: Option<RpcError>,
     /// Index into the world's blocks.
     pub tip: usize,
+    tip_since: Instant,
     /// Takes in no blocks.
     pub stuck: bool,
     /// Its set of rules; 0 takes all blocks.
@@ -143,6 +144,9 @@ pub struct World {
     pub follow: Follow,
     /// Since when the first node has answered everything in time.
     judge_since: Option<(NodeId, Instant)>,
+    /// When another was last given the lead although the first node had a newer tip, which the next
+    /// poll would have told.
+    pub lead_by_old_news: Option<Instant>,
     places: HashMap<BlockHash, usize>,
     pub order: Vec<NodeId>,
     pub chains: Vec<Chain>,
@@ -220,6 +224,7 @@ impl World {
             best: [0; RULES + 1],
             follow: Follow::Work,
             judge_since: None,
+            lead_by_old_news: None,
             places: HashMap::from([(hash(100), 0)]),
             order: order.clone(),
             chains,
@@ -252,6 +257,7 @@ impl World {
             mode: Mode::Up,
             template_error: None,
             tip: self.best(),
+            tip_since: self.now,
             stuck: false,
             rules: 0,
             refused: Vec::new(),
@@ -436,7 +442,9 @@ impl World {
 
     /// The node's tip changes, whatever the work.
     pub fn set_tip(&mut self, id: NodeId, block: usize) {
-        self.sim(id).tip = block;
+        let now = self.now;
+        let sim = self.sim(id);
+        (sim.tip, sim.tip_since) = (block, now);
         let Block { hash, height, .. } = self.blocks[block];
         if self.sim(id).zmq {
             let (source, took) = (TipSource::Zmq, Duration::ZERO);
@@ -738,6 +746,9 @@ impl World {
                 assert!(sim.has_reported, "{node:?} leads unchecked");
                 assert_eq!(sim.breaker.open_since, None, "{node:?} leads with an open breaker");
                 self.leader = Some(node);
+                if self.is_unheard_first() {
+                    self.lead_by_old_news = Some(self.now);
+                }
                 let why = why.to_string().chars().filter(|c| !c.is_ascii_digit()).collect();
                 *self.leads.entry(why).or_default() += 1;
             }
@@ -869,6 +880,14 @@ impl World {
                 self.now - *at
             );
         }
+    }
+
+    /// The first node has a tip that was not heard of yet: without ZMQ it is the next poll that tells.
+    fn is_unheard_first(&self) -> bool {
+        let Some(view) = self.failover.nodes(self.now).next() else { return false };
+        let sim = self.sims.iter().find(|sim| sim.id == view.id).expect("a known node");
+        view.tip != Some(self.blocks[sim.tip].hash)
+            && self.now - sim.tip_since <= POLL_EVERY + sim.rtt
     }
 
     /// The first node has answered for so long that its rules must be known.
