@@ -606,9 +606,8 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
                 Permission::Missing,
                 Permission::Unknown,
             ];
-            let permissions = Command::ALL
-                .into_iter()
-                .fold(Permissions::unknown(""), |known, c| known.with(c, *random.pick(&all)));
+            let mut permissions = Permissions::unknown("");
+            Command::ALL.into_iter().for_each(|c| permissions.set(c, *random.pick(&all)));
             News::Permissions { permissions, took }
         }
         _ => News::Answered { method, took: Some(took) },

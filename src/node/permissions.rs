@@ -186,10 +186,9 @@ impl Permissions {
         Permissions { user, found: Default::default() }
     }
 
-    /// The same with one more answer.
-    pub fn with(mut self, command: Command, permission: Permission) -> Permissions {
+    /// One more answer.
+    pub fn set(&mut self, command: Command, permission: Permission) {
         self.found[command as usize] = permission;
-        self
     }
 
     /// Whether we may call this.
@@ -290,10 +289,10 @@ mod tests {
     use crate::node::fault::Login;
 
     fn all_but(refused: &[(Command, Permission)]) -> Permissions {
-        let start = Command::ALL
-            .into_iter()
-            .fold(Permissions::unknown("anna"), |all, c| all.with(c, Permission::Allowed));
-        refused.iter().fold(start, |all, (command, permission)| all.with(*command, *permission))
+        let mut all = Permissions::unknown("anna");
+        Command::ALL.into_iter().for_each(|command| all.set(command, Permission::Allowed));
+        refused.iter().for_each(|(command, permission)| all.set(*command, *permission));
+        all
     }
 
     #[test]

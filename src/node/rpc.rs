@@ -80,8 +80,8 @@ pub struct Rpc {
 pub(super) struct Questions {
     found: Permissions,
     asked: usize,
-    /// When the first was asked.
-    pub started: Instant,
+    /// How long the node took over them.
+    pub took: Duration,
 }
 
 /// All questions of [`Rpc::permissions`] about what mining needs take no longer than this, and a
@@ -339,7 +339,7 @@ impl Rpc {
     /// The questions of [`Rpc::permissions`], to be asked one by one: other calls may come between.
     pub(super) fn questions(&self) -> Questions {
         let found = Permissions::unknown(&self.user());
-        Questions { found, asked: 0, started: Instant::now() }
+        Questions { found, asked: 0, took: Duration::ZERO }
     }
 
     /// Asks the next question. `None` as long as others follow.
@@ -349,16 +349,20 @@ impl Rpc {
     ) -> Option<Result<Permissions, RpcError>> {
         if let Some(command) = Command::ALL.get(questions.asked).copied() {
             questions.asked += 1;
-            let answer = match questions.started.elapsed() < PERMISSIONS_AT_MOST {
+            let answer = match questions.took < PERMISSIONS_AT_MOST {
                 true => {
+                    let started = Instant::now();
                     let arguments = command.refused_arguments();
-                    self.call(Method::Permissions, command.name(), arguments, |_| Ok(()))
+                    let answer =
+                        self.call(Method::Permissions, command.name(), arguments, |_| Ok(()));
+                    questions.took += started.elapsed();
+                    answer
                 }
                 false => Err(RpcError::Timeout(PERMISSIONS_AT_MOST)),
             };
             match Permission::of(answer) {
                 Ok(permission) => {
-                    questions.found = questions.found.clone().with(command, permission);
+                    questions.found.set(command, permission);
                     return None;
                 }
                 Err(error) if command.is_needed() => return Some(Err(error)),

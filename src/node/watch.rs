@@ -21,7 +21,10 @@ use super::{
     Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource, place, tripwire, zmq_fd,
 };
 use crate::chain::BlockHash;
-use crate::priority::{self, Urgency};
+use crate::priority::{
+    self,
+    Urgency::{self, CanWait, Urgent},
+};
 use crate::template::TxCache;
 
 /// For so long a call of [`NodeHandle::wait_for_tip`] waits at the node.
@@ -127,7 +130,7 @@ impl NodeHandle {
             return;
         }
         let (rpc, cache, report) = (self.rpc.clone(), self.cache.clone(), self.reporter.clone());
-        self.slow.push(Urgency::Urgent, move || {
+        self.slow.push(Urgent, move || {
             let mut again = true;
             while again {
                 let started = Instant::now();
@@ -148,21 +151,26 @@ impl NodeHandle {
 
     /// Asks for the hash of the tip: `Tip` or `Failed`.
     pub fn poll_tip(&self) -> bool {
-        self.ask(&self.quick, &self.busy.poll, Rpc::get_best_block_hash, |result, took| {
-            Some(match result {
-                Ok(hash) => {
-                    NodeEventKind::Tip { hash, height: None, source: TipSource::Poll, took }
-                }
-                Err(error) => failed(Method::GetBestBlockHash, error, took),
-            })
-        })
+        self.ask(
+            (&self.quick, CanWait),
+            &self.busy.poll,
+            Rpc::get_best_block_hash,
+            |result, took| {
+                Some(match result {
+                    Ok(hash) => {
+                        NodeEventKind::Tip { hash, height: None, source: TipSource::Poll, took }
+                    }
+                    Err(error) => failed(Method::GetBestBlockHash, error, took),
+                })
+            },
+        )
     }
 
     /// Asks for the tip and its height as soon as the tip changes, or after [`WAIT`]: `Tip` or
     /// `Failed`. It has its place in common with [`NodeHandle::poll_tip`].
     pub fn wait_for_tip(&self) -> bool {
         let wait = |rpc: &Rpc| rpc.wait_for_new_block(WAIT);
-        self.ask(&self.quick, &self.busy.poll, wait, |result, took| {
+        self.ask((&self.quick, CanWait), &self.busy.poll, wait, |result, took| {
             Some(match result {
                 Ok((hash, height)) => {
                     NodeEventKind::Tip { hash, height: Some(height), source: TipSource::Wait, took }
@@ -178,13 +186,13 @@ impl NodeHandle {
         let Some(place) = self.busy.trial.take() else { return false };
         let trial = Arc::new(Trial::default());
         let (rpc, seen) = (self.rpc.clone(), trial.clone());
-        self.quick.push(Urgency::CanWait, move || {
+        self.quick.push(CanWait, move || {
             seen.set(TrialState::Waiting);
             let result = rpc.wait_for_new_block(WAIT).map(|_| ());
             seen.set(TrialState::Ended(result));
         });
         let (rpc, report) = (self.rpc.clone(), self.reporter.clone());
-        self.slow.push(Urgency::CanWait, move || {
+        self.slow.push(CanWait, move || {
             // The other lane's call is to be there first.
             thread::sleep(WAIT / 8);
             let began = trial.is(|state| matches!(state, TrialState::Waiting));
@@ -209,20 +217,18 @@ impl NodeHandle {
 
     /// Asks for the height of a tip by its header: `Header` or `Failed`.
     pub fn header(&self, tip: BlockHash) -> bool {
-        let Some(place) = self.busy.header.take() else { return false };
-        let (rpc, report) = (self.rpc.clone(), self.reporter.clone());
-        // Before a health question that waits: miners are on the dead tip.
-        self.quick.push(Urgency::Urgent, move || {
-            let started = Instant::now();
-            let result = rpc.tip_header(tip);
-            let took = started.elapsed();
-            drop(place);
-            report.send_blocking(match result {
-                Ok(header) => NodeEventKind::Header { hash: tip, header },
-                Err(error) => failed(Method::GetBlockHeader, error, took),
-            });
-        });
-        true
+        self.ask(
+            // Before a health question that waits: miners are on the dead tip.
+            (&self.quick, Urgent),
+            &self.busy.header,
+            move |rpc| rpc.tip_header(tip),
+            move |result, took| {
+                Some(match result {
+                    Ok(header) => NodeEventKind::Header { hash: tip, header },
+                    Err(error) => failed(Method::GetBlockHeader, error, took),
+                })
+            },
+        )
     }
 
     /// Asks how the node is: `Health` or `Failed`.
@@ -233,7 +239,7 @@ impl NodeHandle {
             rpc.keep_spare().ok();
             Ok(report)
         };
-        self.ask(&self.quick, &self.busy.health, call, |result, took| {
+        self.ask((&self.quick, CanWait), &self.busy.health, call, |result, took| {
             Some(match result {
                 Ok(report) => NodeEventKind::Health { report: Box::new(report), took },
                 Err(error) => failed(Method::Health, error, took),
@@ -244,7 +250,7 @@ impl NodeHandle {
     /// Asks whether the node would accept a block (BIP 23): `Proposed`.
     pub fn propose(&self, block: BlockHash, block_hex: Arc<str>) -> bool {
         self.ask(
-            &self.slow,
+            (&self.slow, CanWait),
             &self.busy.proposal,
             move |rpc| rpc.propose(&block_hex),
             move |verdict, _| Some(NodeEventKind::Proposed { block, verdict }),
@@ -254,7 +260,7 @@ impl NodeHandle {
     /// Asks where a block stands with the node: `Position`.
     pub fn position(&self, block: BlockHash, height: u32) -> bool {
         self.ask(
-            &self.quick,
+            (&self.quick, CanWait),
             &self.busy.position,
             move |rpc| rpc.best_chain_position(block, height),
             move |answer, took| Some(NodeEventKind::Position { block, answer, took }),
@@ -263,18 +269,23 @@ impl NodeHandle {
 
     /// Asks which branches the node has refused: `ChainTips` or `Failed`.
     pub fn chain_tips(&self) -> bool {
-        self.ask(&self.slow, &self.busy.chain_tips, Rpc::refused_branches, |result, took| {
-            Some(match result {
-                Ok(refused) => NodeEventKind::ChainTips { refused, took },
-                Err(error) => failed(Method::GetChainTips, error, took),
-            })
-        })
+        self.ask(
+            (&self.slow, CanWait),
+            &self.busy.chain_tips,
+            Rpc::refused_branches,
+            |result, took| {
+                Some(match result {
+                    Ok(refused) => NodeEventKind::ChainTips { refused, took },
+                    Err(error) => failed(Method::GetChainTips, error, took),
+                })
+            },
+        )
     }
 
     /// Asks for the blocks of the node's best chain at these heights: `BlocksAt` or `Failed`.
     pub fn blocks_at(&self, heights: Vec<u64>) -> bool {
         self.ask(
-            &self.slow,
+            (&self.slow, CanWait),
             &self.busy.blocks_at,
             move |rpc| rpc.blocks_at(&heights),
             |result, took| {
@@ -289,7 +300,7 @@ impl NodeHandle {
     /// Tells the node to prefer a block over others of equal work: `Failed`, or no event.
     pub fn precious(&self, block: BlockHash) -> bool {
         self.ask(
-            &self.slow,
+            (&self.slow, CanWait),
             &self.busy.precious,
             move |rpc| rpc.precious_block(block),
             move |result, took| {
@@ -321,14 +332,14 @@ impl NodeHandle {
     /// One call in a lane, if there is a place for it.
     fn ask<T, const N: usize>(
         &self,
-        lane: &Lane,
+        (lane, urgency): (&Lane, Urgency),
         places: &Places<N>,
         call: impl FnOnce(&Rpc) -> Result<T, RpcError> + Send + 'static,
         event: impl FnOnce(Result<T, RpcError>, Duration) -> Option<NodeEventKind> + Send + 'static,
     ) -> bool {
         let Some(place) = places.take() else { return false };
         let (rpc, report) = (self.rpc.clone(), self.reporter.clone());
-        lane.push(Urgency::CanWait, move || {
+        lane.push(urgency, move || {
             let started = Instant::now();
             let result = call(&rpc);
             let took = started.elapsed();
@@ -355,12 +366,12 @@ fn ask_permissions(
     questions: Option<Questions>,
 ) {
     let next = lane.clone();
-    lane.push(Urgency::CanWait, move || {
+    lane.push(CanWait, move || {
         let mut questions = questions.unwrap_or_else(|| rpc.questions());
         let Some(result) = rpc.ask_next(&mut questions) else {
             return ask_permissions(next, rpc, report, place, Some(questions));
         };
-        let took = questions.started.elapsed();
+        let took = questions.took;
         drop(place);
         report.send_blocking(match result {
             Ok(permissions) => NodeEventKind::Permissions { permissions, took },

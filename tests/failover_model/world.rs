@@ -961,10 +961,12 @@ impl World {
 
     fn permissions(&mut self, node: NodeId) -> Permissions {
         let sim = self.sim(node);
-        Command::ALL.into_iter().fold(Permissions::unknown("anna"), |all, command| {
+        let mut all = Permissions::unknown("anna");
+        for command in Command::ALL {
             let forbidden = sim.forbidden.contains(&command);
-            all.with(command, if forbidden { Permission::Forbidden } else { Permission::Allowed })
-        })
+            all.set(command, if forbidden { Permission::Forbidden } else { Permission::Allowed });
+        }
+        all
     }
 
     /// The node is started anew with another whitelist, too fast to be missed; a rehearsal follows.

@@ -311,9 +311,12 @@ impl Node {
 
     /// What it says when it is asked what we may call.
     pub fn permissions(&self) -> Permissions {
-        let start = Permissions::unknown("anna");
-        let all = Command::ALL.into_iter().fold(start, |all, c| all.with(c, Permission::Allowed));
-        if self.forbids { all.with(Command::SubmitBlock, Permission::Forbidden) } else { all }
+        let mut all = Permissions::unknown("anna");
+        Command::ALL.into_iter().for_each(|command| all.set(command, Permission::Allowed));
+        if self.forbids {
+            all.set(Command::SubmitBlock, Permission::Forbidden);
+        }
+        all
     }
 
     /// `submitblock`: the words, and the place of the block if the node has it now.
