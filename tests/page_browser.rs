@@ -26,7 +26,6 @@ use common::node::{Kind, RealNode};
 use common::wait_for;
 use serde_json::{Value, json};
 use server::Server;
-use soloist::node::Auth;
 use soloist::server::http::Options;
 
 /// Walks over these pages; `act` does to the box what the walk asks for.
@@ -128,24 +127,19 @@ fn an_owner_sets_a_box_up_and_watches_it_through_a_failover_and_a_block() {
     let (Some(mut first), Some(second)) = (start(), start()) else { return };
     first.generate(if first.kind == Kind::Bcoin { 440 } else { 2 });
     second.learn_from(&first, first.height());
-    let (user, password) = match first.config().auth {
-        Auth::UserPass { user, pass } => (user, pass),
-        // The page takes a name and a password; a cookie file holds both.
-        _ => {
-            let cookie = std::fs::read_to_string(first.cookie()).unwrap();
-            let (user, password) = cookie.trim().split_once(':').unwrap();
-            (user.to_owned(), password.to_owned())
-        }
-    };
     let daemon = Daemon::fresh();
     wait_for("the page", || daemon.status());
-    let url = |node: &RealNode| format!("http://{}", node.address());
+    // The page takes a name and a password; a cookie file holds both.
+    let entry = |node: &RealNode| {
+        let credentials = node.credentials().unwrap();
+        let (user, password) = credentials.trim().split_once(':').unwrap();
+        let url = format!("http://{}", node.address());
+        json!({ "url": url, "user": user, "password": password })
+    };
     let live = json!({ "live": {
         "url": format!("http://{}", daemon.http),
         "payout": PAYOUT,
-        "user": user,
-        "password": password,
-        "nodes": [url(&first), url(&second)],
+        "nodes": [entry(&first), entry(&second)],
     }});
     let mut miners = Vec::new();
     walk(&live, |wish| match wish {

@@ -154,7 +154,7 @@ const examine = async (page, name, width, dark) => {
 
 // The box as its owner meets it: the real daemon, real nodes and six miners. It is set up on a phone
 // and then looked at on the phone and on a desk, of which neither is ever loaded again.
-const live = async ({ url, payout, user, password, nodes }) => {
+const live = async ({ url, payout, nodes }) => {
   const phone = await tab(360, 740, false), desk = await tab(1280, 900, true);
   const both = async (name) => {
     await examine(phone, "live-" + name, 360, false);
@@ -163,7 +163,7 @@ const live = async ({ url, payout, user, password, nodes }) => {
   await phone.open(url);
   await phone.press("a.start");
   await examine(phone, "live-setup", 360, false);
-  await phone.fill({ payout, url0: nodes[0], user0: user, password0: password, name: "attic",
+  await phone.fill({ payout, url0: nodes[0].url, user0: nodes[0].user, password0: nodes[0].password, name: "attic",
     pin: "739100", pin2: "739100" });
   await phone.press("form .main");
   expect(await phone.shows("answers: chain regtest"), "live: the node is not tried");
@@ -172,7 +172,7 @@ const live = async ({ url, payout, user, password, nodes }) => {
 
   // A second node, by the settings.
   await phone.open(url + "/settings");
-  await phone.fill({ url1: nodes[1], user1: user, password1: password });
+  await phone.fill({ url1: nodes[1].url, user1: nodes[1].user, password1: nodes[1].password });
   await phone.press("form .main");
   expect(await phone.shows("What changes"), "live: the second node is not shown before it is saved");
   await phone.press("form .main");
