@@ -438,6 +438,27 @@ fn calls_do_not_pile_up_at_a_node_that_hangs() {
 }
 
 #[test]
+fn a_template_waits_for_one_question_of_permission_at_most() {
+    let server = FaultProxy::answering(Fault::result(TEMPLATE));
+    let proxy = FaultProxy::start(server.address());
+    proxy.set(Fault::Delay(Duration::from_millis(50)));
+    let node = Watched::new(&config(&proxy.url()));
+    assert!(node.handle.permissions());
+    wait_for("the first question", || (proxy.connections() >= 1).then_some(()));
+    node.handle.fetch_template();
+    let first = node.next();
+    assert!(matches!(first, NodeEventKind::Template { .. }), "{first:?}");
+    assert!(!node.handle.permissions(), "its place is taken until all are answered");
+    match node.next() {
+        NodeEventKind::Permissions { permissions, took } => {
+            assert!(permissions.are_enough());
+            assert!(took >= Duration::from_millis(10 * 50), "{took:?} for ten questions");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_fetch_that_fails_is_not_repeated() {
     let proxy = FaultProxy::answering(Fault::rpc_error(-28, "Loading block index…"));
     let node = Watched::new(&config(&proxy.url()));
