@@ -84,15 +84,12 @@ fn template(height: u64) -> Template {
 
 /// Everything is allowed but these.
 fn all_but(forbidden: &[Command]) -> Permissions {
-    Command::ALL.into_iter().fold(Permissions::unknown("anna"), |all, command| {
-        all.with(
-            command,
-            match forbidden.contains(&command) {
-                true => Permission::Forbidden,
-                false => Permission::Allowed,
-            },
-        )
-    })
+    let mut all = Permissions::unknown("anna");
+    for command in Command::ALL {
+        let forbidden = forbidden.contains(&command);
+        all.set(command, if forbidden { Permission::Forbidden } else { Permission::Allowed });
+    }
+    all
 }
 
 fn ready(blocks: u64) -> Answer {

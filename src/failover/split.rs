@@ -129,6 +129,9 @@ pub(super) struct Inquiry {
     pub dispute: Option<Dispute>,
     /// The branch by which it is known, and who follows it.
     branch: Option<(InvalidBranch, NodeId)>,
+    /// The refused block that was told of last, and since when it is known. It outlives `dispute`:
+    /// asked about a third node's chain, the node refuses nothing, and goes on refusing that block.
+    told: Option<(BlockHash, Instant)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -447,9 +450,9 @@ impl Failover {
             self.conclude(asker, None);
             return;
         };
-        let known = node.inquiry.dispute.as_ref();
         let block = there(branch.first()).unwrap_or(branch.tip);
-        let since = known.filter(|known| known.block == block).map_or(at, |known| known.since);
+        let told = node.inquiry.told.filter(|(told, _)| *told == block);
+        let since = told.map_or(at, |(_, since)| since);
         let dispute = Dispute {
             height: branch.first(),
             block,
@@ -460,7 +463,8 @@ impl Failover {
             follower: follower.1,
             since,
         };
-        if known.is_none_or(|known| known.block != block) {
+        if told.is_none() {
+            self.nodes[asker].inquiry.told = Some((block, at));
             out.push(Output::Event(Event::RulesSplit(dispute.clone())));
         }
         self.conclude(asker, Some((branch, follower.0, dispute)));

@@ -418,4 +418,8 @@ fn a_first_node_that_lags_behind_one_node_refuses_what_it_refused_of_another() {
         assert_eq!((world.leader, tip(&world)), (Some(id(2)), own));
     }
     assert_eq!(world.served_by(id(1)), 0);
+    // Asked about node 2's chain in between, it refuses nothing; that is no news the next time.
+    let split_by_first =
+        |event: &Event| matches!(event, Event::RulesSplit(split) if split.refuser == "n0");
+    assert_eq!(world.events("rules-split").iter().filter(|event| split_by_first(event)).count(), 1);
 }
