@@ -5,8 +5,8 @@
 //! with every part that a miner depends on. It is known by a name that nobody can guess, is not
 //! written into the ledger, and stands in no total.
 //!
-//! It rests while there is no work to give, and on a test chain whose blocks are easier than its
-//! shares: it is not there to find blocks.
+//! It rests while there is no work to give, and on a test chain where more than one of a thousand
+//! of its shares would be a block: it is not there to find blocks.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -36,6 +36,8 @@ const FIRST: Duration = Duration::from_secs(15);
 const AT_MOST: Duration = Duration::from_secs(15);
 /// After so many failures in a row, without a share of anybody, the watchdog is no longer fed.
 const GIVE_UP: u64 = 5;
+/// Shares that it may send for each block that it would find by chance.
+const SHARES_PER_BLOCK: f64 = 1000.0;
 /// How it introduces itself.
 const USER_AGENT: &str = concat!("soloist-canary/", env!("CARGO_PKG_VERSION"));
 
@@ -128,7 +130,7 @@ impl State {
         if canary.name.is_empty()
             || self.failover.is_gated()
             || self.stopping.is_some()
-            || hard.is_none_or(|hard| hard <= easy)
+            || hard.is_none_or(|hard| hard < SHARES_PER_BLOCK * easy)
         {
             return None;
         }
