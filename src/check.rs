@@ -12,9 +12,10 @@ use bitcoin::{Amount, Transaction};
 use crate::address::{self, Address};
 use crate::block;
 use crate::chain::Chain;
-use crate::cli::{self, Exit};
+use crate::cli;
 use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE, MAX_SIZE, MAX_TAG};
 use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
+use crate::exit::{self, Exit};
 use crate::merkle;
 use crate::node::rpc::Rpc;
 use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState, probe_zmq};
@@ -54,8 +55,8 @@ pub fn run(flags: &Flags) -> Exit {
 pub fn story(loaded: &Loaded, answers: &[Answer]) -> (String, Exit) {
     let Config { nodes, payout, .. } = &loaded.config;
     let mut text = match &loaded.file {
-        Some(file) => format!("{}, checking {}\n", cli::version(), file.display()),
-        None => format!("{}, checking the command line\n", cli::version()),
+        Some(file) => format!("{}, checking {}\n", exit::version(), file.display()),
+        None => format!("{}, checking the command line\n", exit::version()),
     };
     // A config that is checked is complete: only the page's set-up works with less.
     let Some(owner) = &payout.address else {

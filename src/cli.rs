@@ -1,8 +1,7 @@
-//! The command line: arguments → [`Command`], the help texts, and the exit codes.
+//! The command line: arguments → [`Command`], and the help texts.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
@@ -59,34 +58,6 @@ pub enum Command {
     Version,
     /// `--help`, with the text to print.
     Help(&'static str),
-}
-
-/// How the program ends: the codes of `sysexits.h`, by what the user can do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// All is well. `check`: a block could be mined now.
-    Ok = 0,
-    /// A word or a flag on the command line is not understood (EX_USAGE).
-    Usage = 64,
-    /// `restore`: the backup is damaged, or its passphrase another (EX_DATAERR).
-    Data = 65,
-    /// `check`: no node can give work now. `run`: nothing to listen on (EX_UNAVAILABLE).
-    Unavailable = 69,
-    /// Something that must not happen did happen: please report it (EX_SOFTWARE).
-    Software = 70,
-    /// A file or directory of our own cannot be written (EX_CANTCREAT).
-    CannotWrite = 73,
-    /// Standard output was closed or is full (EX_IOERR).
-    Output = 74,
-    /// The config is wrong: starting again does not help (EX_CONFIG).
-    Config = 78,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
-    }
 }
 
 /// A command line that is not understood. `Display` says what to write instead.
@@ -253,11 +224,6 @@ fn import(parser: &mut Parser) -> Result<Command, UsageError> {
         }
         _ => Err(UsageError("--from, --template and --into are all needed.".to_owned())),
     }
-}
-
-/// The program's name and version, as `soloist version` and the log's first line print it.
-pub fn version() -> &'static str {
-    concat!("soloist ", env!("CARGO_PKG_VERSION"))
 }
 
 enum Given {

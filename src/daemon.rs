@@ -40,9 +40,9 @@ use async_io::{Async, Timer};
 use futures_lite::future;
 use smol::LocalExecutor;
 
-use crate::cli::Exit;
 use crate::clock::Now;
 use crate::config::{self, Config, Flags, Loaded};
+use crate::exit::Exit;
 use crate::failover::{Failover, Setup};
 use crate::job::JobId;
 use crate::ledger::totals::LedgerEvent;
@@ -481,7 +481,7 @@ impl State {
             now,
             EventKind::System,
             Level::Info,
-            format!("{} started.", crate::cli::version()),
+            format!("{} started.", crate::exit::version()),
         );
         self.restore_blocks(now);
         self.read_pin();

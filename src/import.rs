@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
-use crate::cli::Exit;
 use crate::clock::Now;
 use crate::config::{self, Flags, Gaps, Surroundings};
+use crate::exit::Exit;
 
 use old_card::OldCard;
 

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod coinbase;
 pub mod config;
 pub mod difficulty;
+pub mod exit;
 pub mod failover;
 pub mod hash;
 pub mod job;

@@ -2,8 +2,9 @@
 
 use std::{io, process::ExitCode};
 
-use soloist::cli::{self, Command, Exit};
+use soloist::cli::{self, Command};
 use soloist::config::{self, Flags};
+use soloist::exit::{self, Exit};
 use soloist::ledger::command;
 use soloist::safe_start::SafeStart;
 use soloist::{bench, check, daemon, import, ledger, logger, os};
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
             let expected = os::boards::Board::of_this_machine().and_then(|board| board.expected());
             bench::run(expected.as_ref(), &mut io::stdout()).map_or(Exit::Output, |()| Exit::Ok)
         }
-        Ok(Command::Version) => print(cli::version()),
+        Ok(Command::Version) => print(exit::version()),
         Ok(Command::Help(text)) => print(text.trim_end()),
         Err(error) => {
             eprintln!("{error}");
@@ -58,8 +59,8 @@ fn run(flags: &Flags) -> Exit {
     logger::set_level(loaded.config.log.level);
     logger::set_format(loaded.config.log.format);
     match &loaded.file {
-        Some(file) => log::info!("{}, with {}", cli::version(), file.display()),
-        None => log::info!("{}, with the settings of the command line", cli::version()),
+        Some(file) => log::info!("{}, with {}", exit::version(), file.display()),
+        None => log::info!("{}, with the settings of the command line", exit::version()),
     }
     loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let exit = daemon::run(loaded, flags);

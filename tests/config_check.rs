@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use soloist::chain::Chain;
 use soloist::check::{Answer, story};
-use soloist::cli::Exit;
 use soloist::config::{self, Flags, Loaded, Surroundings};
+use soloist::exit::Exit;
 use soloist::node::fault::Login;
 use soloist::node::{Command, HealthReport, Permission, Permissions, RpcError, ZmqState};
 use soloist::template::{Template, TxCache};

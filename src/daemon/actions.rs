@@ -14,7 +14,7 @@ use crate::notify;
 use crate::pool::{ConnId, Input};
 use crate::server::http::admin::{Action, Download, Local};
 use crate::status::{json, judge, metrics};
-use crate::{cli, logger, os};
+use crate::{exit, logger, os};
 
 use super::recorder::{self, Recording};
 use super::{Command, Daemon, Event, State};
@@ -187,7 +187,7 @@ impl State {
         let text = format!(
             "{}, report of Unix time {}\n\n== Config\n{:#?}\n\n== Status\n{}\n\n== Miners\n{}\n\n\
              == Metrics\n{}\n\n== Log\n{}",
-            cli::version(),
+            exit::version(),
             now.unix,
             self.config,
             String::from_utf8_lossy(&status),

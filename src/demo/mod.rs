@@ -32,9 +32,9 @@ use bitcoin::Target;
 use log::LevelFilter;
 use smol::LocalExecutor;
 
-use crate::cli::Exit;
 use crate::config::{self, Config, Flags, NodeFlag, Surroundings};
 use crate::daemon::{self, Command};
+use crate::exit::Exit;
 use crate::logger;
 use crate::os::Signals;
 

@@ -126,7 +126,7 @@ mod tests {
 
     use super::super::{Args, run};
     use super::*;
-    use crate::cli::Exit;
+    use crate::exit::Exit;
     use crate::ledger::command::{SEALED, SETTINGS};
     use crate::ledger::record::scan;
     use crate::ledger::seal::{self, Dice};

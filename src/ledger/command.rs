@@ -14,9 +14,9 @@ use super::seal::{self, Dice};
 use super::store::StoreError;
 use super::totals::Ledger;
 use super::transfer::{self, TransferError};
-use crate::cli::Exit;
 use crate::clock::Now;
 use crate::config::{self, Flags};
+use crate::exit::Exit;
 
 /// The settings in a backup, without secrets.
 pub const SETTINGS: &str = "soloist.toml";
