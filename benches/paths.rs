@@ -14,11 +14,11 @@ use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::difficulty::{Difficulty, NBits, Target};
 use soloist::hash::{Backend, Midstate};
+use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::{Lookup, Work};
-use soloist::node::NodeId;
-use soloist::pool::{ConnId, Input, Outbox, Output, Pool, Rules};
+use soloist::pool::{Input, Outbox, Output, Pool, Rules};
 use soloist::share::{Share, Submission};
-use soloist::stratum::session::{Extranonce1, SessionKey};
+use soloist::stratum::session::SessionKey;
 use soloist::template::{Template, witness_commitment};
 
 /// Nonces of shares at the least difficulty that is given out, for a job without transactions and

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::difficulty::{NBits, Target};
+use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
 use soloist::ledger::record::{Grain, MAX_POINTS, Point, Record, RejectReason, WorkerNumber};
 use soloist::ledger::totals::{Ledger, LedgerEvent, WorkerId};
-use soloist::node::NodeId;
-use soloist::pool::{ConnId, Input, Outbox, Pool, Rules};
+use soloist::pool::{Input, Outbox, Pool, Rules};
 use soloist::status::MinerView;
 use soloist::status::miners::{Miners, Payees};
-use soloist::stratum::session::{Extranonce1, SessionKey};
+use soloist::stratum::session::SessionKey;
 use soloist::template::{Template, witness_commitment};
 
 const UNIX: u64 = 1_790_000_027;

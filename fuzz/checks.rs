@@ -9,8 +9,8 @@ use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use soloist::coinbase::MAX_SIZE;
 use soloist::config::{self, Flags, Surroundings};
+use soloist::ids::NodeId;
 use soloist::job::Work;
-use soloist::node::NodeId;
 use soloist::server::http::guard::{Verdict, check_head};
 use soloist::template::{Template, TxCache};
 

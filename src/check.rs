@@ -12,7 +12,6 @@ use bitcoin::{Amount, Transaction};
 use crate::address::{self, Address};
 use crate::block;
 use crate::chain::Chain;
-use crate::cli;
 use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE, MAX_SIZE, MAX_TAG};
 use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
 use crate::exit::{self, Exit};

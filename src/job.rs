@@ -23,8 +23,8 @@ use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE};
 use crate::hash::PrefixState;
+use crate::ids::NodeId;
 use crate::merkle;
-use crate::node::NodeId;
 use crate::signal::Signals;
 use crate::template::Template;
 

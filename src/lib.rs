@@ -20,6 +20,7 @@ pub mod difficulty;
 pub mod exit;
 pub mod failover;
 pub mod hash;
+pub mod ids;
 pub mod job;
 pub mod memo;
 pub mod merkle;

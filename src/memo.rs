@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use crate::chain::{BlockHash, Txid};
 use crate::coinbase::Coinbase;
 use crate::difficulty::{Difficulty, NBits, Target};
+use crate::ids::Extranonce1;
 use crate::job::JobId;
-use crate::stratum::session::Extranonce1;
 use crate::template::{Template, Tx};
 
 /// One thing to remember, in the order in which it happened.

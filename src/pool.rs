@@ -20,14 +20,14 @@ use std::time::{Duration, Instant};
 
 use crate::chain::Chain;
 use crate::clock::Now;
+use crate::ids::{ConnId, Extranonce1, NodeId};
 use crate::job::{Change, Job, Jobs, Work};
 use crate::memo::{Memo, Recall, RecalledWork};
-use crate::node::NodeId;
 use crate::share::Seen;
 use crate::stratum::firmware::{Override, Saved};
-use crate::stratum::session::{Context, Extranonce1, Identity, Memos, Parked, Session, SessionKey};
+use crate::stratum::session::{Context, Identity, Memos, Parked, Session, SessionKey};
 
-pub use outbox::{CloseReason, ConnId, Outbox, Output};
+pub use outbox::{CloseReason, Outbox, Output};
 
 /// A job goes to every miner at least this often: cgminer takes 90 s of silence for a dead pool.
 const HEARTBEAT: Duration = Duration::from_secs(30);

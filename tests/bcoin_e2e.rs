@@ -18,8 +18,9 @@ use serde_json::json;
 use smol::LocalExecutor;
 use soloist::block::{Position, SubmitAnswer};
 use soloist::chain::Chain;
+use soloist::ids::NodeId;
 use soloist::job::VERSION_MASK;
-use soloist::node::{NodeEventKind, NodeHandle, NodeId};
+use soloist::node::{NodeEventKind, NodeHandle};
 use soloist::priority::Urgency;
 use soloist::template::Template;
 

@@ -15,10 +15,9 @@ use std::time::{Duration, Instant};
 use soloist::chain::Chain;
 use soloist::clock::Reading;
 use soloist::failover::{Follow, REPEAT_KNOWN, Standing};
+use soloist::ids::NodeId;
 use soloist::node::fault::Login;
-use soloist::node::{
-    Command, Method, NodeId, Permission, Permissions, RpcError, TipHeader, TipSource,
-};
+use soloist::node::{Command, Method, Permission, Permissions, RpcError, TipHeader, TipSource};
 use world::{MS, Mode, SEC, World, hash, refused, warming};
 
 const OPERATIONS: u64 = 100_000;

@@ -15,9 +15,9 @@ use soloist::block;
 use soloist::chain::{BlockHash, Chain};
 use soloist::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use soloist::difficulty::Difficulty;
+use soloist::ids::NodeId;
 use soloist::job::{Job, JobId, VERSION_MASK, Work};
 use soloist::merkle;
-use soloist::node::NodeId;
 use soloist::share::{Share, Submission};
 use soloist::template::{Template, TxCache, witness_commitment};
 

@@ -17,11 +17,12 @@ use serde_json::json;
 use smol::LocalExecutor;
 use soloist::block::{Position, SubmitAnswer};
 use soloist::chain::{BlockHash, Chain};
+use soloist::ids::NodeId;
 use soloist::node::fault::{Login, Spoken};
 use soloist::node::watch::WAIT;
 use soloist::node::{
-    Auth, Command, Method, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, NodeId, Permission,
-    Rpc, RpcError, TipSource,
+    Auth, Command, Method, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, Permission, Rpc,
+    RpcError, TipSource,
 };
 use soloist::priority::Urgency;
 use soloist::template::TxCache;

@@ -15,8 +15,9 @@ use common::node::{Kind, PATIENCE, RealNode};
 use common::{free_port, wait_for};
 use smol::LocalExecutor;
 use soloist::chain::BlockHash;
+use soloist::ids::NodeId;
 use soloist::node::{
-    Auth, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, NodeId, TipSource, ZmqState, probe_zmq,
+    Auth, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, TipSource, ZmqState, probe_zmq,
 };
 
 /// A node of which only the publisher matters.

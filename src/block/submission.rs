@@ -30,7 +30,8 @@ use super::offer::{FIRST_RETRY, Offer, is_repeat};
 use super::{Position, SolvedBlock, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::clock::Now;
-use crate::node::{NodeId, RpcError};
+use crate::ids::NodeId;
+use crate::node::RpcError;
 use crate::priority::Urgency;
 
 /// Confirmations at which the coinbase can be spent in the next block.

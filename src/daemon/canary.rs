@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 
 use crate::difficulty::{Difficulty, Target};
 use crate::hash::{self, Midstate};
+use crate::ids::ConnId;
 use crate::merkle;
 use crate::os;
-use crate::pool::ConnId;
 use crate::status::CanaryView;
 use crate::vardiff;
 

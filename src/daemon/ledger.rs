@@ -7,10 +7,11 @@ use std::time::Instant;
 use async_channel::Sender;
 
 use crate::clock::Now;
+use crate::ids::ConnId;
 use crate::ledger::keeper::Keeper;
 use crate::ledger::record::RejectReason;
 use crate::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, MAX_WORKERS, Storage, WorkerId};
-use crate::pool::{ConnId, Input};
+use crate::pool::Input;
 use crate::status::{EventKind, Level};
 use crate::stratum::firmware::Saved;
 

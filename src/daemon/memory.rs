@@ -20,9 +20,9 @@ use std::thread;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
 use crate::clock::Now;
+use crate::ids::Extranonce1;
 use crate::memo::{self, Encoder, Memo, Moment, Recall};
 use crate::os;
-use crate::stratum::session::Extranonce1;
 
 use super::State;
 

@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use crate::clock::Now;
 use crate::config::Config;
+use crate::ids::{ConnId, Extranonce1};
 use crate::ledger::record::RejectReason;
 use crate::ledger::totals::LedgerEvent;
-use crate::pool::{ConnId, Input, Output, Rules};
+use crate::pool::{Input, Output, Rules};
 use crate::status::miners::{class, reject_reason};
 use crate::status::{EventKind, Level};
 use crate::stratum::firmware::Saved;
 use crate::stratum::frame::Lines;
 use crate::stratum::reply::Reject;
-use crate::stratum::session::{Extranonce1, SessionKey};
+use crate::stratum::session::SessionKey;
 
 use super::{State, recorder};
 

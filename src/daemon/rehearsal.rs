@@ -14,8 +14,9 @@ use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::coinbase::EXTRANONCE_SIZE;
 use crate::failover::Input;
+use crate::ids::NodeId;
 use crate::job::Job;
-use crate::node::{NodeId, Permissions, RpcError};
+use crate::node::{Permissions, RpcError};
 use crate::share::{Share, Submission};
 use crate::status::{AlarmView, EventKind, Level, RehearsalView};
 

@@ -85,7 +85,8 @@ mod tests {
     use crate::chain::Chain;
     use crate::clock::{Now, Reading};
     use crate::failover::{DEFAULT_GRACE, Failover, Follow, Input, News, NodeSpec, Setup};
-    use crate::node::{HealthReport, Method, NodeId, RpcError};
+    use crate::ids::NodeId;
+    use crate::node::{HealthReport, Method, RpcError};
 
     const UNIX: u64 = 1_790_000_000;
 

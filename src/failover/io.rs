@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::node::Waiting;
 use super::split::{Dispute, Follow};
 use crate::chain::{BlockHash, Chain};
+use crate::ids::NodeId;
 use crate::node::{
-    HealthReport, InvalidBranch, Method, NodeEvent, NodeEventKind, NodeId, Permissions, RpcError,
+    HealthReport, InvalidBranch, Method, NodeEvent, NodeEventKind, Permissions, RpcError,
     TipHeader, TipSource,
 };
 use crate::template::Template;

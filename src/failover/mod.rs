@@ -70,7 +70,7 @@ pub use watch::NewsBy;
 
 use crate::chain::{BlockHash, Chain};
 use crate::clock::{Now, Reading};
-use crate::node::NodeId;
+use crate::ids::NodeId;
 pub use crate::node::watch::WAIT;
 use node::Node;
 use split::Rulings;

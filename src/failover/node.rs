@@ -600,7 +600,7 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::NodeId;
+    use crate::ids::NodeId;
 
     fn node() -> Node {
         let spec = NodeSpec { id: NodeId(1), name: "attic".into(), host: "10.0.0.1".into() };

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::Failover;
 use super::io::{Event, Output};
 use super::settle::Alarm;
-use crate::node::{NodeId, Permissions};
+use crate::ids::NodeId;
+use crate::node::Permissions;
 
 /// From one question to the next, unless there was a break.
 pub const PERMISSIONS_EVERY: Duration = Duration::from_secs(60);

@@ -18,7 +18,8 @@ use super::{
     STALLED_TIP, WAIT,
 };
 use crate::chain::{BlockHash, Chain};
-use crate::node::{Method, NodeId, Permissions, RpcError};
+use crate::ids::NodeId;
+use crate::node::{Method, Permissions, RpcError};
 
 /// Collects the earliest moment that some rule waits for.
 pub(super) struct Alarm {

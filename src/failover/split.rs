@@ -47,7 +47,8 @@ use super::node::{Node, Standing};
 use super::settle::Alarm;
 use super::{FOLLOW, Failover, LAG_MANY};
 use crate::chain::BlockHash;
-use crate::node::{InvalidBranch, Method, NodeId, RpcError};
+use crate::ids::NodeId;
+use crate::node::{InvalidBranch, Method, RpcError};
 
 /// Deadline of `getchaintips`, for the shell.
 pub const CHAIN_TIPS_DEADLINE: Duration = Duration::from_secs(15);

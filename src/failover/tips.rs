@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::chain::BlockHash;
-use crate::node::{NodeId, TipSource};
+use crate::ids::NodeId;
+use crate::node::TipSource;
 
 /// How many tips are remembered; a syncing node announces thousands.
 const KEPT: usize = 64;

@@ -11,7 +11,8 @@ use super::stats::MethodStats;
 use super::tips::RaceStats;
 use super::watch::NewsBy;
 use crate::chain::BlockHash;
-use crate::node::{HealthReport, Method, NodeId, Permissions, RpcError};
+use crate::ids::NodeId;
+use crate::node::{HealthReport, Method, Permissions, RpcError};
 
 /// How things are, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

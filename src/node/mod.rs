@@ -26,6 +26,7 @@ use std::time::Duration;
 use crate::block::{Position, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::clock::Reading;
+use crate::ids::NodeId;
 use crate::template::Template;
 pub use chain_tips::InvalidBranch;
 pub use fault::RpcError;
@@ -34,11 +35,6 @@ pub use rpc::{Auth, NodeConfig, Rpc};
 pub use watch::NodeHandle;
 pub use zmq_fd::probe as probe_zmq;
 pub use zmq_state::ZmqState;
-
-/// A node's place in the daemon's table. Never reused within one run, so that a late event of a
-/// node removed by a reload is recognised and dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeId(pub u32);
 
 /// How the news of a tip reached us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

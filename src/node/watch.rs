@@ -17,10 +17,9 @@ use smol::{LocalExecutor, Task};
 
 use super::lane::Lane;
 use super::rpc::{NodeConfig, Questions, Rpc};
-use super::{
-    Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource, place, tripwire, zmq_fd,
-};
+use super::{Method, NodeEvent, NodeEventKind, RpcError, TipSource, place, tripwire, zmq_fd};
 use crate::chain::BlockHash;
+use crate::ids::NodeId;
 use crate::priority::{
     self,
     Urgency::{self, CanWait, Urgent},

@@ -4,15 +4,12 @@ use std::ops::Range;
 
 use crate::block::SolvedBlock;
 use crate::difficulty::Difficulty;
+use crate::ids::ConnId;
 use crate::stratum::reply::Reject;
 
 /// Room that an outbox keeps between uses.
 const KEPT_BYTES: usize = 64 * 1024;
 const KEPT_ITEMS: usize = 4096;
-
-/// A miner's connection. Given by the server, never used twice within one run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub u64);
 
 /// One thing to be done or noted.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::*;
 use crate::chain::BlockHash;
 use crate::difficulty::{Difficulty, NBits, Target};
+use crate::ids::NodeId;
 use crate::job::tests::template;
 use crate::job::{JobId, Lookup};
 use crate::memo::Encoder;
-use crate::node::NodeId;
 use crate::share::{Share, Submission};
 use crate::stratum::reply::Reject;
 

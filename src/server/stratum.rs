@@ -28,7 +28,7 @@ use futures_rustls::rustls::ServerConnection;
 use smol::{LocalExecutor, Task};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::pool::ConnId;
+use crate::ids::ConnId;
 use crate::stratum::frame::Lines;
 
 use super::rtt;

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use crate::address;
 use crate::chain::Chain;
+use crate::ids::ConnId;
 use crate::ledger::record::{Counts, Grain, Point, RejectReason};
 use crate::ledger::totals::{Ledger, Rate, Worker, WorkerId};
-use crate::pool::{ConnId, Pool};
+use crate::pool::Pool;
 use crate::stratum::session::Session;
 
 use super::nominal::nominal;
@@ -320,9 +321,10 @@ pub(crate) fn millis(duration: Duration) -> f64 {
 mod tests {
     use super::*;
     use crate::clock::Now;
+    use crate::ids::Extranonce1;
     use crate::ledger::totals::LedgerEvent;
     use crate::pool::{Input, Outbox, Rules};
-    use crate::stratum::session::{Extranonce1, SessionKey};
+    use crate::stratum::session::SessionKey;
     use std::net::Ipv4Addr;
     use std::time::Instant;
 

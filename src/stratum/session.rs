@@ -32,9 +32,10 @@ use crate::clock::Now;
 use crate::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use crate::difficulty::Difficulty;
 use crate::hash;
+use crate::ids::{ConnId, Extranonce1};
 use crate::job::{Job, JobId, Jobs, Lookup, VERSION_MASK};
 use crate::memo::Memo;
-use crate::pool::{CloseReason, ConnId, Outbox, Output, Rules};
+use crate::pool::{CloseReason, Outbox, Output, Rules};
 use crate::share::{Seen, Share, Submission};
 use crate::vardiff::{Aim, Vardiff};
 
@@ -59,10 +60,6 @@ const VERSION: &str = concat!("Soloist/", env!("CARGO_PKG_VERSION"));
 
 /// Names and user agents are cut to this many characters.
 const MAX_NAME: usize = 128;
-
-/// The part of the coinbase that is unique to a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Extranonce1(pub [u8; 4]);
 
 /// Signs session ids.
 #[derive(Clone)]
@@ -835,13 +832,6 @@ impl Parked {
     /// When the miner left.
     pub fn since(&self) -> Instant {
         self.since
-    }
-}
-
-impl Extranonce1 {
-    /// The next one, for when this one is taken.
-    pub fn next(self) -> Extranonce1 {
-        Extranonce1(u32::from_be_bytes(self.0).wrapping_add(1).to_be_bytes())
     }
 }
 

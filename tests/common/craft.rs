@@ -8,8 +8,9 @@ use bitcoin::ScriptBuf;
 use soloist::block::assemble;
 use soloist::chain::BlockHash;
 use soloist::hash::sha256d;
+use soloist::ids::NodeId;
 use soloist::job::{Job, JobId, Work};
-use soloist::node::{NodeId, Rpc};
+use soloist::node::Rpc;
 use soloist::share::{Share, Submission};
 use soloist::template::{Template, TxCache};
 

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::difficulty::{NBits, Target};
+use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
-use soloist::node::NodeId;
-use soloist::pool::{ConnId, Input, Outbox, Output, Pool, Rules};
+use soloist::pool::{Input, Outbox, Output, Pool, Rules};
 use soloist::stratum::frame::Lines;
-use soloist::stratum::session::{Extranonce1, SessionKey};
+use soloist::stratum::session::SessionKey;
 use soloist::template::{Template, witness_commitment};
 
 use crate::watch::Watch;

@@ -2,7 +2,8 @@
 
 use soloist::chain::Chain;
 use soloist::failover::*;
-use soloist::node::{NodeId, RpcError};
+use soloist::ids::NodeId;
+use soloist::node::RpcError;
 
 use crate::world::*;
 

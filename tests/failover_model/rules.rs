@@ -2,7 +2,7 @@
 
 use soloist::chain::Chain;
 use soloist::failover::*;
-use soloist::node::NodeId;
+use soloist::ids::NodeId;
 
 use crate::world::*;
 

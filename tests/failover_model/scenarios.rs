@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use soloist::chain::Chain;
 use soloist::failover::*;
+use soloist::ids::NodeId;
 use soloist::node::fault::Login;
-use soloist::node::{Command, Method, NodeId, RpcError, TipHeader, TipSource};
+use soloist::node::{Command, Method, RpcError, TipHeader, TipSource};
 
 use crate::world::*;
 

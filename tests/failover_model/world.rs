@@ -12,9 +12,10 @@ use soloist::failover::{
     Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, Setup,
     TemplateSeen, WAIT,
 };
+use soloist::ids::NodeId;
 use soloist::node::{
-    Command, HealthReport, InvalidBranch, Method, NodeId, Permission, Permissions, RpcError,
-    TipHeader, TipSource,
+    Command, HealthReport, InvalidBranch, Method, Permission, Permissions, RpcError, TipHeader,
+    TipSource,
 };
 
 pub const MS: Duration = Duration::from_millis(1);

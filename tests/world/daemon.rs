@@ -10,13 +10,14 @@ use soloist::block::submission::{self, BlockState, Submissions};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::failover::{self, Failover, GateWhy, NodeSpec, Setup, TemplateSeen};
+use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
-use soloist::node::{NodeEvent, NodeEventKind, NodeId};
-use soloist::pool::{self, CloseReason, ConnId, Outbox, Pool, Rules};
+use soloist::node::{NodeEvent, NodeEventKind};
+use soloist::pool::{self, CloseReason, Outbox, Pool, Rules};
 use soloist::stratum::firmware::Saved;
 use soloist::stratum::frame::Lines;
 use soloist::stratum::reply::Reject;
-use soloist::stratum::session::{Extranonce1, SessionKey};
+use soloist::stratum::session::SessionKey;
 use soloist::template::Template;
 
 /// What the shells are to do.

@@ -8,7 +8,7 @@ use bitcoin::{CompactTarget, Target};
 use serde_json::{Value, json};
 use soloist::chain::BlockHash;
 use soloist::hash::Midstate;
-use soloist::pool::ConnId;
+use soloist::ids::ConnId;
 
 use crate::Micros;
 use crate::random::Random;

@@ -10,9 +10,10 @@ use soloist::block::submission::BlockState;
 use soloist::block::{SolvedBlock, SubmitAnswer};
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
+use soloist::ids::{ConnId, NodeId};
 use soloist::node::watch::WAIT;
-use soloist::node::{Method, NodeEvent, NodeEventKind, NodeId, RpcError, TipSource};
-use soloist::pool::{CloseReason, ConnId};
+use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, TipSource};
+use soloist::pool::CloseReason;
 use soloist::stratum::frame::Lines;
 use soloist::stratum::reply::Reject;
 

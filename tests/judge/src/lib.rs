@@ -16,7 +16,7 @@ use soloist::block;
 use soloist::clock::Now;
 use soloist::coinbase::EXTRANONCE_SIZE;
 use soloist::job::{Job, Jobs, Work};
-use soloist::node::NodeId;
+use soloist::ids::NodeId;
 use soloist::share::{Share, Submission};
 use soloist::template::{Template, TxCache};
 
