@@ -28,9 +28,6 @@ use crate::merkle;
 use crate::signal::Signals;
 use crate::template::Template;
 
-/// The version bits that miners may roll (BIP 320).
-pub const VERSION_MASK: u32 = 0x1fff_e000;
-
 /// Jobs of the current tip that are kept at the most; the oldest give way. At a job every 30 s to
 /// all, and one more to each miner whose difficulty changes, it spans hours.
 const MAX_JOBS: usize = 2048;

@@ -11,7 +11,8 @@ use crate::chain::BlockHash;
 use crate::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use crate::difficulty::{Difficulty, Target};
 use crate::hash;
-use crate::job::{Job, JobId, VERSION_MASK};
+use crate::job::{Job, JobId};
+use crate::signal::VERSION_MASK;
 use crate::stratum::reply::Reject;
 
 /// How far a share's time may lie before the node's clock or after it: from the template's

@@ -4,8 +4,10 @@
 //! miners ([`VERSION_MASK`]), and the thirteen below are left: what they say is the node's affair,
 //! and the owner may set or clear single ones ([`Signals`]).
 
-use crate::job::VERSION_MASK;
 use crate::template::Template;
+
+/// The version bits that miners may roll (BIP 320).
+pub const VERSION_MASK: u32 = 0x1fff_e000;
 
 /// The bits that a block can vote by and a miner does not roll: 0 to 12.
 pub const SIGNAL_BITS: u32 = 0x1fff_ffff & !VERSION_MASK;

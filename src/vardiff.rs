@@ -24,8 +24,7 @@
 //! The state has a fixed size (a ring of 64 waiting times) and a share allocates nothing.
 //!
 //! ```
-//! use soloist::stratum::firmware::Start;
-//! use soloist::vardiff::{Aim, Vardiff};
+//! use soloist::vardiff::{Aim, Start, Vardiff};
 //! use std::time::{Duration, Instant};
 //!
 //! let t0 = Instant::now();
@@ -37,8 +36,6 @@
 //! ```
 
 use std::time::{Duration, Instant};
-
-use crate::stratum::firmware::{Profile, Start};
 
 /// The lowest difficulty given out: the slowest miner, 50 kH/s, submits 7 shares a minute there.
 pub const FLOOR: f64 = 0.0001;
@@ -52,13 +49,15 @@ pub struct Aim {
     pub least_when_silent: f64,
 }
 
-impl From<&Profile> for Aim {
-    fn from(profile: &Profile) -> Aim {
-        Aim {
-            shares_per_minute: profile.shares_per_minute,
-            least_when_silent: profile.least_when_silent,
-        }
-    }
+/// The difficulty that a session begins with, and how firm it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    /// Stays as it is; vardiff is off.
+    Fixed(f64),
+    /// Was right when the miner was last here: change it only on strong evidence.
+    Known(f64),
+    /// A guess: find the level quickly.
+    Guess(f64),
 }
 
 /// One session's difficulty.

@@ -19,9 +19,9 @@ use smol::LocalExecutor;
 use soloist::block::{Position, SubmitAnswer};
 use soloist::chain::Chain;
 use soloist::ids::NodeId;
-use soloist::job::VERSION_MASK;
 use soloist::node::{NodeEventKind, NodeHandle};
 use soloist::priority::Urgency;
+use soloist::signal::VERSION_MASK;
 use soloist::template::Template;
 
 /// Blocks until segwit is active: bcoin's regtest votes for it as mainnet did.

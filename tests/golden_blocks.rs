@@ -16,9 +16,10 @@ use soloist::chain::{BlockHash, Chain};
 use soloist::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use soloist::difficulty::Difficulty;
 use soloist::ids::NodeId;
-use soloist::job::{Job, JobId, VERSION_MASK, Work};
+use soloist::job::{Job, JobId, Work};
 use soloist::merkle;
 use soloist::share::{Share, Submission};
+use soloist::signal::VERSION_MASK;
 use soloist::template::{Template, TxCache, witness_commitment};
 
 /// Header and coinbase of block 100000; the ids of its other transactions.

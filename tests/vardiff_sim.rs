@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use soloist::stratum::firmware::{Class, Profile, Saved, identify, starting_point};
-use soloist::vardiff::{Aim, Vardiff};
+use soloist::vardiff::Vardiff;
 
 const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
@@ -281,7 +281,7 @@ impl<'a> World<'a> {
             epoch,
             now: 0.0,
             tally: Tally::default(),
-            vardiff: Vardiff::new(Aim::from(profile), start, None, epoch),
+            vardiff: Vardiff::new(profile.aim(), start, None, epoch),
             level: None,
             jobs: VecDeque::new(),
             tip: 0,
@@ -520,7 +520,7 @@ impl<'a> World<'a> {
         self.now += gap;
         let saved = self.level.map(Saved::Level);
         let start = starting_point(saved, "x", self.suggestion, self.profile);
-        self.vardiff = Vardiff::new(Aim::from(self.profile), start, None, self.instant());
+        self.vardiff = Vardiff::new(self.profile.aim(), start, None, self.instant());
         self.give_job();
     }
 }

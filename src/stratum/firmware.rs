@@ -21,6 +21,8 @@
 
 use std::borrow::Cow;
 
+use crate::vardiff::{Aim, Start};
+
 /// What sort of device mines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -69,6 +71,13 @@ pub struct Profile {
     pub repeats_shares: bool,
 }
 
+impl Profile {
+    /// What vardiff works towards with this miner.
+    pub fn aim(&self) -> Aim {
+        Aim { shares_per_minute: self.shares_per_minute, least_when_silent: self.least_when_silent }
+    }
+}
+
 /// The owner's word on a firmware, from the config.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Override {
@@ -115,17 +124,6 @@ pub enum Saved {
     Fixed(f64),
     /// The level that vardiff had found.
     Level(f64),
-}
-
-/// The difficulty that a session begins with, and how firm it is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Start {
-    /// Stays as it is; vardiff is off.
-    Fixed(f64),
-    /// Was right when the miner was last here: change it only on strong evidence.
-    Known(f64),
-    /// A guess: find the level quickly.
-    Guess(f64),
 }
 
 /// Which difficulty wins; the order is in the module's description.

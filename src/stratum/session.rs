@@ -33,11 +33,12 @@ use crate::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use crate::difficulty::Difficulty;
 use crate::hash;
 use crate::ids::{ConnId, Extranonce1};
-use crate::job::{Job, JobId, Jobs, Lookup, VERSION_MASK};
+use crate::job::{Job, JobId, Jobs, Lookup};
 use crate::memo::Memo;
 use crate::pool::{CloseReason, Outbox, Output, Rules};
 use crate::share::{Seen, Share, Submission};
-use crate::vardiff::{Aim, Vardiff};
+use crate::signal::VERSION_MASK;
+use crate::vardiff::Vardiff;
 
 use super::firmware::{self, Profile, Saved};
 use super::message::{self, Authorize, Configure, Id, Message, Method, Request, Submit, Subscribe};
@@ -582,14 +583,10 @@ impl Session {
     }
 
     fn choose_level(&mut self, context: &Context<'_>) {
-        let aim = Aim {
-            shares_per_minute: self.profile.shares_per_minute,
-            least_when_silent: self.profile.least_when_silent,
-        };
         let start =
             firmware::starting_point(self.saved, &self.password, self.suggestion, &self.profile);
         let network = context.jobs.work().map(|work| work.template.target.difficulty().0);
-        self.vardiff = Some(Vardiff::new(aim, start, network, context.now.mono));
+        self.vardiff = Some(Vardiff::new(self.profile.aim(), start, network, context.now.mono));
     }
 
     fn level(&self) -> Option<Difficulty> {

@@ -15,7 +15,7 @@ use faults::{FAULTS, commit, seal};
 use soloist::block;
 use soloist::demo::chain::{Outcome, Rules, SandboxChain, subsidy};
 use soloist::demo::coins::free_script;
-use soloist::job::VERSION_MASK;
+use soloist::signal::VERSION_MASK;
 use soloist::share::Share;
 use soloist_judge::{Judge, Made, Maker, Verdict, header_hash, timed};
 
