@@ -16,9 +16,10 @@ use soloist::difficulty::{Difficulty, NBits, Target};
 use soloist::hash::{Backend, Midstate};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::{Lookup, Work};
-use soloist::pool::{Input, Outbox, Output, Pool, Rules};
+use soloist::pool::{Input, Pool};
 use soloist::share::{Share, Submission};
-use soloist::stratum::session::SessionKey;
+use soloist::stratum::outbox::{Outbox, Output};
+use soloist::stratum::session::{Rules, SessionKey};
 use soloist::template::{Template, witness_commitment};
 
 /// Nonces of shares at the least difficulty that is given out, for a job without transactions and

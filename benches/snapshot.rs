@@ -18,10 +18,11 @@ use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
 use soloist::ledger::record::{Grain, MAX_POINTS, Point, Record, RejectReason, WorkerNumber};
 use soloist::ledger::totals::{Ledger, LedgerEvent, WorkerId};
-use soloist::pool::{Input, Outbox, Pool, Rules};
+use soloist::pool::{Input, Pool};
 use soloist::status::MinerView;
 use soloist::status::miners::{Miners, Payees};
-use soloist::stratum::session::SessionKey;
+use soloist::stratum::outbox::Outbox;
+use soloist::stratum::session::{Rules, SessionKey};
 use soloist::template::{Template, witness_commitment};
 
 const UNIX: u64 = 1_790_000_027;

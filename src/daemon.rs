@@ -49,7 +49,7 @@ use crate::job::JobId;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
-use crate::pool::{Outbox, Pool};
+use crate::pool::Pool;
 use crate::server::beside;
 use crate::server::http::admin::Admin;
 use crate::server::http::{self, Http};
@@ -57,6 +57,7 @@ use crate::server::stratum::{Handler, Limits, Server};
 use crate::server::tls::{self, Certificate};
 use crate::status::{EventKind, EventView, Level, Snapshot};
 use crate::stratum::frame::Lines;
+use crate::stratum::outbox::Outbox;
 use crate::stratum::session::SessionKey;
 
 pub use admin::Source;

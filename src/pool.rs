@@ -9,7 +9,6 @@
 //!  line ──► Session ──► Share ──► Block (first!), answer, Share or Reject
 //! ```
 
-mod outbox;
 #[cfg(test)]
 mod tests;
 
@@ -18,16 +17,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::chain::Chain;
 use crate::clock::Now;
 use crate::ids::{ConnId, Extranonce1, NodeId};
 use crate::job::{Change, Job, Jobs, Work};
 use crate::memo::{Memo, Recall, RecalledWork};
 use crate::share::Seen;
-use crate::stratum::firmware::{Override, Saved};
-use crate::stratum::session::{Context, Identity, Memos, Parked, Session, SessionKey};
-
-pub use outbox::{CloseReason, Outbox, Output};
+use crate::stratum::firmware::Saved;
+use crate::stratum::outbox::{CloseReason, Outbox, Output};
+use crate::stratum::session::{Context, Identity, Memos, Parked, Rules, Session, SessionKey};
 
 /// A job goes to every miner at least this often: cgminer takes 90 s of silence for a dead pool.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -46,20 +43,6 @@ const KEEP_PARKED: Duration = Duration::from_secs(600);
 
 /// Miners that left and are remembered at the most; the one that left first gives way.
 const MAX_PARKED: usize = 1024;
-
-/// What does not change from line to line.
-#[derive(Debug)]
-pub struct Rules {
-    /// Signs session ids, so that one from before a restart is known to be ours.
-    pub session_key: SessionKey,
-    /// If set, `mining.authorize` must bring it.
-    pub password: Option<String>,
-    /// The owner's own start difficulties, before those of the table.
-    pub overrides: Vec<Override>,
-    /// Miners whose name is an address of one of these chains are paid there; empty if the owner
-    /// does not allow it.
-    pub payee_chains: Vec<Chain>,
-}
 
 /// What happens to the pool. Lines come by [`Pool::line`], which borrows them.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use bitcoin::hashes::Hash;
 use serde_json::Value;
 
 use super::*;
-use crate::chain::BlockHash;
+use crate::chain::{BlockHash, Chain};
 use crate::difficulty::{Difficulty, NBits, Target};
 use crate::ids::NodeId;
 use crate::job::tests::template;

@@ -323,8 +323,9 @@ mod tests {
     use crate::clock::Now;
     use crate::ids::Extranonce1;
     use crate::ledger::totals::LedgerEvent;
-    use crate::pool::{Input, Outbox, Rules};
-    use crate::stratum::session::SessionKey;
+    use crate::pool::Input;
+    use crate::stratum::outbox::Outbox;
+    use crate::stratum::session::{Rules, SessionKey};
     use std::net::Ipv4Addr;
     use std::time::Instant;
 

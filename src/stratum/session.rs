@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::block::{self, SolvedBlock};
+use crate::chain::Chain;
 use crate::clock::Now;
 use crate::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use crate::difficulty::Difficulty;
@@ -35,13 +36,13 @@ use crate::hash;
 use crate::ids::{ConnId, Extranonce1};
 use crate::job::{Job, JobId, Jobs, Lookup};
 use crate::memo::Memo;
-use crate::pool::{CloseReason, Outbox, Output, Rules};
 use crate::share::{Seen, Share, Submission};
 use crate::signal::VERSION_MASK;
 use crate::vardiff::Vardiff;
 
-use super::firmware::{self, Profile, Saved};
+use super::firmware::{self, Override, Profile, Saved};
 use super::message::{self, Authorize, Configure, Id, Message, Method, Request, Submit, Subscribe};
+use super::outbox::{CloseReason, Outbox, Output};
 use super::reply::{self, Reject};
 
 /// How long the first difficulty waits for the miner's own suggestion.
@@ -65,6 +66,20 @@ const MAX_NAME: usize = 128;
 /// Signs session ids.
 #[derive(Clone)]
 pub struct SessionKey(pub [u8; 32]);
+
+/// What does not change from line to line.
+#[derive(Debug)]
+pub struct Rules {
+    /// Signs session ids, so that one from before a restart is known to be ours.
+    pub session_key: SessionKey,
+    /// If set, `mining.authorize` must bring it.
+    pub password: Option<String>,
+    /// The owner's own start difficulties, before those of the table.
+    pub overrides: Vec<Override>,
+    /// Miners whose name is an address of one of these chains are paid there; empty if the owner
+    /// does not allow it.
+    pub payee_chains: Vec<Chain>,
+}
 
 /// Who is at the other end of the socket.
 #[derive(Clone, Copy, Debug)]

@@ -10,9 +10,10 @@ use soloist::clock::Now;
 use soloist::difficulty::{NBits, Target};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
-use soloist::pool::{Input, Outbox, Output, Pool, Rules};
+use soloist::pool::{Input, Pool};
 use soloist::stratum::frame::Lines;
-use soloist::stratum::session::SessionKey;
+use soloist::stratum::outbox::{Outbox, Output};
+use soloist::stratum::session::{Rules, SessionKey};
 use soloist::template::{Template, witness_commitment};
 
 use crate::watch::Watch;

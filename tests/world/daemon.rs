@@ -13,11 +13,12 @@ use soloist::failover::{self, Failover, GateWhy, NodeSpec, Setup, TemplateSeen};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
 use soloist::node::{NodeEvent, NodeEventKind};
-use soloist::pool::{self, CloseReason, Outbox, Pool, Rules};
+use soloist::pool::{self, Pool};
 use soloist::stratum::firmware::Saved;
 use soloist::stratum::frame::Lines;
+use soloist::stratum::outbox::{CloseReason, Outbox};
 use soloist::stratum::reply::Reject;
-use soloist::stratum::session::SessionKey;
+use soloist::stratum::session::{Rules, SessionKey};
 use soloist::template::Template;
 
 /// What the shells are to do.
@@ -293,7 +294,7 @@ impl Daemon {
 
     fn carry_out(&mut self, now: Now) {
         self.deadline = None;
-        use pool::Output;
+        use soloist::stratum::outbox::Output;
         let mut bytes_written = 0;
         for output in self.outbox.take() {
             match output {

@@ -13,8 +13,8 @@ use soloist::clock::Now;
 use soloist::ids::{ConnId, NodeId};
 use soloist::node::watch::WAIT;
 use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, TipSource};
-use soloist::pool::CloseReason;
 use soloist::stratum::frame::Lines;
+use soloist::stratum::outbox::CloseReason;
 use soloist::stratum::reply::Reject;
 
 use crate::Micros;

@@ -5,7 +5,8 @@ use std::ops::Range;
 use crate::block::SolvedBlock;
 use crate::difficulty::Difficulty;
 use crate::ids::ConnId;
-use crate::stratum::reply::Reject;
+
+use super::reply::Reject;
 
 /// Room that an outbox keeps between uses.
 const KEPT_BYTES: usize = 64 * 1024;
