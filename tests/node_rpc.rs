@@ -15,14 +15,13 @@ use common::node::{Kind, PATIENCE, RealNode};
 use common::{free_port, wait_for};
 use serde_json::json;
 use smol::LocalExecutor;
-use soloist::block::{Position, SubmitAnswer};
 use soloist::chain::{BlockHash, Chain};
 use soloist::ids::NodeId;
 use soloist::node::fault::{Login, Spoken};
 use soloist::node::watch::WAIT;
 use soloist::node::{
-    Auth, Command, Method, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, Permission, Rpc,
-    RpcError, TipSource,
+    Auth, Command, Method, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, Permission, Position,
+    Rpc, RpcError, SubmitAnswer, TipSource,
 };
 use soloist::priority::Urgency;
 use soloist::template::TxCache;

@@ -15,7 +15,7 @@
 use std::time::{Duration, Instant};
 
 use super::submission::MATURITY;
-use super::{Position, SubmitAnswer};
+use crate::node::{Position, SubmitAnswer};
 
 /// The first pause before a node is tried or looked at again.
 pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);

@@ -26,12 +26,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::SolvedBlock;
 use super::offer::{FIRST_RETRY, Offer, is_repeat};
-use super::{Position, SolvedBlock, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::ids::NodeId;
-use crate::node::RpcError;
+use crate::node::{Position, RpcError, SubmitAnswer};
 use crate::priority::Urgency;
 
 /// Confirmations at which the coinbase can be spent in the next block.

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 
+use crate::block::SolvedBlock;
 use crate::block::submission::{BlockState, Input, Output, Submissions};
-use crate::block::{Position, SolvedBlock, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::difficulty::{Difficulty, NBits, Target};
 use crate::ids::{ConnId, NodeId};
 use crate::ledger::record::{self, FoundBlock, WorkerNumber};
 use crate::ledger::totals::LedgerEvent;
-use crate::node::RpcError;
+use crate::node::{Position, RpcError, SubmitAnswer};
 use crate::priority::{self, Urgency};
 use crate::spool::{Answer, Entry, Spool, SpooledBlock};
 use crate::status::{AnswerView, EventKind, Level, refusal_advice};

@@ -650,8 +650,7 @@ fn failover_sentence(from: &str, to: &str, why: &LeadWhy) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::{Position, SubmitAnswer};
-    use crate::node::ZmqState;
+    use crate::node::{Position, SubmitAnswer, ZmqState};
 
     #[test]
     fn events_are_sentences() {

@@ -4,6 +4,7 @@
 //! [`crate::failover`]; this module does what it is told and reports what happened as a
 //! [`NodeEvent`]. Why a node cannot be used is told by [`fault`], for everybody in the same words.
 
+mod block_answers;
 pub mod chain_tips;
 mod date;
 pub mod fault;
@@ -23,11 +24,11 @@ mod zmq_state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::block::{Position, SubmitAnswer};
 use crate::chain::BlockHash;
 use crate::clock::Reading;
 use crate::ids::NodeId;
 use crate::template::Template;
+pub use block_answers::{Position, SubmitAnswer};
 pub use chain_tips::InvalidBranch;
 pub use fault::RpcError;
 pub use permissions::{Command, Permission, Permissions};

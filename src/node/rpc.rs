@@ -20,8 +20,7 @@ use super::http::{Answer, Ask, Client};
 use super::link::Link;
 use super::permissions::{self, Command, Permission, Permissions};
 use super::place::without_userinfo;
-use super::{HealthReport, Method, TipHeader};
-use crate::block::{Position, SubmitAnswer};
+use super::{HealthReport, Method, Position, SubmitAnswer, TipHeader};
 use crate::chain::{BlockHash, Chain};
 use crate::template::{Template, TemplateError, TxCache};
 

@@ -11,11 +11,13 @@ use bitcoin::transaction::Version;
 use bitcoin::{
     Amount, Block, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness,
 };
-use soloist::block::{Position, SolvedBlock};
+use soloist::block::SolvedBlock;
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::{Now, Reading};
 use soloist::demo::check::{self, Due, Pow};
-use soloist::node::{Command, HealthReport, Method, Permission, Permissions, RpcError, TipHeader};
+use soloist::node::{
+    Command, HealthReport, Method, Permission, Permissions, Position, RpcError, TipHeader,
+};
 use soloist::template::{Template, TxCache};
 
 use crate::Micros;

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use soloist::block::SolvedBlock;
 use soloist::block::submission::BlockState;
-use soloist::block::{SolvedBlock, SubmitAnswer};
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::ids::{ConnId, NodeId};
 use soloist::node::watch::WAIT;
-use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, TipSource};
+use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource};
 use soloist::stratum::frame::Lines;
 use soloist::stratum::outbox::CloseReason;
 use soloist::stratum::reply::Reject;
