@@ -16,8 +16,8 @@ use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE, MAX_SIZE, MAX_TAG
 use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
 use crate::exit::{self, Exit};
 use crate::merkle;
-use crate::node::rpc::Rpc;
-use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState, probe_zmq};
+use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState};
+use crate::rpc::{Rpc, probe_zmq};
 use crate::template::{Template, TxCache};
 
 /// What one node answered.

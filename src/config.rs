@@ -55,8 +55,8 @@ pub use settings::{Flags, NodeFlag};
 use crate::address::Address;
 use crate::failover::Follow;
 use crate::logger;
-use crate::node::rpc;
 use crate::notify::Sink;
+use crate::rpc;
 use crate::signal::Signals;
 use crate::stratum::firmware::Override;
 

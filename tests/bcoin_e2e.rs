@@ -18,8 +18,9 @@ use serde_json::json;
 use smol::LocalExecutor;
 use soloist::chain::Chain;
 use soloist::ids::NodeId;
-use soloist::node::{NodeEventKind, NodeHandle, Position, SubmitAnswer};
+use soloist::node::{NodeEventKind, Position, SubmitAnswer};
 use soloist::priority::Urgency;
+use soloist::rpc::NodeHandle;
 use soloist::signal::VERSION_MASK;
 use soloist::template::Template;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::node::{Kind, RealNode};
-use soloist::node::Auth;
+use soloist::rpc::Auth;
 
 /// Runs the program with a file; returns what it says and its exit code.
 fn check(dir: &Path, config: &str) -> (String, Option<i32>) {

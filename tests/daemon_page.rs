@@ -86,10 +86,7 @@ fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing
     let (first, second) = (FaultProxy::start(node.address()), FaultProxy::start(node.address()));
     let nodes = node_entries(&[
         node.config_through(first.address()),
-        soloist::node::NodeConfig {
-            name: "cellar".into(),
-            ..node.config_through(second.address())
-        },
+        soloist::rpc::NodeConfig { name: "cellar".into(), ..node.config_through(second.address()) },
     ]);
     let mut daemon = Daemon::start(&nodes);
     daemon.wait_ready();
@@ -347,9 +344,9 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
 
     let config = node.config();
     let (user, password) = match &config.auth {
-        soloist::node::rpc::Auth::UserPass { user, pass } => (user.clone(), pass.clone()),
+        soloist::rpc::Auth::UserPass { user, pass } => (user.clone(), pass.clone()),
         // What Core writes there is a login like any other while it runs.
-        soloist::node::rpc::Auth::Cookie(file) => {
+        soloist::rpc::Auth::Cookie(file) => {
             let text = std::fs::read_to_string(file).unwrap();
             let (user, pass) = text.trim().split_once(':').unwrap();
             (user.to_owned(), pass.to_owned())

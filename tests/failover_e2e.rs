@@ -313,7 +313,7 @@ fn an_empty_job_comes_first_where_templates_are_slow() {
     let proxy = FaultProxy::start(node.address());
     let slow = Duration::from_millis(300);
     proxy.set(Fault::Delay(slow));
-    let config = soloist::node::NodeConfig {
+    let config = soloist::rpc::NodeConfig {
         certificate: None,
         zmq_hashblock: Some(zmq),
         ..node.config_through(proxy.address())

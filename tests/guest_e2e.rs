@@ -21,7 +21,7 @@ use common::few_threads::{self, FewThreads};
 use common::node::{RealNode, base64};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use soloist::node::NodeConfig;
+use soloist::rpc::NodeConfig;
 
 /// Another client's call takes at most so long, each time.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use common::daemon::{Daemon, node_entries};
 use common::fault::{Fault, FaultProxy, http};
 use common::node::RealNode;
 use common::{free_port, wait_for};
-use soloist::node::{Auth, NodeConfig};
+use soloist::rpc::{Auth, NodeConfig};
 
 /// A node that goes wrong in one way.
 struct Case {
@@ -254,7 +254,8 @@ fn every_failure_has_a_sentence_and_advice_of_its_own() {
 /// A user's whitelist in the node itself, and its port for other nodes.
 #[test]
 fn a_real_core_says_who_may_do_what_and_which_port_is_which() {
-    use soloist::node::{Rpc, RpcError, fault::Spoken};
+    use soloist::node::{RpcError, fault::Spoken};
+    use soloist::rpc::Rpc;
     // rpcauth's line for this user and password, by HMAC-SHA256 with this salt.
     let (salt, pass) = ("00112233445566778899aabbccddeeff", "geheim");
     let hash = {

@@ -18,12 +18,12 @@ use smol::LocalExecutor;
 use soloist::chain::{BlockHash, Chain};
 use soloist::ids::NodeId;
 use soloist::node::fault::{Login, Spoken};
-use soloist::node::watch::WAIT;
 use soloist::node::{
-    Auth, Command, Method, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, Permission, Position,
-    Rpc, RpcError, SubmitAnswer, TipSource,
+    Command, Method, NodeEvent, NodeEventKind, Permission, Position, RpcError, SubmitAnswer,
+    TipSource, WAIT,
 };
 use soloist::priority::Urgency;
+use soloist::rpc::{Auth, NodeConfig, NodeHandle, Rpc};
 use soloist::template::TxCache;
 
 // -- answers that go wrong --
@@ -148,7 +148,7 @@ fn broken_connections_are_told_apart() {
         ("https://127.0.0.1:1", Refused),
         ("ftp://x", Address("it must begin with http:// or https://".into())),
     ] {
-        let answer = soloist::node::Rpc::new(&config(url)).get_best_block_hash();
+        let answer = soloist::rpc::Rpc::new(&config(url)).get_best_block_hash();
         assert_eq!(answer, Err(error), "{url}");
     }
 }

@@ -15,8 +15,9 @@ use common::daemon::{Daemon, PAYOUT, node_entries};
 use common::node::{Kind, RealNode};
 use common::{free_port, wait_for};
 use serde_json::{Value, json};
-use soloist::node::{Auth, HealthReport, NodeConfig, Rpc, RpcError};
+use soloist::node::{HealthReport, RpcError};
 use soloist::os;
+use soloist::rpc::{Auth, NodeConfig, Rpc};
 use soloist::template::TxCache;
 
 /// A Bitcoin Core with settings of its own. Killed, by its own process id, when it is dropped.

@@ -16,9 +16,8 @@ use common::{free_port, wait_for};
 use smol::LocalExecutor;
 use soloist::chain::BlockHash;
 use soloist::ids::NodeId;
-use soloist::node::{
-    Auth, NodeConfig, NodeEvent, NodeEventKind, NodeHandle, TipSource, ZmqState, probe_zmq,
-};
+use soloist::node::{NodeEvent, NodeEventKind, TipSource, ZmqState};
+use soloist::rpc::{Auth, NodeConfig, NodeHandle, probe_zmq};
 
 /// A node of which only the publisher matters.
 struct Watched {

@@ -12,7 +12,8 @@ use common::fault::{Fault, FaultProxy};
 use common::node::{Kind, RealNode};
 use common::wait_for;
 use serde_json::{Value, json};
-use soloist::node::{self, Auth, NodeConfig};
+use soloist::node;
+use soloist::rpc::{Auth, NodeConfig};
 
 /// `anna` with the password `geheim`, as `share/rpcauth/rpcauth.py` writes it.
 const RPCAUTH: &str = "-rpcauth=anna:0123456789abcdef$\

@@ -71,7 +71,7 @@ pub use watch::NewsBy;
 use crate::chain::{BlockHash, Chain};
 use crate::clock::{Now, Reading};
 use crate::ids::NodeId;
-pub use crate::node::watch::WAIT;
+pub use crate::node::WAIT;
 use node::Node;
 use split::Rulings;
 use tips::Tips;

@@ -239,7 +239,7 @@ impl Login {
 
 impl Spoken {
     /// By the first bytes of an answer that is no HTTP.
-    pub(super) fn by(first: &[u8]) -> Spoken {
+    pub fn by(first: &[u8]) -> Spoken {
         match first {
             // Content type alert or handshake, then version 3.x (RFC 8446, 5.1).
             [21 | 22, 3, 0..=4, ..] => Spoken::Tls,

@@ -1,24 +1,11 @@
-//! The nodes: RPC, watching for new tips, and what both report to the daemon's queue.
+//! What nodes are asked and what they say: the facts that [`crate::failover`] decides by.
 //!
-//! A shell. It holds no policy: which node leads, when to fetch and whom to probe is decided by
-//! [`crate::failover`]; this module does what it is told and reports what happened as a
-//! [`NodeEvent`]. Why a node cannot be used is told by [`fault`], for everybody in the same words.
+//! Pure. [`crate::rpc`] asks them, and reports what happened as [`NodeEvent`]s. Why a node cannot be
+//! used is told by [`fault`], for everybody in the same words.
 
 mod block_answers;
-pub mod chain_tips;
-mod date;
 pub mod fault;
-mod http;
-mod lane;
-mod link;
-mod lookup;
 pub mod permissions;
-mod place;
-pub mod rpc;
-mod tls;
-mod tripwire;
-pub mod watch;
-mod zmq_fd;
 mod zmq_state;
 
 use std::sync::Arc;
@@ -29,12 +16,8 @@ use crate::clock::Reading;
 use crate::ids::NodeId;
 use crate::template::Template;
 pub use block_answers::{Position, SubmitAnswer};
-pub use chain_tips::InvalidBranch;
 pub use fault::RpcError;
 pub use permissions::{Command, Permission, Permissions};
-pub use rpc::{Auth, NodeConfig, Rpc};
-pub use watch::NodeHandle;
-pub use zmq_fd::probe as probe_zmq;
 pub use zmq_state::ZmqState;
 
 /// How the news of a tip reached us.
@@ -53,7 +36,7 @@ pub enum TipSource {
 /// An RPC method, as far as statistics and deadlines tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Method {
-    /// `getblocktemplate` (never with a longpollid: see [`watch`]).
+    /// `getblocktemplate` (never with a longpollid: see [`crate::rpc::watch`]).
     GetBlockTemplate,
     /// `getblocktemplate` in proposal mode (BIP 23).
     Proposal,
@@ -61,7 +44,7 @@ pub enum Method {
     SubmitBlock,
     /// `getbestblockhash`.
     GetBestBlockHash,
-    /// `waitfornewblock`, for [`watch::WAIT`].
+    /// `waitfornewblock`, for [`WAIT`].
     WaitForNewBlock,
     /// `getblockchaininfo` and `getnetworkinfo`, asked together.
     Health,
@@ -76,6 +59,45 @@ pub enum Method {
     /// `getblockhash` of a few heights.
     GetBlockHash,
 }
+
+impl Method {
+    /// The longest that a call may take, connection included; `Health` is three calls one after
+    /// the other, `GetBlockHeader` two, `GetBlockHash` a few, `Permissions` ten.
+    pub const fn deadline(self) -> Duration {
+        Duration::from_secs(match self {
+            // Answered from memory. This is what finds a node that hangs, so it is short; a small
+            // node that is just connecting a block may take longer and is not broken.
+            Method::GetBestBlockHash => 2,
+            // Those two, and the quarter of a second that the node waits.
+            Method::WaitForNewBlock => 3,
+            Method::Health
+            | Method::GetBlockHeader
+            | Method::GetBlockHash
+            | Method::Permissions => 5,
+            // It goes through every block that the node knows.
+            Method::GetChainTips => 15,
+            // 0.1 to 0.6 s with a full mempool, several seconds on a busy Pi.
+            Method::GetBlockTemplate => 10,
+            // These check a whole block, and the node's lock may be taken. A block that was not
+            // answered is sent again, which harms nothing.
+            Method::Proposal | Method::SubmitBlock | Method::PreciousBlock => 30,
+        })
+    }
+
+    /// The most bytes that an honest answer can have.
+    pub const fn max_answer(self) -> usize {
+        match self {
+            // 4,000,000 weight units are at most 4 MB of transactions, so 8 MB of hex. The
+            // smallest transaction weighs about 240 units, so there are at most some 16,700,
+            // each with two hashes, fees and up to a hundred `depends`: at most 12 MB more.
+            Method::GetBlockTemplate => 32 << 20,
+            _ => 1 << 20,
+        }
+    }
+}
+
+/// For so long a `waitfornewblock` waits at the node.
+pub const WAIT: Duration = Duration::from_millis(250);
 
 /// What `getblockchaininfo` and `getnetworkinfo` say, as far as the policy needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +141,32 @@ pub struct TipHeader {
     /// Median of the times of it and the ten blocks before it, Unix seconds: the next block's time
     /// must be later (0 where the node does not tell).
     pub median_time: u32,
+}
+
+/// Refused branches that are kept of an answer, the highest first. A node of many years knows a
+/// handful; what splits a house is at the top.
+pub const MAX_BRANCHES: usize = 4;
+
+/// A branch that a node has marked invalid.
+///
+/// Bitcoin Core names a branch by its last block that it knows. It takes no header on top of a
+/// block that it has refused, so that this mostly is the refused block itself; only when the
+/// headers came first are there others above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidBranch {
+    /// Height of the branch's last block.
+    pub height: u64,
+    /// The branch's last block.
+    pub tip: BlockHash,
+    /// How many blocks the branch has beside the node's best chain, at least 1.
+    pub length: u64,
+}
+
+impl InvalidBranch {
+    /// Height of the branch's first block. The refused one is this or a later one of the branch.
+    pub fn first(&self) -> u64 {
+        self.height - self.length + 1
+    }
 }
 
 /// One thing that happened at one node.

@@ -6,7 +6,7 @@
 //! decided before that.
 //!
 //! A pure core: [`Permission::of`] reads one answer, [`Permissions`] makes the sentences.
-//! [`Rpc::permissions`](super::Rpc::permissions) asks.
+//! [`Rpc::permissions`](crate::rpc::Rpc::permissions) asks.
 
 use super::RpcError;
 
@@ -111,7 +111,7 @@ impl Command {
     /// | preciousblock | -8 must be of length 64 | -32601 |
     /// | waitfornewblock | -3 Wrong type passed | -32601 |
     /// | the others, one argument too many | -1 and the help text | -1 and the name |
-    pub(super) const fn refused_arguments(self) -> &'static str {
+    pub const fn refused_arguments(self) -> &'static str {
         match self {
             Command::GetBlockTemplate => r#"{"mode":"?"}"#,
             Command::SubmitBlock | Command::GetBlockHeader | Command::PreciousBlock => r#""00""#,
@@ -166,7 +166,7 @@ pub fn is_forbidden(error: &RpcError) -> bool {
 }
 
 /// The call fails because of what it is, and would fail again.
-pub(super) fn is_refused(error: &RpcError) -> bool {
+pub fn is_refused(error: &RpcError) -> bool {
     is_forbidden(error) || matches!(error, RpcError::Rpc { code: -32601, .. })
 }
 

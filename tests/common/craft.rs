@@ -10,7 +10,7 @@ use soloist::chain::BlockHash;
 use soloist::hash::sha256d;
 use soloist::ids::NodeId;
 use soloist::job::{Job, JobId, Work};
-use soloist::node::Rpc;
+use soloist::rpc::Rpc;
 use soloist::share::{Share, Submission};
 use soloist::template::{Template, TxCache};
 

@@ -389,8 +389,8 @@ pub fn patient(request: &minreq::Request) -> Result<minreq::Response, minreq::Er
 }
 
 /// The `[node]` entries for these nodes, in this order.
-pub fn node_entries(nodes: &[soloist::node::NodeConfig]) -> String {
-    use soloist::node::rpc::Auth;
+pub fn node_entries(nodes: &[soloist::rpc::NodeConfig]) -> String {
+    use soloist::rpc::Auth;
     let mut text = String::new();
     for (i, node) in nodes.iter().enumerate() {
         text += if i == 0 { "[node]\n" } else { "[[node.backup]]\n" };

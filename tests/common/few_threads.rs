@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use soloist::demo::chain::{Outcome, Rules, SandboxChain};
 use soloist::demo::coins::free_script;
 use soloist::demo::rpc::{self, Failure, Request};
-use soloist::node::{Auth, NodeConfig};
+use soloist::rpc::{Auth, NodeConfig};
 
 use super::node::base64;
 

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use soloist::chain::BlockHash;
-use soloist::node::{Auth, NodeConfig, Rpc};
+use soloist::rpc::{Auth, NodeConfig, Rpc};
 
 use super::{free_port, wait_for};
 

@@ -935,7 +935,7 @@ impl World {
             })
             .collect();
         branches.sort_by_key(|branch| std::cmp::Reverse(branch.height));
-        branches.truncate(soloist::node::chain_tips::MAX_BRANCHES);
+        branches.truncate(soloist::node::MAX_BRANCHES);
         branches
     }
 

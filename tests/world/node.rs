@@ -109,7 +109,7 @@ pub struct Call {
     pub held: Option<Answered>,
 }
 
-/// The shell before a node, after `src/node/watch.rs`.
+/// The shell before a node, after `src/rpc/watch.rs`.
 #[derive(Default)]
 pub struct Shell {
     /// 0: no fetch under way, 1: one, 2: one and another wanted after it.

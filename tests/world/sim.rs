@@ -11,8 +11,7 @@ use soloist::block::submission::BlockState;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::ids::{ConnId, NodeId};
-use soloist::node::watch::WAIT;
-use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource};
+use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT};
 use soloist::stratum::frame::Lines;
 use soloist::stratum::outbox::CloseReason;
 use soloist::stratum::reply::Reject;
@@ -693,7 +692,7 @@ impl World {
         }
     }
 
-    /// A call is over. What the shell does then is in `src/node/watch.rs`.
+    /// A call is over. What the shell does then is in `src/rpc/watch.rs`.
     fn finish(&mut self, index: usize, id: u64, answer: Answered) {
         let Some(call) = self.nodes[index].calls.remove(&id) else { return };
         let took = Duration::from_micros(self.now - call.sent);

@@ -15,19 +15,17 @@ use std::time::{Duration, Instant};
 use async_channel::Sender;
 use smol::{LocalExecutor, Task};
 
+use super::client::{NodeConfig, Questions, Rpc};
 use super::lane::Lane;
-use super::rpc::{NodeConfig, Questions, Rpc};
-use super::{Method, NodeEvent, NodeEventKind, RpcError, TipSource, place, tripwire, zmq_fd};
+use super::{place, tripwire, zmq_fd};
 use crate::chain::BlockHash;
 use crate::ids::NodeId;
+use crate::node::{Method, NodeEvent, NodeEventKind, RpcError, TipSource, WAIT};
 use crate::priority::{
     self,
     Urgency::{self, CanWait, Urgent},
 };
 use crate::template::TxCache;
-
-/// For so long a call of [`NodeHandle::wait_for_tip`] waits at the node.
-pub const WAIT: Duration = Duration::from_millis(250);
 
 /// A node that is being watched and can be asked. Every question returns at once; the answers
 /// come as [`NodeEvent`]s.

@@ -22,10 +22,10 @@ use hyper::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, LOCATION};
 use hyper::{Request, Response};
 use smol_hyper::rt::FuturesIo;
 
-use super::fault::{RpcError, Spoken};
 use super::http::Answer;
 use super::place::Place;
 use super::tls;
+use crate::node::fault::{RpcError, Spoken};
 
 /// The longest head of an answer. Core's has some 200 bytes.
 pub(super) const HEAD_MAX: usize = 8192;

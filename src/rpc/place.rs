@@ -2,7 +2,7 @@
 
 use hyper::Uri;
 
-use super::fault::RpcError;
+use crate::node::fault::RpcError;
 
 /// A URL without its user and password.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,34 +2,7 @@
 
 use serde::Deserialize;
 
-use super::RpcError;
-use crate::chain::BlockHash;
-
-/// Refused branches that are kept of an answer, the highest first. A node of many years knows a
-/// handful; what splits a house is at the top.
-pub const MAX_BRANCHES: usize = 4;
-
-/// A branch that a node has marked invalid.
-///
-/// Bitcoin Core names a branch by its last block that it knows. It takes no header on top of a
-/// block that it has refused, so that this mostly is the refused block itself; only when the
-/// headers came first are there others above it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidBranch {
-    /// Height of the branch's last block.
-    pub height: u64,
-    /// The branch's last block.
-    pub tip: BlockHash,
-    /// How many blocks the branch has beside the node's best chain, at least 1.
-    pub length: u64,
-}
-
-impl InvalidBranch {
-    /// Height of the branch's first block. The refused one is this or a later one of the branch.
-    pub fn first(&self) -> u64 {
-        self.height - self.length + 1
-    }
-}
+use crate::node::{InvalidBranch, MAX_BRANCHES, RpcError};
 
 /// Reads the `result` of `getchaintips`: the [`MAX_BRANCHES`] highest that are `invalid`.
 ///
@@ -38,14 +11,14 @@ impl InvalidBranch {
 /// # Errors
 /// [`RpcError::Malformed`] where it is no list of tips.
 pub fn read(json: &str) -> Result<Vec<InvalidBranch>, RpcError> {
-    let tips: Vec<Tip> = super::rpc::read_json(json)?;
+    let tips: Vec<Tip> = super::client::read_json(json)?;
     let mut branches = Vec::new();
     for tip in tips.iter().filter(|tip| tip.status == "invalid") {
         // Impossible numbers name no branch.
         if tip.branchlen == 0 || tip.branchlen > tip.height {
             continue;
         }
-        let hash = super::rpc::hash(&tip.hash)?;
+        let hash = super::client::hash(&tip.hash)?;
         branches.push(InvalidBranch { height: tip.height, tip: hash, length: tip.branchlen });
     }
     branches.sort_by_key(|branch| std::cmp::Reverse(branch.height));

@@ -17,10 +17,10 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 
-use super::fault::RpcError;
 use super::link::{self, Link, Lost};
 use super::place::Place;
 use super::tls;
+use crate::node::fault::RpcError;
 
 /// The most connections that lie idle.
 pub(super) const IDLE_MAX: usize = 3;

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use futures_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use super::super::fault::{RpcError, Spoken, TlsFault};
 use super::super::link;
 use super::*;
+use crate::node::fault::{RpcError, Spoken, TlsFault};
 
 /// A server of HTTP that answers whatever it is asked.
 struct Server {

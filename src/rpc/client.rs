@@ -13,15 +13,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::chain_tips::{self, InvalidBranch};
+use super::chain_tips;
 use super::date::NodeClock;
-use super::fault::{Login, RpcError, Spoken};
 use super::http::{Answer, Ask, Client};
 use super::link::Link;
-use super::permissions::{self, Command, Permission, Permissions};
 use super::place::without_userinfo;
-use super::{HealthReport, Method, Position, SubmitAnswer, TipHeader};
 use crate::chain::{BlockHash, Chain};
+use crate::node::fault::{Login, RpcError, Spoken};
+use crate::node::permissions::{self, Command, Permission, Permissions};
+use crate::node::{HealthReport, InvalidBranch, Method, Position, SubmitAnswer, TipHeader};
 use crate::template::{Template, TemplateError, TxCache};
 
 /// One node as the owner configured it. Its `Debug` and `Display` never show a password.
@@ -86,42 +86,6 @@ pub(super) struct Questions {
 /// All questions of [`Rpc::permissions`] about what mining needs take no longer than this, and a
 /// call more.
 const PERMISSIONS_AT_MOST: Duration = Duration::from_secs(10);
-
-impl Method {
-    /// The longest that a call may take, connection included; `Health` is three calls one after
-    /// the other, `GetBlockHeader` two, `GetBlockHash` a few, `Permissions` ten.
-    pub const fn deadline(self) -> Duration {
-        Duration::from_secs(match self {
-            // Answered from memory. This is what finds a node that hangs, so it is short; a small
-            // node that is just connecting a block may take longer and is not broken.
-            Method::GetBestBlockHash => 2,
-            // Those two, and the quarter of a second that the node waits.
-            Method::WaitForNewBlock => 3,
-            Method::Health
-            | Method::GetBlockHeader
-            | Method::GetBlockHash
-            | Method::Permissions => 5,
-            // It goes through every block that the node knows.
-            Method::GetChainTips => 15,
-            // 0.1 to 0.6 s with a full mempool, several seconds on a busy Pi.
-            Method::GetBlockTemplate => 10,
-            // These check a whole block, and the node's lock may be taken. A block that was not
-            // answered is sent again, which harms nothing.
-            Method::Proposal | Method::SubmitBlock | Method::PreciousBlock => 30,
-        })
-    }
-
-    /// The most bytes that an honest answer can have.
-    const fn max_answer(self) -> usize {
-        match self {
-            // 4,000,000 weight units are at most 4 MB of transactions, so 8 MB of hex. The
-            // smallest transaction weighs about 240 units, so there are at most some 16,700,
-            // each with two hashes, fees and up to a hundred `depends`: at most 12 MB more.
-            Method::GetBlockTemplate => 32 << 20,
-            _ => 1 << 20,
-        }
-    }
-}
 
 impl Rpc {
     /// A client of the node. Nothing is connected and no file is read yet.

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use async_io::{Async, Timer};
 use futures_lite::future;
 
-use super::ZmqState;
 use super::lookup::Lookup;
 use crate::chain::BlockHash;
+use crate::node::ZmqState;
 
 /// One context, with its one I/O thread, for all sockets. It lives as long as the process:
 /// ending a context can block.

@@ -21,7 +21,7 @@ use futures_rustls::rustls::{
     self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use super::fault::{RpcError, TlsFault};
+use crate::node::fault::{RpcError, TlsFault};
 
 /// More bytes than any file of certificates has.
 const MAX_FILE: u64 = 1 << 20;
