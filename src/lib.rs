@@ -26,6 +26,7 @@ pub mod memo;
 pub mod merkle;
 pub mod node;
 pub mod pool;
+pub mod reject;
 pub mod settings;
 pub mod share;
 pub mod signal;

@@ -12,8 +12,8 @@ use crate::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use crate::difficulty::{Difficulty, Target};
 use crate::hash;
 use crate::job::{Job, JobId};
+use crate::reject::Reject;
 use crate::signal::VERSION_MASK;
-use crate::stratum::reply::Reject;
 
 /// How far a share's time may lie before the node's clock or after it: from the template's
 /// `mintime` to the clock plus this, seconds. Nodes refuse blocks more than 7200 s ahead.

@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use soloist::stratum::message::{Message, Method, parse};
-use soloist::stratum::reply::{self, Reject};
+use soloist::stratum::reply::self;
+use soloist::reject::Reject;
 
 fuzz_target!(|line: &[u8]| {
     let line = soloist::stratum::frame::text(line);

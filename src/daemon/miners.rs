@@ -9,12 +9,12 @@ use crate::ids::{ConnId, Extranonce1};
 use crate::ledger::record::RejectReason;
 use crate::ledger::totals::LedgerEvent;
 use crate::pool::Input;
+use crate::reject::Reject;
 use crate::status::miners::{class, reject_reason};
 use crate::status::{EventKind, Level};
 use crate::stratum::firmware::Saved;
 use crate::stratum::frame::Lines;
 use crate::stratum::outbox::Output;
-use crate::stratum::reply::Reject;
 use crate::stratum::session::{Rules, SessionKey};
 
 use super::{State, recorder};

@@ -13,8 +13,8 @@ use crate::ids::NodeId;
 use crate::job::tests::template;
 use crate::job::{JobId, Lookup};
 use crate::memo::Encoder;
+use crate::reject::Reject;
 use crate::share::{Share, Submission};
-use crate::stratum::reply::Reject;
 
 struct World {
     start: Instant,

@@ -24,6 +24,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::reject::Fault;
+
 /// Reads one line (see [`super::frame`]).
 ///
 /// # Errors
@@ -214,36 +216,6 @@ pub struct Malformed<'a> {
     pub id: Id<'a>,
     /// What is wrong.
     pub fault: Fault,
-}
-
-/// What is wrong with a line, in words that may be sent to the miner.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// It does not begin with a brace. Usual cause: HTTP or TLS on this port.
-    #[error("a message is a JSON object on one line")]
-    NotAnObject,
-    /// Not JSON, a key that stands twice, or an id, method or params that a JSON reader refuses.
-    #[error("bad JSON: {0}")]
-    NotJson(String),
-    /// The id is an array or an object.
-    #[error("the id must be a number, a string or null")]
-    BadId,
-    /// Neither a call nor an answer, or the method is not a string.
-    #[error("no method")]
-    NoMethod,
-    /// `params` is not an array.
-    #[error("{0}: params must be an array")]
-    BadParams(&'static str),
-    /// One parameter is missing or of no use.
-    #[error("{method}: {field} must be {wanted}")]
-    BadField {
-        /// The call.
-        method: &'static str,
-        /// The parameter.
-        field: &'static str,
-        /// What it should have been.
-        wanted: &'static str,
-    },
 }
 
 impl<'a> Method<'a> {

@@ -5,8 +5,7 @@ use std::ops::Range;
 use crate::block::SolvedBlock;
 use crate::difficulty::Difficulty;
 use crate::ids::ConnId;
-
-use super::reply::Reject;
+use crate::reject::Reject;
 
 /// Room that an outbox keeps between uses.
 const KEPT_BYTES: usize = 64 * 1024;

@@ -36,6 +36,7 @@ use crate::hash;
 use crate::ids::{ConnId, Extranonce1};
 use crate::job::{Job, JobId, Jobs, Lookup};
 use crate::memo::Memo;
+use crate::reject::Reject;
 use crate::share::{Seen, Share, Submission};
 use crate::signal::VERSION_MASK;
 use crate::vardiff::Vardiff;
@@ -43,7 +44,7 @@ use crate::vardiff::Vardiff;
 use super::firmware::{self, Override, Profile, Saved};
 use super::message::{self, Authorize, Configure, Id, Message, Method, Request, Submit, Subscribe};
 use super::outbox::{CloseReason, Outbox, Output};
-use super::reply::{self, Reject};
+use super::reply;
 
 /// How long the first difficulty waits for the miner's own suggestion.
 const SETTLE: Duration = Duration::from_millis(400);

@@ -3,7 +3,7 @@
 use soloist::block::submission::BlockState;
 use soloist::chain::BlockHash;
 use soloist::job::{JobId, Lookup};
-use soloist::stratum::reply::Reject;
+use soloist::reject::Reject;
 
 use crate::Micros;
 use crate::daemon::Want;

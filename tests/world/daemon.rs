@@ -14,10 +14,10 @@ use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
 use soloist::node::{NodeEvent, NodeEventKind};
 use soloist::pool::{self, Pool};
+use soloist::reject::Reject;
 use soloist::stratum::firmware::Saved;
 use soloist::stratum::frame::Lines;
 use soloist::stratum::outbox::{CloseReason, Outbox};
-use soloist::stratum::reply::Reject;
 use soloist::stratum::session::{Rules, SessionKey};
 use soloist::template::Template;
 

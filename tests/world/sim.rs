@@ -12,9 +12,9 @@ use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::ids::{ConnId, NodeId};
 use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT};
+use soloist::reject::Reject;
 use soloist::stratum::frame::Lines;
 use soloist::stratum::outbox::CloseReason;
-use soloist::stratum::reply::Reject;
 
 use crate::Micros;
 use crate::chain::{Block, Blocks, View};
