@@ -44,6 +44,7 @@ use crate::cli::Exit;
 use crate::clock::Now;
 use crate::config::{self, Config, Flags, Loaded};
 use crate::failover::{Failover, Setup};
+use crate::fsutil::{self, Rights};
 use crate::job::JobId;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
@@ -658,7 +659,7 @@ impl Secrets {
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
-        if let Err(error) = fs::create_dir_all(data).and_then(|()| fs::write(&path, key)) {
+        if let Err(error) = keep(&path, &key, Rights::Set(0o600)) {
             log::warn!("{}: {error}: miners cannot resume over a restart", path.display());
         }
         Ok(Secrets { session_key: SessionKey(key), first_job_id })
@@ -678,17 +679,16 @@ fn first_job_id(data: &Path, last_job: Option<JobId>) -> Result<JobId, getrandom
     if let Some(last) = last_job.filter(|last| !last.is_before(JobId::first_of(run))) {
         run = last.run() + 1;
     }
-    let write = || {
-        let new = data.join("run.new");
-        fs::create_dir_all(data)?;
-        fs::write(&new, format!("{run}\n"))?;
-        fs::File::open(&new)?.sync_all()?;
-        fs::rename(&new, &path)
-    };
-    if let Err(error) = write() {
+    // Before the first job goes out: a power cut must not give this run's number to the next one.
+    if let Err(error) = keep(&path, format!("{run}\n").as_bytes(), Rights::Keep(0o666)) {
         log::warn!("{}: {error}: job ids are random", path.display());
     }
     Ok(JobId::first_of(run))
+}
+
+fn keep(path: &Path, bytes: &[u8], rights: Rights) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), fsutil::create_directory)?;
+    Ok(fsutil::replace(path, bytes, rights)?)
 }
 
 fn limits(config: &Config) -> Limits {

@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::chain::BlockHash;
+use crate::fsutil::{self, Rights};
 use crate::ledger::record::BlockState;
 
 const HEADER: &[u8; 8] = b"SOLOBLK1";
@@ -159,7 +160,7 @@ impl Spool {
     /// Opens the spool and puts it in order: a finished file that was not renamed yet is taken in,
     /// a damaged one is set aside. What was set aside is told in sentences.
     pub fn open(dir: &Path) -> Result<(Spool, Vec<String>), SpoolError> {
-        fs::create_dir_all(dir.join("damaged")).map_err(failed("create the spool"))?;
+        fsutil::create_directory(&dir.join("damaged")).map_err(failed("create the spool"))?;
         let spool = Spool { dir: dir.to_owned() };
         let mut told = Vec::new();
         for name in spool.names()? {
@@ -306,20 +307,12 @@ impl Spool {
             .map_err(failed("write the block's state"))
     }
 
-    /// Temp file, fsync, rename, fsync of the directory.
     fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        use std::io::Write;
-        let mut temp = path.as_os_str().to_owned();
-        temp.push(".new");
-        let mut file = fs::File::create(&temp)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temp, path)?;
-        self.sync()
+        Ok(fsutil::replace(path, bytes, Rights::Keep(0o666))?)
     }
 
     fn sync(&self) -> io::Result<()> {
-        fs::File::open(&self.dir)?.sync_all()
+        fsutil::sync_directory(&self.dir)
     }
 
     /// Puts one name of the directory in order; tells if something was set aside.
@@ -330,9 +323,11 @@ impl Spool {
         };
         if let Some((_, hash)) = parse_name(finished, "block") {
             match self.load(name, &hash) {
-                Ok(block) if is_temp => {
-                    // Written whole, but the power went before the rename.
-                    self.write(&block)?;
+                Ok(_) if is_temp => {
+                    // Written whole, but the power went before the rename. It is not written again:
+                    // until that was done there would be no copy at all.
+                    let adopted = fsutil::adopt(&self.dir.join(finished)).map_err(io::Error::from);
+                    adopted.map_err(failed("take in the block"))?;
                     return Ok(None);
                 }
                 Ok(_) => return Ok(None),
