@@ -40,21 +40,24 @@ use async_io::{Async, Timer};
 use futures_lite::future;
 use smol::LocalExecutor;
 
+use crate::chain::BlockHash;
 use crate::cli::Exit;
 use crate::clock::Now;
 use crate::config::{self, Config, Flags, Loaded};
 use crate::failover::{Failover, Setup};
 use crate::fsutil::{self, Rights};
 use crate::job::JobId;
+use crate::ledger::record;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
 use crate::pool::{ConnId, Outbox, Pool};
 use crate::server::beside;
-use crate::server::http::admin::Admin;
-use crate::server::http::{self, Http};
+use crate::server::http::admin::{Admin, Local};
+use crate::server::http::{self, Http, NoBlock};
 use crate::server::stratum::{Handler, Limits, Server};
 use crate::server::tls::{self, Certificate};
+use crate::spool::MAX_MATURE;
 use crate::status::{EventKind, EventView, Level, Snapshot};
 use crate::stratum::frame::Lines;
 use crate::stratum::session::SessionKey;
@@ -63,7 +66,7 @@ pub use admin::Source;
 
 use admin::Owner;
 use alerts::Alerts;
-use blocks::Blocks;
+use blocks::{Blocks, NotInSpool};
 use canary::Canary;
 use care::Care;
 use figures::Figures;
@@ -87,6 +90,8 @@ enum Event {
     Ledger(Box<(crate::ledger::keeper::Keeper, LedgerEvent)>),
     /// A block was written to the spool, or could not be.
     Spooled(blocks::Spooled),
+    /// The coinbase of a block of the spool was looked up.
+    Coinbase(BlockHash, Option<figures::FoundCoinbase>),
     /// A notification was sent, or why it could not be.
     Sent(crate::notify::SendId, Result<(), String>),
     /// The card was read, or a copy made.
@@ -471,8 +476,25 @@ impl http::View for Daemon {
         Rc::new(self.state.borrow().snapshot(os::now()))
     }
 
-    fn block(&self, hash: &str) -> Option<Vec<u8>> {
-        self.state.borrow().blocks.bytes(hash.parse().ok()?)
+    fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
+        let Ok(hash) = hash.parse() else { return Box::pin(async { Err(NoBlock::Unknown) }) };
+        let state = self.state.borrow();
+        if let Some(block) = state.blocks.live(hash).cloned() {
+            return Box::pin(async move { Ok(block.bytes.clone()) });
+        }
+        let read = state.blocks.read(hash);
+        let known = state.books.ledger.blocks().find(|block| block.hash == hash);
+        let mature = known.filter(|block| block.state == record::BlockState::Mature);
+        let height = mature.map(|block| block.height);
+        Box::pin(async move {
+            read.await.map_err(|why| match (why, height) {
+                (NotInSpool::Unreadable(why), _) => NoBlock::Unreadable(why),
+                (NotInSpool::Absent, Some(height)) => {
+                    NoBlock::Forgotten { height, kept: MAX_MATURE }
+                }
+                (NotInSpool::Absent, None) => NoBlock::Unknown,
+            })
+        })
     }
 }
 
@@ -498,6 +520,9 @@ impl State {
             Event::Node(event) => self.node_event(now, event),
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
+            Event::Coinbase(block, coinbase) => {
+                self.figures.coinbases.borrow_mut().insert(block, coinbase);
+            }
             Event::Sent(id, result) => self.sent(now, id, result),
             Event::Care(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),

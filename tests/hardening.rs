@@ -77,7 +77,6 @@ fn files_are_replaced_in_one_place() {
         ("import/old_card.rs", "fs::rename(", 1), // Gives a backup that was read another name.
         ("ledger/cache.rs", ".create(true)", 1),  // The lock beside the cache; nothing is in it.
         ("ledger/check.rs", "fs::copy(", 1),      // A trial copy of the cache.
-        ("ledger/store.rs", ".create(true)", 1),  // The lock; nothing is in it.
         ("ledger/store.rs", "fs::rename(", 2),    // Sets damaged files aside.
         ("spool.rs", "fs::rename(", 1),           // Sets damaged files aside.
     ];
