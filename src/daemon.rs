@@ -134,11 +134,47 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
         let instead_why = loaded.instead_why;
         Source { flags: flags.clone(), file, instead_why }
     });
-    let task = executor.spawn(async move {
-        loop {
-            let command = match signals.next().await {
-                Order::Stop => Command::Stop,
-                Order::Reload => match config::load(&flags) {
+    let task = executor.spawn(obey(signals, flags, sender));
+    let exit = serve(executor, loaded.config, source, commands, |_| {});
+    drop(task);
+    exit
+}
+
+/// Turns signals into commands. The config is read on a pool thread: a disk that hangs holds up
+/// neither the miners nor a stop.
+async fn obey(signals: Signals, flags: Flags, commands: Sender<Command>) {
+    enum Woken {
+        Told(Order),
+        Read(Box<Result<Loaded, config::Problems>>),
+    }
+    let read = || {
+        let flags = flags.clone();
+        blocking::unblock(move || config::load(&flags))
+    };
+    let mut reading = None;
+    // Told while the file was being read: it may have been read too early.
+    let mut again = false;
+    loop {
+        let told = async { Woken::Told(signals.next().await) };
+        let done = async {
+            match &mut reading {
+                Some(reading) => Woken::Read(Box::new(reading.await)),
+                None => future::pending().await,
+            }
+        };
+        let command = match future::or(told, done).await {
+            Woken::Told(Order::Stop) => Command::Stop,
+            Woken::Told(Order::Reload) if reading.is_some() => {
+                again = true;
+                continue;
+            }
+            Woken::Told(Order::Reload) => {
+                reading = Some(read());
+                continue;
+            }
+            Woken::Read(loaded) => {
+                reading = std::mem::take(&mut again).then(read);
+                match *loaded {
                     Ok(loaded) => {
                         loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
                         Command::Reload(Box::new(loaded.config))
@@ -148,16 +184,13 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
                         log::error!("The config was not read: everything stays as it is.");
                         continue;
                     }
-                },
-            };
-            if sender.send(command).await.is_err() {
-                return;
+                }
             }
+        };
+        if commands.send(command).await.is_err() {
+            return;
         }
-    });
-    let exit = serve(executor, loaded.config, source, commands, |_| {});
-    drop(task);
-    exit
+    }
 }
 
 /// Where the daemon can be reached.

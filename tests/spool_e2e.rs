@@ -1,18 +1,23 @@
-//! The spool of a running daemon: mature blocks leave it, and nothing else does. Most of it depends on
-//! no node, and none answers then.
+//! The spool of a running daemon: mature blocks leave it, nothing else does, and no disk holds up the
+//! thread that serves the miners. Most of it depends on no node, and none answers then.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::daemon::{Daemon, Miner, node_entries, patient};
 use common::node::RealNode;
 use common::wait_for;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use soloist::chain::BlockHash;
 use soloist::hash::sha256d;
 use soloist::ledger::record::BlockState;
@@ -206,4 +211,70 @@ fn the_ledger_learns_from_the_spool_that_a_block_is_mature() {
     assert!(!daemon.log()[before..].contains("is mature"));
     assert_eq!(kept(&daemon), [7].into());
     assert!(daemon.stop().success());
+}
+
+/// A pipe in the place of a file: whoever opens it waits until somebody opens the other end, as with a
+/// disk that hangs.
+fn hang(file: &Path) -> PathBuf {
+    let old = file.with_extension("old");
+    fs::rename(file, &old).unwrap();
+    mkfifo(file, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    old
+}
+
+fn answers(daemon: &Daemon) {
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let url = format!("http://{}/health/live", daemon.http);
+        let answer = patient(&minreq::get(url).with_timeout(5)).expect("it hangs");
+        assert_eq!(answer.status_code, 200);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_hanging_disk_holds_up_neither_page_nor_stop() {
+    let mut daemon = daemon();
+    put(&daemon, [7, 8], &BlockState::Mature);
+    daemon.launch();
+    wait_for("the ledger", || (daemon.blocks().len() == 2).then_some(()));
+
+    // A block of the spool is downloaded.
+    let name = format!("{:010}-{}.block", 8, block(8).hash);
+    hang(&daemon.data().join("spool").join(&name));
+    let url = format!("http://{}/api/blocks/{}.hex", daemon.http, block(8).hash);
+    let waits = thread::spawn(move || minreq::get(url).with_timeout(4).send().is_err());
+    thread::sleep(Duration::from_millis(300));
+    answers(&daemon);
+    assert_eq!(download(&daemon, 7).0, 200);
+    assert!(waits.join().unwrap(), "the pipe was read");
+
+    // The config is read again, twice: the second time it says something new.
+    let config = daemon.config();
+    let old = hang(&config);
+    daemon.signal(Signal::SIGHUP);
+    thread::sleep(Duration::from_millis(300));
+    answers(&daemon);
+    daemon.signal(Signal::SIGHUP);
+    thread::sleep(Duration::from_millis(300));
+    let text = fs::read_to_string(&old).unwrap();
+    let mut pipe = fs::File::options().write(true).open(&config).unwrap();
+    let changed = text.replace("level = \"debug\"", "level = \"info\"");
+    fs::write(&old, changed).unwrap();
+    fs::rename(&old, &config).unwrap();
+    pipe.write_all(text.as_bytes()).unwrap();
+    drop(pipe);
+    wait_for("both readings", || {
+        let log = daemon.log();
+        let first = log.find("Config read: nothing changed.")?;
+        log[first..].contains("Config: ").then_some(())
+    });
+
+    hang(&config);
+    daemon.signal(Signal::SIGHUP);
+    thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    assert!(daemon.stop().success());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
