@@ -11,7 +11,8 @@ use std::error::Error;
 use std::rc::Rc;
 
 use smol::LocalExecutor;
-use soloist::server::http::{Http, Options, View, bind};
+use soloist::server::http::admin::Local;
+use soloist::server::http::{Http, NoBlock, Options, View, bind};
 use soloist::status::{Snapshot, html, judge};
 
 struct Sample(Snapshot);
@@ -26,8 +27,10 @@ impl View for Sample {
         Rc::new(snapshot)
     }
 
-    fn block(&self, hash: &str) -> Option<Vec<u8>> {
-        self.0.blocks.iter().any(|block| block.hash == hash).then(|| vec![0; 80])
+    fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
+        let known = self.0.blocks.iter().any(|block| block.hash == hash);
+        let block = known.then(|| vec![0; 80]).ok_or(NoBlock::Unknown);
+        Box::pin(async { block })
     }
 }
 

@@ -40,21 +40,25 @@ use async_io::{Async, Timer};
 use futures_lite::future;
 use smol::LocalExecutor;
 
+use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::config::{self, Config, Flags, Loaded};
 use crate::exit::Exit;
 use crate::failover::{Failover, Setup};
+use crate::fsutil::{self, Rights};
 use crate::ids::ConnId;
 use crate::job::JobId;
+use crate::ledger::record;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
 use crate::pool::Pool;
 use crate::server::beside;
-use crate::server::http::admin::Admin;
-use crate::server::http::{self, Http};
+use crate::server::http::admin::{Admin, Local};
+use crate::server::http::{self, Http, NoBlock};
 use crate::server::stratum::{Handler, Limits, Server};
 use crate::server::tls::{self, Certificate};
+use crate::spool::MAX_MATURE;
 use crate::status::{EventKind, EventView, Level, Snapshot};
 use crate::stratum::frame::Lines;
 use crate::stratum::outbox::Outbox;
@@ -64,7 +68,7 @@ pub use admin::Source;
 
 use admin::Owner;
 use alerts::Alerts;
-use blocks::Blocks;
+use blocks::{Blocks, NotInSpool};
 use canary::Canary;
 use care::Care;
 use figures::Figures;
@@ -88,6 +92,8 @@ enum Event {
     Ledger(Box<(crate::ledger::keeper::Keeper, LedgerEvent)>),
     /// A block was written to the spool, or could not be.
     Spooled(blocks::Spooled),
+    /// The coinbase of a block of the spool was looked up.
+    Coinbase(BlockHash, Option<figures::FoundCoinbase>),
     /// A notification was sent, or why it could not be.
     Sent(crate::notify::SendId, Result<(), String>),
     /// The card was read, or a copy made.
@@ -130,11 +136,47 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
         let instead_why = loaded.instead_why;
         Source { flags: flags.clone(), file, instead_why }
     });
-    let task = executor.spawn(async move {
-        loop {
-            let command = match signals.next().await {
-                Order::Stop => Command::Stop,
-                Order::Reload => match config::load(&flags) {
+    let task = executor.spawn(obey(signals, flags, sender));
+    let exit = serve(executor, loaded.config, source, commands, |_| {});
+    drop(task);
+    exit
+}
+
+/// Turns signals into commands. The config is read on a pool thread: a disk that hangs holds up
+/// neither the miners nor a stop.
+async fn obey(signals: Signals, flags: Flags, commands: Sender<Command>) {
+    enum Woken {
+        Told(Order),
+        Read(Box<Result<Loaded, config::Problems>>),
+    }
+    let read = || {
+        let flags = flags.clone();
+        blocking::unblock(move || config::load(&flags))
+    };
+    let mut reading = None;
+    // Told while the file was being read: it may have been read too early.
+    let mut again = false;
+    loop {
+        let told = async { Woken::Told(signals.next().await) };
+        let done = async {
+            match &mut reading {
+                Some(reading) => Woken::Read(Box::new(reading.await)),
+                None => future::pending().await,
+            }
+        };
+        let command = match future::or(told, done).await {
+            Woken::Told(Order::Stop) => Command::Stop,
+            Woken::Told(Order::Reload) if reading.is_some() => {
+                again = true;
+                continue;
+            }
+            Woken::Told(Order::Reload) => {
+                reading = Some(read());
+                continue;
+            }
+            Woken::Read(loaded) => {
+                reading = std::mem::take(&mut again).then(read);
+                match *loaded {
                     Ok(loaded) => {
                         loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
                         Command::Reload(Box::new(loaded.config))
@@ -144,16 +186,13 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
                         log::error!("The config was not read: everything stays as it is.");
                         continue;
                     }
-                },
-            };
-            if sender.send(command).await.is_err() {
-                return;
+                }
             }
+        };
+        if commands.send(command).await.is_err() {
+            return;
         }
-    });
-    let exit = serve(executor, loaded.config, source, commands, |_| {});
-    drop(task);
-    exit
+    }
 }
 
 /// Where the daemon can be reached.
@@ -472,8 +511,25 @@ impl http::View for Daemon {
         Rc::new(self.state.borrow().snapshot(os::now()))
     }
 
-    fn block(&self, hash: &str) -> Option<Vec<u8>> {
-        self.state.borrow().blocks.bytes(hash.parse().ok()?)
+    fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
+        let Ok(hash) = hash.parse() else { return Box::pin(async { Err(NoBlock::Unknown) }) };
+        let state = self.state.borrow();
+        if let Some(block) = state.blocks.live(hash).cloned() {
+            return Box::pin(async move { Ok(block.bytes.clone()) });
+        }
+        let read = state.blocks.read(hash);
+        let known = state.books.ledger.blocks().find(|block| block.hash == hash);
+        let mature = known.filter(|block| block.state == record::BlockState::Mature);
+        let height = mature.map(|block| block.height);
+        Box::pin(async move {
+            read.await.map_err(|why| match (why, height) {
+                (NotInSpool::Unreadable(why), _) => NoBlock::Unreadable(why),
+                (NotInSpool::Absent, Some(height)) => {
+                    NoBlock::Forgotten { height, kept: MAX_MATURE }
+                }
+                (NotInSpool::Absent, None) => NoBlock::Unknown,
+            })
+        })
     }
 }
 
@@ -499,6 +555,9 @@ impl State {
             Event::Node(event) => self.node_event(now, event),
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
+            Event::Coinbase(block, coinbase) => {
+                self.figures.coinbases.borrow_mut().insert(block, coinbase);
+            }
             Event::Sent(id, result) => self.sent(now, id, result),
             Event::Care(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
@@ -660,7 +719,7 @@ impl Secrets {
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
-        if let Err(error) = fs::create_dir_all(data).and_then(|()| fs::write(&path, key)) {
+        if let Err(error) = keep(&path, &key, Rights::Set(0o600)) {
             log::warn!("{}: {error}: miners cannot resume over a restart", path.display());
         }
         Ok(Secrets { session_key: SessionKey(key), first_job_id })
@@ -680,17 +739,16 @@ fn first_job_id(data: &Path, last_job: Option<JobId>) -> Result<JobId, getrandom
     if let Some(last) = last_job.filter(|last| !last.is_before(JobId::first_of(run))) {
         run = last.run() + 1;
     }
-    let write = || {
-        let new = data.join("run.new");
-        fs::create_dir_all(data)?;
-        fs::write(&new, format!("{run}\n"))?;
-        fs::File::open(&new)?.sync_all()?;
-        fs::rename(&new, &path)
-    };
-    if let Err(error) = write() {
+    // Before the first job goes out: a power cut must not give this run's number to the next one.
+    if let Err(error) = keep(&path, format!("{run}\n").as_bytes(), Rights::Keep(0o666)) {
         log::warn!("{}: {error}: job ids are random", path.display());
     }
     Ok(JobId::first_of(run))
+}
+
+fn keep(path: &Path, bytes: &[u8], rights: Rights) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), fsutil::create_directory)?;
+    Ok(fsutil::replace(path, bytes, rights)?)
 }
 
 fn limits(config: &Config) -> Limits {

@@ -10,9 +10,8 @@
 
 pub mod old_card;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, TableLike, Value};
@@ -20,6 +19,7 @@ use toml_edit::{DocumentMut, Item, TableLike, Value};
 use crate::clock::Now;
 use crate::config::{self, Flags, Gaps, Surroundings};
 use crate::exit::Exit;
+use crate::fsutil::{self, Rights};
 
 use old_card::OldCard;
 
@@ -168,9 +168,9 @@ pub fn run(now: Now, args: &Args) -> Exit {
         Ok(sentences) => {
             sentences.iter().for_each(|sentence| println!("{sentence}"));
             let text = sentences.join("\r\n") + "\r\n";
-            let told = fs::write(args.from.with_file_name(PROBLEMS), text);
-            if let Err(error) = told {
-                eprintln!("{PROBLEMS} cannot be written: {error}");
+            let file = args.from.with_file_name(PROBLEMS);
+            if let Err(error) = fsutil::replace(&file, text.as_bytes(), Rights::Keep(0o666)) {
+                eprintln!("{PROBLEMS} cannot be written: {}", error.source);
             }
             Exit::Config
         }
@@ -385,13 +385,7 @@ fn try_settings(
 
 /// Replaces a file as a whole, readable to its owner alone.
 fn write(path: &Path, text: impl AsRef<[u8]>) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(text.as_ref())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    Ok(fsutil::replace(path, text.as_ref(), Rights::Set(0o600))?)
 }
 
 /// Makes the owner's file the image's again. A deleted file's sectors keep what was in them, so

@@ -41,6 +41,7 @@ pub mod check;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod fsutil;
 pub mod import;
 pub mod ledger;
 pub mod logger;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{self, Config, Flags, Gaps, Loaded, Problems};
+use crate::fsutil::{self, Rights};
 
 /// After so long with the same settings these are kept as working ones.
 pub const WORKS_AFTER: Duration = Duration::from_secs(600);
@@ -47,8 +48,8 @@ impl<'a> SafeStart<'a> {
             let lines: Vec<String> = earlier.iter().map(u64::to_string).collect();
             let text = format!("{}\n{}\n", lines.join("\n"), uptime.as_secs());
             // Without the note only the safe start itself is lost.
-            if let Err(error) = fs::write(file, text) {
-                log::debug!("{}: {error}", file.display());
+            if let Err(error) = fsutil::replace(file, text.as_bytes(), Rights::Keep(0o666)) {
+                log::debug!("{error}");
             }
         }
         SafeStart { flags, notes, failed }

@@ -5,6 +5,11 @@
 //! their own while the submit threads already run. Changes of one block's state belong on one
 //! thread: they read, change and write.
 //!
+//! A block stays until it is mature, and the newest [`MAX_MATURE`] stay beyond that, for the page's
+//! download. What lost its place stays for ever: that it lost is what the nodes of the moment say, and
+//! a node that was set up anew from an old copy says so too. Each such file has cost the work of a
+//! block.
+//!
 //! ```text
 //! <data>/spool/0000900123-<hash>.block    the block
 //!              0000900123-<hash>.state    which node said what, and where it stands
@@ -36,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::chain::BlockHash;
+use crate::fsutil::{self, Rights};
 use crate::ledger::record::BlockState;
 
 const HEADER: &[u8; 8] = b"SOLOBLK1";
@@ -43,6 +49,8 @@ const HEAD: usize = 32;
 const DIGEST: usize = 32;
 /// More than the largest block (4,000,000 weight units) with its name.
 const MAX_FILE: u64 = 5_000_000;
+/// So many mature blocks are kept, the newest.
+pub const MAX_MATURE: usize = 100;
 /// So many answers of nodes are kept for each block, the newest.
 pub const MAX_ANSWERS: usize = 100;
 
@@ -159,7 +167,7 @@ impl Spool {
     /// Opens the spool and puts it in order: a finished file that was not renamed yet is taken in,
     /// a damaged one is set aside. What was set aside is told in sentences.
     pub fn open(dir: &Path) -> Result<(Spool, Vec<String>), SpoolError> {
-        fs::create_dir_all(dir.join("damaged")).map_err(failed("create the spool"))?;
+        fsutil::create_directory(&dir.join("damaged")).map_err(failed("create the spool"))?;
         let spool = Spool { dir: dir.to_owned() };
         let mut told = Vec::new();
         for name in spool.names()? {
@@ -181,23 +189,32 @@ impl Spool {
 
     /// All blocks, the oldest height first. Damaged ones are left out.
     pub fn list(&self) -> Result<Vec<Entry>, SpoolError> {
+        self.entries(|_| true)
+    }
+
+    /// The blocks that are not mature: to be submitted (again) or watched. The others are not read.
+    pub fn pending(&self) -> Result<Vec<Entry>, SpoolError> {
+        self.entries(|progress| !progress.is_final())
+    }
+
+    /// Height and hash of the mature blocks. None of them is read.
+    pub fn mature(&self) -> Result<Vec<(u32, BlockHash)>, SpoolError> {
+        let blocks = self.names()?.into_iter().filter_map(|name| parse_name(&name, "block"));
+        Ok(blocks.filter(|(height, hash)| self.progress(*height, hash).is_final()).collect())
+    }
+
+    fn entries(&self, wanted: impl Fn(&Progress) -> bool) -> Result<Vec<Entry>, SpoolError> {
         let mut entries = Vec::new();
         for name in self.names()? {
-            if let Some((_, hash)) = parse_name(&name, "block")
+            let Some((height, hash)) = parse_name(&name, "block") else { continue };
+            let progress = self.progress(height, &hash);
+            if wanted(&progress)
                 && let Ok(block) = self.load(&name, &hash)
             {
-                let progress = self.progress(block.height, &hash);
                 entries.push(Entry { block, progress });
             }
         }
         entries.sort_by_key(|entry| (entry.block.height, entry.block.unix));
-        Ok(entries)
-    }
-
-    /// The blocks that are not mature: to be submitted (again) or watched.
-    pub fn pending(&self) -> Result<Vec<Entry>, SpoolError> {
-        let mut entries = self.list()?;
-        entries.retain(|entry| !entry.progress.is_final());
         Ok(entries)
     }
 
@@ -223,24 +240,17 @@ impl Spool {
         })
     }
 
-    /// Removes a mature block.
+    /// Removes a mature block. Its record is to be on the card before: nothing else knows of it then.
     pub fn forget(&self, hash: &BlockHash) -> Result<(), SpoolError> {
         let (height, _) = self.named(hash)?;
         if !self.progress(height, hash).is_final() {
             return Err(SpoolError::NotMature);
         }
-        self.remove(hash)
-    }
-
-    /// Removes a block whatever its state, because the owner says so.
-    pub fn remove(&self, hash: &BlockHash) -> Result<(), SpoolError> {
-        let (height, _) = self.named(hash)?;
-        let doing = "remove the block";
-        fs::remove_file(self.path(height, hash, "block")).map_err(failed(doing))?;
-        match fs::remove_file(self.path(height, hash, "state")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(doing)(error)),
-            _ => self.sync().map_err(failed(doing)),
-        }
+        // The block is gone for good before its state goes: a block without a state would be offered
+        // to the nodes anew. A state without its block is removed by the next opening.
+        let remove = |kind| fs::remove_file(self.path(height, hash, kind));
+        remove("block").and_then(|()| self.sync()).map_err(failed("remove the block"))?;
+        remove("state").map_err(failed("remove the block's state"))
     }
 
     // -- files --
@@ -306,20 +316,12 @@ impl Spool {
             .map_err(failed("write the block's state"))
     }
 
-    /// Temp file, fsync, rename, fsync of the directory.
     fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        use std::io::Write;
-        let mut temp = path.as_os_str().to_owned();
-        temp.push(".new");
-        let mut file = fs::File::create(&temp)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temp, path)?;
-        self.sync()
+        Ok(fsutil::replace(path, bytes, Rights::Keep(0o666))?)
     }
 
     fn sync(&self) -> io::Result<()> {
-        fs::File::open(&self.dir)?.sync_all()
+        fsutil::sync_directory(&self.dir)
     }
 
     /// Puts one name of the directory in order; tells if something was set aside.
@@ -328,11 +330,17 @@ impl Spool {
             Some(finished) => (finished, true),
             None => (name, false),
         };
-        if let Some((_, hash)) = parse_name(finished, "block") {
+        if let Some((height, hash)) = parse_name(finished, "block") {
+            // What is done is not read at each start.
+            if !is_temp && self.progress(height, &hash).is_final() {
+                return Ok(None);
+            }
             match self.load(name, &hash) {
-                Ok(block) if is_temp => {
-                    // Written whole, but the power went before the rename.
-                    self.write(&block)?;
+                Ok(_) if is_temp => {
+                    // Written whole, but the power went before the rename. It is not written again:
+                    // until that was done there would be no copy at all.
+                    let adopted = fsutil::adopt(&self.dir.join(finished)).map_err(io::Error::from);
+                    adopted.map_err(failed("take in the block"))?;
                     return Ok(None);
                 }
                 Ok(_) => return Ok(None),
@@ -341,13 +349,20 @@ impl Spool {
                 Err(error) => return Ok(Some(format!("Spooled block {name}: {error}."))),
             }
         }
-        if parse_name(finished, "state").is_some() {
+        if let Some((height, hash)) = parse_name(finished, "state") {
             if is_temp {
                 let _ = fs::remove_file(self.dir.join(name));
                 return Ok(None);
             }
             let file = fs::read(self.dir.join(name)).unwrap_or_default();
             return match read_progress(&file) {
+                // The power went while the block was forgotten.
+                Some(progress)
+                    if progress.is_final() && !self.path(height, &hash, "block").exists() =>
+                {
+                    let _ = fs::remove_file(self.dir.join(name));
+                    Ok(None)
+                }
                 Some(_) => Ok(None),
                 None => self.set_aside(name, "it is no state"),
             };

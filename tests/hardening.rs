@@ -67,6 +67,54 @@ fn the_table_of_limits_is_that_of_the_code() {
     assert!(rows >= 30, "{rows} rows");
 }
 
+/// There is one way to replace a file, `fsutil`. Whatever else makes, empties or renames files stands
+/// here with its reason.
+#[test]
+fn files_are_replaced_in_one_place() {
+    // A file, how it makes or renames files, how often.
+    let known = [
+        ("daemon/memory.rs", ".create(true)", 1), // Appends to a file in memory.
+        ("import/old_card.rs", "fs::rename(", 1), // Gives a backup that was read another name.
+        ("ledger/cache.rs", ".create(true)", 1),  // The lock beside the cache; nothing is in it.
+        ("ledger/check.rs", "fs::copy(", 1),      // A trial copy of the cache.
+        ("ledger/store.rs", "fs::rename(", 2),    // Sets damaged files aside.
+        ("spool.rs", "fs::rename(", 1),           // Sets damaged files aside.
+    ];
+    let ways = [
+        "fs::write(",
+        "fs::rename(",
+        "fs::copy(",
+        "File::create(",
+        "create_new(true)",
+        ".truncate(true)",
+        ".create(true)",
+    ];
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut places = vec![src.clone()];
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            places.extend(fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let name = place.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        if name == "fsutil.rs" || name.ends_with("tests.rs") || name.starts_with("demo/") {
+            continue;
+        }
+        let text = fs::read_to_string(&place).unwrap();
+        let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
+        for way in ways {
+            let times = code.matches(way).count();
+            if times > 0 {
+                found.push((name.clone(), way, times));
+            }
+        }
+    }
+    found.sort();
+    let found: Vec<_> = found.iter().map(|(name, way, times)| (&name[..], *way, *times)).collect();
+    assert_eq!(found, known);
+}
+
 /// What systemd itself says of the unit, without running it. Whether the daemon can live inside is
 /// seen when the image boots.
 #[test]

@@ -136,6 +136,58 @@ fn secrets_travel_under_a_passphrase_only() {
     assert_eq!(fs::read_to_string(path("other.toml.before")).unwrap(), "# of before\n");
 }
 
+/// Settings that come with a backup replace the owner's file as a whole: whoever reads it meanwhile
+/// has the old one, and a disk that does not take all of them leaves it as it was.
+#[test]
+fn restored_settings_are_never_half_there() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    let (old, file, config) = (path("old"), path("backup"), path("soloist.toml"));
+    let long = format!("{CONFIG}{}", "# A long remark of the owner's.\n".repeat(1500));
+    fs::write(&config, &long).unwrap();
+    mined(Path::new(&old)).stop();
+    // Only what is sealed travels with its remarks.
+    let phrase = path("phrase");
+    fs::write(&phrase, "correct horse battery\n").unwrap();
+    let backup = ["backup", &file, "--data", &old, "--config", &config];
+    let (code, words) = said(&[&backup[..], &["--passphrase-file", &phrase]].concat(), "");
+    assert_eq!(code, Some(0), "{words}");
+
+    let before = format!("{CONFIG}# of before\n");
+    let restore = |data: &str, config: &str| {
+        let data = path(data);
+        let words = ["restore", &file, "--data", &data, "--config", config, "--settings"];
+        [&words[..], &["--passphrase-file", &phrase]].concat().join("\n")
+    };
+    let full = path("full.toml");
+    fs::write(&full, &before).unwrap();
+    // A few kB are enough for the ledger. With the signal ignored a write beyond them fails, as on a
+    // full disk.
+    let limited = "ulimit -f 32; trap '' XFSZ; exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_soloist")])
+        .args(restore("new", &full).lines())
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(73), "{words}");
+    assert!(words.contains("full.toml cannot be written: File too large"), "{words}");
+    assert!(fs::read_to_string(&full).unwrap() == before, "it is not as it was");
+    assert!(!Path::new(&path("full.toml.new")).exists());
+
+    let roomy = path("roomy.toml");
+    fs::write(&roomy, &before).unwrap();
+    let mut held = fs::File::open(&roomy).unwrap();
+    let args = restore("newer", &roomy);
+    let (code, words) = said(&args.lines().collect::<Vec<_>>(), "");
+    assert_eq!(code, Some(0), "{words}");
+    let mut seen = String::new();
+    std::io::Read::read_to_string(&mut held, &mut seen).unwrap();
+    assert_eq!(seen, before);
+    assert!(fs::read_to_string(&roomy).unwrap() == long);
+    assert_eq!(fs::read_to_string(path("roomy.toml.before")).unwrap(), before);
+}
+
 #[test]
 fn a_damaged_backup_changes_nothing() {
     let place = tempfile::tempdir().unwrap();

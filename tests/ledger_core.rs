@@ -462,6 +462,44 @@ fn a_block_of_the_spool_is_booked_once_and_in_its_place() {
     assert_eq!((totals.blocks, after.ledger.workers().next().unwrap().1.totals().blocks), (2, 1));
 }
 
+/// A block may leave the spool when the card has what the ledger knows of it, and not before.
+#[test]
+fn a_block_is_saved_when_the_card_has_what_is_known_of_it() {
+    let now = Now { mono: Instant::now(), unix: START };
+    let mut ledger = Ledger::new(now);
+    let tell = |ledger: &mut Ledger, event| {
+        let mut out = Vec::new();
+        ledger.handle(now, event, &mut out);
+        out.iter().filter(|output| matches!(output, LedgerOutput::Save(_))).count()
+    };
+    let done = || LedgerEvent::Saved(Ok(SaveReport::default()));
+    let hash = |number: u8| BlockHash([&[number][..], &[0; 31]].concat().try_into().unwrap());
+    let mature = |number| LedgerEvent::Block { hash: hash(number), state: BlockState::Mature };
+
+    // Found before the card was read.
+    tell(&mut ledger, LedgerEvent::Tick);
+    tell(&mut ledger, kept(START, "w", 1, BlockState::Candidate));
+    assert!(!ledger.is_block_saved(&hash(1)));
+    // One that the card has is saved as soon as that is known.
+    let LedgerEvent::BlockKept(known) = kept(START, "w", 2, BlockState::Candidate) else {
+        unreachable!()
+    };
+    let opened = Opened { records: vec![Record::Block(*known)], ..Opened::default() };
+    assert_eq!(tell(&mut ledger, LedgerEvent::Opened(Box::new(opened))), 1);
+    assert_eq!([1, 2, 3].map(|n| ledger.is_block_saved(&hash(n))), [false, true, false]);
+    // What changes while a batch is written waits for the next one.
+    assert_eq!(tell(&mut ledger, mature(2)), 0);
+    assert_eq!(tell(&mut ledger, done()), 1);
+    assert_eq!([1, 2].map(|n| ledger.is_block_saved(&hash(n))), [true, false]);
+    // After a failure nothing is known to be written.
+    tell(&mut ledger, LedgerEvent::Saved(Err("it is out".into())));
+    assert_eq!([1, 2].map(|n| ledger.is_block_saved(&hash(n))), [false, false]);
+    assert_eq!(tell(&mut ledger, LedgerEvent::Stop), 1);
+    assert_eq!([1, 2].map(|n| ledger.is_block_saved(&hash(n))), [false, false]);
+    tell(&mut ledger, done());
+    assert_eq!([1, 2].map(|n| ledger.is_block_saved(&hash(n))), [true, true]);
+}
+
 /// The list of found blocks is bounded, their count is not; and one that made room for newer ones is
 /// not found a second time when the spool names it.
 #[test]

@@ -463,8 +463,12 @@ fn the_page_is_served_by_https_and_a_new_certificate_counts_at_once() {
             fn snapshot(&self) -> Rc<Snapshot> {
                 Rc::new(sample::home())
             }
-            fn block(&self, _: &str) -> Option<Vec<u8>> {
-                None
+            fn block(
+                &self,
+                _: &str,
+            ) -> soloist::server::http::admin::Local<Result<Vec<u8>, soloist::server::http::NoBlock>>
+            {
+                Box::pin(async { Err(soloist::server::http::NoBlock::Unknown) })
             }
         }
         let executor = Rc::new(smol::LocalExecutor::new());

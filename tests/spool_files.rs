@@ -87,6 +87,60 @@ fn a_file_that_was_not_renamed_yet_is_taken_in() {
     assert!(name.exists() && !temp.exists());
 }
 
+/// A start reads what is to be submitted or watched, and nothing else.
+#[test]
+fn mature_blocks_are_not_read_at_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let (done, open) = (regtest(), genesis());
+    spool.write(&done).unwrap();
+    spool.write(&open).unwrap();
+    assert_eq!(spool.mature().unwrap(), []);
+    spool.mark(&done.hash, BlockState::Mature).unwrap();
+    spool.mark(&open.hash, BlockState::Stale).unwrap();
+    let name = dir.path().join(format!("0000900123-{}.block", done.hash));
+    fs::write(&name, "whoever reads this calls it damaged").unwrap();
+
+    let (spool, told) = Spool::open(dir.path()).unwrap();
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(spool.mature().unwrap(), [(900_123, done.hash)]);
+    let pending = spool.pending().unwrap();
+    assert_eq!(pending.iter().map(|entry| entry.block.hash).collect::<Vec<_>>(), [open.hash]);
+    assert!(matches!(spool.read(&done.hash), Err(SpoolError::Damaged(_))));
+    // What lost its place may come back.
+    assert!(matches!(spool.forget(&open.hash), Err(SpoolError::NotMature)));
+}
+
+/// Whenever the power goes, a forgotten block is there with its state or is gone; it never comes back
+/// as a new one.
+#[test]
+fn a_power_cut_while_a_block_is_forgotten_brings_nothing_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let (done, lost) = (regtest(), genesis());
+    for (block, state) in [(&done, BlockState::Mature), (&lost, BlockState::Stale)] {
+        spool.write(block).unwrap();
+        spool.mark(&block.hash, state).unwrap();
+    }
+    // The block goes first: where it cannot be removed, its state stays.
+    let place = |block: &SpooledBlock, end: &str| {
+        dir.path().join(format!("{:010}-{}.{end}", block.height, block.hash))
+    };
+    fs::rename(place(&done, "block"), dir.path().join("elsewhere")).unwrap();
+    fs::create_dir(place(&done, "block")).unwrap();
+    assert!(matches!(spool.forget(&done.hash), Err(SpoolError::Io { .. })));
+    assert!(place(&done, "state").exists());
+
+    // The power went between the two.
+    fs::remove_dir(place(&done, "block")).unwrap();
+    fs::remove_file(place(&lost, "block")).unwrap();
+    let (spool, told) = Spool::open(dir.path()).unwrap();
+    assert!(told.is_empty(), "{told:?}");
+    assert!(spool.list().unwrap().is_empty() && spool.mature().unwrap().is_empty());
+    assert!(!place(&done, "state").exists());
+    assert!(place(&lost, "state").exists(), "it tells of a block that is missing");
+}
+
 #[test]
 fn every_cut_of_a_file_is_recognised_set_aside_and_kept() {
     let dir = tempfile::tempdir().unwrap();

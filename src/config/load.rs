@@ -1,16 +1,16 @@
 //! The shell around [`build`]: finds and reads the file, looks at the environment.
 
 use std::env;
-use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::problem::At;
 use super::{
     Auth, Built, CertificateFile, Config, Flags, Gaps, Problem, Problems, Surroundings, build_with,
 };
+use crate::fsutil::{self, Rights};
 
 /// A config, from where it came, and what its owner should know about it.
 #[derive(Clone, Debug)]
@@ -117,39 +117,15 @@ pub fn runtime_dir() -> Option<PathBuf> {
 }
 
 /// Writes the file so that a power cut leaves the old one or the new one, never a part. It keeps
-/// its access rights; a link stays a link. A new file is for its owner's eyes only.
+/// its owner and rights; a link stays a link. A new file is for its owner's eyes only.
 ///
 /// # Errors
 /// The system's: mostly that the daemon's user may not write there.
 pub fn save(file: &Path, text: &str) -> io::Result<()> {
-    if !file.exists()
-        && let Some(dir) = file.parent()
-    {
-        fs::create_dir_all(dir)?;
-        let dir = fs::canonicalize(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?;
-        let file = dir.join(file.file_name().unwrap_or(OsStr::new("soloist.toml")));
-        let temp = file.with_extension("toml.new");
-        return write_and_rename(&file, &temp, text, Permissions::from_mode(0o600));
+    if let Some(dir) = file.parent().filter(|_| !file.exists()) {
+        fsutil::create_directory(dir)?;
     }
-    let file = fs::canonicalize(file)?;
-    let rights = fs::metadata(&file)?.permissions();
-    let temp = file.with_extension("toml.new");
-    let result = write_and_rename(&file, &temp, text, rights);
-    if result.is_err() {
-        let _ = fs::remove_file(&temp);
-    }
-    result
-}
-
-fn write_and_rename(file: &Path, temp: &Path, text: &str, rights: Permissions) -> io::Result<()> {
-    // Nobody else may read it before it has its own rights.
-    let _ = fs::remove_file(temp);
-    let mut out = File::options().write(true).create_new(true).mode(0o600).open(temp)?;
-    out.write_all(text.as_bytes())?;
-    out.set_permissions(rights)?;
-    out.sync_all()?;
-    fs::rename(temp, file)?;
-    File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()
+    Ok(fsutil::replace(file, text.as_bytes(), Rights::Keep(0o600))?)
 }
 
 fn find_file(flags: &Flags, gaps: Gaps) -> Option<PathBuf> {

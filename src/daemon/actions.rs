@@ -9,6 +9,7 @@ use async_io::Timer;
 use crate::clock::Now;
 use crate::config::{Auth, Config};
 use crate::difficulty::Difficulty;
+use crate::fsutil::{self, Rights};
 use crate::ids::ConnId;
 use crate::ledger::totals::{LedgerEvent, WorkerId};
 use crate::notify;
@@ -230,10 +231,13 @@ async fn request(what: &'static str, by_hand: &'static str) -> Result<String, St
             "This program may not do that on this machine. Say there: systemctl {by_hand}."
         ));
     };
-    let request = file.clone();
-    let written = blocking::unblock(move || std::fs::write(request, format!("{what}\n"))).await;
-    written
-        .map_err(|error| format!("That failed: {error}. Say on the box: systemctl {by_hand}."))?;
+    let (request, words) = (file.clone(), format!("{what}\n"));
+    // As a whole: the unit that watches for the file reads it as soon as it is there.
+    let written =
+        blocking::unblock(move || fsutil::replace(&request, words.as_bytes(), Rights::Keep(0o666)));
+    written.await.map_err(|error| {
+        format!("That failed: {}. Say on the box: systemctl {by_hand}.", error.source)
+    })?;
     // Whoever does it takes the file away first.
     let mut waited = Duration::ZERO;
     loop {

@@ -15,20 +15,31 @@ use crate::clock::Now;
 use crate::difficulty::{Difficulty, NBits, Target};
 use crate::ids::{ConnId, NodeId};
 use crate::ledger::record::{self, FoundBlock, WorkerNumber};
-use crate::ledger::totals::LedgerEvent;
+use crate::ledger::totals::{Ledger, LedgerEvent};
 use crate::node::{Position, RpcError, SubmitAnswer};
 use crate::priority::{self, Urgency};
-use crate::spool::{Answer, Entry, Spool, SpooledBlock};
+use crate::spool::{Answer, Entry, MAX_MATURE, Spool, SpoolError, SpooledBlock};
 use crate::status::{AnswerView, EventKind, Level, refusal_advice};
 
 use super::{Event, State};
 
 /// What the spool's thread reports.
 #[derive(Debug)]
-pub struct Spooled {
-    block: BlockHash,
-    /// In words, why it could not be written.
-    result: Result<(), String>,
+pub enum Spooled {
+    /// A block or its state was written, or in words, why it could not be.
+    Written(BlockHash, Result<(), String>),
+    /// A mature block was removed, or why it could not be.
+    Forgotten(BlockHash, Result<(), String>),
+    /// A mature block that the ledger does not know was read, or why it could not be.
+    Missed(BlockHash, Result<Box<Booking>, String>),
+}
+
+/// What the ledger books of a block of the spool.
+#[derive(Debug)]
+pub struct Booking {
+    found: FoundBlock,
+    /// What its coinbase pays to.
+    script: Option<Vec<u8>>,
 }
 
 /// The blocks that were found.
@@ -50,6 +61,10 @@ pub struct Blocks {
     notes: Vec<String>,
     /// Lost in an earlier run, which said so.
     known_lost: BTreeSet<BlockHash>,
+    /// The mature blocks that lie in the spool, by height.
+    mature: BTreeSet<(u32, BlockHash)>,
+    /// Those of them that are older than all that the full ledger lists.
+    outlived: BTreeSet<BlockHash>,
 }
 
 struct Held {
@@ -67,6 +82,9 @@ enum SpoolOrder {
     Write(Arc<SolvedBlock>),
     Mark(BlockHash, record::BlockState),
     Answered(BlockHash, Answer),
+    Forget(BlockHash),
+    /// Read a mature block for the ledger.
+    Miss(BlockHash),
 }
 
 impl SpoolOrder {
@@ -74,9 +92,21 @@ impl SpoolOrder {
     fn urgency(&self) -> Urgency {
         match self {
             SpoolOrder::Write(_) => Urgency::Urgent,
-            SpoolOrder::Mark(..) | SpoolOrder::Answered(..) => Urgency::CanWait,
+            SpoolOrder::Mark(..)
+            | SpoolOrder::Answered(..)
+            | SpoolOrder::Forget(_)
+            | SpoolOrder::Miss(_) => Urgency::CanWait,
         }
     }
+}
+
+/// Why a block cannot be downloaded.
+#[derive(Debug)]
+pub enum NotInSpool {
+    /// There is no such file.
+    Absent,
+    /// In words, why its file cannot be read.
+    Unreadable(String),
 }
 
 impl Blocks {
@@ -94,12 +124,17 @@ impl Blocks {
             found: Vec::new(),
             notes: Vec::new(),
             known_lost: BTreeSet::new(),
+            mature: BTreeSet::new(),
+            outlived: BTreeSet::new(),
         };
         match Spool::open(&data.join("spool")) {
             Ok((spool, notes)) => {
                 blocks.notes = notes;
-                match spool.pending() {
-                    Ok(found) => blocks.found = found,
+                match spool.pending().and_then(|found| Ok((found, spool.mature()?))) {
+                    Ok((found, mature)) => {
+                        blocks.found = found;
+                        blocks.mature = mature.into_iter().collect();
+                    }
                     Err(error) => blocks.trouble = Some(error.to_string()),
                 }
                 blocks.spool = Some(spool);
@@ -160,12 +195,42 @@ impl Blocks {
         self.timing.get(&hash)?.1
     }
 
-    /// A whole block, for the download.
-    pub fn bytes(&self, hash: BlockHash) -> Option<Vec<u8>> {
-        if let Some((block, _)) = self.submissions.blocks().find(|(b, _)| b.hash == hash) {
-            return Some(block.bytes.clone());
+    /// A whole block that is not final yet.
+    pub fn live(&self, hash: BlockHash) -> Option<&Arc<SolvedBlock>> {
+        self.submissions.blocks().map(|(block, _)| block).find(|block| block.hash == hash)
+    }
+
+    /// Reads a whole block of the spool, on a pool thread.
+    pub fn read(
+        &self,
+        hash: BlockHash,
+    ) -> impl Future<Output = Result<Vec<u8>, NotInSpool>> + use<> {
+        let spool = self.spool.clone();
+        blocking::unblock(move || match spool.map(|spool| spool.read(&hash)) {
+            None | Some(Err(SpoolError::Unknown)) => Err(NotInSpool::Absent),
+            Some(Err(error)) => Err(NotInSpool::Unreadable(error.to_string())),
+            Some(Ok(entry)) => Ok(entry.block.bytes),
+        })
+    }
+
+    /// Takes the mature blocks that are too many, the oldest, of which the ledger keeps a record
+    /// that survives a power cut.
+    fn take_spare(&mut self, ledger: &Ledger) -> Vec<BlockHash> {
+        let spare = self.mature.len().saturating_sub(MAX_MATURE);
+        let oldest = self.mature.iter().take(spare).copied();
+        let is_mature = |hash| {
+            let known = ledger.blocks().find(|block| block.hash == hash);
+            known.is_some_and(|block| block.state == record::BlockState::Mature)
+        };
+        let booked: Vec<(u32, BlockHash)> = oldest
+            .filter(|(_, hash)| {
+                is_mature(*hash) && ledger.is_block_saved(hash) || self.outlived.contains(hash)
+            })
+            .collect();
+        for block in &booked {
+            self.mature.remove(block);
         }
-        Some(self.spool.as_ref()?.read(&hash).ok()?.block.bytes)
+        booked.into_iter().map(|(_, hash)| hash).collect()
     }
 
     fn hex(&mut self, block: &SolvedBlock) -> Arc<str> {
@@ -193,8 +258,9 @@ impl Blocks {
 }
 
 fn write_all(spool: &Spool, orders: priority::Receiver<SpoolOrder>, queue: &Sender<Event>) {
+    let words = |error: SpoolError| error.to_string();
     for order in orders {
-        let (block, result) = match order {
+        let done = match order {
             SpoolOrder::Write(block) => {
                 let spooled = SpooledBlock {
                     hash: block.hash,
@@ -204,15 +270,50 @@ fn write_all(spool: &Spool, orders: priority::Receiver<SpoolOrder>, queue: &Send
                     worker: block.worker.clone(),
                     bytes: block.bytes.clone(),
                 };
-                (block.hash, spool.write(&spooled))
+                Spooled::Written(block.hash, spool.write(&spooled).map_err(words))
             }
-            SpoolOrder::Mark(hash, state) => (hash, spool.mark(&hash, state)),
-            SpoolOrder::Answered(hash, answer) => (hash, spool.answered(&hash, answer)),
+            SpoolOrder::Mark(hash, state) => {
+                Spooled::Written(hash, spool.mark(&hash, state).map_err(words))
+            }
+            SpoolOrder::Answered(hash, answer) => {
+                Spooled::Written(hash, spool.answered(&hash, answer).map_err(words))
+            }
+            SpoolOrder::Forget(hash) => {
+                Spooled::Forgotten(hash, spool.forget(&hash).map_err(words))
+            }
+            SpoolOrder::Miss(hash) => {
+                let read = spool.read(&hash).map_err(words);
+                let booking = read.map(|entry| {
+                    let state = entry.progress.state;
+                    Box::new(Booking::of(&unspooled(entry.block), state))
+                });
+                Spooled::Missed(hash, booking)
+            }
         };
-        let result = result.map_err(|error| error.to_string());
-        if queue.send_blocking(Event::Spooled(Spooled { block, result })).is_err() {
+        if queue.send_blocking(Event::Spooled(done)).is_err() {
             return;
         }
+    }
+}
+
+impl Booking {
+    /// Who is paid, and when it came to this state, is left to the loop.
+    fn of(block: &SolvedBlock, state: record::BlockState) -> Booking {
+        let found = FoundBlock {
+            hash: block.hash,
+            height: block.height,
+            unix: block.solved_at,
+            worker: WorkerNumber::TOTAL,
+            name: block.worker.clone(),
+            difficulty: Difficulty::of_hash(&block.hash).0,
+            network_difficulty: network_difficulty(block),
+            reward: block.value,
+            payee: String::new(),
+            state,
+            state_unix: 0,
+        };
+        let script = super::view::coinbase_of(&block.bytes).map(|(_, script)| script);
+        Booking { found, script }
     }
 }
 
@@ -358,14 +459,43 @@ impl State {
     }
 
     pub(super) fn spooled(&mut self, now: Now, spooled: Spooled) {
-        self.answer_held(|held| held.block == spooled.block);
-        match spooled.result {
-            Ok(()) => self.blocks.trouble = None,
-            Err(why) => {
-                let text = format!("Block {} cannot be kept on the card: {why}.", spooled.block);
-                self.tell(now, EventKind::Block, Level::Critical, text);
-                self.blocks.trouble = Some(why);
+        match spooled {
+            Spooled::Written(block, result) => {
+                self.answer_held(|held| held.block == block);
+                match result {
+                    Ok(()) => self.blocks.trouble = None,
+                    Err(why) => {
+                        let text = format!("Block {block} cannot be kept on the card: {why}.");
+                        self.tell(now, EventKind::Block, Level::Critical, text);
+                        self.blocks.trouble = Some(why);
+                    }
+                }
             }
+            Spooled::Forgotten(block, Ok(())) => {
+                self.figures.coinbases.borrow_mut().insert(block, None);
+                log::info!("Mature block {block} has left the spool; its record stays.");
+            }
+            // The next start tries again.
+            Spooled::Forgotten(block, Err(why)) => {
+                log::warn!("Mature block {block} stays in the spool: {why}.");
+            }
+            Spooled::Missed(block, Ok(booking)) => {
+                self.book_kept(now, *booking);
+                if !self.books.ledger.blocks().any(|known| known.hash == block) {
+                    self.blocks.outlived.insert(block);
+                }
+                self.forget_blocks();
+            }
+            Spooled::Missed(block, Err(why)) => {
+                log::warn!("Mature block {block} is not in the ledger and cannot be read: {why}.");
+            }
+        }
+    }
+
+    /// Mature blocks leave the spool when they are too many and their record is on the card.
+    pub(super) fn forget_blocks(&mut self) {
+        for hash in self.blocks.take_spare(&self.books.ledger) {
+            self.blocks.spool(SpoolOrder::Forget(hash), &self.queue);
         }
     }
 
@@ -451,6 +581,9 @@ impl State {
         self.tell(now, EventKind::Block, level, text);
         let recorded = recorded(&state);
         self.blocks.spool(SpoolOrder::Mark(block.hash, recorded.clone()), &self.queue);
+        if recorded == record::BlockState::Mature {
+            self.blocks.mature.insert((height, block.hash));
+        }
         self.ledger_event(now, LedgerEvent::Block { hash: block.hash, state: recorded });
     }
 
@@ -486,32 +619,14 @@ impl State {
         self.ledger_event(now, found);
     }
 
-    /// Tells the ledger that was just opened of every block that is on its way: the power may have
-    /// gone when the spool had it and the ledger had not.
+    /// Tells the ledger that was just opened of every block of the spool: the power may have gone when
+    /// the spool had it, or knew where it stands, and the ledger did not.
     pub(super) fn book_kept_blocks(&mut self, now: Now) {
         let blocks: Vec<_> =
             self.blocks.submissions.blocks().map(|(b, state)| (b.clone(), state.clone())).collect();
         for (block, state) in blocks {
-            let kept = FoundBlock {
-                hash: block.hash,
-                height: block.height,
-                unix: block.solved_at,
-                worker: WorkerNumber::TOTAL,
-                name: block.worker.clone(),
-                difficulty: Difficulty::of_hash(&block.hash).0,
-                network_difficulty: network_difficulty(&block),
-                reward: block.value,
-                payee: self.payee(now, &block),
-                state: recorded(&state),
-                state_unix: now.unix,
-            };
-            let (hash, recorded) = (kept.hash, kept.state.clone());
-            let booked = self.books.ledger.total().totals().blocks;
-            self.ledger_event(now, LedgerEvent::BlockKept(Box::new(kept)));
-            if self.books.ledger.total().totals().blocks > booked {
-                let text = format!("The ledger missed block {}: it is booked now.", block.height);
-                self.tell(now, EventKind::Block, Level::Info, text);
-            }
+            let (hash, recorded) = (block.hash, recorded(&state));
+            self.book_kept(now, Booking::of(&block, recorded.clone()));
             // An older version called it accepted by a node's answer alone.
             let known = self.books.ledger.blocks().find(|known| known.hash == hash);
             if recorded == record::BlockState::Candidate
@@ -519,6 +634,28 @@ impl State {
             {
                 self.ledger_event(now, LedgerEvent::Block { hash, state: recorded });
             }
+        }
+        // A mature block is read only when the ledger has never heard of it.
+        let known: BTreeSet<_> = self.books.ledger.blocks().map(|block| block.hash).collect();
+        for (_, hash) in self.blocks.mature.clone() {
+            if known.contains(&hash) {
+                let state = record::BlockState::Mature;
+                self.ledger_event(now, LedgerEvent::Block { hash, state });
+            } else {
+                self.blocks.spool(SpoolOrder::Miss(hash), &self.queue);
+            }
+        }
+        self.forget_blocks();
+    }
+
+    fn book_kept(&mut self, now: Now, Booking { mut found, script }: Booking) {
+        found.payee = self.paid(now, script.as_deref());
+        found.state_unix = now.unix;
+        let (height, booked) = (found.height, self.books.ledger.total().totals().blocks);
+        self.ledger_event(now, LedgerEvent::BlockKept(Box::new(found)));
+        if self.books.ledger.total().totals().blocks > booked {
+            let text = format!("The ledger missed block {height}: it is booked now.");
+            self.tell(now, EventKind::Block, Level::Info, text);
         }
     }
 
@@ -632,11 +769,58 @@ mod tests {
         write_all(&spool, orders, &queue);
         drop(queue);
         let mut done = Vec::new();
-        while let Ok(Event::Spooled(spooled)) = events.recv_blocking() {
-            done.push((spooled.block, spooled.result.is_ok()));
+        while let Ok(Event::Spooled(Spooled::Written(block, result))) = events.recv_blocking() {
+            done.push((block, result.is_ok()));
         }
         assert_eq!(done, [(solved, true), (old, false), (old, false)]);
         assert!(spool.read(&solved).is_ok());
+    }
+
+    #[test]
+    fn only_what_the_card_knows_to_be_mature_is_spare() {
+        let hash = |number: u32| BlockHash([number as u8; 32]);
+        let found = |number: u32, state| {
+            record::Record::Block(FoundBlock {
+                hash: hash(number),
+                height: number,
+                unix: 1,
+                worker: WorkerNumber::TOTAL,
+                name: "w".into(),
+                difficulty: 1.0,
+                network_difficulty: 1.0,
+                reward: 1,
+                payee: String::new(),
+                state,
+                state_unix: 1,
+            })
+        };
+        let now = Now { mono: Instant::now(), unix: 1 };
+        let mut ledger = Ledger::new(now);
+        let mut tell = |event| {
+            ledger.handle(now, event, &mut Vec::new());
+            let dir = tempfile::tempdir().unwrap();
+            let mut blocks = Blocks::open(dir.path());
+            blocks.mature = (0..MAX_MATURE as u32 + 3).map(|n| (n, hash(n))).collect();
+            blocks.outlived.insert(hash(2));
+            let spare = blocks.take_spare(&ledger);
+            assert!(spare.iter().all(|hash| !blocks.mature.iter().any(|(_, h)| h == hash)));
+            spare
+        };
+        assert_eq!(tell(LedgerEvent::Tick), [hash(2)], "no record is kept of it any more");
+        // The last is one of the newest hundred.
+        let records = vec![
+            found(0, record::BlockState::Mature),
+            found(1, record::BlockState::Confirmed { confirmations: 99 }),
+            found(3, record::BlockState::Mature),
+        ];
+        let opened = crate::ledger::totals::Opened { records, ..Default::default() };
+        assert_eq!(tell(LedgerEvent::Opened(Box::new(opened))), [hash(0), hash(2)]);
+        // The first batch has a snapshot and no news of it.
+        let saved = || LedgerEvent::Saved(Ok(Default::default()));
+        tell(saved());
+        let mature = LedgerEvent::Block { hash: hash(1), state: record::BlockState::Mature };
+        assert_eq!(tell(mature), [hash(0), hash(2)], "not on the card yet");
+        assert_eq!(tell(saved()), [hash(0), hash(1), hash(2)]);
     }
 
     #[test]

@@ -136,7 +136,11 @@ impl State {
             self.tell(now, EventKind::System, Level::Warning, note);
         }
         let opened = matches!(answer, LedgerEvent::Opened(_));
+        let saved = matches!(answer, LedgerEvent::Saved(Ok(_)));
         self.ledger_event(now, answer);
+        if saved {
+            self.forget_blocks();
+        }
         if opened {
             self.book_kept_blocks(now);
             self.remind_miners(now);

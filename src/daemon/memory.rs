@@ -20,6 +20,7 @@ use std::thread;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
 use crate::clock::Now;
+use crate::fsutil::{self, Rights};
 use crate::ids::Extranonce1;
 use crate::memo::{self, Encoder, Memo, Moment, Recall};
 use crate::os;
@@ -207,11 +208,7 @@ impl Writer {
         self.encoder = Encoder::default();
         let mut bytes = self.header.clone();
         memos.for_each(|memo| self.encoder.encode(now, memo, &mut bytes));
-        let new = self.path.with_extension("new");
-        fs::remove_file(&new).ok();
-        let mut file = File::options().append(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(&bytes)?;
-        fs::rename(&new, &self.path)?;
+        let file = fsutil::replace_and_open(&self.path, &bytes, Rights::Set(0o600))?;
         (self.file, self.size) = (file, bytes.len() as u64);
         Ok(())
     }

@@ -417,12 +417,21 @@ impl State {
         if let Some(coinbase) = known.get(&hash) {
             return coinbase.clone();
         }
-        if self.blocks.state(hash).is_none() {
-            *reads = reads.checked_sub(1)?;
+        if let Some(block) = self.blocks.live(hash) {
+            let coinbase = coinbase_of(&block.bytes);
+            known.insert(hash, coinbase.clone());
+            return coinbase;
         }
-        let coinbase = self.blocks.bytes(hash).and_then(|block| coinbase_of(&block));
-        known.insert(hash, coinbase.clone());
-        coinbase
+        *reads = reads.checked_sub(1)?;
+        // Until it is read.
+        known.insert(hash, None);
+        let (read, queue) = (self.blocks.read(hash), self.queue.clone());
+        let tell = async move {
+            let coinbase = read.await.ok().and_then(|block| coinbase_of(&block));
+            queue.send(super::Event::Coinbase(hash, coinbase)).await.ok();
+        };
+        self.executor.spawn(tell).detach();
+        None
     }
 
     fn board_view(&self, now: Now) -> view::BoardView {

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::backup::{self, BackupError, MAX_BACKUP};
 use super::export;
-use super::journal::{Journal, write_atomically};
+use super::journal::Journal;
 use super::record::{Grain, scan};
 use super::seal::{self, Dice};
 use super::store::StoreError;
@@ -17,6 +17,7 @@ use super::transfer::{self, TransferError};
 use crate::clock::Now;
 use crate::config::{self, Flags};
 use crate::exit::Exit;
+use crate::fsutil::{self, Rights};
 
 /// The settings in a backup, without secrets.
 pub const SETTINGS: &str = "soloist.toml";
@@ -98,7 +99,8 @@ pub fn backup(now: Now, file: &Path, passphrase: Option<&Path>, flags: &Flags) -
             return fail(Exit::Unavailable, &hint);
         }
     };
-    let read_back = write_atomically(file, &made).and_then(|()| fs::read(file));
+    let written = fsutil::replace(file, &made, Rights::Keep(0o666)).map_err(io::Error::from);
+    let read_back = written.and_then(|()| fs::read(file));
     match read_back {
         Ok(read) if backup::read(&read).is_ok() => {}
         Ok(_) => {
@@ -301,26 +303,26 @@ fn put_settings(text: &str, sealed: bool, restore: &Restore, data: &Path) -> Exi
     };
     if path.exists() && restore.settings {
         let before = path.with_extension("toml.before");
-        if let Err(error) = fs::copy(&path, &before) {
+        if let Err(error) = copy(&path, &before) {
             let hint = format!("{} cannot be kept: {error}.", path.display());
             return fail(Exit::CannotWrite, &hint);
         }
         println!("The settings of before are in {}.", before.display());
     }
-    if let Err(error) = write_secret(&path, text) {
-        return fail(Exit::CannotWrite, &format!("{} cannot be written: {error}.", path.display()));
+    // For nobody else to read; a file that is there keeps its owner and rights.
+    if let Err(error) = fsutil::replace(&path, text.as_bytes(), Rights::Keep(0o600)) {
+        let hint = format!("{} cannot be written: {}.", path.display(), error.source);
+        return fail(Exit::CannotWrite, &hint);
     }
     let lacks = if sealed { "" } else { " They lack passwords, PIN and notifications." };
     println!("The settings are in {}.{lacks}", path.display());
     Exit::Ok
 }
 
-/// For nobody else to read; an existing file keeps its owner and rights.
-fn write_secret(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+/// The whole file with its rights, or what was there before.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let rights = Rights::Set(fs::metadata(from)?.permissions().mode() & 0o777);
+    Ok(fsutil::replace(to, &fs::read(from)?, rights)?)
 }
 
 /// Restored as root, the ledger must still be the daemon's: it gets the data directory's owner.

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::record::{FILE_HEADER, Record, encode};
+use crate::fsutil::{self, Rights};
 
 /// A journal that is longer than this is not read further, and not appended to: compaction keeps
 /// it far below (see [`super::totals::JOURNAL_BUDGET`]).
@@ -69,7 +70,7 @@ impl Journal {
         for (number, record) in (sequence + 1..).zip(records) {
             encode(record, number, &mut bytes);
         }
-        write_atomically(path, &bytes)?;
+        fsutil::replace(path, &bytes, Rights::Keep(0o666))?;
         let sequence = sequence + records.len() as u64;
         Journal::resume(path, bytes.len() as u64, sequence)
     }
@@ -122,30 +123,6 @@ impl Journal {
         };
         (ours.dev(), ours.ino()) != (there.dev(), there.ino())
     }
-}
-
-/// Puts a file in place so that a power cut leaves the old one or the new one, never a part: temp
-/// file, fsync, rename, fsync of the directory.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temp = path.with_extension("new");
-    let result = write_and_rename(path, &temp, bytes);
-    if result.is_err() {
-        let _ = fs::remove_file(&temp);
-    }
-    result
-}
-
-fn write_and_rename(path: &Path, temp: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(temp)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(temp, path)?;
-    sync_directory(path.parent().unwrap_or(Path::new(".")))
-}
-
-/// Makes names in a directory durable.
-pub fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

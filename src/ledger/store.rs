@@ -27,9 +27,10 @@ use std::time::Duration;
 use super::backup;
 use super::cache::{self, Cache, CacheError, Cached, MAX_CACHE};
 use super::child::{self, ChildError};
-use super::journal::{Journal, sync_directory, write_atomically};
+use super::journal::Journal;
 use super::record::{Grain, Record, Scan, scan};
 use super::totals::{Batch, Opened, SaveReport};
+use crate::fsutil::{self, Rights};
 
 /// So many damaged journals, and so many damaged caches, are kept.
 pub const KEEP_ASIDE: usize = 2;
@@ -128,9 +129,10 @@ impl Store {
     ) -> Result<(Store, Opened), StoreError> {
         let dir = data.join("ledger");
         let doing = "create the ledger's directory";
-        fs::create_dir_all(dir.join("snapshots"))
+        fsutil::create_directory(&dir.join("snapshots"))
             .map_err(|source| StoreError::Io { doing, source })?;
         let lock = lock(&dir)?;
+        remove_parts(&dir);
         let mut opened = Opened::default();
         take_notes(&dir, &mut opened);
         let (cache, cached_sequence) = open_cache(&dir, &mut opened);
@@ -158,7 +160,7 @@ impl Store {
             let path = self.dir.join("journal");
             let doing = "write the journal";
             // A new card in the place of the old one has no folders yet.
-            fs::create_dir_all(self.dir.join("snapshots"))
+            fsutil::create_directory(&self.dir.join("snapshots"))
                 .map_err(|source| StoreError::Io { doing, source })?;
             self.journal = Journal::create(&path, records, self.journal.sequence())
                 .map_err(|source| StoreError::Io { doing, source })?;
@@ -184,14 +186,15 @@ impl Store {
     /// Lets the next opening set the cache aside unread.
     pub fn distrust_cache(data: &Path) -> io::Result<()> {
         if data.join("ledger/cache").exists() {
-            fs::write(data.join("ledger/cache.bad"), [])?;
+            fsutil::replace(&data.join("ledger/cache.bad"), &[], Rights::Keep(0o666))?;
         }
         Ok(())
     }
 
     /// Leaves sentences for the next [`Store::open`] to tell.
     pub fn leave_notes(data: &Path, notes: &[String]) -> io::Result<()> {
-        write_atomically(&data.join("ledger/notes"), notes.join("\n").as_bytes())
+        let text = notes.join("\n");
+        Ok(fsutil::replace(&data.join("ledger/notes"), text.as_bytes(), Rights::Keep(0o666))?)
     }
 
     /// The newest snapshot that can be read, with its day ([`Grain::Day`]).
@@ -290,7 +293,8 @@ impl Store {
 
     fn save_snapshot(&self, day: u32, records: &[Record]) -> Result<(), String> {
         let path = snapshot_path(&self.dir, day);
-        write_atomically(&path, &backup::write(records)).map_err(|error| error.to_string())?;
+        fsutil::replace(&path, &backup::write(records), Rights::Keep(0o666))
+            .map_err(|error| error.source.to_string())?;
         // A snapshot that nobody has restored is a hope: read it back.
         let read = read_snapshot(&self.dir, day)?;
         if read.len() != records.len() {
@@ -309,7 +313,8 @@ impl Store {
 pub fn replace(data: &Path, records: &[Record]) -> Result<(), StoreError> {
     let dir = data.join("ledger");
     let io = |doing| move |source| StoreError::Io { doing, source };
-    fs::create_dir_all(dir.join("snapshots")).map_err(io("create the ledger's directory"))?;
+    fsutil::create_directory(&dir.join("snapshots"))
+        .map_err(io("create the ledger's directory"))?;
     let _lock = lock(&dir)?;
     let path = dir.join("journal");
     // The cache first: it belongs to the old journal.
@@ -485,7 +490,7 @@ fn set_aside(dir: &Path, name: &str) -> io::Result<()> {
     }
     let place = make_room_aside(dir, name)?;
     fs::rename(from, place)?;
-    sync_directory(dir)
+    fsutil::sync_directory(dir)
 }
 
 /// `aside/<name>-1` is the newest; the oldest goes.
@@ -511,6 +516,15 @@ fn make_room_aside(dir: &Path, name: &str) -> io::Result<PathBuf> {
 
 fn snapshot_path(dir: &Path, day: u32) -> PathBuf {
     dir.join("snapshots").join(format!("{}.backup", date(day)))
+}
+
+/// The power went while a snapshot was written; its name does not come again. Best effort.
+fn remove_parts(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir.join("snapshots")) else { return };
+    let parts = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    for part in parts.filter(|path| path.extension().is_some_and(|end| end == "new")) {
+        let _ = fs::remove_file(part);
+    }
 }
 
 fn snapshot_days(dir: &Path) -> Vec<u32> {

@@ -357,6 +357,10 @@ pub struct Ledger {
     storage: Storage,
     notes: VecDeque<String>,
     pending: Vec<Record>,
+    /// Blocks of which the card does not know the latest yet, and those of the batch that is being
+    /// written.
+    unsaved_blocks: BTreeSet<BlockHash>,
+    saving_blocks: BTreeSet<BlockHash>,
     urgent: bool,
     busy: bool,
     stopping: bool,
@@ -398,6 +402,8 @@ impl Ledger {
             storage: Storage::Loading { why: None },
             notes: VecDeque::new(),
             pending: Vec::new(),
+            unsaved_blocks: BTreeSet::new(),
+            saving_blocks: BTreeSet::new(),
             urgent: false,
             busy: false,
             stopping: false,
@@ -526,7 +532,7 @@ impl Ledger {
                     self.merge(now, Ledger::replay(now, &records));
                     self.cache_anew();
                     self.pending.clear();
-                    self.rewrite = true;
+                    self.write_anew();
                     self.urgent = true;
                     self.append_at = Some(now.mono);
                 }
@@ -634,6 +640,15 @@ impl Ledger {
     /// The best shares ever, the best first; at most [`MAX_BESTS`].
     pub fn bests(&self) -> &[BestShare] {
         &self.bests
+    }
+
+    /// Whether the card has what is known of this block, so that it survives a power cut. False for
+    /// a block that is not listed.
+    pub fn is_block_saved(&self, hash: &BlockHash) -> bool {
+        !matches!(self.storage, Storage::Loading { .. })
+            && !self.unsaved_blocks.contains(hash)
+            && !self.saving_blocks.contains(hash)
+            && self.blocks.iter().any(|block| block.hash == *hash)
     }
 
     /// The found blocks, the oldest first; at most [`MAX_BLOCKS`].
@@ -962,6 +977,9 @@ impl Ledger {
     // -- records --
 
     fn apply_and_journal(&mut self, now: Now, record: Record) {
+        if let Record::Block(FoundBlock { hash, .. }) | Record::BlockState { hash, .. } = &record {
+            self.unsaved_blocks.insert(*hash);
+        }
         self.apply(&record);
         self.journal(now, record);
     }
@@ -1135,7 +1153,7 @@ impl Ledger {
         }
         // What only the cache knew is to stand in the journal too.
         if opened.rewrite || recovered || self.shrink {
-            self.rewrite = true;
+            self.write_anew();
             self.append_at = Some(now.mono);
         }
         let words = opened.notes.join(" ");
@@ -1261,6 +1279,7 @@ impl Ledger {
         self.busy = false;
         match result {
             Ok(report) => {
+                self.saving_blocks.clear();
                 if self.base_bytes == 0 {
                     self.base_bytes = report.journal_bytes;
                 }
@@ -1290,7 +1309,7 @@ impl Ledger {
                     }
                 };
                 self.storage = Storage::Failing { since, why };
-                self.rewrite = true;
+                self.write_anew();
                 self.pending.clear();
                 self.snapshot_day = None;
                 self.ended.append(&mut self.dropping);
@@ -1300,6 +1319,13 @@ impl Ledger {
                 self.try_at = Some(now.mono + RETRY_AFTER);
             }
         }
+    }
+
+    /// The journal is to be replaced: what it holds is not counted on until that is done.
+    fn write_anew(&mut self) {
+        self.rewrite = true;
+        self.saving_blocks.clear();
+        self.unsaved_blocks = self.blocks.iter().map(|block| block.hash).collect();
     }
 
     /// The next writing of the cache puts everything into it.
@@ -1368,6 +1394,7 @@ impl Ledger {
             // Learnt anew from the answer.
             self.base_bytes = 0;
         }
+        self.saving_blocks = std::mem::take(&mut self.unsaved_blocks);
         batch.shrink = std::mem::take(&mut self.shrink);
         batch.append = std::mem::take(&mut self.pending);
         // The journal first: what the cache is to hold must not depend on it.

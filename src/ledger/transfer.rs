@@ -10,12 +10,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::backup::{self, BackupError, MAX_BACKUP};
-use super::journal::{Journal, write_atomically};
+use super::journal::Journal;
 use super::record::{MAX_ATTACHMENT, Record, scan};
 use super::seal;
 use super::store::{self, Store, StoreError, date};
 use super::totals::{BACKUP_BUDGET, Ledger};
 use crate::clock::Now;
+use crate::fsutil::{self, Rights};
 
 /// So many copies are kept on a stick or a share.
 pub const KEEP_COPIES: usize = 7;
@@ -138,19 +139,27 @@ pub fn copy_to(dir: &Path, data: &Path, day: u32, file: &[u8]) -> Result<PathBuf
         return Err(TransferError::NotMounted(dir.display().to_string()));
     }
     let path = copy_path(dir, day);
-    write_atomically(&path, file).map_err(io("write the copy"))?;
+    fsutil::replace(&path, file, Rights::Keep(0o666))
+        .map_err(|error| io("write the copy")(error.source))?;
     let read = fs::read(&path).map_err(io("read the copy back"))?;
     if read != file {
         return Err(BackupError::Damaged.into());
     }
-    let mut copies: Vec<PathBuf> = fs::read_dir(dir)
+    let ours: Vec<PathBuf> = fs::read_dir(dir)
         .map_err(io("list the copies"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            name.starts_with("soloist-") && name.ends_with(".backup")
+            name.starts_with("soloist-")
         })
         .collect();
+    let ends_with =
+        |end: &'static str| move |path: &&PathBuf| path.to_string_lossy().ends_with(end);
+    // The stick was pulled while another day's copy was written.
+    for part in ours.iter().filter(ends_with(".backup.new")) {
+        fs::remove_file(part).map_err(io("remove the start of a copy"))?;
+    }
+    let mut copies: Vec<&PathBuf> = ours.iter().filter(ends_with(".backup")).collect();
     copies.sort();
     let spare = copies.len().saturating_sub(KEEP_COPIES);
     for old in &copies[..spare] {

@@ -37,7 +37,7 @@ use crate::status::{Snapshot, html};
 
 use super::tls::Certificate;
 
-use admin::Admin;
+use admin::{Admin, Local};
 use guard::Verdict;
 use limit::{Buckets, Connections};
 use render::{Packed, Rendered};
@@ -49,8 +49,24 @@ pub trait View {
     fn snapshot(&self) -> Rc<Snapshot>;
 
     /// The whole block with this hash (customary reversed hex, already checked to be 64 hex digits),
-    /// serialised; `None` when it is not kept.
-    fn block(&self, hash: &str) -> Option<Vec<u8>>;
+    /// serialised.
+    fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>>;
+}
+
+/// Why a block cannot be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoBlock {
+    /// No such block was found here.
+    Unknown,
+    /// It is mature, and newer mature ones have taken its place. Its record stays.
+    Forgotten {
+        /// Its height.
+        height: u32,
+        /// So many mature blocks are kept.
+        kept: usize,
+    },
+    /// In words, why its file cannot be read.
+    Unreadable(String),
 }
 
 /// Limits and switches.
@@ -305,7 +321,7 @@ impl Http {
                 );
                 route::html_answer(page)
             }
-            _ => route::answer(&request, &self.rendered(), self),
+            _ => route::answer(&request, &self.rendered(), self).await,
         }
     }
 

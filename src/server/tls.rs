@@ -18,10 +18,9 @@
 //! ```
 
 use std::cell::RefCell;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,6 +30,7 @@ use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsag
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::fsutil::{self, ReplaceError, Rights};
 use crate::os;
 
 /// The longest file that is read. A certificate with its chain has a few kilobytes.
@@ -196,21 +196,14 @@ fn make(dir: &Path, files: &Files, names: &[String]) -> Result<(), TlsError> {
         let path = path.to_owned();
         move |error| TlsError::File { path, error }
     };
-    fs::create_dir_all(dir).map_err(at(dir))?;
+    let write = |path: &Path, text: String, rights| {
+        fsutil::replace(path, text.as_bytes(), rights)
+            .map_err(|ReplaceError { path, source }| TlsError::File { path, error: source })
+    };
+    fsutil::create_directory(dir).map_err(at(dir))?;
     // The key first: a certificate stands for a pair that is whole.
-    write(&files.key, &key.serialize_pem(), 0o600).map_err(at(&files.key))?;
-    write(&files.cert, &cert.pem(), 0o644).map_err(at(&files.cert))
-}
-
-/// A power cut leaves the whole file or none.
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let temp = path.with_extension("new");
-    let _ = fs::remove_file(&temp);
-    let mut file = File::options().write(true).create_new(true).mode(mode).open(&temp)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temp, path)?;
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    write(&files.key, key.serialize_pem(), Rights::Set(0o600))?;
+    write(&files.cert, cert.pem(), Rights::Set(0o644))
 }
 
 fn stamp(files: &Files) -> Option<Stamp> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use smol::LocalExecutor;
 use soloist::server::http::admin::{Action, Admin, Checked, Control, Local};
-use soloist::server::http::{Http, Options, View, bind};
+use soloist::server::http::{Http, NoBlock, Options, View, bind};
 use soloist::settings::Values;
 use soloist::status::{PendingPayoutView, Snapshot};
 
@@ -49,8 +49,8 @@ impl View for OwnersBox {
         Rc::new(s)
     }
 
-    fn block(&self, _: &str) -> Option<Vec<u8>> {
-        None
+    fn block(&self, _: &str) -> Local<Result<Vec<u8>, NoBlock>> {
+        Box::pin(async { Err(NoBlock::Unknown) })
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use smol::LocalExecutor;
-use soloist::server::http::{Http, Options, View, bind};
+use soloist::server::http::admin::Local;
+use soloist::server::http::{Http, NoBlock, Options, View, bind};
 use soloist::status::Snapshot;
 
 struct Sample {
@@ -26,9 +27,10 @@ impl View for Sample {
         Rc::new(snapshot)
     }
 
-    fn block(&self, hash: &str) -> Option<Vec<u8>> {
+    fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
         let known = self.snapshot.blocks.iter().any(|block| block.hash == hash);
-        known.then(|| vec![0xab; 2_000_000])
+        let block = known.then(|| vec![0xab; 2_000_000]).ok_or(NoBlock::Unknown);
+        Box::pin(async { block })
     }
 }
 

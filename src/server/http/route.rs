@@ -11,10 +11,10 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::status::{gopool, health, html, json, metrics};
 
-use super::Http;
 use super::guard::Verdict;
 use super::live::Live;
 use super::render::{Packed, Rendered};
+use super::{Http, NoBlock};
 
 /// What the page may load: itself. No inline script, no frame, no other site.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
@@ -61,7 +61,11 @@ impl hyper::body::Body for Body {
 }
 
 /// The answer to a request that passed the checks.
-pub fn answer(request: &Request<Incoming>, now: &Rc<Rendered>, http: &Http) -> Response<Body> {
+pub async fn answer(
+    request: &Request<Incoming>,
+    now: &Rc<Rendered>,
+    http: &Http,
+) -> Response<Body> {
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or("");
     let snapshot = &now.snapshot;
@@ -106,13 +110,13 @@ pub fn answer(request: &Request<Incoming>, now: &Rc<Rendered>, http: &Http) -> R
         "/api/server" => json_answer(gopool::server(snapshot)),
         "/api/node" => json_answer(gopool::node(snapshot)),
         "/api/pool-hashrate" => json_answer(gopool::pool_hashrate(snapshot)),
-        _ => deeper(path, now, http),
+        _ => deeper(path, now, http).await,
     }
 }
 
 /// Paths with a part that varies. Each part is looked up in the snapshot or checked against its
 /// alphabet; none is ever a file name.
-fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
+async fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
     let snapshot = &now.snapshot;
     if let Some(id) = path.strip_prefix("/miners/") {
         return match html::miner(snapshot, &now.judgement, id) {
@@ -127,7 +131,7 @@ fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
         };
     }
     if let Some(name) = path.strip_prefix("/api/blocks/") {
-        return block(name.strip_suffix(".hex").unwrap_or(name), http);
+        return block(name.strip_suffix(".hex").unwrap_or(name), http).await;
     }
     if let Some(rest) = path.strip_prefix("/api/client/") {
         let mut parts = rest.split('/');
@@ -149,13 +153,25 @@ fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
 }
 
 /// A found block as hex, to be submitted elsewhere by hand if it must be.
-fn block(hash: &str, http: &Http) -> Response<Body> {
+async fn block(hash: &str, http: &Http) -> Response<Body> {
     if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
         return not_found("A block's name is its hash: 64 hex digits.");
     }
     let hash = hash.to_ascii_lowercase();
-    let Some(block) = http.view.block(&hash) else {
-        return not_found("This block is not kept here.");
+    let block = match http.view.block(&hash).await {
+        Ok(block) => block,
+        Err(NoBlock::Unknown) => return not_found("This block is not kept here."),
+        Err(NoBlock::Forgotten { height, kept }) => {
+            return not_found(&format!(
+                "Block {height} is not kept here any more: it is mature, and only the newest \
+                 {kept} mature blocks are kept whole. Every node that has all blocks still has \
+                 it: bitcoin-cli getblock {hash} 0"
+            ));
+        }
+        Err(NoBlock::Unreadable(why)) => {
+            let words = format!("This block's file cannot be used: {why}.\n");
+            return plain(StatusCode::INTERNAL_SERVER_ERROR, &words);
+        }
     };
     let mut answer = with_type("text/plain; charset=utf-8", faster_hex::hex_string(&block));
     let name = format!("attachment; filename=\"block-{hash}.hex\"");
