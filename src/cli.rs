@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
+use crate::commands::ledger::{Restore, What};
 use crate::config::{Flags, NodeFlag};
-use crate::ledger::command::{Restore, What};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq)]

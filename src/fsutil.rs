@@ -9,7 +9,7 @@
 //! All calls block on the disk.
 
 use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -81,6 +81,13 @@ pub fn adopt(path: &Path) -> Result<(), ReplaceError> {
     let temp = beside(path);
     let adopted = File::open(&temp).and_then(|file| put_in_place(&file, &temp, path));
     adopted.map_err(|source| ReplaceError { path: path.to_owned(), source })
+}
+
+/// The first `limit` bytes of a file.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Where the new content of a file is written: its name with `.new` behind it.
@@ -196,7 +203,6 @@ fn directory_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
     use std::process::Command;
 
     fn names(dir: &Path) -> Vec<String> {

@@ -1,54 +1,90 @@
 //! Soloist: a home appliance for solo Bitcoin mining.
 //!
-//! The library is the daemon without its `main`: pure cores first, in the order in which data
-//! passes through them, then the thin shells that do I/O. Read top to bottom, the list of modules
-//! below is the way of the data: node → template → job → share → block → node.
+//! The library is the daemon without its `main`. The modules stand below in layers: **each uses only
+//! modules of the layers above it** (`tests/modules.rs` holds it), so that whoever reads from the top
+//! has read what a module builds on. The pure ones come first, then those that do I/O. A block's way is
+//! node → template → job → share → block → node.
 //!
 //! **Determinism.** No pure module reads a clock, draws a random number or does I/O. Time comes in
 //! as [`clock::Now`], extranonces and job ids are handed in; the same inputs give the same outputs.
 //! The tests of the whole therefore run in virtual time.
 
-// -- pure --
-pub mod address;
-pub mod block;
+// -- sha256d: pure, but for the choice of the quickest way at the start --
+pub mod hash;
+
+// -- pure: what everything is made of --
 pub mod chain;
-pub mod cli;
 pub mod clock;
 pub mod coinbase;
-pub mod config;
-pub mod difficulty;
-pub mod exit;
-pub mod failover;
-pub mod hash;
 pub mod ids;
-pub mod job;
-pub mod memo;
-pub mod merkle;
-pub mod node;
-pub mod pool;
+pub mod priority;
 pub mod reject;
-pub mod settings;
-pub mod share;
-pub mod signal;
-pub mod status;
-pub mod stratum;
-pub mod template;
 pub mod vardiff;
 
-// -- shells --
+// -- pure --
+pub mod address;
+pub mod difficulty;
+pub mod merkle;
+
+// -- pure: a node's work --
+pub mod template;
+
+// -- pure --
+pub mod node;
+pub mod signal;
+
+// -- pure: which node leads, what the miners work on, what becomes of a block --
+pub mod block;
+pub mod failover;
+pub mod job;
+
+// -- pure --
+pub mod memo;
+pub mod share;
+
+// -- pure: one miner --
+pub mod stratum;
+
+// -- pure: all miners --
+pub mod pool;
+
+// -- I/O: the system, the card, the nodes --
 pub mod bench;
+pub mod exit;
+pub mod fsutil;
+pub mod logger;
+pub mod rpc;
+
+// -- I/O --
+pub mod ledger;
+pub mod os;
+
+// -- I/O --
+pub mod spool;
+
+// -- what people see --
+pub mod status;
+
+// -- what they are told and what they set --
+pub mod notify;
+pub mod settings;
+
+// -- the file of settings, the ports --
+pub mod config;
+pub mod server;
+
+// -- I/O --
 pub mod check;
+pub mod commands;
+pub mod import;
+pub mod safe_start;
+
+// -- the loop that owns it all --
 pub mod daemon;
+
+// -- the same without a node and a miner --
 #[cfg(feature = "demo")]
 pub mod demo;
-pub mod fsutil;
-pub mod import;
-pub mod ledger;
-pub mod logger;
-pub mod notify;
-pub mod os;
-pub mod priority;
-pub mod rpc;
-pub mod safe_start;
-pub mod server;
-pub mod spool;
+
+// -- the command line --
+pub mod cli;

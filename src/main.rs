@@ -3,9 +3,9 @@
 use std::{io, process::ExitCode};
 
 use soloist::cli::{self, Command};
+use soloist::commands;
 use soloist::config::{self, Flags};
 use soloist::exit::{self, Exit};
-use soloist::ledger::command;
 use soloist::safe_start::SafeStart;
 use soloist::{bench, check, daemon, import, ledger, logger, os};
 
@@ -14,16 +14,18 @@ fn main() -> ExitCode {
         Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Check(flags)) => check::run(&flags),
         Ok(Command::CheckLedger { flags, repair, hand_over }) => {
-            return command::in_data(&flags, |data| {
+            return commands::ledger::in_data(&flags, |data| {
                 ledger::check::run(&ledger::check::Check { data, repair, hand_over }, os::now())
             });
         }
-        Ok(Command::SaveCache(flags)) => return command::in_data(&flags, ledger::child::serve),
-        Ok(Command::Backup { file, passphrase, flags }) => {
-            command::backup(os::now(), &file, passphrase.as_deref(), &flags)
+        Ok(Command::SaveCache(flags)) => {
+            return commands::ledger::in_data(&flags, ledger::child::serve);
         }
-        Ok(Command::Restore(restore)) => command::restore(os::now(), &restore),
-        Ok(Command::Export { what, flags }) => command::export(os::now(), what, &flags),
+        Ok(Command::Backup { file, passphrase, flags }) => {
+            commands::ledger::backup(os::now(), &file, passphrase.as_deref(), &flags)
+        }
+        Ok(Command::Restore(restore)) => commands::ledger::restore(os::now(), &restore),
+        Ok(Command::Export { what, flags }) => commands::ledger::export(os::now(), what, &flags),
         Ok(Command::CheckBoard) => {
             os::boards::tell();
             Exit::Ok

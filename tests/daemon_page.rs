@@ -433,9 +433,9 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
 /// The backup of a box that mined, with its settings in plain and, under a passphrase, all of them.
 fn old_cards_backup() -> Vec<u8> {
     use soloist::clock::Now;
-    use soloist::ledger::command::{SEALED, SETTINGS};
     use soloist::ledger::seal::{self, Dice};
     use soloist::ledger::totals::{Ledger, LedgerEvent};
+    use soloist::ledger::transfer::{SEALED, SETTINGS};
     let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
     let (mut ledger, mut out) = (Ledger::new(now), Vec::new());
     ledger.handle(now, LedgerEvent::Opened(Box::default()), &mut out);

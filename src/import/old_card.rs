@@ -9,9 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Now;
+use crate::fsutil::read_bounded;
 use crate::ledger::backup::MAX_BACKUP;
-use crate::ledger::command::{give_to_owner, read_bounded, settings_with};
-use crate::ledger::transfer::{self, Restored};
+use crate::ledger::transfer::{self, Restored, give_to_owner, settings_with};
 
 /// The passphrase of a backup with sealed settings, in the first line.
 const PASSPHRASE: &str = "soloist-passphrase.txt";
@@ -127,10 +127,10 @@ mod tests {
     use super::super::{Args, run};
     use super::*;
     use crate::exit::Exit;
-    use crate::ledger::command::{SEALED, SETTINGS};
     use crate::ledger::record::scan;
     use crate::ledger::seal::{self, Dice};
     use crate::ledger::totals::{Ledger, LedgerEvent};
+    use crate::ledger::transfer::{SEALED, SETTINGS};
 
     const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
     const TEMPLATE: &str = "# Explained.\n\n[payout]\n# Who is paid.\naddress = \"\"\n\n[node]\n\

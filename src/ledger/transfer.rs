@@ -18,6 +18,11 @@ use super::totals::{BACKUP_BUDGET, Ledger};
 use crate::clock::Now;
 use crate::fsutil::{self, Rights};
 
+/// The settings in a backup, without secrets.
+pub const SETTINGS: &str = "soloist.toml";
+/// All settings, under a passphrase.
+pub const SEALED: &str = "soloist.toml.sealed";
+
 /// So many copies are kept on a stick or a share.
 pub const KEEP_COPIES: usize = 7;
 
@@ -188,7 +193,7 @@ pub fn copy_newest(
     let text = settings.and_then(|path| fs::read_to_string(path).ok());
     let plain = text.and_then(|text| seal::without_secrets(&text));
     let with_settings = plain.map(|text| {
-        let (name, bytes) = (super::command::SETTINGS.to_owned(), text.into_bytes());
+        let (name, bytes) = (SETTINGS.to_owned(), text.into_bytes());
         let attachment = Record::Attachment { name, bytes };
         backup::write(&[&[attachment], &records[..]].concat())
     });
@@ -232,4 +237,52 @@ fn plain_names(records: Vec<Record>) -> Vec<(String, Vec<u8>)> {
 
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
+}
+
+/// Why a backup's settings cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSettings {
+    /// The backup is damaged.
+    #[error("{0}.")]
+    Damaged(BackupError),
+    /// A passphrase was given for a backup that has none.
+    #[error("This backup was made without a passphrase: leave it out.")]
+    NotSealed,
+    /// A slip of the finger, mostly.
+    #[error("The passphrase is another one.")]
+    OtherPassphrase,
+}
+
+/// The settings that a backup carries, and whether they are whole: those that were sealed, with a
+/// passphrase, else those without secrets.
+///
+/// # Errors
+/// See [`NoSettings`].
+pub fn settings_with(
+    bytes: &[u8],
+    passphrase: Option<&str>,
+) -> Result<Option<(String, bool)>, NoSettings> {
+    let attachments = attachments(bytes).map_err(NoSettings::Damaged)?;
+    let find = |wanted: &str| attachments.iter().find(|(name, _)| name == wanted);
+    if let Some(passphrase) = passphrase {
+        let (_, sealed) = find(SEALED).ok_or(NoSettings::NotSealed)?;
+        let text = seal::open(passphrase, sealed).and_then(|text| String::from_utf8(text).ok());
+        return text.map(|text| Some((text, true))).ok_or(NoSettings::OtherPassphrase);
+    }
+    let plain = find(SETTINGS).and_then(|(_, text)| String::from_utf8(text.clone()).ok());
+    Ok(plain.map(|text| (text, false)))
+}
+
+/// Restored as root, the ledger must still be the daemon's: it gets the data directory's owner.
+pub fn give_to_owner(data: &Path) {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let Ok(owner) = fs::metadata(data).map(|data| (data.uid(), data.gid())) else { return };
+    let mut places = vec![data.join("ledger")];
+    while let Some(place) = places.pop() {
+        // Without the right to do so we are the owner already.
+        let _ = chown(&place, Some(owner.0), Some(owner.1));
+        if let Ok(entries) = fs::read_dir(&place) {
+            places.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
+        }
+    }
 }

@@ -6,23 +6,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::backup::{self, BackupError, MAX_BACKUP};
-use super::export;
-use super::journal::Journal;
-use super::record::{Grain, scan};
-use super::seal::{self, Dice};
-use super::store::StoreError;
-use super::totals::Ledger;
-use super::transfer::{self, TransferError};
 use crate::clock::Now;
 use crate::config::{self, Flags};
 use crate::exit::Exit;
-use crate::fsutil::{self, Rights};
+use crate::fsutil::{self, Rights, read_bounded};
+use crate::ledger::backup::{self, MAX_BACKUP};
+use crate::ledger::export;
+use crate::ledger::journal::Journal;
+use crate::ledger::record::{Grain, scan};
+use crate::ledger::seal::{self, Dice};
+use crate::ledger::store::StoreError;
+use crate::ledger::totals::Ledger;
+use crate::ledger::transfer::{
+    self, NoSettings, SEALED, SETTINGS, TransferError, give_to_owner, settings_with,
+};
 
-/// The settings in a backup, without secrets.
-pub const SETTINGS: &str = "soloist.toml";
-/// All settings, under a passphrase.
-pub const SEALED: &str = "soloist.toml.sealed";
 /// More than any passphrase or config has.
 const MAX_TEXT: u64 = 60 * 1024;
 
@@ -212,13 +210,6 @@ fn data_of(flags: &Flags) -> Result<PathBuf, Exit> {
     })
 }
 
-/// The first `limit` bytes of a file.
-pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read_bounded(path, MAX_TEXT)?).map_err(io::Error::other)
 }
@@ -261,40 +252,6 @@ fn settings_of(bytes: &[u8], restore: &Restore) -> Result<Option<(String, bool)>
     })
 }
 
-/// Why a backup's settings cannot be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoSettings {
-    /// The backup is damaged.
-    #[error("{0}.")]
-    Damaged(BackupError),
-    /// A passphrase was given for a backup that has none.
-    #[error("This backup was made without a passphrase: leave it out.")]
-    NotSealed,
-    /// A slip of the finger, mostly.
-    #[error("The passphrase is another one.")]
-    OtherPassphrase,
-}
-
-/// The settings that a backup carries, and whether they are whole: those that were sealed, with a
-/// passphrase, else those without secrets.
-///
-/// # Errors
-/// See [`NoSettings`].
-pub fn settings_with(
-    bytes: &[u8],
-    passphrase: Option<&str>,
-) -> Result<Option<(String, bool)>, NoSettings> {
-    let attachments = transfer::attachments(bytes).map_err(NoSettings::Damaged)?;
-    let find = |wanted: &str| attachments.iter().find(|(name, _)| name == wanted);
-    if let Some(passphrase) = passphrase {
-        let (_, sealed) = find(SEALED).ok_or(NoSettings::NotSealed)?;
-        let text = seal::open(passphrase, sealed).and_then(|text| String::from_utf8(text).ok());
-        return text.map(|text| Some((text, true))).ok_or(NoSettings::OtherPassphrase);
-    }
-    let plain = find(SETTINGS).and_then(|(_, text)| String::from_utf8(text.clone()).ok());
-    Ok(plain.map(|text| (text, false)))
-}
-
 /// The settings go in the place of the config file only if that is wanted; else beside the data.
 fn put_settings(text: &str, sealed: bool, restore: &Restore, data: &Path) -> Exit {
     let path = match (&restore.flags.config, restore.settings) {
@@ -323,18 +280,4 @@ fn put_settings(text: &str, sealed: bool, restore: &Restore, data: &Path) -> Exi
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let rights = Rights::Set(fs::metadata(from)?.permissions().mode() & 0o777);
     Ok(fsutil::replace(to, &fs::read(from)?, rights)?)
-}
-
-/// Restored as root, the ledger must still be the daemon's: it gets the data directory's owner.
-pub fn give_to_owner(data: &Path) {
-    use std::os::unix::fs::{MetadataExt, chown};
-    let Ok(owner) = fs::metadata(data).map(|data| (data.uid(), data.gid())) else { return };
-    let mut places = vec![data.join("ledger")];
-    while let Some(place) = places.pop() {
-        // Without the right to do so we are the owner already.
-        let _ = chown(&place, Some(owner.0), Some(owner.1));
-        if let Ok(entries) = fs::read_dir(&place) {
-            places.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
-        }
-    }
 }
