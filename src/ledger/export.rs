@@ -119,7 +119,7 @@ pub fn json(ledger: &Ledger) -> String {
 
 #[derive(Serialize)]
 struct Export<'a> {
-    reject_reasons: [RejectReason; 8],
+    reject_reasons: [RejectReason; RejectReason::COUNT],
     total: Totals,
     hours: Vec<Point>,
     days: Vec<Point>,

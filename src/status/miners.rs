@@ -145,9 +145,7 @@ impl<'a> Miners<'a> {
             accepted: totals.ever.accepted,
             shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
             rejects: reject_views(&totals.ever),
-            latest: latest.map_or_else(Vec::new, |latest| {
-                latest.iter().map(|refused| refused.map(reject_reason)).collect()
-            }),
+            latest: latest.map_or_else(Vec::new, |latest| latest.iter().copied().collect()),
             difficulty,
             difficulty_locked: session.is_some_and(Session::is_fixed) || worker.fixed.is_some(),
             expected_share_s: expected,
@@ -245,25 +243,8 @@ pub(crate) fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
         .iter()
         .zip(counts.rejects)
         .filter(|(_, count)| *count > 0)
-        .map(|(reason, count)| view::RejectView {
-            reason: reject_reason(*reason),
-            count,
-            last_at: None,
-        })
+        .map(|(reason, count)| view::RejectView { reason: *reason, count, last_at: None })
         .collect()
-}
-
-pub(crate) fn reject_reason(reason: RejectReason) -> view::RejectReason {
-    match reason {
-        RejectReason::Stale => view::RejectReason::Stale,
-        RejectReason::Duplicate => view::RejectReason::Duplicate,
-        RejectReason::LowDifficulty => view::RejectReason::LowDifficulty,
-        RejectReason::UnknownJob => view::RejectReason::UnknownJob,
-        RejectReason::BadTime => view::RejectReason::BadTime,
-        RejectReason::BadVersion => view::RejectReason::BadVersion,
-        RejectReason::Malformed => view::RejectReason::Malformed,
-        RejectReason::Unauthorized => view::RejectReason::Unauthorized,
-    }
 }
 
 /// Points of one grain put together into intervals of `width` seconds, from `since` on.
