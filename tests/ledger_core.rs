@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
-use soloist::ledger::luck::HASHES_PER_DIFFICULTY;
+use soloist::difficulty::HASHES_PER_DIFFICULTY;
 use soloist::ledger::record::{BlockState, FoundBlock, Grain, Record, RejectReason, WorkerNumber};
 use soloist::ledger::totals::{
     Ledger, LedgerEvent, LedgerOutput, MAX_BLOCKS, MAX_WORKERS, Opened, SaveReport, Storage,

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use crate::address;
 use crate::chain::Chain;
+use crate::difficulty::{HASHES_PER_DIFFICULTY, hashrate};
 use crate::ledger::record::{Counts, Grain, Point, RejectReason};
 use crate::ledger::totals::{Ledger, Rate, Worker, WorkerId};
 use crate::pool::{ConnId, Pool};
 use crate::stratum::session::Session;
 
 use super::nominal::nominal;
-use super::odds::HASHES_PER_DIFFICULTY;
 use super::snapshot as view;
 
 /// Window of the hashrate that stands beside a miner's name, seconds.
@@ -114,7 +114,7 @@ impl<'a> Miners<'a> {
         let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
         let (day, mut trend) = worker.day(self.now);
         let rate_day = rate_of(day, 86_400);
-        trend.iter_mut().for_each(|work| *work = *work * HASHES_PER_DIFFICULTY / 1800.0);
+        trend.iter_mut().for_each(|work| *work = hashrate(*work, 1800.0));
         let claimed = model.claimed;
         let (proven, share) =
             (rate.hashrate.max(rate_day.hashrate), difficulty * HASHES_PER_DIFFICULTY);
@@ -268,7 +268,7 @@ pub(crate) fn points(
         }
         let Some(last) = out.last_mut() else { continue };
         work += f64::from(point.work);
-        last.hashrate = work * HASHES_PER_DIFFICULTY / width as f64;
+        last.hashrate = hashrate(work, width as f64);
         last.accepted += u64::from(point.accepted);
         last.rejected += u64::from(point.rejected);
         last.best = last.best.max(f64::from(point.best));
@@ -429,6 +429,14 @@ mod tests {
             assert!(whom[1].starts_with("bcrt1qrp33"), "{whom:?}");
             assert_eq!(paid(None), [OWNER, OWNER].map(str::to_owned).to_vec());
         }
+    }
+
+    #[test]
+    fn a_chart_shows_the_same_hashrate_for_the_same_work_as_the_ledger() {
+        let work = Point { period: 1, work: 3600.0, ..Point::default() };
+        let chart = points(&[work], Grain::Hour, 3600, 0);
+        assert_eq!(chart[0].hashrate, HASHES_PER_DIFFICULTY);
+        assert_eq!(chart[0].hashrate, hashrate(3600.0, 3600.0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Conventions: every `*_at` and `since` is Unix time in seconds; every `*_s` a duration in seconds,
 //! `*_ms` in milliseconds; hashrates are in hashes per second; amounts in satoshi; difficulties in
-//! the unit of difficulty 1 (2^32 hashes on average). `None` means "not known", never zero. Texts
+//! the unit of difficulty 1 ([`HASHES_PER_DIFFICULTY`](crate::difficulty::HASHES_PER_DIFFICULTY)). `None` means "not known", never zero. Texts
 //! that come from outside (worker names, user agents, a node's words) stand here as they came: the
 //! views escape them.
 
