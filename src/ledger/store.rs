@@ -34,6 +34,7 @@ use super::journal::{Journal, sync_directory, write_atomically};
 use super::record::{Grain, Record, Scan, scan};
 use super::totals::{Batch, Opened, SaveReport};
 use crate::clock::utc;
+use crate::os::board::Disk;
 
 /// So many damaged journals, and so many damaged caches, are kept.
 pub const KEEP_ASIDE: usize = 2;
@@ -239,9 +240,7 @@ impl Store {
 
     fn enough_space(&self) -> Result<(), StoreError> {
         // Where it cannot be told, the writing itself will tell.
-        let Ok(stat) = nix::sys::statvfs::statvfs(&self.dir) else { return Ok(()) };
-        #[allow(clippy::useless_conversion)] // The widths differ between platforms.
-        let free = u64::from(stat.blocks_available()) * u64::from(stat.fragment_size());
+        let Ok(Disk { free, .. }) = Disk::of(&self.dir) else { return Ok(()) };
         if free < self.keep_free { Err(StoreError::Full(free)) } else { Ok(()) }
     }
 
