@@ -549,8 +549,6 @@ fn a_reload_tells_what_changed() {
         &Change::DataDir,
     ];
     assert_eq!(waits, ports);
-    assert_eq!(changes.iter().filter(|change| change.touches_coinbase()).count(), 2);
-    assert_eq!(changes.iter().filter(|change| change.touches_nodes()).count(), 4);
 
     // Adding and removing alone is no change of the order.
     let mut fewer = before.clone();

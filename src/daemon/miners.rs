@@ -269,6 +269,6 @@ fn reason(why: &Reject) -> Option<RejectReason> {
         Reject::VersionBits { .. } => RejectReason::BadVersion,
         Reject::Malformed(_) => RejectReason::Malformed,
         Reject::Unauthorized => RejectReason::Unauthorized,
-        Reject::WrongPassword | Reject::NotSubscribed | Reject::UnknownMethod => return None,
+        Reject::WrongPassword | Reject::UnknownMethod => return None,
     })
 }

@@ -96,11 +96,6 @@ impl Failover {
         self.leader
     }
 
-    /// For how long the present leader has led.
-    pub fn led_for(&self, at: Instant) -> Option<Duration> {
-        self.leader.map(|_| at.saturating_duration_since(self.lead_since))
-    }
-
     /// Miners are kept out.
     pub fn is_gated(&self) -> bool {
         self.gated
@@ -116,11 +111,6 @@ impl Failover {
     pub fn grace_left(&self, at: Instant) -> Option<Duration> {
         let work = self.work?;
         Some((work.confirmed + self.grace).saturating_duration_since(at))
-    }
-
-    /// Two nodes have different tips of equal work, for this long.
-    pub fn split_for(&self, at: Instant) -> Option<Duration> {
-        self.split_since.map(|since| at.saturating_duration_since(since))
     }
 
     /// The nodes in the order of preference.

@@ -92,11 +92,6 @@ pub fn show_message(out: &mut Vec<u8>, message: &str) {
     end_call(out);
 }
 
-/// `mining.ping`: the miner answers with a result, or calls `pong` (ESP-Miner).
-pub fn ping(out: &mut Vec<u8>, id: u64) {
-    put(out, format_args!("{{\"id\":{id},\"method\":\"mining.ping\",\"params\":[]}}\n"));
-}
-
 /// Why a call was refused: Stratum's code and words that a person can use.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reject {
@@ -135,8 +130,6 @@ pub enum Reject {
     Unauthorized,
     /// 24: the owner has set a password and this is not it.
     WrongPassword,
-    /// 25: a submit or authorize before `mining.subscribe`.
-    NotSubscribed,
     /// -3: no such method.
     UnknownMethod,
 }
@@ -153,7 +146,6 @@ impl Reject {
             Reject::Duplicate => 22,
             Reject::LowDifficulty { .. } => 23,
             Reject::Unauthorized | Reject::WrongPassword => 24,
-            Reject::NotSubscribed => 25,
             Reject::UnknownMethod => -3,
         }
     }
@@ -181,7 +173,6 @@ impl Display for Reject {
             }
             Reject::Unauthorized => f.write_str("unauthorized"),
             Reject::WrongPassword => f.write_str("wrong password"),
-            Reject::NotSubscribed => f.write_str("not subscribed"),
             Reject::UnknownMethod => f.write_str("Method not found"),
         }
     }
@@ -339,7 +330,6 @@ mod tests {
             line(|out| show_message(out, "Node \"attic\" is down\n")),
             r#"{"id":null,"method":"client.show_message","params":["Node \"attic\" is down\n"]}"#
         );
-        assert_eq!(line(|out| ping(out, 3)), r#"{"id":3,"method":"mining.ping","params":[]}"#);
     }
 
     #[test]
@@ -364,7 +354,6 @@ mod tests {
             (low(0.0, 0.0001), 23, "low difficulty share (0 of 0.0001)"),
             (Reject::Unauthorized, 24, "unauthorized"),
             (Reject::WrongPassword, 24, "wrong password"),
-            (Reject::NotSubscribed, 25, "not subscribed"),
             (Reject::UnknownMethod, -3, "Method not found"),
         ] {
             with_id("4", |id| {
