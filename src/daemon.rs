@@ -159,8 +159,6 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
 pub struct Addresses {
     /// The Stratum port.
     pub stratum: Vec<SocketAddr>,
-    /// The Stratum port for TLS, if there is one.
-    pub stratum_tls: Vec<SocketAddr>,
     /// The page.
     pub http: Vec<SocketAddr>,
 }
@@ -185,11 +183,7 @@ pub fn serve(
             Err(exit) => return exit,
         };
         let addresses = match daemon.open_http() {
-            Ok(http) => Addresses {
-                stratum: daemon.server.addresses(),
-                stratum_tls: daemon.server.tls_addresses(),
-                http,
-            },
+            Ok(http) => Addresses { stratum: daemon.server.addresses(), http },
             Err(exit) => return exit,
         };
         // The choice and self-test of the hash backend must not wait for the first share.

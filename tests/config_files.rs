@@ -53,7 +53,7 @@ fn the_defaults() {
         }]
     );
     assert_eq!(config.payout.address.as_ref().unwrap().to_string(), ADDRESS);
-    assert_eq!(config.payout.tag.as_bytes(), b"/Soloist/");
+    assert_eq!(config.payout.tag.as_str(), "/Soloist/");
     assert_eq!(shown(&config.stratum.listen), ["0.0.0.0:3333", "[::]:3333"]);
     assert_eq!(config.stratum.max_connections, 64);
     assert_eq!(config.stratum.max_connections_per_address, 8);

@@ -166,7 +166,6 @@ pub struct Session {
     password: String,
     suggestion: Option<f64>,
     connected_at: Now,
-    last_line: Instant,
     nonsense: u32,
 }
 
@@ -209,7 +208,6 @@ impl Session {
             password: String::new(),
             suggestion: None,
             connected_at: now,
-            last_line: now.mono,
             nonsense: 0,
         }
     }
@@ -284,11 +282,6 @@ impl Session {
     /// Since when it is connected.
     pub fn connected_at(&self) -> Now {
         self.connected_at
-    }
-
-    /// When it said anything last.
-    pub fn last_line(&self) -> Instant {
-        self.last_line
     }
 
     /// It has had a job and is to have every further one.
@@ -389,7 +382,6 @@ impl Session {
         if self.phase == Phase::Closing {
             return;
         }
-        self.last_line = context.now.mono;
         let line = super::frame::text(line);
         match message::parse(&line) {
             Ok(Message::Request(request)) => {

@@ -951,8 +951,7 @@ fn late_news_of_the_old_tip_do_not_lead_back() {
     world.mine();
     world.run(SEC);
     world.log.clear();
-    let seen =
-        TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, mintime: 0, txs: 0 };
+    let seen = TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, mintime: 0 };
     let news = News::Template { seen, took: MS };
     world.say(id(0), news);
     assert_eq!(world.served_by(id(0)), 0);
