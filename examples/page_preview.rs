@@ -8,11 +8,12 @@
 mod sample;
 
 use std::error::Error;
+use std::net::TcpListener;
 use std::rc::Rc;
 
-use smol::LocalExecutor;
+use smol::{Async, LocalExecutor};
 use soloist::server::http::admin::Local;
-use soloist::server::http::{Http, NoBlock, Options, View, bind};
+use soloist::server::http::{Http, NoBlock, Options, View};
 use soloist::status::{Snapshot, html, judge};
 
 struct Sample(Snapshot);
@@ -74,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("there is no such scenario")?;
     let executor = Rc::new(LocalExecutor::new());
     let http = Http::new(Rc::new(Sample(snapshot)), Options::default());
-    let listener = bind(address)?;
+    let listener = Async::<TcpListener>::bind(address)?;
     println!("http://{address}/ shows {name}");
     smol::block_on(executor.run(http.serve(executor.clone(), listener)));
     Ok(())

@@ -4,20 +4,24 @@
 //! [`story`] is pure and makes all sentences; [`run`] asks and prints. The block is not only
 //! described: it is built by the daemon's own cores and shown to each node as a proposal (BIP 23).
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use bitcoin::{Amount, Transaction};
 
 use crate::address::{self, Address};
 use crate::block;
 use crate::chain::Chain;
-use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE, MAX_SIZE, MAX_TAG};
+use crate::clock::Now;
+use crate::coinbase::{EXTRANONCE_SIZE, MAX_SIZE, MAX_TAG};
 use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
 use crate::exit::{self, Exit};
-use crate::merkle;
+use crate::ids::NodeId;
+use crate::job::{Jobs, Work};
 use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState};
 use crate::rpc::{Rpc, probe_zmq};
+use crate::share::{Share, Submission};
 use crate::template::{Template, TxCache};
 
 /// What one node answered.
@@ -283,7 +287,8 @@ fn failed(result: &str, error: &RpcError) -> (State, Vec<String>) {
 /// The coinbase as it would stand in a block now, decoded from its bytes by another hand than the
 /// one that made it.
 fn block_now(template: &Template, chain: &str, owner: &Address, payout: &Payout) -> String {
-    let coinbase = coinbase(template, owner, payout).without_witness(&[0; EXTRANONCE_SIZE]);
+    let work = work(template, owner, payout);
+    let coinbase = work.coinbase.without_witness(&[0; EXTRANONCE_SIZE]);
     let mut text = format!(
         "\nA block now, at height {}\n{} transactions and a coinbase of {} bytes ({MAX_SIZE} at \
          most), which pays:\n",
@@ -364,32 +369,53 @@ fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
         Err(error) => Err(error.clone()),
     };
     let proposal = template.as_ref().ok().zip(payout.address.as_ref()).map(|(template, owner)| {
-        rpc.propose(&faster_hex::hex_string(&candidate(template, owner, payout)))
+        rpc.propose(&faster_hex::hex_string(&candidate(work(template, owner, payout))))
     });
     let zmq = node.zmq.as_deref().map(|address| smol::block_on(probe_zmq(address)));
     Answer { health, permissions, template, proposal, zmq }
 }
 
-fn coinbase(template: &Template, owner: &Address, payout: &Payout) -> Coinbase {
-    Coinbase::new(&CoinbaseSpec {
-        height: template.height,
-        value: template.value,
-        payout_script: owner.script(),
-        tag: payout.tag.as_str(),
-        witness_commitment: template.witness_commitment.as_deref(),
-    })
+/// What the daemon would give its miners over this template, received now.
+fn work(template: &Template, owner: &Address, payout: &Payout) -> Work {
+    let template = Arc::new(template.clone());
+    let (script, tag) = (owner.script(), payout.tag.as_str());
+    Work::new(template, NodeId(0), Instant::now(), false, script, tag).signalling(&payout.signals)
 }
 
-/// The block as a miner would solve it now, but for its nonce.
-fn candidate(template: &Template, owner: &Address, payout: &Payout) -> Vec<u8> {
-    let coinbase = coinbase(template, owner, payout);
-    let extranonce = [0; EXTRANONCE_SIZE];
-    let txid = crate::hash::sha256d(&coinbase.without_witness(&extranonce));
-    let mut header = [0; 80];
-    header[..4].copy_from_slice(&payout.signals.version(template).to_le_bytes());
-    header[4..36].copy_from_slice(&template.prev.0);
-    header[36..68].copy_from_slice(&merkle::root_from_branch(txid, &template.branch));
-    header[68..72].copy_from_slice(&template.curtime.to_le_bytes());
-    header[72..76].copy_from_slice(&template.nbits.0.to_le_bytes());
-    block::assemble(&header, &coinbase.in_block(&extranonce), &template.txs)
+/// The block of a job on this work, unsolved.
+fn candidate(work: Work) -> Vec<u8> {
+    let now = Now { mono: work.received, unix: 0 };
+    let mut jobs = Jobs::new(0);
+    jobs.set_work(now, work);
+    let job = jobs.issue(now).expect("there is work");
+    let submission = Submission::unsolved(job);
+    let share = Share::prove(job, &submission);
+    let coinbase = job.work.coinbase.in_block(&submission.extranonce);
+    block::assemble(&share.header, &coinbase, &job.work.template.txs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Surroundings;
+
+    #[test]
+    fn the_block_that_is_shown_is_the_one_that_would_be_mined() {
+        // The node's clock stands before the earliest time that its block may have: the daemon's
+        // jobs take that time.
+        let template = Template { curtime: 1_699_998_000, ..crate::job::tests::template(1) };
+        assert!(template.curtime < template.mintime);
+        let text = "[payout]\naddress = \"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4\"\n\
+                    set_version_bits = [4]\n[node]\nrpc_url = \"http://a:b@c\"\n";
+        let loaded = config::build(Some(("f", text)), &Flags::default(), &Surroundings::default());
+        let payout = loaded.unwrap().config.payout;
+        let owner = payout.address.clone().unwrap();
+        let bytes = candidate(work(&template, &owner, &payout));
+        let block: bitcoin::Block = bitcoin::consensus::deserialize(&bytes).unwrap();
+        assert_eq!(block.header.time, template.mintime);
+        assert_eq!(block.header.version.to_consensus() as u32, payout.signals.version(&template));
+        assert_eq!(block.header.bits.to_consensus(), template.nbits.0);
+        assert_eq!(block.header.prev_blockhash.to_string(), template.prev.to_string());
+        assert_eq!(block.txdata[0].output[0].script_pubkey.as_bytes(), owner.script());
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use time::OffsetDateTime;
+
 /// One reading of both clocks, taken by a shell and handed to a core with an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -10,6 +12,16 @@ pub struct Now {
     /// Wall clock, seconds since 1970-01-01 UTC, for people and records only. A board without a
     /// real-time clock may have it wrong: it never enters a block header.
     pub unix: u64,
+}
+
+/// 9999-12-31T23:59:59Z, the last second whose year has four digits.
+const LAST_UNIX: u64 = 253_402_300_799;
+
+/// Date and time in UTC of Unix seconds. These may come from a wrong clock or a damaged file: times
+/// behind the year 9999 become its last second.
+pub fn utc(unix: u64) -> OffsetDateTime {
+    let unix = unix.min(LAST_UNIX) as i64;
+    OffsetDateTime::from_unix_timestamp(unix).expect("the year has at most four digits")
 }
 
 /// What a wall clock, ours or somebody else's, showed at a moment of our monotonic time.

@@ -240,11 +240,6 @@ pub struct Log {
 pub struct Tag(String);
 
 impl Tag {
-    /// The bytes to push into the scriptSig, slashes included; empty for no tag.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-
     /// The text, slashes included.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -200,8 +200,6 @@ async fn obey(signals: Signals, flags: Flags, commands: Sender<Command>) {
 pub struct Addresses {
     /// The Stratum port.
     pub stratum: Vec<SocketAddr>,
-    /// The Stratum port for TLS, if there is one.
-    pub stratum_tls: Vec<SocketAddr>,
     /// The page.
     pub http: Vec<SocketAddr>,
 }
@@ -226,11 +224,7 @@ pub fn serve(
             Err(exit) => return exit,
         };
         let addresses = match daemon.open_http() {
-            Ok(http) => Addresses {
-                stratum: daemon.server.addresses(),
-                stratum_tls: daemon.server.tls_addresses(),
-                http,
-            },
+            Ok(http) => Addresses { stratum: daemon.server.addresses(), http },
             Err(exit) => return exit,
         };
         // The choice and self-test of the hash backend must not wait for the first share.

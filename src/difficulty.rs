@@ -17,9 +17,19 @@ pub struct Target([u64; 4]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NBits(pub u32);
 
-/// How many times harder than the target of difficulty 1: `d` needs about `d * 2^32` hashes.
+/// How many times harder than the target of difficulty 1: `d` needs `d` times
+/// [`HASHES_PER_DIFFICULTY`] hashes on average.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Difficulty(pub f64);
+
+/// Hashes that one unit of difficulty takes on average: 2^256 ÷ (0xffff × 2^208), a little more than
+/// 2^32.
+pub const HASHES_PER_DIFFICULTY: f64 = 4_295_032_833.0;
+
+/// Hashes a second of `work` (a sum of difficulties) done in `seconds`; 0 for no time.
+pub fn hashrate(work: f64, seconds: f64) -> f64 {
+    if seconds > 0.0 { work * HASHES_PER_DIFFICULTY / seconds } else { 0.0 }
+}
 
 /// `nBits` that no block can have: negative, zero or above 2^256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

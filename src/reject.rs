@@ -41,8 +41,6 @@ pub enum Reject {
     Unauthorized,
     /// 24: the owner has set a password and this is not it.
     WrongPassword,
-    /// 25: a submit or authorize before `mining.subscribe`.
-    NotSubscribed,
     /// -3: no such method.
     UnknownMethod,
 }
@@ -59,7 +57,6 @@ impl Reject {
             Reject::Duplicate => 22,
             Reject::LowDifficulty { .. } => 23,
             Reject::Unauthorized | Reject::WrongPassword => 24,
-            Reject::NotSubscribed => 25,
             Reject::UnknownMethod => -3,
         }
     }
@@ -87,7 +84,6 @@ impl Display for Reject {
             }
             Reject::Unauthorized => f.write_str("unauthorized"),
             Reject::WrongPassword => f.write_str("wrong password"),
-            Reject::NotSubscribed => f.write_str("not subscribed"),
             Reject::UnknownMethod => f.write_str("Method not found"),
         }
     }

@@ -34,6 +34,20 @@ pub struct Submission {
     pub version_bits: Option<u32>,
 }
 
+impl Submission {
+    /// What stands for a solution while there is none: the job as it was given out, with extranonce
+    /// and nonce zero. Its block can be shown to a node as a proposal (BIP 23).
+    pub fn unsolved(job: &Job) -> Submission {
+        Submission {
+            job: job.id,
+            extranonce: [0; EXTRANONCE_SIZE],
+            ntime: job.ntime,
+            nonce: 0,
+            version_bits: None,
+        }
+    }
+}
+
 /// A share with its proof of work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {

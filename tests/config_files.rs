@@ -53,7 +53,7 @@ fn the_defaults() {
         }]
     );
     assert_eq!(config.payout.address.as_ref().unwrap().to_string(), ADDRESS);
-    assert_eq!(config.payout.tag.as_bytes(), b"/Soloist/");
+    assert_eq!(config.payout.tag.as_str(), "/Soloist/");
     assert_eq!(shown(&config.stratum.listen), ["0.0.0.0:3333", "[::]:3333"]);
     assert_eq!(config.stratum.max_connections, 64);
     assert_eq!(config.stratum.max_connections_per_address, 8);
@@ -549,8 +549,6 @@ fn a_reload_tells_what_changed() {
         &Change::DataDir,
     ];
     assert_eq!(waits, ports);
-    assert_eq!(changes.iter().filter(|change| change.touches_coinbase()).count(), 2);
-    assert_eq!(changes.iter().filter(|change| change.touches_nodes()).count(), 4);
 
     // Adding and removing alone is no change of the order.
     let mut fewer = before.clone();

@@ -561,7 +561,6 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
                 prev: tip,
                 curtime: *random.pick(&extremes),
                 mintime: *random.pick(&extremes),
-                txs: usize::MAX,
             },
             took,
         },

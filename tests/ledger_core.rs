@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
-use soloist::ledger::luck::HASHES_PER_DIFFICULTY;
+use soloist::difficulty::HASHES_PER_DIFFICULTY;
 use soloist::ledger::record::{BlockState, FoundBlock, Grain, Record, RejectReason, WorkerNumber};
 use soloist::ledger::totals::{
     Ledger, LedgerEvent, LedgerOutput, MAX_BLOCKS, MAX_WORKERS, Opened, SaveReport, Storage,
@@ -163,7 +163,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => (0_u8..6, 1_u32..1000, 1_u32..u32::MAX)
             .prop_map(|(worker, difficulty, luck)| Op::Share { worker, difficulty, luck }),
-        4 => (0_u8..6, 0_usize..8).prop_map(|(worker, reason)| Op::Reject { worker, reason }),
+        4 => (0_u8..6, 0..RejectReason::COUNT).prop_map(|(worker, reason)| Op::Reject { worker, reason }),
         1 => (0_u8..6).prop_map(|worker| Op::Block { worker }),
         1 => (0_u8..9, 0_u64..20_000).prop_map(|(worker, age)| Op::Kept { worker, age }),
         1 => (0_u8..4, prop_oneof![
@@ -189,7 +189,7 @@ proptest! {
     #[test]
     fn sums_are_right_and_an_orderly_stop_loses_nothing(ops in vec(op(), 1..120)) {
         let mut run = Run::new(Card::default(), START);
-        let (mut shares, mut work, mut rejects, mut blocks) = (0_u64, 0.0_f64, [0_u64; 8], 0_u32);
+        let (mut shares, mut work, mut rejects, mut blocks) = (0_u64, 0.0_f64, [0_u64; RejectReason::COUNT], 0_u32);
         let mut best = 0.0_f64;
         for op in ops {
             match op {

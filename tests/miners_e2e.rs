@@ -154,6 +154,13 @@ fn sandbox() -> (SandboxNode, String) {
     (node, entry)
 }
 
+/// What a share must reach here, and what a block must.
+fn targets(node: &SandboxNode) -> (Target, Target) {
+    let bits = node.chain().template(0)["bits"].as_str().unwrap().to_owned();
+    let bits = soloist::difficulty::NBits(u32::from_str_radix(&bits, 16).unwrap());
+    (Target::from_difficulty(Difficulty(SHARE)), Target::from_nbits(bits).unwrap())
+}
+
 #[test]
 fn kill_and_restart_under_twenty_miners_loses_nothing() {
     const MINERS: usize = 20;
@@ -164,11 +171,7 @@ fn kill_and_restart_under_twenty_miners_loses_nothing() {
         return;
     }
     daemon.wait_ready();
-    let (easy, hard) = {
-        let bits = node.chain().template(0)["bits"].as_str().unwrap().to_owned();
-        let bits = soloist::difficulty::NBits(u32::from_str_radix(&bits, 16).unwrap());
-        (Target::from_difficulty(Difficulty(SHARE)), Target::from_nbits(bits).unwrap())
-    };
+    let (easy, hard) = targets(&node);
     let mut clients: Vec<_> = (0..MINERS)
         .map(|n| {
             let mut client = Client::subscribe(tcp(daemon.stratum), None);
@@ -254,6 +257,84 @@ fn kill_and_restart_under_twenty_miners_loses_nothing() {
             fs::read(&file).ok().filter(|bytes| bytes.starts_with(b"soloist jobs")).map(drop)
         });
     }
+}
+
+/// A share that is late because the block has just changed is not laid at the miner's door; one that
+/// comes more than a second later is. Page, API and metrics tell them apart, over a restart too.
+#[test]
+fn a_share_on_its_way_at_a_change_of_the_block_is_told_from_a_late_one() {
+    let (node, entry) = sandbox();
+    let mut daemon = Daemon::start(&entry);
+    daemon.wait_ready();
+    let (easy, hard) = targets(&node);
+    let mut client = Client::subscribe(tcp(daemon.stratum), None);
+    client.begin("anna");
+    let shares = [1, 2, 3].map(|n| client.mine(n, easy, Some(hard)).0);
+    let mut bert = Client::subscribe(tcp(daemon.stratum), None);
+    bert.begin("bert");
+    let (block, _) = bert.mine(4, hard, None);
+
+    let submit = |client: &mut Client<TcpStream>, share: &Value| {
+        let answer = client.call("mining.submit", share.clone());
+        assert_eq!(answer["error"][0], 21, "{answer}");
+        let words = answer["error"][1].as_str().unwrap();
+        let seconds = words.split_once("arrived ").unwrap().1.strip_suffix(" s before").unwrap();
+        seconds.parse::<f64>().unwrap()
+    };
+
+    let old = client.job.clone();
+    assert_eq!(bert.call("mining.submit", block)["result"], true);
+    while client.job[1] == old[1] {
+        client.line();
+    }
+    let seconds = submit(&mut client, &shares[0]);
+    assert!(seconds < 1.0, "this machine is too slow to be early: {seconds} s");
+    std::thread::sleep(Duration::from_millis(1100));
+    for late in &shares[1..] {
+        assert!(submit(&mut client, late) > 1.0);
+    }
+    // Work makes a miner known to the ledger for good.
+    let (counted, _) = client.mine(5, easy, Some(hard));
+    assert_eq!(client.call("mining.submit", counted)["result"], true);
+
+    let told = |daemon: &Daemon| {
+        let shown = wait_for("the miner in the API", || {
+            let miners = daemon.get("/api/miners")?;
+            let mut miners = miners["miners"].as_array()?.iter();
+            miners.find(|miner| miner["name"] == "anna" && miner["accepted"] == 1).cloned()
+        });
+        assert_eq!(
+            shown["rejects"],
+            json!([
+                {"reason": "stale", "count": 2, "last_at": null},
+                {"reason": "stale_at_change", "count": 1, "last_at": null},
+            ])
+        );
+        let page = daemon.text(&format!("/miners/{}", shown["id"].as_str().unwrap()));
+        for words in ["on their way when the block changed", "Normal: nobody can avoid these."] {
+            assert!(page.contains(words), "{page}");
+        }
+        let server = daemon.get("/api/server").unwrap();
+        assert_eq!(server["reject_reasons"], json!({"stale": 2, "stale_at_change": 1}));
+        assert_eq!(server["stale_shares"], 3);
+        shown
+    };
+    let shown = told(&daemon);
+    let latest = json!(["stale_at_change", "stale", "stale", null]);
+    assert_eq!(shown["latest"], latest);
+    let metrics = daemon.text("/metrics");
+    for sample in [
+        "soloist_shares_rejected_total{reason=\"stale_at_change\",class=\"avalon\"} 1\n",
+        "soloist_shares_rejected_total{reason=\"stale\",class=\"avalon\"} 2\n",
+        "soloist_miner_shares_rejected_total{miner=\"anna\",id=\"1\",reason=\"stale_at_change\"} 1\n",
+    ] {
+        assert!(metrics.contains(sample), "{sample} in\n{metrics}");
+    }
+
+    drop((client, bert));
+    assert!(daemon.stop().success());
+    daemon.launch();
+    told(&daemon);
 }
 
 /// On a real node: the block is found while the daemon is dead.

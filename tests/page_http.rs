@@ -475,7 +475,7 @@ fn the_page_is_served_by_https_and_a_new_certificate_counts_at_once() {
         let names = ["127.0.0.1".to_owned()];
         let certificate = Rc::new(Certificate::load_or_make(&path, &names).unwrap());
         let http = soloist::server::http::Http::new(Rc::new(Home), lenient());
-        let listener = soloist::server::http::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = smol::Async::<std::net::TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
         tell.send(listener.get_ref().local_addr().unwrap()).unwrap();
         executor.spawn(http.serve_tls(executor.clone(), listener, certificate)).detach();
         let _ = smol::block_on(executor.run(stopped.recv()));

@@ -128,22 +128,6 @@ impl Change {
             }
         }
     }
-
-    /// Whether the coinbase differs, so that new jobs must go out at once.
-    pub fn touches_coinbase(&self) -> bool {
-        matches!(self, Change::PayoutAddress { .. } | Change::Tag { .. } | Change::PerMiner { .. })
-    }
-
-    /// Whether it is about the list of nodes.
-    pub fn touches_nodes(&self) -> bool {
-        matches!(
-            self,
-            Change::NodeAdded(_)
-                | Change::NodeRemoved(_)
-                | Change::NodeChanged { .. }
-                | Change::NodesReordered(_)
-        )
-    }
 }
 
 impl fmt::Display for Change {

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::chain::BlockHash;
 use crate::clock::Now;
+use crate::difficulty::HASHES_PER_DIFFICULTY;
 use crate::failover::Histogram;
 use crate::os::board::{Board, Reading};
 use crate::status::miners::Payees;
 use crate::status::nominal::nominal;
-use crate::status::odds::HASHES_PER_DIFFICULTY;
 use crate::status::{ClassRejectsView, HistogramView, RejectReason};
 
 use super::{Event, State};

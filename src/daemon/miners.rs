@@ -1,7 +1,7 @@
 //! The pool and the sockets of the miners: lines in, outputs out.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock::Now;
 use crate::config::Config;
@@ -10,7 +10,7 @@ use crate::ledger::record::RejectReason;
 use crate::ledger::totals::LedgerEvent;
 use crate::pool::Input;
 use crate::reject::Reject;
-use crate::status::miners::{class, reject_reason};
+use crate::status::miners::class;
 use crate::status::{EventKind, Level};
 use crate::stratum::firmware::Saved;
 use crate::stratum::frame::Lines;
@@ -21,6 +21,10 @@ use super::{State, recorder};
 
 /// Refused callers that the page shows.
 const MAX_KNOCKS: usize = 20;
+
+/// A share for the previous block that comes this soon after the new one was on its way when the
+/// block changed; the miner could not know.
+const AT_CHANGE: Duration = Duration::from_secs(1);
 
 /// What a miner is told of on the page, before there is anybody to be paid.
 pub const NOT_SET_UP: &str = "this box is not set up yet";
@@ -181,17 +185,13 @@ impl State {
                 }
                 Output::Rejected { conn, why, reached } => {
                     self.counters.rejected += 1;
-                    if let Some(reason) = reason(&why) {
-                        self.books.share_was(conn, Some(reason));
-                    }
                     log::debug!("miner {}: {why}", conn.0);
-                    if let (Some(session), Some(reason)) = (self.pool.session(conn), reason(&why)) {
-                        let class = class(&session.profile().model);
-                        self.figures.rejected(class, reject_reason(reason));
+                    let Some(reason) = reason(&why) else { continue };
+                    self.books.share_was(conn, Some(reason));
+                    if let Some(session) = self.pool.session(conn) {
+                        self.figures.rejected(class(&session.profile().model), reason);
                     }
-                    if let (Some(worker), Some(reason)) =
-                        (self.books.workers.get(&conn).copied(), reason(&why))
-                    {
+                    if let Some(worker) = self.books.workers.get(&conn).copied() {
                         let actual = reached.map_or(0.0, |reached| reached.0);
                         let height = self.pool.jobs().work().map_or(0, |work| work.template.height);
                         let reject = LedgerEvent::Reject { worker, reason, actual, height };
@@ -262,6 +262,7 @@ pub struct Knock {
 /// What the ledger calls a reject; `None` for what was no share.
 fn reason(why: &Reject) -> Option<RejectReason> {
     Some(match why {
+        Reject::Stale { known_for, .. } if *known_for <= AT_CHANGE => RejectReason::StaleAtChange,
         Reject::Stale { .. } => RejectReason::Stale,
         Reject::UnknownJob => RejectReason::UnknownJob,
         Reject::Duplicate => RejectReason::Duplicate,
@@ -270,6 +271,6 @@ fn reason(why: &Reject) -> Option<RejectReason> {
         Reject::VersionBits { .. } => RejectReason::BadVersion,
         Reject::Malformed(_) => RejectReason::Malformed,
         Reject::Unauthorized => RejectReason::Unauthorized,
-        Reject::WrongPassword | Reject::NotSubscribed | Reject::UnknownMethod => return None,
+        Reject::WrongPassword | Reject::UnknownMethod => return None,
     })
 }

@@ -513,7 +513,6 @@ fn facts(template: &Template) -> TemplateSeen {
         prev: template.prev,
         curtime: u64::from(template.curtime),
         mintime: u64::from(template.mintime),
-        txs: template.txs.len(),
     }
 }
 

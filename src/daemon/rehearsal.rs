@@ -12,10 +12,8 @@ use std::time::{Duration, Instant};
 use crate::block;
 use crate::chain::BlockHash;
 use crate::clock::Now;
-use crate::coinbase::EXTRANONCE_SIZE;
 use crate::failover::Input;
 use crate::ids::NodeId;
-use crate::job::Job;
 use crate::node::{Permissions, RpcError};
 use crate::share::{Share, Submission};
 use crate::status::{AlarmView, EventKind, Level, RehearsalView};
@@ -99,7 +97,9 @@ impl State {
     fn rehearse(&mut self, now: Now) {
         let Some(job) = self.pool.jobs().latest().filter(|job| !job.work.empty) else { return };
         self.rehearsals.last = Some(now.mono);
-        let (share, coinbase) = unsolved(job);
+        let submission = Submission::unsolved(job);
+        let share = Share::prove(job, &submission);
+        let coinbase = job.work.coinbase.in_block(&submission.extranonce);
         let template = job.work.template.clone();
         let queue = self.queue.clone();
         blocking::unblock(move || {
@@ -189,12 +189,4 @@ impl State {
         };
         self.tell(now, EventKind::Node, level, text);
     }
-}
-
-/// The job's block as it would be, but for the proof of work.
-fn unsolved(job: &Job) -> (Share, Vec<u8>) {
-    let extranonce = [0; EXTRANONCE_SIZE];
-    let submission =
-        Submission { job: job.id, extranonce, ntime: job.ntime, nonce: 0, version_bits: None };
-    (Share::prove(job, &submission), job.work.coinbase.in_block(&extranonce))
 }

@@ -34,6 +34,7 @@ use smol::LocalExecutor;
 
 use crate::config::{self, Config, Flags, NodeFlag, Surroundings};
 use crate::daemon::{self, Command};
+use crate::difficulty::HASHES_PER_DIFFICULTY;
 use crate::exit::Exit;
 use crate::logger;
 use crate::os::Signals;
@@ -65,8 +66,6 @@ const BEFORE: u32 = 104;
 const BLOCK_TIME: f64 = 3.5;
 /// The difficulty of the miner's shares, the lowest that the daemon gives.
 const SHARE_DIFFICULTY: f64 = 0.0001;
-/// Hashes for one share at difficulty 1, on average.
-const HASHES_PER_DIFFICULTY: f64 = 4_295_032_833.0;
 
 /// Runs the demo. [`Exit::Ok`] if a block was accepted, [`Exit::Unavailable`] if none was, or if
 /// there was no port to listen on.

@@ -134,13 +134,7 @@ impl Failover {
             node.poll.due = at;
             return;
         }
-        node.template = Some(HeldTemplate {
-            prev: seen.prev,
-            at,
-            served: false,
-            txs: seen.txs,
-            curtime: seen.curtime,
-        });
+        node.template = Some(HeldTemplate { prev: seen.prev, at, served: false });
         self.tip_news(at, index, seen.prev, TipSource::Template);
         self.tips.learn(seen.prev, seen.height.saturating_sub(1), None);
     }

@@ -150,8 +150,6 @@ pub struct TemplateSeen {
     pub curtime: u64,
     /// The least time that the block may have. Where `curtime` is later, it is the node's clock.
     pub mintime: u64,
-    /// Transactions without the coinbase.
-    pub txs: usize,
 }
 
 impl Input {
@@ -681,13 +679,8 @@ mod tests {
 
     #[test]
     fn every_event_of_a_node_maps_to_news_or_nothing() {
-        let seen = TemplateSeen {
-            height: 7,
-            prev: Chain::Regtest.genesis(),
-            curtime: 1,
-            mintime: 1,
-            txs: 0,
-        };
+        let seen =
+            TemplateSeen { height: 7, prev: Chain::Regtest.genesis(), curtime: 1, mintime: 1 };
         let block = Chain::Main.genesis();
         let map = |kind| {
             let event = NodeEvent { node: NodeId(3), kind };

@@ -108,8 +108,6 @@ pub(super) struct HeldTemplate {
     pub at: Instant,
     /// Jobs were built from it.
     pub served: bool,
-    pub txs: usize,
-    pub curtime: u64,
 }
 
 /// The question for a new tip's height, asked once for each tip.

@@ -65,20 +65,12 @@ pub struct NodeView<'a> {
     /// For how long it has been behind, or by how much older its tip is by the block headers'
     /// times, whichever is longer.
     pub lag: Duration,
-    /// Age of its latest template.
-    pub template_age: Option<Duration>,
-    /// Transactions in it.
-    pub template_txs: Option<usize>,
-    /// Its `curtime`, Unix seconds.
-    pub template_curtime: Option<u64>,
     /// Median of its last five durations of `getblocktemplate`.
     pub template_takes: Option<Duration>,
     /// An empty job goes out first when it leads.
     pub empty_first: bool,
     /// Its last failure and the failure's age; it stays when the node is well again.
     pub last_error: Option<(&'a RpcError, Duration)>,
-    /// Since when it has been down.
-    pub down_for: Option<Duration>,
     /// Calls by method. Durations of calls that wait are not counted.
     pub stats: &'a BTreeMap<Method, MethodStats>,
     /// Its place in the race for new tips.
@@ -97,11 +89,6 @@ impl Failover {
         self.leader
     }
 
-    /// For how long the present leader has led.
-    pub fn led_for(&self, at: Instant) -> Option<Duration> {
-        self.leader.map(|_| at.saturating_duration_since(self.lead_since))
-    }
-
     /// Miners are kept out.
     pub fn is_gated(&self) -> bool {
         self.gated
@@ -117,11 +104,6 @@ impl Failover {
     pub fn grace_left(&self, at: Instant) -> Option<Duration> {
         let work = self.work?;
         Some((work.confirmed + self.grace).saturating_duration_since(at))
-    }
-
-    /// Two nodes have different tips of equal work, for this long.
-    pub fn split_for(&self, at: Instant) -> Option<Duration> {
-        self.split_since.map(|since| at.saturating_duration_since(since))
     }
 
     /// The nodes in the order of preference.
@@ -145,13 +127,9 @@ impl Failover {
             height: node.tip.and_then(|tip| self.tips.height(tip)),
             lag_blocks: node.behind.map_or(0, |behind| behind.blocks),
             lag: self.lag(at, node),
-            template_age: node.template.map(|template| age(template.at)),
-            template_txs: node.template.map(|template| template.txs),
-            template_curtime: node.template.map(|template| template.curtime),
             template_takes: node.median_fetch(),
             empty_first: self.empty_first(node.spec.id),
             last_error: node.last_error.as_ref().map(|failure| (&failure.error, age(failure.at))),
-            down_for: node.down_since.map(age),
             stats: &node.stats,
             race: &node.race,
             news_by: node.news_by(self.leader == Some(node.spec.id)),

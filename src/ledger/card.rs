@@ -1,4 +1,4 @@
-//! How the card is doing: space, and bytes written per day, ours and the whole box's.
+//! How the card is doing: space, and the bytes that we write per day.
 //!
 //! Pure but for [`read`], which asks the kernel.
 
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::clock::Now;
+use crate::os::board::Disk;
 
 /// Used space in percent from which on the owner is warned.
 pub const WARN_PERCENT: f64 = 80.0;
@@ -24,7 +25,7 @@ pub const DROP_EVERY: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const MAX_READINGS: usize = 300;
 
-/// What the kernel says. The counters begin with the process and with the boot.
+/// What the kernel says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// Size of the data partition in bytes.
@@ -33,10 +34,9 @@ pub struct Reading {
     pub free: u64,
     /// It is mounted read-only.
     pub read_only: bool,
-    /// Bytes that this process has caused to be written (`write_bytes` in /proc/self/io).
+    /// Bytes that this process has caused to be written since its start (`write_bytes` in
+    /// /proc/self/io).
     pub own_written: u64,
-    /// Bytes written to all real disks since the boot; `None` where it cannot be told.
-    pub box_written: Option<u64>,
 }
 
 /// How full the card is.
@@ -65,8 +65,6 @@ pub struct CardHealth {
     /// Bytes that we wrote in the last 24 hours, or since the start if that is later, and the
     /// seconds that this spans.
     pub own_written: (u64, u64),
-    /// The same of the whole box.
-    pub box_written: Option<(u64, u64)>,
     /// All of it in a sentence.
     pub words: String,
 }
@@ -109,8 +107,6 @@ impl Card {
         let (last_at, last) = self.readings.back()?;
         let seconds = last_at.saturating_duration_since(*first_at).as_secs();
         let own = (last.own_written.saturating_sub(first.own_written), seconds);
-        let boxed = last.box_written.zip(first.box_written);
-        let boxed = boxed.map(|(last, first)| (last.saturating_sub(first), seconds));
         let (space, used_percent) = (space(last), used_percent(last));
         let words = match (last.read_only, space) {
             (true, _) => "The data partition is read-only: nothing is saved. The card may be \
@@ -136,7 +132,6 @@ impl Card {
             free: last.free,
             read_only: last.read_only,
             own_written: own,
-            box_written: boxed,
             words,
         })
     }
@@ -144,39 +139,13 @@ impl Card {
 
 /// Asks the kernel. Quick, but it may hang on a dying card: call it on a pool thread.
 pub fn read(data: &Path) -> io::Result<Reading> {
-    let stat = nix::sys::statvfs::statvfs(data)?;
-    #[allow(clippy::useless_conversion)] // The widths differ between platforms.
-    let (size, free) = {
-        let unit = u64::from(stat.fragment_size());
-        (u64::from(stat.blocks()) * unit, u64::from(stat.blocks_available()) * unit)
-    };
-    let read_only = stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY);
+    let Disk { size, free, read_only } = Disk::of(data)?;
     let own_written = own_written(&fs::read_to_string("/proc/self/io")?).unwrap_or(0);
-    Ok(Reading { size, free, read_only, own_written, box_written: box_written() })
+    Ok(Reading { size, free, read_only, own_written })
 }
 
 fn own_written(io: &str) -> Option<u64> {
     io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
-}
-
-/// The seventh number of a disk's `stat` counts sectors of 512 bytes written. Disks that are made
-/// of others (loop, device mapper, RAM) have no device below them and are left out.
-fn box_written() -> Option<u64> {
-    let mut sum = None;
-    for disk in fs::read_dir("/sys/block").ok()?.filter_map(Result::ok) {
-        let path = disk.path();
-        if path.join("device").exists()
-            && let Ok(stat) = fs::read_to_string(path.join("stat"))
-            && let Some(bytes) = disk_written(&stat)
-        {
-            sum = Some(sum.unwrap_or(0) + bytes);
-        }
-    }
-    sum
-}
-
-fn disk_written(stat: &str) -> Option<u64> {
-    stat.split_whitespace().nth(6)?.parse::<u64>().ok()?.checked_mul(512)
 }
 
 fn used_percent(reading: &Reading) -> f64 {
@@ -201,7 +170,7 @@ mod tests {
     use super::*;
 
     fn reading(free: u64, own: u64) -> Reading {
-        Reading { size: 1000, free, read_only: false, own_written: own, box_written: Some(own * 3) }
+        Reading { size: 1000, free, read_only: false, own_written: own }
     }
 
     #[test]
@@ -232,7 +201,6 @@ mod tests {
         }
         let health = card.health().unwrap();
         assert_eq!(health.own_written, (144 * 100, 86_400));
-        assert_eq!(health.box_written, Some((3 * 144 * 100, 86_400)));
         assert!(card.readings.len() <= MAX_READINGS);
     }
 
@@ -242,8 +210,6 @@ mod tests {
             own_written("wchar: 5\nwrite_bytes: 4096\ncancelled_write_bytes: 1\n"),
             Some(4096)
         );
-        assert_eq!(disk_written("  1 2 3 4 5 6 10 8 9 10 11\n"), Some(5120));
-        assert_eq!(disk_written("1 2"), None);
         let here = read(Path::new("/")).unwrap();
         assert!(here.size > 0 && here.free <= here.size);
     }

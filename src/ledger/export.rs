@@ -48,7 +48,7 @@ pub fn history_csv(ledger: &Ledger, grain: Grain) -> String {
         let (name, device) = (cell(&worker.name), cell(&worker.device));
         for point in worker.history(grain) {
             let seconds = grain.seconds();
-            let rate = super::luck::hashrate(f64::from(point.work), seconds as f64);
+            let rate = crate::difficulty::hashrate(f64::from(point.work), seconds as f64);
             let _ = write!(
                 csv,
                 "{name},{device},{},{seconds},{},{},{},{},{rate:.0}\r\n",
@@ -119,7 +119,7 @@ pub fn json(ledger: &Ledger) -> String {
 
 #[derive(Serialize)]
 struct Export<'a> {
-    reject_reasons: [RejectReason; 8],
+    reject_reasons: [RejectReason; RejectReason::COUNT],
     total: Totals,
     hours: Vec<Point>,
     days: Vec<Point>,

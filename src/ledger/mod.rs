@@ -2,9 +2,8 @@
 //! small writes and loses its power without warning.
 //!
 //! Pure parts: [`record`] (the journal's records and their form on disk), [`history`] (rings of
-//! points), [`luck`] (what the work would find on average), [`totals`] (the ledger in memory and
-//! the policy of what to write when), [`backup`] (one file), [`export`] (CSV and JSON). Shells:
-//! [`store`] (journal, cache, snapshots), [`keeper`] (answers what the ledger asks for), [`check`]
+//! points), [`totals`] (the ledger in memory and the policy of what to write when), [`backup`] (one
+//! file), [`export`] (CSV and JSON). Shells: [`store`] (journal, cache, snapshots), [`keeper`] (answers what the ledger asks for), [`check`]
 //! (the guarded opening), [`child`] (sled in a process of its own), [`transfer`] (backup, restore, copies), [`card`] (space and wear).
 //!
 //! # How the daemon uses it
@@ -53,7 +52,6 @@ pub mod halves;
 pub mod history;
 pub mod journal;
 pub mod keeper;
-pub mod luck;
 pub mod record;
 pub mod seal;
 pub mod store;

@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 | 2 | `4a 52`, where a reader that lost its place takes up again |
 //! | 2 | 1 | kind of the record, see [`Record`] |
-//! | 3 | 1 | version of this kind's layout, now 2 for a found block and 1 for all others |
+//! | 3 | 1 | version of this kind's layout, now 2 for a found block and for counts (2, 3, 13), else 1 |
 //! | 4 | 4 | length n of the payload, little-endian, at most [`MAX_PAYLOAD`] |
 //! | 8 | 8 | sequence number, little-endian; each record's is one more than the last |
 //! | 16 | n | payload |
@@ -54,11 +54,11 @@ const MARKER: [u8; 2] = [0x4a, 0x52];
 const HEAD: usize = 16;
 const CRC: usize = 4;
 
-/// Why a share was refused, as Stratum's error codes tell reasons apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+/// Why a share was refused, with Stratum's error code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
-    /// For a tip that is no longer ours (21).
+    /// For a tip that was no longer ours for more than a second (21).
     Stale,
     /// The same share a second time (22).
     Duplicate,
@@ -74,11 +74,13 @@ pub enum RejectReason {
     Malformed,
     /// Before `mining.authorize` (24).
     Unauthorized,
+    /// For the previous tip, within one second of the new one: it was already on its way (21).
+    StaleAtChange,
 }
 
 impl RejectReason {
     /// All of them, in the order of [`Counts::rejects`] and of the journal.
-    pub const ALL: [RejectReason; 8] = [
+    pub const ALL: [RejectReason; RejectReason::COUNT] = [
         RejectReason::Stale,
         RejectReason::Duplicate,
         RejectReason::LowDifficulty,
@@ -87,7 +89,10 @@ impl RejectReason {
         RejectReason::BadVersion,
         RejectReason::Malformed,
         RejectReason::Unauthorized,
+        RejectReason::StaleAtChange,
     ];
+    /// How many there are.
+    pub const COUNT: usize = 9;
 
     /// A word for pages, files and metrics.
     pub fn name(self) -> &'static str {
@@ -100,6 +105,7 @@ impl RejectReason {
             RejectReason::BadVersion => "bad_version",
             RejectReason::Malformed => "malformed",
             RejectReason::Unauthorized => "unauthorized",
+            RejectReason::StaleAtChange => "stale_at_change",
         }
     }
 
@@ -125,7 +131,7 @@ pub struct Counts {
     /// Accepted shares.
     pub accepted: u64,
     /// Refused shares, in the order of [`RejectReason::ALL`].
-    pub rejects: [u64; 8],
+    pub rejects: [u64; RejectReason::COUNT],
     /// Sum of the credited difficulties of the accepted shares.
     pub work: f64,
     /// Sum of credited difficulty ÷ network difficulty of the time: how many blocks that work
@@ -589,8 +595,8 @@ impl Record {
     fn kind(&self) -> (u8, u8) {
         match self {
             Record::Worker { .. } => (1, 1),
-            Record::Tally(_) => (2, 1),
-            Record::Totals { .. } => (3, 1),
+            Record::Tally(_) => (2, 2),
+            Record::Totals { .. } => (3, 2),
             Record::Points { .. } => (4, 1),
             Record::Best(_) => (5, 1),
             Record::Block(_) => (6, 2),
@@ -600,7 +606,7 @@ impl Record {
             Record::Forget { .. } => (10, 1),
             Record::Attachment { .. } => (11, 1),
             Record::Level { .. } => (12, 1),
-            Record::Open(_) => (13, 1),
+            Record::Open(_) => (13, 2),
             Record::Fixed { .. } => (14, 1),
             Record::Unknown { kind, version, .. } => (*kind, *version),
         }
@@ -669,10 +675,10 @@ impl Record {
                 device: from.text(MAX_DEVICE)?,
                 unix: from.varint()?,
             },
-            (2, 1) => Record::Tally(read_tally(&mut from)?),
-            (3, 1) => Record::Totals {
+            (2, 1 | 2) => Record::Tally(read_tally(version, &mut from)?),
+            (3, 1 | 2) => Record::Totals {
                 worker: WorkerNumber(from.small()?),
-                totals: read_totals(&mut from)?,
+                totals: read_totals(version, &mut from)?,
             },
             (4, 1) => {
                 let worker = WorkerNumber(from.small()?);
@@ -709,7 +715,7 @@ impl Record {
             (12, 1) => {
                 Record::Level { worker: WorkerNumber(from.small()?), difficulty: from.amount()? }
             }
-            (13, 1) => Record::Open(read_tally(&mut from)?),
+            (13, 1 | 2) => Record::Open(read_tally(version, &mut from)?),
             (14, 1) => {
                 let (worker, difficulty) = (WorkerNumber(from.small()?), from.amount()?);
                 Record::Fixed { worker, difficulty: Some(difficulty).filter(|&d| d > 0.0) }
@@ -724,7 +730,7 @@ impl Record {
 /// The longest attached file in bytes.
 pub const MAX_ATTACHMENT: usize = 60 * 1024;
 
-pub(super) fn write_tally(tally: &Tally, to: &mut Writer) {
+fn write_tally(tally: &Tally, to: &mut Writer) {
     to.varint(tally.worker.0.into());
     to.varint(tally.number.into());
     to.varint(tally.from);
@@ -733,18 +739,18 @@ pub(super) fn write_tally(tally: &Tally, to: &mut Writer) {
     write_some_best(&tally.best, to);
 }
 
-pub(super) fn read_tally(from: &mut Reader<'_>) -> Result<Tally, RecordError> {
+fn read_tally(version: u8, from: &mut Reader<'_>) -> Result<Tally, RecordError> {
     Ok(Tally {
         worker: WorkerNumber(from.small()?),
         number: from.small()?,
         from: from.varint()?,
         last_share: from.varint()?,
-        counts: read_counts(from)?,
+        counts: read_counts(version, from)?,
         best: read_some_best(from)?,
     })
 }
 
-pub(super) fn write_totals(totals: &Totals, to: &mut Writer) {
+fn write_totals(totals: &Totals, to: &mut Writer) {
     write_counts(&totals.ever, to);
     write_counts(&totals.since_block, to);
     to.varint(totals.tallies.into());
@@ -756,10 +762,10 @@ pub(super) fn write_totals(totals: &Totals, to: &mut Writer) {
     write_some_best(&totals.best_since_block, to);
 }
 
-pub(super) fn read_totals(from: &mut Reader<'_>) -> Result<Totals, RecordError> {
+fn read_totals(version: u8, from: &mut Reader<'_>) -> Result<Totals, RecordError> {
     Ok(Totals {
-        ever: read_counts(from)?,
-        since_block: read_counts(from)?,
+        ever: read_counts(version, from)?,
+        since_block: read_counts(version, from)?,
         tallies: from.small()?,
         blocks: from.small()?,
         first_seen: from.varint()?,
@@ -779,9 +785,11 @@ fn write_counts(counts: &Counts, to: &mut Writer) {
     to.double(counts.expected_blocks);
 }
 
-fn read_counts(from: &mut Reader<'_>) -> Result<Counts, RecordError> {
+/// Version 1 knew the first eight reasons.
+fn read_counts(version: u8, from: &mut Reader<'_>) -> Result<Counts, RecordError> {
     let mut counts = Counts { accepted: from.varint()?, ..Counts::default() };
-    for count in &mut counts.rejects {
+    let reasons = if version == 1 { 8 } else { RejectReason::COUNT };
+    for count in &mut counts.rejects[..reasons] {
         *count = from.varint()?;
     }
     counts.work = from.amount()?;
@@ -819,7 +827,7 @@ fn read_best(from: &mut Reader<'_>) -> Result<BestShare, RecordError> {
 }
 
 /// The first period stands whole, each further one as the distance to the one before.
-pub(super) fn write_points(grain: Grain, points: &[Point], to: &mut Writer) {
+fn write_points(grain: Grain, points: &[Point], to: &mut Writer) {
     to.byte(match grain {
         Grain::Minute => 0,
         Grain::Hour => 1,
@@ -837,7 +845,7 @@ pub(super) fn write_points(grain: Grain, points: &[Point], to: &mut Writer) {
     }
 }
 
-pub(super) fn read_points(from: &mut Reader<'_>) -> Result<(Grain, Vec<Point>), RecordError> {
+fn read_points(from: &mut Reader<'_>) -> Result<(Grain, Vec<Point>), RecordError> {
     let grain = match from.byte()? {
         0 => Grain::Minute,
         1 => Grain::Hour,
@@ -942,7 +950,7 @@ pub(super) mod tests {
     }
 
     fn counts() -> impl Strategy<Value = Counts> {
-        (0..u64::MAX, proptest::array::uniform8(0..u64::MAX), amount(), amount()).prop_map(
+        (0..u64::MAX, proptest::array::uniform9(0..u64::MAX), amount(), amount()).prop_map(
             |(accepted, rejects, work, expected_blocks)| Counts {
                 accepted,
                 rejects,
@@ -1265,6 +1273,61 @@ pub(super) mod tests {
             "4a52010114000000050000000000000003066761726167650662697461786580\
              f7c4d5060a108902"
         );
+    }
+
+    /// Counts of version 1 as they were written: eight reasons, none of them [`StaleAtChange`].
+    ///
+    /// [`StaleAtChange`]: RejectReason::StaleAtChange
+    #[test]
+    fn counts_of_the_first_version_are_read_without_the_ninth_reason() {
+        let counts = Counts {
+            accepted: 300,
+            rejects: [1, 2, 3, 4, 5, 6, 7, 8, 0],
+            work: 1.5,
+            expected_blocks: 0.25,
+        };
+        let tally = Tally {
+            worker: WorkerNumber(3),
+            number: 2,
+            from: 1_790_000_000,
+            last_share: 1_790_000_001,
+            counts,
+            best: None,
+        };
+        let totals = Totals {
+            ever: counts,
+            tallies: 3,
+            first_seen: 1_790_000_000,
+            last_seen: 1_790_000_002,
+            last_share: 1_790_000_001,
+            ..Totals::default()
+        };
+        for (record, frame) in [
+            (
+                Record::Tally(tally),
+                "4a520201270000000500000000000000030280f7c4d50681f7c4d506ac0201020304050607080000\
+                 00000000f83f000000000000d03f001e172019",
+            ),
+            (
+                Record::Open(tally),
+                "4a520d01270000000500000000000000030280f7c4d50681f7c4d506ac0201020304050607080000\
+                 00000000f83f000000000000d03f00128e7dfa",
+            ),
+            (
+                Record::Totals { worker: WorkerNumber(3), totals },
+                "4a52030147000000050000000000000003ac020102030405060708000000000000f83f0000000000\
+                 00d03f00000000000000000000000000000000000000000000000000030080f7c4d50682f7c4d506\
+                 81f7c4d5060000152ab08e",
+            ),
+        ] {
+            let mut bytes = vec![0; frame.len() / 2];
+            faster_hex::hex_decode(frame.as_bytes(), &mut bytes).unwrap();
+            assert_eq!(decode(&bytes), Some((5, record.clone(), bytes.len())));
+            // Written anew it has the ninth.
+            let mut anew = Vec::new();
+            encode(&record, 5, &mut anew);
+            assert_eq!((anew[3], decode(&anew).map(|(_, read, _)| read)), (2, Some(record)));
+        }
     }
 
     #[test]

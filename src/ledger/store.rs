@@ -24,13 +24,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use time::macros::format_description;
+use time::{Date, Month, OffsetDateTime};
+
 use super::backup;
 use super::cache::{self, Cache, CacheError, Cached, MAX_CACHE};
 use super::child::{self, ChildError};
 use super::journal::Journal;
 use super::record::{Grain, Record, Scan, scan};
 use super::totals::{Batch, Opened, SaveReport};
+use crate::clock::utc;
 use crate::fsutil::{self, Rights};
+use crate::os::board::Disk;
 
 /// So many damaged journals, and so many damaged caches, are kept.
 pub const KEEP_ASIDE: usize = 2;
@@ -238,9 +243,7 @@ impl Store {
 
     fn enough_space(&self) -> Result<(), StoreError> {
         // Where it cannot be told, the writing itself will tell.
-        let Ok(stat) = nix::sys::statvfs::statvfs(&self.dir) else { return Ok(()) };
-        #[allow(clippy::useless_conversion)] // The widths differ between platforms.
-        let free = u64::from(stat.blocks_available()) * u64::from(stat.fragment_size());
+        let Ok(Disk { free, .. }) = Disk::of(&self.dir) else { return Ok(()) };
         if free < self.keep_free { Err(StoreError::Full(free)) } else { Ok(()) }
     }
 
@@ -563,38 +566,21 @@ fn directory_bytes(dir: &Path) -> u64 {
         .sum()
 }
 
-/// The date (UTC, as `2026-11-21`) of a [`Grain::Day`] period. Howard Hinnant's civil-from-days.
+/// The date (UTC, as `2026-11-21`) of a [`Grain::Day`] period.
 pub fn date(day: u32) -> String {
-    let shifted = i64::from(day) + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day_of_month = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day_of_month:02}")
+    let start = u64::from(day) * Grain::Day.seconds();
+    utc(start).format(format_description!("[year]-[month]-[day]")).expect("a date has all of it")
 }
 
 /// The [`Grain::Day`] period of a date as [`date`] writes it.
 fn day_of(text: &str) -> Option<u32> {
-    let mut parts = text.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let mut parts = text.splitn(3, '-').map(|part| part.parse::<u16>().ok());
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let year = year - i64::from(month <= 2);
-    let (era, year_of_era) = (year / 400, year % 400);
-    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
-    let period = u32::try_from(era * 146_097 + of_era - 719_468).ok()?;
+    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
+    let date_of = Date::from_calendar_date(year.into(), month, u8::try_from(day).ok()?).ok()?;
+    let days = (date_of - OffsetDateTime::UNIX_EPOCH.date()).whole_days();
+    let period = u32::try_from(days).ok()?;
     (date(period) == text).then_some(period)
-}
-
-/// The day that a time falls into, as [`date`] writes it.
-pub fn date_of(unix: u64) -> String {
-    date(Grain::Day.period(unix))
 }
 
 #[cfg(test)]
@@ -615,6 +601,8 @@ mod tests {
         for day in 0..60_000 {
             assert_eq!(day_of(&date(day)), Some(day));
         }
+        // A wrong clock is no reason to fail.
+        assert_eq!(date(u32::MAX), "9999-12-31");
         for bad in ["2026-02-30", "2026-13-01", "x", "2026-1-1", "-1-1-1", ""] {
             assert_eq!(day_of(bad), None, "{bad}");
         }

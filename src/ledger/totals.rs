@@ -34,6 +34,7 @@ use super::record::{
 };
 use crate::chain::BlockHash;
 use crate::clock::Now;
+use crate::difficulty::hashrate;
 
 /// At most so many workers are kept; the one that was away longest makes room.
 pub const MAX_WORKERS: usize = 1024;
@@ -1690,7 +1691,7 @@ impl Worker {
             }
         }
         let seconds = unix.saturating_sub(begin).max(1) as f64;
-        Rate { hashrate: super::luck::hashrate(work, seconds), accepted }
+        Rate { hashrate: hashrate(work, seconds), accepted }
     }
 
     /// The first minute from `start` on (Unix seconds) that the history shows. `None` when the open
@@ -2106,7 +2107,7 @@ mod tests {
         let shown = worker.history(Grain::Minute);
         let shown = shown.iter().filter(|point| u64::from(point.period) * 60 >= start);
         let accepted = shown.map(|point| u64::from(point.accepted)).sum();
-        Rate { hashrate: super::super::luck::hashrate(work, seconds), accepted }
+        Rate { hashrate: hashrate(work, seconds), accepted }
     }
 
     fn slow_half_hours(worker: &Worker, unix: u64) -> Vec<f64> {

@@ -212,20 +212,6 @@ fn copy_path(dir: &Path, day: u32) -> PathBuf {
     dir.join(format!("soloist-{}.backup", date(day)))
 }
 
-/// The newest snapshot that can be restored, for a drill at the start: what it would bring back.
-pub fn drill(now: Now, data: &Path) -> Option<(u32, Restored)> {
-    let (day, records) = Store::newest_snapshot(data)?;
-    let ledger = Ledger::replay(now, &records);
-    let totals = ledger.total().totals();
-    let restored = Restored {
-        attachments: Vec::new(),
-        workers: ledger.workers().count(),
-        shares: totals.ever.accepted,
-        blocks: totals.blocks,
-    };
-    Some((day, restored))
-}
-
 /// A name is a name: it must not lead out of the folder that it is put into.
 fn plain_names(records: Vec<Record>) -> Vec<(String, Vec<u8>)> {
     let attachments = records.into_iter().filter_map(|record| match record {

@@ -3,9 +3,12 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::Process;
 
@@ -56,6 +59,34 @@ pub struct Reading {
     pub process: Process,
 }
 
+/// The file system below a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Bytes free on it for programs without special rights.
+    pub free: u64,
+    /// It is mounted read-only.
+    pub read_only: bool,
+}
+
+impl Disk {
+    /// Asks the kernel. Quick, but it may hang on a dying card: call it on a pool thread.
+    ///
+    /// # Errors
+    /// The directory is not there, or the disk does not answer.
+    pub fn of(dir: &Path) -> io::Result<Disk> {
+        let stat = statvfs(dir)?;
+        #[allow(clippy::useless_conversion)] // The widths differ between platforms.
+        let bytes = |blocks| u64::from(blocks).saturating_mul(u64::from(stat.fragment_size()));
+        Ok(Disk {
+            size: bytes(stat.blocks()),
+            free: bytes(stat.blocks_available()),
+            read_only: stat.flags().contains(FsFlags::ST_RDONLY),
+        })
+    }
+}
+
 /// Reads the board; remembers what a rate needs. Blocks as long as the card does: for a pool thread.
 #[derive(Debug)]
 pub struct Board {
@@ -78,8 +109,7 @@ impl Board {
         let throttled = text("/sys/devices/platform/soc/soc:firmware/get_throttled");
         let throttled = u32::from_str_radix(throttled.trim().trim_start_matches("0x"), 16).ok();
         let bit = |bit: u32| throttled.map(|flags| flags & 1 << bit != 0);
-        let disk = self.data.ancestors().find_map(|dir| nix::sys::statvfs::statvfs(dir).ok());
-        let bytes = |blocks: u64, size: u64| blocks.saturating_mul(size);
+        let disk = self.data.ancestors().find_map(|dir| Disk::of(dir).ok());
         let (ledger_bytes, snapshot_at) = ledger(&self.data.join("ledger"));
         Reading {
             model: self.model.clone(),
@@ -91,8 +121,8 @@ impl Board {
             throttled: bit(2),
             memory_total: kilobytes(&memory, "MemTotal:"),
             memory_available: kilobytes(&memory, "MemAvailable:"),
-            disk_total: disk.map(|disk| bytes(disk.blocks(), disk.fragment_size())),
-            disk_free: disk.map(|disk| bytes(disk.blocks_available(), disk.fragment_size())),
+            disk_total: disk.map(|disk| disk.size),
+            disk_free: disk.map(|disk| disk.free),
             disk_written_day: self.written(now),
             clock_synced: clock_synced(Path::new("/run/systemd/timesync")),
             ledger_bytes,

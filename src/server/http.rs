@@ -19,7 +19,6 @@ mod stream;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -72,11 +71,6 @@ pub enum NoBlock {
 /// Limits and switches.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Names that the Host header may carry besides IP literals, `localhost`, `*.local` and other
-    /// names that cannot exist on the Internet; see [`guard::host_is_ours`].
-    pub hosts: Vec<String>,
-    /// Let in readers from public addresses as well.
-    pub public: bool,
     /// Serve `/api/*`. The page's own live channel stays.
     pub json: bool,
     /// Requests per second and address, after a burst of twice as many.
@@ -98,8 +92,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            hosts: Vec::new(),
-            public: false,
             json: true,
             requests_per_s: 20,
             connections: 256,
@@ -255,7 +247,7 @@ impl Http {
             return self.connection(stream, peer, local).await.map_err(words);
         };
         // A stranger's handshake would cost us arithmetic.
-        if !self.options.public && !guard::address_is_ours(peer.ip(), local) {
+        if !guard::address_is_ours(peer.ip(), local) {
             self.refused.set(self.refused.get() + 1);
             return Err("from a foreign address".to_owned());
         }
@@ -326,19 +318,13 @@ impl Http {
     }
 
     fn check(&self, request: &Request<Incoming>, peer: IpAddr, local: Option<IpAddr>) -> Verdict {
-        if !self.options.public && !guard::address_is_ours(peer, local) {
+        if !guard::address_is_ours(peer, local) {
             return Verdict::ForeignAddress;
         }
         if !self.buckets.borrow_mut().take(peer, Instant::now()) {
             return Verdict::TooMany;
         }
-        guard::check_head(
-            request.method(),
-            request.uri(),
-            request.headers(),
-            &self.options.hosts,
-            self.takes(request),
-        )
+        guard::check_head(request.method(), request.uri(), request.headers(), self.takes(request))
     }
 
     /// The longest body of a POST to the request's path, if that has a form.
@@ -366,12 +352,4 @@ impl Http {
             }
         }
     }
-}
-
-/// Binds a listening socket for [`Http::serve`].
-///
-/// # Errors
-/// As [`TcpListener::bind`]: the port is taken, or below 1024 without the right to it.
-pub fn bind(address: SocketAddr) -> io::Result<Async<TcpListener>> {
-    Async::<TcpListener>::bind(address)
 }

@@ -187,13 +187,6 @@ impl Server {
         plain.map(|door| door.address).collect()
     }
 
-    /// The addresses with TLS, likewise.
-    pub fn tls_addresses(&self) -> Vec<SocketAddr> {
-        let doors = self.doors.borrow();
-        let secure = doors.iter().filter(|door| door.certificate.is_some());
-        secure.map(|door| door.address).collect()
-    }
-
     /// Opens all doors.
     pub fn open(&self) {
         for door in self.doors.borrow_mut().iter_mut() {

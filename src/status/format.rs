@@ -1,5 +1,9 @@
 //! Numbers, times and amounts in the words of the page.
 
+use time::macros::format_description;
+
+use crate::clock::utc;
+
 /// The non-breaking, narrow space between a number and its unit and between thousands.
 const THIN: char = '\u{202f}';
 
@@ -194,9 +198,8 @@ pub fn tame_to(text: &str, longest: usize) -> String {
 
 /// `2026-11-21T07:39:12Z`.
 pub fn iso(unix: u64) -> String {
-    let (year, month, day) = civil(unix / 86_400);
-    let s = unix % 86_400;
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", s / 3600, s % 3600 / 60, s % 60)
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    utc(unix).format(format).expect("a date has all of it")
 }
 
 /// `2026-11-21 07:39 UTC`, for readers without JavaScript; with it they see their own time zone.
@@ -230,21 +233,6 @@ fn short(value: f64) -> String {
 fn round_significant(value: f64) -> f64 {
     let scale = 10f64.powf(value.log10().floor() - 1.0);
     (value / scale).round() * scale
-}
-
-/// Days since 1970-01-01 to year, month, day of the Gregorian calendar (Howard Hinnant,
-/// "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let doe = z % 146_097;
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + u64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
@@ -293,6 +281,7 @@ mod tests {
         assert_eq!(iso(0), "1970-01-01T00:00:00Z");
         assert_eq!(iso(1_231_006_505), "2009-01-03T18:15:05Z");
         assert_eq!(iso(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(iso(u64::MAX), "9999-12-31T23:59:59Z");
         assert_eq!(date(1_795_419_552), "2026-11-23 07:39 UTC");
     }
 

@@ -270,7 +270,7 @@ pub fn public_pool_network(snapshot: &Snapshot) -> Vec<u8> {
         "currentblockweight": snapshot.job.as_ref().and_then(|job| job.weight).unwrap_or(0),
         "currentblocktx": snapshot.job.as_ref().map_or(0, |job| job.transactions.saturating_sub(1)),
         "difficulty": difficulty,
-        "networkhashps": difficulty * super::odds::HASHES_PER_DIFFICULTY / 600.0,
+        "networkhashps": difficulty * crate::difficulty::HASHES_PER_DIFFICULTY / 600.0,
         "pooledtx": 0,
         "chain": snapshot.chain,
         "warnings": warnings,

@@ -138,26 +138,26 @@ impl MinerView {
         Some((part, upper < 0.7))
     }
 
-    /// How many of its latest shares were rejected, if nearly all were, and why most of them.
-    /// Repeats do not count: some firmware is known for them.
+    /// How many of its latest shares were rejected for a fault, if nearly all were, and why most of
+    /// them.
     pub fn refused_lately(&self) -> Option<(usize, RejectReason)> {
-        let refused = || self.latest.iter().flatten().filter(|r| **r != RejectReason::Duplicate);
+        let refused = || self.latest.iter().flatten().filter(|reason| tells_of_a_fault(**reason));
         let count = refused().count();
         let times = |reason: RejectReason| refused().filter(|other| **other == reason).count();
         let most = refused().copied().max_by_key(|reason| times(*reason))?;
         (self.latest.len() >= 10 && count * 10 >= self.latest.len() * 8).then_some((count, most))
     }
 
-    /// Rejected shares that tell of a fault: not the ones that were on their way at a change of
-    /// the block, and not the repeats that some firmware is known for.
+    /// Rejected shares that tell of a fault.
     pub fn telling_rejects(&self) -> u64 {
-        use super::RejectReason::{Duplicate, StaleAtChange};
-        self.rejects
-            .iter()
-            .filter(|r| !matches!(r.reason, StaleAtChange | Duplicate))
-            .map(|r| r.count)
-            .sum()
+        self.rejects.iter().filter(|r| tells_of_a_fault(r.reason)).map(|r| r.count).sum()
     }
+}
+
+/// Not the shares that were on their way at a change of the block, and not the repeats that some
+/// firmware is known for. `docs/monitoring/alerts.yml` leaves out the same two.
+fn tells_of_a_fault(reason: RejectReason) -> bool {
+    !matches!(reason, RejectReason::StaleAtChange | RejectReason::Duplicate)
 }
 
 /// Why no block can be found now, and what to do; `None` when one can.
@@ -884,6 +884,7 @@ mod tests {
         for reason in [RejectReason::StaleAtChange, RejectReason::Duplicate] {
             miner.rejects.push(RejectView { reason, count: 1000, last_at: None });
         }
+        miner.latest = [Some(RejectReason::StaleAtChange); 10].to_vec();
         // Alone on a test network, and a node that does not tell.
         snapshot.chain = "regtest".to_owned();
         snapshot.nodes[0].peers = Some(0);
@@ -892,6 +893,18 @@ mod tests {
         miner.claimed = Some(1e12);
         miner.rate = RateView { hashrate: 0.5e12, shares: 12, window_s: 300 };
         assert_eq!(judge(&snapshot).state, State::Ok);
+    }
+
+    #[test]
+    fn the_rule_for_prometheus_leaves_out_the_same_reasons() {
+        let rules = include_str!("../../docs/monitoring/alerts.yml");
+        let (_, rest) = rules.split_once("soloist_shares_rejected_total{reason!~\"").unwrap();
+        let mut left_out: Vec<&str> = rest.split_once('"').unwrap().0.split('|').collect();
+        left_out.sort_unstable();
+        let ordinary = RejectReason::ALL.into_iter().filter(|reason| !tells_of_a_fault(*reason));
+        let mut ordinary: Vec<&str> = ordinary.map(RejectReason::name).collect();
+        ordinary.sort_unstable();
+        assert_eq!(left_out, ordinary);
     }
 
     #[test]

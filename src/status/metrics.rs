@@ -256,7 +256,7 @@ fn stratum(s: &Snapshot, out: &mut Text) {
         "Rejected shares by reason and class of firmware.",
     );
     for rejects in &edge.rejects_by_class {
-        let labels = [("reason", rejects.reason.code()), ("class", rejects.class.as_str())];
+        let labels = [("reason", rejects.reason.name()), ("class", rejects.class.as_str())];
         out.sample("soloist_shares_rejected_total", &labels, rejects.count as f64);
     }
     out.family(
@@ -342,7 +342,7 @@ fn miners(s: &Snapshot, out: &mut Text) {
             let labels = [
                 ("miner", miner.name.as_str()),
                 ("id", miner.id.as_str()),
-                ("reason", reject.reason.code()),
+                ("reason", reject.reason.name()),
             ];
             out.sample("soloist_miner_shares_rejected_total", &labels, reject.count as f64);
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::address;
 use crate::chain::Chain;
+use crate::difficulty::{HASHES_PER_DIFFICULTY, hashrate};
 use crate::ids::ConnId;
 use crate::ledger::record::{Counts, Grain, Point, RejectReason};
 use crate::ledger::totals::{Ledger, Rate, Worker, WorkerId};
@@ -17,7 +18,6 @@ use crate::pool::Pool;
 use crate::stratum::session::Session;
 
 use super::nominal::nominal;
-use super::odds::HASHES_PER_DIFFICULTY;
 use super::snapshot as view;
 
 /// Window of the hashrate that stands beside a miner's name, seconds.
@@ -115,7 +115,7 @@ impl<'a> Miners<'a> {
         let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
         let (day, mut trend) = worker.day(self.now);
         let rate_day = rate_of(day, 86_400);
-        trend.iter_mut().for_each(|work| *work = *work * HASHES_PER_DIFFICULTY / 1800.0);
+        trend.iter_mut().for_each(|work| *work = hashrate(*work, 1800.0));
         let claimed = model.claimed;
         let (proven, share) =
             (rate.hashrate.max(rate_day.hashrate), difficulty * HASHES_PER_DIFFICULTY);
@@ -146,9 +146,7 @@ impl<'a> Miners<'a> {
             accepted: totals.ever.accepted,
             shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
             rejects: reject_views(&totals.ever),
-            latest: latest.map_or_else(Vec::new, |latest| {
-                latest.iter().map(|refused| refused.map(reject_reason)).collect()
-            }),
+            latest: latest.map_or_else(Vec::new, |latest| latest.iter().copied().collect()),
             difficulty,
             difficulty_locked: session.is_some_and(Session::is_fixed) || worker.fixed.is_some(),
             expected_share_s: expected,
@@ -246,25 +244,8 @@ pub(crate) fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
         .iter()
         .zip(counts.rejects)
         .filter(|(_, count)| *count > 0)
-        .map(|(reason, count)| view::RejectView {
-            reason: reject_reason(*reason),
-            count,
-            last_at: None,
-        })
+        .map(|(reason, count)| view::RejectView { reason: *reason, count, last_at: None })
         .collect()
-}
-
-pub(crate) fn reject_reason(reason: RejectReason) -> view::RejectReason {
-    match reason {
-        RejectReason::Stale => view::RejectReason::Stale,
-        RejectReason::Duplicate => view::RejectReason::Duplicate,
-        RejectReason::LowDifficulty => view::RejectReason::LowDifficulty,
-        RejectReason::UnknownJob => view::RejectReason::UnknownJob,
-        RejectReason::BadTime => view::RejectReason::BadTime,
-        RejectReason::BadVersion => view::RejectReason::BadVersion,
-        RejectReason::Malformed => view::RejectReason::Malformed,
-        RejectReason::Unauthorized => view::RejectReason::Unauthorized,
-    }
 }
 
 /// Points of one grain put together into intervals of `width` seconds, from `since` on.
@@ -288,7 +269,7 @@ pub(crate) fn points(
         }
         let Some(last) = out.last_mut() else { continue };
         work += f64::from(point.work);
-        last.hashrate = work * HASHES_PER_DIFFICULTY / width as f64;
+        last.hashrate = hashrate(work, width as f64);
         last.accepted += u64::from(point.accepted);
         last.rejected += u64::from(point.rejected);
         last.best = last.best.max(f64::from(point.best));
@@ -451,6 +432,14 @@ mod tests {
             assert!(whom[1].starts_with("bcrt1qrp33"), "{whom:?}");
             assert_eq!(paid(None), [OWNER, OWNER].map(str::to_owned).to_vec());
         }
+    }
+
+    #[test]
+    fn a_chart_shows_the_same_hashrate_for_the_same_work_as_the_ledger() {
+        let work = Point { period: 1, work: 3600.0, ..Point::default() };
+        let chart = points(&[work], Grain::Hour, 3600, 0);
+        assert_eq!(chart[0].hashrate, HASHES_PER_DIFFICULTY);
+        assert_eq!(chart[0].hashrate, hashrate(3600.0, 3600.0));
     }
 
     #[test]

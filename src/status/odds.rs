@@ -1,16 +1,14 @@
 //! The odds, told honestly.
 //!
 //! Mining is a Poisson process: with hashrate h and block difficulty D the time to a block is
-//! exponential with mean D·2^32 / h. The best of many shares follows from the same law: after work
+//! exponential with mean D·H / h, H being [`HASHES_PER_DIFFICULTY`]. The best of many shares follows from the same law: after work
 //! W (the sum of the accepted shares' difficulties) the chance that no hash reached difficulty d is
 //! exp(−W / d). Its mean does not exist, so "expected" here always means the median.
 
 use serde::Serialize;
 
 use super::Snapshot;
-
-/// Hashes of one unit of difficulty.
-pub const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
+use crate::difficulty::HASHES_PER_DIFFICULTY;
 
 /// The owner's chances at the current hashrate and difficulty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

@@ -2,13 +2,15 @@
 //!
 //! Conventions: every `*_at` and `since` is Unix time in seconds; every `*_s` a duration in seconds,
 //! `*_ms` in milliseconds; hashrates are in hashes per second; amounts in satoshi; difficulties in
-//! the unit of difficulty 1 (2^32 hashes on average). `None` means "not known", never zero. Texts
+//! the unit of difficulty 1 ([`HASHES_PER_DIFFICULTY`](crate::difficulty::HASHES_PER_DIFFICULTY)). `None` means "not known", never zero. Texts
 //! that come from outside (worker names, user agents, a node's words) stand here as they came: the
 //! views escape them.
 
 use serde::Serialize;
 
 use crate::node;
+
+pub use crate::ledger::record::RejectReason;
 
 /// Everything that the page, the JSON, the metrics and the health answers show.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -516,35 +518,8 @@ pub struct MinerView {
     pub trend: Vec<f64>,
 }
 
-/// Why a share was not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RejectReason {
-    /// For the previous block, within one second of the new one: it was already on its way.
-    StaleAtChange,
-    /// For an old block.
-    Stale,
-    /// For a job that we never gave or no longer know.
-    UnknownJob,
-    /// Sent before.
-    Duplicate,
-    /// Above the job's target.
-    LowDifficulty,
-    /// Block time outside the job's window.
-    BadTime,
-    /// Version bits outside the agreed mask.
-    BadVersion,
-    /// Not readable as a share.
-    Malformed,
-    /// Before `mining.authorize`.
-    Unauthorized,
-    /// Anything else.
-    #[default]
-    Other,
-}
-
 /// How many shares were not counted for one reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RejectView {
     /// Why.
     pub reason: RejectReason,
@@ -862,7 +837,7 @@ pub struct StratumView {
 }
 
 /// Rejected shares of one class of firmware for one reason.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassRejectsView {
     /// As [`MinerView::class`].
     pub class: String,

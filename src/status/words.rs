@@ -3,22 +3,6 @@
 use super::{BlockState, MinerState, NodeState, RejectReason};
 
 impl RejectReason {
-    /// Stable name for metrics: `stale_at_change`.
-    pub fn code(self) -> &'static str {
-        match self {
-            RejectReason::StaleAtChange => "stale_at_change",
-            RejectReason::Stale => "stale",
-            RejectReason::UnknownJob => "unknown_job",
-            RejectReason::Duplicate => "duplicate",
-            RejectReason::LowDifficulty => "low_difficulty",
-            RejectReason::BadTime => "bad_time",
-            RejectReason::BadVersion => "bad_version",
-            RejectReason::Malformed => "malformed",
-            RejectReason::Unauthorized => "unauthorized",
-            RejectReason::Other => "other",
-        }
-    }
-
     /// In one or two words after a number, for a row.
     pub fn short(self) -> &'static str {
         match self {
@@ -31,7 +15,6 @@ impl RejectReason {
             RejectReason::BadVersion => "wrong version",
             RejectReason::Malformed => "unreadable",
             RejectReason::Unauthorized => "too early",
-            RejectReason::Other => "rejected",
         }
     }
 
@@ -47,7 +30,6 @@ impl RejectReason {
             RejectReason::BadVersion => "with version bits that were not agreed",
             RejectReason::Malformed => "not readable",
             RejectReason::Unauthorized => "before the miner had logged in",
-            RejectReason::Other => "for another reason",
         }
     }
 
@@ -67,7 +49,6 @@ impl RejectReason {
             }
             RejectReason::Malformed => "The miner sends what is no share. Update its firmware.",
             RejectReason::Unauthorized => "Usual after a reconnect. It costs nothing.",
-            RejectReason::Other => "See the log.",
         }
     }
 }

@@ -173,8 +173,6 @@ pub struct Configure {
     /// The version bits that the miner can roll; all of them if it does not say, or says it
     /// illegibly (an error would end the connection of an Avalon).
     pub mask: u32,
-    /// The miner asks for `mining.set_extranonce`.
-    pub subscribe_extranonce: bool,
     /// The least difficulty that it wishes for, finite and above 0.
     pub minimum_difficulty: Option<f64>,
 }
@@ -284,7 +282,6 @@ impl Configure {
         Ok(Configure {
             version_rolling: asks_for("version-rolling"),
             mask: options.mask.and_then(string).and_then(|mask| hex_u32(&mask)).unwrap_or(u32::MAX),
-            subscribe_extranonce: asks_for("subscribe-extranonce"),
             minimum_difficulty: options.minimum_difficulty.and_then(positive_number),
         })
     }
@@ -625,7 +622,6 @@ mod tests {
             Configure {
                 version_rolling: true,
                 mask: 0x1fff_e000,
-                subscribe_extranonce: true,
                 minimum_difficulty: Some(2048.0)
             }
         );

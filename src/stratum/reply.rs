@@ -92,11 +92,6 @@ pub fn show_message(out: &mut Vec<u8>, message: &str) {
     end_call(out);
 }
 
-/// `mining.ping`: the miner answers with a result, or calls `pong` (ESP-Miner).
-pub fn ping(out: &mut Vec<u8>, id: u64) {
-    put(out, format_args!("{{\"id\":{id},\"method\":\"mining.ping\",\"params\":[]}}\n"));
-}
-
 fn result(out: &mut Vec<u8>, id: Id<'_>, json: &str) {
     begin_result(out, id);
     out.extend_from_slice(json.as_bytes());
@@ -220,7 +215,6 @@ mod tests {
             line(|out| show_message(out, "Node \"attic\" is down\n")),
             r#"{"id":null,"method":"client.show_message","params":["Node \"attic\" is down\n"]}"#
         );
-        assert_eq!(line(|out| ping(out, 3)), r#"{"id":3,"method":"mining.ping","params":[]}"#);
     }
 
     #[test]
@@ -245,7 +239,6 @@ mod tests {
             (low(0.0, 0.0001), 23, "low difficulty share (0 of 0.0001)"),
             (Reject::Unauthorized, 24, "unauthorized"),
             (Reject::WrongPassword, 24, "wrong password"),
-            (Reject::NotSubscribed, 25, "not subscribed"),
             (Reject::UnknownMethod, -3, "Method not found"),
         ] {
             with_id("4", |id| {

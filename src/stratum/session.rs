@@ -180,7 +180,6 @@ pub struct Session {
     password: String,
     suggestion: Option<f64>,
     connected_at: Now,
-    last_line: Instant,
     nonsense: u32,
 }
 
@@ -223,7 +222,6 @@ impl Session {
             password: String::new(),
             suggestion: None,
             connected_at: now,
-            last_line: now.mono,
             nonsense: 0,
         }
     }
@@ -298,11 +296,6 @@ impl Session {
     /// Since when it is connected.
     pub fn connected_at(&self) -> Now {
         self.connected_at
-    }
-
-    /// When it said anything last.
-    pub fn last_line(&self) -> Instant {
-        self.last_line
     }
 
     /// It has had a job and is to have every further one.
@@ -403,7 +396,6 @@ impl Session {
         if self.phase == Phase::Closing {
             return;
         }
-        self.last_line = context.now.mono;
         let line = super::frame::text(line);
         match message::parse(&line) {
             Ok(Message::Request(request)) => {

@@ -801,7 +801,6 @@ fn a_split_is_shown_and_mining_stays_on_the_first_seen() {
     assert!(matches!(events[0], Event::TipSplit { height: 101, .. }));
     assert_eq!(standing(&world, id(1)), Standing::Rival);
     assert!(sentence(&world).contains("two different blocks of the same height"));
-    assert!(world.failover.split_for(world.now).is_some());
     // The other branch gets a block: it has more work.
     let next = world.mine_on(other);
     world.give(id(1), next);
@@ -953,8 +952,7 @@ fn late_news_of_the_old_tip_do_not_lead_back() {
     world.mine();
     world.run(SEC);
     world.log.clear();
-    let seen =
-        TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, mintime: 0, txs: 0 };
+    let seen = TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, mintime: 0 };
     let news = News::Template { seen, took: MS };
     world.say(id(0), news);
     assert_eq!(world.served_by(id(0)), 0);
@@ -1225,7 +1223,7 @@ fn statistics_count_by_method_and_kind() {
     let polls = &view.stats[&Method::GetBestBlockHash];
     assert!(polls.successes > 10 && polls.latency.quantile(0.99) == Some(MS));
     assert_eq!(polls.errors[ErrorKind::Auth as usize], polls.failures());
-    assert!(polls.failures() >= 2 && polls.success_rate().unwrap() < 1.0);
+    assert!(polls.failures() >= 2);
     assert_eq!(view.last_error.unwrap().0, &RpcError::ForbiddenAddress { ours: None });
     assert_eq!(view.standing, &Standing::Down);
     assert_eq!(

@@ -955,7 +955,6 @@ impl World {
             prev: block.hash,
             curtime: clock.max(mintime),
             mintime,
-            txs: 3,
         };
         Ok(News::Template { seen, took: sim.template_takes })
     }

@@ -1,13 +1,13 @@
 //! An owner's box that keeps its settings in memory.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
-use smol::LocalExecutor;
+use smol::{Async, LocalExecutor};
 use soloist::server::http::admin::{Action, Admin, Checked, Control, Local};
-use soloist::server::http::{Http, NoBlock, Options, View, bind};
+use soloist::server::http::{Http, NoBlock, Options, View};
 use soloist::settings::Values;
 use soloist::status::{PendingPayoutView, Snapshot};
 
@@ -23,7 +23,7 @@ pub fn serve(
     let admin = Admin::new(Rc::new(OwnersBox(kept.clone())), executor.clone());
     let options = Options { requests_per_s: 100_000, ..Options::default() };
     let http = Http::with_admin(Rc::new(OwnersBox(kept)), admin, options);
-    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
     tell.send(listener.get_ref().local_addr().unwrap()).unwrap();
     executor.spawn(http.serve(executor.clone(), listener)).detach();
     let _ = smol::block_on(executor.run(stopped.recv()));

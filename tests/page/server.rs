@@ -1,14 +1,14 @@
 //! A server of its own for one test: sample data behind the real HTTP code.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use smol::LocalExecutor;
+use smol::{Async, LocalExecutor};
 use soloist::server::http::admin::Local;
-use soloist::server::http::{Http, NoBlock, Options, View, bind};
+use soloist::server::http::{Http, NoBlock, Options, View};
 use soloist::status::Snapshot;
 
 struct Sample {
@@ -51,7 +51,7 @@ impl Server {
             let executor = Rc::new(LocalExecutor::new());
             let view = Sample { snapshot: Rc::new(snapshot), taken: Cell::new(0), changing };
             let http = Http::new(Rc::new(view), options);
-            let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+            let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
             tell.send(listener.get_ref().local_addr().unwrap()).unwrap();
             executor.spawn(http.serve(executor.clone(), listener)).detach();
             let _ = smol::block_on(executor.run(stopped.recv()));
