@@ -8,7 +8,7 @@
 mod sample;
 
 use std::error::Error;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
 use smol::{Async, LocalExecutor};
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         return write(directory);
     }
-    let address = arguments.first().map_or("127.0.0.1:8080", String::as_str).parse()?;
+    let address: SocketAddr = arguments.first().map_or("127.0.0.1:8080", String::as_str).parse()?;
     let name = arguments.get(1).map_or("home", String::as_str);
     let (_, snapshot) = sample::all()
         .into_iter()

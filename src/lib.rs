@@ -56,8 +56,10 @@ pub mod logger;
 pub mod rpc;
 
 // -- I/O --
-pub mod ledger;
 pub mod os;
+
+// -- I/O --
+pub mod ledger;
 
 // -- I/O --
 pub mod spool;
