@@ -8,10 +8,11 @@
 mod sample;
 
 use std::error::Error;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
-use smol::LocalExecutor;
-use soloist::server::http::{Http, Options, View, bind};
+use smol::{Async, LocalExecutor};
+use soloist::server::http::{Http, Options, View};
 use soloist::status::{Snapshot, html, judge};
 
 struct Sample(Snapshot);
@@ -63,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         return write(directory);
     }
-    let address = arguments.first().map_or("127.0.0.1:8080", String::as_str).parse()?;
+    let address: SocketAddr = arguments.first().map_or("127.0.0.1:8080", String::as_str).parse()?;
     let name = arguments.get(1).map_or("home", String::as_str);
     let (_, snapshot) = sample::all()
         .into_iter()
@@ -71,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("there is no such scenario")?;
     let executor = Rc::new(LocalExecutor::new());
     let http = Http::new(Rc::new(Sample(snapshot)), Options::default());
-    let listener = bind(address)?;
+    let listener = Async::<TcpListener>::bind(address)?;
     println!("http://{address}/ shows {name}");
     smol::block_on(executor.run(http.serve(executor.clone(), listener)));
     Ok(())
