@@ -185,8 +185,8 @@ impl Template {
     ///
     /// `None` where the next block's target cannot be known beforehand: at a retarget, and on the
     /// test networks with their minimum-difficulty rule. `node_time` is the node's clock now, see
-    /// [`crate::job::Work::node_time`], and `median_time` that of the tip and the ten blocks before it
-    /// where it is known, else 0: the block's own time must be later.
+    /// [`crate::job::Work::node_time`], and `median_time` that of the tip and the ten blocks before
+    /// it: the block's own time must be later.
     ///
     /// The caller knows that `tip` is one block higher than [`Template::prev`]: with a wrong height
     /// the block would be worth nothing.

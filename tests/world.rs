@@ -22,7 +22,7 @@ mod random;
 mod sim;
 
 use figures::quantile;
-use sim::{Plan, SECOND, World};
+use sim::{Fault, Plan, SECOND, World};
 
 /// Virtual time since the start.
 pub type Micros = u64;
@@ -35,10 +35,27 @@ const EASY: u32 = 0x207f_ffff;
 /// 1024 times easier than difficulty 1: one in ten shares at the lowest difficulty is a block.
 const HARDER: u32 = 0x1e03_fffc;
 
+const FAULTS: &[Fault] = &[
+    Fault::Kill,
+    Fault::Kill,
+    Fault::Hang,
+    Fault::Hang,
+    Fault::Cut,
+    Fault::Lag,
+    Fault::TemplateError,
+    Fault::Forbid,
+    Fault::SlowTemplates,
+    Fault::ZmqOff,
+    Fault::ClockAhead,
+    Fault::ClockBehind,
+    Fault::ClockNear,
+];
+
 const DAY: Plan = Plan {
     nodes: 3,
     miners: 12,
     fault_every: Some(2 * MINUTE),
+    faults: FAULTS,
     share_every: 40 * MINUTE,
     bits: EASY,
     hard: false,
@@ -95,6 +112,7 @@ fn shares_that_are_no_blocks() {
         nodes: 2,
         miners: 3,
         fault_every: Some(3 * MINUTE),
+        faults: FAULTS,
         share_every: 3 * MINUTE,
         bits: HARDER,
         hard: true,
@@ -123,6 +141,44 @@ fn races_for_the_same_height() {
         world.figures.print();
         assert!(world.figures.ties > 10 && world.figures.orphaned > 5, "too few races");
     }
+}
+
+/// A clock is set hours ahead, hours back or a little off, again and again, while nodes die. Work by a
+/// clock that is hours off ends when it is noticed, a block that was too new is not lost, and a node
+/// that was behind takes what it refused.
+#[test]
+fn clocks_that_are_hours_off() {
+    const CLOCKS: &[Fault] = &[
+        Fault::ClockAhead,
+        Fault::ClockAhead,
+        Fault::ClockBehind,
+        Fault::ClockBehind,
+        Fault::ClockNear,
+        Fault::Kill,
+        Fault::Lag,
+    ];
+    let (mut too_new, mut taken_later) = (0, 0);
+    for n in 0..3 {
+        let plan = Plan {
+            nodes: 1 + n as usize,
+            miners: 6,
+            fault_every: Some(2 * MINUTE),
+            faults: CLOCKS,
+            share_every: 6 * MINUTE,
+            ..DAY
+        };
+        let world = run(seed() + n, plan, 2 * HOUR);
+        world.figures.print();
+        let figures = &world.figures;
+        for fault in ["ClockAhead", "ClockBehind", "ClockNear"] {
+            assert!(figures.faults.get(fault).is_some_and(|times| *times > 0), "no {fault}");
+        }
+        assert!(figures.misled > 0 && figures.others_too_new > 0, "no clock was ever wrong");
+        assert!(figures.in_chain > 20, "too few blocks");
+        assert!(n == 0 || figures.clock_failovers > 0, "no lead was taken from a wrong clock");
+        (too_new, taken_later) = (too_new + figures.too_new, taken_later + figures.taken_later);
+    }
+    assert!(too_new > 0 && taken_later > 0, "no block was too new");
 }
 
 #[test]

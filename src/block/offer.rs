@@ -271,7 +271,8 @@ impl Offer {
     }
 
     fn is_refused_for_good(&self) -> bool {
-        self.refusal.as_deref().is_some_and(|reason| !lacks_parent(reason) && reason != SEEN_ONLY)
+        let passes = |reason: &str| lacks_parent(reason) || [SEEN_ONLY, TOO_NEW].contains(&reason);
+        self.refusal.as_deref().is_some_and(|reason| !passes(reason))
     }
 
     fn try_again(&mut self, now: Instant, wait: Duration) {
@@ -289,6 +290,10 @@ impl Offer {
 pub(super) fn is_repeat(reason: &str) -> bool {
     reason == SEEN_ONLY || SubmitAnswer::parse(Some(reason)).is_repeat()
 }
+
+/// The block is more than two hours ahead of the node's clock: it may take it when that has come as far,
+/// or is set right. It keeps nothing of it until then.
+const TOO_NEW: &str = "time-too-new";
 
 /// The node has not got the block before ours: Core's and bcoin's words.
 fn lacks_parent(reason: &str) -> bool {

@@ -750,6 +750,20 @@ mod tests {
     }
 
     #[test]
+    fn a_block_from_the_future_that_a_node_took_beside_its_tip_is_watched_and_offered_again() {
+        let mut world = World::with(vec![A]);
+        world.solve();
+        world.say(A, Some("time-too-new"));
+        assert_eq!(submitted(&world.at(60.0)), [A]);
+        world.say(A, Some("inconclusive"));
+        world.look(A, Position::Outside { rival: 2 });
+        assert_eq!(world.state(), Some(BlockState::Orphaned), "it was not refused for good");
+        // A crash, and the node has lost it.
+        assert_eq!(looked(&world.at(90.0)), [A]);
+        assert_eq!(submitted(&world.look(A, Position::Missing)), [A]);
+    }
+
+    #[test]
     fn no_answer_of_any_node_accepts_a_block() {
         let words = [None, Some("duplicate"), Some("inconclusive"), Some("bad-cb-amount")];
         for first in words {

@@ -296,7 +296,7 @@ pub enum Output {
         node: NodeId,
         /// The new tip: previous hash of the job.
         tip: BlockHash,
-        /// The tip's median time, Unix seconds, or 0 where it is not known: the job's must be later.
+        /// The tip's median time, Unix seconds: the job's must be later.
         median_time: u32,
     },
     /// There is no valid work: drop the jobs, close the miners' sockets and refuse new ones.

@@ -110,26 +110,26 @@ pub(super) struct HeldTemplate {
     pub served: bool,
 }
 
-/// The question for a new tip's height, asked once for each tip.
+/// The question for a new tip's height and median time, asked once for each tip.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HeaderQuestion {
     /// The tip that was asked for last.
     pub tip: Option<BlockHash>,
     /// When it was asked, until it is answered.
     pub sent: Option<Instant>,
-    /// The tip's median time, Unix seconds; 0 where it is not known.
-    pub median_time: u32,
+    /// The tip's median time, Unix seconds, once it is told.
+    pub median_time: Option<u32>,
 }
 
 impl HeaderQuestion {
     pub fn ask(&mut self, tip: BlockHash, at: Instant) {
-        *self = HeaderQuestion { tip: Some(tip), sent: Some(at), median_time: 0 };
+        *self = HeaderQuestion { tip: Some(tip), sent: Some(at), median_time: None };
     }
 
     pub fn answered(&mut self, tip: BlockHash, median_time: u32) {
         if self.tip == Some(tip) {
             self.sent = None;
-            self.median_time = median_time;
+            self.median_time = Some(median_time);
         }
     }
 

@@ -428,20 +428,22 @@ impl Failover {
         waits.then_some((index, tip))
     }
 
-    /// Asks for the height of a tip that is wanted for an empty job. ZMQ tells a hash alone, and the
-    /// order of its messages proves nothing: after `invalidateblock`, or `preciousblock` by another
-    /// program, the next one follows directly although the height did not rise.
+    /// Asks for the height and the median time of a tip that is wanted for an empty job. ZMQ tells a
+    /// hash alone, and the order of its messages proves nothing: after `invalidateblock`, or
+    /// `preciousblock` by another program, the next one follows directly although the height did not
+    /// rise. Where the height is known by other news, the median time is not.
     fn header_question(&mut self, at: Instant, out: &mut Vec<Output>) {
         let Some((index, tip)) = self.waits_for_template() else { return };
         let node = &mut self.nodes[index];
-        if node.header.tip != Some(tip) && self.tips.height(tip).is_none() {
+        if node.header.tip != Some(tip) {
             node.header.ask(tip, at);
             out.push(Output::AskHeader { node: node.spec.id, tip });
         }
     }
 
     /// An empty job goes out when the new tip is surely one block higher than the one that is worked
-    /// on: a block with the wrong height in its coinbase would be refused by every node.
+    /// on, and its median time is known: a block with the wrong height in its coinbase would be refused
+    /// by every node, and so would one that is not later than that time, which a slow clock is not.
     fn empty_job(&mut self, out: &mut Vec<Output>) {
         let Some((index, tip)) = self.waits_for_template() else { return };
         let work = self.work.and_then(|work| self.tips.height(work.prev));
@@ -450,11 +452,10 @@ impl Failover {
             .height(tip)
             .zip(work)
             .is_some_and(|(tip, work)| work.checked_add(1) == Some(tip));
-        if is_next && self.empty_said != Some(tip) {
+        let node = &self.nodes[index];
+        let told = node.header.median_time.filter(|_| node.header.tip == Some(tip));
+        if let Some(median_time) = told.filter(|_| is_next && self.empty_said != Some(tip)) {
             self.empty_said = Some(tip);
-            let node = &self.nodes[index];
-            let known = node.header.tip == Some(tip);
-            let median_time = if known { node.header.median_time } else { 0 };
             out.push(Output::EmptyJob { node: node.spec.id, tip, median_time });
         }
     }

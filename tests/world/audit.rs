@@ -32,6 +32,9 @@ const BLOCK_OFFERED: Micros = 8 * SECOND;
 /// A call that was under way to a node whose cable was out.
 const CALL_LOST: Micros = 32 * SECOND;
 const GRACE: Micros = 90 * SECOND;
+/// The daemon knows a wrong clock within this time and works by another: health reports come each
+/// 12 s, and where a template tells, each 30 s.
+const CLOCK_NOTICED: Micros = 45 * SECOND;
 
 /// Since when a node that is known to be well has had a tip above this height.
 pub fn known_since(world: &World, height: u32) -> Option<Micros> {
@@ -108,6 +111,7 @@ pub fn audit(world: &mut World) {
     } else {
         world.led_at = now;
     }
+    clocks(world);
     gates(world);
     miners(world);
     if (now / SECOND).is_multiple_of(2) {
@@ -115,6 +119,29 @@ pub fn audit(world: &mut World) {
     }
     if (now / SECOND).is_multiple_of(600) {
         memory(world);
+    }
+}
+
+/// No work by a clock that is hours off, while another node that is known to be well has as much of
+/// the chain.
+fn clocks(world: &mut World) {
+    let Some(work) = world.daemon.pool.jobs().work() else { return };
+    let index = work.node.0 as usize;
+    if !world.nodes[index].is_hours_off() {
+        return;
+    }
+    world.figures.misled += 1;
+    let floor = world.work_height.saturating_sub(1);
+    let others = world.nodes.iter().enumerate().filter(|(other, _)| *other != index);
+    let able = others.filter_map(|(_, node)| {
+        let known = node.well_since.map(|since| if since > 0 { since + KNOWN_WELL } else { 0 })?;
+        Some(known.max(node.view.passed(floor)?))
+    });
+    let Some(able) = able.min() else { return };
+    let since = able.max(world.nodes[index].clock_since).max(world.up_since());
+    if world.now > since + CLOCK_NOTICED {
+        let (wrong, late) = (world.nodes[index].clock_wrong, (world.now - since) / SECOND);
+        world.fail(format!("the work is n{index}'s, whose clock is {wrong} s off, for {late} s"));
     }
 }
 
@@ -189,8 +216,11 @@ fn blocks(world: &mut World) {
             let Some((parent, well)) = node.view.since(block.parent).zip(node.well_since) else {
                 continue;
             };
-            let since = since.max(parent).max(well).max(node.lag_until);
-            let limit = match (node.has_said.contains(&solved.place), node.was_cut) {
+            let since = since.max(parent).max(well).max(node.lag_until).max(node.clock_since);
+            // It refuses one that is too new, and is asked again after a while.
+            let since = since.max(world.acceptable_from(index, solved.place));
+            let is_late = node.has_said.contains(&solved.place);
+            let limit = match (is_late || node.too_new.contains(&solved.place), node.was_cut) {
                 (true, _) => BLOCK_EVERYWHERE,
                 (false, true) => BLOCK_OFFERED + CALL_LOST,
                 (false, false) => BLOCK_OFFERED,
@@ -280,7 +310,10 @@ pub fn last_judgement(world: &mut World) {
         }
         let won = world.net.is_in_chain(&world.blocks, place);
         let fits = match state {
-            BlockState::Accepted { .. } => won,
+            // A chain of blocks from the future may be the best one of the only node, and of nobody else.
+            BlockState::Accepted { .. } => {
+                won || world.nodes.iter().any(|node| node.view.is_in_chain(&world.blocks, place))
+            }
             BlockState::Orphaned => !won,
             // The next block has come long ago.
             BlockState::Beside => false,

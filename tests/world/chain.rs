@@ -130,6 +130,25 @@ impl View {
         self.reached.get(first).map(|(_, at)| *at)
     }
 
+    /// The last block on the way to `block` below the first one that is refused of those that are
+    /// missing; `None` where it has that already.
+    pub fn acceptable(
+        &self,
+        blocks: &Blocks,
+        block: usize,
+        refuses: impl Fn(&Block) -> bool,
+    ) -> Option<usize> {
+        let (mut at, mut last) = (block, block);
+        while !self.knows(at) {
+            let Block { parent, .. } = *blocks.get(at);
+            if refuses(blocks.get(at)) {
+                last = parent;
+            }
+            at = parent;
+        }
+        (!self.knows(last)).then_some(last)
+    }
+
     /// Takes a block and those before it that are missing. True when the tip moved.
     pub fn accept(&mut self, blocks: &Blocks, block: usize, now: Micros) -> bool {
         let mut at = block;

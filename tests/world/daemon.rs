@@ -9,7 +9,7 @@ use soloist::block::SolvedBlock;
 use soloist::block::submission::{self, BlockState, Submissions};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
-use soloist::failover::{self, Failover, GateWhy, NodeSpec, Setup, TemplateSeen};
+use soloist::failover::{self, Failover, GateWhy, LeadWhy, NodeSpec, Setup, TemplateSeen};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
 use soloist::node::{NodeEvent, NodeEventKind};
@@ -46,6 +46,7 @@ pub enum Want {
     Ungated,
     Lead {
         first: bool,
+        why: LeadWhy,
     },
     /// New work went out to all.
     Work {
@@ -210,7 +211,9 @@ impl Daemon {
             Output::AskPermissions { node } => self.wants.push(Want::Permissions(node)),
             Output::AskChainTips { node } => self.wants.push(Want::ChainTips(node)),
             Output::AskBlocksAt { .. } => unreachable!("no node here refuses a block"),
-            Output::Lead { from, .. } => self.wants.push(Want::Lead { first: from.is_none() }),
+            Output::Lead { from, why, .. } => {
+                self.wants.push(Want::Lead { first: from.is_none(), why });
+            }
             Output::Serve { node, new_tip } => {
                 let Some((template, received)) = self.latest.get(&node).cloned() else { return };
                 let height = template.height;

@@ -31,6 +31,14 @@ pub struct Figures {
     /// Blocks of ours that a node took beside its tip.
     pub ties: u64,
     pub nobody_leads: u64,
+    /// Seconds of work by a clock that is hours off, and times that the lead was taken from one.
+    pub misled: u64,
+    pub clock_failovers: u64,
+    /// Blocks of others that waited for a node's clock to be set right or to come that far, times
+    /// that a block of ours was too new for a node, and that it took it later.
+    pub others_too_new: u64,
+    pub too_new: u64,
+    pub taken_later: u64,
     pub block_states: BTreeMap<String, u64>,
     pub tip_to_work: Vec<Micros>,
     pub tip_to_job: Vec<Micros>,
@@ -55,6 +63,14 @@ impl Figures {
         row("restarts of the daemon", self.restarts.to_string());
         row("changes of the lead", self.failovers.to_string());
         row("seconds without a leader", self.nobody_leads.to_string());
+        row(
+            "seconds by a wrong clock, leads taken from one",
+            format!("{}, {}", self.misled, self.clock_failovers),
+        );
+        row(
+            "too new: others' blocks, ours, taken later",
+            format!("{}, {}, {}", self.others_too_new, self.too_new, self.taken_later),
+        );
         row("times gated, seconds", format!("{}, {}", self.gates, self.gated / 1_000_000));
         row("connections, closed", format!("{}, {:?}", self.connections, self.closed));
         row("works, empty ones", format!("{}, {}", self.works, self.empty_works));

@@ -2,6 +2,7 @@
 //! rules of the firmwares, and hashes for real.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 
 use bitcoin::hashes::{Hash, sha256d};
 use bitcoin::{CompactTarget, Target};
@@ -12,6 +13,9 @@ use soloist::ids::ConnId;
 
 use crate::Micros;
 use crate::random::Random;
+
+/// Unix time by the slowest and by the fastest of some clocks.
+pub type Clock = RangeInclusive<u64>;
 
 /// Which firmware's manners it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,8 +220,9 @@ impl Miner {
 
     // -- listening --
 
-    /// Reads a burst of whole lines, as they came in one piece. `clock` is the true Unix time.
-    pub fn hear(&mut self, now: Micros, clock: u64, bytes: &[u8]) -> Result<Heard, String> {
+    /// Reads a burst of whole lines, as they came in one piece. `clock` is the Unix time by the clocks
+    /// that the work may have been made by, from the slowest to the fastest.
+    pub fn hear(&mut self, now: Micros, clock: Clock, bytes: &[u8]) -> Result<Heard, String> {
         let mut heard = Heard::default();
         let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
         if !text.ends_with('\n') {
@@ -225,7 +230,7 @@ impl Miner {
         }
         for line in text.lines() {
             self.last_line = now;
-            self.line(clock, line, &mut heard).map_err(|why| format!("{why}: {line}"))?;
+            self.line(&clock, line, &mut heard).map_err(|why| format!("{why}: {line}"))?;
         }
         if self.announced {
             return Err("a set_difficulty without its notify".into());
@@ -233,7 +238,7 @@ impl Miner {
         Ok(heard)
     }
 
-    fn line(&mut self, clock: u64, line: &str, heard: &mut Heard) -> Result<(), String> {
+    fn line(&mut self, clock: &Clock, line: &str, heard: &mut Heard) -> Result<(), String> {
         if line.len() > 3000 {
             return Err("a line that NerdMiner cannot read".into());
         }
@@ -327,7 +332,7 @@ impl Miner {
         Ok(())
     }
 
-    fn notify(&mut self, clock: u64, params: &Value) -> Result<(), String> {
+    fn notify(&mut self, clock: &Clock, params: &Value) -> Result<(), String> {
         if self.stage != Stage::Mining {
             return Err("a job before the answers".into());
         }
@@ -366,13 +371,15 @@ impl Miner {
             if before.prev != job.prev && !clean {
                 return Err("a new tip without a clean job".into());
             }
-            if before.prev == job.prev && job.ntime <= before.ntime {
+            // Time goes back where another clock tells it, and only there.
+            let is_one_clock = clock.start() == clock.end();
+            if before.prev == job.prev && job.ntime <= before.ntime && is_one_clock {
                 return Err(format!("ntime does not move on from {:08x}", before.ntime));
             }
         }
-        let off = i64::from(job.ntime) - clock as i64;
-        if !(-30..=100).contains(&off) {
-            return Err(format!("ntime is {off} s off"));
+        let ntime = u64::from(job.ntime);
+        if !(clock.start() - 30..=clock.end() + 100).contains(&ntime) {
+            return Err(format!("ntime is {ntime}, by clocks that show {clock:?}"));
         }
         let size = job.coinbase1.len()
             + job.coinbase2.len()

@@ -173,8 +173,14 @@ pub struct Node {
     pub threads: usize,
     pub serving: BTreeSet<u64>,
     pub queue: VecDeque<u64>,
+    /// By how many seconds its clock is off, as clocks are.
     pub clock_offset: i64,
     // -- faults --
+    /// By how many seconds somebody set its clock wrong, and when it was set last.
+    pub clock_wrong: i64,
+    pub clock_since: Micros,
+    /// Blocks of ours that were too new for it.
+    pub too_new: HashSet<usize>,
     pub zmq_off: bool,
     pub lag_until: Micros,
     pub template_error: Option<RpcError>,
@@ -243,12 +249,18 @@ impl Node {
 
     /// Nothing is wrong with it that would keep it from giving work and from taking blocks.
     pub fn is_well(&self) -> bool {
-        self.is_up() && self.template_error.is_none() && self.slow == 0 && !self.forbids
+        let works = self.template_error.is_none() && self.slow == 0 && !self.forbids;
+        self.is_up() && works && !self.is_hours_off()
     }
 
     /// Its clock, Unix seconds.
     pub fn clock(&self, unix: u64) -> u64 {
-        unix.saturating_add_signed(self.clock_offset)
+        unix.saturating_add_signed(self.clock_offset + self.clock_wrong)
+    }
+
+    /// Others refuse the blocks made from its templates, or it refuses theirs.
+    pub fn is_hours_off(&self) -> bool {
+        self.clock_wrong.unsigned_abs() > MAX_FUTURE
     }
 
     /// A template, by way of its JSON.
@@ -379,11 +391,18 @@ impl Node {
         Some(TipHeader { height, median_time: blocks.median_time(place) })
     }
 
-    /// A block that waited for its parent, which has come.
-    pub fn adopt(&mut self, blocks: &Blocks) -> Option<usize> {
-        let ready = |place: &usize| self.view.knows(blocks.get(*place).parent);
-        let at = self.orphans.iter().position(ready)?;
-        Some(self.orphans.swap_remove(at))
+    /// A block that waited for its parent, which has come. One that is too new is forgotten: it may
+    /// come again.
+    pub fn adopt(&mut self, blocks: &Blocks, unix: u64) -> Option<usize> {
+        let clock = self.clock(unix);
+        loop {
+            let ready = |place: &usize| self.view.knows(blocks.get(*place).parent);
+            let at = self.orphans.iter().position(ready)?;
+            let place = self.orphans.swap_remove(at);
+            if !is_too_new(blocks.get(place), clock) {
+                return Some(place);
+            }
+        }
     }
 
     /// What it shows of a block.
@@ -403,6 +422,14 @@ impl Node {
             false => Position::Outside { rival: confirmations },
         }
     }
+}
+
+/// By how many seconds a block's time may be ahead of a node's clock.
+pub const MAX_FUTURE: u64 = 2 * 3600;
+
+/// A node whose clock shows this refuses the block, and takes it later.
+pub fn is_too_new(block: &crate::chain::Block, clock: u64) -> bool {
+    u64::from(block.time) > clock + MAX_FUTURE
 }
 
 /// On the main network.

@@ -10,18 +10,22 @@ use soloist::block::SolvedBlock;
 use soloist::block::submission::BlockState;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
+use soloist::failover::LeadWhy;
 use soloist::ids::{ConnId, NodeId};
 use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT};
 use soloist::reject::Reject;
 use soloist::stratum::frame::Lines;
 use soloist::stratum::outbox::CloseReason;
+use soloist::template::Template;
 
 use crate::Micros;
 use crate::chain::{Block, Blocks, View};
 use crate::daemon::{Card, Daemon, Want};
 use crate::figures::Figures;
-use crate::miner::{Kind, Miner, Setup, Share};
-use crate::node::{Answer, Answered, Ask, Call, Mempool, Mode, Node, Shell, Words};
+use crate::miner::{Clock, Kind, Miner, Setup, Share};
+use crate::node::{
+    Answer, Answered, Ask, Call, MAX_FUTURE, Mempool, Mode, Node, Shell, Words, is_too_new,
+};
 use crate::random::Random;
 
 pub const SECOND: Micros = 1_000_000;
@@ -36,6 +40,8 @@ pub struct Plan {
     pub miners: usize,
     /// Mean time from fault to fault; none without it.
     pub fault_every: Option<Micros>,
+    /// What may go wrong with a node; what is here twice comes twice as often.
+    pub faults: &'static [Fault],
     /// Mean time between one miner's shares.
     pub share_every: Micros,
     /// Compact target of all blocks.
@@ -83,7 +89,7 @@ enum Event {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub enum Fault {
     Kill,
     Warm,
     Hang,
@@ -93,6 +99,12 @@ enum Fault {
     Forbid,
     SlowTemplates,
     ZmqOff,
+    /// Its clock is set ahead by so much that others refuse its blocks.
+    ClockAhead,
+    /// Its clock is set back by so much that it refuses the blocks of others.
+    ClockBehind,
+    /// Its clock is set off by less than an hour, which harms nobody.
+    ClockNear,
 }
 
 struct Wire {
@@ -140,6 +152,8 @@ pub struct World {
     pub shut_since: Option<Micros>,
     digest: u64,
     restarted_at: Micros,
+    /// Of templates whose time was not the true one: when they were made, and by how much.
+    odd_times: VecDeque<(Micros, i64)>,
 }
 
 impl World {
@@ -183,6 +197,7 @@ impl World {
             shut_since: None,
             digest: 0,
             restarted_at: 0,
+            odd_times: VecDeque::new(),
             random,
         };
         world.in_(world.plan.share_every.min(60 * SECOND), Event::OthersBlock);
@@ -327,47 +342,26 @@ impl World {
             match want {
                 Want::Fetch(node) => self.fetch(node.0 as usize),
                 Want::Poll(node) => {
-                    let shell = &mut self.nodes[node.0 as usize].shell;
-                    if !std::mem::replace(&mut shell.poll, true) {
-                        self.ask(node.0 as usize, Ask::Poll);
-                    }
+                    self.ask_once(node, Ask::Poll, |shell| &mut shell.poll);
                 }
                 Want::Wait(node) => {
-                    let shell = &mut self.nodes[node.0 as usize].shell;
-                    if !std::mem::replace(&mut shell.poll, true) {
-                        self.figures.waits += 1;
-                        self.ask(node.0 as usize, Ask::Wait);
-                    }
+                    let asked = self.ask_once(node, Ask::Wait, |shell| &mut shell.poll);
+                    self.figures.waits += u64::from(asked);
                 }
                 Want::TryWait(node) => {
-                    let shell = &mut self.nodes[node.0 as usize].shell;
-                    if !std::mem::replace(&mut shell.trial, true) {
-                        self.ask(node.0 as usize, Ask::TryWait);
-                    }
+                    self.ask_once(node, Ask::TryWait, |shell| &mut shell.trial);
                 }
                 Want::Header(node, hash) => {
-                    let shell = &mut self.nodes[node.0 as usize].shell;
-                    if !std::mem::replace(&mut shell.header, true) {
-                        self.ask(node.0 as usize, Ask::Header(hash));
-                    }
+                    self.ask_once(node, Ask::Header(hash), |shell| &mut shell.header);
                 }
                 Want::Health(node) => {
-                    let shell = &mut self.nodes[node.0 as usize].shell;
-                    if !std::mem::replace(&mut shell.health, true) {
-                        self.ask(node.0 as usize, Ask::Health);
-                    }
+                    self.ask_once(node, Ask::Health, |shell| &mut shell.health);
                 }
                 Want::Permissions(node) => {
-                    let shell = &mut self.nodes[node.0 as usize].shell;
-                    if !std::mem::replace(&mut shell.permissions, true) {
-                        self.ask(node.0 as usize, Ask::Permissions);
-                    }
+                    self.ask_once(node, Ask::Permissions, |shell| &mut shell.permissions);
                 }
                 Want::ChainTips(node) => {
-                    let shell = &mut self.nodes[node.0 as usize].shell;
-                    if !std::mem::replace(&mut shell.chain_tips, true) {
-                        self.ask(node.0 as usize, Ask::ChainTips);
-                    }
+                    self.ask_once(node, Ask::ChainTips, |shell| &mut shell.chain_tips);
                 }
                 Want::Submit(node, block) => {
                     self.book(&block);
@@ -376,10 +370,7 @@ impl World {
                     self.submit_next(node);
                 }
                 Want::Precious(node, hash) => {
-                    let shell = &mut self.nodes[node.0 as usize].shell;
-                    if !std::mem::replace(&mut shell.precious, true) {
-                        self.ask(node.0 as usize, Ask::Precious(hash));
-                    }
+                    self.ask_once(node, Ask::Precious(hash), |shell| &mut shell.precious);
                 }
                 Want::Position(node, hash) => {
                     let shell = &mut self.nodes[node.0 as usize].shell;
@@ -406,7 +397,11 @@ impl World {
                         self.figures.gated += self.now - since;
                     }
                 }
-                Want::Lead { first } => self.figures.failovers += u64::from(!first),
+                Want::Lead { first, why } => {
+                    self.figures.failovers += u64::from(!first);
+                    let is_clock = matches!(why, LeadWhy::WrongClock(_));
+                    self.figures.clock_failovers += u64::from(is_clock);
+                }
                 Want::Work { new_tip, empty } => self.work(new_tip, empty),
                 Want::BlockState(hash, state) => {
                     let place = self.blocks.find(hash).expect("a block of ours");
@@ -453,6 +448,17 @@ impl World {
         if shell.fetch == 1 {
             self.ask(node, Ask::Template);
         }
+    }
+
+    /// Asks what a node is asked one at a time: not while the place for it in the shell is taken.
+    /// True when it was asked.
+    fn ask_once(&mut self, node: NodeId, ask: Ask, place: fn(&mut Shell) -> &mut bool) -> bool {
+        let node = node.0 as usize;
+        let is_free = !std::mem::replace(place(&mut self.nodes[node].shell), true);
+        if is_free {
+            self.ask(node, ask);
+        }
+        is_free
     }
 
     /// A call takes its lane, or waits there; a template overtakes what waits.
@@ -557,6 +563,7 @@ impl World {
                 None => {
                     takes = node.template_takes + node.slow;
                     let template = node.template(&self.blocks, &mut self.mempool, now, unix);
+                    self.note_time(&template);
                     Ok(Answer::Template(Arc::new(template)))
                 }
             },
@@ -648,10 +655,17 @@ impl World {
         }
         match words {
             Ok(place) => {
+                let was_too_new = self.nodes[index].too_new.remove(&place);
+                self.figures.taken_later += u64::from(was_too_new);
                 let moved = self.take(index, place);
                 self.figures.ties += u64::from(!moved);
                 let words = self.nodes[index].words;
                 (!moved && words != Words::Bcoin).then(|| "inconclusive".to_owned())
+            }
+            Err(words) if words == "time-too-new" => {
+                self.figures.too_new += 1;
+                self.nodes[index].too_new.extend(place);
+                Some(words)
             }
             Err(words) => {
                 let known = [
@@ -888,10 +902,11 @@ impl World {
                 return;
             }
         }
+        let unix = self.clock().unix;
         let Some(node) = self.nodes.get_mut(to) else {
-            let news = !self.net.knows(block);
-            self.net.accept(&self.blocks, block, self.now);
-            if news {
+            let refuses = |block: &Block| is_too_new(block, unix);
+            if let Some(block) = self.net.acceptable(&self.blocks, block, refuses) {
+                self.net.accept(&self.blocks, block, self.now);
                 self.spread(None, block);
             }
             return;
@@ -904,7 +919,21 @@ impl World {
             self.in_(wait, Event::Relay { from: None, to, block });
             return;
         }
-        self.take(to, block);
+        // A block from the future is not refused for ever: it is told of again with the next one.
+        let clock = node.clock(unix);
+        let refuses = |block: &Block| is_too_new(block, clock);
+        let acceptable = node.view.acceptable(&self.blocks, block, refuses);
+        self.figures.others_too_new += u64::from(acceptable != Some(block));
+        if let Some(block) = acceptable {
+            self.take(to, block);
+        }
+    }
+
+    /// When a block is no longer too new for a node, by the clock that it has now.
+    pub fn acceptable_from(&self, node: usize, block: usize) -> Micros {
+        let time = u64::from(self.blocks.get(block).time);
+        let shows = self.nodes[node].clock(UNIX) + MAX_FUTURE;
+        time.saturating_sub(shows) * SECOND
     }
 
     /// A node gets a block, and connects what waited for it. True when the tip moved.
@@ -914,7 +943,8 @@ impl World {
         if moved {
             self.tip_moved(index);
         }
-        while let Some(orphan) = self.nodes[index].adopt(&self.blocks) {
+        let unix = self.clock().unix;
+        while let Some(orphan) = self.nodes[index].adopt(&self.blocks, unix) {
             self.take(index, orphan);
         }
         moved
@@ -982,20 +1012,13 @@ impl World {
         // From 2 s to 4 min, short ones as often as long ones.
         let span = (2 * SECOND) << self.random.below(8);
         let span = span / 2 + self.random.below(span);
-        let all = [
-            Fault::Kill,
-            Fault::Kill,
-            Fault::Hang,
-            Fault::Hang,
-            Fault::Cut,
-            Fault::Lag,
-            Fault::TemplateError,
-            Fault::Forbid,
-            Fault::SlowTemplates,
-            Fault::ZmqOff,
-        ];
-        let fault = all[self.random.index(all.len())];
-        self.inflict(node, fault, span);
+        let fault = self.plan.faults[self.random.index(self.plan.faults.len())];
+        match fault {
+            Fault::ClockAhead | Fault::ClockBehind | Fault::ClockNear => {
+                self.set_clock(node, fault, 2 * span.max(60 * SECOND));
+            }
+            fault => self.inflict(node, fault, span),
+        }
     }
 
     fn inflict(&mut self, index: usize, fault: Fault, span: Micros) {
@@ -1019,9 +1042,51 @@ impl World {
             Fault::Forbid => node.forbids = true,
             Fault::SlowTemplates => node.slow = 4 * SECOND,
             Fault::ZmqOff => node.zmq_off = true,
+            Fault::ClockAhead | Fault::ClockBehind | Fault::ClockNear => {}
         }
         self.judge_health(index);
         self.in_(span, Event::Mend(index, fault));
+    }
+
+    /// Somebody sets a clock wrong: of one node at a time, for two of them may outvote a right one.
+    fn set_clock(&mut self, index: usize, fault: Fault, span: Micros) {
+        if self.nodes.iter().any(|node| node.clock_wrong != 0) {
+            return;
+        }
+        *self.figures.faults.entry(format!("{fault:?}")).or_default() += 1;
+        let hours = self.random.between(MAX_FUTURE + 300, 6 * 3600) as i64;
+        let near = self.random.between(600, 55 * 60) as i64;
+        let is_behind = self.random.one_in(2);
+        let node = &mut self.nodes[index];
+        node.clock_since = self.now;
+        node.clock_wrong = match fault {
+            Fault::ClockAhead => hours,
+            Fault::ClockBehind => -hours,
+            _ if is_behind => -near,
+            _ => near,
+        };
+        self.judge_health(index);
+        self.in_(span, Event::Mend(index, fault));
+    }
+
+    /// What the clocks show that work may have been made by: the true time, and those of templates that
+    /// may still be in use.
+    fn clocks(&self) -> Clock {
+        let unix = self.clock().unix;
+        let recent = self.odd_times.iter().filter(|(at, _)| self.now - at < 150 * SECOND);
+        let (slowest, fastest) = recent
+            .fold((0, 0), |(slowest, fastest), (_, off)| (slowest.min(*off), fastest.max(*off)));
+        unix.saturating_add_signed(slowest)..=unix.saturating_add_signed(fastest)
+    }
+
+    /// Notes the time of a template where it is not the true one: its node's clock is wrong, or blocks
+    /// from the future hold it up.
+    fn note_time(&mut self, template: &Template) {
+        let off = i64::from(template.curtime) - self.clock().unix as i64;
+        if off.unsigned_abs() > 20 {
+            self.odd_times.retain(|(at, _)| self.now - at < 150 * SECOND);
+            self.odd_times.push_back((self.now, off));
+        }
     }
 
     fn kill(&mut self, index: usize, loses: bool) {
@@ -1075,6 +1140,12 @@ impl World {
             (Fault::Forbid, _) => node.forbids = false,
             (Fault::SlowTemplates, _) => node.slow = 0,
             (Fault::ZmqOff, _) => node.zmq_off = false,
+            (Fault::ClockAhead | Fault::ClockBehind | Fault::ClockNear, _) => {
+                (node.clock_wrong, node.clock_since) = (0, self.now);
+                if node.is_up() {
+                    self.meet_peers(index);
+                }
+            }
             _ => {}
         }
         self.judge_health(index);
@@ -1274,7 +1345,7 @@ impl World {
         if self.miners[index].conn != Some(conn) {
             return;
         }
-        let clock = UNIX + self.now / SECOND;
+        let clock = self.clocks();
         let before = self.miners[index].job.as_ref().map(|job| job.prev);
         let heard = match self.miners[index].hear(self.now, clock, bytes) {
             Ok(heard) => heard,
@@ -1365,6 +1436,9 @@ fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
         busy_until: 0,
         zmq: !random.one_in(3),
         clock_offset: random.between(0, 10) as i64 - 5,
+        clock_wrong: 0,
+        clock_since: 0,
+        too_new: HashSet::new(),
         announced: View::new(blocks).tip,
         threads: threads(random),
         serving: BTreeSet::new(),
