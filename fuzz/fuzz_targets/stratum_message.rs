@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use soloist::stratum::message::{Message, Method, parse};
-use soloist::stratum::reply::self;
 use soloist::reject::Reject;
+use soloist::stratum::message::{Message, Method, parse};
+use soloist::stratum::reply;
 
 fuzz_target!(|line: &[u8]| {
     let line = soloist::stratum::frame::text(line);

@@ -34,8 +34,12 @@ struct Miner {
 
 const AGENTS: [&str; 6] =
     ["bitaxe/BM1370/v2.13.1", "NerdMinerV2/V1.8.3", "cgminer/4.11.1", "NerdOCTAXE-γ/x", "", "x"];
-const NAMES: [&str; 4] =
-    ["anna", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.attic", "", "1BoatSLRHtKNngkdXEeobR76b53LETtpyT"];
+const NAMES: [&str; 4] = [
+    "anna",
+    "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.attic",
+    "",
+    "1BoatSLRHtKNngkdXEeobR76b53LETtpyT",
+];
 const PASSWORDS: [&str; 4] = ["x", "d=0.001", "d=1e300", "x,d=5"];
 
 fuzz_target!(|input: (bool, Vec<Event<'_>>)| {
@@ -49,9 +53,10 @@ fuzz_target!(|input: (bool, Vec<Event<'_>>)| {
             Event::Bytes(who, bytes) => (who, bytes.to_vec()),
             Event::Configure(who, mask) => (
                 who,
-                call("mining.configure", &format!(
-                    "[[\"version-rolling\"],{{\"version-rolling.mask\":\"{mask:08x}\"}}]"
-                )),
+                call(
+                    "mining.configure",
+                    &format!("[[\"version-rolling\"],{{\"version-rolling.mask\":\"{mask:08x}\"}}]"),
+                ),
             ),
             Event::Subscribe(who, agent, session) => {
                 let miner = &miners[usize::from(who) % 3];

@@ -15,8 +15,8 @@ use bitcoinkernel::{
 use soloist::block;
 use soloist::clock::Now;
 use soloist::coinbase::EXTRANONCE_SIZE;
-use soloist::job::{Job, Jobs, Work};
 use soloist::ids::NodeId;
+use soloist::job::{Job, Jobs, Work};
 use soloist::share::{Share, Submission};
 use soloist::template::{Template, TxCache};
 

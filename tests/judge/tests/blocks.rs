@@ -15,8 +15,8 @@ use faults::{FAULTS, commit, seal};
 use soloist::block;
 use soloist::demo::chain::{Outcome, Rules, SandboxChain, subsidy};
 use soloist::demo::coins::free_script;
-use soloist::signal::VERSION_MASK;
 use soloist::share::Share;
+use soloist::signal::VERSION_MASK;
 use soloist_judge::{Judge, Made, Maker, Verdict, header_hash, timed};
 
 /// One address of each type, on regtest.
