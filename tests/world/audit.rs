@@ -8,6 +8,7 @@ use soloist::reject::Reject;
 use crate::Micros;
 use crate::daemon::Want;
 use crate::miner::Share;
+use crate::node::{Node, is_too_new};
 use crate::sim::{SECOND, World, is_stale};
 
 /// A node that has been well for this long is known to be: the breaker's longest wait, its probe
@@ -312,7 +313,10 @@ pub fn last_judgement(world: &mut World) {
         let fits = match state {
             // A chain of blocks from the future may be the best one of the only node, and of nobody else.
             BlockState::Accepted { .. } => {
-                won || world.nodes.iter().any(|node| node.view.is_in_chain(&world.blocks, place))
+                let holds = |node: &Node| {
+                    node.view.is_in_chain(&world.blocks, place) && from_the_future(world, node)
+                };
+                won || world.nodes.iter().any(holds)
             }
             BlockState::Orphaned => !won,
             // The next block has come long ago.
@@ -332,4 +336,12 @@ fn is_young(world: &World, place: usize) -> bool {
     let solved = world.solved.iter().find(|solved| solved.place == place);
     let is_high = world.blocks.get(place).height + 1 >= world.blocks.get(world.net.tip).height;
     is_high || solved.is_none_or(|solved| world.now - solved.at < 90 * SECOND)
+}
+
+/// Its best chain has a block among the newest hundred that the rest of the world does not take yet.
+fn from_the_future(world: &World, node: &Node) -> bool {
+    let parent = |place: &usize| Some(world.blocks.get(*place).parent);
+    let newest = std::iter::successors(Some(node.view.tip), parent).take(100);
+    let unix = world.clock().unix;
+    newest.map(|place| world.blocks.get(place)).any(|block| is_too_new(block, unix))
 }
