@@ -256,7 +256,7 @@ impl Rpc {
         self.get(Method::GetBlockHeader, "getblockheader", &format!("\"{block}\""))
     }
 
-    /// `getchaintips`: the branches that the node has refused, see [`chain_tips::read`].
+    /// `getchaintips`: the branches that the node has refused, the highest first.
     pub fn refused_branches(&self) -> Result<Vec<InvalidBranch>, RpcError> {
         self.call(Method::GetChainTips, "getchaintips", "", chain_tips::read)
     }
