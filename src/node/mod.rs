@@ -201,14 +201,14 @@ pub enum NodeEventKind {
         /// Duration of the call, zero for ZMQ.
         took: Duration,
     },
-    /// The header of a tip ([`NodeHandle::header`](crate::rpc::NodeHandle::header)).
+    /// The header of a tip ([`header`](crate::rpc::NodeHandle::header)).
     Header {
         /// The tip.
         hash: BlockHash,
         /// What its header and its place in the chain say.
         header: TipHeader,
     },
-    /// Whether the node answers another call while one waits ([`NodeHandle::try_wait`](crate::rpc::NodeHandle::try_wait)).
+    /// Whether the node answers another call while one waits ([`try_wait`](crate::rpc::NodeHandle::try_wait)).
     WaitTried(Result<bool, RpcError>),
     /// An idle connection to the RPC port was closed by the other side: the node may have died, or
     /// it only ends connections that say nothing.
