@@ -142,7 +142,30 @@ struct Subscriber {
     socket: Readable,
     /// Tells of the connection.
     monitor: Readable,
+    /// The monitor's name inside libzmq.
+    name: String,
 }
+
+impl Drop for Subscriber {
+    /// Ends the monitoring before the monitor's end that reads is closed.
+    ///
+    /// libzmq closes a connection some time after its socket, in its one I/O thread, and tells the
+    /// monitor. Where nobody can read any more, that thread would wait for a reader for ever, and with
+    /// it every other subscription (4.3.4, `socket_base_t::monitor_event`).
+    fn drop(&mut self) {
+        // The crate has no call that ends it, so another takes its place that is told nothing. Where
+        // that one fails, there is none, which is as good.
+        let _ = self.socket.socket.monitor(&format!("{}-ended", self.name), 0);
+    }
+}
+
+/// What a connection's monitor is told of.
+const EVENTS: [zmq::SocketEvent; 4] = [
+    zmq::SocketEvent::CONNECTED,
+    zmq::SocketEvent::CLOSED,
+    zmq::SocketEvent::DISCONNECTED,
+    zmq::SocketEvent::HANDSHAKE_SUCCEEDED,
+];
 
 /// A socket of libzmq, and its descriptor in async-io.
 struct Readable {
@@ -221,12 +244,15 @@ impl Subscriber {
 
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("inproc://monitor-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        socket.monitor(&name, zmq::SocketEvent::ALL as i32)?;
+        let events = EVENTS.iter().fold(0, |events, event| events | event.to_raw());
+        socket.monitor(&name, events.into())?;
         let monitor = CONTEXT.socket(zmq::PAIR)?;
         monitor.set_linger(0)?;
         monitor.connect(&name)?;
-        socket.connect(endpoint)?;
-        Ok(Subscriber { socket: Readable::new(socket)?, monitor: Readable::new(monitor)? })
+        let (socket, monitor) = (Readable::new(socket)?, Readable::new(monitor)?);
+        let subscriber = Subscriber { socket, monitor, name };
+        subscriber.socket.socket.connect(endpoint)?;
+        Ok(subscriber)
     }
 
     /// Waits until a publisher has answered, or it is sure that none will.
@@ -376,6 +402,27 @@ mod tests {
             assert_eq!(state(std::slice::from_ref(&other)), ZmqState::Refused, "{own}");
             assert_eq!(state(&[silent.clone(), other]), ZmqState::NoPublisher);
         }
+    }
+
+    /// Subscribers that end at every moment of a connection, as those of a publisher that comes and
+    /// goes do, leave libzmq able to serve the next.
+    #[test]
+    fn subscribers_that_end_early_do_no_harm_to_the_next() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = format!("tcp://{}", silent.local_addr().unwrap());
+        let publisher = CONTEXT.socket(zmq::PUB).unwrap();
+        publisher.set_linger(0).unwrap();
+        publisher.bind("tcp://127.0.0.1:*").unwrap();
+        let publisher = publisher.get_last_endpoint().unwrap().unwrap();
+        for round in 0..200 {
+            for endpoint in [&silent, &publisher, &"tcp://127.0.0.1:1".to_owned()] {
+                let subscriber = Subscriber::connect(endpoint).unwrap();
+                std::thread::sleep(Duration::from_micros(round % 20 * 25));
+                drop(subscriber);
+            }
+        }
+        let found = smol::block_on(first_publisher(&[publisher]));
+        assert!(found.is_ok(), "{:?}", found.err());
     }
 
     const HASH: [u8; 32] = {
