@@ -11,7 +11,6 @@ use std::time::Instant;
 use bitcoin::{Amount, Transaction};
 
 use crate::address::{self, Address};
-use crate::block;
 use crate::chain::Chain;
 use crate::clock::Now;
 use crate::coinbase::{EXTRANONCE_SIZE, MAX_SIZE, MAX_TAG};
@@ -21,7 +20,7 @@ use crate::ids::NodeId;
 use crate::job::{Jobs, Work};
 use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState};
 use crate::rpc::{Rpc, probe_zmq};
-use crate::share::{Share, Submission};
+use crate::share::Candidate;
 use crate::template::{Template, TxCache};
 
 /// What one node answered.
@@ -388,10 +387,7 @@ fn candidate(work: Work) -> Vec<u8> {
     let mut jobs = Jobs::new(0);
     jobs.set_work(now, work);
     let job = jobs.issue(now).expect("there is work");
-    let submission = Submission::unsolved(job);
-    let share = Share::prove(job, &submission);
-    let coinbase = job.work.coinbase.in_block(&submission.extranonce);
-    block::assemble(&share.header, &coinbase, &job.work.template.txs)
+    Candidate::of(job).bytes()
 }
 
 #[cfg(test)]

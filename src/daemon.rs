@@ -1,13 +1,12 @@
-//! Builds everything, owns the loop, and carries outputs from one core to the next.
+//! Builds everything, owns the loop, and carries out what the engine decides.
 //!
 //! ```text
-//!  nodes ──► queue ──► failover ──► template ──► pool ──► miners
-//!    ▲                                             │ a block
-//!    └──── submissions ◄───────────────────────────┘──► spool, ledger, page
+//!  nodes ──► queue ──► engine ──► effects ──► nodes, miners, spool, ledger, page
+//!  miners ──────────────┘
 //! ```
 //!
 //! All state lives in one `State` on one thread. What happens at the sockets of miners goes
-//! straight into the pool; everything else comes through one queue. After each event the deadlines
+//! straight into the engine; everything else comes through one queue. After each event the deadlines
 //! of all cores are asked for, and the loop sleeps until the first.
 
 mod actions;
@@ -16,13 +15,13 @@ mod alerts;
 mod blocks;
 mod canary;
 mod care;
+mod effects;
 mod figures;
 mod ledger;
 mod memory;
 mod miners;
 mod nodes;
 mod recorder;
-mod rehearsal;
 mod silence;
 mod standing;
 mod view;
@@ -33,6 +32,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -40,19 +40,19 @@ use async_io::{Async, Timer};
 use futures_lite::future;
 use smol::LocalExecutor;
 
+use crate::block::StoredState;
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::config::{self, Config, Flags, Loaded};
+use crate::engine::{self, Engine};
 use crate::exit::Exit;
-use crate::failover::{Failover, Setup};
+use crate::failover::Setup;
 use crate::fsutil::{self, Rights};
 use crate::ids::ConnId;
 use crate::job::JobId;
-use crate::ledger::record;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
-use crate::pool::Pool;
 use crate::server::beside;
 use crate::server::http::admin::{Admin, Local};
 use crate::server::http::{self, Http, NoBlock};
@@ -61,7 +61,6 @@ use crate::server::tls::{self, Certificate};
 use crate::spool::MAX_MATURE;
 use crate::status::{EventKind, EventView, Level, Snapshot};
 use crate::stratum::frame::Lines;
-use crate::stratum::outbox::Outbox;
 use crate::stratum::session::SessionKey;
 
 pub use admin::Source;
@@ -76,7 +75,6 @@ use ledger::Books;
 use memory::Memory;
 use nodes::Nodes;
 use recorder::Recording;
-use rehearsal::Rehearsals;
 
 /// How long a stop waits for a block that no node has yet. The unit's TimeoutStopSec is longer.
 const STOP_AT_MOST: Duration = Duration::from_secs(50);
@@ -103,7 +101,11 @@ enum Event {
     /// What is kept of this PIN.
     Pin(config::Secret, String),
     /// A rehearsal's block is made.
-    Rehearsal(rehearsal::Rehearsal),
+    Rehearsal {
+        hash: BlockHash,
+        height: u32,
+        hex: Arc<str>,
+    },
     Order(Command),
     /// A deadline came nearer while the loop slept.
     Rearm,
@@ -265,20 +267,15 @@ struct State {
     server: Rc<Server>,
     queue: Sender<Event>,
     systemd: Systemd,
-    pool: Pool,
-    outbox: Outbox,
-    failover: Failover,
+    engine: Engine,
     nodes: Nodes,
     blocks: Blocks,
-    rehearsals: Rehearsals,
     books: Books,
     alerts: Alerts,
     figures: Figures,
     care: Care,
     owner: Owner,
     memory: Memory,
-    /// What the miners are to show next.
-    say: Option<String>,
     canary: Canary,
     recording: Option<Recording>,
     news: VecDeque<EventView>,
@@ -319,12 +316,7 @@ impl Daemon {
             log::error!("no random numbers: {error}");
             Exit::Software
         })?;
-        let mut pool =
-            Pool::new(miners::rules(&config, secrets.session_key.clone()), secrets.first_job_id.0);
-        if let Some(recall) = recall {
-            pool.recall(now, recall);
-        }
-        let mut pool = Some(pool);
+        let mut recall = Some(recall);
         let mut failure = None;
         let daemon = Rc::new_cyclic(|this: &Weak<Daemon>| {
             let handler: Weak<dyn Handler> = this.clone();
@@ -341,31 +333,23 @@ impl Daemon {
                 open_tls(&config, &server, certificate);
             }
             let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
-            let setup = Setup {
-                nodes: nodes.specs(),
-                chains: chains(&config),
-                grace: config.failover.grace,
-                follow: config.failover.follow,
-            };
+            let settings = settings(&config, &nodes, secrets.session_key.clone());
+            let recall = recall.take().flatten();
             let state = State {
                 started: now,
                 executor: executor.clone(),
                 server: server.clone(),
                 queue: queue.clone(),
                 systemd: Systemd::new(),
-                pool: pool.take().expect("the closure is called once"),
-                outbox: Outbox::new(),
-                failover: Failover::new(now, setup),
+                engine: Engine::new(now, settings, secrets.first_job_id.0, recall),
                 nodes,
                 blocks: Blocks::open(&config.data.dir),
-                rehearsals: Rehearsals::default(),
                 books: Books::new(now, &config.data.dir, queue.clone()),
                 alerts: Alerts::new(now, &config),
                 figures: Figures::new(now, &config.data.dir),
                 care: Care::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
                 memory,
-                say: None,
                 canary: Canary::new(),
                 recording: None,
                 news: VecDeque::new(),
@@ -508,12 +492,12 @@ impl http::View for Daemon {
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
         let Ok(hash) = hash.parse() else { return Box::pin(async { Err(NoBlock::Unknown) }) };
         let state = self.state.borrow();
-        if let Some(block) = state.blocks.live(hash).cloned() {
+        if let Some(block) = state.engine.blocks().live(hash).cloned() {
             return Box::pin(async move { Ok(block.bytes.clone()) });
         }
         let read = state.blocks.read(hash);
         let known = state.books.ledger.blocks().find(|block| block.hash == hash);
-        let mature = known.filter(|block| block.state == record::BlockState::Mature);
+        let mature = known.filter(|block| block.state == StoredState::Mature);
         let height = mature.map(|block| block.height);
         Box::pin(async move {
             read.await.map_err(|why| match (why, height) {
@@ -556,7 +540,9 @@ impl State {
             Event::Care(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
             Event::Pin(pin, hash) => self.pin_read(&pin, hash),
-            Event::Rehearsal(rehearsal) => self.propose(now, rehearsal),
+            Event::Rehearsal { hash, height, hex } => {
+                self.engine_input(now, engine::Input::Rehearsal { hash, height, hex });
+            }
             Event::Order(Command::Stop) => self.stop(now),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),
             Event::Rearm => {}
@@ -564,11 +550,7 @@ impl State {
     }
 
     fn tick(&mut self, now: Now) {
-        self.tick_nodes(now);
-        self.tick_pool(now);
-        self.say_news(now);
-        self.tick_blocks(now);
-        self.tick_rehearsals(now);
+        self.tick_engine(now);
         self.tick_ledger(now);
         self.tick_figures(now);
         self.tick_care(now);
@@ -578,10 +560,7 @@ impl State {
 
     fn next_deadline(&self) -> Option<Instant> {
         [
-            self.failover.next_deadline(),
-            self.pool.next_deadline(),
-            self.blocks.next_deadline(),
-            self.rehearsals.next_deadline(),
+            self.engine.next_deadline(),
             self.books.next_deadline(),
             self.alerts.next_deadline(),
             self.figures.next_deadline(),
@@ -612,7 +591,8 @@ impl State {
             return;
         }
         self.systemd.stopping();
-        let limit = if self.blocks.is_busy() { STOP_AT_MOST } else { Duration::from_secs(5) };
+        let limit =
+            if self.engine.blocks().is_busy() { STOP_AT_MOST } else { Duration::from_secs(5) };
         self.stopping = Some(now.mono + limit);
         log::info!("Stopping.");
         self.server.shut();
@@ -622,7 +602,7 @@ impl State {
     /// A block on its way and the ledger's last batch are waited for, but not for ever.
     fn may_end(&self, now: Now) -> bool {
         let Some(limit) = self.stopping else { return false };
-        let done = !self.blocks.is_busy() && self.books.is_closed();
+        let done = !self.engine.blocks().is_busy() && self.books.is_closed();
         if !done && now.mono >= limit {
             log::warn!("Stopped before everything was done; what is in the spool is tried again.");
         }
@@ -645,8 +625,7 @@ impl State {
         self.turn_miners_away();
         crate::logger::set_level(self.config.log.level);
         crate::logger::set_format(self.config.log.format);
-        self.reload_nodes(now, &old);
-        self.reload_miners(now, &old);
+        self.reload_engine(now, &old);
         self.alerts.reload(now, &self.config);
         if old.data.copy_to != self.config.data.copy_to {
             self.reload_care(now);
@@ -683,7 +662,7 @@ impl State {
     fn feed_watchdog(&mut self, now: Now) {
         let Some(interval) = self.systemd.watchdog() else { return };
         // A block on its way is worth more than a new start.
-        if self.is_stuck() && !self.blocks.is_busy() {
+        if self.is_stuck() && !self.engine.blocks().is_busy() {
             return;
         }
         if self.next_watchdog.is_none_or(|at| now.mono >= at) {
@@ -785,6 +764,22 @@ fn certificate(config: &Config) -> Option<Rc<Certificate>> {
         );
     }
     Some(certificate)
+}
+
+/// What the config says to the engine.
+fn settings(config: &Config, nodes: &Nodes, session_key: SessionKey) -> engine::Settings {
+    let setup = Setup {
+        nodes: nodes.specs(),
+        chains: chains(config),
+        grace: config.failover.grace,
+        follow: config.failover.follow,
+    };
+    let payout = config.payout.address.as_ref().map(|address| engine::Payout {
+        script: address.script().to_vec(),
+        tag: config.payout.tag.as_str().to_owned(),
+        signals: config.payout.signals,
+    });
+    engine::Settings { setup, payout, rules: miners::rules(config, session_key) }
 }
 
 /// The chains on which the payout address is worth something.

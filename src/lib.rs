@@ -16,6 +16,7 @@ pub mod hash;
 pub mod chain;
 pub mod clock;
 pub mod coinbase;
+pub mod event;
 pub mod ids;
 pub mod priority;
 pub mod reject;
@@ -47,6 +48,9 @@ pub mod stratum;
 
 // -- pure: all miners --
 pub mod pool;
+
+// -- pure: all that the daemon decides --
+pub mod engine;
 
 // -- I/O: the system, the card, the nodes --
 pub mod bench;

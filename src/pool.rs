@@ -24,7 +24,7 @@ use crate::memo::{Memo, Recall, RecalledWork};
 use crate::share::Seen;
 use crate::stratum::firmware::Saved;
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
-use crate::stratum::session::{Context, Identity, Memos, Parked, Rules, Session, SessionKey};
+use crate::stratum::session::{Context, Identity, Memos, Parked, Rules, Session};
 
 /// A job goes to every miner at least this often: cgminer takes 90 s of silence for a dead pool.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -258,9 +258,9 @@ impl Pool {
         self.sessions.get(&conn)
     }
 
-    /// What signs session ids.
-    pub fn session_key(&self) -> &SessionKey {
-        &self.rules.session_key
+    /// What miners must bring and are given.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Whether miners are let in.

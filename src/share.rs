@@ -6,7 +6,9 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
+use crate::block;
 use crate::chain::BlockHash;
 use crate::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use crate::difficulty::{Difficulty, Target};
@@ -14,6 +16,7 @@ use crate::hash;
 use crate::job::{Job, JobId};
 use crate::reject::Reject;
 use crate::signal::VERSION_MASK;
+use crate::template::Template;
 
 /// How far a share's time may lie before the node's clock or after it: from the template's
 /// `mintime` to the clock plus this, seconds. Nodes refuse blocks more than 7200 s ahead.
@@ -32,20 +35,6 @@ pub struct Submission {
     pub nonce: u32,
     /// The rolled version bits (BIP 310's sixth parameter).
     pub version_bits: Option<u32>,
-}
-
-impl Submission {
-    /// What stands for a solution while there is none: the job as it was given out, with extranonce
-    /// and nonce zero. Its block can be shown to a node as a proposal (BIP 23).
-    pub fn unsolved(job: &Job) -> Submission {
-        Submission {
-            job: job.id,
-            extranonce: [0; EXTRANONCE_SIZE],
-            ntime: job.ntime,
-            nonce: 0,
-            version_bits: None,
-        }
-    }
 }
 
 /// A share with its proof of work.
@@ -189,6 +178,46 @@ impl Seen {
         self.newer.clear();
         self.newer.shrink_to(Seen::KEPT);
         self.older = Keys::default();
+    }
+}
+
+/// The block of a job as it was given out, unsolved: its extranonce and nonce are zero. It can be
+/// shown to a node as a proposal (BIP 23). To put its bytes together takes milliseconds.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Hash of the header.
+    pub hash: BlockHash,
+    /// Height in the chain.
+    pub height: u32,
+    header: [u8; 80],
+    coinbase: Vec<u8>,
+    template: Arc<Template>,
+}
+
+impl Candidate {
+    /// Takes what the block is made of.
+    pub fn of(job: &Job) -> Candidate {
+        let submission = Submission {
+            job: job.id,
+            extranonce: [0; EXTRANONCE_SIZE],
+            ntime: job.ntime,
+            nonce: 0,
+            version_bits: None,
+        };
+        let share = Share::prove(job, &submission);
+        let template = job.work.template.clone();
+        Candidate {
+            hash: share.hash,
+            height: template.height,
+            header: share.header,
+            coinbase: job.work.coinbase.in_block(&submission.extranonce),
+            template,
+        }
+    }
+
+    /// The serialised block, with witness (BIP 144).
+    pub fn bytes(&self) -> Vec<u8> {
+        block::assemble(&self.header, &self.coinbase, &self.template.txs)
     }
 }
 

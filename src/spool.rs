@@ -40,9 +40,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::block::StoredState;
 use crate::chain::BlockHash;
 use crate::fsutil::{self, Rights};
-use crate::ledger::record::BlockState;
 
 const HEADER: &[u8; 8] = b"SOLOBLK1";
 const HEAD: usize = 32;
@@ -87,7 +87,7 @@ pub struct Answer {
 pub struct Progress {
     /// Where it stands.
     #[serde(flatten)]
-    pub state: BlockState,
+    pub state: StoredState,
     /// The nodes' answers, the oldest first; at most [`MAX_ANSWERS`].
     #[serde(default)]
     pub answers: Vec<Answer>,
@@ -95,14 +95,14 @@ pub struct Progress {
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { state: BlockState::Candidate, answers: Vec::new() }
+        Progress { state: StoredState::Candidate, answers: Vec::new() }
     }
 }
 
 impl Progress {
     /// Mature: nothing is left to do for it.
     pub fn is_final(&self) -> bool {
-        self.state == BlockState::Mature
+        self.state == StoredState::Mature
     }
 }
 
@@ -227,7 +227,7 @@ impl Spool {
     }
 
     /// Notes where a block stands.
-    pub fn mark(&self, hash: &BlockHash, state: BlockState) -> Result<(), SpoolError> {
+    pub fn mark(&self, hash: &BlockHash, state: StoredState) -> Result<(), SpoolError> {
         self.change(hash, |progress| progress.state = state)
     }
 

@@ -22,4 +22,3 @@ mod words;
 pub use judge::{Judgement, State, judge};
 pub use odds::{Odds, odds};
 pub use snapshot::*;
-pub use words::refusal_advice;

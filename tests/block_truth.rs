@@ -19,10 +19,10 @@ use common::node::{Kind, RealNode};
 use common::sink::Sink;
 use common::wait_for;
 use serde_json::{Value, json};
+use soloist::block::StoredState;
 use soloist::clock::Now;
 use soloist::job::Job;
 use soloist::ledger::keeper::Keeper;
-use soloist::ledger::record::BlockState;
 use soloist::ledger::totals::{Ledger, LedgerEvent};
 use soloist::spool::{Spool, SpooledBlock};
 
@@ -167,7 +167,7 @@ fn book_as_accepted(daemon: &Daemon, hashes: &[&String]) {
     let mut keeper = Keeper::in_process(daemon.data());
     let booked = hashes.iter().map(|hash| LedgerEvent::Block {
         hash: hash.parse().unwrap(),
-        state: BlockState::Accepted { node: "x".into() },
+        state: StoredState::Accepted { node: "x".into() },
     });
     for event in [LedgerEvent::Tick].into_iter().chain(booked).chain([LedgerEvent::Stop]) {
         ledger.handle(now, event, &mut out);
@@ -294,7 +294,7 @@ fn what_is_said_of_a_block_is_what_the_chain_has() {
         // What an older version made of `duplicate`.
         let (kept, _) = Spool::open(&daemon.data().join("spool")).unwrap();
         for hash in [&best, &loses_tie] {
-            let accepted = BlockState::Accepted { node: "x".into() };
+            let accepted = StoredState::Accepted { node: "x".into() };
             kept.mark(&hash.parse().unwrap(), accepted).unwrap();
         }
         book_as_accepted(&daemon, &[&best, &loses_tie]);

@@ -14,7 +14,7 @@ use soloist::clock::Now;
 use soloist::ledger::backup::{self, BackupError, MAX_BACKUP};
 use soloist::ledger::check::{Check, check};
 use soloist::ledger::export;
-use soloist::ledger::record::{BlockState, Grain, Record};
+use soloist::ledger::record::{Grain, Record, StoredState};
 use soloist::ledger::store::Store;
 use soloist::ledger::totals::{Ledger, LedgerEvent};
 use soloist::ledger::transfer::{self, TransferError};
@@ -48,7 +48,7 @@ fn mined(dir: &Path) -> World {
         reward,
         payee: String::new(),
     });
-    world.tell(LedgerEvent::Block { hash, state: BlockState::Accepted { node: "shed".into() } });
+    world.tell(LedgerEvent::Block { hash, state: StoredState::Accepted { node: "shed".into() } });
     world
 }
 

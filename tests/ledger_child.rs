@@ -19,7 +19,7 @@ use ledger_world::{Random, World, picture};
 use sha2::{Digest, Sha256};
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
-use soloist::ledger::record::{BlockState, scan};
+use soloist::ledger::record::{StoredState, scan};
 use soloist::ledger::totals::{Ledger, LedgerEvent, Storage};
 use soloist::ledger::{check, child};
 use soloist::spool::{Spool, SpooledBlock};
@@ -194,7 +194,7 @@ fn a_day(dir: &Path) {
         reward: 5,
         payee: String::new(),
     });
-    world.tell(LedgerEvent::Block { hash, state: BlockState::Accepted { node: "attic".into() } });
+    world.tell(LedgerEvent::Block { hash, state: StoredState::Accepted { node: "attic".into() } });
     hours(&mut world, 12);
     println!("WRITTEN {} 0", written("write_bytes:") - before.0);
     println!("({} kB handed to the kernel)", (written("wchar:") - before.1) / 1000);
@@ -252,7 +252,7 @@ fn write_spool(dir: &Path) {
             SpooledBlock { hash, height: number as u32, unix: number, reward: 1, worker, bytes };
         spool.write(&block).unwrap();
         if number % 2 == 0 {
-            spool.mark(&hash, BlockState::Accepted { node: "attic".into() }).unwrap();
+            spool.mark(&hash, StoredState::Accepted { node: "attic".into() }).unwrap();
         }
         println!("ACK {number} 0");
         std::io::stdout().flush().unwrap();
@@ -267,7 +267,7 @@ fn spooled_on(place: &Path, image: &[u8]) -> (u64, u64) {
     let (spool, _) = Spool::open(&mount.join("spool")).unwrap();
     let list = spool.list().unwrap();
     let whole = list.iter().zip(1_u64..).take_while(|(entry, number)| {
-        let marked = entry.progress.state != BlockState::Candidate;
+        let marked = entry.progress.state != StoredState::Candidate;
         entry.block.unix == *number && (marked || number % 2 == 1 || *number == list.len() as u64)
     });
     let count = whole.count() as u64;

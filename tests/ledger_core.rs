@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::difficulty::HASHES_PER_DIFFICULTY;
-use soloist::ledger::record::{BlockState, FoundBlock, Grain, Record, RejectReason, WorkerNumber};
+use soloist::ledger::record::{FoundBlock, Grain, Record, RejectReason, StoredState, WorkerNumber};
 use soloist::ledger::totals::{
     Ledger, LedgerEvent, LedgerOutput, MAX_BLOCKS, MAX_WORKERS, Opened, SaveReport, Storage,
     WorkerId,
@@ -131,7 +131,7 @@ enum Op {
     Reject { worker: u8, reason: usize },
     Block { worker: u8 },
     Kept { worker: u8, age: u64 },
-    State { which: u8, state: BlockState },
+    State { which: u8, state: StoredState },
     Wait(u64),
     Fail(bool),
     Audit(u8),
@@ -141,7 +141,7 @@ enum Op {
 }
 
 /// What is told of a block of the spool, which the ledger may not have heard of.
-fn kept(unix: u64, name: &str, number: u32, state: BlockState) -> LedgerEvent {
+fn kept(unix: u64, name: &str, number: u32, state: StoredState) -> LedgerEvent {
     let mut hash = [0; 32];
     hash[..4].copy_from_slice(&number.to_le_bytes());
     LedgerEvent::BlockKept(Box::new(FoundBlock {
@@ -167,10 +167,10 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0_u8..6).prop_map(|worker| Op::Block { worker }),
         1 => (0_u8..9, 0_u64..20_000).prop_map(|(worker, age)| Op::Kept { worker, age }),
         1 => (0_u8..4, prop_oneof![
-            Just(BlockState::Accepted { node: "a".into() }),
-            (1_u32..100).prop_map(|confirmations| BlockState::Confirmed { confirmations }),
-            Just(BlockState::Mature),
-            Just(BlockState::Stale),
+            Just(StoredState::Accepted { node: "a".into() }),
+            (1_u32..100).prop_map(|confirmations| StoredState::Confirmed { confirmations }),
+            Just(StoredState::Mature),
+            Just(StoredState::Stale),
         ]).prop_map(|(which, state)| Op::State { which, state }),
         4 => (1_u64..4000).prop_map(Op::Wait),
         1 => any::<bool>().prop_map(Op::Fail),
@@ -220,7 +220,7 @@ proptest! {
                 }
                 Op::Kept { worker, age } => {
                     let unix = run.now.unix - age;
-                    run.tell(kept(unix, &format!("w{worker}"), blocks, BlockState::Candidate));
+                    run.tell(kept(unix, &format!("w{worker}"), blocks, StoredState::Candidate));
                     blocks += 1;
                 }
                 Op::State { which, state } => {
@@ -289,7 +289,7 @@ proptest! {
                 }
                 Op::Kept { worker, age } => {
                     let unix = run.now.unix - age;
-                    run.tell(kept(unix, &format!("w{worker}"), blocks, BlockState::Candidate));
+                    run.tell(kept(unix, &format!("w{worker}"), blocks, StoredState::Candidate));
                     blocks += 1;
                 }
                 Op::Wait(seconds) => run.advance(seconds),
@@ -406,10 +406,10 @@ fn writes_are_rare_but_a_block_is_written_at_once() {
     let known = |record: &Record| matches!(record, Record::Block(block) if block.hash == hash);
     assert!(run.card.journal.iter().any(known));
     for confirmations in 1..100 {
-        run.tell(LedgerEvent::Block { hash, state: BlockState::Confirmed { confirmations } });
+        run.tell(LedgerEvent::Block { hash, state: StoredState::Confirmed { confirmations } });
     }
     assert_eq!(run.card.saves, saves + 2, "a hundred confirmations are not a hundred writes");
-    run.tell(LedgerEvent::Block { hash, state: BlockState::Mature });
+    run.tell(LedgerEvent::Block { hash, state: StoredState::Mature });
     assert_eq!(run.card.saves, saves + 3);
     run.tell(LedgerEvent::Setting {
         by: "page".into(),
@@ -424,7 +424,7 @@ fn writes_are_rare_but_a_block_is_written_at_once() {
 #[test]
 fn a_block_of_the_spool_is_booked_once_and_in_its_place() {
     let kept = |number: u32, name, state| kept(START + u64::from(number), name, number, state);
-    let candidate = || BlockState::Candidate;
+    let candidate = || StoredState::Candidate;
     let heights = |run: &Run| run.ledger.blocks().map(|b| b.height).collect::<Vec<_>>();
     let since = |run: &Run| run.ledger.total().totals().since_block.accepted;
 
@@ -450,9 +450,9 @@ fn a_block_of_the_spool_is_booked_once_and_in_its_place() {
     let saves = run.card.saves;
     run.tell(kept(50, "w", candidate()));
     assert_eq!((heights(&run), run.card.saves), (vec![20, 50], saves));
-    run.tell(kept(50, "w", BlockState::Stale));
-    run.tell(kept(50, "w", BlockState::Confirmed { confirmations: 3 }));
-    assert_eq!(run.ledger.blocks().last().unwrap().state, BlockState::Stale);
+    run.tell(kept(50, "w", StoredState::Stale));
+    run.tell(kept(50, "w", StoredState::Confirmed { confirmations: 3 }));
+    assert_eq!(run.ledger.blocks().last().unwrap().state, StoredState::Stale);
     assert_eq!(run.card.saves, saves + 1);
 
     // A crash: the journal alone.
@@ -474,14 +474,14 @@ fn a_block_is_saved_when_the_card_has_what_is_known_of_it() {
     };
     let done = || LedgerEvent::Saved(Ok(SaveReport::default()));
     let hash = |number: u8| BlockHash([&[number][..], &[0; 31]].concat().try_into().unwrap());
-    let mature = |number| LedgerEvent::Block { hash: hash(number), state: BlockState::Mature };
+    let mature = |number| LedgerEvent::Block { hash: hash(number), state: StoredState::Mature };
 
     // Found before the card was read.
     tell(&mut ledger, LedgerEvent::Tick);
-    tell(&mut ledger, kept(START, "w", 1, BlockState::Candidate));
+    tell(&mut ledger, kept(START, "w", 1, StoredState::Candidate));
     assert!(!ledger.is_block_saved(&hash(1)));
     // One that the card has is saved as soon as that is known.
-    let LedgerEvent::BlockKept(known) = kept(START, "w", 2, BlockState::Candidate) else {
+    let LedgerEvent::BlockKept(known) = kept(START, "w", 2, StoredState::Candidate) else {
         unreachable!()
     };
     let opened = Opened { records: vec![Record::Block(*known)], ..Opened::default() };
@@ -507,13 +507,13 @@ fn a_block_that_made_room_is_not_found_again() {
     let mut run = Run::new(Card::default(), START);
     let many = MAX_BLOCKS as u32 + 2;
     for number in 0..many {
-        run.tell(kept(run.now.unix, "w", number, BlockState::Candidate));
+        run.tell(kept(run.now.unix, "w", number, StoredState::Candidate));
         run.advance(1);
     }
     let count = |run: &Run| (run.ledger.blocks().len(), run.ledger.total().totals().blocks);
     assert_eq!(count(&run), (MAX_BLOCKS, many));
     assert!(run.ledger.blocks().all(|block| block.height != 0), "the first made room");
-    run.tell(kept(START, "w", 0, BlockState::Candidate));
+    run.tell(kept(START, "w", 0, StoredState::Candidate));
     assert_eq!(count(&run), (MAX_BLOCKS, many));
     run.tell(LedgerEvent::Stop);
     assert_eq!(count(&Run::new(run.card, run.now.unix)), (MAX_BLOCKS, many));

@@ -6,7 +6,7 @@ mod ledger_world;
 use std::process::Command;
 
 use ledger_world::World;
-use soloist::ledger::record::{BlockState, Grain, RejectReason};
+use soloist::ledger::record::{Grain, RejectReason, StoredState};
 use soloist::ledger::totals::{LedgerEvent, Storage};
 
 #[test]
@@ -32,7 +32,7 @@ fn everything_comes_back_after_a_stop() {
         reward: 312_500_000,
         payee: String::new(),
     });
-    world.tell(LedgerEvent::Block { hash, state: BlockState::Accepted { node: "attic".into() } });
+    world.tell(LedgerEvent::Block { hash, state: StoredState::Accepted { node: "attic".into() } });
     world.mine(garage, 600, 10);
     let before = world.picture();
     assert_eq!(before.total.blocks, 1);

@@ -14,7 +14,8 @@ use ledger_world::World;
 use soloist::chain::BlockHash;
 use soloist::ledger::backup;
 use soloist::ledger::record::{
-    BlockState, Counts, FILE_HEADER, Grain, MAX_POINTS, Point, Record, Totals, WorkerNumber, encode,
+    Counts, FILE_HEADER, Grain, MAX_POINTS, Point, Record, StoredState, Totals, WorkerNumber,
+    encode,
 };
 use soloist::ledger::store::Store;
 use soloist::ledger::totals::{BACKUP_BUDGET, LedgerEvent, Storage};
@@ -74,7 +75,7 @@ fn ten_years_stay_within_the_bound() {
                 reward: 1,
                 payee: String::new(),
             });
-            world.tell(LedgerEvent::Block { hash, state: BlockState::Mature });
+            world.tell(LedgerEvent::Block { hash, state: StoredState::Mature });
         }
         if day % 5 == 0 {
             world.tell(LedgerEvent::Audit(format!("Day {day}: the page was asked for a backup.")));

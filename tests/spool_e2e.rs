@@ -18,9 +18,9 @@ use common::wait_for;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use soloist::block::StoredState;
 use soloist::chain::BlockHash;
 use soloist::hash::sha256d;
-use soloist::ledger::record::BlockState;
 use soloist::spool::{MAX_MATURE, Spool, SpooledBlock};
 
 /// Nobody listens there.
@@ -48,7 +48,7 @@ fn block(height: u32) -> SpooledBlock {
     }
 }
 
-fn put(daemon: &Daemon, heights: impl IntoIterator<Item = u32>, state: &BlockState) {
+fn put(daemon: &Daemon, heights: impl IntoIterator<Item = u32>, state: &StoredState) {
     let (spool, _) = Spool::open(&daemon.data().join("spool")).unwrap();
     for height in heights {
         let block = block(height);
@@ -93,9 +93,9 @@ fn mature_blocks_leave_the_spool_and_their_records_stay() {
     let mut daemon = daemon();
     let many = MAX_MATURE as u32 + 5;
     let lost = [901, 902];
-    put(&daemon, 1..=many, &BlockState::Mature);
-    put(&daemon, lost, &BlockState::Stale);
-    put(&daemon, [903], &BlockState::Candidate);
+    put(&daemon, 1..=many, &StoredState::Mature);
+    put(&daemon, lost, &StoredState::Stale);
+    put(&daemon, [903], &StoredState::Candidate);
     let left: BTreeSet<u32> = (6..=many).chain(lost).chain([903]).collect();
 
     // Without a ledger nothing is forgotten, whatever the spool says.
@@ -159,7 +159,7 @@ fn a_block_that_matures_takes_the_place_of_the_oldest() {
     node.generate(440);
     let mut daemon = daemon();
     daemon.configure(&node_entries(&[node.config()]), "");
-    put(&daemon, 1..=MAX_MATURE as u32, &BlockState::Mature);
+    put(&daemon, 1..=MAX_MATURE as u32, &StoredState::Mature);
     daemon.launch();
     daemon.wait_ready();
     let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "attic");
@@ -192,7 +192,7 @@ fn a_block_that_matures_takes_the_place_of_the_oldest() {
 #[test]
 fn the_ledger_learns_from_the_spool_that_a_block_is_mature() {
     let mut daemon = daemon();
-    put(&daemon, [7], &BlockState::Confirmed { confirmations: 99 });
+    put(&daemon, [7], &StoredState::Confirmed { confirmations: 99 });
     daemon.launch();
     wait_for("its record", || {
         booked(&daemon)
@@ -201,7 +201,7 @@ fn the_ledger_learns_from_the_spool_that_a_block_is_mature() {
             .then_some(())
     });
     daemon.kill();
-    put(&daemon, [7], &BlockState::Mature);
+    put(&daemon, [7], &StoredState::Mature);
     let before = daemon.log().len();
     daemon.launch();
     wait_for("the ledger to know it", || {
@@ -236,7 +236,7 @@ fn answers(daemon: &Daemon) {
 #[test]
 fn a_hanging_disk_holds_up_neither_page_nor_stop() {
     let mut daemon = daemon();
-    put(&daemon, [7, 8], &BlockState::Mature);
+    put(&daemon, [7, 8], &StoredState::Mature);
     daemon.launch();
     wait_for("the ledger", || (daemon.blocks().len() == 2).then_some(()));
 

@@ -3,8 +3,8 @@
 
 use std::fs;
 
+use soloist::block::StoredState;
 use soloist::chain::BlockHash;
-use soloist::ledger::record::BlockState;
 use soloist::spool::{Answer, Spool, SpoolError, SpooledBlock};
 
 /// Bitcoin's first block: a whole block that is always at hand.
@@ -45,12 +45,12 @@ fn a_block_lives_from_solved_to_mature() {
     let pending = spool.pending().unwrap();
     assert_eq!(pending.len(), 2);
     assert_eq!(pending[1].block, block);
-    assert_eq!(pending[1].progress.state, BlockState::Candidate);
+    assert_eq!(pending[1].progress.state, StoredState::Candidate);
 
     spool
         .answered(&block.hash, Answer { unix: 1, node: "attic".into(), answer: "accepted".into() })
         .unwrap();
-    spool.mark(&block.hash, BlockState::Accepted { node: "attic".into() }).unwrap();
+    spool.mark(&block.hash, StoredState::Accepted { node: "attic".into() }).unwrap();
     assert!(matches!(spool.forget(&block.hash), Err(SpoolError::NotMature)));
 
     // Another start, another thread.
@@ -61,10 +61,10 @@ fn a_block_lives_from_solved_to_mature() {
         move || spool.read(&hash).unwrap()
     });
     let entry = read.join().unwrap();
-    assert_eq!(entry.progress.state, BlockState::Accepted { node: "attic".into() });
+    assert_eq!(entry.progress.state, StoredState::Accepted { node: "attic".into() });
     assert_eq!(entry.progress.answers.len(), 1);
 
-    spool.mark(&block.hash, BlockState::Mature).unwrap();
+    spool.mark(&block.hash, StoredState::Mature).unwrap();
     assert_eq!(spool.pending().unwrap().len(), 1);
     assert_eq!(spool.list().unwrap().len(), 2);
     spool.forget(&block.hash).unwrap();
@@ -96,8 +96,8 @@ fn mature_blocks_are_not_read_at_a_start() {
     spool.write(&done).unwrap();
     spool.write(&open).unwrap();
     assert_eq!(spool.mature().unwrap(), []);
-    spool.mark(&done.hash, BlockState::Mature).unwrap();
-    spool.mark(&open.hash, BlockState::Stale).unwrap();
+    spool.mark(&done.hash, StoredState::Mature).unwrap();
+    spool.mark(&open.hash, StoredState::Stale).unwrap();
     let name = dir.path().join(format!("0000900123-{}.block", done.hash));
     fs::write(&name, "whoever reads this calls it damaged").unwrap();
 
@@ -118,7 +118,7 @@ fn a_power_cut_while_a_block_is_forgotten_brings_nothing_back() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = Spool::open(dir.path()).unwrap();
     let (done, lost) = (regtest(), genesis());
-    for (block, state) in [(&done, BlockState::Mature), (&lost, BlockState::Stale)] {
+    for (block, state) in [(&done, StoredState::Mature), (&lost, StoredState::Stale)] {
         spool.write(block).unwrap();
         spool.mark(&block.hash, state).unwrap();
     }
@@ -168,7 +168,7 @@ fn a_damaged_state_means_submit_again() {
     let (spool, _) = Spool::open(dir.path()).unwrap();
     let block = regtest();
     spool.write(&block).unwrap();
-    spool.mark(&block.hash, BlockState::Mature).unwrap();
+    spool.mark(&block.hash, StoredState::Mature).unwrap();
     assert!(spool.pending().unwrap().is_empty());
     let state = dir.path().join(format!("0000900123-{}.state", block.hash));
     let mut bytes = fs::read(&state).unwrap();
@@ -176,7 +176,7 @@ fn a_damaged_state_means_submit_again() {
     fs::write(&state, bytes).unwrap();
     let (spool, told) = Spool::open(dir.path()).unwrap();
     assert_eq!(told.len(), 1);
-    assert_eq!(spool.pending().unwrap()[0].progress.state, BlockState::Candidate);
+    assert_eq!(spool.pending().unwrap()[0].progress.state, StoredState::Candidate);
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 mod offer;
 pub mod submission;
+mod told;
 
 use std::sync::Arc;
 
 use crate::chain::BlockHash;
 use crate::template::Tx;
+
+pub use told::{NodeAnswer, StoredState, refusal_advice};
 
 /// A block whose header meets the network's target, whole and ready to be submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]

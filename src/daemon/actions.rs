@@ -9,11 +9,11 @@ use async_io::Timer;
 use crate::clock::Now;
 use crate::config::{Auth, Config};
 use crate::difficulty::Difficulty;
+use crate::engine::Input;
 use crate::fsutil::{self, Rights};
 use crate::ids::ConnId;
 use crate::ledger::totals::{LedgerEvent, WorkerId};
 use crate::notify;
-use crate::pool::Input;
 use crate::server::http::admin::{Action, Download, Local};
 use crate::status::{json, judge, metrics};
 use crate::{exit, logger, os};
@@ -117,7 +117,7 @@ impl State {
         let of_it = self.books.workers.iter().filter(|(_, known)| **known == worker);
         let conns: Vec<ConnId> = of_it.map(|(conn, _)| *conn).collect();
         for conn in conns {
-            self.pool_input(now, Input::Fix { conn, difficulty });
+            self.engine_input(now, Input::Fix { conn, difficulty });
         }
         Ok(match difficulty {
             Some(level) => format!("The difficulty of {name} is fixed at {}.", Difficulty(level)),
@@ -280,19 +280,20 @@ async fn drill(daemon: Weak<Daemon>) -> Result<String, String> {
     };
     let gone = || "Shutting down.".to_owned();
     let strong = daemon.upgrade().ok_or_else(gone)?;
-    let ready = strong.state.borrow().pool.jobs().latest().is_some_and(|job| !job.work.empty);
+    let ready =
+        strong.state.borrow().engine.pool().jobs().latest().is_some_and(|job| !job.work.empty);
     drop(strong);
     if !ready {
         return Err("There is no work to make a block of: no node gives any.".to_owned());
     }
-    with(&|state| state.drill(os::now())).ok_or_else(gone)?;
+    with(&|state| state.engine_input(os::now(), Input::Rehearse)).ok_or_else(gone)?;
     let mut waited = Duration::ZERO;
     loop {
         Timer::after(LOOK_EVERY).await;
         waited += LOOK_EVERY;
         let strong = daemon.upgrade().ok_or_else(gone)?;
         let state = strong.state.borrow();
-        if let Some(words) = state.drill_result(waited >= ANSWER_AT_MOST) {
+        if let Some(words) = state.engine.rehearsal_result(waited >= ANSWER_AT_MOST) {
             return Ok(words);
         }
     }

@@ -4,22 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 
-use crate::block::SolvedBlock;
-use crate::block::submission::{BlockState, Input, Output, Submissions};
+use crate::block::{NodeAnswer, SolvedBlock, StoredState};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::difficulty::{Difficulty, NBits, Target};
-use crate::ids::{ConnId, NodeId};
-use crate::ledger::record::{self, FoundBlock, WorkerNumber};
+use crate::engine::{Input, stored};
+use crate::ledger::record::{FoundBlock, WorkerNumber};
 use crate::ledger::totals::{Ledger, LedgerEvent};
-use crate::node::{Position, RpcError, SubmitAnswer};
 use crate::priority::{self, Urgency};
 use crate::spool::{Answer, Entry, MAX_MATURE, Spool, SpoolError, SpooledBlock};
-use crate::status::{AnswerView, EventKind, Level, refusal_advice};
+use crate::status::{EventKind, Level};
 
 use super::{Event, State};
 
@@ -44,43 +41,23 @@ pub struct Booking {
 
 /// The blocks that were found.
 pub struct Blocks {
-    submissions: Submissions,
     /// The hex of blocks that are on their way, made once for all nodes.
     hex: BTreeMap<BlockHash, Arc<str>>,
-    /// What the nodes said, for the page.
-    pub answers: BTreeMap<BlockHash, Vec<AnswerView>>,
-    /// When each was solved, and how long it took until a node showed it in its best chain.
-    timing: BTreeMap<BlockHash, (Instant, Option<Duration>)>,
-    /// Answers to miners that wait until their block is on the card.
-    held: Vec<Held>,
     spool: Option<Spool>,
     orders: Option<priority::Sender<SpoolOrder>>,
     /// Why the spool cannot be used.
     pub trouble: Option<String>,
     found: Vec<Entry>,
     notes: Vec<String>,
-    /// Lost in an earlier run, which said so.
-    known_lost: BTreeSet<BlockHash>,
     /// The mature blocks that lie in the spool, by height.
     mature: BTreeSet<(u32, BlockHash)>,
     /// Those of them that are older than all that the full ledger lists.
     outlived: BTreeSet<BlockHash>,
 }
 
-struct Held {
-    block: BlockHash,
-    conn: ConnId,
-    bytes: Vec<u8>,
-    /// A card that takes longer is in trouble, and the miner's patience has an end.
-    until: Instant,
-}
-
-/// See [`Held`].
-const HOLD: Duration = Duration::from_secs(10);
-
 enum SpoolOrder {
     Write(Arc<SolvedBlock>),
-    Mark(BlockHash, record::BlockState),
+    Mark(BlockHash, StoredState),
     Answered(BlockHash, Answer),
     Forget(BlockHash),
     /// Read a mature block for the ledger.
@@ -113,17 +90,12 @@ impl Blocks {
     /// Opens the spool. Trouble with it is told on the page and does not keep us from mining.
     pub fn open(data: &Path) -> Blocks {
         let mut blocks = Blocks {
-            submissions: Submissions::default(),
             hex: BTreeMap::new(),
-            answers: BTreeMap::new(),
-            timing: BTreeMap::new(),
-            held: Vec::new(),
             spool: None,
             orders: None,
             trouble: None,
             found: Vec::new(),
             notes: Vec::new(),
-            known_lost: BTreeSet::new(),
             mature: BTreeSet::new(),
             outlived: BTreeSet::new(),
         };
@@ -142,62 +114,6 @@ impl Blocks {
             Err(error) => blocks.trouble = Some(error.to_string()),
         }
         blocks
-    }
-
-    /// When the submissions are to be ticked.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let held = self.held.iter().map(|held| held.until).min();
-        [self.submissions.next_deadline(), held].into_iter().flatten().min()
-    }
-
-    /// Keeps the answer to a miner until its block is on the card; false where there is none.
-    pub fn hold_answer(&mut self, now: Now, block: BlockHash, conn: ConnId, bytes: &[u8]) -> bool {
-        // Only a block that was handed to the spool just now is waited for.
-        let is_new = self.timing.get(&block).is_some_and(|(since, _)| *since == now.mono);
-        if !is_new || self.orders.is_none() {
-            return false;
-        }
-        let until = now.mono + HOLD;
-        self.held.push(Held { block, conn, bytes: bytes.to_vec(), until });
-        true
-    }
-
-    /// The answers that need not wait any more.
-    fn release(&mut self, free: impl Fn(&Held) -> bool) -> Vec<Held> {
-        self.held.extract_if(.., |held| free(held)).collect()
-    }
-
-    /// A block is on its way of which no node has shown yet where it stands.
-    pub fn is_busy(&self) -> bool {
-        self.submissions.is_busy()
-    }
-
-    /// Blocks that no node has shown in its best chain yet.
-    pub fn waiting(&self) -> usize {
-        let waits = |state: &BlockState| match state {
-            BlockState::Candidate | BlockState::Beside | BlockState::Refused { .. } => true,
-            BlockState::Accepted { .. }
-            | BlockState::Orphaned
-            | BlockState::Mature
-            | BlockState::Stale => false,
-        };
-        self.submissions.blocks().filter(|(_, state)| waits(state)).count()
-    }
-
-    /// Where a block stands that is not final yet.
-    pub fn state(&self, hash: BlockHash) -> Option<BlockState> {
-        let mut blocks = self.submissions.blocks();
-        blocks.find(|(block, _)| block.hash == hash).map(|(_, state)| state.clone())
-    }
-
-    /// From the solving share to the first node that showed it in its best chain.
-    pub fn accepted_after(&self, hash: BlockHash) -> Option<Duration> {
-        self.timing.get(&hash)?.1
-    }
-
-    /// A whole block that is not final yet.
-    pub fn live(&self, hash: BlockHash) -> Option<&Arc<SolvedBlock>> {
-        self.submissions.blocks().map(|(block, _)| block).find(|block| block.hash == hash)
     }
 
     /// Reads a whole block of the spool, on a pool thread.
@@ -220,7 +136,7 @@ impl Blocks {
         let oldest = self.mature.iter().take(spare).copied();
         let is_mature = |hash| {
             let known = ledger.blocks().find(|block| block.hash == hash);
-            known.is_some_and(|block| block.state == record::BlockState::Mature)
+            known.is_some_and(|block| block.state == StoredState::Mature)
         };
         let booked: Vec<(u32, BlockHash)> = oldest
             .filter(|(_, hash)| {
@@ -233,9 +149,15 @@ impl Blocks {
         booked.into_iter().map(|(_, hash)| hash).collect()
     }
 
-    fn hex(&mut self, block: &SolvedBlock) -> Arc<str> {
+    /// A block's hex, made once.
+    pub fn hex(&mut self, block: &SolvedBlock) -> Arc<str> {
         let make = || Arc::from(faster_hex::hex_string(&block.bytes));
         self.hex.entry(block.hash).or_insert_with(make).clone()
+    }
+
+    /// A block is not sent any more.
+    pub fn drop_hex(&mut self, block: BlockHash) {
+        self.hex.remove(&block);
     }
 
     /// Orders the spool's thread, which is started with the first order: a block once in years
@@ -298,7 +220,7 @@ fn write_all(spool: &Spool, orders: priority::Receiver<SpoolOrder>, queue: &Send
 
 impl Booking {
     /// Who is paid, and when it came to this state, is left to the loop.
-    fn of(block: &SolvedBlock, state: record::BlockState) -> Booking {
+    fn of(block: &SolvedBlock, state: StoredState) -> Booking {
         let found = FoundBlock {
             hash: block.hash,
             height: block.height,
@@ -318,34 +240,8 @@ impl Booking {
 }
 
 impl State {
-    /// A block! The submit threads are woken first, then the spool's; everything else follows.
-    pub(super) fn solved(&mut self, now: Now, block: SolvedBlock) {
-        let block = Arc::new(block);
-        let mut outputs = Vec::new();
-        self.failover.solved(block.hash, block.height.into());
-        let input = Input::Solved(block.clone());
-        self.blocks.submissions.handle(now, input, &mut outputs);
-        if outputs.is_empty() {
-            return;
-        }
-        self.blocks.timing.insert(block.hash, (now.mono, None));
-        let (submits, rest): (Vec<Output>, Vec<Output>) =
-            outputs.into_iter().partition(|output| matches!(output, Output::Submit { .. }));
-        submits.into_iter().for_each(|output| self.blocks_output(now, output));
-        self.blocks.spool(SpoolOrder::Write(block.clone()), &self.queue);
-        let text = format!(
-            "BLOCK {} solved by {}: {}. It was sent to all nodes.",
-            block.height, block.worker, block.hash
-        );
-        self.tell(now, EventKind::Block, Level::Info, text);
-        self.say = Some(format!("BLOCK {} solved by {}!", block.height, block.worker));
-        self.book_block(now, &block);
-        rest.into_iter().for_each(|output| self.blocks_output(now, output));
-    }
-
     /// Takes up the blocks that an earlier run left in the spool.
     pub(super) fn restore_blocks(&mut self, now: Now) {
-        self.blocks_input(now, Input::Nodes(self.nodes.ids()));
         for note in std::mem::take(&mut self.blocks.notes) {
             self.tell(now, EventKind::System, Level::Warning, note);
         }
@@ -354,114 +250,41 @@ impl State {
             self.tell(now, EventKind::System, Level::Critical, text);
         }
         for entry in std::mem::take(&mut self.blocks.found) {
-            let state = self.restored(&entry.progress.state);
-            if matches!(state, BlockState::Orphaned) {
-                self.blocks.known_lost.insert(entry.block.hash);
-            }
-            if state == BlockState::Candidate {
-                let height = entry.block.height;
-                let text = format!("Block {height} of the spool is offered to the nodes again.");
-                self.tell(now, EventKind::Block, Level::Info, text);
-            }
-            let answers = entry.progress.answers.into_iter().map(said_before);
-            self.blocks.answers.insert(entry.block.hash, newest_of_each(answers));
+            let answers = newest_of_each(entry.progress.answers.into_iter().map(said_before));
             let block = Arc::new(unspooled(entry.block));
-            self.failover.solved(block.hash, block.height.into());
-            let input = match entry.progress.state {
-                record::BlockState::Accepted { .. } => Input::Unproven(block),
-                _ => Input::Restored(block, state),
-            };
-            self.blocks_input(now, input);
+            let state = entry.progress.state;
+            self.engine_input(now, Input::Restored { block, state, answers });
         }
     }
 
-    pub(super) fn submitted(
-        &mut self,
-        now: Now,
-        node: NodeId,
-        block: BlockHash,
-        answer: Result<SubmitAnswer, RpcError>,
-    ) {
-        let name = self.nodes.name(node);
-        let answers = self.blocks.answers.entry(block).or_default();
-        let before = answers.iter().find(|old| old.node == name);
-        let taken = before.is_some_and(|before| before.taken);
-        // That it has answered before is no reason; the one that it gave then stays.
-        let repeated = answer.as_ref().is_ok_and(SubmitAnswer::is_repeat);
-        let words = match (&answer, before) {
-            (_, Some(before)) if repeated && is_reason(&before.words) => before.words.clone(),
-            (Ok(SubmitAnswer::Accepted), _) => NO_OBJECTION.to_owned(),
-            (Ok(SubmitAnswer::Duplicate), _) => DUPLICATE.to_owned(),
-            (Ok(SubmitAnswer::Inconclusive(words)), _) => words.clone(),
-            (Ok(SubmitAnswer::Rejected(reason)), _) => reason.clone(),
-            (Err(error), _) => error.to_string(),
-        };
-        let said = AnswerView { node: name.clone(), taken, words: words.clone() };
-        // A node that is down is asked again and again, and one that has the block is asked after each
-        // start: once said is enough.
-        if !answers.iter().any(|old| old == &said || taken && repeated && old.node == said.node) {
-            answers.retain(|old| old.node != said.node);
-            answers.push(said);
-            // That a node still has an old block is no news.
-            let known = matches!(self.blocks.state(block), Some(BlockState::Accepted { .. }));
-            let is_fine = matches!(answer, Ok(SubmitAnswer::Accepted | SubmitAnswer::Duplicate));
-            if !(is_fine && known) {
-                let level = if is_fine { Level::Info } else { Level::Warning };
-                let text = format!("Node {name} about block {block}: {words}.");
-                self.tell(now, EventKind::Block, level, text);
-            }
-            let answer = Answer { unix: now.unix, node: name, answer: words };
-            self.blocks.spool(SpoolOrder::Answered(block, answer), &self.queue);
+    /// The nodes have the block or will have it: now the card, and what is booked.
+    pub(super) fn keep_solved(&mut self, now: Now, block: &Arc<SolvedBlock>) {
+        self.blocks.spool(SpoolOrder::Write(block.clone()), &self.queue);
+        if self.blocks.orders.is_none() {
+            // There is no card to wait for.
+            self.engine.handle(now, Input::Spooled(block.hash));
         }
-        self.blocks_input(now, Input::Answered { node, block, answer });
+        self.book_block(now, block);
     }
 
-    pub(super) fn position(
-        &mut self,
-        now: Now,
-        node: NodeId,
-        block: BlockHash,
-        answer: &Result<Position, RpcError>,
-    ) {
-        let position = answer.as_ref().ok().copied();
-        self.blocks_input(now, Input::Position { node, block, position });
+    pub(super) fn keep_answer(&mut self, now: Now, block: BlockHash, node: String, answer: String) {
+        let answer = Answer { unix: now.unix, node, answer };
+        self.blocks.spool(SpoolOrder::Answered(block, answer), &self.queue);
     }
 
-    /// The page shows of each node whether it has the block in its best chain.
-    fn shown(&mut self, node: NodeId, block: BlockHash, in_chain: bool) {
-        let name = self.nodes.name(node);
-        let answers = self.blocks.answers.entry(block).or_default();
-        match answers.iter_mut().find(|answer| answer.node == name) {
-            Some(answer) => {
-                answer.taken = in_chain;
-                if in_chain && is_reason(&answer.words) {
-                    answer.words = HAS_IT.to_owned();
-                }
-            }
-            // It got the block from another node, before it answered us.
-            None => {
-                answers.push(AnswerView { node: name, taken: in_chain, words: "has it".to_owned() })
-            }
+    pub(super) fn keep_state(&mut self, now: Now, block: &SolvedBlock, state: StoredState) {
+        let hash = block.hash;
+        self.blocks.spool(SpoolOrder::Mark(hash, state.clone()), &self.queue);
+        if state == StoredState::Mature {
+            self.blocks.mature.insert((block.height, hash));
         }
-    }
-
-    pub(super) fn tick_blocks(&mut self, now: Now) {
-        if self.blocks.next_deadline().is_some_and(|at| now.mono >= at) {
-            self.answer_held(|held| now.mono >= held.until);
-            self.blocks_input(now, Input::Tick);
-        }
-    }
-
-    fn answer_held(&mut self, free: impl Fn(&Held) -> bool) {
-        for held in self.blocks.release(free) {
-            self.server.send(held.conn, &held.bytes);
-        }
+        self.ledger_event(now, LedgerEvent::Block { hash, state });
     }
 
     pub(super) fn spooled(&mut self, now: Now, spooled: Spooled) {
         match spooled {
             Spooled::Written(block, result) => {
-                self.answer_held(|held| held.block == block);
+                self.engine_input(now, Input::Spooled(block));
                 match result {
                     Ok(()) => self.blocks.trouble = None,
                     Err(why) => {
@@ -499,114 +322,6 @@ impl State {
         }
     }
 
-    pub(super) fn blocks_input(&mut self, now: Now, input: Input) {
-        let mut outputs = Vec::new();
-        self.blocks.submissions.handle(now, input, &mut outputs);
-        outputs.into_iter().for_each(|output| self.blocks_output(now, output));
-    }
-
-    fn blocks_output(&mut self, now: Now, output: Output) {
-        match output {
-            Output::Submit { node, block, urgency } => {
-                let hex = self.blocks.hex(&block);
-                self.with_handle(node, |handle| handle.submit(block.hash, hex, urgency));
-            }
-            Output::Precious { node, block } => {
-                self.with_handle(node, |handle| handle.precious(block));
-            }
-            Output::Look { node, block, height } => {
-                if self.with_handle(node, |handle| handle.position(block, height)) == Some(false) {
-                    self.blocks_input(now, Input::NotAsked { node, block });
-                }
-            }
-            Output::Shown { node, block, in_chain } => self.shown(node, block, in_chain),
-            Output::Changed { block, from, state } => self.block_changed(now, &block, &from, state),
-        }
-    }
-
-    fn block_changed(
-        &mut self,
-        now: Now,
-        block: &SolvedBlock,
-        from: &BlockState,
-        state: BlockState,
-    ) {
-        let height = block.height;
-        let (level, text) = match (from, &state) {
-            (BlockState::Candidate, BlockState::Candidate) => return,
-            // One confirmation more is seen on the page; it is no news, and not worth a write.
-            (BlockState::Accepted { .. }, BlockState::Accepted { .. }) => return,
-            (_, BlockState::Candidate) => (
-                Level::Warning,
-                format!("Block {height} was lost by the nodes that had it: it is sent again."),
-            ),
-            (_, BlockState::Beside) => (
-                Level::Warning,
-                format!(
-                    "Block {height} stands beside another block of the same height: the next block \
-                     decides which of them counts."
-                ),
-            ),
-            (_, BlockState::Refused { reason }) => (Level::Critical, refused(height, reason)),
-            (_, BlockState::Accepted { by, .. }) => {
-                let name = self.nodes.name(*by);
-                self.say = Some(format!("BLOCK {height} is accepted by node {name}!"));
-                if let Some((since, took @ None)) = self.blocks.timing.get_mut(&block.hash) {
-                    *took = Some(now.mono.saturating_duration_since(*since));
-                }
-                let text =
-                    format!("BLOCK {height} IS ACCEPTED: node {name} has it in its best chain.");
-                (Level::Info, text)
-            }
-            (_, BlockState::Orphaned) => (
-                Level::Warning,
-                format!("Block {height} is not in the best chain: another block came first."),
-            ),
-            (_, BlockState::Mature) => {
-                (Level::Info, format!("Block {height} is mature: its coins can be spent."))
-            }
-            (_, BlockState::Stale) => {
-                (Level::Warning, format!("Block {height} did not make it into the chain."))
-            }
-        };
-        if matches!(state, BlockState::Mature | BlockState::Stale) {
-            self.blocks.hex.remove(&block.hash);
-        }
-        // What was said when it happened is not said again after each start.
-        let known_lost = self.blocks.known_lost.contains(&block.hash);
-        if known_lost && matches!(state, BlockState::Orphaned | BlockState::Stale) {
-            return;
-        }
-        self.blocks.known_lost.remove(&block.hash);
-        self.tell(now, EventKind::Block, level, text);
-        let recorded = recorded(&state);
-        self.blocks.spool(SpoolOrder::Mark(block.hash, recorded.clone()), &self.queue);
-        if recorded == record::BlockState::Mature {
-            self.blocks.mature.insert((height, block.hash));
-        }
-        self.ledger_event(now, LedgerEvent::Block { hash: block.hash, state: recorded });
-    }
-
-    /// The reverse of [`recorded`], after a restart. Whatever it is, it is offered anew; what no
-    /// node has shown yet comes first.
-    fn restored(&self, state: &record::BlockState) -> BlockState {
-        let first = self.nodes.ids().first().copied();
-        let restored = match state {
-            // Written by older versions, which took a node's answer for it.
-            record::BlockState::Accepted { .. } | record::BlockState::Candidate => None,
-            record::BlockState::Confirmed { confirmations } => {
-                let confirmations = (*confirmations).max(1);
-                first.map(|by| BlockState::Accepted { by, confirmations })
-            }
-            record::BlockState::Stale => Some(BlockState::Orphaned),
-            record::BlockState::Mature => Some(BlockState::Mature),
-            record::BlockState::Rejected { reason } => {
-                Some(BlockState::Refused { reason: reason.clone() })
-            }
-        };
-        restored.unwrap_or(BlockState::Candidate)
-    }
-
     fn book_block(&mut self, now: Now, block: &SolvedBlock) {
         let found = LedgerEvent::BlockFound {
             worker: self.books.worker_by_name(now, &block.worker),
@@ -622,24 +337,28 @@ impl State {
     /// Tells the ledger that was just opened of every block of the spool: the power may have gone when
     /// the spool had it, or knew where it stands, and the ledger did not.
     pub(super) fn book_kept_blocks(&mut self, now: Now) {
-        let blocks: Vec<_> =
-            self.blocks.submissions.blocks().map(|(b, state)| (b.clone(), state.clone())).collect();
+        let blocks: Vec<_> = self
+            .engine
+            .blocks()
+            .iter()
+            .map(|(block, state)| (block.clone(), stored(state)))
+            .collect();
         for (block, state) in blocks {
-            let (hash, recorded) = (block.hash, recorded(&state));
-            self.book_kept(now, Booking::of(&block, recorded.clone()));
+            let hash = block.hash;
+            self.book_kept(now, Booking::of(&block, state.clone()));
             // An older version called it accepted by a node's answer alone.
             let known = self.books.ledger.blocks().find(|known| known.hash == hash);
-            if recorded == record::BlockState::Candidate
-                && known.is_some_and(|k| matches!(k.state, record::BlockState::Accepted { .. }))
+            if state == StoredState::Candidate
+                && known.is_some_and(|k| matches!(k.state, StoredState::Accepted { .. }))
             {
-                self.ledger_event(now, LedgerEvent::Block { hash, state: recorded });
+                self.ledger_event(now, LedgerEvent::Block { hash, state });
             }
         }
         // A mature block is read only when the ledger has never heard of it.
         let known: BTreeSet<_> = self.books.ledger.blocks().map(|block| block.hash).collect();
         for (_, hash) in self.blocks.mature.clone() {
             if known.contains(&hash) {
-                let state = record::BlockState::Mature;
+                let state = StoredState::Mature;
                 self.ledger_event(now, LedgerEvent::Block { hash, state });
             } else {
                 self.blocks.spool(SpoolOrder::Miss(hash), &self.queue);
@@ -665,47 +384,15 @@ impl State {
     }
 }
 
-/// In place of `submitblock`'s `null`.
-const NO_OBJECTION: &str = "no objection";
-const DUPLICATE: &str = "duplicate";
-/// In place of an answer, where the node got the block by another way.
-const HAS_IT: &str = "has it";
-
-/// Whether a node's last words are a reason: one word, while a call's failure is a sentence.
-fn is_reason(words: &str) -> bool {
-    let answer = SubmitAnswer::parse(Some(words));
-    let refuses = matches!(answer, SubmitAnswer::Rejected(_)) && !answer.is_repeat();
-    refuses && !words.contains(' ') && words != "accepted"
-}
-
-/// How spool and ledger name the state. A block that is not the best chain's may come back until it
-/// is final. One that stands beside another is looked at anew after a restart.
-fn recorded(state: &BlockState) -> record::BlockState {
-    match state {
-        BlockState::Candidate | BlockState::Beside => record::BlockState::Candidate,
-        BlockState::Refused { reason } => record::BlockState::Rejected { reason: reason.clone() },
-        BlockState::Accepted { confirmations, .. } => {
-            record::BlockState::Confirmed { confirmations: *confirmations }
-        }
-        BlockState::Mature => record::BlockState::Mature,
-        BlockState::Orphaned | BlockState::Stale => record::BlockState::Stale,
-    }
-}
-
-fn refused(height: u32, reason: &str) -> String {
-    let advice = refusal_advice(reason);
-    format!("Every node refuses block {height}: {reason}. {advice}")
-}
-
 /// What the spool keeps of a node's answer, for the page. Whether the node has the block now is for
 /// the node to show.
-fn said_before(answer: Answer) -> AnswerView {
-    AnswerView { node: answer.node, taken: false, words: answer.answer }
+fn said_before(answer: Answer) -> NodeAnswer {
+    NodeAnswer { node: answer.node, taken: false, words: answer.answer }
 }
 
 /// A node that said more than one thing is shown with its last.
-fn newest_of_each(answers: impl Iterator<Item = AnswerView>) -> Vec<AnswerView> {
-    let mut newest: Vec<AnswerView> = Vec::new();
+fn newest_of_each(answers: impl Iterator<Item = NodeAnswer>) -> Vec<NodeAnswer> {
+    let mut newest: Vec<NodeAnswer> = Vec::new();
     for answer in answers {
         newest.retain(|old| old.node != answer.node);
         newest.push(answer);
@@ -737,7 +424,10 @@ fn unspooled(spooled: SpooledBlock) -> SolvedBlock {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::ledger::record::Record;
 
     #[test]
     fn a_block_is_written_before_what_is_noted_about_others() {
@@ -760,7 +450,7 @@ mod tests {
         let answer = Answer { unix: 1, node: "a".into(), answer: "duplicate".into() };
         for order in [
             SpoolOrder::Answered(old, answer),
-            SpoolOrder::Mark(old, record::BlockState::Mature),
+            SpoolOrder::Mark(old, StoredState::Mature),
             SpoolOrder::Write(Arc::new(block)),
         ] {
             sender.send(order.urgency(), order);
@@ -780,7 +470,7 @@ mod tests {
     fn only_what_the_card_knows_to_be_mature_is_spare() {
         let hash = |number: u32| BlockHash([number as u8; 32]);
         let found = |number: u32, state| {
-            record::Record::Block(FoundBlock {
+            Record::Block(FoundBlock {
                 hash: hash(number),
                 height: number,
                 unix: 1,
@@ -809,16 +499,16 @@ mod tests {
         assert_eq!(tell(LedgerEvent::Tick), [hash(2)], "no record is kept of it any more");
         // The last is one of the newest hundred.
         let records = vec![
-            found(0, record::BlockState::Mature),
-            found(1, record::BlockState::Confirmed { confirmations: 99 }),
-            found(3, record::BlockState::Mature),
+            found(0, StoredState::Mature),
+            found(1, StoredState::Confirmed { confirmations: 99 }),
+            found(3, StoredState::Mature),
         ];
         let opened = crate::ledger::totals::Opened { records, ..Default::default() };
         assert_eq!(tell(LedgerEvent::Opened(Box::new(opened))), [hash(0), hash(2)]);
         // The first batch has a snapshot and no news of it.
         let saved = || LedgerEvent::Saved(Ok(Default::default()));
         tell(saved());
-        let mature = LedgerEvent::Block { hash: hash(1), state: record::BlockState::Mature };
+        let mature = LedgerEvent::Block { hash: hash(1), state: StoredState::Mature };
         assert_eq!(tell(mature), [hash(0), hash(2)], "not on the card yet");
         assert_eq!(tell(saved()), [hash(0), hash(1), hash(2)]);
     }

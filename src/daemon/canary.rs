@@ -126,9 +126,9 @@ impl State {
         let canary = &mut self.canary;
         canary.resting = true;
         let easy = Target::from_difficulty(Difficulty(vardiff::FLOOR)).difficulty().0;
-        let hard = self.pool.jobs().work().map(|work| work.template.target.difficulty().0);
+        let hard = self.engine.pool().jobs().work().map(|work| work.template.target.difficulty().0);
         if canary.name.is_empty()
-            || self.failover.is_gated()
+            || self.engine.failover().is_gated()
             || self.stopping.is_some()
             || hard.is_none_or(|hard| hard < SHARES_PER_BLOCK * easy)
         {
@@ -147,7 +147,7 @@ impl State {
     fn canary_done(&mut self, outcome: Result<Duration, String>) {
         let now = os::now();
         // The nodes may have gone while it tried: then nobody was to be served.
-        if outcome.is_err() && self.failover.is_gated() {
+        if outcome.is_err() && self.engine.failover().is_gated() {
             return;
         }
         let shares = self.counters.accepted;

@@ -101,6 +101,7 @@ pub struct Figures {
     pub share_answer: Fine,
     /// The steps from the first news of a tip, in the order of [`STEPS`].
     pub steps: [Fine; STEPS.len()],
+    job_built: Option<Instant>,
     /// When the first bytes of the work under way were handed to a socket.
     pub first_send: Option<Instant>,
     /// Shares that the miners' hashrate and difficulty led to expect.
@@ -131,6 +132,7 @@ impl Figures {
             tip_to_job: Histogram::default(),
             share_answer: Fine::default(),
             steps: Default::default(),
+            job_built: None,
             first_send: None,
             shares_expected: 0.0,
             expected_at: now.mono,
@@ -201,9 +203,22 @@ impl Figures {
         self.step(tip, 2, now);
     }
 
+    /// A job was built: what is sent from now on is the job's.
+    pub fn job_begins(&mut self, now: Instant) {
+        self.job_built = Some(now);
+        self.first_send = None;
+    }
+
+    /// The job, of work on this tip, was handed to the last miner's socket.
+    pub fn job_sent(&mut self, now: Instant, tip: BlockHash) {
+        let Some(built) = self.job_built else { return };
+        self.fanout.add(now.duration_since(built));
+        self.job(tip, [built, self.first_send.unwrap_or(now), now]);
+    }
+
     /// A job was built from work on this tip, and its bytes handed to the first socket and the
     /// last.
-    pub fn job(&mut self, tip: BlockHash, times: [Instant; 3]) {
+    fn job(&mut self, tip: BlockHash, times: [Instant; 3]) {
         for (step, at) in times.into_iter().enumerate() {
             self.step(tip, 3 + step, at);
         }
@@ -263,7 +278,7 @@ impl State {
         let passed = now.mono.saturating_duration_since(self.figures.expected_at).as_secs_f64();
         self.figures.expected_at = now.mono;
         let rates = self.books.workers.iter().filter_map(|(conn, worker)| {
-            let difficulty = self.pool.session(*conn)?.difficulty()?.0;
+            let difficulty = self.engine.pool().session(*conn)?.difficulty()?.0;
             let worker = self.books.ledger.get(*worker)?;
             let proven = worker.hashrate(now.unix, 86_400);
             let rate = nominal(&worker.device).unwrap_or(proven);

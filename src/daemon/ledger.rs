@@ -7,11 +7,11 @@ use std::time::Instant;
 use async_channel::Sender;
 
 use crate::clock::Now;
+use crate::engine::Input;
 use crate::ids::ConnId;
 use crate::ledger::keeper::Keeper;
 use crate::ledger::record::RejectReason;
 use crate::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, MAX_WORKERS, Storage, WorkerId};
-use crate::pool::Input;
 use crate::status::{EventKind, Level};
 use crate::stratum::firmware::Saved;
 
@@ -156,12 +156,12 @@ impl State {
                 let worker = known(id)?;
                 match (worker.fixed, worker.level) {
                     (Some(level), _) => Some(Input::Fix { conn, difficulty: Some(level) }),
-                    (None, Some(level)) => Some(Input::Saved { conn, saved: Saved::Level(level) }),
+                    (None, Some(level)) => Some(Input::Known { conn, saved: Saved::Level(level) }),
                     (None, None) => None,
                 }
             })
             .collect();
-        inputs.into_iter().for_each(|input| self.pool_input(now, input));
+        inputs.into_iter().for_each(|input| self.engine_input(now, input));
     }
 
     pub(super) fn tick_ledger(&mut self, now: Now) {
@@ -172,7 +172,8 @@ impl State {
 
     pub(super) fn stop_ledger(&mut self, now: Now) {
         let levels: Vec<_> = self
-            .pool
+            .engine
+            .pool()
             .sessions()
             .filter_map(|session| {
                 let worker = *self.books.workers.get(&session.conn())?;

@@ -25,8 +25,6 @@ use crate::ids::Extranonce1;
 use crate::memo::{self, Encoder, Memo, Moment, Recall};
 use crate::os;
 
-use super::State;
-
 /// A file that has grown beyond this is begun anew with the newest work. A tip that lasts an hour
 /// needs some ten megabytes.
 const MAX_FILE: u64 = 12 << 20;
@@ -65,7 +63,8 @@ impl Memory {
         }
     }
 
-    fn keep(&mut self, now: Now, memos: Vec<Memo>) {
+    /// Keeps memos: what is small before it returns.
+    pub fn keep(&mut self, now: Now, memos: Vec<Memo>) {
         let Some(Open { shared, orders }) = &self.open else { return };
         let is_large = memos.iter().any(|memo| matches!(memo, Memo::Work { .. }));
         if !is_large
@@ -78,17 +77,6 @@ impl Memory {
         shared.waiting.fetch_add(1, Ordering::AcqRel);
         if orders.send((moment(now), memos)).is_err() {
             self.open = None;
-        }
-    }
-}
-
-impl State {
-    /// Hands the pool's memos to the thread.
-    pub(super) fn keep_memos(&mut self, now: Now) {
-        let memos = self.pool.memos();
-        if memos.len() > 0 {
-            let memos = memos.collect();
-            self.memory.keep(now, memos);
         }
     }
 }

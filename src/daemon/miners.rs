@@ -1,23 +1,24 @@
 //! The pool and the sockets of the miners: lines in, outputs out.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::clock::Now;
 use crate::config::Config;
+use crate::difficulty::Difficulty;
+use crate::engine::Input;
 use crate::ids::{ConnId, Extranonce1};
 use crate::ledger::record::RejectReason;
 use crate::ledger::totals::LedgerEvent;
-use crate::pool::Input;
 use crate::reject::Reject;
 use crate::status::miners::class;
 use crate::status::{EventKind, Level};
 use crate::stratum::firmware::Saved;
 use crate::stratum::frame::Lines;
-use crate::stratum::outbox::Output;
+use crate::stratum::outbox::CloseReason;
 use crate::stratum::session::{Rules, SessionKey};
 
-use super::{State, recorder};
+use super::State;
 
 /// Refused callers that the page shows.
 const MAX_KNOCKS: usize = 20;
@@ -49,7 +50,7 @@ impl State {
         // Without the system's random numbers the connection's number is as unique.
         let extranonce1 = getrandom::u32().unwrap_or(conn.0 as u32).to_be_bytes();
         let extranonce1 = Extranonce1(extranonce1);
-        self.pool_input(now, Input::Connect { conn, peer, extranonce1 });
+        self.engine_input(now, Input::Connected { conn, peer, extranonce1 });
     }
 
     pub(super) fn lines(
@@ -57,25 +58,19 @@ impl State {
         now: Now,
         conn: ConnId,
         lines: &mut Lines,
-        mut chunk: &[u8],
+        chunk: &[u8],
     ) -> Result<(), String> {
         let shares = self.counters.accepted + self.counters.rejected;
-        let result = loop {
-            match lines.next(&mut chunk) {
-                Ok(Some(line)) => self.pool.line(now, conn, line, &mut self.outbox),
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error.to_string()),
-            }
-        };
+        let result = self.engine.received(now, conn, lines, chunk);
         self.carry_out(now);
         if self.counters.accepted + self.counters.rejected > shares {
             self.figures.share_answer.add(now.mono.elapsed());
         }
-        result
+        result.map_err(|error| error.to_string())
     }
 
     pub(super) fn miner_gone(&mut self, now: Now, conn: ConnId, why: &str) {
-        if let Some(session) = self.pool.session(conn) {
+        if let Some(session) = self.engine.pool().session(conn) {
             let name = session.worker().map(str::to_owned);
             let level = session.proven_difficulty();
             match self.books.workers.remove(&conn) {
@@ -96,7 +91,7 @@ impl State {
         log::debug!(conn = conn.0; "miner {}: {why}", conn.0);
         self.canary.closed(conn);
         self.books.latest.remove(&conn);
-        self.pool_input(now, Input::Closed { conn });
+        self.engine_input(now, Input::Disconnected(conn));
     }
 
     pub(super) fn miner_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
@@ -105,116 +100,62 @@ impl State {
         self.knock(now, peer, why);
     }
 
-    pub(super) fn tick_pool(&mut self, now: Now) {
-        if self.pool.next_deadline().is_some_and(|at| now.mono >= at) {
-            self.pool_input(now, Input::Tick);
+    pub(super) fn share_counted(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        (credited, reached): (Difficulty, Difficulty),
+        height: u32,
+    ) {
+        // The canary's is not the owner's, so in no total.
+        if self.canary.is(conn) {
+            return;
+        }
+        self.counters.accepted += 1;
+        self.books.share_was(conn, None);
+        if let Some(worker) = self.books.workers.get(&conn).copied() {
+            let (difficulty, actual) = (credited.0, reached.0);
+            self.ledger_event(now, LedgerEvent::Share { worker, difficulty, actual, height });
         }
     }
 
-    pub(super) fn reload_miners(&mut self, now: Now, old: &Config) {
-        let said = |config: &Config| {
-            let stratum = &config.stratum;
-            let payees = rules(config, self.pool.session_key().clone()).payee_chains;
-            (stratum.password.clone(), stratum.firmwares.clone(), payees)
-        };
-        if said(old) != said(&self.config) {
-            let key = self.pool.session_key().clone();
-            self.pool_input(now, Input::Rules(Box::new(rules(&self.config, key))));
+    pub(super) fn share_rejected(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        why: &Reject,
+        reached: Option<Difficulty>,
+    ) {
+        if self.canary.is(conn) {
+            return;
         }
-        if old.payout != self.config.payout {
-            self.renew_work(now);
+        self.counters.rejected += 1;
+        log::debug!("miner {}: {why}", conn.0);
+        let Some(reason) = reason(why) else { return };
+        self.books.share_was(conn, Some(reason));
+        let pool = self.engine.pool();
+        if let Some(session) = pool.session(conn) {
+            self.figures.rejected(class(&session.profile().model), reason);
         }
-    }
-
-    pub(super) fn pool_input(&mut self, now: Now, input: Input) {
-        self.pool.handle(now, input, &mut self.outbox);
-        self.carry_out(now);
-    }
-
-    /// Does what the pool wants done, in its order: a block before all that follows from it.
-    fn carry_out(&mut self, now: Now) {
-        let mut solved = None;
-        let mut outputs = self.outbox.take();
-        // No miner has a job that a kill could make us forget. Only a block comes before that.
-        if !outputs.iter().any(|output| matches!(output, Output::Block(_))) {
-            self.keep_memos(now);
-        }
-        for output in outputs.drain(..) {
-            match output {
-                Output::Block(block) => {
-                    solved = Some(block.hash);
-                    self.solved(now, *block);
-                }
-                Output::Send { conn, bytes } => {
-                    let bytes = self.outbox.bytes(&bytes);
-                    // "true" to a block means that it survives our own death.
-                    let kept = match solved.take() {
-                        Some(block) => self.blocks.hold_answer(now, block, conn, bytes),
-                        None => false,
-                    };
-                    if !kept {
-                        self.server.send(conn, bytes);
-                        self.figures.first_send.get_or_insert_with(Instant::now);
-                    }
-                    if self.recording.is_some() {
-                        let bytes = bytes.to_vec();
-                        self.overhear(now, conn, recorder::From::Us, &bytes);
-                    }
-                }
-                Output::Close { conn, why } => {
-                    log::info!("miner {}: disconnected: {}", conn.0, why.words());
-                    if let Some(peer) = self.server.peer(conn)
-                        && !self.books.workers.contains_key(&conn)
-                    {
-                        self.knock(now, peer, why.words());
-                    }
-                    self.server.close(conn);
-                }
-                Output::Authorized { conn } => self.authorized(now, conn),
-                // Not the owner's, so in no total.
-                Output::Share { conn, .. } if self.canary.is(conn) => {}
-                Output::Rejected { conn, .. } if self.canary.is(conn) => {}
-                Output::Share { conn, credited, reached, height } => {
-                    self.counters.accepted += 1;
-                    self.books.share_was(conn, None);
-                    if let Some(worker) = self.books.workers.get(&conn).copied() {
-                        let (difficulty, actual) = (credited.0, reached.0);
-                        let share = LedgerEvent::Share { worker, difficulty, actual, height };
-                        self.ledger_event(now, share);
-                    }
-                }
-                Output::Rejected { conn, why, reached } => {
-                    self.counters.rejected += 1;
-                    log::debug!("miner {}: {why}", conn.0);
-                    let Some(reason) = reason(&why) else { continue };
-                    self.books.share_was(conn, Some(reason));
-                    if let Some(session) = self.pool.session(conn) {
-                        self.figures.rejected(class(&session.profile().model), reason);
-                    }
-                    if let Some(worker) = self.books.workers.get(&conn).copied() {
-                        let actual = reached.map_or(0.0, |reached| reached.0);
-                        let height = self.pool.jobs().work().map_or(0, |work| work.template.height);
-                        let reject = LedgerEvent::Reject { worker, reason, actual, height };
-                        self.ledger_event(now, reject);
-                    }
-                }
-            }
-        }
-        self.outbox.clear();
-        self.outbox.give_back(outputs);
-        self.keep_memos(now);
-        self.say_news(now);
-    }
-
-    /// Shows the newest piece of news at the miners.
-    pub(super) fn say_news(&mut self, now: Now) {
-        if let Some(text) = self.say.take() {
-            self.pool_input(now, Input::Say(text));
+        if let Some(worker) = self.books.workers.get(&conn).copied() {
+            let actual = reached.map_or(0.0, |reached| reached.0);
+            let height = pool.jobs().work().map_or(0, |work| work.template.height);
+            self.ledger_event(now, LedgerEvent::Reject { worker, reason, actual, height });
         }
     }
 
-    fn authorized(&mut self, now: Now, conn: ConnId) {
-        let Some(session) = self.pool.session(conn) else { return };
+    pub(super) fn close_miner(&mut self, now: Now, conn: ConnId, why: CloseReason) {
+        log::info!("miner {}: disconnected: {}", conn.0, why.words());
+        if let Some(peer) = self.server.peer(conn)
+            && !self.books.workers.contains_key(&conn)
+        {
+            self.knock(now, peer, why.words());
+        }
+        self.server.close(conn);
+    }
+
+    pub(super) fn authorized(&mut self, now: Now, conn: ConnId) {
+        let Some(session) = self.engine.pool().session(conn) else { return };
         let name = session.worker().unwrap_or_default().to_owned();
         if self.canary.authorized(conn, &name) {
             self.counters.connections -= 1;
@@ -234,7 +175,7 @@ impl State {
         self.ledger_event(now, LedgerEvent::Connected(worker));
         self.tell(now, EventKind::Miner, Level::Info, text);
         if let Some(saved) = saved {
-            self.pool.handle(now, Input::Saved { conn, saved }, &mut self.outbox);
+            self.engine.handle(now, Input::Known { conn, saved });
         }
     }
 

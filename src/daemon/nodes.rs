@@ -8,22 +8,19 @@ use std::time::{Duration, Instant};
 use async_channel::Sender;
 use smol::LocalExecutor;
 
-use crate::block::submission;
-use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::config::{Config, NodeConfig};
-use crate::failover::{self, Input, NodeSpec, Output, Setup, TemplateSeen};
+use crate::engine;
+use crate::failover::NodeSpec;
 use crate::ids::NodeId;
-use crate::job::Work;
-use crate::ledger::totals::LedgerEvent;
 use crate::node::{NodeEvent, NodeEventKind, TipSource, ZmqState};
+use crate::os;
 use crate::rpc::NodeHandle;
 use crate::status::{AlarmView, EventKind, Level, format};
 use crate::template::Template;
-use crate::{os, pool};
 
 use super::silence::Silence;
-use super::{Event, State, chains};
+use super::{Event, State};
 
 /// The nodes in the order of preference.
 pub struct Nodes {
@@ -140,11 +137,6 @@ impl Nodes {
         self.order.iter().filter_map(|id| Some((*id, self.table.get(id)?)))
     }
 
-    /// Their ids in the order of preference.
-    pub fn ids(&self) -> Vec<NodeId> {
-        self.order.clone()
-    }
-
     /// One node.
     pub fn get(&self, id: NodeId) -> Option<&Node> {
         self.table.get(&id)
@@ -218,63 +210,16 @@ impl State {
             return;
         }
         self.note(now, &event);
-        match &event.kind {
-            NodeEventKind::Submitted { block, answer, .. } => {
-                self.submitted(now, event.node, *block, answer.clone());
-            }
-            NodeEventKind::Position { block, answer, .. } => {
-                self.position(now, event.node, *block, answer);
-            }
-            NodeEventKind::Proposed { block, verdict } => {
-                self.proposed(now, event.node, *block, verdict);
-            }
-            NodeEventKind::Template { .. }
-            | NodeEventKind::Tip { .. }
-            | NodeEventKind::Header { .. }
-            | NodeEventKind::Zmq(_)
-            | NodeEventKind::Health { .. }
-            | NodeEventKind::WaitTried(_)
-            | NodeEventKind::HungUp
-            | NodeEventKind::Permissions { .. }
-            | NodeEventKind::ChainTips { .. }
-            | NodeEventKind::BlocksAt { .. }
-            | NodeEventKind::Failed { .. } => {}
-        }
-        if let Some(input) = Input::from_event(&event, facts) {
-            self.failover_input(now, input);
-        }
-        // After the miners have their jobs: a tip proves where a block of ours stands.
-        if let Some(hash) = tip_of(&event.kind) {
-            self.blocks_input(now, submission::Input::Tip { node: event.node, hash });
-        }
+        self.engine_input(now, engine::Input::Node(event));
     }
 
-    pub(super) fn tick_nodes(&mut self, now: Now) {
-        if self.failover.next_deadline().is_some_and(|at| now.mono >= at) {
-            self.failover_input(now, Input::Tick);
-        }
-    }
-
-    pub(super) fn reload_nodes(&mut self, now: Now, old: &Config) {
+    pub(super) fn reload_engine(&mut self, now: Now, old: &Config) {
         if old.nodes_in_use() != self.config.nodes_in_use() {
             self.nodes.reload(self.config.nodes_in_use(), &self.executor, &self.queue);
         }
-        let setup = Setup {
-            nodes: self.nodes.specs(),
-            chains: chains(&self.config),
-            grace: self.config.failover.grace,
-            follow: self.config.failover.follow,
-        };
-        self.failover_input(now, Input::Reload(setup));
-        self.blocks_input(now, submission::Input::Nodes(self.nodes.ids()));
-    }
-
-    /// Makes the current work anew: the payout changed.
-    pub(super) fn renew_work(&mut self, now: Now) {
-        if let Some(work) = self.pool.jobs().work().cloned() {
-            self.set_work(now, work.template.clone(), work.node, work.received, work.empty);
-            self.rehearsals.plan(now);
-        }
+        let key = self.engine.pool().rules().session_key.clone();
+        let settings = super::settings(&self.config, &self.nodes, key);
+        self.engine_input(now, engine::Input::Settings(Box::new(settings)));
     }
 
     /// Remembers what the event shows, before anybody decides on it.
@@ -310,6 +255,9 @@ impl State {
                 log::debug!("node {}: {method:?}: {error}", node.config.name);
                 return;
             }
+            NodeEventKind::Proposed { verdict: Err(error), .. } => {
+                log::debug!("node {}: rehearsal: {error}", node.config.name);
+            }
             NodeEventKind::HungUp => return,
             // A publisher's library answers as long as the process is there.
             NodeEventKind::Zmq(state) => {
@@ -331,147 +279,11 @@ impl State {
         }
     }
 
-    pub(super) fn failover_input(&mut self, now: Now, input: Input) {
-        let mut outputs = Vec::new();
-        self.failover.handle(now, input, &mut outputs);
-        for output in outputs {
-            self.failover_output(now, output);
-        }
-    }
-
-    fn failover_output(&mut self, now: Now, output: Output) {
-        match output {
-            Output::FetchTemplate { node, why } => {
-                log::debug!("node {}: fetching a template: {why:?}", self.nodes.name(node));
-                self.with_handle(node, |handle| handle.fetch_template());
-                self.figures.requested(Instant::now());
-            }
-            Output::PollTip { node, waits: true } => {
-                self.with_handle(node, |handle| handle.wait_for_tip());
-            }
-            Output::PollTip { node, waits: false } => {
-                self.with_handle(node, |handle| handle.poll_tip());
-            }
-            Output::TryWait { node } => {
-                self.with_handle(node, |handle| handle.try_wait());
-            }
-            Output::AskHeader { node, tip } => {
-                self.with_handle(node, |handle| handle.header(tip));
-            }
-            Output::AskHealth { node } => {
-                self.with_handle(node, |handle| handle.health());
-            }
-            Output::AskPermissions { node } => {
-                self.with_handle(node, |handle| handle.permissions());
-            }
-            Output::AskChainTips { node } => {
-                self.with_handle(node, |handle| handle.chain_tips());
-            }
-            Output::AskBlocksAt { node, heights } => {
-                self.with_handle(node, |handle| handle.blocks_at(heights));
-            }
-            Output::Lead { node, from, why } => {
-                self.counters.failovers += u64::from(from.is_some());
-                log::info!("node {} leads: {why}", self.nodes.name(node));
-            }
-            Output::Serve { node, new_tip } => self.serve(now, node, new_tip),
-            Output::EmptyJob { node, tip, median_time } => {
-                self.serve_empty(now, node, tip, median_time);
-            }
-            Output::Gate { .. } => {
-                self.server.shut();
-                self.pool_input(now, pool::Input::NoWork);
-                self.show_status();
-            }
-            Output::Ungate => {
-                self.server.open();
-                self.show_status();
-            }
-            Output::ClockSet { node, by } => {
-                let whose = node.map(|node| format!("node {}", self.nodes.name(node)));
-                let whose = whose.as_deref().unwrap_or("this box");
-                log::info!("the clock of {whose} was set: it moved by {by} s");
-                self.rehearsals.plan(now);
-            }
-            Output::Event(event) => {
-                let level = match event.level() {
-                    failover::Level::Info => Level::Info,
-                    failover::Level::Warning => Level::Warning,
-                    failover::Level::Alarm => Level::Critical,
-                };
-                self.say = words_for_miners(&event).or(self.say.take());
-                self.tell(now, EventKind::Node, level, event.to_string());
-            }
-        }
-    }
-
-    fn serve(&mut self, now: Now, node: NodeId, new_tip: bool) {
-        let latest = self.nodes.get(node).and_then(|node| node.latest.clone());
-        let Some((template, received)) = latest else { return };
-        self.counters.templates += 1;
-        self.counters.tips += u64::from(new_tip);
-        let (height, difficulty) = (template.height, template.target.difficulty().0);
-        let (transactions, name) = (template.txs.len(), self.nodes.name(node));
-        self.set_work(now, template.clone(), node, received, false);
-        if new_tip {
-            self.figures.served(Instant::now(), template.prev);
-            log::info!(
-                "new tip at {}: now mining {height} from node {name}, {transactions} transactions",
-                height - 1
-            );
-            self.ledger_event(now, LedgerEvent::Network { difficulty });
-            self.blocks_input(now, submission::Input::Height(height - 1));
-            self.rehearsals.plan(now);
-        }
-        self.show_status();
-    }
-
-    /// Miners leave the dead tip for an empty block on the new one, until its template is there.
-    fn serve_empty(&mut self, now: Now, node: NodeId, tip: BlockHash, median_time: u32) {
-        let (Some(work), Some(chain)) = (self.pool.jobs().work().cloned(), self.chain(now)) else {
-            return;
-        };
-        let node_time = work.node_time(now.mono);
-        let Some(template) = work.template.empty_on(tip, median_time, chain, node_time) else {
-            return;
-        };
-        log::info!("new tip {tip}: an empty block on it until the node's template comes");
-        self.counters.empty_jobs += 1;
-        self.set_work(now, Arc::new(template), node, now.mono, true);
-        self.figures.served(Instant::now(), tip);
-    }
-
-    fn set_work(
-        &mut self,
-        now: Now,
-        template: Arc<Template>,
-        node: NodeId,
-        received: Instant,
-        empty: bool,
-    ) {
-        let payout = &self.config.payout;
-        // Without an owner no node is asked, so no template comes.
-        let Some(address) = &payout.address else { return };
-        let (script, tag) = (address.script(), payout.tag.as_str());
-        let tip = template.prev;
-        let work = Work::new(template, node, received, empty, script, tag);
-        let work = work.signalling(&payout.signals);
-        self.counters.jobs += 1;
-        let built = Instant::now();
-        self.figures.first_send = None;
-        self.pool_input(now, pool::Input::Work(Box::new(work)));
-        if self.pool.sessions().next().is_some() {
-            let sent = Instant::now();
-            self.figures.fanout.add(sent.duration_since(built));
-            let first = self.figures.first_send.unwrap_or(sent);
-            self.figures.job(tip, [built, first, sent]);
-        }
-    }
-
-    fn show_status(&self) {
-        let miners = self.pool.sessions().filter(|s| s.is_mining() && !self.canary.is(s.conn()));
+    pub(super) fn show_status(&self) {
+        let miners =
+            self.engine.pool().sessions().filter(|s| s.is_mining() && !self.canary.is(s.conn()));
         let miners = miners.count();
-        let words = match self.pool.jobs().work() {
+        let words = match self.engine.pool().jobs().work() {
             Some(work) => format!(
                 "mining block {} on node {}, {miners} miner(s)",
                 work.template.height,
@@ -481,58 +293,6 @@ impl State {
             None => "waiting for a node".to_string(),
         };
         self.systemd.status(&words);
-    }
-
-    /// `None` when there is no such node any more.
-    pub(super) fn with_handle<T>(
-        &self,
-        node: NodeId,
-        call: impl FnOnce(&NodeHandle) -> T,
-    ) -> Option<T> {
-        self.nodes.handle(node).map(call)
-    }
-}
-
-/// What is shown at the miners themselves: the situation as a whole, not each node's.
-fn words_for_miners(event: &failover::Event) -> Option<String> {
-    use failover::Event::{NodeFailover, RpcDown, RpcRecovered};
-    match event {
-        NodeFailover { to, back: true, .. } => Some(format!("Soloist: node {to} leads again.")),
-        NodeFailover { from, to, .. } => {
-            Some(format!("Soloist: node {from} has failed, node {to} has taken over."))
-        }
-        RpcDown { .. } => Some("Soloist: no Bitcoin node answers. Mining on the last job.".into()),
-        RpcRecovered { node, .. } => Some(format!("Soloist: node {node} gives work again.")),
-        _ => None,
-    }
-}
-
-fn facts(template: &Template) -> TemplateSeen {
-    TemplateSeen {
-        height: u64::from(template.height),
-        prev: template.prev,
-        curtime: u64::from(template.curtime),
-        mintime: u64::from(template.mintime),
-    }
-}
-
-/// The tip of the node's best chain, whichever way it was told.
-fn tip_of(event: &NodeEventKind) -> Option<BlockHash> {
-    match event {
-        NodeEventKind::Template { template, .. } => Some(template.prev),
-        NodeEventKind::Tip { hash, .. } => Some(*hash),
-        NodeEventKind::Health { report, .. } => Some(report.best),
-        NodeEventKind::Header { .. }
-        | NodeEventKind::WaitTried(_)
-        | NodeEventKind::HungUp
-        | NodeEventKind::Zmq(_)
-        | NodeEventKind::Permissions { .. }
-        | NodeEventKind::ChainTips { .. }
-        | NodeEventKind::BlocksAt { .. }
-        | NodeEventKind::Failed { .. }
-        | NodeEventKind::Submitted { .. }
-        | NodeEventKind::Proposed { .. }
-        | NodeEventKind::Position { .. } => None,
     }
 }
 

@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use bitcoin::consensus::encode::deserialize_partial;
 
+use crate::block::StoredState;
 use crate::block::submission::BlockState;
 use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
 use crate::failover::{self, NewsBy};
 use crate::job::Job;
-use crate::ledger::record::{self, Grain};
+use crate::ledger::record::{FoundBlock, Grain};
 use crate::ledger::totals::Storage;
 use crate::node::{Method, Permissions};
 use crate::os;
@@ -27,7 +28,7 @@ impl State {
         Snapshot {
             now: now.unix,
             name: self.config.http.name.clone(),
-            chain: self.chain(now).map_or_else(String::new, |chain| chain.name().to_owned()),
+            chain: self.engine.chain(now).map_or_else(String::new, |chain| chain.name().to_owned()),
             configured: self.config.is_set_up(),
             started_at: self.started.unix,
             build: self.build_view(),
@@ -56,20 +57,8 @@ impl State {
         }
     }
 
-    /// The chain that the nodes are on.
-    pub(super) fn chain(&self, now: Now) -> Option<Chain> {
-        let leader = self.failover.leader();
-        let mut reports = self
-            .failover
-            .nodes(now.mono)
-            .filter_map(|node| Some((Some(node.id) == leader, node.health?.0.chain.clone())));
-        let first = reports.next()?;
-        let (_, name) = if first.0 { first } else { reports.find(|r| r.0).unwrap_or(first) };
-        Chain::from_name(&name)
-    }
-
     fn alarms(&self, now: Now) -> Vec<view::AlarmView> {
-        let mut alarms = self.rehearsals.alarms(|node| self.nodes.name(node));
+        let mut alarms = self.rehearsal_alarms();
         alarms.extend(self.nodes.iter().filter_map(|(_, node)| node.zmq_alarm(now)));
         let source = self.owner.source.as_ref();
         if let Some((source, why)) = source.and_then(|s| Some((s, s.instead_why.as_ref()?))) {
@@ -87,6 +76,25 @@ impl State {
             });
         }
         alarms
+    }
+
+    /// One alarm for each node that would refuse our block.
+    fn rehearsal_alarms(&self) -> Vec<view::AlarmView> {
+        let verdicts = self.engine.rehearsals().verdicts();
+        let refusals = verdicts.filter_map(|(node, verdict)| {
+            Some((self.nodes.name(node), verdict.refused.as_ref()?, verdict))
+        });
+        refusals
+            .map(|(name, reason, verdict)| view::AlarmView {
+                id: format!("rehearsal:{name}"),
+                level: view::Level::Critical,
+                text: format!("Node {name} would refuse our block {}: {reason}.", verdict.height),
+                advice: "A found block could be lost. Update the node and Soloist, and compare \
+                         what the other nodes say."
+                    .into(),
+                since: Some(verdict.at),
+            })
+            .collect()
     }
 
     fn build_view(&self) -> view::BuildView {
@@ -125,13 +133,13 @@ impl State {
     }
 
     fn job_view(&self, now: Now) -> Option<view::JobView> {
-        let job: &Job = self.pool.jobs().latest()?;
+        let job: &Job = self.engine.pool().jobs().latest()?;
         let work = &job.work;
         let template = &work.template;
         let signals = &self.config.payout.signals;
         let bits = work.version() & signal::SIGNAL_BITS;
         let owner = self.config.payout.address.as_ref()?.script();
-        let chain = self.chain(now);
+        let chain = self.engine.chain(now);
         let extranonce = [0; coinbase::EXTRANONCE_SIZE];
         // Decoded from what miners hash, by another implementation than the one that made it.
         let bytes = work.coinbase.without_witness(&extranonce);
@@ -155,9 +163,9 @@ impl State {
             id: job.id.to_string(),
             height: template.height.into(),
             parent: template.prev.to_string(),
-            sent_at: now
-                .unix
-                .saturating_sub(self.pool.last_notify().map_or(0, |at| seconds(now.mono, at))),
+            sent_at: now.unix.saturating_sub(
+                self.engine.pool().last_notify().map_or(0, |at| seconds(now.mono, at)),
+            ),
             template_at: now.unix.saturating_sub(seconds(now.mono, work.received)),
             template_age_s: now.mono.saturating_duration_since(work.received).as_secs_f64(),
             node: self.nodes.name(work.node),
@@ -183,10 +191,11 @@ impl State {
     }
 
     fn network_view(&self, now: Now) -> view::NetworkView {
-        let work = self.pool.jobs().work();
-        let leader = self.failover.leader();
+        let work = self.engine.pool().jobs().work();
+        let leader = self.engine.failover().leader();
         let health = self
-            .failover
+            .engine
+            .failover()
             .nodes(now.mono)
             .find(|node| Some(node.id) == leader)
             .and_then(|node| node.health.map(|(report, _)| report.clone()));
@@ -200,9 +209,9 @@ impl State {
 
     fn node_views(&self, now: Now) -> Vec<view::NodeView> {
         // On a test network time is what its miners make of it.
-        let is_main = self.chain(now) == Some(Chain::Main);
-        let clocks = self.failover.clocks(now.mono).filter(|_| is_main);
-        let nodes = self.failover.nodes(now.mono).enumerate();
+        let is_main = self.engine.chain(now) == Some(Chain::Main);
+        let clocks = self.engine.failover().clocks(now.mono).filter(|_| is_main);
+        let nodes = self.engine.failover().nodes(now.mono).enumerate();
         let views = nodes.map(|(index, node)| {
             let clock = clocks.as_ref().and_then(|clocks| clocks.nodes[index]);
             view::NodeView { clock: clock.map(clock_view), ..self.node_view(now, &node) }
@@ -258,7 +267,7 @@ impl State {
             },
             zmq_address: config.and_then(|config| config.zmq.clone()),
             tip_wins: node.race.wins.iter().sum(),
-            rehearsal: self.rehearsals.verdict(node.id),
+            rehearsal: self.engine.rehearsals().verdict(node.id).cloned(),
             permissions: node.permissions.map(permissions_view),
             last_error: node.last_error.map(|(error, age)| view::NodeErrorView {
                 at: now.unix.saturating_sub(age.as_secs()),
@@ -274,7 +283,7 @@ impl State {
     /// chain, the owner's address tells the form of others.
     pub(super) fn paid(&self, now: Now, script: Option<&[u8]>) -> String {
         let owner = self.config.payout.address.as_ref();
-        let chain = self.chain(now).or_else(|| owner?.chain());
+        let chain = self.engine.chain(now).or_else(|| owner?.chain());
         let address = script.and_then(|script| address::of_script(script, chain?));
         address.unwrap_or_else(|| self.owners_address())
     }
@@ -284,12 +293,12 @@ impl State {
         let miners = Miners {
             now: now.unix,
             ledger: &self.books.ledger,
-            pool: &self.pool,
+            pool: self.engine.pool(),
             workers: &self.books.workers,
             latest: &self.books.latest,
             connects: &self.books.connects,
             owner: &self.owners_address(),
-            chain: self.chain(now),
+            chain: self.engine.chain(now),
             payees: &self.figures.payees,
             round_trip: &|conn| self.server.round_trip(conn),
         };
@@ -362,9 +371,9 @@ impl State {
         blocks.map(|block| self.block_view(now, block, &mut reads)).collect()
     }
 
-    fn block_view(&self, now: Now, block: &record::FoundBlock, reads: &mut u32) -> view::BlockView {
+    fn block_view(&self, now: Now, block: &FoundBlock, reads: &mut u32) -> view::BlockView {
         let coinbase = self.coinbase(block.hash, reads);
-        let live = self.blocks.state(block.hash);
+        let live = self.engine.blocks().state(block.hash);
         // The ledger's word is for those that are decided.
         let (state, confirmations, reason) = match (live, block.state.clone()) {
             (Some(BlockState::Candidate), _) => (view::BlockState::Candidate, None, None),
@@ -372,18 +381,19 @@ impl State {
             (Some(BlockState::Accepted { confirmations, .. }), _) => {
                 (view::BlockState::Accepted, Some(u64::from(confirmations)), None)
             }
-            (Some(BlockState::Orphaned | BlockState::Stale), _)
-            | (None, record::BlockState::Stale) => (view::BlockState::Orphaned, None, None),
+            (Some(BlockState::Orphaned | BlockState::Stale), _) | (None, StoredState::Stale) => {
+                (view::BlockState::Orphaned, None, None)
+            }
             (Some(BlockState::Refused { reason }), _)
-            | (None, record::BlockState::Rejected { reason }) => {
+            | (None, StoredState::Rejected { reason }) => {
                 (view::BlockState::Refused, None, Some(reason))
             }
-            (Some(BlockState::Mature), _) | (None, record::BlockState::Mature) => {
+            (Some(BlockState::Mature), _) | (None, StoredState::Mature) => {
                 (view::BlockState::Mature, Some(100), None)
             }
-            (None, record::BlockState::Candidate) => (view::BlockState::Candidate, None, None),
-            (None, record::BlockState::Accepted { .. }) => (view::BlockState::Accepted, None, None),
-            (None, record::BlockState::Confirmed { confirmations }) => {
+            (None, StoredState::Candidate) => (view::BlockState::Candidate, None, None),
+            (None, StoredState::Accepted { .. }) => (view::BlockState::Accepted, None, None),
+            (None, StoredState::Confirmed { confirmations }) => {
                 (view::BlockState::Accepted, Some(u64::from(confirmations)), None)
             }
         };
@@ -405,8 +415,8 @@ impl State {
             txid: coinbase.map(|(txid, _)| txid).unwrap_or_default(),
             share_difficulty: block.difficulty,
             network_difficulty: block.network_difficulty,
-            accepted_after_ms: self.blocks.accepted_after(block.hash).map(millis),
-            answers: self.blocks.answers.get(&block.hash).cloned().unwrap_or_default(),
+            accepted_after_ms: self.engine.blocks().accepted_after(block.hash).map(millis),
+            answers: self.engine.blocks().answers(block.hash).to_vec(),
         }
     }
 
@@ -417,7 +427,7 @@ impl State {
         if let Some(coinbase) = known.get(&hash) {
             return coinbase.clone();
         }
-        if let Some(block) = self.blocks.live(hash) {
+        if let Some(block) = self.engine.blocks().live(hash) {
             let coinbase = coinbase_of(&block.bytes);
             known.insert(hash, coinbase.clone());
             return coinbase;
@@ -436,7 +446,7 @@ impl State {
 
     fn board_view(&self, now: Now) -> view::BoardView {
         let reading = &self.figures.reading;
-        let clock = self.failover.clocks(now.mono).and_then(|clocks| clocks.this_box);
+        let clock = self.engine.failover().clocks(now.mono).and_then(|clocks| clocks.this_box);
         view::BoardView {
             model: reading.model.clone(),
             uptime_s: reading.uptime_s,
@@ -518,7 +528,7 @@ impl State {
                 Storage::Loading { why: None } | Storage::Closed => None,
             },
             error,
-            spool_waiting: self.blocks.waiting() as u64,
+            spool_waiting: self.engine.blocks().waiting() as u64,
             size_bytes: self.figures.reading.ledger_bytes,
             backup_at: self.figures.reading.snapshot_at,
             copy_to: self

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::node::Waiting;
 use super::split::{Dispute, Follow};
 use crate::chain::{BlockHash, Chain};
+use crate::event::Level;
 use crate::ids::NodeId;
 use crate::node::{
     HealthReport, InvalidBranch, Method, NodeEvent, NodeEventKind, Permissions, RpcError,
@@ -570,17 +571,6 @@ pub enum Event {
     Ungated,
 }
 
-/// How urgent an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Good or neutral.
-    Info,
-    /// Somebody should have a look in time.
-    Warning,
-    /// Money is being lost.
-    Alarm,
-}
-
 impl Event {
     /// The event's name for notification rules and the journal.
     pub fn name(&self) -> &'static str {
@@ -614,7 +604,7 @@ impl Event {
             Event::RpcDown { .. }
             | Event::Gated { .. }
             | Event::WrongChain { .. }
-            | Event::Forbidden { .. } => Level::Alarm,
+            | Event::Forbidden { .. } => Level::Critical,
             Event::NodeFailover { back: false, .. }
             | Event::LongOnBackup { .. }
             | Event::NodeDown { .. }

@@ -55,7 +55,7 @@ use std::time::{Duration, Instant};
 pub use breaker::{Breaker, BreakerChange, FAILURES_TO_OPEN, FIRST_WAIT, LONGEST_WAIT};
 pub use clocks::{Clocks, Comparison, Off, REFUSED_FROM};
 pub use io::{
-    DEFAULT_GRACE, Event, FetchWhy, GateWhy, Input, LeadWhy, Level, News, NodeSpec, Output, Setup,
+    DEFAULT_GRACE, Event, FetchWhy, GateWhy, Input, LeadWhy, News, NodeSpec, Output, Setup,
     TemplateSeen,
 };
 pub use node::{Progress, Standing, Waiting};

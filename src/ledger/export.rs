@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::record::{
-    AuditEntry, BestShare, BlockState, FoundBlock, Grain, Point, RejectReason, SettingChange,
+    AuditEntry, BestShare, FoundBlock, Grain, Point, RejectReason, SettingChange, StoredState,
     Totals,
 };
 use super::totals::Ledger;
@@ -140,14 +140,14 @@ struct ExportWorker<'a> {
     days: Vec<Point>,
 }
 
-fn state_words(state: &BlockState) -> (&'static str, String) {
+fn state_words(state: &StoredState) -> (&'static str, String) {
     match state {
-        BlockState::Candidate => ("candidate", String::new()),
-        BlockState::Accepted { node } => ("accepted", node.clone()),
-        BlockState::Confirmed { confirmations } => ("confirmed", confirmations.to_string()),
-        BlockState::Mature => ("mature", String::new()),
-        BlockState::Stale => ("stale", String::new()),
-        BlockState::Rejected { reason } => ("rejected", reason.clone()),
+        StoredState::Candidate => ("candidate", String::new()),
+        StoredState::Accepted { node } => ("accepted", node.clone()),
+        StoredState::Confirmed { confirmations } => ("confirmed", confirmations.to_string()),
+        StoredState::Mature => ("mature", String::new()),
+        StoredState::Stale => ("stale", String::new()),
+        StoredState::Rejected { reason } => ("rejected", reason.clone()),
     }
 }
 

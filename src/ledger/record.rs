@@ -32,9 +32,10 @@
 //! date when it is next compacted. A kind or version that this program does not know (the card was
 //! used by a newer one) is kept as [`Record::Unknown`] and written back byte for byte.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::codec::{Reader, Writer};
+pub use crate::block::StoredState;
 use crate::chain::BlockHash;
 
 /// The first bytes of a journal file; the digit is the version of the framing.
@@ -278,33 +279,6 @@ impl Point {
     }
 }
 
-/// Where a found block stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum BlockState {
-    /// Solved, no node has taken it yet.
-    Candidate,
-    /// A node answered that it took it. Older versions wrote this; what a node shows is `Confirmed`.
-    Accepted {
-        /// The node's name.
-        node: String,
-    },
-    /// In the best chain.
-    Confirmed {
-        /// Blocks on top of it and itself.
-        confirmations: u32,
-    },
-    /// Confirmed 100 times: its coins can be spent.
-    Mature,
-    /// Another block won.
-    Stale,
-    /// Every node refused it.
-    Rejected {
-        /// The first node's words.
-        reason: String,
-    },
-}
-
 /// A block that one of our miners solved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FoundBlock {
@@ -330,7 +304,7 @@ pub struct FoundBlock {
     pub payee: String,
     /// Where it stands.
     #[serde(flatten)]
-    pub state: BlockState,
+    pub state: StoredState,
     /// When that was found out, Unix seconds.
     pub state_unix: u64,
 }
@@ -409,7 +383,7 @@ pub enum Record {
         /// Since when, Unix seconds.
         unix: u64,
         /// The state.
-        state: BlockState,
+        state: StoredState,
     },
     /// \[8\] A setting was changed.
     Setting(SettingChange),
@@ -906,34 +880,34 @@ fn read_block(from: &mut Reader<'_>) -> Result<FoundBlock, RecordError> {
     })
 }
 
-fn write_state(state: &BlockState, to: &mut Writer) {
+fn write_state(state: &StoredState, to: &mut Writer) {
     match state {
-        BlockState::Candidate => to.byte(0),
-        BlockState::Accepted { node } => {
+        StoredState::Candidate => to.byte(0),
+        StoredState::Accepted { node } => {
             to.byte(1);
             to.text(node, MAX_TEXT);
         }
-        BlockState::Confirmed { confirmations } => {
+        StoredState::Confirmed { confirmations } => {
             to.byte(2);
             to.varint((*confirmations).into());
         }
-        BlockState::Mature => to.byte(3),
-        BlockState::Stale => to.byte(4),
-        BlockState::Rejected { reason } => {
+        StoredState::Mature => to.byte(3),
+        StoredState::Stale => to.byte(4),
+        StoredState::Rejected { reason } => {
             to.byte(5);
             to.text(reason, MAX_TEXT);
         }
     }
 }
 
-fn read_state(from: &mut Reader<'_>) -> Result<BlockState, RecordError> {
+fn read_state(from: &mut Reader<'_>) -> Result<StoredState, RecordError> {
     Ok(match from.byte()? {
-        0 => BlockState::Candidate,
-        1 => BlockState::Accepted { node: from.text(MAX_TEXT)? },
-        2 => BlockState::Confirmed { confirmations: from.small()? },
-        3 => BlockState::Mature,
-        4 => BlockState::Stale,
-        5 => BlockState::Rejected { reason: from.text(MAX_TEXT)? },
+        0 => StoredState::Candidate,
+        1 => StoredState::Accepted { node: from.text(MAX_TEXT)? },
+        2 => StoredState::Confirmed { confirmations: from.small()? },
+        3 => StoredState::Mature,
+        4 => StoredState::Stale,
+        5 => StoredState::Rejected { reason: from.text(MAX_TEXT)? },
         _ => return Err(RecordError::BadValue("state")),
     })
 }
@@ -972,14 +946,14 @@ pub(super) mod tests {
         )
     }
 
-    fn state() -> impl Strategy<Value = BlockState> {
+    fn state() -> impl Strategy<Value = StoredState> {
         prop_oneof![
-            Just(BlockState::Candidate),
-            ".{0,40}".prop_map(|node| BlockState::Accepted { node }),
-            any::<u32>().prop_map(|confirmations| BlockState::Confirmed { confirmations }),
-            Just(BlockState::Mature),
-            Just(BlockState::Stale),
-            ".{0,40}".prop_map(|reason| BlockState::Rejected { reason }),
+            Just(StoredState::Candidate),
+            ".{0,40}".prop_map(|node| StoredState::Accepted { node }),
+            any::<u32>().prop_map(|confirmations| StoredState::Confirmed { confirmations }),
+            Just(StoredState::Mature),
+            Just(StoredState::Stale),
+            ".{0,40}".prop_map(|reason| StoredState::Rejected { reason }),
         ]
     }
 
@@ -1128,7 +1102,7 @@ pub(super) mod tests {
             network_difficulty: 1e14,
             reward: 312_500_000,
             payee: "bc1qw508".to_owned(),
-            state: BlockState::Mature,
+            state: StoredState::Mature,
             state_unix: 1_790_000_001,
         };
         let mut writer = Writer(Vec::new());

@@ -29,8 +29,8 @@ use super::codec::clip;
 use super::halves::half_of;
 use super::history::Series;
 use super::record::{
-    AuditEntry, BestShare, BlockState, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS,
-    MAX_TEXT, Point, Record, RejectReason, SettingChange, Tally, Totals, WorkerNumber,
+    AuditEntry, BestShare, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS, MAX_TEXT,
+    Point, Record, RejectReason, SettingChange, StoredState, Tally, Totals, WorkerNumber,
 };
 use crate::chain::BlockHash;
 use crate::clock::Now;
@@ -160,7 +160,7 @@ pub enum LedgerEvent {
         /// Which.
         hash: BlockHash,
         /// Where it stands.
-        state: BlockState,
+        state: StoredState,
     },
     /// A setting was changed.
     Setting {
@@ -802,7 +802,7 @@ impl Ledger {
             network_difficulty: self.network_difficulty,
             reward,
             payee,
-            state: BlockState::Candidate,
+            state: StoredState::Candidate,
             state_unix: now.unix,
         };
         self.book(now, block);
@@ -840,14 +840,14 @@ impl Ledger {
         self.urgent = true;
     }
 
-    fn block_state(&mut self, now: Now, hash: BlockHash, state: BlockState) {
+    fn block_state(&mut self, now: Now, hash: BlockHash, state: StoredState) {
         let state = clipped(state);
         let Some(block) = self.blocks.iter_mut().find(|block| block.hash == hash) else { return };
         if block.state == state {
             return;
         }
-        let was_confirmed = matches!(block.state, BlockState::Confirmed { .. });
-        if was_confirmed && matches!(state, BlockState::Confirmed { .. }) {
+        let was_confirmed = matches!(block.state, StoredState::Confirmed { .. });
+        if was_confirmed && matches!(state, StoredState::Confirmed { .. }) {
             // A hundred of these are not worth a write each: the node knows them.
             block.state = state;
             return;
@@ -1969,24 +1969,24 @@ fn best_difficulty(best: &Option<BestShare>) -> f64 {
 }
 
 /// How far a found block has come. A stale one may come back, which is then told anew.
-fn stage(state: &BlockState) -> u8 {
+fn stage(state: &StoredState) -> u8 {
     match state {
-        BlockState::Candidate => 0,
-        BlockState::Rejected { .. } => 1,
-        BlockState::Accepted { .. } => 2,
-        BlockState::Confirmed { .. } => 3,
-        BlockState::Stale => 4,
-        BlockState::Mature => 5,
+        StoredState::Candidate => 0,
+        StoredState::Rejected { .. } => 1,
+        StoredState::Accepted { .. } => 2,
+        StoredState::Confirmed { .. } => 3,
+        StoredState::Stale => 4,
+        StoredState::Mature => 5,
     }
 }
 
-fn clipped(state: BlockState) -> BlockState {
+fn clipped(state: StoredState) -> StoredState {
     match state {
-        BlockState::Accepted { node } => {
-            BlockState::Accepted { node: clip(&node, MAX_TEXT).to_owned() }
+        StoredState::Accepted { node } => {
+            StoredState::Accepted { node: clip(&node, MAX_TEXT).to_owned() }
         }
-        BlockState::Rejected { reason } => {
-            BlockState::Rejected { reason: clip(&reason, MAX_TEXT).to_owned() }
+        StoredState::Rejected { reason } => {
+            StoredState::Rejected { reason: clip(&reason, MAX_TEXT).to_owned() }
         }
         other => other,
     }

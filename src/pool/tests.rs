@@ -15,6 +15,7 @@ use crate::job::{JobId, Lookup};
 use crate::memo::Encoder;
 use crate::reject::Reject;
 use crate::share::{Share, Submission};
+use crate::stratum::session::SessionKey;
 
 struct World {
     start: Instant,

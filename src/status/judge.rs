@@ -688,7 +688,7 @@ fn trimmed<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 mod tests {
     use super::*;
     use crate::status::{
-        BlockView, BoardView, ClockView, JobView, RehearsalView, RejectReason, RejectView,
+        BlockView, BoardView, ClockView, JobView, RehearsalVerdict, RejectReason, RejectView,
     };
 
     fn mining() -> Snapshot {
@@ -819,7 +819,7 @@ mod tests {
                 });
             }),
             ("attic would refuse our block: bad-cb-amount", State::Degraded, |s| {
-                s.nodes[0].rehearsal = Some(RehearsalView {
+                s.nodes[0].rehearsal = Some(RehearsalVerdict {
                     refused: Some("bad-cb-amount".to_owned()),
                     ..Default::default()
                 });

@@ -10,6 +10,9 @@ use serde::Serialize;
 
 use crate::node;
 
+pub use crate::block::{NodeAnswer, refusal_advice};
+pub use crate::engine::rehearsal::RehearsalVerdict;
+pub use crate::event::{EventKind, Level};
 pub use crate::ledger::record::RejectReason;
 
 /// Everything that the page, the JSON, the metrics and the health answers show.
@@ -292,7 +295,7 @@ pub struct NodeView {
     /// How often it was the first to tell of a new tip.
     pub tip_wins: u64,
     /// Last rehearsal: our block, unsolved, shown to the node as a proposal (BIP 23).
-    pub rehearsal: Option<RehearsalView>,
+    pub rehearsal: Option<RehearsalVerdict>,
     /// What it lets us do; `None` where it was not asked yet.
     pub permissions: Option<PermissionsView>,
     /// The last failed call.
@@ -358,17 +361,6 @@ pub enum ZmqState {
     Waiting,
     /// At least one message came.
     Live,
-}
-
-/// What a node said to our block before it was solved.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct RehearsalView {
-    /// When it was asked.
-    pub at: u64,
-    /// Height of the rehearsed block.
-    pub height: u64,
-    /// `None`: it would take the block. Otherwise its reason.
-    pub refused: Option<String>,
 }
 
 /// What a node lets us do, as it said with the last rehearsal or after its last start.
@@ -667,33 +659,9 @@ pub struct BlockView {
     /// From the share's arrival until a node showed the block in its best chain, milliseconds.
     pub accepted_after_ms: Option<f64>,
     /// What each node answered.
-    pub answers: Vec<AnswerView>,
+    pub answers: Vec<NodeAnswer>,
     /// Whether the whole block can be downloaded.
     pub hex: bool,
-}
-
-/// A node's answer to a found block.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct AnswerView {
-    /// The node's name.
-    pub node: String,
-    /// Whether it shows the block in its best chain.
-    pub taken: bool,
-    /// Its words: `no objection`, `duplicate`, `inconclusive`, or the reason of the refusal.
-    pub words: String,
-}
-
-/// How bad something is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Good to know.
-    #[default]
-    Info,
-    /// Should be looked at.
-    Warning,
-    /// Mining, money or blocks suffer.
-    Critical,
 }
 
 /// An alarm: its cause and the next step.
@@ -709,25 +677,6 @@ pub struct AlarmView {
     pub advice: String,
     /// Since when, where known.
     pub since: Option<u64>,
-}
-
-/// What kind of thing happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    /// A block was found, accepted, orphaned.
-    Block,
-    /// A new best share.
-    Best,
-    /// A miner came, left, fell quiet.
-    Miner,
-    /// A node came, left, took the lead.
-    Node,
-    /// A new tip of the chain.
-    Tip,
-    /// Start, stop, settings, storage, board.
-    #[default]
-    System,
 }
 
 /// Something that happened.

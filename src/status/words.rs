@@ -97,18 +97,3 @@ impl BlockState {
         }
     }
 }
-
-/// What the owner can do about a block that every node refuses for this reason.
-pub fn refusal_advice(reason: &str) -> &'static str {
-    match reason {
-        "time-too-new" => {
-            "The node's clock or this block's time is wrong: set the clocks by NTP. The block is \
-             kept and sent again every minute."
-        }
-        "prev-blk-not-found" | "bad-prevblk" => {
-            "The nodes lack the block before it. It is kept and sent again every second: look \
-             whether the nodes have peers."
-        }
-        _ => "It is kept and sent again every minute; the node's log may say more.",
-    }
-}

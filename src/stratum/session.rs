@@ -65,11 +65,11 @@ const VERSION: &str = concat!("Soloist/", env!("CARGO_PKG_VERSION"));
 const MAX_NAME: usize = 128;
 
 /// Signs session ids.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionKey(pub [u8; 32]);
 
 /// What does not change from line to line.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Rules {
     /// Signs session ids, so that one from before a restart is known to be ours.
     pub session_key: SessionKey,

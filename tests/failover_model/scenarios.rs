@@ -608,7 +608,7 @@ fn a_node_on_the_wrong_chain_is_never_used_and_said_loudly() {
     assert!(world.when(fetches(id(0))).is_empty() && world.when(polls(id(0))).is_empty());
     let events = world.events("wrong-chain");
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0].level(), Level::Alarm);
+    assert_eq!(events[0].level(), soloist::event::Level::Critical);
     assert!(events[0].to_string().contains("testnet4, not main"), "{}", events[0]);
     world.sim(id(0)).chain = "main".into();
     world.run(SEC * 40);

@@ -281,8 +281,8 @@ pub fn found() -> Snapshot {
         network_difficulty: DIFFICULTY,
         accepted_after_ms: Some(41.0),
         answers: vec![
-            AnswerView { node: "attic".to_owned(), taken: true, words: "no objection".to_owned() },
-            AnswerView { node: "cellar".to_owned(), taken: true, words: "duplicate".to_owned() },
+            NodeAnswer { node: "attic".to_owned(), taken: true, words: "no objection".to_owned() },
+            NodeAnswer { node: "cellar".to_owned(), taken: true, words: "duplicate".to_owned() },
         ],
         hex: true,
     };
@@ -295,7 +295,7 @@ pub fn found() -> Snapshot {
         state_at: NOW - 60_000,
         confirmations: None,
         accepted_after_ms: None,
-        answers: vec![AnswerView {
+        answers: vec![NodeAnswer {
             node: "attic".to_owned(),
             taken: false,
             words: "inconclusive".to_owned(),
@@ -309,7 +309,7 @@ pub fn found() -> Snapshot {
         state: BlockState::Refused,
         state_at: NOW - 90_000,
         reason: Some("time-too-new".to_owned()),
-        answers: vec![AnswerView {
+        answers: vec![NodeAnswer {
             node: "attic".to_owned(),
             taken: false,
             words: "time-too-new".to_owned(),
@@ -551,7 +551,7 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         news: NewsView::Zmq,
         zmq_address: Some("tcp://192.168.1.10:28332".to_owned()),
         tip_wins: wins,
-        rehearsal: Some(RehearsalView { at: NOW - 312, height: 925_114, refused: None }),
+        rehearsal: Some(RehearsalVerdict { at: NOW - 312, height: 925_114, refused: None }),
         permissions: Some(PermissionsView::default()),
         last_error: None,
         calls: vec![

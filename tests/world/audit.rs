@@ -67,7 +67,9 @@ pub fn job(world: &mut World, miner: usize, before: Option<BlockHash>) {
 /// A share was judged by the pool. `tip` was the pool's when it came in.
 pub fn judge(world: &mut World, tip: Option<BlockHash>, share: Share, read: &[Want]) {
     let found = read.iter().any(|want| matches!(want, Want::Solved(b) if b.hash == share.hash));
-    if found != share.solves {
+    // One that is known is no news when its share comes once more.
+    let known = share.solves && world.blocks.find(share.hash).is_some();
+    if (found || known) != share.solves {
         world.fail(format!("a block at the door: {}, taken for one: {found}", share.solves));
     }
     let is_current = tip == Some(share.prev);
@@ -90,7 +92,7 @@ pub fn judge(world: &mut World, tip: Option<BlockHash>, share: Share, read: &[Wa
 /// Once a second.
 pub fn audit(world: &mut World) {
     let now = world.now;
-    let in_need = world.daemon.failover.leader().is_none();
+    let in_need = world.daemon.engine.failover().leader().is_none();
     let usable = world.nodes.iter().any(|node| {
         node.well_since.is_some_and(|since| now - since.max(world.up_since()) >= KNOWN_WELL)
     });
@@ -126,7 +128,7 @@ pub fn audit(world: &mut World) {
 /// No work by a clock that is hours off, while another node that is known to be well has as much of
 /// the chain.
 fn clocks(world: &mut World) {
-    let Some(work) = world.daemon.pool.jobs().work() else { return };
+    let Some(work) = world.daemon.engine.pool().jobs().work() else { return };
     let index = work.node.0 as usize;
     if !world.nodes[index].is_hours_off() {
         return;
@@ -148,10 +150,10 @@ fn clocks(world: &mut World) {
 
 /// No work means closed doors, and closed doors mean that there is none.
 fn gates(world: &World) {
-    if world.daemon.failover.is_gated() == world.open {
+    if world.daemon.engine.failover().is_gated() == world.open {
         world.fail("the doors do not follow the gate");
     }
-    if world.daemon.pool.is_open() != world.open {
+    if world.daemon.engine.pool().is_open() != world.open {
         world.fail("open doors without work, or closed ones with");
     }
     let mute = world.nodes.iter().map(|node| node.mute_since).min().flatten();
@@ -242,7 +244,7 @@ fn blocks(world: &mut World) {
 
 /// The job lists and the submissions stay within their bounds.
 fn memory(world: &mut World) {
-    let jobs = world.daemon.pool.jobs();
+    let jobs = world.daemon.engine.pool().jobs();
     let Some(newest) = jobs.latest() else { return };
     let (mut current, mut retired, mut works) = (0, 0, Vec::new());
     for back in 0..4000 {
@@ -263,13 +265,13 @@ fn memory(world: &mut World) {
     if current > 2048 || retired > 512 || works.len() > 64 + 512 {
         world.fail(format!("{current} jobs, {retired} old ones, {} works", works.len()));
     }
-    let tracked = world.daemon.submissions.blocks().count();
+    let tracked = world.daemon.engine.blocks().iter().count();
     let net = world.blocks.get(world.net.tip).height;
-    let old = world.daemon.submissions.blocks().find(|(block, _)| block.height + 130 < net);
+    let old = world.daemon.engine.blocks().iter().find(|(block, _)| block.height + 130 < net);
     if let Some((block, state)) = old {
         world.fail(format!("block {} is decided, but still watched: {state:?}", block.height));
     }
-    let sessions = world.daemon.pool.sessions().count();
+    let sessions = world.daemon.engine.pool().sessions().count();
     if sessions > 3 * world.miners.len() {
         world.fail(format!("{sessions} sessions"));
     }
@@ -304,7 +306,7 @@ pub fn last_judgement(world: &mut World) {
             None => world.fail(format!("our block {} is nowhere", block.height)),
         }
     }
-    for (block, state) in world.daemon.submissions.blocks() {
+    for (block, state) in world.daemon.engine.blocks().iter() {
         let Some(place) = world.blocks.find(block.hash) else { continue };
         if is_young(world, place) {
             continue;

@@ -260,13 +260,13 @@ impl World {
             );
         }
         let mono = self.clock().mono;
-        for view in self.daemon.failover.nodes(mono) {
+        for view in self.daemon.engine.failover().nodes(mono) {
             eprintln!("  the daemon of {}: {}", view.name, view.standing);
         }
         eprintln!(
             "  work on {}, {}",
             self.work_height,
-            self.daemon.failover.overall(mono).sentence
+            self.daemon.engine.failover().overall(mono).sentence
         );
         let seconds = self.now as f64 / 1e6;
         panic!("WORLD_SEED={} {:?}, at {seconds:.3} s: {why}", self.seed, self.plan);
@@ -424,7 +424,7 @@ impl World {
     }
 
     fn work(&mut self, new_tip: bool, empty: bool) {
-        let Some(work) = self.daemon.pool.jobs().work() else { return };
+        let Some(work) = self.daemon.engine.pool().jobs().work() else { return };
         let Some(tip) = self.blocks.find(work.template.prev) else {
             self.fail("work on a block that nobody has");
         };
@@ -1291,7 +1291,7 @@ impl World {
             return;
         }
         let mut lines = std::mem::take(&mut wire.lines);
-        let tip = self.daemon.pool.jobs().work().map(|work| work.template.prev);
+        let tip = self.daemon.engine.pool().jobs().work().map(|work| work.template.prev);
         let now = self.clock();
         self.reading.clear();
         if !self.daemon.received(now, conn, &mut lines, bytes) {

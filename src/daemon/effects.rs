@@ -1,0 +1,171 @@
+//! Carries out what the engine wants done: at the nodes, at the miners' sockets, on the card, in the
+//! ledger and on the page.
+
+use std::time::Instant;
+
+use crate::clock::Now;
+use crate::engine::{Ask, Effect, Input, WorkFrom, stored};
+use crate::ids::{ConnId, NodeId};
+use crate::ledger::totals::LedgerEvent;
+use crate::share::Candidate;
+
+use super::{Event, State, recorder};
+
+impl State {
+    pub(super) fn engine_input(&mut self, now: Now, input: Input) {
+        self.engine.handle(now, input);
+        self.carry_out(now);
+    }
+
+    pub(super) fn tick_engine(&mut self, now: Now) {
+        if self.engine.next_deadline().is_some_and(|at| now.mono >= at) {
+            self.engine_input(now, Input::Tick);
+        }
+    }
+
+    /// What an effect leads to is handed to the engine without coming here again: it is done in its
+    /// turn.
+    pub(super) fn carry_out(&mut self, now: Now) {
+        while let Some(effect) = self.engine.next_effect() {
+            self.effect(now, effect);
+        }
+    }
+
+    fn effect(&mut self, now: Now, effect: Effect) {
+        match effect {
+            Effect::Ask { node, ask } => self.ask(now, node, ask),
+            Effect::Send { conn, bytes } => {
+                let bytes = self.engine.bytes(&bytes);
+                self.server.send(conn, bytes);
+                self.figures.first_send.get_or_insert_with(Instant::now);
+                if self.recording.is_some() {
+                    let bytes = bytes.to_vec();
+                    self.overhear(now, conn, recorder::From::Us, &bytes);
+                }
+            }
+            Effect::SendHeld { conn, bytes } => self.send_held(now, conn, &bytes),
+            Effect::Close { conn, why } => self.close_miner(now, conn, why),
+            Effect::Authorized { conn } => self.authorized(now, conn),
+            Effect::Share { conn, credited, reached, height } => {
+                self.share_counted(now, conn, (credited, reached), height);
+            }
+            Effect::Rejected { conn, why, reached } => {
+                self.share_rejected(now, conn, &why, reached);
+            }
+            Effect::Remember(memos) => self.memory.keep(now, memos),
+            Effect::Work(from) => self.work_begins(from),
+            Effect::WorkSent(from) => self.work_sent(now, from),
+            Effect::Open => {
+                self.server.open();
+                self.show_status();
+            }
+            Effect::Shut(_) => {
+                self.server.shut();
+                self.show_status();
+            }
+            Effect::Lead { node, from, why } => {
+                self.counters.failovers += u64::from(from.is_some());
+                log::info!("node {} leads: {why}", self.nodes.name(node));
+            }
+            Effect::ClockSet { node, by } => {
+                let whose = node.map(|node| format!("node {}", self.nodes.name(node)));
+                let whose = whose.as_deref().unwrap_or("this box");
+                log::info!("the clock of {whose} was set: it moved by {by} s");
+            }
+            Effect::Solved(block) => self.keep_solved(now, &block),
+            Effect::Answered { block, node, words } => self.keep_answer(now, block, node, words),
+            Effect::Stands { block, state } => {
+                self.keep_state(now, &block, stored(&state));
+            }
+            Effect::Final(block) => self.blocks.drop_hex(block),
+            Effect::Rehearse(candidate) => self.put_together(*candidate),
+            Effect::Tell { kind, level, text } => self.tell(now, kind, level, text),
+        }
+    }
+
+    fn ask(&mut self, now: Now, node: NodeId, ask: Ask) {
+        let Some(handle) = self.nodes.handle(node) else { return };
+        // Whether there was a place for it matters where nobody asks again.
+        match ask {
+            Ask::Template(why) => {
+                log::debug!("node {}: fetching a template: {why:?}", self.nodes.name(node));
+                handle.fetch_template();
+                self.figures.requested(Instant::now());
+            }
+            Ask::Tip => drop(handle.poll_tip()),
+            Ask::WaitForTip => drop(handle.wait_for_tip()),
+            Ask::TryWait => drop(handle.try_wait()),
+            Ask::Header(tip) => drop(handle.header(tip)),
+            Ask::Health => drop(handle.health()),
+            Ask::Permissions => drop(handle.permissions()),
+            Ask::ChainTips => drop(handle.chain_tips()),
+            Ask::BlocksAt(heights) => drop(handle.blocks_at(heights)),
+            Ask::Submit { block, urgency } => {
+                handle.submit(block.hash, self.blocks.hex(&block), urgency);
+            }
+            Ask::Precious(block) => drop(handle.precious(block)),
+            Ask::Position { block, height } => {
+                if !handle.position(block, height) {
+                    self.engine.handle(now, Input::NotAsked { node, block });
+                }
+            }
+            Ask::Propose { block, hex } => drop(handle.propose(block, hex)),
+        }
+    }
+
+    fn send_held(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
+        self.server.send(conn, bytes);
+        self.overhear(now, conn, recorder::From::Us, bytes);
+    }
+
+    fn work_begins(&mut self, from: WorkFrom) {
+        self.counters.jobs += 1;
+        match from {
+            WorkFrom::Template { new_tip } => {
+                self.counters.templates += 1;
+                self.counters.tips += u64::from(new_tip);
+            }
+            WorkFrom::Tip => self.counters.empty_jobs += 1,
+            WorkFrom::Settings => {}
+        }
+        self.figures.job_begins(Instant::now());
+    }
+
+    fn work_sent(&mut self, now: Now, from: WorkFrom) {
+        let Some(work) = self.engine.pool().jobs().work() else { return };
+        let (tip, height, sent) = (work.template.prev, work.template.height, Instant::now());
+        if self.engine.pool().sessions().next().is_some() {
+            self.figures.job_sent(sent, tip);
+        }
+        match from {
+            WorkFrom::Template { new_tip: true } => {
+                self.figures.served(sent, tip);
+                log::info!(
+                    "new tip at {}: now mining {height} from node {}, {} transactions",
+                    height - 1,
+                    self.nodes.name(work.node),
+                    work.template.txs.len()
+                );
+                let difficulty = work.template.target.difficulty().0;
+                self.ledger_event(now, LedgerEvent::Network { difficulty });
+            }
+            WorkFrom::Tip => {
+                self.figures.served(sent, tip);
+                log::info!("new tip {tip}: an empty block on it until the node's template comes");
+            }
+            WorkFrom::Template { new_tip: false } | WorkFrom::Settings => {}
+        }
+        self.show_status();
+    }
+
+    /// Puts a rehearsal's block together on a pool thread.
+    fn put_together(&self, candidate: Candidate) {
+        let queue = self.queue.clone();
+        blocking::unblock(move || {
+            let hex = faster_hex::hex_string(&candidate.bytes()).into();
+            let Candidate { hash, height, .. } = candidate;
+            queue.send_blocking(Event::Rehearsal { hash, height, hex }).ok();
+        })
+        .detach();
+    }
+}

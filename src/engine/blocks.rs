@@ -1,0 +1,331 @@
+//! Solved blocks: to all nodes and to the card at once, then to the ledger and the page.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Ask, Effect, Engine};
+use crate::block::submission::{BlockState, Input, Output, Submissions};
+use crate::block::{NodeAnswer, SolvedBlock, StoredState, refusal_advice};
+use crate::chain::BlockHash;
+use crate::clock::Now;
+use crate::event::{EventKind, Level};
+use crate::ids::{ConnId, NodeId};
+use crate::node::{RpcError, SubmitAnswer};
+
+/// A card that takes longer is in trouble, and the miner's patience has an end.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// In place of `submitblock`'s `null`.
+const NO_OBJECTION: &str = "no objection";
+const DUPLICATE: &str = "duplicate";
+/// In place of an answer, where the node got the block by another way.
+const HAS_IT: &str = "has it";
+
+/// The blocks that are not final.
+#[derive(Debug, Default)]
+pub struct Blocks {
+    submissions: Submissions,
+    /// What the nodes said.
+    answers: BTreeMap<BlockHash, Vec<NodeAnswer>>,
+    /// When each was solved, and how long it took until a node showed it in its best chain.
+    timing: BTreeMap<BlockHash, (Instant, Option<Duration>)>,
+    /// Answers to miners that wait until their block is on the card.
+    held: Vec<Held>,
+    /// Lost in an earlier run, which said so.
+    known_lost: BTreeSet<BlockHash>,
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) block: BlockHash,
+    conn: ConnId,
+    bytes: Vec<u8>,
+    pub(super) until: Instant,
+}
+
+impl Blocks {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let held = self.held.iter().map(|held| held.until).min();
+        [self.submissions.next_deadline(), held].into_iter().flatten().min()
+    }
+
+    /// Keeps the answer to a miner until its block is on the card.
+    pub(super) fn hold_answer(&mut self, now: Now, block: BlockHash, conn: ConnId, bytes: Vec<u8>) {
+        self.held.push(Held { block, conn, bytes, until: now.mono + HOLD });
+    }
+
+    /// A block is on its way of which no node has shown yet where it stands.
+    pub fn is_busy(&self) -> bool {
+        self.submissions.is_busy()
+    }
+
+    /// How many blocks no node has shown in its best chain yet.
+    pub fn waiting(&self) -> usize {
+        let waits = |state: &BlockState| match state {
+            BlockState::Candidate | BlockState::Beside | BlockState::Refused { .. } => true,
+            BlockState::Accepted { .. }
+            | BlockState::Orphaned
+            | BlockState::Mature
+            | BlockState::Stale => false,
+        };
+        self.submissions.blocks().filter(|(_, state)| waits(state)).count()
+    }
+
+    /// Every block that is not final, and where it stands.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<SolvedBlock>, &BlockState)> {
+        self.submissions.blocks()
+    }
+
+    /// Where a block stands that is not final yet.
+    pub fn state(&self, hash: BlockHash) -> Option<BlockState> {
+        self.iter().find(|(block, _)| block.hash == hash).map(|(_, state)| state.clone())
+    }
+
+    /// A whole block that is not final yet.
+    pub fn live(&self, hash: BlockHash) -> Option<&Arc<SolvedBlock>> {
+        self.iter().map(|(block, _)| block).find(|block| block.hash == hash)
+    }
+
+    /// From the solving share to the first node that showed it in its best chain.
+    pub fn accepted_after(&self, hash: BlockHash) -> Option<Duration> {
+        self.timing.get(&hash)?.1
+    }
+
+    /// What the nodes said to a block, each with its last words.
+    pub fn answers(&self, hash: BlockHash) -> &[NodeAnswer] {
+        self.answers.get(&hash).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Engine {
+    /// A block! Nodes are asked first, then the card; everything else follows. `None` where it is
+    /// known.
+    pub(super) fn solved(&mut self, now: Now, block: SolvedBlock) -> Option<BlockHash> {
+        let block = Arc::new(block);
+        let mut outputs = Vec::new();
+        self.failover.solved(block.hash, block.height.into());
+        let input = Input::Solved(block.clone());
+        self.blocks.submissions.handle(now, input, &mut outputs);
+        if outputs.is_empty() {
+            return None;
+        }
+        self.blocks.timing.insert(block.hash, (now.mono, None));
+        let (submits, rest): (Vec<Output>, Vec<Output>) =
+            outputs.into_iter().partition(|output| matches!(output, Output::Submit { .. }));
+        submits.into_iter().for_each(|output| self.blocks_output(now, output));
+        self.effects.push_back(Effect::Solved(block.clone()));
+        let (height, worker, hash) = (block.height, &block.worker, block.hash);
+        let text = format!("BLOCK {height} solved by {worker}: {hash}. It was sent to all nodes.");
+        self.tell(EventKind::Block, Level::Info, text);
+        self.notice = Some(format!("BLOCK {height} solved by {worker}!"));
+        rest.into_iter().for_each(|output| self.blocks_output(now, output));
+        Some(hash)
+    }
+
+    /// Whatever it is, it is offered anew; what no node has shown yet comes first.
+    pub(super) fn restored(
+        &mut self,
+        now: Now,
+        block: Arc<SolvedBlock>,
+        state: StoredState,
+        answers: Vec<NodeAnswer>,
+    ) {
+        let first = self.setup.nodes.first().map(|node| node.id);
+        let unproven = matches!(state, StoredState::Accepted { .. });
+        let state = match state {
+            // Written by older versions, which took a node's answer for it.
+            StoredState::Accepted { .. } | StoredState::Candidate => BlockState::Candidate,
+            StoredState::Confirmed { confirmations } => {
+                let confirmations = confirmations.max(1);
+                first.map_or(BlockState::Candidate, |by| BlockState::Accepted { by, confirmations })
+            }
+            StoredState::Stale => BlockState::Orphaned,
+            StoredState::Mature => BlockState::Mature,
+            StoredState::Rejected { reason } => BlockState::Refused { reason },
+        };
+        match state {
+            BlockState::Orphaned => drop(self.blocks.known_lost.insert(block.hash)),
+            BlockState::Candidate => {
+                let height = block.height;
+                let text = format!("Block {height} of the spool is offered to the nodes again.");
+                self.tell(EventKind::Block, Level::Info, text);
+            }
+            _ => {}
+        }
+        self.blocks.answers.insert(block.hash, answers);
+        self.failover.solved(block.hash, block.height.into());
+        let input = if unproven { Input::Unproven(block) } else { Input::Restored(block, state) };
+        self.blocks_input(now, input);
+    }
+
+    pub(super) fn submitted(
+        &mut self,
+        now: Now,
+        node: NodeId,
+        block: BlockHash,
+        answer: Result<SubmitAnswer, RpcError>,
+    ) {
+        let name = self.name(node);
+        let answers = self.blocks.answers.entry(block).or_default();
+        let before = answers.iter().find(|old| old.node == name);
+        let taken = before.is_some_and(|before| before.taken);
+        // That it has answered before is no reason; the one that it gave then stays.
+        let repeated = answer.as_ref().is_ok_and(SubmitAnswer::is_repeat);
+        let words = match (&answer, before) {
+            (_, Some(before)) if repeated && is_reason(&before.words) => before.words.clone(),
+            (Ok(SubmitAnswer::Accepted), _) => NO_OBJECTION.to_owned(),
+            (Ok(SubmitAnswer::Duplicate), _) => DUPLICATE.to_owned(),
+            (Ok(SubmitAnswer::Inconclusive(words)), _) => words.clone(),
+            (Ok(SubmitAnswer::Rejected(reason)), _) => reason.clone(),
+            (Err(error), _) => error.to_string(),
+        };
+        let said = NodeAnswer { node: name.clone(), taken, words: words.clone() };
+        // A node that is down is asked again and again, and one that has the block is asked after each
+        // start: once said is enough.
+        if !answers.iter().any(|old| old == &said || taken && repeated && old.node == said.node) {
+            answers.retain(|old| old.node != said.node);
+            answers.push(said);
+            // That a node still has an old block is no news.
+            let known = matches!(self.blocks.state(block), Some(BlockState::Accepted { .. }));
+            let is_fine = matches!(answer, Ok(SubmitAnswer::Accepted | SubmitAnswer::Duplicate));
+            if !(is_fine && known) {
+                let level = if is_fine { Level::Info } else { Level::Warning };
+                let text = format!("Node {name} about block {block}: {words}.");
+                self.tell(EventKind::Block, level, text);
+            }
+            self.effects.push_back(Effect::Answered { block, node: name, words });
+        }
+        self.blocks_input(now, Input::Answered { node, block, answer });
+    }
+
+    /// Lets go the answers to miners that need not wait any more.
+    pub(super) fn answer_held(&mut self, free: impl Fn(&Held) -> bool) {
+        for Held { conn, bytes, .. } in self.blocks.held.extract_if(.., |held| free(held)) {
+            self.effects.push_back(Effect::SendHeld { conn, bytes });
+        }
+    }
+
+    pub(super) fn blocks_input(&mut self, now: Now, input: Input) {
+        let mut outputs = Vec::new();
+        self.blocks.submissions.handle(now, input, &mut outputs);
+        outputs.into_iter().for_each(|output| self.blocks_output(now, output));
+    }
+
+    fn blocks_output(&mut self, now: Now, output: Output) {
+        match output {
+            Output::Submit { node, block, urgency } => {
+                self.ask(node, Ask::Submit { block, urgency });
+            }
+            Output::Precious { node, block } => self.ask(node, Ask::Precious(block)),
+            Output::Look { node, block, height } => {
+                self.ask(node, Ask::Position { block, height });
+            }
+            Output::Shown { node, block, in_chain } => self.shown(node, block, in_chain),
+            Output::Changed { block, from, state } => {
+                self.block_changed(now, block, &from, state);
+            }
+        }
+    }
+
+    /// The page shows of each node whether it has the block in its best chain.
+    fn shown(&mut self, node: NodeId, block: BlockHash, in_chain: bool) {
+        let name = self.name(node);
+        let answers = self.blocks.answers.entry(block).or_default();
+        match answers.iter_mut().find(|answer| answer.node == name) {
+            Some(answer) => {
+                answer.taken = in_chain;
+                if in_chain && is_reason(&answer.words) {
+                    answer.words = HAS_IT.to_owned();
+                }
+            }
+            // It got the block from another node, before it answered us.
+            None => {
+                answers.push(NodeAnswer { node: name, taken: in_chain, words: HAS_IT.to_owned() });
+            }
+        }
+    }
+
+    fn block_changed(
+        &mut self,
+        now: Now,
+        block: Arc<SolvedBlock>,
+        from: &BlockState,
+        state: BlockState,
+    ) {
+        let (height, hash) = (block.height, block.hash);
+        let (level, text) = match (from, &state) {
+            (BlockState::Candidate, BlockState::Candidate) => return,
+            // One confirmation more is seen on the page; it is no news, and not worth a write.
+            (BlockState::Accepted { .. }, BlockState::Accepted { .. }) => return,
+            (_, BlockState::Candidate) => (
+                Level::Warning,
+                format!("Block {height} was lost by the nodes that had it: it is sent again."),
+            ),
+            (_, BlockState::Beside) => (
+                Level::Warning,
+                format!(
+                    "Block {height} stands beside another block of the same height: the next block \
+                     decides which of them counts."
+                ),
+            ),
+            (_, BlockState::Refused { reason }) => {
+                let advice = refusal_advice(reason);
+                let text = format!("Every node refuses block {height}: {reason}. {advice}");
+                (Level::Critical, text)
+            }
+            (_, BlockState::Accepted { by, .. }) => {
+                let name = self.name(*by);
+                self.notice = Some(format!("BLOCK {height} is accepted by node {name}!"));
+                if let Some((since, took @ None)) = self.blocks.timing.get_mut(&hash) {
+                    *took = Some(now.mono.saturating_duration_since(*since));
+                }
+                let text =
+                    format!("BLOCK {height} IS ACCEPTED: node {name} has it in its best chain.");
+                (Level::Info, text)
+            }
+            (_, BlockState::Orphaned) => (
+                Level::Warning,
+                format!("Block {height} is not in the best chain: another block came first."),
+            ),
+            (_, BlockState::Mature) => {
+                (Level::Info, format!("Block {height} is mature: its coins can be spent."))
+            }
+            (_, BlockState::Stale) => {
+                (Level::Warning, format!("Block {height} did not make it into the chain."))
+            }
+        };
+        if matches!(state, BlockState::Mature | BlockState::Stale) {
+            self.effects.push_back(Effect::Final(hash));
+        }
+        // What was said when it happened is not said again after each start.
+        let known_lost = self.blocks.known_lost.contains(&hash);
+        if known_lost && matches!(state, BlockState::Orphaned | BlockState::Stale) {
+            return;
+        }
+        self.blocks.known_lost.remove(&hash);
+        self.tell(EventKind::Block, level, text);
+        self.effects.push_back(Effect::Stands { block, state });
+    }
+}
+
+/// How spool and ledger name the state. A block that is not the best chain's may come back until it
+/// is final. One that stands beside another is looked at anew after a restart.
+pub fn stored(state: &BlockState) -> StoredState {
+    match state {
+        BlockState::Candidate | BlockState::Beside => StoredState::Candidate,
+        BlockState::Refused { reason } => StoredState::Rejected { reason: reason.clone() },
+        BlockState::Accepted { confirmations, .. } => {
+            StoredState::Confirmed { confirmations: *confirmations }
+        }
+        BlockState::Mature => StoredState::Mature,
+        BlockState::Orphaned | BlockState::Stale => StoredState::Stale,
+    }
+}
+
+/// Whether a node's last words are a reason: one word, while a call's failure is a sentence.
+fn is_reason(words: &str) -> bool {
+    let answer = SubmitAnswer::parse(Some(words));
+    let refuses = matches!(answer, SubmitAnswer::Rejected(_)) && !answer.is_repeat();
+    refuses && !words.contains(' ') && words != "accepted"
+}

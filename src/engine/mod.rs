@@ -1,0 +1,400 @@
+//! Everything that the daemon decides on the way of a block, as one machine in virtual time.
+//!
+//! ```text
+//!            ┌─────────────────────── Engine ───────────────────────┐
+//!  nodes ──► │ Failover ──► Work ──► Pool ──► Blocks ──► Rehearsals │ ──► effects
+//! miners ──► └──────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The shell ([`crate::daemon`], or the world of the tests) hands in what happens, asks for one
+//! [`Effect`] after the other until there is none, and comes again at [`Engine::next_deadline`], as with
+//! quinn-proto's endpoint. It carries effects out in their order and decides nothing. What it learns
+//! meanwhile it hands in at once: the effects of that come after those that are left.
+//!
+//! What is read from a miner, [`Engine::received`], is borrowed: it is the hot path.
+
+mod blocks;
+mod effect;
+mod nodes;
+pub mod rehearsal;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::block::{NodeAnswer, SolvedBlock, StoredState, submission};
+use crate::chain::{BlockHash, Chain};
+use crate::clock::Now;
+use crate::event::{EventKind, Level};
+use crate::failover::{self, Failover, Setup};
+use crate::ids::{ConnId, Extranonce1, NodeId};
+use crate::memo::Recall;
+use crate::node::NodeEvent;
+use crate::pool::{self, Pool};
+use crate::signal::Signals;
+use crate::stratum::firmware::Saved;
+use crate::stratum::frame::{LineTooLong, Lines};
+use crate::stratum::outbox::{Outbox, Output};
+use crate::stratum::session::Rules;
+use crate::template::Template;
+
+pub use blocks::{Blocks, stored};
+pub use effect::{Ask, Effect, WorkFrom};
+use rehearsal::Rehearsals;
+
+/// All that the owner decides about mining.
+#[derive(Debug)]
+pub struct Settings {
+    /// The nodes, the payout's chains, the grace, whose rules decide.
+    pub setup: Setup,
+    /// Who is paid; `None` before the set-up, when no node is asked for work.
+    pub payout: Option<Payout>,
+    /// What miners must bring and are given.
+    pub rules: Rules,
+}
+
+/// What the owner's blocks look like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Payout {
+    /// The output script.
+    pub script: Vec<u8>,
+    /// The text in the coinbase.
+    pub tag: String,
+    /// The version bits that are set and cleared.
+    pub signals: Signals,
+}
+
+/// What happens.
+#[derive(Debug)]
+pub enum Input {
+    /// A node said or failed to say something.
+    Node(NodeEvent),
+    /// The node had no place for [`Ask::Position`]: too much was asked at once.
+    NotAsked {
+        /// Which node.
+        node: NodeId,
+        /// Which block.
+        block: BlockHash,
+    },
+    /// A miner connected. The extranonce1 is random; a taken one is changed.
+    Connected {
+        /// Its connection, never used before.
+        conn: ConnId,
+        /// Its address.
+        peer: IpAddr,
+        /// A random extranonce1.
+        extranonce1: Extranonce1,
+    },
+    /// A miner's connection ended.
+    Disconnected(ConnId),
+    /// What was kept of a worker from an earlier session, in answer to [`Effect::Authorized`].
+    Known {
+        /// Its connection.
+        conn: ConnId,
+        /// Its difficulty.
+        saved: Saved,
+    },
+    /// The owner fixes a miner's difficulty, or (`None`) leaves it to us again.
+    Fix {
+        /// Its connection.
+        conn: ConnId,
+        /// The difficulty.
+        difficulty: Option<f64>,
+    },
+    /// The settings were read again.
+    Settings(Box<Settings>),
+    /// A block of an earlier run, as the spool has it. Handed in before anything else.
+    Restored {
+        /// The block.
+        block: Arc<SolvedBlock>,
+        /// Where it stood.
+        state: StoredState,
+        /// What the nodes said, each with its last words.
+        answers: Vec<NodeAnswer>,
+    },
+    /// A block or its state is on the card, or cannot be written there.
+    Spooled(BlockHash),
+    /// [`Effect::Rehearse`] is done.
+    Rehearsal {
+        /// Hash of the block's header.
+        hash: BlockHash,
+        /// Its height.
+        height: u32,
+        /// Its bytes, in hex.
+        hex: Arc<str>,
+    },
+    /// The owner wants to see a rehearsal now.
+    Rehearse,
+    /// [`Engine::next_deadline`] has come.
+    Tick,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Engine {
+    setup: Setup,
+    payout: Option<Payout>,
+    failover: Failover,
+    pool: Pool,
+    outbox: Outbox,
+    /// The latest template of each node, and when it was made.
+    latest: BTreeMap<NodeId, (Arc<Template>, Instant)>,
+    blocks: Blocks,
+    rehearsals: Rehearsals,
+    /// What the miners are to show next.
+    notice: Option<String>,
+    effects: VecDeque<Effect>,
+}
+
+impl Engine {
+    /// Knows nothing yet but the settings and what an earlier run left in memory. For `first_job_id`
+    /// see [`Pool::new`].
+    pub fn new(now: Now, settings: Settings, first_job_id: u32, recall: Option<Recall>) -> Engine {
+        let Settings { setup, payout, rules } = settings;
+        let mut pool = Pool::new(rules, first_job_id);
+        if let Some(recall) = recall {
+            pool.recall(now, recall);
+        }
+        let mut engine = Engine {
+            failover: Failover::new(now, setup.clone()),
+            setup,
+            payout,
+            pool,
+            outbox: Outbox::new(),
+            latest: BTreeMap::new(),
+            blocks: Blocks::default(),
+            rehearsals: Rehearsals::default(),
+            notice: None,
+            effects: VecDeque::new(),
+        };
+        engine.blocks_input(now, submission::Input::Nodes(engine.node_ids()));
+        engine
+    }
+
+    /// Takes what happened.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.take(now, input);
+        self.say(now);
+    }
+
+    fn take(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Node(event) => self.node_event(now, event),
+            Input::NotAsked { node, block } => {
+                self.blocks_input(now, submission::Input::NotAsked { node, block });
+            }
+            Input::Connected { conn, peer, extranonce1 } => {
+                self.pool_input(now, pool::Input::Connect { conn, peer, extranonce1 });
+            }
+            Input::Disconnected(conn) => self.pool_input(now, pool::Input::Closed { conn }),
+            Input::Known { conn, saved } => {
+                self.pool_input(now, pool::Input::Saved { conn, saved });
+            }
+            Input::Fix { conn, difficulty } => {
+                self.pool_input(now, pool::Input::Fix { conn, difficulty });
+            }
+            Input::Settings(settings) => self.reload(now, *settings),
+            Input::Restored { block, state, answers } => {
+                self.restored(now, block, state, answers);
+            }
+            Input::Spooled(block) => self.answer_held(|held| held.block == block),
+            Input::Rehearsal { hash, height, hex } => self.propose(now, hash, height, &hex),
+            Input::Rehearse => self.rehearse_at_once(now),
+            Input::Tick => self.tick(now),
+        }
+    }
+
+    /// Takes bytes from a miner; `lines` has what came before. An error means that they cannot be read:
+    /// the connection is to be closed.
+    pub fn received(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        lines: &mut Lines,
+        mut chunk: &[u8],
+    ) -> Result<(), LineTooLong> {
+        let result = loop {
+            match lines.next(&mut chunk) {
+                Ok(Some(line)) => self.pool.line(now, conn, line, &mut self.outbox),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.settle(now);
+        result
+    }
+
+    /// What is to be done next; `None` when all is done.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        let effect = self.effects.pop_front();
+        if effect.is_none() {
+            self.outbox.clear();
+        }
+        effect
+    }
+
+    /// The bytes of an [`Effect::Send`], until all effects are taken.
+    pub fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        self.outbox.bytes(range)
+    }
+
+    /// When [`Input::Tick`] is due. May be early, never late.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [
+            self.failover.next_deadline(),
+            self.pool.next_deadline(),
+            self.blocks.next_deadline(),
+            self.rehearsals.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Which node leads, and how each is.
+    pub fn failover(&self) -> &Failover {
+        &self.failover
+    }
+
+    /// The miners and their jobs.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The solved blocks that are not final.
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// What nodes said to the block that we would submit.
+    pub fn rehearsals(&self) -> &Rehearsals {
+        &self.rehearsals
+    }
+
+    /// The nodes in the order of preference.
+    pub fn node_ids(&self) -> Vec<NodeId> {
+        self.setup.nodes.iter().map(|node| node.id).collect()
+    }
+
+    /// The chain that the nodes are on: the leader's, where it has told it.
+    pub fn chain(&self, now: Now) -> Option<Chain> {
+        let leader = self.failover.leader();
+        let mut reports = self
+            .failover
+            .nodes(now.mono)
+            .filter_map(|node| Some((Some(node.id) == leader, node.health?.0.chain.clone())));
+        let first = reports.next()?;
+        let (_, name) = if first.0 { first } else { reports.find(|r| r.0).unwrap_or(first) };
+        Chain::from_name(&name)
+    }
+
+    fn tick(&mut self, now: Now) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| now.mono >= at);
+        if due(self.failover.next_deadline()) {
+            self.failover_input(now, failover::Input::Tick);
+        }
+        if due(self.pool.next_deadline()) {
+            self.pool_input(now, pool::Input::Tick);
+        }
+        if due(self.blocks.next_deadline()) {
+            self.answer_held(|held| now.mono >= held.until);
+            self.blocks_input(now, submission::Input::Tick);
+        }
+        if due(self.rehearsals.next_deadline()) {
+            self.rehearse(now);
+        }
+    }
+
+    fn reload(&mut self, now: Now, settings: Settings) {
+        let Settings { setup, payout, rules } = settings;
+        self.latest.retain(|id, _| setup.nodes.iter().any(|node| node.id == *id));
+        self.setup = setup.clone();
+        self.failover_input(now, failover::Input::Reload(setup));
+        self.blocks_input(now, submission::Input::Nodes(self.node_ids()));
+        let pays_others = rules.payee_chains != self.pool.rules().payee_chains;
+        if rules != *self.pool.rules() {
+            self.pool_input(now, pool::Input::Rules(Box::new(rules)));
+        }
+        if payout != self.payout || pays_others {
+            self.payout = payout;
+            self.renew_work(now);
+        }
+    }
+
+    fn pool_input(&mut self, now: Now, input: pool::Input) {
+        self.pool.handle(now, input, &mut self.outbox);
+        self.settle(now);
+    }
+
+    /// Turns what the pool wants into effects, in its order: a block before all that follows from it.
+    fn settle(&mut self, now: Now) {
+        let mut solved = None;
+        let mut outputs = self.outbox.take();
+        // No miner has a job that a kill could make us forget. Only a block comes before that.
+        if !outputs.iter().any(|output| matches!(output, Output::Block(_))) {
+            self.remember();
+        }
+        for output in outputs.drain(..) {
+            let effect = match output {
+                Output::Block(block) => {
+                    solved = self.solved(now, *block);
+                    continue;
+                }
+                Output::Send { conn, bytes } => match solved.take() {
+                    // "true" to a block means that it survives our own death.
+                    Some(block) => {
+                        let bytes = self.outbox.bytes(&bytes).to_vec();
+                        self.blocks.hold_answer(now, block, conn, bytes);
+                        continue;
+                    }
+                    None => Effect::Send { conn, bytes },
+                },
+                Output::Close { conn, why } => Effect::Close { conn, why },
+                Output::Authorized { conn } => Effect::Authorized { conn },
+                Output::Share { conn, credited, reached, height } => {
+                    Effect::Share { conn, credited, reached, height }
+                }
+                Output::Rejected { conn, why, reached } => Effect::Rejected { conn, why, reached },
+            };
+            self.effects.push_back(effect);
+        }
+        self.outbox.give_back(outputs);
+        self.remember();
+        self.say(now);
+    }
+
+    /// Hands out what a restart must not forget.
+    fn remember(&mut self) {
+        let memos = self.pool.memos();
+        if memos.len() > 0 {
+            let memos = memos.collect();
+            self.effects.push_back(Effect::Remember(memos));
+        }
+    }
+
+    /// Shows the newest piece of news at the miners.
+    fn say(&mut self, now: Now) {
+        if let Some(text) = self.notice.take() {
+            self.pool_input(now, pool::Input::Say(text));
+        }
+    }
+
+    fn tell(&mut self, kind: EventKind, level: Level, text: String) {
+        self.effects.push_back(Effect::Tell { kind, level, text });
+    }
+
+    fn ask(&mut self, node: NodeId, ask: Ask) {
+        self.effects.push_back(Effect::Ask { node, ask });
+    }
+
+    /// A node's name, also for one that is gone.
+    fn name(&self, id: NodeId) -> String {
+        let node = self.setup.nodes.iter().find(|node| node.id == id);
+        node.map_or_else(|| "a removed node".into(), |node| node.name.clone())
+    }
+}

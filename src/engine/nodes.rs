@@ -1,0 +1,139 @@
+//! The nodes: what they say to the failover core, and its orders to them.
+
+use super::{Ask, Effect, Engine};
+use crate::block::submission;
+use crate::chain::BlockHash;
+use crate::clock::Now;
+use crate::event::EventKind;
+use crate::failover::{self, Input, Output, TemplateSeen};
+use crate::node::{NodeEvent, NodeEventKind};
+use crate::pool;
+use crate::template::Template;
+
+impl Engine {
+    /// What a node that was removed meanwhile says does not count.
+    pub(super) fn node_event(&mut self, now: Now, event: NodeEvent) {
+        if !self.setup.nodes.iter().any(|node| node.id == event.node) {
+            return;
+        }
+        match &event.kind {
+            NodeEventKind::Template { template, took, .. } => {
+                // The node's clock was read when it made the template, somewhere within the call.
+                let made = now.mono.checked_sub(*took).unwrap_or(now.mono);
+                self.latest.insert(event.node, (template.clone(), made));
+            }
+            NodeEventKind::Submitted { block, answer, .. } => {
+                self.submitted(now, event.node, *block, answer.clone());
+            }
+            NodeEventKind::Position { block, answer, .. } => {
+                let (node, block, position) = (event.node, *block, answer.as_ref().ok().copied());
+                self.blocks_input(now, submission::Input::Position { node, block, position });
+            }
+            NodeEventKind::Proposed { block, verdict } => {
+                self.proposed(now, event.node, *block, verdict);
+            }
+            NodeEventKind::Tip { .. }
+            | NodeEventKind::Header { .. }
+            | NodeEventKind::Zmq(_)
+            | NodeEventKind::Health { .. }
+            | NodeEventKind::WaitTried(_)
+            | NodeEventKind::HungUp
+            | NodeEventKind::Permissions { .. }
+            | NodeEventKind::ChainTips { .. }
+            | NodeEventKind::BlocksAt { .. }
+            | NodeEventKind::Failed { .. } => {}
+        }
+        if let Some(input) = Input::from_event(&event, facts) {
+            self.failover_input(now, input);
+        }
+        // After the miners have their jobs: a tip proves where a block of ours stands.
+        if let Some(hash) = tip_of(&event.kind) {
+            self.blocks_input(now, submission::Input::Tip { node: event.node, hash });
+        }
+    }
+
+    pub(super) fn failover_input(&mut self, now: Now, input: Input) {
+        let mut outputs = Vec::new();
+        self.failover.handle(now, input, &mut outputs);
+        for output in outputs {
+            self.failover_output(now, output);
+        }
+    }
+
+    fn failover_output(&mut self, now: Now, output: Output) {
+        match output {
+            Output::FetchTemplate { node, why } => self.ask(node, Ask::Template(why)),
+            Output::PollTip { node, waits: true } => self.ask(node, Ask::WaitForTip),
+            Output::PollTip { node, waits: false } => self.ask(node, Ask::Tip),
+            Output::TryWait { node } => self.ask(node, Ask::TryWait),
+            Output::AskHeader { node, tip } => self.ask(node, Ask::Header(tip)),
+            Output::AskHealth { node } => self.ask(node, Ask::Health),
+            Output::AskPermissions { node } => self.ask(node, Ask::Permissions),
+            Output::AskChainTips { node } => self.ask(node, Ask::ChainTips),
+            Output::AskBlocksAt { node, heights } => self.ask(node, Ask::BlocksAt(heights)),
+            Output::Lead { node, from, why } => {
+                self.effects.push_back(Effect::Lead { node, from, why });
+            }
+            Output::Serve { node, new_tip } => self.serve(now, node, new_tip),
+            Output::EmptyJob { node, tip, median_time } => {
+                self.serve_empty(now, node, tip, median_time);
+            }
+            Output::Gate { why } => {
+                self.effects.push_back(Effect::Shut(why));
+                self.pool_input(now, pool::Input::NoWork);
+            }
+            Output::Ungate => self.effects.push_back(Effect::Open),
+            Output::ClockSet { node, by } => {
+                self.effects.push_back(Effect::ClockSet { node, by });
+                self.rehearsals.plan(now);
+            }
+            Output::Event(event) => {
+                self.notice = words_for_miners(&event).or(self.notice.take());
+                self.tell(EventKind::Node, event.level(), event.to_string());
+            }
+        }
+    }
+}
+
+/// What is shown at the miners themselves: the situation as a whole, not each node's.
+fn words_for_miners(event: &failover::Event) -> Option<String> {
+    use failover::Event::{NodeFailover, RpcDown, RpcRecovered};
+    match event {
+        NodeFailover { to, back: true, .. } => Some(format!("Soloist: node {to} leads again.")),
+        NodeFailover { from, to, .. } => {
+            Some(format!("Soloist: node {from} has failed, node {to} has taken over."))
+        }
+        RpcDown { .. } => Some("Soloist: no Bitcoin node answers. Mining on the last job.".into()),
+        RpcRecovered { node, .. } => Some(format!("Soloist: node {node} gives work again.")),
+        _ => None,
+    }
+}
+
+fn facts(template: &Template) -> TemplateSeen {
+    TemplateSeen {
+        height: u64::from(template.height),
+        prev: template.prev,
+        curtime: u64::from(template.curtime),
+        mintime: u64::from(template.mintime),
+    }
+}
+
+/// The tip of the node's best chain, whichever way it was told.
+fn tip_of(event: &NodeEventKind) -> Option<BlockHash> {
+    match event {
+        NodeEventKind::Template { template, .. } => Some(template.prev),
+        NodeEventKind::Tip { hash, .. } => Some(*hash),
+        NodeEventKind::Health { report, .. } => Some(report.best),
+        NodeEventKind::Header { .. }
+        | NodeEventKind::WaitTried(_)
+        | NodeEventKind::HungUp
+        | NodeEventKind::Zmq(_)
+        | NodeEventKind::Permissions { .. }
+        | NodeEventKind::ChainTips { .. }
+        | NodeEventKind::BlocksAt { .. }
+        | NodeEventKind::Failed { .. }
+        | NodeEventKind::Submitted { .. }
+        | NodeEventKind::Proposed { .. }
+        | NodeEventKind::Position { .. } => None,
+    }
+}

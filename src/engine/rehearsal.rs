@@ -1,0 +1,159 @@
+//! Rehearsals: the block that we would submit, shown to every node before it is solved.
+//!
+//! On each new height, and after each change of the payout, the current job is made into a whole
+//! block, unsolved, and every node is asked whether it would take it (`getblocktemplate` with
+//! `"mode":"proposal"`, BIP 23), and whether it would let us hand it in. A refusal is an alarm years
+//! before it would cost a block. Nothing waits for a rehearsal: it starts a while after the job went
+//! out, and the block is put together beside everything else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{Ask, Effect, Engine};
+use crate::chain::BlockHash;
+use crate::clock::Now;
+use crate::event::{EventKind, Level};
+use crate::failover::Input;
+use crate::ids::NodeId;
+use crate::node::{Permissions, RpcError};
+use crate::share::Candidate;
+
+/// How long after a new tip: the nodes are busy with it at first.
+const DELAY: Duration = Duration::from_secs(3);
+/// Not more often than this.
+const SPACING: Duration = Duration::from_secs(60);
+/// A node that is on another tip than the block cannot judge it.
+const OTHER_TIP: &str = "inconclusive-not-best-prevblk";
+
+/// What a node said to our block before it was solved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RehearsalVerdict {
+    /// When it was asked.
+    pub at: u64,
+    /// Height of the rehearsed block.
+    pub height: u64,
+    /// `None`: it would take the block. Otherwise its reason.
+    pub refused: Option<String>,
+}
+
+/// What was asked, and what the nodes said.
+#[derive(Debug, Default)]
+pub struct Rehearsals {
+    due: Option<Instant>,
+    last: Option<Instant>,
+    asked: Option<(BlockHash, u32)>,
+    verdicts: BTreeMap<NodeId, RehearsalVerdict>,
+    /// What each node said to the last one, in words; what it has not said yet is not in it.
+    answers: BTreeMap<NodeId, String>,
+    /// The owner waits for the answers to one that is being made.
+    drilling: bool,
+}
+
+impl Rehearsals {
+    /// There is something new to rehearse.
+    pub(super) fn plan(&mut self, now: Now) {
+        let earliest = self.last.map_or(now.mono, |last| last + SPACING);
+        self.due = Some(earliest.max(now.mono + DELAY));
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// What a node said last.
+    pub fn verdict(&self, node: NodeId) -> Option<&RehearsalVerdict> {
+        self.verdicts.get(&node)
+    }
+
+    /// What each node said last that said anything.
+    pub fn verdicts(&self) -> impl Iterator<Item = (NodeId, &RehearsalVerdict)> {
+        self.verdicts.iter().map(|(node, verdict)| (*node, verdict))
+    }
+}
+
+impl Engine {
+    /// Takes the current job for the block. An empty one stands in for the node's for moments only.
+    pub(super) fn rehearse(&mut self, now: Now) {
+        self.rehearsals.due = None;
+        let Some(job) = self.pool.jobs().latest().filter(|job| !job.work.empty) else { return };
+        self.rehearsals.last = Some(now.mono);
+        self.effects.push_back(Effect::Rehearse(Box::new(Candidate::of(job))));
+    }
+
+    pub(super) fn rehearse_at_once(&mut self, now: Now) {
+        self.rehearsals.drilling = true;
+        self.rehearsals.answers.clear();
+        self.rehearse(now);
+    }
+
+    pub(super) fn propose(&mut self, now: Now, block: BlockHash, height: u32, hex: &Arc<str>) {
+        self.rehearsals.asked = Some((block, height));
+        self.rehearsals.answers.clear();
+        self.rehearsals.drilling = false;
+        for node in self.node_ids() {
+            self.ask(node, Ask::Propose { block, hex: hex.clone() });
+        }
+        self.failover_input(now, Input::Rehearsed);
+    }
+
+    pub(super) fn proposed(
+        &mut self,
+        now: Now,
+        node: NodeId,
+        block: BlockHash,
+        verdict: &Result<Option<String>, RpcError>,
+    ) {
+        let Some((_, height)) = self.rehearsals.asked.filter(|(hash, _)| *hash == block) else {
+            return;
+        };
+        let name = self.name(node);
+        let words = match verdict {
+            Ok(None) => "would accept it".to_owned(),
+            Ok(Some(reason)) if reason == OTHER_TIP => "is on another tip just now".to_owned(),
+            Ok(Some(reason)) => format!("would REFUSE it: {reason}"),
+            Err(error) => format!("cannot be asked: {error}"),
+        };
+        self.rehearsals.answers.insert(node, words);
+        let refused = match verdict {
+            Ok(None) => None,
+            // Not judged: what it said before stands.
+            Ok(Some(reason)) if reason == OTHER_TIP => return,
+            Err(_) => return,
+            Ok(Some(reason)) => Some(reason.clone()),
+        };
+        let verdict = RehearsalVerdict { at: now.unix, height: height.into(), refused };
+        let before = self.rehearsals.verdicts.insert(node, verdict.clone());
+        if before.is_some_and(|before| before.refused == verdict.refused) {
+            return;
+        }
+        let (level, text) = match verdict.refused {
+            None => (Level::Info, format!("Node {name} would accept our block {height}.")),
+            Some(reason) => {
+                (Level::Critical, format!("Node {name} would REFUSE our block {height}: {reason}."))
+            }
+        };
+        self.tell(EventKind::Node, level, text);
+    }
+
+    /// What every node said to the block of [`Input::Rehearse`](super::Input::Rehearse); `None` as long
+    /// as one thinks, unless it is `late`.
+    pub fn rehearsal_result(&self, late: bool) -> Option<String> {
+        let (rehearsals, nodes) = (&self.rehearsals, self.node_ids());
+        let all =
+            !rehearsals.drilling && nodes.iter().all(|node| rehearsals.answers.contains_key(node));
+        if !all && !late {
+            return None;
+        }
+        let height = rehearsals.asked.map_or(0, |(_, height)| height);
+        let words = nodes.iter().map(|node| {
+            let answer = rehearsals.answers.get(node).map_or("did not answer", String::as_str);
+            let refusal = self.failover.permissions(*node).and_then(Permissions::refusal);
+            let refusal = refusal.map_or_else(String::new, |words| format!(", but it {words}"));
+            format!(" {} {answer}{refusal}.", self.name(*node))
+        });
+        Some(format!("Block {height} was shown to the nodes:{}", words.collect::<String>()))
+    }
+}

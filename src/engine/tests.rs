@@ -1,0 +1,688 @@
+//! The engine in virtual time, between nodes that answer at once and one miner: what it does in what
+//! order, and what it holds back.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::*;
+use crate::clock::Reading;
+use crate::difficulty::{NBits, Target};
+use crate::failover::{DEFAULT_GRACE, Follow, NodeSpec};
+use crate::job::tests::template;
+use crate::memo::{self, Encoder, Moment};
+use crate::node::{
+    HealthReport, NodeEventKind, Permissions, Position, RpcError, SubmitAnswer, TipHeader,
+    TipSource,
+};
+use crate::stratum::session::SessionKey;
+
+const UNIX: u64 = 1_700_000_000;
+const UPTIME: Duration = Duration::from_secs(1000);
+const MINER: ConnId = ConnId(7);
+const A: NodeId = NodeId(0);
+const B: NodeId = NodeId(1);
+const BOOT: &str = "6a1f0c0e-5a1b-4b6e-9f5e-2f0f1a2b3c4d";
+
+/// What the engine wanted, as the scene reads it.
+#[derive(Debug)]
+enum Did {
+    /// A line for the miner.
+    Line(Value),
+    Effect(Effect),
+}
+
+struct Scene {
+    engine: Engine,
+    start: Instant,
+    millis: u64,
+    /// By time.
+    answers: Vec<(u64, NodeEvent)>,
+    log: Vec<(u64, Did)>,
+    lines: Lines,
+    /// The nodes' tip, by its one byte.
+    tip: u8,
+    /// Nodes that say nothing.
+    silent: Vec<NodeId>,
+    /// What the nodes say to a block; `None` where the test answers.
+    submit: Option<SubmitAnswer>,
+    /// What they say to one that is only shown.
+    verdict: Option<String>,
+    /// The card writes at once.
+    card_works: bool,
+    /// What the daemon keeps in memory for its next run.
+    kept: (Encoder, Vec<u8>),
+}
+
+fn setup(nodes: &[NodeId]) -> Setup {
+    let spec = |id: &NodeId| NodeSpec { id: *id, name: format!("n{}", id.0), host: String::new() };
+    let nodes = nodes.iter().map(spec).collect();
+    Setup { nodes, chains: vec![Chain::Main], grace: DEFAULT_GRACE, follow: Follow::Work }
+}
+
+fn settings(nodes: &[NodeId], script: u8) -> Settings {
+    let payout =
+        Payout { script: vec![script], tag: "/t/".to_owned(), signals: Signals::default() };
+    let rules = Rules {
+        session_key: SessionKey([1; 32]),
+        password: None,
+        overrides: Vec::new(),
+        payee_chains: Vec::new(),
+    };
+    Settings { setup: setup(nodes), payout: Some(payout), rules }
+}
+
+impl Scene {
+    /// Two nodes that are well, and a miner with a job. Every hash solves a block.
+    fn new() -> Scene {
+        Scene::with_miner(&memo::header(BOOT), 0x100)
+    }
+
+    /// The same, after a run that left this in memory.
+    fn with_miner(kept: &[u8], first_job_id: u32) -> Scene {
+        let mut scene = Scene::without_miner(kept, first_job_id);
+        scene.wait(500);
+        scene.introduce();
+        scene.log.clear();
+        scene
+    }
+
+    fn without_miner(kept: &[u8], first_job_id: u32) -> Scene {
+        let start = Instant::now() + Duration::from_secs(100_000);
+        let now = Now { mono: start, unix: UNIX };
+        let moment = Moment { mono: start, uptime: UPTIME };
+        let (recall, good) = Recall::read(moment, BOOT, kept);
+        assert_eq!(good, kept.len());
+        let engine = Engine::new(now, settings(&[A, B], 0x51), first_job_id, Some(recall));
+        let mut scene = Scene {
+            engine,
+            start,
+            millis: 0,
+            answers: Vec::new(),
+            log: Vec::new(),
+            lines: Lines::new(),
+            tip: 1,
+            silent: Vec::new(),
+            submit: None,
+            verdict: None,
+            card_works: true,
+            kept: (Encoder::default(), memo::header(BOOT)),
+        };
+        scene.hand_in(Input::Tick);
+        scene
+    }
+
+    fn now(&self) -> Now {
+        let mono = self.start + Duration::from_millis(self.millis);
+        Now { mono, unix: UNIX + self.millis / 1000 }
+    }
+
+    fn hand_in(&mut self, input: Input) {
+        self.engine.handle(self.now(), input);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.engine.next_effect() {
+            match effect {
+                Effect::Send { bytes, .. } => {
+                    let bytes = self.engine.bytes(&bytes).to_vec();
+                    self.hear(&bytes);
+                }
+                Effect::SendHeld { bytes, .. } => self.hear(&bytes),
+                effect => {
+                    self.does(&effect);
+                    self.log.push((self.millis, Did::Effect(effect)));
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let line = serde_json::from_slice(line).unwrap();
+            self.log.push((self.millis, Did::Line(line)));
+        }
+    }
+
+    /// What the shell and the world do about it.
+    fn does(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Ask { node, ask } if !self.silent.contains(node) => {
+                if let Some(kind) = self.answer(ask) {
+                    let event = NodeEvent { node: *node, kind };
+                    self.answers.push((self.millis + 10, event));
+                }
+            }
+            Effect::Solved(block) if self.card_works => {
+                self.engine.handle(self.now(), Input::Spooled(block.hash));
+            }
+            Effect::Rehearse(candidate) => {
+                let (hash, height) = (candidate.hash, candidate.height);
+                assert_eq!(crate::hash::sha256d(&candidate.bytes()[..80]), hash.0);
+                self.engine.handle(self.now(), Input::Rehearsal { hash, height, hex: "00".into() });
+            }
+            Effect::Remember(memos) => {
+                let now = self.moment();
+                let (encoder, bytes) = &mut self.kept;
+                memos.iter().for_each(|memo| encoder.encode(now, memo, bytes));
+            }
+            _ => {}
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { mono: self.now().mono, uptime: UPTIME + Duration::from_millis(self.millis) }
+    }
+
+    fn template(&self) -> Arc<Template> {
+        let (nbits, target) = (NBits(0x2100_ffff), Target::MAX);
+        let curtime = self.now().unix as u32;
+        Arc::new(Template { nbits, target, curtime, ..template(self.tip) })
+    }
+
+    fn answer(&self, ask: &Ask) -> Option<NodeEventKind> {
+        let (tip, took) = (BlockHash([self.tip; 32]), Duration::from_millis(10));
+        let height = 499 + u64::from(self.tip);
+        Some(match ask {
+            Ask::Template(_) => {
+                NodeEventKind::Template { template: self.template(), took, parsing: took }
+            }
+            Ask::Tip => {
+                let source = TipSource::Poll;
+                NodeEventKind::Tip { hash: tip, height: None, source, took }
+            }
+            Ask::WaitForTip => {
+                let source = TipSource::Wait;
+                NodeEventKind::Tip { hash: tip, height: Some(height), source, took }
+            }
+            Ask::TryWait => NodeEventKind::WaitTried(Ok(true)),
+            Ask::Header(hash) => {
+                let header = TipHeader { height, median_time: UNIX as u32 - 1000 };
+                NodeEventKind::Header { hash: *hash, header }
+            }
+            Ask::Health => {
+                let clock = Some(Reading { unix: self.now().unix, at: self.now().mono });
+                let report = Box::new(HealthReport {
+                    chain: "main".into(),
+                    genesis: Some(Chain::Main.genesis()),
+                    blocks: height,
+                    headers: height,
+                    best: tip,
+                    chainwork: [self.tip; 32],
+                    initial_download: false,
+                    progress: 1.0,
+                    tip_time: UNIX,
+                    connections: Some(8),
+                    local_relay: Some(true),
+                    clock,
+                    version: None,
+                    warnings: String::new(),
+                });
+                NodeEventKind::Health { report, took }
+            }
+            Ask::Permissions => {
+                NodeEventKind::Permissions { permissions: Permissions::all("u"), took }
+            }
+            Ask::ChainTips => NodeEventKind::ChainTips { refused: Vec::new(), took },
+            Ask::BlocksAt(_) => NodeEventKind::BlocksAt { blocks: Vec::new(), took },
+            Ask::Submit { block, .. } => {
+                let (block, answer) = (block.hash, Ok(self.submit.clone()?));
+                NodeEventKind::Submitted { block, answer, took }
+            }
+            Ask::Precious(_) => return None,
+            Ask::Position { block, .. } => {
+                let taken = self.submit == Some(SubmitAnswer::Accepted);
+                let answer = Ok(match taken {
+                    true => Position::InChain { confirmations: Some(1) },
+                    false => Position::Missing,
+                });
+                NodeEventKind::Position { block: *block, answer, took }
+            }
+            Ask::Propose { block, .. } => {
+                let verdict = Ok(self.verdict.clone());
+                NodeEventKind::Proposed { block: *block, verdict }
+            }
+        })
+    }
+
+    fn wait(&mut self, millis: u64) {
+        let until = self.millis + millis;
+        loop {
+            let due = self.engine.next_deadline();
+            let due = due.map(|due| due.saturating_duration_since(self.start).as_micros());
+            let due = due.map(|due| due.div_ceil(1000) as u64).unwrap_or(u64::MAX);
+            let first = self.answers.iter().map(|(at, _)| *at).min().unwrap_or(u64::MAX);
+            if due.min(first) > until {
+                break;
+            }
+            self.millis = self.millis.max(due.min(first));
+            match first <= due {
+                true => {
+                    let place = self.answers.iter().position(|(at, _)| *at == first).unwrap();
+                    let (_, event) = self.answers.remove(place);
+                    self.hand_in(Input::Node(event));
+                }
+                false => self.hand_in(Input::Tick),
+            }
+        }
+        self.millis = until;
+    }
+
+    fn say(&mut self, line: &str) {
+        let (now, mut lines) = (self.now(), std::mem::take(&mut self.lines));
+        let bytes = format!("{line}\n");
+        self.engine.received(now, MINER, &mut lines, bytes.as_bytes()).unwrap();
+        self.lines = lines;
+        self.carry_out();
+    }
+
+    fn introduce(&mut self) {
+        let extranonce1 = Extranonce1([0, 0, 0, 9]);
+        let peer = Ipv4Addr::LOCALHOST.into();
+        self.hand_in(Input::Connected { conn: MINER, peer, extranonce1 });
+        self.say(r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+        self.say(r#"{"id":2,"method":"mining.authorize","params":["anna","x"]}"#);
+        self.wait(500);
+    }
+
+    /// A share of the newest job. Here each is a block.
+    fn submit(&mut self, nonce: u32) {
+        let job = self.engine.pool().jobs().latest().unwrap();
+        let (id, ntime) = (job.id.to_string(), job.ntime);
+        self.submit_for(&id, ntime, nonce);
+    }
+
+    fn submit_for(&mut self, id: &str, ntime: u32, nonce: u32) {
+        self.say(&format!(
+            r#"{{"id":9,"method":"mining.submit","params":["anna","{id}","0000000000000001","{ntime:08x}","{nonce:08x}"]}}"#
+        ));
+    }
+
+    /// The place in the log of the first thing of a kind.
+    fn first(&self, what: impl Fn(&Did) -> bool) -> Option<usize> {
+        self.log.iter().position(|(_, did)| what(did))
+    }
+
+    fn count(&self, what: impl Fn(&Did) -> bool) -> usize {
+        self.log.iter().filter(|(_, did)| what(did)).count()
+    }
+
+    fn told(&self) -> Vec<&str> {
+        let text = |did| match did {
+            &Did::Effect(Effect::Tell { ref text, .. }) => Some(text.as_str()),
+            _ => None,
+        };
+        self.log.iter().filter_map(|(_, did)| text(did)).collect()
+    }
+
+    /// What the nodes were asked that is no routine: the block, by the node's number.
+    fn submits(&self) -> Vec<u32> {
+        let node = |did: &Did| match did {
+            Did::Effect(Effect::Ask { node, ask: Ask::Submit { .. } }) => Some(node.0),
+            _ => None,
+        };
+        self.log.iter().filter_map(|(_, did)| node(did)).collect()
+    }
+
+    fn block(&self) -> Arc<SolvedBlock> {
+        self.engine.blocks().iter().next().expect("a block").0.clone()
+    }
+}
+
+fn is_answer(did: &Did) -> bool {
+    matches!(did, Did::Line(line) if line["id"] == 9)
+}
+
+fn is_submit(did: &Did) -> bool {
+    matches!(did, Did::Effect(Effect::Ask { ask: Ask::Submit { .. }, .. }))
+}
+
+fn is_solved(did: &Did) -> bool {
+    matches!(did, Did::Effect(Effect::Solved(_)))
+}
+
+fn is_rehearsal(did: &Did) -> bool {
+    matches!(did, Did::Effect(Effect::Rehearse(_)))
+}
+
+fn is_job(did: &Did) -> bool {
+    matches!(did, Did::Line(line) if line["method"] == "mining.notify")
+}
+
+// -- a solved block --
+
+#[test]
+fn a_block_goes_to_the_nodes_then_to_the_card_and_the_miner_hears_last() {
+    let mut scene = Scene::new();
+    scene.submit(1);
+    let [asked, kept, told, said] = [
+        scene.first(is_submit),
+        scene.first(is_solved),
+        scene.first(|did| matches!(did, Did::Effect(Effect::Tell { .. }))),
+        scene.first(is_answer),
+    ]
+    .map(Option::unwrap);
+    assert_eq!(scene.submits(), [0, 1]);
+    assert!(asked + 1 < kept && kept < told && kept < said, "{:#?}", scene.log);
+    let remembered = scene.first(|did| matches!(did, Did::Effect(Effect::Remember(_))));
+    assert!(remembered.is_none_or(|place| place > kept));
+}
+
+#[test]
+fn true_is_held_until_the_block_is_on_the_card() {
+    let mut scene = Scene::new();
+    scene.card_works = false;
+    scene.submit(1);
+    scene.wait(9000);
+    assert_eq!(scene.count(is_answer), 0);
+    let block = scene.block();
+    scene.hand_in(Input::Spooled(BlockHash([9; 32])));
+    assert_eq!(scene.count(is_answer), 0, "another block is on the card");
+    scene.hand_in(Input::Spooled(block.hash));
+    assert_eq!(scene.count(is_answer), 1);
+    scene.hand_in(Input::Spooled(block.hash));
+    assert_eq!(scene.count(is_answer), 1, "once");
+}
+
+#[test]
+fn a_card_in_trouble_holds_the_answer_for_ten_seconds_at_most() {
+    let mut scene = Scene::new();
+    scene.card_works = false;
+    scene.submit(1);
+    scene.wait(9_990);
+    assert_eq!(scene.count(is_answer), 0);
+    scene.wait(20);
+    assert_eq!(scene.count(is_answer), 1);
+}
+
+#[test]
+fn what_is_no_new_block_is_answered_at_once() {
+    let mut scene = Scene::new();
+    scene.submit(1);
+    scene.log.clear();
+    scene.card_works = false;
+    // The same once more is no news: a duplicate, refused at once, and written nowhere.
+    scene.submit(1);
+    assert_eq!((scene.count(is_answer), scene.count(is_solved)), (1, 0));
+    assert_eq!(scene.submits(), [0; 0]);
+}
+
+#[test]
+fn a_block_is_accepted_when_a_node_shows_it_and_told_once() {
+    let mut scene = Scene::new();
+    scene.submit = Some(SubmitAnswer::Accepted);
+    scene.submit(1);
+    assert_eq!(scene.engine.blocks().accepted_after(scene.block().hash), None);
+    assert!(scene.engine.blocks().is_busy());
+    scene.wait(2000);
+    let block = scene.block();
+    assert!(!scene.engine.blocks().is_busy());
+    assert!(scene.engine.blocks().accepted_after(block.hash).is_some());
+    let told: Vec<_> = scene.told().into_iter().filter(|text| text.contains("ACCEPTED")).collect();
+    assert_eq!(told, ["BLOCK 501 IS ACCEPTED: node n0 has it in its best chain."]);
+    let answers = scene.engine.blocks().answers(block.hash);
+    assert!(answers.len() == 2 && answers.iter().all(|answer| answer.taken), "{answers:?}");
+}
+
+// -- a restart --
+
+#[test]
+fn a_restart_knows_the_jobs_that_the_miner_has_and_takes_their_block() {
+    let scene = Scene::new();
+    let job = scene.engine.pool().jobs().latest().unwrap();
+    let (id, ntime) = (job.id.to_string(), job.ntime);
+    let mut next = Scene::with_miner(&scene.kept.1, 0x9000);
+    next.submit_for(&id, ntime, 1);
+    assert_eq!((next.count(is_solved), next.submits().len()), (1, 2), "{:#?}", next.log);
+    // Without that memory the job is nobody's.
+    let mut other = Scene::with_miner(&memo::header(BOOT), 0x9000);
+    other.submit_for(&id, ntime, 1);
+    assert_eq!(other.count(is_solved), 0);
+}
+
+#[test]
+fn blocks_of_an_earlier_run_are_offered_and_old_news_is_not_told() {
+    let block = |height: u32| {
+        let bytes = vec![height as u8; 80];
+        Arc::new(SolvedBlock {
+            hash: BlockHash(crate::hash::sha256d(&bytes)),
+            height,
+            prev: BlockHash([0; 32]),
+            value: 1,
+            worker: "anna".into(),
+            solved_at: UNIX,
+            bytes,
+        })
+    };
+    let mut scene = Scene::without_miner(&memo::header(BOOT), 0x100);
+    scene.submit = Some(SubmitAnswer::Duplicate);
+    scene.log.clear();
+    let kept = [
+        (block(10), StoredState::Candidate),
+        (block(11), StoredState::Stale),
+        (block(12), StoredState::Accepted { node: "n0".into() }),
+        (block(13), StoredState::Confirmed { confirmations: 3 }),
+    ];
+    for (block, state) in kept.clone() {
+        scene.hand_in(Input::Restored { block, state, answers: Vec::new() });
+    }
+    let told: Vec<&str> = scene.told();
+    let offered = |height| format!("Block {height} of the spool is offered to the nodes again.");
+    assert_eq!(told, [offered(10), offered(12)]);
+    // A node's answer alone, which an older version took for it, accepts nothing.
+    let states: Vec<StoredState> =
+        scene.engine.blocks().iter().map(|(_, state)| stored(state)).collect();
+    assert_eq!(
+        states,
+        [
+            StoredState::Candidate,
+            StoredState::Stale,
+            StoredState::Candidate,
+            StoredState::Confirmed { confirmations: 3 }
+        ]
+    );
+    scene.wait(120_000);
+    for (block, _) in &kept {
+        let asked = scene.count(|did| {
+            matches!(did, Did::Effect(Effect::Ask { ask: Ask::Submit { block: b, .. }, .. })
+                if b.hash == block.hash)
+        });
+        assert!(asked >= 2, "block {} was offered {asked} times", block.height);
+    }
+    assert!(!scene.told().iter().any(|text| text.contains("Block 11 ")), "{:?}", scene.told());
+}
+
+// -- rehearsals --
+
+#[test]
+fn a_block_is_shown_three_seconds_after_a_new_tip_and_once_a_minute_at_most() {
+    let mut scene = Scene::without_miner(&memo::header(BOOT), 0x100);
+    scene.wait(2_900);
+    assert_eq!(scene.count(is_rehearsal), 0);
+    scene.wait(1_000);
+    assert_eq!(scene.count(is_rehearsal), 1);
+    assert_eq!(scene.engine.rehearsals().verdicts().count(), 2);
+    let asked_at = scene.millis;
+    for tip in 2..5 {
+        scene.tip = tip;
+        scene.wait(15_000);
+    }
+    assert_eq!(scene.count(is_rehearsal), 1, "the minute is not over");
+    scene.wait(asked_at + 62_000 - scene.millis);
+    assert_eq!(scene.count(is_rehearsal), 2);
+}
+
+#[test]
+fn a_refusal_is_told_once_and_one_that_judged_another_tip_changes_nothing() {
+    let mut scene = Scene::without_miner(&memo::header(BOOT), 0x100);
+    scene.verdict = Some("bad-cb-amount".into());
+    scene.wait(5_000);
+    let refusals = |scene: &Scene| {
+        scene.told().iter().filter(|text| text.contains("REFUSE our block")).count()
+    };
+    assert_eq!(refusals(&scene), 2);
+    scene.hand_in(Input::Rehearse);
+    scene.wait(1_000);
+    assert_eq!(refusals(&scene), 2, "the same is no news");
+    scene.verdict = Some("inconclusive-not-best-prevblk".into());
+    scene.hand_in(Input::Rehearse);
+    scene.wait(1_000);
+    let mut verdicts = scene.engine.rehearsals().verdicts();
+    assert!(verdicts.all(|(_, verdict)| verdict.refused.as_deref() == Some("bad-cb-amount")));
+    let words = scene.engine.rehearsal_result(false).unwrap();
+    assert_eq!(words.matches("is on another tip just now").count(), 2, "{words}");
+}
+
+#[test]
+fn the_owner_hears_of_a_node_that_does_not_answer_a_rehearsal() {
+    let mut scene = Scene::new();
+    scene.wait(5_000);
+    scene.silent = vec![B];
+    scene.hand_in(Input::Rehearse);
+    scene.wait(1_000);
+    assert_eq!(scene.engine.rehearsal_result(false), None);
+    let words = scene.engine.rehearsal_result(true).unwrap();
+    let expected =
+        "Block 501 was shown to the nodes: n0 would accept it. n1 did not answer.".to_owned();
+    assert_eq!(words, expected);
+}
+
+// -- the settings --
+
+#[test]
+fn a_new_payout_is_in_the_next_job_at_once_and_is_rehearsed() {
+    let mut scene = Scene::new();
+    scene.wait(10_000);
+    scene.log.clear();
+    scene.hand_in(Input::Settings(Box::new(settings(&[A, B], 0x52))));
+    let work = scene.engine.pool().jobs().work().unwrap();
+    let bytes = work.coinbase.without_witness(&[0; 12]);
+    let tx: bitcoin::Transaction = bitcoin::consensus::deserialize(&bytes).unwrap();
+    assert_eq!(tx.output[0].script_pubkey.as_bytes(), [0x52]);
+    assert_eq!(scene.count(is_job), 1);
+    let from = |did: &Did| matches!(did, Did::Effect(Effect::WorkSent(WorkFrom::Settings)));
+    assert_eq!(scene.count(from), 1);
+    scene.wait(61_000);
+    assert_eq!(scene.count(is_rehearsal), 1);
+    // The same again is no change, and costs the miners no job.
+    scene.log.clear();
+    scene.hand_in(Input::Settings(Box::new(settings(&[A, B], 0x52))));
+    assert_eq!(scene.count(is_job), 0);
+}
+
+#[test]
+fn a_reload_while_a_block_is_on_its_way_loses_neither_block_nor_answer() {
+    let mut scene = Scene::new();
+    scene.card_works = false;
+    scene.submit(1);
+    let block = scene.block();
+    assert_eq!(scene.submits(), [0, 1]);
+    scene.log.clear();
+    // Node 0 got a new password, and so a new id; node 1 stays.
+    let new = NodeId(5);
+    scene.submit = Some(SubmitAnswer::Accepted);
+    scene.hand_in(Input::Settings(Box::new(settings(&[new, B], 0x52))));
+    scene.wait(2_000);
+    assert!(scene.submits().contains(&5), "the new node is offered the block, too");
+    assert!(!scene.submits().contains(&0));
+    assert!(matches!(
+        scene.engine.blocks().state(block.hash),
+        Some(submission::BlockState::Accepted { .. })
+    ));
+    assert_eq!(scene.count(is_answer), 0);
+    scene.hand_in(Input::Spooled(block.hash));
+    assert_eq!(scene.count(is_answer), 1);
+}
+
+#[test]
+fn what_a_removed_node_still_says_does_not_count() {
+    let mut scene = Scene::new();
+    scene.wait(5_000);
+    scene.submit(1);
+    let block = scene.block();
+    scene.hand_in(Input::Settings(Box::new(settings(&[B], 0x51))));
+    scene.wait(2_000);
+    scene.answers.clear();
+    scene.log.clear();
+    let took = Duration::from_millis(1);
+    let answer = Ok(SubmitAnswer::Rejected("bad-cb-amount".into()));
+    let position = Ok(Position::InChain { confirmations: Some(3) });
+    scene.tip = 2;
+    for kind in [
+        NodeEventKind::Template { template: scene.template(), took, parsing: took },
+        NodeEventKind::Submitted { block: block.hash, answer, took },
+        NodeEventKind::Position { block: block.hash, answer: position, took },
+        NodeEventKind::Proposed { block: block.hash, verdict: Ok(Some("bad-cb-amount".into())) },
+    ] {
+        scene.hand_in(Input::Node(NodeEvent { node: A, kind }));
+    }
+    assert!(scene.log.is_empty(), "{:#?}", scene.log);
+    assert_eq!(scene.engine.blocks().state(block.hash), Some(submission::BlockState::Candidate));
+    assert_eq!(scene.engine.pool().jobs().work().unwrap().template.prev, BlockHash([1; 32]));
+}
+
+// -- the miners --
+
+#[test]
+fn what_a_restart_must_not_forget_is_kept_before_it_is_sent() {
+    let mut scene = Scene::new();
+    scene.tip = 2;
+    scene.wait(3_000);
+    let kept = scene.first(|did| matches!(did, Did::Effect(Effect::Remember(_)))).unwrap();
+    let sent = scene.first(is_job).unwrap();
+    assert!(kept < sent, "{:#?}", scene.log);
+}
+
+#[test]
+fn a_miner_that_names_another_worker_hears_the_difficulty_of_that_one() {
+    let mut scene = Scene::new();
+    scene.say(r#"{"id":3,"method":"mining.authorize","params":["berta","x"]}"#);
+    // In answer to that the shell looks it up.
+    assert_eq!(scene.count(|did| matches!(did, Did::Effect(Effect::Authorized { .. }))), 1);
+    scene.hand_in(Input::Known { conn: MINER, saved: Saved::Level(4096.0) });
+    let level = |did: &Did| matches!(did, Did::Line(line) if line["method"] == "mining.set_difficulty" && line["params"][0] == 4096.0);
+    assert!(scene.first(level).unwrap() < scene.first(is_job).unwrap());
+}
+
+#[test]
+fn miners_are_sent_away_without_work_and_their_last_block_still_counts() {
+    let mut scene = Scene::new();
+    scene.silent = vec![A, B];
+    scene.wait(30_000);
+    scene.log.clear();
+    scene.submit(1);
+    assert_eq!(scene.submits(), [0, 1], "the nodes may be back at any moment");
+    scene.wait(90_000);
+    let shut = scene.first(|did| matches!(did, Did::Effect(Effect::Shut(_)))).unwrap();
+    let closed = scene.first(|did| matches!(did, Did::Effect(Effect::Close { .. }))).unwrap();
+    assert!(shut < closed);
+    scene.silent.clear();
+    scene.submit = Some(SubmitAnswer::Accepted);
+    scene.wait(90_000);
+    let opened = scene.first(|did| matches!(did, Did::Effect(Effect::Open))).unwrap();
+    assert!(closed < opened);
+    assert!(scene.told().iter().any(|text| text.contains("IS ACCEPTED")), "{:?}", scene.told());
+}
+
+#[test]
+fn a_node_that_fails_to_take_a_block_is_asked_again_and_its_words_are_told_once() {
+    let mut scene = Scene::new();
+    scene.silent = vec![B];
+    scene.submit(1);
+    let block = scene.block().hash;
+    scene.log.clear();
+    for _ in 0..3 {
+        let answer = Err(RpcError::Timeout(Duration::from_secs(30)));
+        let took = Duration::from_millis(1);
+        let kind = NodeEventKind::Submitted { block, answer, took };
+        scene.hand_in(Input::Node(NodeEvent { node: A, kind }));
+        scene.wait(5_000);
+    }
+    assert!(scene.submits().len() >= 2, "{:?}", scene.submits());
+    let about = format!("Node n0 about block {block}");
+    assert_eq!(scene.told().iter().filter(|text| text.starts_with(&about)).count(), 1);
+    let written = |did: &Did| matches!(did, Did::Effect(Effect::Answered { .. }));
+    assert_eq!(scene.count(written), 1);
+}

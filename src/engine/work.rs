@@ -1,0 +1,63 @@
+//! The work that the miners get: from a node's template, from a new tip alone, or from the template
+//! before with the payout of now.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Effect, Engine, WorkFrom};
+use crate::block::submission;
+use crate::chain::BlockHash;
+use crate::clock::Now;
+use crate::ids::NodeId;
+use crate::job::Work;
+use crate::pool;
+use crate::template::Template;
+
+impl Engine {
+    pub(super) fn serve(&mut self, now: Now, node: NodeId, new_tip: bool) {
+        let Some((template, received)) = self.latest.get(&node).cloned() else { return };
+        let height = template.height;
+        self.set_work(now, template, node, received, false, WorkFrom::Template { new_tip });
+        if new_tip {
+            self.blocks_input(now, submission::Input::Height(height - 1));
+            self.rehearsals.plan(now);
+        }
+    }
+
+    /// Miners leave the dead tip for an empty block on the new one, until its template is there.
+    pub(super) fn serve_empty(&mut self, now: Now, node: NodeId, tip: BlockHash, median_time: u32) {
+        let (Some(work), Some(chain)) = (self.pool.jobs().work(), self.chain(now)) else { return };
+        let node_time = work.node_time(now.mono);
+        let empty = work.template.empty_on(tip, median_time, chain, node_time);
+        if let Some(template) = empty {
+            self.set_work(now, Arc::new(template), node, now.mono, true, WorkFrom::Tip);
+        }
+    }
+
+    /// Makes the current work anew: the payout changed.
+    pub(super) fn renew_work(&mut self, now: Now) {
+        if let Some(work) = self.pool.jobs().work().cloned() {
+            let (template, node, received) = (work.template.clone(), work.node, work.received);
+            self.set_work(now, template, node, received, work.empty, WorkFrom::Settings);
+            self.rehearsals.plan(now);
+        }
+    }
+
+    fn set_work(
+        &mut self,
+        now: Now,
+        template: Arc<Template>,
+        node: NodeId,
+        received: Instant,
+        empty: bool,
+        from: WorkFrom,
+    ) {
+        // Without an owner no node is asked, so no template comes.
+        let Some(payout) = &self.payout else { return };
+        let work = Work::new(template, node, received, empty, &payout.script, &payout.tag);
+        let work = work.signalling(&payout.signals);
+        self.effects.push_back(Effect::Work(from));
+        self.pool_input(now, pool::Input::Work(Box::new(work)));
+        self.effects.push_back(Effect::WorkSent(from));
+    }
+}
