@@ -385,7 +385,7 @@ impl Daemon {
         let config = self.state.borrow().config.http.clone();
         let Some(this) = self.this.upgrade() else { return Ok(Vec::new()) };
         let options = http::Options { json: config.json, ..http::Options::default() };
-        let admin = Admin::new(this.clone(), self.people.clone());
+        let admin = Admin::new(this.clone());
         let server = Http::with_admin(this, admin, options);
         let mut addresses = Vec::new();
         for address in config.listen {
@@ -441,6 +441,17 @@ impl Daemon {
             state.tick(os::now());
             if state.may_end(os::now()) {
                 break;
+            }
+            let due = std::mem::take(&mut state.owner.to_apply);
+            drop(state);
+            if !due.is_empty() {
+                let apply = self.apply_all(due);
+                let apply = async move {
+                    for problem in apply.await {
+                        log::error!("settings: the new payout address could not be set: {problem}");
+                    }
+                };
+                self.people.spawn(apply).detach();
             }
         }
         self.server.close_all();

@@ -49,6 +49,9 @@ pub mod stratum;
 // -- pure: all miners --
 pub mod pool;
 
+// -- pure: what the owner changes on the page --
+pub mod settings;
+
 // -- pure: all that the daemon decides --
 pub mod engine;
 
@@ -71,9 +74,8 @@ pub mod spool;
 // -- what people see --
 pub mod status;
 
-// -- what they are told and what they set --
+// -- what they are told --
 pub mod notify;
-pub mod settings;
 
 // -- the file of settings, the ports --
 pub mod config;

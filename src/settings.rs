@@ -16,8 +16,9 @@ pub mod access;
 
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::clock::Now;
-use crate::status::{PendingPayoutView, format};
 
 /// How long a new payout address waits.
 pub const PAYOUT_DELAY: Duration = Duration::from_secs(600);
@@ -54,6 +55,12 @@ pub struct NodeValues {
 }
 
 impl Values {
+    /// The same without the passwords, as the page may have it.
+    pub fn without_passwords(mut self) -> Values {
+        self.nodes.iter_mut().for_each(|node| node.password = None);
+        self
+    }
+
     /// Puts in the passwords that the form did not carry, out of `known`, which has them. Only for
     /// the same address and user: a password must neither move to another node when one above it
     /// is removed, nor be sent to an address that it was not given for.
@@ -70,6 +77,15 @@ impl std::fmt::Debug for NodeValues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Node({}, {}, {}, {})", self.url, self.user, self.certificate, self.zmq)
     }
+}
+
+/// A change of the payout address that has not come into force yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PendingPayout {
+    /// The new address.
+    pub address: String,
+    /// When it comes into force, Unix seconds.
+    pub due_at: u64,
 }
 
 /// What the core is told. `current` is what is in force now.
@@ -101,29 +117,21 @@ pub enum Input {
 pub enum Output {
     /// Save these and put them into force, without dropping a miner.
     Apply(Values),
-    /// This payout address waits now; `None`: none does.
-    Pending(Option<PendingPayoutView>),
     /// Write this down.
     Audit(String),
 }
 
 /// The core.
 #[derive(Debug, Default)]
-pub struct Settings {
+pub struct Changes {
     before: Option<Values>,
-    pending: Option<Pending>,
+    pending: Option<(PendingPayout, Instant)>,
 }
 
-#[derive(Debug)]
-struct Pending {
-    address: String,
-    due: Instant,
-}
-
-impl Settings {
+impl Changes {
     /// Nothing waits, nothing can be undone.
-    pub fn new() -> Settings {
-        Settings::default()
+    pub fn new() -> Changes {
+        Changes::default()
     }
 
     /// Takes an input and adds what is to be done to `out`.
@@ -137,8 +145,7 @@ impl Settings {
                 }
             }
             Input::Cancel => {
-                if let Some(pending) = self.pending.take() {
-                    out.push(Output::Pending(None));
+                if let Some((pending, _)) = self.pending.take() {
                     out.push(Output::Audit(format!(
                         "The new payout address {} is cancelled.",
                         pending.address
@@ -146,12 +153,8 @@ impl Settings {
                 }
             }
             Input::Tick { current } => {
-                if self.pending.as_ref().is_none_or(|pending| pending.due > now.mono) {
-                    return;
-                }
-                if let Some(pending) = self.pending.take() {
+                if let Some((pending, _)) = self.pending.take_if(|(_, due)| *due <= now.mono) {
                     let new = Values { payout: pending.address, ..current.clone() };
-                    out.push(Output::Pending(None));
                     out.push(Output::Audit(format!("Blocks now pay {}.", new.payout)));
                     self.before = Some(current);
                     out.push(Output::Apply(new));
@@ -162,7 +165,12 @@ impl Settings {
 
     /// When [`Input::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.pending.as_ref().map(|pending| pending.due)
+        self.pending.as_ref().map(|(_, due)| *due)
+    }
+
+    /// The payout address that waits.
+    pub fn pending(&self) -> Option<&PendingPayout> {
+        self.pending.as_ref().map(|(pending, _)| pending)
     }
 
     /// Whether there is something to take back.
@@ -175,17 +183,14 @@ impl Settings {
         // The first address of all has nobody to protect.
         if !current.payout.is_empty() && new.payout != current.payout {
             at_once.payout.clone_from(&current.payout);
-            self.pending =
-                Some(Pending { address: new.payout.clone(), due: now.mono + PAYOUT_DELAY });
-            out.push(Output::Pending(Some(PendingPayoutView {
-                address: new.payout.clone(),
-                due_at: now.unix + PAYOUT_DELAY.as_secs(),
-            })));
+            let due_at = now.unix + PAYOUT_DELAY.as_secs();
+            let pending = PendingPayout { address: new.payout.clone(), due_at };
+            self.pending = Some((pending, now.mono + PAYOUT_DELAY));
             out.push(Output::Audit(format!(
-                "Payout address {} is to replace {} in {}.",
+                "Payout address {} is to replace {} in {}\u{202f}min.",
                 new.payout,
                 current.payout,
-                format::duration(PAYOUT_DELAY.as_secs())
+                PAYOUT_DELAY.as_secs() / 60
             )));
         }
         let changes = diff(&current, &at_once);
@@ -246,7 +251,7 @@ mod tests {
     }
 
     struct Scene {
-        settings: Settings,
+        settings: Changes,
         current: Values,
         start: Instant,
     }
@@ -254,7 +259,7 @@ mod tests {
     impl Scene {
         fn new(payout: &str) -> Scene {
             let current = values(payout, "solo");
-            Scene { settings: Settings::new(), current, start: Instant::now() }
+            Scene { settings: Changes::new(), current, start: Instant::now() }
         }
 
         fn at(&mut self, second: u64, input: Input) -> Vec<Output> {
@@ -283,15 +288,14 @@ mod tests {
     #[test]
     fn a_new_payout_address_waits_ten_minutes() {
         let mut scene = Scene::new("old");
-        let out = scene.change(0, values("new", "attic"));
-        assert!(
-            matches!(&out[0], Output::Pending(Some(p)) if p.address == "new" && p.due_at == 600)
-        );
+        scene.change(0, values("new", "attic"));
+        let pending = PendingPayout { address: "new".to_owned(), due_at: 600 };
+        assert_eq!(scene.settings.pending(), Some(&pending));
         assert_eq!(scene.current, values("old", "attic"), "the rest is in force at once");
         assert!(scene.tick(599).is_empty());
         assert_eq!(scene.current.payout, "old");
-        let out = scene.tick(600);
-        assert_eq!(out[0], Output::Pending(None));
+        scene.tick(600);
+        assert_eq!(scene.settings.pending(), None);
         assert_eq!(scene.current, values("new", "attic"));
         assert_eq!(scene.settings.next_deadline(), None);
     }

@@ -163,7 +163,7 @@ fn without_a_session_nothing_is_shown_or_changed() {
     }
     server.kept(|kept| {
         assert_eq!(kept.values.name, "solo");
-        assert!(kept.pending.is_none() && kept.actions.is_empty());
+        assert!(kept.changes.pending().is_none() && kept.actions.is_empty());
     });
 }
 
@@ -228,13 +228,13 @@ fn a_new_payout_address_waits_and_can_be_cancelled() {
     server.post("/settings", &change(&token, OTHER, "solo"));
     server.kept(|kept| {
         assert_eq!(kept.values.payout, ADDRESS);
-        assert_eq!(kept.pending.as_ref().map(|p| p.address.as_str()), Some(OTHER));
+        assert_eq!(kept.changes.pending().map(|p| p.address.as_str()), Some(OTHER));
     });
     let page = server.get("/settings").body;
     assert!(page.contains("value=\"cancel\"") && page.contains("<span>w508</span>"));
     server.post("/settings", &format!("token={token}&step=cancel"));
     server.kept(|kept| {
-        assert_eq!(kept.pending, None);
+        assert_eq!(kept.changes.pending(), None);
         assert!(kept.audit.last().unwrap().contains("is cancelled"));
     });
 }

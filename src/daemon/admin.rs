@@ -13,7 +13,9 @@ use futures_lite::{FutureExt, future};
 use smol::LocalExecutor;
 
 use crate::chain::Chain;
+use crate::clock::Now;
 use crate::config::{self, Auth, Config, Flags, Gaps, NodeConfig, Problems, Secret};
+use crate::engine::Input;
 use crate::import;
 use crate::ledger::backup;
 use crate::ledger::record::Record;
@@ -22,9 +24,11 @@ use crate::ledger::transfer::settings_with;
 use crate::node::{HealthReport, Permissions, RpcError};
 use crate::os;
 use crate::rpc::{Rpc, probe_zmq};
-use crate::server::http::admin::{Action, Brought, Checked, Control, Download, Local, NO_PIN};
-use crate::settings::{NodeValues, Values, access};
-use crate::status::{AuditView, EventKind, Level, PendingPayoutView};
+use crate::server::http::admin::{
+    Action, Brought, Change, Checked, Control, Download, Local, NO_PIN,
+};
+use crate::settings::{self, NodeValues, Values, access};
+use crate::status::{AuditView, EventKind, Level};
 
 use super::{Daemon, Event, State};
 
@@ -54,15 +58,13 @@ pub struct Owner {
     pub source: Option<Source>,
     /// What is kept of the PIN, once it is made.
     pub pin: Option<String>,
-    /// A payout address that waits.
-    pub pending: Option<PendingPayoutView>,
+    /// Values that are to be saved and put into force, and from where they came.
+    pub to_apply: Vec<(IpAddr, Values)>,
 }
 
 impl Control for Daemon {
     fn values(&self) -> Values {
-        let mut values = values_of(&self.state.borrow().config);
-        values.nodes.iter_mut().for_each(|node| node.password = None);
-        values
+        values_of(&self.state.borrow().config).without_passwords()
     }
 
     fn check(&self, values: Values) -> Local<Checked> {
@@ -85,12 +87,23 @@ impl Control for Daemon {
         })
     }
 
-    fn apply(&self, values: &Values) -> Local<Result<(), String>> {
-        let values = completed(values.clone(), &self.state.borrow().config);
-        self.write(move |source| {
-            let (config, text) = attempt(source, &values).map_err(|problems| problems.join(" "))?;
-            save(&source.file, &text).map(|()| config)
-        })
+    fn change(&self, from: IpAddr, change: Change) -> Local<Vec<String>> {
+        let current = self.values();
+        let change = match change {
+            Change::Save(new) => settings::Input::Change { current, new },
+            Change::Undo => settings::Input::Undo { current },
+            Change::Cancel => settings::Input::Cancel,
+        };
+        let mut state = self.state.borrow_mut();
+        state.engine_input(os::now(), Input::Change { from, change });
+        self.rearm(&state);
+        let values = std::mem::take(&mut state.owner.to_apply);
+        drop(state);
+        self.apply_all(values)
+    }
+
+    fn can_undo(&self) -> bool {
+        self.state.borrow().engine.changes().can_undo()
     }
 
     fn pin(&self) -> Option<String> {
@@ -117,14 +130,9 @@ impl Control for Daemon {
         }
     }
 
-    fn pending(&self, pending: Option<PendingPayoutView>) {
-        self.state.borrow_mut().owner.pending = pending;
-    }
-
     fn audit(&self, from: IpAddr, text: String) {
-        let (mut state, now) = (self.state.borrow_mut(), os::now());
-        state.tell(now, EventKind::System, Level::Info, format!("From {from}: {text}"));
-        state.ledger_event(now, LedgerEvent::Audit(format!("{from}: {text}")));
+        let mut state = self.state.borrow_mut();
+        state.audit(os::now(), from, &text);
         self.rearm(&state);
     }
 
@@ -174,6 +182,33 @@ impl Control for Daemon {
 }
 
 impl Daemon {
+    /// Saves values and puts them into force, one after the other; sentences where that failed.
+    pub(super) fn apply_all(&self, all: Vec<(IpAddr, Values)>) -> Local<Vec<String>> {
+        let this = self.this.clone();
+        Box::pin(async move {
+            let mut problems = Vec::new();
+            for (from, values) in all {
+                let Some(daemon) = this.upgrade() else { break };
+                let applied = daemon.apply(&values);
+                drop(daemon);
+                let Err(problem) = applied.await else { continue };
+                if let Some(daemon) = this.upgrade() {
+                    daemon.audit(from, format!("That failed: {problem}"));
+                }
+                problems.push(problem);
+            }
+            problems
+        })
+    }
+
+    fn apply(&self, values: &Values) -> Local<Result<(), String>> {
+        let values = completed(values.clone(), &self.state.borrow().config);
+        self.write(move |source| {
+            let (config, text) = attempt(source, &values).map_err(|problems| problems.join(" "))?;
+            save(&source.file, &text).map(|()| config)
+        })
+    }
+
     /// Runs `write` on a pool thread and puts the config that it gives into force.
     fn write(
         &self,
@@ -211,6 +246,11 @@ impl Daemon {
 }
 
 impl State {
+    pub(super) fn audit(&mut self, now: Now, from: IpAddr, text: &str) {
+        self.tell(now, EventKind::System, Level::Info, format!("From {from}: {text}"));
+        self.ledger_event(now, LedgerEvent::Audit(format!("{from}: {text}")));
+    }
+
     /// Makes what is kept of the PIN, on a pool thread: that is slow by design.
     pub(super) fn read_pin(&mut self) {
         self.owner.pin = None;
@@ -315,7 +355,7 @@ fn refused(problems: Vec<String>) -> Checked {
 }
 
 /// What is in force, with passwords.
-fn values_of(config: &Config) -> Values {
+pub(super) fn values_of(config: &Config) -> Values {
     Values {
         name: config.http.name.clone(),
         payout: config.payout.address.as_ref().map_or_else(String::new, ToString::to_string),

@@ -79,6 +79,12 @@ impl State {
             }
             Effect::Final(block) => self.blocks.drop_hex(block),
             Effect::Rehearse(candidate) => self.put_together(*candidate),
+            Effect::Apply { from, values } => self.owner.to_apply.push((from, *values)),
+            Effect::Audit { from, text } => self.audit(now, from, &text),
+            Effect::PayoutDue => {
+                let current = super::admin::values_of(&self.config);
+                self.engine.handle(now, Input::InForce(current.without_passwords()));
+            }
             Effect::Tell { kind, level, text } => self.tell(now, kind, level, text),
         }
     }

@@ -123,7 +123,7 @@ impl State {
         view::PayoutView {
             address: self.owners_address(),
             kind: address.as_ref().map_or_else(String::new, |address| address.kind().to_string()),
-            pending: self.owner.pending.clone(),
+            pending: self.engine.changes().pending().cloned(),
         }
     }
 

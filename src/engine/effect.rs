@@ -1,5 +1,6 @@
 //! What the engine wants done.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::ids::{ConnId, NodeId};
 use crate::memo::Memo;
 use crate::priority::Urgency;
 use crate::reject::Reject;
+use crate::settings::Values;
 use crate::share::Candidate;
 use crate::stratum::outbox::CloseReason;
 
@@ -119,9 +121,26 @@ pub enum Effect {
     },
     /// Nothing will be done for this block any more.
     Final(BlockHash),
-    /// Put these blocks's bytes together, without haste, and hand them in as
+    /// Put the bytes of this block together, without haste, and hand them in as
     /// [`Input::Rehearsal`](super::Input::Rehearsal).
     Rehearse(Box<Candidate>),
+    /// Save these values and put them into force, without dropping a miner.
+    Apply {
+        /// From where the change came.
+        from: IpAddr,
+        /// All that can be changed on the page.
+        values: Box<Values>,
+    },
+    /// Write this down in the list of changes.
+    Audit {
+        /// From where the change came.
+        from: IpAddr,
+        /// A sentence.
+        text: String,
+    },
+    /// The payout address that waits is to be put into force: hand in what is in force now, as
+    /// [`Input::InForce`](super::Input::InForce).
+    PayoutDue,
     /// For the page, the log and whoever is notified.
     Tell {
         /// Of what kind.

@@ -36,6 +36,7 @@ use crate::ids::{ConnId, Extranonce1, NodeId};
 use crate::memo::Recall;
 use crate::node::NodeEvent;
 use crate::pool::{self, Pool};
+use crate::settings::{self, Changes, Values};
 use crate::signal::Signals;
 use crate::stratum::firmware::Saved;
 use crate::stratum::frame::{LineTooLong, Lines};
@@ -130,6 +131,15 @@ pub enum Input {
     },
     /// The owner wants to see a rehearsal now.
     Rehearse,
+    /// The owner changes what is in force, on the page.
+    Change {
+        /// From where.
+        from: IpAddr,
+        /// What.
+        change: settings::Input,
+    },
+    /// In answer to [`Effect::PayoutDue`]: what is in force.
+    InForce(Values),
     /// [`Engine::next_deadline`] has come.
     Tick,
 }
@@ -146,6 +156,9 @@ pub struct Engine {
     latest: BTreeMap<NodeId, (Arc<Template>, Instant)>,
     blocks: Blocks,
     rehearsals: Rehearsals,
+    changes: Changes,
+    /// From where the last change came: the one that waits, if any does.
+    changed_from: Option<IpAddr>,
     /// What the miners are to show next.
     notice: Option<String>,
     effects: VecDeque<Effect>,
@@ -169,6 +182,8 @@ impl Engine {
             latest: BTreeMap::new(),
             blocks: Blocks::default(),
             rehearsals: Rehearsals::default(),
+            changes: Changes::new(),
+            changed_from: None,
             notice: None,
             effects: VecDeque::new(),
         };
@@ -205,6 +220,11 @@ impl Engine {
             Input::Spooled(block) => self.answer_held(|held| held.block == block),
             Input::Rehearsal { hash, height, hex } => self.propose(now, hash, height, &hex),
             Input::Rehearse => self.rehearse_at_once(now),
+            Input::Change { from, change } => {
+                self.changed_from = Some(from);
+                self.change(now, change);
+            }
+            Input::InForce(current) => self.change(now, settings::Input::Tick { current }),
             Input::Tick => self.tick(now),
         }
     }
@@ -250,6 +270,7 @@ impl Engine {
             self.pool.next_deadline(),
             self.blocks.next_deadline(),
             self.rehearsals.next_deadline(),
+            self.changes.next_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -274,6 +295,11 @@ impl Engine {
     /// What nodes said to the block that we would submit.
     pub fn rehearsals(&self) -> &Rehearsals {
         &self.rehearsals
+    }
+
+    /// What the owner changed on the page: what waits, and whether it can be undone.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// The nodes in the order of preference.
@@ -307,6 +333,21 @@ impl Engine {
         }
         if due(self.rehearsals.next_deadline()) {
             self.rehearse(now);
+        }
+        if due(self.changes.next_deadline()) {
+            self.effects.push_back(Effect::PayoutDue);
+        }
+    }
+
+    fn change(&mut self, now: Now, change: settings::Input) {
+        let mut outputs = Vec::new();
+        self.changes.handle(now, change, &mut outputs);
+        let Some(from) = self.changed_from else { return };
+        for output in outputs {
+            self.effects.push_back(match output {
+                settings::Output::Apply(values) => Effect::Apply { from, values: Box::new(values) },
+                settings::Output::Audit(text) => Effect::Audit { from, text },
+            });
         }
     }
 

@@ -51,6 +51,8 @@ struct Scene {
     verdict: Option<String>,
     /// The card writes at once.
     card_works: bool,
+    /// What the page would show as in force.
+    in_force: Values,
     /// What the daemon keeps in memory for its next run.
     kept: (Encoder, Vec<u8>),
 }
@@ -107,6 +109,7 @@ impl Scene {
             submit: None,
             verdict: None,
             card_works: true,
+            in_force: values("q"),
             kept: (Encoder::default(), memo::header(BOOT)),
         };
         scene.hand_in(Input::Tick);
@@ -162,6 +165,16 @@ impl Scene {
                 let (hash, height) = (candidate.hash, candidate.height);
                 assert_eq!(crate::hash::sha256d(&candidate.bytes()[..80]), hash.0);
                 self.engine.handle(self.now(), Input::Rehearsal { hash, height, hex: "00".into() });
+            }
+            Effect::PayoutDue => {
+                let current = self.in_force.clone();
+                self.engine.handle(self.now(), Input::InForce(current));
+            }
+            Effect::Apply { values, .. } => {
+                self.in_force = (**values).clone();
+                let script = if values.payout == "q" { 0x51 } else { 0x52 };
+                let settings = Box::new(settings(&[A, B], script));
+                self.engine.handle(self.now(), Input::Settings(settings));
             }
             Effect::Remember(memos) => {
                 let now = self.moment();
@@ -557,10 +570,7 @@ fn a_new_payout_is_in_the_next_job_at_once_and_is_rehearsed() {
     scene.wait(10_000);
     scene.log.clear();
     scene.hand_in(Input::Settings(Box::new(settings(&[A, B], 0x52))));
-    let work = scene.engine.pool().jobs().work().unwrap();
-    let bytes = work.coinbase.without_witness(&[0; 12]);
-    let tx: bitcoin::Transaction = bitcoin::consensus::deserialize(&bytes).unwrap();
-    assert_eq!(tx.output[0].script_pubkey.as_bytes(), [0x52]);
+    assert_eq!(pays(&scene), 0x52);
     assert_eq!(scene.count(is_job), 1);
     let from = |did: &Did| matches!(did, Did::Effect(Effect::WorkSent(WorkFrom::Settings)));
     assert_eq!(scene.count(from), 1);
@@ -621,6 +631,69 @@ fn what_a_removed_node_still_says_does_not_count() {
     assert!(scene.log.is_empty(), "{:#?}", scene.log);
     assert_eq!(scene.engine.blocks().state(block.hash), Some(submission::BlockState::Candidate));
     assert_eq!(scene.engine.pool().jobs().work().unwrap().template.prev, BlockHash([1; 32]));
+}
+
+/// What is in force by the page, where the scene's script 0x51 is the address `q`.
+fn values(payout: &str) -> Values {
+    Values { payout: payout.to_owned(), ..Values::default() }
+}
+
+fn save(scene: &mut Scene, new: Values) {
+    let change = settings::Input::Change { current: scene.in_force.clone(), new };
+    scene.hand_in(Input::Change { from: Ipv4Addr::LOCALHOST.into(), change });
+}
+
+fn pays(scene: &Scene) -> u8 {
+    let work = scene.engine.pool().jobs().work().unwrap();
+    let bytes = work.coinbase.without_witness(&[0; 12]);
+    let tx: bitcoin::Transaction = bitcoin::consensus::deserialize(&bytes).unwrap();
+    tx.output[0].script_pubkey.as_bytes()[0]
+}
+
+#[test]
+fn a_new_payout_address_waits_ten_minutes_and_then_is_in_the_next_job_at_once() {
+    let mut scene = Scene::new();
+    save(&mut scene, values("r"));
+    assert_eq!(scene.engine.changes().pending().unwrap().address, "r");
+    scene.wait(599_990);
+    assert_eq!((pays(&scene), scene.in_force.payout.as_str()), (0x51, "q"));
+    scene.log.clear();
+    scene.wait(20);
+    assert_eq!((pays(&scene), scene.in_force.payout.as_str()), (0x52, "r"));
+    assert_eq!(scene.count(is_job), 1);
+    assert_eq!(scene.engine.changes().pending(), None);
+    scene.wait(700_000);
+    assert_eq!(scene.count(|did| matches!(did, Did::Effect(Effect::PayoutDue))), 1);
+}
+
+#[test]
+fn a_waiting_address_that_is_cancelled_or_was_asked_for_before_a_restart_never_counts() {
+    let mut scene = Scene::new();
+    save(&mut scene, values("r"));
+    scene.wait(300_000);
+    let cancel = settings::Input::Cancel;
+    scene.hand_in(Input::Change { from: Ipv4Addr::LOCALHOST.into(), change: cancel });
+    scene.wait(700_000);
+    assert_eq!(pays(&scene), 0x51);
+    save(&mut scene, values("r"));
+    let mut next = Scene::with_miner(&scene.kept.1, 0x9000);
+    next.wait(700_000);
+    assert_eq!(pays(&next), 0x51);
+}
+
+#[test]
+fn a_block_on_a_job_from_before_a_change_of_the_payout_is_taken() {
+    let mut scene = Scene::new();
+    let job = scene.engine.pool().jobs().latest().unwrap();
+    let (id, ntime) = (job.id.to_string(), job.ntime);
+    scene.hand_in(Input::Settings(Box::new(settings(&[A, B], 0x52))));
+    scene.log.clear();
+    scene.submit_for(&id, ntime, 1);
+    assert_eq!((scene.count(is_solved), scene.submits()), (1, vec![0, 1]));
+    // It pays whom its job says.
+    let bytes = &scene.block().bytes;
+    let block: bitcoin::Block = bitcoin::consensus::deserialize(bytes).unwrap();
+    assert_eq!(block.txdata[0].output[0].script_pubkey.as_bytes(), [0x51]);
 }
 
 // -- the miners --

@@ -14,6 +14,7 @@ pub use crate::block::{NodeAnswer, refusal_advice};
 pub use crate::engine::rehearsal::RehearsalVerdict;
 pub use crate::event::{EventKind, Level};
 pub use crate::ledger::record::RejectReason;
+pub use crate::settings::PendingPayout;
 
 /// Everything that the page, the JSON, the metrics and the health answers show.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -115,16 +116,7 @@ pub struct PayoutView {
     /// `P2WPKH`, `P2TR`, …
     pub kind: String,
     /// A change that waits: the owner can still cancel it.
-    pub pending: Option<PendingPayoutView>,
-}
-
-/// A change of the payout address that has not come into force yet.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct PendingPayoutView {
-    /// The new address.
-    pub address: String,
-    /// When it comes into force.
-    pub due_at: u64,
+    pub pending: Option<PendingPayout>,
 }
 
 /// The current job, decoded from what miners really hash: not from the config.

@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use smol::{Async, LocalExecutor};
-use soloist::server::http::admin::{Action, Admin, Checked, Control, Local};
+use soloist::clock::Now;
+use soloist::server::http::admin::{Action, Admin, Change, Checked, Control, Local};
 use soloist::server::http::{Http, NoBlock, Options, View};
-use soloist::settings::Values;
-use soloist::status::{PendingPayoutView, Snapshot};
+use soloist::settings::{Changes, Input, Output, Values};
+use soloist::status::Snapshot;
 
 use crate::sample;
 
@@ -20,7 +22,7 @@ pub fn serve(
     stopped: &async_channel::Receiver<()>,
 ) {
     let executor = Rc::new(LocalExecutor::new());
-    let admin = Admin::new(Rc::new(OwnersBox(kept.clone())), executor.clone());
+    let admin = Admin::new(Rc::new(OwnersBox(kept.clone())));
     let options = Options { requests_per_s: 100_000, ..Options::default() };
     let http = Http::with_admin(Rc::new(OwnersBox(kept)), admin, options);
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
@@ -34,7 +36,7 @@ pub fn serve(
 pub struct Kept {
     pub values: Values,
     pub pin: Option<String>,
-    pub pending: Option<PendingPayoutView>,
+    pub changes: Changes,
     pub audit: Vec<String>,
     pub actions: Vec<Action>,
 }
@@ -45,7 +47,7 @@ impl View for OwnersBox {
     fn snapshot(&self) -> Rc<Snapshot> {
         let kept = self.0.lock().unwrap();
         let mut s = if kept.values.payout.is_empty() { sample::new() } else { sample::home() };
-        s.payout.pending = kept.pending.clone();
+        s.payout.pending = kept.changes.pending().cloned();
         Rc::new(s)
     }
 
@@ -79,9 +81,28 @@ impl Control for OwnersBox {
         })
     }
 
-    fn apply(&self, values: &Values) -> Local<Result<(), String>> {
-        self.0.lock().unwrap().values = values.clone();
-        Box::pin(async { Ok(()) })
+    fn change(&self, _: IpAddr, change: Change) -> Local<Vec<String>> {
+        let current = self.values();
+        let change = match change {
+            Change::Save(new) => Input::Change { current, new },
+            Change::Undo => Input::Undo { current },
+            Change::Cancel => Input::Cancel,
+        };
+        let now = Now { mono: Instant::now(), unix: 0 };
+        let mut kept = self.0.lock().unwrap();
+        let mut outputs = Vec::new();
+        kept.changes.handle(now, change, &mut outputs);
+        for output in outputs {
+            match output {
+                Output::Apply(values) => kept.values = values,
+                Output::Audit(text) => kept.audit.push(text),
+            }
+        }
+        Box::pin(async { Vec::new() })
+    }
+
+    fn can_undo(&self) -> bool {
+        self.0.lock().unwrap().changes.can_undo()
     }
 
     fn pin(&self) -> Option<String> {
@@ -91,10 +112,6 @@ impl Control for OwnersBox {
     fn set_pin(&self, hash: &str) -> Local<Result<(), String>> {
         self.0.lock().unwrap().pin = Some(hash.to_owned());
         Box::pin(async { Ok(()) })
-    }
-
-    fn pending(&self, pending: Option<PendingPayoutView>) {
-        self.0.lock().unwrap().pending = pending;
     }
 
     fn audit(&self, _: IpAddr, text: String) {

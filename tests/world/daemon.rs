@@ -217,6 +217,9 @@ impl Daemon {
             | Effect::ClockSet { .. }
             | Effect::Answered { .. }
             | Effect::Final(_)
+            | Effect::Apply { .. }
+            | Effect::Audit { .. }
+            | Effect::PayoutDue
             | Effect::Tell { .. } => return None,
         })
     }

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use futures_lite::FutureExt;
@@ -17,12 +17,9 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header;
 use hyper::{Request, Response, StatusCode};
-use smol::LocalExecutor;
 
-use crate::clock::Now;
 use crate::settings::access::{self, Access, Token};
-use crate::settings::{self, Input, NODES_MAX, NodeValues, Output, Settings, Values};
-use crate::status::PendingPayoutView;
+use crate::settings::{self, NODES_MAX, NodeValues, Values};
 
 use super::forms::{self, Page};
 use super::route::{self, Body};
@@ -36,6 +33,17 @@ pub struct Checked {
     /// Why the values cannot be taken, each a sentence that says what to write instead; empty when
     /// they can.
     pub problems: Vec<String>,
+}
+
+/// What the owner does with the values in force.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Put these in their place.
+    Save(Values),
+    /// Take the last change back.
+    Undo,
+    /// Let the payout address that waits be forgotten.
+    Cancel,
 }
 
 /// Something that the owner starts by hand.
@@ -142,14 +150,15 @@ pub trait Control {
     fn values(&self) -> Values;
 
     /// Tests new values: checksum and chain of the address, an answer of each node. Missing
-    /// passwords are put in by [`Values::fill_passwords`], here and in [`Control::apply`]. Takes seconds at most, and changes nothing.
+    /// passwords are put in by [`Values::fill_passwords`], here and in [`Control::change`]. Takes seconds at most, and changes nothing.
     fn check(&self, values: Values) -> Local<Checked>;
 
-    /// Saves the values atomically and puts them into force without dropping a miner.
-    ///
-    /// # Errors
-    /// A sentence; nothing has changed then.
-    fn apply(&self, values: &Values) -> Local<Result<(), String>>;
+    /// Changes what is in force: saves it atomically, without dropping a miner, and keeps the audit list.
+    /// A new payout address waits first. Sentences where something could not be done.
+    fn change(&self, from: IpAddr, change: Change) -> Local<Vec<String>>;
+
+    /// Whether there is something to take back.
+    fn can_undo(&self) -> bool;
 
     /// The stored PIN (see [`access::hash_pin`]); `None` before the set-up, and for a box that is
     /// configured by its file alone: its page then changes nothing.
@@ -165,9 +174,6 @@ pub trait Control {
     fn why_closed(&self) -> String {
         NO_PIN.to_owned()
     }
-
-    /// A payout address waits, or no longer does. To be shown in the snapshot and announced.
-    fn pending(&self, pending: Option<PendingPayoutView>);
 
     /// Something was changed from this address. To be kept in the audit list.
     fn audit(&self, from: IpAddr, text: String);
@@ -206,9 +212,7 @@ pub trait Control {
 /// The state of set-up and settings.
 pub struct Admin {
     control: Rc<dyn Control>,
-    executor: Rc<LocalExecutor<'static>>,
     access: RefCell<Access>,
-    settings: RefCell<Settings>,
     /// The first values are being saved.
     setting_up: Cell<bool>,
     /// A backup is being read: one at a time, for the memory's sake.
@@ -307,13 +311,11 @@ pub fn shows(path: &str) -> bool {
 }
 
 impl Admin {
-    /// `executor` runs the wait of a new payout address.
-    pub fn new(control: Rc<dyn Control>, executor: Rc<LocalExecutor<'static>>) -> Rc<Admin> {
+    /// Nobody is logged in.
+    pub fn new(control: Rc<dyn Control>) -> Rc<Admin> {
         Rc::new(Admin {
             control,
-            executor,
             access: RefCell::new(Access::new()),
-            settings: RefCell::new(Settings::new()),
             setting_up: Cell::new(false),
             restoring: Cell::new(false),
         })
@@ -572,13 +574,12 @@ impl Admin {
         if !self.open_for_set_up() || self.setting_up.replace(true) {
             return FirstValues::TooLate;
         }
-        let change = |current| Input::Change { current, new: values.clone() };
         // The PIN goes first: what can be paid must never be without one.
         let problems = match self.control.set_pin(&hash).await {
             Err(problem) => vec![problem],
             Ok(()) => {
                 self.control.audit(peer, "Set up.".to_owned());
-                self.tell(peer, change).await
+                self.control.change(peer, Change::Save(values.clone())).await
             }
         };
         self.setting_up.set(false);
@@ -618,14 +619,19 @@ impl Admin {
         peer: IpAddr,
     ) -> Response<Body> {
         let problems = match form.get("step") {
-            Some("cancel") => self.tell(peer, |_| Input::Cancel).await,
-            Some("undo") => self.tell(peer, |current| Input::Undo { current }).await,
+            Some("cancel") => self.control.change(peer, Change::Cancel).await,
+            Some("undo") => self.control.change(peer, Change::Undo).await,
             step => {
                 let values = form.values();
                 let checked = self.check(&values).await;
                 if !checked.problems.is_empty() {
-                    let page =
-                        Page::Settings(token, &values, &checked.problems, &[], self.undoable());
+                    let page = Page::Settings(
+                        token,
+                        &values,
+                        &checked.problems,
+                        &[],
+                        self.control.can_undo(),
+                    );
                     return self.page(http, page);
                 }
                 if step != Some("save") {
@@ -633,8 +639,7 @@ impl Admin {
                     let page = Page::Confirm(token, &values, &changes, &checked.findings);
                     return self.page(http, page);
                 }
-                let change = |current| Input::Change { current, new: values.clone() };
-                self.tell(peer, change).await
+                self.control.change(peer, Change::Save(values)).await
             }
         };
         http.forget_rendered();
@@ -684,53 +689,6 @@ impl Admin {
         }
     }
 
-    /// Runs the core and does what it wants. Sentences when something could not be done.
-    async fn tell(
-        self: &Rc<Self>,
-        peer: IpAddr,
-        input: impl FnOnce(Values) -> Input,
-    ) -> Vec<String> {
-        let mut out = Vec::new();
-        let input = input(self.control.values());
-        self.settings.borrow_mut().handle(now(), input, &mut out);
-        let mut problems = Vec::new();
-        for output in out {
-            match output {
-                Output::Apply(values) => {
-                    if let Err(problem) = self.control.apply(&values).await {
-                        self.control.audit(peer, format!("That failed: {problem}"));
-                        problems.push(problem);
-                    }
-                }
-                Output::Pending(pending) => {
-                    let wait = pending.is_some();
-                    self.control.pending(pending);
-                    if wait {
-                        self.clone().wait(peer);
-                    }
-                }
-                Output::Audit(text) => self.control.audit(peer, text),
-            }
-        }
-        problems
-    }
-
-    /// Wakes the core when the waiting address is due.
-    fn wait(self: Rc<Self>, peer: IpAddr) {
-        let Some(due) = self.settings.borrow().next_deadline() else {
-            return;
-        };
-        let executor = self.executor.clone();
-        executor
-            .spawn(async move {
-                Timer::at(due).await;
-                for problem in self.tell(peer, |current| Input::Tick { current }).await {
-                    log::error!("settings: the new payout address could not be set: {problem}");
-                }
-            })
-            .detach();
-    }
-
     async fn check(&self, values: &Values) -> Checked {
         let checked = within(CHECK_TIMEOUT, self.control.check(values.clone())).await;
         checked.unwrap_or_else(|| {
@@ -742,10 +700,6 @@ impl Admin {
     fn open_for_set_up(&self) -> bool {
         let values = self.control.values();
         self.control.pin().is_none() && (values.payout.is_empty() || values.nodes.is_empty())
-    }
-
-    fn undoable(&self) -> bool {
-        self.settings.borrow().can_undo()
     }
 
     fn session(&self, request: &Request<Incoming>) -> Option<Token> {
@@ -776,7 +730,7 @@ impl Admin {
         done: &[String],
     ) -> Response<Body> {
         let values = self.control.values();
-        self.page(http, Page::Settings(token, &values, problems, done, self.undoable()))
+        self.page(http, Page::Settings(token, &values, problems, done, self.control.can_undo()))
     }
 
     fn page(&self, http: &Http, page: Page<'_>) -> Response<Body> {
@@ -803,11 +757,6 @@ fn random() -> Option<Token> {
             None
         }
     }
-}
-
-fn now() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Now { mono: Instant::now(), unix }
 }
 
 fn cookie(request: &Request<Incoming>) -> Option<Token> {
