@@ -1,5 +1,5 @@
-//! What must hold for any input: used by the fuzz targets, and by `tests/hardening.rs` on every
-//! machine.
+//! What must hold for any input: used by the fuzz targets, and by `tests/pure/hardening.rs` on
+//! every machine.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! Soloist: a home appliance for solo Bitcoin mining.
 //!
 //! The library is the daemon without its `main`. The modules stand below in layers: **each uses only
-//! modules of the layers above it** (`tests/modules.rs` holds it), so that whoever reads from the top
-//! has read what a module builds on. The pure ones come first, then those that do I/O. A block's way is
-//! node → template → job → share → block → node.
+//! modules of the layers above it** (`tests/pure/modules.rs` holds it), so that whoever reads from the
+//! top has read what a module builds on. The pure ones come first, then those that do I/O. A block's
+//! way is node → template → job → share → block → node.
 //!
 //! **Determinism.** No pure module reads a clock, draws a random number or does I/O. Time comes in
 //! as [`clock::Now`], extranonces and job ids are handed in; the same inputs give the same outputs.

@@ -2,9 +2,9 @@
 //! its memory, and keeps its promises to each of them.
 #![no_main]
 
-#[path = "../../tests/dialogues/watch.rs"]
+#[path = "../../tests/pure/dialogues/watch.rs"]
 mod watch;
-#[path = "../../tests/dialogues/world.rs"]
+#[path = "../../tests/pure/dialogues/world.rs"]
 mod world;
 
 use arbitrary::Arbitrary;

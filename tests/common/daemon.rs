@@ -206,7 +206,7 @@ impl Drop for Daemon {
 }
 
 /// The program under test. `SOLOIST_BIN` names another build of it, so that two can be measured in
-/// one sitting: `SOLOIST_BIN=../old/target/debug/soloist cargo test --test failover_e2e`.
+/// one sitting: `SOLOIST_BIN=../old/target/debug/soloist cargo test --test daemon failover_e2e`.
 fn program() -> PathBuf {
     let other = std::env::var_os("SOLOIST_BIN").map(PathBuf::from);
     other.unwrap_or_else(|| env!("CARGO_BIN_EXE_soloist").into())

@@ -1,5 +1,5 @@
 // Walks the page in a headless Chromium, driven over its debugging pipe: no other package than
-// axe-core. Called by tests/page_browser.rs with a JSON of scenario names and addresses; prints one
+// axe-core. Called by page_browser.rs with a JSON of scenario names and addresses; prints one
 // line per finding and exits with 1 when there was one.
 //
 //   node browser.mjs '{"home":"http://127.0.0.1:8080"}' [directory for screenshots]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::miner::{Heard, Login, Miner};
+use super::miner::{Heard, Login, Miner};
 
 /// Miners, by number.
 pub struct Fleet {

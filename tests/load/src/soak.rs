@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::fleet::Fleet;
-use crate::miner::{Heard, Login, Miner, Wish};
+use super::fleet::Fleet;
+use super::miner::{Heard, Login, Miner, Wish};
 
 /// What a soak is made of.
 #[derive(Clone, Debug)]

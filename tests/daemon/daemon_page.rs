@@ -1,0 +1,814 @@
+//! What the whole program tells its owner, and what the owner can change while it mines. A real
+//! node, the real daemon and a miner.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::common::daemon::{Daemon, Miner, PAYOUT, node_entries, patient};
+use crate::common::fault::{Fault, FaultProxy};
+use crate::common::node::{Kind, RealNode};
+use crate::common::sink::Sink;
+use crate::common::wait_for;
+
+/// A node with segwit active.
+fn node() -> Option<RealNode> {
+    let node = RealNode::core().or_else(RealNode::bcoin)?;
+    node.generate(if node.kind == Kind::Bcoin { 440 } else { 2 });
+    Some(node)
+}
+
+/// A mail server without encryption, that keeps what it is sent.
+struct PostOffice {
+    url: String,
+    letters: mpsc::Receiver<String>,
+}
+
+impl PostOffice {
+    fn start() -> PostOffice {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let (sender, letters) = mpsc::channel();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let say = |stream: &mut BufReader<std::net::TcpStream>, line: &str| {
+                    stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).ok();
+                };
+                say(&mut stream, "220 test");
+                let (mut letter, mut inside, mut line) = (String::new(), false, String::new());
+                while stream.read_line(&mut line).unwrap_or(0) > 0 {
+                    match line.trim_end() {
+                        "." => {
+                            inside = false;
+                            say(&mut stream, "250 taken");
+                            sender.send(std::mem::take(&mut letter)).ok();
+                        }
+                        text if inside => letter = letter + text + "\n",
+                        "DATA" => {
+                            inside = true;
+                            say(&mut stream, "354 go on");
+                        }
+                        "QUIT" => say(&mut stream, "221 bye"),
+                        _ => say(&mut stream, "250 fine"),
+                    }
+                    line.clear();
+                }
+            }
+        });
+        PostOffice { url, letters }
+    }
+
+    /// Waits for a letter with these words.
+    fn hears(&self, words: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(120);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let letter = self.letters.recv_timeout(left);
+            let letter = letter.unwrap_or_else(|_| panic!("no letter with '{words}'"));
+            if letter.contains(words) {
+                return letter;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing() {
+    let Some(node) = node() else { return };
+    let (first, second) = (FaultProxy::start(node.address()), FaultProxy::start(node.address()));
+    let nodes = node_entries(&[
+        node.config_through(first.address()),
+        soloist::rpc::NodeConfig { name: "cellar".into(), ..node.config_through(second.address()) },
+    ]);
+    let mut daemon = Daemon::start(&nodes);
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+
+    // Named while it runs: one that listens, one where nobody is, one that never answers.
+    let sink = Sink::start();
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hook = |url: &str| format!("[[notify]]\nkind = \"webhook\"\nurl = \"{url}\"\n");
+    let more = hook(&sink.url)
+        + &hook("http://127.0.0.1:1/")
+        + &hook(&format!("http://{}/", mute.local_addr().unwrap()));
+    // The same by mail: one that takes it, one where nobody is.
+    let office = PostOffice::start();
+    let mail = |url: &str| {
+        format!(
+            "[[notify]]\nkind = \"email\"\nurl = \"{url}\"\nfrom = \"box@example.org\"\n\
+             to = \"Anna <anna@example.org>\"\n"
+        )
+    };
+    let more = more + &mail(&office.url) + &mail("smtp://127.0.0.1:1");
+    daemon.configure(&nodes, &more);
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the reload", || daemon.log().contains("Notifications go to").then_some(()));
+
+    let (answer, hash) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    wait_for("the node to have the block", || (node.tip().to_string() == hash).then_some(()));
+    let post = sink.hears("Block found");
+    assert_eq!((&post["topic"], &post["name"]), (&"block".into(), &"Soloist".into()));
+    assert!(post["text"].as_str().unwrap().contains("anna"), "{post}");
+    let letter = office.hears("Subject: Soloist: Block found");
+    assert!(letter.contains("anna@example.org") && letter.contains("in the chain"), "{letter}");
+
+    // What was measured on the way, and the block as the node has it.
+    let block = node.call("getblock", serde_json::json!([hash]));
+    let shown = wait_for("the block's page", || {
+        Some(daemon.blocks()).filter(|blocks| blocks.first().is_some_and(|b| b["txid"] != ""))
+    });
+    assert_eq!(shown[0]["txid"], block["tx"][0]);
+    let metrics = daemon.text("/metrics");
+    let value = |name: &str| -> f64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} in\n{metrics}")).parse().unwrap()
+    };
+    let rtt = metrics.lines().find(|line| line.starts_with("soloist_miner_rtt_seconds{"));
+    let rtt: f64 = rtt.and_then(|line| line.rsplit_once(' ')).unwrap().1.parse().unwrap();
+    assert!(rtt > 0.0 && rtt < 5.0, "{rtt}");
+    let anna = daemon.get("/api/miners").unwrap()["miners"][0].clone();
+    assert_eq!(anna["connects"], 1, "{anna}");
+    let page = daemon.text(&format!("/miners/{}", anna["id"].as_str().unwrap()));
+    assert!(page.contains("Round trip"), "{page}");
+    assert!(value("soloist_tip_to_job_seconds_count") >= 2.0);
+    assert!(value("soloist_notify_fanout_seconds_count") >= 1.0);
+    assert!(value("soloist_share_answer_seconds_count") >= 1.0);
+    assert!(value("soloist_loop_lag_p99_seconds") < 60.0);
+    assert!(value("soloist_box_disk_free_bytes") > 0.0);
+    assert!(value("soloist_storage_size_bytes") > 0.0);
+
+    first.set(Fault::Refuse);
+    let post = sink.hears("Another node leads");
+    assert!(office.hears("Another node leads").contains("cellar"));
+    assert!(post["text"].as_str().unwrap().contains("cellar"), "{post}");
+
+    // The other two are said to fail, and the miner has noticed nothing.
+    let (answer, _) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    assert!(daemon.is_running());
+    assert!(daemon.log().contains("A notification was not sent"), "{}", daemon.log());
+
+    // Taken away again: nobody is told any more.
+    daemon.configure(&nodes, "");
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the second reload", || {
+        (daemon.log().matches("Notifications go to").count() == 2).then_some(())
+    });
+    sink.posts.try_iter().for_each(drop);
+    first.set(Fault::Pass);
+    let (answer, _) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    assert!(sink.posts.recv_timeout(Duration::from_secs(8)).is_err());
+}
+
+/// Somebody at the page, with a browser's headers.
+struct Browser<'a> {
+    daemon: &'a Daemon,
+    cookie: String,
+}
+
+impl Browser<'_> {
+    fn post(&mut self, path: &str, form: &str) -> minreq::Response {
+        let origin = format!("http://{}", self.daemon.http);
+        let request = minreq::post(format!("{origin}{path}"))
+            .with_header("Origin", &origin)
+            .with_header("Cookie", &self.cookie)
+            .with_header("Content-Type", "application/x-www-form-urlencoded")
+            .with_body(form)
+            .with_follow_redirects(false)
+            .with_timeout(60);
+        let answer = patient(&request).unwrap();
+        let cookie = answer.headers.iter().find(|(name, _)| name == "set-cookie");
+        if let Some((_, cookie)) = cookie {
+            self.cookie = cookie.split(';').next().unwrap().to_owned();
+        }
+        answer
+    }
+
+    fn settings(&self) -> String {
+        let url = format!("http://{}/settings", self.daemon.http);
+        let answer = minreq::get(url).with_header("Cookie", &self.cookie).with_timeout(60);
+        patient(&answer).unwrap().as_str().unwrap().to_owned()
+    }
+
+    fn token(&self) -> String {
+        let page = self.settings();
+        let (_, rest) = page.split_once("name=\"token\" value=\"").expect("an open session");
+        rest[..32].to_owned()
+    }
+}
+
+fn says(miner: &Miner, words: &str) -> bool {
+    let coinbase = format!("{}{}", miner.job[2].as_str().unwrap(), miner.job[3].as_str().unwrap());
+    coinbase.contains(&faster_hex::hex_string(words.as_bytes()))
+}
+
+#[test]
+fn the_owner_changes_the_tag_while_a_miner_works_and_takes_it_back() {
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    assert!(says(&miner, "/Soloist/"));
+    let page = daemon.text("/settings");
+    assert!(page.contains("has no PIN"), "{page}");
+
+    // The owner writes a PIN into the file, and a comment that must stay.
+    daemon.edit(|text| text.replace("[http]", "# my page\n[http]\npin = \"7391x\""));
+    daemon.signal(Signal::SIGHUP);
+    let mut browser = Browser { daemon: &daemon, cookie: String::new() };
+    wait_for("the page to ask for the PIN", || {
+        thread::sleep(Duration::from_millis(200));
+        browser.settings().contains("action=\"/login\"").then_some(())
+    });
+    assert_eq!(browser.post("/login", "pin=1111x").status_code, 403);
+    assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
+    let token = browser.token();
+    let page = browser.settings();
+    let url = node.config().url.trim_end_matches('/').to_owned();
+    assert!(page.contains(&url) && !page.contains("only for tests"), "{page}");
+
+    let user = page.split_once("name=\"user0\" value=\"").unwrap().1;
+    let user = user.split('"').next().unwrap().to_owned();
+    let form = |payout: &str, tag: &str, step: &str| {
+        format!("token={token}&name=attic&payout={payout}&tag={tag}&url0={url}&user0={user}&{step}")
+    };
+    // What cannot be is refused, in words, and what is shown is not yet done.
+    let before = std::fs::read_to_string(daemon.config()).unwrap();
+    let long = browser.post("/settings", &form(PAYOUT, &"x".repeat(80), "step=save"));
+    assert!(long.as_str().unwrap().contains("Remove at least 18 characters"));
+    let shown = browser.post("/settings", &form(PAYOUT, "Anna+was+here", ""));
+    let shown = shown.as_str().unwrap();
+    assert!(shown.contains("Words in the block: Soloist becomes Anna was here."), "{shown}");
+    assert!(shown.contains("answers: chain regtest"), "{shown}");
+    assert!(shown.contains("will say /Anna was here/, which takes 15 bytes"), "{shown}");
+    assert_eq!(std::fs::read_to_string(daemon.config()).unwrap(), before);
+
+    assert_eq!(
+        browser.post("/settings", &form(PAYOUT, "Anna+was+here", "step=save")).status_code,
+        303
+    );
+    miner.wait_job();
+    assert!(says(&miner, "/Anna was here/") && !says(&miner, "/Soloist/"));
+    let (answer, hash) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    wait_for("the node to have the block", || (node.tip().to_string() == hash).then_some(()));
+    let block = node.call("getblock", serde_json::json!([hash, 0]));
+    assert!(block.as_str().unwrap().contains(&faster_hex::hex_string(b"/Anna was here/")));
+    let saved = std::fs::read_to_string(daemon.config()).unwrap();
+    assert!(saved.contains("# my page") && saved.contains("tag = \"Anna was here\""), "{saved}");
+    let page = daemon.text("/");
+    assert!(page.contains("attic") && page.contains("Anna was here"), "{page}");
+
+    // Taken back, on the same connection.
+    assert_eq!(browser.post("/settings", &format!("token={token}&step=undo")).status_code, 303);
+    miner.wait_job();
+    assert!(says(&miner, "/Soloist/"));
+    assert!(browser.settings().contains("value=\"Soloist\""));
+
+    // Another address waits, is shown, and is cancelled.
+    let other = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    let answer = browser.post("/settings", &form(other, "Soloist", "step=save"));
+    assert_eq!(answer.status_code, 303, "{}", answer.as_str().unwrap());
+    assert!(browser.settings().contains("value=\"cancel\""));
+    assert_eq!(daemon.status().unwrap()["payout"]["address"], PAYOUT);
+    browser.post("/settings", &format!("token={token}&step=cancel"));
+    assert!(!browser.settings().contains("value=\"cancel\""));
+
+    // Another PIN: the old one does not stay in the file.
+    let form = format!("token={token}&pin=8264y&pin2=8264y");
+    assert_eq!(browser.post("/pin", &form).status_code, 303);
+    let saved = std::fs::read_to_string(daemon.config()).unwrap();
+    assert!(saved.contains("pin = \"argon2id:") && !saved.contains("7391x"), "{saved}");
+    assert_eq!(browser.post("/login", "pin=8264y").status_code, 303);
+
+    // A restart comes up with what was saved.
+    assert_eq!(miner.call("mining.ping", serde_json::json!([]))["result"], "pong");
+    drop(miner);
+    assert!(daemon.stop().success());
+    daemon.launch();
+    daemon.wait_ready();
+    assert!(says(&Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna"), "/Soloist/"));
+    wait_for("the ledger", || {
+        daemon.text("/").contains("The last change is taken back").then_some(())
+    });
+}
+
+/// Somebody who speaks JSON at the set-up, with these headers beside it.
+fn set_up(daemon: &Daemon, headers: &[(&str, &str)], body: &Value) -> (u16, String) {
+    let mut request = minreq::post(format!("http://{}/api/setup", daemon.http))
+        .with_body(body.to_string())
+        .with_timeout(60);
+    if !headers.iter().any(|(name, _)| *name == "Content-Type") {
+        request = request.with_header("Content-Type", "application/json");
+    }
+    for (name, value) in headers {
+        request = request.with_header(*name, *value);
+    }
+    let answer = patient(&request).unwrap();
+    (answer.status_code, answer.as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::fresh();
+    let status = wait_for("the page", || daemon.status());
+    assert_eq!((&status["configured"], &status["state"]), (&false.into(), &"DOWN".into()));
+    assert!(status["sentence"].as_str().unwrap().contains("Not set up"), "{status}");
+    let ready = format!("http://{}/health/ready", daemon.http);
+    assert_eq!(patient(&minreq::get(ready)).unwrap().status_code, 503);
+    // `check` still says that nothing could be mined, and with the same exit code.
+    let check = std::process::Command::new(env!("CARGO_BIN_EXE_soloist"))
+        .args(["check", "--config"])
+        .arg(daemon.config())
+        .output()
+        .unwrap();
+    assert_eq!(check.status.code(), Some(78), "{check:?}");
+
+    // A miner is sent away at once, and the page tells why.
+    let mut knock = std::net::TcpStream::connect(daemon.stratum).unwrap();
+    knock.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert!(matches!(knock.read(&mut [0; 10]), Ok(0) | Err(_)));
+    let knock = wait_for("the knock", || daemon.get("/api/miners")?["knocking"].get(0).cloned());
+    assert_eq!(knock["why"], "this box is not set up yet");
+
+    let config = node.config();
+    let (user, password) = match &config.auth {
+        soloist::rpc::Auth::UserPass { user, pass } => (user.clone(), pass.clone()),
+        // What Core writes there is a login like any other while it runs.
+        soloist::rpc::Auth::Cookie(file) => {
+            let text = std::fs::read_to_string(file).unwrap();
+            let (user, pass) = text.trim().split_once(':').unwrap();
+            (user.to_owned(), pass.to_owned())
+        }
+        other => panic!("{other:?}"),
+    };
+    let url = config.url.trim_end_matches('/');
+    let wish = |payout: &str, password: &str, save: bool| {
+        serde_json::json!({
+            "name": "attic", "payout": payout, "pin": "7391x", "save": save,
+            "nodes": [{ "url": url, "user": user, "password": password, "zmq": url.replace("http", "tcp") }],
+        })
+    };
+    let good = wish(PAYOUT, &password, true);
+    assert_eq!(daemon.text("/api/setup"), "{\"open\":true}");
+    // Not from another site, not by another name, not half.
+    assert_eq!(set_up(&daemon, &[("Origin", "http://evil.example")], &good).0, 403);
+    let body = good.to_string();
+    let request = format!(
+        "POST /api/setup HTTP/1.1\r\nHost: evil.example\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = loop {
+        let mut foreign = std::net::TcpStream::connect(daemon.http).unwrap();
+        foreign.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        foreign.read_to_string(&mut answer).unwrap();
+        // The page's own limit of 20 requests a second.
+        if !answer.starts_with("HTTP/1.1 429 ") {
+            break answer;
+        }
+        thread::sleep(Duration::from_millis(200));
+    };
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+    let plain = set_up(&daemon, &[("Content-Type", "text/plain")], &good);
+    assert_eq!(plain.0, 400, "{}", plain.1);
+    assert_eq!(set_up(&daemon, &[], &serde_json::json!({ "payout": PAYOUT })).0, 400);
+    let before = std::fs::read_to_string(daemon.config()).unwrap();
+    let mistyped = PAYOUT.replace("qqqqsy", "qqqqsz");
+    let (code, words) = set_up(&daemon, &[], &wish(&mistyped, &password, true));
+    assert!(code == 422 && words.contains("mistyped"), "{code} {words}");
+    let (code, words) = set_up(&daemon, &[], &wish(OTHER_CHAIN, &password, true));
+    assert!(code == 422 && words.contains("worth nothing on the chain"), "{code} {words}");
+    let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, "wrong", false));
+    assert!(code == 200 && words.contains("cannot be used now"), "{code} {words}");
+    let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, &password, false));
+    assert!(code == 200 && words.contains("answers: chain regtest"), "{code} {words}");
+    assert!(words.contains("no ZMQ publisher answers there"), "its RPC is none: {words}");
+    assert_eq!(std::fs::read_to_string(daemon.config()).unwrap(), before, "only tested");
+
+    let (code, words) = set_up(&daemon, &[], &good);
+    assert!(code == 200 && words.contains("\"saved\":true"), "{code} {words}");
+    assert_eq!(set_up(&daemon, &[], &good).0, 409, "open once only");
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    let (answer, hash) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    wait_for("the node to have the block", || (node.tip().to_string() == hash).then_some(()));
+    let saved = std::fs::read_to_string(daemon.config()).unwrap();
+    for kept in ["# Fresh.", "# Mine.", "# Upstairs.", "pin = \"argon2id:", PAYOUT] {
+        assert!(saved.contains(kept), "{kept} in\n{saved}");
+    }
+    assert!(!daemon.log().contains(&password) && !daemon.log().contains("7391x"));
+
+    let mut browser = Browser { daemon: &daemon, cookie: String::new() };
+    assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
+    by_hand(&daemon, &mut browser, &mut miner, &password);
+    drop((browser, miner));
+
+    // It comes up again as it was set up.
+    assert!(daemon.stop().success());
+    daemon.launch();
+    daemon.wait_ready();
+    assert_eq!(daemon.status().unwrap()["payout"]["address"], PAYOUT);
+    // The fixed difficulty too, under the miner's name.
+    let miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    let known =
+        wait_for("the miner", || daemon.get("/api/miners/1").filter(|m| m["difficulty"] == 2048.0));
+    assert_eq!(known["difficulty_locked"], true, "{known}");
+    drop(miner);
+}
+
+/// The backup of a box that mined, with its settings in plain and, under a passphrase, all of them.
+fn old_cards_backup() -> Vec<u8> {
+    use soloist::clock::Now;
+    use soloist::ledger::seal::{self, Dice};
+    use soloist::ledger::totals::{Ledger, LedgerEvent};
+    use soloist::ledger::transfer::{SEALED, SETTINGS};
+    let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
+    let (mut ledger, mut out) = (Ledger::new(now), Vec::new());
+    ledger.handle(now, LedgerEvent::Opened(Box::default()), &mut out);
+    let worker = ledger.worker(now, "garage", "bitaxe");
+    for _ in 0..7 {
+        let share = LedgerEvent::Share { worker, difficulty: 1e3, actual: 2e3, height: 900_000 };
+        ledger.handle(now, share, &mut out);
+    }
+    let text = format!(
+        "[payout]\naddress = \"{PAYOUT}\"\ntag = \"Attic\"\n[node]\n\
+         rpc_url = \"http://127.0.0.1:1\"\nrpc_user = \"u\"\nrpc_pass = \"geheim\"\n\
+         [http]\nlisten = \"192.168.77.1:8080\"\npin = \"7391x\"\n[data]\ndir = \"/old\"\n"
+    );
+    let plain = seal::without_secrets(&text).unwrap();
+    let sealed = seal::seal(
+        "correct horse battery",
+        text.as_bytes(),
+        Dice { salt: [1; 16], nonce: [2; 12] },
+    );
+    let with = [(SETTINGS, plain.as_bytes()), (SEALED, sealed.as_slice())];
+    soloist::ledger::transfer::make(&ledger, &with).unwrap()
+}
+
+/// Uploads a backup as a browser does.
+fn upload(
+    daemon: &Daemon,
+    path: &str,
+    origin: &str,
+    file: &[u8],
+    passphrase: &str,
+) -> (u16, String) {
+    let mut body = b"--xYz\r\nContent-Disposition: form-data; name=\"backup\"; \
+        filename=\"a.backup\"\r\nContent-Type: application/octet-stream\r\n\r\n"
+        .to_vec();
+    body.extend_from_slice(file);
+    body.extend_from_slice(
+        b"\r\n--xYz\r\nContent-Disposition: form-data; name=\"passphrase\"\r\n\r\n",
+    );
+    body.extend_from_slice(passphrase.as_bytes());
+    body.extend_from_slice(b"\r\n--xYz--\r\n");
+    let request = minreq::post(format!("http://{}{path}", daemon.http))
+        .with_header("Content-Type", "multipart/form-data; boundary=xYz")
+        .with_header(
+            "Origin",
+            if origin.is_empty() { format!("http://{}", daemon.http) } else { origin.to_owned() },
+        )
+        .with_follow_redirects(false)
+        .with_body(body)
+        .with_timeout(60);
+    let answer = patient(&request).unwrap();
+    (answer.status_code, answer.as_str().unwrap().to_owned())
+}
+
+#[test]
+fn an_old_cards_backup_is_restored_in_the_set_up() {
+    let file = old_cards_backup();
+    let mut daemon = Daemon::fresh();
+    let ready = |daemon: &Daemon| {
+        wait_for("the ledger", || {
+            daemon.status().filter(|status| status["storage"]["writable"] == true)
+        })
+    };
+    ready(&daemon);
+    let page = daemon.text("/settings");
+    assert!(page.contains("action=\"/restore\" enctype=\"multipart/form-data\""), "{page}");
+
+    // Not from another site, not damaged, not something else, not larger than any backup.
+    assert_eq!(upload(&daemon, "/api/restore", "http://evil.example", &file, "").0, 403);
+    let mut flipped = file.clone();
+    flipped[100] ^= 1;
+    let (code, words) = upload(&daemon, "/api/restore", "", &flipped, "");
+    assert!(code == 422 && words.contains("checksum is wrong"), "{code} {words}");
+    let (code, words) = upload(&daemon, "/api/restore", "", &[b'x'; 900_000], "");
+    assert!(code == 422 && words.contains("not a Soloist backup"), "{code} {words}");
+    let (code, words) = upload(&daemon, "/restore", "", &file, "correct horse batterie");
+    assert!(code == 422 && words.contains("The passphrase is another one."), "{code} {words}");
+    assert_eq!(upload(&daemon, "/api/restore", "", &vec![0; 12_000_000], "").0, 413);
+    let before = std::fs::read_to_string(daemon.config()).unwrap();
+    assert!(before.contains("address = \"\""), "{before}");
+
+    // In plain: the ledger, and the set-up is filled in as far as it can be.
+    let (code, page) = upload(&daemon, "/restore", "", &file, "");
+    assert!(code == 200 && page.contains("1 miners, 7 shares, 0 blocks"), "{code} {page}");
+    for filled in [PAYOUT, "value=\"http://127.0.0.1:1\"", "value=\"Attic\"", "action=\"/setup\""] {
+        assert!(page.contains(filled), "{filled} in {page}");
+    }
+    assert_eq!(daemon.text("/api/setup"), "{\"open\":true}");
+    let shares = |daemon: &Daemon| {
+        let miners = daemon.get("/api/miners").unwrap();
+        (miners["miners"][0]["name"].clone(), miners["miners"][0]["accepted"].clone())
+    };
+    assert_eq!(shares(&daemon), ("garage".into(), 7.into()));
+    assert_eq!(upload(&daemon, "/api/restore", "", &file, "").0, 422, "not counted twice");
+    let saved = std::fs::read_to_string(daemon.config()).unwrap();
+    for kept in ["# Fresh.", "# Mine.", PAYOUT, "Attic"] {
+        assert!(saved.contains(kept), "{kept} in\n{saved}");
+    }
+    assert!(!saved.contains("192.168.77.1") && !saved.contains("/old"), "{saved}");
+
+    // It is on the card: a power cut takes nothing of it.
+    wait_for("the journal", || {
+        let journal = std::fs::read(daemon.data().join("ledger/journal")).ok()?;
+        journal.windows(6).any(|window| window == b"garage").then_some(())
+    });
+    daemon.kill();
+    daemon.launch();
+    ready(&daemon);
+    assert_eq!(shares(&daemon), ("garage".into(), 7.into()));
+}
+
+#[test]
+fn with_the_passphrase_an_old_card_brings_the_whole_set_up() {
+    let daemon = Daemon::fresh();
+    wait_for("the ledger", || {
+        daemon.status().filter(|status| status["storage"]["writable"] == true)
+    });
+    let (code, words) =
+        upload(&daemon, "/api/restore", "", &old_cards_backup(), "correct horse battery");
+    assert!(code == 200 && words.contains("the PIN among them"), "{code} {words}");
+    let status = wait_for("the set-up", || daemon.status().filter(|s| s["configured"] == true));
+    assert_eq!(status["payout"]["address"], PAYOUT);
+    assert_eq!(daemon.text("/api/setup"), "{\"open\":false}");
+    // The door is shut, and its limit is that of any form.
+    assert_eq!(upload(&daemon, "/api/restore", "", &[b'x'; 100_000], "").0, 413);
+    assert_eq!(upload(&daemon, "/api/restore", "", b"x", "").0, 409);
+    wait_for("the PIN", || {
+        thread::sleep(Duration::from_millis(200));
+        daemon.text("/settings").contains("action=\"/login\"").then_some(())
+    });
+    let mut browser = Browser { daemon: &daemon, cookie: String::new() };
+    assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
+    assert!(!daemon.log().contains("geheim") && !daemon.log().contains("correct horse"));
+}
+
+/// A miner's own address, which its user name begins with.
+const THEIRS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+
+/// For the next start or reload.
+fn pay_per_miner(daemon: &Daemon) {
+    daemon.edit(|text| text.replacen("[payout]\n", "[payout]\nper_miner = true\n", 1));
+}
+
+/// Whom a block pays stands on its page, and still does when the block itself is kept no more.
+#[test]
+fn a_block_tells_whom_it_pays() {
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.wait_ready();
+    pay_per_miner(&daemon);
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the reload", || daemon.log().contains("Config: ").then_some(()));
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{THEIRS}.attic"));
+    let (answer, hash) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    let mined = |daemon: &Daemon| {
+        wait_for("the block", || {
+            daemon.blocks().into_iter().find(|block| block["hash"] == hash.as_str())
+        })
+    };
+    assert_eq!(mined(&daemon)["address"], THEIRS);
+    let its_coinbase = wait_for("its coinbase", || {
+        mined(&daemon)["txid"].as_str().filter(|txid| !txid.is_empty()).map(str::to_owned)
+    });
+    assert_eq!(node.call("getblock", serde_json::json!([hash]))["tx"][0], its_coinbase.as_str());
+    assert!(daemon.text("/").contains(&format!("It pays <code>{THEIRS}</code>")));
+    drop(miner);
+
+    assert!(daemon.stop().success());
+    std::fs::remove_dir_all(daemon.data().join("spool")).unwrap();
+    daemon.launch();
+    let kept = mined(&daemon);
+    assert_eq!((&kept["address"], &kept["hex"]), (&THEIRS.into(), &false.into()));
+    let export = std::process::Command::new(env!("CARGO_BIN_EXE_soloist"))
+        .args(["export", "blocks", "--data"])
+        .arg(daemon.data())
+        .output()
+        .unwrap();
+    let export = String::from_utf8(export.stdout).unwrap();
+    assert!(export.lines().any(|line| line.contains(&hash) && line.ends_with(THEIRS)), "{export}");
+}
+
+/// The power went when the spool had the block and the ledger had not: the ledger gets it at the
+/// next start, once, as it was, whether a node answers or not.
+#[test]
+fn a_block_that_the_ledger_missed_is_booked_from_the_spool() {
+    let Some(node) = node() else { return };
+    let proxy = FaultProxy::start(node.address());
+    let mut daemon = Daemon::start(&node_entries(&[node.config_through(proxy.address())]));
+    daemon.wait_ready();
+    assert!(daemon.stop().success());
+    pay_per_miner(&daemon);
+    let journal = daemon.data().join("ledger/journal");
+    let before = std::fs::read(&journal).unwrap();
+
+    daemon.launch();
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{THEIRS}.attic"));
+    let (answer, hash) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    let shown = |daemon: &Daemon| {
+        wait_for("the block, accepted", || {
+            let mut blocks = daemon.blocks();
+            assert!(blocks.len() < 2, "{blocks:?}");
+            let block = blocks.pop().filter(|block| block["state"] == "accepted")?;
+            assert_eq!(block["hash"], hash.as_str());
+            let keys = ["height", "at", "miner", "address", "value_sat", "network_difficulty"];
+            Some(keys.map(|key| block[key].clone()))
+        })
+    };
+    let found = shown(&daemon);
+    // Its answer goes to the spool after it is shown.
+    wait_for("the spool", || {
+        let files = std::fs::read_dir(daemon.data().join("spool")).unwrap();
+        let mut files = files.map(|file| file.unwrap().path());
+        let is_accepted = |path: &std::path::Path| {
+            let text = std::fs::read(path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            // Whichever is written last when this looks.
+            ["accepted", "confirmed"]
+                .iter()
+                .any(|state| text.contains(&format!("\"state\":\"{state}\"")))
+        };
+        // Not what is only being written.
+        files
+            .any(|path| path.extension() != Some("new".as_ref()) && is_accepted(&path))
+            .then_some(())
+    });
+    daemon.kill();
+    drop(miner);
+    std::fs::write(&journal, before).unwrap();
+    std::fs::remove_dir_all(daemon.data().join("ledger/cache")).ok();
+
+    proxy.set(Fault::Refuse);
+    daemon.launch();
+    assert_eq!(shown(&daemon), found);
+    assert!(found.contains(&THEIRS.into()), "{found:?}");
+    assert!(daemon.stop().success());
+    proxy.set(Fault::Pass);
+    daemon.launch();
+    daemon.wait_ready();
+    assert_eq!(shown(&daemon), found);
+    assert_eq!(daemon.log().matches("it is booked now").count(), 1);
+}
+
+/// What the ledger knows of a miner from an earlier run decides where it begins, and a difficulty
+/// that the owner fixed goes over all else.
+#[test]
+fn miners_begin_where_the_ledger_says() {
+    use soloist::clock::Now;
+    use soloist::ledger::keeper::Keeper;
+    use soloist::ledger::totals::{Ledger, LedgerEvent};
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.wait_ready();
+    assert!(daemon.stop().success());
+    // A run of before: one miner had found its level, the other's was fixed.
+    let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
+    let (mut ledger, mut out) = (Ledger::new(now), Vec::new());
+    let mut keeper = Keeper::in_process(daemon.data());
+    let mut tell = |ledger: &mut Ledger, event| {
+        ledger.handle(now, event, &mut out);
+        while let Some(output) = out.pop() {
+            if let Some(answer) = keeper.work(&output) {
+                ledger.handle(now, answer, &mut out);
+            }
+        }
+    };
+    tell(&mut ledger, LedgerEvent::Tick);
+    let model = soloist::stratum::firmware::identify("bitaxe/BM1370", &[]).model;
+    for name in ["anna", "berta"] {
+        let worker = ledger.worker(now, name, &model);
+        let share = LedgerEvent::Share { worker, difficulty: 1e3, actual: 2e3, height: 1 };
+        tell(&mut ledger, share);
+        tell(&mut ledger, LedgerEvent::Level { worker, difficulty: 3500.0 });
+        if name == "berta" {
+            tell(&mut ledger, LedgerEvent::Fix { worker, difficulty: Some(50.0) });
+        }
+    }
+    tell(&mut ledger, LedgerEvent::Stop);
+
+    daemon.launch();
+    daemon.wait_ready();
+    let (_anna, _berta) = (
+        Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna"),
+        Miner::connect(daemon.stratum, "bitaxe/BM1370", "berta"),
+    );
+    let level = |name: &str, level: f64| {
+        wait_for(name, || {
+            let miners = daemon.get("/api/miners")?;
+            let known = miners["miners"].as_array()?.iter().find(|m| m["name"] == name)?.clone();
+            (known["difficulty"] == level && known["accepted"] == 1).then_some(())
+        });
+    };
+    level("anna", 3500.0);
+    level("berta", 50.0);
+}
+
+/// An address of another chain than the test's node.
+const OTHER_CHAIN: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+
+/// What the owner can start by hand, and read.
+fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, password: &str) {
+    let token = browser.token();
+    let mut press = |what: &str| {
+        let page = browser.post("/action", &format!("token={token}&action={what}"));
+        println!("{what}: {}", page.status_code);
+        page.as_str().unwrap().to_owned()
+    };
+    let page = press("drill");
+    assert!(page.contains("was shown to the nodes:") && page.contains("would accept it"), "{page}");
+    // Nobody would start this one again, and it may not turn this machine off.
+    assert!(press("restart").contains("Tick the box"));
+    assert!(press("restart&sure=yes").contains("not started by systemd"));
+    assert!(press("poweroff&sure=yes").contains("systemctl poweroff"));
+    assert!(press("sinks").contains("No place for notifications"));
+    assert!(press("level&level=trace").contains("TRACE"));
+    assert!(press("forget&sure=yes&miner=999").contains("no such miner"));
+    assert!(press("forget&sure=yes&miner=1").contains("is connected"));
+    assert!(press("record&miner=1").contains("/recordings/1"));
+    assert!(press("record&miner=1").contains("Another recording runs"));
+
+    // A fixed difficulty reaches the miner at once, with a clean job, and it stays connected.
+    assert!(!press("fix&miner=1&difficulty=-3").contains("is fixed"));
+    assert!(press("fix&miner=999&difficulty=3").contains("no such miner"));
+    let page = press("fix&miner=1&difficulty=2048");
+    assert!(page.contains("is fixed at 2048"), "{page}");
+    let line = loop {
+        let line = miner.next_line().expect("a difficulty");
+        if line["method"] == "mining.set_difficulty" {
+            break line;
+        }
+    };
+    assert_eq!(line["params"][0], 2048);
+    let line = miner.next_line().expect("its job");
+    assert_eq!((&line["method"], &line["params"][8]), (&"mining.notify".into(), &true.into()));
+    let shown = daemon.get("/api/miners/1").unwrap();
+    assert_eq!((&shown["difficulty"], &shown["difficulty_locked"]), (&2048.0.into(), &true.into()));
+
+    let (answer, _) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    let read = |path: &str| {
+        let url = format!("http://{}{path}", daemon.http);
+        let request = minreq::get(url).with_header("Cookie", &browser.cookie).with_timeout(60);
+        let answer = patient(&request).unwrap();
+        assert_eq!(answer.status_code, 200, "{path}");
+        answer.as_str().unwrap().to_owned()
+    };
+    let recording = read("/recordings/1");
+    assert!(recording.contains("> {") && recording.contains("mining.submit"), "{recording}");
+    assert!(recording.contains("< {") && recording.contains("mining.notify"), "{recording}");
+    let log = read("/log");
+    assert!(log.contains("getblocktemplate") && log.contains(" request="), "{log}");
+    let report = read("/support.txt");
+    for part in ["== Config", "== Status", "soloist_ready", "== Log", "regtest"] {
+        assert!(report.contains(part), "{part} in\n{report}");
+    }
+    for secret in [password, PAYOUT, "7391x", "argon2id:"] {
+        assert!(!report.contains(secret) && !recording.contains(secret), "{secret}");
+    }
+    // Sent away once: its connection ends, and then it can be forgotten.
+    let kick = format!("token={token}&action=kick&miner=1");
+    let page = browser.post("/action", &kick).as_str().unwrap().to_owned();
+    assert!(page.contains("is disconnected"), "{page}");
+    let kicked = Instant::now();
+    while miner.next_line().is_some() {
+        assert!(kicked.elapsed() < Duration::from_secs(60), "the miner is still connected");
+    }
+    wait_for("the miner to be gone", || {
+        let page = browser.post("/action", &kick).as_str().unwrap().to_owned();
+        page.contains("is not connected").then_some(())
+    });
+    // Nobody else reads them.
+    for path in ["/log", "/support.txt", "/recordings/1"] {
+        let page = daemon.text(path);
+        assert!(page.contains("action=\"/login\""), "{path}: {page}");
+    }
+}

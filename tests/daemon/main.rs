@@ -1,0 +1,17 @@
+//! The whole program beside real full nodes, with miners connected. bcoin comes by `npm`; Bitcoin Core
+//! is used where `BITCOIND` names its binary.
+//!
+//! These tests run beside each other, so that none may hold a time to less than some seconds; what
+//! does stands in `tests/timed`.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod block_truth;
+mod daemon_e2e;
+mod daemon_page;
+mod failover_e2e;
+mod miners_e2e;
+mod permissions_e2e;
+mod rules_e2e;
+mod spool_e2e;

@@ -1,0 +1,19 @@
+//! The page, the API and the settings: over sample data, over real sockets, and in a real browser. The
+//! browser's two tests need `chromium` and `node`, one of them two real nodes, and Prometheus's rules
+//! need `promtool`; each says so where it is missing.
+
+// A test's helpers may panic.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod owner;
+mod sample;
+mod server;
+
+mod page_browser;
+mod page_http;
+mod page_openapi;
+mod page_render;
+mod page_settings;

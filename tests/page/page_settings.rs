@@ -1,0 +1,281 @@
+//! Set-up and settings over real sockets: the owner's way, and the ways of others.
+
+// A test's helpers may panic.
+#![allow(clippy::unwrap_used)]
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use soloist::server::http::admin::Action;
+
+use crate::owner::{self, Kept};
+
+const ADDRESS: &str = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
+const OTHER: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+
+struct Server {
+    address: SocketAddr,
+    kept: Arc<Mutex<Kept>>,
+    _stop: async_channel::Sender<()>,
+    cookie: RefCell<String>,
+}
+
+impl Server {
+    fn start(kept: Kept) -> Server {
+        let kept = Arc::new(Mutex::new(kept));
+        let shared = kept.clone();
+        let (tell, told) = mpsc::channel();
+        let (stop, stopped) = async_channel::bounded::<()>(1);
+        thread::spawn(move || {
+            owner::serve(shared, &tell, &stopped);
+        });
+        let address = told.recv().unwrap();
+        Server { address, kept, _stop: stop, cookie: RefCell::default() }
+    }
+
+    /// A box that is set up, with the PIN 7391.
+    fn ready() -> Server {
+        let server = Server::start(Kept::default());
+        let answer = server.post("/setup", &format!("{}&step=save", set_up(ADDRESS, "7391")));
+        assert_eq!(answer.code, 303, "{}", answer.body);
+        server
+    }
+
+    fn send(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let _ = stream.write_all(request.as_bytes());
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let cookie = head.lines().find_map(|l| l.strip_prefix("set-cookie: "));
+        if let Some(cookie) = cookie {
+            assert!(cookie.contains("HttpOnly; SameSite=Strict"));
+            *self.cookie.borrow_mut() = cookie.split(';').next().unwrap().to_owned();
+        }
+        Answer { code, body: body.to_owned() }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        let cookie = self.cookie.borrow().clone();
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: solo.local\r\nCookie: a=b; {cookie}\r\nConnection: close\r\n\r\n"
+        ))
+    }
+
+    fn post(&self, path: &str, form: &str) -> Answer {
+        self.post_from(path, form, "http://solo.local")
+    }
+
+    fn post_from(&self, path: &str, form: &str, origin: &str) -> Answer {
+        let cookie = self.cookie.borrow().clone();
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: solo.local\r\nOrigin: {origin}\r\nCookie: {cookie}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{form}",
+            form.len()
+        ))
+    }
+
+    /// The form token of the open session.
+    fn token(&self) -> String {
+        let page = self.get("/settings").body;
+        let (_, rest) = page.split_once("name=\"token\" value=\"").expect("an open session");
+        rest[..32].to_owned()
+    }
+
+    fn kept<T>(&self, read: impl FnOnce(&Kept) -> T) -> T {
+        read(&self.kept.lock().unwrap())
+    }
+}
+
+struct Answer {
+    code: u16,
+    body: String,
+}
+
+fn set_up(payout: &str, pin: &str) -> String {
+    format!(
+        "name=solo&payout={payout}&url0=http://a:8332&user0=u&password0=geheim&pin={pin}&pin2={pin}"
+    )
+}
+
+fn change(token: &str, payout: &str, name: &str) -> String {
+    format!("token={token}&name={name}&payout={payout}&url0=http://a:8332&user0=u&step=save")
+}
+
+#[test]
+fn the_first_visit_leads_through_the_set_up() {
+    let server = Server::start(Kept::default());
+    assert!(server.get("/").body.contains("href=\"/settings\""));
+    let page = server.get("/settings").body;
+    assert!(page.contains("action=\"/setup\""));
+
+    let wrong = server.post("/setup", &set_up("not-an-address", "12"));
+    assert!(wrong.body.contains("A PIN has at least 4 characters."));
+    assert!(wrong.body.contains("This is no address of the main chain."));
+    server.kept(|kept| assert!(kept.pin.is_none() && kept.values.payout.is_empty()));
+
+    // In blocks of four, as people copy it from another page.
+    let fours = "bc1q+ar0s+rrr7+xfkv+y5l6+43ly+dnw9+re59+gtzz+wf5m+dq";
+    let check = server.post("/setup", &set_up(fours, "7391"));
+    assert!(check.body.contains("<span>bc1q</span><span>ar0s</span>"), "{}", check.body);
+    assert!(check.body.contains("http://a:8332 says: &lt;b&gt;block 925113&lt;/b&gt;"));
+    server.kept(|kept| assert!(kept.values.payout.is_empty(), "nothing is saved before the yes"));
+
+    let saved = server.post("/setup", &format!("{}&step=save", set_up(fours, "7391")));
+    assert_eq!(saved.code, 303);
+    server.kept(|kept| {
+        assert_eq!(kept.values.payout, ADDRESS);
+        assert_eq!(kept.values.nodes[0].password.as_deref(), Some("geheim"));
+        let pin = kept.pin.as_deref().unwrap();
+        assert!(pin.starts_with("argon2id:") && !pin.contains("7391"));
+        assert!(!format!("{:?}", kept.audit).contains("geheim"));
+    });
+
+    // The door is shut behind the first one.
+    let again = server.post("/setup", &format!("{}&step=save", set_up(OTHER, "9999x")));
+    assert_ne!(again.code, 200);
+    server.kept(|kept| assert_eq!(kept.values.payout, ADDRESS));
+}
+
+#[test]
+fn without_a_session_nothing_is_shown_or_changed() {
+    let server = Server::ready();
+    let token = server.token();
+    server.cookie.borrow_mut().clear();
+    let page = server.get("/settings").body;
+    assert!(page.contains("action=\"/login\"") && !page.contains("http://a:8332"));
+    for path in ["/settings", "/pin", "/action", "/logout"] {
+        let form = change(&token, OTHER, "evil") + "&action=poweroff&sure=yes&pin=aaab&pin2=aaab";
+        assert_eq!(server.post(path, &form).code, 303, "{path}");
+    }
+    server.kept(|kept| {
+        assert_eq!(kept.values.name, "solo");
+        assert!(kept.changes.pending().is_none() && kept.actions.is_empty());
+    });
+}
+
+#[test]
+fn a_foreign_site_changes_nothing_even_with_the_cookie() {
+    let server = Server::ready();
+    let token = server.token();
+    for origin in ["http://evil.example", "null", "http://192.168.1.77", "http://solo.local:81"] {
+        let answer = server.post_from("/settings", &change(&token, ADDRESS, "evil"), origin);
+        assert_eq!(answer.code, 403, "{origin}");
+    }
+    let no_token = server.post("/settings", &change("", ADDRESS, "evil"));
+    assert_eq!(no_token.code, 403);
+    let wrong = server.post("/settings", &change(&"0".repeat(32), ADDRESS, "evil"));
+    assert_eq!(wrong.code, 403);
+    server.kept(|kept| assert_eq!(kept.values.name, "solo"));
+}
+
+#[test]
+fn a_guessed_pin_is_limited_and_written_down() {
+    let server = Server::ready();
+    server.cookie.borrow_mut().clear();
+    let codes: Vec<u16> =
+        (0..8).map(|i| server.post("/login", &format!("pin=000{i}")).code).collect();
+    assert_eq!(codes, [403, 403, 403, 403, 403, 429, 429, 429]);
+    assert_eq!(server.post("/login", "pin=7391").code, 429, "also the right one waits");
+    assert!(server.cookie.borrow().is_empty());
+    server.kept(|kept| {
+        assert_eq!(kept.audit.iter().filter(|line| line.contains("wrong PIN")).count(), 5);
+    });
+}
+
+#[test]
+fn the_right_pin_opens_and_leaving_closes() {
+    let server = Server::ready();
+    server.cookie.borrow_mut().clear();
+    assert_eq!(server.post("/login", "pin=7391").code, 303);
+    let token = server.token();
+    assert_eq!(server.post("/logout", &format!("token={token}")).code, 303);
+    assert!(server.get("/settings").body.contains("action=\"/login\""));
+}
+
+#[test]
+fn a_change_is_shown_before_it_is_saved_and_can_be_undone() {
+    let server = Server::ready();
+    let token = server.token();
+    let form = change(&token, ADDRESS, "attic");
+    let shown = server.post("/settings", &form.replace("&step=save", ""));
+    assert!(shown.body.contains("Name solo becomes attic."), "{}", shown.body);
+    server.kept(|kept| assert_eq!(kept.values.name, "solo"));
+    assert_eq!(server.post("/settings", &form).code, 303);
+    server.kept(|kept| assert_eq!(kept.values.name, "attic"));
+    assert!(server.get("/settings").body.contains("value=\"undo\""));
+    server.post("/settings", &format!("token={token}&step=undo"));
+    server.kept(|kept| assert_eq!(kept.values.name, "solo"));
+}
+
+#[test]
+fn a_new_payout_address_waits_and_can_be_cancelled() {
+    let server = Server::ready();
+    let token = server.token();
+    server.post("/settings", &change(&token, OTHER, "solo"));
+    server.kept(|kept| {
+        assert_eq!(kept.values.payout, ADDRESS);
+        assert_eq!(kept.changes.pending().map(|p| p.address.as_str()), Some(OTHER));
+    });
+    let page = server.get("/settings").body;
+    assert!(page.contains("value=\"cancel\"") && page.contains("<span>w508</span>"));
+    server.post("/settings", &format!("token={token}&step=cancel"));
+    server.kept(|kept| {
+        assert_eq!(kept.changes.pending(), None);
+        assert!(kept.audit.last().unwrap().contains("is cancelled"));
+    });
+}
+
+#[test]
+fn what_cannot_be_taken_back_needs_a_tick() {
+    let server = Server::ready();
+    let token = server.token();
+    server.post("/action", &format!("token={token}&action=poweroff"));
+    server.kept(|kept| assert!(kept.actions.is_empty()));
+    server.post("/action", &format!("token={token}&action=drill"));
+    server.post("/action", &format!("token={token}&action=reboot&sure=yes"));
+    server.kept(|kept| assert_eq!(kept.actions, [Action::FireDrill, Action::Reboot]));
+}
+
+#[test]
+fn a_new_pin_ends_every_session() {
+    let server = Server::ready();
+    let token = server.token();
+    let answer = server.post("/pin", &format!("token={token}&pin=8264x&pin2=8264y"));
+    assert!(answer.body.contains("The two PINs differ."));
+    assert_eq!(server.post("/pin", &format!("token={token}&pin=8264x&pin2=8264x")).code, 303);
+    assert!(server.get("/settings").body.contains("action=\"/login\""));
+    assert_eq!(server.post("/login", "pin=7391").code, 403);
+    assert_eq!(server.post("/login", "pin=8264x").code, 303);
+}
+
+#[test]
+fn strange_forms_are_refused() {
+    let server = Server::ready();
+    let token = server.token();
+    let large = format!("token={token}&name={}", "x".repeat(100_000));
+    assert_eq!(server.post("/settings", &large).code, 413);
+    let json = server.send(
+        "POST /login HTTP/1.1\r\nHost: solo.local\r\nContent-Type: application/json\r\n\
+         Content-Length: 2\r\nConnection: close\r\n\r\n{}",
+    );
+    assert_eq!(json.code, 400);
+    // A chunked body without end is cut at the same limit.
+    let chunks = format!("4000\r\n{}\r\n", "x".repeat(0x4000)).repeat(4);
+    let chunked = server.send(&format!(
+        "POST /login HTTP/1.1\r\nHost: solo.local\r\nTransfer-Encoding: chunked\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n{chunks}"
+    ));
+    assert!(matches!(chunked.code, 0 | 400), "{}", chunked.code);
+    assert_eq!(server.post("/login", "pin=%FF%00&pin").code, 403);
+    assert_eq!(server.post("/", "a=b").code, 405);
+    assert_eq!(server.get("/settings").code, 200);
+}

@@ -1,0 +1,169 @@
+//! What makes the daemon hard to hurt, held against the files that say so: the fuzz targets' checks
+//! on their seeds and on mutations of them (with `SOLOIST_LONG=1` a minute for each), the table of
+//! limits, the unit's sandbox.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../fuzz/checks.rs"]
+mod checks;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+#[test]
+fn seeds_and_their_mutations_keep_every_promise() {
+    // The same 10,000 on every machine, or as many as a minute gives.
+    let long = std::env::var_os("SOLOIST_LONG").is_some();
+    let goes_on = |tried: u64, started: Instant| {
+        if long { started.elapsed() < Duration::from_secs(60) } else { tried < 10_000 }
+    };
+    for (name, check) in checks::CHECKS {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+        let mut files: Vec<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        let seeds: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).unwrap()).collect();
+        let good = seeds.iter().filter(|seed| check(seed)).count();
+        assert!(good >= 2, "{name}: only {good} of {} seeds are good ones", seeds.len());
+        assert!(good < seeds.len(), "{name}: there is no bad seed");
+
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let (started, mut tried, mut fine) = (Instant::now(), 0_u64, 0_u64);
+        while goes_on(tried, started) {
+            let input = random.mutation(&seeds);
+            tried += 1;
+            fine += u64::from(check(&input));
+        }
+        println!("{name}: {} seeds, {tried} mutations, {fine} of them good", seeds.len());
+        assert!(fine > 0);
+    }
+}
+
+/// Each row of the table of limits in ARCHITECTURE.md names a constant and its value as they stand in
+/// the code.
+#[test]
+fn the_table_of_limits_is_that_of_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let (_, section) = text.split_once("\n## Limits\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut rows = 0;
+    for row in section.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
+        let [_, what, value, place, name, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("not a row: {row}");
+        };
+        let clean = |cell: &str| cell.trim().trim_matches('`').to_owned();
+        let (value, place, name) = (clean(value), clean(place), clean(name));
+        let code = fs::read_to_string(root.join("src").join(&place)).unwrap();
+        let found = code.lines().map(str::trim).any(|line| {
+            let declares = line.contains(&format!("{name}:")) && line.starts_with(['c', 'p']);
+            let sets = line.starts_with(&format!("{name}:"));
+            (declares && line.ends_with(&format!("= {value};")))
+                || (sets && line.ends_with(&format!("{name}: {value},")))
+        });
+        assert!(found, "{}: {place} does not say {name} = {value}", what.trim());
+        rows += 1;
+    }
+    assert!(rows >= 30, "{rows} rows");
+}
+
+/// There is one way to replace a file, `fsutil`. Whatever else makes, empties or renames files stands
+/// here with its reason.
+#[test]
+fn files_are_replaced_in_one_place() {
+    // A file, how it makes or renames files, how often.
+    let known = [
+        ("daemon/memory.rs", ".create(true)", 1), // Appends to a file in memory.
+        ("import/old_card.rs", "fs::rename(", 1), // Gives a backup that was read another name.
+        ("ledger/cache.rs", ".create(true)", 1),  // The lock beside the cache; nothing is in it.
+        ("ledger/check.rs", "fs::copy(", 1),      // A trial copy of the cache.
+        ("ledger/store.rs", "fs::rename(", 2),    // Sets damaged files aside.
+        ("spool.rs", "fs::rename(", 1),           // Sets damaged files aside.
+    ];
+    let ways = [
+        "fs::write(",
+        "fs::rename(",
+        "fs::copy(",
+        "File::create(",
+        "create_new(true)",
+        ".truncate(true)",
+        ".create(true)",
+    ];
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut places = vec![src.clone()];
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            places.extend(fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let name = place.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        if name == "fsutil.rs" || name.ends_with("tests.rs") || name.starts_with("demo/") {
+            continue;
+        }
+        let text = fs::read_to_string(&place).unwrap();
+        let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
+        for way in ways {
+            let times = code.matches(way).count();
+            if times > 0 {
+                found.push((name.clone(), way, times));
+            }
+        }
+    }
+    found.sort();
+    let found: Vec<_> = found.iter().map(|(name, way, times)| (&name[..], *way, *times)).collect();
+    assert_eq!(found, known);
+}
+
+/// What systemd itself says of the unit, without running it. Whether the daemon can live inside is
+/// seen when the image boots.
+#[test]
+fn the_unit_leaves_the_daemon_little() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/soloist.service");
+    let answer = Command::new("systemd-analyze")
+        .args(["security", "--no-pager", "--offline=true", "--threshold=20"])
+        .arg(&unit)
+        .output();
+    let Ok(answer) = answer else {
+        println!("NOT checked: the unit's sandbox (systemd-analyze is not installed)");
+        return;
+    };
+    let text = String::from_utf8_lossy(&answer.stdout);
+    let verdict = text.lines().last().unwrap_or_default();
+    println!("{verdict}");
+    assert!(answer.status.success(), "more than 2.0 of 10: {verdict}");
+}
+
+/// xorshift64*: the same mutations on every machine.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound.max(1)
+    }
+
+    fn mutation(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+        let mut data = seeds[self.below(seeds.len())].clone();
+        for _ in 0..=self.below(4) {
+            let at = self.below(data.len());
+            match self.below(6) {
+                0 if !data.is_empty() => data[at] ^= 1 << self.below(8),
+                1 if !data.is_empty() => data[at] = self.below(256) as u8,
+                2 => data.truncate(at),
+                3 => data.insert(at, b"\"\\\n[]{}=:,09a\0\xff"[self.below(15)]),
+                4 if !data.is_empty() => drop(data.remove(at)),
+                _ => {
+                    // A piece of another seed.
+                    let other = &seeds[self.below(seeds.len())];
+                    let from = self.below(other.len());
+                    let to = other.len().min(from + self.below(40));
+                    data.splice(at..at, other[from..to].iter().copied());
+                }
+            }
+        }
+        data
+    }
+}

@@ -1,0 +1,23 @@
+//! What needs no node, no browser, no network and no rights: the cores in virtual time, golden files,
+//! the sentences of config and `check`, the ledger and the spool in a temporary folder, and the rules
+//! that the tree itself keeps. As root, two tests of a full disk mount a small one.
+
+#[path = "../ledger_world/mod.rs"]
+mod ledger_world;
+
+mod config_check;
+mod config_errors;
+mod config_files;
+mod dialogues;
+mod failover_model;
+mod golden_blocks;
+mod hardening;
+mod hash_vectors;
+mod ledger_backup;
+mod ledger_core;
+mod ledger_store;
+mod ledger_years;
+mod modules;
+mod spool_files;
+mod vardiff_sim;
+mod world;

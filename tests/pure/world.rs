@@ -1,0 +1,188 @@
+//! The whole in virtual time: several nodes that die, hang, lag and lose messages, a dozen miners
+//! that speak Stratum and hash for real, and the daemon's pure cores between them, put together as
+//! the daemon does. A day passes in seconds, and the same seed gives the same day.
+//!
+//! `WORLD_SEED=n` chooses the day of the long world and the first of the short ones.
+
+mod audit;
+mod chain;
+mod daemon;
+mod figures;
+mod miner;
+mod node;
+mod random;
+mod sim;
+
+use figures::quantile;
+use sim::{Fault, Plan, SECOND, World};
+
+/// Virtual time since the start.
+pub type Micros = u64;
+
+const MINUTE: Micros = 60 * SECOND;
+const HOUR: Micros = 60 * MINUTE;
+
+/// Regtest: every second hash is a block, so that every share is.
+const EASY: u32 = 0x207f_ffff;
+/// 1024 times easier than difficulty 1: one in ten shares at the lowest difficulty is a block.
+const HARDER: u32 = 0x1e03_fffc;
+
+const FAULTS: &[Fault] = &[
+    Fault::Kill,
+    Fault::Kill,
+    Fault::Hang,
+    Fault::Hang,
+    Fault::Cut,
+    Fault::Lag,
+    Fault::TemplateError,
+    Fault::Forbid,
+    Fault::SlowTemplates,
+    Fault::ZmqOff,
+    Fault::ClockAhead,
+    Fault::ClockBehind,
+    Fault::ClockNear,
+];
+
+const DAY: Plan = Plan {
+    nodes: 3,
+    miners: 12,
+    fault_every: Some(2 * MINUTE),
+    faults: FAULTS,
+    share_every: 40 * MINUTE,
+    bits: EASY,
+    hard: false,
+    races: false,
+};
+
+fn seed() -> u64 {
+    let default = 20_261_121;
+    std::env::var("WORLD_SEED").ok().map_or(default, |seed| seed.parse().expect("a number"))
+}
+
+/// Runs a world, lets it come to rest without faults, and asks for the fate of every block.
+fn run(seed: u64, plan: Plan, span: Micros) -> World {
+    println!("WORLD_SEED={seed}: {} nodes, {} miners", plan.nodes, plan.miners);
+    let mut world = World::new(seed, plan);
+    world.run(span);
+    world.calm = true;
+    world.run(15 * MINUTE);
+    audit::last_judgement(&mut world);
+    world
+}
+
+#[test]
+fn a_day_with_a_fault_every_two_minutes() {
+    let world = run(seed(), DAY, 24 * HOUR);
+    world.figures.print();
+    let figures = &world.figures;
+    assert!(figures.counted > 100 && figures.stale > 0 && figures.duplicates > 0);
+    assert!(figures.in_chain > 50 && figures.orphaned > 0);
+    assert!(figures.failovers > 50 && figures.gates > 0 && figures.restarts > 0);
+    assert!(figures.empty_works > 0);
+    let times = &figures.tip_to_work;
+    assert!(quantile(times, 0.5) < 0.5 && quantile(times, 0.99) < 1.5, "new tips take too long");
+}
+
+#[test]
+fn short_worlds_of_all_sizes() {
+    for n in 0..10 {
+        let plan = Plan {
+            nodes: 1 + n as usize % 4,
+            miners: 1 + 3 * (n as usize % 5),
+            fault_every: (n != 0).then_some((30 + 20 * n) * SECOND),
+            share_every: 10 * MINUTE,
+            ..DAY
+        };
+        let world = run(seed() + 1 + n, plan, HOUR);
+        assert!(world.figures.counted > 0, "nothing happened");
+    }
+}
+
+#[test]
+fn shares_that_are_no_blocks() {
+    let plan = Plan {
+        nodes: 2,
+        miners: 3,
+        fault_every: Some(3 * MINUTE),
+        faults: FAULTS,
+        share_every: 3 * MINUTE,
+        bits: HARDER,
+        hard: true,
+        races: false,
+    };
+    let world = run(seed(), plan, 20 * MINUTE);
+    world.figures.print();
+    assert!(world.figures.counted > world.figures.in_chain + world.figures.orphaned);
+}
+
+/// Every second block of ours has a rival of its height, and every third answer to a submission is
+/// lost, so that the node says `duplicate` of a block that it may hold beside its tip. What is called
+/// accepted was in a node's best chain: the world looks at each change of a state.
+#[test]
+fn races_for_the_same_height() {
+    for n in 0..3 {
+        let plan = Plan {
+            nodes: 1 + n as usize,
+            miners: 6,
+            fault_every: (n == 2).then_some(2 * MINUTE),
+            // All clocks are right: a sane node whose answer got lost counts as one that failed, and
+            // cannot take the lead from a wrong clock.
+            faults: &FAULTS[..10],
+            share_every: 6 * MINUTE,
+            races: true,
+            ..DAY
+        };
+        let world = run(seed() + n, plan, 2 * HOUR);
+        world.figures.print();
+        assert!(world.figures.ties > 10 && world.figures.orphaned > 5, "too few races");
+    }
+}
+
+/// A clock is set hours ahead, hours back or a little off, again and again, while nodes die. Work by a
+/// clock that is hours off ends when it is noticed, a block that was too new is not lost, and a node
+/// that was behind takes what it refused.
+#[test]
+fn clocks_that_are_hours_off() {
+    const CLOCKS: &[Fault] = &[
+        Fault::ClockAhead,
+        Fault::ClockAhead,
+        Fault::ClockBehind,
+        Fault::ClockBehind,
+        Fault::ClockNear,
+        Fault::Kill,
+        Fault::Lag,
+    ];
+    let (mut too_new, mut taken_later) = (0, 0);
+    for n in 0..3 {
+        let plan = Plan {
+            nodes: 1 + n as usize,
+            miners: 6,
+            fault_every: Some(2 * MINUTE),
+            faults: CLOCKS,
+            share_every: 6 * MINUTE,
+            ..DAY
+        };
+        let world = run(seed() + n, plan, 2 * HOUR);
+        world.figures.print();
+        let figures = &world.figures;
+        for fault in ["ClockAhead", "ClockBehind", "ClockNear"] {
+            assert!(figures.faults.get(fault).is_some_and(|times| *times > 0), "no {fault}");
+        }
+        assert!(figures.misled > 0 && figures.others_too_new > 0, "no clock was ever wrong");
+        assert!(figures.in_chain > 20, "too few blocks");
+        assert!(n == 0 || figures.clock_failovers > 0, "no lead was taken from a wrong clock");
+        (too_new, taken_later) = (too_new + figures.too_new, taken_later + figures.taken_later);
+    }
+    assert!(too_new > 0 && taken_later > 0, "no block was too new");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world() {
+    let digest = |seed| {
+        let mut world = World::new(seed, DAY);
+        world.run(HOUR);
+        (world.digest(), world.figures.events)
+    };
+    assert_eq!(digest(seed()), digest(seed()));
+    assert_ne!(digest(seed()), digest(seed() + 1));
+}

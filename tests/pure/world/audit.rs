@@ -1,0 +1,349 @@
+//! What must hold at every moment, seen from outside: the world knows the truth.
+
+use soloist::block::submission::BlockState;
+use soloist::chain::BlockHash;
+use soloist::job::{JobId, Lookup};
+use soloist::reject::Reject;
+
+use super::Micros;
+use super::daemon::Want;
+use super::miner::Share;
+use super::node::{Node, is_too_new};
+use super::sim::{SECOND, World, is_stale};
+
+/// A node that has been well for this long is known to be: the breaker's longest wait, its probe
+/// and what follows.
+pub const KNOWN_WELL: Micros = 90 * SECOND;
+/// The same while no node leads: then probes come every 5 s.
+const KNOWN_WELL_IN_NEED: Micros = 25 * SECOND;
+/// The first of those probes, and what follows.
+const FOUND_IN_NEED: Micros = 10 * SECOND;
+/// Miners leave a dead tip within this time, once a node that is known to be well has the new one.
+const LONGEST_STALE: Micros = 4 * SECOND;
+/// A line every 30 s, and the way to a slow miner.
+const LONGEST_SILENCE: Micros = 34 * SECOND;
+/// From the connection to the first job, with all answers to and fro.
+const LONGEST_GREETING: Micros = 25 * SECOND;
+/// A block is at every node that is up for so long and has its parent: the longest call under way,
+/// and the next look at the confirmations.
+const BLOCK_EVERYWHERE: Micros = 75 * SECOND;
+/// The same where the daemon cannot think that it is there already: the longest pause between two
+/// tries is 5 s.
+const BLOCK_OFFERED: Micros = 8 * SECOND;
+/// A call that was under way to a node whose cable was out.
+const CALL_LOST: Micros = 32 * SECOND;
+const GRACE: Micros = 90 * SECOND;
+/// The daemon knows a wrong clock within this time and works by another: health reports come each
+/// 12 s, and where a template tells, each 30 s.
+const CLOCK_NOTICED: Micros = 45 * SECOND;
+
+/// Since when a node that is known to be well has had a tip above this height.
+pub fn known_since(world: &World, height: u32) -> Option<Micros> {
+    let known = world.nodes.iter().filter_map(|node| {
+        node.well_since?;
+        let usable =
+            node.well_since.filter(|since| *since > 0).map_or(0, |since| since + KNOWN_WELL);
+        Some(node.view.passed(height)?.max(usable))
+    });
+    known.min().filter(|since| *since <= world.now).map(|since| since.max(world.up_since()))
+}
+
+/// A miner has a new job: how old is the news?
+pub fn job(world: &mut World, miner: usize, before: Option<BlockHash>) {
+    let Some(prev) = world.miners[miner].job.as_ref().map(|job| job.prev) else { return };
+    let Some(place) = world.blocks.find(prev) else {
+        world.fail(format!("miner {miner} has a job on a block that nobody has"));
+    };
+    let height = world.blocks.get(place).height;
+    let Some(before) = before.and_then(|before| world.blocks.find(before)) else { return };
+    if height > world.blocks.get(before).height
+        && let Some(since) = known_since(world, height - 1)
+    {
+        let since = since.max(world.miners[miner].connected_at);
+        world.figures.tip_to_job.push(world.now - since);
+    }
+}
+
+/// A share was judged by the pool. `tip` was the pool's when it came in.
+pub fn judge(world: &mut World, tip: Option<BlockHash>, share: Share, read: &[Want]) {
+    let found = read.iter().any(|want| matches!(want, Want::Solved(b) if b.hash == share.hash));
+    // One that is known is no news when its share comes once more.
+    let known = share.solves && world.blocks.find(share.hash).is_some();
+    if (found || known) != share.solves {
+        world.fail(format!("a block at the door: {}, taken for one: {found}", share.solves));
+    }
+    let is_current = tip == Some(share.prev);
+    match read.last() {
+        Some(Want::Counted) if share.repeated => world.fail("a share counts twice"),
+        Some(Want::Counted) if !is_current => world.fail("a stale share counts"),
+        Some(Want::Counted) => world.figures.counted += 1,
+        Some(Want::Refused(why)) if is_stale(why) && !is_current => world.figures.stale += 1,
+        Some(Want::Refused(Reject::Duplicate)) if share.repeated => {
+            world.figures.duplicates += 1;
+        }
+        Some(Want::Refused(why)) => {
+            world.figures.refused += 1;
+            world.fail(format!("a valid share is refused: {why}"));
+        }
+        _ => world.fail("a share without a verdict"),
+    }
+}
+
+/// Once a second.
+pub fn audit(world: &mut World) {
+    let now = world.now;
+    let in_need = world.daemon.engine.failover().leader().is_none();
+    let usable = world.nodes.iter().any(|node| {
+        node.well_since.is_some_and(|since| now - since.max(world.up_since()) >= KNOWN_WELL)
+    });
+    if usable {
+        world.last_usable = now;
+    }
+    if in_need {
+        // A node that lacks blocks need not lead: the last job is better than what it has.
+        let floor = world.work_height.saturating_sub(1);
+        let able = world.nodes.iter().filter_map(|node| {
+            Some(node.well_since?.max(node.view.passed(floor)?).max(world.up_since()))
+        });
+        let since = able.min();
+        let searched = now - world.led_at;
+        if since.is_some_and(|since| now - since > KNOWN_WELL_IN_NEED) && searched > FOUND_IN_NEED {
+            world.fail("nobody leads although a node is well");
+        }
+        world.figures.nobody_leads += 1;
+    } else {
+        world.led_at = now;
+    }
+    clocks(world);
+    gates(world);
+    miners(world);
+    if (now / SECOND).is_multiple_of(2) {
+        blocks(world);
+    }
+    if (now / SECOND).is_multiple_of(600) {
+        memory(world);
+    }
+}
+
+/// No work by a clock that is hours off, while another node that is known to be well has as much of
+/// the chain.
+fn clocks(world: &mut World) {
+    let Some(work) = world.daemon.engine.pool().jobs().work() else { return };
+    let index = work.node.0 as usize;
+    if !world.nodes[index].is_hours_off() {
+        return;
+    }
+    world.figures.misled += 1;
+    let floor = world.work_height.saturating_sub(1);
+    let others = world.nodes.iter().enumerate().filter(|(other, _)| *other != index);
+    let able = others.filter_map(|(_, node)| {
+        let known = node.well_since.map(|since| if since > 0 { since + KNOWN_WELL } else { 0 })?;
+        Some(known.max(node.view.passed(floor)?))
+    });
+    let Some(able) = able.min() else { return };
+    let since = able.max(world.nodes[index].clock_since).max(world.up_since());
+    if world.now > since + CLOCK_NOTICED {
+        let (wrong, late) = (world.nodes[index].clock_wrong, (world.now - since) / SECOND);
+        world.fail(format!("the work is n{index}'s, whose clock is {wrong} s off, for {late} s"));
+    }
+}
+
+/// No work means closed doors, and closed doors mean that there is none.
+fn gates(world: &World) {
+    if world.daemon.engine.failover().is_gated() == world.open {
+        world.fail("the doors do not follow the gate");
+    }
+    if world.daemon.engine.pool().is_open() != world.open {
+        world.fail("open doors without work, or closed ones with");
+    }
+    let mute = world.nodes.iter().map(|node| node.mute_since).min().flatten();
+    let all_mute = world.nodes.iter().all(|node| node.mute_since.is_some());
+    let latest = world.nodes.iter().filter_map(|node| node.mute_since).max();
+    if all_mute
+        && mute.is_some()
+        && world.open
+        && latest.is_some_and(|since| world.now - since > GRACE + 3 * SECOND)
+    {
+        world.fail("no node has answered for the grace, and miners are still let in");
+    }
+}
+
+fn miners(world: &mut World) {
+    let now = world.now;
+    let (mut idle, mut stale) = (0, 0);
+    for (index, miner) in world.miners.iter().enumerate() {
+        if miner.conn.is_none() {
+            continue;
+        }
+        let greeting = now - miner.connected_at;
+        let Some(job) = &miner.job else {
+            idle += 1;
+            if greeting > LONGEST_GREETING && world.open {
+                world.fail(format!("miner {index} has had no job for {greeting} µs"));
+            }
+            continue;
+        };
+        let silence = now - miner.last_line;
+        if silence > LONGEST_SILENCE {
+            world.fail(format!("miner {index} has heard nothing for {silence} µs"));
+        }
+        let Some(place) = world.blocks.find(job.prev) else { continue };
+        let height = world.blocks.get(place).height;
+        if let Some(since) = known_since(world, height) {
+            stale += 1;
+            let far = 2 * miner.setup.distance;
+            let age = (now - since).min(greeting);
+            if age > LONGEST_STALE + far {
+                world.fail(format!("miner {index} has worked on a dead tip for {age} µs"));
+            }
+        }
+    }
+    world.figures.idle_seconds += idle;
+    world.figures.stale_seconds += stale;
+    let connected = world.miners.iter().filter(|miner| miner.conn.is_some()).count();
+    world.figures.miner_seconds += connected as u64;
+}
+
+/// Every block of ours is at every node that can have it.
+fn blocks(world: &mut World) {
+    let now = world.now;
+    let net = world.blocks.get(world.net.tip).height;
+    for solved in world.solved.iter().rev() {
+        let block = world.blocks.get(solved.place);
+        // Ours is over a hundred blocks later, one way or the other.
+        if block.height + 95 < net {
+            break;
+        }
+        let since = solved.at.max(world.up_since());
+        for (index, node) in world.nodes.iter().enumerate() {
+            let Some((parent, well)) = node.view.since(block.parent).zip(node.well_since) else {
+                continue;
+            };
+            let since = since.max(parent).max(well).max(node.lag_until).max(node.clock_since);
+            // It refuses one that is too new, and is asked again after a while.
+            let since = since.max(world.acceptable_from(index, solved.place));
+            let is_late = node.has_said.contains(&solved.place);
+            let limit = match (is_late || node.too_new.contains(&solved.place), node.was_cut) {
+                (true, _) => BLOCK_EVERYWHERE,
+                (false, true) => BLOCK_OFFERED + CALL_LOST,
+                (false, false) => BLOCK_OFFERED,
+            };
+            if now <= since + limit {
+                continue;
+            }
+            if !node.view.knows(solved.place) {
+                let late = (now - since) / SECOND;
+                world.fail(format!("n{index} lacks our block {} for {late} s", block.height));
+            }
+            if world.blocks.at_height(node.view.tip, block.height).is_none() {
+                world.fail(format!("n{index} is below our block {}", block.height));
+            }
+        }
+    }
+}
+
+/// The job lists and the submissions stay within their bounds.
+fn memory(world: &mut World) {
+    let jobs = world.daemon.engine.pool().jobs();
+    let Some(newest) = jobs.latest() else { return };
+    let (mut current, mut retired, mut works) = (0, 0, Vec::new());
+    for back in 0..4000 {
+        match jobs.find(JobId(newest.id.0.wrapping_sub(back))) {
+            Lookup::Current(job) => {
+                current += 1;
+                works.push(std::rc::Rc::as_ptr(&job.work));
+            }
+            Lookup::Stale(job, _) => {
+                retired += 1;
+                works.push(std::rc::Rc::as_ptr(&job.work));
+            }
+            Lookup::Unknown => {}
+        }
+    }
+    works.sort_unstable();
+    works.dedup();
+    if current > 2048 || retired > 512 || works.len() > 64 + 512 {
+        world.fail(format!("{current} jobs, {retired} old ones, {} works", works.len()));
+    }
+    let tracked = world.daemon.engine.blocks().iter().count();
+    let net = world.blocks.get(world.net.tip).height;
+    let old = world.daemon.engine.blocks().iter().find(|(block, _)| block.height + 130 < net);
+    if let Some((block, state)) = old {
+        world.fail(format!("block {} is decided, but still watched: {state:?}", block.height));
+    }
+    let sessions = world.daemon.engine.pool().sessions().count();
+    if sessions > 3 * world.miners.len() {
+        world.fail(format!("{sessions} sessions"));
+    }
+    let figures = &mut world.figures;
+    figures.most_jobs = figures.most_jobs.max(current + retired);
+    figures.most_works = figures.most_works.max(works.len());
+    figures.most_tracked = figures.most_tracked.max(tracked);
+    figures.largest_outbox = figures.largest_outbox.max(world.daemon.largest_outbox);
+    let largest = figures.largest_outbox;
+    if largest > 4000 * (world.miners.len() + 1) {
+        world.fail(format!("an outbox of {largest} bytes"));
+    }
+}
+
+/// At the end, after a quiet time: every block has a fate, and the daemon knows it.
+pub fn last_judgement(world: &mut World) {
+    for solved in &world.solved {
+        let place = solved.place;
+        let block = world.blocks.get(place);
+        if is_young(world, place) {
+            continue;
+        }
+        let winner = world.blocks.at_height(world.net.tip, block.height);
+        match winner {
+            Some(winner) if winner == place => world.figures.in_chain += 1,
+            Some(winner) => {
+                // A competitor on another parent means that the race was lost below it.
+                let same = world.blocks.get(winner).parent == block.parent;
+                world.figures.orphaned += 1;
+                world.figures.stale_blocks += u64::from(!same);
+            }
+            None => world.fail(format!("our block {} is nowhere", block.height)),
+        }
+    }
+    for (block, state) in world.daemon.engine.blocks().iter() {
+        let Some(place) = world.blocks.find(block.hash) else { continue };
+        if is_young(world, place) {
+            continue;
+        }
+        let won = world.net.is_in_chain(&world.blocks, place);
+        let fits = match state {
+            // A chain of blocks from the future may be the best one of the only node, and of nobody else.
+            BlockState::Accepted { .. } => {
+                let holds = |node: &Node| {
+                    node.view.is_in_chain(&world.blocks, place) && from_the_future(world, node)
+                };
+                won || world.nodes.iter().any(holds)
+            }
+            BlockState::Orphaned => !won,
+            // The next block has come long ago.
+            BlockState::Beside => false,
+            // Never the best at any node: it stays a candidate until it is buried.
+            BlockState::Candidate | BlockState::Refused { .. } => !won,
+            BlockState::Mature | BlockState::Stale => false,
+        };
+        if !fits {
+            world.fail(format!("block {} won: {won}, but it is {state:?}", block.height));
+        }
+    }
+}
+
+/// Its fate may still be open, or the daemon's next look is still to come.
+fn is_young(world: &World, place: usize) -> bool {
+    let solved = world.solved.iter().find(|solved| solved.place == place);
+    let is_high = world.blocks.get(place).height + 1 >= world.blocks.get(world.net.tip).height;
+    is_high || solved.is_none_or(|solved| world.now - solved.at < 90 * SECOND)
+}
+
+/// Its best chain has a block among the newest hundred that the rest of the world does not take yet.
+fn from_the_future(world: &World, node: &Node) -> bool {
+    let parent = |place: &usize| Some(world.blocks.get(*place).parent);
+    let newest = std::iter::successors(Some(node.view.tip), parent).take(100);
+    let unix = world.clock().unix;
+    newest.map(|place| world.blocks.get(place)).any(|block| is_too_new(block, unix))
+}

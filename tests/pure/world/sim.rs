@@ -1,0 +1,1477 @@
+//! The world: an event queue in virtual time between nodes, miners and the daemon's cores.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use soloist::block::SolvedBlock;
+use soloist::block::submission::BlockState;
+use soloist::chain::BlockHash;
+use soloist::clock::Now;
+use soloist::failover::LeadWhy;
+use soloist::ids::{ConnId, NodeId};
+use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT};
+use soloist::reject::Reject;
+use soloist::stratum::frame::Lines;
+use soloist::stratum::outbox::CloseReason;
+use soloist::template::Template;
+
+use super::Micros;
+use super::chain::{Block, Blocks, View};
+use super::daemon::{Card, Daemon, Want};
+use super::figures::Figures;
+use super::miner::{Clock, Kind, Miner, Setup, Share};
+use super::node::{
+    Answer, Answered, Ask, Call, MAX_FUTURE, Mempool, Mode, Node, Shell, Words, is_too_new,
+};
+use super::random::Random;
+
+pub const SECOND: Micros = 1_000_000;
+const MS: Micros = 1000;
+/// 2026-11-21: what the clocks show at the start, in virtual time.
+const UNIX: u64 = 1_795_000_000;
+
+/// What sort of world.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub nodes: usize,
+    pub miners: usize,
+    /// Mean time from fault to fault; none without it.
+    pub fault_every: Option<Micros>,
+    /// What may go wrong with a node; what is here twice comes twice as often.
+    pub faults: &'static [Fault],
+    /// Mean time between one miner's shares.
+    pub share_every: Micros,
+    /// Compact target of all blocks.
+    pub bits: u32,
+    /// Shares are real ones: few of them are blocks.
+    pub hard: bool,
+    /// Others solve the height of our blocks as well, and answers to submissions get lost.
+    pub races: bool,
+}
+
+#[derive(Debug)]
+enum Event {
+    /// A call has come to the node.
+    Reach(usize, u64),
+    /// An answer comes out of the node's shell.
+    Answered(usize, u64, Answered),
+    /// The shell's patience ends.
+    Deadline(usize, u64),
+    /// A node's life, the message's number, and the tip.
+    Zmq(usize, u32, BlockHash),
+    /// A block comes to a peer, sent by one of that life. The last place is the rest of the world.
+    Relay {
+        from: Option<(usize, u32)>,
+        to: usize,
+        block: usize,
+    },
+    OthersBlock,
+    Fault,
+    Mend(usize, Fault),
+    /// A call that waits at a node has waited for long enough, or there is news.
+    Waited(usize, u64),
+    ToMiner(usize, ConnId, Vec<u8>),
+    /// The pool's end of the connection is closed.
+    Fin(usize, ConnId),
+    /// Bytes come to the pool.
+    ToPool(ConnId, Vec<u8>, Option<Share>),
+    /// The pool learns that a connection is gone.
+    Gone(ConnId),
+    Connect(usize, u32),
+    MinerShares(usize, u32),
+    MinerSuggests(usize, u32),
+    MinerLeaves(usize, u32),
+    Restart,
+    Audit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Kill,
+    Warm,
+    Hang,
+    Cut,
+    Lag,
+    TemplateError,
+    Forbid,
+    SlowTemplates,
+    ZmqOff,
+    /// Its clock is set ahead by so much that others refuse its blocks.
+    ClockAhead,
+    /// Its clock is set back by so much that it refuses the blocks of others.
+    ClockBehind,
+    /// Its clock is set off by less than an hour, which harms nobody.
+    ClockNear,
+}
+
+struct Wire {
+    miner: usize,
+    lines: Lines,
+    open: bool,
+}
+
+/// A block of ours, as the world knows it.
+pub struct Solved {
+    pub place: usize,
+    pub at: Micros,
+}
+
+pub struct World {
+    seed: u64,
+    pub now: Micros,
+    base: Instant,
+    random: Random,
+    plan: Plan,
+    queue: BinaryHeap<Reverse<(Micros, u64)>>,
+    events: BTreeMap<u64, Event>,
+    count: u64,
+    pub blocks: Blocks,
+    mempool: Mempool,
+    /// The rest of the world.
+    pub net: View,
+    pub nodes: Vec<Node>,
+    pub miners: Vec<Miner>,
+    wires: BTreeMap<ConnId, Wire>,
+    next_conn: u64,
+    pub open: bool,
+    pub daemon: Daemon,
+    pub solved: Vec<Solved>,
+    /// What the pool reported of the bytes that it reads now.
+    reading: Vec<Want>,
+    /// Height of the block that the newest work builds on.
+    pub work_height: u32,
+    pub figures: Figures,
+    pub calm: bool,
+    /// When any node was known to be well last.
+    pub last_usable: Micros,
+    /// When a node led last.
+    pub led_at: Micros,
+    pub shut_since: Option<Micros>,
+    digest: u64,
+    restarted_at: Micros,
+    /// Of templates whose time was not the true one: when they were made, and by how much.
+    odd_times: VecDeque<(Micros, i64)>,
+}
+
+impl World {
+    pub fn new(seed: u64, plan: Plan) -> World {
+        let mut random = Random::new(seed);
+        let base = Instant::now() + Duration::from_secs(1_000_000);
+        let blocks = Blocks::new(840_600, UNIX as u32 - 60);
+        let nodes: Vec<Node> =
+            (0..plan.nodes).map(|index| node(&mut random, index, &blocks, plan.bits)).collect();
+        let miners: Vec<Miner> = (0..plan.miners)
+            .map(|index| Miner::new(index, miner(&mut random, index, &plan)))
+            .collect();
+        let ids: Vec<NodeId> = (0..plan.nodes as u32).map(NodeId).collect();
+        let now = Now { mono: base, unix: UNIX };
+        let card = Card { levels: BTreeMap::new(), spool: Vec::new() };
+        let first_job_id = random.next() as u32;
+        let mut world = World {
+            seed,
+            now: 0,
+            base,
+            plan,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            count: 0,
+            mempool: Mempool::default(),
+            net: View::new(&blocks),
+            work_height: 0,
+            blocks,
+            nodes,
+            miners,
+            wires: BTreeMap::new(),
+            next_conn: 1,
+            open: false,
+            daemon: Daemon::new(now, &ids, first_job_id, card),
+            solved: Vec::new(),
+            reading: Vec::new(),
+            figures: Figures::default(),
+            calm: false,
+            last_usable: 0,
+            led_at: 0,
+            shut_since: None,
+            digest: 0,
+            restarted_at: 0,
+            odd_times: VecDeque::new(),
+            random,
+        };
+        world.in_(world.plan.share_every.min(60 * SECOND), Event::OthersBlock);
+        world.in_(SECOND, Event::Audit);
+        if let Some(mean) = plan.fault_every {
+            let wait = world.random.wait(mean);
+            world.in_(30 * SECOND + wait, Event::Fault);
+            let restart = world.random.between(7200, 4 * 7200);
+            world.in_(restart * SECOND, Event::Restart);
+        }
+        for miner in 0..plan.miners {
+            let wait = world.random.below(2 * SECOND);
+            world.in_(wait, Event::Connect(miner, 0));
+        }
+        world.obey();
+        world
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, span: Micros) {
+        let end = self.now + span;
+        loop {
+            let next = self.queue.peek().map(|Reverse((at, _))| *at).unwrap_or(Micros::MAX);
+            let deadline = self.daemon.next_deadline().map_or(Micros::MAX, |at| {
+                let nanos = at.saturating_duration_since(self.base).as_nanos();
+                Micros::try_from(nanos.div_ceil(1000)).unwrap_or(Micros::MAX)
+            });
+            let at = next.min(deadline);
+            if at > end {
+                break;
+            }
+            self.now = self.now.max(at);
+            self.figures.events += 1;
+            if next <= deadline {
+                let Some(Reverse((_, order))) = self.queue.pop() else { break };
+                if let Some(event) = self.events.remove(&order) {
+                    self.happens(event);
+                }
+            }
+            let now = self.clock();
+            self.daemon.tick(now);
+            self.obey();
+        }
+        self.now = end;
+    }
+
+    /// What was said to all miners, in one number.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Ends the test.
+    pub fn fail(&self, why: impl std::fmt::Display) -> ! {
+        for (index, node) in self.nodes.iter().enumerate() {
+            eprintln!(
+                "  n{index}: {:?}, well since {:?} s, tip {}",
+                node.mode,
+                node.well_since.map(|since| since / SECOND),
+                self.blocks.get(node.view.tip).height,
+            );
+        }
+        let mono = self.clock().mono;
+        for view in self.daemon.engine.failover().nodes(mono) {
+            eprintln!("  the daemon of {}: {}", view.name, view.standing);
+        }
+        eprintln!(
+            "  work on {}, {}",
+            self.work_height,
+            self.daemon.engine.failover().overall(mono).sentence
+        );
+        let seconds = self.now as f64 / 1e6;
+        panic!("WORLD_SEED={} {:?}, at {seconds:.3} s: {why}", self.seed, self.plan);
+    }
+
+    pub fn clock(&self) -> Now {
+        let mono = self.base + Duration::from_micros(self.now);
+        Now { mono, unix: UNIX + self.now / SECOND }
+    }
+
+    fn in_(&mut self, wait: Micros, event: Event) {
+        self.count += 1;
+        self.queue.push(Reverse((self.now + wait, self.count)));
+        self.events.insert(self.count, event);
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Reach(node, call) => self.reach(node, call),
+            Event::Answered(node, call, answer) => self.answered(node, call, answer),
+            Event::Deadline(node, call) => {
+                if let Some(found) = self.nodes[node].calls.get(&call) {
+                    let error = RpcError::Timeout(found.ask.method().deadline());
+                    self.finish(node, call, Err(error));
+                }
+            }
+            Event::Zmq(index, life, hash) => {
+                let node = &self.nodes[index];
+                if node.life == life && node.is_up() {
+                    let (source, took) = (TipSource::Zmq, Duration::ZERO);
+                    self.tell(index, NodeEventKind::Tip { hash, height: None, source, took });
+                }
+            }
+            Event::Relay { from, to, block } => self.relay(from, to, block),
+            Event::OthersBlock => self.others_block(),
+            Event::Fault => self.fault(),
+            Event::Mend(node, fault) => self.mend(node, fault),
+            Event::Waited(node, call) => self.waited(node, call),
+            Event::ToMiner(miner, conn, bytes) => self.miner_hears(miner, conn, &bytes),
+            Event::Fin(miner, conn) => {
+                if self.miners[miner].conn == Some(conn) {
+                    self.lose_miner(miner, 5 * SECOND);
+                }
+            }
+            Event::ToPool(conn, bytes, share) => self.pool_hears(conn, &bytes, share),
+            Event::Gone(conn) => self.gone(conn),
+            Event::Connect(miner, epoch) => self.connect(miner, epoch),
+            Event::MinerShares(miner, epoch) => self.miner_shares(miner, epoch),
+            Event::MinerSuggests(miner, epoch) => {
+                if self.miners[miner].epoch == epoch {
+                    let line = self.miners[miner].suggest();
+                    self.miner_says(miner, &line, None);
+                    self.in_(30 * SECOND, Event::MinerSuggests(miner, epoch));
+                }
+            }
+            Event::MinerLeaves(miner, epoch) => {
+                if self.miners[miner].epoch == epoch {
+                    self.miner_leaves(miner);
+                }
+            }
+            Event::Restart => self.restart(),
+            Event::Audit => {
+                super::audit::audit(self);
+                self.in_(SECOND, Event::Audit);
+            }
+        }
+    }
+
+    // -- what the daemon wants --
+
+    fn obey(&mut self) {
+        for want in self.daemon.wants() {
+            match want {
+                Want::Fetch(node) => self.fetch(node.0 as usize),
+                Want::Poll(node) => {
+                    self.ask_once(node, Ask::Poll, |shell| &mut shell.poll);
+                }
+                Want::Wait(node) => {
+                    let asked = self.ask_once(node, Ask::Wait, |shell| &mut shell.poll);
+                    self.figures.waits += u64::from(asked);
+                }
+                Want::TryWait(node) => {
+                    self.ask_once(node, Ask::TryWait, |shell| &mut shell.trial);
+                }
+                Want::Header(node, hash) => {
+                    self.ask_once(node, Ask::Header(hash), |shell| &mut shell.header);
+                }
+                Want::Health(node) => {
+                    self.ask_once(node, Ask::Health, |shell| &mut shell.health);
+                }
+                Want::Permissions(node) => {
+                    self.ask_once(node, Ask::Permissions, |shell| &mut shell.permissions);
+                }
+                Want::ChainTips(node) => {
+                    self.ask_once(node, Ask::ChainTips, |shell| &mut shell.chain_tips);
+                }
+                Want::Submit(node, block) => {
+                    self.book(&block);
+                    let node = node.0 as usize;
+                    self.nodes[node].shell.blocks.push_back(block);
+                    self.submit_next(node);
+                }
+                Want::Precious(node, hash) => {
+                    self.ask_once(node, Ask::Precious(hash), |shell| &mut shell.precious);
+                }
+                Want::Position(node, hash) => {
+                    let shell = &mut self.nodes[node.0 as usize].shell;
+                    shell.positions += 1;
+                    if shell.positions > 2 {
+                        self.fail("more questions for blocks than a node has places");
+                    }
+                    self.ask(node.0 as usize, Ask::Position(hash));
+                }
+                Want::Send(conn, bytes) => self.send(conn, bytes),
+                Want::Close(conn, why) => self.close(conn, why),
+                Want::Gated(why) => {
+                    let quiet = self.now - self.last_usable;
+                    if quiet < 87 * SECOND {
+                        self.fail(format!("gated ({why}), but a node was usable {quiet} µs ago"));
+                    }
+                    self.open = false;
+                    self.shut_since = Some(self.now);
+                    self.figures.gates += 1;
+                }
+                Want::Ungated => {
+                    self.open = true;
+                    if let Some(since) = self.shut_since.take() {
+                        self.figures.gated += self.now - since;
+                    }
+                }
+                Want::Lead { first, why } => {
+                    self.figures.failovers += u64::from(!first);
+                    let is_clock = matches!(why, LeadWhy::WrongClock(_));
+                    self.figures.clock_failovers += u64::from(is_clock);
+                }
+                Want::Work { new_tip, empty } => self.work(new_tip, empty),
+                Want::BlockState(hash, state) => {
+                    let place = self.blocks.find(hash).expect("a block of ours");
+                    let had_it = self.nodes.iter().any(|node| node.view.had_in_chain(place));
+                    if matches!(state, BlockState::Accepted { .. } | BlockState::Mature) && !had_it
+                    {
+                        self.fail(format!("{state:?}, though no node ever had it in its chain"));
+                    }
+                    let name = format!("{state:?}");
+                    let name = name.split(' ').next().unwrap_or_default().to_owned();
+                    *self.figures.block_states.entry(name).or_default() += 1;
+                }
+                Want::Solved(block) => {
+                    self.book(&block);
+                    self.reading.push(Want::Solved(block));
+                }
+                want @ (Want::Counted | Want::Refused(_)) => self.reading.push(want),
+            }
+        }
+    }
+
+    fn work(&mut self, new_tip: bool, empty: bool) {
+        let Some(work) = self.daemon.engine.pool().jobs().work() else { return };
+        let Some(tip) = self.blocks.find(work.template.prev) else {
+            self.fail("work on a block that nobody has");
+        };
+        let height = self.blocks.get(tip).height;
+        self.figures.works += 1;
+        self.figures.empty_works += u64::from(empty);
+        if new_tip
+            && height > self.work_height
+            && let Some(since) = super::audit::known_since(self, height - 1)
+        {
+            self.figures.tip_to_work.push(self.now - since);
+        }
+        self.work_height = height;
+    }
+
+    // -- the shells of the nodes --
+
+    fn fetch(&mut self, node: usize) {
+        let shell = &mut self.nodes[node].shell;
+        shell.fetch = (shell.fetch + 1).min(2);
+        if shell.fetch == 1 {
+            self.ask(node, Ask::Template);
+        }
+    }
+
+    /// Asks what a node is asked one at a time: not while the place for it in the shell is taken.
+    /// True when it was asked.
+    fn ask_once(&mut self, node: NodeId, ask: Ask, place: fn(&mut Shell) -> &mut bool) -> bool {
+        let node = node.0 as usize;
+        let is_free = !std::mem::replace(place(&mut self.nodes[node].shell), true);
+        if is_free {
+            self.ask(node, ask);
+        }
+        is_free
+    }
+
+    /// A call takes its lane, or waits there; a template overtakes what waits.
+    fn ask(&mut self, node: usize, ask: Ask) {
+        let lane = ask.lane().expect("a block has its own way");
+        let (busy, queue) = &mut self.nodes[node].shell.lanes[lane];
+        match (std::mem::replace(busy, true), &ask) {
+            (false, _) => self.call(node, ask),
+            (true, Ask::Template | Ask::Header(_)) => queue.push_front(ask),
+            (true, _) => queue.push_back(ask),
+        }
+    }
+
+    fn next_in_lane(&mut self, node: usize, lane: usize) {
+        let (busy, queue) = &mut self.nodes[node].shell.lanes[lane];
+        match queue.pop_front() {
+            Some(ask) => self.call(node, ask),
+            None => *busy = false,
+        }
+    }
+
+    fn submit_next(&mut self, node: usize) {
+        let shell = &mut self.nodes[node].shell;
+        if shell.submits {
+            return;
+        }
+        if let Some(block) = shell.blocks.pop_front() {
+            shell.submits = true;
+            self.call(node, Ask::Submit(block));
+        }
+    }
+
+    fn call(&mut self, node: usize, ask: Ask) {
+        self.count += 1;
+        let id = self.count;
+        let deadline = ask.method().deadline().as_micros() as Micros;
+        let call = Call { ask, sent: self.now, held: None };
+        self.nodes[node].calls.insert(id, call);
+        let way = self.way(node);
+        self.in_(way, Event::Reach(node, id));
+        self.in_(deadline, Event::Deadline(node, id));
+    }
+
+    fn way(&mut self, node: usize) -> Micros {
+        let distance = self.nodes[node].distance;
+        distance / 2 + self.random.below(distance + 1)
+    }
+
+    /// A call comes to the node.
+    fn reach(&mut self, index: usize, id: u64) {
+        let mode = self.nodes[index].mode;
+        let Some(call) = self.nodes[index].calls.get_mut(&id) else {
+            return self.serve_next(index);
+        };
+        match mode {
+            Mode::Cut | Mode::Hung => {}
+            Mode::Killed => {
+                let refused = RpcError::Refused;
+                self.finish(index, id, Err(refused));
+            }
+            Mode::Warming => {
+                let message = "Loading block index…".to_owned();
+                self.reply(index, id, MS, Err(RpcError::Rpc { code: -28, message }));
+            }
+            Mode::Up => {
+                let ask = call.ask.clone();
+                let node = &mut self.nodes[index];
+                if node.serving.contains(&id) || node.queue.contains(&id) {
+                    return;
+                }
+                if node.serving.len() >= node.threads {
+                    node.queue.push_back(id);
+                    return;
+                }
+                node.serving.insert(id);
+                // The guest's rule: two of the node's threads, and a third for a block.
+                let ours = node.serving.iter().filter_map(|id| node.calls.get(id));
+                let ordinary = ours.filter(|call| call.ask.lane().is_some()).count();
+                assert!(ordinary <= 2, "{ordinary} ordinary calls at n{index} at once");
+                self.process(index, id, &ask);
+            }
+        }
+    }
+
+    fn process(&mut self, index: usize, id: u64, ask: &Ask) {
+        let clock = self.clock();
+        let (now, unix) = (self.now, clock.unix);
+        let node = &mut self.nodes[index];
+        let mut takes = MS;
+        let answer = match ask {
+            Ask::Wait | Ask::TryWait => {
+                self.in_(WAIT.as_micros() as Micros, Event::Waited(index, id));
+                return;
+            }
+            Ask::Header(hash) => {
+                let message = "Block not found".to_owned();
+                let header = node.header(&self.blocks, *hash);
+                header.map(Answer::Header).ok_or(RpcError::Rpc { code: -5, message })
+            }
+            Ask::Template => match &node.template_error {
+                Some(error) => Err(error.clone()),
+                None => {
+                    takes = node.template_takes + node.slow;
+                    let template = node.template(&self.blocks, &mut self.mempool, now, unix);
+                    self.note_time(&template);
+                    Ok(Answer::Template(Arc::new(template)))
+                }
+            },
+            Ask::Poll => Ok(Answer::Tip(self.blocks.get(node.view.tip).hash)),
+            Ask::Health => {
+                let header = self.blocks.get(self.net.tip).height;
+                let header = if node.lag_until > now { header } else { 0 };
+                Ok(Answer::Health(Box::new(node.report(&self.blocks, header, clock))))
+            }
+            Ask::Permissions => {
+                takes = 10 * MS;
+                Ok(Answer::Permissions(node.permissions()))
+            }
+            Ask::Submit(_) if node.forbids => Err(RpcError::Forbidden { method: "submitblock" }),
+            Ask::ChainTips => Ok(Answer::ChainTips),
+            Ask::Submit(block) => {
+                takes = 20 * MS;
+                let words = node.submit(&self.blocks, &self.mempool, block, unix);
+                let words = self.take_submission(index, block, words);
+                match self.plan.races && self.random.one_in(3) {
+                    true => Err(RpcError::Transport("connection reset".into())),
+                    false => Ok(Answer::Submitted(words)),
+                }
+            }
+            Ask::Precious(_) if node.words == Words::Bcoin => {
+                Err(RpcError::Rpc { code: -32601, message: "Method not found".into() })
+            }
+            Ask::Precious(hash) => {
+                if let Some(block) = self.blocks.find(*hash)
+                    && node.view.precious(&self.blocks, block, now)
+                {
+                    self.figures.precious += 1;
+                    self.tip_moved(index);
+                }
+                Ok(Answer::Precious)
+            }
+            Ask::Position(hash) => Ok(Answer::Position(node.position(&self.blocks, *hash))),
+        };
+        self.reply(index, id, takes, answer);
+    }
+
+    /// A call that waited is answered, if it has not been before.
+    fn waited(&mut self, index: usize, id: u64) {
+        let node = &self.nodes[index];
+        let Some(call) = node.calls.get(&id).filter(|_| node.serving.contains(&id)) else {
+            // Its client has given it up: the thread is free again.
+            self.thread_free(index, id);
+            return;
+        };
+        if call.held.is_some() {
+            return;
+        }
+        let tip = self.blocks.get(node.view.tip);
+        let answer = match call.ask {
+            Ask::TryWait => Answer::Beside(node.threads > 1),
+            _ => Answer::Waited(tip.hash, u64::from(tip.height)),
+        };
+        self.reply(index, id, MS / 10, Ok(answer));
+    }
+
+    /// A thread of the node has answered: the next call has its turn.
+    fn thread_free(&mut self, index: usize, id: u64) {
+        let node = &mut self.nodes[index];
+        if node.serving.remove(&id) {
+            self.serve_next(index);
+        }
+    }
+
+    /// The first call in the queue whose client still waits.
+    fn serve_next(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        while let Some(next) = node.queue.pop_front() {
+            if node.calls.contains_key(&next) {
+                return self.in_(0, Event::Reach(index, next));
+            }
+        }
+    }
+
+    fn take_submission(
+        &mut self,
+        index: usize,
+        block: &SolvedBlock,
+        words: Result<usize, String>,
+    ) -> Option<String> {
+        let place = self.blocks.find(block.hash);
+        let known = place.is_some_and(|place| self.nodes[index].view.knows(place));
+        if words.is_ok() || known {
+            self.nodes[index].has_said.extend(place);
+        }
+        match words {
+            Ok(place) => {
+                let was_too_new = self.nodes[index].too_new.remove(&place);
+                self.figures.taken_later += u64::from(was_too_new);
+                let moved = self.take(index, place);
+                self.figures.ties += u64::from(!moved);
+                let words = self.nodes[index].words;
+                (!moved && words != Words::Bcoin).then(|| "inconclusive".to_owned())
+            }
+            Err(words) if words == "time-too-new" => {
+                self.figures.too_new += 1;
+                self.nodes[index].too_new.extend(place);
+                Some(words)
+            }
+            Err(words) => {
+                let known = [
+                    "duplicate",
+                    "duplicate-inconclusive",
+                    "prev-blk-not-found",
+                    "rejected: duplicate",
+                    "rejected: bad-prevblk",
+                ];
+                if !known.contains(&&*words) {
+                    self.fail(format!("node n{index} refuses block {}: {words}", block.height));
+                }
+                Some(words)
+            }
+        }
+    }
+
+    /// The node answers: one call after the other, as one that holds its lock.
+    fn reply(&mut self, index: usize, id: u64, takes: Micros, answer: Answered) {
+        let start = self.now.max(self.nodes[index].busy_until);
+        self.nodes[index].busy_until = start + takes;
+        let way = self.way(index);
+        self.in_(start + takes - self.now + way, Event::Answered(index, id, answer));
+    }
+
+    fn answered(&mut self, index: usize, id: u64, answer: Answered) {
+        let mode = self.nodes[index].mode;
+        if mode != Mode::Hung || !self.nodes[index].calls.contains_key(&id) {
+            self.thread_free(index, id);
+        }
+        let Some(call) = self.nodes[index].calls.get_mut(&id) else { return };
+        match mode {
+            Mode::Up | Mode::Warming => self.finish(index, id, answer),
+            Mode::Hung => call.held = Some(answer),
+            // Lost; the shell's deadline comes.
+            Mode::Cut => {}
+            Mode::Killed => {}
+        }
+    }
+
+    /// A call is over. What the shell does then is in `src/rpc/watch.rs`.
+    fn finish(&mut self, index: usize, id: u64, answer: Answered) {
+        let Some(call) = self.nodes[index].calls.remove(&id) else { return };
+        let took = Duration::from_micros(self.now - call.sent);
+        let method = call.ask.method();
+        let lane = call.ask.lane();
+        let shell = &mut self.nodes[index].shell;
+        // A fetch that was asked for meanwhile follows before anything else.
+        let again = matches!(call.ask, Ask::Template) && shell.fetch == 2 && answer.is_ok();
+        match lane {
+            Some(_) if again => self.call(index, Ask::Template),
+            Some(lane) => self.next_in_lane(index, lane),
+            None => {}
+        }
+        let shell = &mut self.nodes[index].shell;
+        match (call.ask, answer) {
+            (Ask::Template, answer) => {
+                shell.fetch = u8::from(again);
+                self.tell(index, template_event(answer, method, took));
+            }
+            (Ask::Poll | Ask::Wait, answer) => {
+                shell.poll = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::Tip(hash)) => {
+                            NodeEventKind::Tip { hash, height: None, source: TipSource::Poll, took }
+                        }
+                        Ok(Answer::Waited(hash, height)) => {
+                            let height = Some(height);
+                            NodeEventKind::Tip { hash, height, source: TipSource::Wait, took }
+                        }
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::TryWait, answer) => {
+                shell.trial = false;
+                let outcome = match answer {
+                    Ok(Answer::Beside(beside)) => Ok(beside),
+                    Ok(_) => unreachable!("a trial answers yes or no"),
+                    Err(error) => Err(error),
+                };
+                self.tell(index, NodeEventKind::WaitTried(outcome));
+            }
+            (Ask::Header(hash), answer) => {
+                shell.header = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::Header(header)) => NodeEventKind::Header { hash, header },
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::Health, answer) => {
+                shell.health = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::Health(report)) => NodeEventKind::Health { report, took },
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::Permissions, answer) => {
+                shell.permissions = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::Permissions(permissions)) => {
+                            NodeEventKind::Permissions { permissions, took }
+                        }
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::ChainTips, answer) => {
+                shell.chain_tips = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::ChainTips) => {
+                            NodeEventKind::ChainTips { refused: Vec::new(), took }
+                        }
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::Submit(block), answer) => {
+                shell.submits = false;
+                let answer = match answer {
+                    Ok(Answer::Submitted(words)) => Ok(SubmitAnswer::parse(words.as_deref())),
+                    Ok(_) => unreachable!("submitblock answers in words"),
+                    Err(error) => Err(error),
+                };
+                self.tell(index, NodeEventKind::Submitted { block: block.hash, answer, took });
+                self.submit_next(index);
+            }
+            (Ask::Precious(_), answer) => {
+                shell.precious = false;
+                if answer.is_err() {
+                    self.tell(index, failed(answer, method, took));
+                }
+            }
+            (Ask::Position(block), answer) => {
+                shell.positions -= 1;
+                let answer = answer.map(|answer| match answer {
+                    Answer::Position(position) => position,
+                    answer => unreachable!("{answer:?} is no place of a block"),
+                });
+                self.tell(index, NodeEventKind::Position { block, answer, took });
+            }
+        }
+    }
+
+    fn tell(&mut self, node: usize, kind: NodeEventKind) {
+        let event = NodeEvent { node: NodeId(node as u32), kind };
+        let now = self.clock();
+        self.daemon.node_event(now, event);
+        self.obey();
+    }
+
+    // -- blocks --
+
+    /// The world learns of a block of ours.
+    fn book(&mut self, block: &SolvedBlock) {
+        if self.blocks.find(block.hash).is_some() {
+            return;
+        }
+        let Some(parent) = self.blocks.find(block.prev) else {
+            self.fail("solved on a block that nobody has");
+        };
+        let mut time = [0; 4];
+        time.copy_from_slice(&block.bytes[68..72]);
+        let place = self.blocks.add(Block {
+            hash: block.hash,
+            parent,
+            height: block.height,
+            time: u32::from_le_bytes(time),
+        });
+        self.solved.push(Solved { place, at: self.now });
+        if self.plan.races && self.random.one_in(2) {
+            self.rival(place);
+        }
+    }
+
+    /// Somebody else's block of the same height comes to all just before ours.
+    fn rival(&mut self, ours: usize) {
+        let Block { parent, height, time, .. } = *self.blocks.get(ours);
+        let hash = BlockHash(self.random.bytes());
+        let block = self.blocks.add(Block { hash, parent, height, time });
+        for to in 0..=self.nodes.len() {
+            self.in_(0, Event::Relay { from: None, to, block });
+        }
+    }
+
+    fn others_block(&mut self) {
+        let wait = self.random.wait(60 * SECOND);
+        self.in_(wait, Event::OthersBlock);
+        let parent = self.net.tip;
+        let clock = (UNIX + self.now / SECOND) as u32;
+        let time = clock - 30 + self.random.below(60) as u32;
+        let block = self.blocks.add(Block {
+            hash: BlockHash(self.random.bytes()),
+            parent,
+            height: self.blocks.get(parent).height + 1,
+            time: time.max(self.blocks.median_time(parent) + 1),
+        });
+        self.figures.others += 1;
+        self.net.accept(&self.blocks, block, self.now);
+        self.spread(None, block);
+    }
+
+    /// A block is told to all peers; the last place among them is the rest of the world.
+    fn spread(&mut self, from: Option<usize>, block: usize) {
+        for to in 0..=self.nodes.len() {
+            if from.unwrap_or(self.nodes.len()) == to {
+                continue;
+            }
+            let mut way = self.random.between(50 * MS, 900 * MS);
+            if self.random.one_in(10) {
+                way += self.random.below(5 * SECOND);
+            }
+            let from = from.map(|from| (from, self.nodes[from].life));
+            self.in_(way, Event::Relay { from, to, block });
+        }
+    }
+
+    fn relay(&mut self, from: Option<(usize, u32)>, to: usize, block: usize) {
+        if let Some((from, life)) = from {
+            let sender = &self.nodes[from];
+            if sender.life != life || matches!(sender.mode, Mode::Killed | Mode::Cut) {
+                return;
+            }
+        }
+        let unix = self.clock().unix;
+        let Some(node) = self.nodes.get_mut(to) else {
+            let refuses = |block: &Block| is_too_new(block, unix);
+            if let Some(block) = self.net.acceptable(&self.blocks, block, refuses) {
+                self.net.accept(&self.blocks, block, self.now);
+                self.spread(None, block);
+            }
+            return;
+        };
+        if !node.is_up() || node.view.knows(block) {
+            return;
+        }
+        if node.lag_until > self.now {
+            let wait = node.lag_until - self.now + SECOND;
+            self.in_(wait, Event::Relay { from: None, to, block });
+            return;
+        }
+        // A block from the future is not refused for ever: it is told of again with the next one.
+        let clock = node.clock(unix);
+        let refuses = |block: &Block| is_too_new(block, clock);
+        let acceptable = node.view.acceptable(&self.blocks, block, refuses);
+        self.figures.others_too_new += u64::from(acceptable != Some(block));
+        if let Some(block) = acceptable {
+            self.take(to, block);
+        }
+    }
+
+    /// When a block is no longer too new for a node, by the clock that it has now.
+    pub fn acceptable_from(&self, node: usize, block: usize) -> Micros {
+        let time = u64::from(self.blocks.get(block).time);
+        let shows = self.nodes[node].clock(UNIX) + MAX_FUTURE;
+        time.saturating_sub(shows) * SECOND
+    }
+
+    /// A node gets a block, and connects what waited for it. True when the tip moved.
+    fn take(&mut self, index: usize, block: usize) -> bool {
+        let moved = self.nodes[index].view.accept(&self.blocks, block, self.now);
+        self.spread(Some(index), block);
+        if moved {
+            self.tip_moved(index);
+        }
+        let unix = self.clock().unix;
+        while let Some(orphan) = self.nodes[index].adopt(&self.blocks, unix) {
+            self.take(index, orphan);
+        }
+        moved
+    }
+
+    /// The node's tip is another one: it says so to whom it may concern.
+    fn tip_moved(&mut self, index: usize) {
+        let way = self.way(index);
+        for hash in self.announcements(index) {
+            let lost = self.random.one_in(20);
+            let node = &mut self.nodes[index];
+            let life = node.life;
+            if node.zmq && !node.zmq_off && !lost {
+                self.in_(way, Event::Zmq(index, life, hash));
+            }
+        }
+        let waiting: Vec<u64> = self.nodes[index]
+            .serving
+            .iter()
+            .copied()
+            .filter(|id| {
+                let call = self.nodes[index].calls.get(id);
+                call.is_some_and(|call| matches!(call.ask, Ask::Wait))
+            })
+            .collect();
+        for id in waiting {
+            self.in_(0, Event::Waited(index, id));
+        }
+    }
+
+    /// The tips that a node tells of, as Bitcoin Core does: each block that it goes higher.
+    fn announcements(&mut self, index: usize) -> Vec<BlockHash> {
+        let node = &mut self.nodes[index];
+        let tip = node.view.tip;
+        let height = self.blocks.get(std::mem::replace(&mut node.announced, tip)).height;
+        let mut place = tip;
+        let mut hashes = vec![self.blocks.get(tip).hash];
+        while self.blocks.get(place).height > height + 1 {
+            place = self.blocks.get(place).parent;
+            hashes.push(self.blocks.get(place).hash);
+        }
+        hashes.reverse();
+        hashes
+    }
+
+    // -- faults --
+
+    fn fault(&mut self) {
+        let mean = self.plan.fault_every.unwrap_or(Micros::MAX);
+        let wait = self.random.wait(mean);
+        self.in_(wait, Event::Fault);
+        if self.calm {
+            return;
+        }
+        if self.random.one_in(25) {
+            // The whole house is without network or power.
+            let span = self.random.between(20, 300) * SECOND;
+            let fault = if self.random.one_in(2) { Fault::Kill } else { Fault::Cut };
+            for node in 0..self.nodes.len() {
+                self.inflict(node, fault, span);
+            }
+            return;
+        }
+        let node = self.random.index(self.nodes.len());
+        // From 2 s to 4 min, short ones as often as long ones.
+        let span = (2 * SECOND) << self.random.below(8);
+        let span = span / 2 + self.random.below(span);
+        let fault = self.plan.faults[self.random.index(self.plan.faults.len())];
+        match fault {
+            Fault::ClockAhead | Fault::ClockBehind | Fault::ClockNear => {
+                self.set_clock(node, fault, 2 * span.max(60 * SECOND));
+            }
+            fault => self.inflict(node, fault, span),
+        }
+    }
+
+    fn inflict(&mut self, index: usize, fault: Fault, span: Micros) {
+        if !self.nodes[index].is_up() {
+            return;
+        }
+        *self.figures.faults.entry(format!("{fault:?}")).or_default() += 1;
+        let now = self.now;
+        let loses = self.random.one_in(2);
+        let node = &mut self.nodes[index];
+        match fault {
+            Fault::Kill => self.kill(index, loses),
+            Fault::Warm => {}
+            Fault::Hang => (node.mode, node.was_cut) = (Mode::Hung, false),
+            Fault::Cut => (node.mode, node.was_cut) = (Mode::Cut, true),
+            Fault::Lag => node.lag_until = now + span,
+            Fault::TemplateError => {
+                let message = "Out of memory".to_owned();
+                node.template_error = Some(RpcError::Rpc { code: -7, message });
+            }
+            Fault::Forbid => node.forbids = true,
+            Fault::SlowTemplates => node.slow = 4 * SECOND,
+            Fault::ZmqOff => node.zmq_off = true,
+            Fault::ClockAhead | Fault::ClockBehind | Fault::ClockNear => {}
+        }
+        self.judge_health(index);
+        self.in_(span, Event::Mend(index, fault));
+    }
+
+    /// Somebody sets a clock wrong: of one node at a time, for two of them may outvote a right one.
+    fn set_clock(&mut self, index: usize, fault: Fault, span: Micros) {
+        if self.nodes.iter().any(|node| node.clock_wrong != 0) {
+            return;
+        }
+        *self.figures.faults.entry(format!("{fault:?}")).or_default() += 1;
+        let hours = self.random.between(MAX_FUTURE + 300, 6 * 3600) as i64;
+        let near = self.random.between(600, 55 * 60) as i64;
+        let is_behind = self.random.one_in(2);
+        let node = &mut self.nodes[index];
+        node.clock_since = self.now;
+        node.clock_wrong = match fault {
+            Fault::ClockAhead => hours,
+            Fault::ClockBehind => -hours,
+            _ if is_behind => -near,
+            _ => near,
+        };
+        self.judge_health(index);
+        self.in_(span, Event::Mend(index, fault));
+    }
+
+    /// What the clocks show that work may have been made by: the true time, and those of templates that
+    /// may still be in use.
+    fn clocks(&self) -> Clock {
+        let unix = self.clock().unix;
+        let recent = self.odd_times.iter().filter(|(at, _)| self.now - at < 150 * SECOND);
+        let (slowest, fastest) = recent
+            .fold((0, 0), |(slowest, fastest), (_, off)| (slowest.min(*off), fastest.max(*off)));
+        unix.saturating_add_signed(slowest)..=unix.saturating_add_signed(fastest)
+    }
+
+    /// Notes the time of a template where it is not the true one: its node's clock is wrong, or blocks
+    /// from the future hold it up.
+    fn note_time(&mut self, template: &Template) {
+        let off = i64::from(template.curtime) - self.clock().unix as i64;
+        if off.unsigned_abs() > 20 {
+            self.odd_times.retain(|(at, _)| self.now - at < 150 * SECOND);
+            self.odd_times.push_back((self.now, off));
+        }
+    }
+
+    fn kill(&mut self, index: usize, loses: bool) {
+        let threads = threads(&mut self.random);
+        let node = &mut self.nodes[index];
+        (node.mode, node.was_cut) = (Mode::Killed, false);
+        node.life += 1;
+        node.orphans.clear();
+        node.busy_until = 0;
+        if loses {
+            // A crash, and the last minute was not on its disk.
+            node.view.lose(&self.blocks, self.now.saturating_sub(60 * SECOND));
+            self.figures.crashes += 1;
+        }
+        node.announced = node.view.tip;
+        node.serving.clear();
+        node.queue.clear();
+        // What comes back is another process, perhaps with other settings.
+        node.threads = threads;
+        let calls: Vec<u64> = node.calls.keys().copied().collect();
+        for id in calls {
+            let broken = RpcError::Transport("connection reset".into());
+            self.finish(index, id, Err(broken));
+        }
+        // The idle connection ends with the process.
+        self.tell(index, NodeEventKind::HungUp);
+    }
+
+    fn mend(&mut self, index: usize, fault: Fault) {
+        let warm = self.random.between(1, 20) * SECOND;
+        let node = &mut self.nodes[index];
+        match (fault, node.mode) {
+            (Fault::Kill, Mode::Killed) => {
+                node.mode = Mode::Warming;
+                self.in_(warm, Event::Mend(index, Fault::Warm));
+            }
+            (Fault::Warm, Mode::Warming) => {
+                node.mode = Mode::Up;
+                self.meet_peers(index);
+            }
+            (Fault::Hang, Mode::Hung) => {
+                node.mode = Mode::Up;
+                self.thaw(index);
+                self.meet_peers(index);
+            }
+            (Fault::Cut, Mode::Cut) => {
+                node.mode = Mode::Up;
+                self.meet_peers(index);
+            }
+            (Fault::TemplateError, _) => node.template_error = None,
+            (Fault::Forbid, _) => node.forbids = false,
+            (Fault::SlowTemplates, _) => node.slow = 0,
+            (Fault::ZmqOff, _) => node.zmq_off = false,
+            (Fault::ClockAhead | Fault::ClockBehind | Fault::ClockNear, _) => {
+                (node.clock_wrong, node.clock_since) = (0, self.now);
+                if node.is_up() {
+                    self.meet_peers(index);
+                }
+            }
+            _ => {}
+        }
+        self.judge_health(index);
+    }
+
+    /// What was asked or said while it stood still goes on.
+    fn thaw(&mut self, index: usize) {
+        // What it worked at for clients that have gone is over.
+        let node = &mut self.nodes[index];
+        node.serving.retain(|id| node.calls.contains_key(id));
+        self.serve_next(index);
+        let ids: Vec<u64> = self.nodes[index].calls.keys().copied().collect();
+        for id in ids {
+            let held = self.nodes[index].calls.get_mut(&id).and_then(|call| call.held.take());
+            match held {
+                Some(answer) => self.in_(MS, Event::Answered(index, id, answer)),
+                None => self.in_(MS, Event::Reach(index, id)),
+            }
+        }
+    }
+
+    /// A node that was away gets what it missed, and tells what only it has.
+    fn meet_peers(&mut self, index: usize) {
+        let own = self.nodes[index].view.tip;
+        self.spread(Some(index), own);
+        let mut tips = vec![self.net.tip];
+        tips.extend(self.nodes.iter().filter(|node| node.is_up()).map(|node| node.view.tip));
+        for block in tips {
+            let wait = self.random.between(200 * MS, 4 * SECOND);
+            self.in_(wait, Event::Relay { from: None, to: index, block });
+        }
+    }
+
+    fn judge_health(&mut self, index: usize) {
+        let now = self.now;
+        let node = &mut self.nodes[index];
+        node.well_since = match node.is_well() {
+            true => node.well_since.or(Some(now)),
+            false => None,
+        };
+        let mute = matches!(node.mode, Mode::Killed | Mode::Hung | Mode::Cut);
+        node.mute_since = match mute {
+            true => node.mute_since.or(Some(now)),
+            false => None,
+        };
+    }
+
+    // -- miners --
+
+    fn connect(&mut self, index: usize, epoch: u32) {
+        if self.miners[index].epoch != epoch || self.miners[index].conn.is_some() {
+            return;
+        }
+        if !self.open {
+            // Refused; cgminer tries again after 5 s.
+            self.in_(5 * SECOND, Event::Connect(index, epoch));
+            return;
+        }
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let wire = Wire { miner: index, lines: Lines::new(), open: true };
+        self.wires.insert(conn, wire);
+        let (now, random) = (self.clock(), self.random.bytes());
+        let peer = IpAddr::from([192, 168, 1, 10 + index as u8]);
+        self.daemon.connect(now, conn, peer, random);
+        self.obey();
+        self.figures.connections += 1;
+        for line in self.miners[index].connected(self.now, conn) {
+            self.miner_says(index, &line, None);
+        }
+        let epoch = self.miners[index].epoch;
+        let wait = self.random.wait(self.miners[index].setup.share_every);
+        self.in_(wait, Event::MinerShares(index, epoch));
+        if self.miners[index].setup.kind == Kind::Nerd && !self.plan.hard {
+            self.in_(30 * SECOND, Event::MinerSuggests(index, epoch));
+        }
+        let stay = self.random.wait(2 * 3600 * SECOND);
+        self.in_(stay, Event::MinerLeaves(index, epoch));
+    }
+
+    fn miner_says(&mut self, index: usize, line: &serde_json::Value, share: Option<Share>) {
+        let Some(conn) = self.miners[index].conn else { return };
+        let text = format!("{line}\n").into_bytes();
+        let distance = self.miners[index].setup.distance;
+        let way = distance / 2 + self.random.below(distance + 1);
+        let at = (self.now + way).max(self.miners[index].outbound + 1);
+        self.miners[index].outbound = at;
+        // The network cuts where it likes.
+        let cut = if self.random.one_in(4) { self.random.index(text.len()) } else { 0 };
+        let (head, tail) = text.split_at(cut);
+        self.in_(at - self.now, Event::ToPool(conn, head.to_vec(), None));
+        self.in_(at - self.now, Event::ToPool(conn, tail.to_vec(), share));
+    }
+
+    fn miner_shares(&mut self, index: usize, epoch: u32) {
+        if self.miners[index].epoch != epoch {
+            return;
+        }
+        let wait = self.random.wait(self.miners[index].setup.share_every);
+        self.in_(wait, Event::MinerShares(index, epoch));
+        let hard = self.plan.hard;
+        if let Some((line, share)) = self.miners[index].share(&mut self.random, hard) {
+            self.figures.shares += 1;
+            self.miner_says(index, &line, Some(share));
+        }
+        if self.random.one_in(20)
+            && let Some((line, share)) = self.miners[index].repeat()
+        {
+            self.figures.shares += 1;
+            self.miner_says(index, &line, Some(share));
+        }
+    }
+
+    /// Its cable is out, its owner restarts it, its Wi-Fi is gone.
+    fn miner_leaves(&mut self, index: usize) {
+        let Some(conn) = self.miners[index].conn else { return };
+        let pause = self.random.between(1, 20) * SECOND;
+        self.lose_miner(index, pause);
+        // A clean end is seen at once, a broken one when TCP gives up.
+        let seen = if self.random.one_in(2) { MS } else { self.random.between(5, 120) * SECOND };
+        self.in_(seen, Event::Gone(conn));
+    }
+
+    fn lose_miner(&mut self, index: usize, pause: Micros) {
+        self.miners[index].lost();
+        let epoch = self.miners[index].epoch;
+        self.in_(pause, Event::Connect(index, epoch));
+    }
+
+    fn gone(&mut self, conn: ConnId) {
+        if self.wires.remove(&conn).is_some() {
+            let now = self.clock();
+            self.daemon.closed(now, conn);
+            self.obey();
+        }
+    }
+
+    fn pool_hears(&mut self, conn: ConnId, bytes: &[u8], share: Option<Share>) {
+        let Some(wire) = self.wires.get_mut(&conn).filter(|wire| wire.open) else { return };
+        let miner = wire.miner;
+        // It is no more on this connection: the bytes were lost with it.
+        if self.miners[miner].conn != Some(conn) {
+            return;
+        }
+        let mut lines = std::mem::take(&mut wire.lines);
+        let tip = self.daemon.engine.pool().jobs().work().map(|work| work.template.prev);
+        let now = self.clock();
+        self.reading.clear();
+        if !self.daemon.received(now, conn, &mut lines, bytes) {
+            self.fail("a line that cannot be read");
+        }
+        if let Some(wire) = self.wires.get_mut(&conn) {
+            wire.lines = lines;
+        }
+        self.obey();
+        let read = std::mem::take(&mut self.reading);
+        match share {
+            Some(share) => super::audit::judge(self, tip, share, &read),
+            None if read.is_empty() => {}
+            None => self.fail(format!("{read:?} without a share")),
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, bytes: Vec<u8>) {
+        for byte in &bytes {
+            self.digest = (self.digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        let Some(wire) = self.wires.get(&conn).filter(|wire| wire.open) else { return };
+        let index = wire.miner;
+        if self.miners[index].conn != Some(conn) && self.miners[index].conn.is_some() {
+            // It has come back on another wire and does not listen to this one.
+            return;
+        }
+        let distance = self.miners[index].setup.distance;
+        let way = distance / 2 + self.random.below(distance + 1);
+        let at = (self.now + way).max(self.miners[index].inbound + 1);
+        self.miners[index].inbound = at;
+        self.in_(at - self.now, Event::ToMiner(index, conn, bytes));
+    }
+
+    fn close(&mut self, conn: ConnId, why: CloseReason) {
+        let Some(wire) = self.wires.get_mut(&conn) else { return };
+        wire.open = false;
+        let index = wire.miner;
+        *self.figures.closed.entry(why.words()).or_default() += 1;
+        // One that left without a word before it was known may be told so.
+        let is_there = self.miners[index].conn == Some(conn);
+        if is_there && !matches!(why, CloseReason::NoWork | CloseReason::Resumed) {
+            self.fail(format!("miner {index} was sent away: {}", why.words()));
+        }
+        let at = self.miners[index].inbound.max(self.now) + self.miners[index].setup.distance;
+        self.in_(at - self.now, Event::Fin(index, conn));
+        self.in_(MS, Event::Gone(conn));
+    }
+
+    fn miner_hears(&mut self, index: usize, conn: ConnId, bytes: &[u8]) {
+        if self.miners[index].conn != Some(conn) {
+            return;
+        }
+        let clock = self.clocks();
+        let before = self.miners[index].job.as_ref().map(|job| job.prev);
+        let heard = match self.miners[index].hear(self.now, clock, bytes) {
+            Ok(heard) => heard,
+            Err(why) => self.fail(format!("miner {index}: {why}")),
+        };
+        if heard.job {
+            self.figures.jobs += 1;
+            super::audit::job(self, index, before);
+        }
+        for line in heard.say {
+            self.miner_says(index, &line, None);
+        }
+    }
+
+    // -- the daemon itself --
+
+    /// A power cut: what is not on the card is gone.
+    fn restart(&mut self) {
+        let wait = self.random.between(7200, 4 * 7200);
+        self.in_(wait * SECOND, Event::Restart);
+        if self.calm {
+            return;
+        }
+        self.figures.restarts += 1;
+        let card = self.daemon.card();
+        for index in 0..self.miners.len() {
+            if self.miners[index].conn.is_some() {
+                self.lose_miner(index, 5 * SECOND);
+            }
+            self.miners[index].forget_ids();
+        }
+        self.wires.clear();
+        for node in &mut self.nodes {
+            node.calls.clear();
+            node.shell = Shell::default();
+        }
+        let ids: Vec<NodeId> = (0..self.nodes.len() as u32).map(NodeId).collect();
+        let first_job_id = self.random.next() as u32;
+        self.figures.largest_outbox = self.figures.largest_outbox.max(self.daemon.largest_outbox);
+        self.open = false;
+        self.shut_since = None;
+        self.restarted_at = self.now;
+        self.work_height = 0;
+        self.daemon = Daemon::new(self.clock(), &ids, first_job_id, card);
+        self.obey();
+    }
+
+    /// Since when the daemon runs.
+    pub fn up_since(&self) -> Micros {
+        self.restarted_at
+    }
+}
+
+fn template_event(answer: Answered, method: Method, took: Duration) -> NodeEventKind {
+    match answer {
+        Ok(Answer::Template(template)) => {
+            NodeEventKind::Template { template, took, parsing: Duration::ZERO }
+        }
+        answer => failed(answer, method, took),
+    }
+}
+
+fn failed(answer: Answered, method: Method, took: Duration) -> NodeEventKind {
+    match answer {
+        Err(error) => NodeEventKind::Failed { method, error, took },
+        Ok(answer) => unreachable!("{answer:?} answers no {method:?}"),
+    }
+}
+
+fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
+    Node {
+        words: [Words::Core, Words::OldCore, Words::Bcoin][random.index(3)],
+        // One that can be asked must be left to know when a block is mature.
+        forbids_headers: index > 0 && random.one_in(4),
+        orphans: Vec::new(),
+        mode: Mode::Up,
+        life: 0,
+        well_since: Some(0),
+        mute_since: None,
+        was_cut: false,
+        has_said: HashSet::new(),
+        view: View::new(blocks),
+        calls: BTreeMap::new(),
+        shell: Shell::default(),
+        cache: Default::default(),
+        distance: random.between(200, 5 * MS),
+        template_takes: [5 * MS, 80 * MS, 600 * MS][random.index(3)],
+        busy_until: 0,
+        zmq: !random.one_in(3),
+        clock_offset: random.between(0, 10) as i64 - 5,
+        clock_wrong: 0,
+        clock_since: 0,
+        too_new: HashSet::new(),
+        announced: View::new(blocks).tip,
+        threads: threads(random),
+        serving: BTreeSet::new(),
+        queue: VecDeque::new(),
+        zmq_off: false,
+        lag_until: 0,
+        template_error: None,
+        forbids: false,
+        slow: 0,
+        bits,
+    }
+}
+
+/// Threads for RPC: what owners set, four up to Bitcoin Core 28, sixteen since.
+fn threads(random: &mut Random) -> usize {
+    [1, 2, 4, 16][random.index(4)]
+}
+
+fn miner(random: &mut Random, index: usize, plan: &Plan) -> Setup {
+    let kinds = [Kind::Bitaxe, Kind::Nerd, Kind::Avalon];
+    Setup {
+        kind: kinds[index % 3],
+        distance: match index % 6 {
+            // Far away, or on a bad Wi-Fi.
+            5 => random.between(500 * MS, 2 * SECOND),
+            _ => random.between(MS, 60 * MS),
+        },
+        share_every: plan.share_every,
+        password: if plan.hard { "x,d=0.0001" } else { "x" },
+    }
+}
+
+/// A reject that needs no excuse when the share was honest but late.
+pub fn is_stale(why: &Reject) -> bool {
+    matches!(why, Reject::Stale { .. })
+}

@@ -1,0 +1,15 @@
+//! The program as a process, and the machine below it, without any full node: the command line, files
+//! and power cuts, and what needs no more than a sandbox node or a node that is away. An emulated disk
+//! needs root and FUSE; without them the test says that it checked nothing.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../ledger_world/mod.rs"]
+mod ledger_world;
+
+mod canary_e2e;
+mod cli;
+mod ledger_cli;
+mod power_cut;
+mod safe_start;
+mod sandbox;

@@ -1,0 +1,19 @@
+//! The whole program where time counts: what a node's other clients, a miner beside a hundred readers,
+//! and a hundred miners in a hard house have to wait for. Another test on the same processors would be
+//! measured with it. So they have a binary of their own, which cargo runs by itself, and in it only
+//! one runs at a time: each begins with [`alone`].
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod guest_e2e;
+mod page_load;
+mod soak;
+
+/// Waits until no other test of this binary runs; none begins while the guard lives.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
