@@ -455,7 +455,7 @@ impl State {
         let (script, tag) = (address.script(), payout.tag.as_str());
         let tip = template.prev;
         let work = Work::new(template, node, received, empty, script, tag);
-        let work = work.signalling(&payout.signals);
+        let work = work.signalling(&payout.signals());
         self.counters.jobs += 1;
         let built = Instant::now();
         self.figures.first_send = None;
