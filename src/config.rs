@@ -52,7 +52,7 @@ use std::path::PathBuf;
 
 pub use certificate::CertificateFile;
 pub use diff::Change;
-pub use flags::{Flags, NodeFlag};
+pub use flags::{BadFlag, Flags};
 pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, save, try_text};
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{rewrite, rewrite_pin};

@@ -5,9 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use soloist::config::{
-    self, Auth, Built, Change, Config, Flags, NodeConfig, NodeFlag, Secret, Surroundings,
-};
+use soloist::config::{self, Auth, Built, Change, Config, Flags, NodeConfig, Secret, Surroundings};
 use soloist::failover::Follow;
 use soloist::notify::{Sink, SinkKind, Topic};
 use soloist::signal::Signals;
@@ -328,7 +326,7 @@ fn a_certificate_is_read_when_its_settings_are() {
          rpc_cert_path = \"node.pem\"\n"
     );
     fs::write(&file, &text).unwrap();
-    let flags = Flags { config: Some(file.clone()), ..Flags::default() };
+    let flags = Flags::file(file.clone());
     let told = || {
         let strict = config::load(&flags).unwrap_err().to_string();
         let lenient = config::load_for_run(&flags).unwrap();
@@ -406,23 +404,19 @@ fn the_shipped_file() {
 
 #[test]
 fn the_command_line_alone() {
-    let node = |url: &str| NodeFlag { url: url.to_owned(), zmq: None, cookie: None, cert: None };
-    let flags = Flags {
-        nodes: vec![
-            NodeFlag {
-                zmq: Some("tcp://10.0.0.1:28332".to_owned()),
-                ..node("http://a:b@10.0.0.1:18443")
-            },
-            NodeFlag { cookie: Some("/home/b/.cookie".to_owned()), ..node("http://127.0.0.1") },
-        ],
-        payout: Some(ADDRESS.to_owned()),
-        listen: vec!["127.0.0.1:3334".to_owned()],
-        http: vec!["127.0.0.1:8081".to_owned(), "[::1]:8081".to_owned()],
-        data: Some("/tmp/x".into()),
-        log: Some("warn".to_owned()),
-        tag: Some("me".to_owned()),
-        config: None,
-    };
+    let flags = Flags::default()
+        .with("--node", "http://a:b@10.0.0.1:18443")
+        .with("--zmq", "tcp://10.0.0.1:28332")
+        .with("--node", "http://127.0.0.1")
+        .with("--cookie", "/home/b/.cookie")
+        .with("--payout", ADDRESS)
+        .with("--listen", "127.0.0.1:3334")
+        .with("--http", "127.0.0.1:8081")
+        .with("--http", "[::1]:8081")
+        .with("--data", "/tmp/x")
+        .with("--log", "info")
+        .with("--log", "warn")
+        .with("--tag", "me");
     let config =
         config::build(None, &flags, &Surroundings::default()).expect("the flags are good").config;
     assert_eq!(config.nodes[0].zmq.as_deref(), Some("tcp://10.0.0.1:28332"));
@@ -444,11 +438,7 @@ fn flags_go_over_the_file() {
     );
     fs::write(&file, text).expect("written");
     let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
-    let flags = Flags {
-        config: Some(file.clone()),
-        payout: Some(OTHER_ADDRESS.to_owned()),
-        ..Flags::default()
-    };
+    let flags = Flags::file(file.clone()).with("--payout", OTHER_ADDRESS);
 
     mode(0o644);
     let loaded = config::load(&flags).expect("a good file");
@@ -472,7 +462,7 @@ fn files_that_cannot_be_read() {
     fs::write(at("latin1"), b"[node]\nname = \"caf\xe9\"\n").expect("written");
     fs::write(at("long"), vec![b'#'; (1 << 20) + 1]).expect("written");
     let said = |path: PathBuf| {
-        let flags = Flags { config: Some(path), ..Flags::default() };
+        let flags = Flags::file(path);
         let problems = config::load(&flags).expect_err("not readable").to_string();
         problems.replace(&dir.path().display().to_string(), "DIR")
     };

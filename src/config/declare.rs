@@ -44,6 +44,8 @@ pub(super) struct Flag {
     pub value: &'static str,
     /// What `--help` says of it.
     pub help: &'static str,
+    /// It may be given more than once: all of them count.
+    pub many: bool,
 }
 
 /// What is declared of a setting, but for its Rust type.
@@ -68,6 +70,8 @@ pub(super) struct Facts {
     pub secret: bool,
     /// It is pasted mostly: characters that nobody sees get a warning.
     pub pasted: bool,
+    /// A file or a directory.
+    pub is_path: bool,
     pub flag: Option<Flag>,
     /// Where it is among what the page changes.
     pub page: Option<fn(&Values) -> &str>,
@@ -155,7 +159,12 @@ impl<T: 'static> Form<T> {
     }
 
     pub fn flag(mut self, name: &'static str, value: &'static str, help: &'static str) -> Form<T> {
-        self.facts.flag = Some(Flag { name, value, help });
+        self.facts.flag = Some(Flag { name, value, help, many: false });
+        self
+    }
+
+    pub fn flags(mut self, name: &'static str, value: &'static str, help: &'static str) -> Form<T> {
+        self.facts.flag = Some(Flag { name, value, help, many: true });
         self
     }
 

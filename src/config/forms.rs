@@ -23,13 +23,15 @@ pub(super) fn text() -> Form<String> {
 /// A file or a directory.
 pub(super) fn path() -> Form<PathBuf> {
     const KIND: &str = "a path; a relative one starts at the file, `~/` is the user's home";
-    Form::new(KIND, |site, value| {
+    let mut form = Form::new(KIND, |site, value| {
         let written = not_empty(as_text(value)?)?;
         Ok(match (written.strip_prefix("~/"), &site.surroundings.home) {
             (Some(rest), Some(home)) => home.join(rest),
             _ => site.surroundings.file_dir.join(written),
         })
-    })
+    });
+    form.facts.is_path = true;
+    form
 }
 
 pub(super) fn truth() -> Form<bool> {

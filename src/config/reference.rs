@@ -90,9 +90,7 @@ fn entry(facts: &Facts) -> String {
         Reload::Restart => "counts from the next start on",
     };
     let mut all = vec![facts.kind.clone(), default, reload.to_owned()];
-    all.extend(
-        facts.flag.map(|flag| format!("flag `{} {}`: {}", flag.name, flag.value, flag.help)),
-    );
+    all.extend(facts.flag.map(|flag| format!("flag `{} {}`", flag.name, flag.value)));
     all.extend(facts.page.map(|_| "also on the page".to_owned()));
     all.extend(facts.secret.then(|| "in a backup only under a passphrase".to_owned()));
     format!("\n### `{}`\n{}\n- {}\n", facts.name, markdown(facts.words), all.join("\n- "))

@@ -160,7 +160,7 @@ section! {
             .except(Vec::is_empty, "miners need at least one address to connect to",
                 "Write listen = \"0.0.0.0:3333\", or leave the line out.")
             .default(everywhere(STRATUM_PORT))
-            .flag("--listen", "IP:PORT", "Where miners connect"),
+            .flags("--listen", "IP:PORT", "Where miners connect"),
             Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
 
         /// Where miners connect that encrypt (stratum+tls). Off unless a port is written here; the
@@ -235,7 +235,7 @@ section! {
             .default(everywhere(HTTP_PORT))
             .line(Set("[\"0.0.0.0:80\", \"[::]:80\"]",
                 Some("Port 80, so that a browser needs only the address of the box.")))
-            .flag("--http", "IP:PORT", "Where the page is served"),
+            .flags("--http", "IP:PORT", "Where the page is served"),
             Restart => |_, _| "The page is served on other addresses or ports.".to_owned();
 
         /// The page over HTTPS, with the box's own certificate, of which browsers warn, or with

@@ -8,9 +8,9 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
 
 use super::declare::{Facts, SectionFacts};
+use super::flags::{Flags, NODE};
 use super::problem::{At, Problem};
 use super::sections::SECTIONS;
-use super::{Flags, NodeFlag};
 
 /// One value, and where it was written. Not `Debug`: it may be a password.
 pub(super) struct Setting {
@@ -63,21 +63,17 @@ impl Table {
         self.settings.retain(|setting| setting.name != name);
     }
 
-    fn from_flag(flag: &NodeFlag) -> Table {
-        let mut table = Table { key: "--node", at: At::Flag("--node"), settings: Vec::new() };
-        let text = |text: &String| Value::String(text.clone());
-        table.over("rpc_url", "--node", Some(text(&flag.url)));
-        table.over("zmq_hashblock_addr", "--zmq", flag.zmq.as_ref().map(text));
-        table.over("rpc_cookie_path", "--cookie", flag.cookie.as_ref().map(text));
-        table.over("rpc_cert_path", "--cert", flag.cert.as_ref().map(text));
-        table
-    }
-
-    fn over(&mut self, name: &str, flag: &'static str, value: Option<Value>) {
-        let Some(value) = value else { return };
-        self.forget(name);
-        let (name, key, at) = (name.to_owned(), flag.to_owned(), At::Flag(flag));
-        self.settings.push(Setting { name, key, at, value, escaped: false });
+    /// Lays the flags that are declared with these settings over them.
+    fn lay_over(&mut self, facts: Vec<Facts>, flags: &Flags) {
+        for (facts, flag) in
+            facts.into_iter().filter_map(|facts| facts.flag.map(|flag| (facts, flag)))
+        {
+            let Some(value) = flags.setting(flag) else { continue };
+            self.forget(facts.name);
+            let (name, key, at) =
+                (facts.name.to_owned(), flag.name.to_owned(), At::Flag(flag.name));
+            self.settings.push(Setting { name, key, at, value, escaped: false });
+        }
     }
 }
 
@@ -119,27 +115,23 @@ impl Written {
 
     /// Lays the flags over what the file says.
     pub fn lay_over(&mut self, flags: &Flags) {
-        if !flags.nodes.is_empty() {
+        let nodes = flags.nodes();
+        if !nodes.is_empty() {
             self.forget(&NODES);
-            self.tables.extend(flags.nodes.iter().map(Table::from_flag));
         }
-        let text = |value: &String| Value::String(value.clone());
-        let list = |values: &[String]| {
-            (!values.is_empty()).then(|| Value::Array(values.iter().map(text).collect()))
-        };
-        // The shell has made a relative path absolute by the working directory already.
-        let dir = flags.data.as_ref().map(|dir| Value::String(dir.to_string_lossy().into_owned()));
-        self.one("payout").over("address", "--payout", flags.payout.as_ref().map(text));
-        self.one("payout").over("tag", "--tag", flags.tag.as_ref().map(text));
-        self.one("stratum").over("listen", "--listen", list(&flags.listen));
-        self.one("http").over("listen", "--http", list(&flags.http));
-        self.one("data").over("dir", "--data", dir);
-        self.one("log").over("level", "--log", flags.log.as_ref().map(text));
+        for node in nodes {
+            let mut table = Table { key: NODE, at: At::Flag(NODE), settings: Vec::new() };
+            table.lay_over(facts("node"), &node);
+            self.tables.push(table);
+        }
+        for table in self.tables.iter_mut().filter(|table| !NODES.contains(&table.key)) {
+            table.lay_over(facts(table.key), flags);
+        }
     }
 }
 
 /// Where nodes are written.
-pub(super) const NODES: [&str; 3] = ["node", "node.backup", "--node"];
+pub(super) const NODES: [&str; 3] = ["node", "node.backup", NODE];
 
 /// `""` or `[]`.
 pub(super) fn is_empty(value: &Value) -> bool {
