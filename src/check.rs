@@ -378,7 +378,7 @@ fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
 fn work(template: &Template, owner: &Address, payout: &Payout) -> Work {
     let template = Arc::new(template.clone());
     let (script, tag) = (owner.script(), payout.tag.as_str());
-    Work::new(template, NodeId(0), Instant::now(), false, script, tag).signalling(&payout.signals)
+    Work::new(template, NodeId(0), Instant::now(), false, script, tag).signalling(&payout.signals())
 }
 
 /// The block of a job on this work, unsolved.
@@ -409,7 +409,7 @@ mod tests {
         let bytes = candidate(work(&template, &owner, &payout));
         let block: bitcoin::Block = bitcoin::consensus::deserialize(&bytes).unwrap();
         assert_eq!(block.header.time, template.mintime);
-        assert_eq!(block.header.version.to_consensus() as u32, payout.signals.version(&template));
+        assert_eq!(block.header.version.to_consensus() as u32, payout.signals().version(&template));
         assert_eq!(block.header.bits.to_consensus(), template.nbits.0);
         assert_eq!(block.header.prev_blockhash.to_string(), template.prev.to_string());
         assert_eq!(block.txdata[0].output[0].script_pubkey.as_bytes(), owner.script());

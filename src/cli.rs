@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
 use crate::commands::ledger::{Restore, What};
-use crate::config::{Flags, NodeFlag};
+use crate::config::{BadFlag, Flags};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,16 +83,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
             Given::Help => Ok(Command::Help(HELP)),
             Given::Version => Ok(Command::Version),
         },
-        Some("run") => match flags(&mut parser, RUN_HELP)? {
+        Some("run") => match flags(&mut parser, &RUN_HELP)? {
             Given::Flags(flags) => Ok(Command::Run(flags)),
             Given::Board => Ok(Command::CheckBoard),
-            Given::Help => Ok(Command::Help(RUN_HELP)),
+            Given::Help => Ok(Command::Help(&RUN_HELP)),
             Given::Version => Ok(Command::Version),
         },
-        Some("check") => match flags(&mut parser, CHECK_HELP)? {
+        Some("check") => match flags(&mut parser, &CHECK_HELP)? {
             Given::Flags(flags) => Ok(Command::Check(flags)),
             Given::Board => Ok(Command::CheckBoard),
-            Given::Help => Ok(Command::Help(CHECK_HELP)),
+            Given::Help => Ok(Command::Help(&CHECK_HELP)),
             Given::Version => Ok(Command::Version),
         },
         Some("ledger") => ledger(&mut parser),
@@ -145,7 +146,7 @@ fn ledger(parser: &mut Parser) -> Result<Command, UsageError> {
             Long("repair") => repair = true,
             Long("hand-over") => hand_over = true,
             Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
-            Long("data") => flags.data = Some(value(parser, "--data")?.into()),
+            Long("data") => give(parser, "--data", &mut flags)?,
             other => return Err(unknown(&other, "")),
         }
     }
@@ -169,7 +170,7 @@ fn transfer(parser: &mut Parser, help: &str) -> Result<Option<Restore>, UsageErr
                 restore.passphrase = Some(value(parser, "--passphrase-file")?.into());
             }
             Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
-            Long("data") => flags.data = Some(value(parser, "--data")?.into()),
+            Long("data") => give(parser, "--data", flags)?,
             other => return Err(unknown(&other, "")),
         }
     }
@@ -197,7 +198,7 @@ fn export(parser: &mut Parser) -> Result<Command, UsageError> {
                 });
             }
             Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
-            Long("data") => flags.data = Some(value(parser, "--data")?.into()),
+            Long("data") => give(parser, "--data", &mut flags)?,
             other => return Err(unknown(&other, "")),
         }
     }
@@ -243,28 +244,7 @@ fn flags(parser: &mut Parser, help: &str) -> Result<Given, UsageError> {
             Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
             // Of `check` alone: about the machine, whatever its settings are.
             Long("board") if help.contains("--board") => return Ok(Given::Board),
-            Long("node") => {
-                let url = text(parser, "--node")?;
-                flags.nodes.push(NodeFlag { url, zmq: None, cookie: None, cert: None });
-            }
-            Long("zmq") => {
-                let zmq = text(parser, "--zmq")?;
-                last_node(&mut flags, "--zmq")?.zmq = Some(zmq);
-            }
-            Long("cookie") => {
-                let cookie = text(parser, "--cookie")?;
-                last_node(&mut flags, "--cookie")?.cookie = Some(cookie);
-            }
-            Long("cert") => {
-                let cert = text(parser, "--cert")?;
-                last_node(&mut flags, "--cert")?.cert = Some(cert);
-            }
-            Long("payout") => flags.payout = Some(text(parser, "--payout")?),
-            Long("tag") => flags.tag = Some(text(parser, "--tag")?),
-            Long("listen") => flags.listen.push(text(parser, "--listen")?),
-            Long("http") => flags.http.push(text(parser, "--http")?),
-            Long("data") => flags.data = Some(value(parser, "--data")?.into()),
-            Long("log") => flags.log = Some(text(parser, "--log")?),
+            Long(name) if let Some(flag) = Flags::known(name) => give(parser, flag, &mut flags)?,
             other => return Err(unknown(&other, help)),
         }
     }
@@ -318,10 +298,16 @@ fn only_help(parser: &mut Parser) -> Result<bool, UsageError> {
     }
 }
 
-/// `--zmq`, `--cookie` and `--cert` belong to the `--node` before them.
-fn last_node<'a>(flags: &'a mut Flags, flag: &str) -> Result<&'a mut NodeFlag, UsageError> {
-    flags.nodes.last_mut().ok_or_else(|| {
-        UsageError(format!("{flag} belongs to a node. Write it behind the --node it is about."))
+/// A flag that a setting declares, with its value.
+fn give(parser: &mut Parser, flag: &str, flags: &mut Flags) -> Result<(), UsageError> {
+    let value = text(parser, flag)?;
+    flags.give(flag, value).map_err(|bad| {
+        UsageError(match bad {
+            BadFlag::LacksNode => {
+                format!("{flag} belongs to a node. Write it behind the --node it is about.")
+            }
+            BadFlag::Unknown => format!("There is no flag {flag}. Say: soloist --help"),
+        })
     })
 }
 
@@ -411,55 +397,48 @@ The shortest start: soloist run --node http://user:password@192.168.1.10:8332 --
 "
 );
 
-macro_rules! flags_help {
-    () => {
+/// The flags that `run` and `check` share: their own, and those that the settings declare.
+fn flags_help() -> String {
+    let settings = Flags::help();
+    format!(
         "\
 Flags (they go over the file for this run and are not written back):
   -c, --config FILE       The settings; else ./soloist.toml or /etc/soloist/soloist.toml
-      --node URL          A node: http://user:password@host:8332. The first one is preferred,
-                          each further --node is a backup. Replaces the nodes of the file
-      --zmq tcp://H:P     Where the node before it publishes hashblock
-      --cookie FILE       The cookie file of the node before it, instead of a password
-      --cert FILE         The certificate (PEM) that alone is trusted for its https:// URL
-      --payout ADDRESS    Who is paid
-      --tag TEXT          Your words in the block
-      --listen IP:PORT    Where miners connect (default 0.0.0.0:3333 and [::]:3333)
-      --http IP:PORT      Where the page is served (default 0.0.0.0:8080 and [::]:8080)
-      --data DIR          Where found blocks and the ledger are kept
-      --log LEVEL         off, error, warn, info, debug or trace
-  -h, --help              This text
+{settings}  -h, --help              This text
 "
-    };
+    )
 }
 
-const RUN_HELP: &str = concat!(
-    "\
+static RUN_HELP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "\
 Serve miners with work from your nodes, until a signal ends it. SIGHUP reads the file again.
 
 Usage: soloist run [FLAGS]
 
-",
-    flags_help!(),
-    "
+{}
 Exit codes: 0 ended by a signal, 64 wrong usage, 69 cannot listen, 73 cannot write, 78 wrong config
-"
-);
+",
+        flags_help()
+    )
+});
 
-const CHECK_HELP: &str = concat!(
-    "\
+static CHECK_HELP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "\
 Read the config, ask every node, and say in plain words who is paid, what a block would carry now,
 and how each node is. Changes nothing.
 
 Usage: soloist check [FLAGS]
        soloist check --board    Which board this is, and what is known of it
 
-",
-    flags_help!(),
-    "
+{}
 Exit codes: 0 a block could be mined now, 64 wrong usage, 69 no node can give work now,
             78 wrong config, or an address of another chain
-"
-);
+",
+        flags_help()
+    )
+});
 
 const IMPORT_HELP: &str = "\
 Take over what the owner wrote on the boot partition of the box: settings go over those that the
@@ -608,7 +587,7 @@ mod tests {
     fn run_is_the_default() {
         assert_eq!(parsed(""), Ok(Command::Run(Flags::default())));
         assert_eq!(parsed("run"), parsed(""));
-        let file = Flags { config: Some("a.toml".into()), ..Flags::default() };
+        let file = Flags::file("a.toml");
         assert_eq!(parsed("--config a.toml"), Ok(Command::Run(file.clone())));
         assert_eq!(parsed("run -c a.toml"), Ok(Command::Run(file.clone())));
         assert_eq!(parsed("check --config=a.toml"), Ok(Command::Check(file)));
@@ -622,33 +601,28 @@ mod tests {
         ) else {
             panic!("not understood")
         };
-        let node = |url: &str, zmq: Option<&str>, cookie: Option<&str>| NodeFlag {
-            url: url.to_owned(),
-            zmq: zmq.map(str::to_owned),
-            cookie: cookie.map(str::to_owned),
-            cert: None,
-        };
-        assert_eq!(
-            flags,
-            Flags {
-                config: None,
-                nodes: vec![
-                    node("http://a:1", Some("tcp://a:2"), None),
-                    node("http://b:1", None, Some("/c")),
-                ],
-                payout: Some("bc1".to_owned()),
-                tag: Some("t".to_owned()),
-                listen: vec!["1.2.3.4:5".to_owned(), "[::]:5".to_owned()],
-                http: vec!["0.0.0.0:80".to_owned()],
-                data: Some("d".into()),
-                log: Some("debug".to_owned()),
-            }
-        );
+        let wanted = [
+            ("--node", "http://a:1"),
+            ("--zmq", "tcp://a:2"),
+            ("--node", "http://b:1"),
+            ("--cookie", "/c"),
+            ("--payout", "bc1"),
+            ("--listen", "1.2.3.4:5"),
+            ("--listen", "[::]:5"),
+            ("--http", "0.0.0.0:80"),
+            ("--data", "d"),
+            ("--log", "debug"),
+            ("--tag", "t"),
+        ];
+        let wanted = wanted
+            .into_iter()
+            .fold(Flags::default(), |flags, (name, value)| flags.with(name, value));
+        assert_eq!(flags, wanted);
     }
 
     #[test]
     fn the_ledger_is_checked_as_its_guard_asks() {
-        let data = Flags { data: Some("/d".into()), ..Flags::default() };
+        let data = Flags::default().with("--data", "/d");
         let (flags, repair, hand_over) = (data.clone(), true, true);
         let repair = Command::CheckLedger { flags, repair, hand_over };
         assert_eq!(parsed("ledger check --repair --hand-over --data /d"), Ok(repair));
@@ -668,13 +642,13 @@ mod tests {
         let backup = Command::Backup {
             file: "/mnt/a".into(),
             passphrase: Some("-".into()),
-            flags: Flags { data: Some("/d".into()), ..Flags::default() },
+            flags: Flags::default().with("--data", "/d"),
         };
         assert_eq!(parsed("backup /mnt/a --passphrase-file - --data /d"), Ok(backup));
         let restore = Restore {
             file: "a".into(),
             settings: true,
-            flags: Flags { config: Some("c.toml".into()), ..Flags::default() },
+            flags: Flags::file("c.toml"),
             ..Restore::default()
         };
         assert_eq!(parsed("restore a --settings -c c.toml"), Ok(Command::Restore(restore)));

@@ -20,45 +20,48 @@
 //! # Ok::<(), config::Problems>(())
 //! ```
 //!
-//! The way of a setting: the file is read into raw structures that refuse unknown keys
-//! (`raw.rs`), the flags of the command line are laid over it (`settings.rs`), every value is
-//! validated into a type that carries its unit (`validate.rs`, `url.rs`), and all mistakes are
+//! Each setting is declared once, in `sections.rs`. Its way: the file and over it the flags become
+//! tables of values that know where they stand, and names that are not declared are refused
+//! (`written.rs`); each value is read by its declared form (`forms.rs`, `url.rs`) into a type that
+//! carries its unit, the rules between settings follow (`validate.rs`), and all mistakes are
 //! reported at once, each with its file, its line and what to write instead ([`Problem`]).
-//! [`build`] is pure; [`load`] reads the file and the environment and calls it.
+//! [`build`] is pure; [`load`] reads the file and the environment and calls it. The reference
+//! `docs/settings.md` and `image/soloist.toml` are made of the same declarations
+//! (`reference.rs`).
 //!
 //! The chain is not configured. The node tells it, and [`crate::address::Address::fits`] is asked
 //! then.
 
 mod certificate;
+mod declare;
 mod diff;
 mod escapes;
+mod flags;
+mod forms;
 mod load;
 mod problem;
-mod raw;
+pub mod reference;
 mod rewrite;
-mod settings;
+mod sections;
 mod url;
 mod validate;
+mod written;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub use certificate::CertificateFile;
 pub use diff::Change;
+pub use flags::{BadFlag, Flags};
 pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, save, try_text};
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{rewrite, rewrite_pin};
-pub use settings::{Flags, NodeFlag};
+pub use sections::{Data, Failover, Http, Log, Payout, Stratum};
 
-use crate::address::Address;
-use crate::failover::Follow;
-use crate::logger;
+use written::Written;
+
 use crate::notify::Sink;
 use crate::rpc;
-use crate::signal::Signals;
-use crate::stratum::firmware::Override;
 
 /// The most miners that `max_connections` allows.
 pub const MAX_CONNECTIONS: usize = 1024;
@@ -153,87 +156,6 @@ impl From<&NodeConfig> for rpc::NodeConfig {
     }
 }
 
-/// Who is paid, and what the block says.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Payout {
-    /// The owner's address. Its chain must still be compared with the node's. `None` only before
-    /// the set-up.
-    pub address: Option<Address>,
-    /// The owner's words in the coinbase.
-    pub tag: Tag,
-    /// The owner's word on single version bits of a block.
-    pub signals: Signals,
-    /// A miner whose name is an address, or begins with one before a dot, is paid there for its
-    /// own blocks.
-    pub per_miner: bool,
-}
-
-/// The server for miners.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stratum {
-    /// Where to listen. Never empty. An IPv6 socket must be limited to IPv6 (`IPV6_V6ONLY`),
-    /// because the default names both families on one port.
-    pub listen: Vec<SocketAddr>,
-    /// Where to listen for miners that speak TLS. Empty unless the owner asks for it.
-    pub tls_listen: Vec<SocketAddr>,
-    /// Most miners connected at once, 1 to [`MAX_CONNECTIONS`].
-    pub max_connections: usize,
-    /// Most connections from one address, 1 to [`MAX_CONNECTIONS`]. Loopback is exempt.
-    pub max_connections_per_address: usize,
-    /// A password that every miner must send, or `None` for an open door.
-    pub password: Option<Secret>,
-    /// `[[stratum.firmware]]`: the owner's word on kinds of miners. At most [`MAX_FIRMWARES`].
-    pub firmwares: Vec<Override>,
-}
-
-/// The page and the API.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Http {
-    /// What the page and the notifications call this box.
-    pub name: String,
-    /// Opens the settings on the page: the PIN itself or what
-    /// [`crate::settings::access::hash_pin`] made of it. `None`: the page changes nothing.
-    pub pin: Option<Secret>,
-    /// Where to listen; empty when the owner switched the page off.
-    pub listen: Vec<SocketAddr>,
-    /// Where to listen for readers who encrypt (HTTPS). Empty by default: the box's own certificate
-    /// makes browsers warn.
-    pub tls_listen: Vec<SocketAddr>,
-    /// Whether `/api/…` answers.
-    pub json: bool,
-}
-
-/// Where the daemon keeps its files.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Data {
-    /// Spool, journal and ledger live below it.
-    pub dir: PathBuf,
-    /// Where the nightly snapshots of the ledger are copied to: a mounted stick or share.
-    pub copy_to: Option<PathBuf>,
-    /// A directory in memory that outlives the daemon but not the system: what systemd names by
-    /// `RuntimeDirectory=`. Jobs of miners are kept there over a restart.
-    pub runtime: Option<PathBuf>,
-}
-
-/// What to do when nodes fail.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failover {
-    /// How long the last job is still served when no node is left, before the miners' sockets are
-    /// closed so that they use their own second pool.
-    pub grace: Duration,
-    /// Which chain is followed when the nodes do not agree on the rules.
-    pub follow: Follow,
-}
-
-/// What is logged.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Log {
-    /// The most talkative level that is shown.
-    pub level: log::LevelFilter,
-    /// How each record is written.
-    pub format: logger::Format,
-}
-
 /// The owner's words in the coinbase: printable ASCII between slashes, at most
 /// [`crate::coinbase::MAX_TAG`] bytes, or nothing at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,12 +247,12 @@ pub fn build_with(
     surroundings: &Surroundings,
     gaps: Gaps,
 ) -> Result<Built, Problems> {
-    let mut settings = match file {
-        Some((name, text)) => raw::read(name, text)?,
-        None => settings::Settings::default(),
+    let mut written = match file {
+        Some((name, text)) => Written::read(name, text)?,
+        None => Written::nothing(At::Nowhere),
     };
-    settings.lay_over(flags);
-    validate::validate(&settings, surroundings, gaps)
+    written.lay_over(flags);
+    validate::validate(written, surroundings, gaps)
 }
 
 impl Config {

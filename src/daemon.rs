@@ -788,7 +788,7 @@ fn settings(config: &Config, nodes: &Nodes, session_key: SessionKey) -> engine::
     let payout = config.payout.address.as_ref().map(|address| engine::Payout {
         script: address.script().to_vec(),
         tag: config.payout.tag.as_str().to_owned(),
-        signals: config.payout.signals,
+        signals: config.payout.signals(),
     });
     engine::Settings { setup, payout, rules: miners::rules(config, session_key) }
 }

@@ -204,7 +204,7 @@ fn fail(exit: Exit, why: &str) -> Exit {
 
 fn data_of(flags: &Flags) -> Result<PathBuf, Exit> {
     let configured = || config::load(flags).map(|loaded| loaded.config.data.dir);
-    flags.data.clone().map_or_else(configured, Ok).map_err(|problems| {
+    flags.data().map(Path::to_owned).map_or_else(configured, Ok).map_err(|problems| {
         eprintln!("{problems}");
         Exit::Config
     })

@@ -8,8 +8,7 @@ use futures_rustls::rustls::RootCertStore;
 use futures_rustls::rustls::pki_types::CertificateDer;
 use futures_rustls::rustls::pki_types::pem::PemObject;
 
-use super::problem::{At, Problem};
-use super::url::Wrong;
+use super::problem::{At, Problem, Wrong};
 
 /// A certificate's file as it was written, for whoever can read it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use toml::Value;
 
 use super::problem::At;
-use super::settings::Setting;
+use super::written::Setting;
 
 /// A sentence about the first control character; never any other character of the value.
 pub(super) fn warning(setting: &Setting) -> Option<String> {
@@ -49,7 +49,8 @@ mod tests {
     fn told(value: &str, escaped: bool) -> Option<String> {
         let at = At::Line { file: "f".to_owned(), line: 7 };
         let value = Value::String(value.to_owned());
-        warning(&Setting { key: "node.rpc_pass".to_owned(), at, value, escaped })
+        let (name, key) = ("rpc_pass".to_owned(), "node.rpc_pass".to_owned());
+        warning(&Setting { name, key, at, value, escaped })
     }
 
     #[test]

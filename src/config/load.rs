@@ -50,7 +50,7 @@ pub fn load_for_run(flags: &Flags) -> Result<Loaded, Problems> {
 fn load_with(flags: &Flags, gaps: Gaps) -> Result<Loaded, Problems> {
     let file = find_file(flags, gaps);
     let surroundings = surroundings(file.as_deref());
-    let flags = absolute(flags);
+    let flags = flags.absolute();
     let (text, open_to_all) = match &file {
         // A file that was named must be there: its name may be mistyped.
         Some(path) if flags.config.is_some() || path.exists() => read(path)?,
@@ -85,7 +85,8 @@ fn load_with(flags: &Flags, gaps: Gaps) -> Result<Loaded, Problems> {
 /// As for [`load`].
 pub fn try_text(flags: &Flags, file: &Path, text: &str, gaps: Gaps) -> Result<Config, Problems> {
     let name = file.display().to_string();
-    let built = build_with(Some((&name, text)), &absolute(flags), &surroundings(Some(file)), gaps)?;
+    let built =
+        build_with(Some((&name, text)), &flags.absolute(), &surroundings(Some(file)), gaps)?;
     if gaps == Gaps::Refused {
         check_certificates(&built.certificates)?;
     }
@@ -105,7 +106,7 @@ pub fn file_for_run(flags: &Flags) -> Option<PathBuf> {
 
 /// The data directory as it is before any file is read.
 pub fn data_dir(flags: &Flags) -> PathBuf {
-    flags.data.clone().unwrap_or_else(|| surroundings(None).data_dir)
+    flags.data().map_or_else(|| surroundings(None).data_dir, Path::to_owned)
 }
 
 /// The directory in memory that systemd gave the service, if any.
@@ -132,7 +133,7 @@ fn find_file(flags: &Flags, gaps: Gaps) -> Option<PathBuf> {
     if flags.config.is_some() {
         return flags.config.clone();
     }
-    if !flags.nodes.is_empty() && flags.payout.is_some() {
+    if flags.value("--node").is_some() && flags.value("--payout").is_some() {
         return None;
     }
     let places = ["soloist.toml", "/etc/soloist/soloist.toml"];
@@ -188,18 +189,4 @@ fn surroundings(file: Option<&Path>) -> Surroundings {
         .and_then(|path| path.parent().map(Path::to_owned))
         .unwrap_or_default();
     Surroundings { file_dir, home, runtime_dir: runtime_dir(), data_dir }
-}
-
-/// Paths on the command line are relative to the working directory, not to the config file.
-fn absolute(flags: &Flags) -> Flags {
-    let here = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-    let mut flags = flags.clone();
-    flags.data = flags.data.as_ref().map(here);
-    for node in &mut flags.nodes {
-        for file in [&mut node.cookie, &mut node.cert] {
-            let path = file.as_ref().map(|file| here(&PathBuf::from(file)));
-            *file = path.map(|path| path.to_string_lossy().into_owned());
-        }
-    }
-    flags
 }

@@ -34,6 +34,13 @@ pub struct Problem {
     pub instead: String,
 }
 
+/// What is wrong, and what to write instead. Never repeats a password.
+pub(super) type Wrong = (String, String);
+
+pub(super) fn wrong<T>(what: &str, instead: &str) -> Result<T, Wrong> {
+    Err((what.to_owned(), instead.to_owned()))
+}
+
 /// All mistakes that were found, never none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);

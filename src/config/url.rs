@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::problem::{Wrong, wrong};
 use super::{HTTPS_PORT, RPC_PORT, Secret};
 
 /// An RPC URL in its parts.
@@ -18,9 +19,6 @@ pub(super) struct RpcUrl {
 
 /// The port of `zmqpubhashblock` in our examples. Bitcoin Core has none of its own.
 const ZMQ_PORT: u16 = 28332;
-
-/// What is wrong, and what to write instead. Never repeats credentials.
-pub(super) type Wrong = (String, String);
 
 /// Reads `http://[user:password@]host[:port][/path]`, or the same with `https`.
 pub(super) fn rpc_url(text: &str) -> Result<RpcUrl, Wrong> {
@@ -233,10 +231,6 @@ fn corrected(place: &str) -> String {
 
 fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
-}
-
-fn wrong<T>(what: &str, instead: &str) -> Result<T, Wrong> {
-    Err((what.to_owned(), instead.to_owned()))
 }
 
 #[cfg(test)]

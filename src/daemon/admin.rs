@@ -413,7 +413,7 @@ fn attempt(source: &Source, values: &Values) -> Result<(Config, String), Vec<Str
     let urls = |values: &Values| values.nodes.iter().map(|n| n.url.clone()).collect::<Vec<_>>();
     if (&now.payout, &now.tag) != (&values.payout, &values.tag)
         || now.nodes.len() != values.nodes.len()
-        || (!source.flags.nodes.is_empty() && urls(&now) != urls(values))
+        || (source.flags.value("--node").is_some() && urls(&now) != urls(values))
     {
         let why = "This is set on the command line, which goes over the file: remove it there.";
         return Err(vec![why.to_owned()]);

@@ -136,7 +136,7 @@ impl State {
         let job: &Job = self.engine.pool().jobs().latest()?;
         let work = &job.work;
         let template = &work.template;
-        let signals = &self.config.payout.signals;
+        let signals = &self.config.payout.signals();
         let bits = work.version() & signal::SIGNAL_BITS;
         let owner = self.config.payout.address.as_ref()?.script();
         let chain = self.engine.chain(now);

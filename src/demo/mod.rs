@@ -32,7 +32,7 @@ use bitcoin::Target;
 use log::LevelFilter;
 use smol::LocalExecutor;
 
-use crate::config::{self, Config, Flags, NodeFlag, Surroundings};
+use crate::config::{self, Config, Flags, Surroundings};
 use crate::daemon::{self, Command};
 use crate::difficulty::HASHES_PER_DIFFICULTY;
 use crate::exit::Exit;
@@ -166,21 +166,15 @@ fn start_nodes(
 fn configure(args: &Args, nodes: &[SandboxNode], data: PathBuf) -> io::Result<Config> {
     let listen = args.listen.map_or_else(|| usual_or_free(config::STRATUM_PORT), Ok)?;
     let http = args.http.map_or_else(|| usual_or_free(config::HTTP_PORT), Ok)?;
-    let node = |node: &SandboxNode| NodeFlag {
-        url: node.url(),
-        zmq: Some(node.zmq_address().to_owned()),
-        cookie: None,
-        cert: None,
-    };
-    let flags = Flags {
-        nodes: nodes.iter().map(node).collect(),
-        payout: Some(PAYOUT.to_owned()),
-        tag: Some("/soloist demo/".to_owned()),
-        listen: vec![listen.to_string()],
-        http: vec![http.to_string()],
-        data: Some(data),
-        ..Flags::default()
-    };
+    let mut flags = Flags::default()
+        .with("--payout", PAYOUT)
+        .with("--tag", "/soloist demo/")
+        .with("--listen", listen.to_string())
+        .with("--http", http.to_string())
+        .with("--data", data.to_string_lossy());
+    for node in nodes {
+        flags = flags.with("--node", node.url()).with("--zmq", node.zmq_address());
+    }
     let built = config::build(None, &flags, &Surroundings::default());
     built.map(|built| built.config).map_err(|problems| io::Error::other(problems.to_string()))
 }

@@ -1,7 +1,7 @@
 //! Every mistake in a config gets its line and a sentence that says what to write instead.
 
 use proptest::prelude::*;
-use soloist::config::{self, Flags, NodeFlag, Problems, Surroundings};
+use soloist::config::{self, Flags, Problems, Surroundings};
 
 const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
 
@@ -202,23 +202,23 @@ fn all_mistakes_are_told_at_once() {
 
 #[test]
 fn mistakes_on_the_command_line() {
-    let node = |url: &str| NodeFlag { url: url.to_owned(), zmq: None, cookie: None, cert: None };
+    let flags = |given: &[(&str, &str)]| {
+        given.iter().fold(Flags::default(), |flags, (name, value)| flags.with(name, *value))
+    };
     let cases = [
-        Flags::default(),
-        Flags { payout: Some(ADDRESS.to_owned()), ..Flags::default() },
-        Flags { nodes: vec![node("a:geheim@10.0.0.1")], ..Flags::default() },
-        Flags {
-            nodes: vec![
-                NodeFlag { zmq: Some("28332".to_owned()), ..node("http://a:geheim@10.0.0.1") },
-                node("http://10.0.0.1"),
-            ],
-            payout: Some("bc1q".to_owned()),
-            listen: vec!["3333".to_owned()],
-            http: vec!["localhost:80".to_owned()],
-            log: Some("loud".to_owned()),
-            tag: Some("ä".to_owned()),
-            ..Flags::default()
-        },
+        flags(&[]),
+        flags(&[("--payout", ADDRESS)]),
+        flags(&[("--node", "a:geheim@10.0.0.1")]),
+        flags(&[
+            ("--node", "http://a:geheim@10.0.0.1"),
+            ("--zmq", "28332"),
+            ("--node", "http://10.0.0.1"),
+            ("--payout", "bc1q"),
+            ("--listen", "3333"),
+            ("--http", "localhost:80"),
+            ("--log", "loud"),
+            ("--tag", "ä"),
+        ]),
     ];
     let mut story = String::new();
     for flags in cases {

@@ -5,9 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use soloist::config::{
-    self, Auth, Built, Change, Config, Flags, NodeConfig, NodeFlag, Secret, Surroundings,
-};
+use soloist::config::{self, Auth, Built, Change, Config, Flags, NodeConfig, Secret, Surroundings};
 use soloist::failover::Follow;
 use soloist::notify::{Sink, SinkKind, Topic};
 use soloist::signal::Signals;
@@ -65,7 +63,7 @@ fn the_defaults() {
     assert_eq!(config.data.dir, Path::new("/var/lib/soloist"));
     assert_eq!(config.failover.grace, Duration::from_secs(90));
     assert_eq!(config.failover.follow, Follow::Work);
-    assert_eq!(config.payout.signals, Signals::default());
+    assert_eq!(config.payout.signals(), Signals::default());
     assert_eq!(config.log.level, log::LevelFilter::Info);
 }
 
@@ -328,7 +326,7 @@ fn a_certificate_is_read_when_its_settings_are() {
          rpc_cert_path = \"node.pem\"\n"
     );
     fs::write(&file, &text).unwrap();
-    let flags = Flags { config: Some(file.clone()), ..Flags::default() };
+    let flags = Flags::file(file.clone());
     let told = || {
         let strict = config::load(&flags).unwrap_err().to_string();
         let lenient = config::load_for_run(&flags).unwrap();
@@ -406,23 +404,19 @@ fn the_shipped_file() {
 
 #[test]
 fn the_command_line_alone() {
-    let node = |url: &str| NodeFlag { url: url.to_owned(), zmq: None, cookie: None, cert: None };
-    let flags = Flags {
-        nodes: vec![
-            NodeFlag {
-                zmq: Some("tcp://10.0.0.1:28332".to_owned()),
-                ..node("http://a:b@10.0.0.1:18443")
-            },
-            NodeFlag { cookie: Some("/home/b/.cookie".to_owned()), ..node("http://127.0.0.1") },
-        ],
-        payout: Some(ADDRESS.to_owned()),
-        listen: vec!["127.0.0.1:3334".to_owned()],
-        http: vec!["127.0.0.1:8081".to_owned(), "[::1]:8081".to_owned()],
-        data: Some("/tmp/x".into()),
-        log: Some("warn".to_owned()),
-        tag: Some("me".to_owned()),
-        config: None,
-    };
+    let flags = Flags::default()
+        .with("--node", "http://a:b@10.0.0.1:18443")
+        .with("--zmq", "tcp://10.0.0.1:28332")
+        .with("--node", "http://127.0.0.1")
+        .with("--cookie", "/home/b/.cookie")
+        .with("--payout", ADDRESS)
+        .with("--listen", "127.0.0.1:3334")
+        .with("--http", "127.0.0.1:8081")
+        .with("--http", "[::1]:8081")
+        .with("--data", "/tmp/x")
+        .with("--log", "info")
+        .with("--log", "warn")
+        .with("--tag", "me");
     let config =
         config::build(None, &flags, &Surroundings::default()).expect("the flags are good").config;
     assert_eq!(config.nodes[0].zmq.as_deref(), Some("tcp://10.0.0.1:28332"));
@@ -444,11 +438,7 @@ fn flags_go_over_the_file() {
     );
     fs::write(&file, text).expect("written");
     let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
-    let flags = Flags {
-        config: Some(file.clone()),
-        payout: Some(OTHER_ADDRESS.to_owned()),
-        ..Flags::default()
-    };
+    let flags = Flags::file(file.clone()).with("--payout", OTHER_ADDRESS);
 
     mode(0o644);
     let loaded = config::load(&flags).expect("a good file");
@@ -472,7 +462,7 @@ fn files_that_cannot_be_read() {
     fs::write(at("latin1"), b"[node]\nname = \"caf\xe9\"\n").expect("written");
     fs::write(at("long"), vec![b'#'; (1 << 20) + 1]).expect("written");
     let said = |path: PathBuf| {
-        let flags = Flags { config: Some(path), ..Flags::default() };
+        let flags = Flags::file(path);
         let problems = config::load(&flags).expect_err("not readable").to_string();
         problems.replace(&dir.path().display().to_string(), "DIR")
     };
@@ -538,23 +528,29 @@ fn a_reload_tells_what_changed() {
     .config;
     assert_eq!(before.diff(&before), []);
     let changes = before.diff(&after);
-    let sentences: Vec<String> = changes.iter().map(Change::to_string).collect();
+    let sentences = told(&changes);
     assert!(!format!("{changes:?} {sentences:?}").contains("geheim"));
     insta::assert_snapshot!(sentences.join("\n"));
-    let waits: Vec<&Change> = changes.iter().filter(|change| !change.is_live()).collect();
-    let ports = [
-        &Change::StratumListen,
-        &Change::HttpListen,
-        &Change::Json { on: false },
-        &Change::DataDir,
-    ];
-    assert_eq!(waits, ports);
+    let waits = changes.iter().filter(|change| !change.is_live());
+    assert_eq!(
+        told(&waits.cloned().collect::<Vec<_>>()),
+        [
+            "Miners connect to other addresses or ports.",
+            "The page is served on other addresses or ports.",
+            "The API is switched off.",
+            "The data directory is another.",
+        ]
+    );
 
     // Adding and removing alone is no change of the order.
     let mut fewer = before.clone();
     fewer.nodes.remove(1);
-    assert_eq!(before.diff(&fewer), [Change::NodeRemoved("cellar".to_owned())]);
-    assert_eq!(fewer.diff(&before), [Change::NodeAdded("cellar".to_owned())]);
+    assert_eq!(told(&before.diff(&fewer)), ["The node cellar is no longer used."]);
+    assert_eq!(told(&fewer.diff(&before)), ["The node cellar is new."]);
+}
+
+fn told(changes: &[Change]) -> Vec<String> {
+    changes.iter().map(Change::to_string).collect()
 }
 
 fn shown(addresses: &[std::net::SocketAddr]) -> Vec<String> {
@@ -566,7 +562,7 @@ fn version_bits_are_a_mask() {
     let text = |lines: &str| {
         format!("[payout]\naddress = \"{ADDRESS}\"\n{lines}\n[node]\nrpc_url = \"http://a:b@c\"")
     };
-    let signals = |lines: &str| built(&text(lines)).config.payout.signals;
+    let signals = |lines: &str| built(&text(lines)).config.payout.signals();
     let lines = "set_version_bits = [0, 12, 4]\nclear_version_bits = [1]";
     assert_eq!(signals(lines), Signals { set: 0b1_0000_0001_0001, clear: 0b10 });
     assert_eq!(signals("set_version_bits = []"), Signals::default());
@@ -584,7 +580,7 @@ fn doors_with_tls_and_payment_by_name_are_asked_for() {
     .config;
     assert_eq!(shown(&asked.stratum.tls_listen), ["0.0.0.0:4333"]);
     assert!(asked.payout.per_miner);
-    let sentences: Vec<String> = plain.diff(&asked).iter().map(Change::to_string).collect();
+    let sentences = told(&plain.diff(&asked));
     assert!(sentences.iter().any(|s| s.contains("is now paid there")), "{sentences:?}");
     assert!(sentences.iter().any(|s| s.contains("other addresses or ports")), "{sentences:?}");
     for (stratum, http, key) in [

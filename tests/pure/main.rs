@@ -8,6 +8,7 @@ mod ledger_world;
 mod config_check;
 mod config_errors;
 mod config_files;
+mod config_reference;
 mod dialogues;
 mod failover_model;
 mod golden_blocks;

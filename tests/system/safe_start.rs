@@ -121,8 +121,7 @@ fn only_what_runs_is_kept_as_what_works() {
     let good = dir.path().join("soloist.toml.good");
     let text = format!("[payout]\naddress = \"{PAYOUT}\"\n{NODE}");
     fs::write(&file, &text).unwrap();
-    let flags =
-        Flags { config: Some(file.clone()), data: Some(dir.path().to_owned()), ..Flags::default() };
+    let flags = Flags::file(file.clone()).with("--data", dir.path().to_str().unwrap());
     let running = config::load_for_run(&flags).unwrap().config;
     let keep = || safe_start::keep(&flags, &file, &running).unwrap();
     for later in ["", "[node", &text.replace("attic", "cellar"), &text.replace(PAYOUT, "")] {

@@ -1,0 +1,301 @@
+//! How a setting is declared: [`section!`] makes of one declaration the field of the config, its
+//! reading with default and bounds, what a reload says of it, and its place in `soloist.toml` and
+//! in `docs/settings.md`. The declarations are in `sections.rs`.
+
+use toml::Value;
+
+use super::Surroundings;
+use super::diff::Change;
+use super::problem::{Wrong, wrong};
+use super::validate::Check;
+use super::written::Table;
+use crate::settings::Values;
+
+/// Whether a running daemon takes a change over when it reads the file again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reload {
+    /// It does.
+    #[default]
+    Live,
+    /// It is bound or opened once, at the start.
+    Restart,
+}
+
+/// How a setting stands in `image/soloist.toml`.
+#[derive(Default)]
+pub(super) enum Line {
+    /// `#key = default`, below its words.
+    #[default]
+    Default,
+    /// `#key = example`, below its words.
+    Example(&'static str),
+    /// `key = value`, below these words instead of its own.
+    Set(&'static str, Option<&'static str>),
+    /// Not at all: another setting's note speaks of it, or an example of the section.
+    Hidden,
+}
+
+/// A flag that goes over the setting.
+#[derive(Clone, Copy)]
+pub(super) struct Flag {
+    /// Such as `--payout`.
+    pub name: &'static str,
+    /// What `--help` calls its value.
+    pub value: &'static str,
+    /// What `--help` says of it.
+    pub help: &'static str,
+    /// It may be given more than once: all of them count.
+    pub many: bool,
+}
+
+/// What is declared of a setting, but for its Rust type.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub name: &'static str,
+    /// Its sentences, one line of the declaration each.
+    pub words: &'static str,
+    pub reload: Reload,
+    /// Type, unit and bounds.
+    pub kind: String,
+    /// As TOML. A setting without one is told apart from any value, or is asked for.
+    pub default: Option<String>,
+    /// What holds when nothing is written and there is no default.
+    pub otherwise: &'static str,
+    pub line: Line,
+    /// The line follows the one above it directly; its words stand in the reference alone.
+    pub joined: bool,
+    /// Words below the line.
+    pub note: &'static str,
+    /// It opens a door: a backup carries it under a passphrase only.
+    pub secret: bool,
+    /// It is pasted mostly: characters that nobody sees get a warning.
+    pub pasted: bool,
+    /// A file or a directory.
+    pub is_path: bool,
+    pub flag: Option<Flag>,
+    /// Where it is among what the page changes.
+    pub page: Option<fn(&Values) -> &str>,
+}
+
+/// Where a value is written, as far as it says what the value means.
+pub(super) struct Site<'a> {
+    pub name: &'static str,
+    pub surroundings: &'a Surroundings,
+}
+
+type Read<T> = Box<dyn Fn(&Site, &Value) -> Result<T, Wrong>>;
+
+/// How a setting is written, and what it is in Rust.
+pub(super) struct Form<T> {
+    pub facts: Facts,
+    pub read: Read<T>,
+    /// What it is when nothing is written, where there is no default in TOML.
+    pub absent: Option<fn(&Surroundings) -> T>,
+}
+
+impl<T: 'static> Form<T> {
+    pub fn new(
+        kind: impl Into<String>,
+        read: impl Fn(&Site, &Value) -> Result<T, Wrong> + 'static,
+    ) -> Form<T> {
+        let facts = Facts { kind: kind.into(), ..Facts::default() };
+        Form { facts, read: Box::new(read), absent: None }
+    }
+
+    /// The same form, for a setting that may be left out: `otherwise` says what holds then.
+    pub fn optional(self, otherwise: &'static str) -> Form<Option<T>> {
+        let read = self.read;
+        Form {
+            facts: Facts { otherwise, line: Line::Hidden, ..self.facts },
+            read: Box::new(move |site, value| read(site, value).map(Some)),
+            absent: Some(|_| None),
+        }
+    }
+
+    pub fn default(mut self, toml: impl Into<String>) -> Form<T> {
+        self.facts.default = Some(toml.into());
+        self
+    }
+
+    pub fn absent(mut self, otherwise: &'static str, value: fn(&Surroundings) -> T) -> Form<T> {
+        self.facts.otherwise = otherwise;
+        self.absent = Some(value);
+        self
+    }
+
+    /// The same form, but for some values.
+    pub fn except(self, bad: fn(&T) -> bool, what: &'static str, instead: &'static str) -> Form<T> {
+        let read = self.read;
+        let read: Read<T> = Box::new(move |site, value| match read(site, value)? {
+            value if bad(&value) => wrong(what, instead),
+            value => Ok(value),
+        });
+        Form { read, ..self }
+    }
+
+    pub fn line(mut self, line: Line) -> Form<T> {
+        self.facts.line = line;
+        self
+    }
+
+    pub fn joined(mut self) -> Form<T> {
+        self.facts.joined = true;
+        self
+    }
+
+    pub fn note(mut self, note: &'static str) -> Form<T> {
+        self.facts.note = note;
+        self
+    }
+
+    pub fn secret(mut self) -> Form<T> {
+        self.facts.secret = true;
+        self
+    }
+
+    pub fn pasted(mut self) -> Form<T> {
+        self.facts.pasted = true;
+        self
+    }
+
+    pub fn flag(mut self, name: &'static str, value: &'static str, help: &'static str) -> Form<T> {
+        self.facts.flag = Some(Flag { name, value, help, many: false });
+        self
+    }
+
+    pub fn flags(mut self, name: &'static str, value: &'static str, help: &'static str) -> Form<T> {
+        self.facts.flag = Some(Flag { name, value, help, many: true });
+        self
+    }
+
+    pub fn page(mut self, value: fn(&Values) -> &str) -> Form<T> {
+        self.facts.page = Some(value);
+        self
+    }
+
+    /// What holds when nothing (or nothing valid) is written.
+    pub fn fallback(&self, site: &Site) -> T {
+        match (&self.facts.default, self.absent) {
+            (Some(default), _) => {
+                let value = default.parse().expect("a test parses each default");
+                (self.read)(site, &value).expect("a test reads each default")
+            }
+            (None, Some(absent)) => absent(site.surroundings),
+            (None, None) => unreachable!("a test asks each setting for what holds without it"),
+        }
+    }
+}
+
+/// A section of the file.
+pub(super) struct SectionFacts {
+    /// Such as `node.backup`.
+    pub name: &'static str,
+    /// The settings below it.
+    pub facts: fn() -> Vec<Facts>,
+    /// Begins a part of the file; empty where the part above goes on.
+    pub title: &'static str,
+    /// Stands above the section.
+    pub words: &'static str,
+    /// The lines of an example of a section of which there may be any number.
+    pub example: Option<&'static str>,
+}
+
+impl SectionFacts {
+    /// Whether any number of it may stand in the file.
+    pub fn is_list(&self) -> bool {
+        self.example.is_some()
+    }
+
+    /// As it is written.
+    pub fn heading(&self) -> String {
+        if self.is_list() { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
+    }
+}
+
+/// A `[section]` that was declared by [`section!`].
+pub(super) trait Section {
+    /// Its settings, in the order of the file.
+    fn facts() -> Vec<Facts>;
+    /// The valid values of what was written, with defaults for the rest; mistakes go to `check`.
+    fn read(table: &Table, check: &mut Check) -> Self;
+    /// What a reload says, in the order of the file.
+    fn changes(&self, new: &Self) -> Vec<Change>;
+}
+
+/// Declares a section: for each setting its sentences (they stand in the file and in the
+/// reference), name, type, form, whether a reload takes it, and, where it is not told in another
+/// way, what a reload says of it. Fields behind `also` are no settings: rules fill them.
+macro_rules! section {
+    (
+        $(#[$meta:meta])*
+        $visible:vis struct $Section:ident {$(
+            $(#[doc = $words:literal])*
+            $setting:ident: $type:ty = $form:expr, $reload:ident $(=> $says:expr)?;
+        )*}
+        $(also {$(
+            $(#[$other_meta:meta])*
+            $other:ident: $other_type:ty, $other_reload:ident => $other_says:expr;
+        )*})?
+    ) => {
+        $(#[$meta])*
+        // The words are the owner's: their brackets are no links.
+        #[allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
+        $visible struct $Section {
+            $($(#[doc = $words])* pub $setting: $type,)*
+            $($($(#[$other_meta])* pub $other: $other_type,)*)?
+        }
+
+        impl Section for $Section {
+            fn facts() -> Vec<Facts> {
+                vec![$({
+                    let form: Form<$type> = $form;
+                    let (name, words) = (stringify!($setting), concat!($($words, "\n"),*));
+                    Facts { name, words, reload: Reload::$reload, ..form.facts }
+                }),*]
+            }
+
+            fn read(table: &Table, check: &mut Check) -> Self {
+                $Section {
+                    $($setting: check.value(table, stringify!($setting), &$form),)*
+                    $($($other: Default::default(),)*)?
+                }
+            }
+
+            #[allow(unused_mut, unused_variables)]
+            fn changes(&self, new: &Self) -> Vec<Change> {
+                let mut changes: Vec<Change> = Vec::new();
+                $($(if self.$setting != new.$setting {
+                    changes.push(Change::told(self, new, Reload::$reload, $says));
+                })?)*
+                $($(if self.$other != new.$other {
+                    changes.push(Change::told(self, new, Reload::$other_reload, $other_says));
+                })*)?
+                // Some settings share a sentence.
+                changes.dedup();
+                changes
+            }
+        }
+    };
+}
+pub(super) use section;
+
+/// Declares the sections, in the order of the file: `"title" "name" Section;`, with `many` and the
+/// lines of an example where any number of it may stand in the file. The words stand above it.
+macro_rules! sections {
+    ($(
+        $(#[doc = $words:literal])*
+        $title:literal $name:literal $Section:ident $(many $example:literal)?;
+    )*) => {
+        /// All sections, in the order of the file.
+        pub(super) const SECTIONS: &[SectionFacts] = &[$(SectionFacts {
+            name: $name,
+            facts: $Section::facts,
+            title: $title,
+            words: concat!($($words, "\n"),*),
+            example: sections!(@option $($example)?),
+        }),*];
+    };
+    (@option) => { None };
+    (@option $example:literal) => { Some($example) };
+}
+pub(super) use sections;

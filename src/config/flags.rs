@@ -1,0 +1,163 @@
+//! The command line's word on the settings: each flag is declared with the setting that it goes
+//! over.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+
+use super::declare::{Facts, Flag};
+use super::sections::SECTIONS;
+use super::url;
+
+/// What the command line says. It goes over the file for this run and is never written back.
+#[derive(Clone, Default, PartialEq)]
+pub struct Flags {
+    /// `--config FILE`
+    pub config: Option<PathBuf>,
+    /// One by one, as they were given.
+    given: Vec<(&'static str, String)>,
+}
+
+/// Why a flag is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadFlag {
+    /// No setting declares it.
+    Unknown,
+    /// It belongs to a node, and no `--node` stands before it.
+    LacksNode,
+}
+
+/// Begins a node; the other flags of a node follow it. If there is one, the nodes of the file are
+/// not used.
+pub(super) const NODE: &str = "--node";
+
+impl Flags {
+    /// `--config FILE` alone.
+    pub fn file(path: impl Into<PathBuf>) -> Flags {
+        Flags { config: Some(path.into()), given: Vec::new() }
+    }
+
+    /// The whole name of a flag that some setting declares: `--payout` for `payout`.
+    pub fn known(name: &str) -> Option<&'static str> {
+        declared().map(|(_, _, flag)| flag.name).find(|flag| flag.strip_prefix("--") == Some(name))
+    }
+
+    /// Adds a flag. Of those that a setting takes once the last one counts.
+    ///
+    /// # Errors
+    /// See [`BadFlag`].
+    pub fn give(&mut self, flag: &str, value: impl Into<String>) -> Result<(), BadFlag> {
+        let mut declared = declared();
+        let (section, _, flag) =
+            declared.find(|(_, _, known)| known.name == flag).ok_or(BadFlag::Unknown)?;
+        if section == "node" && flag.name != NODE && self.value(NODE).is_none() {
+            return Err(BadFlag::LacksNode);
+        }
+        self.given.push((flag.name, value.into()));
+        Ok(())
+    }
+
+    /// The same with one more flag.
+    ///
+    /// # Panics
+    /// Where [`Flags::give`] fails: this is for flags that the program writes itself.
+    #[must_use]
+    pub fn with(mut self, flag: &str, value: impl Into<String>) -> Flags {
+        self.give(flag, value).expect("the flag is declared");
+        self
+    }
+
+    /// The last value of a flag.
+    pub fn value(&self, flag: &str) -> Option<&str> {
+        self.given.iter().rfind(|(name, _)| *name == flag).map(|(_, value)| value.as_str())
+    }
+
+    /// `--data DIR`
+    pub fn data(&self) -> Option<&Path> {
+        self.value("--data").map(Path::new)
+    }
+
+    /// As [`Flags::value`], as a setting's value; a list of all where the setting takes some.
+    pub(super) fn setting(&self, flag: Flag) -> Option<Value> {
+        let all = self.given.iter().filter(|(name, _)| *name == flag.name);
+        let mut all: Vec<Value> = all.map(|(_, value)| Value::String(value.clone())).collect();
+        let last = all.pop()?;
+        if !flag.many {
+            return Some(last);
+        }
+        all.push(last);
+        Some(Value::Array(all))
+    }
+
+    /// The flags of each node.
+    pub(super) fn nodes(&self) -> Vec<Flags> {
+        let mut nodes: Vec<Flags> = Vec::new();
+        let of_nodes = |name: &str| {
+            declared().any(|(section, _, flag)| section == "node" && flag.name == name)
+        };
+        for one in self.given.iter().filter(|(name, _)| of_nodes(name)) {
+            if one.0 == NODE {
+                nodes.push(Flags::default());
+            }
+            nodes.last_mut().expect("--node comes first").given.push(one.clone());
+        }
+        nodes
+    }
+
+    /// Paths on the command line are relative to the working directory, not to the config file.
+    pub(super) fn absolute(&self) -> Flags {
+        let is_path =
+            |name: &str| declared().any(|(_, facts, flag)| flag.name == name && facts.is_path);
+        let mut flags = self.clone();
+        for (_, value) in flags.given.iter_mut().filter(|(name, _)| is_path(name)) {
+            if let Ok(path) = std::path::absolute(&*value) {
+                *value = path.to_string_lossy().into_owned();
+            }
+        }
+        flags
+    }
+
+    /// The lines of `--help` about all of them, those of nodes first.
+    pub fn help() -> String {
+        let (nodes, others): (Vec<_>, Vec<_>) =
+            declared().partition(|(section, _, _)| *section == "node");
+        nodes.into_iter().chain(others).map(|(_, facts, flag)| help_of(&facts, flag)).collect()
+    }
+}
+
+/// A URL may hold a password.
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.given.iter().map(|(name, value)| (name, url::without_credentials(value)));
+        write!(f, "Flags({:?}, {:?})", self.config, shown.collect::<Vec<_>>())
+    }
+}
+
+/// Every flag with its section and its setting.
+fn declared() -> impl Iterator<Item = (&'static str, Facts, Flag)> {
+    let sections = SECTIONS.iter().filter(|section| !section.is_list());
+    let all = sections.flat_map(|section| (section.facts)().into_iter().map(|f| (section.name, f)));
+    all.filter_map(|(section, facts)| facts.flag.map(|flag| (section, facts, flag)))
+}
+
+fn help_of(facts: &Facts, flag: Flag) -> String {
+    let default = match facts.default.as_ref().and_then(|default| default.parse().ok()) {
+        Some(Value::Array(list)) => {
+            let list: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+            format!(" (default {})", list.join(" and "))
+        }
+        Some(Value::String(text)) => format!(" (default {text})"),
+        _ => String::new(),
+    };
+    let mut text = String::new();
+    let mut line = format!("      {:<20}", format!("{} {}", flag.name, flag.value));
+    for word in format!("{}{default}", flag.help).split(' ') {
+        if line.len() + 1 + word.len() > 98 {
+            text += &format!("{}\n", line.trim_end());
+            line = " ".repeat(26);
+        }
+        line += &format!("{}{word}", if line.ends_with(' ') { "" } else { " " });
+    }
+    format!("{text}{line}\n")
+}

@@ -1,0 +1,348 @@
+//! The forms of values: how each is written, its bounds, and what to write instead of a wrong one.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::declare::Form;
+use super::problem::{Wrong, wrong};
+use super::url::{self, RpcUrl};
+use super::{Secret, Tag};
+use crate::address::Address;
+use crate::coinbase::MAX_TAG;
+use crate::settings::access::{self, PIN_MAX, PIN_MIN};
+
+/// Any text but an empty one.
+pub(super) fn text() -> Form<String> {
+    Form::new("text", |_, value| not_empty(as_text(value)?))
+}
+
+/// A file or a directory.
+pub(super) fn path() -> Form<PathBuf> {
+    const KIND: &str = "a path; a relative one starts at the file, `~/` is the user's home";
+    let mut form = Form::new(KIND, |site, value| {
+        let written = not_empty(as_text(value)?)?;
+        Ok(match (written.strip_prefix("~/"), &site.surroundings.home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => site.surroundings.file_dir.join(written),
+        })
+    });
+    form.facts.is_path = true;
+    form
+}
+
+pub(super) fn truth() -> Form<bool> {
+    Form::new("`true` or `false`", |site, value| {
+        let instead = || format!("Write {0} = true or {0} = false.", site.name);
+        value.as_bool().ok_or_else(|| ("it is neither true nor false".to_owned(), instead()))
+    })
+}
+
+/// A count of something, from 1.
+pub(super) fn count(most: usize) -> Form<usize> {
+    Form::new(format!("a whole number from 1 to {most}"), move |_, value| {
+        let number = value.as_integer().and_then(|number| usize::try_from(number).ok());
+        number.filter(|number| (1..=most).contains(number)).ok_or_else(|| {
+            let instead = "Write a number such as 8 or 64, without quotation marks.".to_owned();
+            (format!("it is not a whole number from 1 to {most}"), instead)
+        })
+    })
+}
+
+pub(super) fn number(bounds: RangeInclusive<f64>, instead: &'static str) -> Form<f64> {
+    let what = format!("a number from {} to {}", bounds.start(), bounds.end());
+    Form::new(what.clone(), move |_, value| {
+        let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+        let number = number.filter(|number| bounds.contains(number));
+        number.ok_or_else(|| (format!("it is not {what}"), instead.to_owned()))
+    })
+}
+
+pub(super) fn one_of(
+    numbers: &'static [usize],
+    otherwise: &'static str,
+    instead: &'static str,
+) -> Form<usize> {
+    let list: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    Form::new(list.join(" or "), move |_, value| {
+        let number = value.as_integer().and_then(|number| usize::try_from(number).ok());
+        let number = number.filter(|number| numbers.contains(number));
+        number.ok_or_else(|| (otherwise.to_owned(), instead.to_owned()))
+    })
+}
+
+/// One of some words, in capitals or not. `otherwise` is what is wrong with any other.
+pub(super) fn choice<T: Clone + 'static>(
+    words: &'static [(&'static str, T)],
+    otherwise: &'static str,
+    instead: &'static str,
+) -> Form<T> {
+    let list: Vec<String> = words.iter().map(|(word, _)| format!("`\"{word}\"`")).collect();
+    Form::new(format!("one of {}", list.join(", ")), move |_, value| {
+        let written = as_text(value)?.trim();
+        let chosen = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(written));
+        chosen.map_or_else(|| wrong(otherwise, instead), |(_, chosen)| Ok(chosen.clone()))
+    })
+}
+
+/// A span of time of at most so many minutes.
+pub(super) fn span(minutes: u64, too_long: &'static str, instead: &'static str) -> Form<Duration> {
+    let kind = format!(
+        "a span of time, such as `\"90 s\"` or `\"2 min\"` (a plain number is seconds), of at most \
+         {minutes} min"
+    );
+    Form::new(kind, move |_, value| match duration(value)? {
+        span if span > Duration::from_secs(minutes * 60) => wrong(too_long, instead),
+        span => Ok(span),
+    })
+}
+
+/// A payout address of any type and chain.
+pub(super) fn address() -> Form<Address> {
+    Form::new("a Bitcoin address", |_, value| {
+        let address = as_text(value)?.parse::<Address>();
+        address.map_err(|error| (error.to_string(), error.instead().to_owned()))
+    })
+}
+
+pub(super) fn rpc_url() -> Form<RpcUrl> {
+    const KIND: &str = "`http://host:port` or `https://host:port`, with or without \
+                        `user:password@` before the host";
+    Form::new(KIND, |_, value| url::rpc_url(as_text(value)?))
+}
+
+/// An empty one is none.
+pub(super) fn zmq() -> Form<Option<String>> {
+    Form::new("`tcp://host:port` or `ipc://path`", |_, value| url::zmq(as_text(value)?))
+}
+
+/// What people call a thing.
+pub(super) fn name() -> Form<String> {
+    Form::new("text of at most 32 characters on one line", |_, value| {
+        let name = not_empty(as_text(value)?)?;
+        if name.chars().count() > 32 || name.chars().any(char::is_control) {
+            return wrong(
+                "a name has at most 32 characters on one line",
+                "Write a short one, such as \"attic\".",
+            );
+        }
+        Ok(name)
+    })
+}
+
+/// Words for the coinbase, with or without the slashes around them.
+pub(super) fn tag() -> Form<Tag> {
+    let kind = format!("text of at most {} characters of printable ASCII", MAX_TAG - 2);
+    Form::new(kind, |_, value| {
+        let written = as_text(value)?.trim().trim_matches('/');
+        if written.is_empty() {
+            return Ok(Tag(String::new()));
+        }
+        let strange = |(_, c): &(usize, char)| !matches!(c, ' '..='~');
+        if let Some((place, c)) = written.chars().enumerate().find(strange) {
+            return wrong(
+                &format!("{} (character {}) cannot stand in a block", shown(c), place + 1),
+                "Write only English letters, digits, spaces and signs.",
+            );
+        }
+        let tag = format!("/{written}/");
+        if tag.len() > MAX_TAG {
+            return wrong(
+                &format!("it takes {} bytes with its slashes, and {MAX_TAG} fit", tag.len()),
+                &format!("Remove at least {} characters.", tag.len() - MAX_TAG),
+            );
+        }
+        Ok(Tag(tag))
+    })
+}
+
+/// A character in quotation marks; one that cannot be seen by its number.
+fn shown(c: char) -> String {
+    if c.is_control() { format!("U+{:04X}", c as u32) } else { format!("'{c}'") }
+}
+
+/// A list of bits of the block's version, as a mask.
+pub(super) fn version_bits() -> Form<u32> {
+    const INSTEAD: &str = "Write numbers from 0 to 12 between brackets, such as [4].";
+    Form::new("a list of whole numbers from 0 to 12", |_, value| {
+        let Value::Array(list) = value else {
+            return wrong("this is not a list of bits", INSTEAD);
+        };
+        list.iter().try_fold(0, |bits, bit| match bit.as_integer() {
+            Some(bit @ 0..=12) => Ok(bits | 1 << bit),
+            Some(bit @ 13..=28) => {
+                let what = format!("bit {bit} belongs to the miners, which try all its values");
+                wrong(&what, INSTEAD)
+            }
+            Some(bit @ 29..=31) => {
+                let what = format!(
+                    "bit {bit} says what the others mean (BIP 9) and can be neither set nor cleared"
+                );
+                wrong(&what, INSTEAD)
+            }
+            _ => wrong("this is not a bit of the block's version", INSTEAD),
+        })
+    })
+}
+
+/// A password that every firmware can send: no spaces, and no comma, which separates `d=1000`.
+/// An empty one is none.
+pub(super) fn miner_password() -> Form<Option<Secret>> {
+    const KIND: &str = "text of at most 64 letters, digits and signs, without spaces and commas";
+    Form::new(KIND, |_, value| {
+        let password = as_text(value)?;
+        if password.len() > 64 || password.chars().any(|c| !c.is_ascii_graphic() || c == ',') {
+            return wrong(
+                "not every miner could send it",
+                "Write at most 64 letters, digits and signs, without spaces and commas.",
+            );
+        }
+        Ok((!password.is_empty()).then(|| Secret::new(password)))
+    })
+}
+
+/// A PIN, or its hash as the page writes it. An empty one is none.
+pub(super) fn pin() -> Form<Option<Secret>> {
+    let kind = format!("text of {PIN_MIN} to {PIN_MAX} characters, or the hash that the page made");
+    Form::new(kind, |_, value| {
+        let pin = as_text(value)?;
+        if pin.is_empty() {
+            return Ok(None);
+        }
+        if !pin.starts_with(access::HASH_PREFIX)
+            && let Err(bad) = access::check_pin(pin)
+        {
+            let what = bad.to_string().trim_end_matches('.').to_owned();
+            return Err((what, "Write another one, such as six letters and digits.".to_owned()));
+        }
+        Ok(Some(Secret::new(pin)))
+    })
+}
+
+/// A password that is not looked at.
+pub(super) fn password() -> Form<Secret> {
+    Form::new("text", |_, value| not_empty(as_text(value)?).map(Secret::new))
+}
+
+/// A token that can stand in a header.
+pub(super) fn token() -> Form<String> {
+    Form::new("text without spaces", |_, value| {
+        let token = not_empty(as_text(value)?)?;
+        if token.chars().any(|c| !c.is_ascii_graphic()) {
+            return wrong(
+                "a token has neither spaces nor letters with accents",
+                "Copy it once more from the service.",
+            );
+        }
+        Ok(token)
+    })
+}
+
+/// A chat's number or name.
+pub(super) fn chat() -> Form<String> {
+    Form::new("a whole number, or text", |_, value| match value {
+        Value::Integer(number) => Ok(number.to_string()),
+        other => not_empty(as_text(other)?),
+    })
+}
+
+/// Where to listen.
+pub(super) fn listen() -> Form<Vec<SocketAddr>> {
+    const KIND: &str = "`\"IP:PORT\"`, or a list of at most 16 of them";
+    Form::new(KIND, |_, value| addresses(value))
+}
+
+/// Where to listen; an empty text is nowhere.
+pub(super) fn listen_tls() -> Form<Vec<SocketAddr>> {
+    const KIND: &str = "`\"IP:PORT\"`, or a list of at most 16 of them";
+    Form::new(KIND, |_, value| match value.as_str() {
+        Some("") => Ok(Vec::new()),
+        _ => addresses(value),
+    })
+}
+
+/// Every IPv4 and every IPv6 address of the machine, as TOML.
+pub(super) fn everywhere(port: u16) -> String {
+    let of = |ip: IpAddr| SocketAddr::new(ip, port);
+    let (v4, v6) = (of(Ipv4Addr::UNSPECIFIED.into()), of(Ipv6Addr::UNSPECIFIED.into()));
+    format!("[\"{v4}\", \"{v6}\"]")
+}
+
+fn addresses(value: &Value) -> Result<Vec<SocketAddr>, Wrong> {
+    let list = match value {
+        Value::Array(list) => list.iter().map(as_text).collect::<Result<Vec<&str>, Wrong>>()?,
+        other => vec![as_text(other)?],
+    };
+    if list.len() > 16 {
+        return wrong(
+            "these are more than 16 addresses",
+            "Write \"0.0.0.0:PORT\" for all of them.",
+        );
+    }
+    let mut addresses = Vec::new();
+    for text in list {
+        let address = listen_address(text.trim())?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, Wrong> {
+    text.parse().or_else(|_| {
+        let port = text.trim_start_matches([':', '*']);
+        let instead = match (port.parse::<u16>(), text.parse::<IpAddr>()) {
+            (Ok(port), _) => format!("Write \"0.0.0.0:{port}\"."),
+            (_, Ok(IpAddr::V4(ip))) => format!("Write \"{ip}:3333\", with the port."),
+            (_, Ok(IpAddr::V6(ip))) => format!("Write \"[{ip}]:3333\", with the port."),
+            _ => "Write an IP address of this machine and a port, such as \"0.0.0.0:3333\" or \
+                  \"[::]:3333\"; names do not work here."
+                .to_owned(),
+        };
+        wrong("this is not an address and a port", &instead)
+    })
+}
+
+/// `"90 s"`, `"2 min"`, or a plain number of seconds.
+fn duration(value: &Value) -> Result<Duration, Wrong> {
+    let parsed = match value {
+        Value::Integer(seconds) => u64::try_from(*seconds).ok().map(|seconds| (seconds, "s")),
+        Value::String(text) => {
+            let text = text.trim();
+            let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+            let (number, unit) = text.split_at(digits);
+            number.parse().ok().map(|number| (number, unit.trim()))
+        }
+        _ => None,
+    };
+    let seconds = match parsed {
+        Some((number, "" | "s" | "sec" | "second" | "seconds")) => Some(number),
+        Some((number, "m" | "min" | "minute" | "minutes")) => number.checked_mul(60),
+        Some((number, "h" | "hour" | "hours")) => number.checked_mul(3600),
+        _ => None,
+    };
+    match seconds {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => wrong("this is not a span of time", "Write it like \"90 s\" or \"2 min\"."),
+    }
+}
+
+pub(super) fn as_text(value: &Value) -> Result<&str, Wrong> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => wrong("it is not a text", "Write it between quotation marks."),
+    }
+}
+
+fn not_empty(text: &str) -> Result<String, Wrong> {
+    match text.trim() {
+        "" => {
+            wrong("it is empty", "Write a value between the quotation marks, or remove the line.")
+        }
+        text => Ok(text.to_owned()),
+    }
+}

@@ -1,0 +1,535 @@
+//! Every setting, declared once. Of these declarations are made: the fields of the config, the
+//! reading of the file with its defaults and bounds, what an unknown name should have been, what a
+//! reload tells and takes over, `image/soloist.toml` and `docs/settings.md`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::declare::Line::{Example, Set};
+use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sections};
+use super::diff::Change;
+use super::forms::{
+    address, chat, choice, count, everywhere, listen, listen_tls, miner_password, name, number,
+    one_of, password, path, pin, rpc_url, span, tag, text, token, truth, version_bits, zmq,
+};
+use super::url::RpcUrl;
+use super::validate::Check;
+use super::written::Table;
+use super::{HTTP_PORT, MAX_CONNECTIONS, STRATUM_PORT, Secret, Tag};
+use crate::address::Address;
+use crate::failover::Follow;
+use crate::logger;
+use crate::signal::{self, Signals};
+use crate::stratum::firmware::Override;
+
+section! {
+    /// Who is paid, and what the block says.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Payout {
+        // Its chain must still be compared with the node's.
+        /// A receive address of your own wallet, of any type: bc1q…, bc1p…, 3… or 1…. The whole
+        /// reward goes there. Nobody else takes a share, and no key is ever on this box.
+        address: Option<Address> = address()
+            .optional("must be given; the page asks for it where it is missing")
+            .line(Set("\"\"", None))
+            .flag("--payout", "ADDRESS", "Who is paid")
+            .page(|values| &values.payout),
+            Live => |old, new| {
+                let [from, to] = [old, new].map(|payout| {
+                    payout.address.as_ref().map_or_else(String::new, ToString::to_string)
+                });
+                let from = if from.is_empty() { from } else { format!(", no longer {from}") };
+                format!("A block now pays {to}{from}.")
+            };
+
+        /// Your words in the block, for everybody to read: at most 62 English letters, digits,
+        /// spaces and signs.
+        tag: Tag = tag()
+            .default("\"Soloist\"")
+            .flag("--tag", "TEXT", "Your words in the block")
+            .page(|values| &values.tag),
+            Live => |old, new| {
+                format!("A block now says '{}', no longer '{}'.", new.tag.as_str(), old.tag.as_str())
+            };
+
+        /// true: a miner that is named by an address (bc1q… or bc1q….attic) is paid there for the
+        /// blocks that it finds itself. All other blocks are yours.
+        per_miner: bool = truth().default("false"),
+            Live => |_, new| match new.per_miner {
+                true => "A miner whose name is an address is now paid there.".to_owned(),
+                false => "All blocks pay the owner, whatever the miners' names are.".to_owned(),
+            };
+
+        /// For those who know what a version bit says (BIP 9): bits from 0 to 12 that your block
+        /// sets or clears, whatever the node says. A bit that the node demands stays. The page
+        /// shows what your block would signal.
+        set_version_bits: u32 = version_bits().default("[]"), Live => Payout::told_signals;
+
+        /// Bits that your block clears, as set_version_bits sets them. A bit stands in one of the
+        /// two lists.
+        clear_version_bits: u32 = version_bits().default("[]").joined(),
+            Live => Payout::told_signals;
+    }
+}
+
+impl Payout {
+    /// The owner's word on single version bits of a block.
+    pub fn signals(&self) -> Signals {
+        Signals { set: self.set_version_bits, clear: self.clear_version_bits }
+    }
+
+    fn told_signals(_: &Payout, new: &Payout) -> String {
+        let [set, clear] = [new.set_version_bits, new.clear_version_bits].map(|bits| {
+            let bits: Vec<String> = signal::numbers(bits).map(|bit| bit.to_string()).collect();
+            if bits.is_empty() { "none".to_owned() } else { bits.join(", ") }
+        });
+        format!("Of a block's version bits the settings set {set} and clear {clear}.")
+    }
+}
+
+section! {
+    /// A node as it is written, before [`super::NodeConfig`] is made of it. Not `Debug`: the URL
+    /// may hold a password.
+    pub(super) struct NodeSettings {
+        /// Where the node's RPC answers: a name, an IPv4 address, or an IPv6 address in brackets,
+        /// and a port: 8332 where none is written, 443 behind https. A user and a password in it
+        /// count before rpc_user and rpc_pass, and for this node alone.
+        rpc_url: Option<RpcUrl> = rpc_url()
+            .optional("must be given; the page asks for it where no node is named")
+            .line(Set("\"\"", None)).joined().pasted()
+            .flag("--node", "URL", "A node: http://user:password@host:8332. The first one is \
+                preferred, each further --node is a backup. Replaces the nodes of the file"),
+            Live;
+
+        /// Who asks the node, as in its rpcauth line.
+        rpc_user: Option<String> = text()
+            .optional("none; a backup is asked with that of [node]")
+            .line(Example("\"soloist\"")).joined().secret().pasted(),
+            Live;
+
+        /// The password itself, not the rpcauth line.
+        rpc_pass: Option<Secret> = password()
+            .optional("none; a backup is asked with that of [node]")
+            .line(Example("\"the password that rpcauth.py printed\"")).joined().secret().pasted()
+            .note("A password with a backslash stands in single quotes: between double quotes \\b, \
+                \\t and others make characters that nobody sees."),
+            Live;
+
+        /// Where the node announces new blocks. Without it the box asks every second or two.
+        zmq_hashblock_addr: Option<String> = zmq()
+            .absent("none", |_| None)
+            .line(Example("\"tcp://192.168.1.10:28332\""))
+            .note("\nBoth take a name, an IPv4 address, or an IPv6 address in brackets: \
+                http://[fd00::10]:8332. A node that is reached through a proxy may have https:// \
+                in rpc_url, with port 443 where none is written. If the proxy's certificate is one \
+                of your own, a file (PEM) beside this one is trusted, and no other:\n\
+                \u{20}  rpc_cert_path = \"node.pem\"")
+            .flag("--zmq", "tcp://H:P", "Where the node before it publishes hashblock"),
+            Live;
+
+        /// The certificate (PEM) that alone is trusted where rpc_url begins with https://, such as
+        /// a proxy's own.
+        rpc_cert_path: Option<PathBuf> = path()
+            .optional("the system's authorities are trusted")
+            .flag("--cert", "FILE", "The certificate (PEM) that alone is trusted for its https:// \
+                URL"),
+            Live;
+
+        /// For a node on this machine: its cookie file, instead of rpc_user and rpc_pass.
+        rpc_cookie_path: Option<PathBuf> = path()
+            .optional("none")
+            .line(Example("\"/home/bitcoin/.bitcoin/.cookie\""))
+            .flag("--cookie", "FILE", "The cookie file of the node before it, instead of a \
+                password"),
+            Live;
+
+        /// What the page calls it.
+        name: Option<String> = name().optional("host and port").line(Example("\"attic\"")), Live;
+    }
+}
+
+section! {
+    /// The server for miners.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Stratum {
+        // Never empty. An IPv6 socket must be limited to IPv6 (`IPV6_V6ONLY`), because the default
+        // names both families on one port.
+        /// Where miners connect: every address of this machine, port 3333.
+        listen: Vec<SocketAddr> = listen()
+            .except(Vec::is_empty, "miners need at least one address to connect to",
+                "Write listen = \"0.0.0.0:3333\", or leave the line out.")
+            .default(everywhere(STRATUM_PORT))
+            .flags("--listen", "IP:PORT", "Where miners connect"),
+            Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
+
+        /// Where miners connect that encrypt (stratum+tls). Off unless a port is written here; the
+        /// miner is given the certificate that is made at the first start, tls/cert.pem in the data
+        /// directory.
+        tls_listen: Vec<SocketAddr> = listen_tls().default("\"\""),
+            Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
+
+        /// Most miners at once (up to 1024), and from one address.
+        max_connections: usize = count(MAX_CONNECTIONS).default("64"),
+            Live => |_, _| "The limits of connections are others.".to_owned();
+
+        /// Most connections from one address. This machine's own are not counted.
+        max_connections_per_address: usize = count(MAX_CONNECTIONS).default("8").joined(),
+            Live => |_, _| "The limits of connections are others.".to_owned();
+
+        /// A password that every miner must send. Empty lets everybody in your network mine for
+        /// you.
+        password: Option<Secret> = miner_password().default("\"\"").secret(),
+            Live => |_, _| "The miners' password is another.".to_owned();
+    }
+    also {
+        /// `[[stratum.firmware]]`: the owner's word on kinds of miners. At most
+        /// [`super::MAX_FIRMWARES`].
+        firmwares: Vec<Override>, Live =>
+            |_, _| "What is said about kinds of miners counts from their next connection.".to_owned();
+    }
+}
+
+section! {
+    /// One `[[stratum.firmware]]` as it is written.
+    pub(super) struct FirmwareSettings {
+        /// How the name begins by which such miners introduce themselves; capitals count as small
+        /// letters. The longest prefix that fits counts.
+        prefix: Option<String> = text().optional("must be given"), Live;
+
+        /// The difficulty to start with.
+        difficulty: Option<f64> =
+            number(0.0001..=1e15, "Write the difficulty to start with, such as 0.001 or 4000.")
+            .optional("as Soloist knows such miners"), Live;
+
+        /// Shares a minute to aim at.
+        shares_per_minute: Option<f64> =
+            number(0.1..=60.0, "Write how many shares a minute are wanted; 6 is usual.")
+            .optional("as Soloist knows such miners"), Live;
+
+        /// Bytes of extranonce2.
+        extranonce2_size: Option<usize> = one_of(&[4, 8],
+            "it is neither 4 nor 8", "Write 8, or 4 for a rental that asks for it.")
+            .optional("as Soloist knows such miners"), Live;
+    }
+}
+
+section! {
+    /// The page and the API.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Http {
+        /// What the page and the notifications call this box.
+        name: String = name().default("\"Soloist\"").page(|values| &values.name),
+            Live => |old, new| format!("The box is called {}, no longer {}.", new.name, old.name);
+
+        // The PIN itself or what `crate::settings::access::hash_pin` made of it.
+        /// Whoever knows it can change settings on the page: at least 4 characters. Without one the
+        /// page only shows. The page replaces it by a hash when it is changed there.
+        pin: Option<Secret> = pin().default("\"\"").secret().pasted(),
+            Live => |_, _| "The PIN of the page is another.".to_owned();
+
+        // Empty when the owner switched the page off.
+        /// Where the page is served: every address of this machine, port 8080. An empty list
+        /// switches it off.
+        listen: Vec<SocketAddr> = listen()
+            .default(everywhere(HTTP_PORT))
+            .line(Set("[\"0.0.0.0:80\", \"[::]:80\"]",
+                Some("Port 80, so that a browser needs only the address of the box.")))
+            .flags("--http", "IP:PORT", "Where the page is served"),
+            Restart => |_, _| "The page is served on other addresses or ports.".to_owned();
+
+        /// The page over HTTPS, with the box's own certificate, of which browsers warn, or with
+        /// yours in its place: tls/cert.pem and tls/key.pem in the data directory. Off unless a
+        /// port is written here.
+        tls_listen: Vec<SocketAddr> = listen_tls().default("\"\""),
+            Restart => |_, _| "The page is served on other addresses or ports.".to_owned();
+
+        /// Whether programs may read /api/….
+        json: bool = truth().default("true"),
+            Restart => |_, new| {
+                format!("The API is switched {}.", if new.json { "on" } else { "off" })
+            };
+    }
+}
+
+section! {
+    /// What to do when nodes fail.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Failover {
+        /// How long miners still get the last work, before their connections are closed so that
+        /// they turn to the second pool in their own settings.
+        grace: Duration =
+            span(10, "miners would work for more than 10 minutes on a job that may be stale",
+                "Write at most \"10 min\"; \"90 s\" is a good value.")
+            .default("\"90 s\""),
+            Live => |old, new| {
+                let [from, to] = [old, new].map(|failover| failover.grace.as_secs());
+                format!("Without any node the last job is served for {to} s, no longer {from} s.")
+            };
+
+        /// When two of your nodes follow different rules, one refuses a block that the other takes,
+        /// and each goes on by itself. "work" follows the chain with most work. "first" follows the
+        /// first node's rules while it answers: the others step in only with what it does not
+        /// refuse, and with whatever they have while it is away. The page says which it is.
+        follow: Follow = choice(&[("work", Follow::Work), ("first", Follow::First)],
+                "nothing can be followed by that name",
+                "Write \"work\" for the chain with most work, or \"first\" for the rules of the \
+                first node.")
+            .default("\"work\""),
+            Live => |_, new| {
+                let counts = match new.follow {
+                    Follow::Work => "the chain with most work counts",
+                    Follow::First => "the first node's rules count",
+                };
+                format!("Where nodes refuse each other's blocks, {counts}.")
+            };
+    }
+}
+
+/// The services that messages go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    Ntfy,
+    Telegram,
+    Discord,
+    Slack,
+    Webhook,
+    Email,
+}
+
+/// What to write as `kind`.
+pub(super) const KINDS: &str = "Write one of \"ntfy\", \"telegram\", \"discord\", \"slack\", \
+                                \"webhook\" and \"email\".";
+
+section! {
+    /// One `[[notify]]` as it is written. Not `Debug`: it holds secrets.
+    pub(super) struct NotifySettings {
+        /// The service that tells the owner.
+        kind: Option<Service> = choice(&[
+                ("ntfy", Service::Ntfy),
+                ("telegram", Service::Telegram),
+                ("discord", Service::Discord),
+                ("slack", Service::Slack),
+                ("webhook", Service::Webhook),
+                ("email", Service::Email),
+                ],
+                "there is no such service", KINDS)
+            .optional("must be given"), Live;
+
+        /// Of the ntfy topic, the webhook or the mail server.
+        url: Option<String> = text().optional("must be given, but for telegram"), Live;
+
+        /// Of a protected ntfy topic, or of the Telegram bot.
+        token: Option<String> = token().optional("none").secret(), Live;
+
+        /// The number of your chat with the bot, with or without quotation marks.
+        chat: Option<String> = chat().optional("must be given for telegram").secret(), Live;
+
+        /// Who logs in at the mail server.
+        user: Option<String> = text().optional("none").pasted(), Live;
+
+        /// The password at the mail server. It never goes over an open line.
+        password: Option<String> = text().optional("none").secret().pasted(), Live;
+
+        /// The mail's sender.
+        from: Option<String> = text().optional("must be given for email"), Live;
+
+        /// Who reads the mail.
+        to: Option<String> = text().optional("must be given for email"), Live;
+
+        /// A block is found, accepted or lost.
+        block: bool = truth().default("true"), Live;
+
+        /// A new best share, at most one an hour.
+        best: bool = truth().default("true"), Live;
+
+        /// A miner is missing, back, quiet or slow.
+        miner: bool = truth().default("true"), Live;
+
+        /// Another node leads, or one is down or back.
+        node: bool = truth().default("true"), Live;
+
+        /// There is no mining, or there is again.
+        down: bool = truth().default("true"), Live;
+
+        /// About the board, the card and the payout address.
+        alarm: bool = truth().default("true"), Live;
+
+        /// A new version is ready.
+        update: bool = truth().default("true"), Live;
+    }
+}
+
+section! {
+    /// Where the daemon keeps its files.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Data {
+        // Spool, journal and ledger live below it.
+        /// Found blocks, shares and history. The service sets this by itself.
+        dir: PathBuf = path()
+            .absent("the service's own directory, else ~/.local/state/soloist",
+                |surroundings| surroundings.data_dir.clone())
+            .line(Example("\"/var/lib/soloist\""))
+            .flag("--data", "DIR", "Where found blocks and the ledger are kept"),
+            Restart => |_, _| "The data directory is another.".to_owned();
+
+        /// Where each night's snapshot of the ledger is copied to, without passwords: a stick or a
+        /// share that is mounted there. The newest seven stay. Left out, it is not copied.
+        copy_to: Option<PathBuf> = path().optional("not copied").line(Example("\"/media/backup\"")),
+            Live => |_, _| "Copies of the ledger go elsewhere.".to_owned();
+    }
+    also {
+        /// A directory in memory that outlives the daemon but not the system: what systemd names by
+        /// `RuntimeDirectory=`. Jobs of miners are kept there over a restart.
+        runtime: Option<PathBuf>, Restart => |_, _| "The data directory is another.".to_owned();
+    }
+}
+
+section! {
+    /// What is logged.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Log {
+        // The most talkative level that is shown.
+        /// off, error, warn, info, debug or trace
+        level: log::LevelFilter = choice(&[
+                ("off", log::LevelFilter::Off),
+                ("error", log::LevelFilter::Error),
+                ("warn", log::LevelFilter::Warn),
+                ("info", log::LevelFilter::Info),
+                ("debug", log::LevelFilter::Debug),
+                ("trace", log::LevelFilter::Trace),
+                ],
+                "there is no such level",
+                "Write one of \"off\", \"error\", \"warn\", \"info\", \"debug\" and \"trace\".")
+            .default("\"info\"")
+            .flag("--log", "LEVEL", "off, error, warn, info, debug or trace"),
+            Live => |old, new| {
+                let [from, to] = [old, new].map(|log| log.level.as_str().to_lowercase());
+                format!("The log's level is {to}, no longer {from}.")
+            };
+
+        /// "auto" is text on a terminal and fields in the journal; "json" is an object per line.
+        format: logger::Format = choice(&[
+                ("auto", logger::Format::Auto),
+                ("text", logger::Format::Text),
+                ("json", logger::Format::Json),
+                ],
+                "there is no such form",
+                "Write one of \"auto\", \"text\" and \"json\".")
+            .default("\"auto\""),
+            Live => |_, _| "The log is written in another form.".to_owned();
+    }
+}
+
+sections! {
+    "Who is paid" "payout" Payout;
+
+    /// The node that is used as long as it is well. Its bitcoin.conf needs these lines, with the
+    /// address of this box in rpcallowip:
+    ///
+    ///   server=1
+    ///   rpcbind=0.0.0.0
+    ///   rpcallowip=192.168.1.0/24
+    ///   rpcauth=…                  (made by share/rpcauth/rpcauth.py of Bitcoin Core)
+    ///   zmqpubhashblock=tcp://0.0.0.0:28332
+    "Nodes" "node" NodeSettings;
+
+    /// Any number of further nodes, each below a [[node.backup]] of its own, the better ones first.
+    /// A solved block goes to all of them at once. Put them on other hardware and another power
+    /// strip. A node without a password of its own is asked with rpc_user and rpc_pass of [node].
+    "" "node.backup" NodeSettings many
+r#"rpc_url = "http://192.168.1.11:8332"
+zmq_hashblock_addr = "tcp://192.168.1.11:28332"
+name = "cellar""#;
+
+    "Miners" "stratum" Stratum;
+
+    /// Where miners of a kind begin, by how the name begins that they introduce themselves with
+    /// (the page shows it). Any number of these; all but the prefix may be left out. Mostly not
+    /// needed: the common miners are known, and each finds its own difficulty within minutes.
+    "" "stratum.firmware" FirmwareSettings many
+r#"prefix = "bitaxe/"
+difficulty = 1000
+shares_per_minute = 6
+extranonce2_size = 8"#;
+
+    "The page" "http" Http;
+
+    "When all nodes are away" "failover" Failover;
+
+    /// Who is told when something happens, each below a [[notify]] of its own, at most 8. kind is
+    /// one of
+    ///
+    ///   ntfy      url of the topic, as in https://ntfy.sh/my-topic; a token if the topic is protected
+    ///   telegram  token of your bot, and chat: the number of your chat with it
+    ///   discord   url of the channel's webhook
+    ///   slack     url of the incoming webhook
+    ///   webhook   url of a server of your own; it gets a JSON object by POST
+    ///   email     url of a mail server: smtps://mail.example.org (port 465), or smtp:// (port 587, by
+    ///             STARTTLS); user and password, if it wants them; from and to, the two addresses. A
+    ///             password never goes over an open line
+    ///
+    /// All of these are told unless they are switched off: block (found, accepted, lost), best (a
+    /// new best share, at most one an hour), miner (missing, back, quiet, slow), node (another one
+    /// leads, one is down or back), down (no mining, and mining again), alarm (board, card, payout
+    /// address), update (a new version is ready).
+    "Notifications" "notify" NotifySettings many
+r#"kind = "ntfy"
+url = "https://ntfy.sh/a-topic-that-nobody-guesses"
+best = false"#;
+
+    "Files and log" "data" Data;
+
+    "" "log" Log;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Surroundings;
+    use crate::config::written::Written;
+
+    /// Whatever holds when nothing is written is a valid value.
+    #[test]
+    fn every_setting_can_be_left_out() {
+        let surroundings = Surroundings::default();
+        let mut check = Check::new(&surroundings);
+        let text: String = SECTIONS.iter().map(|section| section.heading() + "\n").collect();
+        let written = Written::read("f", &text).unwrap_or_else(|problem| panic!("{problem}"));
+        let names: Vec<&str> = SECTIONS.iter().map(|section| section.name).collect();
+        for table in written.all(&names) {
+            match table.key {
+                "payout" => drop(Payout::read(table, &mut check)),
+                "node" | "node.backup" => drop(NodeSettings::read(table, &mut check)),
+                "stratum" => drop(Stratum::read(table, &mut check)),
+                "stratum.firmware" => drop(FirmwareSettings::read(table, &mut check)),
+                "http" => drop(Http::read(table, &mut check)),
+                "failover" => drop(Failover::read(table, &mut check)),
+                "notify" => drop(NotifySettings::read(table, &mut check)),
+                "data" => drop(Data::read(table, &mut check)),
+                "log" => drop(Log::read(table, &mut check)),
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(check.problems(), []);
+    }
+
+    /// What is declared is said: in sentences, with its kind, and with what holds without it.
+    #[test]
+    fn every_setting_says_what_it_is() {
+        let mut names = std::collections::BTreeSet::new();
+        for section in SECTIONS {
+            for facts in (section.facts)() {
+                let name = format!("{}.{}", section.name, facts.name);
+                assert!(facts.words.trim().len() > 10, "{name}");
+                assert!(!facts.kind.is_empty(), "{name}");
+                assert_ne!(facts.default.is_some(), !facts.otherwise.is_empty(), "{name}");
+                assert!(names.insert(name.clone()), "{name} is declared twice");
+                // The lists are compared as wholes, and a reload takes them as wholes.
+                let in_a_list = section.is_list() || section.name == "node";
+                assert!(!in_a_list || facts.reload == Reload::Live, "{name}");
+            }
+        }
+        assert!(names.len() > 50, "{}", names.len());
+    }
+}
