@@ -14,7 +14,7 @@ use std::rc::Rc;
 use smol::{Async, LocalExecutor};
 use soloist::server::http::admin::Local;
 use soloist::server::http::{Http, NoBlock, Options, View};
-use soloist::status::{Snapshot, html, judge};
+use soloist::status::{Snapshot, html, verdict};
 
 struct Sample(Snapshot);
 
@@ -83,7 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn write(directory: &str) -> Result<(), Box<dyn Error>> {
     for (name, snapshot) in sample::all() {
-        let page = html::page(&snapshot, &judge(&snapshot));
+        let page = html::page(&snapshot, &verdict(&snapshot));
         std::fs::write(format!("{directory}/{name}.html"), page)?;
     }
     std::fs::write(format!("{directory}/style.css"), html::STYLE)?;

@@ -14,16 +14,16 @@ mod admin;
 mod alerts;
 mod blocks;
 mod canary;
-mod care;
 mod effects;
-mod figures;
+mod housekeeping;
+mod job_file;
 mod ledger;
-mod memory;
 mod miners;
 mod nodes;
 mod recorder;
 mod silence;
 mod standing;
+mod timings;
 mod view;
 
 use std::cell::{Cell, RefCell};
@@ -53,7 +53,7 @@ use crate::job::JobId;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
-use crate::server::beside;
+use crate::server::background_executor;
 use crate::server::http::admin::{Admin, Local};
 use crate::server::http::{self, Http, NoBlock};
 use crate::server::stratum::{Handler, Limits, Server};
@@ -69,12 +69,12 @@ use admin::Owner;
 use alerts::Alerts;
 use blocks::{Blocks, NotInSpool};
 use canary::Canary;
-use care::Care;
-use figures::Figures;
-use ledger::Books;
-use memory::Memory;
+use housekeeping::Housekeeping;
+use job_file::JobFile;
+use ledger::LedgerHandle;
 use nodes::Nodes;
 use recorder::Recording;
+use timings::Timings;
 
 /// How long a stop waits for a block that no node has yet. The unit's TimeoutStopSec is longer.
 const STOP_AT_MOST: Duration = Duration::from_secs(50);
@@ -87,15 +87,15 @@ const MAX_EVENTS: usize = 100;
 enum Event {
     Node(NodeEvent),
     /// The card answered.
-    Ledger(Box<(crate::ledger::keeper::Keeper, LedgerEvent)>),
+    Ledger(Box<(crate::ledger::writer::LedgerWriter, LedgerEvent)>),
     /// A block was written to the spool, or could not be.
     Spooled(blocks::Spooled),
     /// The coinbase of a block of the spool was looked up.
-    Coinbase(BlockHash, Option<figures::FoundCoinbase>),
+    Coinbase(BlockHash, Option<timings::FoundCoinbase>),
     /// A notification was sent, or why it could not be.
     Sent(crate::notify::SendId, Result<(), String>),
     /// The card was read, or a copy made.
-    Care(care::Found),
+    Housekeeping(housekeeping::Found),
     /// The board was read.
     Board(Box<(crate::os::board::Board, crate::os::board::Reading)>),
     /// What is kept of this PIN.
@@ -241,7 +241,7 @@ pub fn serve(
             .detach();
         daemon.main_loop(events).await
     });
-    async_io::block_on(beside::run(main, beside))
+    async_io::block_on(background_executor::run(main, beside))
 }
 
 /// The state behind one door: miners' sockets, the page and the loop all come in here.
@@ -270,17 +270,17 @@ struct State {
     engine: Engine,
     nodes: Nodes,
     blocks: Blocks,
-    books: Books,
+    ledger: LedgerHandle,
     alerts: Alerts,
-    figures: Figures,
-    care: Care,
+    timings: Timings,
+    housekeeping: Housekeeping,
     owner: Owner,
-    memory: Memory,
+    job_file: JobFile,
     canary: Canary,
     recording: Option<Recording>,
     news: VecDeque<EventView>,
     next_news: u64,
-    knocks: VecDeque<miners::Knock>,
+    refused_peers: VecDeque<miners::RefusedPeer>,
     counters: Counters,
     next_watchdog: Option<Instant>,
     stopping: Option<Instant>,
@@ -310,13 +310,13 @@ impl Daemon {
         queue: Sender<Event>,
     ) -> Result<Rc<Daemon>, Exit> {
         let now = os::now();
-        let (memory, recall) = Memory::open(now, config.data.runtime.as_deref());
-        let last_job = recall.as_ref().and_then(|recall| Some(recall.jobs.last()?.0));
+        let (job_file, restored) = JobFile::open(now, config.data.runtime.as_deref());
+        let last_job = restored.as_ref().and_then(|restored| Some(restored.jobs.last()?.0));
         let secrets = Secrets::load(&config.data.dir, last_job).map_err(|error| {
             log::error!("no random numbers: {error}");
             Exit::Software
         })?;
-        let mut recall = Some(recall);
+        let mut restored = Some(restored);
         let mut failure = None;
         let daemon = Rc::new_cyclic(|this: &Weak<Daemon>| {
             let handler: Weak<dyn Handler> = this.clone();
@@ -334,27 +334,27 @@ impl Daemon {
             }
             let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let settings = settings(&config, &nodes, secrets.session_key.clone());
-            let recall = recall.take().flatten();
+            let restored = restored.take().flatten();
             let state = State {
                 started: now,
                 executor: executor.clone(),
                 server: server.clone(),
                 queue: queue.clone(),
                 systemd: Systemd::new(),
-                engine: Engine::new(now, settings, secrets.first_job_id.0, recall),
+                engine: Engine::new(now, settings, secrets.first_job_id.0, restored),
                 nodes,
                 blocks: Blocks::open(&config.data.dir),
-                books: Books::new(now, &config.data.dir, queue.clone()),
+                ledger: LedgerHandle::new(now, &config.data.dir, queue.clone()),
                 alerts: Alerts::new(now, &config),
-                figures: Figures::new(now, &config.data.dir),
-                care: Care::new(now, &config.data.dir),
+                timings: Timings::new(now, &config.data.dir),
+                housekeeping: Housekeeping::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
-                memory,
+                job_file,
                 canary: Canary::new(),
                 recording: None,
                 news: VecDeque::new(),
                 next_news: 1,
-                knocks: VecDeque::new(),
+                refused_peers: VecDeque::new(),
                 counters: Counters::default(),
                 next_watchdog: None,
                 stopping: None,
@@ -430,7 +430,7 @@ impl Daemon {
             let event = future::or(async { events.recv().await.ok() }, timer).await;
             let mut state = self.state.borrow_mut();
             let now = os::now();
-            state.figures.woke(now.mono, self.armed.get());
+            state.timings.woke(now.mono, self.armed.get());
             if let Some(event) = event {
                 state.event(now, event);
             }
@@ -507,7 +507,7 @@ impl http::View for Daemon {
             return Box::pin(async move { Ok(block.bytes.clone()) });
         }
         let read = state.blocks.read(hash);
-        let known = state.books.ledger.blocks().find(|block| block.hash == hash);
+        let known = state.ledger.core.blocks().find(|block| block.hash == hash);
         let mature = known.filter(|block| block.state == StoredState::Mature);
         let height = mature.map(|block| block.height);
         Box::pin(async move {
@@ -545,10 +545,10 @@ impl State {
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
             Event::Coinbase(block, coinbase) => {
-                self.figures.coinbases.borrow_mut().insert(block, coinbase);
+                self.timings.coinbases.borrow_mut().insert(block, coinbase);
             }
             Event::Sent(id, result) => self.sent(now, id, result),
-            Event::Care(found) => self.cared(now, found),
+            Event::Housekeeping(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
             Event::Pin(pin, hash) => self.pin_read(&pin, hash),
             Event::Rehearsal { hash, height, hex } => {
@@ -563,8 +563,8 @@ impl State {
     fn tick(&mut self, now: Now) {
         self.tick_engine(now);
         self.tick_ledger(now);
-        self.tick_figures(now);
-        self.tick_care(now);
+        self.tick_timings(now);
+        self.tick_housekeeping(now);
         self.tick_alerts(now);
         self.feed_watchdog(now);
     }
@@ -572,10 +572,10 @@ impl State {
     fn next_deadline(&self) -> Option<Instant> {
         [
             self.engine.next_deadline(),
-            self.books.next_deadline(),
+            self.ledger.next_deadline(),
             self.alerts.next_deadline(),
-            self.figures.next_deadline(),
-            self.care.next_deadline(),
+            self.timings.next_deadline(),
+            self.housekeeping.next_deadline(),
             self.next_watchdog,
             self.stopping,
         ]
@@ -613,7 +613,7 @@ impl State {
     /// A block on its way and the ledger's last batch are waited for, but not for ever.
     fn may_end(&self, now: Now) -> bool {
         let Some(limit) = self.stopping else { return false };
-        let done = !self.engine.blocks().is_busy() && self.books.is_closed();
+        let done = !self.engine.blocks().is_busy() && self.ledger.is_closed();
         if !done && now.mono >= limit {
             log::warn!("Stopped before everything was done; what is in the spool is tried again.");
         }
@@ -639,7 +639,7 @@ impl State {
         self.reload_engine(now, &old);
         self.alerts.reload(now, &self.config);
         if old.data.copy_to != self.config.data.copy_to {
-            self.reload_care(now);
+            self.reload_housekeeping(now);
         }
         if old.http.pin != self.config.http.pin {
             self.read_pin();
@@ -650,10 +650,10 @@ impl State {
     /// A box that is not set up lets miners knock, so that the page shows them and tells why.
     fn turn_miners_away(&mut self) {
         let why = (!self.config.is_set_up()).then_some(miners::NOT_SET_UP);
-        if why.is_none() && !self.server.turns_away() {
+        if why.is_none() && !self.server.refuses_all() {
             return;
         }
-        self.server.turn_away(why);
+        self.server.refuse_all(why);
         match why {
             Some(_) => {
                 self.server.open();

@@ -43,7 +43,7 @@ const PROBLEMS: &str = "problems.txt";
 
 /// What comes of the owner's file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Taken {
+pub struct Imported {
     /// The settings for the data partition.
     pub settings: String,
     /// `wpa_supplicant.conf`, if the owner wrote about Wi-Fi.
@@ -55,7 +55,7 @@ pub struct Taken {
 ///
 /// # Errors
 /// The file is not TOML, or says something about Wi-Fi that cannot be.
-pub fn take_over(owner: &str, base: &str) -> Result<Taken, String> {
+pub fn take_over(owner: &str, base: &str) -> Result<Imported, String> {
     let mut owner: DocumentMut = parse(owner)?;
     let mut settings: DocumentMut = parse(base)?;
     let wifi = match owner.remove("wifi") {
@@ -63,8 +63,8 @@ pub fn take_over(owner: &str, base: &str) -> Result<Taken, String> {
         None => None,
     };
     settings.remove("wifi");
-    lay_over(settings.as_table_mut(), owner.as_table());
-    Ok(Taken { settings: settings.to_string(), wifi })
+    overlay(settings.as_table_mut(), owner.as_table());
+    Ok(Imported { settings: settings.to_string(), wifi })
 }
 
 fn parse(text: &str) -> Result<DocumentMut, String> {
@@ -81,7 +81,7 @@ fn parse(text: &str) -> Result<DocumentMut, String> {
 }
 
 /// Every value that says something: an empty text says nothing. Lists of sections are replaced.
-fn lay_over(base: &mut dyn TableLike, over: &dyn TableLike) {
+fn overlay(base: &mut dyn TableLike, over: &dyn TableLike) {
     for (key, item) in over.iter() {
         match item {
             Item::None => {}
@@ -97,7 +97,7 @@ fn lay_over(base: &mut dyn TableLike, over: &dyn TableLike) {
                 }
             },
             Item::Table(table) => match base.get_mut(key).and_then(Item::as_table_like_mut) {
-                Some(old) => lay_over(old, table),
+                Some(old) => overlay(old, table),
                 None => {
                     base.insert(key, item.clone());
                 }
@@ -214,7 +214,7 @@ fn import(now: Now, args: &Args) -> io::Result<Vec<String>> {
             (base, vec![sentence])
         }
     };
-    let taken = Taken { settings: asked_again(taken.settings, &old, &image), ..taken };
+    let taken = Imported { settings: asked_again(taken.settings, &old, &image), ..taken };
     let untouched = take_over("", &base)
         .is_ok_and(|plain| asked_again(plain.settings, &old, &image) == taken.settings);
     if !untouched && let Err(sentences) = judge(&taken.settings, &args.into) {
@@ -281,7 +281,7 @@ fn certificates(settings: &str, boot: &Path, into: &Path) -> io::Result<Vec<Stri
 ///
 /// # Errors
 /// As for [`take_over`].
-pub fn lay_old_over(settings: &str, base: &str) -> Result<String, String> {
+pub fn overlay_old(settings: &str, base: &str) -> Result<String, String> {
     let mut old = parse(settings)?;
     if let Some(data) = old.get_mut("data").and_then(Item::as_table_like_mut) {
         data.remove("dir");
@@ -310,7 +310,7 @@ fn names_an_address(listen: &Item) -> bool {
 
 /// The old card's settings over those of the image; those alone when they cannot be used here.
 fn lay_old(settings: &str, image: &str, old: &mut OldCard, dir: &Path) -> String {
-    let laid = lay_old_over(settings, image);
+    let laid = overlay_old(settings, image);
     match laid {
         Ok(laid) if try_settings(&laid, dir, Gaps::LeftToThePage).is_ok() => {
             old.from_it = true;

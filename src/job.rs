@@ -98,7 +98,7 @@ pub struct Jobs {
     /// Jobs of the current tip, by rising id.
     current: VecDeque<Job>,
     /// Jobs of the current tip that an earlier run gave, by rising id.
-    recalled: Vec<Job>,
+    restored: Vec<Job>,
     /// Jobs of earlier tips, and when theirs ceased to be the tip.
     old: VecDeque<(Job, Instant)>,
     last_ntime: u32,
@@ -237,20 +237,20 @@ impl Jobs {
             work: None,
             tip_since: None,
             current: VecDeque::new(),
-            recalled: Vec::new(),
+            restored: Vec::new(),
             old: VecDeque::new(),
             last_ntime: 0,
         }
     }
 
     /// Takes up the jobs of an earlier run, by rising id and all on one tip; before any work.
-    pub fn recall(&mut self, jobs: Vec<Job>) {
-        self.recalled = jobs;
+    pub fn restore_jobs(&mut self, jobs: Vec<Job>) {
+        self.restored = jobs;
     }
 
     /// Jobs of an earlier run build on this tip.
-    pub fn recalls(&self, tip: BlockHash) -> bool {
-        self.recalled.last().is_some_and(|job| job.work.template.prev == tip)
+    pub fn has_restored(&self, tip: BlockHash) -> bool {
+        self.restored.last().is_some_and(|job| job.work.template.prev == tip)
     }
 
     /// Takes new work; jobs are made from it by [`Jobs::issue`].
@@ -262,14 +262,14 @@ impl Jobs {
         };
         if change == Change::NewTip {
             // An earlier run's jobs on this very tip go on.
-            let kept = match self.work.is_none() && self.recalls(tip) {
-                true => std::mem::take(&mut self.recalled),
+            let kept = match self.work.is_none() && self.has_restored(tip) {
+                true => std::mem::take(&mut self.restored),
                 false => Vec::new(),
             };
             self.retire(now);
             self.tip_since = Some(now.mono);
             self.last_ntime = kept.iter().map(|job| job.ntime).max().unwrap_or(0);
-            self.recalled = kept;
+            self.restored = kept;
         }
         self.work = Some(Rc::new(work));
         change
@@ -319,8 +319,8 @@ impl Jobs {
         {
             return Lookup::Current(job);
         }
-        let place = self.recalled.partition_point(|job| job.id.is_before(id));
-        if let Some(job) = self.recalled.get(place).filter(|job| job.id == id) {
+        let place = self.restored.partition_point(|job| job.id.is_before(id));
+        if let Some(job) = self.restored.get(place).filter(|job| job.id == id) {
             return Lookup::Current(job);
         }
         match self.old.iter().rev().find(|(job, _)| job.id == id) {
@@ -331,8 +331,8 @@ impl Jobs {
 
     fn retire(&mut self, now: Now) {
         self.old.retain(|(_, since)| now.mono.saturating_duration_since(*since) < KEEP_OLD);
-        let recalled = self.recalled.drain(..);
-        self.old.extend(recalled.chain(self.current.drain(..)).map(|job| (job, now.mono)));
+        let restored = self.restored.drain(..);
+        self.old.extend(restored.chain(self.current.drain(..)).map(|job| (job, now.mono)));
         let excess = self.old.len().saturating_sub(MAX_OLD_JOBS);
         self.old.drain(..excess);
     }

@@ -18,7 +18,7 @@ pub mod clock;
 pub mod coinbase;
 pub mod event;
 pub mod ids;
-pub mod priority;
+pub mod priority_queue;
 pub mod reject;
 pub mod vardiff;
 
@@ -40,7 +40,7 @@ pub mod failover;
 pub mod job;
 
 // -- pure --
-pub mod memo;
+pub mod job_journal;
 pub mod share;
 
 // -- pure: one miner --

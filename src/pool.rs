@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 use crate::clock::Now;
 use crate::ids::{ConnId, Extranonce1, NodeId};
 use crate::job::{Change, Job, Jobs, Work};
-use crate::memo::{Memo, Recall, RecalledWork};
+use crate::job_journal::{JobRecord, RestoredJobs, RestoredWork};
 use crate::share::Seen;
 use crate::stratum::firmware::Saved;
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
-use crate::stratum::session::{Context, Identity, Memos, Parked, Rules, Session};
+use crate::stratum::session::{Context, Identity, JobRecords, Parked, Rules, Session};
 
 /// A job goes to every miner at least this often: cgminer takes 90 s of silence for a dead pool.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -100,7 +100,7 @@ pub struct Pool {
     parked: BTreeMap<Extranonce1, Parked>,
     /// When all miners last heard a job.
     last_notify: Option<Instant>,
-    memos: Memos,
+    job_records: JobRecords,
     /// What is to be said next.
     notice: Option<String>,
     /// When something was said last.
@@ -120,53 +120,53 @@ impl Pool {
             extranonces: BTreeMap::new(),
             parked: BTreeMap::new(),
             last_notify: None,
-            memos: Memos::default(),
+            job_records: JobRecords::default(),
             notice: None,
             last_notice: None,
             wake: None,
         }
     }
 
-    /// Takes up what an earlier run left, before anything else happens. Memos are noted from now
-    /// on, for [`Pool::memos`].
-    pub fn recall(&mut self, now: Now, recall: Recall) {
-        self.memos.wanted = true;
-        let works: Vec<Rc<Work>> = recall
+    /// Takes up what an earlier run left, before anything else happens. JobRecords are noted from now
+    /// on, for [`Pool::job_records`].
+    pub fn restore_jobs(&mut self, now: Now, restored: RestoredJobs) {
+        self.job_records.wanted = true;
+        let works: Vec<Rc<Work>> = restored
             .works
             .into_iter()
             .map(|work| {
-                let RecalledWork { template, coinbase, received } = work;
+                let RestoredWork { template, coinbase, received } = work;
                 Rc::new(Work::with_coinbase(template, coinbase, NOBODY, received, false))
             })
             .collect();
         let tip = works.last().map(|work| work.template.prev);
-        let jobs = recall.jobs.into_iter().filter_map(|(id, ntime, work)| {
+        let jobs = restored.jobs.into_iter().filter_map(|(id, ntime, work)| {
             let work = works.get(work).filter(|work| Some(work.template.prev) == tip)?.clone();
             Some(Job { id, ntime, work })
         });
-        self.jobs.recall(jobs.collect());
-        for (extranonce1, from, difficulty) in recall.levels {
-            self.recalled(now, extranonce1).recall_level(from, difficulty);
+        self.jobs.restore_jobs(jobs.collect());
+        for (extranonce1, from, difficulty) in restored.levels {
+            self.restored_session(now, extranonce1).restore_level(from, difficulty);
         }
-        for (extranonce1, from, script) in recall.payees {
-            self.recalled(now, extranonce1).recall_payee(from, script);
+        for (extranonce1, from, script) in restored.payees {
+            self.restored_session(now, extranonce1).restore_payee(from, script);
         }
         while self.parked.len() > MAX_PARKED {
             self.parked.pop_first();
         }
-        for key in recall.shares {
+        for key in restored.shares {
             self.seen.insert_key(key);
         }
     }
 
-    fn recalled(&mut self, now: Now, extranonce1: Extranonce1) -> &mut Parked {
-        self.parked.entry(extranonce1).or_insert_with(|| Parked::recalled(now))
+    fn restored_session(&mut self, now: Now, extranonce1: Extranonce1) -> &mut Parked {
+        self.parked.entry(extranonce1).or_insert_with(|| Parked::restored_session(now))
     }
 
-    /// What is to be remembered, in its order; empties the list. Nothing unless [`Pool::recall`]
+    /// What is to be remembered, in its order; empties the list. Nothing unless [`Pool::restore_jobs`]
     /// was called.
-    pub fn memos(&mut self) -> std::vec::Drain<'_, Memo> {
-        self.memos.list.drain(..)
+    pub fn job_records(&mut self) -> std::vec::Drain<'_, JobRecord> {
+        self.job_records.list.drain(..)
     }
 
     /// Takes an input; what follows from it is added to `out`.
@@ -224,7 +224,7 @@ impl Pool {
             jobs: &mut self.jobs,
             seen: &mut self.seen,
             parked: &mut self.parked,
-            memos: &mut self.memos,
+            job_records: &mut self.job_records,
         };
         let done = work(session, &mut context);
         self.wake = earlier(self.wake, session.next_deadline());
@@ -333,17 +333,17 @@ impl Pool {
     }
 
     fn set_work(&mut self, now: Now, work: Work, out: &mut Outbox) {
-        let goes_on = self.jobs.work().is_none() && self.jobs.recalls(work.template.prev);
+        let goes_on = self.jobs.work().is_none() && self.jobs.has_restored(work.template.prev);
         let change = self.jobs.set_work(now, work);
         if change == Change::NewTip && !goes_on {
             self.seen.clear();
-            self.memos.note(|| Memo::Tip);
-            self.sessions.values().for_each(|session| session.remind(&mut self.memos));
+            self.job_records.note(|| JobRecord::Tip);
+            self.sessions.values().for_each(|session| session.remind(&mut self.job_records));
             let parked = self.parked.iter();
-            parked.for_each(|(e, parked)| parked.remind(*e, &mut self.memos));
+            parked.for_each(|(e, parked)| parked.remind(*e, &mut self.job_records));
         }
         if let Some(work) = self.jobs.work() {
-            self.memos.note(|| Memo::Work {
+            self.job_records.note(|| JobRecord::Work {
                 template: work.template.clone(),
                 coinbase: work.coinbase.clone(),
                 version: work.version(),
@@ -356,11 +356,11 @@ impl Pool {
     /// One job for all: its line is written once.
     fn notify_all(&mut self, now: Now, clean: bool, out: &mut Outbox) {
         let Some(job) = self.jobs.issue(now) else { return };
-        self.memos.note(|| Memo::Job { id: job.id, ntime: job.ntime });
+        self.job_records.note(|| JobRecord::Job { id: job.id, ntime: job.ntime });
         let line = out.write(job.notify_line(clean).as_bytes());
         self.last_notify = Some(now.mono);
         for session in self.sessions.values_mut() {
-            session.broadcast(now, (job, clean), &line, &mut self.memos, out);
+            session.broadcast(now, (job, clean), &line, &mut self.job_records, out);
         }
     }
 
@@ -398,7 +398,7 @@ impl Pool {
                 jobs: &mut self.jobs,
                 seen: &mut self.seen,
                 parked: &mut self.parked,
-                memos: &mut self.memos,
+                job_records: &mut self.job_records,
             };
             session.tick(&mut context, out);
             self.wake = earlier(self.wake, session.next_deadline());

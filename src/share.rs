@@ -87,7 +87,7 @@ impl Share {
     ///
     /// # Errors
     /// The rule that it breaks, as the miner is told.
-    pub fn judge(
+    pub fn check_rules(
         &self,
         job: &Job,
         submission: &Submission,
@@ -255,7 +255,7 @@ mod tests {
     fn rules_are_judged() {
         let (job, easy) = (job(), Difficulty(1e-12));
         let judge = |submission: &Submission, wanted| {
-            Share::prove(&job, submission).judge(&job, submission, 1_700_000_100, wanted)
+            Share::prove(&job, submission).check_rules(&job, submission, 1_700_000_100, wanted)
         };
         assert_eq!(judge(&submission(), easy), Ok(()));
         for (ntime, verdict) in [

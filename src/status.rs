@@ -11,14 +11,14 @@ pub mod gopool;
 pub mod health;
 pub mod html;
 pub mod json;
-pub mod judge;
 pub mod metrics;
 pub mod miners;
 pub mod nominal;
 pub mod odds;
 mod snapshot;
+pub mod verdict;
 mod words;
 
-pub use judge::{Judgement, State, judge};
 pub use odds::{Odds, odds};
 pub use snapshot::*;
+pub use verdict::{State, Verdict, verdict};

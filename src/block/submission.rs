@@ -32,7 +32,7 @@ use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::ids::NodeId;
 use crate::node::{Position, RpcError, SubmitAnswer};
-use crate::priority::Urgency;
+use crate::priority_queue::Urgency;
 
 /// Confirmations at which the coinbase can be spent in the next block.
 pub const MATURITY: u32 = 100;
@@ -410,7 +410,7 @@ impl Tracked {
     fn offer(&mut self, now: Now, nodes: &[NodeId], out: &mut Vec<Output>) {
         let urgency = match self.state {
             BlockState::Candidate | BlockState::Beside if self.hurries => Urgency::Urgent,
-            _ => Urgency::CanWait,
+            _ => Urgency::Normal,
         };
         for node in nodes {
             let offer = self.offers.entry(*node).or_insert_with(|| Offer::new(now.mono));
@@ -892,7 +892,7 @@ mod tests {
     fn what_an_older_version_called_accepted_is_looked_at_before_it_is_called_so_again() {
         let mut world = World::with(vec![A]);
         let out = world.input(Input::Unproven(block()));
-        assert!(matches!(out[..], [Output::Submit { urgency: Urgency::CanWait, .. }]), "{out:?}");
+        assert!(matches!(out[..], [Output::Submit { urgency: Urgency::Normal, .. }]), "{out:?}");
         assert_eq!(world.state(), Some(BlockState::Candidate));
         assert_eq!(looked(&world.say(A, Some("duplicate"))), [A]);
         world.look(A, in_chain(12));

@@ -15,7 +15,7 @@ use crate::ids::ConnId;
 use crate::ledger::totals::{LedgerEvent, WorkerId};
 use crate::notify;
 use crate::server::http::admin::{Action, Download, Local};
-use crate::status::{json, judge, metrics};
+use crate::status::{json, metrics, verdict};
 use crate::{exit, logger, os};
 
 use super::recorder::{self, Recording};
@@ -88,7 +88,7 @@ impl Daemon {
     fn forget(&self, id: &str) -> Result<String, String> {
         let (mut state, now) = (self.state.borrow_mut(), os::now());
         let worker = state.worker_of(id).ok_or("There is no such miner.")?;
-        if state.books.workers.values().any(|connected| *connected == worker) {
+        if state.ledger.workers.values().any(|connected| *connected == worker) {
             return Err("This miner is connected: send it elsewhere first.".to_owned());
         }
         let name = state.name_of(worker);
@@ -107,14 +107,14 @@ impl State {
             Some(level) => Difficulty(level).to_string(),
             None => "found by itself".to_owned(),
         };
-        let before = self.books.ledger.get(worker).and_then(|worker| worker.fixed);
+        let before = self.ledger.core.get(worker).and_then(|worker| worker.fixed);
         if before != difficulty {
             let (by, key) = ("page".to_owned(), format!("miner.{name}.difficulty"));
             let (old, new) = (words(before), words(difficulty));
             self.ledger_event(now, LedgerEvent::Setting { by, key, old, new });
             self.ledger_event(now, LedgerEvent::Fix { worker, difficulty });
         }
-        let of_it = self.books.workers.iter().filter(|(_, known)| **known == worker);
+        let of_it = self.ledger.workers.iter().filter(|(_, known)| **known == worker);
         let conns: Vec<ConnId> = of_it.map(|(conn, _)| *conn).collect();
         for conn in conns {
             self.engine_input(now, Input::Fix { conn, difficulty });
@@ -126,18 +126,18 @@ impl State {
     }
 
     fn worker_of(&self, id: &str) -> Option<WorkerId> {
-        let mut workers = self.books.ledger.workers();
+        let mut workers = self.ledger.core.workers();
         workers.find(|(_, worker)| worker.number.0.to_string() == id).map(|(id, _)| id)
     }
 
     fn name_of(&self, worker: WorkerId) -> String {
-        self.books.ledger.get(worker).map_or_else(String::new, |worker| worker.name.clone())
+        self.ledger.core.get(worker).map_or_else(String::new, |worker| worker.name.clone())
     }
 
     fn kick(&mut self, id: &str) -> Result<String, String> {
         let worker = self.worker_of(id).ok_or("There is no such miner.")?;
         let name = self.name_of(worker);
-        let conn = self.books.workers.iter().find(|(_, known)| **known == worker);
+        let conn = self.ledger.workers.iter().find(|(_, known)| **known == worker);
         let (conn, _) = conn.ok_or_else(|| format!("Miner {name} is not connected."))?;
         self.server.close(*conn);
         Ok(format!("Miner {name} is disconnected; it comes back by itself."))
@@ -149,7 +149,7 @@ impl State {
         }
         let worker = self.worker_of(&id).ok_or("There is no such miner.")?;
         let name = self.name_of(worker);
-        let conn = self.books.workers.iter().find(|(_, known)| **known == worker);
+        let conn = self.ledger.workers.iter().find(|(_, known)| **known == worker);
         let peer = conn.and_then(|(conn, _)| self.server.peer(*conn));
         let words = format!("Miner {name} is recorded for five minutes: see /recordings/{id}.");
         // Behind loopback there may be anybody.
@@ -161,7 +161,7 @@ impl State {
     /// Adds to the recording what goes to or comes from its miner.
     pub(super) fn overhear(&mut self, now: Now, conn: ConnId, from: recorder::From, bytes: &[u8]) {
         let Some(recording) = self.recording.as_ref().filter(|r| r.runs(now.mono)) else { return };
-        let is_it = match self.books.workers.get(&conn).and_then(|id| self.books.ledger.get(*id)) {
+        let is_it = match self.ledger.workers.get(&conn).and_then(|id| self.ledger.core.get(*id)) {
             Some(worker) => worker.number.0.to_string() == recording.miner,
             None => recording.peer.is_some() && recording.peer == self.server.peer(conn),
         };
@@ -184,8 +184,8 @@ impl State {
     pub(super) fn support(&self) -> Download {
         let now = os::now();
         let snapshot = self.snapshot(now);
-        let judgement = judge(&snapshot);
-        let status = json::status(&snapshot, &judgement);
+        let verdict = verdict(&snapshot);
+        let status = json::status(&snapshot, &verdict);
         let text = format!(
             "{}, report of Unix time {}\n\n== Config\n{:#?}\n\n== Status\n{}\n\n== Miners\n{}\n\n\
              == Metrics\n{}\n\n== Log\n{}",
@@ -194,7 +194,7 @@ impl State {
             self.config,
             String::from_utf8_lossy(&status),
             String::from_utf8_lossy(&json::miners(&snapshot)),
-            metrics::metrics(&snapshot, &judgement),
+            metrics::metrics(&snapshot, &verdict),
             logger::tail(),
         );
         let name = format!("soloist-{}.txt", now.unix);

@@ -25,7 +25,7 @@ use crate::node::{HealthReport, Permissions, RpcError};
 use crate::os;
 use crate::rpc::{Rpc, probe_zmq};
 use crate::server::http::admin::{
-    Action, Brought, Change, Checked, Control, Download, Local, NO_PIN,
+    Action, Change, Checked, Control, Download, Local, NO_PIN, RestoreOutcome,
 };
 use crate::settings::{self, NodeValues, Values, access};
 use crate::status::{AuditView, EventKind, Level};
@@ -140,11 +140,11 @@ impl Control for Daemon {
         self.act_on(action)
     }
 
-    fn restore(&self, file: Vec<u8>, passphrase: String) -> Local<Result<Brought, String>> {
+    fn restore(&self, file: Vec<u8>, passphrase: String) -> Local<Result<RestoreOutcome, String>> {
         let (this, source) = (self.this.clone(), self.state.borrow().owner.source.clone());
         Box::pin(async move {
             let source = source.ok_or_else(no_file)?;
-            let ready = |daemon: &Daemon| daemon.state.borrow().books.ledger.can_restore();
+            let ready = |daemon: &Daemon| daemon.state.borrow().ledger.core.can_restore();
             if !this.upgrade().is_some_and(|daemon| ready(&daemon)) {
                 return Err(NOT_EMPTY.to_owned());
             }
@@ -283,7 +283,7 @@ impl State {
 
     /// The audit list, the newest first.
     pub(super) fn audit_views(&self) -> Vec<AuditView> {
-        let entries = self.books.ledger.audit().rev().take(100);
+        let entries = self.ledger.core.audit().rev().take(100);
         entries
             .map(|entry| {
                 let named = entry.text.split_once(": ");
@@ -300,13 +300,13 @@ fn old_card(
     source: &Source,
     file: &[u8],
     passphrase: &str,
-) -> Result<(Option<Config>, Vec<Record>, Brought), String> {
+) -> Result<(Option<Config>, Vec<Record>, RestoreOutcome), String> {
     let records = backup::read(file).map_err(|error| format!("{error}."))?;
     let passphrase = Some(passphrase).filter(|passphrase| !passphrase.is_empty());
     let settings = settings_with(file, passphrase).map_err(|why| why.to_string())?;
     let ledger = Ledger::replay(os::now(), &records);
     let totals = ledger.total().totals();
-    let mut brought = Brought {
+    let mut brought = RestoreOutcome {
         sentences: vec![format!(
             "The backup was taken up: {} miners, {} shares, {} blocks.",
             ledger.workers().count(),
@@ -319,7 +319,7 @@ fn old_card(
     let text = read(&source.file)?;
     let try_text =
         |text: &str| config::try_text(&source.flags, &source.file, text, Gaps::LeftToThePage);
-    let laid = import::lay_old_over(&settings, &text).ok();
+    let laid = import::overlay_old(&settings, &text).ok();
     let laid = laid.and_then(|laid| Some((try_text(&laid).ok()?, laid)));
     let Some((config, laid)) = laid else {
         brought.sentences.push("Its settings cannot be used here: write them anew.".to_owned());

@@ -10,7 +10,7 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::ledger::totals::Storage;
 use crate::notify::{self, Input, Outbox, Output, Request, SendId, Watch};
-use crate::status::{SinkView, judge};
+use crate::status::{SinkView, verdict};
 
 use super::{Event, State};
 
@@ -99,12 +99,12 @@ impl State {
     }
 
     fn look(&mut self, now: Now) {
-        let loading = matches!(self.books.ledger.storage(), Storage::Loading { .. });
+        let loading = matches!(self.ledger.core.storage(), Storage::Loading { .. });
         if loading && now.mono.saturating_duration_since(self.started.mono) < LEDGER_AT_MOST {
             return;
         }
         let snapshot = self.snapshot(now);
-        let verdict = judge(&snapshot);
+        let verdict = verdict(&snapshot);
         let mut news = Vec::new();
         self.alerts.watch.handle(now, &snapshot, &verdict, &mut news);
         for message in news {

@@ -14,7 +14,7 @@ use crate::difficulty::{Difficulty, NBits, Target};
 use crate::engine::{Input, stored};
 use crate::ledger::record::{FoundBlock, WorkerNumber};
 use crate::ledger::totals::{Ledger, LedgerEvent};
-use crate::priority::{self, Urgency};
+use crate::priority_queue::{self, Urgency};
 use crate::spool::{Answer, Entry, MAX_MATURE, Spool, SpoolError, SpooledBlock};
 use crate::status::{EventKind, Level};
 
@@ -44,7 +44,7 @@ pub struct Blocks {
     /// The hex of blocks that are on their way, made once for all nodes.
     hex: BTreeMap<BlockHash, Arc<str>>,
     spool: Option<Spool>,
-    orders: Option<priority::Sender<SpoolOrder>>,
+    orders: Option<priority_queue::Sender<SpoolOrder>>,
     /// Why the spool cannot be used.
     pub trouble: Option<String>,
     found: Vec<Entry>,
@@ -72,7 +72,7 @@ impl SpoolOrder {
             SpoolOrder::Mark(..)
             | SpoolOrder::Answered(..)
             | SpoolOrder::Forget(_)
-            | SpoolOrder::Miss(_) => Urgency::CanWait,
+            | SpoolOrder::Miss(_) => Urgency::Normal,
         }
     }
 }
@@ -165,7 +165,7 @@ impl Blocks {
     fn spool(&mut self, order: SpoolOrder, queue: &Sender<Event>) {
         let Some(spool) = &self.spool else { return };
         if self.orders.is_none() {
-            let (sender, orders) = priority::channel();
+            let (sender, orders) = priority_queue::channel();
             let (spool, queue) = (spool.clone(), queue.clone());
             let thread = thread::Builder::new().name("spool".into());
             match thread.spawn(move || write_all(&spool, orders, &queue)) {
@@ -179,7 +179,7 @@ impl Blocks {
     }
 }
 
-fn write_all(spool: &Spool, orders: priority::Receiver<SpoolOrder>, queue: &Sender<Event>) {
+fn write_all(spool: &Spool, orders: priority_queue::Receiver<SpoolOrder>, queue: &Sender<Event>) {
     let words = |error: SpoolError| error.to_string();
     for order in orders {
         let done = match order {
@@ -295,7 +295,7 @@ impl State {
                 }
             }
             Spooled::Forgotten(block, Ok(())) => {
-                self.figures.coinbases.borrow_mut().insert(block, None);
+                self.timings.coinbases.borrow_mut().insert(block, None);
                 log::info!("Mature block {block} has left the spool; its record stays.");
             }
             // The next start tries again.
@@ -304,7 +304,7 @@ impl State {
             }
             Spooled::Missed(block, Ok(booking)) => {
                 self.book_kept(now, *booking);
-                if !self.books.ledger.blocks().any(|known| known.hash == block) {
+                if !self.ledger.core.blocks().any(|known| known.hash == block) {
                     self.blocks.outlived.insert(block);
                 }
                 self.forget_blocks();
@@ -317,14 +317,14 @@ impl State {
 
     /// Mature blocks leave the spool when they are too many and their record is on the card.
     pub(super) fn forget_blocks(&mut self) {
-        for hash in self.blocks.take_spare(&self.books.ledger) {
+        for hash in self.blocks.take_spare(&self.ledger.core) {
             self.blocks.spool(SpoolOrder::Forget(hash), &self.queue);
         }
     }
 
     fn book_block(&mut self, now: Now, block: &SolvedBlock) {
         let found = LedgerEvent::BlockFound {
-            worker: self.books.worker_by_name(now, &block.worker),
+            worker: self.ledger.worker_by_name(now, &block.worker),
             hash: block.hash,
             height: block.height,
             difficulty: Difficulty::of_hash(&block.hash).0,
@@ -347,7 +347,7 @@ impl State {
             let hash = block.hash;
             self.book_kept(now, Booking::of(&block, state.clone()));
             // An older version called it accepted by a node's answer alone.
-            let known = self.books.ledger.blocks().find(|known| known.hash == hash);
+            let known = self.ledger.core.blocks().find(|known| known.hash == hash);
             if state == StoredState::Candidate
                 && known.is_some_and(|k| matches!(k.state, StoredState::Accepted { .. }))
             {
@@ -355,7 +355,7 @@ impl State {
             }
         }
         // A mature block is read only when the ledger has never heard of it.
-        let known: BTreeSet<_> = self.books.ledger.blocks().map(|block| block.hash).collect();
+        let known: BTreeSet<_> = self.ledger.core.blocks().map(|block| block.hash).collect();
         for (_, hash) in self.blocks.mature.clone() {
             if known.contains(&hash) {
                 let state = StoredState::Mature;
@@ -370,9 +370,9 @@ impl State {
     fn book_kept(&mut self, now: Now, Booking { mut found, script }: Booking) {
         found.payee = self.paid(now, script.as_deref());
         found.state_unix = now.unix;
-        let (height, booked) = (found.height, self.books.ledger.total().totals().blocks);
+        let (height, booked) = (found.height, self.ledger.core.total().totals().blocks);
         self.ledger_event(now, LedgerEvent::BlockKept(Box::new(found)));
-        if self.books.ledger.total().totals().blocks > booked {
+        if self.ledger.core.total().totals().blocks > booked {
             let text = format!("The ledger missed block {height}: it is booked now.");
             self.tell(now, EventKind::Block, Level::Info, text);
         }
@@ -433,7 +433,7 @@ mod tests {
     fn a_block_is_written_before_what_is_noted_about_others() {
         let dir = tempfile::tempdir().unwrap();
         let (spool, _) = Spool::open(dir.path()).unwrap();
-        let (sender, orders) = priority::channel();
+        let (sender, orders) = priority_queue::channel();
         let (queue, events) = async_channel::unbounded();
         let old = BlockHash([1; 32]);
         let bytes = vec![0; 100];

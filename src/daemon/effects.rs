@@ -37,7 +37,7 @@ impl State {
             Effect::Send { conn, bytes } => {
                 let bytes = self.engine.bytes(&bytes);
                 self.server.send(conn, bytes);
-                self.figures.first_send.get_or_insert_with(Instant::now);
+                self.timings.first_send.get_or_insert_with(Instant::now);
                 if self.recording.is_some() {
                     let bytes = bytes.to_vec();
                     self.overhear(now, conn, recorder::From::Us, &bytes);
@@ -52,7 +52,7 @@ impl State {
             Effect::Rejected { conn, why, reached } => {
                 self.share_rejected(now, conn, &why, reached);
             }
-            Effect::Remember(memos) => self.memory.keep(now, memos),
+            Effect::Remember(job_records) => self.job_file.keep(now, job_records),
             Effect::Work(from) => self.work_begins(from),
             Effect::WorkSent(from) => self.work_sent(now, from),
             Effect::Open => {
@@ -96,7 +96,7 @@ impl State {
             Ask::Template(why) => {
                 log::debug!("node {}: fetching a template: {why:?}", self.nodes.name(node));
                 handle.fetch_template();
-                self.figures.requested(Instant::now());
+                self.timings.requested(Instant::now());
             }
             Ask::Tip => drop(handle.poll_tip()),
             Ask::WaitForTip => drop(handle.wait_for_tip()),
@@ -134,18 +134,18 @@ impl State {
             WorkFrom::Tip => self.counters.empty_jobs += 1,
             WorkFrom::Settings => {}
         }
-        self.figures.job_begins(Instant::now());
+        self.timings.job_begins(Instant::now());
     }
 
     fn work_sent(&mut self, now: Now, from: WorkFrom) {
         let Some(work) = self.engine.pool().jobs().work() else { return };
         let (tip, height, sent) = (work.template.prev, work.template.height, Instant::now());
         if self.engine.pool().sessions().next().is_some() {
-            self.figures.job_sent(sent, tip);
+            self.timings.job_sent(sent, tip);
         }
         match from {
             WorkFrom::Template { new_tip: true } => {
-                self.figures.served(sent, tip);
+                self.timings.served(sent, tip);
                 log::info!(
                     "new tip at {}: now mining {height} from node {}, {} transactions",
                     height - 1,
@@ -156,7 +156,7 @@ impl State {
                 self.ledger_event(now, LedgerEvent::Network { difficulty });
             }
             WorkFrom::Tip => {
-                self.figures.served(sent, tip);
+                self.timings.served(sent, tip);
                 log::info!("new tip {tip}: an empty block on it until the node's template comes");
             }
             WorkFrom::Template { new_tip: false } | WorkFrom::Settings => {}

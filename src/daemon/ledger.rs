@@ -9,9 +9,9 @@ use async_channel::Sender;
 use crate::clock::Now;
 use crate::engine::Input;
 use crate::ids::ConnId;
-use crate::ledger::keeper::Keeper;
 use crate::ledger::record::RejectReason;
 use crate::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, MAX_WORKERS, Storage, WorkerId};
+use crate::ledger::writer::LedgerWriter;
 use crate::status::{EventKind, Level};
 use crate::stratum::firmware::Saved;
 
@@ -21,9 +21,9 @@ use super::{Event, State};
 pub const LATEST: usize = 10;
 
 /// The ledger, and who is who in it.
-pub struct Books {
+pub struct LedgerHandle {
     /// The core.
-    pub ledger: Ledger,
+    pub core: Ledger,
     /// The worker of each connection.
     pub workers: BTreeMap<ConnId, WorkerId>,
     /// How often each worker has connected since the start.
@@ -31,22 +31,22 @@ pub struct Books {
     /// What became of each connection's latest shares: `None` for one that counted.
     pub latest: BTreeMap<ConnId, VecDeque<Option<RejectReason>>>,
     /// At hand unless a pool thread has it.
-    keeper: Option<Keeper>,
-    /// What the keeper is to do next.
+    writer: Option<LedgerWriter>,
+    /// What the writer is to do next.
     waiting: Vec<LedgerOutput>,
     queue: Sender<Event>,
 }
 
-impl Books {
+impl LedgerHandle {
     /// An empty ledger; the card is read by the first tick.
-    pub fn new(now: Now, data: &Path, queue: Sender<Event>) -> Books {
+    pub fn new(now: Now, data: &Path, queue: Sender<Event>) -> LedgerHandle {
         let exe = std::env::current_exe().ok();
-        Books {
-            ledger: Ledger::new(now),
+        LedgerHandle {
+            core: Ledger::new(now),
             workers: BTreeMap::new(),
             connects: HashMap::new(),
             latest: BTreeMap::new(),
-            keeper: Some(Keeper::new(data.to_owned(), exe)),
+            writer: Some(LedgerWriter::new(data.to_owned(), exe)),
             waiting: Vec::new(),
             queue,
         }
@@ -54,12 +54,12 @@ impl Books {
 
     /// When the ledger is to be ticked.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.ledger.next_deadline()
+        self.core.next_deadline()
     }
 
     /// The last batch is written, or given up.
     pub fn is_closed(&self) -> bool {
-        *self.ledger.storage() == Storage::Closed && self.keeper.is_some()
+        *self.core.storage() == Storage::Closed && self.writer.is_some()
     }
 
     /// Counts a connection of this worker.
@@ -67,7 +67,7 @@ impl Books {
         *self.connects.entry(worker).or_default() += 1;
         // What the ledger dropped is forgotten here as well.
         if self.connects.len() > 2 * MAX_WORKERS {
-            let ledger = &self.ledger;
+            let ledger = &self.core;
             self.connects.retain(|worker, _| ledger.get(*worker).is_some());
         }
     }
@@ -83,9 +83,9 @@ impl Books {
 
     /// The worker that a block names, whatever device it is.
     pub fn worker_by_name(&mut self, now: Now, name: &str) -> WorkerId {
-        match self.ledger.named(name) {
+        match self.core.named(name) {
             Some(id) => id,
-            None => self.ledger.worker(now, name, ""),
+            None => self.core.worker(now, name, ""),
         }
     }
 
@@ -93,12 +93,12 @@ impl Books {
         if self.waiting.is_empty() {
             return;
         }
-        let Some(mut keeper) = self.keeper.take() else { return };
+        let Some(mut writer) = self.writer.take() else { return };
         let output = self.waiting.remove(0);
         let queue = self.queue.clone();
         blocking::unblock(move || {
-            if let Some(answer) = keeper.work(&output) {
-                queue.send_blocking(Event::Ledger(Box::new((keeper, answer)))).ok();
+            if let Some(answer) = writer.work(&output) {
+                queue.send_blocking(Event::Ledger(Box::new((writer, answer)))).ok();
             }
         })
         .detach();
@@ -108,23 +108,27 @@ impl Books {
 impl State {
     pub(super) fn ledger_event(&mut self, now: Now, event: LedgerEvent) {
         let mut outputs = Vec::new();
-        self.books.ledger.handle(now, event, &mut outputs);
+        self.ledger.core.handle(now, event, &mut outputs);
         for output in outputs {
             match output {
                 LedgerOutput::NewBest(best) => {
-                    let name = self.books.ledger.name(best.worker).to_owned();
+                    let name = self.ledger.core.name(best.worker).to_owned();
                     let difficulty = crate::difficulty::Difficulty(best.difficulty);
                     let text = format!("New best share: {difficulty} by {name}.");
                     self.tell(now, EventKind::Best, Level::Info, text);
                 }
-                LedgerOutput::Open | LedgerOutput::Save(_) => self.books.waiting.push(output),
+                LedgerOutput::Open | LedgerOutput::Save(_) => self.ledger.waiting.push(output),
             }
         }
-        self.books.work();
+        self.ledger.work();
     }
 
-    pub(super) fn ledger_answer(&mut self, now: Now, (keeper, answer): (Keeper, LedgerEvent)) {
-        self.books.keeper = Some(keeper);
+    pub(super) fn ledger_answer(
+        &mut self,
+        now: Now,
+        (writer, answer): (LedgerWriter, LedgerEvent),
+    ) {
+        self.ledger.writer = Some(writer);
         let notes: Vec<String> = match &answer {
             LedgerEvent::Opened(opened) => opened.notes.clone(),
             LedgerEvent::OpenFailed(why) => vec![format!("The ledger cannot be opened: {why}.")],
@@ -149,8 +153,8 @@ impl State {
 
     /// Miners that were faster than the card get now what it knows of them.
     fn remind_miners(&mut self, now: Now) {
-        let known = |id: &WorkerId| self.books.ledger.get(*id);
-        let here = self.books.workers.iter();
+        let known = |id: &WorkerId| self.ledger.core.get(*id);
+        let here = self.ledger.workers.iter();
         let inputs: Vec<Input> = here
             .filter_map(|(&conn, id)| {
                 let worker = known(id)?;
@@ -165,7 +169,7 @@ impl State {
     }
 
     pub(super) fn tick_ledger(&mut self, now: Now) {
-        if self.books.next_deadline().is_some_and(|at| now.mono >= at) {
+        if self.ledger.next_deadline().is_some_and(|at| now.mono >= at) {
             self.ledger_event(now, LedgerEvent::Tick);
         }
     }
@@ -176,7 +180,7 @@ impl State {
             .pool()
             .sessions()
             .filter_map(|session| {
-                let worker = *self.books.workers.get(&session.conn())?;
+                let worker = *self.ledger.workers.get(&session.conn())?;
                 Some((worker, session.proven_difficulty()?))
             })
             .collect();

@@ -21,7 +21,7 @@ use crate::stratum::session::{Rules, SessionKey};
 use super::State;
 
 /// Refused callers that the page shows.
-const MAX_KNOCKS: usize = 20;
+const MAX_REFUSED_PEERS: usize = 20;
 
 /// A share for the previous block that comes this soon after the new one was on its way when the
 /// block changed; the miner could not know.
@@ -64,7 +64,7 @@ impl State {
         let result = self.engine.received(now, conn, lines, chunk);
         self.carry_out(now);
         if self.counters.accepted + self.counters.rejected > shares {
-            self.figures.share_answer.add(now.mono.elapsed());
+            self.timings.share_answer.add(now.mono.elapsed());
         }
         result.map_err(|error| error.to_string())
     }
@@ -73,7 +73,7 @@ impl State {
         if let Some(session) = self.engine.pool().session(conn) {
             let name = session.worker().map(str::to_owned);
             let level = session.proven_difficulty();
-            match self.books.workers.remove(&conn) {
+            match self.ledger.workers.remove(&conn) {
                 Some(worker) => {
                     if let Some(difficulty) = level {
                         self.ledger_event(now, LedgerEvent::Level { worker, difficulty });
@@ -90,14 +90,14 @@ impl State {
         }
         log::debug!(conn = conn.0; "miner {}: {why}", conn.0);
         self.canary.closed(conn);
-        self.books.latest.remove(&conn);
+        self.ledger.latest.remove(&conn);
         self.engine_input(now, Input::Disconnected(conn));
     }
 
     pub(super) fn miner_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
         let kind = if why == NOT_SET_UP { "not_set_up" } else { "too_many" };
         *self.counters.dropped.entry(kind).or_default() += 1;
-        self.knock(now, peer, why);
+        self.remember_refused(now, peer, why);
     }
 
     pub(super) fn share_counted(
@@ -112,8 +112,8 @@ impl State {
             return;
         }
         self.counters.accepted += 1;
-        self.books.share_was(conn, None);
-        if let Some(worker) = self.books.workers.get(&conn).copied() {
+        self.ledger.share_was(conn, None);
+        if let Some(worker) = self.ledger.workers.get(&conn).copied() {
             let (difficulty, actual) = (credited.0, reached.0);
             self.ledger_event(now, LedgerEvent::Share { worker, difficulty, actual, height });
         }
@@ -132,12 +132,12 @@ impl State {
         self.counters.rejected += 1;
         log::debug!("miner {}: {why}", conn.0);
         let Some(reason) = reason(why) else { return };
-        self.books.share_was(conn, Some(reason));
+        self.ledger.share_was(conn, Some(reason));
         let pool = self.engine.pool();
         if let Some(session) = pool.session(conn) {
-            self.figures.rejected(class(&session.profile().model), reason);
+            self.timings.rejected(class(&session.profile().model), reason);
         }
-        if let Some(worker) = self.books.workers.get(&conn).copied() {
+        if let Some(worker) = self.ledger.workers.get(&conn).copied() {
             let actual = reached.map_or(0.0, |reached| reached.0);
             let height = pool.jobs().work().map_or(0, |work| work.template.height);
             self.ledger_event(now, LedgerEvent::Reject { worker, reason, actual, height });
@@ -147,9 +147,9 @@ impl State {
     pub(super) fn close_miner(&mut self, now: Now, conn: ConnId, why: CloseReason) {
         log::info!("miner {}: disconnected: {}", conn.0, why.words());
         if let Some(peer) = self.server.peer(conn)
-            && !self.books.workers.contains_key(&conn)
+            && !self.ledger.workers.contains_key(&conn)
         {
-            self.knock(now, peer, why.words());
+            self.remember_refused(now, peer, why.words());
         }
         self.server.close(conn);
     }
@@ -163,13 +163,13 @@ impl State {
         }
         let device = session.profile().model.clone();
         let text = format!("Miner {name} connected from {}: {device}.", session.peer());
-        let worker = self.books.ledger.worker(now, &name, &device);
+        let worker = self.ledger.core.worker(now, &name, &device);
         let saved =
-            self.books.ledger.get(worker).and_then(|worker| {
+            self.ledger.core.get(worker).and_then(|worker| {
                 worker.fixed.map(Saved::Fixed).or(worker.level.map(Saved::Level))
             });
-        self.books.connected(worker);
-        if let Some(old) = self.books.workers.insert(conn, worker) {
+        self.ledger.connected(worker);
+        if let Some(old) = self.ledger.workers.insert(conn, worker) {
             self.ledger_event(now, LedgerEvent::Disconnected(old));
         }
         self.ledger_event(now, LedgerEvent::Connected(worker));
@@ -179,17 +179,21 @@ impl State {
         }
     }
 
-    fn knock(&mut self, now: Now, peer: IpAddr, why: &'static str) {
-        let known = self.knocks.iter().position(|knock| knock.peer == peer && knock.why == why);
-        let before =
-            known.and_then(|place| self.knocks.remove(place)).map_or(0, |knock| knock.times);
-        self.knocks.push_front(Knock { at: now.unix, peer, why, times: before + 1 });
-        self.knocks.truncate(MAX_KNOCKS);
+    fn remember_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
+        let known = self
+            .refused_peers
+            .iter()
+            .position(|refused| refused.peer == peer && refused.why == why);
+        let before = known
+            .and_then(|place| self.refused_peers.remove(place))
+            .map_or(0, |refused| refused.times);
+        self.refused_peers.push_front(RefusedPeer { at: now.unix, peer, why, times: before + 1 });
+        self.refused_peers.truncate(MAX_REFUSED_PEERS);
     }
 }
 
 /// Somebody who was not let in.
-pub struct Knock {
+pub struct RefusedPeer {
     /// Last time, Unix seconds.
     pub at: u64,
     /// Who.

@@ -231,8 +231,8 @@ impl State {
                 let made = now.mono.checked_sub(*took).unwrap_or(now.mono);
                 node.latest = Some((template.clone(), made));
                 node.silence.seen(now, template.prev);
-                self.figures.tip(now.mono, template.prev);
-                self.figures.template(now.mono, template.prev, *parsing);
+                self.timings.tip(now.mono, template.prev);
+                self.timings.template(now.mono, template.prev, *parsing);
             }
             NodeEventKind::Tip { hash, source, .. } => {
                 match source {
@@ -242,7 +242,7 @@ impl State {
                     }
                     _ => node.silence.seen(now, *hash),
                 }
-                self.figures.tip(now.mono, *hash);
+                self.timings.tip(now.mono, *hash);
             }
             NodeEventKind::Health { report, .. } => match report.initial_download {
                 true => {

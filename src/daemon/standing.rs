@@ -7,7 +7,7 @@ use crate::status::NodeState;
 pub fn state(node: &NodeView<'_>) -> NodeState {
     match node.standing {
         _ if node.leads => NodeState::Leading,
-        Standing::Fit | Standing::Rival => NodeState::Standby,
+        Standing::Healthy | Standing::Rival => NodeState::Standby,
         Standing::Forbidden(_) => NodeState::Forbidden,
         Standing::Behind(_) | Standing::Weaker | Standing::Stalled => NodeState::Lagging,
         Standing::Refuses(_) | Standing::Refused(_) => NodeState::OtherRules,
@@ -39,7 +39,7 @@ fn without_rules(node: &NodeView<'_>) -> String {
     let reason = node.reason.as_ref().filter(|_| standing.needs_reason());
     let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
     match (node.leads, standing) {
-        (true, Standing::Fit | Standing::Rival) => match node.template_takes {
+        (true, Standing::Healthy | Standing::Rival) => match node.template_takes {
             Some(takes) if node.empty_first => format!(
                 "It leads. Its templates take {} ms, so on a new block the miners get an empty job \
                  first.",
@@ -50,7 +50,7 @@ fn without_rules(node: &NodeView<'_>) -> String {
         (true, _) => {
             format!("It leads, as no other node is better, but it {standing}{reason}.{hint}")
         }
-        (false, Standing::Fit) => {
+        (false, Standing::Healthy) => {
             "It is on the newest block and takes over when the leader fails.".to_owned()
         }
         (false, _) => format!("It {standing}{reason}.{hint}"),
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::chain::Chain;
     use crate::clock::{Now, Reading};
-    use crate::failover::{DEFAULT_GRACE, Failover, Follow, Input, News, NodeSpec, Setup};
+    use crate::failover::{DEFAULT_GRACE, Failover, Follow, Input, NodeReport, NodeSpec, Setup};
     use crate::ids::NodeId;
     use crate::node::{HealthReport, Method, RpcError};
 
@@ -111,7 +111,7 @@ mod tests {
     }
 
     /// What is said of the first of two nodes, of which the second is well, after these news.
-    fn said(news: impl Fn(Instant) -> Vec<News>) -> (NodeState, String, Option<u64>) {
+    fn said(news: impl Fn(Instant) -> Vec<NodeReport>) -> (NodeState, String, Option<u64>) {
         let at = Instant::now() + Duration::from_secs(10_000);
         let now = Now { mono: at, unix: UNIX };
         let spec = |id| NodeSpec { id: NodeId(id), name: format!("n{id}"), host: String::new() };
@@ -124,7 +124,7 @@ mod tests {
         hand_in(Input::Tick);
         let took = Duration::from_millis(1);
         let news = news(at).into_iter().map(|news| Input::Node { node: NodeId(0), news });
-        let other = News::Health { report: Box::new(well(at)), took };
+        let other = NodeReport::Health { report: Box::new(well(at)), took };
         news.chain([Input::Node { node: NodeId(1), news: other }]).for_each(&mut hand_in);
         let node = failover.nodes(at).next().unwrap();
         (state(&node), why(&node), lag_blocks(&node))
@@ -134,14 +134,14 @@ mod tests {
         said(|at| {
             let mut report = well(at);
             change(&mut report);
-            vec![News::Health { report: Box::new(report), took: Duration::from_millis(1) }]
+            vec![NodeReport::Health { report: Box::new(report), took: Duration::from_millis(1) }]
         })
     }
 
     fn refuses(code: i64, message: &str) -> (NodeState, String, Option<u64>) {
         let took = Duration::from_millis(1);
         let error = RpcError::Rpc { code, message: message.into() };
-        let failed = News::Failed { method: Method::Health, error, took };
+        let failed = NodeReport::Failed { method: Method::Health, error, took };
         said(|_| vec![failed.clone()])
     }
 

@@ -19,8 +19,8 @@ use crate::status::miners::{Miners, millis, points, rate_view, reject_views};
 use crate::status::{self as view, Snapshot};
 use crate::{address, coinbase};
 
-use super::figures::STEPS;
 use super::nodes::Node;
+use super::timings::STEPS;
 use super::{State, standing};
 
 impl State {
@@ -39,7 +39,7 @@ impl State {
             nodes: self.node_views(now),
             failovers: self.counters.failovers,
             miners: self.miner_views(now),
-            knocking: self.knock_views(),
+            knocking: self.refused_peer_views(),
             totals: self.totals_view(now),
             history: self.history_view(now),
             best_shares: self.best_views(),
@@ -292,27 +292,27 @@ impl State {
         self.server.read_round_trips();
         let miners = Miners {
             now: now.unix,
-            ledger: &self.books.ledger,
+            ledger: &self.ledger.core,
             pool: self.engine.pool(),
-            workers: &self.books.workers,
-            latest: &self.books.latest,
-            connects: &self.books.connects,
+            workers: &self.ledger.workers,
+            latest: &self.ledger.latest,
+            connects: &self.ledger.connects,
             owner: &self.owners_address(),
             chain: self.engine.chain(now),
-            payees: &self.figures.payees,
+            payees: &self.timings.payees,
             round_trip: &|conn| self.server.round_trip(conn),
         };
         miners.views()
     }
 
-    fn knock_views(&self) -> Vec<view::KnockView> {
-        self.knocks
+    fn refused_peer_views(&self) -> Vec<view::RefusedPeerView> {
+        self.refused_peers
             .iter()
-            .map(|knock| view::KnockView {
-                at: knock.at,
-                address: knock.peer.to_string(),
-                why: knock.why.to_owned(),
-                times: knock.times,
+            .map(|refused| view::RefusedPeerView {
+                at: refused.at,
+                address: refused.peer.to_string(),
+                why: refused.why.to_owned(),
+                times: refused.times,
                 // It was turned away before it could say who it is.
                 user_agent: String::new(),
             })
@@ -320,7 +320,7 @@ impl State {
     }
 
     fn totals_view(&self, now: Now) -> view::TotalsView {
-        let total = self.books.ledger.total();
+        let total = self.ledger.core.total();
         let totals = total.totals();
         view::TotalsView {
             rate_5m: rate_view(total, now.unix, 300),
@@ -339,7 +339,7 @@ impl State {
     }
 
     fn history_view(&self, now: Now) -> view::HistoryView {
-        let total = self.books.ledger.total();
+        let total = self.ledger.core.total();
         let minutes = total.history(Grain::Minute);
         let day_ago = now.unix.saturating_sub(86_400);
         let month_ago = now.unix.saturating_sub(30 * 86_400);
@@ -351,7 +351,7 @@ impl State {
     }
 
     fn best_views(&self) -> Vec<view::BestShareView> {
-        let ledger = &self.books.ledger;
+        let ledger = &self.ledger.core;
         ledger
             .bests()
             .iter()
@@ -367,7 +367,7 @@ impl State {
 
     fn block_views(&self, now: Now) -> Vec<view::BlockView> {
         let mut reads = 1;
-        let blocks = self.books.ledger.blocks().rev();
+        let blocks = self.ledger.core.blocks().rev();
         blocks.map(|block| self.block_view(now, block, &mut reads)).collect()
     }
 
@@ -423,7 +423,7 @@ impl State {
     /// The id of a found block's coinbase and the script that it pays; `None` when the block is not kept. Blocks of earlier
     /// runs stand on the card, so no more than `reads` of them are read.
     fn coinbase(&self, hash: BlockHash, reads: &mut u32) -> Option<(String, Vec<u8>)> {
-        let mut known = self.figures.coinbases.borrow_mut();
+        let mut known = self.timings.coinbases.borrow_mut();
         if let Some(coinbase) = known.get(&hash) {
             return coinbase.clone();
         }
@@ -445,7 +445,7 @@ impl State {
     }
 
     fn board_view(&self, now: Now) -> view::BoardView {
-        let reading = &self.figures.reading;
+        let reading = &self.timings.reading;
         let clock = self.engine.failover().clocks(now.mono).and_then(|clocks| clocks.this_box);
         view::BoardView {
             model: reading.model.clone(),
@@ -460,7 +460,7 @@ impl State {
             disk_total: reading.disk_total,
             disk_free: reading.disk_free,
             disk_written_day: reading.disk_written_day,
-            own_written_day: self.care.own_written_day(),
+            own_written_day: self.housekeeping.own_written_day(),
             clock_synced: reading.clock_synced,
             clock_offset_s: clock.map(|clock| clock.ahead as f64),
             clock_odd: clock.is_some_and(|clock| clock.odd),
@@ -468,14 +468,14 @@ impl State {
     }
 
     fn process_view(&self) -> view::ProcessView {
-        let process = &self.figures.reading.process;
+        let process = &self.timings.reading.process;
         view::ProcessView {
             cpu_s: process.cpu_s,
             resident_bytes: process.resident,
             open_fds: process.descriptors,
             threads: process.threads,
-            loop_lag_p99_ms: self.figures.lag_p99().map(millis),
-            loop_lag_max_ms: self.figures.lag_max.map(millis),
+            loop_lag_p99_ms: self.timings.lag_p99().map(millis),
+            loop_lag_max_ms: self.timings.lag_max.map(millis),
         }
     }
 
@@ -493,10 +493,10 @@ impl State {
                 .collect(),
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
-            rejects_by_class: self.figures.rejects(),
-            notify_fanout: self.figures.fanout.view(),
-            share_answer: self.figures.share_answer.view(),
-            shares_expected: Some(self.figures.shares_expected),
+            rejects_by_class: self.timings.rejects(),
+            notify_fanout: self.timings.fanout.view(),
+            share_answer: self.timings.share_answer.view(),
+            shares_expected: Some(self.timings.shares_expected),
         }
     }
 
@@ -505,32 +505,32 @@ impl State {
             taken: self.counters.templates,
             jobs: self.counters.jobs,
             tips: self.counters.tips,
-            tip_to_job: histogram(&self.figures.tip_to_job),
+            tip_to_job: histogram(&self.timings.tip_to_job),
             steps: STEPS
                 .iter()
-                .zip(&self.figures.steps)
+                .zip(&self.timings.steps)
                 .map(|(step, took)| view::StepView { step: (*step).into(), took: took.view() })
                 .collect(),
         }
     }
 
     fn storage_view(&self) -> view::StorageView {
-        let error = match (self.books.ledger.storage(), &self.blocks.trouble) {
+        let error = match (self.ledger.core.storage(), &self.blocks.trouble) {
             (_, Some(why)) => why.clone(),
             (Storage::Failing { why, .. }, _) => why.clone(),
             (Storage::Loading { why: Some(why) }, _) => why.clone(),
             _ => String::new(),
         };
         view::StorageView {
-            writable: match self.books.ledger.storage() {
+            writable: match self.ledger.core.storage() {
                 Storage::Ready => Some(true),
                 Storage::Failing { .. } | Storage::Loading { why: Some(_) } => Some(false),
                 Storage::Loading { why: None } | Storage::Closed => None,
             },
             error,
             spool_waiting: self.engine.blocks().waiting() as u64,
-            size_bytes: self.figures.reading.ledger_bytes,
-            backup_at: self.figures.reading.snapshot_at,
+            size_bytes: self.timings.reading.ledger_bytes,
+            backup_at: self.timings.reading.snapshot_at,
             copy_to: self
                 .config
                 .data
@@ -538,8 +538,8 @@ impl State {
                 .as_ref()
                 .map(|place| place.display().to_string())
                 .unwrap_or_default(),
-            copy_at: self.care.copied_at,
-            copy_error: self.care.copy_error.clone(),
+            copy_at: self.housekeeping.copied_at,
+            copy_error: self.housekeeping.copy_error.clone(),
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::difficulty::Difficulty;
 use crate::event::{EventKind, Level};
 use crate::failover::{FetchWhy, GateWhy, LeadWhy};
 use crate::ids::{ConnId, NodeId};
-use crate::memo::Memo;
-use crate::priority::Urgency;
+use crate::job_journal::JobRecord;
+use crate::priority_queue::Urgency;
 use crate::reject::Reject;
 use crate::settings::Values;
 use crate::share::Candidate;
@@ -76,7 +76,7 @@ pub enum Effect {
         reached: Option<Difficulty>,
     },
     /// Keep this over a restart, before what follows is sent.
-    Remember(Vec<Memo>),
+    Remember(Vec<JobRecord>),
     /// The miners get new work; what is sent to them follows.
     Work(WorkFrom),
     /// All miners were sent the new work.

@@ -33,7 +33,7 @@ use crate::clock::Now;
 use crate::event::{EventKind, Level};
 use crate::failover::{self, Failover, Setup};
 use crate::ids::{ConnId, Extranonce1, NodeId};
-use crate::memo::Recall;
+use crate::job_journal::RestoredJobs;
 use crate::node::NodeEvent;
 use crate::pool::{self, Pool};
 use crate::settings::{self, Changes, Values};
@@ -167,11 +167,16 @@ pub struct Engine {
 impl Engine {
     /// Knows nothing yet but the settings and what an earlier run left in memory. For `first_job_id`
     /// see [`Pool::new`].
-    pub fn new(now: Now, settings: Settings, first_job_id: u32, recall: Option<Recall>) -> Engine {
+    pub fn new(
+        now: Now,
+        settings: Settings,
+        first_job_id: u32,
+        restored: Option<RestoredJobs>,
+    ) -> Engine {
         let Settings { setup, payout, rules } = settings;
         let mut pool = Pool::new(rules, first_job_id);
-        if let Some(recall) = recall {
-            pool.recall(now, recall);
+        if let Some(restored) = restored {
+            pool.restore_jobs(now, restored);
         }
         let mut engine = Engine {
             failover: Failover::new(now, setup.clone()),
@@ -411,10 +416,10 @@ impl Engine {
 
     /// Hands out what a restart must not forget.
     fn remember(&mut self) {
-        let memos = self.pool.memos();
-        if memos.len() > 0 {
-            let memos = memos.collect();
-            self.effects.push_back(Effect::Remember(memos));
+        let job_records = self.pool.job_records();
+        if job_records.len() > 0 {
+            let job_records = job_records.collect();
+            self.effects.push_back(Effect::Remember(job_records));
         }
     }
 

@@ -11,7 +11,7 @@ use crate::clock::Reading;
 use crate::difficulty::{NBits, Target};
 use crate::failover::{DEFAULT_GRACE, Follow, NodeSpec};
 use crate::job::tests::template;
-use crate::memo::{self, Encoder, Moment};
+use crate::job_journal::{self, Encoder, Moment};
 use crate::node::{
     HealthReport, NodeEventKind, Permissions, Position, RpcError, SubmitAnswer, TipHeader,
     TipSource,
@@ -78,7 +78,7 @@ fn settings(nodes: &[NodeId], script: u8) -> Settings {
 impl Scene {
     /// Two nodes that are well, and a miner with a job. Every hash solves a block.
     fn new() -> Scene {
-        Scene::with_miner(&memo::header(BOOT), 0x100)
+        Scene::with_miner(&job_journal::header(BOOT), 0x100)
     }
 
     /// The same, after a run that left this in memory.
@@ -94,9 +94,9 @@ impl Scene {
         let start = Instant::now() + Duration::from_secs(100_000);
         let now = Now { mono: start, unix: UNIX };
         let moment = Moment { mono: start, uptime: UPTIME };
-        let (recall, good) = Recall::read(moment, BOOT, kept);
+        let (restored, good) = RestoredJobs::read(moment, BOOT, kept);
         assert_eq!(good, kept.len());
-        let engine = Engine::new(now, settings(&[A, B], 0x51), first_job_id, Some(recall));
+        let engine = Engine::new(now, settings(&[A, B], 0x51), first_job_id, Some(restored));
         let mut scene = Scene {
             engine,
             start,
@@ -110,7 +110,7 @@ impl Scene {
             verdict: None,
             card_works: true,
             in_force: values("q"),
-            kept: (Encoder::default(), memo::header(BOOT)),
+            kept: (Encoder::default(), job_journal::header(BOOT)),
         };
         scene.hand_in(Input::Tick);
         scene
@@ -176,10 +176,10 @@ impl Scene {
                 let settings = Box::new(settings(&[A, B], script));
                 self.engine.handle(self.now(), Input::Settings(settings));
             }
-            Effect::Remember(memos) => {
+            Effect::Remember(job_records) => {
                 let now = self.moment();
                 let (encoder, bytes) = &mut self.kept;
-                memos.iter().for_each(|memo| encoder.encode(now, memo, bytes));
+                job_records.iter().for_each(|record| encoder.encode(now, record, bytes));
             }
             _ => {}
         }
@@ -450,7 +450,7 @@ fn a_restart_knows_the_jobs_that_the_miner_has_and_takes_their_block() {
     next.submit_for(&id, ntime, 1);
     assert_eq!((next.count(is_solved), next.submits().len()), (1, 2), "{:#?}", next.log);
     // Without that memory the job is nobody's.
-    let mut other = Scene::with_miner(&memo::header(BOOT), 0x9000);
+    let mut other = Scene::with_miner(&job_journal::header(BOOT), 0x9000);
     other.submit_for(&id, ntime, 1);
     assert_eq!(other.count(is_solved), 0);
 }
@@ -469,7 +469,7 @@ fn blocks_of_an_earlier_run_are_offered_and_old_news_is_not_told() {
             bytes,
         })
     };
-    let mut scene = Scene::without_miner(&memo::header(BOOT), 0x100);
+    let mut scene = Scene::without_miner(&job_journal::header(BOOT), 0x100);
     scene.submit = Some(SubmitAnswer::Duplicate);
     scene.log.clear();
     let kept = [
@@ -511,7 +511,7 @@ fn blocks_of_an_earlier_run_are_offered_and_old_news_is_not_told() {
 
 #[test]
 fn a_block_is_shown_three_seconds_after_a_new_tip_and_once_a_minute_at_most() {
-    let mut scene = Scene::without_miner(&memo::header(BOOT), 0x100);
+    let mut scene = Scene::without_miner(&job_journal::header(BOOT), 0x100);
     scene.wait(2_900);
     assert_eq!(scene.count(is_rehearsal), 0);
     scene.wait(1_000);
@@ -529,7 +529,7 @@ fn a_block_is_shown_three_seconds_after_a_new_tip_and_once_a_minute_at_most() {
 
 #[test]
 fn a_refusal_is_told_once_and_one_that_judged_another_tip_changes_nothing() {
-    let mut scene = Scene::without_miner(&memo::header(BOOT), 0x100);
+    let mut scene = Scene::without_miner(&job_journal::header(BOOT), 0x100);
     scene.verdict = Some("bad-cb-amount".into());
     scene.wait(5_000);
     let refusals = |scene: &Scene| {

@@ -264,7 +264,7 @@ mod tests {
     fn misleading(nodes: &[i64], this_box: i64) -> Vec<Option<i64>> {
         let nodes: Vec<Option<i64>> = nodes.iter().map(|clock| Some(NOW + clock)).collect();
         let clocks = Clocks::compare(&nodes, NOW + this_box, NOW - 2 * H - 600);
-        let bad = |off: Option<i64>| off.filter(|off| misleads(*off, &Standing::Fit));
+        let bad = |off: Option<i64>| off.filter(|off| misleads(*off, &Standing::Healthy));
         clocks.astray.into_iter().map(bad).collect()
     }
 
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(misleading(&[REFUSED_FROM - 1, 0], 0), [None, None]);
         assert_eq!(misleading(&[0, -3 * H], 0), [None, Some(-3 * H)], "it would refuse blocks");
         // At the limit it does not come and go.
-        assert!(!misleads(REFUSED_FROM - 1, &Standing::Fit));
+        assert!(!misleads(REFUSED_FROM - 1, &Standing::Healthy));
         assert!(misleads(REFUSED_FROM - 1, &Standing::WrongClock(REFUSED_FROM)));
         assert!(!misleads(REFUSED_FROM - 61, &Standing::WrongClock(REFUSED_FROM)));
         // Against this box alone there is no better node, and the box may be the wrong one.

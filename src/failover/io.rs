@@ -56,13 +56,13 @@ pub enum Input {
         /// Which node; an unknown one is ignored.
         node: NodeId,
         /// What.
-        news: News,
+        news: NodeReport,
     },
 }
 
 /// What a node said, in the small facts that the policy needs.
 #[derive(Clone, Debug)]
-pub enum News {
+pub enum NodeReport {
     /// A template.
     Template {
         /// Its facts.
@@ -162,38 +162,42 @@ impl Input {
     ) -> Option<Input> {
         let news = match &event.kind {
             NodeEventKind::Template { template, took, .. } => {
-                News::Template { seen: facts(template), took: *took }
+                NodeReport::Template { seen: facts(template), took: *took }
             }
             NodeEventKind::Tip { hash, height, source, took } => {
-                News::Tip { hash: *hash, height: *height, source: *source, took: *took }
+                NodeReport::Tip { hash: *hash, height: *height, source: *source, took: *took }
             }
-            NodeEventKind::Header { hash, header } => News::Header { hash: *hash, header: *header },
-            NodeEventKind::WaitTried(outcome) => News::WaitTried(outcome.clone()),
-            NodeEventKind::HungUp => News::HungUp,
+            NodeEventKind::Header { hash, header } => {
+                NodeReport::Header { hash: *hash, header: *header }
+            }
+            NodeEventKind::WaitTried(outcome) => NodeReport::WaitTried(outcome.clone()),
+            NodeEventKind::HungUp => NodeReport::HungUp,
             NodeEventKind::Health { report, took } => {
-                News::Health { report: report.clone(), took: *took }
+                NodeReport::Health { report: report.clone(), took: *took }
             }
             NodeEventKind::Permissions { permissions, took } => {
-                News::Permissions { permissions: permissions.clone(), took: *took }
+                NodeReport::Permissions { permissions: permissions.clone(), took: *took }
             }
             NodeEventKind::ChainTips { refused, took } => {
-                News::ChainTips { refused: refused.clone(), took: *took }
+                NodeReport::ChainTips { refused: refused.clone(), took: *took }
             }
             NodeEventKind::BlocksAt { blocks, took } => {
-                News::BlocksAt { blocks: blocks.clone(), took: *took }
+                NodeReport::BlocksAt { blocks: blocks.clone(), took: *took }
             }
             NodeEventKind::Failed { method, error, took } => {
-                News::Failed { method: *method, error: error.clone(), took: *took }
+                NodeReport::Failed { method: *method, error: error.clone(), took: *took }
             }
             NodeEventKind::Submitted { answer, took, .. } => match answer {
-                Ok(_) => News::Answered { method: Method::SubmitBlock, took: Some(*took) },
-                Err(error) => {
-                    News::Failed { method: Method::SubmitBlock, error: error.clone(), took: *took }
-                }
+                Ok(_) => NodeReport::Answered { method: Method::SubmitBlock, took: Some(*took) },
+                Err(error) => NodeReport::Failed {
+                    method: Method::SubmitBlock,
+                    error: error.clone(),
+                    took: *took,
+                },
             },
             NodeEventKind::Proposed { verdict, .. } => match verdict {
-                Ok(_) => News::Answered { method: Method::Proposal, took: None },
-                Err(error) => News::Failed {
+                Ok(_) => NodeReport::Answered { method: Method::Proposal, took: None },
+                Err(error) => NodeReport::Failed {
                     method: Method::Proposal,
                     error: error.clone(),
                     took: Duration::ZERO,
@@ -201,7 +205,7 @@ impl Input {
             },
             NodeEventKind::Position { answer, took, .. } => match answer {
                 Ok(_) => return None,
-                Err(error) => News::Failed {
+                Err(error) => NodeReport::Failed {
                     method: Method::GetBlockHeader,
                     error: error.clone(),
                     took: *took,
@@ -684,34 +688,37 @@ mod tests {
         let took = Duration::from_millis(4);
         assert!(matches!(
             map(NodeEventKind::Tip { hash: block, height: None, source: TipSource::Zmq, took }),
-            Some(News::Tip { source: TipSource::Zmq, .. })
+            Some(NodeReport::Tip { source: TipSource::Zmq, .. })
         ));
         let failed =
             NodeEventKind::Failed { method: Method::WaitForNewBlock, error: refused.clone(), took };
-        assert!(matches!(map(failed), Some(News::Failed { method: Method::WaitForNewBlock, .. })));
-        assert!(matches!(map(NodeEventKind::HungUp), Some(News::HungUp)));
+        assert!(matches!(
+            map(failed),
+            Some(NodeReport::Failed { method: Method::WaitForNewBlock, .. })
+        ));
+        assert!(matches!(map(NodeEventKind::HungUp), Some(NodeReport::HungUp)));
         let submitted = |answer| NodeEventKind::Submitted { block, answer, took };
         assert!(matches!(
             map(submitted(Ok(SubmitAnswer::Accepted))),
-            Some(News::Answered { method: Method::SubmitBlock, .. })
+            Some(NodeReport::Answered { method: Method::SubmitBlock, .. })
         ));
         assert!(matches!(
             map(submitted(Err(refused.clone()))),
-            Some(News::Failed { method: Method::SubmitBlock, .. })
+            Some(NodeReport::Failed { method: Method::SubmitBlock, .. })
         ));
         assert!(matches!(
             map(NodeEventKind::Proposed { block, verdict: Ok(None) }),
-            Some(News::Answered { method: Method::Proposal, .. })
+            Some(NodeReport::Answered { method: Method::Proposal, .. })
         ));
         assert!(matches!(
             map(NodeEventKind::Proposed { block, verdict: Err(refused) }),
-            Some(News::Failed { method: Method::Proposal, .. })
+            Some(NodeReport::Failed { method: Method::Proposal, .. })
         ));
         let position = |answer| NodeEventKind::Position { block, answer, took };
         assert!(map(position(Ok(Position::Missing))).is_none());
         assert!(matches!(
             map(position(Err(RpcError::Refused))),
-            Some(News::Failed { method: Method::GetBlockHeader, .. })
+            Some(NodeReport::Failed { method: Method::GetBlockHeader, .. })
         ));
         assert!(map(NodeEventKind::Zmq(ZmqState::Refused)).is_none());
     }

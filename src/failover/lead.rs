@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::io::{Event, FetchWhy, LeadWhy, Output};
 use super::node::Standing;
-use super::settle::Alarm;
+use super::policy::Alarm;
 use super::{
     FIRST_PAUSE, FOLLOW, FRESH_HEALTH, FRESH_TEMPLATE, Failover, HEALTH_GAP, LONGEST_PAUSE,
     REFRESH_GAP, SETTLE, STEADY, TRY, Work,
@@ -69,8 +69,10 @@ impl Failover {
         match self.verdict(prev) {
             Verdict::Newer | Verdict::Same => true,
             Verdict::Rival => !self.nodes.iter().any(|node| {
-                matches!(node.standing, Standing::Fit | Standing::Forbidden(_) | Standing::Shaky)
-                    && node.tip == Some(floor)
+                matches!(
+                    node.standing,
+                    Standing::Healthy | Standing::Forbidden(_) | Standing::Shaky
+                ) && node.tip == Some(floor)
             }),
             Verdict::Older => {
                 let node = &self.nodes[index];
@@ -168,7 +170,9 @@ impl Failover {
         if candidates.is_empty() {
             self.pass.trying = None;
             self.pass.tried.clear();
-            if self.leader_index().is_some_and(|index| self.nodes[index].standing == Standing::Fit)
+            if self
+                .leader_index()
+                .is_some_and(|index| self.nodes[index].standing == Standing::Healthy)
             {
                 self.pass.after = None;
                 self.pass.pause = FIRST_PAUSE;

@@ -37,12 +37,12 @@
 
 mod breaker;
 mod clocks;
-mod hear;
 mod io;
 mod lead;
 mod node;
-mod permit;
-mod settle;
+mod permissions;
+mod policy;
+mod reports;
 mod split;
 mod stats;
 mod tips;
@@ -55,11 +55,11 @@ use std::time::{Duration, Instant};
 pub use breaker::{Breaker, BreakerChange, FAILURES_TO_OPEN, FIRST_WAIT, LONGEST_WAIT};
 pub use clocks::{Clocks, Comparison, Off, REFUSED_FROM};
 pub use io::{
-    DEFAULT_GRACE, Event, FetchWhy, GateWhy, Input, LeadWhy, News, NodeSpec, Output, Setup,
+    DEFAULT_GRACE, Event, FetchWhy, GateWhy, Input, LeadWhy, NodeReport, NodeSpec, Output, Setup,
     TemplateSeen,
 };
 pub use node::{Progress, Standing, Waiting};
-pub use permit::{PERMISSIONS_DEADLINE, PERMISSIONS_EVERY, PERMISSIONS_GAP};
+pub use permissions::{PERMISSIONS_DEADLINE, PERMISSIONS_EVERY, PERMISSIONS_GAP};
 pub use split::{
     BLOCKS_DEADLINE, CHAIN_TIPS_DEADLINE, CHAIN_TIPS_GAP, Dispute, Follow, REPEAT, REPEAT_KNOWN,
 };
@@ -256,7 +256,7 @@ impl Failover {
         failover
     }
 
-    /// Takes one input and appends the commands that follow from it. News of unknown nodes are
+    /// Takes one input and appends the commands that follow from it. NodeReport of unknown nodes are
     /// ignored, and so are late ones.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         let at = now.mono;

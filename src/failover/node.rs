@@ -40,7 +40,7 @@ pub(super) struct Node {
     /// A poll is overdue and nothing else was heard.
     pub silent: Option<Duration>,
     /// Something odd happened to the leader's connections: a template of the next node is wanted.
-    pub doubted: bool,
+    pub suspect: bool,
     pub last_error: Option<Failure>,
     pub heard_at: Option<Instant>,
     pub clock: NodeClock,
@@ -227,10 +227,10 @@ pub(super) struct Behind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// May lead.
-    Fit,
-    /// Fit, but on another block of the same height and work as the one that is worked on.
+    Healthy,
+    /// Healthy, but on another block of the same height and work as the one that is worked on.
     Rival,
-    /// Fit, but refuses a call that mining needs, in these words.
+    /// Healthy, but refuses a call that mining needs, in these words.
     Forbidden(String),
     /// Its chain has less work; this many blocks fewer.
     Behind(u64),
@@ -269,7 +269,7 @@ impl Standing {
     /// Smaller is better; `None` never leads.
     pub(super) fn rank(&self) -> Option<u8> {
         match self {
-            Standing::Fit => Some(0),
+            Standing::Healthy => Some(0),
             // What it says is as good as any, and others take the block.
             Standing::Rival | Standing::Forbidden(_) => Some(1),
             Standing::Behind(_)
@@ -318,7 +318,7 @@ impl Standing {
             Standing::Shaky | Standing::NoTemplate | Standing::Down => {
                 LeadWhy::Failed(reason.to_owned())
             }
-            Standing::Fit | Standing::Unknown => LeadWhy::Ready,
+            Standing::Healthy | Standing::Unknown => LeadWhy::Ready,
         }
     }
 }
@@ -327,7 +327,7 @@ impl Standing {
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Standing::Fit => f.write_str("is fit"),
+            Standing::Healthy => f.write_str("is fit"),
             Standing::Forbidden(words) => f.write_str(words),
             Standing::Rival => f.write_str("is on another block of the same height"),
             Standing::Behind(1) => f.write_str("is behind by 1 block"),
@@ -379,7 +379,7 @@ impl Node {
             waiting: None,
             waiting_said: false,
             silent: None,
-            doubted: false,
+            suspect: false,
             last_error: None,
             heard_at: None,
             clock: NodeClock::default(),
@@ -491,7 +491,7 @@ impl Node {
                 let is_over = self.heard_at.is_some_and(|heard| heard > failure.at);
                 (!is_over).then(|| failure.error.clone())
             }
-            Standing::Fit
+            Standing::Healthy
             | Standing::Rival
             | Standing::Forbidden(_)
             | Standing::Behind(_)
@@ -528,7 +528,7 @@ impl Node {
             .as_ref()
             .is_some_and(|failure| matches!(failure.error, RpcError::Forbidden { .. }));
         let refusal = self.permissions.as_ref().and_then(Permissions::refusal);
-        refusal.filter(|_| by_name && !matches!(self.standing, Standing::Fit | Standing::Rival))
+        refusal.filter(|_| by_name && !matches!(self.standing, Standing::Healthy | Standing::Rival))
     }
 
     /// What the owner can do about it; what it refuses is told apart, with its remedy.
@@ -584,7 +584,7 @@ impl Node {
         self.clock = NodeClock::default();
         self.waiting = None;
         self.silent = None;
-        self.doubted = false;
+        self.suspect = false;
         self.template = None;
         self.template_error = None;
         self.waits = Waits::default();

@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 use super::breaker::FAILURES_TO_OPEN;
 use super::io::{Event, Output};
 use super::node::{Node, Standing};
-use super::settle::Alarm;
+use super::policy::Alarm;
 use super::{FOLLOW, Failover, LAG_MANY};
 use crate::chain::BlockHash;
 use crate::ids::NodeId;
@@ -66,7 +66,7 @@ const LOOKUP_PAUSE: Duration = Duration::from_secs(1);
 const LOOKUPS: u32 = 3;
 /// One node is asked for its chain tips at most once in this time.
 pub const CHAIN_TIPS_GAP: Duration = Duration::from_secs(5);
-/// Tips whose judgement by the first node is remembered.
+/// Tips whose verdict by the first node is remembered.
 const RULINGS_KEPT: usize = 16;
 
 /// Which chain is followed when the nodes do not agree on the rules.

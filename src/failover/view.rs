@@ -163,7 +163,7 @@ impl Failover {
                  height, and the next block decides."
             ));
         }
-        if node.standing != Standing::Fit {
+        if node.standing != Standing::Healthy {
             return degraded(format!(
                 "Node {} but gives the work, as no better node is available.",
                 node.clause()
@@ -172,7 +172,7 @@ impl Failover {
         if index > 0 {
             let first = &self.nodes[0];
             return degraded(match first.standing {
-                Standing::Fit => format!(
+                Standing::Healthy => format!(
                     "Backup node {name} gives the work; {} is well again and takes over shortly.",
                     first.spec.name
                 ),
@@ -180,7 +180,7 @@ impl Failover {
             });
         }
         // One failed call of a backup is no news.
-        let is_well = |node: &Node| matches!(node.standing, Standing::Fit | Standing::Shaky);
+        let is_well = |node: &Node| matches!(node.standing, Standing::Healthy | Standing::Shaky);
         if let Some(other) = self.nodes.iter().find(|node| !is_well(node)) {
             return degraded(format!("Node {name} gives the work, but {}.", other.clause()));
         }

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use super::io::Output;
 use super::node::Node;
-use super::settle::Alarm;
+use super::policy::Alarm;
 use super::stats::ErrorKind;
 use super::{ANNOUNCED_WITHIN, Failover, POLL_EVERY, POLL_SOON, TRY_WAIT_AGAIN, WAIT_GAP};
 use crate::chain::BlockHash;

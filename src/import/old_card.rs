@@ -1,6 +1,6 @@
 //! The backup of an old card, laid on the boot partition of a new one.
 //!
-//! Taken up once, at the first start: a ledger that has counted anything is never touched. Whatever
+//! Imported up once, at the first start: a ledger that has counted anything is never touched. Whatever
 //! is wrong with the file, the box starts; the file's new name tells what became of it.
 
 use std::ffi::OsStr;

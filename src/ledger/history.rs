@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::halves::{HalfHour, Halves, half_of};
+use super::half_hours::{HalfHour, HalfHours, half_of};
 use super::record::{Counts, Grain, Point};
 
 /// So many of the newest points are looked through one by one: ten minutes are asked for most.
@@ -18,7 +18,7 @@ pub struct Series {
     grain: Grain,
     points: VecDeque<Point>,
     /// Of minutes, as long as there are any.
-    halves: Option<Box<Halves>>,
+    halves: Option<Box<HalfHours>>,
 }
 
 impl Series {
@@ -115,7 +115,7 @@ impl Series {
         self.points.drain(..drop);
         self.points.shrink_to_fit();
         if self.halves.is_some() {
-            self.halves = Halves::of(&self.points).map(Box::new);
+            self.halves = HalfHours::of(&self.points).map(Box::new);
         }
     }
 
@@ -135,7 +135,7 @@ impl Series {
             match &mut self.halves {
                 Some(halves) if appended => halves.appended(&self.points[place]),
                 Some(halves) => halves.changed(period, &self.points),
-                None => self.halves = Halves::of(&self.points).map(Box::new),
+                None => self.halves = HalfHours::of(&self.points).map(Box::new),
             }
         }
         self.trim();

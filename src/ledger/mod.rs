@@ -3,23 +3,23 @@
 //!
 //! Pure parts: [`record`] (the journal's records and their form on disk), [`history`] (rings of
 //! points), [`totals`] (the ledger in memory and the policy of what to write when), [`backup`] (one
-//! file), [`export`] (CSV and JSON). Shells: [`store`] (journal, cache, snapshots), [`keeper`] (answers what the ledger asks for), [`check`]
+//! file), [`export`] (CSV and JSON). Shells: [`store`] (journal, cache, snapshots), [`writer`] (answers what the ledger asks for), [`check`]
 //! (the guarded opening), [`child`] (sled in a process of its own), [`transfer`] (backup, restore, copies), [`card`] (space and wear).
 //!
 //! # How the daemon uses it
 //!
-//! - Once at the start: [`totals::Ledger::new`] and [`keeper::Keeper::new`]; nothing is read yet and
+//! - Once at the start: [`totals::Ledger::new`] and [`writer::LedgerWriter::new`]; nothing is read yet and
 //!   shares may be counted at once.
 //! - A miner authorises: [`totals::Ledger::worker`] gives the handle for its shares; then
 //!   [`totals::LedgerEvent::Connected`]. `get(id).level` is the difficulty to start it with.
 //! - Each share: [`totals::LedgerEvent::Share`] or [`totals::LedgerEvent::Reject`]. No allocation,
 //!   no I/O.
 //! - A [`totals::LedgerEvent::Tick`] at [`totals::Ledger::next_deadline`].
-//! - Outputs `Open` and `Save` go to [`keeper::Keeper::work`] on a pool thread, its answer back into
+//! - Outputs `Open` and `Save` go to [`writer::LedgerWriter::work`] on a pool thread, its answer back into
 //!   [`totals::Ledger::handle`]. There is never more than one under way.
 //! - At the end: [`totals::LedgerEvent::Stop`], and wait for the answer to the batch with `close`.
 //!
-//! Every ten minutes [`card::read`] on a pool thread and [`card::Card::reading`]; when that says so,
+//! Every ten minutes [`disk_health::read`] on a pool thread and [`disk_health::Card::reading`]; when that says so,
 //! [`totals::LedgerEvent::Shrink`].
 //!
 //! What a page shows of the card: [`totals::Ledger::storage`] and [`totals::Ledger::notes`].
@@ -43,17 +43,17 @@
 
 pub mod backup;
 mod cache;
-pub mod card;
 pub mod check;
 pub mod child;
 mod codec;
+pub mod disk_health;
 pub mod export;
-pub mod halves;
+pub mod half_hours;
 pub mod history;
 pub mod journal;
-pub mod keeper;
 pub mod record;
 pub mod seal;
 pub mod store;
 pub mod totals;
 pub mod transfer;
+pub mod writer;

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::minute_key;
 use super::codec::clip;
-use super::halves::half_of;
+use super::half_hours::half_of;
 use super::history::Series;
 use super::record::{
     AuditEntry, BestShare, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS, MAX_TEXT,

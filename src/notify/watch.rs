@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Now;
 use crate::status::{
-    AlarmView, BlockState, BlockView, Judgement, Level, NodeState, Snapshot, State, format,
+    AlarmView, BlockState, BlockView, Level, NodeState, Snapshot, State, Verdict, format,
     refusal_advice,
 };
 
@@ -48,7 +48,7 @@ impl Watch {
     }
 
     /// Adds what is news to `out`.
-    pub fn handle(&mut self, now: Now, s: &Snapshot, verdict: &Judgement, out: &mut Vec<Message>) {
+    pub fn handle(&mut self, now: Now, s: &Snapshot, verdict: &Verdict, out: &mut Vec<Message>) {
         self.blocks(now, s, out);
         self.down(now, verdict, out);
         self.alarms(now, s, verdict, out);
@@ -72,7 +72,7 @@ impl Watch {
         self.blocks.retain(|hash, _| s.blocks.iter().any(|block| block.hash == *hash));
     }
 
-    fn down(&mut self, now: Now, verdict: &Judgement, out: &mut Vec<Message>) {
+    fn down(&mut self, now: Now, verdict: &Verdict, out: &mut Vec<Message>) {
         if verdict.state != State::Down {
             if let Some(down) = self.down.take()
                 && down.told
@@ -95,7 +95,7 @@ impl Watch {
         }
     }
 
-    fn alarms(&mut self, now: Now, s: &Snapshot, verdict: &Judgement, out: &mut Vec<Message>) {
+    fn alarms(&mut self, now: Now, s: &Snapshot, verdict: &Verdict, out: &mut Vec<Message>) {
         let loud = |alarm: &&AlarmView| alarm.level >= Level::Warning;
         for alarm in verdict.alarms.iter().filter(loud) {
             let seen = self.alarms.entry(alarm.id.clone()).or_insert_with(|| Seen {
@@ -268,7 +268,7 @@ fn message(now: Now, topic: Topic, level: Level, title: &str, text: String) -> M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{JobView, MinerState, MinerView, NodeView, judge};
+    use crate::status::{JobView, MinerState, MinerView, NodeView, verdict};
 
     struct Scene {
         watch: Watch,
@@ -303,7 +303,7 @@ mod tests {
         fn at(&mut self, second: u64) -> Vec<(Topic, String)> {
             let now = Now { mono: self.start + Duration::from_secs(second), unix: second };
             let mut out = Vec::new();
-            let verdict = judge(&self.s);
+            let verdict = verdict(&self.s);
             self.watch.handle(now, &self.s, &verdict, &mut out);
             out.into_iter().map(|m| (m.topic, m.title)).collect()
         }

@@ -12,7 +12,7 @@ use crate::difficulty::{Difficulty, NBits, Target};
 use crate::ids::NodeId;
 use crate::job::tests::template;
 use crate::job::{JobId, Lookup};
-use crate::memo::Encoder;
+use crate::job_journal::Encoder;
 use crate::reject::Reject;
 use crate::share::{Share, Submission};
 use crate::stratum::session::SessionKey;
@@ -484,7 +484,7 @@ impl World {
             payee_chains,
         };
         world.pool = Pool::new(rules, 0x100);
-        world.pool.recall(world.now(), Recall::default());
+        world.pool.restore_jobs(world.now(), RestoredJobs::default());
         world.work(1, easy);
         world
     }
@@ -493,21 +493,22 @@ impl World {
     /// with the tip, and `first_job_id` lies behind the earlier ones.
     fn restart(&mut self, tip: u8, easy: bool) {
         let now = self.now();
-        let moment = crate::memo::Moment { mono: now.mono, uptime: Duration::from_secs(100) };
-        let header = || crate::memo::header("boot");
+        let moment =
+            crate::job_journal::Moment { mono: now.mono, uptime: Duration::from_secs(100) };
+        let header = || crate::job_journal::header("boot");
         let mut bytes = match self.kept.is_empty() {
             true => header(),
             false => std::mem::take(&mut self.kept),
         };
-        let before = Recall::read(moment, "boot", &bytes).0;
+        let before = RestoredJobs::read(moment, "boot", &bytes).0;
         let mut encoder = Encoder::following(&before);
-        for memo in self.pool.memos() {
-            if let Memo::Tip = memo {
+        for record in self.pool.job_records() {
+            if let JobRecord::Tip = record {
                 (bytes, encoder) = (header(), Encoder::default());
             }
-            encoder.encode(moment, &memo, &mut bytes);
+            encoder.encode(moment, &record, &mut bytes);
         }
-        let (recall, good) = Recall::read(moment, "boot", &bytes);
+        let (restored, good) = RestoredJobs::read(moment, "boot", &bytes);
         assert_eq!(good, bytes.len());
         self.kept = bytes;
         let rules = Rules {
@@ -516,9 +517,9 @@ impl World {
             overrides: Vec::new(),
             payee_chains: self.pool.rules.payee_chains.clone(),
         };
-        let run = recall.jobs.last().unwrap().0.run() + 1;
+        let run = restored.jobs.last().unwrap().0.run() + 1;
         self.pool = Pool::new(rules, JobId::first_of(run).0);
-        self.pool.recall(now, recall);
+        self.pool.restore_jobs(now, restored);
         self.work(tip, easy);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::priority::Urgency;
+use crate::priority_queue::Urgency;
 
 /// A queue of calls that are made one at a time, on a thread of `blocking`'s pool that is taken
 /// when there is something to do.
@@ -30,7 +30,7 @@ impl Lane {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match urgency {
             Urgency::Urgent => queue.urgent.push_back(Box::new(call)),
-            Urgency::CanWait => queue.others.push_back(Box::new(call)),
+            Urgency::Normal => queue.others.push_back(Box::new(call)),
         }
         if !queue.running {
             queue.running = true;
@@ -70,19 +70,19 @@ mod tests {
             move || done.send(what).unwrap()
         };
         let first = say("first");
-        lane.push(Urgency::CanWait, move || {
+        lane.push(Urgency::Normal, move || {
             begun.send(()).unwrap();
             wait.recv().unwrap();
             first();
         });
         begin.recv().unwrap();
-        lane.push(Urgency::CanWait, say("third"));
+        lane.push(Urgency::Normal, say("third"));
         lane.push(Urgency::Urgent, say("second"));
         assert!(order.try_recv().is_err(), "the first has not ended");
         go.send(()).unwrap();
         let said: Vec<_> = (0..3).map(|_| order.recv().unwrap()).collect();
         assert_eq!(said, ["first", "second", "third"]);
-        lane.push(Urgency::CanWait, say("again"));
+        lane.push(Urgency::Normal, say("again"));
         assert_eq!(order.recv().unwrap(), "again", "an empty lane starts anew");
     }
 }

@@ -21,9 +21,9 @@ use super::{place, tripwire, zmq_fd};
 use crate::chain::BlockHash;
 use crate::ids::NodeId;
 use crate::node::{Method, NodeEvent, NodeEventKind, RpcError, TipSource, WAIT};
-use crate::priority::{
+use crate::priority_queue::{
     self,
-    Urgency::{self, CanWait, Urgent},
+    Urgency::{self, Normal, Urgent},
 };
 use crate::template::TxCache;
 
@@ -42,7 +42,7 @@ pub struct NodeHandle {
     quick: Lane,
     slow: Lane,
     busy: Busy,
-    submit: priority::Sender<(BlockHash, Arc<str>)>,
+    submit: priority_queue::Sender<(BlockHash, Arc<str>)>,
     /// Dropping a task ends it.
     _tasks: Vec<Task<()>>,
 }
@@ -78,7 +78,7 @@ impl NodeHandle {
         let rpc = Arc::new(Rpc::new(config));
         let reporter = Reporter { node: id, events };
 
-        let (submit, blocks) = priority::channel();
+        let (submit, blocks) = priority_queue::channel();
         let (client, report) = (rpc.clone(), reporter.clone());
         thread::Builder::new()
             .name(format!("submit-{}", id.0))
@@ -149,7 +149,7 @@ impl NodeHandle {
     /// Asks for the hash of the tip: `Tip` or `Failed`.
     pub fn poll_tip(&self) -> bool {
         self.ask(
-            (&self.quick, CanWait),
+            (&self.quick, Normal),
             &self.busy.poll,
             Rpc::get_best_block_hash,
             |result, took| {
@@ -167,7 +167,7 @@ impl NodeHandle {
     /// `Failed`. It has its place in common with [`NodeHandle::poll_tip`].
     pub fn wait_for_tip(&self) -> bool {
         let wait = |rpc: &Rpc| rpc.wait_for_new_block(WAIT);
-        self.ask((&self.quick, CanWait), &self.busy.poll, wait, |result, took| {
+        self.ask((&self.quick, Normal), &self.busy.poll, wait, |result, took| {
             Some(match result {
                 Ok((hash, height)) => {
                     NodeEventKind::Tip { hash, height: Some(height), source: TipSource::Wait, took }
@@ -183,13 +183,13 @@ impl NodeHandle {
         let Some(place) = self.busy.trial.take() else { return false };
         let trial = Arc::new(Trial::default());
         let (rpc, seen) = (self.rpc.clone(), trial.clone());
-        self.quick.push(CanWait, move || {
+        self.quick.push(Normal, move || {
             seen.set(TrialState::Waiting);
             let result = rpc.wait_for_new_block(WAIT).map(|_| ());
             seen.set(TrialState::Ended(result));
         });
         let (rpc, report) = (self.rpc.clone(), self.reporter.clone());
-        self.slow.push(CanWait, move || {
+        self.slow.push(Normal, move || {
             // The other lane's call is to be there first.
             thread::sleep(WAIT / 8);
             let began = trial.is(|state| matches!(state, TrialState::Waiting));
@@ -236,7 +236,7 @@ impl NodeHandle {
             rpc.keep_spare().ok();
             Ok(report)
         };
-        self.ask((&self.quick, CanWait), &self.busy.health, call, |result, took| {
+        self.ask((&self.quick, Normal), &self.busy.health, call, |result, took| {
             Some(match result {
                 Ok(report) => NodeEventKind::Health { report: Box::new(report), took },
                 Err(error) => failed(Method::Health, error, took),
@@ -247,7 +247,7 @@ impl NodeHandle {
     /// Asks whether the node would accept a block (BIP 23): `Proposed`.
     pub fn propose(&self, block: BlockHash, block_hex: Arc<str>) -> bool {
         self.ask(
-            (&self.slow, CanWait),
+            (&self.slow, Normal),
             &self.busy.proposal,
             move |rpc| rpc.propose(&block_hex),
             move |verdict, _| Some(NodeEventKind::Proposed { block, verdict }),
@@ -257,7 +257,7 @@ impl NodeHandle {
     /// Asks where a block stands with the node: `Position`.
     pub fn position(&self, block: BlockHash, height: u32) -> bool {
         self.ask(
-            (&self.quick, CanWait),
+            (&self.quick, Normal),
             &self.busy.position,
             move |rpc| rpc.best_chain_position(block, height),
             move |answer, took| Some(NodeEventKind::Position { block, answer, took }),
@@ -267,7 +267,7 @@ impl NodeHandle {
     /// Asks which branches the node has refused: `ChainTips` or `Failed`.
     pub fn chain_tips(&self) -> bool {
         self.ask(
-            (&self.slow, CanWait),
+            (&self.slow, Normal),
             &self.busy.chain_tips,
             Rpc::refused_branches,
             |result, took| {
@@ -282,7 +282,7 @@ impl NodeHandle {
     /// Asks for the blocks of the node's best chain at these heights: `BlocksAt` or `Failed`.
     pub fn blocks_at(&self, heights: Vec<u64>) -> bool {
         self.ask(
-            (&self.slow, CanWait),
+            (&self.slow, Normal),
             &self.busy.blocks_at,
             move |rpc| rpc.blocks_at(&heights),
             |result, took| {
@@ -297,7 +297,7 @@ impl NodeHandle {
     /// Tells the node to prefer a block over others of equal work: `Failed`, or no event.
     pub fn precious(&self, block: BlockHash) -> bool {
         self.ask(
-            (&self.slow, CanWait),
+            (&self.slow, Normal),
             &self.busy.precious,
             move |rpc| rpc.precious_block(block),
             move |result, took| {
@@ -363,7 +363,7 @@ fn ask_permissions(
     questions: Option<Questions>,
 ) {
     let next = lane.clone();
-    lane.push(CanWait, move || {
+    lane.push(Normal, move || {
         let mut questions = questions.unwrap_or_else(|| rpc.questions());
         let Some(result) = rpc.ask_next(&mut questions) else {
             return ask_permissions(next, rpc, report, place, Some(questions));
@@ -407,7 +407,11 @@ impl Trial {
 }
 
 /// The thread for solved blocks. Ends when the handle is dropped and all blocks are through.
-fn submissions(rpc: &Rpc, report: &Reporter, blocks: priority::Receiver<(BlockHash, Arc<str>)>) {
+fn submissions(
+    rpc: &Rpc,
+    report: &Reporter,
+    blocks: priority_queue::Receiver<(BlockHash, Arc<str>)>,
+) {
     for (block, hex) in blocks {
         let started = Instant::now();
         let answer = rpc.submit_block(&hex);

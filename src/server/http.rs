@@ -308,7 +308,7 @@ impl Http {
                 let now = self.rendered();
                 let page = forms::render(
                     &now.snapshot,
-                    &now.judgement,
+                    &now.verdict,
                     forms::Page::FileOnly(admin::NO_PIN),
                 );
                 route::html_answer(page)

@@ -8,11 +8,11 @@
 //! **Floods** are slowed down by not reading: TCP makes the sender wait, and nobody is banned. So are
 //! reconnect storms: who comes too often is served a few seconds later. Loopback is exempt.
 //!
-//! **TLS** is optional and has doors of its own. A connection through one of them keeps a rustls
+//! **TLS** is optional and has listeners of its own. A connection through one of them keeps a rustls
 //! machine between the bytes of the socket and the lines; all else about it is the same. A
 //! handshake that is not over in time ends the connection.
 //!
-//! **Closed doors.** While there is no work the addresses stay bound but nobody listens on them:
+//! **Closed listeners.** While there is no work the addresses stay bound but nobody listens on them:
 //! the kernel refuses connections, and a miner turns to its second pool at once.
 
 use std::cell::{Cell, RefCell};
@@ -97,9 +97,9 @@ pub struct Server {
     executor: Rc<LocalExecutor<'static>>,
     handler: Weak<dyn Handler>,
     limits: Cell<Limits>,
-    /// Why nobody is let in although the doors are open.
+    /// Why nobody is let in although the listeners are open.
     turning: Cell<Option<&'static str>>,
-    doors: RefCell<Vec<Door>>,
+    listeners: RefCell<Vec<Listener>>,
     connections: RefCell<BTreeMap<ConnId, Rc<Connection>>>,
     next: Cell<u64>,
     /// Whose round trip is read next.
@@ -111,12 +111,12 @@ pub struct Server {
 }
 
 /// One address. The socket stays bound from start to end, so that nobody else takes it.
-struct Door {
+struct Listener {
     address: SocketAddr,
     socket: Rc<Async<TcpListener>>,
-    /// What those show who come through this door; `None` where no TLS is spoken.
+    /// What those show who come through this listener; `None` where no TLS is spoken.
     certificate: Option<Rc<Certificate>>,
-    /// While the door is open.
+    /// While the listener is open.
     accepting: Option<Task<()>>,
 }
 
@@ -135,7 +135,7 @@ struct Connection {
 }
 
 impl Server {
-    /// Binds the addresses. The doors are shut.
+    /// Binds the addresses. The listeners are shut.
     ///
     /// # Errors
     /// The first address that cannot be had, and the system's reason.
@@ -145,9 +145,9 @@ impl Server {
         addresses: &[SocketAddr],
         limits: Limits,
     ) -> Result<Rc<Server>, (SocketAddr, io::Error)> {
-        let mut doors = Vec::new();
+        let mut listeners = Vec::new();
         for address in addresses {
-            doors.push(Door::new(*address, None).map_err(|error| (*address, error))?);
+            listeners.push(Listener::new(*address, None).map_err(|error| (*address, error))?);
         }
         Ok(Rc::new_cyclic(|this| Server {
             this: this.clone(),
@@ -155,7 +155,7 @@ impl Server {
             handler,
             limits: Cell::new(limits),
             turning: Cell::new(None),
-            doors: RefCell::new(doors),
+            listeners: RefCell::new(listeners),
             connections: RefCell::default(),
             next: Cell::new(1),
             round_trips_from: Cell::new(ConnId(0)),
@@ -164,7 +164,7 @@ impl Server {
         }))
     }
 
-    /// Adds doors behind which TLS is spoken. They are shut, too.
+    /// Adds listeners behind which TLS is spoken. They are shut, too.
     ///
     /// # Errors
     /// The first address that cannot be had, and the system's reason.
@@ -174,40 +174,40 @@ impl Server {
         certificate: &Rc<Certificate>,
     ) -> Result<(), (SocketAddr, io::Error)> {
         for address in addresses {
-            let door = Door::new(*address, Some(certificate.clone()));
-            self.doors.borrow_mut().push(door.map_err(|error| (*address, error))?);
+            let listener = Listener::new(*address, Some(certificate.clone()));
+            self.listeners.borrow_mut().push(listener.map_err(|error| (*address, error))?);
         }
         Ok(())
     }
 
     /// The addresses without TLS, with the port that the system chose where 0 was asked for.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let doors = self.doors.borrow();
-        let plain = doors.iter().filter(|door| door.certificate.is_none());
-        plain.map(|door| door.address).collect()
+        let listeners = self.listeners.borrow();
+        let plain = listeners.iter().filter(|listener| listener.certificate.is_none());
+        plain.map(|listener| listener.address).collect()
     }
 
-    /// Opens all doors.
+    /// Opens all listeners.
     pub fn open(&self) {
-        for door in self.doors.borrow_mut().iter_mut() {
-            door.open(self);
+        for listener in self.listeners.borrow_mut().iter_mut() {
+            listener.open(self);
         }
     }
 
-    /// Shuts all doors. Open connections are not touched.
+    /// Shuts all listeners. Open connections are not touched.
     pub fn shut(&self) {
-        for door in self.doors.borrow_mut().iter_mut() {
-            door.shut();
+        for listener in self.listeners.borrow_mut().iter_mut() {
+            listener.shut();
         }
     }
 
     /// From now on callers are noted and sent away, with this reason; `None`: let in again.
-    pub fn turn_away(&self, why: Option<&'static str>) {
+    pub fn refuse_all(&self, why: Option<&'static str>) {
         self.turning.set(why);
     }
 
     /// Whether callers are sent away.
-    pub fn turns_away(&self) -> bool {
+    pub fn refuses_all(&self) -> bool {
         self.turning.get().is_some()
     }
 
@@ -241,7 +241,7 @@ impl Server {
         }
     }
 
-    /// Ends all connections and shuts the doors, for the end of the program.
+    /// Ends all connections and shuts the listeners, for the end of the program.
     pub fn close_all(&self) {
         self.shut();
         let all: Vec<ConnId> = self.connections.borrow().keys().copied().collect();
@@ -607,11 +607,11 @@ fn to_send(tls: &mut ServerConnection) -> Vec<u8> {
     bytes
 }
 
-impl Door {
-    fn new(address: SocketAddr, certificate: Option<Rc<Certificate>>) -> io::Result<Door> {
+impl Listener {
+    fn new(address: SocketAddr, certificate: Option<Rc<Certificate>>) -> io::Result<Listener> {
         let socket = reserve(address)?;
         let address = socket.get_ref().local_addr().unwrap_or(address);
-        Ok(Door { address, socket: Rc::new(socket), certificate, accepting: None })
+        Ok(Listener { address, socket: Rc::new(socket), certificate, accepting: None })
     }
 
     fn open(&mut self, server: &Server) {
@@ -640,7 +640,7 @@ impl Door {
 /// A bound socket that does not listen yet.
 fn reserve(mut address: SocketAddr) -> io::Result<Async<TcpListener>> {
     if address.port() == 0 {
-        // A port that the system chose is given up by a shut door; one that was asked for is kept.
+        // A port that the system chose is given up by a shut listener; one that was asked for is kept.
         address = bind(address)?.get_ref().local_addr()?;
     }
     bind(address)
@@ -715,11 +715,11 @@ mod tests {
         let address = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits)
             .unwrap_or_else(|(_, error)| panic!("{error}"));
-        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut ends = Vec::new();
         for port in 1..=100 {
-            let mut end = TcpStream::connect(door.local_addr().unwrap()).unwrap();
-            let stream = Async::new(door.accept().unwrap().0).unwrap();
+            let mut end = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let stream = Async::new(listener.accept().unwrap().0).unwrap();
             let peer = SocketAddr::from(([192, 168, 1, 7], port));
             server.admit(stream, peer, None);
             server.send(ConnId(port.into()), b"x");
@@ -746,11 +746,11 @@ mod tests {
         let address = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits)
             .unwrap_or_else(|(_, error)| panic!("{error}"));
-        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut ends = Vec::new();
         let mut come = |peer: &str| {
-            ends.push(TcpStream::connect(door.local_addr().unwrap()).unwrap());
-            let stream = Async::new(door.accept().unwrap().0).unwrap();
+            ends.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let stream = Async::new(listener.accept().unwrap().0).unwrap();
             server.admit(stream, peer.parse().unwrap(), None);
             (server.connections(), porter.0.borrow_mut().pop().map(|(_, why)| why))
         };

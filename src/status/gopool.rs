@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     BlockState, CallView, HistogramView, Level, MinerState, NodeState, NodeView, RejectReason,
-    Snapshot, ZmqState, format, judge,
+    Snapshot, ZmqState, format, verdict,
 };
 
 /// goPool's version of these shapes.
@@ -18,7 +18,7 @@ const API_VERSION: &str = "1";
 
 /// `/api/overview`: miners, best shares, kinds of miners.
 pub fn overview(s: &Snapshot) -> Vec<u8> {
-    let workers: Vec<Value> = judge::connected(s)
+    let workers: Vec<Value> = verdict::connected(s)
         .map(|miner| {
             json!({
                 "name": miner.name,
@@ -44,7 +44,7 @@ pub fn overview(s: &Snapshot) -> Vec<u8> {
         })
         .collect();
     let mut kinds: Vec<(&str, u64)> = Vec::new();
-    for miner in judge::connected(s) {
+    for miner in verdict::connected(s) {
         match kinds.iter_mut().find(|(name, _)| *name == miner.model) {
             Some((_, count)) => *count += 1,
             None => kinds.push((&miner.model, 1)),
@@ -54,7 +54,7 @@ pub fn overview(s: &Snapshot) -> Vec<u8> {
         kinds.iter().map(|(name, count)| json!({ "name": name, "total": count })).collect();
     bytes(&json!({
         "api_version": API_VERSION,
-        "active_miners": judge::connected(s).count(),
+        "active_miners": verdict::connected(s).count(),
         "active_tls_miners": 0,
         "shares_per_minute": shares_per_minute(s),
         "pool_hashrate": s.totals.rate_5m.hashrate,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Judgement, NodeState, Snapshot, State, clocks, judge};
+use super::{NodeState, Snapshot, State, Verdict, clocks, verdict};
 
 /// A health answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,15 +14,15 @@ pub struct Health {
 }
 
 /// `/health`: 200 as long as a block can be found now (state OK or DEGRADED).
-pub fn health(snapshot: &Snapshot, judgement: &Judgement) -> Health {
-    let healthy = judgement.state != State::Down;
+pub fn health(snapshot: &Snapshot, verdict: &Verdict) -> Health {
+    let healthy = verdict.state != State::Down;
     answer(
         healthy,
         json!({
             "status": if healthy { "healthy" } else { "unhealthy" },
             "timestamp": snapshot.now,
-            "state": judgement.state,
-            "reason": judgement.sentence,
+            "state": verdict.state,
+            "reason": verdict.sentence,
         }),
     )
 }
@@ -55,7 +55,7 @@ impl Ready {
             chain_initialized: snapshot
                 .job
                 .as_ref()
-                .is_some_and(|job| job.template_age_s < judge::TEMPLATE_OLD_S),
+                .is_some_and(|job| job.template_age_s < verdict::TEMPLATE_OLD_S),
             storage_available: snapshot.storage.writable != Some(false),
             clock_sane: clocks::are_sane(snapshot),
             submission: snapshot.nodes.is_empty()
@@ -94,8 +94,8 @@ pub fn ready(snapshot: &Snapshot) -> Health {
 }
 
 /// `/health/detailed`: the code of [`health`], and what a support bundle begins with.
-pub fn detailed(snapshot: &Snapshot, judgement: &Judgement) -> Health {
-    let healthy = judgement.state != State::Down;
+pub fn detailed(snapshot: &Snapshot, verdict: &Verdict) -> Health {
+    let healthy = verdict.state != State::Down;
     let job = snapshot.job.as_ref();
     let calls = || snapshot.nodes.iter().flat_map(|node| &node.calls);
     let usable = |state| matches!(state, NodeState::Leading | NodeState::Standby);
@@ -104,10 +104,10 @@ pub fn detailed(snapshot: &Snapshot, judgement: &Judgement) -> Health {
         json!({
             "status": if healthy { "healthy" } else { "unhealthy" },
             "timestamp": snapshot.now,
-            "state": judgement.state,
-            "reason": judgement.sentence,
-            "advice": judgement.advice,
-            "alarms": judgement.alarms,
+            "state": verdict.state,
+            "reason": verdict.sentence,
+            "advice": verdict.advice,
+            "alarms": verdict.alarms,
             "version": snapshot.build.version,
             "uptime_s": snapshot.now.saturating_sub(snapshot.started_at),
             "chain": {
@@ -141,7 +141,7 @@ pub fn detailed(snapshot: &Snapshot, judgement: &Judgement) -> Health {
             },
             "stratum": {
                 "connections": snapshot.stratum.connections,
-                "miners": judge::connected(snapshot).count(),
+                "miners": verdict::connected(snapshot).count(),
                 "shares_accepted": snapshot.stratum.shares_accepted,
             },
             "canary": snapshot.canary,
@@ -167,7 +167,7 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(ready(&snapshot).code, 200);
-        assert_eq!(health(&snapshot, &judge::judge(&snapshot)).code, 200);
+        assert_eq!(health(&snapshot, &verdict::verdict(&snapshot)).code, 200);
 
         let permissions = |refused: &[&str]| {
             let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
@@ -175,7 +175,7 @@ mod tests {
         };
         snapshot.nodes[0].permissions = permissions(&["submitblock"]);
         assert_eq!(ready(&snapshot).code, 503, "nobody would take a block");
-        assert_eq!(health(&snapshot, &judge::judge(&snapshot)).code, 200, "there is work");
+        assert_eq!(health(&snapshot, &verdict::verdict(&snapshot)).code, 200, "there is work");
         let other = |state| NodeView { state, permissions: permissions(&[]), ..Default::default() };
         snapshot.nodes.push(other(NodeState::Lagging));
         assert_eq!(ready(&snapshot).code, 503, "one that lags may not know the parent");
@@ -200,10 +200,10 @@ mod tests {
         snapshot.storage.writable = None;
         snapshot.job.as_mut().unwrap().template_age_s = 95.0;
         assert_eq!(ready(&snapshot).code, 503);
-        assert_eq!(health(&snapshot, &judge::judge(&snapshot)).code, 200);
+        assert_eq!(health(&snapshot, &verdict::verdict(&snapshot)).code, 200);
         snapshot.job = None;
-        assert_eq!(health(&snapshot, &judge::judge(&snapshot)).code, 503);
-        assert_eq!(detailed(&snapshot, &judge::judge(&snapshot)).code, 503);
+        assert_eq!(health(&snapshot, &verdict::verdict(&snapshot)).code, 503);
+        assert_eq!(detailed(&snapshot, &verdict::verdict(&snapshot)).code, 503);
         assert_eq!(live(&snapshot).code, 200);
     }
 }

@@ -19,7 +19,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::{Judgement, Snapshot, format};
+use super::{Snapshot, Verdict, format};
 
 use age::Ages;
 
@@ -49,28 +49,28 @@ pub fn script() -> String {
 }
 
 /// The page.
-pub fn page(snapshot: &Snapshot, judgement: &Judgement) -> String {
+pub fn page(snapshot: &Snapshot, verdict: &Verdict) -> String {
     let name = title(snapshot);
     let body = html! {
         @for part in parts(snapshot) {
             @if let Some(heading) = part.heading {
                 section class="part" aria-labelledby={ "h-" (part.id) } {
                     h2 id={ "h-" (part.id) } { (heading) }
-                    div id=(part.id) { ((part.render)(&View::of(snapshot, judgement, Ages::Told))) }
+                    div id=(part.id) { ((part.render)(&View::of(snapshot, verdict, Ages::Told))) }
                 }
             } @else {
                 div id=(part.id) class=(part.class) role=[part.role] {
-                    ((part.render)(&View::of(snapshot, judgement, Ages::Told)))
+                    ((part.render)(&View::of(snapshot, verdict, Ages::Told)))
                 }
             }
         }
     };
-    document(snapshot, judgement, name, Kind::Live, body)
+    document(snapshot, verdict, name, Kind::Live, body)
 }
 
 /// The parts of the page that change, rendered for a browser that counts the ages itself.
-pub fn sections(snapshot: &Snapshot, judgement: &Judgement) -> Vec<Section> {
-    let view = View::of(snapshot, judgement, Ages::Counted);
+pub fn sections(snapshot: &Snapshot, verdict: &Verdict) -> Vec<Section> {
+    let view = View::of(snapshot, verdict, Ages::Counted);
     parts(snapshot)
         .iter()
         .map(|part| Section { id: part.id, html: (part.render)(&view).into_string() })
@@ -78,21 +78,21 @@ pub fn sections(snapshot: &Snapshot, judgement: &Judgement) -> Vec<Section> {
 }
 
 /// One miner's own page; `None` when there is no such miner.
-pub fn miner(snapshot: &Snapshot, judgement: &Judgement, id: &str) -> Option<String> {
+pub fn miner(snapshot: &Snapshot, verdict: &Verdict, id: &str) -> Option<String> {
     let found = snapshot.miners.iter().find(|miner| miner.id == id)?;
-    let view = View::of(snapshot, judgement, Ages::Told);
+    let view = View::of(snapshot, verdict, Ages::Told);
     let body = miner::page(&view, found);
-    Some(document(snapshot, judgement, &miners::name(found), Kind::Still, body))
+    Some(document(snapshot, verdict, &miners::name(found), Kind::Still, body))
 }
 
 /// A page with a form.
 pub(crate) fn form_document(
     snapshot: &Snapshot,
-    judgement: &Judgement,
+    verdict: &Verdict,
     title: &str,
     body: Markup,
 ) -> String {
-    document(snapshot, judgement, title, Kind::Form, html! { div.form { (body) } })
+    document(snapshot, verdict, title, Kind::Form, html! { div.form { (body) } })
 }
 
 /// A date, for a page with a form.
@@ -108,13 +108,13 @@ pub fn qr(snapshot: &Snapshot) -> Option<String> {
 /// What every part is rendered from.
 struct View<'a> {
     s: &'a Snapshot,
-    judgement: &'a Judgement,
+    verdict: &'a Verdict,
     ages: Ages,
 }
 
 impl<'a> View<'a> {
-    fn of(s: &'a Snapshot, judgement: &'a Judgement, ages: Ages) -> View<'a> {
-        View { s, judgement, ages }
+    fn of(s: &'a Snapshot, verdict: &'a Verdict, ages: Ages) -> View<'a> {
+        View { s, verdict, ages }
     }
 
     /// `12 s ago`.
@@ -182,7 +182,7 @@ enum Kind {
 
 fn document(
     snapshot: &Snapshot,
-    judgement: &Judgement,
+    verdict: &Verdict,
     title: &str,
     kind: Kind,
     body: Markup,
@@ -193,7 +193,7 @@ fn document(
         html lang="en" {
             head {
                 meta charset="utf-8";
-                title { (judgement.state.word()) ": " (title) }
+                title { (verdict.state.word()) ": " (title) }
                 meta name="viewport" content="width=device-width,initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 link rel="icon" href={ "/icon.svg?v=" (version(ICON)) };

@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 
 use super::{
     AlarmView, BlockView, BoardView, BuildView, CanaryView, ConnectView, HistoryView, JobView,
-    Judgement, KnockView, MinerState, MinerView, NetworkView, NodeView, Odds, PayoutView,
-    PointView, ProcessView, Snapshot, State, StorageView, StratumView, TemplatesView, TotalsView,
-    format, judge, odds,
+    MinerState, MinerView, NetworkView, NodeView, Odds, PayoutView, PointView, ProcessView,
+    RefusedPeerView, Snapshot, State, StorageView, StratumView, TemplatesView, TotalsView, Verdict,
+    format, odds, verdict,
 };
 
 /// Version of the shapes below.
 pub const API_VERSION: &str = "1";
 
 /// `/api/status`: all but the lists, which have their own addresses.
-pub fn status(snapshot: &Snapshot, judgement: &Judgement) -> Vec<u8> {
+pub fn status(snapshot: &Snapshot, verdict: &Verdict) -> Vec<u8> {
     #[derive(Serialize)]
     struct Status<'a> {
         api_version: &'static str,
@@ -57,17 +57,17 @@ pub fn status(snapshot: &Snapshot, judgement: &Judgement) -> Vec<u8> {
         name: &snapshot.name,
         chain: &snapshot.chain,
         configured: snapshot.configured,
-        state: judgement.state,
-        sentence: &judgement.sentence,
-        advice: &judgement.advice,
-        alarms: &judgement.alarms,
+        state: verdict.state,
+        sentence: &verdict.sentence,
+        advice: &verdict.advice,
+        alarms: &verdict.alarms,
         payout: &snapshot.payout,
         job: snapshot.job.as_ref(),
         network: &snapshot.network,
         leading_node: leading(snapshot),
         nodes: snapshot.nodes.len(),
         miners: snapshot.miners.len(),
-        miners_connected: judge::connected(snapshot).count(),
+        miners_connected: verdict::connected(snapshot).count(),
         totals: &snapshot.totals,
         odds: odds(snapshot),
         blocks_found: snapshot.totals.blocks_found,
@@ -89,7 +89,7 @@ pub fn miners(snapshot: &Snapshot) -> Vec<u8> {
     struct Miners<'a> {
         now: u64,
         miners: &'a [MinerView],
-        knocking: &'a [KnockView],
+        knocking: &'a [RefusedPeerView],
     }
     bytes(&Miners { now: snapshot.now, miners: &snapshot.miners, knocking: &snapshot.knocking })
 }
@@ -189,7 +189,7 @@ pub fn public_pool(snapshot: &Snapshot) -> Vec<u8> {
     bytes(&json!({
         "totalHashRate": snapshot.totals.rate_5m.hashrate,
         "blockHeight": snapshot.network.height.unwrap_or(0),
-        "totalMiners": judge::connected(snapshot).count(),
+        "totalMiners": verdict::connected(snapshot).count(),
         "blocksFound": public_pool_blocks(snapshot),
         "fee": 0,
     }))
@@ -198,7 +198,7 @@ pub fn public_pool(snapshot: &Snapshot) -> Vec<u8> {
 /// `/api/info` as public-pool answers it.
 pub fn public_pool_info(snapshot: &Snapshot) -> Vec<u8> {
     let mut agents: Vec<(&str, usize, f64, f64)> = Vec::new();
-    for miner in judge::connected(snapshot) {
+    for miner in verdict::connected(snapshot) {
         let agent = match miner.user_agent.split_once('/') {
             Some((name, _)) => name,
             None => miner.user_agent.as_str(),
@@ -283,7 +283,7 @@ pub fn public_pool_client(snapshot: &Snapshot, address: &str) -> Option<Vec<u8>>
     {
         return None;
     }
-    let workers: Vec<Value> = judge::connected(snapshot)
+    let workers: Vec<Value> = verdict::connected(snapshot)
         .map(|miner| {
             json!({
                 "sessionId": miner.id,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    BlockState, HistogramView, Judgement, MinerState, NodeState, Snapshot, State, ZmqState, health,
+    BlockState, HistogramView, MinerState, NodeState, Snapshot, State, Verdict, ZmqState, health,
     odds,
 };
 use crate::node;
@@ -12,9 +12,9 @@ use crate::node;
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything that Prometheus scrapes.
-pub fn metrics(snapshot: &Snapshot, judgement: &Judgement) -> String {
+pub fn metrics(snapshot: &Snapshot, verdict: &Verdict) -> String {
     let mut out = Text { out: String::with_capacity(16 * 1024) };
-    whole(snapshot, judgement, &mut out);
+    whole(snapshot, verdict, &mut out);
     work(snapshot, &mut out);
     nodes(snapshot, &mut out);
     stratum(snapshot, &mut out);
@@ -24,7 +24,7 @@ pub fn metrics(snapshot: &Snapshot, judgement: &Judgement) -> String {
     out.out
 }
 
-fn whole(s: &Snapshot, judgement: &Judgement, out: &mut Text) {
+fn whole(s: &Snapshot, verdict: &Verdict, out: &mut Text) {
     out.family("soloist_build_info", "gauge", "The running build; always 1.");
     out.sample(
         "soloist_build_info",
@@ -39,7 +39,7 @@ fn whole(s: &Snapshot, judgement: &Judgement, out: &mut Text) {
     out.gauge("soloist_start_time_seconds", "Unix time of the start.", s.started_at as f64);
     out.family("soloist_state", "gauge", "The state of the appliance: 1 for the one it is in.");
     for state in [State::Ok, State::Degraded, State::Down] {
-        let on = f64::from(judgement.state == state);
+        let on = f64::from(verdict.state == state);
         out.sample("soloist_state", &[("state", &state.word().to_lowercase())], on);
     }
     out.gauge(
@@ -48,7 +48,7 @@ fn whole(s: &Snapshot, judgement: &Judgement, out: &mut Text) {
         f64::from(health::Ready::of(s).all()),
     );
     out.family("soloist_alarm", "gauge", "Alarms that are on; the value is always 1.");
-    for alarm in &judgement.alarms {
+    for alarm in &verdict.alarms {
         let level = format!("{:?}", alarm.level).to_lowercase();
         out.sample("soloist_alarm", &[("alarm", &alarm.id), ("level", &level)], 1.0);
     }
@@ -587,7 +587,7 @@ mod tests {
             }],
             ..Default::default()
         };
-        let text = metrics(&snapshot, &crate::status::judge(&snapshot));
+        let text = metrics(&snapshot, &crate::status::verdict(&snapshot));
         assert!(text.contains(
             r#"soloist_miner_connected{miner="x\"} 1\nsoloist_state{state=\"ok\"} 1\\",id="a"} 1"#
         ));
@@ -615,7 +615,7 @@ mod tests {
             nodes: vec![NodeView::default(), NodeView::default()],
             ..Default::default()
         };
-        let text = metrics(&snapshot, &crate::status::judge(&snapshot));
+        let text = metrics(&snapshot, &crate::status::verdict(&snapshot));
         let mut seen = std::collections::HashSet::new();
         for name in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
             let name = name.split(' ').next().unwrap();

@@ -47,7 +47,7 @@ pub struct Snapshot {
     /// The owner's miners, connected or missing. Without the canary.
     pub miners: Vec<MinerView>,
     /// Who knocked at the Stratum port lately without becoming a miner. Newest first, at most 20.
-    pub knocking: Vec<KnockView>,
+    pub knocking: Vec<RefusedPeerView>,
     /// All miners together.
     pub totals: TotalsView,
     /// Hashrate and shares over time.
@@ -57,7 +57,7 @@ pub struct Snapshot {
     /// Blocks found, newest first.
     pub blocks: Vec<BlockView>,
     /// Alarms that only the daemon can know of. The views add those that follow from the other
-    /// fields; see [`crate::status::judge()`].
+    /// fields; see [`crate::status::verdict()`].
     pub alarms: Vec<AlarmView>,
     /// What happened, newest first, at most 100.
     pub events: Vec<EventView>,
@@ -515,7 +515,7 @@ pub struct RejectView {
 
 /// Somebody at the Stratum port who did not become a miner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct KnockView {
+pub struct RefusedPeerView {
     /// From where, without port.
     pub address: String,
     /// User agent, if it came that far.

@@ -35,7 +35,7 @@ use crate::difficulty::Difficulty;
 use crate::hash;
 use crate::ids::{ConnId, Extranonce1};
 use crate::job::{Job, JobId, Jobs, Lookup};
-use crate::memo::Memo;
+use crate::job_journal::JobRecord;
 use crate::reject::Reject;
 use crate::share::{Seen, Share, Submission};
 use crate::signal::VERSION_MASK;
@@ -107,7 +107,7 @@ pub struct Context<'a> {
     /// Miners that left and may come back.
     pub parked: &'a mut BTreeMap<Extranonce1, Parked>,
     /// What a restart must not forget.
-    pub memos: &'a mut Memos,
+    pub job_records: &'a mut JobRecords,
 }
 
 /// Whom a miner's blocks pay in place of the owner.
@@ -130,20 +130,20 @@ impl Payee {
     }
 }
 
-/// Where memos are left for the shell to keep.
+/// Where job_records are left for the shell to keep.
 #[derive(Debug, Default)]
-pub struct Memos {
+pub struct JobRecords {
     /// Whether anybody keeps them; nothing is noted otherwise.
     pub wanted: bool,
     /// Those that were not taken yet.
-    pub list: Vec<Memo>,
+    pub list: Vec<JobRecord>,
 }
 
-impl Memos {
-    /// Notes what `memo` says, if it is wanted.
-    pub fn note(&mut self, memo: impl FnOnce() -> Memo) {
+impl JobRecords {
+    /// Notes what `record` says, if it is wanted.
+    pub fn note(&mut self, record: impl FnOnce() -> JobRecord) {
         if self.wanted {
-            self.list.push(memo());
+            self.list.push(record());
         }
     }
 }
@@ -284,8 +284,8 @@ impl Session {
     }
 
     /// Notes what it was given, for a run that knows none of it.
-    pub fn remind(&self, memos: &mut Memos) {
-        remind(self.extranonce1(), &self.levels, &self.payees, memos);
+    pub fn remind(&self, job_records: &mut JobRecords) {
+        remind(self.extranonce1(), &self.levels, &self.payees, job_records);
     }
 
     /// The difficulty that its next share is to reach.
@@ -340,17 +340,17 @@ impl Session {
         now: Now,
         (job, clean): (&Job, bool),
         line: &Range<usize>,
-        memos: &mut Memos,
+        job_records: &mut JobRecords,
         out: &mut Outbox,
     ) {
         let (Phase::Mining, Some(vardiff)) = (self.phase, &mut self.vardiff) else { return };
         let network = job.work.template.target.difficulty().0;
         // The network's difficulty changes with a block, and then the job is a clean one.
         if let Some(level) = vardiff.set_network(network, now.mono) {
-            self.give_level(job.id, Difficulty(level), memos);
+            self.give_level(job.id, Difficulty(level), job_records);
             out.reply(self.conn(), |b| reply::set_difficulty(b, level));
         }
-        match self.give_payee(job, memos) {
+        match self.give_payee(job, job_records) {
             None => out.send(self.conn(), line.clone()),
             Some(coinbase) => {
                 let line = job.notify_line_with(&coinbase, clean);
@@ -359,21 +359,21 @@ impl Session {
         }
     }
 
-    fn give_level(&mut self, from: JobId, difficulty: Difficulty, memos: &mut Memos) {
+    fn give_level(&mut self, from: JobId, difficulty: Difficulty, job_records: &mut JobRecords) {
         self.levels.push(from, difficulty);
         let extranonce1 = self.extranonce1();
-        memos.note(|| Memo::Level { extranonce1, from, difficulty });
+        job_records.note(|| JobRecord::Level { extranonce1, from, difficulty });
     }
 
     /// Notes whom the job's block is to pay; the coinbase, if that is not the owner.
-    fn give_payee(&mut self, job: &Job, memos: &mut Memos) -> Option<Coinbase> {
+    fn give_payee(&mut self, job: &Job, job_records: &mut JobRecords) -> Option<Coinbase> {
         let coinbase = self.payee.as_ref().and_then(|p| job.work.coinbase.paying(&p.script));
         let payee = self.payee.clone().filter(|_| coinbase.is_some());
         // The owner's turn is noted too, if another's comes after it.
         if self.payees.latest() != Some(&payee) && !(self.payees.0.is_empty() && payee.is_none()) {
             self.payees.push(job.id, payee.clone());
             let (extranonce1, from) = (self.extranonce1(), job.id);
-            memos.note(|| Memo::Payee {
+            job_records.note(|| JobRecord::Payee {
                 extranonce1,
                 from,
                 script: payee.map(|p| p.script.clone()),
@@ -607,9 +607,9 @@ impl Session {
         let Some(level) = self.level() else { return };
         let Some(job) = context.jobs.issue(context.now) else { return };
         let job = job.clone();
-        context.memos.note(|| Memo::Job { id: job.id, ntime: job.ntime });
-        self.give_level(job.id, level, context.memos);
-        let line = match self.give_payee(&job, context.memos) {
+        context.job_records.note(|| JobRecord::Job { id: job.id, ntime: job.ntime });
+        self.give_level(job.id, level, context.job_records);
+        let line = match self.give_payee(&job, context.job_records) {
             Some(coinbase) => job.notify_line_with(&coinbase, true),
             None => job.notify_line(true),
         };
@@ -627,7 +627,7 @@ impl Session {
         out: &mut Outbox,
     ) {
         let conn = self.conn();
-        match self.judge(context, submit, out) {
+        match self.evaluate(context, submit, out) {
             Ok(counted) => {
                 out.reply(conn, |b| reply::accepted(b, id));
                 out.push(Output::Share {
@@ -650,7 +650,7 @@ impl Session {
     }
 
     /// Proves the share, hands on a block if it is one, and only then asks whether it counts.
-    fn judge(
+    fn evaluate(
         &mut self,
         context: &mut Context<'_>,
         submit: &Submit<'_>,
@@ -685,13 +685,14 @@ impl Session {
         let own = self.levels.at(job.id).copied().unwrap_or(start);
         let least = self.levels.least_since(job.id).unwrap_or(own);
         let node_time = job.work.node_time(now.mono);
-        let counts_at = |wanted| share.judge(job, &submission, node_time, wanted).map(|()| wanted);
+        let counts_at =
+            |wanted| share.check_rules(job, &submission, node_time, wanted).map(|()| wanted);
         let credited =
             counts_at(own).or_else(|why| counts_at(least).map_err(|_| why)).map_err(refuse)?;
         if !context.seen.insert(&share.hash) {
             return Err(refuse(Reject::Duplicate));
         }
-        context.memos.note(|| Memo::Share(Seen::key(&share.hash)));
+        context.job_records.note(|| JobRecord::Share(Seen::key(&share.hash)));
         Ok(Counted { credited, reached, height: job.work.template.height })
     }
 
@@ -802,36 +803,36 @@ fn remind(
     extranonce1: Extranonce1,
     levels: &Levels,
     payees: &History<Option<Rc<Payee>>>,
-    memos: &mut Memos,
+    job_records: &mut JobRecords,
 ) {
     if let Some((from, difficulty)) = levels.0.back().copied() {
-        memos.note(|| Memo::Level { extranonce1, from, difficulty });
+        job_records.note(|| JobRecord::Level { extranonce1, from, difficulty });
     }
     if let Some((from, Some(payee))) = payees.0.back() {
         let script = Some(payee.script.clone());
-        memos.note(|| Memo::Payee { extranonce1, from: *from, script });
+        job_records.note(|| JobRecord::Payee { extranonce1, from: *from, script });
     }
 }
 
 impl Parked {
     /// A miner of an earlier run, of which nothing is known yet.
-    pub fn recalled(now: Now) -> Parked {
+    pub fn restored_session(now: Now) -> Parked {
         Parked { since: now.mono, levels: Levels::default(), payees: History::default() }
     }
 
     /// The earlier run gave it this difficulty.
-    pub fn recall_level(&mut self, from: JobId, difficulty: Difficulty) {
+    pub fn restore_level(&mut self, from: JobId, difficulty: Difficulty) {
         self.levels.push(from, difficulty);
     }
 
     /// In the earlier run its blocks paid this script, or the owner.
-    pub fn recall_payee(&mut self, from: JobId, script: Option<Box<[u8]>>) {
+    pub fn restore_payee(&mut self, from: JobId, script: Option<Box<[u8]>>) {
         self.payees.push(from, script.map(|script| Rc::new(Payee { script })));
     }
 
     /// Notes what it was given, for a run that knows none of it.
-    pub fn remind(&self, extranonce1: Extranonce1, memos: &mut Memos) {
-        remind(extranonce1, &self.levels, &self.payees, memos);
+    pub fn remind(&self, extranonce1: Extranonce1, job_records: &mut JobRecords) {
+        remind(extranonce1, &self.levels, &self.payees, job_records);
     }
 
     /// When the miner left.

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use soloist::block::StoredState;
 use soloist::clock::Now;
 use soloist::job::Job;
-use soloist::ledger::keeper::Keeper;
 use soloist::ledger::totals::{Ledger, LedgerEvent};
+use soloist::ledger::writer::LedgerWriter;
 use soloist::spool::{Spool, SpooledBlock};
 
 use crate::common::craft::{Solved, job, solve, template};
@@ -163,7 +163,7 @@ fn book_as_accepted(daemon: &Daemon, hashes: &[&String]) {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let now = Now { mono: Instant::now(), unix };
     let (mut ledger, mut out) = (Ledger::new(now), Vec::new());
-    let mut keeper = Keeper::in_process(daemon.data());
+    let mut keeper = LedgerWriter::in_process(daemon.data());
     let booked = hashes.iter().map(|hash| LedgerEvent::Block {
         hash: hash.parse().unwrap(),
         state: StoredState::Accepted { node: "x".into() },

@@ -684,8 +684,8 @@ fn a_block_that_the_ledger_missed_is_booked_from_the_spool() {
 #[test]
 fn miners_begin_where_the_ledger_says() {
     use soloist::clock::Now;
-    use soloist::ledger::keeper::Keeper;
     use soloist::ledger::totals::{Ledger, LedgerEvent};
+    use soloist::ledger::writer::LedgerWriter;
     let Some(node) = node() else { return };
     let mut daemon = Daemon::start(&node_entries(&[node.config()]));
     daemon.wait_ready();
@@ -693,7 +693,7 @@ fn miners_begin_where_the_ledger_says() {
     // A run of before: one miner had found its level, the other's was fixed.
     let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
     let (mut ledger, mut out) = (Ledger::new(now), Vec::new());
-    let mut keeper = Keeper::in_process(daemon.data());
+    let mut keeper = LedgerWriter::in_process(daemon.data());
     let mut tell = |ledger: &mut Ledger, event| {
         ledger.handle(now, event, &mut out);
         while let Some(output) = out.pop() {

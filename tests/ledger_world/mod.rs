@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use soloist::clock::Now;
-use soloist::ledger::keeper::Keeper;
 use soloist::ledger::record::{BestShare, FoundBlock, Grain, Point, Totals};
 use soloist::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, WorkerId};
+use soloist::ledger::writer::LedgerWriter;
 
 pub struct World {
     pub ledger: Ledger,
-    pub keeper: Option<Keeper>,
+    pub keeper: Option<LedgerWriter>,
     now: Now,
     random: Random,
     height: u32,
@@ -65,7 +65,7 @@ impl World {
     /// A ledger that has not been asked to read the card yet.
     pub fn unread(dir: &Path, unix: u64) -> World {
         let now = Now { mono: Instant::now(), unix };
-        let keeper = Some(Keeper::in_process(dir.to_owned()));
+        let keeper = Some(LedgerWriter::in_process(dir.to_owned()));
         World {
             ledger: Ledger::new(now),
             keeper,
@@ -79,7 +79,7 @@ impl World {
 
     pub fn guarded(dir: &Path, unix: u64, exe: std::path::PathBuf) -> World {
         let mut world = World::unread(dir, unix);
-        world.keeper = Some(Keeper::new(dir.to_owned(), Some(exe)));
+        world.keeper = Some(LedgerWriter::new(dir.to_owned(), Some(exe)));
         world
     }
 

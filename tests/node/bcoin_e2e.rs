@@ -15,7 +15,7 @@ use smol::LocalExecutor;
 use soloist::chain::Chain;
 use soloist::ids::NodeId;
 use soloist::node::{NodeEventKind, Position, SubmitAnswer};
-use soloist::priority::Urgency;
+use soloist::priority_queue::Urgency;
 use soloist::rpc::NodeHandle;
 use soloist::signal::VERSION_MASK;
 use soloist::template::Template;

@@ -17,7 +17,7 @@ use soloist::node::{
     Command, Method, NodeEvent, NodeEventKind, Permission, Position, RpcError, SubmitAnswer,
     TipSource, WAIT,
 };
-use soloist::priority::Urgency;
+use soloist::priority_queue::Urgency;
 use soloist::rpc::{Auth, NodeConfig, NodeHandle, Rpc};
 use soloist::template::TxCache;
 
@@ -487,10 +487,10 @@ fn stopping_never_waits() {
     let node = Watched::new(&config(&proxy.url()));
     node.handle.poll_tip();
     node.handle.fetch_template();
-    node.handle.submit(Chain::Regtest.genesis(), "00".into(), Urgency::CanWait);
+    node.handle.submit(Chain::Regtest.genesis(), "00".into(), Urgency::Normal);
     wait_for("all three", || (proxy.connections() == 3).then_some(()));
     for old in [Chain::Signet, Chain::Testnet4] {
-        node.handle.submit(old.genesis(), "01".into(), Urgency::CanWait);
+        node.handle.submit(old.genesis(), "01".into(), Urgency::Normal);
     }
     node.handle.submit(Chain::Main.genesis(), "02".into(), Urgency::Urgent);
     let started = Instant::now();

@@ -9,11 +9,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use soloist::status::{Judgement, Snapshot, gopool, health, json as api, judge};
+use soloist::status::{Snapshot, Verdict, gopool, health, json as api, verdict};
 
 use crate::sample;
 
-type Answer = fn(&Snapshot, &Judgement) -> Option<Vec<u8>>;
+type Answer = fn(&Snapshot, &Verdict) -> Option<Vec<u8>>;
 
 /// Path, parameters, summary, answer.
 const PATHS: [(&str, &[&str], &str, Answer); 22] = [
@@ -69,7 +69,7 @@ fn the_file_says_what_the_api_answers() {
     for (path, parameters, summary, answer) in PATHS {
         let mut schema = Schema::default();
         for (_, snapshot) in sample::all() {
-            if let Some(bytes) = answer(&snapshot, &judge(&snapshot)) {
+            if let Some(bytes) = answer(&snapshot, &verdict(&snapshot)) {
                 schema.add(&serde_json::from_slice(&bytes).unwrap());
             }
         }

@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use soloist::status::{Snapshot, State, html, judge, metrics};
+use soloist::status::{Snapshot, State, html, metrics, verdict};
 
 use crate::sample;
 
 fn page(snapshot: &Snapshot) -> String {
-    html::page(snapshot, &judge(snapshot))
+    html::page(snapshot, &verdict(snapshot))
 }
 
 /// The page's text without markup, in one line, with plain spaces.
@@ -154,7 +154,7 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
         ),
     ];
     for (snapshot, state, phrases) in states {
-        assert_eq!(judge(&snapshot).state, state);
+        assert_eq!(verdict(&snapshot).state, state);
         let text = text(&snapshot);
         assert!(text.contains(state.word()));
         for phrase in phrases {
@@ -213,7 +213,7 @@ fn live_parts_are_still_when_nothing_happens_but_time() {
     let before = sample::home();
     let mut after = before.clone();
     after.now += 1;
-    let render = |s: &Snapshot| html::sections(s, &judge(s));
+    let render = |s: &Snapshot| html::sections(s, &verdict(s));
     let moved: Vec<&str> = render(&before)
         .iter()
         .zip(render(&after).iter())
@@ -228,7 +228,7 @@ fn live_parts_are_still_when_nothing_happens_but_time() {
 fn every_live_part_has_its_place_on_the_page() {
     for (name, snapshot) in sample::all() {
         let page = page(&snapshot);
-        for section in html::sections(&snapshot, &judge(&snapshot)) {
+        for section in html::sections(&snapshot, &verdict(&snapshot)) {
             let id = section.id;
             assert_eq!(page.matches(&format!("id=\"{id}\"")).count(), 1, "{name}: {id}");
         }
@@ -252,7 +252,7 @@ fn prometheus_reads_the_metrics_of_every_state() {
         return;
     }
     for (name, snapshot) in sample::all() {
-        let text = metrics::metrics(&snapshot, &judge(&snapshot));
+        let text = metrics::metrics(&snapshot, &verdict(&snapshot));
         let mut promtool = Command::new("promtool")
             .args(["check", "metrics"])
             .stdin(Stdio::piped())
@@ -266,7 +266,7 @@ fn prometheus_reads_the_metrics_of_every_state() {
             + &String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.trim().is_empty(), "{name}: {said}");
     }
-    let series = metrics::metrics(&sample::home(), &judge(&sample::home()));
+    let series = metrics::metrics(&sample::home(), &verdict(&sample::home()));
     let families = series.lines().filter(|line| line.starts_with("# TYPE")).count();
     assert!(families >= 40, "{families} families");
 }
@@ -276,7 +276,7 @@ fn prometheus_reads_the_metrics_of_every_state() {
 fn alerts_and_dashboard_name_only_what_exists() {
     let served: String = sample::all()
         .iter()
-        .map(|(_, snapshot)| metrics::metrics(snapshot, &judge(snapshot)))
+        .map(|(_, snapshot)| metrics::metrics(snapshot, &verdict(snapshot)))
         .collect();
     let served: std::collections::HashSet<&str> = served
         .lines()

@@ -105,7 +105,7 @@ pub fn syncing() -> Snapshot {
     node.sync_eta_s = Some(19 * 3600);
     node.rehearsal = None;
     node.tip_wins = 0;
-    s.knocking = vec![KnockView {
+    s.knocking = vec![RefusedPeerView {
         address: "192.168.1.51".to_owned(),
         user_agent: "bitaxe/BM1370/v2.13.1".to_owned(),
         at: NOW - 4,
@@ -340,7 +340,7 @@ pub fn hostile() -> Snapshot {
     s.miners[1].name = "x".repeat(200);
     s.miners[2].name = "γ'\"\\&amp;\u{202e}\r\nevent: part\ndata: state\ndata: owned".to_owned();
     s.miners[3].name = String::new();
-    s.knocking = vec![KnockView {
+    s.knocking = vec![RefusedPeerView {
         address: "192.168.1.66".to_owned(),
         user_agent: script.to_owned(),
         at: NOW - 9,

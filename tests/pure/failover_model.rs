@@ -416,19 +416,19 @@ fn reload(world: &mut World, random: &mut Random, next_id: &mut u32) {
     world.reload(order, vec![Chain::Main]);
 }
 
-/// News that no honest shell would send now: unknown nodes, answers to questions nobody asked.
+/// NodeReport that no honest shell would send now: unknown nodes, answers to questions nobody asked.
 fn late_news(world: &mut World, random: &mut Random) {
-    use soloist::failover::News;
+    use soloist::failover::NodeReport;
     let node = NodeId(random.below(2) as u32 * 1_000_000);
     let news = match random.below(3) {
-        0 => News::Failed { method: Method::Proposal, error: refused(), took: MS },
-        1 => News::Tip {
+        0 => NodeReport::Failed { method: Method::Proposal, error: refused(), took: MS },
+        1 => NodeReport::Tip {
             hash: hash(random.below(50)),
             height: (random.below(2) == 0).then(|| random.below(50)),
             source: TipSource::Zmq,
             took: MS,
         },
-        _ => News::Answered { method: Method::SubmitBlock, took: Some(MS) },
+        _ => NodeReport::Answered { method: Method::SubmitBlock, took: Some(MS) },
     };
     if node == NodeId(1_000_000) {
         world.say(node, news);
@@ -505,8 +505,8 @@ fn print(world: &World, truth: &Truth) {
 }
 
 /// What a broken or hostile node may say at any time, asked or not.
-fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
-    use soloist::failover::{News, TemplateSeen};
+fn junk(random: &mut Random, mono: Instant) -> soloist::failover::NodeReport {
+    use soloist::failover::{NodeReport, TemplateSeen};
     let extremes = [0, 1, 99, 100, 101, 102, u64::MAX - 1, u64::MAX];
     let methods = [
         Method::GetBlockTemplate,
@@ -535,7 +535,7 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
     let took = *random.pick(&[Duration::ZERO, MS, Duration::MAX]);
     let method = *random.pick(&methods);
     match random.below(13) {
-        11 => News::ChainTips {
+        11 => NodeReport::ChainTips {
             refused: (0..random.below(6))
                 .map(|_| soloist::node::InvalidBranch {
                     height: *random.pick(&[1, 100, 101, u64::MAX]),
@@ -545,13 +545,13 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
                 .collect(),
             took,
         },
-        12 => News::BlocksAt {
+        12 => NodeReport::BlocksAt {
             blocks: (0..random.below(20))
                 .map(|_| (*random.pick(&extremes), hash(random.below(13))))
                 .collect(),
             took,
         },
-        0..3 => News::Template {
+        0..3 => NodeReport::Template {
             seen: TemplateSeen {
                 height: *random.pick(&extremes),
                 prev: tip,
@@ -562,9 +562,9 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
         },
         3..5 => {
             let height = (random.below(2) == 0).then(|| *random.pick(&extremes));
-            News::Tip { hash: tip, height, source: *random.pick(&sources), took }
+            NodeReport::Tip { hash: tip, height, source: *random.pick(&sources), took }
         }
-        5..8 => News::Health {
+        5..8 => NodeReport::Health {
             report: Box::new(soloist::node::HealthReport {
                 chain: (*random.pick(&["main", "main", "main", "regtest", ""])).into(),
                 genesis: (random.below(9) == 0).then_some(tip),
@@ -584,14 +584,14 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
             took,
         },
         8 => match random.below(5) {
-            0 => News::HungUp,
-            1 => News::WaitTried(Ok(random.below(2) == 0)),
-            2 => News::WaitTried(Err(random.pick(&errors).clone())),
-            3 => News::Header {
+            0 => NodeReport::HungUp,
+            1 => NodeReport::WaitTried(Ok(random.below(2) == 0)),
+            2 => NodeReport::WaitTried(Err(random.pick(&errors).clone())),
+            3 => NodeReport::Header {
                 hash: tip,
                 header: TipHeader { height: *random.pick(&extremes), median_time: u32::MAX },
             },
-            _ => News::Failed { method, error: random.pick(&errors).clone(), took },
+            _ => NodeReport::Failed { method, error: random.pick(&errors).clone(), took },
         },
         9 => {
             let all = [
@@ -602,9 +602,9 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::News {
             ];
             let mut permissions = Permissions::unknown("");
             Command::ALL.into_iter().for_each(|c| permissions.set(c, *random.pick(&all)));
-            News::Permissions { permissions, took }
+            NodeReport::Permissions { permissions, took }
         }
-        _ => News::Answered { method, took: Some(took) },
+        _ => NodeReport::Answered { method, took: Some(took) },
     }
 }
 

@@ -87,7 +87,7 @@ fn mine_again(
         version_bits: Some(header.version.to_consensus() as u32 & VERSION_MASK),
     };
     let share = Share::prove(&job, &submission);
-    assert_eq!(share.judge(&job, &submission, header.time, Difficulty(1.0)), Ok(()));
+    assert_eq!(share.check_rules(&job, &submission, header.time, Difficulty(1.0)), Ok(()));
     share
 }
 

@@ -342,7 +342,7 @@ fn the_daemon_drops_the_oldest_history_of_a_full_card() {
     assert_eq!(Store::snapshots(&data).len(), 7);
 
     // As full as it is to be, by the kernel's own figures.
-    let reading = soloist::ledger::card::read(&data).unwrap();
+    let reading = soloist::ledger::disk_health::read(&data).unwrap();
     let used = reading.size - reading.free;
     let filler = vec![0; (reading.size / 100 * 92 - used) as usize];
     fs::write(card.0.path().join("filler"), filler).unwrap();

@@ -126,7 +126,7 @@ impl Action {
 
 /// What a backup brought.
 #[derive(Clone, Debug, Default)]
-pub struct Brought {
+pub struct RestoreOutcome {
     /// Sentences about what is there now.
     pub sentences: Vec<String>,
     /// The nodes of before: their logins, which a plain backup lacks, have to be written anew.
@@ -189,7 +189,11 @@ pub trait Control {
     ///
     /// # Errors
     /// A sentence; nothing has changed then.
-    fn restore(&self, _file: Vec<u8>, _passphrase: String) -> Local<Result<Brought, String>> {
+    fn restore(
+        &self,
+        _file: Vec<u8>,
+        _passphrase: String,
+    ) -> Local<Result<RestoreOutcome, String>> {
         Box::pin(async { Err("This box takes no backup.".to_owned()) })
     }
 
@@ -735,7 +739,7 @@ impl Admin {
 
     fn page(&self, http: &Http, page: Page<'_>) -> Response<Body> {
         let rendered = http.rendered();
-        route::html_answer(forms::render(&rendered.snapshot, &rendered.judgement, page))
+        route::html_answer(forms::render(&rendered.snapshot, &rendered.verdict, page))
     }
 }
 

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::settings::access::{Token, token_hex};
 use crate::settings::{NODES_MAX, NodeValues, Values};
-use crate::status::{Judgement, MinerState, Snapshot, format, html as page};
+use crate::status::{MinerState, Snapshot, Verdict, format, html as page};
 
 /// Which page.
 pub enum Page<'a> {
@@ -23,7 +23,7 @@ pub enum Page<'a> {
 }
 
 /// The whole document.
-pub fn render(snapshot: &Snapshot, judgement: &Judgement, which: Page<'_>) -> String {
+pub fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) -> String {
     let (title, body) = match which {
         Page::SetUp(values, problems, done) => ("Set-up", set_up(snapshot, values, problems, done)),
         Page::ConfirmSetUp(values, pin, findings) => {
@@ -38,7 +38,7 @@ pub fn render(snapshot: &Snapshot, judgement: &Judgement, which: Page<'_>) -> St
             ("Settings", confirm(&SetUpOrToken::Token(token), values, changes, findings))
         }
     };
-    page::form_document(snapshot, judgement, title, body)
+    page::form_document(snapshot, verdict, title, body)
 }
 
 fn set_up(s: &Snapshot, values: &Values, problems: &[String], done: &[String]) -> Markup {

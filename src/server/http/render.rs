@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 
-use crate::status::{self, Judgement, Snapshot, html, json};
+use crate::status::{self, Snapshot, Verdict, html, json};
 
 /// One snapshot and what was rendered from it so far.
 pub struct Rendered {
@@ -18,7 +18,7 @@ pub struct Rendered {
     /// The facts.
     pub snapshot: Rc<Snapshot>,
     /// The verdict.
-    pub judgement: Judgement,
+    pub verdict: Verdict,
     page: OnceCell<Packed>,
     status: OnceCell<Packed>,
     miners: OnceCell<Packed>,
@@ -31,7 +31,7 @@ impl Rendered {
     pub fn new(snapshot: Rc<Snapshot>, at: Instant) -> Rendered {
         Rendered {
             at,
-            judgement: status::judge(&snapshot),
+            verdict: status::verdict(&snapshot),
             snapshot,
             page: OnceCell::new(),
             status: OnceCell::new(),
@@ -43,12 +43,12 @@ impl Rendered {
 
     /// The page.
     pub fn page(&self) -> &Packed {
-        self.page.get_or_init(|| Packed::new(html::page(&self.snapshot, &self.judgement)))
+        self.page.get_or_init(|| Packed::new(html::page(&self.snapshot, &self.verdict)))
     }
 
     /// `/api/status`.
     pub fn status(&self) -> &Packed {
-        self.status.get_or_init(|| Packed::new(json::status(&self.snapshot, &self.judgement)))
+        self.status.get_or_init(|| Packed::new(json::status(&self.snapshot, &self.verdict)))
     }
 
     /// `/api/miners`.
@@ -59,12 +59,12 @@ impl Rendered {
     /// `/metrics`.
     pub fn metrics(&self) -> &Packed {
         self.metrics
-            .get_or_init(|| Packed::new(status::metrics::metrics(&self.snapshot, &self.judgement)))
+            .get_or_init(|| Packed::new(status::metrics::metrics(&self.snapshot, &self.verdict)))
     }
 
     /// The page's parts that change.
     pub fn sections(&self) -> Rc<[html::Section]> {
-        self.sections.get_or_init(|| html::sections(&self.snapshot, &self.judgement).into()).clone()
+        self.sections.get_or_init(|| html::sections(&self.snapshot, &self.verdict).into()).clone()
     }
 }
 

@@ -84,10 +84,10 @@ pub async fn answer(
             None => not_found("No address is known yet."),
         },
         "/metrics" => packed(request, metrics::CONTENT_TYPE, now.metrics()),
-        "/health" => health_answer(health::health(snapshot, &now.judgement)),
+        "/health" => health_answer(health::health(snapshot, &now.verdict)),
         "/health/live" => health_answer(health::live(snapshot)),
         "/health/ready" => health_answer(health::ready(snapshot)),
-        "/health/detailed" => health_answer(health::detailed(snapshot, &now.judgement)),
+        "/health/detailed" => health_answer(health::detailed(snapshot, &now.verdict)),
         "/api/events" => live(http),
         "/api/status" => packed(request, JSON, now.status()),
         "/api/miners" => packed(request, JSON, now.miners()),
@@ -119,7 +119,7 @@ pub async fn answer(
 async fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
     let snapshot = &now.snapshot;
     if let Some(id) = path.strip_prefix("/miners/") {
-        return match html::miner(snapshot, &now.judgement, id) {
+        return match html::miner(snapshot, &now.verdict, id) {
             Some(page) => html_answer(page),
             None => not_found("There is no such miner."),
         };

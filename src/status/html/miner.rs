@@ -9,7 +9,7 @@ use super::{View, age, chart, miners};
 /// Everything about one miner.
 pub fn page(view: &View<'_>, miner: &MinerView) -> Markup {
     let alarms: Vec<_> = view
-        .judgement
+        .verdict
         .alarms
         .iter()
         .filter(|alarm| alarm.id.split_once(':').is_some_and(|(_, id)| id == miner.id))

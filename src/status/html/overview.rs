@@ -2,15 +2,15 @@
 
 use maud::{Markup, html};
 
-use crate::status::{Level, MinerState, NodeState, State, format, judge};
+use crate::status::{Level, MinerState, NodeState, State, format, verdict};
 
 use super::{View, age, fours};
 
 /// For screen readers only, and only what does not change with every share.
 pub fn say(view: &View<'_>) -> Markup {
-    let alarms = view.judgement.alarms.len();
+    let alarms = view.verdict.alarms.len();
     html! {
-        "State: " (view.judgement.state.word()) ". "
+        "State: " (view.verdict.state.word()) ". "
         @match alarms {
             0 => "No alarm.",
             1 => "One alarm.",
@@ -21,22 +21,22 @@ pub fn say(view: &View<'_>) -> Markup {
 
 /// The state in one sentence, what to do, and the alarms.
 pub fn state(view: &View<'_>) -> Markup {
-    let judgement = view.judgement;
-    let class = match judgement.state {
+    let verdict = view.verdict;
+    let class = match verdict.state {
         State::Ok => "ok",
         State::Degraded => "warn",
         State::Down => "bad",
     };
     // The first alarm's advice is told with the alarm itself.
-    let told = judgement.alarms.iter().any(|alarm| alarm.advice == judgement.advice);
+    let told = verdict.alarms.iter().any(|alarm| alarm.advice == verdict.advice);
     html! {
-        p.word.(class) { (judgement.state.word()) }
-        h1 { (judgement.sentence) }
-        @if !judgement.advice.is_empty() && !told { p.do { (judgement.advice) } }
+        p.word.(class) { (verdict.state.word()) }
+        h1 { (verdict.sentence) }
+        @if !verdict.advice.is_empty() && !told { p.do { (verdict.advice) } }
         @if !view.s.configured { p { a.start href="/settings" { "Set it up" } } }
-        @if !judgement.alarms.is_empty() {
+        @if !verdict.alarms.is_empty() {
             ul.alarms {
-                @for alarm in &judgement.alarms {
+                @for alarm in &verdict.alarms {
                     li.(level(alarm.level)) {
                         b { (alarm.text) }
                         @if !alarm.advice.is_empty() { " " span { (alarm.advice) } }
@@ -54,9 +54,9 @@ pub fn path(view: &View<'_>) -> Markup {
     let leading = s.nodes.iter().find(|node| node.state == NodeState::Leading);
     let spare = s.nodes.iter().filter(|node| node.state == NodeState::Standby).count();
     let mining = s.miners.iter().filter(|miner| miner.state == MinerState::Mining).count();
-    let connected = judge::connected(s).count();
+    let connected = verdict::connected(s).count();
     let last = s.miners.iter().filter_map(|miner| miner.last_share_at).max();
-    let fresh = s.job.as_ref().is_some_and(|job| job.template_age_s <= judge::TEMPLATE_OLD_S);
+    let fresh = s.job.as_ref().is_some_and(|job| job.template_age_s <= verdict::TEMPLATE_OLD_S);
     html! {
         ol.path aria-label="The way of the work" {
             li.(on(leading.is_some())) {

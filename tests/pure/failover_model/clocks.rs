@@ -96,7 +96,7 @@ fn the_only_node_leads_whatever_its_clock() {
     let mut world = settled(1);
     world.sim(id(0)).clock_ahead = 3 * H;
     world.run(SEC * 60);
-    assert_eq!((world.leader, standing(&world, id(0))), (Some(id(0)), Standing::Fit));
+    assert_eq!((world.leader, standing(&world, id(0))), (Some(id(0)), Standing::Healthy));
     let clocks = world.failover.clocks(world.now).expect("clocks");
     assert!(!clocks.nodes[0].expect("it tells").odd, "or is it this box?");
     // And so does the last one that answers.

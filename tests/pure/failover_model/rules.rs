@@ -105,7 +105,7 @@ fn a_node_that_refuses_a_block_is_told_from_one_that_lags() {
     world.give(id(0), others);
     world.run(SEC * 20);
     assert_eq!(world.leader, Some(id(0)));
-    assert_eq!(standing(&world, id(0)), Standing::Fit);
+    assert_eq!(standing(&world, id(0)), Standing::Healthy);
     assert_eq!(world.events("rules-agree").len(), 1);
     assert_eq!(words(&world, id(0)), "");
 }
@@ -178,7 +178,7 @@ fn with_first_the_first_nodes_rules_decide() {
     assert_eq!(tip(&world), own, "its chain has less work");
     assert_eq!(world.served_by(id(1)), 0);
     assert!(world.when(|output| matches!(output, Output::Lead { .. })).is_empty());
-    assert_eq!(standing(&world, id(0)), Standing::Fit);
+    assert_eq!(standing(&world, id(0)), Standing::Healthy);
     assert!(matches!(standing(&world, id(1)), Standing::Refused(_)));
     assert_eq!(asked(&world, id(0)), 1);
     assert!(!world.gated);
@@ -197,7 +197,7 @@ fn with_first_the_first_nodes_rules_decide() {
         own = mine_on(&mut world, own);
         world.run(SEC * 30);
     }
-    assert_eq!(standing(&world, id(1)), Standing::Fit);
+    assert_eq!(standing(&world, id(1)), Standing::Healthy);
     assert_eq!(world.events("rules-agree").len(), 1);
 }
 

@@ -239,7 +239,7 @@ fn a_call_that_does_not_wait_is_not_made_again() {
 fn a_connection_that_ends_idle_moves_nothing() {
     let mut world = settled(2);
     for _ in 0..10 {
-        world.say(id(0), News::HungUp);
+        world.say(id(0), NodeReport::HungUp);
         world.run(SEC * 8);
     }
     assert_eq!(world.leader, Some(id(0)));
@@ -398,7 +398,8 @@ fn reason_and_advice_belong_together_and_the_last_one_wins() {
     };
     // A method that it lacks is no reason against a node that is well.
     let lacks = RpcError::Rpc { code: -32601, message: "Method not found".into() };
-    let failed = |error: &RpcError, method| News::Failed { method, error: error.clone(), took: MS };
+    let failed =
+        |error: &RpcError, method| NodeReport::Failed { method, error: error.clone(), took: MS };
     world.say(id(1), failed(&lacks, Method::Proposal));
     assert_eq!(told(&world, 1), None);
     // Down by one cause, then by another.
@@ -621,7 +622,7 @@ fn a_wrong_first_block_is_the_wrong_chain() {
     world.run(SEC * 3);
     let mut report = world.failover.nodes(world.now).next().unwrap().health.unwrap().0.clone();
     report.genesis = Some(Chain::Regtest.genesis());
-    world.say(id(0), News::Health { report: Box::new(report), took: MS });
+    world.say(id(0), NodeReport::Health { report: Box::new(report), took: MS });
     assert!(matches!(standing(&world, id(0)), Standing::WrongChain(_)));
     world.run(SEC);
     assert_eq!(world.leader, Some(id(1)));
@@ -953,7 +954,7 @@ fn late_news_of_the_old_tip_do_not_lead_back() {
     world.run(SEC);
     world.log.clear();
     let seen = TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, mintime: 0 };
-    let news = News::Template { seen, took: MS };
+    let news = NodeReport::Template { seen, took: MS };
     world.say(id(0), news);
     assert_eq!(world.served_by(id(0)), 0);
     world.run(SEC * 3);
@@ -968,7 +969,7 @@ fn late_zmq_news_do_not_lead_back() {
     world.mine();
     world.run(MS * 100);
     let served = world.served_by(id(0));
-    let news = News::Tip { hash: old, height: None, source: TipSource::Zmq, took: MS };
+    let news = NodeReport::Tip { hash: old, height: None, source: TipSource::Zmq, took: MS };
     let asked = world.now;
     world.say(id(0), news);
     assert_eq!(world.failover.nodes(world.now).next().unwrap().height, Some(101));
@@ -1062,7 +1063,7 @@ fn the_breaker_is_driven_by_probes_of_one_call() {
     world.revive(id(1));
     world.run(SEC * 61);
     assert_eq!(world.events("node-up").len(), 1);
-    assert_eq!(standing(&world, id(1)), Standing::Fit);
+    assert_eq!(standing(&world, id(1)), Standing::Healthy);
 }
 
 #[test]
@@ -1089,14 +1090,14 @@ fn nodes_are_added_removed_and_reordered_without_a_gap() {
     world.reload(vec![id(1), id(7), id(0)], vec![Chain::Main]);
     world.run(SEC * 5);
     assert_eq!(world.leader, Some(id(1)), "the order changed: the lead goes to the preferred");
-    assert_eq!(standing(&world, id(7)), Standing::Fit);
+    assert_eq!(standing(&world, id(7)), Standing::Healthy);
     world.reload(vec![id(7)], vec![Chain::Main]);
     world.run(SEC);
     assert_eq!(world.leader, Some(id(7)));
     assert!(!world.gated);
     assert!(matches!(world.lead_reasons().last(), Some((_, LeadWhy::Removed))));
     let tip = world.blocks[world.best()].hash;
-    let news = News::Tip { hash: tip, height: None, source: TipSource::Zmq, took: MS };
+    let news = NodeReport::Tip { hash: tip, height: None, source: TipSource::Zmq, took: MS };
     world.say(id(0), news);
     assert!(world.events("wrong-chain").is_empty(), "news of a removed node are ignored");
     world.reload(Vec::new(), vec![Chain::Main]);
@@ -1165,9 +1166,9 @@ fn no_empty_job_where_the_tip_is_not_one_block_higher() {
         let Block { hash, height, .. } = world.blocks[tip];
         let (source, took) = (TipSource::Zmq, Duration::ZERO);
         world.sim(id(0)).template_error = Some(RpcError::Http(500));
-        world.say(id(0), News::Tip { hash, height: None, source, took });
+        world.say(id(0), NodeReport::Tip { hash, height: None, source, took });
         let header = TipHeader { height, median_time: 0 };
-        world.say(id(0), News::Header { hash, header });
+        world.say(id(0), NodeReport::Header { hash, header });
         world.run(MS * 100);
         assert!(world.when(|output| matches!(output, Output::EmptyJob { .. })).is_empty());
         assert_eq!(world.when(fetches(id(0))).len(), 1, "the template is asked for all the same");
@@ -1344,7 +1345,7 @@ fn what_mining_does_not_need_moves_nothing_and_is_told_once() {
         world.hand_in(Input::Rehearsed);
         world.run(PERMISSIONS_EVERY);
     }
-    assert_eq!((world.leader, standing(&world, id(0))), (before, Standing::Fit));
+    assert_eq!((world.leader, standing(&world, id(0))), (before, Standing::Healthy));
     assert_eq!(world.failover.overall(world.now).state, State::Ok);
     let told = world.events("node-forbids-some");
     assert_eq!(told.len(), 1, "{told:?}");

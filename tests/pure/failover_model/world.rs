@@ -8,9 +8,9 @@ use soloist::chain::{BlockHash, Chain};
 use soloist::clock::{Now, Reading};
 use soloist::failover::{
     BLOCKS_DEADLINE, CHAIN_TIPS_DEADLINE, DEFAULT_GRACE, ErrorKind, Event, FETCH_BURST,
-    FETCH_DEADLINE, FETCH_EVERY, Failover, Follow, HEALTH_DEADLINE, Input, LeadWhy, News, NodeSpec,
-    Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, Setup,
-    TemplateSeen, WAIT,
+    FETCH_DEADLINE, FETCH_EVERY, Failover, Follow, HEALTH_DEADLINE, Input, LeadWhy, NodeReport,
+    NodeSpec, Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP, POLL_DEADLINE, POLL_EVERY,
+    PROBE_NOBODY, Setup, TemplateSeen, WAIT,
 };
 use soloist::ids::NodeId;
 use soloist::node::{
@@ -130,7 +130,7 @@ struct Pending {
     method: Method,
     sent: Instant,
     deadline: Duration,
-    answer: Result<News, RpcError>,
+    answer: Result<NodeReport, RpcError>,
     pushed: bool,
 }
 
@@ -194,8 +194,8 @@ pub fn unknown() -> RpcError {
     RpcError::Rpc { code: -32601, message: "Method not found".into() }
 }
 
-fn waited(hash: BlockHash, height: u64, took: Duration) -> News {
-    News::Tip { hash, height: Some(height), source: TipSource::Wait, took }
+fn waited(hash: BlockHash, height: u64, took: Duration) -> NodeReport {
+    NodeReport::Tip { hash, height: Some(height), source: TipSource::Wait, took }
 }
 
 pub fn warming() -> RpcError {
@@ -449,7 +449,7 @@ impl World {
         let Block { hash, height, .. } = self.blocks[block];
         if self.sim(id).zmq {
             let (source, took) = (TipSource::Zmq, Duration::ZERO);
-            let news = News::Tip { hash, height: None, source, took };
+            let news = NodeReport::Tip { hash, height: None, source, took };
             self.push(id, Method::GetBestBlockHash, MS, SEC * 3600, Ok(news), true);
         }
         let now = self.now;
@@ -469,7 +469,7 @@ impl World {
             if sim.zmq {
                 let hash = self.blocks[sim.tip].hash;
                 let (source, took) = (TipSource::Zmq, Duration::ZERO);
-                self.say(sim.id, News::Tip { hash, height: None, source, took });
+                self.say(sim.id, NodeReport::Tip { hash, height: None, source, took });
             }
         }
     }
@@ -497,7 +497,14 @@ impl World {
             pending.answer = Err(broken.clone());
         }
         if hangs_up {
-            self.push(id, Method::GetBestBlockHash, Duration::ZERO, SEC, Ok(News::HungUp), true);
+            self.push(
+                id,
+                Method::GetBestBlockHash,
+                Duration::ZERO,
+                SEC,
+                Ok(NodeReport::HungUp),
+                true,
+            );
         }
     }
 
@@ -558,7 +565,7 @@ impl World {
         let deadline = pending.sent + pending.deadline;
         let news = match &sim.mode {
             // The end of a connection is the kernel's word, not the process's.
-            _ if matches!(pending.answer, Ok(News::HungUp)) => pending.answer,
+            _ if matches!(pending.answer, Ok(NodeReport::HungUp)) => pending.answer,
             Mode::Hung if pending.pushed => return,
             Mode::Hung if self.now < deadline => {
                 pending.at = deadline;
@@ -572,33 +579,35 @@ impl World {
         let took = self.now - pending.sent;
         let news = match news {
             Ok(news) => news,
-            Err(error) if pending.method == TRIAL => News::WaitTried(Err(error)),
-            Err(error) => News::Failed { method: pending.method, error, took },
+            Err(error) if pending.method == TRIAL => NodeReport::WaitTried(Err(error)),
+            Err(error) => NodeReport::Failed { method: pending.method, error, took },
         };
         self.say(pending.node, news);
     }
 
     /// A node's news reach the machine.
-    pub fn say(&mut self, node: NodeId, news: News) {
+    pub fn say(&mut self, node: NodeId, news: NodeReport) {
         let now = self.now;
         if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
             match &news {
-                News::WaitTried(outcome) => sim.answers_beside = *outcome == Ok(true),
+                NodeReport::WaitTried(outcome) => sim.answers_beside = *outcome == Ok(true),
                 // What answers next may be another process.
-                News::HungUp => sim.answers_beside = false,
-                News::Failed { error, .. } if ErrorKind::of(error) == ErrorKind::Transport => {
+                NodeReport::HungUp => sim.answers_beside = false,
+                NodeReport::Failed { error, .. }
+                    if ErrorKind::of(error) == ErrorKind::Transport =>
+                {
                     sim.answers_beside = false;
                 }
                 _ => {}
             }
         }
         let template_tip = match &news {
-            News::Template { seen, .. } => self.places.get(&seen.prev).copied(),
+            NodeReport::Template { seen, .. } => self.places.get(&seen.prev).copied(),
             _ => None,
         };
         if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
             sim.breaker.hear(now, &news);
-            if matches!(&news, News::Health { report, .. } if report.chain == "main") {
+            if matches!(&news, NodeReport::Health { report, .. } if report.chain == "main") {
                 sim.has_reported = true;
             }
             if template_tip.is_some() && sim.has_reported {
@@ -660,7 +669,7 @@ impl World {
                 }
                 if !waits {
                     let source = TipSource::Poll;
-                    let news = News::Tip { hash, height: None, source, took: sim.rtt };
+                    let news = NodeReport::Tip { hash, height: None, source, took: sim.rtt };
                     let method = Method::GetBestBlockHash;
                     return self.push(node, method, sim.rtt, POLL_DEADLINE, Ok(news), false);
                 }
@@ -690,16 +699,17 @@ impl World {
                     true => Ok(sim.threads > 1),
                     false => Err(unknown()),
                 };
-                let news = News::WaitTried(outcome);
+                let news = NodeReport::WaitTried(outcome);
                 self.push(node, TRIAL, WAIT, POLL_DEADLINE, Ok(news), false);
             }
             Output::AskHeader { node, tip } => {
                 assert_eq!(self.leader, Some(node), "a header for nothing");
                 let (rtt, block) = (self.sim(node).rtt, self.block(tip));
                 let news = match block {
-                    Some(Block { height, .. }) => {
-                        Ok(News::Header { hash: tip, header: TipHeader { height, median_time: 7 } })
-                    }
+                    Some(Block { height, .. }) => Ok(NodeReport::Header {
+                        hash: tip,
+                        header: TipHeader { height, median_time: 7 },
+                    }),
                     None => Err(RpcError::Rpc { code: -5, message: "Block not found".into() }),
                 };
                 self.push(node, Method::GetBlockHeader, rtt, SEC * 5, news, false);
@@ -708,7 +718,7 @@ impl World {
                 self.check_call(node, Method::Health);
                 let rtt = self.sim(node).rtt;
                 let report = self.report(node);
-                let news = News::Health { report: Box::new(report), took: rtt };
+                let news = NodeReport::Health { report: Box::new(report), took: rtt };
                 self.push(node, Method::Health, rtt, HEALTH_DEADLINE, Ok(news), false);
             }
             Output::AskPermissions { node } => {
@@ -719,13 +729,14 @@ impl World {
                 // Ten calls, of which five count.
                 let took = self.sim(node).rtt * 5;
                 let permissions = self.permissions(node);
-                let news = News::Permissions { permissions, took };
+                let news = NodeReport::Permissions { permissions, took };
                 self.push(node, Method::Permissions, took, PERMISSIONS_DEADLINE, Ok(news), false);
             }
             Output::AskChainTips { node } => {
                 self.check_call(node, Method::GetChainTips);
                 let rtt = self.sim(node).rtt;
-                let news = News::ChainTips { refused: self.invalid_branches(node), took: rtt };
+                let news =
+                    NodeReport::ChainTips { refused: self.invalid_branches(node), took: rtt };
                 let forbidden = RpcError::Forbidden { method: "getchaintips" };
                 let answer = if self.sim(node).tells { Ok(news) } else { Err(forbidden) };
                 self.push(node, Method::GetChainTips, rtt, CHAIN_TIPS_DEADLINE, answer, false);
@@ -737,7 +748,7 @@ impl World {
                 let there =
                     |height: &u64| Some((*height, self.blocks[self.ancestor(tip, *height)?].hash));
                 let blocks = heights.iter().filter_map(there).collect();
-                let news = News::BlocksAt { blocks, took: rtt };
+                let news = NodeReport::BlocksAt { blocks, took: rtt };
                 self.push(node, Method::GetBlockHash, rtt, BLOCKS_DEADLINE, Ok(news), false);
             }
             Output::Lead { node, why, .. } => {
@@ -939,7 +950,7 @@ impl World {
         branches
     }
 
-    fn template_news(&mut self, node: NodeId) -> Result<News, RpcError> {
+    fn template_news(&mut self, node: NodeId) -> Result<NodeReport, RpcError> {
         let sim = self.sim(node).clone();
         if sim.mode == Mode::Killed {
             return Err(refused());
@@ -956,7 +967,7 @@ impl World {
             curtime: clock.max(mintime),
             mintime,
         };
-        Ok(News::Template { seen, took: sim.template_takes })
+        Ok(NodeReport::Template { seen, took: sim.template_takes })
     }
 
     fn permissions(&mut self, node: NodeId) -> Permissions {
@@ -1005,7 +1016,7 @@ impl World {
         method: Method,
         takes: Duration,
         deadline: Duration,
-        answer: Result<News, RpcError>,
+        answer: Result<NodeReport, RpcError>,
         pushed: bool,
     ) {
         let dead = self.sim(node).mode == Mode::Killed && !pushed;
@@ -1076,9 +1087,9 @@ impl World {
 
 impl BreakerModel {
     /// What counts and what does not is written here a second time, from the words of the policy.
-    fn hear(&mut self, now: Instant, news: &News) {
-        let News::Failed { method, error, took } = news else {
-            if !matches!(news, News::HungUp | News::WaitTried(Err(_))) {
+    fn hear(&mut self, now: Instant, news: &NodeReport) {
+        let NodeReport::Failed { method, error, took } = news else {
+            if !matches!(news, NodeReport::HungUp | NodeReport::WaitTried(Err(_))) {
                 *self = BreakerModel::default();
             }
             return;

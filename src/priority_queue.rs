@@ -22,7 +22,7 @@ pub enum Urgency {
     /// It comes before all that are not.
     Urgent,
     /// It comes when nothing urgent is left.
-    CanWait,
+    Normal,
 }
 
 impl<T> Sender<T> {
@@ -58,7 +58,7 @@ impl<T> Iterator for Receiver<T> {
 fn sort<T>(urgent: &mut VecDeque<T>, rest: &mut VecDeque<T>, (urgency, order): (Urgency, T)) {
     match urgency {
         Urgency::Urgent => urgent.push_back(order),
-        Urgency::CanWait => rest.push_back(order),
+        Urgency::Normal => rest.push_back(order),
     }
 }
 
@@ -70,10 +70,10 @@ mod tests {
     fn the_urgent_overtakes_and_nothing_is_lost() {
         let (sender, mut receiver) = channel();
         for (urgency, order) in [
-            (Urgency::CanWait, 1),
-            (Urgency::CanWait, 2),
+            (Urgency::Normal, 1),
+            (Urgency::Normal, 2),
             (Urgency::Urgent, 3),
-            (Urgency::CanWait, 4),
+            (Urgency::Normal, 4),
             (Urgency::Urgent, 5),
         ] {
             assert!(sender.send(urgency, order));

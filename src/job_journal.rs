@@ -2,8 +2,8 @@
 //!
 //! A miner that is connected again after a restart sends the shares that it found meanwhile, and one
 //! of them may be a block. To judge them the new run needs the jobs of the old one, with all that
-//! their blocks are made of, and which difficulty each miner had. The pool notes these as [`Memo`]s;
-//! an [`Encoder`] makes them into bytes that only grow, and [`Recall::read`] takes them up again.
+//! their blocks are made of, and which difficulty each miner had. The pool notes these as [`JobRecord`]s;
+//! an [`Encoder`] makes them into bytes that only grow, and [`RestoredJobs::read`] takes them up again.
 //!
 //! The bytes are for memory that lives as long as the system runs (`/run`), never for the card: a
 //! block's transactions are two megabytes. Each transaction is written once for all works of a tip.
@@ -28,7 +28,7 @@ use crate::template::{Template, Tx};
 
 /// One thing to remember, in the order in which it happened.
 #[derive(Clone, Debug)]
-pub enum Memo {
+pub enum JobRecord {
     /// Work on a new tip follows; what was noted before is stale.
     Tip,
     /// New work: the jobs that follow are made from it.
@@ -81,7 +81,7 @@ pub struct Moment {
     pub uptime: Duration,
 }
 
-/// Memos → bytes.
+/// JobRecords → bytes.
 #[derive(Debug, Default)]
 pub struct Encoder {
     /// Where each transaction of the file stands in its list.
@@ -93,9 +93,9 @@ pub type Script = Option<Box<[u8]>>;
 
 /// What was remembered.
 #[derive(Debug, Default)]
-pub struct Recall {
+pub struct RestoredJobs {
     /// Works, oldest first.
-    pub works: Vec<RecalledWork>,
+    pub works: Vec<RestoredWork>,
     /// Jobs by rising id, each with the place of its work.
     pub jobs: Vec<(JobId, u32, usize)>,
     /// Difficulties, in the order in which they were given.
@@ -108,9 +108,9 @@ pub struct Recall {
     txs: Vec<Arc<Tx>>,
 }
 
-/// See [`Memo::Work`].
+/// See [`JobRecord::Work`].
 #[derive(Clone, Debug)]
-pub struct RecalledWork {
+pub struct RestoredWork {
     /// The template.
     pub template: Arc<Template>,
     /// The coinbase over it.
@@ -139,23 +139,23 @@ pub fn header(boot_id: &str) -> Vec<u8> {
 
 impl Encoder {
     /// An encoder that goes on with a file that was read.
-    pub fn following(recall: &Recall) -> Encoder {
+    pub fn following(recall: &RestoredJobs) -> Encoder {
         Encoder { txs: recall.txs.iter().zip(0..).map(|(tx, place)| (tx.txid, place)).collect() }
     }
 
-    /// Appends a memo's records. [`Memo::Tip`] has none: with it a new file begins, with a new
+    /// Appends a memo's records. [`JobRecord::Tip`] has none: with it a new file begins, with a new
     /// encoder.
-    pub fn encode(&mut self, now: Moment, memo: &Memo, out: &mut Vec<u8>) {
-        match memo {
-            Memo::Tip => {}
-            Memo::Work { template, coinbase, version, received } => {
+    pub fn encode(&mut self, now: Moment, record: &JobRecord, out: &mut Vec<u8>) {
+        match record {
+            JobRecord::Tip => {}
+            JobRecord::Work { template, coinbase, version, received } => {
                 for tx in &template.txs {
                     let next = self.txs.len() as u32;
                     if let std::collections::hash_map::Entry::Vacant(entry) =
                         self.txs.entry(tx.txid)
                     {
                         entry.insert(next);
-                        record(out, TX, |b| {
+                        write_record(out, TX, |b| {
                             b.extend_from_slice(&tx.txid.0);
                             b.extend_from_slice(&tx.wtxid.0);
                             b.extend_from_slice(&tx.fee.to_le_bytes());
@@ -165,23 +165,25 @@ impl Encoder {
                 }
                 let age = now.mono.saturating_duration_since(*received);
                 let since = now.uptime.saturating_sub(age);
-                record(out, WORK, |b| self.work(b, template, coinbase, *version, since));
+                write_record(out, WORK, |b| self.work(b, template, coinbase, *version, since));
             }
-            Memo::Job { id, ntime } => record(out, JOB, |b| {
+            JobRecord::Job { id, ntime } => write_record(out, JOB, |b| {
                 b.extend_from_slice(&id.0.to_le_bytes());
                 b.extend_from_slice(&ntime.to_le_bytes());
             }),
-            Memo::Level { extranonce1, from, difficulty } => record(out, LEVEL, |b| {
+            JobRecord::Level { extranonce1, from, difficulty } => write_record(out, LEVEL, |b| {
                 b.extend_from_slice(&extranonce1.0);
                 b.extend_from_slice(&from.0.to_le_bytes());
                 b.extend_from_slice(&difficulty.0.to_le_bytes());
             }),
-            Memo::Payee { extranonce1, from, script } => record(out, PAYEE, |b| {
+            JobRecord::Payee { extranonce1, from, script } => write_record(out, PAYEE, |b| {
                 b.extend_from_slice(&extranonce1.0);
                 b.extend_from_slice(&from.0.to_le_bytes());
                 b.extend_from_slice(script.as_deref().unwrap_or_default());
             }),
-            Memo::Share(key) => record(out, SHARE, |b| b.extend_from_slice(&key.to_le_bytes())),
+            JobRecord::Share(key) => {
+                write_record(out, SHARE, |b| b.extend_from_slice(&key.to_le_bytes()))
+            }
         }
     }
 
@@ -218,10 +220,10 @@ impl Encoder {
     }
 }
 
-impl Recall {
+impl RestoredJobs {
     /// Reads a file: what was remembered in this boot, and how many of the bytes are good.
-    pub fn read(now: Moment, boot_id: &str, bytes: &[u8]) -> (Recall, usize) {
-        let mut recall = Recall::default();
+    pub fn read(now: Moment, boot_id: &str, bytes: &[u8]) -> (RestoredJobs, usize) {
+        let mut recall = RestoredJobs::default();
         let Some(mut rest) = bytes.strip_prefix(header(boot_id).as_slice()) else {
             return (recall, 0);
         };
@@ -277,7 +279,7 @@ impl Recall {
         Some(())
     }
 
-    fn work(&self, now: Moment, fields: &mut Fields<'_>) -> Option<RecalledWork> {
+    fn work(&self, now: Moment, fields: &mut Fields<'_>) -> Option<RestoredWork> {
         let (height, version, nbits) = (fields.number()?, fields.number()?, fields.number()?);
         let (curtime, mintime) = (fields.number()?, fields.number()?);
         let prev = BlockHash(fields.array()?);
@@ -311,11 +313,11 @@ impl Recall {
         };
         let coinbase = Coinbase { coinbase1, coinbase2, has_witness: has_witness != 0 };
         let received = now.mono.checked_sub(now.uptime.saturating_sub(since)).unwrap_or(now.mono);
-        Some(RecalledWork { template: Arc::new(template), coinbase, received })
+        Some(RestoredWork { template: Arc::new(template), coinbase, received })
     }
 }
 
-fn record(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
+fn write_record(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 8]);
     out.push(kind);
@@ -372,7 +374,7 @@ mod tests {
         Arc::new(Tx { txid: Txid([n; 32]), wtxid: Txid([n ^ 1; 32]), bytes, fee: n.into() })
     }
 
-    fn work(txs: &[u8], received: Instant) -> Memo {
+    fn work(txs: &[u8], received: Instant) -> JobRecord {
         let txs: Vec<_> = txs.iter().map(|n| tx(*n)).collect();
         let mut tree = crate::merkle::Tree::default();
         tree.update(std::iter::once([0; 32]).chain(txs.iter().map(|tx| tx.txid.0)).collect());
@@ -381,30 +383,38 @@ mod tests {
         let coinbase =
             Coinbase { coinbase1: vec![1; 60], coinbase2: vec![2; 90], has_witness: true };
         let version = 0x2000_0200;
-        Memo::Work { template, coinbase, version, received }
+        JobRecord::Work { template, coinbase, version, received }
     }
 
-    /// A file, the memos in it, and where each of them ends.
-    fn file(now: Moment) -> (Vec<u8>, Vec<Memo>, Vec<usize>) {
+    /// A file, the job_records in it, and where each of them ends.
+    fn file(now: Moment) -> (Vec<u8>, Vec<JobRecord>, Vec<usize>) {
         let a_minute_ago = now.mono - Duration::from_secs(60);
         let en = Extranonce1([1, 2, 3, 4]);
-        let memos = vec![
+        let job_records = vec![
             work(&[5, 6], a_minute_ago),
-            Memo::Job { id: JobId(0x100), ntime: 1_700_000_000 },
-            Memo::Level { extranonce1: en, from: JobId(0x100), difficulty: Difficulty(0.0015) },
-            Memo::Payee { extranonce1: en, from: JobId(0x100), script: Some([0x51; 22].into()) },
-            Memo::Share(77),
+            JobRecord::Job { id: JobId(0x100), ntime: 1_700_000_000 },
+            JobRecord::Level {
+                extranonce1: en,
+                from: JobId(0x100),
+                difficulty: Difficulty(0.0015),
+            },
+            JobRecord::Payee {
+                extranonce1: en,
+                from: JobId(0x100),
+                script: Some([0x51; 22].into()),
+            },
+            JobRecord::Share(77),
             work(&[6, 5, 7], now.mono),
-            Memo::Job { id: JobId(0x101), ntime: 1_700_000_030 },
-            Memo::Payee { extranonce1: en, from: JobId(0x101), script: None },
+            JobRecord::Job { id: JobId(0x101), ntime: 1_700_000_030 },
+            JobRecord::Payee { extranonce1: en, from: JobId(0x101), script: None },
         ];
         let (mut bytes, mut encoder) = (header(BOOT), Encoder::default());
         let mut ends = Vec::new();
-        for memo in &memos {
-            encoder.encode(now, memo, &mut bytes);
+        for record in &job_records {
+            encoder.encode(now, record, &mut bytes);
             ends.push(bytes.len());
         }
-        (bytes, memos, ends)
+        (bytes, job_records, ends)
     }
 
     fn now() -> Moment {
@@ -415,16 +425,16 @@ mod tests {
     #[test]
     fn what_was_noted_is_recalled() {
         let start = now();
-        let (bytes, memos, _) = file(start);
+        let (bytes, job_records, _) = file(start);
         let later = Moment {
             mono: start.mono + Duration::from_secs(9),
             uptime: start.uptime + Duration::from_secs(2),
         };
-        let (recall, good) = Recall::read(later, BOOT, &bytes);
+        let (recall, good) = RestoredJobs::read(later, BOOT, &bytes);
         assert_eq!(good, bytes.len());
         assert_eq!(recall.txs.len(), 3, "each transaction is written once");
-        let works = memos.iter().filter_map(|memo| match memo {
-            Memo::Work { template, coinbase, .. } => Some((template, coinbase)),
+        let works = job_records.iter().filter_map(|record| match record {
+            JobRecord::Work { template, coinbase, .. } => Some((template, coinbase)),
             _ => None,
         });
         for ((template, coinbase), recalled) in works.zip(&recall.works) {
@@ -447,12 +457,12 @@ mod tests {
     #[test]
     fn a_file_goes_on_where_the_run_before_left_it() {
         let (mut bytes, _, _) = file(now());
-        let (recall, _) = Recall::read(now(), BOOT, &bytes);
+        let (recall, _) = RestoredJobs::read(now(), BOOT, &bytes);
         let before = bytes.len();
         let mut encoder = Encoder::following(&recall);
         encoder.encode(now(), &work(&[7, 8], now().mono), &mut bytes);
         assert!(bytes.len() - before < 700, "only one transaction is new");
-        let (recall, _) = Recall::read(now(), BOOT, &bytes);
+        let (recall, _) = RestoredJobs::read(now(), BOOT, &bytes);
         let txids: Vec<_> = recall.works[2].template.txs.iter().map(|tx| tx.txid.0[0]).collect();
         assert_eq!(txids, [7, 8]);
     }
@@ -461,21 +471,21 @@ mod tests {
     fn damage_costs_what_comes_after_it_and_nothing_else() {
         let (bytes, _, ends) = file(now());
         for cut in 0..bytes.len() {
-            let (_, good) = Recall::read(now(), BOOT, &bytes[..cut]);
+            let (_, good) = RestoredJobs::read(now(), BOOT, &bytes[..cut]);
             assert!(good <= cut);
             let mut bad = bytes.clone();
             bad[cut] ^= 0x40;
-            let (recall, good) = Recall::read(now(), BOOT, &bad);
+            let (recall, good) = RestoredJobs::read(now(), BOOT, &bad);
             assert!(good <= cut || cut < 51, "{good} of {cut}");
             let whole = ends.iter().filter(|end| **end <= cut).count();
             let jobs = usize::from(whole > 1) + usize::from(whole > 6);
             assert_eq!(recall.jobs.len(), jobs, "byte {cut}");
         }
         let other = "ffffffff-89ab-cdef-0123-456789abcdef";
-        assert_eq!(Recall::read(now(), other, &bytes).1, 0, "another boot");
+        assert_eq!(RestoredJobs::read(now(), other, &bytes).1, 0, "another boot");
         // A count of billions must not be believed.
         let mut lies = header(BOOT);
-        record(&mut lies, WORK, |b| b.extend_from_slice(&[0xff; 400]));
-        assert!(Recall::read(now(), BOOT, &lies).0.works.is_empty());
+        write_record(&mut lies, WORK, |b| b.extend_from_slice(&[0xff; 400]));
+        assert!(RestoredJobs::read(now(), BOOT, &lies).0.works.is_empty());
     }
 }

@@ -26,7 +26,7 @@ pub struct HalfHour {
 
 /// The half hours up to that of the newest point, 49 at most, in 650 bytes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Halves {
+pub struct HalfHours {
     newest: u32,
     /// The newest stands last in each of these.
     work: [f64; KEPT],
@@ -56,10 +56,10 @@ impl HalfHour {
     }
 }
 
-impl Halves {
+impl HalfHours {
     /// The half hours of these points, which are by rising period; `None` for no points.
-    pub fn of(points: &VecDeque<Point>) -> Option<Halves> {
-        let mut halves = Halves::empty(half_of(points.back()?.period));
+    pub fn of(points: &VecDeque<Point>) -> Option<HalfHours> {
+        let mut halves = HalfHours::empty(half_of(points.back()?.period));
         let known = points
             .iter()
             .rev()
@@ -74,7 +74,7 @@ impl Halves {
         let half = half_of(point.period);
         let passed = half.saturating_sub(self.newest) as usize;
         if passed >= KEPT {
-            *self = Halves::empty(half);
+            *self = HalfHours::empty(half);
         } else if passed > 0 {
             self.work.copy_within(passed.., 0);
             self.accepted.copy_within(passed.., 0);
@@ -102,7 +102,7 @@ impl Halves {
     }
 
     /// The half hours from `half` on that have points, the oldest first; none when that is too long
-    /// ago to be known, see [`Halves::points_since`].
+    /// ago to be known, see [`HalfHours::points_since`].
     pub fn since(&self, half: u32, each: &mut impl FnMut(HalfHour)) {
         let from = self.place_of(half).unwrap_or(KEPT);
         let sums = self.work[from..].iter().zip(&self.accepted[from..]).zip(&self.points[from..]);
@@ -126,8 +126,8 @@ impl Halves {
         (KEPT - 1).checked_sub(age)
     }
 
-    fn empty(newest: u32) -> Halves {
-        Halves { newest, work: [0.0; KEPT], accepted: [0; KEPT], points: [0; KEPT] }
+    fn empty(newest: u32) -> HalfHours {
+        HalfHours { newest, work: [0.0; KEPT], accepted: [0; KEPT], points: [0; KEPT] }
     }
 
     fn clear(&mut self, place: usize) {
@@ -238,12 +238,12 @@ mod tests {
             let point = Point { period, accepted: 2, work: 3.0, ..Point::default() };
             points.push_back(point);
             match &mut halves {
-                None => halves = Halves::of(&points),
+                None => halves = HalfHours::of(&points),
                 Some(halves) => halves.appended(&point),
             }
         }
         let halves = halves.unwrap();
-        assert_eq!(Some(&halves), Halves::of(&points).as_ref());
+        assert_eq!(Some(&halves), HalfHours::of(&points).as_ref());
         let newest = half_of(11_999);
         assert_eq!(halves.points_since(newest - 48), Some(48 * 30 + 30));
         assert_eq!(halves.points_since(newest - 49), None);

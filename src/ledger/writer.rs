@@ -3,14 +3,14 @@
 //! A shell without policy. It blocks: move it to a pool thread for each call and take it back.
 //!
 //! ```no_run
-//! # use soloist::{clock::Now, ledger::{keeper::Keeper, totals::{Ledger, LedgerEvent, LedgerOutput}}};
+//! # use soloist::{clock::Now, ledger::{writer::LedgerWriter, totals::{Ledger, LedgerEvent, LedgerOutput}}};
 //! # fn now() -> Now { Now { mono: std::time::Instant::now(), unix: 0 } }
-//! let mut keeper = Keeper::new("/var/lib/soloist".into(), std::env::current_exe().ok());
+//! let mut writer = LedgerWriter::new("/var/lib/soloist".into(), std::env::current_exe().ok());
 //! let mut ledger = Ledger::new(now());
 //! let mut out = Vec::new();
 //! ledger.handle(now(), LedgerEvent::Tick, &mut out);
 //! while let Some(output) = out.pop() {
-//!     if let Some(answer) = keeper.work(&output) {
+//!     if let Some(answer) = writer.work(&output) {
 //!         ledger.handle(now(), answer, &mut out);
 //!     }
 //! }
@@ -24,7 +24,7 @@ use super::totals::{Batch, LedgerEvent, LedgerOutput, Opened, SaveReport};
 
 /// Holds the open store, if there is one.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct LedgerWriter {
     data: PathBuf,
     exe: Option<PathBuf>,
     in_process: bool,
@@ -32,16 +32,16 @@ pub struct Keeper {
     store: Option<Store>,
 }
 
-impl Keeper {
+impl LedgerWriter {
     /// For the data directory `data`. `exe` is this program, which starts itself again to open the
     /// cache; without it the ledger goes without its cache. Does nothing yet.
-    pub fn new(data: PathBuf, exe: Option<PathBuf>) -> Keeper {
-        Keeper { data, exe, in_process: false, keep_free: None, store: None }
+    pub fn new(data: PathBuf, exe: Option<PathBuf>) -> LedgerWriter {
+        LedgerWriter { data, exe, in_process: false, keep_free: None, store: None }
     }
 
     /// Opens the cache in this process, unguarded: for tests.
-    pub fn in_process(data: PathBuf) -> Keeper {
-        Keeper { in_process: true, ..Keeper::new(data, None) }
+    pub fn in_process(data: PathBuf) -> LedgerWriter {
+        LedgerWriter { in_process: true, ..LedgerWriter::new(data, None) }
     }
 
     /// Does what an output asks for and gives the event to hand back; `None` for outputs that are

@@ -1,4 +1,4 @@
-//! Care for the card: how full it is, what is written, and copies of the ledger elsewhere.
+//! Housekeeping for the card: how full it is, what is written, and copies of the ledger elsewhere.
 //!
 //! Both may hang, the one on a dying card, the other on a share whose server is gone: each has at
 //! most one thread of the pool, and nobody waits for it.
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock::Now;
-use crate::ledger::card::{self, Card, CardHealth, READ_EVERY};
+use crate::ledger::disk_health::{self, Card, CardHealth, READ_EVERY};
 use crate::ledger::totals::LedgerEvent;
 use crate::ledger::transfer::{self, Copied};
 use crate::safe_start::{self, WORKS_AFTER};
@@ -21,7 +21,7 @@ const COPY_AFTER: Duration = Duration::from_secs(120);
 const COPY_EVERY: Duration = Duration::from_secs(3600);
 
 /// What is known of the card and of the copies.
-pub struct Care {
+pub struct Housekeeping {
     data: PathBuf,
     card: Card,
     read_at: Option<Instant>,
@@ -38,15 +38,15 @@ pub struct Care {
 #[derive(Debug)]
 pub enum Found {
     /// The card was read.
-    Card(std::io::Result<card::Reading>),
+    Card(std::io::Result<disk_health::Reading>),
     /// The newest snapshot was copied, or why not.
     Copy(Result<Copied, String>),
 }
 
-impl Care {
+impl Housekeeping {
     /// Nothing is known yet.
-    pub fn new(now: Now, data: &Path) -> Care {
-        Care {
+    pub fn new(now: Now, data: &Path) -> Housekeeping {
+        Housekeeping {
             data: data.to_owned(),
             card: Card::new(),
             read_at: Some(now.mono),
@@ -75,31 +75,33 @@ impl Care {
 }
 
 impl State {
-    pub(super) fn tick_care(&mut self, now: Now) {
-        if self.care.read_at.is_some_and(|at| now.mono >= at) {
-            self.care.read_at = None;
-            let (data, queue) = (self.care.data.clone(), self.queue.clone());
+    pub(super) fn tick_housekeeping(&mut self, now: Now) {
+        if self.housekeeping.read_at.is_some_and(|at| now.mono >= at) {
+            self.housekeeping.read_at = None;
+            let (data, queue) = (self.housekeeping.data.clone(), self.queue.clone());
             blocking::unblock(move || {
-                queue.send_blocking(Event::Care(Found::Card(card::read(&data)))).ok();
+                queue
+                    .send_blocking(Event::Housekeeping(Found::Card(disk_health::read(&data))))
+                    .ok();
             })
             .detach();
         }
-        if self.care.works_at.is_some_and(|at| now.mono >= at) {
-            self.care.works_at = None;
+        if self.housekeeping.works_at.is_some_and(|at| now.mono >= at) {
+            self.housekeeping.works_at = None;
             self.keep_settings();
         }
-        if self.care.copy_at.is_some_and(|at| now.mono >= at) {
+        if self.housekeeping.copy_at.is_some_and(|at| now.mono >= at) {
             let Some(to) = self.config.data.copy_to.clone() else {
-                self.care.copy_at = Some(now.mono + COPY_EVERY);
+                self.housekeeping.copy_at = Some(now.mono + COPY_EVERY);
                 return;
             };
-            self.care.copy_at = None;
-            let (data, queue) = (self.care.data.clone(), self.queue.clone());
+            self.housekeeping.copy_at = None;
+            let (data, queue) = (self.housekeeping.data.clone(), self.queue.clone());
             let settings = self.owner.source.as_ref().map(|source| source.file.clone());
             blocking::unblock(move || {
                 let copied = transfer::copy_newest(&data, settings.as_deref(), &to);
                 let copied = copied.map_err(|error| format!("{}: {error}", to.display()));
-                queue.send_blocking(Event::Care(Found::Copy(copied))).ok();
+                queue.send_blocking(Event::Housekeeping(Found::Copy(copied))).ok();
             })
             .detach();
         }
@@ -121,47 +123,48 @@ impl State {
 
     /// Settings were read anew: they have to show that they work.
     pub(super) fn new_settings(&mut self, now: Now) {
-        self.care.works_at = Some(now.mono + WORKS_AFTER);
+        self.housekeeping.works_at = Some(now.mono + WORKS_AFTER);
         if let Some(source) = &mut self.owner.source {
             source.instead_why = None;
         }
     }
 
     /// Another place for the copies: they are looked after soon.
-    pub(super) fn reload_care(&mut self, now: Now) {
-        self.care.copied_at = None;
-        self.care.copy_error.clear();
-        if self.care.copy_at.is_some() {
-            self.care.copy_at = Some(now.mono);
+    pub(super) fn reload_housekeeping(&mut self, now: Now) {
+        self.housekeeping.copied_at = None;
+        self.housekeeping.copy_error.clear();
+        if self.housekeeping.copy_at.is_some() {
+            self.housekeeping.copy_at = Some(now.mono);
         }
     }
 
     pub(super) fn cared(&mut self, now: Now, found: Found) {
         match found {
             Found::Card(reading) => {
-                self.care.read_at = Some(now.mono + READ_EVERY);
+                self.housekeeping.read_at = Some(now.mono + READ_EVERY);
                 let Ok(reading) = reading else { return };
-                if self.care.card.reading(now, reading) {
-                    let words = self.care.health().map(|health| health.words).unwrap_or_default();
+                if self.housekeeping.card.reading(now, reading) {
+                    let words =
+                        self.housekeeping.health().map(|health| health.words).unwrap_or_default();
                     self.tell(now, EventKind::System, Level::Warning, words);
                     self.ledger_event(now, LedgerEvent::Shrink);
                 }
             }
             Found::Copy(Ok(copied)) => {
-                self.care.copy_at = Some(now.mono + COPY_EVERY);
-                self.care.copied_at = Some(now.unix);
-                self.care.copy_error.clear();
+                self.housekeeping.copy_at = Some(now.mono + COPY_EVERY);
+                self.housekeeping.copied_at = Some(now.unix);
+                self.housekeeping.copy_error.clear();
                 if copied.written {
                     let text = format!("The ledger was copied to {}.", copied.path.display());
                     self.tell(now, EventKind::System, Level::Info, text);
                 }
             }
             Found::Copy(Err(why)) => {
-                self.care.copy_at = Some(now.mono + COPY_EVERY);
-                if self.care.copy_error != why {
+                self.housekeeping.copy_at = Some(now.mono + COPY_EVERY);
+                if self.housekeeping.copy_error != why {
                     let text = format!("The ledger was not copied to {why}.");
                     self.tell(now, EventKind::System, Level::Warning, text);
-                    self.care.copy_error = why;
+                    self.housekeeping.copy_error = why;
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Failover;
 use super::io::{Event, Output};
-use super::settle::Alarm;
+use super::policy::Alarm;
 use crate::ids::NodeId;
 use crate::node::Permissions;
 

@@ -88,8 +88,8 @@ struct Tip {
     seen: [Option<Instant>; STEPS.len()],
 }
 
-/// Figures since the start.
-pub struct Figures {
+/// Timings since the start.
+pub struct Timings {
     lags: VecDeque<(Instant, Duration)>,
     /// The most that the loop was late.
     pub lag_max: Option<Duration>,
@@ -122,10 +122,10 @@ pub struct Figures {
     pub payees: Payees,
 }
 
-impl Figures {
+impl Timings {
     /// Nothing is measured yet.
-    pub fn new(now: Now, data: &Path) -> Figures {
-        Figures {
+    pub fn new(now: Now, data: &Path) -> Timings {
+        Timings {
             lags: VecDeque::new(),
             lag_max: None,
             fanout: Fine::default(),
@@ -253,11 +253,11 @@ impl Figures {
 
 impl State {
     /// The card may be slow or gone: the board is read on a pool thread.
-    pub(super) fn tick_figures(&mut self, now: Now) {
-        if self.figures.next_deadline().is_none_or(|at| now.mono < at) {
+    pub(super) fn tick_timings(&mut self, now: Now) {
+        if self.timings.next_deadline().is_none_or(|at| now.mono < at) {
             return;
         }
-        let Some(mut board) = self.figures.board.take() else { return };
+        let Some(mut board) = self.timings.board.take() else { return };
         let queue = self.queue.clone();
         blocking::unblock(move || {
             let reading = board.read(Instant::now());
@@ -267,24 +267,24 @@ impl State {
     }
 
     pub(super) fn board_read(&mut self, now: Now, (board, reading): (Board, Reading)) {
-        self.figures.board = Some(board);
-        self.figures.reading = reading;
-        self.figures.next_reading = Some(now.mono + INTERVAL);
+        self.timings.board = Some(board);
+        self.timings.reading = reading;
+        self.timings.next_reading = Some(now.mono + INTERVAL);
         self.expect_shares(now);
     }
 
     /// Adds what the connected miners should have sent since the last time.
     fn expect_shares(&mut self, now: Now) {
-        let passed = now.mono.saturating_duration_since(self.figures.expected_at).as_secs_f64();
-        self.figures.expected_at = now.mono;
-        let rates = self.books.workers.iter().filter_map(|(conn, worker)| {
+        let passed = now.mono.saturating_duration_since(self.timings.expected_at).as_secs_f64();
+        self.timings.expected_at = now.mono;
+        let rates = self.ledger.workers.iter().filter_map(|(conn, worker)| {
             let difficulty = self.engine.pool().session(*conn)?.difficulty()?.0;
-            let worker = self.books.ledger.get(*worker)?;
+            let worker = self.ledger.core.get(*worker)?;
             let proven = worker.hashrate(now.unix, 86_400);
             let rate = nominal(&worker.device).unwrap_or(proven);
             (difficulty > 0.0).then(|| rate / (difficulty * HASHES_PER_DIFFICULTY))
         });
-        self.figures.shares_expected += rates.sum::<f64>() * passed;
+        self.timings.shares_expected += rates.sum::<f64>() * passed;
     }
 }
 
@@ -292,62 +292,62 @@ impl State {
 mod tests {
     use super::*;
 
-    fn figures(start: Instant) -> Figures {
-        Figures::new(Now { mono: start, unix: 0 }, Path::new("/"))
+    fn timings(start: Instant) -> Timings {
+        Timings::new(Now { mono: start, unix: 0 }, Path::new("/"))
     }
 
     #[test]
     fn the_loops_lateness_is_that_of_the_last_minutes() {
         let start = Instant::now();
-        let mut figures = figures(start);
-        assert_eq!(figures.lag_p99(), None);
+        let mut timings = timings(start);
+        assert_eq!(timings.lag_p99(), None);
         let late = |second: u64, ms: u64| {
             let due = start + Duration::from_secs(second);
             (due + Duration::from_millis(ms), Some(due))
         };
         for second in 0..199 {
             let (now, due) = late(second, if second == 7 { 500 } else { 1 });
-            figures.woke(now, due);
+            timings.woke(now, due);
         }
-        figures.woke(start, Some(start + Duration::from_secs(1)));
-        figures.woke(start, None);
-        assert_eq!(figures.lag_p99(), Some(Duration::from_millis(1)));
-        assert_eq!(figures.lag_max, Some(Duration::from_millis(500)));
+        timings.woke(start, Some(start + Duration::from_secs(1)));
+        timings.woke(start, None);
+        assert_eq!(timings.lag_p99(), Some(Duration::from_millis(1)));
+        assert_eq!(timings.lag_max, Some(Duration::from_millis(500)));
         let (now, due) = late(600, 3);
-        figures.woke(now, due);
-        assert_eq!(figures.lag_p99(), Some(Duration::from_millis(3)), "the rest is old");
+        timings.woke(now, due);
+        assert_eq!(timings.lag_p99(), Some(Duration::from_millis(3)), "the rest is old");
     }
 
     #[test]
     fn the_first_news_of_a_tip_counts() {
         let start = Instant::now();
-        let mut figures = figures(start);
+        let mut timings = timings(start);
         let tip = |n| BlockHash([n; 32]);
         let at = |ms| start + Duration::from_millis(ms);
-        figures.tip(at(0), tip(1));
-        figures.tip(at(40), tip(1));
-        figures.served(at(50), tip(1));
-        figures.served(at(60), tip(1));
-        figures.served(at(60), tip(2));
-        assert_eq!(figures.tip_to_job.count(), 1);
-        assert_eq!(figures.tip_to_job.total(), Duration::from_millis(50));
-        figures.tip(at(60), tip(3));
-        figures.requested(at(61));
-        figures.requested(at(90));
-        figures.template(at(70), tip(3), Duration::from_millis(4));
-        figures.job(tip(3), [at(71), at(72), at(75)]);
-        figures.job(tip(3), [at(80), at(80), at(80)]);
-        figures.job(tip(9), [at(80), at(80), at(80)]);
-        let steps = figures.steps.map(|step| (step.count, step.total.as_millis()));
+        timings.tip(at(0), tip(1));
+        timings.tip(at(40), tip(1));
+        timings.served(at(50), tip(1));
+        timings.served(at(60), tip(1));
+        timings.served(at(60), tip(2));
+        assert_eq!(timings.tip_to_job.count(), 1);
+        assert_eq!(timings.tip_to_job.total(), Duration::from_millis(50));
+        timings.tip(at(60), tip(3));
+        timings.requested(at(61));
+        timings.requested(at(90));
+        timings.template(at(70), tip(3), Duration::from_millis(4));
+        timings.job(tip(3), [at(71), at(72), at(75)]);
+        timings.job(tip(3), [at(80), at(80), at(80)]);
+        timings.job(tip(9), [at(80), at(80), at(80)]);
+        let steps = timings.steps.map(|step| (step.count, step.total.as_millis()));
         assert_eq!(steps, [(1, 1), (1, 6), (1, 10), (1, 11), (1, 12), (1, 15)]);
-        let view = figures.steps[1].view();
+        let view = timings.steps[1].view();
         assert_eq!((view.buckets[7], view.buckets[8]), ((0.005, 0), (0.01, 1)));
         for n in 0..100 {
-            figures.tip(at(100), tip(n));
-            figures.rejected(format!("kind{n}"), RejectReason::Stale);
+            timings.tip(at(100), tip(n));
+            timings.rejected(format!("kind{n}"), RejectReason::Stale);
         }
-        assert_eq!(figures.tips.len(), TIPS_MAX);
-        let rejects = figures.rejects();
+        assert_eq!(timings.tips.len(), TIPS_MAX);
+        let rejects = timings.rejects();
         assert!(rejects.len() <= CLASSES_MAX + 1);
         assert_eq!(rejects.iter().map(|r| r.count).sum::<u64>(), 100);
     }

@@ -1,4 +1,4 @@
-//! The file that lets miners' jobs survive a restart of the daemon: see [`crate::memo`].
+//! The file that lets miners' jobs survive a restart of the daemon: see [`crate::job_journal`].
 //!
 //! It lies in the directory that systemd makes for the service below `/run`, which is memory: it
 //! costs the card nothing, and a power cut forgets it, as it forgets what the miners had to send.
@@ -22,7 +22,7 @@ use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 use crate::clock::Now;
 use crate::fsutil::{self, Rights};
 use crate::ids::Extranonce1;
-use crate::memo::{self, Encoder, Memo, Moment, Recall};
+use crate::job_journal::{self, Encoder, JobRecord, Moment, RestoredJobs};
 use crate::os;
 
 /// A file that has grown beyond this is begun anew with the newest work. A tip that lasts an hour
@@ -31,14 +31,14 @@ const MAX_FILE: u64 = 12 << 20;
 
 /// The file and its thread.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct JobFile {
     open: Option<Open>,
 }
 
 #[derive(Debug)]
 struct Open {
     shared: Arc<Shared>,
-    orders: mpsc::Sender<(Moment, Vec<Memo>)>,
+    orders: mpsc::Sender<(Moment, Vec<JobRecord>)>,
 }
 
 #[derive(Debug)]
@@ -49,33 +49,33 @@ struct Shared {
     waiting: AtomicUsize,
 }
 
-impl Memory {
-    /// Reads what an earlier run left in `dir`, and goes on with it. `None` for the recall when
+impl JobFile {
+    /// Reads what an earlier run left in `dir`, and goes on with it. `None` for the restored when
     /// nothing is kept.
-    pub fn open(now: Now, dir: Option<&Path>) -> (Memory, Option<Recall>) {
-        let Some(dir) = dir else { return (Memory::default(), None) };
+    pub fn open(now: Now, dir: Option<&Path>) -> (JobFile, Option<RestoredJobs>) {
+        let Some(dir) = dir else { return (JobFile::default(), None) };
         match open(moment(now), dir) {
-            Ok((open, recall)) => (Memory { open: Some(open) }, Some(recall)),
+            Ok((open, restored)) => (JobFile { open: Some(open) }, Some(restored)),
             Err(error) => {
                 log::warn!("{}: {error}: jobs will not survive a restart", dir.display());
-                (Memory::default(), None)
+                (JobFile::default(), None)
             }
         }
     }
 
-    /// Keeps memos: what is small before it returns.
-    pub fn keep(&mut self, now: Now, memos: Vec<Memo>) {
+    /// Keeps job_records: what is small before it returns.
+    pub fn keep(&mut self, now: Now, job_records: Vec<JobRecord>) {
         let Some(Open { shared, orders }) = &self.open else { return };
-        let is_large = memos.iter().any(|memo| matches!(memo, Memo::Work { .. }));
+        let is_large = job_records.iter().any(|record| matches!(record, JobRecord::Work { .. }));
         if !is_large
             && shared.waiting.load(Ordering::Acquire) == 0
             && let Ok(mut writer) = shared.writer.try_lock()
         {
-            writer.keep(moment(now), &memos);
+            writer.keep(moment(now), &job_records);
             return;
         }
         shared.waiting.fetch_add(1, Ordering::AcqRel);
-        if orders.send((moment(now), memos)).is_err() {
+        if orders.send((moment(now), job_records)).is_err() {
             self.open = None;
         }
     }
@@ -85,7 +85,7 @@ fn moment(now: Now) -> Moment {
     Moment { mono: now.mono, uptime: os::uptime() }
 }
 
-fn open(now: Moment, dir: &Path) -> io::Result<(Open, Recall)> {
+fn open(now: Moment, dir: &Path) -> io::Result<(Open, RestoredJobs)> {
     if !is_memory(statfs(dir)?.filesystem_type()) {
         return Err(io::Error::other("it is not in memory"));
     }
@@ -96,34 +96,34 @@ fn open(now: Moment, dir: &Path) -> io::Result<(Open, Recall)> {
         // Twice the limit: the last record may go beyond it.
         file.take(2 * MAX_FILE).read_to_end(&mut bytes)?;
     }
-    let (recall, good) = Recall::read(now, &boot_id, &bytes);
+    let (restored, good) = RestoredJobs::read(now, &boot_id, &bytes);
     if !bytes.is_empty() {
-        let (jobs, left) = (recall.jobs.len(), bytes.len() - good);
+        let (jobs, left) = (restored.jobs.len(), bytes.len() - good);
         log::info!("{}: {jobs} job(s) of an earlier run, {left} bytes unreadable", path.display());
     }
-    let header = memo::header(&boot_id);
+    let header = job_journal::header(&boot_id);
     let mut file = File::options().append(true).create(true).mode(0o600).open(&path)?;
     file.set_len(good as u64)?;
     if good == 0 {
         file.write_all(&header)?;
     }
     let size = good.max(header.len()) as u64;
-    let encoder = Encoder::following(&recall);
+    let encoder = Encoder::following(&restored);
     let newest = Newest::default();
     let writer = Writer { path, header, file, size, encoder, newest, failed: false };
     let shared = Arc::new(Shared { writer: Mutex::new(writer), waiting: AtomicUsize::new(0) });
-    let (orders, memos) = mpsc::channel::<(Moment, Vec<Memo>)>();
+    let (orders, job_records) = mpsc::channel::<(Moment, Vec<JobRecord>)>();
     let own = shared.clone();
     let write_all = move || {
-        while let Ok((now, memos)) = memos.recv() {
+        while let Ok((now, job_records)) = job_records.recv() {
             if let Ok(mut writer) = own.writer.lock() {
-                writer.keep(now, &memos);
+                writer.keep(now, &job_records);
             }
             own.waiting.fetch_sub(1, Ordering::AcqRel);
         }
     };
     thread::Builder::new().name("memory".into()).spawn(write_all)?;
-    Ok((Open { shared, orders }, recall))
+    Ok((Open { shared, orders }, restored))
 }
 
 fn is_memory(kind: FsType) -> bool {
@@ -147,18 +147,18 @@ struct Writer {
 /// With what a file begins that is begun anew within a tip.
 #[derive(Debug, Default)]
 struct Newest {
-    levels: BTreeMap<Extranonce1, Memo>,
-    payees: BTreeMap<Extranonce1, Memo>,
+    levels: BTreeMap<Extranonce1, JobRecord>,
+    payees: BTreeMap<Extranonce1, JobRecord>,
     /// The work and its jobs.
-    work: Vec<Memo>,
+    work: Vec<JobRecord>,
 }
 
 impl Writer {
-    fn keep(&mut self, now: Moment, memos: &[Memo]) {
-        if self.failed && !memos.iter().any(|memo| matches!(memo, Memo::Tip)) {
+    fn keep(&mut self, now: Moment, job_records: &[JobRecord]) {
+        if self.failed && !job_records.iter().any(|record| matches!(record, JobRecord::Tip)) {
             return;
         }
-        let outcome = self.write(now, memos);
+        let outcome = self.write(now, job_records);
         self.failed = outcome.is_err();
         if let Err(error) = outcome {
             log::warn!("{}: {error}: jobs would not survive a restart", self.path.display());
@@ -166,19 +166,19 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, now: Moment, memos: &[Memo]) -> io::Result<()> {
+    fn write(&mut self, now: Moment, job_records: &[JobRecord]) -> io::Result<()> {
         // With a new tip nothing of the old one is worth keeping.
-        let tip = memos.iter().rposition(|memo| matches!(memo, Memo::Tip));
+        let tip = job_records.iter().rposition(|record| matches!(record, JobRecord::Tip));
         if tip.is_some() {
             self.newest = Newest::default();
         }
-        let memos = &memos[tip.map_or(0, |tip| tip + 1)..];
-        memos.iter().for_each(|memo| self.newest.take(memo));
+        let job_records = &job_records[tip.map_or(0, |tip| tip + 1)..];
+        job_records.iter().for_each(|record| self.newest.take(record));
         if tip.is_some() {
-            return self.begin(now, memos.iter());
+            return self.begin(now, job_records.iter());
         }
         let mut bytes = Vec::new();
-        memos.iter().for_each(|memo| self.encoder.encode(now, memo, &mut bytes));
+        job_records.iter().for_each(|record| self.encoder.encode(now, record, &mut bytes));
         self.file.write_all(&bytes)?;
         self.size += bytes.len() as u64;
         if self.size > MAX_FILE {
@@ -192,10 +192,14 @@ impl Writer {
     }
 
     /// A new file in place of the old one, which stays whole until the new one is.
-    fn begin<'a>(&mut self, now: Moment, memos: impl Iterator<Item = &'a Memo>) -> io::Result<()> {
+    fn begin<'a>(
+        &mut self,
+        now: Moment,
+        job_records: impl Iterator<Item = &'a JobRecord>,
+    ) -> io::Result<()> {
         self.encoder = Encoder::default();
         let mut bytes = self.header.clone();
-        memos.for_each(|memo| self.encoder.encode(now, memo, &mut bytes));
+        job_records.for_each(|record| self.encoder.encode(now, record, &mut bytes));
         let file = fsutil::replace_and_open(&self.path, &bytes, Rights::Set(0o600))?;
         (self.file, self.size) = (file, bytes.len() as u64);
         Ok(())
@@ -203,13 +207,17 @@ impl Writer {
 }
 
 impl Newest {
-    fn take(&mut self, memo: &Memo) {
-        match memo {
-            Memo::Tip | Memo::Share(_) => {}
-            Memo::Work { .. } => self.work = vec![memo.clone()],
-            Memo::Job { .. } => self.work.push(memo.clone()),
-            Memo::Level { extranonce1, .. } => drop(self.levels.insert(*extranonce1, memo.clone())),
-            Memo::Payee { extranonce1, .. } => drop(self.payees.insert(*extranonce1, memo.clone())),
+    fn take(&mut self, record: &JobRecord) {
+        match record {
+            JobRecord::Tip | JobRecord::Share(_) => {}
+            JobRecord::Work { .. } => self.work = vec![record.clone()],
+            JobRecord::Job { .. } => self.work.push(record.clone()),
+            JobRecord::Level { extranonce1, .. } => {
+                drop(self.levels.insert(*extranonce1, record.clone()))
+            }
+            JobRecord::Payee { extranonce1, .. } => {
+                drop(self.payees.insert(*extranonce1, record.clone()))
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ impl State {
 
 /// What the owner is told at a glance.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Judgement {
+pub struct Verdict {
     /// The state in one word.
     pub state: State,
     /// What goes on, in one sentence.
@@ -50,7 +50,7 @@ pub struct Judgement {
 }
 
 /// Judges a snapshot.
-pub fn judge(snapshot: &Snapshot) -> Judgement {
+pub fn verdict(snapshot: &Snapshot) -> Verdict {
     let mut alarms = snapshot.alarms.clone();
     work_alarms(snapshot, &mut alarms);
     node_alarms(snapshot, &mut alarms);
@@ -62,7 +62,7 @@ pub fn judge(snapshot: &Snapshot) -> Judgement {
     alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.level));
 
     if let Some((sentence, advice)) = why_down(snapshot) {
-        return Judgement { state: State::Down, sentence, advice, alarms };
+        return Verdict { state: State::Down, sentence, advice, alarms };
     }
     let connected = connected(snapshot).count();
     if connected == 0 {
@@ -74,25 +74,25 @@ pub fn judge(snapshot: &Snapshot) -> Judgement {
             None => "Enter this box as the pool in your miner.".to_owned(),
         };
         let sentence = "Ready to mine, but no miner is connected.".to_owned();
-        return Judgement { state: State::Degraded, sentence, advice, alarms };
+        return Verdict { state: State::Degraded, sentence, advice, alarms };
     }
     let to_look_at: Vec<&AlarmView> =
         alarms.iter().filter(|alarm| alarm.level >= Level::Warning).collect();
     let mining = mining_sentence(snapshot, connected);
     match to_look_at.as_slice() {
-        [] => Judgement {
+        [] => Verdict {
             state: State::Ok,
             sentence: format!("{mining}."),
             advice: String::new(),
             alarms,
         },
-        [one] => Judgement {
+        [one] => Verdict {
             state: State::Degraded,
             sentence: format!("{mining}, with one thing to look at."),
             advice: one.advice.clone(),
             alarms,
         },
-        [first, rest @ ..] => Judgement {
+        [first, rest @ ..] => Verdict {
             state: State::Degraded,
             sentence: format!("{mining}, with {} things to look at.", rest.len() + 1),
             advice: first.advice.clone(),
@@ -730,23 +730,23 @@ mod tests {
     fn a_node_that_would_not_take_a_block_is_critical_and_the_advice_is_its_own() {
         let mut snapshot = mining();
         snapshot.nodes[0].permissions = Some(may_not_submit());
-        let verdict = judge(&snapshot);
-        let [alarm] = verdict.alarms.as_slice() else { panic!("{verdict:?}") };
+        let told = verdict(&snapshot);
+        let [alarm] = told.alarms.as_slice() else { panic!("{told:?}") };
         assert_eq!((alarm.id.as_str(), alarm.level), ("permissions:attic", Level::Critical));
-        assert_eq!(verdict.advice, "Put this line into its bitcoin.conf.");
+        assert_eq!(told.advice, "Put this line into its bitcoin.conf.");
         snapshot.job = None;
         snapshot.nodes[0].state = NodeState::Forbidden;
-        assert_eq!(judge(&snapshot).advice, "Put this line into its bitcoin.conf.");
+        assert_eq!(verdict(&snapshot).advice, "Put this line into its bitcoin.conf.");
         // What mining does not need is no alarm.
         let mut snapshot = mining();
         let shortage = "does not let us call preciousblock".to_owned();
         snapshot.nodes[0].permissions = Some(PermissionsView { shortage, ..Default::default() });
-        assert_eq!(judge(&snapshot).state, State::Ok);
+        assert_eq!(verdict(&snapshot).state, State::Ok);
     }
 
     #[test]
     fn all_well_is_ok_and_asks_for_nothing() {
-        let verdict = judge(&mining());
+        let verdict = verdict(&mining());
         assert_eq!(verdict.state, State::Ok);
         assert_eq!(verdict.sentence, "Mining block 925\u{202f}114 with one miner.");
         assert_eq!((verdict.advice.as_str(), verdict.alarms.len()), ("", 0));
@@ -868,7 +868,7 @@ mod tests {
         for (words, state, damage) in faults {
             let mut snapshot = mining();
             damage(&mut snapshot);
-            let verdict = judge(&snapshot);
+            let verdict = verdict(&snapshot);
             assert_eq!(verdict.state, state, "{words}: {verdict:?}");
             let told = verdict.sentence.contains(words)
                 || verdict.alarms.iter().any(|alarm| alarm.text.contains(words));
@@ -892,7 +892,7 @@ mod tests {
         // Half of the claim, but on 12 shares only: chance.
         miner.claimed = Some(1e12);
         miner.rate = RateView { hashrate: 0.5e12, shares: 12, window_s: 300 };
-        assert_eq!(judge(&snapshot).state, State::Ok);
+        assert_eq!(verdict(&snapshot).state, State::Ok);
     }
 
     #[test]
@@ -919,14 +919,14 @@ mod tests {
                 ..Default::default()
             });
         }
-        let alarms = judge(&snapshot).alarms;
+        let alarms = verdict(&snapshot).alarms;
         assert_eq!(alarms.len(), 1);
         assert_eq!(alarms[0].text, "5 miners are missing: m0, m1, m2 and 2 more.");
         snapshot.miners.truncate(3);
-        assert_eq!(judge(&snapshot).alarms.len(), 2);
+        assert_eq!(verdict(&snapshot).alarms.len(), 2);
         snapshot.job = None;
         snapshot.nodes[0].state = NodeState::Down;
-        let ids: Vec<String> = judge(&snapshot).alarms.into_iter().map(|a| a.id).collect();
+        let ids: Vec<String> = verdict(&snapshot).alarms.into_iter().map(|a| a.id).collect();
         assert_eq!(ids, ["node:attic"]);
     }
 
@@ -936,7 +936,7 @@ mod tests {
         snapshot.board.undervoltage = Some(true);
         snapshot.board.clock_synced = Some(false);
         snapshot.storage.writable = Some(false);
-        let levels: Vec<Level> = judge(&snapshot).alarms.iter().map(|a| a.level).collect();
+        let levels: Vec<Level> = verdict(&snapshot).alarms.iter().map(|a| a.level).collect();
         assert_eq!(levels, [Level::Critical, Level::Warning, Level::Info]);
     }
 }

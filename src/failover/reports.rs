@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::breaker::BreakerChange;
-use super::io::{Event, News, Output, TemplateSeen};
+use super::io::{Event, NodeReport, Output, TemplateSeen};
 use super::node::{Failure, HeldTemplate, Waiting};
 use super::stats::ErrorKind;
 use super::tips::Place;
@@ -15,48 +15,56 @@ use crate::chain::{BlockHash, Chain};
 use crate::node::{HealthReport, Method, RpcError, TipSource, permissions};
 
 impl Failover {
-    pub(super) fn hear(&mut self, at: Instant, index: usize, news: News, out: &mut Vec<Output>) {
+    pub(super) fn hear(
+        &mut self,
+        at: Instant,
+        index: usize,
+        news: NodeReport,
+        out: &mut Vec<Output>,
+    ) {
         match news {
-            News::Template { seen, took } => self.template(at, index, seen, took, out),
-            News::Tip { hash, height, source, took } => {
+            NodeReport::Template { seen, took } => self.template(at, index, seen, took, out),
+            NodeReport::Tip { hash, height, source, took } => {
                 self.tip(at, index, (hash, source), took, out);
                 if let Some(height) = height {
                     self.tips.learn(hash, height, None);
                 }
             }
-            News::Header { hash, header } => {
+            NodeReport::Header { hash, header } => {
                 self.succeeded(at, index, Method::GetBlockHeader, None, out);
                 self.nodes[index].header.answered(hash, header.median_time);
                 self.tips.learn(hash, header.height, None);
             }
-            News::WaitTried(outcome) => {
+            NodeReport::WaitTried(outcome) => {
                 if outcome.is_ok() {
                     self.alive(at, index, out);
                 }
                 self.nodes[index].wait_tried(at, &outcome);
             }
             // It may have ended what was idle, or be another process when it answers next.
-            News::HungUp => {
+            NodeReport::HungUp => {
                 let node = &mut self.nodes[index];
                 node.poll.due = at;
                 node.waits = Waits::default();
             }
-            News::Health { report, took } => self.health(at, index, *report, took, out),
-            News::ChainTips { refused, took } => {
+            NodeReport::Health { report, took } => self.health(at, index, *report, took, out),
+            NodeReport::ChainTips { refused, took } => {
                 self.succeeded(at, index, Method::GetChainTips, Some(took), out);
                 self.hear_refused(index, refused);
             }
-            News::BlocksAt { blocks, took } => {
+            NodeReport::BlocksAt { blocks, took } => {
                 self.succeeded(at, index, Method::GetBlockHash, Some(took), out);
                 self.hear_blocks(at, index, &blocks, out);
             }
-            News::Permissions { permissions, took } => {
+            NodeReport::Permissions { permissions, took } => {
                 self.nodes[index].permit.sent = None;
                 self.succeeded(at, index, Method::Permissions, Some(took), out);
                 self.permissions_heard(index, permissions, out);
             }
-            News::Failed { method, error, took: _ } => self.failed(at, index, method, &error, out),
-            News::Answered { method, took } => self.succeeded(at, index, method, took, out),
+            NodeReport::Failed { method, error, took: _ } => {
+                self.failed(at, index, method, &error, out)
+            }
+            NodeReport::Answered { method, took } => self.succeeded(at, index, method, took, out),
         }
     }
 
@@ -277,7 +285,7 @@ impl Failover {
         let node = &mut self.nodes[index];
         node.heard_at = Some(at);
         node.silent = None;
-        node.doubted = false;
+        node.suspect = false;
         if node.breaker.succeed() == BreakerChange::Closed {
             node.ask_soon = Some(at);
             let since = node.down_since.take().unwrap_or(at);

@@ -127,7 +127,7 @@ impl Failover {
             self.note_lag(at, index, alarm, out);
             let standing = self.standing(index, off, alarm);
             let node = &mut self.nodes[index];
-            if standing == Standing::Fit {
+            if standing == Standing::Healthy {
                 node.fit_since.get_or_insert(at);
             } else {
                 node.fit_since = None;
@@ -145,7 +145,7 @@ impl Failover {
         if let Some(from) = unanswered_since(node) {
             let limit = silence_limit(node);
             if alarm.due(from + DOUBT_AFTER) {
-                node.doubted = true;
+                node.suspect = true;
             }
             if alarm.due(from + limit) {
                 node.silent = Some(limit);
@@ -283,7 +283,7 @@ impl Failover {
             return Standing::Rival;
         }
         let refusal = node.permissions.as_ref().and_then(Permissions::refusal);
-        refusal.map_or(Standing::Fit, Standing::Forbidden)
+        refusal.map_or(Standing::Healthy, Standing::Forbidden)
     }
 
     /// On another tip than the one worked on, with the same work.
@@ -312,7 +312,7 @@ impl Failover {
         {
             self.fetch(at, leader, FetchWhy::Heartbeat, alarm, out);
         }
-        if self.nodes[leader].doubted
+        if self.nodes[leader].suspect
             && let Some(next) = self.best_candidate(at, leader)
             && !self.has_fresh_template(at, next)
         {
@@ -418,7 +418,7 @@ impl Failover {
         let index = self.leader_index()?;
         let node = &self.nodes[index];
         let tip = node.tip?;
-        let waits = matches!(node.standing, Standing::Fit | Standing::Forbidden(_))
+        let waits = matches!(node.standing, Standing::Healthy | Standing::Forbidden(_))
             && !self.gated
             && self.work.is_some()
             && self.lacks_template(index)
