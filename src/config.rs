@@ -26,8 +26,8 @@
 //! carries its unit, the rules between settings follow (`validate.rs`), and all mistakes are
 //! reported at once, each with its file, its line and what to write instead ([`Problem`]).
 //! [`build`] is pure; [`load`] reads the file and the environment and calls it. The reference
-//! `docs/settings.md` and `image/soloist.toml` are made of the same declarations
-//! (`reference.rs`).
+//! `docs/settings.md` and `image/soloist.toml` are made of the same declarations, by
+//! `tests/pure/config_reference.rs`.
 //!
 //! The chain is not configured. The node tells it, and [`crate::address::Address::fits`] is asked
 //! then.
@@ -40,7 +40,6 @@ mod flags;
 mod forms;
 mod load;
 mod problem;
-pub mod reference;
 mod rewrite;
 mod sections;
 mod url;
@@ -51,12 +50,13 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use certificate::CertificateFile;
+pub use declare::{Facts, Flag, Line, PageValue, Reload, SectionFacts};
 pub use diff::Change;
 pub use flags::{BadFlag, Flags};
 pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, save, try_text};
 pub use problem::{At, Problem, Problems};
-pub use rewrite::{rewrite, rewrite_pin};
-pub use sections::{Data, Failover, Http, Log, Payout, Stratum};
+pub use rewrite::{page_settings, rewrite, rewrite_pin};
+pub use sections::{Data, Failover, Http, Log, Payout, SECTIONS, Stratum};
 
 use written::Written;
 

@@ -11,9 +11,12 @@ use super::validate::Check;
 use super::written::Table;
 use crate::settings::Values;
 
+/// Where a setting is among what the page changes.
+pub type PageValue = fn(&Values) -> &str;
+
 /// Whether a running daemon takes a change over when it reads the file again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Reload {
+pub enum Reload {
     /// It does.
     #[default]
     Live,
@@ -22,8 +25,8 @@ pub(super) enum Reload {
 }
 
 /// How a setting stands in `image/soloist.toml`.
-#[derive(Default)]
-pub(super) enum Line {
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Line {
     /// `#key = default`, below its words.
     #[default]
     Default,
@@ -36,24 +39,24 @@ pub(super) enum Line {
 }
 
 /// A flag that goes over the setting.
-#[derive(Clone, Copy)]
-pub(super) struct Flag {
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
     /// Such as `--payout`.
     pub name: &'static str,
     /// What `--help` calls its value.
     pub value: &'static str,
     /// What `--help` says of it.
     pub help: &'static str,
-    /// It may be given more than once: all of them count.
-    pub many: bool,
 }
 
 /// What is declared of a setting, but for its Rust type.
-#[derive(Default)]
-pub(super) struct Facts {
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Without its section.
     pub name: &'static str,
     /// Its sentences, one line of the declaration each.
     pub words: &'static str,
+    /// Whether a reload takes it.
     pub reload: Reload,
     /// Type, unit and bounds.
     pub kind: String,
@@ -61,6 +64,7 @@ pub(super) struct Facts {
     pub default: Option<String>,
     /// What holds when nothing is written and there is no default.
     pub otherwise: &'static str,
+    /// How it stands in the file to begin with.
     pub line: Line,
     /// The line follows the one above it directly; its words stand in the reference alone.
     pub joined: bool,
@@ -72,9 +76,12 @@ pub(super) struct Facts {
     pub pasted: bool,
     /// A file or a directory.
     pub is_path: bool,
+    /// It takes a list: of its flag all values count, else the last one.
+    pub is_list: bool,
+    /// The flag that goes over it.
     pub flag: Option<Flag>,
     /// Where it is among what the page changes.
-    pub page: Option<fn(&Values) -> &str>,
+    pub page: Option<PageValue>,
 }
 
 /// Where a value is written, as far as it says what the value means.
@@ -138,37 +145,17 @@ impl<T: 'static> Form<T> {
         self
     }
 
-    pub fn joined(mut self) -> Form<T> {
-        self.facts.joined = true;
-        self
-    }
-
     pub fn note(mut self, note: &'static str) -> Form<T> {
         self.facts.note = note;
         self
     }
 
-    pub fn secret(mut self) -> Form<T> {
-        self.facts.secret = true;
-        self
-    }
-
-    pub fn pasted(mut self) -> Form<T> {
-        self.facts.pasted = true;
-        self
-    }
-
     pub fn flag(mut self, name: &'static str, value: &'static str, help: &'static str) -> Form<T> {
-        self.facts.flag = Some(Flag { name, value, help, many: false });
+        self.facts.flag = Some(Flag { name, value, help });
         self
     }
 
-    pub fn flags(mut self, name: &'static str, value: &'static str, help: &'static str) -> Form<T> {
-        self.facts.flag = Some(Flag { name, value, help, many: true });
-        self
-    }
-
-    pub fn page(mut self, value: fn(&Values) -> &str) -> Form<T> {
+    pub fn page(mut self, value: PageValue) -> Form<T> {
         self.facts.page = Some(value);
         self
     }
@@ -187,7 +174,8 @@ impl<T: 'static> Form<T> {
 }
 
 /// A section of the file.
-pub(super) struct SectionFacts {
+#[derive(Debug)]
+pub struct SectionFacts {
     /// Such as `node.backup`.
     pub name: &'static str,
     /// The settings below it.
@@ -223,14 +211,14 @@ pub(super) trait Section {
 }
 
 /// Declares a section: for each setting its sentences (they stand in the file and in the
-/// reference), name, type, form, whether a reload takes it, and, where it is not told in another
-/// way, what a reload says of it. Fields behind `also` are no settings: rules fill them.
+/// reference), name, type, form, whether a reload takes it, the fields of [`Facts`] that are true,
+/// and, where it is not told in another way, what a reload says of it. Fields behind `also` are no settings: rules fill them.
 macro_rules! section {
     (
         $(#[$meta:meta])*
         $visible:vis struct $Section:ident {$(
             $(#[doc = $words:literal])*
-            $setting:ident: $type:ty = $form:expr, $reload:ident $(=> $says:expr)?;
+            $setting:ident: $type:ty = $form:expr, $reload:ident $($mark:ident)* $(=> $says:expr)?;
         )*}
         $(also {$(
             $(#[$other_meta:meta])*
@@ -250,13 +238,19 @@ macro_rules! section {
                 vec![$({
                     let form: Form<$type> = $form;
                     let (name, words) = (stringify!($setting), concat!($($words, "\n"),*));
-                    Facts { name, words, reload: Reload::$reload, ..form.facts }
+                    let reload = Reload::$reload;
+                    Facts { name, words, reload, $($mark: true,)* ..form.facts }
                 }),*]
             }
 
+            #[allow(unused_mut)]
             fn read(table: &Table, check: &mut Check) -> Self {
                 $Section {
-                    $($setting: check.value(table, stringify!($setting), &$form),)*
+                    $($setting: {
+                        let mut form: Form<$type> = $form;
+                        $(form.facts.$mark = true;)*
+                        check.value(table, stringify!($setting), &form)
+                    },)*
                     $($($other: Default::default(),)*)?
                 }
             }
@@ -287,7 +281,7 @@ macro_rules! sections {
         $title:literal $name:literal $Section:ident $(many $example:literal)?;
     )*) => {
         /// All sections, in the order of the file.
-        pub(super) const SECTIONS: &[SectionFacts] = &[$(SectionFacts {
+        pub const SECTIONS: &[SectionFacts] = &[$(SectionFacts {
             name: $name,
             facts: $Section::facts,
             title: $title,

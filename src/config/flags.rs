@@ -79,15 +79,15 @@ impl Flags {
     }
 
     /// As [`Flags::value`], as a setting's value; a list of all where the setting takes some.
-    pub(super) fn setting(&self, flag: Flag) -> Option<Value> {
-        let all = self.given.iter().filter(|(name, _)| *name == flag.name);
+    pub(super) fn setting(&self, facts: &Facts) -> Option<Value> {
+        let flag = facts.flag?.name;
+        let all = self.given.iter().filter(|(name, _)| *name == flag);
         let mut all: Vec<Value> = all.map(|(_, value)| Value::String(value.clone())).collect();
         let last = all.pop()?;
-        if !flag.many {
-            return Some(last);
-        }
-        all.push(last);
-        Some(Value::Array(all))
+        Some(match facts.is_list {
+            true => Value::Array(all.into_iter().chain([last]).collect()),
+            false => last,
+        })
     }
 
     /// The flags of each node.

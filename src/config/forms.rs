@@ -249,19 +249,15 @@ pub(super) fn chat() -> Form<String> {
     })
 }
 
-/// Where to listen.
+/// Where to listen; an empty text or list is nowhere.
 pub(super) fn listen() -> Form<Vec<SocketAddr>> {
     const KIND: &str = "`\"IP:PORT\"`, or a list of at most 16 of them";
-    Form::new(KIND, |_, value| addresses(value))
-}
-
-/// Where to listen; an empty text is nowhere.
-pub(super) fn listen_tls() -> Form<Vec<SocketAddr>> {
-    const KIND: &str = "`\"IP:PORT\"`, or a list of at most 16 of them";
-    Form::new(KIND, |_, value| match value.as_str() {
+    let mut form = Form::new(KIND, |_, value| match value.as_str() {
         Some("") => Ok(Vec::new()),
         _ => addresses(value),
-    })
+    });
+    form.facts.is_list = true;
+    form
 }
 
 /// Every IPv4 and every IPv6 address of the machine, as TOML.

@@ -3,6 +3,8 @@
 
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
 
+use super::declare::PageValue;
+use super::sections::SECTIONS;
 use crate::settings::{NodeValues, Values};
 
 /// The file with `new` instead of `old`; `old` is what the file says, both with their passwords.
@@ -11,19 +13,23 @@ use crate::settings::{NodeValues, Values};
 /// A sentence, if the file is not one that can be edited.
 pub fn rewrite(text: &str, old: &Values, new: &Values) -> Result<String, String> {
     let mut doc = parse(text)?;
-    if old.name != new.name {
-        set(section(&mut doc, "http")?, "name", &new.name);
-    }
-    if old.payout != new.payout {
-        set(section(&mut doc, "payout")?, "address", &new.payout);
-    }
-    if old.tag != new.tag {
-        set(section(&mut doc, "payout")?, "tag", &new.tag);
+    for (place, name, value) in page_settings() {
+        if value(old) != value(new) {
+            set(section(&mut doc, place)?, name, value(new));
+        }
     }
     if old.nodes != new.nodes {
         nodes(&mut doc, &old.nodes, &new.nodes)?;
     }
     Ok(doc.to_string())
+}
+
+/// What the page changes, but for the nodes: section, name, and where it is among the page's values.
+pub fn page_settings() -> Vec<(&'static str, &'static str, PageValue)> {
+    let all = SECTIONS.iter().flat_map(|section| {
+        (section.facts)().into_iter().map(|facts| (section.name, facts.name, facts.page))
+    });
+    all.filter_map(|(section, name, page)| Some((section, name, page?))).collect()
 }
 
 /// The file with another PIN, or what is kept of one.

@@ -10,8 +10,8 @@ use super::declare::Line::{Example, Set};
 use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sections};
 use super::diff::Change;
 use super::forms::{
-    address, chat, choice, count, everywhere, listen, listen_tls, miner_password, name, number,
-    one_of, password, path, pin, rpc_url, span, tag, text, token, truth, version_bits, zmq,
+    address, chat, choice, count, everywhere, listen, miner_password, name, number, one_of,
+    password, path, pin, rpc_url, span, tag, text, token, truth, version_bits, zmq,
 };
 use super::url::RpcUrl;
 use super::validate::Check;
@@ -68,8 +68,8 @@ section! {
 
         /// Bits that your block clears, as set_version_bits sets them. A bit stands in one of the
         /// two lists.
-        clear_version_bits: u32 = version_bits().default("[]").joined(),
-            Live => Payout::told_signals;
+        clear_version_bits: u32 = version_bits().default("[]"),
+            Live joined => Payout::told_signals;
     }
 }
 
@@ -97,24 +97,24 @@ section! {
         /// count before rpc_user and rpc_pass, and for this node alone.
         rpc_url: Option<RpcUrl> = rpc_url()
             .optional("must be given; the page asks for it where no node is named")
-            .line(Set("\"\"", None)).joined().pasted()
+            .line(Set("\"\"", None))
             .flag("--node", "URL", "A node: http://user:password@host:8332. The first one is \
                 preferred, each further --node is a backup. Replaces the nodes of the file"),
-            Live;
+            Live joined pasted;
 
         /// Who asks the node, as in its rpcauth line.
         rpc_user: Option<String> = text()
             .optional("none; a backup is asked with that of [node]")
-            .line(Example("\"soloist\"")).joined().secret().pasted(),
-            Live;
+            .line(Example("\"soloist\"")),
+            Live joined secret pasted;
 
         /// The password itself, not the rpcauth line.
         rpc_pass: Option<Secret> = password()
             .optional("none; a backup is asked with that of [node]")
-            .line(Example("\"the password that rpcauth.py printed\"")).joined().secret().pasted()
+            .line(Example("\"the password that rpcauth.py printed\""))
             .note("A password with a backslash stands in single quotes: between double quotes \\b, \
                 \\t and others make characters that nobody sees."),
-            Live;
+            Live joined secret pasted;
 
         /// Where the node announces new blocks. Without it the box asks every second or two.
         zmq_hashblock_addr: Option<String> = zmq()
@@ -160,13 +160,13 @@ section! {
             .except(Vec::is_empty, "miners need at least one address to connect to",
                 "Write listen = \"0.0.0.0:3333\", or leave the line out.")
             .default(everywhere(STRATUM_PORT))
-            .flags("--listen", "IP:PORT", "Where miners connect"),
+            .flag("--listen", "IP:PORT", "Where miners connect"),
             Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
 
         /// Where miners connect that encrypt (stratum+tls). Off unless a port is written here; the
         /// miner is given the certificate that is made at the first start, tls/cert.pem in the data
         /// directory.
-        tls_listen: Vec<SocketAddr> = listen_tls().default("\"\""),
+        tls_listen: Vec<SocketAddr> = listen().default("\"\""),
             Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
 
         /// Most miners at once (up to 1024), and from one address.
@@ -174,13 +174,13 @@ section! {
             Live => |_, _| "The limits of connections are others.".to_owned();
 
         /// Most connections from one address. This machine's own are not counted.
-        max_connections_per_address: usize = count(MAX_CONNECTIONS).default("8").joined(),
-            Live => |_, _| "The limits of connections are others.".to_owned();
+        max_connections_per_address: usize = count(MAX_CONNECTIONS).default("8"),
+            Live joined => |_, _| "The limits of connections are others.".to_owned();
 
         /// A password that every miner must send. Empty lets everybody in your network mine for
         /// you.
-        password: Option<Secret> = miner_password().default("\"\"").secret(),
-            Live => |_, _| "The miners' password is another.".to_owned();
+        password: Option<Secret> = miner_password().default("\"\""),
+            Live secret => |_, _| "The miners' password is another.".to_owned();
     }
     also {
         /// `[[stratum.firmware]]`: the owner's word on kinds of miners. At most
@@ -225,8 +225,8 @@ section! {
         // The PIN itself or what `crate::settings::access::hash_pin` made of it.
         /// Whoever knows it can change settings on the page: at least 4 characters. Without one the
         /// page only shows. The page replaces it by a hash when it is changed there.
-        pin: Option<Secret> = pin().default("\"\"").secret().pasted(),
-            Live => |_, _| "The PIN of the page is another.".to_owned();
+        pin: Option<Secret> = pin().default("\"\""),
+            Live secret pasted => |_, _| "The PIN of the page is another.".to_owned();
 
         // Empty when the owner switched the page off.
         /// Where the page is served: every address of this machine, port 8080. An empty list
@@ -235,13 +235,13 @@ section! {
             .default(everywhere(HTTP_PORT))
             .line(Set("[\"0.0.0.0:80\", \"[::]:80\"]",
                 Some("Port 80, so that a browser needs only the address of the box.")))
-            .flags("--http", "IP:PORT", "Where the page is served"),
+            .flag("--http", "IP:PORT", "Where the page is served"),
             Restart => |_, _| "The page is served on other addresses or ports.".to_owned();
 
         /// The page over HTTPS, with the box's own certificate, of which browsers warn, or with
         /// yours in its place: tls/cert.pem and tls/key.pem in the data directory. Off unless a
         /// port is written here.
-        tls_listen: Vec<SocketAddr> = listen_tls().default("\"\""),
+        tls_listen: Vec<SocketAddr> = listen().default("\"\""),
             Restart => |_, _| "The page is served on other addresses or ports.".to_owned();
 
         /// Whether programs may read /api/….
@@ -306,13 +306,9 @@ section! {
     pub(super) struct NotifySettings {
         /// The service that tells the owner.
         kind: Option<Service> = choice(&[
-                ("ntfy", Service::Ntfy),
-                ("telegram", Service::Telegram),
-                ("discord", Service::Discord),
-                ("slack", Service::Slack),
-                ("webhook", Service::Webhook),
-                ("email", Service::Email),
-                ],
+                ("ntfy", Service::Ntfy), ("telegram", Service::Telegram),
+                ("discord", Service::Discord), ("slack", Service::Slack),
+                ("webhook", Service::Webhook), ("email", Service::Email)],
                 "there is no such service", KINDS)
             .optional("must be given"), Live;
 
@@ -320,16 +316,16 @@ section! {
         url: Option<String> = text().optional("must be given, but for telegram"), Live;
 
         /// Of a protected ntfy topic, or of the Telegram bot.
-        token: Option<String> = token().optional("none").secret(), Live;
+        token: Option<String> = token().optional("none"), Live secret;
 
         /// The number of your chat with the bot, with or without quotation marks.
-        chat: Option<String> = chat().optional("must be given for telegram").secret(), Live;
+        chat: Option<String> = chat().optional("must be given for telegram"), Live secret;
 
         /// Who logs in at the mail server.
-        user: Option<String> = text().optional("none").pasted(), Live;
+        user: Option<String> = text().optional("none"), Live pasted;
 
         /// The password at the mail server. It never goes over an open line.
-        password: Option<String> = text().optional("none").secret().pasted(), Live;
+        password: Option<String> = text().optional("none"), Live secret pasted;
 
         /// The mail's sender.
         from: Option<String> = text().optional("must be given for email"), Live;
@@ -392,13 +388,9 @@ section! {
         // The most talkative level that is shown.
         /// off, error, warn, info, debug or trace
         level: log::LevelFilter = choice(&[
-                ("off", log::LevelFilter::Off),
-                ("error", log::LevelFilter::Error),
-                ("warn", log::LevelFilter::Warn),
-                ("info", log::LevelFilter::Info),
-                ("debug", log::LevelFilter::Debug),
-                ("trace", log::LevelFilter::Trace),
-                ],
+                ("off", log::LevelFilter::Off), ("error", log::LevelFilter::Error),
+                ("warn", log::LevelFilter::Warn), ("info", log::LevelFilter::Info),
+                ("debug", log::LevelFilter::Debug), ("trace", log::LevelFilter::Trace)],
                 "there is no such level",
                 "Write one of \"off\", \"error\", \"warn\", \"info\", \"debug\" and \"trace\".")
             .default("\"info\"")
@@ -410,10 +402,8 @@ section! {
 
         /// "auto" is text on a terminal and fields in the journal; "json" is an object per line.
         format: logger::Format = choice(&[
-                ("auto", logger::Format::Auto),
-                ("text", logger::Format::Text),
-                ("json", logger::Format::Json),
-                ],
+                ("auto", logger::Format::Auto), ("text", logger::Format::Text),
+                ("json", logger::Format::Json)],
                 "there is no such form",
                 "Write one of \"auto\", \"text\" and \"json\".")
             .default("\"auto\""),
@@ -485,6 +475,8 @@ best = false"#;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::config::Surroundings;
     use crate::config::written::Written;
@@ -517,7 +509,7 @@ mod tests {
     /// What is declared is said: in sentences, with its kind, and with what holds without it.
     #[test]
     fn every_setting_says_what_it_is() {
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         for section in SECTIONS {
             for facts in (section.facts)() {
                 let name = format!("{}.{}", section.name, facts.name);
@@ -531,5 +523,14 @@ mod tests {
             }
         }
         assert!(names.len() > 50, "{}", names.len());
+    }
+
+    /// What opens a door is kept out of a backup's plain part.
+    #[test]
+    fn a_backup_seals_what_is_declared_secret() {
+        let all = SECTIONS.iter().flat_map(|section| (section.facts)());
+        let secret: BTreeSet<&str> =
+            all.filter(|facts| facts.secret).map(|facts| facts.name).collect();
+        assert_eq!(secret, BTreeSet::from(crate::ledger::seal::SECRETS));
     }
 }

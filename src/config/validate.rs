@@ -398,34 +398,29 @@ impl<'a> Check<'a> {
 
     /// Miners, miners with TLS, readers and readers who encrypt cannot share a port.
     fn ports(&mut self, stratum: &Stratum, http: &Http, written: &mut Written) {
-        let clash_of = |own: &[SocketAddr], others: &[&[SocketAddr]]| {
-            let others = others.concat();
-            let taken = |address: &&SocketAddr| others.iter().any(|other| clash(other, address));
-            own.iter().find(taken).map(SocketAddr::port)
-        };
-        let miners = [&stratum.listen[..], &stratum.tls_listen];
-        if let Some(port) = clash_of(&stratum.tls_listen, &miners[..1]) {
-            let at = written.one("stratum").place("tls_listen").clone();
-            let what = format!("miners already connect to port {port}");
-            let instead = "Write another port, such as 0.0.0.0:4333 for TLS.";
-            self.problem(&at, "stratum.tls_listen", &what, instead);
-        }
-        if let Some(port) = clash_of(&http.listen, &miners) {
-            // The page's is the default, perhaps.
-            let section =
-                if written.one("http").get("listen").is_some() { "http" } else { "stratum" };
-            let table = written.one(section);
-            let key = table.get("listen").map_or("http.listen".to_owned(), |own| own.key.clone());
-            let at = table.place("listen").clone();
-            let what = format!("miners already connect to port {port}");
-            let instead = "Write another port, such as 0.0.0.0:8080 for the page.";
-            self.problem(&at, &key, &what, instead);
-        }
-        if let Some(port) = clash_of(&http.tls_listen, &[miners[0], miners[1], &http.listen]) {
-            let at = written.one("http").place("tls_listen").clone();
-            let what = format!("port {port} is in use for something else here");
-            let instead = "Write another port, such as 0.0.0.0:8443.";
-            self.problem(&at, "http.tls_listen", &what, instead);
+        // The page's port may be the default, and the miners' the one that is written.
+        let page = if written.one("http").get("listen").is_some() { "http" } else { "stratum" };
+        let doors = [
+            ("stratum", "tls_listen", &stratum.tls_listen, "0.0.0.0:4333 for TLS"),
+            (page, "listen", &http.listen, "0.0.0.0:8080 for the page"),
+            ("http", "tls_listen", &http.tls_listen, "0.0.0.0:8443"),
+        ];
+        let mut others = stratum.listen.clone();
+        for (section, name, own, such_as) in doors {
+            let taken = own.iter().find(|own| others.iter().any(|other| clash(other, own)));
+            if let Some(port) = taken.map(SocketAddr::port) {
+                let what = match (section, name) {
+                    ("http", "tls_listen") => {
+                        format!("port {port} is in use for something else here")
+                    }
+                    _ => format!("miners already connect to port {port}"),
+                };
+                let table = written.one(section);
+                let key = table.get(name).map_or("http.listen".to_owned(), |own| own.key.clone());
+                let instead = format!("Write another port, such as {such_as}.");
+                self.problem(&table.place(name).clone(), &key, &what, &instead);
+            }
+            others.extend(own);
         }
     }
 

@@ -65,10 +65,8 @@ impl Table {
 
     /// Lays the flags that are declared with these settings over them.
     fn lay_over(&mut self, facts: Vec<Facts>, flags: &Flags) {
-        for (facts, flag) in
-            facts.into_iter().filter_map(|facts| facts.flag.map(|flag| (facts, flag)))
-        {
-            let Some(value) = flags.setting(flag) else { continue };
+        for facts in facts {
+            let (Some(value), Some(flag)) = (flags.setting(&facts), facts.flag) else { continue };
             self.forget(facts.name);
             let (name, key, at) =
                 (facts.name.to_owned(), flag.name.to_owned(), At::Flag(flag.name));

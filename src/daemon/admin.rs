@@ -230,14 +230,12 @@ impl Daemon {
         let urls = |values: &Values| {
             values.nodes.iter().map(|node| node.url.as_str()).collect::<Vec<_>>().join(", ")
         };
-        let settings = [
-            ("http.name", old.name.clone(), new.name.clone()),
-            ("payout.address", old.payout.clone(), new.payout.clone()),
-            ("payout.tag", old.tag.clone(), new.tag.clone()),
-            ("node.rpc_url", urls(&old), urls(&new)),
-        ];
-        for (key, old, new) in settings.into_iter().filter(|(_, old, new)| old != new) {
-            let (by, key) = ("page".to_owned(), key.to_owned());
+        let settings = config::page_settings().into_iter().map(|(section, name, value)| {
+            (format!("{section}.{name}"), value(&old).to_owned(), value(&new).to_owned())
+        });
+        let nodes = ("node.rpc_url".to_owned(), urls(&old), urls(&new));
+        for (key, old, new) in settings.chain([nodes]).filter(|(_, old, new)| old != new) {
+            let by = "page".to_owned();
             state.ledger_event(now, LedgerEvent::Setting { by, key, old, new });
         }
         state.reload(now, config);

@@ -14,8 +14,8 @@ const SALT: usize = 16;
 const NONCE: usize = 12;
 const HEAD: usize = HEADER.len() + SALT + NONCE;
 
-/// Keys that hold a secret, whatever table they stand in.
-const SECRETS: [&str; 6] = ["rpc_user", "rpc_pass", "pin", "password", "token", "chat"];
+/// Keys that hold a secret, whatever table they stand in: the settings that are declared so.
+pub const SECRETS: [&str; 6] = ["rpc_user", "rpc_pass", "pin", "password", "token", "chat"];
 
 /// The shortest passphrase, in characters: a stick may be found by anyone, who may try for years.
 pub const PASSPHRASE_MIN: usize = 10;
