@@ -85,6 +85,7 @@ pub struct SandboxChain {
     active: Vec<BlockHash>,
     coins: Coins,
     mempool: Vec<Pending>,
+    /// Counts every change of the mempool, for long polls.
     mempool_changes: u64,
 }
 
@@ -155,11 +156,6 @@ impl SandboxChain {
     /// Number of transactions that wait for a block.
     pub fn mempool_len(&self) -> usize {
         self.mempool.len()
-    }
-
-    /// Counts every change of the mempool, for long polls.
-    pub fn mempool_changes(&self) -> u64 {
-        self.mempool_changes
     }
 
     /// Checks a block as a node does and, if it is good, builds on it. `now`: Unix seconds.

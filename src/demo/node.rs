@@ -190,11 +190,6 @@ impl SandboxNode {
         &self.shared.zmq
     }
 
-    /// The name from the config.
-    pub fn name(&self) -> &str {
-        &self.shared.config.name
-    }
-
     /// The chain, to look at. Hold it briefly: the node waits meanwhile.
     pub fn chain(&self) -> MutexGuard<'_, SandboxChain> {
         lock(&self.shared.chain)

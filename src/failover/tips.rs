@@ -48,10 +48,6 @@ pub struct RaceStats {
 }
 
 impl RaceStats {
-    /// The words for the places of [`RaceStats::wins`]. A call that waits is a long poll of a quarter
-    /// of a second, and has its name in metrics that were there before it.
-    pub const SOURCES: [&'static str; 4] = ["zmq", "longpoll", "poll", "template"];
-
     pub(super) fn won(&mut self, source: TipSource) {
         let place = match source {
             TipSource::Zmq => 0,

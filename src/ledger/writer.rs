@@ -16,7 +16,7 @@
 //! }
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::check::{self, Guarded};
 use super::store::{Store, StoreError};
@@ -64,11 +64,6 @@ impl LedgerWriter {
     /// file systems. Takes effect at the next opening.
     pub fn keep_free(&mut self, bytes: u64) {
         self.keep_free = Some(bytes);
-    }
-
-    /// The data directory.
-    pub fn data(&self) -> &Path {
-        &self.data
     }
 
     fn open(&mut self) -> Result<Opened, StoreError> {

@@ -17,7 +17,7 @@ mod render;
 mod route;
 mod stream;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::rc::{Rc, Weak};
@@ -122,7 +122,6 @@ pub struct Http {
     buckets: RefCell<Buckets>,
     connections: Rc<RefCell<Connections>>,
     rendered: RefCell<Option<Rc<Rendered>>>,
-    refused: Cell<u64>,
     style: Packed,
     form_style: Packed,
     form_script: Packed,
@@ -153,7 +152,6 @@ impl Http {
                 options.connections_per_address,
             ))),
             rendered: RefCell::new(None),
-            refused: Cell::new(0),
             style: Packed::new(html::STYLE),
             form_style: Packed::new(html::FORM_STYLE),
             form_script: Packed::new(html::FORM_SCRIPT),
@@ -182,11 +180,6 @@ impl Http {
                 }
             }
         }
-    }
-
-    /// Requests refused since the start: over a limit, from a foreign address, for a foreign host.
-    pub fn refused(&self) -> u64 {
-        self.refused.get()
     }
 
     /// As [`Http::serve`], for readers who encrypt. The certificate's files are looked at with each
@@ -219,7 +212,6 @@ impl Http {
     ) {
         let Some(ticket) = Connections::enter(&self.connections, peer.ip()) else {
             // Over the cap: closing costs us least, and a browser tries again.
-            self.refused.set(self.refused.get() + 1);
             return;
         };
         executor
@@ -248,7 +240,6 @@ impl Http {
         };
         // A stranger's handshake would cost us arithmetic.
         if !guard::address_is_ours(peer.ip(), local) {
-            self.refused.set(self.refused.get() + 1);
             return Err("from a foreign address".to_owned());
         }
         let acceptor = TlsAcceptor::from(certificate.config().await);
@@ -291,7 +282,6 @@ impl Http {
     ) -> Response<route::Body> {
         let verdict = self.check(&request, peer, local);
         if verdict != Verdict::Fine {
-            self.refused.set(self.refused.get() + 1);
             let is_form = request.method() == Method::POST && self.takes(&request).is_some();
             if is_form && verdict != Verdict::ForeignAddress {
                 // A browser reads our words only when it could send the whole of its form.
