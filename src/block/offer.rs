@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!        ┌── no answer: after 0.1, 0.2, … 5 s ──┐
-//!        │   refused: after 1 or 60 s           │
+//!        │   refused: after 60 s; for want of   │
+//!        │   the parent: after 1, 2, … 60 s     │
 //!        ▼                                      │
 //!       Due ───────── submitted ─────────► InFlight ── null, duplicate, inconclusive ──► Given
 //!        ▲                                                                                │
@@ -23,7 +24,9 @@ pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A node that refuses the block, or may not be asked for it, is given it again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// The same where it lacks the parent and is about to get it from its peers.
+/// The first pause where it lacks the parent and is about to get it from its peers. The pauses double up
+/// to [`ASK_AGAIN`], because by its rules a node may refuse the parent for as long as it runs, and a
+/// change of its tip begins them anew.
 const LACKS_PARENT: Duration = Duration::from_secs(1);
 /// When a node is looked at first, however its answer fails to come.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
@@ -43,6 +46,8 @@ pub(super) struct Offer {
     stage: Stage,
     /// Before it is given the block again.
     pause: Duration,
+    /// The same where it lacks the parent.
+    parent_pause: Duration,
     /// The last answer was `duplicate`.
     said_duplicate: bool,
     /// Why the node refuses the block. A reason stays when the node only repeats that it had one.
@@ -69,6 +74,7 @@ impl Offer {
         Offer {
             stage: Stage::Due { at: now },
             pause: FIRST_RETRY,
+            parent_pause: LACKS_PARENT,
             said_duplicate: false,
             refusal: None,
             shown: None,
@@ -118,7 +124,7 @@ impl Offer {
                 if self.refusal.as_deref().is_none_or(is_repeat) || !is_repeat(reason) {
                     self.refusal = Some(reason.clone());
                 }
-                self.try_again(now, wait_after(reason));
+                self.try_after(now, lacks_parent(reason));
                 // Its tip's next change will tell more.
                 self.look_due = None;
             }
@@ -192,6 +198,7 @@ impl Offer {
     pub fn tip_changed(&mut self, now: Instant) {
         self.look_due = Some(now);
         // It may have got the parent.
+        self.parent_pause = LACKS_PARENT;
         if self.refusal.is_some()
             && !self.is_refused_for_good()
             && let Stage::Due { at } = &mut self.stage
@@ -260,7 +267,7 @@ impl Offer {
             self.refusal = Some(SEEN_ONLY.to_owned());
         }
         match &self.refusal {
-            Some(reason) => self.try_again(now, wait_after(reason)),
+            Some(reason) => self.try_after(now, lacks_parent(reason)),
             // It has lost the block, in a crash for instance.
             None if held => self.try_again(now, Duration::ZERO),
             None => {
@@ -273,6 +280,15 @@ impl Offer {
     fn is_refused_for_good(&self) -> bool {
         let passes = |reason: &str| lacks_parent(reason) || [SEEN_ONLY, TOO_NEW].contains(&reason);
         self.refusal.as_deref().is_some_and(|reason| !passes(reason))
+    }
+
+    /// It refused the block, because it lacks the parent or for another reason.
+    fn try_after(&mut self, now: Instant, lacks_parent: bool) {
+        let wait = if lacks_parent { self.parent_pause } else { ASK_AGAIN };
+        if lacks_parent {
+            self.parent_pause = (self.parent_pause * 2).min(ASK_AGAIN);
+        }
+        self.try_again(now, wait);
     }
 
     fn try_again(&mut self, now: Instant, wait: Duration) {
@@ -298,8 +314,4 @@ const TOO_NEW: &str = "time-too-new";
 /// The node has not got the block before ours: Core's and bcoin's words.
 fn lacks_parent(reason: &str) -> bool {
     ["prev-blk-not-found", "bad-prevblk"].contains(&reason)
-}
-
-fn wait_after(reason: &str) -> Duration {
-    if lacks_parent(reason) { LACKS_PARENT } else { ASK_AGAIN }
 }

@@ -690,7 +690,8 @@ mod tests {
             world.solve();
             world.say(A, Some(&format!("rejected: {reason}")));
             assert_eq!(world.state(), refused(reason));
-            for second in 1..20 {
+            for second in [1, 3, 7, 15] {
+                assert_eq!(submitted(&world.at(f64::from(second) - 0.1)), [], "second {second}");
                 assert_eq!(submitted(&world.at(second.into())), [A], "second {second}");
                 assert_eq!(looked(&world.say(A, Some("rejected: duplicate"))), [A]);
                 world.look(A, Position::Missing);
@@ -988,6 +989,34 @@ mod tests {
         world.answer(A, Ok(SubmitAnswer::Rejected("prev-blk-not-found".into())));
         world.answer(B, Ok(SubmitAnswer::Accepted));
         assert_eq!(submitted(&world.at(1.0)), [A]);
+    }
+
+    #[test]
+    fn a_node_whose_rules_refuse_the_parent_is_not_asked_every_second() {
+        let mut world = World::new();
+        world.solve();
+        let refuse = |world: &mut World| {
+            world.answer(A, Ok(SubmitAnswer::Rejected("bad-prevblk".into())));
+        };
+        let tries = |world: &mut World, until: f64| {
+            let mut tries = 0;
+            while world.seconds < until {
+                let seconds = world.seconds + 0.5;
+                if submitted(&world.at(seconds)).contains(&A) {
+                    tries += 1;
+                    refuse(world);
+                }
+            }
+            tries
+        };
+        refuse(&mut world);
+        world.say(B, None);
+        world.look(B, in_chain(1));
+        assert_eq!(tries(&mut world, 3600.0), 64, "soon every 60 s");
+        // Its tip changes: it may have got the parent, or is about to.
+        assert_eq!(submitted(&world.tip(A, OTHER)), [A]);
+        refuse(&mut world);
+        assert_eq!(tries(&mut world, 3608.0), 3, "after 1, 2 and 4 s");
     }
 
     #[test]
