@@ -54,6 +54,8 @@ pub(super) struct Offer {
     refusal: Option<String>,
     /// What it showed last, and when.
     shown: Option<(Position, Instant)>,
+    /// When it refused it last.
+    refused_at: Option<Instant>,
     /// It was looked at, with or without an answer.
     was_looked_at: bool,
     look_due: Option<Instant>,
@@ -78,6 +80,7 @@ impl Offer {
             said_duplicate: false,
             refusal: None,
             shown: None,
+            refused_at: None,
             was_looked_at: false,
             look_due: Some(now + FIRST_LOOK),
             look_pause: FIRST_RETRY,
@@ -121,6 +124,7 @@ impl Offer {
                 }
             }
             Some(SubmitAnswer::Rejected(reason)) => {
+                self.refused_at = Some(now);
                 if self.refusal.as_deref().is_none_or(is_repeat) || !is_repeat(reason) {
                     self.refusal = Some(reason.clone());
                 }
@@ -247,6 +251,17 @@ impl Offer {
     pub fn is_without(&self) -> bool {
         self.refusal.is_some()
             || matches!(self.shown, Some((Position::Missing | Position::Outside { .. }, _)))
+    }
+
+    /// It said so after a moment.
+    pub fn is_without_since(&self, since: Instant) -> bool {
+        let looked = self.shown.map(|(_, at)| at);
+        self.is_without() && self.refused_at.max(looked).is_some_and(|at| at > since)
+    }
+
+    /// It may not be asked, and the block is not its tip.
+    pub fn is_untold(&self) -> bool {
+        self.refusal.is_none() && matches!(self.shown, Some((Position::Untold, _)))
     }
 
     /// A hundred blocks of the node's best chain stand on another block of this height.
