@@ -9,11 +9,12 @@ use soloist::block::SolvedBlock;
 use soloist::block::submission::{self, BlockState, Submissions};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
-use soloist::failover::{self, Failover, GateWhy, LeadWhy, NodeSpec, Setup, TemplateSeen};
+use soloist::failover::{self, Failover, Follow, GateWhy, LeadWhy, NodeSpec, Setup, TemplateSeen};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
 use soloist::node::{NodeEvent, NodeEventKind};
 use soloist::pool::{self, Pool};
+use soloist::priority::Urgency;
 use soloist::reject::Reject;
 use soloist::stratum::firmware::Saved;
 use soloist::stratum::frame::Lines;
@@ -33,7 +34,9 @@ pub enum Want {
     Health(NodeId),
     Permissions(NodeId),
     ChainTips(NodeId),
-    Submit(NodeId, Arc<SolvedBlock>),
+    /// The blocks of the node's best chain at these heights.
+    BlocksAt(NodeId, Vec<u64>),
+    Submit(NodeId, Arc<SolvedBlock>, Urgency),
     Precious(NodeId, BlockHash),
     Position(NodeId, BlockHash),
     Send(ConnId, Vec<u8>),
@@ -81,7 +84,13 @@ pub struct Card {
 }
 
 impl Daemon {
-    pub fn new(now: Now, nodes: &[NodeId], first_job_id: u32, card: Card) -> Daemon {
+    pub fn new(
+        now: Now,
+        nodes: &[NodeId],
+        follow: Follow,
+        first_job_id: u32,
+        card: Card,
+    ) -> Daemon {
         let setup = Setup {
             nodes: nodes
                 .iter()
@@ -93,7 +102,7 @@ impl Daemon {
                 .collect(),
             chains: vec![Chain::Main],
             grace: failover::DEFAULT_GRACE,
-            follow: failover::Follow::default(),
+            follow,
         };
         let rules = Rules {
             session_key: SessionKey([7; 32]),
@@ -210,7 +219,7 @@ impl Daemon {
             Output::AskHealth { node } => self.wants.push(Want::Health(node)),
             Output::AskPermissions { node } => self.wants.push(Want::Permissions(node)),
             Output::AskChainTips { node } => self.wants.push(Want::ChainTips(node)),
-            Output::AskBlocksAt { .. } => unreachable!("no node here refuses a block"),
+            Output::AskBlocksAt { node, heights } => self.wants.push(Want::BlocksAt(node, heights)),
             Output::Lead { from, why, .. } => {
                 self.wants.push(Want::Lead { first: from.is_none(), why });
             }
@@ -339,7 +348,7 @@ impl Daemon {
         self.submissions.handle(now, input, &mut outputs);
         for output in outputs {
             self.wants.push(match output {
-                Output::Submit { node, block, .. } => Want::Submit(node, block),
+                Output::Submit { node, block, urgency } => Want::Submit(node, block, urgency),
                 Output::Precious { node, block } => Want::Precious(node, block),
                 Output::Look { node, block, .. } => Want::Position(node, block),
                 Output::Changed { block, state, .. } => Want::BlockState(block.hash, state),
