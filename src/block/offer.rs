@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!        ┌── no answer: after 0.1, 0.2, … 5 s ──┐
-//!        │   refused: after 1 or 60 s           │
+//!        │   refused: after 60 s; for want of   │
+//!        │   the parent: after 1, 2, … 60 s     │
 //!        ▼                                      │
 //!       Due ───────── submitted ─────────► InFlight ── null, duplicate, inconclusive ──► Given
 //!        ▲                                                                                │
@@ -23,7 +24,9 @@ pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A node that refuses the block, or may not be asked for it, is given it again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// The same where it lacks the parent and is about to get it from its peers.
+/// The first pause where it lacks the parent and is about to get it from its peers. The pauses double up
+/// to [`ASK_AGAIN`], because by its rules a node may refuse the parent for as long as it runs, and a
+/// change of its tip begins them anew.
 const LACKS_PARENT: Duration = Duration::from_secs(1);
 /// When a node is looked at first, however its answer fails to come.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
@@ -43,12 +46,16 @@ pub(super) struct Offer {
     stage: Stage,
     /// Before it is given the block again.
     pause: Duration,
+    /// The same where it lacks the parent.
+    parent_pause: Duration,
     /// The last answer was `duplicate`.
     said_duplicate: bool,
     /// Why the node refuses the block. A reason stays when the node only repeats that it had one.
     refusal: Option<String>,
     /// What it showed last, and when.
     shown: Option<(Position, Instant)>,
+    /// When it refused it last.
+    refused_at: Option<Instant>,
     /// It was looked at, with or without an answer.
     was_looked_at: bool,
     look_due: Option<Instant>,
@@ -69,9 +76,11 @@ impl Offer {
         Offer {
             stage: Stage::Due { at: now },
             pause: FIRST_RETRY,
+            parent_pause: LACKS_PARENT,
             said_duplicate: false,
             refusal: None,
             shown: None,
+            refused_at: None,
             was_looked_at: false,
             look_due: Some(now + FIRST_LOOK),
             look_pause: FIRST_RETRY,
@@ -115,10 +124,11 @@ impl Offer {
                 }
             }
             Some(SubmitAnswer::Rejected(reason)) => {
+                self.refused_at = Some(now);
                 if self.refusal.as_deref().is_none_or(is_repeat) || !is_repeat(reason) {
                     self.refusal = Some(reason.clone());
                 }
-                self.try_again(now, wait_after(reason));
+                self.try_after(now, lacks_parent(reason));
                 // Its tip's next change will tell more.
                 self.look_due = None;
             }
@@ -192,6 +202,7 @@ impl Offer {
     pub fn tip_changed(&mut self, now: Instant) {
         self.look_due = Some(now);
         // It may have got the parent.
+        self.parent_pause = LACKS_PARENT;
         if self.refusal.is_some()
             && !self.is_refused_for_good()
             && let Stage::Due { at } = &mut self.stage
@@ -242,6 +253,17 @@ impl Offer {
             || matches!(self.shown, Some((Position::Missing | Position::Outside { .. }, _)))
     }
 
+    /// It said so after a moment.
+    pub fn is_without_since(&self, since: Instant) -> bool {
+        let looked = self.shown.map(|(_, at)| at);
+        self.is_without() && self.refused_at.max(looked).is_some_and(|at| at > since)
+    }
+
+    /// It may not be asked, and the block is not its tip.
+    pub fn is_untold(&self) -> bool {
+        self.refusal.is_none() && matches!(self.shown, Some((Position::Untold, _)))
+    }
+
     /// A hundred blocks of the node's best chain stand on another block of this height.
     pub fn has_buried_another(&self) -> bool {
         self.rival().is_some_and(|rival| rival >= MATURITY)
@@ -260,7 +282,7 @@ impl Offer {
             self.refusal = Some(SEEN_ONLY.to_owned());
         }
         match &self.refusal {
-            Some(reason) => self.try_again(now, wait_after(reason)),
+            Some(reason) => self.try_after(now, lacks_parent(reason)),
             // It has lost the block, in a crash for instance.
             None if held => self.try_again(now, Duration::ZERO),
             None => {
@@ -273,6 +295,15 @@ impl Offer {
     fn is_refused_for_good(&self) -> bool {
         let passes = |reason: &str| lacks_parent(reason) || [SEEN_ONLY, TOO_NEW].contains(&reason);
         self.refusal.as_deref().is_some_and(|reason| !passes(reason))
+    }
+
+    /// It refused the block, because it lacks the parent or for another reason.
+    fn try_after(&mut self, now: Instant, lacks_parent: bool) {
+        let wait = if lacks_parent { self.parent_pause } else { ASK_AGAIN };
+        if lacks_parent {
+            self.parent_pause = (self.parent_pause * 2).min(ASK_AGAIN);
+        }
+        self.try_again(now, wait);
     }
 
     fn try_again(&mut self, now: Instant, wait: Duration) {
@@ -298,8 +329,4 @@ const TOO_NEW: &str = "time-too-new";
 /// The node has not got the block before ours: Core's and bcoin's words.
 fn lacks_parent(reason: &str) -> bool {
     ["prev-blk-not-found", "bad-prevblk"].contains(&reason)
-}
-
-fn wait_after(reason: &str) -> Duration {
-    if lacks_parent(reason) { LACKS_PARENT } else { ASK_AGAIN }
 }

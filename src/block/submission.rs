@@ -181,7 +181,8 @@ pub struct Submissions {
 /// What concerns a node and no single block.
 #[derive(Debug, Default)]
 struct Talk {
-    tip: Option<BlockHash>,
+    /// Its tip, and since when we have known it.
+    tip: Option<(BlockHash, Instant)>,
     /// The question under way.
     asked: Option<(BlockHash, Instant)>,
     /// It had no place for a question.
@@ -260,7 +261,7 @@ impl Submissions {
         }
         for tracked in &mut self.blocks {
             tracked.offer(now, &self.nodes, out);
-            tracked.settle(now, self.height, out);
+            tracked.settle(now, self.height, &self.talks, out);
         }
         self.blocks.retain(|t| !matches!(t.state, BlockState::Mature | BlockState::Stale));
         self.look(now, out);
@@ -307,7 +308,11 @@ impl Submissions {
         if self.blocks.is_empty() {
             return;
         }
-        let is_news = self.talk(node).tip.replace(hash) != Some(hash);
+        let before = self.talk(node).tip;
+        let is_news = before.is_none_or(|(before, _)| before != hash);
+        if is_news {
+            self.talk(node).tip = Some((hash, now.mono));
+        }
         let height = self.height;
         for tracked in &mut self.blocks {
             // News of a tip may be late: a block that has lost is looked at.
@@ -422,9 +427,15 @@ impl Tracked {
     }
 
     /// Moves the block to where the nodes show it.
-    fn settle(&mut self, now: Now, height: u32, out: &mut Vec<Output>) {
+    fn settle(
+        &mut self,
+        now: Now,
+        height: u32,
+        talks: &BTreeMap<NodeId, Talk>,
+        out: &mut Vec<Output>,
+    ) {
         use BlockState::{Accepted, Beside, Candidate, Mature, Orphaned, Refused, Stale};
-        let next = match (&self.state, self.evidence(now, height)) {
+        let next = match (&self.state, self.evidence(now, height, talks)) {
             (Mature | Stale, _) | (_, Evidence::None) => return,
             (_, Evidence::InChain { confirmations: MATURITY.., .. }) => Mature,
             (Accepted { by, .. }, Evidence::InChain { confirmations, .. }) => {
@@ -452,7 +463,7 @@ impl Tracked {
         }
     }
 
-    fn evidence(&self, now: Now, height: u32) -> Evidence {
+    fn evidence(&self, now: Now, height: u32, talks: &BTreeMap<NodeId, Talk>) -> Evidence {
         let above = height.saturating_sub(self.block.height);
         let in_chain = self
             .offers
@@ -469,7 +480,14 @@ impl Tracked {
             return Evidence::None;
         }
         let nobody_has_it = !self.offers.is_empty() && offers().all(Offer::is_without);
-        if offers().any(Offer::has_buried_another) || nobody_has_it && above >= MATURITY {
+        let is_gone = || {
+            let mut all = self.offers.iter();
+            let is_without = |node, offer: &Offer| {
+                offer.is_without() || offer.is_untold() && self.is_denied_by_a_twin(node, talks)
+            };
+            !self.offers.is_empty() && all.all(|(node, offer)| is_without(*node, offer))
+        };
+        if offers().any(Offer::has_buried_another) || above >= MATURITY && is_gone() {
             return Evidence::Buried;
         }
         match offers().filter_map(Offer::rival).max() {
@@ -484,6 +502,16 @@ impl Tracked {
             None if nobody_has_it => Evidence::Nowhere,
             None => Evidence::None,
         }
+    }
+
+    /// A node on the same tip, which is the same chain, has said since it came there that it is without
+    /// the block.
+    fn is_denied_by_a_twin(&self, node: NodeId, talks: &BTreeMap<NodeId, Talk>) -> bool {
+        let tip = |node: NodeId| talks.get(&node).and_then(|talk| talk.tip);
+        let Some((own, _)) = tip(node) else { return false };
+        self.offers.iter().any(|(other, offer)| {
+            tip(*other).is_some_and(|(hash, since)| hash == own && offer.is_without_since(since))
+        })
     }
 
     /// Which of several blocks a node is asked for first.
@@ -690,7 +718,8 @@ mod tests {
             world.solve();
             world.say(A, Some(&format!("rejected: {reason}")));
             assert_eq!(world.state(), refused(reason));
-            for second in 1..20 {
+            for second in [1, 3, 7, 15] {
+                assert_eq!(submitted(&world.at(f64::from(second) - 0.1)), [], "second {second}");
                 assert_eq!(submitted(&world.at(second.into())), [A], "second {second}");
                 assert_eq!(looked(&world.say(A, Some("rejected: duplicate"))), [A]);
                 world.look(A, Position::Missing);
@@ -988,6 +1017,57 @@ mod tests {
         world.answer(A, Ok(SubmitAnswer::Rejected("prev-blk-not-found".into())));
         world.answer(B, Ok(SubmitAnswer::Accepted));
         assert_eq!(submitted(&world.at(1.0)), [A]);
+    }
+
+    #[test]
+    fn a_node_whose_rules_refuse_the_parent_is_not_asked_every_second() {
+        let mut world = World::new();
+        world.solve();
+        let refuse = |world: &mut World| {
+            world.answer(A, Ok(SubmitAnswer::Rejected("bad-prevblk".into())));
+        };
+        let tries = |world: &mut World, until: f64| {
+            let mut tries = 0;
+            while world.seconds < until {
+                let seconds = world.seconds + 0.5;
+                if submitted(&world.at(seconds)).contains(&A) {
+                    tries += 1;
+                    refuse(world);
+                }
+            }
+            tries
+        };
+        refuse(&mut world);
+        world.say(B, None);
+        world.look(B, in_chain(1));
+        assert_eq!(tries(&mut world, 3600.0), 64, "soon every 60 s");
+        // Its tip changes: it may have got the parent, or is about to.
+        assert_eq!(submitted(&world.tip(A, OTHER)), [A]);
+        refuse(&mut world);
+        assert_eq!(tries(&mut world, 3608.0), 3, "after 1, 2 and 4 s");
+    }
+
+    /// B shows its tip alone. It had the block as its tip, and is on A's chain now, where the block is not.
+    #[test]
+    fn what_a_node_may_not_be_asked_is_told_by_another_on_the_same_tip() {
+        let refuse = |world: &mut World| world.say(A, Some("prev-blk-not-found"));
+        let mut world = World::new();
+        world.solve();
+        refuse(&mut world);
+        world.tip(B, HASH);
+        assert_eq!(world.state(), accepted(B, 1));
+        world.input(Input::Height(800));
+        world.tip(B, OTHER);
+        world.look(B, Position::Untold);
+        refuse(&mut world);
+        world.seconds += 100.0;
+        world.input(Input::Tick);
+        assert_eq!(world.state(), accepted(B, 1), "A may be on another chain");
+        world.tip(A, OTHER);
+        assert_eq!(world.state(), accepted(B, 1), "A may have got it with the tip");
+        world.seconds += 1.0;
+        refuse(&mut world);
+        assert_eq!(world.state(), None, "stale");
     }
 
     #[test]

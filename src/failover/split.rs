@@ -23,8 +23,8 @@
 //! reason. **With [`Follow::First`]** the first node's rules decide while it answers:
 //!
 //! - A tip of another node is followed when the first node has it, when it has no more work than
-//!   the first node's, or when the first node has said that it does not refuse it
-//!   (`Failover::permits`). Until then the miners stay on the first node's tip: the others may be
+//!   the first node's and the first has refused no tip that this node had, or when the first node has
+//!   said that it does not refuse it (`Failover::permits`). Until then the miners stay on the first node's tip: the others may be
 //!   ahead by a moment, for which one does not change the rules.
 //! - A node on a refused branch does not lead and is no measure for the others
 //!   ([`Standing::Refused`](super::Standing::Refused)); so the first node is not behind it.
@@ -231,9 +231,7 @@ impl Failover {
             Some(None) => return Word::Takes,
             None => {}
         }
-        let has_more = judge.tip.is_none_or(|own| {
-            !matches!(self.tips.compare(tip, own), Some(Ordering::Less | Ordering::Equal))
-        });
+        let order = judge.tip.and_then(|own| self.tips.compare(tip, own));
         // A node that lags for another reason has no opinion on what it does not know yet; but that
         // it lags behind one node says nothing of another, of which it has refused a block.
         let is_suspect = || {
@@ -243,7 +241,15 @@ impl Failover {
         let lags = judge.behind.is_some()
             && matches!(judge.inquiry.outcome, Outcome::Lags | Outcome::Silent(_))
             && !is_suspect();
-        if has_more && !lags { Word::Open } else { Word::Takes }
+        match order {
+            Some(Ordering::Less) => Word::Takes,
+            // The first node does not try a block that has no more work than its own, and cannot say
+            // that it refuses it.
+            Some(Ordering::Equal) if is_suspect() => Word::Open,
+            Some(Ordering::Equal) => Word::Takes,
+            Some(Ordering::Greater) | None if lags => Word::Takes,
+            Some(Ordering::Greater) | None => Word::Open,
+        }
     }
 
     /// The node may be followed to this tip: it is the first, or the first does not object.

@@ -11,10 +11,12 @@ mod figures;
 mod miner;
 mod node;
 mod random;
+mod rules;
 mod sim;
 
 use figures::quantile;
 use sim::{Fault, Plan, SECOND, World};
+use soloist::failover::Follow;
 
 /// Virtual time since the start.
 pub type Micros = u64;
@@ -52,6 +54,8 @@ const DAY: Plan = Plan {
     bits: EASY,
     hard: false,
     races: false,
+    split_every: Some(2 * HOUR),
+    follow: None,
 };
 
 fn seed() -> u64 {
@@ -66,6 +70,10 @@ fn run(seed: u64, plan: Plan, span: Micros) -> World {
     world.run(span);
     world.calm = true;
     world.run(15 * MINUTE);
+    // After a split healed, the daemon's next look at each block is still to come.
+    while world.reorganised_at().is_some_and(|at| world.now < at + 2 * MINUTE) {
+        world.run(MINUTE);
+    }
     audit::last_judgement(&mut world);
     world
 }
@@ -79,23 +87,28 @@ fn a_day_with_a_fault_every_two_minutes() {
     assert!(figures.in_chain > 50 && figures.orphaned > 0);
     assert!(figures.failovers > 50 && figures.gates > 0 && figures.restarts > 0);
     assert!(figures.empty_works > 0);
+    assert!(figures.splits > 2 && figures.healed > 2 && figures.chain_tips > 0);
     let times = &figures.tip_to_work;
     assert!(quantile(times, 0.5) < 0.5 && quantile(times, 0.99) < 1.5, "new tips take too long");
 }
 
 #[test]
 fn short_worlds_of_all_sizes() {
+    let mut follows = Vec::new();
     for n in 0..10 {
         let plan = Plan {
             nodes: 1 + n as usize % 4,
             miners: 1 + 3 * (n as usize % 5),
             fault_every: (n != 0).then_some((30 + 20 * n) * SECOND),
             share_every: 10 * MINUTE,
+            split_every: Some(15 * MINUTE),
             ..DAY
         };
         let world = run(seed() + 1 + n, plan, HOUR);
         assert!(world.figures.counted > 0, "nothing happened");
+        follows.push(world.follow);
     }
+    assert!(follows.contains(&Follow::Work) && follows.contains(&Follow::First));
 }
 
 #[test]
@@ -108,7 +121,8 @@ fn shares_that_are_no_blocks() {
         share_every: 3 * MINUTE,
         bits: HARDER,
         hard: true,
-        races: false,
+        split_every: None,
+        ..DAY
     };
     let world = run(seed(), plan, 20 * MINUTE);
     world.figures.print();
@@ -130,6 +144,7 @@ fn races_for_the_same_height() {
             faults: &FAULTS[..10],
             share_every: 6 * MINUTE,
             races: true,
+            split_every: None,
             ..DAY
         };
         let world = run(seed() + n, plan, 2 * HOUR);
@@ -160,6 +175,7 @@ fn clocks_that_are_hours_off() {
             fault_every: Some(2 * MINUTE),
             faults: CLOCKS,
             share_every: 6 * MINUTE,
+            split_every: None,
             ..DAY
         };
         let world = run(seed() + n, plan, 2 * HOUR);
@@ -174,6 +190,40 @@ fn clocks_that_are_hours_off() {
         (too_new, taken_later) = (too_new + figures.too_new, taken_later + figures.taken_later);
     }
     assert!(too_new > 0 && taken_later > 0, "no block was too new");
+}
+
+/// Some nodes refuse blocks by strict rules, others follow most work, and the rest of the world mines by
+/// both: chains split and come together again while nodes die and lag. The owner follows the one or the
+/// other.
+#[test]
+fn two_sets_of_rules() {
+    let (mut refused, mut obeyed) = (0, 0);
+    for n in 0..4 {
+        let follow = [Follow::Work, Follow::First][n as usize % 2];
+        let plan = Plan {
+            nodes: 2 + n as usize / 2,
+            miners: 4,
+            fault_every: (n > 1).then_some(4 * MINUTE),
+            // All clocks are right.
+            faults: &FAULTS[..10],
+            share_every: 8 * MINUTE,
+            split_every: Some(12 * MINUTE),
+            follow: Some(follow),
+            ..DAY
+        };
+        let world = run(seed() + n, plan, 2 * HOUR);
+        world.figures.print();
+        let figures = &world.figures;
+        assert!(figures.splits > 0 && figures.healed > 0, "no split began and healed");
+        assert!(figures.chain_tips > 0, "nobody was asked what it refuses");
+        refused += figures.refused_by_rules;
+        obeyed += figures.obeyed;
+        if follow == Follow::First {
+            assert!(figures.blocks_at > 0 && figures.disputes > 0, "no refusal was found out");
+        }
+    }
+    assert!(refused > 0, "no block of ours was refused by rule");
+    assert!(obeyed > 0, "the first node never held the miners to the shorter chain");
 }
 
 #[test]

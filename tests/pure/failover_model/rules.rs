@@ -201,6 +201,34 @@ fn with_first_the_first_nodes_rules_decide() {
     assert_eq!(world.events("rules-agree").len(), 1);
 }
 
+/// The other node is a block ahead, and the first one comes as far on its own chain before it can be asked.
+#[test]
+fn with_first_a_refused_chain_that_ties_is_not_followed() {
+    let mut world = house(2, Follow::First);
+    let mut others = split(&mut world);
+    world.run(SEC * 20);
+    let mut own = world.sim(id(0)).tip;
+    own = world.mine_on(own);
+    world.give(id(0), own);
+    own = world.mine_on(own);
+    give(&mut world, own);
+    world.run(SEC * 20);
+    assert_eq!(world.sim(id(1)).tip, own, "the other has taken the longer chain");
+    let theirs = world.mine_on(others);
+    others = world.mine_on(theirs);
+    give(&mut world, others);
+    world.run(SEC * 2);
+    assert_eq!(tip(&world), own);
+    own = world.mine_on(own);
+    give(&mut world, own);
+    for _ in 0..20 {
+        world.run(MS * 100);
+        assert_ne!(tip(&world), others);
+    }
+    assert_eq!(world.served_by(id(1)), 0);
+    assert_eq!((world.leader, tip(&world)), (Some(id(0)), own));
+}
+
 #[test]
 fn while_the_first_node_is_down_its_rules_are_not_looked_at() {
     let mut world = house(2, Follow::First);

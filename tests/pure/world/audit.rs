@@ -2,6 +2,7 @@
 
 use soloist::block::submission::BlockState;
 use soloist::chain::BlockHash;
+use soloist::failover::{Dispute, Follow, Standing};
 use soloist::job::{JobId, Lookup};
 use soloist::reject::Reject;
 
@@ -30,6 +31,8 @@ const BLOCK_EVERYWHERE: Micros = 75 * SECOND;
 /// The same where the daemon cannot think that it is there already: the longest pause between two
 /// tries is 5 s.
 const BLOCK_OFFERED: Micros = 8 * SECOND;
+/// For so many blocks a change of a node's tip has our block offered to it at once.
+const CONTESTED: u32 = 6;
 /// A call that was under way to a node whose cable was out.
 const CALL_LOST: Micros = 32 * SECOND;
 const GRACE: Micros = 90 * SECOND;
@@ -37,15 +40,23 @@ const GRACE: Micros = 90 * SECOND;
 /// 12 s, and where a template tells, each 30 s.
 const CLOCK_NOTICED: Micros = 45 * SECOND;
 
-/// Since when a node that is known to be well has had a tip above this height.
+/// Since when a node that is known to be well, and whose chain the owner's setting allows, has had a tip
+/// above this height.
 pub fn known_since(world: &World, height: u32) -> Option<Micros> {
-    let known = world.nodes.iter().filter_map(|node| {
-        node.well_since?;
-        let usable =
-            node.well_since.filter(|since| *since > 0).map_or(0, |since| since + KNOWN_WELL);
-        Some(node.view.passed(height)?.max(usable))
+    let known = world.nodes.iter().enumerate().filter_map(|(index, node)| {
+        let well = node.well_since?;
+        let usable = if well > 0 { well + KNOWN_WELL } else { 0 };
+        followed_since(world, index, node.view.passed(height)?).map(|since| since.max(usable))
     });
     known.min().filter(|since| *since <= world.now).map(|since| since.max(world.up_since()))
+}
+
+/// From when on the owner's setting has the daemon follow what a node has had since then.
+fn followed_since(world: &World, index: usize, since: Micros) -> Option<Micros> {
+    let (from, judging) = world.followed_from(index)?;
+    // What it has had before the daemon ran is judged anew.
+    let since = if judging > 0 { since.max(world.up_since()) } else { since };
+    Some(since.max(from) + judging)
 }
 
 /// A miner has a new job: how old is the news?
@@ -93,19 +104,29 @@ pub fn judge(world: &mut World, tip: Option<BlockHash>, share: Share, read: &[Wa
 pub fn audit(world: &mut World) {
     let now = world.now;
     let in_need = world.daemon.engine.failover().leader().is_none();
-    let usable = world.nodes.iter().any(|node| {
-        node.well_since.is_some_and(|since| now - since.max(world.up_since()) >= KNOWN_WELL)
-    });
-    if usable {
+    let usable = |is_apt: &dyn Fn(&Node) -> bool| {
+        world.nodes.iter().enumerate().filter(|(_, node)| is_apt(node)).any(|(index, node)| {
+            let well = node.well_since.and_then(|since| followed_since(world, index, since));
+            well.is_some_and(|since| now >= since.max(world.up_since()) + KNOWN_WELL)
+        })
+    };
+    // One that lacks blocks of the last job gives work when nobody has confirmed that for a while.
+    let has_blocks = |node: &Node| world.blocks.get(node.view.tip).height >= world.work_height;
+    let (confirmed, any) = (usable(&has_blocks), usable(&|_| true));
+    if confirmed {
+        world.confirmed_at = now;
+    }
+    if confirmed || any && now > world.confirmed_at + GRACE * 5 / 6 {
         world.last_usable = now;
     }
     if in_need {
         // A node that lacks blocks need not lead: the last job is better than what it has.
         let floor = world.work_height.saturating_sub(1);
-        let able = world.nodes.iter().filter_map(|node| {
-            Some(node.well_since?.max(node.view.passed(floor)?).max(world.up_since()))
+        let able = world.nodes.iter().enumerate().filter_map(|(index, node)| {
+            let since = node.well_since?.max(node.view.passed(floor)?);
+            Some(followed_since(world, index, since)?.max(world.up_since()))
         });
-        let since = able.min();
+        let since = able.min().filter(|since| *since <= now);
         let searched = now - world.led_at;
         if since.is_some_and(|since| now - since > KNOWN_WELL_IN_NEED) && searched > FOUND_IN_NEED {
             world.fail("nobody leads although a node is well");
@@ -115,6 +136,7 @@ pub fn audit(world: &mut World) {
         world.led_at = now;
     }
     clocks(world);
+    rules(world);
     gates(world);
     miners(world);
     if (now / SECOND).is_multiple_of(2) {
@@ -136,9 +158,9 @@ fn clocks(world: &mut World) {
     world.figures.misled += 1;
     let floor = world.work_height.saturating_sub(1);
     let others = world.nodes.iter().enumerate().filter(|(other, _)| *other != index);
-    let able = others.filter_map(|(_, node)| {
+    let able = others.filter_map(|(other, node)| {
         let known = node.well_since.map(|since| if since > 0 { since + KNOWN_WELL } else { 0 })?;
-        Some(known.max(node.view.passed(floor)?))
+        followed_since(world, other, known.max(node.view.passed(floor)?))
     });
     let Some(able) = able.min() else { return };
     let since = able.max(world.nodes[index].clock_since).max(world.up_since());
@@ -146,6 +168,56 @@ fn clocks(world: &mut World) {
         let (wrong, late) = (world.nodes[index].clock_wrong, (world.now - since) / SECOND);
         world.fail(format!("the work is n{index}'s, whose clock is {wrong} s off, for {late} s"));
     }
+}
+
+/// No work on what the owner's setting forbids, and who is said to refuse a block has refused it.
+fn rules(world: &mut World) {
+    let prev = world.daemon.engine.pool().jobs().work().map(|work| work.template.prev);
+    if let Some(place) = prev.and_then(|prev| world.blocks.find(prev))
+        && world.is_forbidden(place, 0)
+    {
+        world.fail("the work is on a block that the first node has refused");
+    }
+    if world.follow == Follow::First
+        && let Some(place) = prev.and_then(|prev| world.blocks.find(prev))
+    {
+        let height = world.blocks.get(place).height;
+        let first = &world.nodes[0];
+        let refused = first.refused.iter().any(|refused| {
+            let tip = world.blocks.get(world.net.tip);
+            tip.breaks == Some(refused.first) && tip.height > height
+        });
+        world.figures.obeyed += u64::from(refused);
+    }
+    for miner in &world.miners {
+        let job = miner.conn.and(miner.job.as_ref());
+        let Some(place) = job.and_then(|job| world.blocks.find(job.prev)) else { continue };
+        if world.is_forbidden(place, LONGEST_STALE + 2 * miner.setup.distance) {
+            world.fail(format!("{} works on a block that the first node has refused", miner.name));
+        }
+    }
+    let disputes: Vec<Dispute> = world
+        .daemon
+        .engine
+        .failover()
+        .nodes(world.clock().mono)
+        .filter_map(|view| match view.standing {
+            Standing::Refuses(dispute) | Standing::Refused(dispute) => Some(dispute.clone()),
+            _ => None,
+        })
+        .collect();
+    for dispute in &disputes {
+        let named = |(index, _): &(usize, &Node)| format!("n{index}") == dispute.refuser;
+        let refuser = world.nodes.iter().enumerate().find(named);
+        let is_true = refuser.is_some_and(|(_, node)| {
+            let block = world.blocks.find(dispute.block);
+            block.is_some_and(|block| node.ever_refused(&world.blocks, block))
+        });
+        if !is_true {
+            world.fail(format!("{dispute:?} is made up"));
+        }
+    }
+    world.figures.disputes += disputes.len() as u64;
 }
 
 /// No work means closed doors, and closed doors mean that there is none.
@@ -222,8 +294,13 @@ fn blocks(world: &mut World) {
             let since = since.max(parent).max(well).max(node.lag_until).max(node.clock_since);
             // It refuses one that is too new, and is asked again after a while.
             let since = since.max(world.acceptable_from(index, solved.place));
-            let is_late = node.has_said.contains(&solved.place);
-            let limit = match (is_late || node.too_new.contains(&solved.place), node.was_cut) {
+            // After it lacked the parent the pauses grow, unless its tip has changed lately.
+            let is_fresh = block.height + CONTESTED > net
+                && node.view.is_in_chain(&world.blocks, block.parent);
+            let is_late = node.has_said.contains(&solved.place)
+                || node.too_new.contains(&solved.place)
+                || node.lacked_parent.contains(&solved.place) && !is_fresh;
+            let limit = match (is_late, node.was_cut) {
                 (true, _) => BLOCK_EVERYWHERE,
                 (false, true) => BLOCK_OFFERED + CALL_LOST,
                 (false, false) => BLOCK_OFFERED,
@@ -266,7 +343,9 @@ fn memory(world: &mut World) {
         world.fail(format!("{current} jobs, {retired} old ones, {} works", works.len()));
     }
     let tracked = world.daemon.engine.blocks().iter().count();
-    let net = world.blocks.get(world.net.tip).height;
+    // A block is mature by the chain that has it.
+    let tips = [world.net.tip, world.strict_net.tip].map(|tip| world.blocks.get(tip).height);
+    let net = tips[0].min(tips[1]);
     let old = world.daemon.engine.blocks().iter().find(|(block, _)| block.height + 130 < net);
     if let Some((block, state)) = old {
         world.fail(format!("block {} is decided, but still watched: {state:?}", block.height));
@@ -297,6 +376,10 @@ pub fn last_judgement(world: &mut World) {
         let winner = world.blocks.at_height(world.net.tip, block.height);
         match winner {
             Some(winner) if winner == place => world.figures.in_chain += 1,
+            _ if world.strict_net.is_in_chain(&world.blocks, place) => {
+                world.figures.in_chain += 1;
+                world.figures.on_strict_side += 1;
+            }
             Some(winner) => {
                 // A competitor on another parent means that the race was lost below it.
                 let same = world.blocks.get(winner).parent == block.parent;
@@ -311,24 +394,37 @@ pub fn last_judgement(world: &mut World) {
         if is_young(world, place) {
             continue;
         }
-        let won = world.net.is_in_chain(&world.blocks, place);
+        let has_it = |node: &&Node| node.view.is_in_chain(&world.blocks, place);
+        let holders: Vec<&Node> = world.nodes.iter().filter(has_it).collect();
+        // One that may not be asked shows its tip alone.
+        let is_shown = holders.iter().any(|node| !node.forbids_headers);
+        let nets = [&world.net, &world.strict_net];
+        let won = nets.iter().any(|net| net.is_in_chain(&world.blocks, place));
         let fits = match state {
             // A chain of blocks from the future may be the best one of the only node, and of nobody else.
             BlockState::Accepted { .. } => {
-                let holds = |node: &Node| {
-                    node.view.is_in_chain(&world.blocks, place) && from_the_future(world, node)
-                };
-                won || world.nodes.iter().any(holds)
+                let future = holders.iter().any(|node| from_the_future(world, node));
+                // What was the tip of a node that shows its tip alone is not known to have lost until it is
+                // buried, unless another has it as well.
+                let shows = |node: &Node| !node.forbids_headers && node.view.knows(place);
+                let is_told = !world.nodes.iter().any(|node| node.forbids_headers)
+                    || world.nodes.iter().any(shows);
+                !is_told || !holders.is_empty() && (won || future)
             }
-            BlockState::Orphaned => !won,
+            // In a split it may have won where no node of ours is.
+            BlockState::Orphaned => !is_shown,
             // The next block has come long ago.
             BlockState::Beside => false,
             // Never the best at any node: it stays a candidate until it is buried.
-            BlockState::Candidate | BlockState::Refused { .. } => !won,
+            BlockState::Candidate | BlockState::Refused { .. } => !is_shown,
             BlockState::Mature | BlockState::Stale => false,
         };
         if !fits {
-            world.fail(format!("block {} won: {won}, but it is {state:?}", block.height));
+            let holders = holders.len();
+            world.fail(format!(
+                "block {} won: {won}, {holders} nodes have it, but it is {state:?}",
+                block.height
+            ));
         }
     }
 }
@@ -336,8 +432,12 @@ pub fn last_judgement(world: &mut World) {
 /// Its fate may still be open, or the daemon's next look is still to come.
 fn is_young(world: &World, place: usize) -> bool {
     let solved = world.solved.iter().find(|solved| solved.place == place);
-    let is_high = world.blocks.get(place).height + 1 >= world.blocks.get(world.net.tip).height;
-    is_high || solved.is_none_or(|solved| world.now - solved.at < 90 * SECOND)
+    let height = world.blocks.get(place).height;
+    let is_high = |tip: usize| height + 1 >= world.blocks.get(tip).height;
+    is_high(world.net.tip)
+        // The last block of the strict chain that the rest has in common with it may be older.
+        || world.strict_net.is_in_chain(&world.blocks, place) && is_high(world.strict_net.tip)
+        || solved.is_none_or(|solved| world.now - solved.at < 90 * SECOND)
 }
 
 /// Its best chain has a block among the newest hundred that the rest of the world does not take yet.

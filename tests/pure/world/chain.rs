@@ -12,6 +12,8 @@ pub struct Block {
     pub parent: usize,
     pub height: u32,
     pub time: u32,
+    /// The first block of its chain that the strict rules refuse: an ancestor, or itself.
+    pub breaks: Option<usize>,
 }
 
 /// All blocks that there are; nodes name them by their place here.
@@ -32,12 +34,21 @@ impl Blocks {
                 parent: (n as usize).saturating_sub(1),
                 height: height - 11 + n,
                 time: time - 600 * (11 - n),
+                breaks: None,
             });
         }
         blocks
     }
 
-    pub fn add(&mut self, block: Block) -> usize {
+    /// A new block on top of another. It stands on whatever rule-breaking block that one stands on, or
+    /// `breaks` the strict rules itself.
+    pub fn mine(&mut self, hash: BlockHash, parent: usize, time: u32, breaks: bool) -> usize {
+        let Block { height, breaks: inherited, .. } = self.list[parent];
+        let breaks = inherited.or(breaks.then_some(self.list.len()));
+        self.add(Block { hash, parent, height: height + 1, time, breaks })
+    }
+
+    fn add(&mut self, block: Block) -> usize {
         self.places.insert(block.hash, self.list.len());
         self.list.push(block);
         self.list.len() - 1
@@ -63,6 +74,15 @@ impl Blocks {
         times[5]
     }
 
+    /// Height of the last block that two chains share.
+    pub fn fork(&self, mut a: usize, mut b: usize) -> u32 {
+        while a != b {
+            let higher = if self.list[a].height > self.list[b].height { &mut a } else { &mut b };
+            *higher = self.list[*higher].parent;
+        }
+        self.list[a].height
+    }
+
     /// The block of that height below `tip`, or `None` where the chain is not that long.
     pub fn at_height(&self, tip: usize, height: u32) -> Option<usize> {
         let mut at = tip;
@@ -85,8 +105,12 @@ pub struct View {
     reached: Vec<(u32, Micros)>,
     /// Blocks that were in its best chain once: their contents were checked.
     connected: HashSet<usize>,
-    /// The same, whatever was lost since.
-    ever_in_chain: HashSet<usize>,
+    /// Blocks that were in the best chain and are not any more, and since when.
+    left: HashMap<usize, Micros>,
+    /// How many blocks of its chain it has given up at once, at most.
+    pub deepest_reorganisation: u32,
+    /// When it last gave up more than one.
+    pub reorganised_at: Option<Micros>,
 }
 
 impl View {
@@ -95,7 +119,9 @@ impl View {
         let tip = blocks.list.len() - 1;
         View {
             connected: all.clone(),
-            ever_in_chain: all.clone(),
+            left: HashMap::new(),
+            deepest_reorganisation: 0,
+            reorganised_at: None,
             known: all.into_iter().map(|block| (block, 0)).collect(),
             tip,
             reached: vec![(blocks.get(tip).height, 0)],
@@ -115,9 +141,10 @@ impl View {
         self.connected.contains(&block)
     }
 
-    /// Whether it ever was in the best chain.
-    pub fn had_in_chain(&self, block: usize) -> bool {
-        self.ever_in_chain.contains(&block)
+    /// Whether it is in the best chain, or was since then.
+    pub fn had_in_chain(&self, blocks: &Blocks, block: usize, since: Micros) -> bool {
+        let was = self.left.get(&block).is_some_and(|left| *left >= since);
+        was || self.is_in_chain(blocks, block)
     }
 
     pub fn is_in_chain(&self, blocks: &Blocks, block: usize) -> bool {
@@ -130,8 +157,8 @@ impl View {
         self.reached.get(first).map(|(_, at)| *at)
     }
 
-    /// The last block on the way to `block` below the first one that is refused of those that are
-    /// missing; `None` where it has that already.
+    /// The last block on the way to `block` below the first one that is refused, by whatever rule, of
+    /// those that are missing; `None` where it has that already.
     pub fn acceptable(
         &self,
         blocks: &Blocks,
@@ -174,6 +201,7 @@ impl View {
     }
 
     fn move_to(&mut self, blocks: &Blocks, tip: usize, now: Micros) {
+        self.leave(blocks, tip, now);
         self.tip = tip;
         let height = blocks.get(tip).height;
         if self.reached.last().is_none_or(|(reached, _)| *reached < height) {
@@ -181,17 +209,40 @@ impl View {
         }
         let mut at = tip;
         while self.connected.insert(at) {
-            self.ever_in_chain.insert(at);
             at = blocks.get(at).parent;
         }
     }
 
-    /// A crash: what came after `since` was not on the disk yet.
-    pub fn lose(&mut self, blocks: &Blocks, since: Micros) {
+    /// Notes which blocks the best chain ends to have when its tip becomes `tip`.
+    fn leave(&mut self, blocks: &Blocks, tip: usize, now: Micros) {
+        let fork = blocks.fork(self.tip, tip);
+        let depth = blocks.get(self.tip).height - fork;
+        self.deepest_reorganisation = self.deepest_reorganisation.max(depth);
+        if depth > 1 {
+            self.reorganised_at = Some(now);
+        }
+        let mut at = self.tip;
+        while blocks.get(at).height > fork {
+            self.left.insert(at, now);
+            at = blocks.get(at).parent;
+        }
+    }
+
+    /// A crash: what came after `since` was not on the disk yet. Of what is left the chain with most
+    /// work is the best one, and of equals the one that came first.
+    pub fn lose(&mut self, blocks: &Blocks, since: Micros, now: Micros) {
         self.known.retain(|_, at| *at < since.max(1));
         self.connected.retain(|block| self.known.contains_key(block));
-        while !self.knows(self.tip) {
-            self.tip = blocks.get(self.tip).parent;
+        let order = |(block, at): (&usize, &Micros)| {
+            (blocks.get(*block).height, std::cmp::Reverse((*at, *block)))
+        };
+        let best = self.known.iter().max_by_key(|known| order(*known)).map(|(block, _)| *block);
+        let tip = best.unwrap_or_default();
+        self.leave(blocks, tip, now);
+        self.tip = tip;
+        let mut at = tip;
+        while self.connected.insert(at) {
+            at = blocks.get(at).parent;
         }
         let height = blocks.get(self.tip).height;
         self.reached.retain(|(reached, _)| *reached <= height);

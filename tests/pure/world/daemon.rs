@@ -10,9 +10,10 @@ use soloist::block::{SolvedBlock, StoredState};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::engine::{Ask, Effect, Engine, Input, Payout, Settings, WorkFrom, stored};
-use soloist::failover::{self, GateWhy, LeadWhy, NodeSpec, Setup};
+use soloist::failover::{self, Follow, GateWhy, LeadWhy, NodeSpec, Setup};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::node::NodeEvent;
+use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::signal::Signals;
 use soloist::stratum::firmware::Saved;
@@ -32,7 +33,9 @@ pub enum Want {
     Health(NodeId),
     Permissions(NodeId),
     ChainTips(NodeId),
-    Submit(NodeId, Arc<SolvedBlock>),
+    /// The blocks of the node's best chain at these heights.
+    BlocksAt(NodeId, Vec<u64>),
+    Submit(NodeId, Arc<SolvedBlock>, Urgency),
     Precious(NodeId, BlockHash),
     Position(NodeId, BlockHash),
     Send(ConnId, Vec<u8>),
@@ -76,7 +79,13 @@ pub struct Card {
 }
 
 impl Daemon {
-    pub fn new(now: Now, nodes: &[NodeId], first_job_id: u32, card: Card) -> Daemon {
+    pub fn new(
+        now: Now,
+        nodes: &[NodeId],
+        follow: Follow,
+        first_job_id: u32,
+        card: Card,
+    ) -> Daemon {
         let setup = Setup {
             nodes: nodes
                 .iter()
@@ -88,7 +97,7 @@ impl Daemon {
                 .collect(),
             chains: vec![Chain::Main],
             grace: failover::DEFAULT_GRACE,
-            follow: failover::Follow::default(),
+            follow,
         };
         let rules = Rules {
             session_key: SessionKey([7; 32]),
@@ -235,8 +244,8 @@ fn asked(node: NodeId, ask: Ask) -> Option<Want> {
         Ask::Health => Want::Health(node),
         Ask::Permissions => Want::Permissions(node),
         Ask::ChainTips => Want::ChainTips(node),
-        Ask::BlocksAt(_) => unreachable!("no node here refuses a block"),
-        Ask::Submit { block, .. } => Want::Submit(node, block),
+        Ask::BlocksAt(heights) => Want::BlocksAt(node, heights),
+        Ask::Submit { block, urgency } => Want::Submit(node, block, urgency),
         Ask::Precious(block) => Want::Precious(node, block),
         Ask::Position { block, .. } => Want::Position(node, block),
         // The nodes of this world say nothing to a block that is only shown.

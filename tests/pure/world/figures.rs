@@ -39,6 +39,19 @@ pub struct Figures {
     pub others_too_new: u64,
     pub too_new: u64,
     pub taken_later: u64,
+    /// Splits of the rules that began and healed, blocks that strict nodes refused when we submitted
+    /// them, and what nodes were asked about them.
+    pub splits: u64,
+    pub healed: u64,
+    pub refused_by_rules: u64,
+    pub chain_tips: u64,
+    pub blocks_at: u64,
+    /// Seconds for which a node was said to refuse another's chain, or to follow a refused one.
+    pub disputes: u64,
+    /// Seconds of work on the first node's chain, while another has more work that it refuses.
+    pub obeyed: u64,
+    /// Blocks of ours that are only in the strict chain at the end.
+    pub on_strict_side: u64,
     pub block_states: BTreeMap<String, u64>,
     pub tip_to_work: Vec<Micros>,
     pub tip_to_job: Vec<Micros>,
@@ -71,6 +84,15 @@ impl Figures {
             "too new: others' blocks, ours, taken later",
             format!("{}, {}, {}", self.others_too_new, self.too_new, self.taken_later),
         );
+        row("splits: begun, healed", format!("{}, {}", self.splits, self.healed));
+        row("answers that refuse our blocks by rule", self.refused_by_rules.to_string());
+        row(
+            "asked: chain tips, blocks of a chain",
+            format!("{}, {}", self.chain_tips, self.blocks_at),
+        );
+        row("seconds that a node differed on the rules", self.disputes.to_string());
+        row("seconds on the first node's shorter chain", self.obeyed.to_string());
+        row("our blocks on the strict chain alone", self.on_strict_side.to_string());
         row("times gated, seconds", format!("{}, {}", self.gates, self.gated / 1_000_000));
         row("connections, closed", format!("{}, {:?}", self.connections, self.closed));
         row("works, empty ones", format!("{}, {}", self.works, self.empty_works));

@@ -16,12 +16,14 @@ use soloist::chain::{BlockHash, Chain};
 use soloist::clock::{Now, Reading};
 use soloist::demo::check::{self, Due, Pow};
 use soloist::node::{
-    Command, HealthReport, Method, Permission, Permissions, Position, RpcError, TipHeader,
+    Command, HealthReport, InvalidBranch, Method, Permission, Permissions, Position, RpcError,
+    TipHeader,
 };
 use soloist::template::{Template, TxCache};
 
 use super::Micros;
 use super::chain::{Blocks, View};
+use super::rules::Refused;
 
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,7 @@ pub enum Ask {
     Health,
     Permissions,
     ChainTips,
+    BlocksAt(Vec<u64>),
     Submit(Arc<SolvedBlock>),
     Precious(BlockHash),
     Position(BlockHash),
@@ -63,6 +66,7 @@ impl Ask {
             Ask::Health => Method::Health,
             Ask::Permissions => Method::Permissions,
             Ask::ChainTips => Method::GetChainTips,
+            Ask::BlocksAt(_) => Method::GetBlockHash,
             Ask::Submit(_) => Method::SubmitBlock,
             Ask::Precious(_) => Method::PreciousBlock,
             Ask::Position(_) => Method::GetBlockHeader,
@@ -73,9 +77,8 @@ impl Ask {
     pub fn lane(&self) -> Option<usize> {
         match self {
             Ask::Poll | Ask::Wait | Ask::Header(_) | Ask::Health | Ask::Position(_) => Some(0),
-            Ask::Template | Ask::TryWait | Ask::Precious(_) | Ask::Permissions | Ask::ChainTips => {
-                Some(1)
-            }
+            Ask::Template | Ask::TryWait | Ask::Precious(_) => Some(1),
+            Ask::Permissions | Ask::ChainTips | Ask::BlocksAt(_) => Some(1),
             Ask::Submit(_) => None,
         }
     }
@@ -91,8 +94,9 @@ pub enum Answer {
     Header(TipHeader),
     Health(Box<HealthReport>),
     Permissions(Permissions),
-    /// None is refused.
-    ChainTips,
+    /// The branches that it has refused.
+    ChainTips(Vec<InvalidBranch>),
+    BlocksAt(Vec<(u64, BlockHash)>),
     /// The words of `submitblock`.
     Submitted(Option<String>),
     Precious,
@@ -121,10 +125,12 @@ pub struct Shell {
     pub positions: u8,
     pub permissions: bool,
     pub chain_tips: bool,
+    pub blocks_at: bool,
     pub precious: bool,
     /// The lanes, the quick and the slow one: whether a call is under way, and what waits for its end.
     pub lanes: [(bool, VecDeque<Ask>); 2],
-    pub blocks: VecDeque<Arc<SolvedBlock>>,
+    /// Blocks that wait for the thread for blocks, the urgent ones first.
+    pub blocks: [VecDeque<Arc<SolvedBlock>>; 2],
     pub submits: bool,
 }
 
@@ -145,6 +151,21 @@ pub struct Node {
     pub words: Words,
     /// Its user may not ask for headers: only its tip tells.
     pub forbids_headers: bool,
+    /// It goes by the strict rules; else it takes whatever has most work.
+    pub strict: bool,
+    /// Our user may call `getchaintips`.
+    pub tells: bool,
+    /// What it has refused by its rules, as long as it remembers it: bcoin forgets it at once.
+    pub refused: Vec<Refused>,
+    /// The last blocks of all branches that it ever refused.
+    pub ever_refused: Vec<usize>,
+    /// Since when its chain has been on this side of the strict rules: without a block that breaks
+    /// them, or with one.
+    pub side_since: Micros,
+    /// Since when it has answered and given templates, so that its rules count where they decide, and
+    /// since when it has not.
+    pub judges_since: Option<Micros>,
+    pub away_since: Option<Micros>,
     /// Blocks that wait for their parents.
     pub orphans: Vec<usize>,
     pub mode: Mode,
@@ -181,6 +202,8 @@ pub struct Node {
     pub clock_since: Micros,
     /// Blocks of ours that were too new for it.
     pub too_new: HashSet<usize>,
+    /// Blocks of ours whose parent it lacked.
+    pub lacked_parent: HashSet<usize>,
     pub zmq_off: bool,
     pub lag_until: Micros,
     pub template_error: Option<RpcError>,
@@ -330,6 +353,9 @@ impl Node {
         if self.forbids {
             all.set(Command::SubmitBlock, Permission::Forbidden);
         }
+        if !self.tells {
+            all.set(Command::GetChainTips, Permission::Forbidden);
+        }
         all
     }
 
@@ -366,7 +392,9 @@ impl Node {
                 self.orphans.push(place);
                 return Err("rejected: bad-prevblk".into());
             }
-            return Err("prev-blk-not-found".into());
+            // Bitcoin Core keeps what it has refused, and takes no header on top of it.
+            let is_refused = self.has_refused(blocks, blocks.get(place).parent);
+            return Err(if is_refused { "bad-prevblk" } else { "prev-blk-not-found" }.into());
         };
         let height = blocks.get(parent).height + 1;
         let due = Due { bits: self.bits, median_time: blocks.median_time(parent), height };

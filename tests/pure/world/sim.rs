@@ -10,9 +10,10 @@ use soloist::block::SolvedBlock;
 use soloist::block::submission::BlockState;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
-use soloist::failover::LeadWhy;
+use soloist::failover::{Follow, LeadWhy};
 use soloist::ids::{ConnId, NodeId};
 use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT};
+use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::stratum::frame::Lines;
 use soloist::stratum::outbox::CloseReason;
@@ -27,9 +28,12 @@ use super::node::{
     Answer, Answered, Ask, Call, MAX_FUTURE, Mempool, Mode, Node, Shell, Words, is_too_new,
 };
 use super::random::Random;
+use super::rules::Power;
 
 pub const SECOND: Micros = 1_000_000;
 const MS: Micros = 1000;
+/// For so long it is believed that a block is in a node's best chain, with the call that asked.
+const SHOWN_FOR: Micros = 100 * SECOND;
 /// 2026-11-21: what the clocks show at the start, in virtual time.
 const UNIX: u64 = 1_795_000_000;
 
@@ -50,10 +54,14 @@ pub struct Plan {
     pub hard: bool,
     /// Others solve the height of our blocks as well, and answers to submissions get lost.
     pub races: bool,
+    /// Mean time from the end of a split of the rules to the next; some nodes have strict rules then.
+    pub split_every: Option<Micros>,
+    /// Which chain is followed; by the seed without it.
+    pub follow: Option<Follow>,
 }
 
 #[derive(Debug)]
-enum Event {
+pub enum Event {
     /// A call has come to the node.
     Reach(usize, u64),
     /// An answer comes out of the node's shell.
@@ -62,13 +70,17 @@ enum Event {
     Deadline(usize, u64),
     /// A node's life, the message's number, and the tip.
     Zmq(usize, u32, BlockHash),
-    /// A block comes to a peer, sent by one of that life. The last place is the rest of the world.
+    /// A block comes to a peer, sent by one of that life. The last two places are the rest of the world.
     Relay {
         from: Option<(usize, u32)>,
         to: usize,
         block: usize,
     },
     OthersBlock,
+    /// A block that breaks the strict rules is due.
+    Split,
+    /// Hash power goes from some rules to the others.
+    Shift,
     Fault,
     Mend(usize, Fault),
     /// A call that waits at a node has waited for long enough, or there is news.
@@ -123,15 +135,19 @@ pub struct World {
     seed: u64,
     pub now: Micros,
     base: Instant,
-    random: Random,
-    plan: Plan,
+    pub random: Random,
+    pub plan: Plan,
+    /// The owner's setting.
+    pub follow: Follow,
     queue: BinaryHeap<Reverse<(Micros, u64)>>,
     events: BTreeMap<u64, Event>,
     count: u64,
     pub blocks: Blocks,
     mempool: Mempool,
-    /// The rest of the world.
+    /// The rest of the world: those who follow most work, and those with strict rules.
     pub net: View,
+    pub strict_net: View,
+    pub power: Power,
     pub nodes: Vec<Node>,
     pub miners: Vec<Miner>,
     wires: BTreeMap<ConnId, Wire>,
@@ -145,7 +161,9 @@ pub struct World {
     pub work_height: u32,
     pub figures: Figures,
     pub calm: bool,
-    /// When any node was known to be well last.
+    /// When any node was known to be well last that has the blocks of the last job, and when one was that
+    /// must give work.
+    pub confirmed_at: Micros,
     pub last_usable: Micros,
     /// When a node led last.
     pub led_at: Micros,
@@ -154,6 +172,8 @@ pub struct World {
     restarted_at: Micros,
     /// Of templates whose time was not the true one: when they were made, and by how much.
     odd_times: VecDeque<(Micros, i64)>,
+    /// When the newest template was made: while none is, those before it stay in use.
+    template_at: Micros,
 }
 
 impl World {
@@ -161,8 +181,13 @@ impl World {
         let mut random = Random::new(seed);
         let base = Instant::now() + Duration::from_secs(1_000_000);
         let blocks = Blocks::new(840_600, UNIX as u32 - 60);
-        let nodes: Vec<Node> =
+        let follow = [Follow::Work, Follow::First][random.index(2)];
+        let follow = plan.follow.unwrap_or(follow);
+        let mut nodes: Vec<Node> =
             (0..plan.nodes).map(|index| node(&mut random, index, &blocks, plan.bits)).collect();
+        if plan.split_every.is_some() {
+            rule_sets(&mut random, &mut nodes, plan.follow);
+        }
         let miners: Vec<Miner> = (0..plan.miners)
             .map(|index| Miner::new(index, miner(&mut random, index, &plan)))
             .collect();
@@ -180,6 +205,9 @@ impl World {
             count: 0,
             mempool: Mempool::default(),
             net: View::new(&blocks),
+            strict_net: View::new(&blocks),
+            power: Power::new(),
+            follow,
             work_height: 0,
             blocks,
             nodes,
@@ -187,21 +215,27 @@ impl World {
             wires: BTreeMap::new(),
             next_conn: 1,
             open: false,
-            daemon: Daemon::new(now, &ids, first_job_id, card),
+            daemon: Daemon::new(now, &ids, follow, first_job_id, card),
             solved: Vec::new(),
             reading: Vec::new(),
             figures: Figures::default(),
             calm: false,
+            confirmed_at: 0,
             last_usable: 0,
             led_at: 0,
             shut_since: None,
             digest: 0,
             restarted_at: 0,
             odd_times: VecDeque::new(),
+            template_at: 0,
             random,
         };
         world.in_(world.plan.share_every.min(60 * SECOND), Event::OthersBlock);
         world.in_(SECOND, Event::Audit);
+        if world.plan.split_every.is_some() {
+            world.shift_power();
+            world.plan_split();
+        }
         if let Some(mean) = plan.fault_every {
             let wait = world.random.wait(mean);
             world.in_(30 * SECOND + wait, Event::Fault);
@@ -253,10 +287,16 @@ impl World {
     pub fn fail(&self, why: impl std::fmt::Display) -> ! {
         for (index, node) in self.nodes.iter().enumerate() {
             eprintln!(
-                "  n{index}: {:?}, well since {:?} s, tip {}",
+                "  n{index}: {:?}, {:?}, well since {:?} s, tip {}, strict {}, on a refused chain {}, \
+                 tells {}, shows its tip alone {}",
                 node.mode,
+                node.words,
                 node.well_since.map(|since| since / SECOND),
                 self.blocks.get(node.view.tip).height,
+                node.strict,
+                self.blocks.get(node.view.tip).breaks.is_some(),
+                node.tells,
+                node.forbids_headers,
             );
         }
         let mono = self.clock().mono;
@@ -264,7 +304,8 @@ impl World {
             eprintln!("  the daemon of {}: {}", view.name, view.standing);
         }
         eprintln!(
-            "  work on {}, {}",
+            "  follow = {:?}, work on {}, {}",
+            self.follow,
             self.work_height,
             self.daemon.engine.failover().overall(mono).sentence
         );
@@ -277,7 +318,7 @@ impl World {
         Now { mono, unix: UNIX + self.now / SECOND }
     }
 
-    fn in_(&mut self, wait: Micros, event: Event) {
+    pub fn in_(&mut self, wait: Micros, event: Event) {
         self.count += 1;
         self.queue.push(Reverse((self.now + wait, self.count)));
         self.events.insert(self.count, event);
@@ -302,6 +343,8 @@ impl World {
             }
             Event::Relay { from, to, block } => self.relay(from, to, block),
             Event::OthersBlock => self.others_block(),
+            Event::Split => self.begin_split(),
+            Event::Shift => self.shift_power(),
             Event::Fault => self.fault(),
             Event::Mend(node, fault) => self.mend(node, fault),
             Event::Waited(node, call) => self.waited(node, call),
@@ -363,10 +406,17 @@ impl World {
                 Want::ChainTips(node) => {
                     self.ask_once(node, Ask::ChainTips, |shell| &mut shell.chain_tips);
                 }
-                Want::Submit(node, block) => {
+                Want::BlocksAt(node, heights) => {
+                    self.ask_once(node, Ask::BlocksAt(heights), |shell| &mut shell.blocks_at);
+                }
+                Want::Submit(node, block, urgency) => {
                     self.book(&block);
                     let node = node.0 as usize;
-                    self.nodes[node].shell.blocks.push_back(block);
+                    let [urgent, others] = &mut self.nodes[node].shell.blocks;
+                    match urgency {
+                        Urgency::Urgent => urgent.push_back(block),
+                        Urgency::Normal => others.push_back(block),
+                    }
                     self.submit_next(node);
                 }
                 Want::Precious(node, hash) => {
@@ -405,10 +455,12 @@ impl World {
                 Want::Work { new_tip, empty } => self.work(new_tip, empty),
                 Want::BlockState(hash, state) => {
                     let place = self.blocks.find(hash).expect("a block of ours");
-                    let had_it = self.nodes.iter().any(|node| node.view.had_in_chain(place));
-                    if matches!(state, BlockState::Accepted { .. } | BlockState::Mature) && !had_it
+                    let since = self.now.saturating_sub(SHOWN_FOR);
+                    let has_it = |node: &Node| node.view.had_in_chain(&self.blocks, place, since);
+                    if matches!(state, BlockState::Accepted { .. } | BlockState::Mature)
+                        && !self.nodes.iter().any(has_it)
                     {
-                        self.fail(format!("{state:?}, though no node ever had it in its chain"));
+                        self.fail(format!("{state:?}, though no node has it in its chain"));
                     }
                     let name = format!("{state:?}");
                     let name = name.split(' ').next().unwrap_or_default().to_owned();
@@ -438,6 +490,9 @@ impl World {
             self.figures.tip_to_work.push(self.now - since);
         }
         self.work_height = height;
+        if self.is_forbidden(tip, 0) {
+            self.fail("work on a block that the first node has refused");
+        }
     }
 
     // -- the shells of the nodes --
@@ -485,7 +540,8 @@ impl World {
         if shell.submits {
             return;
         }
-        if let Some(block) = shell.blocks.pop_front() {
+        let [urgent, others] = &mut shell.blocks;
+        if let Some(block) = urgent.pop_front().or_else(|| others.pop_front()) {
             shell.submits = true;
             self.call(node, Ask::Submit(block));
         }
@@ -569,7 +625,8 @@ impl World {
             },
             Ask::Poll => Ok(Answer::Tip(self.blocks.get(node.view.tip).hash)),
             Ask::Health => {
-                let header = self.blocks.get(self.net.tip).height;
+                let best = if node.strict { self.strict_net.tip } else { self.net.tip };
+                let header = self.blocks.get(best).height;
                 let header = if node.lag_until > now { header } else { 0 };
                 Ok(Answer::Health(Box::new(node.report(&self.blocks, header, clock))))
             }
@@ -578,7 +635,14 @@ impl World {
                 Ok(Answer::Permissions(node.permissions()))
             }
             Ask::Submit(_) if node.forbids => Err(RpcError::Forbidden { method: "submitblock" }),
-            Ask::ChainTips => Ok(Answer::ChainTips),
+            Ask::ChainTips => {
+                self.figures.chain_tips += 1;
+                node.chain_tips(&self.blocks)
+            }
+            Ask::BlocksAt(heights) => {
+                self.figures.blocks_at += 1;
+                Ok(Answer::BlocksAt(node.blocks_at(&self.blocks, heights)))
+            }
             Ask::Submit(block) => {
                 takes = 20 * MS;
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
@@ -668,12 +732,21 @@ impl World {
                 Some(words)
             }
             Err(words) => {
+                let is_strict = self.nodes[index].strict;
+                let breaks = place.is_some_and(|place| self.blocks.get(place).breaks.is_some());
+                if is_strict && breaks {
+                    self.figures.refused_by_rules += 1;
+                }
+                if words.contains("prev") {
+                    self.nodes[index].lacked_parent.extend(place);
+                }
                 let known = [
                     "duplicate",
                     "duplicate-inconclusive",
                     "prev-blk-not-found",
                     "rejected: duplicate",
                     "rejected: bad-prevblk",
+                    if is_strict && breaks { "bad-prevblk" } else { "duplicate" },
                 ];
                 if !known.contains(&&*words) {
                     self.fail(format!("node n{index} refuses block {}: {words}", block.height));
@@ -788,9 +861,19 @@ impl World {
                 self.tell(
                     index,
                     match answer {
-                        Ok(Answer::ChainTips) => {
-                            NodeEventKind::ChainTips { refused: Vec::new(), took }
+                        Ok(Answer::ChainTips(refused)) => {
+                            NodeEventKind::ChainTips { refused, took }
                         }
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Ask::BlocksAt(_), answer) => {
+                shell.blocks_at = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::BlocksAt(blocks)) => NodeEventKind::BlocksAt { blocks, took },
                         answer => failed(answer, method, took),
                     },
                 );
@@ -841,12 +924,10 @@ impl World {
         };
         let mut time = [0; 4];
         time.copy_from_slice(&block.bytes[68..72]);
-        let place = self.blocks.add(Block {
-            hash: block.hash,
-            parent,
-            height: block.height,
-            time: u32::from_le_bytes(time),
-        });
+        let place = self.blocks.mine(block.hash, parent, u32::from_le_bytes(time), false);
+        if self.blocks.get(place).height != block.height {
+            self.fail("solved at a height that its parent does not have");
+        }
         self.solved.push(Solved { place, at: self.now });
         if self.plan.races && self.random.one_in(2) {
             self.rival(place);
@@ -855,42 +936,22 @@ impl World {
 
     /// Somebody else's block of the same height comes to all just before ours.
     fn rival(&mut self, ours: usize) {
-        let Block { parent, height, time, .. } = *self.blocks.get(ours);
+        let (parent, time) = (self.blocks.get(ours).parent, self.blocks.get(ours).time);
         let hash = BlockHash(self.random.bytes());
-        let block = self.blocks.add(Block { hash, parent, height, time });
-        for to in 0..=self.nodes.len() {
+        let block = self.blocks.mine(hash, parent, time, false);
+        for to in 0..self.nodes.len() + 2 {
             self.in_(0, Event::Relay { from: None, to, block });
         }
     }
 
-    fn others_block(&mut self) {
-        let wait = self.random.wait(60 * SECOND);
-        self.in_(wait, Event::OthersBlock);
-        let parent = self.net.tip;
-        let clock = (UNIX + self.now / SECOND) as u32;
-        let time = clock - 30 + self.random.below(60) as u32;
-        let block = self.blocks.add(Block {
-            hash: BlockHash(self.random.bytes()),
-            parent,
-            height: self.blocks.get(parent).height + 1,
-            time: time.max(self.blocks.median_time(parent) + 1),
-        });
-        self.figures.others += 1;
-        self.net.accept(&self.blocks, block, self.now);
-        self.spread(None, block);
-    }
-
-    /// A block is told to all peers; the last place among them is the rest of the world.
-    fn spread(&mut self, from: Option<usize>, block: usize) {
-        for to in 0..=self.nodes.len() {
-            if from.unwrap_or(self.nodes.len()) == to {
-                continue;
-            }
+    /// A peer tells a block to all others; the last two places among them are the rest of the world.
+    pub fn spread(&mut self, from: usize, block: usize) {
+        for to in (0..self.nodes.len() + 2).filter(|to| *to != from) {
             let mut way = self.random.between(50 * MS, 900 * MS);
             if self.random.one_in(10) {
                 way += self.random.below(5 * SECOND);
             }
-            let from = from.map(|from| (from, self.nodes[from].life));
+            let from = self.nodes.get(from).map(|node| (from, node.life));
             self.in_(way, Event::Relay { from, to, block });
         }
     }
@@ -903,14 +964,7 @@ impl World {
             }
         }
         let unix = self.clock().unix;
-        let Some(node) = self.nodes.get_mut(to) else {
-            let refuses = |block: &Block| is_too_new(block, unix);
-            if let Some(block) = self.net.acceptable(&self.blocks, block, refuses) {
-                self.net.accept(&self.blocks, block, self.now);
-                self.spread(None, block);
-            }
-            return;
-        };
+        let Some(node) = self.nodes.get_mut(to) else { return self.rest_hears(to, block) };
         if !node.is_up() || node.view.knows(block) {
             return;
         }
@@ -920,11 +974,13 @@ impl World {
             return;
         }
         // A block from the future is not refused for ever: it is told of again with the next one.
-        let clock = node.clock(unix);
-        let refuses = |block: &Block| is_too_new(block, clock);
-        let acceptable = node.view.acceptable(&self.blocks, block, refuses);
-        self.figures.others_too_new += u64::from(acceptable != Some(block));
-        if let Some(block) = acceptable {
+        let (clock, strict) = (node.clock(unix), node.strict);
+        let too_new = |block: &Block| is_too_new(block, clock);
+        let refuses = |block: &Block| too_new(block) || strict && block.breaks.is_some();
+        let in_time = node.view.acceptable(&self.blocks, block, too_new);
+        self.figures.others_too_new += u64::from(in_time != Some(block));
+        node.refuse(&self.blocks, block, unix, self.now);
+        if let Some(block) = node.view.acceptable(&self.blocks, block, refuses) {
             self.take(to, block);
         }
     }
@@ -939,7 +995,7 @@ impl World {
     /// A node gets a block, and connects what waited for it. True when the tip moved.
     fn take(&mut self, index: usize, block: usize) -> bool {
         let moved = self.nodes[index].view.accept(&self.blocks, block, self.now);
-        self.spread(Some(index), block);
+        self.spread(index, block);
         if moved {
             self.tip_moved(index);
         }
@@ -952,6 +1008,7 @@ impl World {
 
     /// The node's tip is another one: it says so to whom it may concern.
     fn tip_moved(&mut self, index: usize) {
+        self.note_side(index);
         let way = self.way(index);
         for hash in self.announcements(index) {
             let lost = self.random.one_in(20);
@@ -972,6 +1029,15 @@ impl World {
             .collect();
         for id in waiting {
             self.in_(0, Event::Waited(index, id));
+        }
+    }
+
+    /// Its chain may have changed the side in a split.
+    fn note_side(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        let breaks = |place: usize| self.blocks.get(place).breaks;
+        if breaks(node.view.tip) != breaks(node.announced) {
+            node.side_since = self.now;
         }
     }
 
@@ -1073,7 +1139,7 @@ impl World {
     /// may still be in use.
     fn clocks(&self) -> Clock {
         let unix = self.clock().unix;
-        let recent = self.odd_times.iter().filter(|(at, _)| self.now - at < 150 * SECOND);
+        let recent = self.odd_times.iter().filter(|(at, _)| self.template_at < at + 150 * SECOND);
         let (slowest, fastest) = recent
             .fold((0, 0), |(slowest, fastest), (_, off)| (slowest.min(*off), fastest.max(*off)));
         unix.saturating_add_signed(slowest)..=unix.saturating_add_signed(fastest)
@@ -1082,6 +1148,7 @@ impl World {
     /// Notes the time of a template where it is not the true one: its node's clock is wrong, or blocks
     /// from the future hold it up.
     fn note_time(&mut self, template: &Template) {
+        self.template_at = self.now;
         let off = i64::from(template.curtime) - self.clock().unix as i64;
         if off.unsigned_abs() > 20 {
             self.odd_times.retain(|(at, _)| self.now - at < 150 * SECOND);
@@ -1098,9 +1165,13 @@ impl World {
         node.busy_until = 0;
         if loses {
             // A crash, and the last minute was not on its disk.
-            node.view.lose(&self.blocks, self.now.saturating_sub(60 * SECOND));
+            let since = self.now.saturating_sub(60 * SECOND);
+            node.view.lose(&self.blocks, since, self.now);
+            node.refused.retain(|refused| refused.at < since);
             self.figures.crashes += 1;
         }
+        self.note_side(index);
+        let node = &mut self.nodes[index];
         node.announced = node.view.tip;
         node.serving.clear();
         node.queue.clear();
@@ -1170,8 +1241,8 @@ impl World {
     /// A node that was away gets what it missed, and tells what only it has.
     fn meet_peers(&mut self, index: usize) {
         let own = self.nodes[index].view.tip;
-        self.spread(Some(index), own);
-        let mut tips = vec![self.net.tip];
+        self.spread(index, own);
+        let mut tips = vec![self.net.tip, self.strict_net.tip];
         tips.extend(self.nodes.iter().filter(|node| node.is_up()).map(|node| node.view.tip));
         for block in tips {
             let wait = self.random.between(200 * MS, 4 * SECOND);
@@ -1186,6 +1257,9 @@ impl World {
             true => node.well_since.or(Some(now)),
             false => None,
         };
+        let judges = node.is_up() && node.template_error.is_none();
+        node.judges_since = judges.then(|| node.judges_since.unwrap_or(now));
+        node.away_since = (!judges).then(|| node.away_since.unwrap_or(now));
         let mute = matches!(node.mode, Mode::Killed | Mode::Hung | Mode::Cut);
         node.mute_since = match mute {
             true => node.mute_since.or(Some(now)),
@@ -1389,8 +1463,13 @@ impl World {
         self.shut_since = None;
         self.restarted_at = self.now;
         self.work_height = 0;
-        self.daemon = Daemon::new(self.clock(), &ids, first_job_id, card);
+        self.daemon = Daemon::new(self.clock(), &ids, self.follow, first_job_id, card);
         self.obey();
+    }
+
+    /// When one of our nodes last gave up more than a block.
+    pub fn reorganised_at(&self) -> Option<Micros> {
+        self.nodes.iter().filter_map(|node| node.view.reorganised_at).max()
     }
 
     /// Since when the daemon runs.
@@ -1420,6 +1499,13 @@ fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
         words: [Words::Core, Words::OldCore, Words::Bcoin][random.index(3)],
         // One that can be asked must be left to know when a block is mature.
         forbids_headers: index > 0 && random.one_in(4),
+        strict: false,
+        tells: !random.one_in(8),
+        refused: Vec::new(),
+        ever_refused: Vec::new(),
+        side_since: 0,
+        judges_since: Some(0),
+        away_since: None,
         orphans: Vec::new(),
         mode: Mode::Up,
         life: 0,
@@ -1439,6 +1525,7 @@ fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
         clock_wrong: 0,
         clock_since: 0,
         too_new: HashSet::new(),
+        lacked_parent: HashSet::new(),
         announced: View::new(blocks).tip,
         threads: threads(random),
         serving: BTreeSet::new(),
@@ -1449,6 +1536,20 @@ fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
         forbids: false,
         slow: 0,
         bits,
+    }
+}
+
+/// Some nodes have strict rules: of the first two one, so that there are both. Where the plan has the
+/// first node's rules decide, it is that, and it says what it refuses.
+fn rule_sets(random: &mut Random, nodes: &mut [Node], follow: Option<Follow>) {
+    let decides = follow == Some(Follow::First);
+    let strict = if decides { 0 } else { random.index(2) };
+    for (index, node) in nodes.iter_mut().enumerate() {
+        node.strict = if index < 2 { index == strict } else { random.one_in(2) };
+        if decides && index == 0 {
+            node.tells = true;
+            node.words = [Words::Core, Words::OldCore][random.index(2)];
+        }
     }
 }
 
