@@ -5,6 +5,7 @@
 //! `-- write DIR` writes each scenario's page, style sheet and script into files instead.
 
 #[path = "../tests/page/sample.rs"]
+#[allow(unreachable_pub)]
 mod sample;
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! The ledger in a process of its own that is killed, starved of space, cut off from its disk, and
 //! given a damaged directory. Each test prints what it measured. `SOLOIST_LONG=1` runs all trials.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 #[path = "ledger_world/disk.rs"]
 mod disk;

@@ -72,7 +72,7 @@ enum Stage {
 
 impl Offer {
     /// Due at once.
-    pub fn new(now: Instant) -> Offer {
+    pub(super) fn new(now: Instant) -> Offer {
         Offer {
             stage: Stage::Due { at: now },
             pause: FIRST_RETRY,
@@ -88,7 +88,7 @@ impl Offer {
     }
 
     /// When the block is to be submitted, or its answer is given up.
-    pub fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         match self.stage {
             Stage::Due { at } => Some(at),
             Stage::InFlight { since } => Some(since + LOST),
@@ -97,17 +97,17 @@ impl Offer {
     }
 
     /// When the node is to be looked at.
-    pub fn look_due(&self) -> Option<Instant> {
+    pub(super) fn look_due(&self) -> Option<Instant> {
         self.look_due
     }
 
     /// The block is handed over now.
-    pub fn submitted(&mut self, now: Instant) {
+    pub(super) fn submitted(&mut self, now: Instant) {
         self.stage = Stage::InFlight { since: now };
     }
 
     /// The node answered, or did not (`None`).
-    pub fn answered(&mut self, now: Instant, answer: Option<&SubmitAnswer>) {
+    pub(super) fn answered(&mut self, now: Instant, answer: Option<&SubmitAnswer>) {
         self.said_duplicate = answer == Some(&SubmitAnswer::Duplicate);
         match answer {
             Some(
@@ -143,17 +143,17 @@ impl Offer {
     }
 
     /// The node is asked now where the block stands.
-    pub fn asked(&mut self) {
+    pub(super) fn asked(&mut self) {
         self.look_due = None;
     }
 
     /// There was no place for the question.
-    pub fn not_asked(&mut self, now: Instant) {
+    pub(super) fn not_asked(&mut self, now: Instant) {
         self.look_due = Some(now);
     }
 
     /// The node showed where the block stands, or could not (`None`).
-    pub fn looked(&mut self, now: Instant, position: Option<Position>) {
+    pub(super) fn looked(&mut self, now: Instant, position: Option<Position>) {
         self.was_looked_at = true;
         let held =
             matches!(self.shown, Some((Position::InChain { .. } | Position::Outside { .. }, _)));
@@ -194,12 +194,12 @@ impl Offer {
     }
 
     /// The block is the node's tip.
-    pub fn is_tip(&mut self, now: Instant) {
+    pub(super) fn is_tip(&mut self, now: Instant) {
         self.looked(now, Some(Position::InChain { confirmations: Some(1) }));
     }
 
     /// The node's tip is another one than before.
-    pub fn tip_changed(&mut self, now: Instant) {
+    pub(super) fn tip_changed(&mut self, now: Instant) {
         self.look_due = Some(now);
         // It may have got the parent.
         self.parent_pause = LACKS_PARENT;
@@ -213,7 +213,7 @@ impl Offer {
 
     /// Confirmations in the node's best chain, as far as what it showed is still to be believed;
     /// `untold` where the node may not be asked for their number.
-    pub fn in_chain(&self, now: Instant, untold: u32) -> Option<u32> {
+    pub(super) fn in_chain(&self, now: Instant, untold: u32) -> Option<u32> {
         match self.shown? {
             (Position::InChain { confirmations }, at)
                 if now.saturating_duration_since(at) < FRESH =>
@@ -225,12 +225,12 @@ impl Offer {
     }
 
     /// The node's last word of its chain is that the block is in it.
-    pub fn has_shown_it(&self) -> bool {
+    pub(super) fn has_shown_it(&self) -> bool {
         matches!(self.shown, Some((Position::InChain { .. }, _)))
     }
 
     /// Confirmations of the block that the node prefers at this height.
-    pub fn rival(&self) -> Option<u32> {
+    pub(super) fn rival(&self) -> Option<u32> {
         match (self.shown?, &self.refusal) {
             ((Position::Outside { rival }, _), None) => Some(rival),
             _ => None,
@@ -238,34 +238,34 @@ impl Offer {
     }
 
     /// Why the node refuses the block.
-    pub fn refusal(&self) -> Option<&str> {
+    pub(super) fn refusal(&self) -> Option<&str> {
         self.refusal.as_deref()
     }
 
     /// The node has had its say, or its chance.
-    pub fn is_heard(&self) -> bool {
+    pub(super) fn is_heard(&self) -> bool {
         self.was_looked_at || self.refusal.is_some()
     }
 
     /// The node's answer or its chain says that it is without the block.
-    pub fn is_without(&self) -> bool {
+    pub(super) fn is_without(&self) -> bool {
         self.refusal.is_some()
             || matches!(self.shown, Some((Position::Missing | Position::Outside { .. }, _)))
     }
 
     /// It said so after a moment.
-    pub fn is_without_since(&self, since: Instant) -> bool {
+    pub(super) fn is_without_since(&self, since: Instant) -> bool {
         let looked = self.shown.map(|(_, at)| at);
         self.is_without() && self.refused_at.max(looked).is_some_and(|at| at > since)
     }
 
     /// It may not be asked, and the block is not its tip.
-    pub fn is_untold(&self) -> bool {
+    pub(super) fn is_untold(&self) -> bool {
         self.refusal.is_none() && matches!(self.shown, Some((Position::Untold, _)))
     }
 
     /// A hundred blocks of the node's best chain stand on another block of this height.
-    pub fn has_buried_another(&self) -> bool {
+    pub(super) fn has_buried_another(&self) -> bool {
         self.rival().is_some_and(|rival| rival >= MATURITY)
     }
 

@@ -101,7 +101,7 @@ pub(super) struct Form<T> {
 }
 
 impl<T: 'static> Form<T> {
-    pub fn new(
+    pub(super) fn new(
         kind: impl Into<String>,
         read: impl Fn(&Site, &Value) -> Result<T, Wrong> + 'static,
     ) -> Form<T> {
@@ -110,7 +110,7 @@ impl<T: 'static> Form<T> {
     }
 
     /// The same form, for a setting that may be left out: `otherwise` says what holds then.
-    pub fn optional(self, otherwise: &'static str) -> Form<Option<T>> {
+    pub(super) fn optional(self, otherwise: &'static str) -> Form<Option<T>> {
         let read = self.read;
         Form {
             facts: Facts { otherwise, line: Line::Hidden, ..self.facts },
@@ -119,19 +119,28 @@ impl<T: 'static> Form<T> {
         }
     }
 
-    pub fn default(mut self, toml: impl Into<String>) -> Form<T> {
+    pub(super) fn default(mut self, toml: impl Into<String>) -> Form<T> {
         self.facts.default = Some(toml.into());
         self
     }
 
-    pub fn absent(mut self, otherwise: &'static str, value: fn(&Surroundings) -> T) -> Form<T> {
+    pub(super) fn absent(
+        mut self,
+        otherwise: &'static str,
+        value: fn(&Surroundings) -> T,
+    ) -> Form<T> {
         self.facts.otherwise = otherwise;
         self.absent = Some(value);
         self
     }
 
     /// The same form, but for some values.
-    pub fn except(self, bad: fn(&T) -> bool, what: &'static str, instead: &'static str) -> Form<T> {
+    pub(super) fn except(
+        self,
+        bad: fn(&T) -> bool,
+        what: &'static str,
+        instead: &'static str,
+    ) -> Form<T> {
         let read = self.read;
         let read: Read<T> = Box::new(move |site, value| match read(site, value)? {
             value if bad(&value) => wrong(what, instead),
@@ -140,28 +149,33 @@ impl<T: 'static> Form<T> {
         Form { read, ..self }
     }
 
-    pub fn line(mut self, line: Line) -> Form<T> {
+    pub(super) fn line(mut self, line: Line) -> Form<T> {
         self.facts.line = line;
         self
     }
 
-    pub fn note(mut self, note: &'static str) -> Form<T> {
+    pub(super) fn note(mut self, note: &'static str) -> Form<T> {
         self.facts.note = note;
         self
     }
 
-    pub fn flag(mut self, name: &'static str, value: &'static str, help: &'static str) -> Form<T> {
+    pub(super) fn flag(
+        mut self,
+        name: &'static str,
+        value: &'static str,
+        help: &'static str,
+    ) -> Form<T> {
         self.facts.flag = Some(Flag { name, value, help });
         self
     }
 
-    pub fn page(mut self, value: PageValue) -> Form<T> {
+    pub(super) fn page(mut self, value: PageValue) -> Form<T> {
         self.facts.page = Some(value);
         self
     }
 
     /// What holds when nothing (or nothing valid) is written.
-    pub fn fallback(&self, site: &Site) -> T {
+    pub(super) fn fallback(&self, site: &Site) -> T {
         match (&self.facts.default, self.absent) {
             (Some(default), _) => {
                 let value = default.parse().expect("a test parses each default");

@@ -63,18 +63,23 @@ pub(super) struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub fn new(surroundings: &'a Surroundings) -> Check<'a> {
+    pub(super) fn new(surroundings: &'a Surroundings) -> Check<'a> {
         let (problems, warnings, certificates) = Default::default();
         Check { surroundings, problems, warnings, certificates }
     }
 
     #[cfg(test)]
-    pub fn problems(&self) -> &[Problem] {
+    pub(super) fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
     /// The valid value of a setting; what holds without it if it was not written or is wrong.
-    pub fn value<T: 'static>(&mut self, table: &Table, name: &'static str, form: &Form<T>) -> T {
+    pub(super) fn value<T: 'static>(
+        &mut self,
+        table: &Table,
+        name: &'static str,
+        form: &Form<T>,
+    ) -> T {
         let site = Site { name, surroundings: self.surroundings };
         let Some(setting) = table.get(name) else { return form.fallback(&site) };
         if form.facts.pasted {

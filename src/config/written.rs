@@ -40,26 +40,26 @@ pub(super) struct Written {
 }
 
 impl Table {
-    pub fn get(&self, name: &str) -> Option<&Setting> {
+    pub(super) fn get(&self, name: &str) -> Option<&Setting> {
         self.settings.iter().find(|setting| setting.name == name)
     }
 
     /// Where the setting stands, else the section.
-    pub fn place(&self, name: &str) -> &At {
+    pub(super) fn place(&self, name: &str) -> &At {
         self.get(name).map_or(&self.at, |setting| &setting.at)
     }
 
     /// Nothing is written, or what a shipped file says before its owner has: `""` or `[]`.
-    pub fn is_blank(&self, name: &str) -> bool {
+    pub(super) fn is_blank(&self, name: &str) -> bool {
         self.get(name).is_none_or(|setting| is_empty(&setting.value))
     }
 
-    pub fn key_of(&self, name: &str) -> String {
+    pub(super) fn key_of(&self, name: &str) -> String {
         format!("{}.{name}", self.key)
     }
 
     /// Takes a setting out, as if it were not written.
-    pub fn forget(&mut self, name: &str) {
+    pub(super) fn forget(&mut self, name: &str) {
         self.settings.retain(|setting| setting.name != name);
     }
 
@@ -77,7 +77,7 @@ impl Table {
 
 impl Written {
     /// Nothing, in a file or (`At::Nowhere`) without one.
-    pub fn nothing(whole: At) -> Written {
+    pub(super) fn nothing(whole: At) -> Written {
         let single = SECTIONS.iter().filter(|section| !section.is_list() && section.name != "node");
         let empty = |section: &SectionFacts| {
             let settings = Vec::new();
@@ -87,7 +87,7 @@ impl Written {
     }
 
     /// Reads `text`; `file` is its name in messages.
-    pub fn read(file: &str, text: &str) -> Result<Written, Problem> {
+    pub(super) fn read(file: &str, text: &str) -> Result<Written, Problem> {
         let place = Place { file, text };
         let root = DeTable::parse(text).map_err(|error| place.explain(&error))?.into_inner();
         let mut written = Written::nothing(At::File(file.to_owned()));
@@ -96,23 +96,23 @@ impl Written {
     }
 
     /// The one table of a section. It is always there; it may be empty.
-    pub fn one(&mut self, section: &str) -> &mut Table {
+    pub(super) fn one(&mut self, section: &str) -> &mut Table {
         let at = self.tables.iter().position(|table| table.key == section);
         &mut self.tables[at.expect("each section has its table from the start")]
     }
 
     /// The tables of these sections, in their order.
-    pub fn all<'a>(&'a self, sections: &'a [&str]) -> impl Iterator<Item = &'a Table> {
+    pub(super) fn all<'a>(&'a self, sections: &'a [&str]) -> impl Iterator<Item = &'a Table> {
         self.tables.iter().filter(|table| sections.contains(&table.key))
     }
 
     /// Takes all tables of these sections out.
-    pub fn forget(&mut self, sections: &[&str]) {
+    pub(super) fn forget(&mut self, sections: &[&str]) {
         self.tables.retain(|table| !sections.contains(&table.key));
     }
 
     /// Lays the flags over what the file says.
-    pub fn lay_over(&mut self, flags: &Flags) {
+    pub(super) fn lay_over(&mut self, flags: &Flags) {
         let nodes = flags.nodes();
         if !nodes.is_empty() {
             self.forget(&NODES);

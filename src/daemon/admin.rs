@@ -53,7 +53,7 @@ pub struct Source {
 
 /// What the page's settings need besides the config.
 #[derive(Debug, Default)]
-pub struct Owner {
+pub(super) struct Owner {
     /// `None` when everything came from the command line.
     pub source: Option<Source>,
     /// What is kept of the PIN, once it is made.

@@ -22,7 +22,7 @@ const LEDGER_AT_MOST: Duration = Duration::from_secs(60);
 const FLYING_MAX: usize = 2;
 
 /// What was told, and to whom more is to be told.
-pub struct Alerts {
+pub(super) struct Alerts {
     watch: Watch,
     outbox: Outbox,
     /// Requests that wait for a place on the pool: one for each sink at most.
@@ -34,7 +34,7 @@ pub struct Alerts {
 
 impl Alerts {
     /// Nothing is told yet.
-    pub fn new(now: Now, config: &Config) -> Alerts {
+    pub(super) fn new(now: Now, config: &Config) -> Alerts {
         let mut alerts = Alerts {
             watch: Watch::new(),
             outbox: Outbox::new("", Vec::new()),
@@ -47,7 +47,7 @@ impl Alerts {
     }
 
     /// Takes over who is told what.
-    pub fn reload(&mut self, now: Now, config: &Config) {
+    pub(super) fn reload(&mut self, now: Now, config: &Config) {
         self.outbox.reload(&config.http.name, config.notify.clone());
         if config.notify.is_empty() {
             // Whoever is named later hears of what happens from then on.
@@ -59,12 +59,12 @@ impl Alerts {
     }
 
     /// When there is something to do.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         [self.look, self.outbox.next_deadline()].into_iter().flatten().min()
     }
 
     /// For the page.
-    pub fn views(&self) -> Vec<SinkView> {
+    pub(super) fn views(&self) -> Vec<SinkView> {
         self.outbox
             .stats()
             .map(|(sink, stats)| SinkView {

@@ -22,7 +22,7 @@ use super::{Event, State};
 
 /// What the spool's thread reports.
 #[derive(Debug)]
-pub enum Spooled {
+pub(super) enum Spooled {
     /// A block or its state was written, or in words, why it could not be.
     Written(BlockHash, Result<(), String>),
     /// A mature block was removed, or why it could not be.
@@ -33,14 +33,14 @@ pub enum Spooled {
 
 /// What the ledger books of a block of the spool.
 #[derive(Debug)]
-pub struct Booking {
+pub(super) struct Booking {
     found: FoundBlock,
     /// What its coinbase pays to.
     script: Option<Vec<u8>>,
 }
 
 /// The blocks that were found.
-pub struct Blocks {
+pub(super) struct Blocks {
     /// The hex of blocks that are on their way, made once for all nodes.
     hex: BTreeMap<BlockHash, Arc<str>>,
     spool: Option<Spool>,
@@ -79,7 +79,7 @@ impl SpoolOrder {
 
 /// Why a block cannot be downloaded.
 #[derive(Debug)]
-pub enum NotInSpool {
+pub(super) enum NotInSpool {
     /// There is no such file.
     Absent,
     /// In words, why its file cannot be read.
@@ -88,7 +88,7 @@ pub enum NotInSpool {
 
 impl Blocks {
     /// Opens the spool. Trouble with it is told on the page and does not keep us from mining.
-    pub fn open(data: &Path) -> Blocks {
+    pub(super) fn open(data: &Path) -> Blocks {
         let mut blocks = Blocks {
             hex: BTreeMap::new(),
             spool: None,
@@ -117,7 +117,7 @@ impl Blocks {
     }
 
     /// Reads a whole block of the spool, on a pool thread.
-    pub fn read(
+    pub(super) fn read(
         &self,
         hash: BlockHash,
     ) -> impl Future<Output = Result<Vec<u8>, NotInSpool>> + use<> {
@@ -150,13 +150,13 @@ impl Blocks {
     }
 
     /// A block's hex, made once.
-    pub fn hex(&mut self, block: &SolvedBlock) -> Arc<str> {
+    pub(super) fn hex(&mut self, block: &SolvedBlock) -> Arc<str> {
         let make = || Arc::from(faster_hex::hex_string(&block.bytes));
         self.hex.entry(block.hash).or_insert_with(make).clone()
     }
 
     /// A block is not sent any more.
-    pub fn drop_hex(&mut self, block: BlockHash) {
+    pub(super) fn drop_hex(&mut self, block: BlockHash) {
         self.hex.remove(&block);
     }
 

@@ -43,7 +43,7 @@ const USER_AGENT: &str = concat!("soloist-canary/", env!("CARGO_PKG_VERSION"));
 
 /// What the canary found out, and how it is told from the owner's miners.
 #[derive(Debug, Default)]
-pub struct Canary {
+pub(super) struct Canary {
     /// Nobody else knows this name.
     name: String,
     /// Its connection, once it has introduced itself.
@@ -57,7 +57,7 @@ pub struct Canary {
 
 impl Canary {
     /// With a name of its own.
-    pub fn new() -> Canary {
+    pub(super) fn new() -> Canary {
         let mut secret = [0; 16];
         // Without random numbers there is no name that only we know: then there is no canary.
         let name = match getrandom::fill(&mut secret) {
@@ -68,12 +68,12 @@ impl Canary {
     }
 
     /// Whether this connection is the canary's.
-    pub fn is(&self, conn: ConnId) -> bool {
+    pub(super) fn is(&self, conn: ConnId) -> bool {
         self.conn == Some(conn)
     }
 
     /// A miner has said its name. Whether it is the canary.
-    pub fn authorized(&mut self, conn: ConnId, name: &str) -> bool {
+    pub(super) fn authorized(&mut self, conn: ConnId, name: &str) -> bool {
         let is = !self.name.is_empty() && name == self.name;
         if is {
             self.conn = Some(conn);
@@ -82,25 +82,25 @@ impl Canary {
     }
 
     /// A connection has ended.
-    pub fn closed(&mut self, conn: ConnId) {
+    pub(super) fn closed(&mut self, conn: ConnId) {
         if self.is(conn) {
             self.conn = None;
         }
     }
 
     /// Whether it is connected now.
-    pub fn is_here(&self) -> bool {
+    pub(super) fn is_here(&self) -> bool {
         self.conn.is_some()
     }
 
     /// For the page; `None` as long as it rests.
-    pub fn view(&self) -> Option<CanaryView> {
+    pub(super) fn view(&self) -> Option<CanaryView> {
         (!self.resting).then(|| self.view.clone())
     }
 }
 
 /// Runs as long as the daemon.
-pub async fn run(daemon: Weak<Daemon>) {
+pub(super) async fn run(daemon: Weak<Daemon>) {
     Timer::after(FIRST).await;
     loop {
         let Some(strong) = daemon.upgrade() else { return };

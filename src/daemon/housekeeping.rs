@@ -21,7 +21,7 @@ const COPY_AFTER: Duration = Duration::from_secs(120);
 const COPY_EVERY: Duration = Duration::from_secs(3600);
 
 /// What is known of the card and of the copies.
-pub struct Housekeeping {
+pub(super) struct Housekeeping {
     data: PathBuf,
     card: Card,
     read_at: Option<Instant>,
@@ -36,7 +36,7 @@ pub struct Housekeeping {
 
 /// What a pool thread found.
 #[derive(Debug)]
-pub enum Found {
+pub(super) enum Found {
     /// The card was read.
     Card(std::io::Result<disk_health::Reading>),
     /// The newest snapshot was copied, or why not.
@@ -45,7 +45,7 @@ pub enum Found {
 
 impl Housekeeping {
     /// Nothing is known yet.
-    pub fn new(now: Now, data: &Path) -> Housekeeping {
+    pub(super) fn new(now: Now, data: &Path) -> Housekeeping {
         Housekeeping {
             data: data.to_owned(),
             card: Card::new(),
@@ -58,17 +58,17 @@ impl Housekeeping {
     }
 
     /// When there is something to do.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         [self.read_at, self.copy_at, self.works_at].into_iter().flatten().min()
     }
 
     /// How the card is; `None` before it was read.
-    pub fn health(&self) -> Option<CardHealth> {
+    pub(super) fn health(&self) -> Option<CardHealth> {
         self.card.health()
     }
 
     /// What we alone write in a day, extrapolated at first; `None` in the first ten minutes.
-    pub fn own_written_day(&self) -> Option<u64> {
+    pub(super) fn own_written_day(&self) -> Option<u64> {
         let (bytes, seconds) = self.health()?.own_written;
         (seconds >= 600).then(|| (bytes as f64 * 86_400.0 / seconds as f64) as u64)
     }

@@ -31,7 +31,7 @@ const MAX_FILE: u64 = 12 << 20;
 
 /// The file and its thread.
 #[derive(Debug, Default)]
-pub struct JobFile {
+pub(super) struct JobFile {
     open: Option<Open>,
 }
 
@@ -52,7 +52,7 @@ struct Shared {
 impl JobFile {
     /// Reads what an earlier run left in `dir`, and goes on with it. `None` for the restored when
     /// nothing is kept.
-    pub fn open(now: Now, dir: Option<&Path>) -> (JobFile, Option<RestoredJobs>) {
+    pub(super) fn open(now: Now, dir: Option<&Path>) -> (JobFile, Option<RestoredJobs>) {
         let Some(dir) = dir else { return (JobFile::default(), None) };
         match open(moment(now), dir) {
             Ok((open, restored)) => (JobFile { open: Some(open) }, Some(restored)),
@@ -64,7 +64,7 @@ impl JobFile {
     }
 
     /// Keeps job_records: what is small before it returns.
-    pub fn keep(&mut self, now: Now, job_records: Vec<JobRecord>) {
+    pub(super) fn keep(&mut self, now: Now, job_records: Vec<JobRecord>) {
         let Some(Open { shared, orders }) = &self.open else { return };
         let is_large = job_records.iter().any(|record| matches!(record, JobRecord::Work { .. }));
         if !is_large

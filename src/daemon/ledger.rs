@@ -18,10 +18,10 @@ use crate::stratum::firmware::Saved;
 use super::{Event, State};
 
 /// Of so many shares it is remembered what became of them.
-pub const LATEST: usize = 10;
+pub(super) const LATEST: usize = 10;
 
 /// The ledger, and who is who in it.
-pub struct LedgerHandle {
+pub(super) struct LedgerHandle {
     /// The core.
     pub core: Ledger,
     /// The worker of each connection.
@@ -39,7 +39,7 @@ pub struct LedgerHandle {
 
 impl LedgerHandle {
     /// An empty ledger; the card is read by the first tick.
-    pub fn new(now: Now, data: &Path, queue: Sender<Event>) -> LedgerHandle {
+    pub(super) fn new(now: Now, data: &Path, queue: Sender<Event>) -> LedgerHandle {
         let exe = std::env::current_exe().ok();
         LedgerHandle {
             core: Ledger::new(now),
@@ -53,17 +53,17 @@ impl LedgerHandle {
     }
 
     /// When the ledger is to be ticked.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.core.next_deadline()
     }
 
     /// The last batch is written, or given up.
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         *self.core.storage() == Storage::Closed && self.writer.is_some()
     }
 
     /// Counts a connection of this worker.
-    pub fn connected(&mut self, worker: WorkerId) {
+    pub(super) fn connected(&mut self, worker: WorkerId) {
         *self.connects.entry(worker).or_default() += 1;
         // What the ledger dropped is forgotten here as well.
         if self.connects.len() > 2 * MAX_WORKERS {
@@ -73,7 +73,7 @@ impl LedgerHandle {
     }
 
     /// Notes what became of a share.
-    pub fn share_was(&mut self, conn: ConnId, refused: Option<RejectReason>) {
+    pub(super) fn share_was(&mut self, conn: ConnId, refused: Option<RejectReason>) {
         let latest = self.latest.entry(conn).or_default();
         if latest.len() >= LATEST {
             latest.pop_front();
@@ -82,7 +82,7 @@ impl LedgerHandle {
     }
 
     /// The worker that a block names, whatever device it is.
-    pub fn worker_by_name(&mut self, now: Now, name: &str) -> WorkerId {
+    pub(super) fn worker_by_name(&mut self, now: Now, name: &str) -> WorkerId {
         match self.core.named(name) {
             Some(id) => id,
             None => self.core.worker(now, name, ""),

@@ -28,10 +28,10 @@ const MAX_REFUSED_PEERS: usize = 20;
 const AT_CHANGE: Duration = Duration::from_secs(1);
 
 /// What a miner is told of on the page, before there is anybody to be paid.
-pub const NOT_SET_UP: &str = "this box is not set up yet";
+pub(super) const NOT_SET_UP: &str = "this box is not set up yet";
 
 /// The pool's rules by the config.
-pub fn rules(config: &Config, session_key: SessionKey) -> Rules {
+pub(super) fn rules(config: &Config, session_key: SessionKey) -> Rules {
     Rules {
         session_key,
         password: config.stratum.password.as_ref().map(|secret| secret.expose().to_owned()),
@@ -193,7 +193,7 @@ impl State {
 }
 
 /// Somebody who was not let in.
-pub struct RefusedPeer {
+pub(super) struct RefusedPeer {
     /// Last time, Unix seconds.
     pub at: u64,
     /// Who.

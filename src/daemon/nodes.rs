@@ -23,14 +23,14 @@ use super::silence::Silence;
 use super::{Event, State};
 
 /// The nodes in the order of preference.
-pub struct Nodes {
+pub(super) struct Nodes {
     table: BTreeMap<NodeId, Node>,
     order: Vec<NodeId>,
     next_id: u32,
 }
 
 /// One node as the daemon holds it.
-pub struct Node {
+pub(super) struct Node {
     /// As configured.
     pub config: NodeConfig,
     /// Its shell; `None` when its threads could not be started.
@@ -57,7 +57,7 @@ const PROGRESS_APART: Duration = Duration::from_secs(60);
 
 impl Node {
     /// The publisher is never heard, while the node has new blocks.
-    pub fn zmq_alarm(&self, now: Now) -> Option<AlarmView> {
+    pub(super) fn zmq_alarm(&self, now: Now) -> Option<AlarmView> {
         let (address, state) = (self.config.zmq.as_ref()?, self.zmq?);
         let silent = self.silence.silent(now, state == ZmqState::Connected)?;
         let since = match silent.heard {
@@ -86,7 +86,7 @@ impl Node {
     }
 
     /// Seconds until the chain is checked, by the last minutes.
-    pub fn sync_eta_s(&self) -> Option<u64> {
+    pub(super) fn sync_eta_s(&self) -> Option<u64> {
         let ((then, before), (now, done)) = (*self.progress.front()?, *self.progress.back()?);
         let passed = now.saturating_duration_since(then).as_secs_f64();
         let speed = (done - before) / passed;
@@ -111,7 +111,7 @@ impl Node {
 
 impl Nodes {
     /// Starts a shell for each node.
-    pub fn start(
+    pub(super) fn start(
         configs: &[NodeConfig],
         executor: &Rc<LocalExecutor<'static>>,
         queue: &Sender<Event>,
@@ -122,7 +122,7 @@ impl Nodes {
     }
 
     /// What the failover core is to know of them.
-    pub fn specs(&self) -> Vec<NodeSpec> {
+    pub(super) fn specs(&self) -> Vec<NodeSpec> {
         self.iter()
             .map(|(id, node)| NodeSpec {
                 id,
@@ -133,22 +133,22 @@ impl Nodes {
     }
 
     /// The nodes in the order of preference.
-    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.order.iter().filter_map(|id| Some((*id, self.table.get(id)?)))
     }
 
     /// One node.
-    pub fn get(&self, id: NodeId) -> Option<&Node> {
+    pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
         self.table.get(&id)
     }
 
     /// A node's name, also for one that is gone.
-    pub fn name(&self, id: NodeId) -> String {
+    pub(super) fn name(&self, id: NodeId) -> String {
         self.get(id).map_or_else(|| "a removed node".into(), |node| node.config.name.clone())
     }
 
     /// The shell of one node.
-    pub fn handle(&self, id: NodeId) -> Option<&NodeHandle> {
+    pub(super) fn handle(&self, id: NodeId) -> Option<&NodeHandle> {
         self.get(id)?.handle.as_ref()
     }
 

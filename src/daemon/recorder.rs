@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use crate::clock::Now;
 
 /// How long one lasts.
-pub const LENGTH: Duration = Duration::from_secs(300);
+pub(super) const LENGTH: Duration = Duration::from_secs(300);
 /// The most that is kept. An ordinary miner needs 100 kB in this time.
 const BYTES_MAX: usize = 512 * 1024;
 
 /// The recording that runs, or the last one.
 #[derive(Debug)]
-pub struct Recording {
+pub(super) struct Recording {
     /// The miner's number.
     pub miner: String,
     /// Where it connects from: so its handshake is heard when it comes back.
@@ -26,7 +26,7 @@ pub struct Recording {
 
 /// Who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub(super) enum From {
     /// The miner.
     Miner,
     /// This box.
@@ -35,7 +35,7 @@ pub enum From {
 
 impl Recording {
     /// Begins now.
-    pub fn new(now: Now, miner: String, name: &str, peer: Option<IpAddr>) -> Recording {
+    pub(super) fn new(now: Now, miner: String, name: &str, peer: Option<IpAddr>) -> Recording {
         let text = format!(
             "Miner {name}, recorded from Unix time {}. Seconds, > from the miner, < to it.\n",
             now.unix
@@ -44,12 +44,12 @@ impl Recording {
     }
 
     /// Whether it still listens.
-    pub fn runs(&self, now: Instant) -> bool {
+    pub(super) fn runs(&self, now: Instant) -> bool {
         !self.full && now.saturating_duration_since(self.started.mono) < LENGTH
     }
 
     /// Adds what was sent, as it was sent; what is no text is escaped.
-    pub fn add(&mut self, now: Instant, from: From, bytes: &[u8]) {
+    pub(super) fn add(&mut self, now: Instant, from: From, bytes: &[u8]) {
         if !self.runs(now) {
             return;
         }
@@ -67,7 +67,7 @@ impl Recording {
     }
 
     /// All of it.
-    pub fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         &self.text
     }
 }

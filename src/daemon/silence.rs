@@ -20,7 +20,7 @@ const KEPT: usize = 64;
 
 /// What was heard of one node's tips, by ZMQ and otherwise.
 #[derive(Debug)]
-pub struct Silence {
+pub(super) struct Silence {
     begun: u64,
     heard: Option<u64>,
     known: VecDeque<BlockHash>,
@@ -39,7 +39,7 @@ struct Waiting {
 
 /// ZMQ says nothing, while there would be something to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Silent {
+pub(super) struct Silent {
     /// When it was last heard, Unix seconds; `None`: never.
     pub heard: Option<u64>,
     /// Since when it is listened to, Unix seconds.
@@ -50,7 +50,7 @@ pub struct Silent {
 
 impl Silence {
     /// Nothing was heard yet. The first tip that is seen was there before us.
-    pub fn new(now: Now) -> Silence {
+    pub(super) fn new(now: Now) -> Silence {
         Silence {
             begun: now.unix,
             heard: None,
@@ -62,14 +62,14 @@ impl Silence {
     }
 
     /// ZMQ told of a tip.
-    pub fn heard(&mut self, now: Now, tip: BlockHash) {
+    pub(super) fn heard(&mut self, now: Now, tip: BlockHash) {
         self.remember(tip);
         self.heard = Some(now.unix);
         (self.waiting, self.missed) = (None, 0);
     }
 
     /// The node has this tip, as another way tells.
-    pub fn seen(&mut self, now: Now, tip: BlockHash) {
+    pub(super) fn seen(&mut self, now: Now, tip: BlockHash) {
         if let Some(waiting) = self.waiting.take_if(|waiting| waiting.is_over(now)) {
             self.missed += 1;
             self.missed_at = waiting.at;
@@ -81,13 +81,13 @@ impl Silence {
     }
 
     /// The node is in initial download, in which it announces nothing.
-    pub fn downloading(&mut self) {
+    pub(super) fn downloading(&mut self) {
         self.known.clear();
         (self.waiting, self.missed) = (None, 0);
     }
 
     /// Whether it is silent. One message may be lost on a good connection; two in a row are not.
-    pub fn silent(&self, now: Now, connected: bool) -> Option<Silent> {
+    pub(super) fn silent(&self, now: Now, connected: bool) -> Option<Silent> {
         let over = self.waiting.as_ref().filter(|waiting| waiting.is_over(now));
         let missed = self.missed + u32::from(over.is_some());
         let enough = if connected { 2 } else { 1 };

@@ -4,7 +4,7 @@ use crate::failover::{NodeView, Standing, Waiting};
 use crate::status::NodeState;
 
 /// What it is to us now.
-pub fn state(node: &NodeView<'_>) -> NodeState {
+pub(super) fn state(node: &NodeView<'_>) -> NodeState {
     match node.standing {
         _ if node.leads => NodeState::Leading,
         Standing::Healthy | Standing::Rival => NodeState::Standby,
@@ -25,7 +25,7 @@ pub fn state(node: &NodeView<'_>) -> NodeState {
 
 /// Why it is that, and what the owner can do. What two sets of rules mean for it stands behind
 /// everything else, or alone.
-pub fn why(node: &NodeView<'_>) -> String {
+pub(super) fn why(node: &NodeView<'_>) -> String {
     match (&node.rules, node.leads, node.standing) {
         (Some(rules), false, Standing::Refuses(_) | Standing::Refused(_)) => rules.clone(),
         (Some(rules), ..) => format!("{} {rules}", without_rules(node)),
@@ -59,7 +59,7 @@ fn without_rules(node: &NodeView<'_>) -> String {
 
 /// Blocks that it lacks. `None` where nothing says that it is up to date: it is not asked, does not
 /// answer, or hears of no new blocks itself.
-pub fn lag_blocks(node: &NodeView<'_>) -> Option<u64> {
+pub(super) fn lag_blocks(node: &NodeView<'_>) -> Option<u64> {
     match node.standing {
         Standing::Syncing | Standing::Waiting(Waiting::Download(_)) => {
             let (report, _) = node.health?;

@@ -28,10 +28,10 @@ const TIPS_MAX: usize = 8;
 const CLASSES_MAX: usize = 64;
 
 /// The id of a coinbase, and the script that its first output pays.
-pub type FoundCoinbase = (String, Vec<u8>);
+pub(super) type FoundCoinbase = (String, Vec<u8>);
 
 /// The steps from the first news of a tip to its job, each timed from that news.
-pub const STEPS: [&str; 6] = [
+pub(super) const STEPS: [&str; 6] = [
     "template_requested",
     "template_received",
     "template_parsed",
@@ -41,12 +41,12 @@ pub const STEPS: [&str; 6] = [
 ];
 
 /// Upper bounds of the buckets of [`Fine`], microseconds.
-pub const FINE_US: [u64; 14] =
+pub(super) const FINE_US: [u64; 14] =
     [20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 500_000, 2_000_000];
 
 /// Durations from microseconds to seconds, in fixed buckets.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Fine {
+pub(super) struct Fine {
     buckets: [u64; FINE_US.len()],
     count: u64,
     total: Duration,
@@ -54,7 +54,7 @@ pub struct Fine {
 
 impl Fine {
     /// Counts one duration.
-    pub fn add(&mut self, took: Duration) {
+    pub(super) fn add(&mut self, took: Duration) {
         let bucket = FINE_US.iter().position(|us| took <= Duration::from_micros(*us));
         if let Some(bucket) = bucket {
             self.buckets[bucket] += 1;
@@ -64,7 +64,7 @@ impl Fine {
     }
 
     /// For the page: cumulated.
-    pub fn view(&self) -> HistogramView {
+    pub(super) fn view(&self) -> HistogramView {
         let mut sum = 0;
         let cumulated = |(us, count): (&u64, &u64)| {
             sum += count;
@@ -89,7 +89,7 @@ struct Tip {
 }
 
 /// Timings since the start.
-pub struct Timings {
+pub(super) struct Timings {
     lags: VecDeque<(Instant, Duration)>,
     /// The most that the loop was late.
     pub lag_max: Option<Duration>,
@@ -124,7 +124,7 @@ pub struct Timings {
 
 impl Timings {
     /// Nothing is measured yet.
-    pub fn new(now: Now, data: &Path) -> Timings {
+    pub(super) fn new(now: Now, data: &Path) -> Timings {
         Timings {
             lags: VecDeque::new(),
             lag_max: None,
@@ -147,12 +147,12 @@ impl Timings {
     }
 
     /// When the board is to be read.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.board.as_ref().and(self.next_reading)
     }
 
     /// The loop came to its work, for which it was set at `due`.
-    pub fn woke(&mut self, now: Instant, due: Option<Instant>) {
+    pub(super) fn woke(&mut self, now: Instant, due: Option<Instant>) {
         let Some(lag) = due.and_then(|due| now.checked_duration_since(due)) else { return };
         self.lag_max = self.lag_max.max(Some(lag));
         self.lags.push_back((now, lag));
@@ -164,7 +164,7 @@ impl Timings {
     }
 
     /// How late the loop was at the worst but for one time in a hundred.
-    pub fn lag_p99(&self) -> Option<Duration> {
+    pub(super) fn lag_p99(&self) -> Option<Duration> {
         let mut lags: Vec<Duration> = self.lags.iter().map(|(_, lag)| *lag).collect();
         lags.sort_unstable();
         let place = (lags.len() * 99).div_ceil(100).checked_sub(1)?;
@@ -172,7 +172,7 @@ impl Timings {
     }
 
     /// A node told of this tip.
-    pub fn tip(&mut self, now: Instant, hash: BlockHash) {
+    pub(super) fn tip(&mut self, now: Instant, hash: BlockHash) {
         if !self.tips.iter().any(|tip| tip.hash == hash) {
             let (heard, seen) = (Some(now), [None; STEPS.len()]);
             self.tips.push_back(Tip { hash, heard, at: now, seen });
@@ -183,7 +183,7 @@ impl Timings {
     }
 
     /// The first job on this tip went out to all miners.
-    pub fn served(&mut self, now: Instant, tip: BlockHash) {
+    pub(super) fn served(&mut self, now: Instant, tip: BlockHash) {
         let heard = self.tips.iter_mut().find(|known| known.hash == tip);
         if let Some(heard) = heard.and_then(|known| known.heard.take()) {
             self.tip_to_job.add(now.saturating_duration_since(heard));
@@ -191,26 +191,26 @@ impl Timings {
     }
 
     /// A template was asked for, because of the newest tip if that was not done before.
-    pub fn requested(&mut self, now: Instant) {
+    pub(super) fn requested(&mut self, now: Instant) {
         if let Some(tip) = self.tips.back().filter(|tip| tip.heard.is_some()).map(|tip| tip.hash) {
             self.step(tip, 0, now);
         }
     }
 
     /// A template on this tip came, and took so long to be parsed.
-    pub fn template(&mut self, now: Instant, tip: BlockHash, parsing: Duration) {
+    pub(super) fn template(&mut self, now: Instant, tip: BlockHash, parsing: Duration) {
         self.step(tip, 1, now.checked_sub(parsing).unwrap_or(now));
         self.step(tip, 2, now);
     }
 
     /// A job was built: what is sent from now on is the job's.
-    pub fn job_begins(&mut self, now: Instant) {
+    pub(super) fn job_begins(&mut self, now: Instant) {
         self.job_built = Some(now);
         self.first_send = None;
     }
 
     /// The job, of work on this tip, was handed to the last miner's socket.
-    pub fn job_sent(&mut self, now: Instant, tip: BlockHash) {
+    pub(super) fn job_sent(&mut self, now: Instant, tip: BlockHash) {
         let Some(built) = self.job_built else { return };
         self.fanout.add(now.duration_since(built));
         self.job(tip, [built, self.first_send.unwrap_or(now), now]);
@@ -233,7 +233,7 @@ impl Timings {
     }
 
     /// A share was rejected.
-    pub fn rejected(&mut self, class: String, reason: RejectReason) {
+    pub(super) fn rejected(&mut self, class: String, reason: RejectReason) {
         let full = self.rejects.len() >= CLASSES_MAX
             && !self.rejects.contains_key(&(class.clone(), reason));
         let class = if full { "other".to_owned() } else { class };
@@ -241,7 +241,7 @@ impl Timings {
     }
 
     /// For the page.
-    pub fn rejects(&self) -> Vec<ClassRejectsView> {
+    pub(super) fn rejects(&self) -> Vec<ClassRejectsView> {
         let view = |((class, reason), count): (&(String, RejectReason), &u64)| ClassRejectsView {
             class: class.clone(),
             reason: *reason,

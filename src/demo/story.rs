@@ -26,7 +26,7 @@ const BACK_AT: f64 = 0.75;
 
 /// How fast everything goes.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub(super) struct Pace {
     /// End after this time.
     pub seconds: Option<u64>,
     /// Part of a core that the miner takes.
@@ -38,7 +38,7 @@ pub struct Pace {
 }
 
 /// Everything that the story needs to go on.
-pub struct Story {
+pub(super) struct Story {
     /// Both nodes; the first will be killed.
     pub nodes: [SandboxNode; 2],
     /// How fast.
@@ -53,7 +53,7 @@ pub struct Story {
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub(super) struct Summary {
     /// How long it ran.
     pub seconds: u64,
     /// Blocks of ours that a node connected, each counted once.
@@ -72,7 +72,7 @@ pub struct Summary {
 
 impl Story {
     /// Tells it, to its end.
-    pub fn tell(self, addresses: &Addresses) -> Summary {
+    pub(super) fn tell(self, addresses: &Addresses) -> Summary {
         let Story { nodes: [mut first, second], pace, heard_of_nodes, over, commands } = self;
         let mut book = Book::new();
         introduce(&first, &second, &pace, addresses);

@@ -122,18 +122,18 @@ pub(super) struct HeaderQuestion {
 }
 
 impl HeaderQuestion {
-    pub fn ask(&mut self, tip: BlockHash, at: Instant) {
+    pub(super) fn ask(&mut self, tip: BlockHash, at: Instant) {
         *self = HeaderQuestion { tip: Some(tip), sent: Some(at), median_time: None };
     }
 
-    pub fn answered(&mut self, tip: BlockHash, median_time: u32) {
+    pub(super) fn answered(&mut self, tip: BlockHash, median_time: u32) {
         if self.tip == Some(tip) {
             self.sent = None;
             self.median_time = Some(median_time);
         }
     }
 
-    pub fn failed(&mut self) {
+    pub(super) fn failed(&mut self) {
         self.sent = None;
     }
 }
@@ -365,7 +365,12 @@ impl fmt::Display for Standing {
 }
 
 impl Node {
-    pub fn new(spec: NodeSpec, at: Instant, poll_offset: Duration, ask_offset: Duration) -> Node {
+    pub(super) fn new(
+        spec: NodeSpec,
+        at: Instant,
+        poll_offset: Duration,
+        ask_offset: Duration,
+    ) -> Node {
         let call = |due| Call { sent: None, last: None, due };
         Node {
             spec,
@@ -414,13 +419,13 @@ impl Node {
     }
 
     /// The same node under another name.
-    pub fn renamed(mut self, spec: NodeSpec) -> Node {
+    pub(super) fn renamed(mut self, spec: NodeSpec) -> Node {
         self.spec = spec;
         self
     }
 
     /// The node's tip is now `hash`; false when it was already.
-    pub fn move_to(&mut self, hash: BlockHash, at: Instant) -> bool {
+    pub(super) fn move_to(&mut self, hash: BlockHash, at: Instant) -> bool {
         let moved = self.tip != Some(hash);
         if moved {
             self.tip = Some(hash);
@@ -435,12 +440,12 @@ impl Node {
     }
 
     /// The node's tip is or once was `hash`.
-    pub fn has_held(&self, hash: BlockHash) -> bool {
+    pub(super) fn has_held(&self, hash: BlockHash) -> bool {
         self.held.contains(&hash)
     }
 
     /// A call sent then tells of a state later than the latest news of the tip.
-    pub fn is_later_news(&self, sent: Option<Instant>) -> bool {
+    pub(super) fn is_later_news(&self, sent: Option<Instant>) -> bool {
         match (sent, self.tip_at) {
             (_, None) => true,
             (Some(sent), Some(tip_at)) => sent > tip_at,
@@ -448,7 +453,7 @@ impl Node {
         }
     }
 
-    pub fn remember_duration(&mut self, took: Duration) {
+    pub(super) fn remember_duration(&mut self, took: Duration) {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
@@ -456,7 +461,7 @@ impl Node {
     }
 
     /// Median of the last five durations of `getblocktemplate`.
-    pub fn median_fetch(&self) -> Option<Duration> {
+    pub(super) fn median_fetch(&self) -> Option<Duration> {
         let mut sorted: Vec<Duration> = self.recent.iter().copied().collect();
         sorted.sort_unstable();
         sorted.get(sorted.len() / 2).copied()
@@ -464,21 +469,21 @@ impl Node {
 
     /// When the next template may be fetched: a burst of `burst`, then one per `every`, however
     /// many reasons there are (the generic cell rate algorithm: one instant is all its state).
-    pub fn may_fetch_at(&self, now: Instant, burst: u32, every: Duration) -> Instant {
+    pub(super) fn may_fetch_at(&self, now: Instant, burst: u32, every: Duration) -> Instant {
         match self.fetch_limit {
             Some(limit) => (limit + every).checked_sub(every * burst).unwrap_or(now),
             None => now,
         }
     }
 
-    pub fn fetch_sent(&mut self, at: Instant, every: Duration) {
+    pub(super) fn fetch_sent(&mut self, at: Instant, every: Duration) {
         self.fetch.sent = Some(at);
         self.fetch.last = Some(at);
         self.fetch_limit = Some(self.fetch_limit.map_or(at, |limit| limit.max(at)) + every);
     }
 
     /// Why it is not fit, where that is a failure: clause and advice both come from this one value.
-    pub fn reason(&self) -> Option<RpcError> {
+    pub(super) fn reason(&self) -> Option<RpcError> {
         match &self.standing {
             Standing::Waiting(waiting) => Some(waiting.error()),
             Standing::NoPeers => Some(Waiting::NoPeers.error()),
@@ -505,12 +510,12 @@ impl Node {
     }
 
     /// [`Node::reason`] in words.
-    pub fn reason_words(&self) -> String {
+    pub(super) fn reason_words(&self) -> String {
         self.reason().map_or_else(|| "it does not answer".to_owned(), |reason| reason.to_string())
     }
 
     /// Its state with its name, in one clause.
-    pub fn clause(&self) -> String {
+    pub(super) fn clause(&self) -> String {
         let (name, standing) = (&self.spec.name, &self.standing);
         if let Some(words) = self.failed_for() {
             return format!("{name} {words}");
@@ -532,7 +537,7 @@ impl Node {
     }
 
     /// What the owner can do about it; what it refuses is told apart, with its remedy.
-    pub fn hint(&self) -> Option<String> {
+    pub(super) fn hint(&self) -> Option<String> {
         if self.failed_for().is_some()
             || matches!(
                 self.standing,
@@ -556,20 +561,20 @@ impl Node {
     }
 
     /// It says that it is on the main network.
-    pub fn is_main(&self) -> bool {
+    pub(super) fn is_main(&self) -> bool {
         let health = self.health.as_ref();
         health.is_some_and(|(report, _)| Chain::from_name(&report.chain) == Some(Chain::Main))
     }
 
     /// By its latest health report, and only on the main network: alone on a test network it gives
     /// templates all the same.
-    pub fn has_no_peers(&self) -> bool {
+    pub(super) fn has_no_peers(&self) -> bool {
         let health = self.health.as_ref();
         self.is_main() && health.is_some_and(|(report, _)| report.connections == Some(0))
     }
 
     /// It answers, on the right chain, and its tip is known.
-    pub fn is_heard(&self) -> bool {
+    pub(super) fn is_heard(&self) -> bool {
         self.breaker.is_closed()
             && self.checked
             && self.wrong_chain.is_none()
@@ -579,7 +584,7 @@ impl Node {
     }
 
     /// Forgets what may have changed while the node was away. Its chain is checked anew.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.checked = false;
         self.clock = NodeClock::default();
         self.waiting = None;

@@ -639,7 +639,7 @@ impl Failover {
 
 impl Inquiry {
     /// What was found counts no more.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         *self = Inquiry { sent: self.sent, last: self.last, ..Inquiry::default() };
     }
 
@@ -657,7 +657,7 @@ impl Inquiry {
     }
 
     /// Why it cannot be asked.
-    pub fn silence(&self) -> Option<&str> {
+    pub(super) fn silence(&self) -> Option<&str> {
         match &self.outcome {
             Outcome::Silent(words) => Some(words),
             _ => None,

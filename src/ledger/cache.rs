@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use super::record::{Record, encode, scan_frames};
 
 /// More keys than any ledger has.
-pub const MAX_ENTRIES: usize = 200_000;
+pub(super) const MAX_ENTRIES: usize = 200_000;
 /// A cache that has grown larger than this on disk is begun anew from memory.
-pub const MAX_CACHE: u64 = 6 << 20;
+pub(super) const MAX_CACHE: u64 = 6 << 20;
 
 /// An opening waits so long for another process to let go of the cache.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ const SEQUENCE: &[u8] = b"s";
 
 /// The open cache.
 #[derive(Debug)]
-pub struct Cache {
+pub(super) struct Cache {
     db: sled::Db,
     minutes: sled::Tree,
     file: PathBuf,
@@ -49,7 +49,7 @@ pub struct Cached {
 
 /// Why a cache is of no use.
 #[derive(Debug, thiserror::Error)]
-pub enum CacheError {
+pub(super) enum CacheError {
     /// sled said so: damage, or the disk.
     #[error("{0}")]
     Sled(#[from] sled::Error),
@@ -69,7 +69,7 @@ pub enum CacheError {
 
 impl Cache {
     /// Opens or creates the cache and reads all of it.
-    pub fn open(dir: &Path) -> Result<(Cache, Cached), CacheError> {
+    pub(super) fn open(dir: &Path) -> Result<(Cache, Cached), CacheError> {
         let lock = lock(&dir.with_extension("lock"), PATIENCE)?.ok_or(CacheError::Busy)?;
         let db = sled::Config::new()
             .path(dir)
@@ -109,7 +109,7 @@ impl Cache {
     }
 
     /// Writes entries (a key, and records or none to delete it) and makes them durable.
-    pub fn save(
+    pub(super) fn save(
         &self,
         entries: &[(Vec<u8>, Vec<Record>)],
         sequence: u64,
@@ -131,7 +131,7 @@ impl Cache {
     }
 
     /// sled's flush and, because that is not enough, an fsync.
-    pub fn flush(&self) -> Result<(), CacheError> {
+    pub(super) fn flush(&self) -> Result<(), CacheError> {
         self.db.flush()?;
         File::open(&self.file)?.sync_all()?;
         Ok(())
@@ -139,25 +139,25 @@ impl Cache {
 
     /// Lets go of a cache without sled's destructor, which would panic on a disk that fails. Costs
     /// its memory until the end of the program, which is near in a child.
-    pub fn leak(self) {
+    pub(super) fn leak(self) {
         let Cache { db, minutes, file: _, _lock } = self;
         std::mem::forget((db, minutes));
     }
 }
 
 /// The key of the minutes that were written in this minute ([`super::record::Grain::Minute`]).
-pub fn minute_key(minute: u32) -> Vec<u8> {
+pub(super) fn minute_key(minute: u32) -> Vec<u8> {
     [b"m".as_slice(), &minute.to_be_bytes()].concat()
 }
 
 /// The minute of such a key.
-pub fn minute_of(key: &[u8]) -> Option<u32> {
+pub(super) fn minute_of(key: &[u8]) -> Option<u32> {
     let minute = key.strip_prefix(b"m")?;
     Some(u32::from_be_bytes(minute.try_into().ok()?))
 }
 
 /// Takes a lock file, which is made if need be; `None` when another process kept it all this time.
-pub fn lock(path: &Path, patience: Duration) -> io::Result<Option<File>> {
+pub(super) fn lock(path: &Path, patience: Duration) -> io::Result<Option<File>> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }

@@ -10,7 +10,7 @@ use crate::node::{InvalidBranch, MAX_BRANCHES, RpcError};
 ///
 /// # Errors
 /// [`RpcError::Malformed`] where it is no list of tips.
-pub fn read(json: &str) -> Result<Vec<InvalidBranch>, RpcError> {
+pub(super) fn read(json: &str) -> Result<Vec<InvalidBranch>, RpcError> {
     let tips: Vec<Tip> = super::client::read_json(json)?;
     let mut branches = Vec::new();
     for tip in tips.iter().filter(|tip| tip.status == "invalid") {

@@ -10,11 +10,11 @@ use crate::clock::Reading;
 
 /// What the latest answer's `Date` said, and when it came.
 #[derive(Debug, Default)]
-pub struct NodeClock(Mutex<Option<Reading>>);
+pub(super) struct NodeClock(Mutex<Option<Reading>>);
 
 impl NodeClock {
     /// An answer begins, with this `Date` (RFC 9110) if it has one. What is no date is none.
-    pub fn heard(&self, date: Option<&str>) {
+    pub(super) fn heard(&self, date: Option<&str>) {
         let time = date.and_then(|date| httpdate::parse_http_date(date).ok());
         let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let reading = since.map(|since| Reading { unix: since.as_secs(), at: Instant::now() });
@@ -22,7 +22,7 @@ impl NodeClock {
     }
 
     /// `None` where the latest answer had none.
-    pub fn last(&self) -> Option<Reading> {
+    pub(super) fn last(&self) -> Option<Reading> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

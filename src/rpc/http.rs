@@ -77,7 +77,7 @@ pub(super) struct Answer {
 impl Client {
     /// For the URL; `certificate` is the file whose content alone is trusted. Nothing is connected
     /// and no file is read yet.
-    pub fn new(url: &str, certificate: Option<PathBuf>) -> Client {
+    pub(super) fn new(url: &str, certificate: Option<PathBuf>) -> Client {
         Client {
             place: Place::of(url),
             certificate,
@@ -93,7 +93,7 @@ impl Client {
     ///
     /// A request on a kept connection that ends before a single byte of an answer came is sent once
     /// more on a new one. All our calls may be repeated: a block that a node has is a duplicate.
-    pub fn post(&self, ask: Ask<'_>) -> Result<(Answer, Link), RpcError> {
+    pub(super) fn post(&self, ask: Ask<'_>) -> Result<(Answer, Link), RpcError> {
         let place = self.place.as_ref().map_err(Clone::clone)?;
         let deadline = Instant::now() + ask.deadline;
         let body = Bytes::from(ask.body);
@@ -136,7 +136,7 @@ impl Client {
     }
 
     /// The connection's last answer was good: it may serve again.
-    pub fn keep(&self, mut link: Link) {
+    pub(super) fn keep(&self, mut link: Link) {
         if async_io::block_on(link.is_open()) {
             let mut idle = self.idle();
             idle.push_back(link);
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// Makes sure that a connection lies idle.
-    pub fn keep_spare(&self, within: Duration) -> Result<(), RpcError> {
+    pub(super) fn keep_spare(&self, within: Duration) -> Result<(), RpcError> {
         let place = self.place.as_ref().map_err(Clone::clone)?;
         let link = match self.take() {
             Some(link) => link,
@@ -159,7 +159,7 @@ impl Client {
     }
 
     /// How many connections are open now, idle or in use.
-    pub fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 
@@ -176,7 +176,7 @@ impl Client {
 
     /// Something is wrong: the other connections are no better, and the name may mean another
     /// address by now.
-    pub fn doubt(&self) {
+    pub(super) fn doubt(&self) {
         self.idle().clear();
         self.known().good = false;
     }

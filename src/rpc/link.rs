@@ -110,7 +110,7 @@ fn unconnected(error: io::Error) -> RpcError {
 impl Link {
     /// Makes a connection of HTTP from one of TCP, with TLS if there is a `trust` for it.
     /// `open` counts it; `certificate` is the owner's file.
-    pub async fn start(
+    pub(super) async fn start(
         stream: Async<TcpStream>,
         place: &Place,
         certificate: Option<&Path>,
@@ -152,7 +152,7 @@ impl Link {
     }
 
     /// Sends a request and reads the whole answer, at most `limit` bytes of body.
-    pub async fn exchange(
+    pub(super) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
         limit: usize,
@@ -189,13 +189,13 @@ impl Link {
     }
 
     /// What speaks there, where it is no HTTP: for a call that ran out of time.
-    pub fn misheard(&self, port: u16) -> Option<RpcError> {
+    pub(super) fn misheard(&self, port: u16) -> Option<RpcError> {
         self.first.misheard(port).map(RpcError::NotHttp)
     }
 
     /// Whether another request can be sent: the other side has neither ended the connection nor
     /// said anything unasked.
-    pub async fn is_open(&mut self) -> bool {
+    pub(super) async fn is_open(&mut self) -> bool {
         let Some(connection) = &mut self.connection else { return false };
         let ended = future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *connection).poll(cx))).await;
         if ended.is_ready() {

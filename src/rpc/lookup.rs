@@ -17,7 +17,7 @@ const AT_MOST: Duration = Duration::from_secs(5);
 const ADDRESSES_MAX: usize = 4;
 
 /// What stands behind `tcp://` or `ipc://`, and the question under way.
-pub struct Lookup {
+pub(super) struct Lookup {
     place: Place,
     /// The system's resolver cannot be called off. What hangs is waited for again, so that it
     /// never has more than one thread of the pool.
@@ -36,7 +36,7 @@ enum Place {
 
 impl Lookup {
     /// Asks nothing yet. `endpoint` is `tcp://host:port` or `ipc://path`.
-    pub fn new(endpoint: &str) -> Lookup {
+    pub(super) fn new(endpoint: &str) -> Lookup {
         Lookup { place: place(endpoint), running: None }
     }
 
@@ -45,7 +45,7 @@ impl Lookup {
     /// # Errors
     /// Why there are none: the system's words, [`io::ErrorKind::TimedOut`], or
     /// [`io::ErrorKind::InvalidInput`] for what is no endpoint at all.
-    pub async fn endpoints(&mut self) -> io::Result<Vec<String>> {
+    pub(super) async fn endpoints(&mut self) -> io::Result<Vec<String>> {
         let (host, port) = match &self.place {
             Place::Plain(endpoint) => return Ok(vec![endpoint.clone()]),
             Place::Nonsense => return Err(io::ErrorKind::InvalidInput.into()),

@@ -20,7 +20,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Reads `http://host:port/path`; a `user:password@` in it is left out.
-    pub fn of(url: &str) -> Result<Place, RpcError> {
+    pub(super) fn of(url: &str) -> Result<Place, RpcError> {
         let wrong = |why: &str| RpcError::Address(why.to_owned());
         let uri: Uri =
             without_userinfo(url).parse().map_err(|_| wrong("it is not a URL of the web"))?;

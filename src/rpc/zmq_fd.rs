@@ -35,7 +35,7 @@ const BATCH: usize = 64;
 
 /// What comes of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub(super) enum News {
     /// A new tip. Its height is not told, and the messages' numbers do not prove it.
     Tip(BlockHash),
     /// It stands otherwise than before. At first it is [`ZmqState::Connecting`].
@@ -55,7 +55,7 @@ const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(3);
 /// Listens to one publisher until it is dropped, and calls `report` for all that is new.
 ///
 /// It connects again by itself after any loss, trying each address of a name in turn.
-pub async fn watch(endpoint: &str, mut report: impl AsyncFnMut(News)) {
+pub(super) async fn watch(endpoint: &str, mut report: impl AsyncFnMut(News)) {
     let mut lookup = Lookup::new(endpoint);
     let (mut told, mut pause) = (ZmqState::Connecting, MIN_PAUSE);
     loop {

@@ -22,7 +22,7 @@ sockopt_impl!(
 );
 
 /// The smoothed round trip; `None` as long as nothing was acknowledged, or for what is no TCP socket.
-pub fn round_trip(socket: &impl AsFd) -> Option<Duration> {
+pub(super) fn round_trip(socket: &impl AsFd) -> Option<Duration> {
     let micros = getsockopt(socket, Info).ok()?[RTT];
     (micros > 0).then(|| Duration::from_micros(micros.into()))
 }

@@ -4,6 +4,9 @@
 //! These tests run beside each other, so that none may hold a time to less than some seconds; what
 //! does stands in `tests/timed`.
 
+// Nobody outside sees a test's helpers.
+#![allow(unreachable_pub)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -2,8 +2,8 @@
 //! browser's two tests need `chromium` and `node`, one of them two real nodes, and Prometheus's rules
 //! need `promtool`; each says so where it is missing.
 
-// A test's helpers may panic.
-#![allow(clippy::unwrap_used)]
+// A test's helpers may panic, and nobody outside sees them.
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 #[path = "../common/mod.rs"]
 mod common;

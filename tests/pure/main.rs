@@ -2,6 +2,9 @@
 //! the sentences of config and `check`, the ledger and the spool in a temporary folder, and the rules
 //! that the tree itself keeps. As root, two tests of a full disk mount a small one.
 
+// Nobody outside sees a test's helpers.
+#![allow(unreachable_pub)]
+
 #[path = "../ledger_world/mod.rs"]
 mod ledger_world;
 

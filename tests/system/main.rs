@@ -2,6 +2,9 @@
 //! and power cuts, and what needs no more than a sandbox node or a node that is away. An emulated disk
 //! needs root and FUSE; without them the test says that it checked nothing.
 
+// Nobody outside sees a test's helpers.
+#![allow(unreachable_pub)]
+
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../ledger_world/mod.rs"]

@@ -3,6 +3,9 @@
 //! measured with it. So they have a binary of their own, which cargo runs by itself, and in it only
 //! one runs at a time: each begins with [`alone`].
 
+// Nobody outside sees a test's helpers.
+#![allow(unreachable_pub)]
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[path = "../common/mod.rs"]

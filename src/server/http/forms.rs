@@ -7,7 +7,7 @@ use crate::settings::{NODES_MAX, NodeValues, Values};
 use crate::status::{MinerState, Snapshot, Verdict, format, html as page};
 
 /// Which page.
-pub enum Page<'a> {
+pub(super) enum Page<'a> {
     /// The first visit: values to begin with, what is wrong with them, what was done.
     SetUp(&'a Values, &'a [String], &'a [String]),
     /// Values, PIN and findings, before the first set-up is saved.
@@ -23,7 +23,7 @@ pub enum Page<'a> {
 }
 
 /// The whole document.
-pub fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) -> String {
+pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) -> String {
     let (title, body) = match which {
         Page::SetUp(values, problems, done) => ("Set-up", set_up(snapshot, values, problems, done)),
         Page::ConfirmSetUp(values, pin, findings) => {

@@ -5,7 +5,7 @@ const FIELDS_MAX: usize = 8;
 
 /// The fields of a body of this `Content-Type`: name and bytes. `None` for what is no such form, or
 /// is cut off.
-pub fn fields<'a>(content_type: &str, body: &'a [u8]) -> Option<Vec<(String, &'a [u8])>> {
+pub(super) fn fields<'a>(content_type: &str, body: &'a [u8]) -> Option<Vec<(String, &'a [u8])>> {
     let rest = content_type.strip_prefix("multipart/form-data")?;
     let boundary = rest.split(';').find_map(|part| part.trim().strip_prefix("boundary="))?;
     let boundary = boundary.trim_matches('"');

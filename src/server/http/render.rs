@@ -12,7 +12,7 @@ use hyper::body::Bytes;
 use crate::status::{self, Snapshot, Verdict, html, json};
 
 /// One snapshot and what was rendered from it so far.
-pub struct Rendered {
+pub(super) struct Rendered {
     /// When the snapshot was taken.
     pub at: Instant,
     /// The facts.
@@ -28,7 +28,7 @@ pub struct Rendered {
 
 impl Rendered {
     /// Judges the snapshot; the rest waits until it is asked for.
-    pub fn new(snapshot: Rc<Snapshot>, at: Instant) -> Rendered {
+    pub(super) fn new(snapshot: Rc<Snapshot>, at: Instant) -> Rendered {
         Rendered {
             at,
             verdict: status::verdict(&snapshot),
@@ -42,51 +42,51 @@ impl Rendered {
     }
 
     /// The page.
-    pub fn page(&self) -> &Packed {
+    pub(super) fn page(&self) -> &Packed {
         self.page.get_or_init(|| Packed::new(html::page(&self.snapshot, &self.verdict)))
     }
 
     /// `/api/status`.
-    pub fn status(&self) -> &Packed {
+    pub(super) fn status(&self) -> &Packed {
         self.status.get_or_init(|| Packed::new(json::status(&self.snapshot, &self.verdict)))
     }
 
     /// `/api/miners`.
-    pub fn miners(&self) -> &Packed {
+    pub(super) fn miners(&self) -> &Packed {
         self.miners.get_or_init(|| Packed::new(json::miners(&self.snapshot)))
     }
 
     /// `/metrics`.
-    pub fn metrics(&self) -> &Packed {
+    pub(super) fn metrics(&self) -> &Packed {
         self.metrics
             .get_or_init(|| Packed::new(status::metrics::metrics(&self.snapshot, &self.verdict)))
     }
 
     /// The page's parts that change.
-    pub fn sections(&self) -> Rc<[html::Section]> {
+    pub(super) fn sections(&self) -> Rc<[html::Section]> {
         self.sections.get_or_init(|| html::sections(&self.snapshot, &self.verdict).into()).clone()
     }
 }
 
 /// A text, and the same packed for readers who can unpack it: packed at most once.
-pub struct Packed {
+pub(super) struct Packed {
     plain: Bytes,
     gzip: OnceCell<Bytes>,
 }
 
 impl Packed {
     /// Not packed yet.
-    pub fn new(plain: impl Into<Bytes>) -> Packed {
+    pub(super) fn new(plain: impl Into<Bytes>) -> Packed {
         Packed { plain: plain.into(), gzip: OnceCell::new() }
     }
 
     /// As it is.
-    pub fn plain(&self) -> Bytes {
+    pub(super) fn plain(&self) -> Bytes {
         self.plain.clone()
     }
 
     /// Packed by gzip.
-    pub fn gzip(&self) -> Bytes {
+    pub(super) fn gzip(&self) -> Bytes {
         self.gzip
             .get_or_init(|| {
                 // Level 3: a third of the time of the best level for a tenth more bytes.

@@ -61,7 +61,7 @@ impl hyper::body::Body for Body {
 }
 
 /// The answer to a request that passed the checks.
-pub async fn answer(
+pub(super) async fn answer(
     request: &Request<Incoming>,
     now: &Rc<Rendered>,
     http: &Http,
@@ -182,7 +182,7 @@ async fn block(hash: &str, http: &Http) -> Response<Body> {
 }
 
 /// A text, to be kept as a file if it has a name.
-pub fn attachment(name: &str, text: String) -> Response<Body> {
+pub(super) fn attachment(name: &str, text: String) -> Response<Body> {
     let mut answer = with_type("text/plain; charset=utf-8", text);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     if !name.is_empty()
@@ -213,7 +213,7 @@ fn live(http: &Http) -> Response<Body> {
 }
 
 /// The answer to a request that did not pass.
-pub fn refuse(verdict: Verdict) -> Response<Body> {
+pub(super) fn refuse(verdict: Verdict) -> Response<Body> {
     let (code, words) = match verdict {
         Verdict::Fine => (StatusCode::OK, ""),
         Verdict::ForeignAddress => {
@@ -245,11 +245,11 @@ pub fn refuse(verdict: Verdict) -> Response<Body> {
     answer
 }
 
-pub fn html_answer(body: impl Into<Bytes>) -> Response<Body> {
+pub(super) fn html_answer(body: impl Into<Bytes>) -> Response<Body> {
     with_type(HTML, body)
 }
 
-pub fn json_answer(body: impl Into<Bytes>) -> Response<Body> {
+pub(super) fn json_answer(body: impl Into<Bytes>) -> Response<Body> {
     with_type(JSON, body)
 }
 
@@ -290,7 +290,7 @@ fn asset(request: &Request<Incoming>, kind: &'static str, text: &Packed) -> Resp
 }
 
 /// 303: the answer to a form is another page, so that a reload repeats nothing.
-pub fn see(path: &'static str) -> Response<Body> {
+pub(super) fn see(path: &'static str) -> Response<Body> {
     let mut answer = plain(StatusCode::SEE_OTHER, "");
     set(&mut answer, header::LOCATION, path);
     answer
@@ -300,7 +300,7 @@ fn not_found(words: &str) -> Response<Body> {
     plain(StatusCode::NOT_FOUND, &format!("{words}\n"))
 }
 
-pub fn plain(code: StatusCode, words: &str) -> Response<Body> {
+pub(super) fn plain(code: StatusCode, words: &str) -> Response<Body> {
     let mut answer = with_type("text/plain; charset=utf-8", words.to_owned());
     *answer.status_mut() = code;
     answer
@@ -329,7 +329,7 @@ fn argument<'a>(query: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// `%20` and the like; what is not valid stays as it is.
-pub fn percent_decoded(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

@@ -12,7 +12,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 
 /// A stream whose writing fails with `TimedOut` after a time without progress. Reading has hyper's
 /// own limit (the head's).
-pub struct Timed<S = Async<TcpStream>> {
+pub(super) struct Timed<S = Async<TcpStream>> {
     stream: S,
     limit: Duration,
     stuck: Option<Timer>,
@@ -20,7 +20,7 @@ pub struct Timed<S = Async<TcpStream>> {
 
 impl<S: Unpin> Timed<S> {
     /// Limits the time without progress while writing.
-    pub fn new(stream: S, limit: Duration) -> Timed<S> {
+    pub(super) fn new(stream: S, limit: Duration) -> Timed<S> {
         Timed { stream, limit, stuck: None }
     }
 
@@ -74,7 +74,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 
 /// hyper's clock.
 #[derive(Clone, Copy, Debug)]
-pub struct HyperTimer;
+pub(super) struct HyperTimer;
 
 impl hyper::rt::Timer for HyperTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {

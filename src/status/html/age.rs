@@ -7,7 +7,7 @@ use crate::status::format;
 
 /// Who writes the ages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ages {
+pub(super) enum Ages {
     /// We do: for a whole page.
     Told,
     /// The browser does: for live parts, which then change only when there is news.
@@ -15,17 +15,17 @@ pub enum Ages {
 }
 
 /// `12 s ago`.
-pub fn ago(ages: Ages, now: u64, at: u64) -> Markup {
+pub(super) fn ago(ages: Ages, now: u64, at: u64) -> Markup {
     html! { time data-t=(at) { @if ages == Ages::Told { (duration(now, at)) " ago" } } }
 }
 
 /// `12 s`.
-pub fn age(ages: Ages, now: u64, at: u64) -> Markup {
+pub(super) fn age(ages: Ages, now: u64, at: u64) -> Markup {
     html! { time data-a=(at) { @if ages == Ages::Told { (duration(now, at)) } } }
 }
 
 /// `2026-11-21 07:39 UTC`.
-pub fn date(at: u64) -> Markup {
+pub(super) fn date(at: u64) -> Markup {
     html! { time data-d=(at) { (format::date(at)) } }
 }
 

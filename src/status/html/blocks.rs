@@ -10,7 +10,7 @@ use super::{View, age};
 const MATURITY: u64 = 100;
 
 /// The newest block in large, until the reader puts it away. Without a script: until it matures.
-pub fn banner(view: &View<'_>) -> Markup {
+pub(super) fn banner(view: &View<'_>) -> Markup {
     let proven = |b: &BlockView| b.state == BlockState::Accepted;
     let fresh =
         |b: &&BlockView| proven(b) || matches!(b.state, BlockState::Candidate | BlockState::Beside);
@@ -30,7 +30,7 @@ pub fn banner(view: &View<'_>) -> Markup {
 }
 
 /// All found blocks.
-pub fn list(view: &View<'_>) -> Markup {
+pub(super) fn list(view: &View<'_>) -> Markup {
     let blocks = &view.s.blocks;
     html! {
         @if blocks.is_empty() {

@@ -7,7 +7,7 @@ use crate::status::{BoardView, clocks, format};
 use super::{View, age, overview};
 
 /// Heat, memory, card, clock, and the daemon's own share of it.
-pub fn board(view: &View<'_>) -> Markup {
+pub(super) fn board(view: &View<'_>) -> Markup {
     let s = view.s;
     let board = &s.board;
     html! {
@@ -96,7 +96,7 @@ fn copies(view: &View<'_>) -> Markup {
 }
 
 /// The newest events.
-pub fn events(view: &View<'_>) -> Markup {
+pub(super) fn events(view: &View<'_>) -> Markup {
     let events = &view.s.events;
     html! {
         @if events.is_empty() { p.quiet { "Nothing yet." } }

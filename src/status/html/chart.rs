@@ -13,7 +13,7 @@ const HEIGHT: f64 = 120.0;
 const DAY: u64 = 86_400;
 
 /// The hashrate of three ranges; radio buttons choose without a script.
-pub fn hashrate(view: &View<'_>) -> Markup {
+pub(super) fn hashrate(view: &View<'_>) -> Markup {
     let s = view.s;
     let all_from = s.history.all.first().map_or(s.now.saturating_sub(DAY), |point| point.at);
     let ranges = [
@@ -39,7 +39,7 @@ pub fn hashrate(view: &View<'_>) -> Markup {
 }
 
 /// A small line without axes.
-pub fn trend(values: &[f64]) -> Markup {
+pub(super) fn trend(values: &[f64]) -> Markup {
     // 24 points are as many as its width shows.
     let step = values.len().div_ceil(24).max(1);
     let values: Vec<f64> =

@@ -9,7 +9,7 @@ use crate::status::{Snapshot, verdict};
 use super::View;
 
 /// The panel. Open as long as no miner is connected.
-pub fn panel(view: &View<'_>) -> Markup {
+pub(super) fn panel(view: &View<'_>) -> Markup {
     let s = view.s;
     let connect = &s.connect;
     let Some(address) = connect.addresses.first() else {
@@ -69,7 +69,7 @@ pub fn panel(view: &View<'_>) -> Markup {
 }
 
 /// The QR code of `http://<numeric address>/`, as SVG.
-pub fn qr(s: &Snapshot) -> Option<String> {
+pub(super) fn qr(s: &Snapshot) -> Option<String> {
     let host = bracketed(s.connect.addresses.first()?);
     let url = match s.connect.http_port {
         0 | 80 => format!("http://{host}/"),

@@ -7,7 +7,7 @@ use crate::status::{MinerState, MinerView, format};
 use super::{View, age, chart, miners};
 
 /// Everything about one miner.
-pub fn page(view: &View<'_>, miner: &MinerView) -> Markup {
+pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
     let alarms: Vec<_> = view
         .verdict
         .alarms

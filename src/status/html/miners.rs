@@ -7,7 +7,7 @@ use crate::status::{MinerState, MinerView, RateView, format};
 use super::{View, chart};
 
 /// All miners, and who knocks.
-pub fn list(view: &View<'_>) -> Markup {
+pub(super) fn list(view: &View<'_>) -> Markup {
     let s = view.s;
     html! {
         @if s.miners.is_empty() {
@@ -86,7 +86,7 @@ fn row(view: &View<'_>, miner: &MinerView) -> Markup {
 }
 
 /// A proven hashrate with its confidence.
-pub fn rate(rate: &RateView) -> Markup {
+pub(super) fn rate(rate: &RateView) -> Markup {
     html! {
         @match rate.relative_error() {
             None => span.quiet { "no share yet" },
@@ -109,13 +109,13 @@ fn rejects(miner: &MinerView) -> String {
 }
 
 /// Name for a heading: never empty.
-pub fn name(miner: &MinerView) -> String {
+pub(super) fn name(miner: &MinerView) -> String {
     let name = format::tame(&miner.name);
     if name.trim().is_empty() { "(without a name)".to_owned() } else { name }
 }
 
 /// `Bitaxe Gamma 2.13.1`.
-pub fn model(miner: &MinerView) -> String {
+pub(super) fn model(miner: &MinerView) -> String {
     let model = if miner.model.is_empty() { miner.user_agent.as_str() } else { &miner.model };
     match (model, miner.firmware.as_str()) {
         ("", _) => "unknown model".to_owned(),
@@ -125,7 +125,7 @@ pub fn model(miner: &MinerView) -> String {
 }
 
 /// The class of a miner's state.
-pub fn class(state: MinerState) -> &'static str {
+pub(super) fn class(state: MinerState) -> &'static str {
     match state {
         MinerState::Mining => "on",
         MinerState::Quiet => "off",

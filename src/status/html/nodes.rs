@@ -8,7 +8,7 @@ use crate::status::{NewsView, NodeState, NodeView, ZmqState, clocks, format};
 use super::View;
 
 /// All nodes by priority.
-pub fn list(view: &View<'_>) -> Markup {
+pub(super) fn list(view: &View<'_>) -> Markup {
     let s = view.s;
     html! {
         @if s.nodes.is_empty() { p.quiet { "No node is set." } }

@@ -7,7 +7,7 @@ use crate::status::{Level, MinerState, NodeState, State, format, verdict};
 use super::{View, age, fours};
 
 /// For screen readers only, and only what does not change with every share.
-pub fn say(view: &View<'_>) -> Markup {
+pub(super) fn say(view: &View<'_>) -> Markup {
     let alarms = view.verdict.alarms.len();
     html! {
         "State: " (view.verdict.state.word()) ". "
@@ -20,7 +20,7 @@ pub fn say(view: &View<'_>) -> Markup {
 }
 
 /// The state in one sentence, what to do, and the alarms.
-pub fn state(view: &View<'_>) -> Markup {
+pub(super) fn state(view: &View<'_>) -> Markup {
     let verdict = view.verdict;
     let class = match verdict.state {
         State::Ok => "ok",
@@ -49,7 +49,7 @@ pub fn state(view: &View<'_>) -> Markup {
 }
 
 /// The way of the work in four steps, each with its state.
-pub fn path(view: &View<'_>) -> Markup {
+pub(super) fn path(view: &View<'_>) -> Markup {
     let s = view.s;
     let leading = s.nodes.iter().find(|node| node.state == NodeState::Leading);
     let spare = s.nodes.iter().filter(|node| node.state == NodeState::Standby).count();
@@ -100,7 +100,7 @@ pub fn path(view: &View<'_>) -> Markup {
 }
 
 /// Who is paid by the block that is being looked for, read from the job itself.
-pub fn pay(view: &View<'_>) -> Markup {
+pub(super) fn pay(view: &View<'_>) -> Markup {
     let s = view.s;
     let Some(job) = &s.job else {
         return html! {
@@ -149,7 +149,7 @@ pub fn pay(view: &View<'_>) -> Markup {
 }
 
 /// The class of an alarm.
-pub fn level(level: Level) -> &'static str {
+pub(super) fn level(level: Level) -> &'static str {
     match level {
         Level::Info => "info",
         Level::Warning => "warn",

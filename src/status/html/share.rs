@@ -9,7 +9,7 @@ use crate::status::{BestShareView, Odds, Snapshot, format, odds as reckon};
 use super::View;
 
 /// The chances, told honestly, and how the best shares compare.
-pub fn odds(view: &View<'_>) -> Markup {
+pub(super) fn odds(view: &View<'_>) -> Markup {
     let s = view.s;
     let Some(odds) = reckon(s) else {
         return html! { p.quiet { "The network's difficulty is not known yet." } };
