@@ -225,8 +225,9 @@ impl Place<'_> {
 
     fn no_section(&self, span: Range<usize>) -> Problem {
         let instead = "Write sections as [node], [payout], [stratum], [http], [data], [failover] \
-                       and [log] on a line of their own, each backup node as [[node.backup]], each kind of miner as \
-                       [[stratum.firmware]] and each place for notifications as [[notify]].";
+                       and [log] on a line of their own, each backup node as [[node.backup]], each \
+                       kind of miner as [[stratum.firmware]] and each place for notifications as \
+                       [[notify]].";
         self.problem(Some(span), "", "this is not a section", instead)
     }
 
@@ -376,6 +377,10 @@ mod tests {
                     assert!(home == section.heading() || section.name == "node.backup", "{home}");
                 }
             }
+        }
+        let Err(problem) = Written::read("f", "node = 3") else { panic!("it is no section") };
+        for heading in SECTIONS.iter().map(SectionFacts::heading) {
+            assert!(problem.instead.contains(&heading), "{heading}: {}", problem.instead);
         }
         assert_eq!(section_of("grace").as_deref(), Some("[failover]"));
         assert_eq!(section_of("chat").as_deref(), Some("[[notify]]"));
