@@ -14,6 +14,8 @@ mod random;
 mod rules;
 mod sim;
 
+use std::collections::BTreeSet;
+
 use figures::quantile;
 use sim::{Fault, Plan, SECOND, World};
 use soloist::failover::Follow;
@@ -168,6 +170,7 @@ fn clocks_that_are_hours_off() {
         Fault::Lag,
     ];
     let (mut too_new, mut taken_later) = (0, 0);
+    let mut faults = BTreeSet::new();
     for n in 0..3 {
         let plan = Plan {
             nodes: 1 + n as usize,
@@ -181,13 +184,14 @@ fn clocks_that_are_hours_off() {
         let world = run(seed() + n, plan, 2 * HOUR);
         world.figures.print();
         let figures = &world.figures;
-        for fault in ["ClockAhead", "ClockBehind", "ClockNear"] {
-            assert!(figures.faults.get(fault).is_some_and(|times| *times > 0), "no {fault}");
-        }
+        faults.extend(figures.faults.keys().cloned());
         assert!(figures.misled > 0 && figures.others_too_new > 0, "no clock was ever wrong");
         assert!(figures.in_chain > 20, "too few blocks");
         assert!(n == 0 || figures.clock_failovers > 0, "no lead was taken from a wrong clock");
         (too_new, taken_later) = (too_new + figures.too_new, taken_later + figures.taken_later);
+    }
+    for fault in ["ClockAhead", "ClockBehind", "ClockNear"] {
+        assert!(faults.contains(fault), "no {fault}");
     }
     assert!(too_new > 0 && taken_later > 0, "no block was too new");
 }

@@ -231,6 +231,10 @@ impl World {
         let decides = self.follow == Follow::First && first.can_say_what_it_refuses();
         let Some(breaks) = self.blocks.get(block).breaks.filter(|_| decides) else { return false };
         let Some(judges) = first.judges_since else { return false };
+        // Of a chain that is no longer than its own it need not have been asked.
+        if self.blocks.get(block).height <= self.blocks.get(first.view.tip).height {
+            return false;
+        }
         let mut refused = first.refused.iter().filter(|refused| refused.first == breaks);
         refused.any(|refused| {
             let since = refused.at.max(judges).max(self.up_since());

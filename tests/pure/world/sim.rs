@@ -1257,9 +1257,11 @@ impl World {
             true => node.well_since.or(Some(now)),
             false => None,
         };
-        let judges = node.is_up() && node.template_error.is_none();
+        let answers = node.is_up() && node.template_error.is_none();
+        // One that takes long over its templates answers nothing meanwhile, so that nobody knows.
+        let judges = answers && node.slow == 0;
         node.judges_since = judges.then(|| node.judges_since.unwrap_or(now));
-        node.away_since = (!judges).then(|| node.away_since.unwrap_or(now));
+        node.away_since = (!answers).then(|| node.away_since.unwrap_or(now));
         let mute = matches!(node.mode, Mode::Killed | Mode::Hung | Mode::Cut);
         node.mute_since = match mute {
             true => node.mute_since.or(Some(now)),
