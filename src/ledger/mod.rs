@@ -4,7 +4,7 @@
 //! Pure parts: [`record`] (the journal's records and their form on disk), [`history`] (rings of
 //! points), [`totals`] (the ledger in memory and the policy of what to write when), [`backup`] (one
 //! file), [`export`] (CSV and JSON). Shells: [`store`] (journal, cache, snapshots), [`writer`] (answers what the ledger asks for), [`check`]
-//! (the guarded opening), [`child`] (sled in a process of its own), [`transfer`] (backup, restore, copies), [`card`] (space and wear).
+//! (the guarded opening), [`child`] (sled in a process of its own), [`transfer`] (backup, restore, copies), [`disk_health`] (space and wear).
 //!
 //! # How the daemon uses it
 //!
