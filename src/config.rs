@@ -224,17 +224,17 @@ pub fn build(
     flags: &Flags,
     surroundings: &Surroundings,
 ) -> Result<Built, Problems> {
-    build_with(file, flags, surroundings, Gaps::Refused)
+    build_with(file, flags, surroundings, Incomplete::Refused)
 }
 
 /// What happens when the payout address or the nodes are not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gaps {
+pub enum Incomplete {
     /// It is a mistake.
     Refused,
     /// The page asks for them: see [`Config::is_set_up`]. Without a page it is a mistake. A
     /// certificate that cannot be used is a warning then: it costs its node, not the start.
-    LeftToThePage,
+    Allowed,
 }
 
 /// As [`build`], with a choice of what happens to a config that is not complete.
@@ -245,14 +245,14 @@ pub fn build_with(
     file: Option<(&str, &str)>,
     flags: &Flags,
     surroundings: &Surroundings,
-    gaps: Gaps,
+    incomplete: Incomplete,
 ) -> Result<Built, Problems> {
     let mut written = match file {
         Some((name, text)) => Written::read(name, text)?,
         None => Written::nothing(At::Nowhere),
     };
     written.lay_over(flags);
-    validate::validate(written, surroundings, gaps)
+    validate::validate(written, surroundings, incomplete)
 }
 
 impl Config {

@@ -295,7 +295,6 @@ struct Counters {
     rejected: u64,
     templates: u64,
     jobs: u64,
-    empty_jobs: u64,
     tips: u64,
     failovers: u64,
     dropped: BTreeMap<&'static str, u64>,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
 use crate::clock::Now;
-use crate::config::{self, Flags, Gaps, Surroundings};
+use crate::config::{self, Flags, Incomplete, Surroundings};
 use crate::exit::Exit;
 use crate::fsutil::{self, Rights};
 
@@ -312,7 +312,7 @@ fn names_an_address(listen: &Item) -> bool {
 fn lay_old(settings: &str, image: &str, old: &mut OldCard, dir: &Path) -> String {
     let laid = overlay_old(settings, image);
     match laid {
-        Ok(laid) if try_settings(&laid, dir, Gaps::LeftToThePage).is_ok() => {
+        Ok(laid) if try_settings(&laid, dir, Incomplete::Allowed).is_ok() => {
             old.from_it = true;
             laid
         }
@@ -358,20 +358,20 @@ fn read(path: &Path) -> io::Result<Result<String, String>> {
 
 /// What the daemon will say to these settings.
 fn judge(settings: &str, dir: &Path) -> Result<(), Vec<String>> {
-    match try_settings(settings, dir, Gaps::Refused) {
+    match try_settings(settings, dir, Incomplete::Refused) {
         Ok(_) => Ok(()),
         Err(problems) => Err(problems.0.iter().map(ToString::to_string).collect()),
     }
 }
 
 fn is_set_up(settings: &str, dir: &Path) -> bool {
-    try_settings(settings, dir, Gaps::LeftToThePage).is_ok_and(|config| config.is_set_up())
+    try_settings(settings, dir, Incomplete::Allowed).is_ok_and(|config| config.is_set_up())
 }
 
 fn try_settings(
     settings: &str,
     dir: &Path,
-    gaps: Gaps,
+    incomplete: Incomplete,
 ) -> Result<config::Config, config::Problems> {
     let surroundings = Surroundings {
         file_dir: dir.into(),
@@ -380,7 +380,7 @@ fn try_settings(
         data_dir: "/data/soloist".into(),
     };
     let file = Some(("soloist.toml", settings));
-    config::build_with(file, &Flags::default(), &surroundings, gaps).map(|built| built.config)
+    config::build_with(file, &Flags::default(), &surroundings, incomplete).map(|built| built.config)
 }
 
 /// Replaces a file as a whole, readable to its owner alone.

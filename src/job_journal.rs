@@ -143,7 +143,7 @@ impl Encoder {
         Encoder { txs: recall.txs.iter().zip(0..).map(|(tx, place)| (tx.txid, place)).collect() }
     }
 
-    /// Appends a memo's records. [`JobRecord::Tip`] has none: with it a new file begins, with a new
+    /// Appends a record's bytes. [`JobRecord::Tip`] has none: with it a new file begins, with a new
     /// encoder.
     pub fn encode(&mut self, now: Moment, record: &JobRecord, out: &mut Vec<u8>) {
         match record {

@@ -127,7 +127,7 @@ impl Pool {
         }
     }
 
-    /// Takes up what an earlier run left, before anything else happens. JobRecords are noted from now
+    /// Takes up what an earlier run left, before anything else happens. What a restart must know is noted from now
     /// on, for [`Pool::job_records`].
     pub fn restore_jobs(&mut self, now: Now, restored: RestoredJobs) {
         self.job_records.wanted = true;

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{self, Config, Flags, Gaps, Loaded, Problems};
+use crate::config::{self, Config, Flags, Incomplete, Loaded, Problems};
 use crate::fsutil::{self, Rights};
 
 /// After so long with the same settings these are kept as working ones.
@@ -96,7 +96,7 @@ impl<'a> SafeStart<'a> {
         if fs::read(&file).is_ok_and(|now| now == text.as_bytes()) {
             return None;
         }
-        let config = config::try_text(self.flags, &file, text, Gaps::Refused).ok()?;
+        let config = config::try_text(self.flags, &file, text, Incomplete::Refused).ok()?;
         Some(Loaded {
             config,
             file: Some(file),
@@ -114,7 +114,9 @@ impl<'a> SafeStart<'a> {
 /// The system's.
 pub fn keep(flags: &Flags, file: &Path, running: &Config) -> io::Result<bool> {
     let text = fs::read_to_string(file)?;
-    if !config::try_text(flags, file, &text, Gaps::Refused).is_ok_and(|config| config == *running) {
+    if !config::try_text(flags, file, &text, Incomplete::Refused)
+        .is_ok_and(|config| config == *running)
+    {
         return Ok(false);
     }
     let text = heading(file) + &text;

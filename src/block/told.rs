@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum StoredState {
-    /// Solved, no node has taken it yet.
+    /// Solved. No node has it in its best chain, as far as is known; one may have it beside another.
     Candidate,
     /// A node answered that it took it. Older versions wrote this; what a node shows is `Confirmed`.
     Accepted {

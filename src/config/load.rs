@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::problem::At;
 use super::{
-    Auth, Built, CertificateFile, Config, Flags, Gaps, Problem, Problems, Surroundings, build_with,
+    Auth, Built, CertificateFile, Config, Flags, Incomplete, Problem, Problems, Surroundings,
+    build_with,
 };
 use crate::fsutil::{self, Rights};
 
@@ -35,7 +36,7 @@ const MAX_FILE: u64 = 1 << 20;
 /// # Errors
 /// The file cannot be read, or holds mistakes; see [`Problems`].
 pub fn load(flags: &Flags) -> Result<Loaded, Problems> {
-    load_with(flags, Gaps::Refused)
+    load_with(flags, Incomplete::Refused)
 }
 
 /// As [`load`], but a config without payout address or nodes is taken: the page leads to the
@@ -44,11 +45,11 @@ pub fn load(flags: &Flags) -> Result<Loaded, Problems> {
 /// # Errors
 /// As for [`load`].
 pub fn load_for_run(flags: &Flags) -> Result<Loaded, Problems> {
-    load_with(flags, Gaps::LeftToThePage)
+    load_with(flags, Incomplete::Allowed)
 }
 
-fn load_with(flags: &Flags, gaps: Gaps) -> Result<Loaded, Problems> {
-    let file = find_file(flags, gaps);
+fn load_with(flags: &Flags, incomplete: Incomplete) -> Result<Loaded, Problems> {
+    let file = find_file(flags, incomplete);
     let surroundings = surroundings(file.as_deref());
     let flags = flags.absolute();
     let (text, open_to_all) = match &file {
@@ -59,11 +60,11 @@ fn load_with(flags: &Flags, gaps: Gaps) -> Result<Loaded, Problems> {
     let name = file.as_ref().map(|path| path.display().to_string());
     let source = name.as_deref().map(|name| (name, text.as_str()));
     let Built { config, mut warnings, certificates } =
-        build_with(source, &flags, &surroundings, gaps)?;
+        build_with(source, &flags, &surroundings, incomplete)?;
     if let Err(problems) = check_certificates(&certificates) {
-        match gaps {
-            Gaps::Refused => return Err(problems),
-            Gaps::LeftToThePage => warnings.extend(problems.0.iter().map(ToString::to_string)),
+        match incomplete {
+            Incomplete::Refused => return Err(problems),
+            Incomplete::Allowed => warnings.extend(problems.0.iter().map(ToString::to_string)),
         }
     }
     let holds_password = config.stratum.password.is_some()
@@ -83,11 +84,16 @@ fn load_with(flags: &Flags, gaps: Gaps) -> Result<Loaded, Problems> {
 ///
 /// # Errors
 /// As for [`load`].
-pub fn try_text(flags: &Flags, file: &Path, text: &str, gaps: Gaps) -> Result<Config, Problems> {
+pub fn try_text(
+    flags: &Flags,
+    file: &Path,
+    text: &str,
+    incomplete: Incomplete,
+) -> Result<Config, Problems> {
     let name = file.display().to_string();
     let built =
-        build_with(Some((&name, text)), &flags.absolute(), &surroundings(Some(file)), gaps)?;
-    if gaps == Gaps::Refused {
+        build_with(Some((&name, text)), &flags.absolute(), &surroundings(Some(file)), incomplete)?;
+    if incomplete == Incomplete::Refused {
         check_certificates(&built.certificates)?;
     }
     Ok(built.config)
@@ -101,7 +107,7 @@ fn check_certificates(files: &[CertificateFile]) -> Result<(), Problems> {
 /// The file that [`load_for_run`] reads, whether it is there or not; `None` where all settings come
 /// from the command line.
 pub fn file_for_run(flags: &Flags) -> Option<PathBuf> {
-    find_file(flags, Gaps::LeftToThePage)
+    find_file(flags, Incomplete::Allowed)
 }
 
 /// The data directory as it is before any file is read.
@@ -129,7 +135,7 @@ pub fn save(file: &Path, text: &str) -> io::Result<()> {
     Ok(fsutil::replace(file, text.as_bytes(), Rights::Keep(0o600))?)
 }
 
-fn find_file(flags: &Flags, gaps: Gaps) -> Option<PathBuf> {
+fn find_file(flags: &Flags, incomplete: Incomplete) -> Option<PathBuf> {
     if flags.config.is_some() {
         return flags.config.clone();
     }
@@ -140,7 +146,7 @@ fn find_file(flags: &Flags, gaps: Gaps) -> Option<PathBuf> {
     let saved = data_dir(flags).join("soloist.toml");
     let places = places.into_iter().map(PathBuf::from).chain([saved.clone()]);
     let found = places.into_iter().find(|path| path.exists());
-    found.or((gaps == Gaps::LeftToThePage).then_some(saved))
+    found.or((incomplete == Incomplete::Allowed).then_some(saved))
 }
 
 /// The text, and whether users other than the owner and the group can read it.

@@ -13,7 +13,7 @@ use super::sections::{
 use super::url::RpcUrl;
 use super::written::{NODES, Table, Written};
 use super::{
-    Auth, Built, CertificateFile, Config, Gaps, MAX_FIRMWARES, MAX_SINKS, NodeConfig, Secret,
+    Auth, Built, CertificateFile, Config, Incomplete, MAX_FIRMWARES, MAX_SINKS, NodeConfig, Secret,
     Surroundings,
 };
 use crate::notify::{BadSink, Sink, SinkKind, Topic};
@@ -23,15 +23,15 @@ use crate::stratum::firmware::Override;
 pub(super) fn validate(
     mut written: Written,
     surroundings: &Surroundings,
-    gaps: Gaps,
+    incomplete: Incomplete,
 ) -> Result<Built, Problems> {
     let mut check = Check::new(surroundings);
     // Without a page nobody could fill them.
     let http = written.one("http");
     let has_page = http.get("listen").is_none() || !http.is_blank("listen");
-    let gaps = if has_page { gaps } else { Gaps::Refused };
-    let nodes = check.nodes(&mut written, gaps);
-    let payout = check.payout(&mut written, gaps);
+    let incomplete = if has_page { incomplete } else { Incomplete::Refused };
+    let nodes = check.nodes(&mut written, incomplete);
+    let payout = check.payout(&mut written, incomplete);
     let mut stratum = Stratum::read(written.one("stratum"), &mut check);
     stratum.firmwares = check.firmwares(&written);
     check.warn_about_password(&stratum);
@@ -91,9 +91,11 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn nodes(&mut self, written: &mut Written, gaps: Gaps) -> Vec<NodeConfig> {
+    fn nodes(&mut self, written: &mut Written, incomplete: Incomplete) -> Vec<NodeConfig> {
         // Nothing but empty quotation marks: to be filled on the page.
-        if gaps == Gaps::LeftToThePage && written.all(&NODES).all(|node| node.is_blank("rpc_url")) {
+        if incomplete == Incomplete::Allowed
+            && written.all(&NODES).all(|node| node.is_blank("rpc_url"))
+        {
             return Vec::new();
         }
         if written.all(&NODES).next().is_none() {
@@ -222,10 +224,10 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn payout(&mut self, written: &mut Written, gaps: Gaps) -> Payout {
+    fn payout(&mut self, written: &mut Written, incomplete: Incomplete) -> Payout {
         let whole = written.whole.clone();
         let table = written.one("payout");
-        if gaps == Gaps::LeftToThePage && table.is_blank("address") {
+        if incomplete == Incomplete::Allowed && table.is_blank("address") {
             table.forget("address");
         } else if table.get("address").is_none() {
             let instead = match whole {

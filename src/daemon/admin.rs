@@ -14,7 +14,7 @@ use smol::LocalExecutor;
 
 use crate::chain::Chain;
 use crate::clock::Now;
-use crate::config::{self, Auth, Config, Flags, Gaps, NodeConfig, Problems, Secret};
+use crate::config::{self, Auth, Config, Flags, Incomplete, NodeConfig, Problems, Secret};
 use crate::engine::Input;
 use crate::import;
 use crate::ledger::backup;
@@ -115,7 +115,7 @@ impl Control for Daemon {
         self.write(move |source| {
             let text = config::rewrite_pin(&read(&source.file)?, &hash)?;
             // In the set-up the PIN comes first, and nobody is paid yet.
-            let config = config::try_text(&source.flags, &source.file, &text, Gaps::LeftToThePage)
+            let config = config::try_text(&source.flags, &source.file, &text, Incomplete::Allowed)
                 .map_err(|problems| sentences(&problems).join(" "))?;
             save(&source.file, &text).map(|()| config)
         })
@@ -316,7 +316,7 @@ fn old_card(
     let Some((settings, whole)) = settings else { return Ok((None, records, brought)) };
     let text = read(&source.file)?;
     let try_text =
-        |text: &str| config::try_text(&source.flags, &source.file, text, Gaps::LeftToThePage);
+        |text: &str| config::try_text(&source.flags, &source.file, text, Incomplete::Allowed);
     let laid = import::overlay_old(&settings, &text).ok();
     let laid = laid.and_then(|laid| Some((try_text(&laid).ok()?, laid)));
     let Some((config, laid)) = laid else {
@@ -398,9 +398,9 @@ fn attempt(source: &Source, values: &Values) -> Result<(Config, String), Vec<Str
     let try_text = |text: &str, gaps| {
         config::try_text(&source.flags, &source.file, text, gaps).map_err(|found| sentences(&found))
     };
-    let old = values_of(&try_text(&text, Gaps::LeftToThePage)?);
+    let old = values_of(&try_text(&text, Incomplete::Allowed)?);
     let text = config::rewrite(&text, &old, values).map_err(whole)?;
-    let config = try_text(&text, Gaps::Refused)?;
+    let config = try_text(&text, Incomplete::Refused)?;
     let now = values_of(&config);
     let lent = now.nodes.iter().zip(&values.nodes).find(|(now, new)| now.user != new.user);
     if let Some((node, _)) = lent {

@@ -262,7 +262,7 @@ impl State {
         self.blocks.spool(SpoolOrder::Write(block.clone()), &self.queue);
         if self.blocks.orders.is_none() {
             // There is no card to wait for.
-            self.engine.handle(now, Input::Spooled(block.hash));
+            self.engine.handle(now, Input::SpoolDone(block.hash));
         }
         self.book_block(now, block);
     }
@@ -284,7 +284,7 @@ impl State {
     pub(super) fn spooled(&mut self, now: Now, spooled: Spooled) {
         match spooled {
             Spooled::Written(block, result) => {
-                self.engine_input(now, Input::Spooled(block));
+                self.engine_input(now, Input::SpoolDone(block));
                 match result {
                     Ok(()) => self.blocks.trouble = None,
                     Err(why) => {

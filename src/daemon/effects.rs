@@ -131,8 +131,7 @@ impl State {
                 self.counters.templates += 1;
                 self.counters.tips += u64::from(new_tip);
             }
-            WorkFrom::Tip => self.counters.empty_jobs += 1,
-            WorkFrom::Settings => {}
+            WorkFrom::Tip | WorkFrom::Settings => {}
         }
         self.timings.job_begins(Instant::now());
     }

@@ -14,7 +14,7 @@ use crate::ids::{ConnId, NodeId};
 use crate::node::{RpcError, SubmitAnswer};
 
 /// A card that takes longer is in trouble, and the miner's patience has an end.
-const HOLD: Duration = Duration::from_secs(10);
+const CARD_AT_MOST: Duration = Duration::from_secs(10);
 
 /// In place of `submitblock`'s `null`.
 const NO_OBJECTION: &str = "no objection";
@@ -52,7 +52,7 @@ impl Blocks {
 
     /// Keeps the answer to a miner until its block is on the card.
     pub(super) fn hold_answer(&mut self, now: Now, block: BlockHash, conn: ConnId, bytes: Vec<u8>) {
-        self.held.push(Held { block, conn, bytes, until: now.mono + HOLD });
+        self.held.push(Held { block, conn, bytes, until: now.mono + CARD_AT_MOST });
     }
 
     /// A block is on its way of which no node has shown yet where it stands.

@@ -141,7 +141,8 @@ pub enum Effect {
     /// The payout address that waits is to be put into force: hand in what is in force now, as
     /// [`Input::InForce`](super::Input::InForce).
     PayoutDue,
-    /// For the page, the log and whoever is notified.
+    /// For the page and the log. Whoever is notified hears by what the page shows
+    /// ([`crate::notify::Watch`]).
     Tell {
         /// Of what kind.
         kind: EventKind,

@@ -119,7 +119,7 @@ pub enum Input {
         answers: Vec<NodeAnswer>,
     },
     /// A block or its state is on the card, or cannot be written there.
-    Spooled(BlockHash),
+    SpoolDone(BlockHash),
     /// [`Effect::Rehearse`] is done.
     Rehearsal {
         /// Hash of the block's header.
@@ -222,7 +222,7 @@ impl Engine {
             Input::Restored { block, state, answers } => {
                 self.restored(now, block, state, answers);
             }
-            Input::Spooled(block) => self.answer_held(|held| held.block == block),
+            Input::SpoolDone(block) => self.answer_held(|held| held.block == block),
             Input::Rehearsal { hash, height, hex } => self.propose(now, hash, height, &hex),
             Input::Rehearse => self.rehearse_at_once(now),
             Input::Change { from, change } => {

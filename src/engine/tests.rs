@@ -159,7 +159,7 @@ impl Scene {
                 }
             }
             Effect::Solved(block) if self.card_works => {
-                self.engine.handle(self.now(), Input::Spooled(block.hash));
+                self.engine.handle(self.now(), Input::SpoolDone(block.hash));
             }
             Effect::Rehearse(candidate) => {
                 let (hash, height) = (candidate.hash, candidate.height);
@@ -391,11 +391,11 @@ fn true_is_held_until_the_block_is_on_the_card() {
     scene.wait(9000);
     assert_eq!(scene.count(is_answer), 0);
     let block = scene.block();
-    scene.hand_in(Input::Spooled(BlockHash([9; 32])));
+    scene.hand_in(Input::SpoolDone(BlockHash([9; 32])));
     assert_eq!(scene.count(is_answer), 0, "another block is on the card");
-    scene.hand_in(Input::Spooled(block.hash));
+    scene.hand_in(Input::SpoolDone(block.hash));
     assert_eq!(scene.count(is_answer), 1);
-    scene.hand_in(Input::Spooled(block.hash));
+    scene.hand_in(Input::SpoolDone(block.hash));
     assert_eq!(scene.count(is_answer), 1, "once");
 }
 
@@ -602,7 +602,7 @@ fn a_reload_while_a_block_is_on_its_way_loses_neither_block_nor_answer() {
         Some(submission::BlockState::Accepted { .. })
     ));
     assert_eq!(scene.count(is_answer), 0);
-    scene.hand_in(Input::Spooled(block.hash));
+    scene.hand_in(Input::SpoolDone(block.hash));
     assert_eq!(scene.count(is_answer), 1);
 }
 

@@ -44,7 +44,7 @@ pub const FILE_HEADER: &[u8; 8] = b"SOLOJRN1";
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 /// The longest worker's name in bytes.
 pub const MAX_NAME: usize = 128;
-/// The longest device class in bytes.
+/// The longest name of a device's model in bytes.
 pub const MAX_DEVICE: usize = 64;
 /// The longest other text (setting, audit entry, reason) in bytes.
 pub const MAX_TEXT: usize = 512;
@@ -759,10 +759,10 @@ fn write_counts(counts: &Counts, to: &mut Writer) {
     to.double(counts.expected_blocks);
 }
 
-/// Version 1 knew the first eight reasons.
+/// Version 1 knew the first eight reasons, version 2 nine.
 fn read_counts(version: u8, from: &mut Reader<'_>) -> Result<Counts, RecordError> {
     let mut counts = Counts { accepted: from.varint()?, ..Counts::default() };
-    let reasons = if version == 1 { 8 } else { RejectReason::COUNT };
+    let reasons = if version == 1 { 8 } else { 9 };
     for count in &mut counts.rejects[..reasons] {
         *count = from.varint()?;
     }

@@ -285,7 +285,7 @@ pub struct Worker {
     pub number: WorkerNumber,
     /// Its name, as authorised.
     pub name: String,
-    /// Its device class.
+    /// Its model, by its user agent.
     pub device: String,
     /// Connections of the moment.
     pub sessions: u32,

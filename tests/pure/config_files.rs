@@ -61,7 +61,7 @@ fn the_defaults() {
     assert!(config.http.json);
     assert_eq!(config.notify, []);
     assert_eq!(config.data.dir, Path::new("/var/lib/soloist"));
-    assert_eq!(config.failover.grace, Duration::from_secs(90));
+    assert_eq!(config.failover.grace, soloist::failover::DEFAULT_GRACE);
     assert_eq!(config.failover.follow, Follow::Work);
     assert_eq!(config.payout.signals(), Signals::default());
     assert_eq!(config.log.level, log::LevelFilter::Info);
@@ -331,7 +331,7 @@ fn a_certificate_is_read_when_its_settings_are() {
         let strict = config::load(&flags).unwrap_err().to_string();
         let lenient = config::load_for_run(&flags).unwrap();
         assert!(lenient.warnings.contains(&strict), "{:?} {strict}", lenient.warnings);
-        let page = config::try_text(&flags, &file, &text, config::Gaps::Refused).unwrap_err();
+        let page = config::try_text(&flags, &file, &text, config::Incomplete::Refused).unwrap_err();
         assert_eq!(page.to_string(), strict);
         strict
             .replace(dir.path().canonicalize().unwrap().to_str().unwrap(), "DIR")

@@ -211,7 +211,7 @@ impl Daemon {
             Effect::Lead { from, why, .. } => Want::Lead { first: from.is_none(), why },
             Effect::Solved(block) => {
                 // Written in no time.
-                self.engine.handle(now, Input::Spooled(block.hash));
+                self.engine.handle(now, Input::SpoolDone(block.hash));
                 Want::Solved(block)
             }
             Effect::Stands { block, state } => Want::BlockState(block.hash, state),
