@@ -414,7 +414,9 @@ mod tests {
         publisher.set_linger(0).unwrap();
         publisher.bind("tcp://127.0.0.1:*").unwrap();
         let publisher = publisher.get_last_endpoint().unwrap().unwrap();
-        for round in 0..200 {
+        // libzmq ends sockets some time after they are closed and has room for 1023, which other tests
+        // need as well: so few that all may be ending at once.
+        for round in 0..40 {
             for endpoint in [&silent, &publisher, &"tcp://127.0.0.1:1".to_owned()] {
                 let subscriber = Subscriber::connect(endpoint).unwrap();
                 std::thread::sleep(Duration::from_micros(round % 20 * 25));
