@@ -326,8 +326,7 @@ fn old_card(
     let (config, laid) = match whole {
         true => (config, laid),
         false => {
-            brought.nodes = values_of(&config).nodes;
-            brought.nodes.iter_mut().for_each(|node| node.password = None);
+            brought.nodes = values_of(&config).without_passwords().nodes;
             let laid = import::without_nodes(laid, &text);
             (try_text(&laid).map_err(|problems| sentences(&problems).join(" "))?, laid)
         }

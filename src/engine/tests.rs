@@ -302,9 +302,13 @@ impl Scene {
 
     /// A share of the newest job. Here each is a block.
     fn submit(&mut self, nonce: u32) {
-        let job = self.engine.pool().jobs().latest().unwrap();
-        let (id, ntime) = (job.id.to_string(), job.ntime);
+        let (id, ntime) = self.latest_job();
         self.submit_for(&id, ntime, nonce);
+    }
+
+    fn latest_job(&self) -> (String, u32) {
+        let job = self.engine.pool().jobs().latest().unwrap();
+        (job.id.to_string(), job.ntime)
     }
 
     fn submit_for(&mut self, id: &str, ntime: u32, nonce: u32) {
@@ -444,8 +448,7 @@ fn a_block_is_accepted_when_a_node_shows_it_and_told_once() {
 #[test]
 fn a_restart_knows_the_jobs_that_the_miner_has_and_takes_their_block() {
     let scene = Scene::new();
-    let job = scene.engine.pool().jobs().latest().unwrap();
-    let (id, ntime) = (job.id.to_string(), job.ntime);
+    let (id, ntime) = scene.latest_job();
     let mut next = Scene::with_miner(&scene.kept.1, 0x9000);
     next.submit_for(&id, ntime, 1);
     assert_eq!((next.count(is_solved), next.submits().len()), (1, 2), "{:#?}", next.log);
@@ -684,8 +687,7 @@ fn a_waiting_address_that_is_cancelled_or_was_asked_for_before_a_restart_never_c
 #[test]
 fn a_block_on_a_job_from_before_a_change_of_the_payout_is_taken() {
     let mut scene = Scene::new();
-    let job = scene.engine.pool().jobs().latest().unwrap();
-    let (id, ntime) = (job.id.to_string(), job.ntime);
+    let (id, ntime) = scene.latest_job();
     scene.hand_in(Input::Settings(Box::new(settings(&[A, B], 0x52))));
     scene.log.clear();
     scene.submit_for(&id, ntime, 1);

@@ -58,9 +58,7 @@ impl View for OwnersBox {
 
 impl Control for OwnersBox {
     fn values(&self) -> Values {
-        let mut values = self.0.lock().unwrap().values.clone();
-        values.nodes.iter_mut().for_each(|node| node.password = None);
-        values
+        self.0.lock().unwrap().values.clone().without_passwords()
     }
 
     fn check(&self, values: Values) -> Local<Checked> {
