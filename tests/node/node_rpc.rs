@@ -459,11 +459,15 @@ fn a_template_waits_for_one_question_of_permission_at_most() {
 
 #[test]
 fn a_fetch_that_fails_is_not_repeated() {
-    let proxy = FaultProxy::answering(Fault::rpc_error(-28, "Loading block index…"));
+    let server = FaultProxy::answering(Fault::rpc_error(-28, "Loading block index…"));
+    let proxy = FaultProxy::start(server.address());
+    // No answer before all three are asked.
+    proxy.set(Fault::Hang);
     let node = Watched::new(&config(&proxy.url()));
     for _ in 0..3 {
         node.handle.fetch_template();
     }
+    proxy.set(Fault::Pass);
     let failed = node.next();
     assert!(
         matches!(
