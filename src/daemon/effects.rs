@@ -8,6 +8,7 @@ use crate::engine::{Ask, Effect, Input, WorkFrom, stored};
 use crate::ids::{ConnId, NodeId};
 use crate::ledger::totals::LedgerEvent;
 use crate::share::Candidate;
+use crate::stratum::outbox::Output;
 
 use super::{Event, State, recorder};
 
@@ -34,24 +35,8 @@ impl State {
     fn effect(&mut self, now: Now, effect: Effect) {
         match effect {
             Effect::Ask { node, ask } => self.ask(now, node, ask),
-            Effect::Send { conn, bytes } => {
-                let bytes = self.engine.bytes(&bytes);
-                self.server.send(conn, bytes);
-                self.timings.first_send.get_or_insert_with(Instant::now);
-                if self.recording.is_some() {
-                    let bytes = bytes.to_vec();
-                    self.overhear(now, conn, recorder::From::Us, &bytes);
-                }
-            }
+            Effect::Pool(output) => self.pool_output(now, output),
             Effect::SendHeld { conn, bytes } => self.send_held(now, conn, &bytes),
-            Effect::Close { conn, why } => self.close_miner(now, conn, why),
-            Effect::Authorized { conn } => self.authorized(now, conn),
-            Effect::Share { conn, credited, reached, height } => {
-                self.share_counted(now, conn, (credited, reached), height);
-            }
-            Effect::Rejected { conn, why, reached } => {
-                self.share_rejected(now, conn, &why, reached);
-            }
             Effect::Remember(job_records) => self.job_file.keep(now, job_records),
             Effect::Work(from) => self.work_begins(from),
             Effect::WorkSent(from) => self.work_sent(now, from),
@@ -72,7 +57,6 @@ impl State {
                 let whose = whose.as_deref().unwrap_or("this box");
                 log::info!("the clock of {whose} was set: it moved by {by} s");
             }
-            Effect::Solved(block) => self.keep_solved(now, &block),
             Effect::Answered { block, node, words } => self.keep_answer(now, block, node, words),
             Effect::Stands { block, state } => {
                 self.keep_state(now, &block, stored(&state));
@@ -86,6 +70,29 @@ impl State {
                 self.engine.handle(now, Input::InForce(current.without_passwords()));
             }
             Effect::Tell { kind, level, text } => self.tell(now, kind, level, text),
+        }
+    }
+
+    fn pool_output(&mut self, now: Now, output: Output) {
+        match output {
+            Output::Block(block) => self.keep_solved(now, &block),
+            Output::Send { conn, bytes } => {
+                let bytes = self.engine.bytes(&bytes);
+                self.server.send(conn, bytes);
+                self.timings.first_send.get_or_insert_with(Instant::now);
+                if self.recording.is_some() {
+                    let bytes = bytes.to_vec();
+                    self.overhear(now, conn, recorder::From::Us, &bytes);
+                }
+            }
+            Output::Close { conn, why } => self.close_miner(now, conn, why),
+            Output::Authorized { conn } => self.authorized(now, conn),
+            Output::Share { conn, credited, reached, height } => {
+                self.share_counted(now, conn, (credited, reached), height);
+            }
+            Output::Rejected { conn, why, reached } => {
+                self.share_rejected(now, conn, &why, reached);
+            }
         }
     }
 

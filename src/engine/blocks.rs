@@ -12,6 +12,7 @@ use crate::clock::Now;
 use crate::event::{EventKind, Level};
 use crate::ids::{ConnId, NodeId};
 use crate::node::{RpcError, SubmitAnswer};
+use crate::stratum::outbox;
 
 /// A card that takes longer is in trouble, and the miner's patience has an end.
 const CARD_AT_MOST: Duration = Duration::from_secs(10);
@@ -101,8 +102,7 @@ impl Blocks {
 impl Engine {
     /// A block! Nodes are asked first, then the card; everything else follows. `None` where it is
     /// known.
-    pub(super) fn solved(&mut self, now: Now, block: SolvedBlock) -> Option<BlockHash> {
-        let block = Arc::new(block);
+    pub(super) fn solved(&mut self, now: Now, block: Arc<SolvedBlock>) -> Option<BlockHash> {
         let mut outputs = Vec::new();
         self.failover.solved(block.hash, block.height.into());
         let input = Input::Solved(block.clone());
@@ -114,7 +114,7 @@ impl Engine {
         let (submits, rest): (Vec<Output>, Vec<Output>) =
             outputs.into_iter().partition(|output| matches!(output, Output::Submit { .. }));
         submits.into_iter().for_each(|output| self.blocks_output(now, output));
-        self.effects.push_back(Effect::Solved(block.clone()));
+        self.effects.push_back(Effect::Pool(outbox::Output::Block(block.clone())));
         let (height, worker, hash) = (block.height, &block.worker, block.hash);
         let text = format!("BLOCK {height} solved by {worker}: {hash}. It was sent to all nodes.");
         self.tell(EventKind::Block, Level::Info, text);

@@ -1,22 +1,19 @@
 //! What the engine wants done.
 
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block::SolvedBlock;
 use crate::block::submission::BlockState;
 use crate::chain::BlockHash;
-use crate::difficulty::Difficulty;
 use crate::event::{EventKind, Level};
 use crate::failover::{FetchWhy, GateWhy, LeadWhy};
 use crate::ids::{ConnId, NodeId};
 use crate::job_journal::JobRecord;
 use crate::priority_queue::Urgency;
-use crate::reject::Reject;
 use crate::settings::Values;
 use crate::share::Candidate;
-use crate::stratum::outbox::CloseReason;
+use crate::stratum::outbox::Output;
 
 /// One thing to be done or noted. They are carried out in their order.
 #[derive(Debug)]
@@ -28,52 +25,17 @@ pub enum Effect {
         /// What.
         ask: Ask,
     },
-    /// Bytes for a miner: see [`Engine::bytes`](super::Engine::bytes).
-    Send {
-        /// To whom.
-        conn: ConnId,
-        /// Which of the engine's bytes.
-        bytes: Range<usize>,
-    },
+    /// What the pool wants done, as it wants it. The bytes of what is sent are
+    /// [`Engine::bytes`](super::Engine::bytes). What is known of a miner that is authorized is handed
+    /// in as [`Input::Known`](super::Input::Known); a block is written to the card and booked, the
+    /// nodes are asked before.
+    Pool(Output),
     /// The answer to a miner's block, which waited until the block was on the card.
     SendHeld {
         /// To whom.
         conn: ConnId,
         /// The answer.
         bytes: Vec<u8>,
-    },
-    /// Close a miner's connection (FIN), after what was sent before.
-    Close {
-        /// Which.
-        conn: ConnId,
-        /// Why.
-        why: CloseReason,
-    },
-    /// A miner said who it is; its session has the name. What is known of it is handed in as
-    /// [`Input::Known`](super::Input::Known).
-    Authorized {
-        /// Its connection.
-        conn: ConnId,
-    },
-    /// A share counted.
-    Share {
-        /// Whose.
-        conn: ConnId,
-        /// What it is worth: the difficulty of its job.
-        credited: Difficulty,
-        /// What its hash reached.
-        reached: Difficulty,
-        /// Height of the block that it was for.
-        height: u32,
-    },
-    /// A share did not count.
-    Rejected {
-        /// Whose.
-        conn: ConnId,
-        /// Why.
-        why: Reject,
-        /// What its hash reached, if there was a job to hash it for.
-        reached: Option<Difficulty>,
     },
     /// Keep this over a restart, before what follows is sent.
     Remember(Vec<JobRecord>),
@@ -101,8 +63,6 @@ pub enum Effect {
         /// Seconds by which it moved; negative is back.
         by: i64,
     },
-    /// A block was solved: write it to the card and book it. The nodes are asked before.
-    Solved(Arc<SolvedBlock>),
     /// A node said something new about a block: write it down.
     Answered {
         /// Which block.

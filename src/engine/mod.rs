@@ -251,6 +251,7 @@ impl Engine {
             }
         };
         self.settle(now);
+        self.say(now);
         result
     }
 
@@ -386,32 +387,18 @@ impl Engine {
             self.remember();
         }
         for output in outputs.drain(..) {
-            let effect = match output {
-                Output::Block(block) => {
-                    solved = self.solved(now, *block);
-                    continue;
-                }
-                Output::Send { conn, bytes } => match solved.take() {
+            match output {
+                Output::Block(block) => solved = self.solved(now, block),
+                Output::Send { conn, bytes } if let Some(block) = solved.take() => {
                     // "true" to a block means that it survives our own death.
-                    Some(block) => {
-                        let bytes = self.outbox.bytes(&bytes).to_vec();
-                        self.blocks.hold_answer(now, block, conn, bytes);
-                        continue;
-                    }
-                    None => Effect::Send { conn, bytes },
-                },
-                Output::Close { conn, why } => Effect::Close { conn, why },
-                Output::Authorized { conn } => Effect::Authorized { conn },
-                Output::Share { conn, credited, reached, height } => {
-                    Effect::Share { conn, credited, reached, height }
+                    let bytes = self.outbox.bytes(&bytes).to_vec();
+                    self.blocks.hold_answer(now, block, conn, bytes);
                 }
-                Output::Rejected { conn, why, reached } => Effect::Rejected { conn, why, reached },
-            };
-            self.effects.push_back(effect);
+                output => self.effects.push_back(Effect::Pool(output)),
+            }
         }
         self.outbox.give_back(outputs);
         self.remember();
-        self.say(now);
     }
 
     /// Hands out what a restart must not forget.

@@ -129,7 +129,7 @@ impl Scene {
     fn carry_out(&mut self) {
         while let Some(effect) = self.engine.next_effect() {
             match effect {
-                Effect::Send { bytes, .. } => {
+                Effect::Pool(Output::Send { bytes, .. }) => {
                     let bytes = self.engine.bytes(&bytes).to_vec();
                     self.hear(&bytes);
                 }
@@ -158,7 +158,7 @@ impl Scene {
                     self.answers.push((self.millis + 10, event));
                 }
             }
-            Effect::Solved(block) if self.card_works => {
+            Effect::Pool(Output::Block(block)) if self.card_works => {
                 self.engine.handle(self.now(), Input::SpoolDone(block.hash));
             }
             Effect::Rehearse(candidate) => {
@@ -357,7 +357,7 @@ fn is_submit(did: &Did) -> bool {
 }
 
 fn is_solved(did: &Did) -> bool {
-    matches!(did, Did::Effect(Effect::Solved(_)))
+    matches!(did, Did::Effect(Effect::Pool(Output::Block(_))))
 }
 
 fn is_rehearsal(did: &Did) -> bool {
@@ -715,7 +715,10 @@ fn a_miner_that_names_another_worker_hears_the_difficulty_of_that_one() {
     let mut scene = Scene::new();
     scene.say(r#"{"id":3,"method":"mining.authorize","params":["berta","x"]}"#);
     // In answer to that the shell looks it up.
-    assert_eq!(scene.count(|did| matches!(did, Did::Effect(Effect::Authorized { .. }))), 1);
+    assert_eq!(
+        scene.count(|did| matches!(did, Did::Effect(Effect::Pool(Output::Authorized { .. })))),
+        1
+    );
     scene.hand_in(Input::Known { conn: MINER, saved: Saved::Level(4096.0) });
     let level = |did: &Did| matches!(did, Did::Line(line) if line["method"] == "mining.set_difficulty" && line["params"][0] == 4096.0);
     assert!(scene.first(level).unwrap() < scene.first(is_job).unwrap());
@@ -731,7 +734,8 @@ fn miners_are_sent_away_without_work_and_their_last_block_still_counts() {
     assert_eq!(scene.submits(), [0, 1], "the nodes may be back at any moment");
     scene.wait(90_000);
     let shut = scene.first(|did| matches!(did, Did::Effect(Effect::Shut(_)))).unwrap();
-    let closed = scene.first(|did| matches!(did, Did::Effect(Effect::Close { .. }))).unwrap();
+    let closed =
+        scene.first(|did| matches!(did, Did::Effect(Effect::Pool(Output::Close { .. })))).unwrap();
     assert!(shut < closed);
     scene.silent.clear();
     scene.submit = Some(SubmitAnswer::Accepted);

@@ -1,6 +1,7 @@
 //! What the pool wants done, in the order in which it is to be done.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::block::SolvedBlock;
 use crate::difficulty::Difficulty;
@@ -15,7 +16,7 @@ const KEPT_ITEMS: usize = 4096;
 #[derive(Debug)]
 pub enum Output {
     /// A share solved a block. It stands before everything else that follows from the share.
-    Block(Box<SolvedBlock>),
+    Block(Arc<SolvedBlock>),
     /// Bytes for a miner; see [`Outbox::bytes`].
     Send {
         /// To whom.
@@ -186,7 +187,7 @@ mod tests {
     }
 
     fn block() -> Output {
-        Output::Block(Box::new(SolvedBlock {
+        Output::Block(Arc::new(SolvedBlock {
             hash: crate::chain::BlockHash([0; 32]),
             height: 1,
             prev: crate::chain::BlockHash([1; 32]),

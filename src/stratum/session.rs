@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -668,7 +669,7 @@ impl Session {
         let share = Share::prove_with(job, &coinbase, &submission);
         if share.solves {
             let block = self.solved(now, (job, &coinbase), &submission, &share, submit);
-            out.push(Output::Block(Box::new(block)));
+            out.push(Output::Block(Arc::new(block)));
         }
         let reached = share.difficulty;
         let refuse = |why| (why, Some(reached));

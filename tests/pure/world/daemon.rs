@@ -13,31 +13,17 @@ use soloist::engine::{Ask, Effect, Engine, Input, Payout, Settings, WorkFrom, st
 use soloist::failover::{self, Follow, GateWhy, LeadWhy, NodeSpec, Setup};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::node::NodeEvent;
-use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::signal::Signals;
 use soloist::stratum::firmware::Saved;
 use soloist::stratum::frame::Lines;
-use soloist::stratum::outbox::CloseReason;
+use soloist::stratum::outbox::{CloseReason, Output};
 use soloist::stratum::session::{Rules, SessionKey};
 
 /// What the shells are to do.
 #[derive(Debug)]
 pub enum Want {
-    Fetch(NodeId),
-    Poll(NodeId),
-    /// The tip, after a quarter of a second or when it changes.
-    Wait(NodeId),
-    TryWait(NodeId),
-    Header(NodeId, BlockHash),
-    Health(NodeId),
-    Permissions(NodeId),
-    ChainTips(NodeId),
-    /// The blocks of the node's best chain at these heights.
-    BlocksAt(NodeId, Vec<u64>),
-    Submit(NodeId, Arc<SolvedBlock>, Urgency),
-    Precious(NodeId, BlockHash),
-    Position(NodeId, BlockHash),
+    Ask(NodeId, Ask),
     Send(ConnId, Vec<u8>),
     Close(ConnId, CloseReason),
     /// A block that is news.
@@ -187,21 +173,9 @@ impl Daemon {
 
     fn want(&mut self, now: Now, effect: Effect) -> Option<Want> {
         Some(match effect {
-            Effect::Ask { node, ask } => return asked(node, ask),
-            Effect::Send { conn, bytes } => {
-                self.largest_outbox = self.largest_outbox.max(bytes.end);
-                Want::Send(conn, self.engine.bytes(&bytes).to_vec())
-            }
+            Effect::Ask { node, ask } => Want::Ask(node, ask),
+            Effect::Pool(output) => return self.pool_want(now, output),
             Effect::SendHeld { conn, bytes } => Want::Send(conn, bytes),
-            Effect::Close { conn, why } => Want::Close(conn, why),
-            Effect::Authorized { conn } => {
-                let session = self.engine.pool().session(conn)?;
-                let saved = Saved::Level(*self.levels.get(session.worker()?)?);
-                self.engine.handle(now, Input::Known { conn, saved });
-                return None;
-            }
-            Effect::Share { .. } => Want::Counted,
-            Effect::Rejected { why, .. } => Want::Refused(why),
             Effect::WorkSent(from) => Want::Work {
                 new_tip: matches!(from, WorkFrom::Template { new_tip: true } | WorkFrom::Tip),
                 empty: from == WorkFrom::Tip,
@@ -209,11 +183,6 @@ impl Daemon {
             Effect::Open => Want::Ungated,
             Effect::Shut(why) => Want::Gated(why),
             Effect::Lead { from, why, .. } => Want::Lead { first: from.is_none(), why },
-            Effect::Solved(block) => {
-                // Written in no time.
-                self.engine.handle(now, Input::SpoolDone(block.hash));
-                Want::Solved(block)
-            }
             Effect::Stands { block, state } => Want::BlockState(block.hash, state),
             Effect::Rehearse(candidate) => {
                 let (hash, height) = (candidate.hash, candidate.height);
@@ -232,23 +201,27 @@ impl Daemon {
             | Effect::Tell { .. } => return None,
         })
     }
-}
 
-fn asked(node: NodeId, ask: Ask) -> Option<Want> {
-    Some(match ask {
-        Ask::Template(_) => Want::Fetch(node),
-        Ask::Tip => Want::Poll(node),
-        Ask::WaitForTip => Want::Wait(node),
-        Ask::TryWait => Want::TryWait(node),
-        Ask::Header(tip) => Want::Header(node, tip),
-        Ask::Health => Want::Health(node),
-        Ask::Permissions => Want::Permissions(node),
-        Ask::ChainTips => Want::ChainTips(node),
-        Ask::BlocksAt(heights) => Want::BlocksAt(node, heights),
-        Ask::Submit { block, urgency } => Want::Submit(node, block, urgency),
-        Ask::Precious(block) => Want::Precious(node, block),
-        Ask::Position { block, .. } => Want::Position(node, block),
-        // The nodes of this world say nothing to a block that is only shown.
-        Ask::Propose { .. } => return None,
-    })
+    fn pool_want(&mut self, now: Now, output: Output) -> Option<Want> {
+        Some(match output {
+            Output::Block(block) => {
+                // Written in no time.
+                self.engine.handle(now, Input::SpoolDone(block.hash));
+                Want::Solved(block)
+            }
+            Output::Send { conn, bytes } => {
+                self.largest_outbox = self.largest_outbox.max(bytes.end);
+                Want::Send(conn, self.engine.bytes(&bytes).to_vec())
+            }
+            Output::Close { conn, why } => Want::Close(conn, why),
+            Output::Authorized { conn } => {
+                let session = self.engine.pool().session(conn)?;
+                let saved = Saved::Level(*self.levels.get(session.worker()?)?);
+                self.engine.handle(now, Input::Known { conn, saved });
+                return None;
+            }
+            Output::Share { .. } => Want::Counted,
+            Output::Rejected { why, .. } => Want::Refused(why),
+        })
+    }
 }

@@ -15,6 +15,7 @@ use soloist::block::SolvedBlock;
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::{Now, Reading};
 use soloist::demo::check::{self, Due, Pow};
+use soloist::engine::Ask;
 use soloist::node::{
     Command, HealthReport, InvalidBranch, Method, Permission, Permissions, Position, RpcError,
     TipHeader,
@@ -39,48 +40,29 @@ pub enum Mode {
     Cut,
 }
 
-/// A call of the daemon to a node.
-#[derive(Clone, Debug)]
-pub enum Ask {
-    Template,
-    Poll,
-    Wait,
-    TryWait,
-    Header(BlockHash),
-    Health,
-    Permissions,
-    ChainTips,
-    BlocksAt(Vec<u64>),
-    Submit(Arc<SolvedBlock>),
-    Precious(BlockHash),
-    Position(BlockHash),
+/// The call that a question makes.
+pub fn method(ask: &Ask) -> Method {
+    match ask {
+        Ask::Template(_) | Ask::Propose { .. } => Method::GetBlockTemplate,
+        Ask::Tip => Method::GetBestBlockHash,
+        Ask::WaitForTip | Ask::TryWait => Method::WaitForNewBlock,
+        Ask::Header(_) | Ask::Position { .. } => Method::GetBlockHeader,
+        Ask::Health => Method::Health,
+        Ask::Permissions => Method::Permissions,
+        Ask::ChainTips => Method::GetChainTips,
+        Ask::BlocksAt(_) => Method::GetBlockHash,
+        Ask::Submit { .. } => Method::SubmitBlock,
+        Ask::Precious(_) => Method::PreciousBlock,
+    }
 }
 
-impl Ask {
-    pub fn method(&self) -> Method {
-        match self {
-            Ask::Template => Method::GetBlockTemplate,
-            Ask::Poll => Method::GetBestBlockHash,
-            Ask::Wait | Ask::TryWait => Method::WaitForNewBlock,
-            Ask::Header(_) => Method::GetBlockHeader,
-            Ask::Health => Method::Health,
-            Ask::Permissions => Method::Permissions,
-            Ask::ChainTips => Method::GetChainTips,
-            Ask::BlocksAt(_) => Method::GetBlockHash,
-            Ask::Submit(_) => Method::SubmitBlock,
-            Ask::Precious(_) => Method::PreciousBlock,
-            Ask::Position(_) => Method::GetBlockHeader,
-        }
-    }
-
-    /// Which of the shell's lanes it takes; a block has its own way.
-    pub fn lane(&self) -> Option<usize> {
-        match self {
-            Ask::Poll | Ask::Wait | Ask::Header(_) | Ask::Health | Ask::Position(_) => Some(0),
-            Ask::Template | Ask::TryWait | Ask::Precious(_) => Some(1),
-            Ask::Permissions | Ask::ChainTips | Ask::BlocksAt(_) => Some(1),
-            Ask::Submit(_) => None,
-        }
+/// Which of the shell's lanes it takes; a block has its own way.
+pub fn lane(ask: &Ask) -> Option<usize> {
+    match ask {
+        Ask::Tip | Ask::WaitForTip | Ask::Header(_) | Ask::Health | Ask::Position { .. } => Some(0),
+        Ask::Template(_) | Ask::TryWait | Ask::Precious(_) | Ask::Propose { .. } => Some(1),
+        Ask::Permissions | Ask::ChainTips | Ask::BlocksAt(_) => Some(1),
+        Ask::Submit { .. } => None,
     }
 }
 
@@ -130,7 +112,7 @@ pub struct Shell {
     /// The lanes, the quick and the slow one: whether a call is under way, and what waits for its end.
     pub lanes: [(bool, VecDeque<Ask>); 2],
     /// Blocks that wait for the thread for blocks, the urgent ones first.
-    pub blocks: [VecDeque<Arc<SolvedBlock>>; 2],
+    pub blocks: [VecDeque<Ask>; 2],
     pub submits: bool,
 }
 

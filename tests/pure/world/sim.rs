@@ -10,6 +10,7 @@ use soloist::block::SolvedBlock;
 use soloist::block::submission::BlockState;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
+use soloist::engine::Ask;
 use soloist::failover::{Follow, LeadWhy};
 use soloist::ids::{ConnId, NodeId};
 use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT};
@@ -25,7 +26,7 @@ use super::daemon::{Card, Daemon, Want};
 use super::figures::Figures;
 use super::miner::{Clock, Kind, Miner, Setup, Share};
 use super::node::{
-    Answer, Answered, Ask, Call, MAX_FUTURE, Mempool, Mode, Node, Shell, Words, is_too_new,
+    self, Answer, Answered, Call, MAX_FUTURE, Mempool, Mode, Node, Shell, Words, is_too_new, method,
 };
 use super::random::Random;
 use super::rules::Power;
@@ -330,7 +331,7 @@ impl World {
             Event::Answered(node, call, answer) => self.answered(node, call, answer),
             Event::Deadline(node, call) => {
                 if let Some(found) = self.nodes[node].calls.get(&call) {
-                    let error = RpcError::Timeout(found.ask.method().deadline());
+                    let error = RpcError::Timeout(method(&found.ask).deadline());
                     self.finish(node, call, Err(error));
                 }
             }
@@ -383,53 +384,7 @@ impl World {
     fn obey(&mut self) {
         for want in self.daemon.wants() {
             match want {
-                Want::Fetch(node) => self.fetch(node.0 as usize),
-                Want::Poll(node) => {
-                    self.ask_once(node, Ask::Poll, |shell| &mut shell.poll);
-                }
-                Want::Wait(node) => {
-                    let asked = self.ask_once(node, Ask::Wait, |shell| &mut shell.poll);
-                    self.figures.waits += u64::from(asked);
-                }
-                Want::TryWait(node) => {
-                    self.ask_once(node, Ask::TryWait, |shell| &mut shell.trial);
-                }
-                Want::Header(node, hash) => {
-                    self.ask_once(node, Ask::Header(hash), |shell| &mut shell.header);
-                }
-                Want::Health(node) => {
-                    self.ask_once(node, Ask::Health, |shell| &mut shell.health);
-                }
-                Want::Permissions(node) => {
-                    self.ask_once(node, Ask::Permissions, |shell| &mut shell.permissions);
-                }
-                Want::ChainTips(node) => {
-                    self.ask_once(node, Ask::ChainTips, |shell| &mut shell.chain_tips);
-                }
-                Want::BlocksAt(node, heights) => {
-                    self.ask_once(node, Ask::BlocksAt(heights), |shell| &mut shell.blocks_at);
-                }
-                Want::Submit(node, block, urgency) => {
-                    self.book(&block);
-                    let node = node.0 as usize;
-                    let [urgent, others] = &mut self.nodes[node].shell.blocks;
-                    match urgency {
-                        Urgency::Urgent => urgent.push_back(block),
-                        Urgency::Normal => others.push_back(block),
-                    }
-                    self.submit_next(node);
-                }
-                Want::Precious(node, hash) => {
-                    self.ask_once(node, Ask::Precious(hash), |shell| &mut shell.precious);
-                }
-                Want::Position(node, hash) => {
-                    let shell = &mut self.nodes[node.0 as usize].shell;
-                    shell.positions += 1;
-                    if shell.positions > 2 {
-                        self.fail("more questions for blocks than a node has places");
-                    }
-                    self.ask(node.0 as usize, Ask::Position(hash));
-                }
+                Want::Ask(node, ask) => self.asked(node.0 as usize, ask),
                 Want::Send(conn, bytes) => self.send(conn, bytes),
                 Want::Close(conn, why) => self.close(conn, why),
                 Want::Gated(why) => {
@@ -497,32 +452,57 @@ impl World {
 
     // -- the shells of the nodes --
 
-    fn fetch(&mut self, node: usize) {
+    /// What is asked one at a time is not asked while the place for it in the shell is taken.
+    fn asked(&mut self, node: usize, ask: Ask) {
         let shell = &mut self.nodes[node].shell;
-        shell.fetch = (shell.fetch + 1).min(2);
-        if shell.fetch == 1 {
-            self.ask(node, Ask::Template);
-        }
-    }
-
-    /// Asks what a node is asked one at a time: not while the place for it in the shell is taken.
-    /// True when it was asked.
-    fn ask_once(&mut self, node: NodeId, ask: Ask, place: fn(&mut Shell) -> &mut bool) -> bool {
-        let node = node.0 as usize;
-        let is_free = !std::mem::replace(place(&mut self.nodes[node].shell), true);
-        if is_free {
+        let place = match &ask {
+            Ask::Template(_) => {
+                shell.fetch = (shell.fetch + 1).min(2);
+                if shell.fetch == 1 {
+                    self.ask(node, ask);
+                }
+                return;
+            }
+            Ask::Submit { block, urgency } => {
+                let [urgent, others] = &mut shell.blocks;
+                match urgency {
+                    Urgency::Urgent => urgent.push_back(ask.clone()),
+                    Urgency::Normal => others.push_back(ask.clone()),
+                }
+                self.book(block);
+                return self.submit_next(node);
+            }
+            Ask::Position { .. } => {
+                shell.positions += 1;
+                if shell.positions > 2 {
+                    self.fail("more questions for blocks than a node has places");
+                }
+                return self.ask(node, ask);
+            }
+            // The nodes of this world say nothing to a block that is only shown.
+            Ask::Propose { .. } => return,
+            Ask::Tip | Ask::WaitForTip => &mut shell.poll,
+            Ask::TryWait => &mut shell.trial,
+            Ask::Header(_) => &mut shell.header,
+            Ask::Health => &mut shell.health,
+            Ask::Permissions => &mut shell.permissions,
+            Ask::ChainTips => &mut shell.chain_tips,
+            Ask::BlocksAt(_) => &mut shell.blocks_at,
+            Ask::Precious(_) => &mut shell.precious,
+        };
+        if !std::mem::replace(place, true) {
+            self.figures.waits += u64::from(matches!(ask, Ask::WaitForTip));
             self.ask(node, ask);
         }
-        is_free
     }
 
     /// A call takes its lane, or waits there; a template overtakes what waits.
     fn ask(&mut self, node: usize, ask: Ask) {
-        let lane = ask.lane().expect("a block has its own way");
+        let lane = node::lane(&ask).expect("a block has its own way");
         let (busy, queue) = &mut self.nodes[node].shell.lanes[lane];
         match (std::mem::replace(busy, true), &ask) {
             (false, _) => self.call(node, ask),
-            (true, Ask::Template | Ask::Header(_)) => queue.push_front(ask),
+            (true, Ask::Template(_) | Ask::Header(_)) => queue.push_front(ask),
             (true, _) => queue.push_back(ask),
         }
     }
@@ -541,16 +521,16 @@ impl World {
             return;
         }
         let [urgent, others] = &mut shell.blocks;
-        if let Some(block) = urgent.pop_front().or_else(|| others.pop_front()) {
+        if let Some(submit) = urgent.pop_front().or_else(|| others.pop_front()) {
             shell.submits = true;
-            self.call(node, Ask::Submit(block));
+            self.call(node, submit);
         }
     }
 
     fn call(&mut self, node: usize, ask: Ask) {
         self.count += 1;
         let id = self.count;
-        let deadline = ask.method().deadline().as_micros() as Micros;
+        let deadline = method(&ask).deadline().as_micros() as Micros;
         let call = Call { ask, sent: self.now, held: None };
         self.nodes[node].calls.insert(id, call);
         let way = self.way(node);
@@ -592,7 +572,7 @@ impl World {
                 node.serving.insert(id);
                 // The guest's rule: two of the node's threads, and a third for a block.
                 let ours = node.serving.iter().filter_map(|id| node.calls.get(id));
-                let ordinary = ours.filter(|call| call.ask.lane().is_some()).count();
+                let ordinary = ours.filter(|call| node::lane(&call.ask).is_some()).count();
                 assert!(ordinary <= 2, "{ordinary} ordinary calls at n{index} at once");
                 self.process(index, id, &ask);
             }
@@ -605,7 +585,7 @@ impl World {
         let node = &mut self.nodes[index];
         let mut takes = MS;
         let answer = match ask {
-            Ask::Wait | Ask::TryWait => {
+            Ask::WaitForTip | Ask::TryWait => {
                 self.in_(WAIT.as_micros() as Micros, Event::Waited(index, id));
                 return;
             }
@@ -614,7 +594,7 @@ impl World {
                 let header = node.header(&self.blocks, *hash);
                 header.map(Answer::Header).ok_or(RpcError::Rpc { code: -5, message })
             }
-            Ask::Template => match &node.template_error {
+            Ask::Template(_) => match &node.template_error {
                 Some(error) => Err(error.clone()),
                 None => {
                     takes = node.template_takes + node.slow;
@@ -623,7 +603,7 @@ impl World {
                     Ok(Answer::Template(Arc::new(template)))
                 }
             },
-            Ask::Poll => Ok(Answer::Tip(self.blocks.get(node.view.tip).hash)),
+            Ask::Tip => Ok(Answer::Tip(self.blocks.get(node.view.tip).hash)),
             Ask::Health => {
                 let best = if node.strict { self.strict_net.tip } else { self.net.tip };
                 let header = self.blocks.get(best).height;
@@ -634,7 +614,9 @@ impl World {
                 takes = 10 * MS;
                 Ok(Answer::Permissions(node.permissions()))
             }
-            Ask::Submit(_) if node.forbids => Err(RpcError::Forbidden { method: "submitblock" }),
+            Ask::Submit { .. } if node.forbids => {
+                Err(RpcError::Forbidden { method: "submitblock" })
+            }
             Ask::ChainTips => {
                 self.figures.chain_tips += 1;
                 node.chain_tips(&self.blocks)
@@ -643,7 +625,7 @@ impl World {
                 self.figures.blocks_at += 1;
                 Ok(Answer::BlocksAt(node.blocks_at(&self.blocks, heights)))
             }
-            Ask::Submit(block) => {
+            Ask::Submit { block, .. } => {
                 takes = 20 * MS;
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
                 let words = self.take_submission(index, block, words);
@@ -664,7 +646,10 @@ impl World {
                 }
                 Ok(Answer::Precious)
             }
-            Ask::Position(hash) => Ok(Answer::Position(node.position(&self.blocks, *hash))),
+            Ask::Position { block, .. } => {
+                Ok(Answer::Position(node.position(&self.blocks, *block)))
+            }
+            Ask::Propose { .. } => unreachable!("it is not asked"),
         };
         self.reply(index, id, takes, answer);
     }
@@ -783,23 +768,23 @@ impl World {
     fn finish(&mut self, index: usize, id: u64, answer: Answered) {
         let Some(call) = self.nodes[index].calls.remove(&id) else { return };
         let took = Duration::from_micros(self.now - call.sent);
-        let method = call.ask.method();
-        let lane = call.ask.lane();
+        let method = method(&call.ask);
+        let lane = node::lane(&call.ask);
         let shell = &mut self.nodes[index].shell;
         // A fetch that was asked for meanwhile follows before anything else.
-        let again = matches!(call.ask, Ask::Template) && shell.fetch == 2 && answer.is_ok();
+        let again = matches!(call.ask, Ask::Template(_)) && shell.fetch == 2 && answer.is_ok();
         match lane {
-            Some(_) if again => self.call(index, Ask::Template),
+            Some(_) if again => self.call(index, call.ask.clone()),
             Some(lane) => self.next_in_lane(index, lane),
             None => {}
         }
         let shell = &mut self.nodes[index].shell;
         match (call.ask, answer) {
-            (Ask::Template, answer) => {
+            (Ask::Template(_), answer) => {
                 shell.fetch = u8::from(again);
                 self.tell(index, template_event(answer, method, took));
             }
-            (Ask::Poll | Ask::Wait, answer) => {
+            (Ask::Tip | Ask::WaitForTip, answer) => {
                 shell.poll = false;
                 self.tell(
                     index,
@@ -878,7 +863,7 @@ impl World {
                     },
                 );
             }
-            (Ask::Submit(block), answer) => {
+            (Ask::Submit { block, .. }, answer) => {
                 shell.submits = false;
                 let answer = match answer {
                     Ok(Answer::Submitted(words)) => Ok(SubmitAnswer::parse(words.as_deref())),
@@ -894,7 +879,8 @@ impl World {
                     self.tell(index, failed(answer, method, took));
                 }
             }
-            (Ask::Position(block), answer) => {
+            (Ask::Propose { .. }, _) => unreachable!("it is not asked"),
+            (Ask::Position { block, .. }, answer) => {
                 shell.positions -= 1;
                 let answer = answer.map(|answer| match answer {
                     Answer::Position(position) => position,
@@ -1024,7 +1010,7 @@ impl World {
             .copied()
             .filter(|id| {
                 let call = self.nodes[index].calls.get(id);
-                call.is_some_and(|call| matches!(call.ask, Ask::Wait))
+                call.is_some_and(|call| matches!(call.ask, Ask::WaitForTip))
             })
             .collect();
         for id in waiting {
