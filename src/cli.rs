@@ -441,12 +441,12 @@ Exit codes: 0 a block could be mined now, 64 wrong usage, 69 no node can give wo
 });
 
 const IMPORT_HELP: &str = "\
-Import the settings file that the owner wrote on the boot partition of the box. Its settings override
-those of the box, [wifi] becomes a file for wpa_supplicant, and the owner's file is reset to its
-original content. With --data, a backup of an old card beside it (soloist-backup* or
+Import the settings file that the owner wrote on the boot partition of the box. Its settings
+override those of the box, [wifi] becomes a file for wpa_supplicant, and the owner's file is reset
+to its original content. With --data, a backup of an old card beside it (soloist-backup* or
 soloist-*.backup) is restored if the ledger there has counted nothing yet; soloist-passphrase.txt
-opens its sealed settings. Neither is read twice. A certificate beside it that rpc_cert_path names
-(NAME.pem or NAME.crt) is imported too.
+opens its encrypted settings. Neither is read twice. A certificate beside it that rpc_cert_path
+names (NAME.pem or NAME.crt) is imported too.
 
 Usage: soloist import --from FILE --template FILE --into DIR [--data DIR]
 
@@ -478,8 +478,8 @@ blocks that no node has accepted yet: they stay in the spool.
 Usage: soloist backup FILE [FLAGS]
 
 Flags:
-      --passphrase-file FILE  Its first line is the passphrase (at least 10 characters) that encrypts
-                              all settings; - is standard input
+      --passphrase-file FILE  Its first line, of at least 10 characters, is the passphrase that
+                              encrypts all settings; - is standard input
       --data DIR              Where the ledger is (default: as the config says)
   -c, --config FILE           The config file (default ./soloist.toml or
                               /etc/soloist/soloist.toml)

@@ -140,7 +140,7 @@ section! {
         rpc_cookie_path: Option<PathBuf> = path()
             .optional("none")
             .line(Example("\"/home/bitcoin/.bitcoin/.cookie\""))
-            .flag("--cookie", "FILE", "The cookie file of the preceding --node, instead of a \
+            .flag("--cookie", "FILE", "The cookie file of the preceding --node instead of a \
                 password"),
             Live;
 
