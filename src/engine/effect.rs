@@ -1,4 +1,4 @@
-//! What the engine wants done.
+//! What the engine wants the shell to do.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -18,14 +18,14 @@ use crate::settings::Values;
 use crate::share::Candidate;
 use crate::stratum::outbox::CloseReason;
 
-/// One thing to be done or noted. They are carried out in their order.
+/// One action for the shell. Effects are carried out in their order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Ask a node. Where there is none of this id any more, nothing is asked.
+    /// Ask a node. If the node was removed meanwhile, nothing is asked.
     Ask {
-        /// Which.
+        /// Which node.
         node: NodeId,
-        /// What.
+        /// The call.
         ask: Ask,
     },
     /// Bytes for a miner: see [`Engine::bytes`](super::Engine::bytes).
@@ -49,8 +49,8 @@ pub enum Effect {
         /// Why.
         why: CloseReason,
     },
-    /// A miner said who it is; its session has the name. What is known of it is handed in as
-    /// [`Input::Known`](super::Input::Known).
+    /// A miner authorised; its session has the name. The shell hands in the ledger's data about it
+    /// as [`Input::Known`](super::Input::Known).
     Authorized {
         /// Its connection.
         conn: ConnId,
@@ -75,15 +75,15 @@ pub enum Effect {
         /// What its hash reached, if there was a job to hash it for.
         reached: Option<Difficulty>,
     },
-    /// Keep this over a restart, before what follows is sent.
+    /// Store this for a restart, before the following effects are carried out.
     Remember(Vec<JobRecord>),
-    /// The miners get new work; what is sent to them follows.
+    /// The miners get new work; the [`Effect::Send`]s follow.
     Work(WorkFrom),
     /// All miners were sent the new work.
     WorkSent(WorkFrom),
-    /// Let miners in.
+    /// Accept miners.
     Open,
-    /// There is no valid work: let no miner in.
+    /// There is no valid work: refuse miners.
     Shut(GateWhy),
     /// A node leads from now on: for the log.
     Lead {
@@ -98,76 +98,76 @@ pub enum Effect {
     ClockSet {
         /// Whose; `None` is this box.
         node: Option<NodeId>,
-        /// Seconds by which it moved; negative is back.
+        /// Seconds by which it moved; negative is backwards.
         by: i64,
     },
-    /// A block was solved: write it to the card and book it. The nodes are asked before.
+    /// A block was solved: write it to the card and into the ledger. The calls to the nodes come before.
     Solved(Arc<SolvedBlock>),
-    /// A node said something new about a block: write it down.
+    /// A node gave a new answer about a block: store it.
     Answered {
         /// Which block.
         block: BlockHash,
         /// The node's name.
         node: String,
-        /// Its words.
+        /// Its answer.
         words: String,
     },
-    /// A block stands elsewhere now: write it down and book it.
+    /// The state of a block changed: store it in the spool and in the ledger.
     Stands {
-        /// Which.
+        /// Which block.
         block: Arc<SolvedBlock>,
-        /// Where. [`stored`](super::stored) is how that is written down.
+        /// The new state. [`stored`](super::stored) is its stored form.
         state: BlockState,
     },
-    /// Nothing will be done for this block any more.
+    /// This block is final: no more effects will name it.
     Final(BlockHash),
-    /// Put the bytes of this block together, without haste, and hand them in as
+    /// Assemble the bytes of this block at low priority, and hand them in as
     /// [`Input::Rehearsal`](super::Input::Rehearsal).
     Rehearse(Box<Candidate>),
-    /// Save these values and put them into force, without dropping a miner.
+    /// Save these values and apply them without disconnecting a miner.
     Apply {
         /// From where the change came.
         from: IpAddr,
         /// All that can be changed on the page.
         values: Box<Values>,
     },
-    /// Write this down in the list of changes.
+    /// Add this to the list of changes.
     Audit {
         /// From where the change came.
         from: IpAddr,
         /// A sentence.
         text: String,
     },
-    /// The payout address that waits is to be put into force: hand in what is in force now, as
+    /// The waiting payout address is due: hand in the values in force now, as
     /// [`Input::InForce`](super::Input::InForce).
     PayoutDue,
-    /// For the page and the log. Whoever is notified hears by what the page shows
-    /// ([`crate::notify::Watch`]).
+    /// An event for the page and the log. Notifications are made from the page's snapshot
+    /// ([`crate::notify::Watch`]), not from this.
     Tell {
-        /// Of what kind.
+        /// Its kind.
         kind: EventKind,
-        /// How bad.
+        /// Its severity.
         level: Level,
         /// A sentence.
         text: String,
     },
 }
 
-/// From what new work is made.
+/// What new work is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkFrom {
     /// A node's template.
     Template {
-        /// It builds on another tip than the work before.
+        /// Whether it builds on another tip than the previous work.
         new_tip: bool,
     },
-    /// A tip alone, until its template is there: an empty block.
+    /// A tip alone, until its template arrives: an empty block.
     Tip,
-    /// The template before: the payout has changed.
+    /// The previous template: the payout has changed.
     Settings,
 }
 
-/// What a node is asked.
+/// A call to a node.
 #[derive(Clone, Debug)]
 pub enum Ask {
     /// `getblocktemplate`.
@@ -180,9 +180,9 @@ pub enum Ask {
     TryWait,
     /// Height and median time of a tip.
     Header(BlockHash),
-    /// How it is.
+    /// Its state: `getblockchaininfo` and the like.
     Health,
-    /// What it lets us do.
+    /// Which methods it lets us call.
     Permissions,
     /// Which branches it refuses.
     ChainTips,
@@ -197,15 +197,15 @@ pub enum Ask {
     },
     /// `preciousblock`.
     Precious(BlockHash),
-    /// Where a block stands with it. Where it has no place for the question,
-    /// [`Input::NotAsked`](super::Input::NotAsked) is handed in.
+    /// Where it has a block. If too many calls are waiting,
+    /// [`Input::NotAsked`](super::Input::NotAsked) is handed in instead.
     Position {
         /// The block.
         block: BlockHash,
         /// Its height.
         height: u32,
     },
-    /// Whether it would take a block: `getblocktemplate` with `"mode":"proposal"`.
+    /// Whether it would accept a block: `getblocktemplate` with `"mode":"proposal"`.
     Propose {
         /// Hash of its header.
         block: BlockHash,
