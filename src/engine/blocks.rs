@@ -13,8 +13,8 @@ use crate::event::{EventKind, Level};
 use crate::ids::{ConnId, NodeId};
 use crate::node::{RpcError, SubmitAnswer};
 
-/// Maximum time that a miner's answer waits for the card: a card that takes longer is faulty, and the
-/// miner would give up.
+/// Maximum time that a miner's answer waits for the card: a card that takes longer is faulty, and
+/// the miner would give up.
 const CARD_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Shown for `submitblock`'s `null`.
@@ -100,8 +100,8 @@ impl Blocks {
 }
 
 impl Engine {
-    /// Takes a solved block. The calls to the nodes come first, then the card, then everything else.
-    /// `None` if the block is known already.
+    /// Takes a solved block. The calls to the nodes come first, then the card, then everything
+    /// else. `None` if the block is known already.
     pub(super) fn solved(&mut self, now: Now, block: SolvedBlock) -> Option<BlockHash> {
         let block = Arc::new(block);
         let mut outputs = Vec::new();
@@ -124,7 +124,8 @@ impl Engine {
         Some(hash)
     }
 
-    /// Takes a block of an earlier run. It is offered again in any state; undecided blocks come first.
+    /// Takes a block of an earlier run. It is offered again in any state; undecided blocks come
+    /// first.
     pub(super) fn restored(
         &mut self,
         now: Now,
@@ -182,8 +183,8 @@ impl Engine {
             (Err(error), _) => error.to_string(),
         };
         let said = NodeAnswer { node: name.clone(), taken, words: words.clone() };
-        // A node that is down is asked repeatedly, and a node that has the block is asked after each
-        // start: report each answer once.
+        // A node that is down is asked repeatedly, and a node that has the block is asked after
+        // each start: report each answer once.
         if !answers.iter().any(|old| old == &said || taken && repeated && old.node == said.node) {
             answers.retain(|old| old.node != said.node);
             answers.push(said);
@@ -324,7 +325,8 @@ pub fn stored(state: &BlockState) -> StoredState {
     }
 }
 
-/// Whether a node's answer is a reject reason: that is one word, while a call's failure is a sentence.
+/// Whether a node's answer is a reject reason: that is one word, while a call's failure is a
+/// sentence.
 fn is_reason(words: &str) -> bool {
     let answer = SubmitAnswer::parse(Some(words));
     let refuses = matches!(answer, SubmitAnswer::Rejected(_)) && !answer.is_repeat();

@@ -101,7 +101,8 @@ pub enum Effect {
         /// Seconds by which it moved; negative is backwards.
         by: i64,
     },
-    /// A block was solved: write it to the card and into the ledger. The calls to the nodes come before.
+    /// A block was solved: write it to the card and into the ledger. The calls to the nodes come
+    /// before.
     Solved(Arc<SolvedBlock>),
     /// A node gave a new answer about a block: store it.
     Answered {

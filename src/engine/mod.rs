@@ -6,10 +6,11 @@
 //! miners ──► └──────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The shell ([`crate::daemon`], or the simulated world of the tests) hands in what happens, takes one
-//! [`Effect`] after the other until there is none, and calls again at [`Engine::next_deadline`], as
-//! with quinn-proto's endpoint. It carries the effects out in their order and decides nothing. It hands
-//! in at once what it learns meanwhile; the new effects come after those that are left.
+//! The shell ([`crate::daemon`], or the simulated world of the tests) hands in what happens, takes
+//! one [`Effect`] after the other until there is none, and calls again at
+//! [`Engine::next_deadline`], as with quinn-proto's endpoint. It carries the effects out in their
+//! order and decides nothing. It hands in at once what it learns meanwhile; the new effects come
+//! after those that are left.
 //!
 //! A miner's bytes are borrowed ([`Engine::received`]), because this is the hot path.
 
@@ -379,7 +380,8 @@ impl Engine {
         self.settle(now);
     }
 
-    /// Turns the pool's outputs into effects, in their order: a block comes before its consequences.
+    /// Turns the pool's outputs into effects, in their order: a block comes before its
+    /// consequences.
     fn settle(&mut self, now: Now) {
         let mut solved = None;
         let mut outputs = self.outbox.take();

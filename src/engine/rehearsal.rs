@@ -1,10 +1,10 @@
 //! Rehearsals: the block that we would submit, shown to every node before it is solved.
 //!
 //! On each new height, and after each change of the payout, the current job is assembled into a
-//! complete, unsolved block. Every node is asked whether it would accept this block (`getblocktemplate`
-//! with `"mode":"proposal"`, BIP 23) and whether it would let us submit it. A refusal raises an alarm
-//! long before it could cost a block. Nothing waits for a rehearsal: it starts some seconds after the
-//! job was sent, and the block is assembled on another thread.
+//! complete, unsolved block. Every node is asked whether it would accept this block
+//! (`getblocktemplate` with `"mode":"proposal"`, BIP 23) and whether it would let us submit it. A
+//! refusal raises an alarm long before it could cost a block. Nothing waits for a rehearsal: it
+//! starts some seconds after the job was sent, and the block is assembled on another thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,7 +75,8 @@ impl Rehearsals {
 }
 
 impl Engine {
-    /// Starts a rehearsal of the current job. An empty job is skipped: it is replaced within moments.
+    /// Starts a rehearsal of the current job. An empty job is skipped: it is replaced within
+    /// moments.
     pub(super) fn rehearse(&mut self, now: Now) {
         self.rehearsals.due = None;
         let Some(job) = self.pool.jobs().latest().filter(|job| !job.work.empty) else { return };
@@ -138,8 +139,8 @@ impl Engine {
         self.tell(EventKind::Node, level, text);
     }
 
-    /// The answers of all nodes to the block of [`Input::Rehearse`](super::Input::Rehearse); `None` while
-    /// an answer is missing, unless it is `late`.
+    /// The answers of all nodes to the block of [`Input::Rehearse`](super::Input::Rehearse); `None`
+    /// while an answer is missing, unless it is `late`.
     pub fn rehearsal_result(&self, late: bool) -> Option<String> {
         let (rehearsals, nodes) = (&self.rehearsals, self.node_ids());
         let all =

@@ -24,7 +24,8 @@ impl Engine {
         }
     }
 
-    /// Moves the miners from the old tip to an empty block on the new one, until its template arrives.
+    /// Moves the miners from the old tip to an empty block on the new one, until its template
+    /// arrives.
     pub(super) fn serve_empty(&mut self, now: Now, node: NodeId, tip: BlockHash, median_time: u32) {
         let (Some(work), Some(chain)) = (self.pool.jobs().work(), self.chain(now)) else { return };
         let node_time = work.node_time(now.mono);

@@ -1,6 +1,6 @@
-//! The two files that are made from the declarations of the settings (`src/config/sections.rs`): the
-//! config that the image carries, and the reference. After a change of a declaration this command
-//! rewrites them: `SOLOIST_WRITE=1 cargo test --test pure config_reference`
+//! The two files that are made from the declarations of the settings (`src/config/sections.rs`):
+//! the config that the image carries, and the reference. After a change of a declaration this
+//! command rewrites them: `SOLOIST_WRITE=1 cargo test --test pure config_reference`
 
 use std::fs;
 use std::path::Path;
