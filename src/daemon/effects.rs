@@ -91,7 +91,7 @@ impl State {
 
     fn ask(&mut self, now: Now, node: NodeId, ask: Ask) {
         let Some(handle) = self.nodes.handle(node) else { return };
-        // Only this call must be reported if there is no room for it: nobody else repeats it.
+        // Whether there was room for the call matters only where the engine does not repeat it.
         match ask {
             Ask::Template(why) => {
                 log::debug!("node {}: fetching a template: {why:?}", self.nodes.name(node));

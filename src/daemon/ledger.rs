@@ -81,7 +81,7 @@ impl LedgerHandle {
         latest.push_back(refused);
     }
 
-    /// The worker's name as a block has it, without its device.
+    /// The worker that a block names, whatever its device.
     pub(super) fn worker_by_name(&mut self, now: Now, name: &str) -> WorkerId {
         match self.core.named(name) {
             Some(id) => id,

@@ -23,8 +23,8 @@ pub(super) fn state(node: &NodeView<'_>) -> NodeState {
     }
 }
 
-/// The reason for its role, and what the owner can do. The consequences of two sets of rules come
-/// last.
+/// The reason for its role, and what the owner can do. The consequences of two sets of rules
+/// come last, or alone.
 pub(super) fn why(node: &NodeView<'_>) -> String {
     match (&node.rules, node.leads, node.standing) {
         (Some(rules), false, Standing::Refuses(_) | Standing::Refused(_)) => rules.clone(),
