@@ -1,8 +1,8 @@
-//! The version bits by which a block speaks for changes of the rules (BIP 9).
+//! The version bits by which a block signals for changes of the consensus rules (BIP 9).
 //!
-//! A block's version has 32 bits. The top three say that the others are votes, 16 belong to the
-//! miners ([`VERSION_MASK`]), and the thirteen below are left: what they say is the node's affair,
-//! and the owner may set or clear single ones ([`Signals`]).
+//! A block's version has 32 bits. The top three say that the others are signals. 16 bits belong to
+//! the miners ([`VERSION_MASK`]). The node decides the remaining thirteen lowest bits, of which the
+//! owner may set or clear single ones ([`Signals`]).
 
 use crate::template::Template;
 

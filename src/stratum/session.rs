@@ -130,7 +130,7 @@ impl Payee {
     }
 }
 
-/// Where job_records are left for the shell to keep.
+/// The job records that wait for the shell to store them.
 #[derive(Debug, Default)]
 pub struct JobRecords {
     /// Whether anybody keeps them; nothing is noted otherwise.
