@@ -21,9 +21,9 @@ pub struct SolvedBlock {
     pub height: u32,
     /// The block that it builds on.
     pub prev: BlockHash,
-    /// The value of its coinbase's outputs, satoshis.
+    /// What its coinbase pays, satoshis.
     pub value: u64,
-    /// The worker that found it, by the name that it gave.
+    /// The worker that found it, as it calls itself.
     pub worker: String,
     /// When its share came in, Unix seconds by our own clock.
     pub solved_at: u64,

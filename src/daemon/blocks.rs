@@ -409,7 +409,7 @@ fn network_difficulty(block: &SolvedBlock) -> f64 {
 
 fn unspooled(spooled: SpooledBlock) -> SolvedBlock {
     let mut prev = [0; 32];
-    // The spool returns only complete blocks, and a block begins with its header.
+    // The spool hands out whole blocks only, and a block begins with its header.
     prev.copy_from_slice(&spooled.bytes[4..36]);
     SolvedBlock {
         hash: spooled.hash,

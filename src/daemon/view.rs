@@ -314,7 +314,7 @@ impl State {
                 address: refused.peer.to_string(),
                 why: refused.why.to_owned(),
                 times: refused.times,
-                // It was refused before it could introduce itself.
+                // It was turned away before it could say who it is.
                 user_agent: String::new(),
             })
             .collect()
