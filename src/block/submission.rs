@@ -98,7 +98,7 @@ pub enum Input {
         /// Where the node has it; `None` if the node did not say.
         position: Option<Position>,
     },
-    /// [`Output::Look`] could not be asked: too many calls to the node are waiting.
+    /// [`Output::Look`] found no place at the node: too much was asked at once.
     NotAsked {
         /// Which node.
         node: NodeId,
@@ -139,7 +139,7 @@ pub enum Output {
         /// The block.
         block: BlockHash,
     },
-    /// Ask where the node has the block.
+    /// Ask where the block stands with the node.
     Look {
         /// Which node.
         node: NodeId,

@@ -91,7 +91,7 @@ impl State {
 
     fn ask(&mut self, now: Now, node: NodeId, ask: Ask) {
         let Some(handle) = self.nodes.handle(node) else { return };
-        // Whether there was room for the call matters only where the engine does not repeat it.
+        // Whether there was a place for it matters where nobody asks again.
         match ask {
             Ask::Template(why) => {
                 log::debug!("node {}: fetching a template: {why:?}", self.nodes.name(node));

@@ -21,7 +21,7 @@ use crate::stratum::outbox::CloseReason;
 /// One action for the shell. Effects are carried out in their order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Ask a node. If the node was removed meanwhile, nothing is asked.
+    /// Ask a node. Where there is none of this id any more, nothing is asked.
     Ask {
         /// Which node.
         node: NodeId,
@@ -168,7 +168,7 @@ pub enum WorkFrom {
     Settings,
 }
 
-/// A call to a node.
+/// What a node is asked.
 #[derive(Clone, Debug)]
 pub enum Ask {
     /// `getblocktemplate`.
@@ -181,9 +181,9 @@ pub enum Ask {
     TryWait,
     /// Height and median time of a tip.
     Header(BlockHash),
-    /// Its state: `getblockchaininfo` and the like.
+    /// How it is.
     Health,
-    /// Which methods it lets us call.
+    /// What it lets us do.
     Permissions,
     /// Which branches it refuses.
     ChainTips,
@@ -198,15 +198,15 @@ pub enum Ask {
     },
     /// `preciousblock`.
     Precious(BlockHash),
-    /// Where it has a block. If too many calls are waiting,
-    /// [`Input::NotAsked`](super::Input::NotAsked) is handed in instead.
+    /// Where a block stands with it. Where it has no place for the question,
+    /// [`Input::NotAsked`](super::Input::NotAsked) is handed in.
     Position {
         /// The block.
         block: BlockHash,
         /// Its height.
         height: u32,
     },
-    /// Whether it would accept a block: `getblocktemplate` with `"mode":"proposal"`.
+    /// Whether it would take a block: `getblocktemplate` with `"mode":"proposal"`.
     Propose {
         /// Hash of its header.
         block: BlockHash,

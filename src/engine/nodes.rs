@@ -46,7 +46,7 @@ impl Engine {
         if let Some(input) = Input::from_event(&event, facts) {
             self.failover_input(now, input);
         }
-        // After the miners have their jobs: a tip may prove the state of a block of ours.
+        // After the miners have their jobs: a tip proves where a block of ours stands.
         if let Some(hash) = tip_of(&event.kind) {
             self.blocks_input(now, submission::Input::Tip { node: event.node, hash });
         }
@@ -118,7 +118,7 @@ fn facts(template: &Template) -> TemplateSeen {
     }
 }
 
-/// The tip of the node's best chain, from whatever report has it.
+/// The tip of the node's best chain, whichever way it was told.
 fn tip_of(event: &NodeEventKind) -> Option<BlockHash> {
     match event {
         NodeEventKind::Template { template, .. } => Some(template.prev),

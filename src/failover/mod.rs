@@ -259,8 +259,8 @@ impl Failover {
         failover
     }
 
-    /// Takes one input and appends the resulting commands. Reports of unknown nodes are ignored,
-    /// and so are late ones.
+    /// Takes one input and appends the commands that follow from it. NodeReport of unknown nodes are
+    /// ignored, and so are late ones.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         let at = now.mono;
         self.note_box(now, out);

@@ -24,7 +24,7 @@ impl Failover {
         self.nodes[self.index(node)?].permissions.as_ref()
     }
 
-    /// A block is rehearsed at all nodes. Whether they would take it from us is part of that.
+    /// A block is rehearsed at all nodes: whether they would take it from us belongs to it.
     pub(super) fn rehearsed(&mut self, at: Instant) {
         for index in 0..self.nodes.len() {
             self.want_permissions(at, index, PERMISSIONS_EVERY);
