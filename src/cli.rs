@@ -10,10 +10,10 @@ use lexopt::{Parser, ValueExt};
 use crate::commands::ledger::{Restore, What};
 use crate::config::{BadFlag, Flags};
 
-/// What the user asked for.
+/// The command that the user gave.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// `soloist run`, also without the word.
+    /// `soloist run`; also without the word `run`.
     Run(Flags),
     /// `soloist check`
     Check(Flags),
@@ -23,14 +23,14 @@ pub enum Command {
     Import(crate::import::Args),
     /// `soloist ledger check`
     CheckLedger {
-        /// Where the ledger is: `--data`, else the config's data directory.
+        /// Where the ledger is: `--data`, or else the config's data directory.
         flags: Flags,
-        /// `--repair`: set aside what is damaged and rebuild it.
+        /// `--repair`: move damaged files aside and rebuild them.
         repair: bool,
-        /// `--hand-over`: for the daemon, see [`crate::ledger::child`].
+        /// `--hand-over`: used by the daemon, see [`crate::ledger::child`].
         hand_over: bool,
     },
-    /// `soloist ledger cache`: the daemon's own, see [`crate::ledger::child`].
+    /// `soloist ledger cache`: used by the daemon, see [`crate::ledger::child`].
     SaveCache(Flags),
     /// `soloist backup`
     Backup {
@@ -45,7 +45,7 @@ pub enum Command {
     Restore(Restore),
     /// `soloist export`
     Export {
-        /// What of the ledger, and how.
+        /// Which part of the ledger, and in which format.
         what: What,
         /// `--data` and `--config`.
         flags: Flags,
@@ -132,7 +132,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
     }
 }
 
-/// `soloist ledger check`: the only thing that can be done with a ledger from outside.
+/// `soloist ledger check`, and the daemon's own `soloist ledger cache`.
 fn ledger(parser: &mut Parser) -> Result<Command, UsageError> {
     const CHECK: &str = "Say: soloist ledger check";
     let mut flags = Flags::default();
@@ -206,7 +206,7 @@ fn export(parser: &mut Parser) -> Result<Command, UsageError> {
     Ok(Command::Export { what, flags })
 }
 
-/// `soloist import`: for the box, where its first unit calls it.
+/// `soloist import`: the first unit of the box calls it.
 fn import(parser: &mut Parser) -> Result<Command, UsageError> {
     let (mut from, mut template, mut into, mut data) = (None, None, None, None);
     while let Some(arg) = parser.next().map_err(in_words)? {
@@ -242,7 +242,7 @@ fn flags(parser: &mut Parser, help: &str) -> Result<Given, UsageError> {
             Short('h') | Long("help") => return Ok(Given::Help),
             Short('V') | Long("version") => return Ok(Given::Version),
             Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
-            // Of `check` alone: about the machine, whatever its settings are.
+            // Only for `check`: about the machine, whatever its settings are.
             Long("board") if help.contains("--board") => return Ok(Given::Board),
             Long(name) if let Some(flag) = Flags::known(name) => give(parser, flag, &mut flags)?,
             other => return Err(unknown(&other, help)),
@@ -289,7 +289,7 @@ fn parsed_text<T: std::str::FromStr>(
     text.parse().map_err(|_| UsageError(format!("The value of {flag} is {like}.")))
 }
 
-/// The flags of a command that has none of its own: whether help was asked for.
+/// The flags of a command that has none of its own. Returns whether help was asked for.
 fn only_help(parser: &mut Parser) -> Result<bool, UsageError> {
     match parser.next().map_err(in_words)? {
         None => Ok(false),
@@ -312,7 +312,7 @@ fn give(parser: &mut Parser, flag: &str, flags: &mut Flags) -> Result<(), UsageE
 }
 
 fn value(parser: &mut Parser, flag: &str) -> Result<OsString, UsageError> {
-    parser.value().map_err(|_| UsageError(format!("{flag} lacks its value. Write the value after it.")))
+    parser.value().map_err(|_| UsageError(format!("{flag} needs a value after it.")))
 }
 
 fn text(parser: &mut Parser, flag: &str) -> Result<String, UsageError> {
@@ -320,8 +320,8 @@ fn text(parser: &mut Parser, flag: &str) -> Result<String, UsageError> {
     value.string().map_err(|_| UsageError(format!("The value of {flag} is not UTF-8 text.")))
 }
 
-/// A word or flag that nobody knows. A stray word is not repeated: it may be a password that a
-/// shell has split off.
+/// An unknown word or flag. A stray word is not repeated: it may be a part of a password that a
+/// shell has split.
 fn unknown(arg: &lexopt::Arg<'_>, help: &str) -> UsageError {
     let what = match arg {
         Long(flag) => format!("There is no flag --{}.", flag.escape_default()),
@@ -338,7 +338,7 @@ fn unknown(arg: &lexopt::Arg<'_>, help: &str) -> UsageError {
     }
 }
 
-/// Flags by the names that other programs or our own file use.
+/// The flag for a name that other programs or our own config file use.
 fn alike(flag: &str) -> Option<&'static str> {
     Some(match flag {
         "rpc" | "rpc-url" | "rpc_url" | "nodes" | "url" => "node",
@@ -355,7 +355,7 @@ fn alike(flag: &str) -> Option<&'static str> {
     })
 }
 
-/// The parser's own errors, without the value that they would quote.
+/// The parser's own errors, without the values that they would quote.
 fn in_words(_: lexopt::Error) -> UsageError {
     UsageError("The command line is not understood. Say: soloist --help".to_owned())
 }
@@ -693,7 +693,7 @@ mod tests {
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
 
-    /// What the help promises is understood, and belongs to one flag each.
+    /// Every flag in the help text is understood.
     #[test]
     fn every_flag_of_the_help_works() {
         let flags = RUN_HELP.split_whitespace().filter_map(|word| word.strip_prefix("--"));
@@ -702,7 +702,7 @@ mod tests {
         flags.dedup();
         assert!(flags.len() >= 11, "{flags:?}");
         for flag in flags {
-            // A flag of a node stands behind it.
+            // A flag of a node follows the node.
             let parsed = parsed(&format!("run --node http://a --{flag} x"));
             assert!(matches!(parsed, Ok(Command::Run(_))), "{flag}: {parsed:?}");
         }
@@ -714,7 +714,7 @@ mod tests {
         assert_eq!(error("mine"), "There is no command 'mine'. Say: soloist --help");
         assert_eq!(error("run --wallet x"), "There is no flag --wallet. Did you mean --payout?");
         assert_eq!(error("run --frob"), "There is no flag --frob. Say: soloist --help");
-        assert_eq!(error("run --node"), "--node lacks its value. Write the value after it.");
+        assert_eq!(error("run --node"), "--node needs a value after it.");
         assert_eq!(
             error("run --zmq tcp://a:1"),
             "--zmq belongs to a node. Write it after the --node that it is about."

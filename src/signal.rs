@@ -22,9 +22,9 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// The version of the jobs on this template: the node's, with the bits that miners roll cleared,
-    /// and with the owner's settings applied. A bit that the node demands stays: without it the node
-    /// would refuse the block.
+    /// The version of the jobs on this template: the node's, with the bits that miners roll
+    /// cleared, and with the owner's settings applied. A bit that the node demands stays: without
+    /// it the node would refuse the block.
     pub fn version(&self, template: &Template) -> u32 {
         let clear = self.clear & !self.overruled(template);
         (template.version & !VERSION_MASK & !clear) | self.set

@@ -1,6 +1,6 @@
-//! Every setting, declared once. Of these declarations are made: the fields of the config, the
-//! reading of the file with its defaults and bounds, what an unknown name should have been, what a
-//! reload tells and takes over, `image/soloist.toml` and `docs/settings.md`.
+//! Every setting, declared once. From these declarations are made: the fields of the config, the
+//! reading of the file with its defaults and bounds, the suggestions for unknown names, the
+//! messages and the effect of a reload, `image/soloist.toml` and `docs/settings.md`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ section! {
 }
 
 impl Payout {
-    /// The owner's word on single version bits of a block.
+    /// The owner's settings for single version bits of a block.
     pub fn signals(&self) -> Signals {
         Signals { set: self.set_version_bits, clear: self.clear_version_bits }
     }
@@ -89,8 +89,8 @@ impl Payout {
 }
 
 section! {
-    /// A node as it is written, before [`super::NodeConfig`] is made of it. Not `Debug`: the URL
-    /// may hold a password.
+    /// A node as it is written in the file, from which [`super::NodeConfig`] is made. Not `Debug`:
+    /// the URL may hold a password.
     pub(super) struct NodeSettings {
         /// Where the node's RPC answers: a name, an IPv4 address, or an IPv6 address in brackets,
         /// and a port: 8332 where none is written, 443 behind https. A user and a password in it
