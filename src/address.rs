@@ -11,8 +11,8 @@
 //! # Ok::<(), soloist::address::AddressError>(())
 //! ```
 //!
-//! The chain is not known when the owner's file is read: the node tells it later. An [`Address`]
-//! therefore keeps which chains it fits, and the caller asks with [`Address::fits`].
+//! The chain is not known when the config file is read: the node tells it later. An [`Address`]
+//! therefore keeps the set of chains that it fits, and the caller checks with [`Address::fits`].
 //!
 //! Sources: Base58Check addresses (Bitcoin Core, `base58.cpp` and `chainparams.cpp`), BIP 173
 //! (bech32), BIP 350 (bech32m), BIP 341 (taproot output keys).

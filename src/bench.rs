@@ -1,7 +1,7 @@
-//! `soloist bench`: how fast this machine hashes, by every backend it can run.
+//! `soloist bench`: how fast this machine hashes, with every backend that it can run.
 //!
-//! On a board of which there is a file in `board/`, the rate of the backend in use is also compared
-//! with what the file expects, since a hot or badly fed board slows down without a word.
+//! On a board that has a file in `board/`, the rate of the backend in use is also compared with the
+//! rate expected there, because a board that is hot or lacks power slows down without a message.
 
 use crate::hash::Backend;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Names of the chain: networks and 256-bit hashes with their byte order in the type.
+//! Networks, and 256-bit hashes whose type has the byte order.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,8 +1,8 @@
 //! `soloist check`: reads the config, asks every node, and says in plain words whether a block
 //! could be mined now.
 //!
-//! [`story`] is pure and makes all sentences; [`run`] asks and prints. The block is not only
-//! described: it is built by the daemon's own cores and shown to each node as a proposal (BIP 23).
+//! [`story`] is pure and makes all sentences; [`run`] asks and prints. The block is actually built
+//! by the daemon's own modules and shown to each node as a proposal (BIP 23).
 
 use std::sync::{Arc, Mutex};
 use std::thread;

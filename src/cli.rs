@@ -10,10 +10,10 @@ use lexopt::{Parser, ValueExt};
 use crate::commands::ledger::{Restore, What};
 use crate::config::{BadFlag, Flags};
 
-/// What the user asked for.
+/// The command that the user gave.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// `soloist run`, also without the word.
+    /// `soloist run`; also without the word `run`.
     Run(Flags),
     /// `soloist check`
     Check(Flags),
@@ -23,14 +23,14 @@ pub enum Command {
     Import(crate::import::Args),
     /// `soloist ledger check`
     CheckLedger {
-        /// Where the ledger is: `--data`, else the config's data directory.
+        /// Where the ledger is: `--data`, or else the config's data directory.
         flags: Flags,
-        /// `--repair`: set aside what is damaged and rebuild it.
+        /// `--repair`: move damaged files aside and rebuild them.
         repair: bool,
-        /// `--hand-over`: for the daemon, see [`crate::ledger::child`].
+        /// `--hand-over`: used by the daemon, see [`crate::ledger::child`].
         hand_over: bool,
     },
-    /// `soloist ledger cache`: the daemon's own, see [`crate::ledger::child`].
+    /// `soloist ledger cache`: used by the daemon, see [`crate::ledger::child`].
     SaveCache(Flags),
     /// `soloist backup`
     Backup {
@@ -45,7 +45,7 @@ pub enum Command {
     Restore(Restore),
     /// `soloist export`
     Export {
-        /// What of the ledger, and how.
+        /// Which part of the ledger, and in which format.
         what: What,
         /// `--data` and `--config`.
         flags: Flags,
@@ -132,7 +132,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
     }
 }
 
-/// `soloist ledger check`: the only thing that can be done with a ledger from outside.
+/// `soloist ledger check`, and the daemon's own `soloist ledger cache`.
 fn ledger(parser: &mut Parser) -> Result<Command, UsageError> {
     const CHECK: &str = "Say: soloist ledger check";
     let mut flags = Flags::default();
@@ -206,7 +206,7 @@ fn export(parser: &mut Parser) -> Result<Command, UsageError> {
     Ok(Command::Export { what, flags })
 }
 
-/// `soloist import`: for the box, where its first unit calls it.
+/// `soloist import`: the first unit of the box calls it.
 fn import(parser: &mut Parser) -> Result<Command, UsageError> {
     let (mut from, mut template, mut into, mut data) = (None, None, None, None);
     while let Some(arg) = parser.next().map_err(in_words)? {
@@ -242,7 +242,7 @@ fn flags(parser: &mut Parser, help: &str) -> Result<Given, UsageError> {
             Short('h') | Long("help") => return Ok(Given::Help),
             Short('V') | Long("version") => return Ok(Given::Version),
             Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
-            // Of `check` alone: about the machine, whatever its settings are.
+            // Only for `check`: about the machine, whatever its settings are.
             Long("board") if help.contains("--board") => return Ok(Given::Board),
             Long(name) if let Some(flag) = Flags::known(name) => give(parser, flag, &mut flags)?,
             other => return Err(unknown(&other, help)),
@@ -289,7 +289,7 @@ fn parsed_text<T: std::str::FromStr>(
     text.parse().map_err(|_| UsageError(format!("The value of {flag} is {like}.")))
 }
 
-/// The flags of a command that has none of its own: whether help was asked for.
+/// The flags of a command that has none of its own. Returns whether help was asked for.
 fn only_help(parser: &mut Parser) -> Result<bool, UsageError> {
     match parser.next().map_err(in_words)? {
         None => Ok(false),
@@ -304,7 +304,7 @@ fn give(parser: &mut Parser, flag: &str, flags: &mut Flags) -> Result<(), UsageE
     flags.give(flag, value).map_err(|bad| {
         UsageError(match bad {
             BadFlag::LacksNode => {
-                format!("{flag} belongs to a node. Write it behind the --node it is about.")
+                format!("{flag} belongs to a node. Write it after the --node that it is about.")
             }
             BadFlag::Unknown => format!("There is no flag {flag}. Say: soloist --help"),
         })
@@ -312,7 +312,7 @@ fn give(parser: &mut Parser, flag: &str, flags: &mut Flags) -> Result<(), UsageE
 }
 
 fn value(parser: &mut Parser, flag: &str) -> Result<OsString, UsageError> {
-    parser.value().map_err(|_| UsageError(format!("{flag} lacks its value. Write it behind it.")))
+    parser.value().map_err(|_| UsageError(format!("{flag} needs a value after it.")))
 }
 
 fn text(parser: &mut Parser, flag: &str) -> Result<String, UsageError> {
@@ -320,8 +320,8 @@ fn text(parser: &mut Parser, flag: &str) -> Result<String, UsageError> {
     value.string().map_err(|_| UsageError(format!("The value of {flag} is not UTF-8 text.")))
 }
 
-/// A word or flag that nobody knows. A stray word is not repeated: it may be a password that a
-/// shell has split off.
+/// An unknown word or flag. A stray word is not repeated: it may be a part of a password that a
+/// shell has split.
 fn unknown(arg: &lexopt::Arg<'_>, help: &str) -> UsageError {
     let what = match arg {
         Long(flag) => format!("There is no flag --{}.", flag.escape_default()),
@@ -338,7 +338,7 @@ fn unknown(arg: &lexopt::Arg<'_>, help: &str) -> UsageError {
     }
 }
 
-/// Flags by the names that other programs or our own file use.
+/// The flag for a name that other programs or our own config file use.
 fn alike(flag: &str) -> Option<&'static str> {
     Some(match flag {
         "rpc" | "rpc-url" | "rpc_url" | "nodes" | "url" => "node",
@@ -355,7 +355,7 @@ fn alike(flag: &str) -> Option<&'static str> {
     })
 }
 
-/// The parser's own errors, without the value that they would quote.
+/// The parser's own errors, without the values that they would quote.
 fn in_words(_: lexopt::Error) -> UsageError {
     UsageError("The command line is not understood. Say: soloist --help".to_owned())
 }
@@ -363,7 +363,7 @@ fn in_words(_: lexopt::Error) -> UsageError {
 #[cfg(feature = "demo")]
 macro_rules! demo_line {
     () => {
-        "  demo     Show all of it on this machine, with nodes and a miner of its own\n"
+        "  demo     Show everything on this machine, with built-in nodes and a built-in miner\n"
     };
 }
 #[cfg(not(feature = "demo"))]
@@ -375,25 +375,25 @@ macro_rules! demo_line {
 
 const HELP: &str = concat!(
     "\
-Soloist stands between your Bitcoin nodes and your miners. A block that it finds pays you.
+Soloist connects your miners to your Bitcoin nodes. A block that it finds pays you.
 
 Usage: soloist [COMMAND] [FLAGS]
 
 Commands:
-  run      Serve miners (this is what happens without a command)
+  run      Serve miners (the default without a command)
   check    Read the config, ask every node, and say whether a block could be mined now
-  ledger   Look whether the ledger of shares and blocks is sound
+  ledger   Check whether the ledger of shares and blocks is sound
   backup   Write the ledger and the settings into one file
-  restore  Put such a file in the place of the ledger
+  restore  Replace the ledger by such a backup
   export   Print blocks, workers or history as CSV or JSON
-  bench    Measure how fast this machine checks shares
+  bench    Measure how fast this machine hashes
 ",
     demo_line!(),
     "\
 \x20 version  Print the version
 
-Say 'soloist COMMAND --help' for the flags of a command.
-The shortest start: soloist run --node http://user:password@192.168.1.10:8332 --payout ADDRESS
+'soloist COMMAND --help' shows the flags of a command.
+To start quickly: soloist run --node http://user:password@192.168.1.10:8332 --payout ADDRESS
 "
 );
 
@@ -402,8 +402,8 @@ fn flags_help() -> String {
     let settings = Flags::help();
     format!(
         "\
-Flags (they go over the file for this run and are not written back):
-  -c, --config FILE       The settings; else ./soloist.toml or /etc/soloist/soloist.toml
+Flags (they override the config file for this run and are not written back):
+  -c, --config FILE       The config file (default ./soloist.toml or /etc/soloist/soloist.toml)
 {settings}  -h, --help              This text
 "
     )
@@ -412,7 +412,7 @@ Flags (they go over the file for this run and are not written back):
 static RUN_HELP: LazyLock<String> = LazyLock::new(|| {
     format!(
         "\
-Serve miners with work from your nodes, until a signal ends it. SIGHUP reads the file again.
+Serve miners with work from your nodes, until a signal ends it. SIGHUP reads the config file again.
 
 Usage: soloist run [FLAGS]
 
@@ -430,7 +430,7 @@ Read the config, ask every node, and say in plain words who is paid, what a bloc
 and how each node is. Changes nothing.
 
 Usage: soloist check [FLAGS]
-       soloist check --board    Which board this is, and what is known of it
+       soloist check --board    Print which board this is, and what Soloist knows about it
 
 {}
 Exit codes: 0 a block could be mined now, 64 wrong usage, 69 no node can give work now,
@@ -441,29 +441,29 @@ Exit codes: 0 a block could be mined now, 64 wrong usage, 69 no node can give wo
 });
 
 const IMPORT_HELP: &str = "\
-Take over what the owner wrote on the boot partition of the box: settings go over those that the
-box has, [wifi] becomes a file of wpa_supplicant, and the owner's file is what it was at first.
-With --data a backup of an old card beside it (soloist-backup* or soloist-*.backup) is taken up, if
-the ledger there has counted nothing yet; soloist-passphrase.txt opens its sealed settings. Both are
-never read twice. A certificate beside it that rpc_cert_path names (NAME.pem or NAME.crt)
-goes along.
+Import the settings file that the owner wrote on the boot partition of the box. Its settings
+override those of the box, [wifi] becomes a file for wpa_supplicant, and the owner's file is reset
+to its original content. With --data, a backup of an old card beside it (soloist-backup* or
+soloist-*.backup) is restored if the ledger there has counted nothing yet; soloist-passphrase.txt
+opens its encrypted settings. Neither is read twice. A certificate beside it that rpc_cert_path
+names (NAME.pem or NAME.crt) is imported too.
 
 Usage: soloist import --from FILE --template FILE --into DIR [--data DIR]
 
 Exit codes: 0 done or nothing to do, 64 wrong usage, 73 cannot write,
-            78 the file has a mistake: problems.txt beside it tells which
+            78 the file has a mistake: problems.txt beside it says which
 ";
 
 const LEDGER_HELP: &str = "\
-Look whether the ledger of shares and blocks is sound and its snapshots can be restored. Without
---repair a copy is looked at and nothing changes. With it no other Soloist may run.
+Check whether the ledger of shares and blocks is sound and its snapshots can be restored. Without
+--repair a copy is checked and nothing changes. With --repair no other Soloist may run.
 
 Usage: soloist ledger check [FLAGS]
 
 Flags:
-      --data DIR     Where the ledger is; else what the config says
-  -c, --config FILE  The settings; else ./soloist.toml or /etc/soloist/soloist.toml
-      --repair       Set aside what is damaged and rebuild it
+      --data DIR     Where the ledger is (default: as the config says)
+  -c, --config FILE  The config file (default ./soloist.toml or /etc/soloist/soloist.toml)
+      --repair       Move damaged files aside and rebuild them
   -h, --help         This text
 
 Exit codes: 0 all is well, 1 damage was found, 2 the ledger cannot be used, 64 wrong usage,
@@ -472,16 +472,17 @@ Exit codes: 0 all is well, 1 damage was found, 2 the ledger cannot be used, 64 w
 
 const BACKUP_HELP: &str = "\
 Write the ledger and the settings into one file of less than 1 MB. Safe while Soloist runs.
-Passwords, PIN and notifications go along only under a passphrase. Solved blocks that no node has
-taken yet are not in it: they stay in the spool.
+It includes passwords, PIN and notifications only with a passphrase. It does not include solved
+blocks that no node has accepted yet: they stay in the spool.
 
 Usage: soloist backup FILE [FLAGS]
 
 Flags:
-      --passphrase-file FILE  Its first line (at least 10 characters) seals all settings; - is
-                              standard input
-      --data DIR              Where the ledger is; else what the config says
-  -c, --config FILE           The settings; else ./soloist.toml or /etc/soloist/soloist.toml
+      --passphrase-file FILE  Its first line, of at least 10 characters, is the passphrase that
+                              encrypts all settings; - is standard input
+      --data DIR              Where the ledger is (default: as the config says)
+  -c, --config FILE           The config file (default ./soloist.toml or
+                              /etc/soloist/soloist.toml)
   -h, --help                  This text
 
 Exit codes: 0 written and read back, 64 wrong usage, 69 there is no ledger, 73 cannot write,
@@ -489,20 +490,22 @@ Exit codes: 0 written and read back, 64 wrong usage, 69 there is no ledger, 73 c
 ";
 
 const RESTORE_HELP: &str = "\
-Put a backup in the place of the ledger. Stop Soloist first. What was there is set aside, not
-deleted. A file that is not whole changes nothing.
+Replace the ledger by a backup. Stop Soloist first. The previous ledger is kept under another name.
+A damaged backup changes nothing.
 
 Usage: soloist restore FILE [FLAGS]
 
 Flags:
-      --settings              Put the backup's settings in the place of the file of --config; what
-                              was there is kept beside it. Else they are put beside the ledger
-      --passphrase-file FILE  What the secret settings were sealed with; - is standard input
-      --data DIR              Where the ledger is; else what the config says
-  -c, --config FILE           The settings; else ./soloist.toml or /etc/soloist/soloist.toml
+      --settings              Replace the file of --config by the backup's settings; the previous
+                              file is kept beside it. Without this flag the settings are written
+                              beside the ledger
+      --passphrase-file FILE  The passphrase of the encrypted settings; - is standard input
+      --data DIR              Where the ledger is (default: as the config says)
+  -c, --config FILE           The config file (default ./soloist.toml or
+                              /etc/soloist/soloist.toml)
   -h, --help                  This text
 
-Exit codes: 0 restored, 64 wrong usage, 65 not a whole backup or another passphrase, 69 Soloist is
+Exit codes: 0 restored, 64 wrong usage, 65 damaged backup or wrong passphrase, 69 Soloist is
             running, 73 cannot write, 78 wrong config
 ";
 
@@ -510,18 +513,18 @@ const EXPORT_WHAT: &str =
     "What to export is missing: blocks, workers, hours, days or json. Say: soloist export --help";
 
 const EXPORT_HELP: &str = "\
-Print what the ledger holds to standard output. Safe while Soloist runs; what was counted within the
-last ten minutes may be missing.
+Print the content of the ledger to standard output. Safe while Soloist runs; the last ten minutes
+may be missing.
 
 Usage: soloist export blocks|workers|hours|days|json [FLAGS]
 
   blocks, workers     Found blocks; sums of all workers (CSV)
-  hours, days         History of 90 days, and of all time (CSV)
-  json                All of it
+  hours, days         History of the last 90 days by hour, and of all time by day (CSV)
+  json                Everything
 
 Flags:
-      --data DIR      Where the ledger is; else what the config says
-  -c, --config FILE   The settings; else ./soloist.toml or /etc/soloist/soloist.toml
+      --data DIR      Where the ledger is (default: as the config says)
+  -c, --config FILE   The config file (default ./soloist.toml or /etc/soloist/soloist.toml)
   -h, --help          This text
 
 Exit codes: 0 printed, 64 wrong usage, 69 there is no ledger, 74 cannot print, 78 wrong config
@@ -529,23 +532,23 @@ Exit codes: 0 printed, 64 wrong usage, 69 there is no ledger, 74 cannot print, 7
 
 #[cfg(feature = "demo")]
 const DEMO_HELP: &str = "\
-Show all of it on this machine: two small nodes, the daemon, and a miner on the CPU, without a
+Show everything on this machine: two small nodes, the daemon, and a miner on the CPU, without a
 network. Blocks are found within seconds; after a while the first node is killed.
 
 Usage: soloist demo [FLAGS]
 
 Flags:
-      --seconds N         End after N seconds, with a summary; else Ctrl-C ends it
+      --seconds N         End after N seconds, with a summary (default: until Ctrl-C)
       --http IP:PORT      Where the page is served (default 127.0.0.1:8080, or a free port)
       --listen IP:PORT    Where miners connect (default 127.0.0.1:3333, or a free port)
       --log LEVEL         How much of the daemon's log is shown (default warn)
   -h, --help              This text
 
-Exit codes: 0 a block was accepted, 64 wrong usage, 69 none was, or a port is taken
+Exit codes: 0 a block was accepted, 64 wrong usage, 69 no block was, or a port is in use
 ";
 
 const BENCH_HELP: &str = "\
-Measure how fast this machine hashes, in every way that it can. Takes a few seconds.
+Measure how fast this machine hashes, with every backend that it can run. Takes a few seconds.
 
 Usage: soloist bench
 ";
@@ -690,7 +693,7 @@ mod tests {
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
 
-    /// What the help promises is understood, and belongs to one flag each.
+    /// Every flag in the help text is understood.
     #[test]
     fn every_flag_of_the_help_works() {
         let flags = RUN_HELP.split_whitespace().filter_map(|word| word.strip_prefix("--"));
@@ -699,7 +702,7 @@ mod tests {
         flags.dedup();
         assert!(flags.len() >= 11, "{flags:?}");
         for flag in flags {
-            // A flag of a node stands behind it.
+            // A flag of a node follows the node.
             let parsed = parsed(&format!("run --node http://a --{flag} x"));
             assert!(matches!(parsed, Ok(Command::Run(_))), "{flag}: {parsed:?}");
         }
@@ -711,10 +714,10 @@ mod tests {
         assert_eq!(error("mine"), "There is no command 'mine'. Say: soloist --help");
         assert_eq!(error("run --wallet x"), "There is no flag --wallet. Did you mean --payout?");
         assert_eq!(error("run --frob"), "There is no flag --frob. Say: soloist --help");
-        assert_eq!(error("run --node"), "--node lacks its value. Write it behind it.");
+        assert_eq!(error("run --node"), "--node needs a value after it.");
         assert_eq!(
             error("run --zmq tcp://a:1"),
-            "--zmq belongs to a node. Write it behind the --node it is about."
+            "--zmq belongs to a node. Write it after the --node that it is about."
         );
         assert_eq!(error("run geheim"), "There is a word too many. Say: soloist --help");
         assert_eq!(error("version now"), "There is a word too many. Say: soloist --help");

@@ -1,4 +1,4 @@
-//! Time as the pure cores see it: handed in, never read.
+//! Time for the pure modules: it is handed in, never read.
 
 use std::time::Instant;
 

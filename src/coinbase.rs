@@ -1,4 +1,4 @@
-//! The coinbase transaction, split where the miner puts its extranonce.
+//! The coinbase transaction, split where the miner inserts its extranonce.
 //!
 //! ```text
 //! version 2 | 1 input: null outpoint
@@ -8,8 +8,8 @@
 //! lock time height − 1
 //! ```
 //!
-//! Sequence and lock time are those of Bitcoin Core's own miner: valid today, and what BIP 54
-//! would ask of every coinbase. One output pays the owner everything; there is no fee to anybody.
+//! Sequence and lock time are those of Bitcoin Core's own miner: valid today, and as BIP 54 would
+//! require of every coinbase. One output pays the owner everything; there is no fee to anybody.
 
 /// Bytes of extranonce in every coinbase: extranonce1 and extranonce2 together.
 pub const EXTRANONCE_SIZE: usize = 12;

@@ -20,16 +20,15 @@
 //! # Ok::<(), config::Problems>(())
 //! ```
 //!
-//! Each setting is declared once, in `sections.rs`. Its way: the file and over it the flags become
-//! tables of values that know where they stand, and names that are not declared are refused
-//! (`written.rs`); each value is read by its declared form (`forms.rs`, `url.rs`) into a type that
-//! carries its unit, the rules between settings follow (`validate.rs`), and all mistakes are
-//! reported at once, each with its file, its line and what to write instead ([`Problem`]).
-//! [`build`] is pure; [`load`] reads the file and the environment and calls it. The reference
-//! `docs/settings.md` and `image/soloist.toml` are made of the same declarations, by
-//! `tests/pure/config_reference.rs`.
+//! Each setting is declared once, in `sections.rs`. The file, and the flags that override it,
+//! become tables of values with their positions; undeclared names are refused (`written.rs`). Each
+//! value is read by its declared form (`forms.rs`, `url.rs`) into a type that has its unit. Then
+//! the rules between settings are checked (`validate.rs`). All mistakes are reported at once, each
+//! with its file, its line and what to write instead ([`Problem`]). [`build`] is pure; [`load`]
+//! reads the file and the environment and calls it. `tests/pure/config_reference.rs` makes the
+//! reference `docs/settings.md` and `image/soloist.toml` from the same declarations.
 //!
-//! The chain is not configured. The node tells it, and [`crate::address::Address::fits`] is asked
+//! The chain is not configured: the node tells it, and [`crate::address::Address::fits`] is checked
 //! then.
 
 mod certificate;

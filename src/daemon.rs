@@ -5,9 +5,9 @@
 //!  miners ──────────────┘
 //! ```
 //!
-//! All state lives in one `State` on one thread. What happens at the sockets of miners goes
-//! straight into the engine; everything else comes through one queue. After each event the deadlines
-//! of all cores are asked for, and the loop sleeps until the first.
+//! All state is in one `State` on one thread. Events of the miners' sockets go straight into the
+//! engine; everything else comes through one queue. After each event the loop asks for the next
+//! deadline of the engine and the other parts, and sleeps until then.
 
 mod actions;
 mod admin;
@@ -76,31 +76,32 @@ use nodes::Nodes;
 use recorder::Recording;
 use timings::Timings;
 
-/// How long a stop waits for a block that no node has yet. The unit's TimeoutStopSec is longer.
+/// Maximum time that a stop waits for a block that no node has yet. The unit's TimeoutStopSec is
+/// longer.
 const STOP_AT_MOST: Duration = Duration::from_secs(50);
 
-/// Events that the page can look back on.
+/// Maximum events that the page lists.
 const MAX_EVENTS: usize = 100;
 
-/// What the queue carries.
+/// The events in the queue.
 #[derive(Debug)]
 enum Event {
     Node(NodeEvent),
-    /// The card answered.
+    /// The ledger's writer answered.
     Ledger(Box<(crate::ledger::writer::LedgerWriter, LedgerEvent)>),
     /// A block was written to the spool, or could not be.
     Spooled(blocks::Spooled),
-    /// The coinbase of a block of the spool was looked up.
+    /// The coinbase of a block in the spool was read.
     Coinbase(BlockHash, Option<timings::FoundCoinbase>),
-    /// A notification was sent, or why it could not be.
+    /// A notification was sent, or the reason why not.
     Sent(crate::notify::SendId, Result<(), String>),
-    /// The card was read, or a copy made.
+    /// The state of the card was read, or a copy was made.
     Housekeeping(housekeeping::Found),
     /// The board was read.
     Board(Box<(crate::os::board::Board, crate::os::board::Reading)>),
-    /// What is kept of this PIN.
+    /// The hash of this PIN.
     Pin(config::Secret, String),
-    /// A rehearsal's block is made.
+    /// The block of a rehearsal is assembled.
     Rehearsal {
         hash: BlockHash,
         height: u32,
@@ -111,16 +112,16 @@ enum Event {
     Rearm,
 }
 
-/// What the daemon can be told while it runs.
+/// A command to the running daemon.
 #[derive(Debug)]
 pub enum Command {
-    /// End in order.
+    /// Stop in an orderly way.
     Stop,
-    /// Use this config from now on, without dropping a miner.
+    /// Use this config from now on, without disconnecting a miner.
     Reload(Box<Config>),
 }
 
-/// Runs the daemon until a signal ends it. `loaded` is the config as [`config::load`] read it by
+/// Runs the daemon until a signal ends it. `loaded` is the config as [`config::load`] read it with
 /// these `flags`; SIGHUP reads it again.
 pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
     // Before any thread: all of them inherit it.
@@ -144,8 +145,8 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
     exit
 }
 
-/// Turns signals into commands. The config is read on a pool thread: a disk that hangs holds up
-/// neither the miners nor a stop.
+/// Turns signals into commands. The config is read on a pool thread, so that a disk that hangs
+/// delays neither the miners nor a stop.
 async fn obey(signals: Signals, flags: Flags, commands: Sender<Command>) {
     enum Woken {
         Told(Order),
@@ -156,7 +157,7 @@ async fn obey(signals: Signals, flags: Flags, commands: Sender<Command>) {
         blocking::unblock(move || config::load(&flags))
     };
     let mut reading = None;
-    // Told while the file was being read: it may have been read too early.
+    // A SIGHUP that came while the file was being read: the file may have been read too early.
     let mut again = false;
     loop {
         let told = async { Woken::Told(signals.next().await) };
@@ -197,7 +198,7 @@ async fn obey(signals: Signals, flags: Flags, commands: Sender<Command>) {
     }
 }
 
-/// Where the daemon can be reached.
+/// The addresses that the daemon listens on.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     /// The Stratum port.
@@ -206,9 +207,8 @@ pub struct Addresses {
     pub http: Vec<SocketAddr>,
 }
 
-/// The daemon itself: runs on the calling thread until it is told to stop. `source` is where
-/// settings can be saved, if anywhere. `started` is called
-/// once all ports are bound.
+/// Runs the daemon on the calling thread until it is told to stop. `source` is where settings can
+/// be saved, if anywhere. `started` is called once all ports are bound.
 pub fn serve(
     executor: Rc<LocalExecutor<'static>>,
     config: Config,
@@ -229,7 +229,7 @@ pub fn serve(
             Ok(http) => Addresses { stratum: daemon.server.addresses(), http },
             Err(exit) => return exit,
         };
-        // The choice and self-test of the hash backend must not wait for the first share.
+        // Choose and test the hash backend now, not with the first share.
         crate::hash::Backend::active();
         started(&addresses);
         executor
@@ -244,22 +244,22 @@ pub fn serve(
     async_io::block_on(background_executor::run(main, beside))
 }
 
-/// The state behind one door: miners' sockets, the page and the loop all come in here.
+/// The shared state: miners' sockets, the page and the loop all use it through this.
 struct Daemon {
     this: Weak<Daemon>,
     executor: Rc<LocalExecutor<'static>>,
-    /// For the page: it gets the time that the miners leave.
+    /// For the page: it runs in the time that the miners leave.
     people: Rc<LocalExecutor<'static>>,
     server: Rc<Server>,
-    /// For the ports that encrypt.
+    /// For the TLS ports.
     certificate: Option<Rc<Certificate>>,
     state: RefCell<State>,
-    /// The time for which the loop is set. Later than this only if nothing is due before.
+    /// The time at which the loop will wake; nothing is due before.
     armed: Cell<Option<Instant>>,
     queue: Sender<Event>,
 }
 
-/// All that the daemon knows.
+/// The state of the daemon.
 struct State {
     config: Config,
     started: Now,
@@ -396,7 +396,7 @@ impl Daemon {
             let task = server.clone().serve(self.people.clone(), listener);
             self.people.spawn(task).detach();
         }
-        // What is wrong with it must keep nobody from the page without it.
+        // A fault of it must not disable the page without TLS.
         for address in config.tls_listen.iter().filter(|_| self.certificate.is_some()) {
             match (listen(*address), &self.certificate) {
                 (Ok(listener), Some(certificate)) => {
@@ -433,7 +433,7 @@ impl Daemon {
             if let Some(event) = event {
                 state.event(now, event);
             }
-            // What has piled up meanwhile comes before any deadline.
+            // Queued events come before any deadline.
             while let Ok(event) = events.try_recv() {
                 state.event(now, event);
             }
@@ -454,13 +454,13 @@ impl Daemon {
             }
         }
         self.server.close_all();
-        // The goodbyes go out before the process does.
+        // Send the farewells before the process ends.
         Timer::after(Duration::from_millis(200)).await;
         log::info!("Stopped.");
         Exit::Ok
     }
 
-    /// Wakes the loop if something became due before the time for which it is set.
+    /// Wakes the loop if something became due before its wake-up time.
     fn rearm(&self, state: &State) {
         let next = state.next_deadline();
         if next.is_some() && self.armed.get().is_none_or(|armed| next < Some(armed)) {
@@ -583,7 +583,7 @@ impl State {
         .min()
     }
 
-    /// Keeps what happened for the page, and logs it.
+    /// Keeps an event for the page, and logs it.
     fn tell(&mut self, now: Now, kind: EventKind, level: Level, text: String) {
         match level {
             Level::Info => log::info!("{text}"),
@@ -609,7 +609,8 @@ impl State {
         self.stop_ledger(now);
     }
 
-    /// A block on its way and the ledger's last batch are waited for, but not for ever.
+    /// Whether the stop may end: it waits, for a limited time, for an undecided block and for the
+    /// ledger's last batch.
     fn may_end(&self, now: Now) -> bool {
         let Some(limit) = self.stopping else { return false };
         let done = !self.engine.blocks().is_busy() && self.ledger.is_closed();
@@ -646,7 +647,8 @@ impl State {
         self.systemd.ready();
     }
 
-    /// A box that is not set up lets miners knock, so that the page shows them and tells why.
+    /// A box that is not set up accepts connections of miners and refuses them, so that the page
+    /// shows them with the reason.
     fn turn_miners_away(&mut self) {
         let why = (!self.config.is_set_up()).then_some(miners::NOT_SET_UP);
         if why.is_none() && !self.server.refuses_all() {
@@ -664,14 +666,14 @@ impl State {
                     log::warn!("Not set up yet: open http://{host}:{port}/ in a browser.");
                 }
             }
-            // The failover core opens them with the first work.
+            // `Failover` opens them with the first work.
             None => self.server.shut(),
         }
     }
 
     fn feed_watchdog(&mut self, now: Now) {
         let Some(interval) = self.systemd.watchdog() else { return };
-        // A block on its way is worth more than a new start.
+        // An undecided block is worth more than a restart.
         if self.is_stuck() && !self.engine.blocks().is_busy() {
             return;
         }
@@ -684,16 +686,16 @@ impl State {
 
 /// Random numbers that live longer than a connection.
 struct Secrets {
-    /// Kept over restarts, so that a session id from before one is known to be ours.
+    /// Kept over restarts, so that a session id from before a restart is recognised as ours.
     session_key: SessionKey,
-    /// Behind all ids of earlier runs, so that a job from before a restart is known to be old.
+    /// Above all ids of earlier runs, so that a job from before a restart is recognised as old.
     first_job_id: JobId,
 }
 
 impl Secrets {
-    /// Draws them; what the data directory has is taken from there. A key that cannot be kept costs
-    /// no more than the resuming of sessions over a restart. `last_job` is the last job of an
-    /// earlier run that is remembered.
+    /// Reads them from the data directory, or draws them. If the key cannot be saved, sessions
+    /// cannot be resumed after a restart; nothing else is lost. `last_job` is the last remembered
+    /// job of an earlier run.
     fn load(data: &Path, last_job: Option<JobId>) -> Result<Secrets, getrandom::Error> {
         let path = data.join("session-key");
         let first_job_id = first_job_id(data, last_job)?;
@@ -709,8 +711,8 @@ impl Secrets {
     }
 }
 
-/// The first job id of this run, by a count of the runs in the data directory. Where it cannot be
-/// kept a random one is as good as can be had.
+/// The first job id of this run, from a count of the runs in the data directory. If the count
+/// cannot be saved, the id is random.
 fn first_job_id(data: &Path, last_job: Option<JobId>) -> Result<JobId, getrandom::Error> {
     let path = data.join("run");
     let kept: Option<u32> =
@@ -742,8 +744,8 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// The doors for TLS, if the owner wants them. What is wrong with them must not keep the other
-/// miners from mining.
+/// The TLS ports, if the owner wants them. Their failure must not keep the other miners from
+/// mining.
 fn open_tls(config: &Config, server: &Server, certificate: &Rc<Certificate>) {
     if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, certificate) {
         log::error!("cannot listen for miners with TLS on {address}: {error}");
@@ -776,7 +778,7 @@ fn certificate(config: &Config) -> Option<Rc<Certificate>> {
     Some(certificate)
 }
 
-/// What the config says to the engine.
+/// The engine's settings, made from the config.
 fn settings(config: &Config, nodes: &Nodes, session_key: SessionKey) -> engine::Settings {
     let setup = Setup {
         nodes: nodes.specs(),
@@ -792,7 +794,7 @@ fn settings(config: &Config, nodes: &Nodes, session_key: SessionKey) -> engine::
     engine::Settings { setup, payout, rules: miners::rules(config, session_key) }
 }
 
-/// The chains on which the payout address is worth something.
+/// The chains that the payout address fits.
 fn chains(config: &Config) -> Vec<crate::chain::Chain> {
     use crate::chain::Chain;
     [Chain::Main, Chain::Testnet3, Chain::Testnet4, Chain::Signet, Chain::Regtest]

@@ -1,9 +1,8 @@
-//! Targets and difficulties: exact 256-bit comparison, floating point only for people.
+//! Targets and difficulties: exact 256-bit comparison; floating point only for display and Stratum.
 //!
-//! A share or a block is judged by comparing its hash with a [`Target`], both as 256-bit integers.
-//! A [`Difficulty`] is how people and the Stratum protocol name a target: the target of difficulty
-//! 1 divided by it, where difficulty 1 is `0x00000000ffff0000…00`, the one that pools, firmwares
-//! and `getdifficulty` use.
+//! A share or a block is checked by comparing its hash with a [`Target`], both as 256-bit integers.
+//! A [`Difficulty`] d is another name for the target T1 / d, for people and for the Stratum
+//! protocol. T1 is `0x00000000ffff0000…00`, as pools, firmwares and `getdifficulty` use it.
 
 use std::fmt;
 

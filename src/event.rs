@@ -1,4 +1,4 @@
-//! How bad something is that the owner is told, and what kind of thing it is.
+//! Severity and kind of an event for the owner.
 
 use serde::Serialize;
 

@@ -1,20 +1,20 @@
-//! What every command shares: how the program ends, and what it is called.
+//! Shared by all commands: the exit codes, and the program's name and version.
 
 use std::process::ExitCode;
 
-/// How the program ends: the codes of `sysexits.h`, by what the user can do about it.
+/// Exit codes of the program, as in `sysexits.h`, by what the user can do about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     /// All is well. `check`: a block could be mined now.
     Ok = 0,
-    /// A word or a flag on the command line is not understood (EX_USAGE).
+    /// A word or a flag on the command line is unknown (EX_USAGE).
     Usage = 64,
-    /// `restore`: the backup is damaged, or its passphrase another (EX_DATAERR).
+    /// `restore`: the backup is damaged, or the passphrase is wrong (EX_DATAERR).
     Data = 65,
     /// `check`: no node can give work now. `run`: nothing to listen on (EX_UNAVAILABLE).
     Unavailable = 69,
-    /// Something that must not happen did happen: please report it (EX_SOFTWARE).
+    /// An internal error: please report it (EX_SOFTWARE).
     Software = 70,
     /// A file or directory of our own cannot be written (EX_CANTCREAT).
     CannotWrite = 73,

@@ -1,10 +1,10 @@
-//! The one way in which a file is replaced: a power cut, a full disk or a crash leaves the old file
-//! or the new one, never a part, and what was reported as written stays.
+//! The only way in which files are replaced: a power cut, a full disk or a crash leaves the old
+//! file or the new one, never a part, and a write that was reported as done is durable.
 //!
-//! The new content is written beside the file under its name with `.new` behind it, made durable
-//! (fsync), renamed over the old one, and the name is made durable as well (fsync of the directory).
-//! In a directory in memory (tmpfs) both fsyncs do nothing and cost a system call each, so files
-//! there go the same way.
+//! The new content is written beside the file, under its name with `.new` appended, and made
+//! durable (fsync). Then it is renamed over the old file, and the name is made durable as well
+//! (fsync of the directory). In a directory in memory (tmpfs) both fsyncs do nothing and cost one
+//! system call each, so files there are written in the same way.
 //!
 //! All calls block on the disk.
 

@@ -1,4 +1,4 @@
-//! Who is who: the small numbers by which the modules name nodes, connections and miners.
+//! Identifiers: the small numbers of nodes, connections and miners.
 
 /// A node's place in the daemon's table. Never reused within one run, so that a late event of a
 /// node removed by a reload is recognised and dropped.

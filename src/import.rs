@@ -1,10 +1,12 @@
-//! `soloist import`: takes over what the owner wrote on the boot partition of the box.
+//! `soloist import`: imports the settings file that the owner wrote on the boot partition of the
+//! box.
 //!
-//! The file there lies open for everybody who holds the card. So what it says goes to the data
-//! partition, and afterwards it is again what it was in the image: no password stays in it. What is
-//! written there later goes over what the box has, setting by setting; what is not said stays.
+//! Everybody who holds the card can read that file. So its settings are copied to the data
+//! partition, and the file is reset to its content in the image, so that no password stays in it.
+//! Settings that are written there later override those of the box one by one; settings that are
+//! not in the file stay.
 //!
-//! A backup of an old card that lies beside it is taken up at the first start: see [`old_card`].
+//! A backup of an old card beside it is restored at the first start: see [`old_card`].
 //!
 //! [`take_over`] is pure; [`run`] reads and writes.
 

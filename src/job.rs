@@ -1,16 +1,16 @@
 //! Template + coinbase → [`Job`], and the [`Jobs`] that miners may still send shares for.
 //!
-//! A [`Work`] is what all miners hash at one time: a template and the owner's coinbase over it. A
+//! A [`Work`] is a template with the owner's coinbase; all miners hash the same work at one time. A
 //! [`Job`] is one `mining.notify`: an id and a time on top of a work. Every notify gets a job of
-//! its own, because ESP-Miner drops ids that it has seen and NerdMiner starts its nonces anew with
+//! its own, because ESP-Miner drops ids that it has seen, and NerdMiner restarts its nonces with
 //! every job, so that an equal header would be hashed twice.
 //!
 //! **What is stale.** Jobs belong to the tip that they build on. With a new tip the old jobs move
-//! to a short list that is kept only to name late shares and to catch a block among them.
+//! to a short list, which serves only to recognise late shares and to catch a block among them.
 //!
 //! **Time.** A job's ntime is the template's `curtime` plus the monotonic time since the template
-//! came: never the board's own clock, which a Pi does not have. Within one tip it moves on from job
-//! to job, ahead of the node's clock by no more than `MAX_LEAD`.
+//! came, never the board's own clock, because a Pi has none. Within one tip it increases from job
+//! to job, and is ahead of the node's clock by at most `MAX_LEAD`.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,26 +28,26 @@ use crate::merkle;
 use crate::signal::Signals;
 use crate::template::Template;
 
-/// Jobs of the current tip that are kept at the most; the oldest give way. At a job every 30 s to
-/// all, and one more to each miner whose difficulty changes, it spans hours.
+/// Maximum jobs of the current tip; the oldest are dropped. With a job for all every 30 s, and one
+/// more for each miner whose difficulty changes, this lasts for hours.
 const MAX_JOBS: usize = 2048;
 
-/// Different works of the current tip that are kept at the most: each holds a list of its
-/// transactions. At one every 30 s this is half an hour.
+/// Maximum works of the current tip: each holds a list of its transactions. At one every 30 s this
+/// is half an hour.
 const MAX_WORKS: usize = 64;
 
-/// Jobs of earlier tips, kept for this long after the tip changed.
+/// How long jobs of earlier tips are kept after the tip changed.
 const KEEP_OLD: Duration = Duration::from_secs(180);
 
-/// Jobs of earlier tips that are kept at the most.
+/// Maximum jobs of earlier tips.
 const MAX_OLD_JOBS: usize = 512;
 
-/// How far a job's time may run ahead of the node's clock, seconds, when jobs are made faster than
-/// one a second (many miners at once: they differ by extranonce1 anyway). Nodes refuse blocks more
-/// than two hours ahead.
+/// Maximum seconds by which a job's time may be ahead of the node's clock, when jobs are made
+/// faster than one a second (many miners at once; they differ by extranonce1 anyway). Nodes refuse
+/// blocks more than two hours ahead.
 const MAX_LEAD: u32 = 60;
 
-/// A job's id: counted up, shown in hex.
+/// A job's id: a counter, shown in hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(pub u32);
 
@@ -63,10 +63,10 @@ pub struct Work {
     pub node: NodeId,
     /// When the template came.
     pub received: Instant,
-    /// Made by us for a new tip without waiting for the node's transactions.
+    /// Whether we made it for a new tip without waiting for the node's transactions.
     pub empty: bool,
-    /// The coinbase's first half, hashed once for all shares: a tag of 16 bytes or more fills a
-    /// block of it, which saves each share a compression.
+    /// The hash state after the coinbase's first half, computed once for all shares: a tag of 16
+    /// bytes or more fills a SHA-256 block, which saves one compression per share.
     prefix: PrefixState,
     /// `","<prevhash>","<coinbase1>",…,"<nbits>","`: a notify's text between job id and ntime.
     middle: String,
@@ -77,11 +77,11 @@ pub struct Work {
 /// One `mining.notify`.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Its id. Never given twice, not even by different runs: see [`Jobs::new`].
+    /// Its id. No id is used twice, not even by different runs: see [`Jobs::new`].
     pub id: JobId,
     /// The header's time, Unix seconds.
     pub ntime: u32,
-    /// The work that it stands for.
+    /// Its work.
     pub work: Rc<Work>,
 }
 
@@ -93,32 +93,32 @@ pub struct Jobs {
     next_id: u32,
     /// The work that new jobs are made from.
     work: Option<Rc<Work>>,
-    /// When the current tip became ours.
+    /// When the current tip was taken over.
     tip_since: Option<Instant>,
     /// Jobs of the current tip, by rising id.
     current: VecDeque<Job>,
-    /// Jobs of the current tip that an earlier run gave, by rising id.
+    /// Jobs of the current tip from an earlier run, by rising id.
     restored: Vec<Job>,
-    /// Jobs of earlier tips, and when theirs ceased to be the tip.
+    /// Jobs of earlier tips, and when their tip was replaced.
     old: VecDeque<(Job, Instant)>,
     last_ntime: u32,
 }
 
-/// What is known of a job id that a miner names.
+/// The result of looking up a job id that a miner sent.
 #[derive(Debug)]
 pub enum Lookup<'a> {
     /// A job of the current tip.
     Current(&'a Job),
-    /// A job of an earlier tip, which was replaced at that time.
+    /// A job of an earlier tip, and when that tip was replaced.
     Stale(&'a Job, Instant),
-    /// Never given, or forgotten.
+    /// An id that was never issued, or is forgotten.
     Unknown,
 }
 
-/// What new work means for the miners.
+/// The effect of new work on the miners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It builds on another block: what the miners hash now is worthless.
+    /// It builds on another block: the miners' present jobs are worthless.
     NewTip,
     /// The same tip with other transactions or time.
     Refresh,
@@ -144,7 +144,7 @@ impl Work {
         Work::with_coinbase(template, coinbase, node, received, empty)
     }
 
-    /// Work over a coinbase that was made elsewhere.
+    /// Work with a coinbase that was made elsewhere.
     pub fn with_coinbase(
         template: Arc<Template>,
         coinbase: Coinbase,
@@ -158,29 +158,29 @@ impl Work {
         Work { template, coinbase, node, received, empty, prefix, middle, version }
     }
 
-    /// The same work with the owner's word on single version bits.
+    /// The same work with the owner's setting for single version bits.
     pub fn signalling(mut self, signals: &Signals) -> Work {
         self.version = signals.version(&self.template);
         self.middle = notify_middle(&self.template, &self.coinbase, self.version);
         self
     }
 
-    /// The block version that jobs carry: the node's with the owner's word over it, and with the
-    /// bits that miners may roll cleared, so that setting, replacing and toggling them, which
-    /// firmwares do, all mean the same.
+    /// The block version of the jobs: the node's, modified by the owner's setting, with the bits
+    /// that miners may roll cleared. So it makes no difference whether a firmware sets, replaces or
+    /// toggles these bits.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The merkle root of the block with this coinbase, which is the owner's or differs from it
-    /// behind the extranonce only, in internal byte order.
+    /// The merkle root of the block with this coinbase, in internal byte order. The coinbase may
+    /// differ from the owner's only after the extranonce.
     pub fn merkle_root(&self, coinbase: &Coinbase, extranonce: &[u8; EXTRANONCE_SIZE]) -> [u8; 32] {
         debug_assert_eq!(coinbase.coinbase1, self.coinbase.coinbase1);
         let coinbase_txid = self.prefix.sha256d(&[extranonce, &coinbase.coinbase2]);
         merkle::root_from_branch(coinbase_txid, &self.template.branch)
     }
 
-    /// The node's clock now: when the template was made, plus the time since it came.
+    /// The node's clock now: the template's time plus the time since it came.
     pub fn node_time(&self, now: Instant) -> u32 {
         let elapsed = now.saturating_duration_since(self.received).as_secs();
         self.template.curtime.saturating_add(u32::try_from(elapsed).unwrap_or(u32::MAX))
@@ -188,21 +188,21 @@ impl Work {
 }
 
 impl JobId {
-    /// Ids of one run: a job every 30 s and some more for changes of difficulty stay below this
-    /// for a year.
+    /// Number of ids for one run: enough for a year with a job every 30 s and some more for changes
+    /// of difficulty.
     const RUN: u32 = 1 << 20;
 
-    /// The first id of a run, by the run's number. The numbers of 4096 runs do not meet.
+    /// The first id of a run, by the run's number. The ids of 4096 runs do not overlap.
     pub fn first_of(run: u32) -> JobId {
         JobId(run.wrapping_mul(JobId::RUN))
     }
 
-    /// The number of the run that gave it.
+    /// The number of the run that issued it.
     pub fn run(self) -> u32 {
         self.0 / JobId::RUN
     }
 
-    /// Whether it was given before another. Ids wrap after 2^32 jobs.
+    /// Whether it was issued before another. Ids wrap after 2^32 jobs.
     pub fn is_before(self, other: JobId) -> bool {
         self != other && other.0.wrapping_sub(self.0) < 1 << 31
     }
@@ -210,7 +210,7 @@ impl JobId {
 
 impl Job {
     /// The line of `mining.notify` for this job, with its line feed. `clean` tells the miner to
-    /// drop what it hashes now.
+    /// drop its present jobs.
     pub fn notify_line(&self, clean: bool) -> String {
         self.line(&self.work.middle, clean)
     }
@@ -229,8 +229,8 @@ impl Job {
 }
 
 impl Jobs {
-    /// No jobs yet. Ids are counted up from `first_id`, which must lie behind all ids of earlier
-    /// runs ([`JobId::first_of`]), so that a job from before a restart is not taken for a new one.
+    /// No jobs yet. Ids count up from `first_id`, which must be above all ids of earlier runs
+    /// ([`JobId::first_of`]), so that a job from before a restart is not mistaken for a new one.
     pub fn new(first_id: u32) -> Jobs {
         Jobs {
             next_id: first_id,
@@ -243,12 +243,13 @@ impl Jobs {
         }
     }
 
-    /// Takes up the jobs of an earlier run, by rising id and all on one tip; before any work.
+    /// Restores the jobs of an earlier run, by rising id and all on one tip. Call it before any
+    /// work.
     pub fn restore_jobs(&mut self, jobs: Vec<Job>) {
         self.restored = jobs;
     }
 
-    /// Jobs of an earlier run build on this tip.
+    /// Whether jobs of an earlier run build on this tip.
     pub fn has_restored(&self, tip: BlockHash) -> bool {
         self.restored.last().is_some_and(|job| job.work.template.prev == tip)
     }
@@ -261,7 +262,7 @@ impl Jobs {
             _ => Change::NewTip,
         };
         if change == Change::NewTip {
-            // An earlier run's jobs on this very tip go on.
+            // An earlier run's jobs on the same tip stay valid.
             let kept = match self.work.is_none() && self.has_restored(tip) {
                 true => std::mem::take(&mut self.restored),
                 false => Vec::new(),
@@ -275,15 +276,16 @@ impl Jobs {
         change
     }
 
-    /// Forgets the work: no node can say any more what to hash. Its jobs become old ones.
+    /// Drops the work, when no node has valid work any more. Its jobs become jobs of an earlier
+    /// tip.
     pub fn drop_work(&mut self, now: Now) {
         self.retire(now);
         self.work = None;
         self.tip_since = None;
     }
 
-    /// Makes a job from the current work, if there is any. Its id is new, and its time later than
-    /// that of the job before it as far as `MAX_LEAD` allows.
+    /// Makes a job from the current work, if there is any. Its id is new, and its time is later
+    /// than the previous job's as far as `MAX_LEAD` allows.
     pub fn issue(&mut self, now: Now) -> Option<&Job> {
         let work = self.work.clone()?;
         let node_time = work.node_time(now.mono).max(work.template.mintime);
@@ -306,14 +308,14 @@ impl Jobs {
         self.work.as_ref()
     }
 
-    /// The current tip and since when.
+    /// The current tip, and when it was taken over.
     pub fn tip(&self) -> Option<(BlockHash, Instant)> {
         Some((self.work.as_ref()?.template.prev, self.tip_since?))
     }
 
-    /// What is known of a job id.
+    /// Looks up a job id.
     pub fn find(&self, id: JobId) -> Lookup<'_> {
-        // Ids are given in sequence, so the place follows from the id.
+        // Ids are issued in sequence, so the index follows from the id.
         if let Some(first) = self.current.front()
             && let Some(job) = self.current.get(id.0.wrapping_sub(first.id.0) as usize)
         {
@@ -380,7 +382,7 @@ impl fmt::Display for JobId {
 impl FromStr for JobId {
     type Err = std::num::ParseIntError;
 
-    /// Reads what `Display` writes; leading zeros and upper case are fine.
+    /// Reads the output of `Display`; leading zeros and upper case are allowed.
     fn from_str(hex: &str) -> Result<JobId, Self::Err> {
         u32::from_str_radix(hex, 16).map(JobId)
     }

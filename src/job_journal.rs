@@ -1,11 +1,12 @@
-//! What a restart of the daemon must not forget: the jobs that miners hold, as bytes.
+//! The jobs that miners hold, as bytes, so that they survive a restart of the daemon.
 //!
-//! A miner that is connected again after a restart sends the shares that it found meanwhile, and one
-//! of them may be a block. To judge them the new run needs the jobs of the old one, with all that
-//! their blocks are made of, and which difficulty each miner had. The pool notes these as [`JobRecord`]s;
-//! an [`Encoder`] makes them into bytes that only grow, and [`RestoredJobs::read`] takes them up again.
+//! A miner that reconnects after a restart sends the shares that it found meanwhile, and one of
+//! them may be a block. To check them the new run needs the jobs of the old one, with everything
+//! that their blocks consist of, and each miner's difficulty. The pool notes these as
+//! [`JobRecord`]s, an [`Encoder`] makes bytes from them that are only appended, and
+//! [`RestoredJobs::read`] reads them.
 //!
-//! The bytes are for memory that lives as long as the system runs (`/run`), never for the card: a
+//! The bytes are kept in memory as long as the system runs (`/run`), never on the card, because a
 //! block's transactions are two megabytes. Each transaction is written once for all works of a tip.
 //!
 //! ```text
@@ -13,7 +14,7 @@
 //! record:  length u32 | CRC-32 of the rest u32 | kind u8 | fields, little-endian
 //! ```
 //!
-//! A record that was cut off or damaged ends the reading; what stands before it counts.
+//! A truncated or damaged record ends the reading; the records before it are valid.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,18 +27,18 @@ use crate::ids::Extranonce1;
 use crate::job::JobId;
 use crate::template::{Template, Tx};
 
-/// One thing to remember, in the order in which it happened.
+/// One record, in the order of the events.
 #[derive(Clone, Debug)]
 pub enum JobRecord {
-    /// Work on a new tip follows; what was noted before is stale.
+    /// Work on a new tip follows; all earlier records are stale.
     Tip,
     /// New work: the jobs that follow are made from it.
     Work {
         /// The template.
         template: Arc<Template>,
-        /// The owner's coinbase over it.
+        /// The owner's coinbase for it.
         coinbase: Coinbase,
-        /// [`crate::job::Work::version`]: stands in for the template's when it is taken up.
+        /// [`crate::job::Work::version`]: replaces the template's version when the job is restored.
         version: u32,
         /// When the template came.
         received: Instant,
@@ -49,7 +50,7 @@ pub enum JobRecord {
         /// Its time, Unix seconds.
         ntime: u32,
     },
-    /// A miner's difficulty from a job on.
+    /// A miner's difficulty, from a job on.
     Level {
         /// The miner.
         extranonce1: Extranonce1,
@@ -58,7 +59,7 @@ pub enum JobRecord {
         /// The difficulty.
         difficulty: Difficulty,
     },
-    /// Whom a miner's blocks pay from a job on.
+    /// The payee of a miner's blocks, from a job on.
     Payee {
         /// The miner.
         extranonce1: Extranonce1,
@@ -71,8 +72,8 @@ pub enum JobRecord {
     Share(u64),
 }
 
-/// A moment on the clock that survives the daemon: the same instant as [`Instant`] and as the time
-/// since the system started.
+/// One instant on two clocks: as [`Instant`], and as the time since the system started, which later
+/// processes understand too.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// For this process.
@@ -81,30 +82,30 @@ pub struct Moment {
     pub uptime: Duration,
 }
 
-/// JobRecords → bytes.
+/// Job records → bytes.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    /// Where each transaction of the file stands in its list.
+    /// The index of each transaction in the file's list.
     txs: HashMap<Txid, u32>,
 }
 
-/// An output script that is paid in place of the owner's, if any.
+/// An output script that is paid instead of the owner's, if any.
 pub type Script = Option<Box<[u8]>>;
 
-/// What was remembered.
+/// The restored records.
 #[derive(Debug, Default)]
 pub struct RestoredJobs {
     /// Works, oldest first.
     pub works: Vec<RestoredWork>,
-    /// Jobs by rising id, each with the place of its work.
+    /// Jobs by rising id: the id, the time (Unix seconds), and the index of its work.
     pub jobs: Vec<(JobId, u32, usize)>,
-    /// Difficulties, in the order in which they were given.
+    /// Difficulties, in the order in which they were set.
     pub levels: Vec<(Extranonce1, JobId, Difficulty)>,
-    /// Whom blocks pay, likewise.
+    /// Payees of blocks, in the same order.
     pub payees: Vec<(Extranonce1, JobId, Script)>,
     /// Shares that were counted.
     pub shares: Vec<u64>,
-    /// Every transaction of the file, in its order.
+    /// Every transaction of the file, in the file's order.
     txs: Vec<Arc<Tx>>,
 }
 
@@ -113,7 +114,7 @@ pub struct RestoredJobs {
 pub struct RestoredWork {
     /// The template.
     pub template: Arc<Template>,
-    /// The coinbase over it.
+    /// Its coinbase.
     pub coinbase: Coinbase,
     /// When the template came.
     pub received: Instant,
@@ -132,13 +133,13 @@ const LEVEL: u8 = 4;
 const PAYEE: u8 = 5;
 const SHARE: u8 = 6;
 
-/// How a file begins. `boot_id` is the system's name for this boot: times of another mean nothing.
+/// The beginning of a file. `boot_id` identifies this boot: times of another boot mean nothing.
 pub fn header(boot_id: &str) -> Vec<u8> {
     [MAGIC, format!("{boot_id:36.36}").as_bytes()].concat()
 }
 
 impl Encoder {
-    /// An encoder that goes on with a file that was read.
+    /// An encoder that continues a file that was read.
     pub fn following(recall: &RestoredJobs) -> Encoder {
         Encoder { txs: recall.txs.iter().zip(0..).map(|(tx, place)| (tx.txid, place)).collect() }
     }
@@ -221,7 +222,7 @@ impl Encoder {
 }
 
 impl RestoredJobs {
-    /// Reads a file: what was remembered in this boot, and how many of the bytes are good.
+    /// Reads a file: the records of this boot, and the number of valid bytes.
     pub fn read(now: Moment, boot_id: &str, bytes: &[u8]) -> (RestoredJobs, usize) {
         let mut recall = RestoredJobs::default();
         let Some(mut rest) = bytes.strip_prefix(header(boot_id).as_slice()) else {
@@ -339,7 +340,7 @@ fn take_record<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     (crc32fast::hash(payload) == crc).then_some(payload)
 }
 
-/// The fields of a record that are left.
+/// The remaining fields of a record.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -386,7 +387,7 @@ mod tests {
         JobRecord::Work { template, coinbase, version, received }
     }
 
-    /// A file, the job_records in it, and where each of them ends.
+    /// A file, the job records in it, and where each of them ends.
     fn file(now: Moment) -> (Vec<u8>, Vec<JobRecord>, Vec<usize>) {
         let a_minute_ago = now.mono - Duration::from_secs(60);
         let en = Extranonce1([1, 2, 3, 4]);

@@ -1,18 +1,18 @@
 //! Soloist: a home appliance for solo Bitcoin mining.
 //!
-//! The library is the daemon without its `main`. The modules stand below in layers: **each uses only
-//! modules of the layers above it** (`tests/pure/modules.rs` holds it), so that whoever reads from the
-//! top has read what a module builds on. The pure ones come first, then those that do I/O. A block's
-//! way is node → template → job → share → block → node.
+//! The library is the daemon without its `main`. The modules are listed below in layers: **each
+//! uses only modules of the layers above it** (`tests/pure/modules.rs` checks this), so the list
+//! can be read from the top. The pure modules come first, then those that do I/O. The path of a
+//! block is node → template → job → share → block → node.
 //!
-//! **Determinism.** No pure module reads a clock, draws a random number or does I/O. Time comes in
-//! as [`clock::Now`], extranonces and job ids are handed in; the same inputs give the same outputs.
-//! The tests of the whole therefore run in virtual time.
+//! **Determinism.** No pure module reads a clock, draws a random number or does I/O. Time is handed
+//! in as [`clock::Now`], and so are random extranonces and job ids; the same inputs give the same
+//! outputs. Tests of the whole engine therefore run in virtual time.
 
-// -- sha256d: pure, but for the choice of the quickest way at the start --
+// -- sha256d: pure, except that it picks the fastest backend once --
 pub mod hash;
 
-// -- pure: what everything is made of --
+// -- pure: basic types --
 pub mod chain;
 pub mod clock;
 pub mod coinbase;
@@ -34,7 +34,7 @@ pub mod template;
 pub mod node;
 pub mod signal;
 
-// -- pure: which node leads, what the miners work on, what becomes of a block --
+// -- pure: which node leads, what miners work on, what becomes of a block --
 pub mod block;
 pub mod failover;
 pub mod job;
@@ -49,10 +49,10 @@ pub mod stratum;
 // -- pure: all miners --
 pub mod pool;
 
-// -- pure: what the owner changes on the page --
+// -- pure: changes that the owner makes on the page --
 pub mod settings;
 
-// -- pure: all that the daemon decides --
+// -- pure: the daemon's decisions --
 pub mod engine;
 
 // -- I/O: the system, the card, the nodes --
@@ -74,10 +74,10 @@ pub mod spool;
 // -- what people see --
 pub mod status;
 
-// -- what they are told --
+// -- messages to the owner --
 pub mod notify;
 
-// -- the file of settings, the ports --
+// -- the config file, the ports --
 pub mod config;
 pub mod server;
 
@@ -87,10 +87,10 @@ pub mod commands;
 pub mod import;
 pub mod safe_start;
 
-// -- the loop that owns it all --
+// -- the main loop --
 pub mod daemon;
 
-// -- the same without a node and a miner --
+// -- the daemon with built-in nodes and a built-in miner --
 #[cfg(feature = "demo")]
 pub mod demo;
 

@@ -1,10 +1,10 @@
-//! The log: to stderr or the journal, in the form that its reader expects.
+//! The log: to stderr or the journal, in a form for its reader.
 //!
 //! On a terminal each line has its time (UTC) and level. Under systemd each record goes to the
-//! journal with its fields (`SOLOIST_NODE=attic`), so that `journalctl SOLOIST_NODE=attic` works; where
-//! the journal's socket cannot be reached, the level goes before the line as `<N>` (sd-daemon(3)).
-//! `[log] format = "json"` writes one object per line. No log file is ever written: the box runs from
-//! an SD card. The last lines are kept in memory for the page.
+//! journal with its fields (`SOLOIST_NODE=attic`), so that `journalctl SOLOIST_NODE=attic` works;
+//! if the journal's socket cannot be reached, each line begins with its level as `<N>`
+//! (sd-daemon(3)). `[log] format = "json"` writes one object per line. No log file is written,
+//! because the box runs from an SD card. The last lines are kept in memory for the page.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
-//! The merkle tree as a miner needs it: the branch that leads from the coinbase to the root.
+//! The merkle branch from the coinbase to the root.
 //!
-//! The coinbase is the first leaf and changes with every extranonce, so Stratum sends the
-//! neighbours on its way up (`merkle_branch`), and the root is one hash per level.
+//! The coinbase is the first leaf and changes with every extranonce. So Stratum sends its siblings
+//! on the path to the root (`merkle_branch`), and the root costs one hash per level.
 
 use crate::hash;
 

@@ -6,8 +6,8 @@
 //!                                          ▲──────── how it went ─────────┘
 //! ```
 //!
-//! Mining never waits for any of this: the pure parts cost microseconds, the network part runs on a
-//! pool thread with a deadline, and every queue is bounded.
+//! Mining never waits for this: the pure parts cost microseconds, the network part runs on a pool
+//! thread with a deadline, and every queue is bounded.
 
 mod mail;
 mod outbox;

@@ -1,4 +1,4 @@
-//! The system around the daemon: signals, systemd, and what `/proc` tells of the process.
+//! The operating system: signals, systemd, and data about the process from `/proc`.
 
 pub mod board;
 pub mod boards;

@@ -1,8 +1,8 @@
 //! The pool: everything between work and miners, without I/O.
 //!
-//! It owns the [`Jobs`] and one [`Session`] per connection. Work comes in, and every miner that is
-//! ready hears of it; lines come in, and answers, counted shares and solved blocks go out. One
-//! machine, in virtual time the same as in real time:
+//! It owns the [`Jobs`] and one [`Session`] per connection. New work goes to every miner that is
+//! ready; lines of miners become answers, counted shares and solved blocks. It is one state
+//! machine, the same in virtual time as in real time:
 //!
 //! ```text
 //!           set_work ──► Jobs ──► notify to every session that mines
@@ -26,30 +26,31 @@ use crate::stratum::firmware::Saved;
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
 use crate::stratum::session::{Context, Identity, JobRecords, Parked, Rules, Session};
 
-/// A job goes to every miner at least this often: cgminer takes 90 s of silence for a dead pool.
+/// A job goes to every miner at least this often: cgminer treats a pool as dead after 90 s of
+/// silence.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Between two texts that miners show: a person reads them.
+/// Minimum time between two texts that miners show, because a person reads them.
 const NOTICES: Duration = Duration::from_secs(10);
 
-/// What miners show when they are sent away.
+/// The text that miners show when they are disconnected for lack of work.
 const NO_WORK: &str = "Soloist: no Bitcoin node has work. Please use the other pool.";
 
-/// The node of an earlier run's work: whichever it was, it has another id now.
+/// The node id for work of an earlier run: its node has another id now.
 const NOBODY: NodeId = NodeId(u32::MAX);
 
-/// How long the extranonce1 and the difficulties of a miner that left are kept for its return.
+/// How long the extranonce1 and the difficulties of a disconnected miner are kept for its return.
 const KEEP_PARKED: Duration = Duration::from_secs(600);
 
-/// Miners that left and are remembered at the most; the one that left first gives way.
+/// Maximum disconnected miners that are remembered; the one that left first is dropped.
 const MAX_PARKED: usize = 1024;
 
-/// What happens to the pool. Lines come by [`Pool::line`], which borrows them.
+/// Inputs of the pool. Lines come by [`Pool::line`], which borrows them.
 #[derive(Debug)]
 pub enum Input {
-    /// A miner connected. The extranonce1 is random; a taken one is changed.
+    /// A miner connected. If its extranonce1 is in use, the pool chooses another one.
     Connect {
-        /// Its connection, never used before.
+        /// Its connection; an id is never used twice.
         conn: ConnId,
         /// Its address.
         peer: IpAddr,
@@ -58,17 +59,17 @@ pub enum Input {
     },
     /// A connection ended, for whatever reason.
     Closed {
-        /// Which.
+        /// Which one.
         conn: ConnId,
     },
-    /// What was kept of a worker from an earlier session, in answer to [`Output::Authorized`].
+    /// The ledger's data about a worker, in answer to [`Output::Authorized`].
     Saved {
         /// Its connection.
         conn: ConnId,
         /// Its difficulty.
         saved: Saved,
     },
-    /// The owner fixes a miner's difficulty, or (`None`) leaves it to us again.
+    /// The owner fixes a miner's difficulty, or (`None`) returns it to vardiff.
     Fix {
         /// Its connection.
         conn: ConnId,
@@ -77,12 +78,12 @@ pub enum Input {
     },
     /// New work from a node.
     Work(Box<Work>),
-    /// No node has had valid work for too long: every miner is to look for another pool.
+    /// No node has had valid work for too long: send every miner to another pool.
     NoWork,
     /// The rules changed.
     Rules(Box<Rules>),
-    /// To be shown at the miners that can show it, now or soon. A later text replaces one that
-    /// still waits.
+    /// A text for the miners that can show it, now or soon. A later text replaces one that still
+    /// waits.
     Say(String),
     /// Time passed: [`Pool::next_deadline`] is reached.
     Tick,
@@ -95,17 +96,17 @@ pub struct Pool {
     jobs: Jobs,
     seen: Seen,
     sessions: BTreeMap<ConnId, Session>,
-    /// Which connection holds an extranonce1. No two miners may search the same space.
+    /// The connection of each extranonce1. No two miners may search the same space.
     extranonces: BTreeMap<Extranonce1, ConnId>,
     parked: BTreeMap<Extranonce1, Parked>,
-    /// When all miners last heard a job.
+    /// When all miners last got a job.
     last_notify: Option<Instant>,
     job_records: JobRecords,
-    /// What is to be said next.
+    /// The next text to show.
     notice: Option<String>,
-    /// When something was said last.
+    /// When a text was last shown.
     last_notice: Option<Instant>,
-    /// No later than the first time at which any session wants a tick.
+    /// At or before the first time at which a session wants a tick.
     wake: Option<Instant>,
 }
 
@@ -127,8 +128,8 @@ impl Pool {
         }
     }
 
-    /// Takes up what an earlier run left, before anything else happens. What a restart must know is noted from now
-    /// on, for [`Pool::job_records`].
+    /// Restores the jobs of an earlier run; call it before anything else. From now on job records
+    /// are noted for [`Pool::job_records`].
     pub fn restore_jobs(&mut self, now: Now, restored: RestoredJobs) {
         self.job_records.wanted = true;
         let works: Vec<Rc<Work>> = restored
@@ -163,13 +164,13 @@ impl Pool {
         self.parked.entry(extranonce1).or_insert_with(|| Parked::restored_session(now))
     }
 
-    /// What is to be remembered, in its order; empties the list. Nothing unless [`Pool::restore_jobs`]
-    /// was called.
+    /// The job records since the last call, in their order. Empty unless [`Pool::restore_jobs`] was
+    /// called.
     pub fn job_records(&mut self) -> std::vec::Drain<'_, JobRecord> {
         self.job_records.list.drain(..)
     }
 
-    /// Takes an input; what follows from it is added to `out`.
+    /// Takes an input, and appends its outputs to `out`.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Outbox) {
         match input {
             Input::Connect { conn, peer, extranonce1 } => {
@@ -196,7 +197,7 @@ impl Pool {
         }
     }
 
-    /// Takes a line from a miner: the hot path. The line is without its line feed.
+    /// Takes a line from a miner, without its line feed. This is the hot path.
     pub fn line(&mut self, now: Now, conn: ConnId, line: &[u8], out: &mut Outbox) {
         let extranonces = self.with_session(now, conn, |session, context| {
             let before = session.extranonce1();
@@ -210,7 +211,7 @@ impl Pool {
         }
     }
 
-    /// Lets one session work, and looks when it wants to be asked again. `None` for an unknown one.
+    /// Runs one session, and notes when it wants its next tick. `None` for an unknown connection.
     fn with_session<T>(
         &mut self,
         now: Now,
@@ -258,12 +259,12 @@ impl Pool {
         self.sessions.get(&conn)
     }
 
-    /// What miners must bring and are given.
+    /// The rules for sessions of miners.
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// Whether miners are let in.
+    /// Whether miners are accepted.
     pub fn is_open(&self) -> bool {
         self.jobs.work().is_some()
     }
@@ -293,7 +294,7 @@ impl Pool {
     fn closed(&mut self, now: Now, conn: ConnId) {
         let Some(session) = self.sessions.remove(&conn) else { return };
         let extranonce1 = session.extranonce1();
-        // A miner that came back on a new connection holds it already.
+        // A miner that reconnected already holds it.
         if self.extranonces.get(&extranonce1) != Some(&conn) {
             return;
         }
@@ -312,8 +313,8 @@ impl Pool {
         }
     }
 
-    /// A session resumed an earlier one and now has its extranonce1. If that is still connected,
-    /// by a half-open socket as a rule, it gives way.
+    /// A session resumed an earlier one and now has its extranonce1. If the earlier session is
+    /// still connected, usually by a half-open socket, it is closed.
     fn take_over(
         &mut self,
         now: Now,
@@ -353,7 +354,7 @@ impl Pool {
         self.notify_all(now, change == Change::NewTip, out);
     }
 
-    /// One job for all: its line is written once.
+    /// Sends one job to all; its line is written once.
     fn notify_all(&mut self, now: Now, clean: bool, out: &mut Outbox) {
         let Some(job) = self.jobs.issue(now) else { return };
         self.job_records.note(|| JobRecord::Job { id: job.id, ntime: job.ntime });
@@ -364,7 +365,7 @@ impl Pool {
         }
     }
 
-    /// Says what waits to be said, if something was not said just before.
+    /// Shows the waiting text, unless another one was shown just before.
     fn say(&mut self, now: Now, out: &mut Outbox) {
         if self.last_notice.is_some_and(|last| now.mono < last + NOTICES) {
             return;

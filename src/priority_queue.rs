@@ -1,7 +1,8 @@
-//! A queue to a thread in which what is urgent overtakes what waits.
+//! A queue to a thread in which urgent items overtake waiting ones.
 //!
-//! The threads on a solved block's way use it: after a start they offer all blocks of the spool to the
-//! nodes again and write down the answers, and a block that is solved meanwhile must not wait for that.
+//! The threads that handle solved blocks use it: after a start they offer all blocks of the spool
+//! to the nodes again and store the answers, and a block that is solved meanwhile must not wait for
+//! that.
 
 use std::collections::VecDeque;
 use std::sync::mpsc;

@@ -1,4 +1,4 @@
-//! Why a miner's call is refused, with Stratum's code and words that a person can use.
+//! Why a miner's call is rejected, with Stratum's error code and a helpful message.
 
 use std::fmt::{self, Display};
 use std::time::Duration;

@@ -1,13 +1,13 @@
-//! A safe start: settings that keep Soloist from running give way to those that last worked.
+//! A safe start: settings with which Soloist cannot run are replaced by the last ones that worked.
 //!
-//! Settings have worked when Soloist ran with them for ten minutes; a copy of their file is kept in
-//! the data directory then, under a line that names the file: settings of another one are no help,
-//! whoever runs Soloist twice on one machine. Settings with a mistake in them, without an address or
-//! a node (a file that a damaged card emptied, or that an editor is only just writing), or with which
-//! it ended three times within ten minutes (a crash, a port that is taken), give way to that copy at
-//! the next start, and the page says so. The owner's file is never changed by this.
+//! Settings have worked when Soloist ran with them for ten minutes. Then a copy of their file is
+//! kept in the data directory, below a line with the file's name: settings of another file must not
+//! be used where Soloist runs twice on one machine. At the next start the copy replaces settings
+//! that have a mistake, that lack an address or a node (a damaged card emptied the file, or an
+//! editor is just writing it), or with which Soloist ended three times within ten minutes (a crash,
+//! a port that is in use). The page says so. The owner's file is never changed by this.
 //!
-//! Without it an emptied file would stop the miners, and open the set-up to whoever comes first.
+//! Without this an emptied file would stop the miners, and open the set-up to anybody.
 
 use std::fs;
 use std::io;

@@ -1,8 +1,8 @@
-//! Changes that the owner makes on the page: what waits, what can be undone, what is written down.
-//! Pure.
+//! Changes that the owner makes on the page: which one waits, which one can be undone, and the list
+//! of changes. Pure.
 //!
-//! Whoever knows the PIN can change everything but one thing at once: a new payout address waits
-//! ten minutes, is announced, and can be cancelled all that time. A change that waits does not
+//! With the PIN, everything can be changed at once except the payout address: a new address waits
+//! ten minutes, is announced, and can be cancelled during that time. A waiting change does not
 //! survive a restart: the old address stays in force, which is the safe side.
 //!
 //! ```text

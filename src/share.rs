@@ -1,8 +1,8 @@
 //! A submitted share → its header, its hash, and the verdict.
 //!
-//! The order matters. First the header is built as the miner hashed it and the hash is compared
+//! The order matters. First the header is built as the miner hashed it, and the hash is compared
 //! with the network's target: a block is a block whatever else is wrong with the share. Only then
-//! come the rules by which shares are counted.
+//! the rules for counting shares are checked.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};

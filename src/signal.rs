@@ -1,30 +1,30 @@
-//! The version bits by which a block speaks for changes of the rules (BIP 9).
+//! The version bits by which a block signals for changes of the consensus rules (BIP 9).
 //!
-//! A block's version has 32 bits. The top three say that the others are votes, 16 belong to the
-//! miners ([`VERSION_MASK`]), and the thirteen below are left: what they say is the node's affair,
-//! and the owner may set or clear single ones ([`Signals`]).
+//! A block's version has 32 bits. The top three say that the others are signals. 16 bits belong to
+//! the miners ([`VERSION_MASK`]). The node decides the remaining thirteen lowest bits, of which the
+//! owner may set or clear single ones ([`Signals`]).
 
 use crate::template::Template;
 
 /// The version bits that miners may roll (BIP 320).
 pub const VERSION_MASK: u32 = 0x1fff_e000;
 
-/// The bits that a block can vote by and a miner does not roll: 0 to 12.
+/// The bits that a block can signal with and a miner does not roll: 0 to 12.
 pub const SIGNAL_BITS: u32 = 0x1fff_ffff & !VERSION_MASK;
 
-/// The owner's word on single bits; whatever it does not name is as the node's template says.
+/// The owner's settings for single bits; all other bits are as in the node's template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signals {
-    /// Bits that a block shall have, of [`SIGNAL_BITS`].
+    /// Bits to set, of [`SIGNAL_BITS`].
     pub set: u32,
-    /// Bits that it shall not have, of [`SIGNAL_BITS`]. No bit is in both.
+    /// Bits to clear, of [`SIGNAL_BITS`]. No bit is in both.
     pub clear: u32,
 }
 
 impl Signals {
-    /// The version that jobs on this template carry: the node's, with the bits that miners roll
-    /// cleared and the owner's word over it. A bit that the node demands stays: without it the node
-    /// would refuse the block.
+    /// The version of the jobs on this template: the node's, with the bits that miners roll
+    /// cleared, and with the owner's settings applied. A bit that the node demands stays: without
+    /// it the node would refuse the block.
     pub fn version(&self, template: &Template) -> u32 {
         let clear = self.clear & !self.overruled(template);
         (template.version & !VERSION_MASK & !clear) | self.set
@@ -36,7 +36,7 @@ impl Signals {
     }
 }
 
-/// The numbers of the bits, rising.
+/// The numbers of the bits, in rising order.
 pub fn numbers(bits: u32) -> impl Iterator<Item = u8> {
     (0..32).filter(move |bit| bits >> bit & 1 == 1)
 }

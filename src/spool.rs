@@ -1,19 +1,19 @@
-//! Solved blocks on the card: each one file, durable before anything else is done about it.
+//! Solved blocks on the card: one durable file each.
 //!
-//! A shell; the form of a file ([`encode`], [`decode`]) is pure. All calls block on the card and
-//! take `&self`, so that any thread may make them; the daemon gives solved blocks to a thread of
-//! their own while the submit threads already run. Changes of one block's state belong on one
-//! thread: they read, change and write.
+//! A shell; the file format ([`encode`], [`decode`]) is pure. All calls block on the card and take
+//! `&self`, so that any thread may make them; the daemon writes solved blocks on a separate thread
+//! while the submit threads already run. Change the state of a block on one thread only: a change
+//! reads, modifies and writes the file.
 //!
-//! A block stays until it is mature, and the newest [`MAX_MATURE`] stay beyond that, for the page's
-//! download. What lost its place stays for ever: that it lost is what the nodes of the moment say, and
-//! a node that was set up anew from an old copy says so too. Each such file has cost the work of a
-//! block.
+//! A block stays until it is mature, and the newest [`MAX_MATURE`] mature blocks stay for the
+//! page's download. A block that lost stays for ever: "lost" is only the nodes' present view, and a
+//! node that was set up anew from an old copy says it as well. Each such file has cost the work of
+//! a block.
 //!
 //! ```text
 //! <data>/spool/0000900123-<hash>.block    the block
-//!              0000900123-<hash>.state    which node said what, and where it stands
-//!              damaged/                   what could not be read; never deleted
+//!              0000900123-<hash>.state    its state, and the nodes' answers
+//!              damaged/                   unreadable files; never deleted
 //! ```
 //!
 //! # The block's file
@@ -27,11 +27,10 @@
 //! | 28 | 4 | length n of the block |
 //! | 32 | n | the block as the network serialises it (BIP 144) |
 //! | 32+n | m | the worker's name, UTF-8 |
-//! | 32+n+m | 32 | SHA-256 of all that stands before |
+//! | 32+n+m | 32 | SHA-256 of everything before |
 //!
-//! A file whose checksum is wrong is not given up while the block in it is whole: when header,
-//! merkle root and witness commitment fit together and to the file's name, it is a block that a
-//! node will take.
+//! If the checksum is wrong, the block may still be intact: when header, merkle root and witness
+//! commitment match each other and the file's name, a node will accept the block, and it is used.
 
 use std::fs;
 use std::io;

@@ -1,9 +1,9 @@
-//! What the owner sees: one [`Snapshot`] of the appliance, and the pure functions that turn it into
-//! the page, JSON, Prometheus text and health answers.
+//! The owner's view: one [`Snapshot`] of the daemon, and the pure functions that turn it into the
+//! page, JSON, Prometheus text and health answers.
 //!
-//! The daemon fills a `Snapshot`; nothing in here reads a clock, a file or a socket. Everything
-//! that a reader is told (which state, which alarm, which chance) is judged here from the facts in
-//! the snapshot, so that page, JSON, metrics and notifications can never contradict each other.
+//! The daemon fills a `Snapshot`; nothing in this module reads a clock, a file or a socket. Every
+//! statement to the reader (state, alarms, odds) is derived here from the facts in the snapshot, so
+//! that page, JSON, metrics and notifications cannot contradict each other.
 
 pub(crate) mod clocks;
 pub mod format;

@@ -2,9 +2,9 @@
 //!
 //! Parsing borrows from the node's answer and copies only what a block needs later. Transactions
 //! are kept as bytes and shared: a template mostly repeats its predecessor's transactions, so a
-//! [`TxCache`] hands out those that it has seen, and a tip's many templates cost little more
-//! memory than one. The merkle branch is part of the template, so that all that is slow about
-//! 4,000 transactions happens here, on the thread that received the answer.
+//! [`TxCache`] returns those that it has seen, and many templates of a tip cost little more memory
+//! than one. The merkle branch is part of the template, so that everything that is slow with 4,000
+//! transactions happens here, on the thread that received the answer.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

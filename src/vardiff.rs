@@ -1,25 +1,26 @@
-//! Vardiff: share times in, next difficulty out.
+//! Variable difficulty (vardiff): arrival times of shares → next difficulty.
 //!
-//! Shares arrive at random (a Poisson process), so a handful says little: at 6 a minute, a minute
-//! with 2 or with 11 is nothing unusual. A difficulty is therefore changed only when the arrivals
-//! since the last change are very unlikely for a miner at the right difficulty, by the exact
-//! distribution of waiting times (the gamma distribution; quantiles by Wilson and Hilferty,
-//! 1931). How unlikely depends on what is known:
+//! Shares arrive at random (a Poisson process), so a few of them say little: at 6 a minute, a
+//! minute with 2 or with 11 is not unusual. The difficulty is therefore changed only when the
+//! arrivals since the last change are very unlikely for a miner at the right difficulty, by the
+//! exact distribution of waiting times (the gamma distribution; quantiles by Wilson and Hilferty,
+//! 1931). The required odds depend on what is known:
 //!
-//! - **Settling**, after a guessed start: one in 100 for a step up, one in 40 for one down. All
-//!   shares count together, each with the difficulty it came at, so that a change throws nothing
-//!   away that was learned. It ends after 40 expected shares' time with a last correction.
-//! - **Steady**, ever after, and from the start for a known miner: one in a million. Beside that a
-//!   long look at 512 shares at a time corrects an error of a quarter and more. A miner whose
-//!   hashrate does not change sees no change for hours or days.
-//! - **The quick step**, in both: more than 8 shares in 10 s, coming in throughout that time, jump
-//!   by rate / wanted rate at once. A start that is a thousand times too low is over in seconds.
+//! - **Settling**, after a guessed start: one in 100 for a step up, one in 40 for a step down. All
+//!   shares count together, each with the difficulty it came at, so that a change discards no
+//!   information. It ends after the time of 40 expected shares, with a last correction.
+//! - **Steady**, after that, and from the start for a known miner: one in a million. In addition, a
+//!   window of 512 shares corrects an error of a quarter or more. A miner whose hash rate does not
+//!   change sees no change for hours or days.
+//! - **The quick step**, in both: more than 8 shares in 10 s, spread over that time, change the
+//!   difficulty at once by the factor rate / wanted rate. A start that is a thousand times too low
+//!   is corrected in seconds.
 //!
-//! A Wi-Fi gap is not a slow miner, and the shares that queued up in it are no fast one. So when a
-//! miner is judged too slow in the steady state, its longest silence does not count; when it is
-//! judged too fast, all silence counts, and its shares must have come in throughout. A known miner
-//! resends at once what it could not send before, so what comes in its first 30 s (6 shares a
-//! minute) decides nothing unless it is a flood.
+//! A Wi-Fi gap does not mean a slow miner, and the shares that queued up in it do not mean a fast
+//! one. So the test for "too slow" in the steady state ignores the longest silence; the test for
+//! "too fast" counts all silence and requires shares throughout. A known miner first resends the
+//! shares that it could not send before, so its first 30 s (at 6 shares a minute) decide nothing
+//! unless they are a flood.
 //!
 //! The state has a fixed size (a ring of 64 waiting times) and a share allocates nothing.
 //!

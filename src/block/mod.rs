@@ -1,4 +1,5 @@
-//! A solved block: from the 80 bytes that were verified to the bytes that nodes are given.
+//! A solved block: from its 80 verified header bytes to the bytes that nodes get, and its state
+//! until it is mature.
 
 mod offer;
 pub mod submission;
@@ -11,7 +12,7 @@ use crate::template::Tx;
 
 pub use told::{NodeAnswer, StoredState, refusal_advice};
 
-/// A block whose header meets the network's target, whole and ready to be submitted.
+/// A complete block whose header meets the network's target, ready to be submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SolvedBlock {
     /// Hash of the header.
@@ -30,8 +31,8 @@ pub struct SolvedBlock {
     pub bytes: Vec<u8>,
 }
 
-/// Puts a block together. The header is the very 80 bytes whose hash was checked, never built
-/// again from fields; `coinbase` is the transaction as it stands in a block.
+/// Assembles a block. `header` must be the 80 bytes whose hash was checked; it is never rebuilt
+/// from fields. `coinbase` is the transaction as it is in a block.
 pub fn assemble(header: &[u8; 80], coinbase: &[u8], txs: &[Arc<Tx>]) -> Vec<u8> {
     let size = 80 + 9 + coinbase.len() + txs.iter().map(|tx| tx.bytes.len()).sum::<usize>();
     let mut block = Vec::with_capacity(size);
@@ -44,7 +45,7 @@ pub fn assemble(header: &[u8; 80], coinbase: &[u8], txs: &[Arc<Tx>]) -> Vec<u8> 
     block
 }
 
-/// The count of transactions, in Bitcoin's variable-length form.
+/// The number of transactions, in Bitcoin's variable-length form.
 fn push_compact_size(out: &mut Vec<u8>, n: u64) {
     match n {
         0..=0xfc => out.push(n as u8),

@@ -1,5 +1,5 @@
-//! How one node stands to one block: whether it was given it, what it answered, and what it shows
-//! of it.
+//! The state of one block at one node: whether the node got it, what it answered, and what its
+//! chain shows.
 //!
 //! ```text
 //!        ┌── no answer: after 0.1, 0.2, … 5 s ──┐
@@ -11,7 +11,7 @@
 //!        └── the node does not know the block, or may not be asked ───────────────────────┘
 //! ```
 //!
-//! Whatever the node answers only decides when it is looked at. What it shows then counts.
+//! The node's answer only decides when to look at its chain. What the chain shows then counts.
 
 use std::time::{Duration, Instant};
 
@@ -22,41 +22,41 @@ use crate::node::{Position, SubmitAnswer};
 pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// The pauses double up to this.
 const LAST_RETRY: Duration = Duration::from_secs(5);
-/// A node that refuses the block, or may not be asked for it, is given it again after this.
+/// A node that refuses the block, or may not be asked for it, gets it again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// The first pause where it lacks the parent and is about to get it from its peers. The pauses double up
-/// to [`ASK_AGAIN`], because by its rules a node may refuse the parent for as long as it runs, and a
-/// change of its tip begins them anew.
+/// The first pause if the node lacks the parent and is about to get it from its peers. The pauses
+/// double up to [`ASK_AGAIN`], because a node's rules may refuse the parent for as long as it runs;
+/// a change of its tip starts the pauses again.
 const LACKS_PARENT: Duration = Duration::from_secs(1);
-/// When a node is looked at first, however its answer fails to come.
+/// When a node is looked at first, even without its answer.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
-/// How often a node is looked at that has the block in its best chain, or has decided against it.
+/// How often to look at a node that has the block in its best chain, or has decided against it.
 const WATCH: Duration = Duration::from_secs(30);
-/// What a node showed is believed for three looks.
+/// How long an observation is valid: three looks.
 const FRESH: Duration = Duration::from_secs(90);
-/// An answer to a submission that has not come after this long will not come: the node is tried
-/// again. Longer than the deadline of the call.
+/// When the answer to a submission is given up and the node is tried again. Longer than the
+/// deadline of the call.
 pub(super) const LOST: Duration = Duration::from_secs(150);
-/// In place of a reason: the node gave it to an earlier run, or to somebody else.
+/// Shown if the node gave its reason to an earlier run or to another client.
 const SEEN_ONLY: &str = "duplicate, though the node does not have it";
 
 /// One node and one block.
 #[derive(Debug)]
 pub(super) struct Offer {
     stage: Stage,
-    /// Before it is given the block again.
+    /// The pause before it gets the block again.
     pause: Duration,
-    /// The same where it lacks the parent.
+    /// The same pause if it lacks the parent.
     parent_pause: Duration,
-    /// The last answer was `duplicate`.
+    /// Whether the last answer was `duplicate`.
     said_duplicate: bool,
-    /// Why the node refuses the block. A reason stays when the node only repeats that it had one.
+    /// Why the node refuses the block. An answer that only repeats the refusal does not replace it.
     refusal: Option<String>,
     /// What it showed last, and when.
     shown: Option<(Position, Instant)>,
     /// When it refused it last.
     refused_at: Option<Instant>,
-    /// It was looked at, with or without an answer.
+    /// Whether it was looked at, with or without an answer.
     was_looked_at: bool,
     look_due: Option<Instant>,
     look_pause: Duration,
@@ -87,7 +87,7 @@ impl Offer {
         }
     }
 
-    /// When the block is to be submitted, or its answer is given up.
+    /// When to submit the block, or to give up its answer.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.stage {
             Stage::Due { at } => Some(at),
@@ -96,12 +96,12 @@ impl Offer {
         }
     }
 
-    /// When the node is to be looked at.
+    /// When to look at the node.
     pub(super) fn look_due(&self) -> Option<Instant> {
         self.look_due
     }
 
-    /// The block is handed over now.
+    /// The block is submitted now.
     pub(super) fn submitted(&mut self, now: Instant) {
         self.stage = Stage::InFlight { since: now };
     }
@@ -113,7 +113,7 @@ impl Offer {
             Some(
                 SubmitAnswer::Accepted | SubmitAnswer::Duplicate | SubmitAnswer::Inconclusive(_),
             ) => {
-                // News of its tip may have come before its answer.
+                // A report of its tip may have come before its answer.
                 let is_known = matches!(
                     (self.shown, self.stage),
                     (Some((Position::InChain { .. }, at)), Stage::InFlight { since }) if at >= since
@@ -129,30 +129,30 @@ impl Offer {
                     self.refusal = Some(reason.clone());
                 }
                 self.try_after(now, lacks_parent(reason));
-                // Its tip's next change will tell more.
+                // The next change of its tip will show more.
                 self.look_due = None;
             }
             None => {
                 self.try_again(now, self.pause);
                 self.pause = (self.pause * 2).min(LAST_RETRY);
-                // The block may have gone in all the same.
+                // The node may have accepted the block all the same.
                 let soon = now + FIRST_RETRY;
                 self.look_due = Some(self.look_due.map_or(soon, |due| due.min(soon)));
             }
         }
     }
 
-    /// The node is asked now where the block stands.
+    /// The node is asked now where it has the block.
     pub(super) fn asked(&mut self) {
         self.look_due = None;
     }
 
-    /// There was no place for the question.
+    /// There was no room for the question.
     pub(super) fn not_asked(&mut self, now: Instant) {
         self.look_due = Some(now);
     }
 
-    /// The node showed where the block stands, or could not (`None`).
+    /// The node answered where it has the block, or could not (`None`).
     pub(super) fn looked(&mut self, now: Instant, position: Option<Position>) {
         self.was_looked_at = true;
         let held =
@@ -188,7 +188,7 @@ impl Offer {
             None if held => Some(WATCH),
             None => Some(self.next_look()),
         };
-        // A change of its tip, while it was asked, asks for another look.
+        // If its tip changed while it was asked, look again.
         let next = wait.map(|wait| now + wait);
         self.look_due = [self.look_due, next].into_iter().flatten().min();
     }
@@ -198,10 +198,10 @@ impl Offer {
         self.looked(now, Some(Position::InChain { confirmations: Some(1) }));
     }
 
-    /// The node's tip is another one than before.
+    /// The node's tip changed.
     pub(super) fn tip_changed(&mut self, now: Instant) {
         self.look_due = Some(now);
-        // It may have got the parent.
+        // It may have the parent now.
         self.parent_pause = LACKS_PARENT;
         if self.refusal.is_some()
             && !self.is_refused_for_good()
@@ -211,8 +211,8 @@ impl Offer {
         }
     }
 
-    /// Confirmations in the node's best chain, as far as what it showed is still to be believed;
-    /// `untold` where the node may not be asked for their number.
+    /// Confirmations in the node's best chain, if that observation is still valid; `untold` if the
+    /// node may not be asked for their number.
     pub(super) fn in_chain(&self, now: Instant, untold: u32) -> Option<u32> {
         match self.shown? {
             (Position::InChain { confirmations }, at)
@@ -224,7 +224,7 @@ impl Offer {
         }
     }
 
-    /// The node's last word of its chain is that the block is in it.
+    /// Whether the last observation showed the block in the node's best chain.
     pub(super) fn has_shown_it(&self) -> bool {
         matches!(self.shown, Some((Position::InChain { .. }, _)))
     }
@@ -242,29 +242,29 @@ impl Offer {
         self.refusal.as_deref()
     }
 
-    /// The node has had its say, or its chance.
+    /// Whether the node has answered or had its chance.
     pub(super) fn is_heard(&self) -> bool {
         self.was_looked_at || self.refusal.is_some()
     }
 
-    /// The node's answer or its chain says that it is without the block.
+    /// Whether the node's answer or its chain says that it does not have the block.
     pub(super) fn is_without(&self) -> bool {
         self.refusal.is_some()
             || matches!(self.shown, Some((Position::Missing | Position::Outside { .. }, _)))
     }
 
-    /// It said so after a moment.
+    /// Whether it said so after this instant.
     pub(super) fn is_without_since(&self, since: Instant) -> bool {
         let looked = self.shown.map(|(_, at)| at);
         self.is_without() && self.refused_at.max(looked).is_some_and(|at| at > since)
     }
 
-    /// It may not be asked, and the block is not its tip.
+    /// Whether it may not be asked, and the block is not its tip.
     pub(super) fn is_untold(&self) -> bool {
         self.refusal.is_none() && matches!(self.shown, Some((Position::Untold, _)))
     }
 
-    /// A hundred blocks of the node's best chain stand on another block of this height.
+    /// Whether the node's best chain has another block at this height and a hundred blocks on it.
     pub(super) fn has_buried_another(&self) -> bool {
         self.rival().is_some_and(|rival| rival >= MATURITY)
     }
@@ -276,14 +276,14 @@ impl Offer {
         self.pause = FIRST_RETRY;
     }
 
-    /// It was given the block and does not have it.
+    /// Whether it got the block and does not have it.
     fn lacks_it(&mut self, now: Instant, held: bool) {
         if self.said_duplicate && self.refusal.is_none() && !held {
             self.refusal = Some(SEEN_ONLY.to_owned());
         }
         match &self.refusal {
             Some(reason) => self.try_after(now, lacks_parent(reason)),
-            // It has lost the block, in a crash for instance.
+            // It has lost the block, for example in a crash.
             None if held => self.try_again(now, Duration::ZERO),
             None => {
                 self.try_again(now, self.pause);
@@ -297,7 +297,7 @@ impl Offer {
         self.refusal.as_deref().is_some_and(|reason| !passes(reason))
     }
 
-    /// It refused the block, because it lacks the parent or for another reason.
+    /// Schedules the next try after a refusal, because it lacks the parent or for another reason.
     fn try_after(&mut self, now: Instant, lacks_parent: bool) {
         let wait = if lacks_parent { self.parent_pause } else { ASK_AGAIN };
         if lacks_parent {
@@ -317,16 +317,16 @@ impl Offer {
     }
 }
 
-/// Words that say no more than that the reason was told before.
+/// Whether the answer only says that the block was refused before.
 pub(super) fn is_repeat(reason: &str) -> bool {
     reason == SEEN_ONLY || SubmitAnswer::parse(Some(reason)).is_repeat()
 }
 
-/// The block is more than two hours ahead of the node's clock: it may take it when that has come as far,
-/// or is set right. It keeps nothing of it until then.
+/// The reason if the block's time is more than two hours ahead of the node's clock. The node may
+/// accept the block when its clock has advanced or is corrected; until then it does not keep it.
 const TOO_NEW: &str = "time-too-new";
 
-/// The node has not got the block before ours: Core's and bcoin's words.
+/// Whether the node lacks the parent of our block, in Core's and bcoin's words.
 fn lacks_parent(reason: &str) -> bool {
     ["prev-blk-not-found", "bad-prevblk"].contains(&reason)
 }

@@ -1,5 +1,5 @@
-//! What becomes of a solved block: offered to every node until one shows it in its best chain, then
-//! watched until its coinbase can be spent.
+//! The life of a solved block: it is offered to every node until one shows it in its best chain,
+//! and then watched until its coinbase can be spent.
 //!
 //! ```text
 //!                       a node shows it in its best chain
@@ -13,14 +13,14 @@
 //!  Refused ── still offered: a node that was behind may take it ──► Accepted
 //! ```
 //!
-//! What `submitblock` answers (`null`, `duplicate`, `inconclusive`, nothing) moves no block: it only
-//! decides when the node is looked at, and again after 0.1 s, 0.2 s, … until it is known where the
-//! block stands. Proof is the node's best chain: its header has confirmations and the block of that
-//! height is ours ([`Position`]), or it is the node's tip. The one exception is a refusal.
+//! The answer of `submitblock` (`null`, `duplicate`, `inconclusive`, nothing) changes no state. It
+//! only decides when to look at the node, and to look again after 0.1 s, 0.2 s, … until the state
+//! is known. The proof is the node's best chain: the header has confirmations and the block of that
+//! height is ours ([`Position`]), or our block is the node's tip. The one exception is a refusal.
 //!
-//! Each node is offered the block by itself, at once and in parallel; `Offer` has the pauses. A node
-//! is asked for one block at a time, an undecided one before the others. Nothing stops at a new
-//! height: the new block may be on our own block's fork.
+//! The block is offered to each node separately, at once and in parallel; `Offer` has the pauses. A
+//! node is asked about one block at a time, undecided blocks first. A new height ends nothing: the
+//! new block may be on our own block's fork.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,25 +37,24 @@ use crate::priority_queue::Urgency;
 /// Confirmations at which the coinbase can be spent in the next block.
 pub const MATURITY: u32 = 100;
 
-/// A race for a height is not over before so many blocks.
+/// Number of blocks after which a race for a height is over.
 const CONTESTED: u32 = 6;
-/// A question for a block's place that was not answered after this long will not be. Longer than the
-/// deadlines of its calls.
+/// When the question where a node has a block is given up. Longer than the deadlines of its calls.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
-/// Where a block stands.
+/// The state of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockState {
-    /// Sent. No node has shown yet where it stands.
+    /// Submitted. No node has shown yet where it has the block.
     Candidate,
     /// A node has it beside another block of the same height: the next block decides.
     Beside,
     /// Every node that answered refused it; the reason is the first one's.
     Refused {
-        /// The node's words.
+        /// The node's reason.
         reason: String,
     },
-    /// A node has it in its best chain, with this many confirmations by the last look.
+    /// A node has it in its best chain, with this many confirmations at the last look.
     Accepted {
         /// The node that showed it first.
         by: NodeId,
@@ -70,16 +69,16 @@ pub enum BlockState {
     Stale,
 }
 
-/// What happens to blocks.
+/// Inputs about blocks.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A block was solved.
     Solved(Arc<SolvedBlock>),
-    /// A block of an earlier run, and where it stood. It is offered to every node once more: one
-    /// may have lost it.
+    /// A block of an earlier run, with its state. It is offered to every node once more: one may
+    /// have lost it.
     Restored(Arc<SolvedBlock>, BlockState),
-    /// A block of an earlier run that called it accepted by a node's answer alone. Offered without
-    /// haste, and accepted when a node shows it.
+    /// A block that an earlier run called accepted on a node's answer alone. It is offered with
+    /// normal urgency, and accepted when a node shows it.
     Unproven(Arc<SolvedBlock>),
     /// A node answered [`Output::Submit`].
     Answered {
@@ -87,7 +86,7 @@ pub enum Input {
         node: NodeId,
         /// Which block.
         block: BlockHash,
-        /// Its answer, or why there is none.
+        /// Its answer, or the error.
         answer: Result<SubmitAnswer, RpcError>,
     },
     /// A node answered [`Output::Look`].
@@ -96,7 +95,7 @@ pub enum Input {
         node: NodeId,
         /// Which block.
         block: BlockHash,
-        /// Where it stands there; `None` when the node did not say.
+        /// Where the node has it; `None` if the node did not say.
         position: Option<Position>,
     },
     /// [`Output::Look`] found no place at the node: too much was asked at once.
@@ -106,22 +105,22 @@ pub enum Input {
         /// Which block.
         block: BlockHash,
     },
-    /// A node told its tip, in whatever way.
+    /// A node reported its tip, in any way.
     Tip {
         /// Which node.
         node: NodeId,
         /// The tip of its best chain.
         hash: BlockHash,
     },
-    /// The nodes that there are now.
+    /// The present nodes.
     Nodes(Vec<NodeId>),
-    /// The best height that any node has told of.
+    /// The best height that any node has reported.
     Height(u32),
     /// Time passed.
     Tick,
 }
 
-/// What is to be done for blocks.
+/// Actions for blocks.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Call `submitblock`.
@@ -149,7 +148,7 @@ pub enum Output {
         /// Its height.
         height: u32,
     },
-    /// A node shows the block in its best chain, or does so no more.
+    /// A node began or ceased to show the block in its best chain.
     Shown {
         /// Which node.
         node: NodeId,
@@ -158,18 +157,18 @@ pub enum Output {
         /// Whether it is there.
         in_chain: bool,
     },
-    /// The block stands elsewhere now: to be recorded and told.
+    /// The state of the block changed: store and report it.
     Changed {
         /// The block.
         block: Arc<SolvedBlock>,
-        /// Where it stood.
+        /// The previous state.
         from: BlockState,
-        /// Where it stands.
+        /// The new state.
         state: BlockState,
     },
 }
 
-/// All blocks that are on their way.
+/// All blocks that are not final.
 #[derive(Debug, Default)]
 pub struct Submissions {
     nodes: Vec<NodeId>,
@@ -178,14 +177,14 @@ pub struct Submissions {
     blocks: Vec<Tracked>,
 }
 
-/// What concerns a node and no single block.
+/// The state of a node that does not depend on a block.
 #[derive(Debug, Default)]
 struct Talk {
     /// Its tip, and since when we have known it.
     tip: Option<(BlockHash, Instant)>,
-    /// The question under way.
+    /// The question in progress.
     asked: Option<(BlockHash, Instant)>,
-    /// It had no place for a question.
+    /// Whether it had no room for a question.
     full_until: Option<Instant>,
 }
 
@@ -193,12 +192,12 @@ struct Talk {
 struct Tracked {
     block: Arc<SolvedBlock>,
     state: BlockState,
-    /// What the miners wait for; not what an earlier run took for accepted.
+    /// Whether it is urgent; not if an earlier run called it accepted.
     hurries: bool,
     offers: BTreeMap<NodeId, Offer>,
 }
 
-/// What the nodes show of a block, taken together.
+/// What all nodes together show of a block.
 enum Evidence {
     InChain {
         by: NodeId,
@@ -208,7 +207,7 @@ enum Evidence {
     Lost,
     Buried,
     Refused(String),
-    /// Every node has said that it is without it, and none has another one in its place.
+    /// Every node has said that it does not have it, and none has another block in its place.
     Nowhere,
     None,
 }
@@ -219,7 +218,7 @@ impl Submissions {
         match input {
             Input::Solved(block) => {
                 if self.track(now, block.clone(), BlockState::Candidate, true, out) {
-                    // Offers come first: whatever is recorded follows on them.
+                    // Offers come first: records follow them.
                     let (from, state) = (BlockState::Candidate, BlockState::Candidate);
                     out.push(Output::Changed { block, from, state });
                 }
@@ -275,12 +274,12 @@ impl Submissions {
         offers.chain(looks).min()
     }
 
-    /// The blocks that are not final yet, and where they stand.
+    /// The blocks that are not final yet, with their states.
     pub fn blocks(&self) -> impl Iterator<Item = (&Arc<SolvedBlock>, &BlockState)> {
         self.blocks.iter().map(|tracked| (&tracked.block, &tracked.state))
     }
 
-    /// Whether a block is on its way of which no node has shown yet where it stands: a stop has to
+    /// Whether some block is undecided: no node has shown yet where it has the block. A stop must
     /// wait for it.
     pub fn is_busy(&self) -> bool {
         self.blocks.iter().any(|tracked| tracked.state == BlockState::Candidate)
@@ -315,7 +314,7 @@ impl Submissions {
         }
         let height = self.height;
         for tracked in &mut self.blocks {
-            // News of a tip may be late: a block that has lost is looked at.
+            // Reports of a tip may be late: look also at a block that has lost.
             if tracked.block.hash == hash && tracked.state != BlockState::Orphaned {
                 tracked.update(node, out, |offer| offer.is_tip(now.mono));
             } else if is_news && tracked.is_contested(height) {
@@ -324,7 +323,7 @@ impl Submissions {
         }
     }
 
-    /// Asks each node that is not being asked for the block that needs it most.
+    /// Asks each idle node about the block that needs it most.
     fn look(&mut self, now: Now, out: &mut Vec<Output>) {
         for node in self.nodes.clone() {
             if self.next_look(node).is_none_or(|due| now.mono < due) {
@@ -349,7 +348,7 @@ impl Submissions {
         }
     }
 
-    /// When a node may be asked for the next block, or the question under way is given up.
+    /// When a node may be asked about the next block, or the question in progress is given up.
     fn next_look(&self, node: NodeId) -> Option<Instant> {
         let talk = self.talks.get(&node);
         if let Some((_, since)) = talk.and_then(|talk| talk.asked) {
@@ -390,7 +389,8 @@ impl Tracked {
             Some(
                 SubmitAnswer::Accepted | SubmitAnswer::Duplicate | SubmitAnswer::Inconclusive(_),
             ) => {
-                // A block that others stand on needs no preference; after a start there may be many.
+                // A block that has blocks on top needs no preference; after a start there may be
+                // many.
                 let is_safe = matches!(self.state, BlockState::Accepted { confirmations: 2.., .. });
                 if !is_safe && self.hurries {
                     out.push(Output::Precious { node, block: self.block.hash });
@@ -400,7 +400,7 @@ impl Tracked {
         }
     }
 
-    /// Changes what is known of a node; says so when the block came into its best chain, or left it.
+    /// Changes the state of a node, and reports when the block entered its best chain or left it.
     fn update(&mut self, node: NodeId, out: &mut Vec<Output>, change: impl FnOnce(&mut Offer)) {
         let Some(offer) = self.offers.get_mut(&node) else { return };
         let before = offer.has_shown_it();
@@ -411,7 +411,7 @@ impl Tracked {
         }
     }
 
-    /// Hands the block to the nodes that are due.
+    /// Submits the block to the nodes that are due.
     fn offer(&mut self, now: Now, nodes: &[NodeId], out: &mut Vec<Output>) {
         let urgency = match self.state {
             BlockState::Candidate | BlockState::Beside if self.hurries => Urgency::Urgent,
@@ -426,7 +426,7 @@ impl Tracked {
         }
     }
 
-    /// Moves the block to where the nodes show it.
+    /// Updates the state of the block from what the nodes show.
     fn settle(
         &mut self,
         now: Now,
@@ -444,7 +444,7 @@ impl Tracked {
             (_, Evidence::InChain { by, confirmations }) => Accepted { by, confirmations },
             (_, Evidence::Buried) => Stale,
             (_, Evidence::Lost) => Orphaned,
-            // What is decided stays so until a chain has the block.
+            // A decided state stays until a chain has the block.
             (Orphaned, Evidence::Beside | Evidence::Refused(_) | Evidence::Nowhere) => return,
             (Candidate | Beside | Refused { .. } | Accepted { .. }, Evidence::Beside) => Beside,
             (Refused { reason: before }, Evidence::Refused(reason)) if is_repeat(&reason) => {
@@ -454,7 +454,7 @@ impl Tracked {
                 Refused { reason }
             }
             (Candidate | Beside | Refused { .. }, Evidence::Nowhere) => return,
-            // The nodes that had it have lost it: all begins anew.
+            // The nodes that had it have lost it: start again.
             (Accepted { .. }, Evidence::Nowhere) => Candidate,
         };
         if self.state != next {
@@ -504,8 +504,8 @@ impl Tracked {
         }
     }
 
-    /// A node on the same tip, which is the same chain, has said since it came there that it is without
-    /// the block.
+    /// Whether another node on the same tip, and so on the same chain, has said since it reached
+    /// the tip that it does not have the block.
     fn is_denied_by_a_twin(&self, node: NodeId, talks: &BTreeMap<NodeId, Talk>) -> bool {
         let tip = |node: NodeId| talks.get(&node).and_then(|talk| talk.tip);
         let Some((own, _)) = tip(node) else { return false };
@@ -514,12 +514,12 @@ impl Tracked {
         })
     }
 
-    /// Which of several blocks a node is asked for first.
+    /// The order in which a node is asked about several blocks.
     fn priority(&self) -> (bool, u32) {
         (self.hurries && self.state == BlockState::Candidate, self.block.height)
     }
 
-    /// Whether the next blocks may still decide where it stands.
+    /// Whether the next blocks may still change its state.
     fn is_contested(&self, height: u32) -> bool {
         height <= self.block.height + CONTESTED
     }

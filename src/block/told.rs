@@ -1,21 +1,22 @@
-//! What is told and kept of a solved block.
+//! A solved block as it is shown and stored.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a block stands, as the spool and the ledger keep it.
+/// The state of a block, as the spool and the ledger store it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum StoredState {
-    /// Solved. No node has it in its best chain, as far as is known; one may have it beside another.
+    /// Solved. No node is known to have it in its best chain; one may have it beside another block.
     Candidate,
-    /// A node answered that it took it. Older versions wrote this; what a node shows is `Confirmed`.
+    /// A node answered that it accepted it. Only older versions wrote this; a block that a node
+    /// shows is `Confirmed`.
     Accepted {
         /// The node's name.
         node: String,
     },
     /// In the best chain.
     Confirmed {
-        /// Blocks on top of it and itself.
+        /// Number of blocks on top of it, plus itself.
         confirmations: u32,
     },
     /// Confirmed 100 times: its coins can be spent.
@@ -24,19 +25,19 @@ pub enum StoredState {
     Stale,
     /// Every node refused it.
     Rejected {
-        /// The first node's words.
+        /// The first node's reason.
         reason: String,
     },
 }
 
-/// What a node said to a solved block, for the page.
+/// A node's answer about a solved block, for the page.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct NodeAnswer {
     /// The node's name.
     pub node: String,
     /// Whether it shows the block in its best chain.
     pub taken: bool,
-    /// Its words: `no objection`, `duplicate`, `inconclusive`, or the reason of the refusal.
+    /// Its answer: `no objection`, `duplicate`, `inconclusive`, or the reason of the refusal.
     pub words: String,
 }
 

@@ -21,7 +21,7 @@ use crate::ledger::transfer::{
     self, NoSettings, SEALED, SETTINGS, TransferError, give_to_owner, settings_with,
 };
 
-/// More than any passphrase or config has.
+/// Maximum bytes of a passphrase file or config; more than any has.
 const MAX_TEXT: u64 = 60 * 1024;
 
 /// What `soloist export` writes.
@@ -35,7 +35,7 @@ pub enum What {
     Hours,
     /// History by days, CSV.
     Days,
-    /// All of it, JSON.
+    /// Everything, JSON.
     Json,
 }
 
@@ -46,13 +46,13 @@ pub struct Restore {
     pub file: PathBuf,
     /// The file whose first line is the passphrase, `-` for standard input.
     pub passphrase: Option<PathBuf>,
-    /// Put the backup's settings in the place of the config file.
+    /// Whether the backup's settings replace the config file.
     pub settings: bool,
     /// `--data` and `--config`.
     pub flags: Flags,
 }
 
-/// Does something in the data directory: that of `--data`, else the config's.
+/// Calls `work` with the data directory: that of `--data`, or else the config's.
 pub fn in_data(flags: &Flags, work: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
     match data_of(flags) {
         Ok(data) => work(&data),
@@ -60,8 +60,8 @@ pub fn in_data(flags: &Flags, work: impl FnOnce(&Path) -> ExitCode) -> ExitCode 
     }
 }
 
-/// Writes the ledger and the settings into one file; safe beside the running daemon. Secrets go
-/// along only under a passphrase.
+/// Writes the ledger and the settings into one file; safe while the daemon runs. Secrets are
+/// included only with a passphrase.
 pub fn backup(now: Now, file: &Path, passphrase: Option<&Path>, flags: &Flags) -> Exit {
     let data = match data_of(flags) {
         Ok(data) => data,
@@ -118,8 +118,8 @@ pub fn backup(now: Now, file: &Path, passphrase: Option<&Path>, flags: &Flags) -
     Exit::Ok
 }
 
-/// Puts a backup in the place of the ledger. What was there is set aside; nothing happens while
-/// Soloist runs there, or when the file is not whole.
+/// Replaces the ledger by a backup. The previous files are moved aside. Nothing changes while
+/// Soloist runs there, or if the backup is damaged.
 pub fn restore(now: Now, restore: &Restore) -> Exit {
     let data = match data_of(&restore.flags) {
         Ok(data) => data,
@@ -132,7 +132,7 @@ pub fn restore(now: Now, restore: &Restore) -> Exit {
             return fail(Exit::Data, &hint);
         }
     };
-    // Everything that can be wrong is found out before anything is changed.
+    // Check everything that can be wrong before anything is changed.
     let settings = match settings_of(&bytes, restore) {
         Ok(settings) => settings,
         Err((exit, why)) => return fail(exit, &why),
@@ -166,7 +166,7 @@ pub fn restore(now: Now, restore: &Restore) -> Exit {
     }
 }
 
-/// Writes what is on the card to standard output.
+/// Writes the content of the ledger on the card to standard output.
 pub fn export(now: Now, what: What, flags: &Flags) -> Exit {
     let data = match data_of(flags) {
         Ok(data) => data,
@@ -237,11 +237,11 @@ fn roll() -> Result<Dice, getrandom::Error> {
     Ok(dice)
 }
 
-/// The settings that a backup carries, and whether they are the sealed ones.
+/// The settings in a backup, and whether they are the sealed ones.
 fn settings_of(bytes: &[u8], restore: &Restore) -> Result<Option<(String, bool)>, (Exit, String)> {
     let damaged =
         |error| (Exit::Data, format!("{}: {error}. Nothing was changed.", restore.file.display()));
-    // First whether it is whole, then what the passphrase is.
+    // First check whether the backup is intact, then the passphrase.
     transfer::attachments(bytes).map_err(damaged)?;
     let passphrase = restore.passphrase.as_deref().map(read_passphrase).transpose();
     let passphrase = passphrase.map_err(|why| (Exit::Usage, why))?;
@@ -252,7 +252,7 @@ fn settings_of(bytes: &[u8], restore: &Restore) -> Result<Option<(String, bool)>
     })
 }
 
-/// The settings go in the place of the config file only if that is wanted; else beside the data.
+/// Writes the settings in place of the config file if the user wants that, or else beside the data.
 fn put_settings(text: &str, sealed: bool, restore: &Restore, data: &Path) -> Exit {
     let path = match (&restore.flags.config, restore.settings) {
         (Some(config), true) => config.clone(),
@@ -266,7 +266,7 @@ fn put_settings(text: &str, sealed: bool, restore: &Restore, data: &Path) -> Exi
         }
         println!("The settings of before are in {}.", before.display());
     }
-    // For nobody else to read; a file that is there keeps its owner and rights.
+    // Only the owner may read it; an existing file keeps its owner and rights.
     if let Err(error) = fsutil::replace(&path, text.as_bytes(), Rights::Keep(0o600)) {
         let hint = format!("{} cannot be written: {}.", path.display(), error.source);
         return fail(Exit::CannotWrite, &hint);
@@ -276,7 +276,7 @@ fn put_settings(text: &str, sealed: bool, restore: &Restore, data: &Path) -> Exi
     Exit::Ok
 }
 
-/// The whole file with its rights, or what was there before.
+/// Writes the whole file with its rights, or leaves the previous one.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let rights = Rights::Set(fs::metadata(from)?.permissions().mode() & 0o777);
     Ok(fsutil::replace(to, &fs::read(from)?, rights)?)

@@ -1,3 +1,4 @@
-//! What `soloist` does in place of running: one file for each command that is more than a call.
+//! The commands of `soloist` other than `run`: one file for each command that needs more than a
+//! call.
 
 pub mod ledger;

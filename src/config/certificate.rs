@@ -1,4 +1,4 @@
-//! The certificate that is trusted for a node's https: whether its file can be used.
+//! Checks the file of the certificate that is trusted for a node's https.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,6 +1,6 @@
-//! How a setting is declared: [`section!`] makes of one declaration the field of the config, its
-//! reading with default and bounds, what a reload says of it, and its place in `soloist.toml` and
-//! in `docs/settings.md`. The declarations are in `sections.rs`.
+//! How a setting is declared: from one declaration [`section!`] makes the field of the config, its
+//! reading with default and bounds, the message of a reload, and its entries in `soloist.toml` and
+//! `docs/settings.md`. The declarations are in `sections.rs`.
 
 use toml::Value;
 

@@ -1,4 +1,4 @@
-//! What differs between two configs, for a reload that changes only that.
+//! The differences between two configs, for a reload that changes only these.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Control characters in a user or a password: mostly a backslash of a pasted password, with which
-//! TOML begins an escape between double quotes. Pure.
+//! Finds control characters in a user or a password. Mostly a pasted password has a backslash,
+//! which begins an escape in a TOML string with double quotes. Pure.
 
 use toml::Value;
 

@@ -1,5 +1,4 @@
-//! The command line's word on the settings: each flag is declared with the setting that it goes
-//! over.
+//! Settings from the command line: each flag is declared with the setting that it overrides.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,26 +9,26 @@ use super::declare::{Facts, Flag};
 use super::sections::SECTIONS;
 use super::url;
 
-/// What the command line says. It goes over the file for this run and is never written back.
+/// The flags of the command line. They override the file for this run and are never written back.
 #[derive(Clone, Default, PartialEq)]
 pub struct Flags {
     /// `--config FILE`
     pub config: Option<PathBuf>,
-    /// One by one, as they were given.
+    /// Name and value of each flag, in the given order.
     given: Vec<(&'static str, String)>,
 }
 
-/// Why a flag is not taken.
+/// Why a flag is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadFlag {
     /// No setting declares it.
     Unknown,
-    /// It belongs to a node, and no `--node` stands before it.
+    /// It belongs to a node, and no `--node` precedes it.
     LacksNode,
 }
 
-/// Begins a node; the other flags of a node follow it. If there is one, the nodes of the file are
-/// not used.
+/// Begins a node; the other flags of that node follow it. If there is a `--node`, the nodes of the
+/// file are not used.
 pub(super) const NODE: &str = "--node";
 
 impl Flags {
@@ -38,12 +37,12 @@ impl Flags {
         Flags { config: Some(path.into()), given: Vec::new() }
     }
 
-    /// The whole name of a flag that some setting declares: `--payout` for `payout`.
+    /// The full name of a declared flag: `--payout` for `payout`.
     pub fn known(name: &str) -> Option<&'static str> {
         declared().map(|(_, _, flag)| flag.name).find(|flag| flag.strip_prefix("--") == Some(name))
     }
 
-    /// Adds a flag. Of those that a setting takes once the last one counts.
+    /// Adds a flag. If a setting takes only one value, the last flag counts.
     ///
     /// # Errors
     /// See [`BadFlag`].
@@ -58,10 +57,10 @@ impl Flags {
         Ok(())
     }
 
-    /// The same with one more flag.
+    /// These flags and one more.
     ///
     /// # Panics
-    /// Where [`Flags::give`] fails: this is for flags that the program writes itself.
+    /// If [`Flags::give`] fails: this is for flags that the program itself makes.
     #[must_use]
     pub fn with(mut self, flag: &str, value: impl Into<String>) -> Flags {
         self.give(flag, value).expect("the flag is declared");
@@ -78,7 +77,7 @@ impl Flags {
         self.value("--data").map(Path::new)
     }
 
-    /// As [`Flags::value`], as a setting's value; a list of all where the setting takes some.
+    /// As [`Flags::value`], as a setting's value; a list of all values if the setting takes a list.
     pub(super) fn setting(&self, facts: &Facts) -> Option<Value> {
         let flag = facts.flag?.name;
         let all = self.given.iter().filter(|(name, _)| *name == flag);
@@ -118,7 +117,7 @@ impl Flags {
         flags
     }
 
-    /// The lines of `--help` about all of them, those of nodes first.
+    /// The lines of `--help` for all flags, those of nodes first.
     pub fn help() -> String {
         let (nodes, others): (Vec<_>, Vec<_>) =
             declared().partition(|(section, _, _)| *section == "node");

@@ -1,4 +1,4 @@
-//! The forms of values: how each is written, its bounds, and what to write instead of a wrong one.
+//! The forms of values: syntax, bounds, and what to write instead of a wrong value.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;

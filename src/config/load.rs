@@ -1,4 +1,4 @@
-//! The shell around [`build`]: finds and reads the file, looks at the environment.
+//! The shell around [`build`]: finds and reads the file and the environment.
 
 use std::env;
 use std::fs::{self, File};

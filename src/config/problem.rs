@@ -1,4 +1,4 @@
-//! A mistake in the settings, as its owner reads it.
+//! A mistake in the settings, as the owner reads it.
 
 use std::fmt;
 

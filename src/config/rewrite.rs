@@ -1,5 +1,5 @@
-//! Settings from the page, written into the file: only what differs changes, and the owner's
-//! comments stay. Pure.
+//! Writes settings from the page into the file: only differences change, and the owner's comments
+//! stay. Pure.
 
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
 

@@ -1,6 +1,6 @@
-//! Every setting, declared once. Of these declarations are made: the fields of the config, the
-//! reading of the file with its defaults and bounds, what an unknown name should have been, what a
-//! reload tells and takes over, `image/soloist.toml` and `docs/settings.md`.
+//! Every setting, declared once. From these declarations are made: the fields of the config, the
+//! reading of the file with its defaults and bounds, the suggestions for unknown names, the
+//! messages and the effect of a reload, `image/soloist.toml` and `docs/settings.md`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ section! {
         address: Option<Address> = address()
             .optional("must be given; the page asks for it where it is missing")
             .line(Set("\"\"", None))
-            .flag("--payout", "ADDRESS", "Who is paid")
+            .flag("--payout", "ADDRESS", "The address that a block pays")
             .page(|values| &values.payout),
             Live => |old, new| {
                 let [from, to] = [old, new].map(|payout| {
@@ -47,7 +47,7 @@ section! {
         /// spaces and signs.
         tag: Tag = tag()
             .default("\"Soloist\"")
-            .flag("--tag", "TEXT", "Your words in the block")
+            .flag("--tag", "TEXT", "Your text in the block")
             .page(|values| &values.tag),
             Live => |old, new| {
                 format!("A block now says '{}', no longer '{}'.", new.tag.as_str(), old.tag.as_str())
@@ -66,15 +66,15 @@ section! {
         /// shows what your block would signal.
         set_version_bits: u32 = version_bits().default("[]"), Live => Payout::told_signals;
 
-        /// Bits that your block clears, as set_version_bits sets them. A bit stands in one of the
-        /// two lists.
+        /// Bits that your block clears, as set_version_bits sets them. A bit can be in only one of
+        /// the two lists.
         clear_version_bits: u32 = version_bits().default("[]"),
             Live joined => Payout::told_signals;
     }
 }
 
 impl Payout {
-    /// The owner's word on single version bits of a block.
+    /// The owner's settings for single version bits of a block.
     pub fn signals(&self) -> Signals {
         Signals { set: self.set_version_bits, clear: self.clear_version_bits }
     }
@@ -89,8 +89,8 @@ impl Payout {
 }
 
 section! {
-    /// A node as it is written, before [`super::NodeConfig`] is made of it. Not `Debug`: the URL
-    /// may hold a password.
+    /// A node as it is written in the file, from which [`super::NodeConfig`] is made. Not `Debug`:
+    /// the URL may hold a password.
     pub(super) struct NodeSettings {
         /// Where the node's RPC answers: a name, an IPv4 address, or an IPv6 address in brackets,
         /// and a port: 8332 where none is written, 443 behind https. A user and a password in it
@@ -99,10 +99,10 @@ section! {
             .optional("must be given; the page asks for it where no node is named")
             .line(Set("\"\"", None))
             .flag("--node", "URL", "A node: http://user:password@host:8332. The first one is \
-                preferred, each further --node is a backup. Replaces the nodes of the file"),
+                preferred, each further --node is a backup. Replaces the nodes of the config file"),
             Live joined pasted;
 
-        /// Who asks the node, as in its rpcauth line.
+        /// The RPC user, as in the node's rpcauth line.
         rpc_user: Option<String> = text()
             .optional("none; a backup is asked with that of [node]")
             .line(Example("\"soloist\"")),
@@ -125,22 +125,22 @@ section! {
                 in rpc_url, with port 443 where none is written. If the proxy's certificate is one \
                 of your own, a file (PEM) beside this one is trusted, and no other:\n\
                 \u{20}  rpc_cert_path = \"node.pem\"")
-            .flag("--zmq", "tcp://H:P", "Where the node before it publishes hashblock"),
+            .flag("--zmq", "tcp://H:P", "Where the preceding --node publishes hashblock"),
             Live;
 
-        /// The certificate (PEM) that alone is trusted where rpc_url begins with https://, such as
-        /// a proxy's own.
+        /// The only certificate (PEM) that is trusted where rpc_url begins with https://, such as a
+        /// proxy's own.
         rpc_cert_path: Option<PathBuf> = path()
             .optional("the system's authorities are trusted")
-            .flag("--cert", "FILE", "The certificate (PEM) that alone is trusted for its https:// \
-                URL"),
+            .flag("--cert", "FILE", "The only certificate (PEM) that is trusted for the https:// \
+                URL of the preceding --node"),
             Live;
 
         /// For a node on this machine: its cookie file, instead of rpc_user and rpc_pass.
         rpc_cookie_path: Option<PathBuf> = path()
             .optional("none")
             .line(Example("\"/home/bitcoin/.bitcoin/.cookie\""))
-            .flag("--cookie", "FILE", "The cookie file of the node before it, instead of a \
+            .flag("--cookie", "FILE", "The cookie file of the preceding --node instead of a \
                 password"),
             Live;
 
@@ -163,17 +163,17 @@ section! {
             .flag("--listen", "IP:PORT", "Where miners connect"),
             Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
 
-        /// Where miners connect that encrypt (stratum+tls). Off unless a port is written here; the
-        /// miner is given the certificate that is made at the first start, tls/cert.pem in the data
+        /// Where miners that encrypt connect (stratum+tls). Off unless a port is written here. Give
+        /// the miner the certificate that is made at the first start, tls/cert.pem in the data
         /// directory.
         tls_listen: Vec<SocketAddr> = listen().default("\"\""),
             Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
 
-        /// Most miners at once (up to 1024), and from one address.
+        /// Maximum connections of miners: of all (up to 1024), and from one address.
         max_connections: usize = count(MAX_CONNECTIONS).default("64"),
             Live => |_, _| "The limits of connections are others.".to_owned();
 
-        /// Most connections from one address. This machine's own are not counted.
+        /// Maximum connections from one address. This machine's own are not counted.
         max_connections_per_address: usize = count(MAX_CONNECTIONS).default("8"),
             Live joined => |_, _| "The limits of connections are others.".to_owned();
 
@@ -193,24 +193,24 @@ section! {
 section! {
     /// One `[[stratum.firmware]]` as it is written.
     pub(super) struct FirmwareSettings {
-        /// How the name begins by which such miners introduce themselves; capitals count as small
-        /// letters. The longest prefix that fits counts.
+        /// How the user agent of such miners begins; capitals count as small letters. The longest
+        /// prefix that fits counts.
         prefix: Option<String> = text().optional("must be given"), Live;
 
         /// The difficulty to start with.
         difficulty: Option<f64> =
             number(0.0001..=1e15, "Write the difficulty to start with, such as 0.001 or 4000.")
-            .optional("as Soloist knows such miners"), Live;
+            .optional("Soloist's own value for such miners"), Live;
 
         /// Shares a minute to aim at.
         shares_per_minute: Option<f64> =
             number(0.1..=60.0, "Write how many shares a minute are wanted; 6 is usual.")
-            .optional("as Soloist knows such miners"), Live;
+            .optional("Soloist's own value for such miners"), Live;
 
         /// Bytes of extranonce2.
         extranonce2_size: Option<usize> = one_of(&[4, 8],
             "it is neither 4 nor 8", "Write 8, or 4 for a rental that asks for it.")
-            .optional("as Soloist knows such miners"), Live;
+            .optional("Soloist's own value for such miners"), Live;
     }
 }
 
@@ -304,7 +304,7 @@ pub(super) const KINDS: &str = "Write one of \"ntfy\", \"telegram\", \"discord\"
 section! {
     /// One `[[notify]]` as it is written. Not `Debug`: it holds secrets.
     pub(super) struct NotifySettings {
-        /// The service that tells the owner.
+        /// The service that carries the messages.
         kind: Option<Service> = choice(&[
                 ("ntfy", Service::Ntfy), ("telegram", Service::Telegram),
                 ("discord", Service::Discord), ("slack", Service::Slack),
@@ -312,25 +312,25 @@ section! {
                 "there is no such service", KINDS)
             .optional("must be given"), Live;
 
-        /// Of the ntfy topic, the webhook or the mail server.
+        /// The URL of the ntfy topic, the webhook or the mail server.
         url: Option<String> = text().optional("must be given, but for telegram"), Live;
 
-        /// Of a protected ntfy topic, or of the Telegram bot.
+        /// The token of a protected ntfy topic, or of the Telegram bot.
         token: Option<String> = token().optional("none"), Live secret;
 
         /// The number of your chat with the bot, with or without quotation marks.
         chat: Option<String> = chat().optional("must be given for telegram"), Live secret;
 
-        /// Who logs in at the mail server.
+        /// The user name at the mail server.
         user: Option<String> = text().optional("none"), Live pasted;
 
-        /// The password at the mail server. It never goes over an open line.
+        /// The password at the mail server. It is never sent unencrypted.
         password: Option<String> = text().optional("none"), Live secret pasted;
 
-        /// The mail's sender.
+        /// The sender's address.
         from: Option<String> = text().optional("must be given for email"), Live;
 
-        /// Who reads the mail.
+        /// The recipient's address.
         to: Option<String> = text().optional("must be given for email"), Live;
 
         /// A block is found, accepted or lost.
@@ -434,9 +434,9 @@ name = "cellar""#;
 
     "Miners" "stratum" Stratum;
 
-    /// Where miners of a kind begin, by how the name begins that they introduce themselves with
-    /// (the page shows it). Any number of these; all but the prefix may be left out. Mostly not
-    /// needed: the common miners are known, and each finds its own difficulty within minutes.
+    /// Start values for a kind of miners, chosen by how their user agent begins (the page shows
+    /// it). Any number of these; all but the prefix may be left out. Mostly not needed: the common
+    /// miners are known, and each finds its own difficulty within minutes.
     "" "stratum.firmware" FirmwareSettings many
 r#"prefix = "bitaxe/"
 difficulty = 1000
@@ -447,7 +447,7 @@ extranonce2_size = 8"#;
 
     "When all nodes are away" "failover" Failover;
 
-    /// Who is told when something happens, each below a [[notify]] of its own, at most 8. kind is
+    /// Where messages to you are sent, each place below a [[notify]] of its own, at most 8. kind is
     /// one of
     ///
     ///   ntfy      url of the topic, as in https://ntfy.sh/my-topic; a token if the topic is protected
@@ -457,9 +457,9 @@ extranonce2_size = 8"#;
     ///   webhook   url of a server of your own; it gets a JSON object by POST
     ///   email     url of a mail server: smtps://mail.example.org (port 465), or smtp:// (port 587, by
     ///             STARTTLS); user and password, if it wants them; from and to, the two addresses. A
-    ///             password never goes over an open line
+    ///             password is never sent unencrypted
     ///
-    /// All of these are told unless they are switched off: block (found, accepted, lost), best (a
+    /// All of these are sent unless they are switched off: block (found, accepted, lost), best (a
     /// new best share, at most one an hour), miner (missing, back, quiet, slow), node (another one
     /// leads, one is down or back), down (no mining, and mining again), alarm (board, card, payout
     /// address), update (a new version is ready).

@@ -1,5 +1,5 @@
-//! What was written → a valid [`Config`]: the rules between settings. What each of them may be by
-//! itself is declared with it (`sections.rs`). Every mistake is collected, none stops the rest.
+//! Written values → a valid [`Config`]: the rules between settings. The rules of a single setting
+//! are declared with it (`sections.rs`). All mistakes are collected; none stops the reading.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,5 +1,5 @@
-//! What the file and the flags say, as tables of values that know where they stand. Names that no
-//! declaration knows are refused.
+//! The content of the file and the flags, as tables of values with their positions. Undeclared
+//! names are refused.
 
 use std::ops::Range;
 

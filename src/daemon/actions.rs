@@ -1,4 +1,4 @@
-//! What the owner starts by hand on the page, and what only the owner may read.
+//! Actions that the owner starts on the page, and data that only the owner may read.
 
 use std::path::PathBuf;
 use std::rc::Weak;
@@ -21,17 +21,18 @@ use crate::{exit, logger, os};
 use super::recorder::{self, Recording};
 use super::{Command, Daemon, Event, State};
 
-/// How long the nodes may take for a fire drill, and the places for notifications for a test.
+/// Time limit of a fire drill (for the nodes), and of a test of the notifications (for the
+/// services).
 const ANSWER_AT_MOST: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Names a file that systemd watches; what is written there (`restart` or `shutdown`) is done by
-/// root. The daemon itself may neither restart the box nor shut it down. The image has such a unit,
-/// and `systemd/soloist-power.path` is one for other machines.
+/// The environment variable with the path of a file that a systemd unit watches: root carries out
+/// the word in it (`restart` or `shutdown`). The daemon itself may neither restart the box nor shut
+/// it down. The image has such a unit, and `systemd/soloist-power.path` is one for other machines.
 const REQUEST_FILE: &str = "SOLOIST_REQUEST";
 
 impl Daemon {
-    /// Does what the owner asked for.
+    /// Carries out an action of the owner.
     pub(super) fn act_on(&self, action: Action) -> Local<Result<String, String>> {
         match action {
             Action::Restart => {
@@ -99,7 +100,7 @@ impl Daemon {
 }
 
 impl State {
-    /// Fixes the difficulty of a miner, here or away, and leaves it connected.
+    /// Fixes the difficulty of a miner, connected or not. A connected miner stays connected.
     fn fix(&mut self, now: Now, id: &str, difficulty: Option<f64>) -> Result<String, String> {
         let worker = self.worker_of(id).ok_or("There is no such miner.")?;
         let name = self.name_of(worker);
@@ -152,13 +153,13 @@ impl State {
         let conn = self.ledger.workers.iter().find(|(_, known)| **known == worker);
         let peer = conn.and_then(|(conn, _)| self.server.peer(*conn));
         let words = format!("Miner {name} is recorded for five minutes: see /recordings/{id}.");
-        // Behind loopback there may be anybody.
+        // Anybody may be behind a proxy on loopback.
         let peer = peer.filter(|peer| !peer.is_loopback());
         self.recording = Some(Recording::new(now, id, &name, peer));
         Ok(words)
     }
 
-    /// Adds to the recording what goes to or comes from its miner.
+    /// Adds bytes to or from the recorded miner to the recording.
     pub(super) fn overhear(&mut self, now: Now, conn: ConnId, from: recorder::From, bytes: &[u8]) {
         let Some(recording) = self.recording.as_ref().filter(|r| r.runs(now.mono)) else { return };
         let is_it = match self.ledger.workers.get(&conn).and_then(|id| self.ledger.core.get(*id)) {
@@ -180,7 +181,7 @@ impl State {
         without_secrets(&self.config, logger::tail())
     }
 
-    /// One text with all that helps to find a fault.
+    /// The report for support: one text with everything that helps to find a fault.
     pub(super) fn support(&self) -> Download {
         let now = os::now();
         let snapshot = self.snapshot(now);
@@ -202,7 +203,7 @@ impl State {
     }
 }
 
-/// Removes what must not leave the house: passwords, tokens, and who is paid.
+/// Removes secrets from a text: passwords, tokens, and the payout address.
 fn without_secrets(config: &Config, mut text: String) -> String {
     let mut secrets: Vec<&str> = Vec::new();
     for node in &config.nodes {
@@ -224,7 +225,7 @@ fn without_secrets(config: &Config, mut text: String) -> String {
     text
 }
 
-/// Asks the system for `what`; `by_hand` is how systemctl calls it.
+/// Asks the system for `what`; `by_hand` is the systemctl command for the same.
 async fn request(what: &'static str, by_hand: &'static str) -> Result<String, String> {
     let Some(file) = std::env::var_os(REQUEST_FILE).map(PathBuf::from) else {
         return Err(format!(
@@ -232,13 +233,13 @@ async fn request(what: &'static str, by_hand: &'static str) -> Result<String, St
         ));
     };
     let (request, words) = (file.clone(), format!("{what}\n"));
-    // As a whole: the unit that watches for the file reads it as soon as it is there.
+    // Replaced as a whole: the watching unit reads the file as soon as it is there.
     let written =
         blocking::unblock(move || fsutil::replace(&request, words.as_bytes(), Rights::Keep(0o666)));
     written.await.map_err(|error| {
         format!("That failed: {}. Say on the box: systemctl {by_hand}.", error.source)
     })?;
-    // Whoever does it takes the file away first.
+    // The unit removes the file before it acts.
     let mut waited = Duration::ZERO;
     loop {
         Timer::after(LOOK_EVERY).await;
@@ -269,7 +270,7 @@ async fn request(what: &'static str, by_hand: &'static str) -> Result<String, St
     .to_owned())
 }
 
-/// The rehearsal now, and what every node says to it.
+/// Runs a rehearsal now, and returns the answers of all nodes.
 async fn drill(daemon: Weak<Daemon>) -> Result<String, String> {
     let with = |call: &dyn Fn(&mut State)| {
         let daemon = daemon.upgrade()?;
@@ -299,7 +300,7 @@ async fn drill(daemon: Weak<Daemon>) -> Result<String, String> {
     }
 }
 
-/// A message to every place, and how it went.
+/// Sends a test message to every service, and returns the results.
 async fn test_sinks(daemon: Weak<Daemon>) -> Result<String, String> {
     let gone = || "Shutting down.".to_owned();
     let before = {

@@ -1,5 +1,5 @@
-//! Settings on the page: the config's values, tested, written into its file and put into force by
-//! the same way as a reload. The card is written on a pool thread.
+//! Settings on the page: they are tested, written into the config file, and applied in the same way
+//! as a reload. The file is written on a pool thread.
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -32,33 +32,33 @@ use crate::status::{AuditView, EventKind, Level};
 
 use super::{Daemon, Event, State};
 
-/// How long a node may take to answer the test of its settings.
+/// Time limit of a node for the test of its settings.
 const NODE_AT_MOST: Duration = Duration::from_secs(8);
-/// Who acts when it is not somebody at the page.
+/// The author of changes that do not come from the page, in the list of changes.
 const OURSELVES: &str = "this box";
-/// Why a backup is not taken.
+/// Why a backup is refused.
 const NOT_EMPTY: &str = "This box has counted shares already, or its card is not read yet: a backup \
                          is for a fresh one.";
 
-/// From where the config came, and so where changes go.
+/// The source of the config, where changes are saved.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The command line, which goes over the file.
+    /// The command line, which overrides the file.
     pub flags: Flags,
     /// The file.
     pub file: PathBuf,
-    /// Why other settings than the file's are used, see [`crate::safe_start`].
+    /// Why settings other than the file's are in use, see [`crate::safe_start`].
     pub instead_why: Option<String>,
 }
 
-/// What the page's settings need besides the config.
+/// State for the page's settings.
 #[derive(Debug, Default)]
 pub(super) struct Owner {
     /// `None` when everything came from the command line.
     pub source: Option<Source>,
-    /// What is kept of the PIN, once it is made.
+    /// The hash of the PIN, once it is computed.
     pub pin: Option<String>,
-    /// Values that are to be saved and put into force, and from where they came.
+    /// Values to save and apply, with the addresses that they came from.
     pub to_apply: Vec<(IpAddr, Values)>,
 }
 
@@ -182,7 +182,7 @@ impl Control for Daemon {
 }
 
 impl Daemon {
-    /// Saves values and puts them into force, one after the other; sentences where that failed.
+    /// Saves and applies values one after the other. Returns a sentence for each failure.
     pub(super) fn apply_all(&self, all: Vec<(IpAddr, Values)>) -> Local<Vec<String>> {
         let this = self.this.clone();
         Box::pin(async move {
@@ -209,7 +209,7 @@ impl Daemon {
         })
     }
 
-    /// Runs `write` on a pool thread and puts the config that it gives into force.
+    /// Runs `write` on a pool thread and applies the config that it returns.
     fn write(
         &self,
         write: impl FnOnce(&Source) -> Result<Config, String> + Send + 'static,
@@ -249,7 +249,7 @@ impl State {
         self.ledger_event(now, LedgerEvent::Audit(format!("{from}: {text}")));
     }
 
-    /// Makes what is kept of the PIN, on a pool thread: that is slow by design.
+    /// Computes the hash of the PIN on a pool thread, because the hash is slow by design.
     pub(super) fn read_pin(&mut self) {
         self.owner.pin = None;
         // Without a file nothing could be saved.
@@ -272,14 +272,14 @@ impl State {
         .detach();
     }
 
-    /// A PIN that was changed or removed meanwhile must not open anything.
+    /// Stores the hash, unless the PIN was changed or removed meanwhile.
     pub(super) fn pin_read(&mut self, pin: &Secret, hash: String) {
         if self.config.http.pin.as_ref() == Some(pin) {
             self.owner.pin = Some(hash);
         }
     }
 
-    /// The audit list, the newest first.
+    /// The list of changes, the newest first.
     pub(super) fn audit_views(&self) -> Vec<AuditView> {
         let entries = self.ledger.core.audit().rev().take(100);
         entries
@@ -293,7 +293,7 @@ impl State {
     }
 }
 
-/// Reads a backup, and saves its settings in the place of what the file leaves open.
+/// Reads a backup, and saves its settings where the file has none.
 fn old_card(
     source: &Source,
     file: &[u8],
@@ -351,7 +351,7 @@ fn refused(problems: Vec<String>) -> Checked {
     Checked { findings: Vec::new(), problems }
 }
 
-/// What is in force, with passwords.
+/// The values in force, with passwords.
 pub(super) fn values_of(config: &Config) -> Values {
     Values {
         name: config.http.name.clone(),
@@ -378,7 +378,7 @@ fn node_values(node: &NodeConfig) -> NodeValues {
     }
 }
 
-/// The form's values in our spelling, with the passwords that it did not carry.
+/// The form's values in normal form, with the passwords that the form does not contain.
 fn completed(mut values: Values, config: &Config) -> Values {
     for node in &mut values.nodes {
         node.url = node.url.trim_end_matches('/').to_owned();
@@ -390,7 +390,7 @@ fn completed(mut values: Values, config: &Config) -> Values {
     values
 }
 
-/// The file as it would be, and the config that it would give. Changes nothing.
+/// The file as it would be, and the config that would result. Changes nothing.
 fn attempt(source: &Source, values: &Values) -> Result<(Config, String), Vec<String>> {
     let whole = |problem: String| vec![problem];
     let text = read(&source.file).map_err(whole)?;
@@ -418,7 +418,7 @@ fn attempt(source: &Source, values: &Values) -> Result<(Config, String), Vec<Str
     Ok((config, text))
 }
 
-/// A file that is not there yet is empty: the set-up makes it.
+/// The text of the file. A missing file counts as empty: the set-up creates it.
 fn read(file: &Path) -> Result<String, String> {
     match std::fs::read_to_string(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
@@ -432,7 +432,7 @@ fn save(file: &Path, text: &str) -> Result<(), String> {
     })
 }
 
-/// Without the lines of a file that was never written.
+/// A message without the line numbers of a file that was never written.
 fn sentences(problems: &Problems) -> Vec<String> {
     let words = |problem: &config::Problem| match problem.key.as_str() {
         "" => format!("{}. {}", problem.what, problem.instead),
@@ -441,7 +441,7 @@ fn sentences(problems: &Problems) -> Vec<String> {
     problems.0.iter().map(words).collect()
 }
 
-/// Looks whether the publishers of new blocks answer. Without one the box only hears of them later.
+/// Checks whether the ZMQ publishers answer. Without one, new blocks are only noticed later.
 async fn publishers(config: &Config) -> Vec<String> {
     let executor = LocalExecutor::new();
     let looks = config.nodes.iter().filter_map(|node| {
@@ -466,8 +466,8 @@ async fn publishers(config: &Config) -> Vec<String> {
     findings
 }
 
-/// Asks every node how it is. One that does not answer may still be saved: it may be off just now.
-/// One on another chain than the address may not.
+/// Tests every node. A node that does not answer can still be saved: it may be switched off. A node
+/// on a chain that does not fit the address cannot.
 async fn ask(config: &Config) -> Checked {
     let mut checked = Checked::default();
     let Some(address) = &config.payout.address else {
@@ -513,7 +513,7 @@ async fn ask(config: &Config) -> Checked {
                 let limit = NODE_AT_MOST.as_secs();
                 checked.findings.push(format!("{} did not answer within {limit} s.", node.name));
             }
-            // Told by name below.
+            // Reported by name below.
             Some(Err(_)) if refusal.is_some() => {}
             Some(Err(error)) => {
                 let remedy = error.remedy();
@@ -546,7 +546,7 @@ async fn ask(config: &Config) -> Checked {
     checked
 }
 
-/// What a node said to the test of its settings.
+/// A node's result in the test of its settings.
 enum Heard {
     Health(Result<HealthReport, RpcError>),
     Permissions(Result<Permissions, RpcError>),

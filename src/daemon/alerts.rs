@@ -1,7 +1,7 @@
-//! Notifications: what is news goes to those whom the owner named.
+//! Notifications: news goes to the services that the owner configured.
 //!
-//! Mining never waits for them: the core parts run every few seconds and cost microseconds, and
-//! what is sent runs on the blocking pool, of which it takes a small part at most.
+//! Mining never waits for them: the pure parts run every few seconds and cost microseconds, and
+//! requests are sent from the blocking pool, on a few of its threads at most.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,26 +14,26 @@ use crate::status::{SinkView, verdict};
 
 use super::{Event, State};
 
-/// How often the state is looked at.
+/// How often the state is checked for news.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// How long the ledger is waited for: what it holds is no news.
+/// Maximum time to wait for the ledger at the start: what it already holds is no news.
 const LEDGER_AT_MOST: Duration = Duration::from_secs(60);
-/// Sends under way at once. The pool's other threads are for the ledger and the rehearsals.
+/// Maximum requests at once. The pool's other threads are for the ledger and the rehearsals.
 const FLYING_MAX: usize = 2;
 
-/// What was told, and to whom more is to be told.
+/// What was reported, and which requests are waiting.
 pub(super) struct Alerts {
     watch: Watch,
     outbox: Outbox,
-    /// Requests that wait for a place on the pool: one for each sink at most.
+    /// Requests that wait for a pool thread: at most one for each sink.
     waiting: VecDeque<(SendId, Request)>,
     flying: usize,
-    /// When the state is looked at next; `None` when nobody is to be told.
+    /// When the state is checked next; `None` without any sink.
     look: Option<Instant>,
 }
 
 impl Alerts {
-    /// Nothing is told yet.
+    /// A state in which nothing has been reported.
     pub(super) fn new(now: Now, config: &Config) -> Alerts {
         let mut alerts = Alerts {
             watch: Watch::new(),
@@ -46,11 +46,11 @@ impl Alerts {
         alerts
     }
 
-    /// Takes over who is told what.
+    /// Applies the configured sinks.
     pub(super) fn reload(&mut self, now: Now, config: &Config) {
         self.outbox.reload(&config.http.name, config.notify.clone());
         if config.notify.is_empty() {
-            // Whoever is named later hears of what happens from then on.
+            // A sink that is added later gets the news from then on.
             self.watch = Watch::new();
             self.look = None;
         } else if self.look.is_none() {
@@ -89,7 +89,7 @@ impl State {
         }
     }
 
-    /// How a try went.
+    /// Takes the result of a request.
     pub(super) fn sent(&mut self, now: Now, id: SendId, result: Result<(), String>) {
         self.alerts.flying -= 1;
         if let Err(error) = &result {

@@ -1,4 +1,4 @@
-//! Solved blocks: to all nodes and into the spool at once, then to the ledger and the page.
+//! Solved blocks: they go to all nodes and into the spool at once, then to the ledger and the page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,25 +23,25 @@ use super::{Event, State};
 /// What the spool's thread reports.
 #[derive(Debug)]
 pub(super) enum Spooled {
-    /// A block or its state was written, or in words, why it could not be.
+    /// A block or its state was written; or the reason why not.
     Written(BlockHash, Result<(), String>),
-    /// A mature block was removed, or why it could not be.
+    /// A mature block was removed; or the reason why not.
     Forgotten(BlockHash, Result<(), String>),
-    /// A mature block that the ledger does not know was read, or why it could not be.
+    /// A mature block that the ledger does not know was read; or the reason why not.
     Missed(BlockHash, Result<Box<Booking>, String>),
 }
 
-/// What the ledger books of a block of the spool.
+/// The ledger's record of a block in the spool.
 #[derive(Debug)]
 pub(super) struct Booking {
     found: FoundBlock,
-    /// What its coinbase pays to.
+    /// The script that its coinbase pays.
     script: Option<Vec<u8>>,
 }
 
 /// The blocks that were found.
 pub(super) struct Blocks {
-    /// The hex of blocks that are on their way, made once for all nodes.
+    /// The hex of blocks that are being submitted, made once for all nodes.
     hex: BTreeMap<BlockHash, Arc<str>>,
     spool: Option<Spool>,
     orders: Option<priority_queue::Sender<SpoolOrder>>,
@@ -49,9 +49,9 @@ pub(super) struct Blocks {
     pub trouble: Option<String>,
     found: Vec<Entry>,
     notes: Vec<String>,
-    /// The mature blocks that lie in the spool, by height.
+    /// The mature blocks in the spool, by height.
     mature: BTreeSet<(u32, BlockHash)>,
-    /// Those of them that are older than all that the full ledger lists.
+    /// Those of them that are older than every block in the full ledger.
     outlived: BTreeSet<BlockHash>,
 }
 
@@ -65,7 +65,7 @@ enum SpoolOrder {
 }
 
 impl SpoolOrder {
-    /// A block comes before all that is noted about others.
+    /// Writing a block comes before notes about other blocks.
     fn urgency(&self) -> Urgency {
         match self {
             SpoolOrder::Write(_) => Urgency::Urgent,
@@ -82,12 +82,12 @@ impl SpoolOrder {
 pub(super) enum NotInSpool {
     /// There is no such file.
     Absent,
-    /// In words, why its file cannot be read.
+    /// Its file cannot be read, for this reason.
     Unreadable(String),
 }
 
 impl Blocks {
-    /// Opens the spool. Trouble with it is told on the page and does not keep us from mining.
+    /// Opens the spool. If that fails, the page says so and mining continues.
     pub(super) fn open(data: &Path) -> Blocks {
         let mut blocks = Blocks {
             hex: BTreeMap::new(),
@@ -116,7 +116,7 @@ impl Blocks {
         blocks
     }
 
-    /// Reads a whole block of the spool, on a pool thread.
+    /// Reads a block from the spool, on a pool thread.
     pub(super) fn read(
         &self,
         hash: BlockHash,
@@ -129,8 +129,8 @@ impl Blocks {
         })
     }
 
-    /// Takes the mature blocks that are too many, the oldest, of which the ledger keeps a record
-    /// that survives a power cut.
+    /// Takes the oldest mature blocks beyond [`MAX_MATURE`] whose record in the ledger survives a
+    /// power cut.
     fn take_spare(&mut self, ledger: &Ledger) -> Vec<BlockHash> {
         let spare = self.mature.len().saturating_sub(MAX_MATURE);
         let oldest = self.mature.iter().take(spare).copied();
@@ -155,13 +155,13 @@ impl Blocks {
         self.hex.entry(block.hash).or_insert_with(make).clone()
     }
 
-    /// A block is not sent any more.
+    /// Drops the hex of a block that is no longer sent.
     pub(super) fn drop_hex(&mut self, block: BlockHash) {
         self.hex.remove(&block);
     }
 
-    /// Orders the spool's thread, which is started with the first order: a block once in years
-    /// needs no thread that waits for it.
+    /// Gives an order to the spool's thread. The first order starts it: blocks are too rare for a
+    /// thread that waits for them.
     fn spool(&mut self, order: SpoolOrder, queue: &Sender<Event>) {
         let Some(spool) = &self.spool else { return };
         if self.orders.is_none() {
@@ -240,7 +240,7 @@ impl Booking {
 }
 
 impl State {
-    /// Takes up the blocks that an earlier run left in the spool.
+    /// Takes over the blocks that an earlier run left in the spool.
     pub(super) fn restore_blocks(&mut self, now: Now) {
         for note in std::mem::take(&mut self.blocks.notes) {
             self.tell(now, EventKind::System, Level::Warning, note);
@@ -257,11 +257,11 @@ impl State {
         }
     }
 
-    /// The nodes have the block or will have it: now the card, and what is booked.
+    /// Writes a block to the card and into the ledger; the calls to the nodes are under way.
     pub(super) fn keep_solved(&mut self, now: Now, block: &Arc<SolvedBlock>) {
         self.blocks.spool(SpoolOrder::Write(block.clone()), &self.queue);
         if self.blocks.orders.is_none() {
-            // There is no card to wait for.
+            // There is no spool to wait for.
             self.engine.handle(now, Input::SpoolDone(block.hash));
         }
         self.book_block(now, block);
@@ -315,7 +315,7 @@ impl State {
         }
     }
 
-    /// Mature blocks leave the spool when they are too many and their record is on the card.
+    /// Removes mature blocks beyond [`MAX_MATURE`] whose record is on the card.
     pub(super) fn forget_blocks(&mut self) {
         for hash in self.blocks.take_spare(&self.ledger.core) {
             self.blocks.spool(SpoolOrder::Forget(hash), &self.queue);
@@ -334,8 +334,8 @@ impl State {
         self.ledger_event(now, found);
     }
 
-    /// Tells the ledger that was just opened of every block of the spool: the power may have gone when
-    /// the spool had it, or knew where it stands, and the ledger did not.
+    /// Tells the ledger, which was just opened, of every block in the spool: a power cut may have
+    /// come between the spool's write and the ledger's.
     pub(super) fn book_kept_blocks(&mut self, now: Now) {
         let blocks: Vec<_> = self
             .engine
@@ -346,7 +346,7 @@ impl State {
         for (block, state) in blocks {
             let hash = block.hash;
             self.book_kept(now, Booking::of(&block, state.clone()));
-            // An older version called it accepted by a node's answer alone.
+            // An older version called it accepted on a node's answer alone.
             let known = self.ledger.core.blocks().find(|known| known.hash == hash);
             if state == StoredState::Candidate
                 && known.is_some_and(|k| matches!(k.state, StoredState::Accepted { .. }))
@@ -384,13 +384,13 @@ impl State {
     }
 }
 
-/// What the spool keeps of a node's answer, for the page. Whether the node has the block now is for
-/// the node to show.
+/// A node's answer from the spool, for the page. Whether the node has the block now is not known
+/// until the node shows it.
 fn said_before(answer: Answer) -> NodeAnswer {
     NodeAnswer { node: answer.node, taken: false, words: answer.answer }
 }
 
-/// A node that said more than one thing is shown with its last.
+/// The last answer of each node.
 fn newest_of_each(answers: impl Iterator<Item = NodeAnswer>) -> Vec<NodeAnswer> {
     let mut newest: Vec<NodeAnswer> = Vec::new();
     for answer in answers {
@@ -400,7 +400,7 @@ fn newest_of_each(answers: impl Iterator<Item = NodeAnswer>) -> Vec<NodeAnswer> 
     newest
 }
 
-/// What the block's own header asks for; 0 where it asks for nothing possible.
+/// The difficulty that the block's own header requires; 0 if its target is invalid.
 fn network_difficulty(block: &SolvedBlock) -> f64 {
     let bits = block.bytes.get(72..76).and_then(|bits| bits.try_into().ok());
     let target = bits.and_then(|bits| Target::from_nbits(NBits(u32::from_le_bytes(bits))).ok());

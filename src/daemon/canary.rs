@@ -1,12 +1,12 @@
 //! The canary: a miner of our own that sends one easy share a minute through the real port.
 //!
-//! It connects over TCP like everybody else, reads its job, puts the block's header together by
-//! itself, searches a nonce and waits for "true". So it proves the way from the socket to the verdict
-//! with every part that a miner depends on. It is known by a name that nobody can guess, is not
-//! written into the ledger, and stands in no total.
+//! It connects over TCP like any miner, reads its job, assembles the block's header by itself,
+//! searches a nonce and waits for "true". So it tests the whole path from the socket to the
+//! verdict, with every part that a miner depends on. Its name cannot be guessed. It is not written
+//! into the ledger and counts in no total.
 //!
-//! It rests while there is no work to give, and on a test chain where more than one of a thousand
-//! of its shares would be a block: it is not there to find blocks.
+//! It pauses while there is no work, and on a test chain where more than one in a thousand of its
+//! shares would be a block: its purpose is not to find blocks.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -28,23 +28,24 @@ use crate::vardiff;
 
 use super::{Daemon, State};
 
-/// From one share to the next.
+/// Time from one share to the next.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// The first one, when the start is over.
+/// Time from the start to the first share.
 const FIRST: Duration = Duration::from_secs(15);
-/// For one share, from connecting to the answer.
+/// Time limit for one share, from connecting to the answer.
 const AT_MOST: Duration = Duration::from_secs(15);
-/// After so many failures in a row, without a share of anybody, the watchdog is no longer fed.
+/// After this many failures in a row, without an accepted share of any miner, the watchdog is no
+/// longer fed.
 const GIVE_UP: u64 = 5;
-/// Shares that it may send for each block that it would find by chance.
+/// Minimum number of its shares for each block that it would find by chance; else it pauses.
 const SHARES_PER_BLOCK: f64 = 1000.0;
-/// How it introduces itself.
+/// Its user agent.
 const USER_AGENT: &str = concat!("soloist-canary/", env!("CARGO_PKG_VERSION"));
 
-/// What the canary found out, and how it is told from the owner's miners.
+/// The canary's results, and its identity among the miners.
 #[derive(Debug, Default)]
 pub(super) struct Canary {
-    /// Nobody else knows this name.
+    /// Its worker name, which nobody else knows.
     name: String,
     /// Its connection, once it has introduced itself.
     conn: Option<ConnId>,
@@ -56,10 +57,10 @@ pub(super) struct Canary {
 }
 
 impl Canary {
-    /// With a name of its own.
+    /// A canary with a random name.
     pub(super) fn new() -> Canary {
         let mut secret = [0; 16];
-        // Without random numbers there is no name that only we know: then there is no canary.
+        // Without random numbers there is no secret name, and so no canary.
         let name = match getrandom::fill(&mut secret) {
             Ok(()) => format!("canary-{}", faster_hex::hex_string(&secret)),
             Err(_) => String::new(),
@@ -72,7 +73,7 @@ impl Canary {
         self.conn == Some(conn)
     }
 
-    /// A miner has said its name. Whether it is the canary.
+    /// A miner authorised by this name. Returns whether it is the canary.
     pub(super) fn authorized(&mut self, conn: ConnId, name: &str) -> bool {
         let is = !self.name.is_empty() && name == self.name;
         if is {
@@ -93,13 +94,13 @@ impl Canary {
         self.conn.is_some()
     }
 
-    /// For the page; `None` as long as it rests.
+    /// For the page; `None` while it pauses.
     pub(super) fn view(&self) -> Option<CanaryView> {
         (!self.resting).then(|| self.view.clone())
     }
 }
 
-/// Runs as long as the daemon.
+/// Runs the canary as long as the daemon runs.
 pub(super) async fn run(daemon: Weak<Daemon>) {
     Timer::after(FIRST).await;
     loop {
@@ -121,7 +122,7 @@ pub(super) async fn run(daemon: Weak<Daemon>) {
 }
 
 impl State {
-    /// What to try now; `None` when it is to rest.
+    /// The next try; `None` if it has to pause.
     fn canary_task(&mut self) -> Option<Attempt> {
         let canary = &mut self.canary;
         canary.resting = true;
@@ -146,7 +147,7 @@ impl State {
 
     fn canary_done(&mut self, outcome: Result<Duration, String>) {
         let now = os::now();
-        // The nodes may have gone while it tried: then nobody was to be served.
+        // If the nodes failed while it tried, no miner could be served: that is no failure.
         if outcome.is_err() && self.engine.failover().is_gated() {
             return;
         }
@@ -173,14 +174,14 @@ impl State {
         }
     }
 
-    /// Nothing gets through any more, neither the canary's shares nor anybody's: only a new start
-    /// can help, which the watchdog of systemd brings about.
+    /// Whether no share gets through any more, neither the canary's nor a miner's. Only a restart
+    /// can help then, which systemd's watchdog causes.
     pub(super) fn is_stuck(&self) -> bool {
         self.canary.in_a_row >= GIVE_UP && self.counters.accepted == self.canary.shares_before
     }
 }
 
-/// Where we can reach ourselves.
+/// An address at which we can reach our own port.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
@@ -198,7 +199,7 @@ struct Attempt {
     password: String,
 }
 
-/// Why there was no "true".
+/// Why the answer was not "true".
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     /// The port cannot be reached, or closed the connection.
@@ -207,19 +208,19 @@ enum Failure {
     /// It was closed before the answer came.
     #[error("the connection was closed")]
     Closed,
-    /// What came is no Stratum that a miner could follow.
+    /// The answer was not Stratum that a miner could understand.
     #[error("{0} cannot be read")]
     Unreadable(&'static str),
     /// The share was refused.
     #[error("the share was refused: {0}")]
     Refused(String),
-    /// No nonce fits, which happens to one search in e^100.
+    /// No nonce fits, which happens in one search of e^100.
     #[error("no share was found")]
     NoShare,
 }
 
 impl Attempt {
-    /// From the submission of the share to its answer.
+    /// Time from the submission of the share to its answer.
     async fn share(&self) -> Result<Duration, Failure> {
         let stream = Rc::new(Async::<TcpStream>::connect(self.address).await?);
         let mut lines = BufReader::new(&*stream).lines();
@@ -286,7 +287,7 @@ impl Attempt {
     }
 }
 
-/// The header of a job as a miner puts it together, with nonce 0.
+/// The header of a job as a miner assembles it, with nonce 0.
 fn header(job: &Value, extranonce1: &str, extranonce2: &str) -> Result<[u8; 80], Failure> {
     let text = |place: usize| job[place].as_str().unwrap_or_default();
     let coinbase = hex(&format!("{}{extranonce1}{extranonce2}{}", text(2), text(3)))
@@ -320,7 +321,7 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The first nonce that makes a share. On a pool thread: a Raspberry Pi needs a second for it.
+/// The first nonce that makes a share. Runs on a pool thread: a Raspberry Pi needs a second for it.
 fn search(header: &[u8; 80], difficulty: Difficulty) -> Option<u32> {
     let target = Target::from_difficulty(difficulty);
     let midstate = Midstate::of_header(header);

@@ -1,4 +1,4 @@
-//! Carries out what the engine wants done: at the nodes, at the miners' sockets, on the card, in the
+//! Carries out the engine's effects: at the nodes, at the miners' sockets, on the card, in the
 //! ledger and on the page.
 
 use std::time::Instant;
@@ -24,8 +24,8 @@ impl State {
         }
     }
 
-    /// What an effect leads to is handed to the engine without coming here again: it is done in its
-    /// turn.
+    /// Carries out all effects in their order. Inputs that they cause go to the engine at once; the
+    /// new effects come after those that are left.
     pub(super) fn carry_out(&mut self, now: Now) {
         while let Some(effect) = self.engine.next_effect() {
             self.effect(now, effect);
@@ -170,7 +170,7 @@ impl State {
         self.show_status();
     }
 
-    /// Puts a rehearsal's block together on a pool thread.
+    /// Assembles a rehearsal's block on a pool thread.
     fn put_together(&self, candidate: Candidate) {
         let queue = self.queue.clone();
         blocking::unblock(move || {

@@ -1,7 +1,8 @@
-//! Housekeeping for the card: how full it is, what is written, and copies of the ledger elsewhere.
+//! Housekeeping for the card: its free space, the amount written, and copies of the ledger
+//! elsewhere.
 //!
-//! Both may hang, the one on a dying card, the other on a share whose server is gone: each has at
-//! most one thread of the pool, and nobody waits for it.
+//! Reading the card may hang if the card fails, and a copy may hang if a network share is gone.
+//! Each uses at most one thread of the pool, and nothing waits for it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,31 +16,32 @@ use crate::status::{EventKind, Level};
 
 use super::{Event, State};
 
-/// The first copy is looked after so long after the start, when the ledger has been read.
+/// Time from the start to the first check of the copy; the ledger has been read by then.
 const COPY_AFTER: Duration = Duration::from_secs(120);
-/// How often it is looked whether the newest snapshot has been copied: a stick may be plugged in.
+/// How often to check whether the newest snapshot has been copied: a stick may have been plugged
+/// in.
 const COPY_EVERY: Duration = Duration::from_secs(3600);
 
-/// What is known of the card and of the copies.
+/// The state of the card and of the copies.
 pub(super) struct Housekeeping {
     data: PathBuf,
     card: Card,
     read_at: Option<Instant>,
     copy_at: Option<Instant>,
-    /// When the settings will have worked for long enough.
+    /// When the settings will have worked long enough to be kept.
     works_at: Option<Instant>,
-    /// When the newest snapshot was last seen to stand at its place, Unix seconds.
+    /// When the newest snapshot was last seen at its destination, Unix seconds.
     pub copied_at: Option<u64>,
-    /// Why it does not; empty when it does.
+    /// Why it is not there; empty if it is.
     pub copy_error: String,
 }
 
-/// What a pool thread found.
+/// The result of a pool thread.
 #[derive(Debug)]
 pub(super) enum Found {
     /// The card was read.
     Card(std::io::Result<disk_health::Reading>),
-    /// The newest snapshot was copied, or why not.
+    /// The newest snapshot was copied; or the reason why not.
     Copy(Result<Copied, String>),
 }
 
@@ -62,12 +64,13 @@ impl Housekeeping {
         [self.read_at, self.copy_at, self.works_at].into_iter().flatten().min()
     }
 
-    /// How the card is; `None` before it was read.
+    /// The state of the card; `None` before it was read.
     pub(super) fn health(&self) -> Option<CardHealth> {
         self.card.health()
     }
 
-    /// What we alone write in a day, extrapolated at first; `None` in the first ten minutes.
+    /// Bytes that Soloist itself writes per day, extrapolated at first; `None` in the first ten
+    /// minutes.
     pub(super) fn own_written_day(&self) -> Option<u64> {
         let (bytes, seconds) = self.health()?.own_written;
         (seconds >= 600).then(|| (bytes as f64 * 86_400.0 / seconds as f64) as u64)
@@ -107,7 +110,7 @@ impl State {
         }
     }
 
-    /// Settings that have worked are kept for a safe start.
+    /// Keeps settings that have worked, for a safe start.
     fn keep_settings(&self) {
         let Some(source) = self.owner.source.clone().filter(|s| s.instead_why.is_none()) else {
             return;
@@ -121,7 +124,7 @@ impl State {
         .detach();
     }
 
-    /// Settings were read anew: they have to show that they work.
+    /// The settings were reloaded: they must prove again that they work.
     pub(super) fn new_settings(&mut self, now: Now) {
         self.housekeeping.works_at = Some(now.mono + WORKS_AFTER);
         if let Some(source) = &mut self.owner.source {
@@ -129,7 +132,7 @@ impl State {
         }
     }
 
-    /// Another place for the copies: they are looked after soon.
+    /// The destination of the copies changed: they are checked soon.
     pub(super) fn reload_housekeeping(&mut self, now: Now) {
         self.housekeeping.copied_at = None;
         self.housekeeping.copy_error.clear();

@@ -1,12 +1,13 @@
 //! The file that lets miners' jobs survive a restart of the daemon: see [`crate::job_journal`].
 //!
-//! It lies in the directory that systemd makes for the service below `/run`, which is memory: it
-//! costs the card nothing, and a power cut forgets it, as it forgets what the miners had to send.
-//! Without such a directory, or with one that is on a disk, nothing is kept.
+//! The file is in the directory that systemd makes for the service below `/run`, which is in
+//! memory. It causes no writes to the card, and a power cut deletes it together with the shares
+//! that the miners had to send. Without such a directory, or if it is on a disk, nothing is kept.
 //!
-//! What is small, a job or a difficulty, is written before it goes to the miners, which takes
-//! microseconds: no kill can lose it. New work with its transactions takes milliseconds, so a thread writes
-//! it, and what follows meanwhile. A kill within these milliseconds forgets that work's jobs.
+//! A small record (a job or a difficulty) is written before it is sent to miners, which takes
+//! microseconds: no kill can lose it. New work with its transactions takes milliseconds, so a
+//! thread writes it, and all records that follow meanwhile. A kill within these milliseconds loses
+//! that work's jobs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,8 +26,8 @@ use crate::ids::Extranonce1;
 use crate::job_journal::{self, Encoder, JobRecord, Moment, RestoredJobs};
 use crate::os;
 
-/// A file that has grown beyond this is begun anew with the newest work. A tip that lasts an hour
-/// needs some ten megabytes.
+/// Bytes beyond which a new file with the newest work is begun. A tip that lasts an hour needs some
+/// ten megabytes.
 const MAX_FILE: u64 = 12 << 20;
 
 /// The file and its thread.
@@ -45,13 +46,13 @@ struct Open {
 struct Shared {
     /// Never contended: the loop takes it only while nothing is left for the thread.
     writer: Mutex<Writer>,
-    /// Orders that the thread has not carried out.
+    /// Number of orders that the thread has not carried out.
     waiting: AtomicUsize,
 }
 
 impl JobFile {
-    /// Reads what an earlier run left in `dir`, and goes on with it. `None` for the restored when
-    /// nothing is kept.
+    /// Reads the jobs that an earlier run left in `dir`, and continues with that file. The restored
+    /// jobs are `None` if there are none.
     pub(super) fn open(now: Now, dir: Option<&Path>) -> (JobFile, Option<RestoredJobs>) {
         let Some(dir) = dir else { return (JobFile::default(), None) };
         match open(moment(now), dir) {
@@ -63,7 +64,7 @@ impl JobFile {
         }
     }
 
-    /// Keeps job_records: what is small before it returns.
+    /// Stores job records; small ones are written before it returns.
     pub(super) fn keep(&mut self, now: Now, job_records: Vec<JobRecord>) {
         let Some(Open { shared, orders }) = &self.open else { return };
         let is_large = job_records.iter().any(|record| matches!(record, JobRecord::Work { .. }));
@@ -93,7 +94,7 @@ fn open(now: Moment, dir: &Path) -> io::Result<(Open, RestoredJobs)> {
     let path = dir.join("jobs");
     let mut bytes = Vec::new();
     if let Ok(file) = File::open(&path) {
-        // Twice the limit: the last record may go beyond it.
+        // Twice the limit: the last record may exceed it.
         file.take(2 * MAX_FILE).read_to_end(&mut bytes)?;
     }
     let (restored, good) = RestoredJobs::read(now, &boot_id, &bytes);
@@ -140,11 +141,11 @@ struct Writer {
     size: u64,
     encoder: Encoder,
     newest: Newest,
-    /// The file cannot be written any more, until a new one is begun.
+    /// Writing failed; the file is unusable until a new one is begun.
     failed: bool,
 }
 
-/// With what a file begins that is begun anew within a tip.
+/// The first records of a file that is begun within a tip.
 #[derive(Debug, Default)]
 struct Newest {
     levels: BTreeMap<Extranonce1, JobRecord>,
@@ -167,7 +168,7 @@ impl Writer {
     }
 
     fn write(&mut self, now: Moment, job_records: &[JobRecord]) -> io::Result<()> {
-        // With a new tip nothing of the old one is worth keeping.
+        // With a new tip the old jobs are worthless.
         let tip = job_records.iter().rposition(|record| matches!(record, JobRecord::Tip));
         if tip.is_some() {
             self.newest = Newest::default();
@@ -191,7 +192,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A new file in place of the old one, which stays whole until the new one is.
+    /// Replaces the old file by a new one; the old one stays intact until the new one is complete.
     fn begin<'a>(
         &mut self,
         now: Moment,

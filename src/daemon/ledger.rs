@@ -1,4 +1,4 @@
-//! The ledger and the card: events in, writing on a pool thread.
+//! The ledger: events go in, a pool thread writes to the card.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
@@ -17,28 +17,28 @@ use crate::stratum::firmware::Saved;
 
 use super::{Event, State};
 
-/// Of so many shares it is remembered what became of them.
+/// Number of latest shares of a connection whose outcome is remembered.
 pub(super) const LATEST: usize = 10;
 
-/// The ledger, and who is who in it.
+/// The ledger, and which connection is which worker.
 pub(super) struct LedgerHandle {
-    /// The core.
+    /// The pure part.
     pub core: Ledger,
     /// The worker of each connection.
     pub workers: BTreeMap<ConnId, WorkerId>,
     /// How often each worker has connected since the start.
     pub connects: HashMap<WorkerId, u64>,
-    /// What became of each connection's latest shares: `None` for one that counted.
+    /// Outcome of each connection's latest shares: `None` for an accepted share.
     pub latest: BTreeMap<ConnId, VecDeque<Option<RejectReason>>>,
-    /// At hand unless a pool thread has it.
+    /// `None` while a pool thread uses it.
     writer: Option<LedgerWriter>,
-    /// What the writer is to do next.
+    /// The writer's next orders.
     waiting: Vec<LedgerOutput>,
     queue: Sender<Event>,
 }
 
 impl LedgerHandle {
-    /// An empty ledger; the card is read by the first tick.
+    /// An empty ledger; the first tick reads the card.
     pub(super) fn new(now: Now, data: &Path, queue: Sender<Event>) -> LedgerHandle {
         let exe = std::env::current_exe().ok();
         LedgerHandle {
@@ -52,12 +52,12 @@ impl LedgerHandle {
         }
     }
 
-    /// When the ledger is to be ticked.
+    /// When the ledger's next tick is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.core.next_deadline()
     }
 
-    /// The last batch is written, or given up.
+    /// Whether the last batch is written, or was given up.
     pub(super) fn is_closed(&self) -> bool {
         *self.core.storage() == Storage::Closed && self.writer.is_some()
     }
@@ -65,14 +65,14 @@ impl LedgerHandle {
     /// Counts a connection of this worker.
     pub(super) fn connected(&mut self, worker: WorkerId) {
         *self.connects.entry(worker).or_default() += 1;
-        // What the ledger dropped is forgotten here as well.
+        // Forget the workers that the ledger dropped.
         if self.connects.len() > 2 * MAX_WORKERS {
             let ledger = &self.core;
             self.connects.retain(|worker, _| ledger.get(*worker).is_some());
         }
     }
 
-    /// Notes what became of a share.
+    /// Notes the outcome of a share.
     pub(super) fn share_was(&mut self, conn: ConnId, refused: Option<RejectReason>) {
         let latest = self.latest.entry(conn).or_default();
         if latest.len() >= LATEST {
@@ -81,7 +81,7 @@ impl LedgerHandle {
         latest.push_back(refused);
     }
 
-    /// The worker that a block names, whatever device it is.
+    /// The worker that a block names, whatever its device.
     pub(super) fn worker_by_name(&mut self, now: Now, name: &str) -> WorkerId {
         match self.core.named(name) {
             Some(id) => id,
@@ -151,7 +151,7 @@ impl State {
         }
     }
 
-    /// Miners that were faster than the card get now what it knows of them.
+    /// Gives miners that connected before the ledger was read the data that it has about them.
     fn remind_miners(&mut self, now: Now) {
         let known = |id: &WorkerId| self.ledger.core.get(*id);
         let here = self.ledger.workers.iter();

@@ -1,4 +1,4 @@
-//! The pool and the sockets of the miners: lines in, outputs out.
+//! The sockets of the miners: their bytes go to the engine, its answers to them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,17 +20,17 @@ use crate::stratum::session::{Rules, SessionKey};
 
 use super::State;
 
-/// Refused callers that the page shows.
+/// Maximum refused peers that the page shows.
 const MAX_REFUSED_PEERS: usize = 20;
 
-/// A share for the previous block that comes this soon after the new one was on its way when the
-/// block changed; the miner could not know.
+/// A share for the previous block that comes this soon after the new one was already on its way;
+/// the miner could not know.
 const AT_CHANGE: Duration = Duration::from_secs(1);
 
-/// What a miner is told of on the page, before there is anybody to be paid.
+/// The reason shown on the page for a miner that is refused before the set-up.
 pub(super) const NOT_SET_UP: &str = "this box is not set up yet";
 
-/// The pool's rules by the config.
+/// The rules for miners, from the config.
 pub(super) fn rules(config: &Config, session_key: SessionKey) -> Rules {
     Rules {
         session_key,
@@ -47,7 +47,7 @@ impl State {
     pub(super) fn miner_connected(&mut self, now: Now, conn: ConnId, peer: IpAddr) {
         self.counters.connections += 1;
         log::debug!(conn = conn.0, peer:%; "miner {}: connected from {peer}", conn.0);
-        // Without the system's random numbers the connection's number is as unique.
+        // Without the system's random numbers use the connection's number, which is unique too.
         let extranonce1 = getrandom::u32().unwrap_or(conn.0 as u32).to_be_bytes();
         let extranonce1 = Extranonce1(extranonce1);
         self.engine_input(now, Input::Connected { conn, peer, extranonce1 });
@@ -107,7 +107,7 @@ impl State {
         (credited, reached): (Difficulty, Difficulty),
         height: u32,
     ) {
-        // The canary's is not the owner's, so in no total.
+        // The canary's shares are not the owner's and count in no total.
         if self.canary.is(conn) {
             return;
         }
@@ -192,19 +192,19 @@ impl State {
     }
 }
 
-/// Somebody who was not let in.
+/// A peer that was refused.
 pub(super) struct RefusedPeer {
-    /// Last time, Unix seconds.
+    /// The last time, Unix seconds.
     pub at: u64,
-    /// Who.
+    /// Its address.
     pub peer: IpAddr,
-    /// Why not.
+    /// The reason.
     pub why: &'static str,
-    /// How often, in a row of the list.
+    /// How often, as long as it stays in the list.
     pub times: u64,
 }
 
-/// What the ledger calls a reject; `None` for what was no share.
+/// The ledger's reason for a reject; `None` if it was not about a share.
 fn reason(why: &Reject) -> Option<RejectReason> {
     Some(match why {
         Reject::Stale { known_for, .. } if *known_for <= AT_CHANGE => RejectReason::StaleAtChange,

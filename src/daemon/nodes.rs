@@ -1,4 +1,4 @@
-//! The nodes: carries their events to the failover core, and its orders to them.
+//! The nodes' shells: starts, stops and reloads them, and keeps for the page what they report.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -33,30 +33,30 @@ pub(super) struct Nodes {
 pub(super) struct Node {
     /// As configured.
     pub config: NodeConfig,
-    /// Its shell; `None` when its threads could not be started.
+    /// Its shell; `None` if its threads could not be started.
     pub handle: Option<NodeHandle>,
     /// Its latest template, and when it came.
     pub latest: Option<(Arc<Template>, Instant)>,
     /// When it last answered anything, Unix seconds.
     pub answered_at: Option<u64>,
-    /// A message came over ZMQ.
+    /// Whether a message ever came over ZMQ.
     pub zmq_heard: bool,
-    /// How the subscription to its publisher stands; `None` where none is configured.
+    /// State of the subscription to its publisher; `None` where none is configured.
     pub zmq: Option<ZmqState>,
-    /// What its publisher says, beside what it should.
+    /// Whether its publisher announces what it should.
     silence: Silence,
-    /// It was told that the publisher is silent.
+    /// The owner was told that the publisher is silent.
     silent: bool,
-    /// Share of the chain that it had checked, now and some minutes ago: when it will be ready.
+    /// Verified share of the chain, now and some minutes ago, to estimate when it will be ready.
     progress: VecDeque<(Instant, f64)>,
 }
 
-/// Samples of a download's progress: so many, so far apart.
+/// Samples of a download's progress: their number and distance.
 const PROGRESS_SAMPLES: usize = 10;
 const PROGRESS_APART: Duration = Duration::from_secs(60);
 
 impl Node {
-    /// The publisher is never heard, while the node has new blocks.
+    /// Whether the publisher is never heard although the node has new blocks.
     pub(super) fn zmq_alarm(&self, now: Now) -> Option<AlarmView> {
         let (address, state) = (self.config.zmq.as_ref()?, self.zmq?);
         let silent = self.silence.silent(now, state == ZmqState::Connected)?;
@@ -85,7 +85,7 @@ impl Node {
         })
     }
 
-    /// Seconds until the chain is checked, by the last minutes.
+    /// Seconds until the chain is verified, extrapolated from the last minutes.
     pub(super) fn sync_eta_s(&self) -> Option<u64> {
         let ((then, before), (now, done)) = (*self.progress.front()?, *self.progress.back()?);
         let passed = now.saturating_duration_since(then).as_secs_f64();
@@ -121,7 +121,7 @@ impl Nodes {
         nodes
     }
 
-    /// What the failover core is to know of them.
+    /// Their description for [`Failover`](crate::failover::Failover).
     pub(super) fn specs(&self) -> Vec<NodeSpec> {
         self.iter()
             .map(|(id, node)| NodeSpec {
@@ -142,7 +142,7 @@ impl Nodes {
         self.table.get(&id)
     }
 
-    /// A node's name, also for one that is gone.
+    /// A node's name; also for a node that was removed.
     pub(super) fn name(&self, id: NodeId) -> String {
         self.get(id).map_or_else(|| "a removed node".into(), |node| node.config.name.clone())
     }
@@ -152,8 +152,8 @@ impl Nodes {
         self.get(id)?.handle.as_ref()
     }
 
-    /// Adds and removes shells so that they are those of the config. A node whose settings did
-    /// not change keeps its id and its connections.
+    /// Starts and stops shells to match the config. A node whose settings did not change keeps its
+    /// id and its connections.
     fn reload(
         &mut self,
         configs: &[NodeConfig],
@@ -222,7 +222,7 @@ impl State {
         self.engine_input(now, engine::Input::Settings(Box::new(settings)));
     }
 
-    /// Remembers what the event shows, before anybody decides on it.
+    /// Notes the content of an event, before the engine handles it.
     fn note(&mut self, now: Now, event: &NodeEvent) {
         let Some(node) = self.nodes.table.get_mut(&event.node) else { return };
         match &event.kind {
@@ -259,7 +259,7 @@ impl State {
                 log::debug!("node {}: rehearsal: {error}", node.config.name);
             }
             NodeEventKind::HungUp => return,
-            // A publisher's library answers as long as the process is there.
+            // A publisher's library answers as long as the process exists.
             NodeEventKind::Zmq(state) => {
                 node.zmq = Some(*state);
                 return;
@@ -296,7 +296,7 @@ impl State {
     }
 }
 
-/// A node's events on their way into the daemon's queue.
+/// Passes a node's events into the daemon's queue.
 fn node_queue(executor: &LocalExecutor<'static>, queue: &Sender<Event>) -> Sender<NodeEvent> {
     let (sender, events) = async_channel::unbounded();
     let queue = queue.clone();

@@ -1,4 +1,5 @@
-//! "Record five minutes of this miner": the raw lines that it and we exchange, for a download. Pure.
+//! "Record five minutes of this miner": the raw lines that the miner and we exchange, for a
+//! download. Pure.
 //!
 //! One recording at a time, in memory only, and bounded: a flooding miner ends its recording early.
 
@@ -7,24 +8,24 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Now;
 
-/// How long one lasts.
+/// Duration of a recording.
 pub(super) const LENGTH: Duration = Duration::from_secs(300);
-/// The most that is kept. An ordinary miner needs 100 kB in this time.
+/// Maximum bytes kept. An ordinary miner needs 100 kB in this time.
 const BYTES_MAX: usize = 512 * 1024;
 
-/// The recording that runs, or the last one.
+/// The current recording, or the last one.
 #[derive(Debug)]
 pub(super) struct Recording {
     /// The miner's number.
     pub miner: String,
-    /// Where it connects from: so its handshake is heard when it comes back.
+    /// Its address, so that its handshake is recorded when it reconnects.
     pub peer: Option<IpAddr>,
     started: Now,
     text: String,
     full: bool,
 }
 
-/// Who sent it.
+/// Who sent a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum From {
     /// The miner.
@@ -34,7 +35,7 @@ pub(super) enum From {
 }
 
 impl Recording {
-    /// Begins now.
+    /// Starts a recording.
     pub(super) fn new(now: Now, miner: String, name: &str, peer: Option<IpAddr>) -> Recording {
         let text = format!(
             "Miner {name}, recorded from Unix time {}. Seconds, > from the miner, < to it.\n",
@@ -43,12 +44,12 @@ impl Recording {
         Recording { miner, peer, started: now, text, full: false }
     }
 
-    /// Whether it still listens.
+    /// Whether it still records.
     pub(super) fn runs(&self, now: Instant) -> bool {
         !self.full && now.saturating_duration_since(self.started.mono) < LENGTH
     }
 
-    /// Adds what was sent, as it was sent; what is no text is escaped.
+    /// Adds bytes as they were sent; bytes that are not text are escaped.
     pub(super) fn add(&mut self, now: Instant, from: From, bytes: &[u8]) {
         if !self.runs(now) {
             return;
@@ -66,7 +67,7 @@ impl Recording {
         }
     }
 
-    /// All of it.
+    /// The whole recording.
     pub(super) fn text(&self) -> &str {
         &self.text
     }

@@ -1,4 +1,4 @@
-//! A publisher that is never heard while its node has new blocks. Pure.
+//! Detects a ZMQ publisher that is never heard although its node has new blocks. Pure.
 //!
 //! ```text
 //!              seen otherwise            10 s without ZMQ
@@ -13,43 +13,43 @@ use std::time::{Duration, Instant};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 
-/// What ZMQ has not told so long after another way did, it does not tell.
+/// A tip that ZMQ has not announced this long after it was seen in another way counts as missed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Tips that are no news any more: going back to one of them is not announced by any node.
+/// Number of known tips: no node announces a return to one of them.
 const KEPT: usize = 64;
 
-/// What was heard of one node's tips, by ZMQ and otherwise.
+/// The tips of one node that were announced by ZMQ or seen in another way.
 #[derive(Debug)]
 pub(super) struct Silence {
     begun: u64,
     heard: Option<u64>,
     known: VecDeque<BlockHash>,
     waiting: Option<Waiting>,
-    /// Tips in a row of which ZMQ said nothing, and when the last of them came, Unix seconds.
+    /// Tips in a row that ZMQ did not announce, and when the last of them came, Unix seconds.
     missed: u32,
     missed_at: u64,
 }
 
-/// A tip that another way told first.
+/// A tip that was first seen in another way.
 #[derive(Debug)]
 struct Waiting {
     since: Instant,
     at: u64,
 }
 
-/// ZMQ says nothing, while there would be something to say.
+/// A silent publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Silent {
-    /// When it was last heard, Unix seconds; `None`: never.
+    /// When it was last heard, Unix seconds; `None` if never.
     pub heard: Option<u64>,
-    /// Since when it is listened to, Unix seconds.
+    /// Since when we are subscribed, Unix seconds.
     pub begun: u64,
     /// When the node had its last new block, Unix seconds.
     pub block: u64,
 }
 
 impl Silence {
-    /// Nothing was heard yet. The first tip that is seen was there before us.
+    /// Starts the detection. The first tip that is seen was there before and does not count.
     pub(super) fn new(now: Now) -> Silence {
         Silence {
             begun: now.unix,
@@ -61,14 +61,14 @@ impl Silence {
         }
     }
 
-    /// ZMQ told of a tip.
+    /// ZMQ announced a tip.
     pub(super) fn heard(&mut self, now: Now, tip: BlockHash) {
         self.remember(tip);
         self.heard = Some(now.unix);
         (self.waiting, self.missed) = (None, 0);
     }
 
-    /// The node has this tip, as another way tells.
+    /// The node's tip was seen in another way.
     pub(super) fn seen(&mut self, now: Now, tip: BlockHash) {
         if let Some(waiting) = self.waiting.take_if(|waiting| waiting.is_over(now)) {
             self.missed += 1;
@@ -80,13 +80,14 @@ impl Silence {
         }
     }
 
-    /// The node is in initial download, in which it announces nothing.
+    /// The node is in its initial download, during which it announces nothing.
     pub(super) fn downloading(&mut self) {
         self.known.clear();
         (self.waiting, self.missed) = (None, 0);
     }
 
-    /// Whether it is silent. One message may be lost on a good connection; two in a row are not.
+    /// Whether the publisher is silent. On a good connection one message may be lost, but not two
+    /// in a row.
     pub(super) fn silent(&self, now: Now, connected: bool) -> Option<Silent> {
         let over = self.waiting.as_ref().filter(|waiting| waiting.is_over(now));
         let missed = self.missed + u32::from(over.is_some());
@@ -98,7 +99,7 @@ impl Silence {
         })
     }
 
-    /// True for one that is new.
+    /// True if the tip is new.
     fn remember(&mut self, tip: BlockHash) -> bool {
         if self.known.contains(&tip) {
             return false;

@@ -1,9 +1,9 @@
-//! What the page says of a node: what the failover core holds of it, in the page's words.
+//! The page's view of a node: its state in [`Failover`](crate::failover::Failover), in words.
 
 use crate::failover::{NodeView, Standing, Waiting};
 use crate::status::NodeState;
 
-/// What it is to us now.
+/// Its present role.
 pub(super) fn state(node: &NodeView<'_>) -> NodeState {
     match node.standing {
         _ if node.leads => NodeState::Leading,
@@ -23,8 +23,8 @@ pub(super) fn state(node: &NodeView<'_>) -> NodeState {
     }
 }
 
-/// Why it is that, and what the owner can do. What two sets of rules mean for it stands behind
-/// everything else, or alone.
+/// The reason for its role, and what the owner can do. The consequences of two sets of rules
+/// come last, or alone.
 pub(super) fn why(node: &NodeView<'_>) -> String {
     match (&node.rules, node.leads, node.standing) {
         (Some(rules), false, Standing::Refuses(_) | Standing::Refused(_)) => rules.clone(),
@@ -57,8 +57,8 @@ fn without_rules(node: &NodeView<'_>) -> String {
     }
 }
 
-/// Blocks that it lacks. `None` where nothing says that it is up to date: it is not asked, does not
-/// answer, or hears of no new blocks itself.
+/// Number of blocks that it lacks. `None` if that is unknown: it is not asked, does not answer, or
+/// gets no new blocks itself.
 pub(super) fn lag_blocks(node: &NodeView<'_>) -> Option<u64> {
     match node.standing {
         Standing::Syncing | Standing::Waiting(Waiting::Download(_)) => {
@@ -68,7 +68,7 @@ pub(super) fn lag_blocks(node: &NodeView<'_>) -> Option<u64> {
         Standing::NoPeers
         | Standing::Waiting(_)
         | Standing::Unknown
-        // Blocks that it refuses it does not lack.
+        // A block that it refuses is not one that it lacks.
         | Standing::Refuses(_)
         | Standing::Refused(_)
         | Standing::Down
@@ -180,7 +180,7 @@ mod tests {
         let lonely: [(NodeState, String, Option<u64>); 3] = [
             reports(|report| report.connections = Some(0)),
             refuses(-9, "Bitcoin Core is not connected!"),
-            // Its download stands still, too.
+            // Its download does not progress either.
             reports(|report| {
                 report.connections = Some(0);
                 report.initial_download = true;
@@ -189,7 +189,7 @@ mod tests {
         for said in lonely {
             assert_eq!(said, (NodeState::NoPeers, words.to_owned(), None));
         }
-        // A node that does not tell is not accused.
+        // Without data there is no complaint.
         let (state, ..) = reports(|report| report.connections = None);
         assert_eq!(state, NodeState::Standby);
     }

@@ -1,4 +1,4 @@
-//! What is measured: how late the loop is, how long jobs and answers take, and how the board is.
+//! Measurements: how late the loop is, how long jobs and answers take, and the state of the board.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -20,17 +20,17 @@ use super::{Event, State};
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The window of the loop's lateness.
 const LAG_WINDOW: Duration = Duration::from_secs(300);
-/// Values of it that are kept at most.
+/// Maximum values of it that are kept.
 const LAGS_MAX: usize = 4096;
-/// New tips whose first job is awaited: more than one only while nodes disagree.
+/// Maximum new tips whose first job is awaited: more than one only while nodes disagree.
 const TIPS_MAX: usize = 8;
-/// Kinds of miners that are told apart; strangers can make up any number.
+/// Maximum kinds of miners that are counted separately; a hostile client can invent any number.
 const CLASSES_MAX: usize = 64;
 
-/// The id of a coinbase, and the script that its first output pays.
+/// The id of a coinbase transaction, and the script of its first output.
 pub(super) type FoundCoinbase = (String, Vec<u8>);
 
-/// The steps from the first news of a tip to its job, each timed from that news.
+/// The steps from the first report of a tip to its job, each timed from that report.
 pub(super) const STEPS: [&str; 6] = [
     "template_requested",
     "template_received",
@@ -44,7 +44,7 @@ pub(super) const STEPS: [&str; 6] = [
 pub(super) const FINE_US: [u64; 14] =
     [20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 500_000, 2_000_000];
 
-/// Durations from microseconds to seconds, in fixed buckets.
+/// A histogram of durations from microseconds to seconds, with fixed buckets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fine {
     buckets: [u64; FINE_US.len()],
@@ -63,7 +63,7 @@ impl Fine {
         self.total = self.total.saturating_add(took);
     }
 
-    /// For the page: cumulated.
+    /// For the page: the cumulative counts.
     pub(super) fn view(&self) -> HistogramView {
         let mut sum = 0;
         let cumulated = |(us, count): (&u64, &u64)| {
@@ -81,49 +81,49 @@ impl Fine {
 /// A tip whose jobs are timed.
 struct Tip {
     hash: BlockHash,
-    /// When it was first heard of, until a job on it went out.
+    /// When it was first reported; `None` once a job on it was sent.
     heard: Option<Instant>,
     at: Instant,
-    /// When it first came to each step.
+    /// When it first reached each step.
     seen: [Option<Instant>; STEPS.len()],
 }
 
 /// Timings since the start.
 pub(super) struct Timings {
     lags: VecDeque<(Instant, Duration)>,
-    /// The most that the loop was late.
+    /// Maximum lateness of the loop.
     pub lag_max: Option<Duration>,
-    /// From the decision for a job until it was handed to the last miner's socket.
+    /// Time from the decision for a job until it was handed to the last miner's socket.
     pub fanout: Fine,
-    /// From the first news of a tip until a job on it was handed to the last miner's socket.
+    /// Time from the first report of a tip until a job on it was handed to the last miner's socket.
     pub tip_to_job: Histogram,
-    /// From a share's arrival until its answer was handed to the socket.
+    /// Time from a share's arrival until its answer was handed to the socket.
     pub share_answer: Fine,
-    /// The steps from the first news of a tip, in the order of [`STEPS`].
+    /// Time from the first report of a tip to each step, in the order of [`STEPS`].
     pub steps: [Fine; STEPS.len()],
     job_built: Option<Instant>,
-    /// When the first bytes of the work under way were handed to a socket.
+    /// When the first bytes of the current work were handed to a socket.
     pub first_send: Option<Instant>,
-    /// Shares that the miners' hashrate and difficulty led to expect.
+    /// Number of shares to expect from the miners' hash rate and difficulty.
     pub shares_expected: f64,
     expected_at: Instant,
     /// Rejected shares by kind of miner.
     rejects: BTreeMap<(String, RejectReason), u64>,
-    /// When each was first heard of, until its job went out.
+    /// When each tip was first reported, until its job was sent.
     tips: VecDeque<Tip>,
-    /// At hand unless a pool thread has it.
+    /// `None` while a pool thread uses it.
     board: Option<Board>,
     next_reading: Option<Instant>,
-    /// The last one.
+    /// The last reading.
     pub reading: Reading,
-    /// Coinbases of found blocks that we have, as id and paid script; `None` for a block that we do not have.
+    /// Coinbases of found blocks, as id and paid script; `None` for a block that we do not have.
     pub coinbases: RefCell<BTreeMap<BlockHash, Option<FoundCoinbase>>>,
     /// Addresses of miners that are paid themselves.
     pub payees: Payees,
 }
 
 impl Timings {
-    /// Nothing is measured yet.
+    /// Timings without any measurement.
     pub(super) fn new(now: Now, data: &Path) -> Timings {
         Timings {
             lags: VecDeque::new(),
@@ -151,7 +151,7 @@ impl Timings {
         self.board.as_ref().and(self.next_reading)
     }
 
-    /// The loop came to its work, for which it was set at `due`.
+    /// The loop woke, which was due at `due`.
     pub(super) fn woke(&mut self, now: Instant, due: Option<Instant>) {
         let Some(lag) = due.and_then(|due| now.checked_duration_since(due)) else { return };
         self.lag_max = self.lag_max.max(Some(lag));
@@ -163,7 +163,7 @@ impl Timings {
         }
     }
 
-    /// How late the loop was at the worst but for one time in a hundred.
+    /// The 99th percentile of the loop's lateness.
     pub(super) fn lag_p99(&self) -> Option<Duration> {
         let mut lags: Vec<Duration> = self.lags.iter().map(|(_, lag)| *lag).collect();
         lags.sort_unstable();
@@ -171,7 +171,7 @@ impl Timings {
         lags.get(place).copied()
     }
 
-    /// A node told of this tip.
+    /// A node reported this tip.
     pub(super) fn tip(&mut self, now: Instant, hash: BlockHash) {
         if !self.tips.iter().any(|tip| tip.hash == hash) {
             let (heard, seen) = (Some(now), [None; STEPS.len()]);
@@ -182,7 +182,7 @@ impl Timings {
         }
     }
 
-    /// The first job on this tip went out to all miners.
+    /// The first job on this tip was sent to all miners.
     pub(super) fn served(&mut self, now: Instant, tip: BlockHash) {
         let heard = self.tips.iter_mut().find(|known| known.hash == tip);
         if let Some(heard) = heard.and_then(|known| known.heard.take()) {
@@ -190,41 +190,40 @@ impl Timings {
         }
     }
 
-    /// A template was asked for, because of the newest tip if that was not done before.
+    /// A template was requested; for the newest tip, if that was not done before.
     pub(super) fn requested(&mut self, now: Instant) {
         if let Some(tip) = self.tips.back().filter(|tip| tip.heard.is_some()).map(|tip| tip.hash) {
             self.step(tip, 0, now);
         }
     }
 
-    /// A template on this tip came, and took so long to be parsed.
+    /// A template on this tip arrived, and was parsed in this time.
     pub(super) fn template(&mut self, now: Instant, tip: BlockHash, parsing: Duration) {
         self.step(tip, 1, now.checked_sub(parsing).unwrap_or(now));
         self.step(tip, 2, now);
     }
 
-    /// A job was built: what is sent from now on is the job's.
+    /// A job was built: the bytes sent from now on belong to it.
     pub(super) fn job_begins(&mut self, now: Instant) {
         self.job_built = Some(now);
         self.first_send = None;
     }
 
-    /// The job, of work on this tip, was handed to the last miner's socket.
+    /// The job on this tip was handed to the last miner's socket.
     pub(super) fn job_sent(&mut self, now: Instant, tip: BlockHash) {
         let Some(built) = self.job_built else { return };
         self.fanout.add(now.duration_since(built));
         self.job(tip, [built, self.first_send.unwrap_or(now), now]);
     }
 
-    /// A job was built from work on this tip, and its bytes handed to the first socket and the
-    /// last.
+    /// A job on this tip was built, and its bytes were handed to the first and to the last socket.
     fn job(&mut self, tip: BlockHash, times: [Instant; 3]) {
         for (step, at) in times.into_iter().enumerate() {
             self.step(tip, 3 + step, at);
         }
     }
 
-    /// Counts a step, the first time that a tip comes to it.
+    /// Counts a step, the first time that a tip reaches it.
     fn step(&mut self, tip: BlockHash, step: usize, now: Instant) {
         let Some(tip) = self.tips.iter_mut().find(|known| known.hash == tip) else { return };
         if tip.seen[step].replace(now).is_none() {
@@ -252,7 +251,7 @@ impl Timings {
 }
 
 impl State {
-    /// The card may be slow or gone: the board is read on a pool thread.
+    /// Reads the board on a pool thread, because the card may be slow or gone.
     pub(super) fn tick_timings(&mut self, now: Now) {
         if self.timings.next_deadline().is_none_or(|at| now.mono < at) {
             return;
@@ -273,7 +272,7 @@ impl State {
         self.expect_shares(now);
     }
 
-    /// Adds what the connected miners should have sent since the last time.
+    /// Adds the number of shares that the connected miners should have sent since the last call.
     fn expect_shares(&mut self, now: Now) {
         let passed = now.mono.saturating_duration_since(self.timings.expected_at).as_secs_f64();
         self.timings.expected_at = now.mono;

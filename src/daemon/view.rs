@@ -1,4 +1,4 @@
-//! What the page shows: the state as a [`Snapshot`].
+//! The state for the page, as a [`Snapshot`].
 
 use std::time::Instant;
 
@@ -100,7 +100,7 @@ impl State {
     fn build_view(&self) -> view::BuildView {
         view::BuildView {
             version: env!("CARGO_PKG_VERSION").into(),
-            // The image's builder tells both; by hand neither is known.
+            // The image's builder sets both; a build by hand has neither.
             commit: option_env!("SOLOIST_COMMIT").unwrap_or_default().into(),
             built_at: option_env!("SOURCE_DATE_EPOCH").and_then(|at| at.parse().ok()),
             image: os::image_version().map(str::to_owned),
@@ -141,7 +141,8 @@ impl State {
         let owner = self.config.payout.address.as_ref()?.script();
         let chain = self.engine.chain(now);
         let extranonce = [0; coinbase::EXTRANONCE_SIZE];
-        // Decoded from what miners hash, by another implementation than the one that made it.
+        // Decoded from the bytes that miners hash, by another implementation than the one that made
+        // them.
         let bytes = work.coinbase.without_witness(&extranonce);
         let tx: Option<bitcoin::Transaction> = bitcoin::consensus::deserialize(&bytes).ok();
         let outputs: Vec<view::OutputView> = tx
@@ -208,7 +209,7 @@ impl State {
     }
 
     fn node_views(&self, now: Now) -> Vec<view::NodeView> {
-        // On a test network time is what its miners make of it.
+        // On a test network the miners set the time as they like.
         let is_main = self.engine.chain(now) == Some(Chain::Main);
         let clocks = self.engine.failover().clocks(now.mono).filter(|_| is_main);
         let nodes = self.engine.failover().nodes(now.mono).enumerate();
@@ -279,8 +280,8 @@ impl State {
         }
     }
 
-    /// The address behind a script; the owner's where there is none. Before a node has told its
-    /// chain, the owner's address tells the form of others.
+    /// The address of a script; without a script the owner's address. Before a node has told its
+    /// chain, the owner's address decides the form.
     pub(super) fn paid(&self, now: Now, script: Option<&[u8]>) -> String {
         let owner = self.config.payout.address.as_ref();
         let chain = self.engine.chain(now).or_else(|| owner?.chain());
@@ -374,7 +375,7 @@ impl State {
     fn block_view(&self, now: Now, block: &FoundBlock, reads: &mut u32) -> view::BlockView {
         let coinbase = self.coinbase(block.hash, reads);
         let live = self.engine.blocks().state(block.hash);
-        // The ledger's word is for those that are decided.
+        // The ledger's state counts for blocks that are final.
         let (state, confirmations, reason) = match (live, block.state.clone()) {
             (Some(BlockState::Candidate), _) => (view::BlockState::Candidate, None, None),
             (Some(BlockState::Beside), _) => (view::BlockState::Beside, None, None),
@@ -420,8 +421,8 @@ impl State {
         }
     }
 
-    /// The id of a found block's coinbase and the script that it pays; `None` when the block is not kept. Blocks of earlier
-    /// runs stand on the card, so no more than `reads` of them are read.
+    /// The id of a found block's coinbase and the script that it pays; `None` if the block is not
+    /// kept. Blocks of earlier runs are on the card; at most `reads` of them are read.
     fn coinbase(&self, hash: BlockHash, reads: &mut u32) -> Option<(String, Vec<u8>)> {
         let mut known = self.timings.coinbases.borrow_mut();
         if let Some(coinbase) = known.get(&hash) {
@@ -608,10 +609,10 @@ fn method_name(method: Method) -> &'static str {
     }
 }
 
-/// The id of a whole block's first transaction (BIP 141: without witness). `None` for what is no
+/// The id of a block's first transaction (BIP 141: without witness). `None` if the bytes are no
 /// block.
 pub(super) fn coinbase_of(block: &[u8]) -> Option<(String, Vec<u8>)> {
-    // A header of 80 bytes, and how many transactions follow.
+    // A header of 80 bytes, then the number of transactions.
     let rest = block.get(80..)?;
     let (_, count): (bitcoin::VarInt, usize) = deserialize_partial(rest).ok()?;
     let (coinbase, _): (bitcoin::Transaction, usize) = deserialize_partial(&rest[count..]).ok()?;

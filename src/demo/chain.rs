@@ -1,12 +1,12 @@
-//! A small block chain: what a full node keeps, without network, disk or clock.
+//! A small block chain: the state of a full node, without network, disk or clock.
 //!
 //! It starts at regtest's genesis block with regtest's rules (subsidy halves every 150 blocks, no
 //! retarget, BIP 34 and segwit from the first block on), and keeps side branches, the coins and a
 //! mempool of synthetic transactions. Two things differ from regtest: from a chosen height on the
 //! difficulty may be higher, and scripts are not run (only [`free_script`] can be spent).
 //!
-//! Pure: time is handed in. Blocks and templates are built with the `bitcoin` crate alone, so that
-//! the daemon's code is judged by something it did not write.
+//! Pure: time is handed in. Blocks and templates are built only with the `bitcoin` crate, so that
+//! the daemon's code is checked by independent code.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

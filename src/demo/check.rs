@@ -1,9 +1,9 @@
-//! What a full node checks before it accepts a block, and the words in which it refuses one.
+//! The checks of a full node before it accepts a block, and its words when it refuses one.
 //!
 //! Written after Bitcoin Core's `validation.cpp` (`CheckBlock`, `ContextualCheckBlockHeader`,
 //! `ContextualCheckBlock`) on top of the `bitcoin` crate's decoding, and deliberately without any
-//! of the daemon's own code: a mistake there must not be repeated here. What needs the coins
-//! (fees, maturity, scripts) is checked in [`super::chain`] when the block is connected.
+//! of the daemon's own code: a mistake there must not be repeated here. Rules that need the coins
+//! (fees, maturity, scripts) are checked in [`super::chain`] when the block is connected.
 
 use std::collections::HashSet;
 

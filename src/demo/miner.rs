@@ -1,9 +1,9 @@
 //! A CPU miner that speaks Stratum v1, as a stock miner at home would.
 //!
-//! It knows nothing of the daemon but its address: it builds coinbase, merkle root and header from
-//! the words of `mining.notify` with code of its own, so that whatever it finds has been checked
-//! twice. It runs on one thread with blocking sockets, rolls the version bits that it is granted
-//! (BIP 310), and leaves the processor alone for most of the time.
+//! It knows only the daemon's address: it builds coinbase, merkle root and header from the fields
+//! of `mining.notify` with its own code, so that every share that it finds has been checked twice.
+//! It runs on one thread with blocking sockets, rolls the version bits that it is granted (BIP
+//! 310), and leaves the processor idle most of the time.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,9 +1,9 @@
-//! `soloist demo`: the whole of it on one machine, without a network or another program.
+//! `soloist demo`: the whole system on one machine, without a network or another program.
 //!
-//! Two sandbox nodes, the daemon exactly as it runs at home, and a miner on the CPU, all spoken to
-//! over real sockets on loopback. The miner finds a block every few seconds; after a while the
-//! first node is killed and the second goes on. The nodes and the miner share no code with the
-//! daemon, so tests use them too.
+//! It runs two sandbox nodes, the daemon exactly as it runs at home, and a miner on the CPU, all
+//! connected by real sockets on loopback. The miner finds a block every few seconds; after a while
+//! the first node is killed and the second takes over. The nodes and the miner share no code with
+//! the daemon, so tests use them too.
 //!
 //! ```text
 //!  SandboxNode A ─┐                     ┌─ CpuMiner

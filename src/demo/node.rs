@@ -2,8 +2,8 @@
 //!
 //! JSON-RPC over HTTP with basic auth, long polls, and a ZMQ socket that publishes `hashblock`,
 //! each as Bitcoin Core does it. A node runs on a thread of its own and shares nothing with the
-//! daemon. It can be killed, which drops its connections without a word, and started again at the
-//! same addresses with the chain it had. Nodes that are linked hand each other their blocks.
+//! daemon. It can be killed, which drops its connections at once, and started again at the same
+//! addresses with the same chain. Linked nodes send each other their blocks.
 
 use std::cell::RefCell;
 use std::convert::Infallible;

@@ -1,5 +1,5 @@
-//! What happens in the demo, told in plain lines: it starts the miner, kills the first node,
-//! brings it back, and counts.
+//! The events of the demo, printed in plain lines: it starts the miner, kills the first node,
+//! starts it again, and counts.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Solved blocks: to all nodes and to the card at once, then to the ledger and the page.
+//! Solved blocks: they go to all nodes and to the card at once, then to the ledger and the page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,26 +14,27 @@ use crate::ids::{ConnId, NodeId};
 use crate::node::{RpcError, SubmitAnswer};
 use crate::stratum::outbox;
 
-/// A card that takes longer is in trouble, and the miner's patience has an end.
+/// Maximum time that a miner's answer waits for the card: a card that takes longer is faulty, and
+/// the miner would give up.
 const CARD_AT_MOST: Duration = Duration::from_secs(10);
 
-/// In place of `submitblock`'s `null`.
+/// Shown for `submitblock`'s `null`.
 const NO_OBJECTION: &str = "no objection";
 const DUPLICATE: &str = "duplicate";
-/// In place of an answer, where the node got the block by another way.
+/// Shown instead of an answer, if the node got the block from elsewhere.
 const HAS_IT: &str = "has it";
 
 /// The blocks that are not final.
 #[derive(Debug, Default)]
 pub struct Blocks {
     submissions: Submissions,
-    /// What the nodes said.
+    /// The nodes' answers.
     answers: BTreeMap<BlockHash, Vec<NodeAnswer>>,
     /// When each was solved, and how long it took until a node showed it in its best chain.
     timing: BTreeMap<BlockHash, (Instant, Option<Duration>)>,
     /// Answers to miners that wait until their block is on the card.
     held: Vec<Held>,
-    /// Lost in an earlier run, which said so.
+    /// Blocks that an earlier run already reported as lost.
     known_lost: BTreeSet<BlockHash>,
 }
 
@@ -56,12 +57,12 @@ impl Blocks {
         self.held.push(Held { block, conn, bytes, until: now.mono + CARD_AT_MOST });
     }
 
-    /// A block is on its way of which no node has shown yet where it stands.
+    /// Whether some block is undecided: no node has shown yet where it stands.
     pub fn is_busy(&self) -> bool {
         self.submissions.is_busy()
     }
 
-    /// How many blocks no node has shown in its best chain yet.
+    /// Number of blocks that no node has shown in its best chain yet.
     pub fn waiting(&self) -> usize {
         let waits = |state: &BlockState| match state {
             BlockState::Candidate | BlockState::Beside | BlockState::Refused { .. } => true,
@@ -73,35 +74,35 @@ impl Blocks {
         self.submissions.blocks().filter(|(_, state)| waits(state)).count()
     }
 
-    /// Every block that is not final, and where it stands.
+    /// Every block that is not final, with its state.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<SolvedBlock>, &BlockState)> {
         self.submissions.blocks()
     }
 
-    /// Where a block stands that is not final yet.
+    /// The state of a block that is not final yet.
     pub fn state(&self, hash: BlockHash) -> Option<BlockState> {
         self.iter().find(|(block, _)| block.hash == hash).map(|(_, state)| state.clone())
     }
 
-    /// A whole block that is not final yet.
+    /// A block that is not final yet, with its bytes.
     pub fn live(&self, hash: BlockHash) -> Option<&Arc<SolvedBlock>> {
         self.iter().map(|(block, _)| block).find(|block| block.hash == hash)
     }
 
-    /// From the solving share to the first node that showed it in its best chain.
+    /// Time from the solving share until a node first showed the block in its best chain.
     pub fn accepted_after(&self, hash: BlockHash) -> Option<Duration> {
         self.timing.get(&hash)?.1
     }
 
-    /// What the nodes said to a block, each with its last words.
+    /// The last answer of each node about a block.
     pub fn answers(&self, hash: BlockHash) -> &[NodeAnswer] {
         self.answers.get(&hash).map_or(&[], Vec::as_slice)
     }
 }
 
 impl Engine {
-    /// A block! Nodes are asked first, then the card; everything else follows. `None` where it is
-    /// known.
+    /// Takes a solved block. The calls to the nodes come first, then the card, then everything
+    /// else. `None` if the block is known already.
     pub(super) fn solved(&mut self, now: Now, block: Arc<SolvedBlock>) -> Option<BlockHash> {
         let mut outputs = Vec::new();
         self.failover.solved(block.hash, block.height.into());
@@ -123,7 +124,8 @@ impl Engine {
         Some(hash)
     }
 
-    /// Whatever it is, it is offered anew; what no node has shown yet comes first.
+    /// Takes a block of an earlier run. It is offered again in any state; undecided blocks come
+    /// first.
     pub(super) fn restored(
         &mut self,
         now: Now,
@@ -134,7 +136,7 @@ impl Engine {
         let first = self.setup.nodes.first().map(|node| node.id);
         let unproven = matches!(state, StoredState::Accepted { .. });
         let state = match state {
-            // Written by older versions, which took a node's answer for it.
+            // Older versions wrote this on a node's answer alone.
             StoredState::Accepted { .. } | StoredState::Candidate => BlockState::Candidate,
             StoredState::Confirmed { confirmations } => {
                 let confirmations = confirmations.max(1);
@@ -170,7 +172,7 @@ impl Engine {
         let answers = self.blocks.answers.entry(block).or_default();
         let before = answers.iter().find(|old| old.node == name);
         let taken = before.is_some_and(|before| before.taken);
-        // That it has answered before is no reason; the one that it gave then stays.
+        // "duplicate" is no reason for a refusal: the reason that it gave before stays.
         let repeated = answer.as_ref().is_ok_and(SubmitAnswer::is_repeat);
         let words = match (&answer, before) {
             (_, Some(before)) if repeated && is_reason(&before.words) => before.words.clone(),
@@ -181,12 +183,12 @@ impl Engine {
             (Err(error), _) => error.to_string(),
         };
         let said = NodeAnswer { node: name.clone(), taken, words: words.clone() };
-        // A node that is down is asked again and again, and one that has the block is asked after each
-        // start: once said is enough.
+        // A node that is down is asked repeatedly, and a node that has the block is asked after
+        // each start: report each answer once.
         if !answers.iter().any(|old| old == &said || taken && repeated && old.node == said.node) {
             answers.retain(|old| old.node != said.node);
             answers.push(said);
-            // That a node still has an old block is no news.
+            // It is not worth reporting that a node still has an old block.
             let known = matches!(self.blocks.state(block), Some(BlockState::Accepted { .. }));
             let is_fine = matches!(answer, Ok(SubmitAnswer::Accepted | SubmitAnswer::Duplicate));
             if !(is_fine && known) {
@@ -199,7 +201,7 @@ impl Engine {
         self.blocks_input(now, Input::Answered { node, block, answer });
     }
 
-    /// Lets go the answers to miners that need not wait any more.
+    /// Sends the answers to miners that no longer have to wait.
     pub(super) fn answer_held(&mut self, free: impl Fn(&Held) -> bool) {
         for Held { conn, bytes, .. } in self.blocks.held.extract_if(.., |held| free(held)) {
             self.effects.push_back(Effect::SendHeld { conn, bytes });
@@ -228,7 +230,7 @@ impl Engine {
         }
     }
 
-    /// The page shows of each node whether it has the block in its best chain.
+    /// Notes for the page whether a node has the block in its best chain.
     fn shown(&mut self, node: NodeId, block: BlockHash, in_chain: bool) {
         let name = self.name(node);
         let answers = self.blocks.answers.entry(block).or_default();
@@ -256,7 +258,7 @@ impl Engine {
         let (height, hash) = (block.height, block.hash);
         let (level, text) = match (from, &state) {
             (BlockState::Candidate, BlockState::Candidate) => return,
-            // One confirmation more is seen on the page; it is no news, and not worth a write.
+            // The page shows one more confirmation; it needs no event and no write.
             (BlockState::Accepted { .. }, BlockState::Accepted { .. }) => return,
             (_, BlockState::Candidate) => (
                 Level::Warning,
@@ -298,7 +300,7 @@ impl Engine {
         if matches!(state, BlockState::Mature | BlockState::Stale) {
             self.effects.push_back(Effect::Final(hash));
         }
-        // What was said when it happened is not said again after each start.
+        // An event that was reported when it happened is not reported again after each start.
         let known_lost = self.blocks.known_lost.contains(&hash);
         if known_lost && matches!(state, BlockState::Orphaned | BlockState::Stale) {
             return;
@@ -309,8 +311,8 @@ impl Engine {
     }
 }
 
-/// How spool and ledger name the state. A block that is not the best chain's may come back until it
-/// is final. One that stands beside another is looked at anew after a restart.
+/// The state as spool and ledger store it. A block outside the best chain may come back until it is
+/// final. A block that ties with another is checked again after a restart.
 pub fn stored(state: &BlockState) -> StoredState {
     match state {
         BlockState::Candidate | BlockState::Beside => StoredState::Candidate,
@@ -323,7 +325,8 @@ pub fn stored(state: &BlockState) -> StoredState {
     }
 }
 
-/// Whether a node's last words are a reason: one word, while a call's failure is a sentence.
+/// Whether a node's answer is a reject reason: that is one word, while a call's failure is a
+/// sentence.
 fn is_reason(words: &str) -> bool {
     let answer = SubmitAnswer::parse(Some(words));
     let refuses = matches!(answer, SubmitAnswer::Rejected(_)) && !answer.is_repeat();

@@ -1,4 +1,4 @@
-//! What the engine wants done.
+//! What the engine wants the shell to do.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,20 +15,21 @@ use crate::settings::Values;
 use crate::share::Candidate;
 use crate::stratum::outbox::Output;
 
-/// One thing to be done or noted. They are carried out in their order.
+/// One action for the shell. Effects are carried out in their order.
 #[derive(Debug)]
 pub enum Effect {
     /// Ask a node. Where there is none of this id any more, nothing is asked.
     Ask {
-        /// Which.
+        /// Which node.
         node: NodeId,
-        /// What.
+        /// The call.
         ask: Ask,
     },
-    /// What the pool wants done, as it wants it. The bytes of what is sent are
-    /// [`Engine::bytes`](super::Engine::bytes). What is known of a miner that is authorized is handed
-    /// in as [`Input::Known`](super::Input::Known); a block is written to the card and booked, the
-    /// nodes are asked before.
+    /// What the pool wants done. The bytes of a [`Output::Send`] are in
+    /// [`Engine::bytes`](super::Engine::bytes). After [`Output::Authorized`] the shell hands in the
+    /// ledger's data about the miner as [`Input::Known`](super::Input::Known). An
+    /// [`Output::Block`] is written to the card and into the ledger; the calls to the nodes come
+    /// before.
     Pool(Output),
     /// The answer to a miner's block, which waited until the block was on the card.
     SendHeld {
@@ -37,15 +38,15 @@ pub enum Effect {
         /// The answer.
         bytes: Vec<u8>,
     },
-    /// Keep this over a restart, before what follows is sent.
+    /// Store this for a restart, before the following effects are carried out.
     Remember(Vec<JobRecord>),
-    /// The miners get new work; what is sent to them follows.
+    /// The miners get new work; the [`Output::Send`]s follow.
     Work(WorkFrom),
     /// All miners were sent the new work.
     WorkSent(WorkFrom),
-    /// Let miners in.
+    /// Accept miners.
     Open,
-    /// There is no valid work: let no miner in.
+    /// There is no valid work: refuse miners.
     Shut(GateWhy),
     /// A node leads from now on: for the log.
     Lead {
@@ -60,70 +61,70 @@ pub enum Effect {
     ClockSet {
         /// Whose; `None` is this box.
         node: Option<NodeId>,
-        /// Seconds by which it moved; negative is back.
+        /// Seconds by which it moved; negative is backwards.
         by: i64,
     },
-    /// A node said something new about a block: write it down.
+    /// A node gave a new answer about a block: store it.
     Answered {
         /// Which block.
         block: BlockHash,
         /// The node's name.
         node: String,
-        /// Its words.
+        /// Its answer.
         words: String,
     },
-    /// A block stands elsewhere now: write it down and book it.
+    /// The state of a block changed: store it in the spool and in the ledger.
     Stands {
-        /// Which.
+        /// Which block.
         block: Arc<SolvedBlock>,
-        /// Where. [`stored`](super::stored) is how that is written down.
+        /// The new state. [`stored`](super::stored) is its stored form.
         state: BlockState,
     },
-    /// Nothing will be done for this block any more.
+    /// This block is final: no more effects will name it.
     Final(BlockHash),
-    /// Put the bytes of this block together, without haste, and hand them in as
+    /// Assemble the bytes of this block at low priority, and hand them in as
     /// [`Input::Rehearsal`](super::Input::Rehearsal).
     Rehearse(Box<Candidate>),
-    /// Save these values and put them into force, without dropping a miner.
+    /// Save these values and apply them without disconnecting a miner.
     Apply {
         /// From where the change came.
         from: IpAddr,
         /// All that can be changed on the page.
         values: Box<Values>,
     },
-    /// Write this down in the list of changes.
+    /// Add this to the list of changes.
     Audit {
         /// From where the change came.
         from: IpAddr,
         /// A sentence.
         text: String,
     },
-    /// The payout address that waits is to be put into force: hand in what is in force now, as
+    /// The waiting payout address is due: hand in the values in force now, as
     /// [`Input::InForce`](super::Input::InForce).
     PayoutDue,
-    /// For the page and the log. Whoever is notified hears by what the page shows
-    /// ([`crate::notify::Watch`]).
+    /// An event for the page and the log. Notifications are made from the page's snapshot
+    /// ([`crate::notify::Watch`]), not from this.
     Tell {
-        /// Of what kind.
+        /// Its kind.
         kind: EventKind,
-        /// How bad.
+        /// Its severity.
         level: Level,
         /// A sentence.
         text: String,
     },
 }
 
-/// From what new work is made.
+/// What new work is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkFrom {
     /// A node's template.
     Template {
-        /// It builds on another tip than the work before.
+        /// Whether it builds on another tip than the previous work.
         new_tip: bool,
     },
-    /// A tip alone, until its template is there: an empty block.
+    /// A tip alone, until its template arrives: an empty block.
     Tip,
-    /// The template before: the payout has changed.
+    /// The previous template: the payout has changed.
     Settings,
 }
 

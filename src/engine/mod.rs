@@ -1,4 +1,4 @@
-//! Everything that the daemon decides on the way of a block, as one machine in virtual time.
+//! Every decision of the daemon on the path of a block, as one state machine in virtual time.
 //!
 //! ```text
 //!            ┌─────────────────────── Engine ───────────────────────┐
@@ -6,12 +6,13 @@
 //! miners ──► └──────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The shell ([`crate::daemon`], or the world of the tests) hands in what happens, asks for one
-//! [`Effect`] after the other until there is none, and comes again at [`Engine::next_deadline`], as with
-//! quinn-proto's endpoint. It carries effects out in their order and decides nothing. What it learns
-//! meanwhile it hands in at once: the effects of that come after those that are left.
+//! The shell ([`crate::daemon`], or the simulated world of the tests) hands in what happens, takes
+//! one [`Effect`] after the other until there is none, and calls again at
+//! [`Engine::next_deadline`], as with quinn-proto's endpoint. It carries the effects out in their
+//! order and decides nothing. It hands in at once what it learns meanwhile; the new effects come
+//! after those that are left.
 //!
-//! What is read from a miner, [`Engine::received`], is borrowed: it is the hot path.
+//! A miner's bytes are borrowed ([`Engine::received`]), because this is the hot path.
 
 mod blocks;
 mod effect;
@@ -48,14 +49,14 @@ pub use blocks::{Blocks, stored};
 pub use effect::{Ask, Effect, WorkFrom};
 use rehearsal::Rehearsals;
 
-/// All that the owner decides about mining.
+/// The owner's settings for mining.
 #[derive(Debug)]
 pub struct Settings {
-    /// The nodes, the payout's chains, the grace, whose rules decide.
+    /// The nodes, the chains that the payout fits, the grace, and whose rules decide.
     pub setup: Setup,
     /// Who is paid; `None` before the set-up, when no node is asked for work.
     pub payout: Option<Payout>,
-    /// What miners must bring and are given.
+    /// The rules for sessions of miners.
     pub rules: Rules,
 }
 
@@ -75,16 +76,16 @@ pub struct Payout {
 pub enum Input {
     /// A node said or failed to say something.
     Node(NodeEvent),
-    /// The node had no place for [`Ask::Position`]: too much was asked at once.
+    /// [`Ask::Position`] could not be asked: too many calls to the node are waiting.
     NotAsked {
         /// Which node.
         node: NodeId,
         /// Which block.
         block: BlockHash,
     },
-    /// A miner connected. The extranonce1 is random; a taken one is changed.
+    /// A miner connected. If its extranonce1 is in use, the engine chooses another one.
     Connected {
-        /// Its connection, never used before.
+        /// Its connection; an id is never used twice.
         conn: ConnId,
         /// Its address.
         peer: IpAddr,
@@ -93,14 +94,14 @@ pub enum Input {
     },
     /// A miner's connection ended.
     Disconnected(ConnId),
-    /// What was kept of a worker from an earlier session, in answer to [`Effect::Authorized`].
+    /// The ledger's data about a worker, in answer to [`Output::Authorized`].
     Known {
         /// Its connection.
         conn: ConnId,
         /// Its difficulty.
         saved: Saved,
     },
-    /// The owner fixes a miner's difficulty, or (`None`) leaves it to us again.
+    /// The owner fixes a miner's difficulty, or (`None`) returns it to vardiff.
     Fix {
         /// Its connection.
         conn: ConnId,
@@ -115,10 +116,10 @@ pub enum Input {
         block: Arc<SolvedBlock>,
         /// Where it stood.
         state: StoredState,
-        /// What the nodes said, each with its last words.
+        /// The last answer of each node.
         answers: Vec<NodeAnswer>,
     },
-    /// A block or its state is on the card, or cannot be written there.
+    /// A block or its state is on the card, or writing it failed.
     SpoolDone(BlockHash),
     /// [`Effect::Rehearse`] is done.
     Rehearsal {
@@ -131,14 +132,14 @@ pub enum Input {
     },
     /// The owner wants to see a rehearsal now.
     Rehearse,
-    /// The owner changes what is in force, on the page.
+    /// The owner changes a setting on the page.
     Change {
-        /// From where.
+        /// The address that the change came from.
         from: IpAddr,
-        /// What.
+        /// The change.
         change: settings::Input,
     },
-    /// In answer to [`Effect::PayoutDue`]: what is in force.
+    /// In answer to [`Effect::PayoutDue`]: the values in force.
     InForce(Values),
     /// [`Engine::next_deadline`] has come.
     Tick,
@@ -157,16 +158,16 @@ pub struct Engine {
     blocks: Blocks,
     rehearsals: Rehearsals,
     changes: Changes,
-    /// From where the last change came: the one that waits, if any does.
+    /// The address that the last change came from: the one that waits, if any does.
     changed_from: Option<IpAddr>,
-    /// What the miners are to show next.
+    /// The text that miners will show next.
     notice: Option<String>,
     effects: VecDeque<Effect>,
 }
 
 impl Engine {
-    /// Knows nothing yet but the settings and what an earlier run left in memory. For `first_job_id`
-    /// see [`Pool::new`].
+    /// An engine with its settings, and with the jobs that an earlier run left in memory. For
+    /// `first_job_id` see [`Pool::new`].
     pub fn new(
         now: Now,
         settings: Settings,
@@ -196,7 +197,7 @@ impl Engine {
         engine
     }
 
-    /// Takes what happened.
+    /// Handles one input; the effects follow by [`Engine::next_effect`].
     pub fn handle(&mut self, now: Now, input: Input) {
         self.take(now, input);
         self.say(now);
@@ -234,8 +235,10 @@ impl Engine {
         }
     }
 
-    /// Takes bytes from a miner; `lines` has what came before. An error means that they cannot be read:
-    /// the connection is to be closed.
+    /// Takes bytes from a miner; `lines` has what came before.
+    ///
+    /// # Errors
+    /// A line is too long: close the connection.
     pub fn received(
         &mut self,
         now: Now,
@@ -255,7 +258,7 @@ impl Engine {
         result
     }
 
-    /// What is to be done next; `None` when all is done.
+    /// The next effect to carry out; `None` when there is none.
     pub fn next_effect(&mut self) -> Option<Effect> {
         let effect = self.effects.pop_front();
         if effect.is_none() {
@@ -264,7 +267,7 @@ impl Engine {
         effect
     }
 
-    /// The bytes of an [`Effect::Send`], until all effects are taken.
+    /// The bytes of an [`Output::Send`]. They are valid until all effects are taken.
     pub fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.outbox.bytes(range)
     }
@@ -298,12 +301,12 @@ impl Engine {
         &self.blocks
     }
 
-    /// What nodes said to the block that we would submit.
+    /// The nodes' answers to the block that we would submit.
     pub fn rehearsals(&self) -> &Rehearsals {
         &self.rehearsals
     }
 
-    /// What the owner changed on the page: what waits, and whether it can be undone.
+    /// The owner's changes on the page: which one waits, and whether it can be undone.
     pub fn changes(&self) -> &Changes {
         &self.changes
     }
@@ -313,7 +316,7 @@ impl Engine {
         self.setup.nodes.iter().map(|node| node.id).collect()
     }
 
-    /// The chain that the nodes are on: the leader's, where it has told it.
+    /// The chain that the nodes are on: the leader's, if it is known.
     pub fn chain(&self, now: Now) -> Option<Chain> {
         let leader = self.failover.leader();
         let mut reports = self
@@ -378,11 +381,13 @@ impl Engine {
         self.settle(now);
     }
 
-    /// Turns what the pool wants into effects, in its order: a block before all that follows from it.
+    /// Turns the pool's outputs into effects, in their order: a block comes before its
+    /// consequences.
     fn settle(&mut self, now: Now) {
         let mut solved = None;
         let mut outputs = self.outbox.take();
-        // No miner has a job that a kill could make us forget. Only a block comes before that.
+        // Jobs are remembered before miners get them, so that a kill loses none. Only a block comes
+        // first.
         if !outputs.iter().any(|output| matches!(output, Output::Block(_))) {
             self.remember();
         }
@@ -390,7 +395,7 @@ impl Engine {
             match output {
                 Output::Block(block) => solved = self.solved(now, block),
                 Output::Send { conn, bytes } if let Some(block) = solved.take() => {
-                    // "true" to a block means that it survives our own death.
+                    // "true" for a block promises that it survives a crash of ours.
                     let bytes = self.outbox.bytes(&bytes).to_vec();
                     self.blocks.hold_answer(now, block, conn, bytes);
                 }
@@ -401,7 +406,7 @@ impl Engine {
         self.remember();
     }
 
-    /// Hands out what a restart must not forget.
+    /// Hands out the jobs that a restart must not lose.
     fn remember(&mut self) {
         let job_records = self.pool.job_records();
         if job_records.len() > 0 {
@@ -410,7 +415,7 @@ impl Engine {
         }
     }
 
-    /// Shows the newest piece of news at the miners.
+    /// Shows the newest message on the miners.
     fn say(&mut self, now: Now) {
         if let Some(text) = self.notice.take() {
             self.pool_input(now, pool::Input::Say(text));
@@ -425,7 +430,7 @@ impl Engine {
         self.effects.push_back(Effect::Ask { node, ask });
     }
 
-    /// A node's name, also for one that is gone.
+    /// A node's name; also for a node that was removed.
     fn name(&self, id: NodeId) -> String {
         let node = self.setup.nodes.iter().find(|node| node.id == id);
         node.map_or_else(|| "a removed node".into(), |node| node.name.clone())

@@ -1,4 +1,4 @@
-//! The nodes: what they say to the failover core, and its orders to them.
+//! The nodes: their reports to [`Failover`](crate::failover::Failover), and its commands to them.
 
 use super::{Ask, Effect, Engine};
 use crate::block::submission;
@@ -11,7 +11,7 @@ use crate::pool;
 use crate::template::Template;
 
 impl Engine {
-    /// What a node that was removed meanwhile says does not count.
+    /// Handles a node's report. A node that was removed meanwhile is ignored.
     pub(super) fn node_event(&mut self, now: Now, event: NodeEvent) {
         if !self.setup.nodes.iter().any(|node| node.id == event.node) {
             return;
@@ -95,7 +95,7 @@ impl Engine {
     }
 }
 
-/// What is shown at the miners themselves: the situation as a whole, not each node's.
+/// The text that miners show: about the situation as a whole, not about each node.
 fn words_for_miners(event: &failover::Event) -> Option<String> {
     use failover::Event::{NodeFailover, RpcDown, RpcRecovered};
     match event {

@@ -1,10 +1,10 @@
 //! Rehearsals: the block that we would submit, shown to every node before it is solved.
 //!
-//! On each new height, and after each change of the payout, the current job is made into a whole
-//! block, unsolved, and every node is asked whether it would take it (`getblocktemplate` with
-//! `"mode":"proposal"`, BIP 23), and whether it would let us hand it in. A refusal is an alarm years
-//! before it would cost a block. Nothing waits for a rehearsal: it starts a while after the job went
-//! out, and the block is put together beside everything else.
+//! On each new height, and after each change of the payout, the current job is assembled into a
+//! complete, unsolved block. Every node is asked whether it would accept this block
+//! (`getblocktemplate` with `"mode":"proposal"`, BIP 23) and whether it would let us submit it. A
+//! refusal raises an alarm long before it could cost a block. Nothing waits for a rehearsal: it
+//! starts some seconds after the job was sent, and the block is assembled on another thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,39 +21,39 @@ use crate::ids::NodeId;
 use crate::node::{Permissions, RpcError};
 use crate::share::Candidate;
 
-/// How long after a new tip: the nodes are busy with it at first.
+/// Delay after a new tip: the nodes are busy with it at first.
 const DELAY: Duration = Duration::from_secs(3);
-/// Not more often than this.
+/// Minimum time between rehearsals.
 const SPACING: Duration = Duration::from_secs(60);
-/// A node that is on another tip than the block cannot judge it.
+/// The answer of a node on another tip, which cannot judge the block.
 const OTHER_TIP: &str = "inconclusive-not-best-prevblk";
 
-/// What a node said to our block before it was solved.
+/// A node's answer to our block before it was solved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RehearsalVerdict {
-    /// When it was asked.
+    /// When it was asked, Unix seconds.
     pub at: u64,
     /// Height of the rehearsed block.
     pub height: u64,
-    /// `None`: it would take the block. Otherwise its reason.
+    /// The reason of a refusal; `None` if the node would accept the block.
     pub refused: Option<String>,
 }
 
-/// What was asked, and what the nodes said.
+/// The last rehearsals and the nodes' answers.
 #[derive(Debug, Default)]
 pub struct Rehearsals {
     due: Option<Instant>,
     last: Option<Instant>,
     asked: Option<(BlockHash, u32)>,
     verdicts: BTreeMap<NodeId, RehearsalVerdict>,
-    /// What each node said to the last one, in words; what it has not said yet is not in it.
+    /// Each node's answer to the last one, in words; nodes that have not answered are missing.
     answers: BTreeMap<NodeId, String>,
-    /// The owner waits for the answers to one that is being made.
+    /// The owner waits for the answers to a rehearsal that is being prepared.
     drilling: bool,
 }
 
 impl Rehearsals {
-    /// There is something new to rehearse.
+    /// Plans a rehearsal: there is a new block to propose.
     pub(super) fn plan(&mut self, now: Now) {
         let earliest = self.last.map_or(now.mono, |last| last + SPACING);
         self.due = Some(earliest.max(now.mono + DELAY));
@@ -63,19 +63,20 @@ impl Rehearsals {
         self.due
     }
 
-    /// What a node said last.
+    /// The last verdict of a node.
     pub fn verdict(&self, node: NodeId) -> Option<&RehearsalVerdict> {
         self.verdicts.get(&node)
     }
 
-    /// What each node said last that said anything.
+    /// The last verdict of each node that gave one.
     pub fn verdicts(&self) -> impl Iterator<Item = (NodeId, &RehearsalVerdict)> {
         self.verdicts.iter().map(|(node, verdict)| (*node, verdict))
     }
 }
 
 impl Engine {
-    /// Takes the current job for the block. An empty one stands in for the node's for moments only.
+    /// Starts a rehearsal of the current job. An empty job is skipped: it is replaced within
+    /// moments.
     pub(super) fn rehearse(&mut self, now: Now) {
         self.rehearsals.due = None;
         let Some(job) = self.pool.jobs().latest().filter(|job| !job.work.empty) else { return };
@@ -119,7 +120,7 @@ impl Engine {
         self.rehearsals.answers.insert(node, words);
         let refused = match verdict {
             Ok(None) => None,
-            // Not judged: what it said before stands.
+            // Not judged: the previous verdict stays.
             Ok(Some(reason)) if reason == OTHER_TIP => return,
             Err(_) => return,
             Ok(Some(reason)) => Some(reason.clone()),
@@ -138,8 +139,8 @@ impl Engine {
         self.tell(EventKind::Node, level, text);
     }
 
-    /// What every node said to the block of [`Input::Rehearse`](super::Input::Rehearse); `None` as long
-    /// as one thinks, unless it is `late`.
+    /// The answers of all nodes to the block of [`Input::Rehearse`](super::Input::Rehearse); `None`
+    /// while an answer is missing, unless it is `late`.
     pub fn rehearsal_result(&self, late: bool) -> Option<String> {
         let (rehearsals, nodes) = (&self.rehearsals, self.node_ids());
         let all =

@@ -1,5 +1,5 @@
-//! The work that the miners get: from a node's template, from a new tip alone, or from the template
-//! before with the payout of now.
+//! The work that the miners get: from a node's template, from a new tip alone, or from the previous
+//! template with a new payout.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +24,8 @@ impl Engine {
         }
     }
 
-    /// Miners leave the dead tip for an empty block on the new one, until its template is there.
+    /// Moves the miners from the old tip to an empty block on the new one, until its template
+    /// arrives.
     pub(super) fn serve_empty(&mut self, now: Now, node: NodeId, tip: BlockHash, median_time: u32) {
         let (Some(work), Some(chain)) = (self.pool.jobs().work(), self.chain(now)) else { return };
         let node_time = work.node_time(now.mono);
@@ -34,7 +35,7 @@ impl Engine {
         }
     }
 
-    /// Makes the current work anew: the payout changed.
+    /// Makes the current work again: the payout changed.
     pub(super) fn renew_work(&mut self, now: Now) {
         if let Some(work) = self.pool.jobs().work().cloned() {
             let (template, node, received) = (work.template.clone(), work.node, work.received);
@@ -52,7 +53,7 @@ impl Engine {
         empty: bool,
         from: WorkFrom,
     ) {
-        // Without an owner no node is asked, so no template comes.
+        // Without a payout no node is asked, so no template comes.
         let Some(payout) = &self.payout else { return };
         let work = Work::new(template, node, received, empty, &payout.script, &payout.tag);
         let work = work.signalling(&payout.signals);

@@ -1,9 +1,9 @@
-//! The clocks of the nodes and of this box, laid side by side: which one is wrong, and what follows.
+//! Compares the clocks of the nodes and of this box: which one is wrong, and what follows.
 //!
 //! A block carries the time of the node whose template it was made from. Other nodes refuse it
 //! while it is more than two hours ahead of their own clocks (`time-too-new`), and a node whose own
 //! clock is two hours behind refuses the blocks of the network in the same way. So a node whose
-//! clock is far off should not lead, and which clock that is can only be told by the others.
+//! clock is far off should not lead. Only the other clocks can show which one that is.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What goes into [`Failover`](super::Failover) and what comes out.
+//! The inputs and outputs of [`Failover`](super::Failover).
 
 use std::time::Duration;
 

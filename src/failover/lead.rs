@@ -1,4 +1,4 @@
-//! Who leads, and which template may be served.
+//! Which node leads, and which template may be served.
 
 use std::cmp::Ordering;
 use std::time::Instant;

@@ -1,7 +1,8 @@
 //! Which node leads, when it is asked, and when there is no valid work.
 //!
-//! A pure machine: [`Failover::handle`] takes the news of the nodes and the time, and answers with
-//! commands for the shells. Everything about nodes is decided here, except what is in a template.
+//! A pure state machine: [`Failover::handle`] takes the nodes' reports and the time, and returns
+//! commands for the shells. It makes every decision about nodes, except about the content of a
+//! template.
 //!
 //! ```text
 //!                 a template of the best node is in hand
@@ -16,24 +17,26 @@
 //!                                           then a pause of 1, 2, 4, 5 s before the next pass
 //! ```
 //!
-//! The lead only ever moves with a template in hand, so there is no moment without work. A leader
-//! in trouble goes on leading (its jobs are served) until a better node has delivered; when all
-//! nodes are down the last job is served for the grace, then miners are sent away.
+//! The lead moves only when the new leader's template is there, so there is no moment without work.
+//! A failing leader keeps the lead (its jobs are served) until a better node has delivered a
+//! template. When all nodes are down, the last job is served for the grace time; then miners are
+//! disconnected.
 //!
-//! **A hung leader** (a stopped process keeps its connections open and says nothing) is replaced
-//! in less than 3 s: every node is polled each 1.5 s; when the leader's poll is unanswered for
-//! 0.5 s, a template of the next node is fetched beforehand; after 1 s (or twice the leader's
-//! usual time for a template, at most 2 s, because Bitcoin Core answers nothing while it builds
-//! one) the leader is silent and that template is served. At worst 1.5 + 1 s, and less when a new
-//! block arrives through another node. A leader that was killed is replaced at once: the end of its
-//! idle connection makes us poll it, and the failed poll fetch from the next node.
+//! **A hung leader** (a stopped process keeps its connections open and says nothing) is replaced in
+//! less than 3 s. Every node is polled each 1.5 s. When the leader's poll is unanswered for 0.5 s,
+//! a template of the next node is fetched in advance. After 1 s (or twice the leader's usual time
+//! for a template, at most 2 s, because Bitcoin Core answers nothing while it builds one) the
+//! leader counts as silent and that template is served. This takes at worst 1.5 + 1 s, and less
+//! when a new block arrives through another node. A leader that was killed is replaced at once: the
+//! end of its idle connection triggers a poll, and the failed poll triggers a fetch from the next
+//! node.
 //!
-//! **A node that would not take our block** because our user may not call `submitblock` (or another
-//! method that mining needs, see [`crate::node::permissions`]) leads only where no node is well that
-//! would. Its tip and its work are as good as any, and the block goes to all nodes.
+//! **A node that would not accept our block**, because our user may not call `submitblock` (or
+//! another method that mining needs, see [`crate::node::permissions`]), leads only if no healthy
+//! node would accept it. Its tip and its work are as good as any, and a block goes to all nodes.
 //!
-//! **A template never goes back** to a tip with less work. The exceptions are written at
-//! `Failover::may_serve`. Nodes that refuse each other's blocks have a module of their own, `split`.
+//! **Work never goes back** to a tip with less work; `Failover::may_serve` lists the exceptions.
+//! Nodes that refuse each other's blocks are handled in the module `split`.
 
 mod breaker;
 mod clocks;
@@ -76,93 +79,93 @@ use node::Node;
 use split::Rulings;
 use tips::Tips;
 
-/// Each usable node's tip is asked this often.
+/// How often each usable node is asked for its tip.
 pub const POLL_EVERY: Duration = Duration::from_millis(1500);
 /// Deadline of a poll, for the shell.
 pub const POLL_DEADLINE: Duration = Duration::from_secs(2);
-/// Each node's health is asked this often.
+/// How often each node is asked for its health.
 pub const HEALTH_EVERY: Duration = Duration::from_secs(12);
-/// Health of a node that asks for patience.
+/// The same for a node that is starting up or downloading.
 pub const HEALTH_WAITING: Duration = Duration::from_secs(5);
-/// Two health questions to one node are at least this far apart.
+/// Minimum time between two health questions to one node.
 pub const HEALTH_GAP: Duration = Duration::from_secs(1);
 /// Deadline of a health question, for the shell.
 pub const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
-/// A fresh template is fetched from the leader at least this often, so that a quiet mempool does
-/// not look like a dead node (cgminer gives a pool up after 90 s without a job).
+/// Maximum time between two templates from the leader, so that a quiet mempool does not look like a
+/// dead node (cgminer gives a pool up after 90 s without a job).
 pub const HEARTBEAT: Duration = Duration::from_secs(30);
-/// Deadline of a template call, for the shell. Long, for the sake of slow nodes; other nodes are
+/// Deadline of a template call, for the shell. It is long because of slow nodes; other nodes are
 /// asked long before (see [`HELP_AFTER`] and [`TRY`]).
 pub const FETCH_DEADLINE: Duration = Duration::from_secs(30);
 /// A second template of the same node on the same tip within this time makes no new job.
 pub const REFRESH_GAP: Duration = Duration::from_secs(2);
-/// Templates are fetched from one node in a burst of at most this many …
+/// Maximum burst of template calls to one node …
 pub const FETCH_BURST: u32 = 6;
-/// … and then one in this time, however many reasons there are.
+/// … and then the time between two calls, whatever the reasons.
 pub const FETCH_EVERY: Duration = Duration::from_millis(500);
-/// A failed template call is repeated after this time; it doubles up to [`LONGEST_PAUSE`].
+/// Time after which a failed template call is repeated; it doubles up to [`LONGEST_PAUSE`].
 pub const FETCH_RETRY: Duration = Duration::from_secs(1);
-/// The leader's tip is asked this often where nothing announces it and calls may not wait.
+/// How often the leader is asked for its tip if nothing announces it and calls may not wait.
 pub const POLL_SOON: Duration = Duration::from_millis(250);
-/// Two calls that wait at a node begin at least this far apart.
+/// Minimum time between the starts of two calls that wait at a node.
 pub const WAIT_GAP: Duration = Duration::from_millis(20);
-/// ZMQ has this long to announce a tip that was heard otherwise, before it counts as silent.
+/// Time in which ZMQ must announce a tip that was seen otherwise, before it counts as silent.
 pub const ANNOUNCED_WITHIN: Duration = Duration::from_secs(5);
-/// A node without a thread to spare is tried again after this time.
+/// When a node without a spare thread is tried again.
 pub const TRY_WAIT_AGAIN: Duration = Duration::from_secs(600);
-/// A template on a new tip is asked for so much later than the tip's header: a node that builds a
-/// template answers nothing else.
+/// Delay of a new tip's template call after its header call: a node that builds a template answers
+/// nothing else.
 pub const HEADER_FIRST: Duration = Duration::from_millis(15);
-/// What the shell may take longer than its deadline before the call counts as lost.
+/// Time beyond the deadline after which a call without any result counts as lost.
 pub const SLACK: Duration = Duration::from_secs(1);
-/// A leader whose poll is unanswered for this long is in doubt.
+/// A leader whose poll is unanswered for this long is suspect.
 pub const DOUBT_AFTER: Duration = Duration::from_millis(500);
-/// A node whose poll is unanswered for this long is silent (longer, up to
-/// [`SILENT_AT_MOST`], where its templates usually take long).
+/// A node whose poll is unanswered for this long is silent (longer, up to [`SILENT_AT_MOST`], if
+/// its templates usually take long).
 pub const SILENT_AFTER: Duration = Duration::from_secs(1);
 /// See [`SILENT_AFTER`].
 pub const SILENT_AT_MOST: Duration = Duration::from_secs(2);
-/// A leader has this long to follow to a tip that another node has.
+/// Time in which a leader must follow to a tip that another node has.
 pub const FOLLOW: Duration = Duration::from_secs(3);
-/// A node may be behind by two or more blocks for this long (by one: [`FOLLOW`]).
+/// How long a node may be behind by two or more blocks (by one: [`FOLLOW`]).
 pub const LAG_MANY: Duration = Duration::from_secs(1);
-/// When the leader has no template for a new tip after this time (or twice its usual time),
-/// another node that has the tip is asked too.
+/// If the leader has no template for a new tip after this time (or twice its usual time), another
+/// node that has the tip is asked too.
 pub const HELP_AFTER: Duration = Duration::from_secs(1);
-/// At the start, the nodes have this long to report before the best of those that did leads.
+/// Time for the nodes to report at the start, before the best of those that did leads.
 pub const SETTLE: Duration = Duration::from_secs(1);
-/// One node is tried for this long before the next one is tried as well.
+/// How long one node is tried before the next one is tried as well.
 pub const TRY: Duration = Duration::from_millis(1500);
 /// Pause after the first pass without success; it doubles up to [`LONGEST_PAUSE`].
 pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// See [`FIRST_PAUSE`].
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A template in hand of this age may still start a lead.
+/// Maximum age of a template that may start a lead.
 pub const FRESH_TEMPLATE: Duration = Duration::from_secs(5);
-/// A preferred node must have been fit for this long to get the lead back, …
+/// How long a preferred node must have been healthy to get the lead back, …
 pub const STEADY: Duration = Duration::from_secs(5);
-/// … and its health report must not be older than this.
+/// … and the maximum age of its health report.
 pub const FRESH_HEALTH: Duration = Duration::from_secs(3);
-/// A node that is preferred to the leader is probed this often when its breaker is open, or when
-/// it gave no template.
+/// How often a node that is preferred to the leader is probed when its circuit breaker is open, or
+/// when it gave no template.
 pub const PROBE_PREFERRED: Duration = Duration::from_secs(15);
-/// An open breaker waits no longer than this while nobody leads.
+/// Maximum wait of an open circuit breaker while nobody leads.
 pub const PROBE_NOBODY: Duration = Duration::from_secs(5);
-/// Headers ahead of blocks for this long: the node has stalled.
+/// A node whose headers are ahead of its blocks for this long has stalled.
 pub const STALLED_HEADERS: Duration = Duration::from_secs(60);
-/// No block for this long on the main network: the node has stalled (by chance it happens to one
-/// block in about 8,000).
+/// A node without a new block for this long on the main network has stalled (by chance this happens
+/// with one block in about 8,000).
 pub const STALLED_TIP: Duration = Duration::from_secs(90 * 60);
-/// Nobody has led for this long: [`Event::RpcDown`].
+/// Time without a leader after which [`Event::RpcDown`] follows.
 pub const RPC_DOWN_AFTER: Duration = Duration::from_secs(5);
-/// A backup has led for this long: [`Event::LongOnBackup`].
+/// Time with a backup as leader after which [`Event::LongOnBackup`] follows.
 pub const LONG_ON_BACKUP: Duration = Duration::from_secs(3600);
-/// Templates that took longer than this (median of five) make an empty job worth while.
+/// Duration of a template call (median of five) above which an empty job comes first.
 pub const EMPTY_FIRST_ABOVE: Duration = Duration::from_millis(20);
-/// So many blocks of ours are remembered with their heights.
+/// Number of our blocks that are remembered with their heights.
 const OWN_KEPT: usize = 8;
 
-/// The policy of the nodes. See the module's documentation.
+/// The policy for nodes. See the module's documentation.
 #[derive(Debug)]
 pub struct Failover {
     chains: Vec<Chain>,
@@ -174,9 +177,9 @@ pub struct Failover {
     work: Option<Work>,
     leader: Option<NodeId>,
     lead_since: Instant,
-    /// Who led last, with its name (it may be removed since).
+    /// The last leader, with its name (it may have been removed since).
     last_leader: Option<(NodeId, String)>,
-    /// Why the last leader lost the lead with nobody to follow.
+    /// Why the last leader lost the lead without a successor.
     lost_why: LeadWhy,
     /// Since when nobody has led.
     nobody_since: Option<Instant>,
@@ -184,17 +187,17 @@ pub struct Failover {
     backup_said: bool,
     pass: Pass,
     gated: bool,
-    /// Miners were let in once.
+    /// Whether miners were ever accepted.
     opened: bool,
     split_since: Option<Instant>,
-    /// What the first node said of the others' tips.
+    /// The first node's verdicts on the others' tips.
     rulings: Rulings,
     /// The tip for which an empty job was ordered.
     empty_said: Option<BlockHash>,
     /// Blocks of ours and their heights, newest last.
     own: VecDeque<(BlockHash, u64)>,
     started: Instant,
-    /// What this box's own clock showed last.
+    /// The last reading of this box's own clock.
     this_box: Option<Reading>,
     next: Option<Instant>,
 }
@@ -202,7 +205,7 @@ pub struct Failover {
 /// What the miners work on.
 #[derive(Clone, Copy, Debug)]
 struct Work {
-    /// Whose template.
+    /// The node of its template.
     node: NodeId,
     /// Its tip.
     prev: BlockHash,
@@ -210,7 +213,7 @@ struct Work {
     since: Instant,
     /// When a template on it was served last.
     served: Instant,
-    /// When a good node last said that this is its tip.
+    /// When a healthy node last reported this as its tip.
     confirmed: Instant,
 }
 
@@ -224,8 +227,8 @@ struct Pass {
 }
 
 impl Failover {
-    /// Starts with nobody leading and the miners kept out; the first [`Input::Tick`] brings the
-    /// first commands.
+    /// Starts without a leader and with miners refused; the first [`Input::Tick`] returns the first
+    /// commands.
     pub fn new(now: Now, setup: Setup) -> Failover {
         let mut failover = Failover {
             chains: setup.chains,
@@ -274,8 +277,8 @@ impl Failover {
         self.settle(at, out);
     }
 
-    /// A block of ours was solved: its height is known before any node says so. Without this a node
-    /// that is made to prefer it to a rival would seem to have gone one block higher.
+    /// A block of ours was solved: its height is known before any node reports it. Without this, a
+    /// node that is made to prefer it to a rival would seem to be one block higher.
     pub fn solved(&mut self, block: BlockHash, height: u64) {
         if self.own.len() == OWN_KEPT {
             self.own.pop_front();
@@ -308,12 +311,12 @@ impl Failover {
             self.lose_lead(at, LeadWhy::Removed);
         }
         if self.nodes.is_empty() && !setup.nodes.is_empty() {
-            // The first nodes of all: what went before was no failure of theirs.
+            // The first nodes: the time without a leader before was not their failure.
             self.started = at;
             self.nobody_since = Some(at);
         }
         if !self.nodes.iter().map(|node| &node.spec).eq(&setup.nodes) {
-            // Other names, or another first: what was refused is asked anew.
+            // Other nodes, or another first one: ask again which blocks are refused.
             self.nodes.iter_mut().for_each(|node| node.inquiry.forget());
             self.rulings = Rulings::default();
         }
@@ -323,7 +326,7 @@ impl Failover {
         }
     }
 
-    /// Puts the nodes in the given order, keeping those that are known by id.
+    /// Arranges the nodes in the given order, and keeps the state of known ids.
     fn place(&mut self, at: Instant, specs: Vec<NodeSpec>) {
         let count = u32::try_from(specs.len()).unwrap_or(u32::MAX).max(1);
         let mut known = std::mem::take(&mut self.nodes);
@@ -344,7 +347,7 @@ impl Failover {
         }
     }
 
-    /// The allowed chains changed: what was served before may be worth nothing now.
+    /// The allowed chains changed: the present work may be worthless now.
     fn recheck_chains(&mut self, at: Instant, out: &mut Vec<Output>) {
         let worked_by = self.work.and_then(|work| self.index(work.node));
         for index in 0..self.nodes.len() {

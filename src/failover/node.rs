@@ -1,4 +1,4 @@
-//! What is remembered of one node.
+//! The state of one node.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -1,7 +1,7 @@
-//! What the nodes let us do: when they are asked, and what follows.
+//! The permissions that nodes give us: when they are asked, and what follows.
 //!
-//! A node is asked when it answers for the first time and after every break, with each rehearsal,
-//! and when a call is forbidden; while it refuses something that mining needs, once a minute.
+//! A node is asked when it first answers, after every interruption, with each rehearsal, and when a
+//! call is forbidden; while it refuses a method that mining needs, once a minute.
 
 use std::time::{Duration, Instant};
 

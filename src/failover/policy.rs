@@ -1,8 +1,8 @@
-//! What follows from the state as it is now: run after every input.
+//! The rules: they act on the present state, and run after every input.
 //!
-//! Each rule looks at the state and the time alone, not at the input that led there, and a rule
-//! that waits for a moment names it to the [`Alarm`]. So no rule can forget to wake up, and the
-//! next deadline is always later than now.
+//! Each rule depends only on the state and the time, not on the input that led there. A rule that
+//! waits for an instant registers it with the [`Alarm`]. So no rule can miss its time, and the next
+//! deadline is always later than now.
 
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What a node says: news become facts, failures become states.
+//! Handles the reports of nodes: results become facts, failures become states.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
-//! Two rule sets in one house: a node that refuses a block is told from one that lags.
+//! Nodes with different rules: distinguishes a node that refuses a block from a node that lags.
 //!
-//! Both answer well and have less work than another node. The difference is in `getchaintips`, and
-//! what is refused counts only if the other node's best chain has it:
+//! Both answer well and have less work than another node. `getchaintips` shows the difference, and
+//! a refused block counts only if the other node's best chain has it:
 //!
 //! ```text
 //!            it lags, its patience is over              no branch is refused
@@ -16,26 +16,27 @@
 //!                                           REFUSES   on the other's next tip: LOOKED UP again
 //! ```
 //!
-//! `getchaintips` makes a node go through all blocks that it knows, so that it is asked of a node
-//! that lags and of no other, once for each tip that it lags behind.
+//! `getchaintips` makes a node go through all blocks that it knows. So only a node that lags is
+//! asked, once for each tip that it lags behind.
 //!
-//! **With [`Follow::Work`]** such a node is as good as one that lags, and is shown with another
+//! **With [`Follow::Work`]** such a node is treated like one that lags, and is shown with another
 //! reason. **With [`Follow::First`]** the first node's rules decide while it answers:
 //!
 //! - A tip of another node is followed when the first node has it, when it has no more work than
-//!   the first node's and the first has refused no tip that this node had, or when the first node has
-//!   said that it does not refuse it (`Failover::permits`). Until then the miners stay on the first node's tip: the others may be
-//!   ahead by a moment, for which one does not change the rules.
-//! - A node on a refused branch does not lead and is no measure for the others
+//!   the first node's and the first has refused no tip that this node had, or when the first node
+//!   has said that it does not refuse it (`Failover::permits`). Until then the miners stay on the
+//!   first node's tip: the others may be ahead only for a moment, which is no reason to change the
+//!   rules.
+//! - A node on a refused branch does not lead, and the others are not measured by it
 //!   ([`Standing::Refused`](super::Standing::Refused)); so the first node is not behind it.
-//! - Work on a refused branch is no floor: the first node's template replaces it, although its
+//! - Work on a refused branch sets no minimum: the first node's template replaces it, although its
 //!   chain has less work (`Failover::floor`).
-//! - The first node decides as long as it answers and gives templates. Is it down, silent or
-//!   waiting, or did three templates in a row fail, then the most work decides as with `Work`:
-//!   miners never idle while any node lives.
+//! - The first node decides as long as it answers and gives templates. If it is down, silent or
+//!   waiting, or if three templates in a row failed, the most work decides as with `Work`: miners
+//!   never idle while any node lives.
 //! - A first node that cannot be asked (`getchaintips` may be forbidden) refuses nothing that we
-//!   know of: better work by other rules than work on a dead tip. What is known stands: neither a
-//!   question that fails nor one about another node's chain takes it back.
+//!   know of: work by other rules is better than work on a dead tip. A known refusal stays: neither
+//!   a question that fails nor one about another node's chain cancels it.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! What is counted per node and method: durations, successes, errors by kind.
+//! Counts per node and method: durations, successes, errors by kind.
 
 use std::time::Duration;
 

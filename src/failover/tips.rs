@@ -1,4 +1,4 @@
-//! The tips that the nodes announced: who was first, and which chain has more work.
+//! The tips that the nodes announced: which node was first, and which chain has more work.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;

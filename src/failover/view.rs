@@ -1,4 +1,4 @@
-//! What the status page and the metrics read.
+//! The data for the status page and the metrics.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

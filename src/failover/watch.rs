@@ -1,4 +1,4 @@
-//! How a node's news of a new block reach us, and what that costs the node.
+//! How we notice a node's new block, and what that costs the node.
 //!
 //! ```text
 //!   ZMQ announces its tips ─────────────────────────────► polled every 1.5 s
@@ -10,7 +10,7 @@
 //!     (each of the three ends when a connection to the node breaks: it may be another process then)
 //! ```
 //!
-//! Only the leader is asked so often, for only its news are waited for.
+//! Only the leader is asked so often, because only its new blocks are urgent.
 
 use std::time::Instant;
 

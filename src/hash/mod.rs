@@ -1,4 +1,4 @@
-//! sha256d, the double SHA-256 of Bitcoin, on what the processor has.
+//! sha256d, the double SHA-256 of Bitcoin, with the fastest instructions of the processor.
 //!
 //! ```
 //! use soloist::hash::{self, Midstate, PrefixState};
@@ -20,15 +20,15 @@
 //! assert_eq!(hit.hash[31], 0);
 //! ```
 //!
-//! There are these backends (see [`Backend`]): `soft`, plain integer arithmetic and the reference;
-//! `sha2`, the crate of that name with the SHA-NI instructions of x86-64; `neon`, four headers or
-//! pairs side by side in the vector registers of any 64-bit ARM, also as `neon+1` with a fifth in the
-//! integer registers; and `armv8`, the SHA-256 instructions that a Raspberry Pi 5 has and its
-//! predecessors lack. The first call tests them and picks one for good; one that disagrees with
-//! `soft` is left out with a warning.
+//! The backends are (see [`Backend`]): `soft`, plain integer arithmetic and the reference; `sha2`,
+//! the crate of that name with the SHA-NI instructions of x86-64; `neon`, four headers or pairs in
+//! parallel in the vector registers of any 64-bit ARM, also as `neon+1` with a fifth in the integer
+//! registers; and `armv8`, the SHA-256 instructions, which a Raspberry Pi 5 has and its
+//! predecessors lack. The first call tests them and picks one for the life of the process; a
+//! backend that disagrees with `soft` is not used, with a warning.
 //!
-//! All digests are in the order in which SHA-256 writes them, which is the order inside headers and
-//! transactions, and the reverse of how block explorers print them.
+//! All digests have the byte order that SHA-256 writes, which is the order inside headers and
+//! transactions, and the reverse of the order that block explorers print.
 
 mod backend;
 #[cfg(any(test, target_arch = "aarch64"))]

@@ -1,4 +1,4 @@
-//! A message whose beginning is hashed once and whose end is hashed often.
+//! A message whose beginning is hashed once and whose end is hashed many times.
 
 use super::{Backend, State, second_hash, soft};
 

@@ -1,9 +1,9 @@
 //! SHA-256 in plain integer arithmetic (FIPS 180-4): the reference.
 //!
-//! Every other backend must agree with this one bit for bit, and this one takes over when another
-//! does not. It is also the single-block path of processors without SHA-256 instructions, so it is
-//! unrolled sixteen rounds at a time; beyond that it has no tricks, and shares no code with the
-//! backends that it judges.
+//! Every other backend must agree with this one bit for bit; otherwise this one is used. It is also
+//! the single-block path of processors without SHA-256 instructions, so it is unrolled sixteen
+//! rounds at a time. It has no other optimisations, and shares no code with the backends that it
+//! checks.
 
 use super::{Pair, Scan, State};
 use std::ops::RangeInclusive;

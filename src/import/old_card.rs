@@ -1,7 +1,8 @@
-//! The backup of an old card, laid on the boot partition of a new one.
+//! The backup of an old card, on the boot partition of a new one.
 //!
-//! Imported up once, at the first start: a ledger that has counted anything is never touched. Whatever
-//! is wrong with the file, the box starts; the file's new name tells what became of it.
+//! It is restored once, at the first start: a ledger that has counted anything is never touched.
+//! The box starts whatever is wrong with the file; the file's new name says whether it was
+//! restored.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,7 +1,7 @@
 //! The one file of a backup, and of the nightly snapshots.
 //!
-//! Pure. Eight bytes `SOLOBAK1`, then the frames of [`super::record`], then the SHA-256 of all
-//! that stands before it. A backup is read whole or not at all.
+//! Pure. Eight bytes `SOLOBAK1`, then the frames of [`super::record`], then the SHA-256 of
+//! everything before it. A backup is read completely or not at all.
 
 use sha2::{Digest, Sha256};
 

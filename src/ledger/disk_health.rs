@@ -1,6 +1,6 @@
-//! How the card is doing: space, and the bytes that we write per day.
+//! The state of the card: free space, and the bytes that we write per day.
 //!
-//! Pure but for [`read`], which asks the kernel.
+//! Pure except for [`read`], which asks the kernel.
 
 use std::collections::VecDeque;
 use std::fs;

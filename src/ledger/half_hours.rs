@@ -1,8 +1,8 @@
-//! Sums of minutes by the half hour, so that nobody has to walk a whole day of them.
+//! Sums of minutes by the half hour, so that nothing has to add up a whole day of minutes.
 //!
-//! Pure. A [`Series`](super::history::Series) of minutes keeps them beside its points and tells them
-//! of every change. Nothing is ever subtracted: a half hour that changed elsewhere than at its end is
-//! added up anew, so each sum is at any time the very number that adding from left to right gives.
+//! Pure. A [`Series`](super::history::Series) of minutes keeps them beside its points and updates
+//! them with every change. Nothing is ever subtracted: a half hour that changed elsewhere than at
+//! its end is added up again, so each sum always equals the result of adding from left to right.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! The journal file: appended to, made durable, and now and then written anew.
+//! The journal file: it is appended to, made durable, and rewritten from time to time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

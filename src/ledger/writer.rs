@@ -1,6 +1,6 @@
-//! Does what the ledger asks for: opens the card, writes batches, and tries again after failures.
+//! Carries out the ledger's orders: opens the files, writes batches, and retries after failures.
 //!
-//! A shell without policy. It blocks: move it to a pool thread for each call and take it back.
+//! A shell without policy. It blocks: move it to a pool thread for each call, and back afterwards.
 //!
 //! ```no_run
 //! # use soloist::{clock::Now, ledger::{writer::LedgerWriter, totals::{Ledger, LedgerEvent, LedgerOutput}}};

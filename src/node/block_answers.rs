@@ -1,4 +1,4 @@
-//! What a node says and shows of a block that it was given.
+//! A node's answers about a block that was submitted to it.
 
 /// A node's answer to `submitblock` (BIP 22), by what it says of the block's bytes. None of them
 /// says that the block is in the node's best chain: that is what a [`Position`] shows.

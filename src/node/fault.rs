@@ -1,8 +1,8 @@
 //! Why a node cannot be used: every failure by its cause, in one sentence, with what to do about it.
 //!
-//! This is the one classification: `check`, the set-up, the page, the log, the events and the
-//! metrics say what stands here. Each cause has a [`label`](RpcError::label) of its own, a clause
-//! ([`Display`](std::fmt::Display)) that can stand behind "node attic:", and a
+//! This is the only classification: `check`, the set-up, the page, the log, the events and the
+//! metrics use it. Each cause has its own [`label`](RpcError::label), a clause
+//! ([`Display`](std::fmt::Display)) that can follow "node attic:", and a
 //! [`remedy`](RpcError::remedy).
 
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
-//! What nodes are asked and what they say: the facts that [`crate::failover`] decides by.
+//! The calls to nodes and their answers: the facts for the decisions of [`crate::failover`].
 //!
-//! Pure. [`crate::rpc`] asks them, and reports what happened as [`NodeEvent`]s. Why a node cannot be
-//! used is told by [`fault`], for everybody in the same words.
+//! Pure. [`crate::rpc`] makes the calls and reports the results as [`NodeEvent`]s. [`fault`] says
+//! why a node cannot be used, in the same words everywhere.
 
 mod block_answers;
 pub mod fault;

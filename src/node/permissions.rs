@@ -1,11 +1,11 @@
-//! What a node lets us do, asked before it matters.
+//! Which methods a node lets us call, asked before it matters.
 //!
-//! Bitcoin Core can limit a user to some methods (`rpcwhitelist`), and other nodes lack some. Such a
-//! node may hand out work for years and refuse the block in the end. So every method that we use is
-//! called with arguments at which a node stops before it does anything; whether we may call it is
-//! decided before that.
+//! Bitcoin Core can limit a user to some methods (`rpcwhitelist`), and other nodes lack some. Such
+//! a node may give work for years and then refuse the block. So every method that we use is called
+//! with arguments that a node rejects before it does anything; the node decides before that whether
+//! we may call the method.
 //!
-//! A pure core: [`Permission::of`] reads one answer, [`Permissions`] makes the sentences.
+//! Pure: [`Permission::of`] reads one answer, [`Permissions`] makes the sentences.
 //! [`Rpc::permissions`](crate::rpc::Rpc::permissions) asks.
 
 use super::RpcError;

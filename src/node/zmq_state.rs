@@ -1,4 +1,4 @@
-//! How the subscription to a node's publisher stands, in words. Pure.
+//! The state of the subscription to a node's ZMQ publisher, in words. Pure.
 
 use serde::Serialize;
 

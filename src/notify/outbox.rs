@@ -1,4 +1,4 @@
-//! To whom and when again: queues, tries and limits per sink. Pure.
+//! Delivery of notifications: queues, retries and limits per sink. Pure.
 //!
 //! ```text
 //!            Tell                  due, none in flight          Done(Ok)

@@ -1,4 +1,4 @@
-//! The network part: one POST with a deadline, or one letter, on a pool thread.
+//! The network part: one POST with a deadline, or one e-mail, on a pool thread.
 
 use std::io;
 use std::net::TcpStream;

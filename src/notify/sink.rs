@@ -1,4 +1,4 @@
-//! Where notifications go, and what is sent there. Pure.
+//! The destinations of notifications, and the requests for each. Pure.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What is news: compares each snapshot with what was told before. Pure.
+//! Finds news: compares each snapshot with what was already reported. Pure.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

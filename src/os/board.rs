@@ -1,5 +1,5 @@
-//! The board by what the kernel shows of it. Nothing here is needed for mining: whatever cannot be
-//! read is `None`.
+//! The board's state, as the kernel shows it. Mining needs nothing of it: values that cannot be
+//! read are `None`.
 
 use std::collections::VecDeque;
 use std::fs;

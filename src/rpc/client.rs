@@ -1,5 +1,5 @@
-//! JSON-RPC with one node: blocking calls, typed answers, bounded in bytes and time. What carries
-//! them is `node/http.rs`.
+//! JSON-RPC with one node: blocking calls, typed answers, bounded in bytes and time. `http.rs` has
+//! the transport.
 
 use std::fmt;
 use std::io::Read;

@@ -1,7 +1,7 @@
 //! HTTP with one node: connections that are kept, one deadline over each call, bounded bytes.
 //!
-//! Calls of several threads at once never wait for one another: each takes an idle connection or
-//! opens one. Whoever calls does all the work, on his own thread; an idle connection is nobody's.
+//! Calls of several threads never wait for one another: each takes an idle connection or opens one.
+//! All work is done on the caller's thread; idle connections have no thread.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};

@@ -1,4 +1,4 @@
-//! Calls of one node, one after the other.
+//! A lane: calls to one node, one after the other.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
-//! Where a ZMQ address leads, in numbers.
+//! Resolves the host name of a ZMQ address to IP addresses.
 //!
-//! libzmq would look names up itself, but tries one address of each alone: with `ZMQ_IPV6` the
-//! IPv6 one of a name of both kinds, without it never an IPv6 one.
+//! libzmq would resolve names itself, but tries only one address of each: with `ZMQ_IPV6` the IPv6
+//! address if a name has both kinds, without it never an IPv6 address.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};

@@ -1,8 +1,8 @@
-//! The nodes' wire: JSON-RPC and ZMQ, and the threads and tasks that watch a node.
+//! The connection to nodes: JSON-RPC and ZMQ, and the threads and tasks that watch a node.
 //!
-//! A shell. It holds no policy: which node leads, when to fetch and whom to probe is decided by
-//! [`crate::failover`]; this module does what it is told and reports what happened as a
-//! [`NodeEvent`](crate::node::NodeEvent).
+//! A shell without policy: [`crate::failover`] decides which node leads, when to fetch, and which
+//! node to probe. This module carries that out and reports the results as
+//! [`NodeEvent`](crate::node::NodeEvent)s.
 
 mod chain_tips;
 mod client;

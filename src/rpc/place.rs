@@ -1,4 +1,4 @@
-//! Where a node's RPC is: a URL in its parts.
+//! The address of a node's RPC: the parts of its URL.
 
 use hyper::Uri;
 

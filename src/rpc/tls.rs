@@ -1,9 +1,9 @@
-//! Whom we trust when a node is called by https.
+//! Which certificates are trusted for nodes with https.
 //!
-//! Without a certificate from the owner: the authorities that the system trusts, and Mozilla's list
-//! where it has none. With one, exactly what the file holds: a server that shows this very
-//! certificate, whatever name it is called by, or one that an authority in the file has signed for
-//! the name of the URL.
+//! Without a file from the owner: the authorities that the system trusts, or Mozilla's list if the
+//! system has none. With a file, exactly its content: a server that shows a certificate of the
+//! file, whatever its name, or a certificate that an authority in the file has signed for the name
+//! in the URL.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,9 +1,9 @@
-//! A connection to a node's RPC port over which nothing is ever asked.
+//! An idle connection to a node's RPC port that carries no requests.
 //!
-//! A process that dies closes its sockets at that moment, so that the end of this connection is
-//! the first sign of a node's death: a millisecond after it, where the next poll would need up to a
-//! second and a half. It takes none of the node's RPC threads. A node that ends idle connections
-//! (Bitcoin Core after 30 s) costs one more poll each time.
+//! A process that dies closes its sockets at that moment, so the end of this connection is the
+//! first sign of a node's death: after a millisecond, while the next poll would need up to 1.5 s.
+//! It uses none of the node's RPC threads. A node that closes idle connections (Bitcoin Core after
+//! 30 s) costs one more poll each time.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

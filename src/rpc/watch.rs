@@ -1,9 +1,9 @@
-//! One node at work: its calls under way, and what it reports to the daemon's queue.
+//! The watch of one node: its calls in progress, and its reports to the daemon's queue.
 //!
-//! **A guest takes few chairs.** A node answers RPC with few threads: Bitcoin Core with four up to
-//! version 28 and sixteen since, for all its clients together. Soloist uses two of them at most, one
-//! for each lane, and a third while a solved block is submitted. It opens no long polls: one holds its
-//! thread until the tip or the mempool changes, also when its client has long gone (see
+//! **Few threads of the node.** A node answers RPC with few threads: Bitcoin Core with four up to
+//! version 28 and sixteen since, for all its clients together. Soloist uses at most two of them,
+//! one for each lane, and a third while a solved block is submitted. It opens no long polls: a long
+//! poll occupies its thread until the tip or the mempool changes, even when its client is gone (see
 //! ARCHITECTURE.md, "Why no long polls").
 
 use std::io;

@@ -1,10 +1,11 @@
-//! News of new tips over ZMQ (`zmqpubhashblock`), through libzmq's file descriptor in async-io.
+//! Notifications of new tips over ZMQ (`zmqpubhashblock`), through libzmq's file descriptor in
+//! async-io.
 //!
-//! A hint, never the truth: a subscriber is not told of what it misses, and a connection can die
-//! in silence. The regular poll goes on beside it.
+//! They are hints: a subscriber does not learn what it misses, and a connection can die silently.
+//! The regular poll continues beside them.
 //!
-//! Names are looked up and connections made anew by us, not by libzmq: see [`super::lookup`], and
-//! it never tells why it does not come through. An address is good when the handshake is done.
+//! We resolve names and reconnect ourselves (see [`super::lookup`]), because libzmq never tells why
+//! it cannot connect. An address is good when the handshake is done.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,9 +1,9 @@
-//! Work that yields to the miners: the page's tasks run on an executor of their own, in short slices
-//! between which all that the miners sent is taken in and answered.
+//! An executor for the page's tasks, with lower priority than the miners: it runs in short slices,
+//! and everything that miners sent is handled between them.
 //!
-//! One executor for both serves in the order of arrival: a share that comes behind the requests of a
-//! hundred readers waits for all of them. Here it waits for one slice at most, or for the one step
-//! that is under way.
+//! One executor for both would serve in the order of arrival: a share that arrives after the
+//! requests of a hundred readers would wait for all of them. Here it waits for at most one slice,
+//! or for the one step in progress.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -11,22 +11,22 @@ use std::time::{Duration, Instant};
 use futures_lite::future;
 use smol::LocalExecutor;
 
-/// How long the page's steps follow upon each other before the sockets are looked at again.
+/// Duration of a slice, after which the sockets are checked again.
 const SLICE: Duration = Duration::from_micros(300);
 
-/// Runs `main`, and the tasks of `beside` in what time is left, until `main` ends. To be waited for
-/// by `async_io::block_on`, which looks at the sockets after each turn.
+/// Runs `main`, and the tasks of `beside` in the remaining time, until `main` ends. Run it with
+/// `async_io::block_on`, which checks the sockets after each turn.
 pub async fn run<T>(main: impl Future<Output = T>, beside: Rc<LocalExecutor<'static>>) -> T {
     let slices = async {
         loop {
             beside.tick().await;
             let begun = Instant::now();
             while begun.elapsed() < SLICE && beside.try_tick() {}
-            // Back to block_on, which reads the sockets and asks `main` first.
+            // Back to block_on, which reads the sockets and polls `main` first.
             future::yield_now().await;
         }
     };
-    // The first is asked first in every turn.
+    // `main` is polled first in every turn.
     future::or(main, slices).await
 }
 

@@ -1,8 +1,8 @@
 //! The page, the API, metrics and health over HTTP/1.1.
 //!
-//! hyper on the daemon's one executor: no threads, nothing `Send`. This module holds sockets, time
-//! limits and caps; what is shown is rendered by [`crate::status`], at most once a second whatever
-//! the number of readers, so that no reader can slow mining down.
+//! hyper on the daemon's thread: no other threads, nothing `Send`. This module has sockets,
+//! timeouts and limits; [`crate::status`] renders the content, at most once a second whatever the
+//! number of readers, so that no reader can slow down mining.
 //!
 //! Order of the checks for each request: source address (private ones only), rate, Host header (DNS
 //! rebinding), method, path. None of them reads a file.

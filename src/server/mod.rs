@@ -1,5 +1,5 @@
-//! The two servers: Stratum for the miners, HTTP for the owner. Shells: they hold sockets and time
-//! limits, no policy.
+//! The two servers: Stratum for the miners, HTTP for the owner. Shells: they have sockets and
+//! timeouts, and no policy.
 
 pub mod background_executor;
 pub mod http;

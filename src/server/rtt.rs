@@ -1,5 +1,5 @@
-//! The round trip to a peer as the kernel measures it from its acknowledgements (`TCP_INFO` of
-//! tcp(7)): no packet of ours is needed, and it is right in both directions.
+//! The round-trip time to a peer, as the kernel measures it from acknowledgements (`TCP_INFO` of
+//! tcp(7)). It needs no packets of ours.
 
 use std::mem::offset_of;
 use std::os::fd::AsFd;

@@ -1,19 +1,20 @@
-//! The Stratum port: sockets, and nothing that a socket does not need.
+//! The Stratum port: the sockets of miners.
 //!
-//! Every connection is a task on the daemon's one executor. It reads what has come, hands whole
-//! lines to the [`Handler`], and is told what to send by [`Server::send`], which writes straight
-//! to the socket; only what the kernel does not take at once is kept, and only up to a bound: a
-//! miner that does not read is cut, because its jobs would be stale before it saw them.
+//! Every connection is a task on the daemon's executor. It reads bytes and passes them to the
+//! [`Handler`]. [`Server::send`] writes straight to the socket. Bytes that the kernel does not take
+//! at once are kept up to a limit; a miner that does not read is disconnected, because its jobs
+//! would be stale before it saw them.
 //!
-//! **Floods** are slowed down by not reading: TCP makes the sender wait, and nobody is banned. So are
-//! reconnect storms: who comes too often is served a few seconds later. Loopback is exempt.
+//! **Floods** are slowed down by not reading: TCP makes the sender wait, and nobody is banned. In a
+//! reconnect storm, connections of an address beyond the limit are served a few seconds later.
+//! Loopback is exempt.
 //!
-//! **TLS** is optional and has listeners of its own. A connection through one of them keeps a rustls
-//! machine between the bytes of the socket and the lines; all else about it is the same. A
-//! handshake that is not over in time ends the connection.
+//! **TLS** is optional and has separate listeners. Their connections have a rustls state machine
+//! between the bytes of the socket and the lines; everything else is the same. A handshake that
+//! takes too long ends the connection.
 //!
-//! **Closed listeners.** While there is no work the addresses stay bound but nobody listens on them:
-//! the kernel refuses connections, and a miner turns to its second pool at once.
+//! **Closed listeners.** While there is no work the addresses stay bound but do not listen: the
+//! kernel refuses connections, and a miner switches to its second pool at once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};

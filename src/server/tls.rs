@@ -1,11 +1,11 @@
 //! The box's own certificate: made at the first start, used by every port that speaks TLS.
 //!
-//! It lies in a directory as two PEM files, `cert.pem` and `key.pem`. An owner who has a better
-//! one (of a CA of his own, say) replaces both; they are read again when they change, without a
-//! restart. A certificate that we made is a plain self-signed one on P-256: what a miner is given
-//! to trust (AxeOS: "custom certificate") is the certificate itself. It does not expire within the
-//! life of the box, because a Pi may not know the date, and a miner that was given it by hand
-//! should never have to be given another.
+//! It is stored in a directory as two PEM files, `cert.pem` and `key.pem`. An owner with a better
+//! one (for example from his own CA) replaces both; they are read again when they change, without a
+//! restart. Our own certificate is self-signed on P-256; a miner is configured to trust this
+//! certificate itself (AxeOS: "custom certificate"). It does not expire within the life of the box,
+//! because a Pi may not know the date, and a miner that was given it by hand should never need
+//! another.
 //!
 //! ```no_run
 //! use soloist::server::tls::Certificate;

@@ -1,4 +1,4 @@
-//! Who may change something: the PIN, tries, and sessions. Pure: randomness is handed in.
+//! Access control: the PIN, limits on tries, and sessions. Pure: randomness is handed in.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

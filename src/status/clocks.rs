@@ -1,5 +1,5 @@
-//! What the owner is told of clocks: which one is wrong, what that means for a block found now, and
-//! what sets it right.
+//! The text about clocks for the owner: which one is wrong, what that means for a block found now,
+//! and how to correct it.
 
 use super::{AlarmView, ClockView, Level, NodeState, NodeView, Snapshot, format};
 use crate::failover::REFUSED_FROM;

@@ -1,4 +1,4 @@
-//! What a model's data sheet promises, to compare with what its shares prove.
+//! The hash rate on each model's data sheet, to compare with the rate that its shares prove.
 
 /// Hashes per second of a model in the words of [`crate::stratum::firmware`]; `None` where models
 /// of one name differ too much. The least of what is sold under the name, so that nobody is told of

@@ -1,4 +1,5 @@
-//! The verdict: one state, one sentence, what to do, and every alarm with its next step.
+//! The verdict: the state in one word and one sentence, what to do, and every alarm with its next
+//! step.
 
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
-//! The firmwares of home miners, told apart by their user agent: where each starts, how often it
-//! should submit, and what it can and cannot do.
+//! The firmwares of home miners, recognised by their user agent: start difficulty, share rate, and
+//! abilities of each.
 //!
 //! ```
 //! use soloist::stratum::firmware::{Class, identify};
@@ -17,7 +17,7 @@
 //! 4. what the miner suggests;
 //! 5. the owner's table in the config, then the table of this file.
 //!
-//! Values that are not fixed are where [`crate::vardiff`] begins.
+//! If the difficulty is not fixed, [`crate::vardiff`] starts from it.
 
 use std::borrow::Cow;
 

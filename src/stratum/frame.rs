@@ -1,4 +1,4 @@
-//! Lines out of a byte stream: what a socket delivers, cut at each LF.
+//! Splits the byte stream of a socket into lines, at each LF.
 //!
 //! ```
 //! use soloist::stratum::frame::Lines;
@@ -11,8 +11,8 @@
 //! assert_eq!(lines.next(&mut chunk), Ok(Some(&b"{\"id\":2}"[..])));
 //! ```
 //!
-//! A line that lies whole in the chunk is handed out where it lies. Only the beginning of a line
-//! that a chunk cuts is kept, so a quiet connection holds no memory at all.
+//! A line that is complete in the chunk is returned as a slice of it. Only the beginning of an
+//! incomplete line is copied, so an idle connection needs no memory.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What a miner says: one line into one [`Request`], tolerant of every known firmware.
+//! Parses a miner's line into a [`Request`], tolerant of every known firmware.
 //!
 //! ```
 //! use soloist::stratum::message::{Message, Method, parse};
@@ -9,13 +9,13 @@
 //! assert!(matches!(request.method, Method::Authorize(login) if login.user == "garage.bitaxe"));
 //! ```
 //!
-//! Everything borrows from the line: a submit allocates nothing. What a field must be for us to
-//! use it is checked here, so that a session sees typed values only; whatever else a line
-//! contains is ignored. What we say in return is in [`super::reply`].
+//! Everything borrows from the line: a submit allocates nothing. The types of fields are checked
+//! here, so that a session gets only typed values; everything else in a line is ignored. The
+//! answers are in [`super::reply`].
 //!
-//! **Numbers and strings.** Where Stratum wants a string, a number is read as if it stood in
-//! quotes (`"params":[…,1f,…]` cannot be written in JSON, but job id `17` can); where it wants a
-//! number, a string of one is read.
+//! **Numbers and strings.** Where Stratum requires a string, a number is read as if it were in
+//! quotes (`"params":[…,1f,…]` cannot be written in JSON, but job id `17` can); where it requires a
+//! number, a string with a number is accepted.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,9 +1,9 @@
-//! What we say to a miner: each function appends one line, with its LF, to a buffer.
+//! Messages to a miner: each function appends one line, with its LF, to a buffer.
 //!
-//! The forms are the narrowest that every known firmware reads: only strings where some firmware
-//! crashes on a number, numbers where it wants a number, no key too many. `mining.notify` is not
-//! here: its line is the same for all miners and is made once, by [`crate::job::Job::notify_line`].
-//! What a miner says is in [`super::message`].
+//! The formats are the narrowest that every known firmware reads: strings where some firmware
+//! crashes on a number, numbers where one requires a number, no unnecessary keys. `mining.notify`
+//! is not here: its line is the same for all miners and is made once, by
+//! [`crate::job::Job::notify_line`]. Messages from a miner are in [`super::message`].
 
 use std::fmt;
 use std::io::Write;

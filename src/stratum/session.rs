@@ -1,4 +1,4 @@
-//! One miner's session: what it may say, in which order, and what it is told.
+//! One miner's session: which messages it may send, in which order, and which it gets.
 //!
 //! ```text
 //!             subscribe + authorize, in either order
@@ -11,13 +11,14 @@
 //!                                                         └─────┘ notify(clean) with a new id
 //! ```
 //!
-//! Nothing but answers is sent before `Mining`: Avalons take the first line after their configure
-//! for its answer, whatever it is. While `Settling`, a suggestion (ESP-Miner sends it after the
-//! answer to authorize, NerdMiner 200 ms later) still decides the first difficulty.
+//! Only answers are sent before `Mining`, because Avalons treat the first line after their
+//! configure as its answer. While `Settling`, a suggestion (ESP-Miner sends it after the answer to
+//! authorize, NerdMiner 200 ms later) still decides the first difficulty.
 //!
-//! **Difficulty belongs to the job.** A share is judged by the difficulty that was in force when
-//! its job was sent, so a change never makes an honest share wrong. Job ids rise, so a short list
-//! of "from this id on" says it all. So does whom a block pays, where miners may be paid by name.
+//! **Difficulty belongs to the job.** A share is checked against the difficulty that was in force
+//! when its job was sent, so a change never makes an honest share wrong. Job ids rise, so a short
+//! list of difficulties, each with its first job id, is enough. The payee of a block is stored in
+//! the same way, where miners may be paid by name.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -131,7 +132,7 @@ impl Payee {
     }
 }
 
-/// Where job_records are left for the shell to keep.
+/// The job records that wait for the shell to store them.
 #[derive(Debug, Default)]
 pub struct JobRecords {
     /// Whether anybody keeps them; nothing is noted otherwise.

@@ -1,6 +1,6 @@
-//! The two files that are made of the declarations of the settings (`src/config/sections.rs`): the
-//! config that the image carries, and the reference. After a change of a declaration this writes
-//! them anew: `SOLOIST_WRITE=1 cargo test --test pure config_reference`
+//! The two files that are made from the declarations of the settings (`src/config/sections.rs`):
+//! the config that the image carries, and the reference. After a change of a declaration this
+//! command rewrites them: `SOLOIST_WRITE=1 cargo test --test pure config_reference`
 
 use std::fs;
 use std::path::Path;
@@ -77,12 +77,12 @@ fn file() -> String {
 /// `docs/settings.md`: every setting with its bounds and default.
 fn page() -> String {
     let mut text = "# Settings\n\n\
-        Made of the declarations in `src/config/sections.rs`; `tests/pure/config_reference.rs` says how.\n\n\
-        The settings stand in `soloist.toml`; [image/soloist.toml](../image/soloist.toml) is one to \
-        begin with. A flag goes over the file for one run. `soloist check` tells mistakes with \
-        their lines and changes nothing. `systemctl reload soloist` (or SIGHUP) reads the file \
-        again: what a reload takes counts at once, without dropping a miner, and the rest from the \
-        next start on. A file with a mistake changes nothing.\n"
+        Made from the declarations in `src/config/sections.rs`; `tests/pure/config_reference.rs` says how.\n\n\
+        The settings are in `soloist.toml`; [image/soloist.toml](../image/soloist.toml) is an \
+        example. A flag overrides the file for one run. `soloist check` reports mistakes with their \
+        lines and changes nothing. `systemctl reload soloist` (or SIGHUP) reads the file again. The \
+        settings below say whether a reload applies them at once, without disconnecting a miner, or \
+        only the next start. A file with a mistake changes nothing.\n"
         .to_owned();
     for section in SECTIONS {
         text += &format!("\n## `{}`\n", section.heading());
@@ -106,13 +106,13 @@ fn entry(facts: &Facts) -> String {
         None => format!("without it: {}", facts.otherwise),
     };
     let reload = match facts.reload {
-        Reload::Live => "a reload takes it",
-        Reload::Restart => "counts from the next start on",
+        Reload::Live => "a reload applies it",
+        Reload::Restart => "the next start applies it",
     };
     let mut all = vec![facts.kind.clone(), default, reload.to_owned()];
     all.extend(facts.flag.map(|flag| format!("flag `{} {}`", flag.name, flag.value)));
     all.extend(facts.page.map(|_| "also on the page".to_owned()));
-    all.extend(facts.secret.then(|| "in a backup only under a passphrase".to_owned()));
+    all.extend(facts.secret.then(|| "in a backup only with a passphrase".to_owned()));
     format!("\n### `{}`\n{}\n- {}\n", facts.name, markdown(facts.words), all.join("\n- "))
 }
 

@@ -1,8 +1,8 @@
 //! Set-up and settings: everything on the page that changes something.
 //!
-//! A POST passes these before anything happens: source address, rate, Host, `Origin` equal to Host,
-//! a form of at most 16 kB within 10 s, then a living session and its form token (set-up, which has
-//! no session yet, exists only while nothing is configured). The PIN is hashed on a pool thread.
+//! A POST must pass these checks first: source address, rate, Host, `Origin` equal to Host, a form
+//! of at most 16 kB within 10 s, then a valid session and its form token (the set-up, which has no
+//! session yet, exists only while nothing is configured). The PIN is hashed on a pool thread.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Who may ask, and for which host: pure checks of a request's head.
+//! Which client may ask, and for which host: pure checks of a request's head.
 
 use std::net::{IpAddr, Ipv6Addr};
 

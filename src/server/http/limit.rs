@@ -1,5 +1,5 @@
-//! How often and how many: a token bucket per address, and a cap on connections. Pure: the time is
-//! handed in.
+//! Rate limit and connection limit: a token bucket per address, and a cap on connections. Pure: the
+//! time is handed in.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

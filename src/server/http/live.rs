@@ -1,7 +1,7 @@
 //! The live channel: server-sent events with the parts of the page that changed.
 //!
-//! Each reader has its own memory of what it was sent. The parts are rendered once for all readers;
-//! ages are left to the browser, so that a part without news is not sent.
+//! For each reader the module remembers which parts it has sent. The parts are rendered once for
+//! all readers. The browser updates ages, so an unchanged part is not sent.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;

@@ -1,4 +1,4 @@
-//! A socket that gives up on readers who do not read, and hyper's timer on async-io.
+//! A socket that times out if the reader does not read, and hyper's timer on async-io.
 
 use std::future::Future;
 use std::io;
