@@ -114,7 +114,7 @@ mod tests {
     fn said(news: impl Fn(Instant) -> Vec<NodeReport>) -> (NodeState, String, Option<u64>) {
         let at = Instant::now() + Duration::from_secs(10_000);
         let now = Now { mono: at, unix: UNIX };
-        let spec = |id| NodeSpec { id: NodeId(id), name: format!("n{id}"), host: String::new() };
+        let spec = |id| NodeSpec { id: NodeId(id), name: format!("n{id}") };
         let nodes = vec![spec(0), spec(1)];
         let mut failover = Failover::new(
             now,

@@ -58,7 +58,7 @@ struct Scene {
 }
 
 fn setup(nodes: &[NodeId]) -> Setup {
-    let spec = |id: &NodeId| NodeSpec { id: *id, name: format!("n{}", id.0), host: String::new() };
+    let spec = |id: &NodeId| NodeSpec { id: *id, name: format!("n{}", id.0) };
     let nodes = nodes.iter().map(spec).collect();
     Setup { nodes, chains: vec![Chain::Main], grace: DEFAULT_GRACE, follow: Follow::Work }
 }

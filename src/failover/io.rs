@@ -38,8 +38,6 @@ pub struct NodeSpec {
     pub id: NodeId,
     /// The owner's name for it, for sentences.
     pub name: String,
-    /// Host part of its address, to see that two nodes share one machine.
-    pub host: String,
 }
 
 /// One thing that happened.

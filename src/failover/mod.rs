@@ -52,7 +52,7 @@ mod watch;
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-pub use breaker::{Breaker, BreakerChange, FAILURES_TO_OPEN, FIRST_WAIT, LONGEST_WAIT};
+pub use breaker::{Breaker, FAILURES_TO_OPEN, FIRST_WAIT, LONGEST_WAIT};
 pub use clocks::{Clocks, Comparison, Off, REFUSED_FROM};
 pub use io::{
     DEFAULT_GRACE, Event, FetchWhy, GateWhy, Input, LeadWhy, NodeReport, NodeSpec, Output, Setup,
@@ -65,7 +65,7 @@ pub use split::{
 };
 pub use stats::{BOUNDS_MS, ErrorKind, Histogram, MethodStats};
 pub use tips::RaceStats;
-pub use view::{NodeView, Overall, State};
+pub use view::NodeView;
 pub use watch::NewsBy;
 
 use crate::chain::{BlockHash, Chain};

@@ -606,7 +606,7 @@ mod tests {
     use crate::ids::NodeId;
 
     fn node() -> Node {
-        let spec = NodeSpec { id: NodeId(1), name: "attic".into(), host: "10.0.0.1".into() };
+        let spec = NodeSpec { id: NodeId(1), name: "attic".into() };
         Node::new(spec, Instant::now(), Duration::ZERO, Duration::ZERO)
     }
 

@@ -563,7 +563,7 @@ impl Failover {
             return;
         }
         self.down_said = true;
-        out.push(Output::Event(Event::RpcDown { why: self.why_nobody() }));
+        out.push(Output::Event(Event::RpcDown { why: self.states() }));
     }
 
     fn say_backup(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
@@ -580,7 +580,7 @@ impl Failover {
     }
 
     /// The state of each node in one clause.
-    pub(super) fn why_nobody(&self) -> String {
+    pub fn states(&self) -> String {
         self.nodes.iter().map(Node::clause).collect::<Vec<_>>().join("; ")
     }
 

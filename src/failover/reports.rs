@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::breaker::BreakerChange;
 use super::io::{Event, NodeReport, Output, TemplateSeen};
 use super::node::{Failure, HeldTemplate, Waiting};
 use super::stats::ErrorKind;
@@ -286,7 +285,7 @@ impl Failover {
         node.heard_at = Some(at);
         node.silent = None;
         node.suspect = false;
-        if node.breaker.succeed() == BreakerChange::Closed {
+        if node.breaker.succeed() {
             node.ask_soon = Some(at);
             let since = node.down_since.take().unwrap_or(at);
             out.push(Output::Event(Event::NodeUp {
@@ -394,7 +393,7 @@ impl Failover {
                 }
                 // While half-open only the probe counts, not a call from before.
                 let counts = node.breaker.is_closed() || method == Method::Health;
-                if counts && node.breaker.fail(at) == BreakerChange::Opened {
+                if counts && node.breaker.fail(at) {
                     node.down_since = Some(at);
                     node.forget();
                     out.push(Output::Event(Event::NodeDown {

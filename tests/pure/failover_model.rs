@@ -638,7 +638,7 @@ fn junk_costs_nothing_but_trust() {
             .count();
         assert!(failover.next_deadline().is_some_and(|deadline| deadline > mono));
         // The page can be drawn at any time.
-        assert!(!failover.overall(mono).sentence.is_empty());
+        assert!(!failover.states().is_empty());
         assert_eq!(failover.nodes(mono).count(), 3);
         assert!(failover.nodes(mono).filter(|view| view.leads).count() <= 1);
     }

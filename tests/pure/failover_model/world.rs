@@ -1127,10 +1127,6 @@ impl BreakerModel {
 }
 
 pub fn setup(order: &[NodeId], chains: &[Chain], follow: Follow) -> Setup {
-    let spec = |id: &NodeId| NodeSpec {
-        id: *id,
-        name: format!("n{}", id.0),
-        host: format!("10.0.0.{}", id.0),
-    };
+    let spec = |id: &NodeId| NodeSpec { id: *id, name: format!("n{}", id.0) };
     Setup { nodes: order.iter().map(spec).collect(), chains: chains.to_vec(), grace: GRACE, follow }
 }

@@ -89,11 +89,7 @@ impl Daemon {
         let setup = Setup {
             nodes: nodes
                 .iter()
-                .map(|id| NodeSpec {
-                    id: *id,
-                    name: format!("n{}", id.0),
-                    host: format!("10.0.0.{}", id.0),
-                })
+                .map(|id| NodeSpec { id: *id, name: format!("n{}", id.0) })
                 .collect(),
             chains: vec![Chain::Main],
             grace: failover::DEFAULT_GRACE,

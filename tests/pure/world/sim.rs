@@ -307,7 +307,7 @@ impl World {
             "  follow = {:?}, work on {}, {}",
             self.follow,
             self.work_height,
-            self.daemon.engine.failover().overall(mono).sentence
+            self.daemon.engine.failover().states()
         );
         let seconds = self.now as f64 / 1e6;
         panic!("WORLD_SEED={} {:?}, at {seconds:.3} s: {why}", self.seed, self.plan);
