@@ -34,7 +34,7 @@ use crate::event::{EventKind, Level};
 use crate::failover::{self, Failover, Setup};
 use crate::ids::{ConnId, Extranonce1, NodeId};
 use crate::job_journal::RestoredJobs;
-use crate::node::NodeEvent;
+use crate::node::{Ask, NodeEvent};
 use crate::pool::{self, Pool};
 use crate::settings::{self, Changes, Values};
 use crate::signal::Signals;
@@ -45,7 +45,7 @@ use crate::stratum::session::Rules;
 use crate::template::Template;
 
 pub use blocks::{Blocks, stored};
-pub use effect::{Ask, Effect, WorkFrom};
+pub use effect::{Effect, WorkFrom};
 use rehearsal::Rehearsals;
 
 /// All that the owner decides about mining.

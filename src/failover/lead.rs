@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::Instant;
 
-use super::io::{Event, FetchWhy, LeadWhy, Output};
+use super::io::{Event, LeadWhy, Output};
 use super::node::Standing;
 use super::policy::Alarm;
 use super::{
@@ -11,6 +11,7 @@ use super::{
     REFRESH_GAP, SETTLE, STEADY, TRY, Work,
 };
 use crate::chain::BlockHash;
+use crate::node::FetchWhy;
 
 /// How a template's tip compares with the tip that is worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

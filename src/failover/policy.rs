@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::breaker::LONGEST_WAIT;
-use super::io::{Event, FetchWhy, GateWhy, LeadWhy, Output};
+use super::io::{Event, GateWhy, LeadWhy, Output};
 use super::node::{Behind, Call, Node, Standing};
 use super::{
     DOUBT_AFTER, EMPTY_FIRST_ABOVE, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, FOLLOW, Failover,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::chain::{BlockHash, Chain};
 use crate::ids::NodeId;
-use crate::node::{Method, Permissions, RpcError};
+use crate::node::{Ask, FetchWhy, Method, Permissions, RpcError};
 
 /// Collects the earliest moment that some rule waits for.
 pub(super) struct Alarm {
@@ -409,7 +409,7 @@ impl Failover {
             return false;
         }
         node.fetch_sent(at, FETCH_EVERY);
-        out.push(Output::FetchTemplate { node: node.spec.id, why });
+        out.push(Output::Ask { node: node.spec.id, ask: Ask::Template(why) });
         true
     }
 
@@ -437,7 +437,7 @@ impl Failover {
         let node = &mut self.nodes[index];
         if node.header.tip != Some(tip) {
             node.header.ask(tip, at);
-            out.push(Output::AskHeader { node: node.spec.id, tip });
+            out.push(Output::Ask { node: node.spec.id, ask: Ask::Header(tip) });
         }
     }
 
@@ -501,7 +501,7 @@ impl Failover {
             if node.ask.due <= at {
                 node.ask.due = at + HEALTH_EVERY;
             }
-            out.push(Output::AskHealth { node: node.spec.id });
+            out.push(Output::Ask { node: node.spec.id, ask: Ask::Health });
         }
         // A node that cannot lead yet is asked more often than every 12 s, once it has answered.
         for node in &mut self.nodes {

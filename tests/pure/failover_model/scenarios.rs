@@ -6,7 +6,7 @@ use soloist::chain::Chain;
 use soloist::failover::*;
 use soloist::ids::NodeId;
 use soloist::node::fault::Login;
-use soloist::node::{Command, Method, RpcError, TipHeader, TipSource};
+use soloist::node::{Ask, Command, Method, NodeEventKind, RpcError, TipHeader, TipSource};
 
 use super::world::*;
 
@@ -31,15 +31,15 @@ fn serves(node: NodeId) -> impl Fn(&Output) -> bool {
 }
 
 fn fetches(node: NodeId) -> impl Fn(&Output) -> bool {
-    move |output| matches!(output, Output::FetchTemplate { node: by, .. } if *by == node)
+    move |output| matches!(output, Output::Ask { node: by, ask: Ask::Template(_) } if *by == node)
 }
 
 fn polls(node: NodeId) -> impl Fn(&Output) -> bool {
-    move |output| matches!(output, Output::PollTip { node: by, .. } if *by == node)
+    move |output| matches!(output, Output::Ask { node: by, ask: Ask::Tip | Ask::WaitForTip } if *by == node)
 }
 
 fn asks(node: NodeId) -> impl Fn(&Output) -> bool {
-    move |output| matches!(output, Output::AskHealth { node: by } if *by == node)
+    move |output| matches!(output, Output::Ask { node: by, ask: Ask::Health } if *by == node)
 }
 
 fn are_all_well(world: &World) -> bool {
@@ -142,7 +142,7 @@ fn silent(count: u32) -> World {
 }
 
 fn waits(node: NodeId) -> impl Fn(&Output) -> bool {
-    move |output| matches!(output, Output::PollTip { node: by, waits: true } if *by == node)
+    move |output| matches!(output, Output::Ask { node: by, ask: Ask::WaitForTip } if *by == node)
 }
 
 #[test]
@@ -170,7 +170,9 @@ fn a_node_that_announces_its_tips_is_left_in_peace() {
     world.run(SEC * 60);
     assert_eq!(world.failover.nodes(world.now).next().unwrap().news_by, NewsBy::Zmq);
     assert!(world.when(waits(id(0))).is_empty());
-    assert!(world.when(|output| matches!(output, Output::TryWait { .. })).is_empty());
+    assert!(
+        world.when(|output| matches!(output, Output::Ask { ask: Ask::TryWait, .. })).is_empty()
+    );
 }
 
 #[test]
@@ -203,7 +205,7 @@ fn a_node_with_one_thread_is_polled_and_tried_again_after_ten_minutes() {
     let took = *served.last().unwrap() - mined;
     assert!(took <= POLL_SOON + MS * 20, "{took:?}");
     world.run(TRY_WAIT_AGAIN);
-    let trials = world.when(|output| matches!(output, Output::TryWait { .. }));
+    let trials = world.when(|output| matches!(output, Output::Ask { ask: Ask::TryWait, .. }));
     assert_eq!(trials.len(), 2, "{trials:?}");
 }
 
@@ -212,8 +214,9 @@ fn a_node_without_the_call_is_polled_and_not_tried_again_until_it_was_away() {
     let mut world = silent(1);
     world.sim(id(0)).knows_wait = false;
     world.run(SEC * 3600);
-    let trials =
-        |world: &World| world.when(|output| matches!(output, Output::TryWait { .. })).len();
+    let trials = |world: &World| {
+        world.when(|output| matches!(output, Output::Ask { ask: Ask::TryWait, .. })).len()
+    };
     assert_eq!(trials(&world), 1);
     assert!(world.when(waits(id(0))).is_empty());
     world.kill(id(0));
@@ -239,7 +242,7 @@ fn a_call_that_does_not_wait_is_not_made_again() {
 fn a_connection_that_ends_idle_moves_nothing() {
     let mut world = settled(2);
     for _ in 0..10 {
-        world.say(id(0), NodeReport::HungUp);
+        world.say(id(0), NodeEventKind::HungUp);
         world.run(SEC * 8);
     }
     assert_eq!(world.leader, Some(id(0)));
@@ -398,7 +401,7 @@ fn reason_and_advice_belong_together_and_the_last_one_wins() {
     // A method that it lacks is no reason against a node that is well.
     let lacks = RpcError::Rpc { code: -32601, message: "Method not found".into() };
     let failed =
-        |error: &RpcError, method| NodeReport::Failed { method, error: error.clone(), took: MS };
+        |error: &RpcError, method| NodeEventKind::Failed { method, error: error.clone(), took: MS };
     world.say(id(1), failed(&lacks, Method::Proposal));
     assert_eq!(told(&world, 1), None);
     // Down by one cause, then by another.
@@ -618,7 +621,7 @@ fn a_wrong_first_block_is_the_wrong_chain() {
     world.run(SEC * 3);
     let mut report = world.failover.nodes(world.now).next().unwrap().health.unwrap().0.clone();
     report.genesis = Some(Chain::Regtest.genesis());
-    world.say(id(0), NodeReport::Health { report: Box::new(report), took: MS });
+    world.say(id(0), NodeEventKind::Health { report: Box::new(report), took: MS });
     assert!(matches!(standing(&world, id(0)), Standing::WrongChain(_)));
     world.run(SEC);
     assert_eq!(world.leader, Some(id(1)));
@@ -948,9 +951,7 @@ fn late_news_of_the_old_tip_do_not_lead_back() {
     world.mine();
     world.run(SEC);
     world.log.clear();
-    let seen = TemplateSeen { height: old.height + 1, prev: old.hash, curtime: 0, mintime: 0 };
-    let news = NodeReport::Template { seen, took: MS };
-    world.say(id(0), news);
+    world.say(id(0), template(old.height as u32 + 1, old.hash, 0, 0, MS));
     assert_eq!(world.served_by(id(0)), 0);
     world.run(SEC * 3);
     let (tip, _, _) = world.failover.work(world.now).unwrap();
@@ -964,7 +965,7 @@ fn late_zmq_news_do_not_lead_back() {
     world.mine();
     world.run(MS * 100);
     let served = world.served_by(id(0));
-    let news = NodeReport::Tip { hash: old, height: None, source: TipSource::Zmq, took: MS };
+    let news = NodeEventKind::Tip { hash: old, height: None, source: TipSource::Zmq, took: MS };
     let asked = world.now;
     world.say(id(0), news);
     assert_eq!(world.failover.nodes(world.now).next().unwrap().height, Some(101));
@@ -1090,7 +1091,7 @@ fn nodes_are_added_removed_and_reordered_without_a_gap() {
     assert!(!world.gated);
     assert!(matches!(world.lead_reasons().last(), Some((_, LeadWhy::Removed))));
     let tip = world.blocks[world.best()].hash;
-    let news = NodeReport::Tip { hash: tip, height: None, source: TipSource::Zmq, took: MS };
+    let news = NodeEventKind::Tip { hash: tip, height: None, source: TipSource::Zmq, took: MS };
     world.say(id(0), news);
     assert!(world.events("wrong-chain").is_empty(), "news of a removed node are ignored");
     world.reload(Vec::new(), vec![Chain::Main]);
@@ -1159,9 +1160,9 @@ fn no_empty_job_where_the_tip_is_not_one_block_higher() {
         let Block { hash, height, .. } = world.blocks[tip];
         let (source, took) = (TipSource::Zmq, Duration::ZERO);
         world.sim(id(0)).template_error = Some(RpcError::Http(500));
-        world.say(id(0), NodeReport::Tip { hash, height: None, source, took });
+        world.say(id(0), NodeEventKind::Tip { hash, height: None, source, took });
         let header = TipHeader { height, median_time: 0 };
-        world.say(id(0), NodeReport::Header { hash, header });
+        world.say(id(0), NodeEventKind::Header { hash, header });
         world.run(MS * 100);
         assert!(world.when(|output| matches!(output, Output::EmptyJob { .. })).is_empty());
         assert_eq!(world.when(fetches(id(0))).len(), 1, "the template is asked for all the same");
@@ -1179,7 +1180,7 @@ fn the_header_is_asked_before_the_template_and_the_template_not_much_later() {
         let mined = world.age();
         world.mine();
         world.run(SEC * 2);
-        let header = world.when(|output| matches!(output, Output::AskHeader { .. }));
+        let header = world.when(|output| matches!(output, Output::Ask { ask: Ask::Header(_), .. }));
         let (fetch, empty) = (
             world.when(fetches(id(0)))[0] - mined,
             world.when(|output| matches!(output, Output::EmptyJob { .. })),
@@ -1204,7 +1205,10 @@ fn a_tip_whose_height_is_known_needs_a_header_for_its_median_time() {
     // on a block of ours, as on any other, the earliest time is another one.
     world.set_tip(id(0), ours);
     world.run(MS * 50);
-    assert_eq!(world.when(|output| matches!(output, Output::AskHeader { .. })).len(), 1);
+    assert_eq!(
+        world.when(|output| matches!(output, Output::Ask { ask: Ask::Header(_), .. })).len(),
+        1
+    );
     let told = |output: &Output| matches!(output, Output::EmptyJob { median_time: 7, .. });
     assert_eq!(world.when(told).len(), 1);
 }
@@ -1288,7 +1292,7 @@ fn the_only_node_leads_although_it_would_not_take_our_block() {
 fn a_node_that_lacks_blocks_is_no_better_than_one_that_would_not_take_ours() {
     let mut world = settled(2);
     world.sim(id(1)).forbidden = vec![Command::SubmitBlock];
-    world.hand_in(Input::Rehearsed);
+    world.hand_in(Input::CheckPermissions);
     world.run(PERMISSIONS_EVERY + SEC);
     world.sim(id(0)).stuck = true;
     world.mine();
@@ -1308,7 +1312,7 @@ fn what_mining_does_not_need_moves_nothing_and_is_told_once() {
     let before = world.leader;
     world.sim(id(0)).forbidden = vec![Command::PreciousBlock, Command::GetNetworkInfo];
     for _ in 0..5 {
-        world.hand_in(Input::Rehearsed);
+        world.hand_in(Input::CheckPermissions);
         world.run(PERMISSIONS_EVERY);
     }
     assert_eq!((world.leader, standing(&world, id(0))), (before, Standing::Healthy));
@@ -1322,14 +1326,14 @@ fn what_mining_does_not_need_moves_nothing_and_is_told_once() {
 #[test]
 fn a_node_is_asked_what_it_permits_at_its_start_after_breaks_and_with_rehearsals() {
     let questions = |world: &World| {
-        world.when(|output| matches!(output, Output::AskPermissions { node } if *node == id(0)))
+        world.when(|output| matches!(output, Output::Ask { node, ask: Ask::Permissions } if *node == id(0)))
     };
     let mut world = World::new(2);
     world.run(SEC * 300);
     assert_eq!(questions(&world).len(), 1, "once, if nothing happens");
     assert!(questions(&world)[0] < MS * 100);
     for _ in 0..60 {
-        world.hand_in(Input::Rehearsed);
+        world.hand_in(Input::CheckPermissions);
         world.run(SEC * 5);
     }
     let count = questions(&world).len();

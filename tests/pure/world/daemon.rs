@@ -9,10 +9,10 @@ use soloist::block::submission::BlockState;
 use soloist::block::{SolvedBlock, StoredState};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
-use soloist::engine::{Ask, Effect, Engine, Input, Payout, Settings, WorkFrom, stored};
+use soloist::engine::{Effect, Engine, Input, Payout, Settings, WorkFrom, stored};
 use soloist::failover::{self, Follow, GateWhy, LeadWhy, NodeSpec, Setup};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
-use soloist::node::NodeEvent;
+use soloist::node::{Ask, NodeEvent};
 use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::signal::Signals;
@@ -184,6 +184,7 @@ impl Daemon {
     fn want(&mut self, now: Now, effect: Effect) -> Option<Want> {
         Some(match effect {
             Effect::Ask { node, ask } => return asked(node, ask),
+            Effect::Submit { node, block, urgency } => Want::Submit(node, block, urgency),
             Effect::Send { conn, bytes } => {
                 self.largest_outbox = self.largest_outbox.max(bytes.end);
                 Want::Send(conn, self.engine.bytes(&bytes).to_vec())
@@ -241,7 +242,6 @@ fn asked(node: NodeId, ask: Ask) -> Option<Want> {
         Ask::Permissions => Want::Permissions(node),
         Ask::ChainTips => Want::ChainTips(node),
         Ask::BlocksAt(heights) => Want::BlocksAt(node, heights),
-        Ask::Submit { block, urgency } => Want::Submit(node, block, urgency),
         Ask::Precious(block) => Want::Precious(node, block),
         Ask::Position { block, .. } => Want::Position(node, block),
         // The nodes of this world say nothing to a block that is only shown.
