@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::io::{Event, Output};
-use super::node::{Failure, HeldTemplate, Waiting};
+use super::node::{Failure, HeldTemplate, Tier, Waiting};
 use super::stats::ErrorKind;
 use super::tips::Place;
 use super::watch::Waits;
@@ -268,7 +268,7 @@ impl Failover {
         if moved && !self.tips.is_known(hash) {
             node.ask_soon = Some(at);
         }
-        let good = node.standing.rank().is_some_and(|rank| rank <= 1);
+        let good = node.standing.tier() <= Tier::Good;
         if let Some(work) = &mut self.work
             && work.prev == hash
             && (good || is_leader)

@@ -519,15 +519,6 @@ impl Failover {
         true
     }
 
-    /// The calls of inquiries that are under way at a node, with the shell's deadlines.
-    pub(super) fn inquiry_calls(&self, index: usize) -> [(Method, Option<Instant>, Duration); 2] {
-        let node = &self.nodes[index];
-        [
-            (Method::GetChainTips, node.inquiry.sent, CHAIN_TIPS_DEADLINE),
-            (Method::GetBlockHash, node.lookup.map(|lookup| lookup.sent), BLOCKS_DEADLINE),
-        ]
-    }
-
     fn conclude(&mut self, index: usize, found: Option<(InvalidBranch, NodeId, Dispute)>) {
         let node = &mut self.nodes[index];
         let inquiry = &mut node.inquiry;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Failover;
-use super::breaker::Breaker;
 use super::node::{Node, Standing};
 use super::split::Dispute;
 use super::stats::MethodStats;
@@ -31,8 +30,6 @@ pub struct NodeView<'a> {
     pub hint: Option<String>,
     /// What it lets us do, where it was asked.
     pub permissions: Option<&'a Permissions>,
-    /// Its circuit breaker.
-    pub breaker: Breaker,
     /// Its latest health report and the report's age.
     pub health: Option<(&'a HealthReport, Duration)>,
     /// Its tip.
@@ -42,9 +39,6 @@ pub struct NodeView<'a> {
     /// Blocks that it lacks against the node with most work (0 also on a weaker chain of equal
     /// height).
     pub lag_blocks: u64,
-    /// For how long it has been behind, or by how much older its tip is by the block headers'
-    /// times, whichever is longer.
-    pub lag: Duration,
     /// Median of its last five durations of `getblocktemplate`.
     pub template_takes: Option<Duration>,
     /// An empty job goes out first when it leads.
@@ -95,12 +89,10 @@ impl Failover {
             reason: node.reason(),
             hint: node.hint(),
             permissions: node.permissions.as_ref(),
-            breaker: node.breaker,
             health: node.health.as_ref().map(|(report, since)| (report, age(*since))),
             tip: node.tip,
             height: node.tip.and_then(|tip| self.tips.height(tip)),
             lag_blocks: node.behind.map_or(0, |behind| behind.blocks),
-            lag: self.lag(at, node),
             template_takes: node.median_fetch(),
             empty_first: self.empty_first(node.spec.id),
             last_error: node.last_error.as_ref().map(|failure| (&failure.error, age(failure.at))),
@@ -110,15 +102,5 @@ impl Failover {
             dispute: self.dispute(node),
             rules: self.rules_words(node),
         }
-    }
-
-    fn lag(&self, at: Instant, node: &Node) -> Duration {
-        let Some(behind) = node.behind else { return Duration::ZERO };
-        let tip_time = |node: &Node| {
-            node.health.as_ref().map(|(report, _)| report.tip_time).filter(|time| *time > 0)
-        };
-        let newest = self.nodes.iter().filter_map(tip_time).max();
-        let by_header = newest.zip(tip_time(node)).map_or(0, |(a, b)| a.saturating_sub(b));
-        at.saturating_duration_since(behind.since).max(Duration::from_secs(by_header))
     }
 }

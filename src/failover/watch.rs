@@ -15,7 +15,7 @@
 use std::time::Instant;
 
 use super::io::Output;
-use super::node::Node;
+use super::node::{Node, Tier};
 use super::policy::Alarm;
 use super::stats::ErrorKind;
 use super::{ANNOUNCED_WITHIN, Failover, POLL_EVERY, POLL_SOON, TRY_WAIT_AGAIN, WAIT_GAP};
@@ -141,7 +141,7 @@ impl Failover {
     pub(super) fn polls(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
         let leader = self.leader;
         for node in &mut self.nodes {
-            if node.standing.rank().is_none() || node.poll.sent.is_some() {
+            if node.standing.tier() == Tier::Useless || node.poll.sent.is_some() {
                 continue;
             }
             let by = node.news_by(leader == Some(node.spec.id));

@@ -248,7 +248,7 @@ fn a_connection_that_ends_idle_moves_nothing() {
     assert_eq!(world.leader, Some(id(0)));
     assert!(world.events("node-failover").is_empty());
     assert!(world.when(fetches(id(1))).is_empty(), "the backup is left in peace");
-    assert_eq!(world.failover.nodes(world.now).next().unwrap().breaker, Breaker::default());
+    assert_eq!(standing(&world, id(0)), Standing::Healthy, "no failure was counted");
 }
 
 // -- failover --
@@ -741,7 +741,6 @@ fn a_node_three_blocks_behind_never_leads_while_another_is_at_the_tip() {
     assert_eq!(standing(&world, id(1)), Standing::Behind(3));
     let view = world.failover.nodes(world.now).nth(1).unwrap();
     assert_eq!(view.lag_blocks, 3);
-    assert_eq!(view.lag, SEC * 1800, "by the headers' times");
     assert_eq!(world.events("node-lagging").len(), 1);
     assert!(world.events("node-lagging")[0].to_string().contains("is behind by 1 block;"));
     world.kill(id(0));
