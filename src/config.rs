@@ -61,6 +61,7 @@ use written::Written;
 
 use crate::notify::Sink;
 use crate::rpc;
+pub use crate::rpc::Auth;
 
 /// The most miners that `max_connections` allows.
 pub const MAX_CONNECTIONS: usize = 1024;
@@ -120,35 +121,12 @@ pub struct NodeConfig {
     pub zmq: Option<String>,
 }
 
-/// How to log in at a node.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Auth {
-    /// Without credentials. Bitcoin Core never accepts that; other nodes may.
-    None,
-    /// The first line of this file is `user:password`. To be read again whenever the node answers
-    /// 401: it writes a new one at each start.
-    Cookie(PathBuf),
-    /// HTTP basic authentication.
-    Basic {
-        /// The user.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-}
-
 impl From<&NodeConfig> for rpc::NodeConfig {
     fn from(node: &NodeConfig) -> rpc::NodeConfig {
         rpc::NodeConfig {
             name: node.name.clone(),
             url: node.url.clone(),
-            auth: match &node.auth {
-                Auth::None => rpc::Auth::None,
-                Auth::Cookie(path) => rpc::Auth::Cookie(path.clone()),
-                Auth::Basic { user, password } => {
-                    rpc::Auth::UserPass { user: user.clone(), pass: password.expose().to_owned() }
-                }
-            },
+            auth: node.auth.clone(),
             certificate: node.certificate.clone(),
             zmq_hashblock: node.zmq.clone(),
         }

@@ -31,7 +31,7 @@ use super::offer::{FIRST_RETRY, Offer, is_repeat};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::ids::NodeId;
-use crate::node::{Position, RpcError, SubmitAnswer};
+use crate::node::{Ask, Position, RpcError, SubmitAnswer};
 use crate::priority_queue::Urgency;
 
 /// Confirmations at which the coinbase can be spent in the next block.
@@ -89,7 +89,7 @@ pub enum Input {
         /// Its answer, or the error.
         answer: Result<SubmitAnswer, RpcError>,
     },
-    /// A node answered [`Output::Look`].
+    /// A node answered [`Ask::Position`].
     Position {
         /// Which node.
         node: NodeId,
@@ -98,7 +98,7 @@ pub enum Input {
         /// Where the node has it; `None` if the node did not say.
         position: Option<Position>,
     },
-    /// [`Output::Look`] found no place at the node: too much was asked at once.
+    /// [`Ask::Position`] found no place at the node: too much was asked at once.
     NotAsked {
         /// Which node.
         node: NodeId,
@@ -132,21 +132,13 @@ pub enum Output {
         /// Urgent while no node has it.
         urgency: Urgency,
     },
-    /// Call `preciousblock`, so that a node that has two blocks of one height prefers ours.
-    Precious {
-        /// On which node.
-        node: NodeId,
-        /// The block.
-        block: BlockHash,
-    },
-    /// Ask where the block stands with the node.
-    Look {
+    /// Ask where a block stands with a node ([`Ask::Position`]); or, that a node that has two blocks
+    /// of one height prefer ours ([`Ask::Precious`]).
+    Ask {
         /// Which node.
         node: NodeId,
-        /// The block.
-        block: BlockHash,
-        /// Its height.
-        height: u32,
+        /// What.
+        ask: Ask,
     },
     /// A node began or ceased to show the block in its best chain.
     Shown {
@@ -344,7 +336,7 @@ impl Submissions {
             let (block, height) = (tracked.block.hash, tracked.block.height);
             tracked.update(node, out, Offer::asked);
             self.talk(node).asked = Some((block, now.mono));
-            out.push(Output::Look { node, block, height });
+            out.push(Output::Ask { node, ask: Ask::Position { block, height } });
         }
     }
 
@@ -393,7 +385,7 @@ impl Tracked {
                 // many.
                 let is_safe = matches!(self.state, BlockState::Accepted { confirmations: 2.., .. });
                 if !is_safe && self.hurries {
-                    out.push(Output::Precious { node, block: self.block.hash });
+                    out.push(Output::Ask { node, ask: Ask::Precious(self.block.hash) });
                 }
             }
             Some(SubmitAnswer::Rejected(_)) | None => {}
@@ -633,7 +625,7 @@ mod tests {
     fn looked(out: &[Output]) -> Vec<NodeId> {
         out.iter()
             .filter_map(|o| match o {
-                Output::Look { node, .. } => Some(*node),
+                Output::Ask { node, ask: Ask::Position { .. } } => Some(*node),
                 _ => None,
             })
             .collect()
@@ -677,7 +669,10 @@ mod tests {
                 let mut world = World::with(vec![A]);
                 world.solve();
                 let out = world.say(A, words);
-                assert!(matches!(out[0], Output::Precious { node: A, .. }), "ours is preferred");
+                assert!(
+                    matches!(out[0], Output::Ask { node: A, ask: Ask::Precious(_) }),
+                    "ours is preferred"
+                );
                 world.look(A, Position::Outside { rival: 1 });
                 assert_eq!(world.state(), Some(BlockState::Beside));
                 assert!(!world.submissions.is_busy(), "a node holds it: a stop need not wait");
@@ -874,7 +869,7 @@ mod tests {
         let first = BlockHash([100; 32]);
         let asked = |out: Vec<Output>| {
             out.into_iter().find_map(|o| match o {
-                Output::Look { block, .. } => Some(block),
+                Output::Ask { ask: Ask::Position { block, .. }, .. } => Some(block),
                 _ => None,
             })
         };
@@ -1078,7 +1073,7 @@ mod tests {
         world.look(A, in_chain(1));
         assert_eq!(world.state(), accepted(A, 1));
         let out = world.at(30.0);
-        assert!(matches!(out[..], [Output::Look { node: A, .. }]), "{out:?}");
+        assert!(matches!(out[..], [Output::Ask { node: A, ask: Ask::Position { .. } }]), "{out:?}");
         world.look(A, Position::Outside { rival: 2 });
         assert_eq!(world.state(), Some(BlockState::Orphaned));
         world.look(A, in_chain(3));
@@ -1170,7 +1165,9 @@ mod tests {
             submits.collect()
         };
         assert_eq!(urgent(&world.solve()), [true, true]);
-        let precious = |out: &[Output]| out.iter().any(|o| matches!(o, Output::Precious { .. }));
+        let precious = |out: &[Output]| {
+            out.iter().any(|o| matches!(o, Output::Ask { ask: Ask::Precious(_), .. }))
+        };
         assert!(precious(&world.answer(A, Ok(SubmitAnswer::Accepted))));
         world.answer(B, down());
         world.look(A, in_chain(2));

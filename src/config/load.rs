@@ -70,7 +70,7 @@ fn load_with(flags: &Flags, incomplete: Incomplete) -> Result<Loaded, Problems> 
     let holds_password = config.stratum.password.is_some()
         || config.http.pin.is_some()
         || config.notify.iter().any(|sink| sink.kind.holds_secret())
-        || config.nodes.iter().any(|node| matches!(node.auth, Auth::Basic { .. }));
+        || config.nodes.iter().any(|node| matches!(node.auth, Auth::UserPass { .. }));
     if let (Some(name), true, true) = (name, open_to_all, holds_password) {
         warnings.push(format!(
             "{name} holds a password, and every user of this machine can read it. Say: chmod 600 \

@@ -190,7 +190,9 @@ impl<'a> Check<'a> {
         }
         let auth = match (cookie, credentials.or(own).or_else(|| primary.clone())) {
             (Some(path), _) => Auth::Cookie(path),
-            (None, Some((user, password))) => Auth::Basic { user, password },
+            (None, Some((user, password))) => {
+                Auth::UserPass { user, pass: password.expose().to_owned() }
+            }
             (None, None) => Auth::None,
         };
         let zmq = settings.zmq_hashblock_addr;

@@ -207,8 +207,8 @@ impl State {
 fn without_secrets(config: &Config, mut text: String) -> String {
     let mut secrets: Vec<&str> = Vec::new();
     for node in &config.nodes {
-        if let Auth::Basic { password, .. } = &node.auth {
-            secrets.push(password.expose());
+        if let Auth::UserPass { pass, .. } = &node.auth {
+            secrets.push(pass);
         }
     }
     secrets.extend(config.stratum.password.as_ref().map(|password| password.expose()));

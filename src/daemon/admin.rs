@@ -363,7 +363,7 @@ pub(super) fn values_of(config: &Config) -> Values {
 
 fn node_values(node: &NodeConfig) -> NodeValues {
     let (user, password) = match &node.auth {
-        Auth::Basic { user, password } => (user.clone(), Some(password.expose().to_owned())),
+        Auth::UserPass { user, pass } => (user.clone(), Some(pass.clone())),
         Auth::None | Auth::Cookie(_) => (String::new(), None),
     };
     NodeValues {

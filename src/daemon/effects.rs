@@ -4,9 +4,10 @@
 use std::time::Instant;
 
 use crate::clock::Now;
-use crate::engine::{Ask, Effect, Input, WorkFrom, stored};
+use crate::engine::{Effect, Input, WorkFrom, stored};
 use crate::ids::{ConnId, NodeId};
 use crate::ledger::totals::LedgerEvent;
+use crate::node::Ask;
 use crate::share::Candidate;
 use crate::stratum::outbox::Output;
 
@@ -35,6 +36,11 @@ impl State {
     fn effect(&mut self, now: Now, effect: Effect) {
         match effect {
             Effect::Ask { node, ask } => self.ask(now, node, ask),
+            Effect::Submit { node, block, urgency } => {
+                if let Some(handle) = self.nodes.handle(node) {
+                    handle.submit(block.hash, self.blocks.hex(&block), urgency);
+                }
+            }
             Effect::Pool(output) => self.pool_output(now, output),
             Effect::SendHeld { conn, bytes } => self.send_held(now, conn, &bytes),
             Effect::Remember(job_records) => self.job_file.keep(now, job_records),
@@ -98,31 +104,16 @@ impl State {
 
     fn ask(&mut self, now: Now, node: NodeId, ask: Ask) {
         let Some(handle) = self.nodes.handle(node) else { return };
+        if let Ask::Template(why) = ask {
+            log::debug!("node {}: fetching a template: {why:?}", self.nodes.name(node));
+            self.timings.requested(Instant::now());
+        }
         // Whether there was a place for it matters where nobody asks again.
-        match ask {
-            Ask::Template(why) => {
-                log::debug!("node {}: fetching a template: {why:?}", self.nodes.name(node));
-                handle.fetch_template();
-                self.timings.requested(Instant::now());
-            }
-            Ask::Tip => drop(handle.poll_tip()),
-            Ask::WaitForTip => drop(handle.wait_for_tip()),
-            Ask::TryWait => drop(handle.try_wait()),
-            Ask::Header(tip) => drop(handle.header(tip)),
-            Ask::Health => drop(handle.health()),
-            Ask::Permissions => drop(handle.permissions()),
-            Ask::ChainTips => drop(handle.chain_tips()),
-            Ask::BlocksAt(heights) => drop(handle.blocks_at(heights)),
-            Ask::Submit { block, urgency } => {
-                handle.submit(block.hash, self.blocks.hex(&block), urgency);
-            }
-            Ask::Precious(block) => drop(handle.precious(block)),
-            Ask::Position { block, height } => {
-                if !handle.position(block, height) {
-                    self.engine.handle(now, Input::NotAsked { node, block });
-                }
-            }
-            Ask::Propose { block, hex } => drop(handle.propose(block, hex)),
+        let position = if let Ask::Position { block, .. } = ask { Some(block) } else { None };
+        if !handle.ask(ask)
+            && let Some(block) = position
+        {
+            self.engine.handle(now, Input::NotAsked { node, block });
         }
     }
 

@@ -123,13 +123,7 @@ impl Nodes {
 
     /// Their description for [`Failover`](crate::failover::Failover).
     pub(super) fn specs(&self) -> Vec<NodeSpec> {
-        self.iter()
-            .map(|(id, node)| NodeSpec {
-                id,
-                name: node.config.name.clone(),
-                host: node.config.host.clone(),
-            })
-            .collect()
+        self.iter().map(|(id, node)| NodeSpec { id, name: node.config.name.clone() }).collect()
     }
 
     /// The nodes in the order of preference.

@@ -84,9 +84,9 @@ mod tests {
     use super::*;
     use crate::chain::Chain;
     use crate::clock::{Now, Reading};
-    use crate::failover::{DEFAULT_GRACE, Failover, Follow, Input, NodeReport, NodeSpec, Setup};
+    use crate::failover::{DEFAULT_GRACE, Failover, Follow, Input, NodeSpec, Setup};
     use crate::ids::NodeId;
-    use crate::node::{HealthReport, Method, RpcError};
+    use crate::node::{HealthReport, Method, NodeEvent, NodeEventKind, RpcError};
 
     const UNIX: u64 = 1_790_000_000;
 
@@ -111,10 +111,10 @@ mod tests {
     }
 
     /// What is said of the first of two nodes, of which the second is well, after these news.
-    fn said(news: impl Fn(Instant) -> Vec<NodeReport>) -> (NodeState, String, Option<u64>) {
+    fn said(news: impl Fn(Instant) -> Vec<NodeEventKind>) -> (NodeState, String, Option<u64>) {
         let at = Instant::now() + Duration::from_secs(10_000);
         let now = Now { mono: at, unix: UNIX };
-        let spec = |id| NodeSpec { id: NodeId(id), name: format!("n{id}"), host: String::new() };
+        let spec = |id| NodeSpec { id: NodeId(id), name: format!("n{id}") };
         let nodes = vec![spec(0), spec(1)];
         let mut failover = Failover::new(
             now,
@@ -123,9 +123,10 @@ mod tests {
         let mut hand_in = |input| failover.handle(now, input, &mut Vec::new());
         hand_in(Input::Tick);
         let took = Duration::from_millis(1);
-        let news = news(at).into_iter().map(|news| Input::Node { node: NodeId(0), news });
-        let other = NodeReport::Health { report: Box::new(well(at)), took };
-        news.chain([Input::Node { node: NodeId(1), news: other }]).for_each(&mut hand_in);
+        let event = |node, kind| Input::Node(NodeEvent { node: NodeId(node), kind });
+        let news = news(at).into_iter().map(|news| event(0, news));
+        let other = NodeEventKind::Health { report: Box::new(well(at)), took };
+        news.chain([event(1, other)]).for_each(&mut hand_in);
         let node = failover.nodes(at).next().unwrap();
         (state(&node), why(&node), lag_blocks(&node))
     }
@@ -134,14 +135,14 @@ mod tests {
         said(|at| {
             let mut report = well(at);
             change(&mut report);
-            vec![NodeReport::Health { report: Box::new(report), took: Duration::from_millis(1) }]
+            vec![NodeEventKind::Health { report: Box::new(report), took: Duration::from_millis(1) }]
         })
     }
 
     fn refuses(code: i64, message: &str) -> (NodeState, String, Option<u64>) {
         let took = Duration::from_millis(1);
         let error = RpcError::Rpc { code, message: message.into() };
-        let failed = NodeReport::Failed { method: Method::Health, error, took };
+        let failed = NodeEventKind::Failed { method: Method::Health, error, took };
         said(|_| vec![failed.clone()])
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Ask, Effect, Engine};
+use super::{Effect, Engine};
 use crate::block::submission::{BlockState, Input, Output, Submissions};
 use crate::block::{NodeAnswer, SolvedBlock, StoredState, refusal_advice};
 use crate::chain::BlockHash;
@@ -217,12 +217,9 @@ impl Engine {
     fn blocks_output(&mut self, now: Now, output: Output) {
         match output {
             Output::Submit { node, block, urgency } => {
-                self.ask(node, Ask::Submit { block, urgency });
+                self.effects.push_back(Effect::Submit { node, block, urgency });
             }
-            Output::Precious { node, block } => self.ask(node, Ask::Precious(block)),
-            Output::Look { node, block, height } => {
-                self.ask(node, Ask::Position { block, height });
-            }
+            Output::Ask { node, ask } => self.ask(node, ask),
             Output::Shown { node, block, in_chain } => self.shown(node, block, in_chain),
             Output::Changed { block, from, state } => {
                 self.block_changed(now, block, &from, state);

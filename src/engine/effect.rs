@@ -7,9 +7,10 @@ use crate::block::SolvedBlock;
 use crate::block::submission::BlockState;
 use crate::chain::BlockHash;
 use crate::event::{EventKind, Level};
-use crate::failover::{FetchWhy, GateWhy, LeadWhy};
+use crate::failover::{GateWhy, LeadWhy};
 use crate::ids::{ConnId, NodeId};
 use crate::job_journal::JobRecord;
+use crate::node::Ask;
 use crate::priority_queue::Urgency;
 use crate::settings::Values;
 use crate::share::Candidate;
@@ -18,12 +19,22 @@ use crate::stratum::outbox::Output;
 /// One action for the shell. Effects are carried out in their order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Ask a node. Where there is none of this id any more, nothing is asked.
+    /// Ask a node. Where there is none of this id any more, nothing is asked. Where it has no place
+    /// for [`Ask::Position`], [`Input::NotAsked`](super::Input::NotAsked) is handed in.
     Ask {
         /// Which node.
         node: NodeId,
         /// The call.
         ask: Ask,
+    },
+    /// Hand a solved block to a node: `submitblock`.
+    Submit {
+        /// To which.
+        node: NodeId,
+        /// The block.
+        block: Arc<SolvedBlock>,
+        /// Urgent while no node has it.
+        urgency: Urgency,
     },
     /// What the pool wants done. The bytes of a [`Output::Send`] are in
     /// [`Engine::bytes`](super::Engine::bytes). After [`Output::Authorized`] the shell hands in the
@@ -126,51 +137,4 @@ pub enum WorkFrom {
     Tip,
     /// The previous template: the payout has changed.
     Settings,
-}
-
-/// What a node is asked.
-#[derive(Clone, Debug)]
-pub enum Ask {
-    /// `getblocktemplate`.
-    Template(FetchWhy),
-    /// `getbestblockhash`.
-    Tip,
-    /// The tip, after a quarter of a second or as soon as it changes.
-    WaitForTip,
-    /// Whether it answers another call while one waits.
-    TryWait,
-    /// Height and median time of a tip.
-    Header(BlockHash),
-    /// How it is.
-    Health,
-    /// What it lets us do.
-    Permissions,
-    /// Which branches it refuses.
-    ChainTips,
-    /// Which blocks its best chain has at these heights.
-    BlocksAt(Vec<u64>),
-    /// `submitblock`.
-    Submit {
-        /// The block.
-        block: Arc<SolvedBlock>,
-        /// Urgent while no node has it.
-        urgency: Urgency,
-    },
-    /// `preciousblock`.
-    Precious(BlockHash),
-    /// Where a block stands with it. Where it has no place for the question,
-    /// [`Input::NotAsked`](super::Input::NotAsked) is handed in.
-    Position {
-        /// The block.
-        block: BlockHash,
-        /// Its height.
-        height: u32,
-    },
-    /// Whether it would take a block: `getblocktemplate` with `"mode":"proposal"`.
-    Propose {
-        /// Hash of its header.
-        block: BlockHash,
-        /// Its bytes, in hex.
-        hex: Arc<str>,
-    },
 }

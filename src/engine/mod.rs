@@ -35,7 +35,7 @@ use crate::event::{EventKind, Level};
 use crate::failover::{self, Failover, Setup};
 use crate::ids::{ConnId, Extranonce1, NodeId};
 use crate::job_journal::RestoredJobs;
-use crate::node::NodeEvent;
+use crate::node::{Ask, NodeEvent};
 use crate::pool::{self, Pool};
 use crate::settings::{self, Changes, Values};
 use crate::signal::Signals;
@@ -46,7 +46,7 @@ use crate::stratum::session::Rules;
 use crate::template::Template;
 
 pub use blocks::{Blocks, stored};
-pub use effect::{Ask, Effect, WorkFrom};
+pub use effect::{Effect, WorkFrom};
 use rehearsal::Rehearsals;
 
 /// The owner's settings for mining.

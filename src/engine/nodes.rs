@@ -1,14 +1,13 @@
 //! The nodes: their reports to [`Failover`](crate::failover::Failover), and its commands to them.
 
-use super::{Ask, Effect, Engine};
+use super::{Effect, Engine};
 use crate::block::submission;
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::event::EventKind;
-use crate::failover::{self, Input, Output, TemplateSeen};
+use crate::failover::{self, Input, Output};
 use crate::node::{NodeEvent, NodeEventKind};
 use crate::pool;
-use crate::template::Template;
 
 impl Engine {
     /// Handles a node's report. A node that was removed meanwhile is ignored.
@@ -43,12 +42,11 @@ impl Engine {
             | NodeEventKind::BlocksAt { .. }
             | NodeEventKind::Failed { .. } => {}
         }
-        if let Some(input) = Input::from_event(&event, facts) {
-            self.failover_input(now, input);
-        }
+        let (node, tip) = (event.node, tip_of(&event.kind));
+        self.failover_input(now, Input::Node(event));
         // After the miners have their jobs: a tip proves where a block of ours stands.
-        if let Some(hash) = tip_of(&event.kind) {
-            self.blocks_input(now, submission::Input::Tip { node: event.node, hash });
+        if let Some(hash) = tip {
+            self.blocks_input(now, submission::Input::Tip { node, hash });
         }
     }
 
@@ -62,15 +60,7 @@ impl Engine {
 
     fn failover_output(&mut self, now: Now, output: Output) {
         match output {
-            Output::FetchTemplate { node, why } => self.ask(node, Ask::Template(why)),
-            Output::PollTip { node, waits: true } => self.ask(node, Ask::WaitForTip),
-            Output::PollTip { node, waits: false } => self.ask(node, Ask::Tip),
-            Output::TryWait { node } => self.ask(node, Ask::TryWait),
-            Output::AskHeader { node, tip } => self.ask(node, Ask::Header(tip)),
-            Output::AskHealth { node } => self.ask(node, Ask::Health),
-            Output::AskPermissions { node } => self.ask(node, Ask::Permissions),
-            Output::AskChainTips { node } => self.ask(node, Ask::ChainTips),
-            Output::AskBlocksAt { node, heights } => self.ask(node, Ask::BlocksAt(heights)),
+            Output::Ask { node, ask } => self.ask(node, ask),
             Output::Lead { node, from, why } => {
                 self.effects.push_back(Effect::Lead { node, from, why });
             }
@@ -106,15 +96,6 @@ fn words_for_miners(event: &failover::Event) -> Option<String> {
         RpcDown { .. } => Some("Soloist: no Bitcoin node answers. Mining on the last job.".into()),
         RpcRecovered { node, .. } => Some(format!("Soloist: node {node} gives work again.")),
         _ => None,
-    }
-}
-
-fn facts(template: &Template) -> TemplateSeen {
-    TemplateSeen {
-        height: u64::from(template.height),
-        prev: template.prev,
-        curtime: u64::from(template.curtime),
-        mintime: u64::from(template.mintime),
     }
 }
 

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Ask, Effect, Engine};
+use super::{Effect, Engine};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::event::{EventKind, Level};
 use crate::failover::Input;
 use crate::ids::NodeId;
-use crate::node::{Permissions, RpcError};
+use crate::node::{Ask, Permissions, RpcError};
 use crate::share::Candidate;
 
 /// Delay after a new tip: the nodes are busy with it at first.
@@ -97,7 +97,7 @@ impl Engine {
         for node in self.node_ids() {
             self.ask(node, Ask::Propose { block, hex: hex.clone() });
         }
-        self.failover_input(now, Input::Rehearsed);
+        self.failover_input(now, Input::CheckPermissions);
     }
 
     pub(super) fn proposed(

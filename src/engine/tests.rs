@@ -58,7 +58,7 @@ struct Scene {
 }
 
 fn setup(nodes: &[NodeId]) -> Setup {
-    let spec = |id: &NodeId| NodeSpec { id: *id, name: format!("n{}", id.0), host: String::new() };
+    let spec = |id: &NodeId| NodeSpec { id: *id, name: format!("n{}", id.0) };
     let nodes = nodes.iter().map(spec).collect();
     Setup { nodes, chains: vec![Chain::Main], grace: DEFAULT_GRACE, follow: Follow::Work }
 }
@@ -158,6 +158,13 @@ impl Scene {
                     self.answers.push((self.millis + 10, event));
                 }
             }
+            Effect::Submit { node, block, .. } if !self.silent.contains(node) => {
+                if let Some(answer) = self.submit.clone() {
+                    let (block, took) = (block.hash, Duration::from_millis(10));
+                    let kind = NodeEventKind::Submitted { block, answer: Ok(answer), took };
+                    self.answers.push((self.millis + 10, NodeEvent { node: *node, kind }));
+                }
+            }
             Effect::Pool(Output::Block(block)) if self.card_works => {
                 self.engine.handle(self.now(), Input::SpoolDone(block.hash));
             }
@@ -240,10 +247,6 @@ impl Scene {
             }
             Ask::ChainTips => NodeEventKind::ChainTips { refused: Vec::new(), took },
             Ask::BlocksAt(_) => NodeEventKind::BlocksAt { blocks: Vec::new(), took },
-            Ask::Submit { block, .. } => {
-                let (block, answer) = (block.hash, Ok(self.submit.clone()?));
-                NodeEventKind::Submitted { block, answer, took }
-            }
             Ask::Precious(_) => return None,
             Ask::Position { block, .. } => {
                 let taken = self.submit == Some(SubmitAnswer::Accepted);
@@ -337,7 +340,7 @@ impl Scene {
     /// What the nodes were asked that is no routine: the block, by the node's number.
     fn submits(&self) -> Vec<u32> {
         let node = |did: &Did| match did {
-            Did::Effect(Effect::Ask { node, ask: Ask::Submit { .. } }) => Some(node.0),
+            Did::Effect(Effect::Submit { node, .. }) => Some(node.0),
             _ => None,
         };
         self.log.iter().filter_map(|(_, did)| node(did)).collect()
@@ -353,7 +356,7 @@ fn is_answer(did: &Did) -> bool {
 }
 
 fn is_submit(did: &Did) -> bool {
-    matches!(did, Did::Effect(Effect::Ask { ask: Ask::Submit { .. }, .. }))
+    matches!(did, Did::Effect(Effect::Submit { .. }))
 }
 
 fn is_solved(did: &Did) -> bool {
@@ -502,7 +505,7 @@ fn blocks_of_an_earlier_run_are_offered_and_old_news_is_not_told() {
     scene.wait(120_000);
     for (block, _) in &kept {
         let asked = scene.count(|did| {
-            matches!(did, Did::Effect(Effect::Ask { ask: Ask::Submit { block: b, .. }, .. })
+            matches!(did, Did::Effect(Effect::Submit { block: b, .. })
                 if b.hash == block.hash)
         });
         assert!(asked >= 2, "block {} was offered {asked} times", block.height);

@@ -48,19 +48,6 @@ pub enum Breaker {
     },
 }
 
-/// What an answer changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakerChange {
-    /// The state is the same.
-    Unchanged,
-    /// From closed to open: the node is down.
-    Opened,
-    /// The probe failed.
-    Reopened,
-    /// The node is back.
-    Closed,
-}
-
 impl Default for Breaker {
     fn default() -> Breaker {
         Breaker::Closed { failures: 0 }
@@ -68,34 +55,28 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// A call succeeded.
-    pub fn succeed(&mut self) -> BreakerChange {
-        let change = match self {
-            Breaker::Closed { .. } => BreakerChange::Unchanged,
-            Breaker::Open { .. } | Breaker::HalfOpen { .. } => BreakerChange::Closed,
-        };
-        *self = Breaker::Closed { failures: 0 };
-        change
+    /// A call succeeded. True where the node is back by it.
+    pub fn succeed(&mut self) -> bool {
+        let was_closed = self.is_closed();
+        *self = Breaker::default();
+        !was_closed
     }
 
-    /// A call failed.
-    pub fn fail(&mut self, at: Instant) -> BreakerChange {
-        match *self {
+    /// A call failed. True where the node is down by it; a probe that fails is no news.
+    pub fn fail(&mut self, at: Instant) -> bool {
+        let was_closed = self.is_closed();
+        *self = match *self {
             Breaker::Closed { failures } if failures + 1 < FAILURES_TO_OPEN => {
-                *self = Breaker::Closed { failures: failures + 1 };
-                BreakerChange::Unchanged
+                Breaker::Closed { failures: failures + 1 }
             }
-            Breaker::Closed { .. } => {
-                *self = Breaker::Open { since: at, wait: FIRST_WAIT };
-                BreakerChange::Opened
-            }
+            Breaker::Closed { .. } => Breaker::Open { since: at, wait: FIRST_WAIT },
             // A call that was already under way when it opened: nothing new.
-            Breaker::Open { .. } => BreakerChange::Unchanged,
+            open @ Breaker::Open { .. } => open,
             Breaker::HalfOpen { wait, .. } => {
-                *self = Breaker::Open { since: at, wait: (wait * 2).min(LONGEST_WAIT) };
-                BreakerChange::Reopened
+                Breaker::Open { since: at, wait: (wait * 2).min(LONGEST_WAIT) }
             }
-        }
+        };
+        was_closed && !self.is_closed()
     }
 
     /// When the probe is due if it is open, waiting no longer than `ceiling`.
@@ -135,9 +116,9 @@ mod tests {
 
     fn opened(at: Instant) -> Breaker {
         let mut breaker = Breaker::default();
-        assert_eq!(breaker.fail(at), BreakerChange::Unchanged);
-        assert_eq!(breaker.fail(at), BreakerChange::Unchanged);
-        assert_eq!(breaker.fail(at), BreakerChange::Opened);
+        assert!(!breaker.fail(at));
+        assert!(!breaker.fail(at));
+        assert!(breaker.fail(at));
         breaker
     }
 
@@ -148,12 +129,12 @@ mod tests {
         breaker.fail(t);
         breaker.fail(t);
         assert_eq!(breaker.failures(), 2);
-        assert_eq!(breaker.succeed(), BreakerChange::Unchanged);
+        assert!(!breaker.succeed());
         assert_eq!(breaker, Breaker::Closed { failures: 0 });
         breaker.fail(t);
         breaker.fail(t);
         assert!(breaker.is_closed());
-        assert_eq!(breaker.fail(t), BreakerChange::Opened);
+        assert!(breaker.fail(t));
         assert_eq!(breaker, Breaker::Open { since: t, wait: FIRST_WAIT });
     }
 
@@ -161,7 +142,7 @@ mod tests {
     fn failures_while_open_change_nothing() {
         let t = Instant::now();
         let mut breaker = opened(t);
-        assert_eq!(breaker.fail(t + FIRST_WAIT), BreakerChange::Unchanged);
+        assert!(!breaker.fail(t + FIRST_WAIT));
         assert_eq!(breaker.retry_at(HOUR), Some(t + FIRST_WAIT));
     }
 
@@ -175,7 +156,7 @@ mod tests {
             breaker.probe(due);
             assert_eq!(breaker.retry_at(HOUR), None, "one probe at a time");
             t = due + Duration::from_secs(1);
-            assert_eq!(breaker.fail(t), BreakerChange::Reopened);
+            assert!(!breaker.fail(t));
         }
     }
 
@@ -195,11 +176,11 @@ mod tests {
         breaker.probe(t + FIRST_WAIT);
         breaker.fail(t + FIRST_WAIT);
         breaker.probe(t + 3 * FIRST_WAIT);
-        assert_eq!(breaker.succeed(), BreakerChange::Closed);
+        assert!(breaker.succeed());
         assert!(breaker.is_closed());
         let mut again = opened(t);
         assert_eq!(again.retry_at(HOUR), Some(t + FIRST_WAIT));
-        assert_eq!(again.succeed(), BreakerChange::Closed);
+        assert!(again.succeed());
         let mut closed = Breaker::default();
         closed.probe(t);
         assert!(closed.is_closed(), "only an open breaker is probed");

@@ -9,9 +9,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::Failover;
-use super::io::{Output, TemplateSeen};
+use super::io::Output;
 use super::node::{Node, Standing};
 use crate::clock::{Now, Reading};
+use crate::template::Template;
 
 /// How far a block's time may be ahead of a node's clock, seconds (`MAX_FUTURE_BLOCK_TIME` of
 /// Bitcoin Core's `chain.h`).
@@ -51,8 +52,8 @@ impl NodeClock {
 
     /// Notes a template's time and tells by how much the clock was set since the one before.
     /// `mintime` is the time that it has at least.
-    fn template(&mut self, curtime: u64, mintime: u64, at: Instant) -> Option<i64> {
-        let reading = Reading { unix: curtime, at };
+    fn template(&mut self, curtime: u32, mintime: u32, at: Instant) -> Option<i64> {
+        let reading = Reading { unix: curtime.into(), at };
         let before = self.template;
         // Where it is held up, the clock is not later.
         let holds = |before: &Reading| before.shown_at(at) <= reading.shown_at(at);
@@ -180,11 +181,11 @@ impl Failover {
     pub(super) fn note_template_time(
         &mut self,
         index: usize,
-        seen: TemplateSeen,
+        template: &Template,
         made: Instant,
         out: &mut Vec<Output>,
     ) {
-        let by = self.nodes[index].clock.template(seen.curtime, seen.mintime, made);
+        let by = self.nodes[index].clock.template(template.curtime, template.mintime, made);
         self.note_set(index, by, out);
     }
 

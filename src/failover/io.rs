@@ -7,11 +7,7 @@ use super::split::{Dispute, Follow};
 use crate::chain::{BlockHash, Chain};
 use crate::event::Level;
 use crate::ids::NodeId;
-use crate::node::{
-    HealthReport, InvalidBranch, Method, NodeEvent, NodeEventKind, Permissions, RpcError,
-    TipHeader, TipSource,
-};
-use crate::template::Template;
+use crate::node::{Ask, NodeEvent, RpcError};
 
 /// Everything that the owner decides: the nodes in the order of preference, the chains that the
 /// payout address belongs to, how long to serve the last job, and whose rules decide.
@@ -38,8 +34,6 @@ pub struct NodeSpec {
     pub id: NodeId,
     /// The owner's name for it, for sentences.
     pub name: String,
-    /// Host part of its address, to see that two nodes share one machine.
-    pub host: String,
 }
 
 /// One thing that happened.
@@ -49,230 +43,30 @@ pub enum Input {
     Tick,
     /// The configuration was read again.
     Reload(Setup),
-    /// A block is shown to all nodes, to see whether they would take it.
-    Rehearsed,
-    /// A node said or failed to say something.
-    Node {
-        /// Which node; an unknown one is ignored.
-        node: NodeId,
-        /// What.
-        news: NodeReport,
-    },
-}
-
-/// What a node said, in the small facts that the policy needs.
-#[derive(Clone, Debug)]
-pub enum NodeReport {
-    /// A template.
-    Template {
-        /// Its facts.
-        seen: TemplateSeen,
-        /// Duration of the call.
-        took: Duration,
-    },
-    /// Its tip.
-    Tip {
-        /// The tip's hash.
-        hash: BlockHash,
-        /// Its height, where the same message told it.
-        height: Option<u64>,
-        /// How it was heard: [`TipSource::Poll`] and [`TipSource::Wait`] answer
-        /// [`Output::PollTip`], the others come unasked.
-        source: TipSource,
-        /// Duration of the call for a poll.
-        took: Duration,
-    },
-    /// The answer to [`Output::AskHeader`].
-    Header {
-        /// The tip.
-        hash: BlockHash,
-        /// Its height and median time.
-        header: TipHeader,
-    },
-    /// The answer to [`Output::TryWait`]: whether another call was answered while one waited.
-    WaitTried(Result<bool, RpcError>),
-    /// An idle connection to it was ended by its side.
-    HungUp,
-    /// The answer to [`Output::AskHealth`].
-    Health {
-        /// What it said.
-        report: Box<HealthReport>,
-        /// Duration of both calls.
-        took: Duration,
-    },
-    /// The answer to [`Output::AskPermissions`].
-    Permissions {
-        /// What it lets us do.
-        permissions: Permissions,
-        /// Duration of all calls.
-        took: Duration,
-    },
-    /// The answer to [`Output::AskChainTips`].
-    ChainTips {
-        /// The branches that it has refused, the highest first.
-        refused: Vec<InvalidBranch>,
-        /// Duration of the call.
-        took: Duration,
-    },
-    /// The answer to [`Output::AskBlocksAt`].
-    BlocksAt {
-        /// Height and hash of the blocks that its best chain has.
-        blocks: Vec<(u64, BlockHash)>,
-        /// Duration of all calls.
-        took: Duration,
-    },
-    /// A call failed.
-    Failed {
-        /// Which.
-        method: Method,
-        /// Why.
-        error: RpcError,
-        /// How long it took.
-        took: Duration,
-    },
-    /// Another call of the daemon's own was answered (`submitblock`, a proposal, a header): for
-    /// the statistics, and as a sign of life.
-    Answered {
-        /// Which.
-        method: Method,
-        /// Duration, where it was measured.
-        took: Option<Duration>,
-    },
-}
-
-/// The facts of a template that the policy needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TemplateSeen {
-    /// Height of the block to be mined: the tip's height plus 1.
-    pub height: u64,
-    /// The tip on which it builds.
-    pub prev: BlockHash,
-    /// The node's proposed time, Unix seconds.
-    pub curtime: u64,
-    /// The least time that the block may have. Where `curtime` is later, it is the node's clock.
-    pub mintime: u64,
-}
-
-impl Input {
-    /// Makes the input of a node's event; `facts` reads a template's small facts. `None` for what
-    /// does not concern the policy (where a block stands).
-    pub fn from_event(
-        event: &NodeEvent,
-        facts: impl FnOnce(&Template) -> TemplateSeen,
-    ) -> Option<Input> {
-        let news = match &event.kind {
-            NodeEventKind::Template { template, took, .. } => {
-                NodeReport::Template { seen: facts(template), took: *took }
-            }
-            NodeEventKind::Tip { hash, height, source, took } => {
-                NodeReport::Tip { hash: *hash, height: *height, source: *source, took: *took }
-            }
-            NodeEventKind::Header { hash, header } => {
-                NodeReport::Header { hash: *hash, header: *header }
-            }
-            NodeEventKind::WaitTried(outcome) => NodeReport::WaitTried(outcome.clone()),
-            NodeEventKind::HungUp => NodeReport::HungUp,
-            NodeEventKind::Health { report, took } => {
-                NodeReport::Health { report: report.clone(), took: *took }
-            }
-            NodeEventKind::Permissions { permissions, took } => {
-                NodeReport::Permissions { permissions: permissions.clone(), took: *took }
-            }
-            NodeEventKind::ChainTips { refused, took } => {
-                NodeReport::ChainTips { refused: refused.clone(), took: *took }
-            }
-            NodeEventKind::BlocksAt { blocks, took } => {
-                NodeReport::BlocksAt { blocks: blocks.clone(), took: *took }
-            }
-            NodeEventKind::Failed { method, error, took } => {
-                NodeReport::Failed { method: *method, error: error.clone(), took: *took }
-            }
-            NodeEventKind::Submitted { answer, took, .. } => match answer {
-                Ok(_) => NodeReport::Answered { method: Method::SubmitBlock, took: Some(*took) },
-                Err(error) => NodeReport::Failed {
-                    method: Method::SubmitBlock,
-                    error: error.clone(),
-                    took: *took,
-                },
-            },
-            NodeEventKind::Proposed { verdict, .. } => match verdict {
-                Ok(_) => NodeReport::Answered { method: Method::Proposal, took: None },
-                Err(error) => NodeReport::Failed {
-                    method: Method::Proposal,
-                    error: error.clone(),
-                    took: Duration::ZERO,
-                },
-            },
-            NodeEventKind::Position { answer, took, .. } => match answer {
-                Ok(_) => return None,
-                Err(error) => NodeReport::Failed {
-                    method: Method::GetBlockHeader,
-                    error: error.clone(),
-                    took: *took,
-                },
-            },
-            NodeEventKind::Zmq(_) => return None,
-        };
-        Some(Input::Node { node: event.node, news })
-    }
+    /// A block is rehearsed at all nodes: each is to be asked what it lets us do.
+    CheckPermissions,
+    /// Something happened at a node; an unknown one is ignored.
+    Node(NodeEvent),
 }
 
 /// What the shells are to do, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Call `getblocktemplate`, deadline [`FETCH_DEADLINE`](super::FETCH_DEADLINE).
-    /// Never sent while another is under way at the same node.
-    FetchTemplate {
-        /// At which node.
+    /// Ask a node. A call that is not answered within its deadline ([`FETCH_DEADLINE`], [`POLL_DEADLINE`],
+    /// [`HEALTH_DEADLINE`], [`PERMISSIONS_DEADLINE`], [`CHAIN_TIPS_DEADLINE`], [`BLOCKS_DEADLINE`])
+    /// has failed. Never two of a kind at a time at the same node.
+    ///
+    /// [`FETCH_DEADLINE`]: super::FETCH_DEADLINE
+    /// [`POLL_DEADLINE`]: super::POLL_DEADLINE
+    /// [`HEALTH_DEADLINE`]: super::HEALTH_DEADLINE
+    /// [`PERMISSIONS_DEADLINE`]: super::PERMISSIONS_DEADLINE
+    /// [`CHAIN_TIPS_DEADLINE`]: super::CHAIN_TIPS_DEADLINE
+    /// [`BLOCKS_DEADLINE`]: super::BLOCKS_DEADLINE
+    Ask {
+        /// Which.
         node: NodeId,
-        /// For the log.
-        why: FetchWhy,
-    },
-    /// Ask for the tip, deadline [`POLL_DEADLINE`](super::POLL_DEADLINE): by `getbestblockhash`, or,
-    /// where `waits`, by a `waitfornewblock` of [`WAIT`](super::WAIT) beyond that.
-    PollTip {
-        /// At which node.
-        node: NodeId,
-        /// The call is to wait at the node for news.
-        waits: bool,
-    },
-    /// Find out whether the node answers another call while one waits at it.
-    TryWait {
-        /// At which node.
-        node: NodeId,
-    },
-    /// Call `getblockheader`: the tip's height is wanted for an empty job.
-    AskHeader {
-        /// At which node.
-        node: NodeId,
-        /// The tip.
-        tip: BlockHash,
-    },
-    /// Call `getblockchaininfo` and `getnetworkinfo`, deadline
-    /// [`HEALTH_DEADLINE`](super::HEALTH_DEADLINE) for both.
-    AskHealth {
-        /// At which node.
-        node: NodeId,
-    },
-    /// Ask what the node lets us do, deadline
-    /// [`PERMISSIONS_DEADLINE`](super::PERMISSIONS_DEADLINE) for all calls.
-    AskPermissions {
-        /// At which node.
-        node: NodeId,
-    },
-    /// Call `getchaintips`, deadline [`CHAIN_TIPS_DEADLINE`](super::CHAIN_TIPS_DEADLINE): of a node
-    /// that lags, to know whether it refuses what it lacks.
-    AskChainTips {
-        /// At which node.
-        node: NodeId,
-    },
-    /// Call `getblockhash` for each height, deadline [`BLOCKS_DEADLINE`](super::BLOCKS_DEADLINE)
-    /// for all.
-    AskBlocksAt {
-        /// At which node.
-        node: NodeId,
-        /// A few heights, rising.
-        heights: Vec<u64>,
+        /// What.
+        ask: Ask,
     },
     /// This node leads from now on: for the page and the log. Jobs follow from
     /// [`Output::Serve`] alone.
@@ -321,21 +115,6 @@ pub enum Output {
     },
     /// Something that the owner should be able to read.
     Event(Event),
-}
-
-/// Why a template is fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FetchWhy {
-    /// There is a tip on which no template builds yet.
-    NewTip,
-    /// A lead is sought or about to move.
-    Seek,
-    /// The leader is in doubt: have a template of the next node at hand.
-    Doubt,
-    /// The node's last template call failed; perhaps it is well again.
-    Probe,
-    /// The regular refresh, see [`HEARTBEAT`](super::HEARTBEAT).
-    Heartbeat,
 }
 
 /// Why the lead moved, in words that follow "because".
@@ -642,7 +421,6 @@ fn failover_sentence(from: &str, to: &str, why: &LeadWhy) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::{Position, SubmitAnswer, ZmqState};
 
     #[test]
     fn events_are_sentences() {
@@ -669,57 +447,5 @@ mod tests {
             "Node attic leads again instead of cellar: the preferred node is good again."
         );
         assert_eq!(back.level(), Level::Info);
-    }
-
-    #[test]
-    fn every_event_of_a_node_maps_to_news_or_nothing() {
-        let seen =
-            TemplateSeen { height: 7, prev: Chain::Regtest.genesis(), curtime: 1, mintime: 1 };
-        let block = Chain::Main.genesis();
-        let map = |kind| {
-            let event = NodeEvent { node: NodeId(3), kind };
-            match Input::from_event(&event, |_| seen) {
-                Some(Input::Node { node: NodeId(3), news }) => Some(news),
-                None => None,
-                other => panic!("{other:?}"),
-            }
-        };
-        let refused = RpcError::Transport("refused".into());
-        let took = Duration::from_millis(4);
-        assert!(matches!(
-            map(NodeEventKind::Tip { hash: block, height: None, source: TipSource::Zmq, took }),
-            Some(NodeReport::Tip { source: TipSource::Zmq, .. })
-        ));
-        let failed =
-            NodeEventKind::Failed { method: Method::WaitForNewBlock, error: refused.clone(), took };
-        assert!(matches!(
-            map(failed),
-            Some(NodeReport::Failed { method: Method::WaitForNewBlock, .. })
-        ));
-        assert!(matches!(map(NodeEventKind::HungUp), Some(NodeReport::HungUp)));
-        let submitted = |answer| NodeEventKind::Submitted { block, answer, took };
-        assert!(matches!(
-            map(submitted(Ok(SubmitAnswer::Accepted))),
-            Some(NodeReport::Answered { method: Method::SubmitBlock, .. })
-        ));
-        assert!(matches!(
-            map(submitted(Err(refused.clone()))),
-            Some(NodeReport::Failed { method: Method::SubmitBlock, .. })
-        ));
-        assert!(matches!(
-            map(NodeEventKind::Proposed { block, verdict: Ok(None) }),
-            Some(NodeReport::Answered { method: Method::Proposal, .. })
-        ));
-        assert!(matches!(
-            map(NodeEventKind::Proposed { block, verdict: Err(refused) }),
-            Some(NodeReport::Failed { method: Method::Proposal, .. })
-        ));
-        let position = |answer| NodeEventKind::Position { block, answer, took };
-        assert!(map(position(Ok(Position::Missing))).is_none());
-        assert!(matches!(
-            map(position(Err(RpcError::Refused))),
-            Some(NodeReport::Failed { method: Method::GetBlockHeader, .. })
-        ));
-        assert!(map(NodeEventKind::Zmq(ZmqState::Refused)).is_none());
     }
 }

@@ -3,14 +3,15 @@
 use std::cmp::Ordering;
 use std::time::Instant;
 
-use super::io::{Event, FetchWhy, LeadWhy, Output};
-use super::node::Standing;
+use super::io::{Event, LeadWhy, Output};
+use super::node::{Standing, Tier};
 use super::policy::Alarm;
 use super::{
     FIRST_PAUSE, FOLLOW, FRESH_HEALTH, FRESH_TEMPLATE, Failover, HEALTH_GAP, LONGEST_PAUSE,
     REFRESH_GAP, SETTLE, STEADY, TRY, Work,
 };
 use crate::chain::BlockHash;
+use crate::node::FetchWhy;
 
 /// How a template's tip compares with the tip that is worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Failover {
     pub(super) fn check_leader(&mut self, at: Instant) -> bool {
         let Some(index) = self.leader_index() else { return false };
         let node = &self.nodes[index];
-        if node.standing.rank().is_some() {
+        if node.standing.tier() < Tier::Useless {
             return false;
         }
         let why = node.standing.against(&node.reason_words());
@@ -122,7 +123,7 @@ impl Failover {
             return false;
         }
         let first = self.nodes.iter().enumerate().position(|(index, node)| {
-            node.standing.rank().is_some_and(|rank| rank <= 1)
+            node.standing.tier() <= Tier::Good
                 && node.template.is_some_and(|template| {
                     !template.served
                         && node.tip == Some(template.prev)
@@ -201,7 +202,7 @@ impl Failover {
         }
         let Some(index) = self.index(work.node) else { return false };
         let node = &self.nodes[index];
-        let good = node.standing.rank().is_some_and(|rank| rank <= 1);
+        let good = node.standing.tier() <= Tier::Good;
         let announced = self.tips.first(work.prev).unwrap_or(work.since);
         if good && node.tip == Some(work.prev) && alarm.due(announced + FOLLOW) {
             self.lead(at, index, LeadWhy::DidNotFollow(FOLLOW), out);
@@ -217,33 +218,32 @@ impl Failover {
             if self.last_leader.is_none() && !self.all_have_reported(alarm) {
                 return (Vec::new(), why);
             }
-            return (self.usable(at, |rank| rank <= 4), why);
+            return (self.usable(at, |tier| tier <= Tier::Silent), why);
         };
         let node = &self.nodes[leader];
         let why = node.standing.against(&node.reason_words());
-        match node.standing.rank() {
-            Some(0) => (self.returning(at, leader, alarm), LeadWhy::Return),
-            Some(limit) => (self.usable(at, |rank| rank < limit), why),
-            None => (Vec::new(), why),
+        match node.standing.tier() {
+            Tier::Healthy => (self.returning(at, leader, alarm), LeadWhy::Return),
+            limit => (self.usable(at, |tier| tier < limit), why),
         }
     }
 
-    /// Usable nodes whose rank passes, ordered by rank and then by preference. A node that is known
-    /// to lack blocks ranks like one that is behind, however short a time.
-    fn usable(&self, at: Instant, passes: impl Fn(u8) -> bool) -> Vec<usize> {
-        let mut ranked: Vec<(u8, usize)> = Vec::new();
+    /// Nodes whose tier passes, ordered by tier and then by preference. A node that is known to lack
+    /// blocks counts like one that is behind, however short a time.
+    fn usable(&self, at: Instant, passes: impl Fn(Tier) -> bool) -> Vec<usize> {
+        let mut ranked: Vec<(Tier, usize)> = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
-            let Some(mut rank) = node.standing.rank() else { continue };
+            let mut tier = node.standing.tier();
             if self.is_below(at, index) {
-                rank = rank.max(2);
+                tier = tier.max(Tier::Behind);
             }
             let below_floor = self.floor(at).zip(node.tip).is_some_and(|(floor, tip)| {
                 self.tips.compare(tip, floor) == Some(Ordering::Less)
                     && !self.may_serve(at, index, tip)
             });
             let is_permitted = node.tip.is_none_or(|tip| self.permits(index, tip));
-            if passes(rank) && is_permitted && !below_floor {
-                ranked.push((rank, index));
+            if passes(tier) && is_permitted && !below_floor {
+                ranked.push((tier, index));
             }
         }
         ranked.sort_unstable();
@@ -260,7 +260,7 @@ impl Failover {
 
     /// The node to fall back on if the leader's trouble is real.
     pub(super) fn best_candidate(&self, at: Instant, leader: usize) -> Option<usize> {
-        self.usable(at, |rank| rank <= 3).into_iter().find(|index| *index != leader)
+        self.usable(at, |tier| tier <= Tier::Failing).into_iter().find(|index| *index != leader)
     }
 
     /// The first preferred node that may have the lead back: fit for a while, at least as much work

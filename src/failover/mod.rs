@@ -55,12 +55,9 @@ mod watch;
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-pub use breaker::{Breaker, BreakerChange, FAILURES_TO_OPEN, FIRST_WAIT, LONGEST_WAIT};
+pub use breaker::{Breaker, FAILURES_TO_OPEN, FIRST_WAIT, LONGEST_WAIT};
 pub use clocks::{Clocks, Comparison, Off, REFUSED_FROM};
-pub use io::{
-    DEFAULT_GRACE, Event, FetchWhy, GateWhy, Input, LeadWhy, NodeReport, NodeSpec, Output, Setup,
-    TemplateSeen,
-};
+pub use io::{DEFAULT_GRACE, Event, GateWhy, Input, LeadWhy, NodeSpec, Output, Setup};
 pub use node::{Progress, Standing, Waiting};
 pub use permissions::{PERMISSIONS_DEADLINE, PERMISSIONS_EVERY, PERMISSIONS_GAP};
 pub use split::{
@@ -68,7 +65,7 @@ pub use split::{
 };
 pub use stats::{BOUNDS_MS, ErrorKind, Histogram, MethodStats};
 pub use tips::RaceStats;
-pub use view::{NodeView, Overall, State};
+pub use view::NodeView;
 pub use watch::NewsBy;
 
 use crate::chain::{BlockHash, Chain};
@@ -259,18 +256,18 @@ impl Failover {
         failover
     }
 
-    /// Takes one input and appends the commands that follow from it. NodeReport of unknown nodes are
-    /// ignored, and so are late ones.
+    /// Takes one input and appends the commands that follow from it. News of unknown nodes
+    /// are ignored, and so are late ones.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         let at = now.mono;
         self.note_box(now, out);
         match input {
             Input::Tick => {}
             Input::Reload(setup) => self.reload(at, setup, out),
-            Input::Rehearsed => self.rehearsed(at),
-            Input::Node { node, news } => {
-                if let Some(index) = self.index(node) {
-                    self.hear(at, index, news, out);
+            Input::CheckPermissions => self.check_permissions(at),
+            Input::Node(event) => {
+                if let Some(index) = self.index(event.node) {
+                    self.hear(at, index, event.kind, out);
                 }
             }
         }

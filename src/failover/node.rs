@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::FETCH_DEADLINE;
 use super::breaker::Breaker;
 use super::clocks::{NodeClock, Off};
 use super::io::{LeadWhy, NodeSpec};
@@ -12,6 +11,10 @@ use super::split::{Dispute, Inquiry, Lookup};
 use super::stats::MethodStats;
 use super::tips::RaceStats;
 use super::watch::{Announcements, Waits};
+use super::{
+    BLOCKS_DEADLINE, CHAIN_TIPS_DEADLINE, FETCH_DEADLINE, HEALTH_DEADLINE, PERMISSIONS_DEADLINE,
+    POLL_DEADLINE,
+};
 use crate::chain::{BlockHash, Chain};
 use crate::node::{HealthReport, Method, Permissions, RpcError};
 
@@ -265,33 +268,47 @@ pub enum Standing {
     WrongChain(String),
 }
 
+/// What a [`Standing`] is worth beside others, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tier {
+    Healthy,
+    /// What it says is as good as any, and others take the block.
+    Good,
+    /// It lacks blocks, or will soon.
+    Behind,
+    /// It answers, but not all.
+    Failing,
+    Silent,
+    /// It is polled, and leads nobody.
+    Refused,
+    /// It is not even polled.
+    Useless,
+}
+
 impl Standing {
-    /// Smaller is better; `None` never leads.
-    pub(super) fn rank(&self) -> Option<u8> {
+    pub(super) fn tier(&self) -> Tier {
         match self {
-            Standing::Healthy => Some(0),
-            // What it says is as good as any, and others take the block.
-            Standing::Rival | Standing::Forbidden(_) => Some(1),
+            Standing::Healthy => Tier::Healthy,
+            Standing::Rival | Standing::Forbidden(_) => Tier::Good,
             Standing::Behind(_)
             | Standing::Weaker
             | Standing::Refuses(_)
             | Standing::Stalled
             | Standing::Syncing
             | Standing::NoPeers
-            | Standing::WrongClock(_) => Some(2),
-            Standing::Shaky | Standing::NoTemplate => Some(3),
-            Standing::Silent(_) => Some(4),
-            // Behind all others: it is polled, and leads nobody.
-            Standing::Refused(_) => Some(5),
+            | Standing::WrongClock(_) => Tier::Behind,
+            Standing::Shaky | Standing::NoTemplate => Tier::Failing,
+            Standing::Silent(_) => Tier::Silent,
+            Standing::Refused(_) => Tier::Refused,
             Standing::Waiting(_) | Standing::Unknown | Standing::Down | Standing::WrongChain(_) => {
-                None
+                Tier::Useless
             }
         }
     }
 
     /// It answers, on the right chain, with a chain of its own to be compared.
     pub(super) fn answers(&self) -> bool {
-        self.rank().is_some_and(|rank| rank <= 3)
+        self.tier() <= Tier::Failing
     }
 
     /// Its words leave open why it is so.
@@ -442,6 +459,18 @@ impl Node {
     /// The node's tip is or once was `hash`.
     pub(super) fn has_held(&self, hash: BlockHash) -> bool {
         self.held.contains(&hash)
+    }
+
+    /// The calls that may be under way, when they were sent, and the shell's deadlines.
+    pub(super) fn calls(&self) -> [(Method, Option<Instant>, Duration); 6] {
+        [
+            (Method::GetBlockTemplate, self.fetch.sent, FETCH_DEADLINE),
+            (Method::GetBestBlockHash, self.poll.sent, POLL_DEADLINE),
+            (Method::Health, self.ask.sent, HEALTH_DEADLINE),
+            (Method::Permissions, self.permit.sent, PERMISSIONS_DEADLINE),
+            (Method::GetChainTips, self.inquiry.sent, CHAIN_TIPS_DEADLINE),
+            (Method::GetBlockHash, self.lookup.map(|lookup| lookup.sent), BLOCKS_DEADLINE),
+        ]
     }
 
     /// A call sent then tells of a state later than the latest news of the tip.
@@ -606,7 +635,7 @@ mod tests {
     use crate::ids::NodeId;
 
     fn node() -> Node {
-        let spec = NodeSpec { id: NodeId(1), name: "attic".into(), host: "10.0.0.1".into() };
+        let spec = NodeSpec { id: NodeId(1), name: "attic".into() };
         Node::new(spec, Instant::now(), Duration::ZERO, Duration::ZERO)
     }
 

@@ -9,7 +9,7 @@ use super::Failover;
 use super::io::{Event, Output};
 use super::policy::Alarm;
 use crate::ids::NodeId;
-use crate::node::Permissions;
+use crate::node::{Ask, Permissions};
 
 /// From one question to the next, unless there was a break.
 pub const PERMISSIONS_EVERY: Duration = Duration::from_secs(60);
@@ -24,8 +24,8 @@ impl Failover {
         self.nodes[self.index(node)?].permissions.as_ref()
     }
 
-    /// A block is rehearsed at all nodes: whether they would take it from us belongs to it.
-    pub(super) fn rehearsed(&mut self, at: Instant) {
+    /// Every node is to be asked.
+    pub(super) fn check_permissions(&mut self, at: Instant) {
         for index in 0..self.nodes.len() {
             self.want_permissions(at, index, PERMISSIONS_EVERY);
         }
@@ -84,7 +84,7 @@ impl Failover {
                 node.permit.sent = Some(at);
                 node.permit.last = Some(at);
                 node.permit_at = None;
-                out.push(Output::AskPermissions { node: node.spec.id });
+                out.push(Output::Ask { node: node.spec.id, ask: Ask::Permissions });
             }
         }
     }

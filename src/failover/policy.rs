@@ -8,18 +8,17 @@ use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::breaker::LONGEST_WAIT;
-use super::io::{Event, FetchWhy, GateWhy, LeadWhy, Output};
-use super::node::{Behind, Call, Node, Standing};
+use super::io::{Event, GateWhy, LeadWhy, Output};
+use super::node::{Behind, Node, Standing};
 use super::{
-    DOUBT_AFTER, EMPTY_FIRST_ABOVE, FETCH_BURST, FETCH_DEADLINE, FETCH_EVERY, FOLLOW, Failover,
-    HEADER_FIRST, HEALTH_DEADLINE, HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER,
-    LAG_MANY, LONG_ON_BACKUP, PERMISSIONS_DEADLINE, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY,
-    PROBE_PREFERRED, RPC_DOWN_AFTER, SILENT_AFTER, SILENT_AT_MOST, SLACK, STALLED_HEADERS,
-    STALLED_TIP, WAIT,
+    DOUBT_AFTER, EMPTY_FIRST_ABOVE, FETCH_BURST, FETCH_EVERY, FOLLOW, Failover, HEADER_FIRST,
+    HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER, LAG_MANY, LONG_ON_BACKUP,
+    POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED, RPC_DOWN_AFTER, SILENT_AFTER, SILENT_AT_MOST, SLACK,
+    STALLED_HEADERS, STALLED_TIP, WAIT,
 };
 use crate::chain::{BlockHash, Chain};
 use crate::ids::NodeId;
-use crate::node::{Method, Permissions, RpcError};
+use crate::node::{Ask, FetchWhy, Permissions, RpcError};
 
 /// Collects the earliest moment that some rule waits for.
 pub(super) struct Alarm {
@@ -48,7 +47,7 @@ impl Failover {
         let mut alarm = Alarm { at, next: None };
         for round in 0..ROUNDS {
             alarm.next = None;
-            let changed = self.overdue_calls(at, &mut alarm, out)
+            let changed = self.watch_calls(at, &mut alarm, out)
                 | self.standings(at, &mut alarm, out)
                 | self.check_leader(at)
                 | self.serve_leader(at, out)
@@ -71,51 +70,27 @@ impl Failover {
         self.gate_when_stale(&mut alarm, out);
         self.say_down(&mut alarm, out);
         self.say_backup(at, &mut alarm, out);
-        self.watch_calls(&mut alarm);
+        // Those that were sent just now have a deadline, too.
+        self.watch_calls(at, &mut alarm, out);
         self.next = alarm.next;
     }
 
     // -- the nodes --
 
-    /// A shell that never answers must not block a call for ever.
-    fn overdue_calls(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) -> bool {
+    /// A shell that never answers must not block a call for ever, and a node whose poll is unanswered
+    /// is silent after a while.
+    fn watch_calls(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) -> bool {
         let mut changed = false;
         for index in 0..self.nodes.len() {
-            for (method, deadline) in CALLS {
-                let sent = call(&self.nodes[index], method).sent;
+            for (method, sent, deadline) in self.nodes[index].calls() {
                 if sent.is_some_and(|sent| alarm.due(sent + deadline + SLACK)) {
                     self.failed(at, index, method, &RpcError::Timeout(deadline), out);
                     changed = true;
                 }
             }
-            for (method, sent, deadline) in self.inquiry_calls(index) {
-                if sent.is_some_and(|sent| alarm.due(sent + deadline + SLACK)) {
-                    self.failed(at, index, method, &RpcError::Timeout(deadline), out);
-                    changed = true;
-                }
-            }
+            self.note_silence(index, alarm);
         }
         changed
-    }
-
-    /// Calls that were sent in this very round have a deadline, too.
-    fn watch_calls(&self, alarm: &mut Alarm) {
-        for (index, node) in self.nodes.iter().enumerate() {
-            for (_, sent, deadline) in self.inquiry_calls(index) {
-                if let Some(sent) = sent {
-                    alarm.due(sent + deadline + SLACK);
-                }
-            }
-            for (method, deadline) in CALLS {
-                if let Some(sent) = call(node, method).sent {
-                    alarm.due(sent + deadline + SLACK);
-                }
-            }
-            if let Some(from) = unanswered_since(node) {
-                alarm.due(from + silence_limit(node));
-                alarm.due(from + DOUBT_AFTER);
-            }
-        }
     }
 
     /// Says of each node what it is good for.
@@ -123,7 +98,6 @@ impl Failover {
         let mut changed = false;
         let misleading = self.misleading_clocks(at);
         for (index, off) in misleading.into_iter().enumerate() {
-            self.note_silence(index, alarm);
             self.note_lag(at, index, alarm, out);
             let standing = self.standing(index, off, alarm);
             let node = &mut self.nodes[index];
@@ -324,7 +298,7 @@ impl Failover {
                 continue;
             }
             let node = &self.nodes[index];
-            if node.standing.rank().is_none_or(|rank| rank > 0) {
+            if node.standing != Standing::Healthy {
                 continue;
             }
             // The leader has the tip as well: leave it the time that it usually takes.
@@ -409,7 +383,7 @@ impl Failover {
             return false;
         }
         node.fetch_sent(at, FETCH_EVERY);
-        out.push(Output::FetchTemplate { node: node.spec.id, why });
+        out.push(Output::Ask { node: node.spec.id, ask: Ask::Template(why) });
         true
     }
 
@@ -437,7 +411,7 @@ impl Failover {
         let node = &mut self.nodes[index];
         if node.header.tip != Some(tip) {
             node.header.ask(tip, at);
-            out.push(Output::AskHeader { node: node.spec.id, tip });
+            out.push(Output::Ask { node: node.spec.id, ask: Ask::Header(tip) });
         }
     }
 
@@ -501,7 +475,7 @@ impl Failover {
             if node.ask.due <= at {
                 node.ask.due = at + HEALTH_EVERY;
             }
-            out.push(Output::AskHealth { node: node.spec.id });
+            out.push(Output::Ask { node: node.spec.id, ask: Ask::Health });
         }
         // A node that cannot lead yet is asked more often than every 12 s, once it has answered.
         for node in &mut self.nodes {
@@ -563,7 +537,7 @@ impl Failover {
             return;
         }
         self.down_said = true;
-        out.push(Output::Event(Event::RpcDown { why: self.why_nobody() }));
+        out.push(Output::Event(Event::RpcDown { why: self.states() }));
     }
 
     fn say_backup(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
@@ -580,7 +554,7 @@ impl Failover {
     }
 
     /// The state of each node in one clause.
-    pub(super) fn why_nobody(&self) -> String {
+    pub fn states(&self) -> String {
         self.nodes.iter().map(Node::clause).collect::<Vec<_>>().join("; ")
     }
 
@@ -589,23 +563,6 @@ impl Failover {
         self.leader = None;
         self.lost_why = why;
         self.nobody_since = Some(at);
-    }
-}
-
-/// The calls that the machine orders one by one, with the shell's deadline.
-const CALLS: [(Method, Duration); 4] = [
-    (Method::GetBlockTemplate, FETCH_DEADLINE),
-    (Method::GetBestBlockHash, POLL_DEADLINE),
-    (Method::Health, HEALTH_DEADLINE),
-    (Method::Permissions, PERMISSIONS_DEADLINE),
-];
-
-fn call(node: &Node, method: Method) -> &Call {
-    match method {
-        Method::GetBlockTemplate => &node.fetch,
-        Method::GetBestBlockHash => &node.poll,
-        Method::Permissions => &node.permit,
-        _ => &node.ask,
     }
 }
 

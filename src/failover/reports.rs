@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::breaker::BreakerChange;
-use super::io::{Event, NodeReport, Output, TemplateSeen};
-use super::node::{Failure, HeldTemplate, Waiting};
+use super::io::{Event, Output};
+use super::node::{Failure, HeldTemplate, Tier, Waiting};
 use super::stats::ErrorKind;
 use super::tips::Place;
 use super::watch::Waits;
@@ -12,59 +11,73 @@ use super::{
     FETCH_RETRY, Failover, HEALTH_EVERY, LONGEST_PAUSE, PERMISSIONS_EVERY, PERMISSIONS_GAP, WAIT,
 };
 use crate::chain::{BlockHash, Chain};
-use crate::node::{HealthReport, Method, RpcError, TipSource, permissions};
+use crate::node::{HealthReport, Method, NodeEventKind, RpcError, TipSource, permissions};
+use crate::template::Template;
 
 impl Failover {
     pub(super) fn hear(
         &mut self,
         at: Instant,
         index: usize,
-        news: NodeReport,
+        news: NodeEventKind,
         out: &mut Vec<Output>,
     ) {
         match news {
-            NodeReport::Template { seen, took } => self.template(at, index, seen, took, out),
-            NodeReport::Tip { hash, height, source, took } => {
+            NodeEventKind::Template { template, took, .. } => {
+                self.template(at, index, &template, took, out)
+            }
+            NodeEventKind::Tip { hash, height, source, took } => {
                 self.tip(at, index, (hash, source), took, out);
                 if let Some(height) = height {
                     self.tips.learn(hash, height, None);
                 }
             }
-            NodeReport::Header { hash, header } => {
+            NodeEventKind::Header { hash, header } => {
                 self.succeeded(at, index, Method::GetBlockHeader, None, out);
                 self.nodes[index].header.answered(hash, header.median_time);
                 self.tips.learn(hash, header.height, None);
             }
-            NodeReport::WaitTried(outcome) => {
+            NodeEventKind::WaitTried(outcome) => {
                 if outcome.is_ok() {
                     self.alive(at, index, out);
                 }
                 self.nodes[index].wait_tried(at, &outcome);
             }
             // It may have ended what was idle, or be another process when it answers next.
-            NodeReport::HungUp => {
+            NodeEventKind::HungUp => {
                 let node = &mut self.nodes[index];
                 node.poll.due = at;
                 node.waits = Waits::default();
             }
-            NodeReport::Health { report, took } => self.health(at, index, *report, took, out),
-            NodeReport::ChainTips { refused, took } => {
+            NodeEventKind::Health { report, took } => self.health(at, index, *report, took, out),
+            NodeEventKind::ChainTips { refused, took } => {
                 self.succeeded(at, index, Method::GetChainTips, Some(took), out);
                 self.hear_refused(index, refused);
             }
-            NodeReport::BlocksAt { blocks, took } => {
+            NodeEventKind::BlocksAt { blocks, took } => {
                 self.succeeded(at, index, Method::GetBlockHash, Some(took), out);
                 self.hear_blocks(at, index, &blocks, out);
             }
-            NodeReport::Permissions { permissions, took } => {
+            NodeEventKind::Permissions { permissions, took } => {
                 self.nodes[index].permit.sent = None;
                 self.succeeded(at, index, Method::Permissions, Some(took), out);
                 self.permissions_heard(index, permissions, out);
             }
-            NodeReport::Failed { method, error, took: _ } => {
+            NodeEventKind::Failed { method, error, .. } => {
                 self.failed(at, index, method, &error, out)
             }
-            NodeReport::Answered { method, took } => self.succeeded(at, index, method, took, out),
+            NodeEventKind::Submitted { answer, took, .. } => match answer {
+                Ok(_) => self.succeeded(at, index, Method::SubmitBlock, Some(took), out),
+                Err(error) => self.failed(at, index, Method::SubmitBlock, &error, out),
+            },
+            NodeEventKind::Proposed { verdict, .. } => match verdict {
+                Ok(_) => self.succeeded(at, index, Method::Proposal, None, out),
+                Err(error) => self.failed(at, index, Method::Proposal, &error, out),
+            },
+            NodeEventKind::Position { answer: Err(error), .. } => {
+                self.failed(at, index, Method::GetBlockHeader, &error, out)
+            }
+            NodeEventKind::Position { answer: Ok(_), .. } | NodeEventKind::Zmq(_) => {}
         }
     }
 
@@ -115,7 +128,7 @@ impl Failover {
         &mut self,
         at: Instant,
         index: usize,
-        seen: TemplateSeen,
+        template: &Template,
         took: Duration,
         out: &mut Vec<Output>,
     ) {
@@ -123,7 +136,9 @@ impl Failover {
         self.succeeded(at, index, Method::GetBlockTemplate, Some(took), out);
         self.nodes[index].remember_duration(took);
         // The template was made somewhere within the call.
-        self.note_template_time(index, seen, at.checked_sub(took).unwrap_or(at), out);
+        self.note_template_time(index, template, at.checked_sub(took).unwrap_or(at), out);
+        // The tip's height is one less than that of the block to be mined.
+        let height = u64::from(template.height).saturating_sub(1);
         let tip_height = self.nodes[index].tip.and_then(|tip| self.tips.height(tip));
         let node = &mut self.nodes[index];
         if !node.checked || node.wrong_chain.is_some() {
@@ -134,17 +149,17 @@ impl Failover {
         node.template_error = None;
         node.fetch_after = None;
         node.template_failures = 0;
-        let is_new = !node.has_held(seen.prev)
-            && tip_height.is_none_or(|height| seen.height.saturating_sub(1) > height);
-        if node.tip != Some(seen.prev) && !node.is_later_news(sent) && !is_new {
+        let is_new =
+            !node.has_held(template.prev) && tip_height.is_none_or(|before| height > before);
+        if node.tip != Some(template.prev) && !node.is_later_news(sent) && !is_new {
             // It was under way when the tip changed: the node has moved on since, or has gone back
             // (then the poll tells).
             node.poll.due = at;
             return;
         }
-        node.template = Some(HeldTemplate { prev: seen.prev, at, served: false });
-        self.tip_news(at, index, seen.prev, TipSource::Template);
-        self.tips.learn(seen.prev, seen.height.saturating_sub(1), None);
+        node.template = Some(HeldTemplate { prev: template.prev, at, served: false });
+        self.tip_news(at, index, template.prev, TipSource::Template);
+        self.tips.learn(template.prev, height, None);
     }
 
     fn health(
@@ -253,7 +268,7 @@ impl Failover {
         if moved && !self.tips.is_known(hash) {
             node.ask_soon = Some(at);
         }
-        let good = node.standing.rank().is_some_and(|rank| rank <= 1);
+        let good = node.standing.tier() <= Tier::Good;
         if let Some(work) = &mut self.work
             && work.prev == hash
             && (good || is_leader)
@@ -286,7 +301,7 @@ impl Failover {
         node.heard_at = Some(at);
         node.silent = None;
         node.suspect = false;
-        if node.breaker.succeed() == BreakerChange::Closed {
+        if node.breaker.succeed() {
             node.ask_soon = Some(at);
             let since = node.down_since.take().unwrap_or(at);
             out.push(Output::Event(Event::NodeUp {
@@ -394,7 +409,7 @@ impl Failover {
                 }
                 // While half-open only the probe counts, not a call from before.
                 let counts = node.breaker.is_closed() || method == Method::Health;
-                if counts && node.breaker.fail(at) == BreakerChange::Opened {
+                if counts && node.breaker.fail(at) {
                     node.down_since = Some(at);
                     node.forget();
                     out.push(Output::Event(Event::NodeDown {

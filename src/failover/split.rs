@@ -49,7 +49,7 @@ use super::policy::Alarm;
 use super::{FOLLOW, Failover, LAG_MANY};
 use crate::chain::BlockHash;
 use crate::ids::NodeId;
-use crate::node::{InvalidBranch, Method, RpcError};
+use crate::node::{Ask, InvalidBranch, Method, RpcError};
 
 /// Deadline of `getchaintips`, for the shell.
 pub const CHAIN_TIPS_DEADLINE: Duration = Duration::from_secs(15);
@@ -373,7 +373,7 @@ impl Failover {
                 None if inquiry.last.is_none_or(|last| alarm.due(last + CHAIN_TIPS_GAP)) => {
                     inquiry.sent = Some(at);
                     inquiry.last = Some(at);
-                    out.push(Output::AskChainTips { node: id });
+                    out.push(Output::Ask { node: id, ask: Ask::ChainTips });
                 }
                 None => return,
             }
@@ -406,7 +406,7 @@ impl Failover {
         };
         if other.lookup.is_none() {
             other.lookup = Some(Lookup { sent: at, asker });
-            out.push(Output::AskBlocksAt { node: other.spec.id, heights });
+            out.push(Output::Ask { node: other.spec.id, ask: Ask::BlocksAt(heights) });
         }
     }
 
@@ -518,15 +518,6 @@ impl Failover {
             inquiry.could_not_ask(error);
         }
         true
-    }
-
-    /// The calls of inquiries that are under way at a node, with the shell's deadlines.
-    pub(super) fn inquiry_calls(&self, index: usize) -> [(Method, Option<Instant>, Duration); 2] {
-        let node = &self.nodes[index];
-        [
-            (Method::GetChainTips, node.inquiry.sent, CHAIN_TIPS_DEADLINE),
-            (Method::GetBlockHash, node.lookup.map(|lookup| lookup.sent), BLOCKS_DEADLINE),
-        ]
     }
 
     fn conclude(&mut self, index: usize, found: Option<(InvalidBranch, NodeId, Dispute)>) {

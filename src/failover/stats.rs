@@ -40,19 +40,6 @@ impl Histogram {
     pub fn buckets(&self) -> &[u64] {
         &self.buckets
     }
-
-    /// The upper bound of the bucket that holds the given share (0 to 1) of all durations, and
-    /// `None` when nothing was counted. In the bucket above all bounds: the last bound.
-    pub fn quantile(&self, share: f64) -> Option<Duration> {
-        let count = self.count();
-        let wanted = ((count as f64 * share.clamp(0.0, 1.0)).ceil() as u64).max(1);
-        let mut seen = 0;
-        let bucket = self.buckets.iter().position(|n| {
-            seen += n;
-            seen >= wanted
-        })?;
-        Some(Duration::from_millis(BOUNDS_MS[bucket.min(BOUNDS_MS.len() - 1)]))
-    }
 }
 
 /// The kinds of failure that are counted apart: what the owner can do differs.
@@ -180,7 +167,6 @@ mod tests {
     #[test]
     fn durations_fall_into_the_bucket_whose_bound_they_do_not_exceed() {
         let mut histogram = Histogram::default();
-        assert_eq!(histogram.quantile(0.5), None);
         for took in [MS, MS * 2, MS * 3, MS * 5, MS * 6, Duration::from_secs(40)] {
             histogram.add(took);
         }
@@ -188,9 +174,6 @@ mod tests {
         assert_eq!(histogram.buckets()[BOUNDS_MS.len()], 1);
         assert_eq!(histogram.count(), 6);
         assert_eq!(histogram.total(), Duration::from_secs(40) + MS * 17);
-        assert_eq!(histogram.quantile(0.5), Some(MS * 5));
-        assert_eq!(histogram.quantile(0.0), Some(MS));
-        assert_eq!(histogram.quantile(1.0), Some(Duration::from_secs(30)));
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Failover;
-use super::breaker::Breaker;
 use super::node::{Node, Standing};
 use super::split::Dispute;
 use super::stats::MethodStats;
@@ -13,26 +12,6 @@ use super::watch::NewsBy;
 use crate::chain::BlockHash;
 use crate::ids::NodeId;
 use crate::node::{HealthReport, Method, Permissions, RpcError};
-
-/// How things are, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// The preferred node leads and all nodes are well.
-    Ok,
-    /// There is work, but less safety than the owner paid for.
-    Degraded,
-    /// Nobody leads.
-    Down,
-}
-
-/// How things are, in one word and one sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overall {
-    /// The word.
-    pub state: State,
-    /// The sentence.
-    pub sentence: String,
-}
 
 /// One node for the page.
 #[derive(Clone, Debug)]
@@ -51,8 +30,6 @@ pub struct NodeView<'a> {
     pub hint: Option<String>,
     /// What it lets us do, where it was asked.
     pub permissions: Option<&'a Permissions>,
-    /// Its circuit breaker.
-    pub breaker: Breaker,
     /// Its latest health report and the report's age.
     pub health: Option<(&'a HealthReport, Duration)>,
     /// Its tip.
@@ -62,9 +39,6 @@ pub struct NodeView<'a> {
     /// Blocks that it lacks against the node with most work (0 also on a weaker chain of equal
     /// height).
     pub lag_blocks: u64,
-    /// For how long it has been behind, or by how much older its tip is by the block headers'
-    /// times, whichever is longer.
-    pub lag: Duration,
     /// Median of its last five durations of `getblocktemplate`.
     pub template_takes: Option<Duration>,
     /// An empty job goes out first when it leads.
@@ -100,12 +74,6 @@ impl Failover {
         Some((work.prev, work.node, at.saturating_duration_since(work.since)))
     }
 
-    /// For how much longer the last job is served if no node confirms it.
-    pub fn grace_left(&self, at: Instant) -> Option<Duration> {
-        let work = self.work?;
-        Some((work.confirmed + self.grace).saturating_duration_since(at))
-    }
-
     /// The nodes in the order of preference.
     pub fn nodes(&self, at: Instant) -> impl Iterator<Item = NodeView<'_>> {
         self.nodes.iter().map(move |node| self.node_view(at, node))
@@ -121,12 +89,10 @@ impl Failover {
             reason: node.reason(),
             hint: node.hint(),
             permissions: node.permissions.as_ref(),
-            breaker: node.breaker,
             health: node.health.as_ref().map(|(report, since)| (report, age(*since))),
             tip: node.tip,
             height: node.tip.and_then(|tip| self.tips.height(tip)),
             lag_blocks: node.behind.map_or(0, |behind| behind.blocks),
-            lag: self.lag(at, node),
             template_takes: node.median_fetch(),
             empty_first: self.empty_first(node.spec.id),
             last_error: node.last_error.as_ref().map(|failure| (&failure.error, age(failure.at))),
@@ -136,99 +102,5 @@ impl Failover {
             dispute: self.dispute(node),
             rules: self.rules_words(node),
         }
-    }
-
-    fn lag(&self, at: Instant, node: &Node) -> Duration {
-        let Some(behind) = node.behind else { return Duration::ZERO };
-        let tip_time = |node: &Node| {
-            node.health.as_ref().map(|(report, _)| report.tip_time).filter(|time| *time > 0)
-        };
-        let newest = self.nodes.iter().filter_map(tip_time).max();
-        let by_header = newest.zip(tip_time(node)).map_or(0, |(a, b)| a.saturating_sub(b));
-        at.saturating_duration_since(behind.since).max(Duration::from_secs(by_header))
-    }
-
-    /// How things are, for the top of the page.
-    pub fn overall(&self, at: Instant) -> Overall {
-        let leader = self.leader_index();
-        let Some(index) = leader else {
-            return Overall { state: State::Down, sentence: self.down_sentence(at) };
-        };
-        let node = &self.nodes[index];
-        let name = &node.spec.name;
-        let degraded = |sentence| Overall { state: State::Degraded, sentence };
-        if node.standing == Standing::Rival || self.split_since.is_some() {
-            return degraded(format!(
-                "Node {name} gives the work; the nodes hold two different blocks of the same \
-                 height, and the next block decides."
-            ));
-        }
-        if node.standing != Standing::Healthy {
-            return degraded(format!(
-                "Node {} but gives the work, as no better node is available.",
-                node.clause()
-            ));
-        }
-        if index > 0 {
-            let first = &self.nodes[0];
-            return degraded(match first.standing {
-                Standing::Healthy => format!(
-                    "Backup node {name} gives the work; {} is well again and takes over shortly.",
-                    first.spec.name
-                ),
-                _ => format!("Backup node {name} gives the work: {}.", first.clause()),
-            });
-        }
-        // One failed call of a backup is no news.
-        let is_well = |node: &Node| matches!(node.standing, Standing::Healthy | Standing::Shaky);
-        if let Some(other) = self.nodes.iter().find(|node| !is_well(node)) {
-            return degraded(format!("Node {name} gives the work, but {}.", other.clause()));
-        }
-        let sentence = match self.nodes.len() {
-            1 => format!("Node {name} gives the work; there is no other node to fall back on."),
-            2 => format!("Node {name} gives the work and the other node is ready."),
-            count => {
-                format!("Node {name} gives the work and {} other nodes are ready.", count - 1)
-            }
-        };
-        Overall { state: State::Ok, sentence }
-    }
-
-    fn down_sentence(&self, at: Instant) -> String {
-        if self.nodes.is_empty() {
-            return "No Bitcoin node is configured.".to_owned();
-        }
-        let nodes = self.why_nobody();
-        match self.grace_left(at) {
-            Some(left) => format!(
-                "No node is usable: {nodes}. Miners keep the last job for {} s more.",
-                left.as_secs()
-            ),
-            None if self.opened => {
-                format!("No node is usable: {nodes}. Miners are sent to their fallback.")
-            }
-            None => format!("No node has given work yet: {nodes}."),
-        }
-    }
-
-    /// What the owner could do for more safety, in sentences.
-    pub fn advice(&self) -> Vec<String> {
-        let mut advice = Vec::new();
-        if let [only] = self.nodes.as_slice() {
-            advice.push(format!(
-                "There is only one node: a restart of {} can cost a block.",
-                only.spec.name
-            ));
-        }
-        for (index, node) in self.nodes.iter().enumerate() {
-            let same = self.nodes[..index].iter().find(|other| other.spec.host == node.spec.host);
-            if let Some(other) = same {
-                advice.push(format!(
-                    "Nodes {} and {} are on one machine: that covers a crash, not a power cut.",
-                    other.spec.name, node.spec.name
-                ));
-            }
-        }
-        advice
     }
 }

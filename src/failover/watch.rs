@@ -15,12 +15,12 @@
 use std::time::Instant;
 
 use super::io::Output;
-use super::node::Node;
+use super::node::{Node, Tier};
 use super::policy::Alarm;
 use super::stats::ErrorKind;
 use super::{ANNOUNCED_WITHIN, Failover, POLL_EVERY, POLL_SOON, TRY_WAIT_AGAIN, WAIT_GAP};
 use crate::chain::BlockHash;
-use crate::node::{RpcError, TipSource};
+use crate::node::{Ask, RpcError, TipSource};
 
 /// Whether calls may wait at the node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Failover {
                 node.waits = Waits::Untried;
             }
             alarm.due(at + POLL_EVERY);
-            out.push(Output::TryWait { node: node.spec.id });
+            out.push(Output::Ask { node: node.spec.id, ask: Ask::TryWait });
         }
     }
 
@@ -141,7 +141,7 @@ impl Failover {
     pub(super) fn polls(&mut self, at: Instant, alarm: &mut Alarm, out: &mut Vec<Output>) {
         let leader = self.leader;
         for node in &mut self.nodes {
-            if node.standing.rank().is_none() || node.poll.sent.is_some() {
+            if node.standing.tier() == Tier::Useless || node.poll.sent.is_some() {
                 continue;
             }
             let by = node.news_by(leader == Some(node.spec.id));
@@ -161,7 +161,8 @@ impl Failover {
                     node.poll.due = at + every;
                 }
                 node.poll_waits = by == NewsBy::Wait;
-                out.push(Output::PollTip { node: node.spec.id, waits: node.poll_waits });
+                let ask = if node.poll_waits { Ask::WaitForTip } else { Ask::Tip };
+                out.push(Output::Ask { node: node.spec.id, ask });
             }
         }
     }

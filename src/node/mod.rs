@@ -96,6 +96,64 @@ impl Method {
     }
 }
 
+/// What a node is asked. The answer is the [`NodeEventKind`] of that name, or `Failed` where none says
+/// otherwise. A solved block goes another way: `submitblock` has a thread of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// `getblocktemplate`; why is for the log. While one is under way, another is fetched right
+    /// after it, because the first may not know yet what this one is about.
+    Template(FetchWhy),
+    /// The tip, by `getbestblockhash`.
+    Tip,
+    /// The tip and its height as soon as the tip changes, or after [`WAIT`]: `waitfornewblock`. The
+    /// answer is a `Tip`.
+    WaitForTip,
+    /// Whether it answers another call while one waits at it: `WaitTried`, or no event where other
+    /// calls came between. Its number of threads cannot be asked.
+    TryWait,
+    /// Height and median time of a tip: `getblockheader`.
+    Header(BlockHash),
+    /// How it is: `getblockchaininfo` and `getnetworkinfo`.
+    Health,
+    /// What it lets us do: ten calls.
+    Permissions,
+    /// Which branches it has refused: `getchaintips`.
+    ChainTips,
+    /// Which blocks its best chain has at these heights, a few and rising: `getblockhash` for each.
+    BlocksAt(Vec<u64>),
+    /// To prefer this block to others of equal work: `preciousblock`. `Failed`, or no event.
+    Precious(BlockHash),
+    /// Where a block stands with it.
+    Position {
+        /// The block.
+        block: BlockHash,
+        /// Its height.
+        height: u32,
+    },
+    /// Whether it would take a block: `getblocktemplate` in proposal mode (BIP 23). `Proposed`.
+    Propose {
+        /// Hash of its header.
+        block: BlockHash,
+        /// Its bytes, in hex.
+        hex: Arc<str>,
+    },
+}
+
+/// Why a template is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchWhy {
+    /// There is a tip on which no template builds yet.
+    NewTip,
+    /// A lead is sought or about to move.
+    Seek,
+    /// The leader is in doubt: have a template of the next node at hand.
+    Doubt,
+    /// The node's last template call failed; perhaps it is well again.
+    Probe,
+    /// The regular refresh, see [`HEARTBEAT`](crate::failover::HEARTBEAT).
+    Heartbeat,
+}
+
 /// For so long a `waitfornewblock` waits at the node.
 pub const WAIT: Duration = Duration::from_millis(250);
 
@@ -201,14 +259,14 @@ pub enum NodeEventKind {
         /// Duration of the call, zero for ZMQ.
         took: Duration,
     },
-    /// The header of a tip ([`header`](crate::rpc::NodeHandle::header)).
+    /// The header of a tip ([`Ask::Header`]).
     Header {
         /// The tip.
         hash: BlockHash,
         /// What its header and its place in the chain say.
         header: TipHeader,
     },
-    /// Whether the node answers another call while one waits ([`try_wait`](crate::rpc::NodeHandle::try_wait)).
+    /// Whether the node answers another call while one waits ([`Ask::TryWait`]).
     WaitTried(Result<bool, RpcError>),
     /// An idle connection to the RPC port was closed by the other side: the node may have died, or
     /// it only ends connections that say nothing.

@@ -45,7 +45,7 @@ pub struct NodeConfig {
 /// How we identify ourselves to a node.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Auth {
-    /// Not at all.
+    /// Not at all. Bitcoin Core never accepts that; other nodes may.
     None,
     /// By the file that Bitcoin Core writes anew at each start (`.cookie` in its data directory).
     Cookie(PathBuf),
@@ -216,7 +216,7 @@ impl Rpc {
         let header = match self.header(block) {
             Ok(header) => Some(header),
             Err(error) if is_unknown_block(&error) => return Ok(Position::Missing),
-            Err(error) if is_forbidden(&error) => None,
+            Err(error) if permissions::is_refused(&error) => None,
             Err(error) => return Err(error),
         };
         let height = header.as_ref().map_or(u64::from(height), |header| header.height);
@@ -224,7 +224,7 @@ impl Rpc {
             self.get(Method::GetBlockHeader, "getblockhash", &height.to_string());
         let there = match there {
             Ok(there) => Some(hash(&there)?),
-            Err(error) if is_forbidden(&error) => {
+            Err(error) if permissions::is_refused(&error) => {
                 let is_tip = self.get_best_block_hash()? == block;
                 let confirmations = Some(1);
                 return Ok(if is_tip {
@@ -670,11 +670,6 @@ fn confirmations(header: &HeaderInfo) -> u32 {
 fn is_unknown_block(error: &RpcError) -> bool {
     matches!(error, RpcError::Rpc { code: -5 | -1, message }
         if message.eq_ignore_ascii_case("block not found"))
-}
-
-/// The user may not call the method, or the node does not have it.
-fn is_forbidden(error: &RpcError) -> bool {
-    matches!(error, RpcError::Forbidden { .. } | RpcError::Rpc { code: -32601, .. })
 }
 
 /// One text up to Core 27, a list of texts since 28.

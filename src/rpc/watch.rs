@@ -20,21 +20,21 @@ use super::lane::Lane;
 use super::{place, tripwire, zmq_fd};
 use crate::chain::BlockHash;
 use crate::ids::NodeId;
-use crate::node::{Method, NodeEvent, NodeEventKind, RpcError, TipSource, WAIT};
+use crate::node::{Ask, Method, NodeEvent, NodeEventKind, RpcError, TipSource, WAIT};
 use crate::priority_queue::{
     self,
     Urgency::{self, Normal, Urgent},
 };
 use crate::template::TxCache;
 
-/// A node that is being watched and can be asked. Every question returns at once; the answers
+/// A node that is being watched and can be asked. [`NodeHandle::ask`] returns at once; the answers
 /// come as [`NodeEvent`]s.
 ///
 /// Questions are asked over two lanes, one call at a time in each: the quick one asks for the tip,
 /// its header and the node's health; the slow one for templates, and for whatever makes the node
 /// check a block. A template overtakes what waits there. Solved blocks have a thread of their own,
 /// and ZMQ is a task on the executor. Each kind of question has its number of places, and a question for
-/// which there is no place is not asked, and its method returns false.
+/// which there is no place is not asked.
 pub struct NodeHandle {
     rpc: Arc<Rpc>,
     cache: Arc<Mutex<TxCache>>,
@@ -119,9 +119,93 @@ impl NodeHandle {
         })
     }
 
-    /// Asks for a template: `Template` or `Failed`. When one is under way already, another is
-    /// fetched right after it, because the first may not know yet what this question is about.
-    pub fn fetch_template(&self) {
+    /// Asks. False where there is no place for the question: then it is not asked.
+    pub fn ask(&self, ask: Ask) -> bool {
+        let (quick, slow, busy) = (&self.quick, &self.slow, &self.busy);
+        match ask {
+            Ask::Template(_) => {
+                self.fetch_template();
+                true
+            }
+            Ask::Tip => self.call(
+                (quick, Normal),
+                &busy.poll,
+                Method::GetBestBlockHash,
+                Rpc::get_best_block_hash,
+                |hash, took| NodeEventKind::Tip {
+                    hash,
+                    height: None,
+                    source: TipSource::Poll,
+                    took,
+                },
+            ),
+            Ask::WaitForTip => self.call(
+                (quick, Normal),
+                &busy.poll,
+                Method::WaitForNewBlock,
+                |rpc| rpc.wait_for_new_block(WAIT),
+                |(hash, height), took| {
+                    let (height, source) = (Some(height), TipSource::Wait);
+                    NodeEventKind::Tip { hash, height, source, took }
+                },
+            ),
+            Ask::TryWait => self.try_wait(),
+            Ask::Header(tip) => self.call(
+                // Before a health question that waits: miners are on the dead tip.
+                (quick, Urgent),
+                &busy.header,
+                Method::GetBlockHeader,
+                move |rpc| rpc.tip_header(tip),
+                move |header, _| NodeEventKind::Header { hash: tip, header },
+            ),
+            Ask::Health => self.call(
+                (quick, Normal),
+                &busy.health,
+                Method::Health,
+                |rpc| {
+                    let report = rpc.health()?;
+                    // So that a solved block finds a connection; what keeps it from one will be heard.
+                    rpc.keep_spare().ok();
+                    Ok(report)
+                },
+                |report, took| NodeEventKind::Health { report: Box::new(report), took },
+            ),
+            Ask::Permissions => self.ask_permissions(),
+            Ask::ChainTips => self.call(
+                (slow, Normal),
+                &busy.chain_tips,
+                Method::GetChainTips,
+                Rpc::refused_branches,
+                |refused, took| NodeEventKind::ChainTips { refused, took },
+            ),
+            Ask::BlocksAt(heights) => self.call(
+                (slow, Normal),
+                &busy.blocks_at,
+                Method::GetBlockHash,
+                move |rpc| rpc.blocks_at(&heights),
+                |blocks, took| NodeEventKind::BlocksAt { blocks, took },
+            ),
+            Ask::Precious(block) => self.in_lane((slow, Normal), &busy.precious, move |rpc| {
+                let started = Instant::now();
+                let error = rpc.precious_block(block).err()?;
+                Some(failed(Method::PreciousBlock, error, started.elapsed()))
+            }),
+            Ask::Position { block, height } => {
+                self.in_lane((quick, Normal), &busy.position, move |rpc| {
+                    let started = Instant::now();
+                    let answer = rpc.best_chain_position(block, height);
+                    Some(NodeEventKind::Position { block, answer, took: started.elapsed() })
+                })
+            }
+            Ask::Propose { block, hex } => {
+                self.in_lane((slow, Normal), &busy.proposal, move |rpc| {
+                    Some(NodeEventKind::Proposed { block, verdict: rpc.propose(&hex) })
+                })
+            }
+        }
+    }
+
+    fn fetch_template(&self) {
         let fetch = self.busy.fetch.clone();
         if !fetch.begin() {
             return;
@@ -146,40 +230,7 @@ impl NodeHandle {
         });
     }
 
-    /// Asks for the hash of the tip: `Tip` or `Failed`.
-    pub fn poll_tip(&self) -> bool {
-        self.ask(
-            (&self.quick, Normal),
-            &self.busy.poll,
-            Rpc::get_best_block_hash,
-            |result, took| {
-                Some(match result {
-                    Ok(hash) => {
-                        NodeEventKind::Tip { hash, height: None, source: TipSource::Poll, took }
-                    }
-                    Err(error) => failed(Method::GetBestBlockHash, error, took),
-                })
-            },
-        )
-    }
-
-    /// Asks for the tip and its height as soon as the tip changes, or after [`WAIT`]: `Tip` or
-    /// `Failed`. It has its place in common with [`NodeHandle::poll_tip`].
-    pub fn wait_for_tip(&self) -> bool {
-        let wait = |rpc: &Rpc| rpc.wait_for_new_block(WAIT);
-        self.ask((&self.quick, Normal), &self.busy.poll, wait, |result, took| {
-            Some(match result {
-                Ok((hash, height)) => {
-                    NodeEventKind::Tip { hash, height: Some(height), source: TipSource::Wait, took }
-                }
-                Err(error) => failed(Method::WaitForNewBlock, error, took),
-            })
-        })
-    }
-
-    /// Tries whether the node answers another call while one waits at it: `WaitTried`, or no event
-    /// where other calls came between. Its number of threads cannot be asked.
-    pub fn try_wait(&self) -> bool {
+    fn try_wait(&self) -> bool {
         let Some(place) = self.busy.trial.take() else { return false };
         let trial = Arc::new(Trial::default());
         let (rpc, seen) = (self.rpc.clone(), trial.clone());
@@ -212,106 +263,12 @@ impl NodeHandle {
         true
     }
 
-    /// Asks for the height of a tip by its header: `Header` or `Failed`.
-    pub fn header(&self, tip: BlockHash) -> bool {
-        self.ask(
-            // Before a health question that waits: miners are on the dead tip.
-            (&self.quick, Urgent),
-            &self.busy.header,
-            move |rpc| rpc.tip_header(tip),
-            move |result, took| {
-                Some(match result {
-                    Ok(header) => NodeEventKind::Header { hash: tip, header },
-                    Err(error) => failed(Method::GetBlockHeader, error, took),
-                })
-            },
-        )
-    }
-
-    /// Asks how the node is: `Health` or `Failed`.
-    pub fn health(&self) -> bool {
-        let call = |rpc: &Rpc| {
-            let report = rpc.health()?;
-            // So that a solved block finds a connection; what keeps it from one will be heard.
-            rpc.keep_spare().ok();
-            Ok(report)
-        };
-        self.ask((&self.quick, Normal), &self.busy.health, call, |result, took| {
-            Some(match result {
-                Ok(report) => NodeEventKind::Health { report: Box::new(report), took },
-                Err(error) => failed(Method::Health, error, took),
-            })
-        })
-    }
-
-    /// Asks whether the node would accept a block (BIP 23): `Proposed`.
-    pub fn propose(&self, block: BlockHash, block_hex: Arc<str>) -> bool {
-        self.ask(
-            (&self.slow, Normal),
-            &self.busy.proposal,
-            move |rpc| rpc.propose(&block_hex),
-            move |verdict, _| Some(NodeEventKind::Proposed { block, verdict }),
-        )
-    }
-
-    /// Asks where a block stands with the node: `Position`.
-    pub fn position(&self, block: BlockHash, height: u32) -> bool {
-        self.ask(
-            (&self.quick, Normal),
-            &self.busy.position,
-            move |rpc| rpc.best_chain_position(block, height),
-            move |answer, took| Some(NodeEventKind::Position { block, answer, took }),
-        )
-    }
-
-    /// Asks which branches the node has refused: `ChainTips` or `Failed`.
-    pub fn chain_tips(&self) -> bool {
-        self.ask(
-            (&self.slow, Normal),
-            &self.busy.chain_tips,
-            Rpc::refused_branches,
-            |result, took| {
-                Some(match result {
-                    Ok(refused) => NodeEventKind::ChainTips { refused, took },
-                    Err(error) => failed(Method::GetChainTips, error, took),
-                })
-            },
-        )
-    }
-
-    /// Asks for the blocks of the node's best chain at these heights: `BlocksAt` or `Failed`.
-    pub fn blocks_at(&self, heights: Vec<u64>) -> bool {
-        self.ask(
-            (&self.slow, Normal),
-            &self.busy.blocks_at,
-            move |rpc| rpc.blocks_at(&heights),
-            |result, took| {
-                Some(match result {
-                    Ok(blocks) => NodeEventKind::BlocksAt { blocks, took },
-                    Err(error) => failed(Method::GetBlockHash, error, took),
-                })
-            },
-        )
-    }
-
-    /// Tells the node to prefer a block over others of equal work: `Failed`, or no event.
-    pub fn precious(&self, block: BlockHash) -> bool {
-        self.ask(
-            (&self.slow, Normal),
-            &self.busy.precious,
-            move |rpc| rpc.precious_block(block),
-            move |result, took| {
-                result.err().map(|error| failed(Method::PreciousBlock, error, took))
-            },
-        )
-    }
-
-    /// Asks what the node lets us do: `Permissions` or `Failed`. Each of the questions takes its own
-    /// turn in the lane, so that a template waits for one of them at most.
-    pub fn permissions(&self) -> bool {
+    /// Each of the questions takes its own turn in the lane, so that a template waits for one of them
+    /// at most.
+    fn ask_permissions(&self) -> bool {
         let Some(place) = self.busy.permissions.take() else { return false };
         let (rpc, report) = (self.rpc.clone(), self.reporter.clone());
-        ask_permissions(self.slow.clone(), rpc, report, place, None);
+        ask_next_permission(self.slow.clone(), rpc, report, place, None);
         true
     }
 
@@ -326,23 +283,40 @@ impl NodeHandle {
     /// events may still come.
     pub fn stop(self) {}
 
-    /// One call in a lane, if there is a place for it.
-    fn ask<T, const N: usize>(
+    /// One call in a lane, whose failure is `Failed`.
+    fn call<T, const N: usize>(
+        &self,
+        lane: (&Lane, Urgency),
+        places: &Places<N>,
+        method: Method,
+        call: impl FnOnce(&Rpc) -> Result<T, RpcError> + Send + 'static,
+        event: impl FnOnce(T, Duration) -> NodeEventKind + Send + 'static,
+    ) -> bool {
+        self.in_lane(lane, places, move |rpc| {
+            let started = Instant::now();
+            let result = call(rpc);
+            let took = started.elapsed();
+            Some(match result {
+                Ok(answer) => event(answer, took),
+                Err(error) => failed(method, error, took),
+            })
+        })
+    }
+
+    /// Has this done in a lane, if there is a place for it, and reports what comes of it.
+    fn in_lane<const N: usize>(
         &self,
         (lane, urgency): (&Lane, Urgency),
         places: &Places<N>,
-        call: impl FnOnce(&Rpc) -> Result<T, RpcError> + Send + 'static,
-        event: impl FnOnce(Result<T, RpcError>, Duration) -> Option<NodeEventKind> + Send + 'static,
+        work: impl FnOnce(&Rpc) -> Option<NodeEventKind> + Send + 'static,
     ) -> bool {
         let Some(place) = places.take() else { return false };
         let (rpc, report) = (self.rpc.clone(), self.reporter.clone());
         lane.push(urgency, move || {
-            let started = Instant::now();
-            let result = call(&rpc);
-            let took = started.elapsed();
+            let event = work(&rpc);
             // Before the event is sent, so that its reader finds the place free.
             drop(place);
-            if let Some(event) = event(result, took) {
+            if let Some(event) = event {
                 report.send_blocking(event);
             }
         });
@@ -354,8 +328,8 @@ fn failed(method: Method, error: RpcError, took: Duration) -> NodeEventKind {
     NodeEventKind::Failed { method, error, took }
 }
 
-/// One question of [`NodeHandle::permissions`], and behind it the others.
-fn ask_permissions(
+/// One question of [`Ask::Permissions`], and behind it the others.
+fn ask_next_permission(
     lane: Lane,
     rpc: Arc<Rpc>,
     report: Reporter,
@@ -366,7 +340,7 @@ fn ask_permissions(
     lane.push(Normal, move || {
         let mut questions = questions.unwrap_or_else(|| rpc.questions());
         let Some(result) = rpc.ask_next(&mut questions) else {
-            return ask_permissions(next, rpc, report, place, Some(questions));
+            return ask_next_permission(next, rpc, report, place, Some(questions));
         };
         let took = questions.took;
         drop(place);

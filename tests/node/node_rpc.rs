@@ -14,8 +14,8 @@ use soloist::chain::{BlockHash, Chain};
 use soloist::ids::NodeId;
 use soloist::node::fault::{Login, Spoken};
 use soloist::node::{
-    Command, Method, NodeEvent, NodeEventKind, Permission, Position, RpcError, SubmitAnswer,
-    TipSource, WAIT,
+    Ask, Command, FetchWhy, Method, NodeEvent, NodeEventKind, Permission, Position, RpcError,
+    SubmitAnswer, TipSource, WAIT,
 };
 use soloist::priority_queue::Urgency;
 use soloist::rpc::{Auth, NodeConfig, NodeHandle, Rpc};
@@ -394,17 +394,25 @@ fn calls_do_not_pile_up_at_a_node_that_hangs() {
     let node = Watched::new(&config(&proxy.url()));
     let block = Chain::Regtest.genesis();
     for _ in 0..50 {
-        node.handle.fetch_template();
+        node.handle.ask(Ask::Template(FetchWhy::NewTip));
     }
     assert!(
-        node.handle.poll_tip() && node.handle.health() && node.handle.propose(block, "00".into())
+        node.handle.ask(Ask::Tip)
+            && node.handle.ask(Ask::Health)
+            && node.handle.ask(Ask::Propose { block, hex: "00".into() })
     );
-    assert!(node.handle.precious(block));
-    assert!(node.handle.position(block, 0) && node.handle.position(block, 0));
+    assert!(node.handle.ask(Ask::Precious(block)));
+    assert!(
+        node.handle.ask(Ask::Position { block, height: 0 })
+            && node.handle.ask(Ask::Position { block, height: 0 })
+    );
     for _ in 0..50 {
-        assert!(!node.handle.poll_tip() && !node.handle.health());
-        assert!(!node.handle.propose(block, "00".into()) && !node.handle.precious(block));
-        assert!(!node.handle.position(block, 0));
+        assert!(!node.handle.ask(Ask::Tip) && !node.handle.ask(Ask::Health));
+        assert!(
+            !node.handle.ask(Ask::Propose { block, hex: "00".into() })
+                && !node.handle.ask(Ask::Precious(block))
+        );
+        assert!(!node.handle.ask(Ask::Position { block, height: 0 }));
     }
     wait_for("the calls to arrive", || (proxy.connections() == 2).then_some(()));
     std::thread::sleep(Duration::from_millis(300));
@@ -425,7 +433,7 @@ fn calls_do_not_pile_up_at_a_node_that_hangs() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(node.handle.poll_tip(), "its place is free again");
+    assert!(node.handle.ask(Ask::Tip), "its place is free again");
 
     // Let the node answer: the fetch that was asked for meanwhile follows, once.
     proxy.set(Fault::Pass);
@@ -442,12 +450,12 @@ fn a_template_waits_for_one_question_of_permission_at_most() {
     let proxy = FaultProxy::start(server.address());
     proxy.set(Fault::Delay(Duration::from_millis(50)));
     let node = Watched::new(&config(&proxy.url()));
-    assert!(node.handle.permissions());
+    assert!(node.handle.ask(Ask::Permissions));
     wait_for("the first question", || (proxy.connections() >= 1).then_some(()));
-    node.handle.fetch_template();
+    node.handle.ask(Ask::Template(FetchWhy::NewTip));
     let first = node.next();
     assert!(matches!(first, NodeEventKind::Template { .. }), "{first:?}");
-    assert!(!node.handle.permissions(), "its place is taken until all are answered");
+    assert!(!node.handle.ask(Ask::Permissions), "its place is taken until all are answered");
     match node.next() {
         NodeEventKind::Permissions { permissions, took } => {
             assert!(permissions.are_enough());
@@ -465,7 +473,7 @@ fn a_fetch_that_fails_is_not_repeated() {
     proxy.set(Fault::Hang);
     let node = Watched::new(&config(&proxy.url()));
     for _ in 0..3 {
-        node.handle.fetch_template();
+        node.handle.ask(Ask::Template(FetchWhy::NewTip));
     }
     proxy.set(Fault::Pass);
     let failed = node.next();
@@ -481,7 +489,7 @@ fn a_fetch_that_fails_is_not_repeated() {
         "{failed:?}"
     );
     node.quiet();
-    node.handle.fetch_template();
+    node.handle.ask(Ask::Template(FetchWhy::NewTip));
     assert!(matches!(node.next(), NodeEventKind::Failed { .. }));
 }
 
@@ -489,8 +497,8 @@ fn a_fetch_that_fails_is_not_repeated() {
 fn stopping_never_waits() {
     let proxy = FaultProxy::answering(Fault::Hang);
     let node = Watched::new(&config(&proxy.url()));
-    node.handle.poll_tip();
-    node.handle.fetch_template();
+    node.handle.ask(Ask::Tip);
+    node.handle.ask(Ask::Template(FetchWhy::NewTip));
     node.handle.submit(Chain::Regtest.genesis(), "00".into(), Urgency::Normal);
     wait_for("all three", || (proxy.connections() == 3).then_some(()));
     for old in [Chain::Signet, Chain::Testnet4] {
@@ -736,7 +744,7 @@ fn a_real_node_tells_a_call_that_waits_of_the_new_tip() {
     for real in RealNode::all() {
         let tip = *real.generate(1).last().unwrap();
         let node = Watched::new(&NodeConfig { zmq_hashblock: None, ..real.config() });
-        assert!(node.handle.try_wait());
+        assert!(node.handle.ask(Ask::TryWait));
         let tried = node.next();
         if real.kind == Kind::Bcoin {
             let unknown = |error: &RpcError| matches!(error, RpcError::Rpc { code: -32601, .. });
@@ -745,7 +753,7 @@ fn a_real_node_tells_a_call_that_waits_of_the_new_tip() {
         }
         assert!(matches!(tried, NodeEventKind::WaitTried(Ok(true))), "{tried:?}");
         let wait = || {
-            assert!(node.handle.wait_for_tip() && !node.handle.poll_tip());
+            assert!(node.handle.ask(Ask::WaitForTip) && !node.handle.ask(Ask::Tip));
             node.next()
         };
         match wait() {
@@ -756,7 +764,7 @@ fn a_real_node_tells_a_call_that_waits_of_the_new_tip() {
         }
         let mut waits = Vec::new();
         for height in 2..12 {
-            assert!(node.handle.wait_for_tip());
+            assert!(node.handle.ask(Ask::WaitForTip));
             std::thread::sleep(WAIT / 5);
             let made = real.generate(1)[0];
             let returned = Instant::now();
@@ -779,7 +787,7 @@ fn a_real_node_with_one_thread_is_seen_to_have_none_to_spare() {
     for (threads, beside) in [(1, false), (2, true)] {
         let Some(real) = RealNode::core_with(&[&format!("-rpcthreads={threads}")]) else { return };
         let node = Watched::new(&NodeConfig { zmq_hashblock: None, ..real.config() });
-        assert!(node.handle.try_wait());
+        assert!(node.handle.ask(Ask::TryWait));
         let tried = node.next();
         assert!(
             matches!(tried, NodeEventKind::WaitTried(Ok(seen)) if seen == beside),
@@ -793,7 +801,7 @@ fn the_header_of_a_real_tip_tells_its_height_and_median_time() {
     for real in RealNode::all() {
         let made = real.generate(12);
         let node = Watched::new(&real.config());
-        assert!(node.handle.header(made[11]));
+        assert!(node.handle.ask(Ask::Header(made[11])));
         let header = loop {
             match node.next() {
                 NodeEventKind::Header { hash, header } if hash == made[11] => break header,
@@ -1035,9 +1043,9 @@ fn a_handle_keeps_the_transactions_of_its_templates_once() {
     );
     let proxy = FaultProxy::answering(Fault::result(&template));
     let node = Watched::new(&config(&proxy.url()));
-    node.handle.fetch_template();
+    node.handle.ask(Ask::Template(FetchWhy::NewTip));
     let NodeEventKind::Template { template: first, .. } = node.next() else { panic!() };
-    node.handle.fetch_template();
+    node.handle.ask(Ask::Template(FetchWhy::NewTip));
     let NodeEventKind::Template { template: second, .. } = node.next() else { panic!() };
     assert!(Arc::ptr_eq(&first.txs[0], &second.txs[0]), "kept once");
 }

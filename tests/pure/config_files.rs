@@ -45,7 +45,7 @@ fn the_defaults() {
             url: "http://10.0.0.1:8332/".to_owned(),
             host: "10.0.0.1".to_owned(),
             port: 8332,
-            auth: Auth::Basic { user: "a".to_owned(), password: Secret::new("b") },
+            auth: Auth::UserPass { user: "a".to_owned(), pass: "b".to_owned() },
             certificate: None,
             zmq: None,
         }]
@@ -233,9 +233,9 @@ fn the_order_of_logins() {
         rpc_cookie_path = "cookie"
         "#,
     );
-    let basic = |user: &str, password: &str| Auth::Basic {
+    let basic = |user: &str, password: &str| Auth::UserPass {
         user: user.to_owned(),
-        password: Secret::new(password),
+        pass: password.to_owned(),
     };
     let logins: Vec<Auth> = config.nodes.iter().map(|node| node.auth.clone()).collect();
     assert_eq!(

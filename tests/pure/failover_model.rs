@@ -13,8 +13,11 @@ use soloist::clock::Reading;
 use soloist::failover::{Follow, REPEAT_KNOWN, Standing};
 use soloist::ids::NodeId;
 use soloist::node::fault::Login;
-use soloist::node::{Command, Method, Permission, Permissions, RpcError, TipHeader, TipSource};
-use world::{MS, Mode, SEC, World, hash, refused, warming};
+use soloist::node::{
+    Command, Method, NodeEvent, NodeEventKind, Permission, Permissions, RpcError, SubmitAnswer,
+    TipHeader, TipSource,
+};
+use world::{MS, Mode, SEC, World, hash, refused, template, warming};
 
 const OPERATIONS: u64 = 100_000;
 /// A node that has been well for this long must be known to be well: the longest wait of the
@@ -416,19 +419,22 @@ fn reload(world: &mut World, random: &mut Random, next_id: &mut u32) {
     world.reload(order, vec![Chain::Main]);
 }
 
-/// NodeReport that no honest shell would send now: unknown nodes, answers to questions nobody asked.
+/// News that no honest shell would send now: unknown nodes, answers to questions nobody asked.
 fn late_news(world: &mut World, random: &mut Random) {
-    use soloist::failover::NodeReport;
     let node = NodeId(random.below(2) as u32 * 1_000_000);
     let news = match random.below(3) {
-        0 => NodeReport::Failed { method: Method::Proposal, error: refused(), took: MS },
-        1 => NodeReport::Tip {
+        0 => NodeEventKind::Failed { method: Method::Proposal, error: refused(), took: MS },
+        1 => NodeEventKind::Tip {
             hash: hash(random.below(50)),
             height: (random.below(2) == 0).then(|| random.below(50)),
             source: TipSource::Zmq,
             took: MS,
         },
-        _ => NodeReport::Answered { method: Method::SubmitBlock, took: Some(MS) },
+        _ => NodeEventKind::Submitted {
+            block: hash(1),
+            answer: Ok(SubmitAnswer::Accepted),
+            took: MS,
+        },
     };
     if node == NodeId(1_000_000) {
         world.say(node, news);
@@ -505,8 +511,7 @@ fn print(world: &World, truth: &Truth) {
 }
 
 /// What a broken or hostile node may say at any time, asked or not.
-fn junk(random: &mut Random, mono: Instant) -> soloist::failover::NodeReport {
-    use soloist::failover::{NodeReport, TemplateSeen};
+fn junk(random: &mut Random, mono: Instant) -> NodeEventKind {
     let extremes = [0, 1, 99, 100, 101, 102, u64::MAX - 1, u64::MAX];
     let methods = [
         Method::GetBlockTemplate,
@@ -535,7 +540,7 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::NodeReport {
     let took = *random.pick(&[Duration::ZERO, MS, Duration::MAX]);
     let method = *random.pick(&methods);
     match random.below(13) {
-        11 => NodeReport::ChainTips {
+        11 => NodeEventKind::ChainTips {
             refused: (0..random.below(6))
                 .map(|_| soloist::node::InvalidBranch {
                     height: *random.pick(&[1, 100, 101, u64::MAX]),
@@ -545,26 +550,22 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::NodeReport {
                 .collect(),
             took,
         },
-        12 => NodeReport::BlocksAt {
+        12 => NodeEventKind::BlocksAt {
             blocks: (0..random.below(20))
                 .map(|_| (*random.pick(&extremes), hash(random.below(13))))
                 .collect(),
             took,
         },
-        0..3 => NodeReport::Template {
-            seen: TemplateSeen {
-                height: *random.pick(&extremes),
-                prev: tip,
-                curtime: *random.pick(&extremes),
-                mintime: *random.pick(&extremes),
-            },
-            took,
-        },
+        0..3 => {
+            let mut any = || *random.pick(&extremes) as u32;
+            let (height, curtime, mintime) = (any(), any(), any());
+            template(height, tip, curtime, mintime, took)
+        }
         3..5 => {
             let height = (random.below(2) == 0).then(|| *random.pick(&extremes));
-            NodeReport::Tip { hash: tip, height, source: *random.pick(&sources), took }
+            NodeEventKind::Tip { hash: tip, height, source: *random.pick(&sources), took }
         }
-        5..8 => NodeReport::Health {
+        5..8 => NodeEventKind::Health {
             report: Box::new(soloist::node::HealthReport {
                 chain: (*random.pick(&["main", "main", "main", "regtest", ""])).into(),
                 genesis: (random.below(9) == 0).then_some(tip),
@@ -584,14 +585,14 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::NodeReport {
             took,
         },
         8 => match random.below(5) {
-            0 => NodeReport::HungUp,
-            1 => NodeReport::WaitTried(Ok(random.below(2) == 0)),
-            2 => NodeReport::WaitTried(Err(random.pick(&errors).clone())),
-            3 => NodeReport::Header {
+            0 => NodeEventKind::HungUp,
+            1 => NodeEventKind::WaitTried(Ok(random.below(2) == 0)),
+            2 => NodeEventKind::WaitTried(Err(random.pick(&errors).clone())),
+            3 => NodeEventKind::Header {
                 hash: tip,
                 header: TipHeader { height: *random.pick(&extremes), median_time: u32::MAX },
             },
-            _ => NodeReport::Failed { method, error: random.pick(&errors).clone(), took },
+            _ => NodeEventKind::Failed { method, error: random.pick(&errors).clone(), took },
         },
         9 => {
             let all = [
@@ -602,9 +603,18 @@ fn junk(random: &mut Random, mono: Instant) -> soloist::failover::NodeReport {
             ];
             let mut permissions = Permissions::unknown("");
             Command::ALL.into_iter().for_each(|c| permissions.set(c, *random.pick(&all)));
-            NodeReport::Permissions { permissions, took }
+            NodeEventKind::Permissions { permissions, took }
         }
-        _ => NodeReport::Answered { method, took: Some(took) },
+        _ => match random.below(4) {
+            0 => NodeEventKind::Proposed { block: tip, verdict: Ok(None) },
+            1 => NodeEventKind::Proposed { block: tip, verdict: Err(random.pick(&errors).clone()) },
+            2 => NodeEventKind::Position {
+                block: tip,
+                answer: Err(random.pick(&errors).clone()),
+                took,
+            },
+            _ => NodeEventKind::Submitted { block: tip, answer: Ok(SubmitAnswer::Accepted), took },
+        },
     }
 }
 
@@ -624,7 +634,7 @@ fn junk_costs_nothing_but_trust() {
         let input = match random.below(12) {
             0 => Input::Tick,
             1 if random.below(100) == 0 => Input::Reload(setup.clone()),
-            _ => Input::Node { node, news: junk(&mut random, mono) },
+            _ => Input::Node(NodeEvent { node, kind: junk(&mut random, mono) }),
         };
         if random.below(50) == 0 {
             failover.solved(hash(random.below(12)), random.below(5));
@@ -638,7 +648,7 @@ fn junk_costs_nothing_but_trust() {
             .count();
         assert!(failover.next_deadline().is_some_and(|deadline| deadline > mono));
         // The page can be drawn at any time.
-        assert!(!failover.overall(mono).sentence.is_empty());
+        assert!(!failover.states().is_empty());
         assert_eq!(failover.nodes(mono).count(), 3);
         assert!(failover.nodes(mono).filter(|view| view.leads).count() <= 1);
     }

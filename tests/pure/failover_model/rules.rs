@@ -3,6 +3,7 @@
 use soloist::chain::Chain;
 use soloist::failover::*;
 use soloist::ids::NodeId;
+use soloist::node::Ask;
 
 use super::world::*;
 
@@ -48,7 +49,7 @@ fn words(world: &World, node: NodeId) -> String {
 }
 
 fn asked(world: &World, node: NodeId) -> usize {
-    world.when(|output| *output == Output::AskChainTips { node }).len()
+    world.when(|output| *output == Output::Ask { node, ask: Ask::ChainTips }).len()
 }
 
 fn tip(world: &World) -> usize {
@@ -119,7 +120,9 @@ fn a_node_that_lags_is_asked_once_a_minute_and_is_not_said_to_refuse() {
     assert_eq!(standing(&world, id(0)), Standing::Behind(1));
     assert!(world.failover.nodes(world.now).next().expect("node 0").hint.is_some());
     assert_eq!(asked(&world, id(0)), 3);
-    assert!(world.when(|output| matches!(output, Output::AskBlocksAt { .. })).is_empty());
+    assert!(
+        world.when(|output| matches!(output, Output::Ask { ask: Ask::BlocksAt(_), .. })).is_empty()
+    );
     assert!(world.events("rules-split").is_empty());
 }
 
@@ -146,7 +149,10 @@ fn a_branch_that_another_does_not_follow_is_no_reason() {
     mine_on(&mut world, next);
     world.run(SEC * 20);
     assert_eq!(standing(&world, id(0)), Standing::Behind(1));
-    assert_eq!(world.when(|output| matches!(output, Output::AskBlocksAt { .. })).len(), 1);
+    assert_eq!(
+        world.when(|output| matches!(output, Output::Ask { ask: Ask::BlocksAt(_), .. })).len(),
+        1
+    );
 }
 
 #[test]

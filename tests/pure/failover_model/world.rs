@@ -2,21 +2,24 @@
 //! with each command what must never happen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::{Now, Reading};
+use soloist::difficulty::{NBits, Target};
 use soloist::failover::{
     BLOCKS_DEADLINE, CHAIN_TIPS_DEADLINE, DEFAULT_GRACE, ErrorKind, Event, FETCH_BURST,
-    FETCH_DEADLINE, FETCH_EVERY, Failover, Follow, HEALTH_DEADLINE, Input, LeadWhy, NodeReport,
-    NodeSpec, Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP, POLL_DEADLINE, POLL_EVERY,
-    PROBE_NOBODY, Setup, TemplateSeen, WAIT,
+    FETCH_DEADLINE, FETCH_EVERY, Failover, Follow, HEALTH_DEADLINE, Input, LeadWhy, NodeSpec,
+    Output, PERMISSIONS_DEADLINE, PERMISSIONS_GAP, POLL_DEADLINE, POLL_EVERY, PROBE_NOBODY, Setup,
+    WAIT,
 };
 use soloist::ids::NodeId;
 use soloist::node::{
-    Command, HealthReport, InvalidBranch, Method, Permission, Permissions, RpcError, TipHeader,
-    TipSource,
+    Ask, Command, HealthReport, InvalidBranch, Method, NodeEvent, NodeEventKind, Permission,
+    Permissions, RpcError, TipHeader, TipSource,
 };
+use soloist::template::{Template, VersionBits};
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SEC: Duration = Duration::from_secs(1);
@@ -130,7 +133,7 @@ struct Pending {
     method: Method,
     sent: Instant,
     deadline: Duration,
-    answer: Result<NodeReport, RpcError>,
+    answer: Result<NodeEventKind, RpcError>,
     pushed: bool,
 }
 
@@ -194,8 +197,34 @@ pub fn unknown() -> RpcError {
     RpcError::Rpc { code: -32601, message: "Method not found".into() }
 }
 
-fn waited(hash: BlockHash, height: u64, took: Duration) -> NodeReport {
-    NodeReport::Tip { hash, height: Some(height), source: TipSource::Wait, took }
+/// A template without transactions.
+pub fn template(
+    height: u32,
+    prev: BlockHash,
+    curtime: u32,
+    mintime: u32,
+    took: Duration,
+) -> NodeEventKind {
+    let nbits = NBits(0x207f_ffff);
+    let template = Arc::new(Template {
+        height,
+        version: 0x2000_0000,
+        prev,
+        nbits,
+        target: Target::from_nbits(nbits).unwrap(),
+        curtime,
+        mintime,
+        value: 0,
+        txs: Vec::new(),
+        branch: Vec::new(),
+        witness_commitment: None,
+        version_bits: VersionBits::default(),
+    });
+    NodeEventKind::Template { template, took, parsing: Duration::ZERO }
+}
+
+fn waited(hash: BlockHash, height: u64, took: Duration) -> NodeEventKind {
+    NodeEventKind::Tip { hash, height: Some(height), source: TipSource::Wait, took }
 }
 
 pub fn warming() -> RpcError {
@@ -449,7 +478,7 @@ impl World {
         let Block { hash, height, .. } = self.blocks[block];
         if self.sim(id).zmq {
             let (source, took) = (TipSource::Zmq, Duration::ZERO);
-            let news = NodeReport::Tip { hash, height: None, source, took };
+            let news = NodeEventKind::Tip { hash, height: None, source, took };
             self.push(id, Method::GetBestBlockHash, MS, SEC * 3600, Ok(news), true);
         }
         let now = self.now;
@@ -469,7 +498,7 @@ impl World {
             if sim.zmq {
                 let hash = self.blocks[sim.tip].hash;
                 let (source, took) = (TipSource::Zmq, Duration::ZERO);
-                self.say(sim.id, NodeReport::Tip { hash, height: None, source, took });
+                self.say(sim.id, NodeEventKind::Tip { hash, height: None, source, took });
             }
         }
     }
@@ -502,7 +531,7 @@ impl World {
                 Method::GetBestBlockHash,
                 Duration::ZERO,
                 SEC,
-                Ok(NodeReport::HungUp),
+                Ok(NodeEventKind::HungUp),
                 true,
             );
         }
@@ -565,7 +594,7 @@ impl World {
         let deadline = pending.sent + pending.deadline;
         let news = match &sim.mode {
             // The end of a connection is the kernel's word, not the process's.
-            _ if matches!(pending.answer, Ok(NodeReport::HungUp)) => pending.answer,
+            _ if matches!(pending.answer, Ok(NodeEventKind::HungUp)) => pending.answer,
             Mode::Hung if pending.pushed => return,
             Mode::Hung if self.now < deadline => {
                 pending.at = deadline;
@@ -579,21 +608,21 @@ impl World {
         let took = self.now - pending.sent;
         let news = match news {
             Ok(news) => news,
-            Err(error) if pending.method == TRIAL => NodeReport::WaitTried(Err(error)),
-            Err(error) => NodeReport::Failed { method: pending.method, error, took },
+            Err(error) if pending.method == TRIAL => NodeEventKind::WaitTried(Err(error)),
+            Err(error) => NodeEventKind::Failed { method: pending.method, error, took },
         };
         self.say(pending.node, news);
     }
 
     /// A node's news reach the machine.
-    pub fn say(&mut self, node: NodeId, news: NodeReport) {
+    pub fn say(&mut self, node: NodeId, news: NodeEventKind) {
         let now = self.now;
         if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
             match &news {
-                NodeReport::WaitTried(outcome) => sim.answers_beside = *outcome == Ok(true),
+                NodeEventKind::WaitTried(outcome) => sim.answers_beside = *outcome == Ok(true),
                 // What answers next may be another process.
-                NodeReport::HungUp => sim.answers_beside = false,
-                NodeReport::Failed { error, .. }
+                NodeEventKind::HungUp => sim.answers_beside = false,
+                NodeEventKind::Failed { error, .. }
                     if ErrorKind::of(error) == ErrorKind::Transport =>
                 {
                     sim.answers_beside = false;
@@ -602,19 +631,19 @@ impl World {
             }
         }
         let template_tip = match &news {
-            NodeReport::Template { seen, .. } => self.places.get(&seen.prev).copied(),
+            NodeEventKind::Template { template, .. } => self.places.get(&template.prev).copied(),
             _ => None,
         };
         if let Some(sim) = self.sims.iter_mut().find(|sim| sim.id == node) {
             sim.breaker.hear(now, &news);
-            if matches!(&news, NodeReport::Health { report, .. } if report.chain == "main") {
+            if matches!(&news, NodeEventKind::Health { report, .. } if report.chain == "main") {
                 sim.has_reported = true;
             }
             if template_tip.is_some() && sim.has_reported {
                 sim.template_tip = template_tip;
             }
         }
-        self.hand_in(Input::Node { node, news });
+        self.hand_in(Input::Node(NodeEvent { node, kind: news }));
     }
 
     pub fn hand_in(&mut self, input: Input) {
@@ -643,23 +672,17 @@ impl World {
 
     // -- the shells --
 
-    fn obey(&mut self, output: Output) {
-        self.commands += 1;
-        if self.trace {
-            println!("{:10.3} {output:?}", self.age().as_secs_f64());
-        }
-        if self.keep_log {
-            self.log.push((self.now, output.clone()));
-        }
-        match output {
-            Output::FetchTemplate { node, .. } => {
+    fn asked(&mut self, node: NodeId, ask: Ask) {
+        match ask {
+            Ask::Template(_) => {
                 self.check_call(node, Method::GetBlockTemplate);
                 self.check_rate(node);
                 let takes = self.sim(node).template_takes;
                 let news = self.template_news(node);
                 self.push(node, Method::GetBlockTemplate, takes, FETCH_DEADLINE, news, false);
             }
-            Output::PollTip { node, waits } => {
+            Ask::Tip | Ask::WaitForTip => {
+                let waits = ask == Ask::WaitForTip;
                 self.check_call(node, Method::GetBestBlockHash);
                 self.check_call(node, Method::WaitForNewBlock);
                 let sim = self.sim(node).clone();
@@ -669,7 +692,7 @@ impl World {
                 }
                 if !waits {
                     let source = TipSource::Poll;
-                    let news = NodeReport::Tip { hash, height: None, source, took: sim.rtt };
+                    let news = NodeEventKind::Tip { hash, height: None, source, took: sim.rtt };
                     let method = Method::GetBestBlockHash;
                     return self.push(node, method, sim.rtt, POLL_DEADLINE, Ok(news), false);
                 }
@@ -692,21 +715,21 @@ impl World {
                     false,
                 );
             }
-            Output::TryWait { node } => {
+            Ask::TryWait => {
                 assert_eq!(self.leader, Some(node), "a trial at a node that does not lead");
                 let sim = self.sim(node);
                 let outcome = match sim.knows_wait {
                     true => Ok(sim.threads > 1),
                     false => Err(unknown()),
                 };
-                let news = NodeReport::WaitTried(outcome);
+                let news = NodeEventKind::WaitTried(outcome);
                 self.push(node, TRIAL, WAIT, POLL_DEADLINE, Ok(news), false);
             }
-            Output::AskHeader { node, tip } => {
+            Ask::Header(tip) => {
                 assert_eq!(self.leader, Some(node), "a header for nothing");
                 let (rtt, block) = (self.sim(node).rtt, self.block(tip));
                 let news = match block {
-                    Some(Block { height, .. }) => Ok(NodeReport::Header {
+                    Some(Block { height, .. }) => Ok(NodeEventKind::Header {
                         hash: tip,
                         header: TipHeader { height, median_time: 7 },
                     }),
@@ -714,14 +737,14 @@ impl World {
                 };
                 self.push(node, Method::GetBlockHeader, rtt, SEC * 5, news, false);
             }
-            Output::AskHealth { node } => {
+            Ask::Health => {
                 self.check_call(node, Method::Health);
                 let rtt = self.sim(node).rtt;
                 let report = self.report(node);
-                let news = NodeReport::Health { report: Box::new(report), took: rtt };
+                let news = NodeEventKind::Health { report: Box::new(report), took: rtt };
                 self.push(node, Method::Health, rtt, HEALTH_DEADLINE, Ok(news), false);
             }
-            Output::AskPermissions { node } => {
+            Ask::Permissions => {
                 self.check_call(node, Method::Permissions);
                 let now = self.now;
                 let last = self.sim(node).permit_asked.replace(now);
@@ -729,28 +752,44 @@ impl World {
                 // Ten calls, of which five count.
                 let took = self.sim(node).rtt * 5;
                 let permissions = self.permissions(node);
-                let news = NodeReport::Permissions { permissions, took };
+                let news = NodeEventKind::Permissions { permissions, took };
                 self.push(node, Method::Permissions, took, PERMISSIONS_DEADLINE, Ok(news), false);
             }
-            Output::AskChainTips { node } => {
+            Ask::ChainTips => {
                 self.check_call(node, Method::GetChainTips);
                 let rtt = self.sim(node).rtt;
                 let news =
-                    NodeReport::ChainTips { refused: self.invalid_branches(node), took: rtt };
+                    NodeEventKind::ChainTips { refused: self.invalid_branches(node), took: rtt };
                 let forbidden = RpcError::Forbidden { method: "getchaintips" };
                 let answer = if self.sim(node).tells { Ok(news) } else { Err(forbidden) };
                 self.push(node, Method::GetChainTips, rtt, CHAIN_TIPS_DEADLINE, answer, false);
             }
-            Output::AskBlocksAt { node, heights } => {
+            Ask::BlocksAt(heights) => {
                 self.check_call(node, Method::GetBlockHash);
                 assert!(heights.len() <= 10 && heights.is_sorted(), "{heights:?}");
                 let (rtt, tip) = (self.sim(node).rtt, self.sim(node).tip);
                 let there =
                     |height: &u64| Some((*height, self.blocks[self.ancestor(tip, *height)?].hash));
                 let blocks = heights.iter().filter_map(there).collect();
-                let news = NodeReport::BlocksAt { blocks, took: rtt };
+                let news = NodeEventKind::BlocksAt { blocks, took: rtt };
                 self.push(node, Method::GetBlockHash, rtt, BLOCKS_DEADLINE, Ok(news), false);
             }
+            Ask::Precious(_) | Ask::Position { .. } | Ask::Propose { .. } => {
+                panic!("that concerns a block: {ask:?}")
+            }
+        }
+    }
+
+    fn obey(&mut self, output: Output) {
+        self.commands += 1;
+        if self.trace {
+            println!("{:10.3} {output:?}", self.age().as_secs_f64());
+        }
+        if self.keep_log {
+            self.log.push((self.now, output.clone()));
+        }
+        match output {
+            Output::Ask { node, ask } => self.asked(node, ask),
             Output::Lead { node, why, .. } => {
                 assert_ne!(self.leader, Some(node), "it leads already");
                 assert!(self.order.contains(&node), "a removed node leads");
@@ -950,7 +989,7 @@ impl World {
         branches
     }
 
-    fn template_news(&mut self, node: NodeId) -> Result<NodeReport, RpcError> {
+    fn template_news(&mut self, node: NodeId) -> Result<NodeEventKind, RpcError> {
         let sim = self.sim(node).clone();
         if sim.mode == Mode::Killed {
             return Err(refused());
@@ -961,13 +1000,9 @@ impl World {
         let block = self.blocks[sim.tip];
         let mintime = block.time.saturating_sub(3600);
         let clock = self.unix().saturating_add_signed(sim.clock_ahead);
-        let seen = TemplateSeen {
-            height: block.height + 1,
-            prev: block.hash,
-            curtime: clock.max(mintime),
-            mintime,
-        };
-        Ok(NodeReport::Template { seen, took: sim.template_takes })
+        let height = block.height as u32 + 1;
+        let (curtime, mintime) = (clock.max(mintime) as u32, mintime as u32);
+        Ok(template(height, block.hash, curtime, mintime, sim.template_takes))
     }
 
     fn permissions(&mut self, node: NodeId) -> Permissions {
@@ -983,7 +1018,7 @@ impl World {
     /// The node is started anew with another whitelist, too fast to be missed; a rehearsal follows.
     pub fn forbid(&mut self, id: NodeId, forbidden: &[Command]) {
         self.sim(id).forbidden = forbidden.to_vec();
-        self.hand_in(Input::Rehearsed);
+        self.hand_in(Input::CheckPermissions);
     }
 
     fn report(&mut self, node: NodeId) -> HealthReport {
@@ -1016,7 +1051,7 @@ impl World {
         method: Method,
         takes: Duration,
         deadline: Duration,
-        answer: Result<NodeReport, RpcError>,
+        answer: Result<NodeEventKind, RpcError>,
         pushed: bool,
     ) {
         let dead = self.sim(node).mode == Mode::Killed && !pushed;
@@ -1087,9 +1122,9 @@ impl World {
 
 impl BreakerModel {
     /// What counts and what does not is written here a second time, from the words of the policy.
-    fn hear(&mut self, now: Instant, news: &NodeReport) {
-        let NodeReport::Failed { method, error, took } = news else {
-            if !matches!(news, NodeReport::HungUp | NodeReport::WaitTried(Err(_))) {
+    fn hear(&mut self, now: Instant, news: &NodeEventKind) {
+        let NodeEventKind::Failed { method, error, took } = news else {
+            if !matches!(news, NodeEventKind::HungUp | NodeEventKind::WaitTried(Err(_))) {
                 *self = BreakerModel::default();
             }
             return;
@@ -1127,10 +1162,6 @@ impl BreakerModel {
 }
 
 pub fn setup(order: &[NodeId], chains: &[Chain], follow: Follow) -> Setup {
-    let spec = |id: &NodeId| NodeSpec {
-        id: *id,
-        name: format!("n{}", id.0),
-        host: format!("10.0.0.{}", id.0),
-    };
+    let spec = |id: &NodeId| NodeSpec { id: *id, name: format!("n{}", id.0) };
     Setup { nodes: order.iter().map(spec).collect(), chains: chains.to_vec(), grace: GRACE, follow }
 }

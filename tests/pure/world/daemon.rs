@@ -9,10 +9,11 @@ use soloist::block::submission::BlockState;
 use soloist::block::{SolvedBlock, StoredState};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
-use soloist::engine::{Ask, Effect, Engine, Input, Payout, Settings, WorkFrom, stored};
+use soloist::engine::{Effect, Engine, Input, Payout, Settings, WorkFrom, stored};
 use soloist::failover::{self, Follow, GateWhy, LeadWhy, NodeSpec, Setup};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
-use soloist::node::NodeEvent;
+use soloist::node::{Ask, NodeEvent};
+use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::signal::Signals;
 use soloist::stratum::firmware::Saved;
@@ -24,6 +25,7 @@ use soloist::stratum::session::{Rules, SessionKey};
 #[derive(Debug)]
 pub enum Want {
     Ask(NodeId, Ask),
+    Submit(NodeId, Arc<SolvedBlock>, Urgency),
     Send(ConnId, Vec<u8>),
     Close(ConnId, CloseReason),
     /// A block that is news.
@@ -75,11 +77,7 @@ impl Daemon {
         let setup = Setup {
             nodes: nodes
                 .iter()
-                .map(|id| NodeSpec {
-                    id: *id,
-                    name: format!("n{}", id.0),
-                    host: format!("10.0.0.{}", id.0),
-                })
+                .map(|id| NodeSpec { id: *id, name: format!("n{}", id.0) })
                 .collect(),
             chains: vec![Chain::Main],
             grace: failover::DEFAULT_GRACE,
@@ -175,6 +173,7 @@ impl Daemon {
         Some(match effect {
             Effect::Ask { node, ask } => Want::Ask(node, ask),
             Effect::Pool(output) => return self.pool_want(now, output),
+            Effect::Submit { node, block, urgency } => Want::Submit(node, block, urgency),
             Effect::SendHeld { conn, bytes } => Want::Send(conn, bytes),
             Effect::WorkSent(from) => Want::Work {
                 new_tip: matches!(from, WorkFrom::Template { new_tip: true } | WorkFrom::Tip),

@@ -15,9 +15,8 @@ use soloist::block::SolvedBlock;
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::{Now, Reading};
 use soloist::demo::check::{self, Due, Pow};
-use soloist::engine::Ask;
 use soloist::node::{
-    Command, HealthReport, InvalidBranch, Method, Permission, Permissions, Position, RpcError,
+    Ask, Command, HealthReport, InvalidBranch, Method, Permission, Permissions, Position, RpcError,
     TipHeader,
 };
 use soloist::template::{Template, TxCache};
@@ -40,29 +39,38 @@ pub enum Mode {
     Cut,
 }
 
-/// The call that a question makes.
-pub fn method(ask: &Ask) -> Method {
-    match ask {
-        Ask::Template(_) | Ask::Propose { .. } => Method::GetBlockTemplate,
-        Ask::Tip => Method::GetBestBlockHash,
-        Ask::WaitForTip | Ask::TryWait => Method::WaitForNewBlock,
-        Ask::Header(_) | Ask::Position { .. } => Method::GetBlockHeader,
-        Ask::Health => Method::Health,
-        Ask::Permissions => Method::Permissions,
-        Ask::ChainTips => Method::GetChainTips,
-        Ask::BlocksAt(_) => Method::GetBlockHash,
-        Ask::Submit { .. } => Method::SubmitBlock,
-        Ask::Precious(_) => Method::PreciousBlock,
+/// A call of the daemon to a node.
+#[derive(Clone, Debug)]
+pub enum Call {
+    Ask(Ask),
+    Submit(Arc<SolvedBlock>),
+}
+
+impl Call {
+    pub fn method(&self) -> Method {
+        match self {
+            Call::Submit(_) => Method::SubmitBlock,
+            Call::Ask(ask) => match ask {
+                Ask::Template(_) | Ask::Propose { .. } => Method::GetBlockTemplate,
+                Ask::Tip => Method::GetBestBlockHash,
+                Ask::WaitForTip | Ask::TryWait => Method::WaitForNewBlock,
+                Ask::Header(_) | Ask::Position { .. } => Method::GetBlockHeader,
+                Ask::Health => Method::Health,
+                Ask::Permissions => Method::Permissions,
+                Ask::ChainTips => Method::GetChainTips,
+                Ask::BlocksAt(_) => Method::GetBlockHash,
+                Ask::Precious(_) => Method::PreciousBlock,
+            },
+        }
     }
 }
 
-/// Which of the shell's lanes it takes; a block has its own way.
-pub fn lane(ask: &Ask) -> Option<usize> {
+/// Which of the shell's lanes a question takes, the quick or the slow one.
+pub fn lane(ask: &Ask) -> usize {
     match ask {
-        Ask::Tip | Ask::WaitForTip | Ask::Header(_) | Ask::Health | Ask::Position { .. } => Some(0),
-        Ask::Template(_) | Ask::TryWait | Ask::Precious(_) | Ask::Propose { .. } => Some(1),
-        Ask::Permissions | Ask::ChainTips | Ask::BlocksAt(_) => Some(1),
-        Ask::Submit { .. } => None,
+        Ask::Tip | Ask::WaitForTip | Ask::Header(_) | Ask::Health | Ask::Position { .. } => 0,
+        Ask::Template(_) | Ask::TryWait | Ask::Precious(_) | Ask::Propose { .. } => 1,
+        Ask::Permissions | Ask::ChainTips | Ask::BlocksAt(_) => 1,
     }
 }
 
@@ -88,8 +96,8 @@ pub enum Answer {
 pub type Answered = Result<Answer, RpcError>;
 
 /// A call under way.
-pub struct Call {
-    pub ask: Ask,
+pub struct Pending {
+    pub call: Call,
     pub sent: Micros,
     /// The node was stopped before the answer was out.
     pub held: Option<Answered>,
@@ -112,7 +120,7 @@ pub struct Shell {
     /// The lanes, the quick and the slow one: whether a call is under way, and what waits for its end.
     pub lanes: [(bool, VecDeque<Ask>); 2],
     /// Blocks that wait for the thread for blocks, the urgent ones first.
-    pub blocks: [VecDeque<Ask>; 2],
+    pub blocks: [VecDeque<Arc<SolvedBlock>>; 2],
     pub submits: bool,
 }
 
@@ -162,7 +170,7 @@ pub struct Node {
     /// Blocks of ours that it said it has.
     pub has_said: HashSet<usize>,
     pub view: View,
-    pub calls: BTreeMap<u64, Call>,
+    pub calls: BTreeMap<u64, Pending>,
     pub shell: Shell,
     pub cache: TxCache,
     /// One way of a message, microseconds.

@@ -10,10 +10,11 @@ use soloist::block::SolvedBlock;
 use soloist::block::submission::BlockState;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
-use soloist::engine::Ask;
 use soloist::failover::{Follow, LeadWhy};
 use soloist::ids::{ConnId, NodeId};
-use soloist::node::{Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT};
+use soloist::node::{
+    Ask, Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT,
+};
 use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::stratum::frame::Lines;
@@ -26,7 +27,8 @@ use super::daemon::{Card, Daemon, Want};
 use super::figures::Figures;
 use super::miner::{Clock, Kind, Miner, Setup, Share};
 use super::node::{
-    self, Answer, Answered, Call, MAX_FUTURE, Mempool, Mode, Node, Shell, Words, is_too_new, method,
+    Answer, Answered, Call, MAX_FUTURE, Mempool, Mode, Node, Pending, Shell, Words, is_too_new,
+    lane,
 };
 use super::random::Random;
 use super::rules::Power;
@@ -308,7 +310,7 @@ impl World {
             "  follow = {:?}, work on {}, {}",
             self.follow,
             self.work_height,
-            self.daemon.engine.failover().overall(mono).sentence
+            self.daemon.engine.failover().states()
         );
         let seconds = self.now as f64 / 1e6;
         panic!("WORLD_SEED={} {:?}, at {seconds:.3} s: {why}", self.seed, self.plan);
@@ -331,7 +333,7 @@ impl World {
             Event::Answered(node, call, answer) => self.answered(node, call, answer),
             Event::Deadline(node, call) => {
                 if let Some(found) = self.nodes[node].calls.get(&call) {
-                    let error = RpcError::Timeout(method(&found.ask).deadline());
+                    let error = RpcError::Timeout(found.call.method().deadline());
                     self.finish(node, call, Err(error));
                 }
             }
@@ -385,6 +387,16 @@ impl World {
         for want in self.daemon.wants() {
             match want {
                 Want::Ask(node, ask) => self.asked(node.0 as usize, ask),
+                Want::Submit(node, block, urgency) => {
+                    self.book(&block);
+                    let node = node.0 as usize;
+                    let [urgent, others] = &mut self.nodes[node].shell.blocks;
+                    match urgency {
+                        Urgency::Urgent => urgent.push_back(block),
+                        Urgency::Normal => others.push_back(block),
+                    }
+                    self.submit_next(node);
+                }
                 Want::Send(conn, bytes) => self.send(conn, bytes),
                 Want::Close(conn, why) => self.close(conn, why),
                 Want::Gated(why) => {
@@ -463,15 +475,6 @@ impl World {
                 }
                 return;
             }
-            Ask::Submit { block, urgency } => {
-                let [urgent, others] = &mut shell.blocks;
-                match urgency {
-                    Urgency::Urgent => urgent.push_back(ask.clone()),
-                    Urgency::Normal => others.push_back(ask.clone()),
-                }
-                self.book(block);
-                return self.submit_next(node);
-            }
             Ask::Position { .. } => {
                 shell.positions += 1;
                 if shell.positions > 2 {
@@ -498,10 +501,9 @@ impl World {
 
     /// A call takes its lane, or waits there; a template overtakes what waits.
     fn ask(&mut self, node: usize, ask: Ask) {
-        let lane = node::lane(&ask).expect("a block has its own way");
-        let (busy, queue) = &mut self.nodes[node].shell.lanes[lane];
+        let (busy, queue) = &mut self.nodes[node].shell.lanes[lane(&ask)];
         match (std::mem::replace(busy, true), &ask) {
-            (false, _) => self.call(node, ask),
+            (false, _) => self.call(node, Call::Ask(ask)),
             (true, Ask::Template(_) | Ask::Header(_)) => queue.push_front(ask),
             (true, _) => queue.push_back(ask),
         }
@@ -510,7 +512,7 @@ impl World {
     fn next_in_lane(&mut self, node: usize, lane: usize) {
         let (busy, queue) = &mut self.nodes[node].shell.lanes[lane];
         match queue.pop_front() {
-            Some(ask) => self.call(node, ask),
+            Some(ask) => self.call(node, Call::Ask(ask)),
             None => *busy = false,
         }
     }
@@ -521,18 +523,18 @@ impl World {
             return;
         }
         let [urgent, others] = &mut shell.blocks;
-        if let Some(submit) = urgent.pop_front().or_else(|| others.pop_front()) {
+        if let Some(block) = urgent.pop_front().or_else(|| others.pop_front()) {
             shell.submits = true;
-            self.call(node, submit);
+            self.call(node, Call::Submit(block));
         }
     }
 
-    fn call(&mut self, node: usize, ask: Ask) {
+    fn call(&mut self, node: usize, call: Call) {
         self.count += 1;
         let id = self.count;
-        let deadline = method(&ask).deadline().as_micros() as Micros;
-        let call = Call { ask, sent: self.now, held: None };
-        self.nodes[node].calls.insert(id, call);
+        let deadline = call.method().deadline().as_micros() as Micros;
+        let pending = Pending { call, sent: self.now, held: None };
+        self.nodes[node].calls.insert(id, pending);
         let way = self.way(node);
         self.in_(way, Event::Reach(node, id));
         self.in_(deadline, Event::Deadline(node, id));
@@ -546,7 +548,7 @@ impl World {
     /// A call comes to the node.
     fn reach(&mut self, index: usize, id: u64) {
         let mode = self.nodes[index].mode;
-        let Some(call) = self.nodes[index].calls.get_mut(&id) else {
+        let Some(pending) = self.nodes[index].calls.get_mut(&id) else {
             return self.serve_next(index);
         };
         match mode {
@@ -560,7 +562,7 @@ impl World {
                 self.reply(index, id, MS, Err(RpcError::Rpc { code: -28, message }));
             }
             Mode::Up => {
-                let ask = call.ask.clone();
+                let call = pending.call.clone();
                 let node = &mut self.nodes[index];
                 if node.serving.contains(&id) || node.queue.contains(&id) {
                     return;
@@ -572,29 +574,29 @@ impl World {
                 node.serving.insert(id);
                 // The guest's rule: two of the node's threads, and a third for a block.
                 let ours = node.serving.iter().filter_map(|id| node.calls.get(id));
-                let ordinary = ours.filter(|call| node::lane(&call.ask).is_some()).count();
+                let ordinary = ours.filter(|pending| matches!(pending.call, Call::Ask(_))).count();
                 assert!(ordinary <= 2, "{ordinary} ordinary calls at n{index} at once");
-                self.process(index, id, &ask);
+                self.process(index, id, &call);
             }
         }
     }
 
-    fn process(&mut self, index: usize, id: u64, ask: &Ask) {
+    fn process(&mut self, index: usize, id: u64, call: &Call) {
         let clock = self.clock();
         let (now, unix) = (self.now, clock.unix);
         let node = &mut self.nodes[index];
         let mut takes = MS;
-        let answer = match ask {
-            Ask::WaitForTip | Ask::TryWait => {
+        let answer = match call {
+            Call::Ask(Ask::WaitForTip | Ask::TryWait) => {
                 self.in_(WAIT.as_micros() as Micros, Event::Waited(index, id));
                 return;
             }
-            Ask::Header(hash) => {
+            Call::Ask(Ask::Header(hash)) => {
                 let message = "Block not found".to_owned();
                 let header = node.header(&self.blocks, *hash);
                 header.map(Answer::Header).ok_or(RpcError::Rpc { code: -5, message })
             }
-            Ask::Template(_) => match &node.template_error {
+            Call::Ask(Ask::Template(_)) => match &node.template_error {
                 Some(error) => Err(error.clone()),
                 None => {
                     takes = node.template_takes + node.slow;
@@ -603,29 +605,27 @@ impl World {
                     Ok(Answer::Template(Arc::new(template)))
                 }
             },
-            Ask::Tip => Ok(Answer::Tip(self.blocks.get(node.view.tip).hash)),
-            Ask::Health => {
+            Call::Ask(Ask::Tip) => Ok(Answer::Tip(self.blocks.get(node.view.tip).hash)),
+            Call::Ask(Ask::Health) => {
                 let best = if node.strict { self.strict_net.tip } else { self.net.tip };
                 let header = self.blocks.get(best).height;
                 let header = if node.lag_until > now { header } else { 0 };
                 Ok(Answer::Health(Box::new(node.report(&self.blocks, header, clock))))
             }
-            Ask::Permissions => {
+            Call::Ask(Ask::Permissions) => {
                 takes = 10 * MS;
                 Ok(Answer::Permissions(node.permissions()))
             }
-            Ask::Submit { .. } if node.forbids => {
-                Err(RpcError::Forbidden { method: "submitblock" })
-            }
-            Ask::ChainTips => {
+            Call::Submit(_) if node.forbids => Err(RpcError::Forbidden { method: "submitblock" }),
+            Call::Ask(Ask::ChainTips) => {
                 self.figures.chain_tips += 1;
                 node.chain_tips(&self.blocks)
             }
-            Ask::BlocksAt(heights) => {
+            Call::Ask(Ask::BlocksAt(heights)) => {
                 self.figures.blocks_at += 1;
                 Ok(Answer::BlocksAt(node.blocks_at(&self.blocks, heights)))
             }
-            Ask::Submit { block, .. } => {
+            Call::Submit(block) => {
                 takes = 20 * MS;
                 let words = node.submit(&self.blocks, &self.mempool, block, unix);
                 let words = self.take_submission(index, block, words);
@@ -634,10 +634,10 @@ impl World {
                     false => Ok(Answer::Submitted(words)),
                 }
             }
-            Ask::Precious(_) if node.words == Words::Bcoin => {
+            Call::Ask(Ask::Precious(_)) if node.words == Words::Bcoin => {
                 Err(RpcError::Rpc { code: -32601, message: "Method not found".into() })
             }
-            Ask::Precious(hash) => {
+            Call::Ask(Ask::Precious(hash)) => {
                 if let Some(block) = self.blocks.find(*hash)
                     && node.view.precious(&self.blocks, block, now)
                 {
@@ -646,10 +646,10 @@ impl World {
                 }
                 Ok(Answer::Precious)
             }
-            Ask::Position { block, .. } => {
+            Call::Ask(Ask::Position { block, .. }) => {
                 Ok(Answer::Position(node.position(&self.blocks, *block)))
             }
-            Ask::Propose { .. } => unreachable!("it is not asked"),
+            Call::Ask(Ask::Propose { .. }) => unreachable!("it is not asked"),
         };
         self.reply(index, id, takes, answer);
     }
@@ -657,17 +657,17 @@ impl World {
     /// A call that waited is answered, if it has not been before.
     fn waited(&mut self, index: usize, id: u64) {
         let node = &self.nodes[index];
-        let Some(call) = node.calls.get(&id).filter(|_| node.serving.contains(&id)) else {
+        let Some(pending) = node.calls.get(&id).filter(|_| node.serving.contains(&id)) else {
             // Its client has given it up: the thread is free again.
             self.thread_free(index, id);
             return;
         };
-        if call.held.is_some() {
+        if pending.held.is_some() {
             return;
         }
         let tip = self.blocks.get(node.view.tip);
-        let answer = match call.ask {
-            Ask::TryWait => Answer::Beside(node.threads > 1),
+        let answer = match pending.call {
+            Call::Ask(Ask::TryWait) => Answer::Beside(node.threads > 1),
             _ => Answer::Waited(tip.hash, u64::from(tip.height)),
         };
         self.reply(index, id, MS / 10, Ok(answer));
@@ -754,10 +754,10 @@ impl World {
         if mode != Mode::Hung || !self.nodes[index].calls.contains_key(&id) {
             self.thread_free(index, id);
         }
-        let Some(call) = self.nodes[index].calls.get_mut(&id) else { return };
+        let Some(pending) = self.nodes[index].calls.get_mut(&id) else { return };
         match mode {
             Mode::Up | Mode::Warming => self.finish(index, id, answer),
-            Mode::Hung => call.held = Some(answer),
+            Mode::Hung => pending.held = Some(answer),
             // Lost; the shell's deadline comes.
             Mode::Cut => {}
             Mode::Killed => {}
@@ -766,25 +766,26 @@ impl World {
 
     /// A call is over. What the shell does then is in `src/rpc/watch.rs`.
     fn finish(&mut self, index: usize, id: u64, answer: Answered) {
-        let Some(call) = self.nodes[index].calls.remove(&id) else { return };
-        let took = Duration::from_micros(self.now - call.sent);
-        let method = method(&call.ask);
-        let lane = node::lane(&call.ask);
+        let Some(pending) = self.nodes[index].calls.remove(&id) else { return };
+        let took = Duration::from_micros(self.now - pending.sent);
+        let method = pending.call.method();
         let shell = &mut self.nodes[index].shell;
         // A fetch that was asked for meanwhile follows before anything else.
-        let again = matches!(call.ask, Ask::Template(_)) && shell.fetch == 2 && answer.is_ok();
-        match lane {
-            Some(_) if again => self.call(index, call.ask.clone()),
-            Some(lane) => self.next_in_lane(index, lane),
-            None => {}
+        let again = matches!(pending.call, Call::Ask(Ask::Template(_)))
+            && shell.fetch == 2
+            && answer.is_ok();
+        match &pending.call {
+            call if again => self.call(index, call.clone()),
+            Call::Ask(ask) => self.next_in_lane(index, lane(ask)),
+            Call::Submit(_) => {}
         }
         let shell = &mut self.nodes[index].shell;
-        match (call.ask, answer) {
-            (Ask::Template(_), answer) => {
+        match (pending.call, answer) {
+            (Call::Ask(Ask::Template(_)), answer) => {
                 shell.fetch = u8::from(again);
                 self.tell(index, template_event(answer, method, took));
             }
-            (Ask::Tip | Ask::WaitForTip, answer) => {
+            (Call::Ask(Ask::Tip | Ask::WaitForTip), answer) => {
                 shell.poll = false;
                 self.tell(
                     index,
@@ -800,7 +801,7 @@ impl World {
                     },
                 );
             }
-            (Ask::TryWait, answer) => {
+            (Call::Ask(Ask::TryWait), answer) => {
                 shell.trial = false;
                 let outcome = match answer {
                     Ok(Answer::Beside(beside)) => Ok(beside),
@@ -809,7 +810,7 @@ impl World {
                 };
                 self.tell(index, NodeEventKind::WaitTried(outcome));
             }
-            (Ask::Header(hash), answer) => {
+            (Call::Ask(Ask::Header(hash)), answer) => {
                 shell.header = false;
                 self.tell(
                     index,
@@ -819,7 +820,7 @@ impl World {
                     },
                 );
             }
-            (Ask::Health, answer) => {
+            (Call::Ask(Ask::Health), answer) => {
                 shell.health = false;
                 self.tell(
                     index,
@@ -829,7 +830,7 @@ impl World {
                     },
                 );
             }
-            (Ask::Permissions, answer) => {
+            (Call::Ask(Ask::Permissions), answer) => {
                 shell.permissions = false;
                 self.tell(
                     index,
@@ -841,7 +842,7 @@ impl World {
                     },
                 );
             }
-            (Ask::ChainTips, answer) => {
+            (Call::Ask(Ask::ChainTips), answer) => {
                 shell.chain_tips = false;
                 self.tell(
                     index,
@@ -853,7 +854,7 @@ impl World {
                     },
                 );
             }
-            (Ask::BlocksAt(_), answer) => {
+            (Call::Ask(Ask::BlocksAt(_)), answer) => {
                 shell.blocks_at = false;
                 self.tell(
                     index,
@@ -863,7 +864,7 @@ impl World {
                     },
                 );
             }
-            (Ask::Submit { block, .. }, answer) => {
+            (Call::Submit(block), answer) => {
                 shell.submits = false;
                 let answer = match answer {
                     Ok(Answer::Submitted(words)) => Ok(SubmitAnswer::parse(words.as_deref())),
@@ -873,14 +874,14 @@ impl World {
                 self.tell(index, NodeEventKind::Submitted { block: block.hash, answer, took });
                 self.submit_next(index);
             }
-            (Ask::Precious(_), answer) => {
+            (Call::Ask(Ask::Precious(_)), answer) => {
                 shell.precious = false;
                 if answer.is_err() {
                     self.tell(index, failed(answer, method, took));
                 }
             }
-            (Ask::Propose { .. }, _) => unreachable!("it is not asked"),
-            (Ask::Position { block, .. }, answer) => {
+            (Call::Ask(Ask::Propose { .. }), _) => unreachable!("it is not asked"),
+            (Call::Ask(Ask::Position { block, .. }), answer) => {
                 shell.positions -= 1;
                 let answer = answer.map(|answer| match answer {
                     Answer::Position(position) => position,
@@ -1009,8 +1010,8 @@ impl World {
             .iter()
             .copied()
             .filter(|id| {
-                let call = self.nodes[index].calls.get(id);
-                call.is_some_and(|call| matches!(call.ask, Ask::WaitForTip))
+                let pending = self.nodes[index].calls.get(id);
+                pending.is_some_and(|pending| matches!(pending.call, Call::Ask(Ask::WaitForTip)))
             })
             .collect();
         for id in waiting {
@@ -1216,7 +1217,7 @@ impl World {
         self.serve_next(index);
         let ids: Vec<u64> = self.nodes[index].calls.keys().copied().collect();
         for id in ids {
-            let held = self.nodes[index].calls.get_mut(&id).and_then(|call| call.held.take());
+            let held = self.nodes[index].calls.get_mut(&id).and_then(|pending| pending.held.take());
             match held {
                 Some(answer) => self.in_(MS, Event::Answered(index, id, answer)),
                 None => self.in_(MS, Event::Reach(index, id)),
