@@ -175,13 +175,14 @@ fn shown(daemon: &Daemon, names: &[String]) -> BTreeMap<String, String> {
     settled
 }
 
-/// The last thing that the log tells the owner of a node.
+/// The last thing that the log tells the owner of a node. What it lets us call is asked beside all
+/// else, and may be told before or after the rest.
 fn logged(log: &str, name: &str) -> String {
-    let told = log.lines().rev().find_map(|line| {
-        let at = line.find(&format!("Node {name} "))?;
-        Some(line[at..].to_owned())
-    });
-    told.unwrap_or_default()
+    let about = format!("Node {name} ");
+    let mut told = log.lines().rev().filter_map(|line| Some(&line[line.find(&about)?..]));
+    let last = told.next().unwrap_or_default();
+    let is_permission = last.contains(" does not let us call ");
+    told.find(|_| is_permission).unwrap_or(last).to_owned()
 }
 
 /// Ports differ from run to run, and so does which call was the first to fail.
