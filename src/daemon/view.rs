@@ -58,8 +58,8 @@ impl State {
     }
 
     fn alarms(&self, now: Now) -> Vec<view::AlarmView> {
-        let mut alarms = self.rehearsal_alarms();
-        alarms.extend(self.nodes.iter().filter_map(|(_, node)| node.zmq_alarm(now)));
+        let mut alarms: Vec<view::AlarmView> =
+            self.nodes.iter().filter_map(|(_, node)| node.zmq_alarm(now)).collect();
         let source = self.owner.source.as_ref();
         if let Some((source, why)) = source.and_then(|s| Some((s, s.instead_why.as_ref()?))) {
             alarms.push(view::AlarmView {
@@ -76,25 +76,6 @@ impl State {
             });
         }
         alarms
-    }
-
-    /// One alarm for each node that would refuse our block.
-    fn rehearsal_alarms(&self) -> Vec<view::AlarmView> {
-        let verdicts = self.engine.rehearsals().verdicts();
-        let refusals = verdicts.filter_map(|(node, verdict)| {
-            Some((self.nodes.name(node), verdict.refused.as_ref()?, verdict))
-        });
-        refusals
-            .map(|(name, reason, verdict)| view::AlarmView {
-                id: format!("rehearsal:{name}"),
-                level: view::Level::Critical,
-                text: format!("Node {name} would refuse our block {}: {reason}.", verdict.height),
-                advice: "A found block could be lost. Update the node and Soloist, and compare \
-                         what the other nodes say."
-                    .into(),
-                since: Some(verdict.at),
-            })
-            .collect()
     }
 
     fn build_view(&self) -> view::BuildView {
@@ -174,7 +155,6 @@ impl State {
             outputs,
             subsidy_sat: template.value.saturating_sub(template.fees()),
             transactions: template.txs.len() as u64 + 1,
-            weight: None,
             coinbase_bytes: bytes.len() as u64,
             tag: self.config.payout.tag.as_str().to_owned(),
             difficulty: template.target.difficulty().0,
@@ -229,7 +209,6 @@ impl State {
             state: standing::state(node),
             why: standing::why(node),
             cause: node.reason.as_ref().map_or("", |reason| reason.label()).to_owned(),
-            since: None,
             answered_at: held.and_then(|node| node.answered_at),
             height: node.height.or(health.map(|report| report.blocks)),
             headers: health.map(|report| report.headers),
@@ -313,8 +292,6 @@ impl State {
                 address: refused.peer.to_string(),
                 why: refused.why.to_owned(),
                 times: refused.times,
-                // It was turned away before it could say who it is.
-                user_agent: String::new(),
             })
             .collect()
     }

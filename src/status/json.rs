@@ -267,7 +267,7 @@ pub fn public_pool_network(snapshot: &Snapshot) -> Vec<u8> {
     let warnings = snapshot.nodes.first().map_or("", |node| node.warnings.as_str());
     bytes(&json!({
         "blocks": snapshot.network.height.unwrap_or(0),
-        "currentblockweight": snapshot.job.as_ref().and_then(|job| job.weight).unwrap_or(0),
+        "currentblockweight": 0,
         "currentblocktx": snapshot.job.as_ref().map_or(0, |job| job.transactions.saturating_sub(1)),
         "difficulty": difficulty,
         "networkhashps": difficulty * crate::difficulty::HASHES_PER_DIFFICULTY / 600.0,

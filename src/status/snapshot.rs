@@ -146,8 +146,6 @@ pub struct JobView {
     pub subsidy_sat: u64,
     /// Transactions including the coinbase.
     pub transactions: u64,
-    /// Weight units of the block that would be made.
-    pub weight: Option<u64>,
     /// The whole coinbase without witness, bytes.
     pub coinbase_bytes: u64,
     /// The readable tag in the coinbase.
@@ -243,8 +241,6 @@ pub struct NodeView {
     /// The failure for which it is not fit, by [`RpcError::label`](crate::node::RpcError::label);
     /// empty where there is none.
     pub cause: String,
-    /// Since when it is in this state.
-    pub since: Option<u64>,
     /// When it last answered anything.
     pub answered_at: Option<u64>,
     /// Height of its tip.
@@ -444,8 +440,6 @@ pub struct MinerView {
     pub name: String,
     /// Model in words, `Bitaxe Gamma`; from the user agent.
     pub model: String,
-    /// Firmware's version, where the user agent tells.
-    pub firmware: String,
     /// The user agent as sent.
     pub user_agent: String,
     /// Class for statistics: `bitaxe`, `nerdqaxe`, `nerdminer`, `avalon`, `antminer`, `whatsminer`,
@@ -496,8 +490,6 @@ pub struct MinerView {
     pub best_session: f64,
     /// Round trip to the miner by TCP_INFO, milliseconds.
     pub rtt_ms: Option<f64>,
-    /// Time from receiving a share to its answer, 99th percentile, milliseconds.
-    pub answer_p99_ms: Option<f64>,
     /// Hashrate of the last 24 h, oldest first, for a small chart. At most 48 values.
     pub trend: Vec<f64>,
 }
@@ -509,8 +501,6 @@ pub struct RejectView {
     pub reason: RejectReason,
     /// How many, since the ledger began.
     pub count: u64,
-    /// When the last one came.
-    pub last_at: Option<u64>,
 }
 
 /// Somebody at the Stratum port who did not become a miner.
@@ -518,8 +508,6 @@ pub struct RejectView {
 pub struct RefusedPeerView {
     /// From where, without port.
     pub address: String,
-    /// User agent, if it came that far.
-    pub user_agent: String,
     /// Last time.
     pub at: u64,
     /// How often, in the time that the list covers.

@@ -393,18 +393,20 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
                 NodeState::NoPeers | NodeState::Leading => CHECK_PEERS.to_owned(),
                 _ => node.why.clone(),
             },
-            since: node.since,
+            since: node.answered_at.filter(|_| node.state == NodeState::Down),
         });
     }
     for node in &snapshot.nodes {
-        if let Some(RehearsalRefused(reason)) = refused(node) {
-            push(
-                alarms,
-                &format!("rehearsal:{}", node.name),
-                Level::Critical,
-                format!("Node {} would refuse our block: {reason}.", node.name),
-                "Update the node; if it stays, save a support bundle.".to_owned(),
-            );
+        if let Some(rehearsal) = &node.rehearsal
+            && let Some(reason) = &rehearsal.refused
+        {
+            alarms.push(AlarmView {
+                id: format!("rehearsal:{}", node.name),
+                level: Level::Critical,
+                text: format!("Node {} would refuse our block: {reason}.", node.name),
+                advice: "Update the node; if it stays, save a support bundle.".to_owned(),
+                since: Some(rehearsal.at),
+            });
         }
     }
     for node in &snapshot.nodes {
@@ -448,13 +450,6 @@ const CHECK_PEERS: &str =
 
 fn alone(node: &NodeView) -> String {
     format!("Node {} has no peers: it hears of no new blocks.", node.name)
-}
-
-struct RehearsalRefused<'a>(&'a str);
-
-fn refused(node: &NodeView) -> Option<RehearsalRefused<'_>> {
-    let rehearsal = node.rehearsal.as_ref()?;
-    rehearsal.refused.as_deref().map(RehearsalRefused)
 }
 
 /// Single alarms for this many missing miners; more of them make one alarm together.
@@ -745,6 +740,21 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_a_node_is_told_with_its_time_where_that_is_known() {
+        let since = |state| {
+            let mut s = mining();
+            s.nodes[0] = NodeView { state, answered_at: Some(7), ..s.nodes[0].clone() };
+            verdict(&s).alarms[0].since
+        };
+        assert_eq!(since(NodeState::Down), Some(7), "it answered then for the last time");
+        assert_eq!(since(NodeState::Lagging), None, "it answers");
+        let mut s = mining();
+        let refused = Some("bad-cb-amount".to_owned());
+        s.nodes[0].rehearsal = Some(RehearsalVerdict { at: 9, refused, height: 925_114 });
+        assert_eq!(verdict(&s).alarms[0].since, Some(9));
+    }
+
+    #[test]
     fn all_well_is_ok_and_asks_for_nothing() {
         let verdict = verdict(&mining());
         assert_eq!(verdict.state, State::Ok);
@@ -845,7 +855,6 @@ mod tests {
                 s.miners[0].rejects.push(RejectView {
                     reason: RejectReason::LowDifficulty,
                     count: 50,
-                    last_at: None,
                 });
             }),
             (
@@ -882,7 +891,7 @@ mod tests {
         let miner = &mut snapshot.miners[0];
         // On its way at a change of the block, and a firmware that repeats itself.
         for reason in [RejectReason::StaleAtChange, RejectReason::Duplicate] {
-            miner.rejects.push(RejectView { reason, count: 1000, last_at: None });
+            miner.rejects.push(RejectView { reason, count: 1000 });
         }
         miner.latest = [Some(RejectReason::StaleAtChange); 10].to_vec();
         // Alone on a test network, and a node that does not tell.

@@ -305,8 +305,8 @@ fn a_share_on_its_way_at_a_change_of_the_block_is_told_from_a_late_one() {
         assert_eq!(
             shown["rejects"],
             json!([
-                {"reason": "stale", "count": 2, "last_at": null},
-                {"reason": "stale_at_change", "count": 1, "last_at": null},
+                {"reason": "stale", "count": 2},
+                {"reason": "stale_at_change", "count": 1},
             ])
         );
         let page = daemon.text(&format!("/miners/{}", shown["id"].as_str().unwrap()));

@@ -77,7 +77,6 @@ pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
                         @for reject in miner.rejects.iter().filter(|r| r.count > 0) {
                             li {
                                 b { (format::thousands(reject.count)) } " " (reject.reason.words())
-                                @if let Some(at) = reject.last_at { ", last " (view.ago(at)) }
                                 ". " span { (reject.reason.meaning()) }
                             }
                         }
@@ -93,9 +92,6 @@ pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
                     div { dt { "Connections" } dd { (format::thousands(miner.connects)) small { "since the start" } } }
                     @if let Some(rtt) = miner.rtt_ms {
                         div { dt { "Round trip" } dd { (format::milliseconds(rtt)) } }
-                    }
-                    @if let Some(answer) = miner.answer_p99_ms {
-                        div { dt { "Shares answered in" } dd { (format::milliseconds(answer)) small { "99 of 100" } } }
                     }
                     div { dt { "First seen" } dd { (age::date(miner.first_seen_at)) } }
                 }

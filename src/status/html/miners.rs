@@ -33,7 +33,6 @@ pub(super) fn list(view: &View<'_>) -> Markup {
                 @for knock in &s.knocking {
                     li {
                         b { (knock.address) }
-                        @if !knock.user_agent.is_empty() { " " (format::tame(&knock.user_agent)) }
                         ", " (view.ago(knock.at))
                         @if knock.times > 1 { ", " (format::thousands(knock.times)) " times" }
                         ": " (knock.why)
@@ -114,13 +113,12 @@ pub(super) fn name(miner: &MinerView) -> String {
     if name.trim().is_empty() { "(without a name)".to_owned() } else { name }
 }
 
-/// `Bitaxe Gamma 2.13.1`.
+/// `Bitaxe Gamma (BM1370)`.
 pub(super) fn model(miner: &MinerView) -> String {
-    let model = if miner.model.is_empty() { miner.user_agent.as_str() } else { &miner.model };
-    match (model, miner.firmware.as_str()) {
-        ("", _) => "unknown model".to_owned(),
-        (model, "") => format::tame(model),
-        (model, firmware) => format::tame(&format!("{model} {firmware}")),
+    match (miner.model.as_str(), miner.user_agent.as_str()) {
+        ("", "") => "unknown model".to_owned(),
+        ("", agent) => format::tame(agent),
+        (model, _) => format::tame(model),
     }
 }
 
