@@ -422,37 +422,20 @@ impl State {
     }
 
     fn board_view(&self, now: Now) -> view::BoardView {
-        let reading = &self.timings.reading;
         let clock = self.engine.failover().clocks(now.mono).and_then(|clocks| clocks.this_box);
         view::BoardView {
-            model: reading.model.clone(),
-            uptime_s: reading.uptime_s,
-            cpu: reading.cpu,
-            temperature_c: reading.temperature_c,
-            undervoltage: reading.undervoltage,
-            undervoltage_seen: reading.undervoltage_seen,
-            throttled: reading.throttled,
-            memory_total: reading.memory_total,
-            memory_available: reading.memory_available,
-            disk_total: reading.disk_total,
-            disk_free: reading.disk_free,
-            disk_written_day: reading.disk_written_day,
             own_written_day: self.housekeeping.own_written_day(),
-            clock_synced: reading.clock_synced,
             clock_offset_s: clock.map(|clock| clock.ahead as f64),
             clock_odd: clock.is_some_and(|clock| clock.odd),
+            ..self.timings.reading.board.clone()
         }
     }
 
     fn process_view(&self) -> view::ProcessView {
-        let process = &self.timings.reading.process;
         view::ProcessView {
-            cpu_s: process.cpu_s,
-            resident_bytes: process.resident,
-            open_fds: process.descriptors,
-            threads: process.threads,
             loop_lag_p99_ms: self.timings.lag_p99().map(millis),
             loop_lag_max_ms: self.timings.lag_max.map(millis),
+            ..self.timings.reading.process
         }
     }
 

@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     AlarmView, BlockView, BoardView, BuildView, CanaryView, ConnectView, HistoryView, JobView,
-    MinerState, MinerView, NetworkView, NodeView, Odds, PayoutView, PointView, ProcessView,
-    RefusedPeerView, Snapshot, State, StorageView, StratumView, TemplatesView, TotalsView, Verdict,
-    format, odds, verdict,
+    MinerView, NetworkView, NodeView, Odds, PayoutView, PointView, ProcessView, RefusedPeerView,
+    Snapshot, State, StorageView, StratumView, TemplatesView, TotalsView, Verdict, format, odds,
 };
 
 /// Version of the shapes below.
@@ -64,10 +63,10 @@ pub fn status(snapshot: &Snapshot, verdict: &Verdict) -> Vec<u8> {
         payout: &snapshot.payout,
         job: snapshot.job.as_ref(),
         network: &snapshot.network,
-        leading_node: leading(snapshot),
+        leading_node: snapshot.leading().map(|node| node.name.as_str()),
         nodes: snapshot.nodes.len(),
         miners: snapshot.miners.len(),
-        miners_connected: verdict::connected(snapshot).count(),
+        miners_connected: snapshot.connected().count(),
         totals: &snapshot.totals,
         odds: odds(snapshot),
         blocks_found: snapshot.totals.blocks_found,
@@ -110,7 +109,7 @@ pub fn nodes(snapshot: &Snapshot) -> Vec<u8> {
     }
     bytes(&Nodes {
         now: snapshot.now,
-        leading: leading(snapshot),
+        leading: snapshot.leading().map(|node| node.name.as_str()),
         failovers: snapshot.failovers,
         nodes: &snapshot.nodes,
     })
@@ -189,7 +188,7 @@ pub fn public_pool(snapshot: &Snapshot) -> Vec<u8> {
     bytes(&json!({
         "totalHashRate": snapshot.totals.rate_5m.hashrate,
         "blockHeight": snapshot.network.height.unwrap_or(0),
-        "totalMiners": verdict::connected(snapshot).count(),
+        "totalMiners": snapshot.connected().count(),
         "blocksFound": public_pool_blocks(snapshot),
         "fee": 0,
     }))
@@ -198,7 +197,7 @@ pub fn public_pool(snapshot: &Snapshot) -> Vec<u8> {
 /// `/api/info` as public-pool answers it.
 pub fn public_pool_info(snapshot: &Snapshot) -> Vec<u8> {
     let mut agents: Vec<(&str, usize, f64, f64)> = Vec::new();
-    for miner in verdict::connected(snapshot) {
+    for miner in snapshot.connected() {
         let agent = match miner.user_agent.split_once('/') {
             Some((name, _)) => name,
             None => miner.user_agent.as_str(),
@@ -259,11 +258,7 @@ pub fn public_pool_chart(snapshot: &Snapshot) -> Vec<u8> {
 
 /// `/api/network` as public-pool answers it: the fields of `getmininginfo` that we know.
 pub fn public_pool_network(snapshot: &Snapshot) -> Vec<u8> {
-    let difficulty = snapshot
-        .network
-        .difficulty
-        .or(snapshot.job.as_ref().map(|job| job.difficulty))
-        .unwrap_or(0.0);
+    let difficulty = snapshot.difficulty().unwrap_or(0.0);
     let warnings = snapshot.nodes.first().map_or("", |node| node.warnings.as_str());
     bytes(&json!({
         "blocks": snapshot.network.height.unwrap_or(0),
@@ -283,7 +278,8 @@ pub fn public_pool_client(snapshot: &Snapshot, address: &str) -> Option<Vec<u8>>
     {
         return None;
     }
-    let workers: Vec<Value> = verdict::connected(snapshot)
+    let workers: Vec<Value> = snapshot
+        .connected()
         .map(|miner| {
             json!({
                 "sessionId": miner.id,
@@ -307,10 +303,7 @@ pub fn public_pool_worker(snapshot: &Snapshot, address: &str, worker: &str) -> O
     if !address.eq_ignore_ascii_case(&snapshot.payout.address) {
         return None;
     }
-    let miner = snapshot
-        .miners
-        .iter()
-        .find(|miner| miner.name == worker && miner.state != MinerState::Gone)?;
+    let miner = snapshot.connected().find(|miner| miner.name == worker)?;
     let step = 86_400 / miner.trend.len().max(1) as u64;
     let chart: Vec<Value> = miner
         .trend
@@ -345,14 +338,7 @@ fn public_pool_blocks(snapshot: &Snapshot) -> Vec<Value> {
         .collect()
 }
 
-fn leading(snapshot: &Snapshot) -> Option<&str> {
-    snapshot
-        .nodes
-        .iter()
-        .find(|node| node.state == super::NodeState::Leading)
-        .map(|node| node.name.as_str())
-}
-
-fn bytes(value: &impl Serialize) -> Vec<u8> {
+/// One value as JSON.
+pub(super) fn bytes(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("the views have string keys and no failing serialisers")
 }

@@ -14,6 +14,8 @@ pub use crate::block::{NodeAnswer, refusal_advice};
 pub use crate::engine::rehearsal::RehearsalVerdict;
 pub use crate::event::{EventKind, Level};
 pub use crate::ledger::record::RejectReason;
+pub use crate::os::ProcessView;
+pub use crate::os::board::BoardView;
 pub use crate::settings::PendingPayout;
 
 /// Everything that the page, the JSON, the metrics and the health answers show.
@@ -77,6 +79,24 @@ pub struct Snapshot {
     pub canary: Option<CanaryView>,
     /// Where notifications go.
     pub sinks: Vec<SinkView>,
+}
+
+impl Snapshot {
+    /// The node that jobs come from.
+    pub fn leading(&self) -> Option<&NodeView> {
+        self.nodes.iter().find(|node| node.state == NodeState::Leading)
+    }
+
+    /// Miners with an open connection.
+    pub fn connected(&self) -> impl Iterator<Item = &MinerView> {
+        self.miners.iter().filter(|miner| miner.state != MinerState::Gone)
+    }
+
+    /// Difficulty of a block, above zero.
+    pub fn difficulty(&self) -> Option<f64> {
+        let of_job = self.job.as_ref().map(|job| job.difficulty);
+        of_job.or(self.network.difficulty).filter(|d| d.is_finite() && *d > 0.0)
+    }
 }
 
 /// Which build runs.
@@ -225,6 +245,13 @@ pub enum NodeState {
     /// Not asked yet.
     #[default]
     Unknown,
+}
+
+impl NodeState {
+    /// Whether the node is fit to give work.
+    pub fn is_usable(self) -> bool {
+        matches!(self, NodeState::Leading | NodeState::Standby)
+    }
 }
 
 /// One node.
@@ -683,60 +710,6 @@ pub struct AuditView {
     pub from: String,
     /// What, in one sentence, without secrets.
     pub text: String,
-}
-
-/// The board that we run on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct BoardView {
-    /// `Raspberry Pi 4 Model B Rev 1.5`.
-    pub model: String,
-    /// Seconds since the kernel started.
-    pub uptime_s: Option<u64>,
-    /// Use of all cores together, 0 to 1.
-    pub cpu: Option<f64>,
-    /// Temperature of the processor, °C.
-    pub temperature_c: Option<f64>,
-    /// The supply is too weak now.
-    pub undervoltage: Option<bool>,
-    /// The supply was too weak since the board started.
-    pub undervoltage_seen: Option<bool>,
-    /// The processor is slowed down now, by heat or weak supply.
-    pub throttled: Option<bool>,
-    /// Memory, bytes.
-    pub memory_total: Option<u64>,
-    /// Memory available, bytes.
-    pub memory_available: Option<u64>,
-    /// Size of the data partition, bytes.
-    pub disk_total: Option<u64>,
-    /// Free on the data partition, bytes.
-    pub disk_free: Option<u64>,
-    /// Bytes written to the card in the last 24 h (or extrapolated since the start).
-    pub disk_written_day: Option<u64>,
-    /// Of these the bytes that Soloist wrote itself.
-    pub own_written_day: Option<u64>,
-    /// Whether the clock is synchronised.
-    pub clock_synced: Option<bool>,
-    /// How far our clock is from the network's (by the nodes), seconds; positive: ours is ahead.
-    pub clock_offset_s: Option<f64>,
-    /// It is our clock that is wrong, and not a node's.
-    pub clock_odd: bool,
-}
-
-/// The daemon's own process.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct ProcessView {
-    /// CPU time used since the start, seconds.
-    pub cpu_s: f64,
-    /// Resident memory, bytes.
-    pub resident_bytes: u64,
-    /// Open file descriptors.
-    pub open_fds: u64,
-    /// Threads.
-    pub threads: u64,
-    /// How late the loop gets to its work, 99th percentile of the last minutes, milliseconds.
-    pub loop_lag_p99_ms: Option<f64>,
-    /// The most since the start, milliseconds.
-    pub loop_lag_max_ms: Option<f64>,
 }
 
 /// The Stratum port.

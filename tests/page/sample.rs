@@ -217,8 +217,7 @@ pub fn split() -> Snapshot {
 /// One small miner, two minutes old.
 pub fn one_miner() -> Snapshot {
     let mut s = base();
-    let mut m =
-        miner("gamma", "Bitaxe Gamma", "bitaxe/BM1370/v2.13.1", "bitaxe", 1.3e12, 1);
+    let mut m = miner("gamma", "Bitaxe Gamma", "bitaxe/BM1370/v2.13.1", "bitaxe", 1.3e12, 1);
     m.rate.shares = 9;
     m.rate.window_s = 120;
     m.rate_day = m.rate;
@@ -406,10 +405,7 @@ fn base() -> Snapshot {
         failovers: 2,
         totals: TotalsView {
             accepted: 1_204_882,
-            rejects: vec![RejectView {
-                reason: RejectReason::StaleAtChange,
-                count: 912,
-            }],
+            rejects: vec![RejectView { reason: RejectReason::StaleAtChange, count: 912 }],
             work: 3.1e9,
             work_since_block: 3.1e9,
             since: Some(NOW - 96 * 86_400),
@@ -563,14 +559,7 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
     }
 }
 
-fn miner(
-    name: &str,
-    model: &str,
-    agent: &str,
-    class: &str,
-    hashrate: f64,
-    seed: u32,
-) -> MinerView {
+fn miner(name: &str, model: &str, agent: &str, class: &str, hashrate: f64, seed: u32) -> MinerView {
     let share_s = if hashrate < 1e6 { 18.0 } else { 4.0 };
     let difficulty = (hashrate * share_s / 4_294_967_296.0).max(0.0015);
     let wave = |i: u32| {
@@ -602,10 +591,7 @@ fn miner(
         accepted: (3.0 * 86_400.0 / share_s) as u64,
         shares_per_min: 60.0 / share_s,
         rejects: vec![
-            RejectView {
-                reason: RejectReason::StaleAtChange,
-                count: 23 + u64::from(seed),
-            },
+            RejectView { reason: RejectReason::StaleAtChange, count: 23 + u64::from(seed) },
             RejectView { reason: RejectReason::Duplicate, count: 4 },
         ],
         difficulty: if difficulty > 1.0 { difficulty.round() } else { difficulty },

@@ -38,7 +38,7 @@ pub(super) fn odds(view: &View<'_>) -> Markup {
                 dt { "Best share so far" }
                 dd {
                     (format::difficulty(s.totals.best))
-                    @if let Some(difficulty) = difficulty(s).filter(|_| s.totals.best > 0.0) {
+                    @if let Some(difficulty) = s.difficulty().filter(|_| s.totals.best > 0.0) {
                         small { (format::percent(s.totals.best / difficulty)) " of a block" }
                     }
                 }
@@ -100,7 +100,7 @@ fn luck(s: &Snapshot, odds: &Odds) -> String {
 
 /// The best shares on a logarithmic line that ends at a block.
 fn ladder(s: &Snapshot, odds: &Odds) -> Markup {
-    let Some(block) = difficulty(s).filter(|_| !s.best_shares.is_empty()) else {
+    let Some(block) = s.difficulty().filter(|_| !s.best_shares.is_empty()) else {
         return html! {};
     };
     let low = s.best_shares.iter().map(|b| b.difficulty).fold(f64::INFINITY, f64::min).max(1e-4);
@@ -147,12 +147,4 @@ fn ladder(s: &Snapshot, odds: &Odds) -> Markup {
             text.end x="97.5%" y="52" { "a block: " (format::difficulty(block)) }
         }
     }
-}
-
-fn difficulty(s: &Snapshot) -> Option<f64> {
-    s.job
-        .as_ref()
-        .map(|job| job.difficulty)
-        .or(s.network.difficulty)
-        .filter(|d| d.is_finite() && *d > 0.0)
 }
