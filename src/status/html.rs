@@ -17,7 +17,7 @@ mod share;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, Render, html};
 
 use super::{Snapshot, Verdict, format};
 
@@ -241,6 +241,12 @@ fn document(
 
 fn title(snapshot: &Snapshot) -> &str {
     if snapshot.name.is_empty() { "Soloist" } else { &snapshot.name }
+}
+
+/// One fact: its name, its value, and more about it in small letters.
+fn fact(name: &str, value: impl Render, more: impl Render) -> Markup {
+    let more = more.render();
+    html! { div { dt { (name) } dd { (value) @if !more.0.is_empty() { small { (more) } } } } }
 }
 
 /// The mark: one voice above the staff.

@@ -72,16 +72,18 @@ fn row(view: &View<'_>, miner: &MinerView) -> Markup {
                 small { "best " (format::difficulty(miner.best)) }
             }
             td {
-                @match miner.last_share_at {
-                    Some(at) => (view.ago(at)),
-                    None => "none yet",
-                }
+                (last_share(view, miner))
                 @if let Some(every) = miner.expected_share_s.filter(|_| !gone) {
                     small { "one in " (format::duration(every.round() as u64)) }
                 }
             }
         }
     }
+}
+
+/// How long ago the last share came.
+pub(super) fn last_share(view: &View<'_>, miner: &MinerView) -> Markup {
+    html! { @match miner.last_share_at { Some(at) => (view.ago(at)), None => "none yet" } }
 }
 
 /// A proven hashrate with its confidence.
