@@ -11,8 +11,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
-use futures_lite::FutureExt;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header;
@@ -20,6 +18,7 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::settings::access::{self, Access, Token};
 use crate::settings::{self, NODES_MAX, NodeValues, Values};
+use crate::timeout::within;
 
 use super::forms::{self, Page};
 use super::route::{self, Body};
@@ -253,24 +252,10 @@ struct FirstWish {
     payout: String,
     #[serde(default)]
     tag: Option<String>,
-    nodes: Vec<NodeWish>,
+    nodes: Vec<NodeValues>,
     pin: String,
     #[serde(default)]
     save: bool,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NodeWish {
-    url: String,
-    #[serde(default)]
-    user: String,
-    #[serde(default)]
-    password: Option<String>,
-    #[serde(default)]
-    certificate: String,
-    #[serde(default)]
-    zmq: String,
 }
 
 impl FirstWish {
@@ -775,15 +760,6 @@ fn cookie(request: &Request<Incoming>) -> Option<Token> {
 pub async fn discard(body: Incoming) {
     let mut body = Limited::new(body, DISCARD_MAX);
     within(FORM_TIMEOUT, async { while let Some(Ok(_)) = body.frame().await {} }).await;
-}
-
-/// What a future gives, or `None` when it takes longer.
-async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let slow = async {
-        Timer::after(patience).await;
-        None
-    };
-    async { Some(future.await) }.or(slow).await
 }
 
 async fn read_form(request: Request<Incoming>) -> Option<Form> {
