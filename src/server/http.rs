@@ -38,7 +38,7 @@ use crate::timeout::within;
 use super::tls::Certificate;
 
 use admin::{Admin, Local};
-use guard::Verdict;
+use guard::Refused;
 use limit::{Buckets, Connections};
 use render::{Packed, Rendered};
 use stream::{HyperTimer, Timed};
@@ -260,14 +260,13 @@ impl Http {
         peer: IpAddr,
         local: Option<IpAddr>,
     ) -> Response<route::Body> {
-        let verdict = self.check(&request, peer, local);
-        if verdict != Verdict::Fine {
+        if let Err(why) = self.check(&request, peer, local) {
             let is_form = request.method() == Method::POST && self.takes(&request).is_some();
-            if is_form && verdict != Verdict::ForeignAddress {
+            if is_form && why != Refused::ForeignAddress {
                 // A browser reads our words only when it could send the whole of its form.
                 admin::discard(request.into_body()).await;
             }
-            return route::refuse(verdict);
+            return route::refuse(why);
         }
         match &self.admin {
             Some(admin) if request.method() == Method::POST => {
@@ -287,12 +286,17 @@ impl Http {
         }
     }
 
-    fn check(&self, request: &Request<Incoming>, peer: IpAddr, local: Option<IpAddr>) -> Verdict {
+    fn check(
+        &self,
+        request: &Request<Incoming>,
+        peer: IpAddr,
+        local: Option<IpAddr>,
+    ) -> Result<(), Refused> {
         if !guard::address_is_ours(peer, local) {
-            return Verdict::ForeignAddress;
+            return Err(Refused::ForeignAddress);
         }
         if !self.buckets.borrow_mut().take(peer, Instant::now()) {
-            return Verdict::TooMany;
+            return Err(Refused::TooMany);
         }
         guard::check_head(request.method(), request.uri(), request.headers(), self.takes(request))
     }

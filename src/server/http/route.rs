@@ -11,7 +11,7 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::status::{gopool, health, html, json, metrics};
 
-use super::guard::Verdict;
+use super::guard::Refused;
 use super::live::Live;
 use super::render::{Packed, Rendered};
 use super::{Http, NoBlock};
@@ -213,31 +213,30 @@ fn live(http: &Http) -> Response<Body> {
 }
 
 /// The answer to a request that did not pass.
-pub(super) fn refuse(verdict: Verdict) -> Response<Body> {
-    let (code, words) = match verdict {
-        Verdict::Fine => (StatusCode::OK, ""),
-        Verdict::ForeignAddress => {
+pub(super) fn refuse(why: Refused) -> Response<Body> {
+    let (code, words) = match why {
+        Refused::ForeignAddress => {
             (StatusCode::FORBIDDEN, "This box answers only to its own network.\n")
         }
-        Verdict::TooMany => (StatusCode::TOO_MANY_REQUESTS, "Too many requests: wait a second.\n"),
-        Verdict::NoHost => (StatusCode::BAD_REQUEST, "One Host header, please.\n"),
-        Verdict::ForeignHost => (
+        Refused::TooMany => (StatusCode::TOO_MANY_REQUESTS, "Too many requests: wait a second.\n"),
+        Refused::NoHost => (StatusCode::BAD_REQUEST, "One Host header, please.\n"),
+        Refused::ForeignHost => (
             StatusCode::MISDIRECTED_REQUEST,
             "This box does not answer to that name. Use its IP address, or set the name in its \
              config.\n",
         ),
-        Verdict::ForeignOrigin => {
+        Refused::ForeignOrigin => {
             (StatusCode::FORBIDDEN, "Another site cannot change anything here.\n")
         }
-        Verdict::Method => (StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only.\n"),
-        Verdict::Body => {
+        Refused::Method => (StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only.\n"),
+        Refused::Body => {
             (StatusCode::PAYLOAD_TOO_LARGE, "Nothing of that kind or size is taken here.\n")
         }
     };
     let mut answer = plain(code, words);
-    match verdict {
-        Verdict::TooMany => set(&mut answer, header::RETRY_AFTER, "1"),
-        Verdict::Method => set(&mut answer, header::ALLOW, "GET, HEAD"),
+    match why {
+        Refused::TooMany => set(&mut answer, header::RETRY_AFTER, "1"),
+        Refused::Method => set(&mut answer, header::ALLOW, "GET, HEAD"),
         _ => {}
     }
     // Whatever else comes on this connection was meant as the refused body.
