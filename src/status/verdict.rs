@@ -146,72 +146,55 @@ fn tells_of_a_fault(reason: RejectReason) -> bool {
 
 /// Why no block can be found now, and what to do; `None` when one can.
 fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
+    const FEW_SECONDS: &str = "Nothing to do: this takes a few seconds.";
+    let down = |sentence: &str, advice: &str| Some((sentence.to_owned(), advice.to_owned()));
     if !snapshot.configured {
-        return Some((
-            "Not set up yet.".to_owned(),
-            "Enter your payout address and your node.".to_owned(),
-        ));
+        return down("Not set up yet.", "Enter your payout address and your node.");
     }
     if let Some(job) = &snapshot.job {
         if job.template_age_s >= TEMPLATE_DEAD_S {
-            return Some((
-                format!(
-                    "The work is {} old: blocks found on it would be lost.",
-                    format::duration(job.template_age_s as u64)
-                ),
-                "Look at the nodes below.".to_owned(),
-            ));
+            let age = format::duration(job.template_age_s as u64);
+            let sentence = format!("The work is {age} old: blocks found on it would be lost.");
+            return down(&sentence, "Look at the nodes below.");
         }
         return None;
     }
     let by_state = |state| snapshot.nodes.iter().find(|node| node.state == state);
     if snapshot.nodes.is_empty() {
-        return Some((
-            "No node is set: there is no work for the miners.".to_owned(),
-            "Add a Bitcoin node.".to_owned(),
-        ));
+        return down("No node is set: there is no work for the miners.", "Add a Bitcoin node.");
     }
     if let Some(node) = by_state(NodeState::Syncing) {
         let wait = match node.sync_eta_s {
             Some(eta) => format!(", in about {}", format::long_time(eta as f64)),
             None => String::new(),
         };
-        return Some((
-            format!(
-                "Waiting for node {}, which is downloading the chain{}.",
-                node.name,
-                downloaded(node)
-            ),
-            format!("Nothing to do: mining starts by itself when it is ready{wait}."),
-        ));
+        let (name, downloaded) = (&node.name, downloaded(node));
+        return down(
+            &format!("Waiting for node {name}, which is downloading the chain{downloaded}."),
+            &format!("Nothing to do: mining starts by itself when it is ready{wait}."),
+        );
     }
     if let Some(node) = by_state(NodeState::NoPeers) {
-        return Some((
-            format!("Waiting for node {}, which has no peers.", node.name),
-            "Check its internet connection: mining starts by itself when it has a peer.".to_owned(),
-        ));
+        return down(
+            &format!("Waiting for node {}, which has no peers.", node.name),
+            "Check its internet connection: mining starts by itself when it has a peer.",
+        );
     }
     if let Some(node) = by_state(NodeState::Warming) {
-        return Some((
-            format!("Waiting for node {}, which is starting up.", node.name),
-            "Nothing to do: mining starts by itself when it is ready.".to_owned(),
-        ));
+        return down(
+            &format!("Waiting for node {}, which is starting up.", node.name),
+            "Nothing to do: mining starts by itself when it is ready.",
+        );
     }
     if snapshot.nodes.iter().any(|node| node.state.is_usable()) {
-        return Some((
-            "Waiting for the first work from the node.".to_owned(),
-            "Nothing to do: this takes a few seconds.".to_owned(),
-        ));
+        return down("Waiting for the first work from the node.", FEW_SECONDS);
     }
     if snapshot.nodes.iter().all(|node| node.state == NodeState::Unknown) {
-        return Some((
-            "Starting: asking the nodes.".to_owned(),
-            "Nothing to do: this takes a few seconds.".to_owned(),
-        ));
+        return down("Starting: asking the nodes.", FEW_SECONDS);
     }
     if let Some((node, refused)) = snapshot.nodes.iter().find_map(|n| Some((n, n.refused()?))) {
         let sentence = format!("Node {} {}.", format::tame(&node.name), refused.words);
-        return Some((sentence, refused.remedy.clone()));
+        return down(&sentence, &refused.remedy);
     }
     let first = &snapshot.nodes[0];
     let sentence = match snapshot.nodes.len() {

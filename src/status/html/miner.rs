@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::status::{MinerState, MinerView, format};
 
-use super::{View, age, chart, fact, miners};
+use super::{View, age, chart, fact, miners, rate};
 
 /// Everything about one miner.
 pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
@@ -31,11 +31,11 @@ pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
             h2 { "Hashrate" }
             div {
                 dl.facts {
-                    (fact("Now", miners::rate(&miner.rate), html! {
+                    (fact("Now", rate(&miner.rate), html! {
                         "by " (format::thousands(miner.rate.shares)) " shares in "
                         (format::duration(miner.rate.window_s))
                     }))
-                    (fact("24 hours", miners::rate(&miner.rate_day), ""))
+                    (fact("24 hours", rate(&miner.rate_day), ""))
                     @if let Some(claimed) = miner.claimed {
                         (fact("Claimed", format::hashrate(claimed), html! {
                             @if !miner.claimed_by.is_empty() { "by " (miner.claimed_by) }

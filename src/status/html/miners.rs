@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use crate::status::{MinerState, MinerView, RateView, format};
+use crate::status::{MinerState, MinerView, format};
 
-use super::{View, chart};
+use super::{View, chart, rate};
 
 /// All miners, and who knocks.
 pub(super) fn list(view: &View<'_>) -> Markup {
@@ -84,20 +84,6 @@ fn row(view: &View<'_>, miner: &MinerView) -> Markup {
 /// How long ago the last share came.
 pub(super) fn last_share(view: &View<'_>, miner: &MinerView) -> Markup {
     html! { @match miner.last_share_at { Some(at) => (view.ago(at)), None => "none yet" } }
-}
-
-/// A proven hashrate with its confidence.
-pub(super) fn rate(rate: &RateView) -> Markup {
-    html! {
-        @match rate.relative_error() {
-            None => span.quiet { "no share yet" },
-            Some(error) if error > 0.5 => { "≈ " (format::hashrate(rate.hashrate)) },
-            Some(error) => {
-                (format::hashrate(rate.hashrate)) " "
-                i { "±" (format::percent(error)) }
-            },
-        }
-    }
 }
 
 /// How many, and the most frequent reason in words.
