@@ -6,80 +6,44 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{
-    AlarmView, BlockView, BoardView, BuildView, CanaryView, ConnectView, HistoryView, JobView,
-    MinerView, NetworkView, NodeView, Odds, PayoutView, PointView, ProcessView, RefusedPeerView,
-    Snapshot, State, StorageView, StratumView, TemplatesView, TotalsView, Verdict, format, odds,
-};
+use super::{HistoryView, MinerView, RefusedPeerView, Snapshot, Verdict, format, odds};
 
 /// Version of the shapes below.
 pub const API_VERSION: &str = "1";
 
 /// `/api/status`: all but the lists, which have their own addresses.
 pub fn status(snapshot: &Snapshot, verdict: &Verdict) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Status<'a> {
-        api_version: &'static str,
-        now: u64,
-        uptime_s: u64,
-        name: &'a str,
-        chain: &'a str,
-        configured: bool,
-        state: State,
-        sentence: &'a str,
-        advice: &'a str,
-        alarms: &'a [AlarmView],
-        payout: &'a PayoutView,
-        job: Option<&'a JobView>,
-        network: &'a NetworkView,
-        leading_node: Option<&'a str>,
-        nodes: usize,
-        miners: usize,
-        miners_connected: usize,
-        totals: &'a TotalsView,
-        odds: Option<Odds>,
-        blocks_found: u64,
-        failovers: u64,
-        stratum: &'a StratumView,
-        templates: &'a TemplatesView,
-        board: &'a BoardView,
-        process: &'a ProcessView,
-        storage: &'a StorageView,
-        canary: Option<&'a CanaryView>,
-        connect: &'a ConnectView,
-        build: &'a BuildView,
-    }
-    bytes(&Status {
-        api_version: API_VERSION,
-        now: snapshot.now,
-        uptime_s: snapshot.now.saturating_sub(snapshot.started_at),
-        name: &snapshot.name,
-        chain: &snapshot.chain,
-        configured: snapshot.configured,
-        state: verdict.state,
-        sentence: &verdict.sentence,
-        advice: &verdict.advice,
-        alarms: &verdict.alarms,
-        payout: &snapshot.payout,
-        job: snapshot.job.as_ref(),
-        network: &snapshot.network,
-        leading_node: snapshot.leading().map(|node| node.name.as_str()),
-        nodes: snapshot.nodes.len(),
-        miners: snapshot.miners.len(),
-        miners_connected: snapshot.connected().count(),
-        totals: &snapshot.totals,
-        odds: odds(snapshot),
-        blocks_found: snapshot.totals.blocks_found,
-        failovers: snapshot.failovers,
-        stratum: &snapshot.stratum,
-        templates: &snapshot.templates,
-        board: &snapshot.board,
-        process: &snapshot.process,
-        storage: &snapshot.storage,
-        canary: snapshot.canary.as_ref(),
-        connect: &snapshot.connect,
-        build: &snapshot.build,
-    })
+    bytes(&json!({
+        "api_version": API_VERSION,
+        "now": snapshot.now,
+        "uptime_s": snapshot.now.saturating_sub(snapshot.started_at),
+        "name": snapshot.name,
+        "chain": snapshot.chain,
+        "configured": snapshot.configured,
+        "state": verdict.state,
+        "sentence": verdict.sentence,
+        "advice": verdict.advice,
+        "alarms": verdict.alarms,
+        "payout": snapshot.payout,
+        "job": snapshot.job,
+        "network": snapshot.network,
+        "leading_node": snapshot.leading().map(|node| &node.name),
+        "nodes": snapshot.nodes.len(),
+        "miners": snapshot.miners.len(),
+        "miners_connected": snapshot.connected().count(),
+        "totals": snapshot.totals,
+        "odds": odds(snapshot),
+        "blocks_found": snapshot.totals.blocks_found,
+        "failovers": snapshot.failovers,
+        "stratum": snapshot.stratum,
+        "templates": snapshot.templates,
+        "board": snapshot.board,
+        "process": snapshot.process,
+        "storage": snapshot.storage,
+        "canary": snapshot.canary,
+        "connect": snapshot.connect,
+        "build": snapshot.build,
+    }))
 }
 
 /// `/api/miners`.
@@ -100,87 +64,38 @@ pub fn miner(snapshot: &Snapshot, id: &str) -> Option<Vec<u8>> {
 
 /// `/api/nodes`.
 pub fn nodes(snapshot: &Snapshot) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Nodes<'a> {
-        now: u64,
-        leading: Option<&'a str>,
-        failovers: u64,
-        nodes: &'a [NodeView],
-    }
-    bytes(&Nodes {
-        now: snapshot.now,
-        leading: snapshot.leading().map(|node| node.name.as_str()),
-        failovers: snapshot.failovers,
-        nodes: &snapshot.nodes,
-    })
+    bytes(&json!({
+        "now": snapshot.now,
+        "leading": snapshot.leading().map(|node| &node.name),
+        "failovers": snapshot.failovers,
+        "nodes": snapshot.nodes,
+    }))
 }
 
 /// `/api/blocks`: the newest `limit` blocks.
 pub fn blocks(snapshot: &Snapshot, limit: usize) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Blocks<'a> {
-        now: u64,
-        found: u64,
-        blocks: &'a [BlockView],
-    }
-    let shown = limit.min(snapshot.blocks.len());
-    bytes(&Blocks {
-        now: snapshot.now,
-        found: snapshot.totals.blocks_found,
-        blocks: &snapshot.blocks[..shown],
-    })
+    bytes(&json!({
+        "now": snapshot.now,
+        "found": snapshot.totals.blocks_found,
+        "blocks": snapshot.blocks[..limit.min(snapshot.blocks.len())],
+    }))
 }
 
-/// `/api/history`: one range, or all three.
-pub fn history(snapshot: &Snapshot, range: Option<Range>) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct One<'a> {
-        now: u64,
-        points: &'a [PointView],
-    }
-    #[derive(Serialize)]
-    struct All<'a> {
-        now: u64,
-        #[serde(flatten)]
-        history: &'a HistoryView,
-    }
-    let now = snapshot.now;
-    match range {
-        Some(range) => bytes(&One { now, points: range.points(&snapshot.history) }),
-        None => bytes(&All { now, history: &snapshot.history }),
-    }
-}
-
-/// A range of the history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Range {
-    /// 24 hours.
-    Day,
-    /// 30 days.
-    Month,
-    /// Everything.
-    All,
-}
-
-impl Range {
-    /// `day`, `month`, `all`.
-    pub fn from_name(name: &str) -> Option<Range> {
-        match name {
-            "day" => Some(Range::Day),
-            "month" => Some(Range::Month),
-            "all" => Some(Range::All),
-            _ => None,
+/// `/api/history`: one range (24 hours, 30 days or everything), or all three; `None` for a range of
+/// another name.
+pub fn history(snapshot: &Snapshot, range: Option<&str>) -> Option<Vec<u8>> {
+    let HistoryView { day, month, all } = &snapshot.history;
+    let points = match range {
+        None => {
+            let three = json!({ "now": snapshot.now, "day": day, "month": month, "all": all });
+            return Some(bytes(&three));
         }
-    }
-
-    /// The points of the range.
-    pub fn points(self, history: &HistoryView) -> &[PointView] {
-        match self {
-            Range::Day => &history.day,
-            Range::Month => &history.month,
-            Range::All => &history.all,
-        }
-    }
+        Some("day") => day,
+        Some("month") => month,
+        Some("all") => all,
+        Some(_) => return None,
+    };
+    Some(bytes(&json!({ "now": snapshot.now, "points": points })))
 }
 
 /// `/api/pool` as public-pool answers it.

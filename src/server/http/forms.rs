@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::settings::access::{Token, token_hex};
 use crate::settings::{NODES_MAX, NodeValues, Values};
-use crate::status::{MinerState, Snapshot, Verdict, format, html as page};
+use crate::status::{MinerState, MinerView, Snapshot, Verdict, format, html as page};
 
 /// Which page.
 pub(super) enum Page<'a> {
@@ -207,14 +207,9 @@ fn settings(
             section.part { h2 { "Miners" } div {
                 form method="post" action="/action" {
                     (hidden)
-                    label { "Miner" select name="miner" {
-                        @for miner in &s.miners {
-                            option value=(miner.id) {
-                                (format::tame(&miner.name))
-                                @if miner.state == MinerState::Gone { " (missing)" }
-                            }
-                        }
-                    } }
+                    (choice(s, |miner| html! {
+                        @if miner.state == MinerState::Gone { " (missing)" }
+                    }))
                     p.quiet { "A recording holds every line that the miner and this box exchange for "
                         "five minutes. A miner that is disconnected comes back by itself in a few seconds, which helps one "
                         "that hangs. A miner that is forgotten leaves the list with its counts; if "
@@ -227,21 +222,14 @@ fn settings(
                     }
                 }
             } }
-        }
-        @if !s.miners.is_empty() {
             section.part { h2 { "Difficulty" } div {
                 form.narrow method="post" action="/action" {
                     (hidden)
-                    label { "Miner" select name="miner" {
-                        @for miner in &s.miners {
-                            option value=(miner.id) {
-                                (format::tame(&miner.name))
-                                @if miner.difficulty_locked {
-                                    " (fixed at " (format::difficulty(miner.difficulty)) ")"
-                                }
-                            }
+                    (choice(s, |miner| html! {
+                        @if miner.difficulty_locked {
+                            " (fixed at " (format::difficulty(miner.difficulty)) ")"
                         }
-                    } }
+                    }))
                     (field("difficulty", "Difficulty of its shares", "", "found by itself", "20"))
                     p.quiet { "A number fixes it, whatever the miner asks for, until you empty the "
                         "field. The miner stays connected." }
@@ -264,6 +252,17 @@ fn settings(
                 button type="submit" name="action" value="level" { "Set" }
             }
             form method="post" action="/logout" { (hidden) button type="submit" { "Leave the settings" } }
+        } }
+    }
+}
+
+/// One of the miners, each with something about it.
+fn choice(s: &Snapshot, about: impl Fn(&MinerView) -> Markup) -> Markup {
+    html! {
+        label { "Miner" select name="miner" {
+            @for miner in &s.miners {
+                option value=(miner.id) { (format::tame(&miner.name)) (about(miner)) }
+            }
         } }
     }
 }

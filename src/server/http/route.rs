@@ -96,10 +96,9 @@ pub(super) async fn answer(
             let limit = argument(query, "limit").and_then(|limit| limit.parse().ok());
             json_answer(json::blocks(snapshot, limit.unwrap_or(100).clamp(1, 100)))
         }
-        "/api/history" => match argument(query, "range").map(json::Range::from_name) {
-            None => json_answer(json::history(snapshot, None)),
-            Some(Some(range)) => json_answer(json::history(snapshot, Some(range))),
-            Some(None) => plain(StatusCode::BAD_REQUEST, "range is day, month or all.\n"),
+        "/api/history" => match json::history(snapshot, argument(query, "range")) {
+            Some(body) => json_answer(body),
+            None => plain(StatusCode::BAD_REQUEST, "range is day, month or all.\n"),
         },
         "/api/pool" => json_answer(json::public_pool(snapshot)),
         "/api/info" => json_answer(json::public_pool_info(snapshot)),
