@@ -791,9 +791,8 @@ struct Form(Vec<(String, String)>);
 
 impl Form {
     fn parse(text: &str) -> Form {
-        let decode = |part: &str| route::percent_decoded(&part.replace('+', " "));
-        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        Form(pairs.map(|(name, value)| (decode(name), decode(value).trim().to_owned())).collect())
+        let pairs = form_urlencoded::parse(text.as_bytes());
+        Form(pairs.map(|(name, value)| (name.into_owned(), value.trim().to_owned())).collect())
     }
 
     fn get(&self, name: &str) -> Option<&str> {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 
 use crate::status::{gopool, health, html, json, metrics};
 
@@ -139,7 +140,8 @@ async fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
             (Some(address), Some("chart"), None) => json::public_pool_client(snapshot, address)
                 .map(|_| json::public_pool_chart(snapshot)),
             (Some(address), Some(worker), None) => {
-                json::public_pool_worker(snapshot, address, &percent_decoded(worker))
+                let worker = percent_decode_str(worker).decode_utf8_lossy();
+                json::public_pool_worker(snapshot, address, &worker)
             }
             _ => None,
         };
@@ -326,35 +328,12 @@ fn argument<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// `%20` and the like; what is not valid stays as it is.
-pub(super) fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let digit = |at: usize| tail.get(at).and_then(|b| char::from(*b).to_digit(16));
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_are_decoded_and_nonsense_stays() {
-        assert_eq!(percent_decoded("a%20b%C3%BC"), "a bü");
-        assert_eq!(percent_decoded("100%"), "100%");
-        assert_eq!(percent_decoded("%zz%f"), "%zz%f");
+    fn an_argument_is_found_by_its_whole_name() {
         assert_eq!(argument("a=1&limit=5", "limit"), Some("5"));
         assert_eq!(argument("limits=5", "limit"), None);
     }
