@@ -232,9 +232,9 @@ impl State {
             warnings: health.map_or_else(String::new, |report| report.warnings.clone()),
             latency_ms: node.template_takes.map(|took| took.as_secs_f64() * 1e3),
             zmq: match (config.and_then(|c| c.zmq.as_ref()), held.is_some_and(|n| n.zmq_heard)) {
-                (None, _) => view::ZmqState::Off,
-                (Some(_), false) => view::ZmqState::Waiting,
-                (Some(_), true) => view::ZmqState::Live,
+                (None, _) => view::ZmqNews::Off,
+                (Some(_), false) => view::ZmqNews::Waiting,
+                (Some(_), true) => view::ZmqNews::Live,
             },
             zmq_state: held.and_then(|node| node.zmq),
             news: match node.news_by {

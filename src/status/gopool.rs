@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     BlockState, CallView, HistogramView, Level, MinerState, NodeState, NodeView, RejectReason,
-    Snapshot, ZmqState, format, json::bytes,
+    Snapshot, ZmqNews, format, json::bytes,
 };
 
 /// goPool's version of these shapes.
@@ -112,7 +112,7 @@ pub fn server(s: &Snapshot) -> Vec<u8> {
         .filter_map(|node| node.last_error.as_ref())
         .max_by_key(|error| error.at)
         .filter(|_| !healthy);
-    let zmq = s.leading().is_some_and(|node| node.zmq == ZmqState::Live);
+    let zmq = s.leading().is_some_and(|node| node.zmq == ZmqNews::Live);
     let reasons: serde_json::Map<String, Value> = s
         .totals
         .rejects

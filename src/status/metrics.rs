@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    BlockState, HistogramView, MinerState, NodeState, Snapshot, State, Verdict, ZmqState, health,
+    BlockState, HistogramView, MinerState, NodeState, Snapshot, State, Verdict, ZmqNews, health,
     odds,
 };
 use crate::node;
@@ -133,7 +133,7 @@ fn nodes(s: &Snapshot, out: &mut Text) {
     each.gauge("soloist_node_sync_ratio", "Part of the chain verified.", |n| n.progress);
     each.gauge("soloist_node_peers", "Connected peers.", |n| n.peers);
     each.gauge("soloist_node_zmq_live", "Whether news comes by ZMQ.", |n| {
-        (n.zmq != ZmqState::Off).then_some(n.zmq == ZmqState::Live)
+        (n.zmq != ZmqNews::Off).then_some(n.zmq == ZmqNews::Live)
     });
     each.gauge("soloist_node_zmq_connected", "Whether its ZMQ publisher answers.", |n| {
         n.zmq_state.map(|state| state == node::ZmqState::Connected)

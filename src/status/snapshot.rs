@@ -300,7 +300,7 @@ pub struct NodeView {
     /// Median duration of `getblocktemplate`, or of whichever call was last made, milliseconds.
     pub latency_ms: Option<f64>,
     /// How news of a tip comes in.
-    pub zmq: ZmqState,
+    pub zmq: ZmqNews,
     /// How the connection to its publisher stands; `None` where none is configured.
     pub zmq_state: Option<node::ZmqState>,
     /// How its news of blocks reach us.
@@ -365,10 +365,10 @@ pub enum NewsView {
     Polled,
 }
 
-/// State of a node's ZMQ socket.
+/// Whether a node tells of blocks by ZMQ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ZmqState {
+pub enum ZmqNews {
     /// Not configured: the node is asked for its tip.
     #[default]
     Off,

@@ -395,7 +395,7 @@ fn base() -> Snapshot {
         nodes: vec![
             node("attic", "192.168.1.10:8332", NodeState::Leading, 38.0, 211),
             NodeView {
-                zmq: ZmqState::Off,
+                zmq: ZmqNews::Off,
                 zmq_state: None,
                 news: NewsView::default(),
                 zmq_address: None,
@@ -535,7 +535,7 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         version: "/Satoshi:30.0.0/".to_owned(),
         warnings: String::new(),
         latency_ms: Some(latency),
-        zmq: ZmqState::Live,
+        zmq: ZmqNews::Live,
         zmq_state: Some(soloist::node::ZmqState::Connected),
         news: NewsView::Zmq,
         zmq_address: Some("tcp://192.168.1.10:28332".to_owned()),
