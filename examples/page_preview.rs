@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let http = Http::new(Rc::new(Sample(snapshot)), Options::default());
     let listener = Async::<TcpListener>::bind(address)?;
     println!("http://{address}/ shows {name}");
-    smol::block_on(executor.run(http.serve(executor.clone(), listener)));
+    smol::block_on(executor.run(http.serve(executor.clone(), listener, None)));
     Ok(())
 }
 

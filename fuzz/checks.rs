@@ -11,7 +11,7 @@ use soloist::coinbase::MAX_SIZE;
 use soloist::config::{self, Flags, Surroundings};
 use soloist::ids::NodeId;
 use soloist::job::Work;
-use soloist::server::http::guard::{Verdict, check_head};
+use soloist::server::http::guard::check_head;
 use soloist::template::{Template, TxCache};
 
 /// A check by its name.
@@ -72,8 +72,7 @@ pub fn http(data: &[u8]) -> bool {
             headers.append(name, value);
         }
     }
-    let verdict = check_head(&method, &uri, &headers, Some(1 << 14));
-    if verdict != Verdict::Fine {
+    if check_head(&method, &uri, &headers, Some(1 << 14)).is_err() {
         return false;
     }
     let hosts: Vec<_> = headers.get_all(HOST).iter().collect();

@@ -393,21 +393,18 @@ impl Daemon {
                 Exit::Unavailable
             })?;
             addresses.push(listener.get_ref().local_addr().unwrap_or(address));
-            let task = server.clone().serve(self.people.clone(), listener);
+            let task = server.clone().serve(self.people.clone(), listener, None);
             self.people.spawn(task).detach();
         }
         // A fault of it must not disable the page without TLS.
         for address in config.tls_listen.iter().filter(|_| self.certificate.is_some()) {
-            match (listen(*address), &self.certificate) {
-                (Ok(listener), Some(certificate)) => {
-                    let (executor, certificate) = (self.people.clone(), certificate.clone());
-                    let task = server.clone().serve_tls(executor, listener, certificate);
+            match listen(*address) {
+                Ok(listener) => {
+                    let (executor, certificate) = (self.people.clone(), self.certificate.clone());
+                    let task = server.clone().serve(executor, listener, certificate);
                     self.people.spawn(task).detach();
                 }
-                (Err(error), _) => {
-                    log::error!("cannot serve the page by HTTPS on {address}: {error}")
-                }
-                (_, None) => {}
+                Err(error) => log::error!("cannot serve the page by HTTPS on {address}: {error}"),
             }
         }
         Ok(addresses)

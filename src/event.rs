@@ -27,8 +27,6 @@ pub enum EventKind {
     Miner,
     /// A node came, left, took the lead.
     Node,
-    /// A new tip of the chain.
-    Tip,
     /// Start, stop, settings, storage, board.
     #[default]
     System,

@@ -56,6 +56,9 @@ pub mod settings;
 pub mod engine;
 
 // -- I/O: the system, the card, the nodes --
+pub mod timeout;
+
+// -- I/O --
 pub mod bench;
 pub mod exit;
 pub mod fsutil;

@@ -15,7 +15,7 @@ mod send;
 mod sink;
 mod watch;
 
-pub use outbox::{Input, Outbox, Output, SendId, SinkStats};
+pub use outbox::{Input, Outbox, SendId};
 pub use send::{SendError, send};
 pub use sink::{BadSink, Encryption, Mail, Post, Request, Sink, SinkKind};
 pub use watch::Watch;
@@ -44,18 +44,6 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// All of them.
-    pub const ALL: [Topic; 8] = [
-        Topic::Block,
-        Topic::Best,
-        Topic::Miner,
-        Topic::Node,
-        Topic::Down,
-        Topic::Alarm,
-        Topic::Update,
-        Topic::Test,
-    ];
-
     /// The name in the config: `block`, `best`, `miner`, …
     pub fn name(self) -> &'static str {
         match self {

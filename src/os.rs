@@ -11,6 +11,7 @@ use async_io::Async;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use sd_notify::NotifyState;
+use serde::Serialize;
 
 use crate::clock::Now;
 
@@ -126,33 +127,39 @@ pub fn is_kept_alive() -> bool {
     std::env::var_os("INVOCATION_ID").is_some() && std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// The process by its `/proc` entries; zero where one cannot be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Process {
+/// The daemon's own process by its `/proc` entries; zero where one cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ProcessView {
     /// Processor time since the start, seconds.
     pub cpu_s: f64,
     /// Resident memory, bytes.
-    pub resident: u64,
-    /// Open descriptors.
-    pub descriptors: u64,
+    pub resident_bytes: u64,
+    /// Open file descriptors.
+    pub open_fds: u64,
     /// Threads.
     pub threads: u64,
+    /// How late the loop gets to its work, 99th percentile of the last minutes, milliseconds. The
+    /// loop measures it.
+    pub loop_lag_p99_ms: Option<f64>,
+    /// The most since the start, milliseconds.
+    pub loop_lag_max_ms: Option<f64>,
 }
 
-impl Process {
+impl ProcessView {
     /// Reads them.
-    pub fn read() -> Process {
+    pub fn read() -> ProcessView {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let field = |name: &str| -> u64 {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let number = line.and_then(|line| line.split_whitespace().next());
             number.and_then(|number| number.parse().ok()).unwrap_or(0)
         };
-        Process {
+        ProcessView {
             cpu_s: cpu_time().as_secs_f64(),
-            resident: field("VmRSS:") * 1024,
-            descriptors: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
+            resident_bytes: field("VmRSS:") * 1024,
+            open_fds: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
             threads: field("Threads:"),
+            ..ProcessView::default()
         }
     }
 }

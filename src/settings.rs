@@ -16,7 +16,7 @@ pub mod access;
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 
@@ -38,19 +38,24 @@ pub struct Values {
     pub nodes: Vec<NodeValues>,
 }
 
-/// One node in the form.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// One node in the form, or in the JSON of a program that sets the box up.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NodeValues {
     /// RPC address, `http://192.168.1.10:8332`, without user and password.
     pub url: String,
     /// RPC user; empty for a cookie file.
+    #[serde(default)]
     pub user: String,
     /// RPC password; `None` is the one in force for the same address and user (see
     /// [`Values::fill_passwords`]). Never shown again.
+    #[serde(default)]
     pub password: Option<String>,
     /// PEM file whose certificates alone are trusted for https; empty for the system's roots.
+    #[serde(default)]
     pub certificate: String,
     /// `hashblock` address, `tcp://192.168.1.10:28332`; empty for none.
+    #[serde(default)]
     pub zmq: String,
 }
 

@@ -52,62 +52,85 @@ pub struct Restore {
     pub flags: Flags,
 }
 
+/// The exit code of a command that failed, and the reason.
+type Failed = (Exit, String);
+
 /// Calls `work` with the data directory: that of `--data`, or else the config's.
 pub fn in_data(flags: &Flags, work: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
     match data_of(flags) {
         Ok(data) => work(&data),
-        Err(exit) => exit.into(),
+        Err(failed) => told(Err(failed)).into(),
     }
 }
 
 /// Writes the ledger and the settings into one file; safe while the daemon runs. Secrets are
 /// included only with a passphrase.
 pub fn backup(now: Now, file: &Path, passphrase: Option<&Path>, flags: &Flags) -> Exit {
-    let data = match data_of(flags) {
-        Ok(data) => data,
-        Err(exit) => return exit,
+    told(write_backup(now, file, passphrase, flags))
+}
+
+/// Replaces the ledger by a backup. The previous files are moved aside. Nothing changes while
+/// Soloist runs there, or if the backup is damaged.
+pub fn restore(now: Now, restore: &Restore) -> Exit {
+    told(take_backup(now, restore))
+}
+
+/// Writes the content of the ledger on the card to standard output.
+pub fn export(now: Now, what: What, flags: &Flags) -> Exit {
+    let text = match exported(now, what, flags) {
+        Ok(text) => text,
+        Err(failed) => return told(Err(failed)),
     };
-    let passphrase = match passphrase.map(read_passphrase).transpose() {
-        Ok(passphrase) => passphrase,
-        Err(why) => return fail(Exit::Usage, &why),
-    };
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_or(Exit::Output, |()| Exit::Ok)
+}
+
+fn told(outcome: Result<(), Failed>) -> Exit {
+    let Err((exit, why)) = outcome else { return Exit::Ok };
+    eprintln!("{why}");
+    exit
+}
+
+fn write_backup(
+    now: Now,
+    file: &Path,
+    passphrase: Option<&Path>,
+    flags: &Flags,
+) -> Result<(), Failed> {
+    let data = data_of(flags)?;
+    let passphrase = passphrase.map(read_passphrase).transpose()?;
     let config = config::load(flags).ok().and_then(|loaded| loaded.file);
     let text = config.as_ref().and_then(|path| read_text(path).ok());
     let mut attachments = Vec::new();
     if let Some(text) = &text {
-        let Some(plain) = seal::without_secrets(text) else {
-            return fail(Exit::Config, "The settings cannot be read.");
-        };
+        let plain = seal::without_secrets(text);
+        let plain = plain.ok_or((Exit::Config, "The settings cannot be read.".to_owned()))?;
         attachments.push((SETTINGS, plain.into_bytes()));
     }
     match (&passphrase, &text) {
-        (Some(passphrase), Some(text)) => match roll() {
-            Ok(dice) => attachments.push((SEALED, seal::seal(passphrase, text.as_bytes(), dice))),
-            Err(error) => return fail(Exit::Software, &format!("No random numbers: {error}.")),
-        },
-        (Some(_), None) => return fail(Exit::Config, "There is no config file to seal."),
+        (Some(passphrase), Some(text)) => {
+            let dice =
+                roll().map_err(|error| (Exit::Software, format!("No random numbers: {error}.")))?;
+            attachments.push((SEALED, seal::seal(passphrase, text.as_bytes(), dice)));
+        }
+        (Some(_), None) => {
+            return Err((Exit::Config, "There is no config file to seal.".to_owned()));
+        }
         (None, _) => {}
     }
     let borrowed: Vec<(&str, &[u8])> =
         attachments.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-    let made = match transfer::make_from_card(now, &data, &borrowed) {
-        Ok(made) => made,
-        Err(error) => {
-            let hint = format!("No backup was made from {}: {error}.", data.display());
-            return fail(Exit::Unavailable, &hint);
-        }
-    };
+    let made = transfer::make_from_card(now, &data, &borrowed).map_err(|error| {
+        (Exit::Unavailable, format!("No backup was made from {}: {error}.", data.display()))
+    })?;
     let written = fsutil::replace(file, &made, Rights::Keep(0o666)).map_err(io::Error::from);
-    let read_back = written.and_then(|()| fs::read(file));
-    match read_back {
-        Ok(read) if backup::read(&read).is_ok() => {}
-        Ok(_) => {
-            return fail(Exit::CannotWrite, "The backup does not come back as it was written.");
-        }
-        Err(error) => {
-            let hint = format!("{} cannot be written: {error}.", file.display());
-            return fail(Exit::CannotWrite, &hint);
-        }
+    let read_back = written.and_then(|()| fs::read(file)).map_err(|error| {
+        (Exit::CannotWrite, format!("{} cannot be written: {error}.", file.display()))
+    })?;
+    if backup::read(&read_back).is_err() {
+        let why = "The backup does not come back as it was written.".to_owned();
+        return Err((Exit::CannotWrite, why));
     }
     let settings = match (&text, &passphrase) {
         (None, _) => "without settings",
@@ -115,43 +138,29 @@ pub fn backup(now: Now, file: &Path, passphrase: Option<&Path>, flags: &Flags) -
         (Some(_), Some(_)) => "with all settings, the secret ones under the passphrase",
     };
     println!("{} ({} kB) holds the ledger, {settings}.", file.display(), made.len() / 1000);
-    Exit::Ok
+    Ok(())
 }
 
-/// Replaces the ledger by a backup. The previous files are moved aside. Nothing changes while
-/// Soloist runs there, or if the backup is damaged.
-pub fn restore(now: Now, restore: &Restore) -> Exit {
-    let data = match data_of(&restore.flags) {
-        Ok(data) => data,
-        Err(exit) => return exit,
-    };
-    let bytes = match read_bounded(&restore.file, MAX_BACKUP as u64 + 1) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let hint = format!("{} cannot be read: {error}.", restore.file.display());
-            return fail(Exit::Data, &hint);
-        }
-    };
+fn take_backup(now: Now, restore: &Restore) -> Result<(), Failed> {
+    let data = data_of(&restore.flags)?;
+    let file = restore.file.display();
+    let bytes = read_bounded(&restore.file, MAX_BACKUP as u64 + 1)
+        .map_err(|error| (Exit::Data, format!("{file} cannot be read: {error}.")))?;
     // Check everything that can be wrong before anything is changed.
-    let settings = match settings_of(&bytes, restore) {
-        Ok(settings) => settings,
-        Err((exit, why)) => return fail(exit, &why),
-    };
-    let restored = match transfer::restore(now, &data, &bytes) {
-        Ok(restored) => restored,
-        Err(TransferError::Store(StoreError::Locked)) => {
-            let hint = format!(
+    let settings = settings_of(&bytes, restore)?;
+    let restored = transfer::restore(now, &data, &bytes).map_err(|error| match error {
+        TransferError::Store(StoreError::Locked) => (
+            Exit::Unavailable,
+            format!(
                 "Soloist is running on {}. Stop it first: systemctl stop soloist",
                 data.display()
-            );
-            return fail(Exit::Unavailable, &hint);
+            ),
+        ),
+        TransferError::Backup(error) => {
+            (Exit::Data, format!("{file}: {error}. Nothing was changed."))
         }
-        Err(TransferError::Backup(error)) => {
-            let hint = format!("{}: {error}. Nothing was changed.", restore.file.display());
-            return fail(Exit::Data, &hint);
-        }
-        Err(error) => return fail(Exit::CannotWrite, &format!("{error}.")),
-    };
+        error => (Exit::CannotWrite, format!("{error}.")),
+    })?;
     println!(
         "Restored into {}: {} workers, {} shares, {} blocks. What was there is in ledger/aside.",
         data.display(),
@@ -162,70 +171,50 @@ pub fn restore(now: Now, restore: &Restore) -> Exit {
     give_to_owner(&data);
     match settings {
         Some((text, sealed)) => put_settings(&text, sealed, restore, &data),
-        None => Exit::Ok,
+        None => Ok(()),
     }
 }
 
-/// Writes the content of the ledger on the card to standard output.
-pub fn export(now: Now, what: What, flags: &Flags) -> Exit {
-    let data = match data_of(flags) {
-        Ok(data) => data,
-        Err(exit) => return exit,
-    };
-    let journal = match Journal::read(&data.join("ledger/journal")) {
-        Ok(Some(journal)) => journal,
-        Ok(None) => {
-            let hint = format!("There is no ledger in {}.", data.display());
-            return fail(Exit::Unavailable, &hint);
-        }
-        Err(error) => {
-            return fail(Exit::Unavailable, &format!("The journal cannot be read: {error}."));
-        }
-    };
+fn exported(now: Now, what: What, flags: &Flags) -> Result<String, Failed> {
+    let data = data_of(flags)?;
+    let journal = Journal::read(&data.join("ledger/journal"))
+        .map_err(|error| format!("The journal cannot be read: {error}."))
+        .and_then(|found| found.ok_or(format!("There is no ledger in {}.", data.display())))
+        .map_err(|why| (Exit::Unavailable, why))?;
     let ledger = Ledger::replay(now, &scan(&journal).records);
-    let text = match what {
+    Ok(match what {
         What::Blocks => export::blocks_csv(&ledger),
         What::Workers => export::workers_csv(&ledger),
         What::Hours => export::history_csv(&ledger, Grain::Hour),
         What::Days => export::history_csv(&ledger, Grain::Day),
         What::Json => export::json(&ledger) + "\n",
-    };
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Exit::Ok,
-        Err(_) => Exit::Output,
-    }
-}
-
-fn fail(exit: Exit, why: &str) -> Exit {
-    eprintln!("{why}");
-    exit
-}
-
-fn data_of(flags: &Flags) -> Result<PathBuf, Exit> {
-    let configured = || config::load(flags).map(|loaded| loaded.config.data.dir);
-    flags.data().map(Path::to_owned).map_or_else(configured, Ok).map_err(|problems| {
-        eprintln!("{problems}");
-        Exit::Config
     })
+}
+
+fn data_of(flags: &Flags) -> Result<PathBuf, Failed> {
+    let configured = || config::load(flags).map(|loaded| loaded.config.data.dir);
+    let data = flags.data().map(Path::to_owned).map_or_else(configured, Ok);
+    data.map_err(|problems| (Exit::Config, problems.to_string()))
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read_bounded(path, MAX_TEXT)?).map_err(io::Error::other)
 }
 
-fn read_passphrase(path: &Path) -> Result<String, String> {
+fn read_passphrase(path: &Path) -> Result<String, Failed> {
     let text = if path == Path::new("-") {
         let mut text = String::new();
         io::stdin().lock().take(MAX_TEXT).read_to_string(&mut text).map(|_| text)
     } else {
         read_text(path)
     };
-    let text = text.map_err(|error| format!("The passphrase cannot be read: {error}."))?;
+    let text =
+        text.map_err(|error| (Exit::Usage, format!("The passphrase cannot be read: {error}.")))?;
     let line = text.lines().next().unwrap_or_default().trim();
     if line.chars().count() < seal::PASSPHRASE_MIN {
         let min = seal::PASSPHRASE_MIN;
-        return Err(format!("The passphrase is too short: at least {min} characters."));
+        let why = format!("The passphrase is too short: at least {min} characters.");
+        return Err((Exit::Usage, why));
     }
     Ok(line.to_owned())
 }
@@ -237,14 +226,13 @@ fn roll() -> Result<Dice, getrandom::Error> {
     Ok(dice)
 }
 
-/// The settings in a backup, and whether they are the sealed ones.
-fn settings_of(bytes: &[u8], restore: &Restore) -> Result<Option<(String, bool)>, (Exit, String)> {
+/// The settings that a backup carries, and whether they are the sealed ones.
+fn settings_of(bytes: &[u8], restore: &Restore) -> Result<Option<(String, bool)>, Failed> {
     let damaged =
         |error| (Exit::Data, format!("{}: {error}. Nothing was changed.", restore.file.display()));
     // First check whether the backup is intact, then the passphrase.
     transfer::attachments(bytes).map_err(damaged)?;
-    let passphrase = restore.passphrase.as_deref().map(read_passphrase).transpose();
-    let passphrase = passphrase.map_err(|why| (Exit::Usage, why))?;
+    let passphrase = restore.passphrase.as_deref().map(read_passphrase).transpose()?;
     settings_with(bytes, passphrase.as_deref()).map_err(|why| match why {
         NoSettings::NotSealed => (Exit::Usage, why.to_string()),
         NoSettings::OtherPassphrase => (Exit::Data, format!("{why} Nothing was changed.")),
@@ -252,28 +240,26 @@ fn settings_of(bytes: &[u8], restore: &Restore) -> Result<Option<(String, bool)>
     })
 }
 
-/// Writes the settings in place of the config file if the user wants that, or else beside the data.
-fn put_settings(text: &str, sealed: bool, restore: &Restore, data: &Path) -> Exit {
+/// The settings go in the place of the config file only if that is wanted; else beside the data.
+fn put_settings(text: &str, sealed: bool, restore: &Restore, data: &Path) -> Result<(), Failed> {
     let path = match (&restore.flags.config, restore.settings) {
         (Some(config), true) => config.clone(),
         _ => data.join("soloist.toml.restored"),
     };
     if path.exists() && restore.settings {
         let before = path.with_extension("toml.before");
-        if let Err(error) = copy(&path, &before) {
-            let hint = format!("{} cannot be kept: {error}.", path.display());
-            return fail(Exit::CannotWrite, &hint);
-        }
+        copy(&path, &before).map_err(|error| {
+            (Exit::CannotWrite, format!("{} cannot be kept: {error}.", path.display()))
+        })?;
         println!("The settings of before are in {}.", before.display());
     }
-    // Only the owner may read it; an existing file keeps its owner and rights.
-    if let Err(error) = fsutil::replace(&path, text.as_bytes(), Rights::Keep(0o600)) {
-        let hint = format!("{} cannot be written: {}.", path.display(), error.source);
-        return fail(Exit::CannotWrite, &hint);
-    }
+    // For nobody else to read; a file that is there keeps its owner and rights.
+    fsutil::replace(&path, text.as_bytes(), Rights::Keep(0o600)).map_err(|error| {
+        (Exit::CannotWrite, format!("{} cannot be written: {}.", path.display(), error.source))
+    })?;
     let lacks = if sealed { "" } else { " They lack passwords, PIN and notifications." };
     println!("The settings are in {}.{lacks}", path.display());
-    Exit::Ok
+    Ok(())
 }
 
 /// Writes the whole file with its rights, or leaves the previous one.

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use percent_encoding::percent_decode_str;
+
 use super::problem::{Wrong, wrong};
 use super::{HTTPS_PORT, RPC_PORT, Secret};
 
@@ -187,33 +189,14 @@ fn credentials(userinfo: &str) -> Result<(String, Secret), Wrong> {
     let Some((user, password)) = userinfo.split_once(':') else {
         return wrong("it names a user but no password", INSTEAD);
     };
+    // A '%' without two hex digits stands for itself.
+    let decode = |text| percent_decode_str(text).decode_utf8();
     match (decode(user), decode(password)) {
-        (Some(user), Some(password)) if !user.is_empty() && !password.is_empty() => {
-            Ok((user, Secret::new(password)))
+        (Ok(user), Ok(password)) if !user.is_empty() && !password.is_empty() => {
+            Ok((user.into_owned(), Secret::new(password)))
         }
         _ => wrong("its user or its password is empty or not UTF-8", INSTEAD),
     }
-}
-
-/// Percent-decoding (RFC 3986). A '%' without two hex digits stands for itself.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let digits =
-            tail.first_chunk::<2>().filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        match (first, digits.and_then(|digits| std::str::from_utf8(digits).ok())) {
-            (b'%', Some(digits)) => {
-                bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// What to write instead of `place`: the place itself if it surely is one, else an example. A text

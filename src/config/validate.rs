@@ -350,7 +350,7 @@ impl<'a> Check<'a> {
             return None;
         }
         if let Err(bad) = kind.check() {
-            self.bad_sink(table, &bad);
+            self.bad_sink(table, bad);
         }
         if topics.is_empty() {
             let instead = "Leave one of the switches on, or remove this [[notify]].";
@@ -360,9 +360,9 @@ impl<'a> Check<'a> {
     }
 
     /// The check's words without the address, which may be a secret.
-    fn bad_sink(&mut self, table: &Table, bad: &BadSink) {
+    fn bad_sink(&mut self, table: &Table, bad: BadSink) {
         let (name, what, instead) = match bad {
-            BadSink::Url(_) => (
+            BadSink::Url => (
                 "url",
                 "this is not an http:// or https:// address",
                 "Write the whole address that the service shows, such as \
@@ -383,7 +383,7 @@ impl<'a> Check<'a> {
                 "nobody would be written to",
                 "Write the number of your chat with the bot, or \"@channel\".",
             ),
-            BadSink::MailServer(_) => (
+            BadSink::MailServer => (
                 "url",
                 "this is not the address of a mail server",
                 "Write it as url = \"smtps://mail.example.org\"; name and password go into user and \

@@ -8,8 +8,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use async_io::Timer;
-use futures_lite::{FutureExt, future};
+use futures_lite::future;
 use smol::LocalExecutor;
 
 use crate::chain::Chain;
@@ -29,6 +28,7 @@ use crate::server::http::admin::{
 };
 use crate::settings::{self, NodeValues, Values, access};
 use crate::status::{AuditView, EventKind, Level};
+use crate::timeout::within;
 
 use super::{Daemon, Event, State};
 
@@ -459,10 +459,7 @@ async fn publishers(config: &Config) -> Vec<String> {
             findings.push(look.await);
         }
     };
-    let limit = async {
-        Timer::after(NODE_AT_MOST).await;
-    };
-    executor.run(all.or(limit)).await;
+    executor.run(within(NODE_AT_MOST, all)).await;
     findings
 }
 
@@ -502,10 +499,7 @@ async fn ask(config: &Config) -> Checked {
             }
         }
     };
-    let limit = async {
-        Timer::after(NODE_AT_MOST).await;
-    };
-    all.or(limit).await;
+    within(NODE_AT_MOST, all).await;
     for ((node, answer), permissions) in config.nodes.iter().zip(health).zip(permissions) {
         let refusal = permissions.as_ref().and_then(Permissions::refusal_in_full);
         match answer {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::ledger::totals::Storage;
-use crate::notify::{self, Input, Outbox, Output, Request, SendId, Watch};
+use crate::notify::{self, Input, Outbox, Request, SendId, Watch};
 use crate::status::{SinkView, verdict};
 
 use super::{Event, State};
@@ -65,16 +65,7 @@ impl Alerts {
 
     /// For the page.
     pub(super) fn views(&self) -> Vec<SinkView> {
-        self.outbox
-            .stats()
-            .map(|(sink, stats)| SinkView {
-                kind: sink.kind.name().to_owned(),
-                last_ok_at: stats.last_ok_at,
-                sent: stats.sent,
-                failed: stats.failed,
-                error: stats.error.clone(),
-            })
-            .collect()
+        self.outbox.views()
     }
 }
 
@@ -113,11 +104,9 @@ impl State {
     }
 
     pub(super) fn alerts_input(&mut self, now: Now, input: Input) {
-        let mut outputs = Vec::new();
-        self.alerts.outbox.handle(now, input, &mut outputs);
-        for Output::Send(id, request) in outputs {
-            self.alerts.waiting.push_back((id, request));
-        }
+        let mut due = Vec::new();
+        self.alerts.outbox.handle(now, input, &mut due);
+        self.alerts.waiting.extend(due);
         while self.alerts.flying < FLYING_MAX
             && let Some((id, request)) = self.alerts.waiting.pop_front()
         {

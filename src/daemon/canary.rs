@@ -14,8 +14,8 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
+use futures_lite::StreamExt;
 use futures_lite::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use futures_lite::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
 use crate::difficulty::{Difficulty, Target};
@@ -24,6 +24,7 @@ use crate::ids::ConnId;
 use crate::merkle;
 use crate::os;
 use crate::status::CanaryView;
+use crate::timeout::within;
 use crate::vardiff;
 
 use super::{Daemon, State};
@@ -108,12 +109,10 @@ pub(super) async fn run(daemon: Weak<Daemon>) {
         let task = strong.state.borrow_mut().canary_task();
         drop(strong);
         if let Some(task) = task {
-            let late = async {
-                Timer::after(AT_MOST).await;
-                Err(format!("no answer within {} s", AT_MOST.as_secs()))
+            let outcome = match within(AT_MOST, task.share()).await {
+                Some(outcome) => outcome.map_err(|error| error.to_string()),
+                None => Err(format!("no answer within {} s", AT_MOST.as_secs())),
             };
-            let words = |error: Failure| error.to_string();
-            let outcome = async { task.share().await.map_err(words) }.or(late).await;
             let Some(strong) = daemon.upgrade() else { return };
             strong.state.borrow_mut().canary_done(outcome);
         }

@@ -58,8 +58,8 @@ impl State {
     }
 
     fn alarms(&self, now: Now) -> Vec<view::AlarmView> {
-        let mut alarms = self.rehearsal_alarms();
-        alarms.extend(self.nodes.iter().filter_map(|(_, node)| node.zmq_alarm(now)));
+        let mut alarms: Vec<view::AlarmView> =
+            self.nodes.iter().filter_map(|(_, node)| node.zmq_alarm(now)).collect();
         let source = self.owner.source.as_ref();
         if let Some((source, why)) = source.and_then(|s| Some((s, s.instead_why.as_ref()?))) {
             alarms.push(view::AlarmView {
@@ -76,25 +76,6 @@ impl State {
             });
         }
         alarms
-    }
-
-    /// One alarm for each node that would refuse our block.
-    fn rehearsal_alarms(&self) -> Vec<view::AlarmView> {
-        let verdicts = self.engine.rehearsals().verdicts();
-        let refusals = verdicts.filter_map(|(node, verdict)| {
-            Some((self.nodes.name(node), verdict.refused.as_ref()?, verdict))
-        });
-        refusals
-            .map(|(name, reason, verdict)| view::AlarmView {
-                id: format!("rehearsal:{name}"),
-                level: view::Level::Critical,
-                text: format!("Node {name} would refuse our block {}: {reason}.", verdict.height),
-                advice: "A found block could be lost. Update the node and Soloist, and compare \
-                         what the other nodes say."
-                    .into(),
-                since: Some(verdict.at),
-            })
-            .collect()
     }
 
     fn build_view(&self) -> view::BuildView {
@@ -175,7 +156,6 @@ impl State {
             outputs,
             subsidy_sat: template.value.saturating_sub(template.fees()),
             transactions: template.txs.len() as u64 + 1,
-            weight: None,
             coinbase_bytes: bytes.len() as u64,
             tag: self.config.payout.tag.as_str().to_owned(),
             difficulty: template.target.difficulty().0,
@@ -230,7 +210,6 @@ impl State {
             state: standing::state(node),
             why: standing::why(node),
             cause: node.reason.as_ref().map_or("", |reason| reason.label()).to_owned(),
-            since: None,
             answered_at: held.and_then(|node| node.answered_at),
             height: node.height.or(health.map(|report| report.blocks)),
             headers: health.map(|report| report.headers),
@@ -254,9 +233,9 @@ impl State {
             warnings: health.map_or_else(String::new, |report| report.warnings.clone()),
             latency_ms: node.template_takes.map(|took| took.as_secs_f64() * 1e3),
             zmq: match (config.and_then(|c| c.zmq.as_ref()), held.is_some_and(|n| n.zmq_heard)) {
-                (None, _) => view::ZmqState::Off,
-                (Some(_), false) => view::ZmqState::Waiting,
-                (Some(_), true) => view::ZmqState::Live,
+                (None, _) => view::ZmqNews::Off,
+                (Some(_), false) => view::ZmqNews::Waiting,
+                (Some(_), true) => view::ZmqNews::Live,
             },
             zmq_state: held.and_then(|node| node.zmq),
             news: match node.news_by {
@@ -314,8 +293,6 @@ impl State {
                 address: refused.peer.to_string(),
                 why: refused.why.to_owned(),
                 times: refused.times,
-                // It was turned away before it could say who it is.
-                user_agent: String::new(),
             })
             .collect()
     }
@@ -446,37 +423,20 @@ impl State {
     }
 
     fn board_view(&self, now: Now) -> view::BoardView {
-        let reading = &self.timings.reading;
         let clock = self.engine.failover().clocks(now.mono).and_then(|clocks| clocks.this_box);
         view::BoardView {
-            model: reading.model.clone(),
-            uptime_s: reading.uptime_s,
-            cpu: reading.cpu,
-            temperature_c: reading.temperature_c,
-            undervoltage: reading.undervoltage,
-            undervoltage_seen: reading.undervoltage_seen,
-            throttled: reading.throttled,
-            memory_total: reading.memory_total,
-            memory_available: reading.memory_available,
-            disk_total: reading.disk_total,
-            disk_free: reading.disk_free,
-            disk_written_day: reading.disk_written_day,
             own_written_day: self.housekeeping.own_written_day(),
-            clock_synced: reading.clock_synced,
             clock_offset_s: clock.map(|clock| clock.ahead as f64),
             clock_odd: clock.is_some_and(|clock| clock.odd),
+            ..self.timings.reading.board.clone()
         }
     }
 
     fn process_view(&self) -> view::ProcessView {
-        let process = &self.timings.reading.process;
         view::ProcessView {
-            cpu_s: process.cpu_s,
-            resident_bytes: process.resident,
-            open_fds: process.descriptors,
-            threads: process.threads,
             loop_lag_p99_ms: self.timings.lag_p99().map(millis),
             loop_lag_max_ms: self.timings.lag_max.map(millis),
+            ..self.timings.reading.process
         }
     }
 

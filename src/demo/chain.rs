@@ -22,6 +22,7 @@ use bitcoin::{
     Amount, Block, BlockHash, CompactTarget, Network, OutPoint, ScriptBuf, Sequence, Target,
     Transaction, TxIn, TxMerkleNode, TxOut, Txid, Witness, WitnessMerkleNode, merkle_tree,
 };
+use faster_hex::hex_string;
 use serde_json::{Value, json};
 
 use super::check::{self, Due, MAX_BLOCK_WEIGHT, MAX_SIGOPS_COST, POW_LIMIT, Pow, Refusal};
@@ -226,7 +227,7 @@ impl SandboxChain {
             "coinbaseaux": {},
             "coinbasevalue": (subsidy(due.height) + fees).to_sat(),
             "longpollid": self.longpoll_id(),
-            "target": hex(&target.to_be_bytes()),
+            "target": hex_string(&target.to_be_bytes()),
             "mintime": due.median_time + 1,
             "mutable": ["time", "transactions", "prevblock"],
             "noncerange": "00000000ffffffff",
@@ -236,7 +237,7 @@ impl SandboxChain {
             "curtime": self.time_for_next(now),
             "bits": format!("{:08x}", due.bits),
             "height": due.height,
-            "default_witness_commitment": hex(commitment(&chosen).as_bytes()),
+            "default_witness_commitment": hex_string(commitment(&chosen).as_bytes()),
         })
     }
 
@@ -263,7 +264,7 @@ impl SandboxChain {
             "nonce": header.nonce,
             "bits": format!("{:08x}", header.bits.to_consensus()),
             "difficulty": header.difficulty_float(),
-            "chainwork": hex(&entry.work.to_be_bytes()),
+            "chainwork": hex_string(&entry.work.to_be_bytes()),
             "nTx": entry.block.txdata.len(),
         });
         if entry.height > 0 {
@@ -597,8 +598,4 @@ fn spend(outpoint: OutPoint, values: Vec<Amount>) -> Transaction {
     let output =
         values.into_iter().map(|value| TxOut { value, script_pubkey: free_script() }).collect();
     Transaction { version: TxVersion::TWO, lock_time: LockTime::ZERO, input: vec![input], output }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    faster_hex::hex_string(bytes)
 }

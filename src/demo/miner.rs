@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use faster_hex::hex_string;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -370,7 +371,7 @@ impl<'a> Session<'a> {
         let mut params = vec![
             json!(user),
             json!(job.id),
-            json!(hex(&extranonce2)),
+            json!(hex_string(&extranonce2)),
             json!(job.ntime_text),
             json!(format!("{:08x}", found.nonce)),
         ];
@@ -380,7 +381,7 @@ impl<'a> Session<'a> {
         }
         let mut shown = found.hash;
         shown.reverse();
-        report(self.events, MinerEvent::Submitted { hash: hex(&shown), block: found.block });
+        report(self.events, MinerEvent::Submitted { hash: hex_string(&shown), block: found.block });
         let id = self.next_id;
         self.next_id += 1;
         self.awaited.insert(id, found.block);
@@ -511,10 +512,6 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    faster_hex::hex_string(bytes)
-}
-
 fn sha256d(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(Sha256::digest(bytes)).into()
 }
@@ -534,7 +531,7 @@ mod tests {
 
     fn big_endian(mut target: [u8; 32]) -> String {
         target.reverse();
-        hex(&target)
+        hex_string(&target)
     }
 
     #[test]

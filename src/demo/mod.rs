@@ -41,7 +41,7 @@ use crate::os::Signals;
 
 use chain::{Outcome, Rules, SandboxChain};
 use coins::free_script;
-use node::{NodeConfig, SandboxNode};
+use node::{SandboxConfig, SandboxNode};
 use story::{Pace, Story};
 
 /// What the command line says.
@@ -143,11 +143,11 @@ pub fn chain_before(now: u64, bits: u32) -> SandboxChain {
 
 fn start_nodes(
     pace: &Pace,
-    events: &mpsc::Sender<node::NodeEvent>,
+    events: &mpsc::Sender<node::Submitted>,
 ) -> io::Result<[SandboxNode; 2]> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let start = |name: &str| {
-        let config = NodeConfig {
+        let config = SandboxConfig {
             name: name.into(),
             user: "demo".into(),
             password: "demo".into(),

@@ -15,6 +15,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_io::{Async, Timer};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash};
 use futures_lite::future;
@@ -37,7 +39,7 @@ const MEMPOOL_AGAIN: Duration = Duration::from_secs(10);
 
 /// How a sandbox node is set up.
 #[derive(Clone, Debug)]
-pub struct NodeConfig {
+pub struct SandboxConfig {
     /// Shown in events.
     pub name: String,
     /// For basic auth.
@@ -52,34 +54,17 @@ pub struct NodeConfig {
     pub transaction_every: Duration,
 }
 
-/// What happened at a node.
+/// A block came to a node by `submitblock`.
 #[derive(Clone, Debug)]
-pub struct NodeEvent {
+pub struct Submitted {
     /// The node's name.
     pub node: String,
-    /// What happened.
-    pub kind: NodeEventKind,
-}
-
-/// What a node has to tell.
-#[derive(Clone, Debug)]
-pub enum NodeEventKind {
-    /// A block came by `submitblock`.
-    Submitted {
-        /// Its hash.
-        hash: BlockHash,
-        /// What became of it.
-        outcome: Outcome,
-        /// Height of the tip afterwards.
-        height: u32,
-    },
-    /// A block came from a linked node.
-    FromPeer {
-        /// Its hash.
-        hash: BlockHash,
-        /// What became of it.
-        outcome: Outcome,
-    },
+    /// The block's hash.
+    pub hash: BlockHash,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Height of the tip afterwards.
+    pub height: u32,
 }
 
 /// A node that can be started, killed and asked. Dropping it kills it.
@@ -89,13 +74,13 @@ pub struct SandboxNode {
 }
 
 struct Shared {
-    config: NodeConfig,
+    config: SandboxConfig,
     rpc: SocketAddr,
     zmq: String,
     chain: Mutex<SandboxChain>,
     inbox: Mutex<Option<async_channel::Sender<Message>>>,
     peers: Mutex<Vec<Weak<Shared>>>,
-    events: Option<mpsc::Sender<NodeEvent>>,
+    events: Option<mpsc::Sender<Submitted>>,
 }
 
 enum Message {
@@ -105,13 +90,14 @@ enum Message {
 }
 
 impl SandboxNode {
-    /// Starts a node on two free ports of loopback. `events` hears of every block.
+    /// Starts a node on two free ports of loopback. `events` hears of every block
+    /// that is handed in.
     ///
     /// Errors: no port could be had.
     pub fn start(
-        config: NodeConfig,
+        config: SandboxConfig,
         chain: SandboxChain,
-        events: Option<mpsc::Sender<NodeEvent>>,
+        events: Option<mpsc::Sender<Submitted>>,
     ) -> io::Result<SandboxNode> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let publisher = publisher("tcp://127.0.0.1:*")?;
@@ -249,13 +235,6 @@ impl Shared {
         let missing = lock(&peer.chain).blocks_after(&known);
         missing.into_iter().for_each(|block| self.send(Message::Block(block)));
     }
-
-    fn report(&self, kind: NodeEventKind) {
-        if let Some(events) = &self.events {
-            // Nobody listens any more: then nobody wants to know.
-            let _ = events.send(NodeEvent { node: self.config.name.clone(), kind });
-        }
-    }
 }
 
 /// What the tasks of one node share on its thread.
@@ -288,7 +267,6 @@ impl Desk {
                     let hash = block.block_hash();
                     let outcome = lock(&self.shared.chain).submit((*block).clone(), unix_now());
                     if !matches!(outcome, Outcome::Duplicate | Outcome::DuplicateInvalid) {
-                        self.shared.report(NodeEventKind::FromPeer { hash, outcome });
                         self.relay(hash, outcome);
                     }
                     self.announce();
@@ -325,8 +303,12 @@ impl Desk {
             Effect::None => {}
             Effect::Preferred => self.announce(),
             Effect::Submitted(hash, outcome) => {
-                let height = lock(&self.shared.chain).height();
-                self.shared.report(NodeEventKind::Submitted { hash, outcome, height });
+                if let Some(events) = &self.shared.events {
+                    let node = self.shared.config.name.clone();
+                    let height = lock(&self.shared.chain).height();
+                    // Nobody listens any more: then nobody wants to know.
+                    let _ = events.send(Submitted { node, hash, outcome, height });
+                }
                 self.relay(hash, outcome);
                 self.announce();
             }
@@ -414,7 +396,8 @@ async fn respond(
     request: hyper::Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let config = &desk.shared.config;
-    let expected = format!("Basic {}", base64(&format!("{}:{}", config.user, config.password)));
+    let login = STANDARD.encode(format!("{}:{}", config.user, config.password));
+    let expected = format!("Basic {login}");
     let given = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
     if given != Some(expected.as_bytes()) {
         return Ok(reply(StatusCode::UNAUTHORIZED, Vec::new()));
@@ -472,33 +455,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// RFC 4648, with padding.
-fn base64(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in text.as_bytes().chunks(3) {
-        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let value = (bits >> (18 - 6 * digit)) as usize & 63;
-            out.push(if digit <= chunk.len() { DIGITS[value] as char } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_as_in_rfc_4648() {
-        let vectors =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
-        for (text, expected) in vectors {
-            assert_eq!(base64(text), expected);
-        }
-    }
 }

@@ -15,7 +15,7 @@ use crate::daemon::{Addresses, Command};
 use super::SHARE_DIFFICULTY;
 use super::chain::Outcome;
 use super::miner::{CpuMiner, MinerConfig, MinerEvent};
-use super::node::{NodeEvent, NodeEventKind, SandboxNode};
+use super::node::{SandboxNode, Submitted};
 
 /// When the first node is killed, and when it comes back, without `--seconds`.
 const KILL_AFTER: Duration = Duration::from_secs(25);
@@ -44,7 +44,7 @@ pub(super) struct Story {
     /// How fast.
     pub pace: Pace,
     /// What the nodes report.
-    pub heard_of_nodes: mpsc::Receiver<NodeEvent>,
+    pub heard_of_nodes: mpsc::Receiver<Submitted>,
     /// The daemon has ended.
     pub over: Arc<AtomicBool>,
     /// To the daemon.
@@ -172,9 +172,8 @@ impl Book {
         println!("{:6.1} s  {words}", self.started.elapsed().as_secs_f64());
     }
 
-    fn node(&mut self, event: NodeEvent) {
-        let NodeEvent { node, kind } = event;
-        let NodeEventKind::Submitted { hash, outcome, height } = kind else { return };
+    fn node(&mut self, event: Submitted) {
+        let Submitted { node, hash, outcome, height } = event;
         match outcome {
             Outcome::Connected if self.blocks.insert(hash) => {
                 self.summary.blocks += 1;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Now;
 
 use super::{Message, Request, Sink, Topic};
+use crate::status::{Level, SinkView};
 
 /// Pauses before the second, third and fourth try.
 const PAUSES: [Duration; 3] =
@@ -40,26 +41,6 @@ pub enum Input {
     Tick,
 }
 
-/// What the outbox wants done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Send this, on a pool thread, and report with [`Input::Done`].
-    Send(SendId, Request),
-}
-
-/// Counts of one sink, for the page.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SinkStats {
-    /// Sent since the start.
-    pub sent: u64,
-    /// Given up since the start, by failure, overflow or rate.
-    pub failed: u64,
-    /// Last success, Unix seconds.
-    pub last_ok_at: Option<u64>,
-    /// The last error; empty when the last try worked.
-    pub error: String,
-}
-
 /// The queues of all sinks.
 #[derive(Debug)]
 pub struct Outbox {
@@ -75,7 +56,7 @@ struct Lane {
     flying: Option<(SendId, Waiting)>,
     tokens: f64,
     tokens_at: Option<Instant>,
-    stats: SinkStats,
+    view: SinkView,
 }
 
 #[derive(Debug)]
@@ -92,9 +73,9 @@ impl Outbox {
         Outbox { name: name.to_owned(), lanes, next_id: 0 }
     }
 
-    /// Each sink with its counts.
-    pub fn stats(&self) -> impl Iterator<Item = (&Sink, &SinkStats)> {
-        self.lanes.iter().map(|lane| (&lane.sink, &lane.stats))
+    /// Each sink with its counts, for the page.
+    pub fn views(&self) -> Vec<SinkView> {
+        self.lanes.iter().map(|lane| lane.view.clone()).collect()
     }
 
     /// Other sinks from now on. Those that stay keep their queues and counts.
@@ -109,8 +90,9 @@ impl Outbox {
         self.lanes = lanes.collect();
     }
 
-    /// Takes an input and adds what is to be done to `out`.
-    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+    /// Takes an input and adds to `out` what is to be sent: on a pool thread, to be reported by
+    /// [`Input::Done`].
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<(SendId, Request)>) {
         match input {
             Input::Tell(message) => {
                 for lane in self.lanes.iter_mut().filter(|lane| lane.sink.wants(message.topic)) {
@@ -144,26 +126,27 @@ impl Outbox {
 
 impl Lane {
     fn new(sink: Sink) -> Lane {
+        let kind = sink.kind.name().to_owned();
         Lane {
             sink,
             waiting: VecDeque::new(),
             flying: None,
             tokens: PER_HOUR,
             tokens_at: None,
-            stats: SinkStats::default(),
+            view: SinkView { kind, ..SinkView::default() },
         }
     }
 
     fn tell(&mut self, now: Now, message: Message) {
         if !matches!(message.topic, Topic::Block | Topic::Test) && !self.take_token(now.mono) {
-            self.stats.failed += 1;
-            "too many messages within an hour".clone_into(&mut self.stats.error);
+            self.view.failed += 1;
+            "too many messages within an hour".clone_into(&mut self.view.error);
             return;
         }
         if self.waiting.len() >= WAITING_MAX {
             let ordinary = self.waiting.iter().position(|w| w.message.topic != Topic::Block);
             self.waiting.remove(ordinary.unwrap_or(0));
-            self.stats.failed += 1;
+            self.view.failed += 1;
         }
         let waiting = Waiting { message, tries: 0, due: now.mono };
         // A block overtakes everything else.
@@ -192,25 +175,25 @@ impl Lane {
         };
         match result {
             Ok(()) => {
-                self.stats.sent += 1;
-                self.stats.last_ok_at = Some(now.unix);
-                self.stats.error.clear();
+                self.view.sent += 1;
+                self.view.last_ok_at = Some(now.unix);
+                self.view.error.clear();
             }
             Err(error) => {
-                self.stats.error = error;
+                self.view.error = error;
                 match PAUSES.get(waiting.tries) {
                     Some(pause) => {
                         waiting.tries += 1;
                         waiting.due = now.mono + *pause;
                         self.waiting.push_front(waiting);
                     }
-                    None => self.stats.failed += 1,
+                    None => self.view.failed += 1,
                 }
             }
         }
     }
 
-    fn fly(&mut self, now: Now, name: &str, next_id: &mut u64, out: &mut Vec<Output>) {
+    fn fly(&mut self, now: Now, name: &str, next_id: &mut u64, out: &mut Vec<(SendId, Request)>) {
         if self.flying.is_some() {
             return;
         }
@@ -220,7 +203,7 @@ impl Lane {
         if let Some(waiting) = self.waiting.remove(place) {
             let id = SendId(*next_id);
             *next_id += 1;
-            out.push(Output::Send(id, self.sink.kind.request(name, &waiting.message)));
+            out.push((id, self.sink.kind.request(name, &waiting.message)));
             self.flying = Some((id, waiting));
         }
     }
@@ -229,7 +212,7 @@ impl Lane {
 fn test_message(now: Now) -> Message {
     Message {
         topic: Topic::Test,
-        level: crate::status::Level::Info,
+        level: Level::Info,
         title: "Test".to_owned(),
         text: "Notifications work.".to_owned(),
         at: now.unix,
@@ -267,7 +250,7 @@ mod tests {
             let mut out = Vec::new();
             self.outbox.handle(now, input, &mut out);
             out.into_iter()
-                .map(|Output::Send(id, request)| {
+                .map(|(id, request)| {
                     let Request::Post(post) = request else { panic!("all are webhooks") };
                     let body: serde_json::Value = serde_json::from_slice(&post.body).unwrap();
                     (id, body["title"].as_str().unwrap().to_owned())
@@ -275,8 +258,8 @@ mod tests {
                 .collect()
         }
 
-        fn stats(&self) -> &SinkStats {
-            self.outbox.stats().next().unwrap().1
+        fn stats(&self) -> SinkView {
+            self.outbox.views().remove(0)
         }
     }
 
@@ -350,6 +333,6 @@ mod tests {
         let mut scene = Scene::new(vec![sink(&[Topic::Node])]);
         scene.at(0, Input::Tell(message(Topic::Node, "n")));
         scene.at(0, Input::Done(SendId(99), Ok(())));
-        assert_eq!(scene.stats(), &SinkStats::default());
+        assert_eq!(scene.stats(), SinkView { kind: "Webhook".to_owned(), ..SinkView::default() });
     }
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use futures_rustls::TlsConnector;
 use futures_rustls::rustls::crypto::ring;
@@ -18,6 +18,7 @@ use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{StatusCode, Uri};
 
 use super::{Post, Request, mail};
+use crate::timeout::within;
 
 /// Longest time for one try, from the name's look-up to the answer.
 pub(super) const DEADLINE: Duration = Duration::from_secs(15);
@@ -60,10 +61,9 @@ pub enum SendError {
 /// See [`SendError`]; any status but 2xx is one.
 pub async fn send(request: Request) -> Result<(), SendError> {
     blocking::unblock(move || match request {
-        Request::Post(post) => async_io::block_on(posted(post).or(async {
-            Timer::after(DEADLINE).await;
-            Err(SendError::Timeout)
-        })),
+        Request::Post(post) => {
+            async_io::block_on(within(DEADLINE, posted(post))).unwrap_or(Err(SendError::Timeout))
+        }
         Request::Mail(letter) => mail::deliver(&letter, &[], DEADLINE),
     })
     .await

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Now;
 use crate::status::{
-    AlarmView, BlockState, BlockView, Level, NodeState, Snapshot, State, Verdict, format,
-    refusal_advice,
+    AlarmView, BlockState, BlockView, Level, Snapshot, State, Verdict, format, refusal_advice,
 };
 
 use super::{Message, Topic};
@@ -123,9 +122,7 @@ impl Watch {
     }
 
     fn leader(&mut self, now: Now, s: &Snapshot, out: &mut Vec<Message>) {
-        let Some(node) = s.nodes.iter().find(|node| node.state == NodeState::Leading) else {
-            return;
-        };
+        let Some(node) = s.leading() else { return };
         let before = self.leader.replace(node.name.clone());
         if let Some(before) = before.filter(|before| *before != node.name && self.begun) {
             let text = sentence(
@@ -156,7 +153,7 @@ impl Watch {
         }
         self.best_told = Some(now.mono);
         let mut text = format!("New best share: {}", format::difficulty(best));
-        if let Some(difficulty) = s.job.as_ref().map(|job| job.difficulty).filter(|d| *d > 0.0) {
+        if let Some(difficulty) = s.difficulty() {
             text.push_str(&format!(", {} of a block", format::percent(best / difficulty)));
         }
         if let Some(share) = s.best_shares.first() {
@@ -268,7 +265,7 @@ fn message(now: Now, topic: Topic, level: Level, title: &str, text: String) -> M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{JobView, MinerState, MinerView, NodeView, verdict};
+    use crate::status::{JobView, MinerState, MinerView, NodeState, NodeView, verdict};
 
     struct Scene {
         watch: Watch,

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
+use serde::Serialize;
 
-use super::Process;
+use super::ProcessView;
 
 /// Bytes of a sector in `/proc/diskstats`, whatever the disk's own are (kernel, iostats.rst).
 const SECTOR: u64 = 512;
@@ -25,23 +26,36 @@ const FILES_MAX: usize = 1000;
 /// What was read at one time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// Model in the words of the firmware; empty if there are none.
+    /// The board, as far as the kernel shows it.
+    pub board: BoardView,
+    /// Ledger, journal and their copies, bytes.
+    pub ledger_bytes: u64,
+    /// When the newest snapshot of the ledger was written, Unix seconds.
+    pub snapshot_at: Option<u64>,
+    /// The daemon's own process.
+    pub process: ProcessView,
+}
+
+/// The board that we run on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BoardView {
+    /// `Raspberry Pi 4 Model B Rev 1.5`, in the words of the firmware; empty if there are none.
     pub model: String,
     /// Seconds since the kernel started.
     pub uptime_s: Option<u64>,
     /// Use of all cores together since the last reading, 0 to 1.
     pub cpu: Option<f64>,
-    /// Of the processor, °C.
+    /// Temperature of the processor, °C.
     pub temperature_c: Option<f64>,
     /// The supply is too weak now.
     pub undervoltage: Option<bool>,
     /// The supply was too weak since the board started.
     pub undervoltage_seen: Option<bool>,
-    /// The processor is slowed down now.
+    /// The processor is slowed down now, by heat or weak supply.
     pub throttled: Option<bool>,
-    /// Bytes.
+    /// Memory, bytes.
     pub memory_total: Option<u64>,
-    /// Bytes that programs can still have.
+    /// Memory that programs can still have, bytes.
     pub memory_available: Option<u64>,
     /// Size of the file system of the data directory, bytes.
     pub disk_total: Option<u64>,
@@ -49,14 +63,14 @@ pub struct Reading {
     pub disk_free: Option<u64>,
     /// Written to its disk within 24 h, by all programs, extrapolated at first; bytes.
     pub disk_written_day: Option<u64>,
+    /// Of these the bytes that Soloist wrote itself; the ledger counts them.
+    pub own_written_day: Option<u64>,
     /// Whether the clock is set by the network, where systemd-timesyncd cares for it.
     pub clock_synced: Option<bool>,
-    /// Ledger, journal and their copies, bytes.
-    pub ledger_bytes: u64,
-    /// When the newest snapshot of the ledger was written, Unix seconds.
-    pub snapshot_at: Option<u64>,
-    /// The daemon's own process.
-    pub process: Process,
+    /// How far our clock is from the network's, seconds; positive: ours is ahead. The nodes tell.
+    pub clock_offset_s: Option<f64>,
+    /// It is our clock that is wrong, and not a node's.
+    pub clock_odd: bool,
 }
 
 /// The file system below a directory.
@@ -111,7 +125,7 @@ impl Board {
         let bit = |bit: u32| throttled.map(|flags| flags & 1 << bit != 0);
         let disk = self.data.ancestors().find_map(|dir| Disk::of(dir).ok());
         let (ledger_bytes, snapshot_at) = ledger(&self.data.join("ledger"));
-        Reading {
+        let board = BoardView {
             model: self.model.clone(),
             uptime_s: text("/proc/uptime").split('.').next().and_then(|s| s.parse().ok()),
             cpu: self.cpu(),
@@ -125,10 +139,9 @@ impl Board {
             disk_free: disk.map(|disk| disk.free),
             disk_written_day: self.written(now),
             clock_synced: clock_synced(Path::new("/run/systemd/timesync")),
-            ledger_bytes,
-            snapshot_at,
-            process: Process::read(),
-        }
+            ..BoardView::default()
+        };
+        Reading { board, ledger_bytes, snapshot_at, process: ProcessView::read() }
     }
 
     fn cpu(&mut self) -> Option<f64> {
@@ -325,9 +338,10 @@ mod tests {
         fs::write(dir.path().join("ledger/journal"), [0; 11]).unwrap();
         let mut board = Board::new(dir.path().join("not/there/yet"));
         let reading = board.read(Instant::now());
-        assert!(reading.uptime_s > Some(0) && reading.memory_available > Some(0));
-        assert!(reading.disk_free <= reading.disk_total && reading.disk_total > Some(0));
-        assert!(reading.process.resident > 0);
+        let shown = &reading.board;
+        assert!(shown.uptime_s > Some(0) && shown.memory_available > Some(0));
+        assert!(shown.disk_free <= shown.disk_total && shown.disk_total > Some(0));
+        assert!(reading.process.resident_bytes > 0);
         assert_eq!((reading.ledger_bytes, reading.snapshot_at), (0, None));
         let (bytes, at) = ledger(&dir.path().join("ledger"));
         assert_eq!(bytes, 111);

@@ -24,7 +24,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
-use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
+use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -33,11 +33,12 @@ use hyper::{Method, Request, Response};
 use smol::LocalExecutor;
 
 use crate::status::{Snapshot, html};
+use crate::timeout::within;
 
 use super::tls::Certificate;
 
 use admin::{Admin, Local};
-use guard::Verdict;
+use guard::Refused;
 use limit::{Buckets, Connections};
 use render::{Packed, Rendered};
 use stream::{HyperTimer, Timed};
@@ -162,7 +163,8 @@ impl Http {
     }
 
     /// Accepts connections on one listener until the future is dropped; each connection becomes a
-    /// task of `executor`.
+    /// task of `executor`. With a certificate it is for readers who encrypt; its files are looked at
+    /// with each connection, so that a new one counts at once.
     ///
     /// Errors of `accept` (no file descriptors left, a connection gone before it was taken) are
     /// waited out: this never returns by itself.
@@ -170,33 +172,15 @@ impl Http {
         self: Rc<Self>,
         executor: Rc<LocalExecutor<'static>>,
         listener: Async<TcpListener>,
-    ) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => self.clone().take(&executor, stream, peer, None),
-                Err(error) => {
-                    log::warn!("http: cannot accept a connection: {error}");
-                    Timer::after(Duration::from_millis(200)).await;
-                }
-            }
-        }
-    }
-
-    /// As [`Http::serve`], for readers who encrypt. The certificate's files are looked at with each
-    /// connection, so that a new one counts at once.
-    pub async fn serve_tls(
-        self: Rc<Self>,
-        executor: Rc<LocalExecutor<'static>>,
-        listener: Async<TcpListener>,
-        certificate: Rc<Certificate>,
+        certificate: Option<Rc<Certificate>>,
     ) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    self.clone().take(&executor, stream, peer, Some(certificate.clone()));
+                    self.clone().take(&executor, stream, peer, certificate.clone());
                 }
                 Err(error) => {
-                    log::warn!("https: cannot accept a connection: {error}");
+                    log::warn!("http: cannot accept a connection: {error}");
                     Timer::after(Duration::from_millis(200)).await;
                 }
             }
@@ -243,12 +227,8 @@ impl Http {
             return Err("from a foreign address".to_owned());
         }
         let acceptor = TlsAcceptor::from(certificate.config().await);
-        let shake = async { acceptor.accept(stream).await.map_err(|error| error.to_string()) };
-        let late = async {
-            Timer::after(self.options.head_timeout).await;
-            Err("no handshake in time".to_owned())
-        };
-        let stream = shake.or(late).await?;
+        let handshake = within(self.options.head_timeout, acceptor.accept(stream)).await;
+        let stream = handshake.ok_or("no handshake in time")?.map_err(|error| error.to_string())?;
         self.connection(stream, peer, local).await.map_err(words)
     }
 
@@ -280,14 +260,13 @@ impl Http {
         peer: IpAddr,
         local: Option<IpAddr>,
     ) -> Response<route::Body> {
-        let verdict = self.check(&request, peer, local);
-        if verdict != Verdict::Fine {
+        if let Err(why) = self.check(&request, peer, local) {
             let is_form = request.method() == Method::POST && self.takes(&request).is_some();
-            if is_form && verdict != Verdict::ForeignAddress {
+            if is_form && why != Refused::ForeignAddress {
                 // A browser reads our words only when it could send the whole of its form.
                 admin::discard(request.into_body()).await;
             }
-            return route::refuse(verdict);
+            return route::refuse(why);
         }
         match &self.admin {
             Some(admin) if request.method() == Method::POST => {
@@ -307,12 +286,17 @@ impl Http {
         }
     }
 
-    fn check(&self, request: &Request<Incoming>, peer: IpAddr, local: Option<IpAddr>) -> Verdict {
+    fn check(
+        &self,
+        request: &Request<Incoming>,
+        peer: IpAddr,
+        local: Option<IpAddr>,
+    ) -> Result<(), Refused> {
         if !guard::address_is_ours(peer, local) {
-            return Verdict::ForeignAddress;
+            return Err(Refused::ForeignAddress);
         }
         if !self.buckets.borrow_mut().take(peer, Instant::now()) {
-            return Verdict::TooMany;
+            return Err(Refused::TooMany);
         }
         guard::check_head(request.method(), request.uri(), request.headers(), self.takes(request))
     }

@@ -1,7 +1,8 @@
 //! The text about clocks for the owner: which one is wrong, what that means for a block found now,
 //! and how to correct it.
 
-use super::{AlarmView, ClockView, Level, NodeState, NodeView, Snapshot, format};
+use super::verdict::Alarms;
+use super::{ClockView, Level, NodeState, NodeView, Snapshot, format};
 use crate::failover::REFUSED_FROM;
 
 /// The clock of this box is told of from here on, seconds: records and messages carry its time.
@@ -27,11 +28,11 @@ pub(crate) fn off(seconds: f64) -> String {
 pub(super) fn are_sane(s: &Snapshot) -> bool {
     let is_right = |clock: ClockView| !clock.odd || clock.offset_s.abs() < REFUSED;
     s.board.clock_offset_s.is_none_or(|offset| offset.abs() <= BOX_TOLD)
-        && leading(s).and_then(|node| node.clock).is_none_or(is_right)
+        && s.leading().and_then(|node| node.clock).is_none_or(is_right)
 }
 
 /// Every alarm about clocks.
-pub(super) fn alarms(s: &Snapshot, alarms: &mut Vec<AlarmView>) {
+pub(super) fn alarms(s: &Snapshot, alarms: &mut Alarms) {
     for node in &s.nodes {
         if let Some(clock) = node.clock.filter(|clock| clock.odd) {
             odd_node(node, clock, alarms);
@@ -43,26 +44,24 @@ pub(super) fn alarms(s: &Snapshot, alarms: &mut Vec<AlarmView>) {
     let blamed = ours.filter(|_| s.board.clock_odd || unset);
     if let Some(offset) = blamed {
         let unset = if unset { ", and no time server has set it yet" } else { "" };
-        push(
-            alarms,
-            "clock",
+        alarms.add(
             Level::Warning,
+            "clock",
             format!("The clock of this box is {}{unset}.", off(offset)),
             format!("{}; let this box reach a time server (NTP).", carried(s)),
         );
     } else if unset {
-        push(
-            alarms,
-            "clock",
+        alarms.add(
             Level::Info,
-            "The clock of this box is not set by a time server yet.".to_owned(),
+            "clock",
+            "The clock of this box is not set by a time server yet.",
             format!("{}.", carried(s)),
         );
     }
     difference(s, ours.filter(|_| blamed.is_none()), alarms);
 }
 
-fn odd_node(node: &NodeView, clock: ClockView, alarms: &mut Vec<AlarmView>) {
+fn odd_node(node: &NodeView, clock: ClockView, alarms: &mut Alarms) {
     let by = clock.offset_s;
     if by.abs() <= NODE_TOLD {
         return;
@@ -77,12 +76,12 @@ fn odd_node(node: &NodeView, clock: ClockView, alarms: &mut Vec<AlarmView>) {
     };
     let level = if leads && by.abs() >= REFUSED { Level::Critical } else { Level::Warning };
     let text = format!("The clock of node {} is {}{meaning}.", node.name, off(by));
-    push(alarms, &format!("clock:{}", node.name), level, text, SET_IT.to_owned());
+    alarms.add(level, format!("clock:{}", node.name), text, SET_IT);
 }
 
 /// Clocks that differ, and nobody knows which of them is wrong. `ours` is this box's offset, where
 /// its clock is one of them.
-fn difference(s: &Snapshot, ours: Option<f64>, alarms: &mut Vec<AlarmView>) {
+fn difference(s: &Snapshot, ours: Option<f64>, alarms: &mut Alarms) {
     let doubted = |node: &&NodeView| {
         node.clock.is_some_and(|clock| !clock.odd && clock.offset_s.abs() > BOX_TOLD)
     };
@@ -90,7 +89,8 @@ fn difference(s: &Snapshot, ours: Option<f64>, alarms: &mut Vec<AlarmView>) {
     let mut names: Vec<String> = nodes.iter().map(|node| format!("node {}", node.name)).collect();
     // On a test network nodes are not compared, only this box with them.
     if ours.is_some() && names.is_empty() {
-        names.push(leading(s).map_or("the nodes".to_owned(), |node| format!("node {}", node.name)));
+        names
+            .push(s.leading().map_or("the nodes".to_owned(), |node| format!("node {}", node.name)));
     }
     names.extend(ours.map(|_| "this box".to_owned()));
     let offsets = nodes.iter().filter_map(|node| Some(node.clock?.offset_s.abs()));
@@ -101,10 +101,9 @@ fn difference(s: &Snapshot, ours: Option<f64>, alarms: &mut Vec<AlarmView>) {
     }
     let last = names.pop().unwrap_or_default();
     let refused = apart >= REFUSED && s.chain == "main";
-    push(
-        alarms,
-        if ours.is_some() { "clock" } else { "clocks" },
+    alarms.add(
         if refused { Level::Critical } else { Level::Warning },
+        if ours.is_some() { "clock" } else { "clocks" },
         format!(
             "The clocks of {} and {last} differ by {}{}, and one of them is wrong.",
             names.join(", "),
@@ -129,19 +128,11 @@ fn difference(s: &Snapshot, ours: Option<f64>, alarms: &mut Vec<AlarmView>) {
 /// What a wrong clock of this box means for a block. That mining is safe is only said where another
 /// clock says the same as the leading node's.
 fn carried(s: &Snapshot) -> &'static str {
-    let clock = leading(s).and_then(|node| node.clock);
+    let clock = s.leading().and_then(|node| node.clock);
     match clock.is_some_and(|clock| !clock.odd && clock.offset_s.abs() <= NODE_TOLD) {
         true => "Blocks carry the node's time, so mining is safe",
         false => "Blocks carry the node's time",
     }
-}
-
-fn leading(s: &Snapshot) -> Option<&NodeView> {
-    s.nodes.iter().find(|node| node.state == NodeState::Leading)
-}
-
-fn push(alarms: &mut Vec<AlarmView>, id: &str, level: Level, text: String, advice: String) {
-    alarms.push(AlarmView { id: id.to_owned(), level, text, advice, since: None });
 }
 
 #[cfg(test)]
@@ -178,9 +169,10 @@ mod tests {
         };
         let nodes = nodes.into_iter().flatten().collect();
         let snapshot = Snapshot { chain: "main".into(), nodes, board, ..Default::default() };
-        let mut all = Vec::new();
+        let mut all = Alarms(Vec::new());
         alarms(&snapshot, &mut all);
-        all.iter()
+        all.0
+            .iter()
             .map(|alarm| {
                 format!("{:?} {}: {} {}", alarm.level, alarm.id, alarm.text, alarm.advice)
                     .replace('\u{202f}', " ")

@@ -5,12 +5,11 @@
 //! nanoseconds there (Go's `time.Duration`), or in seconds where the name says so. `/api/blocks` stays
 //! our own: it has the same path and more in it.
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
     BlockState, CallView, HistogramView, Level, MinerState, NodeState, NodeView, RejectReason,
-    Snapshot, ZmqState, format, verdict,
+    Snapshot, ZmqNews, format, json::bytes,
 };
 
 /// goPool's version of these shapes.
@@ -18,7 +17,8 @@ const API_VERSION: &str = "1";
 
 /// `/api/overview`: miners, best shares, kinds of miners.
 pub fn overview(s: &Snapshot) -> Vec<u8> {
-    let workers: Vec<Value> = verdict::connected(s)
+    let workers: Vec<Value> = s
+        .connected()
         .map(|miner| {
             json!({
                 "name": miner.name,
@@ -44,7 +44,7 @@ pub fn overview(s: &Snapshot) -> Vec<u8> {
         })
         .collect();
     let mut kinds: Vec<(&str, u64)> = Vec::new();
-    for miner in verdict::connected(s) {
+    for miner in s.connected() {
         match kinds.iter_mut().find(|(name, _)| *name == miner.model) {
             Some((_, count)) => *count += 1,
             None => kinds.push((&miner.model, 1)),
@@ -54,7 +54,7 @@ pub fn overview(s: &Snapshot) -> Vec<u8> {
         kinds.iter().map(|(name, count)| json!({ "name": name, "total": count })).collect();
     bytes(&json!({
         "api_version": API_VERSION,
-        "active_miners": verdict::connected(s).count(),
+        "active_miners": s.connected().count(),
         "active_tls_miners": 0,
         "shares_per_minute": shares_per_minute(s),
         "pool_hashrate": s.totals.rate_5m.hashrate,
@@ -85,7 +85,7 @@ pub fn pool_page(s: &Snapshot) -> Vec<u8> {
             json!({ "at": format::iso(event.at), "type": kind, "message": event.text })
         })
         .collect();
-    let latency = leading(s).and_then(|node| node.latency_ms).unwrap_or(0.0) / 1e3;
+    let latency = s.leading().and_then(|node| node.latency_ms).unwrap_or(0.0) / 1e3;
     bytes(&json!({
         "api_version": API_VERSION,
         "blocks_accepted": found(&[BlockState::Accepted, BlockState::Mature]),
@@ -105,15 +105,14 @@ pub fn pool_page(s: &Snapshot) -> Vec<u8> {
 
 /// `/api/server`: the process, and the feed of jobs.
 pub fn server(s: &Snapshot) -> Vec<u8> {
-    let healthy = leading(s).is_some();
+    let healthy = s.leading().is_some();
     let error = s
         .nodes
         .iter()
         .filter_map(|node| node.last_error.as_ref())
         .max_by_key(|error| error.at)
         .filter(|_| !healthy);
-    let zmq = leading(s).is_some_and(|node| node.zmq == ZmqState::Live);
-    let job = s.job.as_ref();
+    let zmq = s.leading().is_some_and(|node| node.zmq == ZmqNews::Live);
     let reasons: serde_json::Map<String, Value> = s
         .totals
         .rejects
@@ -139,7 +138,7 @@ pub fn server(s: &Snapshot) -> Vec<u8> {
             "block_hash": s.network.tip.as_deref().unwrap_or(""),
             "block_height": s.network.height.unwrap_or(0),
             "block_time": s.network.tip_at.map_or(String::new(), format::iso),
-            "block_difficulty": job.map_or(0.0, |job| job.difficulty),
+            "block_difficulty": s.difficulty().unwrap_or(0.0),
         },
         "accepted": s.totals.accepted,
         "rejected": s.totals.rejects.iter().map(|reject| reject.count).sum::<u64>(),
@@ -157,7 +156,7 @@ pub fn server(s: &Snapshot) -> Vec<u8> {
 
 /// `/api/node`: the leading node, or the first.
 pub fn node(s: &Snapshot) -> Vec<u8> {
-    let node = leading(s).or(s.nodes.first());
+    let node = s.leading().or(s.nodes.first());
     let text = |get: fn(&NodeView) -> &str| node.map_or("", get);
     bytes(&json!({
         "api_version": API_VERSION,
@@ -193,7 +192,7 @@ pub fn pool_hashrate(s: &Snapshot) -> Vec<u8> {
         "pool_hashrate": s.totals.rate_5m.hashrate,
         "pool_hashrate_history": history,
         "block_height": s.network.height.unwrap_or(0),
-        "block_difficulty": s.job.as_ref().map_or(0.0, |job| job.difficulty),
+        "block_difficulty": s.difficulty().unwrap_or(0.0),
         "template": template,
         "updated_at": format::iso(s.now),
     }))
@@ -232,12 +231,4 @@ fn shares_per_minute(s: &Snapshot) -> f64 {
 fn count(s: &Snapshot, reason: RejectReason) -> u64 {
     let rejects = s.totals.rejects.iter().filter(|reject| reject.reason == reason);
     rejects.map(|reject| reject.count).sum()
-}
-
-fn leading(s: &Snapshot) -> Option<&NodeView> {
-    s.nodes.iter().find(|node| node.state == NodeState::Leading)
-}
-
-fn bytes(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("the views have string keys and no failing serialisers")
 }

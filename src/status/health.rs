@@ -1,8 +1,9 @@
 //! Answers for load balancers, probes and watchdogs: a status code and a small JSON object.
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::{NodeState, Snapshot, State, Verdict, clocks, verdict};
+use super::{Snapshot, State, Verdict, clocks, verdict};
 
 /// A health answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,16 +16,7 @@ pub struct Health {
 
 /// `/health`: 200 as long as a block can be found now (state OK or DEGRADED).
 pub fn health(snapshot: &Snapshot, verdict: &Verdict) -> Health {
-    let healthy = verdict.state != State::Down;
-    answer(
-        healthy,
-        json!({
-            "status": if healthy { "healthy" } else { "unhealthy" },
-            "timestamp": snapshot.now,
-            "state": verdict.state,
-            "reason": verdict.sentence,
-        }),
-    )
+    judged(snapshot, verdict, json!({}))
 }
 
 /// `/health/live`: the loop runs, or there would be no answer.
@@ -33,7 +25,7 @@ pub fn live(snapshot: &Snapshot) -> Health {
 }
 
 /// What readiness rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Ready {
     /// A fresh template of a usable chain is at hand.
     pub chain_initialized: bool,
@@ -59,10 +51,10 @@ impl Ready {
             storage_available: snapshot.storage.writable != Some(false),
             clock_sane: clocks::are_sane(snapshot),
             submission: snapshot.nodes.is_empty()
-                || snapshot.nodes.iter().any(|node| {
-                    matches!(node.state, NodeState::Leading | NodeState::Standby)
-                        && node.refused().is_none()
-                }),
+                || snapshot
+                    .nodes
+                    .iter()
+                    .any(|node| node.state.is_usable() && node.refused().is_none()),
             canary: snapshot.canary.as_ref().is_none_or(|canary| canary.ok || canary.failed == 0),
         }
     }
@@ -80,83 +72,73 @@ impl Ready {
 /// `/health/ready`: 200 when miners may be sent here.
 pub fn ready(snapshot: &Snapshot) -> Health {
     let ready = Ready::of(snapshot);
-    answer(
-        ready.all(),
-        json!({
-            "status": if ready.all() { "ready" } else { "not ready" },
-            "chain_initialized": ready.chain_initialized,
-            "storage_available": ready.storage_available,
-            "clock_sane": ready.clock_sane,
-            "submission": ready.submission,
-            "canary": ready.canary,
-        }),
-    )
+    let mut body = json!(ready);
+    body["status"] = json!(if ready.all() { "ready" } else { "not ready" });
+    answer(ready.all(), body)
 }
 
 /// `/health/detailed`: the code of [`health`], and what a support bundle begins with.
 pub fn detailed(snapshot: &Snapshot, verdict: &Verdict) -> Health {
-    let healthy = verdict.state != State::Down;
     let job = snapshot.job.as_ref();
     let calls = || snapshot.nodes.iter().flat_map(|node| &node.calls);
-    let usable = |state| matches!(state, NodeState::Leading | NodeState::Standby);
-    answer(
-        healthy,
-        json!({
-            "status": if healthy { "healthy" } else { "unhealthy" },
-            "timestamp": snapshot.now,
-            "state": verdict.state,
-            "reason": verdict.sentence,
-            "advice": verdict.advice,
-            "alarms": verdict.alarms,
-            "version": snapshot.build.version,
-            "uptime_s": snapshot.now.saturating_sub(snapshot.started_at),
-            "chain": {
-                "initialized": Ready::of(snapshot).chain_initialized,
-                "name": snapshot.chain,
-                "height": snapshot.network.height,
-                "tip_hash": snapshot.network.tip,
-                "template_age_s": job.map(|job| job.template_age_s),
-                "job_height": job.map(|job| job.height),
-            },
-            "storage": {
-                "available": snapshot.storage.writable,
-                "size_bytes": snapshot.storage.size_bytes,
-                "free_bytes": snapshot.board.disk_free,
-                "blocks_waiting": snapshot.storage.spool_waiting,
-            },
-            "network": {
-                "peers_connected": snapshot
-                    .nodes
-                    .iter()
-                    .find(|node| node.state == NodeState::Leading)
-                    .and_then(|node| node.peers),
-                "nodes": snapshot.nodes.len(),
-                "nodes_usable": snapshot.nodes.iter().filter(|n| usable(n.state)).count(),
-                "failovers": snapshot.failovers,
-            },
-            "rpc": {
-                "enabled": !snapshot.nodes.is_empty(),
-                "requests_processed": calls().map(|c| c.latency.count).sum::<u64>(),
-                "requests_failed": calls().map(|c| c.errors).sum::<u64>(),
-            },
-            "stratum": {
-                "connections": snapshot.stratum.connections,
-                "miners": verdict::connected(snapshot).count(),
-                "shares_accepted": snapshot.stratum.shares_accepted,
-            },
-            "canary": snapshot.canary,
-        }),
-    )
+    let more = json!({
+        "advice": verdict.advice,
+        "alarms": verdict.alarms,
+        "version": snapshot.build.version,
+        "uptime_s": snapshot.now.saturating_sub(snapshot.started_at),
+        "chain": {
+            "initialized": Ready::of(snapshot).chain_initialized,
+            "name": snapshot.chain,
+            "height": snapshot.network.height,
+            "tip_hash": snapshot.network.tip,
+            "template_age_s": job.map(|job| job.template_age_s),
+            "job_height": job.map(|job| job.height),
+        },
+        "storage": {
+            "available": snapshot.storage.writable,
+            "size_bytes": snapshot.storage.size_bytes,
+            "free_bytes": snapshot.board.disk_free,
+            "blocks_waiting": snapshot.storage.spool_waiting,
+        },
+        "network": {
+            "peers_connected": snapshot.leading().and_then(|node| node.peers),
+            "nodes": snapshot.nodes.len(),
+            "nodes_usable": snapshot.nodes.iter().filter(|n| n.state.is_usable()).count(),
+            "failovers": snapshot.failovers,
+        },
+        "rpc": {
+            "enabled": !snapshot.nodes.is_empty(),
+            "requests_processed": calls().map(|c| c.latency.count).sum::<u64>(),
+            "requests_failed": calls().map(|c| c.errors).sum::<u64>(),
+        },
+        "stratum": {
+            "connections": snapshot.stratum.connections,
+            "miners": snapshot.connected().count(),
+            "shares_accepted": snapshot.stratum.shares_accepted,
+        },
+        "canary": snapshot.canary,
+    });
+    judged(snapshot, verdict, more)
 }
 
-fn answer(good: bool, body: serde_json::Value) -> Health {
+/// `body`, and the state that its code follows.
+fn judged(snapshot: &Snapshot, verdict: &Verdict, mut body: Value) -> Health {
+    let healthy = verdict.state != State::Down;
+    body["status"] = json!(if healthy { "healthy" } else { "unhealthy" });
+    body["timestamp"] = json!(snapshot.now);
+    body["state"] = json!(verdict.state);
+    body["reason"] = json!(verdict.sentence);
+    answer(healthy, body)
+}
+
+fn answer(good: bool, body: Value) -> Health {
     Health { code: if good { 200 } else { 503 }, body: body.to_string().into_bytes() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{CanaryView, ClockView, JobView, NodeView, PermissionsView};
+    use crate::status::{CanaryView, ClockView, JobView, NodeState, NodeView, PermissionsView};
 
     #[test]
     fn codes_follow_the_facts() {

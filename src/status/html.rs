@@ -17,9 +17,9 @@ mod share;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, Render, html};
 
-use super::{Snapshot, Verdict, format};
+use super::{RateView, Snapshot, Verdict, format};
 
 use age::Ages;
 
@@ -241,6 +241,26 @@ fn document(
 
 fn title(snapshot: &Snapshot) -> &str {
     if snapshot.name.is_empty() { "Soloist" } else { &snapshot.name }
+}
+
+/// One fact: its name, its value, and more about it in small letters.
+fn fact(name: &str, value: impl Render, more: impl Render) -> Markup {
+    let more = more.render();
+    html! { div { dt { (name) } dd { (value) @if !more.0.is_empty() { small { (more) } } } } }
+}
+
+/// A proven hashrate with its confidence.
+fn rate(rate: &RateView) -> Markup {
+    html! {
+        @match rate.relative_error() {
+            None => span.quiet { "no share yet" },
+            Some(error) if error > 0.5 => { "≈ " (format::hashrate(rate.hashrate)) },
+            Some(error) => {
+                (format::hashrate(rate.hashrate)) " "
+                i { "±" (format::percent(error)) }
+            },
+        }
+    }
 }
 
 /// The mark: one voice above the staff.

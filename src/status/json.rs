@@ -6,81 +6,44 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{
-    AlarmView, BlockView, BoardView, BuildView, CanaryView, ConnectView, HistoryView, JobView,
-    MinerState, MinerView, NetworkView, NodeView, Odds, PayoutView, PointView, ProcessView,
-    RefusedPeerView, Snapshot, State, StorageView, StratumView, TemplatesView, TotalsView, Verdict,
-    format, odds, verdict,
-};
+use super::{HistoryView, MinerView, RefusedPeerView, Snapshot, Verdict, format, odds};
 
 /// Version of the shapes below.
 pub const API_VERSION: &str = "1";
 
 /// `/api/status`: all but the lists, which have their own addresses.
 pub fn status(snapshot: &Snapshot, verdict: &Verdict) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Status<'a> {
-        api_version: &'static str,
-        now: u64,
-        uptime_s: u64,
-        name: &'a str,
-        chain: &'a str,
-        configured: bool,
-        state: State,
-        sentence: &'a str,
-        advice: &'a str,
-        alarms: &'a [AlarmView],
-        payout: &'a PayoutView,
-        job: Option<&'a JobView>,
-        network: &'a NetworkView,
-        leading_node: Option<&'a str>,
-        nodes: usize,
-        miners: usize,
-        miners_connected: usize,
-        totals: &'a TotalsView,
-        odds: Option<Odds>,
-        blocks_found: u64,
-        failovers: u64,
-        stratum: &'a StratumView,
-        templates: &'a TemplatesView,
-        board: &'a BoardView,
-        process: &'a ProcessView,
-        storage: &'a StorageView,
-        canary: Option<&'a CanaryView>,
-        connect: &'a ConnectView,
-        build: &'a BuildView,
-    }
-    bytes(&Status {
-        api_version: API_VERSION,
-        now: snapshot.now,
-        uptime_s: snapshot.now.saturating_sub(snapshot.started_at),
-        name: &snapshot.name,
-        chain: &snapshot.chain,
-        configured: snapshot.configured,
-        state: verdict.state,
-        sentence: &verdict.sentence,
-        advice: &verdict.advice,
-        alarms: &verdict.alarms,
-        payout: &snapshot.payout,
-        job: snapshot.job.as_ref(),
-        network: &snapshot.network,
-        leading_node: leading(snapshot),
-        nodes: snapshot.nodes.len(),
-        miners: snapshot.miners.len(),
-        miners_connected: verdict::connected(snapshot).count(),
-        totals: &snapshot.totals,
-        odds: odds(snapshot),
-        blocks_found: snapshot.totals.blocks_found,
-        failovers: snapshot.failovers,
-        stratum: &snapshot.stratum,
-        templates: &snapshot.templates,
-        board: &snapshot.board,
-        process: &snapshot.process,
-        storage: &snapshot.storage,
-        canary: snapshot.canary.as_ref(),
-        connect: &snapshot.connect,
-        build: &snapshot.build,
-    })
+    bytes(&json!({
+        "api_version": API_VERSION,
+        "now": snapshot.now,
+        "uptime_s": snapshot.now.saturating_sub(snapshot.started_at),
+        "name": snapshot.name,
+        "chain": snapshot.chain,
+        "configured": snapshot.configured,
+        "state": verdict.state,
+        "sentence": verdict.sentence,
+        "advice": verdict.advice,
+        "alarms": verdict.alarms,
+        "payout": snapshot.payout,
+        "job": snapshot.job,
+        "network": snapshot.network,
+        "leading_node": snapshot.leading().map(|node| &node.name),
+        "nodes": snapshot.nodes.len(),
+        "miners": snapshot.miners.len(),
+        "miners_connected": snapshot.connected().count(),
+        "totals": snapshot.totals,
+        "odds": odds(snapshot),
+        "blocks_found": snapshot.totals.blocks_found,
+        "failovers": snapshot.failovers,
+        "stratum": snapshot.stratum,
+        "templates": snapshot.templates,
+        "board": snapshot.board,
+        "process": snapshot.process,
+        "storage": snapshot.storage,
+        "canary": snapshot.canary,
+        "connect": snapshot.connect,
+        "build": snapshot.build,
+    }))
 }
 
 /// `/api/miners`.
@@ -101,87 +64,38 @@ pub fn miner(snapshot: &Snapshot, id: &str) -> Option<Vec<u8>> {
 
 /// `/api/nodes`.
 pub fn nodes(snapshot: &Snapshot) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Nodes<'a> {
-        now: u64,
-        leading: Option<&'a str>,
-        failovers: u64,
-        nodes: &'a [NodeView],
-    }
-    bytes(&Nodes {
-        now: snapshot.now,
-        leading: leading(snapshot),
-        failovers: snapshot.failovers,
-        nodes: &snapshot.nodes,
-    })
+    bytes(&json!({
+        "now": snapshot.now,
+        "leading": snapshot.leading().map(|node| &node.name),
+        "failovers": snapshot.failovers,
+        "nodes": snapshot.nodes,
+    }))
 }
 
 /// `/api/blocks`: the newest `limit` blocks.
 pub fn blocks(snapshot: &Snapshot, limit: usize) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Blocks<'a> {
-        now: u64,
-        found: u64,
-        blocks: &'a [BlockView],
-    }
-    let shown = limit.min(snapshot.blocks.len());
-    bytes(&Blocks {
-        now: snapshot.now,
-        found: snapshot.totals.blocks_found,
-        blocks: &snapshot.blocks[..shown],
-    })
+    bytes(&json!({
+        "now": snapshot.now,
+        "found": snapshot.totals.blocks_found,
+        "blocks": snapshot.blocks[..limit.min(snapshot.blocks.len())],
+    }))
 }
 
-/// `/api/history`: one range, or all three.
-pub fn history(snapshot: &Snapshot, range: Option<Range>) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct One<'a> {
-        now: u64,
-        points: &'a [PointView],
-    }
-    #[derive(Serialize)]
-    struct All<'a> {
-        now: u64,
-        #[serde(flatten)]
-        history: &'a HistoryView,
-    }
-    let now = snapshot.now;
-    match range {
-        Some(range) => bytes(&One { now, points: range.points(&snapshot.history) }),
-        None => bytes(&All { now, history: &snapshot.history }),
-    }
-}
-
-/// A range of the history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Range {
-    /// 24 hours.
-    Day,
-    /// 30 days.
-    Month,
-    /// Everything.
-    All,
-}
-
-impl Range {
-    /// `day`, `month`, `all`.
-    pub fn from_name(name: &str) -> Option<Range> {
-        match name {
-            "day" => Some(Range::Day),
-            "month" => Some(Range::Month),
-            "all" => Some(Range::All),
-            _ => None,
+/// `/api/history`: one range (24 hours, 30 days or everything), or all three; `None` for a range of
+/// another name.
+pub fn history(snapshot: &Snapshot, range: Option<&str>) -> Option<Vec<u8>> {
+    let HistoryView { day, month, all } = &snapshot.history;
+    let points = match range {
+        None => {
+            let three = json!({ "now": snapshot.now, "day": day, "month": month, "all": all });
+            return Some(bytes(&three));
         }
-    }
-
-    /// The points of the range.
-    pub fn points(self, history: &HistoryView) -> &[PointView] {
-        match self {
-            Range::Day => &history.day,
-            Range::Month => &history.month,
-            Range::All => &history.all,
-        }
-    }
+        Some("day") => day,
+        Some("month") => month,
+        Some("all") => all,
+        Some(_) => return None,
+    };
+    Some(bytes(&json!({ "now": snapshot.now, "points": points })))
 }
 
 /// `/api/pool` as public-pool answers it.
@@ -189,7 +103,7 @@ pub fn public_pool(snapshot: &Snapshot) -> Vec<u8> {
     bytes(&json!({
         "totalHashRate": snapshot.totals.rate_5m.hashrate,
         "blockHeight": snapshot.network.height.unwrap_or(0),
-        "totalMiners": verdict::connected(snapshot).count(),
+        "totalMiners": snapshot.connected().count(),
         "blocksFound": public_pool_blocks(snapshot),
         "fee": 0,
     }))
@@ -198,7 +112,7 @@ pub fn public_pool(snapshot: &Snapshot) -> Vec<u8> {
 /// `/api/info` as public-pool answers it.
 pub fn public_pool_info(snapshot: &Snapshot) -> Vec<u8> {
     let mut agents: Vec<(&str, usize, f64, f64)> = Vec::new();
-    for miner in verdict::connected(snapshot) {
+    for miner in snapshot.connected() {
         let agent = match miner.user_agent.split_once('/') {
             Some((name, _)) => name,
             None => miner.user_agent.as_str(),
@@ -259,15 +173,11 @@ pub fn public_pool_chart(snapshot: &Snapshot) -> Vec<u8> {
 
 /// `/api/network` as public-pool answers it: the fields of `getmininginfo` that we know.
 pub fn public_pool_network(snapshot: &Snapshot) -> Vec<u8> {
-    let difficulty = snapshot
-        .network
-        .difficulty
-        .or(snapshot.job.as_ref().map(|job| job.difficulty))
-        .unwrap_or(0.0);
+    let difficulty = snapshot.difficulty().unwrap_or(0.0);
     let warnings = snapshot.nodes.first().map_or("", |node| node.warnings.as_str());
     bytes(&json!({
         "blocks": snapshot.network.height.unwrap_or(0),
-        "currentblockweight": snapshot.job.as_ref().and_then(|job| job.weight).unwrap_or(0),
+        "currentblockweight": 0,
         "currentblocktx": snapshot.job.as_ref().map_or(0, |job| job.transactions.saturating_sub(1)),
         "difficulty": difficulty,
         "networkhashps": difficulty * crate::difficulty::HASHES_PER_DIFFICULTY / 600.0,
@@ -283,7 +193,8 @@ pub fn public_pool_client(snapshot: &Snapshot, address: &str) -> Option<Vec<u8>>
     {
         return None;
     }
-    let workers: Vec<Value> = verdict::connected(snapshot)
+    let workers: Vec<Value> = snapshot
+        .connected()
         .map(|miner| {
             json!({
                 "sessionId": miner.id,
@@ -307,10 +218,7 @@ pub fn public_pool_worker(snapshot: &Snapshot, address: &str, worker: &str) -> O
     if !address.eq_ignore_ascii_case(&snapshot.payout.address) {
         return None;
     }
-    let miner = snapshot
-        .miners
-        .iter()
-        .find(|miner| miner.name == worker && miner.state != MinerState::Gone)?;
+    let miner = snapshot.connected().find(|miner| miner.name == worker)?;
     let step = 86_400 / miner.trend.len().max(1) as u64;
     let chart: Vec<Value> = miner
         .trend
@@ -345,14 +253,7 @@ fn public_pool_blocks(snapshot: &Snapshot) -> Vec<Value> {
         .collect()
 }
 
-fn leading(snapshot: &Snapshot) -> Option<&str> {
-    snapshot
-        .nodes
-        .iter()
-        .find(|node| node.state == super::NodeState::Leading)
-        .map(|node| node.name.as_str())
-}
-
-fn bytes(value: &impl Serialize) -> Vec<u8> {
+/// One value as JSON.
+pub(super) fn bytes(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("the views have string keys and no failing serialisers")
 }

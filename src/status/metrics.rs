@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    BlockState, HistogramView, MinerState, NodeState, Snapshot, State, Verdict, ZmqState, health,
+    BlockState, HistogramView, MinerState, NodeState, Snapshot, State, Verdict, ZmqNews, health,
     odds,
 };
 use crate::node;
@@ -34,34 +34,32 @@ fn whole(s: &Snapshot, verdict: &Verdict, out: &mut Text) {
             ("engine", &s.build.hash_engine),
             ("chain", &s.chain),
         ],
-        1.0,
+        1u64,
     );
-    out.gauge("soloist_start_time_seconds", "Unix time of the start.", s.started_at as f64);
+    out.gauge("soloist_start_time_seconds", "Unix time of the start.", s.started_at);
     out.family("soloist_state", "gauge", "The state of the appliance: 1 for the one it is in.");
     for state in [State::Ok, State::Degraded, State::Down] {
-        let on = f64::from(verdict.state == state);
-        out.sample("soloist_state", &[("state", &state.word().to_lowercase())], on);
+        let word = state.word().to_lowercase();
+        out.sample("soloist_state", &[("state", &word)], verdict.state == state);
     }
     out.gauge(
         "soloist_ready",
         "Whether miners may be sent here (1): fresh work, storage, clock, test miner.",
-        f64::from(health::Ready::of(s).all()),
+        health::Ready::of(s).all(),
     );
     out.family("soloist_alarm", "gauge", "Alarms that are on; the value is always 1.");
     for alarm in &verdict.alarms {
         let level = format!("{:?}", alarm.level).to_lowercase();
-        out.sample("soloist_alarm", &[("alarm", &alarm.id), ("level", &level)], 1.0);
+        out.sample("soloist_alarm", &[("alarm", &alarm.id), ("level", &level)], 1u64);
     }
 }
 
 fn work(s: &Snapshot, out: &mut Text) {
     if let Some(job) = &s.job {
-        out.gauge("soloist_job_height", "Height of the block worked on.", job.height as f64);
-        out.gauge(
-            "soloist_job_age_seconds",
-            "Time since the job was sent to the miners.",
-            s.now.saturating_sub(job.sent_at) as f64,
-        );
+        let (age, fees) =
+            (s.now.saturating_sub(job.sent_at), job.value_sat.saturating_sub(job.subsidy_sat));
+        out.gauge("soloist_job_height", "Height of the block worked on.", job.height);
+        out.gauge("soloist_job_age_seconds", "Time since the job was sent to the miners.", age);
         out.gauge(
             "soloist_template_age_seconds",
             "Time since the node gave the template worked on.",
@@ -70,44 +68,33 @@ fn work(s: &Snapshot, out: &mut Text) {
         out.gauge(
             "soloist_template_transactions",
             "Transactions in the template, with the coinbase.",
-            job.transactions as f64,
+            job.transactions,
         );
-        out.gauge(
-            "soloist_template_fees_satoshis",
-            "Fees of the template.",
-            job.value_sat.saturating_sub(job.subsidy_sat) as f64,
-        );
+        out.gauge("soloist_template_fees_satoshis", "Fees of the template.", fees);
         out.gauge(
             "soloist_coinbase_value_satoshis",
             "What the coinbase worked on pays in all.",
-            job.value_sat as f64,
+            job.value_sat,
         );
         out.gauge(
             "soloist_coinbase_owner_satoshis",
             "What the coinbase worked on pays to the owner.",
-            job.to_owner_sat as f64,
+            job.to_owner_sat,
         );
         out.gauge(
             "soloist_coinbase_size_bytes",
             "Size of the coinbase without witness.",
-            job.coinbase_bytes as f64,
+            job.coinbase_bytes,
         );
     }
-    out.optional(
-        "soloist_network_height",
-        "Height of the tip.",
-        s.network.height.map(|h| h as f64),
-    );
-    out.optional("soloist_network_difficulty", "Difficulty of a block.", s.network.difficulty);
-    out.optional(
-        "soloist_network_tip_time_seconds",
-        "Unix time in the tip's header.",
-        s.network.tip_at.map(|at| at as f64),
-    );
+    let tip_at = s.network.tip_at;
+    out.gauge("soloist_network_height", "Height of the tip.", s.network.height);
+    out.gauge("soloist_network_difficulty", "Difficulty of a block.", s.network.difficulty);
+    out.gauge("soloist_network_tip_time_seconds", "Unix time in the tip's header.", tip_at);
     let t = &s.templates;
-    out.counter("soloist_templates_total", "Templates taken from nodes.", t.taken as f64);
-    out.counter("soloist_jobs_total", "Jobs sent, each to all miners.", t.jobs as f64);
-    out.counter("soloist_tips_total", "New tips seen.", t.tips as f64);
+    out.counter("soloist_templates_total", "Templates taken from nodes.", t.taken);
+    out.counter("soloist_jobs_total", "Jobs sent, each to all miners.", t.jobs);
+    out.counter("soloist_tips_total", "New tips seen.", t.tips);
     out.family(
         "soloist_tip_to_job_seconds",
         "histogram",
@@ -125,131 +112,93 @@ fn work(s: &Snapshot, out: &mut Text) {
 }
 
 fn nodes(s: &Snapshot, out: &mut Text) {
-    let each = |out: &mut Text,
-                name: &str,
-                kind: &str,
-                help: &str,
-                value: &dyn Fn(&super::NodeView) -> Option<f64>| {
-        out.family(name, kind, help);
-        for node in &s.nodes {
-            if let Some(value) = value(node) {
-                out.sample(name, &[("node", &node.name)], value);
-            }
-        }
-    };
-    each(out, "soloist_node_up", "gauge", "Whether the node is fit to give work.", &|n| {
-        Some(f64::from(matches!(n.state, NodeState::Leading | NodeState::Standby)))
+    let mut each = Each { out, of: &s.nodes, labels: |node| vec![("node", &node.name)] };
+    each.gauge("soloist_node_up", "Whether the node is fit to give work.", |n| n.state.is_usable());
+    each.gauge("soloist_node_leading", "Whether the work comes from this node.", |n| {
+        n.state == NodeState::Leading
     });
-    each(out, "soloist_node_leading", "gauge", "Whether the work comes from this node.", &|n| {
-        Some(f64::from(n.state == NodeState::Leading))
-    });
-    out.family("soloist_node_cause", "gauge", "1 for the failure for which a node is not used.");
+    let not_used = "1 for the failure for which a node is not used.";
+    each.out.family("soloist_node_cause", "gauge", not_used);
     for node in s.nodes.iter().filter(|node| !node.cause.is_empty()) {
         let labels = [("node", node.name.as_str()), ("cause", node.cause.as_str())];
-        out.sample("soloist_node_cause", &labels, 1.0);
+        each.out.sample("soloist_node_cause", &labels, 1u64);
     }
-    each(out, "soloist_node_height", "gauge", "Height of the node's tip.", &|n| {
-        n.height.map(|h| h as f64)
-    });
-    let clock = "The node's clock minus the others that can be believed, on the main network.";
-    each(out, "soloist_node_clock_offset_seconds", "gauge", clock, &|n| {
-        n.clock.map(|clock| clock.offset_s)
-    });
-    each(out, "soloist_node_lag_blocks", "gauge", "Blocks behind the best known tip.", &|n| {
-        n.lag_blocks.map(|lag| lag as f64)
-    });
-    each(out, "soloist_node_sync_ratio", "gauge", "Part of the chain verified.", &|n| n.progress);
-    each(out, "soloist_node_peers", "gauge", "Connected peers.", &|n| n.peers.map(|p| p as f64));
-    each(out, "soloist_node_zmq_live", "gauge", "Whether news comes by ZMQ.", &|n| {
-        (n.zmq != ZmqState::Off).then(|| f64::from(n.zmq == ZmqState::Live))
-    });
-    let connected = "Whether its ZMQ publisher answers.";
-    each(out, "soloist_node_zmq_connected", "gauge", connected, &|n| {
-        n.zmq_state.map(|state| f64::from(state == node::ZmqState::Connected))
-    });
-    each(
-        out,
-        "soloist_node_tip_wins_total",
-        "counter",
-        "New tips told first by this node.",
-        &|n| Some(n.tip_wins as f64),
+    each.gauge("soloist_node_height", "Height of the node's tip.", |n| n.height);
+    each.gauge(
+        "soloist_node_clock_offset_seconds",
+        "The node's clock minus the others that can be believed, on the main network.",
+        |n| n.clock.map(|clock| clock.offset_s),
     );
-    each(
-        out,
+    each.gauge("soloist_node_lag_blocks", "Blocks behind the best known tip.", |n| n.lag_blocks);
+    each.gauge("soloist_node_sync_ratio", "Part of the chain verified.", |n| n.progress);
+    each.gauge("soloist_node_peers", "Connected peers.", |n| n.peers);
+    each.gauge("soloist_node_zmq_live", "Whether news comes by ZMQ.", |n| {
+        (n.zmq != ZmqNews::Off).then_some(n.zmq == ZmqNews::Live)
+    });
+    each.gauge("soloist_node_zmq_connected", "Whether its ZMQ publisher answers.", |n| {
+        n.zmq_state.map(|state| state == node::ZmqState::Connected)
+    });
+    each.counter("soloist_node_tip_wins_total", "New tips told first by this node.", |n| {
+        n.tip_wins
+    });
+    each.gauge(
         "soloist_node_rehearsal_ok",
-        "gauge",
         "Whether the node would take our block (last rehearsal).",
-        &|n| n.rehearsal.as_ref().map(|r| f64::from(r.refused.is_none())),
+        |n| n.rehearsal.as_ref().map(|rehearsal| rehearsal.refused.is_none()),
     );
-    each(
-        out,
-        "soloist_node_rehearsal_time_seconds",
-        "gauge",
-        "Unix time of the last rehearsal.",
-        &|n| n.rehearsal.as_ref().map(|r| r.at as f64),
-    );
-    each(
-        out,
+    each.gauge("soloist_node_rehearsal_time_seconds", "Unix time of the last rehearsal.", |n| {
+        n.rehearsal.as_ref().map(|rehearsal| rehearsal.at)
+    });
+    each.gauge(
         "soloist_node_permissions_ok",
-        "gauge",
         "Whether the node lets us call all that mining needs, submitblock among it.",
-        &|n| n.permissions.as_ref().map(|p| f64::from(p.refused.is_empty())),
+        |n| n.permissions.as_ref().map(|permissions| permissions.refused.is_empty()),
     );
+    let calls = || s.nodes.iter().flat_map(|node| node.calls.iter().map(move |call| (node, call)));
     out.family("soloist_rpc_duration_seconds", "histogram", "Duration of calls that succeeded.");
-    for node in &s.nodes {
-        for call in &node.calls {
-            let labels = [("node", node.name.as_str()), ("method", call.method.as_str())];
-            out.histogram("soloist_rpc_duration_seconds", &labels, &call.latency);
-        }
+    for (node, call) in calls() {
+        let labels = [("node", node.name.as_str()), ("method", call.method.as_str())];
+        out.histogram("soloist_rpc_duration_seconds", &labels, &call.latency);
     }
     out.family("soloist_rpc_failures_total", "counter", "Calls that failed, by method.");
-    for node in &s.nodes {
-        for call in &node.calls {
-            let labels = [("node", node.name.as_str()), ("method", call.method.as_str())];
-            out.sample("soloist_rpc_failures_total", &labels, call.errors as f64);
-        }
+    for (node, call) in calls() {
+        let labels = [("node", node.name.as_str()), ("method", call.method.as_str())];
+        out.sample("soloist_rpc_failures_total", &labels, call.errors);
     }
     out.family("soloist_rpc_errors_total", "counter", "Calls that failed, by kind of error.");
     for node in &s.nodes {
         for error in &node.errors {
             let labels = [("node", node.name.as_str()), ("kind", error.what.as_str())];
-            out.sample("soloist_rpc_errors_total", &labels, error.count as f64);
+            out.sample("soloist_rpc_errors_total", &labels, error.count);
         }
     }
-    out.counter("soloist_failovers_total", "Changes of the leading node.", s.failovers as f64);
+    out.counter("soloist_failovers_total", "Changes of the leading node.", s.failovers);
 }
 
 fn stratum(s: &Snapshot, out: &mut Text) {
     let edge = &s.stratum;
-    out.gauge("soloist_stratum_connections", "Open connections.", edge.connections as f64);
+    out.gauge("soloist_stratum_connections", "Open connections.", edge.connections);
     out.gauge(
         "soloist_stratum_connections_limit",
         "Most connections allowed.",
-        edge.connections_max as f64,
+        edge.connections_max,
     );
-    out.counter(
-        "soloist_stratum_accepts_total",
-        "Connections accepted.",
-        edge.accepted_total as f64,
-    );
+    out.counter("soloist_stratum_accepts_total", "Connections accepted.", edge.accepted_total);
     out.family("soloist_stratum_drops_total", "counter", "Connections ended, by cause.");
     for drop in &edge.dropped {
-        out.sample("soloist_stratum_drops_total", &[("cause", &drop.what)], drop.count as f64);
+        out.sample("soloist_stratum_drops_total", &[("cause", &drop.what)], drop.count);
     }
     out.counter(
         "soloist_stratum_handshake_failures_total",
         "Connections that never came to mining.authorize.",
-        edge.handshake_failures as f64,
+        edge.handshake_failures,
     );
-    out.counter("soloist_shares_accepted_total", "Accepted shares.", edge.shares_accepted as f64);
-    out.family(
+    out.counter("soloist_shares_accepted_total", "Accepted shares.", edge.shares_accepted);
+    out.counter(
         "soloist_shares_expected_total",
-        "counter",
         "Shares that hashrate and difficulty led to expect.",
+        edge.shares_expected,
     );
-    if let Some(expected) = edge.shares_expected {
-        out.sample("soloist_shares_expected_total", &[], expected);
-    }
     out.family(
         "soloist_shares_rejected_total",
         "counter",
@@ -257,7 +206,7 @@ fn stratum(s: &Snapshot, out: &mut Text) {
     );
     for rejects in &edge.rejects_by_class {
         let labels = [("reason", rejects.reason.name()), ("class", rejects.class.as_str())];
-        out.sample("soloist_shares_rejected_total", &labels, rejects.count as f64);
+        out.sample("soloist_shares_rejected_total", &labels, rejects.count);
     }
     out.family(
         "soloist_notify_fanout_seconds",
@@ -272,22 +221,14 @@ fn stratum(s: &Snapshot, out: &mut Text) {
     );
     out.histogram("soloist_share_answer_seconds", &[], &edge.share_answer);
     if let Some(canary) = &s.canary {
+        out.gauge("soloist_canary_ok", "Whether the last test share was accepted.", canary.ok);
         out.gauge(
-            "soloist_canary_ok",
-            "Whether the last test share was accepted.",
-            f64::from(canary.ok),
-        );
-        out.optional(
             "soloist_canary_round_trip_seconds",
             "From sending the last test share to its answer.",
             canary.round_trip_ms.map(|ms| ms / 1000.0),
         );
-        out.counter("soloist_canary_passed_total", "Test shares accepted.", canary.passed as f64);
-        out.counter(
-            "soloist_canary_failed_total",
-            "Test shares not accepted.",
-            canary.failed as f64,
-        );
+        out.counter("soloist_canary_passed_total", "Test shares accepted.", canary.passed);
+        out.counter("soloist_canary_failed_total", "Test shares not accepted.", canary.failed);
     }
 }
 
@@ -297,46 +238,25 @@ fn miners(s: &Snapshot, out: &mut Text) {
         [(MinerState::Mining, "mining"), (MinerState::Quiet, "quiet"), (MinerState::Gone, "gone")]
     {
         let count = s.miners.iter().filter(|miner| miner.state == state).count();
-        out.sample("soloist_miners", &[("state", name)], count as f64);
+        out.sample("soloist_miners", &[("state", name)], count as u64);
     }
-    let each = |out: &mut Text,
-                name: &str,
-                kind: &str,
-                help: &str,
-                value: &dyn Fn(&super::MinerView) -> Option<f64>| {
-        out.family(name, kind, help);
-        for miner in &s.miners {
-            if let Some(value) = value(miner) {
-                // The name alone may be shared by two miners; the id never is.
-                let labels = [("miner", miner.name.as_str()), ("id", miner.id.as_str())];
-                out.sample(name, &labels, value);
-            }
-        }
-    };
-    each(out, "soloist_miner_connected", "gauge", "Whether the miner is connected.", &|m| {
-        Some(f64::from(m.state != MinerState::Gone))
+    // The name alone may be shared by two miners; the id never is.
+    let mut each = Each { out, of: &s.miners, labels: |m| vec![("miner", &m.name), ("id", &m.id)] };
+    each.gauge("soloist_miner_connected", "Whether the miner is connected.", |m| {
+        m.state != MinerState::Gone
     });
-    each(out, "soloist_miner_hashrate", "gauge", "Hashes per second, proven by shares.", &|m| {
-        Some(if m.state == MinerState::Gone { 0.0 } else { m.rate.hashrate })
+    each.gauge("soloist_miner_hashrate", "Hashes per second, proven by shares.", |m| {
+        if m.state == MinerState::Gone { 0.0 } else { m.rate.hashrate }
     });
-    each(
-        out,
-        "soloist_miner_hashrate_error_ratio",
-        "gauge",
-        "Its error at 95 % confidence.",
-        &|m| m.rate.relative_error(),
-    );
-    each(
-        out,
-        "soloist_miner_hashrate_claimed",
-        "gauge",
-        "Hashes per second that it claims.",
-        &|m| m.claimed,
-    );
-    each(out, "soloist_miner_shares_accepted_total", "counter", "Accepted shares.", &|m| {
-        Some(m.accepted as f64)
+    each.gauge("soloist_miner_hashrate_error_ratio", "Its error at 95 % confidence.", |m| {
+        m.rate.relative_error()
     });
-    out.family("soloist_miner_shares_rejected_total", "counter", "Rejected shares by reason.");
+    each.gauge("soloist_miner_hashrate_claimed", "Hashes per second that it claims.", |m| {
+        m.claimed
+    });
+    each.counter("soloist_miner_shares_accepted_total", "Accepted shares.", |m| m.accepted);
+    let by_reason = "Rejected shares by reason.";
+    each.out.family("soloist_miner_shares_rejected_total", "counter", by_reason);
     for miner in &s.miners {
         for reject in &miner.rejects {
             let labels = [
@@ -344,26 +264,18 @@ fn miners(s: &Snapshot, out: &mut Text) {
                 ("id", miner.id.as_str()),
                 ("reason", reject.reason.name()),
             ];
-            out.sample("soloist_miner_shares_rejected_total", &labels, reject.count as f64);
+            each.out.sample("soloist_miner_shares_rejected_total", &labels, reject.count);
         }
     }
-    each(out, "soloist_miner_difficulty", "gauge", "Difficulty of its jobs.", &|m| {
-        Some(m.difficulty)
+    each.gauge("soloist_miner_difficulty", "Difficulty of its jobs.", |m| m.difficulty);
+    each.gauge("soloist_miner_best_difficulty", "Its best share ever.", |m| m.best);
+    each.gauge("soloist_miner_last_share_time_seconds", "Unix time of its last share.", |m| {
+        m.last_share_at
     });
-    each(out, "soloist_miner_best_difficulty", "gauge", "Its best share ever.", &|m| Some(m.best));
-    each(
-        out,
-        "soloist_miner_last_share_time_seconds",
-        "gauge",
-        "Unix time of its last share.",
-        &|m| m.last_share_at.map(|at| at as f64),
-    );
-    each(out, "soloist_miner_rtt_seconds", "gauge", "Round trip by TCP_INFO.", &|m| {
+    each.gauge("soloist_miner_rtt_seconds", "Round trip by TCP_INFO.", |m| {
         m.rtt_ms.map(|ms| ms / 1000.0)
     });
-    each(out, "soloist_miner_connects_total", "counter", "Connections it has made.", &|m| {
-        Some(m.connects as f64)
-    });
+    each.counter("soloist_miner_connects_total", "Connections it has made.", |m| m.connects);
     out.family("soloist_hashrate", "gauge", "Hashes per second of all miners, by window.");
     for (window, rate) in
         [("5m", &s.totals.rate_5m), ("1h", &s.totals.rate_1h), ("24h", &s.totals.rate_24h)]
@@ -372,9 +284,8 @@ fn miners(s: &Snapshot, out: &mut Text) {
     }
     out.counter("soloist_work_total", "Difficulty of all accepted shares added up.", s.totals.work);
     out.gauge("soloist_best_difficulty", "Best share ever.", s.totals.best);
-    if let Some(odds) = odds(s) {
-        out.gauge("soloist_block_probability_day", "Chance of a block in 24 hours.", odds.per_day);
-    }
+    let chance = odds(s).map(|odds| odds.per_day);
+    out.gauge("soloist_block_probability_day", "Chance of a block in 24 hours.", chance);
 }
 
 fn blocks(s: &Snapshot, out: &mut Text) {
@@ -388,95 +299,108 @@ fn blocks(s: &Snapshot, out: &mut Text) {
         (BlockState::Refused, "refused"),
     ] {
         let count = s.blocks.iter().filter(|block| block.state == state).count();
-        out.sample("soloist_blocks", &[("state", name)], count as f64);
+        out.sample("soloist_blocks", &[("state", name)], count as u64);
     }
     out.gauge(
         "soloist_blocks_waiting",
         "Found blocks that no node has shown in its best chain yet.",
-        s.storage.spool_waiting as f64,
+        s.storage.spool_waiting,
     );
 }
 
 fn box_and_process(s: &Snapshot, out: &mut Text) {
-    let process = &s.process;
-    out.counter("soloist_process_cpu_seconds_total", "CPU time used.", process.cpu_s);
+    let p = &s.process;
+    out.counter("soloist_process_cpu_seconds_total", "CPU time used.", p.cpu_s);
+    out.gauge("soloist_process_resident_memory_bytes", "Resident memory.", p.resident_bytes);
+    out.gauge("soloist_process_open_fds", "Open file descriptors.", p.open_fds);
+    out.gauge("soloist_process_threads", "Threads.", p.threads);
     out.gauge(
-        "soloist_process_resident_memory_bytes",
-        "Resident memory.",
-        process.resident_bytes as f64,
-    );
-    out.gauge("soloist_process_open_fds", "Open file descriptors.", process.open_fds as f64);
-    out.gauge("soloist_process_threads", "Threads.", process.threads as f64);
-    out.optional(
         "soloist_loop_lag_p99_seconds",
         "How late the loop gets to its work, 99th percentile.",
-        process.loop_lag_p99_ms.map(|ms| ms / 1000.0),
+        p.loop_lag_p99_ms.map(|ms| ms / 1000.0),
     );
-    let board = &s.board;
-    let flag = |flag: Option<bool>| flag.map(f64::from);
-    out.optional("soloist_box_cpu_ratio", "Use of all cores together.", board.cpu);
-    out.optional(
-        "soloist_box_temperature_celsius",
-        "Temperature of the processor.",
-        board.temperature_c,
-    );
-    out.optional(
-        "soloist_box_undervoltage",
-        "Whether the supply is too weak now.",
-        flag(board.undervoltage),
-    );
-    out.optional(
-        "soloist_box_throttled",
-        "Whether the processor is slowed down now.",
-        flag(board.throttled),
-    );
-    let number = |value: Option<u64>| value.map(|v| v as f64);
-    out.optional("soloist_box_memory_bytes", "Memory.", number(board.memory_total));
-    out.optional(
-        "soloist_box_memory_available_bytes",
-        "Memory available.",
-        number(board.memory_available),
-    );
-    out.optional("soloist_box_disk_bytes", "Size of the data partition.", number(board.disk_total));
-    out.optional(
-        "soloist_box_disk_free_bytes",
-        "Free on the data partition.",
-        number(board.disk_free),
-    );
-    out.optional(
+    let b = &s.board;
+    out.gauge("soloist_box_cpu_ratio", "Use of all cores together.", b.cpu);
+    out.gauge("soloist_box_temperature_celsius", "Temperature of the processor.", b.temperature_c);
+    out.gauge("soloist_box_undervoltage", "Whether the supply is too weak now.", b.undervoltage);
+    out.gauge("soloist_box_throttled", "Whether the processor is slowed down now.", b.throttled);
+    out.gauge("soloist_box_memory_bytes", "Memory.", b.memory_total);
+    out.gauge("soloist_box_memory_available_bytes", "Memory available.", b.memory_available);
+    out.gauge("soloist_box_disk_bytes", "Size of the data partition.", b.disk_total);
+    out.gauge("soloist_box_disk_free_bytes", "Free on the data partition.", b.disk_free);
+    out.gauge(
         "soloist_box_disk_written_day_bytes",
         "Written to the card in the last 24 hours.",
-        number(board.disk_written_day),
+        b.disk_written_day,
     );
-    out.optional(
-        "soloist_box_clock_synced",
-        "Whether the clock is synchronised.",
-        flag(board.clock_synced),
-    );
-    out.optional(
+    out.gauge("soloist_box_clock_synced", "Whether the clock is synchronised.", b.clock_synced);
+    out.gauge(
         "soloist_box_clock_offset_seconds",
         "Our clock minus the network's.",
-        board.clock_offset_s,
+        b.clock_offset_s,
     );
-    out.optional(
-        "soloist_storage_writable",
-        "Whether the last write worked.",
-        flag(s.storage.writable),
-    );
-    out.gauge("soloist_storage_size_bytes", "Ledger and journal.", s.storage.size_bytes as f64);
+    out.gauge("soloist_storage_writable", "Whether the last write worked.", s.storage.writable);
+    out.gauge("soloist_storage_size_bytes", "Ledger and journal.", s.storage.size_bytes);
     out.family("soloist_notifications_total", "counter", "Notifications by place and outcome.");
     for sink in &s.sinks {
         let kind = sink.kind.to_lowercase();
-        out.sample(
-            "soloist_notifications_total",
-            &[("sink", &kind), ("outcome", "sent")],
-            sink.sent as f64,
-        );
-        out.sample(
-            "soloist_notifications_total",
-            &[("sink", &kind), ("outcome", "failed")],
-            sink.failed as f64,
-        );
+        for (outcome, count) in [("sent", sink.sent), ("failed", sink.failed)] {
+            let labels = [("sink", kind.as_str()), ("outcome", outcome)];
+            out.sample("soloist_notifications_total", &labels, count);
+        }
+    }
+}
+
+/// What a sample's number is made of; `None` where it is not known.
+trait Value {
+    fn number(self) -> Option<f64>;
+}
+
+impl Value for f64 {
+    fn number(self) -> Option<f64> {
+        Some(self)
+    }
+}
+
+impl Value for u64 {
+    fn number(self) -> Option<f64> {
+        Some(self as f64)
+    }
+}
+
+impl Value for bool {
+    fn number(self) -> Option<f64> {
+        Some(f64::from(self))
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    fn number(self) -> Option<f64> {
+        self?.number()
+    }
+}
+
+/// Families with a sample for each of some things.
+struct Each<'a, T> {
+    out: &'a mut Text,
+    of: &'a [T],
+    labels: fn(&T) -> Vec<(&'static str, &str)>,
+}
+
+impl<T> Each<'_, T> {
+    fn gauge<V: Value>(&mut self, name: &str, help: &str, value: impl Fn(&T) -> V) {
+        self.family(name, "gauge", help, value);
+    }
+
+    fn counter<V: Value>(&mut self, name: &str, help: &str, value: impl Fn(&T) -> V) {
+        self.family(name, "counter", help, value);
+    }
+
+    fn family<V: Value>(&mut self, name: &str, kind: &str, help: &str, value: impl Fn(&T) -> V) {
+        self.out.family(name, kind, help);
+        for one in self.of {
+            self.out.sample(name, &(self.labels)(one), value(one));
+        }
     }
 }
 
@@ -489,25 +413,26 @@ impl Text {
         line(&mut self.out, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Value) {
+        let Some(value) = value.number() else { return };
         self.out.push_str(name);
         self.labels(labels, None);
         line(&mut self.out, format_args!(" {}\n", Number(value)));
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: f64) {
-        self.family(name, "gauge", help);
-        self.sample(name, &[], value);
+    /// A family of one sample; nothing where its value is not known.
+    fn gauge(&mut self, name: &str, help: &str, value: impl Value) {
+        self.single(name, "gauge", help, value);
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: f64) {
-        self.family(name, "counter", help);
-        self.sample(name, &[], value);
+    fn counter(&mut self, name: &str, help: &str, value: impl Value) {
+        self.single(name, "counter", help, value);
     }
 
-    fn optional(&mut self, name: &str, help: &str, value: Option<f64>) {
-        if let Some(value) = value {
-            self.gauge(name, help, value);
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Value) {
+        if let Some(value) = value.number() {
+            self.family(name, kind, help);
+            self.sample(name, &[], value);
         }
     }
 

@@ -156,7 +156,6 @@ impl<'a> Miners<'a> {
             best_session: worker.best_since_boot.map_or(0.0, |best| best.difficulty),
             connects: self.connects.get(&id).copied().unwrap_or_default(),
             rtt_ms: here.and_then(|here| (self.round_trip)(here.conn)).map(millis),
-            ..view::MinerView::default()
         }
     }
 
@@ -244,7 +243,7 @@ pub(crate) fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
         .iter()
         .zip(counts.rejects)
         .filter(|(_, count)| *count > 0)
-        .map(|(reason, count)| view::RejectView { reason: *reason, count, last_at: None })
+        .map(|(reason, count)| view::RejectView { reason: *reason, count })
         .collect()
 }
 

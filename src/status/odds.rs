@@ -32,12 +32,7 @@ pub struct Odds {
 
 /// Reckons the odds. `None` as long as the block difficulty is not known.
 pub fn odds(snapshot: &Snapshot) -> Option<Odds> {
-    let difficulty = snapshot
-        .job
-        .as_ref()
-        .map(|job| job.difficulty)
-        .or(snapshot.network.difficulty)
-        .filter(|d| d.is_finite() && *d > 0.0)?;
+    let difficulty = snapshot.difficulty()?;
     let totals = &snapshot.totals;
     let hashrate = if totals.rate_1h.window_s >= 1800 && totals.rate_1h.shares >= 20 {
         totals.rate_1h.hashrate

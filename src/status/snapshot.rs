@@ -14,6 +14,8 @@ pub use crate::block::{NodeAnswer, refusal_advice};
 pub use crate::engine::rehearsal::RehearsalVerdict;
 pub use crate::event::{EventKind, Level};
 pub use crate::ledger::record::RejectReason;
+pub use crate::os::ProcessView;
+pub use crate::os::board::BoardView;
 pub use crate::settings::PendingPayout;
 
 /// Everything that the page, the JSON, the metrics and the health answers show.
@@ -77,6 +79,24 @@ pub struct Snapshot {
     pub canary: Option<CanaryView>,
     /// Where notifications go.
     pub sinks: Vec<SinkView>,
+}
+
+impl Snapshot {
+    /// The node that jobs come from.
+    pub fn leading(&self) -> Option<&NodeView> {
+        self.nodes.iter().find(|node| node.state == NodeState::Leading)
+    }
+
+    /// Miners with an open connection.
+    pub fn connected(&self) -> impl Iterator<Item = &MinerView> {
+        self.miners.iter().filter(|miner| miner.state != MinerState::Gone)
+    }
+
+    /// Difficulty of a block, above zero.
+    pub fn difficulty(&self) -> Option<f64> {
+        let of_job = self.job.as_ref().map(|job| job.difficulty);
+        of_job.or(self.network.difficulty).filter(|d| d.is_finite() && *d > 0.0)
+    }
 }
 
 /// Which build runs.
@@ -146,8 +166,6 @@ pub struct JobView {
     pub subsidy_sat: u64,
     /// Transactions including the coinbase.
     pub transactions: u64,
-    /// Weight units of the block that would be made.
-    pub weight: Option<u64>,
     /// The whole coinbase without witness, bytes.
     pub coinbase_bytes: u64,
     /// The readable tag in the coinbase.
@@ -229,6 +247,13 @@ pub enum NodeState {
     Unknown,
 }
 
+impl NodeState {
+    /// Whether the node is fit to give work.
+    pub fn is_usable(self) -> bool {
+        matches!(self, NodeState::Leading | NodeState::Standby)
+    }
+}
+
 /// One node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct NodeView {
@@ -243,8 +268,6 @@ pub struct NodeView {
     /// The failure for which it is not fit, by [`RpcError::label`](crate::node::RpcError::label);
     /// empty where there is none.
     pub cause: String,
-    /// Since when it is in this state.
-    pub since: Option<u64>,
     /// When it last answered anything.
     pub answered_at: Option<u64>,
     /// Height of its tip.
@@ -277,7 +300,7 @@ pub struct NodeView {
     /// Median duration of `getblocktemplate`, or of whichever call was last made, milliseconds.
     pub latency_ms: Option<f64>,
     /// How news of a tip comes in.
-    pub zmq: ZmqState,
+    pub zmq: ZmqNews,
     /// How the connection to its publisher stands; `None` where none is configured.
     pub zmq_state: Option<node::ZmqState>,
     /// How its news of blocks reach us.
@@ -342,10 +365,10 @@ pub enum NewsView {
     Polled,
 }
 
-/// State of a node's ZMQ socket.
+/// Whether a node tells of blocks by ZMQ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ZmqState {
+pub enum ZmqNews {
     /// Not configured: the node is asked for its tip.
     #[default]
     Off,
@@ -444,8 +467,6 @@ pub struct MinerView {
     pub name: String,
     /// Model in words, `Bitaxe Gamma`; from the user agent.
     pub model: String,
-    /// Firmware's version, where the user agent tells.
-    pub firmware: String,
     /// The user agent as sent.
     pub user_agent: String,
     /// Class for statistics: `bitaxe`, `nerdqaxe`, `nerdminer`, `avalon`, `antminer`, `whatsminer`,
@@ -496,8 +517,6 @@ pub struct MinerView {
     pub best_session: f64,
     /// Round trip to the miner by TCP_INFO, milliseconds.
     pub rtt_ms: Option<f64>,
-    /// Time from receiving a share to its answer, 99th percentile, milliseconds.
-    pub answer_p99_ms: Option<f64>,
     /// Hashrate of the last 24 h, oldest first, for a small chart. At most 48 values.
     pub trend: Vec<f64>,
 }
@@ -509,8 +528,6 @@ pub struct RejectView {
     pub reason: RejectReason,
     /// How many, since the ledger began.
     pub count: u64,
-    /// When the last one came.
-    pub last_at: Option<u64>,
 }
 
 /// Somebody at the Stratum port who did not become a miner.
@@ -518,8 +535,6 @@ pub struct RejectView {
 pub struct RefusedPeerView {
     /// From where, without port.
     pub address: String,
-    /// User agent, if it came that far.
-    pub user_agent: String,
     /// Last time.
     pub at: u64,
     /// How often, in the time that the list covers.
@@ -695,60 +710,6 @@ pub struct AuditView {
     pub from: String,
     /// What, in one sentence, without secrets.
     pub text: String,
-}
-
-/// The board that we run on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct BoardView {
-    /// `Raspberry Pi 4 Model B Rev 1.5`.
-    pub model: String,
-    /// Seconds since the kernel started.
-    pub uptime_s: Option<u64>,
-    /// Use of all cores together, 0 to 1.
-    pub cpu: Option<f64>,
-    /// Temperature of the processor, °C.
-    pub temperature_c: Option<f64>,
-    /// The supply is too weak now.
-    pub undervoltage: Option<bool>,
-    /// The supply was too weak since the board started.
-    pub undervoltage_seen: Option<bool>,
-    /// The processor is slowed down now, by heat or weak supply.
-    pub throttled: Option<bool>,
-    /// Memory, bytes.
-    pub memory_total: Option<u64>,
-    /// Memory available, bytes.
-    pub memory_available: Option<u64>,
-    /// Size of the data partition, bytes.
-    pub disk_total: Option<u64>,
-    /// Free on the data partition, bytes.
-    pub disk_free: Option<u64>,
-    /// Bytes written to the card in the last 24 h (or extrapolated since the start).
-    pub disk_written_day: Option<u64>,
-    /// Of these the bytes that Soloist wrote itself.
-    pub own_written_day: Option<u64>,
-    /// Whether the clock is synchronised.
-    pub clock_synced: Option<bool>,
-    /// How far our clock is from the network's (by the nodes), seconds; positive: ours is ahead.
-    pub clock_offset_s: Option<f64>,
-    /// It is our clock that is wrong, and not a node's.
-    pub clock_odd: bool,
-}
-
-/// The daemon's own process.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct ProcessView {
-    /// CPU time used since the start, seconds.
-    pub cpu_s: f64,
-    /// Resident memory, bytes.
-    pub resident_bytes: u64,
-    /// Open file descriptors.
-    pub open_fds: u64,
-    /// Threads.
-    pub threads: u64,
-    /// How late the loop gets to its work, 99th percentile of the last minutes, milliseconds.
-    pub loop_lag_p99_ms: Option<f64>,
-    /// The most since the start, milliseconds.
-    pub loop_lag_max_ms: Option<f64>,
 }
 
 /// The Stratum port.

@@ -52,20 +52,21 @@ pub struct Verdict {
 
 /// Judges a snapshot.
 pub fn verdict(snapshot: &Snapshot) -> Verdict {
-    let mut alarms = snapshot.alarms.clone();
+    let mut alarms = Alarms(snapshot.alarms.clone());
     work_alarms(snapshot, &mut alarms);
     node_alarms(snapshot, &mut alarms);
     miner_alarms(snapshot, &mut alarms);
     block_alarms(snapshot, &mut alarms);
     board_alarms(snapshot, &mut alarms);
     clocks::alarms(snapshot, &mut alarms);
+    let Alarms(mut alarms) = alarms;
     // Stable: within a level the order above, which is the order of importance.
     alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.level));
 
     if let Some((sentence, advice)) = why_down(snapshot) {
         return Verdict { state: State::Down, sentence, advice, alarms };
     }
-    let connected = connected(snapshot).count();
+    let connected = snapshot.connected().count();
     if connected == 0 {
         let advice = match snapshot.connect.addresses.first() {
             Some(address) => format!(
@@ -77,34 +78,17 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
         let sentence = "Ready to mine, but no miner is connected.".to_owned();
         return Verdict { state: State::Degraded, sentence, advice, alarms };
     }
-    let to_look_at: Vec<&AlarmView> =
-        alarms.iter().filter(|alarm| alarm.level >= Level::Warning).collect();
-    let mining = mining_sentence(snapshot, connected);
-    match to_look_at.as_slice() {
-        [] => Verdict {
-            state: State::Ok,
-            sentence: format!("{mining}."),
-            advice: String::new(),
-            alarms,
-        },
-        [one] => Verdict {
-            state: State::Degraded,
-            sentence: format!("{mining}, with one thing to look at."),
-            advice: one.advice.clone(),
-            alarms,
-        },
-        [first, rest @ ..] => Verdict {
-            state: State::Degraded,
-            sentence: format!("{mining}, with {} things to look at.", rest.len() + 1),
-            advice: first.advice.clone(),
-            alarms,
-        },
-    }
-}
-
-/// Miners with an open connection.
-pub fn connected(snapshot: &Snapshot) -> impl Iterator<Item = &MinerView> {
-    snapshot.miners.iter().filter(|miner| miner.state != MinerState::Gone)
+    let mut to_look_at = alarms.iter().filter(|alarm| alarm.level >= Level::Warning);
+    let Some(worst) = to_look_at.next() else {
+        let sentence = format!("{}.", mining(snapshot, connected));
+        return Verdict { state: State::Ok, sentence, advice: String::new(), alarms };
+    };
+    let things = match to_look_at.count() {
+        0 => "one thing".to_owned(),
+        more => format!("{} things", more + 1),
+    };
+    let sentence = format!("{}, with {things} to look at.", mining(snapshot, connected));
+    Verdict { state: State::Degraded, sentence, advice: worst.advice.clone(), alarms }
 }
 
 impl NodeView {
@@ -163,72 +147,55 @@ fn tells_of_a_fault(reason: RejectReason) -> bool {
 
 /// Why no block can be found now, and what to do; `None` when one can.
 fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
+    const FEW_SECONDS: &str = "Nothing to do: this takes a few seconds.";
+    let down = |sentence: &str, advice: &str| Some((sentence.to_owned(), advice.to_owned()));
     if !snapshot.configured {
-        return Some((
-            "Not set up yet.".to_owned(),
-            "Enter your payout address and your node.".to_owned(),
-        ));
+        return down("Not set up yet.", "Enter your payout address and your node.");
     }
     if let Some(job) = &snapshot.job {
         if job.template_age_s >= TEMPLATE_DEAD_S {
-            return Some((
-                format!(
-                    "The work is {} old: blocks found on it would be lost.",
-                    format::duration(job.template_age_s as u64)
-                ),
-                "Look at the nodes below.".to_owned(),
-            ));
+            let age = format::duration(job.template_age_s as u64);
+            let sentence = format!("The work is {age} old: blocks found on it would be lost.");
+            return down(&sentence, "Look at the nodes below.");
         }
         return None;
     }
     let by_state = |state| snapshot.nodes.iter().find(|node| node.state == state);
     if snapshot.nodes.is_empty() {
-        return Some((
-            "No node is set: there is no work for the miners.".to_owned(),
-            "Add a Bitcoin node.".to_owned(),
-        ));
+        return down("No node is set: there is no work for the miners.", "Add a Bitcoin node.");
     }
     if let Some(node) = by_state(NodeState::Syncing) {
         let wait = match node.sync_eta_s {
             Some(eta) => format!(", in about {}", format::long_time(eta as f64)),
             None => String::new(),
         };
-        return Some((
-            format!(
-                "Waiting for node {}, which is downloading the chain{}.",
-                node.name,
-                downloaded(node)
-            ),
-            format!("Nothing to do: mining starts by itself when it is ready{wait}."),
-        ));
+        let (name, downloaded) = (&node.name, downloaded(node));
+        return down(
+            &format!("Waiting for node {name}, which is downloading the chain{downloaded}."),
+            &format!("Nothing to do: mining starts by itself when it is ready{wait}."),
+        );
     }
     if let Some(node) = by_state(NodeState::NoPeers) {
-        return Some((
-            format!("Waiting for node {}, which has no peers.", node.name),
-            "Check its internet connection: mining starts by itself when it has a peer.".to_owned(),
-        ));
+        return down(
+            &format!("Waiting for node {}, which has no peers.", node.name),
+            "Check its internet connection: mining starts by itself when it has a peer.",
+        );
     }
     if let Some(node) = by_state(NodeState::Warming) {
-        return Some((
-            format!("Waiting for node {}, which is starting up.", node.name),
-            "Nothing to do: mining starts by itself when it is ready.".to_owned(),
-        ));
+        return down(
+            &format!("Waiting for node {}, which is starting up.", node.name),
+            "Nothing to do: mining starts by itself when it is ready.",
+        );
     }
-    if snapshot.nodes.iter().any(|n| matches!(n.state, NodeState::Leading | NodeState::Standby)) {
-        return Some((
-            "Waiting for the first work from the node.".to_owned(),
-            "Nothing to do: this takes a few seconds.".to_owned(),
-        ));
+    if snapshot.nodes.iter().any(|node| node.state.is_usable()) {
+        return down("Waiting for the first work from the node.", FEW_SECONDS);
     }
     if snapshot.nodes.iter().all(|node| node.state == NodeState::Unknown) {
-        return Some((
-            "Starting: asking the nodes.".to_owned(),
-            "Nothing to do: this takes a few seconds.".to_owned(),
-        ));
+        return down("Starting: asking the nodes.", FEW_SECONDS);
     }
     if let Some((node, refused)) = snapshot.nodes.iter().find_map(|n| Some((n, n.refused()?))) {
         let sentence = format!("Node {} {}.", format::tame(&node.name), refused.words);
-        return Some((sentence, refused.remedy.clone()));
+        return down(&sentence, &refused.remedy);
     }
     let first = &snapshot.nodes[0];
     let sentence = match snapshot.nodes.len() {
@@ -239,7 +206,7 @@ fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
         1 => "Check that the node runs and that this box reaches it.".to_owned(),
         _ => "Check that the nodes run and that this box reaches them.".to_owned(),
     };
-    if !snapshot.miners.is_empty() && connected(snapshot).count() == 0 {
+    if !snapshot.miners.is_empty() && snapshot.connected().count() == 0 {
         advice.push_str(
             " Until then the miners are on their second pool, if they have one; they come back by \
              themselves.",
@@ -265,7 +232,8 @@ fn downloaded(node: &NodeView) -> String {
     }
 }
 
-fn mining_sentence(snapshot: &Snapshot, connected: usize) -> String {
+/// What goes on, without its full stop.
+fn mining(snapshot: &Snapshot, connected: usize) -> String {
     let miners = match connected {
         1 => "one miner".to_owned(),
         n => format!("{n} miners"),
@@ -284,13 +252,12 @@ fn mining_sentence(snapshot: &Snapshot, connected: usize) -> String {
     }
 }
 
-fn work_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
+fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     if let Some(job) = &snapshot.job {
         if job.template_age_s > TEMPLATE_OLD_S {
-            push(
-                alarms,
-                "template_old",
+            alarms.add(
                 Level::Critical,
+                "template_old",
                 format!(
                     "The node has sent no fresh work for {}.",
                     format::duration(job.template_age_s as u64)
@@ -300,28 +267,26 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
         }
         if let [first, rest @ ..] = job.signals_demanded.as_slice() {
             let bits: String = rest.iter().map(|bit| format!(" and {bit}")).collect();
-            push(
-                alarms,
-                "version_bits",
+            alarms.add(
                 Level::Warning,
+                "version_bits",
                 format!(
                     "Version bit {first}{bits} stays set although the settings clear it: node {} \
                      takes no block without it.",
                     job.node
                 ),
-                "Take it out of clear_version_bits below [payout].".to_owned(),
+                "Take it out of clear_version_bits below [payout].",
             );
         }
         if job.to_owner_sat < job.value_sat {
-            push(
-                alarms,
-                "job_pays_others",
+            alarms.add(
                 Level::Critical,
+                "job_pays_others",
                 format!(
                     "The current job pays {} BTC to somebody else.",
                     format::btc(job.value_sat - job.to_owner_sat)
                 ),
-                "Check the payout address in the settings.".to_owned(),
+                "Check the payout address in the settings.",
             );
         }
     }
@@ -329,31 +294,28 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
         && !canary.ok
         && canary.failed > 0
     {
-        push(
-            alarms,
-            "canary",
+        alarms.add(
             Level::Critical,
+            "canary",
             format!("The built-in test miner fails: {}.", trimmed(&canary.error, "no answer")),
-            "Restart Soloist; if it stays, save a support bundle.".to_owned(),
+            "Restart Soloist; if it stays, save a support bundle.",
         );
     }
     if let Some(pending) = &snapshot.payout.pending {
-        push(
-            alarms,
-            "payout_change",
+        alarms.add(
             Level::Warning,
+            "payout_change",
             format!(
                 "The payout address changes to {} in {}.",
                 pending.address,
                 format::duration(pending.due_at.saturating_sub(snapshot.now))
             ),
-            "If you did not ask for this, cancel it and change the PIN.".to_owned(),
+            "If you did not ask for this, cancel it and change the PIN.",
         );
     }
 }
 
-fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
-    let useful = |n: &&NodeView| matches!(n.state, NodeState::Leading | NodeState::Standby);
+fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     let have_work = snapshot.job.is_some();
     for node in &snapshot.nodes {
         let (level, text) = match node.state {
@@ -386,59 +348,57 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
             }
             _ => continue,
         };
-        alarms.push(AlarmView {
-            id: format!("node:{}", node.name),
-            level,
-            text,
-            advice: match node.state {
-                NodeState::NoPeers | NodeState::Leading => CHECK_PEERS.to_owned(),
-                _ => node.why.clone(),
-            },
-            since: node.since,
-        });
+        let advice = match node.state {
+            NodeState::NoPeers | NodeState::Leading => CHECK_PEERS,
+            _ => &node.why,
+        };
+        let since = node.answered_at.filter(|_| node.state == NodeState::Down);
+        alarms.add_since(since, level, format!("node:{}", node.name), text, advice);
     }
     for node in &snapshot.nodes {
-        if let Some(RehearsalRefused(reason)) = refused(node) {
-            push(
-                alarms,
-                &format!("rehearsal:{}", node.name),
+        if let Some(rehearsal) = &node.rehearsal
+            && let Some(reason) = &rehearsal.refused
+        {
+            alarms.add_since(
+                Some(rehearsal.at),
                 Level::Critical,
+                format!("rehearsal:{}", node.name),
                 format!("Node {} would refuse our block: {reason}.", node.name),
-                "Update the node; if it stays, save a support bundle.".to_owned(),
+                "Update the node; if it stays, save a support bundle.",
             );
         }
     }
     for node in &snapshot.nodes {
         if let Some(refused) = node.refused() {
-            push(
-                alarms,
-                &format!("permissions:{}", node.name),
+            alarms.add(
                 Level::Critical,
+                format!("permissions:{}", node.name),
                 format!("Node {} {}.", node.name, refused.words),
                 refused.remedy.clone(),
             );
         }
     }
     for node in snapshot.nodes.iter().filter(|node| node.local_relay == Some(false)) {
-        push(
-            alarms,
-            &format!("blocksonly:{}", node.name),
+        alarms.add(
             Level::Warning,
+            format!("blocksonly:{}", node.name),
             format!(
                 "Node {} takes no transactions from others, so its blocks carry no fees.",
                 node.name
             ),
-            "Remove blocksonly=1 from its bitcoin.conf and restart it.".to_owned(),
+            "Remove blocksonly=1 from its bitcoin.conf and restart it.",
         );
     }
     let set = snapshot.nodes.len();
-    if have_work && set > 1 && snapshot.nodes.iter().filter(useful).count() == 1 {
-        push(
-            alarms,
-            "no_spare_node",
+    if have_work
+        && set > 1
+        && snapshot.nodes.iter().filter(|node| node.state.is_usable()).count() == 1
+    {
+        alarms.add(
             Level::Info,
-            "Only one node is fit to lead: nobody takes over if it fails.".to_owned(),
-            String::new(),
+            "no_spare_node",
+            "Only one node is fit to lead: nobody takes over if it fails.",
+            "",
         );
     }
 }
@@ -451,17 +411,10 @@ fn alone(node: &NodeView) -> String {
     format!("Node {} has no peers: it hears of no new blocks.", node.name)
 }
 
-struct RehearsalRefused<'a>(&'a str);
-
-fn refused(node: &NodeView) -> Option<RehearsalRefused<'_>> {
-    let rehearsal = node.rehearsal.as_ref()?;
-    rehearsal.refused.as_deref().map(RehearsalRefused)
-}
-
 /// Single alarms for this many missing miners; more of them make one alarm together.
 const MISSING_APART: usize = 3;
 
-fn missing_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
+fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     const WEEK: u64 = 7 * 86_400;
     // Without work we have sent them away ourselves, to their other pools.
     if snapshot.job.is_none() {
@@ -473,34 +426,34 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
         .iter()
         .filter(|miner| miner.state == MinerState::Gone)
         .partition(|miner| away(miner) < WEEK);
-    let advice = "Check its power and network, and that its pool is still this box.";
     if news.len() > MISSING_APART {
         let names: Vec<String> =
             news.iter().take(3).map(|miner| format::tame(&miner.name)).collect();
-        push(
-            alarms,
-            "miners_gone",
+        alarms.add(
             Level::Warning,
+            "miners_gone",
             format!(
                 "{} miners are missing: {} and {} more.",
                 news.len(),
                 names.join(", "),
                 news.len() - 3
             ),
-            "Check their power and network, and that their pool is still this box.".to_owned(),
+            "Check their power and network, and that their pool is still this box.",
         );
     } else {
-        alarms.extend(news.iter().map(|miner| AlarmView {
-            id: format!("miner_gone:{}", miner.id),
-            level: Level::Warning,
-            text: format!(
-                "Miner {} is missing for {}.",
-                format::tame(&miner.name),
-                format::duration(away(miner))
-            ),
-            advice: advice.to_owned(),
-            since: Some(miner.since),
-        }));
+        for miner in news {
+            alarms.add_since(
+                Some(miner.since),
+                Level::Warning,
+                format!("miner_gone:{}", miner.id),
+                format!(
+                    "Miner {} is missing for {}.",
+                    format::tame(&miner.name),
+                    format::duration(away(miner))
+                ),
+                "Check its power and network, and that its pool is still this box.",
+            );
+        }
     }
     // After a week it is not news any more; the list of miners still shows it.
     if let Some(first) = old.first() {
@@ -508,51 +461,47 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
             1 => format!("Miner {} is missing for over a week.", format::tame(&first.name)),
             n => format!("{n} miners are missing for over a week."),
         };
-        push(alarms, "miners_long_gone", Level::Info, text, String::new());
+        alarms.add(Level::Info, "miners_long_gone", text, "");
     }
 }
 
-fn miner_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
+fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     missing_alarms(snapshot, alarms);
     for miner in &snapshot.miners {
         match miner.state {
             MinerState::Gone => {}
-            MinerState::Quiet => alarms.push(AlarmView {
-                id: format!("miner_quiet:{}", miner.id),
-                level: Level::Warning,
-                text: match miner.last_share_at {
-                    Some(at) => format!(
-                        "Miner {} is connected but has sent no share for {}.",
-                        format::tame(&miner.name),
-                        format::duration(snapshot.now.saturating_sub(at))
-                    ),
-                    None => format!(
-                        "Miner {} is connected but has sent no share.",
+            MinerState::Quiet => {
+                let how_long = miner.last_share_at.map_or_else(String::new, |at| {
+                    format!(" for {}", format::duration(snapshot.now.saturating_sub(at)))
+                });
+                alarms.add_since(
+                    miner.last_share_at,
+                    Level::Warning,
+                    format!("miner_quiet:{}", miner.id),
+                    format!(
+                        "Miner {} is connected but has sent no share{how_long}.",
                         format::tame(&miner.name)
                     ),
-                },
-                advice: "Restart the miner.".to_owned(),
-                since: miner.last_share_at,
-            }),
+                    "Restart the miner.",
+                );
+            }
             MinerState::Mining => {
                 if let Some((part, true)) = miner.proven_part() {
-                    push(
-                        alarms,
-                        &format!("miner_slow:{}", miner.id),
+                    alarms.add(
                         Level::Warning,
+                        format!("miner_slow:{}", miner.id),
                         format!(
                             "Miner {} proves only {} of what it claims.",
                             format::tame(&miner.name),
                             format::percent(part)
                         ),
-                        "Look at its temperature, power supply and Wi-Fi.".to_owned(),
+                        "Look at its temperature, power supply and Wi-Fi.",
                     );
                 }
                 if let Some((count, reason)) = miner.refused_lately() {
-                    push(
-                        alarms,
-                        &format!("miner_refused:{}", miner.id),
+                    alarms.add(
                         Level::Warning,
+                        format!("miner_refused:{}", miner.id),
                         format!(
                             "{count} of the last {} shares of {} were rejected, most of them {}.",
                             miner.latest.len(),
@@ -564,10 +513,9 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
                 }
                 let rejected = miner.telling_rejects();
                 if rejected >= 20 && rejected * 20 > miner.accepted {
-                    push(
-                        alarms,
-                        &format!("miner_rejects:{}", miner.id),
+                    alarms.add(
                         Level::Warning,
+                        format!("miner_rejects:{}", miner.id),
                         format!(
                             "{} of the shares of {} are rejected.",
                             format::percent(
@@ -575,7 +523,7 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
                             ),
                             format::tame(&miner.name)
                         ),
-                        "Its page shows the reasons in words.".to_owned(),
+                        "Its page shows the reasons in words.",
                     );
                 }
             }
@@ -583,78 +531,68 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
     }
 }
 
-fn block_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
+fn block_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     for block in snapshot.blocks.iter().filter(|b| b.state == BlockState::Candidate) {
         if snapshot.now.saturating_sub(block.at) > 30 {
-            alarms.push(AlarmView {
-                id: format!("block_waiting:{}", block.hash),
-                level: Level::Critical,
-                text: format!(
-                    "No node has block {} in its chain yet.",
-                    format::thousands(block.height)
-                ),
-                advice: "It is saved and sent again and again. Bring a node back, or download it \
-                         and submit it elsewhere."
-                    .to_owned(),
-                since: Some(block.at),
-            });
+            alarms.add_since(
+                Some(block.at),
+                Level::Critical,
+                format!("block_waiting:{}", block.hash),
+                format!("No node has block {} in its chain yet.", format::thousands(block.height)),
+                "It is saved and sent again and again. Bring a node back, or download it and submit \
+                 it elsewhere.",
+            );
         }
     }
     let storage = &snapshot.storage;
     if storage.writable == Some(false) {
-        push(
-            alarms,
-            "storage",
+        alarms.add(
             Level::Critical,
+            "storage",
             format!("The data card cannot be written: {}.", trimmed(&storage.error, "no reason")),
-            "Mining goes on and a found block is sent at once, but replace the card.".to_owned(),
+            "Mining goes on and a found block is sent at once, but replace the card.",
         );
     }
 }
 
-fn board_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
+fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     let board = &snapshot.board;
     if board.undervoltage == Some(true) {
-        push(
-            alarms,
-            "undervoltage",
+        alarms.add(
             Level::Warning,
-            "The power supply of this box is too weak.".to_owned(),
-            "Use the official supply and a short cable.".to_owned(),
+            "undervoltage",
+            "The power supply of this box is too weak.",
+            "Use the official supply and a short cable.",
         );
     } else if board.undervoltage_seen == Some(true) {
-        push(
-            alarms,
-            "undervoltage_seen",
+        alarms.add(
             Level::Info,
-            "The power supply of this box was too weak at times.".to_owned(),
-            "Use the official supply and a short cable.".to_owned(),
+            "undervoltage_seen",
+            "The power supply of this box was too weak at times.",
+            "Use the official supply and a short cable.",
         );
     }
     if let Some(temperature) = board.temperature_c.filter(|t| *t >= 75.0) {
-        push(
-            alarms,
-            "hot",
+        alarms.add(
             if temperature >= 83.0 { Level::Warning } else { Level::Info },
+            "hot",
             format!("This box is hot: {temperature:.0} °C."),
-            "Give it air.".to_owned(),
+            "Give it air.",
         );
     } else if board.throttled == Some(true) {
-        push(
-            alarms,
-            "throttled",
+        alarms.add(
             Level::Warning,
-            "This box slows itself down.".to_owned(),
-            "Give it air and a strong power supply.".to_owned(),
+            "throttled",
+            "This box slows itself down.",
+            "Give it air and a strong power supply.",
         );
     }
     if let (Some(total), Some(free)) = (board.disk_total.filter(|t| *t > 0), board.disk_free) {
         let used = 1.0 - free as f64 / total as f64;
         if used > 0.8 {
-            push(
-                alarms,
-                "disk",
+            alarms.add(
                 Level::Warning,
+                "disk",
                 format!("The data card is {} full.", format::percent(used)),
                 if used > 0.9 {
                     "The oldest history is dropped now; mining is not affected.".to_owned()
@@ -666,18 +604,41 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) {
     }
     let copy_error = &snapshot.storage.copy_error;
     if !copy_error.is_empty() {
-        push(
-            alarms,
-            "copy",
+        alarms.add(
             Level::Warning,
+            "copy",
             format!("The ledger is not copied to {}.", trimmed(copy_error, "its place")),
-            "Plug the stick in or mount the share; it is tried again every hour.".to_owned(),
+            "Plug the stick in or mount the share; it is tried again every hour.",
         );
     }
 }
 
-fn push(alarms: &mut Vec<AlarmView>, id: &str, level: Level, text: String, advice: String) {
-    alarms.push(AlarmView { id: id.to_owned(), level, text, advice, since: None });
+/// What is told, in the order of importance.
+pub(super) struct Alarms(pub Vec<AlarmView>);
+
+impl Alarms {
+    pub(super) fn add(
+        &mut self,
+        level: Level,
+        id: impl Into<String>,
+        text: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        self.add_since(None, level, id, text, advice);
+    }
+
+    /// The same, for what is known to be so since that time.
+    pub(super) fn add_since(
+        &mut self,
+        since: Option<u64>,
+        level: Level,
+        id: impl Into<String>,
+        text: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        let (id, text, advice) = (id.into(), text.into(), advice.into());
+        self.0.push(AlarmView { id, level, text, advice, since });
+    }
 }
 
 fn trimmed<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
@@ -743,6 +704,21 @@ mod tests {
         let shortage = "does not let us call preciousblock".to_owned();
         snapshot.nodes[0].permissions = Some(PermissionsView { shortage, ..Default::default() });
         assert_eq!(verdict(&snapshot).state, State::Ok);
+    }
+
+    #[test]
+    fn a_fault_of_a_node_is_told_with_its_time_where_that_is_known() {
+        let since = |state| {
+            let mut s = mining();
+            s.nodes[0] = NodeView { state, answered_at: Some(7), ..s.nodes[0].clone() };
+            verdict(&s).alarms[0].since
+        };
+        assert_eq!(since(NodeState::Down), Some(7), "it answered then for the last time");
+        assert_eq!(since(NodeState::Lagging), None, "it answers");
+        let mut s = mining();
+        let refused = Some("bad-cb-amount".to_owned());
+        s.nodes[0].rehearsal = Some(RehearsalVerdict { at: 9, refused, height: 925_114 });
+        assert_eq!(verdict(&s).alarms[0].since, Some(9));
     }
 
     #[test]
@@ -843,11 +819,9 @@ mod tests {
             }),
             ("of the shares of gamma are rejected", State::Degraded, |s| {
                 s.miners[0].accepted = 100;
-                s.miners[0].rejects.push(RejectView {
-                    reason: RejectReason::LowDifficulty,
-                    count: 50,
-                    last_at: None,
-                });
+                s.miners[0]
+                    .rejects
+                    .push(RejectView { reason: RejectReason::LowDifficulty, count: 50 });
             }),
             (
                 "8 of the last 10 shares of gamma were rejected, most of them for an old",
@@ -883,7 +857,7 @@ mod tests {
         let miner = &mut snapshot.miners[0];
         // On its way at a change of the block, and a firmware that repeats itself.
         for reason in [RejectReason::StaleAtChange, RejectReason::Duplicate] {
-            miner.rejects.push(RejectView { reason, count: 1000, last_at: None });
+            miner.rejects.push(RejectView { reason, count: 1000 });
         }
         miner.latest = [Some(RejectReason::StaleAtChange); 10].to_vec();
         // Alone on a test network, and a node that does not tell.

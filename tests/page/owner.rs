@@ -27,7 +27,7 @@ pub fn serve(
     let http = Http::with_admin(Rc::new(OwnersBox(kept)), admin, options);
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
     tell.send(listener.get_ref().local_addr().unwrap()).unwrap();
-    executor.spawn(http.serve(executor.clone(), listener)).detach();
+    executor.spawn(http.serve(executor.clone(), listener, None)).detach();
     let _ = smol::block_on(executor.run(stopped.recv()));
 }
 

@@ -474,7 +474,7 @@ fn the_page_is_served_by_https_and_a_new_certificate_counts_at_once() {
         let http = soloist::server::http::Http::new(Rc::new(Home), lenient());
         let listener = smol::Async::<std::net::TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
         tell.send(listener.get_ref().local_addr().unwrap()).unwrap();
-        executor.spawn(http.serve_tls(executor.clone(), listener, certificate)).detach();
+        executor.spawn(http.serve(executor.clone(), listener, Some(certificate))).detach();
         let _ = smol::block_on(executor.run(stopped.recv()));
     });
     let address = told.recv().unwrap();

@@ -27,7 +27,7 @@ const PATHS: [(&str, &[&str], &str, Answer); 22] = [
         &["?range"],
         "Hashrate and shares over time: with range (day, month, all) one \
       list `points`, without it all three.",
-        |s, _| Some(api::history(s, None)),
+        |s, _| api::history(s, None),
     ),
     ("/api/pool", &[], "As public-pool.", |s, _| Some(api::public_pool(s))),
     ("/api/info", &[], "As public-pool.", |s, _| Some(api::public_pool_info(s))),

@@ -173,7 +173,7 @@ fn what_stands_at_a_publishers_address_is_told_with_its_remedy() {
         snapshot.nodes[0].zmq = heard;
         text(&snapshot)
     };
-    let (live, waiting) = (soloist::status::ZmqState::Live, soloist::status::ZmqState::Waiting);
+    let (live, waiting) = (soloist::status::ZmqNews::Live, soloist::status::ZmqNews::Waiting);
     assert!(shown(ZmqState::Connected, live).contains("tells of blocks by ZMQ"));
     assert!(shown(ZmqState::Connected, waiting).contains("ZMQ connected, nothing heard yet"));
     for (state, words) in [

@@ -32,10 +32,10 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
 pub fn home() -> Snapshot {
     let mut s = base();
     s.miners = vec![
-        miner("gamma", "Bitaxe Gamma", "2.13.1", "bitaxe/BM1370/v2.13.1", "bitaxe", 1.21e12, 1),
-        miner("quad", "NerdQAxe++", "1.0.36", "NerdQAxe++/BM1370/v1.0.36", "nerdqaxe", 4.83e12, 2),
-        miner("living-room", "Avalon Nano 3S", "4.11.1", "cgminer/4.11.1", "avalon", 6.04e12, 3),
-        miner("desk", "NerdMiner", "1.8.3", "NerdMinerV2/V1.8.3", "nerdminer", 347e3, 4),
+        miner("gamma", "Bitaxe Gamma", "bitaxe/BM1370/v2.13.1", "bitaxe", 1.21e12, 1),
+        miner("quad", "NerdQAxe++", "NerdQAxe++/BM1370/v1.0.36", "nerdqaxe", 4.83e12, 2),
+        miner("living-room", "Avalon Nano 3S", "cgminer/4.11.1", "avalon", 6.04e12, 3),
+        miner("desk", "NerdMiner", "NerdMinerV2/V1.8.3", "nerdminer", 347e3, 4),
     ];
     sum_up(&mut s);
     s
@@ -67,7 +67,7 @@ pub fn no_node() -> Snapshot {
     s.nodes[1].permissions = None;
     for node in &mut s.nodes {
         node.state = NodeState::Down;
-        node.since = Some(NOW - 420);
+        node.answered_at = Some(NOW - 420);
         node.cause = "refused".to_owned();
         node.why = "It does not answer. Check that it is switched on and that its address is \
                     right."
@@ -107,7 +107,6 @@ pub fn syncing() -> Snapshot {
     node.tip_wins = 0;
     s.knocking = vec![RefusedPeerView {
         address: "192.168.1.51".to_owned(),
-        user_agent: "bitaxe/BM1370/v2.13.1".to_owned(),
         at: NOW - 4,
         times: 12,
         why: "turned away, because there is no work yet; it will come back by itself.".to_owned(),
@@ -179,7 +178,6 @@ pub fn lagging() -> Snapshot {
     node.state = NodeState::Lagging;
     node.height = Some(925_110);
     node.lag_blocks = Some(3);
-    node.since = Some(NOW - 1900);
     node.why = "It is 3 blocks behind for 31 minutes: it may have lost its peers.".to_owned();
     node.peers = Some(1);
     s.miners[1].state = MinerState::Quiet;
@@ -195,7 +193,6 @@ pub fn split() -> Snapshot {
     node.state = NodeState::OtherRules;
     node.height = Some(925_110);
     node.lag_blocks = None;
-    node.since = Some(NOW - 1900);
     node.why = "It has refused block 925111 (…7f1e02ab9c44), which node attic follows: the two go \
                 by different rules."
         .to_owned();
@@ -220,8 +217,7 @@ pub fn split() -> Snapshot {
 /// One small miner, two minutes old.
 pub fn one_miner() -> Snapshot {
     let mut s = base();
-    let mut m =
-        miner("gamma", "Bitaxe Gamma", "2.13.1", "bitaxe/BM1370/v2.13.1", "bitaxe", 1.3e12, 1);
+    let mut m = miner("gamma", "Bitaxe Gamma", "bitaxe/BM1370/v2.13.1", "bitaxe", 1.3e12, 1);
     m.rate.shares = 9;
     m.rate.window_s = 120;
     m.rate_day = m.rate;
@@ -255,7 +251,7 @@ pub fn forty() -> Snapshot {
             2 => ("Antminer S19j Pro+", "Antminer S19j Pro+/Wed Jun 28", "antminer", 120e12),
             _ => ("Avalon Q", "cgminer/4.11.1", "avalon", 90e12),
         };
-        s.miners.push(miner(&format!("rack-{i:02}"), model, "2.1", agent, class, rate, i));
+        s.miners.push(miner(&format!("rack-{i:02}"), model, agent, class, rate, i));
     }
     sum_up(&mut s);
     s
@@ -342,7 +338,6 @@ pub fn hostile() -> Snapshot {
     s.miners[3].name = String::new();
     s.knocking = vec![RefusedPeerView {
         address: "192.168.1.66".to_owned(),
-        user_agent: script.to_owned(),
         at: NOW - 9,
         times: 2,
         why: "it spoke HTTP; this port is for miners.".to_owned(),
@@ -382,7 +377,6 @@ fn base() -> Snapshot {
             value_sat: 313_874_126,
             subsidy_sat: 312_500_000,
             transactions: 3813,
-            weight: Some(3_993_001),
             coinbase_bytes: 169,
             tag: "/solo/".to_owned(),
             difficulty: DIFFICULTY,
@@ -401,7 +395,7 @@ fn base() -> Snapshot {
         nodes: vec![
             node("attic", "192.168.1.10:8332", NodeState::Leading, 38.0, 211),
             NodeView {
-                zmq: ZmqState::Off,
+                zmq: ZmqNews::Off,
                 zmq_state: None,
                 news: NewsView::default(),
                 zmq_address: None,
@@ -411,11 +405,7 @@ fn base() -> Snapshot {
         failovers: 2,
         totals: TotalsView {
             accepted: 1_204_882,
-            rejects: vec![RejectView {
-                reason: RejectReason::StaleAtChange,
-                count: 912,
-                last_at: Some(NOW - 312),
-            }],
+            rejects: vec![RejectView { reason: RejectReason::StaleAtChange, count: 912 }],
             work: 3.1e9,
             work_since_block: 3.1e9,
             since: Some(NOW - 96 * 86_400),
@@ -530,7 +520,6 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         state,
         why: why.to_owned(),
         cause: String::new(),
-        since: Some(NOW - 90_000),
         answered_at: Some(NOW - 1),
         height: Some(925_113),
         headers: Some(925_113),
@@ -546,7 +535,7 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         version: "/Satoshi:30.0.0/".to_owned(),
         warnings: String::new(),
         latency_ms: Some(latency),
-        zmq: ZmqState::Live,
+        zmq: ZmqNews::Live,
         zmq_state: Some(soloist::node::ZmqState::Connected),
         news: NewsView::Zmq,
         zmq_address: Some("tcp://192.168.1.10:28332".to_owned()),
@@ -570,16 +559,7 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn miner(
-    name: &str,
-    model: &str,
-    firmware: &str,
-    agent: &str,
-    class: &str,
-    hashrate: f64,
-    seed: u32,
-) -> MinerView {
+fn miner(name: &str, model: &str, agent: &str, class: &str, hashrate: f64, seed: u32) -> MinerView {
     let share_s = if hashrate < 1e6 { 18.0 } else { 4.0 };
     let difficulty = (hashrate * share_s / 4_294_967_296.0).max(0.0015);
     let wave = |i: u32| {
@@ -591,7 +571,6 @@ fn miner(
         id: name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', ""),
         name: name.to_owned(),
         model: model.to_owned(),
-        firmware: firmware.to_owned(),
         user_agent: agent.to_owned(),
         class: class.to_owned(),
         address: format!("192.168.1.{}", 50 + seed),
@@ -612,12 +591,8 @@ fn miner(
         accepted: (3.0 * 86_400.0 / share_s) as u64,
         shares_per_min: 60.0 / share_s,
         rejects: vec![
-            RejectView {
-                reason: RejectReason::StaleAtChange,
-                count: 23 + u64::from(seed),
-                last_at: Some(NOW - 312),
-            },
-            RejectView { reason: RejectReason::Duplicate, count: 4, last_at: Some(NOW - 9000) },
+            RejectView { reason: RejectReason::StaleAtChange, count: 23 + u64::from(seed) },
+            RejectView { reason: RejectReason::Duplicate, count: 4 },
         ],
         difficulty: if difficulty > 1.0 { difficulty.round() } else { difficulty },
         difficulty_locked: false,
@@ -627,7 +602,6 @@ fn miner(
         best_at: Some(NOW - 86_400 * u64::from(1 + seed)),
         best_session: hashrate * 1e-4,
         rtt_ms: Some(2.4 + f64::from(seed % 9)),
-        answer_p99_ms: Some(0.6),
         trend: (0..48).map(wave).collect(),
     }
 }
@@ -724,7 +698,7 @@ fn best_shares() -> Vec<BestShareView> {
 
 fn events() -> Vec<EventView> {
     let list = [
-        (312, EventKind::Tip, Level::Info, "Block 925 113: new work for all miners after 31 ms."),
+        (312, EventKind::Node, Level::Info, "Block 925 113: new work for all miners after 31 ms."),
         (4_100, EventKind::Node, Level::Info, "Node attic leads again: it caught up."),
         (
             4_700,

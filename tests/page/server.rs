@@ -53,7 +53,7 @@ impl Server {
             let http = Http::new(Rc::new(view), options);
             let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
             tell.send(listener.get_ref().local_addr().unwrap()).unwrap();
-            executor.spawn(http.serve(executor.clone(), listener)).detach();
+            executor.spawn(http.serve(executor.clone(), listener, None)).detach();
             let _ = smol::block_on(executor.run(stopped.recv()));
         });
         let address = told.recv().unwrap();

@@ -144,7 +144,17 @@ fn every_setting() {
     assert!(!config.http.json);
     let topics = |without: &[Topic]| -> Vec<Topic> {
         let told = |topic: &Topic| *topic != Topic::Test && !without.contains(topic);
-        Topic::ALL.into_iter().filter(told).collect()
+        let all = [
+            Topic::Block,
+            Topic::Best,
+            Topic::Miner,
+            Topic::Node,
+            Topic::Down,
+            Topic::Alarm,
+            Topic::Update,
+            Topic::Test,
+        ];
+        all.into_iter().filter(told).collect()
     };
     assert_eq!(
         config.notify,

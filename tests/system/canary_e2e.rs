@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use soloist::demo::chain::{Outcome, Rules, SandboxChain};
 use soloist::demo::coins::free_script;
-use soloist::demo::node::{NodeConfig, SandboxNode};
+use soloist::demo::node::{SandboxConfig, SandboxNode};
 
 use crate::common::daemon::Daemon;
 use crate::common::wait_for;
@@ -22,7 +22,7 @@ fn the_canary_passes_and_stands_in_no_total() {
         assert_eq!(chain.mine(free_script(), now - 7200 + height * 60), Outcome::Connected);
     }
     let node = SandboxNode::start(
-        NodeConfig {
+        SandboxConfig {
             name: "hard".into(),
             user: "u".into(),
             password: "p".into(),

@@ -27,7 +27,7 @@ use soloist::demo::chain::{Outcome, Proposal, Rules, SandboxChain, solve, subsid
 use soloist::demo::check::Refusal;
 use soloist::demo::coins::free_script;
 use soloist::demo::miner::{CpuMiner, MinerConfig, MinerEvent};
-use soloist::demo::node::{NodeConfig, NodeEvent, NodeEventKind, SandboxNode};
+use soloist::demo::node::{SandboxConfig, SandboxNode, Submitted};
 
 const NOW: u64 = 1_700_000_000;
 const LONG: Duration = Duration::from_secs(60);
@@ -270,8 +270,8 @@ fn the_subsidy_halves_as_on_regtest() {
 
 // -- over sockets --
 
-fn config(name: &str) -> NodeConfig {
-    NodeConfig {
+fn config(name: &str) -> SandboxConfig {
+    SandboxConfig {
         name: name.into(),
         user: "someone".into(),
         password: "s3cret:with:colons".into(),
@@ -281,7 +281,7 @@ fn config(name: &str) -> NodeConfig {
     }
 }
 
-fn node(name: &str, events: Option<mpsc::Sender<NodeEvent>>) -> SandboxNode {
+fn node(name: &str, events: Option<mpsc::Sender<Submitted>>) -> SandboxNode {
     SandboxNode::start(config(name), chain(0), events).unwrap()
 }
 
@@ -352,8 +352,8 @@ fn a_block_made_from_a_template_over_http_is_accepted() {
     assert_eq!((&info["chain"], &info["blocks"]), (&json!("regtest"), &json!(105)));
     assert_eq!(info["bestblockhash"], hash);
     assert!(matches!(
-        events.recv_timeout(LONG).unwrap().kind,
-        NodeEventKind::Submitted { outcome: Outcome::Connected, height: 105, .. }
+        events.recv_timeout(LONG).unwrap(),
+        Submitted { outcome: Outcome::Connected, height: 105, .. }
     ));
     let refused = seal(Block {
         header: bitcoin::block::Header { time: 0, ..block.header },

@@ -11,8 +11,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
-use futures_lite::FutureExt;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header;
@@ -20,6 +18,7 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::settings::access::{self, Access, Token};
 use crate::settings::{self, NODES_MAX, NodeValues, Values};
+use crate::timeout::within;
 
 use super::forms::{self, Page};
 use super::route::{self, Body};
@@ -253,24 +252,10 @@ struct FirstWish {
     payout: String,
     #[serde(default)]
     tag: Option<String>,
-    nodes: Vec<NodeWish>,
+    nodes: Vec<NodeValues>,
     pin: String,
     #[serde(default)]
     save: bool,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NodeWish {
-    url: String,
-    #[serde(default)]
-    user: String,
-    #[serde(default)]
-    password: Option<String>,
-    #[serde(default)]
-    certificate: String,
-    #[serde(default)]
-    zmq: String,
 }
 
 impl FirstWish {
@@ -777,15 +762,6 @@ pub async fn discard(body: Incoming) {
     within(FORM_TIMEOUT, async { while let Some(Ok(_)) = body.frame().await {} }).await;
 }
 
-/// What a future gives, or `None` when it takes longer.
-async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let slow = async {
-        Timer::after(patience).await;
-        None
-    };
-    async { Some(future.await) }.or(slow).await
-}
-
 async fn read_form(request: Request<Incoming>) -> Option<Form> {
     let body = read_body(request, "application/x-www-form-urlencoded").await?;
     Some(Form::parse(std::str::from_utf8(&body).ok()?))
@@ -815,9 +791,8 @@ struct Form(Vec<(String, String)>);
 
 impl Form {
     fn parse(text: &str) -> Form {
-        let decode = |part: &str| route::percent_decoded(&part.replace('+', " "));
-        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        Form(pairs.map(|(name, value)| (decode(name), decode(value).trim().to_owned())).collect())
+        let pairs = form_urlencoded::parse(text.as_bytes());
+        Form(pairs.map(|(name, value)| (name.into_owned(), value.trim().to_owned())).collect())
     }
 
     fn get(&self, name: &str) -> Option<&str> {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::settings::access::{Token, token_hex};
 use crate::settings::{NODES_MAX, NodeValues, Values};
-use crate::status::{MinerState, Snapshot, Verdict, format, html as page};
+use crate::status::{MinerState, MinerView, Snapshot, Verdict, format, html as page};
 
 /// Which page.
 pub(super) enum Page<'a> {
@@ -27,7 +27,11 @@ pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) ->
     let (title, body) = match which {
         Page::SetUp(values, problems, done) => ("Set-up", set_up(snapshot, values, problems, done)),
         Page::ConfirmSetUp(values, pin, findings) => {
-            ("Set-up", confirm(&SetUpOrToken::SetUp(pin), values, &[], findings))
+            let pin = html! {
+                input type="hidden" name="pin" value=(pin);
+                input type="hidden" name="pin2" value=(pin);
+            };
+            ("Set-up", confirm("/setup", &pin, values, None, findings))
         }
         Page::Login(words) => ("PIN", login(words)),
         Page::FileOnly(why) => ("Settings", file_only(why)),
@@ -35,7 +39,7 @@ pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) ->
             ("Settings", settings(snapshot, token, values, problems, done, undo))
         }
         Page::Confirm(token, values, changes, findings) => {
-            ("Settings", confirm(&SetUpOrToken::Token(token), values, changes, findings))
+            ("Settings", confirm("/settings", &hidden(token), values, Some(changes), findings))
         }
     };
     page::form_document(snapshot, verdict, title, body)
@@ -126,7 +130,7 @@ fn settings(
     done: &[String],
     undo: bool,
 ) -> Markup {
-    let hidden = html! { input type="hidden" name="token" value=(token_hex(token)); };
+    let hidden = hidden(token);
     html! {
         h1 { "Settings" }
         (complaints(problems))
@@ -203,14 +207,9 @@ fn settings(
             section.part { h2 { "Miners" } div {
                 form method="post" action="/action" {
                     (hidden)
-                    label { "Miner" select name="miner" {
-                        @for miner in &s.miners {
-                            option value=(miner.id) {
-                                (format::tame(&miner.name))
-                                @if miner.state == MinerState::Gone { " (missing)" }
-                            }
-                        }
-                    } }
+                    (choice(s, |miner| html! {
+                        @if miner.state == MinerState::Gone { " (missing)" }
+                    }))
                     p.quiet { "A recording holds every line that the miner and this box exchange for "
                         "five minutes. A miner that is disconnected comes back by itself in a few seconds, which helps one "
                         "that hangs. A miner that is forgotten leaves the list with its counts; if "
@@ -223,21 +222,14 @@ fn settings(
                     }
                 }
             } }
-        }
-        @if !s.miners.is_empty() {
             section.part { h2 { "Difficulty" } div {
                 form.narrow method="post" action="/action" {
                     (hidden)
-                    label { "Miner" select name="miner" {
-                        @for miner in &s.miners {
-                            option value=(miner.id) {
-                                (format::tame(&miner.name))
-                                @if miner.difficulty_locked {
-                                    " (fixed at " (format::difficulty(miner.difficulty)) ")"
-                                }
-                            }
+                    (choice(s, |miner| html! {
+                        @if miner.difficulty_locked {
+                            " (fixed at " (format::difficulty(miner.difficulty)) ")"
                         }
-                    } }
+                    }))
                     (field("difficulty", "Difficulty of its shares", "", "found by itself", "20"))
                     p.quiet { "A number fixes it, whatever the miner asks for, until you empty the "
                         "field. The miner stays connected." }
@@ -264,6 +256,22 @@ fn settings(
     }
 }
 
+/// One of the miners, each with something about it.
+fn choice(s: &Snapshot, about: impl Fn(&MinerView) -> Markup) -> Markup {
+    html! {
+        label { "Miner" select name="miner" {
+            @for miner in &s.miners {
+                option value=(miner.id) { (format::tame(&miner.name)) (about(miner)) }
+            }
+        } }
+    }
+}
+
+/// What lets a form pass.
+fn hidden(token: &Token) -> Markup {
+    html! { input type="hidden" name="token" value=(token_hex(token)); }
+}
+
 /// For browsers without a script; the script puts a held button in its place.
 fn sure() -> Markup {
     html! {
@@ -275,21 +283,14 @@ fn log_level() -> String {
     log::max_level().as_str().to_lowercase()
 }
 
-enum SetUpOrToken<'a> {
-    SetUp(&'a str),
-    Token(&'a Token),
-}
-
+/// `secret`: what lets the form pass, hidden in it. `changes`: of values that others give way to.
 fn confirm(
-    kind: &SetUpOrToken<'_>,
+    action: &str,
+    secret: &Markup,
     values: &Values,
-    changes: &[String],
+    changes: Option<&[String]>,
     findings: &[String],
 ) -> Markup {
-    let (action, again) = match kind {
-        SetUpOrToken::SetUp(_) => ("/setup", "/settings"),
-        SetUpOrToken::Token(_) => ("/settings", "/settings"),
-    };
     html! {
         h1 { "Is this right?" }
         p.do { "Compare the address with your wallet, block by block." }
@@ -297,19 +298,13 @@ fn confirm(
         ul.findings {
             @for finding in findings { li { (format::tame_to(finding, 600)) } }
         }
-        @if matches!(kind, SetUpOrToken::Token(_)) {
+        @if let Some(changes) = changes {
             h2 { "What changes" }
             @if changes.is_empty() { p { "Nothing." } }
             ul.findings { @for change in changes { li { (format::tame_to(change, 300)) } } }
         }
         form method="post" action=(action) {
-            @match kind {
-                SetUpOrToken::SetUp(pin) => {
-                    input type="hidden" name="pin" value=(pin);
-                    input type="hidden" name="pin2" value=(pin);
-                },
-                SetUpOrToken::Token(token) => input type="hidden" name="token" value=(token_hex(token));,
-            }
+            (secret)
             input type="hidden" name="name" value=(values.name);
             input type="hidden" name="payout" value=(values.payout);
             input type="hidden" name="tag" value=(values.tag);
@@ -321,11 +316,11 @@ fn confirm(
                 input type="hidden" name={ "cert" (i) } value=(node.certificate);
             }
             p.buttons {
-                @if matches!(kind, SetUpOrToken::Token(_)) && changes.is_empty() {
-                    a href=(again) { "Back" }
+                @if changes.is_some_and(<[String]>::is_empty) {
+                    a href="/settings" { "Back" }
                 } @else {
                     button.main type="submit" name="step" value="save" { "Yes, save" }
-                    a href=(again) { "No, begin again" }
+                    a href="/settings" { "No, begin again" }
                 }
             }
         }

@@ -5,11 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use hyper::header::{self, HeaderMap};
 use hyper::{Method, Uri};
 
-/// What the checks say.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Go on.
-    Fine,
+pub enum Refused {
     /// From a public address: 403.
     ForeignAddress,
     /// Too many requests from this address: 429.
@@ -27,35 +25,43 @@ pub enum Verdict {
 }
 
 /// Checks a request's head. `takes`: the longest body of a POST to its path, if that has a form.
-pub fn check_head(method: &Method, uri: &Uri, headers: &HeaderMap, takes: Option<u64>) -> Verdict {
+///
+/// # Errors
+/// See [`Refused`].
+pub fn check_head(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    takes: Option<u64>,
+) -> Result<(), Refused> {
     let mut given = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (given.next(), given.next()) else {
-        return Verdict::NoHost;
+        return Err(Refused::NoHost);
     };
     let Ok(host) = host.to_str() else {
-        return Verdict::ForeignHost;
+        return Err(Refused::ForeignHost);
     };
     if !host_is_ours(host) || uri.authority().is_some_and(|a| !host_is_ours(a.as_str())) {
-        return Verdict::ForeignHost;
+        return Err(Refused::ForeignHost);
     }
     let length = headers.get(header::CONTENT_LENGTH).map(|v| v.to_str().ok()?.parse::<u64>().ok());
     let posts = takes.filter(|_| method == Method::POST);
     match length {
         Some(Some(length)) if length <= posts.unwrap_or(super::BODY_MAX) => {}
-        Some(_) => return Verdict::Body,
+        Some(_) => return Err(Refused::Body),
         None => {}
     }
     if posts.is_some() {
-        return if origin_is_ours(headers) { Verdict::Fine } else { Verdict::ForeignOrigin };
+        return if origin_is_ours(headers) { Ok(()) } else { Err(Refused::ForeignOrigin) };
     }
     if method != Method::GET && method != Method::HEAD {
-        return Verdict::Method;
+        return Err(Refused::Method);
     }
     // A GET has no business with a body of unknown length.
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Verdict::Body;
+        return Err(Refused::Body);
     }
-    Verdict::Fine
+    Ok(())
 }
 
 /// Whether the `Origin` header, where there is one, names the very host that is asked: another
@@ -211,11 +217,11 @@ mod tests {
             check_head(&method, &"/".parse().unwrap(), &map, takes)
         };
         let long = Some(1 << 20);
-        assert_eq!(check(Method::POST, long, "1048576"), Verdict::Fine);
-        assert_eq!(check(Method::POST, long, "1048577"), Verdict::Body);
-        assert_eq!(check(Method::POST, Some(1 << 14), "16385"), Verdict::Body);
-        assert_eq!(check(Method::POST, None, "16385"), Verdict::Body);
-        assert_eq!(check(Method::GET, long, "16385"), Verdict::Body);
+        assert_eq!(check(Method::POST, long, "1048576"), Ok(()));
+        assert_eq!(check(Method::POST, long, "1048577"), Err(Refused::Body));
+        assert_eq!(check(Method::POST, Some(1 << 14), "16385"), Err(Refused::Body));
+        assert_eq!(check(Method::POST, None, "16385"), Err(Refused::Body));
+        assert_eq!(check(Method::GET, long, "16385"), Err(Refused::Body));
     }
 
     #[test]
@@ -229,33 +235,33 @@ mod tests {
         };
         let uri: Uri = "/".parse().unwrap();
         let check = |method, pairs: &[_]| check_head(&method, &uri, &head(pairs), None);
-        assert_eq!(check(Method::GET, &[("host", "solo.local")]), Verdict::Fine);
-        assert_eq!(check(Method::GET, &[]), Verdict::NoHost);
+        assert_eq!(check(Method::GET, &[("host", "solo.local")]), Ok(()));
+        assert_eq!(check(Method::GET, &[]), Err(Refused::NoHost));
         let twice = [("host", "solo.local"), ("host", "evil.com")];
-        assert_eq!(check(Method::GET, &twice), Verdict::NoHost);
-        assert_eq!(check(Method::GET, &[("host", "evil.com")]), Verdict::ForeignHost);
-        assert_eq!(check(Method::DELETE, &[("host", "a")]), Verdict::Method);
+        assert_eq!(check(Method::GET, &twice), Err(Refused::NoHost));
+        assert_eq!(check(Method::GET, &[("host", "evil.com")]), Err(Refused::ForeignHost));
+        assert_eq!(check(Method::DELETE, &[("host", "a")]), Err(Refused::Method));
         for length in ["99999999", "-1", "x"] {
             let pairs = [("host", "a"), ("content-length", length)];
-            assert_eq!(check(Method::POST, &pairs), Verdict::Body);
+            assert_eq!(check(Method::POST, &pairs), Err(Refused::Body));
         }
         let chunked = [("host", "a"), ("transfer-encoding", "chunked")];
-        assert_eq!(check(Method::GET, &chunked), Verdict::Body);
+        assert_eq!(check(Method::GET, &chunked), Err(Refused::Body));
         let absolute: Uri = "http://evil.com/".parse().unwrap();
         let host = head(&[("host", "solo.local")]);
-        assert_eq!(check_head(&Method::GET, &absolute, &host, None), Verdict::ForeignHost);
+        assert_eq!(check_head(&Method::GET, &absolute, &host, None), Err(Refused::ForeignHost));
 
         let post = |pairs: &[(&'static str, &'static str)]| {
             check_head(&Method::POST, &uri, &head(pairs), Some(16 * 1024))
         };
-        assert_eq!(post(&[("host", "solo.local")]), Verdict::Fine);
+        assert_eq!(post(&[("host", "solo.local")]), Ok(()));
         let own = [("host", "solo.local:8080"), ("origin", "http://Solo.local:8080")];
-        assert_eq!(post(&own), Verdict::Fine);
+        assert_eq!(post(&own), Ok(()));
         for origin in ["https://evil.com", "null", "http://solo.local:81", "http://192.168.1.9"] {
             let foreign = [("host", "solo.local:8080"), ("origin", origin)];
-            assert_eq!(post(&foreign), Verdict::ForeignOrigin, "{origin}");
+            assert_eq!(post(&foreign), Err(Refused::ForeignOrigin), "{origin}");
         }
         let cross = [("host", "solo.local"), ("sec-fetch-site", "cross-site")];
-        assert_eq!(post(&cross), Verdict::ForeignOrigin);
+        assert_eq!(post(&cross), Err(Refused::ForeignOrigin));
     }
 }

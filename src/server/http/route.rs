@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 
 use crate::status::{gopool, health, html, json, metrics};
 
-use super::guard::Verdict;
+use super::guard::Refused;
 use super::live::Live;
 use super::render::{Packed, Rendered};
 use super::{Http, NoBlock};
@@ -96,10 +97,9 @@ pub(super) async fn answer(
             let limit = argument(query, "limit").and_then(|limit| limit.parse().ok());
             json_answer(json::blocks(snapshot, limit.unwrap_or(100).clamp(1, 100)))
         }
-        "/api/history" => match argument(query, "range").map(json::Range::from_name) {
-            None => json_answer(json::history(snapshot, None)),
-            Some(Some(range)) => json_answer(json::history(snapshot, Some(range))),
-            Some(None) => plain(StatusCode::BAD_REQUEST, "range is day, month or all.\n"),
+        "/api/history" => match json::history(snapshot, argument(query, "range")) {
+            Some(body) => json_answer(body),
+            None => plain(StatusCode::BAD_REQUEST, "range is day, month or all.\n"),
         },
         "/api/pool" => json_answer(json::public_pool(snapshot)),
         "/api/info" => json_answer(json::public_pool_info(snapshot)),
@@ -140,7 +140,8 @@ async fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
             (Some(address), Some("chart"), None) => json::public_pool_client(snapshot, address)
                 .map(|_| json::public_pool_chart(snapshot)),
             (Some(address), Some(worker), None) => {
-                json::public_pool_worker(snapshot, address, &percent_decoded(worker))
+                let worker = percent_decode_str(worker).decode_utf8_lossy();
+                json::public_pool_worker(snapshot, address, &worker)
             }
             _ => None,
         };
@@ -213,31 +214,30 @@ fn live(http: &Http) -> Response<Body> {
 }
 
 /// The answer to a request that did not pass.
-pub(super) fn refuse(verdict: Verdict) -> Response<Body> {
-    let (code, words) = match verdict {
-        Verdict::Fine => (StatusCode::OK, ""),
-        Verdict::ForeignAddress => {
+pub(super) fn refuse(why: Refused) -> Response<Body> {
+    let (code, words) = match why {
+        Refused::ForeignAddress => {
             (StatusCode::FORBIDDEN, "This box answers only to its own network.\n")
         }
-        Verdict::TooMany => (StatusCode::TOO_MANY_REQUESTS, "Too many requests: wait a second.\n"),
-        Verdict::NoHost => (StatusCode::BAD_REQUEST, "One Host header, please.\n"),
-        Verdict::ForeignHost => (
+        Refused::TooMany => (StatusCode::TOO_MANY_REQUESTS, "Too many requests: wait a second.\n"),
+        Refused::NoHost => (StatusCode::BAD_REQUEST, "One Host header, please.\n"),
+        Refused::ForeignHost => (
             StatusCode::MISDIRECTED_REQUEST,
             "This box does not answer to that name. Use its IP address, or set the name in its \
              config.\n",
         ),
-        Verdict::ForeignOrigin => {
+        Refused::ForeignOrigin => {
             (StatusCode::FORBIDDEN, "Another site cannot change anything here.\n")
         }
-        Verdict::Method => (StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only.\n"),
-        Verdict::Body => {
+        Refused::Method => (StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only.\n"),
+        Refused::Body => {
             (StatusCode::PAYLOAD_TOO_LARGE, "Nothing of that kind or size is taken here.\n")
         }
     };
     let mut answer = plain(code, words);
-    match verdict {
-        Verdict::TooMany => set(&mut answer, header::RETRY_AFTER, "1"),
-        Verdict::Method => set(&mut answer, header::ALLOW, "GET, HEAD"),
+    match why {
+        Refused::TooMany => set(&mut answer, header::RETRY_AFTER, "1"),
+        Refused::Method => set(&mut answer, header::ALLOW, "GET, HEAD"),
         _ => {}
     }
     // Whatever else comes on this connection was meant as the refused body.
@@ -328,35 +328,12 @@ fn argument<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// `%20` and the like; what is not valid stays as it is.
-pub(super) fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let digit = |at: usize| tail.get(at).and_then(|b| char::from(*b).to_digit(16));
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_are_decoded_and_nonsense_stays() {
-        assert_eq!(percent_decoded("a%20b%C3%BC"), "a bü");
-        assert_eq!(percent_decoded("100%"), "100%");
-        assert_eq!(percent_decoded("%zz%f"), "%zz%f");
+    fn an_argument_is_found_by_its_whole_name() {
         assert_eq!(argument("a=1&limit=5", "limit"), Some("5"));
         assert_eq!(argument("limits=5", "limit"), None);
     }

@@ -2,12 +2,10 @@
 
 use maud::{Markup, html};
 
+use crate::block::submission::MATURITY;
 use crate::status::{BlockState, BlockView, format, refusal_advice};
 
 use super::{View, age};
-
-/// Confirmations until a coinbase can be spent (consensus: COINBASE_MATURITY).
-const MATURITY: u64 = 100;
 
 /// The newest block in large, until the reader puts it away. Without a script: until it matures.
 pub(super) fn banner(view: &View<'_>) -> Markup {
@@ -79,11 +77,10 @@ fn state(block: &BlockView) -> String {
         (BlockState::Beside, _) => "It stands beside another block of the same height. The next \
                                     block decides; there is nothing to do."
             .to_owned(),
-        (BlockState::Accepted, Some(n)) if n < MATURITY => {
-            format!("{n} of {MATURITY} confirmations; spendable in about {}.", {
-                format::duration((MATURITY - n) * 600)
-            })
-        }
+        (BlockState::Accepted, Some(n)) if n < MATURITY.into() => format!(
+            "{n} of {MATURITY} confirmations; spendable in about {}.",
+            format::duration((u64::from(MATURITY) - n) * 600)
+        ),
         (BlockState::Accepted, _) => "A node has it in its chain.".to_owned(),
         (BlockState::Mature, _) => "Spendable.".to_owned(),
         (BlockState::Orphaned, _) => "Another block of this height won.".to_owned(),

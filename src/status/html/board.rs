@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::status::{BoardView, clocks, format};
 
-use super::{View, age, overview};
+use super::{View, age, fact, overview};
 
 /// Heat, memory, card, clock, and the daemon's own share of it.
 pub(super) fn board(view: &View<'_>) -> Markup {
@@ -13,43 +13,38 @@ pub(super) fn board(view: &View<'_>) -> Markup {
     html! {
         dl.facts {
             @if let Some(temperature) = board.temperature_c {
-                (fact("Temperature", &format!("{temperature:.0} °C"), heat(board)))
+                (fact("Temperature", format!("{temperature:.0} °C"), heat(board)))
             }
             @if let Some(cpu) = board.cpu {
-                (fact("Processor", &format::percent(cpu), "in use"))
+                (fact("Processor", format::percent(cpu), "in use"))
             }
             @if let (Some(total), Some(free)) = (board.memory_total, board.memory_available) {
-                (fact("Memory free", &format::bytes(free), &format!("of {}", format::bytes(total))))
+                (fact("Memory free", format::bytes(free), format!("of {}", format::bytes(total))))
             }
             @if let (Some(total), Some(free)) = (board.disk_total, board.disk_free) {
-                (fact("Card free", &format::bytes(free), &format!("of {}", format::bytes(total))))
+                (fact("Card free", format::bytes(free), format!("of {}", format::bytes(total))))
             }
             @if let Some(written) = board.disk_written_day {
-                (fact("Written a day", &format::bytes(written), &ours(board)))
+                (fact("Written a day", format::bytes(written), ours(board)))
             }
             @if !s.storage.copy_to.is_empty() { (copies(view)) }
             @if let Some(synced) = board.clock_synced {
-                (fact("Clock", if synced { "set" } else { "not set" }, &clock(board)))
+                (fact("Clock", if synced { "set" } else { "not set" }, clock(board)))
             }
             @if let Some(uptime) = board.uptime_s {
-                (fact("Up for", &format::duration(uptime), &board.model))
+                (fact("Up for", format::duration(uptime), &board.model))
             }
-            (fact("Soloist uses", &format::bytes(s.process.resident_bytes), &lag(view)))
+            (fact("Soloist uses", format::bytes(s.process.resident_bytes), lag(view)))
             @if let Some(canary) = &s.canary {
-                div {
-                    dt { "Test miner" }
-                    dd {
-                        @if canary.ok { "passes" } @else { span.bad { "fails" } }
-                        small {
-                            @match (canary.round_trip_ms, canary.last_ok_at) {
-                                (Some(ms), Some(at)) => {
-                                    (format::milliseconds(ms)) ", " (view.ago(at))
-                                },
-                                _ => "",
-                            }
+                (fact(
+                    "Test miner",
+                    html! { @if canary.ok { "passes" } @else { span.bad { "fails" } } },
+                    html! {
+                        @if let (Some(ms), Some(at)) = (canary.round_trip_ms, canary.last_ok_at) {
+                            (format::milliseconds(ms)) ", " (view.ago(at))
                         }
-                    }
-                }
+                    },
+                ))
             }
         }
         @if !s.sinks.is_empty() {
@@ -79,20 +74,14 @@ pub(super) fn board(view: &View<'_>) -> Markup {
 /// The nightly copy of the ledger elsewhere.
 fn copies(view: &View<'_>) -> Markup {
     let storage = &view.s.storage;
-    html! {
-        div {
-            dt { "Copy of the ledger" }
-            dd {
-                @if !storage.copy_error.is_empty() { span.bad { "fails" } }
-                @else if let Some(at) = storage.copy_at { "made, seen " (view.ago(at)) }
-                @else { "not yet" }
-                small {
-                    @if storage.copy_error.is_empty() { "to " (format::tame(&storage.copy_to)) }
-                    @else { (format::tame_to(&storage.copy_error, 200)) }
-                }
-            }
-        }
+    if !storage.copy_error.is_empty() {
+        let why = format::tame_to(&storage.copy_error, 200);
+        return fact("Copy of the ledger", html! { span.bad { "fails" } }, why);
     }
+    let when = html! {
+        @if let Some(at) = storage.copy_at { "made, seen " (view.ago(at)) } @else { "not yet" }
+    };
+    fact("Copy of the ledger", when, format!("to {}", format::tame(&storage.copy_to)))
 }
 
 /// The newest events.
@@ -106,10 +95,6 @@ pub(super) fn events(view: &View<'_>) -> Markup {
             }
         }
     }
-}
-
-fn fact(name: &str, value: &str, more: &str) -> Markup {
-    html! { div { dt { (name) } dd { (value) @if !more.is_empty() { small { (more) } } } } }
 }
 
 /// How much of what is written to the card is our own.

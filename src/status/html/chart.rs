@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::status::{PointView, format};
 
-use super::{View, miners};
+use super::{View, rate};
 
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;
@@ -23,9 +23,9 @@ pub(super) fn hashrate(view: &View<'_>) -> Markup {
     ];
     html! {
         p.rates {
-            span { "5 min" b { (miners::rate(&s.totals.rate_5m)) } }
-            span { "1 h" b { (miners::rate(&s.totals.rate_1h)) } }
-            span { "24 h" b { (miners::rate(&s.totals.rate_24h)) } }
+            span { "5 min" b { (rate(&s.totals.rate_5m)) } }
+            span { "1 h" b { (rate(&s.totals.rate_1h)) } }
+            span { "24 h" b { (rate(&s.totals.rate_24h)) } }
         }
         fieldset.ranges {
             legend.sr { "Range" }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use crate::status::{Snapshot, verdict};
+use crate::status::Snapshot;
 
 use super::View;
 
@@ -48,7 +48,7 @@ pub(super) fn panel(view: &View<'_>) -> Markup {
             @if let Some(hostname) = &connect.hostname { " or " code { (hostname) } }
             @for other in connect.addresses.iter().skip(1).take(2) { " or " code { (other) } }
         }
-        details open[verdict::connected(s).next().is_none()] #how {
+        details open[s.connected().next().is_none()] #how {
             summary { "What to enter in the miner" }
             div.how {
                 dl {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::status::{MinerState, MinerView, format};
 
-use super::{View, age, chart, miners};
+use super::{View, age, chart, fact, miners, rate};
 
 /// Everything about one miner.
 pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
@@ -31,18 +31,18 @@ pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
             h2 { "Hashrate" }
             div {
                 dl.facts {
-                    div { dt { "Now" } dd { (miners::rate(&miner.rate)) small {
+                    (fact("Now", rate(&miner.rate), html! {
                         "by " (format::thousands(miner.rate.shares)) " shares in "
                         (format::duration(miner.rate.window_s))
-                    } } }
-                    div { dt { "24 hours" } dd { (miners::rate(&miner.rate_day)) } }
+                    }))
+                    (fact("24 hours", rate(&miner.rate_day), ""))
                     @if let Some(claimed) = miner.claimed {
-                        div { dt { "Claimed" } dd { (format::hashrate(claimed)) small {
+                        (fact("Claimed", format::hashrate(claimed), html! {
                             @if !miner.claimed_by.is_empty() { "by " (miner.claimed_by) }
                             @if let Some((part, _)) = miner.proven_part() {
                                 ", proven " (format::percent(part))
                             }
-                        } } }
+                        }))
                     }
                 }
                 div.wide { (chart::trend(&miner.trend)) }
@@ -52,24 +52,21 @@ pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
             h2 { "Shares" }
             div {
                 dl.facts {
-                    div { dt { "Accepted" } dd { (format::thousands(miner.accepted)) small {
+                    (fact("Accepted", format::thousands(miner.accepted), html! {
                         (format!("{:.1}", miner.shares_per_min)) " a minute"
-                    } } }
-                    div { dt { "Difficulty" } dd { (format::difficulty(miner.difficulty)) small {
+                    }))
+                    (fact("Difficulty", format::difficulty(miner.difficulty), html! {
                         @if miner.difficulty_locked { "fixed by you" }
                         @else if let Some(every) = miner.expected_share_s {
                             "one share in " (format::duration(every.round() as u64))
                         }
                         " " a href="/settings" { "Change" }
-                    } } }
-                    div { dt { "Last share" } dd { @match miner.last_share_at {
-                        Some(at) => (view.ago(at)),
-                        None => "none yet",
-                    } } }
-                    div { dt { "Best ever" } dd { (format::difficulty(miner.best)) small {
+                    }))
+                    (fact("Last share", miners::last_share(view, miner), ""))
+                    (fact("Best ever", format::difficulty(miner.best), html! {
                         @if let Some(at) = miner.best_at { (age::date(at)) }
-                    } } }
-                    div { dt { "Best since start" } dd { (format::difficulty(miner.best_session)) } }
+                    }))
+                    (fact("Best since start", format::difficulty(miner.best_session), ""))
                 }
                 @if miner.rejects.iter().any(|r| r.count > 0) {
                     h3 { "Not counted" }
@@ -77,7 +74,6 @@ pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
                         @for reject in miner.rejects.iter().filter(|r| r.count > 0) {
                             li {
                                 b { (format::thousands(reject.count)) } " " (reject.reason.words())
-                                @if let Some(at) = reject.last_at { ", last " (view.ago(at)) }
                                 ". " span { (reject.reason.meaning()) }
                             }
                         }
@@ -89,15 +85,12 @@ pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
             h2 { "Connection" }
             div {
                 dl.facts {
-                    div { dt { "From" } dd { (miner.address) } }
-                    div { dt { "Connections" } dd { (format::thousands(miner.connects)) small { "since the start" } } }
+                    (fact("From", &miner.address, ""))
+                    (fact("Connections", format::thousands(miner.connects), "since the start"))
                     @if let Some(rtt) = miner.rtt_ms {
-                        div { dt { "Round trip" } dd { (format::milliseconds(rtt)) } }
+                        (fact("Round trip", format::milliseconds(rtt), ""))
                     }
-                    @if let Some(answer) = miner.answer_p99_ms {
-                        div { dt { "Shares answered in" } dd { (format::milliseconds(answer)) small { "99 of 100" } } }
-                    }
-                    div { dt { "First seen" } dd { (age::date(miner.first_seen_at)) } }
+                    (fact("First seen", age::date(miner.first_seen_at), ""))
                 }
                 p.quiet { "It calls itself " code { (format::tame(&miner.user_agent)) } "." }
             }

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use crate::status::{MinerState, MinerView, RateView, format};
+use crate::status::{MinerState, MinerView, format};
 
-use super::{View, chart};
+use super::{View, chart, rate};
 
 /// All miners, and who knocks.
 pub(super) fn list(view: &View<'_>) -> Markup {
@@ -33,7 +33,6 @@ pub(super) fn list(view: &View<'_>) -> Markup {
                 @for knock in &s.knocking {
                     li {
                         b { (knock.address) }
-                        @if !knock.user_agent.is_empty() { " " (format::tame(&knock.user_agent)) }
                         ", " (view.ago(knock.at))
                         @if knock.times > 1 { ", " (format::thousands(knock.times)) " times" }
                         ": " (knock.why)
@@ -73,10 +72,7 @@ fn row(view: &View<'_>, miner: &MinerView) -> Markup {
                 small { "best " (format::difficulty(miner.best)) }
             }
             td {
-                @match miner.last_share_at {
-                    Some(at) => (view.ago(at)),
-                    None => "none yet",
-                }
+                (last_share(view, miner))
                 @if let Some(every) = miner.expected_share_s.filter(|_| !gone) {
                     small { "one in " (format::duration(every.round() as u64)) }
                 }
@@ -85,18 +81,9 @@ fn row(view: &View<'_>, miner: &MinerView) -> Markup {
     }
 }
 
-/// A proven hashrate with its confidence.
-pub(super) fn rate(rate: &RateView) -> Markup {
-    html! {
-        @match rate.relative_error() {
-            None => span.quiet { "no share yet" },
-            Some(error) if error > 0.5 => { "≈ " (format::hashrate(rate.hashrate)) },
-            Some(error) => {
-                (format::hashrate(rate.hashrate)) " "
-                i { "±" (format::percent(error)) }
-            },
-        }
-    }
+/// How long ago the last share came.
+pub(super) fn last_share(view: &View<'_>, miner: &MinerView) -> Markup {
+    html! { @match miner.last_share_at { Some(at) => (view.ago(at)), None => "none yet" } }
 }
 
 /// How many, and the most frequent reason in words.
@@ -114,13 +101,12 @@ pub(super) fn name(miner: &MinerView) -> String {
     if name.trim().is_empty() { "(without a name)".to_owned() } else { name }
 }
 
-/// `Bitaxe Gamma 2.13.1`.
+/// `Bitaxe Gamma (BM1370)`.
 pub(super) fn model(miner: &MinerView) -> String {
-    let model = if miner.model.is_empty() { miner.user_agent.as_str() } else { &miner.model };
-    match (model, miner.firmware.as_str()) {
-        ("", _) => "unknown model".to_owned(),
-        (model, "") => format::tame(model),
-        (model, firmware) => format::tame(&format!("{model} {firmware}")),
+    match (miner.model.as_str(), miner.user_agent.as_str()) {
+        ("", "") => "unknown model".to_owned(),
+        ("", agent) => format::tame(agent),
+        (model, _) => format::tame(model),
     }
 }
 

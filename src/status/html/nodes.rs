@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::node;
-use crate::status::{NewsView, NodeState, NodeView, ZmqState, clocks, format};
+use crate::status::{NewsView, NodeState, NodeView, ZmqNews, clocks, format};
 
 use super::View;
 
@@ -123,11 +123,11 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
     }
 }
 
-fn zmq(state: node::ZmqState, heard: ZmqState) -> Markup {
+fn zmq(state: node::ZmqState, heard: ZmqNews) -> Markup {
     use node::ZmqState::{Connected, Connecting, NameUnknown, NoPublisher, Refused};
     html! {
         @match (state, heard) {
-            (Connected, ZmqState::Live) => span { "tells of blocks by ZMQ" },
+            (Connected, ZmqNews::Live) => span { "tells of blocks by ZMQ" },
             (Connected, _) => span { "ZMQ connected, nothing heard yet" },
             (Connecting, _) => span { "ZMQ is being connected" },
             (Refused, _) => span.bad { "ZMQ cannot be reached" },

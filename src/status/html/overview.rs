@@ -51,10 +51,10 @@ pub(super) fn state(view: &View<'_>) -> Markup {
 /// The way of the work in four steps, each with its state.
 pub(super) fn path(view: &View<'_>) -> Markup {
     let s = view.s;
-    let leading = s.nodes.iter().find(|node| node.state == NodeState::Leading);
+    let leading = s.leading();
     let spare = s.nodes.iter().filter(|node| node.state == NodeState::Standby).count();
     let mining = s.miners.iter().filter(|miner| miner.state == MinerState::Mining).count();
-    let connected = verdict::connected(s).count();
+    let connected = s.connected().count();
     let last = s.miners.iter().filter_map(|miner| miner.last_share_at).max();
     let fresh = s.job.as_ref().is_some_and(|job| job.template_age_s <= verdict::TEMPLATE_OLD_S);
     html! {

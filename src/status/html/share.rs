@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::status::{BestShareView, Odds, Snapshot, format, odds as reckon};
 
-use super::View;
+use super::{View, fact};
 
 /// The chances, told honestly, and how the best shares compare.
 pub(super) fn odds(view: &View<'_>) -> Markup {
@@ -20,29 +20,22 @@ pub(super) fn odds(view: &View<'_>) -> Markup {
         }
         dl.facts {
             @if let Some(mean) = odds.mean_s {
-            div { dt { "A block today" } dd { (format::one_in(odds.per_day)) } }
-            div { dt { "Within a year" } dd { (format::one_in(odds.per_year)) } }
-            div {
-                dt { "On average, one in" }
-                dd { (format::long_time(mean)) }
-            }
+                (fact("A block today", format::one_in(odds.per_day), ""))
+                (fact("Within a year", format::one_in(odds.per_year), ""))
+                (fact("On average, one in", format::long_time(mean), ""))
             }
             @if let Some(blocks) = until_change(s) {
-                div {
-                    dt { "Difficulty changes" }
-                    dd { "in " (format::thousands(blocks)) @if blocks == 1 { " block" } @else { " blocks" }
-                        small { "about " (format::long_time(blocks as f64 * 600.0)) } }
-                }
+                (fact(
+                    "Difficulty changes",
+                    html! { "in " (format::thousands(blocks)) @if blocks == 1 { " block" } @else { " blocks" } },
+                    format!("about {}", format::long_time(blocks as f64 * 600.0)),
+                ))
             }
-            div {
-                dt { "Best share so far" }
-                dd {
-                    (format::difficulty(s.totals.best))
-                    @if let Some(difficulty) = difficulty(s).filter(|_| s.totals.best > 0.0) {
-                        small { (format::percent(s.totals.best / difficulty)) " of a block" }
-                    }
+            (fact("Best share so far", format::difficulty(s.totals.best), html! {
+                @if let Some(difficulty) = s.difficulty().filter(|_| s.totals.best > 0.0) {
+                    (format::percent(s.totals.best / difficulty)) " of a block"
                 }
-            }
+            }))
         }
         p.quiet { (luck(s, &odds)) }
         (ladder(s, &odds))
@@ -100,7 +93,7 @@ fn luck(s: &Snapshot, odds: &Odds) -> String {
 
 /// The best shares on a logarithmic line that ends at a block.
 fn ladder(s: &Snapshot, odds: &Odds) -> Markup {
-    let Some(block) = difficulty(s).filter(|_| !s.best_shares.is_empty()) else {
+    let Some(block) = s.difficulty().filter(|_| !s.best_shares.is_empty()) else {
         return html! {};
     };
     let low = s.best_shares.iter().map(|b| b.difficulty).fold(f64::INFINITY, f64::min).max(1e-4);
@@ -147,12 +140,4 @@ fn ladder(s: &Snapshot, odds: &Odds) -> Markup {
             text.end x="97.5%" y="52" { "a block: " (format::difficulty(block)) }
         }
     }
-}
-
-fn difficulty(s: &Snapshot) -> Option<f64> {
-    s.job
-        .as_ref()
-        .map(|job| job.difficulty)
-        .or(s.network.difficulty)
-        .filter(|d| d.is_finite() && *d > 0.0)
 }
