@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::block::StoredState;
+use crate::block::{SolvedBlock, StoredState};
 use crate::chain::BlockHash;
 use crate::fsutil::{self, Rights};
 
@@ -53,23 +53,6 @@ const MAX_FILE: u64 = 5_000_000;
 pub const MAX_MATURE: usize = 100;
 /// So many answers of nodes are kept for each block, the newest.
 pub const MAX_ANSWERS: usize = 100;
-
-/// A solved block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpooledBlock {
-    /// Its hash: double SHA-256 of its first 80 bytes.
-    pub hash: BlockHash,
-    /// Its height.
-    pub height: u32,
-    /// When it was solved, Unix seconds.
-    pub unix: u64,
-    /// Value of its coinbase in satoshi.
-    pub reward: u64,
-    /// The name of the worker that solved it.
-    pub worker: String,
-    /// The whole block as `submitblock` takes it, raw bytes.
-    pub bytes: Vec<u8>,
-}
 
 /// What a node said about a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +93,7 @@ impl Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The block.
-    pub block: SpooledBlock,
+    pub block: SolvedBlock,
     /// How far it has come.
     pub progress: Progress,
 }
@@ -179,7 +162,7 @@ impl Spool {
     }
 
     /// Writes a solved block. When this returns `Ok` it survives a power cut.
-    pub fn write(&self, block: &SpooledBlock) -> Result<(), SpoolError> {
+    pub fn write(&self, block: &SolvedBlock) -> Result<(), SpoolError> {
         if header_hash(&block.bytes) != Some(block.hash) {
             return Err(SpoolError::WrongHash);
         }
@@ -284,7 +267,7 @@ impl Spool {
         Ok(self.named(hash)?.1)
     }
 
-    fn load(&self, name: &str, hash: &BlockHash) -> Result<SpooledBlock, SpoolError> {
+    fn load(&self, name: &str, hash: &BlockHash) -> Result<SolvedBlock, SpoolError> {
         let path = self.dir.join(name);
         let length = fs::metadata(&path).map_err(failed("read the block"))?.len();
         if length > MAX_FILE {
@@ -388,7 +371,7 @@ impl Spool {
 }
 
 /// The bytes of a block's file.
-pub fn encode(block: &SpooledBlock) -> Vec<u8> {
+pub fn encode(block: &SolvedBlock) -> Vec<u8> {
     let mut file = Vec::with_capacity(HEAD + block.bytes.len() + block.worker.len() + DIGEST);
     file.extend_from_slice(HEADER);
     file.extend_from_slice(&block.height.to_le_bytes());
@@ -403,7 +386,7 @@ pub fn encode(block: &SpooledBlock) -> Vec<u8> {
 }
 
 /// Reads a block's file that is named after `hash`.
-pub fn decode(file: &[u8], hash: &BlockHash) -> Result<SpooledBlock, BadBlock> {
+pub fn decode(file: &[u8], hash: &BlockHash) -> Result<SolvedBlock, BadBlock> {
     if !file.starts_with(HEADER) {
         return Err(if file.len() < HEADER.len() { BadBlock::Short } else { BadBlock::NotABlock });
     }
@@ -425,7 +408,7 @@ pub fn decode(file: &[u8], hash: &BlockHash) -> Result<SpooledBlock, BadBlock> {
         return Err(BadBlock::Checksum);
     }
     let worker = String::from_utf8_lossy(worker.unwrap_or_default()).into_owned();
-    Ok(SpooledBlock { hash: *hash, height, unix, reward, worker, bytes: bytes.to_vec() })
+    Ok(SolvedBlock { hash: *hash, height, unix, reward, worker, bytes: bytes.to_vec() })
 }
 
 /// Double SHA-256 of the first 80 bytes.
@@ -470,12 +453,12 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    fn block(bytes: Vec<u8>, worker: &str) -> SpooledBlock {
+    fn block(bytes: Vec<u8>, worker: &str) -> SolvedBlock {
         let hash = header_hash(&bytes).unwrap();
-        SpooledBlock { hash, height: 7, unix: 8, reward: 9, worker: worker.into(), bytes }
+        SolvedBlock { hash, height: 7, unix: 8, reward: 9, worker: worker.into(), bytes }
     }
 
-    fn genesis() -> SpooledBlock {
+    fn genesis() -> SolvedBlock {
         let block_ = bitcoin::constants::genesis_block(bitcoin::Network::Bitcoin);
         block(bitcoin::consensus::serialize(&block_), "garage")
     }

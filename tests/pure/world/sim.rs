@@ -919,7 +919,8 @@ impl World {
         if self.blocks.find(block.hash).is_some() {
             return;
         }
-        let Some(parent) = self.blocks.find(block.prev) else {
+        let Some(parent) = self.blocks.find(BlockHash(block.bytes[4..36].try_into().unwrap()))
+        else {
             self.fail("solved on a block that nobody has");
         };
         let mut time = [0; 4];
