@@ -830,6 +830,7 @@ impl Ledger {
 
     /// Enters a block that is not known yet.
     fn book(&mut self, now: Now, mut block: FoundBlock) {
+        block.name = clip(&block.name, MAX_NAME).to_owned();
         block.payee = clip(&block.payee, MAX_TEXT).to_owned();
         let finder = self.find(block.worker).and_then(|id| self.get(id));
         if finder.is_some_and(|worker| !worker.journalled) {
