@@ -117,7 +117,7 @@ impl RejectReason {
 
 /// A worker's permanent number in the journal. 0 is the sum of all workers; the others count up
 /// from 1 and are never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct WorkerNumber(pub u32);
 
 impl WorkerNumber {
@@ -199,8 +199,30 @@ pub struct Totals {
     pub best_since_block: Option<BestShare>,
 }
 
+impl Totals {
+    /// Adds what a tally counted.
+    pub fn add(&mut self, tally: &Tally) {
+        self.ever.add(&tally.counts);
+        self.since_block.add(&tally.counts);
+        self.last_share = self.last_share.max(tally.last_share);
+        self.last_seen = self.last_seen.max(self.last_share);
+        self.best = better(self.best, tally.best);
+        self.best_since_block = better(self.best_since_block, tally.best);
+    }
+}
+
+/// The better of two shares, the first one of equals.
+pub fn better(a: Option<BestShare>, b: Option<BestShare>) -> Option<BestShare> {
+    if best_difficulty(&b) > best_difficulty(&a) { b } else { a.or(b) }
+}
+
+/// Real difficulty of the share; 0 for none.
+pub fn best_difficulty(best: &Option<BestShare>) -> f64 {
+    best.map_or(0.0, |best| best.difficulty)
+}
+
 /// What a worker did from one moment to another, at most an hour.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
     /// Whose.
     pub worker: WorkerNumber,
@@ -214,6 +236,18 @@ pub struct Tally {
     pub counts: Counts,
     /// The best share in it.
     pub best: Option<BestShare>,
+}
+
+impl Tally {
+    /// Adds what was counted after it.
+    pub fn add(&mut self, later: &Tally) {
+        if self.counts.is_empty() {
+            self.from = later.from;
+        }
+        self.counts.add(&later.counts);
+        self.last_share = self.last_share.max(later.last_share);
+        self.best = better(self.best, later.best);
+    }
 }
 
 /// The width of a point of history.
@@ -263,15 +297,15 @@ pub struct Point {
 }
 
 impl Point {
-    /// What was counted in the period of `unix`.
-    pub fn of(grain: Grain, unix: u64, counts: &Counts, best: f64) -> Point {
+    /// What was counted in the period of a tally's start.
+    pub fn of(grain: Grain, Tally { from, counts, best, .. }: &Tally) -> Point {
         let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         Point {
-            period: grain.period(unix),
+            period: grain.period(*from),
             accepted: clamp(counts.accepted),
             rejected: clamp(counts.rejected()),
             work: (counts.work as f32).min(f32::MAX),
-            best: (best as f32).min(f32::MAX),
+            best: (best_difficulty(best) as f32).min(f32::MAX),
         }
     }
 

@@ -31,6 +31,7 @@ use super::history::Series;
 use super::record::{
     AuditEntry, BestShare, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS, MAX_TEXT,
     Point, Record, RejectReason, SettingChange, StoredState, Tally, Totals, WorkerNumber,
+    best_difficulty, better,
 };
 use crate::chain::BlockHash;
 use crate::clock::Now;
@@ -73,20 +74,10 @@ const MAX_UNKNOWN: usize = 100_000;
 const MAX_PENDING: usize = 20_000;
 const MAX_ENDED: usize = 20_000;
 
-/// A handle to a worker, for shares. Good until the worker is dropped; a handle of a dropped
-/// worker still counts for the total.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WorkerId {
-    slot: u32,
-    generation: u32,
-}
-
-impl WorkerId {
-    /// A small number that no other worker of the moment has, to keep things by.
-    pub fn place(self) -> usize {
-        self.slot as usize
-    }
-}
+/// A handle to a worker, for shares. It is never given again: a handle of a dropped worker counts
+/// for the total alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(u64);
 
 /// What happened.
 #[derive(Debug)]
@@ -296,11 +287,12 @@ pub struct Worker {
     /// Best share since the daemon started.
     pub best_since_boot: Option<BestShare>,
     totals: Totals,
+    /// Since the last tally.
     open: Tally,
-    minute: Minute,
-    minutes: Series,
-    hours: Series,
-    days: Series,
+    /// In the minute of the moment.
+    minute: Tally,
+    /// In the order of [`Grain::ALL`].
+    series: [Series; 3],
     active_since: u64,
     journalled: bool,
     changed: Changed,
@@ -327,26 +319,15 @@ impl Changed {
     const ALL: Changed = Changed { journal: true, cache: true };
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Minute {
-    unix: u64,
-    counts: Counts,
-    best: f64,
-}
-
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u32,
-    worker: Option<Worker>,
-}
-
 /// The ledger.
 #[derive(Debug)]
 pub struct Ledger {
     total: Worker,
-    slots: Vec<Slot>,
-    keys: BTreeMap<(String, String), u32>,
-    numbers: BTreeMap<WorkerNumber, u32>,
+    workers: BTreeMap<WorkerId, Worker>,
+    /// By name and device.
+    keys: BTreeMap<(String, String), WorkerId>,
+    numbers: BTreeMap<WorkerNumber, WorkerId>,
+    next_id: u64,
     next_number: u32,
     bests: Vec<BestShare>,
     blocks: VecDeque<FoundBlock>,
@@ -390,9 +371,10 @@ impl Ledger {
         let total = Worker::new(WorkerNumber::TOTAL, "", "", now.unix);
         Ledger {
             total,
-            slots: Vec::new(),
+            workers: BTreeMap::new(),
             keys: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            next_id: 0,
             next_number: 1,
             bests: Vec::new(),
             blocks: VecDeque::new(),
@@ -443,9 +425,9 @@ impl Ledger {
         let name = clip(name, MAX_NAME);
         let device = clip(device, MAX_DEVICE);
         let key = (name.to_owned(), device.to_owned());
-        if let Some(&slot) = self.keys.get(&key) {
-            self.live(slot).totals.last_seen = now.unix;
-            return WorkerId { slot, generation: self.slots[slot as usize].generation };
+        if let Some(&id) = self.keys.get(&key) {
+            self.live(id).totals.last_seen = now.unix;
+            return id;
         }
         if self.keys.len() >= MAX_WORKERS {
             self.make_room(now);
@@ -453,8 +435,7 @@ impl Ledger {
         let number = WorkerNumber(self.next_number);
         // Journalled with its first accepted share: names alone must not fill the card.
         let worker = Worker { journalled: false, ..Worker::new(number, name, device, now.unix) };
-        let slot = self.insert(worker);
-        WorkerId { slot, generation: self.slots[slot as usize].generation }
+        self.insert(worker)
     }
 
     /// Takes in what happened. See [`LedgerEvent`] and [`LedgerOutput`].
@@ -468,15 +449,15 @@ impl Ledger {
                     expected_blocks: expected,
                     ..Counts::default()
                 };
-                self.count(now, worker, &counts, (actual, height, false), out);
+                self.count(now, worker, counts, (actual, height, false), out);
             }
             LedgerEvent::Reject { worker, reason, actual, height } => {
                 let mut counts = Counts::default();
                 counts.rejects[reason.index()] = 1;
-                self.count(now, worker, &counts, (actual, height, true), out);
+                self.count(now, worker, counts, (actual, height, true), out);
             }
             LedgerEvent::Connected(worker) => {
-                if let Some(worker) = self.get_mut(worker) {
+                if let Some(worker) = self.workers.get_mut(&worker) {
                     if worker.sessions == 0 {
                         worker.active_since = now.unix;
                     }
@@ -485,14 +466,14 @@ impl Ledger {
                 }
             }
             LedgerEvent::Disconnected(worker) => {
-                if let Some(worker) = self.get_mut(worker) {
+                if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.sessions = worker.sessions.saturating_sub(1);
                     worker.totals.last_seen = now.unix;
                     worker.changed = Changed::ALL;
                 }
             }
             LedgerEvent::Level { worker, difficulty } => {
-                if let Some(worker) = self.get_mut(worker) {
+                if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.level = Some(difficulty);
                     worker.changed = Changed::ALL;
                 }
@@ -593,8 +574,7 @@ impl Ledger {
 
     /// The worker behind a handle, unless it was dropped.
     pub fn get(&self, id: WorkerId) -> Option<&Worker> {
-        let slot = self.slots.get(id.slot as usize)?;
-        slot.worker.as_ref().filter(|_| slot.generation == id.generation)
+        self.workers.get(&id)
     }
 
     /// The sum of all workers, also of those that were dropped.
@@ -604,10 +584,7 @@ impl Ledger {
 
     /// All workers with their handles, by number: the first known first.
     pub fn workers(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.numbers.values().filter_map(|&slot| {
-            let Slot { generation, worker } = &self.slots[slot as usize];
-            Some((WorkerId { slot, generation: *generation }, worker.as_ref()?))
-        })
+        self.numbers.values().filter_map(|id| Some((*id, self.workers.get(id)?)))
     }
 
     /// The first known of the workers of this name, whatever device it is.
@@ -617,8 +594,7 @@ impl Ledger {
 
     /// The handle of the worker with this number, as pages name it.
     pub fn find(&self, number: WorkerNumber) -> Option<WorkerId> {
-        let slot = *self.numbers.get(&number)?;
-        Some(WorkerId { slot, generation: self.slots[slot as usize].generation })
+        self.numbers.get(&number).copied()
     }
 
     /// Whether a backup may take its place: it is at hand, and has counted nothing.
@@ -634,8 +610,8 @@ impl Ledger {
 
     /// The name of a worker, for a list; of one that was dropped a word in brackets.
     pub fn name(&self, number: WorkerNumber) -> &str {
-        let slot = self.numbers.get(&number).map(|&slot| &self.slots[slot as usize]);
-        slot.and_then(|slot| slot.worker.as_ref()).map_or("(forgotten)", |worker| &worker.name)
+        let worker = self.find(number).and_then(|id| self.get(id));
+        worker.map_or("(forgotten)", |worker| &worker.name)
     }
 
     /// The best shares ever, the best first; at most [`MAX_BESTS`].
@@ -707,14 +683,10 @@ impl Ledger {
         for worker in self.everyone() {
             let days =
                 if worker.number == WorkerNumber::TOTAL { kept.total_days } else { kept.days };
-            for (series, keep) in [(&worker.days, days), (&worker.hours, kept.hours)] {
-                let points: Vec<Point> =
-                    series.points().skip(series.len().saturating_sub(keep)).copied().collect();
-                records.extend(points.chunks(MAX_POINTS).map(|points| Record::Points {
-                    worker: worker.number,
-                    grain: series.grain(),
-                    points: points.to_vec(),
-                }));
+            for (grain, keep) in [(Grain::Day, days), (Grain::Hour, kept.hours)] {
+                let points = worker.series(grain).points();
+                let old = points.len().saturating_sub(keep);
+                records.extend(worker.point_records(grain, points.skip(old)));
             }
         }
         records
@@ -726,38 +698,43 @@ impl Ledger {
         &mut self,
         now: Now,
         id: WorkerId,
-        counts: &Counts,
+        counts: Counts,
         (actual, height, rejected): (f64, u32, bool),
         out: &mut Vec<LedgerOutput>,
     ) {
-        let slot = self.slots.get_mut(id.slot as usize);
-        let worker = slot.filter(|slot| slot.generation == id.generation);
-        let worker = worker.and_then(|slot| slot.worker.as_mut());
-        let number = worker.as_ref().map_or(WorkerNumber::TOTAL, |worker| worker.number);
         // A share's difficulty is finite; a NaN would poison every sum that it enters.
         if !counts.work.is_finite() || !actual.is_finite() {
             return;
         }
-        let share =
+        let worker = self.workers.get_mut(&id);
+        let number = worker.as_ref().map_or(WorkerNumber::TOTAL, |worker| worker.number);
+        let best =
             BestShare { worker: number, difficulty: actual, unix: now.unix, height, rejected };
+        let share = Tally {
+            from: now.unix,
+            last_share: if rejected { 0 } else { now.unix },
+            counts,
+            best: (actual > 0.0).then_some(best),
+            ..Tally::default()
+        };
         let mut own_best = false;
         let mut journalled = true;
         if let Some(worker) = worker {
-            own_best = worker.count(now, counts, &share);
+            own_best = worker.count(&share);
             journalled = worker.journalled;
         }
-        let total_best = self.total.count(now, counts, &share);
-        let enters = actual > 0.0 && self.enters_bests(&share);
+        let total_best = self.total.count(&share);
+        let enters = actual > 0.0 && self.enters_bests(&best);
         // Work makes a worker known to the journal; a name and refused shares do not.
-        if !journalled && (counts.accepted > 0 || enters) {
+        if !journalled && (!rejected || enters) {
             self.journal_worker(now, number);
             journalled = true;
         }
-        if enters || (own_best && journalled && actual > 0.0) {
-            self.apply_and_journal(now, Record::Best(share));
+        if enters || (own_best && journalled) {
+            self.apply_and_journal(now, Record::Best(best));
         }
-        if total_best && actual > 0.0 {
-            out.push(LedgerOutput::NewBest(share));
+        if total_best {
+            out.push(LedgerOutput::NewBest(best));
         }
     }
 
@@ -941,10 +918,9 @@ impl Ledger {
     }
 
     fn drop_oldest_of(&mut self, fits: impl Fn(Grain) -> bool) {
-        let all = self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut());
-        let longest = all
-            .chain([&mut self.total])
-            .flat_map(|worker| [&mut worker.hours, &mut worker.days, &mut worker.minutes])
+        let longest = self
+            .everyone_mut()
+            .flat_map(|worker| &mut worker.series)
             .filter(|series| fits(series.grain()))
             .max_by_key(|series| series.len());
         if let Some(series) = longest {
@@ -1016,8 +992,8 @@ impl Ledger {
                     return;
                 }
                 let key = (name.clone(), device.clone());
-                if let Some(&slot) = self.keys.get(&key) {
-                    self.remove(slot);
+                if let Some(&id) = self.keys.get(&key) {
+                    self.remove(id);
                 }
                 self.insert(Worker::new(*number, name, device, *unix));
             }
@@ -1051,7 +1027,7 @@ impl Ledger {
             }
             Record::Points { worker, grain, points } => {
                 let worker = self.known(*worker, 0);
-                let series = worker.series_mut(*grain);
+                let series = &mut worker.series[*grain as usize];
                 points.iter().for_each(|point| series.raise(*point));
             }
             Record::Best(best) => {
@@ -1082,8 +1058,8 @@ impl Ledger {
             }
             Record::Forget { worker } => {
                 self.next_number = self.next_number.max(worker.0.saturating_add(1));
-                if let Some(&slot) = self.numbers.get(worker) {
-                    self.remove(slot);
+                if let Some(id) = self.find(*worker) {
+                    self.remove(id);
                 }
             }
             Record::Attachment { .. } => {}
@@ -1217,8 +1193,8 @@ impl Ledger {
         let mut fresh = Vec::new();
         let running = std::mem::take(&mut self.numbers);
         self.next_number = base.next_number;
-        for (old, slot) in running {
-            let Some(mut mine) = self.slots[slot as usize].worker.take() else { continue };
+        for (old, id) in running {
+            let Some(mine) = self.workers.get_mut(&id) else { continue };
             let (key, fixed) = ((mine.name.clone(), mine.device.clone()), mine.fixed);
             if let Some(&other) = base.keys.get(&key) {
                 let theirs = base.take(other);
@@ -1235,12 +1211,9 @@ impl Ledger {
                 fresh.push(Record::Fixed { worker: mine.number, difficulty: fixed });
             }
             renumbered.insert(old, mine.number);
-            self.numbers.insert(mine.number, slot);
-            self.slots[slot as usize].worker = Some(mine);
+            self.numbers.insert(mine.number, id);
         }
-        let others: Vec<u32> = base.numbers.values().copied().collect();
-        for slot in others {
-            let worker = base.take(slot);
+        for (_, worker) in std::mem::take(&mut base.workers) {
             self.insert(worker);
         }
         // The total's bests bear the numbers that were given before the card was read.
@@ -1488,21 +1461,14 @@ impl Ledger {
     }
 
     fn everyone_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
-        let workers = self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut());
-        [&mut self.total].into_iter().chain(workers)
-    }
-
-    fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
-        let slot = self.slots.get_mut(id.slot as usize)?;
-        slot.worker.as_mut().filter(|_| slot.generation == id.generation)
+        [&mut self.total].into_iter().chain(self.workers.values_mut())
     }
 
     fn by_number(&mut self, number: WorkerNumber) -> Option<&mut Worker> {
         if number == WorkerNumber::TOTAL {
             return Some(&mut self.total);
         }
-        let slot = *self.numbers.get(&number)?;
-        self.slots[slot as usize].worker.as_mut()
+        self.workers.get_mut(self.numbers.get(&number)?)
     }
 
     /// The worker with this number; one whose name was lost gets a stand-in, so that its counts
@@ -1511,53 +1477,44 @@ impl Ledger {
         if number == WorkerNumber::TOTAL {
             return &mut self.total;
         }
-        let slot = match self.numbers.get(&number) {
-            Some(&slot) => slot,
-            None => {
-                self.insert(Worker::new(number, &format!("(lost name {})", number.0), "", unix))
-            }
-        };
-        self.live(slot)
+        let id = self.find(number).unwrap_or_else(|| {
+            self.insert(Worker::new(number, &format!("(lost name {})", number.0), "", unix))
+        });
+        self.live(id)
     }
 
-    fn live(&mut self, slot: u32) -> &mut Worker {
-        let worker = self.slots[slot as usize].worker.as_mut();
-        worker.expect("keys and numbers name live slots only")
+    fn live(&mut self, id: WorkerId) -> &mut Worker {
+        self.workers.get_mut(&id).expect("keys and numbers name live workers only")
     }
 
-    fn insert(&mut self, mut worker: Worker) -> u32 {
+    fn insert(&mut self, mut worker: Worker) -> WorkerId {
         worker.changed = Changed::ALL;
         self.next_number = self.next_number.max(worker.number.0.saturating_add(1));
-        let free = self.slots.iter().position(|slot| slot.worker.is_none());
-        let slot = free.unwrap_or(self.slots.len());
-        if slot == self.slots.len() {
-            self.slots.push(Slot::default());
-        }
-        self.keys.insert((worker.name.clone(), worker.device.clone()), slot as u32);
-        self.numbers.insert(worker.number, slot as u32);
-        self.slots[slot].worker = Some(worker);
-        slot as u32
+        let id = WorkerId(self.next_id);
+        self.next_id += 1;
+        self.keys.insert((worker.name.clone(), worker.device.clone()), id);
+        self.numbers.insert(worker.number, id);
+        self.workers.insert(id, worker);
+        id
     }
 
-    fn take(&mut self, slot: u32) -> Worker {
-        let worker = self.slots[slot as usize].worker.take();
-        let worker = worker.expect("keys and numbers name live slots only");
-        self.slots[slot as usize].generation += 1;
+    fn take(&mut self, id: WorkerId) -> Worker {
+        let worker = self.workers.remove(&id).expect("keys and numbers name live workers only");
         self.keys.remove(&(worker.name.clone(), worker.device.clone()));
         self.numbers.remove(&worker.number);
         worker
     }
 
-    fn remove(&mut self, slot: u32) {
-        let worker = self.take(slot);
+    fn remove(&mut self, id: WorkerId) {
+        let worker = self.take(id);
         if worker.journalled && self.ended.len() < MAX_ENDED {
             self.ended.push(worker.number);
         }
     }
 
     fn rename(&mut self, number: WorkerNumber, name: &str, device: &str) {
-        if let Some(&slot) = self.numbers.get(&number) {
-            let mut worker = self.take(slot);
+        if let Some(id) = self.find(number) {
+            let mut worker = self.take(id);
             worker.name = name.to_owned();
             worker.device = device.to_owned();
             self.insert(worker);
@@ -1576,11 +1533,9 @@ impl Worker {
             fixed: None,
             best_since_boot: None,
             totals: Totals { first_seen: unix, last_seen: unix, ..Totals::default() },
-            open: empty_tally(number, 0),
-            minute: Minute::default(),
-            minutes: Series::new(Grain::Minute),
-            hours: Series::new(Grain::Hour),
-            days: Series::new(Grain::Day),
+            open: Tally { worker: number, ..Tally::default() },
+            minute: Tally::default(),
+            series: Grain::ALL.map(Series::new),
             active_since: unix,
             journalled: true,
             changed: Changed::default(),
@@ -1591,28 +1546,14 @@ impl Worker {
     /// Everything ever counted, up to now.
     pub fn totals(&self) -> Totals {
         let mut totals = self.totals;
-        totals.ever.add(&self.open.counts);
-        totals.since_block.add(&self.open.counts);
-        totals.best = better(totals.best, self.open.best);
-        totals.best_since_block = better(totals.best_since_block, self.open.best);
-        totals.last_share = totals.last_share.max(self.open.last_share);
-        totals.last_seen = totals.last_seen.max(totals.last_share);
+        totals.add(&self.open);
         totals
     }
 
     /// The points of a grain, the oldest first, with what is counted up to now.
     pub fn history(&self, grain: Grain) -> Vec<Point> {
         let mut series = self.series(grain).clone();
-        let open = &self.open;
-        match grain {
-            Grain::Minute => {
-                series.add(self.minute.unix, &self.minute.counts, self.minute.best);
-            }
-            Grain::Hour | Grain::Day if !open.counts.is_empty() => {
-                series.add(open.from, &open.counts, best_difficulty(&open.best));
-            }
-            Grain::Hour | Grain::Day => {}
-        }
+        series.add(if grain == Grain::Minute { &self.minute } else { &self.open });
         series.points().filter(|point| point.shares() > 0).copied().collect()
     }
 
@@ -1632,7 +1573,7 @@ impl Worker {
     /// it in which there were shares, the oldest first: what [`Worker::history`] adds up to. At most
     /// 49.
     pub fn day(&self, unix: u64) -> (Rate, Vec<f64>) {
-        let mut works = Vec::with_capacity(if self.minutes.is_empty() { 1 } else { 49 });
+        let mut works = Vec::with_capacity(if self.minutes().is_empty() { 1 } else { 49 });
         let mut last = None;
         let rate = self.add_up(unix, 86_400, &mut |half, work| match works.last_mut() {
             Some(sum) if last == Some(half) => *sum += work,
@@ -1650,15 +1591,15 @@ impl Worker {
         // There are whole minutes only: begin at the one whose border is nearest.
         let first = Grain::Minute.period(start.saturating_add(30));
         let (mut work, mut accepted) = (0.0, 0);
-        let open = Grain::Minute.period(self.minute.unix) >= first;
+        let open = Grain::Minute.period(self.minute.from) >= first;
         match self.first_shown(start) {
             Some(shown) => {
                 // The nearest border may be the one before.
                 if shown > first {
-                    let before = self.minutes.since(first).take_while(|p| p.period < shown);
+                    let before = self.minutes().since(first).take_while(|p| p.period < shown);
                     before.for_each(|point| work += f64::from(point.work));
                 }
-                self.minutes.half_hours_since(shown, &mut |half| {
+                self.minutes().half_hours_since(shown, &mut |half| {
                     work += half.work;
                     accepted += half.accepted;
                     each(half.half, half.work);
@@ -1669,7 +1610,7 @@ impl Worker {
                 }
             }
             None => {
-                self.minutes.half_hours_since(first, &mut |half| work += half.work);
+                self.minutes().half_hours_since(first, &mut |half| work += half.work);
                 for point in self.history(Grain::Minute) {
                     if u64::from(point.period) * 60 >= start {
                         accepted += u64::from(point.accepted);
@@ -1684,9 +1625,9 @@ impl Worker {
         let mut begin = u64::from(first) * 60;
         // Nothing before its last coming: it was not there for the whole window.
         if self.active_since > begin {
-            let earliest = self.minutes.since(first).next();
+            let earliest = self.minutes().since(first).next();
             let earliest = earliest.map(|point| u64::from(point.period) * 60);
-            let earliest = earliest.or(open.then_some(self.minute.unix / 60 * 60));
+            let earliest = earliest.or(open.then_some(self.minute.from / 60 * 60));
             if earliest.is_some_and(|earliest| earliest >= self.active_since / 60 * 60) {
                 begin = self.active_since;
             }
@@ -1703,11 +1644,11 @@ impl Worker {
         if self.minute.counts.is_empty() {
             return Some(first);
         }
-        let mut points = self.minutes.points();
+        let mut points = self.minutes().points();
         let full = points.len() == Series::capacity(Grain::Minute);
         if points
             .next_back()
-            .is_some_and(|last| last.period >= Grain::Minute.period(self.minute.unix))
+            .is_some_and(|last| last.period >= Grain::Minute.period(self.minute.from))
         {
             return None;
         }
@@ -1721,9 +1662,8 @@ impl Worker {
 
     /// The open minute as it will stand among the others, if it is from `period` on.
     fn open_point(&self, period: u32) -> Option<Point> {
-        let Minute { unix, counts, best } = &self.minute;
-        let shown = !counts.is_empty() && Grain::Minute.period(*unix) >= period;
-        shown.then(|| Point::of(Grain::Minute, *unix, counts, *best))
+        let point = Point::of(Grain::Minute, &self.minute);
+        (point.shares() > 0 && point.period >= period).then_some(point)
     }
 
     /// True while a connection is authorised as this worker.
@@ -1732,61 +1672,47 @@ impl Worker {
     }
 
     /// Counts one share; true when it is the best ever of this worker.
-    fn count(&mut self, now: Now, counts: &Counts, share: &BestShare) -> bool {
-        if now.unix / 60 != self.minute.unix / 60 {
-            self.turn_minute(now.unix);
+    fn count(&mut self, share: &Tally) -> bool {
+        if share.from / 60 != self.minute.from / 60 {
+            self.turn_minute(share.from);
         }
         self.changed = Changed::ALL;
-        if self.open.counts.is_empty() {
-            self.open.from = now.unix;
-        }
-        self.open.counts.add(counts);
-        self.minute.counts.add(counts);
-        self.minute.best = self.minute.best.max(share.difficulty);
-        if counts.accepted > 0 {
-            self.open.last_share = now.unix;
-        }
-        let best = self.totals.best.is_none_or(|best| share.difficulty > best.difficulty);
-        if share.difficulty > 0.0 {
-            self.open.best = better(self.open.best, Some(*share));
-            self.best_since_boot = better(self.best_since_boot, Some(*share));
-        }
-        best
+        self.open.add(share);
+        self.minute.add(share);
+        self.best_since_boot = better(self.best_since_boot, share.best);
+        let before = best_difficulty(&self.totals.best);
+        share.best.is_some_and(|best| best.difficulty > before)
     }
 
     fn turn_minute(&mut self, unix: u64) {
-        let done = std::mem::replace(&mut self.minute, Minute { unix, ..Minute::default() });
-        if !done.counts.is_empty() {
-            self.minutes.add(done.unix, &done.counts, done.best);
-        }
+        let next = Tally { from: unix, ..Tally::default() };
+        let done = std::mem::replace(&mut self.minute, next);
+        self.series[Grain::Minute as usize].add(&done);
     }
 
     fn add_tally(&mut self, tally: &Tally) {
         self.close_lost(tally.number);
-        let best = best_difficulty(&tally.best);
-        self.hours.add(tally.from, &tally.counts, best);
-        self.days.add(tally.from, &tally.counts, best);
-        let totals = &mut self.totals;
-        totals.ever.add(&tally.counts);
-        totals.since_block.add(&tally.counts);
-        totals.tallies = tally.number.saturating_add(1);
-        totals.last_share = totals.last_share.max(tally.last_share);
-        totals.last_seen = totals.last_seen.max(tally.last_share);
-        totals.best = better(totals.best, tally.best);
-        totals.best_since_block = better(totals.best_since_block, tally.best);
-        let next = totals.tallies;
-        self.open_from(next);
+        for grain in [Grain::Hour, Grain::Day] {
+            self.series[grain as usize].add(tally);
+        }
+        self.totals.add(tally);
+        self.totals.tallies = tally.number.saturating_add(1);
+        self.open_from(self.totals.tallies);
     }
 
     fn reopen(&mut self) {
-        self.open = empty_tally(self.number, self.open.number.saturating_add(1));
+        self.open_anew(self.open.number.saturating_add(1));
     }
 
     /// All tallies before this number are closed: an open one of before is in them.
     fn open_from(&mut self, number: u32) {
         if self.open.number < number {
-            self.open = empty_tally(self.number, number);
+            self.open_anew(number);
         }
+    }
+
+    fn open_anew(&mut self, number: u32) {
+        self.open = Tally { worker: self.number, number, ..Tally::default() };
     }
 
     /// Takes in an open tally as it stood once, unless a later one is known.
@@ -1802,7 +1728,8 @@ impl Worker {
     /// An open tally of before this number, whose end was lost, counts as it last stood.
     fn close_lost(&mut self, number: u32) {
         if self.open.number < number && !self.open.counts.is_empty() {
-            let lost = std::mem::replace(&mut self.open, empty_tally(self.number, number));
+            let lost = self.open;
+            self.open_from(number);
             self.add_tally(&lost);
         }
     }
@@ -1827,20 +1754,12 @@ impl Worker {
         let mine = std::mem::replace(&mut self.totals, theirs.totals);
         self.totals.last_seen = self.totals.last_seen.max(mine.last_seen);
         self.journalled = true;
-        self.open.number = theirs.totals.tallies.max(theirs.open.number);
-        if !theirs.open.counts.is_empty() {
-            self.open.from = theirs.open.from;
-        }
-        self.open.counts.add(&theirs.open.counts);
-        self.open.last_share = self.open.last_share.max(theirs.open.last_share);
-        self.open.best = better(self.open.best, theirs.open.best);
+        let number = theirs.totals.tallies.max(theirs.open.number);
+        let mine = std::mem::replace(&mut self.open, Tally { number, ..theirs.open });
+        self.open.add(&mine);
         self.level = self.level.or(theirs.level);
         self.fixed = self.fixed.or(theirs.fixed);
-        for (mine, theirs) in [
-            (&mut self.minutes, &theirs.minutes),
-            (&mut self.hours, &theirs.hours),
-            (&mut self.days, &theirs.days),
-        ] {
+        for (mine, theirs) in self.series.iter_mut().zip(&theirs.series) {
             theirs.points().for_each(|point| mine.merge(point));
         }
         self.changed = Changed::ALL;
@@ -1875,30 +1794,29 @@ impl Worker {
     }
 
     fn minutes_since(&self, first: u32) -> Vec<Record> {
-        let points: Vec<Point> = self.minutes.since(first).copied().collect();
-        let chunks = points.chunks(MAX_POINTS);
-        let (worker, grain) = (self.number, Grain::Minute);
+        self.point_records(Grain::Minute, self.minutes().since(first))
+    }
+
+    fn point_records<'a>(
+        &self,
+        grain: Grain,
+        points: impl Iterator<Item = &'a Point>,
+    ) -> Vec<Record> {
+        let points: Vec<Point> = points.copied().collect();
+        let (worker, chunks) = (self.number, points.chunks(MAX_POINTS));
         chunks.map(|points| Record::Points { worker, grain, points: points.to_vec() }).collect()
     }
 
     fn series(&self, grain: Grain) -> &Series {
-        match grain {
-            Grain::Minute => &self.minutes,
-            Grain::Hour => &self.hours,
-            Grain::Day => &self.days,
-        }
+        &self.series[grain as usize]
     }
 
-    fn series_mut(&mut self, grain: Grain) -> &mut Series {
-        match grain {
-            Grain::Minute => &mut self.minutes,
-            Grain::Hour => &mut self.hours,
-            Grain::Day => &mut self.days,
-        }
+    fn minutes(&self) -> &Series {
+        self.series(Grain::Minute)
     }
 
     fn points_held(&self) -> usize {
-        self.minutes.len() + self.hours.len() + self.days.len()
+        self.series.iter().map(Series::len).sum()
     }
 }
 
@@ -1916,7 +1834,8 @@ impl Kept {
         let points = ledger.everyone().map(|worker| {
             let total = worker.number == WorkerNumber::TOTAL;
             let days = if total { self.total_days } else { self.days };
-            worker.hours.len().min(self.hours) + worker.days.len().min(days)
+            worker.series(Grain::Hour).len().min(self.hours)
+                + worker.series(Grain::Day).len().min(days)
         });
         points.sum::<usize>() * 14
     }
@@ -1951,22 +1870,6 @@ fn first_minute(unix: u64, now: u64) -> u32 {
 /// `w` and `t` with a worker's number; see also [`minute_key`].
 fn key(kind: u8, number: u32) -> Vec<u8> {
     [[kind].as_slice(), &number.to_be_bytes()].concat()
-}
-
-fn better(a: Option<BestShare>, b: Option<BestShare>) -> Option<BestShare> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(if b.difficulty > a.difficulty { b } else { a }),
-        (a, b) => a.or(b),
-    }
-}
-
-fn empty_tally(worker: WorkerNumber, number: u32) -> Tally {
-    let counts = Counts::default();
-    Tally { worker, number, from: 0, last_share: 0, counts, best: None }
-}
-
-fn best_difficulty(best: &Option<BestShare>) -> f64 {
-    best.map_or(0.0, |best| best.difficulty)
 }
 
 /// How far a found block has come. A stale one may come back, which is then told anew.
@@ -2093,12 +1996,12 @@ mod tests {
         let start = unix.saturating_sub(window);
         let first = Grain::Minute.period(start.saturating_add(30));
         let minutes: Vec<&Point> =
-            worker.minutes.points().filter(|point| point.period >= first).collect();
+            worker.minutes().points().filter(|point| point.period >= first).collect();
         let mut work: f64 = minutes.iter().map(|point| f64::from(point.work)).sum();
         let mut earliest = minutes.first().map(|point| u64::from(point.period) * 60);
-        if Grain::Minute.period(worker.minute.unix) >= first {
+        if Grain::Minute.period(worker.minute.from) >= first {
             work += worker.minute.counts.work;
-            earliest = earliest.or(Some(worker.minute.unix / 60 * 60));
+            earliest = earliest.or(Some(worker.minute.from / 60 * 60));
         }
         let mut begin = u64::from(first) * 60;
         if earliest.is_some_and(|earliest| earliest >= worker.active_since / 60 * 60) {
