@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock::Now;
-use crate::ledger::disk_health::{self, Card, CardHealth, READ_EVERY};
+use crate::ledger::disk_health::{self, Card, READ_EVERY};
 use crate::ledger::totals::LedgerEvent;
 use crate::ledger::transfer::{self, Copied};
 use crate::safe_start::{self, WORKS_AFTER};
@@ -62,14 +62,9 @@ impl Housekeeping {
         [self.read_at, self.copy_at, self.works_at].into_iter().flatten().min()
     }
 
-    /// How the card is; `None` before it was read.
-    pub(super) fn health(&self) -> Option<CardHealth> {
-        self.card.health()
-    }
-
     /// What we alone write in a day, extrapolated at first; `None` in the first ten minutes.
     pub(super) fn own_written_day(&self) -> Option<u64> {
-        let (bytes, seconds) = self.health()?.own_written;
+        let (bytes, seconds) = self.card.own_written()?;
         (seconds >= 600).then(|| (bytes as f64 * 86_400.0 / seconds as f64) as u64)
     }
 }
@@ -143,9 +138,7 @@ impl State {
             Found::Card(reading) => {
                 self.housekeeping.read_at = Some(now.mono + READ_EVERY);
                 let Ok(reading) = reading else { return };
-                if self.housekeeping.card.reading(now, reading) {
-                    let words =
-                        self.housekeeping.health().map(|health| health.words).unwrap_or_default();
+                if let Some(words) = self.housekeeping.card.reading(now, reading) {
                     self.tell(now, EventKind::System, Level::Warning, words);
                     self.ledger_event(now, LedgerEvent::Shrink);
                 }
