@@ -12,11 +12,9 @@ use crate::exit::Exit;
 use crate::fsutil::{self, Rights, read_bounded};
 use crate::ledger::backup::{self, MAX_BACKUP};
 use crate::ledger::export;
-use crate::ledger::journal::Journal;
-use crate::ledger::record::{Grain, scan};
+use crate::ledger::record::Grain;
 use crate::ledger::seal::{self, Dice};
 use crate::ledger::store::StoreError;
-use crate::ledger::totals::Ledger;
 use crate::ledger::transfer::{
     self, NoSettings, SEALED, SETTINGS, TransferError, give_to_owner, settings_with,
 };
@@ -172,8 +170,8 @@ pub fn export(now: Now, what: What, flags: &Flags) -> Exit {
         Ok(data) => data,
         Err(exit) => return exit,
     };
-    let journal = match Journal::read(&data.join("ledger/journal")) {
-        Ok(Some(journal)) => journal,
+    let ledger = match transfer::read_card(now, &data) {
+        Ok(Some(ledger)) => ledger,
         Ok(None) => {
             let hint = format!("There is no ledger in {}.", data.display());
             return fail(Exit::Unavailable, &hint);
@@ -182,7 +180,6 @@ pub fn export(now: Now, what: What, flags: &Flags) -> Exit {
             return fail(Exit::Unavailable, &format!("The journal cannot be read: {error}."));
         }
     };
-    let ledger = Ledger::replay(now, &scan(&journal).records);
     let text = match what {
         What::Blocks => export::blocks_csv(&ledger),
         What::Workers => export::workers_csv(&ledger),

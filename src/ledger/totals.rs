@@ -24,7 +24,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::cache::minute_key;
+use super::cache::{Cached, Entry, minute_key, minute_of};
 use super::codec::clip;
 use super::half_hours::half_of;
 use super::history::Series;
@@ -71,8 +71,10 @@ pub const BACKUP_BUDGET: usize = 950_000;
 
 /// Bytes of records of newer programs that are carried along.
 const MAX_UNKNOWN: usize = 100_000;
+/// Stands in the place of a dropped worker's name.
+const FORGOTTEN: &str = "(forgotten)";
 const MAX_PENDING: usize = 20_000;
-const MAX_ENDED: usize = 20_000;
+const MAX_GONE: usize = 40_000;
 
 /// A handle to a worker, for shares. It is never given again: a handle of a dropped worker counts
 /// for the total alone.
@@ -202,12 +204,8 @@ pub enum LedgerOutput {
 pub struct Opened {
     /// The journal's records (and a snapshot's before them, if the journal was damaged).
     pub records: Vec<Record>,
-    /// The cache's.
-    pub cached: Vec<Record>,
-    /// When the cache's entries of minutes were written ([`Grain::Minute`]), to drop them later.
-    pub cached_minutes: BTreeSet<u32>,
-    /// The journal's last sequence number when the cache was written; 0 without a cache.
-    pub cached_sequence: u64,
+    /// What the cache held; nothing without one.
+    pub cached: Cached,
     /// Length of the journal in bytes.
     pub journal_bytes: u64,
     /// What was wrong, in sentences for the page. Empty when all is well.
@@ -227,8 +225,8 @@ pub struct Batch {
     pub append: Vec<Record>,
     /// The journal is to be replaced by these records, before `append` (which is then empty).
     pub rewrite: Option<Vec<Record>>,
-    /// To be put into the cache: a key, and records or none to delete it.
-    pub cache: Vec<(Vec<u8>, Vec<Record>)>,
+    /// To be put into the cache.
+    pub cache: Vec<Entry>,
     /// A snapshot of this day ([`Grain::Day`]) is to be written.
     pub snapshot: Option<(u32, Vec<Record>)>,
     /// Set-aside files and all but the newest two snapshots are to be removed first.
@@ -351,10 +349,11 @@ pub struct Ledger {
     journal_bytes: u64,
     base_bytes: u64,
     snapshot_day: Option<u32>,
+    /// When the cache's entries of minutes were written ([`Grain::Minute`]), to drop them later.
     chunks: BTreeSet<u32>,
-    ended: Vec<WorkerNumber>,
-    dropping: Vec<WorkerNumber>,
-    dropping_minutes: BTreeSet<u32>,
+    /// Keys that are to leave the cache, and those of the batch that is being written.
+    gone: Vec<Vec<u8>>,
+    dropping: Vec<Vec<u8>>,
     append_at: Option<Instant>,
     interim_at: Instant,
     journalled_unix: u64,
@@ -396,9 +395,8 @@ impl Ledger {
             base_bytes: 0,
             snapshot_day: None,
             chunks: BTreeSet::new(),
-            ended: Vec::new(),
+            gone: Vec::new(),
             dropping: Vec::new(),
-            dropping_minutes: BTreeSet::new(),
             append_at: None,
             interim_at: now.mono + INTERIM_EVERY,
             journalled_unix: now.unix,
@@ -489,7 +487,23 @@ impl Ledger {
             }
             LedgerEvent::Network { difficulty } => self.network_difficulty = difficulty,
             LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee } => {
-                self.block_found(now, worker, hash, height, (difficulty, reward, payee));
+                let worker = self.get(worker);
+                let block = FoundBlock {
+                    hash,
+                    height,
+                    unix: now.unix,
+                    worker: worker.map_or(WorkerNumber::TOTAL, |worker| worker.number),
+                    name: worker.map_or(FORGOTTEN, |worker| &worker.name).to_owned(),
+                    difficulty,
+                    network_difficulty: self.network_difficulty,
+                    reward,
+                    payee,
+                    state: StoredState::Candidate,
+                    state_unix: now.unix,
+                };
+                if !self.blocks.iter().any(|known| known.hash == hash) {
+                    self.book(now, block);
+                }
             }
             LedgerEvent::BlockKept(block) => self.block_kept(now, *block),
             LedgerEvent::Block { hash, state } => self.block_state(now, hash, state),
@@ -611,7 +625,7 @@ impl Ledger {
     /// The name of a worker, for a list; of one that was dropped a word in brackets.
     pub fn name(&self, number: WorkerNumber) -> &str {
         let worker = self.find(number).and_then(|id| self.get(id));
-        worker.map_or("(forgotten)", |worker| &worker.name)
+        worker.map_or(FORGOTTEN, |worker| &worker.name)
     }
 
     /// The best shares ever, the best first; at most [`MAX_BESTS`].
@@ -680,14 +694,8 @@ impl Ledger {
             }
         }
         let kept = self.history_within(budget.saturating_sub(size_on_disk(&records)));
-        for worker in self.everyone() {
-            let days =
-                if worker.number == WorkerNumber::TOTAL { kept.total_days } else { kept.days };
-            for (grain, keep) in [(Grain::Day, days), (Grain::Hour, kept.hours)] {
-                let points = worker.series(grain).points();
-                let old = points.len().saturating_sub(keep);
-                records.extend(worker.point_records(grain, points.skip(old)));
-            }
+        for (worker, grain, points) in self.newest_points(kept) {
+            records.extend(worker.point_records(grain, points));
         }
         records
     }
@@ -756,34 +764,6 @@ impl Ledger {
     }
 
     // -- blocks --
-
-    fn block_found(
-        &mut self,
-        now: Now,
-        worker: WorkerId,
-        hash: BlockHash,
-        height: u32,
-        (difficulty, reward, payee): (f64, u64, String),
-    ) {
-        if self.blocks.iter().any(|block| block.hash == hash) {
-            return;
-        }
-        let worker = self.get(worker);
-        let block = FoundBlock {
-            hash,
-            height,
-            unix: now.unix,
-            worker: worker.map_or(WorkerNumber::TOTAL, |worker| worker.number),
-            name: worker.map_or("(forgotten)", |worker| &worker.name).to_owned(),
-            difficulty,
-            network_difficulty: self.network_difficulty,
-            reward,
-            payee,
-            state: StoredState::Candidate,
-            state_unix: now.unix,
-        };
-        self.book(now, block);
-    }
 
     fn block_kept(&mut self, now: Now, mut block: FoundBlock) {
         if let Some(known) = self.blocks.iter().find(|known| known.hash == block.hash) {
@@ -871,7 +851,7 @@ impl Ledger {
         }
         self.forget_one_vanished(now);
         while self.points_held() > MAX_POINTS_HELD {
-            self.drop_oldest();
+            self.drop_oldest(&Grain::ALL);
         }
     }
 
@@ -909,19 +889,16 @@ impl Ledger {
 
     /// For the card's sake: minutes stand in the cache, hours and days in the journal.
     fn shrink_history(&mut self) {
-        self.drop_oldest_of(|grain| grain == Grain::Minute);
-        self.drop_oldest_of(|grain| grain != Grain::Minute);
+        self.drop_oldest(&[Grain::Minute]);
+        self.drop_oldest(&[Grain::Hour, Grain::Day]);
     }
 
-    fn drop_oldest(&mut self) {
-        self.drop_oldest_of(|_| true);
-    }
-
-    fn drop_oldest_of(&mut self, fits: impl Fn(Grain) -> bool) {
+    /// Shortens the longest series of these grains.
+    fn drop_oldest(&mut self, of: &[Grain]) {
         let longest = self
             .everyone_mut()
             .flat_map(|worker| &mut worker.series)
-            .filter(|series| fits(series.grain()))
+            .filter(|series| of.contains(&series.grain()))
             .max_by_key(|series| series.len());
         if let Some(series) = longest {
             series.drop_oldest();
@@ -932,24 +909,36 @@ impl Ledger {
         self.everyone().map(Worker::points_held).sum()
     }
 
-    fn history_within(&self, budget: usize) -> Kept {
-        let mut kept = Kept {
-            hours: Series::capacity(Grain::Hour),
-            days: Series::capacity(Grain::Day),
-            total_days: Series::capacity(Grain::Day),
-        };
-        while kept.bytes(self) > budget {
-            match kept {
-                Kept { hours, .. } if hours > 7 * 24 => kept.hours = hours / 2,
-                Kept { days, .. } if days > 90 => kept.days = days / 2,
-                Kept { total_days, .. } if total_days > 365 => kept.total_days = total_days / 2,
-                Kept { hours, days, total_days } if hours + days + total_days > 0 => {
-                    kept = Kept { hours: hours / 2, days: days / 2, total_days: total_days / 2 };
-                }
-                Kept { .. } => break,
+    /// How many of the newest hours, of the newest days, and of those of the total are written.
+    fn history_within(&self, budget: usize) -> [usize; 3] {
+        let mut kept = [Grain::Hour, Grain::Day, Grain::Day].map(Series::capacity);
+        // An upper estimate: a point is written in 11 to 17 bytes.
+        while self.newest_points(kept).map(|(_, _, points)| points.len()).sum::<usize>() * 14
+            > budget
+        {
+            let least = [7 * 24, 90, 365];
+            match kept.iter().zip(least).position(|(kept, least)| *kept > least) {
+                Some(place) => kept[place] /= 2,
+                None if kept == [0; 3] => break,
+                None => kept = kept.map(|kept| kept / 2),
             }
         }
         kept
+    }
+
+    /// The newest days and hours of everyone, so many of them.
+    fn newest_points(
+        &self,
+        [hours, days, total_days]: [usize; 3],
+    ) -> impl Iterator<Item = (&Worker, Grain, impl ExactSizeIterator<Item = &Point>)> {
+        self.everyone().flat_map(move |worker| {
+            let days = if worker.number == WorkerNumber::TOTAL { total_days } else { days };
+            [(Grain::Day, days), (Grain::Hour, hours)].map(|(grain, keep)| {
+                let points = worker.series(grain).points();
+                let old = points.len().saturating_sub(keep);
+                (worker, grain, points.skip(old))
+            })
+        })
     }
 
     // -- records --
@@ -1117,9 +1106,11 @@ impl Ledger {
             return;
         }
         let mut base = Ledger::replay(now, &opened.records);
-        let recovered = base.apply_cached(&opened.cached);
-        self.cached_unix = opened.cached_minutes.last().map_or(0, |&minute| u64::from(minute) * 60);
-        self.chunks = opened.cached_minutes;
+        let entries = &opened.cached.entries;
+        self.chunks = entries.iter().filter_map(|(key, _)| minute_of(key)).collect();
+        self.cached_unix = self.chunks.last().map_or(0, |&minute| u64::from(minute) * 60);
+        let cached: Vec<&Record> = entries.iter().flat_map(|(_, records)| records).collect();
+        let recovered = base.apply_cached(&cached);
         self.storage = Storage::Ready;
         self.journal_bytes = opened.journal_bytes;
         self.base_bytes = opened.journal_bytes;
@@ -1144,7 +1135,7 @@ impl Ledger {
 
     /// The cache knows what was counted after the last tallies, the minutes and the levels. True
     /// when it knows sums that the journal has lost.
-    fn apply_cached(&mut self, cached: &[Record]) -> bool {
+    fn apply_cached(&mut self, cached: &[&Record]) -> bool {
         let journal_knows = self.next_number;
         let mut recovered = false;
         for record in cached {
@@ -1260,7 +1251,6 @@ impl Ledger {
                 }
                 self.journal_bytes = report.journal_bytes;
                 self.dropping.clear();
-                self.dropping_minutes.clear();
                 if report.cache_failed {
                     self.cache_anew();
                 }
@@ -1287,9 +1277,8 @@ impl Ledger {
                 self.write_anew();
                 self.pending.clear();
                 self.snapshot_day = None;
-                self.ended.append(&mut self.dropping);
-                self.ended.truncate(MAX_ENDED);
-                self.chunks.append(&mut self.dropping_minutes);
+                self.gone.append(&mut self.dropping);
+                self.gone.truncate(MAX_GONE);
                 self.cache_anew();
                 self.try_at = Some(now.mono + RETRY_AFTER);
             }
@@ -1412,8 +1401,14 @@ impl Ledger {
 
     /// What changed since the cache was last written: for each worker its open tally and level,
     /// its totals when a tally was closed, and in one entry the new minutes of all.
-    fn cache(&mut self, now: Now) -> Vec<(Vec<u8>, Vec<Record>)> {
-        let mut entries = Vec::new();
+    fn cache(&mut self, now: Now) -> Vec<Entry> {
+        // A chunk has the minutes of an hour, or of a day, before its own.
+        let kept = self.chunks.split_off(&first_minute(0, now.unix));
+        let old = std::mem::replace(&mut self.chunks, kept);
+        self.gone.extend(old.into_iter().map(minute_key));
+        self.dropping = std::mem::take(&mut self.gone);
+        let mut entries: Vec<Entry> =
+            self.dropping.iter().map(|key| (key.clone(), Vec::new())).collect();
         let mut fresh = Vec::new();
         let since = first_minute(self.cached_unix, now.unix);
         self.cached_unix = now.unix;
@@ -1430,21 +1425,11 @@ impl Ledger {
             }
             fresh.extend(worker.minutes_since(since));
         }
-        self.dropping = std::mem::take(&mut self.ended);
-        for number in &self.dropping {
-            entries.push((key(b'w', number.0), Vec::new()));
-            entries.push((key(b't', number.0), Vec::new()));
-        }
         if !fresh.is_empty() {
             let minute = Grain::Minute.period(now.unix);
             self.chunks.insert(minute);
             entries.push((minute_key(minute), fresh));
         }
-        // A chunk has the minutes of an hour, or of a day, before its own.
-        let kept = self.chunks.split_off(&first_minute(0, now.unix));
-        let old = std::mem::replace(&mut self.chunks, kept);
-        entries.extend(old.iter().map(|&minute| (minute_key(minute), Vec::new())));
-        self.dropping_minutes = old;
         entries
     }
 
@@ -1507,8 +1492,8 @@ impl Ledger {
 
     fn remove(&mut self, id: WorkerId) {
         let worker = self.take(id);
-        if worker.journalled && self.ended.len() < MAX_ENDED {
-            self.ended.push(worker.number);
+        if worker.journalled && self.gone.len() < MAX_GONE {
+            self.gone.extend([b'w', b't'].map(|kind| key(kind, worker.number.0)));
         }
     }
 
@@ -1820,27 +1805,6 @@ impl Worker {
     }
 }
 
-/// How many of the newest points are written.
-#[derive(Clone, Copy, Debug)]
-struct Kept {
-    hours: usize,
-    days: usize,
-    total_days: usize,
-}
-
-impl Kept {
-    /// An upper estimate: a point is written in 11 to 17 bytes.
-    fn bytes(&self, ledger: &Ledger) -> usize {
-        let points = ledger.everyone().map(|worker| {
-            let total = worker.number == WorkerNumber::TOTAL;
-            let days = if total { self.total_days } else { self.days };
-            worker.series(Grain::Hour).len().min(self.hours)
-                + worker.series(Grain::Day).len().min(days)
-        });
-        points.sum::<usize>() * 14
-    }
-}
-
 /// The last of the records, in their order, that together fit into so many bytes.
 fn newest(records: impl DoubleEndedIterator<Item = Record>, bytes: usize) -> Vec<Record> {
     let mut left = bytes;
@@ -1884,16 +1848,13 @@ fn stage(state: &StoredState) -> u8 {
     }
 }
 
-fn clipped(state: StoredState) -> StoredState {
-    match state {
-        StoredState::Accepted { node } => {
-            StoredState::Accepted { node: clip(&node, MAX_TEXT).to_owned() }
-        }
-        StoredState::Rejected { reason } => {
-            StoredState::Rejected { reason: clip(&reason, MAX_TEXT).to_owned() }
-        }
-        other => other,
+fn clipped(mut state: StoredState) -> StoredState {
+    if let StoredState::Accepted { node: text } | StoredState::Rejected { reason: text } =
+        &mut state
+    {
+        text.truncate(clip(text, MAX_TEXT).len());
     }
+    state
 }
 
 fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, limit: usize) {
@@ -1932,6 +1893,7 @@ mod tests {
             let share =
                 || LedgerEvent::Share { worker, difficulty: 1.0, actual: 2.0, height: 3 };
             ledger.handle(now, share(), &mut out);
+            let cached = Cached { entries: vec![(b"w".to_vec(), cached)], sequence: 0 };
             let opened = Opened { records, cached, ..Opened::default() };
             ledger.handle(now, LedgerEvent::Opened(Box::new(opened)), &mut out);
             ledger.handle(now, share(), &mut out);

@@ -12,7 +12,7 @@ use soloist::ledger::backup::{self, BackupError, MAX_BACKUP};
 use soloist::ledger::check::{Check, check};
 use soloist::ledger::export;
 use soloist::ledger::record::{Grain, Record, StoredState};
-use soloist::ledger::store::Store;
+use soloist::ledger::store::{Store, StoreError};
 use soloist::ledger::totals::{Ledger, LedgerEvent};
 use soloist::ledger::transfer::{self, TransferError};
 
@@ -188,7 +188,7 @@ fn copies_go_to_another_file_system_and_only_the_newest_stay() {
     assert_eq!(fs::read_dir(stick.path()).unwrap().count(), 7);
     // A full stick is an error, and leaves no half file.
     let full = transfer::copy_to(stick.path(), data.path(), 20_011, &vec![1; 900_000]);
-    assert!(matches!(full, Err(TransferError::Io { .. })), "{full:?}");
+    assert!(matches!(full, Err(TransferError::Store(StoreError::Io { .. }))), "{full:?}");
     assert_eq!(fs::read_dir(stick.path()).unwrap().count(), 7);
     assert!(Command::new("umount").arg(stick.path()).status().unwrap().success());
 }
