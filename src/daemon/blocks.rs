@@ -211,7 +211,7 @@ fn write_all(spool: &Spool, orders: priority_queue::Receiver<SpoolOrder>, queue:
 }
 
 impl Booking {
-    /// Who is paid, and when it came to this state, is left to the loop.
+    /// Who is paid is left to the loop, and when it came to this state to the ledger.
     fn of(block: &SolvedBlock, state: StoredState) -> Booking {
         let found = FoundBlock {
             hash: block.hash,
@@ -361,7 +361,6 @@ impl State {
 
     fn book_kept(&mut self, now: Now, Booking { mut found, script }: Booking) {
         found.payee = self.paid(now, script.as_deref());
-        found.state_unix = now.unix;
         let (height, booked) = (found.height, self.ledger.core.total().totals().blocks);
         self.ledger_event(now, LedgerEvent::BlockKept(Box::new(found)));
         if self.ledger.core.total().totals().blocks > booked {

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::record::{Record, encode, scan_frames};
+use super::record::{Record, decode_all, encode};
 
 /// More keys than any ledger has.
 pub(super) const MAX_ENTRIES: usize = 200_000;
@@ -94,13 +94,13 @@ impl Cache {
                 let bytes = value.as_ref().try_into().map_err(|_| CacheError::Foreign)?;
                 cached.sequence = u64::from_le_bytes(bytes);
             } else {
-                cached.entries.push((key.to_vec(), read_entry(&value)?));
+                cached.entries.push((key.to_vec(), decode_all(&value).ok_or(CacheError::Foreign)?));
             }
         }
         for entry in self.minutes.iter().take(MAX_ENTRIES) {
             let (key, value) = entry?;
             minute_of(&key).ok_or(CacheError::Foreign)?;
-            cached.entries.push((key.to_vec(), read_entry(&value)?));
+            cached.entries.push((key.to_vec(), decode_all(&value).ok_or(CacheError::Foreign)?));
         }
         Ok(cached)
     }
@@ -164,12 +164,4 @@ pub(super) fn lock(path: &Path, patience: Duration) -> io::Result<Option<File>> 
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
-}
-
-fn read_entry(value: &[u8]) -> Result<Vec<Record>, CacheError> {
-    let scan = scan_frames(value);
-    if scan.torn_tail > 0 || scan.damaged_bytes > 0 {
-        return Err(CacheError::Foreign);
-    }
-    Ok(scan.records)
 }

@@ -26,7 +26,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::cache::{Cache, CacheError, Cached, Entry};
-use super::record::{encode, scan_frames};
+use super::record::{decode_all, encode};
 
 /// A writing child is killed after this time.
 pub const SAVE_LIMIT: Duration = Duration::from_secs(10);
@@ -184,11 +184,7 @@ pub fn read_message(message: &[u8]) -> Option<Cached> {
         let (key, tail) = tail.split_at_checked(key.into())?;
         let (length, tail) = tail.split_first_chunk()?;
         let (value, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        let scan = scan_frames(value);
-        if scan.torn_tail > 0 || scan.damaged_bytes > 0 {
-            return None;
-        }
-        entries.push((key.to_vec(), scan.records));
+        entries.push((key.to_vec(), decode_all(value)?));
         rest = tail;
     }
     rest.is_empty().then_some(Cached { entries, sequence: u64::from_le_bytes(*sequence) })

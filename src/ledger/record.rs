@@ -479,6 +479,17 @@ pub fn encode(record: &Record, sequence: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&crc.to_le_bytes());
 }
 
+/// Appends the frames of records, numbered from `first` on.
+pub fn encode_all(records: &[Record], first: u64, out: &mut Vec<u8>) {
+    (first..).zip(records).for_each(|(sequence, record)| encode(record, sequence, out));
+}
+
+/// The records of nothing but whole frames; `None` when anything else is among them.
+pub fn decode_all(bytes: &[u8]) -> Option<Vec<Record>> {
+    let scan = scan_frames(bytes);
+    (scan.torn_tail == 0 && scan.damaged_bytes == 0).then_some(scan.records)
+}
+
 /// Reads the frame at the start of `bytes`: its sequence number, its record and its length.
 /// `None` when no whole, undamaged frame starts here.
 pub fn decode(bytes: &[u8]) -> Option<(u64, Record, usize)> {

@@ -230,10 +230,7 @@ impl Store {
     /// Best effort: what cannot be removed will be tried again.
     fn shrink(&self) {
         let _ = fs::remove_dir_all(self.dir.join("aside"));
-        let days = snapshot_days(&self.dir);
-        for old in &days[..days.len().saturating_sub(KEEP_SHRUNK)] {
-            let _ = fs::remove_file(snapshot_path(&self.dir, *old));
-        }
+        drop_snapshots(&self.dir, KEEP_SHRUNK);
     }
 
     fn enough_space(&self) -> Result<(), StoreError> {
@@ -297,10 +294,7 @@ impl Store {
         if read.len() != records.len() {
             return Err("it does not come back as it was written".into());
         }
-        let days = snapshot_days(&self.dir);
-        for old in &days[..days.len().saturating_sub(KEEP_SNAPSHOTS)] {
-            let _ = fs::remove_file(snapshot_path(&self.dir, *old));
-        }
+        drop_snapshots(&self.dir, KEEP_SNAPSHOTS);
         Ok(())
     }
 }
@@ -524,6 +518,14 @@ fn snapshot_days(dir: &Path) -> Vec<u32> {
         names.filter_map(|name| day_of(name.strip_suffix(".backup")?)).collect();
     days.sort_unstable();
     days
+}
+
+/// All but the newest; best effort.
+fn drop_snapshots(dir: &Path, keep: usize) {
+    let days = snapshot_days(dir);
+    for old in &days[..days.len().saturating_sub(keep)] {
+        let _ = fs::remove_file(snapshot_path(dir, *old));
+    }
 }
 
 fn read_snapshot(dir: &Path, day: u32) -> Result<Vec<Record>, String> {

@@ -31,7 +31,7 @@ use super::history::Series;
 use super::record::{
     AuditEntry, BestShare, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS, MAX_TEXT,
     Point, Record, RejectReason, SettingChange, StoredState, Tally, Totals, WorkerNumber,
-    best_difficulty, better,
+    best_difficulty, better, encode_all,
 };
 use crate::chain::BlockHash;
 use crate::clock::Now;
@@ -862,9 +862,8 @@ impl Ledger {
         let vanished = vanished.filter(|worker| worker.sessions == 0);
         let oldest = vanished.min_by_key(|worker| worker.totals.last_seen);
         let Some(worker) = oldest.filter(|worker| worker.totals.last_seen < limit) else { return };
-        let number = worker.number;
         if !matches!(self.storage, Storage::Loading { .. }) {
-            self.forget(now, number);
+            self.forget(now, worker.number);
         }
     }
 
@@ -1207,18 +1206,16 @@ impl Ledger {
         for (_, worker) in std::mem::take(&mut base.workers) {
             self.insert(worker);
         }
+        let new_number = |old: WorkerNumber| renumbered.get(&old).copied().unwrap_or(old);
         // The total's bests bear the numbers that were given before the card was read.
         let bests = [&mut self.total.best_since_boot, &mut self.total.open.best];
         for best in bests.into_iter().flatten() {
-            best.worker = renumbered.get(&best.worker).copied().unwrap_or(best.worker);
+            best.worker = new_number(best.worker);
         }
-        let card_total =
-            std::mem::replace(&mut base.total, Worker::new(WorkerNumber::TOTAL, "", "", 0));
-        self.total.merge(card_total);
+        self.total.merge(base.total);
         self.unknown = base.unknown;
 
         // What was learnt while the card was being read comes after what is on it.
-        let new_number = |old: WorkerNumber| renumbered.get(&old).copied().unwrap_or(old);
         for mut best in std::mem::replace(&mut self.bests, base.bests) {
             best.worker = new_number(best.worker);
             fresh.push(Record::Best(best));
@@ -1821,7 +1818,7 @@ fn newest(records: impl DoubleEndedIterator<Item = Record>, bytes: usize) -> Vec
 
 fn size_on_disk(records: &[Record]) -> usize {
     let mut bytes = Vec::new();
-    records.iter().for_each(|record| super::record::encode(record, 0, &mut bytes));
+    encode_all(records, 0, &mut bytes);
     bytes.len()
 }
 
