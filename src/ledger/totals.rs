@@ -1035,15 +1035,9 @@ impl Ledger {
                 }
             }
             Record::Setting(change) => {
-                if !self.settings.contains(change) {
-                    push_bounded(&mut self.settings, change.clone(), MAX_SETTINGS);
-                }
+                push_new(&mut self.settings, change, MAX_SETTINGS);
             }
-            Record::Audit(entry) => {
-                if !self.audit.contains(entry) {
-                    push_bounded(&mut self.audit, entry.clone(), MAX_AUDIT);
-                }
-            }
+            Record::Audit(entry) => push_new(&mut self.audit, entry, MAX_AUDIT),
             Record::Forget { worker } => {
                 self.next_number = self.next_number.max(worker.0.saturating_add(1));
                 if let Some(id) = self.find(*worker) {
@@ -1146,32 +1140,22 @@ impl Ledger {
             }
         }
         for record in cached {
-            match record {
+            let is_news = match record {
                 // Only where the journal lost tallies that the cache has.
-                Record::Totals { worker, totals } => {
-                    let known = self.by_number(*worker).map(|worker| worker.totals.tallies);
-                    if known.is_some_and(|tallies| totals.tallies > tallies) {
-                        self.apply(record);
-                        recovered = true;
-                    }
-                }
+                Record::Totals { worker, totals } => self
+                    .by_number(*worker)
+                    .is_some_and(|worker| totals.tallies > worker.totals.tallies),
                 Record::Points { worker, grain: Grain::Minute, .. }
-                    if self.by_number(*worker).is_some() =>
-                {
-                    self.apply(record);
-                }
-                Record::Open(tally) => {
-                    if let Some(worker) = self.by_number(tally.worker) {
-                        worker.raise_open(tally);
-                    }
-                }
+                | Record::Open(Tally { worker, .. }) => self.by_number(*worker).is_some(),
                 // The journal knows a later one, if any.
-                Record::Level { worker, difficulty } => {
-                    if let Some(worker) = self.by_number(*worker) {
-                        worker.level = worker.level.or(Some(*difficulty));
-                    }
+                Record::Level { worker, .. } => {
+                    self.by_number(*worker).is_some_and(|worker| worker.level.is_none())
                 }
-                _ => {}
+                _ => false,
+            };
+            if is_news {
+                self.apply(record);
+                recovered |= matches!(record, Record::Totals { .. });
             }
         }
         recovered
@@ -1432,7 +1416,8 @@ impl Ledger {
 
     fn note(&mut self, note: String) {
         if self.notes.back() != Some(&note) {
-            push_bounded(&mut self.notes, note, 20);
+            let end = self.notes.len();
+            insert_bounded(&mut self.notes, end, note, 20);
         }
     }
 
@@ -1854,8 +1839,10 @@ fn clipped(mut state: StoredState) -> StoredState {
     state
 }
 
-fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, limit: usize) {
-    insert_bounded(queue, queue.len(), item, limit);
+fn push_new<T: Clone + PartialEq>(queue: &mut VecDeque<T>, item: &T, limit: usize) {
+    if !queue.contains(item) {
+        insert_bounded(queue, queue.len(), item.clone(), limit);
+    }
 }
 
 fn insert_bounded<T>(queue: &mut VecDeque<T>, place: usize, item: T, limit: usize) {

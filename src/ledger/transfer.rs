@@ -50,8 +50,6 @@ pub enum TransferError {
 /// What was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Files that travelled along: name and bytes. They are for the caller to put in place.
-    pub attachments: Vec<(String, Vec<u8>)>,
     /// Workers in it.
     pub workers: usize,
     /// Accepted shares in it.
@@ -105,14 +103,12 @@ pub fn read_card(now: Now, data: &Path) -> io::Result<Option<Ledger>> {
 /// Puts a backup in the place of the ledger in `data`. Soloist must not be running there. What was
 /// there before is set aside.
 pub fn restore(now: Now, data: &Path, file: &[u8]) -> Result<Restored, TransferError> {
-    let records = backup::read(file)?;
-    let (attachments, records): (Vec<Record>, Vec<Record>) =
-        records.into_iter().partition(|record| matches!(record, Record::Attachment { .. }));
+    let mut records = backup::read(file)?;
+    records.retain(|record| !matches!(record, Record::Attachment { .. }));
     store::replace(data, &records)?;
     let ledger = Ledger::replay(now, &records);
     let totals = ledger.total().totals();
     Ok(Restored {
-        attachments: plain_names(attachments),
         workers: ledger.workers().count(),
         shares: totals.ever.accepted,
         blocks: totals.blocks,
@@ -126,9 +122,14 @@ pub fn has_counted(now: Now, data: &Path) -> Result<bool, TransferError> {
     Ok(ledger.is_some_and(|ledger| ledger.has_counted()))
 }
 
-/// The files that travel along in a backup: name and bytes.
+/// The files that travel along in a backup: name and bytes. A name is a name: it must not lead out
+/// of the folder that it is put into.
 pub fn attachments(file: &[u8]) -> Result<Vec<(String, Vec<u8>)>, BackupError> {
-    Ok(plain_names(backup::read(file)?))
+    let attachments = backup::read(file)?.into_iter().filter_map(|record| match record {
+        Record::Attachment { name, bytes } if is_plain(&name) => Some((name, bytes)),
+        _ => None,
+    });
+    Ok(attachments.collect())
 }
 
 /// Copies a backup to a mounted stick or share, reads it back, and keeps the newest
@@ -206,15 +207,6 @@ pub fn copy_newest(
 
 fn copy_path(dir: &Path, day: u32) -> PathBuf {
     dir.join(format!("soloist-{}.backup", date(day)))
-}
-
-/// A name is a name: it must not lead out of the folder that it is put into.
-fn plain_names(records: Vec<Record>) -> Vec<(String, Vec<u8>)> {
-    let attachments = records.into_iter().filter_map(|record| match record {
-        Record::Attachment { name, bytes } if is_plain(&name) => Some((name, bytes)),
-        _ => None,
-    });
-    attachments.collect()
 }
 
 fn is_plain(name: &str) -> bool {
