@@ -970,20 +970,19 @@ impl Ledger {
     fn apply(&mut self, record: &Record) {
         match record {
             Record::Worker { number, name, device, unix } => {
-                if *number == WorkerNumber::TOTAL {
-                    return;
-                }
-                if let Some(worker) = self.by_number(*number) {
-                    if worker.name.is_empty() {
+                let namesake = self.keys.get(&(name.clone(), device.clone())).copied();
+                match self.by_number(*number) {
+                    Some(worker) if worker.name == lost_name(*number) && namesake.is_none() => {
                         self.rename(*number, name, device);
                     }
-                    return;
+                    Some(_) => {}
+                    None => {
+                        if let Some(id) = namesake {
+                            self.remove(id);
+                        }
+                        self.insert(Worker::new(*number, name, device, *unix));
+                    }
                 }
-                let key = (name.clone(), device.clone());
-                if let Some(&id) = self.keys.get(&key) {
-                    self.remove(id);
-                }
-                self.insert(Worker::new(*number, name, device, *unix));
             }
             Record::Tally(tally) => {
                 let worker = self.known(tally.worker, tally.from);
@@ -1445,7 +1444,7 @@ impl Ledger {
             return &mut self.total;
         }
         let id = self.find(number).unwrap_or_else(|| {
-            self.insert(Worker::new(number, &format!("(lost name {})", number.0), "", unix))
+            self.insert(Worker::new(number, &lost_name(number), "", unix))
         });
         self.live(id)
     }
@@ -1852,6 +1851,10 @@ fn insert_bounded<T>(queue: &mut VecDeque<T>, place: usize, item: T, limit: usiz
     }
 }
 
+fn lost_name(number: WorkerNumber) -> String {
+    format!("(lost name {})", number.0)
+}
+
 fn until_next_hour(unix: u64) -> Duration {
     Duration::from_secs(3_600 - unix % 3_600)
 }
@@ -1862,6 +1865,23 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_name_that_the_journal_lost_is_taken_from_the_cache() {
+        let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
+        let mut ledger = Ledger::new(now);
+        let worker = WorkerNumber(5);
+        let counts = Counts { accepted: 3, ..Counts::default() };
+        let tally = Tally { worker, counts, ..Tally::default() };
+        let name =
+            Record::Worker { number: worker, name: "garage".into(), device: "d".into(), unix: 1 };
+        let cached = Cached { entries: vec![(key(b'w', 5), vec![name])], sequence: 0 };
+        let opened = Opened { records: vec![Record::Tally(tally)], cached, ..Opened::default() };
+        ledger.handle(now, LedgerEvent::Opened(Box::new(opened)), &mut Vec::new());
+        let id = ledger.named("garage").unwrap();
+        assert_eq!(ledger.get(id).unwrap().totals().ever.accepted, 3);
+        assert_eq!(ledger.worker(now, "garage", "d"), id);
+    }
 
     proptest! {
         /// Whatever stands in a journal with right checksums: no panic, no endless growth, and what
