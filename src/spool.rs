@@ -66,7 +66,7 @@ pub struct Answer {
 }
 
 /// How far a block has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Where it stands.
     #[serde(flatten)]
@@ -74,12 +74,6 @@ pub struct Progress {
     /// The nodes' answers, the oldest first; at most [`MAX_ANSWERS`].
     #[serde(default)]
     pub answers: Vec<Answer>,
-}
-
-impl Default for Progress {
-    fn default() -> Progress {
-        Progress { state: StoredState::Candidate, answers: Vec::new() }
-    }
 }
 
 impl Progress {
@@ -203,9 +197,9 @@ impl Spool {
 
     /// One block, for the download on the page.
     pub fn read(&self, hash: &BlockHash) -> Result<Entry, SpoolError> {
-        let name = self.find(hash)?;
+        let (height, name) = self.named(hash)?;
         let block = self.load(&name, hash)?;
-        let progress = self.progress(block.height, hash);
+        let progress = self.progress(height, hash);
         Ok(Entry { block, progress })
     }
 
@@ -232,7 +226,9 @@ impl Spool {
         // The block is gone for good before its state goes: a block without a state would be offered
         // to the nodes anew. A state without its block is removed by the next opening.
         let remove = |kind| fs::remove_file(self.path(height, hash, kind));
-        remove("block").and_then(|()| self.sync()).map_err(failed("remove the block"))?;
+        remove("block")
+            .and_then(|()| fsutil::sync_directory(&self.dir))
+            .map_err(failed("remove the block"))?;
         remove("state").map_err(failed("remove the block's state"))
     }
 
@@ -261,10 +257,6 @@ impl Spool {
             parse_name(&name, "block").filter(|(_, other)| other == hash).map(|(h, _)| (h, name))
         });
         found.next().ok_or(SpoolError::Unknown)
-    }
-
-    fn find(&self, hash: &BlockHash) -> Result<String, SpoolError> {
-        Ok(self.named(hash)?.1)
     }
 
     fn load(&self, name: &str, hash: &BlockHash) -> Result<SolvedBlock, SpoolError> {
@@ -301,10 +293,6 @@ impl Spool {
 
     fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         Ok(fsutil::replace(path, bytes, Rights::Keep(0o666))?)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        fsutil::sync_directory(&self.dir)
     }
 
     /// Puts one name of the directory in order; tells if something was set aside.
@@ -362,7 +350,7 @@ impl Spool {
         let mut free = free.filter(|path| !path.exists());
         let place = free.next().expect("the numbers do not end");
         fs::rename(self.dir.join(name), &place).map_err(failed("set a damaged file aside"))?;
-        self.sync().map_err(failed("set a damaged file aside"))?;
+        fsutil::sync_directory(&self.dir).map_err(failed("set a damaged file aside"))?;
         Ok(Some(format!(
             "Spooled file {name} is damaged ({why}) and was kept as {}.",
             place.display()

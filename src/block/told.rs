@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// Where a block stands, as the spool and the ledger keep it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum StoredState {
     /// Solved. No node has it in its best chain, as far as is known; one may have it beside another.
+    #[default]
     Candidate,
     /// A node answered that it took it. Older versions wrote this; what a node shows is `Confirmed`.
     Accepted {
