@@ -48,7 +48,7 @@ impl Housekeeping {
     pub(super) fn new(now: Now, data: &Path) -> Housekeeping {
         Housekeeping {
             data: data.to_owned(),
-            card: Card::new(),
+            card: Card::default(),
             read_at: Some(now.mono),
             copy_at: Some(now.mono + COPY_AFTER),
             works_at: Some(now.mono + WORKS_AFTER),

@@ -43,11 +43,6 @@ pub struct Card {
 }
 
 impl Card {
-    /// Nothing is known yet.
-    pub fn new() -> Card {
-        Card::default()
-    }
-
     /// Takes a reading. When the card is nearly full, the oldest history is to be dropped now
     /// ([`super::totals::LedgerEvent::Shrink`]): this is the sentence that tells so.
     pub fn reading(&mut self, now: Now, reading: Reading) -> Option<String> {
@@ -106,7 +101,7 @@ mod tests {
     fn it_drops_at_90_once_an_hour() {
         let start = Instant::now();
         let at = |seconds| Now { mono: start + Duration::from_secs(seconds), unix: seconds };
-        let mut card = Card::new();
+        let mut card = Card::default();
         assert!(card.own_written().is_none());
         assert!(card.reading(at(0), reading(300, 0)).is_none());
         assert!(card.reading(at(600), reading(101, 0)).is_none());
@@ -121,7 +116,7 @@ mod tests {
     #[test]
     fn bytes_are_those_of_the_last_day() {
         let start = Instant::now();
-        let mut card = Card::new();
+        let mut card = Card::default();
         for step in 0..1000_u64 {
             let mono = start + Duration::from_secs(step * 600);
             card.reading(Now { mono, unix: 0 }, reading(500, step * 100));

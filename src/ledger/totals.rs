@@ -477,10 +477,8 @@ impl Ledger {
                 }
             }
             LedgerEvent::Fix { worker, difficulty } => {
-                if let Some((number, known)) = self.get(worker).map(|w| (w.number, w.journalled)) {
-                    if !known {
-                        self.journal_worker(now, number);
-                    }
+                if let Some(number) = self.get(worker).map(|worker| worker.number) {
+                    self.journal_worker(now, number);
                     self.apply_and_journal(now, Record::Fixed { worker: number, difficulty });
                     self.urgent = true;
                 }
@@ -514,10 +512,7 @@ impl Ledger {
                 self.apply_and_journal(now, Record::Setting(change));
                 self.urgent = true;
             }
-            LedgerEvent::Audit(text) => {
-                let entry = AuditEntry { unix: now.unix, text: clip(&text, MAX_TEXT).to_owned() };
-                self.apply_and_journal(now, Record::Audit(entry));
-            }
+            LedgerEvent::Audit(text) => self.note_audit(now, &text),
             LedgerEvent::Forget(worker) => {
                 if let Some(worker) = self.get(worker) {
                     self.forget(now, worker.number);
@@ -734,7 +729,7 @@ impl Ledger {
         let total_best = self.total.count(&share);
         let enters = actual > 0.0 && self.enters_bests(&best);
         // Work makes a worker known to the journal; a name and refused shares do not.
-        if !journalled && (!rejected || enters) {
+        if !rejected || enters {
             self.journal_worker(now, number);
             journalled = true;
         }
@@ -750,8 +745,9 @@ impl Ledger {
         if self.network_difficulty > 0.0 { difficulty / self.network_difficulty } else { 0.0 }
     }
 
+    /// Makes a worker known to the journal, once.
     fn journal_worker(&mut self, now: Now, number: WorkerNumber) {
-        if let Some(worker) = self.by_number(number) {
+        if let Some(worker) = self.by_number(number).filter(|worker| !worker.journalled) {
             worker.journalled = true;
             let record = worker.introduction();
             self.journal(now, record);
@@ -789,10 +785,7 @@ impl Ledger {
     fn book(&mut self, now: Now, mut block: FoundBlock) {
         block.name = clip(&block.name, MAX_NAME).to_owned();
         block.payee = clip(&block.payee, MAX_TEXT).to_owned();
-        let finder = self.find(block.worker).and_then(|id| self.get(id));
-        if finder.is_some_and(|worker| !worker.journalled) {
-            self.journal_worker(now, block.worker);
-        }
+        self.journal_worker(now, block.worker);
         self.close_tallies(now);
         self.apply_and_journal(now, Record::Block(block));
         self.urgent = true;
@@ -1119,8 +1112,7 @@ impl Ledger {
         }
         let words = opened.notes.join(" ");
         if !words.is_empty() {
-            let entry = AuditEntry { unix: now.unix, text: clip(&words, MAX_TEXT).to_owned() };
-            self.apply_and_journal(now, Record::Audit(entry));
+            self.note_audit(now, &words);
         }
         opened.notes.into_iter().for_each(|note| self.note(note));
     }
@@ -1413,6 +1405,11 @@ impl Ledger {
         entries
     }
 
+    fn note_audit(&mut self, now: Now, text: &str) {
+        let entry = AuditEntry { unix: now.unix, text: clip(text, MAX_TEXT).to_owned() };
+        self.apply_and_journal(now, Record::Audit(entry));
+    }
+
     fn note(&mut self, note: String) {
         if self.notes.back() != Some(&note) {
             let end = self.notes.len();
@@ -1443,9 +1440,9 @@ impl Ledger {
         if number == WorkerNumber::TOTAL {
             return &mut self.total;
         }
-        let id = self.find(number).unwrap_or_else(|| {
-            self.insert(Worker::new(number, &lost_name(number), "", unix))
-        });
+        let id = self
+            .find(number)
+            .unwrap_or_else(|| self.insert(Worker::new(number, &lost_name(number), "", unix)));
         self.live(id)
     }
 
