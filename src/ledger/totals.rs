@@ -596,6 +596,11 @@ impl Ledger {
         self.numbers.values().filter_map(|id| Some((*id, self.workers.get(id)?)))
     }
 
+    /// The total, and then all workers.
+    pub fn everyone(&self) -> impl Iterator<Item = &Worker> {
+        [&self.total].into_iter().chain(self.workers().map(|(_, worker)| worker))
+    }
+
     /// The first known of the workers of this name, whatever device it is.
     pub fn named(&self, name: &str) -> Option<WorkerId> {
         self.workers().find(|(_, worker)| worker.name == name).map(|(id, _)| id)
@@ -1418,10 +1423,6 @@ impl Ledger {
     }
 
     // -- the table of workers --
-
-    fn everyone(&self) -> impl Iterator<Item = &Worker> {
-        [&self.total].into_iter().chain(self.workers().map(|(_, worker)| worker))
-    }
 
     fn everyone_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
         [&mut self.total].into_iter().chain(self.workers.values_mut())
