@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::block::StoredState;
+use crate::block::{SolvedBlock, StoredState};
 use crate::chain::BlockHash;
 use crate::fsutil::{self, Rights};
 
@@ -53,23 +53,6 @@ pub const MAX_MATURE: usize = 100;
 /// So many answers of nodes are kept for each block, the newest.
 pub const MAX_ANSWERS: usize = 100;
 
-/// A solved block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpooledBlock {
-    /// Its hash: double SHA-256 of its first 80 bytes.
-    pub hash: BlockHash,
-    /// Its height.
-    pub height: u32,
-    /// When it was solved, Unix seconds.
-    pub unix: u64,
-    /// Value of its coinbase in satoshi.
-    pub reward: u64,
-    /// The name of the worker that solved it.
-    pub worker: String,
-    /// The whole block as `submitblock` takes it, raw bytes.
-    pub bytes: Vec<u8>,
-}
-
 /// What a node said about a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
@@ -82,7 +65,7 @@ pub struct Answer {
 }
 
 /// How far a block has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Where it stands.
     #[serde(flatten)]
@@ -90,12 +73,6 @@ pub struct Progress {
     /// The nodes' answers, the oldest first; at most [`MAX_ANSWERS`].
     #[serde(default)]
     pub answers: Vec<Answer>,
-}
-
-impl Default for Progress {
-    fn default() -> Progress {
-        Progress { state: StoredState::Candidate, answers: Vec::new() }
-    }
 }
 
 impl Progress {
@@ -109,7 +86,7 @@ impl Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The block.
-    pub block: SpooledBlock,
+    pub block: SolvedBlock,
     /// How far it has come.
     pub progress: Progress,
 }
@@ -178,7 +155,7 @@ impl Spool {
     }
 
     /// Writes a solved block. When this returns `Ok` it survives a power cut.
-    pub fn write(&self, block: &SpooledBlock) -> Result<(), SpoolError> {
+    pub fn write(&self, block: &SolvedBlock) -> Result<(), SpoolError> {
         if header_hash(&block.bytes) != Some(block.hash) {
             return Err(SpoolError::WrongHash);
         }
@@ -219,9 +196,9 @@ impl Spool {
 
     /// One block, for the download on the page.
     pub fn read(&self, hash: &BlockHash) -> Result<Entry, SpoolError> {
-        let name = self.find(hash)?;
+        let (height, name) = self.named(hash)?;
         let block = self.load(&name, hash)?;
-        let progress = self.progress(block.height, hash);
+        let progress = self.progress(height, hash);
         Ok(Entry { block, progress })
     }
 
@@ -248,7 +225,9 @@ impl Spool {
         // The block is gone for good before its state goes: a block without a state would be offered
         // to the nodes anew. A state without its block is removed by the next opening.
         let remove = |kind| fs::remove_file(self.path(height, hash, kind));
-        remove("block").and_then(|()| self.sync()).map_err(failed("remove the block"))?;
+        remove("block")
+            .and_then(|()| fsutil::sync_directory(&self.dir))
+            .map_err(failed("remove the block"))?;
         remove("state").map_err(failed("remove the block's state"))
     }
 
@@ -279,11 +258,7 @@ impl Spool {
         found.next().ok_or(SpoolError::Unknown)
     }
 
-    fn find(&self, hash: &BlockHash) -> Result<String, SpoolError> {
-        Ok(self.named(hash)?.1)
-    }
-
-    fn load(&self, name: &str, hash: &BlockHash) -> Result<SpooledBlock, SpoolError> {
+    fn load(&self, name: &str, hash: &BlockHash) -> Result<SolvedBlock, SpoolError> {
         let path = self.dir.join(name);
         let length = fs::metadata(&path).map_err(failed("read the block"))?.len();
         if length > MAX_FILE {
@@ -317,10 +292,6 @@ impl Spool {
 
     fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         Ok(fsutil::replace(path, bytes, Rights::Keep(0o666))?)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        fsutil::sync_directory(&self.dir)
     }
 
     /// Puts one name of the directory in order; tells if something was set aside.
@@ -378,7 +349,7 @@ impl Spool {
         let mut free = free.filter(|path| !path.exists());
         let place = free.next().expect("the numbers do not end");
         fs::rename(self.dir.join(name), &place).map_err(failed("set a damaged file aside"))?;
-        self.sync().map_err(failed("set a damaged file aside"))?;
+        fsutil::sync_directory(&self.dir).map_err(failed("set a damaged file aside"))?;
         Ok(Some(format!(
             "Spooled file {name} is damaged ({why}) and was kept as {}.",
             place.display()
@@ -387,7 +358,7 @@ impl Spool {
 }
 
 /// The bytes of a block's file.
-pub fn encode(block: &SpooledBlock) -> Vec<u8> {
+pub fn encode(block: &SolvedBlock) -> Vec<u8> {
     let mut file = Vec::with_capacity(HEAD + block.bytes.len() + block.worker.len() + DIGEST);
     file.extend_from_slice(HEADER);
     file.extend_from_slice(&block.height.to_le_bytes());
@@ -402,7 +373,7 @@ pub fn encode(block: &SpooledBlock) -> Vec<u8> {
 }
 
 /// Reads a block's file that is named after `hash`.
-pub fn decode(file: &[u8], hash: &BlockHash) -> Result<SpooledBlock, BadBlock> {
+pub fn decode(file: &[u8], hash: &BlockHash) -> Result<SolvedBlock, BadBlock> {
     if !file.starts_with(HEADER) {
         return Err(if file.len() < HEADER.len() { BadBlock::Short } else { BadBlock::NotABlock });
     }
@@ -424,7 +395,7 @@ pub fn decode(file: &[u8], hash: &BlockHash) -> Result<SpooledBlock, BadBlock> {
         return Err(BadBlock::Checksum);
     }
     let worker = String::from_utf8_lossy(worker.unwrap_or_default()).into_owned();
-    Ok(SpooledBlock { hash: *hash, height, unix, reward, worker, bytes: bytes.to_vec() })
+    Ok(SolvedBlock { hash: *hash, height, unix, reward, worker, bytes: bytes.to_vec() })
 }
 
 /// Double SHA-256 of the first 80 bytes.
@@ -469,12 +440,12 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    fn block(bytes: Vec<u8>, worker: &str) -> SpooledBlock {
+    fn block(bytes: Vec<u8>, worker: &str) -> SolvedBlock {
         let hash = header_hash(&bytes).unwrap();
-        SpooledBlock { hash, height: 7, unix: 8, reward: 9, worker: worker.into(), bytes }
+        SolvedBlock { hash, height: 7, unix: 8, reward: 9, worker: worker.into(), bytes }
     }
 
-    fn genesis() -> SpooledBlock {
+    fn genesis() -> SolvedBlock {
         let block_ = bitcoin::constants::genesis_block(bitcoin::Network::Bitcoin);
         block(bitcoin::consensus::serialize(&block_), "garage")
     }

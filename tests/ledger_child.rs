@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use disk::{Disk, Mounted, run};
 use ledger_world::{Random, World, picture};
 use sha2::{Digest, Sha256};
+use soloist::block::SolvedBlock;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::ledger::record::{StoredState, scan};
 use soloist::ledger::totals::{Ledger, LedgerEvent, Storage};
 use soloist::ledger::{check, child};
-use soloist::spool::{Spool, SpooledBlock};
+use soloist::spool::Spool;
 
 const START: u64 = 1_790_000_000;
 
@@ -249,7 +250,7 @@ fn write_spool(dir: &Path) {
         let hash = BlockHash(Sha256::digest(Sha256::digest(&bytes[..80])).into());
         let worker = "w".to_owned();
         let block =
-            SpooledBlock { hash, height: number as u32, unix: number, reward: 1, worker, bytes };
+            SolvedBlock { hash, height: number as u32, unix: number, reward: 1, worker, bytes };
         spool.write(&block).unwrap();
         if number % 2 == 0 {
             spool.mark(&hash, StoredState::Accepted { node: "attic".into() }).unwrap();

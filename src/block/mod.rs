@@ -15,19 +15,17 @@ pub use told::{NodeAnswer, StoredState, refusal_advice};
 /// A complete block whose header meets the network's target, ready to be submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SolvedBlock {
-    /// Hash of the header.
+    /// Its hash: double SHA-256 of its first 80 bytes, the header.
     pub hash: BlockHash,
     /// Height in the chain.
     pub height: u32,
-    /// The block that it builds on.
-    pub prev: BlockHash,
+    /// When its share came in, Unix seconds by our own clock.
+    pub unix: u64,
     /// What its coinbase pays, satoshis.
-    pub value: u64,
+    pub reward: u64,
     /// The worker that found it, as it calls itself.
     pub worker: String,
-    /// When its share came in, Unix seconds by our own clock.
-    pub solved_at: u64,
-    /// The serialised block, with witness (BIP 144).
+    /// The serialised block, with witness (BIP 144), as `submitblock` takes it.
     pub bytes: Vec<u8>,
 }
 

@@ -593,10 +593,9 @@ mod tests {
         Arc::new(SolvedBlock {
             hash: HASH,
             height: 700,
-            prev: BlockHash([6; 32]),
-            value: 1,
+            unix: 0,
+            reward: 1,
             worker: "w".into(),
-            solved_at: 0,
             bytes: vec![1],
         })
     }

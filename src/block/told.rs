@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// The state of a block, as the spool and the ledger store it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum StoredState {
     /// Solved. No node is known to have it in its best chain; one may have it beside another block.
+    #[default]
     Candidate,
     /// A node answered that it accepted it. Only older versions wrote this; a block that a node
     /// shows is `Confirmed`.

@@ -12,11 +12,9 @@ use crate::exit::Exit;
 use crate::fsutil::{self, Rights, read_bounded};
 use crate::ledger::backup::{self, MAX_BACKUP};
 use crate::ledger::export;
-use crate::ledger::journal::Journal;
-use crate::ledger::record::{Grain, scan};
+use crate::ledger::record::Grain;
 use crate::ledger::seal::{self, Dice};
 use crate::ledger::store::StoreError;
-use crate::ledger::totals::Ledger;
 use crate::ledger::transfer::{
     self, NoSettings, SEALED, SETTINGS, TransferError, give_to_owner, settings_with,
 };
@@ -177,11 +175,10 @@ fn take_backup(now: Now, restore: &Restore) -> Result<(), Failed> {
 
 fn exported(now: Now, what: What, flags: &Flags) -> Result<String, Failed> {
     let data = data_of(flags)?;
-    let journal = Journal::read(&data.join("ledger/journal"))
+    let ledger = transfer::read_card(now, &data)
         .map_err(|error| format!("The journal cannot be read: {error}."))
         .and_then(|found| found.ok_or(format!("There is no ledger in {}.", data.display())))
         .map_err(|why| (Exit::Unavailable, why))?;
-    let ledger = Ledger::replay(now, &scan(&journal).records);
     Ok(match what {
         What::Blocks => export::blocks_csv(&ledger),
         What::Workers => export::workers_csv(&ledger),

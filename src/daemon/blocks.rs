@@ -15,7 +15,7 @@ use crate::engine::{Input, stored};
 use crate::ledger::record::{FoundBlock, WorkerNumber};
 use crate::ledger::totals::{Ledger, LedgerEvent};
 use crate::priority_queue::{self, Urgency};
-use crate::spool::{Answer, Entry, MAX_MATURE, Spool, SpoolError, SpooledBlock};
+use crate::spool::{Answer, Entry, MAX_MATURE, Spool, SpoolError};
 use crate::status::{EventKind, Level};
 
 use super::{Event, State};
@@ -184,15 +184,7 @@ fn write_all(spool: &Spool, orders: priority_queue::Receiver<SpoolOrder>, queue:
     for order in orders {
         let done = match order {
             SpoolOrder::Write(block) => {
-                let spooled = SpooledBlock {
-                    hash: block.hash,
-                    height: block.height,
-                    unix: block.solved_at,
-                    reward: block.value,
-                    worker: block.worker.clone(),
-                    bytes: block.bytes.clone(),
-                };
-                Spooled::Written(block.hash, spool.write(&spooled).map_err(words))
+                Spooled::Written(block.hash, spool.write(&block).map_err(words))
             }
             SpoolOrder::Mark(hash, state) => {
                 Spooled::Written(hash, spool.mark(&hash, state).map_err(words))
@@ -207,7 +199,7 @@ fn write_all(spool: &Spool, orders: priority_queue::Receiver<SpoolOrder>, queue:
                 let read = spool.read(&hash).map_err(words);
                 let booking = read.map(|entry| {
                     let state = entry.progress.state;
-                    Box::new(Booking::of(&unspooled(entry.block), state))
+                    Box::new(Booking::of(&entry.block, state))
                 });
                 Spooled::Missed(hash, booking)
             }
@@ -219,17 +211,17 @@ fn write_all(spool: &Spool, orders: priority_queue::Receiver<SpoolOrder>, queue:
 }
 
 impl Booking {
-    /// Who is paid, and when it came to this state, is left to the loop.
+    /// Who is paid is left to the loop, and when it came to this state to the ledger.
     fn of(block: &SolvedBlock, state: StoredState) -> Booking {
         let found = FoundBlock {
             hash: block.hash,
             height: block.height,
-            unix: block.solved_at,
+            unix: block.unix,
             worker: WorkerNumber::TOTAL,
             name: block.worker.clone(),
             difficulty: Difficulty::of_hash(&block.hash).0,
             network_difficulty: network_difficulty(block),
-            reward: block.value,
+            reward: block.reward,
             payee: String::new(),
             state,
             state_unix: 0,
@@ -251,7 +243,7 @@ impl State {
         }
         for entry in std::mem::take(&mut self.blocks.found) {
             let answers = newest_of_each(entry.progress.answers.into_iter().map(said_before));
-            let block = Arc::new(unspooled(entry.block));
+            let block = Arc::new(entry.block);
             let state = entry.progress.state;
             self.engine_input(now, Input::Restored { block, state, answers });
         }
@@ -328,7 +320,7 @@ impl State {
             hash: block.hash,
             height: block.height,
             difficulty: Difficulty::of_hash(&block.hash).0,
-            reward: block.value,
+            reward: block.reward,
             payee: self.payee(now, block),
         };
         self.ledger_event(now, found);
@@ -369,7 +361,6 @@ impl State {
 
     fn book_kept(&mut self, now: Now, Booking { mut found, script }: Booking) {
         found.payee = self.paid(now, script.as_deref());
-        found.state_unix = now.unix;
         let (height, booked) = (found.height, self.ledger.core.total().totals().blocks);
         self.ledger_event(now, LedgerEvent::BlockKept(Box::new(found)));
         if self.ledger.core.total().totals().blocks > booked {
@@ -407,21 +398,6 @@ fn network_difficulty(block: &SolvedBlock) -> f64 {
     target.map_or(0.0, |target| target.difficulty().0)
 }
 
-fn unspooled(spooled: SpooledBlock) -> SolvedBlock {
-    let mut prev = [0; 32];
-    // The spool hands out whole blocks only, and a block begins with its header.
-    prev.copy_from_slice(&spooled.bytes[4..36]);
-    SolvedBlock {
-        hash: spooled.hash,
-        height: spooled.height,
-        prev: BlockHash(prev),
-        value: spooled.reward,
-        worker: spooled.worker,
-        solved_at: spooled.unix,
-        bytes: spooled.bytes,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -440,10 +416,9 @@ mod tests {
         let block = SolvedBlock {
             hash: BlockHash(crate::hash::sha256d(&bytes[..80])),
             height: 7,
-            prev: BlockHash([0; 32]),
-            value: 1,
+            unix: 1,
+            reward: 1,
             worker: "w".into(),
-            solved_at: 1,
             bytes,
         };
         let solved = block.hash;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock::Now;
-use crate::ledger::disk_health::{self, Card, CardHealth, READ_EVERY};
+use crate::ledger::disk_health::{self, Card, READ_EVERY};
 use crate::ledger::totals::LedgerEvent;
 use crate::ledger::transfer::{self, Copied};
 use crate::safe_start::{self, WORKS_AFTER};
@@ -50,7 +50,7 @@ impl Housekeeping {
     pub(super) fn new(now: Now, data: &Path) -> Housekeeping {
         Housekeeping {
             data: data.to_owned(),
-            card: Card::new(),
+            card: Card::default(),
             read_at: Some(now.mono),
             copy_at: Some(now.mono + COPY_AFTER),
             works_at: Some(now.mono + WORKS_AFTER),
@@ -64,15 +64,10 @@ impl Housekeeping {
         [self.read_at, self.copy_at, self.works_at].into_iter().flatten().min()
     }
 
-    /// The state of the card; `None` before it was read.
-    pub(super) fn health(&self) -> Option<CardHealth> {
-        self.card.health()
-    }
-
     /// Bytes that Soloist itself writes per day, extrapolated at first; `None` in the first ten
     /// minutes.
     pub(super) fn own_written_day(&self) -> Option<u64> {
-        let (bytes, seconds) = self.health()?.own_written;
+        let (bytes, seconds) = self.card.own_written()?;
         (seconds >= 600).then(|| (bytes as f64 * 86_400.0 / seconds as f64) as u64)
     }
 }
@@ -146,9 +141,7 @@ impl State {
             Found::Card(reading) => {
                 self.housekeeping.read_at = Some(now.mono + READ_EVERY);
                 let Ok(reading) = reading else { return };
-                if self.housekeeping.card.reading(now, reading) {
-                    let words =
-                        self.housekeeping.health().map(|health| health.words).unwrap_or_default();
+                if let Some(words) = self.housekeeping.card.reading(now, reading) {
                     self.tell(now, EventKind::System, Level::Warning, words);
                     self.ledger_event(now, LedgerEvent::Shrink);
                 }

@@ -8,6 +8,7 @@ use crate::block::StoredState;
 use crate::block::submission::BlockState;
 use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
+use crate::engine::stored;
 use crate::failover::{self, NewsBy};
 use crate::job::Job;
 use crate::ledger::record::{FoundBlock, Grain};
@@ -352,28 +353,19 @@ impl State {
     fn block_view(&self, now: Now, block: &FoundBlock, reads: &mut u32) -> view::BlockView {
         let coinbase = self.coinbase(block.hash, reads);
         let live = self.engine.blocks().state(block.hash);
+        let is_beside = live == Some(BlockState::Beside);
         // The ledger's state counts for blocks that are final.
-        let (state, confirmations, reason) = match (live, block.state.clone()) {
-            (Some(BlockState::Candidate), _) => (view::BlockState::Candidate, None, None),
-            (Some(BlockState::Beside), _) => (view::BlockState::Beside, None, None),
-            (Some(BlockState::Accepted { confirmations, .. }), _) => {
+        let state = live.map_or_else(|| block.state.clone(), |live| stored(&live));
+        let (state, confirmations, reason) = match state {
+            StoredState::Candidate if is_beside => (view::BlockState::Beside, None, None),
+            StoredState::Candidate => (view::BlockState::Candidate, None, None),
+            StoredState::Accepted { .. } => (view::BlockState::Accepted, None, None),
+            StoredState::Confirmed { confirmations } => {
                 (view::BlockState::Accepted, Some(u64::from(confirmations)), None)
             }
-            (Some(BlockState::Orphaned | BlockState::Stale), _) | (None, StoredState::Stale) => {
-                (view::BlockState::Orphaned, None, None)
-            }
-            (Some(BlockState::Refused { reason }), _)
-            | (None, StoredState::Rejected { reason }) => {
-                (view::BlockState::Refused, None, Some(reason))
-            }
-            (Some(BlockState::Mature), _) | (None, StoredState::Mature) => {
-                (view::BlockState::Mature, Some(100), None)
-            }
-            (None, StoredState::Candidate) => (view::BlockState::Candidate, None, None),
-            (None, StoredState::Accepted { .. }) => (view::BlockState::Accepted, None, None),
-            (None, StoredState::Confirmed { confirmations }) => {
-                (view::BlockState::Accepted, Some(u64::from(confirmations)), None)
-            }
+            StoredState::Mature => (view::BlockState::Mature, Some(100), None),
+            StoredState::Stale => (view::BlockState::Orphaned, None, None),
+            StoredState::Rejected { reason } => (view::BlockState::Refused, None, Some(reason)),
         };
         view::BlockView {
             hash: block.hash.to_string(),

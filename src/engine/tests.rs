@@ -468,10 +468,9 @@ fn blocks_of_an_earlier_run_are_offered_and_old_news_is_not_told() {
         Arc::new(SolvedBlock {
             hash: BlockHash(crate::hash::sha256d(&bytes)),
             height,
-            prev: BlockHash([0; 32]),
-            value: 1,
+            unix: UNIX,
+            reward: 1,
             worker: "anna".into(),
-            solved_at: UNIX,
             bytes,
         })
     };

@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::record::{Record, encode, scan_frames};
+use super::record::{Record, decode_all, encode_all};
 
 /// The first bytes of the file; the digit is its version.
 pub const BACKUP_HEADER: &[u8; 8] = b"SOLOBAK1";
@@ -30,9 +30,7 @@ pub enum BackupError {
 /// Builds the file. `records` are [`super::totals::Ledger::records`] and any attachments.
 pub fn write(records: &[Record]) -> Vec<u8> {
     let mut file = BACKUP_HEADER.to_vec();
-    for (sequence, record) in (1..).zip(records) {
-        encode(record, sequence, &mut file);
-    }
+    encode_all(records, 1, &mut file);
     let digest = Sha256::digest(&file);
     file.extend_from_slice(&digest);
     file
@@ -51,11 +49,7 @@ pub fn read(file: &[u8]) -> Result<Vec<Record>, BackupError> {
     if Sha256::digest(body).as_slice() != digest {
         return Err(BackupError::Damaged);
     }
-    let scan = scan_frames(&body[BACKUP_HEADER.len()..]);
-    if scan.torn_tail > 0 || scan.damaged_bytes > 0 {
-        return Err(BackupError::Damaged);
-    }
-    Ok(scan.records)
+    decode_all(&body[BACKUP_HEADER.len()..]).ok_or(BackupError::Damaged)
 }
 
 #[cfg(test)]

@@ -9,13 +9,12 @@
 //! - `flush` does not make the file's metadata durable: it is followed by our own fsync.
 //! - Dropping a database whose file cannot be synced panics: after an error it is leaked instead.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::record::{Record, encode, scan_frames};
+use super::record::{Record, decode_all, encode};
 
 /// More keys than any ledger has.
 pub(super) const MAX_ENTRIES: usize = 200_000;
@@ -36,13 +35,14 @@ pub(super) struct Cache {
     _lock: File,
 }
 
+/// An entry of the cache: its key, and its records or none to delete it.
+pub(super) type Entry = (Vec<u8>, Vec<Record>);
+
 /// What a cache held.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Cached {
-    /// The records of all entries.
-    pub records: Vec<Record>,
-    /// The minutes in whose name entries of minutes stand.
-    pub minutes: BTreeSet<u32>,
+    /// All of it.
+    pub entries: Vec<Entry>,
     /// The journal's last sequence number when the cache was written; 0 when it never was.
     pub sequence: u64,
 }
@@ -59,9 +59,6 @@ pub(super) enum CacheError {
     /// It holds something that we did not write.
     #[error("an entry cannot be read")]
     Foreign,
-    /// The child that was to write into it did not.
-    #[error("{0}")]
-    Child(#[from] super::child::ChildError),
     /// Another process has it open.
     #[error("another process has it open")]
     Busy,
@@ -97,23 +94,19 @@ impl Cache {
                 let bytes = value.as_ref().try_into().map_err(|_| CacheError::Foreign)?;
                 cached.sequence = u64::from_le_bytes(bytes);
             } else {
-                cached.records.extend(read_entry(&value)?);
+                cached.entries.push((key.to_vec(), decode_all(&value).ok_or(CacheError::Foreign)?));
             }
         }
         for entry in self.minutes.iter().take(MAX_ENTRIES) {
             let (key, value) = entry?;
-            cached.minutes.insert(minute_of(&key).ok_or(CacheError::Foreign)?);
-            cached.records.extend(read_entry(&value)?);
+            minute_of(&key).ok_or(CacheError::Foreign)?;
+            cached.entries.push((key.to_vec(), decode_all(&value).ok_or(CacheError::Foreign)?));
         }
         Ok(cached)
     }
 
-    /// Writes entries (a key, and records or none to delete it) and makes them durable.
-    pub(super) fn save(
-        &self,
-        entries: &[(Vec<u8>, Vec<Record>)],
-        sequence: u64,
-    ) -> Result<(), CacheError> {
+    /// Writes entries and makes them durable.
+    pub(super) fn save(&self, entries: &[Entry], sequence: u64) -> Result<(), CacheError> {
         // No batch: each entry stands for itself, and a batch costs a page more on the card.
         for (key, records) in entries {
             // A tree of their own: sled writes whole leaves anew, and theirs are large.
@@ -171,12 +164,4 @@ pub(super) fn lock(path: &Path, patience: Duration) -> io::Result<Option<File>> 
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
-}
-
-fn read_entry(value: &[u8]) -> Result<Vec<Record>, CacheError> {
-    let scan = scan_frames(value);
-    if scan.torn_tail > 0 || scan.damaged_bytes > 0 {
-        return Err(CacheError::Foreign);
-    }
-    Ok(scan.records)
 }

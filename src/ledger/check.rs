@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::cache::Cached;
 use super::child::{self, ChildError};
-use super::store::{Store, StoreError, date};
+use super::store::{Store, StoreError, date, failed};
 use super::totals::Ledger;
 use crate::clock::Now;
 
@@ -45,33 +45,29 @@ pub struct CheckReport {
     pub notes: Vec<String>,
     /// The snapshots and whether they can be restored.
     pub snapshots: Vec<(u32, Result<(), String>)>,
-    /// What the cache held, as [`child::take_over`] reads it.
+    /// What the cache held, as [`child::read_message`] reads it.
     pub handed_over: Vec<u8>,
 }
 
 /// Opens the ledger as the daemon would, and closes it.
 pub fn check(check: &Check<'_>) -> Result<CheckReport, StoreError> {
-    let doing = "copy the ledger to look at it";
     let copy;
     let data = if check.repair {
         check.data
     } else {
-        copy = Copy::of(check.data).map_err(|source| StoreError::Io { doing, source })?;
+        copy = Copy::of(check.data).map_err(failed("copy the ledger to look at it"))?;
         &copy.0
     };
     let snapshots = Store::snapshots(data);
     let (store, opened) = Store::open(data)?;
     store.close();
-    let minutes = opened.cached_minutes.iter().copied();
     let handed_over = match check.hand_over {
-        true => child::hand_over(&opened.cached, minutes, opened.cached_sequence),
+        true => child::message(&opened.cached.entries, opened.cached.sequence),
         false => Vec::new(),
     };
     if check.repair && !opened.notes.is_empty() {
         // The daemon's own opening finds all in order and would not know.
-        let doing = "leave word for the daemon";
-        Store::leave_notes(data, &opened.notes)
-            .map_err(|source| StoreError::Io { doing, source })?;
+        Store::leave_notes(data, &opened.notes).map_err(failed("leave word for the daemon"))?;
     }
     Ok(CheckReport {
         records: opened.records.len(),
@@ -132,26 +128,15 @@ pub fn run(arguments: &Check<'_>, now: Now) -> ExitCode {
 /// How the child ended.
 #[derive(Debug)]
 pub enum Guarded {
-    /// It opened and closed the ledger. Whatever was damaged has been set aside and told.
-    Opened {
-        /// What the cache holds.
-        cached: Cached,
-    },
+    /// It opened and closed the ledger, and this is what the cache holds. Whatever was damaged has
+    /// been set aside and told.
+    Opened(Cached),
     /// It found nothing to open on; the daemon's own opening will say why.
-    Unusable {
-        /// What it said.
-        words: String,
-    },
-    /// It died or took too long, and was ended: the cache will be set aside unread.
-    Broken {
-        /// How.
-        words: String,
-    },
-    /// The child could not be started: the cache stays unread.
-    NotStarted {
-        /// The system's words.
-        words: String,
-    },
+    Unusable,
+    /// It died or took too long, in words, and was ended: the cache will be set aside unread.
+    Broken(String),
+    /// The child could not be started, in the system's words: the cache stays unread.
+    NotStarted(String),
 }
 
 /// Lets `exe ledger check --repair --hand-over --data <data>` open the ledger first and waits for it
@@ -160,31 +145,27 @@ pub fn guard(exe: &Path, data: &Path, limit: Duration) -> Guarded {
     let output = child::memory(&[]).and_then(|file| Ok((file.try_clone()?, file)));
     let (mut output, given) = match output {
         Ok(files) => files,
-        Err(error) => return Guarded::NotStarted { words: error.to_string() },
+        Err(error) => return Guarded::NotStarted(error.to_string()),
     };
     let mut command = Command::new(exe);
     command.args(["ledger", "check", "--repair", "--hand-over", "--data"]).arg(data);
     command.stdin(Stdio::null()).stdout(given).stderr(Stdio::null());
     let words = match child::wait(&mut command, limit) {
-        Ok(status) if status.code() == Some(UNUSABLE.into()) => {
-            return Guarded::Unusable { words: status.to_string() };
-        }
+        Ok(status) if status.code() == Some(UNUSABLE.into()) => return Guarded::Unusable,
         Ok(status) if matches!(status.code(), Some(0 | 1)) => {
             let message = child::whole(&mut output).ok();
-            match message.and_then(|message| child::take_over(&message)) {
-                Some(cached) => return Guarded::Opened { cached },
+            match message.and_then(|message| child::read_message(&message)) {
+                Some(cached) => return Guarded::Opened(cached),
                 None => "the check of the ledger handed nothing over".to_owned(),
             }
         }
         Ok(status) => format!("the check of the ledger died ({status})"),
-        Err(ChildError::NotStarted(error)) => {
-            return Guarded::NotStarted { words: error.to_string() };
-        }
+        Err(ChildError::NotStarted(error)) => return Guarded::NotStarted(error.to_string()),
         Err(error) => format!("the check of the ledger did not end: {error}"),
     };
     match Store::distrust_cache(data) {
-        Ok(()) => Guarded::Broken { words },
-        Err(error) => Guarded::Unusable { words: format!("{words}; {error}") },
+        Ok(()) => Guarded::Broken(words),
+        Err(_) => Guarded::Unusable,
     }
 }
 

@@ -14,8 +14,7 @@
 //!
 //! Eight bytes `SOLOCCH1`; the sequence number (8 bytes) and the number of entries (4); for each
 //! the length of its key (1), the key, the length of its value (4), the value, which is frames of
-//! [`super::record`]; at last the CRC-32 of all before it. Numbers are little-endian. Handed over, a
-//! cache is one entry `r` with all records, and an empty one for each minute's key.
+//! [`super::record`]; at last the CRC-32 of all before it. Numbers are little-endian.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -26,8 +25,8 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal};
 
-use super::cache::{Cache, CacheError, Cached};
-use super::record::{Record, encode, scan_frames};
+use super::cache::{Cache, CacheError, Cached, Entry};
+use super::record::{decode_all, encode};
 
 /// A writing child is killed after this time.
 pub const SAVE_LIMIT: Duration = Duration::from_secs(10);
@@ -39,9 +38,6 @@ const OWN_LIMIT: Duration = Duration::from_secs(12);
 const HEADER: &[u8; 8] = b"SOLOCCH1";
 /// No cache makes a message this long.
 const MAX_MESSAGE: u64 = 32 << 20;
-
-/// An entry of the cache: its key, and its records or none to delete it.
-pub type Entry = (Vec<u8>, Vec<Record>);
 
 /// Why a child did not do what it was for.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +59,7 @@ pub enum ChildError {
 /// Lets a child write entries into the cache of the data directory `data` and make them durable.
 /// Blocks for at most [`SAVE_LIMIT`].
 pub fn save(exe: &Path, data: &Path, entries: &[Entry], sequence: u64) -> Result<(), ChildError> {
-    let mut input = memory(&write_message(entries, sequence))?;
+    let mut input = memory(&message(entries, sequence))?;
     input.rewind()?;
     let mut command = Command::new(exe);
     command.args(["ledger", "cache", "--data"]).arg(data);
@@ -82,7 +78,7 @@ pub fn serve(data: &Path) -> ExitCode {
     let mut message = Vec::new();
     let read = io::stdin().lock().take(MAX_MESSAGE).read_to_end(&mut message);
     let message = read.ok().and_then(|_| read_message(&message));
-    let Some((entries, sequence)) = message else {
+    let Some(Cached { entries, sequence }) = message else {
         eprintln!("This command is the daemon's own: it expects its message on standard input.");
         return ExitCode::FAILURE;
     };
@@ -101,27 +97,6 @@ pub fn serve(data: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// What a child that checks the ledger writes for its parent.
-pub fn hand_over(cached: &[Record], minutes: impl Iterator<Item = u32>, sequence: u64) -> Vec<u8> {
-    let minutes = minutes.map(|minute| (super::cache::minute_key(minute), Vec::new()));
-    let entries: Vec<Entry> =
-        [(b"r".to_vec(), cached.to_vec())].into_iter().chain(minutes).collect();
-    write_message(&entries, sequence)
-}
-
-/// Reads what [`hand_over`] wrote; `None` when it is not whole.
-pub fn take_over(message: &[u8]) -> Option<Cached> {
-    let (entries, sequence) = read_message(message)?;
-    let mut cached = Cached { sequence, ..Cached::default() };
-    for (key, records) in entries {
-        match super::cache::minute_of(&key) {
-            Some(minute) => drop(cached.minutes.insert(minute)),
-            None => cached.records.extend(records),
-        }
-    }
-    Some(cached)
 }
 
 /// For the child: it leaves the signals to its parent and does not outlive it by much.
@@ -175,7 +150,8 @@ pub fn whole(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn write_message(entries: &[Entry], sequence: u64) -> Vec<u8> {
+/// The message of entries, and of what a child that checks the ledger hands over to its parent.
+pub fn message(entries: &[Entry], sequence: u64) -> Vec<u8> {
     let mut message = HEADER.to_vec();
     message.extend_from_slice(&sequence.to_le_bytes());
     message.extend_from_slice(&(entries.len() as u32).to_le_bytes());
@@ -193,7 +169,8 @@ fn write_message(entries: &[Entry], sequence: u64) -> Vec<u8> {
     message
 }
 
-fn read_message(message: &[u8]) -> Option<(Vec<Entry>, u64)> {
+/// Reads a [`message`]; `None` when it is not whole.
+pub fn read_message(message: &[u8]) -> Option<Cached> {
     let (body, crc) = message.split_last_chunk()?;
     if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
         return None;
@@ -207,14 +184,10 @@ fn read_message(message: &[u8]) -> Option<(Vec<Entry>, u64)> {
         let (key, tail) = tail.split_at_checked(key.into())?;
         let (length, tail) = tail.split_first_chunk()?;
         let (value, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        let scan = scan_frames(value);
-        if scan.torn_tail > 0 || scan.damaged_bytes > 0 {
-            return None;
-        }
-        entries.push((key.to_vec(), scan.records));
+        entries.push((key.to_vec(), decode_all(value)?));
         rest = tail;
     }
-    rest.is_empty().then_some((entries, u64::from_le_bytes(*sequence)))
+    rest.is_empty().then_some(Cached { entries, sequence: u64::from_le_bytes(*sequence) })
 }
 
 #[cfg(test)]
@@ -230,22 +203,12 @@ mod tests {
             entries in vec((vec(any::<u8>(), 0..20), vec(any_record(), 0..4)), 0..10),
             sequence: u64, at: prop::sample::Index, bit in 0..8_u32
         ) {
-            let mut message = write_message(&entries, sequence);
-            prop_assert_eq!(read_message(&message), Some((entries, sequence)));
+            let mut message = message(&entries, sequence);
+            prop_assert_eq!(read_message(&message), Some(Cached { entries, sequence }));
             let at = at.index(message.len());
             prop_assert_eq!(read_message(&message[..at]), None);
             message[at] ^= 1 << bit;
             prop_assert_eq!(read_message(&message), None);
-        }
-
-        #[test]
-        fn a_cache_is_handed_over_whole(
-            records in vec(any_record(), 0..10), minutes in proptest::collection::btree_set(any::<u32>(), 0..9),
-            sequence: u64
-        ) {
-            let message = hand_over(&records, minutes.iter().copied(), sequence);
-            let cached = take_over(&message).unwrap();
-            prop_assert_eq!((cached.records, cached.minutes, cached.sequence), (records, minutes, sequence));
         }
 
         #[test]

@@ -43,8 +43,7 @@ pub fn history_csv(ledger: &Ledger, grain: Grain) -> String {
     let mut csv = String::from(
         "worker,device,start_unix,seconds,accepted,rejected,work,best_share,hashes_per_second\r\n",
     );
-    let workers = ledger.workers().map(|(_, worker)| worker);
-    for worker in [ledger.total()].into_iter().chain(workers) {
+    for worker in ledger.everyone() {
         let (name, device) = (cell(&worker.name), cell(&worker.device));
         for point in worker.history(grain) {
             let seconds = grain.seconds();
@@ -70,8 +69,7 @@ pub fn workers_csv(ledger: &Ledger) -> String {
         let _ = write!(csv, "rejected_{},", reason.name());
     }
     csv.push_str("work,best_share,best_share_unix,blocks\r\n");
-    let workers = ledger.workers().map(|(_, worker)| worker);
-    for worker in [ledger.total()].into_iter().chain(workers) {
+    for worker in ledger.everyone() {
         let totals = worker.totals();
         let _ = write!(
             csv,

@@ -24,16 +24,21 @@ pub struct HalfHour {
     pub accepted: u64,
 }
 
-/// The half hours up to that of the newest point, 49 at most, in 650 bytes.
+/// The half hours up to that of the newest point, 49 at most, in 800 bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HalfHours {
     newest: u32,
-    /// The newest stands last in each of these.
-    work: [f64; KEPT],
+    /// The newest stands last.
+    sums: [Sum; KEPT],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Sum {
+    work: f64,
     /// More than four billion shares in half an hour count as so many.
-    accepted: [u32; KEPT],
+    accepted: u32,
     /// How many points there are; a half hour without one does not exist.
-    points: [u8; KEPT],
+    points: u8,
 }
 
 /// The half hour that a minute lies in.
@@ -76,10 +81,8 @@ impl HalfHours {
         if passed >= KEPT {
             *self = HalfHours::empty(half);
         } else if passed > 0 {
-            self.work.copy_within(passed.., 0);
-            self.accepted.copy_within(passed.., 0);
-            self.points.copy_within(passed.., 0);
-            (KEPT - passed..KEPT).for_each(|place| self.clear(place));
+            self.sums.copy_within(passed.., 0);
+            self.sums[KEPT - passed..].fill(Sum::default());
             self.newest = half;
         }
         self.add(point);
@@ -89,7 +92,7 @@ impl HalfHours {
     pub fn changed(&mut self, period: u32, points: &VecDeque<Point>) {
         let half = half_of(period);
         let Some(place) = self.place_of(half) else { return };
-        self.clear(place);
+        self.sums[place] = Sum::default();
         let start = points.partition_point(|point| half_of(point.period) < half);
         let of_it = points.range(start..).take_while(|point| half_of(point.period) == half);
         of_it.for_each(|point| self.add(point));
@@ -98,26 +101,24 @@ impl HalfHours {
     /// How many points there are from `half` on; `None` when that is too long ago to be known.
     pub fn points_since(&self, half: u32) -> Option<usize> {
         let from = if half > self.newest { KEPT } else { self.place_of(half)? };
-        Some(self.points[from..].iter().map(|&points| usize::from(points)).sum())
+        Some(self.sums[from..].iter().map(|sum| usize::from(sum.points)).sum())
     }
 
     /// The half hours from `half` on that have points, the oldest first; none when that is too long
     /// ago to be known, see [`HalfHours::points_since`].
     pub fn since(&self, half: u32, each: &mut impl FnMut(HalfHour)) {
         let from = self.place_of(half).unwrap_or(KEPT);
-        let sums = self.work[from..].iter().zip(&self.accepted[from..]).zip(&self.points[from..]);
-        for (((&work, &accepted), &points), half) in sums.zip(half..) {
-            if points > 0 {
-                each(HalfHour { half, work, accepted: accepted.into() });
-            }
+        for (sum, half) in self.sums[from..].iter().zip(half..).filter(|(sum, _)| sum.points > 0) {
+            each(HalfHour { half, work: sum.work, accepted: sum.accepted.into() });
         }
     }
 
     fn add(&mut self, point: &Point) {
         let Some(place) = self.place_of(half_of(point.period)) else { return };
-        self.work[place] += f64::from(point.work);
-        self.accepted[place] = self.accepted[place].saturating_add(point.accepted);
-        self.points[place] += 1;
+        let sum = &mut self.sums[place];
+        sum.work += f64::from(point.work);
+        sum.accepted = sum.accepted.saturating_add(point.accepted);
+        sum.points += 1;
     }
 
     /// Where a half hour stands; `None` for one that is not kept.
@@ -127,11 +128,7 @@ impl HalfHours {
     }
 
     fn empty(newest: u32) -> HalfHours {
-        HalfHours { newest, work: [0.0; KEPT], accepted: [0; KEPT], points: [0; KEPT] }
-    }
-
-    fn clear(&mut self, place: usize) {
-        (self.work[place], self.accepted[place], self.points[place]) = (0.0, 0, 0);
+        HalfHours { newest, sums: [Sum::default(); KEPT] }
     }
 }
 

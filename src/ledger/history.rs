@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::half_hours::{HalfHour, HalfHours, half_of};
-use super::record::{Counts, Grain, Point};
+use super::record::{Grain, Point, Tally};
 
 /// So many of the newest points are looked through one by one: ten minutes are asked for most.
 const NEAR: usize = 16;
@@ -83,10 +83,9 @@ impl Series {
         each(sum);
     }
 
-    /// Adds to the point of the period of `unix`.
-    pub fn add(&mut self, unix: u64, counts: &Counts, best: f64) {
-        let point = Point::of(self.grain, unix, counts, best);
-        self.merge(&point);
+    /// Adds to the point of the period of the tally's start.
+    pub fn add(&mut self, tally: &Tally) {
+        self.merge(&Point::of(self.grain, tally));
     }
 
     /// Adds a point to the one of its period. One without shares changes nothing.
@@ -185,10 +184,15 @@ impl Series {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Counts;
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    fn tally(from: u64, accepted: u64) -> Tally {
+        Tally { from, counts: Counts { accepted, ..Counts::default() }, ..Tally::default() }
+    }
 
     proptest! {
         /// Against a map of sums: whatever the order of times, also when the clock goes back.
@@ -197,7 +201,7 @@ mod tests {
             let mut series = Series::new(Grain::Minute);
             let mut map = BTreeMap::<u32, u32>::new();
             for (unix, accepted) in adds {
-                series.add(unix, &Counts { accepted, ..Counts::default() }, 0.0);
+                series.add(&tally(unix, accepted));
                 if accepted == 0 {
                     continue;
                 }
@@ -212,7 +216,7 @@ mod tests {
     fn only_the_newest_are_kept() {
         let mut series = Series::new(Grain::Hour);
         for hour in 0..3000_u64 {
-            series.add(hour * 3600, &Counts { accepted: 1, ..Counts::default() }, 1.0);
+            series.add(&tally(hour * 3600, 1));
         }
         assert_eq!(series.len(), 2160);
         assert_eq!(series.points().next().unwrap().period, 840);

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::record::{FILE_HEADER, Record, encode};
+use super::record::{FILE_HEADER, Record, encode_all};
 use crate::fsutil::{self, Rights};
 
 /// A journal that is longer than this is not read further, and not appended to: compaction keeps
@@ -67,9 +67,7 @@ impl Journal {
     /// one is whole after a power cut. The first record's number follows `sequence`.
     pub fn create(path: &Path, records: &[Record], sequence: u64) -> io::Result<Journal> {
         let mut bytes = FILE_HEADER.to_vec();
-        for (number, record) in (sequence + 1..).zip(records) {
-            encode(record, number, &mut bytes);
-        }
+        encode_all(records, sequence + 1, &mut bytes);
         fsutil::replace(path, &bytes, Rights::Keep(0o666))?;
         let sequence = sequence + records.len() as u64;
         Journal::resume(path, bytes.len() as u64, sequence)
@@ -87,9 +85,7 @@ impl Journal {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        for (number, record) in (self.sequence + 1..).zip(records) {
-            encode(record, number, &mut bytes);
-        }
+        encode_all(records, self.sequence + 1, &mut bytes);
         if self.bytes + bytes.len() as u64 > MAX_JOURNAL {
             return Err(io::Error::other("it has become too long and must be written anew"));
         }

@@ -34,7 +34,8 @@
 
 use serde::Serialize;
 
-use super::codec::{Reader, Writer};
+use super::codec::{Field, Reader, fields, write_text};
+pub use super::codec::{MAX_TEXT, RecordError};
 pub use crate::block::StoredState;
 use crate::chain::BlockHash;
 
@@ -46,8 +47,6 @@ pub const MAX_PAYLOAD: usize = 64 * 1024;
 pub const MAX_NAME: usize = 128;
 /// The longest name of a device's model in bytes.
 pub const MAX_DEVICE: usize = 64;
-/// The longest other text (setting, audit entry, reason) in bytes.
-pub const MAX_TEXT: usize = 512;
 /// At most so many points stand in one [`Record::Points`].
 pub const MAX_POINTS: usize = 512;
 
@@ -118,7 +117,7 @@ impl RejectReason {
 
 /// A worker's permanent number in the journal. 0 is the sum of all workers; the others count up
 /// from 1 and are never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct WorkerNumber(pub u32);
 
 impl WorkerNumber {
@@ -200,8 +199,30 @@ pub struct Totals {
     pub best_since_block: Option<BestShare>,
 }
 
+impl Totals {
+    /// Adds what a tally counted.
+    pub fn add(&mut self, tally: &Tally) {
+        self.ever.add(&tally.counts);
+        self.since_block.add(&tally.counts);
+        self.last_share = self.last_share.max(tally.last_share);
+        self.last_seen = self.last_seen.max(self.last_share);
+        self.best = better(self.best, tally.best);
+        self.best_since_block = better(self.best_since_block, tally.best);
+    }
+}
+
+/// The better of two shares, the first one of equals.
+pub fn better(a: Option<BestShare>, b: Option<BestShare>) -> Option<BestShare> {
+    if best_difficulty(&b) > best_difficulty(&a) { b } else { a.or(b) }
+}
+
+/// Real difficulty of the share; 0 for none.
+pub fn best_difficulty(best: &Option<BestShare>) -> f64 {
+    best.map_or(0.0, |best| best.difficulty)
+}
+
 /// What a worker did from one moment to another, at most an hour.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
     /// Whose.
     pub worker: WorkerNumber,
@@ -217,6 +238,18 @@ pub struct Tally {
     pub best: Option<BestShare>,
 }
 
+impl Tally {
+    /// Adds what was counted after it.
+    pub fn add(&mut self, later: &Tally) {
+        if self.counts.is_empty() {
+            self.from = later.from;
+        }
+        self.counts.add(&later.counts);
+        self.last_share = self.last_share.max(later.last_share);
+        self.best = better(self.best, later.best);
+    }
+}
+
 /// The width of a point of history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -230,6 +263,9 @@ pub enum Grain {
 }
 
 impl Grain {
+    /// All of them, in the order of the journal.
+    pub const ALL: [Grain; 3] = [Grain::Minute, Grain::Hour, Grain::Day];
+
     /// Width in seconds.
     pub fn seconds(self) -> u64 {
         match self {
@@ -261,15 +297,15 @@ pub struct Point {
 }
 
 impl Point {
-    /// What was counted in the period of `unix`.
-    pub fn of(grain: Grain, unix: u64, counts: &Counts, best: f64) -> Point {
+    /// What was counted in the period of a tally's start.
+    pub fn of(grain: Grain, Tally { from, counts, best, .. }: &Tally) -> Point {
         let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         Point {
-            period: grain.period(unix),
+            period: grain.period(*from),
             accepted: clamp(counts.accepted),
             rejected: clamp(counts.rejected()),
             work: (counts.work as f32).min(f32::MAX),
-            best: (best as f32).min(f32::MAX),
+            best: (best_difficulty(best) as f32).min(f32::MAX),
         }
     }
 
@@ -429,37 +465,29 @@ pub enum Record {
     },
 }
 
-/// Why a payload cannot be read. The frame's CRC was right, so the usual cause is a program that
-/// wrote something else under the same kind and version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// It ends too early.
-    #[error("the record is too short")]
-    Short,
-    /// Something follows its end.
-    #[error("the record is too long")]
-    Trailing,
-    /// A field has a value that it cannot have.
-    #[error("the record has an impossible {0}")]
-    BadValue(&'static str),
-}
-
 /// Appends a record's frame to `out`.
 pub fn encode(record: &Record, sequence: u64, out: &mut Vec<u8>) {
     let start = out.len();
-    let mut writer = Writer(std::mem::take(out));
-    writer.raw(&MARKER);
-    let (kind, version) = record.kind();
-    writer.byte(kind);
-    writer.byte(version);
-    writer.raw(&[0; 4]);
-    writer.raw(&sequence.to_le_bytes());
-    record.payload(&mut writer);
-    *out = writer.0;
+    out.extend_from_slice(&MARKER);
+    out.extend_from_slice(&record.kind());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&sequence.to_le_bytes());
+    record.payload(out);
     let length = (out.len() - start - HEAD).min(MAX_PAYLOAD) as u32;
     out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
     let crc = crc32fast::hash(&out[start..]);
     out.extend_from_slice(&crc.to_le_bytes());
+}
+
+/// Appends the frames of records, numbered from `first` on.
+pub fn encode_all(records: &[Record], first: u64, out: &mut Vec<u8>) {
+    (first..).zip(records).for_each(|(sequence, record)| encode(record, sequence, out));
+}
+
+/// The records of nothing but whole frames; `None` when anything else is among them.
+pub fn decode_all(bytes: &[u8]) -> Option<Vec<Record>> {
+    let scan = scan_frames(bytes);
+    (scan.torn_tail == 0 && scan.damaged_bytes == 0).then_some(scan.records)
 }
 
 /// Reads the frame at the start of `bytes`: its sequence number, its record and its length.
@@ -566,132 +594,116 @@ fn frame_length(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Record {
-    fn kind(&self) -> (u8, u8) {
+    /// Its kind and the version of its layout.
+    fn kind(&self) -> [u8; 2] {
         match self {
-            Record::Worker { .. } => (1, 1),
-            Record::Tally(_) => (2, 2),
-            Record::Totals { .. } => (3, 2),
-            Record::Points { .. } => (4, 1),
-            Record::Best(_) => (5, 1),
-            Record::Block(_) => (6, 2),
-            Record::BlockState { .. } => (7, 1),
-            Record::Setting(_) => (8, 1),
-            Record::Audit(_) => (9, 1),
-            Record::Forget { .. } => (10, 1),
-            Record::Attachment { .. } => (11, 1),
-            Record::Level { .. } => (12, 1),
-            Record::Open(_) => (13, 2),
-            Record::Fixed { .. } => (14, 1),
-            Record::Unknown { kind, version, .. } => (*kind, *version),
+            Record::Worker { .. } => [1, 1],
+            Record::Tally(_) => [2, 2],
+            Record::Totals { .. } => [3, 2],
+            Record::Points { .. } => [4, 1],
+            Record::Best(_) => [5, 1],
+            Record::Block(_) => [6, 2],
+            Record::BlockState { .. } => [7, 1],
+            Record::Setting(_) => [8, 1],
+            Record::Audit(_) => [9, 1],
+            Record::Forget { .. } => [10, 1],
+            Record::Attachment { .. } => [11, 1],
+            Record::Level { .. } => [12, 1],
+            Record::Open(_) => [13, 2],
+            Record::Fixed { .. } => [14, 1],
+            Record::Unknown { kind, version, .. } => [*kind, *version],
         }
     }
 
-    fn payload(&self, to: &mut Writer) {
+    fn payload(&self, to: &mut Vec<u8>) {
         match self {
             Record::Worker { number, name, device, unix } => {
-                to.varint(number.0.into());
-                to.text(name, MAX_NAME);
-                to.text(device, MAX_DEVICE);
-                to.varint(*unix);
+                number.write(to);
+                write_text(name, MAX_NAME, to);
+                write_text(device, MAX_DEVICE, to);
+                unix.write(to);
             }
-            Record::Tally(tally) | Record::Open(tally) => write_tally(tally, to),
+            Record::Tally(tally) | Record::Open(tally) => tally.write(to),
             Record::Totals { worker, totals } => {
-                to.varint(worker.0.into());
-                write_totals(totals, to);
+                worker.write(to);
+                totals.write(to);
             }
             Record::Points { worker, grain, points } => {
-                to.varint(worker.0.into());
+                worker.write(to);
                 write_points(*grain, &points[..points.len().min(MAX_POINTS)], to);
             }
-            Record::Best(best) => write_best(best, to),
-            Record::Block(block) => write_block(block, to),
+            Record::Best(best) => best.write(to),
+            Record::Block(block) => block.write(to),
             Record::BlockState { hash, unix, state } => {
-                to.raw(&hash.0);
-                to.varint(*unix);
-                write_state(state, to);
+                hash.write(to);
+                unix.write(to);
+                state.write(to);
             }
-            Record::Setting(change) => {
-                to.varint(change.unix);
-                for text in [&change.by, &change.key, &change.old, &change.new] {
-                    to.text(text, MAX_TEXT);
-                }
-            }
-            Record::Audit(entry) => {
-                to.varint(entry.unix);
-                to.text(&entry.text, MAX_TEXT);
-            }
-            Record::Forget { worker } => to.varint(worker.0.into()),
+            Record::Setting(change) => change.write(to),
+            Record::Audit(entry) => entry.write(to),
+            Record::Forget { worker } => worker.write(to),
             Record::Attachment { name, bytes } => {
-                to.text(name, MAX_NAME);
-                to.raw(&bytes[..bytes.len().min(MAX_ATTACHMENT)]);
+                write_text(name, MAX_NAME, to);
+                to.extend_from_slice(&bytes[..bytes.len().min(MAX_ATTACHMENT)]);
             }
             Record::Level { worker, difficulty } => {
-                to.varint(worker.0.into());
-                to.double(*difficulty);
+                worker.write(to);
+                difficulty.write(to);
             }
             Record::Fixed { worker, difficulty } => {
-                to.varint(worker.0.into());
-                to.double(difficulty.unwrap_or(0.0));
+                worker.write(to);
+                difficulty.unwrap_or(0.0).write(to);
             }
             Record::Unknown { payload, .. } => {
-                to.raw(&payload[..payload.len().min(MAX_PAYLOAD)]);
+                to.extend_from_slice(&payload[..payload.len().min(MAX_PAYLOAD)]);
             }
         }
     }
 
     /// Reads a payload. The arms of older versions stay for ever.
     fn from_payload(kind: u8, version: u8, payload: &[u8]) -> Result<Record, RecordError> {
-        let mut from = Reader(payload);
+        let from = &mut Reader { bytes: payload, version };
+        // In the order in which they are written.
         let record = match (kind, version) {
             (1, 1) => Record::Worker {
-                number: WorkerNumber(from.small()?),
+                number: Field::read(from)?,
                 name: from.text(MAX_NAME)?,
                 device: from.text(MAX_DEVICE)?,
-                unix: from.varint()?,
+                unix: Field::read(from)?,
             },
-            (2, 1 | 2) => Record::Tally(read_tally(version, &mut from)?),
-            (3, 1 | 2) => Record::Totals {
-                worker: WorkerNumber(from.small()?),
-                totals: read_totals(version, &mut from)?,
-            },
+            (2, 1 | 2) => Record::Tally(Field::read(from)?),
+            (3, 1 | 2) => Record::Totals { worker: Field::read(from)?, totals: Field::read(from)? },
             (4, 1) => {
-                let worker = WorkerNumber(from.small()?);
-                let (grain, points) = read_points(&mut from)?;
+                let worker = Field::read(from)?;
+                let (grain, points) = read_points(from)?;
                 Record::Points { worker, grain, points }
             }
-            (5, 1) => Record::Best(read_best(&mut from)?),
-            (6, 1) => Record::Block(read_block(&mut from)?),
+            (5, 1) => Record::Best(Field::read(from)?),
+            // Version 1 ended before the payee: an empty text.
+            (6, 1) => return Record::from_payload(6, 2, &[payload, &[0]].concat()),
             (6, 2) => {
-                let block = read_block(&mut from)?;
-                Record::Block(FoundBlock { payee: from.text(MAX_TEXT)?, ..block })
+                let block = FoundBlock::read(from)?;
+                if block.name.len() > MAX_NAME {
+                    return Err(RecordError::BadValue("text"));
+                }
+                Record::Block(block)
             }
             (7, 1) => Record::BlockState {
-                hash: BlockHash(from.hash()?),
-                unix: from.varint()?,
-                state: read_state(&mut from)?,
+                hash: Field::read(from)?,
+                unix: Field::read(from)?,
+                state: Field::read(from)?,
             },
-            (8, 1) => Record::Setting(SettingChange {
-                unix: from.varint()?,
-                by: from.text(MAX_TEXT)?,
-                key: from.text(MAX_TEXT)?,
-                old: from.text(MAX_TEXT)?,
-                new: from.text(MAX_TEXT)?,
-            }),
-            (9, 1) => {
-                Record::Audit(AuditEntry { unix: from.varint()?, text: from.text(MAX_TEXT)? })
-            }
-            (10, 1) => Record::Forget { worker: WorkerNumber(from.small()?) },
+            (8, 1) => Record::Setting(Field::read(from)?),
+            (9, 1) => Record::Audit(Field::read(from)?),
+            (10, 1) => Record::Forget { worker: Field::read(from)? },
             (11, 1) => {
                 let name = from.text(MAX_NAME)?;
-                let bytes = from.take(from.0.len())?.to_vec();
-                Record::Attachment { name, bytes }
+                Record::Attachment { name, bytes: from.take(from.bytes.len())?.to_vec() }
             }
-            (12, 1) => {
-                Record::Level { worker: WorkerNumber(from.small()?), difficulty: from.amount()? }
-            }
-            (13, 1 | 2) => Record::Open(read_tally(version, &mut from)?),
+            (12, 1) => Record::Level { worker: Field::read(from)?, difficulty: Field::read(from)? },
+            (13, 1 | 2) => Record::Open(Field::read(from)?),
             (14, 1) => {
-                let (worker, difficulty) = (WorkerNumber(from.small()?), from.amount()?);
+                let (worker, difficulty) = (Field::read(from)?, f64::read(from)?);
                 Record::Fixed { worker, difficulty: Some(difficulty).filter(|&d| d > 0.0) }
             }
             _ => Record::Unknown { kind, version, payload: from.take(payload.len())?.to_vec() },
@@ -704,212 +716,134 @@ impl Record {
 /// The longest attached file in bytes.
 pub const MAX_ATTACHMENT: usize = 60 * 1024;
 
-fn write_tally(tally: &Tally, to: &mut Writer) {
-    to.varint(tally.worker.0.into());
-    to.varint(tally.number.into());
-    to.varint(tally.from);
-    to.varint(tally.last_share);
-    write_counts(&tally.counts, to);
-    write_some_best(&tally.best, to);
-}
+fields!(WorkerNumber { 0 });
+fields!(BestShare { worker, difficulty, unix, height, rejected });
+fields!(Tally { worker, number, from, last_share, counts, best });
+fields!(Totals {
+    ever,
+    since_block,
+    tallies,
+    blocks,
+    first_seen,
+    last_seen,
+    last_share,
+    best,
+    best_since_block
+});
+fields!(SettingChange { unix, by, key, old, new });
+fields!(AuditEntry { unix, text });
 
-fn read_tally(version: u8, from: &mut Reader<'_>) -> Result<Tally, RecordError> {
-    Ok(Tally {
-        worker: WorkerNumber(from.small()?),
-        number: from.small()?,
-        from: from.varint()?,
-        last_share: from.varint()?,
-        counts: read_counts(version, from)?,
-        best: read_some_best(from)?,
-    })
-}
-
-fn write_totals(totals: &Totals, to: &mut Writer) {
-    write_counts(&totals.ever, to);
-    write_counts(&totals.since_block, to);
-    to.varint(totals.tallies.into());
-    to.varint(totals.blocks.into());
-    to.varint(totals.first_seen);
-    to.varint(totals.last_seen);
-    to.varint(totals.last_share);
-    write_some_best(&totals.best, to);
-    write_some_best(&totals.best_since_block, to);
-}
-
-fn read_totals(version: u8, from: &mut Reader<'_>) -> Result<Totals, RecordError> {
-    Ok(Totals {
-        ever: read_counts(version, from)?,
-        since_block: read_counts(version, from)?,
-        tallies: from.small()?,
-        blocks: from.small()?,
-        first_seen: from.varint()?,
-        last_seen: from.varint()?,
-        last_share: from.varint()?,
-        best: read_some_best(from)?,
-        best_since_block: read_some_best(from)?,
-    })
-}
-
-fn write_counts(counts: &Counts, to: &mut Writer) {
-    to.varint(counts.accepted);
-    for count in counts.rejects {
-        to.varint(count);
+impl Field for Counts {
+    fn write(&self, to: &mut Vec<u8>) {
+        self.accepted.write(to);
+        self.rejects.iter().for_each(|count| count.write(to));
+        self.work.write(to);
+        self.expected_blocks.write(to);
     }
-    to.double(counts.work);
-    to.double(counts.expected_blocks);
-}
 
-/// Version 1 knew the first eight reasons, version 2 nine.
-fn read_counts(version: u8, from: &mut Reader<'_>) -> Result<Counts, RecordError> {
-    let mut counts = Counts { accepted: from.varint()?, ..Counts::default() };
-    let reasons = if version == 1 { 8 } else { 9 };
-    for count in &mut counts.rejects[..reasons] {
-        *count = from.varint()?;
+    /// Version 1 knew the first eight reasons, version 2 nine.
+    fn read(from: &mut Reader<'_>) -> Result<Counts, RecordError> {
+        let mut counts = Counts { accepted: Field::read(from)?, ..Counts::default() };
+        let reasons = if from.version == 1 { 8 } else { 9 };
+        for count in &mut counts.rejects[..reasons] {
+            *count = Field::read(from)?;
+        }
+        counts.work = Field::read(from)?;
+        counts.expected_blocks = Field::read(from)?;
+        Ok(counts)
     }
-    counts.work = from.amount()?;
-    counts.expected_blocks = from.amount()?;
-    Ok(counts)
-}
-
-fn write_some_best(best: &Option<BestShare>, to: &mut Writer) {
-    to.byte(best.is_some().into());
-    if let Some(best) = best {
-        write_best(best, to);
-    }
-}
-
-fn read_some_best(from: &mut Reader<'_>) -> Result<Option<BestShare>, RecordError> {
-    Ok(if from.flag()? { Some(read_best(from)?) } else { None })
-}
-
-fn write_best(best: &BestShare, to: &mut Writer) {
-    to.varint(best.worker.0.into());
-    to.double(best.difficulty);
-    to.varint(best.unix);
-    to.varint(best.height.into());
-    to.byte(best.rejected.into());
-}
-
-fn read_best(from: &mut Reader<'_>) -> Result<BestShare, RecordError> {
-    Ok(BestShare {
-        worker: WorkerNumber(from.small()?),
-        difficulty: from.amount()?,
-        unix: from.varint()?,
-        height: from.small()?,
-        rejected: from.flag()?,
-    })
 }
 
 /// The first period stands whole, each further one as the distance to the one before.
-fn write_points(grain: Grain, points: &[Point], to: &mut Writer) {
-    to.byte(match grain {
-        Grain::Minute => 0,
-        Grain::Hour => 1,
-        Grain::Day => 2,
-    });
-    to.varint(points.len() as u64);
+fn write_points(grain: Grain, points: &[Point], to: &mut Vec<u8>) {
+    to.push(grain as u8);
+    (points.len() as u64).write(to);
     let mut before = 0;
     for point in points {
-        to.varint(point.period.saturating_sub(before).into());
+        let period = point.period.saturating_sub(before);
         before = point.period;
-        to.varint(point.accepted.into());
-        to.varint(point.rejected.into());
-        to.single(point.work);
-        to.single(point.best);
+        Point { period, ..*point }.write(to);
     }
 }
 
 fn read_points(from: &mut Reader<'_>) -> Result<(Grain, Vec<Point>), RecordError> {
-    let grain = match from.byte()? {
-        0 => Grain::Minute,
-        1 => Grain::Hour,
-        2 => Grain::Day,
-        _ => return Err(RecordError::BadValue("grain")),
-    };
-    let count = from.varint()?;
+    let grain = Grain::ALL.get(usize::from(from.byte()?));
+    let grain = *grain.ok_or(RecordError::BadValue("grain"))?;
+    let count = u64::read(from)?;
     if count > MAX_POINTS as u64 {
         return Err(RecordError::BadValue("count"));
     }
     let mut points = Vec::with_capacity(count as usize);
     let mut before = 0_u32;
     for index in 0..count {
-        let step = from.small()?;
-        if index > 0 && step == 0 {
+        let step = Point::read(from)?;
+        if index > 0 && step.period == 0 {
             return Err(RecordError::BadValue("period"));
         }
-        before = before.checked_add(step).ok_or(RecordError::BadValue("period"))?;
-        points.push(Point {
-            period: before,
-            accepted: from.small()?,
-            rejected: from.small()?,
-            work: from.small_amount()?,
-            best: from.small_amount()?,
-        });
+        before = before.checked_add(step.period).ok_or(RecordError::BadValue("period"))?;
+        points.push(Point { period: before, ..step });
     }
     Ok((grain, points))
 }
 
-fn write_block(block: &FoundBlock, to: &mut Writer) {
-    to.raw(&block.hash.0);
-    to.varint(block.height.into());
-    to.varint(block.unix);
-    to.varint(block.worker.0.into());
-    to.text(&block.name, MAX_NAME);
-    to.double(block.difficulty);
-    to.double(block.network_difficulty);
-    to.varint(block.reward);
-    write_state(&block.state, to);
-    to.varint(block.state_unix);
-    to.text(&block.payee, MAX_TEXT);
-}
+fields!(Point { period, accepted, rejected, work, best });
 
-/// What all versions have.
-fn read_block(from: &mut Reader<'_>) -> Result<FoundBlock, RecordError> {
-    Ok(FoundBlock {
-        hash: BlockHash(from.hash()?),
-        height: from.small()?,
-        unix: from.varint()?,
-        worker: WorkerNumber(from.small()?),
-        name: from.text(MAX_NAME)?,
-        difficulty: from.amount()?,
-        network_difficulty: from.amount()?,
-        reward: from.varint()?,
-        payee: String::new(),
-        state: read_state(from)?,
-        state_unix: from.varint()?,
-    })
-}
+fields!(FoundBlock {
+    hash,
+    height,
+    unix,
+    worker,
+    name,
+    difficulty,
+    network_difficulty,
+    reward,
+    state,
+    state_unix,
+    payee
+});
 
-fn write_state(state: &StoredState, to: &mut Writer) {
-    match state {
-        StoredState::Candidate => to.byte(0),
-        StoredState::Accepted { node } => {
-            to.byte(1);
-            to.text(node, MAX_TEXT);
-        }
-        StoredState::Confirmed { confirmations } => {
-            to.byte(2);
-            to.varint((*confirmations).into());
-        }
-        StoredState::Mature => to.byte(3),
-        StoredState::Stale => to.byte(4),
-        StoredState::Rejected { reason } => {
-            to.byte(5);
-            to.text(reason, MAX_TEXT);
-        }
+impl Field for BlockHash {
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.0);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<BlockHash, RecordError> {
+        from.array().map(BlockHash)
     }
 }
 
-fn read_state(from: &mut Reader<'_>) -> Result<StoredState, RecordError> {
-    Ok(match from.byte()? {
-        0 => StoredState::Candidate,
-        1 => StoredState::Accepted { node: from.text(MAX_TEXT)? },
-        2 => StoredState::Confirmed { confirmations: from.small()? },
-        3 => StoredState::Mature,
-        4 => StoredState::Stale,
-        5 => StoredState::Rejected { reason: from.text(MAX_TEXT)? },
-        _ => return Err(RecordError::BadValue("state")),
-    })
+impl Field for StoredState {
+    fn write(&self, to: &mut Vec<u8>) {
+        match self {
+            StoredState::Candidate => to.push(0),
+            StoredState::Accepted { node } => {
+                to.push(1);
+                node.write(to);
+            }
+            StoredState::Confirmed { confirmations } => {
+                to.push(2);
+                confirmations.write(to);
+            }
+            StoredState::Mature => to.push(3),
+            StoredState::Stale => to.push(4),
+            StoredState::Rejected { reason } => {
+                to.push(5);
+                reason.write(to);
+            }
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<StoredState, RecordError> {
+        Ok(match from.byte()? {
+            0 => StoredState::Candidate,
+            1 => StoredState::Accepted { node: Field::read(from)? },
+            2 => StoredState::Confirmed { confirmations: Field::read(from)? },
+            3 => StoredState::Mature,
+            4 => StoredState::Stale,
+            5 => StoredState::Rejected { reason: Field::read(from)? },
+            _ => return Err(RecordError::BadValue("state")),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -1105,9 +1039,8 @@ pub(super) mod tests {
             state: StoredState::Mature,
             state_unix: 1_790_000_001,
         };
-        let mut writer = Writer(Vec::new());
-        write_block(&block, &mut writer);
-        let second = writer.0;
+        let mut second = Vec::new();
+        block.write(&mut second);
         let first = &second[..second.len() - 1 - block.payee.len()];
         let old = FoundBlock { payee: String::new(), ..block.clone() };
         assert_eq!(Record::from_payload(6, 1, first), Ok(Record::Block(old)));

@@ -7,7 +7,7 @@
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
+use toml::Value;
 
 const HEADER: &[u8; 8] = b"SOLOSEA1";
 const SALT: usize = 16;
@@ -57,12 +57,11 @@ pub fn open(passphrase: &str, sealed: &[u8]) -> Option<Vec<u8>> {
 /// The settings without anything that opens a door: logins, PIN, tokens, whole `[[notify]]`
 /// entries (their addresses are secrets), logins in URLs. `None` when it is no TOML.
 pub fn without_secrets(toml: &str) -> Option<String> {
-    let mut doc: DocumentMut = toml.parse().ok()?;
-    strip(doc.as_table_mut());
-    // A comment may hold an old password.
-    let mut bare = DocumentMut::new();
-    copy_bare(doc.as_table(), bare.as_table_mut());
-    Some(format!("# Settings of a backup, without passwords, PIN and notifications.\n{bare}"))
+    // Comments are not read at all: one may hold an old password.
+    let mut settings = Value::Table(toml.parse().ok()?);
+    strip(&mut settings);
+    let plain = toml::to_string(&settings).ok()?;
+    Some(format!("# Settings of a backup, without passwords, PIN and notifications.\n{plain}"))
 }
 
 fn key(passphrase: &str, salt: &[u8; SALT]) -> LessSafeKey {
@@ -74,33 +73,19 @@ fn key(passphrase: &str, salt: &[u8; SALT]) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &key).expect("32 bytes"))
 }
 
-fn strip(table: &mut dyn TableLike) {
-    for key in SECRETS.into_iter().chain(["notify"]) {
-        table.remove(key);
-    }
-    for (_, item) in table.iter_mut() {
-        match item {
-            Item::Value(Value::String(text)) => {
-                if let Some(clean) = without_login(text.value()) {
-                    *item = toml_edit::value(clean);
-                }
+fn strip(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(clean) = without_login(text) {
+                *text = clean;
             }
-            Item::Value(Value::InlineTable(inner)) => strip(inner),
-            Item::Value(Value::Array(array)) => array.iter_mut().for_each(|value| match value {
-                Value::InlineTable(inner) => strip(inner),
-                Value::String(text) => {
-                    if let Some(clean) = without_login(text.value()) {
-                        *value = Value::from(clean);
-                    }
-                }
-                _ => {}
-            }),
-            Item::Table(inner) => strip(inner),
-            Item::ArrayOfTables(tables) => {
-                tables.iter_mut().for_each(|table: &mut Table| strip(table));
-            }
-            _ => {}
         }
+        Value::Array(values) => values.iter_mut().for_each(strip),
+        Value::Table(table) => {
+            table.retain(|key, _| key != "notify" && !SECRETS.contains(&key));
+            table.iter_mut().for_each(|(_, value)| strip(value));
+        }
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
     }
 }
 
@@ -110,46 +95,6 @@ fn without_login(text: &str) -> Option<String> {
     let host = rest.split('/').next().unwrap_or(rest);
     let (login, _) = host.rsplit_once('@')?;
     Some(format!("{scheme}://{}", &rest[login.len() + 1..]))
-}
-
-/// Values without the comments around them.
-fn copy_bare(from: &Table, to: &mut Table) {
-    for (key, item) in from.iter() {
-        match item {
-            Item::Table(inner) => {
-                let mut table = Table::new();
-                copy_bare(inner, &mut table);
-                to.insert(key, Item::Table(table));
-            }
-            Item::ArrayOfTables(tables) => {
-                let mut array = toml_edit::ArrayOfTables::new();
-                for inner in tables.iter() {
-                    let mut table = Table::new();
-                    copy_bare(inner, &mut table);
-                    array.push(table);
-                }
-                to.insert(key, Item::ArrayOfTables(array));
-            }
-            Item::Value(value) => {
-                let mut value = value.clone();
-                bare(&mut value);
-                to.insert(key, Item::Value(value));
-            }
-            Item::None => {}
-        }
-    }
-}
-
-fn bare(value: &mut Value) {
-    value.decor_mut().clear();
-    match value {
-        Value::Array(array) => {
-            array.set_trailing("");
-            array.iter_mut().for_each(bare);
-        }
-        Value::InlineTable(table) => table.iter_mut().for_each(|(_, value)| bare(value)),
-        _ => {}
-    }
 }
 
 #[cfg(test)]
@@ -189,7 +134,7 @@ token = "secret10"
             assert!(plain.contains(kept), "{kept} in {plain}");
         }
         assert_eq!(without_secrets("not = toml = at all"), None);
-        let nothing: DocumentMut = plain.parse().unwrap();
+        let nothing: toml::Table = plain.parse().unwrap();
         assert!(nothing.get("notify").is_none());
     }
 

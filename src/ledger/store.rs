@@ -72,6 +72,10 @@ pub enum StoreError {
     Vanished,
 }
 
+pub(super) fn failed(doing: &'static str) -> impl Fn(io::Error) -> StoreError {
+    move |source| StoreError::Io { doing, source }
+}
+
 /// The open ledger directory.
 #[derive(Debug)]
 pub struct Store {
@@ -103,10 +107,7 @@ impl Store {
     /// sled is opened in this process, which it may hang or panic: for children and tests. The
     /// daemon has [`super::check::guard`] and [`Store::open_beside`].
     pub fn open(data: &Path) -> Result<(Store, Opened), StoreError> {
-        Store::open_with(data, |dir, opened| match open_cache(dir, opened) {
-            Some((cache, sequence)) => (Place::Here(cache), sequence),
-            None => (Place::Off, 0),
-        })
+        Store::open_with(data, open_cache)
     }
 
     /// The same without opening sled here: `cached` was handed over by a child, and children of
@@ -116,33 +117,30 @@ impl Store {
         exe: Option<&Path>,
         cached: Option<Cached>,
     ) -> Result<(Store, Opened), StoreError> {
-        Store::open_with(data, |dir, opened| {
-            let usable = avoid_bad_cache(dir, opened);
-            let cached = cached.unwrap_or_default();
-            opened.cached = cached.records;
-            opened.cached_minutes = cached.minutes;
-            match exe {
-                Some(exe) if usable => (Place::Child(exe.to_owned()), cached.sequence),
-                _ => (Place::Off, cached.sequence),
-            }
+        Store::open_with(data, |dir, notes| {
+            let usable = avoid_bad_cache(dir, notes);
+            let place = match exe {
+                Some(exe) if usable => Place::Child(exe.to_owned()),
+                _ => Place::Off,
+            };
+            (place, cached.unwrap_or_default())
         })
     }
 
     fn open_with(
         data: &Path,
-        open_cache: impl FnOnce(&Path, &mut Opened) -> (Place, u64),
+        open_cache: impl FnOnce(&Path, &mut Vec<String>) -> (Place, Cached),
     ) -> Result<(Store, Opened), StoreError> {
         let dir = data.join("ledger");
         let doing = "create the ledger's directory";
-        fsutil::create_directory(&dir.join("snapshots"))
-            .map_err(|source| StoreError::Io { doing, source })?;
+        fsutil::create_directory(&dir.join("snapshots")).map_err(failed(doing))?;
         let lock = lock(&dir)?;
         remove_parts(&dir);
         let mut opened = Opened::default();
         take_notes(&dir, &mut opened);
-        let (cache, cached_sequence) = open_cache(&dir, &mut opened);
-        opened.cached_sequence = cached_sequence;
-        let journal = open_journal(&dir, cached_sequence, &mut opened)?;
+        let (cache, cached) = open_cache(&dir, &mut opened.notes);
+        opened.cached = cached;
+        let journal = open_journal(&dir, &mut opened)?;
         opened.journal_bytes = journal.bytes();
         opened.snapshot_day = snapshot_days(&dir).last().copied();
         let data = data.to_owned();
@@ -163,17 +161,14 @@ impl Store {
         self.enough_space()?;
         if let Some(records) = &batch.rewrite {
             let path = self.dir.join("journal");
-            let doing = "write the journal";
             // A new card in the place of the old one has no folders yet.
-            fsutil::create_directory(&self.dir.join("snapshots"))
-                .map_err(|source| StoreError::Io { doing, source })?;
-            self.journal = Journal::create(&path, records, self.journal.sequence())
-                .map_err(|source| StoreError::Io { doing, source })?;
+            self.journal = fsutil::create_directory(&self.dir.join("snapshots"))
+                .and_then(|()| Journal::create(&path, records, self.journal.sequence()))
+                .map_err(failed("write the journal"))?;
         } else if self.journal.is_gone() {
             return Err(StoreError::Vanished);
         }
-        let doing = "append to the journal";
-        self.journal.append(&batch.append).map_err(|source| StoreError::Io { doing, source })?;
+        self.journal.append(&batch.append).map_err(failed("append to the journal"))?;
 
         let mut report = SaveReport::default();
         if !batch.cache.is_empty() {
@@ -235,10 +230,7 @@ impl Store {
     /// Best effort: what cannot be removed will be tried again.
     fn shrink(&self) {
         let _ = fs::remove_dir_all(self.dir.join("aside"));
-        let days = snapshot_days(&self.dir);
-        for old in &days[..days.len().saturating_sub(KEEP_SHRUNK)] {
-            let _ = fs::remove_file(snapshot_path(&self.dir, *old));
-        }
+        drop_snapshots(&self.dir, KEEP_SHRUNK);
     }
 
     fn enough_space(&self) -> Result<(), StoreError> {
@@ -250,20 +242,22 @@ impl Store {
     fn save_cache(&mut self, batch: &Batch, report: &mut SaveReport) {
         let sequence = self.journal.sequence();
         let result = match &self.cache {
-            Place::Here(cache) => cache.save(&batch.cache, sequence),
-            Place::Child(exe) => {
-                child::save(exe, &self.data, &batch.cache, sequence).map_err(CacheError::from)
+            Place::Here(cache) => {
+                cache.save(&batch.cache, sequence).map_err(|error| error.to_string())
             }
+            Place::Child(exe) => match child::save(exe, &self.data, &batch.cache, sequence) {
+                // The cache itself may be sound: it gets everything the next time.
+                Err(ChildError::NotStarted(_) | ChildError::Busy) => {
+                    report.cache_failed = true;
+                    return;
+                }
+                result => result.map_err(|error| error.to_string()),
+            },
             Place::Off => return,
         };
         match result {
             Ok(()) if directory_bytes(&self.dir.join("cache")) <= MAX_CACHE => return,
             Ok(()) => {}
-            // The cache itself may be sound: it gets everything the next time.
-            Err(CacheError::Child(ChildError::NotStarted(_) | ChildError::Busy)) => {
-                report.cache_failed = true;
-                return;
-            }
             Err(error) => {
                 let note = "The ledger's cache failed and is begun anew";
                 report.notes.push(format!("{note}: {error}."));
@@ -282,10 +276,7 @@ impl Store {
         self.cache = match old {
             Place::Here(cache) => {
                 cache.leak();
-                let anew = set_cache_aside(&self.dir)
-                    .and_then(|()| Cache::open(&self.dir.join("cache")))
-                    .map(|(cache, _)| Place::Here(cache));
-                anew.unwrap_or(Place::Off)
+                open_cache_anew(&self.dir)
             }
             Place::Child(exe) => {
                 set_cache_aside(&self.dir).map_or(Place::Off, |()| Place::Child(exe))
@@ -303,10 +294,7 @@ impl Store {
         if read.len() != records.len() {
             return Err("it does not come back as it was written".into());
         }
-        let days = snapshot_days(&self.dir);
-        for old in &days[..days.len().saturating_sub(KEEP_SNAPSHOTS)] {
-            let _ = fs::remove_file(snapshot_path(&self.dir, *old));
-        }
+        drop_snapshots(&self.dir, KEEP_SNAPSHOTS);
         Ok(())
     }
 }
@@ -315,23 +303,22 @@ impl Store {
 /// and cache are set aside.
 pub fn replace(data: &Path, records: &[Record]) -> Result<(), StoreError> {
     let dir = data.join("ledger");
-    let io = |doing| move |source| StoreError::Io { doing, source };
     fsutil::create_directory(&dir.join("snapshots"))
-        .map_err(io("create the ledger's directory"))?;
+        .map_err(failed("create the ledger's directory"))?;
     let _lock = lock(&dir)?;
     let path = dir.join("journal");
     // The cache first: it belongs to the old journal.
-    set_aside(&dir, "cache").map_err(io("set the old cache aside"))?;
-    let sequence = match Journal::read(&path).map_err(io("read the old journal"))? {
+    set_aside(&dir, "cache").map_err(failed("set the old cache aside"))?;
+    let sequence = match Journal::read(&path).map_err(failed("read the old journal"))? {
         Some(file) => {
             make_room_aside(&dir, "journal")
                 .and_then(|place| fs::hard_link(&path, place))
-                .map_err(io("set the old journal aside"))?;
+                .map_err(failed("set the old journal aside"))?;
             scan(&file).last_sequence
         }
         None => 0,
     };
-    Journal::create(&path, records, sequence).map_err(io("write the journal"))?;
+    Journal::create(&path, records, sequence).map_err(failed("write the journal"))?;
     Ok(())
 }
 
@@ -339,9 +326,8 @@ pub fn replace(data: &Path, records: &[Record]) -> Result<(), StoreError> {
 
 /// Waits a moment: a child of a daemon that was killed may still be about to end.
 fn lock(dir: &Path) -> Result<File, StoreError> {
-    let doing = "lock the ledger's directory";
     let lock = cache::lock(&dir.join("lock"), LOCK_PATIENCE);
-    lock.map_err(|source| StoreError::Io { doing, source })?.ok_or(StoreError::Locked)
+    lock.map_err(failed("lock the ledger's directory"))?.ok_or(StoreError::Locked)
 }
 
 /// What the guarded opening found and mended is told by the daemon, once.
@@ -354,47 +340,47 @@ fn take_notes(dir: &Path, opened: &mut Opened) {
 }
 
 /// Opens sled in this process; a cache that is of no use is set aside and begun anew.
-fn open_cache(dir: &Path, opened: &mut Opened) -> Option<(Cache, u64)> {
-    if !avoid_bad_cache(dir, opened) {
-        return None;
+fn open_cache(dir: &Path, notes: &mut Vec<String>) -> (Place, Cached) {
+    if !avoid_bad_cache(dir, notes) {
+        return (Place::Off, Cached::default());
     }
-    let path = dir.join("cache");
-    match Cache::open(&path) {
-        Ok((cache, cached)) => {
-            opened.cached = cached.records;
-            opened.cached_minutes = cached.minutes;
-            Some((cache, cached.sequence))
-        }
+    match Cache::open(&dir.join("cache")) {
+        Ok((cache, cached)) => (Place::Here(cache), cached),
         Err(CacheError::Busy) => {
-            opened.notes.push(
+            notes.push(
                 "The ledger's cache is still in use by a process of the last run, and left alone \
                  until the next start."
                     .into(),
             );
-            None
+            (Place::Off, Cached::default())
         }
         Err(error) => {
-            opened.notes.push(told_aside(&error.to_string()));
-            let anew = set_cache_aside(dir).and_then(|()| Cache::open(&path));
-            Some((anew.ok()?.0, 0))
+            notes.push(told_aside(&error.to_string()));
+            (open_cache_anew(dir), Cached::default())
         }
     }
 }
 
+/// Begins the cache anew in this process; what is there is set aside.
+fn open_cache_anew(dir: &Path) -> Place {
+    let anew = set_cache_aside(dir).and_then(|()| Cache::open(&dir.join("cache")));
+    anew.map_or(Place::Off, |(cache, _)| Place::Here(cache))
+}
+
 /// Sets a cache aside that a child did not survive; false when that is not possible.
-fn avoid_bad_cache(dir: &Path, opened: &mut Opened) -> bool {
+fn avoid_bad_cache(dir: &Path, notes: &mut Vec<String>) -> bool {
     let marker = dir.join("cache.bad");
     if !marker.exists() {
         return true;
     }
     let done = set_cache_aside(dir).and_then(|()| Ok(fs::remove_file(&marker)?));
-    match done {
-        Ok(()) => opened.notes.push(told_aside("the process that opened it did not survive it")),
-        Err(error) => opened.notes.push(format!(
+    notes.push(match done {
+        Ok(()) => told_aside("the process that opened it did not survive it"),
+        Err(error) => format!(
             "The ledger's cache is damaged and left off until the next start: it cannot be set \
              aside ({error})."
-        )),
-    }
+        ),
+    });
     !marker.exists()
 }
 
@@ -411,20 +397,16 @@ fn set_cache_aside(dir: &Path) -> Result<(), CacheError> {
     Ok(set_aside(dir, "cache")?)
 }
 
-fn open_journal(
-    dir: &Path,
-    cached_sequence: u64,
-    opened: &mut Opened,
-) -> Result<Journal, StoreError> {
+fn open_journal(dir: &Path, opened: &mut Opened) -> Result<Journal, StoreError> {
     let path = dir.join("journal");
-    let doing = "read the journal";
-    let file = Journal::read(&path).map_err(|source| StoreError::Io { doing, source })?;
-    let traces = cached_sequence > 0 || !opened.cached.is_empty() || !snapshot_days(dir).is_empty();
+    let file = Journal::read(&path).map_err(failed("read the journal"))?;
+    let Cached { entries, sequence: cached_sequence } = &opened.cached;
+    let cached_sequence = *cached_sequence;
+    let traces = cached_sequence > 0 || !entries.is_empty() || !snapshot_days(dir).is_empty();
     let missing = file.is_none();
     let scan = scan(file.as_deref().unwrap_or_default());
     let fresh = missing && !traces;
     let short = cached_sequence.saturating_sub(scan.last_sequence);
-    let doing = "open the journal";
     if scan.is_sound() && short == 0 {
         if scan.torn_tail > 0 {
             opened.notes.push(format!(
@@ -435,7 +417,7 @@ fn open_journal(
         }
         let journal = Journal::resume(&path, scan.end, scan.last_sequence);
         opened.records = scan.records;
-        return journal.map_err(|source| StoreError::Io { doing, source });
+        return journal.map_err(failed("open the journal"));
     }
     // A sequence that goes on where the lost one ended keeps the gaps countable.
     let sequence = scan.last_sequence.max(cached_sequence);
@@ -447,8 +429,7 @@ fn open_journal(
     }
     opened.records.extend(scan.records);
     opened.rewrite = !fresh;
-    Journal::create(&path, &opened.records, sequence)
-        .map_err(|source| StoreError::Io { doing, source })
+    Journal::create(&path, &opened.records, sequence).map_err(failed("open the journal"))
 }
 
 /// Puts the newest snapshot's records before what the journal still holds, and tells the loss.
@@ -537,6 +518,14 @@ fn snapshot_days(dir: &Path) -> Vec<u32> {
         names.filter_map(|name| day_of(name.strip_suffix(".backup")?)).collect();
     days.sort_unstable();
     days
+}
+
+/// All but the newest; best effort.
+fn drop_snapshots(dir: &Path, keep: usize) {
+    let days = snapshot_days(dir);
+    for old in &days[..days.len().saturating_sub(keep)] {
+        let _ = fs::remove_file(snapshot_path(dir, *old));
+    }
 }
 
 fn read_snapshot(dir: &Path, day: u32) -> Result<Vec<Record>, String> {

@@ -24,13 +24,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::cache::minute_key;
+use super::cache::{Cached, Entry, minute_key, minute_of};
 use super::codec::clip;
 use super::half_hours::half_of;
 use super::history::Series;
 use super::record::{
     AuditEntry, BestShare, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS, MAX_TEXT,
     Point, Record, RejectReason, SettingChange, StoredState, Tally, Totals, WorkerNumber,
+    best_difficulty, better, encode_all,
 };
 use crate::chain::BlockHash;
 use crate::clock::Now;
@@ -70,23 +71,15 @@ pub const BACKUP_BUDGET: usize = 950_000;
 
 /// Bytes of records of newer programs that are carried along.
 const MAX_UNKNOWN: usize = 100_000;
+/// Stands in the place of a dropped worker's name.
+const FORGOTTEN: &str = "(forgotten)";
 const MAX_PENDING: usize = 20_000;
-const MAX_ENDED: usize = 20_000;
+const MAX_GONE: usize = 40_000;
 
-/// A handle to a worker, for shares. Good until the worker is dropped; a handle of a dropped
-/// worker still counts for the total.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WorkerId {
-    slot: u32,
-    generation: u32,
-}
-
-impl WorkerId {
-    /// A small number that no other worker of the moment has, to keep things by.
-    pub fn place(self) -> usize {
-        self.slot as usize
-    }
-}
+/// A handle to a worker, for shares. It is never given again: a handle of a dropped worker counts
+/// for the total alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(u64);
 
 /// What happened.
 #[derive(Debug)]
@@ -211,12 +204,8 @@ pub enum LedgerOutput {
 pub struct Opened {
     /// The journal's records (and a snapshot's before them, if the journal was damaged).
     pub records: Vec<Record>,
-    /// The cache's.
-    pub cached: Vec<Record>,
-    /// When the cache's entries of minutes were written ([`Grain::Minute`]), to drop them later.
-    pub cached_minutes: BTreeSet<u32>,
-    /// The journal's last sequence number when the cache was written; 0 without a cache.
-    pub cached_sequence: u64,
+    /// What the cache held; nothing without one.
+    pub cached: Cached,
     /// Length of the journal in bytes.
     pub journal_bytes: u64,
     /// What was wrong, in sentences for the page. Empty when all is well.
@@ -236,8 +225,8 @@ pub struct Batch {
     pub append: Vec<Record>,
     /// The journal is to be replaced by these records, before `append` (which is then empty).
     pub rewrite: Option<Vec<Record>>,
-    /// To be put into the cache: a key, and records or none to delete it.
-    pub cache: Vec<(Vec<u8>, Vec<Record>)>,
+    /// To be put into the cache.
+    pub cache: Vec<Entry>,
     /// A snapshot of this day ([`Grain::Day`]) is to be written.
     pub snapshot: Option<(u32, Vec<Record>)>,
     /// Set-aside files and all but the newest two snapshots are to be removed first.
@@ -296,11 +285,12 @@ pub struct Worker {
     /// Best share since the daemon started.
     pub best_since_boot: Option<BestShare>,
     totals: Totals,
+    /// Since the last tally.
     open: Tally,
-    minute: Minute,
-    minutes: Series,
-    hours: Series,
-    days: Series,
+    /// In the minute of the moment.
+    minute: Tally,
+    /// In the order of [`Grain::ALL`].
+    series: [Series; 3],
     active_since: u64,
     journalled: bool,
     changed: Changed,
@@ -327,26 +317,15 @@ impl Changed {
     const ALL: Changed = Changed { journal: true, cache: true };
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Minute {
-    unix: u64,
-    counts: Counts,
-    best: f64,
-}
-
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u32,
-    worker: Option<Worker>,
-}
-
 /// The ledger.
 #[derive(Debug)]
 pub struct Ledger {
     total: Worker,
-    slots: Vec<Slot>,
-    keys: BTreeMap<(String, String), u32>,
-    numbers: BTreeMap<WorkerNumber, u32>,
+    workers: BTreeMap<WorkerId, Worker>,
+    /// By name and device.
+    keys: BTreeMap<(String, String), WorkerId>,
+    numbers: BTreeMap<WorkerNumber, WorkerId>,
+    next_id: u64,
     next_number: u32,
     bests: Vec<BestShare>,
     blocks: VecDeque<FoundBlock>,
@@ -370,10 +349,11 @@ pub struct Ledger {
     journal_bytes: u64,
     base_bytes: u64,
     snapshot_day: Option<u32>,
+    /// When the cache's entries of minutes were written ([`Grain::Minute`]), to drop them later.
     chunks: BTreeSet<u32>,
-    ended: Vec<WorkerNumber>,
-    dropping: Vec<WorkerNumber>,
-    dropping_minutes: BTreeSet<u32>,
+    /// Keys that are to leave the cache, and those of the batch that is being written.
+    gone: Vec<Vec<u8>>,
+    dropping: Vec<Vec<u8>>,
     append_at: Option<Instant>,
     interim_at: Instant,
     journalled_unix: u64,
@@ -390,9 +370,10 @@ impl Ledger {
         let total = Worker::new(WorkerNumber::TOTAL, "", "", now.unix);
         Ledger {
             total,
-            slots: Vec::new(),
+            workers: BTreeMap::new(),
             keys: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            next_id: 0,
             next_number: 1,
             bests: Vec::new(),
             blocks: VecDeque::new(),
@@ -414,9 +395,8 @@ impl Ledger {
             base_bytes: 0,
             snapshot_day: None,
             chunks: BTreeSet::new(),
-            ended: Vec::new(),
+            gone: Vec::new(),
             dropping: Vec::new(),
-            dropping_minutes: BTreeSet::new(),
             append_at: None,
             interim_at: now.mono + INTERIM_EVERY,
             journalled_unix: now.unix,
@@ -443,9 +423,9 @@ impl Ledger {
         let name = clip(name, MAX_NAME);
         let device = clip(device, MAX_DEVICE);
         let key = (name.to_owned(), device.to_owned());
-        if let Some(&slot) = self.keys.get(&key) {
-            self.live(slot).totals.last_seen = now.unix;
-            return WorkerId { slot, generation: self.slots[slot as usize].generation };
+        if let Some(&id) = self.keys.get(&key) {
+            self.live(id).totals.last_seen = now.unix;
+            return id;
         }
         if self.keys.len() >= MAX_WORKERS {
             self.make_room(now);
@@ -453,8 +433,7 @@ impl Ledger {
         let number = WorkerNumber(self.next_number);
         // Journalled with its first accepted share: names alone must not fill the card.
         let worker = Worker { journalled: false, ..Worker::new(number, name, device, now.unix) };
-        let slot = self.insert(worker);
-        WorkerId { slot, generation: self.slots[slot as usize].generation }
+        self.insert(worker)
     }
 
     /// Takes in what happened. See [`LedgerEvent`] and [`LedgerOutput`].
@@ -468,15 +447,15 @@ impl Ledger {
                     expected_blocks: expected,
                     ..Counts::default()
                 };
-                self.count(now, worker, &counts, (actual, height, false), out);
+                self.count(now, worker, counts, (actual, height, false), out);
             }
             LedgerEvent::Reject { worker, reason, actual, height } => {
                 let mut counts = Counts::default();
                 counts.rejects[reason.index()] = 1;
-                self.count(now, worker, &counts, (actual, height, true), out);
+                self.count(now, worker, counts, (actual, height, true), out);
             }
             LedgerEvent::Connected(worker) => {
-                if let Some(worker) = self.get_mut(worker) {
+                if let Some(worker) = self.workers.get_mut(&worker) {
                     if worker.sessions == 0 {
                         worker.active_since = now.unix;
                     }
@@ -485,30 +464,44 @@ impl Ledger {
                 }
             }
             LedgerEvent::Disconnected(worker) => {
-                if let Some(worker) = self.get_mut(worker) {
+                if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.sessions = worker.sessions.saturating_sub(1);
                     worker.totals.last_seen = now.unix;
                     worker.changed = Changed::ALL;
                 }
             }
             LedgerEvent::Level { worker, difficulty } => {
-                if let Some(worker) = self.get_mut(worker) {
+                if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.level = Some(difficulty);
                     worker.changed = Changed::ALL;
                 }
             }
             LedgerEvent::Fix { worker, difficulty } => {
-                if let Some((number, known)) = self.get(worker).map(|w| (w.number, w.journalled)) {
-                    if !known {
-                        self.journal_worker(now, number);
-                    }
+                if let Some(number) = self.get(worker).map(|worker| worker.number) {
+                    self.journal_worker(now, number);
                     self.apply_and_journal(now, Record::Fixed { worker: number, difficulty });
                     self.urgent = true;
                 }
             }
             LedgerEvent::Network { difficulty } => self.network_difficulty = difficulty,
             LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee } => {
-                self.block_found(now, worker, hash, height, (difficulty, reward, payee));
+                let worker = self.get(worker);
+                let block = FoundBlock {
+                    hash,
+                    height,
+                    unix: now.unix,
+                    worker: worker.map_or(WorkerNumber::TOTAL, |worker| worker.number),
+                    name: worker.map_or(FORGOTTEN, |worker| &worker.name).to_owned(),
+                    difficulty,
+                    network_difficulty: self.network_difficulty,
+                    reward,
+                    payee,
+                    state: StoredState::Candidate,
+                    state_unix: now.unix,
+                };
+                if !self.blocks.iter().any(|known| known.hash == hash) {
+                    self.book(now, block);
+                }
             }
             LedgerEvent::BlockKept(block) => self.block_kept(now, *block),
             LedgerEvent::Block { hash, state } => self.block_state(now, hash, state),
@@ -519,10 +512,7 @@ impl Ledger {
                 self.apply_and_journal(now, Record::Setting(change));
                 self.urgent = true;
             }
-            LedgerEvent::Audit(text) => {
-                let entry = AuditEntry { unix: now.unix, text: clip(&text, MAX_TEXT).to_owned() };
-                self.apply_and_journal(now, Record::Audit(entry));
-            }
+            LedgerEvent::Audit(text) => self.note_audit(now, &text),
             LedgerEvent::Forget(worker) => {
                 if let Some(worker) = self.get(worker) {
                     self.forget(now, worker.number);
@@ -593,8 +583,7 @@ impl Ledger {
 
     /// The worker behind a handle, unless it was dropped.
     pub fn get(&self, id: WorkerId) -> Option<&Worker> {
-        let slot = self.slots.get(id.slot as usize)?;
-        slot.worker.as_ref().filter(|_| slot.generation == id.generation)
+        self.workers.get(&id)
     }
 
     /// The sum of all workers, also of those that were dropped.
@@ -604,10 +593,12 @@ impl Ledger {
 
     /// All workers with their handles, by number: the first known first.
     pub fn workers(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.numbers.values().filter_map(|&slot| {
-            let Slot { generation, worker } = &self.slots[slot as usize];
-            Some((WorkerId { slot, generation: *generation }, worker.as_ref()?))
-        })
+        self.numbers.values().filter_map(|id| Some((*id, self.workers.get(id)?)))
+    }
+
+    /// The total, and then all workers.
+    pub fn everyone(&self) -> impl Iterator<Item = &Worker> {
+        [&self.total].into_iter().chain(self.workers().map(|(_, worker)| worker))
     }
 
     /// The first known of the workers of this name, whatever device it is.
@@ -617,8 +608,7 @@ impl Ledger {
 
     /// The handle of the worker with this number, as pages name it.
     pub fn find(&self, number: WorkerNumber) -> Option<WorkerId> {
-        let slot = *self.numbers.get(&number)?;
-        Some(WorkerId { slot, generation: self.slots[slot as usize].generation })
+        self.numbers.get(&number).copied()
     }
 
     /// Whether a backup may take its place: it is at hand, and has counted nothing.
@@ -634,8 +624,8 @@ impl Ledger {
 
     /// The name of a worker, for a list; of one that was dropped a word in brackets.
     pub fn name(&self, number: WorkerNumber) -> &str {
-        let slot = self.numbers.get(&number).map(|&slot| &self.slots[slot as usize]);
-        slot.and_then(|slot| slot.worker.as_ref()).map_or("(forgotten)", |worker| &worker.name)
+        let worker = self.find(number).and_then(|id| self.get(id));
+        worker.map_or(FORGOTTEN, |worker| &worker.name)
     }
 
     /// The best shares ever, the best first; at most [`MAX_BESTS`].
@@ -704,18 +694,8 @@ impl Ledger {
             }
         }
         let kept = self.history_within(budget.saturating_sub(size_on_disk(&records)));
-        for worker in self.everyone() {
-            let days =
-                if worker.number == WorkerNumber::TOTAL { kept.total_days } else { kept.days };
-            for (series, keep) in [(&worker.days, days), (&worker.hours, kept.hours)] {
-                let points: Vec<Point> =
-                    series.points().skip(series.len().saturating_sub(keep)).copied().collect();
-                records.extend(points.chunks(MAX_POINTS).map(|points| Record::Points {
-                    worker: worker.number,
-                    grain: series.grain(),
-                    points: points.to_vec(),
-                }));
-            }
+        for (worker, grain, points) in self.newest_points(kept) {
+            records.extend(worker.point_records(grain, points));
         }
         records
     }
@@ -726,38 +706,43 @@ impl Ledger {
         &mut self,
         now: Now,
         id: WorkerId,
-        counts: &Counts,
+        counts: Counts,
         (actual, height, rejected): (f64, u32, bool),
         out: &mut Vec<LedgerOutput>,
     ) {
-        let slot = self.slots.get_mut(id.slot as usize);
-        let worker = slot.filter(|slot| slot.generation == id.generation);
-        let worker = worker.and_then(|slot| slot.worker.as_mut());
-        let number = worker.as_ref().map_or(WorkerNumber::TOTAL, |worker| worker.number);
         // A share's difficulty is finite; a NaN would poison every sum that it enters.
         if !counts.work.is_finite() || !actual.is_finite() {
             return;
         }
-        let share =
+        let worker = self.workers.get_mut(&id);
+        let number = worker.as_ref().map_or(WorkerNumber::TOTAL, |worker| worker.number);
+        let best =
             BestShare { worker: number, difficulty: actual, unix: now.unix, height, rejected };
+        let share = Tally {
+            from: now.unix,
+            last_share: if rejected { 0 } else { now.unix },
+            counts,
+            best: (actual > 0.0).then_some(best),
+            ..Tally::default()
+        };
         let mut own_best = false;
         let mut journalled = true;
         if let Some(worker) = worker {
-            own_best = worker.count(now, counts, &share);
+            own_best = worker.count(&share);
             journalled = worker.journalled;
         }
-        let total_best = self.total.count(now, counts, &share);
-        let enters = actual > 0.0 && self.enters_bests(&share);
+        let total_best = self.total.count(&share);
+        let enters = actual > 0.0 && self.enters_bests(&best);
         // Work makes a worker known to the journal; a name and refused shares do not.
-        if !journalled && (counts.accepted > 0 || enters) {
+        if !rejected || enters {
             self.journal_worker(now, number);
             journalled = true;
         }
-        if enters || (own_best && journalled && actual > 0.0) {
-            self.apply_and_journal(now, Record::Best(share));
+        if enters || (own_best && journalled) {
+            self.apply_and_journal(now, Record::Best(best));
         }
-        if total_best && actual > 0.0 {
-            out.push(LedgerOutput::NewBest(share));
+        if total_best {
+            out.push(LedgerOutput::NewBest(best));
         }
     }
 
@@ -765,8 +750,9 @@ impl Ledger {
         if self.network_difficulty > 0.0 { difficulty / self.network_difficulty } else { 0.0 }
     }
 
+    /// Makes a worker known to the journal, once.
     fn journal_worker(&mut self, now: Now, number: WorkerNumber) {
-        if let Some(worker) = self.by_number(number) {
+        if let Some(worker) = self.by_number(number).filter(|worker| !worker.journalled) {
             worker.journalled = true;
             let record = worker.introduction();
             self.journal(now, record);
@@ -779,34 +765,6 @@ impl Ledger {
     }
 
     // -- blocks --
-
-    fn block_found(
-        &mut self,
-        now: Now,
-        worker: WorkerId,
-        hash: BlockHash,
-        height: u32,
-        (difficulty, reward, payee): (f64, u64, String),
-    ) {
-        if self.blocks.iter().any(|block| block.hash == hash) {
-            return;
-        }
-        let worker = self.get(worker);
-        let block = FoundBlock {
-            hash,
-            height,
-            unix: now.unix,
-            worker: worker.map_or(WorkerNumber::TOTAL, |worker| worker.number),
-            name: worker.map_or("(forgotten)", |worker| &worker.name).to_owned(),
-            difficulty,
-            network_difficulty: self.network_difficulty,
-            reward,
-            payee,
-            state: StoredState::Candidate,
-            state_unix: now.unix,
-        };
-        self.book(now, block);
-    }
 
     fn block_kept(&mut self, now: Now, mut block: FoundBlock) {
         if let Some(known) = self.blocks.iter().find(|known| known.hash == block.hash) {
@@ -830,11 +788,9 @@ impl Ledger {
 
     /// Enters a block that is not known yet.
     fn book(&mut self, now: Now, mut block: FoundBlock) {
+        block.name = clip(&block.name, MAX_NAME).to_owned();
         block.payee = clip(&block.payee, MAX_TEXT).to_owned();
-        let finder = self.find(block.worker).and_then(|id| self.get(id));
-        if finder.is_some_and(|worker| !worker.journalled) {
-            self.journal_worker(now, block.worker);
-        }
+        self.journal_worker(now, block.worker);
         self.close_tallies(now);
         self.apply_and_journal(now, Record::Block(block));
         self.urgent = true;
@@ -893,7 +849,7 @@ impl Ledger {
         }
         self.forget_one_vanished(now);
         while self.points_held() > MAX_POINTS_HELD {
-            self.drop_oldest();
+            self.drop_oldest(&Grain::ALL);
         }
     }
 
@@ -904,9 +860,8 @@ impl Ledger {
         let vanished = vanished.filter(|worker| worker.sessions == 0);
         let oldest = vanished.min_by_key(|worker| worker.totals.last_seen);
         let Some(worker) = oldest.filter(|worker| worker.totals.last_seen < limit) else { return };
-        let number = worker.number;
         if !matches!(self.storage, Storage::Loading { .. }) {
-            self.forget(now, number);
+            self.forget(now, worker.number);
         }
     }
 
@@ -931,20 +886,16 @@ impl Ledger {
 
     /// For the card's sake: minutes stand in the cache, hours and days in the journal.
     fn shrink_history(&mut self) {
-        self.drop_oldest_of(|grain| grain == Grain::Minute);
-        self.drop_oldest_of(|grain| grain != Grain::Minute);
+        self.drop_oldest(&[Grain::Minute]);
+        self.drop_oldest(&[Grain::Hour, Grain::Day]);
     }
 
-    fn drop_oldest(&mut self) {
-        self.drop_oldest_of(|_| true);
-    }
-
-    fn drop_oldest_of(&mut self, fits: impl Fn(Grain) -> bool) {
-        let all = self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut());
-        let longest = all
-            .chain([&mut self.total])
-            .flat_map(|worker| [&mut worker.hours, &mut worker.days, &mut worker.minutes])
-            .filter(|series| fits(series.grain()))
+    /// Shortens the longest series of these grains.
+    fn drop_oldest(&mut self, of: &[Grain]) {
+        let longest = self
+            .everyone_mut()
+            .flat_map(|worker| &mut worker.series)
+            .filter(|series| of.contains(&series.grain()))
             .max_by_key(|series| series.len());
         if let Some(series) = longest {
             series.drop_oldest();
@@ -955,24 +906,36 @@ impl Ledger {
         self.everyone().map(Worker::points_held).sum()
     }
 
-    fn history_within(&self, budget: usize) -> Kept {
-        let mut kept = Kept {
-            hours: Series::capacity(Grain::Hour),
-            days: Series::capacity(Grain::Day),
-            total_days: Series::capacity(Grain::Day),
-        };
-        while kept.bytes(self) > budget {
-            match kept {
-                Kept { hours, .. } if hours > 7 * 24 => kept.hours = hours / 2,
-                Kept { days, .. } if days > 90 => kept.days = days / 2,
-                Kept { total_days, .. } if total_days > 365 => kept.total_days = total_days / 2,
-                Kept { hours, days, total_days } if hours + days + total_days > 0 => {
-                    kept = Kept { hours: hours / 2, days: days / 2, total_days: total_days / 2 };
-                }
-                Kept { .. } => break,
+    /// How many of the newest hours, of the newest days, and of those of the total are written.
+    fn history_within(&self, budget: usize) -> [usize; 3] {
+        let mut kept = [Grain::Hour, Grain::Day, Grain::Day].map(Series::capacity);
+        // An upper estimate: a point is written in 11 to 17 bytes.
+        while self.newest_points(kept).map(|(_, _, points)| points.len()).sum::<usize>() * 14
+            > budget
+        {
+            let least = [7 * 24, 90, 365];
+            match kept.iter().zip(least).position(|(kept, least)| *kept > least) {
+                Some(place) => kept[place] /= 2,
+                None if kept == [0; 3] => break,
+                None => kept = kept.map(|kept| kept / 2),
             }
         }
         kept
+    }
+
+    /// The newest days and hours of everyone, so many of them.
+    fn newest_points(
+        &self,
+        [hours, days, total_days]: [usize; 3],
+    ) -> impl Iterator<Item = (&Worker, Grain, impl ExactSizeIterator<Item = &Point>)> {
+        self.everyone().flat_map(move |worker| {
+            let days = if worker.number == WorkerNumber::TOTAL { total_days } else { days };
+            [(Grain::Day, days), (Grain::Hour, hours)].map(|(grain, keep)| {
+                let points = worker.series(grain).points();
+                let old = points.len().saturating_sub(keep);
+                (worker, grain, points.skip(old))
+            })
+        })
     }
 
     // -- records --
@@ -1005,20 +968,19 @@ impl Ledger {
     fn apply(&mut self, record: &Record) {
         match record {
             Record::Worker { number, name, device, unix } => {
-                if *number == WorkerNumber::TOTAL {
-                    return;
-                }
-                if let Some(worker) = self.by_number(*number) {
-                    if worker.name.is_empty() {
+                let namesake = self.keys.get(&(name.clone(), device.clone())).copied();
+                match self.by_number(*number) {
+                    Some(worker) if worker.name == lost_name(*number) && namesake.is_none() => {
                         self.rename(*number, name, device);
                     }
-                    return;
+                    Some(_) => {}
+                    None => {
+                        if let Some(id) = namesake {
+                            self.remove(id);
+                        }
+                        self.insert(Worker::new(*number, name, device, *unix));
+                    }
                 }
-                let key = (name.clone(), device.clone());
-                if let Some(&slot) = self.keys.get(&key) {
-                    self.remove(slot);
-                }
-                self.insert(Worker::new(*number, name, device, *unix));
             }
             Record::Tally(tally) => {
                 let worker = self.known(tally.worker, tally.from);
@@ -1050,7 +1012,7 @@ impl Ledger {
             }
             Record::Points { worker, grain, points } => {
                 let worker = self.known(*worker, 0);
-                let series = worker.series_mut(*grain);
+                let series = &mut worker.series[*grain as usize];
                 points.iter().for_each(|point| series.raise(*point));
             }
             Record::Best(best) => {
@@ -1070,19 +1032,13 @@ impl Ledger {
                 }
             }
             Record::Setting(change) => {
-                if !self.settings.contains(change) {
-                    push_bounded(&mut self.settings, change.clone(), MAX_SETTINGS);
-                }
+                push_new(&mut self.settings, change, MAX_SETTINGS);
             }
-            Record::Audit(entry) => {
-                if !self.audit.contains(entry) {
-                    push_bounded(&mut self.audit, entry.clone(), MAX_AUDIT);
-                }
-            }
+            Record::Audit(entry) => push_new(&mut self.audit, entry, MAX_AUDIT),
             Record::Forget { worker } => {
                 self.next_number = self.next_number.max(worker.0.saturating_add(1));
-                if let Some(&slot) = self.numbers.get(worker) {
-                    self.remove(slot);
+                if let Some(id) = self.find(*worker) {
+                    self.remove(id);
                 }
             }
             Record::Attachment { .. } => {}
@@ -1140,9 +1096,11 @@ impl Ledger {
             return;
         }
         let mut base = Ledger::replay(now, &opened.records);
-        let recovered = base.apply_cached(&opened.cached);
-        self.cached_unix = opened.cached_minutes.last().map_or(0, |&minute| u64::from(minute) * 60);
-        self.chunks = opened.cached_minutes;
+        let entries = &opened.cached.entries;
+        self.chunks = entries.iter().filter_map(|(key, _)| minute_of(key)).collect();
+        self.cached_unix = self.chunks.last().map_or(0, |&minute| u64::from(minute) * 60);
+        let cached: Vec<&Record> = entries.iter().flat_map(|(_, records)| records).collect();
+        let recovered = base.apply_cached(&cached);
         self.storage = Storage::Ready;
         self.journal_bytes = opened.journal_bytes;
         self.base_bytes = opened.journal_bytes;
@@ -1159,15 +1117,14 @@ impl Ledger {
         }
         let words = opened.notes.join(" ");
         if !words.is_empty() {
-            let entry = AuditEntry { unix: now.unix, text: clip(&words, MAX_TEXT).to_owned() };
-            self.apply_and_journal(now, Record::Audit(entry));
+            self.note_audit(now, &words);
         }
         opened.notes.into_iter().for_each(|note| self.note(note));
     }
 
     /// The cache knows what was counted after the last tallies, the minutes and the levels. True
     /// when it knows sums that the journal has lost.
-    fn apply_cached(&mut self, cached: &[Record]) -> bool {
+    fn apply_cached(&mut self, cached: &[&Record]) -> bool {
         let journal_knows = self.next_number;
         let mut recovered = false;
         for record in cached {
@@ -1179,32 +1136,22 @@ impl Ledger {
             }
         }
         for record in cached {
-            match record {
+            let is_news = match record {
                 // Only where the journal lost tallies that the cache has.
-                Record::Totals { worker, totals } => {
-                    let known = self.by_number(*worker).map(|worker| worker.totals.tallies);
-                    if known.is_some_and(|tallies| totals.tallies > tallies) {
-                        self.apply(record);
-                        recovered = true;
-                    }
-                }
+                Record::Totals { worker, totals } => self
+                    .by_number(*worker)
+                    .is_some_and(|worker| totals.tallies > worker.totals.tallies),
                 Record::Points { worker, grain: Grain::Minute, .. }
-                    if self.by_number(*worker).is_some() =>
-                {
-                    self.apply(record);
-                }
-                Record::Open(tally) => {
-                    if let Some(worker) = self.by_number(tally.worker) {
-                        worker.raise_open(tally);
-                    }
-                }
+                | Record::Open(Tally { worker, .. }) => self.by_number(*worker).is_some(),
                 // The journal knows a later one, if any.
-                Record::Level { worker, difficulty } => {
-                    if let Some(worker) = self.by_number(*worker) {
-                        worker.level = worker.level.or(Some(*difficulty));
-                    }
+                Record::Level { worker, .. } => {
+                    self.by_number(*worker).is_some_and(|worker| worker.level.is_none())
                 }
-                _ => {}
+                _ => false,
+            };
+            if is_news {
+                self.apply(record);
+                recovered |= matches!(record, Record::Totals { .. });
             }
         }
         recovered
@@ -1216,8 +1163,8 @@ impl Ledger {
         let mut fresh = Vec::new();
         let running = std::mem::take(&mut self.numbers);
         self.next_number = base.next_number;
-        for (old, slot) in running {
-            let Some(mut mine) = self.slots[slot as usize].worker.take() else { continue };
+        for (old, id) in running {
+            let Some(mine) = self.workers.get_mut(&id) else { continue };
             let (key, fixed) = ((mine.name.clone(), mine.device.clone()), mine.fixed);
             if let Some(&other) = base.keys.get(&key) {
                 let theirs = base.take(other);
@@ -1234,26 +1181,21 @@ impl Ledger {
                 fresh.push(Record::Fixed { worker: mine.number, difficulty: fixed });
             }
             renumbered.insert(old, mine.number);
-            self.numbers.insert(mine.number, slot);
-            self.slots[slot as usize].worker = Some(mine);
+            self.numbers.insert(mine.number, id);
         }
-        let others: Vec<u32> = base.numbers.values().copied().collect();
-        for slot in others {
-            let worker = base.take(slot);
+        for (_, worker) in std::mem::take(&mut base.workers) {
             self.insert(worker);
         }
+        let new_number = |old: WorkerNumber| renumbered.get(&old).copied().unwrap_or(old);
         // The total's bests bear the numbers that were given before the card was read.
         let bests = [&mut self.total.best_since_boot, &mut self.total.open.best];
         for best in bests.into_iter().flatten() {
-            best.worker = renumbered.get(&best.worker).copied().unwrap_or(best.worker);
+            best.worker = new_number(best.worker);
         }
-        let card_total =
-            std::mem::replace(&mut base.total, Worker::new(WorkerNumber::TOTAL, "", "", 0));
-        self.total.merge(card_total);
+        self.total.merge(base.total);
         self.unknown = base.unknown;
 
         // What was learnt while the card was being read comes after what is on it.
-        let new_number = |old: WorkerNumber| renumbered.get(&old).copied().unwrap_or(old);
         for mut best in std::mem::replace(&mut self.bests, base.bests) {
             best.worker = new_number(best.worker);
             fresh.push(Record::Best(best));
@@ -1286,7 +1228,6 @@ impl Ledger {
                 }
                 self.journal_bytes = report.journal_bytes;
                 self.dropping.clear();
-                self.dropping_minutes.clear();
                 if report.cache_failed {
                     self.cache_anew();
                 }
@@ -1313,9 +1254,8 @@ impl Ledger {
                 self.write_anew();
                 self.pending.clear();
                 self.snapshot_day = None;
-                self.ended.append(&mut self.dropping);
-                self.ended.truncate(MAX_ENDED);
-                self.chunks.append(&mut self.dropping_minutes);
+                self.gone.append(&mut self.dropping);
+                self.gone.truncate(MAX_GONE);
                 self.cache_anew();
                 self.try_at = Some(now.mono + RETRY_AFTER);
             }
@@ -1438,8 +1378,14 @@ impl Ledger {
 
     /// What changed since the cache was last written: for each worker its open tally and level,
     /// its totals when a tally was closed, and in one entry the new minutes of all.
-    fn cache(&mut self, now: Now) -> Vec<(Vec<u8>, Vec<Record>)> {
-        let mut entries = Vec::new();
+    fn cache(&mut self, now: Now) -> Vec<Entry> {
+        // A chunk has the minutes of an hour, or of a day, before its own.
+        let kept = self.chunks.split_off(&first_minute(0, now.unix));
+        let old = std::mem::replace(&mut self.chunks, kept);
+        self.gone.extend(old.into_iter().map(minute_key));
+        self.dropping = std::mem::take(&mut self.gone);
+        let mut entries: Vec<Entry> =
+            self.dropping.iter().map(|key| (key.clone(), Vec::new())).collect();
         let mut fresh = Vec::new();
         let since = first_minute(self.cached_unix, now.unix);
         self.cached_unix = now.unix;
@@ -1456,52 +1402,37 @@ impl Ledger {
             }
             fresh.extend(worker.minutes_since(since));
         }
-        self.dropping = std::mem::take(&mut self.ended);
-        for number in &self.dropping {
-            entries.push((key(b'w', number.0), Vec::new()));
-            entries.push((key(b't', number.0), Vec::new()));
-        }
         if !fresh.is_empty() {
             let minute = Grain::Minute.period(now.unix);
             self.chunks.insert(minute);
             entries.push((minute_key(minute), fresh));
         }
-        // A chunk has the minutes of an hour, or of a day, before its own.
-        let kept = self.chunks.split_off(&first_minute(0, now.unix));
-        let old = std::mem::replace(&mut self.chunks, kept);
-        entries.extend(old.iter().map(|&minute| (minute_key(minute), Vec::new())));
-        self.dropping_minutes = old;
         entries
+    }
+
+    fn note_audit(&mut self, now: Now, text: &str) {
+        let entry = AuditEntry { unix: now.unix, text: clip(text, MAX_TEXT).to_owned() };
+        self.apply_and_journal(now, Record::Audit(entry));
     }
 
     fn note(&mut self, note: String) {
         if self.notes.back() != Some(&note) {
-            push_bounded(&mut self.notes, note, 20);
+            let end = self.notes.len();
+            insert_bounded(&mut self.notes, end, note, 20);
         }
     }
 
     // -- the table of workers --
 
-    fn everyone(&self) -> impl Iterator<Item = &Worker> {
-        [&self.total].into_iter().chain(self.workers().map(|(_, worker)| worker))
-    }
-
     fn everyone_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
-        let workers = self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut());
-        [&mut self.total].into_iter().chain(workers)
-    }
-
-    fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
-        let slot = self.slots.get_mut(id.slot as usize)?;
-        slot.worker.as_mut().filter(|_| slot.generation == id.generation)
+        [&mut self.total].into_iter().chain(self.workers.values_mut())
     }
 
     fn by_number(&mut self, number: WorkerNumber) -> Option<&mut Worker> {
         if number == WorkerNumber::TOTAL {
             return Some(&mut self.total);
         }
-        let slot = *self.numbers.get(&number)?;
-        self.slots[slot as usize].worker.as_mut()
+        self.workers.get_mut(self.numbers.get(&number)?)
     }
 
     /// The worker with this number; one whose name was lost gets a stand-in, so that its counts
@@ -1510,53 +1441,44 @@ impl Ledger {
         if number == WorkerNumber::TOTAL {
             return &mut self.total;
         }
-        let slot = match self.numbers.get(&number) {
-            Some(&slot) => slot,
-            None => {
-                self.insert(Worker::new(number, &format!("(lost name {})", number.0), "", unix))
-            }
-        };
-        self.live(slot)
+        let id = self
+            .find(number)
+            .unwrap_or_else(|| self.insert(Worker::new(number, &lost_name(number), "", unix)));
+        self.live(id)
     }
 
-    fn live(&mut self, slot: u32) -> &mut Worker {
-        let worker = self.slots[slot as usize].worker.as_mut();
-        worker.expect("keys and numbers name live slots only")
+    fn live(&mut self, id: WorkerId) -> &mut Worker {
+        self.workers.get_mut(&id).expect("keys and numbers name live workers only")
     }
 
-    fn insert(&mut self, mut worker: Worker) -> u32 {
+    fn insert(&mut self, mut worker: Worker) -> WorkerId {
         worker.changed = Changed::ALL;
         self.next_number = self.next_number.max(worker.number.0.saturating_add(1));
-        let free = self.slots.iter().position(|slot| slot.worker.is_none());
-        let slot = free.unwrap_or(self.slots.len());
-        if slot == self.slots.len() {
-            self.slots.push(Slot::default());
-        }
-        self.keys.insert((worker.name.clone(), worker.device.clone()), slot as u32);
-        self.numbers.insert(worker.number, slot as u32);
-        self.slots[slot].worker = Some(worker);
-        slot as u32
+        let id = WorkerId(self.next_id);
+        self.next_id += 1;
+        self.keys.insert((worker.name.clone(), worker.device.clone()), id);
+        self.numbers.insert(worker.number, id);
+        self.workers.insert(id, worker);
+        id
     }
 
-    fn take(&mut self, slot: u32) -> Worker {
-        let worker = self.slots[slot as usize].worker.take();
-        let worker = worker.expect("keys and numbers name live slots only");
-        self.slots[slot as usize].generation += 1;
+    fn take(&mut self, id: WorkerId) -> Worker {
+        let worker = self.workers.remove(&id).expect("keys and numbers name live workers only");
         self.keys.remove(&(worker.name.clone(), worker.device.clone()));
         self.numbers.remove(&worker.number);
         worker
     }
 
-    fn remove(&mut self, slot: u32) {
-        let worker = self.take(slot);
-        if worker.journalled && self.ended.len() < MAX_ENDED {
-            self.ended.push(worker.number);
+    fn remove(&mut self, id: WorkerId) {
+        let worker = self.take(id);
+        if worker.journalled && self.gone.len() < MAX_GONE {
+            self.gone.extend([b'w', b't'].map(|kind| key(kind, worker.number.0)));
         }
     }
 
     fn rename(&mut self, number: WorkerNumber, name: &str, device: &str) {
-        if let Some(&slot) = self.numbers.get(&number) {
-            let mut worker = self.take(slot);
+        if let Some(id) = self.find(number) {
+            let mut worker = self.take(id);
             worker.name = name.to_owned();
             worker.device = device.to_owned();
             self.insert(worker);
@@ -1575,11 +1497,9 @@ impl Worker {
             fixed: None,
             best_since_boot: None,
             totals: Totals { first_seen: unix, last_seen: unix, ..Totals::default() },
-            open: empty_tally(number, 0),
-            minute: Minute::default(),
-            minutes: Series::new(Grain::Minute),
-            hours: Series::new(Grain::Hour),
-            days: Series::new(Grain::Day),
+            open: Tally { worker: number, ..Tally::default() },
+            minute: Tally::default(),
+            series: Grain::ALL.map(Series::new),
             active_since: unix,
             journalled: true,
             changed: Changed::default(),
@@ -1590,28 +1510,14 @@ impl Worker {
     /// Everything ever counted, up to now.
     pub fn totals(&self) -> Totals {
         let mut totals = self.totals;
-        totals.ever.add(&self.open.counts);
-        totals.since_block.add(&self.open.counts);
-        totals.best = better(totals.best, self.open.best);
-        totals.best_since_block = better(totals.best_since_block, self.open.best);
-        totals.last_share = totals.last_share.max(self.open.last_share);
-        totals.last_seen = totals.last_seen.max(totals.last_share);
+        totals.add(&self.open);
         totals
     }
 
     /// The points of a grain, the oldest first, with what is counted up to now.
     pub fn history(&self, grain: Grain) -> Vec<Point> {
         let mut series = self.series(grain).clone();
-        let open = &self.open;
-        match grain {
-            Grain::Minute => {
-                series.add(self.minute.unix, &self.minute.counts, self.minute.best);
-            }
-            Grain::Hour | Grain::Day if !open.counts.is_empty() => {
-                series.add(open.from, &open.counts, best_difficulty(&open.best));
-            }
-            Grain::Hour | Grain::Day => {}
-        }
+        series.add(if grain == Grain::Minute { &self.minute } else { &self.open });
         series.points().filter(|point| point.shares() > 0).copied().collect()
     }
 
@@ -1631,7 +1537,7 @@ impl Worker {
     /// it in which there were shares, the oldest first: what [`Worker::history`] adds up to. At most
     /// 49.
     pub fn day(&self, unix: u64) -> (Rate, Vec<f64>) {
-        let mut works = Vec::with_capacity(if self.minutes.is_empty() { 1 } else { 49 });
+        let mut works = Vec::with_capacity(if self.minutes().is_empty() { 1 } else { 49 });
         let mut last = None;
         let rate = self.add_up(unix, 86_400, &mut |half, work| match works.last_mut() {
             Some(sum) if last == Some(half) => *sum += work,
@@ -1649,15 +1555,15 @@ impl Worker {
         // There are whole minutes only: begin at the one whose border is nearest.
         let first = Grain::Minute.period(start.saturating_add(30));
         let (mut work, mut accepted) = (0.0, 0);
-        let open = Grain::Minute.period(self.minute.unix) >= first;
+        let open = Grain::Minute.period(self.minute.from) >= first;
         match self.first_shown(start) {
             Some(shown) => {
                 // The nearest border may be the one before.
                 if shown > first {
-                    let before = self.minutes.since(first).take_while(|p| p.period < shown);
+                    let before = self.minutes().since(first).take_while(|p| p.period < shown);
                     before.for_each(|point| work += f64::from(point.work));
                 }
-                self.minutes.half_hours_since(shown, &mut |half| {
+                self.minutes().half_hours_since(shown, &mut |half| {
                     work += half.work;
                     accepted += half.accepted;
                     each(half.half, half.work);
@@ -1668,7 +1574,7 @@ impl Worker {
                 }
             }
             None => {
-                self.minutes.half_hours_since(first, &mut |half| work += half.work);
+                self.minutes().half_hours_since(first, &mut |half| work += half.work);
                 for point in self.history(Grain::Minute) {
                     if u64::from(point.period) * 60 >= start {
                         accepted += u64::from(point.accepted);
@@ -1683,9 +1589,9 @@ impl Worker {
         let mut begin = u64::from(first) * 60;
         // Nothing before its last coming: it was not there for the whole window.
         if self.active_since > begin {
-            let earliest = self.minutes.since(first).next();
+            let earliest = self.minutes().since(first).next();
             let earliest = earliest.map(|point| u64::from(point.period) * 60);
-            let earliest = earliest.or(open.then_some(self.minute.unix / 60 * 60));
+            let earliest = earliest.or(open.then_some(self.minute.from / 60 * 60));
             if earliest.is_some_and(|earliest| earliest >= self.active_since / 60 * 60) {
                 begin = self.active_since;
             }
@@ -1702,11 +1608,11 @@ impl Worker {
         if self.minute.counts.is_empty() {
             return Some(first);
         }
-        let mut points = self.minutes.points();
+        let mut points = self.minutes().points();
         let full = points.len() == Series::capacity(Grain::Minute);
         if points
             .next_back()
-            .is_some_and(|last| last.period >= Grain::Minute.period(self.minute.unix))
+            .is_some_and(|last| last.period >= Grain::Minute.period(self.minute.from))
         {
             return None;
         }
@@ -1720,9 +1626,8 @@ impl Worker {
 
     /// The open minute as it will stand among the others, if it is from `period` on.
     fn open_point(&self, period: u32) -> Option<Point> {
-        let Minute { unix, counts, best } = &self.minute;
-        let shown = !counts.is_empty() && Grain::Minute.period(*unix) >= period;
-        shown.then(|| Point::of(Grain::Minute, *unix, counts, *best))
+        let point = Point::of(Grain::Minute, &self.minute);
+        (point.shares() > 0 && point.period >= period).then_some(point)
     }
 
     /// True while a connection is authorised as this worker.
@@ -1731,61 +1636,47 @@ impl Worker {
     }
 
     /// Counts one share; true when it is the best ever of this worker.
-    fn count(&mut self, now: Now, counts: &Counts, share: &BestShare) -> bool {
-        if now.unix / 60 != self.minute.unix / 60 {
-            self.turn_minute(now.unix);
+    fn count(&mut self, share: &Tally) -> bool {
+        if share.from / 60 != self.minute.from / 60 {
+            self.turn_minute(share.from);
         }
         self.changed = Changed::ALL;
-        if self.open.counts.is_empty() {
-            self.open.from = now.unix;
-        }
-        self.open.counts.add(counts);
-        self.minute.counts.add(counts);
-        self.minute.best = self.minute.best.max(share.difficulty);
-        if counts.accepted > 0 {
-            self.open.last_share = now.unix;
-        }
-        let best = self.totals.best.is_none_or(|best| share.difficulty > best.difficulty);
-        if share.difficulty > 0.0 {
-            self.open.best = better(self.open.best, Some(*share));
-            self.best_since_boot = better(self.best_since_boot, Some(*share));
-        }
-        best
+        self.open.add(share);
+        self.minute.add(share);
+        self.best_since_boot = better(self.best_since_boot, share.best);
+        let before = best_difficulty(&self.totals.best);
+        share.best.is_some_and(|best| best.difficulty > before)
     }
 
     fn turn_minute(&mut self, unix: u64) {
-        let done = std::mem::replace(&mut self.minute, Minute { unix, ..Minute::default() });
-        if !done.counts.is_empty() {
-            self.minutes.add(done.unix, &done.counts, done.best);
-        }
+        let next = Tally { from: unix, ..Tally::default() };
+        let done = std::mem::replace(&mut self.minute, next);
+        self.series[Grain::Minute as usize].add(&done);
     }
 
     fn add_tally(&mut self, tally: &Tally) {
         self.close_lost(tally.number);
-        let best = best_difficulty(&tally.best);
-        self.hours.add(tally.from, &tally.counts, best);
-        self.days.add(tally.from, &tally.counts, best);
-        let totals = &mut self.totals;
-        totals.ever.add(&tally.counts);
-        totals.since_block.add(&tally.counts);
-        totals.tallies = tally.number.saturating_add(1);
-        totals.last_share = totals.last_share.max(tally.last_share);
-        totals.last_seen = totals.last_seen.max(tally.last_share);
-        totals.best = better(totals.best, tally.best);
-        totals.best_since_block = better(totals.best_since_block, tally.best);
-        let next = totals.tallies;
-        self.open_from(next);
+        for grain in [Grain::Hour, Grain::Day] {
+            self.series[grain as usize].add(tally);
+        }
+        self.totals.add(tally);
+        self.totals.tallies = tally.number.saturating_add(1);
+        self.open_from(self.totals.tallies);
     }
 
     fn reopen(&mut self) {
-        self.open = empty_tally(self.number, self.open.number.saturating_add(1));
+        self.open_anew(self.open.number.saturating_add(1));
     }
 
     /// All tallies before this number are closed: an open one of before is in them.
     fn open_from(&mut self, number: u32) {
         if self.open.number < number {
-            self.open = empty_tally(self.number, number);
+            self.open_anew(number);
         }
+    }
+
+    fn open_anew(&mut self, number: u32) {
+        self.open = Tally { worker: self.number, number, ..Tally::default() };
     }
 
     /// Takes in an open tally as it stood once, unless a later one is known.
@@ -1801,7 +1692,8 @@ impl Worker {
     /// An open tally of before this number, whose end was lost, counts as it last stood.
     fn close_lost(&mut self, number: u32) {
         if self.open.number < number && !self.open.counts.is_empty() {
-            let lost = std::mem::replace(&mut self.open, empty_tally(self.number, number));
+            let lost = self.open;
+            self.open_from(number);
             self.add_tally(&lost);
         }
     }
@@ -1826,20 +1718,12 @@ impl Worker {
         let mine = std::mem::replace(&mut self.totals, theirs.totals);
         self.totals.last_seen = self.totals.last_seen.max(mine.last_seen);
         self.journalled = true;
-        self.open.number = theirs.totals.tallies.max(theirs.open.number);
-        if !theirs.open.counts.is_empty() {
-            self.open.from = theirs.open.from;
-        }
-        self.open.counts.add(&theirs.open.counts);
-        self.open.last_share = self.open.last_share.max(theirs.open.last_share);
-        self.open.best = better(self.open.best, theirs.open.best);
+        let number = theirs.totals.tallies.max(theirs.open.number);
+        let mine = std::mem::replace(&mut self.open, Tally { number, ..theirs.open });
+        self.open.add(&mine);
         self.level = self.level.or(theirs.level);
         self.fixed = self.fixed.or(theirs.fixed);
-        for (mine, theirs) in [
-            (&mut self.minutes, &theirs.minutes),
-            (&mut self.hours, &theirs.hours),
-            (&mut self.days, &theirs.days),
-        ] {
+        for (mine, theirs) in self.series.iter_mut().zip(&theirs.series) {
             theirs.points().for_each(|point| mine.merge(point));
         }
         self.changed = Changed::ALL;
@@ -1874,50 +1758,29 @@ impl Worker {
     }
 
     fn minutes_since(&self, first: u32) -> Vec<Record> {
-        let points: Vec<Point> = self.minutes.since(first).copied().collect();
-        let chunks = points.chunks(MAX_POINTS);
-        let (worker, grain) = (self.number, Grain::Minute);
+        self.point_records(Grain::Minute, self.minutes().since(first))
+    }
+
+    fn point_records<'a>(
+        &self,
+        grain: Grain,
+        points: impl Iterator<Item = &'a Point>,
+    ) -> Vec<Record> {
+        let points: Vec<Point> = points.copied().collect();
+        let (worker, chunks) = (self.number, points.chunks(MAX_POINTS));
         chunks.map(|points| Record::Points { worker, grain, points: points.to_vec() }).collect()
     }
 
     fn series(&self, grain: Grain) -> &Series {
-        match grain {
-            Grain::Minute => &self.minutes,
-            Grain::Hour => &self.hours,
-            Grain::Day => &self.days,
-        }
+        &self.series[grain as usize]
     }
 
-    fn series_mut(&mut self, grain: Grain) -> &mut Series {
-        match grain {
-            Grain::Minute => &mut self.minutes,
-            Grain::Hour => &mut self.hours,
-            Grain::Day => &mut self.days,
-        }
+    fn minutes(&self) -> &Series {
+        self.series(Grain::Minute)
     }
 
     fn points_held(&self) -> usize {
-        self.minutes.len() + self.hours.len() + self.days.len()
-    }
-}
-
-/// How many of the newest points are written.
-#[derive(Clone, Copy, Debug)]
-struct Kept {
-    hours: usize,
-    days: usize,
-    total_days: usize,
-}
-
-impl Kept {
-    /// An upper estimate: a point is written in 11 to 17 bytes.
-    fn bytes(&self, ledger: &Ledger) -> usize {
-        let points = ledger.everyone().map(|worker| {
-            let total = worker.number == WorkerNumber::TOTAL;
-            let days = if total { self.total_days } else { self.days };
-            worker.hours.len().min(self.hours) + worker.days.len().min(days)
-        });
-        points.sum::<usize>() * 14
+        self.series.iter().map(Series::len).sum()
     }
 }
 
@@ -1937,7 +1800,7 @@ fn newest(records: impl DoubleEndedIterator<Item = Record>, bytes: usize) -> Vec
 
 fn size_on_disk(records: &[Record]) -> usize {
     let mut bytes = Vec::new();
-    records.iter().for_each(|record| super::record::encode(record, 0, &mut bytes));
+    encode_all(records, 0, &mut bytes);
     bytes.len()
 }
 
@@ -1952,22 +1815,6 @@ fn key(kind: u8, number: u32) -> Vec<u8> {
     [[kind].as_slice(), &number.to_be_bytes()].concat()
 }
 
-fn better(a: Option<BestShare>, b: Option<BestShare>) -> Option<BestShare> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(if b.difficulty > a.difficulty { b } else { a }),
-        (a, b) => a.or(b),
-    }
-}
-
-fn empty_tally(worker: WorkerNumber, number: u32) -> Tally {
-    let counts = Counts::default();
-    Tally { worker, number, from: 0, last_share: 0, counts, best: None }
-}
-
-fn best_difficulty(best: &Option<BestShare>) -> f64 {
-    best.map_or(0.0, |best| best.difficulty)
-}
-
 /// How far a found block has come. A stale one may come back, which is then told anew.
 fn stage(state: &StoredState) -> u8 {
     match state {
@@ -1980,20 +1827,19 @@ fn stage(state: &StoredState) -> u8 {
     }
 }
 
-fn clipped(state: StoredState) -> StoredState {
-    match state {
-        StoredState::Accepted { node } => {
-            StoredState::Accepted { node: clip(&node, MAX_TEXT).to_owned() }
-        }
-        StoredState::Rejected { reason } => {
-            StoredState::Rejected { reason: clip(&reason, MAX_TEXT).to_owned() }
-        }
-        other => other,
+fn clipped(mut state: StoredState) -> StoredState {
+    if let StoredState::Accepted { node: text } | StoredState::Rejected { reason: text } =
+        &mut state
+    {
+        text.truncate(clip(text, MAX_TEXT).len());
     }
+    state
 }
 
-fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, limit: usize) {
-    insert_bounded(queue, queue.len(), item, limit);
+fn push_new<T: Clone + PartialEq>(queue: &mut VecDeque<T>, item: &T, limit: usize) {
+    if !queue.contains(item) {
+        insert_bounded(queue, queue.len(), item.clone(), limit);
+    }
 }
 
 fn insert_bounded<T>(queue: &mut VecDeque<T>, place: usize, item: T, limit: usize) {
@@ -2001,6 +1847,10 @@ fn insert_bounded<T>(queue: &mut VecDeque<T>, place: usize, item: T, limit: usiz
     while queue.len() > limit {
         queue.pop_front();
     }
+}
+
+fn lost_name(number: WorkerNumber) -> String {
+    format!("(lost name {})", number.0)
 }
 
 fn until_next_hour(unix: u64) -> Duration {
@@ -2013,6 +1863,23 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_name_that_the_journal_lost_is_taken_from_the_cache() {
+        let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
+        let mut ledger = Ledger::new(now);
+        let worker = WorkerNumber(5);
+        let counts = Counts { accepted: 3, ..Counts::default() };
+        let tally = Tally { worker, counts, ..Tally::default() };
+        let name =
+            Record::Worker { number: worker, name: "garage".into(), device: "d".into(), unix: 1 };
+        let cached = Cached { entries: vec![(key(b'w', 5), vec![name])], sequence: 0 };
+        let opened = Opened { records: vec![Record::Tally(tally)], cached, ..Opened::default() };
+        ledger.handle(now, LedgerEvent::Opened(Box::new(opened)), &mut Vec::new());
+        let id = ledger.named("garage").unwrap();
+        assert_eq!(ledger.get(id).unwrap().totals().ever.accepted, 3);
+        assert_eq!(ledger.worker(now, "garage", "d"), id);
+    }
 
     proptest! {
         /// Whatever stands in a journal with right checksums: no panic, no endless growth, and what
@@ -2028,6 +1895,7 @@ mod tests {
             let share =
                 || LedgerEvent::Share { worker, difficulty: 1.0, actual: 2.0, height: 3 };
             ledger.handle(now, share(), &mut out);
+            let cached = Cached { entries: vec![(b"w".to_vec(), cached)], sequence: 0 };
             let opened = Opened { records, cached, ..Opened::default() };
             ledger.handle(now, LedgerEvent::Opened(Box::new(opened)), &mut out);
             ledger.handle(now, share(), &mut out);
@@ -2092,12 +1960,12 @@ mod tests {
         let start = unix.saturating_sub(window);
         let first = Grain::Minute.period(start.saturating_add(30));
         let minutes: Vec<&Point> =
-            worker.minutes.points().filter(|point| point.period >= first).collect();
+            worker.minutes().points().filter(|point| point.period >= first).collect();
         let mut work: f64 = minutes.iter().map(|point| f64::from(point.work)).sum();
         let mut earliest = minutes.first().map(|point| u64::from(point.period) * 60);
-        if Grain::Minute.period(worker.minute.unix) >= first {
+        if Grain::Minute.period(worker.minute.from) >= first {
             work += worker.minute.counts.work;
-            earliest = earliest.or(Some(worker.minute.unix / 60 * 60));
+            earliest = earliest.or(Some(worker.minute.from / 60 * 60));
         }
         let mut begin = u64::from(first) * 60;
         if earliest.is_some_and(|earliest| earliest >= worker.active_since / 60 * 60) {

@@ -13,7 +13,7 @@ use super::backup::{self, BackupError, MAX_BACKUP};
 use super::journal::Journal;
 use super::record::{MAX_ATTACHMENT, Record, scan};
 use super::seal;
-use super::store::{self, Store, StoreError, date};
+use super::store::{self, Store, StoreError, date, failed};
 use super::totals::{BACKUP_BUDGET, Ledger};
 use crate::clock::Now;
 use crate::fsutil::{self, Rights};
@@ -29,18 +29,11 @@ pub const KEEP_COPIES: usize = 7;
 /// Why a backup could not be made, copied or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// The file system said so.
-    #[error("cannot {doing}: {source}")]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// The system's words.
-        source: io::Error,
-    },
     /// The file is no backup, or damaged.
     #[error("{0}")]
     Backup(#[from] BackupError),
-    /// The ledger's directory cannot be used; mostly because Soloist is running.
+    /// The file system said so, or the ledger's directory cannot be used, mostly because Soloist is
+    /// running.
     #[error("{0}")]
     Store(#[from] StoreError),
     /// A file to travel along is larger than [`MAX_ATTACHMENT`].
@@ -57,8 +50,6 @@ pub enum TransferError {
 /// What was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Files that travelled along: name and bytes. They are for the caller to put in place.
-    pub attachments: Vec<(String, Vec<u8>)>,
     /// Workers in it.
     pub workers: usize,
     /// Accepted shares in it.
@@ -97,24 +88,27 @@ pub fn make_from_card(
     data: &Path,
     attachments: &[(&str, &[u8])],
 ) -> Result<Vec<u8>, TransferError> {
-    let doing = "read the journal";
-    let file = Journal::read(&data.join("ledger/journal"))
-        .and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()))
-        .map_err(|source| TransferError::Io { doing, source })?;
-    make(&Ledger::replay(now, &scan(&file).records), attachments)
+    let ledger = read_card(now, data)
+        .and_then(|ledger| ledger.ok_or_else(|| io::ErrorKind::NotFound.into()))
+        .map_err(failed("read the journal"))?;
+    make(&ledger, attachments)
+}
+
+/// The ledger as it stands on the card, also beside the running daemon; `None` when there is none.
+pub fn read_card(now: Now, data: &Path) -> io::Result<Option<Ledger>> {
+    let file = Journal::read(&data.join("ledger/journal"))?;
+    Ok(file.map(|file| Ledger::replay(now, &scan(&file).records)))
 }
 
 /// Puts a backup in the place of the ledger in `data`. Soloist must not be running there. What was
 /// there before is set aside.
 pub fn restore(now: Now, data: &Path, file: &[u8]) -> Result<Restored, TransferError> {
-    let records = backup::read(file)?;
-    let (attachments, records): (Vec<Record>, Vec<Record>) =
-        records.into_iter().partition(|record| matches!(record, Record::Attachment { .. }));
+    let mut records = backup::read(file)?;
+    records.retain(|record| !matches!(record, Record::Attachment { .. }));
     store::replace(data, &records)?;
     let ledger = Ledger::replay(now, &records);
     let totals = ledger.total().totals();
     Ok(Restored {
-        attachments: plain_names(attachments),
         workers: ledger.workers().count(),
         shares: totals.ever.accepted,
         blocks: totals.blocks,
@@ -124,34 +118,37 @@ pub fn restore(now: Now, data: &Path, file: &[u8]) -> Result<Restored, TransferE
 /// Whether the ledger in `data` has counted a share or a block: then no backup may take its place
 /// without being asked for.
 pub fn has_counted(now: Now, data: &Path) -> Result<bool, TransferError> {
-    let file = Journal::read(&data.join("ledger/journal"))
-        .map_err(|source| TransferError::Io { doing: "read the journal", source })?;
-    Ok(file.is_some_and(|file| Ledger::replay(now, &scan(&file).records).has_counted()))
+    let ledger = read_card(now, data).map_err(failed("read the journal"))?;
+    Ok(ledger.is_some_and(|ledger| ledger.has_counted()))
 }
 
-/// The files that travel along in a backup: name and bytes.
+/// The files that travel along in a backup: name and bytes. A name is a name: it must not lead out
+/// of the folder that it is put into.
 pub fn attachments(file: &[u8]) -> Result<Vec<(String, Vec<u8>)>, BackupError> {
-    Ok(plain_names(backup::read(file)?))
+    let attachments = backup::read(file)?.into_iter().filter_map(|record| match record {
+        Record::Attachment { name, bytes } if is_plain(&name) => Some((name, bytes)),
+        _ => None,
+    });
+    Ok(attachments.collect())
 }
 
 /// Copies a backup to a mounted stick or share, reads it back, and keeps the newest
 /// [`KEEP_COPIES`]. `day` is that of [`super::record::Grain::Day`].
 pub fn copy_to(dir: &Path, data: &Path, day: u32, file: &[u8]) -> Result<PathBuf, TransferError> {
-    let io = |doing| move |source| TransferError::Io { doing, source };
     let device = |path: &Path| fs::metadata(path).map(|data| data.dev());
-    let there = device(dir).map_err(io("look at the place for copies"))?;
+    let there = device(dir).map_err(failed("look at the place for copies"))?;
     if device(data).is_ok_and(|here| here == there) {
         return Err(TransferError::NotMounted(dir.display().to_string()));
     }
     let path = copy_path(dir, day);
-    fsutil::replace(&path, file, Rights::Keep(0o666))
-        .map_err(|error| io("write the copy")(error.source))?;
-    let read = fs::read(&path).map_err(io("read the copy back"))?;
+    let written = fsutil::replace(&path, file, Rights::Keep(0o666)).map_err(io::Error::from);
+    written.map_err(failed("write the copy"))?;
+    let read = fs::read(&path).map_err(failed("read the copy back"))?;
     if read != file {
         return Err(BackupError::Damaged.into());
     }
     let ours: Vec<PathBuf> = fs::read_dir(dir)
-        .map_err(io("list the copies"))?
+        .map_err(failed("list the copies"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -162,13 +159,13 @@ pub fn copy_to(dir: &Path, data: &Path, day: u32, file: &[u8]) -> Result<PathBuf
         |end: &'static str| move |path: &&PathBuf| path.to_string_lossy().ends_with(end);
     // The stick was pulled while another day's copy was written.
     for part in ours.iter().filter(ends_with(".backup.new")) {
-        fs::remove_file(part).map_err(io("remove the start of a copy"))?;
+        fs::remove_file(part).map_err(failed("remove the start of a copy"))?;
     }
     let mut copies: Vec<&PathBuf> = ours.iter().filter(ends_with(".backup")).collect();
     copies.sort();
     let spare = copies.len().saturating_sub(KEEP_COPIES);
     for old in &copies[..spare] {
-        fs::remove_file(old).map_err(io("remove an old copy"))?;
+        fs::remove_file(old).map_err(failed("remove an old copy"))?;
     }
     Ok(path)
 }
@@ -210,15 +207,6 @@ pub fn copy_newest(
 
 fn copy_path(dir: &Path, day: u32) -> PathBuf {
     dir.join(format!("soloist-{}.backup", date(day)))
-}
-
-/// A name is a name: it must not lead out of the folder that it is put into.
-fn plain_names(records: Vec<Record>) -> Vec<(String, Vec<u8>)> {
-    let attachments = records.into_iter().filter_map(|record| match record {
-        Record::Attachment { name, bytes } if is_plain(&name) => Some((name, bytes)),
-        _ => None,
-    });
-    attachments.collect()
 }
 
 fn is_plain(name: &str) -> bool {

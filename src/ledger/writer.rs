@@ -70,10 +70,10 @@ impl LedgerWriter {
         let (mut told, mut cached, mut exe) = (None, None, self.exe.as_deref());
         if let Some(program) = exe {
             match check::guard(program, &self.data, check::LIMIT) {
-                Guarded::Opened { cached: found } => cached = Some(found),
-                Guarded::Unusable { .. } => {}
-                Guarded::Broken { words } => told = Some(format!("On opening, {words}.")),
-                Guarded::NotStarted { words } => {
+                Guarded::Opened(found) => cached = Some(found),
+                Guarded::Unusable => {}
+                Guarded::Broken(words) => told = Some(format!("On opening, {words}.")),
+                Guarded::NotStarted(words) => {
                     exe = None;
                     told = Some(without_cache(&words));
                 }

@@ -58,8 +58,7 @@ impl<'a> Miners<'a> {
         let ranked = self.ranked();
         let mut views = Vec::with_capacity(ranked.len());
         for ranked in &ranked {
-            let here = here.get(ranked.id.place()).and_then(Option::as_ref);
-            let here = here.filter(|here| here.worker == ranked.id);
+            let here = here.get(&ranked.id);
             let device = ranked.worker.device.as_str();
             let model = models.entry(device).or_insert_with(|| Model::of(device));
             views.push(self.view(ranked, here, model));
@@ -67,25 +66,16 @@ impl<'a> Miners<'a> {
         views
     }
 
-    /// The connections, by their workers' places. The first one counts where a worker has several.
-    fn here(&self) -> Vec<Option<Here<'a>>> {
-        let mut here: Vec<Option<Here<'a>>> = Vec::with_capacity(self.workers.len());
+    /// The connections of the workers. The first one counts where a worker has several.
+    fn here(&self) -> HashMap<WorkerId, Here<'a>> {
+        let mut here = HashMap::with_capacity(self.workers.len());
         // All are in the order of their connections: none of them is searched.
         let mut sessions = self.pool.sessions().peekable();
         let mut latest = self.latest.iter().peekable();
         for (conn, worker) in self.workers {
             while sessions.next_if(|session| session.conn() < *conn).is_some() {}
             while latest.next_if(|(of, _)| *of < conn).is_some() {}
-            let place = worker.place();
-            // A handle may have outlived its worker, whose place another one has now.
-            if self.ledger.get(*worker).is_none() {
-                continue;
-            }
-            if here.len() <= place {
-                here.resize_with(place + 1, || None);
-            }
-            here[place].get_or_insert_with(|| Here {
-                worker: *worker,
+            here.entry(*worker).or_insert_with(|| Here {
                 conn: *conn,
                 session: sessions.next_if(|session| session.conn() == *conn),
                 latest: latest.next_if(|(of, _)| *of == conn).map(|(_, latest)| latest),
@@ -167,7 +157,6 @@ impl<'a> Miners<'a> {
 
 /// A worker's connection.
 struct Here<'a> {
-    worker: WorkerId,
     conn: ConnId,
     session: Option<&'a Session>,
     latest: Option<&'a VecDeque<Option<RejectReason>>>,
@@ -409,9 +398,8 @@ mod tests {
         let mut world = World::new();
         let forgotten = world.connect(1, "forgotten");
         world.tell(LedgerEvent::Forget(forgotten));
-        // It gets the place of the forgotten one.
         let heir = world.ledger.worker(world.now, "heir", "");
-        assert_eq!((heir.place(), heir == forgotten), (forgotten.place(), false));
+        assert_ne!(heir, forgotten);
         assert_eq!(world.rows(None), [row("heir", "", "")]);
         world.workers.insert(ConnId(4), heir);
         // Of which the pool knows nothing.

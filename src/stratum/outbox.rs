@@ -190,10 +190,9 @@ mod tests {
         Output::Block(Arc::new(SolvedBlock {
             hash: crate::chain::BlockHash([0; 32]),
             height: 1,
-            prev: crate::chain::BlockHash([1; 32]),
-            value: 0,
+            unix: 0,
+            reward: 0,
             worker: String::new(),
-            solved_at: 0,
             bytes: Vec::new(),
         }))
     }

@@ -723,10 +723,9 @@ impl Session {
         SolvedBlock {
             hash: share.hash,
             height: template.height,
-            prev: template.prev,
-            value: template.value,
+            unix: now.unix,
+            reward: template.value,
             worker: self.worker.clone().unwrap_or_else(|| submit.worker.to_string()),
-            solved_at: now.unix,
             bytes: block::assemble(&share.header, &coinbase, &template.txs),
         }
     }

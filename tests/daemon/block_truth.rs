@@ -12,12 +12,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use soloist::block::SolvedBlock;
 use soloist::block::StoredState;
 use soloist::clock::Now;
 use soloist::job::Job;
 use soloist::ledger::totals::{Ledger, LedgerEvent};
 use soloist::ledger::writer::LedgerWriter;
-use soloist::spool::{Spool, SpooledBlock};
+use soloist::spool::Spool;
 
 use crate::common::craft::{Solved, job, solve, template};
 use crate::common::daemon::{Daemon, Miner, node_entries, patient};
@@ -118,7 +119,7 @@ fn spool(daemon: &Daemon, name: &str, height: u32, block: &Solved) {
     let (spool, _) = Spool::open(&daemon.data().join("spool")).unwrap();
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     spool
-        .write(&SpooledBlock {
+        .write(&SolvedBlock {
             hash: block.hash,
             height,
             unix,

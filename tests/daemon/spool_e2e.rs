@@ -13,10 +13,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use soloist::block::SolvedBlock;
 use soloist::block::StoredState;
 use soloist::chain::BlockHash;
 use soloist::hash::sha256d;
-use soloist::spool::{MAX_MATURE, Spool, SpooledBlock};
+use soloist::spool::{MAX_MATURE, Spool};
 
 use crate::common::daemon::{Daemon, Miner, node_entries, patient};
 use crate::common::node::RealNode;
@@ -33,11 +34,11 @@ fn daemon() -> Daemon {
     daemon
 }
 
-fn block(height: u32) -> SpooledBlock {
+fn block(height: u32) -> SolvedBlock {
     let mut bytes = vec![7; 120];
     bytes[..4].copy_from_slice(&height.to_le_bytes());
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 100_000;
-    SpooledBlock {
+    SolvedBlock {
         hash: BlockHash(sha256d(&bytes[..80])),
         height,
         unix: unix + u64::from(height),

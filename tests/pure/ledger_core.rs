@@ -60,17 +60,10 @@ impl Card {
     }
 
     fn opened(&self) -> Opened {
-        Opened {
-            records: self.journal.clone(),
-            cached: self.cache.values().flatten().cloned().collect(),
-            cached_minutes: self.cache.keys().filter_map(|key| minute_of(key)).collect(),
-            ..Opened::default()
-        }
+        let mut opened = Opened { records: self.journal.clone(), ..Opened::default() };
+        opened.cached.entries = self.cache.clone().into_iter().collect();
+        opened
     }
-}
-
-fn minute_of(key: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(key.strip_prefix(b"m")?.try_into().ok()?))
 }
 
 struct Run {

@@ -3,14 +3,15 @@
 
 use std::fs;
 
+use soloist::block::SolvedBlock;
 use soloist::block::StoredState;
 use soloist::chain::BlockHash;
-use soloist::spool::{Answer, Spool, SpoolError, SpooledBlock};
+use soloist::spool::{Answer, Spool, SpoolError};
 
 /// Bitcoin's first block: a whole block that is always at hand.
-fn genesis() -> SpooledBlock {
+fn genesis() -> SolvedBlock {
     let block = bitcoin::constants::genesis_block(bitcoin::Network::Bitcoin);
-    SpooledBlock {
+    SolvedBlock {
         hash: soloist::chain::Chain::Main.genesis(),
         height: 0,
         unix: 1_231_006_505,
@@ -20,15 +21,10 @@ fn genesis() -> SpooledBlock {
     }
 }
 
-fn regtest() -> SpooledBlock {
+fn regtest() -> SolvedBlock {
     let block = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
     let hash = soloist::chain::Chain::Regtest.genesis();
-    SpooledBlock {
-        hash,
-        height: 900_123,
-        bytes: bitcoin::consensus::serialize(&block),
-        ..genesis()
-    }
+    SolvedBlock { hash, height: 900_123, bytes: bitcoin::consensus::serialize(&block), ..genesis() }
 }
 
 #[test]
@@ -123,7 +119,7 @@ fn a_power_cut_while_a_block_is_forgotten_brings_nothing_back() {
         spool.mark(&block.hash, state).unwrap();
     }
     // The block goes first: where it cannot be removed, its state stays.
-    let place = |block: &SpooledBlock, end: &str| {
+    let place = |block: &SolvedBlock, end: &str| {
         dir.path().join(format!("{:010}-{}.{end}", block.height, block.hash))
     };
     fs::rename(place(&done, "block"), dir.path().join("elsewhere")).unwrap();
@@ -183,8 +179,8 @@ fn a_damaged_state_means_submit_again() {
 fn bytes_that_are_not_the_block_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = Spool::open(dir.path()).unwrap();
-    let wrong = SpooledBlock { hash: BlockHash([1; 32]), ..regtest() };
+    let wrong = SolvedBlock { hash: BlockHash([1; 32]), ..regtest() };
     assert!(matches!(spool.write(&wrong), Err(SpoolError::WrongHash)));
-    let short = SpooledBlock { bytes: vec![0; 79], ..regtest() };
+    let short = SolvedBlock { bytes: vec![0; 79], ..regtest() };
     assert!(matches!(spool.write(&short), Err(SpoolError::WrongHash)));
 }

@@ -906,7 +906,9 @@ impl World {
         if self.blocks.find(block.hash).is_some() {
             return;
         }
-        let Some(parent) = self.blocks.find(block.prev) else {
+        let mut prev = [0; 32];
+        prev.copy_from_slice(&block.bytes[4..36]);
+        let Some(parent) = self.blocks.find(BlockHash(prev)) else {
             self.fail("solved on a block that nobody has");
         };
         let mut time = [0; 4];
