@@ -310,7 +310,7 @@ impl Daemon {
     ) -> Result<Rc<Daemon>, Exit> {
         let now = os::now();
         let (job_file, restored) = JobFile::open(now, config.data.runtime.as_deref());
-        let last_job = restored.as_ref().and_then(|restored| Some(restored.jobs.last()?.0));
+        let last_job = restored.as_ref().and_then(|restored| restored.last_job);
         let secrets = Secrets::load(&config.data.dir, last_job).map_err(|error| {
             log::error!("no random numbers: {error}");
             Exit::Software

@@ -517,7 +517,7 @@ impl World {
             overrides: Vec::new(),
             payee_chains: self.pool.rules.payee_chains.clone(),
         };
-        let run = restored.jobs.last().unwrap().0.run() + 1;
+        let run = restored.last_job.unwrap().run() + 1;
         self.pool = Pool::new(rules, JobId::first_of(run).0);
         self.pool.restore_jobs(now, restored);
         self.work(tip, easy);

@@ -18,7 +18,7 @@ use futures_lite::future;
 
 use super::lookup::Lookup;
 use crate::chain::BlockHash;
-use crate::node::ZmqState;
+use crate::node::{NodeEventKind, TipSource, ZmqState};
 
 /// One context, with its one I/O thread, for all sockets. It lives as long as the process:
 /// ending a context can block.
@@ -33,15 +33,6 @@ const FALLBACK: Duration = Duration::from_millis(500);
 /// After so many messages in a row the other tasks have their turn.
 const BATCH: usize = 64;
 
-/// What comes of a subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// A new tip. Its height is not told, and the messages' numbers do not prove it.
-    Tip(BlockHash),
-    /// It stands otherwise than before. At first it is [`ZmqState::Connecting`].
-    State(ZmqState),
-}
-
 /// Between the loss of a connection and the next attempt.
 const MIN_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(8);
@@ -55,7 +46,7 @@ const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(3);
 /// Listens to one publisher until it is dropped, and calls `report` for all that is new.
 ///
 /// It connects again by itself after any loss, trying each address of a name in turn.
-pub(super) async fn watch(endpoint: &str, mut report: impl AsyncFnMut(News)) {
+pub(super) async fn watch(endpoint: &str, mut report: impl AsyncFnMut(NodeEventKind)) {
     let mut lookup = Lookup::new(endpoint);
     let (mut told, mut pause) = (ZmqState::Connecting, MIN_PAUSE);
     loop {
@@ -63,7 +54,7 @@ pub(super) async fn watch(endpoint: &str, mut report: impl AsyncFnMut(News)) {
             Ok(mut subscriber) => {
                 log::debug!("ZMQ {endpoint}: connected");
                 told = ZmqState::Connected;
-                report(News::State(told)).await;
+                report(NodeEventKind::Zmq(told)).await;
                 let since = Instant::now();
                 let Err(error) = subscriber.listen(endpoint, &mut report).await;
                 if since.elapsed() > MAX_PAUSE {
@@ -78,7 +69,7 @@ pub(super) async fn watch(endpoint: &str, mut report: impl AsyncFnMut(News)) {
         log::log!(level, "ZMQ {endpoint}: {why}; next attempt in {next} s");
         if state != told {
             told = state;
-            report(News::State(state)).await;
+            report(NodeEventKind::Zmq(state)).await;
         }
         Timer::after(pause).await;
         pause = MAX_PAUSE.min(pause * 2);
@@ -294,7 +285,7 @@ impl Subscriber {
     async fn listen(
         &mut self,
         endpoint: &str,
-        report: &mut impl AsyncFnMut(News),
+        report: &mut impl AsyncFnMut(NodeEventKind),
     ) -> io::Result<Infallible> {
         let mut last: Option<HashBlock> = None;
         let mut lost = false;
@@ -322,7 +313,9 @@ impl Subscriber {
             }
             // Of several tips in one batch only the last is still the tip.
             if let Some(hash) = newest {
-                report(News::Tip(hash)).await;
+                // Its height is not told, and the messages' numbers do not prove it.
+                let (source, took) = (TipSource::Zmq, Duration::ZERO);
+                report(NodeEventKind::Tip { hash, height: None, source, took }).await;
             }
             if !drained {
                 future::yield_now().await;

@@ -297,7 +297,7 @@ fn a_hung_leader_is_replaced_in_less_than_three_seconds() {
         world.sim(id(0)).mode = Mode::Hung;
         world.run(SEC * 5);
         figures.push(world.when(serves(id(1)))[0] - hung);
-        assert!(matches!(world.lead_reasons()[0].1, LeadWhy::Silent(_)));
+        assert!(matches!(world.lead_reasons()[0].1, LeadWhy::Unfit(Standing::Silent(_))));
     }
     let worst = print_figures("hung leader, work from the backup (virtual time)", figures);
     assert!(worst < SEC * 3, "{worst:?}");
@@ -907,7 +907,7 @@ fn an_invalidated_tip_is_kept_while_another_node_holds_it() {
     world.run(SEC * 10);
     let work = world.failover.work(world.now).unwrap();
     assert_eq!((work.0, world.leader), (world.blocks[tip].hash, Some(id(1))));
-    assert!(matches!(world.lead_reasons()[0].1, LeadWhy::Behind(1)));
+    assert!(matches!(world.lead_reasons()[0].1, LeadWhy::Unfit(Standing::Behind(1))));
 }
 
 #[test]
@@ -979,7 +979,7 @@ fn a_node_that_stalls_does_not_lead_while_another_is_well() {
     world.sim(id(0)).headers_ahead = 1;
     world.run(STALLED_HEADERS + HEALTH_EVERY * 2);
     assert_eq!(world.leader, Some(id(1)));
-    assert_eq!(world.lead_reasons()[0].1, LeadWhy::Stalled);
+    assert_eq!(world.lead_reasons()[0].1, LeadWhy::Unfit(Standing::Stalled));
 }
 
 #[test]
@@ -1250,7 +1250,10 @@ fn a_node_that_would_not_take_our_block_does_not_lead_beside_one_that_would() {
     assert_eq!(standing(&world, id(0)), Standing::Forbidden(words.clone()));
     let (last, why) = world.lead_reasons().pop().unwrap();
     // It may have led for the moment until it was asked.
-    assert!(last == id(1) && matches!(why, LeadWhy::First | LeadWhy::Forbidden(_)), "{why}");
+    assert!(
+        last == id(1) && matches!(why, LeadWhy::First | LeadWhy::Unfit(Standing::Forbidden(_))),
+        "{why}"
+    );
     assert!(*world.when(leads(id(1))).last().unwrap() < MS * 200);
     assert_eq!(world.failover.states(), "n0 does not let us call submitblock; n1 is fit");
     let events = forbidden_events(&world);
