@@ -101,7 +101,7 @@ enum Event {
     /// What is kept of this PIN.
     Pin(config::Secret, String),
     /// A rehearsal's block is made.
-    Rehearsal {
+    Assembled {
         hash: BlockHash,
         height: u32,
         hex: Arc<str>,
@@ -550,8 +550,8 @@ impl State {
             Event::Housekeeping(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
             Event::Pin(pin, hash) => self.pin_read(&pin, hash),
-            Event::Rehearsal { hash, height, hex } => {
-                self.engine_input(now, engine::Input::Rehearsal { hash, height, hex });
+            Event::Assembled { hash, height, hex } => {
+                self.engine_input(now, engine::Input::Assembled { hash, height, hex });
             }
             Event::Order(Command::Stop) => self.stop(now),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),

@@ -392,17 +392,8 @@ impl Pool {
         }
         self.say(now, out);
         self.wake = None;
-        for session in self.sessions.values_mut() {
-            let mut context = Context {
-                now,
-                rules: &self.rules,
-                jobs: &mut self.jobs,
-                seen: &mut self.seen,
-                parked: &mut self.parked,
-                job_records: &mut self.job_records,
-            };
-            session.tick(&mut context, out);
-            self.wake = earlier(self.wake, session.next_deadline());
+        for conn in self.sessions.keys().copied().collect::<Vec<_>>() {
+            self.with_session(now, conn, |session, context| session.tick(context, out));
         }
     }
 }

@@ -133,8 +133,8 @@ pub enum Effect {
     /// Nothing will be done for this block any more.
     Final(BlockHash),
     /// Put the bytes of this block together, without haste, and hand them in as
-    /// [`Input::Rehearsal`](super::Input::Rehearsal).
-    Rehearse(Box<Candidate>),
+    /// [`Input::Assembled`](super::Input::Assembled).
+    Assemble(Box<Candidate>),
     /// Save these values and put them into force, without dropping a miner.
     Apply {
         /// From where the change came.

@@ -212,10 +212,10 @@ impl Daemon {
                 Want::Solved(block)
             }
             Effect::Stands { block, state } => Want::BlockState(block.hash, state),
-            Effect::Rehearse(candidate) => {
+            Effect::Assemble(candidate) => {
                 let (hash, height) = (candidate.hash, candidate.height);
                 let hex = faster_hex::hex_string(&candidate.bytes()).into();
-                self.engine.handle(now, Input::Rehearsal { hash, height, hex });
+                self.engine.handle(now, Input::Assembled { hash, height, hex });
                 return None;
             }
             Effect::Remember(_)
