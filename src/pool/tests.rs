@@ -557,10 +557,8 @@ fn block_of(said: &Said) -> bitcoin::Block {
     let whole: bitcoin::Block = bitcoin::consensus::deserialize(&block.bytes).unwrap();
     assert_eq!(whole.block_hash().to_string(), block.hash.to_string());
     // The rest of the tree stands in the branch alone.
-    let root = crate::merkle::root_from_branch(
-        whole.txdata[0].compute_txid().to_byte_array(),
-        &template(1).branch,
-    );
+    let coinbase = whole.txdata[0].compute_txid().to_byte_array();
+    let root = crate::hash::branch_root(&coinbase, &template(1).branch);
     assert_eq!(whole.header.merkle_root.to_byte_array(), root);
     whole
 }

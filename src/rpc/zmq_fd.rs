@@ -17,6 +17,7 @@ use async_io::{Async, Timer};
 use futures_lite::future;
 
 use super::lookup::Lookup;
+use super::until;
 use crate::chain::BlockHash;
 use crate::node::{NodeEventKind, TipSource, ZmqState};
 
@@ -203,11 +204,7 @@ impl Readable {
         if self.socket.get_events()?.contains(zmq::POLLIN) {
             return Ok(());
         }
-        let fallback = async {
-            Timer::after(FALLBACK).await;
-            Ok(())
-        };
-        future::or(self.readiness.readable(), fallback).await
+        until(Instant::now() + FALLBACK, self.readiness.readable()).await.unwrap_or(Ok(()))
     }
 }
 
@@ -266,11 +263,7 @@ impl Subscriber {
                 // Also where a server's greeting passes for ZMTP 1.0, of before 2013.
                 return Ok(if connected { Handshake::NotDone } else { Handshake::NotConnected });
             }
-            let limit = async {
-                Timer::at(deadline).await;
-                Ok(())
-            };
-            future::or(self.monitor.readable(), limit).await?;
+            until(deadline, self.monitor.readable()).await.unwrap_or(Ok(()))?;
         }
     }
 
