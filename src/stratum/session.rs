@@ -584,7 +584,7 @@ impl Session {
         let start =
             firmware::starting_point(self.saved, &self.password, self.suggestion, &self.profile);
         let network = context.jobs.work().map(|work| work.template.target.difficulty().0);
-        self.vardiff = Some(Vardiff::new(self.profile.aim(), start, network, context.now.mono));
+        self.vardiff = Some(Vardiff::new(self.profile.aim, start, network, context.now.mono));
     }
 
     fn level(&self) -> Option<Difficulty> {
