@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
+use soloist::coinbase::EXTRANONCE_SIZE;
 use soloist::difficulty::{Difficulty, NBits, Target};
 use soloist::hash::{Backend, Midstate};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
@@ -176,7 +177,9 @@ impl Bench {
     fn compressions(&self) -> usize {
         let work = self.pool.jobs().work().unwrap();
         let saved = work.coinbase.coinbase1.len() / 64 * 64;
-        let coinbase = (work.coinbase.len_without_witness() - saved + 9).div_ceil(64) + 1;
+        let coinbase = (work.coinbase.without_witness(&[0; EXTRANONCE_SIZE]).len() - saved + 9)
+            .div_ceil(64)
+            + 1;
         coinbase + 3 * work.template.branch.len() + 3
     }
 

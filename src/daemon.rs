@@ -102,7 +102,7 @@ enum Event {
     /// The hash of this PIN.
     Pin(config::Secret, String),
     /// The block of a rehearsal is assembled.
-    Rehearsal {
+    Assembled {
         hash: BlockHash,
         height: u32,
         hex: Arc<str>,
@@ -310,7 +310,7 @@ impl Daemon {
     ) -> Result<Rc<Daemon>, Exit> {
         let now = os::now();
         let (job_file, restored) = JobFile::open(now, config.data.runtime.as_deref());
-        let last_job = restored.as_ref().and_then(|restored| Some(restored.jobs.last()?.0));
+        let last_job = restored.as_ref().and_then(|restored| restored.last_job);
         let secrets = Secrets::load(&config.data.dir, last_job).map_err(|error| {
             log::error!("no random numbers: {error}");
             Exit::Software
@@ -547,8 +547,8 @@ impl State {
             Event::Housekeeping(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
             Event::Pin(pin, hash) => self.pin_read(&pin, hash),
-            Event::Rehearsal { hash, height, hex } => {
-                self.engine_input(now, engine::Input::Rehearsal { hash, height, hex });
+            Event::Assembled { hash, height, hex } => {
+                self.engine_input(now, engine::Input::Assembled { hash, height, hex });
             }
             Event::Order(Command::Stop) => self.stop(now),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),

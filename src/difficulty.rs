@@ -104,13 +104,7 @@ impl Target {
 
     /// Whether a hash counts: as a number it is at most the target.
     pub fn is_met_by(&self, hash: &BlockHash) -> bool {
-        let hash = limbs(&hash.0);
-        for i in (0..4).rev() {
-            if hash[i] != self.0[i] {
-                return hash[i] < self.0[i];
-            }
-        }
-        true
+        limbs(&hash.0).iter().rev().le(self.0.iter().rev())
     }
 
     /// The difficulty of this target, to the precision of `f64`.

@@ -22,9 +22,8 @@ use std::time::{Duration, Instant};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::coinbase::{Coinbase, CoinbaseSpec, EXTRANONCE_SIZE};
-use crate::hash::PrefixState;
+use crate::hash::{self, PrefixState};
 use crate::ids::NodeId;
-use crate::merkle;
 use crate::signal::Signals;
 use crate::template::Template;
 
@@ -177,7 +176,7 @@ impl Work {
     pub fn merkle_root(&self, coinbase: &Coinbase, extranonce: &[u8; EXTRANONCE_SIZE]) -> [u8; 32] {
         debug_assert_eq!(coinbase.coinbase1, self.coinbase.coinbase1);
         let coinbase_txid = self.prefix.sha256d(&[extranonce, &coinbase.coinbase2]);
-        merkle::root_from_branch(coinbase_txid, &self.template.branch)
+        hash::branch_root(&coinbase_txid, &self.template.branch)
     }
 
     /// The node's clock now: the template's time plus the time since it came.

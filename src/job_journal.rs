@@ -90,34 +90,18 @@ pub struct Encoder {
 }
 
 /// An output script that is paid instead of the owner's, if any.
-pub type Script = Option<Box<[u8]>>;
+pub type Script = Option<Arc<[u8]>>;
 
 /// The restored records.
 #[derive(Debug, Default)]
 pub struct RestoredJobs {
-    /// Works, oldest first.
-    pub works: Vec<RestoredWork>,
-    /// Jobs by rising id: the id, the time (Unix seconds), and the index of its work.
-    pub jobs: Vec<(JobId, u32, usize)>,
-    /// Difficulties, in the order in which they were set.
-    pub levels: Vec<(Extranonce1, JobId, Difficulty)>,
-    /// Payees of blocks, in the same order.
-    pub payees: Vec<(Extranonce1, JobId, Script)>,
-    /// Shares that were counted.
-    pub shares: Vec<u64>,
+    /// In their order: jobs by rising id, each after its work. The version of a work is that of its
+    /// template.
+    pub records: Vec<JobRecord>,
+    /// The last job.
+    pub last_job: Option<JobId>,
     /// Every transaction of the file, in the file's order.
     txs: Vec<Arc<Tx>>,
-}
-
-/// See [`JobRecord::Work`].
-#[derive(Clone, Debug)]
-pub struct RestoredWork {
-    /// The template.
-    pub template: Arc<Template>,
-    /// Its coinbase.
-    pub coinbase: Coinbase,
-    /// When the template came.
-    pub received: Instant,
 }
 
 const MAGIC: &[u8] = b"soloist jobs 1\n";
@@ -240,7 +224,10 @@ impl RestoredJobs {
 
     /// The tip that the jobs build on.
     pub fn tip(&self) -> Option<BlockHash> {
-        self.works.last().map(|work| work.template.prev)
+        self.records.iter().rev().find_map(|record| match record {
+            JobRecord::Work { template, .. } => Some(template.prev),
+            _ => None,
+        })
     }
 
     fn take(&mut self, now: Moment, payload: &[u8]) -> Option<()> {
@@ -255,32 +242,35 @@ impl RestoredJobs {
             }
             WORK => {
                 let work = self.work(now, &mut fields)?;
-                self.works.push(work);
+                self.records.push(work);
             }
             JOB => {
                 let (id, ntime) = (JobId(fields.number()?), fields.number()?);
-                let follows = self.jobs.last().is_none_or(|(last, ..)| last.is_before(id));
-                let work = self.works.len().checked_sub(1).filter(|_| follows)?;
-                self.jobs.push((id, ntime, work));
+                let follows = self.last_job.is_none_or(|last| last.is_before(id));
+                // A job is made from a work.
+                self.tip().filter(|_| follows)?;
+                self.last_job = Some(id);
+                self.records.push(JobRecord::Job { id, ntime });
             }
             LEVEL => {
                 let (extranonce1, from) = (Extranonce1(fields.array()?), JobId(fields.number()?));
-                let difficulty = f64::from_le_bytes(fields.array()?);
-                let good = difficulty.is_finite() && difficulty > 0.0;
-                self.levels.push(good.then_some((extranonce1, from, Difficulty(difficulty)))?);
+                let difficulty = Difficulty(f64::from_le_bytes(fields.array()?));
+                let good = difficulty.0.is_finite() && difficulty.0 > 0.0;
+                let level = JobRecord::Level { extranonce1, from, difficulty };
+                self.records.push(good.then_some(level)?);
             }
             PAYEE => {
                 let (extranonce1, from) = (Extranonce1(fields.array()?), JobId(fields.number()?));
                 let script = (!fields.0.is_empty()).then(|| fields.0.into());
-                self.payees.push((extranonce1, from, script));
+                self.records.push(JobRecord::Payee { extranonce1, from, script });
             }
-            SHARE => self.shares.push(u64::from_le_bytes(fields.array()?)),
+            SHARE => self.records.push(JobRecord::Share(u64::from_le_bytes(fields.array()?))),
             _ => return None,
         }
         Some(())
     }
 
-    fn work(&self, now: Moment, fields: &mut Fields<'_>) -> Option<RestoredWork> {
+    fn work(&self, now: Moment, fields: &mut Fields<'_>) -> Option<JobRecord> {
         let (height, version, nbits) = (fields.number()?, fields.number()?, fields.number()?);
         let (curtime, mintime) = (fields.number()?, fields.number()?);
         let prev = BlockHash(fields.array()?);
@@ -314,7 +304,7 @@ impl RestoredJobs {
         };
         let coinbase = Coinbase { coinbase1, coinbase2, has_witness: has_witness != 0 };
         let received = now.mono.checked_sub(now.uptime.saturating_sub(since)).unwrap_or(now.mono);
-        Some(RestoredWork { template: Arc::new(template), coinbase, received })
+        Some(JobRecord::Work { template: Arc::new(template), coinbase, version, received })
     }
 }
 
@@ -434,24 +424,27 @@ mod tests {
         let (recall, good) = RestoredJobs::read(later, BOOT, &bytes);
         assert_eq!(good, bytes.len());
         assert_eq!(recall.txs.len(), 3, "each transaction is written once");
-        let works = job_records.iter().filter_map(|record| match record {
-            JobRecord::Work { template, coinbase, .. } => Some((template, coinbase)),
-            _ => None,
-        });
-        for ((template, coinbase), recalled) in works.zip(&recall.works) {
-            // The block that the miners hash has the owner's bits, not the template's.
-            let version = 0x2000_0200;
-            assert_eq!(Template { version, ..(**template).clone() }, *recalled.template);
-            assert_eq!(*coinbase, recalled.coinbase);
+        assert_eq!(recall.records.len(), job_records.len());
+        let mut ages = Vec::new();
+        for (noted, recalled) in job_records.into_iter().zip(recall.records.clone()) {
+            match (noted, recalled) {
+                (
+                    JobRecord::Work { template, coinbase, .. },
+                    JobRecord::Work { template: recalled, coinbase: same, received, .. },
+                ) => {
+                    // The block that the miners hash has the owner's bits, not the template's.
+                    let version = 0x2000_0200;
+                    assert_eq!(Template { version, ..(*template).clone() }, *recalled);
+                    assert_eq!(coinbase, same);
+                    ages.push(later.mono - received);
+                }
+                // Everything else is as it was.
+                (noted, recalled) => assert_eq!(format!("{noted:?}"), format!("{recalled:?}")),
+            }
         }
-        let age = later.mono - recall.works[0].received;
+        let age = ages[0];
         assert!(age.abs_diff(Duration::from_secs(62)) < Duration::from_millis(5), "{age:?}");
-        let jobs = [(JobId(0x100), 1_700_000_000, 0), (JobId(0x101), 1_700_000_030, 1)];
-        assert_eq!(recall.jobs, jobs);
-        assert_eq!(recall.levels[0].2, Difficulty(0.0015));
-        assert_eq!(recall.payees[0].2.as_deref(), Some([0x51; 22].as_slice()));
-        assert_eq!(recall.payees[1].2, None);
-        assert_eq!(recall.shares, [77]);
+        assert_eq!(recall.last_job, Some(JobId(0x101)));
         assert_eq!(recall.tip(), Some(BlockHash([7; 32])));
     }
 
@@ -464,7 +457,8 @@ mod tests {
         encoder.encode(now(), &work(&[7, 8], now().mono), &mut bytes);
         assert!(bytes.len() - before < 700, "only one transaction is new");
         let (recall, _) = RestoredJobs::read(now(), BOOT, &bytes);
-        let txids: Vec<_> = recall.works[2].template.txs.iter().map(|tx| tx.txid.0[0]).collect();
+        let Some(JobRecord::Work { template, .. }) = recall.records.last() else { panic!() };
+        let txids: Vec<_> = template.txs.iter().map(|tx| tx.txid.0[0]).collect();
         assert_eq!(txids, [7, 8]);
     }
 
@@ -479,14 +473,13 @@ mod tests {
             let (recall, good) = RestoredJobs::read(now(), BOOT, &bad);
             assert!(good <= cut || cut < 51, "{good} of {cut}");
             let whole = ends.iter().filter(|end| **end <= cut).count();
-            let jobs = usize::from(whole > 1) + usize::from(whole > 6);
-            assert_eq!(recall.jobs.len(), jobs, "byte {cut}");
+            assert_eq!(recall.records.len(), whole, "byte {cut}");
         }
         let other = "ffffffff-89ab-cdef-0123-456789abcdef";
         assert_eq!(RestoredJobs::read(now(), other, &bytes).1, 0, "another boot");
         // A count of billions must not be believed.
         let mut lies = header(BOOT);
         write_record(&mut lies, WORK, |b| b.extend_from_slice(&[0xff; 400]));
-        assert!(RestoredJobs::read(now(), BOOT, &lies).0.works.is_empty());
+        assert!(RestoredJobs::read(now(), BOOT, &lies).0.records.is_empty());
     }
 }

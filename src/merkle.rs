@@ -43,11 +43,6 @@ impl Tree {
     }
 }
 
-/// The root over a first leaf and its branch.
-pub fn root_from_branch(first: [u8; 32], branch: &[[u8; 32]]) -> [u8; 32] {
-    hash::branch_root(&first, branch)
-}
-
 /// The root over all leaves, as Core's `ComputeMerkleRoot`; zero for no leaves.
 pub fn root(leaves: Vec<[u8; 32]>) -> [u8; 32] {
     let mut tree = Tree::default();
@@ -110,7 +105,7 @@ mod tests {
         assert_eq!(root(txids.iter().map(|txid| txid.0).collect()), expected.0);
         let branch = branch(&txids.map(|txid| txid.0)[1..]);
         assert_eq!(branch.len(), 2);
-        assert_eq!(root_from_branch(txids[0].0, &branch), expected.0);
+        assert_eq!(hash::branch_root(&txids[0].0, &branch), expected.0);
     }
 
     #[test]
@@ -142,7 +137,7 @@ mod tests {
                 prop_assert_eq!(tree.root(), new.root());
                 prop_assert_eq!(tree.branch(), new.branch());
                 if let Some(first) = leaves.first() {
-                    prop_assert_eq!(root_from_branch(*first, &tree.branch()), tree.root());
+                    prop_assert_eq!(hash::branch_root(first, &tree.branch()), tree.root());
                 }
             }
         }
@@ -150,7 +145,7 @@ mod tests {
         #[test]
         fn branch_and_tree_agree(leaves in prop::collection::vec(any::<[u8; 32]>(), 1..70)) {
             let branch = branch(&leaves[1..]);
-            prop_assert_eq!(root_from_branch(leaves[0], &branch), root(leaves.clone()));
+            prop_assert_eq!(hash::branch_root(&leaves[0], &branch), root(leaves.clone()));
         }
     }
 }

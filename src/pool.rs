@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Now;
 use crate::ids::{ConnId, Extranonce1, NodeId};
 use crate::job::{Change, Job, Jobs, Work};
-use crate::job_journal::{JobRecord, RestoredJobs, RestoredWork};
+use crate::job_journal::{JobRecord, RestoredJobs};
 use crate::share::Seen;
 use crate::stratum::firmware::Saved;
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
@@ -132,31 +132,32 @@ impl Pool {
     /// are noted for [`Pool::job_records`].
     pub fn restore_jobs(&mut self, now: Now, restored: RestoredJobs) {
         self.job_records.wanted = true;
-        let works: Vec<Rc<Work>> = restored
-            .works
-            .into_iter()
-            .map(|work| {
-                let RestoredWork { template, coinbase, received } = work;
-                Rc::new(Work::with_coinbase(template, coinbase, NOBODY, received, false))
-            })
-            .collect();
-        let tip = works.last().map(|work| work.template.prev);
-        let jobs = restored.jobs.into_iter().filter_map(|(id, ntime, work)| {
-            let work = works.get(work).filter(|work| Some(work.template.prev) == tip)?.clone();
-            Some(Job { id, ntime, work })
-        });
-        self.jobs.restore_jobs(jobs.collect());
-        for (extranonce1, from, difficulty) in restored.levels {
-            self.restored_session(now, extranonce1).restore_level(from, difficulty);
+        let tip = restored.tip();
+        let (mut work, mut jobs) = (None, Vec::new());
+        for record in restored.records {
+            match record {
+                JobRecord::Tip => {}
+                JobRecord::Work { template, coinbase, received, .. } => {
+                    let on_tip = Some(template.prev) == tip;
+                    work = on_tip.then(|| {
+                        Rc::new(Work::with_coinbase(template, coinbase, NOBODY, received, false))
+                    });
+                }
+                JobRecord::Job { id, ntime } => {
+                    jobs.extend(work.clone().map(|work| Job { id, ntime, work }));
+                }
+                JobRecord::Level { extranonce1, from, difficulty } => {
+                    self.restored_session(now, extranonce1).restore_level(from, difficulty);
+                }
+                JobRecord::Payee { extranonce1, from, script } => {
+                    self.restored_session(now, extranonce1).restore_payee(from, script);
+                }
+                JobRecord::Share(key) => drop(self.seen.insert_key(key)),
+            }
         }
-        for (extranonce1, from, script) in restored.payees {
-            self.restored_session(now, extranonce1).restore_payee(from, script);
-        }
+        self.jobs.restore_jobs(jobs);
         while self.parked.len() > MAX_PARKED {
             self.parked.pop_first();
-        }
-        for key in restored.shares {
-            self.seen.insert_key(key);
         }
     }
 
@@ -392,17 +393,8 @@ impl Pool {
         }
         self.say(now, out);
         self.wake = None;
-        for session in self.sessions.values_mut() {
-            let mut context = Context {
-                now,
-                rules: &self.rules,
-                jobs: &mut self.jobs,
-                seen: &mut self.seen,
-                parked: &mut self.parked,
-                job_records: &mut self.job_records,
-            };
-            session.tick(&mut context, out);
-            self.wake = earlier(self.wake, session.next_deadline());
+        for conn in self.sessions.keys().copied().collect::<Vec<_>>() {
+            self.with_session(now, conn, |session, context| session.tick(context, out));
         }
     }
 }

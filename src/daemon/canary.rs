@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 use crate::difficulty::{Difficulty, Target};
 use crate::hash::{self, Midstate};
 use crate::ids::ConnId;
-use crate::merkle;
 use crate::os;
 use crate::status::CanaryView;
 use crate::timeout::within;
@@ -295,7 +294,7 @@ fn header(job: &Value, extranonce1: &str, extranonce2: &str) -> Result<[u8; 80],
     let branch: Option<Vec<[u8; 32]>> =
         branch.and_then(|branch| branch.map(|hash| hex(hash.as_str()?)?.try_into().ok()).collect());
     let branch = branch.ok_or(Failure::Unreadable("the branch"))?;
-    let root = merkle::root_from_branch(hash::sha256d(&coinbase), &branch);
+    let root = hash::branch_root(&hash::sha256d(&coinbase), &branch);
     let word = |place| -> Result<[u8; 4], Failure> {
         let word = u32::from_str_radix(text(place), 16);
         word.map(u32::to_le_bytes).map_err(|_| Failure::Unreadable("a number of the job"))

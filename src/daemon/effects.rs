@@ -68,7 +68,7 @@ impl State {
                 self.keep_state(now, &block, stored(&state));
             }
             Effect::Final(block) => self.blocks.drop_hex(block),
-            Effect::Rehearse(candidate) => self.put_together(*candidate),
+            Effect::Assemble(candidate) => self.put_together(*candidate),
             Effect::Apply { from, values } => self.owner.to_apply.push((from, *values)),
             Effect::Audit { from, text } => self.audit(now, from, &text),
             Effect::PayoutDue => {
@@ -167,7 +167,7 @@ impl State {
         blocking::unblock(move || {
             let hex = faster_hex::hex_string(&candidate.bytes()).into();
             let Candidate { hash, height, .. } = candidate;
-            queue.send_blocking(Event::Rehearsal { hash, height, hex }).ok();
+            queue.send_blocking(Event::Assembled { hash, height, hex }).ok();
         })
         .detach();
     }

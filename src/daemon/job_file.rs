@@ -99,7 +99,8 @@ fn open(now: Moment, dir: &Path) -> io::Result<(Open, RestoredJobs)> {
     }
     let (restored, good) = RestoredJobs::read(now, &boot_id, &bytes);
     if !bytes.is_empty() {
-        let (jobs, left) = (restored.jobs.len(), bytes.len() - good);
+        let jobs = restored.records.iter().filter(|r| matches!(r, JobRecord::Job { .. })).count();
+        let left = bytes.len() - good;
         log::info!("{}: {jobs} job(s) of an earlier run, {left} bytes unreadable", path.display());
     }
     let header = job_journal::header(&boot_id);

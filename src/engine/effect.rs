@@ -94,8 +94,8 @@ pub enum Effect {
     /// This block is final: no more effects will name it.
     Final(BlockHash),
     /// Assemble the bytes of this block at low priority, and hand them in as
-    /// [`Input::Rehearsal`](super::Input::Rehearsal).
-    Rehearse(Box<Candidate>),
+    /// [`Input::Assembled`](super::Input::Assembled).
+    Assemble(Box<Candidate>),
     /// Save these values and apply them without disconnecting a miner.
     Apply {
         /// From where the change came.

@@ -121,8 +121,8 @@ pub enum Input {
     },
     /// A block or its state is on the card, or writing it failed.
     SpoolDone(BlockHash),
-    /// [`Effect::Rehearse`] is done.
-    Rehearsal {
+    /// [`Effect::Assemble`] is done.
+    Assembled {
         /// Hash of the block's header.
         hash: BlockHash,
         /// Its height.
@@ -224,7 +224,7 @@ impl Engine {
                 self.restored(now, block, state, answers);
             }
             Input::SpoolDone(block) => self.answer_held(|held| held.block == block),
-            Input::Rehearsal { hash, height, hex } => self.propose(now, hash, height, &hex),
+            Input::Assembled { hash, height, hex } => self.propose(now, hash, height, &hex),
             Input::Rehearse => self.rehearse_at_once(now),
             Input::Change { from, change } => {
                 self.changed_from = Some(from);

@@ -81,7 +81,7 @@ impl Engine {
         self.rehearsals.due = None;
         let Some(job) = self.pool.jobs().latest().filter(|job| !job.work.empty) else { return };
         self.rehearsals.last = Some(now.mono);
-        self.effects.push_back(Effect::Rehearse(Box::new(Candidate::of(job))));
+        self.effects.push_back(Effect::Assemble(Box::new(Candidate::of(job))));
     }
 
     pub(super) fn rehearse_at_once(&mut self, now: Now) {

@@ -168,10 +168,10 @@ impl Scene {
             Effect::Pool(Output::Block(block)) if self.card_works => {
                 self.engine.handle(self.now(), Input::SpoolDone(block.hash));
             }
-            Effect::Rehearse(candidate) => {
+            Effect::Assemble(candidate) => {
                 let (hash, height) = (candidate.hash, candidate.height);
                 assert_eq!(crate::hash::sha256d(&candidate.bytes()[..80]), hash.0);
-                self.engine.handle(self.now(), Input::Rehearsal { hash, height, hex: "00".into() });
+                self.engine.handle(self.now(), Input::Assembled { hash, height, hex: "00".into() });
             }
             Effect::PayoutDue => {
                 let current = self.in_force.clone();
@@ -364,7 +364,7 @@ fn is_solved(did: &Did) -> bool {
 }
 
 fn is_rehearsal(did: &Did) -> bool {
-    matches!(did, Did::Effect(Effect::Rehearse(_)))
+    matches!(did, Did::Effect(Effect::Assemble(_)))
 }
 
 fn is_job(did: &Did) -> bool {

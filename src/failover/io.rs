@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::node::Waiting;
+use super::node::{Standing, Waiting};
 use super::split::{Dispute, Follow};
 use crate::chain::{BlockHash, Chain};
 use crate::event::Level;
@@ -129,43 +129,12 @@ pub enum LeadWhy {
     /// A call to the leader failed.
     #[error("{0}")]
     Failed(String),
-    /// The leader has a connection but says nothing.
-    #[error("it has not answered for more than {:.1} s", .0.as_secs_f64())]
-    Silent(Duration),
-    /// The leader asks for patience.
-    #[error("it {0}")]
-    Waiting(String),
-    /// The leader's clock is off by so many seconds (positive: fast) that its blocks would be
-    /// refused, or it would refuse others'.
-    #[error("its clock is {}", super::clocks::Off(*.0))]
-    WrongClock(i64),
-    /// The leader lacks blocks.
-    #[error("it is behind by {0} block(s)")]
-    Behind(u64),
-    /// The leader's chain has less work, though not fewer blocks.
-    #[error("its chain has less work")]
-    Weaker,
-    /// The leader has refused a block that another node follows.
-    #[error("it has refused a block that node {0} follows")]
-    Refuses(String),
-    /// The leader follows a block that the first node has refused, and the first node decides.
-    #[error("it follows a block that node {0} has refused, whose rules decide")]
-    Refused(String),
-    /// The leader knows of blocks that it does not take in, or sees no new ones.
-    #[error("it has stopped taking in blocks")]
-    Stalled,
-    /// The leader left the branch that was seen first for another of equal work.
-    #[error("it went over to another block of the same height")]
-    Rival,
-    /// The leader refuses a call that mining needs.
-    #[error("it {0}")]
-    Forbidden(String),
+    /// The leader is good for less than another node.
+    #[error("{}", .0.as_reason())]
+    Unfit(Standing),
     /// The leader had no template for a tip while another node had one.
     #[error("it did not follow to the new tip within {} s", .0.as_secs())]
     DidNotFollow(Duration),
-    /// The leader is on a chain where the address is worth nothing.
-    #[error("it is on the wrong chain ({0})")]
-    WrongChain(String),
     /// The owner took it out of the configuration.
     #[error("it was removed from the configuration")]
     Removed,
@@ -428,7 +397,7 @@ mod tests {
             from: "attic".into(),
             to: "cellar".into(),
             back: false,
-            why: LeadWhy::Silent(Duration::from_millis(1250)),
+            why: LeadWhy::Unfit(Standing::Silent(Duration::from_millis(1250))),
         };
         assert_eq!(
             failover.to_string(),

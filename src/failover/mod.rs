@@ -360,7 +360,7 @@ impl Failover {
         if let Some(index) = self.leader_index()
             && let Some(found) = self.nodes[index].wrong_chain.clone()
         {
-            self.lose_lead(at, LeadWhy::WrongChain(found));
+            self.lose_lead(at, LeadWhy::Unfit(Standing::WrongChain(found)));
         }
     }
 }

@@ -316,26 +316,35 @@ impl Standing {
         matches!(self, Standing::Shaky | Standing::NoTemplate | Standing::Unknown | Standing::Down)
     }
 
-    /// Why a leader in this standing should be replaced.
-    pub(super) fn against(&self, reason: &str) -> LeadWhy {
+    /// Why a leader in this standing should be replaced; `failure` is what its calls end with.
+    pub(super) fn against(&self, failure: &str) -> LeadWhy {
         match self {
-            Standing::Rival => LeadWhy::Rival,
-            Standing::Forbidden(words) => LeadWhy::Forbidden(words.clone()),
-            Standing::Behind(blocks) => LeadWhy::Behind(*blocks),
-            Standing::Weaker => LeadWhy::Weaker,
-            Standing::Refuses(dispute) => LeadWhy::Refuses(dispute.follower.clone()),
-            Standing::Refused(dispute) => LeadWhy::Refused(dispute.refuser.clone()),
-            Standing::Stalled => LeadWhy::Stalled,
-            Standing::Silent(limit) => LeadWhy::Silent(*limit),
-            Standing::Waiting(_) | Standing::Syncing | Standing::NoPeers => {
-                LeadWhy::Waiting(self.to_string())
-            }
-            Standing::WrongClock(ahead) => LeadWhy::WrongClock(*ahead),
-            Standing::WrongChain(found) => LeadWhy::WrongChain(found.clone()),
             Standing::Shaky | Standing::NoTemplate | Standing::Down => {
-                LeadWhy::Failed(reason.to_owned())
+                LeadWhy::Failed(failure.to_owned())
             }
             Standing::Healthy | Standing::Unknown => LeadWhy::Ready,
+            standing => LeadWhy::Unfit(standing.clone()),
+        }
+    }
+
+    /// In words that follow "because".
+    pub(super) fn as_reason(&self) -> String {
+        match self {
+            Standing::Rival => "it went over to another block of the same height".to_owned(),
+            Standing::Behind(blocks) => format!("it is behind by {blocks} block(s)"),
+            Standing::Weaker => "its chain has less work".to_owned(),
+            Standing::Refuses(dispute) => {
+                format!("it has refused a block that node {} follows", dispute.follower)
+            }
+            Standing::Refused(dispute) => format!(
+                "it follows a block that node {} has refused, whose rules decide",
+                dispute.refuser
+            ),
+            Standing::Silent(limit) => {
+                format!("it has not answered for more than {:.1} s", limit.as_secs_f64())
+            }
+            Standing::WrongClock(ahead) => format!("its clock is {}", Off(*ahead)),
+            standing => format!("it {standing}"),
         }
     }
 }

@@ -68,12 +68,6 @@ impl Failover {
         self.gated
     }
 
-    /// The tip that is worked on, whose template it is, and for how long.
-    pub fn work(&self, at: Instant) -> Option<(BlockHash, NodeId, Duration)> {
-        let work = self.work?;
-        Some((work.prev, work.node, at.saturating_duration_since(work.since)))
-    }
-
     /// The nodes in the order of preference.
     pub fn nodes(&self, at: Instant) -> impl Iterator<Item = NodeView<'_>> {
         self.nodes.iter().map(move |node| self.node_view(at, node))

@@ -294,8 +294,7 @@ mod tests {
     use crate::node::fault::Login;
 
     fn all_but(refused: &[(Command, Permission)]) -> Permissions {
-        let mut all = Permissions::unknown("anna");
-        Command::ALL.into_iter().for_each(|command| all.set(command, Permission::Allowed));
+        let mut all = Permissions::all("anna");
         refused.iter().for_each(|(command, permission)| all.set(*command, *permission));
         all
     }

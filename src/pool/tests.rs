@@ -517,7 +517,7 @@ impl World {
             overrides: Vec::new(),
             payee_chains: self.pool.rules.payee_chains.clone(),
         };
-        let run = restored.jobs.last().unwrap().0.run() + 1;
+        let run = restored.last_job.unwrap().run() + 1;
         self.pool = Pool::new(rules, JobId::first_of(run).0);
         self.pool.restore_jobs(now, restored);
         self.work(tip, easy);
@@ -557,10 +557,8 @@ fn block_of(said: &Said) -> bitcoin::Block {
     let whole: bitcoin::Block = bitcoin::consensus::deserialize(&block.bytes).unwrap();
     assert_eq!(whole.block_hash().to_string(), block.hash.to_string());
     // The rest of the tree stands in the branch alone.
-    let root = crate::merkle::root_from_branch(
-        whole.txdata[0].compute_txid().to_byte_array(),
-        &template(1).branch,
-    );
+    let coinbase = whole.txdata[0].compute_txid().to_byte_array();
+    let root = crate::hash::branch_root(&coinbase, &template(1).branch);
     assert_eq!(whole.header.merkle_root.to_byte_array(), root);
     whole
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::chain_tips;
@@ -163,7 +164,7 @@ impl Rpc {
         self.signet.store(signet, Ordering::Relaxed);
 
         let mut warnings: Vec<String> = Vec::new();
-        for warning in chain.warnings.lines().chain(network.warnings.lines()) {
+        for warning in chain.warnings.iter().chain(&network.warnings) {
             let warning = plain(warning);
             if !warning.is_empty() && !warnings.contains(&warning) {
                 warnings.push(warning);
@@ -527,7 +528,7 @@ fn result<'a>(answer: &'a Answer, method: &'static str, login: Login) -> Result<
         _ => {}
     }
     match serde_json::from_slice::<Envelope>(body) {
-        Ok(Envelope { error: Some(error), .. }) => Err(error.into()),
+        Ok(Envelope { error: Some(error), .. }) => Err(own_error(error)),
         _ if *status != 200 => Err(no_result(answer)),
         Ok(Envelope { result: Some(result), .. }) => Ok(result.get()),
         Ok(_) => Err(RpcError::Malformed("neither a result nor an error in it".into())),
@@ -587,7 +588,7 @@ struct Envelope<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(default)]
-    error: Option<ErrorObject>,
+    error: Option<Value>,
 }
 
 fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -595,31 +596,20 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
 }
 
 /// What stands in `error`: an object, or a bare text from some proxies.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ErrorObject {
-    Full {
-        #[serde(default)]
-        code: serde_json::Value,
-        #[serde(default)]
-        message: serde_json::Value,
-    },
-    Other(serde_json::Value),
-}
-
-impl From<ErrorObject> for RpcError {
-    fn from(error: ErrorObject) -> RpcError {
-        let (code, message) = match error {
-            ErrorObject::Full { code, message } => (code.as_i64().unwrap_or(0), message),
-            ErrorObject::Other(message) => (0, message),
-        };
-        let message = match message {
-            serde_json::Value::String(words) => plain(&words),
-            serde_json::Value::Null => "an error without a message".into(),
-            other => plain(&other.to_string()),
-        };
-        RpcError::Rpc { code, message }
-    }
+fn own_error(error: Value) -> RpcError {
+    let (code, message) = match error {
+        Value::Object(mut fields) => (
+            fields.get("code").and_then(Value::as_i64).unwrap_or(0),
+            fields.remove("message").unwrap_or_default(),
+        ),
+        message => (0, message),
+    };
+    let message = match message {
+        Value::String(words) => plain(&words),
+        Value::Null => "an error without a message".into(),
+        other => plain(&other.to_string()),
+    };
+    RpcError::Rpc { code, message }
 }
 
 #[derive(Deserialize)]
@@ -635,8 +625,8 @@ struct ChainInfo {
     verificationprogress: f64,
     #[serde(default)]
     time: u64,
-    #[serde(default)]
-    warnings: Warnings,
+    #[serde(default, deserialize_with = "warnings")]
+    warnings: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -644,8 +634,8 @@ struct NetworkInfo {
     connections: Option<u64>,
     localrelay: Option<bool>,
     subversion: Option<String>,
-    #[serde(default)]
-    warnings: Warnings,
+    #[serde(default, deserialize_with = "warnings")]
+    warnings: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -673,26 +663,17 @@ fn is_unknown_block(error: &RpcError) -> bool {
 }
 
 /// One text up to Core 27, a list of texts since 28.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Warnings {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Default for Warnings {
-    fn default() -> Warnings {
-        Warnings::Many(Vec::new())
+fn warnings<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Warnings {
+        One(String),
+        Many(Vec<String>),
     }
-}
-
-impl Warnings {
-    fn lines(&self) -> impl Iterator<Item = &str> {
-        match self {
-            Warnings::One(line) => std::slice::from_ref(line).iter().map(String::as_str),
-            Warnings::Many(lines) => lines.as_slice().iter().map(String::as_str),
-        }
-    }
+    Ok(match Warnings::deserialize(from)? {
+        Warnings::One(line) => vec![line],
+        Warnings::Many(lines) => lines,
+    })
 }
 
 pub(super) fn read_json<T: for<'a> Deserialize<'a>>(json: &str) -> Result<T, RpcError> {
@@ -742,7 +723,7 @@ fn plain(words: &str) -> String {
 
 /// A text as JSON.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }
 
 impl fmt::Display for NodeConfig {
@@ -886,10 +867,7 @@ mod tests {
 
     #[test]
     fn warnings_read_as_text_or_list() {
-        let both = |json: &str| -> Vec<String> {
-            let warnings: Warnings = serde_json::from_str(json).unwrap();
-            warnings.lines().map(String::from).collect()
-        };
+        let both = |json: &str| warnings(&mut serde_json::Deserializer::from_str(json)).unwrap();
         assert_eq!(both(r#""disk""#), ["disk"]);
         assert_eq!(both(r#"["disk","clock"]"#), ["disk", "clock"]);
         assert_eq!(both("[]"), [""; 0]);

@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
-use futures_lite::FutureExt;
 use futures_rustls::rustls::ClientConfig;
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -19,7 +17,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 
 use super::link::{self, Link, Lost};
 use super::place::Place;
-use super::tls;
+use super::{tls, until};
 use crate::node::fault::RpcError;
 
 /// The most connections that lie idle.
@@ -110,12 +108,8 @@ impl Client {
         };
         let exchange = |link: &mut Link| -> Result<Answer, Lost> {
             let request = request().map_err(Lost::Failed)?;
-            let answer = async_io::block_on(
-                async { Some(link.exchange(request, ask.limit, place.port).await) }.or(async {
-                    Timer::at(deadline).await;
-                    None
-                }),
-            );
+            let exchange = link.exchange(request, ask.limit, place.port);
+            let answer = async_io::block_on(until(deadline, exchange));
             let timeout = || RpcError::Timeout(ask.deadline);
             answer.unwrap_or_else(|| {
                 Err(Lost::Failed(link.misheard(place.port).unwrap_or_else(timeout)))
@@ -193,11 +187,8 @@ impl Client {
             let (stream, address) = link::connect(&addresses, deadline, within).await?;
             let certificate = self.certificate.as_deref();
             let start = Link::start(stream, place, certificate, trust, &self.open);
-            let late = async {
-                Timer::at(deadline).await;
-                Err(RpcError::Timeout(within))
-            };
-            Ok((start.or(late).await?, address))
+            let started = until(deadline, start).await;
+            Ok((started.ok_or(RpcError::Timeout(within))??, address))
         });
         match opened {
             Ok((link, address)) => {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use futures_rustls::TlsConnector;
 use futures_rustls::rustls::ClientConfig;
@@ -24,7 +24,7 @@ use smol_hyper::rt::FuturesIo;
 
 use super::http::Answer;
 use super::place::Place;
-use super::tls;
+use super::{tls, until};
 use crate::node::fault::{RpcError, Spoken};
 
 /// The longest head of an answer. Core's has some 200 bytes.
@@ -82,14 +82,10 @@ pub(super) async fn connect(
             1 => left,
             others => left / (others as u32 + 1),
         };
-        let connect = async { Async::<TcpStream>::connect(*address).await.map_err(unconnected) };
-        let late = async {
-            Timer::after(share).await;
-            Err(RpcError::NoConnection(within))
-        };
-        match connect.or(late).await {
-            Ok(stream) => return Ok((stream, *address)),
-            Err(error) => last = error,
+        match until(Instant::now() + share, Async::<TcpStream>::connect(*address)).await {
+            Some(Ok(stream)) => return Ok((stream, *address)),
+            Some(Err(error)) => last = unconnected(error),
+            None => last = RpcError::NoConnection(within),
         }
     }
     Err(last)

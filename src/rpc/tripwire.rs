@@ -5,11 +5,13 @@
 //! It uses none of the node's RPC threads. A node that closes idle connections (Bitcoin Core after
 //! 30 s) costs one more poll each time.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
-use futures_lite::{AsyncReadExt, future};
+use futures_lite::AsyncReadExt;
+
+use super::link;
 
 /// Between the starts of two attempts to connect.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -32,25 +34,17 @@ pub(super) async fn watch(host: String, port: u16, mut hung_up: impl AsyncFnMut(
 
 async fn connect(host: &str, port: u16) -> Option<Async<TcpStream>> {
     let place = (host.to_owned(), port);
-    let resolve = blocking::unblock(move || {
-        use std::net::ToSocketAddrs;
-        place.to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>).unwrap_or_default()
-    });
-    for address in resolve.await {
-        let limit = async {
-            Timer::after(CONNECT).await;
-            Err(std::io::ErrorKind::TimedOut.into())
-        };
-        if let Ok(stream) = future::or(Async::<TcpStream>::connect(address), limit).await {
-            return Some(stream);
-        }
-    }
-    None
+    let resolve = blocking::unblock(move || place.to_socket_addrs().map(Iterator::collect));
+    let addresses: Vec<SocketAddr> = resolve.await.unwrap_or_default();
+    let connected = link::connect(&addresses, Instant::now() + CONNECT, CONNECT).await;
+    connected.ok().map(|(stream, _)| stream)
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use futures_lite::future;
 
     use super::*;
 

@@ -94,17 +94,7 @@ impl NodeHandle {
         if let Some(endpoint) = config.zmq_hashblock.clone() {
             let report = reporter.clone();
             tasks.push(executor.spawn(async move {
-                let report = async |news: zmq_fd::News| {
-                    let kind = match news {
-                        zmq_fd::News::Tip(hash) => {
-                            let (source, took) = (TipSource::Zmq, Duration::ZERO);
-                            NodeEventKind::Tip { hash, height: None, source, took }
-                        }
-                        zmq_fd::News::State(state) => NodeEventKind::Zmq(state),
-                    };
-                    report.send(kind).await;
-                };
-                zmq_fd::watch(&endpoint, report).await;
+                zmq_fd::watch(&endpoint, async |kind| report.send(kind).await).await;
             }));
         }
         Ok(NodeHandle {

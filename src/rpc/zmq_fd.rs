@@ -18,8 +18,9 @@ use async_io::{Async, Timer};
 use futures_lite::future;
 
 use super::lookup::Lookup;
+use super::until;
 use crate::chain::BlockHash;
-use crate::node::ZmqState;
+use crate::node::{NodeEventKind, TipSource, ZmqState};
 
 /// One context, with its one I/O thread, for all sockets. It lives as long as the process:
 /// ending a context can block.
@@ -34,15 +35,6 @@ const FALLBACK: Duration = Duration::from_millis(500);
 /// After so many messages in a row the other tasks have their turn.
 const BATCH: usize = 64;
 
-/// What comes of a subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// A new tip. Its height is not told, and the messages' numbers do not prove it.
-    Tip(BlockHash),
-    /// It stands otherwise than before. At first it is [`ZmqState::Connecting`].
-    State(ZmqState),
-}
-
 /// Between the loss of a connection and the next attempt.
 const MIN_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(8);
@@ -56,7 +48,7 @@ const HANDSHAKE_AT_MOST: Duration = Duration::from_secs(3);
 /// Listens to one publisher until it is dropped, and calls `report` for all that is new.
 ///
 /// It connects again by itself after any loss, trying each address of a name in turn.
-pub(super) async fn watch(endpoint: &str, mut report: impl AsyncFnMut(News)) {
+pub(super) async fn watch(endpoint: &str, mut report: impl AsyncFnMut(NodeEventKind)) {
     let mut lookup = Lookup::new(endpoint);
     let (mut told, mut pause) = (ZmqState::Connecting, MIN_PAUSE);
     loop {
@@ -64,7 +56,7 @@ pub(super) async fn watch(endpoint: &str, mut report: impl AsyncFnMut(News)) {
             Ok(mut subscriber) => {
                 log::debug!("ZMQ {endpoint}: connected");
                 told = ZmqState::Connected;
-                report(News::State(told)).await;
+                report(NodeEventKind::Zmq(told)).await;
                 let since = Instant::now();
                 let Err(error) = subscriber.listen(endpoint, &mut report).await;
                 if since.elapsed() > MAX_PAUSE {
@@ -79,7 +71,7 @@ pub(super) async fn watch(endpoint: &str, mut report: impl AsyncFnMut(News)) {
         log::log!(level, "ZMQ {endpoint}: {why}; next attempt in {next} s");
         if state != told {
             told = state;
-            report(News::State(state)).await;
+            report(NodeEventKind::Zmq(state)).await;
         }
         Timer::after(pause).await;
         pause = MAX_PAUSE.min(pause * 2);
@@ -213,11 +205,7 @@ impl Readable {
         if self.socket.get_events()?.contains(zmq::POLLIN) {
             return Ok(());
         }
-        let fallback = async {
-            Timer::after(FALLBACK).await;
-            Ok(())
-        };
-        future::or(self.readiness.readable(), fallback).await
+        until(Instant::now() + FALLBACK, self.readiness.readable()).await.unwrap_or(Ok(()))
     }
 }
 
@@ -276,11 +264,7 @@ impl Subscriber {
                 // Also where a server's greeting passes for ZMTP 1.0, of before 2013.
                 return Ok(if connected { Handshake::NotDone } else { Handshake::NotConnected });
             }
-            let limit = async {
-                Timer::at(deadline).await;
-                Ok(())
-            };
-            future::or(self.monitor.readable(), limit).await?;
+            until(deadline, self.monitor.readable()).await.unwrap_or(Ok(()))?;
         }
     }
 
@@ -295,7 +279,7 @@ impl Subscriber {
     async fn listen(
         &mut self,
         endpoint: &str,
-        report: &mut impl AsyncFnMut(News),
+        report: &mut impl AsyncFnMut(NodeEventKind),
     ) -> io::Result<Infallible> {
         let mut last: Option<HashBlock> = None;
         let mut lost = false;
@@ -323,7 +307,9 @@ impl Subscriber {
             }
             // Of several tips in one batch only the last is still the tip.
             if let Some(hash) = newest {
-                report(News::Tip(hash)).await;
+                // Its height is not told, and the messages' numbers do not prove it.
+                let (source, took) = (TipSource::Zmq, Duration::ZERO);
+                report(NodeEventKind::Tip { hash, height: None, source, took }).await;
             }
             if !drained {
                 future::yield_now().await;

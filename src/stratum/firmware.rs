@@ -57,11 +57,9 @@ pub struct Profile {
     pub class: Class,
     /// Difficulty to start with, where nothing better is known.
     pub start_difficulty: f64,
-    /// Shares a minute to aim at.
-    pub shares_per_minute: f64,
-    /// The lowest difficulty that silence alone may lead to. An Antminer takes minutes from its
-    /// connection to its first hash; it must not find itself at the floor then.
-    pub least_when_silent: f64,
+    /// What vardiff works towards. An Antminer takes minutes from its connection to its first hash;
+    /// silence must not lead it to the floor before.
+    pub aim: Aim,
     /// Bytes of extranonce2 to offer: 8 for all known firmwares (NerdMiner takes 2, 4 or 8,
     /// Whatsminer and cgminer at most 8, rentals at least 4), unless the owner says 4.
     pub extranonce2_size: usize,
@@ -69,13 +67,6 @@ pub struct Profile {
     pub shows_messages: bool,
     /// It is known to submit the same share twice. Such duplicates are no sign of a fault.
     pub repeats_shares: bool,
-}
-
-impl Profile {
-    /// What vardiff works towards with this miner.
-    pub fn aim(&self) -> Aim {
-        Aim { shares_per_minute: self.shares_per_minute, least_when_silent: self.least_when_silent }
-    }
 }
 
 /// The owner's word on a firmware, from the config.
@@ -104,12 +95,14 @@ pub fn identify(user_agent: &str, overrides: &[Override]) -> Profile {
         model: model(entry, user_agent),
         class: entry.class,
         start_difficulty: start,
-        shares_per_minute: by_owner
-            .and_then(|entry| entry.shares_per_minute)
-            .unwrap_or(entry.class.shares_per_minute()),
-        least_when_silent: match entry.class {
-            Class::Asic | Class::Rental => start / 64.0,
-            Class::Esp32 | Class::Cpu | Class::Unknown => 0.0,
+        aim: Aim {
+            shares_per_minute: by_owner
+                .and_then(|entry| entry.shares_per_minute)
+                .unwrap_or(entry.class.shares_per_minute()),
+            least_when_silent: match entry.class {
+                Class::Asic | Class::Rental => start / 64.0,
+                Class::Esp32 | Class::Cpu | Class::Unknown => 0.0,
+            },
         },
         extranonce2_size: by_owner.and_then(|entry| entry.extranonce2_size).unwrap_or(8),
         shows_messages: entry.shows_messages,
@@ -378,10 +371,10 @@ mod tests {
 
     #[test]
     fn share_rates_follow_the_class() {
-        assert_eq!(identify("NerdMinerV2/V1.8.3", &[]).shares_per_minute, 2.0);
-        assert_eq!(identify("bitaxe/BM1370/v2.13.1", &[]).shares_per_minute, 6.0);
-        assert_eq!(identify("Antminer S21/x", &[]).least_when_silent, 1024.0);
-        assert_eq!(identify("strange", &[]).least_when_silent, 0.0);
+        assert_eq!(identify("NerdMinerV2/V1.8.3", &[]).aim.shares_per_minute, 2.0);
+        assert_eq!(identify("bitaxe/BM1370/v2.13.1", &[]).aim.shares_per_minute, 6.0);
+        assert_eq!(identify("Antminer S21/x", &[]).aim.least_when_silent, 1024.0);
+        assert_eq!(identify("strange", &[]).aim.least_when_silent, 0.0);
     }
 
     #[test]
@@ -413,7 +406,7 @@ mod tests {
         assert_eq!(identify("bitaxe/BM1368", &overrides).start_difficulty, 500.0);
         let small = identify("bitaxe/BM1366/v2", &overrides);
         assert_eq!(
-            (small.start_difficulty, small.extranonce2_size, small.shares_per_minute),
+            (small.start_difficulty, small.extranonce2_size, small.aim.shares_per_minute),
             (1000.0, 4, 3.0)
         );
         assert_eq!(identify("other", &overrides).start_difficulty, 1000.0);

@@ -24,7 +24,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,7 +36,7 @@ use crate::difficulty::Difficulty;
 use crate::hash;
 use crate::ids::{ConnId, Extranonce1};
 use crate::job::{Job, JobId, Jobs, Lookup};
-use crate::job_journal::JobRecord;
+use crate::job_journal::{JobRecord, Script};
 use crate::reject::Reject;
 use crate::share::{Seen, Share, Submission};
 use crate::signal::VERSION_MASK;
@@ -112,24 +111,15 @@ pub struct Context<'a> {
     pub job_records: &'a mut JobRecords,
 }
 
-/// Whom a miner's blocks pay in place of the owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Payee {
-    /// The output script.
-    pub script: Box<[u8]>,
-}
-
-impl Payee {
-    /// The payee that a worker's name asks for, if the rules allow it: an address before a dot, or
-    /// an address alone, of a chain that the owner's address is of.
-    pub fn of_worker(name: &str, rules: &Rules) -> Option<Rc<Payee>> {
-        if rules.payee_chains.is_empty() {
-            return None;
-        }
-        let address: Address = name.split('.').next()?.trim().parse().ok()?;
-        let fits = rules.payee_chains.iter().any(|chain| address.fits(*chain));
-        fits.then(|| Rc::new(Payee { script: address.script().into() }))
+/// The script that a worker's name asks to be paid, if the rules allow it: of an address before a
+/// dot, or an address alone, of a chain that the owner's address is of.
+fn payee(name: &str, rules: &Rules) -> Script {
+    if rules.payee_chains.is_empty() {
+        return None;
     }
+    let address: Address = name.split('.').next()?.trim().parse().ok()?;
+    let fits = rules.payee_chains.iter().any(|chain| address.fits(*chain));
+    fits.then(|| address.script().into())
 }
 
 /// The job records that wait for the shell to store them.
@@ -154,8 +144,15 @@ impl JobRecords {
 #[derive(Debug)]
 pub struct Parked {
     since: Instant,
+    given: Given,
+}
+
+/// What a miner was given with its jobs.
+#[derive(Debug, Default)]
+struct Given {
     levels: Levels,
-    payees: History<Option<Rc<Payee>>>,
+    /// Whom the blocks of its jobs pay.
+    payees: History<Script>,
 }
 
 /// One miner's session. See the module's description.
@@ -170,11 +167,9 @@ pub struct Session {
     profile: Profile,
     /// Resumed an earlier session: its shares are judged before it authorizes.
     resumed: bool,
-    levels: Levels,
+    given: Given,
     /// Whom its blocks pay from now on; `None` for the owner.
-    payee: Option<Rc<Payee>>,
-    /// Whom the blocks of its jobs pay.
-    payees: History<Option<Rc<Payee>>>,
+    payee: Script,
     /// From the first job on.
     vardiff: Option<Vardiff>,
     /// What decides the first difficulty: see [`firmware::starting_point`].
@@ -216,9 +211,8 @@ impl Session {
             user_agent: String::new(),
             profile: firmware::identify("", &[]),
             resumed: false,
-            levels: Levels::default(),
+            given: Given::default(),
             payee: None,
-            payees: History::default(),
             vardiff: None,
             saved: None,
             password: String::new(),
@@ -270,12 +264,12 @@ impl Session {
 
     /// The output script that a block of its next job pays; `None` for the owner's.
     pub fn payee(&self) -> Option<&[u8]> {
-        self.payee.as_ref().map(|payee| &*payee.script)
+        self.payee.as_deref()
     }
 
     /// The rules changed: its jobs to come may pay somebody else.
     pub fn apply(&mut self, rules: &Rules) {
-        self.payee = self.worker.as_deref().and_then(|name| Payee::of_worker(name, rules));
+        self.payee = self.worker.as_deref().and_then(|name| payee(name, rules));
     }
 
     /// Tells a person at the miner something, if its firmware shows it.
@@ -287,12 +281,12 @@ impl Session {
 
     /// Notes what it was given, for a run that knows none of it.
     pub fn remind(&self, job_records: &mut JobRecords) {
-        remind(self.extranonce1(), &self.levels, &self.payees, job_records);
+        self.given.remind(self.extranonce1(), job_records);
     }
 
     /// The difficulty that its next share is to reach.
     pub fn difficulty(&self) -> Option<Difficulty> {
-        self.levels.latest().copied()
+        self.given.levels.latest().copied()
     }
 
     /// Since when it is connected.
@@ -362,32 +356,29 @@ impl Session {
     }
 
     fn give_level(&mut self, from: JobId, difficulty: Difficulty, job_records: &mut JobRecords) {
-        self.levels.push(from, difficulty);
+        self.given.levels.push(from, difficulty);
         let extranonce1 = self.extranonce1();
         job_records.note(|| JobRecord::Level { extranonce1, from, difficulty });
     }
 
     /// Notes whom the job's block is to pay; the coinbase, if that is not the owner.
     fn give_payee(&mut self, job: &Job, job_records: &mut JobRecords) -> Option<Coinbase> {
-        let coinbase = self.payee.as_ref().and_then(|p| job.work.coinbase.paying(&p.script));
-        let payee = self.payee.clone().filter(|_| coinbase.is_some());
+        let coinbase = self.payee.as_ref().and_then(|script| job.work.coinbase.paying(script));
+        let script = self.payee.clone().filter(|_| coinbase.is_some());
+        let payees = &mut self.given.payees;
         // The owner's turn is noted too, if another's comes after it.
-        if self.payees.latest() != Some(&payee) && !(self.payees.0.is_empty() && payee.is_none()) {
-            self.payees.push(job.id, payee.clone());
+        if payees.latest() != Some(&script) && !(payees.0.is_empty() && script.is_none()) {
+            payees.push(job.id, script.clone());
             let (extranonce1, from) = (self.extranonce1(), job.id);
-            job_records.note(|| JobRecord::Payee {
-                extranonce1,
-                from,
-                script: payee.map(|p| p.script.clone()),
-            });
+            job_records.note(|| JobRecord::Payee { extranonce1, from, script });
         }
         coinbase
     }
 
     /// The coinbase of a job as this miner had it.
     fn coinbase_of<'a>(&self, job: &'a Job) -> Cow<'a, Coinbase> {
-        let payee = self.payees.given(job.id).and_then(Option::as_ref);
-        match payee.and_then(|payee| job.work.coinbase.paying(&payee.script)) {
+        let payee = self.given.payees.given(job.id).and_then(Option::as_ref);
+        match payee.and_then(|script| job.work.coinbase.paying(script)) {
             Some(coinbase) => Cow::Owned(coinbase),
             None => Cow::Borrowed(&job.work.coinbase),
         }
@@ -434,14 +425,13 @@ impl Session {
 
     /// What is kept of a miner that left, if it had work.
     pub fn park(self, now: Now) -> Option<Parked> {
-        let had_work = !self.levels.0.is_empty();
-        had_work.then_some(Parked { since: now.mono, levels: self.levels, payees: self.payees })
+        let had_work = !self.given.levels.0.is_empty();
+        had_work.then_some(Parked { since: now.mono, given: self.given })
     }
 
     /// Takes up what was parked.
     pub fn resume(&mut self, parked: Parked) {
-        self.levels = parked.levels;
-        self.payees = parked.payees;
+        self.given = parked.given;
     }
 
     fn request(&mut self, context: &mut Context<'_>, request: Request<'_>, out: &mut Outbox) {
@@ -529,7 +519,7 @@ impl Session {
         out.reply(self.conn(), |b| reply::accepted(b, id));
         let name: String = login.user.chars().take(MAX_NAME).collect();
         if self.worker.as_ref() != Some(&name) {
-            self.payee = Payee::of_worker(&name, context.rules);
+            self.payee = payee(&name, context.rules);
             self.worker = Some(name);
             out.push(Output::Authorized { conn: self.conn() });
         }
@@ -596,7 +586,7 @@ impl Session {
         let start =
             firmware::starting_point(self.saved, &self.password, self.suggestion, &self.profile);
         let network = context.jobs.work().map(|work| work.template.target.difficulty().0);
-        self.vardiff = Some(Vardiff::new(self.profile.aim(), start, network, context.now.mono));
+        self.vardiff = Some(Vardiff::new(self.profile.aim, start, network, context.now.mono));
     }
 
     fn level(&self) -> Option<Difficulty> {
@@ -684,8 +674,8 @@ impl Session {
             }));
         }
         let start = Difficulty(self.profile.start_difficulty);
-        let own = self.levels.at(job.id).copied().unwrap_or(start);
-        let least = self.levels.least_since(job.id).unwrap_or(own);
+        let own = self.given.levels.at(job.id).copied().unwrap_or(start);
+        let least = self.given.levels.least_since(job.id).unwrap_or(own);
         let node_time = job.work.node_time(now.mono);
         let counts_at =
             |wanted| share.check_rules(job, &submission, node_time, wanted).map(|()| wanted);
@@ -800,40 +790,37 @@ impl Levels {
     }
 }
 
-fn remind(
-    extranonce1: Extranonce1,
-    levels: &Levels,
-    payees: &History<Option<Rc<Payee>>>,
-    job_records: &mut JobRecords,
-) {
-    if let Some((from, difficulty)) = levels.0.back().copied() {
-        job_records.note(|| JobRecord::Level { extranonce1, from, difficulty });
-    }
-    if let Some((from, Some(payee))) = payees.0.back() {
-        let script = Some(payee.script.clone());
-        job_records.note(|| JobRecord::Payee { extranonce1, from: *from, script });
+impl Given {
+    /// Notes what is in force, for a run that knows none of it.
+    fn remind(&self, extranonce1: Extranonce1, job_records: &mut JobRecords) {
+        if let Some((from, difficulty)) = self.levels.0.back().copied() {
+            job_records.note(|| JobRecord::Level { extranonce1, from, difficulty });
+        }
+        if let Some((from, script @ Some(_))) = self.payees.0.back().cloned() {
+            job_records.note(|| JobRecord::Payee { extranonce1, from, script });
+        }
     }
 }
 
 impl Parked {
     /// A miner of an earlier run, of which nothing is known yet.
     pub fn restored_session(now: Now) -> Parked {
-        Parked { since: now.mono, levels: Levels::default(), payees: History::default() }
+        Parked { since: now.mono, given: Given::default() }
     }
 
     /// The earlier run gave it this difficulty.
     pub fn restore_level(&mut self, from: JobId, difficulty: Difficulty) {
-        self.levels.push(from, difficulty);
+        self.given.levels.push(from, difficulty);
     }
 
     /// In the earlier run its blocks paid this script, or the owner.
-    pub fn restore_payee(&mut self, from: JobId, script: Option<Box<[u8]>>) {
-        self.payees.push(from, script.map(|script| Rc::new(Payee { script })));
+    pub fn restore_payee(&mut self, from: JobId, script: Script) {
+        self.given.payees.push(from, script);
     }
 
     /// Notes what it was given, for a run that knows none of it.
     pub fn remind(&self, extranonce1: Extranonce1, job_records: &mut JobRecords) {
-        remind(extranonce1, &self.levels, &self.payees, job_records);
+        self.given.remind(extranonce1, job_records);
     }
 
     /// When the miner left.

@@ -84,11 +84,8 @@ fn template(height: u64) -> Template {
 
 /// Everything is allowed but these.
 fn all_but(forbidden: &[Command]) -> Permissions {
-    let mut all = Permissions::unknown("anna");
-    for command in Command::ALL {
-        let forbidden = forbidden.contains(&command);
-        all.set(command, if forbidden { Permission::Forbidden } else { Permission::Allowed });
-    }
+    let mut all = Permissions::all("anna");
+    forbidden.iter().for_each(|command| all.set(*command, Permission::Forbidden));
     all
 }
 

@@ -17,10 +17,10 @@ use soloist::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use soloist::difficulty::Difficulty;
 use soloist::ids::NodeId;
 use soloist::job::{Job, JobId, Work};
-use soloist::merkle;
 use soloist::share::{Share, Submission};
 use soloist::signal::VERSION_MASK;
 use soloist::template::{Template, TxCache, witness_commitment};
+use soloist::{hash, merkle};
 
 /// Header and coinbase of block 100000; the ids of its other transactions.
 const HEADER_100000: &str = "0100000050120119172a610421a6c3011dd330d9df07b63616c2cc1f1cd00200000000006657a9252aacd5c0b2940996ecff952228c3067cc38d4885efb5a4ac4247e9f337221b4d4c86041b0f2b5710";
@@ -137,7 +137,7 @@ fn block_100000_from_before_segwit() {
     let coinbase_txid = soloist::hash::sha256d(&coinbase);
     let mut tree = merkle::Tree::default();
     tree.update(std::iter::once([0; 32]).chain(txids.into_iter().map(|txid| txid.0)).collect());
-    let root = merkle::root_from_branch(coinbase_txid, &tree.branch());
+    let root = hash::branch_root(&coinbase_txid, &tree.branch());
     assert_eq!(root, header[36..68]);
 
     let header: [u8; 80] = header.try_into().unwrap();

@@ -281,7 +281,7 @@ impl<'a> World<'a> {
             epoch,
             now: 0.0,
             tally: Tally::default(),
-            vardiff: Vardiff::new(profile.aim(), start, None, epoch),
+            vardiff: Vardiff::new(profile.aim, start, None, epoch),
             level: None,
             jobs: VecDeque::new(),
             tip: 0,
@@ -353,7 +353,7 @@ impl<'a> World<'a> {
 
     /// Books the time up to `next` at the present level.
     fn measure(&mut self, next: f64) {
-        let wanted = self.profile.shares_per_minute / 60.0;
+        let wanted = self.profile.aim.shares_per_minute / 60.0;
         let ratio = self.hashrate / (self.vardiff.difficulty() * HASHES) / wanted;
         if !RIGHT.contains(&ratio) {
             self.tally.settled = next;
@@ -520,7 +520,7 @@ impl<'a> World<'a> {
         self.now += gap;
         let saved = self.level.map(Saved::Level);
         let start = starting_point(saved, "x", self.suggestion, self.profile);
-        self.vardiff = Vardiff::new(self.profile.aim(), start, None, self.instant());
+        self.vardiff = Vardiff::new(self.profile.aim, start, None, self.instant());
         self.give_job();
     }
 }

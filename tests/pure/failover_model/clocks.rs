@@ -57,7 +57,7 @@ fn a_leader_whose_clock_is_set_wrong_loses_the_lead_to_one_that_is_right() {
         world.sim(id(0)).clock_ahead = by;
         world.run(SEC * 60);
         let (leader, why) = world.lead_reasons()[0].clone();
-        let LeadWhy::WrongClock(seen) = why else { panic!("{by}: {why:?}") };
+        let LeadWhy::Unfit(Standing::WrongClock(seen)) = why else { panic!("{by}: {why:?}") };
         assert!(leader == id(1) && (seen - by).abs() <= 1, "{by}: {seen}");
         let (node, seen) = world.clocks_set[0];
         assert!(node == Some(id(0)) && (seen - by).abs() <= 1, "the rehearsal is repeated: {seen}");

@@ -211,7 +211,7 @@ pub fn template(
         version: 0x2000_0000,
         prev,
         nbits,
-        target: Target::from_nbits(nbits).unwrap(),
+        target: Target::from_nbits(nbits).expect("the easiest target"),
         curtime,
         mintime,
         value: 0,
@@ -811,9 +811,11 @@ impl World {
                 let block = block.expect("a tip of this world");
                 let (before, _) = self.served.expect("served");
                 assert!(block.work > self.blocks[before].work);
-                let served = self.failover.work(self.now).and_then(|(tip, ..)| self.block(tip));
-                let served = served.expect("a tip of this world");
-                assert_eq!(block.height, served.height + 1, "an empty block of a wrong height");
+                assert_eq!(
+                    block.height,
+                    self.blocks[before].height + 1,
+                    "an empty block of a wrong height"
+                );
             }
             Output::Gate { why } => {
                 assert!(!self.gated, "gated twice");
@@ -1007,11 +1009,8 @@ impl World {
 
     fn permissions(&mut self, node: NodeId) -> Permissions {
         let sim = self.sim(node);
-        let mut all = Permissions::unknown("anna");
-        for command in Command::ALL {
-            let forbidden = sim.forbidden.contains(&command);
-            all.set(command, if forbidden { Permission::Forbidden } else { Permission::Allowed });
-        }
+        let mut all = Permissions::all("anna");
+        sim.forbidden.iter().for_each(|command| all.set(*command, Permission::Forbidden));
         all
     }
 
@@ -1113,6 +1112,11 @@ impl World {
             _ => None,
         });
         leads.collect()
+    }
+
+    /// The tip of the work that was served last.
+    pub fn worked_on(&self) -> BlockHash {
+        self.blocks[self.served.expect("work").0].hash
     }
 
     pub fn served_by(&self, node: NodeId) -> usize {

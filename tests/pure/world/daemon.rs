@@ -183,10 +183,10 @@ impl Daemon {
             Effect::Shut(why) => Want::Gated(why),
             Effect::Lead { from, why, .. } => Want::Lead { first: from.is_none(), why },
             Effect::Stands { block, state } => Want::BlockState(block.hash, state),
-            Effect::Rehearse(candidate) => {
+            Effect::Assemble(candidate) => {
                 let (hash, height) = (candidate.hash, candidate.height);
                 let hex = faster_hex::hex_string(&candidate.bytes()).into();
-                self.engine.handle(now, Input::Rehearsal { hash, height, hex });
+                self.engine.handle(now, Input::Assembled { hash, height, hex });
                 return None;
             }
             Effect::Remember(_)

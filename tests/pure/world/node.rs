@@ -338,8 +338,7 @@ impl Node {
 
     /// What it says when it is asked what we may call.
     pub fn permissions(&self) -> Permissions {
-        let mut all = Permissions::unknown("anna");
-        Command::ALL.into_iter().for_each(|command| all.set(command, Permission::Allowed));
+        let mut all = Permissions::all("anna");
         if self.forbids {
             all.set(Command::SubmitBlock, Permission::Forbidden);
         }

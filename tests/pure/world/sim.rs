@@ -10,7 +10,7 @@ use soloist::block::SolvedBlock;
 use soloist::block::submission::BlockState;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
-use soloist::failover::{Follow, LeadWhy};
+use soloist::failover::{Follow, LeadWhy, Standing};
 use soloist::ids::{ConnId, NodeId};
 use soloist::node::{
     Ask, Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT,
@@ -416,7 +416,7 @@ impl World {
                 }
                 Want::Lead { first, why } => {
                     self.figures.failovers += u64::from(!first);
-                    let is_clock = matches!(why, LeadWhy::WrongClock(_));
+                    let is_clock = matches!(why, LeadWhy::Unfit(Standing::WrongClock(_)));
                     self.figures.clock_failovers += u64::from(is_clock);
                 }
                 Want::Work { new_tip, empty } => self.work(new_tip, empty),
