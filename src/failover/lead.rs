@@ -224,7 +224,8 @@ impl Failover {
         let why = node.standing.against(&node.reason_words());
         match node.standing.tier() {
             Tier::Healthy => (self.returning(at, leader, alarm), LeadWhy::Return),
-            limit => (self.usable(at, |tier| tier < limit), why),
+            // A refused node leads nobody.
+            tier => (self.usable(at, |other| other < tier.min(Tier::Refused)), why),
         }
     }
 

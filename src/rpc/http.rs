@@ -17,8 +17,9 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 
 use super::link::{self, Link, Lost};
 use super::place::Place;
-use super::{tls, until};
+use super::tls;
 use crate::node::fault::RpcError;
+use crate::timeout::until;
 
 /// The most connections that lie idle.
 pub(super) const IDLE_MAX: usize = 3;

@@ -24,8 +24,9 @@ use smol_hyper::rt::FuturesIo;
 
 use super::http::Answer;
 use super::place::Place;
-use super::{tls, until};
+use super::tls;
 use crate::node::fault::{RpcError, Spoken};
+use crate::timeout;
 
 /// The longest head of an answer. Core's has some 200 bytes.
 pub(super) const HEAD_MAX: usize = 8192;
@@ -82,7 +83,7 @@ pub(super) async fn connect(
             1 => left,
             others => left / (others as u32 + 1),
         };
-        match until(Instant::now() + share, Async::<TcpStream>::connect(*address)).await {
+        match timeout::within(share, Async::<TcpStream>::connect(*address)).await {
             Some(Ok(stream)) => return Ok((stream, *address)),
             Some(Err(error)) => last = unconnected(error),
             None => last = RpcError::NoConnection(within),

@@ -5,11 +5,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smol::Task;
 
-use super::until;
+use crate::timeout::within;
 
 /// A name that has not led anywhere after this time is unknown for now.
 const AT_MOST: Duration = Duration::from_secs(5);
@@ -53,8 +53,7 @@ impl Lookup {
         };
         let ask = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
         let running = self.running.get_or_insert_with(|| blocking::unblock(ask));
-        let found =
-            until(Instant::now() + AT_MOST, running).await.ok_or(io::ErrorKind::TimedOut)?;
+        let found = within(AT_MOST, running).await.ok_or(io::ErrorKind::TimedOut)?;
         self.running = None;
         let mut endpoints = Vec::new();
         for address in found? {

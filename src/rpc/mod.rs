@@ -17,20 +17,6 @@ mod tripwire;
 pub mod watch;
 mod zmq_fd;
 
-use std::time::Instant;
-
-use async_io::Timer;
-use futures_lite::future;
-
 pub use client::{Auth, NodeConfig, Rpc};
 pub use watch::NodeHandle;
 pub use zmq_fd::probe as probe_zmq;
-
-/// What comes of `work`; `None` where it has not ended by then.
-async fn until<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::at(deadline).await;
-        None
-    };
-    future::or(async { Some(work.await) }, late).await
-}

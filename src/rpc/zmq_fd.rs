@@ -18,9 +18,9 @@ use async_io::{Async, Timer};
 use futures_lite::future;
 
 use super::lookup::Lookup;
-use super::until;
 use crate::chain::BlockHash;
 use crate::node::{NodeEventKind, TipSource, ZmqState};
+use crate::timeout::{until, within};
 
 /// One context, with its one I/O thread, for all sockets. It lives as long as the process:
 /// ending a context can block.
@@ -205,7 +205,7 @@ impl Readable {
         if self.socket.get_events()?.contains(zmq::POLLIN) {
             return Ok(());
         }
-        until(Instant::now() + FALLBACK, self.readiness.readable()).await.unwrap_or(Ok(()))
+        within(FALLBACK, self.readiness.readable()).await.unwrap_or(Ok(()))
     }
 }
 
