@@ -67,11 +67,6 @@ impl Rehearsals {
     pub fn verdict(&self, node: NodeId) -> Option<&RehearsalVerdict> {
         self.verdicts.get(&node)
     }
-
-    /// The last verdict of each node that gave one.
-    pub fn verdicts(&self) -> impl Iterator<Item = (NodeId, &RehearsalVerdict)> {
-        self.verdicts.iter().map(|(node, verdict)| (*node, verdict))
-    }
 }
 
 impl Engine {

@@ -218,20 +218,20 @@ impl Failover {
             if self.last_leader.is_none() && !self.all_have_reported(alarm) {
                 return (Vec::new(), why);
             }
-            return (self.usable(at, |tier| tier <= Tier::Silent), why);
+            return (self.usable(at, Tier::Refused), why);
         };
         let node = &self.nodes[leader];
         let why = node.standing.against(&node.reason_words());
         match node.standing.tier() {
             Tier::Healthy => (self.returning(at, leader, alarm), LeadWhy::Return),
-            // A refused node leads nobody.
-            tier => (self.usable(at, |other| other < tier.min(Tier::Refused)), why),
+            tier => (self.usable(at, tier), why),
         }
     }
 
-    /// Nodes whose tier passes, ordered by tier and then by preference. A node that is known to lack
-    /// blocks counts like one that is behind, however short a time.
-    fn usable(&self, at: Instant, passes: impl Fn(Tier) -> bool) -> Vec<usize> {
+    /// Nodes of a better tier than `worse`, ordered by tier and then by preference. A node that is
+    /// known to lack blocks counts like one that is behind, however short a time; a refused one
+    /// leads nobody.
+    fn usable(&self, at: Instant, worse: Tier) -> Vec<usize> {
         let mut ranked: Vec<(Tier, usize)> = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let mut tier = node.standing.tier();
@@ -243,7 +243,7 @@ impl Failover {
                     && !self.may_serve(at, index, tip)
             });
             let is_permitted = node.tip.is_none_or(|tip| self.permits(index, tip));
-            if passes(tier) && is_permitted && !below_floor {
+            if tier < worse.min(Tier::Refused) && is_permitted && !below_floor {
                 ranked.push((tier, index));
             }
         }
@@ -261,7 +261,7 @@ impl Failover {
 
     /// The node to fall back on if the leader's trouble is real.
     pub(super) fn best_candidate(&self, at: Instant, leader: usize) -> Option<usize> {
-        self.usable(at, |tier| tier <= Tier::Failing).into_iter().find(|index| *index != leader)
+        self.usable(at, Tier::Silent).into_iter().find(|index| *index != leader)
     }
 
     /// The first preferred node that may have the lead back: fit for a while, at least as much work

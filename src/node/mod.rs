@@ -139,6 +139,24 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// The call that the question makes, or the first of them.
+    pub const fn method(&self) -> Method {
+        match self {
+            Ask::Template(_) => Method::GetBlockTemplate,
+            Ask::Tip => Method::GetBestBlockHash,
+            Ask::WaitForTip | Ask::TryWait => Method::WaitForNewBlock,
+            Ask::Header(_) | Ask::Position { .. } => Method::GetBlockHeader,
+            Ask::Health => Method::Health,
+            Ask::Permissions => Method::Permissions,
+            Ask::ChainTips => Method::GetChainTips,
+            Ask::BlocksAt(_) => Method::GetBlockHash,
+            Ask::Precious(_) => Method::PreciousBlock,
+            Ask::Propose { .. } => Method::Proposal,
+        }
+    }
+}
+
 /// Why a template is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchWhy {

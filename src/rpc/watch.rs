@@ -112,6 +112,7 @@ impl NodeHandle {
     /// Asks. False where there is no place for the question: then it is not asked.
     pub fn ask(&self, ask: Ask) -> bool {
         let (quick, slow, busy) = (&self.quick, &self.slow, &self.busy);
+        let method = ask.method();
         match ask {
             Ask::Template(_) => {
                 self.fetch_template();
@@ -120,7 +121,7 @@ impl NodeHandle {
             Ask::Tip => self.call(
                 (quick, Normal),
                 &busy.poll,
-                Method::GetBestBlockHash,
+                method,
                 Rpc::get_best_block_hash,
                 |hash, took| NodeEventKind::Tip {
                     hash,
@@ -132,7 +133,7 @@ impl NodeHandle {
             Ask::WaitForTip => self.call(
                 (quick, Normal),
                 &busy.poll,
-                Method::WaitForNewBlock,
+                method,
                 |rpc| rpc.wait_for_new_block(WAIT),
                 |(hash, height), took| {
                     let (height, source) = (Some(height), TipSource::Wait);
@@ -144,14 +145,14 @@ impl NodeHandle {
                 // Before a health question that waits: miners are on the dead tip.
                 (quick, Urgent),
                 &busy.header,
-                Method::GetBlockHeader,
+                method,
                 move |rpc| rpc.tip_header(tip),
                 move |header, _| NodeEventKind::Header { hash: tip, header },
             ),
             Ask::Health => self.call(
                 (quick, Normal),
                 &busy.health,
-                Method::Health,
+                method,
                 |rpc| {
                     let report = rpc.health()?;
                     // So that a solved block finds a connection; what keeps it from one will be heard.
@@ -164,21 +165,21 @@ impl NodeHandle {
             Ask::ChainTips => self.call(
                 (slow, Normal),
                 &busy.chain_tips,
-                Method::GetChainTips,
+                method,
                 Rpc::refused_branches,
                 |refused, took| NodeEventKind::ChainTips { refused, took },
             ),
             Ask::BlocksAt(heights) => self.call(
                 (slow, Normal),
                 &busy.blocks_at,
-                Method::GetBlockHash,
+                method,
                 move |rpc| rpc.blocks_at(&heights),
                 |blocks, took| NodeEventKind::BlocksAt { blocks, took },
             ),
             Ask::Precious(block) => self.in_lane((slow, Normal), &busy.precious, move |rpc| {
                 let started = Instant::now();
                 let error = rpc.precious_block(block).err()?;
-                Some(failed(Method::PreciousBlock, error, started.elapsed()))
+                Some(failed(method, error, started.elapsed()))
             }),
             Ask::Position { block, height } => {
                 self.in_lane((quick, Normal), &busy.position, move |rpc| {

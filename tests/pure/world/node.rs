@@ -50,17 +50,7 @@ impl Call {
     pub fn method(&self) -> Method {
         match self {
             Call::Submit(_) => Method::SubmitBlock,
-            Call::Ask(ask) => match ask {
-                Ask::Template(_) | Ask::Propose { .. } => Method::GetBlockTemplate,
-                Ask::Tip => Method::GetBestBlockHash,
-                Ask::WaitForTip | Ask::TryWait => Method::WaitForNewBlock,
-                Ask::Header(_) | Ask::Position { .. } => Method::GetBlockHeader,
-                Ask::Health => Method::Health,
-                Ask::Permissions => Method::Permissions,
-                Ask::ChainTips => Method::GetChainTips,
-                Ask::BlocksAt(_) => Method::GetBlockHash,
-                Ask::Precious(_) => Method::PreciousBlock,
-            },
+            Call::Ask(ask) => ask.method(),
         }
     }
 }
