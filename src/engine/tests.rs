@@ -295,10 +295,14 @@ impl Scene {
     }
 
     fn introduce(&mut self) {
+        self.introduce_as("x");
+    }
+
+    fn introduce_as(&mut self, user_agent: &str) {
         let extranonce1 = Extranonce1([0, 0, 0, 9]);
         let peer = Ipv4Addr::LOCALHOST.into();
         self.hand_in(Input::Connected { conn: MINER, peer, extranonce1 });
-        self.say(r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+        self.say(&format!(r#"{{"id":1,"method":"mining.subscribe","params":["{user_agent}"]}}"#));
         self.say(r#"{"id":2,"method":"mining.authorize","params":["anna","x"]}"#);
         self.wait(500);
     }
@@ -388,6 +392,21 @@ fn a_block_goes_to_the_nodes_then_to_the_card_and_the_miner_hears_last() {
     assert!(asked + 1 < kept && kept < told && kept < said, "{:#?}", scene.log);
     let remembered = scene.first(|did| matches!(did, Did::Effect(Effect::Remember(_))));
     assert!(remembered.is_none_or(|place| place > kept));
+}
+
+#[test]
+fn a_miner_that_shows_texts_hears_of_its_block_at_once() {
+    let mut scene = Scene::without_miner(&job_journal::header(BOOT), 0x100);
+    scene.wait(500);
+    scene.introduce_as("bitaxe/BM1370/v2.13.1");
+    // Neither card nor node has answered yet.
+    scene.card_works = false;
+    scene.submit(1);
+    let shown = scene.first(|did| {
+        matches!(did, Did::Line(line) if line["method"] == "client.show_message"
+            && line["params"][0] == "BLOCK 501 solved by anna!")
+    });
+    assert!(shown.is_some(), "{:#?}", scene.log);
 }
 
 #[test]
