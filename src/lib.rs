@@ -18,6 +18,7 @@ pub mod clock;
 pub mod coinbase;
 pub mod event;
 pub mod ids;
+pub mod listed;
 pub mod priority_queue;
 pub mod reject;
 pub mod vardiff;

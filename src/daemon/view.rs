@@ -498,7 +498,7 @@ impl State {
 }
 
 fn error_views<'a>(all: impl Iterator<Item = &'a failover::MethodStats>) -> Vec<view::CountView> {
-    let mut counts = [0; failover::ErrorKind::ALL.len()];
+    let mut counts = [0; failover::ErrorKind::COUNT];
     for stats in all {
         counts.iter_mut().zip(stats.errors).for_each(|(sum, count)| *sum += count);
     }

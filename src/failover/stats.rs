@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::listed::listed;
 use crate::node::RpcError;
 use crate::node::fault::Spoken;
 
@@ -42,46 +43,34 @@ impl Histogram {
     }
 }
 
-/// The kinds of failure that are counted apart: what the owner can do differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ErrorKind {
-    /// Off, unreachable, connection or answer broken.
-    Transport,
-    /// No connection or no answer in time: hung or overloaded.
-    Timeout,
-    /// Password, cookie or `rpcallowip`.
-    Auth,
-    /// Another HTTP status: a proxy, or the wrong path.
-    Http,
-    /// Warming up, no peers, initial download: the node asks for patience.
-    Waiting,
-    /// Another error of the node.
-    Rpc,
-    /// Not an answer of a Bitcoin node.
-    Malformed,
-    /// No secure connection, or TLS at one end only.
-    Tls,
-    /// Overloaded: its queue is full.
-    Busy,
-    /// The method is not allowed to us.
-    Forbidden,
+listed! {
+    /// The kinds of failure that are counted apart: what the owner can do differs.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum ErrorKind {
+        /// Off, unreachable, connection or answer broken.
+        Transport,
+        /// No connection or no answer in time: hung or overloaded.
+        Timeout,
+        /// Password, cookie or `rpcallowip`.
+        Auth,
+        /// Another HTTP status: a proxy, or the wrong path.
+        Http,
+        /// Warming up, no peers, initial download: the node asks for patience.
+        Waiting,
+        /// Another error of the node.
+        Rpc,
+        /// Not an answer of a Bitcoin node.
+        Malformed,
+        /// No secure connection, or TLS at one end only.
+        Tls,
+        /// Overloaded: its queue is full.
+        Busy,
+        /// The method is not allowed to us.
+        Forbidden,
+    }
 }
 
 impl ErrorKind {
-    /// All kinds, in the order of [`MethodStats::errors`].
-    pub const ALL: [ErrorKind; 10] = [
-        ErrorKind::Transport,
-        ErrorKind::Timeout,
-        ErrorKind::Auth,
-        ErrorKind::Http,
-        ErrorKind::Waiting,
-        ErrorKind::Rpc,
-        ErrorKind::Malformed,
-        ErrorKind::Tls,
-        ErrorKind::Busy,
-        ErrorKind::Forbidden,
-    ];
-
     /// The kind of an error.
     pub fn of(error: &RpcError) -> ErrorKind {
         use RpcError as E;
@@ -136,7 +125,7 @@ pub struct MethodStats {
     /// Durations of those that were measured.
     pub latency: Histogram,
     /// Failed calls by kind, in the order of [`ErrorKind::ALL`].
-    pub errors: [u64; ErrorKind::ALL.len()],
+    pub errors: [u64; ErrorKind::COUNT],
 }
 
 impl MethodStats {
@@ -148,7 +137,7 @@ impl MethodStats {
     }
 
     pub(super) fn failed(&mut self, error: &RpcError) {
-        self.errors[ErrorKind::of(error) as usize] += 1;
+        self.errors[ErrorKind::of(error).index()] += 1;
     }
 
     /// Failed calls.
@@ -177,10 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_counted_by_kind_and_in_the_order_of_the_list() {
-        for (index, kind) in ErrorKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, index, "{}", kind.label());
-        }
+    fn errors_are_counted_by_kind() {
         let mut stats = MethodStats::default();
         stats.succeeded(Some(MS));
         stats.failed(&RpcError::Unauthorized(Login::Password));

@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 | 2 | `4a 52`, where a reader that lost its place takes up again |
 //! | 2 | 1 | kind of the record, see [`Record`] |
-//! | 3 | 1 | version of this kind's layout, now 2 for a found block and for counts (2, 3, 13), else 1 |
+//! | 3 | 1 | version of this kind's layout, now 2 for a found block (6) and for counts (2, 3, 13), else 1 |
 //! | 4 | 4 | length n of the payload, little-endian, at most [`MAX_PAYLOAD`] |
 //! | 8 | 8 | sequence number, little-endian; each record's is one more than the last |
 //! | 16 | n | payload |
@@ -38,6 +38,7 @@ use super::codec::{Field, Reader, fields, write_text};
 pub use super::codec::{MAX_TEXT, RecordError};
 pub use crate::block::StoredState;
 use crate::chain::BlockHash;
+use crate::listed::listed;
 
 /// The first bytes of a journal file; the digit is the version of the framing.
 pub const FILE_HEADER: &[u8; 8] = b"SOLOJRN1";
@@ -54,46 +55,33 @@ const MARKER: [u8; 2] = [0x4a, 0x52];
 const HEAD: usize = 16;
 const CRC: usize = 4;
 
-/// Why a share was refused, with Stratum's error code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RejectReason {
-    /// For a tip that was no longer ours for more than a second (21).
-    Stale,
-    /// The same share a second time (22).
-    Duplicate,
-    /// Below its job's difficulty (23).
-    LowDifficulty,
-    /// For a job that we never sent or no longer know (21).
-    UnknownJob,
-    /// NTime outside the job's window (20).
-    BadTime,
-    /// Version bits outside the mask (20).
-    BadVersion,
-    /// Fields that cannot be read (20).
-    Malformed,
-    /// Before `mining.authorize` (24).
-    Unauthorized,
-    /// For the previous tip, within one second of the new one: it was already on its way (21).
-    StaleAtChange,
+listed! {
+    /// Why a share was refused, with Stratum's error code.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum RejectReason {
+        /// For a tip that was no longer ours for more than a second (21).
+        Stale,
+        /// The same share a second time (22).
+        Duplicate,
+        /// Below its job's difficulty (23).
+        LowDifficulty,
+        /// For a job that we never sent or no longer know (21).
+        UnknownJob,
+        /// NTime outside the job's window (20).
+        BadTime,
+        /// Version bits outside the mask (20).
+        BadVersion,
+        /// Fields that cannot be read (20).
+        Malformed,
+        /// Before `mining.authorize` (24).
+        Unauthorized,
+        /// For the previous tip, within one second of the new one: it was already on its way (21).
+        StaleAtChange,
+    }
 }
 
 impl RejectReason {
-    /// All of them, in the order of [`Counts::rejects`] and of the journal.
-    pub const ALL: [RejectReason; RejectReason::COUNT] = [
-        RejectReason::Stale,
-        RejectReason::Duplicate,
-        RejectReason::LowDifficulty,
-        RejectReason::UnknownJob,
-        RejectReason::BadTime,
-        RejectReason::BadVersion,
-        RejectReason::Malformed,
-        RejectReason::Unauthorized,
-        RejectReason::StaleAtChange,
-    ];
-    /// How many there are.
-    pub const COUNT: usize = 9;
-
     /// A word for pages, files and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -108,12 +96,17 @@ impl RejectReason {
             RejectReason::StaleAtChange => "stale_at_change",
         }
     }
-
-    /// The place in [`RejectReason::ALL`].
-    pub fn index(self) -> usize {
-        self as usize
-    }
 }
+
+/// How many reasons the counts of each version hold, from version 1 on. A new reason stands at the
+/// end of [`RejectReason`], and gives the counts a new version.
+const REASONS: [usize; 2] = [8, 9];
+/// The version of the records that hold counts.
+const COUNTS: u8 = REASONS.len() as u8;
+const _: () = assert!(
+    REASONS[REASONS.len() - 1] == RejectReason::COUNT,
+    "a new reason needs a new version of the counts: add to REASONS"
+);
 
 /// A worker's permanent number in the journal. 0 is the sum of all workers; the others count up
 /// from 1 and are never used twice.
@@ -130,7 +123,7 @@ impl WorkerNumber {
 pub struct Counts {
     /// Accepted shares.
     pub accepted: u64,
-    /// Refused shares, in the order of [`RejectReason::ALL`].
+    /// Refused shares, in the order of [`RejectReason::ALL`], which is that of the journal.
     pub rejects: [u64; RejectReason::COUNT],
     /// Sum of the credited difficulties of the accepted shares.
     pub work: f64,
@@ -250,22 +243,21 @@ impl Tally {
     }
 }
 
-/// The width of a point of history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Grain {
-    /// 60 s, kept for a day.
-    Minute,
-    /// 3,600 s, kept for 90 days.
-    Hour,
-    /// 86,400 s (UTC), kept for ever within the ledger's bound.
-    Day,
+listed! {
+    /// The width of a point of history. The journal has its place in the list.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Grain {
+        /// 60 s, kept for a day.
+        Minute,
+        /// 3,600 s, kept for 90 days.
+        Hour,
+        /// 86,400 s (UTC), kept for ever within the ledger's bound.
+        Day,
+    }
 }
 
 impl Grain {
-    /// All of them, in the order of the journal.
-    pub const ALL: [Grain; 3] = [Grain::Minute, Grain::Hour, Grain::Day];
-
     /// Width in seconds.
     pub fn seconds(self) -> u64 {
         match self {
@@ -598,8 +590,8 @@ impl Record {
     fn kind(&self) -> [u8; 2] {
         match self {
             Record::Worker { .. } => [1, 1],
-            Record::Tally(_) => [2, 2],
-            Record::Totals { .. } => [3, 2],
+            Record::Tally(_) => [2, COUNTS],
+            Record::Totals { .. } => [3, COUNTS],
             Record::Points { .. } => [4, 1],
             Record::Best(_) => [5, 1],
             Record::Block(_) => [6, 2],
@@ -609,7 +601,7 @@ impl Record {
             Record::Forget { .. } => [10, 1],
             Record::Attachment { .. } => [11, 1],
             Record::Level { .. } => [12, 1],
-            Record::Open(_) => [13, 2],
+            Record::Open(_) => [13, COUNTS],
             Record::Fixed { .. } => [14, 1],
             Record::Unknown { kind, version, .. } => [*kind, *version],
         }
@@ -671,8 +663,10 @@ impl Record {
                 device: from.text(MAX_DEVICE)?,
                 unix: Field::read(from)?,
             },
-            (2, 1 | 2) => Record::Tally(Field::read(from)?),
-            (3, 1 | 2) => Record::Totals { worker: Field::read(from)?, totals: Field::read(from)? },
+            (2, 1..=COUNTS) => Record::Tally(Field::read(from)?),
+            (3, 1..=COUNTS) => {
+                Record::Totals { worker: Field::read(from)?, totals: Field::read(from)? }
+            }
             (4, 1) => {
                 let worker = Field::read(from)?;
                 let (grain, points) = read_points(from)?;
@@ -701,7 +695,7 @@ impl Record {
                 Record::Attachment { name, bytes: from.take(from.bytes.len())?.to_vec() }
             }
             (12, 1) => Record::Level { worker: Field::read(from)?, difficulty: Field::read(from)? },
-            (13, 1 | 2) => Record::Open(Field::read(from)?),
+            (13, 1..=COUNTS) => Record::Open(Field::read(from)?),
             (14, 1) => {
                 let (worker, difficulty) = (Field::read(from)?, f64::read(from)?);
                 Record::Fixed { worker, difficulty: Some(difficulty).filter(|&d| d > 0.0) }
@@ -741,10 +735,10 @@ impl Field for Counts {
         self.expected_blocks.write(to);
     }
 
-    /// Version 1 knew the first eight reasons, version 2 nine.
+    /// An older version holds fewer reasons.
     fn read(from: &mut Reader<'_>) -> Result<Counts, RecordError> {
         let mut counts = Counts { accepted: Field::read(from)?, ..Counts::default() };
-        let reasons = if from.version == 1 { 8 } else { 9 };
+        let reasons = REASONS[usize::from(from.version) - 1];
         for count in &mut counts.rejects[..reasons] {
             *count = Field::read(from)?;
         }

@@ -1012,7 +1012,7 @@ impl Ledger {
             }
             Record::Points { worker, grain, points } => {
                 let worker = self.known(*worker, 0);
-                let series = &mut worker.series[*grain as usize];
+                let series = &mut worker.series[grain.index()];
                 points.iter().for_each(|point| series.raise(*point));
             }
             Record::Best(best) => {
@@ -1651,13 +1651,13 @@ impl Worker {
     fn turn_minute(&mut self, unix: u64) {
         let next = Tally { from: unix, ..Tally::default() };
         let done = std::mem::replace(&mut self.minute, next);
-        self.series[Grain::Minute as usize].add(&done);
+        self.series[Grain::Minute.index()].add(&done);
     }
 
     fn add_tally(&mut self, tally: &Tally) {
         self.close_lost(tally.number);
         for grain in [Grain::Hour, Grain::Day] {
-            self.series[grain as usize].add(tally);
+            self.series[grain.index()].add(tally);
         }
         self.totals.add(tally);
         self.totals.tallies = tally.number.saturating_add(1);
@@ -1772,7 +1772,7 @@ impl Worker {
     }
 
     fn series(&self, grain: Grain) -> &Series {
-        &self.series[grain as usize]
+        &self.series[grain.index()]
     }
 
     fn minutes(&self) -> &Series {

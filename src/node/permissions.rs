@@ -9,47 +9,36 @@
 //! [`Rpc::permissions`](crate::rpc::Rpc::permissions) asks.
 
 use super::RpcError;
+use crate::listed::listed;
 
-/// A method that we call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Command {
-    /// Work, and the rehearsal of a block.
-    GetBlockTemplate,
-    /// A solved block's way into the chain.
-    SubmitBlock,
-    /// Chain, height and work.
-    GetBlockchainInfo,
-    /// The tip.
-    GetBestBlockHash,
-    /// The first block, by which a chain is known, and whether ours is in it.
-    GetBlockHash,
-    /// Confirmations of our blocks, height of a new tip.
-    GetBlockHeader,
-    /// Version and peers.
-    GetNetworkInfo,
-    /// Our block before a rival of equal work.
-    PreciousBlock,
-    /// Whether a node that stays behind has refused a block.
-    GetChainTips,
-    /// News of a tip without ZMQ.
-    WaitForNewBlock,
+listed! {
+    /// A method that we call, those that mining needs first.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Command {
+        /// Work, and the rehearsal of a block.
+        GetBlockTemplate,
+        /// A solved block's way into the chain.
+        SubmitBlock,
+        /// Chain, height and work.
+        GetBlockchainInfo,
+        /// The tip.
+        GetBestBlockHash,
+        /// The first block, by which a chain is known, and whether ours is in it.
+        GetBlockHash,
+        /// Confirmations of our blocks, height of a new tip.
+        GetBlockHeader,
+        /// Version and peers.
+        GetNetworkInfo,
+        /// Our block before a rival of equal work.
+        PreciousBlock,
+        /// Whether a node that stays behind has refused a block.
+        GetChainTips,
+        /// News of a tip without ZMQ.
+        WaitForNewBlock,
+    }
 }
 
 impl Command {
-    /// All of them, those that mining needs first.
-    pub const ALL: [Command; 10] = [
-        Command::GetBlockTemplate,
-        Command::SubmitBlock,
-        Command::GetBlockchainInfo,
-        Command::GetBestBlockHash,
-        Command::GetBlockHash,
-        Command::GetBlockHeader,
-        Command::GetNetworkInfo,
-        Command::PreciousBlock,
-        Command::GetChainTips,
-        Command::WaitForNewBlock,
-    ];
-
     /// Its name at the node.
     pub const fn name(self) -> &'static str {
         match self {
@@ -176,7 +165,7 @@ pub struct Permissions {
     /// As whom we call, for the line in bitcoin.conf; empty where we have no name.
     user: String,
     /// In the order of [`Command::ALL`].
-    found: [Permission; Command::ALL.len()],
+    found: [Permission; Command::COUNT],
 }
 
 impl Permissions {
@@ -188,17 +177,17 @@ impl Permissions {
 
     /// This user may do everything.
     pub fn all(user: &str) -> Permissions {
-        Permissions { found: [Permission::Allowed; Command::ALL.len()], ..Self::unknown(user) }
+        Permissions { found: [Permission::Allowed; Command::COUNT], ..Self::unknown(user) }
     }
 
     /// One more answer.
     pub fn set(&mut self, command: Command, permission: Permission) {
-        self.found[command as usize] = permission;
+        self.found[command.index()] = permission;
     }
 
     /// Whether we may call this.
     pub fn of(&self, command: Command) -> Permission {
-        self.found[command as usize]
+        self.found[command.index()]
     }
 
     /// What mining needs and the node does not let us do.
@@ -300,9 +289,8 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_in_the_order_of_the_commands() {
-        for (place, command) in Command::ALL.into_iter().enumerate() {
-            assert_eq!(command as usize, place, "{}", command.name());
+    fn commands_have_arguments_and_the_needed_ones_come_first() {
+        for command in Command::ALL {
             let arguments = format!("[{}]", command.refused_arguments());
             serde_json::from_str::<serde_json::Value>(&arguments).unwrap();
         }
