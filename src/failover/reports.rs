@@ -371,20 +371,24 @@ impl Failover {
         node.last_error = Some(Failure { error: error.clone(), at });
         match (ErrorKind::of(error), method) {
             (ErrorKind::Waiting, _) => {
-                let RpcError::Rpc { code, message } = error else { return };
                 self.alive(at, index, out);
-                if *code == -28 {
+                if let RpcError::Rpc { code: -28, .. } = error {
                     // It has just started: perhaps with another configuration.
                     self.nodes[index].checked = false;
                 }
-                let node = &self.nodes[index];
-                let why = match *code {
-                    -9 => Waiting::NoPeers,
-                    -10 => match &node.health {
-                        Some((report, _)) if report.initial_download => Waiting::download(report),
-                        _ => Waiting::Download(None),
-                    },
-                    _ => Waiting::Starting(message.clone()),
+                let health = self.nodes[index].health.as_ref();
+                let why = match error {
+                    RpcError::Rpc { code: -9, .. } => Waiting::NoPeers,
+                    RpcError::Rpc { code: -10, .. } | RpcError::Downloading { .. } => {
+                        match health {
+                            Some((report, _)) if report.initial_download => {
+                                Waiting::download(report)
+                            }
+                            _ => Waiting::Download(None),
+                        }
+                    }
+                    RpcError::Rpc { message, .. } => Waiting::Starting(message.clone()),
+                    error => Waiting::Starting(error.to_string()),
                 };
                 self.wait_for(index, why, out);
             }

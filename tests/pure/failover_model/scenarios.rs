@@ -346,6 +346,7 @@ fn every_failure_of_the_leaders_template_call_hops_at_once() {
         warming(),
         RpcError::Rpc { code: -9, message: "not connected".into() },
         RpcError::Rpc { code: -10, message: "initial download".into() },
+        RpcError::Downloading { blocks: 1, headers: 2, permille: 3 },
         RpcError::Rpc { code: -1, message: "bad-txns".into() },
     ] {
         let mut world = settled(2);
