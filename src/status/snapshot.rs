@@ -469,8 +469,8 @@ pub struct MinerView {
     pub model: String,
     /// The user agent as sent.
     pub user_agent: String,
-    /// Class for statistics: `bitaxe`, `nerdqaxe`, `nerdminer`, `avalon`, `antminer`, `whatsminer`,
-    /// `braiins`, `vnish`, `luxos`, `cgminer`, `bfgminer`, `cpuminer`, `rental`, `other`.
+    /// The first word of [`MinerView::model`], lower case, for statistics: `bitaxe`, `nerdminer`,
+    /// `antminer`, …; `other` where it has none. Not the `Class` of `stratum/firmware.rs`.
     pub class: String,
     /// Where it connects from, without port.
     pub address: String,
