@@ -4,8 +4,8 @@
 use serde::Serialize;
 
 use super::{
-    AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView, PermissionsView,
-    RateView, RejectReason, Snapshot, clocks, format,
+    About, AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView,
+    PermissionsView, RateView, RejectReason, Snapshot, clocks, format,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -142,7 +142,16 @@ impl MinerView {
 /// Not the shares that were on their way at a change of the block, and not the repeats that some
 /// firmware is known for. `docs/monitoring/alerts.yml` leaves out the same two.
 fn tells_of_a_fault(reason: RejectReason) -> bool {
-    !matches!(reason, RejectReason::StaleAtChange | RejectReason::Duplicate)
+    match reason {
+        RejectReason::StaleAtChange | RejectReason::Duplicate => false,
+        RejectReason::Stale
+        | RejectReason::LowDifficulty
+        | RejectReason::UnknownJob
+        | RejectReason::BadTime
+        | RejectReason::BadVersion
+        | RejectReason::Malformed
+        | RejectReason::Unauthorized => true,
+    }
 }
 
 /// Why no block can be found now, and what to do; `None` when one can.
