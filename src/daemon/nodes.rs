@@ -16,7 +16,7 @@ use crate::ids::NodeId;
 use crate::node::{NodeEvent, NodeEventKind, TipSource, ZmqState};
 use crate::os;
 use crate::rpc::NodeHandle;
-use crate::status::{AlarmView, EventKind, Level, format};
+use crate::status::{About, AlarmView, EventKind, Level, format};
 use crate::template::Template;
 
 use super::silence::Silence;
@@ -67,6 +67,7 @@ impl Node {
         let name = &self.config.name;
         Some(AlarmView {
             id: format!("zmq:{name}"),
+            about: About::Node,
             level: Level::Warning,
             text: format!(
                 "ZMQ of node {name} at {address} has said nothing {since}, while the node had a \

@@ -65,6 +65,7 @@ impl State {
         if let Some((source, why)) = source.and_then(|s| Some((s, s.instead_why.as_ref()?))) {
             alarms.push(view::AlarmView {
                 id: "settings_not_used".into(),
+                about: view::About::Box,
                 level: view::Level::Critical,
                 text: format!(
                     "Soloist runs with the settings that last worked, not with those of {}: {why}",

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Now;
 use crate::status::{
-    AlarmView, BlockState, BlockView, Level, Snapshot, State, Verdict, format, refusal_advice,
+    About, AlarmView, BlockState, BlockView, Level, Snapshot, State, Verdict, format,
+    refusal_advice,
 };
 
 use super::{Message, Topic};
@@ -100,14 +101,14 @@ impl Watch {
             let seen = self.alarms.entry(alarm.id.clone()).or_insert_with(|| Seen {
                 since: now.mono,
                 told: false,
-                topic: topic(&alarm.id),
+                topic: topic(alarm.about),
                 text: alarm.text.clone(),
             });
             if !seen.told && lasted(seen, now, settle(s, &alarm.id)) {
                 seen.told = true;
                 seen.text.clone_from(&alarm.text);
                 let text = sentence(&alarm.text, &alarm.advice);
-                out.push(message(now, seen.topic, alarm.level, title(seen.topic), text));
+                out.push(message(now, seen.topic, alarm.level, title(alarm.about), text));
             }
         }
         let still = |id: &str| verdict.alarms.iter().filter(loud).any(|alarm| alarm.id == id);
@@ -226,27 +227,21 @@ fn settle(s: &Snapshot, alarm: &str) -> Duration {
     MINER_SETTLE.max(Duration::from_secs_f64(10.0 * expected))
 }
 
-fn topic(alarm: &str) -> Topic {
-    match alarm.split(':').next().unwrap_or_default() {
-        "node" | "zmq" | "rehearsal" | "permissions" | "no_spare_node" | "template_old" => {
-            Topic::Node
-        }
-        "miner_gone" | "miners_gone" | "miner_quiet" | "miner_slow" | "miner_rejects" => {
-            Topic::Miner
-        }
-        "block_waiting" => Topic::Block,
-        "update" => Topic::Update,
-        _ => Topic::Alarm,
+fn topic(about: About) -> Topic {
+    match about {
+        About::Block => Topic::Block,
+        About::Miner => Topic::Miner,
+        About::Node => Topic::Node,
+        About::Box => Topic::Alarm,
     }
 }
 
-fn title(topic: Topic) -> &'static str {
-    match topic {
-        Topic::Block => "Block waits",
-        Topic::Miner => "Miner",
-        Topic::Node => "Node",
-        Topic::Update => "Update",
-        _ => "Alarm",
+fn title(about: About) -> &'static str {
+    match about {
+        About::Block => "Block waits",
+        About::Miner => "Miner",
+        About::Node => "Node",
+        About::Box => "Alarm",
     }
 }
 
@@ -386,6 +381,28 @@ mod tests {
         assert_eq!(all, told(Topic::Node, "Node"));
         scene.s.nodes[1].state = NodeState::Standby;
         assert_eq!(scene.at(1000), told(Topic::Node, "Over"));
+    }
+
+    #[test]
+    fn each_alarm_is_sent_by_the_switch_of_what_it_is_about() {
+        use crate::status::RejectReason;
+        let mut scene = Scene::new();
+        scene.at(0);
+        scene.s.storage.writable = Some(false);
+        scene.s.miners[0].latest = vec![Some(RejectReason::BadVersion); 10];
+        scene.s.nodes[1].local_relay = Some(false);
+        scene.s.blocks = vec![BlockView { hash: "new".into(), ..Default::default() }];
+        assert_eq!(scene.at(1), told(Topic::Block, "Block solved"));
+        let mut all = scene.at(31);
+        all.sort_by_key(|(topic, _)| topic.name());
+        let titled = |topic, title: &str| (topic, title.to_owned());
+        let expected = [
+            titled(Topic::Alarm, "Alarm"),
+            titled(Topic::Block, "Block waits"),
+            titled(Topic::Miner, "Miner"),
+            titled(Topic::Node, "Node"),
+        ];
+        assert_eq!(all, expected);
     }
 
     #[test]

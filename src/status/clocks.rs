@@ -2,7 +2,7 @@
 //! and how to correct it.
 
 use super::verdict::Alarms;
-use super::{ClockView, Level, NodeState, NodeView, Snapshot, format};
+use super::{About, ClockView, Level, NodeState, NodeView, Snapshot, format};
 use crate::failover::REFUSED_FROM;
 
 /// The clock of this box is told of from here on, seconds: records and messages carry its time.
@@ -45,6 +45,7 @@ pub(super) fn alarms(s: &Snapshot, alarms: &mut Alarms) {
     if let Some(offset) = blamed {
         let unset = if unset { ", and no time server has set it yet" } else { "" };
         alarms.add(
+            About::Box,
             Level::Warning,
             "clock",
             format!("The clock of this box is {}{unset}.", off(offset)),
@@ -52,6 +53,7 @@ pub(super) fn alarms(s: &Snapshot, alarms: &mut Alarms) {
         );
     } else if unset {
         alarms.add(
+            About::Box,
             Level::Info,
             "clock",
             "The clock of this box is not set by a time server yet.",
@@ -76,7 +78,7 @@ fn odd_node(node: &NodeView, clock: ClockView, alarms: &mut Alarms) {
     };
     let level = if leads && by.abs() >= REFUSED { Level::Critical } else { Level::Warning };
     let text = format!("The clock of node {} is {}{meaning}.", node.name, off(by));
-    alarms.add(level, format!("clock:{}", node.name), text, SET_IT);
+    alarms.add(About::Node, level, format!("clock:{}", node.name), text, SET_IT);
 }
 
 /// Clocks that differ, and nobody knows which of them is wrong. `ours` is this box's offset, where
@@ -102,7 +104,7 @@ fn difference(s: &Snapshot, ours: Option<f64>, alarms: &mut Alarms) {
     let last = names.pop().unwrap_or_default();
     let refused = apart >= REFUSED && s.chain == "main";
     alarms.add(
-        if refused { Level::Critical } else { Level::Warning },
+        About::Box, if refused { Level::Critical } else { Level::Warning },
         if ours.is_some() { "clock" } else { "clocks" },
         format!(
             "The clocks of {} and {last} differ by {}{}, and one of them is wrong.",

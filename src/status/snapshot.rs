@@ -671,11 +671,28 @@ pub struct BlockView {
     pub hex: bool,
 }
 
+/// What an alarm is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// A solved block.
+    Block,
+    /// One miner, or miners.
+    Miner,
+    /// What a node does or lets us do.
+    Node,
+    /// This box, its clock, its card, the settings, the payout.
+    #[default]
+    Box,
+}
+
 /// An alarm: its cause and the next step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct AlarmView {
-    /// Stable name: `node_down:living-room`. The same alarm keeps its name.
+    /// Stable name: `node:living-room`. The same alarm keeps its name.
     pub id: String,
+    /// By which switch of the owner it is sent.
+    #[serde(skip)]
+    pub about: About,
     /// How bad.
     pub level: Level,
     /// What is wrong, one sentence.

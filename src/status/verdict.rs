@@ -265,6 +265,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     if let Some(job) = &snapshot.job {
         if job.template_age_s > TEMPLATE_OLD_S {
             alarms.add(
+                About::Node,
                 Level::Critical,
                 "template_old",
                 format!(
@@ -277,6 +278,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         if let [first, rest @ ..] = job.signals_demanded.as_slice() {
             let bits: String = rest.iter().map(|bit| format!(" and {bit}")).collect();
             alarms.add(
+                About::Box,
                 Level::Warning,
                 "version_bits",
                 format!(
@@ -289,6 +291,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         }
         if job.to_owner_sat < job.value_sat {
             alarms.add(
+                About::Box,
                 Level::Critical,
                 "job_pays_others",
                 format!(
@@ -304,6 +307,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         && canary.failed > 0
     {
         alarms.add(
+            About::Box,
             Level::Critical,
             "canary",
             format!("The built-in test miner fails: {}.", trimmed(&canary.error, "no answer")),
@@ -312,6 +316,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     }
     if let Some(pending) = &snapshot.payout.pending {
         alarms.add(
+            About::Box,
             Level::Warning,
             "payout_change",
             format!(
@@ -362,13 +367,14 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             _ => &node.why,
         };
         let since = node.answered_at.filter(|_| node.state == NodeState::Down);
-        alarms.add_since(since, level, format!("node:{}", node.name), text, advice);
+        alarms.add_since(About::Node, since, level, format!("node:{}", node.name), text, advice);
     }
     for node in &snapshot.nodes {
         if let Some(rehearsal) = &node.rehearsal
             && let Some(reason) = &rehearsal.refused
         {
             alarms.add_since(
+                About::Node,
                 Some(rehearsal.at),
                 Level::Critical,
                 format!("rehearsal:{}", node.name),
@@ -380,6 +386,7 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     for node in &snapshot.nodes {
         if let Some(refused) = node.refused() {
             alarms.add(
+                About::Node,
                 Level::Critical,
                 format!("permissions:{}", node.name),
                 format!("Node {} {}.", node.name, refused.words),
@@ -389,6 +396,7 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     }
     for node in snapshot.nodes.iter().filter(|node| node.local_relay == Some(false)) {
         alarms.add(
+            About::Node,
             Level::Warning,
             format!("blocksonly:{}", node.name),
             format!(
@@ -404,6 +412,7 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         && snapshot.nodes.iter().filter(|node| node.state.is_usable()).count() == 1
     {
         alarms.add(
+            About::Node,
             Level::Info,
             "no_spare_node",
             "Only one node is fit to lead: nobody takes over if it fails.",
@@ -439,6 +448,7 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         let names: Vec<String> =
             news.iter().take(3).map(|miner| format::tame(&miner.name)).collect();
         alarms.add(
+            About::Miner,
             Level::Warning,
             "miners_gone",
             format!(
@@ -452,6 +462,7 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     } else {
         for miner in news {
             alarms.add_since(
+                About::Miner,
                 Some(miner.since),
                 Level::Warning,
                 format!("miner_gone:{}", miner.id),
@@ -470,7 +481,7 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             1 => format!("Miner {} is missing for over a week.", format::tame(&first.name)),
             n => format!("{n} miners are missing for over a week."),
         };
-        alarms.add(Level::Info, "miners_long_gone", text, "");
+        alarms.add(About::Miner, Level::Info, "miners_long_gone", text, "");
     }
 }
 
@@ -484,6 +495,7 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                     format!(" for {}", format::duration(snapshot.now.saturating_sub(at)))
                 });
                 alarms.add_since(
+                    About::Miner,
                     miner.last_share_at,
                     Level::Warning,
                     format!("miner_quiet:{}", miner.id),
@@ -497,6 +509,7 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             MinerState::Mining => {
                 if let Some((part, true)) = miner.proven_part() {
                     alarms.add(
+                        About::Miner,
                         Level::Warning,
                         format!("miner_slow:{}", miner.id),
                         format!(
@@ -509,6 +522,7 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                 }
                 if let Some((count, reason)) = miner.refused_lately() {
                     alarms.add(
+                        About::Miner,
                         Level::Warning,
                         format!("miner_refused:{}", miner.id),
                         format!(
@@ -523,6 +537,7 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                 let rejected = miner.telling_rejects();
                 if rejected >= 20 && rejected * 20 > miner.accepted {
                     alarms.add(
+                        About::Miner,
                         Level::Warning,
                         format!("miner_rejects:{}", miner.id),
                         format!(
@@ -544,7 +559,7 @@ fn block_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     for block in snapshot.blocks.iter().filter(|b| b.state == BlockState::Candidate) {
         if snapshot.now.saturating_sub(block.at) > 30 {
             alarms.add_since(
-                Some(block.at),
+                About::Block, Some(block.at),
                 Level::Critical,
                 format!("block_waiting:{}", block.hash),
                 format!("No node has block {} in its chain yet.", format::thousands(block.height)),
@@ -556,6 +571,7 @@ fn block_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     let storage = &snapshot.storage;
     if storage.writable == Some(false) {
         alarms.add(
+            About::Box,
             Level::Critical,
             "storage",
             format!("The data card cannot be written: {}.", trimmed(&storage.error, "no reason")),
@@ -568,6 +584,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     let board = &snapshot.board;
     if board.undervoltage == Some(true) {
         alarms.add(
+            About::Box,
             Level::Warning,
             "undervoltage",
             "The power supply of this box is too weak.",
@@ -575,6 +592,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         );
     } else if board.undervoltage_seen == Some(true) {
         alarms.add(
+            About::Box,
             Level::Info,
             "undervoltage_seen",
             "The power supply of this box was too weak at times.",
@@ -583,6 +601,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     }
     if let Some(temperature) = board.temperature_c.filter(|t| *t >= 75.0) {
         alarms.add(
+            About::Box,
             if temperature >= 83.0 { Level::Warning } else { Level::Info },
             "hot",
             format!("This box is hot: {temperature:.0} °C."),
@@ -590,6 +609,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         );
     } else if board.throttled == Some(true) {
         alarms.add(
+            About::Box,
             Level::Warning,
             "throttled",
             "This box slows itself down.",
@@ -600,6 +620,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         let used = 1.0 - free as f64 / total as f64;
         if used > 0.8 {
             alarms.add(
+                About::Box,
                 Level::Warning,
                 "disk",
                 format!("The data card is {} full.", format::percent(used)),
@@ -614,6 +635,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     let copy_error = &snapshot.storage.copy_error;
     if !copy_error.is_empty() {
         alarms.add(
+            About::Box,
             Level::Warning,
             "copy",
             format!("The ledger is not copied to {}.", trimmed(copy_error, "its place")),
@@ -628,17 +650,19 @@ pub(super) struct Alarms(pub Vec<AlarmView>);
 impl Alarms {
     pub(super) fn add(
         &mut self,
+        about: About,
         level: Level,
         id: impl Into<String>,
         text: impl Into<String>,
         advice: impl Into<String>,
     ) {
-        self.add_since(None, level, id, text, advice);
+        self.add_since(about, None, level, id, text, advice);
     }
 
     /// The same, for what is known to be so since that time.
     pub(super) fn add_since(
         &mut self,
+        about: About,
         since: Option<u64>,
         level: Level,
         id: impl Into<String>,
@@ -646,7 +670,7 @@ impl Alarms {
         advice: impl Into<String>,
     ) {
         let (id, text, advice) = (id.into(), text.into(), advice.into());
-        self.0.push(AlarmView { id, level, text, advice, since });
+        self.0.push(AlarmView { id, about, level, text, advice, since });
     }
 }
 
