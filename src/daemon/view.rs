@@ -5,7 +5,7 @@ use std::time::Instant;
 use bitcoin::consensus::encode::deserialize_partial;
 
 use crate::block::StoredState;
-use crate::block::submission::BlockState;
+use crate::block::submission::{BlockState, MATURITY};
 use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
 use crate::engine::stored;
@@ -364,7 +364,7 @@ impl State {
             StoredState::Confirmed { confirmations } => {
                 (view::BlockState::Accepted, Some(u64::from(confirmations)), None)
             }
-            StoredState::Mature => (view::BlockState::Mature, Some(100), None),
+            StoredState::Mature => (view::BlockState::Mature, Some(u64::from(MATURITY)), None),
             StoredState::Stale => (view::BlockState::Orphaned, None, None),
             StoredState::Rejected { reason } => (view::BlockState::Refused, None, Some(reason)),
         };
