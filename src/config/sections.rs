@@ -257,7 +257,8 @@ section! {
     #[derive(Clone, Debug, PartialEq)]
     pub struct Failover {
         /// How long miners still get the last work, before their connections are closed so that
-        /// they turn to the second pool in their own settings.
+        /// they turn to the second pool in their own settings. When three quarters of it have passed
+        /// and no node has confirmed the last block any more, work may go back to an earlier one.
         grace: Duration =
             span(10, "miners would work for more than 10 minutes on a job that may be stale",
                 "Write at most \"10 min\"; \"90 s\" is a good value.")

@@ -18,7 +18,9 @@ pub struct Setup {
     pub nodes: Vec<NodeSpec>,
     /// The chains on which a node may be (a test address fits several).
     pub chains: Vec<Chain>,
-    /// For how long the last valid job is served when no node can confirm it.
+    /// For how long the last valid job is served when no node can confirm it; then the gate is shut
+    /// and miners are sent away. After three quarters of it, work may go back to a tip with less
+    /// work, because the last one is as good as forgotten.
     pub grace: Duration,
     /// Which chain is followed when the nodes do not agree on the rules.
     pub follow: Follow,

@@ -20,7 +20,7 @@
 //! The lead moves only when the new leader's template is there, so there is no moment without work.
 //! A failing leader keeps the lead (its jobs are served) until a better node has delivered a
 //! template. When all nodes are down, the last job is served for the grace time; then miners are
-//! disconnected.
+//! disconnected. A quarter of it before the end, a node on a tip with less work may lead again.
 //!
 //! **A hung leader** (a stopped process keeps its connections open and says nothing) is replaced in
 //! less than 3 s. Every node is polled each 1.5 s. When the leader's poll is unanswered for 0.5 s,
