@@ -43,28 +43,97 @@ fn seeds_and_their_mutations_keep_every_promise() {
 /// the code.
 #[test]
 fn the_table_of_limits_is_that_of_the_code() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
-    let (_, section) = text.split_once("\n## Limits\n").unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let mut rows = 0;
-    for row in section.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
-        let [_, what, value, place, name, _] = row.split('|').collect::<Vec<_>>()[..] else {
-            panic!("not a row: {row}");
-        };
-        let clean = |cell: &str| cell.trim().trim_matches('`').to_owned();
-        let (value, place, name) = (clean(value), clean(place), clean(name));
-        let code = fs::read_to_string(root.join("src").join(&place)).unwrap();
+    let rows = limits();
+    for [what, value, place, name] in &rows {
+        let code = fs::read_to_string(root().join("src").join(place)).unwrap();
         let found = code.lines().map(str::trim).any(|line| {
             let declares = line.contains(&format!("{name}:")) && line.starts_with(['c', 'p']);
             let sets = line.starts_with(&format!("{name}:"));
             (declares && line.ends_with(&format!("= {value};")))
                 || (sets && line.ends_with(&format!("{name}: {value},")))
         });
-        assert!(found, "{}: {place} does not say {name} = {value}", what.trim());
-        rows += 1;
+        assert!(found, "{what}: {place} does not say {name} = {value}");
     }
-    assert!(rows >= 30, "{rows} rows");
+    assert!(rows.len() >= 30, "{} rows", rows.len());
+}
+
+/// Each constant that is named as a limit (`…MAX…` or `…KEPT…`) has a row in the table, or stands here
+/// with the reason why it is none of that kind.
+#[test]
+fn each_limit_of_the_code_is_in_the_table() {
+    let others = [
+        ("coinbase.rs", "MAX_SCRIPT"), // The longest script of an address.
+        ("difficulty.rs", "MAX"),      // The easiest target.
+        ("failover/clocks.rs", "MAX_FUTURE_BLOCK_TIME"), // A rule of Bitcoin Core's.
+        ("ledger/codec.rs", "MAX_AMOUNT"), // The highest number that can be meant.
+        ("ledger/half_hours.rs", "KEPT"), // A day.
+        ("p2p/offer.rs", "PAUSE_MAX"), // A pause of ours.
+        ("rpc/zmq_fd.rs", "MAX_PAUSE"), // A pause of ours.
+        ("share.rs", "KEPT"),          // Room that stays reserved.
+        ("template.rs", "MAX_MONEY"),  // A rule of Bitcoin's.
+    ];
+    let mut listed: Vec<(String, String)> =
+        limits().into_iter().map(|[_, _, place, name]| (place, name)).collect();
+    listed.extend(others.map(|(place, name)| (place.to_owned(), name.to_owned())));
+    let mut found = 0;
+    for (place, code) in source() {
+        for line in code.lines() {
+            let Some((before, rest)) = line.split_once("const ") else { continue };
+            let Some((name, _)) = rest.split_once(':') else { continue };
+            let is_limit = name.split('_').any(|word| word == "MAX" || word == "KEPT");
+            if is_limit && (before.trim().is_empty() || before.trim().starts_with("pub")) {
+                found += 1;
+                let limit = (place.clone(), name.to_owned());
+                assert!(listed.contains(&limit), "not in the table of limits: {limit:?}");
+            }
+        }
+    }
+    assert!(found >= 60, "{found} limits");
+    for other in others {
+        let (_, code) = source().into_iter().find(|(place, _)| place == other.0).unwrap();
+        assert!(code.contains(&format!("const {}:", other.1)), "no longer there: {other:?}");
+    }
+}
+
+/// What the rows of the table of limits say: of what, the value, the file below `src`, the name.
+fn limits() -> Vec<[String; 4]> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, section) = text.split_once("\n## Limits\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    rows.map(|row| {
+        let [_, what, value, place, name, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("not a row: {row}");
+        };
+        let code = |cell: &str| cell.trim().trim_matches('`').to_owned();
+        [what.trim().to_owned(), code(value), code(place), code(name)]
+    })
+    .collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files below `src` by their names, without tests and without the demo.
+fn source() -> Vec<(String, String)> {
+    let src = root().join("src");
+    let mut files = Vec::new();
+    let mut places = vec![src.clone()];
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            places.extend(fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let name = place.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        if name.ends_with("tests.rs") || name.starts_with("demo/") {
+            continue;
+        }
+        let text = fs::read_to_string(&place).unwrap();
+        let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+        files.push((name, code));
+    }
+    files
 }
 
 /// There is one way to replace a file, `fsutil`. Whatever else makes, empties or renames files stands
@@ -89,20 +158,8 @@ fn files_are_replaced_in_one_place() {
         ".truncate(true)",
         ".create(true)",
     ];
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    let mut places = vec![src.clone()];
-    while let Some(place) = places.pop() {
-        if place.is_dir() {
-            places.extend(fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
-            continue;
-        }
-        let name = place.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
-        if name == "fsutil.rs" || name.ends_with("tests.rs") || name.starts_with("demo/") {
-            continue;
-        }
-        let text = fs::read_to_string(&place).unwrap();
-        let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
+    for (name, code) in source().into_iter().filter(|(name, _)| name != "fsutil.rs") {
         for way in ways {
             let times = code.matches(way).count();
             if times > 0 {
