@@ -286,12 +286,13 @@ struct State {
     stopping: Option<Instant>,
 }
 
-/// Counts since the start, for the metrics.
+/// Counts since the start, for the metrics; `effects.rs` and `miners.rs` raise them.
 #[derive(Debug, Default)]
 struct Counters {
     connections: u64,
     handshake_failures: u64,
     accepted: u64,
+    /// Not exported, for the ledger counts by reason: tells that a line held a share.
     rejected: u64,
     templates: u64,
     jobs: u64,

@@ -1,4 +1,4 @@
-//! Prometheus text (exposition format 0.0.4): about sixty series named `soloist_*`.
+//! Prometheus text (exposition format 0.0.4): the series named `soloist_*`.
 
 use std::fmt::Write;
 
