@@ -11,7 +11,6 @@
 
 mod actions;
 mod admin;
-mod alerts;
 mod blocks;
 mod canary;
 mod effects;
@@ -20,6 +19,7 @@ mod job_file;
 mod ledger;
 mod miners;
 mod nodes;
+mod notifications;
 mod recorder;
 mod silence;
 mod standing;
@@ -66,13 +66,13 @@ use crate::stratum::session::SessionKey;
 pub use admin::Source;
 
 use admin::Owner;
-use alerts::Alerts;
 use blocks::{Blocks, NotInSpool};
 use canary::Canary;
 use housekeeping::Housekeeping;
 use job_file::JobFile;
 use ledger::LedgerHandle;
 use nodes::Nodes;
+use notifications::Notifications;
 use recorder::Recording;
 use timings::Timings;
 
@@ -271,7 +271,7 @@ struct State {
     nodes: Nodes,
     blocks: Blocks,
     ledger: LedgerHandle,
-    alerts: Alerts,
+    notifications: Notifications,
     timings: Timings,
     housekeeping: Housekeeping,
     owner: Owner,
@@ -345,7 +345,7 @@ impl Daemon {
                 nodes,
                 blocks: Blocks::open(&config.data.dir),
                 ledger: LedgerHandle::new(now, &config.data.dir, queue.clone()),
-                alerts: Alerts::new(now, &config),
+                notifications: Notifications::new(now, &config),
                 timings: Timings::new(now, &config.data.dir),
                 housekeeping: Housekeeping::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
@@ -562,7 +562,7 @@ impl State {
         self.tick_ledger(now);
         self.tick_timings(now);
         self.tick_housekeeping(now);
-        self.tick_alerts(now);
+        self.tick_notifications(now);
         self.feed_watchdog(now);
     }
 
@@ -570,7 +570,7 @@ impl State {
         [
             self.engine.next_deadline(),
             self.ledger.next_deadline(),
-            self.alerts.next_deadline(),
+            self.notifications.next_deadline(),
             self.timings.next_deadline(),
             self.housekeeping.next_deadline(),
             self.next_watchdog,
@@ -635,7 +635,7 @@ impl State {
         crate::logger::set_level(self.config.log.level);
         crate::logger::set_format(self.config.log.format);
         self.reload_engine(now, &old);
-        self.alerts.reload(now, &self.config);
+        self.notifications.reload(now, &self.config);
         if old.data.copy_to != self.config.data.copy_to {
             self.reload_housekeeping(now);
         }

@@ -306,12 +306,12 @@ async fn test_sinks(daemon: Weak<Daemon>) -> Result<String, String> {
     let before = {
         let strong = daemon.upgrade().ok_or_else(gone)?;
         let mut state = strong.state.borrow_mut();
-        let before = state.alerts.views();
+        let before = state.notifications.views();
         if before.is_empty() {
             return Err("No place for notifications is set: add a [[notify]] to the file.".into());
         }
         for place in 0..before.len() {
-            state.alerts_input(os::now(), notify::Input::Test(place));
+            state.notifications_input(os::now(), notify::Input::Test(place));
         }
         strong.rearm(&state);
         before
@@ -321,7 +321,7 @@ async fn test_sinks(daemon: Weak<Daemon>) -> Result<String, String> {
         Timer::after(LOOK_EVERY).await;
         waited += LOOK_EVERY;
         let strong = daemon.upgrade().ok_or_else(gone)?;
-        let now = strong.state.borrow().alerts.views();
+        let now = strong.state.borrow().notifications.views();
         let is_told = |place: usize| match (before.get(place), now.get(place)) {
             (Some(before), Some(now)) => now.sent > before.sent || !now.error.is_empty(),
             _ => true,

@@ -52,7 +52,7 @@ impl State {
             stratum: self.stratum_view(),
             templates: self.templates_view(),
             storage: self.storage_view(),
-            sinks: self.alerts.views(),
+            sinks: self.notifications.views(),
             audit: self.audit_views(),
             canary: self.canary.view(),
         }

@@ -22,7 +22,7 @@ const LEDGER_AT_MOST: Duration = Duration::from_secs(60);
 const FLYING_MAX: usize = 2;
 
 /// What was reported, and which requests are waiting.
-pub(super) struct Alerts {
+pub(super) struct Notifications {
     watch: Watch,
     outbox: Outbox,
     /// Requests that wait for a pool thread: at most one for each sink.
@@ -32,18 +32,18 @@ pub(super) struct Alerts {
     look: Option<Instant>,
 }
 
-impl Alerts {
+impl Notifications {
     /// A state in which nothing has been reported.
-    pub(super) fn new(now: Now, config: &Config) -> Alerts {
-        let mut alerts = Alerts {
+    pub(super) fn new(now: Now, config: &Config) -> Notifications {
+        let mut notifications = Notifications {
             watch: Watch::new(),
             outbox: Outbox::new("", Vec::new()),
             waiting: VecDeque::new(),
             flying: 0,
             look: None,
         };
-        alerts.reload(now, config);
-        alerts
+        notifications.reload(now, config);
+        notifications
     }
 
     /// Applies the configured sinks.
@@ -70,23 +70,23 @@ impl Alerts {
 }
 
 impl State {
-    pub(super) fn tick_alerts(&mut self, now: Now) {
-        if self.alerts.look.is_some_and(|at| now.mono >= at) {
-            self.alerts.look = Some(now.mono + INTERVAL);
+    pub(super) fn tick_notifications(&mut self, now: Now) {
+        if self.notifications.look.is_some_and(|at| now.mono >= at) {
+            self.notifications.look = Some(now.mono + INTERVAL);
             self.look(now);
         }
-        if self.alerts.outbox.next_deadline().is_some_and(|at| now.mono >= at) {
-            self.alerts_input(now, Input::Tick);
+        if self.notifications.outbox.next_deadline().is_some_and(|at| now.mono >= at) {
+            self.notifications_input(now, Input::Tick);
         }
     }
 
     /// Takes the result of a request.
     pub(super) fn sent(&mut self, now: Now, id: SendId, result: Result<(), String>) {
-        self.alerts.flying -= 1;
+        self.notifications.flying -= 1;
         if let Err(error) = &result {
             log::warn!("A notification was not sent: {error}.");
         }
-        self.alerts_input(now, Input::Done(id, result));
+        self.notifications_input(now, Input::Done(id, result));
     }
 
     fn look(&mut self, now: Now) {
@@ -97,20 +97,20 @@ impl State {
         let snapshot = self.snapshot(now);
         let verdict = verdict(&snapshot);
         let mut news = Vec::new();
-        self.alerts.watch.handle(now, &snapshot, &verdict, &mut news);
+        self.notifications.watch.handle(now, &snapshot, &verdict, &mut news);
         for message in news {
-            self.alerts_input(now, Input::Tell(message));
+            self.notifications_input(now, Input::Tell(message));
         }
     }
 
-    pub(super) fn alerts_input(&mut self, now: Now, input: Input) {
+    pub(super) fn notifications_input(&mut self, now: Now, input: Input) {
         let mut due = Vec::new();
-        self.alerts.outbox.handle(now, input, &mut due);
-        self.alerts.waiting.extend(due);
-        while self.alerts.flying < FLYING_MAX
-            && let Some((id, request)) = self.alerts.waiting.pop_front()
+        self.notifications.outbox.handle(now, input, &mut due);
+        self.notifications.waiting.extend(due);
+        while self.notifications.flying < FLYING_MAX
+            && let Some((id, request)) = self.notifications.waiting.pop_front()
         {
-            self.alerts.flying += 1;
+            self.notifications.flying += 1;
             let queue = self.queue.clone();
             let send = async move {
                 let result = notify::send(request).await.map_err(|error| error.to_string());
