@@ -1,6 +1,9 @@
 //! What must hold for any input: used by the fuzz targets, and by `tests/pure/hardening.rs` on
 //! every machine.
 
+#[path = "peer.rs"]
+pub mod peer;
+
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,8 +21,8 @@ use soloist::template::{Template, TxCache};
 pub type Check = fn(&[u8]) -> bool;
 
 /// All checks. Each says whether the input was a good one.
-pub const CHECKS: [(&str, Check); 3] =
-    [("template", template), ("config", config_file), ("http", http)];
+pub const CHECKS: [(&str, Check); 4] =
+    [("template", template), ("config", config_file), ("http", http), ("peer", peer::peer)];
 
 /// An answer to getblocktemplate is refused, or a job can be made from it.
 pub fn template(data: &[u8]) -> bool {

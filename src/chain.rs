@@ -43,6 +43,18 @@ impl Chain {
         })
     }
 
+    /// The port on which nodes of this network listen to each other where their owners chose none
+    /// (Bitcoin Core, `src/kernel/chainparams.cpp`; bcoin, `lib/protocol/networks.js`).
+    pub fn p2p_port(self) -> u16 {
+        match self {
+            Chain::Main => 8333,
+            Chain::Testnet3 => 18333,
+            Chain::Testnet4 => 48333,
+            Chain::Signet => 38333,
+            Chain::Regtest => 18444,
+        }
+    }
+
     /// The hash of block 0 where the network has only one (a custom signet shares the default
     /// signet's).
     pub fn genesis(self) -> BlockHash {

@@ -42,6 +42,7 @@ pub mod job;
 
 // -- pure --
 pub mod job_journal;
+pub mod p2p;
 pub mod share;
 
 // -- pure: one miner --
@@ -71,6 +72,7 @@ pub mod os;
 
 // -- I/O --
 pub mod ledger;
+pub mod peers;
 
 // -- I/O --
 pub mod spool;

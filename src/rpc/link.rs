@@ -71,7 +71,10 @@ impl Drop for Open {
 /// Connects to the first of `addresses` that takes a connection, and says which. Each gets its share
 /// of the time that is left, so that a dead one (IPv6 in a house that has none) costs the others
 /// nothing; before the last one, a share is kept for the call itself. `within` is the whole time.
-pub(super) async fn connect(
+///
+/// # Errors
+/// Why the last address took none.
+pub async fn connect(
     addresses: &[SocketAddr],
     deadline: Instant,
     within: Duration,

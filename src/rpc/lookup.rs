@@ -1,4 +1,4 @@
-//! Resolves the host name of a ZMQ address to IP addresses.
+//! Resolves the host name of a ZMQ address or of a P2P port to IP addresses.
 //!
 //! libzmq would resolve names itself, but tries only one address of each: with `ZMQ_IPV6` the IPv6
 //! address if a name has both kinds, without it never an IPv6 address.
@@ -16,73 +16,93 @@ const AT_MOST: Duration = Duration::from_secs(5);
 /// Addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 4;
 
-/// What stands behind `tcp://` or `ipc://`, and the question under way.
-pub(super) struct Lookup {
-    place: Place,
-    /// The system's resolver cannot be called off. What hangs is waited for again, so that it
-    /// never has more than one thread of the pool.
-    running: Option<Task<io::Result<Vec<SocketAddr>>>>,
-}
-
-enum Place {
+/// What stands behind `tcp://` or `ipc://`.
+pub(super) enum Lookup {
     /// It needs no question.
     Plain(String),
-    Name {
-        host: String,
-        port: u16,
-    },
+    Name(HostLookup),
     Nonsense,
 }
 
 impl Lookup {
     /// Asks nothing yet. `endpoint` is `tcp://host:port` or `ipc://path`.
     pub(super) fn new(endpoint: &str) -> Lookup {
-        Lookup { place: place(endpoint), running: None }
+        place(endpoint)
     }
 
     /// The endpoints in numbers, in the order in which the system prefers them.
     ///
     /// # Errors
-    /// Why there are none: the system's words, [`io::ErrorKind::TimedOut`], or
-    /// [`io::ErrorKind::InvalidInput`] for what is no endpoint at all.
+    /// As for [`HostLookup::addresses`], or [`io::ErrorKind::InvalidInput`] for what is no endpoint
+    /// at all.
     pub(super) async fn endpoints(&mut self) -> io::Result<Vec<String>> {
-        let (host, port) = match &self.place {
-            Place::Plain(endpoint) => return Ok(vec![endpoint.clone()]),
-            Place::Nonsense => return Err(io::ErrorKind::InvalidInput.into()),
-            Place::Name { host, port } => (host.clone(), *port),
-        };
-        let ask = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        let running = self.running.get_or_insert_with(|| blocking::unblock(ask));
-        let found = within(AT_MOST, running).await.ok_or(io::ErrorKind::TimedOut)?;
-        self.running = None;
-        let mut endpoints = Vec::new();
-        for address in found? {
-            // A scope is a number of this machine, such as that of an fe80 address.
-            let endpoint = format!("tcp://{address}");
-            if endpoints.len() < ADDRESSES_MAX && !endpoints.contains(&endpoint) {
-                endpoints.push(endpoint);
+        match self {
+            Lookup::Plain(endpoint) => Ok(vec![endpoint.clone()]),
+            Lookup::Nonsense => Err(io::ErrorKind::InvalidInput.into()),
+            Lookup::Name(name) => {
+                // A scope is a number of this machine, such as that of an fe80 address.
+                let found = name.addresses().await?;
+                Ok(found.iter().map(|address| format!("tcp://{address}")).collect())
             }
-        }
-        match endpoints.is_empty() {
-            true => Err(io::ErrorKind::NotFound.into()),
-            false => Ok(endpoints),
         }
     }
 }
 
-fn place(endpoint: &str) -> Place {
+/// A host and a port, and the question under way which addresses the host has.
+pub struct HostLookup {
+    host: String,
+    port: u16,
+    /// The system's resolver cannot be called off. What hangs is waited for again, so that it
+    /// never has more than one thread of the pool.
+    running: Option<Task<io::Result<Vec<SocketAddr>>>>,
+}
+
+impl HostLookup {
+    /// Asks nothing yet. `host` is a name, an IPv4 address, or an IPv6 address without brackets.
+    pub fn new(host: String, port: u16) -> HostLookup {
+        HostLookup { host, port, running: None }
+    }
+
+    /// At most four addresses, in the order in which the system prefers them; never none. It takes
+    /// 5 s at most.
+    ///
+    /// # Errors
+    /// Why there are none: the system's words, or [`io::ErrorKind::TimedOut`].
+    pub async fn addresses(&mut self) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(ip) = self.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, self.port)]);
+        }
+        let (host, port) = (self.host.clone(), self.port);
+        let ask = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        let running = self.running.get_or_insert_with(|| blocking::unblock(ask));
+        let found = within(AT_MOST, running).await.ok_or(io::ErrorKind::TimedOut)?;
+        self.running = None;
+        let mut addresses = Vec::new();
+        for address in found? {
+            if addresses.len() < ADDRESSES_MAX && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        match addresses.is_empty() {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => Ok(addresses),
+        }
+    }
+}
+
+fn place(endpoint: &str) -> Lookup {
     if endpoint.starts_with("ipc://") {
-        return Place::Plain(endpoint.to_owned());
+        return Lookup::Plain(endpoint.to_owned());
     }
     let parts = endpoint.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'));
     let Some((host, Ok(port))) = parts.map(|(host, port)| (host, port.parse::<u16>())) else {
-        return Place::Nonsense;
+        return Lookup::Nonsense;
     };
     let number = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     match number.parse::<IpAddr>() {
-        Ok(_) => Place::Plain(endpoint.to_owned()),
-        Err(_) if host.is_empty() || host.contains(['[', ']', ':']) => Place::Nonsense,
-        Err(_) => Place::Name { host: host.to_owned(), port },
+        Ok(_) => Lookup::Plain(endpoint.to_owned()),
+        Err(_) if host.is_empty() || host.contains(['[', ']', ':']) => Lookup::Nonsense,
+        Err(_) => Lookup::Name(HostLookup::new(host.to_owned(), port)),
     }
 }
 

@@ -18,5 +18,7 @@ pub mod watch;
 mod zmq_fd;
 
 pub use client::{Auth, NodeConfig, Rpc};
+pub use link::connect;
+pub use lookup::HostLookup;
 pub use watch::NodeHandle;
 pub use zmq_fd::probe as probe_zmq;

@@ -115,13 +115,16 @@ fn modules() -> Vec<Module> {
     modules
 }
 
+/// Files and folders named `tests` are left out.
 fn collect(path: &Path, files: &mut Vec<(PathBuf, String)>) {
+    if path.file_stem().is_some_and(|stem| stem == "tests") {
+        return;
+    }
     if path.is_dir() {
         for entry in fs::read_dir(path).unwrap() {
             collect(&entry.unwrap().path(), files);
         }
     } else if path.extension().is_some_and(|end| end == "rs")
-        && path.file_stem().is_some_and(|stem| stem != "tests")
         && let Ok(text) = fs::read_to_string(path)
     {
         files.push((path.strip_prefix(root()).unwrap().to_owned(), code(&text)));
