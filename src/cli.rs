@@ -348,6 +348,7 @@ fn alike(flag: &str) -> Option<&'static str> {
         "rpc-cookie" | "cookie-path" => "cookie",
         "rpc-cert" | "cert-path" | "certificate" => "cert",
         "zmq-hashblock" => "zmq",
+        "p2p-addr" | "p2p_addr" | "p2p-port" => "p2p",
         "data-dir" | "datadir" | "dir" => "data",
         "conf" | "file" => "config",
         "level" | "log-level" | "debug" => "log",
@@ -427,7 +428,7 @@ static CHECK_HELP: LazyLock<String> = LazyLock::new(|| {
     format!(
         "\
 Read the config, ask every node, and say in plain words who is paid, what a block would carry now,
-and how each node is. Changes nothing.
+how each node is, and by which ways a block would reach it. Changes nothing.
 
 Usage: soloist check [FLAGS]
        soloist check --board    Print which board this is, and what Soloist knows about it

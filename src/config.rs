@@ -38,6 +38,7 @@ mod escapes;
 mod flags;
 mod forms;
 mod load;
+mod p2p;
 mod problem;
 mod rewrite;
 mod sections;
@@ -53,6 +54,7 @@ pub use declare::{Facts, Flag, Line, PageValue, Reload, SectionFacts};
 pub use diff::Change;
 pub use flags::{BadFlag, Flags};
 pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, save, try_text};
+pub use p2p::P2pAddress;
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{page_settings, rewrite, rewrite_pin};
 pub use sections::{Data, Failover, Http, Log, Payout, SECTIONS, Stratum};
@@ -119,6 +121,8 @@ pub struct NodeConfig {
     /// Where the node publishes `hashblock`: `tcp://host:port` or `ipc://path`. `None` for a node
     /// that is only polled.
     pub zmq: Option<String>,
+    /// Where the node listens to other nodes.
+    pub p2p: P2pAddress,
 }
 
 impl From<&NodeConfig> for rpc::NodeConfig {

@@ -57,6 +57,9 @@ pub struct NodeValues {
     /// `hashblock` address, `tcp://192.168.1.10:28332`; empty for none.
     #[serde(default)]
     pub zmq: String,
+    /// Address of the P2P port, `192.168.1.10:8333`; empty for the usual one, `off` for none.
+    #[serde(default)]
+    pub p2p: String,
 }
 
 impl Values {
@@ -80,7 +83,8 @@ impl Values {
 /// Without the password.
 impl std::fmt::Debug for NodeValues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Node({}, {}, {}, {})", self.url, self.user, self.certificate, self.zmq)
+        let NodeValues { url, user, certificate, zmq, p2p, .. } = self;
+        write!(f, "Node({url}, {user}, {certificate}, {zmq}, {p2p})")
     }
 }
 
@@ -239,6 +243,7 @@ pub fn diff(old: &Values, new: &Values) -> Vec<String> {
             change(&format!("{what}: user"), &a.user, &b.user);
             change(&format!("{what}: certificate"), &a.certificate, &b.certificate);
             change(&format!("{what}: ZMQ"), &a.zmq, &b.zmq);
+            change(&format!("{what}: P2P port"), &a.p2p, &b.p2p);
             if b.password.is_some() {
                 change(&format!("{what}: password"), "", "(not shown)");
             }

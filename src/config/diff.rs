@@ -90,6 +90,7 @@ fn differences(old: &NodeConfig, new: &NodeConfig) -> Vec<&'static str> {
         ("login", old.auth != new.auth),
         ("certificate", old.certificate != new.certificate),
         ("ZMQ address", old.zmq != new.zmq),
+        ("P2P address", old.p2p != new.p2p),
     ]
     .into_iter()
     .filter_map(|(what, differs)| differs.then_some(what))

@@ -10,7 +10,7 @@ use toml::Value;
 use super::declare::Form;
 use super::problem::{Wrong, wrong};
 use super::url::{self, RpcUrl};
-use super::{Secret, Tag};
+use super::{P2pAddress, Secret, Tag};
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
 use crate::settings::access::{self, PIN_MAX, PIN_MIN};
@@ -117,6 +117,10 @@ pub(super) fn rpc_url() -> Form<RpcUrl> {
 /// An empty one is none.
 pub(super) fn zmq() -> Form<Option<String>> {
     Form::new("`tcp://host:port` or `ipc://path`", |_, value| url::zmq(as_text(value)?))
+}
+
+pub(super) fn p2p() -> Form<P2pAddress> {
+    Form::new("`host`, `host:port` or `\"off\"`", |_, value| P2pAddress::read(as_text(value)?))
 }
 
 /// What people call a thing.

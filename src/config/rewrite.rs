@@ -105,6 +105,7 @@ fn nodes(doc: &mut DocumentMut, old: &[NodeValues], new: &[NodeValues]) -> Resul
         for (key, was, now) in [
             ("rpc_cert_path", &was.certificate, &node.certificate),
             ("zmq_hashblock_addr", &was.zmq, &node.zmq),
+            ("p2p_addr", &was.p2p, &node.p2p),
         ] {
             match now.as_str() {
                 same if same == was => {}
@@ -255,6 +256,24 @@ level = "info"
         assert_eq!(read["node"]["backup"].as_array().map(Vec::len), Some(1));
         let none = Values { nodes: Vec::new(), ..values() };
         assert!(rewrite(FILE, &values(), &none).is_err());
+    }
+
+    #[test]
+    fn a_p2p_address_comes_changes_and_goes_with_its_node() {
+        let with = |p2p: &str| {
+            let mut values = values();
+            values.nodes[1].p2p = p2p.to_owned();
+            values
+        };
+        let second = |text: &str| -> Option<String> {
+            let read: toml::Value = toml::from_str(text).unwrap();
+            read["node"]["backup"][0].get("p2p_addr")?.as_str().map(str::to_owned)
+        };
+        let one = rewrite(FILE, &values(), &with("off")).unwrap();
+        assert_eq!(second(&one).as_deref(), Some("off"));
+        let two = rewrite(&one, &with("off"), &with("b:18444")).unwrap();
+        assert_eq!(second(&two).as_deref(), Some("b:18444"));
+        assert_eq!(second(&rewrite(&two, &with("b:18444"), &values()).unwrap()), None);
     }
 
     #[test]

@@ -10,13 +10,13 @@ use super::declare::Line::{Example, Set};
 use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sections};
 use super::diff::Change;
 use super::forms::{
-    address, chat, choice, count, everywhere, listen, miner_password, name, number, one_of,
+    address, chat, choice, count, everywhere, listen, miner_password, name, number, one_of, p2p,
     password, path, pin, rpc_url, span, tag, text, token, truth, version_bits, zmq,
 };
 use super::url::RpcUrl;
 use super::validate::Check;
 use super::written::Table;
-use super::{HTTP_PORT, MAX_CONNECTIONS, STRATUM_PORT, Secret, Tag};
+use super::{HTTP_PORT, MAX_CONNECTIONS, P2pAddress, STRATUM_PORT, Secret, Tag};
 use crate::address::Address;
 use crate::failover::Follow;
 use crate::logger;
@@ -126,6 +126,18 @@ section! {
                 of your own, a file (PEM) beside this one is trusted, and no other:\n\
                 \u{20}  rpc_cert_path = \"node.pem\"")
             .flag("--zmq", "tcp://H:P", "Where the preceding --node publishes hashblock"),
+            Live;
+
+        /// Where the node listens to other nodes (its P2P port). A solved block goes to it there too,
+        /// beside RPC, and new blocks are heard from there. Nothing needs to be written: it is the
+        /// host of rpc_url, with the usual port of the node's chain (8333, testnet3 18333, testnet4
+        /// 48333, signet 38333, regtest 18444). "off" or "" does without.
+        p2p_addr: P2pAddress = p2p()
+            .absent("the host of rpc_url, with the usual port of the chain", |_| {
+                P2pAddress::Default
+            })
+            .line(Example("\"192.168.1.10:8333\""))
+            .flag("--p2p", "H:P", "Where the preceding --node listens to other nodes, or off"),
             Live;
 
         /// The only certificate (PEM) that is trusted where rpc_url begins with https://, such as a

@@ -112,7 +112,7 @@ pub(super) fn without_credentials(url: &str) -> String {
 
 /// The host without brackets, an IPv6 address in its shortest form. `example` is the port that the
 /// remedies show.
-fn host_and_port(authority: &str, example: u16) -> Result<(String, Option<u16>), Wrong> {
+pub(super) fn host_and_port(authority: &str, example: u16) -> Result<(String, Option<u16>), Wrong> {
     let instead = format!(
         "Write it like 192.168.1.10:{example}, node.local:{example} or [fd00::10]:{example}."
     );
@@ -212,7 +212,7 @@ fn corrected(place: &str) -> String {
     }
 }
 
-fn bracketed(host: &str) -> String {
+pub(super) fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 

@@ -13,8 +13,8 @@ use super::sections::{
 use super::url::RpcUrl;
 use super::written::{NODES, Table, Written};
 use super::{
-    Auth, Built, CertificateFile, Config, Incomplete, MAX_FIRMWARES, MAX_SINKS, NodeConfig, Secret,
-    Surroundings,
+    Auth, Built, CertificateFile, Config, Incomplete, MAX_FIRMWARES, MAX_SINKS, NodeConfig,
+    P2pAddress, Secret, Surroundings,
 };
 use crate::notify::{BadSink, Sink, SinkKind, Topic};
 use crate::signal;
@@ -195,8 +195,15 @@ impl<'a> Check<'a> {
             }
             (None, None) => Auth::None,
         };
-        let zmq = settings.zmq_hashblock_addr;
-        Some(NodeConfig { name, url, host, port, auth, certificate, zmq })
+        let (zmq, p2p) = (settings.zmq_hashblock_addr, settings.p2p_addr);
+        if p2p == (P2pAddress::At { host: host.clone(), port: Some(port) }) {
+            let written = table.get("p2p_addr").map_or(&table.at, |written| &written.at);
+            let what = "this is the address of its RPC";
+            let instead = "Write the port on which it listens to other nodes, mostly 8333, or \
+                           remove this line.";
+            self.problem(&written.clone(), &table.key_of("p2p_addr"), what, instead);
+        }
+        Some(NodeConfig { name, url, host, port, auth, certificate, zmq, p2p })
     }
 
     /// `rpc_user` and `rpc_pass`, which belong together.
@@ -452,14 +459,23 @@ impl<'a> Check<'a> {
                     .to_owned(),
             );
         }
-        if !nodes.is_empty() && nodes.iter().all(|node| node.zmq.is_none()) {
+        let unannounced = |node: &NodeConfig| node.zmq.is_none() && node.p2p == P2pAddress::Off;
+        if !nodes.is_empty() && nodes.iter().all(unannounced) {
             self.warnings.push(
-                "No node has zmq_hashblock_addr set. New blocks are noticed by asking, which is \
-                 up to 2 s slower."
+                "No node has zmq_hashblock_addr set, and p2p_addr is off. New blocks are noticed by \
+                 asking, which is up to a quarter of a second slower."
                     .to_owned(),
             );
         }
         for (place, node) in nodes.iter().enumerate() {
+            let twin = nodes[..place].iter().find(|other| same_p2p(other, node));
+            if let Some(twin) = twin {
+                self.warnings.push(format!(
+                    "The nodes {} and {} have the same P2P address, which can belong to only one of \
+                     them. Write p2p_addr for the other, or p2p_addr = \"off\".",
+                    twin.name, node.name
+                ));
+            }
             if node.auth == Auth::None {
                 self.warnings.push(format!(
                     "The node {} has no password and no cookie file. Bitcoin Core will refuse us.",
@@ -493,10 +509,24 @@ impl<'a> Check<'a> {
 
 /// Two names of this machine count as one.
 fn machine(node: &NodeConfig) -> &str {
-    match node.host.parse::<IpAddr>() {
+    without_other_names(&node.host)
+}
+
+fn without_other_names(host: &str) -> &str {
+    match host.parse::<IpAddr>() {
         Ok(ip) if ip.is_loopback() => "localhost",
-        _ => &node.host,
+        _ => host,
     }
+}
+
+/// Whether both would be looked for at one port, whatever their chain is.
+fn same_p2p(a: &NodeConfig, b: &NodeConfig) -> bool {
+    let place = |node: &NodeConfig| match &node.p2p {
+        P2pAddress::Off => None,
+        P2pAddress::Default => Some((machine(node).to_owned(), None)),
+        P2pAddress::At { host, port } => Some((without_other_names(host).to_owned(), *port)),
+    };
+    place(a).is_some() && place(a) == place(b)
 }
 
 fn clash(a: &SocketAddr, b: &SocketAddr) -> bool {

@@ -317,6 +317,8 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("cert_path", "rpc_cert_path"),
     ("zmqpubhashblock", "zmq_hashblock_addr"),
     ("zmqblock", "zmq_hashblock_addr"),
+    ("p2p", "p2p_addr"),
+    ("p2p_port", "p2p_addr, with the host before the port"),
     ("url", "rpc_url, with the user and the password in rpc_user and rpc_pass"),
     ("network", "nothing: the chain is read from the node"),
 ];

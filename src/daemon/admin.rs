@@ -12,6 +12,7 @@ use futures_lite::future;
 use smol::LocalExecutor;
 
 use crate::chain::Chain;
+use crate::check;
 use crate::clock::Now;
 use crate::config::{self, Auth, Config, Flags, Incomplete, NodeConfig, Problems, Secret};
 use crate::engine::Input;
@@ -20,7 +21,7 @@ use crate::ledger::backup;
 use crate::ledger::record::Record;
 use crate::ledger::totals::{Ledger, LedgerEvent};
 use crate::ledger::transfer::settings_with;
-use crate::node::{HealthReport, Permissions, RpcError};
+use crate::node::{Command, HealthReport, Permissions, RpcError};
 use crate::os;
 use crate::rpc::{Rpc, probe_zmq};
 use crate::server::http::admin::{
@@ -375,6 +376,7 @@ fn node_values(node: &NodeConfig) -> NodeValues {
             .as_ref()
             .map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
         zmq: node.zmq.clone().unwrap_or_default(),
+        p2p: node.p2p.to_string(),
     }
 }
 
@@ -463,6 +465,34 @@ async fn publishers(config: &Config) -> Vec<String> {
     findings
 }
 
+/// Whether a block would reach the nodes that answer by their P2P ports too.
+async fn p2p_ports(
+    config: &Config,
+    health: &[Option<Result<HealthReport, RpcError>>],
+    permissions: &[Option<Permissions>],
+) -> Vec<String> {
+    let executor = LocalExecutor::new();
+    let all = config.nodes.iter().zip(health).zip(permissions);
+    let looks = all.filter_map(|((node, health), permissions)| {
+        let Some(Ok(health)) = health else { return None };
+        let refused = permissions.as_ref().map(Permissions::refused).unwrap_or_default();
+        let by_rpc = !refused.contains(&Command::SubmitBlock);
+        Some(executor.spawn(async move {
+            let probe = check::look_at_p2p(node, health).await?;
+            Some(format!("{}: {}", node.name, probe.words(by_rpc)))
+        }))
+    });
+    let looks: Vec<_> = looks.collect();
+    let all = async {
+        let mut findings = Vec::new();
+        for look in looks {
+            findings.extend(look.await);
+        }
+        findings
+    };
+    executor.run(all).await
+}
+
 /// Tests every node. A node that does not answer can still be saved: it may be switched off. A node
 /// on a chain that does not fit the address cannot.
 async fn ask(config: &Config) -> Checked {
@@ -500,6 +530,7 @@ async fn ask(config: &Config) -> Checked {
         }
     };
     within(NODE_AT_MOST, all).await;
+    let p2p = p2p_ports(config, &health, &permissions).await;
     for ((node, answer), permissions) in config.nodes.iter().zip(health).zip(permissions) {
         let refusal = permissions.as_ref().and_then(Permissions::refusal_in_full);
         match answer {
@@ -537,6 +568,7 @@ async fn ask(config: &Config) -> Checked {
             checked.findings.extend(refusal.into_iter().chain(shortage));
         }
     }
+    checked.findings.extend(p2p);
     checked
 }
 

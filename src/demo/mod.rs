@@ -173,7 +173,8 @@ fn configure(args: &Args, nodes: &[SandboxNode], data: PathBuf) -> io::Result<Co
         .with("--http", http.to_string())
         .with("--data", data.to_string_lossy());
     for node in nodes {
-        flags = flags.with("--node", node.url()).with("--zmq", node.zmq_address());
+        flags =
+            flags.with("--node", node.url()).with("--zmq", node.zmq_address()).with("--p2p", "off");
     }
     let built = config::build(None, &flags, &Surroundings::default());
     built.map(|built| built.config).map_err(|problems| io::Error::other(problems.to_string()))

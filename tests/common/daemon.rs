@@ -405,6 +405,8 @@ pub fn node_entries(nodes: &[soloist::rpc::NodeConfig]) -> String {
         if let Some(zmq) = &node.zmq_hashblock {
             text += &format!("zmq_hashblock_addr = \"{zmq}\"\n");
         }
+        // The usual port may be another test's.
+        text += "p2p_addr = \"off\"\n";
     }
     text
 }

@@ -65,12 +65,25 @@ impl RealNode {
         Some(RealNode::start(Kind::Core, program.into(), more))
     }
 
+    /// One of each kind that this machine has, each of which listens at [`RealNode::p2p_address`]. A
+    /// bcoin does so only some time after its RPC answers.
+    pub fn all_listening() -> Vec<RealNode> {
+        let core = std::env::var_os("BITCOIND").map(|program| (Kind::Core, program.into()));
+        let bcoin = bcoin_program().map(|program| (Kind::Bcoin, program));
+        let start = |(kind, program)| RealNode::start_with(kind, program, &[], true);
+        [bcoin, core].into_iter().flatten().map(start).collect()
+    }
+
     /// One of each kind that this machine has.
     pub fn all() -> Vec<RealNode> {
         [RealNode::bcoin(), RealNode::core()].into_iter().flatten().collect()
     }
 
     fn start(kind: Kind, program: PathBuf, more: &[&str]) -> RealNode {
+        RealNode::start_with(kind, program, more, false)
+    }
+
+    fn start_with(kind: Kind, program: PathBuf, more: &[&str], listens: bool) -> RealNode {
         let mut node = RealNode {
             kind,
             rpc_port: free_port(),
@@ -82,6 +95,21 @@ impl RealNode {
             dir: tempfile::tempdir().unwrap(),
             child: None,
         };
+        if listens {
+            let port = node.p2p_port;
+            node.more.extend(match kind {
+                Kind::Bcoin => vec![
+                    "--listen=true".to_owned(),
+                    "--host=127.0.0.1".to_owned(),
+                    format!("--port={port}"),
+                ],
+                Kind::Core => vec![
+                    "-listen=1".to_owned(),
+                    format!("-bind=127.0.0.1:{port}"),
+                    "-listenonion=0".to_owned(),
+                ],
+            });
+        }
         node.launch();
         // A Core without ZMQ takes the setting without a word and does not know this method.
         node.publishes =

@@ -239,7 +239,9 @@ fn the_owner_changes_the_tag_while_a_miner_works_and_takes_it_back() {
     let user = page.split_once("name=\"user0\" value=\"").unwrap().1;
     let user = user.split('"').next().unwrap().to_owned();
     let form = |payout: &str, tag: &str, step: &str| {
-        format!("token={token}&name=attic&payout={payout}&tag={tag}&url0={url}&user0={user}&{step}")
+        format!(
+            "token={token}&name=attic&payout={payout}&tag={tag}&url0={url}&user0={user}&p2p0=off&{step}"
+        )
     };
     // What cannot be is refused, in words, and what is shown is not yet done.
     let before = std::fs::read_to_string(daemon.config()).unwrap();
@@ -356,7 +358,7 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     let wish = |payout: &str, password: &str, save: bool| {
         serde_json::json!({
             "name": "attic", "payout": payout, "pin": "7391x", "save": save,
-            "nodes": [{ "url": url, "user": user, "password": password, "zmq": url.replace("http", "tcp") }],
+            "nodes": [{ "url": url, "user": user, "password": password, "zmq": url.replace("http", "tcp"), "p2p": "off" }],
         })
     };
     let good = wish(PAYOUT, &password, true);
@@ -395,6 +397,12 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, &password, false));
     assert!(code == 200 && words.contains("answers: chain regtest"), "{code} {words}");
     assert!(words.contains("no ZMQ publisher answers there"), "its RPC is none: {words}");
+    assert!(words.contains("Its P2P port is switched off by p2p_addr."), "{words}");
+    let refused = wish(PAYOUT, &password, false).to_string();
+    let refused = refused.replace("\"off\"", &format!("\"{}\"", node.p2p_address()));
+    let (code, words) = set_up(&daemon, &[], &serde_json::from_str(&refused).unwrap());
+    let sentence = format!("The P2P port at {} cannot be used: it refuses", node.p2p_address());
+    assert!(code == 200 && words.contains(&sentence), "{code} {words}");
     assert_eq!(std::fs::read_to_string(daemon.config()).unwrap(), before, "only tested");
 
     let (code, words) = set_up(&daemon, &[], &good);
@@ -406,7 +414,8 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     assert_eq!(answer["result"], true, "{answer}");
     wait_for("the node to have the block", || (node.tip().to_string() == hash).then_some(()));
     let saved = std::fs::read_to_string(daemon.config()).unwrap();
-    for kept in ["# Fresh.", "# Mine.", "# Upstairs.", "pin = \"argon2id:", PAYOUT] {
+    let p2p = "p2p_addr = \"off\"";
+    for kept in ["# Fresh.", "# Mine.", "# Upstairs.", "pin = \"argon2id:", PAYOUT, p2p] {
         assert!(saved.contains(kept), "{kept} in\n{saved}");
     }
     assert!(!daemon.log().contains(&password) && !daemon.log().contains("7391x"));

@@ -146,7 +146,8 @@ fn sandbox() -> (SandboxNode, String) {
     };
     let node = SandboxNode::start(config, chain, None).unwrap();
     let entry = format!(
-        "[node]\nrpc_url = \"{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\nzmq_hashblock_addr = \"{}\"\n",
+        "[node]\nrpc_url = \"{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\nzmq_hashblock_addr = \"{}\"\n\
+         p2p_addr = \"off\"\n",
         node.url(),
         node.zmq_address()
     );

@@ -24,7 +24,8 @@ use crate::common::node::RealNode;
 use crate::common::wait_for;
 
 /// Nobody listens there.
-const NODE: &str = "[node]\nrpc_url = \"http://127.0.0.1:1\"\nrpc_user = \"a\"\nrpc_pass = \"b\"\n";
+const NODE: &str = "[node]\nrpc_url = \"http://127.0.0.1:1\"\nrpc_user = \"a\"\nrpc_pass = \"b\"\n\
+                    p2p_addr = \"off\"\n";
 
 /// Stopped, with a data directory.
 fn daemon() -> Daemon {

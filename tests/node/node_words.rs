@@ -74,7 +74,8 @@ impl Core {
     /// The daemon that has this node alone, and pays on the main chain.
     fn daemon(&self) -> Daemon {
         let daemon = Daemon::start(&format!(
-            "[node]\nname = \"attic\"\nrpc_url = \"http://127.0.0.1:{}\"\nrpc_cookie_path = \"{}\"\n",
+            "[node]\nname = \"attic\"\nrpc_url = \"http://127.0.0.1:{}\"\nrpc_cookie_path = \"{}\"\n\
+             p2p_addr = \"off\"\n",
             self.rpc_port,
             self.cookie.display()
         ));

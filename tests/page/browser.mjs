@@ -163,7 +163,7 @@ const live = async ({ url, payout, nodes }) => {
   await phone.open(url);
   await phone.press("a.start");
   await examine(phone, "live-setup", 360, false);
-  await phone.fill({ payout, url0: nodes[0].url, user0: nodes[0].user, password0: nodes[0].password, name: "attic",
+  await phone.fill({ payout, url0: nodes[0].url, user0: nodes[0].user, password0: nodes[0].password, p2p0: "off", name: "attic",
     pin: "739100", pin2: "739100" });
   await phone.press("form .main");
   expect(await phone.shows("answers: chain regtest"), "live: the node is not tried");
@@ -172,7 +172,7 @@ const live = async ({ url, payout, nodes }) => {
 
   // A second node, by the settings.
   await phone.open(url + "/settings");
-  await phone.fill({ url1: nodes[1].url, user1: nodes[1].user, password1: nodes[1].password });
+  await phone.fill({ url1: nodes[1].url, user1: nodes[1].user, password1: nodes[1].password, p2p1: "off" });
   await phone.press("form .main");
   expect(await phone.shows("What changes"), "live: the second node is not shown before it is saved");
   await phone.press("form .main");

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use soloist::config::{self, Auth, Built, Change, Config, Flags, NodeConfig, Secret, Surroundings};
+use soloist::config::{
+    self, Auth, Built, Change, Config, Flags, NodeConfig, P2pAddress, Secret, Surroundings,
+};
 use soloist::failover::Follow;
 use soloist::notify::{Sink, SinkKind, Topic};
 use soloist::signal::Signals;
@@ -48,6 +50,7 @@ fn the_defaults() {
             auth: Auth::UserPass { user: "a".to_owned(), pass: "b".to_owned() },
             certificate: None,
             zmq: None,
+            p2p: P2pAddress::Default,
         }]
     );
     assert_eq!(config.payout.address.as_ref().unwrap().to_string(), ADDRESS);
@@ -417,6 +420,7 @@ fn the_command_line_alone() {
     let flags = Flags::default()
         .with("--node", "http://a:b@10.0.0.1:18443")
         .with("--zmq", "tcp://10.0.0.1:28332")
+        .with("--p2p", "off")
         .with("--node", "http://127.0.0.1")
         .with("--cookie", "/home/b/.cookie")
         .with("--payout", ADDRESS)
@@ -430,7 +434,9 @@ fn the_command_line_alone() {
     let config =
         config::build(None, &flags, &Surroundings::default()).expect("the flags are good").config;
     assert_eq!(config.nodes[0].zmq.as_deref(), Some("tcp://10.0.0.1:28332"));
+    assert_eq!(config.nodes[0].p2p, P2pAddress::Off);
     assert_eq!(config.nodes[1].auth, Auth::Cookie("/home/b/.cookie".into()));
+    assert_eq!(config.nodes[1].p2p, P2pAddress::Default);
     assert_eq!(shown(&config.stratum.listen), ["127.0.0.1:3334"]);
     assert_eq!(shown(&config.http.listen), ["127.0.0.1:8081", "[::1]:8081"]);
     assert_eq!(config.data.dir, Path::new("/tmp/x"));
@@ -506,6 +512,7 @@ fn a_reload_tells_what_changed() {
         rpc_url = "https://a:c@10.0.0.2"
         rpc_cert_path = "cellar.pem"
         zmq_hashblock_addr = "tcp://10.0.0.2:28332"
+        p2p_addr = "10.0.0.2:8334"
         [[node.backup]]
         name = "attic"
         rpc_url = "http://a:b@10.0.0.1"

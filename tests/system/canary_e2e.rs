@@ -35,7 +35,8 @@ fn the_canary_passes_and_stands_in_no_total() {
     )
     .unwrap();
     let entry = format!(
-        "[node]\nrpc_url = \"http://{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\n",
+        "[node]\nrpc_url = \"http://{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\n\
+         p2p_addr = \"off\"\n",
         node.rpc_address()
     );
     let daemon = Daemon::start(&entry);

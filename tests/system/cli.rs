@@ -164,7 +164,7 @@ fn a_dead_node_is_69() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://a:geheim@{}", listener.local_addr().expect("bound"));
     drop(listener);
-    let output = soloist(&["check", "--node", &url, "--payout", ADDRESS]);
+    let output = soloist(&["check", "--node", &url, "--p2p", "off", "--payout", ADDRESS]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(69), "{said}");
     assert!(said.contains("It cannot be used now: "), "{said}");
@@ -186,7 +186,7 @@ fn an_address_of_another_chain_is_78() {
             thread::spawn(move || answer_as_regtest(stream));
         }
     });
-    let output = soloist(&["check", "--node", &url, "--payout", ADDRESS]);
+    let output = soloist(&["check", "--node", &url, "--p2p", "off", "--payout", ADDRESS]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("is an address of the main chain, but the node is on"), "{said}");

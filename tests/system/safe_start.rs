@@ -13,7 +13,8 @@ use crate::common::daemon::{Daemon, PAYOUT};
 use crate::common::wait_for;
 
 /// Nobody listens there: the page is served all the same.
-const NODE: &str = "[node]\nname = \"attic\"\nrpc_url = \"http://127.0.0.1:9\"\n";
+const NODE: &str = "[node]\nname = \"attic\"\nrpc_url = \"http://127.0.0.1:9\"\n\
+                    p2p_addr = \"off\"\n";
 
 fn alarm(daemon: &Daemon) -> Option<Option<String>> {
     let status = daemon.status()?;

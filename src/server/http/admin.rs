@@ -266,6 +266,7 @@ impl FirstWish {
             password: node.password.clone().filter(|password| !password.is_empty()),
             certificate: node.certificate.trim().to_owned(),
             zmq: node.zmq.trim().to_owned(),
+            p2p: node.p2p.trim().to_owned(),
         });
         let name = if self.name.trim().is_empty() { "Soloist" } else { self.name.trim() };
         Values {
@@ -810,6 +811,7 @@ impl Form {
                 .map(str::to_owned),
             certificate: field(format!("cert{i}")),
             zmq: field(format!("zmq{i}")),
+            p2p: field(format!("p2p{i}")),
         });
         Values {
             name: field("name".to_owned()),
@@ -829,7 +831,8 @@ mod tests {
     fn forms_are_read() {
         let form = Form::parse(
             "name=my+box%21&payout=bc1q+ar0s%20rrr7&url0=http%3A%2F%2Fa%3A8332&user0=u&password0=\
-             &url1=&user1=ghost&url2=https://b&password2=p%26q&cert2=/b.pem&x",
+             &url1=&user1=ghost&url2=https://b&password2=p%26q&cert2=/b.pem&zmq2=tcp://b:1\
+             &p2p2=b:8334&x",
         );
         let values = form.values();
         assert_eq!(values.name, "my box!");
@@ -842,5 +845,10 @@ mod tests {
             (values.nodes[0].certificate.as_str(), values.nodes[1].certificate.as_str()),
             ("", "/b.pem")
         );
+        let ways = |place: usize| {
+            let node: &NodeValues = &values.nodes[place];
+            (node.zmq.as_str(), node.p2p.as_str())
+        };
+        assert_eq!((ways(0), ways(1)), (("", ""), ("tcp://b:1", "b:8334")));
     }
 }

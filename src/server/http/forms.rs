@@ -313,6 +313,7 @@ fn confirm(
                 input type="hidden" name={ "user" (i) } value=(node.user);
                 input type="hidden" name={ "password" (i) } value=(node.password.as_deref().unwrap_or(""));
                 input type="hidden" name={ "zmq" (i) } value=(node.zmq);
+                input type="hidden" name={ "p2p" (i) } value=(node.p2p);
                 input type="hidden" name={ "cert" (i) } value=(node.certificate);
             }
             p.buttons {
@@ -364,6 +365,7 @@ fn node(place: usize, node: Option<&NodeValues>) -> Markup {
                     value=(node.password.as_deref().unwrap_or(""));
             }
             (field(&format!("zmq{place}"), "ZMQ hashblock (optional)", &node.zmq, "tcp://192.168.1.10:28332", "200"))
+            (field(&format!("p2p{place}"), "P2P port, if it is not the usual one; off for none (optional)", &node.p2p, "192.168.1.10:8333", "200"))
             (field(&format!("cert{place}"), "Certificate of your own, for https (file on this box, optional)", &node.certificate, "", "200"))
         }
     }

@@ -1,0 +1,158 @@
+//! Where a node's P2P port is.
+
+use std::fmt;
+
+use super::problem::{Wrong, wrong};
+use super::url::{bracketed, host_and_port};
+use crate::chain::Chain;
+
+/// The address of a node's P2P port, as `p2p_addr` says it. Its `Display` is the text for the file
+/// and for the page's form; that of [`P2pAddress::Default`] is empty, as nothing is written then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum P2pAddress {
+    /// Nothing is written: the host of `rpc_url`, and the port of the node's chain.
+    #[default]
+    Default,
+    /// The port is not used.
+    Off,
+    /// Another host or port.
+    At {
+        /// A name, an IPv4 address, or an IPv6 address without brackets.
+        host: String,
+        /// Without one, that of the node's chain.
+        port: Option<u16>,
+    },
+}
+
+/// The port of the examples: that of the main chain.
+const PORT: u16 = 8333;
+
+impl P2pAddress {
+    /// Host and port to connect to, for a node whose RPC is at `rpc_host`; `None` if the owner
+    /// does not want it.
+    pub fn place(&self, rpc_host: &str, chain: Chain) -> Option<(String, u16)> {
+        match self {
+            P2pAddress::Default => Some((rpc_host.to_owned(), chain.p2p_port())),
+            P2pAddress::Off => None,
+            P2pAddress::At { host, port } => Some((host.clone(), port.unwrap_or(chain.p2p_port()))),
+        }
+    }
+
+    /// Reads `host`, `host:port`, or `off` (also an empty text).
+    pub(super) fn read(text: &str) -> Result<P2pAddress, Wrong> {
+        const EXAMPLE: &str = "Write the node's address and the port on which it listens to other \
+                               nodes, such as 192.168.1.10:8333, or \"off\" to do without.";
+        let text = text.trim();
+        if text.is_empty() || text.eq_ignore_ascii_case("off") {
+            return Ok(P2pAddress::Off);
+        }
+        if text.contains("://") {
+            return wrong("nothing stands before the address of a P2P port", EXAMPLE);
+        }
+        if text.starts_with('*') {
+            return wrong("'*' is what the node listens on, not where it can be found", EXAMPLE);
+        }
+        if text.contains(|c: char| c.is_whitespace() || c.is_control() || "@/?#".contains(c)) {
+            return wrong("this is not an address with or without a port", EXAMPLE);
+        }
+        let (host, port) = host_and_port(text, PORT)?;
+        if host.parse::<u16>().is_ok() {
+            return wrong("this is a port without an address", EXAMPLE);
+        }
+        if host.trim_end_matches('.').ends_with(".onion") {
+            return wrong(
+                "your own nodes are not reached over Tor yet",
+                "Write the node's address in your network, such as 192.168.1.10:8333, or \"off\" \
+                 to do without.",
+            );
+        }
+        Ok(P2pAddress::At { host, port })
+    }
+}
+
+impl fmt::Display for P2pAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            P2pAddress::Default => Ok(()),
+            P2pAddress::Off => f.write_str("off"),
+            P2pAddress::At { host, port: None } => f.write_str(&bracketed(host)),
+            P2pAddress::At { host, port: Some(port) } => write!(f, "{}:{port}", bracketed(host)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(host: &str, port: Option<u16>) -> Result<P2pAddress, Wrong> {
+        Ok(P2pAddress::At { host: host.to_owned(), port })
+    }
+
+    #[test]
+    fn addresses_in_every_form() {
+        assert_eq!(P2pAddress::read("10.0.0.1:18444"), at("10.0.0.1", Some(18444)));
+        assert_eq!(P2pAddress::read(" Node.local "), at("node.local", None));
+        assert_eq!(P2pAddress::read("[FD00:0::10]:8333"), at("fd00::10", Some(8333)));
+        assert_eq!(P2pAddress::read("[fd00::10]"), at("fd00::10", None));
+        for off in ["", " ", "off", "Off"] {
+            assert_eq!(P2pAddress::read(off), Ok(P2pAddress::Off));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_what_to_write() {
+        for (bad, word) in [
+            ("tcp://10.0.0.1:8333", "nothing stands before"),
+            ("http://a:geheim@10.0.0.1", "nothing stands before"),
+            ("*:8333", "listens on"),
+            ("0.0.0.0:8333", "every address"),
+            ("10.0.0.1:0", "not a number from 1"),
+            ("10.0.0.1:99999", "not a number from 1"),
+            ("10.0.0.1:", "not a number from 1"),
+            ("fd00::1", "needs brackets"),
+            ("fd00::1:8333", "needs brackets"),
+            ("[fe80::1]:8333", "begins with fe80"),
+            ("[fd00::1", "not closed"),
+            ("8333", "without an address"),
+            (":8333", "missing"),
+            ("a b", "with or without a port"),
+            ("10.0.0.1/24", "with or without a port"),
+            ("geheim@10.0.0.1", "with or without a port"),
+            ("abcdefghijklmnop.onion:8333", "Tor"),
+            ("ABC.ONION.", "Tor"),
+        ] {
+            let (what, instead) = P2pAddress::read(bad).unwrap_err();
+            assert!(what.contains(word), "{bad}: {what}");
+            assert!(instead.ends_with('.') && !instead.contains("8332"), "{bad}: {instead}");
+            assert!(!format!("{what}{instead}").contains("geheim"), "{bad}: {what}. {instead}");
+        }
+    }
+
+    #[test]
+    fn the_text_reads_as_what_it_was() {
+        for text in ["off", "10.0.0.1", "10.0.0.1:1", "[fd00::10]", "[fd00::10]:8333", "a.b:9"] {
+            let read = P2pAddress::read(text).unwrap();
+            assert_eq!(read.to_string(), text);
+        }
+        assert_eq!(P2pAddress::Default.to_string(), "");
+    }
+
+    #[test]
+    fn what_is_not_written_is_the_rpcs_host_and_the_chains_port() {
+        let place = |address: &P2pAddress, chain| address.place("node.local", chain);
+        let of = |host: &str, port| Some((host.to_owned(), port));
+        for (chain, port) in [
+            (Chain::Main, 8333),
+            (Chain::Testnet3, 18333),
+            (Chain::Testnet4, 48333),
+            (Chain::Signet, 38333),
+            (Chain::Regtest, 18444),
+        ] {
+            assert_eq!(place(&P2pAddress::Default, chain), of("node.local", port));
+            assert_eq!(place(&at("fd00::1", None).unwrap(), chain), of("fd00::1", port));
+            assert_eq!(place(&at("b", Some(5)).unwrap(), chain), of("b", 5));
+            assert_eq!(place(&P2pAddress::Off, chain), None);
+        }
+    }
+}
