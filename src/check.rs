@@ -19,6 +19,7 @@ use crate::exit::{self, Exit};
 use crate::ids::NodeId;
 use crate::job::{Jobs, Work};
 use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState};
+use crate::peers::Probe;
 use crate::rpc::{Rpc, probe_zmq};
 use crate::share::Candidate;
 use crate::template::{Template, TxCache};
@@ -36,6 +37,8 @@ pub struct Answer {
     pub proposal: Option<Result<Option<String>, RpcError>>,
     /// What answers at the node's ZMQ address, if it has one.
     pub zmq: Option<ZmqState>,
+    /// What is at its P2P port; `None` if its chain and its tip are not known.
+    pub p2p: Option<Probe>,
 }
 
 /// Checks and prints. [`Exit::Ok`] if a block could be mined now.
@@ -215,6 +218,8 @@ fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (Sta
             }
         });
     }
+    let by_rpc = !is_refused(answer, Command::SubmitBlock);
+    sentences.extend(answer.p2p.as_ref().map(|probe| probe.words(by_rpc)));
     // One block behind may be a question of the second in which we asked.
     match state {
         State::Ready if lag > 1 => (State::Waiting, sentences),
@@ -371,7 +376,16 @@ fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
         rpc.propose(&faster_hex::hex_string(&candidate(work(template, owner, payout))))
     });
     let zmq = node.zmq.as_deref().map(|address| smol::block_on(probe_zmq(address)));
-    Answer { health, permissions, template, proposal, zmq }
+    let p2p = health.as_ref().ok().and_then(|health| smol::block_on(look_at_p2p(node, health)));
+    Answer { health, permissions, template, proposal, zmq, p2p }
+}
+
+/// What is at the node's P2P port; `None` if the node's chain is not one that we know.
+pub async fn look_at_p2p(node: &NodeConfig, health: &HealthReport) -> Option<Probe> {
+    let chain = Chain::from_name(&health.chain)?;
+    let Some((host, port)) = node.p2p.place(&node.host, chain) else { return Some(Probe::off()) };
+    let height = u32::try_from(health.blocks).ok()?;
+    Some(Probe::look(host, port, chain, (health.best, height)).await)
 }
 
 /// What the daemon would give its miners over this template, received now.

@@ -8,6 +8,7 @@ use std::process::Command;
 use soloist::rpc::Auth;
 
 use crate::common::node::{Kind, RealNode};
+use crate::common::wait_for;
 
 /// Runs the program with a file; returns what it says and its exit code.
 fn check(dir: &Path, config: &str) -> (String, Option<i32>) {
@@ -30,7 +31,11 @@ fn section(node: &RealNode) -> String {
         Auth::None => String::new(),
     };
     let zmq = node.zmq().unwrap_or_default();
-    format!("rpc_url = \"http://{}\"\n{login}\nzmq_hashblock_addr = \"{zmq}\"\n", node.address())
+    format!(
+        "rpc_url = \"http://{}\"\n{login}\nzmq_hashblock_addr = \"{zmq}\"\np2p_addr = \"{}\"\n",
+        node.address(),
+        node.p2p_address(),
+    )
 }
 
 #[test]
@@ -56,6 +61,9 @@ fn a_real_node_would_accept_the_block() {
         if node.kind == Kind::Core {
             assert!(said.contains("It publishes at tcp://"), "{said}");
         }
+
+        let refuses = format!("P2P port at {} cannot be used: it refuses", node.p2p_address());
+        assert!(said.contains(&refuses), "{said}");
 
         // A port that takes connections is no publisher yet.
         let rpc = format!("tcp://{}", node.address());
@@ -93,4 +101,51 @@ fn a_real_node_would_accept_the_block() {
         assert_eq!(code, Some(69), "{said}");
         assert!(said.contains("No block could be mined now"), "{said}");
     }
+}
+
+#[test]
+fn the_p2p_port_of_a_real_node_is_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    for node in RealNode::all_listening() {
+        let made = if node.kind == Kind::Bcoin { 440 } else { 2 };
+        node.generate(made);
+        let config = |node: &RealNode| {
+            format!("[payout]\naddress = \"{}\"\n[node]\n{}", node.payout(1), section(node))
+        };
+        let own = node.p2p_address();
+        let both = format!("A block would reach this node by RPC and by its P2P port ({own}).");
+        // bcoin's RPC answers a little before it listens.
+        wait_for("its P2P port", || {
+            let (said, code) = check(dir.path(), &config(&node));
+            assert_eq!(code, Some(0), "{said}");
+            said.contains(&both).then_some(())
+        });
+
+        let off = config(&node).replace(&format!("p2p_addr = \"{own}\""), "p2p_addr = \"\"");
+        let (said, code) = check(dir.path(), &off);
+        assert!(said.contains("Its P2P port is switched off by p2p_addr."), "{said}");
+        assert_eq!(code, Some(0), "{said}");
+
+        // What speaks HTTP waits for more, or says what is no P2P.
+        let rpc = node.address();
+        let wrong = config(&node).replace(
+            &format!("p2p_addr = \"{own}\""),
+            &format!("p2p_addr = \"localhost:{}\"", rpc.port()),
+        );
+        let (said, code) = check(dir.path(), &wrong);
+        assert!(said.contains("cannot be used: "), "{said}");
+        assert_eq!(code, Some(0), "{said}");
+    }
+    // Another node's port has another tip.
+    let [first, second] = [RealNode::all_listening(), RealNode::all_listening()]
+        .map(|nodes| nodes.into_iter().next().expect("bcoin is always tested"));
+    first.generate(440);
+    let config =
+        format!("[payout]\naddress = \"{}\"\n[node]\n{}", first.payout(1), section(&first))
+            .replace(&first.p2p_address().to_string(), &second.p2p_address().to_string());
+    wait_for("the other node's P2P port", || {
+        let (said, code) = check(dir.path(), &config);
+        assert_eq!(code, Some(0), "{said}");
+        said.contains("does not show the tip that RPC tells").then_some(())
+    });
 }

@@ -9,6 +9,8 @@ use soloist::config::{self, Flags, Loaded, Surroundings};
 use soloist::exit::Exit;
 use soloist::node::fault::Login;
 use soloist::node::{Command, HealthReport, Permission, Permissions, RpcError, ZmqState};
+use soloist::p2p::Down;
+use soloist::peers::{Found, Probe};
 use soloist::template::{Template, TxCache};
 
 const ONE_NODE: &str = r#"
@@ -89,6 +91,10 @@ fn all_but(forbidden: &[Command]) -> Permissions {
     all
 }
 
+fn p2p(found: Found) -> Probe {
+    Probe { place: "192.168.1.10:8333".to_owned(), found }
+}
+
 fn ready(blocks: u64) -> Answer {
     Answer {
         health: Ok(health(Chain::Main, blocks)),
@@ -96,6 +102,7 @@ fn ready(blocks: u64) -> Answer {
         template: Ok(template(blocks + 1)),
         proposal: Some(Ok(None)),
         zmq: Some(ZmqState::Connected),
+        p2p: Some(p2p(Found::Node)),
     }
 }
 
@@ -106,6 +113,7 @@ fn failed(error: RpcError) -> Answer {
         template: Err(error),
         proposal: None,
         zmq: None,
+        p2p: None,
     }
 }
 
@@ -231,6 +239,43 @@ fn what_answers_for_zmq_is_told() {
         let text = told(ONE_NODE, &[answer], Exit::Ok);
         let line = text.lines().find(|line| line.contains("tcp://192.168.1.10:28332"));
         all += &format!("{}\n", line.unwrap_or_else(|| panic!("{text}")));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn what_is_at_the_p2p_port_is_told() {
+    let down = [
+        Down::Refused,
+        Down::Unreachable("its name is unknown".to_owned()),
+        Down::Silent,
+        Down::HungUp,
+        Down::Closed,
+        Down::OtherChain,
+        Down::Unfit("it has no blocks"),
+        Down::Nonsense("a message without end"),
+        Down::Flood,
+    ];
+    let found = [Found::Node, Found::OtherTip].into_iter().chain(down.map(Found::Nothing));
+    let mut all = String::new();
+    for probe in found.map(p2p).chain([Probe::off()]) {
+        let answer = Answer { p2p: Some(probe.clone()), ..ready(884_201) };
+        // By RPC a block reaches it anyway.
+        let text = told(ONE_NODE, &[answer], Exit::Ok);
+        let line = text.lines().find(|line| line.contains("P2P"));
+        let line = line.unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(line.contains("by RPC alone"), probe.found != Found::Node, "{line}");
+        all += &format!("{}\n", line.trim());
+    }
+    // A node that refuses submitblock is told apart.
+    for (found, words) in [
+        (Found::Node, "A block would reach this node by its P2P port (192.168.1.10:8333) alone."),
+        (Found::Nothing(Down::Refused), "No block can reach this node."),
+    ] {
+        let permissions = Ok(all_but(&[Command::SubmitBlock]));
+        let answer = Answer { p2p: Some(p2p(found)), permissions, ..ready(884_201) };
+        let text = told(ONE_NODE, &[answer], Exit::Unavailable);
+        assert!(text.contains(words) && !text.contains("by RPC"), "{text}");
     }
     insta::assert_snapshot!(all);
 }
