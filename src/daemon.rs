@@ -48,11 +48,12 @@ use crate::engine::{self, Engine};
 use crate::exit::Exit;
 use crate::failover::Setup;
 use crate::fsutil::{self, Rights};
-use crate::ids::ConnId;
+use crate::ids::{ConnId, NodeId};
 use crate::job::JobId;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
+use crate::p2p;
 use crate::server::background_executor;
 use crate::server::http::admin::{Admin, Local};
 use crate::server::http::{self, Http, NoBlock};
@@ -87,6 +88,8 @@ const MAX_EVENTS: usize = 100;
 #[derive(Debug)]
 enum Event {
     Node(NodeEvent),
+    /// Something happened on the connection to a node's P2P port.
+    Peer(NodeId, p2p::Event),
     /// The ledger's writer answered.
     Ledger(Box<(crate::ledger::writer::LedgerWriter, LedgerEvent)>),
     /// A block was written to the spool, or could not be.
@@ -539,6 +542,7 @@ impl State {
     fn event(&mut self, now: Now, event: Event) {
         match event {
             Event::Node(event) => self.node_event(now, event),
+            Event::Peer(node, event) => self.peer_event(now, node, event),
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
             Event::Coinbase(block, coinbase) => {

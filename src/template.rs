@@ -179,34 +179,26 @@ impl Template {
         })
     }
 
-    /// An empty block's template on `tip`, a block that the node has just taken in and that follows
-    /// on [`Template::prev`] like the one that this template was for. It lets miners leave the dead
-    /// tip at once, while the node is still choosing transactions.
+    /// An empty block's template on `tip`, a block that the node has just taken in and that is higher
+    /// than [`Template::prev`] or stands beside it. It lets miners leave the dead tip at once, while the node is still
+    /// choosing transactions.
     ///
-    /// `None` where the next block's target cannot be known beforehand: at a retarget, and on the
-    /// test networks with their minimum-difficulty rule. `node_time` is the node's clock now, see
-    /// [`crate::job::Work::node_time`], and `median_time` that of the tip and the ten blocks before
-    /// it: the block's own time must be later.
-    ///
-    /// The caller knows that `tip` is one block higher than [`Template::prev`]: with a wrong height
-    /// the block would be worth nothing.
+    /// `None` where [`empty_is_possible`] says so. `header` is what the tip's header says: with a wrong
+    /// height the block would be worth nothing, and its own time must be later than the median time.
+    /// `node_time` is the node's clock now, see [`crate::job::Work::node_time`].
     pub fn empty_on(
         &self,
         tip: BlockHash,
-        median_time: u32,
+        header: TipHeader,
         chain: Chain,
         node_time: u32,
     ) -> Option<Template> {
-        let mintime = self.mintime.max(median_time) + 1;
-        let height = self.height + 1;
-        let halving = match chain {
-            Chain::Main => 210_000,
-            Chain::Regtest => 150,
-            Chain::Testnet3 | Chain::Testnet4 | Chain::Signet => return None,
-        };
-        if height.is_multiple_of(RETARGET) {
+        let mintime = self.mintime.max(header.median_time) + 1;
+        let height = u32::try_from(header.height).ok()?.checked_add(1)?;
+        if tip == self.prev || !empty_is_possible(chain, self.height.into(), height.into()) {
             return None;
         }
+        let halving = if chain == Chain::Regtest { 150 } else { 210_000 };
         Some(Template {
             height,
             version: self.version,
@@ -226,6 +218,27 @@ impl Template {
     /// The fees of all transactions, satoshis.
     pub fn fees(&self) -> u64 {
         self.txs.iter().map(|tx| tx.fee).sum()
+    }
+}
+
+/// What is known of a tip, as far as an empty block on it needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TipHeader {
+    /// Its height.
+    pub height: u64,
+    /// Median of the times of it and the ten blocks before it, Unix seconds: the next block's time
+    /// must be later (0 where the node does not tell).
+    pub median_time: u32,
+}
+
+/// Whether a block of the height `to` can be made without a node from a template for the height
+/// `from`: the target is the same only between two retargets, and nowhere for sure on the test networks
+/// with their minimum-difficulty rule (testnet3, testnet4). Blocks of signet are signed.
+pub fn empty_is_possible(chain: Chain, from: u64, to: u64) -> bool {
+    let period = |height: u64| height / u64::from(RETARGET);
+    match chain {
+        Chain::Main | Chain::Regtest => from <= to && period(from) == period(to),
+        Chain::Testnet3 | Chain::Testnet4 | Chain::Signet => false,
     }
 }
 
@@ -468,29 +481,43 @@ mod tests {
         }
         let before = r#""rules":["csv"],"#;
         let template = json("", &given).replace(r#""rules":["csv","!segwit","taproot"],"#, before);
-        let empty = parse(&template).unwrap().empty_on(BlockHash([5; 32]), 0, Chain::Main, 2030);
+        let header = TipHeader { height: 840_000, median_time: 0 };
+        let empty =
+            parse(&template).unwrap().empty_on(BlockHash([5; 32]), header, Chain::Main, 2030);
         assert_eq!(empty.unwrap().witness_commitment, None);
     }
 
     #[test]
     fn an_empty_block_follows_where_its_target_is_known() {
+        let on = |height, median_time| TipHeader { height, median_time };
         let template = parse(&json(&tx(7), "")).unwrap();
         let tip = BlockHash([5; 32]);
-        let empty = template.empty_on(tip, 0, Chain::Main, 2030).unwrap();
+        let empty = template.empty_on(tip, on(840_000, 0), Chain::Main, 2030).unwrap();
         assert_eq!((empty.height, empty.prev, empty.curtime), (840_001, tip, 2030));
         assert_eq!(empty.value, 312_500_000);
         assert!(empty.txs.is_empty() && empty.branch.is_empty());
         assert_eq!(empty.witness_commitment, Some(witness_commitment(&[])));
         assert_eq!((empty.nbits, empty.version), (template.nbits, template.version));
-        assert_eq!(template.empty_on(tip, 0, Chain::Main, 0).unwrap().curtime, 1001);
-        let later = template.empty_on(tip, 5000, Chain::Main, 2030).unwrap();
+        assert_eq!(template.empty_on(tip, on(840_000, 0), Chain::Main, 0).unwrap().curtime, 1001);
+        let later = template.empty_on(tip, on(840_000, 5000), Chain::Main, 2030).unwrap();
         assert_eq!((later.curtime, later.mintime), (5001, 5001), "later than the median time");
-        assert_eq!(template.empty_on(tip, 0, Chain::Testnet4, 2030), None);
+        assert_eq!(template.empty_on(tip, on(840_000, 0), Chain::Testnet4, 2030), None);
+        // A tip that is more than one block higher is told by its height; one that is lower is none.
+        let two = template.empty_on(tip, on(840_001, 0), Chain::Main, 2030).unwrap();
+        assert_eq!(two.height, 840_002);
+        let beside = template.empty_on(tip, on(839_999, 0), Chain::Main, 2030).unwrap();
+        assert_eq!((beside.height, beside.prev), (840_000, tip));
+        assert_eq!(template.empty_on(template.prev, on(839_999, 0), Chain::Main, 2030), None);
+        for height in [839_998, 0, u64::MAX, u64::from(u32::MAX)] {
+            assert_eq!(template.empty_on(tip, on(height, 0), Chain::Main, 2030), None);
+        }
         // 840,672 is divisible by 2016.
         let before_retarget = Template { height: 840_671, ..template };
-        assert_eq!(before_retarget.empty_on(tip, 0, Chain::Main, 2030), None);
+        let at_retarget = before_retarget.empty_on(tip, on(840_671, 0), Chain::Main, 2030);
+        assert_eq!(at_retarget, None);
+        assert_eq!(before_retarget.empty_on(tip, on(840_672, 0), Chain::Main, 2030), None);
         let last = Template { height: 20_000_000, ..before_retarget };
-        assert_eq!(last.empty_on(tip, 0, Chain::Main, 2030).unwrap().value, 0);
+        assert_eq!(last.empty_on(tip, on(20_000_000, 0), Chain::Main, 2030).unwrap().value, 0);
     }
 
     #[test]

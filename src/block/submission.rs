@@ -98,6 +98,16 @@ pub enum Input {
         /// Where the node has it; `None` if the node did not say.
         position: Option<Position>,
     },
+    /// A node showed without a question that the block is in its best chain. A question in progress
+    /// goes on.
+    InChain {
+        /// Which node.
+        node: NodeId,
+        /// Which block.
+        block: BlockHash,
+        /// At least 1.
+        confirmations: u32,
+    },
     /// [`Ask::Position`] found no place at the node: too much was asked at once.
     NotAsked {
         /// Which node.
@@ -228,6 +238,12 @@ impl Submissions {
             }
             Input::Position { node, block, position } => {
                 self.end_question(node, block);
+                if let Some(tracked) = self.find(block) {
+                    tracked.update(node, out, |offer| offer.looked(now.mono, position));
+                }
+            }
+            Input::InChain { node, block, confirmations } => {
+                let position = Some(Position::InChain { confirmations: Some(confirmations) });
                 if let Some(tracked) = self.find(block) {
                     tracked.update(node, out, |offer| offer.looked(now.mono, position));
                 }
@@ -648,6 +664,19 @@ mod tests {
         assert_eq!(world.state(), accepted(A, 1));
         assert!(!world.submissions.is_busy());
         assert!(out.iter().any(|o| matches!(o, Output::Shown { node: A, in_chain: true, .. })));
+    }
+
+    #[test]
+    fn what_a_node_shows_unasked_does_not_end_the_question_under_way() {
+        let mut world = World::with(vec![A]);
+        world.solve();
+        assert_eq!(looked(&world.say(A, None)), [A]);
+        let in_chain = Input::InChain { node: A, block: HASH, confirmations: 1 };
+        world.input(in_chain);
+        assert_eq!(world.state(), accepted(A, 1));
+        for seconds in [10.0, 20.0, 29.0] {
+            assert_eq!(looked(&world.at(seconds)), [], "it is being asked, at {seconds} s");
+        }
     }
 
     #[test]

@@ -40,6 +40,11 @@ pub struct NodeAnswer {
     pub taken: bool,
     /// Its answer: `no objection`, `duplicate`, `inconclusive`, or the reason of the refusal.
     pub words: String,
+    /// From the share's arrival until its P2P port asked for the block, milliseconds; `None` where it
+    /// did not.
+    pub p2p_after_ms: Option<f64>,
+    /// From the share's arrival until it first showed the block in its best chain, milliseconds.
+    pub shown_after_ms: Option<f64>,
 }
 
 /// What the owner can do about a block that every node refuses for this reason.

@@ -378,7 +378,7 @@ impl State {
 /// A node's answer from the spool, for the page. Whether the node has the block now is not known
 /// until the node shows it.
 fn said_before(answer: Answer) -> NodeAnswer {
-    NodeAnswer { node: answer.node, taken: false, words: answer.answer }
+    NodeAnswer { node: answer.node, words: answer.answer, ..NodeAnswer::default() }
 }
 
 /// The last answer of each node.

@@ -41,6 +41,10 @@ impl State {
                     handle.submit(block.hash, self.blocks.hex(&block), urgency);
                 }
             }
+            Effect::PeerConnect { node, chain } => {
+                self.nodes.connect_peer(now, node, chain, &self.executor, &self.queue);
+            }
+            Effect::Peer { node, order } => self.nodes.order_peer(node, order),
             Effect::Pool(output) => self.pool_output(now, output),
             Effect::SendHeld { conn, bytes } => self.send_held(now, conn, &bytes),
             Effect::Remember(job_records) => self.job_file.keep(now, job_records),

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 use async_channel::Sender;
 use smol::LocalExecutor;
 
+use crate::chain::Chain;
 use crate::clock::Now;
-use crate::config::{Config, NodeConfig};
+use crate::config::{Config, NodeConfig, P2pAddress};
 use crate::engine;
 use crate::failover::NodeSpec;
 use crate::ids::NodeId;
 use crate::node::{NodeEvent, NodeEventKind, TipSource, ZmqState};
 use crate::os;
+use crate::p2p::{self, Order, Peer};
+use crate::peers::PeerHandle;
 use crate::rpc::NodeHandle;
 use crate::status::{About, AlarmView, EventKind, Level, format};
 use crate::template::Template;
@@ -43,12 +46,22 @@ pub(super) struct Node {
     pub zmq_heard: bool,
     /// State of the subscription to its publisher; `None` where none is configured.
     pub zmq: Option<ZmqState>,
+    /// The connection to its P2P port; `None` where the owner does not want it, or its chain is not
+    /// known yet.
+    pub peer: Option<NodePeer>,
     /// Whether its publisher announces what it should.
     silence: Silence,
     /// The owner was told that the publisher is silent.
     silent: bool,
     /// Verified share of the chain, now and some minutes ago, to estimate when it will be ready.
     progress: VecDeque<(Instant, f64)>,
+}
+
+/// The connection to a node's P2P port.
+pub(super) struct NodePeer {
+    /// Host and port.
+    pub address: String,
+    handle: PeerHandle,
 }
 
 /// Samples of a download's progress: their number and distance.
@@ -171,6 +184,38 @@ impl Nodes {
         }
     }
 
+    /// Keeps a connection to a node's P2P port, where the owner wants it. One that was there ends.
+    pub(super) fn connect_peer(
+        &mut self,
+        now: Now,
+        id: NodeId,
+        chain: Chain,
+        executor: &Rc<LocalExecutor<'static>>,
+        queue: &Sender<Event>,
+    ) {
+        let Some(node) = self.table.get_mut(&id) else { return };
+        let place = node.config.p2p.place(&node.config.host, chain);
+        // Without a random number a connection to ourselves is not noticed, which does no harm.
+        let nonce = getrandom::u64().unwrap_or_default();
+        node.peer = place.map(|(host, port)| NodePeer {
+            address: P2pAddress::At { host: host.clone(), port: Some(port) }.to_string(),
+            handle: PeerHandle::start(
+                executor,
+                host,
+                port,
+                Peer::new(now, chain, nonce),
+                forward(executor, queue, move |event| Event::Peer(id, event)),
+            ),
+        });
+    }
+
+    /// Passes an order on to the connection to a node's P2P port, if there is one.
+    pub(super) fn order_peer(&self, id: NodeId, order: Order) {
+        if let Some(peer) = self.get(id).and_then(|node| node.peer.as_ref()) {
+            peer.handle.give(order);
+        }
+    }
+
     fn add(
         &mut self,
         config: &NodeConfig,
@@ -179,7 +224,7 @@ impl Nodes {
     ) -> NodeId {
         let id = NodeId(self.next_id);
         self.next_id += 1;
-        let events = node_queue(executor, queue);
+        let events = forward(executor, queue, Event::Node);
         let handle = NodeHandle::start(id, &config.into(), events, executor)
             .inspect_err(|error| log::error!("node {}: no threads: {error}", config.name))
             .ok();
@@ -190,6 +235,7 @@ impl Nodes {
             answered_at: None,
             zmq_heard: false,
             zmq: config.zmq.as_ref().map(|_| ZmqState::Connecting),
+            peer: None,
             silence: Silence::new(os::now()),
             silent: false,
             progress: VecDeque::new(),
@@ -206,6 +252,13 @@ impl State {
         }
         self.note(now, &event);
         self.engine_input(now, engine::Input::Node(event));
+    }
+
+    pub(super) fn peer_event(&mut self, now: Now, node: NodeId, event: p2p::Event) {
+        if let (p2p::Event::Tip { hash, .. }, true) = (&event, self.engine.peers().is_own(node)) {
+            self.timings.tip(now.mono, *hash);
+        }
+        self.engine_input(now, engine::Input::Peer(node, event));
     }
 
     pub(super) fn reload_engine(&mut self, now: Now, old: &Config) {
@@ -292,13 +345,17 @@ impl State {
 }
 
 /// Passes a node's events into the daemon's queue.
-fn node_queue(executor: &LocalExecutor<'static>, queue: &Sender<Event>) -> Sender<NodeEvent> {
+fn forward<T: 'static>(
+    executor: &LocalExecutor<'static>,
+    queue: &Sender<Event>,
+    wrap: impl Fn(T) -> Event + 'static,
+) -> Sender<T> {
     let (sender, events) = async_channel::unbounded();
     let queue = queue.clone();
     executor
         .spawn(async move {
             while let Ok(event) = events.recv().await {
-                if queue.send(Event::Node(event)).await.is_err() {
+                if queue.send(wrap(event)).await.is_err() {
                     return;
                 }
             }

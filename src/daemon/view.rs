@@ -8,8 +8,9 @@ use crate::block::StoredState;
 use crate::block::submission::{BlockState, MATURITY};
 use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
-use crate::engine::stored;
+use crate::engine::{PeerState, stored};
 use crate::failover::{self, NewsBy};
+use crate::ids::NodeId;
 use crate::job::Job;
 use crate::ledger::record::{FoundBlock, Grain};
 use crate::ledger::totals::Storage;
@@ -170,6 +171,7 @@ impl State {
                 })
                 .collect(),
             signals_demanded: signal::numbers(signals.overruled(template)).collect(),
+            carried_by_p2p: self.engine.failover().carried_by_p2p().map(|id| self.nodes.name(id)),
         })
     }
 
@@ -242,6 +244,7 @@ impl State {
             zmq_state: held.and_then(|node| node.zmq),
             news: match node.news_by {
                 NewsBy::Zmq => view::NewsView::Zmq,
+                NewsBy::P2p => view::NewsView::P2p,
                 NewsBy::Wait => view::NewsView::Waiting,
                 NewsBy::Soon { crowded: false } => view::NewsView::Asking,
                 NewsBy::Soon { crowded: true } => view::NewsView::Crowded,
@@ -249,6 +252,7 @@ impl State {
             },
             zmq_address: config.and_then(|config| config.zmq.clone()),
             tip_wins: node.race.wins.iter().sum(),
+            p2p: self.p2p_view(node.id),
             rehearsal: self.engine.rehearsals().verdict(node.id).cloned(),
             permissions: node.permissions.map(permissions_view),
             last_error: node.last_error.map(|(error, age)| view::NodeErrorView {
@@ -259,6 +263,19 @@ impl State {
             calls: node.stats.iter().map(|(method, stats)| call_view(*method, stats)).collect(),
             errors: error_views(node.stats.values()),
         }
+    }
+
+    fn p2p_view(&self, node: NodeId) -> Option<view::P2pView> {
+        let address = self.nodes.get(node)?.peer.as_ref()?.address.clone();
+        let (state, why) = match self.engine.peers().state(node)? {
+            PeerState::Ready { same: Some(true), .. } => (view::P2pState::Own, String::new()),
+            PeerState::Ready { same: Some(false), .. } => (view::P2pState::Other, String::new()),
+            PeerState::Connecting | PeerState::Ready { same: None, .. } => {
+                (view::P2pState::Connecting, String::new())
+            }
+            PeerState::Down(why) => (view::P2pState::Down, why.to_string()),
+        };
+        Some(view::P2pView { address, state, why })
     }
 
     /// The address of a script; without a script the owner's address. Before a node has told its

@@ -21,6 +21,8 @@ const CARD_AT_MOST: Duration = Duration::from_secs(10);
 /// Shown for `submitblock`'s `null`.
 const NO_OBJECTION: &str = "no objection";
 const DUPLICATE: &str = "duplicate";
+/// Shown until the node answers `submitblock`, if it asked for the block by P2P.
+const ASKED_FOR_IT: &str = "asked for it by P2P";
 /// Shown instead of an answer, if the node got the block from elsewhere.
 const HAS_IT: &str = "has it";
 
@@ -64,6 +66,11 @@ impl Blocks {
 
     /// Number of blocks that no node has shown in its best chain yet.
     pub fn waiting(&self) -> usize {
+        self.undecided().len()
+    }
+
+    /// The blocks that no node has shown in its best chain yet.
+    pub(super) fn undecided(&self) -> Vec<Arc<SolvedBlock>> {
         let waits = |state: &BlockState| match state {
             BlockState::Candidate | BlockState::Beside | BlockState::Refused { .. } => true,
             BlockState::Accepted { .. }
@@ -71,7 +78,7 @@ impl Blocks {
             | BlockState::Mature
             | BlockState::Stale => false,
         };
-        self.submissions.blocks().filter(|(_, state)| waits(state)).count()
+        self.iter().filter(|(_, state)| waits(state)).map(|(block, _)| block.clone()).collect()
     }
 
     /// Every block that is not final, with its state.
@@ -182,7 +189,8 @@ impl Engine {
             (Ok(SubmitAnswer::Rejected(reason)), _) => reason.clone(),
             (Err(error), _) => error.to_string(),
         };
-        let said = NodeAnswer { node: name.clone(), taken, words: words.clone() };
+        let before = before.cloned().unwrap_or_default();
+        let said = NodeAnswer { node: name.clone(), taken, words: words.clone(), ..before };
         // A node that is down is asked repeatedly, and a node that has the block is asked after
         // each start: report each answer once.
         if !answers.iter().any(|old| old == &said || taken && repeated && old.node == said.node) {
@@ -217,10 +225,16 @@ impl Engine {
     fn blocks_output(&mut self, now: Now, output: Output) {
         match output {
             Output::Submit { node, block, urgency } => {
-                self.effects.push_back(Effect::Submit { node, block, urgency });
+                self.effects.push_back(Effect::Submit { node, block: block.clone(), urgency });
+                self.offer_to_peer(node, &block);
             }
             Output::Ask { node, ask } => self.ask(node, ask),
-            Output::Shown { node, block, in_chain } => self.shown(node, block, in_chain),
+            Output::Shown { node, block, in_chain } => {
+                self.shown(now, node, block, in_chain);
+                if in_chain {
+                    self.withdraw_from_peer(node, block);
+                }
+            }
             Output::Changed { block, from, state } => {
                 self.block_changed(now, block, &from, state);
             }
@@ -228,21 +242,43 @@ impl Engine {
     }
 
     /// Notes for the page whether a node has the block in its best chain.
-    fn shown(&mut self, node: NodeId, block: BlockHash, in_chain: bool) {
+    fn shown(&mut self, now: Now, node: NodeId, block: BlockHash, in_chain: bool) {
+        let since = self.blocks.timing.get(&block).map(|(since, _)| *since);
+        let answer = self.answer_of(node, block);
+        answer.taken = in_chain;
+        // It got the block from another node or by its P2P port, before it answered us.
+        if answer.words.is_empty() || in_chain && is_reason(&answer.words) {
+            answer.words = HAS_IT.to_owned();
+        }
+        if let (true, None, Some(since)) = (in_chain, answer.shown_after_ms, since) {
+            answer.shown_after_ms = Some(millis(now.mono.saturating_duration_since(since)));
+        }
+    }
+
+    /// A node's P2P port asked for a block. That is no acceptance yet.
+    pub(super) fn asked_by_p2p(&mut self, node: NodeId, block: BlockHash, after: Duration) {
+        let answer = self.answer_of(node, block);
+        if answer.p2p_after_ms.is_some() {
+            return;
+        }
+        answer.p2p_after_ms = Some(millis(after));
+        if answer.words.is_empty() {
+            answer.words = ASKED_FOR_IT.to_owned();
+        }
+        let (name, after) = (self.name(node), millis(after));
+        let text =
+            format!("Node {name} asked for block {block} by its P2P port after {after:.1} ms.");
+        self.tell(EventKind::Block, Level::Info, text);
+    }
+
+    fn answer_of(&mut self, node: NodeId, block: BlockHash) -> &mut NodeAnswer {
         let name = self.name(node);
         let answers = self.blocks.answers.entry(block).or_default();
-        match answers.iter_mut().find(|answer| answer.node == name) {
-            Some(answer) => {
-                answer.taken = in_chain;
-                if in_chain && is_reason(&answer.words) {
-                    answer.words = HAS_IT.to_owned();
-                }
-            }
-            // It got the block from another node, before it answered us.
-            None => {
-                answers.push(NodeAnswer { node: name, taken: in_chain, words: HAS_IT.to_owned() });
-            }
-        }
+        let place = answers.iter().position(|answer| answer.node == name).unwrap_or_else(|| {
+            answers.push(NodeAnswer { node: name, ..NodeAnswer::default() });
+            answers.len() - 1
+        });
+        &mut answers[place]
     }
 
     fn block_changed(
@@ -279,8 +315,17 @@ impl Engine {
                 if let Some((since, took @ None)) = self.blocks.timing.get_mut(&hash) {
                     *took = Some(now.mono.saturating_duration_since(*since));
                 }
-                let text =
-                    format!("BLOCK {height} IS ACCEPTED: node {name} has it in its best chain.");
+                let answer = self.answer_of(*by, hash);
+                // `submitblock` answers "duplicate" where the other road was faster.
+                let by_p2p = answer.p2p_after_ms.is_some() && answer.words != NO_OBJECTION;
+                let road = if by_p2p { "its P2P port" } else { "RPC" };
+                let race = match answer.shown_after_ms {
+                    Some(ms) => format!(" {ms:.0} ms after the share; it came by {road}"),
+                    None => String::new(),
+                };
+                let text = format!(
+                    "BLOCK {height} IS ACCEPTED: node {name} has it in its best chain{race}."
+                );
                 (Level::Info, text)
             }
             (_, BlockState::Orphaned) => (
@@ -296,6 +341,9 @@ impl Engine {
         };
         if matches!(state, BlockState::Mature | BlockState::Stale) {
             self.effects.push_back(Effect::Final(hash));
+            for node in self.node_ids() {
+                self.withdraw_from_peer(node, hash);
+            }
         }
         // An event that was reported when it happened is not reported again after each start.
         let known_lost = self.blocks.known_lost.contains(&hash);
@@ -320,6 +368,10 @@ pub fn stored(state: &BlockState) -> StoredState {
         BlockState::Mature => StoredState::Mature,
         BlockState::Orphaned | BlockState::Stale => StoredState::Stale,
     }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// Whether a node's answer is a reject reason: that is one word, while a call's failure is a

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::block::SolvedBlock;
 use crate::block::submission::BlockState;
-use crate::chain::BlockHash;
+use crate::chain::{BlockHash, Chain};
 use crate::event::{EventKind, Level};
 use crate::failover::{GateWhy, LeadWhy};
 use crate::ids::{ConnId, NodeId};
 use crate::job_journal::JobRecord;
 use crate::node::Ask;
+use crate::p2p;
 use crate::priority_queue::Urgency;
 use crate::settings::Values;
 use crate::share::Candidate;
@@ -35,6 +36,21 @@ pub enum Effect {
         block: Arc<SolvedBlock>,
         /// Urgent while no node has it.
         urgency: Urgency,
+    },
+    /// Keep a connection to a node's P2P port, where the owner does not forbid it; a former one of
+    /// another chain ends. What happens on it is handed in as [`Input::Peer`](super::Input::Peer).
+    PeerConnect {
+        /// Which node.
+        node: NodeId,
+        /// Its chain.
+        chain: Chain,
+    },
+    /// An order for the connection to a node's P2P port.
+    Peer {
+        /// Which node.
+        node: NodeId,
+        /// The order.
+        order: p2p::Order,
     },
     /// What the pool wants done. The bytes of a [`Output::Send`] are in
     /// [`Engine::bytes`](super::Engine::bytes). After [`Output::Authorized`] the shell hands in the

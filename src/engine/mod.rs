@@ -17,6 +17,7 @@
 mod blocks;
 mod effect;
 mod nodes;
+mod peers;
 pub mod rehearsal;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use crate::failover::{self, Failover, Setup};
 use crate::ids::{ConnId, Extranonce1, NodeId};
 use crate::job_journal::RestoredJobs;
 use crate::node::{Ask, NodeEvent};
+use crate::p2p;
 use crate::pool::{self, Pool};
 use crate::settings::{self, Changes, Values};
 use crate::signal::Signals;
@@ -47,6 +49,7 @@ use crate::template::Template;
 
 pub use blocks::{Blocks, stored};
 pub use effect::{Effect, WorkFrom};
+pub use peers::{PeerState, Peers};
 use rehearsal::Rehearsals;
 
 /// The owner's settings for mining.
@@ -76,6 +79,8 @@ pub struct Payout {
 pub enum Input {
     /// A node said or failed to say something.
     Node(NodeEvent),
+    /// Something happened on the connection to a node's P2P port.
+    Peer(NodeId, p2p::Event),
     /// [`Ask::Position`] could not be asked: too many calls to the node are waiting.
     NotAsked {
         /// Which node.
@@ -156,6 +161,7 @@ pub struct Engine {
     /// The latest template of each node, and when it was made.
     latest: BTreeMap<NodeId, (Arc<Template>, Instant)>,
     blocks: Blocks,
+    peers: Peers,
     rehearsals: Rehearsals,
     changes: Changes,
     /// The address that the last change came from: the one that waits, if any does.
@@ -187,6 +193,7 @@ impl Engine {
             outbox: Outbox::new(),
             latest: BTreeMap::new(),
             blocks: Blocks::default(),
+            peers: Peers::default(),
             rehearsals: Rehearsals::default(),
             changes: Changes::new(),
             changed_from: None,
@@ -194,6 +201,7 @@ impl Engine {
             effects: VecDeque::new(),
         };
         engine.blocks_input(now, submission::Input::Nodes(engine.node_ids()));
+        engine.follow_peers();
         engine
     }
 
@@ -206,6 +214,7 @@ impl Engine {
     fn take(&mut self, now: Now, input: Input) {
         match input {
             Input::Node(event) => self.node_event(now, event),
+            Input::Peer(node, event) => self.peer_event(now, node, event),
             Input::NotAsked { node, block } => {
                 self.blocks_input(now, submission::Input::NotAsked { node, block });
             }
@@ -301,6 +310,11 @@ impl Engine {
         &self.blocks
     }
 
+    /// The connections to the nodes' P2P ports.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
     /// The nodes' answers to the block that we would submit.
     pub fn rehearsals(&self) -> &Rehearsals {
         &self.rehearsals
@@ -366,6 +380,7 @@ impl Engine {
         self.setup = setup.clone();
         self.failover_input(now, failover::Input::Reload(setup));
         self.blocks_input(now, submission::Input::Nodes(self.node_ids()));
+        self.follow_peers();
         let pays_others = rules.payee_chains != self.pool.rules().payee_chains;
         if rules != *self.pool.rules() {
             self.pool_input(now, pool::Input::Rules(Box::new(rules)));

@@ -47,6 +47,7 @@ impl Engine {
         // After the miners have their jobs: a tip proves where a block of ours stands.
         if let Some(hash) = tip {
             self.blocks_input(now, submission::Input::Tip { node, hash });
+            self.follow_peers();
         }
     }
 
@@ -65,9 +66,7 @@ impl Engine {
                 self.effects.push_back(Effect::Lead { node, from, why });
             }
             Output::Serve { node, new_tip } => self.serve(now, node, new_tip),
-            Output::EmptyJob { node, tip, median_time } => {
-                self.serve_empty(now, node, tip, median_time);
-            }
+            Output::EmptyJob { node, tip, header } => self.serve_empty(now, node, tip, header),
             Output::Gate { why } => {
                 self.effects.push_back(Effect::Shut(why));
                 self.pool_input(now, pool::Input::NoWork);

@@ -16,6 +16,7 @@ use crate::node::{
     HealthReport, NodeEventKind, Permissions, Position, RpcError, SubmitAnswer, TipHeader,
     TipSource,
 };
+use crate::p2p::{Down, Event, Form, Order};
 use crate::stratum::session::SessionKey;
 
 const UNIX: u64 = 1_700_000_000;
@@ -460,9 +461,210 @@ fn a_block_is_accepted_when_a_node_shows_it_and_told_once() {
     assert!(!scene.engine.blocks().is_busy());
     assert!(scene.engine.blocks().accepted_after(block.hash).is_some());
     let told: Vec<_> = scene.told().into_iter().filter(|text| text.contains("ACCEPTED")).collect();
-    assert_eq!(told, ["BLOCK 501 IS ACCEPTED: node n0 has it in its best chain."]);
+    assert_eq!(
+        told,
+        ["BLOCK 501 IS ACCEPTED: node n0 has it in its best chain 20 ms after the share; it came \
+             by RPC."]
+    );
     let answers = scene.engine.blocks().answers(block.hash);
     assert!(answers.len() == 2 && answers.iter().all(|answer| answer.taken), "{answers:?}");
+}
+
+// -- the nodes' P2P ports --
+
+fn ready() -> Event {
+    let (agent, took) = ("/Satoshi:31.0.0/".to_owned(), Duration::from_millis(2));
+    Event::Ready { agent, version: 70016, services: 9, took }
+}
+
+fn tip_by_p2p(tip: u8) -> Event {
+    Event::Tip {
+        hash: BlockHash([tip; 32]),
+        height: Some(499 + u32::from(tip)),
+        median_time: Some(UNIX as u32 - 1000),
+        time: UNIX as u32,
+        bits: NBits(0x2100_ffff),
+    }
+}
+
+fn in_chain(block: BlockHash) -> Event {
+    Event::InChain { block, confirmations: 1, after: Duration::from_millis(9) }
+}
+
+impl Scene {
+    /// The orders for a node's P2P port, by their kind.
+    fn orders(&self, node: NodeId) -> Vec<&'static str> {
+        let order = |did: &Did| match did {
+            Did::Effect(Effect::PeerConnect { node: to, .. }) if *to == node => Some("connect"),
+            Did::Effect(Effect::Peer { node: to, order }) if *to == node => Some(match order {
+                Order::Tip { .. } => "tip",
+                Order::Offer(_) => "offer",
+                Order::Withdraw(_) => "withdraw",
+            }),
+            _ => None,
+        };
+        self.log.iter().filter_map(|(_, did)| order(did)).collect()
+    }
+
+    /// A node's P2P port answers and has the tip that its RPC told.
+    fn own(&mut self, node: NodeId) {
+        for event in [ready(), Event::Same(true)] {
+            self.hand_in(Input::Peer(node, event));
+        }
+    }
+}
+
+#[test]
+fn a_p2p_port_is_connected_at_once_and_told_what_rpc_told() {
+    let mut scene = Scene::without_miner(&job_journal::header(BOOT), 0x100);
+    // The payout's chain is known before any node has answered.
+    assert_eq!(scene.orders(A), ["connect"]);
+    scene.wait(500);
+    scene.tip = 2;
+    scene.wait(5000);
+    assert_eq!(scene.orders(A), ["connect", "tip", "tip"]);
+    assert_eq!(scene.engine.peers().state(A), Some(&PeerState::Connecting));
+}
+
+#[test]
+fn a_block_goes_over_every_p2p_port_at_once_until_the_node_shows_it() {
+    let mut scene = Scene::new();
+    scene.submit(1);
+    let block = scene.block().hash;
+    let last_offer = scene.log.iter().rposition(|(_, did)| {
+        matches!(did, Did::Effect(Effect::Peer { order: Order::Offer(_), .. }))
+    });
+    assert!(last_offer < scene.first(is_solved), "{:#?}", scene.log);
+    assert_eq!((scene.orders(A), scene.orders(B)), (vec!["offer"], vec!["offer"]));
+    scene.own(A);
+    scene.hand_in(Input::Peer(A, in_chain(block)));
+    scene.wait(60_000);
+    assert_eq!((scene.orders(A), scene.orders(B)), (vec!["offer", "withdraw"], vec!["offer"]));
+}
+
+#[test]
+fn a_block_is_accepted_by_p2p_alone_where_no_rpc_answers() {
+    let mut scene = Scene::new();
+    scene.silent = vec![A, B];
+    scene.own(A);
+    scene.submit(1);
+    let block = scene.block().hash;
+    scene.wait(3);
+    let (form, after) = (Form::Whole, Duration::from_millis(3));
+    scene.hand_in(Input::Peer(A, Event::Asked { block, form, after }));
+    let form = Form::Compact;
+    scene.hand_in(Input::Peer(A, Event::Asked { block, form, after }));
+    assert!(scene.engine.blocks().is_busy(), "asking for it is not having it");
+    scene.wait(6);
+    scene.hand_in(Input::Peer(A, in_chain(block)));
+    assert!(!scene.engine.blocks().is_busy());
+    let told: Vec<_> = scene.told().into_iter().filter(|text| text.contains("n0")).collect();
+    assert_eq!(
+        told,
+        [
+            format!("Node n0 asked for block {block} by its P2P port after 3.0 ms."),
+            "BLOCK 501 IS ACCEPTED: node n0 has it in its best chain 9 ms after the share; it came \
+             by its P2P port."
+                .to_owned(),
+        ]
+    );
+    let [answer] = scene.engine.blocks().answers(block) else { panic!() };
+    assert_eq!(
+        (answer.taken, &*answer.words, answer.p2p_after_ms, answer.shown_after_ms),
+        (true, "asked for it by P2P", Some(3.0), Some(9.0))
+    );
+    // What RPC says at last leaves that as it is.
+    scene.hand_in(Input::Node(NodeEvent {
+        node: A,
+        kind: NodeEventKind::Submitted {
+            block,
+            answer: Ok(SubmitAnswer::Duplicate),
+            took: Duration::from_secs(9),
+        },
+    }));
+    let [answer] = scene.engine.blocks().answers(block) else { panic!() };
+    assert_eq!((answer.taken, answer.p2p_after_ms), (true, Some(3.0)));
+}
+
+#[test]
+fn what_another_node_says_at_a_p2p_port_is_not_believed() {
+    for proof in [vec![], vec![Event::Same(false)]] {
+        let mut scene = Scene::new();
+        scene.silent = vec![A, B];
+        scene.hand_in(Input::Peer(A, ready()));
+        proof.into_iter().for_each(|event| scene.hand_in(Input::Peer(A, event)));
+        scene.submit(1);
+        scene.log.clear();
+        let block = scene.block().hash;
+        scene.hand_in(Input::Peer(A, in_chain(block)));
+        scene.hand_in(Input::Peer(A, tip_by_p2p(2)));
+        assert!(scene.engine.blocks().is_busy());
+        assert_eq!(scene.count(is_job), 0);
+        let templates = |did: &Did| matches!(did, Did::Effect(Effect::Ask { .. }));
+        assert_eq!(scene.count(templates), 0, "{:#?}", scene.log);
+    }
+}
+
+#[test]
+fn an_own_nodes_tip_by_p2p_is_news_and_brings_jobs_without_rpc() {
+    let mut scene = Scene::new();
+    scene.own(A);
+    scene.hand_in(Input::Peer(A, tip_by_p2p(1)));
+    scene.wait(2000);
+    scene.silent = vec![A, B];
+    scene.answers.clear();
+    scene.wait(30_000);
+    assert_eq!(scene.engine.failover().leader(), None);
+    for tip in 2..5 {
+        scene.log.clear();
+        scene.hand_in(Input::Peer(A, tip_by_p2p(tip)));
+        assert_eq!(scene.count(is_job), 1);
+        let job = scene.engine.pool().jobs().work().unwrap();
+        assert_eq!((job.template.height, job.empty), (500 + u32::from(tip), true));
+        scene.wait(200_000);
+        assert!(!scene.engine.failover().is_gated());
+    }
+    let refused = scene.engine.peers().state(B);
+    assert_eq!(refused, Some(&PeerState::Connecting));
+    scene.hand_in(Input::Peer(A, Event::Down(Down::Closed)));
+    scene.wait(91_000);
+    assert!(scene.engine.failover().is_gated());
+}
+
+#[test]
+fn a_p2p_port_that_is_of_no_use_is_told_once_for_each_reason() {
+    let mut scene = Scene::new();
+    let events = [
+        Event::Down(Down::Refused),
+        Event::Down(Down::Refused),
+        ready(),
+        Event::Same(true),
+        Event::Down(Down::Closed),
+        Event::Down(Down::OtherChain),
+    ];
+    events.into_iter().for_each(|event| scene.hand_in(Input::Peer(A, event)));
+    assert_eq!(
+        scene.told(),
+        [
+            "The P2P port of node n0: it refuses connections. Blocks reach the node by RPC alone.",
+            "A block can reach node n0 by its P2P port again.",
+            "The P2P port of node n0: it belongs to another network. Blocks reach the node by RPC \
+             alone.",
+        ]
+    );
+}
+
+#[test]
+fn a_node_that_comes_by_a_reload_is_offered_what_is_undecided() {
+    const C: NodeId = NodeId(5);
+    let mut scene = Scene::new();
+    scene.submit(1);
+    scene.log.clear();
+    scene.hand_in(Input::Settings(Box::new(settings(&[A, C], 0x51))));
+    assert_eq!(scene.orders(C), ["connect", "offer"]);
+    assert_eq!(scene.engine.peers().state(B), None);
+    scene.hand_in(Input::Peer(B, ready()));
+    assert_eq!(scene.engine.peers().state(B), None, "it was removed");
 }
 
 // -- a restart --

@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::ids::NodeId;
 use crate::job::Work;
 use crate::pool;
-use crate::template::Template;
+use crate::template::{Template, TipHeader};
 
 impl Engine {
     pub(super) fn serve(&mut self, now: Now, node: NodeId, new_tip: bool) {
@@ -26,12 +26,20 @@ impl Engine {
 
     /// Moves the miners from the old tip to an empty block on the new one, until its template
     /// arrives.
-    pub(super) fn serve_empty(&mut self, now: Now, node: NodeId, tip: BlockHash, median_time: u32) {
+    pub(super) fn serve_empty(
+        &mut self,
+        now: Now,
+        node: NodeId,
+        tip: BlockHash,
+        header: TipHeader,
+    ) {
         let (Some(work), Some(chain)) = (self.pool.jobs().work(), self.chain(now)) else { return };
         let node_time = work.node_time(now.mono);
-        let empty = work.template.empty_on(tip, median_time, chain, node_time);
+        let empty = work.template.empty_on(tip, header, chain, node_time);
         if let Some(template) = empty {
+            let height = template.height - 1;
             self.set_work(now, Arc::new(template), node, now.mono, true, WorkFrom::Tip);
+            self.blocks_input(now, submission::Input::Height(height));
         }
     }
 

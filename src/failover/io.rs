@@ -7,7 +7,7 @@ use super::split::{Dispute, Follow};
 use crate::chain::{BlockHash, Chain};
 use crate::event::Level;
 use crate::ids::NodeId;
-use crate::node::{Ask, NodeEvent, RpcError};
+use crate::node::{Ask, NodeEvent, RpcError, TipHeader};
 
 /// Everything that the owner decides: the nodes in the order of preference, the chains that the
 /// payout address belongs to, how long to serve the last job, and whose rules decide.
@@ -49,6 +49,18 @@ pub enum Input {
     CheckPermissions,
     /// Something happened at a node; an unknown one is ignored.
     Node(NodeEvent),
+    /// The connection to a node's P2P port tells the tip of its best chain. That says nothing of the
+    /// node's RPC.
+    Announced {
+        /// Which node.
+        node: NodeId,
+        /// The tip.
+        hash: BlockHash,
+        /// What its header and the ten before it say, where all are known.
+        header: Option<TipHeader>,
+    },
+    /// The connection to a node's P2P port has ended.
+    PeerLost(NodeId),
 }
 
 /// What the shells are to do, in the order given.
@@ -88,17 +100,16 @@ pub enum Output {
         /// It builds on another tip than the work before: clean jobs.
         new_tip: bool,
     },
-    /// The leader has validated a new tip and its template will take a while: send an empty job
-    /// at once. The tip is known to be one block higher than the one that is worked on. The job side
-    /// leaves it out at a retarget boundary (height divisible by 2016) and on networks with the
-    /// minimum-difficulty rule (testnet3, testnet4).
+    /// The leader has validated a new tip and its template will take a while, or no RPC answers and a
+    /// P2P port announces the tip: send an empty job at once. The tip is higher than the one that is
+    /// worked on, and [`empty_is_possible`](crate::template::empty_is_possible).
     EmptyJob {
-        /// The leader.
+        /// Who has the tip.
         node: NodeId,
         /// The new tip: previous hash of the job.
         tip: BlockHash,
-        /// The tip's median time, Unix seconds: the job's must be later.
-        median_time: u32,
+        /// Its height and median time.
+        header: TipHeader,
     },
     /// There is no valid work: drop the jobs, close the miners' sockets and refuse new ones.
     /// The machine starts in this state without saying so.

@@ -140,6 +140,7 @@ impl Failover {
         let node = &mut self.nodes[index];
         let Some(template) = &mut node.template else { return };
         template.served = true;
+        self.empty_said = None;
         let (id, prev) = (node.spec.id, template.prev);
         let before = self.work.filter(|work| work.prev == prev);
         let since = before.map_or(at, |work| work.since);

@@ -189,7 +189,7 @@ pub struct Failover {
     split_since: Option<Instant>,
     /// The first node's verdicts on the others' tips.
     rulings: Rulings,
-    /// The tip for which an empty job was ordered.
+    /// The tip of the empty job that was ordered since the last template was served.
     empty_said: Option<BlockHash>,
     /// Blocks of ours and their heights, newest last.
     own: VecDeque<(BlockHash, u64)>,
@@ -268,6 +268,17 @@ impl Failover {
             Input::Node(event) => {
                 if let Some(index) = self.index(event.node) {
                     self.hear(at, index, event.kind, out);
+                }
+            }
+            Input::Announced { node, hash, header } => {
+                if let Some(index) = self.index(node) {
+                    self.announced(at, index, hash, header);
+                }
+            }
+            Input::PeerLost(node) => {
+                if let Some(index) = self.index(node) {
+                    self.nodes[index].peer_tip = None;
+                    self.nodes[index].announcements.peer_lost();
                 }
             }
         }

@@ -16,7 +16,7 @@ use super::{
     POLL_DEADLINE,
 };
 use crate::chain::{BlockHash, Chain};
-use crate::node::{HealthReport, Method, Permissions, RpcError};
+use crate::node::{HealthReport, Method, Permissions, RpcError, TipHeader};
 
 /// How many durations of `getblocktemplate` the median is taken from.
 const RECENT: usize = 5;
@@ -77,8 +77,10 @@ pub(super) struct Node {
     pub trial_at: Option<Instant>,
     /// The poll under way waits at the node.
     pub poll_waits: bool,
-    /// What ZMQ tells.
+    /// What announces its tips.
     pub announcements: Announcements,
+    /// Its tip as its P2P port tells it, while we are connected there. Kept while its RPC is down.
+    pub peer_tip: Option<(BlockHash, Option<TipHeader>)>,
     /// What it lets us do, as it last said; kept while it is away.
     pub permissions: Option<Permissions>,
     pub permit: Call,
@@ -134,6 +136,12 @@ impl HeaderQuestion {
             self.sent = None;
             self.median_time = Some(median_time);
         }
+    }
+
+    /// The header came without a question.
+    pub(super) fn known(&mut self, tip: BlockHash, median_time: u32) {
+        let (tip, median_time) = (Some(tip), Some(median_time));
+        *self = HeaderQuestion { tip, sent: None, median_time };
     }
 
     pub(super) fn failed(&mut self) {
@@ -433,6 +441,7 @@ impl Node {
             trial_at: None,
             poll_waits: false,
             announcements: Announcements::default(),
+            peer_tip: None,
             permissions: None,
             permit: call(at),
             permit_at: None,

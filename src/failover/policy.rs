@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use super::breaker::LONGEST_WAIT;
 use super::io::{Event, GateWhy, LeadWhy, Output};
-use super::node::{Behind, Node, Standing};
+use super::node::{Behind, Node, Standing, Tier};
 use super::{
     DOUBT_AFTER, EMPTY_FIRST_ABOVE, FETCH_BURST, FETCH_EVERY, FOLLOW, Failover, HEADER_FIRST,
     HEALTH_EVERY, HEALTH_GAP, HEALTH_WAITING, HEARTBEAT, HELP_AFTER, LAG_MANY, LONG_ON_BACKUP,
     POLL_EVERY, PROBE_NOBODY, PROBE_PREFERRED, RPC_DOWN_AFTER, SILENT_AFTER, SILENT_AT_MOST, SLACK,
-    STALLED_HEADERS, STALLED_TIP, WAIT,
+    STALLED_HEADERS, STALLED_TIP, WAIT, Work,
 };
 use crate::chain::{BlockHash, Chain};
 use crate::ids::NodeId;
 use crate::node::{Ask, FetchWhy, Permissions, RpcError};
+use crate::template::{TipHeader, empty_is_possible};
 
 /// Collects the earliest moment that some rule waits for.
 pub(super) struct Alarm {
@@ -61,6 +62,7 @@ impl Failover {
         self.header_question(at, out);
         self.fetches(at, &mut alarm, out);
         self.empty_job(out);
+        self.work_without_rpc(at, out);
         self.wait_trials(at, &mut alarm, out);
         self.health_questions(at, &mut alarm, out);
         self.inquiries(at, &mut alarm, out);
@@ -415,23 +417,81 @@ impl Failover {
         }
     }
 
-    /// An empty job goes out when the new tip is surely one block higher than the one that is worked
-    /// on, and its median time is known: a block with the wrong height in its coinbase would be refused
-    /// by every node, and so would one that is not later than that time, which a slow clock is not.
+    /// An empty job goes out when height and median time of the new tip are known for sure: a block with
+    /// the wrong height in its coinbase would be refused by every node, and so would one that is not
+    /// later than that time, which a slow clock is not.
     fn empty_job(&mut self, out: &mut Vec<Output>) {
         let Some((index, tip)) = self.waits_for_template() else { return };
-        let work = self.work.and_then(|work| self.tips.height(work.prev));
-        let is_next = self
-            .tips
-            .height(tip)
-            .zip(work)
-            .is_some_and(|(tip, work)| work.checked_add(1) == Some(tip));
         let node = &self.nodes[index];
         let told = node.header.median_time.filter(|_| node.header.tip == Some(tip));
-        if let Some(median_time) = told.filter(|_| is_next && self.empty_said != Some(tip)) {
+        let Some((height, median_time)) = self.tips.height(tip).zip(told) else { return };
+        let header = TipHeader { height, median_time };
+        if self.empty_said != Some(tip) && self.is_next(index, header) {
             self.empty_said = Some(tip);
-            out.push(Output::EmptyJob { node: node.spec.id, tip, median_time });
+            out.push(Output::EmptyJob { node: self.nodes[index].spec.id, tip, header });
         }
+    }
+
+    /// While no node's RPC answers, a node's P2P port may still tell its tip. Then the work goes on: on
+    /// the same tip with the last job, on the next one with an empty job. A block that is solved
+    /// meanwhile reaches the node by that port.
+    fn work_without_rpc(&mut self, at: Instant, out: &mut Vec<Output>) {
+        if self.gated || self.leader_answers() {
+            return;
+        }
+        let (Some(work), Some((mined, _))) = (self.work, self.mined()) else { return };
+        for index in 0..self.nodes.len() {
+            let node = &self.nodes[index];
+            let Some((tip, header)) = node.peer_tip else { continue };
+            if node.wrong_chain.is_some() || !self.permits(index, tip) {
+                continue;
+            }
+            let node = node.spec.id;
+            if tip == mined {
+                self.work = Some(Work { prev: tip, confirmed: at, ..work });
+            } else if let Some(header) = header.filter(|header| self.is_next(index, *header)) {
+                self.tips.announce(at, node, tip, &[work.prev]);
+                self.tips.learn(tip, header.height, None);
+                self.work = Some(Work { node, prev: tip, since: at, served: at, confirmed: at });
+                self.empty_said = Some(tip);
+                out.push(Output::EmptyJob { node, tip, header });
+                return;
+            }
+        }
+    }
+
+    /// The leader's calls are answered.
+    fn leader_answers(&self) -> bool {
+        let answers = |index: usize| self.nodes[index].standing.tier() < Tier::Failing;
+        self.leader_index().is_some_and(answers)
+    }
+
+    /// The node whose P2P port confirms the work while no RPC answers.
+    pub fn carried_by_p2p(&self) -> Option<NodeId> {
+        if self.gated || self.leader_answers() {
+            return None;
+        }
+        let (mined, _) = self.mined()?;
+        let has_it = |node: &&Node| node.peer_tip.is_some_and(|(tip, _)| tip == mined);
+        self.nodes.iter().find(has_it).map(|node| node.spec.id)
+    }
+
+    /// The tip that the miners work on, and its height: that of the last template, or that of the empty
+    /// job after it.
+    fn mined(&self) -> Option<(BlockHash, u64)> {
+        let known = |tip: BlockHash| Some((tip, self.tips.height(tip)?));
+        let work = known(self.work?.prev)?;
+        let empty = self.empty_said.and_then(known);
+        Some(empty.filter(|(_, height)| *height > work.1).unwrap_or(work))
+    }
+
+    /// An empty job can lead from the tip that is worked on to this one of a node, which is higher or
+    /// stands beside it.
+    fn is_next(&self, index: usize, header: TipHeader) -> bool {
+        let report = self.nodes[index].health.as_ref();
+        let chain = report.and_then(|(report, _)| Chain::from_name(&report.chain));
+        let (Some(chain), Some((_, mined))) = (chain, self.mined()) else { return false };
+        empty_is_possible(chain, mined.saturating_add(1), header.height.saturating_add(1))
     }
 
     /// An empty job goes out first when the leader's templates take long. See
@@ -524,6 +584,7 @@ impl Failover {
     /// Forgets the work as well: any template is better than none from now on.
     pub(super) fn gate(&mut self, why: GateWhy, out: &mut Vec<Output>) {
         self.work = None;
+        self.empty_said = None;
         if !self.gated {
             self.gated = true;
             out.push(Output::Gate { why: why.clone() });

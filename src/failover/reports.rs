@@ -11,7 +11,9 @@ use super::{
     FETCH_RETRY, Failover, HEALTH_EVERY, LONGEST_PAUSE, PERMISSIONS_EVERY, PERMISSIONS_GAP, WAIT,
 };
 use crate::chain::{BlockHash, Chain};
-use crate::node::{HealthReport, Method, NodeEventKind, RpcError, TipSource, permissions};
+use crate::node::{
+    HealthReport, Method, NodeEventKind, RpcError, TipHeader, TipSource, permissions,
+};
 use crate::template::Template;
 
 impl Failover {
@@ -93,15 +95,9 @@ impl Failover {
         let method = match source {
             TipSource::Poll => Method::GetBestBlockHash,
             TipSource::Wait => Method::WaitForNewBlock,
-            TipSource::Zmq | TipSource::Template => {
+            TipSource::Zmq | TipSource::P2p | TipSource::Template => {
                 self.alive(at, index, out);
-                let node = &mut self.nodes[index];
-                if node.tip.is_some_and(|tip| tip != hash) && node.has_held(hash) {
-                    // Late news, or the node went back to a former tip: the poll tells.
-                    node.poll.due = at;
-                } else {
-                    self.tip_news(at, index, hash, source);
-                }
+                self.tip_announced(at, index, hash, source);
                 return;
             }
         };
@@ -121,6 +117,33 @@ impl Failover {
         } else {
             // Asked before the latest news and answered after it: ask again.
             node.poll.due = at;
+        }
+    }
+
+    /// A tip that the node announced by itself.
+    fn tip_announced(&mut self, at: Instant, index: usize, hash: BlockHash, source: TipSource) {
+        let node = &mut self.nodes[index];
+        if node.tip.is_some_and(|tip| tip != hash) && node.has_held(hash) {
+            // Late news, or the node went back to a former tip: the poll tells.
+            node.poll.due = at;
+        } else {
+            self.tip_news(at, index, hash, source);
+        }
+    }
+
+    /// A tip by the node's P2P port. With its header in hand, an empty job on it needs no call.
+    pub(super) fn announced(
+        &mut self,
+        at: Instant,
+        index: usize,
+        hash: BlockHash,
+        header: Option<TipHeader>,
+    ) {
+        self.nodes[index].peer_tip = Some((hash, header));
+        self.tip_announced(at, index, hash, TipSource::P2p);
+        if let Some(header) = header {
+            self.nodes[index].header.known(hash, header.median_time);
+            self.tips.learn(hash, header.height, None);
         }
     }
 
@@ -261,7 +284,10 @@ impl Failover {
             Place::First | Place::Followed(_) | Place::Known => {}
         }
         let moved = node.move_to(hash, at);
-        node.announcements.heard(at, hash, source, moved);
+        // Its P2P port may have told it before, while RPC was down.
+        let told_by_p2p = node.peer_tip.is_some_and(|(tip, _)| tip == hash);
+        let announced = if told_by_p2p { TipSource::P2p } else { source };
+        node.announcements.heard(at, hash, announced, moved);
         if let Some((_, height)) = self.own.iter().find(|(own, _)| *own == hash) {
             self.tips.learn(hash, *height, None);
         }

@@ -41,8 +41,8 @@ pub(super) enum Place {
 /// Wins and delays of one node in the race for new tips.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RaceStats {
-    /// Times it was first by ZMQ, a call that waited, a poll and a template, in this order.
-    pub wins: [u64; 4],
+    /// Times it was first by ZMQ, a call that waited, a poll, a template and P2P, in this order.
+    pub wins: [u64; 5],
     /// By how much it followed when another was first.
     pub followed: super::stats::Histogram,
 }
@@ -54,6 +54,7 @@ impl RaceStats {
             TipSource::Wait => 1,
             TipSource::Poll => 2,
             TipSource::Template => 3,
+            TipSource::P2p => 4,
         };
         self.wins[place] += 1;
     }

@@ -9,7 +9,7 @@ use super::split::Dispute;
 use super::stats::MethodStats;
 use super::tips::RaceStats;
 use super::watch::NewsBy;
-use crate::chain::BlockHash;
+use crate::chain::{BlockHash, Chain};
 use crate::ids::NodeId;
 use crate::node::{HealthReport, Method, Permissions, RpcError};
 
@@ -66,6 +66,18 @@ impl Failover {
     /// Miners are kept out.
     pub fn is_gated(&self) -> bool {
         self.gated
+    }
+
+    /// The chain that a node is on, by its last health report.
+    pub fn chain_of(&self, node: NodeId) -> Option<Chain> {
+        let (report, _) = self.nodes[self.index(node)?].health.as_ref()?;
+        Chain::from_name(&report.chain)
+    }
+
+    /// A node's tip and its height, as its RPC tells them.
+    pub fn tip_of(&self, node: NodeId) -> Option<(BlockHash, u32)> {
+        let tip = self.nodes[self.index(node)?].tip?;
+        Some((tip, self.tips.height(tip)?.try_into().ok()?))
     }
 
     /// The nodes in the order of preference.

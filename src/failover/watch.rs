@@ -1,9 +1,9 @@
 //! How we notice a node's new block, and what that costs the node.
 //!
 //! ```text
-//!   ZMQ announces its tips ─────────────────────────────► polled every 1.5 s
+//!   ZMQ or its P2P port announces its tips ─────────────► polled every 1.5 s
 //!
-//!   it does not:   try: does the node answer a call while another waits at it?
+//!   neither does:   try: does the node answer a call while another waits at it?
 //!                     yes ──► WAITS    one call after the other waits for a quarter of a second
 //!                      no ──► CROWDED  polled every quarter of a second; tried again after 10 min
 //!         does not know it ──► REFUSED  the same, and not tried again until it was away
@@ -44,6 +44,8 @@ pub(super) enum Waits {
 pub enum NewsBy {
     /// ZMQ announces them.
     Zmq,
+    /// Its P2P port announces them.
+    P2p,
     /// A call waits at the node for them.
     Wait,
     /// The leader is asked every [`POLL_SOON`].
@@ -55,11 +57,11 @@ pub enum NewsBy {
     Poll,
 }
 
-/// What is known of a node's announcements by ZMQ.
+/// What is known of a node's announcements: by ZMQ, or by its P2P port.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Announcements {
-    /// The latest tip was heard by ZMQ, or may still be.
-    pub good: bool,
+    /// The way in which the latest tip was announced, or may still be.
+    pub by: Option<TipSource>,
     /// The tip that was heard otherwise, and when.
     missed: Option<(BlockHash, Instant)>,
 }
@@ -68,16 +70,25 @@ impl Announcements {
     /// A tip was heard. `moved`: the node had another one before.
     pub(super) fn heard(&mut self, at: Instant, tip: BlockHash, source: TipSource, moved: bool) {
         match source {
-            TipSource::Zmq => *self = Announcements { good: true, missed: None },
+            TipSource::Zmq | TipSource::P2p => {
+                *self = Announcements { by: Some(source), missed: None };
+            }
             TipSource::Wait | TipSource::Poll | TipSource::Template => {
-                if moved && self.good {
+                if moved && self.by.is_some() {
                     self.missed = Some((tip, at));
                 }
             }
         }
     }
 
-    /// A tip that ZMQ has not announced after a while was missed.
+    /// The connection to the P2P port has ended.
+    pub(super) fn peer_lost(&mut self) {
+        if self.by == Some(TipSource::P2p) {
+            *self = Announcements::default();
+        }
+    }
+
+    /// A tip that was not announced after a while was missed.
     pub(super) fn settle(&mut self, alarm: &mut Alarm) {
         if let Some((_, since)) = self.missed
             && alarm.due(since + ANNOUNCED_WITHIN)
@@ -91,7 +102,8 @@ impl Node {
     /// How its news are to come; `leads` or is about to.
     pub(super) fn news_by(&self, leads: bool) -> NewsBy {
         match self.waits {
-            _ if self.announcements.good => NewsBy::Zmq,
+            _ if self.announcements.by == Some(TipSource::P2p) => NewsBy::P2p,
+            _ if self.announcements.by.is_some() => NewsBy::Zmq,
             // One that fails is not asked more often for it.
             _ if !leads || self.breaker.failures() > 0 => NewsBy::Poll,
             Waits::Beside => NewsBy::Wait,
@@ -122,7 +134,7 @@ impl Failover {
         let node = &mut self.nodes[index];
         node.announcements.settle(alarm);
         let due = match node.waits {
-            _ if node.announcements.good => return,
+            _ if node.announcements.by.is_some() => return,
             Waits::Untried => node.trial_at.map_or(at, |last| last + POLL_EVERY),
             Waits::Crowded { since } => since + TRY_WAIT_AGAIN,
             Waits::Beside | Waits::Refused => return,
@@ -146,7 +158,7 @@ impl Failover {
             }
             let by = node.news_by(leader == Some(node.spec.id));
             let every = match by {
-                NewsBy::Zmq | NewsBy::Poll => POLL_EVERY,
+                NewsBy::Zmq | NewsBy::P2p | NewsBy::Poll => POLL_EVERY,
                 NewsBy::Soon { .. } => POLL_SOON,
                 NewsBy::Wait => WAIT_GAP,
             };

@@ -15,6 +15,7 @@ use crate::chain::BlockHash;
 use crate::clock::Reading;
 use crate::ids::NodeId;
 use crate::template::Template;
+pub use crate::template::TipHeader;
 pub use block_answers::{Position, SubmitAnswer};
 pub use fault::RpcError;
 pub use permissions::{Command, Permission, Permissions};
@@ -25,6 +26,8 @@ pub use zmq_state::ZmqState;
 pub enum TipSource {
     /// `hashblock` on the node's ZMQ socket.
     Zmq,
+    /// A header on the connection to the node's P2P port.
+    P2p,
     /// A call that waits at the node came back (`waitfornewblock`).
     Wait,
     /// The regular `getbestblockhash`.
@@ -207,16 +210,6 @@ pub struct HealthReport {
     pub version: Option<String>,
     /// The node's own warnings, joined; empty when there are none.
     pub warnings: String,
-}
-
-/// What `getblockheader` says of a tip, as far as an empty job on it needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TipHeader {
-    /// Its height.
-    pub height: u64,
-    /// Median of the times of it and the ten blocks before it, Unix seconds: the next block's time
-    /// must be later (0 where the node does not tell).
-    pub median_time: u32,
 }
 
 /// Refused branches that are kept of an answer, the highest first. A node of many years knows a

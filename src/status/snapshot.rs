@@ -178,6 +178,9 @@ pub struct JobView {
     pub signals: Vec<SignalView>,
     /// Bits that the settings clear and the node demands: they stay.
     pub signals_demanded: Vec<u8>,
+    /// Name of the node whose P2P port confirms that the job is on the newest tip while no node's RPC
+    /// answers; `None` otherwise.
+    pub carried_by_p2p: Option<String>,
 }
 
 /// One version bit that the block sets.
@@ -309,6 +312,8 @@ pub struct NodeView {
     pub zmq_address: Option<String>,
     /// How often it was the first to tell of a new tip.
     pub tip_wins: u64,
+    /// Its P2P port; `None` where the owner switched it off, or its chain is not known yet.
+    pub p2p: Option<P2pView>,
     /// Last rehearsal: our block, unsolved, shown to the node as a proposal (BIP 23).
     pub rehearsal: Option<RehearsalVerdict>,
     /// What it lets us do; `None` where it was not asked yet.
@@ -348,12 +353,40 @@ pub struct DisputeView {
     pub since: u64,
 }
 
+/// The connection to a node's P2P port.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct P2pView {
+    /// Host and port.
+    pub address: String,
+    /// How it stands.
+    pub state: P2pState,
+    /// Why it is down, as a predicate of the port; empty when it is not.
+    pub why: String,
+}
+
+/// How the connection to a node's P2P port stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum P2pState {
+    /// It is being connected, or compared with RPC.
+    #[default]
+    Connecting,
+    /// It is connected and has the tip that RPC tells: a block can reach the node by it.
+    Own,
+    /// It is connected, but has not the tip that RPC tells: it may be another node.
+    Other,
+    /// It is not connected.
+    Down,
+}
+
 /// How a node's news of blocks reach us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NewsView {
     /// It announces them by ZMQ.
     Zmq,
+    /// Its P2P port announces them.
+    P2p,
     /// A call waits at it, for a quarter of a second at a time.
     Waiting,
     /// It is asked four times a second: it does not know the call that waits, or was not tried yet.

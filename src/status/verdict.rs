@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{
-    About, AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView,
+    About, AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView, P2pState,
     PermissionsView, RateView, RejectReason, Snapshot, clocks, format,
 };
 
@@ -92,6 +92,11 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
 }
 
 impl NodeView {
+    /// A block can reach it by its P2P port.
+    pub fn takes_p2p(&self) -> bool {
+        self.p2p.as_ref().is_some_and(|p2p| p2p.state == P2pState::Own)
+    }
+
     /// What it lets us do, where that is less than mining needs.
     pub fn refused(&self) -> Option<&PermissionsView> {
         self.permissions.as_ref().filter(|permissions| !permissions.refused.is_empty())
@@ -162,7 +167,7 @@ fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
         return down("Not set up yet.", "Enter your payout address and your node.");
     }
     if let Some(job) = &snapshot.job {
-        if job.template_age_s >= TEMPLATE_DEAD_S {
+        if job.template_age_s >= TEMPLATE_DEAD_S && job.carried_by_p2p.is_none() {
             let age = format::duration(job.template_age_s as u64);
             let sentence = format!("The work is {age} old: blocks found on it would be lost.");
             return down(&sentence, "Look at the nodes below.");
@@ -263,7 +268,18 @@ fn mining(snapshot: &Snapshot, connected: usize) -> String {
 
 fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     if let Some(job) = &snapshot.job {
-        if job.template_age_s > TEMPLATE_OLD_S {
+        if let Some(node) = &job.carried_by_p2p {
+            alarms.add(
+                About::Node,
+                Level::Critical,
+                "carried_by_p2p",
+                format!(
+                    "No node's RPC answers. The miners go on by the P2P port of node {node}: a block \
+                     would reach it there, but without transactions it brings no fees."
+                ),
+                "Look at the nodes below: mining is back to normal as soon as one answers.",
+            );
+        } else if job.template_age_s > TEMPLATE_OLD_S {
             alarms.add(
                 About::Node,
                 Level::Critical,
@@ -333,6 +349,10 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     let have_work = snapshot.job.is_some();
     for node in &snapshot.nodes {
         let (level, text) = match node.state {
+            NodeState::Down if node.takes_p2p() => (
+                Level::Warning,
+                format!("The RPC of node {} does not answer; its P2P port does.", node.name),
+            ),
             NodeState::Down => (Level::Warning, format!("Node {} does not answer.", node.name)),
             NodeState::Doubtful => (Level::Warning, format!("Node {} is not trusted.", node.name)),
             NodeState::Lagging => (
@@ -683,7 +703,8 @@ fn trimmed<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 mod tests {
     use super::*;
     use crate::status::{
-        BlockView, BoardView, ClockView, JobView, RehearsalVerdict, RejectReason, RejectView,
+        BlockView, BoardView, ClockView, JobView, P2pView, RehearsalVerdict, RejectReason,
+        RejectView,
     };
 
     fn mining() -> Snapshot {
@@ -765,7 +786,7 @@ mod tests {
     #[test]
     fn each_fault_is_told_and_says_what_to_do() {
         type Break = fn(&mut Snapshot);
-        let faults: [(&str, State, Break); 23] = [
+        let faults: [(&str, State, Break); 25] = [
             ("Not set up yet", State::Down, |s| s.configured = false),
             ("Node attic gives no work", State::Down, |s| {
                 s.job = None;
@@ -815,6 +836,15 @@ mod tests {
             }),
             ("no fresh work for 100\u{202f}s", State::Degraded, |s| {
                 s.job.as_mut().unwrap().template_age_s = 100.0;
+            }),
+            ("No node's RPC answers. The miners go on by the P2P port of", State::Degraded, |s| {
+                // However long it lasts: the P2P port confirms that the work is on the newest tip.
+                s.job.as_mut().unwrap().template_age_s = 6600.0;
+                s.job.as_mut().unwrap().carried_by_p2p = Some("attic".to_owned());
+            }),
+            ("The RPC of node attic does not answer; its P2P port does", State::Degraded, |s| {
+                s.nodes[0].state = NodeState::Down;
+                s.nodes[0].p2p = Some(P2pView { state: P2pState::Own, ..Default::default() });
             }),
             ("pays 0.00000001 BTC to somebody else", State::Degraded, |s| {
                 s.job.as_mut().unwrap().to_owner_sat -= 1;

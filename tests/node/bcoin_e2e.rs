@@ -18,7 +18,7 @@ use soloist::node::{NodeEventKind, Position, SubmitAnswer};
 use soloist::priority_queue::Urgency;
 use soloist::rpc::NodeHandle;
 use soloist::signal::VERSION_MASK;
-use soloist::template::Template;
+use soloist::template::{Template, TipHeader};
 
 use crate::common::craft::{Solved, anyone_can_spend, job, solve, template};
 use crate::common::node::{Kind, RealNode};
@@ -103,7 +103,9 @@ fn blocks_before_and_at_the_activation_of_segwit_are_accepted() {
     assert_eq!(node.tip().to_string(), before);
     let at_431 = node.call("getblockhash", json!([430])).as_str().unwrap().parse().unwrap();
     let last = Template { height: 431, prev: at_431, witness_commitment: None, ..template(&rpc) };
-    let empty = last.empty_on(before.parse().unwrap(), 0, Chain::Regtest, last.curtime).unwrap();
+    let header = TipHeader { height: 431, median_time: 0 };
+    let before = before.parse().unwrap();
+    let empty = last.empty_on(before, header, Chain::Regtest, last.curtime).unwrap();
     assert_eq!((empty.height, &empty.witness_commitment), (432, &None));
     submit(empty);
 }

@@ -21,6 +21,7 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("lagging", lagging()),
         ("forbidden", forbidden()),
         ("split", split()),
+        ("second-road", second_road()),
         ("one-miner", one_miner()),
         ("forty", forty()),
         ("found", found()),
@@ -67,6 +68,11 @@ pub fn no_node() -> Snapshot {
     s.nodes[1].permissions = None;
     for node in &mut s.nodes {
         node.state = NodeState::Down;
+        node.p2p = node.p2p.take().map(|p2p| P2pView {
+            state: P2pState::Down,
+            why: "it refuses connections".to_owned(),
+            ..p2p
+        });
         node.answered_at = Some(NOW - 420);
         node.cause = "refused".to_owned();
         node.why = "It does not answer. Check that it is switched on and that its address is \
@@ -186,6 +192,31 @@ pub fn lagging() -> Snapshot {
     s
 }
 
+/// RPC of the only node hangs, its P2P port brings the work; that of a second one is of no use.
+pub fn second_road() -> Snapshot {
+    let mut s = found();
+    let node = &mut s.nodes[0];
+    node.state = NodeState::Down;
+    node.why = "It is down: no answer within 5 s. The node is frozen or overloaded: look at its \
+                machine, restart it if needed."
+        .to_owned();
+    node.answered_at = Some(NOW - 1260);
+    node.news = NewsView::P2p;
+    let node = &mut s.nodes[1];
+    node.state = NodeState::Forbidden;
+    node.why = "It does not let us call getblocktemplate.".to_owned();
+    node.p2p = Some(P2pView {
+        address: "192.168.1.11:8333".to_owned(),
+        state: P2pState::Down,
+        why: "it refuses connections".to_owned(),
+    });
+    let job = s.job.as_mut().expect("it has a job");
+    job.carried_by_p2p = Some("attic".to_owned());
+    job.template_age_s = 660.0;
+    job.transactions = 1;
+    s
+}
+
 /// The second node has refused a block, and the first keeps a version bit.
 pub fn split() -> Snapshot {
     let mut s = home();
@@ -277,8 +308,12 @@ pub fn found() -> Snapshot {
         network_difficulty: DIFFICULTY,
         accepted_after_ms: Some(41.0),
         answers: vec![
-            NodeAnswer { node: "attic".to_owned(), taken: true, words: "no objection".to_owned() },
-            NodeAnswer { node: "cellar".to_owned(), taken: true, words: "duplicate".to_owned() },
+            NodeAnswer {
+                p2p_after_ms: Some(2.4),
+                shown_after_ms: Some(41.0),
+                ..answer("attic", true, "no objection")
+            },
+            answer("cellar", true, "duplicate"),
         ],
         hex: true,
     };
@@ -291,11 +326,7 @@ pub fn found() -> Snapshot {
         state_at: NOW - 60_000,
         confirmations: None,
         accepted_after_ms: None,
-        answers: vec![NodeAnswer {
-            node: "attic".to_owned(),
-            taken: false,
-            words: "inconclusive".to_owned(),
-        }],
+        answers: vec![answer("attic", false, "inconclusive")],
         ..found.clone()
     };
     let refused = BlockView {
@@ -305,11 +336,7 @@ pub fn found() -> Snapshot {
         state: BlockState::Refused,
         state_at: NOW - 90_000,
         reason: Some("time-too-new".to_owned()),
-        answers: vec![NodeAnswer {
-            node: "attic".to_owned(),
-            taken: false,
-            words: "time-too-new".to_owned(),
-        }],
+        answers: vec![answer("attic", false, "time-too-new")],
         ..beside.clone()
     };
     s.blocks = vec![found, beside, refused];
@@ -383,6 +410,7 @@ fn base() -> Snapshot {
             version: 0x2000_0000,
             signals: Vec::new(),
             signals_demanded: Vec::new(),
+            carried_by_p2p: None,
         }),
         network: NetworkView {
             height: Some(925_113),
@@ -509,6 +537,11 @@ fn board() -> BoardView {
     }
 }
 
+fn answer(node: &str, taken: bool, words: &str) -> NodeAnswer {
+    let (node, words) = (node.to_owned(), words.to_owned());
+    NodeAnswer { node, taken, words, ..NodeAnswer::default() }
+}
+
 fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) -> NodeView {
     let why = match state {
         NodeState::Leading => "It leads: first in your list, on the newest block, and answering.",
@@ -540,6 +573,11 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         news: NewsView::Zmq,
         zmq_address: Some("tcp://192.168.1.10:28332".to_owned()),
         tip_wins: wins,
+        p2p: Some(P2pView {
+            address: address.replace(":8332", ":8333"),
+            state: P2pState::Own,
+            why: String::new(),
+        }),
         rehearsal: Some(RehearsalVerdict { at: NOW - 312, height: 925_114, refused: None }),
         permissions: Some(PermissionsView::default()),
         last_error: None,

@@ -324,7 +324,11 @@ fn operate(world: &mut World, random: &mut Random, next_id: &mut u32) -> Duratio
             world.sim(id).template_error = Some(error);
         }
         48..50 => world.sim(id).headers_ahead = 1,
-        50..52 => world.sim(id).zmq = !world.sim(id).zmq,
+        50 => world.sim(id).zmq = !world.sim(id).zmq,
+        51 => {
+            let on = !world.sim(id).p2p;
+            world.set_p2p(id, on);
+        }
         // One at a time: when most clocks are wrong, nobody can tell.
         52..54 if world.sims.iter().all(|sim| sim.clock_ahead == 0) => {
             world.sim(id).clock_ahead = *random.pick(&[3 * 3600, -3 * 3600]);
@@ -535,7 +539,8 @@ fn junk(random: &mut Random, mono: Instant) -> NodeEventKind {
         RpcError::Rpc { code: -9, message: "no peers".into() },
         RpcError::TooLarge(usize::MAX),
     ];
-    let sources = [TipSource::Zmq, TipSource::Wait, TipSource::Poll, TipSource::Template];
+    let sources =
+        [TipSource::Zmq, TipSource::P2p, TipSource::Wait, TipSource::Poll, TipSource::Template];
     let tip = hash(random.below(12));
     let took = *random.pick(&[Duration::ZERO, MS, Duration::MAX]);
     let method = *random.pick(&methods);

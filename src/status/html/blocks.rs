@@ -52,6 +52,9 @@ pub(super) fn list(view: &View<'_>) -> Markup {
                     @for answer in &block.answers {
                         span.(if answer.taken { "good" } else { "bad" }) {
                             (answer.node) ": " (answer.words)
+                            @if let Some(ms) = answer.p2p_after_ms {
+                                ", asked for it by P2P after " (format::milliseconds(ms))
+                            }
                         }
                     }
                 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::node;
-use crate::status::{NewsView, NodeState, NodeView, ZmqNews, clocks, format};
+use crate::status::{NewsView, NodeState, NodeView, P2pState, ZmqNews, clocks, format};
 
 use super::View;
 
@@ -81,8 +81,10 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                     _ if down => "",
                     NewsView::Waiting => span { "tells of blocks to a call that waits" },
                     NewsView::Asking | NewsView::Crowded => span { "asked for blocks 4 times a second" },
+                    NewsView::P2p => span { "tells of blocks by its P2P port" },
                     NewsView::Zmq | NewsView::Polled => "",
                 }
+                @if let Some(p2p) = &node.p2p { (second_road(p2p.state)) }
                 @if node.tip_wins > 0 { span { "first with " (format::thousands(node.tip_wins)) " blocks" } }
                 @if !node.version.is_empty() { span { (format::tame(node.version.trim_matches('/'))) } }
                 @match &node.rehearsal {
@@ -107,6 +109,19 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                      heard sooner with zmqpubhashblock, or with rpcthreads=8, in its bitcoin.conf."
                 }
             }
+            @if let Some(p2p) = &node.p2p {
+                @match p2p.state {
+                    P2pState::Down if !p2p.why.is_empty() => p.quiet {
+                        "Its P2P port, " code { (p2p.address) } ": " (format::tame_to(&p2p.why, 120))
+                        ". A block can reach it by RPC alone."
+                    },
+                    P2pState::Other => p.quiet {
+                        "The P2P port at " code { (p2p.address) } " does not have the block that its RPC \
+                         tells: it may be another node's. Set p2p_addr to this node's."
+                    },
+                    P2pState::Down | P2pState::Connecting | P2pState::Own => "",
+                }
+            }
             @if let Some(permissions) = &node.permissions {
                 @if !permissions.words.is_empty() {
                     p.warn { "It " (permissions.words) ". " (permissions.remedy) }
@@ -119,6 +134,15 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                     "Last error " (view.ago(error.at)) ", " code { (error.method) } ": " (format::tame_to(&error.words, 300))
                 }
             }
+        }
+    }
+}
+
+fn second_road(state: P2pState) -> Markup {
+    html! {
+        @match state {
+            P2pState::Own => span.good { "takes blocks by P2P too" },
+            P2pState::Connecting | P2pState::Other | P2pState::Down => "",
         }
     }
 }

@@ -683,7 +683,7 @@ fn a_leader_that_follows_soon_keeps_the_lead() {
     let race = *world.failover.nodes(world.now).next().unwrap().race;
     assert_eq!(race.followed.count(), 1);
     let race = *world.failover.nodes(world.now).nth(1).unwrap().race;
-    assert_eq!(race.wins, [1, 0, 0, 0], "first by ZMQ");
+    assert_eq!(race.wins, [1, 0, 0, 0, 0], "first by ZMQ");
 }
 
 #[test]
@@ -1138,7 +1138,7 @@ fn no_empty_job_on_a_tip_that_the_leader_has_not_validated() {
 
 /// A height that is not known for sure makes a block that every node refuses.
 #[test]
-fn no_empty_job_where_the_tip_is_not_one_block_higher() {
+fn an_empty_job_has_the_height_that_the_header_tells_and_needs_a_higher_tip() {
     // After `preciousblock` by another program ZMQ's next message names a block of the same height,
     // and after news that were missed one that is two blocks higher.
     for above in [0, 2] {
@@ -1163,7 +1163,14 @@ fn no_empty_job_where_the_tip_is_not_one_block_higher() {
         let header = TipHeader { height, median_time: 0 };
         world.say(id(0), NodeEventKind::Header { hash, header });
         world.run(MS * 100);
-        assert!(world.when(|output| matches!(output, Output::EmptyJob { .. })).is_empty());
+        let told = |output: &Output| match output {
+            Output::EmptyJob { header, .. } => {
+                assert_eq!(header.height, height);
+                true
+            }
+            _ => false,
+        };
+        assert_eq!(world.when(told).len(), above / 2);
         assert_eq!(world.when(fetches(id(0))).len(), 1, "the template is asked for all the same");
     }
 }
@@ -1208,8 +1215,218 @@ fn a_tip_whose_height_is_known_needs_a_header_for_its_median_time() {
         world.when(|output| matches!(output, Output::Ask { ask: Ask::Header(_), .. })).len(),
         1
     );
-    let told = |output: &Output| matches!(output, Output::EmptyJob { median_time: 7, .. });
+    let expected = TipHeader { height, median_time: 7 };
+    let told =
+        |output: &Output| matches!(output, Output::EmptyJob { header, .. } if *header == expected);
     assert_eq!(world.when(told).len(), 1);
+}
+
+// -- the P2P port --
+
+#[test]
+fn a_header_by_p2p_brings_the_empty_job_without_a_call() {
+    let mut world = silent(1);
+    world.sim(id(0)).template_takes = MS * 400;
+    world.set_p2p(id(0), true);
+    world.run(SEC * 200);
+    world.log.clear();
+    let mined = world.age();
+    world.mine();
+    assert_eq!(world.when(is_empty_job), [mined], "at the very moment");
+    assert_eq!(world.when(fetches(id(0))), [mined], "and the template is not kept waiting");
+    world.run(SEC);
+    assert!(
+        world.when(|output| matches!(output, Output::Ask { ask: Ask::Header(_), .. })).is_empty()
+    );
+    let race = &world.failover.nodes(world.now).next().unwrap().race;
+    assert_eq!(race.wins, [0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn no_empty_job_by_p2p_without_all_headers_or_in_another_retarget_period() {
+    for (has_header, more) in [(false, 0), (true, 2016)] {
+        let mut world = silent(1);
+        world.sim(id(0)).template_takes = MS * 400;
+        world.set_p2p(id(0), true);
+        world.run(SEC * 200);
+        world.sim(id(0)).p2p = false;
+        let block = world.mine_on(world.best());
+        let Block { hash, height, .. } = world.blocks[block];
+        let header = TipHeader { height: height + more, median_time: 7 };
+        let header = has_header.then_some(header);
+        world.log.clear();
+        world.hand_in(Input::Announced { node: id(0), hash, header });
+        assert!(world.when(is_empty_job).is_empty());
+        assert_eq!(world.when(fetches(id(0))).len(), usize::from(has_header));
+    }
+}
+
+#[test]
+fn two_blocks_before_the_first_template_are_followed_both() {
+    for rpc_hangs in [false, true] {
+        let mut world = silent(1);
+        world.sim(id(0)).template_takes = MS * 400;
+        world.set_p2p(id(0), true);
+        world.run(SEC * 200);
+        if rpc_hangs {
+            world.sim(id(0)).mode = Mode::Errors(RpcError::Timeout(SEC * 2));
+        }
+        world.log.clear();
+        for blocks in 1..=3 {
+            world.mine();
+            assert_eq!(world.when(is_empty_job).len(), blocks);
+            world.run(MS * 100);
+        }
+        world.run(GRACE * 2);
+        assert!(!world.gated);
+        assert_eq!(world.failover.carried_by_p2p(), rpc_hangs.then_some(id(0)));
+        let empty_jobs = if rpc_hangs { 4 } else { 3 };
+        if rpc_hangs {
+            world.mine();
+        }
+        assert_eq!(world.when(is_empty_job).len(), empty_jobs);
+    }
+}
+
+#[test]
+fn no_work_goes_on_by_p2p_over_a_retarget() {
+    let mut world = settled(1);
+    world.set_p2p(id(0), true);
+    world.sim(id(0)).mode = Mode::Errors(RpcError::Http(500));
+    world.run(SEC * 30);
+    world.sim(id(0)).p2p = false;
+    let block = world.mine_on(world.best());
+    let Block { hash, height, .. } = world.blocks[block];
+    let header = Some(TipHeader { height: height + 2016, median_time: 7 });
+    world.hand_in(Input::Announced { node: id(0), hash, header });
+    assert!(world.when(is_empty_job).is_empty());
+    assert_eq!(world.failover.carried_by_p2p(), None);
+    world.run(GRACE + SEC);
+    assert!(world.gated, "the work is stale, and nothing can follow it");
+}
+
+#[test]
+fn tips_by_p2p_are_news_as_good_as_zmq_until_the_connection_ends() {
+    let news = |world: &World| world.failover.nodes(world.now).next().unwrap().news_by;
+    let mut world = silent(1);
+    world.set_p2p(id(0), true);
+    world.run(SEC * 20);
+    assert_eq!(news(&world), NewsBy::P2p);
+    world.log.clear();
+    world.run(SEC * 20);
+    assert!(world.when(waits(id(0))).is_empty());
+    world.set_p2p(id(0), false);
+    world.run(SEC * 20);
+    assert_eq!(news(&world), NewsBy::Wait);
+}
+
+#[test]
+fn the_work_goes_on_by_p2p_while_the_only_nodes_rpc_is_gone() {
+    let errors = [
+        RpcError::Http(500),
+        RpcError::QueueFull,
+        RpcError::ForbiddenAddress { ours: None },
+        RpcError::Timeout(SEC * 2),
+    ];
+    for error in errors {
+        let mut world = settled(1);
+        world.sim(id(0)).zmq = false;
+        world.set_p2p(id(0), true);
+        world.run(SEC * 5);
+        world.sim(id(0)).mode = Mode::Errors(error);
+        world.run(SEC * 30);
+        assert_eq!(world.leader, None, "a P2P port says nothing of RPC");
+        assert_eq!(standing(&world, id(0)), Standing::Down);
+        for _ in 0..3 {
+            world.log.clear();
+            let mined = world.age();
+            world.mine();
+            assert_eq!(world.when(is_empty_job), [mined]);
+            world.run(GRACE * 2);
+            assert!(!world.gated, "the node has confirmed the tip by P2P all the time");
+        }
+        assert_eq!(standing(&world, id(0)), Standing::Down);
+        world.revive(id(0));
+        world.run(SEC * 70);
+        assert_eq!(world.leader, Some(id(0)));
+        world.sim(id(0)).mode = Mode::Errors(RpcError::Http(500));
+        world.run(SEC * 30);
+        world.set_p2p(id(0), false);
+        world.run(GRACE + SEC * 2);
+        assert!(world.gated, "nobody confirms it any more");
+        world.set_p2p(id(0), true);
+        world.mine();
+        world.run(SEC);
+        assert!(world.gated, "what was given up begins again with a template alone");
+    }
+}
+
+#[test]
+fn a_tip_by_p2p_is_followed_beside_the_old_one_and_never_below_it_while_no_rpc_answers() {
+    let mut world = settled(1);
+    let parent = world.best();
+    world.mine();
+    world.run(SEC);
+    world.sim(id(0)).mode = Mode::Errors(RpcError::Http(500));
+    world.run(SEC * 30);
+    world.log.clear();
+    world.sim(id(0)).p2p = true;
+    // Its owner calls back a block.
+    world.set_tip(id(0), parent);
+    assert!(world.when(is_empty_job).is_empty());
+    assert_eq!(world.failover.carried_by_p2p(), None);
+    world.run(SEC);
+    let beside = world.mine_on(parent);
+    world.set_tip(id(0), beside);
+    assert_eq!(world.when(is_empty_job).len(), 1);
+    world.run(GRACE * 2);
+    assert_eq!(world.failover.carried_by_p2p(), Some(id(0)));
+    assert!(!world.gated);
+}
+
+#[test]
+fn an_empty_job_from_before_rpc_failed_is_not_made_again_and_the_next_one_follows_it() {
+    let mut world = silent(1);
+    world.sim(id(0)).template_takes = MS * 400;
+    world.set_p2p(id(0), true);
+    world.run(SEC * 200);
+    world.log.clear();
+    world.mine();
+    assert_eq!(world.when(is_empty_job).len(), 1);
+    world.sim(id(0)).mode = Mode::Errors(RpcError::Http(500));
+    world.run(GRACE * 2);
+    assert_eq!(standing(&world, id(0)), Standing::Down);
+    assert_eq!(world.when(is_empty_job).len(), 1, "its height would be one too many");
+    assert!(!world.gated, "the node has confirmed that tip by P2P all the time");
+    let mined = world.age();
+    world.mine();
+    assert_eq!(world.when(is_empty_job)[1..], [mined]);
+    assert!(world.when(fetches(id(0))).iter().all(|at| *at < mined), "{:?}", world.log);
+}
+
+#[test]
+fn without_rpc_no_job_crosses_a_change_of_the_target() {
+    let mut world = World::new(1);
+    world.blocks[0].height = 2013;
+    world.set_p2p(id(0), true);
+    world.run(SEC * 20);
+    world.sim(id(0)).mode = Mode::Errors(RpcError::Http(500));
+    world.run(SEC * 30);
+    world.log.clear();
+    world.mine();
+    assert_eq!(world.when(is_empty_job).len(), 1, "block 2015");
+    // What the job of block 2016 must look like only a template tells, and so what follows it.
+    for _ in 0..3 {
+        world.mine();
+        world.run(SEC * 20);
+    }
+    assert_eq!(world.when(is_empty_job).len(), 1);
+    world.run(GRACE);
+    assert!(world.gated, "nobody confirms the tip of the last job any more");
+}
+
+fn is_empty_job(output: &Output) -> bool {
+    matches!(output, Output::EmptyJob { .. })
 }
 
 // -- the page --
