@@ -10,6 +10,7 @@ mod daemon;
 mod figures;
 mod miner;
 mod node;
+mod peer;
 mod random;
 mod rules;
 mod sim;
@@ -42,10 +43,19 @@ const FAULTS: &[Fault] = &[
     Fault::Forbid,
     Fault::SlowTemplates,
     Fault::ZmqOff,
+    Fault::RpcHung,
+    Fault::RpcForbidden,
+    Fault::RpcBusy,
+    Fault::RpcBroken,
+    Fault::RpcRefused,
+    Fault::PortClosed,
     Fault::ClockAhead,
     Fault::ClockBehind,
     Fault::ClockNear,
 ];
+
+/// The first of the faults leave the clocks alone.
+const RIGHT_CLOCKS: usize = 16;
 
 const DAY: Plan = Plan {
     nodes: 3,
@@ -58,6 +68,7 @@ const DAY: Plan = Plan {
     races: false,
     split_every: Some(2 * HOUR),
     follow: None,
+    ports: false,
 };
 
 fn seed() -> u64 {
@@ -143,7 +154,7 @@ fn races_for_the_same_height() {
             fault_every: (n == 2).then_some(2 * MINUTE),
             // All clocks are right: a sane node whose answer got lost counts as one that failed, and
             // cannot take the lead from a wrong clock.
-            faults: &FAULTS[..10],
+            faults: &FAULTS[..RIGHT_CLOCKS],
             share_every: 6 * MINUTE,
             races: true,
             split_every: None,
@@ -209,7 +220,7 @@ fn two_sets_of_rules() {
             miners: 4,
             fault_every: (n > 1).then_some(4 * MINUTE),
             // All clocks are right.
-            faults: &FAULTS[..10],
+            faults: &FAULTS[..RIGHT_CLOCKS],
             share_every: 8 * MINUTE,
             split_every: Some(12 * MINUTE),
             follow: Some(follow),
@@ -228,6 +239,45 @@ fn two_sets_of_rules() {
     }
     assert!(refused > 0, "no block of ours was refused by rule");
     assert!(obeyed > 0, "the first node never held the miners to the shorter chain");
+}
+
+/// RPC alone is away, or the P2P port alone, of a lone node and in sets: blocks reach a node by the other
+/// road, and the miners follow its tips as long as empty jobs can be made.
+#[test]
+fn one_of_two_roads() {
+    const ROADS: &[Fault] = &[
+        Fault::RpcHung,
+        Fault::RpcForbidden,
+        Fault::RpcBusy,
+        Fault::RpcBroken,
+        Fault::RpcRefused,
+        Fault::PortClosed,
+        Fault::Kill,
+        Fault::Hang,
+    ];
+    let mut faults = BTreeSet::new();
+    for n in 0..2 {
+        let plan = Plan {
+            nodes: 1 + 2 * n as usize,
+            miners: 6,
+            fault_every: Some(if n == 0 { 3 * MINUTE } else { 30 * SECOND }),
+            faults: ROADS,
+            share_every: 6 * MINUTE,
+            split_every: None,
+            ports: true,
+            ..DAY
+        };
+        let world = run(seed() + n, plan, 2 * HOUR);
+        world.figures.print();
+        let figures = &world.figures;
+        faults.extend(figures.faults.keys().cloned());
+        assert!(figures.by_p2p > 15 && figures.works_by_p2p > 30, "too little by P2P");
+        let alone = figures.by_p2p_alone > 3 && figures.works_without_rpc > 3;
+        assert!(alone && figures.without_rpc > 300, "too little without RPC");
+    }
+    for fault in ROADS {
+        assert!(faults.contains(&format!("{fault:?}")), "no {fault:?}");
+    }
 }
 
 #[test]

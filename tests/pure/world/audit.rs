@@ -3,6 +3,7 @@
 use soloist::block::submission::BlockState;
 use soloist::chain::BlockHash;
 use soloist::failover::{Dispute, Follow, Standing};
+use soloist::ids::NodeId;
 use soloist::job::{JobId, Lookup};
 use soloist::reject::Reject;
 
@@ -10,7 +11,8 @@ use super::Micros;
 use super::daemon::Want;
 use super::miner::Share;
 use super::node::{Node, is_too_new};
-use super::sim::{SECOND, World, is_stale};
+use super::peer::Owner;
+use super::sim::{SECOND, Solved, World, is_stale};
 
 /// A node that has been well for this long is known to be: the breaker's longest wait, its probe
 /// and what follows.
@@ -35,6 +37,14 @@ const BLOCK_OFFERED: Micros = 8 * SECOND;
 const CONTESTED: u32 = 6;
 /// A call that was under way to a node whose cable was out.
 const CALL_LOST: Micros = 32 * SECOND;
+/// The daemon sees within this time that RPC is away.
+const RPC_MISSED: Micros = 10 * SECOND;
+/// An empty job on a tip by P2P follows within this time.
+const FOLLOWED_BY_P2P: Micros = SECOND;
+/// A node's P2P port has a block within this time.
+const BLOCK_BY_P2P: Micros = 5 * SECOND;
+/// Blocks from one target to the next.
+const RETARGET: u32 = 2016;
 const GRACE: Micros = 90 * SECOND;
 /// The daemon knows a wrong clock within this time and works by another: health reports come each
 /// 12 s, and where a template tells, each 30 s.
@@ -135,6 +145,11 @@ pub fn audit(world: &mut World) {
     } else {
         world.led_at = now;
     }
+    world.no_rpc_since = match world.nodes.iter().any(Node::answers) {
+        true => None,
+        false => world.no_rpc_since.or(Some(now)),
+    };
+    without_rpc(world);
     clocks(world);
     rules(world);
     gates(world);
@@ -144,6 +159,55 @@ pub fn audit(world: &mut World) {
     }
     if (now / SECOND).is_multiple_of(600) {
         memory(world);
+    }
+}
+
+/// The node that has the tip of the last job by its P2P port, if one has.
+pub fn confirmed_by_p2p(world: &World) -> Option<usize> {
+    let tip = world.work_tip?;
+    let has_it = |(index, node): &(usize, &Node)| {
+        let heard = node.port.heard.is_some_and(|(heard, _)| heard == tip);
+        node.port.is_own() && node.port.is_believed && heard && is_free(world, *index)
+    };
+    world.nodes.iter().enumerate().find(has_it).map(|(index, _)| index)
+}
+
+/// No rule of the first node keeps the miners from this one's chain.
+fn is_free(world: &World, index: usize) -> bool {
+    index == 0 || world.follow == Follow::Work
+}
+
+/// While no RPC answers, the miners follow what a node's P2P port tells, as far as an empty job can be
+/// made; and what is no node's own port is not believed.
+fn without_rpc(world: &mut World) {
+    for (index, node) in world.nodes.iter().enumerate() {
+        let is_own = world.daemon.engine.peers().is_own(NodeId(index as u32));
+        if is_own && node.port.owner != Owner::Own {
+            world.fail(format!("a stranger passes for n{index}"));
+        }
+    }
+    for view in world.daemon.engine.failover().nodes(world.clock().mono) {
+        let node = &world.nodes[view.id.0 as usize];
+        let is_unheard = node.unheard_since.is_some_and(|since| world.now > since + 2 * RPC_MISSED);
+        if is_unheard && *view.standing == Standing::Healthy {
+            world.fail(format!("{} is said to be fit, and its RPC is away", view.name));
+        }
+    }
+    let (Some(since), Some(tip)) = (world.no_rpc_since, world.work_tip) else { return };
+    if !world.open {
+        return;
+    }
+    world.figures.without_rpc += u64::from(confirmed_by_p2p(world).is_some());
+    for (index, node) in world.nodes.iter().enumerate() {
+        let Some((heard, at)) = node.port.heard else { continue };
+        let block = world.blocks.get(heard);
+        let is_told = node.port.is_own() && node.port.is_believed && is_free(world, index);
+        let is_possible = block.parent == tip && !(block.height + 1).is_multiple_of(RETARGET);
+        let since = at.max(since + RPC_MISSED).max(world.up_since());
+        if is_told && is_possible && world.now > since + FOLLOWED_BY_P2P {
+            let late = (world.now - since) / SECOND;
+            world.fail(format!("n{index} told a new tip by P2P {late} s ago, and no job came"));
+        }
     }
 }
 
@@ -163,7 +227,8 @@ fn clocks(world: &mut World) {
         followed_since(world, other, known.max(node.view.passed(floor)?))
     });
     let Some(able) = able.min() else { return };
-    let since = able.max(world.nodes[index].clock_since).max(world.up_since());
+    // It may lead for the moment that the template of a better one takes.
+    let since = able.max(world.nodes[index].clock_since).max(world.work_by.1);
     if world.now > since + CLOCK_NOTICED {
         let (wrong, late) = (world.nodes[index].clock_wrong, (world.now - since) / SECOND);
         world.fail(format!("the work is n{index}'s, whose clock is {wrong} s off, for {late} s"));
@@ -288,6 +353,9 @@ fn blocks(world: &mut World) {
         }
         let since = solved.at.max(world.up_since());
         for (index, node) in world.nodes.iter().enumerate() {
+            if lacks_by_p2p(world, node, solved) {
+                world.fail(format!("n{index} lacks our block {} by P2P", block.height));
+            }
             let Some((parent, well)) = node.view.since(block.parent).zip(node.well_since) else {
                 continue;
             };
@@ -317,6 +385,21 @@ fn blocks(world: &mut World) {
             }
         }
     }
+}
+
+/// The node has had the time to take the block by its P2P port, whatever its RPC does.
+fn lacks_by_p2p(world: &World, node: &Node, solved: &Solved) -> bool {
+    let parent = node.view.since(world.blocks.get(solved.place).parent);
+    let (Some(parent), Some(ready)) = (parent, node.port.ready_since) else { return false };
+    // What it did not want, and what it has shown and lost since, it is not told of again.
+    let is_over =
+        node.port.declined.contains(&solved.place) || node.has_said.contains(&solved.place);
+    let since = solved.at.max(parent).max(ready).max(node.clock_since).max(world.up_since());
+    node.port.is_own()
+        && node.quiet_since.is_none()
+        && !is_over
+        && world.now > since.max(node.port.went_on) + BLOCK_BY_P2P
+        && !node.view.knows(solved.place)
 }
 
 /// The job lists and the submissions stay within their bounds.

@@ -13,6 +13,7 @@ use soloist::engine::{Effect, Engine, Input, Payout, Settings, WorkFrom, stored}
 use soloist::failover::{self, Follow, GateWhy, LeadWhy, NodeSpec, Setup};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::node::{Ask, NodeEvent};
+use soloist::p2p;
 use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::signal::Signals;
@@ -44,6 +45,8 @@ pub enum Want {
         empty: bool,
     },
     BlockState(BlockHash, BlockState),
+    PeerConnect(NodeId),
+    Peer(NodeId, p2p::Order),
 }
 
 /// The owner's script: P2WPKH of nobody.
@@ -134,6 +137,10 @@ impl Daemon {
         self.hand_in(now, Input::Node(event));
     }
 
+    pub fn peer_event(&mut self, now: Now, node: NodeId, event: p2p::Event) {
+        self.hand_in(now, Input::Peer(node, event));
+    }
+
     pub fn connect(&mut self, now: Now, conn: ConnId, peer: std::net::IpAddr, random: [u8; 4]) {
         let extranonce1 = Extranonce1(random);
         self.hand_in(now, Input::Connected { conn, peer, extranonce1 });
@@ -189,6 +196,8 @@ impl Daemon {
                 self.engine.handle(now, Input::Assembled { hash, height, hex });
                 return None;
             }
+            Effect::PeerConnect { node, .. } => Want::PeerConnect(node),
+            Effect::Peer { node, order } => Want::Peer(node, order),
             Effect::Remember(_)
             | Effect::Work(_)
             | Effect::ClockSet { .. }

@@ -53,6 +53,15 @@ pub struct Figures {
     /// Blocks of ours that are only in the strict chain at the end.
     pub on_strict_side: u64,
     pub block_states: BTreeMap<String, u64>,
+    /// Blocks that a node took by its P2P port before `submitblock`, and those among them while its RPC
+    /// was away.
+    pub by_p2p: u64,
+    pub by_p2p_alone: u64,
+    /// New work on a tip of which a P2P port told first, and new work while no RPC answered.
+    pub works_by_p2p: u64,
+    pub works_without_rpc: u64,
+    /// Seconds of work that a P2P port confirmed while no RPC answered.
+    pub without_rpc: u64,
     pub tip_to_work: Vec<Micros>,
     pub tip_to_job: Vec<Micros>,
     pub miner_seconds: u64,
@@ -96,6 +105,16 @@ impl Figures {
         row("times gated, seconds", format!("{}, {}", self.gates, self.gated / 1_000_000));
         row("connections, closed", format!("{}, {:?}", self.connections, self.closed));
         row("works, empty ones", format!("{}, {}", self.works, self.empty_works));
+        row(
+            "blocks first by P2P, of these without RPC",
+            format!("{}, {}", self.by_p2p, self.by_p2p_alone),
+        );
+        row(
+            "works from P2P tips, without any RPC",
+            format!("{}, {}", self.works_by_p2p, self.works_without_rpc),
+        );
+        let hours = self.without_rpc as f64 / 3600.0;
+        row("hours of work without RPC", format!("{hours:.2}"));
         row("jobs read by miners", self.jobs.to_string());
         row("new tip at a usable node to work", spread(&self.tip_to_work));
         row("new tip at a usable node to job at miner", spread(&self.tip_to_job));

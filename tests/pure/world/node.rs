@@ -23,7 +23,9 @@ use soloist::template::{Template, TxCache};
 
 use super::Micros;
 use super::chain::{Blocks, View};
+use super::peer::Port;
 use super::rules::Refused;
+use super::sim::Fault;
 
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +157,8 @@ pub struct Node {
     pub well_since: Option<Micros>,
     /// Since when it has answered nothing.
     pub mute_since: Option<Micros>,
+    /// Since when neither its RPC nor its ZMQ has said anything, whatever its P2P port says.
+    pub unheard_since: Option<Micros>,
     /// What was under way when it came back may be lost until its deadline.
     pub was_cut: bool,
     /// Blocks of ours that it said it has.
@@ -187,6 +191,12 @@ pub struct Node {
     pub zmq_off: bool,
     pub lag_until: Micros,
     pub template_error: Option<RpcError>,
+    /// RPC alone does not work.
+    pub rpc_out: Option<Fault>,
+    /// Since when nothing comes from its P2P port although connections stay: it is stopped, or the cable
+    /// is out.
+    pub quiet_since: Option<Micros>,
+    pub port: Port,
     /// Our user may not call `submitblock`.
     pub forbids: bool,
     pub slow: Micros,
@@ -253,7 +263,28 @@ impl Node {
     /// Nothing is wrong with it that would keep it from giving work and from taking blocks.
     pub fn is_well(&self) -> bool {
         let works = self.template_error.is_none() && self.slow == 0 && !self.forbids;
-        self.is_up() && works && !self.is_hours_off()
+        self.answers() && works && !self.is_hours_off()
+    }
+
+    /// RPC answers.
+    pub fn answers(&self) -> bool {
+        self.is_up() && self.rpc_out.is_none()
+    }
+
+    /// RPC takes calls and says nothing.
+    pub fn is_stuck(&self) -> bool {
+        self.mode == Mode::Hung || self.rpc_out == Some(Fault::RpcHung)
+    }
+
+    /// What RPC says to each call while it does not work; nothing when it hangs.
+    pub fn rpc_error(&self) -> Option<RpcError> {
+        match self.rpc_out? {
+            Fault::RpcForbidden => Some(RpcError::ForbiddenAddress { ours: None }),
+            Fault::RpcBusy => Some(RpcError::QueueFull),
+            Fault::RpcBroken => Some(RpcError::Http(500)),
+            Fault::RpcRefused => Some(RpcError::Refused),
+            _ => None,
+        }
     }
 
     /// Its clock, Unix seconds.

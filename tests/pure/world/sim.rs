@@ -15,6 +15,7 @@ use soloist::ids::{ConnId, NodeId};
 use soloist::node::{
     Ask, Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT,
 };
+use soloist::p2p::Down;
 use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::stratum::frame::Lines;
@@ -30,11 +31,12 @@ use super::node::{
     Answer, Answered, Call, MAX_FUTURE, Mempool, Mode, Node, Pending, Shell, Words, is_too_new,
     lane,
 };
+use super::peer::{Owner, Port, Step};
 use super::random::Random;
 use super::rules::Power;
 
 pub const SECOND: Micros = 1_000_000;
-const MS: Micros = 1000;
+pub const MS: Micros = 1000;
 /// For so long it is believed that a block is in a node's best chain, with the call that asked.
 const SHOWN_FOR: Micros = 100 * SECOND;
 /// 2026-11-21: what the clocks show at the start, in virtual time.
@@ -61,6 +63,8 @@ pub struct Plan {
     pub split_every: Option<Micros>,
     /// Which chain is followed; by the seed without it.
     pub follow: Option<Follow>,
+    /// Each node has its own P2P port; by the seed without it.
+    pub ports: bool,
 }
 
 #[derive(Debug)]
@@ -73,6 +77,8 @@ pub enum Event {
     Deadline(usize, u64),
     /// A node's life, the message's number, and the tip.
     Zmq(usize, u32, BlockHash),
+    /// Something happens at a node's P2P port; the number of the connection.
+    Port(usize, u64, Step),
     /// A block comes to a peer, sent by one of that life. The last two places are the rest of the world.
     Relay {
         from: Option<(usize, u32)>,
@@ -114,6 +120,14 @@ pub enum Fault {
     Forbid,
     SlowTemplates,
     ZmqOff,
+    /// RPC alone is away: it says nothing, or 403, 503 or 500 to everything, or is closed.
+    RpcHung,
+    RpcForbidden,
+    RpcBusy,
+    RpcBroken,
+    RpcRefused,
+    /// The P2P port alone is away.
+    PortClosed,
     /// Its clock is set ahead by so much that others refuse its blocks.
     ClockAhead,
     /// Its clock is set back by so much that it refuses the blocks of others.
@@ -146,7 +160,7 @@ pub struct World {
     events: BTreeMap<u64, Event>,
     count: u64,
     pub blocks: Blocks,
-    mempool: Mempool,
+    pub mempool: Mempool,
     /// The rest of the world: those who follow most work, and those with strict rules.
     pub net: View,
     pub strict_net: View,
@@ -160,8 +174,16 @@ pub struct World {
     pub solved: Vec<Solved>,
     /// What the pool reported of the bytes that it reads now.
     reading: Vec<Want>,
-    /// Height of the block that the newest work builds on.
+    /// Height of the block that the newest work builds on, and that block.
     pub work_height: u32,
+    pub work_tip: Option<usize>,
+    /// Whose work it is, and since when.
+    pub work_by: (usize, Micros),
+    /// Tips that the daemon has heard of, and those of which a P2P port told first.
+    pub heard: HashSet<usize>,
+    pub heard_by_p2p: HashSet<usize>,
+    /// Since when no node's RPC has answered.
+    pub no_rpc_since: Option<Micros>,
     pub figures: Figures,
     pub calm: bool,
     /// When any node was known to be well last that has the blocks of the last job, and when one was that
@@ -188,6 +210,7 @@ impl World {
         let follow = plan.follow.unwrap_or(follow);
         let mut nodes: Vec<Node> =
             (0..plan.nodes).map(|index| node(&mut random, index, &blocks, plan.bits)).collect();
+        ports(&mut random, &mut nodes, plan.ports);
         if plan.split_every.is_some() {
             rule_sets(&mut random, &mut nodes, plan.follow);
         }
@@ -212,6 +235,11 @@ impl World {
             power: Power::new(),
             follow,
             work_height: 0,
+            work_tip: None,
+            work_by: (0, 0),
+            heard: HashSet::new(),
+            heard_by_p2p: HashSet::new(),
+            no_rpc_since: None,
             blocks,
             nodes,
             miners,
@@ -290,9 +318,12 @@ impl World {
     pub fn fail(&self, why: impl std::fmt::Display) -> ! {
         for (index, node) in self.nodes.iter().enumerate() {
             eprintln!(
-                "  n{index}: {:?}, {:?}, well since {:?} s, tip {}, strict {}, on a refused chain {}, \
+                "  n{index}: {:?}, RPC {:?}, P2P {:?} since {:?} s, {:?}, well since {:?} s, tip {}, strict {}, on a refused chain {}, \
                  tells {}, shows its tip alone {}",
                 node.mode,
+                node.rpc_out,
+                node.port.owner,
+                node.port.ready_since.map(|since| since / SECOND),
                 node.words,
                 node.well_since.map(|since| since / SECOND),
                 self.blocks.get(node.view.tip).height,
@@ -344,6 +375,7 @@ impl World {
                     self.tell(index, NodeEventKind::Tip { hash, height: None, source, took });
                 }
             }
+            Event::Port(node, number, step) => self.port_step(node, number, step),
             Event::Relay { from, to, block } => self.relay(from, to, block),
             Event::OthersBlock => self.others_block(),
             Event::Split => self.begin_split(),
@@ -383,7 +415,7 @@ impl World {
 
     // -- what the daemon wants --
 
-    fn obey(&mut self) {
+    pub fn obey(&mut self) {
         for want in self.daemon.wants() {
             match want {
                 Want::Ask(node, ask) => self.asked(node.0 as usize, ask),
@@ -403,6 +435,9 @@ impl World {
                     let quiet = self.now - self.last_usable;
                     if quiet < 87 * SECOND {
                         self.fail(format!("gated ({why}), but a node was usable {quiet} µs ago"));
+                    }
+                    if let Some(index) = super::audit::confirmed_by_p2p(self) {
+                        self.fail(format!("gated ({why}), but n{index} has the tip by P2P"));
                     }
                     self.open = false;
                     self.shut_since = Some(self.now);
@@ -433,6 +468,8 @@ impl World {
                     let name = name.split(' ').next().unwrap_or_default().to_owned();
                     *self.figures.block_states.entry(name).or_default() += 1;
                 }
+                Want::PeerConnect(node) => self.peer_connect(node.0 as usize),
+                Want::Peer(node, order) => self.peer_order(node.0 as usize, order),
                 Want::Solved(block) => {
                     self.book(&block);
                     self.reading.push(Want::Solved(block));
@@ -448,7 +485,17 @@ impl World {
             self.fail("work on a block that nobody has");
         };
         let height = self.blocks.get(tip).height;
+        if work.template.height != height + 1 {
+            self.fail(format!("work at height {} on {height}", work.template.height));
+        }
         self.figures.works += 1;
+        self.figures.works_by_p2p += u64::from(new_tip && self.heard_by_p2p.contains(&tip));
+        self.figures.works_without_rpc += u64::from(empty && self.no_rpc_since.is_some());
+        self.work_tip = Some(tip);
+        let node = work.node.0 as usize;
+        if self.work_by.0 != node {
+            self.work_by = (node, self.now);
+        }
         self.figures.empty_works += u64::from(empty);
         if new_tip
             && height > self.work_height
@@ -540,14 +587,15 @@ impl World {
         self.in_(deadline, Event::Deadline(node, id));
     }
 
-    fn way(&mut self, node: usize) -> Micros {
+    pub fn way(&mut self, node: usize) -> Micros {
         let distance = self.nodes[node].distance;
         distance / 2 + self.random.below(distance + 1)
     }
 
     /// A call comes to the node.
     fn reach(&mut self, index: usize, id: u64) {
-        let mode = self.nodes[index].mode;
+        let node = &self.nodes[index];
+        let (mode, is_stuck, out) = (node.mode, node.is_stuck(), node.rpc_error());
         let Some(pending) = self.nodes[index].calls.get_mut(&id) else {
             return self.serve_next(index);
         };
@@ -561,6 +609,8 @@ impl World {
                 let message = "Loading block index…".to_owned();
                 self.reply(index, id, MS, Err(RpcError::Rpc { code: -28, message }));
             }
+            Mode::Up if is_stuck => {}
+            Mode::Up if let Some(error) = out => self.reply(index, id, MS, Err(error)),
             Mode::Up => {
                 let call = pending.call.clone();
                 let node = &mut self.nodes[index];
@@ -750,14 +800,14 @@ impl World {
     }
 
     fn answered(&mut self, index: usize, id: u64, answer: Answered) {
-        let mode = self.nodes[index].mode;
-        if mode != Mode::Hung || !self.nodes[index].calls.contains_key(&id) {
+        let (mode, is_stuck) = (self.nodes[index].mode, self.nodes[index].is_stuck());
+        if !is_stuck || !self.nodes[index].calls.contains_key(&id) {
             self.thread_free(index, id);
         }
         let Some(pending) = self.nodes[index].calls.get_mut(&id) else { return };
         match mode {
-            Mode::Up | Mode::Warming => self.finish(index, id, answer),
-            Mode::Hung => pending.held = Some(answer),
+            _ if is_stuck => pending.held = Some(answer),
+            Mode::Up | Mode::Warming | Mode::Hung => self.finish(index, id, answer),
             // Lost; the shell's deadline comes.
             Mode::Cut => {}
             Mode::Killed => {}
@@ -893,6 +943,13 @@ impl World {
     }
 
     fn tell(&mut self, node: usize, kind: NodeEventKind) {
+        let tip = match &kind {
+            NodeEventKind::Template { template, .. } => Some(template.prev),
+            NodeEventKind::Tip { hash, .. } => Some(*hash),
+            NodeEventKind::Health { report, .. } => Some(report.best),
+            _ => None,
+        };
+        self.heard.extend(tip.and_then(|tip| self.blocks.find(tip)));
         let event = NodeEvent { node: NodeId(node as u32), kind };
         let now = self.clock();
         self.daemon.node_event(now, event);
@@ -982,7 +1039,7 @@ impl World {
     }
 
     /// A node gets a block, and connects what waited for it. True when the tip moved.
-    fn take(&mut self, index: usize, block: usize) -> bool {
+    pub fn take(&mut self, index: usize, block: usize) -> bool {
         let moved = self.nodes[index].view.accept(&self.blocks, block, self.now);
         self.spread(index, block);
         if moved {
@@ -998,6 +1055,7 @@ impl World {
     /// The node's tip is another one: it says so to whom it may concern.
     fn tip_moved(&mut self, index: usize) {
         self.note_side(index);
+        self.port_sees_tip(index);
         let way = self.way(index);
         for hash in self.announcements(index) {
             let lost = self.random.one_in(20);
@@ -1057,7 +1115,8 @@ impl World {
         if self.random.one_in(25) {
             // The whole house is without network or power.
             let span = self.random.between(20, 300) * SECOND;
-            let fault = if self.random.one_in(2) { Fault::Kill } else { Fault::Cut };
+            let house = [Fault::Kill, Fault::Cut, Fault::RpcHung, Fault::RpcForbidden];
+            let fault = house[self.random.index(4)];
             for node in 0..self.nodes.len() {
                 self.inflict(node, fault, span);
             }
@@ -1077,7 +1136,7 @@ impl World {
     }
 
     fn inflict(&mut self, index: usize, fault: Fault, span: Micros) {
-        if !self.nodes[index].is_up() {
+        if !self.nodes[index].answers() {
             return;
         }
         *self.figures.faults.entry(format!("{fault:?}")).or_default() += 1;
@@ -1087,8 +1146,14 @@ impl World {
         match fault {
             Fault::Kill => self.kill(index, loses),
             Fault::Warm => {}
-            Fault::Hang => (node.mode, node.was_cut) = (Mode::Hung, false),
-            Fault::Cut => (node.mode, node.was_cut) = (Mode::Cut, true),
+            Fault::Hang => {
+                (node.mode, node.was_cut) = (Mode::Hung, false);
+                self.port_is_quiet(index);
+            }
+            Fault::Cut => {
+                (node.mode, node.was_cut) = (Mode::Cut, true);
+                self.port_is_quiet(index);
+            }
             Fault::Lag => node.lag_until = now + span,
             Fault::TemplateError => {
                 let message = "Out of memory".to_owned();
@@ -1097,6 +1162,15 @@ impl World {
             Fault::Forbid => node.forbids = true,
             Fault::SlowTemplates => node.slow = 4 * SECOND,
             Fault::ZmqOff => node.zmq_off = true,
+            Fault::RpcHung
+            | Fault::RpcForbidden
+            | Fault::RpcBusy
+            | Fault::RpcBroken
+            | Fault::RpcRefused => node.rpc_out = Some(fault),
+            Fault::PortClosed => {
+                node.port.closed = true;
+                self.port_down(index, Down::Closed);
+            }
             Fault::ClockAhead | Fault::ClockBehind | Fault::ClockNear => {}
         }
         self.judge_health(index);
@@ -1149,6 +1223,7 @@ impl World {
         let threads = threads(&mut self.random);
         let node = &mut self.nodes[index];
         (node.mode, node.was_cut) = (Mode::Killed, false);
+        node.rpc_out = node.rpc_out.filter(|fault| *fault != Fault::RpcHung);
         node.life += 1;
         node.orphans.clear();
         node.busy_until = 0;
@@ -1171,7 +1246,10 @@ impl World {
             let broken = RpcError::Transport("connection reset".into());
             self.finish(index, id, Err(broken));
         }
-        // The idle connection ends with the process.
+        // The connections end with the process.
+        if self.nodes[index].port.is_own() {
+            self.port_down(index, Down::Closed);
+        }
         self.tell(index, NodeEventKind::HungUp);
     }
 
@@ -1190,16 +1268,25 @@ impl World {
             (Fault::Hang, Mode::Hung) => {
                 node.mode = Mode::Up;
                 self.thaw(index);
+                self.port_goes_on(index);
                 self.meet_peers(index);
             }
             (Fault::Cut, Mode::Cut) => {
                 node.mode = Mode::Up;
+                self.port_goes_on(index);
                 self.meet_peers(index);
             }
             (Fault::TemplateError, _) => node.template_error = None,
             (Fault::Forbid, _) => node.forbids = false,
             (Fault::SlowTemplates, _) => node.slow = 0,
             (Fault::ZmqOff, _) => node.zmq_off = false,
+            (fault, _) if node.rpc_out == Some(fault) => {
+                node.rpc_out = None;
+                if fault == Fault::RpcHung && node.is_up() {
+                    self.thaw(index);
+                }
+            }
+            (Fault::PortClosed, _) => node.port.closed = false,
             (Fault::ClockAhead | Fault::ClockBehind | Fault::ClockNear, _) => {
                 (node.clock_wrong, node.clock_since) = (0, self.now);
                 if node.is_up() {
@@ -1239,19 +1326,23 @@ impl World {
         }
     }
 
-    fn judge_health(&mut self, index: usize) {
+    pub fn judge_health(&mut self, index: usize) {
         let now = self.now;
         let node = &mut self.nodes[index];
         node.well_since = match node.is_well() {
             true => node.well_since.or(Some(now)),
             false => None,
         };
-        let answers = node.is_up() && node.template_error.is_none();
+        let answers = node.answers() && node.template_error.is_none();
         // One that takes long over its templates answers nothing meanwhile, so that nobody knows.
         let judges = answers && node.slow == 0;
         node.judges_since = judges.then(|| node.judges_since.unwrap_or(now));
         node.away_since = (!answers).then(|| node.away_since.unwrap_or(now));
-        let mute = matches!(node.mode, Mode::Killed | Mode::Hung | Mode::Cut);
+        // The daemon learns only after a while that a stopped process says nothing by P2P.
+        let no_rpc = matches!(node.mode, Mode::Killed | Mode::Hung | Mode::Cut)
+            || node.rpc_out.is_some() && (!node.zmq || node.zmq_off);
+        node.unheard_since = no_rpc.then(|| node.unheard_since.unwrap_or(now));
+        let mute = no_rpc && !node.port.is_own();
         node.mute_since = match mute {
             true => node.mute_since.or(Some(now)),
             false => None,
@@ -1454,6 +1545,12 @@ impl World {
         self.shut_since = None;
         self.restarted_at = self.now;
         self.work_height = 0;
+        self.work_tip = None;
+        self.heard.clear();
+        self.heard_by_p2p.clear();
+        for node in &mut self.nodes {
+            node.port.forget_all();
+        }
         self.daemon = Daemon::new(self.clock(), &ids, self.follow, first_job_id, card);
         self.obey();
     }
@@ -1502,6 +1599,7 @@ fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
         life: 0,
         well_since: Some(0),
         mute_since: None,
+        unheard_since: None,
         was_cut: false,
         has_said: HashSet::new(),
         view: View::new(blocks),
@@ -1524,9 +1622,24 @@ fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
         zmq_off: false,
         lag_until: 0,
         template_error: None,
+        rpc_out: None,
+        quiet_since: None,
+        port: Port::any(random),
         forbids: false,
         slow: 0,
         bits,
+    }
+}
+
+/// In some worlds no owner has let us near a P2P port, in some each node has its own.
+fn ports(random: &mut Random, nodes: &mut [Node], all: bool) {
+    let none = random.one_in(6);
+    for node in nodes {
+        match (all, none) {
+            (true, _) => node.port = Port::new(Owner::Own),
+            (false, true) => node.port = Port::new(Owner::Off),
+            (false, false) => {}
+        }
     }
 }
 
