@@ -184,6 +184,12 @@ impl Work {
         let elapsed = now.saturating_duration_since(self.received).as_secs();
         self.template.curtime.saturating_add(u32::try_from(elapsed).unwrap_or(u32::MAX))
     }
+
+    /// When the second of [`Work::node_time`] began.
+    pub fn second_began(&self, now: Instant) -> Instant {
+        let elapsed = now.saturating_duration_since(self.received).as_secs();
+        self.received + Duration::from_secs(elapsed)
+    }
 }
 
 impl JobId {

@@ -632,6 +632,24 @@ fn an_own_nodes_tip_by_p2p_is_news_and_brings_jobs_without_rpc() {
 }
 
 #[test]
+fn the_time_of_jobs_without_rpc_keeps_up_with_the_clock() {
+    let mut scene = Scene::new();
+    scene.own(A);
+    scene.hand_in(Input::Peer(A, tip_by_p2p(1)));
+    scene.wait(2000);
+    scene.silent = vec![A, B];
+    scene.answers.clear();
+    scene.wait(30_000);
+    for tip in 2..102 {
+        scene.wait(1_900);
+        scene.hand_in(Input::Peer(A, tip_by_p2p(tip)));
+        let (_, ntime) = scene.latest_job();
+        let late = scene.now().unix - u64::from(ntime);
+        assert!(late <= 1, "{late} s late at tip {tip}");
+    }
+}
+
+#[test]
 fn a_p2p_port_that_is_of_no_use_is_told_once_for_each_reason() {
     let mut scene = Scene::new();
     let events = [

@@ -38,7 +38,9 @@ impl Engine {
         let empty = work.template.empty_on(tip, header, chain, node_time);
         if let Some(template) = empty {
             let height = template.height - 1;
-            self.set_work(now, Arc::new(template), node, now.mono, true, WorkFrom::Tip);
+            // Not now: a clock that loses a part of a second with each such job is hours late at last.
+            let received = work.second_began(now.mono);
+            self.set_work(now, Arc::new(template), node, received, true, WorkFrom::Tip);
             self.blocks_input(now, submission::Input::Height(height));
         }
     }
