@@ -606,6 +606,20 @@ fn what_another_node_says_at_a_p2p_port_is_not_believed() {
 }
 
 #[test]
+fn what_a_port_showed_is_believed_as_soon_as_it_is_known_to_be_the_nodes_own() {
+    let mut scene = Scene::new();
+    scene.silent = vec![A, B];
+    scene.submit(1);
+    let block = scene.block().hash;
+    // A node that was started anew takes the block before it is asked for its tip.
+    scene.hand_in(Input::Peer(A, ready()));
+    scene.hand_in(Input::Peer(A, in_chain(block)));
+    assert!(scene.engine.blocks().is_busy());
+    scene.hand_in(Input::Peer(A, Event::Same(true)));
+    assert!(!scene.engine.blocks().is_busy());
+}
+
+#[test]
 fn an_own_nodes_tip_by_p2p_is_news_and_brings_jobs_without_rpc() {
     let mut scene = Scene::new();
     scene.own(A);
