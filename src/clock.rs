@@ -1,6 +1,6 @@
 //! Time for the pure modules: it is handed in, never read.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
@@ -50,4 +50,9 @@ impl From<Now> for Reading {
     fn from(now: Now) -> Reading {
         Reading { unix: now.unix, at: now.mono }
     }
+}
+
+/// A duration in milliseconds, as the page and the API show it.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }

@@ -31,6 +31,7 @@ use smol::lock::Mutex;
 use smol::{LocalExecutor, Task};
 
 use crate::block::SolvedBlock;
+use crate::chain::Chain;
 use crate::clock::Now;
 use crate::node::RpcError;
 use crate::os;
@@ -48,21 +49,25 @@ const READ_AT_ONCE: usize = 16 * 1024;
 
 /// A connection that is kept to one P2P port. Dropping it ends it, when the executor runs next.
 pub struct PeerHandle {
+    place: String,
     orders: Sender<Order>,
     _task: Task<()>,
 }
 
 impl PeerHandle {
-    /// Keeps `peer` connected to `host` (a name, an IPv4 address, or an IPv6 address without
+    /// Keeps a peer of `chain` connected to `host` (a name, an IPv4 address, or an IPv6 address without
     /// brackets). What becomes known goes to `events`, in order; while that is full, the node is
     /// not listened to.
     pub fn start(
         executor: &LocalExecutor<'_>,
         host: String,
         port: u16,
-        peer: Peer,
+        chain: Chain,
         events: Sender<Event>,
     ) -> PeerHandle {
+        // It only tells whether we met ourselves, and no node is that.
+        let nonce = getrandom::u64().unwrap_or_default();
+        let peer = Peer::new(os::now(), chain, nonce);
         PeerHandle::with(executor, host, port, peer, events, PROGRESS_AT_MOST)
     }
 
@@ -74,10 +79,19 @@ impl PeerHandle {
         events: Sender<Event>,
         patience: Duration,
     ) -> PeerHandle {
+        let place = match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
         let (orders, given) = async_channel::unbounded();
         let lookup = HostLookup::new(host, port);
         let shell = Shell { machine, line: Line::new(lookup), events, patience };
-        PeerHandle { orders, _task: executor.spawn(shell.run(given)) }
+        PeerHandle { place, orders, _task: executor.spawn(shell.run(given)) }
+    }
+
+    /// `host:port`, an IPv6 address in brackets.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// Gives an order. It is carried out when the executor runs next.

@@ -180,8 +180,8 @@ impl Template {
     }
 
     /// An empty block's template on `tip`, a block that the node has just taken in and that is higher
-    /// than [`Template::prev`] or stands beside it. It lets miners leave the dead tip at once, while the node is still
-    /// choosing transactions.
+    /// than [`Template::prev`] or stands beside it. It lets miners leave the dead tip at once, while the
+    /// node is still choosing transactions.
     ///
     /// `None` where [`empty_is_possible`] says so. `header` is what the tip's header says: with a wrong
     /// height the block would be worth nothing, and its own time must be later than the median time.

@@ -42,7 +42,7 @@ impl State {
                 }
             }
             Effect::PeerConnect { node, chain } => {
-                self.nodes.connect_peer(now, node, chain, &self.executor, &self.queue);
+                self.nodes.connect_peer(node, chain, &self.executor, &self.queue);
             }
             Effect::Peer { node, order } => self.nodes.order_peer(node, order),
             Effect::Pool(output) => self.pool_output(now, output),

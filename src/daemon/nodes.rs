@@ -10,13 +10,13 @@ use smol::LocalExecutor;
 
 use crate::chain::Chain;
 use crate::clock::Now;
-use crate::config::{Config, NodeConfig, P2pAddress};
+use crate::config::{Config, NodeConfig};
 use crate::engine;
 use crate::failover::NodeSpec;
 use crate::ids::NodeId;
 use crate::node::{NodeEvent, NodeEventKind, TipSource, ZmqState};
 use crate::os;
-use crate::p2p::{self, Order, Peer};
+use crate::p2p::{self, Order};
 use crate::peers::PeerHandle;
 use crate::rpc::NodeHandle;
 use crate::status::{About, AlarmView, EventKind, Level, format};
@@ -48,20 +48,13 @@ pub(super) struct Node {
     pub zmq: Option<ZmqState>,
     /// The connection to its P2P port; `None` where the owner does not want it, or its chain is not
     /// known yet.
-    pub peer: Option<NodePeer>,
+    pub peer: Option<PeerHandle>,
     /// Whether its publisher announces what it should.
     silence: Silence,
     /// The owner was told that the publisher is silent.
     silent: bool,
     /// Verified share of the chain, now and some minutes ago, to estimate when it will be ready.
     progress: VecDeque<(Instant, f64)>,
-}
-
-/// The connection to a node's P2P port.
-pub(super) struct NodePeer {
-    /// Host and port.
-    pub address: String,
-    handle: PeerHandle,
 }
 
 /// Samples of a download's progress: their number and distance.
@@ -187,7 +180,6 @@ impl Nodes {
     /// Keeps a connection to a node's P2P port, where the owner wants it. One that was there ends.
     pub(super) fn connect_peer(
         &mut self,
-        now: Now,
         id: NodeId,
         chain: Chain,
         executor: &Rc<LocalExecutor<'static>>,
@@ -195,24 +187,16 @@ impl Nodes {
     ) {
         let Some(node) = self.table.get_mut(&id) else { return };
         let place = node.config.p2p.place(&node.config.host, chain);
-        // Without a random number a connection to ourselves is not noticed, which does no harm.
-        let nonce = getrandom::u64().unwrap_or_default();
-        node.peer = place.map(|(host, port)| NodePeer {
-            address: P2pAddress::At { host: host.clone(), port: Some(port) }.to_string(),
-            handle: PeerHandle::start(
-                executor,
-                host,
-                port,
-                Peer::new(now, chain, nonce),
-                forward(executor, queue, move |event| Event::Peer(id, event)),
-            ),
+        node.peer = place.map(|(host, port)| {
+            let events = forward(executor, queue, move |event| Event::Peer(id, event));
+            PeerHandle::start(executor, host, port, chain, events)
         });
     }
 
     /// Passes an order on to the connection to a node's P2P port, if there is one.
     pub(super) fn order_peer(&self, id: NodeId, order: Order) {
         if let Some(peer) = self.get(id).and_then(|node| node.peer.as_ref()) {
-            peer.handle.give(order);
+            peer.give(order);
         }
     }
 

@@ -7,7 +7,7 @@ use bitcoin::consensus::encode::deserialize_partial;
 use crate::block::StoredState;
 use crate::block::submission::{BlockState, MATURITY};
 use crate::chain::{BlockHash, Chain};
-use crate::clock::Now;
+use crate::clock::{Now, millis};
 use crate::engine::{PeerState, stored};
 use crate::failover::{self, NewsBy};
 use crate::ids::NodeId;
@@ -17,7 +17,7 @@ use crate::ledger::totals::Storage;
 use crate::node::{Method, Permissions};
 use crate::os;
 use crate::signal;
-use crate::status::miners::{Miners, millis, points, rate_view, reject_views};
+use crate::status::miners::{Miners, points, rate_view, reject_views};
 use crate::status::{self as view, Snapshot};
 use crate::{address, coinbase};
 
@@ -266,11 +266,11 @@ impl State {
     }
 
     fn p2p_view(&self, node: NodeId) -> Option<view::P2pView> {
-        let address = self.nodes.get(node)?.peer.as_ref()?.address.clone();
+        let address = self.nodes.get(node)?.peer.as_ref()?.place().to_owned();
         let (state, why) = match self.engine.peers().state(node)? {
-            PeerState::Ready { same: Some(true), .. } => (view::P2pState::Own, String::new()),
-            PeerState::Ready { same: Some(false), .. } => (view::P2pState::Other, String::new()),
-            PeerState::Connecting | PeerState::Ready { same: None, .. } => {
+            PeerState::Ready { same: Some(true) } => (view::P2pState::Own, String::new()),
+            PeerState::Ready { same: Some(false) } => (view::P2pState::Other, String::new()),
+            PeerState::Connecting | PeerState::Ready { same: None } => {
                 (view::P2pState::Connecting, String::new())
             }
             PeerState::Down(why) => (view::P2pState::Down, why.to_string()),

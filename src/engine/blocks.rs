@@ -8,7 +8,7 @@ use super::{Effect, Engine};
 use crate::block::submission::{BlockState, Input, Output, Submissions};
 use crate::block::{NodeAnswer, SolvedBlock, StoredState, refusal_advice};
 use crate::chain::BlockHash;
-use crate::clock::Now;
+use crate::clock::{Now, millis};
 use crate::event::{EventKind, Level};
 use crate::ids::{ConnId, NodeId};
 use crate::node::{RpcError, SubmitAnswer};
@@ -66,11 +66,11 @@ impl Blocks {
 
     /// Number of blocks that no node has shown in its best chain yet.
     pub fn waiting(&self) -> usize {
-        self.undecided().len()
+        self.undecided().count()
     }
 
     /// The blocks that no node has shown in its best chain yet.
-    pub(super) fn undecided(&self) -> Vec<Arc<SolvedBlock>> {
+    pub(super) fn undecided(&self) -> impl Iterator<Item = &Arc<SolvedBlock>> {
         let waits = |state: &BlockState| match state {
             BlockState::Candidate | BlockState::Beside | BlockState::Refused { .. } => true,
             BlockState::Accepted { .. }
@@ -78,7 +78,7 @@ impl Blocks {
             | BlockState::Mature
             | BlockState::Stale => false,
         };
-        self.iter().filter(|(_, state)| waits(state)).map(|(block, _)| block.clone()).collect()
+        self.iter().filter(move |(_, state)| waits(state)).map(|(block, _)| block)
     }
 
     /// Every block that is not final, with its state.
@@ -368,10 +368,6 @@ pub fn stored(state: &BlockState) -> StoredState {
         BlockState::Mature => StoredState::Mature,
         BlockState::Orphaned | BlockState::Stale => StoredState::Stale,
     }
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 /// Whether a node's answer is a reject reason: that is one word, while a call's failure is a

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Effect, Engine};
 use crate::block::{SolvedBlock, submission};
@@ -48,10 +47,6 @@ pub enum PeerState {
     Ready {
         /// Whether it has the tip that the node's RPC told; `None` until it is known.
         same: Option<bool>,
-        /// Duration of the handshake.
-        took: Duration,
-        /// Its user agent.
-        agent: String,
     },
     /// It is not connected.
     Down(Down),
@@ -71,7 +66,7 @@ impl Peers {
 
 impl Link {
     fn is_own(&self) -> bool {
-        matches!(self.state, PeerState::Ready { same: Some(true), .. })
+        matches!(self.state, PeerState::Ready { same: Some(true) })
     }
 }
 
@@ -80,8 +75,8 @@ impl Engine {
     pub(super) fn peer_event(&mut self, now: Now, node: NodeId, event: Event) {
         let Some(link) = self.peers.0.get_mut(&node) else { return };
         match event {
-            Event::Ready { agent, took, .. } => {
-                link.state = PeerState::Ready { same: None, took, agent };
+            Event::Ready { .. } => {
+                link.state = PeerState::Ready { same: None };
                 link.tip = None;
                 link.shown.clear();
             }
@@ -92,7 +87,7 @@ impl Engine {
                 self.say_peer(node);
             }
             Event::Same(is_same) => {
-                let PeerState::Ready { same, .. } = &mut link.state else { return };
+                let PeerState::Ready { same } = &mut link.state else { return };
                 if same.replace(is_same) == Some(is_same) {
                     return;
                 }
@@ -154,8 +149,9 @@ impl Engine {
             if self.peers.0.get(&id).is_none_or(|link| link.chain != chain) {
                 self.effects.push_back(Effect::PeerConnect { node: id, chain });
                 self.peers.0.insert(id, Link::new(chain));
-                for block in self.blocks.undecided() {
-                    self.offer_to_peer(id, &block);
+                let blocks: Vec<_> = self.blocks.undecided().cloned().collect();
+                for block in &blocks {
+                    self.offer_to_peer(id, block);
                 }
             }
             let Some(link) = self.peers.0.get_mut(&id) else { continue };
@@ -195,11 +191,11 @@ impl Engine {
         let name = self.name(node);
         let Some(link) = self.peers.0.get_mut(&node) else { return };
         let text = match &link.state {
-            PeerState::Ready { same: Some(true), .. } => match link.said.take() {
+            PeerState::Ready { same: Some(true) } => match link.said.take() {
                 None => return,
                 Some(_) => format!("A block can reach node {name} by its P2P port again."),
             },
-            PeerState::Connecting | PeerState::Ready { same: None | Some(false), .. } => return,
+            PeerState::Connecting | PeerState::Ready { same: None | Some(false) } => return,
             // A node that is started anew closes its connections.
             PeerState::Down(Down::Closed) => return,
             PeerState::Down(why) if link.said.as_ref() == Some(why) => return,

@@ -506,6 +506,18 @@ impl Scene {
         self.log.iter().filter_map(|(_, did)| order(did)).collect()
     }
 
+    /// Both nodes' RPC has been given up, and a P2P port goes on.
+    fn without_rpc() -> Scene {
+        let mut scene = Scene::new();
+        scene.own(A);
+        scene.hand_in(Input::Peer(A, tip_by_p2p(1)));
+        scene.wait(2000);
+        scene.silent = vec![A, B];
+        scene.answers.clear();
+        scene.wait(30_000);
+        scene
+    }
+
     /// A node's P2P port answers and has the tip that its RPC told.
     fn own(&mut self, node: NodeId) {
         for event in [ready(), Event::Same(true)] {
@@ -621,13 +633,7 @@ fn what_a_port_showed_is_believed_as_soon_as_it_is_known_to_be_the_nodes_own() {
 
 #[test]
 fn an_own_nodes_tip_by_p2p_is_news_and_brings_jobs_without_rpc() {
-    let mut scene = Scene::new();
-    scene.own(A);
-    scene.hand_in(Input::Peer(A, tip_by_p2p(1)));
-    scene.wait(2000);
-    scene.silent = vec![A, B];
-    scene.answers.clear();
-    scene.wait(30_000);
+    let mut scene = Scene::without_rpc();
     assert_eq!(scene.engine.failover().leader(), None);
     for tip in 2..5 {
         scene.log.clear();
@@ -647,13 +653,7 @@ fn an_own_nodes_tip_by_p2p_is_news_and_brings_jobs_without_rpc() {
 
 #[test]
 fn the_time_of_jobs_without_rpc_keeps_up_with_the_clock() {
-    let mut scene = Scene::new();
-    scene.own(A);
-    scene.hand_in(Input::Peer(A, tip_by_p2p(1)));
-    scene.wait(2000);
-    scene.silent = vec![A, B];
-    scene.answers.clear();
-    scene.wait(30_000);
+    let mut scene = Scene::without_rpc();
     for tip in 2..102 {
         scene.wait(1_900);
         scene.hand_in(Input::Peer(A, tip_by_p2p(tip)));

@@ -7,8 +7,7 @@ use smol::LocalExecutor;
 
 use super::PeerHandle;
 use crate::chain::{BlockHash, Chain};
-use crate::os;
-use crate::p2p::{Down, Event, Order, Peer};
+use crate::p2p::{Down, Event, Order};
 use crate::timeout::within;
 
 /// The look takes no longer.
@@ -44,16 +43,9 @@ impl Probe {
 
     /// Connects to the port, and asks for the tip and its height that RPC told.
     pub async fn look(host: String, port: u16, chain: Chain, tip: (BlockHash, u32)) -> Probe {
-        let place = match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
         let executor = LocalExecutor::new();
         let (sender, events) = async_channel::unbounded();
-        // It only tells whether we met ourselves, and no node is that.
-        let nonce = getrandom::u64().unwrap_or_default();
-        let peer = Peer::new(os::now(), chain, nonce);
-        let handle = PeerHandle::start(&executor, host, port, peer, sender);
+        let handle = PeerHandle::start(&executor, host, port, chain, sender);
         handle.give(Order::Tip { hash: tip.0, height: tip.1 });
         let mut is_ready = false;
         let found = within(AT_MOST, executor.run(listen(&events, &mut is_ready))).await;
@@ -62,7 +54,7 @@ impl Probe {
             true => Found::OtherTip,
             false => Found::Nothing(Down::Silent),
         });
-        Probe { place, found }
+        Probe { place: handle.place().to_owned(), found }
     }
 
     /// What is so and what it means, in sentences. `by_rpc` says whether RPC takes a block.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::address;
 use crate::chain::Chain;
+use crate::clock::millis;
 use crate::difficulty::{HASHES_PER_DIFFICULTY, hashrate};
 use crate::ids::ConnId;
 use crate::ledger::record::{Counts, Grain, Point, RejectReason};
@@ -280,10 +281,6 @@ fn address_text(address: IpAddr) -> String {
         }
     }
     text
-}
-
-pub(crate) fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
 
 #[cfg(test)]
