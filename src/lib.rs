@@ -19,6 +19,7 @@ pub mod coinbase;
 pub mod event;
 pub mod ids;
 pub mod listed;
+pub mod peer_address;
 pub mod priority_queue;
 pub mod reject;
 pub mod vardiff;
