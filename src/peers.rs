@@ -11,6 +11,7 @@
 //! and gives way to the others after each step, however much the node sends.
 
 mod probe;
+mod socks;
 
 pub use probe::{Found, Probe};
 
@@ -36,6 +37,7 @@ use crate::clock::Now;
 use crate::node::RpcError;
 use crate::os;
 use crate::p2p::{Down, Event, Input, Order, Output, Peer};
+use crate::peer_address::{PeerAddress, PeerHost};
 use crate::rpc::{self, HostLookup};
 
 /// Until one of the node's addresses has accepted a connection, all tries together.
@@ -55,37 +57,35 @@ pub struct PeerHandle {
 }
 
 impl PeerHandle {
-    /// Keeps a peer of `chain` connected to `host` (a name, an IPv4 address, or an IPv6 address without
-    /// brackets). What becomes known goes to `events`, in order; while that is full, the node is
-    /// not listened to.
+    /// Keeps a peer of `chain` connected to `place`, or to the SOCKS5 proxy `via` that connects to it. By
+    /// a proxy no name of `place` is looked up here; the proxy does that. An onion is reached by a proxy
+    /// alone. What becomes known goes to `events`, in order; while that is full, the node is not listened
+    /// to.
     pub fn start(
         executor: &LocalExecutor<'_>,
-        host: String,
-        port: u16,
+        place: PeerAddress,
+        via: Option<&PeerAddress>,
         chain: Chain,
         events: Sender<Event>,
     ) -> PeerHandle {
         // It only tells whether we met ourselves, and no node is that.
         let nonce = getrandom::u64().unwrap_or_default();
         let peer = Peer::new(os::now(), chain, nonce);
-        PeerHandle::with(executor, host, port, peer, events, PROGRESS_AT_MOST)
+        let peer = if via.is_some() { peer.by_proxy() } else { peer };
+        PeerHandle::with(executor, Road::new(place, via), peer, events, PROGRESS_AT_MOST)
     }
 
     fn with(
         executor: &LocalExecutor<'_>,
-        host: String,
-        port: u16,
+        road: Road,
         machine: impl Machine + 'static,
         events: Sender<Event>,
         patience: Duration,
     ) -> PeerHandle {
-        let place = match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
+        let place = road.place.to_string();
         let (orders, given) = async_channel::unbounded();
-        let lookup = HostLookup::new(host, port);
-        let shell = Shell { machine, line: Line::new(lookup), events, patience };
+        let line = Line { road: Rc::new(road), state: State::Closed };
+        let shell = Shell { machine, line, events, patience };
         PeerHandle { place, orders, _task: executor.spawn(shell.run(given)) }
     }
 
@@ -125,11 +125,21 @@ struct Shell<M> {
     patience: Duration,
 }
 
-/// The way to the node.
+/// The connection to the node.
 struct Line {
-    /// It outlives each attempt: what hangs in it is waited for again.
-    lookup: Rc<Mutex<HostLookup>>,
+    road: Rc<Road>,
     state: State,
+}
+
+/// The way to a P2P port.
+struct Road {
+    /// The port.
+    place: PeerAddress,
+    /// The SOCKS5 proxy by which it is reached.
+    via: Option<PeerAddress>,
+    /// Looks up where the socket leads: to the proxy if there is one. It outlives each attempt: what
+    /// hangs in it is waited for again.
+    lookup: Mutex<HostLookup>,
 }
 
 enum State {
@@ -194,13 +204,9 @@ impl<M: Machine> Shell<M> {
 }
 
 impl Line {
-    fn new(lookup: HostLookup) -> Line {
-        Line { lookup: Rc::new(Mutex::new(lookup)), state: State::Closed }
-    }
-
     async fn carry_out(&mut self, output: Output, events: &Sender<Event>) -> Result<(), Unheard> {
         match output {
-            Output::Connect => self.state = State::Opening(Box::pin(open(self.lookup.clone()))),
+            Output::Connect => self.state = State::Opening(Box::pin(open(self.road.clone()))),
             Output::Send(bytes) => self.send(Chunk::Bytes(bytes)),
             Output::SendBlock(block) => self.send(Chunk::Block(block)),
             Output::Close => {
@@ -246,25 +252,51 @@ impl Line {
     }
 }
 
-async fn open(lookup: Rc<Mutex<HostLookup>>) -> Result<Socket, Down> {
-    let addresses = lookup.lock().await.addresses().await.map_err(|error| match error.kind() {
-        ErrorKind::TimedOut => Down::Unreachable("its name is not found out in time".into()),
-        _ => Down::Unreachable("its name is unknown".into()),
-    })?;
-    let deadline = Instant::now() + CONNECT_AT_MOST;
-    let connected = rpc::connect(&addresses, deadline, CONNECT_AT_MOST).await;
-    let (stream, _) = connected.map_err(|error| match error {
-        RpcError::Refused => Down::Refused,
-        RpcError::NoConnection(_) => Down::Silent,
-        RpcError::Transport(_) => Down::HungUp,
-        RpcError::Unreachable(why) => Down::Unreachable(why),
-        other => Down::Unreachable(other.to_string()),
-    })?;
-    // Both are help, not need. Without the first, each step of a block's way costs 40 ms; the second
-    // notices a machine that was unplugged with bytes of ours under way.
-    stream.get_ref().set_nodelay(true).ok();
-    socket2::SockRef::from(stream.get_ref()).set_tcp_user_timeout(Some(PROGRESS_AT_MOST)).ok();
+async fn open(road: Rc<Road>) -> Result<Socket, Down> {
+    let stream = match &road.via {
+        None => road.connect(&road.place).await?,
+        Some(proxy) => {
+            let stream = road.connect(proxy).await.map_err(|down| socks::unfit(proxy, &down))?;
+            socks::connect(&stream, proxy, &road.place).await?;
+            stream
+        }
+    };
     Ok(Socket { stream, waiting: VecDeque::new(), waits: 0, sent: 0, progress: Instant::now() })
+}
+
+impl Road {
+    fn new(place: PeerAddress, via: Option<&PeerAddress>) -> Road {
+        let first = via.unwrap_or(&place);
+        let lookup = Mutex::new(HostLookup::new(first.host.to_string(), first.port));
+        Road { via: via.cloned(), place, lookup }
+    }
+
+    /// Connects to `first`, the one that is looked up here.
+    async fn connect(&self, first: &PeerAddress) -> Result<Async<TcpStream>, Down> {
+        if let PeerHost::Onion(_) = first.host {
+            // Who looks such a name up tells it to strangers and learns nothing (RFC 7686).
+            return Err(Down::Unreachable("an onion address needs a proxy such as Tor's".into()));
+        }
+        let addresses = self.lookup.lock().await.addresses().await;
+        let addresses = addresses.map_err(|error| match error.kind() {
+            ErrorKind::TimedOut => Down::Unreachable("its name is not found out in time".into()),
+            _ => Down::Unreachable("its name is unknown".into()),
+        })?;
+        let deadline = Instant::now() + CONNECT_AT_MOST;
+        let connected = rpc::connect(&addresses, deadline, CONNECT_AT_MOST).await;
+        let (stream, _) = connected.map_err(|error| match error {
+            RpcError::Refused => Down::Refused,
+            RpcError::NoConnection(_) => Down::Silent,
+            RpcError::Transport(_) => Down::HungUp,
+            RpcError::Unreachable(why) => Down::Unreachable(why),
+            other => Down::Unreachable(other.to_string()),
+        })?;
+        // Both are help, not need. Without the first, each step of a block's way costs 40 ms; the
+        // second notices a machine that was unplugged with bytes of ours under way.
+        stream.get_ref().set_nodelay(true).ok();
+        socket2::SockRef::from(stream.get_ref()).set_tcp_user_timeout(Some(PROGRESS_AT_MOST)).ok();
+        Ok(stream)
+    }
 }
 
 /// An open connection.

@@ -17,6 +17,7 @@ use crate::ids::NodeId;
 use crate::node::{NodeEvent, NodeEventKind, TipSource, ZmqState};
 use crate::os;
 use crate::p2p::{self, Order};
+use crate::peer_address::{PeerAddress, PeerHost};
 use crate::peers::PeerHandle;
 use crate::rpc::NodeHandle;
 use crate::status::{About, AlarmView, EventKind, Level, format};
@@ -189,7 +190,8 @@ impl Nodes {
         let place = node.config.p2p.place(&node.config.host, chain);
         node.peer = place.map(|(host, port)| {
             let events = forward(executor, queue, move |event| Event::Peer(id, event));
-            PeerHandle::start(executor, host, port, chain, events)
+            let place = PeerAddress { host: PeerHost::read(&host), port };
+            PeerHandle::start(executor, place, None, chain, events)
         });
     }
 

@@ -130,6 +130,14 @@ pub enum Down {
     /// The host name has no address, or no way leads there.
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
+    /// The proxy between us and it does not do what it should.
+    #[error("the proxy at {place} is of no use: {why}")]
+    Proxy {
+        /// The proxy's `host:port`.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// It did not answer in time.
     #[error("it does not answer")]
     Silent,
@@ -155,6 +163,8 @@ pub enum Down {
 
 /// Time for the TCP connection.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The same by a proxy: Tor needs up to half a minute for a new circuit.
+const CONNECT_BY_PROXY: Duration = Duration::from_secs(30);
 /// Time from then to the end of the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A peer that is silent for so long is pinged.
@@ -192,6 +202,8 @@ const SERVICES_BLOCKS: u64 = 1 | 1 << 10;
 pub struct Peer {
     pub(super) chain: Chain,
     pub(super) nonce: u64,
+    /// Time for a connection.
+    connect_within: Duration,
     state: State,
     pub(super) link: Link,
     /// Connections in a row that did not live long.
@@ -273,6 +285,7 @@ impl Peer {
         Peer {
             chain,
             nonce,
+            connect_within: CONNECT,
             state: State::Waiting { until: now.mono, is_hostile: false },
             link: Link::new(now, chain),
             failures: 0,
@@ -281,6 +294,11 @@ impl Peer {
             tips: Tips::default(),
             offers: Vec::new(),
         }
+    }
+
+    /// The same, reached by a proxy: a connection takes longer.
+    pub fn by_proxy(self) -> Peer {
+        Peer { connect_within: CONNECT_BY_PROXY, ..self }
     }
 
     /// Takes one input and appends what follows from it.
@@ -335,7 +353,7 @@ impl Peer {
     }
 
     fn connect(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.state = State::Connecting { until: now.mono + CONNECT };
+        self.state = State::Connecting { until: now.mono + self.connect_within };
         out.push(Output::Connect);
     }
 

@@ -216,6 +216,12 @@ fn deadlines_end_what_is_silent() {
     peer.handle(at(secs(5)), Input::Tick, &mut out);
     assert!(matches!(out[..], [Output::Close, Output::Event(Event::Down(Down::Silent))]));
 
+    // By a proxy there is more time for it.
+    let mut peer = Peer::new(Now { mono: start(), unix: 0 }, Chain::Regtest, 1).by_proxy();
+    let now = Now { mono: peer.next_deadline().unwrap(), unix: 0 };
+    peer.handle(now, Input::Tick, &mut out);
+    assert_eq!(peer.next_deadline(), Some(now.mono + secs(30)));
+
     // No answer to our version; then one that ends in the middle.
     let mut world = World::new(Node::new(Kind::Core, 3));
     world.is_mute = true;

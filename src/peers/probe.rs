@@ -8,6 +8,7 @@ use smol::LocalExecutor;
 use super::PeerHandle;
 use crate::chain::{BlockHash, Chain};
 use crate::p2p::{Down, Event, Order};
+use crate::peer_address::{PeerAddress, PeerHost};
 use crate::timeout::within;
 
 /// The look takes no longer.
@@ -45,7 +46,8 @@ impl Probe {
     pub async fn look(host: String, port: u16, chain: Chain, tip: (BlockHash, u32)) -> Probe {
         let executor = LocalExecutor::new();
         let (sender, events) = async_channel::unbounded();
-        let handle = PeerHandle::start(&executor, host, port, chain, sender);
+        let place = PeerAddress { host: PeerHost::read(&host), port };
+        let handle = PeerHandle::start(&executor, place, None, chain, sender);
         handle.give(Order::Tip { hash: tip.0, height: tip.1 });
         let mut is_ready = false;
         let found = within(AT_MOST, executor.run(listen(&events, &mut is_ready))).await;
@@ -110,6 +112,7 @@ impl Probe {
                 "It may have as many connections as it takes (maxconnections in its bitcoin.conf), \
                  or have banned this machine (bitcoin-cli clearbanned)."
             }
+            Down::Proxy { .. } => "The proxy must run, and let this machine in.",
             Down::Unreachable(_) | Down::OtherChain | Down::Unfit(_) | Down::Nonsense(_) => {
                 "Write the address of this node's P2P port into p2p_addr."
             }

@@ -1,5 +1,7 @@
 //! Real sockets on loopback, and a machine that writes down what it is told.
 
+mod socks;
+
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -114,15 +116,19 @@ impl Scene {
     }
 }
 
+/// Where a listener is.
+fn place(listener: &Async<TcpListener>) -> PeerAddress {
+    listener.get_ref().local_addr().unwrap().into()
+}
+
 /// The scene's shell connects to the scene's own listener, whose buffers are small.
 fn scene(patience: Duration, play: impl AsyncFnOnce(&mut Scene)) {
     let executor = LocalExecutor::new();
     let listener = Async::<TcpListener>::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket2::SockRef::from(listener.get_ref()).set_recv_buffer_size(64 * 1024).unwrap();
     let (noted, (sender, events)) = (Noted::default(), async_channel::unbounded());
-    let port = listener.get_ref().local_addr().unwrap().port();
-    let handle =
-        PeerHandle::with(&executor, "127.0.0.1".to_owned(), port, noted.clone(), sender, patience);
+    let road = Road::new(place(&listener), None);
+    let handle = PeerHandle::with(&executor, road, noted.clone(), sender, patience);
     let mut scene = Scene { listener, noted, events, handle: Some(handle) };
     smol::block_on(executor.run(play(&mut scene)));
 }
@@ -144,22 +150,29 @@ async fn ends(stream: &Async<TcpStream>) {
 }
 
 fn closed_by(host: &str, port: u16) -> Down {
-    let opened = smol::block_on(open(Rc::new(Mutex::new(HostLookup::new(host.to_owned(), port)))));
-    opened.map(|_| ()).unwrap_err()
+    let place = PeerAddress { host: PeerHost::read(host), port };
+    smol::block_on(open(Rc::new(Road::new(place, None)))).map(|_| ()).unwrap_err()
+}
+
+/// A port of this machine on which nothing listens.
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 #[test]
 fn who_cannot_be_reached_is_told_why() {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let free = free_port();
     assert_eq!(closed_by("127.0.0.1", free), Down::Refused);
     // RFC 6761: nobody has it.
     let unknown = closed_by("soloist.invalid", 8333);
     assert!(matches!(unknown, Down::Unreachable(_)), "{unknown:?}");
+    let onion = closed_by(&format!("{}.onion", "a".repeat(56)), 8333);
+    assert_eq!(onion, Down::Unreachable("an onion address needs a proxy such as Tor's".into()));
     // The machine hears of it too.
     let (executor, noted) = (LocalExecutor::new(), Noted::default());
     let (sender, _events) = async_channel::unbounded();
-    let host = "127.0.0.1".to_owned();
-    let _peer = PeerHandle::with(&executor, host, free, noted.clone(), sender, PATIENCE);
+    let road = Road::new(PeerAddress::ip(Ipv4Addr::LOCALHOST.into(), free), None);
+    let _peer = PeerHandle::with(&executor, road, noted.clone(), sender, PATIENCE);
     smol::block_on(executor.run(noted.wait_for("Refused")));
     assert_eq!(noted.inputs(), ["start", "Refused"]);
 }
@@ -168,8 +181,8 @@ fn who_cannot_be_reached_is_told_why() {
 fn a_name_leads_to_the_node_and_no_packet_waits_for_another() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let lookup = Rc::new(Mutex::new(HostLookup::new("localhost".to_owned(), port)));
-    let socket = smol::block_on(open(lookup)).unwrap();
+    let place = PeerAddress { host: PeerHost::read("localhost"), port };
+    let socket = smol::block_on(open(Rc::new(Road::new(place, None)))).unwrap();
     let tcp = socket.stream.get_ref();
     assert!(tcp.nodelay().unwrap());
     let unacknowledged = socket2::SockRef::from(tcp).tcp_user_timeout().unwrap();

@@ -248,6 +248,7 @@ fn what_is_at_the_p2p_port_is_told() {
     let down = [
         Down::Refused,
         Down::Unreachable("its name is unknown".to_owned()),
+        Down::Proxy { place: "127.0.0.1:9050".to_owned(), why: "it hangs up".to_owned() },
         Down::Silent,
         Down::HungUp,
         Down::Closed,
