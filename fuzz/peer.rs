@@ -77,7 +77,7 @@ fn run(mut data: &[u8], piece: usize) -> Run {
     for _ in 0..200 {
         let Some(kind) = byte(&mut data) else { break };
         let n = byte(&mut data).unwrap_or(0);
-        run.step(kind % 16, n, &mut data);
+        run.step(kind % 17, n, &mut data);
     }
     run
 }
@@ -187,6 +187,7 @@ impl Run {
                 self.is_open = false;
                 self.input(Input::Closed(why));
             }
+            16 => self.input(Input::Order(Order::Addresses)),
             // Much of one kind.
             _ => {
                 let many = frame(COMMANDS[usize::from(n) % 18], &vec![n; usize::from(n) * 800]);

@@ -111,6 +111,8 @@ impl Engine {
                 self.peer_tip(now, node);
             }
             Event::Asked { block, after, .. } => self.asked_by_p2p(node, block, after),
+            // An own node is asked by RPC.
+            Event::Addresses(_) => {}
             Event::InChain { block, confirmations, .. } if link.is_own() => {
                 self.in_chain_by_p2p(now, node, block, confirmations);
             }

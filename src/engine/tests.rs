@@ -500,6 +500,7 @@ impl Scene {
                 Order::Tip { .. } => "tip",
                 Order::Offer(_) => "offer",
                 Order::Withdraw(_) => "withdraw",
+                Order::Addresses => "addresses",
             }),
             _ => None,
         };

@@ -8,6 +8,7 @@ use crate::block::SolvedBlock;
 use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
 use crate::difficulty::NBits;
+use crate::peer_address::ListedPeer;
 
 use super::ask::Ask;
 use super::offer::Offer;
@@ -29,6 +30,9 @@ pub enum Order {
     Offer(Arc<SolvedBlock>),
     /// The block needs no more announcing. It is still served for a while if it is asked for.
     Withdraw(BlockHash),
+    /// Ask the peer for addresses of other nodes, now or as soon as it is connected
+    /// ([`Event::Addresses`]). Over one connection it is asked once: nodes answer no second time.
+    Addresses,
 }
 
 /// What happens to the connection.
@@ -110,6 +114,9 @@ pub enum Event {
         /// Time since [`Order::Offer`].
         after: Duration,
     },
+    /// Addresses that it told within half a minute of the question, at most 1,000 at a time. They may be
+    /// anything that a stranger can invent, also private ones.
+    Addresses(Vec<ListedPeer>),
 }
 
 /// The form in which a block is asked for.
@@ -214,6 +221,8 @@ pub struct Peer {
     pub(super) asks: Vec<Ask>,
     pub(super) tips: Tips,
     pub(super) offers: Vec<Offer>,
+    /// The peer is to be asked for addresses.
+    pub(super) wants_addresses: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,6 +249,8 @@ pub(super) struct Link {
     /// When it was pinged since.
     pinged: Option<Instant>,
     version: Option<Version>,
+    /// Until when addresses are an answer; `None` before they were asked for.
+    pub(super) addresses_until: Option<Instant>,
 }
 
 impl Link {
@@ -252,6 +263,7 @@ impl Link {
             heard: at,
             pinged: None,
             version: None,
+            addresses_until: None,
         }
     }
 
@@ -293,6 +305,7 @@ impl Peer {
             asks: Vec::new(),
             tips: Tips::default(),
             offers: Vec::new(),
+            wants_addresses: false,
         }
     }
 
@@ -308,6 +321,7 @@ impl Peer {
             Input::Order(Order::Tip { hash, height }) => self.on_order(now, hash, height, out),
             Input::Order(Order::Offer(block)) => self.on_offer(now, block, out),
             Input::Order(Order::Withdraw(hash)) => self.on_withdraw(now, hash),
+            Input::Order(Order::Addresses) => self.on_addresses_wanted(now, out),
             Input::Connected => self.on_connected(now, out),
             Input::Closed(why) => self.on_closed(now, why, out),
             Input::Bytes(bytes) => self.on_bytes(now, bytes, out),
@@ -442,6 +456,7 @@ impl Peer {
         bytes = &bytes[..admitted];
         // What came before the peer did wrong counts, so that it does not matter how TCP cuts it.
         while self.is_open() {
+            self.link.frames.reads_addresses = self.awaits_addresses(now);
             let done = match self.link.frames.next(&mut bytes) {
                 Ok(None) => break,
                 Ok(Some(frame)) => self.on_frame(now, &frame, out),
@@ -466,9 +481,12 @@ impl Peer {
         self.link.pinged = None;
         let (command, payload) = match frame {
             Frame::Whole(command, payload) => (command, payload.as_slice()),
-            Frame::Skipped(command) => {
+            Frame::Skipped(_) => return Ok(()),
+            Frame::TooLong(command) => {
                 return match command.name() {
-                    b"version" | b"headers" => Err(Down::Nonsense("a message is too long")),
+                    b"version" | b"headers" | b"addr" => {
+                        Err(Down::Nonsense("a message is too long"))
+                    }
                     _ => Ok(()),
                 };
             }
@@ -491,6 +509,7 @@ impl Peer {
             (b"getdata", State::Ready) => self.on_getdata(now, payload, out),
             (b"getblocktxn", State::Ready) => self.on_getblocktxn(now, payload, out),
             (b"getheaders", State::Ready) => self.on_getheaders(payload, out),
+            (b"addr", State::Ready) => self.on_addr(payload, out),
             _ => Ok(()),
         }
     }
@@ -534,6 +553,7 @@ impl Peer {
         out.push(Output::Event(ready));
         self.announce_all(now, out);
         self.on_ready(now);
+        self.ask_for_addresses(now, out);
     }
 
     /// Sends a message. It joins what is sent just before it.

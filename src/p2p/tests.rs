@@ -1,5 +1,6 @@
 //! The machine against a node in memory, in virtual time.
 
+mod addresses;
 pub(super) mod model;
 
 use std::sync::Arc;
@@ -1000,11 +1001,12 @@ proptest! {
     #[test]
     fn pieces_of_the_stream_do_not_matter(
         kind in prop_oneof![Just(Kind::Core), Just(Kind::Bcoin)],
-        steps in proptest::collection::vec((0..8_u8, any::<u8>()), 1..30),
+        steps in proptest::collection::vec((0..9_u8, any::<u8>()), 1..30),
         size in 1..50_usize,
     ) {
         let run = |size: usize| {
             let mut world = World::new(Node::new(kind, 30));
+            world.node.addresses = addresses::some(40);
             world.piece = size;
             for (step, n) in &steps {
                 let n64 = u64::from(*n);
@@ -1019,6 +1021,7 @@ proptest! {
                     4 => { world.node.rewind(usize::from(n % 4)); world.node.grow(*n); world.announce(); }
                     5 => { world.cut(Down::Closed); }
                     6 => world.node.takes = n % 2 == 0,
+                    7 => world.order(Order::Addresses),
                     _ => world.node.has_mempool = n % 2 == 0,
                 }
                 assert!(world.peer.memory() < 20_000);

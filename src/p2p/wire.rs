@@ -4,8 +4,11 @@
 //! payload's length (4, little-endian) and the first 4 bytes of the payload's double SHA-256. See Bitcoin
 //! Core's `src/protocol.h`. Numbers are little-endian; counts have Bitcoin's variable-length form.
 
+use std::net::Ipv6Addr;
+
 use crate::chain::{BlockHash, Chain};
 use crate::hash::sha256d;
+use crate::peer_address::{ListedPeer, PeerAddress};
 
 use super::Down;
 
@@ -21,8 +24,13 @@ const MAX_ENTRIES: usize = 1000;
 const MAX_LOCATOR: usize = 101;
 /// Bytes of a `getblocktxn`: more transactions than a block has room for, three bytes each.
 const MAX_INDEXES: usize = 64 * 1024;
+/// Addresses in one message (`MAX_ADDR_TO_SEND` of Core's `src/net_processing.cpp`).
+pub(super) const MAX_ADDRESSES: usize = 1000;
 /// Bytes of the small messages.
 const MAX_SMALL: usize = 1024;
+
+/// Bytes of an address in `addr`.
+const ADDRESS: usize = 4 + 8 + 16 + 2;
 
 /// An entry of `inv` or `getdata` that names a block (`MSG_BLOCK`).
 pub(super) const BLOCK: u32 = 2;
@@ -31,9 +39,11 @@ pub(super) const COMPACT_BLOCK: u32 = 4;
 /// The same with the witnesses (`MSG_WITNESS_BLOCK`).
 pub(super) const WITNESS_BLOCK: u32 = 0x4000_0002;
 
-/// How many bytes of a command's payload are read at the most; `None` where we read none.
-fn limit(command: &[u8]) -> Option<usize> {
+/// How many bytes of a command's payload are read at the most; `None` where we read none. Addresses are
+/// read only from a peer that was asked for them.
+fn limit(command: &[u8], reads_addresses: bool) -> Option<usize> {
     Some(match command {
+        b"addr" if reads_addresses => MAX_ADDRESSES * ADDRESS + 9,
         b"headers" => MAX_HEADERS * 81 + 9,
         b"inv" | b"getdata" => MAX_ENTRIES * 36 + 9,
         b"getheaders" => 4 + 9 + MAX_LOCATOR * 32 + 32,
@@ -86,8 +96,18 @@ impl Command {
 pub(super) enum Frame {
     /// One that we read.
     Whole(Command, Vec<u8>),
-    /// One that was thrown away as it came: unknown, of no use to us, or too long.
+    /// One that was thrown away as it came: unknown, or of no use to us.
     Skipped(Command),
+    /// One that we would read, but longer than such a message can be. It was thrown away too.
+    TooLong(Command),
+}
+
+/// What becomes of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Read,
+    Skip,
+    TooLong,
 }
 
 /// Cuts the stream into messages. Holds no more than one that we read.
@@ -101,8 +121,10 @@ pub(super) struct Frames {
     payload: Vec<u8>,
     /// Bytes of the payload that have not come yet.
     left: usize,
-    is_read: bool,
+    fate: Fate,
     is_first: bool,
+    /// Whether addresses are read. It matters when the head of a message is whole.
+    pub(super) reads_addresses: bool,
 }
 
 impl Frames {
@@ -114,8 +136,9 @@ impl Frames {
             filled: 0,
             payload: Vec::new(),
             left: 0,
-            is_read: false,
+            fate: Fate::Skip,
             is_first: true,
+            reads_addresses: false,
         }
     }
 
@@ -142,7 +165,7 @@ impl Frames {
         }
         let part = cut(bytes, self.left);
         self.left -= part.len();
-        if self.is_read {
+        if self.fate == Fate::Read {
             self.payload.extend_from_slice(part);
         }
         if self.left > 0 {
@@ -151,8 +174,10 @@ impl Frames {
         self.filled = 0;
         self.is_first = false;
         let payload = std::mem::take(&mut self.payload);
-        if !self.is_read {
-            return Ok(Some(Frame::Skipped(self.command())));
+        match self.fate {
+            Fate::Read => {}
+            Fate::Skip => return Ok(Some(Frame::Skipped(self.command()))),
+            Fate::TooLong => return Ok(Some(Frame::TooLong(self.command()))),
         }
         if sha256d(&payload)[..4] != self.head[20..] {
             return Err(Down::Nonsense("a message has a wrong checksum"));
@@ -166,7 +191,11 @@ impl Frames {
         if self.left > MAX_PAYLOAD {
             return Err(Down::Nonsense("a message is longer than any may be"));
         }
-        self.is_read = limit(self.command().name()).is_some_and(|limit| self.left <= limit);
+        self.fate = match limit(self.command().name(), self.reads_addresses) {
+            None => Fate::Skip,
+            Some(limit) if self.left <= limit => Fate::Read,
+            Some(_) => Fate::TooLong,
+        };
         Ok(())
     }
 
@@ -304,6 +333,30 @@ pub(super) fn read_version(payload: &[u8]) -> Option<Version> {
     Some(Version { version, services, nonce, agent })
 }
 
+/// The addresses of an `addr`; `None` if there are too many, or fewer or more than it says.
+pub(super) fn read_addr(payload: &[u8]) -> Option<Vec<ListedPeer>> {
+    let mut fields = Fields(payload);
+    let count = fields.count().filter(|count| *count <= MAX_ADDRESSES)?;
+    if fields.0.len() != count * ADDRESS {
+        return None;
+    }
+    let mut list = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (seen, services) = (u64::from(fields.u32()?), fields.u64()?);
+        let ip = Ipv6Addr::from(fields.array::<16>()?);
+        let port = fields.array().map(u16::from_be_bytes)?;
+        if !is_onion_v2(ip) {
+            list.push(ListedPeer { address: PeerAddress::ip(ip.into(), port), services, seen });
+        }
+    }
+    Some(list)
+}
+
+/// Whether that stands for an onion address of the second version (OnionCat), which no longer exist.
+fn is_onion_v2(ip: Ipv6Addr) -> bool {
+    ip.octets().starts_with(&[0xfd, 0x87, 0xd8, 0x7e, 0xeb, 0x43])
+}
+
 /// The entries of an `inv` or a `getdata`: kind and hash.
 pub(super) fn read_entries(payload: &[u8]) -> Option<Vec<(u32, BlockHash)>> {
     let mut fields = Fields(payload);
@@ -374,6 +427,9 @@ mod tests {
                     format!("{} {}", String::from_utf8_lossy(command.name()), payload.len())
                 }
                 Frame::Skipped(command) => String::from_utf8_lossy(command.name()).into_owned(),
+                Frame::TooLong(command) => {
+                    format!("{} too long", String::from_utf8_lossy(command.name()))
+                }
             });
         }
         Ok(list)
@@ -390,7 +446,7 @@ mod tests {
             message("verack", &[]),
         ]
         .concat();
-        let expected = ["ping 8", "tx", "headers 1", "twelveletter", "inv", "verack 0"];
+        let expected = ["ping 8", "tx", "headers 1", "twelveletter", "inv too long", "verack 0"];
         for size in [1, 7, 24, 1000, stream.len()] {
             let mut frames = Frames::new(Chain::Regtest);
             let mut list = Vec::new();
@@ -411,15 +467,17 @@ mod tests {
             ("inv", 36_009),
             ("getheaders", 3277),
             ("getblocktxn", 65_536),
+            ("addr", 30_009),
             ("ping", 1024),
         ];
         for (command, bytes) in longest {
             let mut frames = Frames::new(Chain::Regtest);
+            frames.reads_addresses = true;
             let list = read(&mut frames, &message(command, &vec![0; bytes])).unwrap();
             assert_eq!(list, [format!("{command} {bytes}")]);
             assert_eq!(frames.memory(), 0);
             let list = read(&mut frames, &message(command, &vec![0; bytes + 1])).unwrap();
-            assert_eq!(list, [command]);
+            assert_eq!(list, [format!("{command} too long")]);
         }
         let mut head = message("tx", &[]);
         head[16..20].copy_from_slice(&4_000_001_u32.to_le_bytes());

@@ -136,7 +136,10 @@ async fn listen(events: &Receiver<Event>, is_ready: &mut bool) -> Found {
             Event::Same(true) => return Found::Node,
             Event::Same(false) => return Found::OtherTip,
             Event::Down(down) => return Found::Nothing(down),
-            Event::Tip { .. } | Event::Asked { .. } | Event::InChain { .. } => {}
+            Event::Tip { .. }
+            | Event::Asked { .. }
+            | Event::InChain { .. }
+            | Event::Addresses(_) => {}
         }
     }
     Found::Nothing(Down::Closed)

@@ -69,7 +69,7 @@ impl Machine for Noted {
                 out.push(Output::Send(b"w".to_vec()));
                 "order".to_owned()
             }
-            Input::Order(Order::Tip { .. } | Order::Offer(_)) => "another order".to_owned(),
+            Input::Order(_) => "another order".to_owned(),
             Input::Connected => "connected".to_owned(),
             Input::Closed(down) => format!("{down:?}"),
             Input::Bytes([0, ..]) => return std::thread::sleep(Duration::from_millis(1)),

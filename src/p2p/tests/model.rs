@@ -2,6 +2,7 @@
 //! and virtual time. It reads and writes the wire with code of its own.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
 use crate::hash::sha256d;
 use crate::p2p::{Down, Event, Input, Order, Output, Peer};
+use crate::peer_address::{ListedPeer, PeerHost};
 use crate::template::Tx;
 
 pub(in crate::p2p) const NONCE: u64 = 0x1122_3344_5566_7788;
@@ -94,6 +96,22 @@ pub(in crate::p2p) fn getheaders_payload(locator: &[BlockHash], stop: BlockHash)
     out.extend(count(locator.len()));
     locator.iter().for_each(|hash| out.extend(hash.0));
     out.extend(stop.0);
+    out
+}
+
+/// An `addr`. Only IP addresses have a place in it.
+pub(in crate::p2p) fn addr_payload(list: &[ListedPeer]) -> Vec<u8> {
+    let mut out = count(list.len());
+    for ListedPeer { address, services, seen } in list {
+        out.extend((*seen as u32).to_le_bytes());
+        out.extend(services.to_le_bytes());
+        out.extend(match address.host {
+            PeerHost::Ip(IpAddr::V4(ip)) => ip.to_ipv6_mapped().octets(),
+            PeerHost::Ip(IpAddr::V6(ip)) => ip.octets(),
+            _ => panic!("{address}"),
+        });
+        out.extend(address.port.to_be_bytes());
+    }
     out
 }
 
@@ -194,6 +212,9 @@ pub(in crate::p2p) struct Node {
     pub(in crate::p2p) has_mempool: bool,
     /// It asks for whole blocks although it could have compact ones.
     pub(in crate::p2p) wants_whole: bool,
+    /// What it tells those who ask for addresses.
+    pub(in crate::p2p) addresses: Vec<ListedPeer>,
+    has_told_addresses: bool,
     cutter: Cutter,
     is_compact: bool,
     sends_headers: bool,
@@ -212,6 +233,8 @@ impl Node {
             takes: true,
             has_mempool: false,
             wants_whole: false,
+            addresses: Vec::new(),
+            has_told_addresses: false,
             cutter: Cutter::default(),
             is_compact: false,
             sends_headers: false,
@@ -255,6 +278,7 @@ impl Node {
         self.sends_headers = false;
         self.peer_has = None;
         self.partial.clear();
+        self.has_told_addresses = false;
     }
 
     fn place(&self, hash: &BlockHash) -> Option<usize> {
@@ -314,6 +338,12 @@ impl Node {
             "sendcmpct" => self.is_compact = true,
             "sendheaders" => self.sends_headers = true,
             "ping" => out.extend(message("pong", payload)),
+            "getaddr" => {
+                // Neither node answers a second time.
+                if !std::mem::replace(&mut self.has_told_addresses, true) {
+                    out.extend(message("addr", &addr_payload(&self.addresses)));
+                }
+            }
             "getheaders" => out.extend(self.on_getheaders(payload)),
             "headers" if is_core && self.takes && payload[0] > 0 => {
                 let header: [u8; 80] = payload[1..81].try_into().unwrap();

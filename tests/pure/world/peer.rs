@@ -190,6 +190,7 @@ impl World {
                     self.fail("what was not offered is withdrawn");
                 }
             }
+            Order::Addresses => self.fail("an own node is asked for addresses by P2P"),
         }
         self.look_later(index);
     }
