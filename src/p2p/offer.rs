@@ -18,8 +18,10 @@ use super::{Down, Event, Form, Output, Peer};
 const KEPT: usize = 4;
 /// How long a block is served after it was withdrawn.
 const SERVED: Duration = Duration::from_secs(600);
-/// How often a block is sent over one connection, whole or in part.
-const SERVINGS: u32 = 8;
+/// How often a block is sent over one connection, whole or in part. Core asks three times at the most:
+/// in compact form, for the transactions that it lacks, and for all of it if these do not fit together
+/// (`src/net_processing.cpp`); bcoin asks once. So nobody can draw more than three blocks of 4 MB.
+const SERVINGS: u32 = 3;
 /// From the announcement to the question whether the peer has it already, by another way.
 const UNASKED: Duration = Duration::from_millis(500);
 /// From an answer that is "not yet" to the next question; doubled each time.
