@@ -57,7 +57,7 @@ pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, 
 pub use p2p::P2pAddress;
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{page_settings, rewrite, rewrite_pin};
-pub use sections::{Data, Failover, Http, Log, Payout, SECTIONS, Stratum};
+pub use sections::{Data, Failover, Http, Log, P2p, Payout, SECTIONS, Stratum};
 
 use written::Written;
 
@@ -71,6 +71,8 @@ pub const MAX_CONNECTIONS: usize = 1024;
 pub const MAX_FIRMWARES: usize = 100;
 /// The most `[[notify]]`.
 pub const MAX_SINKS: usize = 8;
+/// The most nodes of strangers that the owner names: each is connected to when a block is offered.
+pub const MAX_PEERS: usize = 16;
 /// Where the TCP server for miners listens by default: every address of the machine.
 pub const STRATUM_PORT: u16 = 3333;
 /// Where the page is served by default. Port 80 would need privileges that a program started by
@@ -96,6 +98,8 @@ pub struct Config {
     pub data: Data,
     /// `[failover]`
     pub failover: Failover,
+    /// `[p2p]`: what is done with nodes of strangers.
+    pub p2p: P2p,
     /// `[log]`
     pub log: Log,
     /// `[[notify]]`: who is told what. At most [`MAX_SINKS`].

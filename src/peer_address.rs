@@ -1,4 +1,5 @@
-//! Addresses of other nodes' P2P ports, and which of them are in different networks.
+//! Addresses of other nodes' P2P ports, which of them are in different networks, and what the owner
+//! wants of the nodes of strangers.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -32,6 +33,27 @@ pub struct ListedPeer {
     pub services: u64,
     /// When it was last heard of, Unix seconds.
     pub seen: u64,
+}
+
+/// A node outside the house that the owner names. Its `Display` is what can be written for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPeer {
+    /// The host.
+    pub host: PeerHost,
+    /// Without one, the usual port of the chain, which only the own nodes tell.
+    pub port: Option<u16>,
+}
+
+/// What is done with nodes of strangers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outside {
+    /// Nothing: none is ever connected to.
+    Off,
+    /// A solved block is offered to them where no own node confirms it.
+    #[default]
+    Block,
+    /// The same, and some connections to them are open all the time.
+    Watch,
 }
 
 /// A part of the internet that one party may well hold as a whole: what Bitcoin Core takes for a group
@@ -82,10 +104,7 @@ impl PeerAddress {
             && match &self.host {
                 PeerHost::Ip(IpAddr::V4(ip)) => is_public_v4(*ip),
                 PeerHost::Ip(IpAddr::V6(ip)) => is_public_v6(*ip),
-                // Version 3: 32 bytes of key, a checksum of 2, and the version.
-                PeerHost::Onion(name) => name.strip_suffix(".onion").is_some_and(|name| {
-                    name.len() == 56 && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
-                }),
+                onion @ PeerHost::Onion(_) => onion.is_onion(),
                 PeerHost::Name(_) => false,
             }
     }
@@ -118,6 +137,13 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     (0x2000..=0x3fff).contains(&a) && !is_special
 }
 
+impl NamedPeer {
+    /// The address; `usual` is the P2P port of the chain ([`crate::chain::Chain::p2p_port`]).
+    pub fn address(&self, usual: u16) -> PeerAddress {
+        PeerAddress { host: self.host.clone(), port: self.port.unwrap_or(usual) }
+    }
+}
+
 impl From<SocketAddr> for PeerAddress {
     fn from(address: SocketAddr) -> PeerAddress {
         PeerAddress::ip(address.ip(), address.port())
@@ -125,6 +151,16 @@ impl From<SocketAddr> for PeerAddress {
 }
 
 impl PeerHost {
+    /// Whether it is the whole name of an onion service of version 3, the only one that Tor still
+    /// knows: 32 bytes of key, a checksum of 2 and the version in base 32 (`rend-spec-v3.txt`). The
+    /// checksum is not verified.
+    pub fn is_onion(&self) -> bool {
+        let PeerHost::Onion(name) = self else { return false };
+        name.strip_suffix(".onion").is_some_and(|name| {
+            name.len() == 56 && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
+        })
+    }
+
     /// Reads an IP address (without brackets) or a name.
     pub fn read(host: &str) -> PeerHost {
         if let Ok(ip) = host.parse::<IpAddr>() {
@@ -141,6 +177,16 @@ impl fmt::Display for PeerHost {
         match self {
             PeerHost::Ip(ip) => ip.fmt(f),
             PeerHost::Onion(name) | PeerHost::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for NamedPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.host, self.port) {
+            (host, Some(port)) => PeerAddress { host: host.clone(), port }.fmt(f),
+            (PeerHost::Ip(IpAddr::V6(ip)), None) => write!(f, "[{ip}]"),
+            (host, None) => host.fmt(f),
         }
     }
 }
@@ -222,5 +268,16 @@ mod tests {
         assert_eq!(address("2A01::1").to_string(), "[2a01::1]:8333");
         assert_eq!(address("Node.example.").to_string(), "node.example:8333");
         assert_eq!(PeerAddress::from(SocketAddr::from(([1, 2, 3, 4], 5))).to_string(), "1.2.3.4:5");
+        let named = |host: &str, port| NamedPeer { host: PeerHost::read(host), port };
+        assert_eq!(named("2a01::1", None).to_string(), "[2a01::1]");
+        assert_eq!(named("2a01::1", Some(1)).to_string(), "[2a01::1]:1");
+        assert_eq!(named("node.example", None).to_string(), "node.example");
+    }
+
+    #[test]
+    fn a_named_peer_without_a_port_is_at_the_chains() {
+        let named = |port| NamedPeer { host: PeerHost::read("node.example"), port };
+        assert_eq!(named(None).address(18333).to_string(), "node.example:18333");
+        assert_eq!(named(Some(7)).address(18333).to_string(), "node.example:7");
     }
 }

@@ -8,6 +8,7 @@ use toml::Value;
 use super::declare::{Facts, Flag};
 use super::sections::SECTIONS;
 use super::url;
+use super::written::is_empty;
 
 /// The flags of the command line. They override the file for this run and are never written back.
 #[derive(Clone, Default, PartialEq)]
@@ -142,6 +143,7 @@ fn declared() -> impl Iterator<Item = (&'static str, Facts, Flag)> {
 
 fn help_of(facts: &Facts, flag: Flag) -> String {
     let default = match facts.default.as_ref().and_then(|default| default.parse().ok()) {
+        Some(value) if is_empty(&value) => String::new(),
         Some(Value::Array(list)) => {
             let list: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
             format!(" (default {})", list.join(" and "))

@@ -10,9 +10,10 @@ use toml::Value;
 use super::declare::Form;
 use super::problem::{Wrong, wrong};
 use super::url::{self, RpcUrl};
-use super::{P2pAddress, Secret, Tag};
+use super::{MAX_PEERS, P2pAddress, Secret, Tag, p2p};
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
+use crate::peer_address::{NamedPeer, PeerAddress};
 use crate::settings::access::{self, PIN_MAX, PIN_MIN};
 
 /// Any text but an empty one.
@@ -121,6 +122,44 @@ pub(super) fn zmq() -> Form<Option<String>> {
 
 pub(super) fn p2p() -> Form<P2pAddress> {
     Form::new("`host`, `host:port` or `\"off\"`", |_, value| P2pAddress::read(as_text(value)?))
+}
+
+/// Nodes outside the house, each once; an empty text or list names none.
+pub(super) fn peers() -> Form<Vec<NamedPeer>> {
+    let kind = format!("`\"host:port\"` or `\"host\"`, or a list of at most {MAX_PEERS} of them");
+    let mut form = Form::new(kind, |_, value| {
+        let list = match value {
+            Value::String(text) if text.is_empty() => &[],
+            Value::Array(list) => list.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        if list.len() > MAX_PEERS {
+            let what = format!("these are more than {MAX_PEERS} nodes");
+            return wrong(&what, "Leave those that are nearly always up.");
+        }
+        let mut peers = Vec::new();
+        for (place, value) in list.iter().enumerate() {
+            let peer = as_text(value).and_then(p2p::peer).map_err(|(what, instead)| {
+                let what = match list.len() {
+                    1 => what,
+                    _ => format!("number {} of the list: {what}", place + 1),
+                };
+                (what, instead)
+            })?;
+            if !peers.contains(&peer) {
+                peers.push(peer);
+            }
+        }
+        Ok(peers)
+    });
+    form.facts.is_list = true;
+    form
+}
+
+/// A SOCKS5 proxy; an empty one is none.
+pub(super) fn proxy() -> Form<Option<PeerAddress>> {
+    const KIND: &str = "`host:port`, or `host` (port 9050), or `\"\"` for none";
+    Form::new(KIND, |_, value| p2p::proxy(as_text(value)?))
 }
 
 /// What people call a thing.

@@ -1,10 +1,11 @@
-//! Where a node's P2P port is.
+//! Where P2P ports are: those of the own nodes, those of strangers, and the proxy on the way to them.
 
 use std::fmt;
 
 use super::problem::{Wrong, wrong};
 use super::url::{bracketed, host_and_port};
 use crate::chain::Chain;
+use crate::peer_address::{NamedPeer, PeerAddress, PeerHost};
 
 /// The address of a node's P2P port, as `p2p_addr` says it. Its `Display` is the text for the file
 /// and for the page's form; that of [`P2pAddress::Default`] is empty, as nothing is written then.
@@ -26,6 +27,8 @@ pub enum P2pAddress {
 
 /// The port of the examples: that of the main chain.
 const PORT: u16 = 8333;
+/// Where Tor's own SOCKS5 proxy listens unless its owner says otherwise.
+const SOCKS_PORT: u16 = 9050;
 
 impl P2pAddress {
     /// Host and port to connect to, for a node whose RPC is at `rpc_host`; `None` if the owner
@@ -46,19 +49,7 @@ impl P2pAddress {
         if text.is_empty() || text.eq_ignore_ascii_case("off") {
             return Ok(P2pAddress::Off);
         }
-        if text.contains("://") {
-            return wrong("nothing stands before the address of a P2P port", EXAMPLE);
-        }
-        if text.starts_with('*') {
-            return wrong("'*' is what the node listens on, not where it can be found", EXAMPLE);
-        }
-        if text.contains(|c: char| c.is_whitespace() || c.is_control() || "@/?#".contains(c)) {
-            return wrong("this is not an address with or without a port", EXAMPLE);
-        }
-        let (host, port) = host_and_port(text, PORT)?;
-        if host.parse::<u16>().is_ok() {
-            return wrong("this is a port without an address", EXAMPLE);
-        }
+        let (host, port) = place(text, "a P2P port", PORT, EXAMPLE)?;
         if host.trim_end_matches('.').ends_with(".onion") {
             return wrong(
                 "your own nodes are not reached over Tor yet",
@@ -68,6 +59,66 @@ impl P2pAddress {
         }
         Ok(P2pAddress::At { host, port })
     }
+}
+
+/// Reads a node outside the house: `host` or `host:port`.
+pub(super) fn peer(text: &str) -> Result<NamedPeer, Wrong> {
+    const EXAMPLE: &str = "Write the address of a node and the port on which it listens to other \
+                           nodes, such as node.example.org:8333.";
+    let (host, port) = place(text.trim(), "a P2P port", PORT, EXAMPLE)?;
+    let host = PeerHost::read(&host);
+    match &host {
+        PeerHost::Onion(_) if !host.is_onion() => wrong(
+            "this is not the whole address of an onion service",
+            "Write it with the 56 letters and digits that stand before .onion.",
+        ),
+        PeerHost::Name(name) if name.is_empty() => wrong("the address is missing", EXAMPLE),
+        PeerHost::Name(name) if name.ends_with(".i2p") => wrong(
+            "nodes in I2P cannot be reached",
+            "Name one that has a host name, an IP address or an onion address.",
+        ),
+        PeerHost::Ip(_) | PeerHost::Onion(_) | PeerHost::Name(_) => Ok(NamedPeer { host, port }),
+    }
+}
+
+/// Reads where a SOCKS5 proxy listens: `host` or `host:port`; `off` or an empty text is none.
+pub(super) fn proxy(text: &str) -> Result<Option<PeerAddress>, Wrong> {
+    const EXAMPLE: &str = "Write the address and the port of the SOCKS5 proxy alone, such as \
+                           127.0.0.1:9050 for Tor on this machine, or \"\" to do without.";
+    let text = text.trim();
+    if text.is_empty() || text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    let (host, port) = place(text, "a proxy", SOCKS_PORT, EXAMPLE)?;
+    match PeerHost::read(&host) {
+        PeerHost::Onion(_) => wrong("the proxy is what leads into Tor", EXAMPLE),
+        PeerHost::Name(name) if name.is_empty() => wrong("the address is missing", EXAMPLE),
+        host => Ok(Some(PeerAddress { host, port: port.unwrap_or(SOCKS_PORT) })),
+    }
+}
+
+/// Host and port of `text`, in which nothing else may stand. The problem calls the place by `what`,
+/// and says `example` or shows the port `usual` in examples of its own.
+fn place(
+    text: &str,
+    what: &str,
+    usual: u16,
+    example: &str,
+) -> Result<(String, Option<u16>), Wrong> {
+    if text.contains("://") {
+        return wrong(&format!("nothing stands before the address of {what}"), example);
+    }
+    if text.starts_with('*') {
+        return wrong("'*' is what a program listens on, not where it can be found", example);
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || "@/?#".contains(c)) {
+        return wrong("this is not an address with or without a port", example);
+    }
+    let (host, port) = host_and_port(text, usual)?;
+    if host.parse::<u16>().is_ok() {
+        return wrong("this is a port without an address", example);
+    }
+    Ok((host, port))
 }
 
 impl fmt::Display for P2pAddress {
@@ -125,6 +176,74 @@ mod tests {
             let (what, instead) = P2pAddress::read(bad).unwrap_err();
             assert!(what.contains(word), "{bad}: {what}");
             assert!(instead.ends_with('.') && !instead.contains("8332"), "{bad}: {instead}");
+            assert!(!format!("{what}{instead}").contains("geheim"), "{bad}: {what}. {instead}");
+        }
+    }
+
+    #[test]
+    fn nodes_of_strangers_in_every_form() {
+        let onion = format!("{}.onion", "A2".repeat(28));
+        for (written, read) in [
+            ("77.1.2.3:8333", "77.1.2.3:8333"),
+            (" Node.Example. ", "node.example"),
+            ("[2A01:0::1]:1", "[2a01::1]:1"),
+            ("[2a01::1]", "[2a01::1]"),
+            ("[::ffff:77.1.2.3]:1", "77.1.2.3:1"),
+            (&format!("{onion}:8333"), &format!("{}:8333", onion.to_lowercase())),
+        ] {
+            let peer = peer(written).unwrap();
+            assert_eq!(peer.to_string(), read);
+            assert_eq!(super::peer(read), Ok(peer));
+        }
+        for (bad, word) in [
+            ("", "missing"),
+            (" ", "missing"),
+            ("..", "missing"),
+            (":8333", "missing"),
+            ("tcp://a:geheim@77.1.2.3:8333", "nothing stands before"),
+            ("*:8333", "listens on"),
+            ("0.0.0.0:8333", "every address"),
+            ("77.1.2.3:0", "not a number from 1"),
+            ("77.1.2.3:", "not a number from 1"),
+            ("2a01::1:8333", "needs brackets"),
+            ("8333", "without an address"),
+            ("geheim@77.1.2.3", "with or without a port"),
+            ("77.1.2.3/16", "with or without a port"),
+            ("abcdefghijklmnop.onion:8333", "whole address"),
+            (&format!("{}1.onion", "a".repeat(55)), "whole address"),
+            ("abc.b32.i2p:0", "not a number from 1"),
+            ("abc.b32.i2p", "I2P"),
+        ] {
+            let (what, instead) = peer(bad).unwrap_err();
+            assert!(what.contains(word), "{bad}: {what}");
+            assert!(instead.ends_with('.'), "{bad}: {instead}");
+            assert!(!format!("{what}{instead}").contains("geheim"), "{bad}: {what}. {instead}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_has_the_port_of_tor_unless_another_is_written() {
+        let read = |text: &str| proxy(text).unwrap().map(|proxy| proxy.to_string());
+        assert_eq!(read(" 127.0.0.1 ").as_deref(), Some("127.0.0.1:9050"));
+        assert_eq!(read("[::1]:9150").as_deref(), Some("[::1]:9150"));
+        assert_eq!(read("Tor.local:9050").as_deref(), Some("tor.local:9050"));
+        for none in ["", " ", "off", "OFF"] {
+            assert_eq!(read(none), None);
+        }
+        for (bad, word) in [
+            ("socks5://127.0.0.1:9050", "nothing stands before the address of a proxy"),
+            ("socks5h://a:geheim@127.0.0.1:9050", "nothing stands before"),
+            ("a:geheim@127.0.0.1:9050", "with or without a port"),
+            ("unix:/run/tor/socks", "with or without a port"),
+            ("9050", "without an address"),
+            (".", "missing"),
+            ("0.0.0.0:9050", "every address"),
+            ("127.0.0.1:0", "not a number from 1"),
+            ("abc.onion:9050", "leads into Tor"),
+        ] {
+            let (what, instead) = proxy(bad).unwrap_err();
+            assert!(what.contains(word), "{bad}: {what}");
+            assert!(instead.ends_with('.') && !instead.contains("8333"), "{bad}: {instead}");
             assert!(!format!("{what}{instead}").contains("geheim"), "{bad}: {what}. {instead}");
         }
     }

@@ -11,7 +11,7 @@ use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sectio
 use super::diff::Change;
 use super::forms::{
     address, chat, choice, count, everywhere, listen, miner_password, name, number, one_of, p2p,
-    password, path, pin, rpc_url, span, tag, text, token, truth, version_bits, zmq,
+    password, path, peers, pin, proxy, rpc_url, span, tag, text, token, truth, version_bits, zmq,
 };
 use super::url::RpcUrl;
 use super::validate::Check;
@@ -20,6 +20,7 @@ use super::{HTTP_PORT, MAX_CONNECTIONS, P2pAddress, STRATUM_PORT, Secret, Tag};
 use crate::address::Address;
 use crate::failover::Follow;
 use crate::logger;
+use crate::peer_address::{NamedPeer, Outside, PeerAddress};
 use crate::signal::{self, Signals};
 use crate::stratum::firmware::Override;
 
@@ -299,6 +300,78 @@ section! {
     }
 }
 
+section! {
+    /// What is done with nodes of strangers.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct P2p {
+        /// "block": when a block is solved and none of your nodes confirms it within two seconds,
+        /// the box connects to eight nodes of strangers in different networks and offers it there
+        /// too. Each of them learns the address of your house (or of the proxy) and that this block
+        /// was solved there; whom the block pays is public in any case. Until then no stranger is
+        /// connected to.
+        ///
+        /// "watch": the same, and four such connections are open all the time, by which the box also
+        /// notices that your nodes are behind the world. These strangers see at all times that
+        /// something called /Soloist:version/ runs at your address.
+        ///
+        /// "off": no stranger is ever connected to.
+        outside: Outside = choice(&[
+                ("block", Outside::Block), ("off", Outside::Off), ("watch", Outside::Watch)],
+                "there is no such way with nodes of strangers",
+                "Write \"block\" to offer them a block that no own node confirms, \"watch\" to \
+                have connections to them all the time, or \"off\".")
+            .default("\"block\"")
+            .flag("--outside", "WAY", "What is done with nodes of strangers: off, block or watch"),
+            Live => |_, new| match new.outside {
+                Outside::Off => "No node of a stranger is connected to any more.".to_owned(),
+                Outside::Block => {
+                    "A block that no own node confirms is offered to nodes of strangers.".to_owned()
+                }
+                Outside::Watch => {
+                    "Connections to nodes of strangers are open all the time.".to_owned()
+                }
+            };
+
+        /// Nodes of others that you trust to be up, such as a friend's: they are connected to before
+        /// any other. A name, an IPv4 address, an IPv6 address in brackets or an onion address, each
+        /// with its port; without one it is the usual port of the chain. An onion address needs a
+        /// proxy. The addresses of other strangers are asked of your own nodes (getnodeaddresses).
+        peers: Vec<NamedPeer> = peers()
+            .default("[]")
+            .flag("--peer", "H:P", "A node of others that is connected to before any other; may be \
+                given several times"),
+            Live => |_, new| match new.peers.as_slice() {
+                [] => "No node of others is named any more.".to_owned(),
+                peers => {
+                    let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+                    format!("These nodes of others are connected to first: {}.", peers.join(", "))
+                }
+            };
+
+        /// A SOCKS5 proxy, such as that of Tor: "127.0.0.1:9050". All connections to nodes of
+        /// strangers go through it then, and it resolves their names. None goes past it: while the
+        /// proxy is away, no stranger is reached. Strangers see the proxy's address instead of
+        /// yours. Your own nodes are never connected to through it.
+        proxy: Option<PeerAddress> = proxy()
+            .default("\"\"")
+            .flag("--outside-proxy", "H:P", "The SOCKS5 proxy through which nodes of strangers are \
+                connected to, such as Tor's 127.0.0.1:9050"),
+            Live => |_, new| match &new.proxy {
+                Some(proxy) => format!("Nodes of strangers are connected to through {proxy}."),
+                None => "Nodes of strangers are connected to without a proxy.".to_owned(),
+            };
+
+        /// true: where none of your nodes tells addresses, the DNS seeds of the chain are asked, as
+        /// a new node asks them. They and whoever carries your DNS learn that somebody in your house
+        /// looks for Bitcoin nodes. With a proxy they are never asked.
+        dns_seeds: bool = truth().default("false"),
+            Live => |_, new| match new.dns_seeds {
+                true => "Where no node tells addresses, DNS seeds are asked.".to_owned(),
+                false => "DNS seeds are no longer asked.".to_owned(),
+            };
+    }
+}
+
 /// The services that messages go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Service {
@@ -460,6 +533,8 @@ extranonce2_size = 8"#;
 
     "When all nodes are away" "failover" Failover;
 
+    "Nodes of strangers" "p2p" P2p;
+
     /// Where messages to you are sent, each place below a [[notify]] of its own, at most 8. kind is
     /// one of
     ///
@@ -510,6 +585,7 @@ mod tests {
                 "stratum.firmware" => drop(FirmwareSettings::read(table, &mut check)),
                 "http" => drop(Http::read(table, &mut check)),
                 "failover" => drop(Failover::read(table, &mut check)),
+                "p2p" => drop(P2p::read(table, &mut check)),
                 "notify" => drop(NotifySettings::read(table, &mut check)),
                 "data" => drop(Data::read(table, &mut check)),
                 "log" => drop(Log::read(table, &mut check)),

@@ -141,7 +141,7 @@ pub(super) fn host_and_port(authority: &str, example: u16) -> Result<(String, Op
         },
     };
     if host.is_empty() {
-        return wrong("the address of the node is missing", &instead);
+        return wrong("the address is missing", &instead);
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if !host.chars().all(allowed) || host.len() > 253 {
@@ -149,8 +149,8 @@ pub(super) fn host_and_port(authority: &str, example: u16) -> Result<(String, Op
     }
     if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return wrong(
-            &format!("{host} means every address of the node itself, not where it can be found"),
-            "Write the node's own address, or 127.0.0.1 if it runs on this machine.",
+            &format!("{host} means every address of that machine, not where it can be found"),
+            "Write that machine's own address, or 127.0.0.1 if it is this one.",
         );
     }
     let port = match port.map(str::parse::<u16>) {
@@ -168,7 +168,7 @@ fn ipv6(text: &str, instead: &str) -> Result<String, Wrong> {
         // It would need the name of a network card, and that of this machine alone.
         Ok(ip) if ip.is_unicast_link_local() => wrong(
             "an address that begins with fe80 counts on one cable only",
-            "Write the node's other IPv6 address, which begins with fd, 2 or 3, or its IPv4 \
+            "Write that machine's other IPv6 address, which begins with fd, 2 or 3, or its IPv4 \
              address.",
         ),
         Ok(ip) if number == text => Ok(ip.to_string()),

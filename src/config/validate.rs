@@ -7,7 +7,7 @@ use super::declare::{Form, Section, Site};
 use super::escapes;
 use super::problem::{At, Problem, Problems};
 use super::sections::{
-    Data, Failover, FirmwareSettings, Http, KINDS, Log, NodeSettings, NotifySettings, Payout,
+    Data, Failover, FirmwareSettings, Http, KINDS, Log, NodeSettings, NotifySettings, P2p, Payout,
     Service, Stratum,
 };
 use super::url::RpcUrl;
@@ -17,6 +17,7 @@ use super::{
     P2pAddress, Secret, Surroundings,
 };
 use crate::notify::{BadSink, Sink, SinkKind, Topic};
+use crate::peer_address::{NamedPeer, Outside, PeerHost};
 use crate::signal;
 use crate::stratum::firmware::Override;
 
@@ -40,14 +41,16 @@ pub(super) fn validate(
     let data = Data::read(written.one("data"), &mut check);
     let data = Data { runtime: surroundings.runtime_dir.clone(), ..data };
     let failover = Failover::read(written.one("failover"), &mut check);
+    let p2p = check.outside(&mut written);
     let log = Log::read(written.one("log"), &mut check);
     let notify = check.sinks(&written);
     check.warn_about_nodes(&nodes);
     check.warn_about_ports(&stratum, &http);
+    check.warn_about_outside(&p2p, &nodes);
 
     match check.problems.is_empty() {
         true => Ok(Built {
-            config: Config { nodes, payout, stratum, http, data, failover, log, notify },
+            config: Config { nodes, payout, stratum, http, data, failover, p2p, log, notify },
             warnings: check.warnings,
             certificates: check.certificates,
         }),
@@ -163,7 +166,7 @@ impl<'a> Check<'a> {
             true => format!("[{host}]:{port}"),
             false => format!("{host}:{port}"),
         });
-        if matches!(port, 8333 | 18333 | 48333 | 38333 | 18444) {
+        if is_usual_p2p_port(port) {
             self.warnings.push(format!(
                 "{url} names port {port}, which nodes use among themselves. The RPC's port is \
                  mostly 8332."
@@ -257,6 +260,51 @@ impl<'a> Check<'a> {
             self.problem(&clear.at, &clear.key, &what, "Remove it from one of the two.");
         }
         payout
+    }
+
+    /// `[p2p]`
+    fn outside(&mut self, written: &mut Written) -> P2p {
+        let table = written.one("p2p");
+        let before = self.problems.len();
+        let p2p = P2p::read(table, self);
+        let onion = p2p.peers.iter().find(|peer| matches!(peer.host, PeerHost::Onion(_)));
+        // What was wrong already is not told twice.
+        if let (Some(onion), Some(peers)) = (onion, table.get("peers"))
+            && p2p.proxy.is_none()
+            && self.problems.len() == before
+        {
+            let what = format!("{onion} is reached through Tor alone");
+            let instead = match peers.at {
+                At::Flag(_) => "Add --outside-proxy 127.0.0.1:9050, where Tor's proxy listens.",
+                _ => "Write proxy = \"127.0.0.1:9050\" below [p2p], where Tor's proxy listens.",
+            };
+            self.problem(&peers.at, &peers.key, &what, instead);
+        }
+        p2p
+    }
+
+    fn warn_about_outside(&mut self, p2p: &P2p, nodes: &[NodeConfig]) {
+        if p2p.outside == Outside::Off && !p2p.peers.is_empty() {
+            self.warnings.push(
+                "The nodes in peers of [p2p] are not used, as outside is \"off\" there.".to_owned(),
+            );
+        }
+        if p2p.dns_seeds && p2p.proxy.is_some() {
+            self.warnings.push(
+                "The DNS seeds are not asked although dns_seeds is true: with a proxy they never \
+                 are."
+                    .to_owned(),
+            );
+        }
+        for peer in &p2p.peers {
+            if let Some(own) = nodes.iter().find(|node| is_own(peer, node)) {
+                self.warnings.push(format!(
+                    "{peer} in peers of [p2p] is your own node {}, which gets each block anyway. \
+                     Name nodes of others there.",
+                    own.name
+                ));
+            }
+        }
     }
 
     fn warn_about_password(&mut self, stratum: &Stratum) {
@@ -517,6 +565,26 @@ fn without_other_names(host: &str) -> &str {
         Ok(ip) if ip.is_loopback() => "localhost",
         _ => host,
     }
+}
+
+/// The ports by which [`crate::chain::Chain::p2p_port`] knows the chains.
+fn is_usual_p2p_port(port: u16) -> bool {
+    matches!(port, 8333 | 18333 | 48333 | 38333 | 18444)
+}
+
+/// Whether a named node is at the P2P port of an own one. A port that is not written is a usual one.
+fn is_own(peer: &NamedPeer, node: &NodeConfig) -> bool {
+    let (host, port) = match &node.p2p {
+        P2pAddress::Off => return false,
+        P2pAddress::Default => (&node.host, None),
+        P2pAddress::At { host, port } => (host, *port),
+    };
+    let same_port = match (peer.port, port) {
+        (None, None) => true,
+        (None, Some(port)) | (Some(port), None) => is_usual_p2p_port(port),
+        (Some(one), Some(other)) => one == other,
+    };
+    same_port && PeerHost::read(host) == peer.host
 }
 
 /// Whether both would be looked for at one port, whatever their chain is.

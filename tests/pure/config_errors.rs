@@ -129,6 +129,30 @@ fn every_mistake_in_a_file() {
         ("failover", "follow = \"most\""),
         ("failover", "follow = 1"),
         ("payout", "follow = \"first\""),
+        ("p2p", "outside = \"on\""),
+        ("p2p", "outside = false"),
+        ("p2p", "outsde = \"off\""),
+        ("node", "outside = \"off\""),
+        ("p2p", "peers = 8333"),
+        ("p2p", "peers = [8333]"),
+        ("p2p", "peers = [\"77.1.2.3\", \"\"]"),
+        ("p2p", "peers = \"8333\""),
+        ("p2p", "peers = [\"77.1.2.3\", \"tcp://a:geheim@77.1.2.3:8333\"]"),
+        ("p2p", "peers = [\"2a01::1:8333\"]"),
+        ("p2p", "peers = [\"abcdefgh.onion\"]"),
+        (
+            "p2p",
+            "peers = [\"abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrstuvwx.onion:8333\"]",
+        ),
+        (
+            "p2p",
+            "peers = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"j\", \"k\", \
+             \"l\", \"m\", \"n\", \"o\", \"p\", \"q\"]",
+        ),
+        ("p2p", "proxy = 9050"),
+        ("p2p", "proxy = \"socks5://a:geheim@127.0.0.1:9050\""),
+        ("p2p", "proxy = \"0.0.0.0:9050\""),
+        ("p2p", "dns_seeds = \"yes\""),
         ("payout", "set_version_bits = 4"),
         ("payout", "set_version_bits = [\"4\"]"),
         ("payout", "set_version_bits = [13]"),
@@ -226,6 +250,15 @@ fn mistakes_on_the_command_line() {
             ("--http", "localhost:80"),
             ("--log", "loud"),
             ("--tag", "ä"),
+            ("--outside", "on"),
+            ("--peer", "77.1.2.3"),
+            ("--peer", "8333"),
+            ("--outside-proxy", "socks5://127.0.0.1:9050"),
+        ]),
+        flags(&[
+            ("--node", "http://10.0.0.1"),
+            ("--payout", ADDRESS),
+            ("--peer", "abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrstuvwx.onion"),
         ]),
     ];
     let mut story = String::new();
@@ -263,6 +296,9 @@ difficulty = 1000.5
 json = false
 [failover]
 grace = "90 s"
+[p2p]
+peers = ["77.1.2.3:8333"]
+proxy = "127.0.0.1:9050"
 [log]
 level = "info"
 "#;

@@ -10,6 +10,7 @@ use soloist::config::{
 };
 use soloist::failover::Follow;
 use soloist::notify::{Sink, SinkKind, Topic};
+use soloist::peer_address::Outside;
 use soloist::signal::Signals;
 use soloist::stratum::firmware::Override;
 
@@ -66,6 +67,8 @@ fn the_defaults() {
     assert_eq!(config.data.dir, Path::new("/var/lib/soloist"));
     assert_eq!(config.failover.grace, soloist::failover::DEFAULT_GRACE);
     assert_eq!(config.failover.follow, Follow::Work);
+    assert_eq!(config.p2p.outside, Outside::Block);
+    assert_eq!((config.p2p.peers, config.p2p.proxy, config.p2p.dns_seeds), (vec![], None, false));
     assert_eq!(config.payout.signals(), Signals::default());
     assert_eq!(config.log.level, log::LevelFilter::Info);
 }
@@ -98,6 +101,11 @@ fn every_setting() {
         [failover]
         grace = "2 min"
         follow = "first"
+        [p2p]
+        outside = "Watch"
+        peers = ["node.example", "[2a01::1]:8334", "77.1.2.3:8333", "77.1.2.3:8333"]
+        proxy = "127.0.0.1"
+        dns_seeds = true
         [log]
         level = "DEBUG"
         [[notify]]
@@ -195,12 +203,19 @@ fn every_setting() {
     assert_eq!(config.data.dir, Path::new("/etc/soloist/data"));
     assert_eq!(config.failover.grace, Duration::from_secs(120));
     assert_eq!(config.failover.follow, Follow::First);
+    assert_eq!(config.p2p.outside, Outside::Watch);
+    let peers: Vec<String> = config.p2p.peers.iter().map(ToString::to_string).collect();
+    assert_eq!(peers, ["node.example", "[2a01::1]:8334", "77.1.2.3:8333"]);
+    assert_eq!(config.p2p.proxy.unwrap().to_string(), "127.0.0.1:9050");
+    assert!(config.p2p.dns_seeds);
     assert_eq!(config.log.level, log::LevelFilter::Debug);
     let grace = |text: &str| minimal(&format!("[failover]\ngrace = {text}")).failover.grace;
     assert_eq!(grace("0"), Duration::ZERO);
     assert_eq!(grace("45"), Duration::from_secs(45));
     assert_eq!(grace("\"10min\""), Duration::from_secs(600));
     assert_eq!(minimal("[http]\nlisten = []").http.listen, []);
+    assert_eq!(minimal("[p2p]\npeers = \"\"").p2p.peers, []);
+    assert_eq!(minimal("[p2p]\npeers = \"a.b\"").p2p.peers.len(), 1);
 }
 
 #[test]
@@ -296,6 +311,11 @@ fn warnings_are_whole_sentences() {
         [stratum]
         listen = "0.0.0.0:0"
         password = "a password that is long"
+        [p2p]
+        outside = "off"
+        peers = ["127.0.0.1", "10.0.0.3:8333", "10.0.0.3:8444"]
+        proxy = "127.0.0.1:9050"
+        dns_seeds = true
         "#
     )
     .replace("a password that is long", "a-password-that-is-long");
@@ -430,7 +450,11 @@ fn the_command_line_alone() {
         .with("--data", "/tmp/x")
         .with("--log", "info")
         .with("--log", "warn")
-        .with("--tag", "me");
+        .with("--tag", "me")
+        .with("--outside", "watch")
+        .with("--peer", "77.1.2.3:8333")
+        .with("--peer", "node.example")
+        .with("--outside-proxy", "[::1]:9150");
     let config =
         config::build(None, &flags, &Surroundings::default()).expect("the flags are good").config;
     assert_eq!(config.nodes[0].zmq.as_deref(), Some("tcp://10.0.0.1:28332"));
@@ -441,6 +465,10 @@ fn the_command_line_alone() {
     assert_eq!(shown(&config.http.listen), ["127.0.0.1:8081", "[::1]:8081"]);
     assert_eq!(config.data.dir, Path::new("/tmp/x"));
     assert_eq!(config.payout.tag.as_str(), "/me/");
+    assert_eq!(config.p2p.outside, Outside::Watch);
+    assert_eq!(config.p2p.peers.len(), 2);
+    assert_eq!(config.p2p.peers[1].address(8333).to_string(), "node.example:8333");
+    assert_eq!(config.p2p.proxy.unwrap().to_string(), "[::1]:9150");
     assert_eq!(config.log.level, log::LevelFilter::Warn);
 }
 
@@ -535,6 +563,11 @@ fn a_reload_tells_what_changed() {
         [failover]
         grace = 30
         follow = "first"
+        [p2p]
+        outside = "watch"
+        peers = ["77.1.2.3", "node.example:8334"]
+        proxy = "127.0.0.1:9050"
+        dns_seeds = true
         [log]
         level = "warn"
         [[notify]]
