@@ -576,6 +576,7 @@ fn method_name(method: Method) -> &'static str {
         Method::Permissions => "permissions",
         Method::GetChainTips => "getchaintips",
         Method::GetBlockHash => "getblockhash",
+        Method::GetNodeAddresses => "getnodeaddresses",
     }
 }
 

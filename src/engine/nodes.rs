@@ -40,6 +40,7 @@ impl Engine {
             | NodeEventKind::Permissions { .. }
             | NodeEventKind::ChainTips { .. }
             | NodeEventKind::BlocksAt { .. }
+            | NodeEventKind::Addresses { .. }
             | NodeEventKind::Failed { .. } => {}
         }
         let (node, tip) = (event.node, tip_of(&event.kind));
@@ -111,6 +112,7 @@ fn tip_of(event: &NodeEventKind) -> Option<BlockHash> {
         | NodeEventKind::Permissions { .. }
         | NodeEventKind::ChainTips { .. }
         | NodeEventKind::BlocksAt { .. }
+        | NodeEventKind::Addresses { .. }
         | NodeEventKind::Failed { .. }
         | NodeEventKind::Submitted { .. }
         | NodeEventKind::Proposed { .. }

@@ -248,6 +248,7 @@ impl Scene {
             }
             Ask::ChainTips => NodeEventKind::ChainTips { refused: Vec::new(), took },
             Ask::BlocksAt(_) => NodeEventKind::BlocksAt { blocks: Vec::new(), took },
+            Ask::Addresses => NodeEventKind::Addresses { list: Vec::new(), took },
             Ask::Precious(_) => return None,
             Ask::Position { block, .. } => {
                 let taken = self.submit == Some(SubmitAnswer::Accepted);

@@ -15,7 +15,7 @@ use crate::node::{Ask, Permissions};
 pub const PERMISSIONS_EVERY: Duration = Duration::from_secs(60);
 /// From one question to the next in any case.
 pub const PERMISSIONS_GAP: Duration = Duration::from_secs(5);
-/// Deadline of the question, which is ten calls, for the shell.
+/// Deadline of the question, which is eleven calls, for the shell.
 pub const PERMISSIONS_DEADLINE: Duration = Duration::from_secs(20);
 
 impl Failover {

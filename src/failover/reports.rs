@@ -60,6 +60,9 @@ impl Failover {
                 self.succeeded(at, index, Method::GetBlockHash, Some(took), out);
                 self.hear_blocks(at, index, &blocks, out);
             }
+            NodeEventKind::Addresses { took, .. } => {
+                self.succeeded(at, index, Method::GetNodeAddresses, Some(took), out);
+            }
             NodeEventKind::Permissions { permissions, took } => {
                 self.nodes[index].permit.sent = None;
                 self.succeeded(at, index, Method::Permissions, Some(took), out);
@@ -350,6 +353,10 @@ impl Failover {
         if ErrorKind::of(error) == ErrorKind::Transport {
             // What answers next may be another process, with other settings.
             node.waits = Waits::default();
+        }
+        if method == Method::GetNodeAddresses {
+            // Mining does without it, and many nodes do not have it or forbid it.
+            return;
         }
         if matches!(method, Method::GetChainTips | Method::GetBlockHash) {
             let was_awaited = self.inquiry_failed(index, method, error);

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::chain::BlockHash;
 use crate::clock::Reading;
 use crate::ids::NodeId;
+use crate::peer_address::ListedPeer;
 use crate::template::Template;
 pub use crate::template::TipHeader;
 pub use block_answers::{Position, SubmitAnswer};
@@ -61,11 +62,13 @@ pub enum Method {
     GetChainTips,
     /// `getblockhash` of a few heights.
     GetBlockHash,
+    /// `getnodeaddresses`.
+    GetNodeAddresses,
 }
 
 impl Method {
     /// The longest that a call may take, connection included; `Health` is three calls one after
-    /// the other, `GetBlockHeader` two, `GetBlockHash` a few, `Permissions` ten.
+    /// the other, `GetBlockHeader` two, `GetBlockHash` a few, `Permissions` eleven.
     pub const fn deadline(self) -> Duration {
         Duration::from_secs(match self {
             // Answered from memory. This is what finds a node that hangs, so it is short; a small
@@ -76,6 +79,7 @@ impl Method {
             Method::Health
             | Method::GetBlockHeader
             | Method::GetBlockHash
+            | Method::GetNodeAddresses
             | Method::Permissions => 5,
             // It goes through every block that the node knows.
             Method::GetChainTips => 15,
@@ -118,12 +122,15 @@ pub enum Ask {
     Header(BlockHash),
     /// How it is: `getblockchaininfo` and `getnetworkinfo`.
     Health,
-    /// What it lets us do: ten calls.
+    /// What it lets us do: eleven calls.
     Permissions,
     /// Which branches it has refused: `getchaintips`.
     ChainTips,
     /// Which blocks its best chain has at these heights, a few and rising: `getblockhash` for each.
     BlocksAt(Vec<u64>),
+    /// Which other nodes it knows, at most [`MAX_ADDRESSES`]: `getnodeaddresses`. A node may not have
+    /// it (-32601: bcoin, and Bitcoin Core before 0.18), or forbid it.
+    Addresses,
     /// To prefer this block to others of equal work: `preciousblock`. `Failed`, or no event.
     Precious(BlockHash),
     /// Where a block stands with it.
@@ -154,6 +161,7 @@ impl Ask {
             Ask::Permissions => Method::Permissions,
             Ask::ChainTips => Method::GetChainTips,
             Ask::BlocksAt(_) => Method::GetBlockHash,
+            Ask::Addresses => Method::GetNodeAddresses,
             Ask::Precious(_) => Method::PreciousBlock,
             Ask::Propose { .. } => Method::Proposal,
         }
@@ -215,6 +223,10 @@ pub struct HealthReport {
 /// Refused branches that are kept of an answer, the highest first. A node of many years knows a
 /// handful; what splits a house is at the top.
 pub const MAX_BRANCHES: usize = 4;
+
+/// Addresses of other nodes that a node is asked for, and that are kept of its answer. Bitcoin Core
+/// has some ten thousand; many are out of date.
+pub const MAX_ADDRESSES: usize = 500;
 
 /// A branch that a node has marked invalid.
 ///
@@ -345,6 +357,13 @@ pub enum NodeEventKind {
         /// Height and hash of those that it has.
         blocks: Vec<(u64, BlockHash)>,
         /// Duration of all calls.
+        took: Duration,
+    },
+    /// Other nodes that the node knows.
+    Addresses {
+        /// Them, at most [`MAX_ADDRESSES`]; only public addresses and onions.
+        list: Vec<ListedPeer>,
+        /// Duration of the call.
         took: Duration,
     },
 }

@@ -35,6 +35,8 @@ listed! {
         GetChainTips,
         /// News of a tip without ZMQ.
         WaitForNewBlock,
+        /// Other nodes, to which a block of ours can be offered.
+        GetNodeAddresses,
     }
 }
 
@@ -52,6 +54,7 @@ impl Command {
             Command::PreciousBlock => "preciousblock",
             Command::GetChainTips => "getchaintips",
             Command::WaitForNewBlock => "waitfornewblock",
+            Command::GetNodeAddresses => "getnodeaddresses",
         }
     }
 
@@ -67,7 +70,8 @@ impl Command {
             | Command::GetNetworkInfo
             | Command::PreciousBlock
             | Command::GetChainTips
-            | Command::WaitForNewBlock => false,
+            | Command::WaitForNewBlock
+            | Command::GetNodeAddresses => false,
         }
     }
 
@@ -86,6 +90,7 @@ impl Command {
             }
             Command::GetChainTips => "when it stays behind, the reason is not found out",
             Command::WaitForNewBlock => "without ZMQ its new blocks are noticed a little later",
+            Command::GetNodeAddresses => "it does not tell us the addresses of other nodes",
         }
     }
 
@@ -98,7 +103,7 @@ impl Command {
     /// | getblockhash | -3 Wrong type passed | -3 Param #0 must be a int. |
     /// | getblockheader | -8 must be of length 64 | -3 Param #0 must be a hex string. |
     /// | preciousblock | -8 must be of length 64 | -32601 |
-    /// | waitfornewblock | -3 Wrong type passed | -32601 |
+    /// | waitfornewblock, getnodeaddresses | -3 Wrong type passed | -32601 |
     /// | the others, one argument too many | -1 and the help text | -1 and the name |
     pub const fn refused_arguments(self) -> &'static str {
         match self {
@@ -109,7 +114,8 @@ impl Command {
             | Command::GetBlockHash
             | Command::GetNetworkInfo
             | Command::GetChainTips
-            | Command::WaitForNewBlock => r#""?""#,
+            | Command::WaitForNewBlock
+            | Command::GetNodeAddresses => r#""?""#,
         }
     }
 }
@@ -336,6 +342,7 @@ mod tests {
         let bcoin = all_but(&[
             (Command::PreciousBlock, Permission::Missing),
             (Command::WaitForNewBlock, Permission::Missing),
+            (Command::GetNodeAddresses, Permission::Missing),
         ]);
         assert!(bcoin.are_enough() && bcoin.shortage().is_none());
     }
@@ -355,7 +362,7 @@ mod tests {
             "Put this line into its bitcoin.conf, in place of the rpcwhitelist line that the user \
              has there now, and restart the node: rpcwhitelist=anna:getblocktemplate,submitblock,\
              getblockchaininfo,getbestblockhash,getblockhash,getblockheader,getnetworkinfo,\
-             preciousblock,getchaintips,waitfornewblock"
+             preciousblock,getchaintips,waitfornewblock,getnodeaddresses"
         );
         let three = all_but(&[
             (Command::GetBlockTemplate, forbidden),

@@ -18,11 +18,15 @@ use super::chain_tips;
 use super::date::NodeClock;
 use super::http::{Answer, Ask, Client};
 use super::link::Link;
+use super::node_addresses;
 use super::place::without_userinfo;
 use crate::chain::{BlockHash, Chain};
 use crate::node::fault::{Login, RpcError, Spoken};
 use crate::node::permissions::{self, Command, Permission, Permissions};
-use crate::node::{HealthReport, InvalidBranch, Method, Position, SubmitAnswer, TipHeader};
+use crate::node::{
+    HealthReport, InvalidBranch, MAX_ADDRESSES, Method, Position, SubmitAnswer, TipHeader,
+};
+use crate::peer_address::ListedPeer;
 use crate::template::{Template, TemplateError, TxCache};
 
 /// One node as the owner configured it. Its `Debug` and `Display` never show a password.
@@ -277,6 +281,13 @@ impl Rpc {
             }
         }
         Ok(blocks)
+    }
+
+    /// `getnodeaddresses`: other nodes that it knows, at most [`MAX_ADDRESSES`], in random order. bcoin
+    /// does not have it (-32601).
+    pub fn node_addresses(&self) -> Result<Vec<ListedPeer>, RpcError> {
+        let count = MAX_ADDRESSES.to_string();
+        self.call(Method::GetNodeAddresses, "getnodeaddresses", &count, node_addresses::read)
     }
 
     /// `preciousblock`: of two tips with equal work, the node shall prefer this one. bcoin does

@@ -11,6 +11,7 @@ mod http;
 mod lane;
 mod link;
 mod lookup;
+mod node_addresses;
 mod place;
 mod tls;
 mod tripwire;

@@ -59,6 +59,7 @@ struct Busy {
     position: Places<2>,
     chain_tips: Places<1>,
     blocks_at: Places<1>,
+    addresses: Places<1>,
     precious: Places<1>,
     permissions: Places<1>,
 }
@@ -175,6 +176,13 @@ impl NodeHandle {
                 method,
                 move |rpc| rpc.blocks_at(&heights),
                 |blocks, took| NodeEventKind::BlocksAt { blocks, took },
+            ),
+            Ask::Addresses => self.call(
+                (slow, Normal),
+                &busy.addresses,
+                method,
+                Rpc::node_addresses,
+                |list, took| NodeEventKind::Addresses { list, took },
             ),
             Ask::Precious(block) => self.in_lane((slow, Normal), &busy.precious, move |rpc| {
                 let started = Instant::now();

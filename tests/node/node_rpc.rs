@@ -627,7 +627,9 @@ fn a_real_node_says_what_it_permits_and_is_not_changed_by_the_question() {
         match node.kind {
             Kind::Core => assert_eq!(missing, []),
             Kind::Bcoin => {
-                assert_eq!(missing, [Command::PreciousBlock, Command::WaitForNewBlock]);
+                let absent =
+                    [Command::PreciousBlock, Command::WaitForNewBlock, Command::GetNodeAddresses];
+                assert_eq!(missing, absent);
                 assert_eq!(permissions.of(missing[0]), Permission::Missing);
             }
         }

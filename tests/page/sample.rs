@@ -135,7 +135,7 @@ pub fn forbidden() -> Snapshot {
         remedy: "Put this line into its bitcoin.conf, in place of the rpcwhitelist line that the \
                  user has there now, and restart the node: rpcwhitelist=solo:getblocktemplate,\
                  submitblock,getblockchaininfo,getbestblockhash,getblockhash,getblockheader,\
-                 getnetworkinfo,preciousblock,getchaintips,waitfornewblock"
+                 getnetworkinfo,preciousblock,getchaintips,waitfornewblock,getnodeaddresses"
             .to_owned(),
         shortage: String::new(),
     });

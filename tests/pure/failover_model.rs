@@ -529,6 +529,7 @@ fn junk(random: &mut Random, mono: Instant) -> NodeEventKind {
         Method::Permissions,
         Method::GetChainTips,
         Method::GetBlockHash,
+        Method::GetNodeAddresses,
     ];
     let errors = [
         refused(),
@@ -544,7 +545,7 @@ fn junk(random: &mut Random, mono: Instant) -> NodeEventKind {
     let tip = hash(random.below(12));
     let took = *random.pick(&[Duration::ZERO, MS, Duration::MAX]);
     let method = *random.pick(&methods);
-    match random.below(13) {
+    match random.below(14) {
         11 => NodeEventKind::ChainTips {
             refused: (0..random.below(6))
                 .map(|_| soloist::node::InvalidBranch {
@@ -561,6 +562,7 @@ fn junk(random: &mut Random, mono: Instant) -> NodeEventKind {
                 .collect(),
             took,
         },
+        13 => NodeEventKind::Addresses { list: Vec::new(), took },
         0..3 => {
             let mut any = || *random.pick(&extremes) as u32;
             let (height, curtime, mintime) = (any(), any(), any());

@@ -774,7 +774,7 @@ impl World {
                 let now = self.now;
                 let last = self.sim(node).permit_asked.replace(now);
                 assert!(last.is_none_or(|last| now - last >= PERMISSIONS_GAP), "asked too often");
-                // Ten calls, of which five count.
+                // Eleven calls, of which five count.
                 let took = self.sim(node).rtt * 5;
                 let permissions = self.permissions(node);
                 let news = NodeEventKind::Permissions { permissions, took };
@@ -799,7 +799,7 @@ impl World {
                 let news = NodeEventKind::BlocksAt { blocks, took: rtt };
                 self.push(node, Method::GetBlockHash, rtt, BLOCKS_DEADLINE, Ok(news), false);
             }
-            Ask::Precious(_) | Ask::Position { .. } | Ask::Propose { .. } => {
+            Ask::Precious(_) | Ask::Position { .. } | Ask::Propose { .. } | Ask::Addresses => {
                 panic!("that concerns a block: {ask:?}")
             }
         }
@@ -1172,6 +1172,8 @@ impl BreakerModel {
             return;
         };
         match (method, error) {
+            // Mining does without it.
+            (Method::GetNodeAddresses, _) => {}
             (_, RpcError::Rpc { code: -28 | -9 | -10, .. })
             | (
                 Method::GetBlockTemplate | Method::WaitForNewBlock,

@@ -19,6 +19,7 @@ use soloist::node::{
     Ask, Command, HealthReport, InvalidBranch, Method, Permission, Permissions, Position, RpcError,
     TipHeader,
 };
+use soloist::peer_address::ListedPeer;
 use soloist::template::{Template, TxCache};
 
 use super::Micros;
@@ -62,7 +63,7 @@ pub fn lane(ask: &Ask) -> usize {
     match ask {
         Ask::Tip | Ask::WaitForTip | Ask::Header(_) | Ask::Health | Ask::Position { .. } => 0,
         Ask::Template(_) | Ask::TryWait | Ask::Precious(_) | Ask::Propose { .. } => 1,
-        Ask::Permissions | Ask::ChainTips | Ask::BlocksAt(_) => 1,
+        Ask::Permissions | Ask::ChainTips | Ask::BlocksAt(_) | Ask::Addresses => 1,
     }
 }
 
@@ -79,6 +80,7 @@ pub enum Answer {
     /// The branches that it has refused.
     ChainTips(Vec<InvalidBranch>),
     BlocksAt(Vec<(u64, BlockHash)>),
+    Addresses(Vec<ListedPeer>),
     /// The words of `submitblock`.
     Submitted(Option<String>),
     Precious,
@@ -108,6 +110,7 @@ pub struct Shell {
     pub permissions: bool,
     pub chain_tips: bool,
     pub blocks_at: bool,
+    pub addresses: bool,
     pub precious: bool,
     /// The lanes, the quick and the slow one: whether a call is under way, and what waits for its end.
     pub lanes: [(bool, VecDeque<Ask>); 2],

@@ -538,6 +538,7 @@ impl World {
             Ask::Permissions => &mut shell.permissions,
             Ask::ChainTips => &mut shell.chain_tips,
             Ask::BlocksAt(_) => &mut shell.blocks_at,
+            Ask::Addresses => &mut shell.addresses,
             Ask::Precious(_) => &mut shell.precious,
         };
         if !std::mem::replace(place, true) {
@@ -684,9 +685,10 @@ impl World {
                     false => Ok(Answer::Submitted(words)),
                 }
             }
-            Call::Ask(Ask::Precious(_)) if node.words == Words::Bcoin => {
+            Call::Ask(Ask::Precious(_) | Ask::Addresses) if node.words == Words::Bcoin => {
                 Err(RpcError::Rpc { code: -32601, message: "Method not found".into() })
             }
+            Call::Ask(Ask::Addresses) => Ok(Answer::Addresses(Vec::new())),
             Call::Ask(Ask::Precious(hash)) => {
                 if let Some(block) = self.blocks.find(*hash)
                     && node.view.precious(&self.blocks, block, now)
@@ -910,6 +912,16 @@ impl World {
                     index,
                     match answer {
                         Ok(Answer::BlocksAt(blocks)) => NodeEventKind::BlocksAt { blocks, took },
+                        answer => failed(answer, method, took),
+                    },
+                );
+            }
+            (Call::Ask(Ask::Addresses), answer) => {
+                shell.addresses = false;
+                self.tell(
+                    index,
+                    match answer {
+                        Ok(Answer::Addresses(list)) => NodeEventKind::Addresses { list, took },
                         answer => failed(answer, method, took),
                     },
                 );
