@@ -224,10 +224,10 @@ impl Place<'_> {
     }
 
     fn no_section(&self, span: Range<usize>) -> Problem {
-        let instead = "Write sections as [node], [payout], [stratum], [http], [data], [failover] \
-                       and [log] on a line of their own, each backup node as [[node.backup]], each \
-                       kind of miner as [[stratum.firmware]] and each place for notifications as \
-                       [[notify]].";
+        let instead = "Write sections as [node], [payout], [stratum], [http], [data], [failover], \
+                       [p2p] and [log] on a line of their own, each backup node as \
+                       [[node.backup]], each kind of miner as [[stratum.firmware]] and each place \
+                       for notifications as [[notify]].";
         self.problem(Some(span), "", "this is not a section", instead)
     }
 
@@ -320,6 +320,9 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("p2p", "p2p_addr"),
     ("p2p_port", "p2p_addr, with the host before the port"),
     ("url", "rpc_url, with the user and the password in rpc_user and rpc_pass"),
+    ("addnode", "peers, below [p2p]"),
+    ("onion", "proxy, below [p2p]"),
+    ("dnsseed", "dns_seeds, below [p2p]"),
     ("network", "nothing: the chain is read from the node"),
 ];
 

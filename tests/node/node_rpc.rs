@@ -17,6 +17,7 @@ use soloist::node::{
     Ask, Command, FetchWhy, Method, NodeEvent, NodeEventKind, Permission, Position, RpcError,
     SubmitAnswer, TipSource, WAIT,
 };
+use soloist::peer_address::ListedPeer;
 use soloist::priority_queue::Urgency;
 use soloist::rpc::{Auth, NodeConfig, NodeHandle, Rpc};
 use soloist::template::TxCache;
@@ -401,7 +402,7 @@ fn calls_do_not_pile_up_at_a_node_that_hangs() {
             && node.handle.ask(Ask::Health)
             && node.handle.ask(Ask::Propose { block, hex: "00".into() })
     );
-    assert!(node.handle.ask(Ask::Precious(block)));
+    assert!(node.handle.ask(Ask::Precious(block)) && node.handle.ask(Ask::Addresses));
     assert!(
         node.handle.ask(Ask::Position { block, height: 0 })
             && node.handle.ask(Ask::Position { block, height: 0 })
@@ -413,6 +414,7 @@ fn calls_do_not_pile_up_at_a_node_that_hangs() {
                 && !node.handle.ask(Ask::Precious(block))
         );
         assert!(!node.handle.ask(Ask::Position { block, height: 0 }));
+        assert!(!node.handle.ask(Ask::Addresses));
     }
     wait_for("the calls to arrive", || (proxy.connections() == 2).then_some(()));
     std::thread::sleep(Duration::from_millis(300));
@@ -445,6 +447,49 @@ fn calls_do_not_pile_up_at_a_node_that_hangs() {
 }
 
 #[test]
+fn addresses_of_other_nodes_are_told_or_the_reason_why_not() {
+    let recorded = include_str!("getnodeaddresses.json");
+    let server = FaultProxy::answering(Fault::result(recorded));
+    let proxy = FaultProxy::start(server.address());
+    let node = Watched::new(&config(&proxy.url()));
+    assert!(node.handle.ask(Ask::Addresses));
+    match node.next() {
+        NodeEventKind::Addresses { list, .. } => {
+            // Those of I2P and CJDNS are left out.
+            assert_eq!(list.len(), 36);
+            let written = |peer: &ListedPeer| recorded.contains(&peer.address.host.to_string());
+            assert!(list.iter().all(written));
+        }
+        other => panic!("{other:?}"),
+    }
+    let asked = proxy.requests().concat();
+    assert!(asked.contains(r#""method":"getnodeaddresses","params":[500]"#), "{asked}");
+
+    for fault in [
+        Fault::http(404, r#"{"result":null,"error":{"code":-32601,"message":"?"},"id":1}"#),
+        Fault::forbidden_methods(&["getnodeaddresses"]),
+        Fault::result("{}"),
+    ] {
+        proxy.set(fault);
+        assert!(node.handle.ask(Ask::Addresses), "its place is free again");
+        match node.next() {
+            NodeEventKind::Failed { method: Method::GetNodeAddresses, error, .. } => {
+                assert!(
+                    matches!(
+                        error,
+                        RpcError::Rpc { code: -32601, .. }
+                            | RpcError::Forbidden { method: "getnodeaddresses" }
+                            | RpcError::Malformed(_)
+                    ),
+                    "{error:?}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_template_waits_for_one_question_of_permission_at_most() {
     let server = FaultProxy::answering(Fault::result(TEMPLATE));
     let proxy = FaultProxy::start(server.address());
@@ -459,7 +504,7 @@ fn a_template_waits_for_one_question_of_permission_at_most() {
     match node.next() {
         NodeEventKind::Permissions { permissions, took } => {
             assert!(permissions.are_enough());
-            assert!(took >= Duration::from_millis(10 * 50), "{took:?} for ten questions");
+            assert!(took >= Duration::from_millis(11 * 50), "{took:?} for eleven questions");
         }
         other => panic!("{other:?}"),
     }
@@ -613,6 +658,31 @@ fn a_real_node_is_understood() {
         assert_eq!(stranger.get_best_block_hash(), refused);
     }
 }
+
+#[test]
+fn a_real_node_tells_other_nodes_where_it_can() {
+    for node in RealNode::all() {
+        let told = node.rpc().node_addresses();
+        match node.kind {
+            Kind::Core => assert_eq!(told, Ok(Vec::new())),
+            Kind::Bcoin => {
+                assert!(matches!(told, Err(RpcError::Rpc { code: -32601, .. })), "{told:?}");
+                continue;
+            }
+        }
+        for (address, port) in [("77.1.2.3", 8333), ("2a01:4f8:1::2", 18444), (ONION, 8333)] {
+            node.call("addpeeraddress", json!([address, port]));
+        }
+        let mut list = node.rpc().node_addresses().unwrap();
+        list.sort_by(|one, other| one.address.cmp(&other.address));
+        let told: Vec<String> = list.iter().map(|peer| peer.address.to_string()).collect();
+        assert_eq!(told, ["77.1.2.3:8333", "[2a01:4f8:1::2]:18444", &format!("{ONION}:8333")]);
+        assert!(list.iter().all(|peer| peer.services == 9 && peer.seen > 1_700_000_000));
+    }
+}
+
+/// The address of torproject.org: Bitcoin Core verifies the checksum in it.
+const ONION: &str = "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion";
 
 #[test]
 fn a_real_node_says_what_it_permits_and_is_not_changed_by_the_question() {

@@ -427,6 +427,33 @@ fn reason_and_advice_belong_together_and_the_last_one_wins() {
 }
 
 #[test]
+fn a_node_that_tells_no_addresses_is_as_well_as_before() {
+    let mut world = settled(2);
+    let before = world.leader;
+    for error in [
+        RpcError::Rpc { code: -32601, message: "Method not found".into() },
+        RpcError::Forbidden { method: "getnodeaddresses" },
+        RpcError::Rpc { code: -28, message: "Loading".into() },
+        RpcError::Refused,
+        RpcError::Timeout(SEC * 5),
+        RpcError::Malformed("?".into()),
+    ] {
+        for node in [id(0), id(1)] {
+            for _ in 0..5 {
+                let (method, error) = (Method::GetNodeAddresses, error.clone());
+                world.say(node, NodeEventKind::Failed { method, error, took: MS });
+            }
+            let view = world.failover.nodes(world.now).nth(node.0 as usize).unwrap();
+            assert_eq!((view.reason, view.last_error), (None, None), "{error:?}");
+            assert_eq!(standing(&world, node), Standing::Healthy, "{error:?}");
+        }
+    }
+    world.run(SEC * 10);
+    assert_eq!(world.leader, before);
+    assert!(are_all_well(&world) && forbidden_events(&world).is_empty());
+}
+
+#[test]
 fn one_bounded_pass_over_the_nodes_then_a_pause() {
     let mut world = settled(4);
     for node in 1..4 {
