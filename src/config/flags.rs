@@ -162,3 +162,22 @@ fn help_of(facts: &Facts, flag: Flag) -> String {
     }
     format!("{text}{line}\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_tells_defaults_but_empty_ones() {
+        let help = Flags::help();
+        for line in [
+            "      --peer H:P          A node of others that is connected to before any other; may be",
+            "      --outside-proxy H:P The SOCKS5 proxy",
+            "off, block or watch (default\n                          block)\n",
+        ] {
+            assert!(help.contains(line), "{help}");
+        }
+        assert!(!help.contains("(default )"), "{help}");
+        assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+    }
+}
