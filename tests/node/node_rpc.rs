@@ -403,6 +403,7 @@ fn calls_do_not_pile_up_at_a_node_that_hangs() {
             && node.handle.ask(Ask::Propose { block, hex: "00".into() })
     );
     assert!(node.handle.ask(Ask::Precious(block)) && node.handle.ask(Ask::Addresses));
+    assert!(node.handle.ask(Ask::ChainTips) && node.handle.ask(Ask::BlocksAt(vec![1])));
     assert!(
         node.handle.ask(Ask::Position { block, height: 0 })
             && node.handle.ask(Ask::Position { block, height: 0 })
@@ -462,7 +463,7 @@ fn addresses_of_other_nodes_are_told_or_the_reason_why_not() {
         }
         other => panic!("{other:?}"),
     }
-    let asked = proxy.requests().concat();
+    let asked = server.requests().concat();
     assert!(asked.contains(r#""method":"getnodeaddresses","params":[500]"#), "{asked}");
 
     for fault in [
