@@ -130,10 +130,8 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 /// Teredo lead to an IPv4 address, ORCHID is not routed (RFC 6890).
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     let [a, b, ..] = ip.segments();
-    let is_special = match (a, b) {
-        (0x2001, 0 | 0x10..=0x2f | 0xdb8) | (0x2002, _) | (0x3fff, 0..=0xfff) => true,
-        _ => false,
-    };
+    let is_special =
+        matches!((a, b), (0x2001, 0 | 0x10..=0x2f | 0xdb8) | (0x2002, _) | (0x3fff, 0..=0xfff));
     (0x2000..=0x3fff).contains(&a) && !is_special
 }
 
