@@ -457,7 +457,7 @@ fn addresses_of_other_nodes_are_told_or_the_reason_why_not() {
     match node.next() {
         NodeEventKind::Addresses { list, .. } => {
             // Those of I2P and CJDNS are left out.
-            assert_eq!(list.len(), 36);
+            assert_eq!(list.len(), 35);
             let written = |peer: &ListedPeer| recorded.contains(&peer.address.host.to_string());
             assert!(list.iter().all(written));
         }
