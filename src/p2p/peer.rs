@@ -481,7 +481,7 @@ impl Peer {
         self.link.pinged = None;
         let (command, payload) = match frame {
             Frame::Whole(command, payload) => (command, payload.as_slice()),
-            Frame::Skipped(_) => return Ok(()),
+            Frame::Skipped => return Ok(()),
             Frame::TooLong(command) => {
                 return match command.name() {
                     b"version" | b"headers" | b"addr" => {

@@ -338,11 +338,10 @@ impl Node {
             "sendcmpct" => self.is_compact = true,
             "sendheaders" => self.sends_headers = true,
             "ping" => out.extend(message("pong", payload)),
-            "getaddr" => {
-                // Neither node answers a second time.
-                if !std::mem::replace(&mut self.has_told_addresses, true) {
-                    out.extend(message("addr", &addr_payload(&self.addresses)));
-                }
+            // Neither node answers a second time.
+            "getaddr" if !self.has_told_addresses => {
+                self.has_told_addresses = true;
+                out.extend(message("addr", &addr_payload(&self.addresses)));
             }
             "getheaders" => out.extend(self.on_getheaders(payload)),
             "headers" if is_core && self.takes && payload[0] > 0 => {
