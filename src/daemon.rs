@@ -20,6 +20,7 @@ mod ledger;
 mod miners;
 mod nodes;
 mod notifications;
+mod outside;
 mod recorder;
 mod silence;
 mod standing;
@@ -48,12 +49,13 @@ use crate::engine::{self, Engine};
 use crate::exit::Exit;
 use crate::failover::Setup;
 use crate::fsutil::{self, Rights};
-use crate::ids::{ConnId, NodeId};
+use crate::ids::{ConnId, NodeId, OutsideId};
 use crate::job::JobId;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
 use crate::p2p;
+use crate::peer_address::ListedPeer;
 use crate::server::background_executor;
 use crate::server::http::admin::{Admin, Local};
 use crate::server::http::{self, Http, NoBlock};
@@ -74,6 +76,7 @@ use job_file::JobFile;
 use ledger::LedgerHandle;
 use nodes::Nodes;
 use notifications::Notifications;
+use outside::Outside;
 use recorder::Recording;
 use timings::Timings;
 
@@ -90,6 +93,10 @@ enum Event {
     Node(NodeEvent),
     /// Something happened on the connection to a node's P2P port.
     Peer(NodeId, p2p::Event),
+    /// Something happened on a connection to an outside node.
+    Outside(OutsideId, p2p::Event),
+    /// What the DNS seeds told.
+    Seeds(Vec<ListedPeer>),
     /// The ledger's writer answered.
     Ledger(Box<(crate::ledger::writer::LedgerWriter, LedgerEvent)>),
     /// A block was written to the spool, or could not be.
@@ -272,6 +279,7 @@ struct State {
     systemd: Systemd,
     engine: Engine,
     nodes: Nodes,
+    outside: Outside,
     blocks: Blocks,
     ledger: LedgerHandle,
     notifications: Notifications,
@@ -346,6 +354,7 @@ impl Daemon {
                 systemd: Systemd::new(),
                 engine: Engine::new(now, settings, secrets.first_job_id.0, restored),
                 nodes,
+                outside: Outside::new(&config.data.dir),
                 blocks: Blocks::open(&config.data.dir),
                 ledger: LedgerHandle::new(now, &config.data.dir, queue.clone()),
                 notifications: Notifications::new(now, &config),
@@ -531,6 +540,7 @@ impl State {
             format!("{} started.", crate::exit::version()),
         );
         self.restore_blocks(now);
+        self.restore_addresses(now);
         self.read_pin();
         self.turn_miners_away();
         self.tick(now);
@@ -543,6 +553,8 @@ impl State {
         match event {
             Event::Node(event) => self.node_event(now, event),
             Event::Peer(node, event) => self.peer_event(now, node, event),
+            Event::Outside(id, event) => self.engine_input(now, engine::Input::Outside(id, event)),
+            Event::Seeds(list) => self.engine_input(now, engine::Input::Seeds(list)),
             Event::Ledger(answer) => self.ledger_answer(now, *answer),
             Event::Spooled(spooled) => self.spooled(now, spooled),
             Event::Coinbase(block, coinbase) => {
@@ -793,7 +805,12 @@ fn settings(config: &Config, nodes: &Nodes, session_key: SessionKey) -> engine::
         tag: config.payout.tag.as_str().to_owned(),
         signals: config.payout.signals(),
     });
-    engine::Settings { setup, payout, rules: miners::rules(config, session_key) }
+    engine::Settings {
+        setup,
+        payout,
+        rules: miners::rules(config, session_key),
+        outside: outside::settings(config),
+    }
 }
 
 /// The chains that the payout address fits.

@@ -46,7 +46,8 @@ pub mod job_journal;
 pub mod p2p;
 pub mod share;
 
-// -- pure: one miner --
+// -- pure: one miner; the nodes of strangers --
+pub mod outside;
 pub mod stratum;
 
 // -- pure: all miners --

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use serde::Serialize;
+
 /// Where a node listens to other nodes. Its `Display` is `host:port`, an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerAddress {
@@ -45,7 +47,8 @@ pub struct NamedPeer {
 }
 
 /// What is done with nodes of strangers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outside {
     /// Nothing: none is ever connected to.
     Off,

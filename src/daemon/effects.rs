@@ -45,6 +45,13 @@ impl State {
                 self.nodes.connect_peer(node, chain, &self.executor, &self.queue);
             }
             Effect::Peer { node, order } => self.nodes.order_peer(node, order),
+            Effect::OutsideConnect { id, address, chain } => {
+                self.connect_outside(id, &address, chain);
+            }
+            Effect::Outside { id, order } => self.outside.order(id, order),
+            Effect::OutsideDrop(id) => self.outside.drop(id),
+            Effect::AskSeeds(chain) => self.ask_seeds(chain),
+            Effect::KeepAddresses { chain, list } => self.keep_addresses(chain, &list),
             Effect::Pool(output) => self.pool_output(now, output),
             Effect::SendHeld { conn, bytes } => self.send_held(now, conn, &bytes),
             Effect::Remember(job_records) => self.job_file.keep(now, job_records),

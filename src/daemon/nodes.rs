@@ -331,7 +331,7 @@ impl State {
 }
 
 /// Passes a node's events into the daemon's queue.
-fn forward<T: 'static>(
+pub(super) fn forward<T: 'static>(
     executor: &LocalExecutor<'static>,
     queue: &Sender<Event>,
     wrap: impl Fn(T) -> Event + 'static,

@@ -12,6 +12,7 @@ use crate::clock::{Now, millis};
 use crate::event::{EventKind, Level};
 use crate::ids::{ConnId, NodeId};
 use crate::node::{RpcError, SubmitAnswer};
+use crate::outside;
 use crate::stratum::outbox;
 
 /// Maximum time that a miner's answer waits for the card: a card that takes longer is faulty, and
@@ -128,6 +129,7 @@ impl Engine {
         self.tell(EventKind::Block, Level::Info, text);
         self.notice = Some(format!("BLOCK {height} solved by {worker}!"));
         rest.into_iter().for_each(|output| self.blocks_output(now, output));
+        self.offer_outside(now, &block);
         Some(hash)
     }
 
@@ -164,6 +166,10 @@ impl Engine {
         }
         self.blocks.answers.insert(block.hash, answers);
         self.failover.solved(block.hash, block.height.into());
+        let is_settled = matches!(state, BlockState::Accepted { .. } | BlockState::Mature);
+        if !is_settled && !matches!(state, BlockState::Orphaned) {
+            self.offer_outside(now, &block);
+        }
         let input = if unproven { Input::Unproven(block) } else { Input::Restored(block, state) };
         self.blocks_input(now, input);
     }
@@ -233,6 +239,7 @@ impl Engine {
                 self.shown(now, node, block, in_chain);
                 if in_chain {
                     self.withdraw_from_peer(node, block);
+                    self.outside_input(now, outside::Input::Settled(block));
                 }
             }
             Output::Changed { block, from, state } => {
@@ -339,11 +346,19 @@ impl Engine {
                 (Level::Warning, format!("Block {height} did not make it into the chain."))
             }
         };
+        if matches!(state, BlockState::Candidate) {
+            self.offer_outside(now, &block);
+        }
+        if matches!(state, BlockState::Orphaned) {
+            // Own nodes show another block in its place: strangers are not sought out for it.
+            self.outside_input(now, outside::Input::Settled(hash));
+        }
         if matches!(state, BlockState::Mature | BlockState::Stale) {
             self.effects.push_back(Effect::Final(hash));
             for node in self.node_ids() {
                 self.withdraw_from_peer(node, hash);
             }
+            self.outside_input(now, outside::Input::Settled(hash));
         }
         // An event that was reported when it happened is not reported again after each start.
         let known_lost = self.blocks.known_lost.contains(&hash);

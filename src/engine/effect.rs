@@ -8,10 +8,11 @@ use crate::block::submission::BlockState;
 use crate::chain::{BlockHash, Chain};
 use crate::event::{EventKind, Level};
 use crate::failover::{GateWhy, LeadWhy};
-use crate::ids::{ConnId, NodeId};
+use crate::ids::{ConnId, NodeId, OutsideId};
 use crate::job_journal::JobRecord;
 use crate::node::Ask;
 use crate::p2p;
+use crate::peer_address::PeerAddress;
 use crate::priority_queue::Urgency;
 use crate::settings::Values;
 use crate::share::Candidate;
@@ -51,6 +52,35 @@ pub enum Effect {
         node: NodeId,
         /// The order.
         order: p2p::Order,
+    },
+    /// Keep a connection to an outside node. What happens on it is handed in as
+    /// [`Input::Outside`](super::Input::Outside).
+    OutsideConnect {
+        /// Its name.
+        id: OutsideId,
+        /// Where to.
+        address: PeerAddress,
+        /// Its chain.
+        chain: Chain,
+    },
+    /// An order for a connection to an outside node.
+    Outside {
+        /// Which one.
+        id: OutsideId,
+        /// The order.
+        order: p2p::Order,
+    },
+    /// End a connection to an outside node.
+    OutsideDrop(OutsideId),
+    /// Ask the chain's DNS seeds for addresses, and hand them in as
+    /// [`Input::Seeds`](super::Input::Seeds).
+    AskSeeds(Chain),
+    /// Keep these addresses of outside nodes for the next start.
+    KeepAddresses {
+        /// The chain of their nodes.
+        chain: Chain,
+        /// The addresses, the best ones first.
+        list: Vec<PeerAddress>,
     },
     /// What the pool wants done. The bytes of a [`Output::Send`] are in
     /// [`Engine::bytes`](super::Engine::bytes). After [`Output::Authorized`] the shell hands in the

@@ -19,6 +19,7 @@ mod effect;
 mod nodes;
 mod peers;
 pub mod rehearsal;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -34,10 +35,12 @@ use crate::chain::{BlockHash, Chain};
 use crate::clock::Now;
 use crate::event::{EventKind, Level};
 use crate::failover::{self, Failover, Setup};
-use crate::ids::{ConnId, Extranonce1, NodeId};
+use crate::ids::{ConnId, Extranonce1, NodeId, OutsideId};
 use crate::job_journal::RestoredJobs;
 use crate::node::{Ask, NodeEvent};
+use crate::outside::{self, OutsidePeers};
 use crate::p2p;
+use crate::peer_address::{ListedPeer, PeerAddress};
 use crate::pool::{self, Pool};
 use crate::settings::{self, Changes, Values};
 use crate::signal::Signals;
@@ -61,6 +64,8 @@ pub struct Settings {
     pub payout: Option<Payout>,
     /// The rules for sessions of miners.
     pub rules: Rules,
+    /// What is done with nodes of strangers.
+    pub outside: outside::Settings,
 }
 
 /// What the owner's blocks look like.
@@ -81,6 +86,12 @@ pub enum Input {
     Node(NodeEvent),
     /// Something happened on the connection to a node's P2P port.
     Peer(NodeId, p2p::Event),
+    /// Something happened on a connection to an outside node.
+    Outside(OutsideId, p2p::Event),
+    /// Addresses of outside nodes that an earlier run kept. Handed in before anything else.
+    KeptAddresses(Vec<PeerAddress>),
+    /// In answer to [`Effect::AskSeeds`]: what the DNS seeds told.
+    Seeds(Vec<ListedPeer>),
     /// [`Ask::Position`] could not be asked: too many calls to the node are waiting.
     NotAsked {
         /// Which node.
@@ -162,6 +173,7 @@ pub struct Engine {
     latest: BTreeMap<NodeId, (Arc<Template>, Instant)>,
     blocks: Blocks,
     peers: Peers,
+    outside: OutsidePeers,
     rehearsals: Rehearsals,
     changes: Changes,
     /// The address that the last change came from: the one that waits, if any does.
@@ -180,7 +192,7 @@ impl Engine {
         first_job_id: u32,
         restored: Option<RestoredJobs>,
     ) -> Engine {
-        let Settings { setup, payout, rules } = settings;
+        let Settings { setup, payout, rules, outside } = settings;
         let mut pool = Pool::new(rules, first_job_id);
         if let Some(restored) = restored {
             pool.restore_jobs(now, restored);
@@ -194,6 +206,7 @@ impl Engine {
             latest: BTreeMap::new(),
             blocks: Blocks::default(),
             peers: Peers::default(),
+            outside: OutsidePeers::default(),
             rehearsals: Rehearsals::default(),
             changes: Changes::new(),
             changed_from: None,
@@ -201,7 +214,8 @@ impl Engine {
             effects: VecDeque::new(),
         };
         engine.blocks_input(now, submission::Input::Nodes(engine.node_ids()));
-        engine.follow_peers();
+        engine.outside_input(now, outside::Input::Settings(outside));
+        engine.follow_peers(now);
         engine
     }
 
@@ -215,6 +229,11 @@ impl Engine {
         match input {
             Input::Node(event) => self.node_event(now, event),
             Input::Peer(node, event) => self.peer_event(now, node, event),
+            Input::Outside(id, event) => self.outside_input(now, outside::Input::Peer(id, event)),
+            Input::KeptAddresses(list) => {
+                self.outside_input(now, outside::Input::Kept(&list));
+            }
+            Input::Seeds(list) => self.outside_input(now, outside::Input::Told(&list)),
             Input::NotAsked { node, block } => {
                 self.blocks_input(now, submission::Input::NotAsked { node, block });
             }
@@ -284,6 +303,7 @@ impl Engine {
     /// When [`Input::Tick`] is due. May be early, never late.
     pub fn next_deadline(&self) -> Option<Instant> {
         [
+            self.outside.next_deadline(),
             self.failover.next_deadline(),
             self.pool.next_deadline(),
             self.blocks.next_deadline(),
@@ -354,6 +374,9 @@ impl Engine {
             self.answer_held(|held| now.mono >= held.until);
             self.blocks_input(now, submission::Input::Tick);
         }
+        if due(self.outside.next_deadline()) {
+            self.outside_input(now, outside::Input::Tick);
+        }
         if due(self.rehearsals.next_deadline()) {
             self.rehearse(now);
         }
@@ -375,12 +398,13 @@ impl Engine {
     }
 
     fn reload(&mut self, now: Now, settings: Settings) {
-        let Settings { setup, payout, rules } = settings;
+        let Settings { setup, payout, rules, outside } = settings;
         self.latest.retain(|id, _| setup.nodes.iter().any(|node| node.id == *id));
         self.setup = setup.clone();
         self.failover_input(now, failover::Input::Reload(setup));
         self.blocks_input(now, submission::Input::Nodes(self.node_ids()));
-        self.follow_peers();
+        self.outside_input(now, outside::Input::Settings(outside));
+        self.follow_peers(now);
         let pays_others = rules.payee_chains != self.pool.rules().payee_chains;
         if rules != *self.pool.rules() {
             self.pool_input(now, pool::Input::Rules(Box::new(rules)));

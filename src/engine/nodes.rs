@@ -6,7 +6,8 @@ use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::event::EventKind;
 use crate::failover::{self, Input, Output};
-use crate::node::{NodeEvent, NodeEventKind};
+use crate::node::{Method, NodeEvent, NodeEventKind};
+use crate::outside;
 use crate::pool;
 
 impl Engine {
@@ -31,6 +32,12 @@ impl Engine {
             NodeEventKind::Proposed { block, verdict } => {
                 self.proposed(now, event.node, *block, verdict);
             }
+            NodeEventKind::Addresses { list, .. } => {
+                self.outside_input(now, outside::Input::Told(list));
+            }
+            NodeEventKind::Failed { method: Method::GetNodeAddresses, .. } => {
+                self.addresses_not_told(event.node);
+            }
             NodeEventKind::Tip { .. }
             | NodeEventKind::Header { .. }
             | NodeEventKind::Zmq(_)
@@ -40,7 +47,6 @@ impl Engine {
             | NodeEventKind::Permissions { .. }
             | NodeEventKind::ChainTips { .. }
             | NodeEventKind::BlocksAt { .. }
-            | NodeEventKind::Addresses { .. }
             | NodeEventKind::Failed { .. } => {}
         }
         let (node, tip) = (event.node, tip_of(&event.kind));
@@ -48,7 +54,7 @@ impl Engine {
         // After the miners have their jobs: a tip proves where a block of ours stands.
         if let Some(hash) = tip {
             self.blocks_input(now, submission::Input::Tip { node, hash });
-            self.follow_peers();
+            self.follow_peers(now);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::event::{EventKind, Level};
 use crate::failover;
 use crate::ids::NodeId;
 use crate::node::TipHeader;
+use crate::outside;
 use crate::p2p::{Down, Event, Order};
 
 /// The connections to the nodes' P2P ports.
@@ -111,7 +112,9 @@ impl Engine {
                 self.peer_tip(now, node);
             }
             Event::Asked { block, after, .. } => self.asked_by_p2p(node, block, after),
-            // An own node is asked by RPC.
+            Event::Addresses(list) if link.is_own() => {
+                self.outside_input(now, outside::Input::Told(&list));
+            }
             Event::Addresses(_) => {}
             Event::InChain { block, confirmations, .. } if link.is_own() => {
                 self.in_chain_by_p2p(now, node, block, confirmations);
@@ -136,14 +139,12 @@ impl Engine {
         link.told = Some(hash);
         self.failover_input(now, failover::Input::Announced { node, hash, header });
         self.blocks_input(now, submission::Input::Tip { node, hash });
+        self.follow_outside(now);
     }
 
     /// Opens the connections of all nodes whose chain is known, and tells them what their RPC told.
-    pub(super) fn follow_peers(&mut self) {
-        let only = match &self.setup.chains[..] {
-            [chain] => Some(*chain),
-            _ => None,
-        };
+    pub(super) fn follow_peers(&mut self, now: Now) {
+        let only = self.only_chain();
         let nodes = &self.setup.nodes;
         self.peers.0.retain(|id, _| nodes.iter().any(|node| node.id == *id));
         for id in self.node_ids() {
@@ -163,6 +164,21 @@ impl Engine {
                 self.peer_order(id, Order::Tip { hash, height });
             }
         }
+        self.follow_outside(now);
+    }
+
+    /// The chain, where the payout's address leaves no choice.
+    fn only_chain(&self) -> Option<Chain> {
+        match &self.setup.chains[..] {
+            [chain] => Some(*chain),
+            _ => None,
+        }
+    }
+
+    /// The chain whose nodes are connected to: that of a node, the preferred one first.
+    pub(super) fn chain_for_peers(&self) -> Option<Chain> {
+        let told = self.setup.nodes.iter().find_map(|node| self.failover.chain_of(node.id));
+        told.filter(|chain| self.setup.chains.contains(chain)).or(self.only_chain())
     }
 
     /// Offers a block to a node's P2P port, once, until it is withdrawn.

@@ -13,10 +13,11 @@ use crate::failover::{DEFAULT_GRACE, Follow, NodeSpec};
 use crate::job::tests::template;
 use crate::job_journal::{self, Encoder, Moment};
 use crate::node::{
-    HealthReport, NodeEventKind, Permissions, Position, RpcError, SubmitAnswer, TipHeader,
+    HealthReport, Method, NodeEventKind, Permissions, Position, RpcError, SubmitAnswer, TipHeader,
     TipSource,
 };
 use crate::p2p::{Down, Event, Form, Order};
+use crate::peer_address::{Outside, PeerAddress};
 use crate::stratum::session::SessionKey;
 
 const UNIX: u64 = 1_700_000_000;
@@ -73,7 +74,8 @@ fn settings(nodes: &[NodeId], script: u8) -> Settings {
         overrides: Vec::new(),
         payee_chains: Vec::new(),
     };
-    Settings { setup: setup(nodes), payout: Some(payout), rules }
+    let outside = outside::Settings::default();
+    Settings { setup: setup(nodes), payout: Some(payout), rules, outside }
 }
 
 impl Scene {
@@ -716,19 +718,16 @@ fn a_restart_knows_the_jobs_that_the_miner_has_and_takes_their_block() {
     assert_eq!(other.count(is_solved), 0);
 }
 
+/// A block of an earlier run.
+fn old_block(height: u32, unix: u64) -> Arc<SolvedBlock> {
+    let bytes = vec![height as u8; 80];
+    let hash = BlockHash(crate::hash::sha256d(&bytes));
+    Arc::new(SolvedBlock { hash, height, unix, reward: 1, worker: "anna".into(), bytes })
+}
+
 #[test]
 fn blocks_of_an_earlier_run_are_offered_and_old_news_is_not_told() {
-    let block = |height: u32| {
-        let bytes = vec![height as u8; 80];
-        Arc::new(SolvedBlock {
-            hash: BlockHash(crate::hash::sha256d(&bytes)),
-            height,
-            unix: UNIX,
-            reward: 1,
-            worker: "anna".into(),
-            bytes,
-        })
-    };
+    let block = |height| old_block(height, UNIX);
     let mut scene = Scene::without_miner(&job_journal::header(BOOT), 0x100);
     scene.submit = Some(SubmitAnswer::Duplicate);
     scene.log.clear();
@@ -1023,4 +1022,218 @@ fn a_node_that_fails_to_take_a_block_is_asked_again_and_its_words_are_told_once(
     assert_eq!(scene.told().iter().filter(|text| text.starts_with(&about)).count(), 1);
     let written = |did: &Did| matches!(did, Did::Effect(Effect::Answered { .. }));
     assert_eq!(scene.count(written), 1);
+}
+
+/// Addresses of strangers, each in another network.
+fn strangers(count: u8) -> Vec<ListedPeer> {
+    let address = |i| PeerAddress::ip([77, i, 0, 1].into(), 8333);
+    (0..count).map(|i| ListedPeer { address: address(i), services: 9, seen: UNIX }).collect()
+}
+
+impl Scene {
+    /// The effects on outside nodes, by their kind.
+    fn outside(&self) -> Vec<&'static str> {
+        let kind = |did: &Did| match did {
+            Did::Effect(Effect::OutsideConnect { .. }) => Some("connect"),
+            Did::Effect(Effect::OutsideDrop(_)) => Some("drop"),
+            Did::Effect(Effect::Outside { order, .. }) => Some(match order {
+                Order::Tip { .. } => "tip",
+                Order::Offer(_) => "offer",
+                Order::Withdraw(_) => "withdraw",
+                Order::Addresses => "addresses",
+            }),
+            _ => None,
+        };
+        self.log.iter().filter_map(|(_, did)| kind(did)).collect()
+    }
+
+    fn watch(&mut self, count: u8) {
+        let outside = outside::Settings { outside: Outside::Watch, ..Default::default() };
+        let settings = Settings { outside, ..settings(&[A, B], 0x51) };
+        self.hand_in(Input::Settings(Box::new(settings)));
+        self.hand_in(Input::Seeds(strangers(count)));
+    }
+
+    fn told_of(&self, words: &str) -> usize {
+        self.told().into_iter().filter(|text| text.contains(words)).count()
+    }
+}
+
+#[test]
+fn strangers_get_a_block_that_no_own_node_shows_and_do_not_decide_about_it() {
+    let mut scene = Scene::new();
+    scene.hand_in(Input::Seeds(strangers(20)));
+    scene.submit(1);
+    let block = scene.block().hash;
+    assert_eq!(scene.outside(), Vec::<&str>::new());
+    scene.wait(2000);
+    assert_eq!(scene.outside(), ["connect", "tip", "offer"].repeat(8));
+    let stranger = OutsideId(0);
+    let after = Duration::ZERO;
+    scene.hand_in(Input::Outside(stranger, ready()));
+    scene.hand_in(Input::Outside(stranger, Event::Asked { block, form: Form::Whole, after }));
+    scene.hand_in(Input::Outside(stranger, in_chain(block)));
+    assert_eq!(scene.engine.blocks().state(block), Some(submission::BlockState::Candidate));
+    assert_eq!(scene.told_of("IS ACCEPTED"), 0);
+    assert_eq!(scene.told_of("Outside node 77.19.0.1:8333 asked for block"), 1);
+    assert_eq!(scene.told_of("Outside node 77.19.0.1:8333 shows in its best chain block"), 1);
+    let taken = scene.engine.outside().taken(block).unwrap();
+    assert_eq!((taken.asked, taken.shown), (1, 1));
+    // An own node has it.
+    scene.log.clear();
+    scene.own(A);
+    scene.hand_in(Input::Peer(A, in_chain(block)));
+    assert_eq!(scene.told_of("IS ACCEPTED"), 1);
+    let ends = ["withdraw"].repeat(8).into_iter().chain(["drop"].repeat(8));
+    assert_eq!(scene.outside(), ends.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_block_that_lost_is_offered_to_no_stranger_any_more() {
+    let mut scene = Scene::new();
+    scene.hand_in(Input::Seeds(strangers(20)));
+    scene.submit(1);
+    let block = scene.block().hash;
+    scene.wait(2000);
+    assert_eq!(scene.outside().len(), 24);
+    scene.answers.clear();
+    scene.log.clear();
+    for node in [A, B] {
+        let (answer, took) = (Ok(Position::Outside { rival: 3 }), Duration::ZERO);
+        let kind = NodeEventKind::Position { block, answer, took };
+        scene.hand_in(Input::Node(NodeEvent { node, kind }));
+    }
+    assert_eq!(scene.engine.blocks().state(block), Some(submission::BlockState::Orphaned));
+    let ends = ["withdraw"].repeat(8).into_iter().chain(["drop"].repeat(8));
+    assert_eq!(scene.outside(), ends.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_block_that_an_own_node_loses_again_goes_to_strangers() {
+    let mut scene = Scene::new();
+    scene.hand_in(Input::Seeds(strangers(20)));
+    scene.submit(1);
+    let block = scene.block().hash;
+    scene.own(A);
+    scene.hand_in(Input::Peer(A, in_chain(block)));
+    assert_eq!(scene.told_of("IS ACCEPTED"), 1);
+    assert_eq!(scene.outside(), Vec::<&str>::new());
+    // By RPC both say that they do not have it.
+    scene.wait(20_000);
+    assert_eq!(scene.told_of("was lost by the nodes that had it"), 1);
+    assert_eq!(scene.outside(), ["connect", "tip", "offer"].repeat(8));
+}
+
+#[test]
+fn a_watched_stranger_has_the_block_at_once_and_after_the_own_nodes() {
+    let mut scene = Scene::new();
+    scene.watch(4);
+    scene.wait(10_000);
+    scene.log.clear();
+    scene.submit(1);
+    let own = |did: &Did| {
+        matches!(
+            did,
+            Did::Effect(Effect::Submit { .. } | Effect::Peer { order: Order::Offer(_), .. })
+        )
+    };
+    let last_own = scene.log.iter().rposition(|(_, did)| own(did));
+    let first_stranger = scene.first(|did| matches!(did, Did::Effect(Effect::Outside { .. })));
+    assert_eq!(scene.outside(), ["offer"; 4]);
+    assert!(last_own < first_stranger && scene.first(is_solved) < first_stranger);
+}
+
+#[test]
+fn a_block_of_an_earlier_run_goes_to_strangers_unless_it_is_settled_or_old() {
+    let restored = |unix, state: StoredState| {
+        let mut scene = Scene::without_miner(&job_journal::header(BOOT), 0x100);
+        if matches!(state, StoredState::Confirmed { .. }) {
+            scene.submit = Some(SubmitAnswer::Accepted);
+        }
+        scene.hand_in(Input::Seeds(strangers(20)));
+        let block = old_block(501, unix);
+        scene.hand_in(Input::Restored { block, state, answers: Vec::new() });
+        scene.wait(10_000);
+        scene.outside().iter().filter(|kind| **kind == "offer").count()
+    };
+    assert_eq!(restored(UNIX - 60, StoredState::Candidate), 8);
+    assert_eq!(restored(UNIX - 60, StoredState::Rejected { reason: "x".into() }), 8);
+    assert_eq!(restored(UNIX - 7 * 3600, StoredState::Candidate), 0);
+    assert_eq!(restored(UNIX - 60, StoredState::Stale), 0);
+    assert_eq!(restored(UNIX - 60, StoredState::Confirmed { confirmations: 3 }), 0);
+}
+
+#[test]
+fn a_stranger_that_is_ahead_is_told_and_makes_no_job() {
+    let mut scene = Scene::new();
+    scene.watch(1);
+    scene.wait(100);
+    let stranger = OutsideId(0);
+    scene.hand_in(Input::Outside(stranger, ready()));
+    let Event::Tip { hash, median_time, time, bits, .. } = tip_by_p2p(9) else { panic!() };
+    let height = Some(504);
+    scene.hand_in(Input::Outside(stranger, Event::Tip { hash, height, median_time, time, bits }));
+    scene.log.clear();
+    scene.wait(59_000);
+    assert_eq!(scene.told_of("the network is at"), 0);
+    scene.wait(2000);
+    assert_eq!(scene.told_of("Your nodes have been standing at block 500 for"), 1);
+    assert_eq!(scene.told_of("the network is at 504 (by 1 of 1 outside nodes)."), 1);
+    let is_new = |did: &Did| {
+        matches!(
+            did,
+            Did::Effect(Effect::Work(WorkFrom::Tip | WorkFrom::Template { new_tip: true }))
+        )
+    };
+    assert_eq!(scene.count(is_new), 0);
+    // It goes, and takes its word with it.
+    scene.hand_in(Input::Outside(stranger, Event::Down(Down::Closed)));
+    assert_eq!(scene.told_of("Nobody shows block 504 any more."), 1);
+}
+
+#[test]
+fn a_node_whose_p2p_port_alone_goes_on_is_not_behind() {
+    let mut scene = Scene::new();
+    scene.watch(1);
+    scene.own(A);
+    scene.wait(5000);
+    let stranger = OutsideId(0);
+    scene.hand_in(Input::Outside(stranger, ready()));
+    scene.silent = vec![A, B];
+    scene.wait(30_000);
+    for tip in [2, 3] {
+        scene.hand_in(Input::Outside(stranger, tip_by_p2p(tip)));
+        scene.hand_in(Input::Peer(A, tip_by_p2p(tip)));
+        scene.wait(40_000);
+    }
+    let tip = scene.engine.failover().best_tip().unwrap();
+    assert_eq!((tip.hash, tip.height), (BlockHash([3; 32]), 502));
+    assert_eq!((scene.told_of("the network is at"), scene.engine.outside().behind()), (0, None));
+}
+
+#[test]
+fn addresses_come_by_rpc_or_else_by_the_nodes_own_p2p_port() {
+    let mut scene = Scene::new();
+    scene.own(A);
+    scene.wait(12_000);
+    let is_asked = |did: &Did| matches!(did, Did::Effect(Effect::Ask { ask: Ask::Addresses, .. }));
+    assert_eq!((scene.count(is_asked), scene.engine.outside().known()), (1, 0));
+    let failed = |node, method| {
+        let error = RpcError::Rpc { code: -32601, message: "Method not found".into() };
+        let kind = NodeEventKind::Failed { method, error, took: Duration::ZERO };
+        Input::Node(NodeEvent { node, kind })
+    };
+    let orders = |scene: &Scene, node| {
+        scene.orders(node).iter().filter(|order| **order == "addresses").count()
+    };
+    scene.hand_in(failed(B, Method::GetNodeAddresses));
+    assert_eq!(orders(&scene, B), 0, "its P2P port is not known to be its own");
+    scene.hand_in(failed(A, Method::GetNodeAddresses));
+    assert_eq!(orders(&scene, A), 1);
+    scene.hand_in(Input::Peer(B, Event::Addresses(strangers(3))));
+    assert_eq!(scene.engine.outside().known(), 0);
+    scene.hand_in(Input::Peer(A, Event::Addresses(strangers(5))));
+    assert_eq!(scene.engine.outside().known(), 5);
+    let is_kept = |did: &Did| matches!(did, Did::Effect(Effect::KeepAddresses { list, .. }) if list.len() == 5);
+    assert_eq!(scene.count(is_kept), 1);
 }

@@ -65,7 +65,7 @@ pub use split::{
 };
 pub use stats::{BOUNDS_MS, ErrorKind, Histogram, MethodStats};
 pub use tips::RaceStats;
-pub use view::NodeView;
+pub use view::{BestTip, NodeView};
 pub use watch::NewsBy;
 
 use crate::chain::{BlockHash, Chain};

@@ -57,6 +57,19 @@ pub struct NodeView<'a> {
     pub rules: Option<String>,
 }
 
+/// The own nodes' best tip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BestTip {
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Its height.
+    pub height: u32,
+    /// Height of the best header that an own node has: at least `height`.
+    pub headers: u32,
+    /// Its time by its header, Unix seconds, where a node told it.
+    pub time: Option<u64>,
+}
+
 impl Failover {
     /// Who leads.
     pub fn leader(&self) -> Option<NodeId> {
@@ -78,6 +91,35 @@ impl Failover {
     pub fn tip_of(&self, node: NodeId) -> Option<(BlockHash, u32)> {
         let tip = self.nodes[self.index(node)?].tip?;
         Some((tip, self.tips.height(tip)?.try_into().ok()?))
+    }
+
+    /// The highest tip of the nodes that are past their initial download, of any age; and the height
+    /// of the best header that one of them has, unless it refuses the block.
+    pub fn best_tip(&self) -> Option<BestTip> {
+        let nodes = self.nodes.iter().filter_map(|node| {
+            let (report, _) =
+                node.health.as_ref().filter(|(report, _)| !report.initial_download)?;
+            // While its RPC is away, its own P2P port alone tells it.
+            let by_p2p = node.peer_tip.and_then(|(tip, header)| {
+                let height = header.map(|header| header.height);
+                Some((tip, height.or_else(|| self.tips.height(tip))?))
+            });
+            let by_rpc = node.tip.and_then(|tip| Some((tip, self.tips.height(tip)?)));
+            let (tip, height) =
+                by_rpc.into_iter().chain(by_p2p).max_by_key(|(_, height)| *height)?;
+            Some((node, report, tip, height))
+        });
+        let best = nodes.clone().max_by_key(|(.., height)| *height)?;
+        let (_, report, hash, height) = best;
+        let time = Some(report.tip_time).filter(|time| report.best == hash && *time > 0);
+        let headers = nodes.filter(|(node, ..)| node.inquiry.dispute.is_none());
+        let headers = headers.map(|(_, report, ..)| report.headers).max().unwrap_or(0);
+        Some(BestTip {
+            hash,
+            height: height.try_into().ok()?,
+            headers: headers.max(height).try_into().ok()?,
+            time,
+        })
     }
 
     /// The nodes in the order of preference.
