@@ -24,6 +24,7 @@ mod outside;
 mod recorder;
 mod silence;
 mod standing;
+mod strangers;
 mod timings;
 mod view;
 

@@ -23,7 +23,7 @@ use crate::{address, coinbase};
 
 use super::nodes::Node;
 use super::timings::STEPS;
-use super::{State, standing};
+use super::{State, outside, standing, strangers};
 
 impl State {
     pub(super) fn snapshot(&self, now: Now) -> Snapshot {
@@ -39,6 +39,7 @@ impl State {
             job: self.job_view(now),
             network: self.network_view(now),
             nodes: self.node_views(now),
+            outside: strangers::view(now, self.engine.outside(), &outside::settings(&self.config)),
             failovers: self.counters.failovers,
             miners: self.miner_views(now),
             knocking: self.refused_peer_views(),
@@ -78,7 +79,22 @@ impl State {
                 since: Some(self.started.unix),
             });
         }
+        alarms.extend(self.behind_alarm(now));
         alarms
+    }
+
+    fn behind_alarm(&self, now: Now) -> Option<view::AlarmView> {
+        let (behind, since) = self.engine.outside().behind()?;
+        Some(view::AlarmView {
+            id: "behind_world".into(),
+            about: view::About::Node,
+            level: view::Level::Critical,
+            text: self.engine.behind_words(now, behind),
+            advice: "Check the node's internet connection, its peers, its free disk space and its \
+                     log, and restart it: what is mined meanwhile is on an old block."
+                .into(),
+            since: Some(now.unix.saturating_sub(seconds(now.mono, since))),
+        })
     }
 
     fn build_view(&self) -> view::BuildView {
@@ -405,6 +421,7 @@ impl State {
             network_difficulty: block.network_difficulty,
             accepted_after_ms: self.engine.blocks().accepted_after(block.hash).map(millis),
             answers: self.engine.blocks().answers(block.hash).to_vec(),
+            outside: self.engine.outside().taken(block.hash).map(strangers::taken),
         }
     }
 
@@ -595,6 +612,6 @@ fn clock_view(clock: failover::Comparison) -> view::ClockView {
     view::ClockView { offset_s: clock.ahead as f64, odd: clock.odd }
 }
 
-fn seconds(now: Instant, then: Instant) -> u64 {
+pub(super) fn seconds(now: Instant, then: Instant) -> u64 {
     now.saturating_duration_since(then).as_secs()
 }

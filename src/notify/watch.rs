@@ -406,6 +406,29 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_are_behind_the_network_are_told_once_and_so_is_the_end() {
+        let mut scene = Scene::new();
+        scene.at(0);
+        let alarm = |text: &str| AlarmView {
+            id: "behind_world".to_owned(),
+            about: About::Node,
+            level: Level::Critical,
+            text: text.to_owned(),
+            ..Default::default()
+        };
+        // The sentence counts minutes.
+        let all: Vec<_> = (1..600)
+            .flat_map(|second| {
+                scene.s.alarms = vec![alarm(&format!("For {} minutes.", second / 60))];
+                scene.at(second)
+            })
+            .collect();
+        assert_eq!(all, told(Topic::Node, "Node"));
+        scene.s.alarms.clear();
+        assert_eq!(scene.at(600), told(Topic::Node, "Over"));
+    }
+
+    #[test]
     fn a_missing_miner_is_told_by_its_own_share_time() {
         let mut scene = Scene::new();
         scene.at(0);

@@ -12,6 +12,7 @@ mod connect;
 mod miner;
 mod miners;
 mod nodes;
+mod outside;
 mod overview;
 mod share;
 

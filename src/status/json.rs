@@ -62,13 +62,14 @@ pub fn miner(snapshot: &Snapshot, id: &str) -> Option<Vec<u8>> {
     snapshot.miners.iter().find(|miner| miner.id == id).map(bytes)
 }
 
-/// `/api/nodes`.
+/// `/api/nodes`, with the nodes outside the house.
 pub fn nodes(snapshot: &Snapshot) -> Vec<u8> {
     bytes(&json!({
         "now": snapshot.now,
         "leading": snapshot.leading().map(|node| &node.name),
         "failovers": snapshot.failovers,
         "nodes": snapshot.nodes,
+        "outside": snapshot.outside,
     }))
 }
 

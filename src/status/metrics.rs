@@ -173,6 +173,15 @@ fn nodes(s: &Snapshot, out: &mut Text) {
         }
     }
     out.counter("soloist_failovers_total", "Changes of the leading node.", s.failovers);
+    let outside = &s.outside;
+    let connected = outside.connections.iter().filter(|node| node.agent.is_some()).count();
+    out.gauge("soloist_outside_known", "Addresses of strangers' nodes.", outside.known);
+    out.gauge("soloist_outside_connections", "Outside nodes connected.", connected as u64);
+    out.gauge(
+        "soloist_behind_world_blocks",
+        "Blocks that all own nodes lack, as outside nodes or headers show for a minute.",
+        outside.behind.map_or(0, |behind| behind.blocks()),
+    );
 }
 
 fn stratum(s: &Snapshot, out: &mut Text) {
@@ -500,7 +509,7 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{MinerView, NodeView};
+    use crate::status::{BehindView, MinerView, NodeView, OutsideNodeView};
 
     #[test]
     fn hostile_names_stay_inside_their_quotes() {
@@ -517,6 +526,34 @@ mod tests {
             r#"soloist_miner_connected{miner="x\"} 1\nsoloist_state{state=\"ok\"} 1\\",id="a"} 1"#
         ));
         assert_eq!(text.matches("\nsoloist_state{state=\"ok\"}").count(), 1);
+    }
+
+    #[test]
+    fn outside_nodes_count_when_they_are_connected_and_being_behind_counts_in_blocks() {
+        let mut s = Snapshot::default();
+        let lines = |s: &Snapshot| -> Vec<String> {
+            let text = metrics(s, &crate::status::verdict(s));
+            let ours = |line: &&str| {
+                line.starts_with("soloist_outside_") || line.starts_with("soloist_behind_")
+            };
+            text.lines().filter(ours).map(str::to_owned).collect()
+        };
+        let none = [
+            "soloist_outside_known 0",
+            "soloist_outside_connections 0",
+            "soloist_behind_world_blocks 0",
+        ];
+        assert_eq!(lines(&s), none);
+        let ready = OutsideNodeView { agent: Some(String::new()), ..Default::default() };
+        s.outside.connections = vec![OutsideNodeView::default(), ready];
+        s.outside.known = 58;
+        s.outside.behind = Some(BehindView { own: 100, world: 103, ..Default::default() });
+        let some = [
+            "soloist_outside_known 58",
+            "soloist_outside_connections 1",
+            "soloist_behind_world_blocks 3",
+        ];
+        assert_eq!(lines(&s), some);
     }
 
     #[test]

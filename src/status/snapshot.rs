@@ -16,6 +16,7 @@ pub use crate::event::{EventKind, Level};
 pub use crate::ledger::record::RejectReason;
 pub use crate::os::ProcessView;
 pub use crate::os::board::BoardView;
+pub use crate::peer_address::Outside;
 pub use crate::settings::PendingPayout;
 
 /// Everything that the page, the JSON, the metrics and the health answers show.
@@ -44,6 +45,8 @@ pub struct Snapshot {
     pub network: NetworkView,
     /// The nodes, by priority.
     pub nodes: Vec<NodeView>,
+    /// Nodes outside the house.
+    pub outside: OutsideView,
     /// How often another node took the lead, since the start.
     pub failovers: u64,
     /// The owner's miners, connected or missing. Without the canary.
@@ -379,6 +382,73 @@ pub enum P2pState {
     Down,
 }
 
+/// Nodes outside the house: those of strangers, and those that the owner names. They get a solved block
+/// that no own node shows, and tell how high the network's chain is; neither decides anything.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OutsideView {
+    /// What is done with them.
+    pub setting: Outside,
+    /// Addresses of strangers that are known.
+    pub known: u64,
+    /// How many nodes the owner names.
+    pub named: u64,
+    /// They are reached by a SOCKS5 proxy.
+    pub by_proxy: bool,
+    /// The connections, the oldest first.
+    pub connections: Vec<OutsideNodeView>,
+    /// How far all own nodes are behind the network; `None` where they are not, or for less than a
+    /// minute.
+    pub behind: Option<BehindView>,
+}
+
+/// A connection to an outside node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OutsideNodeView {
+    /// Host and port.
+    pub address: String,
+    /// What it calls itself; `None` until it has introduced itself.
+    pub agent: Option<String>,
+    /// Height of its tip.
+    pub height: Option<u64>,
+    /// Since when the connection is kept.
+    pub since: u64,
+}
+
+/// How far all own nodes are behind the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct BehindView {
+    /// Height of their best tip.
+    pub own: u64,
+    /// Height of the network's.
+    pub world: u64,
+    /// How many outside nodes show it; 0 where an own node has the headers without their blocks.
+    pub by: u64,
+    /// Of how many whose height is known.
+    pub of: u64,
+    /// Since when.
+    pub since: u64,
+}
+
+impl BehindView {
+    /// How many blocks the own nodes lack.
+    pub fn blocks(&self) -> u64 {
+        self.world.saturating_sub(self.own)
+    }
+}
+
+/// Who of the outside nodes took a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct OutsideTakenView {
+    /// How many asked for it.
+    pub asked: u64,
+    /// How many showed it in their best chain.
+    pub shown: u64,
+    /// From the share's arrival until the first asked for it, milliseconds.
+    pub asked_after_ms: Option<f64>,
+    /// From the share's arrival until the first showed it in its best chain, milliseconds.
+    pub shown_after_ms: Option<f64>,
+}
+
 /// How a node's news of blocks reach us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -700,6 +770,8 @@ pub struct BlockView {
     pub accepted_after_ms: Option<f64>,
     /// What each node answered.
     pub answers: Vec<NodeAnswer>,
+    /// Who of the outside nodes took it; `None` where none did, and for blocks of earlier runs.
+    pub outside: Option<OutsideTakenView>,
     /// Whether the whole block can be downloaded.
     pub hex: bool,
 }

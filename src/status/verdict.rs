@@ -4,8 +4,8 @@
 use serde::Serialize;
 
 use super::{
-    About, AlarmView, BlockState, Level, MinerState, MinerView, NodeState, NodeView, P2pState,
-    PermissionsView, RateView, RejectReason, Snapshot, clocks, format,
+    About, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState, NodeView,
+    P2pState, PermissionsView, RateView, RejectReason, Snapshot, clocks, format,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -75,7 +75,10 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
             ),
             None => "Enter this box as the pool in your miner.".to_owned(),
         };
-        let sentence = "Ready to mine, but no miner is connected.".to_owned();
+        let sentence = match &snapshot.outside.behind {
+            Some(behind) => format!("No miner is connected, and {}.", ahead(behind)),
+            None => "Ready to mine, but no miner is connected.".to_owned(),
+        };
         return Verdict { state: State::Degraded, sentence, advice, alarms };
     }
     let mut to_look_at = alarms.iter().filter(|alarm| alarm.level >= Level::Warning);
@@ -87,7 +90,12 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
         0 => "one thing".to_owned(),
         more => format!("{} things", more + 1),
     };
-    let sentence = format!("{}, with {things} to look at.", mining(snapshot, connected));
+    let mining = mining(snapshot, connected);
+    let sentence = match &snapshot.outside.behind {
+        // Worse than all else: what is mined is on an old block.
+        Some(behind) => format!("{mining}, but {}.", ahead(behind)),
+        None => format!("{mining}, with {things} to look at."),
+    };
     Verdict { state: State::Degraded, sentence, advice: worst.advice.clone(), alarms }
 }
 
@@ -266,6 +274,14 @@ fn mining(snapshot: &Snapshot, connected: usize) -> String {
     }
 }
 
+/// `the network is 3 blocks ahead`
+fn ahead(behind: &BehindView) -> String {
+    match behind.blocks() {
+        1 => "the network is one block ahead".to_owned(),
+        n => format!("the network is {} blocks ahead", format::thousands(n)),
+    }
+}
+
 fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     if let Some(job) = &snapshot.job {
         if let Some(node) = &job.carried_by_p2p {
@@ -355,12 +371,19 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             ),
             NodeState::Down => (Level::Warning, format!("Node {} does not answer.", node.name)),
             NodeState::Doubtful => (Level::Warning, format!("Node {} is not trusted.", node.name)),
+            // It lacks nothing that another of ours has: what all of them lack is told once.
+            NodeState::Lagging
+                if snapshot.outside.behind.is_some() && node.lag_blocks == Some(0) =>
+            {
+                continue;
+            }
             NodeState::Lagging => (
                 Level::Warning,
                 match node.lag_blocks {
                     Some(1) => format!("Node {} is one block behind.", node.name),
+                    // As many blocks with less work, or no new one for too long.
+                    Some(0) | None => format!("Node {} is behind.", node.name),
                     Some(n) => format!("Node {} is {n} blocks behind.", node.name),
-                    None => format!("Node {} is behind.", node.name),
                 },
             ),
             NodeState::OtherRules => (
@@ -578,11 +601,18 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
 fn block_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     for block in snapshot.blocks.iter().filter(|b| b.state == BlockState::Candidate) {
         if snapshot.now.saturating_sub(block.at) > 30 {
+            let height = format::thousands(block.height);
+            let (whose, outside) = match block.outside.map_or(0, |outside| outside.shown) {
+                0 => ("", String::new()),
+                1 => (" of yours", "; one outside node has".to_owned()),
+                n => (" of yours", format!("; {n} outside nodes have")),
+            };
             alarms.add_since(
-                About::Block, Some(block.at),
+                About::Block,
+                Some(block.at),
                 Level::Critical,
                 format!("block_waiting:{}", block.hash),
-                format!("No node has block {} in its chain yet.", format::thousands(block.height)),
+                format!("No node{whose} has block {height} in its chain yet{outside}."),
                 "It is saved and sent again and again. Bring a node back, or download it and submit \
                  it elsewhere.",
             );
@@ -703,8 +733,8 @@ fn trimmed<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 mod tests {
     use super::*;
     use crate::status::{
-        BlockView, BoardView, ClockView, JobView, P2pView, RehearsalVerdict, RejectReason,
-        RejectView,
+        BlockView, BoardView, ClockView, JobView, OutsideTakenView, P2pView, RehearsalVerdict,
+        RejectReason, RejectView,
     };
 
     fn mining() -> Snapshot {
@@ -786,7 +816,7 @@ mod tests {
     #[test]
     fn each_fault_is_told_and_says_what_to_do() {
         type Break = fn(&mut Snapshot);
-        let faults: [(&str, State, Break); 25] = [
+        let faults: [(&str, State, Break); 27] = [
             ("Not set up yet", State::Down, |s| s.configured = false),
             ("Node attic gives no work", State::Down, |s| {
                 s.job = None;
@@ -898,6 +928,23 @@ mod tests {
             ("No node has block 5 in its chain", State::Degraded, |s| {
                 s.blocks.push(BlockView { height: 5, at: s.now - 60, ..Default::default() });
             }),
+            (
+                "No node of yours has block 5 in its chain yet; 2 outside nodes have.",
+                State::Degraded,
+                |s| {
+                    let outside = Some(OutsideTakenView { shown: 2, ..Default::default() });
+                    let at = s.now - 60;
+                    s.blocks.push(BlockView { height: 5, at, outside, ..Default::default() });
+                },
+            ),
+            ("Node cellar is behind.", State::Degraded, |s| {
+                s.nodes.push(NodeView {
+                    name: "cellar".to_owned(),
+                    state: NodeState::Lagging,
+                    lag_blocks: Some(0),
+                    ..Default::default()
+                });
+            }),
             ("data card is 85\u{202f}% full", State::Degraded, |s| {
                 s.board =
                     BoardView { disk_total: Some(100), disk_free: Some(15), ..Default::default() };
@@ -912,6 +959,43 @@ mod tests {
                 || verdict.alarms.iter().any(|alarm| alarm.text.contains(words));
             assert!(told, "{words}: {verdict:?}");
         }
+    }
+
+    #[test]
+    fn nodes_that_are_all_behind_the_network_are_one_alarm_and_the_headline_says_it() {
+        let mut s = mining();
+        let idle = |name: &str, lag| NodeView {
+            name: name.to_owned(),
+            state: NodeState::Lagging,
+            lag_blocks: Some(lag),
+            ..Default::default()
+        };
+        // The second stands as the first does, and the third lacks what these have.
+        s.nodes.extend([idle("cellar", 0), idle("roof", 4)]);
+        let behind = BehindView { own: 925_113, world: 925_116, by: 3, of: 4, since: 999_000 };
+        s.outside.behind = Some(behind);
+        s.alarms = vec![AlarmView {
+            id: "behind_world".to_owned(),
+            level: Level::Critical,
+            advice: "Restart it.".to_owned(),
+            ..Default::default()
+        }];
+        let told = verdict(&s);
+        assert_eq!(told.state, State::Degraded);
+        let headline =
+            "Mining block 925\u{202f}114 with one miner, but the network is 3 blocks ahead.";
+        assert_eq!((&*told.sentence, &*told.advice), (headline, "Restart it."));
+        let ids: Vec<&str> = told.alarms.iter().map(|alarm| &*alarm.id).collect();
+        assert_eq!(ids, ["behind_world", "node:roof", "no_spare_node"]);
+        s.outside.behind = Some(BehindView { world: 925_114, ..behind });
+        assert!(verdict(&s).sentence.ends_with(", but the network is one block ahead."));
+        s.miners[0].state = MinerState::Gone;
+        let alone = "No miner is connected, and the network is one block ahead.";
+        assert_eq!(verdict(&s).sentence, alone);
+        // Without work there is worse.
+        s.job = None;
+        s.nodes[0].state = NodeState::Down;
+        assert_eq!(verdict(&s).state, State::Down);
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn text(snapshot: &Snapshot) -> String {
 
 #[test]
 fn each_state_tells_a_first_time_reader_what_goes_on() {
-    let states: [(Snapshot, State, &[&str]); 11] = [
+    let states: [(Snapshot, State, &[&str]); 13] = [
         (
             sample::home(),
             State::Ok,
@@ -48,6 +48,8 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "would take our block",
                 "97 % of its claim",
                 "1 in 630 000",
+                "58 addresses are known; a block that none of your nodes shows within 2 s is offered \
+                 to 8 of them.",
                 // 459 × 2016 = 925 344.
                 "Difficulty changes in 230 blocks",
             ],
@@ -114,6 +116,29 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
             ],
         ),
         (
+            sample::outside(),
+            State::Ok,
+            &[
+                "59 addresses are known, and reached by your proxy; a block that none of your nodes \
+                 shows within 2 s is offered to 8 of them.",
+                "They are on the same block as your nodes.",
+                "77.1.2.3:8333 , block 925 113 /Satoshi:29.1.0/Knots:20250903/",
+                ".onion:8333 , being connected",
+            ],
+        ),
+        (
+            sample::behind(),
+            State::Degraded,
+            &[
+                "at 12.1 TH/s, but the network is 3 blocks ahead.",
+                "Your nodes have been standing at block 925113 for 31 minutes; the network is at \
+                 925116 (by 3 of 3 outside nodes).",
+                "Ahead of your nodes: 3 of 3.",
+                "block 925 116, 3 ahead",
+                "Work 12 s old on an old block",
+            ],
+        ),
+        (
             sample::split(),
             State::Degraded,
             &[
@@ -148,6 +173,8 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "3 of 100 confirmations",
                 "cellar : duplicate",
                 "It stands beside another block of the same height.",
+                "asked for by 3 outside nodes after 2.3 s, shown by 2 after 4.1 s",
+                "asked for by one outside node",
                 "Every node refused it: time-too-new.",
                 "set the clocks by NTP",
             ],
@@ -162,6 +189,23 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
             assert!(there, "“{phrase}” is missing in: {text}");
         }
     }
+}
+
+#[test]
+fn a_node_is_not_called_up_to_date_while_the_network_is_ahead() {
+    assert!(text(&sample::outside()).contains("block 925 113, up to date"));
+    let behind = text(&sample::behind());
+    assert!(
+        !behind.contains("up to date") && !behind.contains("Node cellar is behind"),
+        "{behind}"
+    );
+}
+
+#[test]
+fn what_strangers_send_is_shown_as_text() {
+    let page = page(&sample::hostile());
+    assert_eq!(page.matches("<script").count(), 1, "our own");
+    assert!(page.contains("<small>/&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("lonely", lonely()),
         ("clocks", clocks()),
         ("lagging", lagging()),
+        ("outside", outside()),
+        ("behind", behind()),
         ("forbidden", forbidden()),
         ("split", split()),
         ("second-road", second_road()),
@@ -192,6 +194,59 @@ pub fn lagging() -> Snapshot {
     s
 }
 
+/// Strangers are watched, all is well.
+pub fn outside() -> Snapshot {
+    let mut s = home();
+    let node = |address: &str, agent: Option<&str>, height| OutsideNodeView {
+        address: address.to_owned(),
+        agent: agent.map(str::to_owned),
+        height,
+        since: NOW - 4000,
+    };
+    s.outside = OutsideView {
+        setting: Outside::Watch,
+        known: 58,
+        named: 1,
+        by_proxy: true,
+        connections: vec![
+            node("node.example:8333", Some("/Satoshi:31.0.0/"), Some(925_113)),
+            node("77.1.2.3:8333", Some("/Satoshi:29.1.0/Knots:20250903/"), Some(925_113)),
+            node("[2a01:4f8:1:2::3]:8333", Some("/btcwire:0.5.0/btcd:0.24.2/"), Some(925_113)),
+            node(&format!("{}.onion:8333", "pg6mmjiyjmcrsslv".repeat(4)), None, None),
+        ],
+        behind: None,
+    };
+    s
+}
+
+/// The nodes stand still, and strangers show that the network does not.
+pub fn behind() -> Snapshot {
+    let mut s = outside();
+    let node = &mut s.nodes[0];
+    node.why = "It leads, as no other node is better, but it has stopped taking in blocks. Check \
+                the node's internet connection, its peers and its free disk space."
+        .to_owned();
+    let node = &mut s.nodes[1];
+    node.state = NodeState::Lagging;
+    node.why = "It has stopped taking in blocks.".to_owned();
+    for height in s.outside.connections.iter_mut().filter_map(|node| node.height.as_mut()) {
+        *height += 3;
+    }
+    let since = NOW - 1500;
+    s.outside.behind = Some(BehindView { own: 925_113, world: 925_116, by: 3, of: 3, since });
+    s.alarms = vec![AlarmView {
+        id: "behind_world".to_owned(),
+        about: About::Node,
+        level: Level::Critical,
+        text: "Your nodes have been standing at block 925113 for 31 minutes; the network is at \
+               925116 (by 3 of 3 outside nodes)."
+            .to_owned(),
+        advice: "Check the node's internet connection.".to_owned(),
+        since: Some(since),
+    }];
+    s
+}
+
 /// RPC of the only node hangs, its P2P port brings the work; that of a second one is of no use.
 pub fn second_road() -> Snapshot {
     let mut s = found();
@@ -315,6 +370,7 @@ pub fn found() -> Snapshot {
             },
             answer("cellar", true, "duplicate"),
         ],
+        outside: None,
         hex: true,
     };
     // One whose race is open, and one that the nodes' clocks kept out.
@@ -327,6 +383,12 @@ pub fn found() -> Snapshot {
         confirmations: None,
         accepted_after_ms: None,
         answers: vec![answer("attic", false, "inconclusive")],
+        outside: Some(OutsideTakenView {
+            asked: 3,
+            shown: 2,
+            asked_after_ms: Some(2314.0),
+            shown_after_ms: Some(4100.0),
+        }),
         ..found.clone()
     };
     let refused = BlockView {
@@ -337,6 +399,7 @@ pub fn found() -> Snapshot {
         state_at: NOW - 90_000,
         reason: Some("time-too-new".to_owned()),
         answers: vec![answer("attic", false, "time-too-new")],
+        outside: Some(OutsideTakenView { asked: 1, ..Default::default() }),
         ..beside.clone()
     };
     s.blocks = vec![found, beside, refused];
@@ -373,6 +436,9 @@ pub fn hostile() -> Snapshot {
     s.nodes[0].version = script.to_owned();
     s.nodes[1].why = script.to_owned();
     s.events[0].text = script.to_owned();
+    s.outside = outside().outside;
+    s.outside.connections[0].agent = Some(format!("/{script}{}/", "x".repeat(60)));
+    s.outside.connections[0].address = script.to_owned();
     s.best_shares[0].miner = script.to_owned();
     s.name = format!("solo{script}");
     s
@@ -430,6 +496,7 @@ fn base() -> Snapshot {
                 ..node("cellar", "192.168.1.11:8332", NodeState::Standby, 164.0, 47)
             },
         ],
+        outside: OutsideView { known: 58, ..Default::default() },
         failovers: 2,
         totals: TotalsView {
             accepted: 1_204_882,

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::block::submission::MATURITY;
-use crate::status::{BlockState, BlockView, format, refusal_advice};
+use crate::status::{BlockState, BlockView, OutsideTakenView, format, refusal_advice};
 
 use super::{View, age};
 
@@ -57,6 +57,9 @@ pub(super) fn list(view: &View<'_>) -> Markup {
                             }
                         }
                     }
+                    @if let Some(taken) = &block.outside {
+                        span.good[taken.shown > 0] { (outside(taken)) }
+                    }
                 }
                 p.line {
                     code title=(block.hash) { (format::short_hash(&block.hash)) }
@@ -68,6 +71,25 @@ pub(super) fn list(view: &View<'_>) -> Markup {
         }
         @if blocks.len() > 10 {
             p { a href="/api/blocks" { "All " (format::thousands(blocks.len() as u64)) " blocks" } }
+        }
+    }
+}
+
+/// Who of the outside nodes took it.
+fn outside(taken: &OutsideTakenView) -> String {
+    let nodes = |count| match count {
+        1 => "one outside node".to_owned(),
+        n => format!("{n} outside nodes"),
+    };
+    let after = |ms: Option<f64>| {
+        ms.map_or_else(String::new, |ms| format!(" after {}", format::milliseconds(ms)))
+    };
+    let (asked_after, shown_after) = (after(taken.asked_after_ms), after(taken.shown_after_ms));
+    match (taken.asked, taken.shown) {
+        (asked, 0) => format!("asked for by {}{asked_after}", nodes(asked)),
+        (0, shown) => format!("shown by {}{shown_after}", nodes(shown)),
+        (asked, shown) => {
+            format!("asked for by {}{asked_after}, shown by {shown}{shown_after}", nodes(asked))
         }
     }
 }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::node;
 use crate::status::{NewsView, NodeState, NodeView, P2pState, ZmqNews, clocks, format};
 
-use super::View;
+use super::{View, outside};
 
 /// All nodes by priority.
 pub(super) fn list(view: &View<'_>) -> Markup {
@@ -27,6 +27,7 @@ pub(super) fn list(view: &View<'_>) -> Markup {
                 }
             }
         }
+        @if !s.nodes.is_empty() { (outside::list(s)) }
     }
 }
 
@@ -58,6 +59,7 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                     span {
                         "block " (format::thousands(height))
                         @match node.lag_blocks {
+                            Some(0) if view.s.outside.behind.is_some() => "",
                             Some(0) => ", up to date",
                             Some(1) => ", one behind",
                             Some(n) => { ", " (format::thousands(n)) " behind" },

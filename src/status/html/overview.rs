@@ -57,6 +57,7 @@ pub(super) fn path(view: &View<'_>) -> Markup {
     let connected = s.connected().count();
     let last = s.miners.iter().filter_map(|miner| miner.last_share_at).max();
     let fresh = s.job.as_ref().is_some_and(|job| job.template_age_s <= verdict::TEMPLATE_OLD_S);
+    let behind = s.outside.behind.is_some();
     html! {
         ol.path aria-label="The way of the work" {
             li.(on(leading.is_some())) {
@@ -72,12 +73,16 @@ pub(super) fn path(view: &View<'_>) -> Markup {
                     }
                 } @else { b { "none" } small { "gives work" } }
             }
-            li.(on(fresh)) {
+            li.(on(fresh && !behind)) {
                 span { "Work" }
                 @if let Some(job) = &s.job {
                     b { (view.age(job.sent_at)) " old" }
-                    small { (format::thousands(job.transactions))
-                        @if job.transactions == 1 { " transaction" } @else { " transactions" } }
+                    small {
+                        @if behind { "on an old block" } @else {
+                            (format::thousands(job.transactions))
+                            @if job.transactions == 1 { " transaction" } @else { " transactions" }
+                        }
+                    }
                 } @else { b { "none" } small { "to be done" } }
             }
             li.(if connected == 0 { "off" } else { on(mining == connected) }) {
