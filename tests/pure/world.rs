@@ -1,6 +1,6 @@
-//! The whole in virtual time: several nodes that die, hang, lag and lose messages, a dozen miners
-//! that speak Stratum and hash for real, and the daemon's pure cores between them, put together as
-//! the daemon does. A day passes in seconds, and the same seed gives the same day.
+//! The whole in virtual time: several nodes that die, hang, lag and lose messages, nodes of strangers,
+//! a dozen miners that speak Stratum and hash for real, and the daemon's pure cores between them, put
+//! together as the daemon does. A day passes in seconds, and the same seed gives the same day.
 //!
 //! `WORLD_SEED=n` chooses the day of the long world and the first of the short ones.
 
@@ -14,12 +14,15 @@ mod peer;
 mod random;
 mod rules;
 mod sim;
+mod strangers;
+mod strangers_audit;
 
 use std::collections::BTreeSet;
 
 use figures::quantile;
 use sim::{Fault, Plan, SECOND, World};
 use soloist::failover::Follow;
+use soloist::peer_address::Outside;
 
 /// Virtual time since the start.
 pub type Micros = u64;
@@ -69,6 +72,7 @@ const DAY: Plan = Plan {
     split_every: Some(2 * HOUR),
     follow: None,
     ports: false,
+    outside: None,
 };
 
 fn seed() -> u64 {
@@ -79,7 +83,11 @@ fn seed() -> u64 {
 /// Runs a world, lets it come to rest without faults, and asks for the fate of every block.
 fn run(seed: u64, plan: Plan, span: Micros) -> World {
     println!("WORLD_SEED={seed}: {} nodes, {} miners", plan.nodes, plan.miners);
-    let mut world = World::new(seed, plan);
+    rest(World::new(seed, plan), span)
+}
+
+/// Goes on with a world to its end.
+fn rest(mut world: World, span: Micros) -> World {
     world.run(span);
     world.calm = true;
     world.run(15 * MINUTE);
@@ -278,6 +286,137 @@ fn one_of_two_roads() {
     for fault in ROADS {
         assert!(faults.contains(&format!("{fault:?}")), "no {fault:?}");
     }
+}
+
+/// The own nodes are away again and again, all roads to them at once, while strangers live, sleep or lie:
+/// blocks come to the network by those who are well, and nobody else is believed in anything.
+#[test]
+fn own_nodes_away_and_strangers_of_all_sorts() {
+    const AWAY: &[Fault] = &[Fault::Kill, Fault::Hang, Fault::Cut, Fault::Lag];
+    let (mut by_strangers, mut lies, mut alarms) = (0, 0, 0);
+    let (mut settings, mut chains) = (BTreeSet::new(), BTreeSet::new());
+    for n in 0..8 {
+        let plan = Plan {
+            nodes: 1,
+            miners: 6,
+            fault_every: Some(3 * MINUTE),
+            faults: AWAY,
+            share_every: 4 * MINUTE,
+            split_every: (n % 4 == 3).then_some(12 * MINUTE),
+            ..DAY
+        };
+        let mut world = World::new(seed() + n, plan);
+        world.run(30 * MINUTE);
+        // The addresses that are on the card are known again.
+        world.restart();
+        let world = rest(world, 15 * MINUTE);
+        world.figures.print();
+        let figures = &world.figures;
+        by_strangers += figures.by_strangers;
+        (lies, alarms) = (lies + figures.lies, alarms + figures.alarms);
+        settings.insert(format!("{:?}", world.strangers.settings.outside));
+        chains.insert(format!("{:?}", world.strangers.chain));
+    }
+    assert!(by_strangers > 5 && lies > 50 && alarms > 3, "{by_strangers}, {lies}, {alarms}");
+    assert_eq!((settings.len(), chains.len()), (3, 2), "{settings:?} {chains:?}");
+}
+
+/// The only node dies, strangers live. The block comes to the network by them, also after a restart of
+/// the daemon, and is accepted when the node is back.
+#[test]
+fn a_dead_node_and_strangers_that_live() {
+    for outside in [Outside::Block, Outside::Watch] {
+        let plan = Plan {
+            nodes: 1,
+            miners: 6,
+            fault_every: None,
+            share_every: 3 * MINUTE,
+            split_every: None,
+            ports: true,
+            outside: Some((outside, 12)),
+            ..DAY
+        };
+        let mut world = World::new(seed(), plan);
+        world.run(10 * MINUTE);
+        assert_eq!(world.figures.by_strangers, 0, "the own node was there");
+        world.inflict(0, Fault::Kill, 20 * MINUTE);
+        world.run(80 * SECOND);
+        let (taken, open) = (world.figures.by_strangers, world.strangers.open.len());
+        assert!(taken > 0 && open > 0, "{taken}, {open}");
+        let before = world.figures.outside_connections;
+        world.restart();
+        assert!(world.strangers.open.len() < 2 && world.strangers.known.len() > 6);
+        world.run(10 * SECOND);
+        assert!(world.figures.outside_connections > before + 5, "nobody was called");
+        let accepted = |world: &World| world.figures.block_states.get("Accepted").copied();
+        let before = accepted(&world);
+        let world = rest(world, 25 * MINUTE);
+        world.figures.print();
+        assert!(accepted(&world) > before && world.figures.in_chain > 0);
+    }
+}
+
+/// A node stands still for an hour while the world goes on. The owner is told once, by what strangers
+/// show or by the headers that the node itself has, and once when it is over. The work stays the node's.
+#[test]
+fn a_node_that_stands_still_for_an_hour() {
+    let ways = [
+        (Outside::Watch, Fault::Alone, 1),
+        (Outside::Block, Fault::Lag, 0),
+        (Outside::Off, Fault::Lag, 0),
+        (Outside::Block, Fault::Alone, 0),
+    ];
+    for (outside, fault, by_strangers) in ways {
+        let plan = Plan {
+            nodes: 1,
+            miners: 1,
+            fault_every: None,
+            share_every: 100 * HOUR,
+            split_every: None,
+            ports: true,
+            outside: Some((outside, 6)),
+            ..DAY
+        };
+        let mut world = World::new(seed(), plan);
+        world.run(10 * MINUTE);
+        world.inflict(0, fault, HOUR);
+        world.run(10 * SECOND);
+        let height = world.work_height;
+        world.run(HOUR - 20 * SECOND);
+        let is_seen = outside == Outside::Watch || fault == Fault::Lag;
+        let told = world.figures.alarms;
+        assert_eq!((told, world.figures.alarms_by_strangers), (u64::from(is_seen), by_strangers));
+        assert_eq!(world.daemon.engine.outside().behind().is_some(), is_seen);
+        assert_eq!((world.work_height, world.figures.failovers), (height, 0));
+        world.run(5 * MINUTE);
+        // A node that has its blocks again shows no more headers than blocks in this world.
+        let caught_up = world.figures.caught_up;
+        assert_eq!((world.figures.alarms, caught_up > 0), (told, by_strangers > 0));
+        assert_eq!(world.daemon.engine.outside().behind(), None);
+        assert!(world.work_height > height + 20);
+    }
+}
+
+/// RPC alone is away: the node's P2P port shows that it goes on with the world.
+#[test]
+fn a_node_whose_rpc_is_away_is_not_behind() {
+    let plan = Plan {
+        nodes: 1,
+        miners: 1,
+        fault_every: None,
+        share_every: 100 * HOUR,
+        split_every: None,
+        ports: true,
+        outside: Some((Outside::Watch, 6)),
+        ..DAY
+    };
+    let mut world = World::new(seed(), plan);
+    world.run(10 * MINUTE);
+    world.inflict(0, Fault::RpcHung, 30 * MINUTE);
+    let height = world.work_height;
+    world.run(29 * MINUTE);
+    assert_eq!(world.figures.alarms, 0);
+    assert!(world.work_height > height + 10, "no work by P2P");
 }
 
 #[test]

@@ -10,10 +10,13 @@ use soloist::block::{SolvedBlock, StoredState};
 use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::engine::{Effect, Engine, Input, Payout, Settings, WorkFrom, stored};
+use soloist::event::EventKind;
 use soloist::failover::{self, Follow, GateWhy, LeadWhy, NodeSpec, Setup};
-use soloist::ids::{ConnId, Extranonce1, NodeId};
+use soloist::ids::{ConnId, Extranonce1, NodeId, OutsideId};
 use soloist::node::{Ask, NodeEvent};
+use soloist::outside;
 use soloist::p2p;
+use soloist::peer_address::{ListedPeer, PeerAddress};
 use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::signal::Signals;
@@ -47,6 +50,25 @@ pub enum Want {
     BlockState(BlockHash, BlockState),
     PeerConnect(NodeId),
     Peer(NodeId, p2p::Order),
+    OutsideConnect {
+        id: OutsideId,
+        address: PeerAddress,
+        chain: Chain,
+    },
+    Outside(OutsideId, p2p::Order),
+    OutsideDrop(OutsideId),
+    AskSeeds(Chain),
+    /// Addresses of strangers are written to the card.
+    Keep(Chain, Vec<PeerAddress>),
+    /// The owner is told something of the nodes.
+    Told(String),
+}
+
+/// The owner's settings.
+pub struct Wishes {
+    pub follow: Follow,
+    pub chain: Chain,
+    pub outside: outside::Settings,
 }
 
 /// The owner's script: P2WPKH of nobody.
@@ -57,6 +79,8 @@ pub struct Daemon {
     pub engine: Engine,
     /// Difficulties to remember, by worker; in truth the ledger's.
     levels: BTreeMap<String, f64>,
+    /// Addresses of strangers, as they are on the card.
+    kept: Vec<PeerAddress>,
     wants: Vec<Want>,
     /// The next deadline, as long as nothing was handed in since it was asked for.
     deadline: Option<Option<Instant>>,
@@ -64,16 +88,18 @@ pub struct Daemon {
 }
 
 /// What a restart finds on the card.
+#[derive(Default)]
 pub struct Card {
     pub levels: BTreeMap<String, f64>,
     pub spool: Vec<(Arc<SolvedBlock>, StoredState)>,
+    pub kept: Vec<PeerAddress>,
 }
 
 impl Daemon {
     pub fn new(
         now: Now,
         nodes: &[NodeId],
-        follow: Follow,
+        wishes: Wishes,
         first_job_id: u32,
         card: Card,
     ) -> Daemon {
@@ -82,9 +108,9 @@ impl Daemon {
                 .iter()
                 .map(|id| NodeSpec { id: *id, name: format!("n{}", id.0) })
                 .collect(),
-            chains: vec![Chain::Main],
+            chains: vec![wishes.chain],
             grace: failover::DEFAULT_GRACE,
-            follow,
+            follow: wishes.follow,
         };
         let rules = Rules {
             session_key: SessionKey([7; 32]),
@@ -97,14 +123,19 @@ impl Daemon {
             tag: "/Soloist/world/".to_owned(),
             signals: Signals::default(),
         };
-        let settings = Settings { setup, payout: Some(payout), rules };
+        let outside = wishes.outside;
+        let settings = Settings { setup, payout: Some(payout), rules, outside };
         let mut daemon = Daemon {
             engine: Engine::new(now, settings, first_job_id, None),
             levels: card.levels,
+            kept: card.kept.clone(),
             wants: Vec::new(),
             deadline: None,
             largest_outbox: 0,
         };
+        if !card.kept.is_empty() {
+            daemon.hand_in(now, Input::KeptAddresses(card.kept));
+        }
         for (block, state) in card.spool {
             daemon.hand_in(now, Input::Restored { block, state, answers: Vec::new() });
         }
@@ -116,11 +147,16 @@ impl Daemon {
     pub fn card(&self) -> Card {
         let blocks = self.engine.blocks().iter();
         let spool = blocks.map(|(block, state)| (block.clone(), stored(state))).collect();
-        Card { levels: self.levels.clone(), spool }
+        Card { levels: self.levels.clone(), spool, kept: self.kept.clone() }
     }
 
     pub fn wants(&mut self) -> Vec<Want> {
         std::mem::take(&mut self.wants)
+    }
+
+    /// What is wanted and was not taken yet.
+    pub fn pending(&self) -> &[Want] {
+        &self.wants
     }
 
     pub fn next_deadline(&mut self) -> Option<Instant> {
@@ -139,6 +175,14 @@ impl Daemon {
 
     pub fn peer_event(&mut self, now: Now, node: NodeId, event: p2p::Event) {
         self.hand_in(now, Input::Peer(node, event));
+    }
+
+    pub fn outside_event(&mut self, now: Now, id: OutsideId, event: p2p::Event) {
+        self.hand_in(now, Input::Outside(id, event));
+    }
+
+    pub fn seeds(&mut self, now: Now, list: Vec<ListedPeer>) {
+        self.hand_in(now, Input::Seeds(list));
     }
 
     pub fn connect(&mut self, now: Now, conn: ConnId, peer: std::net::IpAddr, random: [u8; 4]) {
@@ -198,6 +242,17 @@ impl Daemon {
             }
             Effect::PeerConnect { node, .. } => Want::PeerConnect(node),
             Effect::Peer { node, order } => Want::Peer(node, order),
+            Effect::OutsideConnect { id, address, chain } => {
+                Want::OutsideConnect { id, address, chain }
+            }
+            Effect::Outside { id, order } => Want::Outside(id, order),
+            Effect::OutsideDrop(id) => Want::OutsideDrop(id),
+            Effect::AskSeeds(chain) => Want::AskSeeds(chain),
+            Effect::KeepAddresses { chain, list } => {
+                self.kept.clone_from(&list);
+                Want::Keep(chain, list)
+            }
+            Effect::Tell { kind: EventKind::Node, text, .. } => Want::Told(text),
             Effect::Remember(_)
             | Effect::Work(_)
             | Effect::ClockSet { .. }

@@ -62,6 +62,24 @@ pub struct Figures {
     pub works_without_rpc: u64,
     /// Seconds of work that a P2P port confirmed while no RPC answered.
     pub without_rpc: u64,
+    /// Connections to strangers, the most at a time, seconds with one, what liars said, how often the DNS
+    /// seeds were asked, and an own P2P port for addresses.
+    pub outside_connections: u64,
+    pub most_outside: usize,
+    pub outside_seconds: u64,
+    pub lies: u64,
+    pub seeds: u64,
+    pub addresses_by_p2p: u64,
+    /// Blocks of ours that the rest of the world got from a stranger, and looks at one that waited for
+    /// that.
+    pub by_strangers: u64,
+    pub waits_for_strangers: u64,
+    /// Alarms that the own nodes are behind, those that strangers gave, those while half of them lied, and
+    /// those that ended because the nodes caught up.
+    pub alarms: u64,
+    pub alarms_by_strangers: u64,
+    pub false_alarms: u64,
+    pub caught_up: u64,
     pub tip_to_work: Vec<Micros>,
     pub tip_to_job: Vec<Micros>,
     pub miner_seconds: u64,
@@ -115,6 +133,28 @@ impl Figures {
         );
         let hours = self.without_rpc as f64 / 3600.0;
         row("hours of work without RPC", format!("{hours:.2}"));
+        row(
+            "connections to strangers, most, with one, lies",
+            format!(
+                "{}, {}, {} s, {}",
+                self.outside_connections, self.most_outside, self.outside_seconds, self.lies
+            ),
+        );
+        row(
+            "addresses: by DNS seeds, by own P2P ports",
+            format!("{}, {}", self.seeds, self.addresses_by_p2p),
+        );
+        row(
+            "blocks by strangers, looks at one that waited",
+            format!("{}, {}", self.by_strangers, self.waits_for_strangers),
+        );
+        row(
+            "behind: alarms, by strangers, false, caught up",
+            format!(
+                "{}, {}, {}, {}",
+                self.alarms, self.alarms_by_strangers, self.false_alarms, self.caught_up
+            ),
+        );
         row("jobs read by miners", self.jobs.to_string());
         row("new tip at a usable node to work", spread(&self.tip_to_work));
         row("new tip at a usable node to job at miner", spread(&self.tip_to_job));

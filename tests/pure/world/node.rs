@@ -134,6 +134,7 @@ pub enum Words {
 /// One node.
 pub struct Node {
     pub words: Words,
+    pub chain: Chain,
     /// Its user may not ask for headers: only its tip tells.
     pub forbids_headers: bool,
     /// It goes by the strict rules; else it takes whatever has most work.
@@ -193,6 +194,8 @@ pub struct Node {
     pub lacked_parent: HashSet<usize>,
     pub zmq_off: bool,
     pub lag_until: Micros,
+    /// While it lags, it does not even hear of new blocks.
+    pub is_alone: bool,
     pub template_error: Option<RpcError>,
     /// RPC alone does not work.
     pub rpc_out: Option<Fault>,
@@ -311,7 +314,7 @@ impl Node {
         let tip = blocks.get(self.view.tip);
         let txs = mempool.content(Mempool::version(now));
         let mintime = u64::from(blocks.median_time(self.view.tip)) + 1;
-        let value = subsidy(tip.height + 1)
+        let value = subsidy(self.chain, tip.height + 1)
             + txs.iter().filter_map(|tx| mempool.fee(&tx.0.compute_txid())).sum::<u64>();
         let list: Vec<String> = txs
             .iter()
@@ -343,8 +346,8 @@ impl Node {
         let mut chainwork = [0; 32];
         chainwork[24..].copy_from_slice(&(u64::from(tip.height) * 1000).to_be_bytes());
         HealthReport {
-            chain: "main".into(),
-            genesis: Some(Chain::Main.genesis()),
+            chain: self.chain.name().into(),
+            genesis: Some(self.chain.genesis()),
             blocks: u64::from(tip.height),
             headers: u64::from(tip.height.max(best_header)),
             best: tip.hash,
@@ -417,7 +420,7 @@ impl Node {
             decoded.txdata[1..].iter().map(|tx| mempool.fee(&tx.compute_txid())).sum();
         let fees = fees.ok_or("bad-txns-inputs-missingorspent")?;
         let taken: Amount = decoded.txdata[0].output.iter().map(|output| output.value).sum();
-        if taken.to_sat() > subsidy(height) + fees {
+        if taken.to_sat() > subsidy(self.chain, height) + fees {
             return Err("bad-cb-amount".into());
         }
         if height != block.height {
@@ -473,7 +476,8 @@ pub fn is_too_new(block: &super::chain::Block, clock: u64) -> bool {
     u64::from(block.time) > clock + MAX_FUTURE
 }
 
-/// On the main network.
-fn subsidy(height: u32) -> u64 {
-    (50 * 100_000_000_u64) >> (height / 210_000)
+/// What a block creates; nothing after so many halvings.
+fn subsidy(chain: Chain, height: u32) -> u64 {
+    let interval = if chain == Chain::Regtest { 150 } else { 210_000 };
+    (50 * 100_000_000_u64).checked_shr(height / interval).unwrap_or(0)
 }

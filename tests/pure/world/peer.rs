@@ -190,9 +190,22 @@ impl World {
                     self.fail("what was not offered is withdrawn");
                 }
             }
-            Order::Addresses => self.fail("an own node is asked for addresses by P2P"),
+            Order::Addresses => return self.port_asked_for_addresses(index),
         }
         self.look_later(index);
+    }
+
+    /// Only one that is known to be the node's is asked for the addresses of others.
+    fn port_asked_for_addresses(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        if node.port.owner != Owner::Own || !self.strangers.are_wanted() {
+            self.fail(format!("n{index} is asked for addresses by P2P"));
+        }
+        if node.port.is_own() && node.is_up() && node.quiet_since.is_none() {
+            let list = self.strangers.listed(self.clock().unix);
+            self.figures.addresses_by_p2p += 1;
+            self.say(index, p2p::Event::Addresses(list), None);
+        }
     }
 
     // -- what happens at the port --
@@ -485,7 +498,7 @@ impl World {
     }
 }
 
-fn tip_event(blocks: &Blocks, tip: usize) -> p2p::Event {
+pub fn tip_event(blocks: &Blocks, tip: usize) -> p2p::Event {
     let block = blocks.get(tip);
     p2p::Event::Tip {
         hash: block.hash,

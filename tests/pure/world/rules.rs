@@ -163,6 +163,7 @@ impl World {
         let view = if place == self.nodes.len() { &mut self.net } else { &mut self.strict_net };
         view.accept(&self.blocks, block, now);
         self.spread(place, block);
+        self.strangers_follow(place);
         self.look_at_split();
     }
 

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use soloist::block::SolvedBlock;
 use soloist::block::submission::BlockState;
-use soloist::chain::BlockHash;
+use soloist::chain::{BlockHash, Chain};
 use soloist::clock::Now;
 use soloist::failover::{Follow, LeadWhy, Standing};
-use soloist::ids::{ConnId, NodeId};
+use soloist::ids::{ConnId, NodeId, OutsideId};
 use soloist::node::{
     Ask, Method, NodeEvent, NodeEventKind, RpcError, SubmitAnswer, TipSource, WAIT,
 };
 use soloist::p2p::Down;
+use soloist::peer_address::Outside;
 use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::stratum::frame::Lines;
@@ -24,7 +25,7 @@ use soloist::template::Template;
 
 use super::Micros;
 use super::chain::{Block, Blocks, View};
-use super::daemon::{Card, Daemon, Want};
+use super::daemon::{Card, Daemon, Want, Wishes};
 use super::figures::Figures;
 use super::miner::{Clock, Kind, Miner, Setup, Share};
 use super::node::{
@@ -34,13 +35,14 @@ use super::node::{
 use super::peer::{Owner, Port, Step};
 use super::random::Random;
 use super::rules::Power;
+use super::strangers::{self, Strangers};
 
 pub const SECOND: Micros = 1_000_000;
 pub const MS: Micros = 1000;
 /// For so long it is believed that a block is in a node's best chain, with the call that asked.
 const SHOWN_FOR: Micros = 100 * SECOND;
 /// 2026-11-21: what the clocks show at the start, in virtual time.
-const UNIX: u64 = 1_795_000_000;
+pub const UNIX: u64 = 1_795_000_000;
 
 /// What sort of world.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +67,8 @@ pub struct Plan {
     pub follow: Option<Follow>,
     /// Each node has its own P2P port; by the seed without it.
     pub ports: bool,
+    /// What the owner wants of strangers, and how many there are, all well; by the seed without it.
+    pub outside: Option<(Outside, u64)>,
 }
 
 #[derive(Debug)]
@@ -79,6 +83,12 @@ pub enum Event {
     Zmq(usize, u32, BlockHash),
     /// Something happens at a node's P2P port; the number of the connection.
     Port(usize, u64, Step),
+    /// Something happens on a connection to a stranger; its number.
+    Outside(OutsideId, u64, strangers::Step),
+    /// The DNS seeds answer the daemon that has been running since then.
+    Seeds(Micros),
+    /// A stranger changes its ways.
+    Fate,
     /// A block comes to a peer, sent by one of that life. The last two places are the rest of the world.
     Relay {
         from: Option<(usize, u32)>,
@@ -128,6 +138,8 @@ pub enum Fault {
     RpcRefused,
     /// The P2P port alone is away.
     PortClosed,
+    /// It has lost all its peers, and does not know that there are new blocks.
+    Alone,
     /// Its clock is set ahead by so much that others refuse its blocks.
     ClockAhead,
     /// Its clock is set back by so much that it refuses the blocks of others.
@@ -165,6 +177,7 @@ pub struct World {
     pub net: View,
     pub strict_net: View,
     pub power: Power,
+    pub strangers: Strangers,
     pub nodes: Vec<Node>,
     pub miners: Vec<Miner>,
     wires: BTreeMap<ConnId, Wire>,
@@ -208,8 +221,11 @@ impl World {
         let blocks = Blocks::new(840_600, UNIX as u32 - 60);
         let follow = [Follow::Work, Follow::First][random.index(2)];
         let follow = plan.follow.unwrap_or(follow);
-        let mut nodes: Vec<Node> =
-            (0..plan.nodes).map(|index| node(&mut random, index, &blocks, plan.bits)).collect();
+        let strangers = Strangers::new(seed, &plan);
+        let chain = strangers.chain;
+        let mut nodes: Vec<Node> = (0..plan.nodes)
+            .map(|index| node(&mut random, index, &blocks, plan.bits, chain))
+            .collect();
         ports(&mut random, &mut nodes, plan.ports);
         if plan.split_every.is_some() {
             rule_sets(&mut random, &mut nodes, plan.follow);
@@ -219,7 +235,8 @@ impl World {
             .collect();
         let ids: Vec<NodeId> = (0..plan.nodes as u32).map(NodeId).collect();
         let now = Now { mono: base, unix: UNIX };
-        let card = Card { levels: BTreeMap::new(), spool: Vec::new() };
+        let card = Card::default();
+        let wishes = Wishes { follow, chain, outside: strangers.settings.clone() };
         let first_job_id = random.next() as u32;
         let mut world = World {
             seed,
@@ -246,7 +263,8 @@ impl World {
             wires: BTreeMap::new(),
             next_conn: 1,
             open: false,
-            daemon: Daemon::new(now, &ids, follow, first_job_id, card),
+            daemon: Daemon::new(now, &ids, wishes, first_job_id, card),
+            strangers,
             solved: Vec::new(),
             reading: Vec::new(),
             figures: Figures::default(),
@@ -272,6 +290,9 @@ impl World {
             world.in_(30 * SECOND + wait, Event::Fault);
             let restart = world.random.between(7200, 4 * 7200);
             world.in_(restart * SECOND, Event::Restart);
+            if plan.outside.is_none() && !world.strangers.list.is_empty() {
+                world.in_(300 * SECOND, Event::Fate);
+            }
         }
         for miner in 0..plan.miners {
             let wait = world.random.below(2 * SECOND);
@@ -337,6 +358,10 @@ impl World {
         for view in self.daemon.engine.failover().nodes(mono) {
             eprintln!("  the daemon of {}: {}", view.name, view.standing);
         }
+        self.strangers.print();
+        for view in self.daemon.engine.outside().connections() {
+            eprintln!("  the daemon of {}: {:?}", view.address, view.height);
+        }
         eprintln!(
             "  follow = {:?}, work on {}, {}",
             self.follow,
@@ -376,6 +401,9 @@ impl World {
                 }
             }
             Event::Port(node, number, step) => self.port_step(node, number, step),
+            Event::Outside(id, number, step) => self.outside_step(id, number, step),
+            Event::Seeds(run) => self.seeds_answer(run),
+            Event::Fate => self.fate(),
             Event::Relay { from, to, block } => self.relay(from, to, block),
             Event::OthersBlock => self.others_block(),
             Event::Split => self.begin_split(),
@@ -408,6 +436,7 @@ impl World {
             Event::Restart => self.restart(),
             Event::Audit => {
                 super::audit::audit(self);
+                super::strangers_audit::audit(self);
                 self.in_(SECOND, Event::Audit);
             }
         }
@@ -418,7 +447,10 @@ impl World {
     pub fn obey(&mut self) {
         for want in self.daemon.wants() {
             match want {
-                Want::Ask(node, ask) => self.asked(node.0 as usize, ask),
+                Want::Ask(node, ask) => {
+                    self.may_ask(&ask);
+                    self.asked(node.0 as usize, ask);
+                }
                 Want::Submit(node, block, urgency) => {
                     self.book(&block);
                     let node = node.0 as usize;
@@ -467,11 +499,19 @@ impl World {
                     let name = format!("{state:?}");
                     let name = name.split(' ').next().unwrap_or_default().to_owned();
                     *self.figures.block_states.entry(name).or_default() += 1;
+                    self.note_offered(hash, &state);
                 }
                 Want::PeerConnect(node) => self.peer_connect(node.0 as usize),
                 Want::Peer(node, order) => self.peer_order(node.0 as usize, order),
+                want @ (Want::OutsideConnect { .. }
+                | Want::Outside(..)
+                | Want::OutsideDrop(_)
+                | Want::AskSeeds(_)
+                | Want::Keep(..)
+                | Want::Told(_)) => self.obey_outside(want),
                 Want::Solved(block) => {
                     self.book(&block);
+                    self.note_offered(block.hash, &BlockState::Candidate);
                     self.reading.push(Want::Solved(block));
                 }
                 want @ (Want::Counted | Want::Refused(_)) => self.reading.push(want),
@@ -660,7 +700,8 @@ impl World {
             Call::Ask(Ask::Health) => {
                 let best = if node.strict { self.strict_net.tip } else { self.net.tip };
                 let header = self.blocks.get(best).height;
-                let header = if node.lag_until > now { header } else { 0 };
+                let knows_more = node.lag_until > now && !node.is_alone;
+                let header = if knows_more { header } else { 0 };
                 Ok(Answer::Health(Box::new(node.report(&self.blocks, header, clock))))
             }
             Call::Ask(Ask::Permissions) => {
@@ -688,7 +729,7 @@ impl World {
             Call::Ask(Ask::Precious(_) | Ask::Addresses) if node.words == Words::Bcoin => {
                 Err(RpcError::Rpc { code: -32601, message: "Method not found".into() })
             }
-            Call::Ask(Ask::Addresses) => Ok(Answer::Addresses(Vec::new())),
+            Call::Ask(Ask::Addresses) => Ok(Answer::Addresses(self.strangers.listed(unix))),
             Call::Ask(Ask::Precious(hash)) => {
                 if let Some(block) = self.blocks.find(*hash)
                     && node.view.precious(&self.blocks, block, now)
@@ -1147,7 +1188,7 @@ impl World {
         }
     }
 
-    fn inflict(&mut self, index: usize, fault: Fault, span: Micros) {
+    pub fn inflict(&mut self, index: usize, fault: Fault, span: Micros) {
         if !self.nodes[index].answers() {
             return;
         }
@@ -1167,6 +1208,7 @@ impl World {
                 self.port_is_quiet(index);
             }
             Fault::Lag => node.lag_until = now + span,
+            Fault::Alone => (node.lag_until, node.is_alone) = (now + span, true),
             Fault::TemplateError => {
                 let message = "Out of memory".to_owned();
                 node.template_error = Some(RpcError::Rpc { code: -7, message });
@@ -1299,6 +1341,7 @@ impl World {
                 }
             }
             (Fault::PortClosed, _) => node.port.closed = false,
+            (Fault::Alone, _) => node.is_alone = false,
             (Fault::ClockAhead | Fault::ClockBehind | Fault::ClockNear, _) => {
                 (node.clock_wrong, node.clock_since) = (0, self.now);
                 if node.is_up() {
@@ -1531,7 +1574,7 @@ impl World {
     // -- the daemon itself --
 
     /// A power cut: what is not on the card is gone.
-    fn restart(&mut self) {
+    pub fn restart(&mut self) {
         let wait = self.random.between(7200, 4 * 7200);
         self.in_(wait * SECOND, Event::Restart);
         if self.calm {
@@ -1563,7 +1606,11 @@ impl World {
         for node in &mut self.nodes {
             node.port.forget_all();
         }
-        self.daemon = Daemon::new(self.clock(), &ids, self.follow, first_job_id, card);
+        self.strangers.restart(self.now, &card.kept);
+        let (chain, outside) = (self.strangers.chain, self.strangers.settings.clone());
+        let wishes = Wishes { follow: self.follow, chain, outside };
+        self.daemon = Daemon::new(self.clock(), &ids, wishes, first_job_id, card);
+        self.note_restored();
         self.obey();
     }
 
@@ -1594,8 +1641,10 @@ fn failed(answer: Answered, method: Method, took: Duration) -> NodeEventKind {
     }
 }
 
-fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32) -> Node {
+fn node(random: &mut Random, index: usize, blocks: &Blocks, bits: u32, chain: Chain) -> Node {
     Node {
+        chain,
+        is_alone: false,
         words: [Words::Core, Words::OldCore, Words::Bcoin][random.index(3)],
         // One that can be asked must be left to know when a block is mature.
         forbids_headers: index > 0 && random.one_in(4),
