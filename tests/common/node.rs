@@ -65,6 +65,12 @@ impl RealNode {
         Some(RealNode::start(Kind::Core, program.into(), more))
     }
 
+    /// The same, which listens at [`RealNode::p2p_address`].
+    pub fn core_listening_with(more: &[&str]) -> Option<RealNode> {
+        let program = ["BITCOIND", "SOLOIST_CORE"].into_iter().find_map(std::env::var_os)?;
+        Some(RealNode::start_with(Kind::Core, program.into(), more, true))
+    }
+
     /// One of each kind that this machine has, each of which listens at [`RealNode::p2p_address`]. A
     /// bcoin does so only some time after its RPC answers.
     pub fn all_listening() -> Vec<RealNode> {

@@ -15,6 +15,7 @@ mod daemon_e2e;
 mod daemon_page;
 mod failover_e2e;
 mod miners_e2e;
+mod outside_e2e;
 mod p2p_e2e;
 mod permissions_e2e;
 mod rules_e2e;

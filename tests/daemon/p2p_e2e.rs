@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -112,6 +114,111 @@ fn a_block_reaches_the_only_node_by_p2p_while_its_rpc_is_away() {
         let log = daemon.log();
         assert!(log.contains("it came by its P2P port"), "the race is told");
     }
+}
+
+/// One RPC thread and one place to wait for it, and others who want both: the node itself says 503.
+#[test]
+fn a_block_reaches_a_node_that_is_really_overloaded() {
+    let few = ["-rpcthreads=1", "-rpcworkqueue=1"];
+    let Some(node) = RealNode::core_listening_with(&few) else { return };
+    node.generate(10);
+    let node = Node { proxy: FaultProxy::start(node.address()), node };
+    let daemon = node.daemon();
+    let mut miner = Miner::connect(daemon.stratum, "test", "anna");
+    let (is_over, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    let wait = node.node.try_call("waitfornewblock", serde_json::json!([500]));
+                    refused.fetch_add(usize::from(wait.is_err()), Relaxed);
+                }
+            });
+        }
+        let mut arrivals = Vec::new();
+        for _ in 0..5 {
+            thread::sleep(Duration::from_secs(1));
+            let (share, hash) = miner.solve();
+            let began = Instant::now();
+            assert_eq!(miner.call("mining.submit", share)["result"], true);
+            wait_for("it to be accepted", || {
+                let block = daemon.blocks().into_iter().find(|block| block["hash"] == *hash)?;
+                (block["state"] == "accepted").then_some(())
+            });
+            arrivals.push(began.elapsed().as_secs_f64() * 1e3);
+            miner.wait_new_tip();
+        }
+        is_over.store(true, Relaxed);
+        let refused = refused.load(Relaxed);
+        assert!(refused > 10, "the node is not overloaded: {refused}");
+        println!(
+            "Core overloaded ({refused} calls of others refused): share to accepted {}",
+            median_and_maximum(arrivals)
+        );
+    });
+}
+
+/// The height in a job's coinbase (BIP 34), and its tip, as a miner is told them.
+fn height_and_tip(job: &Value) -> (u64, String) {
+    let coinbase = job[2].as_str().unwrap();
+    // Version, one input of nothing, the script's length; then the height.
+    let script = &coinbase[2 * (4 + 1 + 36 + 1)..];
+    let byte = |at: usize| u64::from_str_radix(&script[2 * at..2 * at + 2], 16).unwrap();
+    let height = match byte(0) {
+        small @ 0x51..=0x60 => small - 0x50,
+        length => (1..=length as usize).rev().fold(0, |height, at| height << 8 | byte(at)),
+    };
+    let tip: Vec<u8> = (0..32)
+        .map(|at| u8::from_str_radix(&job[1].as_str().unwrap()[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    // Words of four bytes, each turned round; as a number it is told from its end.
+    let tip: Vec<String> = tip.chunks(4).rev().flatten().map(|b| format!("{b:02x}")).collect();
+    (height, tip.concat())
+}
+
+/// `invalidateblock`, `reconsiderblock` and `preciousblock` move the tip without one block more: every job of
+/// every miner has the height that its own tip gives. Five rounds of four moves, twenty with
+/// `SOLOIST_LONG=1`.
+#[test]
+fn the_height_of_a_job_is_right_when_the_tip_moves_without_a_new_block() {
+    let rounds = if std::env::var_os("SOLOIST_LONG").is_some() { 20 } else { 5 };
+    let Some(node) = RealNode::core_listening_with(&[]) else { return };
+    node.generate(10);
+    let node = Node { proxy: FaultProxy::start(node.address()), node };
+    let daemon = node.daemon();
+    let mut miner = Miner::connect(daemon.stratum, "test", "anna");
+    let (mut jobs, mut empty) = (0, 0);
+    for _ in 0..rounds {
+        let first = node.node.generate(1)[0].to_string();
+        let call = |method: &str, block: &str| node.node.call(method, serde_json::json!([block]));
+        // One more block with a rival of the same height, which the node then prefers, and back.
+        call("invalidateblock", &first);
+        let other = serde_json::json!([1, node.node.payout(9)]);
+        let second = node.node.call("generatetoaddress", other)[0].as_str().unwrap().to_owned();
+        call("reconsiderblock", &first);
+        call("preciousblock", &first);
+        call("preciousblock", &second);
+        call("preciousblock", &first);
+        let tip = node.node.tip().to_string();
+        assert_eq!(tip, first);
+        loop {
+            let (height, parent) = height_and_tip(&miner.job);
+            let header = call("getblockheader", &parent);
+            assert_eq!(height, header["height"].as_u64().unwrap() + 1, "a job on {parent}");
+            jobs += 1;
+            empty += usize::from(miner.job[4].as_array().unwrap().is_empty());
+            if parent == tip {
+                break;
+            }
+            miner.wait_job();
+        }
+    }
+    println!(
+        "{jobs} jobs after {rounds} rounds, {empty} without transactions: all heights are right"
+    );
+    let (answer, hash) = miner.mine();
+    assert_eq!(answer["result"], true);
+    wait_for("the node to have it", || (node.node.tip().to_string() == hash).then_some(()));
 }
 
 fn median_and_maximum(mut ms: Vec<f64>) -> String {
