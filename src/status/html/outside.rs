@@ -55,7 +55,8 @@ fn purpose(s: &Snapshot) -> String {
     let block = format!("a block that none of your nodes shows within {patience} s is offered");
     let watch = match outside.setting {
         Outside::Watch if outside.connections.is_empty() => " None is connected now.",
-        _ => "",
+        Outside::Watch => " Those connected have it at once.",
+        Outside::Off | Outside::Block => "",
     };
     format!("{are_known}{proxy}; {block} {offered}.{watch}")
 }
@@ -165,6 +166,7 @@ mod tests {
             (OutsideView { by_proxy: true, ..block(1, 0) }, "One address is known, and reached by"),
             (block(1, 0), "is offered to it."),
             (watched(&[]), "is offered to 8 of them. None is connected now."),
+            (watched(&[None]), "is offered to 8 of them. Those connected have it at once."),
         ] {
             let said = said(&with(outside));
             assert!(said.contains(words), "“{words}” is missing in: {said}");

@@ -133,7 +133,7 @@ pub(super) fn pay(view: &View<'_>) -> Markup {
         }
         p.quiet {
             "Block " (format::thousands(job.height)) ": "
-            (format::btc(job.subsidy_sat).trim_end_matches('0')) " new and "
+            (format::btc(job.subsidy_sat).trim_end_matches('0').trim_end_matches('.')) " new and "
             (format::btc(job.value_sat.saturating_sub(job.subsidy_sat))) " in fees of "
             (format::thousands(job.transactions.saturating_sub(1))) " transactions, from node "
             (job.node) ". Read from the coinbase that your miners hash now."
