@@ -527,33 +527,44 @@ impl OutsidePeers {
                 peer.tip = Some(hash);
                 peer.height = height.or(own.map(|(_, height)| *height));
             }
-            Event::Asked { block, .. } => {
-                if let Some(offer) = self.offers.iter_mut().find(|offer| offer.hash == block)
-                    && offer.asked.insert(id)
-                {
-                    let after = now.mono.saturating_duration_since(offer.since);
-                    offer.taken.asked += 1;
-                    if offer.taken.asked_after.is_none() {
-                        offer.taken.asked_after = Some(after);
-                        let address = peer.address.clone();
-                        out.push(Output::Asked { block, address, after });
-                    }
-                }
-            }
-            Event::InChain { block, .. } => {
-                if let Some(offer) = self.offers.iter_mut().find(|offer| offer.hash == block)
-                    && offer.shown.insert(id)
-                {
-                    let after = now.mono.saturating_duration_since(offer.since);
-                    offer.taken.shown += 1;
-                    if offer.taken.shown_after.is_none() {
-                        offer.taken.shown_after = Some(after);
-                        let address = peer.address.clone();
-                        out.push(Output::Shown { block, address, after });
-                    }
-                }
-            }
+            Event::Asked { block, .. } => self.on_asked(now, id, block, out),
+            Event::InChain { block, .. } => self.on_shown(now, id, block, out),
         }
+    }
+
+    fn on_asked(&mut self, now: Now, id: OutsideId, block: BlockHash, out: &mut Vec<Output>) {
+        let Some((peer, offer)) = self.peer_and_offer(id, block) else { return };
+        if !offer.asked.insert(id) {
+            return;
+        }
+        offer.taken.asked += 1;
+        if offer.taken.asked_after.is_none() {
+            let after = now.mono.saturating_duration_since(offer.since);
+            offer.taken.asked_after = Some(after);
+            out.push(Output::Asked { block, address: peer.address.clone(), after });
+        }
+    }
+
+    fn on_shown(&mut self, now: Now, id: OutsideId, block: BlockHash, out: &mut Vec<Output>) {
+        let Some((peer, offer)) = self.peer_and_offer(id, block) else { return };
+        if !offer.shown.insert(id) {
+            return;
+        }
+        offer.taken.shown += 1;
+        if offer.taken.shown_after.is_none() {
+            let after = now.mono.saturating_duration_since(offer.since);
+            offer.taken.shown_after = Some(after);
+            out.push(Output::Shown { block, address: peer.address.clone(), after });
+        }
+    }
+
+    fn peer_and_offer(
+        &mut self,
+        id: OutsideId,
+        block: BlockHash,
+    ) -> Option<(&Outsider, &mut Offer)> {
+        let offer = self.offers.iter_mut().find(|offer| offer.hash == block)?;
+        Some((self.peers.get(&id)?, offer))
     }
 
     fn succeeded(&mut self, address: &PeerAddress) {
@@ -704,7 +715,7 @@ impl OutsidePeers {
     fn next_dial(&self, now: Now) -> Option<Instant> {
         let named = self.named.iter().filter(|named| !self.is_connected(&named.address));
         let named = named.map(|named| named.not_before.unwrap_or(now.mono)).min();
-        let book = self.book.next_try(|network| self.uses(network), now);
+        let book = self.book.next_try(|network| uses(&self.peers, network), now);
         let first = [named, book.filter(|_| self.has_strangers())].into_iter().flatten().min()?;
         let gap = self.dial_at.filter(|_| !self.is_urgent(now));
         [Some(first), gap, self.proxy_at].into_iter().max().flatten()
@@ -712,10 +723,6 @@ impl OutsidePeers {
 
     fn is_connected(&self, address: &PeerAddress) -> bool {
         self.peers.values().any(|peer| peer.address == *address)
-    }
-
-    fn uses(&self, network: &Network) -> bool {
-        self.peers.values().any(|peer| !peer.is_named && peer.address.network() == *network)
     }
 
     fn begin_connections(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -748,10 +755,7 @@ impl OutsidePeers {
             return None;
         }
         let peers = &self.peers;
-        let in_use = |network: &Network| {
-            peers.values().any(|peer| !peer.is_named && peer.address.network() == *network)
-        };
-        Some((self.book.next(now, is_urgent, in_use)?, false))
+        Some((self.book.next(now, is_urgent, |network| uses(peers, network))?, false))
     }
 
     fn connect(&mut self, now: Now, address: PeerAddress, is_named: bool, out: &mut Vec<Output>) {
@@ -780,4 +784,9 @@ impl OutsidePeers {
             },
         );
     }
+}
+
+/// Whether a connection leads to a stranger in a network.
+fn uses(peers: &BTreeMap<OutsideId, Outsider>, network: &Network) -> bool {
+    peers.values().any(|peer| !peer.is_named && peer.address.network() == *network)
 }
