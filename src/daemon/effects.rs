@@ -51,7 +51,7 @@ impl State {
             Effect::Outside { id, order } => self.outside.order(id, order),
             Effect::OutsideDrop(id) => self.outside.drop(id),
             Effect::AskSeeds(chain) => self.ask_seeds(chain),
-            Effect::KeepAddresses { chain, list } => self.keep_addresses(chain, &list),
+            Effect::KeepAddresses { chain, list } => self.outside.keep(chain, &list),
             Effect::Pool(output) => self.pool_output(now, output),
             Effect::SendHeld { conn, bytes } => self.send_held(now, conn, &bytes),
             Effect::Remember(job_records) => self.job_file.keep(now, job_records),

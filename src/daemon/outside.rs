@@ -99,7 +99,7 @@ impl Outside {
     }
 
     /// Keeps these addresses for the next start, on a thread of the pool.
-    fn keep(&self, chain: Chain, list: &[PeerAddress]) {
+    pub(super) fn keep(&self, chain: Chain, list: &[PeerAddress]) {
         let lines = list.iter().map(|address| format!("{address}\n")).collect::<String>();
         let text = format!("# Nodes of {} that other nodes told of.\n{lines}", chain.name());
         let file = self.file.clone();
@@ -124,10 +124,6 @@ impl State {
     pub(super) fn connect_outside(&mut self, id: OutsideId, address: &PeerAddress, chain: Chain) {
         let via = self.config.p2p.proxy.as_ref();
         self.outside.connect(id, address, via, chain, &self.executor, &self.queue);
-    }
-
-    pub(super) fn keep_addresses(&self, chain: Chain, list: &[PeerAddress]) {
-        self.outside.keep(chain, list);
     }
 
     /// Hands the engine what an earlier run kept.

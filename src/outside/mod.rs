@@ -255,11 +255,27 @@ struct Offer {
     since: Instant,
     /// The owner was told that strangers are connected to for it.
     is_told: bool,
-    asked: BTreeSet<OutsideId>,
-    shown: BTreeSet<OutsideId>,
+    asked: Takers,
+    shown: Takers,
     /// Connected ones that did not show it in time.
     in_vain: usize,
-    taken: Taken,
+}
+
+/// Who did something with a block, and how long after the solving share the first of them did.
+#[derive(Debug, Default)]
+struct Takers {
+    ids: BTreeSet<OutsideId>,
+    first_after: Option<Duration>,
+}
+
+impl Takers {
+    /// Notes one more; whether it is the first.
+    fn note(&mut self, id: OutsideId, after: Duration) -> bool {
+        self.ids.insert(id);
+        let is_first = self.first_after.is_none();
+        self.first_after.get_or_insert(after);
+        is_first
+    }
 }
 
 impl Offer {
@@ -270,7 +286,7 @@ impl Offer {
 
     fn is_open(&self, at: Instant) -> bool {
         self.block.is_some()
-            && self.shown.len() < BLOCK_PEERS
+            && self.shown.ids.len() < BLOCK_PEERS
             && self.in_vain < VAIN_MAX
             && at < self.since + BLOCK_AGE
     }
@@ -334,15 +350,16 @@ impl OutsidePeers {
         self.book.len()
     }
 
-    /// What is done with outside nodes.
-    pub fn setting(&self) -> Outside {
-        self.settings.outside
-    }
-
     /// Who took a block, if any outside node did.
     pub fn taken(&self, block: BlockHash) -> Option<Taken> {
         let offer = self.offers.iter().find(|offer| offer.hash == block)?;
-        Some(offer.taken).filter(|taken| taken.asked + taken.shown > 0)
+        let taken = Taken {
+            asked: offer.asked.ids.len(),
+            shown: offer.shown.ids.len(),
+            asked_after: offer.asked.first_after,
+            shown_after: offer.shown.first_after,
+        };
+        Some(taken).filter(|taken| taken.asked + taken.shown > 0)
     }
 
     /// Bytes on the heap, without the connections' own and the offered blocks.
@@ -384,8 +401,7 @@ impl OutsidePeers {
     fn name_peers(&mut self) {
         let Some(chain) = self.chain else { return };
         let named = self.settings.peers.iter().map(|peer| {
-            let port = peer.port.unwrap_or(chain.p2p_port());
-            let address = PeerAddress { host: peer.host.clone(), port };
+            let address = peer.address(chain.p2p_port());
             Named { address, failures: 0, not_before: None }
         });
         self.named = named.collect();
@@ -470,10 +486,9 @@ impl OutsidePeers {
             block: Some(block.clone()),
             since: now.mono,
             is_told: false,
-            asked: BTreeSet::new(),
-            shown: BTreeSet::new(),
+            asked: Takers::default(),
+            shown: Takers::default(),
             in_vain: 0,
-            taken: Taken::default(),
         });
         for id in self.peers.keys() {
             out.push(Output::Order { id: *id, order: Order::Offer(block.clone()) });
@@ -527,44 +542,23 @@ impl OutsidePeers {
                 peer.tip = Some(hash);
                 peer.height = height.or(own.map(|(_, height)| *height));
             }
-            Event::Asked { block, .. } => self.on_asked(now, id, block, out),
-            Event::InChain { block, .. } => self.on_shown(now, id, block, out),
+            Event::Asked { block, .. } => {
+                if let Some(offer) = self.offers.iter_mut().find(|offer| offer.hash == block) {
+                    let after = now.mono.saturating_duration_since(offer.since);
+                    if offer.asked.note(id, after) {
+                        out.push(Output::Asked { block, address: peer.address.clone(), after });
+                    }
+                }
+            }
+            Event::InChain { block, .. } => {
+                if let Some(offer) = self.offers.iter_mut().find(|offer| offer.hash == block) {
+                    let after = now.mono.saturating_duration_since(offer.since);
+                    if offer.shown.note(id, after) {
+                        out.push(Output::Shown { block, address: peer.address.clone(), after });
+                    }
+                }
+            }
         }
-    }
-
-    fn on_asked(&mut self, now: Now, id: OutsideId, block: BlockHash, out: &mut Vec<Output>) {
-        let Some((peer, offer)) = self.peer_and_offer(id, block) else { return };
-        if !offer.asked.insert(id) {
-            return;
-        }
-        offer.taken.asked += 1;
-        if offer.taken.asked_after.is_none() {
-            let after = now.mono.saturating_duration_since(offer.since);
-            offer.taken.asked_after = Some(after);
-            out.push(Output::Asked { block, address: peer.address.clone(), after });
-        }
-    }
-
-    fn on_shown(&mut self, now: Now, id: OutsideId, block: BlockHash, out: &mut Vec<Output>) {
-        let Some((peer, offer)) = self.peer_and_offer(id, block) else { return };
-        if !offer.shown.insert(id) {
-            return;
-        }
-        offer.taken.shown += 1;
-        if offer.taken.shown_after.is_none() {
-            let after = now.mono.saturating_duration_since(offer.since);
-            offer.taken.shown_after = Some(after);
-            out.push(Output::Shown { block, address: peer.address.clone(), after });
-        }
-    }
-
-    fn peer_and_offer(
-        &mut self,
-        id: OutsideId,
-        block: BlockHash,
-    ) -> Option<(&Outsider, &mut Offer)> {
-        let offer = self.offers.iter_mut().find(|offer| offer.hash == block)?;
-        Some((self.peers.get(&id)?, offer))
     }
 
     fn succeeded(&mut self, address: &PeerAddress) {
@@ -589,7 +583,7 @@ impl OutsidePeers {
         self.failed(now, &peer.address);
         // One that was never there was offered nothing.
         if peer.ready.is_some() {
-            for offer in self.offers.iter_mut().filter(|offer| !offer.shown.contains(&id)) {
+            for offer in self.offers.iter_mut().filter(|offer| !offer.shown.ids.contains(&id)) {
                 offer.in_vain += 1;
             }
         }
@@ -646,7 +640,7 @@ impl OutsidePeers {
     /// When a connection counts as being of no use.
     fn in_vain_at(&self, now: Now, id: OutsideId, peer: &Outsider) -> Option<Instant> {
         let (ready, _) = peer.ready.as_ref()?;
-        let waits = |offer: &&Offer| offer.is_wanting(now.mono) && !offer.shown.contains(&id);
+        let waits = |offer: &&Offer| offer.is_wanting(now.mono) && !offer.shown.ids.contains(&id);
         let block = self.offers.iter().filter(waits);
         let block = block.map(|offer| (*ready).max(offer.since + OWN_FIRST) + BLOCK_TIME).min();
         let is_watched = self.settings.outside == Outside::Watch && !self.trail.is_empty();
