@@ -14,6 +14,47 @@ pub struct Now {
     pub unix: u64,
 }
 
+impl Now {
+    /// The date of an earlier moment of this run, Unix seconds: what the wall clock shows now, less
+    /// the time that has passed since. It is right as soon as the clock is, whatever that showed then.
+    pub fn date_of(self, moment: Instant) -> u64 {
+        self.unix.saturating_sub(self.mono.saturating_duration_since(moment).as_secs())
+    }
+}
+
+/// Notices that somebody set the wall clock: a Pi without a clock of its own starts with the time of
+/// the last run, and is set when the network's time comes.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockWatch {
+    /// What both clocks showed when the wall clock was last known to run on.
+    anchor: Now,
+    /// How long the machine had slept until then, which monotonic time leaves out.
+    slept: Duration,
+}
+
+impl ClockWatch {
+    /// A smaller step is taken for the rounding of whole seconds.
+    const LEAST: i64 = 2;
+
+    /// Watches from now on. `slept` is the time that the machine has slept since it started.
+    pub fn new(now: Now, slept: Duration) -> ClockWatch {
+        ClockWatch { anchor: now, slept }
+    }
+
+    /// By how many seconds the wall clock was set since the last call; `None` where it runs on.
+    pub fn step(&mut self, now: Now, slept: Duration) -> Option<i64> {
+        let asleep = slept.saturating_sub(self.slept);
+        let passed = now.mono.saturating_duration_since(self.anchor.mono) + asleep;
+        let runs_on = self.anchor.unix.saturating_add(passed.as_secs());
+        let by = i64::try_from(i128::from(now.unix) - i128::from(runs_on)).unwrap_or(i64::MAX);
+        if by.abs() < ClockWatch::LEAST {
+            return None;
+        }
+        *self = ClockWatch::new(now, slept);
+        Some(by)
+    }
+}
+
 /// 9999-12-31T23:59:59Z, the last second whose year has four digits.
 const LAST_UNIX: u64 = 253_402_300_799;
 

@@ -44,7 +44,7 @@ use smol::LocalExecutor;
 
 use crate::block::StoredState;
 use crate::chain::BlockHash;
-use crate::clock::Now;
+use crate::clock::{ClockWatch, Now};
 use crate::config::{self, Config, Flags, Loaded};
 use crate::engine::{self, Engine};
 use crate::exit::Exit;
@@ -63,7 +63,7 @@ use crate::server::http::{self, Http, NoBlock};
 use crate::server::stratum::{Handler, Limits, Server};
 use crate::server::tls::{self, Certificate};
 use crate::spool::MAX_MATURE;
-use crate::status::{EventKind, EventView, Level, Snapshot};
+use crate::status::{EventKind, EventView, Level, Snapshot, format};
 use crate::stratum::frame::Lines;
 use crate::stratum::session::SessionKey;
 
@@ -274,6 +274,7 @@ struct Daemon {
 struct State {
     config: Config,
     started: Now,
+    clock: ClockWatch,
     executor: Rc<LocalExecutor<'static>>,
     server: Rc<Server>,
     queue: Sender<Event>,
@@ -349,6 +350,7 @@ impl Daemon {
             let restored = restored.take().flatten();
             let state = State {
                 started: now,
+                clock: ClockWatch::new(now, os::slept()),
                 executor: executor.clone(),
                 server: server.clone(),
                 queue: queue.clone(),
@@ -439,7 +441,7 @@ impl Daemon {
             };
             let event = future::or(async { events.recv().await.ok() }, timer).await;
             let mut state = self.state.borrow_mut();
-            let now = os::now();
+            let now = state.now();
             state.timings.woke(now.mono, self.armed.get());
             if let Some(event) = event {
                 state.event(now, event);
@@ -448,8 +450,9 @@ impl Daemon {
             while let Ok(event) = events.try_recv() {
                 state.event(now, event);
             }
-            state.tick(os::now());
-            if state.may_end(os::now()) {
+            let now = state.now();
+            state.tick(now);
+            if state.may_end(now) {
                 break;
             }
             let due = std::mem::take(&mut state.owner.to_apply);
@@ -484,30 +487,37 @@ impl Daemon {
 impl Handler for Daemon {
     fn connected(&self, conn: ConnId, peer: IpAddr) {
         let mut state = self.state.borrow_mut();
-        state.miner_connected(os::now(), conn, peer);
+        let now = state.now();
+        state.miner_connected(now, conn, peer);
         self.rearm(&state);
     }
 
     fn received(&self, conn: ConnId, lines: &mut Lines, chunk: &[u8]) -> Result<(), String> {
         let mut state = self.state.borrow_mut();
-        state.overhear(os::now(), conn, recorder::From::Miner, chunk);
-        let result = state.lines(os::now(), conn, lines, chunk);
+        let now = state.now();
+        state.overhear(now, conn, recorder::From::Miner, chunk);
+        let result = state.lines(now, conn, lines, chunk);
         self.rearm(&state);
         result
     }
 
     fn closed(&self, conn: ConnId, why: &str) {
-        self.state.borrow_mut().miner_gone(os::now(), conn, why);
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
+        state.miner_gone(now, conn, why);
     }
 
     fn refused(&self, peer: IpAddr, why: &'static str) {
-        self.state.borrow_mut().miner_refused(os::now(), peer, why);
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
+        state.miner_refused(now, peer, why);
     }
 }
 
 impl http::View for Daemon {
     fn snapshot(&self) -> Rc<Snapshot> {
-        Rc::new(self.state.borrow().snapshot(os::now()))
+        let now = self.state.borrow_mut().now();
+        Rc::new(self.state.borrow().snapshot(now))
     }
 
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
@@ -533,6 +543,32 @@ impl http::View for Daemon {
 }
 
 impl State {
+    /// Reads both clocks. Whatever happens next finds everything dated by the clock as it is now.
+    fn now(&mut self) -> Now {
+        let now = os::now();
+        if let Some(by) = self.clock.step(now, os::slept()) {
+            self.clock_set(now, by);
+        }
+        now
+    }
+
+    /// The wall clock was set, by so many seconds: what this run has dated is dated anew. Whatever
+    /// is kept as a moment of monotonic time needs nothing.
+    fn clock_set(&mut self, now: Now, by: i64) {
+        let redate = |date: &mut u64| *date = date.saturating_add_signed(by);
+        self.news.iter_mut().for_each(|event| redate(&mut event.at));
+        self.housekeeping.copied_at.iter_mut().for_each(redate);
+        self.canary.clock_set(by);
+        self.notifications.clock_set(by);
+        self.ledger_event(now, LedgerEvent::ClockSet { by });
+        let (way, by) = if by > 0 { ("forward", by) } else { ("back", -by) };
+        let text = format!(
+            "The clock of this box was set {way} by {}.",
+            format::duration(by.unsigned_abs())
+        );
+        self.tell(now, EventKind::System, Level::Info, text);
+    }
+
     fn start(&mut self, now: Now) {
         self.tell(
             now,

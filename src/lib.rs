@@ -29,6 +29,9 @@ pub mod address;
 pub mod difficulty;
 pub mod merkle;
 
+// -- pure: what shares prove --
+pub mod rate;
+
 // -- pure: a node's work --
 pub mod template;
 

@@ -21,6 +21,14 @@ pub fn now() -> Now {
     Now { mono: Instant::now(), unix }
 }
 
+/// How long this machine has slept since it started: the time that [`Instant`] leaves out.
+pub fn slept() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    let read = |clock| clock_gettime(clock).map_or(Duration::ZERO, Duration::from);
+    let awake = read(ClockId::CLOCK_MONOTONIC);
+    read(ClockId::CLOCK_BOOTTIME).saturating_sub(awake)
+}
+
 /// A signal that the daemon knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {

@@ -94,6 +94,13 @@ impl Canary {
         self.conn.is_some()
     }
 
+    /// The wall clock was set, by so many seconds.
+    pub(super) fn clock_set(&mut self, by: i64) {
+        if let Some(at) = &mut self.view.last_ok_at {
+            *at = at.saturating_add_signed(by);
+        }
+    }
+
     /// For the page; `None` while it pauses.
     pub(super) fn view(&self) -> Option<CanaryView> {
         (!self.resting).then(|| self.view.clone())

@@ -1,7 +1,7 @@
 //! The sockets of the miners: their bytes go to the engine, its answers to them.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock::Now;
 use crate::config::Config;
@@ -187,15 +187,15 @@ impl State {
         let before = known
             .and_then(|place| self.refused_peers.remove(place))
             .map_or(0, |refused| refused.times);
-        self.refused_peers.push_front(RefusedPeer { at: now.unix, peer, why, times: before + 1 });
+        self.refused_peers.push_front(RefusedPeer { at: now.mono, peer, why, times: before + 1 });
         self.refused_peers.truncate(MAX_REFUSED_PEERS);
     }
 }
 
 /// A peer that was refused.
 pub(super) struct RefusedPeer {
-    /// The last time, Unix seconds.
-    pub at: u64,
+    /// The last time.
+    pub at: Instant,
     /// Its address.
     pub peer: IpAddr,
     /// The reason.

@@ -42,7 +42,7 @@ pub(super) struct Node {
     /// Its latest template, and when it came.
     pub latest: Option<(Arc<Template>, Instant)>,
     /// When it last answered anything, Unix seconds.
-    pub answered_at: Option<u64>,
+    pub answered_at: Option<Instant>,
     /// Whether a message ever came over ZMQ.
     pub zmq_heard: bool,
     /// State of the subscription to its publisher; `None` where none is configured.
@@ -300,7 +300,7 @@ impl State {
             }
             _ => {}
         }
-        node.answered_at = Some(now.unix);
+        node.answered_at = Some(now.mono);
         let alarm = node.zmq_alarm(now);
         if node.silent != alarm.is_some() {
             node.silent = alarm.is_some();

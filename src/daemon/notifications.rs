@@ -58,6 +58,11 @@ impl Notifications {
         }
     }
 
+    /// The wall clock was set, by so many seconds.
+    pub(super) fn clock_set(&mut self, by: i64) {
+        self.outbox.clock_set(by);
+    }
+
     /// When there is something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         [self.look, self.outbox.next_deadline()].into_iter().flatten().min()

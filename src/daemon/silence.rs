@@ -21,20 +21,14 @@ const KEPT: usize = 64;
 /// The tips of one node that were announced by ZMQ or seen in another way.
 #[derive(Debug)]
 pub(super) struct Silence {
-    begun: u64,
-    heard: Option<u64>,
+    begun: Instant,
+    heard: Option<Instant>,
     known: VecDeque<BlockHash>,
-    waiting: Option<Waiting>,
-    /// Tips in a row that ZMQ did not announce, and when the last of them came, Unix seconds.
+    /// When a tip was first seen in another way, which ZMQ may still announce.
+    waiting: Option<Instant>,
+    /// Tips in a row that ZMQ did not announce, and when the last of them came.
     missed: u32,
-    missed_at: u64,
-}
-
-/// A tip that was first seen in another way.
-#[derive(Debug)]
-struct Waiting {
-    since: Instant,
-    at: u64,
+    missed_at: Instant,
 }
 
 /// A silent publisher.
@@ -52,31 +46,31 @@ impl Silence {
     /// Starts the detection. The first tip that is seen was there before and does not count.
     pub(super) fn new(now: Now) -> Silence {
         Silence {
-            begun: now.unix,
+            begun: now.mono,
             heard: None,
             known: VecDeque::new(),
             waiting: None,
             missed: 0,
-            missed_at: 0,
+            missed_at: now.mono,
         }
     }
 
     /// ZMQ announced a tip.
     pub(super) fn heard(&mut self, now: Now, tip: BlockHash) {
         self.remember(tip);
-        self.heard = Some(now.unix);
+        self.heard = Some(now.mono);
         (self.waiting, self.missed) = (None, 0);
     }
 
     /// The node's tip was seen in another way.
     pub(super) fn seen(&mut self, now: Now, tip: BlockHash) {
-        if let Some(waiting) = self.waiting.take_if(|waiting| waiting.is_over(now)) {
+        if let Some(since) = self.waiting.take_if(|since| is_over(now, *since)) {
             self.missed += 1;
-            self.missed_at = waiting.at;
+            self.missed_at = since;
         }
         let first = self.known.is_empty();
         if self.remember(tip) && !first {
-            self.waiting = Some(Waiting { since: now.mono, at: now.unix });
+            self.waiting = Some(now.mono);
         }
     }
 
@@ -89,13 +83,13 @@ impl Silence {
     /// Whether the publisher is silent. On a good connection one message may be lost, but not two
     /// in a row.
     pub(super) fn silent(&self, now: Now, connected: bool) -> Option<Silent> {
-        let over = self.waiting.as_ref().filter(|waiting| waiting.is_over(now));
+        let over = self.waiting.filter(|since| is_over(now, *since));
         let missed = self.missed + u32::from(over.is_some());
         let enough = if connected { 2 } else { 1 };
         (missed >= enough).then(|| Silent {
-            heard: self.heard,
-            begun: self.begun,
-            block: over.map_or(self.missed_at, |waiting| waiting.at),
+            heard: self.heard.map(|heard| now.date_of(heard)),
+            begun: now.date_of(self.begun),
+            block: now.date_of(over.unwrap_or(self.missed_at)),
         })
     }
 
@@ -112,10 +106,9 @@ impl Silence {
     }
 }
 
-impl Waiting {
-    fn is_over(&self, now: Now) -> bool {
-        now.mono.saturating_duration_since(self.since) >= PATIENCE
-    }
+/// Whether ZMQ had its time for a tip that was seen then.
+fn is_over(now: Now, since: Instant) -> bool {
+    now.mono.saturating_duration_since(since) >= PATIENCE
 }
 
 #[cfg(test)]

@@ -4,11 +4,10 @@ use crate::clock::{Now, millis};
 use crate::outside::{OutsidePeers, Settings, Taken};
 use crate::status as view;
 
-use super::view::seconds;
 
 /// What is done with them, the connections, and whether the own nodes are behind them.
 pub(super) fn view(now: Now, outside: &OutsidePeers, settings: &Settings) -> view::OutsideView {
-    let unix = |at| now.unix.saturating_sub(seconds(now.mono, at));
+    let unix = |at| now.date_of(at);
     let connections = outside.connections().map(|peer| view::OutsideNodeView {
         address: peer.address.to_string(),
         agent: peer.agent.map(str::to_owned),

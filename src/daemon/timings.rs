@@ -279,7 +279,7 @@ impl State {
         let rates = self.ledger.workers.iter().filter_map(|(conn, worker)| {
             let difficulty = self.engine.pool().session(*conn)?.difficulty()?.0;
             let worker = self.ledger.core.get(*worker)?;
-            let proven = worker.hashrate(now.unix, 86_400);
+            let proven = worker.proven(now, 86_400).hashrate();
             let rate = nominal(&worker.device).unwrap_or(proven);
             (difficulty > 0.0).then(|| rate / (difficulty * HASHES_PER_DIFFICULTY))
         });

@@ -12,13 +12,15 @@ use crate::engine::{PeerState, stored};
 use crate::failover::{self, NewsBy};
 use crate::ids::NodeId;
 use crate::job::Job;
-use crate::ledger::record::{FoundBlock, Grain};
+use crate::ledger::record::FoundBlock;
 use crate::ledger::totals::Storage;
 use crate::node::{Method, Permissions};
 use crate::os;
 use crate::signal;
-use crate::status::miners::{Miners, points, rate_view, reject_views};
+use crate::status::miners::{Miners, history, reject_views};
+use crate::settings::PendingPayout;
 use crate::status::{self as view, Snapshot};
+use crate::stratum::session::Session;
 use crate::{address, coinbase};
 
 use super::nodes::Node;
@@ -32,17 +34,17 @@ impl State {
             name: self.config.http.name.clone(),
             chain: self.engine.chain(now).map_or_else(String::new, |chain| chain.name().to_owned()),
             configured: self.config.is_set_up(),
-            started_at: self.started.unix,
+            started_at: now.date_of(self.started.mono),
             build: self.build_view(),
             connect: self.connect_view(),
-            payout: self.payout_view(),
+            payout: self.payout_view(now),
             job: self.job_view(now),
             network: self.network_view(now),
             nodes: self.node_views(now),
             outside: strangers::view(now, self.engine.outside(), &outside::settings(&self.config)),
             failovers: self.counters.failovers,
             miners: self.miner_views(now),
-            knocking: self.refused_peer_views(),
+            knocking: self.refused_peer_views(now),
             totals: self.totals_view(now),
             history: self.history_view(now),
             best_shares: self.best_views(),
@@ -76,7 +78,7 @@ impl State {
                 advice:
                     "Correct that file, and restart or reload Soloist. Look whom a block pays now."
                         .into(),
-                since: Some(self.started.unix),
+                since: Some(now.date_of(self.started.mono)),
             });
         }
         alarms.extend(self.behind_alarm(now));
@@ -93,7 +95,7 @@ impl State {
             advice: "Check the node's internet connection, its peers, its free disk space and its \
                      log, and restart it: what is mined meanwhile is on an old block."
                 .into(),
-            since: Some(now.unix.saturating_sub(seconds(now.mono, since))),
+            since: Some(now.date_of(since)),
         })
     }
 
@@ -118,12 +120,12 @@ impl State {
         }
     }
 
-    fn payout_view(&self) -> view::PayoutView {
+    fn payout_view(&self, now: Now) -> view::PayoutView {
         let address = &self.config.payout.address;
         view::PayoutView {
             address: self.owners_address(),
             kind: address.as_ref().map_or_else(String::new, |address| address.kind().to_string()),
-            pending: self.engine.changes().pending().cloned(),
+            pending: self.pending_payout(now),
         }
     }
 
@@ -167,7 +169,7 @@ impl State {
             sent_at: now.unix.saturating_sub(
                 self.engine.pool().last_notify().map_or(0, |at| seconds(now.mono, at)),
             ),
-            template_at: now.unix.saturating_sub(seconds(now.mono, work.received)),
+            template_at: now.date_of(work.received),
             template_age_s: now.mono.saturating_duration_since(work.received).as_secs_f64(),
             node: self.nodes.name(work.node),
             to_owner_sat: sum(true),
@@ -230,7 +232,7 @@ impl State {
             state: standing::state(node),
             why: standing::why(node),
             cause: node.reason.as_ref().map_or("", |reason| reason.label()).to_owned(),
-            answered_at: held.and_then(|node| node.answered_at),
+            answered_at: held.and_then(|node| node.answered_at).map(|at| now.date_of(at)),
             height: node.height.or(health.map(|report| report.blocks)),
             headers: health.map(|report| report.headers),
             tip: node.tip.map(|tip| tip.to_string()),
@@ -241,7 +243,7 @@ impl State {
                 exact: dispute.exact,
                 refuser: dispute.refuser.clone(),
                 follower: dispute.follower.clone(),
-                since: now.unix.saturating_sub(seconds(now.mono, dispute.since)),
+                since: now.date_of(dispute.since),
             }),
             initial_download: health.is_some_and(|report| report.initial_download),
             progress: health.map(|report| report.progress),
@@ -269,7 +271,7 @@ impl State {
             zmq_address: config.and_then(|config| config.zmq.clone()),
             tip_wins: node.race.wins.iter().sum(),
             p2p: self.p2p_view(node.id),
-            rehearsal: self.engine.rehearsals().verdict(node.id).cloned(),
+            rehearsal: self.engine.rehearsals().verdict(now, node.id),
             permissions: node.permissions.map(permissions_view),
             last_error: node.last_error.map(|(error, age)| view::NodeErrorView {
                 at: now.unix.saturating_sub(age.as_secs()),
@@ -306,7 +308,7 @@ impl State {
     fn miner_views(&self, now: Now) -> Vec<view::MinerView> {
         self.server.read_round_trips();
         let miners = Miners {
-            now: now.unix,
+            now,
             ledger: &self.ledger.core,
             pool: self.engine.pool(),
             workers: &self.ledger.workers,
@@ -320,11 +322,18 @@ impl State {
         miners.views()
     }
 
-    fn refused_peer_views(&self) -> Vec<view::RefusedPeerView> {
+    fn pending_payout(&self, now: Now) -> Option<PendingPayout> {
+        let changes = self.engine.changes();
+        let wait = changes.next_deadline()?.saturating_duration_since(now.mono);
+        let due_at = now.unix.saturating_add(wait.as_secs());
+        Some(PendingPayout { due_at, ..changes.pending()?.clone() })
+    }
+
+    fn refused_peer_views(&self, now: Now) -> Vec<view::RefusedPeerView> {
         self.refused_peers
             .iter()
             .map(|refused| view::RefusedPeerView {
-                at: refused.at,
+                at: now.date_of(refused.at),
                 address: refused.peer.to_string(),
                 why: refused.why.to_owned(),
                 times: refused.times,
@@ -335,10 +344,14 @@ impl State {
     fn totals_view(&self, now: Now) -> view::TotalsView {
         let total = self.ledger.core.total();
         let totals = total.totals();
+        // The share that weighs most of those that are awaited.
+        let here = self.ledger.workers.keys().filter_map(|conn| self.engine.pool().session(*conn));
+        let next = here.filter_map(Session::difficulty).map(|d| d.0).fold(0.0, f64::max);
+        let rate = |window| view::RateView::of(&total.proven(now, window), window, next);
         view::TotalsView {
-            rate_5m: rate_view(total, now.unix, 300),
-            rate_1h: rate_view(total, now.unix, 3600),
-            rate_24h: rate_view(total, now.unix, 86_400),
+            rate_5m: rate(300),
+            rate_1h: rate(3_600),
+            rate_24h: rate(86_400),
             accepted: totals.ever.accepted,
             rejects: reject_views(&totals.ever),
             work: totals.ever.work,
@@ -353,14 +366,7 @@ impl State {
 
     fn history_view(&self, now: Now) -> view::HistoryView {
         let total = self.ledger.core.total();
-        let minutes = total.history(Grain::Minute);
-        let day_ago = now.unix.saturating_sub(86_400);
-        let month_ago = now.unix.saturating_sub(30 * 86_400);
-        view::HistoryView {
-            day: points(&minutes, Grain::Minute, 600, day_ago),
-            month: points(&total.history(Grain::Hour), Grain::Hour, 4 * 3600, month_ago),
-            all: points(&total.history(Grain::Day), Grain::Day, 86_400, 0),
-        }
+        history(total, now)
     }
 
     fn best_views(&self) -> Vec<view::BestShareView> {

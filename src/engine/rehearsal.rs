@@ -45,7 +45,7 @@ pub struct Rehearsals {
     due: Option<Instant>,
     last: Option<Instant>,
     asked: Option<(BlockHash, u32)>,
-    verdicts: BTreeMap<NodeId, RehearsalVerdict>,
+    verdicts: BTreeMap<NodeId, (Instant, RehearsalVerdict)>,
     /// Each node's answer to the last one, in words; nodes that have not answered are missing.
     answers: BTreeMap<NodeId, String>,
     /// The owner waits for the answers to a rehearsal that is being prepared.
@@ -64,8 +64,9 @@ impl Rehearsals {
     }
 
     /// The last verdict of a node.
-    pub fn verdict(&self, node: NodeId) -> Option<&RehearsalVerdict> {
-        self.verdicts.get(&node)
+    pub fn verdict(&self, now: Now, node: NodeId) -> Option<RehearsalVerdict> {
+        let (at, verdict) = self.verdicts.get(&node)?;
+        Some(RehearsalVerdict { at: now.date_of(*at), ..verdict.clone() })
     }
 }
 
@@ -121,8 +122,8 @@ impl Engine {
             Ok(Some(reason)) => Some(reason.clone()),
         };
         let verdict = RehearsalVerdict { at: now.unix, height: height.into(), refused };
-        let before = self.rehearsals.verdicts.insert(node, verdict.clone());
-        if before.is_some_and(|before| before.refused == verdict.refused) {
+        let before = self.rehearsals.verdicts.insert(node, (now.mono, verdict.clone()));
+        if before.is_some_and(|(_, before)| before.refused == verdict.refused) {
             return;
         }
         let (level, text) = match verdict.refused {

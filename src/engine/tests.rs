@@ -775,7 +775,7 @@ fn a_block_is_shown_three_seconds_after_a_new_tip_and_once_a_minute_at_most() {
     assert_eq!(scene.count(is_rehearsal), 0);
     scene.wait(1_000);
     assert_eq!(scene.count(is_rehearsal), 1);
-    assert!([A, B].iter().all(|node| scene.engine.rehearsals().verdict(*node).is_some()));
+    assert!([A, B].iter().all(|node| scene.engine.rehearsals().verdict(scene.now(), *node).is_some()));
     let asked_at = scene.millis;
     for tip in 2..5 {
         scene.tip = tip;
@@ -802,7 +802,7 @@ fn a_refusal_is_told_once_and_one_that_judged_another_tip_changes_nothing() {
     scene.hand_in(Input::Rehearse);
     scene.wait(1_000);
     for node in [A, B] {
-        let verdict = scene.engine.rehearsals().verdict(node).unwrap();
+        let verdict = scene.engine.rehearsals().verdict(scene.now(), node).unwrap();
         assert_eq!(verdict.refused.as_deref(), Some("bad-cb-amount"));
     }
     let words = scene.engine.rehearsal_result(false).unwrap();

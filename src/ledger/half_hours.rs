@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::record::Point;
+use crate::rate::Proven;
 
 /// A day of half hours, and the one that the day's beginning cuts.
 const KEPT: usize = 49;
@@ -18,13 +19,11 @@ const MINUTES: u32 = 30;
 pub struct HalfHour {
     /// Unix seconds ÷ 1,800.
     pub half: u32,
-    /// Sum of credited difficulties.
-    pub work: f64,
-    /// Accepted shares.
-    pub accepted: u64,
+    /// What they prove together.
+    pub proven: Proven,
 }
 
-/// The half hours up to that of the newest point, 49 at most, in 800 bytes.
+/// The half hours up to that of the newest point, 49 at most, in 1.2 kB.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HalfHours {
     newest: u32,
@@ -35,10 +34,24 @@ pub struct HalfHours {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Sum {
     work: f64,
+    squares: f64,
     /// More than four billion shares in half an hour count as so many.
     accepted: u32,
+    /// Seconds; more than 18 hours of them, by a clock that was turned back, count as so many.
+    online: u16,
     /// How many points there are; a half hour without one does not exist.
     points: u8,
+}
+
+impl Sum {
+    fn proven(&self) -> Proven {
+        Proven {
+            work: self.work,
+            squares: self.squares,
+            shares: self.accepted.into(),
+            seconds: self.online.into(),
+        }
+    }
 }
 
 /// The half hour that a minute lies in.
@@ -56,8 +69,7 @@ impl HalfHour {
     /// Adds a minute.
     #[inline]
     pub fn add(&mut self, point: &Point) {
-        self.work += f64::from(point.work);
-        self.accepted += u64::from(point.accepted);
+        self.proven.add(&point.proven());
     }
 }
 
@@ -109,7 +121,7 @@ impl HalfHours {
     pub fn since(&self, half: u32, each: &mut impl FnMut(HalfHour)) {
         let from = self.place_of(half).unwrap_or(KEPT);
         for (sum, half) in self.sums[from..].iter().zip(half..).filter(|(sum, _)| sum.points > 0) {
-            each(HalfHour { half, work: sum.work, accepted: sum.accepted.into() });
+            each(HalfHour { half, proven: sum.proven() });
         }
     }
 
@@ -117,7 +129,9 @@ impl HalfHours {
         let Some(place) = self.place_of(half_of(point.period)) else { return };
         let sum = &mut self.sums[place];
         sum.work += f64::from(point.work);
+        sum.squares += f64::from(point.squares);
         sum.accepted = sum.accepted.saturating_add(point.accepted);
+        sum.online = sum.online.saturating_add(u16::try_from(point.online).unwrap_or(u16::MAX));
         sum.points += 1;
     }
 
@@ -157,13 +171,17 @@ mod tests {
 
     fn any_point(around: std::ops::Range<u32>) -> impl Strategy<Value = Point> {
         let work = (0..1_u32 << 24).prop_map(|work| work as f32 / 256.0);
-        (around, 0..5_u32, 0..3_u32, work).prop_map(|(period, accepted, rejected, work)| Point {
-            period,
-            accepted,
-            rejected,
-            work,
-            best: 1.0,
-        })
+        (around, 0..5_u32, 0..3_u32, work, 0..61_u32).prop_map(
+            |(period, accepted, rejected, work, online)| Point {
+                period,
+                accepted,
+                rejected,
+                work,
+                best: 1.0,
+                online,
+                squares: work,
+            },
+        )
     }
 
     fn any_step() -> impl Strategy<Value = Step> {
@@ -232,7 +250,8 @@ mod tests {
         let mut points = VecDeque::new();
         let mut halves = None;
         for period in 10_000..12_000 {
-            let point = Point { period, accepted: 2, work: 3.0, ..Point::default() };
+            let point =
+                Point { period, accepted: 2, work: 3.0, online: 60, squares: 4.5, ..Point::default() };
             points.push_back(point);
             match &mut halves {
                 None => halves = HalfHours::of(&points),
@@ -247,7 +266,8 @@ mod tests {
         assert_eq!(halves.points_since(newest + 1), Some(0));
         let mut sums = Vec::new();
         halves.since(newest - 1, &mut |half| sums.push(half));
-        let sum = HalfHour { half: newest, work: 90.0, accepted: 60 };
+        let proven = Proven { work: 90.0, squares: 135.0, shares: 60, seconds: 1_800.0 };
+        let sum = HalfHour { half: newest, proven };
         assert_eq!(sums, [HalfHour { half: newest - 1, ..sum }, sum]);
     }
 }

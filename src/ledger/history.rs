@@ -12,7 +12,7 @@ use super::record::{Grain, Point, Tally};
 const NEAR: usize = 16;
 
 /// The points of one grain, by rising period, at most one for each period. Periods without a
-/// share have no point.
+/// share and without a connection have no point.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     grain: Grain,
@@ -88,24 +88,31 @@ impl Series {
         self.merge(&Point::of(self.grain, tally));
     }
 
-    /// Adds a point to the one of its period. One without shares changes nothing.
+    /// Adds a point to the one of its period. An empty one changes nothing.
     pub fn merge(&mut self, point: &Point) {
-        self.change(point, |here| {
-            here.accepted = here.accepted.saturating_add(point.accepted);
-            here.rejected = here.rejected.saturating_add(point.rejected);
-            here.work = (here.work + point.work).min(f32::MAX);
-            here.best = here.best.max(point.best).min(f32::MAX);
-        });
+        self.change(point, |here| here.add(point));
     }
 
-    /// Puts a point in the place of the one of its period, unless that has more shares: points
-    /// only grow, so the larger one is the later one. One without shares changes nothing.
+    /// Puts a point in the place of the one of its period, unless that has more shares or a longer
+    /// connection: points only grow, so the larger one is the later one. An empty one changes
+    /// nothing.
     pub fn raise(&mut self, point: Point) {
+        let size = |point: &Point| (point.shares(), point.online);
         self.change(&point, |here| {
-            if here.shares() <= point.shares() {
+            if size(here) <= size(&point) {
                 *here = point;
             }
         });
+    }
+
+    /// Moves all points by so many periods, those that would begin before 1970 to 1970.
+    pub fn shift(&mut self, by: i64) {
+        let points = std::mem::take(&mut self.points);
+        self.halves = None;
+        for point in points {
+            let period = i64::from(point.period).saturating_add(by).clamp(0, u32::MAX.into());
+            self.merge(&Point { period: period as u32, ..point });
+        }
     }
 
     /// Drops the oldest quarter (at least one point).
@@ -119,7 +126,7 @@ impl Series {
     }
 
     fn change(&mut self, with: &Point, change: impl FnOnce(&mut Point)) {
-        if with.shares() == 0 {
+        if with.is_empty() {
             return;
         }
         let period = with.period;

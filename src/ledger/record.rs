@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 | 2 | `4a 52`, where a reader that lost its place takes up again |
 //! | 2 | 1 | kind of the record, see [`Record`] |
-//! | 3 | 1 | version of this kind's layout, now 2 for a found block (6) and for counts (2, 3, 13), else 1 |
+//! | 3 | 1 | version of this kind's layout, now 3 for counts (2, 3, 13), 2 for points (4) and a found block (6), else 1 |
 //! | 4 | 4 | length n of the payload, little-endian, at most [`MAX_PAYLOAD`] |
 //! | 8 | 8 | sequence number, little-endian; each record's is one more than the last |
 //! | 16 | n | payload |
@@ -39,6 +39,7 @@ pub use super::codec::{MAX_TEXT, RecordError};
 pub use crate::block::StoredState;
 use crate::chain::BlockHash;
 use crate::listed::listed;
+use crate::rate::Proven;
 
 /// The first bytes of a journal file; the digit is the version of the framing.
 pub const FILE_HEADER: &[u8; 8] = b"SOLOJRN1";
@@ -99,8 +100,9 @@ impl RejectReason {
 }
 
 /// How many reasons the counts of each version hold, from version 1 on. A new reason stands at the
-/// end of [`RejectReason`], and gives the counts a new version.
-const REASONS: [usize; 2] = [8, 9];
+/// end of [`RejectReason`], and gives the counts a new version. Since version 3 a tally says how
+/// long its worker was connected.
+const REASONS: [usize; 3] = [8, 9, 9];
 /// The version of the records that hold counts.
 const COUNTS: u8 = REASONS.len() as u8;
 const _: () = assert!(
@@ -229,17 +231,30 @@ pub struct Tally {
     pub counts: Counts,
     /// The best share in it.
     pub best: Option<BestShare>,
+    /// Seconds in which the worker was connected: in which it could have sent shares. Since version 3
+    /// of the record; of an older one the whole hour.
+    pub online: u32,
+    /// Sum of the squares of the credited difficulties of the accepted shares. Not on the card: the
+    /// confidence of a rate is told for windows of minutes, and their points keep it.
+    pub squares: f64,
 }
 
 impl Tally {
     /// Adds what was counted after it.
     pub fn add(&mut self, later: &Tally) {
-        if self.counts.is_empty() {
+        if self.is_empty() {
             self.from = later.from;
         }
         self.counts.add(&later.counts);
         self.last_share = self.last_share.max(later.last_share);
         self.best = better(self.best, later.best);
+        self.online = self.online.saturating_add(later.online);
+        self.squares += later.squares;
+    }
+
+    /// True when nothing was counted and nobody was connected.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.online == 0
     }
 }
 
@@ -286,11 +301,18 @@ pub struct Point {
     pub work: f32,
     /// Real difficulty of the best share.
     pub best: f32,
+    /// Seconds in which the worker was connected. Since version 2 of the record; of an older one the
+    /// whole period.
+    pub online: u32,
+    /// Sum of the squares of the credited difficulties, of minutes only. Since version 2 of the
+    /// record; of an older one that of equal shares.
+    pub squares: f32,
 }
 
 impl Point {
     /// What was counted in the period of a tally's start.
-    pub fn of(grain: Grain, Tally { from, counts, best, .. }: &Tally) -> Point {
+    pub fn of(grain: Grain, tally: &Tally) -> Point {
+        let Tally { from, counts, best, online, squares, .. } = tally;
         let clamp = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         Point {
             period: grain.period(*from),
@@ -298,12 +320,47 @@ impl Point {
             rejected: clamp(counts.rejected()),
             work: (counts.work as f32).min(f32::MAX),
             best: (best_difficulty(best) as f32).min(f32::MAX),
+            online: *online,
+            squares: match grain {
+                Grain::Minute => (*squares as f32).min(f32::MAX),
+                Grain::Hour | Grain::Day => 0.0,
+            },
         }
+    }
+
+    /// Adds what was counted in the same period.
+    pub fn add(&mut self, other: &Point) {
+        self.accepted = self.accepted.saturating_add(other.accepted);
+        self.rejected = self.rejected.saturating_add(other.rejected);
+        self.work = (self.work + other.work).min(f32::MAX);
+        self.best = self.best.max(other.best).min(f32::MAX);
+        self.online = self.online.saturating_add(other.online);
+        self.squares = (self.squares + other.squares).min(f32::MAX);
     }
 
     /// All shares, accepted or not.
     pub fn shares(&self) -> u64 {
         u64::from(self.accepted) + u64::from(self.rejected)
+    }
+
+    /// True without a share and without a connection.
+    pub fn is_empty(&self) -> bool {
+        self.shares() == 0 && self.online == 0
+    }
+
+    /// What its accepted shares prove.
+    pub fn proven(&self) -> Proven {
+        Proven {
+            work: self.work.into(),
+            squares: self.squares.into(),
+            shares: self.accepted.into(),
+            seconds: self.online.into(),
+        }
+    }
+
+    /// The squares of shares that are all of the same difficulty.
+    fn even_squares(&self) -> f32 {
+        (self.work * self.work / self.accepted.max(1) as f32).min(f32::MAX)
     }
 }
 
@@ -592,7 +649,7 @@ impl Record {
             Record::Worker { .. } => [1, 1],
             Record::Tally(_) => [2, COUNTS],
             Record::Totals { .. } => [3, COUNTS],
-            Record::Points { .. } => [4, 1],
+            Record::Points { .. } => [4, 2],
             Record::Best(_) => [5, 1],
             Record::Block(_) => [6, 2],
             Record::BlockState { .. } => [7, 1],
@@ -667,7 +724,7 @@ impl Record {
             (3, 1..=COUNTS) => {
                 Record::Totals { worker: Field::read(from)?, totals: Field::read(from)? }
             }
-            (4, 1) => {
+            (4, 1..=2) => {
                 let worker = Field::read(from)?;
                 let (grain, points) = read_points(from)?;
                 Record::Points { worker, grain, points }
@@ -712,7 +769,6 @@ pub const MAX_ATTACHMENT: usize = 60 * 1024;
 
 fields!(WorkerNumber { 0 });
 fields!(BestShare { worker, difficulty, unix, height, rejected });
-fields!(Tally { worker, number, from, last_share, counts, best });
 fields!(Totals {
     ever,
     since_block,
@@ -748,6 +804,34 @@ impl Field for Counts {
     }
 }
 
+impl Field for Tally {
+    fn write(&self, to: &mut Vec<u8>) {
+        self.worker.write(to);
+        self.number.write(to);
+        self.from.write(to);
+        self.last_share.write(to);
+        self.counts.write(to);
+        self.best.write(to);
+        self.online.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Tally, RecordError> {
+        Ok(Tally {
+            worker: Field::read(from)?,
+            number: Field::read(from)?,
+            from: Field::read(from)?,
+            last_share: Field::read(from)?,
+            counts: Field::read(from)?,
+            best: Field::read(from)?,
+            online: if from.version < 3 { HOUR } else { Field::read(from)? },
+            squares: 0.0,
+        })
+    }
+}
+
+/// Seconds of a tally that does not say how long its worker was connected.
+const HOUR: u32 = 3_600;
+
 /// The first period stands whole, each further one as the distance to the one before.
 fn write_points(grain: Grain, points: &[Point], to: &mut Vec<u8>) {
     to.push(grain as u8);
@@ -756,7 +840,15 @@ fn write_points(grain: Grain, points: &[Point], to: &mut Vec<u8>) {
     for point in points {
         let period = point.period.saturating_sub(before);
         before = point.period;
-        Point { period, ..*point }.write(to);
+        period.write(to);
+        point.accepted.write(to);
+        point.rejected.write(to);
+        point.work.write(to);
+        point.best.write(to);
+        point.online.write(to);
+        if grain == Grain::Minute {
+            point.squares.write(to);
+        }
     }
 }
 
@@ -770,17 +862,31 @@ fn read_points(from: &mut Reader<'_>) -> Result<(Grain, Vec<Point>), RecordError
     let mut points = Vec::with_capacity(count as usize);
     let mut before = 0_u32;
     for index in 0..count {
-        let step = Point::read(from)?;
-        if index > 0 && step.period == 0 {
+        let step = u32::read(from)?;
+        if index > 0 && step == 0 {
             return Err(RecordError::BadValue("period"));
         }
-        before = before.checked_add(step.period).ok_or(RecordError::BadValue("period"))?;
-        points.push(Point { period: before, ..step });
+        before = before.checked_add(step).ok_or(RecordError::BadValue("period"))?;
+        let mut point = Point {
+            period: before,
+            accepted: Field::read(from)?,
+            rejected: Field::read(from)?,
+            work: Field::read(from)?,
+            best: Field::read(from)?,
+            online: grain.seconds() as u32,
+            squares: 0.0,
+        };
+        if from.version > 1 {
+            point.online = Field::read(from)?;
+        }
+        if grain == Grain::Minute {
+            point.squares =
+                if from.version > 1 { Field::read(from)? } else { point.even_squares() };
+        }
+        points.push(point);
     }
     Ok((grain, points))
 }
-
-fields!(Point { period, accepted, rejected, work, best });
 
 fields!(FoundBlock {
     hash,
@@ -887,12 +993,20 @@ pub(super) mod tests {
 
     fn points() -> impl Strategy<Value = (Grain, Vec<Point>)> {
         let grain = prop_oneof![Just(Grain::Minute), Just(Grain::Hour), Just(Grain::Day)];
-        let steps = vec((1_u32..1000, any::<u32>(), any::<u32>(), 0_f32..1e9, 0_f32..1e9), 0..20);
+        let steps = vec(
+            (1_u32..1000, any::<[u32; 3]>(), 0_f32..1e9, 0_f32..1e9, 0_f32..1e18),
+            0..20,
+        );
         (grain, steps).prop_map(|(grain, steps)| {
             let mut period = 0;
-            let points = steps.into_iter().map(|(step, accepted, rejected, work, best)| {
+            let points = steps.into_iter().map(|(step, counts, work, best, squares)| {
                 period += step;
-                Point { period, accepted, rejected, work, best }
+                let [accepted, rejected, online] = counts;
+                let point = Point { period, accepted, rejected, work, best, online, squares };
+                match grain {
+                    Grain::Minute => point,
+                    Grain::Hour | Grain::Day => Point { squares: 0.0, ..point },
+                }
             });
             (grain, points.collect())
         })
@@ -908,14 +1022,17 @@ pub(super) mod tests {
             any::<u64>(),
             counts(),
             option::of(best()),
+            any::<u32>(),
         )
-            .prop_map(|(worker, number, from, last_share, counts, best)| Tally {
+            .prop_map(|(worker, number, from, last_share, counts, best, online)| Tally {
                 worker,
                 number,
                 from,
                 last_share,
                 counts,
                 best,
+                online,
+                squares: 0.0,
             });
         let totals = (
             worker.clone(),
@@ -1194,6 +1311,8 @@ pub(super) mod tests {
             last_share: 1_790_000_001,
             counts,
             best: None,
+            online: 3_600,
+            squares: 0.0,
         };
         let totals = Totals {
             ever: counts,
@@ -1227,7 +1346,7 @@ pub(super) mod tests {
             // Written anew it has the ninth.
             let mut anew = Vec::new();
             encode(&record, 5, &mut anew);
-            assert_eq!((anew[3], decode(&anew).map(|(_, read, _)| read)), (2, Some(record)));
+            assert_eq!((anew[3], decode(&anew).map(|(_, read, _)| read)), (3, Some(record)));
         }
     }
 
@@ -1268,6 +1387,8 @@ pub(super) mod tests {
             last_share: 1_790_000_001,
             counts,
             best: Some(best),
+            online: 3_000,
+            squares: 0.0,
         };
         let totals = Totals {
             ever: counts,
@@ -1280,7 +1401,15 @@ pub(super) mod tests {
             best: Some(best),
             best_since_block: None,
         };
-        let point = |period| Point { period, accepted: 5, rejected: 1, work: 2.5, best: 1e3 };
+        let point = |period| Point {
+            period,
+            accepted: 5,
+            rejected: 1,
+            work: 2.5,
+            best: 1e3,
+            online: 47,
+            squares: 1.25,
+        };
         let hash = BlockHash([7; 32]);
         let block = |state| FoundBlock {
             hash,
@@ -1302,7 +1431,11 @@ pub(super) mod tests {
             Record::Open(Tally { best: None, ..tally }),
             Record::Totals { worker, totals },
             Record::Points { worker, grain: Grain::Minute, points: vec![point(7), point(900)] },
-            Record::Points { worker, grain: Grain::Hour, points: vec![point(3)] },
+            Record::Points {
+                worker,
+                grain: Grain::Hour,
+                points: vec![Point { squares: 0.0, ..point(3) }],
+            },
             Record::Points { worker, grain: Grain::Day, points: Vec::new() },
             Record::Best(best),
             Record::Block(block(StoredState::Candidate)),
@@ -1335,12 +1468,12 @@ pub(super) mod tests {
         });
         let known = [
             (28, 0x1c93bc75),
-            (78, 0x0ce8db30),
-            (59, 0x6001f151),
-            (111, 0xa08e1c35),
-            (43, 0xb5a38a4c),
-            (31, 0x76ca8d8e),
-            (20, 0xb1557df5),
+            (80, 0xd2605e64),
+            (61, 0x9e359fdd),
+            (111, 0x66c4dc8d),
+            (53, 0x3950e7ce),
+            (32, 0xc4541779),
+            (20, 0xe2cf2671),
             (35, 0xac1a33f3),
             (104, 0x1d62ae29),
             (54, 0x784c4da0),

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::{Cached, Entry, minute_key, minute_of};
 use super::codec::clip;
-use super::half_hours::half_of;
+use super::half_hours::{HalfHour, half_of};
 use super::history::Series;
 use super::record::{
     AuditEntry, BestShare, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS, MAX_TEXT,
@@ -34,8 +34,8 @@ use super::record::{
     best_difficulty, better, encode_all,
 };
 use crate::chain::BlockHash;
-use crate::clock::Now;
-use crate::difficulty::hashrate;
+use crate::clock::{Now, Reading};
+use crate::rate::Proven;
 
 /// At most so many workers are kept; the one that was away longest makes room.
 pub const MAX_WORKERS: usize = 1024;
@@ -59,7 +59,7 @@ pub const INTERIM_EVERY: Duration = Duration::from_secs(600);
 pub const CACHE_EVERY: Duration = Duration::from_secs(3 * 3_600);
 /// A card that failed is tried again after this time.
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
-/// All series together hold at most so many points (20 bytes each) in memory.
+/// All series together hold at most so many points (28 bytes each) in memory.
 pub const MAX_POINTS_HELD: usize = 400_000;
 /// What compaction may write: some 4 MB, fifty miners for ten years. The oldest history goes
 /// first when it would be more.
@@ -168,6 +168,11 @@ pub enum LedgerEvent {
     },
     /// Something for the audit list.
     Audit(String),
+    /// The wall clock was set, by so many seconds. What was noted since the start is dated by it.
+    ClockSet {
+        /// The new time minus the time that the clock would show else.
+        by: i64,
+    },
     /// The owner wants this worker forgotten.
     Forget(WorkerId),
     /// A backup's records, for a ledger on a card that has counted nothing; else it does nothing.
@@ -285,25 +290,21 @@ pub struct Worker {
     /// Best share since the daemon started.
     pub best_since_boot: Option<BestShare>,
     totals: Totals,
+    /// When its last accepted share since the start came.
+    pub share_at: Option<Instant>,
     /// Since the last tally.
     open: Tally,
     /// In the minute of the moment.
     minute: Tally,
-    /// In the order of [`Grain::ALL`].
+    /// Since the start, in the order of [`Grain::ALL`]. Its dates move when the clock is set.
     series: [Series; 3],
-    active_since: u64,
+    /// From before the start, in the same order.
+    earlier: [Series; 3],
+    /// While it is connected: up to here, the time is counted.
+    counted_to: Option<Instant>,
     journalled: bool,
     changed: Changed,
     cached_tallies: Option<u32>,
-}
-
-/// What a worker did in a window of time.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rate {
-    /// Hashes a second.
-    pub hashrate: f64,
-    /// Accepted shares.
-    pub accepted: u64,
 }
 
 /// What does not know yet what was counted last.
@@ -362,6 +363,13 @@ pub struct Ledger {
     try_at: Option<Instant>,
     hour_at: Instant,
     hour: u32,
+    minute_at: Instant,
+    /// The start, by the clock of now.
+    started: Reading,
+    /// By how many seconds the clock was set since the start, all in all.
+    clock_set_by: i64,
+    /// Something was handed out to be written.
+    has_written: bool,
 }
 
 impl Ledger {
@@ -403,8 +411,12 @@ impl Ledger {
             cache_at: now.mono + CACHE_EVERY,
             cached_unix: now.unix,
             try_at: Some(now.mono),
-            hour_at: now.mono + until_next_hour(now.unix),
+            hour_at: now.mono + until_next(Grain::Hour, now.unix),
             hour: Grain::Hour.period(now.unix),
+            minute_at: now.mono + until_next(Grain::Minute, now.unix),
+            started: now.into(),
+            clock_set_by: 0,
+            has_written: false,
         }
     }
 
@@ -455,19 +467,15 @@ impl Ledger {
                 self.count(now, worker, counts, (actual, height, true), out);
             }
             LedgerEvent::Connected(worker) => {
+                self.total.connected(now);
                 if let Some(worker) = self.workers.get_mut(&worker) {
-                    if worker.sessions == 0 {
-                        worker.active_since = now.unix;
-                    }
-                    worker.sessions += 1;
-                    worker.totals.last_seen = now.unix;
+                    worker.connected(now);
                 }
             }
             LedgerEvent::Disconnected(worker) => {
+                self.total.disconnected(now);
                 if let Some(worker) = self.workers.get_mut(&worker) {
-                    worker.sessions = worker.sessions.saturating_sub(1);
-                    worker.totals.last_seen = now.unix;
-                    worker.changed = Changed::ALL;
+                    worker.disconnected(now);
                 }
             }
             LedgerEvent::Level { worker, difficulty } => {
@@ -513,6 +521,7 @@ impl Ledger {
                 self.urgent = true;
             }
             LedgerEvent::Audit(text) => self.note_audit(now, &text),
+            LedgerEvent::ClockSet { by } => self.clock_set(now, by),
             LedgerEvent::Forget(worker) => {
                 if let Some(worker) = self.get(worker) {
                     self.forget(now, worker.number);
@@ -547,6 +556,10 @@ impl Ledger {
             LedgerEvent::Tick => {}
             LedgerEvent::Stop => self.stopping = self.storage != Storage::Closed,
         }
+        if now.mono >= self.minute_at {
+            self.minute_at = now.mono + until_next(Grain::Minute, now.unix);
+            self.pass(now);
+        }
         if now.mono >= self.hour_at {
             self.turn_hour(now);
         }
@@ -556,6 +569,9 @@ impl Ledger {
     /// When to come back with a [`LedgerEvent::Tick`].
     pub fn next_deadline(&self) -> Option<Instant> {
         let mut next = self.hour_at;
+        if self.total.is_connected() {
+            next = next.min(self.minute_at);
+        }
         if !self.busy {
             match self.storage {
                 Storage::Ready => {
@@ -689,13 +705,13 @@ impl Ledger {
         records.extend(self.bests.iter().copied().map(Record::Best));
         for worker in self.everyone().filter(|worker| worker.journalled) {
             records.push(Record::Totals { worker: worker.number, totals: worker.totals });
-            if !worker.open.counts.is_empty() {
+            if !worker.open.is_empty() {
                 records.push(Record::Open(worker.open));
             }
         }
         let kept = self.history_within(budget.saturating_sub(size_on_disk(&records)));
         for (worker, grain, points) in self.newest_points(kept) {
-            records.extend(worker.point_records(grain, points));
+            records.extend(worker.point_records(grain, &points));
         }
         records
     }
@@ -723,15 +739,16 @@ impl Ledger {
             last_share: if rejected { 0 } else { now.unix },
             counts,
             best: (actual > 0.0).then_some(best),
+            squares: counts.work * counts.work,
             ..Tally::default()
         };
         let mut own_best = false;
         let mut journalled = true;
         if let Some(worker) = worker {
-            own_best = worker.count(&share);
+            own_best = worker.count(now, &share);
             journalled = worker.journalled;
         }
-        let total_best = self.total.count(&share);
+        let total_best = self.total.count(now, &share);
         let enters = actual > 0.0 && self.enters_bests(&best);
         // Work makes a worker known to the journal; a name and refused shares do not.
         if !rejected || enters {
@@ -812,6 +829,57 @@ impl Ledger {
         self.urgent = true;
     }
 
+    // -- the clock --
+
+    /// The wall clock was set: what was noted since the start gets its right date. A moment of this
+    /// run is what the clock shows now, less the time that has passed since, whatever it showed then.
+    fn clock_set(&mut self, now: Now, by: i64) {
+        let before = Now { unix: now.unix.saturating_add_signed(by.saturating_neg()), ..now };
+        self.pass(before);
+        let has_hours = |worker: &Worker| !worker.series(Grain::Hour).is_empty();
+        if self.everyone().any(has_hours) {
+            self.close_tallies(before);
+        }
+        let set_by = self.clock_set_by.saturating_add(by);
+        let moved = |grain: Grain| {
+            periods(set_by, grain).saturating_sub(periods(self.clock_set_by, grain))
+        };
+        let moved = Grain::ALL.map(moved);
+        self.clock_set_by = set_by;
+        let redate = redating(self.started.unix, before.unix, by);
+        self.started.unix = self.started.unix.saturating_add_signed(by);
+        self.everyone_mut().for_each(|worker| worker.redate(moved, &redate));
+        self.bests.iter_mut().for_each(|best| redate(&mut best.unix));
+        for block in &mut self.blocks {
+            redate(&mut block.unix);
+            redate(&mut block.state_unix);
+        }
+        self.settings.iter_mut().for_each(|change| redate(&mut change.unix));
+        self.audit.iter_mut().for_each(|entry| redate(&mut entry.unix));
+        if let Storage::Failing { since, .. } = &mut self.storage {
+            redate(since);
+        }
+        self.hour = Grain::Hour.period(now.unix);
+        self.hour_at = now.mono + until_next(Grain::Hour, now.unix);
+        self.minute_at = now.mono + until_next(Grain::Minute, now.unix);
+        redate(&mut self.journalled_unix);
+        redate(&mut self.cached_unix);
+        // What bears the wrong dates on the card is replaced.
+        if self.has_written || !self.pending.is_empty() {
+            self.write_anew();
+            self.pending.clear();
+            let chunks = std::mem::take(&mut self.chunks);
+            self.gone.extend(chunks.into_iter().map(minute_key));
+            self.cache_anew();
+            self.append_at = Some(now.mono);
+        }
+    }
+
+    /// Counts the time of all who are connected.
+    fn pass(&mut self, now: Now) {
+        self.everyone_mut().for_each(|worker| worker.pass(now));
+    }
+
     // -- tallies and hours --
 
     fn close_tallies(&mut self, now: Now) {
@@ -827,7 +895,7 @@ impl Ledger {
             return;
         }
         let Some(worker) = self.by_number(number) else { return };
-        if worker.open.counts.is_empty() || !worker.journalled {
+        if worker.open.is_empty() || !worker.journalled {
             return;
         }
         let tally = worker.open;
@@ -836,7 +904,7 @@ impl Ledger {
     }
 
     fn turn_hour(&mut self, now: Now) {
-        self.hour_at = now.mono + until_next_hour(now.unix);
+        self.hour_at = now.mono + until_next(Grain::Hour, now.unix);
         let hour = Grain::Hour.period(now.unix);
         if hour == self.hour {
             return;
@@ -894,7 +962,7 @@ impl Ledger {
     fn drop_oldest(&mut self, of: &[Grain]) {
         let longest = self
             .everyone_mut()
-            .flat_map(|worker| &mut worker.series)
+            .flat_map(|worker| worker.earlier.iter_mut().chain(&mut worker.series))
             .filter(|series| of.contains(&series.grain()))
             .max_by_key(|series| series.len());
         if let Some(series) = longest {
@@ -927,13 +995,13 @@ impl Ledger {
     fn newest_points(
         &self,
         [hours, days, total_days]: [usize; 3],
-    ) -> impl Iterator<Item = (&Worker, Grain, impl ExactSizeIterator<Item = &Point>)> {
+    ) -> impl Iterator<Item = (&Worker, Grain, Vec<Point>)> {
         self.everyone().flat_map(move |worker| {
             let days = if worker.number == WorkerNumber::TOTAL { total_days } else { days };
             [(Grain::Day, days), (Grain::Hour, hours)].map(|(grain, keep)| {
-                let points = worker.series(grain).points();
-                let old = points.len().saturating_sub(keep);
-                (worker, grain, points.skip(old))
+                let mut points = worker.closed(grain);
+                points.drain(..points.len().saturating_sub(keep));
+                (worker, grain, points)
             })
         })
     }
@@ -1159,6 +1227,9 @@ impl Ledger {
 
     /// Puts what was on the card under what was counted since the start. Handles stay good.
     fn merge(&mut self, now: Now, mut base: Ledger) {
+        // What an earlier run left open is a tally of its own: its dates are of that run.
+        let left: Vec<Tally> = base.everyone_mut().filter_map(Worker::close_left).collect();
+        left.into_iter().for_each(|tally| self.journal(now, Record::Tally(tally)));
         let mut renumbered = BTreeMap::new();
         let mut fresh = Vec::new();
         let running = std::mem::take(&mut self.numbers);
@@ -1183,7 +1254,8 @@ impl Ledger {
             renumbered.insert(old, mine.number);
             self.numbers.insert(mine.number, id);
         }
-        for (_, worker) in std::mem::take(&mut base.workers) {
+        for (_, mut worker) in std::mem::take(&mut base.workers) {
+            worker.leave_to_the_past();
             self.insert(worker);
         }
         let new_number = |old: WorkerNumber| renumbered.get(&old).copied().unwrap_or(old);
@@ -1317,6 +1389,7 @@ impl Ledger {
         if self.stopping {
             self.close_tallies(now);
         }
+        self.has_written = true;
         let mut batch = Batch { unix: now.unix, close: self.stopping, ..Batch::default() };
         let limit = (2 * self.base_bytes + 256 * 1024).min(JOURNAL_LIMIT);
         let grown = self.journal_bytes > limit;
@@ -1367,6 +1440,7 @@ impl Ledger {
         self.journalled_unix = now.unix;
         let mut records = Vec::new();
         for worker in self.everyone_mut().filter(|worker| worker.journalled) {
+            worker.pass(now);
             if std::mem::take(&mut worker.changed.journal) {
                 worker.turn_minute(now.unix);
                 records.extend(worker.interim());
@@ -1390,6 +1464,7 @@ impl Ledger {
         let since = first_minute(self.cached_unix, now.unix);
         self.cached_unix = now.unix;
         for worker in self.everyone_mut().filter(|worker| worker.journalled) {
+            worker.pass(now);
             if !std::mem::take(&mut worker.changed.cache) {
                 continue;
             }
@@ -1499,8 +1574,10 @@ impl Worker {
             totals: Totals { first_seen: unix, last_seen: unix, ..Totals::default() },
             open: Tally { worker: number, ..Tally::default() },
             minute: Tally::default(),
+            share_at: None,
             series: Grain::ALL.map(Series::new),
-            active_since: unix,
+            earlier: Grain::ALL.map(Series::new),
+            counted_to: None,
             journalled: true,
             changed: Changed::default(),
             cached_tallies: None,
@@ -1514,120 +1591,88 @@ impl Worker {
         totals
     }
 
-    /// The points of a grain, the oldest first, with what is counted up to now.
+    /// The points of a grain, the oldest first, with what was counted last.
     pub fn history(&self, grain: Grain) -> Vec<Point> {
-        let mut series = self.series(grain).clone();
-        series.add(if grain == Grain::Minute { &self.minute } else { &self.open });
-        series.points().filter(|point| point.shares() > 0).copied().collect()
+        self.with_open(grain, if grain == Grain::Minute { self.minute } else { self.open })
     }
 
-    /// Hashes a second over the last `window` seconds (at most a day), from the difficulty
-    /// credited. A worker that began later is measured from its beginning.
-    pub fn hashrate(&self, unix: u64, window: u64) -> f64 {
-        self.rate(unix, window).hashrate
+    /// The same with the time up to now, and without points in the future: a clock that was wrong in
+    /// an earlier run may have left some.
+    pub fn history_until(&self, now: Now, grain: Grain) -> Vec<Point> {
+        let mut open = if grain == Grain::Minute { self.minute } else { self.open };
+        let online = self.uncounted(now).as_secs() as u32;
+        open.add(&Tally { from: now.unix, online, ..Tally::default() });
+        let mut points = self.with_open(grain, open);
+        let latest = grain.period(now.unix);
+        points.retain(|point| point.period <= latest);
+        points
     }
 
-    /// The hashrate (see [`Worker::hashrate`]), and the accepted shares of the window's whole
-    /// minutes.
-    pub fn rate(&self, unix: u64, window: u64) -> Rate {
-        self.add_up(unix, window, &mut |_, _| {})
+    /// What its accepted shares of the last `window` seconds (at most a day) prove. Minutes are kept
+    /// whole, so the window begins at the nearest border of one.
+    pub fn proven(&self, now: Now, window: u64) -> Proven {
+        self.add_up(now, window, &mut |_| {})
     }
 
-    /// The rate over the last day, and the work (sum of credited difficulties) of each half hour of
-    /// it in which there were shares, the oldest first: what [`Worker::history`] adds up to. At most
-    /// 49.
-    pub fn day(&self, unix: u64) -> (Rate, Vec<f64>) {
-        let mut works = Vec::with_capacity(if self.minutes().is_empty() { 1 } else { 49 });
-        let mut last = None;
-        let rate = self.add_up(unix, 86_400, &mut |half, work| match works.last_mut() {
-            Some(sum) if last == Some(half) => *sum += work,
-            _ => {
-                works.push(work);
-                last = Some(half);
+    /// The same for the last day, and the half hours of it in which the worker was connected, the
+    /// oldest first; at most 49.
+    pub fn day(&self, now: Now) -> (Proven, Vec<HalfHour>) {
+        let mut halves: Vec<HalfHour> = Vec::new();
+        let proven = self.add_up(now, 86_400, &mut |half: HalfHour| {
+            let place = halves.partition_point(|before| before.half < half.half);
+            match halves.get_mut(place).filter(|same| same.half == half.half) {
+                Some(same) => same.proven.add(&half.proven),
+                None => halves.insert(place, half),
             }
         });
-        (rate, works)
+        (proven, halves)
     }
 
-    /// Tells `each` the half hours of the shown minutes, in pieces, and what they add up to.
-    fn add_up(&self, unix: u64, window: u64, each: &mut impl FnMut(u32, f64)) -> Rate {
-        let start = unix.saturating_sub(window.min(86_400));
-        // There are whole minutes only: begin at the one whose border is nearest.
+    /// Tells `each` the half hours of the window, in pieces, and what they add up to.
+    fn add_up(&self, now: Now, window: u64, each: &mut impl FnMut(HalfHour)) -> Proven {
+        let start = now.unix.saturating_sub(window.min(86_400));
         let first = Grain::Minute.period(start.saturating_add(30));
-        let (mut work, mut accepted) = (0.0, 0);
-        let open = Grain::Minute.period(self.minute.from) >= first;
-        match self.first_shown(start) {
-            Some(shown) => {
-                // The nearest border may be the one before.
-                if shown > first {
-                    let before = self.minutes().since(first).take_while(|p| p.period < shown);
-                    before.for_each(|point| work += f64::from(point.work));
-                }
-                self.minutes().half_hours_since(shown, &mut |half| {
-                    work += half.work;
-                    accepted += half.accepted;
-                    each(half.half, half.work);
-                });
-                if let Some(point) = self.open_point(shown) {
-                    accepted += u64::from(point.accepted);
-                    each(half_of(point.period), f64::from(point.work));
-                }
+        let last = half_of(Grain::Minute.period(now.unix));
+        let mut sum = Proven::default();
+        let mut add = |half: HalfHour| {
+            // One that a wrong clock has left in the future is none of this window's.
+            if half.half <= last {
+                sum.add(&half.proven);
+                each(half);
             }
-            None => {
-                self.minutes().half_hours_since(first, &mut |half| work += half.work);
-                for point in self.history(Grain::Minute) {
-                    if u64::from(point.period) * 60 >= start {
-                        accepted += u64::from(point.accepted);
-                        each(half_of(point.period), f64::from(point.work));
-                    }
-                }
-            }
+        };
+        for series in [&self.earlier, &self.series] {
+            series[Grain::Minute.index()].half_hours_since(first, &mut add);
         }
-        if open {
-            work += self.minute.counts.work;
+        let mut open = Point::of(Grain::Minute, &self.minute);
+        if open.period < first {
+            open = Point { period: Grain::Minute.period(now.unix), ..Point::default() };
         }
-        let mut begin = u64::from(first) * 60;
-        // Nothing before its last coming: it was not there for the whole window.
-        if self.active_since > begin {
-            let earliest = self.minutes().since(first).next();
-            let earliest = earliest.map(|point| u64::from(point.period) * 60);
-            let earliest = earliest.or(open.then_some(self.minute.from / 60 * 60));
-            if earliest.is_some_and(|earliest| earliest >= self.active_since / 60 * 60) {
-                begin = self.active_since;
-            }
+        let mut proven = open.proven();
+        proven.seconds += self.uncounted(now).as_secs_f64();
+        if !open.is_empty() || proven.seconds > 0.0 {
+            add(HalfHour { half: half_of(open.period), proven });
         }
-        let seconds = unix.saturating_sub(begin).max(1) as f64;
-        Rate { hashrate: hashrate(work, seconds), accepted }
+        sum
     }
 
-    /// The first minute from `start` on (Unix seconds) that the history shows. `None` when the open
-    /// minute does not come after all others, because the clock went back or the daemon was started
-    /// again within a minute: then it is not known without putting them together.
-    fn first_shown(&self, start: u64) -> Option<u32> {
-        let first = u32::try_from(start.div_ceil(60)).unwrap_or(u32::MAX);
-        if self.minute.counts.is_empty() {
-            return Some(first);
-        }
-        let mut points = self.minutes().points();
-        let full = points.len() == Series::capacity(Grain::Minute);
-        if points
-            .next_back()
-            .is_some_and(|last| last.period >= Grain::Minute.period(self.minute.from))
-        {
-            return None;
-        }
-        // The open minute takes the place of the oldest.
-        Some(if full {
-            points.nth(1).map_or(first, |second| first.max(second.period))
-        } else {
-            first
-        })
+    /// The time of the present connection that is not counted yet.
+    fn uncounted(&self, now: Now) -> Duration {
+        self.counted_to.map_or(Duration::ZERO, |to| now.mono.saturating_duration_since(to))
     }
 
-    /// The open minute as it will stand among the others, if it is from `period` on.
-    fn open_point(&self, period: u32) -> Option<Point> {
-        let point = Point::of(Grain::Minute, &self.minute);
-        (point.shares() > 0 && point.period >= period).then_some(point)
+    fn with_open(&self, grain: Grain, open: Tally) -> Vec<Point> {
+        let mut series = self.series(grain).clone();
+        series.add(&open);
+        match self.earlier[grain.index()].is_empty() {
+            true => series.points().copied().collect(),
+            false => together(&self.earlier[grain.index()], &series),
+        }
+    }
+
+    /// The points of a grain without what is counted at the moment.
+    fn closed(&self, grain: Grain) -> Vec<Point> {
+        together(&self.earlier[grain.index()], self.series(grain))
     }
 
     /// True while a connection is authorised as this worker.
@@ -1635,10 +1680,52 @@ impl Worker {
         self.sessions > 0
     }
 
+    fn connected(&mut self, now: Now) {
+        self.sessions += 1;
+        self.totals.last_seen = now.unix;
+        self.counted_to.get_or_insert(now.mono);
+    }
+
+    fn disconnected(&mut self, now: Now) {
+        self.pass(now);
+        self.sessions = self.sessions.saturating_sub(1);
+        self.totals.last_seen = now.unix;
+        self.changed = Changed::ALL;
+        if self.sessions == 0 {
+            self.counted_to = None;
+        }
+    }
+
+    /// Counts the time up to now, in whole seconds, in the minutes that it belongs to.
+    fn pass(&mut self, now: Now) {
+        let Some(counted_to) = self.counted_to else { return };
+        let mut left = self.uncounted(now).as_secs();
+        if left == 0 {
+            return;
+        }
+        self.counted_to = Some(counted_to + Duration::from_secs(left));
+        self.changed = Changed::ALL;
+        self.totals.last_seen = now.unix;
+        // A day is all that the minutes hold.
+        left = left.min(86_400);
+        let mut at = now.unix.saturating_sub(left);
+        while left > 0 {
+            self.turn_to(at);
+            let part = left.min(60 - at % 60);
+            let time = Tally { from: at, online: part as u32, ..Tally::default() };
+            self.open.add(&time);
+            self.minute.add(&time);
+            at += part;
+            left -= part;
+        }
+    }
+
     /// Counts one share; true when it is the best ever of this worker.
-    fn count(&mut self, share: &Tally) -> bool {
-        if share.from / 60 != self.minute.from / 60 {
-            self.turn_minute(share.from);
+    fn count(&mut self, now: Now, share: &Tally) -> bool {
+        self.pass(now);
+        self.turn_to(share.from);
+        if share.last_share > 0 {
+            self.share_at = Some(now.mono);
         }
         self.changed = Changed::ALL;
         self.open.add(share);
@@ -1646,6 +1733,12 @@ impl Worker {
         self.best_since_boot = better(self.best_since_boot, share.best);
         let before = best_difficulty(&self.totals.best);
         share.best.is_some_and(|best| best.difficulty > before)
+    }
+
+    fn turn_to(&mut self, unix: u64) {
+        if unix / 60 != self.minute.from / 60 {
+            self.turn_minute(unix);
+        }
     }
 
     fn turn_minute(&mut self, unix: u64) {
@@ -1681,8 +1774,11 @@ impl Worker {
 
     /// Takes in an open tally as it stood once, unless a later one is known.
     fn raise_open(&mut self, tally: &Tally) {
-        let shares = |tally: &Tally| tally.counts.accepted.saturating_add(tally.counts.rejected());
-        let later = (tally.number, shares(tally)) > (self.open.number, shares(&self.open));
+        let size = |tally: &Tally| {
+            let shares = tally.counts.accepted.saturating_add(tally.counts.rejected());
+            (tally.number, shares, tally.online)
+        };
+        let later = size(tally) > size(&self.open);
         if tally.number >= self.totals.tallies && later {
             self.close_lost(tally.number);
             self.open = *tally;
@@ -1691,11 +1787,18 @@ impl Worker {
 
     /// An open tally of before this number, whose end was lost, counts as it last stood.
     fn close_lost(&mut self, number: u32) {
-        if self.open.number < number && !self.open.counts.is_empty() {
+        if self.open.number < number && !self.open.is_empty() {
             let lost = self.open;
             self.open_from(number);
             self.add_tally(&lost);
         }
+    }
+
+    /// Closes the open tally, if there is one.
+    fn close_left(&mut self) -> Option<Tally> {
+        let open = (!self.open.is_empty()).then_some(self.open)?;
+        self.add_tally(&open);
+        Some(open)
     }
 
     fn renumber(&mut self, number: WorkerNumber) {
@@ -1714,7 +1817,8 @@ impl Worker {
     }
 
     /// Adds what the card knows of this worker to what was counted since the start.
-    fn merge(&mut self, theirs: Worker) {
+    fn merge(&mut self, mut theirs: Worker) {
+        theirs.leave_to_the_past();
         let mine = std::mem::replace(&mut self.totals, theirs.totals);
         self.totals.last_seen = self.totals.last_seen.max(mine.last_seen);
         self.journalled = true;
@@ -1723,9 +1827,65 @@ impl Worker {
         self.open.add(&mine);
         self.level = self.level.or(theirs.level);
         self.fixed = self.fixed.or(theirs.fixed);
-        for (mine, theirs) in self.series.iter_mut().zip(&theirs.series) {
-            theirs.points().for_each(|point| mine.merge(point));
+        for (mine, theirs) in self.earlier.iter_mut().zip(theirs.earlier) {
+            match mine.is_empty() {
+                true => *mine = theirs,
+                false => theirs.points().for_each(|point| mine.merge(point)),
+            }
         }
+        self.changed = Changed::ALL;
+    }
+
+    /// What was read from the card is of an earlier run.
+    fn leave_to_the_past(&mut self) {
+        for (earlier, read) in self.earlier.iter_mut().zip(&mut self.series) {
+            let grain = read.grain();
+            *earlier = std::mem::replace(read, Series::new(grain));
+        }
+        // Until when it was connected stands in no sum.
+        if let Some(last) = self.earlier[Grain::Minute.index()].points().next_back() {
+            let end = u64::from(last.period) * 60 + u64::from(last.online.min(60));
+            self.totals.last_seen = self.totals.last_seen.max(end);
+        }
+    }
+
+    /// Moves what was noted since the start: `moved` periods of each grain, and single dates.
+    fn redate(&mut self, moved: [i64; 3], redate: &impl Fn(&mut u64)) {
+        let sum = |series: &Series| series.points().map(Point::shares).sum::<u64>();
+        let [minutes, hours, days] = &mut self.series;
+        minutes.shift(moved[0]);
+        redate(&mut self.minute.from);
+        redate(&mut self.open.from);
+        let mut all = minutes.clone();
+        all.add(&self.minute);
+        // The minutes tell to the minute what the hours and days become, as long as they are whole.
+        if !hours.is_empty() && self.open.is_empty() && sum(&all) == sum(hours) {
+            for (coarse, grain) in [(hours, Grain::Hour), (days, Grain::Day)] {
+                *coarse = Series::new(grain);
+                for point in all.points() {
+                    let period = grain.period(u64::from(point.period) * 60);
+                    coarse.merge(&Point { period, squares: 0.0, ..*point });
+                }
+            }
+        } else {
+            hours.shift(moved[1]);
+            days.shift(moved[2]);
+        }
+        let totals = &mut self.totals;
+        let dates = [
+            &mut totals.first_seen,
+            &mut totals.last_seen,
+            &mut totals.last_share,
+            &mut self.open.last_share,
+        ];
+        dates.into_iter().for_each(redate);
+        let bests = [
+            &mut self.open.best,
+            &mut self.best_since_boot,
+            &mut totals.best,
+            &mut totals.best_since_block,
+        ];
+        bests.into_iter().flatten().for_each(|best| redate(&mut best.unix));
         self.changed = Changed::ALL;
     }
 
@@ -1748,7 +1908,7 @@ impl Worker {
 
     fn interim(&self) -> Vec<Record> {
         let mut records = Vec::new();
-        if !self.open.counts.is_empty() {
+        if !self.open.is_empty() {
             records.push(Record::Open(self.open));
         }
         if let Some(difficulty) = self.level {
@@ -1758,15 +1918,15 @@ impl Worker {
     }
 
     fn minutes_since(&self, first: u32) -> Vec<Record> {
-        self.point_records(Grain::Minute, self.minutes().since(first))
+        let mut minutes = Series::new(Grain::Minute);
+        for series in [&self.earlier, &self.series] {
+            series[Grain::Minute.index()].since(first).for_each(|point| minutes.merge(point));
+        }
+        let minutes: Vec<Point> = minutes.points().copied().collect();
+        self.point_records(Grain::Minute, &minutes)
     }
 
-    fn point_records<'a>(
-        &self,
-        grain: Grain,
-        points: impl Iterator<Item = &'a Point>,
-    ) -> Vec<Record> {
-        let points: Vec<Point> = points.copied().collect();
+    fn point_records(&self, grain: Grain, points: &[Point]) -> Vec<Record> {
         let (worker, chunks) = (self.number, points.chunks(MAX_POINTS));
         chunks.map(|points| Record::Points { worker, grain, points: points.to_vec() }).collect()
     }
@@ -1775,12 +1935,31 @@ impl Worker {
         &self.series[grain.index()]
     }
 
-    fn minutes(&self) -> &Series {
-        self.series(Grain::Minute)
-    }
-
     fn points_held(&self) -> usize {
-        self.series.iter().map(Series::len).sum()
+        self.earlier.iter().chain(&self.series).map(Series::len).sum()
+    }
+}
+
+/// The points of two runs, the oldest first, at most one of each period.
+fn together(earlier: &Series, later: &Series) -> Vec<Point> {
+    let mut both = earlier.clone();
+    later.points().for_each(|point| both.merge(point));
+    both.points().copied().collect()
+}
+
+/// So many whole periods of a grain come nearest to so many seconds.
+fn periods(seconds: i64, grain: Grain) -> i64 {
+    let width = grain.seconds() as i64;
+    seconds.saturating_add(width / 2).div_euclid(width)
+}
+
+/// Moves a date by so many seconds if it is of the time from the start to now, by the clock that was
+/// wrong. Dates of before the start keep what they are.
+fn redating(start: u64, now: u64, by: i64) -> impl Fn(&mut u64) {
+    move |date| {
+        if (start..=now).contains(date) {
+            *date = date.saturating_add_signed(by);
+        }
     }
 }
 
@@ -1853,8 +2032,8 @@ fn lost_name(number: WorkerNumber) -> String {
     format!("(lost name {})", number.0)
 }
 
-fn until_next_hour(unix: u64) -> Duration {
-    Duration::from_secs(3_600 - unix % 3_600)
+fn until_next(grain: Grain, unix: u64) -> Duration {
+    Duration::from_secs(grain.seconds() - unix % grain.seconds())
 }
 
 #[cfg(test)]
@@ -1916,6 +2095,97 @@ mod tests {
         }
     }
 
+    /// A steady miner, a share a minute, from `start` on for so many minutes.
+    fn mines(ledger: &mut Ledger, worker: WorkerId, now: &mut Now, minutes: u64) {
+        for _ in 0..minutes {
+            *now = Now { mono: now.mono + Duration::from_secs(60), unix: now.unix + 60 };
+            let share = LedgerEvent::Share { worker, difficulty: 60.0, actual: 70.0, height: 1 };
+            ledger.handle(*now, share, &mut Vec::new());
+        }
+    }
+
+    const DAYS_400: i64 = 400 * 86_400;
+
+    #[test]
+    fn a_jump_of_the_clock_changes_no_rate_and_takes_the_past_along() {
+        for by in [DAYS_400, -DAYS_400, 700, -700, 86_400 + 1_234] {
+            let mut now = Now { mono: Instant::now(), unix: 1_790_000_000 };
+            let mut ledger = Ledger::new(now);
+            ledger.storage = Storage::Ready;
+            let worker = ledger.worker(now, "w", "d");
+            ledger.handle(now, LedgerEvent::Connected(worker), &mut Vec::new());
+            mines(&mut ledger, worker, &mut now, 150);
+            now.unix = now.unix.saturating_add_signed(by);
+            ledger.handle(now, LedgerEvent::ClockSet { by }, &mut Vec::new());
+            let start = now.unix - 150 * 60;
+            let miner = ledger.get(worker).unwrap();
+            for window in [300, 3_600, 86_400] {
+                let proven = miner.proven(now, window);
+                let rate = proven.work / proven.seconds;
+                // One share more or less.
+                let most = 70.0 / window as f64;
+                assert!((rate - 1.0).abs() < most, "{by}, {window} s: {proven:?}");
+                let measured = proven.seconds - window.min(150 * 60) as f64;
+                assert!(measured.abs() <= 60.0, "{by}, {window} s: {proven:?}");
+            }
+            for grain in Grain::ALL {
+                let points = miner.history_until(now, grain);
+                let work: f32 = points.iter().map(|point| point.work).sum();
+                assert_eq!(work, 150.0 * 60.0, "{by}, {grain:?}");
+                let first = u64::from(points[0].period) * grain.seconds();
+                let nearest = first.abs_diff(start / grain.seconds() * grain.seconds());
+                assert!(nearest <= grain.seconds().min(60), "{by}, {grain:?}: {first} {start}");
+            }
+            let totals = miner.totals();
+            assert_eq!(totals.first_seen, start);
+            assert_eq!((totals.last_seen, totals.last_share), (now.unix, now.unix));
+            assert_eq!(totals.best.unwrap().unix, start + 60);
+            assert_eq!(ledger.bests()[0].unix, start + 60);
+            // And on.
+            mines(&mut ledger, worker, &mut now, 10);
+            let proven = ledger.get(worker).unwrap().proven(now, 3_600);
+            assert!((proven.work / proven.seconds - 1.0).abs() < 0.02, "{by}: {proven:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_on_the_card_keeps_its_dates_when_the_clock_is_set() {
+        let mut now = Now { mono: Instant::now(), unix: 1_790_000_000 };
+        let mut first = Ledger::new(now);
+        first.storage = Storage::Ready;
+        let worker = first.worker(now, "w", "d");
+        first.handle(now, LedgerEvent::Connected(worker), &mut Vec::new());
+        mines(&mut first, worker, &mut now, 150);
+        let records = first.records(JOURNAL_BUDGET);
+        let of = |ledger: &Ledger, grain| ledger.total().history(grain);
+        let before = [of(&first, Grain::Hour), of(&first, Grain::Day)];
+
+        // The box comes back without a clock: an hour behind the end of its last run.
+        let mut now = Now { mono: now.mono + Duration::from_secs(600), unix: now.unix - 3_600 };
+        let mut second = Ledger::new(now);
+        let worker = second.worker(now, "w", "d");
+        second.handle(now, LedgerEvent::Connected(worker), &mut Vec::new());
+        mines(&mut second, worker, &mut now, 2);
+        let opened = Opened { records, ..Opened::default() };
+        second.handle(now, LedgerEvent::Opened(Box::new(opened)), &mut Vec::new());
+        mines(&mut second, worker, &mut now, 90);
+        let by = 6 * 3_600;
+        now.unix += by as u64;
+        second.handle(now, LedgerEvent::ClockSet { by }, &mut Vec::new());
+        let after = [of(&second, Grain::Hour), of(&second, Grain::Day)];
+        assert_eq!(after[0][..before[0].len()], before[0][..]);
+        let sum = |points: &[Point]| points.iter().map(|point| point.work).sum::<f32>();
+        assert_eq!(sum(&after[0]), (150.0 + 92.0) * 60.0);
+        assert_eq!(sum(&after[1]), (150.0 + 92.0) * 60.0);
+        let began = now.unix - 92 * 60;
+        let new = after[0][before[0].len()];
+        assert_eq!(u64::from(new.period), began / 3_600, "{new:?}");
+        // What is written from now on bears these dates.
+        let again = Ledger::replay(now, &second.records(JOURNAL_BUDGET));
+        assert_eq!(sum(&again.total().history(Grain::Hour)), (150.0 + 92.0) * 60.0);
+        assert!(second.rewrite || !second.has_written);
+    }
+
     /// What happens to a worker, and how long after the last time (seconds, also back).
     #[derive(Clone, Debug)]
     enum Step {
@@ -1948,45 +2218,34 @@ mod tests {
             1 => any::<bool>().prop_map(Step::Connect),
             1 => vec(point, 0..300).prop_map(|points| Step::Restore(
                 points.into_iter().map(|(period, accepted, work)| Point {
-                    period, accepted, work: work as f32 / 256.0, ..Point::default()
+                    period, accepted, work: work as f32 / 256.0, online: 60, ..Point::default()
                 }).collect()
             )),
             1 => Just(Step::Shrink),
         ]
     }
 
-    /// By walking through all that is held.
-    fn slow_rate(worker: &Worker, unix: u64, window: u64) -> Rate {
-        let start = unix.saturating_sub(window);
-        let first = Grain::Minute.period(start.saturating_add(30));
-        let minutes: Vec<&Point> =
-            worker.minutes().points().filter(|point| point.period >= first).collect();
-        let mut work: f64 = minutes.iter().map(|point| f64::from(point.work)).sum();
-        let mut earliest = minutes.first().map(|point| u64::from(point.period) * 60);
-        if Grain::Minute.period(worker.minute.from) >= first {
-            work += worker.minute.counts.work;
-            earliest = earliest.or(Some(worker.minute.from / 60 * 60));
+    /// By walking through all that is held: of each minute from that on whose border is nearest to
+    /// the start of the window, but not of one in the future.
+    fn slow_day(worker: &Worker, now: Now, window: u64) -> (Proven, Vec<HalfHour>) {
+        let first = Grain::Minute.period(now.unix.saturating_sub(window) + 30);
+        let last = half_of(Grain::Minute.period(now.unix));
+        let mut open = Point::of(Grain::Minute, &worker.minute);
+        let uncounted = worker.uncounted(now);
+        if open.period < first {
+            open = Point { period: Grain::Minute.period(now.unix), ..Point::default() };
         }
-        let mut begin = u64::from(first) * 60;
-        if earliest.is_some_and(|earliest| earliest >= worker.active_since / 60 * 60) {
-            begin = begin.max(worker.active_since);
-        }
-        let seconds = unix.saturating_sub(begin).max(1) as f64;
-        let shown = worker.history(Grain::Minute);
-        let shown = shown.iter().filter(|point| u64::from(point.period) * 60 >= start);
-        let accepted = shown.map(|point| u64::from(point.accepted)).sum();
-        Rate { hashrate: hashrate(work, seconds), accepted }
-    }
-
-    fn slow_half_hours(worker: &Worker, unix: u64) -> Vec<f64> {
-        let start = unix.saturating_sub(86_400);
-        let mut works = BTreeMap::<u32, f64>::new();
-        for point in worker.history(Grain::Minute) {
-            if u64::from(point.period) * 60 >= start {
-                *works.entry(point.period / 30).or_default() += f64::from(point.work);
+        open.online += uncounted.as_secs() as u32;
+        let minutes = [&worker.earlier, &worker.series].map(|all| all[0].points());
+        let mut halves = BTreeMap::<u32, Proven>::new();
+        for point in minutes.into_iter().flatten().chain([&open]).filter(|p| !p.is_empty()) {
+            if point.period >= first && half_of(point.period) <= last {
+                halves.entry(half_of(point.period)).or_default().add(&point.proven());
             }
         }
-        works.into_values().collect()
+        let mut sum = Proven::default();
+        halves.values().for_each(|proven| sum.add(proven));
+        (sum, halves.into_iter().map(|(half, proven)| HalfHour { half, proven }).collect())
     }
 
     proptest! {
@@ -2052,14 +2311,13 @@ mod tests {
                 let worker = ledger.get(worker).unwrap();
                 for of in [worker, ledger.total()] {
                     for later in [0, 1, 17, 30, 59, 60, 1_000, 50_000, -100, -7_000] {
-                        let unix = at(passed + later).unix;
+                        let mut now = at(passed + later);
                         // On the border of a minute the oldest one just leaves the window.
-                        let unix = if later == 60 { unix / 60 * 60 } else { unix };
+                        now.unix = if later == 60 { now.unix / 60 * 60 } else { now.unix };
                         for window in [300, 600, 3_600] {
-                            prop_assert_eq!(of.rate(unix, window), slow_rate(of, unix, window));
+                            prop_assert_eq!(of.proven(now, window), slow_day(of, now, window).0);
                         }
-                        let day = (slow_rate(of, unix, 86_400), slow_half_hours(of, unix));
-                        prop_assert_eq!(of.day(unix), day);
+                        prop_assert_eq!(of.day(now), slow_day(of, now, 86_400));
                     }
                 }
             }

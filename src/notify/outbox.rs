@@ -78,6 +78,18 @@ impl Outbox {
         self.lanes.iter().map(|lane| lane.view.clone()).collect()
     }
 
+    /// The wall clock was set, by so many seconds: what is dated here is dated anew.
+    pub fn clock_set(&mut self, by: i64) {
+        for lane in &mut self.lanes {
+            let flying = lane.flying.iter_mut().map(|(_, waiting)| waiting);
+            let waiting = lane.waiting.iter_mut().chain(flying);
+            let dates = waiting.map(|waiting| &mut waiting.message.at);
+            for date in dates.chain(&mut lane.view.last_ok_at) {
+                *date = date.saturating_add_signed(by);
+            }
+        }
+    }
+
     /// Other sinks from now on. Those that stay keep their queues and counts.
     pub fn reload(&mut self, name: &str, sinks: Vec<Sink>) {
         name.clone_into(&mut self.name);

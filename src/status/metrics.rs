@@ -257,7 +257,7 @@ fn miners(s: &Snapshot, out: &mut Text) {
     each.gauge("soloist_miner_hashrate", "Hashes per second, proven by shares.", |m| {
         if m.state == MinerState::Gone { 0.0 } else { m.rate.hashrate }
     });
-    each.gauge("soloist_miner_hashrate_error_ratio", "Its error at 95 % confidence.", |m| {
+    each.gauge("soloist_miner_hashrate_error_ratio", "Its error at 99 % confidence.", |m| {
         m.rate.relative_error()
     });
     each.gauge("soloist_miner_hashrate_claimed", "Hashes per second that it claims.", |m| {

@@ -6,16 +6,17 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::address;
 use crate::chain::Chain;
-use crate::clock::millis;
-use crate::difficulty::{HASHES_PER_DIFFICULTY, hashrate};
+use crate::clock::{Now, millis};
+use crate::difficulty::HASHES_PER_DIFFICULTY;
 use crate::ids::ConnId;
 use crate::ledger::record::{Counts, Grain, Point, RejectReason};
-use crate::ledger::totals::{Ledger, Rate, Worker, WorkerId};
+use crate::ledger::totals::{Ledger, Worker, WorkerId};
 use crate::pool::Pool;
+use crate::rate::Proven;
 use crate::stratum::session::Session;
 
 use super::nominal::nominal;
@@ -29,8 +30,8 @@ const PAYEES_MAX: usize = 2048;
 
 /// What the miners' views are made of.
 pub struct Miners<'a> {
-    /// Unix seconds.
-    pub now: u64,
+    /// Now.
+    pub now: Now,
     /// Who is known, and what was counted.
     pub ledger: &'a Ledger,
     /// Who is connected.
@@ -88,25 +89,27 @@ impl<'a> Miners<'a> {
     /// The workers in the order of the list: they are sorted before their views are made, which are
     /// large.
     fn ranked(&self) -> Vec<Ranked<'a>> {
-        let rank =
-            |(id, worker)| Ranked { id, worker, rate: rate_view(worker, self.now, RATE_WINDOW) };
-        let mut ranked: Vec<Ranked<'a>> = self.ledger.workers().map(rank).collect();
+        let rank = |(id, worker): (WorkerId, &'a Worker)| {
+            Ranked { id, worker, lately: worker.proven(self.now, RATE_WINDOW) }
+        };
+        let mut ranked: Vec<Ranked<'a>> =
+            self.ledger.workers().filter(|(_, worker)| !is_visitor(worker)).map(rank).collect();
         ranked.sort_by(|a, b| {
-            let faster = b.rate.hashrate.total_cmp(&a.rate.hashrate);
+            let faster = b.lately.hashrate().total_cmp(&a.lately.hashrate());
             faster.then_with(|| a.worker.name.cmp(&b.worker.name))
         });
         ranked
     }
 
     fn view(&self, ranked: &Ranked<'a>, here: Option<&Here<'a>>, model: &Model) -> view::MinerView {
-        let Ranked { id, worker, rate } = *ranked;
+        let Ranked { id, worker, lately } = *ranked;
         let session = here.and_then(|here| here.session);
         let latest = here.and_then(|here| here.latest);
         let totals = worker.totals();
         let difficulty = session.and_then(Session::difficulty).map_or(0.0, |d| d.0);
-        let (day, mut trend) = worker.day(self.now);
-        let rate_day = rate_of(day, 86_400);
-        trend.iter_mut().for_each(|work| *work = hashrate(*work, 1800.0));
+        let (day, halves) = worker.day(self.now);
+        let rate = view::RateView::of(&lately, RATE_WINDOW, difficulty);
+        let rate_day = view::RateView::of(&day, 86_400, difficulty);
         let claimed = model.claimed;
         let (proven, share) =
             (rate.hashrate.max(rate_day.hashrate), difficulty * HASHES_PER_DIFFICULTY);
@@ -121,21 +124,24 @@ impl<'a> Miners<'a> {
             address: session.map_or_else(String::new, |s| address_text(s.peer())),
             pays: self.paid(session.and_then(Session::payee)),
             state: match session {
-                Some(session) if is_quiet(self.now, session, totals.last_share, expected) => {
+                Some(session) if is_quiet(self.now, session, worker.share_at, expected) => {
                     view::MinerState::Quiet
                 }
                 Some(_) => view::MinerState::Mining,
                 None => view::MinerState::Gone,
             },
-            since: session.map_or(totals.last_share, |session| session.connected_at().unix),
+            since: session.map_or(totals.last_seen, |session| {
+                self.now.date_of(session.connected_at().mono)
+            }),
             first_seen_at: totals.first_seen,
             rate,
+            rate_hour: view::RateView::of(&worker.proven(self.now, 3_600), 3_600, difficulty),
             rate_day,
             claimed,
             claimed_by: claimed.map_or_else(String::new, |_| "data sheet".to_owned()),
-            trend,
+            trend: halves.iter().map(|half| half.proven.hashrate()).collect(),
             accepted: totals.ever.accepted,
-            shares_per_min: rate.shares as f64 * 60.0 / rate.window_s.max(1) as f64,
+            shares_per_min: lately.shares as f64 * 60.0 / lately.seconds.max(1.0),
             rejects: reject_views(&totals.ever),
             latest: latest.map_or_else(Vec::new, |latest| latest.iter().copied().collect()),
             difficulty,
@@ -168,7 +174,7 @@ struct Here<'a> {
 struct Ranked<'a> {
     id: WorkerId,
     worker: &'a Worker,
-    rate: view::RateView,
+    lately: Proven,
 }
 
 /// What follows from a worker's model.
@@ -212,20 +218,24 @@ pub(crate) fn class(model: &str) -> String {
     if word.is_empty() { "other".into() } else { word.to_lowercase() }
 }
 
+/// It authorised and left without a share, as a miner does that only looks whether we are there: it
+/// is no miner that is missing.
+fn is_visitor(worker: &Worker) -> bool {
+    !worker.is_connected() && worker.totals().ever.accepted == 0
+}
+
 /// Whether a connected miner has sent nothing for far longer than its difficulty explains: by
-/// chance ten times the usual happens once in 22,000 shares.
-fn is_quiet(unix: u64, session: &Session, last_share: u64, expected: Option<f64>) -> bool {
-    let since = last_share.max(session.connected_at().unix);
-    let limit = expected.map_or(1800.0, |expected| (10.0 * expected).max(300.0));
-    unix.saturating_sub(since) as f64 > limit
-}
-
-pub(crate) fn rate_view(worker: &Worker, unix: u64, window: u64) -> view::RateView {
-    rate_of(worker.rate(unix, window), window)
-}
-
-fn rate_of(rate: Rate, window: u64) -> view::RateView {
-    view::RateView { hashrate: rate.hashrate, shares: rate.accepted, window_s: window }
+/// chance twenty times the usual happens once in 500 million shares.
+fn is_quiet(
+    now: Now,
+    session: &Session,
+    last_share: Option<Instant>,
+    expected: Option<f64>,
+) -> bool {
+    let connected = session.connected_at().mono;
+    let since = last_share.map_or(connected, |last| last.max(connected));
+    let limit = expected.map_or(1800.0, |expected| (20.0 * expected).max(300.0));
+    now.mono.saturating_duration_since(since).as_secs_f64() > limit
 }
 
 pub(crate) fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
@@ -237,28 +247,57 @@ pub(crate) fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
         .collect()
 }
 
-/// Points of one grain put together into intervals of `width` seconds, from `since` on.
+/// The history of a worker, or of all.
+pub(crate) fn history(worker: &Worker, now: Now) -> view::HistoryView {
+    let of = |grain, width, ago: u64| {
+        let since = now.unix.saturating_sub(ago);
+        points(&worker.history_until(now, grain), grain, width, since, now.unix)
+    };
+    let minutes = worker.history_until(now, Grain::Minute);
+    let (width, day_ago) = (width_of(&minutes, now.unix), now.unix.saturating_sub(86_400));
+    view::HistoryView {
+        day: points(&minutes, Grain::Minute, width, day_ago, now.unix),
+        month: of(Grain::Hour, 4 * 3_600, 30 * 86_400),
+        all: of(Grain::Day, 86_400, now.unix),
+    }
+}
+
+/// At most so many intervals of a day.
+const POINTS: u64 = 144;
+
+/// The width of the intervals in which minutes of the last day are shown, seconds: as narrow as the
+/// history is young.
+pub(crate) fn width_of(minutes: &[Point], now: u64) -> u64 {
+    let first = minutes.iter().map(|point| u64::from(point.period) * 60);
+    let first = first.filter(|first| first + 86_400 > now).min().unwrap_or(now);
+    let widths = [60, 120, 300, 600];
+    widths.into_iter().find(|width| now - first.min(now) <= POINTS * width).unwrap_or(600)
+}
+
+/// Points of one grain put together into intervals of `width` seconds, from `since` on, none of them
+/// in the future.
 pub(crate) fn points(
     series: &[Point],
     grain: Grain,
     width: u64,
     since: u64,
+    now: u64,
 ) -> Vec<view::PointView> {
     let mut out: Vec<view::PointView> = Vec::new();
-    let mut work = 0.0;
+    let mut proven = Proven::default();
     for point in series {
-        let at = u64::from(point.period) * grain.seconds();
-        if at < since {
+        let from = u64::from(point.period) * grain.seconds();
+        if from < since || from > now {
             continue;
         }
-        let end = (at / width + 1) * width;
-        if out.last().is_none_or(|last| last.at != end) {
-            work = 0.0;
-            out.push(view::PointView { at: end, ..view::PointView::default() });
+        let at = ((from / width + 1) * width).min(now);
+        if out.last().is_none_or(|last| last.at != at) {
+            proven = Proven::default();
+            out.push(view::PointView { from, at, ..view::PointView::default() });
         }
         let Some(last) = out.last_mut() else { continue };
-        work += f64::from(point.work);
-        last.hashrate = hashrate(work, width as f64);
+        proven.add(&point.proven());
+        last.hashrate = proven.hashrate();
         last.accepted += u64::from(point.accepted);
         last.rejected += u64::from(point.rejected);
         last.best = last.best.max(f64::from(point.best));
@@ -334,12 +373,18 @@ mod tests {
                 self.pool.line(now, id, line.as_bytes(), &mut out);
             }
             let worker = self.ledger.worker(now, name, "Bitaxe Gamma (BM1370)");
+            self.tell(LedgerEvent::Connected(worker));
             self.workers.insert(id, worker);
             worker
         }
 
         fn tell(&mut self, event: LedgerEvent) {
             self.ledger.handle(self.now, event, &mut Vec::new());
+        }
+
+        fn pass(&mut self, seconds: u64) {
+            self.now.mono += Duration::from_secs(seconds);
+            self.now.unix += seconds;
         }
 
         fn share(&mut self, worker: WorkerId, difficulty: f64) {
@@ -350,7 +395,7 @@ mod tests {
         fn rows(&self, chain: Option<Chain>) -> Vec<[String; 4]> {
             let latest = BTreeMap::from([(ConnId(2), VecDeque::from([None]))]);
             let miners = Miners {
-                now: self.now.unix,
+                now: self.now,
                 ledger: &self.ledger,
                 pool: &self.pool,
                 workers: &self.workers,
@@ -377,11 +422,13 @@ mod tests {
     #[test]
     fn each_worker_has_its_first_connection_and_the_fastest_come_first() {
         let mut world = World::new();
-        world.ledger.worker(world.now, "absent", "");
+        let absent = world.ledger.worker(world.now, "absent", "");
+        world.share(absent, 1e-9);
         let slow = world.connect(5, "slow");
         world.connect(3, "twice");
         let fast = world.connect(2, "fast");
         world.connect(7, "twice");
+        world.pass(30);
         world.share(slow, 1.0);
         world.share(fast, 2.0);
         let (fast, slow) = (row("fast", "10.0.0.2", "2"), row("slow", "10.0.0.5", "5"));
@@ -396,6 +443,7 @@ mod tests {
         let forgotten = world.connect(1, "forgotten");
         world.tell(LedgerEvent::Forget(forgotten));
         let heir = world.ledger.worker(world.now, "heir", "");
+        world.share(heir, 1.0);
         assert_ne!(heir, forgotten);
         assert_eq!(world.rows(None), [row("heir", "", "")]);
         world.workers.insert(ConnId(4), heir);
@@ -419,11 +467,45 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_shows_the_same_hashrate_for_the_same_work_as_the_ledger() {
-        let work = Point { period: 1, work: 3600.0, ..Point::default() };
-        let chart = points(&[work], Grain::Hour, 3600, 0);
-        assert_eq!(chart[0].hashrate, HASHES_PER_DIFFICULTY);
-        assert_eq!(chart[0].hashrate, hashrate(3600.0, 3600.0));
+    fn a_slot_that_is_not_full_is_drawn_as_what_it_is_and_none_lies_in_the_future() {
+        let minute = |period, online| {
+            let work = online as f32;
+            Point { period, accepted: 1, work, online, ..Point::default() }
+        };
+        // From 7 minutes before a full ten minutes to 3 minutes after; one point is later than now.
+        let now = 10_003 * 600 + 180;
+        let first = 10_003 * 10 - 7;
+        let mut minutes: Vec<Point> = (first..first + 10).map(|period| minute(period, 60)).collect();
+        minutes[0].online = 20;
+        minutes[0].work = 20.0;
+        minutes.push(minute(first + 5_000, 60));
+        let chart = points(&minutes, Grain::Minute, 600, 0, now);
+        let slots: Vec<[u64; 2]> = chart.iter().map(|point| [point.from, point.at]).collect();
+        let start = u64::from(first) * 60;
+        assert_eq!(slots, [[start, 10_003 * 600], [10_003 * 600, now]]);
+        for point in chart {
+            assert!((point.hashrate / HASHES_PER_DIFFICULTY - 1.0).abs() < 1e-9, "{point:?}");
+        }
+        // A young miner is shown by the minute, an old one by ten.
+        assert_eq!(width_of(&minutes[..10], now), 60);
+        assert_eq!(width_of(&[minute(first - 200, 60)], now), 120);
+        assert_eq!(width_of(&[minute(first - 1_000, 60)], now), 600);
+        assert_eq!(width_of(&[], now), 60);
+    }
+
+    #[test]
+    fn who_leaves_without_a_share_was_a_visitor_and_is_not_missing() {
+        let mut world = World::new();
+        let probe = world.connect(1, "probe");
+        assert_eq!(world.rows(None).len(), 1, "as long as it is here, it is shown");
+        world.workers.clear();
+        world.tell(LedgerEvent::Disconnected(probe));
+        assert!(world.rows(None).is_empty());
+        let miner = world.connect(2, "miner");
+        world.share(miner, 1.0);
+        world.workers.clear();
+        world.tell(LedgerEvent::Disconnected(miner));
+        assert_eq!(world.rows(None).len(), 1);
     }
 
     #[test]

@@ -13,8 +13,7 @@ use crate::difficulty::HASHES_PER_DIFFICULTY;
 /// The owner's chances at the current hashrate and difficulty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Odds {
-    /// The hashrate that the chances are reckoned with: the proven one of the last hour, or of the
-    /// last 5 minutes while the hour is young.
+    /// The hashrate that the chances are reckoned with: the proven one of the last hour.
     pub hashrate: f64,
     /// Chance of at least one block in 24 hours, 0 to 1.
     pub per_day: f64,
@@ -34,12 +33,7 @@ pub struct Odds {
 pub fn odds(snapshot: &Snapshot) -> Option<Odds> {
     let difficulty = snapshot.difficulty()?;
     let totals = &snapshot.totals;
-    let hashrate = if totals.rate_1h.window_s >= 1800 && totals.rate_1h.shares >= 20 {
-        totals.rate_1h.hashrate
-    } else {
-        totals.rate_5m.hashrate
-    }
-    .max(0.0);
+    let hashrate = totals.rate_1h.hashrate.max(0.0);
     let per_second = hashrate / (difficulty * HASHES_PER_DIFFICULTY);
     let chance = |seconds: f64| -(-per_second * seconds).exp_m1();
     Some(Odds {
@@ -64,10 +58,9 @@ mod tests {
             network: NetworkView { difficulty: Some(1e6), ..Default::default() },
             totals: TotalsView {
                 // One block a day on average.
-                rate_5m: RateView {
+                rate_1h: RateView {
                     hashrate: 1e6 * HASHES_PER_DIFFICULTY / 86_400.0,
-                    shares: 100,
-                    window_s: 300,
+                    ..Default::default()
                 },
                 work: 1000.0,
                 work_since_block: 500_000.0,
@@ -84,7 +77,7 @@ mod tests {
         assert!((odds_now.expected_best - 1442.695).abs() < 0.001);
         assert_eq!(odds_now.effort, 0.5);
 
-        snapshot.totals.rate_5m.hashrate = 0.0;
+        snapshot.totals.rate_1h.hashrate = 0.0;
         let none = odds(&snapshot).unwrap();
         assert_eq!((none.per_day, none.mean_s), (0.0, None));
         snapshot.network.difficulty = None;
@@ -96,7 +89,7 @@ mod tests {
         let snapshot = Snapshot {
             network: NetworkView { difficulty: Some(1.5e14), ..Default::default() },
             totals: TotalsView {
-                rate_5m: RateView { hashrate: 78_000.0, shares: 10, window_s: 300 },
+                rate_1h: RateView { hashrate: 78_000.0, ..Default::default() },
                 ..Default::default()
             },
             ..Default::default()

@@ -549,15 +549,23 @@ pub enum MinerState {
     Gone,
 }
 
-/// A hashrate, proven by shares.
+/// A hashrate, proven by shares: see [`crate::rate`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct RateView {
-    /// Hashes per second: sum of the accepted shares' difficulties times 2^32 over the window.
+    /// Hashes per second: sum of the accepted shares' difficulties times 2^32, divided by the time
+    /// within the window in which they could be sent.
     pub hashrate: f64,
-    /// How many shares it rests on. The relative error (95 %) is about 1.96 / √shares.
+    /// How many shares it rests on.
     pub shares: u64,
     /// The window, seconds.
     pub window_s: u64,
+    /// Seconds within the window in which shares could be sent: the miner was connected (of all
+    /// miners: at least one was).
+    pub measured_s: u64,
+    /// The hashrate is at least this, with 99.5 % confidence.
+    pub low: f64,
+    /// It is at most this, with 99.5 % confidence; `None` where nothing tells.
+    pub high: Option<f64>,
 }
 
 /// One miner, known by its worker name (and address) over reconnects and restarts.
@@ -587,8 +595,10 @@ pub struct MinerView {
     pub first_seen_at: u64,
     /// Connections made since the daemon's start.
     pub connects: u64,
-    /// Proven in the last minutes (as many as its share rate needs).
+    /// Proven in the last 10 minutes.
     pub rate: RateView,
+    /// Proven in the last hour.
+    pub rate_hour: RateView,
     /// Proven in the last 24 h.
     pub rate_day: RateView,
     /// What the miner itself or its model's data sheet claims, hashes per second.
@@ -680,7 +690,7 @@ pub struct TotalsView {
 /// Hashrate and shares over time, each list oldest first. A gap is a missing point.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct HistoryView {
-    /// Last 24 h, a point every 5 to 10 minutes.
+    /// Last 24 h, a point every 10 minutes; every 1, 2 or 5 as long as the history is young.
     pub day: Vec<PointView>,
     /// Last 30 days, a point every 2 to 6 hours.
     pub month: Vec<PointView>,
@@ -691,9 +701,11 @@ pub struct HistoryView {
 /// One point of the history: what happened in the interval that ends at `at`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct PointView {
-    /// End of the interval.
+    /// Start of the interval, or of what is known of it.
+    pub from: u64,
+    /// End of the interval; of the one that is not over, now.
     pub at: u64,
-    /// Hashes per second.
+    /// Hashes per second, over the time of the interval in which shares could be sent.
     pub hashrate: f64,
     /// Accepted shares.
     pub accepted: u64,

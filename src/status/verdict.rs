@@ -3,6 +3,9 @@
 
 use serde::Serialize;
 
+use crate::difficulty::HASHES_PER_DIFFICULTY;
+use crate::rate::Proven;
+
 use super::{
     About, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState, NodeView,
     P2pState, PermissionsView, RateView, RejectReason, Snapshot, clocks, format,
@@ -112,28 +115,43 @@ impl NodeView {
 }
 
 impl RateView {
-    /// Relative error of the rate at 95 % confidence: 0.1 is ±10 %. `None` without shares.
-    ///
-    /// The number of shares in a window is Poisson-distributed, so its relative standard deviation
-    /// is 1/√n.
+    /// Half of the way from the lower to the upper bound (99 % confidence), as a part of the rate:
+    /// 0.1 is ±10 %. `None` without shares.
     pub fn relative_error(&self) -> Option<f64> {
-        (self.shares > 0).then(|| 1.96 / (self.shares as f64).sqrt())
+        let high = self.high.filter(|_| self.shares > 0 && self.hashrate > 0.0)?;
+        Some((high - self.low) / (2.0 * self.hashrate))
+    }
+
+    /// Of a window, seconds. `difficulty` is that of the share that is awaited next, 0 where unknown.
+    pub fn of(proven: &Proven, window_s: u64, difficulty: f64) -> RateView {
+        let bounds = proven.bounds(difficulty);
+        RateView {
+            hashrate: proven.hashrate(),
+            shares: proven.shares,
+            window_s,
+            measured_s: proven.seconds as u64,
+            low: bounds.map_or(0.0, |bounds| bounds.low),
+            high: bounds.map(|bounds| bounds.high),
+        }
     }
 }
 
 impl MinerView {
-    /// How much of the claimed hashrate its shares prove, and whether it is surely (99 %
-    /// confidence, one-sided) below 70 %.
+    /// How much of the claimed hashrate its shares prove, and whether it is surely below 70 %: the
+    /// upper bound of the last hour or of the last day is (99.5 % confidence, on the time in which
+    /// it was connected), and enough shares would have come to tell.
     pub fn proven_part(&self) -> Option<(f64, bool)> {
+        const ENOUGH: f64 = 30.0;
         let claimed = self.claimed.filter(|claimed| *claimed > 0.0)?;
-        let rate =
-            if self.rate_day.shares > self.rate.shares { &self.rate_day } else { &self.rate };
-        if rate.shares < 10 {
-            return None;
-        }
-        let part = rate.hashrate / claimed;
-        let upper = part * (1.0 + 2.33 / (rate.shares as f64).sqrt());
-        Some((part, upper < 0.7))
+        let is_low = |rate: &RateView| {
+            let share = self.difficulty * HASHES_PER_DIFFICULTY;
+            let expected = claimed * rate.measured_s as f64 / share.max(1.0);
+            let enough = expected >= ENOUGH && rate.measured_s >= 600;
+            enough && rate.high.is_some_and(|high| high < 0.7 * claimed)
+        };
+        let low = [&self.rate_hour, &self.rate_day].into_iter().find(|rate| is_low(rate));
+        let rate = low.unwrap_or(&self.rate_day);
+        (rate.shares >= 10 || low.is_some()).then(|| (rate.hashrate / claimed, low.is_some()))
     }
 
     /// How many of its latest shares were rejected for a fault, if nearly all were, and why most of
@@ -908,7 +926,8 @@ mod tests {
             }),
             ("proves only 48\u{202f}%", State::Degraded, |s| {
                 s.miners[0].claimed = Some(1e12);
-                s.miners[0].rate = RateView { hashrate: 0.48e12, shares: 400, window_s: 3600 };
+                s.miners[0].difficulty = 1000.0;
+                s.miners[0].rate_hour = proven(0.48e12, 1000.0, 3_600);
             }),
             ("of the shares of gamma are rejected", State::Degraded, |s| {
                 s.miners[0].accepted = 100;
@@ -1011,10 +1030,36 @@ mod tests {
         snapshot.chain = "regtest".to_owned();
         snapshot.nodes[0].peers = Some(0);
         snapshot.nodes[0].local_relay = None;
-        // Half of the claim, but on 12 shares only: chance.
+        // Half of the claim, but too few shares were to be expected: chance.
         miner.claimed = Some(1e12);
-        miner.rate = RateView { hashrate: 0.5e12, shares: 12, window_s: 300 };
+        miner.difficulty = 20_000.0;
+        miner.rate_hour = proven(0.5e12, 20_000.0, 1_800);
         assert_eq!(verdict(&snapshot).state, State::Ok);
+    }
+
+    /// What a miner of this hashrate proves on average.
+    fn proven(hashrate: f64, difficulty: f64, measured_s: u64) -> RateView {
+        let shares = hashrate * measured_s as f64 / (difficulty * HASHES_PER_DIFFICULTY);
+        let proven = Proven::even(shares.round() as u64, difficulty, measured_s as f64);
+        RateView::of(&proven, 3_600, difficulty)
+    }
+
+    #[test]
+    fn a_miner_is_called_slow_on_the_time_alone_in_which_it_was_connected() {
+        let mut miner = MinerView { claimed: Some(1e12), difficulty: 1000.0, ..Default::default() };
+        // An hour of which it was here for twelve minutes.
+        miner.rate_hour = proven(1e12, 1000.0, 720);
+        miner.rate_day = miner.rate_hour;
+        let (part, low) = miner.proven_part().unwrap();
+        assert!((part - 1.0).abs() < 0.01 && !low, "{part}");
+        miner.rate_hour = proven(0.4e12, 1000.0, 720);
+        assert_eq!(miner.proven_part().map(|(_, low)| low), Some(true));
+        // It sends nothing any more.
+        miner.rate_hour = proven(0.0, 1000.0, 3_600);
+        assert_eq!(miner.proven_part(), Some((0.0, true)));
+        // In the first minutes nobody can tell.
+        miner.rate_hour = proven(0.0, 1000.0, 500);
+        assert_eq!(miner.proven_part().map(|(_, low)| low), Some(false));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Sample snapshots: what the page is looked at and tested with.
 
+use soloist::difficulty::HASHES_PER_DIFFICULTY;
+use soloist::rate::Proven;
 use soloist::status::*;
 
 /// A fixed time: 2026-11-21 07:39:12 UTC.
@@ -685,12 +687,9 @@ fn miner(name: &str, model: &str, agent: &str, class: &str, hashrate: f64, seed:
         since: NOW - 86_400 * 3 - u64::from(seed) * 100,
         first_seen_at: NOW - 90 * 86_400,
         connects: 2,
-        rate: RateView { hashrate, shares: (600.0 / share_s) as u64, window_s: 600 },
-        rate_day: RateView {
-            hashrate: hashrate * 0.99,
-            shares: (86_400.0 / share_s) as u64,
-            window_s: 86_400,
-        },
+        rate: rate(hashrate, share_s, 600),
+        rate_hour: rate(hashrate * 0.995, share_s, 3_600),
+        rate_day: rate(hashrate * 0.99, share_s, 86_400),
         claimed: (hashrate > 1e6).then_some(hashrate * 1.02),
         claimed_by: "data sheet".to_owned(),
         accepted: (3.0 * 86_400.0 / share_s) as u64,
@@ -711,13 +710,22 @@ fn miner(name: &str, model: &str, agent: &str, class: &str, hashrate: f64, seed:
     }
 }
 
+/// As proven by even shares, one in `share_s` seconds.
+fn rate(hashrate: f64, share_s: f64, window_s: u64) -> RateView {
+    let shares = (window_s as f64 / share_s) as u64;
+    let work = hashrate * window_s as f64 / HASHES_PER_DIFFICULTY;
+    let difficulty = work / shares.max(1) as f64;
+    let proven = Proven::even(shares, difficulty, window_s as f64);
+    RateView { hashrate, ..RateView::of(&proven, window_s, difficulty) }
+}
+
 fn sum_up(s: &mut Snapshot) {
     let hashrate: f64 = s.miners.iter().map(|m| m.rate.hashrate).sum();
     let shares: u64 = s.miners.iter().map(|m| m.rate.shares).sum();
-    s.totals.rate_5m = RateView { hashrate, shares, window_s: 300 };
-    s.totals.rate_1h = RateView { hashrate: hashrate * 0.995, shares: shares * 6, window_s: 3600 };
-    s.totals.rate_24h =
-        RateView { hashrate: hashrate * 0.985, shares: shares * 144, window_s: 86_400 };
+    let share_s = 600.0 / shares.max(1) as f64;
+    s.totals.rate_5m = rate(hashrate, share_s / 2.0, 300);
+    s.totals.rate_1h = rate(hashrate * 0.995, share_s, 3_600);
+    s.totals.rate_24h = rate(hashrate * 0.985, share_s, 86_400);
     s.stratum.connections = s.miners.len() as u64;
 }
 
@@ -761,6 +769,7 @@ fn history() -> HistoryView {
                 let x = ((i * 2_654_435_761) >> 8 & 0xff) as f64 / 255.0;
                 let grow = low + (1.0 - low) * (i as f64 / count as f64);
                 PointView {
+                    from: NOW - (count - i) * step,
                     at: NOW - (count - 1 - i) * step,
                     hashrate: 12.1e12 * (0.93 + 0.1 * x) * grow,
                     accepted: step / 2,

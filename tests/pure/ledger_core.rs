@@ -569,7 +569,7 @@ fn hashrate_is_that_of_the_shares() {
         // From the second minute on it is about right, whatever the window.
         if second > 120 && second % 997 == 0 {
             for window in [60, 300, 3600, 86_400] {
-                let rate = run.ledger.get(worker).unwrap().hashrate(run.now.unix, window);
+                let rate = run.ledger.get(worker).unwrap().proven(run.now, window).hashrate();
                 let wrong = (rate / expected - 1.0).abs();
                 // A window of a minute holds as few as one share of its 15.
                 let allowed = if window == 60 { 1.0 } else { 0.1 };
@@ -577,11 +577,17 @@ fn hashrate_is_that_of_the_shares() {
             }
         }
     }
-    // It falls when the miner stops.
+    // It falls when the miner sends nothing.
     run.advance(400);
-    assert_eq!(run.ledger.get(worker).unwrap().hashrate(run.now.unix, 300), 0.0);
-    let day = run.ledger.get(worker).unwrap().hashrate(run.now.unix, 86_400);
+    assert_eq!(run.ledger.get(worker).unwrap().proven(run.now, 300).hashrate(), 0.0);
+    let day = run.ledger.get(worker).unwrap().proven(run.now, 86_400).hashrate();
     assert!((day / expected - 0.995).abs() < 0.02);
+    // While it is away, the day tells what it did when it was there.
+    run.tell(LedgerEvent::Disconnected(worker));
+    run.advance(40_000);
+    let away = run.ledger.get(worker).unwrap().proven(run.now, 86_400);
+    assert!((away.hashrate() / expected - 0.99).abs() < 0.02);
+    assert!((away.seconds - 46_400.0).abs() < 60.0, "{away:?}");
     assert!(run.ledger.get(worker).unwrap().history(Grain::Minute).len() <= 1440);
 }
 

@@ -136,6 +136,8 @@ fn lay_in(dir: &Path, days: u64) {
             rejected: period as u32 % 5,
             work: 1e7 + period as f32,
             best: 1e9 / (period as f32),
+            online: 3_600,
+            squares: 0.0,
         };
         let all_days: Vec<Point> =
             (day(0)..day(days * 86_400)).map(|day| point(day, 144)).collect();

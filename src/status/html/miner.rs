@@ -33,7 +33,7 @@ pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
                 dl.facts {
                     (fact("Now", rate(&miner.rate), html! {
                         "by " (format::thousands(miner.rate.shares)) " shares in "
-                        (format::duration(miner.rate.window_s))
+                        (format::duration(miner.rate.measured_s.max(1)))
                     }))
                     (fact("24 hours", rate(&miner.rate_day), ""))
                     @if let Some(claimed) = miner.claimed {
