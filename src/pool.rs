@@ -76,6 +76,13 @@ pub enum Input {
         /// The difficulty.
         difficulty: Option<f64>,
     },
+    /// A connection's name from now on, in the place of the one that it authorised with.
+    Rename {
+        /// Its connection.
+        conn: ConnId,
+        /// The name.
+        name: String,
+    },
     /// New work from a node.
     Work(Box<Work>),
     /// No node has had valid work for too long: send every miner to another pool.
@@ -183,6 +190,9 @@ impl Pool {
             }
             Input::Fix { conn, difficulty } => {
                 self.with_session(now, conn, |s, context| s.fix(context, difficulty, out));
+            }
+            Input::Rename { conn, name } => {
+                self.with_session(now, conn, |s, _| s.rename(name));
             }
             Input::Work(work) => self.set_work(now, *work, out),
             Input::NoWork => self.drop_work(now, out),

@@ -315,8 +315,15 @@ impl State {
     }
 
     fn book_block(&mut self, now: Now, block: &SolvedBlock) {
+        let Some(worker) = self.ledger.core.named(&block.worker) else {
+            // By the canary, by somebody who has not authorised, or by a worker that was forgotten:
+            // none of them is made a miner of.
+            let Booking { mut found, script } = Booking::of(block, StoredState::Candidate);
+            found.payee = self.paid(now, script.as_deref());
+            return self.ledger_event(now, LedgerEvent::BlockKept(Box::new(found)));
+        };
         let found = LedgerEvent::BlockFound {
-            worker: self.ledger.worker_by_name(now, &block.worker),
+            worker,
             hash: block.hash,
             height: block.height,
             difficulty: Difficulty::of_hash(&block.hash).0,

@@ -39,6 +39,8 @@ const AT_MOST: Duration = Duration::from_secs(15);
 const GIVE_UP: u64 = 5;
 /// Minimum number of its shares for each block that it would find by chance; else it pauses.
 const SHARES_PER_BLOCK: f64 = 1000.0;
+/// What it is called wherever a person may read it. It authorises by a secret name.
+pub(super) const SHOWN: &str = "Soloist's own test";
 /// Its user agent.
 const USER_AGENT: &str = concat!("soloist-canary/", env!("CARGO_PKG_VERSION"));
 

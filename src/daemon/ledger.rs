@@ -81,14 +81,6 @@ impl LedgerHandle {
         latest.push_back(refused);
     }
 
-    /// The worker that a block names, whatever its device.
-    pub(super) fn worker_by_name(&mut self, now: Now, name: &str) -> WorkerId {
-        match self.core.named(name) {
-            Some(id) => id,
-            None => self.core.worker(now, name, ""),
-        }
-    }
-
     fn work(&mut self) {
         if self.waiting.is_empty() {
             return;

@@ -18,7 +18,7 @@ use crate::stratum::frame::Lines;
 use crate::stratum::outbox::CloseReason;
 use crate::stratum::session::{Rules, SessionKey};
 
-use super::State;
+use super::{State, canary};
 
 /// Maximum refused peers that the page shows.
 const MAX_REFUSED_PEERS: usize = 20;
@@ -159,6 +159,8 @@ impl State {
         let name = session.worker().unwrap_or_default().to_owned();
         if self.canary.authorized(conn, &name) {
             self.counters.connections -= 1;
+            let name = canary::SHOWN.to_owned();
+            self.engine.handle(now, Input::Rename { conn, name });
             return;
         }
         let device = session.profile().model.clone();

@@ -4,7 +4,6 @@ use crate::clock::{Now, millis};
 use crate::outside::{OutsidePeers, Settings, Taken};
 use crate::status as view;
 
-
 /// What is done with them, the connections, and whether the own nodes are behind them.
 pub(super) fn view(now: Now, outside: &OutsidePeers, settings: &Settings) -> view::OutsideView {
     let unix = |at| now.date_of(at);

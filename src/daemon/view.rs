@@ -16,9 +16,9 @@ use crate::ledger::record::FoundBlock;
 use crate::ledger::totals::Storage;
 use crate::node::{Method, Permissions};
 use crate::os;
-use crate::signal;
-use crate::status::miners::{Miners, history, reject_views};
 use crate::settings::PendingPayout;
+use crate::signal;
+use crate::status::miners::{Miners, history, totals};
 use crate::status::{self as view, Snapshot};
 use crate::stratum::session::Session;
 use crate::{address, coinbase};
@@ -45,7 +45,7 @@ impl State {
             failovers: self.counters.failovers,
             miners: self.miner_views(now),
             knocking: self.refused_peer_views(now),
-            totals: self.totals_view(now),
+            totals: totals(&self.ledger.core, now, self.heaviest_share()),
             history: self.history_view(now),
             best_shares: self.best_views(),
             blocks: self.block_views(now),
@@ -341,27 +341,10 @@ impl State {
             .collect()
     }
 
-    fn totals_view(&self, now: Now) -> view::TotalsView {
-        let total = self.ledger.core.total();
-        let totals = total.totals();
-        // The share that weighs most of those that are awaited.
+    /// The share that weighs most of those that are awaited; 0 for none.
+    fn heaviest_share(&self) -> f64 {
         let here = self.ledger.workers.keys().filter_map(|conn| self.engine.pool().session(*conn));
-        let next = here.filter_map(Session::difficulty).map(|d| d.0).fold(0.0, f64::max);
-        let rate = |window| view::RateView::of(&total.proven(now, window), window, next);
-        view::TotalsView {
-            rate_5m: rate(300),
-            rate_1h: rate(3_600),
-            rate_24h: rate(86_400),
-            accepted: totals.ever.accepted,
-            rejects: reject_views(&totals.ever),
-            work: totals.ever.work,
-            work_since_block: totals.since_block.work,
-            since: (totals.first_seen > 0).then_some(totals.first_seen),
-            best: totals.best.map_or(0.0, |best| best.difficulty),
-            best_session: total.best_since_boot.map_or(0.0, |best| best.difficulty),
-            best_since_block: totals.best_since_block.map_or(0.0, |best| best.difficulty),
-            blocks_found: totals.blocks.into(),
-        }
+        here.filter_map(Session::difficulty).map(|difficulty| difficulty.0).fold(0.0, f64::max)
     }
 
     fn history_view(&self, now: Now) -> view::HistoryView {

@@ -117,6 +117,13 @@ pub enum Input {
         /// Its difficulty.
         saved: Saved,
     },
+    /// A connection's name from now on, in the place of the one that it authorised with.
+    Rename {
+        /// Its connection.
+        conn: ConnId,
+        /// The name.
+        name: String,
+    },
     /// The owner fixes a miner's difficulty, or (`None`) returns it to vardiff.
     Fix {
         /// Its connection.
@@ -241,6 +248,9 @@ impl Engine {
                 self.pool_input(now, pool::Input::Connect { conn, peer, extranonce1 });
             }
             Input::Disconnected(conn) => self.pool_input(now, pool::Input::Closed { conn }),
+            Input::Rename { conn, name } => {
+                self.pool_input(now, pool::Input::Rename { conn, name });
+            }
             Input::Known { conn, saved } => {
                 self.pool_input(now, pool::Input::Saved { conn, saved });
             }

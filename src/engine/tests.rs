@@ -775,7 +775,9 @@ fn a_block_is_shown_three_seconds_after_a_new_tip_and_once_a_minute_at_most() {
     assert_eq!(scene.count(is_rehearsal), 0);
     scene.wait(1_000);
     assert_eq!(scene.count(is_rehearsal), 1);
-    assert!([A, B].iter().all(|node| scene.engine.rehearsals().verdict(scene.now(), *node).is_some()));
+    assert!(
+        [A, B].iter().all(|node| scene.engine.rehearsals().verdict(scene.now(), *node).is_some())
+    );
     let asked_at = scene.millis;
     for tip in 2..5 {
         scene.tip = tip;

@@ -250,8 +250,14 @@ mod tests {
         let mut points = VecDeque::new();
         let mut halves = None;
         for period in 10_000..12_000 {
-            let point =
-                Point { period, accepted: 2, work: 3.0, online: 60, squares: 4.5, ..Point::default() };
+            let point = Point {
+                period,
+                accepted: 2,
+                work: 3.0,
+                online: 60,
+                squares: 4.5,
+                ..Point::default()
+            };
             points.push_back(point);
             match &mut halves {
                 None => halves = HalfHours::of(&points),

@@ -993,10 +993,8 @@ pub(super) mod tests {
 
     fn points() -> impl Strategy<Value = (Grain, Vec<Point>)> {
         let grain = prop_oneof![Just(Grain::Minute), Just(Grain::Hour), Just(Grain::Day)];
-        let steps = vec(
-            (1_u32..1000, any::<[u32; 3]>(), 0_f32..1e9, 0_f32..1e9, 0_f32..1e18),
-            0..20,
-        );
+        let steps =
+            vec((1_u32..1000, any::<[u32; 3]>(), 0_f32..1e9, 0_f32..1e9, 0_f32..1e18), 0..20);
         (grain, steps).prop_map(|(grain, steps)| {
             let mut period = 0;
             let points = steps.into_iter().map(|(step, counts, work, best, squares)| {

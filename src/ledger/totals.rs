@@ -841,9 +841,8 @@ impl Ledger {
             self.close_tallies(before);
         }
         let set_by = self.clock_set_by.saturating_add(by);
-        let moved = |grain: Grain| {
-            periods(set_by, grain).saturating_sub(periods(self.clock_set_by, grain))
-        };
+        let moved =
+            |grain: Grain| periods(set_by, grain).saturating_sub(periods(self.clock_set_by, grain));
         let moved = Grain::ALL.map(moved);
         self.clock_set_by = set_by;
         let redate = redating(self.started.unix, before.unix, by);
@@ -1632,17 +1631,22 @@ impl Worker {
     fn add_up(&self, now: Now, window: u64, each: &mut impl FnMut(HalfHour)) -> Proven {
         let start = now.unix.saturating_sub(window.min(86_400));
         let first = Grain::Minute.period(start.saturating_add(30));
-        let last = half_of(Grain::Minute.period(now.unix));
+        let last = Grain::Minute.period(now.unix);
         let mut sum = Proven::default();
         let mut add = |half: HalfHour| {
-            // One that a wrong clock has left in the future is none of this window's.
-            if half.half <= last {
-                sum.add(&half.proven);
-                each(half);
-            }
+            sum.add(&half.proven);
+            each(half);
         };
         for series in [&self.earlier, &self.series] {
-            series[Grain::Minute.index()].half_hours_since(first, &mut add);
+            let minutes = &series[Grain::Minute.index()];
+            if minutes.points().next_back().is_none_or(|newest| newest.period <= last) {
+                minutes.half_hours_since(first, &mut add);
+                continue;
+            }
+            // Minutes that a wrong clock has left in the future are none of this window's.
+            for minute in minutes.since(first).take_while(|minute| minute.period <= last) {
+                add(HalfHour { half: half_of(minute.period), proven: minute.proven() });
+            }
         }
         let mut open = Point::of(Grain::Minute, &self.minute);
         if open.period < first {
@@ -2229,7 +2233,7 @@ mod tests {
     /// the start of the window, but not of one in the future.
     fn slow_day(worker: &Worker, now: Now, window: u64) -> (Proven, Vec<HalfHour>) {
         let first = Grain::Minute.period(now.unix.saturating_sub(window) + 30);
-        let last = half_of(Grain::Minute.period(now.unix));
+        let last = Grain::Minute.period(now.unix);
         let mut open = Point::of(Grain::Minute, &worker.minute);
         let uncounted = worker.uncounted(now);
         if open.period < first {
@@ -2238,8 +2242,9 @@ mod tests {
         open.online += uncounted.as_secs() as u32;
         let minutes = [&worker.earlier, &worker.series].map(|all| all[0].points());
         let mut halves = BTreeMap::<u32, Proven>::new();
-        for point in minutes.into_iter().flatten().chain([&open]).filter(|p| !p.is_empty()) {
-            if point.period >= first && half_of(point.period) <= last {
+        let closed = minutes.into_iter().flatten().filter(|point| point.period <= last);
+        for point in closed.chain([&open]).filter(|point| !point.is_empty()) {
+            if point.period >= first {
                 halves.entry(half_of(point.period)).or_default().add(&point.proven());
             }
         }

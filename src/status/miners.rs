@@ -89,8 +89,10 @@ impl<'a> Miners<'a> {
     /// The workers in the order of the list: they are sorted before their views are made, which are
     /// large.
     fn ranked(&self) -> Vec<Ranked<'a>> {
-        let rank = |(id, worker): (WorkerId, &'a Worker)| {
-            Ranked { id, worker, lately: worker.proven(self.now, RATE_WINDOW) }
+        let rank = |(id, worker): (WorkerId, &'a Worker)| Ranked {
+            id,
+            worker,
+            lately: worker.proven(self.now, RATE_WINDOW),
         };
         let mut ranked: Vec<Ranked<'a>> =
             self.ledger.workers().filter(|(_, worker)| !is_visitor(worker)).map(rank).collect();
@@ -130,9 +132,8 @@ impl<'a> Miners<'a> {
                 Some(_) => view::MinerState::Mining,
                 None => view::MinerState::Gone,
             },
-            since: session.map_or(totals.last_seen, |session| {
-                self.now.date_of(session.connected_at().mono)
-            }),
+            since: session
+                .map_or(totals.last_seen, |session| self.now.date_of(session.connected_at().mono)),
             first_seen_at: totals.first_seen,
             rate,
             rate_hour: view::RateView::of(&worker.proven(self.now, 3_600), 3_600, difficulty),
@@ -238,7 +239,7 @@ fn is_quiet(
     now.mono.saturating_duration_since(since).as_secs_f64() > limit
 }
 
-pub(crate) fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
+fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
     RejectReason::ALL
         .iter()
         .zip(counts.rejects)
@@ -247,8 +248,29 @@ pub(crate) fn reject_views(counts: &Counts) -> Vec<view::RejectView> {
         .collect()
 }
 
+/// All miners together. `next` is the difficulty that weighs most of the shares that are awaited.
+pub fn totals(ledger: &Ledger, now: Now, next: f64) -> view::TotalsView {
+    let total = ledger.total();
+    let totals = total.totals();
+    let rate = |window| view::RateView::of(&total.proven(now, window), window, next);
+    view::TotalsView {
+        rate_5m: rate(300),
+        rate_1h: rate(3_600),
+        rate_24h: rate(86_400),
+        accepted: totals.ever.accepted,
+        rejects: reject_views(&totals.ever),
+        work: totals.ever.work,
+        work_since_block: totals.since_block.work,
+        since: (totals.first_seen > 0).then_some(totals.first_seen),
+        best: totals.best.map_or(0.0, |best| best.difficulty),
+        best_session: total.best_since_boot.map_or(0.0, |best| best.difficulty),
+        best_since_block: totals.best_since_block.map_or(0.0, |best| best.difficulty),
+        blocks_found: totals.blocks.into(),
+    }
+}
+
 /// The history of a worker, or of all.
-pub(crate) fn history(worker: &Worker, now: Now) -> view::HistoryView {
+pub fn history(worker: &Worker, now: Now) -> view::HistoryView {
     let of = |grain, width, ago: u64| {
         let since = now.unix.saturating_sub(ago);
         points(&worker.history_until(now, grain), grain, width, since, now.unix)
@@ -475,7 +497,8 @@ mod tests {
         // From 7 minutes before a full ten minutes to 3 minutes after; one point is later than now.
         let now = 10_003 * 600 + 180;
         let first = 10_003 * 10 - 7;
-        let mut minutes: Vec<Point> = (first..first + 10).map(|period| minute(period, 60)).collect();
+        let mut minutes: Vec<Point> =
+            (first..first + 10).map(|period| minute(period, 60)).collect();
         minutes[0].online = 20;
         minutes[0].work = 20.0;
         minutes.push(minute(first + 5_000, 60));

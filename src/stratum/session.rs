@@ -317,6 +317,11 @@ impl Session {
         }
     }
 
+    /// Calls its worker by another name.
+    pub fn rename(&mut self, name: String) {
+        self.worker = Some(name);
+    }
+
     /// The owner fixes its difficulty, or (`None`) leaves it to vardiff again, from where it is. In
     /// force at once: a difficulty and a clean job.
     pub fn fix(&mut self, context: &mut Context<'_>, difficulty: Option<f64>, out: &mut Outbox) {

@@ -21,8 +21,8 @@ const START: u64 = 1_790_000_000;
 
 /// A card in memory: keeps what it is given, or fails.
 #[derive(Clone, Debug, Default)]
-struct Card {
-    journal: Vec<Record>,
+pub struct Card {
+    pub journal: Vec<Record>,
     cache: BTreeMap<Vec<u8>, Vec<Record>>,
     failing: bool,
     saves: u32,
@@ -30,7 +30,7 @@ struct Card {
 }
 
 impl Card {
-    fn work(&mut self, output: LedgerOutput) -> Option<LedgerEvent> {
+    pub fn work(&mut self, output: LedgerOutput) -> Option<LedgerEvent> {
         match output {
             LedgerOutput::NewBest(_) => None,
             _ if self.failing => Some(match output {

@@ -14,6 +14,7 @@ mod config_files;
 mod config_reference;
 mod dialogues;
 mod failover_model;
+mod first_days;
 mod golden_blocks;
 mod hardening;
 mod hash_vectors;
