@@ -15,7 +15,7 @@ use std::rc::Rc;
 use smol::{Async, LocalExecutor};
 use soloist::server::http::admin::Local;
 use soloist::server::http::{Http, NoBlock, Options, View};
-use soloist::status::{Snapshot, html, verdict};
+use soloist::status::{HistoryView, Snapshot, html, verdict};
 
 struct Sample(Snapshot);
 
@@ -27,6 +27,10 @@ impl View for Sample {
         let unix = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         shift(&mut snapshot, unix);
         Rc::new(snapshot)
+    }
+
+    fn history(&self, _: &str) -> Option<HistoryView> {
+        Some(self.snapshot().history.clone())
     }
 
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
@@ -50,7 +54,11 @@ fn shift(snapshot: &mut Snapshot, now: u64) {
     }
     for list in [&mut snapshot.history.day, &mut snapshot.history.month, &mut snapshot.history.all]
     {
-        list.iter_mut().for_each(|point| point.at += by);
+        list.iter_mut().for_each(|point| (point.from, point.at) = (point.from + by, point.at + by));
+    }
+    for mark in &mut snapshot.history.marks {
+        mark.at += by;
+        mark.until = mark.until.map(|until| until + by);
     }
     snapshot.events.iter_mut().for_each(|event| event.at += by);
     snapshot.best_shares.iter_mut().for_each(|share| share.at += by);

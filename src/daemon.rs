@@ -17,6 +17,7 @@ mod effects;
 mod housekeeping;
 mod job_file;
 mod ledger;
+mod marks;
 mod miners;
 mod nodes;
 mod notifications;
@@ -63,7 +64,7 @@ use crate::server::http::{self, Http, NoBlock};
 use crate::server::stratum::{Handler, Limits, Server};
 use crate::server::tls::{self, Certificate};
 use crate::spool::MAX_MATURE;
-use crate::status::{EventKind, EventView, Level, Snapshot, format};
+use crate::status::{EventKind, EventView, HistoryView, Level, Snapshot, format};
 use crate::stratum::frame::Lines;
 use crate::stratum::session::SessionKey;
 
@@ -75,6 +76,7 @@ use canary::Canary;
 use housekeeping::Housekeeping;
 use job_file::JobFile;
 use ledger::LedgerHandle;
+use marks::Marks;
 use nodes::Nodes;
 use notifications::Notifications;
 use outside::Outside;
@@ -293,6 +295,7 @@ struct State {
     recording: Option<Recording>,
     news: VecDeque<EventView>,
     next_news: u64,
+    marks: Marks,
     refused_peers: VecDeque<miners::RefusedPeer>,
     counters: Counters,
     next_watchdog: Option<Instant>,
@@ -369,6 +372,7 @@ impl Daemon {
                 recording: None,
                 news: VecDeque::new(),
                 next_news: 1,
+                marks: Marks::default(),
                 refused_peers: VecDeque::new(),
                 counters: Counters::default(),
                 next_watchdog: None,
@@ -518,6 +522,11 @@ impl http::View for Daemon {
     fn snapshot(&self) -> Rc<Snapshot> {
         let now = self.state.borrow_mut().now();
         Rc::new(self.state.borrow().snapshot(now))
+    }
+
+    fn history(&self, miner: &str) -> Option<HistoryView> {
+        let now = self.state.borrow_mut().now();
+        self.state.borrow().miner_history(now, miner)
     }
 
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {

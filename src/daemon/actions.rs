@@ -126,7 +126,7 @@ impl State {
         })
     }
 
-    fn worker_of(&self, id: &str) -> Option<WorkerId> {
+    pub(super) fn worker_of(&self, id: &str) -> Option<WorkerId> {
         let mut workers = self.ledger.core.workers();
         workers.find(|(_, worker)| worker.number.0.to_string() == id).map(|(id, _)| id)
     }

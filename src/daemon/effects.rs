@@ -58,15 +58,20 @@ impl State {
             Effect::Work(from) => self.work_begins(from),
             Effect::WorkSent(from) => self.work_sent(now, from),
             Effect::Open => {
+                self.marks.work(now);
                 self.server.open();
                 self.show_status();
             }
             Effect::Shut(_) => {
+                self.marks.outage(now);
                 self.server.shut();
                 self.show_status();
             }
             Effect::Lead { node, from, why } => {
                 self.counters.failovers += u64::from(from.is_some());
+                if from.is_some() {
+                    self.marks.failover(now, &self.nodes.name(node));
+                }
                 log::info!("node {} leads: {why}", self.nodes.name(node));
             }
             Effect::ClockSet { node, by } => {

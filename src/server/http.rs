@@ -32,7 +32,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use smol::LocalExecutor;
 
-use crate::status::{Snapshot, html};
+use crate::status::{HistoryView, Snapshot, html};
 use crate::timeout::within;
 
 use super::tls::Certificate;
@@ -47,6 +47,9 @@ use stream::{HyperTimer, Timed};
 pub trait View {
     /// The present state. Called at most once per [`Options::fresh`], and only when somebody reads.
     fn snapshot(&self) -> Rc<Snapshot>;
+
+    /// What one miner did over time; `None` for an id that is nobody's.
+    fn history(&self, miner: &str) -> Option<HistoryView>;
 
     /// The whole block with this hash (customary reversed hex, already checked to be 64 hex digits),
     /// serialised.

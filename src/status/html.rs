@@ -20,7 +20,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use maud::{DOCTYPE, Markup, Render, html};
 
-use super::{RateView, Snapshot, Verdict, format};
+use super::{HistoryView, RateView, Snapshot, Verdict, format};
 
 use age::Ages;
 
@@ -79,10 +79,15 @@ pub fn sections(snapshot: &Snapshot, verdict: &Verdict) -> Vec<Section> {
 }
 
 /// One miner's own page; `None` when there is no such miner.
-pub fn miner(snapshot: &Snapshot, verdict: &Verdict, id: &str) -> Option<String> {
+pub fn miner(
+    snapshot: &Snapshot,
+    verdict: &Verdict,
+    id: &str,
+    history: Option<&HistoryView>,
+) -> Option<String> {
     let found = snapshot.miners.iter().find(|miner| miner.id == id)?;
     let view = View::of(snapshot, verdict, Ages::Told);
-    let body = miner::page(&view, found);
+    let body = miner::page(&view, found, history);
     Some(document(snapshot, verdict, &miners::name(found), Kind::Still, body))
 }
 

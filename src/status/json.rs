@@ -85,18 +85,26 @@ pub fn blocks(snapshot: &Snapshot, limit: usize) -> Vec<u8> {
 /// `/api/history`: one range (24 hours, 30 days or everything), or all three; `None` for a range of
 /// another name.
 pub fn history(snapshot: &Snapshot, range: Option<&str>) -> Option<Vec<u8>> {
-    let HistoryView { day, month, all } = &snapshot.history;
+    let HistoryView { day, month, all, .. } = &snapshot.history;
     let points = match range {
-        None => {
-            let three = json!({ "now": snapshot.now, "day": day, "month": month, "all": all });
-            return Some(bytes(&three));
-        }
+        None => return Some(miner_history(snapshot, &snapshot.history)),
         Some("day") => day,
         Some("month") => month,
         Some("all") => all,
         Some(_) => return None,
     };
     Some(bytes(&json!({ "now": snapshot.now, "points": points })))
+}
+
+/// `/api/miners/<id>/history`: all three ranges, and the marks of a chart.
+pub fn miner_history(snapshot: &Snapshot, history: &HistoryView) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Dated<'a> {
+        now: u64,
+        #[serde(flatten)]
+        history: &'a HistoryView,
+    }
+    bytes(&Dated { now: snapshot.now, history })
 }
 
 /// `/api/pool` as public-pool answers it.

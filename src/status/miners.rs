@@ -281,6 +281,7 @@ pub fn history(worker: &Worker, now: Now) -> view::HistoryView {
         day: points(&minutes, Grain::Minute, width, day_ago, now.unix),
         month: of(Grain::Hour, 4 * 3_600, 30 * 86_400),
         all: of(Grain::Day, 86_400, now.unix),
+        marks: Vec::new(),
     }
 }
 

@@ -696,6 +696,35 @@ pub struct HistoryView {
     pub month: Vec<PointView>,
     /// All time, a point a day.
     pub all: Vec<PointView>,
+    /// What happened in this time, for marks in a chart, oldest first.
+    pub marks: Vec<MarkView>,
+}
+
+/// What a mark in a chart stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MarkKind {
+    /// A block of ours was solved.
+    Block,
+    /// Another node took the lead.
+    Failover,
+    /// There was no work for the miners.
+    Outage,
+    /// Soloist started.
+    Start,
+}
+
+/// A moment that explains a chart.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MarkView {
+    /// When it was, or began.
+    pub at: u64,
+    /// When it was over; `None` for what took no time, and for what goes on.
+    pub until: Option<u64>,
+    /// What.
+    pub kind: MarkKind,
+    /// In a few words.
+    pub text: String,
 }
 
 /// One point of the history: what happened in the interval that ends at `at`.

@@ -308,6 +308,20 @@ try {
       "by keyboard only: " + [...stops].join(", "));
     expect(await page.run("document.getElementById('blur').click(), document.body.classList.contains('blurred')"),
       "the address cannot be hidden");
+
+    // A chart tells time and value where the reader points at, and names what explains a gap.
+    const points = (part) => page.run(`(() => {
+      const svg = document.querySelector("#rate .chart svg"), box = svg.getBoundingClientRect();
+      svg.dispatchEvent(new PointerEvent("pointermove", { bubbles: true,
+        clientX: box.left + box.width * ${part}, clientY: box.top + 5 }));
+      return document.querySelector("#rate .chart .at").textContent;
+    })()`);
+    const told = await points(.2), gap = await points(1 - 80 / 144);
+    expect(/^\d{4}-\d\d-\d\d \d\d:\d\d: 1[12]\.\d\u202fTH\/s$/.test(told), "the chart tells: " + told);
+    expect(gap.includes("nothing") && gap.includes("no work"), "the chart's gap tells: " + gap);
+    await page.shot("chart");
+    await page.run("document.body.dispatchEvent(new PointerEvent('pointermove', { bubbles: true }))");
+    expect(await page.run("document.querySelector('#rate .chart .at').hidden"), "the chart does not let go");
     await page.close();
   }
 

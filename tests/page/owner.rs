@@ -51,6 +51,12 @@ impl View for OwnersBox {
         Rc::new(s)
     }
 
+    fn history(&self, miner: &str) -> Option<soloist::status::HistoryView> {
+        let snapshot = self.snapshot();
+        let known = snapshot.miners.iter().any(|known| known.id == miner);
+        known.then(|| snapshot.history.clone())
+    }
+
     fn block(&self, _: &str) -> Local<Result<Vec<u8>, NoBlock>> {
         Box::pin(async { Err(NoBlock::Unknown) })
     }

@@ -460,6 +460,10 @@ fn the_page_is_served_by_https_and_a_new_certificate_counts_at_once() {
             fn snapshot(&self) -> Rc<Snapshot> {
                 Rc::new(sample::home())
             }
+            fn history(&self, _: &str) -> Option<soloist::status::HistoryView> {
+                None
+            }
+
             fn block(
                 &self,
                 _: &str,

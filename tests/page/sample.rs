@@ -785,7 +785,14 @@ fn history() -> HistoryView {
     for point in &mut day[66..80] {
         point.hashrate *= 0.6;
     }
-    HistoryView { day, month: points(120, 21_600, 0.5), all: points(96, 86_400, 0.1) }
+    let mark = |at, until, kind, text: &str| MarkView { at, until, kind, text: text.to_owned() };
+    let out = NOW - 83 * 600;
+    let marks = vec![
+        mark(NOW - 40 * 86_400, None, MarkKind::Block, "block 921\u{202f}004 solved"),
+        mark(out, Some(out + 3_600), MarkKind::Outage, "no work for the miners"),
+        mark(NOW - 7_200, None, MarkKind::Failover, "node cellar took the lead"),
+    ];
+    HistoryView { day, month: points(120, 21_600, 0.5), all: points(96, 86_400, 0.1), marks }
 }
 
 fn best_shares() -> Vec<BestShareView> {

@@ -27,6 +27,12 @@ impl View for Sample {
         Rc::new(snapshot)
     }
 
+    fn history(&self, miner: &str) -> Option<soloist::status::HistoryView> {
+        let snapshot = self.snapshot();
+        let known = snapshot.miners.iter().any(|known| known.id == miner);
+        known.then(|| snapshot.history.clone())
+    }
+
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
         let known = self.snapshot.blocks.iter().any(|block| block.hash == hash);
         let block = known.then(|| vec![0xab; 2_000_000]).ok_or(NoBlock::Unknown);

@@ -119,12 +119,18 @@ pub(super) async fn answer(
 async fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
     let snapshot = &now.snapshot;
     if let Some(id) = path.strip_prefix("/miners/") {
-        return match html::miner(snapshot, &now.verdict, id) {
+        return match html::miner(snapshot, &now.verdict, id, http.view.history(id).as_ref()) {
             Some(page) => html_answer(page),
             None => not_found("There is no such miner."),
         };
     }
     if let Some(id) = path.strip_prefix("/api/miners/") {
+        if let Some(id) = id.strip_suffix("/history") {
+            return match http.view.history(id) {
+                Some(history) => json_answer(json::miner_history(snapshot, &history)),
+                None => not_found("There is no such miner."),
+            };
+        }
         return match json::miner(snapshot, id) {
             Some(body) => json_answer(body),
             None => not_found("There is no such miner."),

@@ -22,13 +22,51 @@
     for (const e of all("time[data-t]")) put(e, age(now - e.dataset.t) + " ago");
     for (const e of all("time[data-a]")) put(e, age(now - e.dataset.a));
   };
-  const dates = (where) => {
-    for (const e of all("time[data-d]", where)) {
-      const d = new Date(e.dataset.d * 1000);
-      put(e, d.getFullYear() + "-" + two(d.getMonth() + 1) + "-" + two(d.getDate()) + " " +
-        two(d.getHours()) + ":" + two(d.getMinutes()));
-    }
+  const date = (s) => {
+    const d = new Date(s * 1000);
+    return d.getFullYear() + "-" + two(d.getMonth() + 1) + "-" + two(d.getDate()) + " " +
+      two(d.getHours()) + ":" + two(d.getMinutes());
   };
+  const dates = (where) => {
+    for (const e of all("time[data-d]", where)) put(e, date(e.dataset.d));
+  };
+
+  // A chart tells time and value where the reader points at, read off its line.
+  const units = ["H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s"];
+  const hashrate = (v) => {
+    let u = 0;
+    while (v >= 999.5 && u < 6) { v /= 1000; u++; }
+    return (v >= 1 ? v.toPrecision(3) : v.toFixed(2)) + N + units[u];
+  };
+  const height = (line, x) => {
+    let y = 0;
+    for (const [, c, n] of line.getAttribute("d").matchAll(/([MLHV])([-\d. ]+)/g)) {
+      const [a, b] = n.split(" ").map(Number);
+      if (c === "V") { y = a; continue; }
+      if (c !== "M" && x <= a) return c === "L" ? b : y;
+      if (c !== "H") y = b;
+    }
+    return y;
+  };
+  const read = (e) => {
+    for (const old of all(".chart .at")) old.hidden = true;
+    const svg = e.target.closest && e.target.closest(".chart svg");
+    if (!svg) return;
+    const box = svg.getBoundingClientRect(), chart = svg.parentNode, d = chart.dataset;
+    const part = Math.min(1, Math.max(0, (e.clientX - box.left) / box.width));
+    const y = height(chart.querySelector(".line"), part * 600), at = chart.querySelector(".at");
+    const t = +d.from + part * (d.to - d.from);
+    let text = date(t) + ": " + (y > 1000 ? "nothing" : hashrate(d.top * (1 - y / 1000)));
+    for (const m of all(".m", chart)) {
+      const r = m.getBoundingClientRect();
+      if (e.clientX > r.left - 8 && e.clientX < r.right + 8) text += ", " + m.textContent.trim();
+    }
+    at.textContent = text;
+    at.hidden = false;
+    at.style.left = part * 100 + "%";
+    at.classList.toggle("end", part > .5);
+  };
+  for (const kind of ["pointermove", "pointerdown"]) document.addEventListener(kind, read);
 
   // A found block stays in large until it is put away.
   const keep = (key, value) => {

@@ -4,35 +4,44 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use crate::status::{PointView, format};
+use crate::status::{HistoryView, MarkKind, MarkView, PointView, format};
 
 use super::{View, rate};
 
 const WIDTH: f64 = 600.0;
-const HEIGHT: f64 = 120.0;
+const HEIGHT: f64 = 1000.0;
 const DAY: u64 = 86_400;
+/// So many marks stand in a chart, the newest.
+const MARKS: usize = 32;
 
-/// The hashrate of three ranges; radio buttons choose without a script.
+/// The hashrate of all miners.
 pub(super) fn hashrate(view: &View<'_>) -> Markup {
     let s = view.s;
-    let all_from = s.history.all.first().map_or(s.now.saturating_sub(DAY), |point| point.at);
-    let ranges = [
-        ("24 hours", s.history.day.as_slice(), s.now.saturating_sub(DAY)),
-        ("30 days", s.history.month.as_slice(), s.now.saturating_sub(30 * DAY)),
-        ("All time", s.history.all.as_slice(), all_from),
-    ];
     html! {
         p.rates {
             span { "5 min" b { (rate(&s.totals.rate_5m)) } }
             span { "1 h" b { (rate(&s.totals.rate_1h)) } }
             span { "24 h" b { (rate(&s.totals.rate_24h)) } }
         }
+        (ranges(&s.history, s.now))
+    }
+}
+
+/// The charts of three ranges; radio buttons choose without a script.
+pub(super) fn ranges(history: &HistoryView, now: u64) -> Markup {
+    let all_from = history.all.first().map_or(now.saturating_sub(DAY), |point| point.from);
+    let ranges = [
+        ("24 hours", history.day.as_slice(), now.saturating_sub(DAY)),
+        ("30 days", history.month.as_slice(), now.saturating_sub(30 * DAY)),
+        ("All time", history.all.as_slice(), all_from),
+    ];
+    html! {
         fieldset.ranges {
             legend.sr { "Range" }
             @for (i, (name, points, from)) in ranges.iter().enumerate() {
                 input type="radio" name="range" id={ "r" (i) } checked[i == 0];
                 label for={ "r" (i) } { (name) }
-                (chart(name, points, *from, s.now))
+                (chart(name, points, &history.marks, *from, now))
             }
         }
     }
@@ -62,7 +71,7 @@ pub(super) fn trend(values: &[f64]) -> Markup {
     }
 }
 
-fn chart(name: &str, points: &[PointView], from: u64, now: u64) -> Markup {
+fn chart(name: &str, points: &[PointView], marks: &[MarkView], from: u64, now: u64) -> Markup {
     let shown: Vec<&PointView> =
         points.iter().filter(|p| p.at >= from && p.at <= now && p.hashrate.is_finite()).collect();
     let top = shown.iter().map(|p| p.hashrate).fold(0.0, f64::max);
@@ -80,20 +89,32 @@ fn chart(name: &str, points: &[PointView], from: u64, now: u64) -> Markup {
         format::hashrate(top),
         format::hashrate(last.hashrate)
     );
-    let ago = now.saturating_sub(first.at.max(from).min(now));
-    let begin = if first.at > from + (now - from) / 8 { ago } else { now - from };
-    let half = begin / 2;
+    // A young history fills the width.
+    let begin = if first.from > from + (now - from) / 8 { first.from } else { from };
+    let span = now.saturating_sub(begin).max(1);
+    let half = span / 2;
+    let x = |at: u64| at.saturating_sub(begin) as f64 / span as f64 * WIDTH;
+    let marks = marks.iter().rev().filter(|mark| mark.at >= begin && mark.at <= now).take(MARKS);
     html! {
-        figure.chart {
+        // The script reads a value off the line and tells it where the reader points at.
+        figure.chart data-from=(begin) data-to=(now) data-top=(format!("{ceiling:.4e}")) {
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none"
                 role="img" aria-label=(label) {
-                path.grid d="M0 .5H600M0 60H600M0 119.5H600" {}
-                path.line d=(line(&shown, now - begin, now, ceiling)) {}
+                path.grid d="M0 4H600M0 500H600M0 996H600" {}
+                path.line d=(line(&shown, begin, now, ceiling)) {}
+                @for mark in marks {
+                    rect.(mark_class(mark.kind)) x=(format!("{:.0}", x(mark.at) - 1.0)) y="0"
+                        width=(format!("{:.0}", (x(mark.until.unwrap_or(mark.at)) - x(mark.at)).max(2.0)))
+                        height=(HEIGHT) data-t=(mark.at) {
+                        title { (mark.text) }
+                    }
+                }
             }
             span.y { (format::round(&format::hashrate(ceiling))) }
             span.y.mid { (format::round(&format::hashrate(ceiling / 2.0))) }
+            span.at hidden {}
             figcaption {
-                span { (format::duration(begin)) " ago" }
+                span { (format::duration(span)) " ago" }
                 span { (format::duration(half)) }
                 span { "now" }
             }
@@ -101,36 +122,45 @@ fn chart(name: &str, points: &[PointView], from: u64, now: u64) -> Markup {
     }
 }
 
+fn mark_class(kind: MarkKind) -> &'static str {
+    match kind {
+        MarkKind::Block => "m block",
+        MarkKind::Failover => "m lead",
+        MarkKind::Outage => "m out",
+        MarkKind::Start => "m start",
+    }
+}
+
 /// One closed path: its sides and floor lie outside of the view, so that one stroke and one fill
-/// do. A gap of more than three intervals falls to the floor.
+/// do. Each interval's value stands at its end; the first one begins where what is known of it does.
+/// A gap of more than three intervals falls to the floor.
 fn line(points: &[&PointView], from: u64, now: u64, ceiling: f64) -> String {
     let span = now.saturating_sub(from).max(1) as f64;
     let usual = usual_interval(points);
-    let floor = HEIGHT + 5.0;
+    let floor = HEIGHT + 50.0;
     let mut d = String::with_capacity(points.len() * 8);
     let x = |at: u64| at.saturating_sub(from) as f64 / span * WIDTH;
     let y = |rate: f64| HEIGHT - rate / ceiling * HEIGHT;
     let mut before: Option<&PointView> = None;
     for point in points {
-        let gap = before.is_some_and(|b| point.at - b.at > 3 * usual);
-        let (px, py) = (x(point.at), y(point.hashrate));
+        let gap = before.is_some_and(|b| point.from.saturating_sub(b.at) > 2 * usual);
+        let (start, px, py) = (x(point.from), x(point.at), y(point.hashrate));
         match before {
-            Some(b) if gap => {
-                let _ = write!(d, "V{floor:.0}H{px:.0}V{py:.0}");
-                let _ = b;
+            Some(_) if gap => {
+                let _ = write!(d, "V{floor:.0}H{start:.0}V{py:.0}H{px:.0}");
             }
             Some(_) => {
                 let _ = write!(d, "L{px:.0} {py:.0}");
             }
             None => {
-                let px = if px < WIDTH / 50.0 { -5.0 } else { px };
-                let _ = write!(d, "M{px:.0} {floor:.0}V{py:.0}");
+                let start = if start < WIDTH / 50.0 { -5.0 } else { start };
+                let _ = write!(d, "M{start:.0} {floor:.0}V{py:.0}H{px:.0}");
             }
         }
         before = Some(point);
     }
     let end = match before {
-        Some(last) if now.saturating_sub(last.at) <= 3 * usual => WIDTH + 5.0,
+        Some(last) if now.saturating_sub(last.at) <= 2 * usual => WIDTH + 5.0,
         Some(last) => x(last.at),
         None => 0.0,
     };
@@ -159,10 +189,18 @@ mod tests {
 
     #[test]
     fn a_gap_falls_to_the_floor() {
-        let at = |at| PointView { at, hashrate: 100.0, ..Default::default() };
+        let at = |at: u64| PointView {
+            from: at.saturating_sub(100),
+            at,
+            hashrate: 100.0,
+            ..Default::default()
+        };
         let points = [at(0), at(100), at(200), at(900), at(1000)];
         let points: Vec<&PointView> = points.iter().collect();
-        assert_eq!(line(&points, 0, 1000, 100.0), "M-5 125V0L60 0L120 0V125H540V0L600 0H605V125Z");
+        assert_eq!(
+            line(&points, 0, 1000, 100.0),
+            "M-5 1050V0H0L60 0L120 0V1050H480V0H540L600 0H605V1050Z"
+        );
     }
 
     #[test]
@@ -177,7 +215,7 @@ mod tests {
     #[test]
     fn strange_numbers_draw_nothing() {
         let points = [PointView { at: 5, hashrate: f64::NAN, ..Default::default() }];
-        assert!(chart("x", &points, 0, 10).into_string().contains("Nothing recorded yet"));
+        assert!(chart("x", &points, &[], 0, 10).into_string().contains("Nothing recorded yet"));
         assert_eq!(trend(&[0.0, 0.0]).into_string(), "");
         assert_eq!(trend(&[]).into_string(), "");
     }

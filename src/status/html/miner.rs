@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use crate::status::{MinerState, MinerView, format};
+use crate::status::{HistoryView, MinerState, MinerView, format};
 
 use super::{View, age, chart, fact, miners, rate};
 
 /// Everything about one miner.
-pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
+pub(super) fn page(view: &View<'_>, miner: &MinerView, history: Option<&HistoryView>) -> Markup {
     let alarms: Vec<_> = view
         .verdict
         .alarms
@@ -45,7 +45,7 @@ pub(super) fn page(view: &View<'_>, miner: &MinerView) -> Markup {
                         }))
                     }
                 }
-                div.wide { (chart::trend(&miner.trend)) }
+                @if let Some(history) = history { (chart::ranges(history, view.s.now)) }
             }
         }
         section.part {
