@@ -1,7 +1,6 @@
 //! The sockets of the miners: their bytes go to the engine, its answers to them.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use crate::clock::Now;
 use crate::config::Config;
@@ -22,10 +21,6 @@ use super::State;
 
 /// Maximum refused peers that the page shows.
 const MAX_REFUSED_PEERS: usize = 20;
-
-/// A share for the previous block that comes this soon after the new one was already on its way;
-/// the miner could not know.
-const AT_CHANGE: Duration = Duration::from_secs(1);
 
 /// The reason shown on the page for a miner that is refused before the set-up.
 pub(super) const NOT_SET_UP: &str = "this box is not set up yet";
@@ -207,8 +202,8 @@ pub(super) struct RefusedPeer {
 /// The ledger's reason for a reject; `None` if it was not about a share.
 fn reason(why: &Reject) -> Option<RejectReason> {
     Some(match why {
-        Reject::Stale { known_for, .. } if *known_for <= AT_CHANGE => RejectReason::StaleAtChange,
-        Reject::Stale { .. } => RejectReason::Stale,
+        Reject::StaleAtChange(_) => RejectReason::StaleAtChange,
+        Reject::Stale(_) => RejectReason::Stale,
         Reject::UnknownJob => RejectReason::UnknownJob,
         Reject::Duplicate => RejectReason::Duplicate,
         Reject::LowDifficulty { .. } => RejectReason::LowDifficulty,

@@ -37,7 +37,7 @@ use crate::hash;
 use crate::ids::{ConnId, Extranonce1};
 use crate::job::{Job, JobId, Jobs, Lookup};
 use crate::job_journal::{JobRecord, Script};
-use crate::reject::Reject;
+use crate::reject::{Late, Reject};
 use crate::share::{Seen, Share, Submission};
 use crate::signal::VERSION_MASK;
 use crate::vardiff::Vardiff;
@@ -668,10 +668,10 @@ impl Session {
             return Err(refuse(Reject::Unauthorized));
         }
         if let Some(since) = stale_since {
-            return Err(refuse(Reject::Stale {
+            return Err(refuse(Reject::stale(Late {
                 height: u64::from(job.work.template.height),
                 known_for: now.mono.saturating_duration_since(since),
-            }));
+            })));
         }
         let start = Difficulty(self.profile.start_difficulty);
         let own = self.given.levels.at(job.id).copied().unwrap_or(start);
