@@ -823,6 +823,11 @@ fn chains(config: &Config) -> Vec<crate::chain::Chain> {
         .collect()
 }
 
+/// The chains on which miners are paid whose names are addresses; none if the owner does not allow it.
+fn chains_of_payees(config: &Config) -> Vec<crate::chain::Chain> {
+    if config.payout.per_miner { chains(config) } else { Vec::new() }
+}
+
 fn listen(address: SocketAddr) -> std::io::Result<Async<TcpListener>> {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;

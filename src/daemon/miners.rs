@@ -11,8 +11,7 @@ use crate::ledger::record::RejectReason;
 use crate::ledger::totals::LedgerEvent;
 use crate::reject::Reject;
 use crate::status::miners::class;
-use crate::status::{EventKind, Level};
-use crate::stratum::firmware::Saved;
+use crate::status::{EventKind, Level, words};
 use crate::stratum::frame::Lines;
 use crate::stratum::outbox::CloseReason;
 use crate::stratum::session::{Rules, SessionKey};
@@ -31,10 +30,7 @@ pub(super) fn rules(config: &Config, session_key: SessionKey) -> Rules {
         session_key,
         password: config.stratum.password.as_ref().map(|secret| secret.expose().to_owned()),
         overrides: config.stratum.firmwares.clone(),
-        payee_chains: match config.payout.per_miner {
-            true => super::chains(config),
-            false => Vec::new(),
-        },
+        payee_chains: super::chains_of_payees(config),
     }
 }
 
@@ -67,9 +63,12 @@ impl State {
     pub(super) fn miner_gone(&mut self, now: Now, conn: ConnId, why: &str) {
         if let Some(session) = self.engine.pool().session(conn) {
             let name = session.worker().map(str::to_owned);
-            let level = session.proven_difficulty();
+            let (level, wish) = (session.proven_difficulty(), session.wish());
             match self.ledger.workers.remove(&conn) {
                 Some(worker) => {
+                    if let Some(wish) = wish {
+                        self.ledger.wishes.insert(worker, wish);
+                    }
                     if let Some(difficulty) = level {
                         self.ledger_event(now, LedgerEvent::Level { worker, difficulty });
                     }
@@ -159,18 +158,39 @@ impl State {
         let device = session.profile().model.clone();
         let text = format!("Miner {name} connected from {}: {device}.", session.peer());
         let worker = self.ledger.core.worker(now, &name, &device);
-        let saved =
-            self.ledger.core.get(worker).and_then(|worker| {
-                worker.fixed.map(Saved::Fixed).or(worker.level.map(Saved::Level))
-            });
+        let saved = self.ledger.saved(worker);
+        let (fault, asks_unclearly) = (session.payee_fault(), session.asks_unclearly());
+        let notes: Vec<(Level, String)> = [
+            fault.map(|fault| (Level::Warning, words::payee_fault(&name, fault))),
+            asks_unclearly.then(|| (Level::Info, words::unclear_difficulty(&name))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         self.ledger.connected(worker);
         if let Some(old) = self.ledger.workers.insert(conn, worker) {
             self.ledger_event(now, LedgerEvent::Disconnected(old));
         }
         self.ledger_event(now, LedgerEvent::Connected(worker));
         self.tell(now, EventKind::Miner, Level::Info, text);
+        for (level, note) in notes {
+            self.tell(now, EventKind::Miner, level, note);
+        }
         if let Some(saved) = saved {
             self.engine.handle(now, Input::Known { conn, saved });
+        }
+    }
+
+    /// Tells of each miner whose name begins like an address that is not paid.
+    pub(super) fn tell_of_unpaid_names(&mut self, now: Now) {
+        let sessions = self.engine.pool().sessions();
+        let texts: Vec<String> = sessions
+            .filter_map(|session| {
+                Some(words::payee_fault(session.worker()?, session.payee_fault()?))
+            })
+            .collect();
+        for text in texts {
+            self.tell(now, EventKind::Miner, Level::Warning, text);
         }
     }
 

@@ -123,6 +123,7 @@ impl State {
         view::PayoutView {
             address: self.owners_address(),
             kind: address.as_ref().map_or_else(String::new, |address| address.kind().to_string()),
+            per_miner: self.config.payout.per_miner,
             pending: self.engine.changes().pending().cloned(),
         }
     }

@@ -138,6 +138,8 @@ pub struct PayoutView {
     pub address: String,
     /// `P2WPKH`, `P2TR`, …
     pub kind: String,
+    /// A miner whose name begins with an address is paid there for the blocks that it finds.
+    pub per_miner: bool,
     /// A change that waits: the owner can still cancel it.
     pub pending: Option<PendingPayout>,
 }
@@ -566,7 +568,7 @@ pub struct MinerView {
     /// Stable id for `/miners/<id>`: ASCII letters, digits, `-`, `_`; says nothing about the payout
     /// address.
     pub id: String,
-    /// Worker name without the address in front.
+    /// Its name, as it sent it.
     pub name: String,
     /// Model in words, `Bitaxe Gamma`; from the user agent.
     pub model: String,
@@ -579,6 +581,10 @@ pub struct MinerView {
     pub address: String,
     /// Address that a block of its next job pays.
     pub pays: String,
+    /// Why the address that its name begins with is not paid, as a clause; empty where nothing is wrong.
+    pub pays_fault: String,
+    /// Its password asks for a difficulty that is not a plain number, and so for none.
+    pub difficulty_unclear: bool,
     /// How it is doing.
     pub state: MinerState,
     /// Since when it is connected; when gone, since when it is gone.
