@@ -29,7 +29,7 @@ mod timings;
 mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -310,7 +310,8 @@ struct Counters {
     jobs: u64,
     tips: u64,
     failovers: u64,
-    dropped: BTreeMap<&'static str, u64>,
+    refused_not_set_up: u64,
+    refused_too_many: u64,
 }
 
 impl Daemon {

@@ -89,8 +89,10 @@ impl State {
     }
 
     pub(super) fn miner_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
-        let kind = if why == NOT_SET_UP { "not_set_up" } else { "too_many" };
-        *self.counters.dropped.entry(kind).or_default() += 1;
+        match why == NOT_SET_UP {
+            true => self.counters.refused_not_set_up += 1,
+            false => self.counters.refused_too_many += 1,
+        }
         self.remember_refused(now, peer, why);
     }
 
@@ -167,6 +169,7 @@ impl State {
         .into_iter()
         .flatten()
         .collect();
+        self.timings.met(class(&device));
         self.ledger.connected(worker);
         if let Some(old) = self.ledger.workers.insert(conn, worker) {
             self.ledger_event(now, LedgerEvent::Disconnected(old));

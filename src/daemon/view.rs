@@ -474,12 +474,12 @@ impl State {
                 as u64,
             connections_max: self.config.stratum.max_connections as u64,
             accepted_total: self.counters.connections,
-            dropped: self
-                .counters
-                .dropped
-                .iter()
-                .map(|(what, count)| view::CountView { what: (*what).into(), count: *count })
-                .collect(),
+            dropped: [
+                ("not_set_up", self.counters.refused_not_set_up),
+                ("too_many", self.counters.refused_too_many),
+            ]
+            .map(|(what, count)| view::CountView { what: what.into(), count })
+            .into(),
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
             rejects_by_class: self.timings.rejects(),
@@ -541,7 +541,6 @@ fn error_views<'a>(all: impl Iterator<Item = &'a failover::MethodStats>) -> Vec<
     failover::ErrorKind::ALL
         .iter()
         .zip(counts)
-        .filter(|(_, count)| *count > 0)
         .map(|(kind, count)| view::CountView { what: kind.label().into(), count })
         .collect()
 }

@@ -327,7 +327,7 @@ pub struct NodeView {
     pub last_error: Option<NodeErrorView>,
     /// Statistics by RPC method.
     pub calls: Vec<CallView>,
-    /// Failures by kind, for metrics: `transport`, `timeout`, `auth`, `http`, `waiting`, `rpc`,
+    /// Failures by kind, each kind, for metrics: `transport`, `timeout`, `auth`, `http`, `waiting`, `rpc`,
     /// `malformed`, `tls`, `busy`, `forbidden`.
     pub errors: Vec<CountView>,
 }
@@ -849,12 +849,11 @@ pub struct StratumView {
     pub connections_max: u64,
     /// Connections accepted since the start.
     pub accepted_total: u64,
-    /// Connections ended since the start, by cause: `closed`, `timeout`, `error`, `protocol`,
-    /// `line_too_long`, `too_many`, `failover`, `shutdown`, `slow`.
+    /// Connections refused since the start, by cause: `not_set_up`, `too_many`.
     pub dropped: Vec<CountView>,
     /// Connections that never came to `mining.authorize`.
     pub handshake_failures: u64,
-    /// Rejected shares since the start by class of firmware.
+    /// Rejected shares since the start by class of firmware: each class that is known has every reason.
     pub rejects_by_class: Vec<ClassRejectsView>,
     /// Accepted shares since the start.
     pub shares_accepted: u64,

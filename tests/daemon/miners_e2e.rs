@@ -328,6 +328,11 @@ fn a_share_on_its_way_at_a_change_of_the_block_is_told_from_a_late_one() {
         "soloist_shares_rejected_total{reason=\"stale_at_change\",class=\"avalon\"} 1\n",
         "soloist_shares_rejected_total{reason=\"stale\",class=\"avalon\"} 2\n",
         "soloist_miner_shares_rejected_total{miner=\"anna\",id=\"1\",reason=\"stale_at_change\"} 1\n",
+        // What has not happened yet is there as well.
+        "soloist_shares_rejected_total{reason=\"duplicate\",class=\"avalon\"} 0\n",
+        "soloist_miner_shares_rejected_total{miner=\"anna\",id=\"1\",reason=\"duplicate\"} 0\n",
+        "soloist_stratum_drops_total{cause=\"too_many\"} 0\n",
+        "soloist_rpc_errors_total{node=\"127.0.0.1:",
     ] {
         assert!(metrics.contains(sample), "{sample} in\n{metrics}");
     }

@@ -770,8 +770,8 @@ fn stratum() -> StratumView {
         connections_max: 64,
         accepted_total: 310,
         dropped: vec![
-            CountView { what: "closed".to_owned(), count: 290 },
-            CountView { what: "timeout".to_owned(), count: 16 },
+            CountView { what: "not_set_up".to_owned(), count: 0 },
+            CountView { what: "too_many".to_owned(), count: 16 },
         ],
         handshake_failures: 3,
         rejects_by_class: vec![ClassRejectsView {
