@@ -242,6 +242,7 @@ impl Scene {
                     clock,
                     version: None,
                     warnings: String::new(),
+                    facts: Default::default(),
                 });
                 NodeEventKind::Health { report, took }
             }

@@ -32,7 +32,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use smol::LocalExecutor;
 
-use crate::status::{Snapshot, html};
+use crate::status::{Snapshot, html, json};
 use crate::timeout::within;
 
 use super::tls::Certificate;
@@ -128,6 +128,7 @@ pub struct Http {
     form_script: Packed,
     script: Packed,
     icon: Packed,
+    openapi: Packed,
 }
 
 impl Http {
@@ -158,6 +159,7 @@ impl Http {
             form_script: Packed::new(html::FORM_SCRIPT),
             script: Packed::new(html::script()),
             icon: Packed::new(html::ICON),
+            openapi: Packed::new(json::OPENAPI),
             options,
         })
     }

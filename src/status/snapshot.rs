@@ -296,6 +296,14 @@ pub struct NodeView {
     pub sync_eta_s: Option<u64>,
     /// Connected peers.
     pub peers: Option<u64>,
+    /// Those that connected to it.
+    pub peers_in: Option<u64>,
+    /// Those that it connected to.
+    pub peers_out: Option<u64>,
+    /// Whether it drops old blocks.
+    pub pruned: Option<bool>,
+    /// Size of its blocks on disk, bytes.
+    pub size_on_disk: Option<u64>,
     /// Whether it takes transactions from others: with `blocksonly=1` it does not, and its
     /// templates are empty.
     pub local_relay: Option<bool>,

@@ -13,6 +13,7 @@ mod sample;
 mod server;
 
 mod page_browser;
+mod page_clients;
 mod page_http;
 mod page_openapi;
 mod page_render;
