@@ -52,6 +52,7 @@ fn main() -> ExitCode {
 
 struct World {
     ledger: Ledger,
+    now: Now,
     pool: Pool,
     workers: BTreeMap<ConnId, WorkerId>,
     latest: BTreeMap<ConnId, VecDeque<Option<RejectReason>>>,
@@ -104,7 +105,7 @@ impl World {
             latest.insert(conn, (0..10).map(|n| (n % 4 == 0).then_some(refused[0])).collect());
             connects.insert(worker, 1);
         }
-        World { ledger, pool, workers, latest, connects, payees: Payees::default() }
+        World { now, ledger, pool, workers, latest, connects, payees: Payees::default() }
     }
 
     /// The median time of a snapshot, and of freeing it.
@@ -130,7 +131,7 @@ impl World {
 
     fn views(&self) -> Vec<MinerView> {
         let miners = Miners {
-            now: UNIX,
+            now: self.now,
             ledger: &self.ledger,
             pool: &self.pool,
             workers: &self.workers,
@@ -167,6 +168,8 @@ fn past(n: u32, name: &str) -> Vec<Record> {
             rejected: period % 2,
             work: (1000 + n + period % 7) as f32,
             best: 5000.0,
+            online: 60,
+            squares: 1e6,
         })
         .collect();
     let mut records = vec![Record::Worker { number, name, device, unix: UNIX - 100_000 }];

@@ -106,6 +106,35 @@ impl Address {
     }
 }
 
+/// The part of a miner's name that may be an address, as in `bc1q….attic`: all up to the first
+/// character that no address has. `bitcoin:` in front, as wallets copy it, is left out.
+pub fn in_name(name: &str) -> &str {
+    const LINK: &str = "bitcoin:";
+    let name = name.trim_start();
+    let name = match name.get(..LINK.len()) {
+        Some(head) if head.eq_ignore_ascii_case(LINK) => &name[LINK.len()..],
+        _ => name,
+    };
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
+    &name[..end]
+}
+
+/// Whether somebody who wrote this meant an address: it begins like one and is about as long. No
+/// name of a miner is, such as `nerd`, `1` or `bc1-attic`.
+pub fn is_meant(text: &str) -> bool {
+    let begins_like_base58 = text.starts_with(['1', '3', '2', 'm', 'n']);
+    match has_segwit_prefix(text) {
+        true => text.len() >= SHORTEST_SEGWIT,
+        false => begins_like_base58 && NEARLY_BASE58.contains(&text.len()),
+    }
+}
+
+/// Characters of the shortest address that BIP 173 allows.
+const SHORTEST_SEGWIT: usize = 14;
+
+/// Characters of an address in base58, which has 26 to 35, with two mistyped.
+const NEARLY_BASE58: std::ops::RangeInclusive<usize> = 24..=37;
+
 /// The address that `script` pays on `chain`, or `None` for a script without an address, such as
 /// the witness commitment. For showing people what a coinbase really pays.
 pub fn of_script(script: &[u8], chain: Chain) -> Option<String> {
@@ -573,6 +602,33 @@ mod tests {
             );
             assert!(error == wanted || length_in_general, "{text}: {error:?}");
             assert!(error.instead().ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn an_address_in_a_name_ends_at_any_character_that_none_has() {
+        const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+        for after in ["", ".attic", "_attic", "/attic", "-1", " attic", ":x", "?amount=1", "γ"] {
+            for before in ["", "bitcoin:", "BITCOIN:", " "] {
+                assert_eq!(in_name(&format!("{before}{ADDRESS}{after}")), ADDRESS);
+            }
+        }
+        assert_eq!(in_name("γ"), "");
+        assert_eq!(in_name(""), "");
+        assert_eq!(in_name("bitcoin:"), "");
+        assert_eq!(in_name("nerd.1"), "nerd");
+    }
+
+    #[test]
+    fn a_mistyped_address_is_told_from_a_name() {
+        for (good, ..) in GOOD {
+            for typed in [good, &good[..good.len() - 1], &format!("{good}q")] {
+                assert!(is_meant(typed), "{typed}");
+            }
+            assert!(is_meant(&good.to_ascii_uppercase()) || !has_segwit_prefix(good));
+        }
+        for name in ["", "nerd", "miner1", "1", "3", "2nd", "bc1", "bc1attic", "mybitaxegamma601"] {
+            assert!(!is_meant(name), "{name}");
         }
     }
 

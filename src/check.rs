@@ -125,7 +125,7 @@ fn paid(address: &Address, payout: &Payout) -> String {
     };
     let others = match payout.per_miner {
         true => {
-            "Except: a miner that is named by an address is paid there for its own blocks \
+            "Except: a miner whose user begins with an address is paid there for its own blocks \
              (per_miner = true).\n"
         }
         false => "",

@@ -30,7 +30,7 @@ mod timings;
 mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -314,7 +314,8 @@ struct Counters {
     jobs: u64,
     tips: u64,
     failovers: u64,
-    dropped: BTreeMap<&'static str, u64>,
+    refused_not_set_up: u64,
+    refused_too_many: u64,
 }
 
 impl Daemon {
@@ -866,6 +867,11 @@ fn chains(config: &Config) -> Vec<crate::chain::Chain> {
         .into_iter()
         .filter(|chain| config.payout.address.as_ref().is_some_and(|address| address.fits(*chain)))
         .collect()
+}
+
+/// The chains on which miners are paid whose names are addresses; none if the owner does not allow it.
+fn chains_of_payees(config: &Config) -> Vec<crate::chain::Chain> {
+    if config.payout.per_miner { chains(config) } else { Vec::new() }
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<Async<TcpListener>> {

@@ -17,7 +17,7 @@ pub mod nominal;
 pub mod odds;
 mod snapshot;
 pub mod verdict;
-mod words;
+pub(crate) mod words;
 
 pub use odds::{Odds, odds};
 pub use snapshot::*;

@@ -29,7 +29,7 @@
 //! use std::time::{Duration, Instant};
 //!
 //! let t0 = Instant::now();
-//! let aim = Aim { shares_per_minute: 6.0, least_when_silent: 0.0 };
+//! let aim = Aim { shares_per_minute: 6.0, least_when_silent: 0.0, least: 0.0001 };
 //! let mut vardiff = Vardiff::new(aim, Start::Guess(1000.0), None, t0);
 //! let changed = (1..20)
 //!     .find_map(|second| vardiff.share(t0 + Duration::from_secs(second), vardiff.difficulty()));
@@ -48,6 +48,8 @@ pub struct Aim {
     pub shares_per_minute: f64,
     /// The lowest difficulty that silence alone may lead to.
     pub least_when_silent: f64,
+    /// The lowest difficulty that the firmware can be given, from [`FLOOR`] up.
+    pub least: f64,
 }
 
 /// The difficulty that a session begins with, and how firm it is.
@@ -75,6 +77,7 @@ pub struct Vardiff {
     /// Seconds between shares that are wanted.
     interval: f64,
     least_when_silent: f64,
+    least: f64,
     /// What the start or the shares ask for, before the network's cap.
     wished: f64,
     difficulty: f64,
@@ -126,11 +129,14 @@ impl Vardiff {
             Start::Known(difficulty) => (difficulty, Mode::Steady),
             Start::Guess(difficulty) => (difficulty, Mode::Settling(NOTHING)),
         };
+        let least = announceable(aim.least);
+        let wished = announceable(wished).max(least);
         let mut vardiff = Vardiff {
             interval,
             least_when_silent: aim.least_when_silent,
-            wished: announceable(wished),
-            difficulty: announceable(wished),
+            least,
+            wished,
+            difficulty: wished,
             cap: f64::INFINITY,
             mode,
             arrivals: Arrivals::since(now),
@@ -241,13 +247,13 @@ impl Vardiff {
             Mode::Fixed => return None,
             Mode::Settling(evidence) if evidence.first.is_some() => {
                 let allowed = slow_from(evidence.shares) - evidence.expected * self.difficulty;
-                (FLOOR, allowed)
+                (self.least, allowed)
             }
-            Mode::Settling(_) => (self.least_when_silent.max(FLOOR), SILENT_START),
+            Mode::Settling(_) => (self.least_when_silent.max(self.least), SILENT_START),
             // Longer each time: a miner that is away need not fall to the floor.
             Mode::Steady => {
                 let least = if self.arrivals.count() > 0 { 0.0 } else { self.least_when_silent };
-                (least.max(FLOOR), SILENCE * f64::from(1 << self.silent_steps.min(8)))
+                (least.max(self.least), SILENCE * f64::from(1 << self.silent_steps.min(8)))
             }
         };
         let seconds = (silence * self.interval).clamp(0.1, 1e6);
@@ -263,7 +269,7 @@ impl Vardiff {
     }
 
     fn wish(&mut self, difficulty: f64, now: Instant) -> Option<f64> {
-        self.wished = announceable(two_digits(difficulty));
+        self.wished = announceable(two_digits(difficulty)).max(self.least);
         self.apply(now)
     }
 
@@ -584,7 +590,7 @@ mod tests {
     use proptest::num;
     use proptest::prelude::*;
 
-    const AIM: Aim = Aim { shares_per_minute: 6.0, least_when_silent: 0.0 };
+    const AIM: Aim = Aim { shares_per_minute: 6.0, least_when_silent: 0.0, least: FLOOR };
 
     fn seconds(seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds)
@@ -703,6 +709,20 @@ mod tests {
     }
 
     #[test]
+    fn a_firmware_is_given_no_less_than_it_can_read() {
+        let t0 = Instant::now();
+        let aim = Aim { least: 1.0, ..AIM };
+        for start in [Start::Fixed(0.001), Start::Known(0.001), Start::Guess(0.001)] {
+            assert_eq!(Vardiff::new(aim, start, None, t0).difficulty(), 1.0);
+        }
+        let mut vardiff = Vardiff::new(aim, Start::Guess(1000.0), None, t0);
+        while let Some(deadline) = vardiff.next_deadline() {
+            vardiff.tick(deadline);
+        }
+        assert_eq!(vardiff.difficulty(), 1.0);
+    }
+
+    #[test]
     fn the_networks_difficulty_is_never_passed() {
         let t0 = Instant::now();
         let mut vardiff = Vardiff::new(AIM, Start::Guess(1000.0), Some(2000.5), t0);
@@ -767,10 +787,11 @@ mod tests {
             ],
             rate in num::f64::ANY,
             least in num::f64::ANY,
+            floor in prop_oneof![Just(FLOOR), Just(1.0), num::f64::ANY],
             steps in proptest::collection::vec((0u64..100_000, 0u8..10, num::f64::ANY), 0..300),
         ) {
             let t0 = Instant::now();
-            let aim = Aim { shares_per_minute: rate, least_when_silent: least };
+            let aim = Aim { shares_per_minute: rate, least_when_silent: least, least: floor };
             let mut vardiff = Vardiff::new(aim, start, None, t0);
             let mut now = t0;
             let mut network = f64::INFINITY;
@@ -791,6 +812,7 @@ mod tests {
                 prop_assert_eq!(changed.unwrap_or(before), difficulty);
                 prop_assert!(changed.is_none_or(|next| next != before));
                 prop_assert!((FLOOR..=1e15).contains(&difficulty));
+                prop_assert!(difficulty >= announceable(floor).min(network.floor().max(1.0)));
                 prop_assert!(difficulty < 1.0 || difficulty.fract() == 0.0);
                 prop_assert!(network.is_nan() || network < 1.0 || difficulty <= network);
                 if what == 1 && let Some(deadline) = vardiff.next_deadline() {

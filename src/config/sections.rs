@@ -54,12 +54,12 @@ section! {
                 format!("A block now says '{}', no longer '{}'.", new.tag.as_str(), old.tag.as_str())
             };
 
-        /// true: a miner that is named by an address (bc1q… or bc1q….attic) is paid there for the
-        /// blocks that it finds itself. All other blocks are yours.
+        /// true: a miner whose user begins with an address (bc1q…, bc1q….attic or bc1q…_attic) is paid
+        /// there for the blocks that it finds itself. All other blocks are yours.
         per_miner: bool = truth().default("false"),
             Live => |_, new| match new.per_miner {
-                true => "A miner whose name is an address is now paid there.".to_owned(),
-                false => "All blocks pay the owner, whatever the miners' names are.".to_owned(),
+                true => "A miner whose user begins with an address is now paid there.".to_owned(),
+                false => "All blocks pay the owner, whatever the miners' users are.".to_owned(),
             };
 
         /// For those who know what a version bit says (BIP 9): bits from 0 to 12 that your block

@@ -28,6 +28,8 @@ pub(super) struct LedgerHandle {
     pub workers: BTreeMap<ConnId, WorkerId>,
     /// How often each worker has connected since the start.
     pub connects: HashMap<WorkerId, u64>,
+    /// What each worker last wished for as its difficulty, since the start.
+    pub wishes: HashMap<WorkerId, f64>,
     /// Outcome of each connection's latest shares: `None` for an accepted share.
     pub latest: BTreeMap<ConnId, VecDeque<Option<RejectReason>>>,
     /// `None` while a pool thread uses it.
@@ -45,6 +47,7 @@ impl LedgerHandle {
             core: Ledger::new(now),
             workers: BTreeMap::new(),
             connects: HashMap::new(),
+            wishes: HashMap::new(),
             latest: BTreeMap::new(),
             writer: Some(LedgerWriter::new(data.to_owned(), exe)),
             waiting: Vec::new(),
@@ -69,7 +72,16 @@ impl LedgerHandle {
         if self.connects.len() > 2 * MAX_WORKERS {
             let ledger = &self.core;
             self.connects.retain(|worker, _| ledger.get(*worker).is_some());
+            self.wishes.retain(|worker, _| ledger.get(*worker).is_some());
         }
+    }
+
+    /// What is kept of a worker's difficulty.
+    pub(super) fn saved(&self, id: WorkerId) -> Option<Saved> {
+        let worker = self.core.get(id)?;
+        let wish = self.wishes.get(&id).copied();
+        let level = worker.level.map(|difficulty| Saved::Level { difficulty, wish });
+        worker.fixed.map(Saved::Fixed).or(level)
     }
 
     /// Notes the outcome of a share.
@@ -145,16 +157,13 @@ impl State {
 
     /// Gives miners that connected before the ledger was read the data that it has about them.
     fn remind_miners(&mut self, now: Now) {
-        let known = |id: &WorkerId| self.ledger.core.get(*id);
         let here = self.ledger.workers.iter();
         let inputs: Vec<Input> = here
             .filter_map(|(&conn, id)| {
-                let worker = known(id)?;
-                match (worker.fixed, worker.level) {
-                    (Some(level), _) => Some(Input::Fix { conn, difficulty: Some(level) }),
-                    (None, Some(level)) => Some(Input::Known { conn, saved: Saved::Level(level) }),
-                    (None, None) => None,
-                }
+                Some(match self.ledger.saved(*id)? {
+                    Saved::Fixed(level) => Input::Fix { conn, difficulty: Some(level) },
+                    saved @ Saved::Level { .. } => Input::Known { conn, saved },
+                })
             })
             .collect();
         inputs.into_iter().for_each(|input| self.engine_input(now, input));

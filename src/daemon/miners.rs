@@ -1,7 +1,7 @@
 //! The sockets of the miners: their bytes go to the engine, its answers to them.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::clock::Now;
 use crate::config::Config;
@@ -12,8 +12,7 @@ use crate::ledger::record::RejectReason;
 use crate::ledger::totals::LedgerEvent;
 use crate::reject::Reject;
 use crate::status::miners::class;
-use crate::status::{EventKind, Level};
-use crate::stratum::firmware::Saved;
+use crate::status::{EventKind, Level, words};
 use crate::stratum::frame::Lines;
 use crate::stratum::outbox::CloseReason;
 use crate::stratum::session::{Rules, SessionKey};
@@ -22,10 +21,6 @@ use super::{State, canary};
 
 /// Maximum refused peers that the page shows.
 const MAX_REFUSED_PEERS: usize = 20;
-
-/// A share for the previous block that comes this soon after the new one was already on its way;
-/// the miner could not know.
-const AT_CHANGE: Duration = Duration::from_secs(1);
 
 /// The reason shown on the page for a miner that is refused before the set-up.
 pub(super) const NOT_SET_UP: &str = "this box is not set up yet";
@@ -36,10 +31,7 @@ pub(super) fn rules(config: &Config, session_key: SessionKey) -> Rules {
         session_key,
         password: config.stratum.password.as_ref().map(|secret| secret.expose().to_owned()),
         overrides: config.stratum.firmwares.clone(),
-        payee_chains: match config.payout.per_miner {
-            true => super::chains(config),
-            false => Vec::new(),
-        },
+        payee_chains: super::chains_of_payees(config),
     }
 }
 
@@ -72,9 +64,12 @@ impl State {
     pub(super) fn miner_gone(&mut self, now: Now, conn: ConnId, why: &str) {
         if let Some(session) = self.engine.pool().session(conn) {
             let name = session.worker().map(str::to_owned);
-            let level = session.proven_difficulty();
+            let (level, wish) = (session.proven_difficulty(), session.wish());
             match self.ledger.workers.remove(&conn) {
                 Some(worker) => {
+                    if let Some(wish) = wish {
+                        self.ledger.wishes.insert(worker, wish);
+                    }
                     if let Some(difficulty) = level {
                         self.ledger_event(now, LedgerEvent::Level { worker, difficulty });
                     }
@@ -95,8 +90,10 @@ impl State {
     }
 
     pub(super) fn miner_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
-        let kind = if why == NOT_SET_UP { "not_set_up" } else { "too_many" };
-        *self.counters.dropped.entry(kind).or_default() += 1;
+        match why == NOT_SET_UP {
+            true => self.counters.refused_not_set_up += 1,
+            false => self.counters.refused_too_many += 1,
+        }
         self.remember_refused(now, peer, why);
     }
 
@@ -166,18 +163,40 @@ impl State {
         let device = session.profile().model.clone();
         let text = format!("Miner {name} connected from {}: {device}.", session.peer());
         let worker = self.ledger.core.worker(now, &name, &device);
-        let saved =
-            self.ledger.core.get(worker).and_then(|worker| {
-                worker.fixed.map(Saved::Fixed).or(worker.level.map(Saved::Level))
-            });
+        let saved = self.ledger.saved(worker);
+        let (fault, asks_unclearly) = (session.payee_fault(), session.asks_unclearly());
+        let notes: Vec<(Level, String)> = [
+            fault.map(|fault| (Level::Warning, words::payee_fault(&name, fault))),
+            asks_unclearly.then(|| (Level::Info, words::unclear_difficulty(&name))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        self.timings.met(class(&device));
         self.ledger.connected(worker);
         if let Some(old) = self.ledger.workers.insert(conn, worker) {
             self.ledger_event(now, LedgerEvent::Disconnected(old));
         }
         self.ledger_event(now, LedgerEvent::Connected(worker));
         self.tell(now, EventKind::Miner, Level::Info, text);
+        for (level, note) in notes {
+            self.tell(now, EventKind::Miner, level, note);
+        }
         if let Some(saved) = saved {
             self.engine.handle(now, Input::Known { conn, saved });
+        }
+    }
+
+    /// Tells of each miner whose name begins like an address that is not paid.
+    pub(super) fn tell_of_unpaid_names(&mut self, now: Now) {
+        let sessions = self.engine.pool().sessions();
+        let texts: Vec<String> = sessions
+            .filter_map(|session| {
+                Some(words::payee_fault(session.worker()?, session.payee_fault()?))
+            })
+            .collect();
+        for text in texts {
+            self.tell(now, EventKind::Miner, Level::Warning, text);
         }
     }
 
@@ -209,8 +228,8 @@ pub(super) struct RefusedPeer {
 /// The ledger's reason for a reject; `None` if it was not about a share.
 fn reason(why: &Reject) -> Option<RejectReason> {
     Some(match why {
-        Reject::Stale { known_for, .. } if *known_for <= AT_CHANGE => RejectReason::StaleAtChange,
-        Reject::Stale { .. } => RejectReason::Stale,
+        Reject::StaleAtChange(_) => RejectReason::StaleAtChange,
+        Reject::Stale(_) => RejectReason::Stale,
         Reject::UnknownJob => RejectReason::UnknownJob,
         Reject::Duplicate => RejectReason::Duplicate,
         Reject::LowDifficulty { .. } => RejectReason::LowDifficulty,

@@ -254,6 +254,9 @@ impl State {
         let key = self.engine.pool().rules().session_key.clone();
         let settings = super::settings(&self.config, &self.nodes, key);
         self.engine_input(now, engine::Input::Settings(Box::new(settings)));
+        if super::chains_of_payees(old) != super::chains_of_payees(&self.config) {
+            self.tell_of_unpaid_names(now);
+        }
     }
 
     /// Notes the content of an event, before the engine handles it.

@@ -107,6 +107,7 @@ mod tests {
             clock: Some(Reading { unix: UNIX, at }),
             version: Some("/Satoshi:31.0.0/".into()),
             warnings: String::new(),
+            facts: Default::default(),
         }
     }
 

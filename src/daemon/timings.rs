@@ -10,9 +10,10 @@ use crate::clock::Now;
 use crate::difficulty::HASHES_PER_DIFFICULTY;
 use crate::failover::Histogram;
 use crate::os::board::{Board, Reading};
-use crate::status::miners::Payees;
+use crate::status::miners::{Payees, class};
 use crate::status::nominal::nominal;
 use crate::status::{ClassRejectsView, HistogramView, RejectReason};
+use crate::stratum::firmware::identify;
 
 use super::{Event, State};
 
@@ -107,8 +108,8 @@ pub(super) struct Timings {
     /// Number of shares to expect from the miners' hash rate and difficulty.
     pub shares_expected: f64,
     expected_at: Instant,
-    /// Rejected shares by kind of miner.
-    rejects: BTreeMap<(String, RejectReason), u64>,
+    /// Rejected shares by kind of miner and, in the order of all reasons, by reason.
+    rejects: BTreeMap<String, [u64; RejectReason::COUNT]>,
     /// When each tip was first reported, until its job was sent.
     tips: VecDeque<Tip>,
     /// `None` while a pool thread uses it.
@@ -136,7 +137,7 @@ impl Timings {
             first_send: None,
             shares_expected: 0.0,
             expected_at: now.mono,
-            rejects: BTreeMap::new(),
+            rejects: BTreeMap::from([(class(&identify("", &[]).model), Default::default())]),
             tips: VecDeque::new(),
             board: Some(Board::new(data.to_owned())),
             next_reading: Some(now.mono),
@@ -231,22 +232,32 @@ impl Timings {
         }
     }
 
+    /// A miner of this kind is here: from now on its counts exist, before the first reject, so that
+    /// Prometheus sees that one come.
+    pub(super) fn met(&mut self, class: String) {
+        self.rejects_of(class);
+    }
+
     /// A share was rejected.
     pub(super) fn rejected(&mut self, class: String, reason: RejectReason) {
-        let full = self.rejects.len() >= CLASSES_MAX
-            && !self.rejects.contains_key(&(class.clone(), reason));
-        let class = if full { "other".to_owned() } else { class };
-        *self.rejects.entry((class, reason)).or_default() += 1;
+        self.rejects_of(class)[reason.index()] += 1;
+    }
+
+    fn rejects_of(&mut self, class: String) -> &mut [u64; RejectReason::COUNT] {
+        let full = self.rejects.len() >= CLASSES_MAX && !self.rejects.contains_key(&class);
+        self.rejects.entry(if full { "other".to_owned() } else { class }).or_default()
     }
 
     /// For the page.
     pub(super) fn rejects(&self) -> Vec<ClassRejectsView> {
-        let view = |((class, reason), count): (&(String, RejectReason), &u64)| ClassRejectsView {
-            class: class.clone(),
-            reason: *reason,
-            count: *count,
-        };
-        self.rejects.iter().map(view).collect()
+        let views = self.rejects.iter().flat_map(|(class, counts)| {
+            RejectReason::ALL.iter().zip(counts).map(|(reason, count)| ClassRejectsView {
+                class: class.clone(),
+                reason: *reason,
+                count: *count,
+            })
+        });
+        views.collect()
     }
 }
 
@@ -347,7 +358,24 @@ mod tests {
         }
         assert_eq!(timings.tips.len(), TIPS_MAX);
         let rejects = timings.rejects();
-        assert!(rejects.len() <= CLASSES_MAX + 1);
+        assert!(rejects.len() <= (CLASSES_MAX + 1) * RejectReason::COUNT);
         assert_eq!(rejects.iter().map(|r| r.count).sum::<u64>(), 100);
+    }
+
+    #[test]
+    fn every_reason_is_counted_from_the_start() {
+        let mut timings = Timings::new(Now { mono: Instant::now(), unix: 0 }, Path::new("/"));
+        let counts = |timings: &Timings, class: &str| -> Vec<u64> {
+            let of = timings.rejects().into_iter().filter(|reject| reject.class == class);
+            of.map(|reject| reject.count).collect()
+        };
+        // Before a miner says what it is, it is this.
+        assert_eq!(counts(&timings, "unknown"), [0; RejectReason::COUNT]);
+        assert!(counts(&timings, "bitaxe").is_empty());
+        timings.met("bitaxe".to_owned());
+        assert_eq!(counts(&timings, "bitaxe"), [0; RejectReason::COUNT]);
+        timings.rejected("bitaxe".to_owned(), RejectReason::ALL[1]);
+        timings.met("bitaxe".to_owned());
+        assert_eq!(counts(&timings, "bitaxe")[..3], [0, 1, 0]);
     }
 }

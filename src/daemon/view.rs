@@ -125,6 +125,7 @@ impl State {
         view::PayoutView {
             address: self.owners_address(),
             kind: address.as_ref().map_or_else(String::new, |address| address.kind().to_string()),
+            per_miner: self.config.payout.per_miner,
             pending: self.pending_payout(now),
         }
     }
@@ -249,6 +250,10 @@ impl State {
             progress: health.map(|report| report.progress),
             sync_eta_s: held.and_then(Node::sync_eta_s),
             peers: health.and_then(|report| report.connections),
+            peers_in: health.and_then(|report| report.facts.connections_in),
+            peers_out: health.and_then(|report| report.facts.connections_out),
+            pruned: health.and_then(|report| report.facts.pruned),
+            size_on_disk: health.and_then(|report| report.facts.size_on_disk),
             local_relay: health.and_then(|report| report.local_relay),
             clock: None,
             version: health.and_then(|report| report.version.clone()).unwrap_or_default(),
@@ -489,12 +494,12 @@ impl State {
                 as u64,
             connections_max: self.config.stratum.max_connections as u64,
             accepted_total: self.counters.connections,
-            dropped: self
-                .counters
-                .dropped
-                .iter()
-                .map(|(what, count)| view::CountView { what: (*what).into(), count: *count })
-                .collect(),
+            dropped: [
+                ("not_set_up", self.counters.refused_not_set_up),
+                ("too_many", self.counters.refused_too_many),
+            ]
+            .map(|(what, count)| view::CountView { what: what.into(), count })
+            .into(),
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
             rejects_by_class: self.timings.rejects(),
@@ -556,7 +561,6 @@ fn error_views<'a>(all: impl Iterator<Item = &'a failover::MethodStats>) -> Vec<
     failover::ErrorKind::ALL
         .iter()
         .zip(counts)
-        .filter(|(_, count)| *count > 0)
         .map(|(kind, count)| view::CountView { what: kind.label().into(), count })
         .collect()
 }

@@ -242,6 +242,7 @@ impl Scene {
                     clock,
                     version: None,
                     warnings: String::new(),
+                    facts: Default::default(),
                 });
                 NodeEventKind::Health { report, took }
             }
@@ -979,7 +980,10 @@ fn a_miner_that_names_another_worker_hears_the_difficulty_of_that_one() {
         scene.count(|did| matches!(did, Did::Effect(Effect::Pool(Output::Authorized { .. })))),
         1
     );
-    scene.hand_in(Input::Known { conn: MINER, saved: Saved::Level(4096.0) });
+    scene.hand_in(Input::Known {
+        conn: MINER,
+        saved: Saved::Level { difficulty: 4096.0, wish: None },
+    });
     let level = |did: &Did| matches!(did, Did::Line(line) if line["method"] == "mining.set_difficulty" && line["params"][0] == 4096.0);
     assert!(scene.first(level).unwrap() < scene.first(is_job).unwrap());
 }

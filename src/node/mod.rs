@@ -218,6 +218,21 @@ pub struct HealthReport {
     pub version: Option<String>,
     /// The node's own warnings, joined; empty when there are none.
     pub warnings: String,
+    /// What decides nothing and is shown.
+    pub facts: NodeFacts,
+}
+
+/// What a node says of itself that decides nothing; `None` where it does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Peers that connected to it.
+    pub connections_in: Option<u64>,
+    /// Peers that it connected to.
+    pub connections_out: Option<u64>,
+    /// It drops old blocks.
+    pub pruned: Option<bool>,
+    /// Size of its blocks on disk, bytes.
+    pub size_on_disk: Option<u64>,
 }
 
 /// Refused branches that are kept of an answer, the highest first. A node of many years knows a

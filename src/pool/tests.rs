@@ -235,7 +235,10 @@ fn a_level_of_before_counts_also_when_it_comes_late() {
     world.connect(7);
     world.line(7, r#"{"id":1,"method":"mining.subscribe","params":["bitaxe/BM1370"]}"#);
     world.line(7, r#"{"id":2,"method":"mining.authorize","params":["anna","x"]}"#);
-    let saved = |level| Input::Saved { conn: ConnId(7), saved: Saved::Level(level) };
+    let saved = |difficulty| Input::Saved {
+        conn: ConnId(7),
+        saved: Saved::Level { difficulty, wish: None },
+    };
     // In time: without a word more.
     assert!(world.input(saved(0.25)).lines.is_empty());
     assert_eq!(world.wait(400).lines[0].1["params"][0], 0.25);
@@ -368,8 +371,8 @@ fn rejects_have_their_codes_and_words() {
     let (_, job) = world.miner(1, "1");
     let low = world.submit(1, &job, 5);
     assert_eq!(low.error_code(), Some(23));
-    let words = low.lines[0].1["error"][1].as_str().unwrap();
-    assert!(words.starts_with("low difficulty share (0.000000") && words.ends_with("of 1)"));
+    assert_eq!(low.lines[0].1["error"][1], "low difficulty share");
+    assert!(matches!(&low.outputs[1], Output::Rejected { why: Reject::LowDifficulty { .. }, .. }));
     let said = world.submit(1, &serde_json::json!(["77777", 0, 0, 0, 0, 0, 0, "00"]), 5);
     assert_eq!(said.error_code(), Some(21));
     assert!(matches!(&said.outputs[1], Output::Rejected { why: Reject::UnknownJob, .. }));
@@ -623,6 +626,10 @@ fn a_miner_that_is_named_by_an_address_is_paid_there_if_the_owner_allows_it() {
     for (chains, name, expected) in [
         (vec![Chain::Main], ANNA.to_owned(), true),
         (vec![Chain::Main], format!("{ANNA}.attic"), true),
+        (vec![Chain::Main], format!("{ANNA}_attic"), true),
+        (vec![Chain::Main], format!("{ANNA}/attic"), true),
+        (vec![Chain::Main], format!("bitcoin:{ANNA}?label=attic"), true),
+        (vec![Chain::Main], format!("BITCOIN:{}", ANNA.to_ascii_uppercase()), true),
         (vec![], format!("{ANNA}.attic"), false),
         (vec![Chain::Regtest], ANNA.to_owned(), false),
         (vec![Chain::Main], "anna.attic".to_owned(), false),
@@ -651,6 +658,102 @@ fn a_miner_that_is_named_by_an_address_is_paid_there_if_the_owner_allows_it() {
         let block = script_of(block_of(&world.submit(3, &job, 6)));
         assert_eq!(faster_hex::hex_string(&block) == ANNAS_SCRIPT, expected);
     }
+}
+
+#[test]
+fn a_mistyped_address_is_told_and_a_name_is_not() {
+    let mut world = World::with_memory(true, vec![Chain::Main]);
+    let mut fault = |conn, name: &str| {
+        world.named(conn, "cgminer", "", name);
+        let session = world.pool.session(ConnId(conn)).unwrap();
+        assert_eq!(session.payee().is_some(), name.starts_with(ANNA), "{name}");
+        session.payee_fault().map(str::to_owned)
+    };
+    for (conn, name, words) in [
+        (1, ANNA.replace("qw5", "qq5"), "its checksum does not match: character number 5 looks"),
+        (2, format!("{}.attic", &ANNA[..40]), "its checksum does not match"),
+        (3, "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx_1".to_owned(), "another chain"),
+        (4, "bitcoin:1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb".to_owned(), "its checksum"),
+    ] {
+        let fault = fault(conn, &name).unwrap();
+        assert!(fault.contains(words), "{name}: {fault}");
+    }
+    for (conn, name) in
+        [(5, ANNA), (6, "nerd"), (7, "1"), (8, ""), (9, "bc1-attic"), (10, "minerA")]
+    {
+        assert_eq!(fault(conn, name), None, "{name}");
+    }
+    // The rule is off: a name decides nothing.
+    let mut world = World::with_memory(true, Vec::new());
+    world.named(1, "cgminer", "", &ANNA.replace("qw5", "qq5"));
+    assert_eq!(world.pool.session(ConnId(1)).unwrap().payee_fault(), None);
+}
+
+#[test]
+fn a_difficulty_in_a_password_is_plain_or_it_is_told() {
+    let mut world = World::new(false);
+    let mut asks = |conn, password: &str| {
+        world.connect(conn);
+        world.line(conn, r#"{"id":1,"method":"mining.subscribe","params":["bitaxe/BM1370"]}"#);
+        let login =
+            format!(r#"{{"id":2,"method":"mining.authorize","params":["w","{password}"]}}"#);
+        world.line(conn, &login);
+        let first = world.wait(400).lines.iter().rev().nth(1).unwrap().1["params"][0].as_f64();
+        (first.unwrap(), world.pool.session(ConnId(conn)).unwrap().asks_unclearly())
+    };
+    assert_eq!(asks(1, "d=0.5"), (0.5, false));
+    assert_eq!(asks(2, "d=0,5"), (1.0, true));
+    assert_eq!(asks(3, "x"), (1.0, false));
+}
+
+#[test]
+fn the_owners_password_is_no_part_of_a_difficulty() {
+    let mut world = World::new(false);
+    world.pool = Pool::new(
+        Rules {
+            session_key: SessionKey([1; 32]),
+            password: Some("123".to_owned()),
+            overrides: Vec::new(),
+            payee_chains: Vec::new(),
+        },
+        0x100,
+    );
+    world.work(1, false);
+    world.connect(1);
+    world.line(1, r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+    world.line(1, r#"{"id":2,"method":"mining.authorize","params":["w","d=0.5,123"]}"#);
+    assert_eq!(world.wait(400).lines[0].1["params"][0], 0.5);
+    assert!(!world.pool.session(ConnId(1)).unwrap().asks_unclearly());
+}
+
+#[test]
+fn a_newer_wish_goes_over_a_saved_level_and_a_sign_of_life_over_nothing() {
+    let mut world = World::new(false);
+    let suggest =
+        |wish: f64| format!(r#"{{"id":3,"method":"mining.suggest_difficulty","params":[{wish}]}}"#);
+    let mut begin = |conn, before, first: f64| {
+        world.connect(conn);
+        world.line(conn, r#"{"id":1,"method":"mining.subscribe","params":["NerdMinerV2"]}"#);
+        world.line(conn, r#"{"id":2,"method":"mining.authorize","params":["w","x"]}"#);
+        let saved = Saved::Level { difficulty: 0.25, wish: before };
+        world.input(Input::Saved { conn: ConnId(conn), saved });
+        let said = world.line(conn, &suggest(first));
+        let first = said.lines[1].1["params"][0].as_f64().unwrap();
+        // Over and over again, as a sign of life: an answer, and nothing else.
+        for _ in 0..2 {
+            assert_eq!(world.line(conn, &suggest(0.00015)).methods(), ["answer"]);
+        }
+        // While it mines: what is new counts, and once.
+        let said = world.line(conn, &suggest(0.5));
+        assert_eq!(said.methods(), ["answer", "mining.set_difficulty", "mining.notify"]);
+        assert_eq!(said.lines[1].1["params"][0], 0.5);
+        assert_eq!(world.line(conn, &suggest(0.5)).methods(), ["answer"]);
+        first
+    };
+    assert_eq!(begin(1, None, 0.125), 0.25, "nothing is known of what it wished for then");
+    assert_eq!(begin(2, Some(0.125), 0.125), 0.25, "the level was found since that wish");
+    assert_eq!(begin(3, Some(0.00015), 0.125), 0.125, "a newer wish");
+    assert_eq!(begin(4, Some(0.125), 0.00015), 0.25, "no wish");
 }
 
 #[test]

@@ -24,7 +24,8 @@ use crate::chain::{BlockHash, Chain};
 use crate::node::fault::{Login, RpcError, Spoken};
 use crate::node::permissions::{self, Command, Permission, Permissions};
 use crate::node::{
-    HealthReport, InvalidBranch, MAX_ADDRESSES, Method, Position, SubmitAnswer, TipHeader,
+    HealthReport, InvalidBranch, MAX_ADDRESSES, Method, NodeFacts, Position, SubmitAnswer,
+    TipHeader,
 };
 use crate::peer_address::ListedPeer;
 use crate::template::{Template, TemplateError, TxCache};
@@ -189,6 +190,12 @@ impl Rpc {
             clock: self.clock.last(),
             version: network.subversion.map(|version| plain(&version)),
             warnings: warnings.join("; "),
+            facts: NodeFacts {
+                connections_in: network.connections_in.as_u64(),
+                connections_out: network.connections_out.as_u64(),
+                pruned: chain.pruned.as_bool(),
+                size_on_disk: chain.size_on_disk.as_u64(),
+            },
         })
     }
 
@@ -638,6 +645,11 @@ struct ChainInfo {
     time: u64,
     #[serde(default, deserialize_with = "warnings")]
     warnings: Vec<String>,
+    // Nothing depends on these: whatever stands there, the node is well.
+    #[serde(default)]
+    pruned: Value,
+    #[serde(default)]
+    size_on_disk: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -647,6 +659,10 @@ struct NetworkInfo {
     subversion: Option<String>,
     #[serde(default, deserialize_with = "warnings")]
     warnings: Vec<String>,
+    #[serde(default)]
+    connections_in: Value,
+    #[serde(default)]
+    connections_out: Value,
 }
 
 #[derive(Deserialize)]

@@ -32,7 +32,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use smol::LocalExecutor;
 
-use crate::status::{HistoryView, Snapshot, html};
+use crate::status::{HistoryView, Snapshot, html, json};
 use crate::timeout::within;
 
 use super::tls::Certificate;
@@ -131,6 +131,7 @@ pub struct Http {
     form_script: Packed,
     script: Packed,
     icon: Packed,
+    openapi: Packed,
 }
 
 impl Http {
@@ -161,6 +162,7 @@ impl Http {
             form_script: Packed::new(html::FORM_SCRIPT),
             script: Packed::new(html::script()),
             icon: Packed::new(html::ICON),
+            openapi: Packed::new(json::OPENAPI),
             options,
         })
     }

@@ -5,6 +5,9 @@
 //! nanoseconds there (Go's `time.Duration`), or in seconds where the name says so. `/api/blocks` stays
 //! our own: it has the same path and more in it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -25,6 +28,7 @@ pub fn overview(s: &Snapshot) -> Vec<u8> {
                 "display_name": miner.name,
                 "rolling_hashrate": miner.rate.hashrate,
                 "difficulty": miner.difficulty,
+                "vardiff": miner.difficulty,
                 "share_rate": miner.shares_per_min,
                 "accepted": miner.accepted,
                 "connection_id": miner.id,
@@ -43,15 +47,6 @@ pub fn overview(s: &Snapshot) -> Vec<u8> {
             })
         })
         .collect();
-    let mut kinds: Vec<(&str, u64)> = Vec::new();
-    for miner in s.connected() {
-        match kinds.iter_mut().find(|(name, _)| *name == miner.model) {
-            Some((_, count)) => *count += 1,
-            None => kinds.push((&miner.model, 1)),
-        }
-    }
-    let kinds: Vec<Value> =
-        kinds.iter().map(|(name, count)| json!({ "name": name, "total": count })).collect();
     bytes(&json!({
         "api_version": API_VERSION,
         "active_miners": s.connected().count(),
@@ -63,8 +58,26 @@ pub fn overview(s: &Snapshot) -> Vec<u8> {
         "workers": workers,
         "banned_workers": [],
         "best_shares": bests,
-        "miner_types": kinds,
+        "miner_types": miner_types(s),
     }))
+}
+
+/// How many of each model are connected, and of each version of its firmware.
+fn miner_types(s: &Snapshot) -> Vec<Value> {
+    let mut kinds: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    for miner in s.connected() {
+        let version = miner.user_agent.rsplit_once('/').map_or("", |(_, version)| version);
+        *kinds.entry(&miner.model).or_default().entry(version).or_default() += 1;
+    }
+    let kinds = kinds.into_iter().map(|(name, versions)| {
+        let total: u64 = versions.values().sum();
+        let versions: Vec<Value> = versions
+            .into_iter()
+            .map(|(version, workers)| json!({ "version": version, "workers": workers }))
+            .collect();
+        json!({ "name": name, "total_workers": total, "versions": versions })
+    });
+    kinds.collect()
 }
 
 /// `/api/pool-page`: errors, and how long calls to the nodes take.
@@ -106,12 +119,16 @@ pub fn pool_page(s: &Snapshot) -> Vec<u8> {
 /// `/api/server`: the process, and the feed of jobs.
 pub fn server(s: &Snapshot) -> Vec<u8> {
     let healthy = s.leading().is_some();
-    let error = s
-        .nodes
+    let mut errors: Vec<_> =
+        s.nodes.iter().filter_map(|n| Some((n, n.last_error.as_ref()?))).collect();
+    errors.sort_by_key(|(_, error)| Reverse(error.at));
+    let newest = errors.first().map(|(_, error)| *error);
+    let history: Vec<String> = errors
         .iter()
-        .filter_map(|node| node.last_error.as_ref())
-        .max_by_key(|error| error.at)
-        .filter(|_| !healthy);
+        .map(|(node, error)| format!("{} {}: {}", format::iso(error.at), node.name, error.words))
+        .collect();
+    let rpc_error = newest.filter(|_| !healthy);
+    let uptime = s.now.saturating_sub(s.started_at);
     let zmq = s.leading().is_some_and(|node| node.zmq == ZmqNews::Live);
     let reasons: serde_json::Map<String, Value> = s
         .totals
@@ -124,8 +141,8 @@ pub fn server(s: &Snapshot) -> Vec<u8> {
         .collect();
     bytes(&json!({
         "api_version": API_VERSION,
-        "uptime": s.now.saturating_sub(s.started_at) * 1_000_000_000,
-        "rpc_error": error.map_or("", |error| error.words.as_str()),
+        "uptime": uptime * 1_000_000_000,
+        "rpc_error": rpc_error.map_or("", |error| error.words.as_str()),
         "rpc_healthy": healthy,
         "rpc_disconnects": s.failovers,
         "rpc_reconnects": s.failovers,
@@ -134,7 +151,9 @@ pub fn server(s: &Snapshot) -> Vec<u8> {
             "zmq_healthy": zmq,
             "zmq_disconnects": 0,
             "zmq_reconnects": 0,
-            "last_error": error.map_or("", |error| error.words.as_str()),
+            "last_error": newest.map_or("", |error| error.words.as_str()),
+            "last_error_at": newest.map_or(String::new(), |error| format::iso(error.at)),
+            "error_history": history,
             "block_hash": s.network.tip.as_deref().unwrap_or(""),
             "block_height": s.network.height.unwrap_or(0),
             "block_time": s.network.tip_at.map_or(String::new(), format::iso),
@@ -145,7 +164,8 @@ pub fn server(s: &Snapshot) -> Vec<u8> {
         "stale_shares": count(s, RejectReason::Stale) + count(s, RejectReason::StaleAtChange),
         "low_diff_shares": count(s, RejectReason::LowDifficulty),
         "reject_reasons": reasons,
-        "process_cpu_percent": s.board.cpu.unwrap_or(0.0) * 100.0,
+        // On average since the start.
+        "process_cpu_percent": s.process.cpu_s * 100.0 / uptime.max(1) as f64,
         "process_rss_bytes": s.process.resident_bytes,
         "system_mem_total_bytes": s.board.memory_total.unwrap_or(0),
         "system_mem_free_bytes": s.board.memory_available.unwrap_or(0),
@@ -166,6 +186,10 @@ pub fn node(s: &Snapshot) -> Vec<u8> {
         "node_headers": node.and_then(|node| node.headers).unwrap_or(0),
         "node_initial_block_download": node.is_some_and(|node| node.initial_download),
         "node_connections": node.and_then(|node| node.peers).unwrap_or(0),
+        "node_connections_in": node.and_then(|node| node.peers_in).unwrap_or(0),
+        "node_connections_out": node.and_then(|node| node.peers_out).unwrap_or(0),
+        "node_pruned": node.and_then(|node| node.pruned).unwrap_or(false),
+        "node_size_on_disk_bytes": node.and_then(|node| node.size_on_disk).unwrap_or(0),
         "node_rpc_url": text(|node| &node.address),
         "best_block_hash": node.and_then(|node| node.tip.as_deref()).unwrap_or(""),
         "genesis_match": node.is_some_and(|node| node.state != NodeState::Doubtful),
@@ -194,6 +218,8 @@ pub fn pool_hashrate(s: &Snapshot) -> Vec<u8> {
         "block_height": s.network.height.unwrap_or(0),
         "block_difficulty": s.difficulty().unwrap_or(0.0),
         "template": template,
+        "template_tx_fees_sats": s.job.as_ref().map(|job| job.value_sat.saturating_sub(job.subsidy_sat)),
+        "template_updated_at": s.job.as_ref().map_or(String::new(), |job| format::iso(job.template_at)),
         "updated_at": format::iso(s.now),
     }))
 }

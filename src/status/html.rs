@@ -66,7 +66,46 @@ pub fn page(snapshot: &Snapshot, verdict: &Verdict) -> String {
             }
         }
     };
-    document(snapshot, verdict, name, Kind::Live, body)
+    unlike_a_miner(&document(snapshot, verdict, name, Kind::Live, body))
+}
+
+/// By these words on its first page, programs that look for miners in a network tell what a miner is:
+/// pyasic, which Home Assistant's integrations use, and asic-rs.
+const WORDS_OF_MINERS: [&str; 16] = [
+    "AnthillOS",
+    "Avalon",
+    "AxeOS",
+    "Braiins OS",
+    "DragonMint",
+    "Fluminer",
+    "Lucky miner",
+    "Luxor Firmware",
+    "Miner UI",
+    "Miner Web Dashboard",
+    "Nerd",
+    "Proto OS",
+    "VolcMiner",
+    "amazeui",
+    "cloud-box",
+    "用户界面",
+];
+
+/// The same page with each such word's first letter written as a number, which nobody sees: it names the
+/// miners, and is none.
+fn unlike_a_miner(html: &str) -> String {
+    let begins = |c: char| WORDS_OF_MINERS.iter().any(|word| word.starts_with(c));
+    let mut out = String::with_capacity(html.len() + 256);
+    let mut told = 0;
+    for (at, first) in html.match_indices(begins) {
+        if WORDS_OF_MINERS.iter().any(|word| html[at..].starts_with(word)) {
+            out.push_str(&html[told..at]);
+            let letters = first.chars().map(u32::from);
+            letters.for_each(|letter| out.push_str(&format!("&#{letter};")));
+            told = at + first.len();
+        }
+    }
+    out.push_str(&html[told..]);
+    out
 }
 
 /// The parts of the page that change, rendered for a browser that counts the ages itself.
@@ -291,4 +330,21 @@ fn version(content: &str) -> String {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
     format!("{:08x}", hasher.finish() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_of_a_miner_is_left_and_readers_see_the_same() {
+        for word in WORDS_OF_MINERS {
+            let html = format!("<p title=\"{word}\">{word}, γ{word}{word} A</p>");
+            let page = unlike_a_miner(&html);
+            assert!(!page.contains(word), "{page}");
+            let first = word.chars().next().unwrap();
+            assert_eq!(page.replace(&format!("&#{};", u32::from(first)), &first.to_string()), html);
+        }
+        assert_eq!(unlike_a_miner("<p>Axe</p>"), "<p>Axe</p>");
+    }
 }

@@ -6,10 +6,14 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{HistoryView, MinerView, RefusedPeerView, Snapshot, Verdict, format, odds};
+use super::{HistoryView, MinerState, MinerView, RefusedPeerView, Snapshot, Verdict, format, odds};
+use crate::address;
 
 /// Version of the shapes below.
 pub const API_VERSION: &str = "1";
+
+/// `/api/openapi.json`: what every address answers.
+pub const OPENAPI: &str = include_str!("../../docs/openapi.json");
 
 /// `/api/status`: all but the lists, which have their own addresses.
 pub fn status(snapshot: &Snapshot, verdict: &Verdict) -> Vec<u8> {
@@ -168,8 +172,7 @@ pub fn public_pool_info(snapshot: &Snapshot) -> Vec<u8> {
     }))
 }
 
-/// `/api/info/chart` and `/api/client/<address>/chart` as public-pool answers them: one point per
-/// interval of the last 24 hours.
+/// `/api/info/chart` as public-pool answers it: one point per interval of the last 24 hours.
 pub fn public_pool_chart(snapshot: &Snapshot) -> Vec<u8> {
     let points: Vec<Value> = snapshot
         .history
@@ -196,18 +199,75 @@ pub fn public_pool_network(snapshot: &Snapshot) -> Vec<u8> {
     }))
 }
 
-/// `/api/client/<address>` as public-pool answers it; `None` for another address than the owner's.
-pub fn public_pool_client(snapshot: &Snapshot, address: &str) -> Option<Vec<u8>> {
-    if snapshot.payout.address.is_empty() || !address.eq_ignore_ascii_case(&snapshot.payout.address)
-    {
-        return None;
+/// An address that is paid here, and its miners, for the shapes of public-pool.
+struct Client<'a> {
+    snapshot: &'a Snapshot,
+    /// Everything goes there.
+    is_all: bool,
+    /// Its miners, missing ones too.
+    miners: Vec<&'a MinerView>,
+}
+
+impl<'a> Client<'a> {
+    /// `None` for an address that is not paid here.
+    fn of(snapshot: &'a Snapshot, address: &str) -> Option<Client<'a>> {
+        let is_it = |text: &str| !text.is_empty() && text.eq_ignore_ascii_case(address);
+        let is_owner = is_it(&snapshot.payout.address);
+        let own = |miner: &&MinerView| is_it(paid(snapshot, miner));
+        let miners: Vec<&MinerView> = snapshot.miners.iter().filter(own).collect();
+        let is_all = is_owner && !snapshot.payout.per_miner;
+        (is_owner || !miners.is_empty()).then_some(Client { snapshot, is_all, miners })
     }
-    let workers: Vec<Value> = snapshot
+
+    fn connected(&self) -> impl Iterator<Item = &'a MinerView> {
+        self.miners.iter().copied().filter(|miner| miner.state != MinerState::Gone)
+    }
+
+    /// Those that are listed by this name: two machines may have the same.
+    fn named(&self, name: &str) -> Vec<&'a MinerView> {
+        self.connected().filter(|miner| listed_name(miner) == name).collect()
+    }
+
+    fn best(&self) -> f64 {
+        if self.is_all { self.snapshot.totals.best } else { best_of(&self.miners) }
+    }
+}
+
+/// Whom a miner's blocks pay; for a missing one by its name, where names decide.
+fn paid<'a>(snapshot: &Snapshot, miner: &'a MinerView) -> &'a str {
+    let named = address::in_name(&miner.name);
+    let by_name = snapshot.payout.per_miner && miner.state == MinerState::Gone;
+    if by_name && address::is_meant(named) { named } else { &miner.pays }
+}
+
+/// The name by which public-pool lists a miner: what stands after its address, or "worker".
+fn listed_name(miner: &MinerView) -> &str {
+    let address = address::in_name(&miner.name);
+    let name = match miner.name.find(address) {
+        Some(at) if address::is_meant(address) => {
+            let mut rest = miner.name[at + address.len()..].chars();
+            // What separates the two.
+            rest.next();
+            rest.as_str()
+        }
+        _ => &miner.name,
+    };
+    if name.is_empty() { "worker" } else { name }
+}
+
+fn best_of(miners: &[&MinerView]) -> f64 {
+    miners.iter().map(|miner| miner.best).fold(0.0, f64::max)
+}
+
+/// `/api/client/<address>` as public-pool answers it; `None` for an address that is not paid here.
+pub fn public_pool_client(snapshot: &Snapshot, address: &str) -> Option<Vec<u8>> {
+    let client = Client::of(snapshot, address)?;
+    let workers: Vec<Value> = client
         .connected()
         .map(|miner| {
             json!({
                 "sessionId": miner.id,
-                "name": miner.name,
+                "name": listed_name(miner),
                 "bestDifficulty": format!("{:.2}", miner.best),
                 "hashRate": miner.rate.hashrate,
                 "startTime": format::iso(miner.since),
@@ -216,35 +276,62 @@ pub fn public_pool_client(snapshot: &Snapshot, address: &str) -> Option<Vec<u8>>
         })
         .collect();
     Some(bytes(&json!({
-        "bestDifficulty": snapshot.totals.best,
+        "bestDifficulty": client.best(),
         "workersCount": workers.len(),
         "workers": workers,
     })))
 }
 
-/// `/api/client/<address>/<worker>` as public-pool answers it: one worker.
+/// `/api/client/<address>/chart` as public-pool answers it.
+pub fn public_pool_client_chart(snapshot: &Snapshot, address: &str) -> Option<Vec<u8>> {
+    let client = Client::of(snapshot, address)?;
+    Some(match client.is_all {
+        true => public_pool_chart(snapshot),
+        false => bytes(&chart_of(snapshot, &client.miners)),
+    })
+}
+
+/// `/api/client/<address>/<worker>` as public-pool answers it: all workers of this name.
 pub fn public_pool_worker(snapshot: &Snapshot, address: &str, worker: &str) -> Option<Vec<u8>> {
-    if !address.eq_ignore_ascii_case(&snapshot.payout.address) {
+    let miners = Client::of(snapshot, address)?.named(worker);
+    if miners.is_empty() {
         return None;
     }
-    let miner = snapshot.connected().find(|miner| miner.name == worker)?;
-    let step = 86_400 / miner.trend.len().max(1) as u64;
-    let chart: Vec<Value> = miner
-        .trend
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(ago, rate)| {
-            let at = snapshot.now.saturating_sub(ago as u64 * step);
-            json!({ "label": format::iso(at), "data": rate })
-        })
-        .rev()
-        .collect();
     Some(bytes(&json!({
-        "name": miner.name,
-        "bestDifficulty": miner.best.floor(),
-        "chartData": chart,
+        "name": worker,
+        "bestDifficulty": best_of(&miners).floor(),
+        "chartData": chart_of(snapshot, &miners),
     })))
+}
+
+/// `/api/client/<address>/<worker>/<session>` as public-pool answers it: one of them.
+pub fn public_pool_session(
+    snapshot: &Snapshot,
+    address: &str,
+    worker: &str,
+    session: &str,
+) -> Option<Vec<u8>> {
+    let miners = Client::of(snapshot, address)?.named(worker);
+    let miner = miners.into_iter().find(|miner| miner.id == session)?;
+    Some(bytes(&json!({
+        "sessionId": miner.id,
+        "name": worker,
+        "bestDifficulty": miner.best.floor(),
+        "chartData": chart_of(snapshot, &[miner]),
+        "startTime": format::iso(miner.since),
+    })))
+}
+
+/// The hashrate of these miners together in the last 24 hours, oldest first.
+fn chart_of(snapshot: &Snapshot, miners: &[&MinerView]) -> Vec<Value> {
+    let points = miners.iter().map(|miner| miner.trend.len()).max().unwrap_or(0);
+    let step = 86_400 / points.max(1) as u64;
+    let point = |ago: usize| {
+        let rates = miners.iter().filter_map(|miner| miner.trend.iter().rev().nth(ago));
+        let at = snapshot.now.saturating_sub(ago as u64 * step);
+        json!({ "label": format::iso(at), "data": rates.sum::<f64>() })
+    };
+    (0..points).rev().map(point).collect()
 }
 
 fn public_pool_blocks(snapshot: &Snapshot) -> Vec<Value> {

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    BlockState, HistogramView, MinerState, NodeState, Snapshot, State, Verdict, ZmqNews, health,
-    odds,
+    BlockState, HistogramView, MinerState, NodeState, RejectReason, Snapshot, State, Verdict,
+    ZmqNews, health, odds,
 };
 use crate::node;
 
@@ -193,7 +193,7 @@ fn stratum(s: &Snapshot, out: &mut Text) {
         edge.connections_max,
     );
     out.counter("soloist_stratum_accepts_total", "Connections accepted.", edge.accepted_total);
-    out.family("soloist_stratum_drops_total", "counter", "Connections ended, by cause.");
+    out.family("soloist_stratum_drops_total", "counter", "Connections refused, by cause.");
     for drop in &edge.dropped {
         out.sample("soloist_stratum_drops_total", &[("cause", &drop.what)], drop.count);
     }
@@ -254,26 +254,33 @@ fn miners(s: &Snapshot, out: &mut Text) {
     each.gauge("soloist_miner_connected", "Whether the miner is connected.", |m| {
         m.state != MinerState::Gone
     });
-    each.gauge("soloist_miner_hashrate", "Hashes per second, proven by shares.", |m| {
-        if m.state == MinerState::Gone { 0.0 } else { m.rate.hashrate }
-    });
+    each.gauge(
+        "soloist_miner_hashrate_hashes_per_second",
+        "Its hashrate, proven by shares.",
+        |m| if m.state == MinerState::Gone { 0.0 } else { m.rate.hashrate },
+    );
     each.gauge("soloist_miner_hashrate_error_ratio", "Its error at 99 % confidence.", |m| {
         m.rate.relative_error()
     });
-    each.gauge("soloist_miner_hashrate_claimed", "Hashes per second that it claims.", |m| {
-        m.claimed
-    });
+    each.gauge(
+        "soloist_miner_hashrate_claimed_hashes_per_second",
+        "The hashrate that it claims.",
+        |m| m.claimed,
+    );
     each.counter("soloist_miner_shares_accepted_total", "Accepted shares.", |m| m.accepted);
     let by_reason = "Rejected shares by reason.";
     each.out.family("soloist_miner_shares_rejected_total", "counter", by_reason);
+    // Every reason from the start, so that Prometheus sees the first reject come.
     for miner in &s.miners {
-        for reject in &miner.rejects {
+        for reason in RejectReason::ALL {
+            let of_reason = miner.rejects.iter().find(|reject| reject.reason == reason);
             let labels = [
                 ("miner", miner.name.as_str()),
                 ("id", miner.id.as_str()),
-                ("reason", reject.reason.name()),
+                ("reason", reason.name()),
             ];
-            each.out.sample("soloist_miner_shares_rejected_total", &labels, reject.count);
+            let count = of_reason.map_or(0, |reject| reject.count);
+            each.out.sample("soloist_miner_shares_rejected_total", &labels, count);
         }
     }
     each.gauge("soloist_miner_difficulty", "Difficulty of its jobs.", |m| m.difficulty);
@@ -285,11 +292,12 @@ fn miners(s: &Snapshot, out: &mut Text) {
         m.rtt_ms.map(|ms| ms / 1000.0)
     });
     each.counter("soloist_miner_connects_total", "Connections it has made.", |m| m.connects);
-    out.family("soloist_hashrate", "gauge", "Hashes per second of all miners, by window.");
+    let hashrate = "soloist_hashrate_hashes_per_second";
+    out.family(hashrate, "gauge", "Hashrate of all miners, by window.");
     for (window, rate) in
         [("5m", &s.totals.rate_5m), ("1h", &s.totals.rate_1h), ("24h", &s.totals.rate_24h)]
     {
-        out.sample("soloist_hashrate", &[("window", window)], rate.hashrate);
+        out.sample(hashrate, &[("window", window)], rate.hashrate);
     }
     out.counter("soloist_work_total", "Difficulty of all accepted shares added up.", s.totals.work);
     out.gauge("soloist_best_difficulty", "Best share ever.", s.totals.best);
@@ -554,6 +562,16 @@ mod tests {
             "soloist_behind_world_blocks 3",
         ];
         assert_eq!(lines(&s), some);
+    }
+
+    #[test]
+    fn a_miner_has_every_reject_series_before_its_first_reject() {
+        let snapshot = Snapshot { miners: vec![MinerView::default()], ..Default::default() };
+        let text = metrics(&snapshot, &crate::status::verdict(&snapshot));
+        for reason in RejectReason::ALL {
+            let labels = format!("{{miner=\"\",id=\"\",reason=\"{}\"}} 0\n", reason.name());
+            assert!(text.contains(&format!("soloist_miner_shares_rejected_total{labels}")));
+        }
     }
 
     #[test]

@@ -125,6 +125,8 @@ impl<'a> Miners<'a> {
             class: model.class.clone(),
             address: session.map_or_else(String::new, |s| address_text(s.peer())),
             pays: self.paid(session.and_then(Session::payee)),
+            pays_fault: session.and_then(Session::payee_fault).unwrap_or_default().to_owned(),
+            difficulty_unclear: session.is_some_and(Session::asks_unclearly),
             state: match session {
                 Some(session) if is_quiet(self.now, session, worker.share_at, expected) => {
                     view::MinerState::Quiet

@@ -138,6 +138,8 @@ pub struct PayoutView {
     pub address: String,
     /// `P2WPKH`, `P2TR`, …
     pub kind: String,
+    /// A miner whose name begins with an address is paid there for the blocks that it finds.
+    pub per_miner: bool,
     /// A change that waits: the owner can still cancel it.
     pub pending: Option<PendingPayout>,
 }
@@ -294,6 +296,14 @@ pub struct NodeView {
     pub sync_eta_s: Option<u64>,
     /// Connected peers.
     pub peers: Option<u64>,
+    /// Those that connected to it.
+    pub peers_in: Option<u64>,
+    /// Those that it connected to.
+    pub peers_out: Option<u64>,
+    /// Whether it drops old blocks.
+    pub pruned: Option<bool>,
+    /// Size of its blocks on disk, bytes.
+    pub size_on_disk: Option<u64>,
     /// Whether it takes transactions from others: with `blocksonly=1` it does not, and its
     /// templates are empty.
     pub local_relay: Option<bool>,
@@ -325,7 +335,7 @@ pub struct NodeView {
     pub last_error: Option<NodeErrorView>,
     /// Statistics by RPC method.
     pub calls: Vec<CallView>,
-    /// Failures by kind, for metrics: `transport`, `timeout`, `auth`, `http`, `waiting`, `rpc`,
+    /// Failures by kind, each kind, for metrics: `transport`, `timeout`, `auth`, `http`, `waiting`, `rpc`,
     /// `malformed`, `tls`, `busy`, `forbidden`.
     pub errors: Vec<CountView>,
 }
@@ -574,7 +584,7 @@ pub struct MinerView {
     /// Stable id for `/miners/<id>`: ASCII letters, digits, `-`, `_`; says nothing about the payout
     /// address.
     pub id: String,
-    /// Worker name without the address in front.
+    /// Its name, as it sent it.
     pub name: String,
     /// Model in words, `Bitaxe Gamma`; from the user agent.
     pub model: String,
@@ -587,6 +597,10 @@ pub struct MinerView {
     pub address: String,
     /// Address that a block of its next job pays.
     pub pays: String,
+    /// Why the address that its name begins with is not paid, as a clause; empty where nothing is wrong.
+    pub pays_fault: String,
+    /// Its password asks for a difficulty that is not a plain number, and so for none.
+    pub difficulty_unclear: bool,
     /// How it is doing.
     pub state: MinerState,
     /// Since when it is connected; when gone, since when it is gone.
@@ -884,12 +898,11 @@ pub struct StratumView {
     pub connections_max: u64,
     /// Connections accepted since the start.
     pub accepted_total: u64,
-    /// Connections ended since the start, by cause: `closed`, `timeout`, `error`, `protocol`,
-    /// `line_too_long`, `too_many`, `failover`, `shutdown`, `slow`.
+    /// Connections refused since the start, by cause: `not_set_up`, `too_many`.
     pub dropped: Vec<CountView>,
     /// Connections that never came to `mining.authorize`.
     pub handshake_failures: u64,
-    /// Rejected shares since the start by class of firmware.
+    /// Rejected shares since the start by class of firmware: each class that is known has every reason.
     pub rejects_by_class: Vec<ClassRejectsView>,
     /// Accepted shares since the start.
     pub shares_accepted: u64,

@@ -8,7 +8,7 @@ use crate::rate::Proven;
 
 use super::{
     About, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState, NodeView,
-    P2pState, PermissionsView, RateView, RejectReason, Snapshot, clocks, format,
+    P2pState, PermissionsView, RateView, RejectReason, Snapshot, clocks, format, words,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -544,9 +544,32 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     }
 }
 
+/// What a miner's own settings say that cannot be followed.
+fn login_alarms(miner: &MinerView, alarms: &mut Alarms) {
+    if !miner.pays_fault.is_empty() {
+        alarms.add(
+            About::Miner,
+            Level::Warning,
+            format!("miner_payee:{}", miner.id),
+            words::payee_fault(&miner.name, &miner.pays_fault),
+            words::CORRECT_PAYEE,
+        );
+    }
+    if miner.difficulty_unclear {
+        alarms.add(
+            About::Miner,
+            Level::Info,
+            format!("miner_difficulty:{}", miner.id),
+            words::unclear_difficulty(&miner.name),
+            words::PLAIN_DIFFICULTY,
+        );
+    }
+}
+
 fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     missing_alarms(snapshot, alarms);
     for miner in &snapshot.miners {
+        login_alarms(miner, alarms);
         match miner.state {
             MinerState::Gone => {}
             MinerState::Quiet => {
@@ -832,7 +855,7 @@ mod tests {
     #[test]
     fn each_fault_is_told_and_says_what_to_do() {
         type Break = fn(&mut Snapshot);
-        let faults: [(&str, State, Break); 27] = [
+        let faults: [(&str, State, Break); 29] = [
             ("Not set up yet", State::Down, |s| s.configured = false),
             ("Node attic gives no work", State::Down, |s| {
                 s.job = None;
@@ -927,6 +950,18 @@ mod tests {
                 s.miners[0].difficulty = 1000.0;
                 s.miners[0].rate_hour = proven(0.48e12, 1000.0, 3_600);
             }),
+            (
+                "The user of miner gamma begins like an address, but its checksum does not match. \
+                 Its blocks pay you.",
+                State::Degraded,
+                |s| s.miners[0].pays_fault = "its checksum does not match".to_owned(),
+            ),
+            // No fault of what matters, but told.
+            (
+                "The password of miner gamma asks for a difficulty that is not a plain number.",
+                State::Ok,
+                |s| s.miners[0].difficulty_unclear = true,
+            ),
             ("of the shares of gamma are rejected", State::Degraded, |s| {
                 s.miners[0].accepted = 100;
                 s.miners[0]

@@ -1,6 +1,6 @@
 //! States and reasons in words.
 
-use super::{BlockState, MinerState, NodeState, RejectReason};
+use super::{BlockState, MinerState, NodeState, RejectReason, format};
 
 impl RejectReason {
     /// In one or two words after a number, for a row.
@@ -52,6 +52,29 @@ impl RejectReason {
         }
     }
 }
+
+/// A miner's name begins like an address, and `fault` is why that is not paid.
+pub(crate) fn payee_fault(name: &str, fault: &str) -> String {
+    format!(
+        "The user of miner {} begins like an address, but {fault}. Its blocks pay you.",
+        format::tame(name)
+    )
+}
+
+/// What to do about it.
+pub(crate) const CORRECT_PAYEE: &str = "Correct the user in the miner's own settings.";
+
+/// A miner's password asks for a difficulty that cannot be read.
+pub(crate) fn unclear_difficulty(name: &str) -> String {
+    format!(
+        "The password of miner {} asks for a difficulty that is not a plain number.",
+        format::tame(name)
+    )
+}
+
+/// What to do about it.
+pub(crate) const PLAIN_DIFFICULTY: &str =
+    "It is ignored. Write it without separators, as in d=5000, or fix the difficulty on the page.";
 
 impl NodeState {
     /// One word or two.

@@ -13,15 +13,16 @@
 //! **Which difficulty a miner starts with**, first match wins (see [`starting_point`]):
 //! 1. what the owner fixed for this miner on the page;
 //! 2. `d=` in the password, which is fixed too: its owner wrote it by hand;
-//! 3. the level that this miner had when it was last here;
-//! 4. what the miner suggests;
-//! 5. the owner's table in the config, then the table of this file.
+//! 3. what the miner suggests, if it suggested something else when it was last here;
+//! 4. the level that this miner had when it was last here;
+//! 5. what the miner suggests;
+//! 6. the owner's table in the config, then the table of this file.
 //!
 //! If the difficulty is not fixed, [`crate::vardiff`] starts from it.
 
 use std::borrow::Cow;
 
-use crate::vardiff::{Aim, Start};
+use crate::vardiff::{self, Aim, Start};
 
 /// What sort of device mines. (The label `class` of the metrics is another thing: the first
 /// word of the model, from `class` in `status/miners.rs`.)
@@ -102,6 +103,7 @@ pub fn identify(user_agent: &str, overrides: &[Override]) -> Profile {
                 Class::Asic | Class::Rental => start / 64.0,
                 Class::Esp32 | Class::Cpu | Class::Unknown => 0.0,
             },
+            least: entry.least,
         },
         extranonce2_size: by_owner.and_then(|entry| entry.extranonce2_size).unwrap_or(8),
         shows_messages: entry.shows_messages,
@@ -114,36 +116,96 @@ pub enum Saved {
     /// The owner fixed the difficulty on the page.
     Fixed(f64),
     /// The level that vardiff had found.
-    Level(f64),
+    Level {
+        /// The level.
+        difficulty: f64,
+        /// What the miner suggested at that time, as far as it is known.
+        wish: Option<f64>,
+    },
 }
 
-/// Which difficulty wins; the order is in the module's description.
+/// NerdMiner and its kin suggest this every 30 s, whatever they were given: it keeps the connection
+/// alive.
+pub const SIGN_OF_LIFE: f64 = 0.00015;
+
+/// Which difficulty wins; the order is in the module's description. `asked` is that of the password.
 pub fn starting_point(
     saved: Option<Saved>,
-    password: &str,
+    asked: Option<f64>,
     suggestion: Option<f64>,
     profile: &Profile,
 ) -> Start {
-    match (saved, password_difficulty(password), suggestion) {
+    match (saved, asked, suggestion) {
         (Some(Saved::Fixed(difficulty)), _, _) => Start::Fixed(difficulty),
         (_, Some(difficulty), _) => Start::Fixed(difficulty),
-        (Some(Saved::Level(difficulty)), None, _) => Start::Known(difficulty),
+        (Some(Saved::Level { difficulty, wish: Some(before) }), None, Some(wish))
+            if wish != before && wish != difficulty && wish != SIGN_OF_LIFE =>
+        {
+            Start::Guess(wish)
+        }
+        (Some(Saved::Level { difficulty, .. }), None, _) => Start::Known(difficulty),
         (None, None, Some(difficulty)) => Start::Guess(difficulty),
         (None, None, None) => Start::Guess(profile.start_difficulty),
     }
 }
 
+/// A password asks for a difficulty, and it cannot be told which: `d=5k`, or `d=5,000`, which may be
+/// 5 or 5000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unclear;
+
 /// The difficulty in a password such as `x,d=512`: keys `d`, `diff` or `difficulty`, between
-/// commas, semicolons, ampersands or spaces. `None` unless it is finite and above 0.
-pub fn password_difficulty(password: &str) -> Option<f64> {
-    password
-        .split([',', ';', '&', ' '])
-        .filter_map(|part| part.split_once('='))
-        .filter(|(key, _)| {
-            ["d", "diff", "difficulty"].iter().any(|known| key.trim().eq_ignore_ascii_case(known))
-        })
-        .find_map(|(_, value)| value.trim().parse().ok())
-        .filter(|difficulty: &f64| difficulty.is_finite() && *difficulty > 0.0)
+/// commas, semicolons, ampersands or spaces. `None` where it asks for none.
+///
+/// # Errors
+/// It asks for one, and none is a plain number that is finite and above 0.
+pub fn password_difficulty(password: &str) -> Result<Option<f64>, Unclear> {
+    let mut answer = Ok(None);
+    // Spaces around the sign are none between parts.
+    let signs: Vec<&str> = password.split('=').map(str::trim).collect();
+    let text = signs.join("=");
+    let mut end = 0;
+    for part in text.split(BETWEEN) {
+        end += part.len();
+        let after = &text[end..];
+        end += after.len().min(1);
+        let Some((key, value)) = part.split_once('=') else { continue };
+        if !["d", "diff", "difficulty"].iter().any(|known| key.eq_ignore_ascii_case(known)) {
+            continue;
+        }
+        match plain_number_before(value, after) {
+            Some(difficulty) => return Ok(Some(difficulty)),
+            None => answer = Err(Unclear),
+        }
+    }
+    answer
+}
+
+/// What separates the parts of a password.
+const BETWEEN: [char; 4] = [',', ';', '&', ' '];
+
+/// As [`plain_number`]; `after` is what follows it in the password.
+fn plain_number_before(value: &str, after: &str) -> Option<f64> {
+    // `5,000`, `5 000` and `0,5`.
+    let next = after.strip_prefix([',', ' ']).and_then(|after| after.split(BETWEEN).next());
+    match next.is_some_and(is_digits) {
+        true => None,
+        false => plain_number(value),
+    }
+}
+
+/// A number that is finite, above 0, and can be read in one way only: not `5,000`, and not `5.000`,
+/// which is five to one and five thousand to another.
+pub fn plain_number(text: &str) -> Option<f64> {
+    let is_grouped = text.split_once('.').is_some_and(|(whole, rest)| {
+        rest.len() == 3 && is_digits(rest) && whole.trim_start_matches('0') != ""
+    });
+    let number: f64 = text.parse().ok().filter(|_| !is_grouped)?;
+    (number.is_finite() && number > 0.0).then_some(number)
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// How a user agent is recognised. Upper and lower case are the same.
@@ -172,12 +234,18 @@ struct Entry {
     called: Called,
     class: Class,
     start: f64,
+    least: f64,
     shows_messages: bool,
 }
 
 impl Entry {
     const fn new(mark: Mark, called: Called, class: Class, start: f64) -> Entry {
-        Entry { mark, called, class, start, shows_messages: false }
+        Entry { mark, called, class, start, least: vardiff::FLOOR, shows_messages: false }
+    }
+
+    /// It reads a difficulty as a whole number: 0.001 would be 0.
+    const fn reads_whole_numbers(self) -> Entry {
+        Entry { least: 1.0, ..self }
     }
 
     const fn shows_messages(self) -> Entry {
@@ -205,11 +273,11 @@ use Mark::{Begins, Contains};
 /// its kind manages, because the way up is quick and the way down is slow. Markets hang up below
 /// about half a million.
 ///
-/// NerdMiner, HAN SOLO miner, LeafMiner and the machines from NerdAxe to NerdQX are known to submit
+/// NerdMiner, HAN SOLO miner, LeafMiner and the machines from NerdAxe to NerdEKO are known to submit
 /// a share twice. So no miner's duplicates are told as a fault (`tells_of_a_fault` in
 /// `status/verdict.rs`).
 ///
-/// `status/nominal.rs` has the data-sheet rates of those models that have one.
+/// `status/nominal.rs` has the number of chips and the data-sheet rates, where they are known.
 const TABLE: &[Entry] = &[
     // Microcontrollers.
     Entry::new(Begins("NerdMiner"), Name("NerdMiner"), Esp32, 0.0015),
@@ -226,12 +294,17 @@ const TABLE: &[Entry] = &[
     Entry::new(Begins("NerdNOS"), NameAndChip, Asic, 100.0),
     Entry::new(Begins("bitaxe"), Bitaxe, Asic, 1000.0).shows_messages(),
     Entry::new(Begins("NMAxe"), NameAndChip, Asic, 1000.0),
+    Entry::new(Begins("NMQAxe"), NameAndChip, Asic, 4000.0),
     Entry::new(Begins("LuckyMiner"), NameAndChip, Asic, 1000.0),
     Entry::new(Begins("Zyber"), NameAndChip, Asic, 1000.0),
-    Entry::new(Begins("NerdAxe"), NameAndChip, Asic, 1000.0),
-    Entry::new(Begins("NerdQAxe"), NameAndChip, Asic, 4000.0),
-    Entry::new(Begins("NerdOCTAXE"), NameAndChip, Asic, 8000.0),
-    Entry::new(Begins("NerdQX"), NameAndChip, Asic, 8000.0),
+    Entry::new(Begins("NerdAxe"), NameAndChip, Asic, 1000.0).reads_whole_numbers(),
+    Entry::new(Begins("NerdQAxe"), NameAndChip, Asic, 4000.0).reads_whole_numbers(),
+    Entry::new(Begins("NerdHaxe"), NameAndChip, Asic, 6000.0).reads_whole_numbers(),
+    Entry::new(Begins("NerdOCTAXE"), NameAndChip, Asic, 8000.0).reads_whole_numbers(),
+    Entry::new(Begins("NerdQX"), NameAndChip, Asic, 8000.0).reads_whole_numbers(),
+    Entry::new(Begins("NerdEKO"), NameAndChip, Asic, 12000.0).reads_whole_numbers(),
+    Entry::new(Begins("Q1370"), NameAndChip, Asic, 4000.0).reads_whole_numbers(),
+    Entry::new(Begins("Q1373"), NameAndChip, Asic, 1000.0).reads_whole_numbers(),
     // Whole machines, by firmware. LuxOS and Braiins OS begin with the device or a date.
     Entry::new(Contains("LUXminer"), From("Antminer"), Asic, 65536.0),
     Entry::new(Contains("bosminer"), Name("Braiins OS"), Asic, 65536.0),
@@ -314,6 +387,12 @@ mod tests {
             ("NerdQAxe++/BM1370/v1.0.36", "NerdQAxe++ (BM1370)", Asic, 4000.0),
             ("NerdOCTAXE-γ/BM1370/v1.0.36", "NerdOCTAXE-γ (BM1370)", Asic, 8000.0),
             ("NerdAxe/BM1366/v1.0.36", "NerdAxe (BM1366)", Asic, 1000.0),
+            ("NerdHaxe-γ/BM1370/v1.0.38", "NerdHaxe-γ (BM1370)", Asic, 6000.0),
+            ("NerdEKO/BM1370/v1.0.38", "NerdEKO (BM1370)", Asic, 12000.0),
+            ("Q1370/BM1370/v1.0.38", "Q1370 (BM1370)", Asic, 4000.0),
+            ("Q1373/BM1373/v1.0.38", "Q1373 (BM1373)", Asic, 1000.0),
+            ("NMAxeGamma/v3.1.03", "NMAxeGamma", Asic, 1000.0),
+            ("NMQAxe++Rev6.1/v3.1.03", "NMQAxe++Rev6.1", Asic, 4000.0),
             ("NerdMinerV2/V1.8.3", "NerdMiner", Esp32, 0.0015),
             ("NerdMinerV2", "NerdMiner", Esp32, 0.0015),
             ("HAN_SOLOminer/1.0", "HAN SOLO miner", Esp32, 0.0015),
@@ -377,6 +456,19 @@ mod tests {
     }
 
     #[test]
+    fn a_firmware_that_reads_whole_numbers_is_given_no_less_than_1() {
+        for (agent, least) in [
+            ("NerdQAxe++/BM1370/v1.0.38", 1.0),
+            ("NerdAxe/BM1370/v1.0.38", 1.0),
+            ("Q1373/BM1373/v1.0.38", 1.0),
+            ("bitaxe/BM1370/v2.15.0", vardiff::FLOOR),
+            ("NerdMinerV2", vardiff::FLOOR),
+        ] {
+            assert_eq!(identify(agent, &[]).aim.least, least, "{agent}");
+        }
+    }
+
+    #[test]
     fn no_entry_hides_a_later_one() {
         for (at, entry) in TABLE.iter().enumerate() {
             let sample = match entry.mark {
@@ -414,41 +506,70 @@ mod tests {
     #[test]
     fn the_order_of_who_decides() {
         let profile = identify("bitaxe/BM1370/v2.13.1", &[]);
-        let start =
-            |saved, password, suggestion| starting_point(saved, password, suggestion, &profile);
-        assert_eq!(start(None, "x", None), Start::Guess(1000.0));
-        assert_eq!(start(None, "x", Some(512.0)), Start::Guess(512.0));
-        assert_eq!(start(None, "x,d=256", Some(512.0)), Start::Fixed(256.0));
-        assert_eq!(start(Some(Saved::Level(2800.0)), "x", Some(512.0)), Start::Known(2800.0));
-        assert_eq!(start(Some(Saved::Level(2800.0)), "d=256", Some(512.0)), Start::Fixed(256.0));
-        assert_eq!(start(Some(Saved::Fixed(64.0)), "d=256", Some(512.0)), Start::Fixed(64.0));
+        let start = |saved, asked, suggestion| starting_point(saved, asked, suggestion, &profile);
+        let level = |wish| Some(Saved::Level { difficulty: 2800.0, wish });
+        let fixed = Some(Saved::Fixed(64.0));
+        assert_eq!(start(None, None, None), Start::Guess(1000.0));
+        assert_eq!(start(None, None, Some(512.0)), Start::Guess(512.0));
+        assert_eq!(start(None, Some(256.0), Some(512.0)), Start::Fixed(256.0));
+        assert_eq!(start(level(None), None, Some(512.0)), Start::Known(2800.0));
+        assert_eq!(start(level(Some(512.0)), None, Some(512.0)), Start::Known(2800.0));
+        assert_eq!(start(level(Some(1000.0)), None, None), Start::Known(2800.0));
+        assert_eq!(start(level(Some(1000.0)), Some(256.0), Some(512.0)), Start::Fixed(256.0));
+        assert_eq!(start(fixed, Some(256.0), Some(512.0)), Start::Fixed(64.0));
+        // A newer wish, one that is what we gave, and one that is none.
+        assert_eq!(start(level(Some(1000.0)), None, Some(512.0)), Start::Guess(512.0));
+        assert_eq!(start(level(Some(1000.0)), None, Some(2800.0)), Start::Known(2800.0));
+        assert_eq!(start(level(Some(0.0012)), None, Some(SIGN_OF_LIFE)), Start::Known(2800.0));
     }
 
     #[test]
     fn passwords_with_and_without_a_difficulty() {
         for (password, difficulty) in [
-            ("x,d=512", Some(512.0)),
-            ("d=0.001", Some(0.001)),
-            ("x;diff=1000", Some(1000.0)),
-            ("DIFFICULTY = 2", None),
-            ("difficulty=2 x", Some(2.0)),
-            ("x,D=7", Some(7.0)),
-            ("", None),
-            ("x", None),
-            ("d=", None),
-            ("d=0", None),
-            ("d=-5", None),
-            ("d=inf", None),
-            ("d=nan", None),
-            ("d=1e999", None),
-            ("word=512", None),
-            ("d=x,diff=3", Some(3.0)),
+            ("x,d=512", Ok(Some(512.0))),
+            ("d=0.001", Ok(Some(0.001))),
+            ("d=12.345", Err(Unclear)),
+            ("d=1e3", Ok(Some(1000.0))),
+            ("x;diff=1000", Ok(Some(1000.0))),
+            ("DIFFICULTY = 2", Ok(Some(2.0))),
+            ("x, d= 7 ,y", Ok(Some(7.0))),
+            ("difficulty=2 x", Ok(Some(2.0))),
+            ("x,D=7", Ok(Some(7.0))),
+            ("d=512,word", Ok(Some(512.0))),
+            ("", Ok(None)),
+            ("x", Ok(None)),
+            ("word=512", Ok(None)),
+            ("a=b=512", Ok(None)),
+            ("=", Ok(None)),
+            ("d=x,diff=3", Ok(Some(3.0))),
+            // What can be read in two ways, or in none.
+            ("d=5,000", Err(Unclear)),
+            ("d=5,000,000", Err(Unclear)),
+            ("d=5 000", Err(Unclear)),
+            ("d=5.000", Err(Unclear)),
+            ("d=5'000", Err(Unclear)),
+            ("d=5_000", Err(Unclear)),
+            ("d=0,5", Err(Unclear)),
+            ("d=5k", Err(Unclear)),
+            ("d=", Err(Unclear)),
+            ("d=0", Err(Unclear)),
+            ("d=-5", Err(Unclear)),
+            ("d=inf", Err(Unclear)),
+            ("d=nan", Err(Unclear)),
+            ("d=1e999", Err(Unclear)),
         ] {
             assert_eq!(password_difficulty(password), difficulty, "{password}");
         }
     }
 
     proptest! {
+        #[test]
+        fn any_password_is_read(password in prop_oneof![".{0,40}", "[d=,. 0-9γ]{0,20}"]) {
+            if let Ok(Some(difficulty)) = password_difficulty(&password) {
+                prop_assert!(difficulty.is_finite() && difficulty > 0.0);
+            }
+        }
+
         #[test]
         fn any_user_agent_has_a_short_and_clean_model(
             user_agent in prop_oneof![

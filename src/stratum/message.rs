@@ -29,7 +29,7 @@ use crate::reject::Fault;
 /// Reads one line (see [`super::frame`]).
 ///
 /// # Errors
-/// [`Malformed`] names what is wrong in words that can be sent back, with the id to send it to.
+/// [`Malformed`] says what is wrong, with the id to send it to.
 /// Nesting, number size and duplicate keys are bounded or refused by the JSON reader: no input
 /// panics, and the work is linear in the line's length.
 pub fn parse(line: &str) -> Result<Message<'_>, Malformed<'_>> {
@@ -258,7 +258,7 @@ impl<'a> Subscribe<'a> {
 
 impl<'a> Authorize<'a> {
     fn read(params: Params<'a>) -> Result<Authorize<'a>, Fault> {
-        const USER: Fault = bad_field("authorize", "the user", "a string");
+        const USER: Fault = Fault::BadField("authorize: the user must be a string");
         Ok(Authorize {
             user: params.text(0).ok_or(USER)?,
             password: params.text(1).unwrap_or_default(),
@@ -268,8 +268,9 @@ impl<'a> Authorize<'a> {
 
 impl Configure {
     fn read(params: Params<'_>) -> Result<Configure, Fault> {
-        const LIST: Fault = bad_field("configure", "the first parameter", "a list of extensions");
-        const OPTIONS: Fault = bad_field("configure", "the second parameter", "an object");
+        const LIST: Fault =
+            Fault::BadField("configure: the first parameter must be a list of extensions");
+        const OPTIONS: Fault = Fault::BadField("configure: the second parameter must be an object");
         let extensions = Params::read(params.get(0)).ok_or(LIST)?;
         let asks_for = |name| (0..PARAMS).any(|at| extensions.text(at).as_deref() == Some(name));
         let options: ConfigureOptions = match params.get(1) {
@@ -289,11 +290,12 @@ impl Configure {
 
 impl<'a> Submit<'a> {
     fn read(param: impl Fn(usize) -> Option<Cow<'a, str>>) -> Result<Submit<'a>, Fault> {
-        const JOB: Fault = bad_field("submit", "the job id", "a string");
-        const EXTRANONCE2: Fault = bad_field("submit", "extranonce2", "hex digits");
-        const NTIME: Fault = bad_field("submit", "ntime", "1 to 8 hex digits");
-        const NONCE: Fault = bad_field("submit", "the nonce", "1 to 8 hex digits");
-        const VERSION: Fault = bad_field("submit", "the version bits", "1 to 8 hex digits");
+        const JOB: Fault = Fault::BadField("submit: the job id must be a string");
+        const EXTRANONCE2: Fault = Fault::BadField("submit: extranonce2 must be hex digits");
+        const NTIME: Fault = Fault::BadField("submit: ntime must be 1 to 8 hex digits");
+        const NONCE: Fault = Fault::BadField("submit: the nonce must be 1 to 8 hex digits");
+        const VERSION: Fault =
+            Fault::BadField("submit: the version bits must be 1 to 8 hex digits");
         let number = |at, fault| param(at).and_then(|hex| hex_u32(&hex)).ok_or(fault);
         Ok(Submit {
             worker: param(0).unwrap_or_default(),
@@ -311,10 +313,6 @@ impl<'a> Submit<'a> {
             },
         })
     }
-}
-
-const fn bad_field(method: &'static str, field: &'static str, wanted: &'static str) -> Fault {
-    Fault::BadField { method, field, wanted }
 }
 
 /// The keys that matter; values are read later, so that one odd value spoils nothing else.

@@ -27,7 +27,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::address::Address;
+use crate::address::{self, Address};
 use crate::block::{self, SolvedBlock};
 use crate::chain::Chain;
 use crate::clock::Now;
@@ -37,12 +37,12 @@ use crate::hash;
 use crate::ids::{ConnId, Extranonce1};
 use crate::job::{Job, JobId, Jobs, Lookup};
 use crate::job_journal::{JobRecord, Script};
-use crate::reject::Reject;
+use crate::reject::{Late, Reject};
 use crate::share::{Seen, Share, Submission};
 use crate::signal::VERSION_MASK;
-use crate::vardiff::Vardiff;
+use crate::vardiff::{Start, Vardiff};
 
-use super::firmware::{self, Override, Profile, Saved};
+use super::firmware::{self, Override, Profile, SIGN_OF_LIFE, Saved, Unclear};
 use super::message::{self, Authorize, Configure, Id, Message, Method, Request, Submit, Subscribe};
 use super::outbox::{CloseReason, Outbox, Output};
 use super::reply;
@@ -111,15 +111,24 @@ pub struct Context<'a> {
     pub job_records: &'a mut JobRecords,
 }
 
-/// The script that a worker's name asks to be paid, if the rules allow it: of an address before a
-/// dot, or an address alone, of a chain that the owner's address is of.
-fn payee(name: &str, rules: &Rules) -> Script {
+/// The script that a worker's name asks to be paid, if the rules allow it: of an address at its
+/// beginning, of a chain that the owner's address is of. `None` stands for the owner.
+///
+/// # Errors
+/// The name begins like an address and cannot be paid: why, as a clause.
+fn payee(name: &str, rules: &Rules) -> Result<Script, String> {
     if rules.payee_chains.is_empty() {
-        return None;
+        return Ok(None);
     }
-    let address: Address = name.split('.').next()?.trim().parse().ok()?;
-    let fits = rules.payee_chains.iter().any(|chain| address.fits(*chain));
-    fits.then(|| address.script().into())
+    let text = address::in_name(name);
+    match text.parse::<Address>() {
+        Ok(address) if rules.payee_chains.iter().any(|chain| address.fits(*chain)) => {
+            Ok(Some(address.script().into()))
+        }
+        Ok(_) => Err("it is an address of another chain than yours".to_owned()),
+        Err(fault) if address::is_meant(text) => Err(fault.to_string()),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The job records that wait for the shell to store them.
@@ -170,11 +179,14 @@ pub struct Session {
     given: Given,
     /// Whom its blocks pay from now on; `None` for the owner.
     payee: Script,
+    /// Why the address that its name begins with is not paid.
+    payee_fault: Option<String>,
     /// From the first job on.
     vardiff: Option<Vardiff>,
     /// What decides the first difficulty: see [`firmware::starting_point`].
     saved: Option<Saved>,
-    password: String,
+    /// What its password asks for.
+    asked: Result<Option<f64>, Unclear>,
     suggestion: Option<f64>,
     connected_at: Now,
     nonsense: u32,
@@ -213,9 +225,10 @@ impl Session {
             resumed: false,
             given: Given::default(),
             payee: None,
+            payee_fault: None,
             vardiff: None,
             saved: None,
-            password: String::new(),
+            asked: Ok(None),
             suggestion: None,
             connected_at: now,
             nonsense: 0,
@@ -267,9 +280,29 @@ impl Session {
         self.payee.as_deref()
     }
 
+    /// Why the address that its name begins with is not paid, as a clause; `None` where its name is no
+    /// address, is paid, or decides nothing.
+    pub fn payee_fault(&self) -> Option<&str> {
+        self.payee_fault.as_deref()
+    }
+
+    /// Its password asks for a difficulty, and it cannot be told which.
+    pub fn asks_unclearly(&self) -> bool {
+        self.asked.is_err()
+    }
+
+    /// The difficulty that it last wished for.
+    pub fn wish(&self) -> Option<f64> {
+        self.suggestion
+    }
+
     /// The rules changed: its jobs to come may pay somebody else.
     pub fn apply(&mut self, rules: &Rules) {
-        self.payee = self.worker.as_deref().and_then(|name| payee(name, rules));
+        let payee = self.worker.as_deref().map_or(Ok(None), |name| payee(name, rules));
+        (self.payee, self.payee_fault) = match payee {
+            Ok(payee) => (payee, None),
+            Err(fault) => (None, Some(fault)),
+        };
     }
 
     /// Tells a person at the miner something, if its firmware shows it.
@@ -328,7 +361,7 @@ impl Session {
         let level = self.level();
         self.saved = match difficulty {
             Some(difficulty) => Some(Saved::Fixed(difficulty)),
-            None => level.map(|level| Saved::Level(level.0)),
+            None => level.map(|l| Saved::Level { difficulty: l.0, wish: self.suggestion }),
         };
         if self.is_mining() {
             self.choose_anew(level, context, out);
@@ -520,12 +553,16 @@ impl Session {
             self.close(CloseReason::BadPassword, out);
             return;
         }
-        self.password = login.password.chars().take(MAX_NAME).collect();
+        // The owner's own password may have digits.
+        let secret = context.rules.password.as_deref();
+        let parts = login.password.split(',').filter(|part| Some(part.trim()) != secret);
+        let password: String = parts.collect::<Vec<_>>().join(",").chars().take(MAX_NAME).collect();
+        self.asked = firmware::password_difficulty(&password);
         out.reply(self.conn(), |b| reply::accepted(b, id));
         let name: String = login.user.chars().take(MAX_NAME).collect();
         if self.worker.as_ref() != Some(&name) {
-            self.payee = payee(&name, context.rules);
             self.worker = Some(name);
+            self.apply(context.rules);
             out.push(Output::Authorized { conn: self.conn() });
         }
         self.introduced(context);
@@ -557,14 +594,31 @@ impl Session {
     }
 
     fn suggest(&mut self, context: &mut Context<'_>, wish: f64, out: &mut Outbox) {
-        // NerdMiner repeats its suggestion every 30 s to keep the connection alive.
-        let repeated = self.suggestion.replace(wish) == Some(wish);
+        if self.is_mining() && self.is_old(wish) {
+            return;
+        }
+        let is_newer = self.suggestion.replace(wish).is_some();
         match self.phase {
             Phase::Greeting { .. } | Phase::Closing => {}
             Phase::Settling { .. } => self.start(context, out),
-            Phase::Mining if repeated => {}
-            Phase::Mining => self.choose_anew(self.difficulty(), context, out),
+            Phase::Mining => {
+                if is_newer {
+                    // The level was found before.
+                    self.saved = self.saved.filter(|saved| matches!(saved, Saved::Fixed(_)));
+                }
+                if !matches!(self.starting_point(), Start::Known(_)) {
+                    self.choose_anew(self.difficulty(), context, out);
+                }
+            }
         }
+    }
+
+    /// The miner wished for this before, or it is no wish but a sign of life: it must not bring back
+    /// a level that vardiff has left.
+    fn is_old(&self, wish: f64) -> bool {
+        let knows_better =
+            self.suggestion.is_some() || self.saved.is_some() || self.proven_difficulty().is_some();
+        self.suggestion == Some(wish) || (wish == SIGN_OF_LIFE && knows_better)
     }
 
     /// The first difficulty and the first job.
@@ -588,10 +642,14 @@ impl Session {
     }
 
     fn choose_level(&mut self, context: &Context<'_>) {
-        let start =
-            firmware::starting_point(self.saved, &self.password, self.suggestion, &self.profile);
+        let start = self.starting_point();
         let network = context.jobs.work().map(|work| work.template.target.difficulty().0);
         self.vardiff = Some(Vardiff::new(self.profile.aim, start, network, context.now.mono));
+    }
+
+    fn starting_point(&self) -> Start {
+        let asked = self.asked.unwrap_or(None);
+        firmware::starting_point(self.saved, asked, self.suggestion, &self.profile)
     }
 
     fn level(&self) -> Option<Difficulty> {
@@ -673,10 +731,10 @@ impl Session {
             return Err(refuse(Reject::Unauthorized));
         }
         if let Some(since) = stale_since {
-            return Err(refuse(Reject::Stale {
+            return Err(refuse(Reject::stale(Late {
                 height: u64::from(job.work.template.height),
                 known_for: now.mono.saturating_duration_since(since),
-            }));
+            })));
         }
         let start = Difficulty(self.profile.start_difficulty);
         let own = self.given.levels.at(job.id).copied().unwrap_or(start);

@@ -766,7 +766,10 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
     assert!(press("record&miner=1").contains("Another recording runs"));
 
     // A fixed difficulty reaches the miner at once, with a clean job, and it stays connected.
-    assert!(!press("fix&miner=1&difficulty=-3").contains("is fixed"));
+    for unclear in ["-3", "5,000", "5.000", "5k"] {
+        let page = press(&format!("fix&miner=1&difficulty={unclear}"));
+        assert!(page.contains("write a plain number, such as 5000"), "{unclear}: {page}");
+    }
     assert!(press("fix&miner=999&difficulty=3").contains("no such miner"));
     let page = press("fix&miner=1&difficulty=2048");
     assert!(page.contains("is fixed at 2048"), "{page}");

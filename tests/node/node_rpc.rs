@@ -14,8 +14,8 @@ use soloist::chain::{BlockHash, Chain};
 use soloist::ids::NodeId;
 use soloist::node::fault::{Login, Spoken};
 use soloist::node::{
-    Ask, Command, FetchWhy, Method, NodeEvent, NodeEventKind, Permission, Position, RpcError,
-    SubmitAnswer, TipSource, WAIT,
+    Ask, Command, FetchWhy, Method, NodeEvent, NodeEventKind, NodeFacts, Permission, Position,
+    RpcError, SubmitAnswer, TipSource, WAIT,
 };
 use soloist::peer_address::ListedPeer;
 use soloist::priority_queue::Urgency;
@@ -252,7 +252,7 @@ fn a_signet_is_asked_with_its_rule_once_it_is_known() {
     let chain = format!(
         r#"{{"chain":"signet","blocks":7,"headers":9,"bestblockhash":"{GENESIS}",
             "chainwork":"02","initialblockdownload":true,"verificationprogress":0.5,
-            "time":1700000000,"warnings":["one","two"]}}"#
+            "time":1700000000,"warnings":["one","two"],"pruned":true,"size_on_disk":"much"}}"#
     );
     let proxy = FaultProxy::answering(Fault::http(500, ""));
     let rpc = rpc(&proxy);
@@ -260,9 +260,17 @@ fn a_signet_is_asked_with_its_rule_once_it_is_known() {
     rpc.get_block_template(&cache).unwrap_err();
     proxy.set(health_script(
         &chain,
-        r#"{"connections":3,"subversion":"/Satoshi:30.0.0/","warnings":["two"]}"#,
+        r#"{"connections":3,"connections_in":2,"connections_out":1,
+            "subversion":"/Satoshi:30.0.0/","warnings":["two"]}"#,
     ));
     let report = rpc.health().unwrap();
+    let facts = NodeFacts {
+        connections_in: Some(2),
+        connections_out: Some(1),
+        pruned: Some(true),
+        size_on_disk: None,
+    };
+    assert_eq!(report.facts, facts, "what makes no sense and decides nothing does no harm");
     assert_eq!(report.chain, "signet");
     assert_eq!((report.blocks, report.headers, report.connections), (7, 9, Some(3)));
     assert_eq!((report.initial_download, report.progress), (true, 0.5));

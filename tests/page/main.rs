@@ -1,6 +1,6 @@
 //! The page, the API and the settings: over sample data, over real sockets, and in a real browser. The
-//! browser's two tests need `chromium` and `node`, one of them two real nodes, and Prometheus's rules
-//! need `promtool`; each says so where it is missing.
+//! browser's two tests need `chromium` and `node`, one of them two real nodes, Prometheus's rules need
+//! `promtool`, and a test with pyasic `python3`; each says so where it is missing.
 
 // A test's helpers may panic, and nobody outside sees them.
 #![allow(clippy::unwrap_used, unreachable_pub)]
@@ -13,7 +13,9 @@ mod sample;
 mod server;
 
 mod page_browser;
+mod page_clients;
 mod page_http;
 mod page_openapi;
 mod page_render;
+mod page_scanned;
 mod page_settings;

@@ -114,6 +114,8 @@ fn every_address_answers() {
         "/api/client/bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
         "/api/client/bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq/chart",
         "/api/client/bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq/living-room",
+        "/api/client/bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq/living-room/living-room",
+        "/api/openapi.json",
         "/miners/gamma",
     ] {
         let answer = server.get(path);
@@ -130,6 +132,7 @@ fn every_address_answers() {
     assert_eq!(status["state"], "OK");
     assert_eq!(status["miners_connected"], 4);
     assert_eq!(status["payout"]["address"], "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq");
+    assert_eq!(server.get("/api/openapi.json").body, soloist::status::json::OPENAPI);
     assert_eq!(server.get("/api/client/bc1qother").code, 404);
     assert_eq!(server.get("/api/history?range=week").code, 400);
 }

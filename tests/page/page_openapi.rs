@@ -16,7 +16,7 @@ use crate::sample;
 type Answer = fn(&Snapshot, &Verdict) -> Option<Vec<u8>>;
 
 /// Path, parameters, summary, answer.
-const PATHS: [(&str, &[&str], &str, Answer); 22] = [
+const PATHS: [(&str, &[&str], &str, Answer); 23] = [
     ("/api/status", &[], "The state of the whole.", |s, j| Some(api::status(s, j))),
     ("/api/miners", &[], "All miners, and who knocks.", |s, _| Some(api::miners(s))),
     ("/api/miners/{id}", &["id"], "One miner.", |s, _| api::miner(s, &s.miners.first()?.id)),
@@ -41,11 +41,23 @@ const PATHS: [(&str, &[&str], &str, Answer); 22] = [
         |s, _| api::public_pool_client(s, &s.payout.address),
     ),
     ("/api/client/{address}/chart", &["address"], "As public-pool.", |s, _| {
-        Some(api::public_pool_chart(s))
+        api::public_pool_client_chart(s, &s.payout.address)
     }),
-    ("/api/client/{address}/{worker}", &["address", "worker"], "As public-pool.", |s, _| {
-        api::public_pool_worker(s, &s.payout.address, &s.miners.first()?.name)
-    }),
+    (
+        "/api/client/{address}/{worker}",
+        &["address", "worker"],
+        "As public-pool: all workers that are listed by this name.",
+        |s, _| api::public_pool_worker(s, &s.payout.address, &s.miners.first()?.name),
+    ),
+    (
+        "/api/client/{address}/{worker}/{session}",
+        &["address", "worker", "session"],
+        "As public-pool: one of them, by its sessionId.",
+        |s, _| {
+            let miner = s.miners.first()?;
+            api::public_pool_session(s, &s.payout.address, &miner.name, &miner.id)
+        },
+    ),
     ("/api/overview", &[], "As goPool.", |s, _| Some(gopool::overview(s))),
     ("/api/pool-page", &[], "As goPool.", |s, _| Some(gopool::pool_page(s))),
     ("/api/server", &[], "As goPool.", |s, _| Some(gopool::server(s))),
@@ -63,9 +75,138 @@ const PATHS: [(&str, &[&str], &str, Answer); 22] = [
     }),
 ];
 
+/// What is no JSON, or follows from no snapshot.
+fn others() -> Vec<(&'static str, Value)> {
+    let text = |kind: &str| json!({ (kind): { "schema": { "type": "string" } } });
+    let get = |summary: &str, parameters: Vec<Value>, content: Value| {
+        json!({
+            "summary": summary,
+            "parameters": parameters,
+            "responses": { "200": { "description": "The answer.", "content": content } },
+        })
+    };
+    let strings = json!({ "type": "array", "items": { "type": "string" } });
+    let object = |required: &[&str], properties: Value| json!({ "type": "object", "required": required, "properties": properties });
+    let one = |schema: Value| json!({ "application/json": { "schema": schema } });
+    let string = json!({ "type": "string" });
+    let node = object(
+        &["url"],
+        json!({
+            "url": string, "user": string, "password": { "type": ["string", "null"] },
+            "certificate": string, "zmq": string, "p2p": string,
+        }),
+    );
+    let wish = object(
+        &["payout", "nodes", "pin"],
+        json!({
+            "name": string, "payout": string, "tag": { "type": ["string", "null"] },
+            "nodes": { "type": "array", "items": node }, "pin": string,
+            "save": { "type": "boolean" },
+        }),
+    );
+    let tried = one(object(
+        &["saved", "findings", "problems"],
+        json!({ "saved": { "type": "boolean" }, "findings": strings, "problems": strings }),
+    ));
+    let brought =
+        one(object(&["done", "problems"], json!({ "done": strings, "problems": strings })));
+    let answers = |content: &Value, codes: &[(&str, &str)]| {
+        let answers = codes.iter().map(|(code, description)| {
+            let answer = json!({ "description": description, "content": content });
+            ((*code).to_owned(), answer)
+        });
+        Value::Object(answers.collect())
+    };
+    let open = one(object(&["open"], json!({ "open": { "type": "boolean" } })));
+    vec![
+        ("/metrics", json!({ "get": get("For Prometheus.", Vec::new(), text("text/plain")) })),
+        (
+            "/api/events",
+            json!({ "get": get(
+                "The parts of the page that change, as server-sent events: with each the Unix time, \
+                 and HTML by the id of its element. For the page itself: the HTML may change at any \
+                 time.",
+                Vec::new(),
+                text("text/event-stream"),
+            ) }),
+        ),
+        (
+            "/api/blocks/{hash}.hex",
+            json!({ "get": get(
+                "A found block, whole, in hex; 404 where it is not kept.",
+                vec![parameter("hash")],
+                text("text/plain"),
+            ) }),
+        ),
+        (
+            "/api/openapi.json",
+            json!({ "get": get("This file.", Vec::new(), one(json!({ "type": "object" }))) }),
+        ),
+        (
+            "/api/setup",
+            json!({
+                "get": get("Whether the box waits to be set up.", Vec::new(), open),
+                "post": {
+                    "summary": "Sets the box up, until somebody has; without save it only tries.",
+                    "requestBody": { "required": true, "content": one(wish) },
+                    "responses": answers(&tried, &[
+                        ("200", "The values are good, and saved if that was asked for."),
+                        ("409", "It is set up already."),
+                        ("422", "The values cannot be taken: problems says why."),
+                    ]),
+                },
+            }),
+        ),
+        (
+            "/api/restore",
+            json!({ "post": {
+                "summary": "Takes an old card's backup, until the box is set up.",
+                "requestBody": { "required": true, "content": { "multipart/form-data": {
+                    "schema": object(&["backup"], json!({
+                        "backup": { "type": "string", "format": "binary" },
+                        "passphrase": string,
+                    })),
+                } } },
+                "responses": answers(&brought, &[
+                    ("200", "What is there now."),
+                    ("400", "The form did not arrive whole."),
+                    ("409", "It is set up already."),
+                    ("422", "The backup cannot be used: problems says why."),
+                    ("503", "Another one is being read."),
+                ]),
+            } }),
+        ),
+    ]
+}
+
+/// Every address that the server knows is in the file.
+#[test]
+fn the_file_has_every_address() {
+    let kept: Value = serde_json::from_str(api::OPENAPI).unwrap();
+    let told: Vec<&String> = kept["paths"].as_object().unwrap().keys().collect();
+    for file in ["route.rs", "admin.rs"] {
+        let path = format!("{}/src/server/http/{file}", env!("CARGO_MANIFEST_DIR"));
+        let code = std::fs::read_to_string(path).unwrap();
+        let mut found = 0;
+        for address in code.split('"').filter(|text| {
+            ["/api/", "/health", "/metrics"].iter().any(|begin| text.starts_with(begin))
+                && *text != "/api/"
+        }) {
+            found += 1;
+            let is_told = |path: &&String| match address.ends_with('/') {
+                true => path.starts_with(&format!("{address}{{")),
+                false => path.as_str() == address,
+            };
+            assert!(told.iter().any(|path| is_told(&path)), "{file}: {address} is not told of");
+        }
+        assert!(found >= 2, "{file} names {found} addresses");
+    }
+}
+
 #[test]
 fn the_file_says_what_the_api_answers() {
-    let mut paths = Map::new();
+    let mut paths: Map<String, Value> =
+        others().into_iter().map(|(path, told)| (path.to_owned(), told)).collect();
     for (path, parameters, summary, answer) in PATHS {
         let mut schema = Schema::default();
         for (_, snapshot) in sample::all() {
@@ -92,7 +233,7 @@ fn the_file_says_what_the_api_answers() {
         "info": {
             "title": "Soloist",
             "version": api::API_VERSION,
-            "description": "Read-only. Times are Unix seconds (`*_at`, `since`, `now`) unless a name \
+            "description": "All but the posts of /api/setup and /api/restore only reads. Times are Unix seconds (`*_at`, `since`, `now`) unless a name \
                 ends in `_s` (a duration in seconds) or `_ms`; hashrates are hashes per second, \
                 amounts satoshi (`*_sat`), difficulties in units of difficulty 1; null means \
                 unknown. Fields may be added at any time.",

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use soloist::status::{Snapshot, State, html, metrics, verdict};
+use soloist::status::{RejectReason, RejectView, Snapshot, State, html, metrics, verdict};
 
 use crate::sample;
 
@@ -199,6 +199,36 @@ fn a_node_is_not_called_up_to_date_while_the_network_is_ahead() {
         !behind.contains("up to date") && !behind.contains("Node cellar is behind"),
         "{behind}"
     );
+}
+
+#[test]
+fn the_page_says_in_both_modes_where_the_money_goes() {
+    let all = "The money goes to your payout address, whatever the miner sends.";
+    let own =
+        "the blocks that this miner finds pay that address. All others pay your payout address.";
+    let itself = "A miner whose user begins with an address is paid there for its own block.";
+    let home = text(&sample::home());
+    assert!(home.contains(all) && !home.contains(own) && !home.contains(itself), "{home}");
+    let per_miner = sample::per_miner();
+    let page = text(&per_miner);
+    assert!(page.contains(own) && page.contains(itself) && !page.contains(all), "{page}");
+    let miner = html::miner(&per_miner, &verdict(&per_miner), "2", None).unwrap();
+    assert!(miner.contains("Its block pays") && miner.contains("<span>w508</span>"), "{miner}");
+}
+
+#[test]
+fn shares_that_were_on_their_way_stand_beside_the_rejected_ones() {
+    let mut snapshot = sample::one_miner();
+    let reject = |reason, count| RejectView { reason, count };
+    let mut shown = |rejects: &[RejectView]| {
+        snapshot.miners[0].rejects = rejects.to_vec();
+        text(&snapshot)
+    };
+    let (on_way, late) =
+        (reject(RejectReason::StaleAtChange, 23), reject(RejectReason::Stale, 12_000));
+    assert!(shown(&[on_way]).contains("none rejected, 23 at a change"));
+    assert!(shown(&[late, on_way]).contains("12 000 rejected (too late), 23 at a change"));
+    assert!(shown(&[late]).contains("12 000 rejected (too late) "));
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("second-road", second_road()),
         ("one-miner", one_miner()),
         ("forty", forty()),
+        ("per-miner", per_miner()),
         ("found", found()),
         ("hostile", hostile()),
     ]
@@ -418,6 +419,41 @@ pub fn found() -> Snapshot {
     s
 }
 
+/// The address of somebody whose miners are paid there.
+#[allow(dead_code)]
+pub const THEIRS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+/// The address of somebody whose miner is missing.
+#[allow(dead_code)]
+pub const AWAY: &str = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa";
+
+/// Miners are paid whose names are addresses; one of them is mistyped, and a password is.
+pub fn per_miner() -> Snapshot {
+    let mut s = home();
+    s.payout.per_miner = true;
+    let names = [
+        "gamma".to_owned(),
+        format!("{THEIRS}.attic"),
+        format!("bitcoin:{}_garage / left", THEIRS.to_uppercase()),
+        THEIRS.to_owned(),
+        format!("{}x.shed", &THEIRS[..41]),
+        format!("{AWAY}.away"),
+    ];
+    s.miners = Vec::new();
+    for (name, seed) in names.into_iter().zip(1..) {
+        let mut miner = miner("", "Bitaxe Gamma", "bitaxe/BM1370/v2.13.1", "bitaxe", 1.2e12, seed);
+        (miner.id, miner.name) = (seed.to_string(), name);
+        s.miners.push(miner);
+    }
+    for miner in &mut s.miners[1..4] {
+        miner.pays = THEIRS.to_owned();
+    }
+    s.miners[0].difficulty_unclear = true;
+    s.miners[4].pays_fault = "its checksum does not match".to_owned();
+    s.miners[5].state = MinerState::Gone;
+    sum_up(&mut s);
+    s
+}
+
 /// What strangers may send.
 pub fn hostile() -> Snapshot {
     let mut s = home();
@@ -455,7 +491,12 @@ fn base() -> Snapshot {
         started_at: NOW - 12 * 86_400,
         build: build(),
         connect: connect(),
-        payout: PayoutView { address: OWNER.to_owned(), kind: "P2WPKH".to_owned(), pending: None },
+        payout: PayoutView {
+            address: OWNER.to_owned(),
+            kind: "P2WPKH".to_owned(),
+            per_miner: false,
+            pending: None,
+        },
         job: Some(JobView {
             id: "3f2a".to_owned(),
             height: 925_114,
@@ -632,6 +673,10 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         progress: Some(1.0),
         sync_eta_s: None,
         peers: Some(11),
+        peers_in: Some(1),
+        peers_out: Some(10),
+        pruned: Some(false),
+        size_on_disk: Some(812_000_000_000),
         local_relay: Some(true),
         clock: Some(ClockView { offset_s: 0.0, odd: false }),
         version: "/Satoshi:30.0.0/".to_owned(),
@@ -682,6 +727,8 @@ fn miner(name: &str, model: &str, agent: &str, class: &str, hashrate: f64, seed:
         class: class.to_owned(),
         address: format!("192.168.1.{}", 50 + seed),
         pays: OWNER.to_owned(),
+        pays_fault: String::new(),
+        difficulty_unclear: false,
         latest: vec![None, Some(RejectReason::StaleAtChange), None],
         state: MinerState::Mining,
         since: NOW - 86_400 * 3 - u64::from(seed) * 100,
@@ -735,8 +782,8 @@ fn stratum() -> StratumView {
         connections_max: 64,
         accepted_total: 310,
         dropped: vec![
-            CountView { what: "closed".to_owned(), count: 290 },
-            CountView { what: "timeout".to_owned(), count: 16 },
+            CountView { what: "not_set_up".to_owned(), count: 0 },
+            CountView { what: "too_many".to_owned(), count: 16 },
         ],
         handshake_failures: 3,
         rejects_by_class: vec![ClassRejectsView {

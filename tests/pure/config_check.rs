@@ -69,6 +69,7 @@ fn health(chain: Chain, blocks: u64) -> HealthReport {
         local_relay: Some(true),
         clock: None,
         warnings: String::new(),
+        facts: Default::default(),
     }
 }
 

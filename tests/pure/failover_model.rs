@@ -588,6 +588,7 @@ fn junk(random: &mut Random, mono: Instant) -> NodeEventKind {
                 clock: Some(Reading { unix: *random.pick(&extremes), at: mono }),
                 version: None,
                 warnings: String::new(),
+                facts: Default::default(),
             }),
             took,
         },

@@ -268,7 +268,7 @@ impl<'a> World<'a> {
         seed: u64,
     ) -> World<'a> {
         let epoch = Instant::now();
-        let start = starting_point(None, "x", suggestion, profile);
+        let start = starting_point(None, None, suggestion, profile);
         let mut dice = Dice(seed);
         let next_block = dice.wait(600.0);
         let next_mishap = HOUR + dice.wait(3.0 * HOUR);
@@ -518,8 +518,8 @@ impl<'a> World<'a> {
         self.level = self.vardiff.proven().or(self.level);
         self.measure(self.now + gap);
         self.now += gap;
-        let saved = self.level.map(Saved::Level);
-        let start = starting_point(saved, "x", self.suggestion, self.profile);
+        let saved = self.level.map(|difficulty| Saved::Level { difficulty, wish: None });
+        let start = starting_point(saved, None, self.suggestion, self.profile);
         self.vardiff = Vardiff::new(self.profile.aim, start, None, self.instant());
         self.give_job();
     }

@@ -18,6 +18,7 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::settings::access::{self, Access, Token};
 use crate::settings::{self, NODES_MAX, NodeValues, Values};
+use crate::stratum::firmware::plain_number;
 use crate::timeout::within;
 
 use super::forms::{self, Page};
@@ -82,7 +83,7 @@ impl Action {
             "sinks" => Action::TestSinks,
             "fix" => {
                 let wish = form.get("difficulty")?.replace('\u{202f}', "");
-                let level = wish.parse().ok().filter(|level| FIXED.contains(level));
+                let level = plain_number(&wish).filter(|level| FIXED.contains(level));
                 if level.is_none() && !wish.is_empty() {
                     return None;
                 }
@@ -665,7 +666,14 @@ impl Admin {
     }
 
     async fn act(&self, http: &Http, form: &Form, token: &Token, peer: IpAddr) -> Response<Body> {
-        let Some(action) = Action::from_form(form) else { return route::see("/settings") };
+        let Some(action) = Action::from_form(form) else {
+            if form.get("action") == Some("fix") && form.get("difficulty").is_some() {
+                let problem =
+                    "This is no difficulty: write a plain number, such as 5000.".to_owned();
+                return self.settings_page(http, token, &[problem], &[]);
+            }
+            return route::see("/settings");
+        };
         if action.is_grave() && form.get("sure") != Some("yes") {
             let problem = "Tick the box beside the button first.".to_owned();
             return self.settings_page(http, token, &[problem], &[]);

@@ -10,7 +10,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use crate::status::{gopool, health, html, json, metrics};
+use crate::status::{Snapshot, gopool, health, html, json, metrics};
 
 use super::guard::Refused;
 use super::live::Live;
@@ -110,6 +110,7 @@ pub(super) async fn answer(
         "/api/server" => json_answer(gopool::server(snapshot)),
         "/api/node" => json_answer(gopool::node(snapshot)),
         "/api/pool-hashrate" => json_answer(gopool::pool_hashrate(snapshot)),
+        "/api/openapi.json" => packed(request, JSON, &http.openapi),
         _ => deeper(path, now, http).await,
     }
 }
@@ -140,23 +141,27 @@ async fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
         return block(name.strip_suffix(".hex").unwrap_or(name), http).await;
     }
     if let Some(rest) = path.strip_prefix("/api/client/") {
-        let mut parts = rest.split('/');
-        let body = match (parts.next(), parts.next(), parts.next()) {
-            (Some(address), None, None) => json::public_pool_client(snapshot, address),
-            (Some(address), Some("chart"), None) => json::public_pool_client(snapshot, address)
-                .map(|_| json::public_pool_chart(snapshot)),
-            (Some(address), Some(worker), None) => {
-                let worker = percent_decode_str(worker).decode_utf8_lossy();
-                json::public_pool_worker(snapshot, address, &worker)
-            }
-            _ => None,
-        };
-        return match body {
-            Some(body) => json_answer(body),
-            None => not_found("This is not the address that is paid here."),
-        };
+        return client(rest, snapshot);
     }
     not_found("There is nothing here.")
+}
+
+/// An address in public-pool's shapes: of itself, its chart, a worker's, a session's.
+fn client(path: &str, snapshot: &Snapshot) -> Response<Body> {
+    let parts: Vec<_> =
+        path.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy()).collect();
+    let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+    let body = match parts[..] {
+        [address] => json::public_pool_client(snapshot, address),
+        [address, "chart"] => json::public_pool_client_chart(snapshot, address),
+        [address, worker] => json::public_pool_worker(snapshot, address, worker),
+        [address, worker, session] => json::public_pool_session(snapshot, address, worker, session),
+        _ => None,
+    };
+    match body {
+        Some(body) => json_answer(body),
+        None => not_found("No such address is paid here, or it has no such miner."),
+    }
 }
 
 /// A found block as hex, to be submitted elsewhere by hand if it must be.

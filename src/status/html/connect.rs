@@ -61,8 +61,13 @@ pub(super) fn panel(view: &View<'_>) -> Markup {
                 }
             }
             p.quiet {
-                "The user is a name of your choice for the miner. The money goes to the address above, \
-                 whatever the miner sends."
+                "The user is a name of your choice for the miner. "
+                @if s.payout.per_miner {
+                    "If it begins with a Bitcoin address, as in bc1q….attic, the blocks that this miner \
+                     finds pay that address. All others pay your payout address."
+                } @else {
+                    "The money goes to your payout address, whatever the miner sends."
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::status::{HistoryView, MinerState, MinerView, format};
 
-use super::{View, age, chart, fact, miners, rate};
+use super::{View, age, chart, fact, fours, miners, rate};
 
 /// Everything about one miner.
 pub(super) fn page(view: &View<'_>, miner: &MinerView, history: Option<&HistoryView>) -> Markup {
@@ -67,6 +67,9 @@ pub(super) fn page(view: &View<'_>, miner: &MinerView, history: Option<&HistoryV
                         @if let Some(at) = miner.best_at { (age::date(at)) }
                     }))
                     (fact("Best since start", format::difficulty(miner.best_session), ""))
+                    @if view.s.payout.per_miner && !miner.pays.is_empty() {
+                        (fact("Its block pays", fours(&miner.pays), ""))
+                    }
                 }
                 @if miner.rejects.iter().any(|r| r.count > 0) {
                     h3 { "Not counted" }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::status::{MinerState, MinerView, format};
+use crate::status::{MinerState, MinerView, RejectReason, RejectView, format};
 
 use super::{View, chart, rate};
 
@@ -86,13 +86,21 @@ pub(super) fn last_share(view: &View<'_>, miner: &MinerView) -> Markup {
     html! { @match miner.last_share_at { Some(at) => (view.ago(at)), None => "none yet" } }
 }
 
-/// How many, and the most frequent reason in words.
+/// How many, and the most frequent reason in words. Those that nobody can avoid stand apart.
 fn rejects(miner: &MinerView) -> String {
-    let all: u64 = miner.rejects.iter().map(|r| r.count).sum();
-    match miner.rejects.iter().max_by_key(|r| r.count).filter(|r| r.count > 0) {
+    let at_change = |r: &&RejectView| r.reason == RejectReason::StaleAtChange;
+    let unavoidable: u64 = miner.rejects.iter().filter(at_change).map(|r| r.count).sum();
+    let others = || miner.rejects.iter().filter(|r| !at_change(r));
+    let all: u64 = others().map(|r| r.count).sum();
+    let mut words = match others().max_by_key(|r| r.count).filter(|r| r.count > 0) {
         None => "none rejected".to_owned(),
         Some(worst) => format!("{} rejected ({})", format::thousands(all), worst.reason.short()),
+    };
+    if unavoidable > 0 {
+        let short = RejectReason::StaleAtChange.short();
+        words.push_str(&format!(", {} {short}", format::thousands(unavoidable)));
     }
+    words
 }
 
 /// Name for a heading: never empty.

@@ -137,6 +137,9 @@ pub(super) fn pay(view: &View<'_>) -> Markup {
             (format::btc(job.value_sat.saturating_sub(job.subsidy_sat))) " in fees of "
             (format::thousands(job.transactions.saturating_sub(1))) " transactions, from node "
             (job.node) ". Read from the coinbase that your miners hash now."
+            @if s.payout.per_miner {
+                " A miner whose user begins with an address is paid there for its own block."
+            }
         }
         @if !job.signals.is_empty() {
             p.quiet {

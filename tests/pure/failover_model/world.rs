@@ -1079,6 +1079,7 @@ impl World {
             clock: sim.date.map(|ahead| Reading { unix: unix.saturating_add_signed(ahead), at }),
             version: Some("/Satoshi:30.0.0/".into()),
             warnings: String::new(),
+            facts: Default::default(),
         }
     }
 

@@ -279,7 +279,8 @@ impl Daemon {
             Output::Close { conn, why } => Want::Close(conn, why),
             Output::Authorized { conn } => {
                 let session = self.engine.pool().session(conn)?;
-                let saved = Saved::Level(*self.levels.get(session.worker()?)?);
+                let difficulty = *self.levels.get(session.worker()?)?;
+                let saved = Saved::Level { difficulty, wish: None };
                 self.engine.handle(now, Input::Known { conn, saved });
                 return None;
             }

@@ -360,6 +360,7 @@ impl Node {
             clock: Some(Reading { unix: self.clock(now.unix), at: now.mono }),
             version: Some("/Virtual:1.0.0/".into()),
             warnings: String::new(),
+            facts: Default::default(),
         }
     }
 

@@ -1739,5 +1739,5 @@ fn miner(random: &mut Random, index: usize, plan: &Plan) -> Setup {
 
 /// A reject that needs no excuse when the share was honest but late.
 pub fn is_stale(why: &Reject) -> bool {
-    matches!(why, Reject::Stale { .. })
+    matches!(why, Reject::Stale(_) | Reject::StaleAtChange(_))
 }
