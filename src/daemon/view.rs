@@ -187,6 +187,11 @@ impl State {
                 })
                 .collect(),
             signals_demanded: signal::numbers(signals.overruled(template)).collect(),
+            kept_until: self
+                .engine
+                .failover()
+                .kept_until()
+                .map(|until| now.unix + until.saturating_duration_since(now.mono).as_secs()),
             carried_by_p2p: self.engine.failover().carried_by_p2p().map(|id| self.nodes.name(id)),
         })
     }
@@ -227,9 +232,12 @@ impl State {
         view::NodeView {
             name: node.name.to_owned(),
             address: config.map_or_else(String::new, |c| format!("{}:{}", c.host, c.port)),
+            leads: node.leads,
             state: standing::state(node),
             why: standing::why(node),
             cause: node.reason.as_ref().map_or("", |reason| reason.label()).to_owned(),
+            reason: node.reason.as_ref().map_or_else(String::new, ToString::to_string),
+            remedy: node.hint.clone().unwrap_or_default(),
             answered_at: held.and_then(|node| node.answered_at),
             height: node.height.or(health.map(|report| report.blocks)),
             headers: health.map(|report| report.headers),

@@ -37,7 +37,7 @@ fn text(snapshot: &Snapshot) -> String {
 
 #[test]
 fn each_state_tells_a_first_time_reader_what_goes_on() {
-    let states: [(Snapshot, State, &[&str]); 13] = [
+    let states: [(Snapshot, State, &[&str]); 14] = [
         (
             sample::home(),
             State::Ok,
@@ -63,9 +63,10 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
             sample::no_node(),
             State::Down,
             &[
-                "None of the 2 nodes gives work, so the miners have none.",
+                "None of the 2 nodes answers.",
+                "Check that the nodes run and that this box reaches them.",
                 "Until then the miners are on their second pool",
-                "Node attic does not answer",
+                "Node attic does not answer: nothing listens at its port (connection refused).",
                 "connection refused",
                 "was on block 925 113",
             ],
@@ -77,8 +78,19 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "Waiting for node attic, which is downloading the chain: 731 206 of 925 113 \
                  blocks, 73 % done.",
                 "mining starts by itself when it is ready, in about 19 h",
+                "73 % downloaded, about 19 h to go",
                 "192.168.1.51",
                 "Nobody mines now",
+            ],
+        ),
+        (
+            sample::unusable(),
+            State::Down,
+            &[
+                "Node attic cannot be used now: it refuses our user or password (HTTP 401). The \
+                 miners have the last job for 74 s yet.",
+                "Compare rpc_user and rpc_pass",
+                "attic cannot be used 192.168.1.10:8332",
             ],
         ),
         (
