@@ -251,7 +251,7 @@ fn the_owner_changes_the_tag_while_a_miner_works_and_takes_it_back() {
     let shown = shown.as_str().unwrap();
     assert!(shown.contains("Words in the block: Soloist becomes Anna was here."), "{shown}");
     assert!(shown.contains("answers: chain regtest"), "{shown}");
-    assert!(shown.contains("will say /Anna was here/, which takes 15 bytes"), "{shown}");
+    assert!(shown.contains("The block says: /Anna was here/ (15 of 64 bytes)"), "{shown}");
     assert_eq!(std::fs::read_to_string(daemon.config()).unwrap(), before);
 
     assert_eq!(
@@ -391,9 +391,24 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     let (code, words) = set_up(&daemon, &[], &wish(&mistyped, &password, true));
     assert!(code == 422 && words.contains("mistyped"), "{code} {words}");
     let (code, words) = set_up(&daemon, &[], &wish(OTHER_CHAIN, &password, true));
-    assert!(code == 422 && words.contains("worth nothing on the chain"), "{code} {words}");
-    let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, "wrong", false));
-    assert!(code == 200 && words.contains("cannot be used now"), "{code} {words}");
+    assert!(
+        code == 422 && words.contains("but the node is on the chain 'regtest'"),
+        "{code} {words}"
+    );
+    let said = |words: &str| serde_json::from_str::<Value>(words).unwrap();
+    // A wrong password is a problem like any other, but one that may be overruled.
+    for save in [false, true] {
+        let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, "wrong", save));
+        let said = said(&words);
+        assert_eq!((code, &said["saved"]), (422, &false.into()), "{words}");
+        let problem = said["problems"][0].as_str().unwrap();
+        assert!(
+            problem.contains("It cannot be used now: it refuses our user or password"),
+            "{words}"
+        );
+        assert_eq!(said["fields"], serde_json::json!(["password0"]));
+        assert_eq!(said["can_be_saved_anyway"], true);
+    }
     let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, &password, false));
     assert!(code == 200 && words.contains("answers: chain regtest"), "{code} {words}");
     assert!(words.contains("no ZMQ publisher answers there"), "its RPC is none: {words}");
@@ -436,6 +451,64 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
         wait_for("the miner", || daemon.get("/api/miners/1").filter(|m| m["difficulty"] == 2048.0));
     assert_eq!(known["difficulty_locked"], true, "{known}");
     drop(miner);
+}
+
+/// What answers wrongly, not at all or not yet is saved by a second press alone, and the page then says
+/// of it what the set-up said.
+#[test]
+fn a_node_that_cannot_be_used_now_is_saved_only_on_purpose() {
+    let Some(node) = node() else { return };
+    let credentials = node.credentials().unwrap();
+    let (user, password) = credentials.trim().split_once(':').unwrap();
+    let daemon = Daemon::fresh();
+    wait_for("the page", || daemon.status());
+    let entry = |url: String| serde_json::json!({ "url": url, "user": user, "password": password, "p2p": "off" });
+    let wish = |nodes: &[Value], more: &[(&str, bool)]| {
+        let mut wish = serde_json::json!({ "payout": PAYOUT, "pin": "7391x", "nodes": nodes });
+        more.iter().for_each(|(key, value)| wish[*key] = (*value).into());
+        let (code, words) = set_up(&daemon, &[], &wish);
+        (code, serde_json::from_str::<Value>(&words).unwrap_or_else(|_| panic!("{words}")))
+    };
+    let good = entry(format!("http://{}", node.address()));
+    let page = FaultProxy::answering(Fault::web_page());
+    let busy = FaultProxy::start(node.address());
+    let Fault::Answer(initial) = Fault::initial_download() else { panic!("no answer") };
+    busy.set(Fault::Only(vec!["getblocktemplate"], initial));
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = entry(format!("http://{nowhere}"));
+    for (bad, sentence) in [
+        (&dead, "It cannot be used now: nothing listens at its port (connection refused)."),
+        (&entry(page.url()), "It cannot be used now: a web page answers there instead of a node"),
+        (&entry(busy.url()), "It gives no work: it is still downloading the chain"),
+    ] {
+        for more in [&[("save", false)][..], &[("save", true)]] {
+            let (code, said) = wish(&[good.clone(), bad.clone()], more);
+            assert_eq!((code, &said["saved"]), (422, &false.into()), "{said}");
+            let problem = said["problems"][0].as_str().unwrap();
+            assert!(problem.contains(sentence), "{problem}");
+            assert_eq!(said["fields"], serde_json::json!(["url1"]), "{said}");
+            assert_eq!(said["can_be_saved_anyway"], true, "{said}");
+            let found = said["findings"].to_string();
+            assert!(found.contains("It was shown the block that we would send"), "{found}");
+        }
+    }
+    // What cannot be read stands at its field, and nothing overrules it.
+    let mut odd = dead.clone();
+    odd["zmq"] = "nonsense".into();
+    let (code, said) =
+        wish(&[good.clone(), dead.clone(), odd], &[("save", true), ("anyway", true)]);
+    assert_eq!((code, &said["can_be_saved_anyway"]), (422, &false.into()), "{said}");
+    assert_eq!(said["fields"], serde_json::json!(["zmq2", "url2"]), "{said}");
+    assert!(!std::fs::read_to_string(daemon.config()).unwrap().contains("argon2id"));
+
+    let (code, said) = wish(&[dead], &[("save", true), ("anyway", true)]);
+    assert_eq!((code, &said["saved"]), (200, &true.into()), "{said}");
+    let status = wait_for("the page to know", || {
+        daemon.status().filter(|status| status["sentence"].as_str().unwrap().starts_with("Node"))
+    });
+    let sentence = format!("Node {nowhere} does not answer: nothing listens at its port");
+    assert!(status["sentence"].as_str().unwrap().starts_with(&sentence), "{status}");
+    assert_eq!(status["state"], "DOWN");
 }
 
 /// The backup of a box that mined, with its settings in plain and, under a passphrase, all of them.
