@@ -22,7 +22,9 @@ use crate::server::http::admin::{
     Action, Change, Checked, Control, Download, Local, NO_PIN, RestoreOutcome,
 };
 use crate::settings::{self, NodeValues, Remark, Values, access};
+use crate::status::miners::{address_of, without_address};
 use crate::status::{AuditView, EventKind, Level};
+use crate::stratum::session::Session;
 use crate::timeout::within;
 
 use super::{Daemon, Event, State};
@@ -69,11 +71,16 @@ impl Control for Daemon {
         };
         let values = completed(values, &state.config);
         let in_force = state.config.nodes.clone();
+        let carriers = state.carriers_of_another(&values.payout);
         Box::pin(async move {
             let tried =
                 blocking::unblock(move || attempt(&source, &values).map(|(config, _)| config));
             match tried.await {
-                Ok(config) => ask(&config, &in_force).await,
+                Ok(config) => {
+                    let mut checked = ask(&config, &in_force).await;
+                    checked.findings.extend(carriers);
+                    checked
+                }
                 Err(problems) => refused(problems),
             }
         })
@@ -242,6 +249,33 @@ impl State {
     pub(super) fn audit(&mut self, now: Now, from: IpAddr, text: &str) {
         self.tell(now, EventKind::System, Level::Info, format!("From {from}: {text}"));
         self.ledger_event(now, LedgerEvent::Audit(format!("{from}: {text}")));
+    }
+
+    /// Which miners carry the payout address of now in their user, in a sentence, if it is to be another
+    /// one.
+    fn carriers_of_another(&self, payout: &str) -> Option<String> {
+        let present = self.config.payout.address.as_ref()?.to_string();
+        let carries = |user: &&str| {
+            address_of(user).is_some_and(|address| address.eq_ignore_ascii_case(&present))
+        };
+        let sessions = self.engine.pool().sessions().filter_map(Session::worker);
+        let mut names: Vec<&str> =
+            sessions.filter(carries).map(|user| without_address(user, &present)).collect();
+        names.sort_unstable();
+        names.dedup();
+        if payout == present || names.is_empty() {
+            return None;
+        }
+        let meaning = match self.config.payout.per_miner {
+            true => "as per_miner is on, their blocks go on to pay the old one",
+            false => "NerdQAxe+ can refuse work that does not pay the address that it carries",
+        };
+        Some(format!(
+            "These miners carry the old payout address in their user: {}. Write the new one there when it \
+             is in force, such as {payout}.{}; {meaning}. A miner that is renamed so keeps its history.",
+            names.join(", "),
+            names[0]
+        ))
     }
 
     /// Computes the hash of the PIN on a pool thread, because the hash is slow by design.

@@ -316,7 +316,7 @@ impl State {
 
     fn book_block(&mut self, now: Now, block: &SolvedBlock) {
         let found = LedgerEvent::BlockFound {
-            worker: self.ledger.worker_by_name(now, &block.worker),
+            worker: self.worker_by_name(now, &block.worker),
             hash: block.hash,
             height: block.height,
             difficulty: Difficulty::of_hash(&block.hash).0,

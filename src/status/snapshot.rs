@@ -120,14 +120,18 @@ pub struct BuildView {
 /// Where miners connect to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ConnectView {
-    /// Our own addresses, the most useful first: private IPv4, then ULA and global IPv6. Without
-    /// loopback and link-local.
+    /// Our own addresses at which the Stratum port listens, the most useful first: private IPv4, then
+    /// ULA and global IPv6. Without loopback and link-local.
     pub addresses: Vec<String>,
-    /// Name by mDNS or DNS, such as `solo.local`.
+    /// All our own addresses, whoever listens there.
+    pub machine: Vec<String>,
+    /// Where others in the network open this page; `None` where they cannot.
+    pub page: Option<String>,
+    /// Name by mDNS or DNS, such as `solo.local`; `None` where the port does not listen everywhere.
     pub hostname: Option<String>,
     /// The Stratum port.
     pub port: u16,
-    /// The page's own port, for the QR code.
+    /// The page's own port.
     pub http_port: u16,
 }
 
@@ -580,8 +584,12 @@ pub struct MinerView {
     /// Stable id for `/miners/<id>`: ASCII letters, digits, `-`, `_`; says nothing about the payout
     /// address.
     pub id: String,
-    /// Worker name without the address in front.
+    /// Worker name without the owner's address in front.
     pub name: String,
+    /// The user that it sends; empty while it is away.
+    pub user: String,
+    /// The address in front of its user, if that is a payout address, but not the owner's present one.
+    pub carries: Option<String>,
     /// Model in words, `Bitaxe Gamma`; from the user agent.
     pub model: String,
     /// The user agent as sent.

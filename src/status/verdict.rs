@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::miners::address_of;
 use super::{
     About, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState, NodeView,
     P2pState, PermissionsView, RateView, RejectReason, Snapshot, clocks, format,
@@ -433,6 +434,17 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         );
     }
     if let Some(pending) = &snapshot.payout.pending {
+        let owner = snapshot.payout.address.as_str();
+        let carries = |miner: &&MinerView| {
+            !owner.is_empty()
+                && address_of(&miner.user).is_some_and(|at| at.eq_ignore_ascii_case(owner))
+        };
+        let then = match listed(snapshot.connected().filter(carries)) {
+            Some(names) => {
+                format!(" The address of now stands in the user of {names}: change it then.")
+            }
+            None => String::new(),
+        };
         alarms.add(
             About::Box,
             Level::Warning,
@@ -442,7 +454,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                 pending.address,
                 format::duration(pending.due_at.saturating_sub(snapshot.now))
             ),
-            "If you did not ask for this, cancel it and change the PIN.",
+            format!("If you did not ask for this, cancel it and change the PIN.{then}"),
         );
     }
 }
@@ -601,8 +613,58 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     }
 }
 
+/// Miners that carry another payout address than the owner's in front of their name.
+fn carried_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
+    let carriers = || snapshot.connected().filter(|miner| miner.carries.is_some());
+    let user = format!("{}.NAME", snapshot.payout.address);
+    let pays_it = |miner: &&MinerView| miner.carries.as_deref() == Some(miner.pays.as_str());
+    if let Some(names) = listed(carriers().filter(pays_it)) {
+        alarms.add(
+            About::Box,
+            Level::Warning,
+            "former_address",
+            format!(
+                "A block of {names} pays a former payout address, which the miner's user carries."
+            ),
+            format!("Write {user} as the user in the miner."),
+        );
+    }
+    if let Some(names) = listed(carriers().filter(|miner| !pays_it(miner))) {
+        alarms.add(
+            About::Miner,
+            Level::Info,
+            "other_address",
+            format!("Another payout address than yours stands in the user of {names}."),
+            format!(
+                "Blocks pay you all the same, but NerdQAxe+ can refuse such work, and AxeOS does not \
+                 mark it as yours: write {user} as the user in the miner."
+            ),
+        );
+    }
+}
+
+/// `gamma, quad and 3 more`; `None` for nobody.
+fn listed<'a>(miners: impl Iterator<Item = &'a MinerView>) -> Option<String> {
+    let mut names: Vec<String> = miners.map(|miner| format::tame(named(miner))).collect();
+    let more = names.len().saturating_sub(3);
+    names.truncate(3);
+    match (names.pop()?, more) {
+        (last, 0) if names.is_empty() => Some(last),
+        (last, 0) => Some(format!("{} and {last}", names.join(", "))),
+        (last, more) => Some(format!("{}, {last} and {more} more", names.join(", "))),
+    }
+}
+
+/// What the owner calls a miner, whatever stands in front of it.
+fn named(miner: &MinerView) -> &str {
+    let address = miner.carries.as_deref().and_then(|address| miner.name.strip_prefix(address));
+    let rest = address.and_then(|rest| rest.strip_prefix('.'));
+    rest.filter(|name| !name.is_empty()).unwrap_or(&miner.name)
+}
+
 fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     missing_alarms(snapshot, alarms);
+    carried_alarms(snapshot, alarms);
     for miner in &snapshot.miners {
         match miner.state {
             MinerState::Gone => {}
@@ -1203,6 +1265,51 @@ mod tests {
         let mut ordinary: Vec<&str> = ordinary.map(RejectReason::name).collect();
         ordinary.sort_unstable();
         assert_eq!(left_out, ordinary);
+    }
+
+    #[test]
+    fn miners_that_carry_another_payout_address_are_named_together() {
+        let miner = |name: &str, carries: Option<&str>, pays: &str| MinerView {
+            id: name.to_owned(),
+            name: carries.map_or(name.to_owned(), |address| format!("{address}.{name}")),
+            user: format!("{}.{name}", carries.unwrap_or("own")),
+            carries: carries.map(str::to_owned),
+            pays: pays.to_owned(),
+            ..Default::default()
+        };
+        let mut s = mining();
+        s.payout.address = "own".to_owned();
+        s.miners = vec![miner("a", Some("old"), "own"), miner("b", None, "own")];
+        let told = verdict(&s);
+        assert_eq!(told.state, State::Ok, "they pay the owner");
+        let text = "Another payout address than yours stands in the user of a.";
+        assert_eq!(told.alarms[0].text, text);
+        assert!(told.alarms[0].advice.contains("write own.NAME as the user"));
+        s.miners.extend([miner("c", Some("old"), "own"), miner("d", Some("older"), "own")]);
+        assert!(verdict(&s).alarms[0].text.ends_with("in the user of a, c and d."));
+        s.miners.push(miner("e", Some("old"), "own"));
+        assert!(verdict(&s).alarms[0].text.ends_with("in the user of a, c, d and 1 more."));
+        // Its blocks do go there.
+        s.miners = vec![miner("a", Some("old"), "old")];
+        let told = verdict(&s);
+        assert_eq!(told.state, State::Degraded);
+        assert!(told.alarms[0].text.starts_with("A block of a pays a former payout address"));
+    }
+
+    #[test]
+    fn a_payout_address_that_waits_tells_which_miners_carry_the_one_of_now() {
+        const OWN: &str = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
+        let advice = |user: &str| {
+            let mut s = mining();
+            s.payout.address = OWN.to_owned();
+            s.payout.pending = Some(Default::default());
+            s.miners[0].user = user.to_owned();
+            verdict(&s).advice
+        };
+        assert!(
+            advice(&format!("{OWN}.gamma")).contains("now stands in the user of gamma: change it")
+        );
+        assert!(!advice("gamma").contains("user"));
     }
 
     #[test]

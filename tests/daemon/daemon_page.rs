@@ -651,6 +651,94 @@ fn with_the_passphrase_an_old_card_brings_the_whole_set_up() {
     assert!(!daemon.log().contains("geheim") && !daemon.log().contains("correct horse"));
 }
 
+/// The user that is recommended begins with the payout address. When that changes, the owner is told
+/// which miners carry the old one, and a miner that is told the new one is the same as before.
+#[test]
+fn a_miner_keeps_its_history_when_its_user_names_the_new_payout_address() {
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.wait_ready();
+    daemon.edit(|text| text.replace("[http]", "[http]\npin = \"7391x\""));
+    daemon.signal(Signal::SIGHUP);
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{PAYOUT}.gamma"));
+    let (answer, _) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    let only = |daemon: &Daemon, user: String| {
+        wait_for("the miner", || {
+            let miners = daemon.get("/api/miners")?["miners"].as_array()?.clone();
+            assert_eq!(miners.len(), 1, "{miners:?}");
+            miners.into_iter().next().filter(|miner| miner["user"] == user.as_str())
+        })
+    };
+    let before = only(&daemon, format!("{PAYOUT}.gamma"));
+    assert_eq!((&before["name"], &before["accepted"]), (&"gamma".into(), &1.into()));
+    let page = daemon.text("/");
+    assert!(page.contains("Miner gamma connected from"), "{page}");
+
+    let mut browser = Browser { daemon: &daemon, cookie: String::new() };
+    wait_for("the PIN", || {
+        thread::sleep(Duration::from_millis(200));
+        (browser.settings().contains("action=\"/login\"")).then_some(())
+    });
+    assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
+    let (token, url) = (browser.token(), node.config().url.trim_end_matches('/').to_owned());
+    let page = browser.settings();
+    let user = page.split_once("name=\"user0\" value=\"").unwrap().1;
+    let user = user.split('"').next().unwrap().to_owned();
+    let form = |payout: &str| {
+        format!("token={token}&name=x&payout={payout}&tag=x&url0={url}&user0={user}&p2p0=off")
+    };
+    let warned = "These miners carry the old payout address in their user: gamma.";
+    let shown = browser.post("/settings", &form(THEIRS));
+    assert!(shown.as_str().unwrap().contains(warned), "{}", shown.as_str().unwrap());
+    let shown = browser.post("/settings", &form(PAYOUT));
+    assert!(!shown.as_str().unwrap().contains("carry the old"), "{}", shown.as_str().unwrap());
+
+    daemon.edit(|text| text.replace(PAYOUT, THEIRS));
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the new address", || {
+        daemon.status().filter(|status| status["payout"]["address"] == THEIRS)
+    });
+    let status = wait_for("the alarm", || {
+        let status = daemon.status()?;
+        status["alarms"].to_string().contains("stands in the user of gamma").then_some(status)
+    });
+    assert_eq!(status["state"], "OK", "the work pays the owner: {status}");
+    drop(miner);
+    let again = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{THEIRS}.gamma"));
+    let after = only(&daemon, format!("{THEIRS}.gamma"));
+    for same in ["id", "name", "accepted", "best", "first_seen_at"] {
+        assert_eq!(after[same], before[same], "{same}");
+    }
+    drop(again);
+    assert!(daemon.stop().success());
+    daemon.launch();
+    daemon.wait_ready();
+    let _again = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{THEIRS}.gamma"));
+    assert_eq!(only(&daemon, format!("{THEIRS}.gamma"))["accepted"], 1);
+}
+
+/// A name that the owner writes is answered to from the next reload on.
+#[test]
+fn a_name_of_the_owners_counts_at_once() {
+    let daemon = Daemon::fresh();
+    wait_for("the page", || daemon.status());
+    let code = |host: &str| {
+        let mut stream = std::net::TcpStream::connect(daemon.http).unwrap();
+        let request =
+            format!("GET /health/live HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    assert_eq!(code("solo.example.org"), "421");
+    daemon.edit(|text| text.replace("[http]", "[http]\nhosts = \"Solo.Example.org\""));
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the name", || (code("solo.example.org") == "200").then_some(()));
+    assert_eq!(code("evil.example.org"), "421");
+}
+
 /// A miner's own address, which its user name begins with.
 const THEIRS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 

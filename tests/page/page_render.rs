@@ -48,6 +48,7 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "would take our block",
                 "97 % of its claim",
                 "1 in 630 000",
+                "User, in every miner bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq .gamma",
                 "58 addresses are known; a block that none of your nodes shows within 2 s is offered \
                  to 8 of them.",
                 // 459 × 2016 = 925 344.
@@ -125,6 +126,7 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "with 2 things to look at",
                 "Node cellar is 3 blocks behind.",
                 "Miner quad is connected but has sent no share for 15 min.",
+                "Another payout address than yours stands in the user of desk.",
             ],
         ),
         (

@@ -205,6 +205,7 @@ pub fn clocks() -> Snapshot {
 /// The second node is behind, and a miner is quiet.
 pub fn lagging() -> Snapshot {
     let mut s = home();
+    s.miners[3].carries = Some("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".to_owned());
     let node = &mut s.nodes[1];
     node.state = NodeState::Lagging;
     node.height = Some(925_110);
@@ -605,6 +606,8 @@ fn build() -> BuildView {
 fn connect() -> ConnectView {
     ConnectView {
         addresses: vec!["192.168.1.20".to_owned(), "fd42:6b1a::20".to_owned()],
+        machine: vec!["192.168.1.20".to_owned(), "fd42:6b1a::20".to_owned()],
+        page: Some("http://192.168.1.20/".to_owned()),
         hostname: Some("solo.local".to_owned()),
         port: 3333,
         http_port: 80,
@@ -706,6 +709,8 @@ fn miner(name: &str, model: &str, agent: &str, class: &str, hashrate: f64, seed:
     MinerView {
         id: name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', ""),
         name: name.to_owned(),
+        user: format!("{OWNER}.{name}"),
+        carries: None,
         model: model.to_owned(),
         user_agent: agent.to_owned(),
         class: class.to_owned(),

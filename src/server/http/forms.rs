@@ -471,7 +471,7 @@ fn node(
 }
 
 fn node_help(s: &Snapshot) -> Markup {
-    let us = s.connect.addresses.first().map_or("192.168.0.0/16", String::as_str);
+    let us = s.connect.machine.first().map_or("192.168.0.0/16", String::as_str);
     html! {
         details {
             summary { "What the node needs" }
