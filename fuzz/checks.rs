@@ -14,7 +14,7 @@ use soloist::coinbase::{EXTRANONCE_SIZE, MAX_SIZE};
 use soloist::config::{self, Flags, Surroundings};
 use soloist::ids::NodeId;
 use soloist::job::Work;
-use soloist::server::http::guard::check_head;
+use soloist::server::http::guard::{Reach, check_head};
 use soloist::template::{Template, TxCache};
 
 /// A check by its name.
@@ -75,7 +75,7 @@ pub fn http(data: &[u8]) -> bool {
             headers.append(name, value);
         }
     }
-    if check_head(&method, &uri, &headers, Some(1 << 14)).is_err() {
+    if check_head(&method, &uri, &headers, Some(1 << 14), &Reach::default()).is_err() {
         return false;
     }
     let hosts: Vec<_> = headers.get_all(HOST).iter().collect();

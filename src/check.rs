@@ -2,13 +2,15 @@
 //! could be mined now.
 //!
 //! [`story`] is pure and makes all sentences; [`run`] asks and prints. The block is actually built
-//! by the daemon's own modules and shown to each node as a proposal (BIP 23).
+//! by the daemon's own modules and shown to each node as a proposal (BIP 23). The set-up on the page
+//! asks with [`ask`] and says what [`judge`] says.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
 use bitcoin::{Amount, Transaction};
+use futures_lite::future;
 
 use crate::address::{self, Address};
 use crate::chain::Chain;
@@ -18,6 +20,7 @@ use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
 use crate::exit::{self, Exit};
 use crate::ids::NodeId;
 use crate::job::{Jobs, Work};
+use crate::node::fault::{Login, TlsFault};
 use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState};
 use crate::peers::Probe;
 use crate::rpc::{Rpc, probe_zmq};
@@ -74,7 +77,8 @@ pub fn story(loaded: &Loaded, answers: &[Answer]) -> (String, Exit) {
     let mut states = Vec::new();
     text += "\nNodes, in the order of preference\n";
     for (number, (node, answer)) in nodes.iter().zip(answers).enumerate() {
-        let (state, sentences) = judge(node, answer, owner, best_height(answer, answers));
+        let Judgement { state, sentences, .. } =
+            judge(node, answer, owner, best_height(answer, answers));
         let place = match node.url == format!("http://{}/", node.name) {
             true => String::new(),
             false => format!(" at {}", node.url),
@@ -97,9 +101,60 @@ pub fn story(loaded: &Loaded, answers: &[Answer]) -> (String, Exit) {
     (format!("{text}\n{verdict}\n"), exit)
 }
 
+/// What is to be said of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What it can be used for.
+    pub state: State,
+    /// Everything, in whole sentences.
+    pub sentences: Vec<String>,
+    /// What keeps it from being used now, and what to do about it.
+    pub fault: Option<NodeFault>,
+}
+
+/// Why a node cannot be used now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFault {
+    /// Where the owner looks first.
+    pub at: FaultAt,
+    /// Those of the node's sentences that tell of it.
+    pub sentences: Vec<String>,
+}
+
+/// The setting that a node's fault points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultAt {
+    /// `rpc_url`, or nothing else.
+    Url,
+    /// `rpc_user`.
+    User,
+    /// `rpc_pass`.
+    Password,
+    /// `rpc_cert_path`.
+    Certificate,
+    /// The payout address, which is of another chain.
+    Payout,
+}
+
+impl FaultAt {
+    fn of(error: &RpcError) -> FaultAt {
+        match error {
+            RpcError::Unauthorized(Login::None | Login::CookieUser)
+            | RpcError::Cookie { .. }
+            | RpcError::Forbidden { .. } => FaultAt::User,
+            RpcError::Unauthorized(Login::Cookie | Login::Hash | Login::Password) => {
+                FaultAt::Password
+            }
+            RpcError::Certificate { .. }
+            | RpcError::Tls(TlsFault::Untrusted | TlsFault::NotPinned(_)) => FaultAt::Certificate,
+            _ => FaultAt::Url,
+        }
+    }
+}
+
 /// What a node can be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub enum State {
     /// Its work is good.
     Ready,
     /// It answers, and will be ready without our help.
@@ -111,18 +166,22 @@ enum State {
 }
 
 /// The best height among the nodes of the same chain as `answer`.
-fn best_height(answer: &Answer, answers: &[Answer]) -> u64 {
+pub fn best_height(answer: &Answer, answers: &[Answer]) -> u64 {
     let Ok(own) = &answer.health else { return 0 };
     let heights = answers.iter().filter_map(|other| other.health.as_ref().ok());
     heights.filter(|other| other.chain == own.chain).map(|other| other.blocks).max().unwrap_or(0)
 }
 
-fn paid(address: &Address, payout: &Payout) -> String {
-    let tag = &payout.tag;
-    let words = match tag.as_str() {
+/// What the block says for everybody to read.
+pub fn says(payout: &Payout) -> String {
+    match payout.tag.as_str() {
         "" => "The block says nothing of its own.".to_owned(),
         words => format!("The block says: {words} ({} of {MAX_TAG} bytes)", words.len()),
-    };
+    }
+}
+
+fn paid(address: &Address, payout: &Payout) -> String {
+    let words = says(payout);
     let others = match payout.per_miner {
         true => {
             "Except: a miner whose user begins with an address is paid there for its own blocks \
@@ -137,81 +196,85 @@ fn paid(address: &Address, payout: &Payout) -> String {
     )
 }
 
-fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (State, Vec<String>) {
+/// What is to be said of a node that answered so. `best` is the best height of the nodes of its chain.
+pub fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> Judgement {
+    let mut told = Telling { sentences: Vec::new(), fault: None };
     let health = match &answer.health {
         Ok(health) => health,
         Err(error) => {
-            return match refused(answer) {
-                Some(sentences) => (State::Unusable, sentences),
-                None => failed("It cannot be used now", error),
+            let state = match refused(answer) {
+                Some(sentences) => told.fault(State::Unusable, FaultAt::User, sentences),
+                None => told.failed("It cannot be used now", error),
             };
+            return told.judgement(state);
         }
     };
-    let mut sentences = vec![answers(health)];
-    let state = match Chain::from_name(&health.chain) {
+    told.say(answers(health));
+    let wrong_chain =
+        |what: String| vec![what, RpcError::WrongChain(health.chain.clone()).remedy()];
+    let mut state = match Chain::from_name(&health.chain) {
         None => {
-            sentences.push(format!("The chain '{}' is not one that we know.", health.chain));
-            sentences.push(RpcError::WrongChain(health.chain.clone()).remedy());
-            State::WrongChain
+            let words =
+                wrong_chain(format!("The chain '{}' is not one that we know.", health.chain));
+            told.fault(State::WrongChain, FaultAt::Url, words)
         }
         Some(chain) if chain_is_false(health, chain) => {
-            sentences.push(format!("Its first block is not that of the chain '{chain}'."));
-            sentences.push(RpcError::WrongChain(health.chain.clone()).remedy());
-            State::WrongChain
+            let words = wrong_chain(format!("Its first block is not that of the chain '{chain}'."));
+            told.fault(State::WrongChain, FaultAt::Url, words)
         }
         Some(chain) => match (owner.misfit(chain), &answer.template) {
-            (Some(misfit), _) => {
-                sentences.push(misfit);
-                State::WrongChain
-            }
+            (Some(misfit), _) => told.fault(State::WrongChain, FaultAt::Payout, vec![misfit]),
             // Told by name below.
             (None, Err(_)) if is_refused(answer, Command::GetBlockTemplate) => State::Unusable,
-            (None, Err(error)) => {
-                let (state, words) = failed("It gives no work", error);
-                sentences.extend(words);
-                state
-            }
+            (None, Err(error)) => told.failed("It gives no work", error),
             (None, Ok(template)) => {
-                sentences.push(format!("It gives work for block {}.", template.height));
-                proposal(answer, &mut sentences)
+                told.say(format!("It gives work for block {}.", template.height));
+                told.proposal(answer)
             }
         },
     };
-    let state = match refused(answer) {
-        Some(words) => {
-            sentences.extend(words);
-            if state == State::WrongChain { state } else { State::Unusable }
-        }
-        None => state,
-    };
+    if let Some(words) = refused(answer) {
+        let refusal = told.fault(State::Unusable, FaultAt::User, words);
+        state = if state == State::WrongChain { state } else { refusal };
+    }
     match &answer.permissions {
         Ok(permissions) => {
-            sentences.extend(permissions.shortage().map(|words| format!("It {words}.")));
+            permissions.shortage().into_iter().for_each(|words| told.say(format!("It {words}.")));
         }
-        Err(error) => sentences
-            .push(format!("It could not be asked whether it would take a block from us: {error}.")),
+        Err(error) => told
+            .say(format!("It could not be asked whether it would take a block from us: {error}.")),
     }
     let lag = best.saturating_sub(health.blocks);
     if lag > 0 {
         let blocks = if lag == 1 { "block" } else { "blocks" };
-        sentences.push(format!("It is {lag} {blocks} behind the best of your nodes."));
+        let words = format!("It is {lag} {blocks} behind the best of your nodes.");
+        match lag {
+            // It may be a question of the second in which we asked.
+            1 => told.say(words),
+            _ => {
+                let waiting = told.fault(State::Waiting, FaultAt::Url, vec![words]);
+                state = if state == State::Ready { waiting } else { state };
+            }
+        }
     }
     if health.initial_download {
         let percent = health.progress.clamp(0.0, 1.0) * 100.0;
-        sentences.push(format!("So far {percent:.1} % of the chain are checked."));
+        let words = vec![format!("So far {percent:.1} % of the chain are checked.")];
+        // A test network's node gives work all the same.
+        told.fault(State::Waiting, FaultAt::Url, words);
     }
     if health.local_relay == Some(false) {
-        sentences.push(
+        told.say(
             "It takes no transactions from others, so its blocks carry no fees: remove blocksonly=1 \
              from its bitcoin.conf."
                 .to_owned(),
         );
     }
     if !health.warnings.is_empty() {
-        sentences.push(format!("It warns: {}", health.warnings));
+        told.say(format!("It warns: {}", health.warnings));
     }
     if let (Some(address), Some(zmq)) = (&node.zmq, answer.zmq) {
-        sentences.push(match zmq.remedy(address) {
+        told.say(match zmq.remedy(address) {
             None => zmq.sentence(address),
             Some(remedy) => {
                 format!("{} Its new blocks are noticed by asking. {remedy}", zmq.sentence(address))
@@ -219,11 +282,75 @@ fn judge(node: &NodeConfig, answer: &Answer, owner: &Address, best: u64) -> (Sta
         });
     }
     let by_rpc = !is_refused(answer, Command::SubmitBlock);
-    sentences.extend(answer.p2p.as_ref().map(|probe| probe.words(by_rpc)));
-    // One block behind may be a question of the second in which we asked.
-    match state {
-        State::Ready if lag > 1 => (State::Waiting, sentences),
-        state => (state, sentences),
+    answer.p2p.iter().for_each(|probe| told.say(probe.words(by_rpc)));
+    told.judgement(state)
+}
+
+/// The sentences about a node while they are made.
+struct Telling {
+    sentences: Vec<String>,
+    fault: Option<NodeFault>,
+}
+
+impl Telling {
+    fn say(&mut self, sentence: String) {
+        self.sentences.push(sentence);
+    }
+
+    /// Says what keeps the node from being used. Where several things do, the first one says where
+    /// to look. Returns `state`.
+    fn fault(&mut self, state: State, at: FaultAt, sentences: Vec<String>) -> State {
+        self.sentences.extend_from_slice(&sentences);
+        let fault = self.fault.get_or_insert(NodeFault { at, sentences: Vec::new() });
+        fault.sentences.extend(sentences);
+        state
+    }
+
+    /// A failed call: what happened, and what the owner can do.
+    fn failed(&mut self, result: &str, error: &RpcError) -> State {
+        let state = if error.passes() { State::Waiting } else { State::Unusable };
+        let words = vec![format!("{result}: {error}."), error.remedy()];
+        self.fault(state, FaultAt::of(error), words)
+    }
+
+    fn proposal(&mut self, answer: &Answer) -> State {
+        match &answer.proposal {
+            Some(Ok(None)) => {
+                self.say(
+                    "It was shown the block that we would send, and would accept it but for the \
+                     proof of work."
+                        .to_owned(),
+                );
+                State::Ready
+            }
+            Some(Ok(Some(reason))) if reason.starts_with("inconclusive") => {
+                self.say(format!("A new block came while we asked it about ours ({reason})."));
+                State::Ready
+            }
+            Some(Ok(Some(reason))) => {
+                let words = format!("It would refuse the block that we would send: {reason}");
+                self.fault(State::Unusable, FaultAt::Url, vec![words])
+            }
+            Some(Err(error)) => {
+                let words = vec![
+                    format!("It could not be shown the block that we would send: {error}."),
+                    error.remedy(),
+                ];
+                // As long as a block is, its submission would fare no better.
+                match *error == RpcError::TooLong {
+                    true => self.fault(State::Unusable, FaultAt::Url, words),
+                    false => {
+                        self.sentences.extend(words);
+                        State::Ready
+                    }
+                }
+            }
+            None => State::Ready,
+        }
+    }
+
+    fn judgement(self, state: State) -> Judgement {
+        Judgement { state, sentences: self.sentences, fault: self.fault }
     }
 }
 
@@ -252,40 +379,6 @@ fn is_refused(answer: &Answer, command: Command) -> bool {
 
 fn chain_is_false(health: &HealthReport, chain: Chain) -> bool {
     health.genesis.is_some_and(|genesis| genesis != chain.genesis())
-}
-
-fn proposal(answer: &Answer, sentences: &mut Vec<String>) -> State {
-    match &answer.proposal {
-        Some(Ok(None)) => {
-            sentences.push(
-                "It was shown the block that we would send, and would accept it but for the proof \
-                 of work."
-                    .to_owned(),
-            );
-            State::Ready
-        }
-        Some(Ok(Some(reason))) if reason.starts_with("inconclusive") => {
-            sentences.push(format!("A new block came while we asked it about ours ({reason})."));
-            State::Ready
-        }
-        Some(Ok(Some(reason))) => {
-            sentences.push(format!("It would refuse the block that we would send: {reason}"));
-            State::Unusable
-        }
-        Some(Err(error)) => {
-            sentences.push(format!("It could not be shown the block that we would send: {error}."));
-            sentences.push(error.remedy());
-            // As long as a block is, its submission would fare no better.
-            if *error == RpcError::TooLong { State::Unusable } else { State::Ready }
-        }
-        None => State::Ready,
-    }
-}
-
-/// A failed call: what happened, and what the owner can do.
-fn failed(result: &str, error: &RpcError) -> (State, Vec<String>) {
-    let state = if error.passes() { State::Waiting } else { State::Unusable };
-    (state, vec![format!("{result}: {error}."), error.remedy()])
 }
 
 /// The coinbase as it would stand in a block now, decoded from its bytes by another hand than the
@@ -364,7 +457,8 @@ fn ask_all(config: &Config) -> Vec<Answer> {
     })
 }
 
-fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
+/// Asks a node everything. Blocks for as long as the node takes.
+pub fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
     let rpc = Rpc::new(&node.into());
     let health = rpc.health();
     let permissions = rpc.permissions_beside(&health);
@@ -375,13 +469,24 @@ fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
     let proposal = template.as_ref().ok().zip(payout.address.as_ref()).map(|(template, owner)| {
         rpc.propose(&faster_hex::hex_string(&candidate(work(template, owner, payout))))
     });
-    let zmq = node.zmq.as_deref().map(|address| smol::block_on(probe_zmq(address)));
-    let p2p = health.as_ref().ok().and_then(|health| smol::block_on(look_at_p2p(node, health)));
+    let zmq = async {
+        match node.zmq.as_deref() {
+            Some(address) => Some(probe_zmq(address).await),
+            None => None,
+        }
+    };
+    let p2p = async {
+        match &health {
+            Ok(health) => look_at_p2p(node, health).await,
+            Err(_) => None,
+        }
+    };
+    let (zmq, p2p) = smol::block_on(future::zip(zmq, p2p));
     Answer { health, permissions, template, proposal, zmq, p2p }
 }
 
 /// What is at the node's P2P port; `None` if the node's chain is not one that we know.
-pub async fn look_at_p2p(node: &NodeConfig, health: &HealthReport) -> Option<Probe> {
+async fn look_at_p2p(node: &NodeConfig, health: &HealthReport) -> Option<Probe> {
     let chain = Chain::from_name(&health.chain)?;
     let Some((host, port)) = node.p2p.place(&node.host, chain) else { return Some(Probe::off()) };
     let height = u32::try_from(health.blocks).ok()?;

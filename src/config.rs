@@ -73,6 +73,8 @@ pub const MAX_FIRMWARES: usize = 100;
 pub const MAX_SINKS: usize = 8;
 /// The most nodes of strangers that the owner names: each is connected to when a block is offered.
 pub const MAX_PEERS: usize = 16;
+/// The most names by which the page is reached, and pages that may show it.
+pub const MAX_HOSTS: usize = 16;
 /// Where the TCP server for miners listens by default: every address of the machine.
 pub const STRATUM_PORT: u16 = 3333;
 /// Where the page is served by default. Port 80 would need privileges that a program started by

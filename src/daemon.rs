@@ -30,7 +30,7 @@ mod timings;
 mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -82,6 +82,7 @@ use notifications::Notifications;
 use outside::Outside;
 use recorder::Recording;
 use timings::Timings;
+use view::pages;
 
 /// Maximum time that a stop waits for a block that no node has yet. The unit's TimeoutStopSec is
 /// longer.
@@ -132,6 +133,9 @@ pub enum Command {
     Stop,
     /// Use this config from now on, without disconnecting a miner.
     Reload(Box<Config>),
+    /// The file has these mistakes. Where nothing but payout address and nodes is missing, this is the
+    /// config without them, which a box that waits for its set-up takes over.
+    ReloadUnfinished(config::Problems, Option<Box<Config>>),
 }
 
 /// Runs the daemon until a signal ends it. `loaded` is the config as [`config::load`] read it with
@@ -163,11 +167,15 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
 async fn obey(signals: Signals, flags: Flags, commands: Sender<Command>) {
     enum Woken {
         Told(Order),
-        Read(Box<Result<Loaded, config::Problems>>),
+        Read(Box<Result<Loaded, (config::Problems, Option<Box<Config>>)>>),
     }
     let read = || {
         let flags = flags.clone();
-        blocking::unblock(move || config::load(&flags))
+        blocking::unblock(move || {
+            let unfinished =
+                || config::load_for_run(&flags).ok().map(|loaded| Box::new(loaded.config));
+            config::load(&flags).map_err(|problems| (problems, unfinished()))
+        })
     };
     let mut reading = None;
     // A SIGHUP that came while the file was being read: the file may have been read too early.
@@ -197,11 +205,7 @@ async fn obey(signals: Signals, flags: Flags, commands: Sender<Command>) {
                         loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
                         Command::Reload(Box::new(loaded.config))
                     }
-                    Err(problems) => {
-                        problems.0.iter().for_each(|problem| log::error!("{problem}"));
-                        log::error!("The config was not read: everything stays as it is.");
-                        continue;
-                    }
+                    Err((problems, config)) => Command::ReloadUnfinished(problems, config),
                 }
             }
         };
@@ -530,6 +534,15 @@ impl http::View for Daemon {
         self.state.borrow().miner_history(now, miner)
     }
 
+    fn reach(&self) -> http::guard::Reach {
+        let state = self.state.borrow();
+        http::guard::Reach {
+            hosts: state.config.http.hosts.clone(),
+            domains: state.timings.reading.search_domains.clone(),
+            embed: state.config.http.embed.clone(),
+        }
+    }
+
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
         let Ok(hash) = hash.parse() else { return Box::pin(async { Err(NoBlock::Unknown) }) };
         let state = self.state.borrow();
@@ -616,6 +629,15 @@ impl State {
             }
             Event::Order(Command::Stop) => self.stop(now),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),
+            Event::Order(Command::ReloadUnfinished(problems, config)) => {
+                match config.filter(|_| !self.config.is_set_up()) {
+                    Some(config) => self.reload(now, *config),
+                    None => {
+                        problems.0.iter().for_each(|problem| log::error!("{problem}"));
+                        log::error!("The config was not read: everything stays as it is.");
+                    }
+                }
+            }
             Event::Rearm => {}
         }
     }
@@ -720,11 +742,8 @@ impl State {
             Some(_) => {
                 self.server.open();
                 self.systemd.status("waiting to be set up on the page");
-                let ports = self.config.http.listen.iter().map(|address| address.port());
-                let ports: BTreeSet<u16> = ports.collect();
-                let host = os::addresses().first().map_or("this box".into(), ToString::to_string);
-                for port in ports {
-                    log::warn!("Not set up yet: open http://{host}:{port}/ in a browser.");
+                for page in pages(&os::addresses(), &self.config.http.listen) {
+                    log::warn!("Not set up yet: open {page} in a browser.");
                 }
             }
             // `Failover` opens them with the first work.

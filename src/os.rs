@@ -14,6 +14,10 @@ use sd_notify::NotifyState;
 use serde::Serialize;
 
 use crate::clock::Now;
+use crate::peer_address::is_private;
+
+/// Maximum search domains that are taken from the resolver's file.
+const MAX_SEARCHED: usize = 16;
 
 /// Reads both clocks.
 pub fn now() -> Now {
@@ -181,6 +185,41 @@ fn cpu_time() -> Duration {
         .sum()
 }
 
+/// The domains in which this machine looks for names without a dot: what the router, or a VPN, calls its
+/// own network. Reads a file.
+pub fn search_domains() -> Vec<String> {
+    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let own = hostname().and_then(|name| Some(name.split_once('.')?.1.to_owned()));
+    let mut domains = searched(&text);
+    domains
+        .extend(own.and_then(|domain| domain_name(&domain)).filter(|own| !domains.contains(own)));
+    domains
+}
+
+/// The domains of a resolv.conf(5).
+fn searched(text: &str) -> Vec<String> {
+    let mut domains = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if !matches!(words.next(), Some("search" | "domain")) {
+            continue;
+        }
+        for domain in words.filter_map(domain_name) {
+            if domains.len() < MAX_SEARCHED && !domains.contains(&domain) {
+                domains.push(domain);
+            }
+        }
+    }
+    domains
+}
+
+/// In small letters; `None` for the root, in which every name would be, and for what is no name.
+fn domain_name(text: &str) -> Option<String> {
+    let name = text.trim_matches('.').to_ascii_lowercase();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    (!name.is_empty() && name.bytes().all(plain)).then_some(name)
+}
+
 /// The addresses of this machine that others on the LAN can reach: private IPv4 first, then the
 /// rest; without loopback and link-local.
 pub fn addresses() -> Vec<std::net::IpAddr> {
@@ -194,14 +233,16 @@ pub fn addresses() -> Vec<std::net::IpAddr> {
         })
         .filter(|ip| match ip {
             IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
-            IpAddr::V6(ip) => !ip.is_loopback() && ip.segments()[0] & 0xffc0 != 0xfe80,
+            IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
         })
         .collect();
+    // In the house itself, then in a VPN, then in the whole Internet.
     found.sort_by_key(|ip| match ip {
-        IpAddr::V4(ip) if ip.is_private() => 0,
-        IpAddr::V4(_) => 1,
-        IpAddr::V6(ip) if ip.segments()[0] & 0xfe00 == 0xfc00 => 2,
-        IpAddr::V6(_) => 3,
+        IpAddr::V4(v4) if v4.is_private() => 0,
+        IpAddr::V4(_) if is_private(*ip) => 1,
+        IpAddr::V4(_) => 2,
+        IpAddr::V6(_) if is_private(*ip) => 3,
+        IpAddr::V6(_) => 4,
     });
     found.dedup();
     found
@@ -236,4 +277,22 @@ pub fn image_version() -> Option<&'static str> {
 pub fn hostname() -> Option<String> {
     let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
     (!name.is_empty() && name != "localhost").then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn search_domains_are_read_from_the_resolvers_file() {
+        let text = "# by systemd-resolved\nnameserver 127.0.0.53\noptions edns0\n\
+                    search Fritz.Box. tail1234.ts.net\ndomain home.example\n";
+        assert_eq!(searched(text), ["fritz.box", "tail1234.ts.net", "home.example"]);
+        // The root, which resolved writes where there is none, would hold every name.
+        for nothing in ["search .", "search", "searched a", "search a/b", ""] {
+            assert_eq!(searched(nothing), [""; 0], "{nothing}");
+        }
+        let many: String = (0..100).map(|n| format!("search a{n} ")).collect();
+        assert!(searched(&many).len() <= MAX_SEARCHED);
+    }
 }

@@ -113,6 +113,19 @@ impl PeerAddress {
     }
 }
 
+/// Whether an address belongs to a private network: RFC 1918, link-local, unique local (RFC 4193), and
+/// 100.64.0.0/10, which providers use behind their NAT (RFC 6598) and VPNs such as Tailscale give to
+/// their members. Not loopback.
+pub fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            ip.is_private() || ip.is_link_local() || (a == 100 && (64..=127).contains(&b))
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
 /// See IANA's registry of special-purpose IPv4 addresses (RFC 6890).
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();

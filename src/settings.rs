@@ -62,7 +62,53 @@ pub struct NodeValues {
     pub p2p: String,
 }
 
+/// Something that is said about a value, to stand at its field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remark {
+    /// The field's name in the form: `payout`, `tag`, `name`, `pin`, `pin2`, and those of a node with
+    /// its place behind, as `url0`, `user0`, `password0`, `zmq0`, `p2p0` and `cert0`. Empty where it is
+    /// about no single field.
+    pub field: String,
+    /// In whole sentences.
+    pub text: String,
+}
+
+impl Remark {
+    /// About this field.
+    pub fn at(field: impl Into<String>, text: impl Into<String>) -> Remark {
+        Remark { field: field.into(), text: text.into() }
+    }
+
+    /// About no single field.
+    pub fn whole(text: impl Into<String>) -> Remark {
+        Remark::at("", text)
+    }
+}
+
+impl NodeValues {
+    /// Nothing is written.
+    pub fn is_blank(&self) -> bool {
+        *self == NodeValues::default()
+    }
+
+    /// The owner emptied the address of this known node, to remove it.
+    fn removes(&self, known: &NodeValues) -> bool {
+        self.url.is_empty()
+            && self.password.is_none()
+            && (&self.user, &self.certificate, &self.zmq, &self.p2p)
+                == (&known.user, &known.certificate, &known.zmq, &known.p2p)
+    }
+}
+
 impl Values {
+    /// Without the nodes of which nothing is written, and those of `known` that the owner removes by
+    /// emptying the address. What was typed without an address stays: it is to be told of.
+    pub fn without_removed(mut self, known: &[NodeValues]) -> Values {
+        self.nodes
+            .retain(|node| !node.is_blank() && !known.iter().any(|known| node.removes(known)));
+        self
+    }
+
     /// The same without the passwords, as the page may have it.
     pub fn without_passwords(mut self) -> Values {
         self.nodes.iter_mut().for_each(|node| node.password = None);

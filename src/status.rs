@@ -21,4 +21,4 @@ pub(crate) mod words;
 
 pub use odds::{Odds, odds};
 pub use snapshot::*;
-pub use verdict::{State, Verdict, verdict};
+pub use verdict::{State, TEMPLATE_DEAD_S, Verdict, verdict};

@@ -10,7 +10,7 @@ use toml::Value;
 use super::declare::Form;
 use super::problem::{Wrong, wrong};
 use super::url::{self, RpcUrl};
-use super::{MAX_PEERS, P2pAddress, Secret, Tag, p2p};
+use super::{MAX_HOSTS, MAX_PEERS, P2pAddress, Secret, Tag, p2p};
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
 use crate::peer_address::{NamedPeer, PeerAddress};
@@ -160,6 +160,78 @@ pub(super) fn peers() -> Form<Vec<NamedPeer>> {
 pub(super) fn proxy() -> Form<Option<PeerAddress>> {
     const KIND: &str = "`host:port`, or `host` (port 9050), or `\"\"` for none";
     Form::new(KIND, |_, value| p2p::proxy(as_text(value)?))
+}
+
+/// Names by which the page is reached.
+pub(super) fn hosts() -> Form<Vec<String>> {
+    const EXAMPLE: &str = "Write the name alone, such as \"solo.fritz.box\".";
+    list_of("a name", "names", |text| {
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        if name.parse::<IpAddr>().is_ok() || name.starts_with('[') {
+            return wrong("the page answers at each IP address anyway", EXAMPLE);
+        }
+        if name.contains("://") || name.contains([':', '/']) {
+            return wrong("nothing stands before or behind the name", EXAMPLE);
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if name.is_empty() || name.len() > 253 || !name.bytes().all(plain) {
+            return wrong("this is not the name of a machine", EXAMPLE);
+        }
+        Ok(name)
+    })
+}
+
+/// Origins of pages: where each of them is opened in the browser.
+pub(super) fn origins() -> Form<Vec<String>> {
+    const EXAMPLE: &str = "Write how the address begins at which you open that page, such as \
+                           \"http://homeassistant.local:8123\".";
+    list_of("`http://host:port` or `https://host:port`", "pages", |text| {
+        let text = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+        if text == "*" {
+            return wrong("every page of the Internet could then show and read this one", EXAMPLE);
+        }
+        let (usual, place) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+            (Some(place), _) => (":80", place),
+            (None, Some(place)) => (":443", place),
+            (None, None) => return wrong("it begins neither with http:// nor https://", EXAMPLE),
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        if place.is_empty() || !place.bytes().all(plain) {
+            return wrong("there is more in it than a host and a port", EXAMPLE);
+        }
+        // As browsers write it.
+        Ok(text.strip_suffix(usual).map_or_else(|| text.clone(), str::to_owned))
+    })
+}
+
+/// One text or a list of at most [`MAX_HOSTS`], each once; an empty text or list is none.
+fn list_of(
+    one: &str,
+    many: &'static str,
+    read: impl Fn(&str) -> Result<String, Wrong> + 'static,
+) -> Form<Vec<String>> {
+    let kind = format!("{one}, or a list of at most {MAX_HOSTS} {many}");
+    let mut form = Form::new(kind, move |_, value| {
+        let list = match value {
+            Value::String(text) if text.is_empty() => &[],
+            Value::Array(list) => list.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        if list.len() > MAX_HOSTS {
+            let what = format!("these are more than {MAX_HOSTS} {many}");
+            return wrong(&what, "Leave those that you use.");
+        }
+        let mut all = Vec::new();
+        for value in list {
+            let one = read(as_text(value)?.trim())?;
+            if !all.contains(&one) {
+                all.push(one);
+            }
+        }
+        Ok(all)
+    });
+    form.facts.is_list = true;
+    form
 }
 
 /// What people call a thing.

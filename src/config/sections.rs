@@ -10,8 +10,9 @@ use super::declare::Line::{Example, Set};
 use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sections};
 use super::diff::Change;
 use super::forms::{
-    address, chat, choice, count, everywhere, listen, miner_password, name, number, one_of, p2p,
-    password, path, peers, pin, proxy, rpc_url, span, tag, text, token, truth, version_bits, zmq,
+    address, chat, choice, count, everywhere, hosts, listen, miner_password, name, number, one_of,
+    origins, p2p, password, path, peers, pin, proxy, rpc_url, span, tag, text, token, truth,
+    version_bits, zmq,
 };
 use super::url::RpcUrl;
 use super::validate::Check;
@@ -256,6 +257,27 @@ section! {
         /// port is written here.
         tls_listen: Vec<SocketAddr> = listen().default("\"\""),
             Restart => |_, _| "The page is served on other addresses or ports.".to_owned();
+
+        /// Names by which you reach the page besides its IP addresses and names such as solo.local,
+        /// solo.lan and those of this network's own domain: the name that a VPN or your own DNS gives
+        /// it. Any other name is refused, because a page of the Internet could use one to reach into
+        /// your network.
+        hosts: Vec<String> = hosts().default("[]").line(Example("[\"solo.example.org\"]")),
+            Live => |_, new| match new.hosts.as_slice() {
+                [] => "The page answers to no further names.".to_owned(),
+                hosts => format!("The page also answers to {}.", hosts.join(", ")),
+            };
+
+        /// Other pages that may show this page in a frame, and whose scripts may read it and /api/…:
+        /// how the address begins at which you open them. For the web page card of Home Assistant, for
+        /// example. Settings are never shown in a frame.
+        embed: Vec<String> = origins()
+            .default("[]")
+            .line(Example("[\"http://homeassistant.local:8123\"]")),
+            Live => |_, new| match new.embed.as_slice() {
+                [] => "No other page may show this one any more.".to_owned(),
+                pages => format!("The page may be shown and read by {}.", pages.join(", ")),
+            };
 
         /// Whether programs may read /api/….
         json: bool = truth().default("true"),

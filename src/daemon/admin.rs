@@ -8,33 +8,29 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use futures_lite::future;
-use smol::LocalExecutor;
-
-use crate::chain::Chain;
-use crate::check;
+use crate::check::{self, FaultAt, Judgement, NodeFault};
 use crate::clock::Now;
-use crate::config::{self, Auth, Config, Flags, Incomplete, NodeConfig, Problems, Secret};
+use crate::config::{self, At, Auth, Config, Flags, Incomplete, NodeConfig, Problems, Secret};
 use crate::engine::Input;
 use crate::import;
 use crate::ledger::backup;
 use crate::ledger::record::Record;
 use crate::ledger::totals::{Ledger, LedgerEvent};
 use crate::ledger::transfer::settings_with;
-use crate::node::{Command, HealthReport, Permissions, RpcError};
 use crate::os;
-use crate::rpc::{Rpc, probe_zmq};
 use crate::server::http::admin::{
     Action, Change, Checked, Control, Download, Local, NO_PIN, RestoreOutcome,
 };
-use crate::settings::{self, NodeValues, Values, access};
+use crate::settings::{self, NodeValues, Remark, Values, access};
+use crate::status::miners::{address_of, without_address};
 use crate::status::{AuditView, EventKind, Level};
+use crate::stratum::session::Session;
 use crate::timeout::within;
 
 use super::{Daemon, Event, State};
 
-/// Time limit of a node for the test of its settings.
-const NODE_AT_MOST: Duration = Duration::from_secs(8);
+/// Time limit of a node for the test of its settings, its template and our block among the questions.
+const NODE_AT_MOST: Duration = Duration::from_secs(15);
 /// The author of changes that do not come from the page, in the list of changes.
 const OURSELVES: &str = "this box";
 /// Why a backup is refused.
@@ -71,16 +67,18 @@ impl Control for Daemon {
     fn check(&self, values: Values) -> Local<Checked> {
         let state = self.state.borrow();
         let Some(source) = state.owner.source.clone() else {
-            return Box::pin(async { refused(vec![no_file()]) });
+            return Box::pin(async { refused(vec![Remark::whole(no_file())]) });
         };
         let values = completed(values, &state.config);
+        let in_force = state.config.nodes.clone();
+        let carriers = state.carriers_of_another(&values.payout);
         Box::pin(async move {
             let tried =
                 blocking::unblock(move || attempt(&source, &values).map(|(config, _)| config));
             match tried.await {
                 Ok(config) => {
-                    let (mut checked, zmq) = future::zip(ask(&config), publishers(&config)).await;
-                    checked.findings.extend(zmq);
+                    let mut checked = ask(&config, &in_force).await;
+                    checked.findings.extend(carriers);
                     checked
                 }
                 Err(problems) => refused(problems),
@@ -205,7 +203,10 @@ impl Daemon {
     fn apply(&self, values: &Values) -> Local<Result<(), String>> {
         let values = completed(values.clone(), &self.state.borrow().config);
         self.write(move |source| {
-            let (config, text) = attempt(source, &values).map_err(|problems| problems.join(" "))?;
+            let (config, text) = attempt(source, &values).map_err(|problems| {
+                let words: Vec<String> = problems.into_iter().map(|problem| problem.text).collect();
+                words.join(" ")
+            })?;
             save(&source.file, &text).map(|()| config)
         })
     }
@@ -248,6 +249,33 @@ impl State {
     pub(super) fn audit(&mut self, now: Now, from: IpAddr, text: &str) {
         self.tell(now, EventKind::System, Level::Info, format!("From {from}: {text}"));
         self.ledger_event(now, LedgerEvent::Audit(format!("{from}: {text}")));
+    }
+
+    /// Which miners carry the payout address of now in their user, in a sentence, if it is to be another
+    /// one.
+    fn carriers_of_another(&self, payout: &str) -> Option<String> {
+        let present = self.config.payout.address.as_ref()?.to_string();
+        let carries = |user: &&str| {
+            address_of(user).is_some_and(|address| address.eq_ignore_ascii_case(&present))
+        };
+        let sessions = self.engine.pool().sessions().filter_map(Session::worker);
+        let mut names: Vec<&str> =
+            sessions.filter(carries).map(|user| without_address(user, &present)).collect();
+        names.sort_unstable();
+        names.dedup();
+        if payout == present || names.is_empty() {
+            return None;
+        }
+        let meaning = match self.config.payout.per_miner {
+            true => "as per_miner is on, their blocks go on to pay the old one",
+            false => "NerdQAxe+ can refuse work that does not pay the address that it carries",
+        };
+        Some(format!(
+            "These miners carry the old payout address in their user: {}. Write the new one there when it \
+             is in force, such as {payout}.{}; {meaning}. A miner that is renamed so keeps its history.",
+            names.join(", "),
+            names[0]
+        ))
     }
 
     /// Computes the hash of the PIN on a pool thread, because the hash is slow by design.
@@ -348,8 +376,8 @@ fn no_file() -> String {
         .to_owned()
 }
 
-fn refused(problems: Vec<String>) -> Checked {
-    Checked { findings: Vec::new(), problems }
+fn refused(problems: Vec<Remark>) -> Checked {
+    Checked { problems, ..Checked::default() }
 }
 
 /// The values in force, with passwords.
@@ -393,21 +421,25 @@ fn completed(mut values: Values, config: &Config) -> Values {
 }
 
 /// The file as it would be, and the config that would result. Changes nothing.
-fn attempt(source: &Source, values: &Values) -> Result<(Config, String), Vec<String>> {
-    let whole = |problem: String| vec![problem];
+fn attempt(source: &Source, values: &Values) -> Result<(Config, String), Vec<Remark>> {
+    let whole = |problem: String| vec![Remark::whole(problem)];
+    let unaddressed = unaddressed(values);
+    if !unaddressed.is_empty() {
+        return Err(unaddressed);
+    }
     let text = read(&source.file).map_err(whole)?;
-    let try_text = |text: &str, gaps| {
-        config::try_text(&source.flags, &source.file, text, gaps).map_err(|found| sentences(&found))
-    };
-    let old = values_of(&try_text(&text, Incomplete::Allowed)?);
+    let try_text = |text: &str, gaps| config::try_text(&source.flags, &source.file, text, gaps);
+    let old = try_text(&text, Incomplete::Allowed).map_err(|found| remarks(&found, None))?;
+    let old = values_of(&old);
     let text = config::rewrite(&text, &old, values).map_err(whole)?;
-    let config = try_text(&text, Incomplete::Refused)?;
+    let config =
+        try_text(&text, Incomplete::Refused).map_err(|found| remarks(&found, Some(&text)))?;
     let now = values_of(&config);
-    let lent = now.nodes.iter().zip(&values.nodes).find(|(now, new)| now.user != new.user);
-    if let Some((node, _)) = lent {
+    let mut places = now.nodes.iter().zip(&values.nodes).enumerate();
+    if let Some((place, (node, _))) = places.find(|(_, (now, new))| now.user != new.user) {
         let why = "The login of the first node would be sent there: write the user and the password \
                    that this node takes.";
-        return Err(vec![format!("{}: {why}", node.url)]);
+        return Err(vec![Remark::at(format!("user{place}"), format!("{}: {why}", node.url))]);
     }
     let urls = |values: &Values| values.nodes.iter().map(|n| n.url.clone()).collect::<Vec<_>>();
     if (&now.payout, &now.tag) != (&values.payout, &values.tag)
@@ -415,9 +447,23 @@ fn attempt(source: &Source, values: &Values) -> Result<(Config, String), Vec<Str
         || (source.flags.value("--node").is_some() && urls(&now) != urls(values))
     {
         let why = "This is set on the command line, which goes over the file: remove it there.";
-        return Err(vec![why.to_owned()]);
+        return Err(whole(why.to_owned()));
     }
     Ok((config, text))
+}
+
+/// Nodes of which something is written, but not where they are; and no node at all.
+fn unaddressed(values: &Values) -> Vec<Remark> {
+    const WRITE: &str = "Write the address of the node's RPC, such as http://192.168.1.10:8332.";
+    let mut remarks = Vec::new();
+    for (place, node) in values.nodes.iter().enumerate().filter(|(_, node)| node.url.is_empty()) {
+        let what = if node.is_blank() { "no node is named" } else { "this node has no address" };
+        remarks.push(Remark::at(format!("url{place}"), format!("{}. {WRITE}", capital(what))));
+    }
+    if values.nodes.is_empty() {
+        remarks.push(Remark::at("url0", format!("No node is named. {WRITE}")));
+    }
+    remarks
 }
 
 /// The text of the file. A missing file counts as empty: the set-up creates it.
@@ -434,7 +480,7 @@ fn save(file: &Path, text: &str) -> Result<(), String> {
     })
 }
 
-/// A message without the line numbers of a file that was never written.
+/// Messages without the line numbers of a file that was never written.
 fn sentences(problems: &Problems) -> Vec<String> {
     let words = |problem: &config::Problem| match problem.key.as_str() {
         "" => format!("{}. {}", problem.what, problem.instead),
@@ -443,137 +489,133 @@ fn sentences(problems: &Problems) -> Vec<String> {
     problems.0.iter().map(words).collect()
 }
 
-/// Checks whether the ZMQ publishers answer. Without one, new blocks are only noticed later.
-async fn publishers(config: &Config) -> Vec<String> {
-    let executor = LocalExecutor::new();
-    let looks = config.nodes.iter().filter_map(|node| {
-        let address = node.zmq.as_ref()?;
-        Some(executor.spawn(async move {
-            let state = probe_zmq(address).await;
-            let remedy = state.remedy(address).map(|remedy| format!(" {remedy}"));
-            format!("{}: {}{}", node.name, state.sentence(address), remedy.unwrap_or_default())
-        }))
-    });
-    let looks: Vec<_> = looks.collect();
-    let mut findings = Vec::new();
-    let all = async {
-        for look in looks {
-            findings.push(look.await);
-        }
+/// The same, each at its field of the form. `text` is that of the file with the form's values.
+fn remarks(problems: &Problems, text: Option<&str>) -> Vec<Remark> {
+    let at_field = |(problem, words): (&config::Problem, String)| match text
+        .map_or_else(String::new, |text| field(problem, text))
+    {
+        field if field.is_empty() => Remark::whole(words),
+        field => Remark::at(field, format!("{}. {}", capital(&problem.what), problem.instead)),
     };
-    executor.run(within(NODE_AT_MOST, all)).await;
-    findings
+    problems.0.iter().zip(sentences(problems)).map(at_field).collect()
 }
 
-/// Whether a block would reach the nodes that answer by their P2P ports too.
-async fn p2p_ports(
-    config: &Config,
-    health: &[Option<Result<HealthReport, RpcError>>],
-    permissions: &[Option<Permissions>],
-) -> Vec<String> {
-    let executor = LocalExecutor::new();
-    let all = config.nodes.iter().zip(health).zip(permissions);
-    let looks = all.filter_map(|((node, health), permissions)| {
-        let Some(Ok(health)) = health else { return None };
-        let refused = permissions.as_ref().map(Permissions::refused).unwrap_or_default();
-        let by_rpc = !refused.contains(&Command::SubmitBlock);
-        Some(executor.spawn(async move {
-            let probe = check::look_at_p2p(node, health).await?;
-            Some(format!("{}: {}", node.name, probe.words(by_rpc)))
-        }))
-    });
-    let looks: Vec<_> = looks.collect();
-    let all = async {
-        let mut findings = Vec::new();
-        for look in looks {
-            findings.extend(look.await);
+/// The field of the form that a setting of the file comes from; empty where there is none.
+fn field(problem: &config::Problem, text: &str) -> String {
+    let key = problem.key.as_str();
+    let (name, place) = match (key.strip_prefix("node.backup."), key.strip_prefix("node.")) {
+        (Some(name), _) => (name, backup(&problem.at, text)),
+        (None, Some(name)) => (name, 0),
+        (None, None) => {
+            let field = match key {
+                "payout.address" => "payout",
+                "payout.tag" => "tag",
+                "http.name" => "name",
+                "http.pin" => "pin",
+                "node" => "url0",
+                _ => "",
+            };
+            return field.to_owned();
         }
-        findings
     };
-    executor.run(all).await
+    let field = match name {
+        "rpc_user" => "user",
+        "rpc_pass" => "password",
+        "rpc_cert_path" => "cert",
+        "zmq_hashblock_addr" => "zmq",
+        "p2p_addr" => "p2p",
+        _ => "url",
+    };
+    format!("{field}{place}")
 }
 
-/// Tests every node. A node that does not answer can still be saved: it may be switched off. A node
-/// on a chain that does not fit the address cannot.
-async fn ask(config: &Config) -> Checked {
+/// Which backup node a line of the file belongs to, counted from 1.
+fn backup(at: &At, text: &str) -> usize {
+    let At::Line { line, .. } = at else { return 1 };
+    let headings =
+        text.lines().take(*line).filter(|line| line.trim_start().starts_with("[[node.backup]]"));
+    headings.count().max(1)
+}
+
+/// As the beginning of a sentence, unless it begins with an address or a name.
+fn capital(words: &str) -> String {
+    let first = words.split(' ').next().unwrap_or_default();
+    if !first.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        return words.to_owned();
+    }
+    let mut chars = words.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// Asks every node as `soloist check` does, and says the same of it. A node that cannot be used now
+/// may be saved all the same, if that is wanted: it may be switched off, or be downloading. A node on a
+/// chain that does not fit the address cannot. What is so of a node that is `in_force` already is no
+/// doubt about the new values.
+async fn ask(config: &Config, in_force: &[NodeConfig]) -> Checked {
     let mut checked = Checked::default();
-    let Some(address) = &config.payout.address else {
-        return refused(vec!["Nobody would be paid: write a payout address.".to_owned()]);
+    let Some(owner) = &config.payout.address else {
+        let words = "Nobody would be paid: write a payout address.";
+        return refused(vec![Remark::at("payout", words)]);
     };
-    checked.findings.push(format!("The address is {}.", address.kind()));
-    let tag = config.payout.tag.as_str();
-    checked.findings.push(format!("The block will say {tag}, which takes {} bytes.", tag.len()));
-    let (sender, answers) = async_channel::unbounded();
+    checked.findings.push(format!("A block pays {owner} ({}).", owner.kind()));
+    checked.findings.push(check::says(&config.payout));
+    let (sender, replies) = async_channel::unbounded();
     for (place, node) in config.nodes.iter().enumerate() {
-        let (node, sender) = (node.into(), sender.clone());
+        let (node, payout, sender) = (node.clone(), config.payout.clone(), sender.clone());
         // Not the pool: a node that never answers must not take one of its few threads.
         let asked = thread::Builder::new().name("ask".into()).spawn(move || {
-            let rpc = Rpc::new(&node);
-            let health = rpc.health();
-            sender.send_blocking((place, Heard::Health(health.clone()))).ok();
-            let permissions = rpc.permissions_beside(&health);
-            sender.send_blocking((place, Heard::Permissions(permissions))).ok();
+            sender.send_blocking((place, check::ask(&node, &payout))).ok();
         });
         if let Err(error) = asked {
-            checked.problems.push(format!("No thread to ask the node with: {error}."));
+            let words = format!("No thread to ask the node with: {error}.");
+            checked.problems.push(Remark::whole(words));
         }
     }
     drop(sender);
-    let mut health: Vec<Option<Result<HealthReport, RpcError>>> = vec![None; config.nodes.len()];
-    let mut permissions: Vec<Option<Permissions>> = vec![None; config.nodes.len()];
+    let (mut places, mut answers) = (Vec::new(), Vec::new());
     let all = async {
-        while let Ok((place, answer)) = answers.recv().await {
-            match answer {
-                Heard::Health(answer) => health[place] = Some(answer),
-                Heard::Permissions(answer) => permissions[place] = answer.ok(),
-            }
+        while let Ok((place, answer)) = replies.recv().await {
+            places.push(place);
+            answers.push(answer);
         }
     };
     within(NODE_AT_MOST, all).await;
-    let p2p = p2p_ports(config, &health, &permissions).await;
-    for ((node, answer), permissions) in config.nodes.iter().zip(health).zip(permissions) {
-        let refusal = permissions.as_ref().and_then(Permissions::refusal_in_full);
-        match answer {
-            None => {
-                let limit = NODE_AT_MOST.as_secs();
-                checked.findings.push(format!("{} did not answer within {limit} s.", node.name));
-            }
-            // Reported by name below.
-            Some(Err(_)) if refusal.is_some() => {}
-            Some(Err(error)) => {
-                let remedy = error.remedy();
-                let finding = format!("{} cannot be used now: {error}. {remedy}", node.name);
-                checked.findings.push(finding);
-            }
-            Some(Ok(health)) => {
-                let finding = format!(
-                    "{} answers: chain {}, block {}.",
-                    node.name, health.chain, health.blocks
-                );
-                checked.findings.push(finding);
-                let fits = |chain: Chain| address.fits(chain);
-                if !Chain::from_name(&health.chain).is_some_and(fits) {
-                    checked.problems.push(format!(
-                        "The address is worth nothing on the chain of {}, which is {}. Write an \
-                         address of that chain, or another node.",
-                        node.name, health.chain
-                    ));
-                }
-            }
-        }
-        if let Some(permissions) = permissions {
-            let remedy = permissions.remedy().unwrap_or_default();
-            let refusal = refusal.map(|words| format!("{} {words}. {remedy}", node.name));
-            let shortage = permissions.shortage().map(|words| format!("{} {words}.", node.name));
-            checked.findings.extend(refusal.into_iter().chain(shortage));
+    for (place, node) in config.nodes.iter().enumerate() {
+        let answer = places.iter().position(|other| *other == place).map(|at| &answers[at]);
+        let judgement = match answer {
+            Some(answer) => check::judge(node, answer, owner, check::best_height(answer, &answers)),
+            None => too_slow(),
+        };
+        let told = |sentences: &[String]| format!("{}: {}", node.name, sentences.join(" "));
+        let is_wrong = judgement.state == check::State::WrongChain;
+        let fault = judgement.fault.filter(|_| is_wrong || !in_force.contains(node));
+        let Some(fault) = fault else {
+            checked.findings.push(told(&judgement.sentences));
+            continue;
+        };
+        let field = match fault.at {
+            FaultAt::Payout => "payout".to_owned(),
+            FaultAt::Url => format!("url{place}"),
+            FaultAt::User => format!("user{place}"),
+            FaultAt::Password => format!("password{place}"),
+            FaultAt::Certificate => format!("cert{place}"),
+        };
+        let remark = Remark::at(field, told(&fault.sentences));
+        let list = if is_wrong { &mut checked.problems } else { &mut checked.doubts };
+        list.push(remark);
+        let is_other = |sentence: &String| !fault.sentences.contains(sentence);
+        let rest: Vec<String> = judgement.sentences.into_iter().filter(is_other).collect();
+        if !rest.is_empty() {
+            checked.findings.push(told(&rest));
         }
     }
-    checked.findings.extend(p2p);
     checked
 }
 
-/// A node's result in the test of its settings.
-enum Heard {
-    Health(Result<HealthReport, RpcError>),
-    Permissions(Result<Permissions, RpcError>),
+/// Of a node that did not answer everything in time.
+fn too_slow() -> Judgement {
+    let limit = NODE_AT_MOST.as_secs();
+    let sentences = vec![format!("It did not answer all questions within {limit} s.")];
+    let fault = NodeFault { at: FaultAt::Url, sentences: sentences.clone() };
+    Judgement { state: check::State::Waiting, sentences, fault: Some(fault) }
 }

@@ -315,7 +315,7 @@ impl State {
     }
 
     fn book_block(&mut self, now: Now, block: &SolvedBlock) {
-        let Some(worker) = self.ledger.core.named(&block.worker) else {
+        let Some(worker) = self.worker_by_name(&block.worker) else {
             // By the canary, by somebody who has not authorised, or by a worker that was forgotten:
             // none of them is made a miner of.
             let Booking { mut found, script } = Booking::of(block, StoredState::Candidate);

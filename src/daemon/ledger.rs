@@ -116,7 +116,7 @@ impl State {
         for output in outputs {
             match output {
                 LedgerOutput::NewBest(best) => {
-                    let name = self.ledger.core.name(best.worker).to_owned();
+                    let name = self.shown_name(self.ledger.core.name(best.worker));
                     let difficulty = crate::difficulty::Difficulty(best.difficulty);
                     let text = format!("New best share: {difficulty} by {name}.");
                     self.tell(now, EventKind::Best, Level::Info, text);
@@ -151,7 +151,29 @@ impl State {
         }
         if opened {
             self.book_kept_blocks(now);
+            self.recognise_miners(now);
             self.remind_miners(now);
+        }
+    }
+
+    /// What was read may know a miner by another name, which connected before.
+    fn recognise_miners(&mut self, now: Now) {
+        let here: Vec<(ConnId, WorkerId)> =
+            self.ledger.workers.iter().map(|(conn, worker)| (*conn, *worker)).collect();
+        for (conn, was) in here {
+            let Some(session) = self.engine.pool().session(conn) else { continue };
+            let (user, device) = (session.worker().unwrap_or_default(), &session.profile().model);
+            let (name, device) = (self.ledger_name(user, device, session.peer()), device.clone());
+            let worker = self.ledger.core.worker(now, &name, &device);
+            if worker == was {
+                continue;
+            }
+            self.ledger.workers.insert(conn, worker);
+            self.ledger_event(now, LedgerEvent::Disconnected(was));
+            self.ledger_event(now, LedgerEvent::Connected(worker));
+            if self.ledger.core.get(was).is_some_and(|was| was.totals().last_share == 0) {
+                self.ledger_event(now, LedgerEvent::Forget(was));
+            }
         }
     }
 

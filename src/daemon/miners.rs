@@ -9,9 +9,9 @@ use crate::difficulty::Difficulty;
 use crate::engine::Input;
 use crate::ids::{ConnId, Extranonce1};
 use crate::ledger::record::RejectReason;
-use crate::ledger::totals::LedgerEvent;
+use crate::ledger::totals::{LedgerEvent, WorkerId};
 use crate::reject::Reject;
-use crate::status::miners::class;
+use crate::status::miners::{address_of, class, without_address};
 use crate::status::{EventKind, Level, words};
 use crate::stratum::frame::Lines;
 use crate::stratum::outbox::CloseReason;
@@ -79,7 +79,7 @@ impl State {
                 None => self.counters.handshake_failures += 1,
             }
             if let Some(name) = name.filter(|_| !self.canary.is(conn)) {
-                let text = format!("Miner {name} left: {why}.");
+                let text = format!("Miner {} left: {why}.", self.shown_name(&name));
                 self.tell(now, EventKind::Miner, Level::Info, text);
             }
         }
@@ -160,8 +160,9 @@ impl State {
             self.engine.handle(now, Input::Rename { conn, name });
             return;
         }
-        let device = session.profile().model.clone();
-        let text = format!("Miner {name} connected from {}: {device}.", session.peer());
+        let (device, peer) = (session.profile().model.clone(), session.peer());
+        let name = self.ledger_name(&name, &device, peer);
+        let text = format!("Miner {} connected from {peer}: {device}.", self.shown_name(&name));
         let worker = self.ledger.core.worker(now, &name, &device);
         let saved = self.ledger.saved(worker);
         let (fault, asks_unclearly) = (session.payee_fault(), session.asks_unclearly());
@@ -198,6 +199,51 @@ impl State {
         for text in texts {
             self.tell(now, EventKind::Miner, Level::Warning, text);
         }
+    }
+
+    /// Under which name the ledger keeps a miner. An address of the owner's in front of it, the present
+    /// one or a former one, is no part of it: a miner keeps its history when it is told another payout
+    /// address. A name that is in the ledger as it is stays, and so does one that another miner of the
+    /// same kind uses at this moment without that address.
+    pub(super) fn ledger_name(&self, user: &str, device: &str, peer: IpAddr) -> String {
+        let ledger = &self.ledger.core;
+        let mut same_kind: Vec<_> =
+            ledger.workers().filter(|(_, worker)| worker.device == device).collect();
+        if same_kind.iter().any(|(_, worker)| worker.name == user) {
+            return user.to_owned();
+        }
+        let name = self.own_name(user);
+        same_kind.retain(|(_, worker)| self.own_name(&worker.name) == name);
+        same_kind.sort_by_key(|(_, worker)| std::cmp::Reverse(worker.totals().last_share));
+        let is_another = |id: WorkerId| {
+            let conns = self.ledger.workers.iter().filter(|(_, worker)| **worker == id);
+            let mut sessions = conns.filter_map(|(conn, _)| self.engine.pool().session(*conn));
+            sessions.any(|session| session.peer() != peer && session.worker() != Some(user))
+        };
+        match same_kind.first() {
+            Some((id, _)) if is_another(*id) => user.to_owned(),
+            Some((_, worker)) => worker.name.clone(),
+            None => name.to_owned(),
+        }
+    }
+
+    /// A user without an address of the owner's in front, the present one or a former one.
+    fn own_name<'a>(&self, user: &'a str) -> &'a str {
+        if address_of(user).is_none() {
+            return user;
+        }
+        let present = self.config.payout.address.as_ref().map(ToString::to_string);
+        let changes = self.ledger.core.settings().filter(|change| change.key == "payout.address");
+        let former = changes.map(|change| change.old.as_str());
+        let mut all = present.as_deref().into_iter().chain(former);
+        all.find_map(|owner| Some(without_address(user, owner)).filter(|name| *name != user))
+            .unwrap_or(user)
+    }
+
+    /// The worker that a block names, whatever its device.
+    pub(super) fn worker_by_name(&self, user: &str) -> Option<WorkerId> {
+        let known = self.ledger.core.named(user);
+        known.or_else(|| self.ledger.core.named(self.own_name(user)))
     }
 
     fn remember_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {

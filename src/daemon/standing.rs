@@ -1,13 +1,20 @@
 //! The page's view of a node: its state in [`Failover`](crate::failover::Failover), in words.
 
 use crate::failover::{NodeView, Standing, Waiting};
+use crate::node::RpcError;
 use crate::status::NodeState;
 
-/// Its present role.
+/// Its present role. A node leads by that name only while nothing is wrong with it: where no other
+/// is better, jobs come from one that lags or downloads as well.
 pub(super) fn state(node: &NodeView<'_>) -> NodeState {
     match node.standing {
-        _ if node.leads => NodeState::Leading,
-        Standing::Healthy | Standing::Rival => NodeState::Standby,
+        // A node that builds a template says nothing for a second or two.
+        Standing::Silent(_) if node.leads => NodeState::Leading,
+        // Its work is good; what it forbids is told by an alarm of its own.
+        Standing::Forbidden(_) if node.leads => NodeState::Leading,
+        Standing::Healthy | Standing::Rival => well(node),
+        // It has answered since.
+        Standing::Shaky if node.reason.is_none() => well(node),
         Standing::Forbidden(_) => NodeState::Forbidden,
         Standing::Behind(_) | Standing::Weaker | Standing::Stalled => NodeState::Lagging,
         Standing::Refuses(_) | Standing::Refused(_) => NodeState::OtherRules,
@@ -16,11 +23,23 @@ pub(super) fn state(node: &NodeView<'_>) -> NodeState {
         Standing::NoPeers | Standing::Waiting(Waiting::NoPeers) => NodeState::NoPeers,
         Standing::WrongClock(_) => NodeState::WrongClock,
         Standing::WrongChain(_) => NodeState::Doubtful,
-        Standing::Unknown => NodeState::Unknown,
-        Standing::Shaky | Standing::NoTemplate | Standing::Silent(_) | Standing::Down => {
-            NodeState::Down
-        }
+        Standing::NoTemplate => NodeState::NoTemplate,
+        Standing::Silent(_) => NodeState::Down,
+        Standing::Unknown if node.reason.is_none() => NodeState::Unknown,
+        Standing::Unknown | Standing::Shaky | Standing::Down => match is_silent(node) {
+            true => NodeState::Down,
+            false => NodeState::Unusable,
+        },
     }
+}
+
+fn well(node: &NodeView<'_>) -> NodeState {
+    if node.leads { NodeState::Leading } else { NodeState::Standby }
+}
+
+/// Its calls fail because nothing comes back, as far as is known.
+fn is_silent(node: &NodeView<'_>) -> bool {
+    node.reason.as_ref().is_none_or(RpcError::is_silence)
 }
 
 /// The reason for its role, and what the owner can do. The consequences of two sets of rules
@@ -53,6 +72,10 @@ fn without_rules(node: &NodeView<'_>) -> String {
         (false, Standing::Healthy) => {
             "It is on the newest block and takes over when the leader fails.".to_owned()
         }
+        (false, Standing::Unknown | Standing::Shaky | Standing::Down) if !is_silent(node) => {
+            format!("It cannot be used now{reason}.{hint}")
+        }
+        (false, Standing::Down) => format!("It does not answer{reason}.{hint}"),
         (false, _) => format!("It {standing}{reason}.{hint}"),
     }
 }
@@ -218,5 +241,70 @@ mod tests {
             report.clock = report.clock.map(|clock| Reading { unix: clock.unix - 7380, ..clock });
         });
         assert!(why.contains("2 h 3 min slow, so that it refuses new blocks"), "{why}");
+    }
+
+    /// What is said of a node whose first calls fail for this reason.
+    fn fails(error: RpcError) -> (NodeState, String) {
+        let took = Duration::from_millis(1);
+        let failed = |method| NodeEventKind::Failed { method, error: error.clone(), took };
+        let (state, why, lag) = said(|_| vec![failed(Method::Health)]);
+        assert_eq!(lag, None, "{why}");
+        (state, why)
+    }
+
+    #[test]
+    fn who_answers_is_not_called_silent() {
+        use crate::node::fault::Login;
+        for error in [
+            RpcError::Unauthorized(Login::Password),
+            RpcError::WebPage(200),
+            RpcError::QueueFull,
+            RpcError::UnknownName("x".into()),
+        ] {
+            let (state, why) = fails(error.clone());
+            assert_eq!(state, NodeState::Unusable, "{why}");
+            assert!(why.starts_with(&format!("It cannot be used now: {error}. ")), "{why}");
+        }
+        for error in [RpcError::Refused, RpcError::Timeout(Duration::from_secs(5))] {
+            let (state, why) = fails(error.clone());
+            assert_eq!(state, NodeState::Down, "{why}");
+            assert!(why.starts_with(&format!("It has not answered yet: {error}. ")), "{why}");
+        }
+    }
+
+    /// The only node of a test network, which leads although it downloads.
+    #[test]
+    fn a_leader_that_downloads_is_not_called_well() {
+        let at = Instant::now() + Duration::from_secs(10_000);
+        let report = HealthReport {
+            chain: "regtest".into(),
+            genesis: Some(Chain::Regtest.genesis()),
+            initial_download: true,
+            headers: 884_201,
+            ..well(at)
+        };
+        let failover = Failover::new(
+            Now { mono: at, unix: UNIX },
+            Setup {
+                nodes: vec![NodeSpec { id: NodeId(0), name: "n0".into() }],
+                chains: vec![Chain::Regtest],
+                grace: DEFAULT_GRACE,
+                follow: Follow::Work,
+            },
+        );
+        let view = failover.nodes(at).next().unwrap();
+        let standing = Standing::Syncing;
+        let view = NodeView {
+            leads: true,
+            standing: &standing,
+            health: Some((&report, Duration::ZERO)),
+            ..view
+        };
+        assert_eq!(state(&view), NodeState::Syncing);
+        assert_eq!(lag_blocks(&view), Some(472_201));
+        assert!(why(&view).contains("but it is still downloading the chain"), "{}", why(&view));
+        // The same node, well: it leads by that name.
+        let view = NodeView { standing: &Standing::Healthy, ..view };
+        assert_eq!(state(&view), NodeState::Leading);
     }
 }

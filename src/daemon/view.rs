@@ -1,5 +1,6 @@
 //! The state for the page, as a [`Snapshot`].
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use bitcoin::consensus::encode::deserialize_partial;
@@ -18,7 +19,7 @@ use crate::node::{Method, Permissions};
 use crate::os;
 use crate::settings::PendingPayout;
 use crate::signal;
-use crate::status::miners::{Miners, history, totals};
+use crate::status::miners::{Miners, history, totals, without_address};
 use crate::status::{self as view, Snapshot, format};
 use crate::stratum::session::Session;
 use crate::{address, coinbase};
@@ -111,10 +112,18 @@ impl State {
     }
 
     fn connect_view(&self) -> view::ConnectView {
-        let port = self.server.addresses().first().map_or(0, |address| address.port());
+        let (own, listen) = (os::addresses(), self.server.addresses());
+        let texts = |ips: &[IpAddr]| ips.iter().map(ToString::to_string).collect();
+        let (addresses, port) = covered(&own, &listen);
+        // The name leads to every address of the box.
+        let is_everywhere =
+            listen.iter().any(|listen| listen.port() == port && listen.ip().is_unspecified());
+        let name = os::hostname().filter(|_| is_everywhere);
         view::ConnectView {
-            addresses: os::addresses().iter().map(ToString::to_string).collect(),
-            hostname: os::hostname().map(|name| format!("{name}.local")),
+            page: page(&own, &self.config.http.listen),
+            machine: texts(&own),
+            addresses: texts(&addresses),
+            hostname: name.map(|name| format!("{name}.local")),
             port,
             http_port: self.config.http.listen.first().map_or(0, |address| address.port()),
         }
@@ -128,6 +137,11 @@ impl State {
             per_miner: self.config.payout.per_miner,
             pending: self.pending_payout(now),
         }
+    }
+
+    /// A worker's name for people: the owner knows the own address.
+    pub(super) fn shown_name(&self, name: &str) -> String {
+        without_address(name, &self.owners_address()).to_owned()
     }
 
     /// Empty before the set-up.
@@ -190,6 +204,11 @@ impl State {
                 })
                 .collect(),
             signals_demanded: signal::numbers(signals.overruled(template)).collect(),
+            kept_until: self
+                .engine
+                .failover()
+                .kept_until()
+                .map(|until| now.unix + until.saturating_duration_since(now.mono).as_secs()),
             carried_by_p2p: self.engine.failover().carried_by_p2p().map(|id| self.nodes.name(id)),
         })
     }
@@ -230,9 +249,12 @@ impl State {
         view::NodeView {
             name: node.name.to_owned(),
             address: config.map_or_else(String::new, |c| format!("{}:{}", c.host, c.port)),
+            leads: node.leads,
             state: standing::state(node),
             why: standing::why(node),
             cause: node.reason.as_ref().map_or("", |reason| reason.label()).to_owned(),
+            reason: node.reason.as_ref().map_or_else(String::new, ToString::to_string),
+            remedy: node.hint.clone().unwrap_or_default(),
             answered_at: held.and_then(|node| node.answered_at).map(|at| now.date_of(at)),
             height: node.height.or(health.map(|report| report.blocks)),
             headers: health.map(|report| report.headers),
@@ -392,7 +414,7 @@ impl State {
             .map(|best| view::BestShareView {
                 difficulty: best.difficulty,
                 at: best.unix,
-                miner: ledger.name(best.worker).to_owned(),
+                miner: self.shown_name(ledger.name(best.worker)),
                 height: best.height.into(),
                 network_difficulty: ledger.network_difficulty(),
             })
@@ -426,7 +448,7 @@ impl State {
             hash: block.hash.to_string(),
             height: block.height.into(),
             at: block.unix,
-            miner: block.name.clone(),
+            miner: self.shown_name(&block.name),
             state,
             state_at: block.state_unix,
             confirmations,
@@ -553,6 +575,52 @@ impl State {
     }
 }
 
+/// Those of our `own` addresses at which others reach a listener, and its port: that of the first one
+/// that can be reached at all.
+fn covered(own: &[IpAddr], listen: &[SocketAddr]) -> (Vec<IpAddr>, u16) {
+    let covers = |listen: &SocketAddr, ip: &IpAddr| {
+        listen.ip() == *ip || (listen.ip().is_unspecified() && listen.is_ipv4() == ip.is_ipv4())
+    };
+    let reached = listen.iter().find(|listen| own.iter().any(|ip| covers(listen, ip)));
+    let Some(port) = reached.or(listen.first()).map(SocketAddr::port) else {
+        return (Vec::new(), 0);
+    };
+    let is_covered =
+        |ip: &&IpAddr| listen.iter().any(|listen| listen.port() == port && covers(listen, ip));
+    (own.iter().filter(is_covered).copied().collect(), port)
+}
+
+/// Where others open the page.
+fn page(own: &[IpAddr], listen: &[SocketAddr]) -> Option<String> {
+    let (reached, port) = covered(own, listen);
+    Some(url(*reached.first()?, port))
+}
+
+fn url(ip: IpAddr, port: u16) -> String {
+    match port {
+        80 if ip.is_ipv4() => format!("http://{ip}/"),
+        80 => format!("http://[{ip}]/"),
+        port => format!("http://{}/", SocketAddr::new(ip, port)),
+    }
+}
+
+/// Where the page is opened: one URL for each of its ports, for this machine alone where nobody else
+/// reaches it.
+pub(super) fn pages(own: &[IpAddr], listen: &[SocketAddr]) -> Vec<String> {
+    let mut ports: Vec<u16> = listen.iter().map(SocketAddr::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let page_at = |port: u16| {
+        let at_port: Vec<SocketAddr> =
+            listen.iter().copied().filter(|listen| listen.port() == port).collect();
+        let ip =
+            covered(own, &at_port).0.first().copied().or(at_port.first().map(SocketAddr::ip))?;
+        let ip = if ip.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { ip };
+        Some(url(ip, port))
+    };
+    ports.into_iter().filter_map(page_at).collect()
+}
+
 fn error_views<'a>(all: impl Iterator<Item = &'a failover::MethodStats>) -> Vec<view::CountView> {
     let mut counts = [0; failover::ErrorKind::COUNT];
     for stats in all {
@@ -634,4 +702,39 @@ fn clock_view(clock: failover::Comparison) -> view::ClockView {
 
 pub(super) fn seconds(now: Instant, then: Instant) -> u64 {
     now.saturating_duration_since(then).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_that_listen_covers_are_recommended() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let own = [ip("192.168.1.20"), ip("10.8.0.2"), ip("100.64.0.7"), ip("fd00::20")];
+        let check = |listen: &[&str]| {
+            let listen: Vec<SocketAddr> = listen.iter().map(|at| at.parse().unwrap()).collect();
+            let (covered, port) = covered(&own, &listen);
+            let covered: Vec<String> = covered.iter().map(ToString::to_string).collect();
+            (covered.join(" "), port, pages(&own, &listen).join(" "))
+        };
+        let told = |covered: &str, port, pages: &str| (covered.to_owned(), port, pages.to_owned());
+        let everywhere = ["0.0.0.0:3333", "[::]:3333"];
+        let all = "192.168.1.20 10.8.0.2 100.64.0.7 fd00::20";
+        assert_eq!(check(&everywhere), told(all, 3333, "http://192.168.1.20:3333/"));
+        let v4 = "192.168.1.20 10.8.0.2 100.64.0.7";
+        assert_eq!(check(&["0.0.0.0:80"]), told(v4, 80, "http://192.168.1.20/"));
+        assert_eq!(check(&["[::]:80"]), told("fd00::20", 80, "http://[fd00::20]/"));
+        assert_eq!(check(&["10.8.0.2:81"]), told("10.8.0.2", 81, "http://10.8.0.2:81/"));
+        // Each port has addresses of its own; one that nobody reaches is none.
+        let two = ["127.0.0.1:80", "10.8.0.2:81", "192.168.1.20:82"];
+        let pages = "http://127.0.0.1/ http://10.8.0.2:81/ http://192.168.1.20:82/";
+        assert_eq!(check(&two), told("10.8.0.2", 81, pages));
+        let two: Vec<SocketAddr> = two.iter().map(|at| at.parse().unwrap()).collect();
+        assert_eq!(page(&own, &two).as_deref(), Some("http://10.8.0.2:81/"));
+        assert_eq!(page(&own, &two[..1]), None, "for this machine alone");
+        assert_eq!(check(&["127.0.0.1:80"]), told("", 80, "http://127.0.0.1/"));
+        assert_eq!(check(&["192.168.9.9:80"]).0, "", "no address of ours any more");
+        assert_eq!(check(&[]), told("", 0, ""));
+    }
 }

@@ -207,7 +207,7 @@ pub enum Event {
         after: Duration,
     },
     /// A node's breaker opened.
-    #[error("Node {node} is down: {why}. {}", .why.remedy())]
+    #[error("Node {node} {}: {why}. {}", state_after(.why), .why.remedy())]
     NodeDown {
         /// The node.
         node: String,
@@ -398,6 +398,11 @@ fn failover_sentence(from: &str, to: &str, why: &LeadWhy) -> String {
         LeadWhy::First | LeadWhy::Ready => format!("Node {to} leads after {from}: {why}."),
         _ => format!("Node {to} leads instead of {from}. Reason, about {from}: {why}."),
     }
+}
+
+/// What a node is said to be when its calls fail for this reason: one that answers is not down.
+fn state_after(why: &RpcError) -> &'static str {
+    if why.is_silence() { "is down" } else { "cannot be used" }
 }
 
 #[cfg(test)]

@@ -76,6 +76,11 @@ impl Failover {
         self.leader
     }
 
+    /// When the miners are sent away unless a node confirms the tip before.
+    pub fn kept_until(&self) -> Option<Instant> {
+        self.work.map(|work| work.confirmed + self.grace)
+    }
+
     /// Miners are kept out.
     pub fn is_gated(&self) -> bool {
         self.gated

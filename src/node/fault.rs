@@ -422,6 +422,19 @@ impl RpcError {
         fixed.to_owned()
     }
 
+    /// Nothing came back: "it does not answer" is true. Otherwise something answered, or was not
+    /// even asked, and the owner looks elsewhere.
+    pub fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            RpcError::Refused
+                | RpcError::Unreachable(_)
+                | RpcError::NoConnection(_)
+                | RpcError::Transport(_)
+                | RpcError::Timeout(_)
+        )
+    }
+
     /// The node gets ready by itself, or may be well again in a minute.
     pub fn passes(&self) -> bool {
         matches!(

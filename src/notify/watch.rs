@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Now;
 use crate::status::{
-    About, AlarmView, BlockState, BlockView, Level, Snapshot, State, Verdict, format,
-    refusal_advice,
+    About, AlarmView, BlockState, BlockView, Level, Snapshot, State, TEMPLATE_DEAD_S, Verdict,
+    format, refusal_advice,
 };
 
 use super::{Message, Topic};
@@ -50,7 +50,7 @@ impl Watch {
     /// Adds what is news to `out`.
     pub fn handle(&mut self, now: Now, s: &Snapshot, verdict: &Verdict, out: &mut Vec<Message>) {
         self.blocks(now, s, out);
-        self.down(now, verdict, out);
+        self.down(now, s, verdict, out);
         self.alarms(now, s, verdict, out);
         self.leader(now, s, out);
         self.best(now, s, out);
@@ -72,8 +72,11 @@ impl Watch {
         self.blocks.retain(|hash, _| s.blocks.iter().any(|block| block.hash == *hash));
     }
 
-    fn down(&mut self, now: Now, verdict: &Verdict, out: &mut Vec<Message>) {
-        if verdict.state != State::Down {
+    fn down(&mut self, now: Now, s: &Snapshot, verdict: &Verdict, out: &mut Vec<Message>) {
+        // While the last job is served the miners mine; that no node gives work is told by the
+        // nodes' alarms.
+        let is_served = s.job.as_ref().is_some_and(|job| job.template_age_s < TEMPLATE_DEAD_S);
+        if verdict.state != State::Down || is_served {
             if let Some(down) = self.down.take()
                 && down.told
             {
@@ -458,6 +461,20 @@ mod tests {
         scene.s = Scene::new().s;
         let after = scene.at(100);
         assert_eq!(after[0], (Topic::Down, "Mining again".to_owned()));
+    }
+
+    #[test]
+    fn it_is_not_called_the_end_of_mining_while_the_last_job_is_served() {
+        let mut scene = Scene::new();
+        scene.at(0);
+        for node in &mut scene.s.nodes {
+            node.state = NodeState::Down;
+        }
+        let all: Vec<_> = (1..80).flat_map(|second| scene.at(second)).collect();
+        assert_eq!(all, [told(Topic::Node, "Node"), told(Topic::Node, "Node")].concat());
+        scene.s.job = None;
+        let all: Vec<_> = (80..200).flat_map(|second| scene.at(second)).collect();
+        assert_eq!(all, told(Topic::Down, "Not mining"));
     }
 
     #[test]

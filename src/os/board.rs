@@ -34,6 +34,8 @@ pub struct Reading {
     pub snapshot_at: Option<u64>,
     /// The daemon's own process.
     pub process: ProcessView,
+    /// The domains of this network, in which the router or a VPN gives names.
+    pub search_domains: Vec<String>,
 }
 
 /// The board that we run on.
@@ -141,7 +143,13 @@ impl Board {
             clock_synced: clock_synced(Path::new("/run/systemd/timesync")),
             ..BoardView::default()
         };
-        Reading { board, ledger_bytes, snapshot_at, process: ProcessView::read() }
+        Reading {
+            board,
+            ledger_bytes,
+            snapshot_at,
+            process: ProcessView::read(),
+            search_domains: super::search_domains(),
+        }
     }
 
     fn cpu(&mut self) -> Option<f64> {

@@ -5,7 +5,7 @@
 //! number of readers, so that no reader can slow down mining.
 //!
 //! Order of the checks for each request: source address (private ones only), rate, Host header (DNS
-//! rebinding), method, path. None of them reads a file.
+//! rebinding; further names are known by [`View::reach`]), method, path. None of them reads a file.
 
 pub mod admin;
 mod forms;
@@ -27,6 +27,7 @@ use async_io::{Async, Timer};
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
+use hyper::header;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
@@ -38,7 +39,7 @@ use crate::timeout::within;
 use super::tls::Certificate;
 
 use admin::{Admin, Local};
-use guard::Refused;
+use guard::{Reach, Refused};
 use limit::{Buckets, Connections};
 use render::{Packed, Rendered};
 use stream::{HyperTimer, Timed};
@@ -50,6 +51,11 @@ pub trait View {
 
     /// What one miner did over time; `None` for an id that is nobody's.
     fn history(&self, miner: &str) -> Option<HistoryView>;
+
+    /// By which names the page is reached, and which pages may show it.
+    fn reach(&self) -> Reach {
+        Reach::default()
+    }
 
     /// The whole block with this hash (customary reversed hex, already checked to be 64 hex digits),
     /// serialised.
@@ -265,13 +271,15 @@ impl Http {
         peer: IpAddr,
         local: Option<IpAddr>,
     ) -> Response<route::Body> {
-        if let Err(why) = self.check(&request, peer, local) {
+        let reach = self.view.reach();
+        if let Err(why) = self.check(&request, peer, local, &reach) {
+            let host = request.headers().get(header::HOST).cloned();
             let is_form = request.method() == Method::POST && self.takes(&request).is_some();
             if is_form && why != Refused::ForeignAddress {
                 // A browser reads our words only when it could send the whole of its form.
                 admin::discard(request.into_body()).await;
             }
-            return route::refuse(why);
+            return route::refuse(why, host.as_ref().and_then(|host| host.to_str().ok()));
         }
         match &self.admin {
             Some(admin) if request.method() == Method::POST => {
@@ -287,7 +295,11 @@ impl Http {
                 );
                 route::html_answer(page)
             }
-            _ => route::answer(&request, &self.rendered(), self).await,
+            _ => {
+                let mut answer = route::answer(&request, &self.rendered(), self).await;
+                route::open_to(&reach, &request, &mut answer);
+                answer
+            }
         }
     }
 
@@ -296,6 +308,7 @@ impl Http {
         request: &Request<Incoming>,
         peer: IpAddr,
         local: Option<IpAddr>,
+        reach: &Reach,
     ) -> Result<(), Refused> {
         if !guard::address_is_ours(peer, local) {
             return Err(Refused::ForeignAddress);
@@ -303,7 +316,8 @@ impl Http {
         if !self.buckets.borrow_mut().take(peer, Instant::now()) {
             return Err(Refused::TooMany);
         }
-        guard::check_head(request.method(), request.uri(), request.headers(), self.takes(request))
+        let takes = self.takes(request);
+        guard::check_head(request.method(), request.uri(), request.headers(), takes, reach)
     }
 
     /// The longest body of a POST to the request's path, if that has a form.

@@ -2,7 +2,7 @@
 //! and how to correct it.
 
 use super::verdict::Alarms;
-use super::{About, ClockView, Level, NodeState, NodeView, Snapshot, format};
+use super::{About, ClockView, Level, NodeView, Snapshot, format};
 use crate::failover::REFUSED_FROM;
 
 /// The clock of this box is told of from here on, seconds: records and messages carry its time.
@@ -68,7 +68,7 @@ fn odd_node(node: &NodeView, clock: ClockView, alarms: &mut Alarms) {
     if by.abs() <= NODE_TOLD {
         return;
     }
-    let leads = node.state == NodeState::Leading;
+    let leads = node.is_leader();
     let meaning = match (by.abs() >= REFUSED, by > 0.0, leads) {
         (false, ..) => "",
         (true, true, true) => ": other nodes would refuse the block that we find",
@@ -140,7 +140,7 @@ fn carried(s: &Snapshot) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::BoardView;
+    use crate::status::{BoardView, NodeState};
 
     const H: f64 = 3600.0;
 

@@ -51,10 +51,7 @@ impl Ready {
             storage_available: snapshot.storage.writable != Some(false),
             clock_sane: clocks::are_sane(snapshot),
             submission: snapshot.nodes.is_empty()
-                || snapshot
-                    .nodes
-                    .iter()
-                    .any(|node| node.state.is_usable() && node.refused().is_none()),
+                || snapshot.nodes.iter().any(|node| node.gives_work() && node.refused().is_none()),
             canary: snapshot.canary.as_ref().is_none_or(|canary| canary.ok || canary.failed == 0),
         }
     }

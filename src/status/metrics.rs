@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    BlockState, HistogramView, MinerState, NodeState, RejectReason, Snapshot, State, Verdict,
-    ZmqNews, health, odds,
+    BlockState, HistogramView, MinerState, RejectReason, Snapshot, State, Verdict, ZmqNews, health,
+    odds,
 };
 use crate::node;
 
@@ -114,9 +114,7 @@ fn work(s: &Snapshot, out: &mut Text) {
 fn nodes(s: &Snapshot, out: &mut Text) {
     let mut each = Each { out, of: &s.nodes, labels: |node| vec![("node", &node.name)] };
     each.gauge("soloist_node_up", "Whether the node is fit to give work.", |n| n.state.is_usable());
-    each.gauge("soloist_node_leading", "Whether the work comes from this node.", |n| {
-        n.state == NodeState::Leading
-    });
+    each.gauge("soloist_node_leading", "Whether the work comes from this node.", |n| n.is_leader());
     let not_used = "1 for the failure for which a node is not used.";
     each.out.family("soloist_node_cause", "gauge", not_used);
     for node in s.nodes.iter().filter(|node| !node.cause.is_empty()) {

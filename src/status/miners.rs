@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::address;
+use crate::address::{self, Address};
 use crate::chain::Chain;
 use crate::clock::{Now, millis};
 use crate::difficulty::HASHES_PER_DIFFICULTY;
@@ -119,7 +119,9 @@ impl<'a> Miners<'a> {
         let expected = known.filter(|rate| *rate > 0.0).map(|rate| share / rate);
         view::MinerView {
             id: worker.number.0.to_string(),
-            name: worker.name.clone(),
+            name: without_address(&worker.name, self.owner).to_owned(),
+            user: session.and_then(Session::worker).unwrap_or_default().to_owned(),
+            carries: self.carries(session),
             model: worker.device.clone(),
             user_agent: session.map_or_else(String::new, |s| s.user_agent().to_owned()),
             class: model.class.clone(),
@@ -159,10 +161,38 @@ impl<'a> Miners<'a> {
         }
     }
 
+    /// The address in front of a session's user, where it is not the owner's. One that a block of the
+    /// miner pays is told of only if it is a former address of the owner's.
+    fn carries(&self, session: Option<&Session>) -> Option<String> {
+        let session = session?;
+        let address = address_of(session.worker()?)?;
+        if address.eq_ignore_ascii_case(self.owner) || self.owner.is_empty() {
+            return None;
+        }
+        let address = address.parse::<Address>().ok()?.to_string();
+        let changes = || self.ledger.settings().filter(|change| change.key == "payout.address");
+        let is_paid = self.paid(session.payee()) == address;
+        let told = !is_paid || changes().any(|change| change.old == address);
+        told.then_some(address)
+    }
+
     fn paid(&self, script: Option<&[u8]>) -> String {
         let address = script.and_then(|script| self.payees.address(script, self.chain?));
         address.unwrap_or_else(|| self.owner.to_owned())
     }
+}
+
+/// A user without the owner's address in front of it: `bc1q….attic` is `attic`.
+pub fn without_address<'a>(user: &'a str, owner: &str) -> &'a str {
+    let is_owner = |address: &&str| !owner.is_empty() && address.eq_ignore_ascii_case(owner);
+    let rest = address_of(user).filter(is_owner).map(|address| &user[address.len()..]);
+    let name = rest.and_then(|rest| rest.strip_prefix('.')).filter(|name| !name.trim().is_empty());
+    name.unwrap_or(user)
+}
+
+/// What stands in front of a user's first dot, if it is long enough for an address.
+pub fn address_of(user: &str) -> Option<&str> {
+    user.split('.').next().filter(|address| (26..=90).contains(&address.len()))
 }
 
 /// A worker's connection.
@@ -373,12 +403,17 @@ mod tests {
 
     impl World {
         fn new() -> World {
+            World::paying(vec![Chain::Main])
+        }
+
+        /// Whose miners are paid by their names on these chains.
+        fn paying(payee_chains: Vec<Chain>) -> World {
             let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
             let rules = Rules {
                 session_key: SessionKey([1; 32]),
                 password: None,
                 overrides: Vec::new(),
-                payee_chains: vec![Chain::Main],
+                payee_chains,
             };
             let (ledger, mut pool) = (Ledger::new(now), Pool::new(rules, 1));
             let work = crate::job::tests::work(1, now.mono);
@@ -418,6 +453,15 @@ mod tests {
 
         /// Name, address, who is paid, round trip.
         fn rows(&self, chain: Option<Chain>) -> Vec<[String; 4]> {
+            let row = |view: view::MinerView| {
+                assert_eq!(view.latest.len(), usize::from(view.address == "10.0.0.2"));
+                let rtt = view.rtt_ms.map_or_else(String::new, |ms| ms.to_string());
+                [view.name, view.address, view.pays, rtt]
+            };
+            self.miners(chain, |miners| miners.views()).into_iter().map(row).collect()
+        }
+
+        fn miners<T>(&self, chain: Option<Chain>, look: impl Fn(&Miners<'_>) -> T) -> T {
             let latest = BTreeMap::from([(ConnId(2), VecDeque::from([None]))]);
             let miners = Miners {
                 now: self.now,
@@ -431,17 +475,68 @@ mod tests {
                 payees: &self.payees,
                 round_trip: &|conn| Some(Duration::from_millis(conn.0)),
             };
-            let row = |view: view::MinerView| {
-                assert_eq!(view.latest.len(), usize::from(view.address == "10.0.0.2"));
-                let rtt = view.rtt_ms.map_or_else(String::new, |ms| ms.to_string());
-                [view.name, view.address, view.pays, rtt]
-            };
-            miners.views().into_iter().map(row).collect()
+            look(&miners)
         }
     }
 
     fn row(name: &str, address: &str, rtt: &str) -> [String; 4] {
         [name, address, OWNER, rtt].map(str::to_owned)
+    }
+
+    #[test]
+    fn the_owners_address_is_no_part_of_a_name_and_another_one_is_told_of() {
+        const PLAIN: &str = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
+        let mut world = World::new();
+        let users = [
+            format!("{OWNER}.gamma"),
+            format!("{}.QUAD", OWNER.to_uppercase()),
+            format!("{OWNER}."),
+            OWNER.to_owned(),
+            format!("{OTHER}.attic"),
+            format!("{PLAIN}.desk"),
+            format!("{}.x", "notanaddress".repeat(4)),
+            "plain".to_owned(),
+        ];
+        for (conn, user) in users.iter().enumerate() {
+            world.connect(conn as u8 + 10, user);
+        }
+        let told = |world: &World| {
+            let miners = world.miners(Some(Chain::Main), |miners| miners.views());
+            let mut told: Vec<(String, Option<String>)> =
+                miners.into_iter().map(|view| (view.name, view.carries)).collect();
+            told.sort();
+            told
+        };
+        let mut wanted: Vec<(String, Option<String>)> = vec![
+            ("gamma".into(), None),
+            ("QUAD".into(), None),
+            (users[2].clone(), None),
+            (users[3].clone(), None),
+            // Paid there by the rules.
+            (users[4].clone(), None),
+            (users[5].clone(), None),
+            (users[6].clone(), None),
+            ("plain".into(), None),
+        ];
+        wanted.sort();
+        assert_eq!(told(&world), wanted);
+        // Once it was the owner's: the blocks of this miner go to where nobody looks any more.
+        world.tell(LedgerEvent::Setting {
+            by: "page".into(),
+            key: "payout.address".into(),
+            old: OTHER.into(),
+            new: OWNER.into(),
+        });
+        let carries = |world: &World| -> Vec<String> {
+            told(world).into_iter().filter_map(|(_, carries)| carries).collect()
+        };
+        assert_eq!(carries(&world), [OTHER]);
+        // Where the owner is paid in any case, each of them.
+        let mut world = World::paying(Vec::new());
+        for (conn, user) in users.iter().enumerate() {
+            world.connect(conn as u8 + 10, user);
+        }
+        assert_eq!(carries(&world), [PLAIN, OTHER]);
     }
 
     #[test]

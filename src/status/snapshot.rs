@@ -85,9 +85,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The node that jobs come from.
+    /// The node that jobs come from, well or not.
     pub fn leading(&self) -> Option<&NodeView> {
-        self.nodes.iter().find(|node| node.state == NodeState::Leading)
+        self.nodes.iter().find(|node| node.is_leader())
     }
 
     /// Miners with an open connection.
@@ -120,14 +120,18 @@ pub struct BuildView {
 /// Where miners connect to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ConnectView {
-    /// Our own addresses, the most useful first: private IPv4, then ULA and global IPv6. Without
-    /// loopback and link-local.
+    /// Our own addresses at which the Stratum port listens, the most useful first: private IPv4, then
+    /// ULA and global IPv6. Without loopback and link-local.
     pub addresses: Vec<String>,
-    /// Name by mDNS or DNS, such as `solo.local`.
+    /// All our own addresses, whoever listens there.
+    pub machine: Vec<String>,
+    /// Where others in the network open this page; `None` where they cannot.
+    pub page: Option<String>,
+    /// Name by mDNS or DNS, such as `solo.local`; `None` where the port does not listen everywhere.
     pub hostname: Option<String>,
     /// The Stratum port.
     pub port: u16,
-    /// The page's own port, for the QR code.
+    /// The page's own port.
     pub http_port: u16,
 }
 
@@ -183,6 +187,8 @@ pub struct JobView {
     pub signals: Vec<SignalView>,
     /// Bits that the settings clear and the node demands: they stay.
     pub signals_demanded: Vec<u8>,
+    /// When the miners are sent away unless a node confirms the job before, Unix seconds.
+    pub kept_until: Option<u64>,
     /// Name of the node whose P2P port confirms that the job is on the newest tip while no node's RPC
     /// answers; `None` otherwise.
     pub carried_by_p2p: Option<String>,
@@ -227,7 +233,7 @@ pub struct NetworkView {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
-    /// Jobs come from it.
+    /// Jobs come from it, and nothing is wrong with it.
     Leading,
     /// Healthy, ready to take over.
     Standby,
@@ -248,7 +254,12 @@ pub enum NodeState {
     Doubtful,
     /// It answers, but refuses a call that mining needs.
     Forbidden,
-    /// It does not answer, or refuses us.
+    /// It answers, but gives no template.
+    NoTemplate,
+    /// It cannot be used, and not for silence: it refuses our login, something else than a node
+    /// answers, its name is not known.
+    Unusable,
+    /// It does not answer.
     Down,
     /// Not asked yet.
     #[default]
@@ -269,6 +280,8 @@ pub struct NodeView {
     pub name: String,
     /// Host and port, without user and password.
     pub address: String,
+    /// Jobs come from it. It may be unwell: then no other node is better.
+    pub leads: bool,
     /// What it is to us now.
     pub state: NodeState,
     /// Why, in one sentence: why it leads, why it does not, what to do.
@@ -276,6 +289,11 @@ pub struct NodeView {
     /// The failure for which it is not fit, by [`RpcError::label`](crate::node::RpcError::label);
     /// empty where there is none.
     pub cause: String,
+    /// The same failure as a clause about the node, as `soloist check` says it; empty where there is
+    /// none.
+    pub reason: String,
+    /// What to do about it; empty where nothing is to be done or known.
+    pub remedy: String,
     /// When it last answered anything.
     pub answered_at: Option<u64>,
     /// Height of its tip.
@@ -584,8 +602,12 @@ pub struct MinerView {
     /// Stable id for `/miners/<id>`: ASCII letters, digits, `-`, `_`; says nothing about the payout
     /// address.
     pub id: String,
-    /// Its name, as it sent it.
+    /// Worker name without the owner's address in front.
     pub name: String,
+    /// The user that it sends; empty while it is away.
+    pub user: String,
+    /// The address in front of its user, if that is a payout address, but not the owner's present one.
+    pub carries: Option<String>,
     /// Model in words, `Bitaxe Gamma`; from the user agent.
     pub model: String,
     /// The user agent as sent.

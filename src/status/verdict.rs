@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::difficulty::HASHES_PER_DIFFICULTY;
 use crate::rate::Proven;
 
+use super::miners::address_of;
 use super::{
     About, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState, NodeView,
     P2pState, PermissionsView, RateView, RejectReason, Snapshot, clocks, format, words,
@@ -97,12 +98,24 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
     let sentence = match &snapshot.outside.behind {
         // Worse than all else: what is mined is on an old block.
         Some(behind) => format!("{mining}, but {}.", ahead(behind)),
+        // What may cost a block stands in the headline itself.
+        None if worst.level == Level::Critical => format!("{mining}. {}", worst.text),
         None => format!("{mining}, with {things} to look at."),
     };
     Verdict { state: State::Degraded, sentence, advice: worst.advice.clone(), alarms }
 }
 
 impl NodeView {
+    /// The miners' work comes from it, well or not.
+    pub fn is_leader(&self) -> bool {
+        self.leads || self.state == NodeState::Leading
+    }
+
+    /// The miners' work comes from it, or could.
+    pub fn gives_work(&self) -> bool {
+        self.is_leader() || self.state.is_usable()
+    }
+
     /// A block can reach it by its P2P port.
     pub fn takes_p2p(&self) -> bool {
         self.p2p.as_ref().is_some_and(|p2p| p2p.state == P2pState::Own)
@@ -196,54 +209,27 @@ fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
             let sentence = format!("The work is {age} old: blocks found on it would be lost.");
             return down(&sentence, "Look at the nodes below.");
         }
-        return None;
+        let carried = job.carried_by_p2p.is_some();
+        let is_new = snapshot.nodes.iter().all(|node| node.state == NodeState::Unknown);
+        if carried || is_new || snapshot.nodes.iter().any(NodeView::gives_work) {
+            return None;
+        }
+        // The last job is still served: what is so of the nodes is so already.
+        let left = job.kept_until.unwrap_or_default().saturating_sub(snapshot.now);
+        let left = format::duration(left.max(1));
+        let (sentence, advice) = no_work(snapshot);
+        return Some((format!("{sentence} The miners have the last job for {left} yet."), advice));
     }
-    let by_state = |state| snapshot.nodes.iter().find(|node| node.state == state);
     if snapshot.nodes.is_empty() {
         return down("No node is set: there is no work for the miners.", "Add a Bitcoin node.");
     }
-    if let Some(node) = by_state(NodeState::Syncing) {
-        let wait = match node.sync_eta_s {
-            Some(eta) => format!(", in about {}", format::long_time(eta as f64)),
-            None => String::new(),
-        };
-        let (name, downloaded) = (&node.name, downloaded(node));
-        return down(
-            &format!("Waiting for node {name}, which is downloading the chain{downloaded}."),
-            &format!("Nothing to do: mining starts by itself when it is ready{wait}."),
-        );
-    }
-    if let Some(node) = by_state(NodeState::NoPeers) {
-        return down(
-            &format!("Waiting for node {}, which has no peers.", node.name),
-            "Check its internet connection: mining starts by itself when it has a peer.",
-        );
-    }
-    if let Some(node) = by_state(NodeState::Warming) {
-        return down(
-            &format!("Waiting for node {}, which is starting up.", node.name),
-            "Nothing to do: mining starts by itself when it is ready.",
-        );
-    }
-    if snapshot.nodes.iter().any(|node| node.state.is_usable()) {
+    if snapshot.nodes.iter().any(NodeView::gives_work) {
         return down("Waiting for the first work from the node.", FEW_SECONDS);
     }
     if snapshot.nodes.iter().all(|node| node.state == NodeState::Unknown) {
         return down("Starting: asking the nodes.", FEW_SECONDS);
     }
-    if let Some((node, refused)) = snapshot.nodes.iter().find_map(|n| Some((n, n.refused()?))) {
-        let sentence = format!("Node {} {}.", format::tame(&node.name), refused.words);
-        return down(&sentence, &refused.remedy);
-    }
-    let first = &snapshot.nodes[0];
-    let sentence = match snapshot.nodes.len() {
-        1 => format!("Node {} gives no work, so the miners have none.", format::tame(&first.name)),
-        n => format!("None of the {n} nodes gives work, so the miners have none."),
-    };
-    let mut advice = match snapshot.nodes.len() {
-        1 => "Check that the node runs and that this box reaches it.".to_owned(),
-        _ => "Check that the nodes run and that this box reaches them.".to_owned(),
-    };
+    let (sentence, mut advice) = no_work(snapshot);
     if !snapshot.miners.is_empty() && snapshot.connected().count() == 0 {
         advice.push_str(
             " Until then the miners are on their second pool, if they have one; they come back by \
@@ -251,6 +237,107 @@ fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
         );
     }
     Some((sentence, advice))
+}
+
+/// Why no node gives work, and what to do.
+fn no_work(snapshot: &Snapshot) -> (String, String) {
+    let nodes = &snapshot.nodes;
+    let by_state = |state| nodes.iter().find(|node| node.state == state);
+    // Of several nodes, one that gets ready by itself is what is waited for; but one that does not
+    // would bring work sooner.
+    let broken = nodes.iter().filter(|node| !node.gets_ready()).count();
+    let sooner = match broken {
+        0 => String::new(),
+        1 => " The other node would give work sooner: see below what it needs.".to_owned(),
+        _ => " The others would give work sooner: see below what they need.".to_owned(),
+    };
+    let told = |sentence: String, advice: String| (sentence, advice);
+    if let Some(node) = by_state(NodeState::Syncing) {
+        let wait = match node.sync_eta_s {
+            Some(eta) => format!(", in about {}", format::long_time(eta as f64)),
+            None => String::new(),
+        };
+        let (name, downloaded) = (format::tame(&node.name), downloaded(node));
+        let nothing = if broken == 0 { "Nothing to do: mining" } else { "Mining" };
+        return told(
+            format!("Waiting for node {name}, which is downloading the chain{downloaded}."),
+            format!("{nothing} starts by itself when it is ready{wait}.{sooner}"),
+        );
+    }
+    if let Some(node) = by_state(NodeState::NoPeers) {
+        return told(
+            format!("Waiting for node {}, which has no peers.", format::tame(&node.name)),
+            "Check its internet connection: mining starts by itself when it has a peer.".to_owned(),
+        );
+    }
+    if let Some(node) = by_state(NodeState::Warming) {
+        let nothing = if broken == 0 { "Nothing to do: mining" } else { "Mining" };
+        return told(
+            format!("Waiting for node {}, which is starting up.", format::tame(&node.name)),
+            format!("{nothing} starts by itself when it is ready.{sooner}"),
+        );
+    }
+    if let Some((node, refused)) = nodes.iter().find_map(|n| Some((n, n.refused()?))) {
+        let sentence = format!("Node {} {}.", format::tame(&node.name), refused.words);
+        return told(sentence, refused.remedy.clone());
+    }
+    if let [node] = nodes.as_slice() {
+        let advice = match node.remedy.as_str() {
+            "" => "Check that the node runs and that this box reaches it.",
+            remedy => remedy,
+        };
+        return told(about(node), advice.to_owned());
+    }
+    let silent = nodes.iter().all(|node| node.state == NodeState::Down);
+    match silent {
+        true => told(
+            format!("None of the {} nodes answers.", nodes.len()),
+            "Check that the nodes run and that this box reaches them.".to_owned(),
+        ),
+        false => told(
+            format!("None of the {} nodes gives work.", nodes.len()),
+            "See below what each of them needs.".to_owned(),
+        ),
+    }
+}
+
+impl NodeView {
+    /// It will give work without anybody's help.
+    fn gets_ready(&self) -> bool {
+        matches!(self.state, NodeState::Syncing | NodeState::Warming | NodeState::Unknown)
+    }
+}
+
+/// What is wrong with a node, as a sentence.
+fn about(node: &NodeView) -> String {
+    let because = |words: &str| match node.reason.as_str() {
+        "" => format!("{words}."),
+        reason => format!("{words}: {reason}."),
+    };
+    let words = match node.state {
+        NodeState::Leading => "leads.".to_owned(),
+        NodeState::Standby => "stands by.".to_owned(),
+        NodeState::Unknown => "was not asked yet.".to_owned(),
+        NodeState::Down => because("does not answer"),
+        NodeState::Unusable | NodeState::Doubtful => because("cannot be used now"),
+        NodeState::NoTemplate => because("gives no work"),
+        NodeState::Syncing => format!("is downloading the chain{}.", downloaded(node)),
+        NodeState::Warming => "is starting up.".to_owned(),
+        NodeState::NoPeers => "has no peers: it hears of no new blocks.".to_owned(),
+        NodeState::WrongClock => "has a wrong clock.".to_owned(),
+        NodeState::OtherRules => "goes by other rules than another of yours.".to_owned(),
+        NodeState::Forbidden => match node.refused() {
+            Some(refused) => format!("{}.", refused.words),
+            None => "forbids calls that mining needs.".to_owned(),
+        },
+        NodeState::Lagging => match node.lag_blocks {
+            Some(1) => "is one block behind.".to_owned(),
+            // As many blocks with less work, or no new one for too long.
+            Some(0) | None => "is behind.".to_owned(),
+            Some(n) => format!("is {n} blocks behind."),
+        },
+    };
+    format!("Node {} {words}", format::tame(&node.name))
 }
 
 /// `: 412 000 of 884 201 blocks, 31 % done`, as far as it is known.
@@ -363,6 +450,17 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         );
     }
     if let Some(pending) = &snapshot.payout.pending {
+        let owner = snapshot.payout.address.as_str();
+        let carries = |miner: &&MinerView| {
+            !owner.is_empty()
+                && address_of(&miner.user).is_some_and(|at| at.eq_ignore_ascii_case(owner))
+        };
+        let then = match listed(snapshot.connected().filter(carries)) {
+            Some(names) => {
+                format!(" The address of now stands in the user of {names}: change it then.")
+            }
+            None => String::new(),
+        };
         alarms.add(
             About::Box,
             Level::Warning,
@@ -372,7 +470,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                 pending.address,
                 format::duration(pending.due_at.saturating_sub(snapshot.now))
             ),
-            "If you did not ask for this, cancel it and change the PIN.",
+            format!("If you did not ask for this, cancel it and change the PIN.{then}"),
         );
     }
 }
@@ -380,52 +478,46 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
 fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     let have_work = snapshot.job.is_some();
     for node in &snapshot.nodes {
-        let (level, text) = match node.state {
-            NodeState::Down if node.takes_p2p() => (
-                Level::Warning,
-                format!("The RPC of node {} does not answer; its P2P port does.", node.name),
-            ),
-            NodeState::Down => (Level::Warning, format!("Node {} does not answer.", node.name)),
-            NodeState::Doubtful => (Level::Warning, format!("Node {} is not trusted.", node.name)),
+        let level = match node.state {
+            // Told by an alarm of their own, below and in `clocks`.
+            NodeState::Leading | NodeState::Standby | NodeState::Unknown => continue,
+            NodeState::Forbidden if node.refused().is_some() => continue,
+            NodeState::WrongClock if node.clock.is_some_and(|clock| clock.odd) => continue,
             // It lacks nothing that another of ours has: what all of them lack is told once.
             NodeState::Lagging
                 if snapshot.outside.behind.is_some() && node.lag_blocks == Some(0) =>
             {
                 continue;
             }
-            NodeState::Lagging => (
-                Level::Warning,
-                match node.lag_blocks {
-                    Some(1) => format!("Node {} is one block behind.", node.name),
-                    // As many blocks with less work, or no new one for too long.
-                    Some(0) | None => format!("Node {} is behind.", node.name),
-                    Some(n) => format!("Node {} is {n} blocks behind.", node.name),
-                },
-            ),
-            NodeState::OtherRules => (
-                Level::Warning,
-                format!("Node {} goes by other rules than another of yours.", node.name),
-            ),
             // Without work these are the sentence itself.
-            NodeState::NoPeers if have_work => (Level::Warning, alone(node)),
-            // No other is better.
-            NodeState::Leading if node.peers == Some(0) && snapshot.chain == "main" => {
-                (Level::Warning, alone(node))
-            }
-            NodeState::Syncing if have_work => (
-                Level::Info,
-                format!("Node {} is downloading the chain{}.", node.name, downloaded(node)),
+            NodeState::NoPeers | NodeState::Syncing | NodeState::Warming if !have_work => continue,
+            // The work comes from it, as no other is better.
+            _ if node.is_leader() => Level::Critical,
+            NodeState::Syncing | NodeState::Warming => Level::Info,
+            NodeState::NoTemplate
+            | NodeState::Unusable
+            | NodeState::Down
+            | NodeState::Doubtful
+            | NodeState::Lagging
+            | NodeState::OtherRules
+            | NodeState::NoPeers
+            | NodeState::WrongClock
+            | NodeState::Forbidden => Level::Warning,
+        };
+        let text = match node.state {
+            NodeState::Down if node.takes_p2p() => format!(
+                "The RPC of node {} does not answer; its P2P port does.",
+                format::tame(&node.name)
             ),
-            NodeState::Warming if have_work => {
-                (Level::Info, format!("Node {} is starting up.", node.name))
-            }
-            _ => continue,
+            _ => about(node),
         };
         let advice = match node.state {
-            NodeState::NoPeers | NodeState::Leading => CHECK_PEERS,
-            _ => &node.why,
+            NodeState::NoPeers => CHECK_PEERS,
+            _ if node.remedy.is_empty() => &node.why,
+            _ => &node.remedy,
         };
-        let since = node.answered_at.filter(|_| node.state == NodeState::Down);
+        let silent = matches!(node.state, NodeState::Down | NodeState::Unusable);
+        let since = node.answered_at.filter(|_| silent);
         alarms.add_since(About::Node, since, level, format!("node:{}", node.name), text, advice);
     }
     for node in &snapshot.nodes {
@@ -466,10 +558,7 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         );
     }
     let set = snapshot.nodes.len();
-    if have_work
-        && set > 1
-        && snapshot.nodes.iter().filter(|node| node.state.is_usable()).count() == 1
-    {
+    if have_work && set > 1 && snapshot.nodes.iter().filter(|node| node.gives_work()).count() == 1 {
         alarms.add(
             About::Node,
             Level::Info,
@@ -483,10 +572,6 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
 /// What brings a node its peers.
 const CHECK_PEERS: &str =
     "Check its internet connection, and connect= and onlynet= in its bitcoin.conf.";
-
-fn alone(node: &NodeView) -> String {
-    format!("Node {} has no peers: it hears of no new blocks.", node.name)
-}
 
 /// Single alarms for this many missing miners; more of them make one alarm together.
 const MISSING_APART: usize = 3;
@@ -566,8 +651,58 @@ fn login_alarms(miner: &MinerView, alarms: &mut Alarms) {
     }
 }
 
+/// Miners that carry another payout address than the owner's in front of their name.
+fn carried_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
+    let carriers = || snapshot.connected().filter(|miner| miner.carries.is_some());
+    let user = format!("{}.NAME", snapshot.payout.address);
+    let pays_it = |miner: &&MinerView| miner.carries.as_deref() == Some(miner.pays.as_str());
+    if let Some(names) = listed(carriers().filter(pays_it)) {
+        alarms.add(
+            About::Box,
+            Level::Warning,
+            "former_address",
+            format!(
+                "A block of {names} pays a former payout address, which the miner's user carries."
+            ),
+            format!("Write {user} as the user in the miner."),
+        );
+    }
+    if let Some(names) = listed(carriers().filter(|miner| !pays_it(miner))) {
+        alarms.add(
+            About::Miner,
+            Level::Info,
+            "other_address",
+            format!("Another payout address than yours stands in the user of {names}."),
+            format!(
+                "Blocks pay you all the same, but NerdQAxe+ can refuse such work, and AxeOS does not \
+                 mark it as yours: write {user} as the user in the miner."
+            ),
+        );
+    }
+}
+
+/// `gamma, quad and 3 more`; `None` for nobody.
+fn listed<'a>(miners: impl Iterator<Item = &'a MinerView>) -> Option<String> {
+    let mut names: Vec<String> = miners.map(|miner| format::tame(named(miner))).collect();
+    let more = names.len().saturating_sub(3);
+    names.truncate(3);
+    match (names.pop()?, more) {
+        (last, 0) if names.is_empty() => Some(last),
+        (last, 0) => Some(format!("{} and {last}", names.join(", "))),
+        (last, more) => Some(format!("{}, {last} and {more} more", names.join(", "))),
+    }
+}
+
+/// What the owner calls a miner, whatever stands in front of it.
+fn named(miner: &MinerView) -> &str {
+    let address = miner.carries.as_deref().and_then(|address| miner.name.strip_prefix(address));
+    let rest = address.and_then(|rest| rest.strip_prefix('.'));
+    rest.filter(|name| !name.is_empty()).unwrap_or(&miner.name)
+}
+
 fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     missing_alarms(snapshot, alarms);
+    carried_alarms(snapshot, alarms);
     for miner in &snapshot.miners {
         login_alarms(miner, alarms);
         match miner.state {
@@ -857,7 +992,7 @@ mod tests {
         type Break = fn(&mut Snapshot);
         let faults: [(&str, State, Break); 29] = [
             ("Not set up yet", State::Down, |s| s.configured = false),
-            ("Node attic gives no work", State::Down, |s| {
+            ("Node attic does not answer.", State::Down, |s| {
                 s.job = None;
                 s.nodes[0].state = NodeState::Down;
             }),
@@ -882,8 +1017,8 @@ mod tests {
                 s.nodes[0].state = NodeState::NoPeers;
             }),
             ("Node attic has no peers: it hears of no new blocks", State::Degraded, |s| {
-                s.chain = "main".to_owned();
-                s.nodes[0].peers = Some(0);
+                s.nodes[0].leads = true;
+                s.nodes[0].state = NodeState::NoPeers;
             }),
             ("Node cellar has no peers: it hears of no new blocks", State::Degraded, |s| {
                 s.nodes.push(NodeView {
@@ -914,6 +1049,7 @@ mod tests {
             ("The RPC of node attic does not answer; its P2P port does", State::Degraded, |s| {
                 s.nodes[0].state = NodeState::Down;
                 s.nodes[0].p2p = Some(P2pView { state: P2pState::Own, ..Default::default() });
+                s.job.as_mut().unwrap().carried_by_p2p = Some("attic".to_owned());
             }),
             ("pays 0.00000001 BTC to somebody else", State::Degraded, |s| {
                 s.job.as_mut().unwrap().to_owner_sat -= 1;
@@ -1013,6 +1149,108 @@ mod tests {
         }
     }
 
+    /// The headline of a box that mines, after this.
+    fn headline(change: impl Fn(&mut Snapshot)) -> (State, String, String) {
+        let mut s = mining();
+        change(&mut s);
+        let told = verdict(&s);
+        (told.state, told.sentence, told.advice)
+    }
+
+    #[test]
+    fn the_headline_says_at_once_that_no_node_can_be_used_and_how_long_the_last_job_is_served() {
+        let fails = |state, reason: &str| {
+            headline(|s| {
+                s.job.as_mut().unwrap().kept_until = Some(s.now + 74);
+                let node = NodeView { state, reason: reason.to_owned(), ..s.nodes[0].clone() };
+                s.nodes[0] = NodeView { remedy: "Do this.".to_owned(), ..node };
+            })
+        };
+        let last = "The miners have the last job for 74\u{202f}s yet.";
+        let refused = "nothing listens at its port (connection refused)";
+        let login = "it refuses our user or password (HTTP 401)";
+        let page = "a web page answers there instead of a node (HTTP 200)";
+        for (state, reason, words) in [
+            (NodeState::Down, refused, format!("Node attic does not answer: {refused}.")),
+            (NodeState::Unusable, login, format!("Node attic cannot be used now: {login}.")),
+            (NodeState::Unusable, page, format!("Node attic cannot be used now: {page}.")),
+        ] {
+            let sentence = format!("{words} {last}");
+            assert_eq!(fails(state, reason), (State::Down, sentence, "Do this.".to_owned()));
+        }
+        let (state, sentence, _) = fails(NodeState::Warming, "");
+        assert_eq!(state, State::Down);
+        assert!(
+            sentence.starts_with("Waiting for node attic, which is starting up."),
+            "{sentence}"
+        );
+        // Another one takes over, or its P2P port carries the work; and one that was just named is
+        // only being asked.
+        let other = headline(|s| {
+            s.nodes[0].state = NodeState::Down;
+            s.nodes.push(NodeView { state: NodeState::Standby, ..Default::default() });
+        });
+        assert_eq!(other.0, State::Degraded);
+        assert_eq!(headline(|s| s.nodes[0].state = NodeState::Unknown).0, State::Ok);
+        let (state, sentence, _) = headline(|s| {
+            s.nodes[0].state = NodeState::Down;
+            s.job.as_mut().unwrap().carried_by_p2p = Some("attic".to_owned());
+        });
+        assert_eq!(state, State::Degraded);
+        assert!(sentence.contains("No node's RPC answers."), "{sentence}");
+    }
+
+    #[test]
+    fn what_may_cost_a_block_stands_in_the_headline_and_other_things_are_counted() {
+        for (state, words) in [
+            (NodeState::NoPeers, "Node attic has no peers: it hears of no new blocks."),
+            (NodeState::Syncing, "Node attic is downloading the chain: 31\u{202f}% done."),
+            (NodeState::Lagging, "Node attic is 2 blocks behind."),
+            (NodeState::NoTemplate, "Node attic gives no work: it says No. (-1)."),
+        ] {
+            let (told, sentence, _) = headline(|s| {
+                s.nodes[0].leads = true;
+                s.nodes[0].state = state;
+                s.nodes[0].lag_blocks = Some(2);
+                s.nodes[0].progress = Some(0.31);
+                if state == NodeState::NoTemplate {
+                    s.nodes[0].reason = "it says No. (-1)".to_owned();
+                }
+            });
+            assert_eq!(told, State::Degraded);
+            assert_eq!(sentence, format!("Mining block 925\u{202f}114 with one miner. {words}"));
+        }
+        let (_, sentence, _) = headline(|s| s.board.undervoltage = Some(true));
+        assert_eq!(
+            sentence,
+            "Mining block 925\u{202f}114 with one miner, with one thing to look at."
+        );
+    }
+
+    #[test]
+    fn waiting_for_one_node_is_not_all_there_is_to_do_when_another_has_a_fault() {
+        let wait = |other: Option<NodeState>| {
+            let (_, sentence, advice) = headline(|s| {
+                s.job = None;
+                s.nodes[0].state = NodeState::Syncing;
+                s.nodes[0].progress = Some(0.31);
+                s.nodes[0].sync_eta_s = Some(19 * 3600);
+                let more = other.map(|state| NodeView { state, ..Default::default() });
+                s.nodes.extend(more);
+            });
+            assert!(sentence.contains("downloading the chain: 31\u{202f}% done"), "{sentence}");
+            assert!(advice.contains("in about 19\u{202f}h"), "{advice}");
+            advice
+        };
+        assert!(wait(None).starts_with("Nothing to do: "));
+        assert!(wait(Some(NodeState::Warming)).starts_with("Nothing to do: "));
+        let advice = wait(Some(NodeState::Unusable));
+        assert!(
+            advice.starts_with("Mining ") && advice.contains("The other node would"),
+            "{advice}"
+        );
+    }
+
     #[test]
     fn nodes_that_are_all_behind_the_network_are_one_alarm_and_the_headline_says_it() {
         let mut s = mining();
@@ -1106,6 +1344,51 @@ mod tests {
         let mut ordinary: Vec<&str> = ordinary.map(RejectReason::name).collect();
         ordinary.sort_unstable();
         assert_eq!(left_out, ordinary);
+    }
+
+    #[test]
+    fn miners_that_carry_another_payout_address_are_named_together() {
+        let miner = |name: &str, carries: Option<&str>, pays: &str| MinerView {
+            id: name.to_owned(),
+            name: carries.map_or(name.to_owned(), |address| format!("{address}.{name}")),
+            user: format!("{}.{name}", carries.unwrap_or("own")),
+            carries: carries.map(str::to_owned),
+            pays: pays.to_owned(),
+            ..Default::default()
+        };
+        let mut s = mining();
+        s.payout.address = "own".to_owned();
+        s.miners = vec![miner("a", Some("old"), "own"), miner("b", None, "own")];
+        let told = verdict(&s);
+        assert_eq!(told.state, State::Ok, "they pay the owner");
+        let text = "Another payout address than yours stands in the user of a.";
+        assert_eq!(told.alarms[0].text, text);
+        assert!(told.alarms[0].advice.contains("write own.NAME as the user"));
+        s.miners.extend([miner("c", Some("old"), "own"), miner("d", Some("older"), "own")]);
+        assert!(verdict(&s).alarms[0].text.ends_with("in the user of a, c and d."));
+        s.miners.push(miner("e", Some("old"), "own"));
+        assert!(verdict(&s).alarms[0].text.ends_with("in the user of a, c, d and 1 more."));
+        // Its blocks do go there.
+        s.miners = vec![miner("a", Some("old"), "old")];
+        let told = verdict(&s);
+        assert_eq!(told.state, State::Degraded);
+        assert!(told.alarms[0].text.starts_with("A block of a pays a former payout address"));
+    }
+
+    #[test]
+    fn a_payout_address_that_waits_tells_which_miners_carry_the_one_of_now() {
+        const OWN: &str = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
+        let advice = |user: &str| {
+            let mut s = mining();
+            s.payout.address = OWN.to_owned();
+            s.payout.pending = Some(Default::default());
+            s.miners[0].user = user.to_owned();
+            verdict(&s).advice
+        };
+        assert!(
+            advice(&format!("{OWN}.gamma")).contains("now stands in the user of gamma: change it")
+        );
+        assert!(!advice("gamma").contains("user"));
     }
 
     #[test]

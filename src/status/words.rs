@@ -90,6 +90,8 @@ impl NodeState {
             NodeState::OtherRules => "other rules",
             NodeState::Doubtful => "not trusted",
             NodeState::Forbidden => "forbids our calls",
+            NodeState::NoTemplate => "gives no work",
+            NodeState::Unusable => "cannot be used",
             NodeState::Down => "down",
             NodeState::Unknown => "not asked yet",
         }

@@ -251,7 +251,7 @@ fn the_owner_changes_the_tag_while_a_miner_works_and_takes_it_back() {
     let shown = shown.as_str().unwrap();
     assert!(shown.contains("Words in the block: Soloist becomes Anna was here."), "{shown}");
     assert!(shown.contains("answers: chain regtest"), "{shown}");
-    assert!(shown.contains("will say /Anna was here/, which takes 15 bytes"), "{shown}");
+    assert!(shown.contains("The block says: /Anna was here/ (15 of 64 bytes)"), "{shown}");
     assert_eq!(std::fs::read_to_string(daemon.config()).unwrap(), before);
 
     assert_eq!(
@@ -391,9 +391,24 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     let (code, words) = set_up(&daemon, &[], &wish(&mistyped, &password, true));
     assert!(code == 422 && words.contains("mistyped"), "{code} {words}");
     let (code, words) = set_up(&daemon, &[], &wish(OTHER_CHAIN, &password, true));
-    assert!(code == 422 && words.contains("worth nothing on the chain"), "{code} {words}");
-    let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, "wrong", false));
-    assert!(code == 200 && words.contains("cannot be used now"), "{code} {words}");
+    assert!(
+        code == 422 && words.contains("but the node is on the chain 'regtest'"),
+        "{code} {words}"
+    );
+    let said = |words: &str| serde_json::from_str::<Value>(words).unwrap();
+    // A wrong password is a problem like any other, but one that may be overruled.
+    for save in [false, true] {
+        let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, "wrong", save));
+        let said = said(&words);
+        assert_eq!((code, &said["saved"]), (422, &false.into()), "{words}");
+        let problem = said["problems"][0].as_str().unwrap();
+        assert!(
+            problem.contains("It cannot be used now: it refuses our user or password"),
+            "{words}"
+        );
+        assert_eq!(said["fields"], serde_json::json!(["password0"]));
+        assert_eq!(said["can_be_saved_anyway"], true);
+    }
     let (code, words) = set_up(&daemon, &[], &wish(PAYOUT, &password, false));
     assert!(code == 200 && words.contains("answers: chain regtest"), "{code} {words}");
     assert!(words.contains("no ZMQ publisher answers there"), "its RPC is none: {words}");
@@ -436,6 +451,64 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
         wait_for("the miner", || daemon.get("/api/miners/1").filter(|m| m["difficulty"] == 2048.0));
     assert_eq!(known["difficulty_locked"], true, "{known}");
     drop(miner);
+}
+
+/// What answers wrongly, not at all or not yet is saved by a second press alone, and the page then says
+/// of it what the set-up said.
+#[test]
+fn a_node_that_cannot_be_used_now_is_saved_only_on_purpose() {
+    let Some(node) = node() else { return };
+    let credentials = node.credentials().unwrap();
+    let (user, password) = credentials.trim().split_once(':').unwrap();
+    let daemon = Daemon::fresh();
+    wait_for("the page", || daemon.status());
+    let entry = |url: String| serde_json::json!({ "url": url, "user": user, "password": password, "p2p": "off" });
+    let wish = |nodes: &[Value], more: &[(&str, bool)]| {
+        let mut wish = serde_json::json!({ "payout": PAYOUT, "pin": "7391x", "nodes": nodes });
+        more.iter().for_each(|(key, value)| wish[*key] = (*value).into());
+        let (code, words) = set_up(&daemon, &[], &wish);
+        (code, serde_json::from_str::<Value>(&words).unwrap_or_else(|_| panic!("{words}")))
+    };
+    let good = entry(format!("http://{}", node.address()));
+    let page = FaultProxy::answering(Fault::web_page());
+    let busy = FaultProxy::start(node.address());
+    let Fault::Answer(initial) = Fault::initial_download() else { panic!("no answer") };
+    busy.set(Fault::Only(vec!["getblocktemplate"], initial));
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = entry(format!("http://{nowhere}"));
+    for (bad, sentence) in [
+        (&dead, "It cannot be used now: nothing listens at its port (connection refused)."),
+        (&entry(page.url()), "It cannot be used now: a web page answers there instead of a node"),
+        (&entry(busy.url()), "It gives no work: it is still downloading the chain"),
+    ] {
+        for more in [&[("save", false)][..], &[("save", true)]] {
+            let (code, said) = wish(&[good.clone(), bad.clone()], more);
+            assert_eq!((code, &said["saved"]), (422, &false.into()), "{said}");
+            let problem = said["problems"][0].as_str().unwrap();
+            assert!(problem.contains(sentence), "{problem}");
+            assert_eq!(said["fields"], serde_json::json!(["url1"]), "{said}");
+            assert_eq!(said["can_be_saved_anyway"], true, "{said}");
+            let found = said["findings"].to_string();
+            assert!(found.contains("It was shown the block that we would send"), "{found}");
+        }
+    }
+    // What cannot be read stands at its field, and nothing overrules it.
+    let mut odd = dead.clone();
+    odd["zmq"] = "nonsense".into();
+    let (code, said) =
+        wish(&[good.clone(), dead.clone(), odd], &[("save", true), ("anyway", true)]);
+    assert_eq!((code, &said["can_be_saved_anyway"]), (422, &false.into()), "{said}");
+    assert_eq!(said["fields"], serde_json::json!(["zmq2", "url2"]), "{said}");
+    assert!(!std::fs::read_to_string(daemon.config()).unwrap().contains("argon2id"));
+
+    let (code, said) = wish(&[dead], &[("save", true), ("anyway", true)]);
+    assert_eq!((code, &said["saved"]), (200, &true.into()), "{said}");
+    let status = wait_for("the page to know", || {
+        daemon.status().filter(|status| status["sentence"].as_str().unwrap().starts_with("Node"))
+    });
+    let sentence = format!("Node {nowhere} does not answer: nothing listens at its port");
+    assert!(status["sentence"].as_str().unwrap().starts_with(&sentence), "{status}");
+    assert_eq!(status["state"], "DOWN");
 }
 
 /// The backup of a box that mined, with its settings in plain and, under a passphrase, all of them.
@@ -576,6 +649,94 @@ fn with_the_passphrase_an_old_card_brings_the_whole_set_up() {
     let mut browser = Browser { daemon: &daemon, cookie: String::new() };
     assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
     assert!(!daemon.log().contains("geheim") && !daemon.log().contains("correct horse"));
+}
+
+/// The user that is recommended begins with the payout address. When that changes, the owner is told
+/// which miners carry the old one, and a miner that is told the new one is the same as before.
+#[test]
+fn a_miner_keeps_its_history_when_its_user_names_the_new_payout_address() {
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.wait_ready();
+    daemon.edit(|text| text.replace("[http]", "[http]\npin = \"7391x\""));
+    daemon.signal(Signal::SIGHUP);
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{PAYOUT}.gamma"));
+    let (answer, _) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    let only = |daemon: &Daemon, user: String| {
+        wait_for("the miner", || {
+            let miners = daemon.get("/api/miners")?["miners"].as_array()?.clone();
+            assert_eq!(miners.len(), 1, "{miners:?}");
+            miners.into_iter().next().filter(|miner| miner["user"] == user.as_str())
+        })
+    };
+    let before = only(&daemon, format!("{PAYOUT}.gamma"));
+    assert_eq!((&before["name"], &before["accepted"]), (&"gamma".into(), &1.into()));
+    let page = daemon.text("/");
+    assert!(page.contains("Miner gamma connected from"), "{page}");
+
+    let mut browser = Browser { daemon: &daemon, cookie: String::new() };
+    wait_for("the PIN", || {
+        thread::sleep(Duration::from_millis(200));
+        (browser.settings().contains("action=\"/login\"")).then_some(())
+    });
+    assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
+    let (token, url) = (browser.token(), node.config().url.trim_end_matches('/').to_owned());
+    let page = browser.settings();
+    let user = page.split_once("name=\"user0\" value=\"").unwrap().1;
+    let user = user.split('"').next().unwrap().to_owned();
+    let form = |payout: &str| {
+        format!("token={token}&name=x&payout={payout}&tag=x&url0={url}&user0={user}&p2p0=off")
+    };
+    let warned = "These miners carry the old payout address in their user: gamma.";
+    let shown = browser.post("/settings", &form(THEIRS));
+    assert!(shown.as_str().unwrap().contains(warned), "{}", shown.as_str().unwrap());
+    let shown = browser.post("/settings", &form(PAYOUT));
+    assert!(!shown.as_str().unwrap().contains("carry the old"), "{}", shown.as_str().unwrap());
+
+    daemon.edit(|text| text.replace(PAYOUT, THEIRS));
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the new address", || {
+        daemon.status().filter(|status| status["payout"]["address"] == THEIRS)
+    });
+    let status = wait_for("the alarm", || {
+        let status = daemon.status()?;
+        status["alarms"].to_string().contains("stands in the user of gamma").then_some(status)
+    });
+    assert_eq!(status["state"], "OK", "the work pays the owner: {status}");
+    drop(miner);
+    let again = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{THEIRS}.gamma"));
+    let after = only(&daemon, format!("{THEIRS}.gamma"));
+    for same in ["id", "name", "accepted", "best", "first_seen_at"] {
+        assert_eq!(after[same], before[same], "{same}");
+    }
+    drop(again);
+    assert!(daemon.stop().success());
+    daemon.launch();
+    daemon.wait_ready();
+    let _again = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{THEIRS}.gamma"));
+    assert_eq!(only(&daemon, format!("{THEIRS}.gamma"))["accepted"], 1);
+}
+
+/// A name that the owner writes is answered to from the next reload on.
+#[test]
+fn a_name_of_the_owners_counts_at_once() {
+    let daemon = Daemon::fresh();
+    wait_for("the page", || daemon.status());
+    let code = |host: &str| {
+        let mut stream = std::net::TcpStream::connect(daemon.http).unwrap();
+        let request =
+            format!("GET /health/live HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    assert_eq!(code("solo.example.org"), "421");
+    daemon.edit(|text| text.replace("[http]", "[http]\nhosts = \"Solo.Example.org\""));
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the name", || (code("solo.example.org") == "200").then_some(()));
+    assert_eq!(code("evil.example.org"), "421");
 }
 
 /// A miner's own address, which its user name begins with.

@@ -246,6 +246,19 @@ try {
     await fill({ payout: "nonsense", url0: "http://192.168.1.10:8332", user0: "soloist", password0: "x", pin: "739100", pin2: "739100" });
     await press("form .main");
     expect(await shows("This is no address of the main chain."), "set-up: a wrong address is not named");
+    expect(await page.run("document.activeElement.name === 'payout'"), "set-up: the wrong field has not the focus");
+    expect(await page.run("document.querySelector('[name=pin2]').value === '739100'"), "set-up: the PIN is lost");
+    await examine(page, "setup-wrong", 360, false);
+    // A node that cannot be used: the mistake has the focus, and a second press goes on.
+    await fill({ payout: "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", url0: "http://refuses:8332" });
+    await press("form .main");
+    expect(await page.run("document.activeElement.name === 'password0'"), "set-up: the password has not the focus");
+    await examine(page, "setup-doubt", 360, false);
+    await press("[value=anyway]");
+    expect(await shows("You save this although"), "set-up: the doubt is not told before it is saved");
+    await examine(page, "setup-although", 360, false);
+    await press("[value=edit]");
+    await fill({ url0: "http://192.168.1.10:8332" });
     await fill({ payout: "bc1q ar0s rrr7 xfkv y5l6 43ly dnw9 re59 gtzz wf5m dq", pin: "739100", pin2: "739100" });
     await press("form .main");
     await examine(page, "setup-confirm", 360, false);

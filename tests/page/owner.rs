@@ -10,7 +10,7 @@ use smol::{Async, LocalExecutor};
 use soloist::clock::Now;
 use soloist::server::http::admin::{Action, Admin, Change, Checked, Control, Local};
 use soloist::server::http::{Http, NoBlock, Options, View};
-use soloist::settings::{Changes, Input, Output, Values};
+use soloist::settings::{Changes, Input, Output, Remark, Values};
 use soloist::status::Snapshot;
 
 use crate::sample;
@@ -73,13 +73,21 @@ impl Control for OwnersBox {
             if values.payout.starts_with("bc1q") {
                 checked.findings.push("The address is P2WPKH on main.".to_owned());
             } else {
-                checked.problems.push("This is no address of the main chain.".to_owned());
+                let words = "This is no address of the main chain.";
+                checked.problems.push(Remark::at("payout", words));
             }
             if values.nodes.is_empty() {
-                checked.problems.push("A node is needed.".to_owned());
+                checked.problems.push(Remark::at("url0", "A node is needed."));
             }
-            for node in &values.nodes {
-                checked.findings.push(format!("{} says: <b>block 925113</b>", node.url));
+            for (place, node) in values.nodes.iter().enumerate() {
+                if node.url.is_empty() {
+                    checked.problems.push(Remark::at(format!("url{place}"), "It has no address."));
+                } else if node.url.contains("refuses") {
+                    let words = format!("{}: It refuses our user or password.", node.url);
+                    checked.doubts.push(Remark::at(format!("password{place}"), words));
+                } else {
+                    checked.findings.push(format!("{} says: <b>block 925113</b>", node.url));
+                }
             }
             checked
         })

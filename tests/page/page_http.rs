@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use soloist::server::http::Options;
+use soloist::server::http::guard::Reach;
 use soloist::status::Snapshot;
 
 use crate::{sample, server};
@@ -224,6 +225,85 @@ fn foreign_hosts_and_bad_requests_are_refused() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
     assert_eq!(server.get("/health").code, 200);
+}
+
+#[test]
+fn a_name_that_is_refused_is_told_with_the_line_that_lets_it_in() {
+    let server = Server::home();
+    let refused = server.get_with("/", "Solo.Example.org:8080", "");
+    assert_eq!(refused.code, 421);
+    assert!(refused.body.contains("below [http]"), "{}", refused.body);
+    let line = "hosts = [\"solo.example.org\"]\n";
+    assert!(refused.body.contains(line), "{}", refused.body);
+    // What is no name is not repeated.
+    let odd = server.get_with("/", "<b>.example.org", "");
+    assert!(odd.code == 421 && !odd.body.contains("<b>"), "{}", odd.body);
+
+    let reach = Reach {
+        hosts: vec!["solo.example.org".to_owned()],
+        domains: vec!["fritz.box".to_owned()],
+        embed: Vec::new(),
+    };
+    let server = Server(server::Server::reached(reach, sample::home(), lenient(), false));
+    for host in ["Solo.Example.org:8080", "solo.fritz.box"] {
+        assert_eq!(server.get_with("/", host, "").code, 200, "{host}");
+    }
+    assert_eq!(server.get_with("/", "fritz.box.example.org", "").code, 421);
+}
+
+/// Umbrel's proxy passes the browser's Host and adds where it came from.
+#[test]
+fn the_page_works_behind_umbrels_proxy() {
+    let server = Server::home();
+    let added = "X-Forwarded-Proto: http\r\nX-Forwarded-Host: umbrel.local:4848\r\n\
+                 X-Forwarded-For: 192.168.1.30\r\n";
+    for path in ["/", "/style.css", "/api/status"] {
+        assert_eq!(server.get_with(path, "umbrel.local:4848", added).code, 200, "{path}");
+    }
+    // Over its Tor service or a VPN: by the setting.
+    let onion = format!("{}.onion", "a".repeat(56));
+    assert_eq!(server.get_with("/", &onion, added).code, 421);
+    let reach = Reach { hosts: vec![onion.clone()], ..Reach::default() };
+    let server = Server(server::Server::reached(reach, sample::home(), lenient(), false));
+    assert_eq!(server.get_with("/", &onion, added).code, 200);
+}
+
+#[test]
+fn only_pages_that_the_owner_names_may_show_this_one_and_read_it() {
+    const HOME: &str = "http://homeassistant.local:8123";
+    let ask = |server: &Server, path: &str, origin: &str| {
+        server.get_with(path, "192.168.1.20", &format!("Origin: {origin}\r\n"))
+    };
+    let shut = Server::home();
+    let answer = ask(&shut, "/", HOME);
+    assert!(answer.head.contains("frame-ancestors 'none'"), "{}", answer.head);
+    assert!(answer.head.contains("x-frame-options: deny"), "{}", answer.head);
+    assert!(!answer.head.contains("access-control"), "{}", answer.head);
+
+    let reach = Reach { embed: vec![HOME.to_owned()], ..Reach::default() };
+    let open = Server(server::Server::reached(reach, sample::home(), lenient(), false));
+    for path in ["/", "/miners/gamma", "/api/status", "/metrics", "/style.css"] {
+        let answer = ask(&open, path, HOME);
+        assert!(answer.head.contains(&format!("frame-ancestors {HOME}")), "{}", answer.head);
+        assert!(answer.head.contains("default-src 'none'"), "{}", answer.head);
+        assert!(!answer.head.contains("x-frame-options"), "{}", answer.head);
+        let allowed = format!("access-control-allow-origin: {HOME}");
+        assert!(answer.head.contains(&allowed), "{path}: {}", answer.head);
+        assert!(!answer.head.contains("allow-credentials"), "{}", answer.head);
+    }
+    for origin in [
+        "http://evil.example",
+        "null",
+        "http://homeassistant.local",
+        "https://homeassistant.local:8123",
+    ] {
+        let answer = ask(&open, "/api/status", origin);
+        assert!(!answer.head.contains("access-control"), "{origin}: {}", answer.head);
+    }
+    // What has a form stays alone.
+    let settings = ask(&open, "/settings", HOME);
+    assert!(settings.head.contains("frame-ancestors 'none'"), "{}", settings.head);
+    assert!(!settings.head.contains("access-control"), "{}", settings.head);
 }
 
 #[test]

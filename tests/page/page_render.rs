@@ -37,7 +37,7 @@ fn text(snapshot: &Snapshot) -> String {
 
 #[test]
 fn each_state_tells_a_first_time_reader_what_goes_on() {
-    let states: [(Snapshot, State, &[&str]); 13] = [
+    let states: [(Snapshot, State, &[&str]); 14] = [
         (
             sample::home(),
             State::Ok,
@@ -48,6 +48,7 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "would take our block",
                 "98 % of its claim",
                 "1 in 630 000",
+                "User, in every miner bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq .gamma",
                 "58 addresses are known; a block that none of your nodes shows within 2 s is offered \
                  to 8 of them.",
                 // 459 × 2016 = 925 344.
@@ -63,9 +64,10 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
             sample::no_node(),
             State::Down,
             &[
-                "None of the 2 nodes gives work, so the miners have none.",
+                "None of the 2 nodes answers.",
+                "Check that the nodes run and that this box reaches them.",
                 "Until then the miners are on their second pool",
-                "Node attic does not answer",
+                "Node attic does not answer: nothing listens at its port (connection refused).",
                 "connection refused",
                 "was on block 925 113",
             ],
@@ -77,8 +79,19 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "Waiting for node attic, which is downloading the chain: 731 206 of 925 113 \
                  blocks, 73 % done.",
                 "mining starts by itself when it is ready, in about 19 h",
+                "73 % downloaded, about 19 h to go",
                 "192.168.1.51",
                 "Nobody mines now",
+            ],
+        ),
+        (
+            sample::unusable(),
+            State::Down,
+            &[
+                "Node attic cannot be used now: it refuses our user or password (HTTP 401). The \
+                 miners have the last job for 74 s yet.",
+                "Compare rpc_user and rpc_pass",
+                "attic cannot be used 192.168.1.10:8332",
             ],
         ),
         (
@@ -113,6 +126,7 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "with 2 things to look at",
                 "Node cellar is 3 blocks behind.",
                 "Miner quad is connected but has sent no share for 15 min.",
+                "Another payout address than yours stands in the user of desk.",
             ],
         ),
         (
@@ -203,9 +217,9 @@ fn a_node_is_not_called_up_to_date_while_the_network_is_ahead() {
 
 #[test]
 fn the_page_says_in_both_modes_where_the_money_goes() {
-    let all = "The money goes to your payout address, whatever the miner sends.";
-    let own =
-        "the blocks that this miner finds pay that address. All others pay your payout address.";
+    let all = "The money goes to you whatever the miner sends.";
+    let own = "A miner whose user begins with another Bitcoin address pays that address; all others pay \
+               you.";
     let itself = "A miner whose user begins with an address is paid there for its own block.";
     let home = text(&sample::home());
     assert!(home.contains(all) && !home.contains(own) && !home.contains(itself), "{home}");

@@ -145,6 +145,126 @@ fn the_first_visit_leads_through_the_set_up() {
     server.kept(|kept| assert_eq!(kept.values.payout, ADDRESS));
 }
 
+/// The input of this name, as it stands in the page.
+fn input<'a>(page: &'a str, name: &str) -> &'a str {
+    let found = page.split("<input ").find(|rest| rest.contains(&format!("name=\"{name}\"")));
+    found.unwrap_or_else(|| panic!("no field {name} in {page}")).split('>').next().unwrap()
+}
+
+/// What stands below the field of this name.
+fn beside<'a>(page: &'a str, name: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("id=\"about-{name}\"")).unwrap_or_default();
+    rest.split("</div>").next().unwrap()
+}
+
+#[test]
+fn a_mistake_stands_at_its_field_which_has_the_focus_and_nothing_typed_is_lost() {
+    let server = Server::start(Kept::default());
+    let form = "name=attic&payout=nonsense&url0=http://a:8332&user0=u&password0=geheim&cert0=/a.pem\
+                &user1=v&password1=auch+geheim&zmq1=tcp://b:28332&pin=7391&pin2=7392&tag=Anna";
+    let page = server.post("/setup", form).body;
+    assert!(page.contains("Nothing is saved yet. 3 things need a look."), "{page}");
+    assert!(beside(&page, "payout").contains("This is no address of the main chain."), "{page}");
+    assert!(beside(&page, "url1").contains("It has no address."), "{page}");
+    assert!(beside(&page, "pin2").contains("The two PINs differ."), "{page}");
+    for field in ["payout", "url1", "pin2"] {
+        let input = input(&page, field);
+        assert!(input.contains("aria-invalid=\"true\""), "{input}");
+        assert!(input.contains(&format!("aria-describedby=\"about-{field}\"")), "{input}");
+    }
+    assert!(input(&page, "payout").contains(" autofocus"), "{page}");
+    assert_eq!(page.matches(" autofocus").count(), 1, "{page}");
+    let typed = [
+        ("name", "attic"),
+        ("payout", "nonsense"),
+        ("url0", "http://a:8332"),
+        ("user0", "u"),
+        ("password0", "geheim"),
+        ("cert0", "/a.pem"),
+        ("user1", "v"),
+        ("password1", "auch geheim"),
+        ("zmq1", "tcp://b:28332"),
+        ("pin", "7391"),
+        ("pin2", "7392"),
+        ("tag", "Anna"),
+    ];
+    for (name, value) in typed {
+        let input = input(&page, name);
+        assert!(input.contains(&format!("value=\"{value}\"")), "{name}: {input}");
+    }
+    assert!(!page.contains("value=\"anyway\""), "a wrong address cannot be overruled");
+    let anyway = server.post("/setup", &format!("{form}&step=save&anyway=yes"));
+    assert_eq!(anyway.code, 200);
+    server.kept(|kept| assert!(kept.pin.is_none() && kept.values.payout.is_empty()));
+}
+
+#[test]
+fn a_node_that_cannot_be_used_is_saved_only_by_a_second_deliberate_press() {
+    let server = Server::start(Kept::default());
+    let form = set_up(ADDRESS, "7391").replace("http://a:8332", "http://refuses:8332");
+    let sentence = "http://refuses:8332: It refuses our user or password.";
+    for step in ["", "&step=save"] {
+        let page = server.post("/setup", &format!("{form}{step}")).body;
+        assert!(beside(&page, "password0").contains(sentence), "{page}");
+        assert!(input(&page, "password0").contains(" autofocus"), "{page}");
+        assert!(input(&page, "password0").contains("value=\"geheim\""), "{page}");
+        assert!(input(&page, "pin2").contains("value=\"7391\""), "{page}");
+        assert!(page.contains("name=\"step\" value=\"anyway\""), "{page}");
+        server.kept(|kept| assert!(kept.pin.is_none() && kept.values.payout.is_empty()));
+    }
+    // The second press leads to what is confirmed; that again says it.
+    let page = server.post("/setup", &format!("{form}&step=anyway")).body;
+    assert!(page.contains("You save this although") && page.contains(sentence), "{page}");
+    assert!(input(&page, "anyway").contains("value=\"yes\""), "{page}");
+    server.kept(|kept| assert!(kept.values.payout.is_empty()));
+    assert_eq!(server.post("/setup", &format!("{form}&step=save&anyway=yes")).code, 303);
+    server.kept(|kept| assert_eq!(kept.values.nodes[0].url, "http://refuses:8332"));
+    // The settings go the same way.
+    let token = server.token();
+    let form = change(&token, ADDRESS, "attic").replace("http://a:8332", "http://refuses:8333");
+    let page = server.post("/settings", &form).body;
+    assert!(beside(&page, "password0").contains("refuses:8333: It refuses"), "{page}");
+    server.kept(|kept| assert_eq!(kept.values.name, "solo"));
+    assert_eq!(server.post("/settings", &format!("{form}&anyway=yes")).code, 303);
+    server.kept(|kept| assert_eq!(kept.values.name, "attic"));
+}
+
+#[test]
+fn the_way_back_keeps_what_was_typed_and_beginning_again_says_that_it_does_not() {
+    let server = Server::start(Kept::default());
+    let form = set_up(ADDRESS, "7391");
+    let page = server.post("/setup", &form).body;
+    assert!(page.contains("Begin again: all that you typed is dropped"), "{page}");
+    let back = server.post("/setup", &format!("{form}&step=edit")).body;
+    for (name, value) in [("payout", ADDRESS), ("password0", "geheim"), ("pin", "7391")] {
+        assert!(input(&back, name).contains(&format!("value=\"{value}\"")), "{name}: {back}");
+    }
+    assert!(!back.contains("aria-invalid"), "nothing was found wrong");
+
+    let server = Server::ready();
+    let form = change(&server.token(), OTHER, "attic").replace("&step=save", "");
+    let page = server.post("/settings", &form).body;
+    assert!(page.contains("Drop all changes"), "{page}");
+    let back = server.post("/settings", &format!("{form}&step=edit")).body;
+    assert!(input(&back, "name").contains("value=\"attic\""), "{back}");
+    assert!(input(&back, "payout").contains(&format!("value=\"{OTHER}\"")), "{back}");
+}
+
+#[test]
+fn a_known_node_is_removed_by_its_address_and_what_was_typed_beside_it_is_not() {
+    let server = Server::ready();
+    let token = server.token();
+    let two = change(&token, ADDRESS, "solo") + "&url1=http://b:8332&user1=v&password1=x";
+    assert_eq!(server.post("/settings", &two).code, 303);
+    server.kept(|kept| assert_eq!(kept.values.nodes.len(), 2));
+    let one = change(&token, ADDRESS, "solo") + "&url1=&user1=v";
+    let typed = one.replace("user1=v", "user1=other");
+    assert!(beside(&server.post("/settings", &typed).body, "url1").contains("no address"));
+    server.kept(|kept| assert_eq!(kept.values.nodes.len(), 2));
+    assert_eq!(server.post("/settings", &one).code, 303);
+    server.kept(|kept| assert_eq!(kept.values.nodes.len(), 1));
+}
+
 #[test]
 fn without_a_session_nothing_is_shown_or_changed() {
     let server = Server::ready();
@@ -250,7 +370,7 @@ fn a_new_pin_ends_every_session() {
     let server = Server::ready();
     let token = server.token();
     let answer = server.post("/pin", &format!("token={token}&pin=8264x&pin2=8264y"));
-    assert!(answer.body.contains("The two PINs differ."));
+    assert!(beside(&answer.body, "pin2").contains("The two PINs differ."), "{}", answer.body);
     assert_eq!(server.post("/pin", &format!("token={token}&pin=8264x&pin2=8264x")).code, 303);
     assert!(server.get("/settings").body.contains("action=\"/login\""));
     assert_eq!(server.post("/login", "pin=7391").code, 403);

@@ -29,6 +29,7 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("one-miner", one_miner()),
         ("forty", forty()),
         ("per-miner", per_miner()),
+        ("unusable", unusable()),
         ("found", found()),
         ("hostile", hostile()),
     ]
@@ -72,6 +73,7 @@ pub fn no_node() -> Snapshot {
     s.nodes[1].rehearsal = None;
     s.nodes[1].permissions = None;
     for node in &mut s.nodes {
+        node.leads = false;
         node.state = NodeState::Down;
         node.p2p = node.p2p.take().map(|p2p| P2pView {
             state: P2pState::Down,
@@ -80,9 +82,9 @@ pub fn no_node() -> Snapshot {
         });
         node.answered_at = Some(NOW - 420);
         node.cause = "refused".to_owned();
-        node.why = "It does not answer. Check that it is switched on and that its address is \
-                    right."
-            .to_owned();
+        node.reason = "nothing listens at its port (connection refused)".to_owned();
+        node.remedy = "Check that the node runs.".to_owned();
+        node.why = format!("It does not answer: {}. {}", node.reason, node.remedy);
         node.last_error = Some(NodeErrorView {
             at: NOW - 3,
             method: "getblocktemplate".to_owned(),
@@ -98,6 +100,24 @@ pub fn no_node() -> Snapshot {
     s
 }
 
+/// The only node refuses the password since a minute, and the miners still have the last job.
+pub fn unusable() -> Snapshot {
+    let mut s = home();
+    s.nodes.truncate(1);
+    let node = &mut s.nodes[0];
+    node.leads = false;
+    node.state = NodeState::Unusable;
+    node.cause = "login".to_owned();
+    node.reason = "it refuses our user or password (HTTP 401)".to_owned();
+    node.remedy =
+        "Compare rpc_user and rpc_pass with the rpcauth or rpcuser line of its bitcoin.conf."
+            .to_owned();
+    node.why = format!("It cannot be used now: {}. {}", node.reason, node.remedy);
+    node.answered_at = Some(NOW - 16);
+    s.job.as_mut().expect("home has a job").kept_until = Some(NOW + 74);
+    s
+}
+
 /// The only node still downloads the chain.
 pub fn syncing() -> Snapshot {
     let mut s = base();
@@ -105,6 +125,7 @@ pub fn syncing() -> Snapshot {
     s.network.height = Some(731_206);
     s.nodes.truncate(1);
     let node = &mut s.nodes[0];
+    node.leads = false;
     node.state = NodeState::Syncing;
     node.cause = "initial-download".to_owned();
     node.why = "It is downloading the chain. Mining starts by itself when it is done.".to_owned();
@@ -172,10 +193,12 @@ pub fn lonely() -> Snapshot {
 /// The preferred node is three hours ahead and the other one takes no transactions.
 pub fn clocks() -> Snapshot {
     let mut s = home();
+    s.nodes[0].leads = false;
     s.nodes[0].state = NodeState::WrongClock;
     s.nodes[0].why =
         "It has a clock that is 3 h fast, so that others refuse its blocks.".to_owned();
     s.nodes[0].clock = Some(ClockView { offset_s: 10_800.0, odd: true });
+    s.nodes[1].leads = true;
     s.nodes[1].state = NodeState::Leading;
     s.nodes[1].local_relay = Some(false);
     s.board.clock_synced = Some(false);
@@ -185,6 +208,7 @@ pub fn clocks() -> Snapshot {
 /// The second node is behind, and a miner is quiet.
 pub fn lagging() -> Snapshot {
     let mut s = home();
+    s.miners[3].carries = Some("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".to_owned());
     let node = &mut s.nodes[1];
     node.state = NodeState::Lagging;
     node.height = Some(925_110);
@@ -226,6 +250,7 @@ pub fn outside() -> Snapshot {
 pub fn behind() -> Snapshot {
     let mut s = outside();
     let node = &mut s.nodes[0];
+    node.state = NodeState::Lagging;
     node.why = "It leads, as no other node is better, but it has stopped taking in blocks. Check \
                 the node's internet connection, its peers and its free disk space."
         .to_owned();
@@ -254,10 +279,13 @@ pub fn behind() -> Snapshot {
 pub fn second_road() -> Snapshot {
     let mut s = found();
     let node = &mut s.nodes[0];
+    node.leads = false;
     node.state = NodeState::Down;
-    node.why = "It is down: no answer within 5 s. The node is frozen or overloaded: look at its \
+    node.reason = "no answer within 5 s".to_owned();
+    node.why =
+        "It does not answer: no answer within 5 s. The node is frozen or overloaded: look at its \
                 machine, restart it if needed."
-        .to_owned();
+            .to_owned();
     node.answered_at = Some(NOW - 1260);
     node.news = NewsView::P2p;
     let node = &mut s.nodes[1];
@@ -519,6 +547,7 @@ fn base() -> Snapshot {
             version: 0x2000_0000,
             signals: Vec::new(),
             signals_demanded: Vec::new(),
+            kept_until: Some(NOW + 89),
             carried_by_p2p: None,
         }),
         network: NetworkView {
@@ -620,6 +649,8 @@ fn build() -> BuildView {
 fn connect() -> ConnectView {
     ConnectView {
         addresses: vec!["192.168.1.20".to_owned(), "fd42:6b1a::20".to_owned()],
+        machine: vec!["192.168.1.20".to_owned(), "fd42:6b1a::20".to_owned()],
+        page: Some("http://192.168.1.20/".to_owned()),
         hostname: Some("solo.local".to_owned()),
         port: 3333,
         http_port: 80,
@@ -662,7 +693,10 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         address: address.to_owned(),
         state,
         why: why.to_owned(),
+        leads: state == NodeState::Leading,
         cause: String::new(),
+        reason: String::new(),
+        remedy: String::new(),
         answered_at: Some(NOW - 1),
         height: Some(925_113),
         headers: Some(925_113),
@@ -722,6 +756,8 @@ fn miner(name: &str, model: &str, agent: &str, class: &str, hashrate: f64, seed:
     MinerView {
         id: name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', ""),
         name: name.to_owned(),
+        user: format!("{OWNER}.{name}"),
+        carries: None,
         model: model.to_owned(),
         user_agent: agent.to_owned(),
         class: class.to_owned(),

@@ -8,10 +8,12 @@ use std::thread;
 
 use smol::{Async, LocalExecutor};
 use soloist::server::http::admin::Local;
+use soloist::server::http::guard::Reach;
 use soloist::server::http::{Http, NoBlock, Options, View};
 use soloist::status::Snapshot;
 
 struct Sample {
+    reach: Reach,
     snapshot: Rc<Snapshot>,
     taken: Cell<u64>,
     changing: bool,
@@ -33,6 +35,10 @@ impl View for Sample {
         known.then(|| snapshot.history.clone())
     }
 
+    fn reach(&self) -> Reach {
+        self.reach.clone()
+    }
+
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
         let known = self.snapshot.blocks.iter().any(|block| block.hash == hash);
         let block = known.then(|| vec![0xab; 2_000_000]).ok_or(NoBlock::Unknown);
@@ -51,11 +57,16 @@ pub struct Server {
 impl Server {
     /// With `changing`, the number of failovers tells how many snapshots were taken.
     pub fn start(snapshot: Snapshot, options: Options, changing: bool) -> Server {
+        Server::reached(Reach::default(), snapshot, options, changing)
+    }
+
+    /// The same by further names, and for other pages.
+    pub fn reached(reach: Reach, snapshot: Snapshot, options: Options, changing: bool) -> Server {
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let thread = thread::spawn(move || {
             let executor = Rc::new(LocalExecutor::new());
-            let view = Sample { snapshot: Rc::new(snapshot), taken: Cell::new(0), changing };
+            let view = Sample { reach, snapshot: Rc::new(snapshot), taken: Cell::new(0), changing };
             let http = Http::new(Rc::new(view), options);
             let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
             tell.send(listener.get_ref().local_addr().unwrap()).unwrap();

@@ -63,6 +63,11 @@ fn the_defaults() {
     assert_eq!(shown(&config.http.listen), ["0.0.0.0:8080", "[::]:8080"]);
     assert_eq!(config.http.name, "Soloist");
     assert!(config.http.json);
+    assert!(config.http.hosts.is_empty() && config.http.embed.is_empty());
+    // As browsers write them.
+    let http =
+        minimal("[http]\nembed = [\"https://ha.example:443\", \"http://ha.example:80/\"]").http;
+    assert_eq!(http.embed, ["https://ha.example", "http://ha.example"]);
     assert_eq!(config.notify, []);
     assert_eq!(config.data.dir, Path::new("/var/lib/soloist"));
     assert_eq!(config.failover.grace, soloist::failover::DEFAULT_GRACE);
@@ -95,6 +100,8 @@ fn every_setting() {
         name = "attic box"
         pin = "geheim"
         listen = ["[fd00::1]:80", "10.0.0.9:80", "10.0.0.9:80"]
+        hosts = ["Solo.Example.org.", "solo.example.org", "attic.tail1234.ts.net"]
+        embed = "HTTP://homeassistant.local:8123/"
         json = false
         [data]
         dir = "data"
@@ -152,6 +159,8 @@ fn every_setting() {
     assert_eq!(shown(&config.http.listen), ["[fd00::1]:80", "10.0.0.9:80"]);
     assert_eq!(config.http.name, "attic box");
     assert_eq!(config.http.pin, Some(Secret::new("geheim")));
+    assert_eq!(config.http.hosts, ["solo.example.org", "attic.tail1234.ts.net"]);
+    assert_eq!(config.http.embed, ["http://homeassistant.local:8123"]);
     assert!(!config.http.json);
     let topics = |without: &[Topic]| -> Vec<Topic> {
         let told = |topic: &Topic| *topic != Topic::Test && !without.contains(topic);
@@ -557,6 +566,8 @@ fn a_reload_tells_what_changed() {
         name = "cellar"
         pin = "geheim"
         listen = "0.0.0.0:81"
+        hosts = ["solo.example.org"]
+        embed = ["http://homeassistant.local:8123"]
         json = false
         [data]
         dir = "/elsewhere"

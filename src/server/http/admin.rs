@@ -17,22 +17,31 @@ use hyper::header;
 use hyper::{Request, Response, StatusCode};
 
 use crate::settings::access::{self, Access, Token};
-use crate::settings::{self, NODES_MAX, NodeValues, Values};
+use crate::settings::{self, NODES_MAX, NodeValues, Remark, Values};
 use crate::stratum::firmware::plain_number;
 use crate::timeout::within;
 
-use super::forms::{self, Page};
+use super::forms::{self, Page, Typed};
 use super::route::{self, Body};
 use super::{BACKUP_BODY_MAX, BODY_MAX, Http, multipart};
 
 /// What the daemon found out about new values.
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
-    /// Sentences about what was found: the address's kind, each node in its own words.
+    /// Sentences about what was found: who is paid, each node as `soloist check` says it.
     pub findings: Vec<String>,
-    /// Why the values cannot be taken, each a sentence that says what to write instead; empty when
-    /// they can.
-    pub problems: Vec<String>,
+    /// Why the values cannot be taken, each with what to write instead; empty when they can.
+    pub problems: Vec<Remark>,
+    /// What speaks against the values: a new node that cannot be used now. They are taken only when
+    /// the owner, who has read this, wants it all the same.
+    pub doubts: Vec<Remark>,
+}
+
+impl Checked {
+    /// They may be saved, after a second and deliberate press where there are doubts.
+    fn may_pass(&self, anyway: bool) -> bool {
+        self.problems.is_empty() && (anyway || self.doubts.is_empty())
+    }
 }
 
 /// What the owner does with the values in force.
@@ -236,7 +245,7 @@ impl Drop for Restoring {
 enum FirstValues {
     /// They cannot be taken.
     Wrong(Checked),
-    /// They can be taken.
+    /// They can be taken, in spite of doubts if the owner wants it.
     Good(Checked),
     /// They are in force.
     Saved(Checked),
@@ -257,6 +266,9 @@ struct FirstWish {
     pin: String,
     #[serde(default)]
     save: bool,
+    /// In spite of doubts: what the second press is on the page.
+    #[serde(default)]
+    anyway: bool,
 }
 
 impl FirstWish {
@@ -335,9 +347,10 @@ impl Admin {
                 if values.name.is_empty() {
                     values.name.clone_from(&http.rendered().snapshot.name);
                 }
-                self.page(http, Page::SetUp(&values, &[], &[]))
+                let typed = Typed { values: &values, pin: "", again: "" };
+                self.page(http, Page::SetUp(typed, &Checked::default(), &[]))
             }
-            Some(form) => self.settings_page(http, &form, &[], &[]),
+            Some(form) => self.settings_page(http, &form, Vec::new(), &[]),
             None if self.control.pin().is_some() => self.page(http, Page::Login("")),
             None => self.page(http, Page::FileOnly(&self.control.why_closed())),
         }
@@ -405,20 +418,21 @@ impl Admin {
     }
 
     async fn set_up(self: &Rc<Self>, http: &Http, form: &Form, peer: IpAddr) -> Response<Body> {
-        let values = form.values();
-        let pin = form.get("pin").unwrap_or_default().to_owned();
-        let mut problems = Vec::new();
-        if form.get("pin2") != Some(&pin) {
-            problems.push("The two PINs differ.".to_owned());
+        let values = form.values().without_removed(&self.control.values().nodes);
+        let [pin, again] = ["pin", "pin2"].map(|name| form.get(name).unwrap_or_default());
+        let typed = Typed { values: &values, pin, again };
+        let step = form.get("step");
+        if step == Some("edit") {
+            return self.page(http, Page::SetUp(typed, &Checked::default(), &[]));
         }
-        let save = form.get("step") == Some("save");
-        match self.first_values(http, &values, &pin, problems, save, peer).await {
-            FirstValues::Wrong(checked) => {
-                self.page(http, Page::SetUp(&values, &checked.problems, &[]))
-            }
-            FirstValues::Good(checked) => {
-                self.page(http, Page::ConfirmSetUp(&values, &pin, &checked.findings))
-            }
+        let mut problems = Vec::new();
+        if pin != again {
+            problems.push(Remark::at("pin2", "The two PINs differ."));
+        }
+        let (save, anyway) = (step == Some("save"), form.wants_it_anyway());
+        match self.first_values(http, &values, pin, problems, (save, anyway), peer).await {
+            FirstValues::Wrong(checked) => self.page(http, Page::SetUp(typed, &checked, &[])),
+            FirstValues::Good(checked) => self.page(http, Page::ConfirmSetUp(typed, &checked)),
             FirstValues::Saved(_) => self.enter("/"),
             FirstValues::TooLate => route::see("/settings"),
         }
@@ -481,17 +495,24 @@ impl Admin {
                 if values.nodes.is_empty() {
                     values.nodes = brought.nodes;
                 }
-                self.page(http, Page::SetUp(&values, &[], &brought.sentences))
+                let typed = Typed { values: &values, pin: "", again: "" };
+                self.page(http, Page::SetUp(typed, &Checked::default(), &brought.sentences))
             }
             Err(_) if code == StatusCode::CONFLICT => return route::see("/settings"),
-            Err(why) => self.page(http, Page::SetUp(&self.control.values(), &[why], &[])),
+            Err(why) => {
+                let values = self.control.values();
+                let typed = Typed { values: &values, pin: "", again: "" };
+                let problems = vec![Remark::at("backup", why)];
+                let checked = Checked { problems, ..Checked::default() };
+                self.page(http, Page::SetUp(typed, &checked, &[]))
+            }
         };
         *answer.status_mut() = code;
         answer
     }
 
     /// The set-up for programs: the same as the form, in JSON. Tests without saving unless `save`
-    /// is true. A browser cannot be made to send this by another site: JSON is asked about first
+    /// is true, and saves in spite of doubts only if `anyway` is true as well. A browser cannot be made to send this by another site: JSON is asked about first
     /// (CORS), and `Origin` is compared as everywhere.
     async fn set_up_by_json(
         self: &Rc<Self>,
@@ -510,55 +531,61 @@ impl Admin {
                 return route::plain(StatusCode::BAD_REQUEST, &words);
             }
         };
-        let values = wish.values();
-        let outcome =
-            self.first_values(http, &values, &wish.pin, Vec::new(), wish.save, peer).await;
+        let values = wish.values().without_removed(&[]);
+        let steps = (wish.save, wish.anyway);
+        let outcome = self.first_values(http, &values, &wish.pin, Vec::new(), steps, peer).await;
         let (code, saved, checked) = match outcome {
             FirstValues::Wrong(checked) => (StatusCode::UNPROCESSABLE_ENTITY, false, checked),
             FirstValues::Good(checked) => (StatusCode::OK, false, checked),
             FirstValues::Saved(checked) => (StatusCode::OK, true, checked),
             FirstValues::TooLate => {
-                let problems = vec!["This box is set up already.".to_owned()];
+                let problems = vec![Remark::whole("This box is set up already.")];
                 (StatusCode::CONFLICT, false, Checked { problems, ..Checked::default() })
             }
         };
+        let all = || checked.problems.iter().chain(&checked.doubts);
         let body = serde_json::json!({
             "saved": saved,
             "findings": checked.findings,
-            "problems": checked.problems,
+            "problems": all().map(|remark| remark.text.as_str()).collect::<Vec<_>>(),
+            // The field of each problem, in the same order.
+            "fields": all().map(|remark| remark.field.as_str()).collect::<Vec<_>>(),
+            // Whether `anyway` would save it.
+            "can_be_saved_anyway": checked.problems.is_empty() && !checked.doubts.is_empty(),
         });
         let mut answer = route::json_answer(body.to_string());
         *answer.status_mut() = code;
         answer
     }
 
-    /// Tests the first values of all, and puts them into force if they are good and wanted.
+    /// Tests the first values of all, and puts them into force if they are good and wanted, or wanted
+    /// in spite of doubts. `steps`: to be saved, and in spite of doubts.
     async fn first_values(
         self: &Rc<Self>,
         http: &Http,
         values: &Values,
         pin: &str,
-        mut problems: Vec<String>,
-        save: bool,
+        mut problems: Vec<Remark>,
+        (save, anyway): (bool, bool),
         peer: IpAddr,
     ) -> FirstValues {
         if !self.open_for_set_up() {
             return FirstValues::TooLate;
         }
         if let Err(bad) = access::check_pin(pin) {
-            problems.push(bad.to_string());
+            problems.push(Remark::at("pin", bad.to_string()));
         }
         let mut checked = self.check(values).await;
         problems.append(&mut checked.problems);
         checked.problems = problems;
-        if !checked.problems.is_empty() {
+        if !checked.may_pass(anyway) {
             return FirstValues::Wrong(checked);
         }
         if !save {
             return FirstValues::Good(checked);
         }
         let Some(hash) = new_hash(pin.to_owned()).await else {
-            checked.problems.push("The system gives no random numbers.".to_owned());
+            checked.problems.push(Remark::whole("The system gives no random numbers."));
             return FirstValues::Wrong(checked);
         };
         // Somebody else may have been faster while the nodes answered, or is at it now.
@@ -578,7 +605,7 @@ impl Admin {
         if problems.is_empty() {
             return FirstValues::Saved(checked);
         }
-        checked.problems = problems;
+        checked.problems = problems.into_iter().map(Remark::whole).collect();
         FirstValues::Wrong(checked)
     }
 
@@ -613,22 +640,20 @@ impl Admin {
             Some("cancel") => self.control.change(peer, Change::Cancel).await,
             Some("undo") => self.control.change(peer, Change::Undo).await,
             step => {
-                let values = form.values();
+                let in_force = self.control.values();
+                let values = form.values().without_removed(&in_force.nodes);
+                let undo = self.control.can_undo();
+                if step == Some("edit") {
+                    let checked = Checked::default();
+                    return self.page(http, Page::Settings(token, &values, &checked, &[], undo));
+                }
                 let checked = self.check(&values).await;
-                if !checked.problems.is_empty() {
-                    let page = Page::Settings(
-                        token,
-                        &values,
-                        &checked.problems,
-                        &[],
-                        self.control.can_undo(),
-                    );
-                    return self.page(http, page);
+                if !checked.may_pass(form.wants_it_anyway()) {
+                    return self.page(http, Page::Settings(token, &values, &checked, &[], undo));
                 }
                 if step != Some("save") {
-                    let changes = settings::diff(&self.control.values(), &values);
-                    let page = Page::Confirm(token, &values, &changes, &checked.findings);
-                    return self.page(http, page);
+                    let changes = settings::diff(&in_force, &values);
+                    return self.page(http, Page::Confirm(token, &values, &changes, &checked));
                 }
                 self.control.change(peer, Change::Save(values)).await
             }
@@ -637,7 +662,8 @@ impl Admin {
         if problems.is_empty() {
             return route::see("/settings");
         }
-        self.settings_page(http, token, &problems, &[])
+        let problems = problems.into_iter().map(Remark::whole).collect();
+        self.settings_page(http, token, problems, &[])
     }
 
     async fn change_pin(
@@ -649,16 +675,18 @@ impl Admin {
     ) -> Response<Body> {
         let pin = form.get("pin").unwrap_or_default().to_owned();
         if let Err(bad) = access::check_pin(&pin) {
-            return self.settings_page(http, token, &[bad.to_string()], &[]);
+            let problem = Remark::at("pin", bad.to_string());
+            return self.settings_page(http, token, vec![problem], &[]);
         }
         if form.get("pin2") != Some(&pin) {
-            return self.settings_page(http, token, &["The two PINs differ.".to_owned()], &[]);
+            let problem = Remark::at("pin2", "The two PINs differ.");
+            return self.settings_page(http, token, vec![problem], &[]);
         }
         let Some(hash) = new_hash(pin).await else {
             return out_of_luck();
         };
         if let Err(problem) = self.control.set_pin(&hash).await {
-            return self.settings_page(http, token, &[problem], &[]);
+            return self.settings_page(http, token, vec![Remark::whole(problem)], &[]);
         }
         self.control.audit(peer, "The PIN is changed.".to_owned());
         self.access.borrow_mut().close_all();
@@ -667,30 +695,31 @@ impl Admin {
 
     async fn act(&self, http: &Http, form: &Form, token: &Token, peer: IpAddr) -> Response<Body> {
         let Some(action) = Action::from_form(form) else {
-            if form.get("action") == Some("fix") && form.get("difficulty").is_some() {
-                let problem =
-                    "This is no difficulty: write a plain number, such as 5000.".to_owned();
-                return self.settings_page(http, token, &[problem], &[]);
+            if form.get("action") != Some("fix") {
+                return route::see("/settings");
             }
-            return route::see("/settings");
+            let (least, most) = (FIXED.start(), FIXED.end());
+            let words = format!("Write a number from {least} to {most:e}, or nothing.");
+            let problem = Remark::at("difficulty", words);
+            return self.settings_page(http, token, vec![problem], &[]);
         };
         if action.is_grave() && form.get("sure") != Some("yes") {
-            let problem = "Tick the box beside the button first.".to_owned();
-            return self.settings_page(http, token, &[problem], &[]);
+            let problem = Remark::whole("Tick the box beside the button first.");
+            return self.settings_page(http, token, vec![problem], &[]);
         }
         self.control.audit(peer, action.words());
         let outcome = self.control.act(action).await;
         http.forget_rendered();
         match outcome {
-            Ok(done) => self.settings_page(http, token, &[], &[done]),
-            Err(problem) => self.settings_page(http, token, &[problem], &[]),
+            Ok(done) => self.settings_page(http, token, Vec::new(), &[done]),
+            Err(problem) => self.settings_page(http, token, vec![Remark::whole(problem)], &[]),
         }
     }
 
     async fn check(&self, values: &Values) -> Checked {
         let checked = within(CHECK_TIMEOUT, self.control.check(values.clone())).await;
         checked.unwrap_or_else(|| {
-            let problems = vec!["The nodes did not answer within 20 s.".to_owned()];
+            let problems = vec![Remark::whole("The nodes did not answer within 20 s.")];
             Checked { problems, ..Checked::default() }
         })
     }
@@ -724,11 +753,12 @@ impl Admin {
         &self,
         http: &Http,
         token: &Token,
-        problems: &[String],
+        problems: Vec<Remark>,
         done: &[String],
     ) -> Response<Body> {
         let values = self.control.values();
-        self.page(http, Page::Settings(token, &values, problems, done, self.control.can_undo()))
+        let checked = Checked { problems, ..Checked::default() };
+        self.page(http, Page::Settings(token, &values, &checked, done, self.control.can_undo()))
     }
 
     fn page(&self, http: &Http, page: Page<'_>) -> Response<Body> {
@@ -808,6 +838,12 @@ impl Form {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The second, deliberate press: in spite of the doubts that were shown.
+    fn wants_it_anyway(&self) -> bool {
+        self.get("step") == Some("anyway") || self.get("anyway") == Some("yes")
+    }
+
+    /// With the nodes of which nothing is written, so that the places are those of the form.
     fn values(&self) -> Values {
         let field = |name: String| self.get(&name).unwrap_or_default().to_owned();
         let nodes = (0..NODES_MAX).map(|i| NodeValues {
@@ -826,7 +862,7 @@ impl Form {
             // People paste addresses in blocks of four, as the page shows them.
             payout: field("payout".to_owned()).split_whitespace().collect(),
             tag: self.get("tag").unwrap_or("Soloist").trim_matches('/').to_owned(),
-            nodes: nodes.filter(|node| !node.url.is_empty()).collect(),
+            nodes: nodes.collect(),
         }
     }
 }
@@ -842,10 +878,14 @@ mod tests {
              &url1=&user1=ghost&url2=https://b&password2=p%26q&cert2=/b.pem&zmq2=tcp://b:1\
              &p2p2=b:8334&x",
         );
-        let values = form.values();
+        let known =
+            NodeValues { url: "http://gone".into(), user: "ghost".into(), ..Default::default() };
+        let values = form.values().without_removed(&[known]);
         assert_eq!(values.name, "my box!");
         assert_eq!(values.payout, "bc1qar0srrr7");
         assert_eq!(values.nodes.len(), 2);
+        let typed = form.values().without_removed(&[]);
+        assert_eq!(typed.nodes[1].user, "ghost", "nobody removed it: it was typed");
         assert_eq!(values.nodes[0].url, "http://a:8332");
         assert_eq!(values.nodes[0].password, None);
         assert_eq!(values.nodes[1].password.as_deref(), Some("p&q"));

@@ -1,93 +1,176 @@
 //! The pages of set-up and settings: plain forms that work without a script.
 
+use std::cell::Cell;
+
 use maud::{Markup, html};
 
 use crate::settings::access::{Token, token_hex};
-use crate::settings::{NODES_MAX, NodeValues, Values};
+use crate::settings::{NODES_MAX, NodeValues, Remark, Values};
 use crate::status::{MinerState, MinerView, Snapshot, Verdict, format, html as page};
+
+use super::admin::Checked;
 
 /// Which page.
 pub(super) enum Page<'a> {
-    /// The first visit: values to begin with, what is wrong with them, what was done.
-    SetUp(&'a Values, &'a [String], &'a [String]),
-    /// Values, PIN and findings, before the first set-up is saved.
-    ConfirmSetUp(&'a Values, &'a str, &'a [String]),
+    /// The first visit: values to begin with, what is said about them, what was done.
+    SetUp(Typed<'a>, &'a Checked, &'a [String]),
+    /// Values and findings, before the first set-up is saved.
+    ConfirmSetUp(Typed<'a>, &'a Checked),
     /// The PIN is asked for; a sentence about the last try.
     Login(&'a str),
     /// The file rules; a sentence why.
     FileOnly(&'a str),
-    /// Form token, values, problems, what was done, whether there is something to take back.
-    Settings(&'a Token, &'a Values, &'a [String], &'a [String], bool),
+    /// Form token, values, what is said about them, what was done, whether there is something to take
+    /// back.
+    Settings(&'a Token, &'a Values, &'a Checked, &'a [String], bool),
     /// Form token, values, changes and findings, before they are saved.
-    Confirm(&'a Token, &'a Values, &'a [String], &'a [String]),
+    Confirm(&'a Token, &'a Values, &'a [String], &'a Checked),
+}
+
+/// What was typed in the set-up: nothing of it is lost when something is wrong.
+#[derive(Clone, Copy)]
+pub(super) struct Typed<'a> {
+    pub values: &'a Values,
+    pub pin: &'a str,
+    pub again: &'a str,
 }
 
 /// The whole document.
 pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) -> String {
     let (title, body) = match which {
-        Page::SetUp(values, problems, done) => ("Set-up", set_up(snapshot, values, problems, done)),
-        Page::ConfirmSetUp(values, pin, findings) => {
-            let pin = html! {
-                input type="hidden" name="pin" value=(pin);
-                input type="hidden" name="pin2" value=(pin);
+        Page::SetUp(typed, checked, done) => ("Set-up", set_up(snapshot, typed, checked, done)),
+        Page::ConfirmSetUp(typed, checked) => {
+            let pins = html! {
+                input type="hidden" name="pin" value=(typed.pin);
+                input type="hidden" name="pin2" value=(typed.again);
             };
-            ("Set-up", confirm("/setup", &pin, values, None, findings))
+            ("Set-up", confirm("/setup", &pins, typed.values, None, checked))
         }
         Page::Login(words) => ("PIN", login(words)),
         Page::FileOnly(why) => ("Settings", file_only(why)),
-        Page::Settings(token, values, problems, done, undo) => {
-            ("Settings", settings(snapshot, token, values, problems, done, undo))
+        Page::Settings(token, values, checked, done, undo) => {
+            ("Settings", settings(snapshot, token, values, checked, done, undo))
         }
-        Page::Confirm(token, values, changes, findings) => {
-            ("Settings", confirm("/settings", &hidden(token), values, Some(changes), findings))
+        Page::Confirm(token, values, changes, checked) => {
+            ("Settings", confirm("/settings", &hidden(token), values, Some(changes), checked))
         }
     };
     page::form_document(snapshot, verdict, title, body)
 }
 
-fn set_up(s: &Snapshot, values: &Values, problems: &[String], done: &[String]) -> Markup {
+/// What is said about the values of a form. Each remark stands at its field, and the first field that
+/// has one gets the focus.
+struct Remarks<'a> {
+    all: Vec<&'a Remark>,
+    focused: Cell<bool>,
+}
+
+impl<'a> Remarks<'a> {
+    fn of(checked: &'a Checked) -> Remarks<'a> {
+        let all = checked.problems.iter().chain(&checked.doubts).collect();
+        Remarks { all, focused: Cell::new(false) }
+    }
+
+    fn at(&self, field: &str) -> Vec<&'a Remark> {
+        self.all.iter().filter(|remark| remark.field == field).copied().collect()
+    }
+
+    /// How many there are, and those that belong to none of these fields.
+    fn summary(&self, has_field: impl Fn(&str) -> bool, saved: &str) -> Markup {
+        let others = self.all.iter().filter(|remark| !has_field(&remark.field));
+        html! {
+            @if !self.all.is_empty() {
+                div role="alert" {
+                    p.do.bad {
+                        (saved) " "
+                        @match self.all.len() {
+                            1 => "One thing needs a look.",
+                            n => { (n) " things need a look." },
+                        }
+                    }
+                    ul.alarms {
+                        @for remark in others { li.bad { b { (format::tame_to(&remark.text, 600)) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+const NOT_SAVED: &str = "Nothing is saved yet.";
+
+/// The second press, where nothing but doubts is in the way.
+fn anyway(checked: &Checked) -> Markup {
+    html! {
+        @if checked.problems.is_empty() && !checked.doubts.is_empty() {
+            p.quiet {
+                "Correct what is marked and check again. Or go on all the same: mining starts by itself \
+                 when the node can be used."
+            }
+            button type="submit" name="step" value="anyway" { "Go on all the same" }
+        }
+    }
+}
+
+fn set_up(s: &Snapshot, typed: Typed<'_>, checked: &Checked, done: &[String]) -> Markup {
+    let (values, remarks) = (typed.values, Remarks::of(checked));
+    let places = values.nodes.len().clamp(1, NODES_MAX);
+    let has_field = |field: &str| {
+        matches!(field, "payout" | "name" | "pin" | "pin2" | "backup") || is_of_node(field, places)
+    };
     html! {
         h1 { "Set up your box" }
         p.do { "Three things, and it mines. Nothing is saved before you have seen it checked." }
-        (complaints(problems))
+        (remarks.summary(has_field, NOT_SAVED))
         @for line in done { p.do role="status" { (format::tame_to(line, 300)) } }
         form method="post" action="/setup" autocomplete="off" {
             @if !values.tag.is_empty() { input type="hidden" name="tag" value=(values.tag); }
             section.part {
                 h2 { "1. Who is paid" }
-                div { (payout(values)) }
+                div { (payout(values, &remarks)) }
             }
             section.part {
                 h2 { "2. Your node" }
                 div {
-                    @for place in 0..values.nodes.len().clamp(1, NODES_MAX) {
-                        (node(place, values.nodes.get(place)))
-                    }
+                    @for place in 0..places { (node(place, values.nodes.get(place), false, &remarks)) }
                     (node_help(s))
                 }
             }
             section.part {
                 h2 { "3. Name and PIN" }
                 div {
-                    (field("name", "Name of this box", &values.name, "solo", "32"))
-                    (pin("New PIN", "new-password"))
+                    (field("name", "Name of this box", &values.name, "solo", "32", &remarks))
+                    (pins(typed.pin, typed.again, &remarks))
                     p.quiet { "The PIN protects the settings. Choose at least six characters." }
                     button.main type="submit" { "Check" }
+                    (anyway(checked))
                 }
             }
         }
-        @if done.is_empty() { (old_card()) }
+        @if done.is_empty() { (old_card(&remarks)) }
     }
 }
 
+/// Whether a field is one of the first so many nodes'.
+fn is_of_node(field: &str, places: usize) -> bool {
+    let names = ["url", "user", "password", "zmq", "p2p", "cert"];
+    let place = names.iter().find_map(|name| field.strip_prefix(name)?.parse::<usize>().ok());
+    place.is_some_and(|place| place < places)
+}
+
 /// A backup takes the place of the three things, or of the first.
-fn old_card() -> Markup {
+fn old_card(remarks: &Remarks<'_>) -> Markup {
     html! {
         section.part {
             h2 { "Or: from an old card" }
             div {
                 form.narrow method="post" action="/restore" enctype="multipart/form-data" {
-                    label { "Backup file" input type="file" name="backup" required; }
+                    label {
+                        "Backup file"
+                        input type="file" name="backup" required aria-invalid=[remarks.invalid("backup")]
+                            aria-describedby=[remarks.id("backup")] autofocus[remarks.takes_focus("backup")];
+                    }
+                    (remarks.beside("backup"))
                     label { "Its passphrase, if it has one"
                         input type="password" name="passphrase" maxlength="200" autocomplete="off"; }
                     p.quiet {
@@ -126,14 +209,19 @@ fn settings(
     s: &Snapshot,
     token: &Token,
     values: &Values,
-    problems: &[String],
+    checked: &Checked,
     done: &[String],
     undo: bool,
 ) -> Markup {
-    let hidden = hidden(token);
+    let (hidden, remarks) = (hidden(token), Remarks::of(checked));
+    let places = NODES_MAX.min(values.nodes.len() + 1);
+    let has_field = |field: &str| {
+        matches!(field, "payout" | "tag" | "name" | "pin" | "pin2" | "difficulty")
+            || is_of_node(field, places)
+    };
     html! {
         h1 { "Settings" }
-        (complaints(problems))
+        (remarks.summary(has_field, "Nothing is changed."))
         @for line in done { p.do role="status" { (line) } }
         @if let Some(pending) = &s.payout.pending {
             form.pending method="post" action="/settings" {
@@ -146,20 +234,19 @@ fn settings(
         form method="post" action="/settings" autocomplete="off" {
             (hidden)
             section.part { h2 { "Payout" } div {
-                (payout(values))
+                (payout(values, &remarks))
                 p.quiet { "A new address comes into force after ten minutes; until then you can cancel it." }
-                (field("tag", "Your words in the block", &values.tag, "Soloist", "62"))
+                (field("tag", "Your words in the block", &values.tag, "Soloist", "62", &remarks))
             } }
             section.part { h2 { "Nodes" } div {
-                @for place in 0..NODES_MAX.min(values.nodes.len() + 1) {
-                    (node(place, values.nodes.get(place)))
-                }
+                @for place in 0..places { (node(place, values.nodes.get(place), true, &remarks)) }
                 p.quiet { "The first one leads as long as it is well. Empty the address to remove a node." }
                 (node_help(s))
             } }
             section.part { h2 { "Name" } div {
-                (field("name", "Name of this box", &values.name, "solo", "32"))
+                (field("name", "Name of this box", &values.name, "solo", "32", &remarks))
                 button.main type="submit" { "Check" }
+                (anyway(checked))
             } }
         }
         @if undo {
@@ -173,7 +260,7 @@ fn settings(
         }
         section.part { h2 { "PIN" } div {
             form.narrow method="post" action="/pin" {
-                (hidden) (pin("New PIN", "new-password"))
+                (hidden) (pins("", "", &remarks))
                 button type="submit" { "Change the PIN" }
             }
         } }
@@ -230,7 +317,7 @@ fn settings(
                             " (fixed at " (format::difficulty(miner.difficulty)) ")"
                         }
                     }))
-                    (field("difficulty", "Difficulty of its shares", "", "found by itself", "20"))
+                    (field("difficulty", "Difficulty of its shares", "", "found by itself", "20", &remarks))
                     p.quiet { "A number fixes it, whatever the miner asks for, until you empty the "
                         "field. The miner stays connected." }
                     button type="submit" name="action" value="fix" { "Set" }
@@ -289,14 +376,22 @@ fn confirm(
     secret: &Markup,
     values: &Values,
     changes: Option<&[String]>,
-    findings: &[String],
+    checked: &Checked,
 ) -> Markup {
     html! {
         h1 { "Is this right?" }
         p.do { "Compare the address with your wallet, block by block." }
         p.big { (page::fours(&values.payout)) }
+        @if !checked.doubts.is_empty() {
+            h2 { "You save this although" }
+            ul.alarms {
+                @for doubt in &checked.doubts {
+                    li.bad { b { (format::tame_to(&doubt.text, 600)) } }
+                }
+            }
+        }
         ul.findings {
-            @for finding in findings { li { (format::tame_to(finding, 600)) } }
+            @for finding in &checked.findings { li { (format::tame_to(finding, 900)) } }
         }
         @if let Some(changes) = changes {
             h2 { "What changes" }
@@ -305,6 +400,7 @@ fn confirm(
         }
         form method="post" action=(action) {
             (secret)
+            @if !checked.doubts.is_empty() { input type="hidden" name="anyway" value="yes"; }
             input type="hidden" name="name" value=(values.name);
             input type="hidden" name="payout" value=(values.payout);
             input type="hidden" name="tag" value=(values.tag);
@@ -317,30 +413,22 @@ fn confirm(
                 input type="hidden" name={ "cert" (i) } value=(node.certificate);
             }
             p.buttons {
-                @if changes.is_some_and(<[String]>::is_empty) {
-                    a href="/settings" { "Back" }
-                } @else {
+                @if !changes.is_some_and(<[String]>::is_empty) {
                     button.main type="submit" name="step" value="save" { "Yes, save" }
-                    a href="/settings" { "No, begin again" }
+                }
+                button type="submit" name="step" value="edit" { "Back to the form" }
+                a href="/settings" {
+                    @if changes.is_some() { "Drop all changes" }
+                    @else { "Begin again: all that you typed is dropped" }
                 }
             }
         }
     }
 }
 
-fn complaints(problems: &[String]) -> Markup {
+fn payout(values: &Values, remarks: &Remarks<'_>) -> Markup {
     html! {
-        @if !problems.is_empty() {
-            ul.alarms role="alert" {
-                @for problem in problems { li.bad { b { (format::tame_to(problem, 400)) } } }
-            }
-        }
-    }
-}
-
-fn payout(values: &Values) -> Markup {
-    html! {
-        (field("payout", "Payout address", &values.payout, "bc1q…", "120"))
+        (field("payout", "Payout address", &values.payout, "bc1q…", "120", remarks))
         p.quiet {
             "A receive address of your own wallet. All kinds are fine: bc1q…, bc1p…, 3…, 1…, with or "
             "without blanks. On a phone, let its camera read your wallet's QR code, then paste here."
@@ -348,31 +436,42 @@ fn payout(values: &Values) -> Markup {
     }
 }
 
-fn node(place: usize, node: Option<&NodeValues>) -> Markup {
+/// `has_passwords`: an empty password keeps the one in force.
+fn node(
+    place: usize,
+    node: Option<&NodeValues>,
+    has_passwords: bool,
+    remarks: &Remarks<'_>,
+) -> Markup {
     let none = NodeValues::default();
-    let known = node.is_some();
+    let kept = node.is_some() && has_passwords;
     let node = node.unwrap_or(&none);
     let title = if place == 0 { "First node".to_owned() } else { format!("Backup node {place}") };
+    let field = |name: &str, words: &str, value: &str, example: &str, longest: &str| {
+        field(&format!("{name}{place}"), words, value, example, longest, remarks)
+    };
     html! {
         fieldset.nodeform {
             legend { (title) }
-            (field(&format!("url{place}"), "RPC address", &node.url, "http://192.168.1.10:8332", "200"))
-            (field(&format!("user{place}"), "RPC user", &node.user, "", "100"))
-            label {
-                "RPC password"
-                input type="password" name={ "password" (place) } maxlength="200"
-                    autocomplete="off" placeholder=[known.then_some("unchanged")]
-                    value=(node.password.as_deref().unwrap_or(""));
-            }
-            (field(&format!("zmq{place}"), "ZMQ hashblock (optional)", &node.zmq, "tcp://192.168.1.10:28332", "200"))
-            (field(&format!("p2p{place}"), "P2P port, if it is not the usual one; off for none (optional)", &node.p2p, "192.168.1.10:8333", "200"))
-            (field(&format!("cert{place}"), "Certificate of your own, for https (file on this box, optional)", &node.certificate, "", "200"))
+            (field("url", "RPC address", &node.url, "http://192.168.1.10:8332", "200"))
+            (field("user", "RPC user", &node.user, "", "100"))
+            (input(
+                "password",
+                &format!("password{place}"),
+                "RPC password",
+                node.password.as_deref().unwrap_or(""),
+                &Limits { example: if kept { "unchanged" } else { "" }, longest: "200", ..PLAIN },
+                remarks,
+            ))
+            (field("zmq", "ZMQ hashblock (optional)", &node.zmq, "tcp://192.168.1.10:28332", "200"))
+            (field("p2p", "P2P port, if it is not the usual one; off for none (optional)", &node.p2p, "192.168.1.10:8333", "200"))
+            (field("cert", "Certificate of your own, for https (file on this box, optional)", &node.certificate, "", "200"))
         }
     }
 }
 
 fn node_help(s: &Snapshot) -> Markup {
-    let us = s.connect.addresses.first().map_or("192.168.0.0/16", String::as_str);
+    let us = s.connect.machine.first().map_or("192.168.0.0/16", String::as_str);
     html! {
         details {
             summary { "What the node needs" }
@@ -390,21 +489,94 @@ fn node_help(s: &Snapshot) -> Markup {
     }
 }
 
-fn field(name: &str, words: &str, value: &str, example: &str, longest: &str) -> Markup {
-    html! {
+fn field(
+    name: &str,
+    words: &str,
+    value: &str,
+    example: &str,
+    longest: &str,
+    remarks: &Remarks<'_>,
+) -> Markup {
+    input("text", name, words, value, &Limits { example, longest, ..PLAIN }, remarks)
+}
+
+/// What an input takes.
+struct Limits<'a> {
+    example: &'a str,
+    shortest: Option<&'a str>,
+    longest: &'a str,
+    autocomplete: Option<&'a str>,
+    required: bool,
+}
+
+const PLAIN: Limits<'static> =
+    Limits { example: "", shortest: None, longest: "200", autocomplete: None, required: false };
+
+/// An input with its label, and what is said about it.
+fn input(
+    kind: &str,
+    name: &str,
+    words: &str,
+    value: &str,
+    limits: &Limits<'_>,
+    remarks: &Remarks<'_>,
+) -> Markup {
+    let text = kind == "text";
+    let example = Some(limits.example).filter(|example| text || !example.is_empty());
+    let labelled = html! {
         label {
             (words)
-            input type="text" name=(name) value=(value) placeholder=(example) maxlength=(longest)
-                autocapitalize="none" autocorrect="off" spellcheck="false";
+            input type=(kind) name=(name) value=(value) placeholder=[example]
+                minlength=[limits.shortest] maxlength=(limits.longest) required[limits.required]
+                autocomplete=[limits.autocomplete.or((!text).then_some("off"))]
+                autocapitalize=[text.then_some("none")] autocorrect=[text.then_some("off")]
+                spellcheck=[text.then_some("false")] aria-invalid=[remarks.invalid(name)]
+                aria-describedby=[remarks.id(name)] autofocus[remarks.takes_focus(name)];
+        }
+    };
+    match remarks.invalid(name) {
+        Some(_) => html! { div.field { (labelled) (remarks.beside(name)) } },
+        None => labelled,
+    }
+}
+
+impl Remarks<'_> {
+    fn invalid(&self, field: &str) -> Option<&'static str> {
+        (!self.at(field).is_empty()).then_some("true")
+    }
+
+    fn id(&self, field: &str) -> Option<String> {
+        self.invalid(field).map(|_| format!("about-{field}"))
+    }
+
+    /// The first field that something is said about.
+    fn takes_focus(&self, field: &str) -> bool {
+        !self.at(field).is_empty() && !self.focused.replace(true)
+    }
+
+    /// What is said about a field, below it.
+    fn beside(&self, field: &str) -> Markup {
+        html! {
+            @if let Some(id) = self.id(field) {
+                span.wrong id=(id) {
+                    @for remark in self.at(field) { span { (format::tame_to(&remark.text, 600)) } }
+                }
+            }
         }
     }
 }
 
-fn pin(words: &str, kind: &str) -> Markup {
+/// The PIN, twice.
+fn pins(pin: &str, again: &str, remarks: &Remarks<'_>) -> Markup {
+    let limits = Limits {
+        shortest: Some("4"),
+        longest: "128",
+        autocomplete: Some("new-password"),
+        required: true,
+        ..PLAIN
+    };
     html! {
-        label { (words) input type="password" name="pin" required minlength="4" maxlength="128"
-            autocomplete=(kind); }
-        label { "Once more" input type="password" name="pin2" required minlength="4" maxlength="128"
-            autocomplete=(kind); }
+        (input("password", "pin", "New PIN", pin, &limits, remarks))
+        (input("password", "pin2", "Once more", again, &limits, remarks))
     }
 }

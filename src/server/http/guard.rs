@@ -5,6 +5,37 @@ use std::net::{IpAddr, Ipv6Addr};
 use hyper::header::{self, HeaderMap};
 use hyper::{Method, Uri};
 
+use crate::peer_address::is_private;
+
+/// By which names the page is reached, besides those that can only mean this box, and which other pages
+/// may show it. All in small letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Names that the owner wrote.
+    pub hosts: Vec<String>,
+    /// Domains of this network: a name directly in one of them is given by the router or the VPN.
+    pub domains: Vec<String>,
+    /// Origins of pages that may show ours in a frame and whose scripts may read it.
+    pub embed: Vec<String>,
+}
+
+impl Reach {
+    /// Whether a name, in small letters, is one of ours.
+    fn covers(&self, name: &str) -> bool {
+        let in_domain = |domain: &String| {
+            let label = name.strip_suffix(domain.as_str()).and_then(|rest| rest.strip_suffix('.'));
+            label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
+        };
+        self.hosts.iter().any(|host| host == name) || self.domains.iter().any(in_domain)
+    }
+
+    /// The `Origin` of a request, if it is that of a page that may read ours.
+    pub fn origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let origin = headers.get(header::ORIGIN)?.to_str().ok()?;
+        self.embed.iter().any(|page| page.eq_ignore_ascii_case(origin)).then_some(origin)
+    }
+}
+
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -33,6 +64,7 @@ pub fn check_head(
     uri: &Uri,
     headers: &HeaderMap,
     takes: Option<u64>,
+    reach: &Reach,
 ) -> Result<(), Refused> {
     let mut given = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (given.next(), given.next()) else {
@@ -41,7 +73,8 @@ pub fn check_head(
     let Ok(host) = host.to_str() else {
         return Err(Refused::ForeignHost);
     };
-    if !host_is_ours(host) || uri.authority().is_some_and(|a| !host_is_ours(a.as_str())) {
+    let is_ours = |host: &str| host_is_ours(host, reach);
+    if !is_ours(host) || uri.authority().is_some_and(|a| !is_ours(a.as_str())) {
         return Err(Refused::ForeignHost);
     }
     let length = headers.get(header::CONTENT_LENGTH).map(|v| v.to_str().ok()?.parse::<u64>().ok());
@@ -89,8 +122,8 @@ pub fn origin_is_ours(headers: &HeaderMap) -> bool {
 /// A page of the Internet can let its own name point at our address (DNS rebinding); the browser
 /// then sends that name. It cannot make the browser send an IP literal, a name without a dot, or a
 /// name under a top-level domain that the public DNS never serves (RFC 6761, RFC 6762, RFC 8375,
-/// ICANN's `internal`; `lan` is what most home routers use).
-pub fn host_is_ours(host: &str) -> bool {
+/// ICANN's `internal`; `lan` is what most home routers use). Other names are ours only by `reach`.
+pub fn host_is_ours(host: &str, reach: &Reach) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => {
             let Some((address, port)) = rest.split_once(']') else {
@@ -117,23 +150,21 @@ pub fn host_is_ours(host: &str) -> bool {
         Some((_, top)) => {
             matches!(top, "local" | "localhost" | "lan" | "internal")
                 || name.ends_with(".home.arpa")
+                || reach.covers(&name)
         }
     }
 }
 
-/// Whether a reader's address belongs to the owner's network: loopback, private (RFC 1918), unique
-/// local (RFC 4193), link-local, or in the same /64 as the address of ours that it reached (home
-/// networks give their devices global IPv6 addresses).
+/// Whether a reader's address belongs to the owner's network: loopback, private (see [`is_private`]), or
+/// in the same /64 as the address of ours that it reached (home networks give their devices global
+/// IPv6 addresses).
 pub fn address_is_ours(peer: IpAddr, local: Option<IpAddr>) -> bool {
-    match peer.to_canonical() {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => {
-            v6.is_loopback()
-                || v6.is_unique_local()
-                || v6.is_unicast_link_local()
-                || matches!(local, Some(IpAddr::V6(ours)) if ours.segments()[..4] == v6.segments()[..4])
-        }
-    }
+    let peer = peer.to_canonical();
+    let neighbour = match (peer, local) {
+        (IpAddr::V6(peer), Some(IpAddr::V6(ours))) => peer.segments()[..4] == ours.segments()[..4],
+        _ => false,
+    };
+    peer.is_loopback() || is_private(peer) || neighbour
 }
 
 fn port_is_fine(rest: &str) -> bool {
@@ -159,7 +190,7 @@ mod tests {
             "box.home.arpa",
             "203.0.113.7",
         ] {
-            assert!(host_is_ours(host), "{host}");
+            assert!(host_is_ours(host, &Reach::default()), "{host}");
         }
         for host in [
             "",
@@ -180,7 +211,39 @@ mod tests {
             ".",
             "fritz.box",
         ] {
-            assert!(!host_is_ours(host), "{host}");
+            assert!(!host_is_ours(host, &Reach::default()), "{host}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_owner_and_of_the_network_are_ours_and_none_beside_them() {
+        let reach = Reach {
+            hosts: vec!["box.example.org".to_owned()],
+            domains: vec!["fritz.box".to_owned(), "tail1234.ts.net".to_owned()],
+            embed: Vec::new(),
+        };
+        for host in [
+            "box.example.org",
+            "Box.Example.org.:8080",
+            "solo.fritz.box",
+            "SOLO.FRITZ.BOX:80",
+            "solo.tail1234.ts.net",
+        ] {
+            assert!(host_is_ours(host, &reach), "{host}");
+        }
+        for host in [
+            "example.org",
+            "evil.box.example.org",
+            "box.example.org.evil.com",
+            "fritz.box",
+            ".fritz.box",
+            "evilfritz.box",
+            "a.b.fritz.box",
+            "solo.fritz.box.evil.com",
+            "ts.net",
+            "evil.ts.net",
+        ] {
+            assert!(!host_is_ours(host, &reach), "{host}");
         }
     }
 
@@ -194,6 +257,8 @@ mod tests {
             "172.16.0.9",
             "192.168.7.7",
             "169.254.1.1",
+            "100.64.0.1",
+            "100.127.255.254",
             "::1",
             "fd12::5",
             "fe80::1",
@@ -202,7 +267,14 @@ mod tests {
         ] {
             assert!(address_is_ours(ip(peer), local), "{peer}");
         }
-        for peer in ["8.8.8.8", "172.32.0.1", "100.64.0.1", "2001:db8:1:3::5", "::ffff:8.8.8.8"] {
+        for peer in [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.63.0.1",
+            "100.128.0.1",
+            "2001:db8:1:3::5",
+            "::ffff:8.8.8.8",
+        ] {
             assert!(!address_is_ours(ip(peer), local), "{peer}");
         }
         assert!(!address_is_ours(ip("2001:db8:1:2:aaaa::5"), None));
@@ -214,7 +286,7 @@ mod tests {
             let mut map = HeaderMap::new();
             map.append("host", "solo.local".parse().unwrap());
             map.append("content-length", length.parse().unwrap());
-            check_head(&method, &"/".parse().unwrap(), &map, takes)
+            check_head(&method, &"/".parse().unwrap(), &map, takes, &Reach::default())
         };
         let long = Some(1 << 20);
         assert_eq!(check(Method::POST, long, "1048576"), Ok(()));
@@ -234,7 +306,8 @@ mod tests {
             map
         };
         let uri: Uri = "/".parse().unwrap();
-        let check = |method, pairs: &[_]| check_head(&method, &uri, &head(pairs), None);
+        let reach = Reach::default();
+        let check = |method, pairs: &[_]| check_head(&method, &uri, &head(pairs), None, &reach);
         assert_eq!(check(Method::GET, &[("host", "solo.local")]), Ok(()));
         assert_eq!(check(Method::GET, &[]), Err(Refused::NoHost));
         let twice = [("host", "solo.local"), ("host", "evil.com")];
@@ -249,10 +322,11 @@ mod tests {
         assert_eq!(check(Method::GET, &chunked), Err(Refused::Body));
         let absolute: Uri = "http://evil.com/".parse().unwrap();
         let host = head(&[("host", "solo.local")]);
-        assert_eq!(check_head(&Method::GET, &absolute, &host, None), Err(Refused::ForeignHost));
+        let asked = check_head(&Method::GET, &absolute, &host, None, &reach);
+        assert_eq!(asked, Err(Refused::ForeignHost));
 
         let post = |pairs: &[(&'static str, &'static str)]| {
-            check_head(&Method::POST, &uri, &head(pairs), Some(16 * 1024))
+            check_head(&Method::POST, &uri, &head(pairs), Some(16 * 1024), &reach)
         };
         assert_eq!(post(&[("host", "solo.local")]), Ok(()));
         let own = [("host", "solo.local:8080"), ("origin", "http://Solo.local:8080")];

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::status::{Snapshot, gopool, health, html, json, metrics};
 
-use super::guard::Refused;
+use super::guard::{Reach, Refused};
 use super::live::Live;
 use super::render::{Packed, Rendered};
 use super::{Http, NoBlock};
@@ -21,6 +21,8 @@ use super::{Http, NoBlock};
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
+/// The end of [`POLICY`]: who may show the page in a frame.
+const ANCESTORS: &str = "frame-ancestors 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
@@ -224,19 +226,38 @@ fn live(http: &Http) -> Response<Body> {
     answer
 }
 
-/// The answer to a request that did not pass.
-pub(super) fn refuse(why: Refused) -> Response<Body> {
+/// Lets the pages that the owner names show this answer in a frame, and their scripts read it. Forms are
+/// never among these answers: nobody is led to press what another page lays over them.
+pub(super) fn open_to(reach: &Reach, request: &Request<Incoming>, answer: &mut Response<Body>) {
+    if reach.embed.is_empty() {
+        return;
+    }
+    let headers = answer.headers_mut();
+    let ancestors = format!("frame-ancestors {}", reach.embed.join(" "));
+    if let Ok(policy) = POLICY.replace(ANCESTORS, &ancestors).parse() {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        headers.remove(header::X_FRAME_OPTIONS);
+    }
+    // A frame that may not have an origin of its own asks for style and script as a stranger.
+    let shared = HeaderValue::from_static("cross-origin");
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), shared);
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    let origin = reach.origin(request.headers()).and_then(|origin| origin.parse().ok());
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+}
+
+/// The answer to a request that did not pass; `host` is what it asked for.
+pub(super) fn refuse(why: Refused, host: Option<&str>) -> Response<Body> {
+    let foreign = foreign_host(host);
     let (code, words) = match why {
         Refused::ForeignAddress => {
             (StatusCode::FORBIDDEN, "This box answers only to its own network.\n")
         }
         Refused::TooMany => (StatusCode::TOO_MANY_REQUESTS, "Too many requests: wait a second.\n"),
         Refused::NoHost => (StatusCode::BAD_REQUEST, "One Host header, please.\n"),
-        Refused::ForeignHost => (
-            StatusCode::MISDIRECTED_REQUEST,
-            "This box does not answer to that name. Use its IP address, or set the name in its \
-             config.\n",
-        ),
+        Refused::ForeignHost => (StatusCode::MISDIRECTED_REQUEST, foreign.as_str()),
         Refused::ForeignOrigin => {
             (StatusCode::FORBIDDEN, "Another site cannot change anything here.\n")
         }
@@ -254,6 +275,19 @@ pub(super) fn refuse(why: Refused) -> Response<Body> {
     // Whatever else comes on this connection was meant as the refused body.
     set(&mut answer, header::CONNECTION, "close");
     answer
+}
+
+/// Why a name is not answered to, and what the owner writes so that it is.
+fn foreign_host(host: Option<&str>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    let name = name.filter(|name| name.len() <= 253 && !name.is_empty() && name.chars().all(plain));
+    let name = name.map_or_else(|| "the.name".to_owned(), str::to_ascii_lowercase);
+    format!(
+        "This box does not answer to the name in the address bar: a page of the Internet could use a \
+         name to reach into your network.\n\nUse the box's IP address. Or, if the name is yours, write \
+         this line below [http] in its soloist.toml and reload it:\n\nhosts = [\"{name}\"]\n"
+    )
 }
 
 pub(super) fn html_answer(body: impl Into<Bytes>) -> Response<Body> {

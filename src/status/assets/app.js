@@ -113,8 +113,11 @@
   tick();
   banner();
   setInterval(tick, 1000);
+  // In the frame of another page forms are not shown: they open beside it.
+  if (top !== self) onclick = (e) => { const a = e.target.closest("a[href='/settings']"); if (a) a.target = "_blank"; };
   if (!("live" in body.dataset)) return;
-  if (!window.EventSource) { setTimeout(() => location.reload(), 15000); return; }
+  // A frame without an origin of its own may not read the live channel.
+  if (!window.EventSource || window.origin === "null") { setTimeout(() => location.reload(), 15000); return; }
 
   let source, lost;
   const listen = () => {

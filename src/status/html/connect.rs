@@ -13,34 +13,45 @@ pub(super) fn panel(view: &View<'_>) -> Markup {
     let s = view.s;
     let connect = &s.connect;
     let Some(address) = connect.addresses.first() else {
-        return html! { p.quiet { "This box has no address yet: check its network cable." } };
+        return html! {
+            p.quiet {
+                @if connect.machine.is_empty() {
+                    "This box has no address yet: check its network cable."
+                } @else {
+                    "Only this machine itself can connect to port " (connect.port) ": listen below "
+                    "[stratum] covers none of its addresses in the network."
+                }
+            }
+        };
     };
     let port = connect.port;
     let host = bracketed(address);
     let url = format!("stratum+tcp://{host}:{port}");
-    let brands: [(&str, Markup); 4] = [
+    let owner = if s.payout.address.is_empty() { "YOUR-ADDRESS" } else { &s.payout.address };
+    let brands: [(&str, Markup); 5] = [
+        (
+            "User, in every miner",
+            html! {
+                code { span.own { (owner) } ".gamma" } " password " code { "x" }
+                small { "Your payout address, a dot, any name." }
+            },
+        ),
         (
             "Bitaxe, NerdAxe, NerdQAxe (AxeOS)",
             html! {
-                "Stratum host " code { (address) } " port " code { (port) } " user " code { "gamma" }
-                " password " code { "x" } small { "Only the address: no stratum+tcp:// in front." }
+                "Stratum host " code { (address) } " port " code { (port) }
+                small { "Only the address: no stratum+tcp:// in front." }
             },
         ),
         (
             "NerdMiner and its kin",
             html! {
-                "Pool url " code { (address) } " port " code { (port) } " BTC address "
-                code { "nerd" } " password " code { "x" }
+                "Pool url " code { (address) } " port " code { (port) } ", the user as BTC address"
                 small { "The number, not a name: it cannot look up .local names." }
             },
         ),
-        (
-            "Avalon, Antminer, Whatsminer, Braiins, LuxOS, VNish",
-            html! {
-                "Pool " code { (url) } " worker " code { "s19" } " password " code { "x" }
-            },
-        ),
-        ("cgminer, bfgminer, cpuminer", html! { code { "-o " (url) " -u bench -p x" } }),
+        ("Avalon, Antminer, Whatsminer, Braiins, LuxOS, VNish", html! { "Pool " code { (url) } }),
+        ("cgminer, bfgminer, cpuminer", html! { code { "-o " (url) " -u USER -p x" } }),
     ];
     html! {
         p.where {
@@ -54,32 +65,30 @@ pub(super) fn panel(view: &View<'_>) -> Markup {
                 dl {
                     @for (brand, text) in &brands { dt { (brand) } dd { (text) } }
                 }
-                figure {
-                    img src="/qr.svg" width="116" height="116" loading="lazy"
-                        alt={ "QR code of this page's address" };
-                    figcaption { "This page on your phone" }
+                @if connect.page.is_some() {
+                    figure {
+                        img src="/qr.svg" width="116" height="116" loading="lazy"
+                            alt={ "QR code of this page's address" };
+                        figcaption { "This page on your phone" }
+                    }
                 }
             }
             p.quiet {
-                "The user is a name of your choice for the miner. "
+                "By the address NerdQAxe+ checks that the work pays you, and AxeOS marks it. "
                 @if s.payout.per_miner {
-                    "If it begins with a Bitcoin address, as in bc1q….attic, the blocks that this miner \
-                     finds pay that address. All others pay your payout address."
+                    "A miner whose user begins with another Bitcoin address pays that address; all others \
+                     pay you."
                 } @else {
-                    "The money goes to your payout address, whatever the miner sends."
+                    "The money goes to you whatever the miner sends."
                 }
             }
         }
     }
 }
 
-/// The QR code of `http://<numeric address>/`, as SVG.
+/// The QR code of the page's numeric address, as SVG.
 pub(super) fn qr(s: &Snapshot) -> Option<String> {
-    let host = bracketed(s.connect.addresses.first()?);
-    let url = match s.connect.http_port {
-        0 | 80 => format!("http://{host}/"),
-        port => format!("http://{host}:{port}/"),
-    };
+    let url = s.connect.page.as_ref()?;
     let code = qrcode::QrCode::with_error_correction_level(url, qrcode::EcLevel::L).ok()?;
     let width = code.width();
     let mut d = String::new();

@@ -32,12 +32,13 @@ pub(super) fn list(view: &View<'_>) -> Markup {
 }
 
 fn card(view: &View<'_>, node: &NodeView) -> Markup {
-    // What a dead node said last is history.
-    let down = node.state == NodeState::Down;
+    // What a node that cannot be asked said last is history.
+    let down = matches!(node.state, NodeState::Down | NodeState::Unusable);
     html! {
         article.node.(class(node.state)) {
             h3 {
                 (node.name) " " span.pill { (node.state.words()) }
+                @if node.is_leader() && node.state != NodeState::Leading { " " span.pill { "leads" } }
                 @if node.name != node.address { small { (node.address) } }
             }
             @if !node.why.is_empty() { p { (format::tame_to(&node.why, 700)) } }
@@ -173,6 +174,8 @@ fn class(state: NodeState) -> &'static str {
         | NodeState::OtherRules
         | NodeState::Doubtful
         | NodeState::Forbidden
+        | NodeState::NoTemplate
+        | NodeState::Unusable
         | NodeState::Down => "off",
     }
 }

@@ -56,24 +56,41 @@ pub(super) fn path(view: &View<'_>) -> Markup {
     let mining = s.miners.iter().filter(|miner| miner.state == MinerState::Mining).count();
     let connected = s.connected().count();
     let last = s.miners.iter().filter_map(|miner| miner.last_share_at).max();
+    let leads_well = leading.is_some_and(|node| node.state == NodeState::Leading);
+    let syncing = s.nodes.iter().find(|node| node.state == NodeState::Syncing);
     let fresh = s.job.as_ref().is_some_and(|job| job.template_age_s <= verdict::TEMPLATE_OLD_S);
     let behind = s.outside.behind.is_some();
     html! {
         ol.path aria-label="The way of the work" {
-            li.(on(leading.is_some())) {
+            li.(on(leads_well)) {
                 span { "Node" }
                 @if let Some(node) = leading {
                     b { (node.name) }
                     small {
-                        @match spare {
-                            0 => "no other stands by",
-                            1 => "one more stands by",
-                            n => { (n) " more stand by" },
+                        @if leads_well {
+                            @match spare {
+                                0 => "no other stands by",
+                                1 => "one more stands by",
+                                n => { (n) " more stand by" },
+                            }
+                        } @else { (node.state.words()) }
+                    }
+                } @else if let Some(node) = syncing {
+                    b {
+                        @match node.progress {
+                            Some(progress) => (format::percent(progress)),
+                            None => "downloading",
+                        }
+                    }
+                    small {
+                        "downloaded"
+                        @if let Some(eta) = node.sync_eta_s {
+                            ", about " (format::long_time(eta as f64)) " to go"
                         }
                     }
                 } @else { b { "none" } small { "gives work" } }
             }
-            li.(on(fresh && !behind)) {
+            li.(on(fresh && !behind && leads_well)) {
                 span { "Work" }
                 @if let Some(job) = &s.job {
                     b { (view.age(job.sent_at)) " old" }

@@ -401,7 +401,8 @@ impl Home {
     fn level(&mut self, place: usize, difficulty: Option<f64>) {
         let now = self.now();
         if let (Some(difficulty), Some(link)) = (difficulty, &self.miners[place].link) {
-            let saved = Input::Saved { conn: link.conn, saved: Saved::Level(difficulty) };
+            let saved = Saved::Level { difficulty, wish: None };
+            let saved = Input::Saved { conn: link.conn, saved };
             self.daemon.as_mut().unwrap().pool.handle(now, saved, &mut Outbox::new());
         }
     }
@@ -437,8 +438,9 @@ impl Home {
         let worker = daemon.ledger.worker(now, name, &profile.model);
         daemon.workers.insert(conn, worker);
         *daemon.connects.entry(worker).or_default() += 1;
-        let saved = daemon.ledger.get(worker).unwrap().level.map(Saved::Level);
-        let start = starting_point(saved, "x", None, &profile);
+        let saved = daemon.ledger.get(worker).unwrap().level;
+        let saved = saved.map(|difficulty| Saved::Level { difficulty, wish: None });
+        let start = starting_point(saved, None, None, &profile);
         let vardiff = Vardiff::new(profile.aim, start, None, now.mono);
         if let Some(saved) = saved {
             daemon.pool.handle(now, Input::Saved { conn, saved }, &mut out);
