@@ -234,12 +234,21 @@ pub fn build_with(
     surroundings: &Surroundings,
     incomplete: Incomplete,
 ) -> Result<Built, Problems> {
-    let mut written = match file {
-        Some((name, text)) => Written::read(name, text)?,
-        None => Written::nothing(At::Nowhere),
+    let (mut written, mut problems) = match file {
+        Some((name, text)) => Written::read(name, text),
+        None => (Written::nothing(At::Nowhere), Vec::new()),
     };
     written.lay_over(flags);
-    validate::validate(written, surroundings, incomplete)
+    if problems.is_empty() {
+        return validate::validate(written, surroundings, incomplete);
+    }
+    // What could be read may be wrong as well. What is missing may stand where it could not be read.
+    let places = written.places();
+    if let Err(Problems(more)) = validate::validate(written, surroundings, incomplete) {
+        problems.extend(more.into_iter().filter(|problem| places.contains(&problem.at)));
+        problems.sort_by_key(|problem| problem.at.number());
+    }
+    Err(Problems(problems))
 }
 
 impl Config {

@@ -20,6 +20,16 @@ pub enum At {
     Nowhere,
 }
 
+impl At {
+    /// The line in the file; 0 for what has none.
+    pub(super) fn number(&self) -> usize {
+        match self {
+            At::Line { line, .. } => *line,
+            At::File(_) | At::Flag(_) | At::Nowhere => 0,
+        }
+    }
+}
+
 /// One mistake: where, which setting, what is wrong, what to write instead. No part of it ever
 /// repeats a password.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -597,7 +597,8 @@ mod tests {
         let surroundings = Surroundings::default();
         let mut check = Check::new(&surroundings);
         let text: String = SECTIONS.iter().map(|section| section.heading() + "\n").collect();
-        let written = Written::read("f", &text).unwrap_or_else(|problem| panic!("{problem}"));
+        let (written, problems) = Written::read("f", &text);
+        assert_eq!(problems, [], "{text}");
         let names: Vec<&str> = SECTIONS.iter().map(|section| section.name).collect();
         for table in written.all(&names) {
             match table.key {

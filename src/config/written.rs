@@ -86,13 +86,24 @@ impl Written {
         Written { tables: single.map(empty).collect(), whole }
     }
 
-    /// Reads `text`; `file` is its name in messages.
-    pub(super) fn read(file: &str, text: &str) -> Result<Written, Problem> {
+    /// Reads `text`, and everything in it that cannot be read, by its line; `file` is its name in
+    /// messages.
+    pub(super) fn read(file: &str, text: &str) -> (Written, Vec<Problem>) {
         let place = Place { file, text };
-        let root = DeTable::parse(text).map_err(|error| place.explain(&error))?.into_inner();
+        let (root, errors) = DeTable::parse_recoverable(text);
         let mut written = Written::nothing(At::File(file.to_owned()));
-        place.sections("", root, &mut written)?;
-        Ok(written)
+        let mut problems: Vec<Problem> = errors.iter().map(|error| place.explain(error)).collect();
+        place.sections("", root.into_inner(), &mut written, &mut problems);
+        problems.sort_by_key(|problem| problem.at.number());
+        // Of one line the first mistake: the others mostly follow from it.
+        problems.dedup_by_key(|problem| problem.at.number());
+        (written, problems)
+    }
+
+    /// Where settings stand.
+    pub(super) fn places(&self) -> Vec<At> {
+        let settings = self.tables.iter().flat_map(|table| &table.settings);
+        settings.map(|setting| setting.at.clone()).collect()
     }
 
     /// The one table of a section. It is always there; it may be empty.
@@ -153,9 +164,14 @@ impl Place<'_> {
         At::Line { file: self.file.to_owned(), line }
     }
 
-    /// Goes through the sections of `table`, which is the file or the section `path`. The first
-    /// mistake by its line counts.
-    fn sections(&self, path: &str, table: DeTable, written: &mut Written) -> Result<(), Problem> {
+    /// Goes through the sections of `table`, which is the file or the section `path`.
+    fn sections(
+        &self,
+        path: &str,
+        table: DeTable,
+        written: &mut Written,
+        problems: &mut Vec<Problem>,
+    ) {
         let mut entries: Vec<_> = table.into_iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         for (key, value) in entries {
@@ -165,27 +181,30 @@ impl Place<'_> {
             let (span, value) = (value.span(), value.into_inner());
             match (section, value) {
                 (Some(section), DeValue::Table(table)) if !section.is_list() => {
-                    self.section(section, span, table, written)?;
+                    self.section(section, span, table, written, problems);
                 }
                 (Some(section), DeValue::Array(list)) if section.is_list() => {
                     for one in list {
                         let span = one.span();
-                        let DeValue::Table(table) = one.into_inner() else {
-                            return Err(self.no_section(span));
-                        };
-                        self.section(section, span, table, written)?;
+                        match one.into_inner() {
+                            DeValue::Table(table) => {
+                                self.section(section, span, table, written, problems);
+                            }
+                            _ => problems.push(self.no_section(span)),
+                        }
                     }
                 }
-                (Some(_), _) => return Err(self.no_section(span)),
+                (Some(_), _) => problems.push(self.no_section(span)),
                 (None, value) if facts(path).iter().any(|facts| facts.name == name) => {
-                    let setting = self.setting(name, full, Spanned::new(span, value))?;
                     let table = written.tables.last_mut().expect("its section comes before it");
-                    table.settings.push(setting);
+                    match self.setting(name, full, Spanned::new(span, value)) {
+                        Ok(setting) => table.settings.push(setting),
+                        Err(problem) => problems.push(problem),
+                    }
                 }
-                (None, _) => return Err(self.unknown(path, name, key.span())),
+                (None, _) => problems.push(self.unknown(path, name, key.span())),
             }
         }
-        Ok(())
     }
 
     fn section(
@@ -194,7 +213,8 @@ impl Place<'_> {
         span: Range<usize>,
         table: DeTable,
         written: &mut Written,
-    ) -> Result<(), Problem> {
+        problems: &mut Vec<Problem>,
+    ) {
         // Settings before the sections within: they belong to the table that is made here.
         let at = self.line(span);
         written.tables.retain(|table| section.is_list() || table.key != section.name);
@@ -205,8 +225,8 @@ impl Place<'_> {
         };
         let (inner, own): (DeTable, DeTable) =
             table.into_iter().partition(|(key, _)| within(key.get_ref()));
-        self.sections(section.name, own, written)?;
-        self.sections(section.name, inner, written)
+        self.sections(section.name, own, written, problems);
+        self.sections(section.name, inner, written, problems);
     }
 
     fn setting(
@@ -373,17 +393,16 @@ mod tests {
         for section in SECTIONS {
             for facts in (section.facts)() {
                 let text = format!("{}\n{} = 1\n", section.heading(), facts.name);
-                assert!(Written::read("f", &text).is_ok(), "{text}");
-                let Err(problem) = Written::read("f", &format!("[nowhere]\n{text}")) else {
-                    panic!("{text}")
-                };
-                assert_eq!(problem.key, "nowhere");
+                assert_eq!(Written::read("f", &text).1, [], "{text}");
+                let (_, problems) = Written::read("f", &format!("[nowhere]\n{text}"));
+                assert_eq!(problems[0].key, "nowhere", "{text}");
                 if let Some(home) = section_of(facts.name) {
                     assert!(home == section.heading() || section.name == "node.backup", "{home}");
                 }
             }
         }
-        let Err(problem) = Written::read("f", "node = 3") else { panic!("it is no section") };
+        let (_, problems) = Written::read("f", "node = 3");
+        let [problem] = problems.as_slice() else { panic!("it is no section: {problems:?}") };
         for heading in SECTIONS.iter().map(SectionFacts::heading) {
             assert!(problem.instead.contains(&heading), "{heading}: {}", problem.instead);
         }

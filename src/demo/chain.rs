@@ -38,15 +38,45 @@ const RESERVED_WEIGHT: u64 = 8_000;
 pub struct Rules {
     /// Blocks after genesis that are mined at regtest's difficulty, where every second hash will do.
     pub easy_blocks: u32,
-    /// Compact target of every block after those.
+    /// Compact target of every block after those, or, with a pace, of the first of them.
     pub bits: u32,
+    /// The difficulty follows the time that the last blocks took.
+    pub pace: Option<Pace>,
 }
+
+/// How fast blocks are to come.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Average time between blocks, seconds.
+    pub block_time: f64,
+    /// A block takes at least so many hashes on average.
+    pub least_hashes: f64,
+}
+
+/// So many of the last times between blocks decide about the next difficulty.
+const PACED_BY: u32 = 4;
 
 impl Rules {
     /// Regtest itself.
     pub fn regtest() -> Rules {
-        Rules { easy_blocks: 0, bits: POW_LIMIT }
+        Rules { easy_blocks: 0, bits: POW_LIMIT, pace: None }
     }
+}
+
+/// The compact target that takes so many hashes on average.
+pub(super) fn bits_for(hashes: f64) -> u32 {
+    // 2^256 / hashes, with 64 bits of precision: hashes is far above 1 and far below 2^64.
+    let quotient = (2f64.powi(96) / hashes) as u128;
+    let mut bytes = [0; 32];
+    bytes[20..].copy_from_slice(&quotient.to_le_bytes()[..12]);
+    Target::from_le_bytes(bytes).to_compact_lossy().to_consensus()
+}
+
+/// How many hashes a block of this target takes on average.
+fn hashes_of(bits: CompactTarget) -> f64 {
+    let bytes = Target::from_compact(bits).to_be_bytes();
+    let target = bytes.iter().fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte));
+    2f64.powi(256) / target
 }
 
 /// What became of a block that was handed in.
@@ -532,8 +562,31 @@ impl SandboxChain {
 
     fn due(&self, parent: &BlockHash) -> Due {
         let height = self.entry(parent).height + 1;
-        let bits = if height <= self.rules.easy_blocks { POW_LIMIT } else { self.rules.bits };
+        let bits =
+            if height <= self.rules.easy_blocks { POW_LIMIT } else { self.bits_after(parent) };
         Due { bits, median_time: self.median_time(parent), height }
+    }
+
+    /// Of a block after the easy ones.
+    fn bits_after(&self, parent: &BlockHash) -> u32 {
+        let entry = self.entry(parent);
+        let before = entry.height.saturating_sub(self.rules.easy_blocks + 1).min(PACED_BY);
+        let Some(pace) = self.rules.pace.filter(|_| entry.height > self.rules.easy_blocks) else {
+            return self.rules.bits;
+        };
+        let mut first = entry;
+        for _ in 0..before {
+            first = self.entry(&first.block.header.prev_blockhash);
+        }
+        let [now, then] = [entry, first].map(|entry| entry.block.header.time);
+        let hashes = hashes_of(entry.block.header.bits);
+        if before == 0 {
+            return bits_for(hashes);
+        }
+        // Few blocks tell little: half of the way, on the scale of ratios.
+        let took = f64::from(now.saturating_sub(then)) / f64::from(before);
+        let slower = (took / pace.block_time).clamp(0.25, 4.0).sqrt();
+        bits_for((hashes / slower).max(pace.least_hashes))
     }
 
     fn median_time(&self, hash: &BlockHash) -> u32 {

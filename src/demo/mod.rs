@@ -28,7 +28,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bitcoin::Target;
 use log::LevelFilter;
 use smol::LocalExecutor;
 
@@ -39,7 +38,7 @@ use crate::exit::Exit;
 use crate::logger;
 use crate::os::Signals;
 
-use chain::{Outcome, Rules, SandboxChain};
+use chain::{Outcome, Rules, SandboxChain, bits_for};
 use coins::free_script;
 use node::{SandboxConfig, SandboxNode};
 use story::{Pace, Story};
@@ -126,10 +125,14 @@ pub fn run(args: &Args) -> Exit {
     }
 }
 
-/// A chain with mature coins that stands just before now, and whose next blocks need `bits`. The
+/// A chain with mature coins that stands just before now, and whose next block needs `bits`. The
 /// same arguments give the same blocks.
 pub fn chain_before(now: u64, bits: u32) -> SandboxChain {
-    let mut chain = SandboxChain::new(Rules { easy_blocks: BEFORE, bits });
+    chain_with(now, Rules { easy_blocks: BEFORE, bits, pace: None })
+}
+
+fn chain_with(now: u64, rules: Rules) -> SandboxChain {
+    let mut chain = SandboxChain::new(rules);
     while chain.height() < BEFORE {
         if chain.height() == BEFORE - 1 {
             chain.add_split(40);
@@ -146,16 +149,17 @@ fn start_nodes(
     events: &mpsc::Sender<node::Submitted>,
 ) -> io::Result<[SandboxNode; 2]> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let rules = Rules { easy_blocks: BEFORE, bits: pace.bits, pace: Some(pace.of_chain) };
     let start = |name: &str| {
         let config = SandboxConfig {
             name: name.into(),
             user: "demo".into(),
             password: "demo".into(),
-            rules: Rules { easy_blocks: BEFORE, bits: pace.bits },
+            rules,
             transactions_per_block: 6,
             transaction_every: Duration::from_secs(2),
         };
-        SandboxNode::start(config, chain_before(now, pace.bits), Some(events.clone()))
+        SandboxNode::start(config, chain_with(now, rules), Some(events.clone()))
     };
     let nodes = [start("A")?, start("B")?];
     SandboxNode::link(&nodes[0], &nodes[1]);
@@ -196,17 +200,11 @@ impl Pace {
         // A quarter of one core will do where it is fast enough for several shares per block.
         let duty = (2.5 * least_per_block / block_time / rate).clamp(0.25, 0.9);
         let per_block = (rate * duty * block_time).max(least_per_block);
-        Pace { seconds, duty, block_time: per_block / (rate * duty), bits: bits_for(per_block) }
+        let block_time = per_block / (rate * duty);
+        // What was measured may not stay so: the chain follows.
+        let of_chain = chain::Pace { block_time, least_hashes: least_per_block };
+        Pace { seconds, duty, block_time, bits: bits_for(per_block), of_chain }
     }
-}
-
-/// The compact target that takes so many hashes on average.
-fn bits_for(hashes: f64) -> u32 {
-    // 2^256 / hashes, with 64 bits of precision: hashes is far above 1 and far below 2^64.
-    let quotient = (2f64.powi(96) / hashes) as u128;
-    let mut bytes = [0; 32];
-    bytes[20..].copy_from_slice(&quotient.to_le_bytes()[..12]);
-    Target::from_le_bytes(bytes).to_compact_lossy().to_consensus()
 }
 
 fn failed(what: &str, why: &io::Error) -> Exit {
@@ -217,16 +215,41 @@ fn failed(what: &str, why: &io::Error) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bitcoin::Target;
 
     #[test]
     fn bits_take_the_hashes_they_should() {
         for hashes in [2.0e5, 4.3e6, 1.0e9] {
-            let bits = bitcoin::CompactTarget::from_consensus(bits_for(hashes));
             let expected = 2f64.powi(256) / hashes;
-            let target = Target::from_compact(bits).to_be_bytes();
-            let target = target.iter().fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte));
-            assert!((target / expected - 1.0).abs() < 0.001, "{hashes}");
+            assert!((target(bits_for(hashes)) / expected - 1.0).abs() < 0.001, "{hashes}");
         }
+    }
+
+    #[test]
+    fn the_difficulty_follows_the_time_that_blocks_take() {
+        let pace = chain::Pace { block_time: 4.0, least_hashes: 20.0 };
+        let rules = Rules { easy_blocks: 0, bits: bits_for(2_000.0), pace: Some(pace) };
+        let mut chain = SandboxChain::new(rules);
+        let mut now = 1_700_000_000;
+        let mut hashes = |every: u64, blocks: u32| {
+            for _ in 0..blocks {
+                now += every;
+                assert_eq!(chain.mine(free_script(), now), Outcome::Connected);
+            }
+            let bits = chain.template(now)["bits"].as_str().unwrap().to_owned();
+            2f64.powi(256) / target(u32::from_str_radix(&bits, 16).unwrap())
+        };
+        // The machine is a quarter as fast as was measured, and then eight times as fast as that.
+        let slow = hashes(16, 12);
+        assert!((20.0..300.0).contains(&slow), "{slow}");
+        let fast = hashes(2, 12);
+        assert!(fast > 4.0 * slow, "{fast} after {slow}");
+        assert!((19.0..21.0).contains(&hashes(60, 20)), "never below the least");
+    }
+
+    fn target(bits: u32) -> f64 {
+        let target = Target::from_compact(bitcoin::CompactTarget::from_consensus(bits));
+        target.to_be_bytes().iter().fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte))
     }
 
     #[test]

@@ -13,7 +13,7 @@ use bitcoin::BlockHash;
 use crate::daemon::{Addresses, Command};
 
 use super::SHARE_DIFFICULTY;
-use super::chain::Outcome;
+use super::chain::{self, Outcome};
 use super::miner::{CpuMiner, MinerConfig, MinerEvent};
 use super::node::{SandboxNode, Submitted};
 
@@ -33,8 +33,10 @@ pub(super) struct Pace {
     pub duty: f64,
     /// Average time between blocks, seconds.
     pub block_time: f64,
-    /// The difficulty of the chain, as a compact target.
+    /// The difficulty of the first block, as a compact target.
     pub bits: u32,
+    /// How it goes on.
+    pub of_chain: chain::Pace,
 }
 
 /// Everything that the story needs to go on.
@@ -179,18 +181,16 @@ impl Book {
                 self.summary.blocks += 1;
                 self.summary.meanwhile += usize::from(self.dead);
                 let count = self.summary.blocks;
-                self.say(&format!(
-                    "Block {height} is ours, the {}: node {node} accepted it. {hash}",
-                    ordinal(count)
-                ));
+                let count = ordinal(count);
+                self.say(&format!("Block {height}, our {count}, is accepted by node {node}."));
             }
             Outcome::Refused(reason) => {
                 self.summary.refused_blocks += 1;
-                self.say(&format!("Node {node} refused a block: {reason}. {hash}"));
+                self.say(&format!("Node {node} refused block {height}: {reason}."));
             }
             // The other node has it from its peer by now.
             Outcome::Connected | Outcome::Duplicate => {}
-            Outcome::Aside => self.say(&format!("Node {node} keeps a block aside. {hash}")),
+            Outcome::Aside => self.say(&format!("Node {node} keeps block {height} aside.")),
             Outcome::DuplicateInvalid => {}
         }
     }

@@ -206,7 +206,12 @@ impl Engine {
             let known = matches!(self.blocks.state(block), Some(BlockState::Accepted { .. }));
             let is_fine = matches!(answer, Ok(SubmitAnswer::Accepted | SubmitAnswer::Duplicate));
             if !(is_fine && known) {
-                let level = if is_fine { Level::Info } else { Level::Warning };
+                // That a node cannot be asked is told by its own alarm, not once for each block.
+                let level = match answer {
+                    Err(_) => Level::Info,
+                    Ok(_) if is_fine => Level::Info,
+                    Ok(_) => Level::Warning,
+                };
                 let text = format!("Node {name} about block {block}: {words}.");
                 self.tell(EventKind::Block, level, text);
             }

@@ -24,6 +24,8 @@ pub struct Daemon {
     dir: tempfile::TempDir,
     /// What systemd would give it below /run; only in memory it is used.
     runtime: Option<tempfile::TempDir>,
+    /// What its next start finds in its environment beside the usual.
+    pub env: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -54,12 +56,13 @@ impl Daemon {
     }
 
     /// Not running, and without a config.
-    fn still() -> Daemon {
+    pub fn still() -> Daemon {
         Daemon {
             stratum: SocketAddr::from(([127, 0, 0, 1], free_port())),
             http: SocketAddr::from(([127, 0, 0, 1], free_port())),
             dir: tempfile::tempdir().unwrap(),
             runtime: tempfile::tempdir_in("/dev/shm").ok(),
+            env: Vec::new(),
             child: None,
         }
     }
@@ -114,6 +117,7 @@ impl Daemon {
             .arg(self.config())
             .env("RUST_BACKTRACE", "1")
             .env("STATE_DIRECTORY", self.data())
+            .envs(self.env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -11,6 +11,7 @@
 mod common;
 
 mod block_truth;
+mod clock_e2e;
 mod daemon_e2e;
 mod daemon_page;
 mod failover_e2e;

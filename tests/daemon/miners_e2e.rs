@@ -131,7 +131,7 @@ fn tcp(address: SocketAddr) -> TcpStream {
 }
 
 /// A node whose blocks need five shares' work, and its `[node]` entry.
-fn sandbox() -> (SandboxNode, String) {
+pub fn sandbox() -> (SandboxNode, String) {
     // 0x1d00ffff is difficulty 1; a target 2048 times as large is 0.0005.
     let bits = 0x1e07_fff8;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -140,7 +140,7 @@ fn sandbox() -> (SandboxNode, String) {
         name: "sandbox".into(),
         user: "u".into(),
         password: "p".into(),
-        rules: Rules { easy_blocks: chain.height(), bits },
+        rules: Rules { easy_blocks: chain.height(), bits, pace: None },
         transactions_per_block: 20,
         transaction_every: Duration::from_secs(3600),
     };
@@ -378,7 +378,7 @@ fn a_mistyped_address_and_an_unclear_difficulty_are_told() {
     assert!(daemon.log().contains(unclear) && !daemon.log().contains("d=5,000"));
     // The owner has not let users decide: no name is an address.
     assert!(!alarms().iter().any(|text| text.contains(unpaid)), "{:?}", alarms());
-    assert!(daemon.text("/").contains("The money goes to your payout address, whatever"));
+    assert!(daemon.text("/").contains("The money goes to you whatever the miner sends"));
 
     daemon.edit(|text| text.replacen("[payout]\n", "[payout]\nper_miner = true\n", 1));
     daemon.signal(nix::sys::signal::Signal::SIGHUP);

@@ -15,7 +15,7 @@ use crate::common::wait_for;
 #[test]
 fn the_canary_passes_and_stands_in_no_total() {
     // Difficulty 1 from the first block that can be mined on.
-    let rules = Rules { easy_blocks: 103, bits: 0x1d00_ffff };
+    let rules = Rules { easy_blocks: 103, bits: 0x1d00_ffff, pace: None };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let mut chain = SandboxChain::new(rules);
     for height in 1..=103 {

@@ -693,7 +693,7 @@ fn the_demo_finds_blocks_and_goes_on_with_its_second_node() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    for words in ["The page is at http://127.0.0.1:", "Block 105 is ours", "Node A is killed"] {
+    for words in ["The page is at http://127.0.0.1:", "Block 105, our 1st", "Node A is killed"] {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(said.contains("; 0 blocks refused;") && said.contains(" blocks accepted"), "{said}");

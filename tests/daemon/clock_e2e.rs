@@ -1,0 +1,114 @@
+//! The whole program on a machine whose clock is set while it mines: it starts 400 days behind, as a Pi
+//! without a network would, and gets the time later. libfaketime sets the clock of the daemon alone; its
+//! monotonic time runs on.
+#![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use soloist::demo::miner::{CpuMiner, MinerConfig};
+
+use crate::common::daemon::Daemon;
+use crate::common::wait_for;
+use crate::miners_e2e::sandbox;
+
+fn unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn faketime() -> Option<PathBuf> {
+    let library = |dir: fs::DirEntry| dir.path().join("faketime/libfaketimeMT.so.1");
+    fs::read_dir("/usr/lib").ok()?.flatten().map(library).find(|library| library.exists())
+}
+
+#[test]
+fn what_was_recorded_before_the_clock_was_right_is_dated_by_it_afterwards() {
+    let Some(library) = faketime() else {
+        assert!(std::env::var_os("SOLOIST_REQUIRE_NODES").is_none(), "there is no libfaketime");
+        println!("*** NOT TESTED *** there is no libfaketime");
+        return;
+    };
+    let (_node, entry) = sandbox();
+    let mut daemon = Daemon::still();
+    daemon.configure(&entry, "");
+    let clock = daemon.config().with_file_name("clock");
+    fs::write(&clock, "-400d\n").unwrap();
+    daemon.env = [
+        ("LD_PRELOAD", library.display().to_string()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("NO_FAKE_STAT", "1".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec();
+    let (began, started) = (unix(), Instant::now());
+    daemon.launch();
+    daemon.wait_ready();
+    let (events, _heard) = mpsc::channel();
+    let config = MinerConfig {
+        server: daemon.stratum,
+        user: "anna".into(),
+        password: "d=0.0001".into(),
+        user_agent: "cpuminer/2.5.1".into(),
+        suggest: None,
+        duty: 0.5,
+    };
+    let _miner = CpuMiner::start(config, events).unwrap();
+    let status = || wait_for("the status", || daemon.status());
+    let shares = |status: &Value| status["totals"]["accepted"].as_u64().unwrap();
+    let before = wait_for("ten shares", || daemon.status().filter(|s| shares(s) >= 10));
+    let behind = unix() - before["now"].as_u64().unwrap();
+    assert!(behind.abs_diff(400 * 86_400) < 30, "the clock is not faked: {behind}");
+
+    for (fast, what) in [("+0d", "the network's time"), ("+13m", "too fast"), ("+0d", "right")] {
+        fs::write(&clock, format!("{fast}\n")).unwrap();
+        let fast = if fast == "+13m" { 780 } else { 0 };
+        let after = wait_for(what, || {
+            daemon.status().filter(|s| s["now"].as_u64().unwrap().abs_diff(unix() + fast) < 60)
+        });
+        let now = after["now"].as_u64().unwrap();
+        let is_of_this_run = |at: &Value, what: &str| {
+            let at = at.as_u64().unwrap();
+            let right = began + fast - 61..=now;
+            assert!(right.contains(&at), "{what}: {at} is not in {right:?}");
+        };
+        let totals = &after["totals"];
+        is_of_this_run(&totals["since"], "the ledger began");
+        for window in ["rate_5m", "rate_1h", "rate_24h"] {
+            let measured = totals[window]["measured_s"].as_u64().unwrap();
+            assert!(measured <= started.elapsed().as_secs() + 1, "{window}: {measured} s");
+            // All shares count, in the time in which they came.
+            assert!(totals[window]["shares"].as_u64().unwrap() >= 10, "{window}: {totals}");
+        }
+        let history = daemon.get("/api/history").unwrap();
+        for range in ["day", "month", "all"] {
+            let points = history[range].as_array().unwrap();
+            assert!(!points.is_empty(), "{range}");
+            for point in points {
+                assert!(point["at"].as_u64().unwrap() <= now, "{range}: {point}");
+            }
+        }
+        is_of_this_run(&history["day"][0]["from"], "the first minute");
+        let miners = daemon.get("/api/miners").unwrap();
+        let miner = &miners["miners"][0];
+        for date in ["since", "first_seen_at", "last_share_at", "best_at"] {
+            is_of_this_run(&miner[date], date);
+        }
+    }
+    let text = daemon.text("/");
+    assert!(text.contains("The clock of this box was set forward by 400 days."), "{text}");
+    assert!(text.contains("The clock of this box was set back by 13\u{202f}min."), "{text}");
+    let totals = status();
+    println!(
+        "{} shares, clock set 400 days, +13 and -13 min: {} H/s over {} s",
+        shares(&totals),
+        totals["totals"]["rate_24h"]["hashrate"],
+        totals["totals"]["rate_24h"]["measured_s"]
+    );
+    assert!(started.elapsed() < Duration::from_secs(240));
+}
