@@ -510,7 +510,7 @@ async fn ask(config: &Config) -> Checked {
         let asked = thread::Builder::new().name("ask".into()).spawn(move || {
             let rpc = Rpc::new(&node);
             let health = rpc.health();
-            sender.send_blocking((place, Heard::Health(health.clone()))).ok();
+            sender.send_blocking((place, Heard::Health(Box::new(health.clone())))).ok();
             let permissions = rpc.permissions_beside(&health);
             sender.send_blocking((place, Heard::Permissions(permissions))).ok();
         });
@@ -524,7 +524,7 @@ async fn ask(config: &Config) -> Checked {
     let all = async {
         while let Ok((place, answer)) = answers.recv().await {
             match answer {
-                Heard::Health(answer) => health[place] = Some(answer),
+                Heard::Health(answer) => health[place] = Some(*answer),
                 Heard::Permissions(answer) => permissions[place] = answer.ok(),
             }
         }
@@ -574,6 +574,6 @@ async fn ask(config: &Config) -> Checked {
 
 /// A node's result in the test of its settings.
 enum Heard {
-    Health(Result<HealthReport, RpcError>),
+    Health(Box<Result<HealthReport, RpcError>>),
     Permissions(Result<Permissions, RpcError>),
 }
