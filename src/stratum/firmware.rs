@@ -198,7 +198,7 @@ fn plain_number_before(value: &str, after: &str) -> Option<f64> {
 /// which is five to one and five thousand to another.
 pub fn plain_number(text: &str) -> Option<f64> {
     let is_grouped = text.split_once('.').is_some_and(|(whole, rest)| {
-        rest.len() == 3 && is_digits(rest) && whole.trim_start_matches('0') != ""
+        rest.len() == 3 && is_digits(rest) && !whole.trim_start_matches('0').is_empty()
     });
     let number: f64 = text.parse().ok().filter(|_| !is_grouped)?;
     (number.is_finite() && number > 0.0).then_some(number)

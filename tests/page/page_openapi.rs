@@ -197,7 +197,7 @@ fn the_file_has_every_address() {
                 true => path.starts_with(&format!("{address}{{")),
                 false => path.as_str() == address,
             };
-            assert!(told.iter().any(|path| is_told(&path)), "{file}: {address} is not told of");
+            assert!(told.iter().any(is_told), "{file}: {address} is not told of");
         }
         assert!(found >= 2, "{file} names {found} addresses");
     }
