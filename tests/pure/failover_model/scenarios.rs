@@ -381,8 +381,10 @@ fn a_refused_password_is_told_in_the_event() {
     let told: Vec<_> = world.events("node-down").iter().map(Event::to_string).collect();
     assert_eq!(
         told,
-        ["Node n0 is down: it refuses our user or password (HTTP 401). Compare rpc_user and \
-          rpc_pass with the rpcauth or rpcuser line of its bitcoin.conf."]
+        [
+            "Node n0 cannot be used: it refuses our user or password (HTTP 401). Compare rpc_user and \
+          rpc_pass with the rpcauth or rpcuser line of its bitcoin.conf."
+        ]
     );
     assert_eq!(
         world.failover.states(),
