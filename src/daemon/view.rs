@@ -18,7 +18,7 @@ use crate::ledger::totals::Storage;
 use crate::node::{Method, Permissions};
 use crate::os;
 use crate::signal;
-use crate::status::miners::{Miners, points, rate_view, reject_views, without_address};
+use crate::status::miners::{Miners, own_name, points, rate_view, reject_views};
 use crate::status::{self as view, Snapshot};
 use crate::{address, coinbase};
 
@@ -138,11 +138,11 @@ impl State {
 
     /// A worker's name for people: the owner knows the own address.
     pub(super) fn shown_name(&self, name: &str) -> String {
-        without_address(name, &self.owners_address()).to_owned()
+        own_name(name, &self.owners_address(), &self.ledger.core).to_owned()
     }
 
     /// Empty before the set-up.
-    fn owners_address(&self) -> String {
+    pub(super) fn owners_address(&self) -> String {
         self.config.payout.address.as_ref().map_or_else(String::new, ToString::to_string)
     }
 
