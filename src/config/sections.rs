@@ -260,20 +260,18 @@ section! {
 
         /// Names by which you reach the page besides its IP addresses and names such as solo.local,
         /// solo.lan and those of this network's own domain: the name that a VPN or your own DNS gives
-        /// it. Any other name is refused, because a page of the Internet could use one to reach into
-        /// your network.
-        hosts: Vec<String> = hosts().default("[]").line(Example("[\"solo.example.org\"]")),
+        /// it, such as ["solo.example.org"]. Any other name is refused, because a page of the Internet
+        /// could use one to reach into your network.
+        hosts: Vec<String> = hosts().default("[]"),
             Live => |_, new| match new.hosts.as_slice() {
                 [] => "The page answers to no further names.".to_owned(),
                 hosts => format!("The page also answers to {}.", hosts.join(", ")),
             };
 
         /// Other pages that may show this page in a frame, and whose scripts may read it and /api/…:
-        /// how the address begins at which you open them. For the web page card of Home Assistant, for
-        /// example. Settings are never shown in a frame.
-        embed: Vec<String> = origins()
-            .default("[]")
-            .line(Example("[\"http://homeassistant.local:8123\"]")),
+        /// how the address begins at which you open them. For the web page card of Home Assistant it is
+        /// ["http://homeassistant.local:8123"]. Settings are never shown in a frame.
+        embed: Vec<String> = origins().default("[]"),
             Live => |_, new| match new.embed.as_slice() {
                 [] => "No other page may show this one any more.".to_owned(),
                 pages => format!("The page may be shown and read by {}.", pages.join(", ")),

@@ -11,7 +11,7 @@ use crate::ids::{ConnId, Extranonce1};
 use crate::ledger::record::RejectReason;
 use crate::ledger::totals::{LedgerEvent, WorkerId};
 use crate::reject::Reject;
-use crate::status::miners::{address_of, class, without_address};
+use crate::status::miners::{class, own_name};
 use crate::status::{EventKind, Level, words};
 use crate::stratum::frame::Lines;
 use crate::stratum::outbox::CloseReason;
@@ -212,8 +212,9 @@ impl State {
         if same_kind.iter().any(|(_, worker)| worker.name == user) {
             return user.to_owned();
         }
-        let name = self.own_name(user);
-        same_kind.retain(|(_, worker)| self.own_name(&worker.name) == name);
+        let owner = self.owners_address();
+        let name = own_name(user, &owner, ledger);
+        same_kind.retain(|(_, worker)| own_name(&worker.name, &owner, ledger) == name);
         same_kind.sort_by_key(|(_, worker)| std::cmp::Reverse(worker.totals().last_share));
         let is_another = |id: WorkerId| {
             let conns = self.ledger.workers.iter().filter(|(_, worker)| **worker == id);
@@ -227,23 +228,11 @@ impl State {
         }
     }
 
-    /// A user without an address of the owner's in front, the present one or a former one.
-    fn own_name<'a>(&self, user: &'a str) -> &'a str {
-        if address_of(user).is_none() {
-            return user;
-        }
-        let present = self.config.payout.address.as_ref().map(ToString::to_string);
-        let changes = self.ledger.core.settings().filter(|change| change.key == "payout.address");
-        let former = changes.map(|change| change.old.as_str());
-        let mut all = present.as_deref().into_iter().chain(former);
-        all.find_map(|owner| Some(without_address(user, owner)).filter(|name| *name != user))
-            .unwrap_or(user)
-    }
-
     /// The worker that a block names, whatever its device.
     pub(super) fn worker_by_name(&self, user: &str) -> Option<WorkerId> {
         let known = self.ledger.core.named(user);
-        known.or_else(|| self.ledger.core.named(self.own_name(user)))
+        let owner = self.owners_address();
+        known.or_else(|| self.ledger.core.named(own_name(user, &owner, &self.ledger.core)))
     }
 
     fn remember_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {

@@ -19,7 +19,7 @@ use crate::node::{Method, Permissions};
 use crate::os;
 use crate::settings::PendingPayout;
 use crate::signal;
-use crate::status::miners::{Miners, history, totals, without_address};
+use crate::status::miners::{Miners, history, own_name, totals};
 use crate::status::{self as view, Snapshot, format};
 use crate::stratum::session::Session;
 use crate::{address, coinbase};
@@ -141,11 +141,11 @@ impl State {
 
     /// A worker's name for people: the owner knows the own address.
     pub(super) fn shown_name(&self, name: &str) -> String {
-        without_address(name, &self.owners_address()).to_owned()
+        own_name(name, &self.owners_address(), &self.ledger.core).to_owned()
     }
 
     /// Empty before the set-up.
-    fn owners_address(&self) -> String {
+    pub(super) fn owners_address(&self) -> String {
         self.config.payout.address.as_ref().map_or_else(String::new, ToString::to_string)
     }
 

@@ -569,6 +569,10 @@ impl Node {
         }
         match self.reason().filter(|_| standing.needs_reason()) {
             None => format!("{name} {standing}"),
+            // It is not down: it answers.
+            Some(reason) if *standing == Standing::Down && !reason.is_silence() => {
+                format!("{name} cannot be used ({reason})")
+            }
             Some(reason) => format!("{name} {standing} ({reason})"),
         }
     }

@@ -119,7 +119,7 @@ impl<'a> Miners<'a> {
         let expected = known.filter(|rate| *rate > 0.0).map(|rate| share / rate);
         view::MinerView {
             id: worker.number.0.to_string(),
-            name: without_address(&worker.name, self.owner).to_owned(),
+            name: own_name(&worker.name, self.owner, self.ledger).to_owned(),
             user: session.and_then(Session::worker).unwrap_or_default().to_owned(),
             carries: self.carries(session),
             model: worker.device.clone(),
@@ -170,9 +170,8 @@ impl<'a> Miners<'a> {
             return None;
         }
         let address = address.parse::<Address>().ok()?.to_string();
-        let changes = || self.ledger.settings().filter(|change| change.key == "payout.address");
         let is_paid = self.paid(session.payee()) == address;
-        let told = !is_paid || changes().any(|change| change.old == address);
+        let told = !is_paid || former_addresses(self.ledger).any(|former| former == address);
         told.then_some(address)
     }
 
@@ -180,6 +179,22 @@ impl<'a> Miners<'a> {
         let address = script.and_then(|script| self.payees.address(script, self.chain?));
         address.unwrap_or_else(|| self.owner.to_owned())
     }
+}
+
+/// The payout addresses of before, as far as the ledger knows them.
+fn former_addresses(ledger: &Ledger) -> impl Iterator<Item = &str> {
+    let changes = ledger.settings().filter(|change| change.key == "payout.address");
+    changes.map(|change| change.old.as_str())
+}
+
+/// A user without an address of the owner's in front of it, the present one or a former one.
+pub fn own_name<'a>(user: &'a str, owner: &str, ledger: &Ledger) -> &'a str {
+    if address_of(user).is_none() {
+        return user;
+    }
+    let all = std::iter::once(owner).chain(former_addresses(ledger));
+    let mut names = all.map(|address| without_address(user, address));
+    names.find(|name| *name != user).unwrap_or(user)
 }
 
 /// A user without the owner's address in front of it: `bc1q….attic` is `attic`.

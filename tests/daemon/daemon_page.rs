@@ -874,7 +874,8 @@ fn miners_begin_where_the_ledger_says() {
     };
     tell(&mut ledger, LedgerEvent::Tick);
     let model = soloist::stratum::firmware::identify("bitaxe/BM1370", &[]).model;
-    for name in ["anna", "berta"] {
+    let gamma = format!("{THEIRS}.gamma");
+    for name in ["anna", "berta", &gamma] {
         let worker = ledger.worker(now, name, &model);
         let share = LedgerEvent::Share { worker, difficulty: 1e3, actual: 2e3, height: 1 };
         tell(&mut ledger, share);
@@ -883,6 +884,13 @@ fn miners_begin_where_the_ledger_says() {
             tell(&mut ledger, LedgerEvent::Fix { worker, difficulty: Some(50.0) });
         }
     }
+    let change = LedgerEvent::Setting {
+        by: "page".into(),
+        key: "payout.address".into(),
+        old: THEIRS.into(),
+        new: PAYOUT.into(),
+    };
+    tell(&mut ledger, change);
     tell(&mut ledger, LedgerEvent::Stop);
 
     daemon.launch();
@@ -900,6 +908,10 @@ fn miners_begin_where_the_ledger_says() {
     };
     level("anna", 3500.0);
     level("berta", 50.0);
+    // One that carried the address of before in its user, and now carries that of today.
+    let _gamma = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{PAYOUT}.gamma"));
+    level("gamma", 3500.0);
+    assert_eq!(daemon.get("/api/miners").unwrap()["miners"].as_array().unwrap().len(), 3);
 }
 
 /// An address of another chain than the test's node.

@@ -242,6 +242,28 @@ fn a_lagging_node_does_not_lead() {
 }
 
 #[test]
+fn the_page_says_at_once_that_no_node_answers_and_not_after_the_grace() {
+    let Some([mut node, _]) = pair() else { return };
+    let daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    wait_for("the miner", || daemon.status().filter(|status| status["miners_connected"] == 1));
+    kill(&mut node);
+    let killed = Instant::now();
+    let status = wait_for("the headline", || {
+        let status = daemon.status()?;
+        (!status["sentence"].as_str()?.starts_with("Mining")).then_some(status)
+    });
+    println!("said after {:.1?}: {}", killed.elapsed(), status["sentence"]);
+    let sentence = status["sentence"].as_str().unwrap();
+    assert!(sentence.contains(" does not answer: nothing listens at its port"), "{sentence}");
+    assert!(sentence.contains("The miners have the last job for "), "{sentence}");
+    assert_eq!(status["state"], "DOWN");
+    assert!(killed.elapsed() < Duration::from_secs(20), "the grace is 90 s");
+    assert_eq!(miner.call("mining.ping", serde_json::json!([]))["result"], "pong", "still served");
+}
+
+#[test]
 fn without_any_node_miners_are_sent_away_and_let_in_again() {
     let Some([mut node, _]) = pair() else { return };
     let daemon = {

@@ -228,7 +228,9 @@ fn the_set_up_tells_what_a_node_forbids_before_it_is_saved() {
             .send()
             .unwrap();
         let words = answer.as_str().unwrap();
-        assert_eq!(answer.status_code, 200, "{words}");
+        // It is to be saved only on purpose.
+        assert_eq!(answer.status_code, 422, "{words}");
+        assert!(words.contains("\"fields\":[\"user0\"]"), "{words}");
         for told in ["does not let us call submitblock: ", "answers: chain regtest"] {
             assert!(words.contains(told), "{words}");
         }

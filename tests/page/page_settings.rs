@@ -239,6 +239,7 @@ fn the_way_back_keeps_what_was_typed_and_beginning_again_says_that_it_does_not()
     for (name, value) in [("payout", ADDRESS), ("password0", "geheim"), ("pin", "7391")] {
         assert!(input(&back, name).contains(&format!("value=\"{value}\"")), "{name}: {back}");
     }
+    assert!(input(&back, "payout").contains("type=\"text\""), "it can be written: {back}");
     assert!(!back.contains("aria-invalid"), "nothing was found wrong");
 
     let server = Server::ready();
@@ -246,6 +247,7 @@ fn the_way_back_keeps_what_was_typed_and_beginning_again_says_that_it_does_not()
     let page = server.post("/settings", &form).body;
     assert!(page.contains("Drop all changes"), "{page}");
     let back = server.post("/settings", &format!("{form}&step=edit")).body;
+    assert!(input(&back, "name").contains("type=\"text\""), "it can be written: {back}");
     assert!(input(&back, "name").contains("value=\"attic\""), "{back}");
     assert!(input(&back, "payout").contains(&format!("value=\"{OTHER}\"")), "{back}");
 }

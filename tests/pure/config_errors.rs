@@ -349,3 +349,21 @@ proptest! {
         let _ = build(&lines);
     }
 }
+
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once() {
+    let text = format!(
+        "[node]\nrpc_url = http://a:geheim@10.0.0.1\nrpc_usr = \"a\"\n[payout]\naddress = \"{ADDRESS}\"\n\
+         tag = \"{}\"\n[stratum]\nlisten = \"0.0.0.0:3333\nmax_connections = 3\nmax_conections = 3\n\
+         [nothing]\nx = 1\n",
+        "x".repeat(99)
+    );
+    let problems = build(&text).unwrap_err().to_string();
+    let told: Vec<&str> = problems.lines().collect();
+    let lines = [2, 3, 6, 8, 10, 11];
+    assert_eq!(told.len(), lines.len(), "{problems}");
+    for (told, line) in told.iter().zip(lines) {
+        assert!(told.starts_with(&format!("soloist.toml:{line}: ")), "{problems}");
+    }
+    assert!(!problems.contains("geheim"), "{problems}");
+}

@@ -27,16 +27,19 @@ pub(super) fn state(view: &View<'_>) -> Markup {
         State::Degraded => "warn",
         State::Down => "bad",
     };
+    // What the headline says is not said again below it.
+    let alarms: Vec<_> =
+        verdict.alarms.iter().filter(|alarm| !verdict.sentence.contains(&alarm.text)).collect();
     // The first alarm's advice is told with the alarm itself.
-    let told = verdict.alarms.iter().any(|alarm| alarm.advice == verdict.advice);
+    let told = alarms.iter().any(|alarm| alarm.advice == verdict.advice);
     html! {
         p.word.(class) { (verdict.state.word()) }
         h1 { (verdict.sentence) }
         @if !verdict.advice.is_empty() && !told { p.do { (verdict.advice) } }
         @if !view.s.configured { p { a.start href="/settings" { "Set it up" } } }
-        @if !verdict.alarms.is_empty() {
+        @if !alarms.is_empty() {
             ul.alarms {
-                @for alarm in &verdict.alarms {
+                @for alarm in alarms {
                     li.(level(alarm.level)) {
                         b { (alarm.text) }
                         @if !alarm.advice.is_empty() { " " span { (alarm.advice) } }

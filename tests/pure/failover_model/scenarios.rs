@@ -381,12 +381,14 @@ fn a_refused_password_is_told_in_the_event() {
     let told: Vec<_> = world.events("node-down").iter().map(Event::to_string).collect();
     assert_eq!(
         told,
-        ["Node n0 is down: it refuses our user or password (HTTP 401). Compare rpc_user and \
-          rpc_pass with the rpcauth or rpcuser line of its bitcoin.conf."]
+        [
+            "Node n0 cannot be used: it refuses our user or password (HTTP 401). Compare rpc_user and \
+          rpc_pass with the rpcauth or rpcuser line of its bitcoin.conf."
+        ]
     );
     assert_eq!(
         world.failover.states(),
-        "n0 is down (it refuses our user or password (HTTP 401)); n1 is fit"
+        "n0 cannot be used (it refuses our user or password (HTTP 401)); n1 is fit"
     );
 }
 
@@ -1472,7 +1474,7 @@ fn statistics_count_by_method_and_kind() {
     assert_eq!(view.standing, &Standing::Down);
     assert_eq!(
         world.failover.states(),
-        "n0 is fit; n1 is down (it does not answer callers from this machine's address (HTTP 403))"
+        "n0 is fit; n1 cannot be used (it does not answer callers from this machine's address (HTTP 403))"
     );
     assert!(view.hint.unwrap().contains("rpcallowip"));
 }
