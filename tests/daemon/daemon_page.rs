@@ -895,14 +895,15 @@ fn miners_begin_where_the_ledger_says() {
 
     daemon.launch();
     daemon.wait_ready();
-    let (_anna, _berta) = (
-        Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna"),
-        Miner::connect(daemon.stratum, "bitaxe/BM1370", "berta"),
-    );
+    let anna = || Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    let (mut here, _berta) = (anna(), Miner::connect(daemon.stratum, "bitaxe/BM1370", "berta"));
+    let known = |name: &str| {
+        let miners = daemon.get("/api/miners")?;
+        miners["miners"].as_array()?.iter().find(|m| m["name"] == name).cloned()
+    };
     let level = |name: &str, level: f64| {
         wait_for(name, || {
-            let miners = daemon.get("/api/miners")?;
-            let known = miners["miners"].as_array()?.iter().find(|m| m["name"] == name)?.clone();
+            let known = known(name)?;
             (known["difficulty"] == level && known["accepted"] == 1).then_some(())
         });
     };
@@ -912,6 +913,18 @@ fn miners_begin_where_the_ledger_says() {
     let _gamma = Miner::connect(daemon.stratum, "bitaxe/BM1370", &format!("{PAYOUT}.gamma"));
     level("gamma", 3500.0);
     assert_eq!(daemon.get("/api/miners").unwrap()["miners"].as_array().unwrap().len(), 3);
+    // What she wishes for is known from her second visit on: then a newer wish goes over the level.
+    for (wish, expected) in [(1000, 3500.0), (1000, 3500.0), (2000, 2000.0)] {
+        let answer = here.call("mining.suggest_difficulty", serde_json::json!([wish]));
+        assert_eq!(answer["result"], true);
+        if expected == 2000.0 {
+            here.wait_job();
+        }
+        level("anna", expected);
+        drop(here);
+        wait_for("anna to be gone", || (known("anna")?["state"] == "gone").then_some(()));
+        here = anna();
+    }
 }
 
 /// An address of another chain than the test's node.

@@ -698,8 +698,7 @@ impl Admin {
             if form.get("action") != Some("fix") {
                 return route::see("/settings");
             }
-            let (least, most) = (FIXED.start(), FIXED.end());
-            let words = format!("Write a number from {least} to {most:e}, or nothing.");
+            let words = "This is no difficulty: write a plain number, such as 5000.";
             let problem = Remark::at("difficulty", words);
             return self.settings_page(http, token, vec![problem], &[]);
         };
