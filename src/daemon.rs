@@ -13,6 +13,7 @@ mod actions;
 mod admin;
 mod blocks;
 mod canary;
+mod doors;
 mod effects;
 mod housekeeping;
 mod job_file;
@@ -29,7 +30,7 @@ mod timings;
 mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -46,6 +47,7 @@ use crate::block::StoredState;
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::config::{self, Config, Flags, Loaded};
+use crate::door::Acquaintance;
 use crate::engine::{self, Engine};
 use crate::exit::Exit;
 use crate::failover::Setup;
@@ -60,7 +62,7 @@ use crate::peer_address::ListedPeer;
 use crate::server::background_executor;
 use crate::server::http::admin::{Admin, Local};
 use crate::server::http::{self, Http, NoBlock};
-use crate::server::stratum::{Handler, Limits, Server};
+use crate::server::stratum::{Handler, Limits, Server, Turned};
 use crate::server::tls::{self, Certificate};
 use crate::spool::MAX_MATURE;
 use crate::status::{EventKind, EventView, Level, Snapshot};
@@ -72,6 +74,7 @@ pub use admin::Source;
 use admin::Owner;
 use blocks::{Blocks, NotInSpool};
 use canary::Canary;
+use doors::{Doors, Port};
 use housekeeping::Housekeeping;
 use job_file::JobFile;
 use ledger::LedgerHandle;
@@ -293,6 +296,7 @@ struct State {
     news: VecDeque<EventView>,
     next_news: u64,
     refused_peers: VecDeque<miners::RefusedPeer>,
+    doors: Doors,
     counters: Counters,
     next_watchdog: Option<Instant>,
     stopping: Option<Instant>,
@@ -310,7 +314,6 @@ struct Counters {
     jobs: u64,
     tips: u64,
     failovers: u64,
-    dropped: BTreeMap<&'static str, u64>,
 }
 
 impl Daemon {
@@ -368,6 +371,7 @@ impl Daemon {
                 news: VecDeque::new(),
                 next_news: 1,
                 refused_peers: VecDeque::new(),
+                doors: Doors::new(&config.data.dir),
                 counters: Counters::default(),
                 next_watchdog: None,
                 stopping: None,
@@ -500,14 +504,30 @@ impl Handler for Daemon {
         self.state.borrow_mut().miner_gone(os::now(), conn, why);
     }
 
-    fn refused(&self, peer: IpAddr, why: &'static str) {
+    fn refused(&self, peer: IpAddr, why: Turned) {
         self.state.borrow_mut().miner_refused(os::now(), peer, why);
+    }
+
+    fn gave_way(&self, peer: IpAddr) {
+        self.state.borrow_mut().made_room(os::now(), Port::Miners, peer);
+    }
+
+    fn acquaintance(&self, peer: IpAddr) -> Acquaintance {
+        self.state.borrow().doors.known.address(peer)
     }
 }
 
 impl http::View for Daemon {
     fn snapshot(&self) -> Rc<Snapshot> {
         Rc::new(self.state.borrow().snapshot(os::now()))
+    }
+
+    fn made_room(&self, peer: IpAddr) {
+        self.state.borrow_mut().made_room(os::now(), Port::Page, peer);
+    }
+
+    fn refused(&self) {
+        self.state.borrow_mut().reader_refused();
     }
 
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
@@ -580,6 +600,7 @@ impl State {
         self.tick_timings(now);
         self.tick_housekeeping(now);
         self.tick_notifications(now);
+        self.doors.keep(now, self.stopping.is_some(), &self.queue);
         self.feed_watchdog(now);
     }
 
@@ -590,6 +611,7 @@ impl State {
             self.notifications.next_deadline(),
             self.timings.next_deadline(),
             self.housekeeping.next_deadline(),
+            self.doors.next_deadline(),
             self.next_watchdog,
             self.stopping,
         ]
@@ -628,7 +650,10 @@ impl State {
     /// ledger's last batch.
     fn may_end(&self, now: Now) -> bool {
         let Some(limit) = self.stopping else { return false };
-        let done = !self.engine.blocks().is_busy() && self.ledger.is_closed();
+        let done = !self.engine.blocks().is_busy()
+            && self.ledger.is_closed()
+            && self.doors.next_deadline().is_none()
+            && self.doors.is_kept();
         if !done && now.mono >= limit {
             log::warn!("Stopped before everything was done; what is in the spool is tried again.");
         }

@@ -73,7 +73,8 @@ impl State {
         if let Some(session) = self.engine.pool().session(conn) {
             let name = session.worker().map(str::to_owned);
             let level = session.proven_difficulty();
-            match self.ledger.workers.remove(&conn) {
+            let worker = self.ledger.workers.remove(&conn);
+            match worker {
                 Some(worker) => {
                     if let Some(difficulty) = level {
                         self.ledger_event(now, LedgerEvent::Level { worker, difficulty });
@@ -83,7 +84,7 @@ impl State {
                 None if self.canary.is(conn) => {}
                 None => self.counters.handshake_failures += 1,
             }
-            if let Some(name) = name.filter(|_| !self.canary.is(conn)) {
+            if let Some(name) = name.filter(|_| worker.is_some()) {
                 let text = format!("Miner {name} left: {why}.");
                 self.tell(now, EventKind::Miner, Level::Info, text);
             }
@@ -94,12 +95,6 @@ impl State {
         self.engine_input(now, Input::Disconnected(conn));
     }
 
-    pub(super) fn miner_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
-        let kind = if why == NOT_SET_UP { "not_set_up" } else { "too_many" };
-        *self.counters.dropped.entry(kind).or_default() += 1;
-        self.remember_refused(now, peer, why);
-    }
-
     pub(super) fn share_counted(
         &mut self,
         now: Now,
@@ -107,6 +102,7 @@ impl State {
         (credited, reached): (Difficulty, Difficulty),
         height: u32,
     ) {
+        self.proved(now, conn);
         // The canary's shares are not the owner's and count in no total.
         if self.canary.is(conn) {
             return;
@@ -146,6 +142,7 @@ impl State {
 
     pub(super) fn close_miner(&mut self, now: Now, conn: ConnId, why: CloseReason) {
         log::info!("miner {}: disconnected: {}", conn.0, why.words());
+        self.doors.count(why.into());
         if let Some(peer) = self.server.peer(conn)
             && !self.ledger.workers.contains_key(&conn)
         {
@@ -155,6 +152,9 @@ impl State {
     }
 
     pub(super) fn authorized(&mut self, now: Now, conn: ConnId) {
+        if !self.seat(now, conn) {
+            return;
+        }
         let Some(session) = self.engine.pool().session(conn) else { return };
         let name = session.worker().unwrap_or_default().to_owned();
         if self.canary.authorized(conn, &name) {
@@ -179,7 +179,7 @@ impl State {
         }
     }
 
-    fn remember_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
+    pub(super) fn remember_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
         let known = self
             .refused_peers
             .iter()

@@ -204,6 +204,12 @@ fn a_node_is_not_called_up_to_date_while_the_network_is_ahead() {
 #[test]
 fn what_strangers_send_is_shown_as_text() {
     let page = page(&sample::hostile());
+    let words = text(&sample::hostile());
+    assert!(words.contains(
+        "12 345 connections to the miners' port that said nothing were closed to make room, most \
+         from 192.168.1.66"
+    ));
+    assert!(words.contains("1 connection to this page that only held its place was closed"));
     assert_eq!(page.matches("<script").count(), 1, "our own");
     assert!(page.contains("<small>/&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
 }

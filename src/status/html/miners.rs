@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::status::{MinerState, MinerView, format};
+use crate::status::{MadeRoomView, MinerState, MinerView, format};
 
 use super::{View, chart, rate};
 
@@ -27,6 +27,13 @@ pub(super) fn list(view: &View<'_>) -> Markup {
                 tbody { @for miner in &s.miners { (row(view, miner)) } }
             }
         }
+        @if let Some(crowd) = &s.stratum.made_room {
+            (made_room(view, crowd, "to the miners' port that said nothing"))
+        }
+        @if let Some(crowd) = &s.page.made_room {
+            @let place = if crowd.count == 1 { "its place" } else { "their places" };
+            (made_room(view, crowd, &format!("to this page that only held {place}")))
+        }
         @if !s.knocking.is_empty() {
             h3 { "Knocking" }
             ul.knock {
@@ -39,6 +46,22 @@ pub(super) fn list(view: &View<'_>) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Connections that were closed to make room, and whose they were.
+fn made_room(view: &View<'_>, crowd: &MadeRoomView, which: &str) -> Markup {
+    let (noun, verb) = match crowd.count {
+        1 => ("connection", "was closed to make room, from"),
+        _ => ("connections", "were closed to make room, most from"),
+    };
+    html! {
+        p.warn {
+            (format::thousands(crowd.count)) " " (noun) " " (which) " " (verb) " "
+            b { (crowd.most) } "; the last one " (view.ago(crowd.at)) ". "
+            "Your miners find their places all the same. If you do not know this device, take it off \
+             your network."
         }
     }
 }
