@@ -90,20 +90,15 @@ impl KnownMiners {
     fn forget(&mut self, today: u64) {
         self.keep(|known| known.last + FORGOTTEN_AFTER >= today);
         // Of the new one and others alike, the new one stays.
-        while self.len() > KNOWN_MAX {
+        for _ in KNOWN_MAX..self.len() {
             let all = self.miners.iter().flat_map(|(address, known)| {
-                known.iter().map(move |known| (known.days, known.last, known.since, *address))
+                let each = known.iter().enumerate();
+                each.map(|(at, known)| (known.days, known.last, known.since, *address, at))
             });
-            let Some(least) = all.min() else { return };
-            self.remove(least);
-        }
-    }
-
-    fn remove(&mut self, (days, last, since, address): (u64, u64, u64, IpAddr)) {
-        let Some(known) = self.miners.get_mut(&address) else { return };
-        let is_it = |known: &Known| (known.days, known.last, known.since) == (days, last, since);
-        if let Some(at) = known.iter().position(is_it) {
-            known.remove(at);
+            let Some((.., address, at)) = all.min() else { return };
+            if let Some(known) = self.miners.get_mut(&address) {
+                known.remove(at);
+            }
         }
         self.keep(|_| true);
     }

@@ -35,7 +35,7 @@ use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, header};
 use smol::LocalExecutor;
 
 use crate::door::{self, Door, EVER, Household};
@@ -256,12 +256,16 @@ impl Http {
 
     /// A whole request came.
     fn heard(&self, id: ConnId, peer: IpAddr, request: &Request<Incoming>) {
-        let (now, mut door) = (Instant::now(), self.door.borrow_mut());
         if self.admin.as_ref().is_some_and(|admin| admin.is_owners(request)) {
-            self.owners.borrow_mut().note(peer, now);
-            door.recognise(id, EVER);
+            self.owner_is_at(id, peer);
         }
-        door.heard(now, id);
+        self.door.borrow_mut().heard(Instant::now(), id);
+    }
+
+    /// The owner uses this connection, and may open others from there.
+    fn owner_is_at(&self, id: ConnId, peer: IpAddr) {
+        self.owners.borrow_mut().note(peer, Instant::now());
+        self.door.borrow_mut().recognise(id, EVER);
     }
 
     /// A reader of live updates takes a seat. False when there is none.
@@ -344,7 +348,12 @@ impl Http {
         }
         match &self.admin {
             Some(admin) if request.method() == Method::POST => {
-                admin.clone().post(self, request, peer).await
+                let answer = admin.clone().post(self, request, peer).await;
+                // A session was opened.
+                if answer.headers().contains_key(header::SET_COOKIE) {
+                    self.owner_is_at(id, peer);
+                }
+                answer
             }
             Some(admin) if admin::shows(request.uri().path()) => admin.show(self, &request),
             None if request.uri().path() == "/settings" => {

@@ -85,6 +85,7 @@ fn inside() {
         let everywhere = |port: u16| format!("[\"0.0.0.0:{port}\", \"[::]:{port}\"]");
         text.replace(&format!("\"{}\"", daemon.stratum), &everywhere(daemon.stratum.port()))
             .replace(&format!("\"{}\"", daemon.http), &everywhere(daemon.http.port()))
+            .replace("[http]\n", "[http]\npin = \"246813\"\n")
             .replace("level = \"debug\"", "level = \"info\"")
     });
     daemon.stop();
@@ -105,26 +106,29 @@ fn inside() {
     daemon.launch();
     daemon.wait_ready();
 
+    let mut owner = Owner::log_in("fd66::fffd".parse().unwrap(), (BOX[1], ports.1).into());
+
     let over = Arc::new(AtomicBool::new(false));
     let attack = thread::spawn({
         let over = over.clone();
         move || attack(ports, &over)
     });
     thread::sleep(Duration::from_secs(3));
-    let watch =
-        |name: &'static str, at_most: Duration, trial: Box<dyn Fn(usize) -> Duration + Send>| {
-            let over = over.clone();
-            thread::spawn(move || {
-                let mut times = Vec::new();
-                let mut round = 0;
-                while !over.load(Ordering::Relaxed) {
-                    times.push(trial(round));
-                    round += 1;
-                    thread::sleep(Duration::from_millis(1300));
-                }
-                (name, at_most, times)
-            })
-        };
+    let watch = |name: &'static str,
+                 at_most: Duration,
+                 mut trial: Box<dyn FnMut(usize) -> Duration + Send>| {
+        let over = over.clone();
+        thread::spawn(move || {
+            let mut times = Vec::new();
+            let mut round = 0;
+            while !over.load(Ordering::Relaxed) {
+                times.push(trial(round));
+                round += 1;
+                thread::sleep(Duration::from_millis(1300));
+            }
+            (name, at_most, times)
+        })
+    };
     let stratum = move |n: usize| SocketAddr::new(BOX[n], ports.0);
     let page = move |n: usize| SocketAddr::new(BOX[n], ports.1);
     let mut watches = Vec::new();
@@ -146,6 +150,7 @@ fn inside() {
         let answer = move |_| answer_within(reader, page(n), PAGE_AT_MOST * 10);
         watches.push(watch(names[2], PAGE_AT_MOST, Box::new(answer)));
     }
+    watches.push(watch("owner, IPv6", PAGE_AT_MOST, Box::new(move |_| owner.asks())));
     thread::sleep(length);
     let metrics = daemon.text("/metrics");
     let shown = daemon.text("/");
@@ -235,6 +240,7 @@ fn make_network() {
     script += "link set lo up\nlink set house up\nlink set wall up\n";
     let mut all = attackers();
     all.extend(BOX);
+    all.push("fd66::fffd".parse().unwrap());
     all.extend([address(200, 1), "fd66::fffe".parse().unwrap(), address(202, 1), network(0x3000)]);
     all.extend((0..=255).map(|n| address(201, n)));
     all.extend((0..256).map(|n| network(0x2000 + n)));
@@ -326,6 +332,58 @@ fn page(from: IpAddr, to: SocketAddr) -> Option<()> {
     let mut page = String::new();
     stream.read_to_string(&mut page).ok()?;
     (page.starts_with("HTTP/1.1 200") && page.contains("</html>")).then_some(())
+}
+
+/// The owner's browser, in the network of half the attackers, with one connection all the time.
+struct Owner {
+    cookie: String,
+    stream: BufReader<TcpStream>,
+}
+
+impl Owner {
+    fn log_in(from: IpAddr, to: SocketAddr) -> Owner {
+        let stream = connect(from, to).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut owner = Owner { cookie: String::new(), stream: BufReader::new(stream) };
+        let form = "Origin: http://solo\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                    Content-Length: 10\r\n\r\npin=246813";
+        let head = wait_for("the PIN to be known", || {
+            let head = owner.call(&format!("POST /login HTTP/1.1\r\nHost: solo\r\n{form}"));
+            head.contains("set-cookie: ").then_some(head)
+        });
+        let (_, cookie) = head.split_once("set-cookie: ").unwrap();
+        owner.cookie = cookie.split(';').next().unwrap().to_owned();
+        owner
+    }
+
+    /// How long the answer took. The connection must not have ended since the last one.
+    fn asks(&mut self) -> Duration {
+        let started = Instant::now();
+        let request = format!("GET / HTTP/1.1\r\nHost: solo\r\nCookie: {}\r\n\r\n", self.cookie);
+        assert!(self.call(&request).starts_with("http/1.1 200"), "the owner is not answered");
+        started.elapsed()
+    }
+
+    /// The head of the answer, in small letters.
+    fn call(&mut self, request: &str) -> String {
+        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            line.make_ascii_lowercase();
+            assert!(!line.is_empty(), "the owner's connection was closed");
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            head += &line;
+        }
+        self.stream.read_exact(&mut vec![0; length]).unwrap();
+        head
+    }
 }
 
 /// Five connections of each address, all the time: how many there were, and are.
