@@ -62,7 +62,7 @@ use crate::peer_address::ListedPeer;
 use crate::server::background_executor;
 use crate::server::http::admin::{Admin, Local};
 use crate::server::http::{self, Http, NoBlock};
-use crate::server::stratum::{Handler, Limits, Server, Turned};
+use crate::server::stratum::{BACKLOG, Handler, Limits, Server, Turned};
 use crate::server::tls::{self, Certificate};
 use crate::spool::MAX_MATURE;
 use crate::status::{EventKind, EventView, Level, Snapshot};
@@ -856,6 +856,6 @@ fn listen(address: SocketAddr) -> std::io::Result<Async<TcpListener>> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(128)?;
+    socket.listen(BACKLOG)?;
     Async::new(TcpListener::from(socket))
 }

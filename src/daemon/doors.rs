@@ -198,6 +198,21 @@ fn made_room(sum: Sum) -> view::MadeRoomView {
     }
 }
 
+/// The event. The first of a flood is told at once, and nobody knows yet how many will follow.
+fn words(port: Port, count: u64, most: Household) -> String {
+    let which = match port {
+        Port::Miners => "to the miners' port that said nothing",
+        Port::Page => "to the page that only held their places",
+    };
+    match count {
+        1 => format!("Connections {which} are being closed to make room, the first from {most}."),
+        _ => format!(
+            "{} connections {which} were closed to make room, most from {most}.",
+            view::format::thousands(count)
+        ),
+    }
+}
+
 impl State {
     /// A miner's connection was refused.
     pub(super) fn miner_refused(&mut self, now: Now, peer: IpAddr, why: Turned) {
@@ -215,27 +230,20 @@ impl State {
     /// A connection that said nothing was closed for another one.
     pub(super) fn made_room(&mut self, now: Now, port: Port, peer: IpAddr) {
         let household = Household::of(peer);
-        let (tally, place) = match port {
+        let (tally, kind) = match port {
             Port::Miners => {
                 self.doors.count(Dropped::MadeRoom);
-                (&mut self.doors.at_miners, "to the miners' port that said nothing")
+                (&mut self.doors.at_miners, EventKind::Miner)
             }
             Port::Page => {
                 self.doors.page_made_room += 1;
-                (&mut self.doors.at_page, "to the page that only held their places")
+                (&mut self.doors.at_page, EventKind::System)
             }
         };
-        let Some(count) = tally.add(now, household) else { return };
-        let most = tally.sum(now.mono).map_or(household, |sum| sum.most);
-        let text = match count {
-            1 => format!("Connections {place} are closed to make room, the first from {most}."),
-            _ => format!(
-                "{} connections {place} were closed to make room, most from {most}.",
-                view::format::thousands(count)
-            ),
-        };
-        let kind = if port == Port::Miners { EventKind::Miner } else { EventKind::System };
-        self.tell(now, kind, Level::Warning, text);
+        if let Some(count) = tally.add(now, household) {
+            let most = tally.sum(now.mono).map_or(household, |sum| sum.most);
+            self.tell(now, kind, Level::Warning, words(port, count, most));
+        }
     }
 
     /// A connection to the page was refused.
@@ -323,6 +331,21 @@ mod tests {
         }
         fs::write(dir.path().join("known-miners"), vec![b'{'; FILE_MAX as usize + 1]).unwrap();
         assert!(Doors::new(dir.path()).known.is_empty());
+    }
+
+    #[test]
+    fn an_event_says_how_many_and_whose_they_were() {
+        let most = Household::of([192, 168, 1, 66].into());
+        assert_eq!(
+            words(Port::Miners, 1, most),
+            "Connections to the miners' port that said nothing are being closed to make room, the \
+             first from 192.168.1.66."
+        );
+        assert_eq!(
+            words(Port::Page, 57, Household::of("2001:db8::1".parse().unwrap())),
+            "57 connections to the page that only held their places were closed to make room, most \
+             from 2001:db8::/64."
+        );
     }
 
     #[test]

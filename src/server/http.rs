@@ -203,6 +203,8 @@ impl Http {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     self.clone().take(&executor, stream, peer, certificate.clone());
+                    // However many come: miners have their turn in between.
+                    future::yield_now().await;
                 }
                 Err(error) => {
                     log::warn!("http: cannot accept a connection: {error}");

@@ -73,7 +73,7 @@ const TRIAL: Duration = Duration::from_secs(120);
 const LAST_WORDS: usize = 8;
 
 /// Connections that wait to be accepted: everybody may come back at once after a restart.
-const BACKLOG: i32 = 512;
+pub const BACKLOG: i32 = 512;
 
 /// So many round trips are read at one go.
 const ROUND_TRIPS: usize = 64;

@@ -181,7 +181,7 @@ fn inside() {
         assert!(status[port]["made_room"]["count"].as_u64() > Some(0), "{}", status[port]);
     }
     assert!(shown.contains("were closed to make room, most from"), "the page tells of it");
-    let told = daemon.log().matches("closed to make room").count();
+    let told = daemon.log().matches("to make room").count();
     assert!((2..=2 + 2 * (length.as_secs() as usize / 60)).contains(&told), "{told} events");
 
     // All places are taken by miners who say who they are and send no share.
