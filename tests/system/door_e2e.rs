@@ -132,11 +132,11 @@ fn inside() {
     let stratum = move |n: usize| SocketAddr::new(BOX[n], ports.0);
     let page = move |n: usize| SocketAddr::new(BOX[n], ports.1);
     let mut watches = Vec::new();
-    for (n, family) in ["IPv4", "IPv6"].into_iter().enumerate() {
-        let names: [&'static str; 3] = match family {
-            "IPv4" => ["known miner, IPv4", "new miner, IPv4", "page, IPv4"],
-            _ => ["known miner, IPv6", "new miner, IPv6", "page, IPv6"],
-        };
+    let names = [
+        ["known miner, IPv4", "new miner, IPv4", "page, IPv4"],
+        ["known miner, IPv6", "new miner, IPv6", "page, IPv6"],
+    ];
+    for (n, names) in names.into_iter().enumerate() {
         let from = known[n];
         let first_job = move |_| job_within(from, stratum(n), KNOWN_AT_MOST * 10);
         watches.push(watch(names[0], KNOWN_AT_MOST, Box::new(first_job)));
