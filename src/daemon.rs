@@ -13,6 +13,7 @@ mod actions;
 mod admin;
 mod blocks;
 mod canary;
+mod doors;
 mod effects;
 mod housekeeping;
 mod job_file;
@@ -47,6 +48,7 @@ use crate::block::StoredState;
 use crate::chain::BlockHash;
 use crate::clock::{ClockWatch, Now};
 use crate::config::{self, Config, Flags, Loaded};
+use crate::door::Acquaintance;
 use crate::engine::{self, Engine};
 use crate::exit::Exit;
 use crate::failover::Setup;
@@ -61,7 +63,7 @@ use crate::peer_address::ListedPeer;
 use crate::server::background_executor;
 use crate::server::http::admin::{Admin, Local};
 use crate::server::http::{self, Http, NoBlock};
-use crate::server::stratum::{Handler, Limits, Server};
+use crate::server::stratum::{BACKLOG, Handler, Limits, Server, Turned};
 use crate::server::tls::{self, Certificate};
 use crate::spool::MAX_MATURE;
 use crate::status::{EventKind, EventView, HistoryView, Level, Snapshot, format};
@@ -73,6 +75,7 @@ pub use admin::Source;
 use admin::Owner;
 use blocks::{Blocks, NotInSpool};
 use canary::Canary;
+use doors::{Doors, Port};
 use housekeeping::Housekeeping;
 use job_file::JobFile;
 use ledger::LedgerHandle;
@@ -301,6 +304,7 @@ struct State {
     next_news: u64,
     marks: Marks,
     refused_peers: VecDeque<miners::RefusedPeer>,
+    doors: Doors,
     counters: Counters,
     next_watchdog: Option<Instant>,
     stopping: Option<Instant>,
@@ -318,8 +322,6 @@ struct Counters {
     jobs: u64,
     tips: u64,
     failovers: u64,
-    refused_not_set_up: u64,
-    refused_too_many: u64,
 }
 
 impl Daemon {
@@ -379,6 +381,7 @@ impl Daemon {
                 next_news: 1,
                 marks: Marks::default(),
                 refused_peers: VecDeque::new(),
+                doors: Doors::new(&config.data.dir),
                 counters: Counters::default(),
                 next_watchdog: None,
                 stopping: None,
@@ -516,10 +519,20 @@ impl Handler for Daemon {
         state.miner_gone(now, conn, why);
     }
 
-    fn refused(&self, peer: IpAddr, why: &'static str) {
+    fn refused(&self, peer: IpAddr, why: Turned) {
         let mut state = self.state.borrow_mut();
         let now = state.now();
         state.miner_refused(now, peer, why);
+    }
+
+    fn gave_way(&self, peer: IpAddr) {
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
+        state.made_room(now, Port::Miners, peer);
+    }
+
+    fn acquaintance(&self, peer: IpAddr) -> Acquaintance {
+        self.state.borrow().doors.known.address(peer)
     }
 }
 
@@ -541,6 +554,16 @@ impl http::View for Daemon {
             domains: state.timings.reading.search_domains.clone(),
             embed: state.config.http.embed.clone(),
         }
+    }
+
+    fn made_room(&self, peer: IpAddr) {
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
+        state.made_room(now, Port::Page, peer);
+    }
+
+    fn refused(&self) {
+        self.state.borrow_mut().reader_refused();
     }
 
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
@@ -648,6 +671,7 @@ impl State {
         self.tick_timings(now);
         self.tick_housekeeping(now);
         self.tick_notifications(now);
+        self.doors.keep(now, self.stopping.is_some(), &self.queue);
         self.feed_watchdog(now);
     }
 
@@ -658,6 +682,7 @@ impl State {
             self.notifications.next_deadline(),
             self.timings.next_deadline(),
             self.housekeeping.next_deadline(),
+            self.doors.next_deadline(),
             self.next_watchdog,
             self.stopping,
         ]
@@ -696,7 +721,10 @@ impl State {
     /// ledger's last batch.
     fn may_end(&self, now: Now) -> bool {
         let Some(limit) = self.stopping else { return false };
-        let done = !self.engine.blocks().is_busy() && self.ledger.is_closed();
+        let done = !self.engine.blocks().is_busy()
+            && self.ledger.is_closed()
+            && self.doors.next_deadline().is_none()
+            && self.doors.is_kept();
         if !done && now.mono >= limit {
             log::warn!("Stopped before everything was done; what is in the spool is tried again.");
         }
@@ -901,6 +929,6 @@ fn listen(address: SocketAddr) -> std::io::Result<Async<TcpListener>> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(128)?;
+    socket.listen(BACKLOG)?;
     Async::new(TcpListener::from(socket))
 }

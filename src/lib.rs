@@ -27,6 +27,7 @@ pub mod vardiff;
 // -- pure --
 pub mod address;
 pub mod difficulty;
+pub mod door;
 pub mod merkle;
 
 // -- pure: what shares prove --

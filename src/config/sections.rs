@@ -183,11 +183,13 @@ section! {
         tls_listen: Vec<SocketAddr> = listen().default("\"\""),
             Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
 
-        /// Maximum connections of miners: of all (up to 1024), and from one address.
+        /// Maximum miners that are connected at a time: of all (up to 1024), and of those from one
+        /// address, or one IPv6 network (/64), that have not mined yet.
         max_connections: usize = count(MAX_CONNECTIONS).default("64"),
             Live => |_, _| "The limits of connections are others.".to_owned();
 
-        /// Maximum connections from one address. This machine's own are not counted.
+        /// Maximum connections from one address, or one IPv6 network (/64), that have not mined yet.
+        /// Miners that mine, or have mined here before, are not counted, nor are this machine's own.
         max_connections_per_address: usize = count(MAX_CONNECTIONS).default("8"),
             Live joined => |_, _| "The limits of connections are others.".to_owned();
 

@@ -65,7 +65,8 @@ impl State {
         if let Some(session) = self.engine.pool().session(conn) {
             let name = session.worker().map(str::to_owned);
             let (level, wish) = (session.proven_difficulty(), session.wish());
-            match self.ledger.workers.remove(&conn) {
+            let worker = self.ledger.workers.remove(&conn);
+            match worker {
                 Some(worker) => {
                     if let Some(wish) = wish {
                         self.ledger.wishes.insert(worker, wish);
@@ -78,7 +79,7 @@ impl State {
                 None if self.canary.is(conn) => {}
                 None => self.counters.handshake_failures += 1,
             }
-            if let Some(name) = name.filter(|_| !self.canary.is(conn)) {
+            if let Some(name) = name.filter(|_| worker.is_some()) {
                 let text = format!("Miner {} left: {why}.", self.shown_name(&name));
                 self.tell(now, EventKind::Miner, Level::Info, text);
             }
@@ -89,14 +90,6 @@ impl State {
         self.engine_input(now, Input::Disconnected(conn));
     }
 
-    pub(super) fn miner_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
-        match why == NOT_SET_UP {
-            true => self.counters.refused_not_set_up += 1,
-            false => self.counters.refused_too_many += 1,
-        }
-        self.remember_refused(now, peer, why);
-    }
-
     pub(super) fn share_counted(
         &mut self,
         now: Now,
@@ -104,6 +97,7 @@ impl State {
         (credited, reached): (Difficulty, Difficulty),
         height: u32,
     ) {
+        self.proved(now, conn);
         // The canary's shares are not the owner's and count in no total.
         if self.canary.is(conn) {
             return;
@@ -143,6 +137,7 @@ impl State {
 
     pub(super) fn close_miner(&mut self, now: Now, conn: ConnId, why: CloseReason) {
         log::info!("miner {}: disconnected: {}", conn.0, why.words());
+        self.doors.count(why.into());
         if let Some(peer) = self.server.peer(conn)
             && !self.ledger.workers.contains_key(&conn)
         {
@@ -152,6 +147,9 @@ impl State {
     }
 
     pub(super) fn authorized(&mut self, now: Now, conn: ConnId) {
+        if !self.seat(now, conn) {
+            return;
+        }
         let Some(session) = self.engine.pool().session(conn) else { return };
         let name = session.worker().unwrap_or_default().to_owned();
         if self.canary.authorized(conn, &name) {
@@ -235,7 +233,7 @@ impl State {
         known.or_else(|| self.ledger.core.named(own_name(user, &owner, &self.ledger.core)))
     }
 
-    fn remember_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
+    pub(super) fn remember_refused(&mut self, now: Now, peer: IpAddr, why: &'static str) {
         let known = self
             .refused_peers
             .iter()

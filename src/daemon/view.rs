@@ -54,7 +54,8 @@ impl State {
             events: self.news.iter().cloned().collect(),
             board: self.board_view(now),
             process: self.process_view(),
-            stratum: self.stratum_view(),
+            stratum: self.stratum_view(now),
+            page: self.doors.page_view(now),
             templates: self.templates_view(),
             storage: self.storage_view(),
             sinks: self.notifications.views(),
@@ -510,18 +511,14 @@ impl State {
         }
     }
 
-    fn stratum_view(&self) -> view::StratumView {
+    fn stratum_view(&self, now: Now) -> view::StratumView {
         view::StratumView {
             connections: self.server.connections().saturating_sub(self.canary.is_here().into())
                 as u64,
             connections_max: self.config.stratum.max_connections as u64,
             accepted_total: self.counters.connections,
-            dropped: [
-                ("not_set_up", self.counters.refused_not_set_up),
-                ("too_many", self.counters.refused_too_many),
-            ]
-            .map(|(what, count)| view::CountView { what: what.into(), count })
-            .into(),
+            dropped: self.doors.miners_dropped(),
+            made_room: self.doors.miners_made_room(now),
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
             rejects_by_class: self.timings.rejects(),

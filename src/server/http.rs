@@ -6,6 +6,10 @@
 //!
 //! Order of the checks for each request: source address (private ones only), rate, Host header (DNS
 //! rebinding; further names are known by [`View::reach`]), method, path. None of them reads a file.
+//!
+//! **Places** are given by a [`Door`]. A connection waits in its hall from one whole request to the next,
+//! and gives way when the room is needed; a reader of live updates has a seat. This machine and the
+//! owner, known by the session, always find a place.
 
 pub mod admin;
 mod forms;
@@ -17,22 +21,25 @@ mod render;
 mod route;
 mod stream;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
+use async_channel::Sender;
 use async_io::{Async, Timer};
-use futures_lite::{AsyncRead, AsyncWrite};
+use futures_lite::{AsyncRead, AsyncWrite, future};
 use futures_rustls::TlsAcceptor;
 use hyper::body::Incoming;
-use hyper::header;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode, header};
 use smol::LocalExecutor;
 
+use crate::door::{self, Door, EVER, Household};
+use crate::ids::ConnId;
 use crate::status::{HistoryView, Snapshot, html, json};
 use crate::timeout::within;
 
@@ -40,7 +47,7 @@ use super::tls::Certificate;
 
 use admin::{Admin, Local};
 use guard::{Reach, Refused};
-use limit::{Buckets, Connections};
+use limit::{Buckets, Owners};
 use render::{Packed, Rendered};
 use stream::{HyperTimer, Timed};
 
@@ -60,6 +67,12 @@ pub trait View {
     /// The whole block with this hash (customary reversed hex, already checked to be 64 hex digits),
     /// serialised.
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>>;
+
+    /// A connection from this address was closed to make room for another one.
+    fn made_room(&self, _peer: IpAddr) {}
+
+    /// A connection was refused.
+    fn refused(&self) {}
 }
 
 /// Why a block cannot be shown.
@@ -85,10 +98,8 @@ pub struct Options {
     pub json: bool,
     /// Requests per second and address, after a burst of twice as many.
     pub requests_per_s: u32,
-    /// Open connections, all together.
-    pub connections: usize,
-    /// Open connections of one address.
-    pub connections_per_address: usize,
+    /// Open connections.
+    pub places: door::Limits,
     /// Longest time for the whole head of a request, and for an idle connection.
     pub head_timeout: Duration,
     /// Longest time without any progress while sending.
@@ -104,8 +115,7 @@ impl Default for Options {
         Options {
             json: true,
             requests_per_s: 20,
-            connections: 256,
-            connections_per_address: 128,
+            places: PLACES,
             head_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
             fresh: Duration::from_secs(1),
@@ -113,6 +123,16 @@ impl Default for Options {
         }
     }
 }
+
+/// Who reads live updates has a seat, everybody else waits in the hall. A browser has six connections.
+const PLACES: door::Limits = door::Limits {
+    seats: 96,
+    hall: 160,
+    seats_each: 24,
+    hall_each: 24,
+    trial: Duration::ZERO,
+    calls: 64,
+};
 
 /// The longest head of a request, bytes. hyper's least.
 const HEAD_MAX: usize = 8 * 1024;
@@ -130,7 +150,11 @@ pub struct Http {
     admin: Option<Rc<Admin>>,
     options: Options,
     buckets: RefCell<Buckets>,
-    connections: Rc<RefCell<Connections>>,
+    door: RefCell<Door>,
+    owners: RefCell<Owners>,
+    /// Each connection ends when its sender is dropped.
+    connections: RefCell<BTreeMap<ConnId, (IpAddr, Sender<()>)>>,
+    next: Cell<u64>,
     rendered: RefCell<Option<Rc<Rendered>>>,
     style: Packed,
     form_style: Packed,
@@ -158,10 +182,10 @@ impl Http {
             view,
             admin,
             buckets: RefCell::new(Buckets::new(options.requests_per_s, burst)),
-            connections: Rc::new(RefCell::new(Connections::new(
-                options.connections,
-                options.connections_per_address,
-            ))),
+            door: RefCell::new(Door::new(options.places)),
+            owners: RefCell::default(),
+            connections: RefCell::default(),
+            next: Cell::new(1),
             rendered: RefCell::new(None),
             style: Packed::new(html::STYLE),
             form_style: Packed::new(html::FORM_STYLE),
@@ -189,6 +213,8 @@ impl Http {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     self.clone().take(&executor, stream, peer, certificate.clone());
+                    // However many come: miners have their turn in between.
+                    future::yield_now().await;
                 }
                 Err(error) => {
                     log::warn!("http: cannot accept a connection: {error}");
@@ -205,25 +231,74 @@ impl Http {
         peer: SocketAddr,
         certificate: Option<Rc<Certificate>>,
     ) {
-        let Some(ticket) = Connections::enter(&self.connections, peer.ip()) else {
-            // Over the cap: closing costs us least, and a browser tries again.
-            return;
-        };
+        let (id, peer) = (ConnId(self.next.replace(self.next.get() + 1)), peer.ip().to_canonical());
+        let now = Instant::now();
+        let known = self.owners.borrow().acquaintance(peer, now);
+        let entered = self.door.borrow_mut().enter(now, id, peer, known);
+        match entered {
+            Ok(entered) => self.make_room(entered.gives_way),
+            // Closing costs us least, and a browser tries again.
+            Err(_) => return self.view.refused(),
+        }
+        let (sender, gives_way) = async_channel::bounded(1);
+        self.connections.borrow_mut().insert(id, (peer, sender));
         executor
             .spawn(async move {
-                if let Err(error) = self.greet(stream, peer, certificate).await {
+                let gives_way = async {
+                    gives_way.recv().await.ok();
+                    Err("it made room for others".to_owned())
+                };
+                let served = self.clone().greet(stream, (id, peer), certificate);
+                if let Err(error) = future::or(served, gives_way).await {
                     log::debug!("http: {peer}: {error}");
                 }
-                drop(ticket);
+                self.connections.borrow_mut().remove(&id);
+                self.door.borrow_mut().leave(Instant::now(), id);
             })
             .detach();
+    }
+
+    /// Closes a connection that has lost its place to another one.
+    fn make_room(&self, gives_way: Option<ConnId>) {
+        let connection = gives_way.and_then(|id| self.connections.borrow_mut().remove(&id));
+        if let Some((peer, _)) = connection {
+            self.view.made_room(peer);
+        }
+    }
+
+    /// A whole request came.
+    fn heard(&self, id: ConnId, peer: IpAddr, request: &Request<Incoming>) {
+        if self.admin.as_ref().is_some_and(|admin| admin.is_owners(request)) {
+            self.owner_is_at(id, peer);
+        }
+        self.door.borrow_mut().heard(Instant::now(), id);
+    }
+
+    /// The owner uses this connection, and may open others from there.
+    fn owner_is_at(&self, id: ConnId, peer: IpAddr) {
+        self.owners.borrow_mut().note(peer, Instant::now());
+        self.door.borrow_mut().recognise(id, EVER);
+    }
+
+    /// A reader of live updates takes a seat. False when there is none.
+    fn seat(&self, id: ConnId) -> bool {
+        let sits = {
+            let mut door = self.door.borrow_mut();
+            let known = door.acquaintance(id);
+            door.sit(Instant::now(), id, known)
+        };
+        match sits {
+            Ok(gives_way) => self.make_room(gives_way),
+            Err(_) => self.view.refused(),
+        }
+        sits.is_ok()
     }
 
     /// Makes a connection ready: with TLS, if it came to that port.
     async fn greet(
         self: Rc<Self>,
         stream: Async<TcpStream>,
-        peer: SocketAddr,
+        (id, peer): (ConnId, IpAddr),
         certificate: Option<Rc<Certificate>>,
     ) -> Result<(), String> {
         // Small answers go out at once. A failure costs speed only.
@@ -231,29 +306,29 @@ impl Http {
         let local = stream.get_ref().local_addr().ok().map(|address| address.ip());
         let words = |error: hyper::Error| error.to_string();
         let Some(certificate) = certificate else {
-            return self.connection(stream, peer, local).await.map_err(words);
+            return self.connection(stream, (id, peer), local).await.map_err(words);
         };
         // A stranger's handshake would cost us arithmetic.
-        if !guard::address_is_ours(peer.ip(), local) {
+        if !guard::address_is_ours(peer, local) {
             return Err("from a foreign address".to_owned());
         }
         let acceptor = TlsAcceptor::from(certificate.config().await);
         let handshake = within(self.options.head_timeout, acceptor.accept(stream)).await;
         let stream = handshake.ok_or("no handshake in time")?.map_err(|error| error.to_string())?;
-        self.connection(stream, peer, local).await.map_err(words)
+        self.connection(stream, (id, peer), local).await.map_err(words)
     }
 
     async fn connection(
         self: Rc<Self>,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        peer: SocketAddr,
+        (id, peer): (ConnId, IpAddr),
         local: Option<IpAddr>,
     ) -> Result<(), hyper::Error> {
         let io = smol_hyper::rt::FuturesIo::new(Timed::new(stream, self.options.write_timeout));
         let head_timeout = self.options.head_timeout;
         let service = service_fn(move |request| {
             let http = self.clone();
-            async move { Ok::<_, Infallible>(http.answer(request, peer.ip(), local).await) }
+            async move { Ok::<_, Infallible>(http.answer(request, (id, peer), local).await) }
         });
         http1::Builder::new()
             .timer(HyperTimer)
@@ -268,7 +343,7 @@ impl Http {
     async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: IpAddr,
+        (id, peer): (ConnId, IpAddr),
         local: Option<IpAddr>,
     ) -> Response<route::Body> {
         let reach = self.view.reach();
@@ -281,9 +356,18 @@ impl Http {
             }
             return route::refuse(why, host.as_ref().and_then(|host| host.to_str().ok()));
         }
+        self.heard(id, peer, &request);
+        if request.uri().path() == "/api/events" && !self.seat(id) {
+            return route::plain(StatusCode::SERVICE_UNAVAILABLE, "All places are taken.\n");
+        }
         match &self.admin {
             Some(admin) if request.method() == Method::POST => {
-                admin.clone().post(self, request, peer).await
+                let answer = admin.clone().post(self, request, peer).await;
+                // A session was opened.
+                if answer.headers().contains_key(header::SET_COOKIE) {
+                    self.owner_is_at(id, peer);
+                }
+                answer
             }
             Some(admin) if admin::shows(request.uri().path()) => admin.show(self, &request),
             None if request.uri().path() == "/settings" => {
@@ -313,7 +397,10 @@ impl Http {
         if !guard::address_is_ours(peer, local) {
             return Err(Refused::ForeignAddress);
         }
-        if !self.buckets.borrow_mut().take(peer, Instant::now()) {
+        let now = Instant::now();
+        let known = self.owners.borrow().acquaintance(peer, now);
+        let household = known.map_or_else(|| Household::of(peer), |_| Household::alone(peer));
+        if !self.buckets.borrow_mut().take(household, now) {
             return Err(Refused::TooMany);
         }
         let takes = self.takes(request);

@@ -6,8 +6,11 @@
 //! would be stale before it saw them.
 //!
 //! **Floods** are slowed down by not reading: TCP makes the sender wait, and nobody is banned. In a
-//! reconnect storm, connections of an address beyond the limit are served a few seconds later.
+//! reconnect storm, connections of a household beyond the limit are served a few seconds later.
 //! Loopback is exempt.
+//!
+//! **Places** are given by the [`Door`]: a connection that has not said who it is gives way when the
+//! room is needed. What it has sent until then is still read, because it could be a block.
 //!
 //! **TLS** is optional and has separate listeners. Their connections have a rustls state machine
 //! between the bytes of the socket and the lines; everything else is the same. A handshake that
@@ -17,18 +20,20 @@
 //! kernel refuses connections, and a miner switches to its second pool at once.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
+use async_channel::{Receiver, Sender};
 use async_io::{Async, Timer};
 use futures_lite::future;
 use futures_rustls::rustls::ServerConnection;
 use smol::{LocalExecutor, Task};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::door::{self, Acquaintance, Door, Refused};
 use crate::ids::ConnId;
 use crate::stratum::frame::Lines;
 
@@ -53,14 +58,22 @@ const LINGER: Duration = Duration::from_secs(5);
 const BURST: f64 = 64.0 * 1024.0;
 const BYTES_PER_SECOND: f64 = 16.0 * 1024.0;
 
-/// So many connections from one address in [`STORM_WINDOW`] are served at once; each further one
-/// waits a second longer, up to [`STORM_WAIT`].
+/// So many connections of a household in ten seconds are served at once; each further one waits a
+/// second longer, up to five. See [`door::Limits::calls`].
 const STORM: usize = 8;
-const STORM_WINDOW: Duration = Duration::from_secs(10);
-const STORM_WAIT: Duration = Duration::from_secs(5);
+
+/// Connections that have not said who they are, beside those that have. As many miners as have places
+/// may come back at once.
+const HALL_MAX: usize = 256;
+
+/// How long a miner has for its first share until others may have its place.
+const TRIAL: Duration = Duration::from_secs(120);
+
+/// What is still read of a connection that gave way, in chunks.
+const LAST_WORDS: usize = 8;
 
 /// Connections that wait to be accepted: everybody may come back at once after a restart.
-const BACKLOG: i32 = 128;
+pub const BACKLOG: i32 = 512;
 
 /// So many round trips are read at one go.
 const ROUND_TRIPS: usize = 64;
@@ -79,17 +92,43 @@ pub trait Handler {
     fn received(&self, conn: ConnId, lines: &mut Lines, chunk: &[u8]) -> Result<(), String>;
     /// The connection is gone. Why, in words.
     fn closed(&self, conn: ConnId, why: &str);
-    /// A connection was refused before it became one. Why, in words.
-    fn refused(&self, peer: IpAddr, why: &'static str);
+    /// A connection was refused before it became one.
+    fn refused(&self, peer: IpAddr, why: Turned);
+    /// A connection that had not said who it is was closed to make room for another one.
+    fn gave_way(&self, peer: IpAddr);
+    /// Since when miners have come from this address.
+    fn acquaintance(&self, peer: IpAddr) -> Acquaintance;
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// Nobody is let in, for this reason.
+    All(&'static str),
+    /// There is no place.
+    NoPlace(Refused),
 }
 
 /// How many are let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// All together.
+    /// Miners, all together.
     pub connections: usize,
-    /// From one address; loopback is exempt.
+    /// From one household, as long as they have not mined; loopback is exempt.
     pub per_address: usize,
+}
+
+impl Limits {
+    fn of_door(self) -> door::Limits {
+        door::Limits {
+            seats: self.connections,
+            hall: self.connections.max(HALL_MAX),
+            seats_each: self.per_address,
+            hall_each: self.per_address,
+            trial: TRIAL,
+            calls: STORM,
+        }
+    }
 }
 
 /// The port and its connections.
@@ -97,7 +136,7 @@ pub struct Server {
     this: Weak<Server>,
     executor: Rc<LocalExecutor<'static>>,
     handler: Weak<dyn Handler>,
-    limits: Cell<Limits>,
+    door: RefCell<Door>,
     /// Why nobody is let in although the listeners are open.
     turning: Cell<Option<&'static str>>,
     listeners: RefCell<Vec<Listener>>,
@@ -105,8 +144,6 @@ pub struct Server {
     next: Cell<u64>,
     /// Whose round trip is read next.
     round_trips_from: Cell<ConnId>,
-    /// When addresses connected lately.
-    arrivals: RefCell<BTreeMap<IpAddr, VecDeque<Instant>>>,
     /// What all connections read into: each chunk is used up before the next read.
     buffer: RefCell<Box<[u8]>>,
 }
@@ -131,6 +168,8 @@ struct Connection {
     pending: RefCell<Vec<u8>>,
     /// Our side has ended it.
     ending: Cell<bool>,
+    /// Closed when it gave way to another connection.
+    place: (Sender<()>, Receiver<()>),
     /// As last read.
     round_trip: Cell<Option<Duration>>,
 }
@@ -154,13 +193,12 @@ impl Server {
             this: this.clone(),
             executor,
             handler,
-            limits: Cell::new(limits),
+            door: RefCell::new(Door::new(limits.of_door())),
             turning: Cell::new(None),
             listeners: RefCell::new(listeners),
             connections: RefCell::default(),
             next: Cell::new(1),
             round_trips_from: Cell::new(ConnId(0)),
-            arrivals: RefCell::default(),
             buffer: RefCell::new(vec![0; CHUNK].into_boxed_slice()),
         }))
     }
@@ -214,7 +252,25 @@ impl Server {
 
     /// Other limits, for connections to come.
     pub fn set_limits(&self, limits: Limits) {
-        self.limits.set(limits);
+        self.door.borrow_mut().set_limits(limits.of_door());
+    }
+
+    /// A miner said who it is, and is known or not: it has a seat from now on.
+    ///
+    /// # Errors
+    /// When there is none for it. The connection is left to be closed.
+    pub fn sit(&self, conn: ConnId, known: Acquaintance) -> Result<Option<ConnId>, Refused> {
+        self.door.borrow_mut().sit(Instant::now(), conn, known)
+    }
+
+    /// A share of a miner was accepted. True for the first one in a while.
+    pub fn prove(&self, conn: ConnId) -> bool {
+        self.door.borrow_mut().prove(Instant::now(), conn)
+    }
+
+    /// Whether a miner has a seat.
+    pub fn is_seated(&self, conn: ConnId) -> bool {
+        self.door.borrow().is_seated(conn)
     }
 
     /// Sends bytes, in order and without waiting.
@@ -315,7 +371,11 @@ impl Server {
     ) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer, certificate.clone()),
+                Ok((stream, peer)) => {
+                    self.admit(stream, peer, certificate.clone());
+                    // However many come: miners that are there have their turn in between.
+                    future::yield_now().await;
+                }
                 Err(error) => {
                     log::warn!("cannot accept a miner's connection: {error}");
                     Timer::after(ACCEPT_PAUSE).await;
@@ -332,14 +392,28 @@ impl Server {
     ) {
         let Some(handler) = self.handler.upgrade() else { return };
         let peer = peer.ip().to_canonical();
-        if let Err(why) = self.has_room_for(peer) {
-            handler.refused(peer, why);
+        if let Some(why) = self.turning.get() {
+            handler.refused(peer, Turned::All(why));
             return;
         }
+        let id = ConnId(self.next.replace(self.next.get() + 1));
+        let known = handler.acquaintance(peer);
+        let entered = self.door.borrow_mut().enter(Instant::now(), id, peer, known);
+        let wait = match entered {
+            Err(why) => {
+                handler.refused(peer, Turned::NoPlace(why));
+                return;
+            }
+            Ok(entered) => {
+                if let Some(other) = entered.gives_way {
+                    self.make_room(&*handler, other);
+                }
+                entered.wait
+            }
+        };
         if let Err(error) = set_options(stream.get_ref()) {
             log::debug!("socket options for {peer}: {error}");
         }
-        let id = ConnId(self.next.replace(self.next.get() + 1));
         let connection = Rc::new(Connection {
             id,
             peer,
@@ -347,15 +421,14 @@ impl Server {
             tls: RefCell::default(),
             pending: RefCell::default(),
             ending: Cell::new(false),
+            place: async_channel::bounded(1),
             round_trip: Cell::new(None),
         });
         self.connections.borrow_mut().insert(id, connection.clone());
         handler.connected(id, peer);
-        let (server, wait) = (self.clone(), self.wait_of(peer, Instant::now()));
+        let server = self.clone();
         let serve = async move {
-            if !wait.is_zero() {
-                Timer::after(wait).await;
-            }
+            connection.wait(wait).await;
             if let Some(certificate) = certificate {
                 connection.expect_tls(&certificate).await;
                 server.executor.spawn(limit_handshake(Rc::downgrade(&connection))).detach();
@@ -365,44 +438,27 @@ impl Server {
         self.executor.spawn(serve).detach();
     }
 
-    /// How long a new connection of this address waits before it is read from.
-    fn wait_of(&self, peer: IpAddr, now: Instant) -> Duration {
-        if peer.is_loopback() {
-            return Duration::ZERO;
+    /// A connection that has not said who it is gives its place to another one.
+    fn make_room(&self, handler: &dyn Handler, conn: ConnId) {
+        let connection = self.connections.borrow().get(&conn).cloned();
+        if let Some(connection) = connection {
+            connection.place.0.close();
+            handler.gave_way(connection.peer);
         }
-        let mut arrivals = self.arrivals.borrow_mut();
-        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < STORM_WINDOW;
-        arrivals.retain(|_, times| times.back().is_some_and(is_recent));
-        let times = arrivals.entry(peer).or_default();
-        times.retain(is_recent);
-        times.push_back(now);
-        let beyond = times.len().saturating_sub(STORM) as u64;
-        Duration::from_secs(beyond).min(STORM_WAIT)
-    }
-
-    fn has_room_for(&self, peer: IpAddr) -> Result<(), &'static str> {
-        if let Some(why) = self.turning.get() {
-            return Err(why);
-        }
-        let connections = self.connections.borrow();
-        let limits = self.limits.get();
-        if connections.len() >= limits.connections {
-            return Err("all places are taken");
-        }
-        let same = connections.values().filter(|connection| connection.peer == peer).count();
-        if !peer.is_loopback() && same >= limits.per_address {
-            return Err("too many connections from one address");
-        }
-        Ok(())
     }
 
     async fn serve(self: Rc<Self>, connection: Rc<Connection>) {
         let why = match self.read(&connection).await {
+            Ok(()) if connection.gave_way() => {
+                connection.stream.get_ref().shutdown(Shutdown::Both).ok();
+                "it made room for others".to_string()
+            }
             Ok(()) if connection.ending.get() => "closed by us".to_string(),
             Ok(()) => "closed by the miner".to_string(),
             Err(error) => error,
         };
         self.connections.borrow_mut().remove(&connection.id);
+        self.door.borrow_mut().leave(Instant::now(), connection.id);
         if let Some(handler) = self.handler.upgrade() {
             handler.closed(connection.id, &why);
         }
@@ -411,7 +467,12 @@ impl Server {
     async fn read(&self, connection: &Connection) -> Result<(), String> {
         let mut lines = Lines::new();
         let mut allowance = Allowance::new(Instant::now());
+        let mut last_words = LAST_WORDS;
         loop {
+            if connection.gave_way() {
+                let Some(left) = last_words.checked_sub(1) else { return Ok(()) };
+                last_words = left;
+            }
             let outcome = connection.stream.get_ref().read(&mut self.buffer.borrow_mut());
             match outcome {
                 Ok(0) => return Ok(()),
@@ -425,7 +486,7 @@ impl Server {
                         handler.received(connection.id, &mut lines, &self.buffer.borrow()[..n])?;
                     }
                     if !connection.peer.is_loopback() {
-                        allowance.spend(n).await;
+                        connection.wait(allowance.take(Instant::now(), n)).await;
                     }
                     // A full buffer may have more behind it; others have their turn first. After
                     // less there is nothing more, and asking would only cost a system call.
@@ -435,6 +496,7 @@ impl Server {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if connection.gave_way() => return Ok(()),
                 Err(error) if is_transient(&error) => readable(connection).await?,
                 Err(error) => return Err(error.to_string()),
             }
@@ -494,17 +556,16 @@ impl Allowance {
         self.at = now;
         Duration::from_secs_f64((-self.bytes / BYTES_PER_SECOND).max(0.0))
     }
-
-    async fn spend(&mut self, bytes: usize) {
-        let wait = self.take(Instant::now(), bytes);
-        if !wait.is_zero() {
-            Timer::after(wait).await;
-        }
-    }
 }
 
+/// Waits until there is something to read, or the connection gives way.
 async fn readable(connection: &Connection) -> Result<(), String> {
-    connection.stream.readable().await.map_err(|error| error.to_string())
+    let readable = async { connection.stream.readable().await.map_err(|error| error.to_string()) };
+    let gives_way = async {
+        connection.place.1.recv().await.ok();
+        Ok(())
+    };
+    future::or(readable, gives_way).await
 }
 
 /// Sends what the kernel did not take at once.
@@ -531,6 +592,25 @@ async fn flush(connection: Rc<Connection>, executor: Rc<LocalExecutor<'static>>)
 }
 
 impl Connection {
+    /// It gave its place to another one.
+    fn gave_way(&self) -> bool {
+        self.place.1.is_closed()
+    }
+
+    /// Waits for so long, or until the connection gives way.
+    async fn wait(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let over = async {
+            Timer::after(time).await;
+        };
+        let gives_way = async {
+            self.place.1.recv().await.ok();
+        };
+        future::or(over, gives_way).await;
+    }
+
     /// From now on all bytes are those of a TLS stream.
     async fn expect_tls(&self, certificate: &Certificate) {
         match ServerConnection::new(certificate.config().await) {
@@ -684,7 +764,11 @@ mod tests {
             Ok(())
         }
         fn closed(&self, _: ConnId, _: &str) {}
-        fn refused(&self, _: IpAddr, _: &'static str) {}
+        fn refused(&self, _: IpAddr, _: Turned) {}
+        fn gave_way(&self, _: IpAddr) {}
+        fn acquaintance(&self, _: IpAddr) -> Acquaintance {
+            None
+        }
     }
 
     fn server() -> Rc<Server> {
@@ -693,20 +777,6 @@ mod tests {
         let address = "127.0.0.1:0".parse().unwrap();
         Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits)
             .unwrap_or_else(|(_, error)| panic!("{error}"))
-    }
-
-    /// Remembers who was refused, and why.
-    struct Porter(RefCell<Vec<(IpAddr, &'static str)>>);
-
-    impl Handler for Porter {
-        fn connected(&self, _: ConnId, _: IpAddr) {}
-        fn received(&self, _: ConnId, _: &mut Lines, _: &[u8]) -> Result<(), String> {
-            Ok(())
-        }
-        fn closed(&self, _: ConnId, _: &str) {}
-        fn refused(&self, peer: IpAddr, why: &'static str) {
-            self.0.borrow_mut().push((peer, why));
-        }
     }
 
     #[test]
@@ -739,35 +809,138 @@ mod tests {
         assert_eq!(server.round_trips_from.get(), ConnId(30));
     }
 
+    /// Hears everything, knows one miner, and seats whoever says "here".
+    #[derive(Default)]
+    struct Porter {
+        server: RefCell<Weak<Server>>,
+        heard: RefCell<Vec<String>>,
+        turned: RefCell<Vec<(IpAddr, Turned)>>,
+        gave_way: RefCell<Vec<IpAddr>>,
+        closed: RefCell<Vec<String>>,
+    }
+
+    const KNOWN: &str = "192.168.1.7";
+
+    impl Handler for Porter {
+        fn connected(&self, _: ConnId, _: IpAddr) {}
+        fn received(&self, conn: ConnId, _: &mut Lines, chunk: &[u8]) -> Result<(), String> {
+            self.heard.borrow_mut().push(String::from_utf8_lossy(chunk).into());
+            let server = self.server.borrow().upgrade().unwrap();
+            if chunk == b"here" && server.sit(conn, None).is_err() {
+                server.close(conn);
+            }
+            Ok(())
+        }
+        fn closed(&self, _: ConnId, why: &str) {
+            self.closed.borrow_mut().push(why.to_owned());
+        }
+        fn refused(&self, peer: IpAddr, why: Turned) {
+            self.turned.borrow_mut().push((peer, why));
+        }
+        fn gave_way(&self, peer: IpAddr) {
+            self.gave_way.borrow_mut().push(peer);
+        }
+        fn acquaintance(&self, peer: IpAddr) -> Acquaintance {
+            (peer == KNOWN.parse::<IpAddr>().unwrap()).then_some(1000)
+        }
+    }
+
+    /// A server with sockets whose other ends are said to be elsewhere.
+    struct House {
+        porter: Rc<Porter>,
+        server: Rc<Server>,
+        listener: TcpListener,
+    }
+
+    impl House {
+        fn new(connections: usize, per_address: usize) -> House {
+            let porter = Rc::new(Porter::default());
+            let handler: Rc<dyn Handler> = porter.clone();
+            let limits = Limits { connections, per_address };
+            let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[], limits)
+                .unwrap_or_else(|(_, error)| panic!("{error}"));
+            *porter.server.borrow_mut() = Rc::downgrade(&server);
+            House { porter, server, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+        }
+
+        fn come(&self, peer: &str, says: &str) -> TcpStream {
+            let mut end = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+            end.write_all(says.as_bytes()).unwrap();
+            let stream = Async::new(self.listener.accept().unwrap().0).unwrap();
+            let peer = SocketAddr::new(peer.parse().unwrap(), 1);
+            self.server.admit(stream, peer, None);
+            end
+        }
+
+        fn run(&self, time: u64) {
+            let executor = self.server.executor.clone();
+            async_io::block_on(executor.run(Timer::after(Duration::from_millis(time))));
+        }
+    }
+
     #[test]
-    fn an_address_has_its_share_of_the_places_and_this_machine_all() {
-        let porter = Rc::new(Porter(RefCell::default()));
-        let handler: Rc<dyn Handler> = porter.clone();
-        let limits = Limits { connections: 4, per_address: 2 };
-        let address = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits)
-            .unwrap_or_else(|(_, error)| panic!("{error}"));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn who_says_nothing_holds_no_place_of_a_miner() {
+        let house = House::new(4, 8);
+        let silent: Vec<TcpStream> =
+            (0..300).map(|n| house.come(&format!("192.168.2.{}", n % 60), "")).collect();
+        house.run(50);
+        assert_eq!(house.server.connections(), HALL_MAX);
+        assert_eq!(house.porter.gave_way.borrow().len(), 300 - HALL_MAX);
+        assert!(house.porter.closed.borrow().iter().all(|why| why == "it made room for others"));
+        let miner = house.come(KNOWN, "here");
+        let other = house.come("192.168.3.1", "here");
+        house.run(50);
+        assert_eq!(*house.porter.heard.borrow(), ["here", "here"]);
+        assert_eq!(house.porter.turned.borrow().len(), 0);
+        drop((silent, miner, other));
+    }
+
+    /// A miner that comes back in a storm waits unread, with a block in what it sent.
+    #[test]
+    fn what_was_sent_is_read_before_a_place_is_lost() {
+        let house = House::new(4, 300);
+        let mut ends: Vec<TcpStream> = (0..STORM).map(|_| house.come("10.0.0.1", "")).collect();
+        ends.push(house.come("10.0.0.1", "a block"));
+        house.run(50);
+        assert!(house.porter.heard.borrow().is_empty(), "it waits");
+        while house.server.connections() < HALL_MAX {
+            ends.push(house.come(&format!("10.0.1.{}", ends.len() - STORM), ""));
+        }
+        for n in 0..=STORM {
+            ends.push(house.come(&format!("10.0.2.{n}"), ""));
+        }
+        house.run(50);
+        assert_eq!(*house.porter.heard.borrow(), ["a block"]);
+    }
+
+    #[test]
+    fn a_household_has_its_share_of_the_places_and_this_machine_all() {
+        let house = House::new(4, 2);
         let mut ends = Vec::new();
         let mut come = |peer: &str| {
-            ends.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-            let stream = Async::new(listener.accept().unwrap().0).unwrap();
-            server.admit(stream, peer.parse().unwrap(), None);
-            (server.connections(), porter.0.borrow_mut().pop().map(|(_, why)| why))
+            ends.push(house.come(peer, "here"));
+            house.run(20);
+            let (open, closed) = (house.server.connections(), house.porter.closed.borrow().len());
+            (open, closed)
         };
-        assert_eq!(come("192.168.1.7:1"), (1, None));
-        assert_eq!(come("192.168.1.7:2"), (2, None));
-        // The same address in IPv6's writing is the same miner.
-        let often = Some("too many connections from one address");
-        assert_eq!(come("[::ffff:192.168.1.7]:3"), (2, often));
-        assert_eq!(come("192.168.1.8:1"), (3, None));
-        assert_eq!(come("192.168.1.9:1"), (4, None));
-        assert_eq!(come("192.168.1.10:1"), (4, Some("all places are taken")));
-        server.set_limits(Limits { connections: 8, per_address: 2 });
-        for n in 5..=8 {
-            assert_eq!(come("127.0.0.1:1"), (n, None), "loopback is exempt");
+        assert_eq!(come("192.168.1.8"), (1, 0));
+        assert_eq!(come("192.168.1.8"), (2, 0));
+        // The same address in IPv6's writing is the same household.
+        let (open, _) = come("::ffff:192.168.1.8");
+        assert_eq!(open, 3, "sent away in order: the end is awaited");
+        assert!(!house.server.is_seated(ConnId(3)));
+        house.server.prove(ConnId(1));
+        come("192.168.1.8");
+        assert!(house.server.is_seated(ConnId(4)), "a miner that mines does not count");
+        come("192.168.1.9");
+        assert!(house.server.is_seated(ConnId(5)));
+        for conn in [2, 4, 5] {
+            house.server.prove(ConnId(conn));
         }
-        assert_eq!(come("127.0.0.1:1"), (8, Some("all places are taken")));
+        come("192.168.1.10");
+        assert!(!house.server.is_seated(ConnId(6)), "all places are taken");
+        come("127.0.0.1");
+        assert!(house.server.is_seated(ConnId(7)), "but not for this machine");
     }
 
     #[test]
@@ -786,19 +959,6 @@ mod tests {
         }
         let allowed = BURST + 100.0 * BYTES_PER_SECOND;
         assert!((sent as f64) < 1.1 * allowed, "{sent}");
-    }
-
-    #[test]
-    fn who_comes_too_often_waits_and_is_never_sent_away() {
-        let server = server();
-        let peer: IpAddr = "192.168.1.7".parse().unwrap();
-        let start = Instant::now();
-        let waits: Vec<u64> = (0..20).map(|_| server.wait_of(peer, start).as_secs()).collect();
-        assert_eq!(waits[..8], [0; 8]);
-        assert_eq!(waits[8..14], [1, 2, 3, 4, 5, 5]);
-        assert_eq!(server.wait_of("192.168.1.8".parse().unwrap(), start), Duration::ZERO);
-        assert_eq!(server.wait_of(peer, start + STORM_WINDOW), Duration::ZERO);
-        assert_eq!(server.arrivals.borrow().len(), 1, "the other address is forgotten");
     }
 
     #[test]

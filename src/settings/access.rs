@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 
+use crate::door::Household;
+
 /// A session ends when it was not used for this long.
 pub const SESSION: Duration = Duration::from_secs(15 * 60);
-/// Tries of the PIN a minute: of one address, and of all together.
+/// Tries of the PIN a minute: of one household, and of all together.
 const TRIES: usize = 5;
 const TRIES_OF_ALL: usize = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Open sessions; the longest unused goes.
-const SESSIONS_MAX: usize = 16;
+pub const SESSIONS_MAX: usize = 16;
 
 /// Argon2id at 7 MiB and 5 passes, one lane (OWASP's least-memory setting): a Raspberry Pi 3 takes
 /// about half a second, and its memory stays small.
@@ -35,7 +37,7 @@ pub type Token = [u8; 16];
 /// Tries and sessions.
 #[derive(Debug, Default)]
 pub struct Access {
-    tries: Vec<(Instant, IpAddr)>,
+    tries: Vec<(Instant, Household)>,
     sessions: HashMap<Token, Session>,
 }
 
@@ -55,11 +57,12 @@ impl Access {
     /// hashed, which is what costs time.
     pub fn may_try(&mut self, now: Instant, address: IpAddr) -> bool {
         self.tries.retain(|(at, _)| now.saturating_duration_since(*at) < MINUTE);
-        let of_address = self.tries.iter().filter(|(_, other)| *other == address).count();
-        if of_address >= TRIES || self.tries.len() >= TRIES_OF_ALL {
+        let household = Household::of(address);
+        let of_household = self.tries.iter().filter(|(_, other)| *other == household).count();
+        if of_household >= TRIES || self.tries.len() >= TRIES_OF_ALL {
             return false;
         }
-        self.tries.push((now, address));
+        self.tries.push((now, household));
         true
     }
 
@@ -80,6 +83,11 @@ impl Access {
         let session = self.sessions.get_mut(cookie).filter(|session| alive(session, now))?;
         session.used = now;
         Some(session.form)
+    }
+
+    /// Whether a session lives; it does not live longer by that.
+    pub fn is_open(&self, now: Instant, cookie: &Token) -> bool {
+        self.sessions.get(cookie).is_some_and(|session| alive(session, now))
     }
 
     /// Ends a session.
@@ -202,6 +210,16 @@ mod tests {
         assert_eq!((3..20).map(|last| granted(&mut access, start, last)).sum::<usize>(), 10);
         assert_eq!(granted(&mut access, start + Duration::from_secs(59), 1), 0);
         assert_eq!(granted(&mut access, start + Duration::from_secs(61), 1), 5);
+    }
+
+    /// A device makes as many IPv6 addresses as it likes: they must not use up the tries of all.
+    #[test]
+    fn the_addresses_of_an_ipv6_network_have_five_tries_together() {
+        let start = Instant::now();
+        let mut access = Access::new();
+        let six = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+        assert_eq!((0..100).filter(|n| access.may_try(start, six(*n))).count(), 5);
+        assert!(access.may_try(start, address(1)));
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub fn status(snapshot: &Snapshot, verdict: &Verdict) -> Vec<u8> {
         "blocks_found": snapshot.totals.blocks_found,
         "failovers": snapshot.failovers,
         "stratum": snapshot.stratum,
+        "page": snapshot.page,
         "templates": snapshot.templates,
         "board": snapshot.board,
         "process": snapshot.process,

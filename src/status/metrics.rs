@@ -187,13 +187,27 @@ fn stratum(s: &Snapshot, out: &mut Text) {
     out.gauge("soloist_stratum_connections", "Open connections.", edge.connections);
     out.gauge(
         "soloist_stratum_connections_limit",
-        "Most connections allowed.",
+        "Places for miners that have said who they are.",
         edge.connections_max,
     );
     out.counter("soloist_stratum_accepts_total", "Connections accepted.", edge.accepted_total);
-    out.family("soloist_stratum_drops_total", "counter", "Connections refused, by cause.");
-    for drop in &edge.dropped {
-        out.sample("soloist_stratum_drops_total", &[("cause", &drop.what)], drop.count);
+    let drops = [
+        (
+            "soloist_stratum_drops_total",
+            &edge.dropped,
+            "Connections of miners refused or ended, by cause.",
+        ),
+        (
+            "soloist_page_drops_total",
+            &s.page.dropped,
+            "Connections to the page refused or ended, by cause.",
+        ),
+    ];
+    for (name, dropped, help) in drops {
+        out.family(name, "counter", help);
+        for drop in dropped {
+            out.sample(name, &[("cause", &drop.what)], drop.count);
+        }
     }
     out.counter(
         "soloist_stratum_handshake_failures_total",

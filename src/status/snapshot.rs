@@ -74,6 +74,8 @@ pub struct Snapshot {
     pub process: ProcessView,
     /// The Stratum port.
     pub stratum: StratumView,
+    /// The page's own port.
+    pub page: PageView,
     /// Templates and their way to the miners.
     pub templates: TemplatesView,
     /// Journal, ledger and spool.
@@ -914,14 +916,16 @@ pub struct AuditView {
 /// The Stratum port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct StratumView {
-    /// Open connections.
+    /// Open connections, also of those who have not said who they are.
     pub connections: u64,
-    /// Most connections allowed.
+    /// Places for miners that have said who they are.
     pub connections_max: u64,
     /// Connections accepted since the start.
     pub accepted_total: u64,
-    /// Connections refused since the start, by cause: `not_set_up`, `too_many`.
+    /// Connections refused or ended by us since the start, by cause; each cause from the start on.
     pub dropped: Vec<CountView>,
+    /// Those that said nothing and were closed for others, while that lasts.
+    pub made_room: Option<MadeRoomView>,
     /// Connections that never came to `mining.authorize`.
     pub handshake_failures: u64,
     /// Rejected shares since the start by class of firmware: each class that is known has every reason.
@@ -934,6 +938,28 @@ pub struct StratumView {
     pub notify_fanout: HistogramView,
     /// From a share's arrival to its answer.
     pub share_answer: HistogramView,
+}
+
+/// The page's own port.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PageView {
+    /// Connections refused or ended by us since the start, by cause; each cause from the start on.
+    pub dropped: Vec<CountView>,
+    /// Those that only held their places and were closed for others, while that lasts.
+    pub made_room: Option<MadeRoomView>,
+}
+
+/// Connections that were closed to make room for others. An hour after the last one this is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct MadeRoomView {
+    /// How many.
+    pub count: u64,
+    /// Since when they are counted.
+    pub since: u64,
+    /// The last one.
+    pub at: u64,
+    /// The address, or the IPv6 network, that most of them came from.
+    pub most: String,
 }
 
 /// Rejected shares of one class of firmware for one reason.

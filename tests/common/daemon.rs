@@ -234,8 +234,13 @@ impl Miner {
     /// Connects, introduces itself and waits for its first job.
     pub fn connect(address: SocketAddr, user_agent: &str, worker: &str) -> Miner {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Miner::begin(stream, user_agent, worker)
+    }
+
+    /// The same over a connection that is there.
+    pub fn begin(stream: TcpStream, user_agent: &str, worker: &str) -> Miner {
+        stream.set_nodelay(true).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
         let mut miner = Miner {
             stream,

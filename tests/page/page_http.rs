@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use soloist::door::Limits;
 use soloist::server::http::Options;
 use soloist::server::http::guard::Reach;
 use soloist::status::Snapshot;
@@ -359,11 +360,7 @@ fn slow_heads_are_cut_off_and_hold_nobody_up() {
 
 #[test]
 fn a_reader_who_does_not_read_is_dropped() {
-    let options = Options {
-        write_timeout: Duration::from_millis(500),
-        connections_per_address: 1,
-        ..lenient()
-    };
+    let options = Options { write_timeout: Duration::from_millis(500), ..lenient() };
     let server = Server::start(sample::found(), options);
     let hash = sample::found().blocks[0].hash.clone();
     let mut stuck = server.connect();
@@ -371,31 +368,64 @@ fn a_reader_who_does_not_read_is_dropped() {
     for _ in 0..20 {
         let _ = stuck.write_all(request.as_bytes());
     }
-    // It holds the only place until it is dropped.
     let begun = Instant::now();
-    while server.get("/health").code != 200 {
+    while stuck.write_all(b"\r\n").is_ok() {
         assert!(begun.elapsed() < Duration::from_secs(30), "the stuck reader keeps its place");
         thread::sleep(Duration::from_millis(100));
     }
 }
 
 #[test]
-fn too_many_requests_and_connections_are_turned_away() {
+fn too_many_requests_are_turned_away() {
     let options = Options { requests_per_s: 20, ..Options::default() };
     let server = Server::start(sample::home(), options);
     let codes: Vec<u16> = (0..120).map(|_| server.get("/health/live").code).collect();
     assert!(codes.iter().filter(|code| **code == 200).count() >= 40);
     assert!(codes.contains(&429));
     assert!(codes.iter().all(|code| matches!(code, 200 | 429)), "{codes:?}");
+}
 
-    let options = Options { connections: 8, connections_per_address: 4, ..lenient() };
-    let server = Server::start(sample::home(), options);
-    let held: Vec<TcpStream> = (0..4).map(|_| server.connect()).collect();
-    thread::sleep(Duration::from_millis(200));
-    assert_eq!(server.get("/health").code, 0, "the fifth of one address");
-    drop(held);
-    thread::sleep(Duration::from_millis(200));
+/// Readers who wait, of whom one asked lately, are joined by ten more who say nothing.
+#[test]
+fn who_asks_nothing_gives_way_when_all_places_are_taken() {
+    let places = Limits { hall: 4, seats: 2, ..Options::default().places };
+    let server = Server::start(sample::home(), Options { places, ..lenient() });
+    let mut reader = server.connect();
+    let mut silent = Vec::new();
+    for n in 0..12 {
+        reader.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(read_one(&mut reader).starts_with("HTTP/1.1 200"), "after {n} others");
+        silent.push(server.connect());
+        thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(server.get("/health").code, 200);
+    let mut rest = Vec::new();
+    for silent in &mut silent[..8] {
+        silent.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        assert_eq!(
+            silent.read_to_end(&mut rest).unwrap_or(0),
+            0,
+            "long before the 10 s for a head"
+        );
+    }
+}
+
+#[test]
+fn a_reader_of_live_updates_too_many_is_told_so_and_all_others_are_served() {
+    let places = Limits { seats: 2, ..Options::default().places };
+    let server = Server::start(sample::home(), Options { places, ..lenient() });
+    let listen = || {
+        let mut stream = server.connect();
+        stream.write_all(b"GET /api/events HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut first = [0; 1024];
+        let n = stream.read(&mut first).unwrap();
+        (stream, String::from_utf8_lossy(&first[..n]).into_owned())
+    };
+    // This machine is known: none of its readers makes room for another of them.
+    let (_first, _second) = (listen(), listen());
+    let (_, third) = listen();
+    assert!(third.starts_with("HTTP/1.1 503"), "{third}");
+    assert_eq!(server.get("/health").code, 200, "all others are served");
 }
 
 #[test]

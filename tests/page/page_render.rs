@@ -248,6 +248,12 @@ fn shares_that_were_on_their_way_stand_beside_the_rejected_ones() {
 #[test]
 fn what_strangers_send_is_shown_as_text() {
     let page = page(&sample::hostile());
+    let words = text(&sample::hostile());
+    assert!(words.contains(
+        "12 345 connections to the miners' port that said nothing were closed to make room, most \
+         from 192.168.1.66"
+    ));
+    assert!(words.contains("1 connection to this page that only held its place was closed"));
     assert_eq!(page.matches("<script").count(), 1, "our own");
     assert!(page.contains("<small>/&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
 }

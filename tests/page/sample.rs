@@ -498,6 +498,11 @@ pub fn hostile() -> Snapshot {
         times: 2,
         why: "it spoke HTTP; this port is for miners.".to_owned(),
     }];
+    let crowd = |count, most: &str| {
+        Some(MadeRoomView { count, since: NOW - 900, at: NOW - 7, most: most.to_owned() })
+    };
+    s.stratum.made_room = crowd(12_345, "192.168.1.66");
+    s.page.made_room = crowd(1, "2001:db8:0:1::/64");
     s.nodes[0].warnings = script.to_owned();
     s.nodes[0].version = script.to_owned();
     s.nodes[1].why = script.to_owned();
@@ -599,6 +604,10 @@ fn base() -> Snapshot {
             loop_lag_max_ms: Some(14.0),
         },
         stratum: stratum(),
+        page: PageView {
+            dropped: vec![CountView { what: "made_room".to_owned(), count: 12 }],
+            made_room: None,
+        },
         templates: TemplatesView {
             taken: 34_000,
             jobs: 35_100,
@@ -818,9 +827,10 @@ fn stratum() -> StratumView {
         connections_max: 64,
         accepted_total: 310,
         dropped: vec![
-            CountView { what: "not_set_up".to_owned(), count: 0 },
-            CountView { what: "too_many".to_owned(), count: 16 },
+            CountView { what: "made_room".to_owned(), count: 290 },
+            CountView { what: "silent".to_owned(), count: 16 },
         ],
+        made_room: None,
         handshake_failures: 3,
         rejects_by_class: vec![ClassRejectsView {
             class: "bitaxe".to_owned(),

@@ -1,6 +1,7 @@
 //! The program as a process, and the machine below it, without any full node: the command line, files
 //! and power cuts, and what needs no more than a sandbox node or a node that is away. An emulated disk
-//! needs root and FUSE; without them the test says that it checked nothing.
+//! needs root and FUSE, a network of its own needs root; without them the test says that it checked
+//! nothing.
 
 // Nobody outside sees a test's helpers.
 #![allow(unreachable_pub)]
@@ -12,6 +13,7 @@ mod ledger_world;
 
 mod canary_e2e;
 mod cli;
+mod door_e2e;
 mod ledger_cli;
 mod power_cut;
 mod safe_start;

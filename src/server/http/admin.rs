@@ -733,6 +733,12 @@ impl Admin {
         self.access.borrow_mut().session(Instant::now(), &cookie)
     }
 
+    /// Whether the owner asks. An open page does not prolong the session by that.
+    pub fn is_owners(&self, request: &Request<Incoming>) -> bool {
+        let is_open = |cookie| self.access.borrow().is_open(Instant::now(), &cookie);
+        cookie(request).is_some_and(is_open)
+    }
+
     /// Opens a session and leads on.
     fn enter(&self, to: &'static str) -> Response<Body> {
         let (Some(cookie), Some(form)) = (random(), random()) else {

@@ -1,21 +1,21 @@
-//! Rate limit and connection limit: a token bucket per address, and a cap on connections. Pure: the
-//! time is handed in.
+//! Rate limit: a token bucket per household, and where the owner is. Pure: the time is handed in.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::rc::Rc;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Instant;
+
+use crate::door::{Acquaintance, EVER, Household};
+use crate::settings::access::{SESSION, SESSIONS_MAX};
 
 /// The most addresses remembered. When it is reached, full buckets (which say nothing) are dropped
 /// first, then the longest unused.
 const ADDRESSES_MAX: usize = 1024;
 
-/// Token buckets, one per address (IPv6: one per /64, which is what one household gets).
+/// Token buckets, one per household. The owner's address has one of its own.
 pub struct Buckets {
     per_s: f64,
     burst: f64,
-    buckets: HashMap<IpAddr, Bucket>,
+    buckets: BTreeMap<Household, Bucket>,
 }
 
 struct Bucket {
@@ -26,12 +26,11 @@ struct Bucket {
 impl Buckets {
     /// `per_s` requests a second, and `burst` at once after a pause.
     pub fn new(per_s: u32, burst: u32) -> Buckets {
-        Buckets { per_s: f64::from(per_s), burst: f64::from(burst), buckets: HashMap::new() }
+        Buckets { per_s: f64::from(per_s), burst: f64::from(burst), buckets: BTreeMap::new() }
     }
 
-    /// Takes one token of this address: false when there is none.
-    pub fn take(&mut self, address: IpAddr, now: Instant) -> bool {
-        let key = household(address);
+    /// Takes one token of this household: false when there is none.
+    pub fn take(&mut self, key: Household, now: Instant) -> bool {
         if self.buckets.len() >= ADDRESSES_MAX && !self.buckets.contains_key(&key) {
             self.make_room(now);
         }
@@ -62,61 +61,29 @@ impl Buckets {
     }
 }
 
-/// Counts open connections, all together and per address.
-pub struct Connections {
-    all: usize,
-    max: usize,
-    max_per_address: usize,
-    per_address: HashMap<IpAddr, usize>,
-}
+/// The addresses of the owner: a session was used from there lately.
+#[derive(Default)]
+pub struct Owners(Vec<(IpAddr, Instant)>);
 
-impl Connections {
-    /// At most `max` in all and `max_per_address` of one address.
-    pub fn new(max: usize, max_per_address: usize) -> Connections {
-        Connections { all: 0, max, max_per_address, per_address: HashMap::new() }
-    }
-
-    /// Counts a connection in for as long as the ticket lives; `None` over a cap.
-    pub fn enter(this: &Rc<RefCell<Connections>>, address: IpAddr) -> Option<Ticket> {
-        let key = household(address);
-        let mut connections = this.borrow_mut();
-        let of_address = connections.per_address.get(&key).copied().unwrap_or(0);
-        if connections.all >= connections.max || of_address >= connections.max_per_address {
-            return None;
+impl Owners {
+    /// A session is used from this address.
+    pub fn note(&mut self, address: IpAddr, now: Instant) {
+        self.0.retain(|(other, at)| *other != address && is_fresh(*at, now));
+        if self.0.len() >= SESSIONS_MAX {
+            self.0.remove(0);
         }
-        connections.all += 1;
-        connections.per_address.insert(key, of_address + 1);
-        Some(Ticket { connections: this.clone(), key })
+        self.0.push((address, now));
+    }
+
+    /// Whether the owner was at this address lately. An owner is older than every acquaintance.
+    pub fn acquaintance(&self, address: IpAddr, now: Instant) -> Acquaintance {
+        let is_here = |(other, at): &(IpAddr, Instant)| *other == address && is_fresh(*at, now);
+        self.0.iter().any(is_here).then_some(EVER).flatten()
     }
 }
 
-/// One open connection.
-pub struct Ticket {
-    connections: Rc<RefCell<Connections>>,
-    key: IpAddr,
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let mut connections = self.connections.borrow_mut();
-        connections.all -= 1;
-        if let Some(count) = connections.per_address.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                connections.per_address.remove(&self.key);
-            }
-        }
-    }
-}
-
-fn household(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
+fn is_fresh(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < SESSION
 }
 
 #[cfg(test)]
@@ -129,8 +96,8 @@ mod tests {
     fn a_bucket_lets_the_burst_and_then_the_rate_through() {
         let start = Instant::now();
         let mut buckets = Buckets::new(20, 40);
-        let one = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 2));
-        let other = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 3));
+        let one = Household::V4(Ipv4Addr::new(192, 168, 1, 2));
+        let other = Household::V4(Ipv4Addr::new(192, 168, 1, 3));
         let taken = (0..100).filter(|_| buckets.take(one, start)).count();
         assert_eq!(taken, 40);
         assert!(buckets.take(other, start));
@@ -144,11 +111,11 @@ mod tests {
     fn a_flood_of_addresses_takes_bounded_memory_and_frees_no_flooder() {
         let start = Instant::now();
         let mut buckets = Buckets::new(20, 40);
-        let flooder = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        let flooder = Household::V4(Ipv4Addr::new(10, 0, 0, 1));
         let mut let_through = 0;
         for i in 0..20_000u32 {
             let now = start + Duration::from_micros(u64::from(i));
-            let _ = buckets.take(IpAddr::V4(Ipv4Addr::from(0x0b00_0000 + i)), now);
+            let _ = buckets.take(Household::V4(Ipv4Addr::from(0x0b00_0000 + i)), now);
             if i % 100 == 0 {
                 let_through += u32::from(buckets.take(flooder, now));
             }
@@ -159,27 +126,31 @@ mod tests {
     }
 
     #[test]
-    fn one_household_has_one_bucket() {
+    fn one_household_has_one_bucket_and_the_owner_in_it_one_of_his_own() {
         let start = Instant::now();
         let mut buckets = Buckets::new(1, 1);
-        assert!(buckets.take("2001:db8::1".parse().unwrap(), start));
-        assert!(!buckets.take("2001:db8::2".parse().unwrap(), start));
-        assert!(buckets.take("2001:db8:0:1::1".parse().unwrap(), start));
-        assert!(buckets.take("192.168.0.1".parse().unwrap(), start));
-        assert!(!buckets.take("::ffff:192.168.0.1".parse().unwrap(), start));
+        let of = |address: &str| Household::of(address.parse().unwrap());
+        assert!(buckets.take(of("2001:db8::1"), start));
+        assert!(!buckets.take(of("2001:db8::2"), start));
+        assert!(buckets.take(Household::alone("2001:db8::2".parse().unwrap()), start));
+        assert!(buckets.take(of("2001:db8:0:1::1"), start));
+        assert!(buckets.take(of("192.168.0.1"), start));
+        assert!(!buckets.take(of("::ffff:192.168.0.1"), start));
     }
 
     #[test]
-    fn connections_are_counted_out_again() {
-        let connections = Rc::new(RefCell::new(Connections::new(3, 2)));
-        let one = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-        let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
-        let first = Connections::enter(&connections, one).unwrap();
-        let _second = Connections::enter(&connections, one).unwrap();
-        assert!(Connections::enter(&connections, one).is_none());
-        let _third = Connections::enter(&connections, other).unwrap();
-        assert!(Connections::enter(&connections, other).is_none());
-        drop(first);
-        assert!(Connections::enter(&connections, other).is_some());
+    fn the_owner_is_where_a_session_was_used_lately() {
+        let start = Instant::now();
+        let later = |s| start + Duration::from_secs(s);
+        let address = |n: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
+        let mut owners = Owners::default();
+        owners.note(address(1), start);
+        assert_eq!(owners.acquaintance(address(1), later(60)), EVER);
+        assert_eq!(owners.acquaintance(address(2), later(60)), None);
+        assert_eq!(owners.acquaintance(address(1), later(15 * 60)), None);
+        for n in 0..200 {
+            owners.note(address(n), later(1));
+        }
+        assert_eq!(owners.0.len(), SESSIONS_MAX);
     }
 }

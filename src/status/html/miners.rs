@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::status::{MinerState, MinerView, RejectReason, RejectView, format};
+use crate::status::{MadeRoomView, MinerState, MinerView, RejectReason, RejectView, format};
 
 use super::{View, chart, rate};
 
@@ -27,6 +27,7 @@ pub(super) fn list(view: &View<'_>) -> Markup {
                 tbody { @for miner in &s.miners { (row(view, miner)) } }
             }
         }
+        (crowds(view))
         @if !s.knocking.is_empty() {
             h3 { "Knocking" }
             ul.knock {
@@ -39,6 +40,43 @@ pub(super) fn list(view: &View<'_>) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Connections that were closed to make room, and whose they were.
+fn crowds(view: &View<'_>) -> Markup {
+    let (miners, page) = (&view.s.stratum.made_room, &view.s.page.made_room);
+    let held = match page {
+        Some(crowd) if crowd.count == 1 => "to this page that only held its place",
+        _ => "to this page that only held their places",
+    };
+    html! {
+        @if miners.is_some() || page.is_some() {
+            h3 { "Crowding" }
+            ul.knock {
+                @if let Some(crowd) = miners {
+                    (made_room(view, crowd, "to the miners' port that said nothing"))
+                }
+                @if let Some(crowd) = page { (made_room(view, crowd, held)) }
+            }
+            p.quiet {
+                "Your miners find their places all the same. If you do not know such a device, take it off \
+                 your network."
+            }
+        }
+    }
+}
+
+fn made_room(view: &View<'_>, crowd: &MadeRoomView, which: &str) -> Markup {
+    let (noun, verb) = match crowd.count {
+        1 => ("connection", "was closed to make room, from"),
+        _ => ("connections", "were closed to make room, most from"),
+    };
+    html! {
+        li {
+            (format::thousands(crowd.count)) " " (noun) " " (which) " " (verb) " "
+            b { (crowd.most) } ", the last one " (view.ago(crowd.at))
         }
     }
 }
