@@ -165,12 +165,15 @@ pub fn run(loaded: Loaded, flags: &Flags) -> Exit {
     exit
 }
 
+/// The mistakes of a file, and its config as far as nothing but payout address and nodes is missing.
+type BadFile = (config::Problems, Option<Box<Config>>);
+
 /// Turns signals into commands. The config is read on a pool thread, so that a disk that hangs
 /// delays neither the miners nor a stop.
 async fn obey(signals: Signals, flags: Flags, commands: Sender<Command>) {
     enum Woken {
         Told(Order),
-        Read(Box<Result<Loaded, (config::Problems, Option<Box<Config>>)>>),
+        Read(Box<Result<Loaded, BadFile>>),
     }
     let read = || {
         let flags = flags.clone();

@@ -16,6 +16,9 @@ use serde::Serialize;
 use crate::clock::Now;
 use crate::peer_address::is_private;
 
+/// Top-level domains of home networks that the public DNS never serves.
+const NEVER_PUBLIC: [&str; 8] =
+    ["corp", "home", "internal", "intranet", "lan", "local", "localdomain", "private"];
 /// Maximum search domains that are taken from the resolver's file.
 const MAX_SEARCHED: usize = 16;
 
@@ -188,12 +191,7 @@ fn cpu_time() -> Duration {
 /// The domains in which this machine looks for names without a dot: what the router, or a VPN, calls its
 /// own network. Reads a file.
 pub fn search_domains() -> Vec<String> {
-    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let own = hostname().and_then(|name| Some(name.split_once('.')?.1.to_owned()));
-    let mut domains = searched(&text);
-    domains
-        .extend(own.and_then(|domain| domain_name(&domain)).filter(|own| !domains.contains(own)));
-    domains
+    searched(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
 }
 
 /// The domains of a resolv.conf(5).
@@ -213,9 +211,13 @@ fn searched(text: &str) -> Vec<String> {
     domains
 }
 
-/// In small letters; `None` for the root, in which every name would be, and for what is no name.
+/// In small letters; `None` for the root, in which every name would be, for one that may be a top-level
+/// domain of the Internet, and for what is no name.
 fn domain_name(text: &str) -> Option<String> {
     let name = text.trim_matches('.').to_ascii_lowercase();
+    if !name.contains('.') && !NEVER_PUBLIC.contains(&name.as_str()) {
+        return None;
+    }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     (!name.is_empty() && name.bytes().all(plain)).then_some(name)
 }
@@ -292,7 +294,8 @@ mod tests {
         for nothing in ["search .", "search", "searched a", "search a/b", ""] {
             assert_eq!(searched(nothing), [""; 0], "{nothing}");
         }
-        let many: String = (0..100).map(|n| format!("search a{n} ")).collect();
-        assert!(searched(&many).len() <= MAX_SEARCHED);
+        assert_eq!(searched("search home com box localdomain"), ["home", "localdomain"]);
+        let many: String = (0..100).map(|n| format!("search a{n}.example\n")).collect();
+        assert_eq!(searched(&many).len(), MAX_SEARCHED);
     }
 }
