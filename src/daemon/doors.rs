@@ -176,7 +176,7 @@ impl Doors {
 
     /// What those who said nothing lost at the miners' port.
     pub(super) fn miners_made_room(&self, now: Now) -> Option<view::MadeRoomView> {
-        self.at_miners.sum(now.mono).map(made_room)
+        self.at_miners.sum(now).map(made_room)
     }
 
     /// The page's door.
@@ -184,7 +184,7 @@ impl Doors {
         let count = |what: &str, count| view::CountView { what: what.into(), count };
         view::PageView {
             dropped: vec![count("full", self.page_full), count("made_room", self.page_made_room)],
-            made_room: self.at_page.sum(now.mono).map(made_room),
+            made_room: self.at_page.sum(now).map(made_room),
         }
     }
 }
@@ -241,7 +241,7 @@ impl State {
             }
         };
         if let Some(count) = tally.add(now, household) {
-            let most = tally.sum(now.mono).map_or(household, |sum| sum.most);
+            let most = tally.sum(now).map_or(household, |sum| sum.most);
             self.tell(now, kind, Level::Warning, words(port, count, most));
         }
     }

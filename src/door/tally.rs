@@ -19,7 +19,7 @@ const TELL_EVERY: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Since when is counted, and the last one.
-    span: Option<(u64, Now)>,
+    span: Option<(Instant, Instant)>,
     count: u64,
     by_household: BTreeMap<Household, u64>,
     told: Option<Instant>,
@@ -45,8 +45,8 @@ impl Tally {
         if self.is_quiet(now.mono) {
             *self = Tally { told: self.told, ..Tally::default() };
         }
-        let since = self.span.map_or(now.unix, |(since, _)| since);
-        self.span = Some((since, now));
+        let since = self.span.map_or(now.mono, |(since, _)| since);
+        self.span = Some((since, now.mono));
         self.count += 1;
         self.since_told += 1;
         if self.by_household.len() < HOUSEHOLDS_MAX || self.by_household.contains_key(&household) {
@@ -61,14 +61,15 @@ impl Tally {
     }
 
     /// `None` when nobody did for an hour.
-    pub fn sum(&self, now: Instant) -> Option<Sum> {
-        let (since, last) = self.span.filter(|_| !self.is_quiet(now))?;
+    pub fn sum(&self, now: Now) -> Option<Sum> {
+        let (since, last) = self.span.filter(|_| !self.is_quiet(now.mono))?;
         let most = self.by_household.iter().max_by_key(|(_, count)| **count)?;
-        Some(Sum { count: self.count, since, last: last.unix, most: *most.0 })
+        let [since, last] = [since, last].map(|moment| now.date_of(moment));
+        Some(Sum { count: self.count, since, last, most: *most.0 })
     }
 
     fn is_quiet(&self, now: Instant) -> bool {
-        self.span.is_some_and(|(_, last)| now.saturating_duration_since(last.mono) >= QUIET)
+        self.span.is_some_and(|(_, last)| now.saturating_duration_since(last) >= QUIET)
     }
 }
 
@@ -82,17 +83,17 @@ mod tests {
         let at = |s: u64| Now { mono: start + Duration::from_secs(s), unix: 5000 + s };
         let house = |n: u8| Household::of([10, 0, 0, n].into());
         let mut tally = Tally::default();
-        assert_eq!(tally.sum(start), None);
+        assert_eq!(tally.sum(at(0)), None);
         let told: Vec<u64> = (0..1500)
             .filter_map(|s| tally.add(at(s), house(if s % 3 == 0 { 7 } else { s as u8 })))
             .collect();
         assert_eq!(told, [1, 600, 600]);
         let sum = Sum { count: 1500, since: 5000, last: 6499, most: house(7) };
-        assert_eq!(tally.sum(at(1600).mono), Some(sum));
-        assert_eq!(tally.sum(at(1499 + 3600).mono), None, "an hour later nobody needs to know");
+        assert_eq!(tally.sum(at(1600)), Some(sum));
+        assert_eq!(tally.sum(at(1499 + 3600)), None, "an hour later nobody needs to know");
         assert_eq!(tally.add(at(9000), house(1)), Some(1));
         let sum = Sum { count: 1, since: 14_000, last: 14_000, most: house(1) };
-        assert_eq!(tally.sum(at(9001).mono), Some(sum));
+        assert_eq!(tally.sum(at(9001)), Some(sum));
     }
 
     #[test]
@@ -103,6 +104,6 @@ mod tests {
             tally.add(now, Household::V6([n, 0, 0, 0]));
         }
         assert_eq!(tally.by_household.len(), HOUSEHOLDS_MAX);
-        assert_eq!(tally.sum(now.mono).unwrap().count, 10_000);
+        assert_eq!(tally.sum(now).unwrap().count, 10_000);
     }
 }
