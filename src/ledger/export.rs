@@ -41,21 +41,23 @@ pub fn blocks_csv(ledger: &Ledger) -> String {
 /// All points of a grain as CSV: the total first (its name is empty), then each worker.
 pub fn history_csv(ledger: &Ledger, grain: Grain) -> String {
     let mut csv = String::from(
-        "worker,device,start_unix,seconds,accepted,rejected,work,best_share,hashes_per_second\r\n",
+        "worker,device,start_unix,seconds,accepted,rejected,work,best_share,hashes_per_second,\
+         connected_seconds\r\n",
     );
     for worker in ledger.everyone() {
         let (name, device) = (cell(&worker.name), cell(&worker.device));
         for point in worker.history(grain) {
             let seconds = grain.seconds();
-            let rate = crate::difficulty::hashrate(f64::from(point.work), seconds as f64);
+            let rate = point.proven().hashrate();
             let _ = write!(
                 csv,
-                "{name},{device},{},{seconds},{},{},{},{},{rate:.0}\r\n",
+                "{name},{device},{},{seconds},{},{},{},{},{rate:.0},{}\r\n",
                 u64::from(point.period) * seconds,
                 point.accepted,
                 point.rejected,
                 point.work,
-                point.best
+                point.best,
+                point.online
             );
         }
     }

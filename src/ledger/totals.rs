@@ -1595,16 +1595,13 @@ impl Worker {
         self.with_open(grain, if grain == Grain::Minute { self.minute } else { self.open })
     }
 
-    /// The same with the time up to now, and without points in the future: a clock that was wrong in
-    /// an earlier run may have left some.
+    /// The same with the time up to now. A clock that was wrong in an earlier run may have left points
+    /// in the future.
     pub fn history_until(&self, now: Now, grain: Grain) -> Vec<Point> {
         let mut open = if grain == Grain::Minute { self.minute } else { self.open };
         let online = self.uncounted(now).as_secs() as u32;
         open.add(&Tally { from: now.unix, online, ..Tally::default() });
-        let mut points = self.with_open(grain, open);
-        let latest = grain.period(now.unix);
-        points.retain(|point| point.period <= latest);
-        points
+        self.with_open(grain, open)
     }
 
     /// What its accepted shares of the last `window` seconds (at most a day) prove. Minutes are kept

@@ -112,6 +112,7 @@ fn rate_is_true(home: &Home, who: &str, rate: &RateView, truth: Sum, checked: &m
     checked.worst = checked.worst.max(sigma);
     assert!(sigma <= 5.0, "{sigma:.1} sigma: {at}");
     let Some(high) = rate.high else { return };
+    assert!(rate.low <= rate.hashrate && rate.hashrate <= high, "outside of its own bounds: {at}");
     let hashrate = truth.hashes / truth.seconds;
     checked.rates += 1;
     checked.outside += u64::from(hashrate < rate.low || hashrate > high);
