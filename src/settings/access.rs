@@ -36,7 +36,25 @@ pub type Token = [u8; 16];
 #[derive(Debug, Default)]
 pub struct Access {
     tries: Vec<(Instant, IpAddr)>,
+    /// When a refusal was last called news.
+    locked: Option<Instant>,
     sessions: HashMap<Token, Session>,
+}
+
+/// Whether the PIN may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Try {
+    /// Yes, and this address has not tried it in the last minute.
+    First,
+    /// Yes, once more.
+    Again,
+    /// Not before so long; it is news once a minute.
+    Locked {
+        /// The time to wait.
+        wait: Duration,
+        /// Nobody was refused in the minute before.
+        is_news: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -53,14 +71,26 @@ impl Access {
 
     /// Whether this address may try the PIN now; counts as a try. To be asked before the PIN is
     /// hashed, which is what costs time.
-    pub fn may_try(&mut self, now: Instant, address: IpAddr) -> bool {
-        self.tries.retain(|(at, _)| now.saturating_duration_since(*at) < MINUTE);
-        let of_address = self.tries.iter().filter(|(_, other)| *other == address).count();
-        if of_address >= TRIES || self.tries.len() >= TRIES_OF_ALL {
-            return false;
+    pub fn may_try(&mut self, now: Instant, address: IpAddr) -> Try {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        self.tries.retain(|(at, _)| age(*at) < MINUTE);
+        let of_address = || self.tries.iter().filter(|(_, other)| *other == address);
+        let count = of_address().count();
+        // Oldest first: when it is a minute old, there is room for one more.
+        let oldest = match count {
+            TRIES.. => of_address().next(),
+            _ if self.tries.len() >= TRIES_OF_ALL => self.tries.first(),
+            _ => None,
+        };
+        if let Some((at, _)) = oldest {
+            let is_news = self.locked.is_none_or(|locked| age(locked) >= MINUTE);
+            if is_news {
+                self.locked = Some(now);
+            }
+            return Try::Locked { wait: MINUTE - age(*at), is_news };
         }
         self.tries.push((now, address));
-        true
+        if count == 0 { Try::First } else { Try::Again }
     }
 
     /// Opens a session with two fresh random tokens.
@@ -195,13 +225,32 @@ mod tests {
         let start = Instant::now();
         let mut access = Access::new();
         let granted = |access: &mut Access, now, last| {
-            (0..10).filter(|_| access.may_try(now, address(last))).count()
+            let locked =
+                |_: &i32| !matches!(access.may_try(now, address(last)), Try::Locked { .. });
+            (0..10).filter(locked).count()
         };
         assert_eq!(granted(&mut access, start, 1), 5);
         assert_eq!(granted(&mut access, start, 2), 5);
         assert_eq!((3..20).map(|last| granted(&mut access, start, last)).sum::<usize>(), 10);
         assert_eq!(granted(&mut access, start + Duration::from_secs(59), 1), 0);
         assert_eq!(granted(&mut access, start + Duration::from_secs(61), 1), 5);
+    }
+
+    #[test]
+    fn a_lock_tells_how_long_it_lasts_and_is_news_once_a_minute() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut access = Access::new();
+        assert_eq!(access.may_try(at(0), address(1)), Try::First);
+        for second in 1..5 {
+            assert_eq!(access.may_try(at(second), address(1)), Try::Again);
+        }
+        let locked = |seconds, is_news| Try::Locked { wait: Duration::from_secs(seconds), is_news };
+        assert_eq!(access.may_try(at(10), address(1)), locked(50, true));
+        assert_eq!(access.may_try(at(59), address(1)), locked(1, false));
+        assert_eq!(access.may_try(at(60), address(1)), Try::Again);
+        assert_eq!(access.may_try(at(60), address(1)), locked(1, false));
+        assert_eq!(access.may_try(at(60), address(2)), Try::First);
     }
 
     #[test]
