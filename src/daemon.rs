@@ -25,6 +25,7 @@ mod notifications;
 mod outside;
 mod recorder;
 mod silence;
+mod snoozes;
 mod standing;
 mod strangers;
 mod timings;
@@ -84,6 +85,7 @@ use nodes::Nodes;
 use notifications::Notifications;
 use outside::Outside;
 use recorder::Recording;
+use snoozes::Snoozes;
 use timings::Timings;
 use view::pages;
 
@@ -303,6 +305,7 @@ struct State {
     job_file: JobFile,
     canary: Canary,
     recording: Option<Recording>,
+    snoozes: Snoozes,
     news: VecDeque<EventView>,
     next_news: u64,
     marks: Marks,
@@ -380,6 +383,7 @@ impl Daemon {
                 job_file,
                 canary: Canary::new(),
                 recording: None,
+                snoozes: Snoozes::default(),
                 news: VecDeque::new(),
                 next_news: 1,
                 marks: Marks::default(),

@@ -51,7 +51,7 @@ pub struct Restore {
 }
 
 /// The exit code of a command that failed, and the reason.
-type Failed = (Exit, String);
+pub type Failed = (Exit, String);
 
 /// Calls `work` with the data directory: that of `--data`, or else the config's.
 pub fn in_data(flags: &Flags, work: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
@@ -100,28 +100,7 @@ fn write_backup(
     let passphrase = passphrase.map(read_passphrase).transpose()?;
     let config = config::load(flags).ok().and_then(|loaded| loaded.file);
     let text = config.as_ref().and_then(|path| read_text(path).ok());
-    let mut attachments = Vec::new();
-    if let Some(text) = &text {
-        let plain = seal::without_secrets(text);
-        let plain = plain.ok_or((Exit::Config, "The settings cannot be read.".to_owned()))?;
-        attachments.push((SETTINGS, plain.into_bytes()));
-    }
-    match (&passphrase, &text) {
-        (Some(passphrase), Some(text)) => {
-            let dice =
-                roll().map_err(|error| (Exit::Software, format!("No random numbers: {error}.")))?;
-            attachments.push((SEALED, seal::seal(passphrase, text.as_bytes(), dice)));
-        }
-        (Some(_), None) => {
-            return Err((Exit::Config, "There is no config file to seal.".to_owned()));
-        }
-        (None, _) => {}
-    }
-    let borrowed: Vec<(&str, &[u8])> =
-        attachments.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-    let made = transfer::make_from_card(now, &data, &borrowed).map_err(|error| {
-        (Exit::Unavailable, format!("No backup was made from {}: {error}.", data.display()))
-    })?;
+    let made = made(now, &data, text.as_deref(), passphrase.as_deref())?;
     let written = fsutil::replace(file, &made, Rights::Keep(0o666)).map_err(io::Error::from);
     let read_back = written.and_then(|()| fs::read(file)).map_err(|error| {
         (Exit::CannotWrite, format!("{} cannot be written: {error}.", file.display()))
@@ -137,6 +116,42 @@ fn write_backup(
     };
     println!("{} ({} kB) holds the ledger, {settings}.", file.display(), made.len() / 1000);
     Ok(())
+}
+
+/// The ledger on the card in `data`, and the settings in `text`, as one file; safe while the daemon runs.
+/// Secrets are included only with a passphrase. Slow: not for the daemon's loop.
+///
+/// # Errors
+/// The passphrase is too short, the settings cannot be read, or there is no ledger yet.
+pub fn made(
+    now: Now,
+    data: &Path,
+    text: Option<&str>,
+    passphrase: Option<&str>,
+) -> Result<Vec<u8>, Failed> {
+    let mut attachments = Vec::new();
+    if let Some(text) = text {
+        let plain = seal::without_secrets(text);
+        let plain = plain.ok_or((Exit::Config, "The settings cannot be read.".to_owned()))?;
+        attachments.push((SETTINGS, plain.into_bytes()));
+    }
+    match (passphrase, text) {
+        (Some(passphrase), Some(text)) => {
+            long_enough(passphrase)?;
+            let dice =
+                roll().map_err(|error| (Exit::Software, format!("No random numbers: {error}.")))?;
+            attachments.push((SEALED, seal::seal(passphrase, text.as_bytes(), dice)));
+        }
+        (Some(_), None) => {
+            return Err((Exit::Config, "There is no config file to seal.".to_owned()));
+        }
+        (None, _) => {}
+    }
+    let borrowed: Vec<(&str, &[u8])> =
+        attachments.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    transfer::make_from_card(now, data, &borrowed).map_err(|error| {
+        (Exit::Unavailable, format!("No backup was made from {}: {error}.", data.display()))
+    })
 }
 
 fn take_backup(now: Now, restore: &Restore) -> Result<(), Failed> {
@@ -208,12 +223,17 @@ fn read_passphrase(path: &Path) -> Result<String, Failed> {
     let text =
         text.map_err(|error| (Exit::Usage, format!("The passphrase cannot be read: {error}.")))?;
     let line = text.lines().next().unwrap_or_default().trim();
-    if line.chars().count() < seal::PASSPHRASE_MIN {
-        let min = seal::PASSPHRASE_MIN;
+    long_enough(line)?;
+    Ok(line.to_owned())
+}
+
+fn long_enough(passphrase: &str) -> Result<(), Failed> {
+    let min = seal::PASSPHRASE_MIN;
+    if passphrase.chars().count() < min {
         let why = format!("The passphrase is too short: at least {min} characters.");
         return Err((Exit::Usage, why));
     }
-    Ok(line.to_owned())
+    Ok(())
 }
 
 fn roll() -> Result<Dice, getrandom::Error> {

@@ -15,7 +15,7 @@ use crate::ids::ConnId;
 use crate::ledger::totals::{LedgerEvent, WorkerId};
 use crate::notify;
 use crate::server::http::admin::{Action, Download, Local};
-use crate::status::{json, metrics, verdict};
+use crate::status::{format, json, metrics, verdict};
 use crate::{exit, logger, os};
 
 use super::recorder::{self, Recording};
@@ -43,9 +43,19 @@ impl Daemon {
             Action::PowerOff => Box::pin(request("shutdown", "poweroff")),
             Action::FireDrill => Box::pin(drill(self.this.clone())),
             Action::TestSinks => Box::pin(test_sinks(self.this.clone())),
-            Action::Forget(id) => {
-                let done = self.forget(&id);
+            Action::Forget(ids) => {
+                let done = self.forget(&ids);
                 Box::pin(async move { done })
+            }
+            Action::Snooze(alarm, time, from) => {
+                let mut state = self.state.borrow_mut();
+                let done = state.snoozes.add(os::now(), &alarm, time.time(), from);
+                Box::pin(async move { done.map(|()| format!("Snoozed for {}.", time.words())) })
+            }
+            Action::Wake(alarm) => {
+                let was = self.state.borrow_mut().snoozes.end(&alarm);
+                let words = if was { "It counts again." } else { "Its time was over already." };
+                Box::pin(async move { Ok(words.to_owned()) })
             }
             Action::Kick(id) => {
                 let done = self.state.borrow_mut().kick(&id);
@@ -86,16 +96,29 @@ impl Daemon {
         done
     }
 
-    fn forget(&self, id: &str) -> Result<String, String> {
+    /// All of them, or none.
+    fn forget(&self, ids: &[String]) -> Result<String, String> {
         let (mut state, now) = (self.state.borrow_mut(), os::now());
-        let worker = state.worker_of(id).ok_or("There is no such miner.")?;
-        if state.ledger.workers.values().any(|connected| *connected == worker) {
-            return Err("This miner is connected: send it elsewhere first.".to_owned());
+        let mut workers = Vec::new();
+        for id in ids {
+            let worker = state.worker_of(id).ok_or("There is no such miner.")?;
+            let name = format::tame(&state.name_of(worker));
+            if state.ledger.workers.values().any(|connected| *connected == worker) {
+                return Err(format!("Miner {name} is connected: send it elsewhere first."));
+            }
+            workers.push((worker, name));
         }
-        let name = state.name_of(worker);
-        state.ledger_event(now, LedgerEvent::Forget(worker));
+        workers.sort_by_key(|(worker, _)| *worker);
+        workers.dedup_by_key(|(worker, _)| *worker);
+        for (worker, _) in &workers {
+            state.ledger_event(now, LedgerEvent::Forget(*worker));
+        }
         self.rearm(&state);
-        Ok(format!("Miner {name} is forgotten."))
+        let names: Vec<&str> = workers.iter().map(|(_, name)| name.as_str()).collect();
+        Ok(match names.as_slice() {
+            [name] => format!("Miner {name} is forgotten."),
+            names => format!("{} miners are forgotten: {}.", names.len(), names.join(", ")),
+        })
     }
 }
 

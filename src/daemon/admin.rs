@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::check::{self, FaultAt, Judgement, NodeFault};
 use crate::clock::Now;
+use crate::commands;
 use crate::config::{self, At, Auth, Config, Flags, Incomplete, NodeConfig, Problems, Secret};
 use crate::engine::Input;
 use crate::import;
@@ -165,6 +166,17 @@ impl Control for Daemon {
             }
             Ok(brought)
         })
+    }
+
+    fn backup(&self, passphrase: String) -> Local<Result<Vec<u8>, String>> {
+        let state = self.state.borrow();
+        let (data, source) = (state.config.data.dir.clone(), state.owner.source.clone());
+        Box::pin(blocking::unblock(move || {
+            let text = source.map(|source| read(&source.file)).transpose()?;
+            let passphrase = Some(passphrase).filter(|passphrase| !passphrase.is_empty());
+            commands::ledger::made(os::now(), &data, text.as_deref(), passphrase.as_deref())
+                .map_err(|(_, why)| why)
+        }))
     }
 
     fn log_tail(&self) -> String {

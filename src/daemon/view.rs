@@ -51,6 +51,7 @@ impl State {
             best_shares: self.best_views(),
             blocks: self.block_views(now),
             alarms: self.alarms(now),
+            snoozed: self.snoozes.views(now),
             events: self.news.iter().cloned().collect(),
             board: self.board_view(now),
             process: self.process_view(),

@@ -339,7 +339,10 @@ impl Standing {
     pub(super) fn as_reason(&self) -> String {
         match self {
             Standing::Rival => "it went over to another block of the same height".to_owned(),
-            Standing::Behind(blocks) => format!("it is behind by {blocks} block(s)"),
+            Standing::Behind(blocks) => match blocks {
+                1 => "it is one block behind".to_owned(),
+                n => format!("it is {n} blocks behind"),
+            },
             Standing::Weaker => "its chain has less work".to_owned(),
             Standing::Refuses(dispute) => {
                 format!("it has refused a block that node {} follows", dispute.follower)

@@ -117,6 +117,11 @@ impl Watch {
         let still = |id: &str| verdict.alarms.iter().filter(loud).any(|alarm| alarm.id == id);
         self.alarms.retain(|id, seen| {
             let stays = still(id);
+            // It is neither over nor told; when its time is over it is told again.
+            if !stays && verdict.snoozed.iter().any(|snoozed| snoozed.alarm.id == *id) {
+                seen.told = false;
+                return true;
+            }
             if !stays && seen.told {
                 let text = format!("No longer: {}", seen.text);
                 out.push(message(now, seen.topic, Level::Info, "Over", text));
@@ -158,7 +163,7 @@ impl Watch {
         self.best_told = Some(now.mono);
         let mut text = format!("New best share: {}", format::difficulty(best));
         if let Some(difficulty) = s.difficulty() {
-            text.push_str(&format!(", {} of a block", format::percent(best / difficulty)));
+            text.push_str(&format!(", {}", format::of_a_block(best / difficulty)));
         }
         if let Some(share) = s.best_shares.first() {
             text.push_str(&format!(", by {}", format::tame(&share.miner)));
@@ -263,7 +268,7 @@ fn message(now: Now, topic: Topic, level: Level, title: &str, text: String) -> M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{JobView, MinerState, MinerView, NodeState, NodeView, verdict};
+    use crate::status::{JobView, MinerState, MinerView, NodeState, NodeView, SnoozeView, verdict};
 
     struct Scene {
         watch: Watch,
@@ -384,6 +389,34 @@ mod tests {
         assert_eq!(all, told(Topic::Node, "Node"));
         scene.s.nodes[1].state = NodeState::Standby;
         assert_eq!(scene.at(1000), told(Topic::Node, "Over"));
+    }
+
+    #[test]
+    fn a_snoozed_alarm_is_neither_told_nor_over_and_is_told_when_its_time_is_over() {
+        let mut scene = Scene::new();
+        scene.at(0);
+        scene.s.nodes[1].state = NodeState::Down;
+        assert_eq!(
+            (1..40).flat_map(|s| scene.at(s)).collect::<Vec<_>>(),
+            told(Topic::Node, "Node")
+        );
+        let alarm = verdict(&scene.s).alarms[0].clone();
+        let snooze = SnoozeView {
+            alarm: alarm.id,
+            level: alarm.level,
+            until: scene.s.now + 1,
+            ..Default::default()
+        };
+        scene.s.snoozed = vec![snooze];
+        assert_eq!((40..100).flat_map(|second| scene.at(second)).collect::<Vec<_>>(), []);
+        scene.s.now += 1;
+        assert_eq!(scene.at(100), told(Topic::Node, "Node"));
+        assert_eq!(scene.at(101), []);
+        scene.s.now -= 1;
+        assert_eq!(scene.at(102), []);
+        // It ends while nobody wants to hear of it.
+        scene.s.nodes[1].state = NodeState::Standby;
+        assert_eq!(scene.at(103), []);
     }
 
     #[test]

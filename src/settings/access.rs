@@ -38,7 +38,25 @@ pub type Token = [u8; 16];
 #[derive(Debug, Default)]
 pub struct Access {
     tries: Vec<(Instant, Household)>,
+    /// When a refusal was last called news.
+    locked: Option<Instant>,
     sessions: HashMap<Token, Session>,
+}
+
+/// Whether the PIN may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Try {
+    /// Yes, and this address has not tried it in the last minute.
+    First,
+    /// Yes, once more.
+    Again,
+    /// Not before so long; it is news once a minute.
+    Locked {
+        /// The time to wait.
+        wait: Duration,
+        /// Nobody was refused in the minute before.
+        is_news: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -55,15 +73,27 @@ impl Access {
 
     /// Whether this address may try the PIN now; counts as a try. To be asked before the PIN is
     /// hashed, which is what costs time.
-    pub fn may_try(&mut self, now: Instant, address: IpAddr) -> bool {
-        self.tries.retain(|(at, _)| now.saturating_duration_since(*at) < MINUTE);
+    pub fn may_try(&mut self, now: Instant, address: IpAddr) -> Try {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        self.tries.retain(|(at, _)| age(*at) < MINUTE);
         let household = Household::of(address);
-        let of_household = self.tries.iter().filter(|(_, other)| *other == household).count();
-        if of_household >= TRIES || self.tries.len() >= TRIES_OF_ALL {
-            return false;
+        let of_household = || self.tries.iter().filter(|(_, other)| *other == household);
+        let count = of_household().count();
+        // Oldest first: when it is a minute old, there is room for one more.
+        let oldest = match count {
+            TRIES.. => of_household().next(),
+            _ if self.tries.len() >= TRIES_OF_ALL => self.tries.first(),
+            _ => None,
+        };
+        if let Some((at, _)) = oldest {
+            let is_news = self.locked.is_none_or(|locked| age(locked) >= MINUTE);
+            if is_news {
+                self.locked = Some(now);
+            }
+            return Try::Locked { wait: MINUTE - age(*at), is_news };
         }
         self.tries.push((now, household));
-        true
+        if count == 0 { Try::First } else { Try::Again }
     }
 
     /// Opens a session with two fresh random tokens.
@@ -203,7 +233,9 @@ mod tests {
         let start = Instant::now();
         let mut access = Access::new();
         let granted = |access: &mut Access, now, last| {
-            (0..10).filter(|_| access.may_try(now, address(last))).count()
+            let locked =
+                |_: &i32| !matches!(access.may_try(now, address(last)), Try::Locked { .. });
+            (0..10).filter(locked).count()
         };
         assert_eq!(granted(&mut access, start, 1), 5);
         assert_eq!(granted(&mut access, start, 2), 5);
@@ -218,8 +250,26 @@ mod tests {
         let start = Instant::now();
         let mut access = Access::new();
         let six = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
-        assert_eq!((0..100).filter(|n| access.may_try(start, six(*n))).count(), 5);
-        assert!(access.may_try(start, address(1)));
+        let mut may = |from| !matches!(access.may_try(start, from), Try::Locked { .. });
+        assert_eq!((0..100).filter(|n| may(six(*n))).count(), 5);
+        assert!(may(address(1)));
+    }
+
+    #[test]
+    fn a_lock_tells_how_long_it_lasts_and_is_news_once_a_minute() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut access = Access::new();
+        assert_eq!(access.may_try(at(0), address(1)), Try::First);
+        for second in 1..5 {
+            assert_eq!(access.may_try(at(second), address(1)), Try::Again);
+        }
+        let locked = |seconds, is_news| Try::Locked { wait: Duration::from_secs(seconds), is_news };
+        assert_eq!(access.may_try(at(10), address(1)), locked(50, true));
+        assert_eq!(access.may_try(at(59), address(1)), locked(1, false));
+        assert_eq!(access.may_try(at(60), address(1)), Try::Again);
+        assert_eq!(access.may_try(at(60), address(1)), locked(1, false));
+        assert_eq!(access.may_try(at(60), address(2)), Try::First);
     }
 
     #[test]

@@ -19,6 +19,11 @@ pub fn difficulty(value: f64) -> String {
         let digits = (-value.log10().floor()).clamp(1.0, 9.0) as usize + 1;
         return format!("{value:.digits$}").trim_end_matches('0').to_owned();
     }
+    // A small one with what tells it from another: "1.1" is a better share than "1".
+    if value < 99.95 && value > 0.0 {
+        let text = short(value);
+        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
     if value < 10_000.0 {
         return thousands(value.max(0.0).round() as u64);
     }
@@ -123,10 +128,21 @@ pub fn percent(part: f64) -> String {
     format!("{text}{THIN}%")
 }
 
+/// How much of a block a share is: `0.8 % of a block`. On a test chain a share is often more than one.
+pub fn of_a_block(part: f64) -> String {
+    match part {
+        part if part >= 1.0 => "enough for a block".to_owned(),
+        part => format!("{} of a block", percent(part)),
+    }
+}
+
 /// `1 in 4 200`; a chance that is not small in per cent.
 pub fn one_in(chance: f64) -> String {
     if chance <= 0.0 || !chance.is_finite() {
         return "none".to_owned();
+    }
+    if chance > 0.995 {
+        return "nearly certain".to_owned();
     }
     if chance > 0.5 {
         return percent(chance);
@@ -251,6 +267,13 @@ mod tests {
         assert_eq!(difficulty(0.00015), "0.00015");
         assert_eq!(difficulty(0.5), "0.5");
         assert_eq!(plain(difficulty(1000.0)), "1000");
+        assert_eq!(
+            [1.0, 1.1, 1.104, 12.34, 99.97].map(difficulty),
+            ["1", "1.1", "1.1", "12.3", "100"]
+        );
+        assert_eq!([1.0, 340.0].map(of_a_block), ["enough for a block"; 2]);
+        assert_eq!(plain(of_a_block(0.5)), "50 % of a block");
+        assert_eq!(one_in(1.0), "nearly certain");
         assert_eq!(plain(difficulty(65_536.0)), "65.5 k");
         assert_eq!(plain(difficulty(146.47e12)), "146 T");
         assert_eq!(plain(thousands(925_114)), "925 114");

@@ -15,6 +15,8 @@ mod nodes;
 mod outside;
 mod overview;
 mod share;
+mod tv;
+mod veil;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -31,16 +33,26 @@ pub const FORM_STYLE: &str = include_str!("assets/form.css");
 const SCRIPT: &str = include_str!("assets/app.js");
 /// The script of the pages with forms, beside [`script()`].
 pub const FORM_SCRIPT: &str = include_str!("assets/form.js");
+/// The style sheet of the view for a wall, beside [`STYLE`].
+pub const TV_STYLE: &str = include_str!("assets/tv.css");
 /// The icon.
 pub const ICON: &str = include_str!("assets/icon.svg");
+/// The icon for a phone's home screen, by the length of its sides.
+pub const ICONS: [(u16, &[u8]); 2] =
+    [(192, include_bytes!("assets/icon-192.png")), (512, include_bytes!("assets/icon-512.png"))];
 
 /// A part of the page that is replaced when it changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Section {
     /// Id of the element whose content this is.
-    pub id: &'static str,
+    pub id: String,
     /// The content.
     pub html: String,
+    /// Elements in it that are replaced alone as long as the frame stays as it is: a share changes one
+    /// row of forty.
+    pub rows: Vec<Section>,
+    /// The content without the rows' own; empty where there are none.
+    pub frame: String,
 }
 
 /// The script, without its comments and indentation.
@@ -56,7 +68,10 @@ pub fn page(snapshot: &Snapshot, verdict: &Verdict) -> String {
         @for part in parts(snapshot) {
             @if let Some(heading) = part.heading {
                 section class="part" aria-labelledby={ "h-" (part.id) } {
-                    h2 id={ "h-" (part.id) } { (heading) }
+                    div {
+                        h2 id={ "h-" (part.id) } { (heading) }
+                        @if part.id == "miners" { (miners::tools(snapshot)) }
+                    }
                     div id=(part.id) { ((part.render)(&View::of(snapshot, verdict, Ages::Told))) }
                 }
             } @else {
@@ -66,7 +81,7 @@ pub fn page(snapshot: &Snapshot, verdict: &Verdict) -> String {
             }
         }
     };
-    unlike_a_miner(&document(snapshot, verdict, name, Kind::Live, body))
+    unlike_a_miner(&document(snapshot, verdict, name, Kind::Live(String::new()), body))
 }
 
 /// By these words on its first page, programs that look for miners in a network tell what a miner is:
@@ -123,10 +138,15 @@ fn unlike_a_miner(html: &str) -> String {
 /// The parts of the page that change, rendered for a browser that counts the ages itself.
 pub fn sections(snapshot: &Snapshot, verdict: &Verdict) -> Vec<Section> {
     let view = View::of(snapshot, verdict, Ages::Counted);
-    parts(snapshot)
-        .iter()
-        .map(|part| Section { id: part.id, html: (part.render)(&view).into_string() })
-        .collect()
+    let section = |part: &Part| {
+        let html = veil::mark(&(part.render)(&view).0);
+        let (rows, frame) = match part.id {
+            "miners" => (miners::rows(&view), miners::frame(&view)),
+            _ => (Vec::new(), String::new()),
+        };
+        Section { id: part.id.to_owned(), html, rows, frame }
+    };
+    parts(snapshot).iter().map(section).collect()
 }
 
 /// One miner's own page; `None` when there is no such miner.
@@ -139,7 +159,68 @@ pub fn miner(
     let found = snapshot.miners.iter().find(|miner| miner.id == id)?;
     let view = View::of(snapshot, verdict, Ages::Told);
     let body = miner::page(&view, found, history);
-    Some(document(snapshot, verdict, &miners::name(found), Kind::Still, body))
+    let live = Kind::Live(format!("?miner={id}"));
+    Some(document(snapshot, verdict, &miners::name(found), live, body))
+}
+
+/// The parts of a miner's page that change. For a miner that is there no longer: one part that no page has,
+/// at which a page loads itself again.
+pub fn miner_sections(
+    snapshot: &Snapshot,
+    verdict: &Verdict,
+    id: &str,
+    history: Option<&HistoryView>,
+) -> Vec<Section> {
+    let Some(found) = snapshot.miners.iter().find(|miner| miner.id == id) else {
+        return vec![Section { id: "gone".to_owned(), ..Section::default() }];
+    };
+    let view = View::of(snapshot, verdict, Ages::Counted);
+    let parts = miner::parts(&view, found, history).into_iter();
+    let section = |part: miner::Part| Section {
+        id: part.id.to_owned(),
+        html: veil::mark(&part.content.0),
+        ..Section::default()
+    };
+    parts.map(section).collect()
+}
+
+/// The page for a screen on the wall.
+pub fn tv(snapshot: &Snapshot, verdict: &Verdict) -> String {
+    let view = View::of(snapshot, verdict, Ages::Told);
+    let body = html! { div #tv { (tv::wall(&view)) } };
+    document(snapshot, verdict, title(snapshot), Kind::Tv, body)
+}
+
+/// The part of it that changes.
+pub fn tv_sections(snapshot: &Snapshot, verdict: &Verdict) -> Vec<Section> {
+    let view = View::of(snapshot, verdict, Ages::Counted);
+    let html = veil::mark(&tv::wall(&view).0);
+    vec![Section { id: "tv".to_owned(), html, ..Section::default() }]
+}
+
+/// All blocks.
+pub fn blocks(snapshot: &Snapshot, verdict: &Verdict) -> String {
+    let view = View::of(snapshot, verdict, Ages::Told);
+    document(snapshot, verdict, "Blocks", Kind::Still, blocks::page(&view))
+}
+
+/// What a phone needs to keep the page among its programs.
+pub fn manifest(snapshot: &Snapshot) -> String {
+    let png = ICONS.map(|(size, _)| {
+        let sizes = format!("{size}x{size}");
+        serde_json::json!({ "src": format!("/icon-{size}.png"), "sizes": sizes, "type": "image/png" })
+    });
+    let svg = serde_json::json!({ "src": "/icon.svg", "sizes": "any", "type": "image/svg+xml" });
+    serde_json::json!({
+        "name": title(snapshot),
+        "short_name": title(snapshot),
+        "start_url": "/",
+        "display": "standalone",
+        "background_color": "#141413",
+        "theme_color": "#141413",
+        "icons": png.into_iter().chain([svg]).collect::<Vec<_>>(),
+    })
+    .to_string()
 }
 
 /// A page with a form.
@@ -200,7 +281,12 @@ struct Part {
 fn parts(snapshot: &Snapshot) -> Vec<Part> {
     let mut parts = all_parts().to_vec();
     if !snapshot.configured {
-        parts.retain(|part| matches!(part.id, "say" | "state" | "connect" | "box"));
+        parts.retain(|part| match part.id {
+            "say" | "state" | "connect" | "box" => true,
+            // Who has entered the box as a pool before it is set up is told that it waits.
+            "miners" => !snapshot.knocking.is_empty(),
+            _ => false,
+        });
     }
     parts
 }
@@ -227,12 +313,14 @@ fn all_parts() -> [Part; 13] {
 }
 
 /// How a page keeps up with what happens.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Kind {
-    /// By the live channel, or by reloading where there is no script.
-    Live,
+    /// By the live channel, whose query tells what is shown, or by reloading where there is no script.
+    Live(String),
     /// By the reader.
     Still,
+    /// By the live channel, and nobody touches it: always dark, without head and foot.
+    Tv,
     /// Not at all: it must not take away what is being typed.
     Form,
 }
@@ -244,10 +332,14 @@ fn document(
     kind: Kind,
     body: Markup,
 ) -> String {
-    let live = kind == Kind::Live;
-    html! {
+    let live = match &kind {
+        Kind::Live(query) => Some(query.as_str()),
+        Kind::Tv => Some("?tv=1"),
+        Kind::Still | Kind::Form => None,
+    };
+    let page = html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang="en" data-theme=[(kind == Kind::Tv).then_some("dark")] {
             head {
                 meta charset="utf-8";
                 title { (verdict.state.word()) ": " (title) }
@@ -255,16 +347,21 @@ fn document(
                 meta name="color-scheme" content="light dark";
                 link rel="icon" href={ "/icon.svg?v=" (version(ICON)) };
                 link rel="stylesheet" href={ "/style.css?v=" (version(STYLE)) };
+                link rel="apple-touch-icon" href="/icon-192.png";
+                @if kind == Kind::Tv {
+                    link rel="stylesheet" href={ "/tv.css?v=" (version(TV_STYLE)) };
+                }
                 @if kind == Kind::Form {
                     link rel="stylesheet" href={ "/form.css?v=" (version(FORM_STYLE)) };
                 }
-                script src={ "/app.js?v=" (version(SCRIPT)) } defer {}
+                // Not deferred: it chooses the colours before anything is drawn.
+                script src={ "/app.js?v=" (version(SCRIPT)) } {}
                 @if kind == Kind::Form {
                     script src={ "/form.js?v=" (version(FORM_SCRIPT)) } defer {}
                 }
                 @if kind != Kind::Form { noscript { meta http-equiv="refresh" content="15"; } }
             }
-            body data-now=(snapshot.now) data-live[live] {
+            body.tv[kind == Kind::Tv] data-now=(snapshot.now) data-live=[live] {
                 a .skip href="#main" { "To the content" }
                 header {
                     a .brand href="/" { (mark()) (self::title(snapshot)) }
@@ -284,7 +381,9 @@ fn document(
                         ". Running for " (age::age(Ages::Told, snapshot.now, snapshot.started_at)) "."
                     }
                     p {
+                        button #theme type="button" hidden {} " "
                         a href="/settings" { "Settings" } " "
+                        a href="/tv" { "Screen on the wall" } " "
                         a href="/api/status" { "Status as JSON" } " "
                         a href="/metrics" { "Metrics" } " "
                         a href="/health/detailed" { "Health" }
@@ -292,8 +391,8 @@ fn document(
                 }
             }
         }
-    }
-    .into_string()
+    };
+    veil::mark(&page.0)
 }
 
 fn title(snapshot: &Snapshot) -> &str {

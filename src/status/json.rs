@@ -28,6 +28,7 @@ pub fn status(snapshot: &Snapshot, verdict: &Verdict) -> Vec<u8> {
         "sentence": verdict.sentence,
         "advice": verdict.advice,
         "alarms": verdict.alarms,
+        "snoozed": verdict.snoozed,
         "payout": snapshot.payout,
         "job": snapshot.job,
         "network": snapshot.network,

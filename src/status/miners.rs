@@ -151,6 +151,8 @@ impl<'a> Miners<'a> {
             latest: latest.map_or_else(Vec::new, |latest| latest.iter().copied().collect()),
             difficulty,
             difficulty_locked: session.is_some_and(Session::is_fixed) || worker.fixed.is_some(),
+            difficulty_by_password: worker.fixed.is_none()
+                && session.is_some_and(Session::is_fixed),
             expected_share_s: expected,
             last_share_at: (totals.last_share > 0).then_some(totals.last_share),
             best: totals.best.map_or(0.0, |best| best.difficulty),

@@ -64,6 +64,8 @@ pub struct Snapshot {
     /// Alarms that only the daemon can know of. The views add those that follow from the other
     /// fields; see [`crate::status::verdict()`].
     pub alarms: Vec<AlarmView>,
+    /// Alarms that the owner snoozed.
+    pub snoozed: Vec<SnoozeView>,
     /// What happened, newest first, at most 100.
     pub events: Vec<EventView>,
     /// What was changed by whom, newest first, at most 100.
@@ -654,8 +656,10 @@ pub struct MinerView {
     pub latest: Vec<Option<RejectReason>>,
     /// Difficulty of its jobs now.
     pub difficulty: f64,
-    /// The owner fixed the difficulty.
+    /// The difficulty is fixed, by the owner or by the miner's password.
     pub difficulty_locked: bool,
+    /// It is the miner's password that fixed it (`d=`).
+    pub difficulty_by_password: bool,
     /// Average seconds between two shares at this difficulty and hashrate.
     pub expected_share_s: Option<f64>,
     /// When its last accepted share came.
@@ -885,6 +889,19 @@ pub struct AlarmView {
     pub advice: String,
     /// Since when, where known.
     pub since: Option<u64>,
+}
+
+/// The owner does not want to hear of an alarm for a while.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SnoozeView {
+    /// Its id.
+    pub alarm: String,
+    /// How bad it was then: if it gets worse, it is heard again.
+    pub level: Level,
+    /// Until when.
+    pub until: u64,
+    /// From which address it was snoozed.
+    pub from: String,
 }
 
 /// Something that happened.

@@ -9,7 +9,7 @@ use crate::rate::Proven;
 use super::miners::address_of;
 use super::{
     About, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState, NodeView,
-    P2pState, PermissionsView, RateView, RejectReason, Snapshot, clocks, format, words,
+    P2pState, PermissionsView, RateView, RejectReason, Snapshot, SnoozeView, clocks, format, words,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -52,6 +52,46 @@ pub struct Verdict {
     pub advice: String,
     /// Every alarm, the worst first.
     pub alarms: Vec<AlarmView>,
+    /// Those that the owner snoozed. They count for nothing else.
+    pub snoozed: Vec<SnoozedAlarm>,
+}
+
+/// An alarm that stands, of which the owner does not want to hear.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SnoozedAlarm {
+    /// The alarm.
+    #[serde(flatten)]
+    pub alarm: AlarmView,
+    /// Until when.
+    pub until: u64,
+    /// From which address it was snoozed.
+    pub from: String,
+}
+
+impl AlarmView {
+    /// What may cost a block, or pays somebody else, is not to be put off.
+    pub fn may_be_snoozed(&self) -> bool {
+        let of_block = self.about == About::Block && self.level == Level::Critical;
+        !of_block && !matches!(self.id.as_str(), "payout_change" | "job_pays_others")
+    }
+}
+
+/// Takes out what is snoozed, as long as it is not worse than it was then.
+fn snooze(snapshot: &Snapshot, alarms: &mut Vec<AlarmView>) -> Vec<SnoozedAlarm> {
+    let mut snoozed = Vec::new();
+    alarms.retain(|alarm| {
+        let of_it = |snooze: &&SnoozeView| {
+            snooze.alarm == alarm.id && snooze.until > snapshot.now && alarm.level <= snooze.level
+        };
+        let snooze = snapshot.snoozed.iter().find(of_it).filter(|_| alarm.may_be_snoozed());
+        snoozed.extend(snooze.map(|snooze| SnoozedAlarm {
+            alarm: alarm.clone(),
+            until: snooze.until,
+            from: snooze.from.clone(),
+        }));
+        snooze.is_none()
+    });
+    snoozed
 }
 
 /// Judges a snapshot.
@@ -66,9 +106,10 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
     let Alarms(mut alarms) = alarms;
     // Stable: within a level the order above, which is the order of importance.
     alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.level));
+    let snoozed = snooze(snapshot, &mut alarms);
 
     if let Some((sentence, advice)) = why_down(snapshot) {
-        return Verdict { state: State::Down, sentence, advice, alarms };
+        return Verdict { state: State::Down, sentence, advice, alarms, snoozed };
     }
     let connected = snapshot.connected().count();
     if connected == 0 {
@@ -83,12 +124,12 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
             Some(behind) => format!("No miner is connected, and {}.", ahead(behind)),
             None => "Ready to mine, but no miner is connected.".to_owned(),
         };
-        return Verdict { state: State::Degraded, sentence, advice, alarms };
+        return Verdict { state: State::Degraded, sentence, advice, alarms, snoozed };
     }
     let mut to_look_at = alarms.iter().filter(|alarm| alarm.level >= Level::Warning);
     let Some(worst) = to_look_at.next() else {
         let sentence = format!("{}.", mining(snapshot, connected));
-        return Verdict { state: State::Ok, sentence, advice: String::new(), alarms };
+        return Verdict { state: State::Ok, sentence, advice: String::new(), alarms, snoozed };
     };
     let things = match to_look_at.count() {
         0 => "one thing".to_owned(),
@@ -102,7 +143,7 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
         None if worst.level == Level::Critical => format!("{mining}. {}", worst.text),
         None => format!("{mining}, with {things} to look at."),
     };
-    Verdict { state: State::Degraded, sentence, advice: worst.advice.clone(), alarms }
+    Verdict { state: State::Degraded, sentence, advice: worst.advice.clone(), alarms, snoozed }
 }
 
 impl NodeView {
@@ -943,6 +984,61 @@ mod tests {
             words: "does not let us call submitblock: a block could not be handed in".to_owned(),
             remedy: "Put this line into its bitcoin.conf.".to_owned(),
             shortage: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_snoozed_alarm_counts_for_nothing_until_its_time_is_over_or_it_gets_worse() {
+        let mut snapshot = mining();
+        snapshot.alarms.push(AlarmView {
+            id: "world".to_owned(),
+            level: Level::Warning,
+            ..Default::default()
+        });
+        assert_eq!(verdict(&snapshot).state, State::Degraded);
+        snapshot.snoozed.push(SnoozeView {
+            alarm: "world".to_owned(),
+            level: Level::Warning,
+            until: snapshot.now + 1,
+            from: "192.168.1.5".to_owned(),
+        });
+        let told = verdict(&snapshot);
+        assert_eq!((told.state, told.alarms.len(), told.snoozed.len()), (State::Ok, 0, 1));
+        assert_eq!(told.snoozed[0].from, "192.168.1.5");
+        snapshot.alarms[0].level = Level::Critical;
+        assert_eq!(verdict(&snapshot).alarms.len(), 1, "it is worse than it was");
+        snapshot.alarms[0].level = Level::Warning;
+        snapshot.now += 1;
+        assert_eq!(verdict(&snapshot).alarms.len(), 1, "its time is over");
+    }
+
+    #[test]
+    fn what_may_cost_a_block_or_pays_others_cannot_be_snoozed() {
+        let alarm = |id: &str, about, level| AlarmView {
+            id: id.to_owned(),
+            about,
+            level,
+            ..Default::default()
+        };
+        let cases = [
+            (alarm("block_waiting:ab", About::Block, Level::Critical), false),
+            (alarm("block_waiting:ab", About::Block, Level::Warning), true),
+            (alarm("payout_change", About::Box, Level::Warning), false),
+            (alarm("job_pays_others", About::Box, Level::Critical), false),
+            (alarm("hot", About::Box, Level::Critical), true),
+        ];
+        for (alarm, may) in cases {
+            assert_eq!(alarm.may_be_snoozed(), may, "{alarm:?}");
+            let mut snapshot = mining();
+            // As if somebody had got around the form.
+            snapshot.snoozed.push(SnoozeView {
+                alarm: alarm.id.clone(),
+                level: Level::Critical,
+                until: snapshot.now + 1,
+                ..Default::default()
+            });
+            snapshot.alarms.push(alarm);
+            assert_eq!(verdict(&snapshot).snoozed.len(), usize::from(may));
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use soloist::ledger::transfer;
 
 use crate::common::daemon::{Daemon, Miner, PAYOUT, node_entries, patient};
 use crate::common::fault::{Fault, FaultProxy};
@@ -935,6 +936,16 @@ const OTHER_CHAIN: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
 /// What the owner can start by hand, and read.
 fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, password: &str) {
     let token = browser.token();
+    // A backup of the running box, with and without the secrets.
+    for (passphrase, sealed) in [("", 0), ("correct horse battery", 1)] {
+        let form = format!("token={token}&passphrase={}", passphrase.replace(' ', "+"));
+        let file = browser.post("/backup", &form);
+        let files = transfer::attachments(file.as_bytes()).unwrap();
+        let count = files.iter().filter(|(name, _)| name == transfer::SEALED).count();
+        assert_eq!((files.len(), count), (1 + sealed, sealed));
+        let text = transfer::settings_with(file.as_bytes(), Some(passphrase));
+        assert_eq!(text.is_ok(), sealed == 1, "{text:?}");
+    }
     let mut press = |what: &str| {
         let page = browser.post("/action", &format!("token={token}&action={what}"));
         println!("{what}: {}", page.status_code);

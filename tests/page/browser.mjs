@@ -3,6 +3,9 @@
 // line per finding and exits with 1 when there was one.
 //
 //   node browser.mjs '{"home":"http://127.0.0.1:8080"}' [directory for screenshots]
+//
+// With SOLOIST_LONG=1 every page is looked at in four widths, light, dark and in forced colours; else a
+// cross-section of that.
 
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -33,6 +36,8 @@ const browser = spawn(process.env.CHROMIUM || "chromium", [
 let next = 1;
 const waiting = new Map();
 let complaints = [];
+// What the pages have asked for since the last one was opened.
+let loaded = [];
 let rest = "";
 browser.stdio[4].on("data", (data) => {
   const parts = (rest + data).split("\0");
@@ -48,6 +53,11 @@ browser.stdio[4].on("data", (data) => {
         (message.params.exceptionDetails.exception?.description || ""));
     } else if (message.method === "Log.entryAdded" && message.params.entry.level === "error") {
       complaints.push(message.params.entry.text);
+    } else if (message.method === "Network.requestWillBeSent") {
+      loaded.push({ id: message.params.requestId, url: message.params.request.url, bytes: 0 });
+    } else if (message.method === "Network.loadingFinished") {
+      const request = loaded.find((one) => one.id === message.params.requestId);
+      if (request) request.bytes = message.params.encodedDataLength;
     } else if (message.method === "Page.javascriptDialogOpening") {
       complaints.push("a dialog opened: injected script ran");
     }
@@ -59,23 +69,30 @@ const call = (method, params = {}, sessionId) => new Promise((done, fail) => {
   browser.stdio[3].write(JSON.stringify({ id, method, params, sessionId }) + "\0");
 });
 
-const tab = async (width, height, dark, script = true) => {
+const WIDTHS = [360, 768, 1280, 1920], COLOURS = ["light", "dark", "forced"];
+
+const tab = async (width, height, colours, script = true) => {
   const { targetId } = await call("Target.createTarget", { url: "about:blank" });
   const { sessionId } = await call("Target.attachToTarget", { targetId, flatten: true });
   const on = (method, params) => call(method, params, sessionId);
-  for (const domain of ["Page", "Runtime", "Log"]) await on(domain + ".enable");
+  for (const domain of ["Page", "Runtime", "Log", "Network"]) await on(domain + ".enable");
   await on("Emulation.setDeviceMetricsOverride",
     { width, height, deviceScaleFactor: 1, mobile: width < 600 });
   await on("Emulation.setEmulatedMedia",
-    { features: [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }] });
+    { features: [
+      { name: "prefers-color-scheme", value: colours === "dark" ? "dark" : "light" },
+      { name: "forced-colors", value: colours === "forced" ? "active" : "none" },
+    ] });
   if (!script) await on("Emulation.setScriptExecutionDisabled", { value: true });
   const run = async (expression) => {
-    const answer = await on("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
+    const answer = await on("Runtime.evaluate",
+      { expression, awaitPromise: true, returnByValue: true, userGesture: true });
     if (answer.exceptionDetails) throw new Error(answer.exceptionDetails.exception?.description);
     return answer.result.value;
   };
   const open = async (url) => {
     complaints = [];
+    loaded = [];
     await on("Page.navigate", { url });
     for (let i = 0; i < 100; i++) {
       await sleep(25);
@@ -119,7 +136,10 @@ const tab = async (width, height, dark, script = true) => {
     }
     return null;
   };
-  return { run, open, shot, key, close, fill, press, shows, comes };
+  const forgetful = (cacheDisabled) => on("Network.setCacheDisabled", { cacheDisabled });
+  // What the reader has set as the size of text, pixels.
+  const letters = (size) => on("Page.setFontSizes", { fontSizes: { standard: size, fixed: size } });
+  return { run, open, shot, key, close, fill, press, shows, comes, letters, forgetful };
 };
 
 // Asks the test to do something to the box; its answer.
@@ -129,45 +149,69 @@ const ask = async (what) => {
   return (await answers.next()).value;
 };
 
-const look = async (name, url, width, dark) => {
-  const page = await tab(width, width < 600 ? 740 : 900, dark);
+const look = async (name, url, width, colours) => {
+  const page = await tab(width, width < 600 ? 740 : width < 1900 ? 900 : 1080, colours);
   await page.open(url);
-  await examine(page, name, width, dark);
+  await examine(page, name, width, colours);
   await page.close();
 };
 
-const examine = async (page, name, width, dark) => {
-  const what = name + " at " + width + (dark ? " dark" : " light");
+// A cross-section of widths and colours; all of them in the long form.
+const lookAround = async (name, url, some) => {
+  if (!process.env.SOLOIST_LONG) {
+    for (const [width, colours] of some) await look(name, url, width, colours);
+    return;
+  }
+  for (const width of WIDTHS) for (const colours of COLOURS) await look(name, url, width, colours);
+};
+
+// What a finger has to hit: all but links in a sentence.
+const SMALL = `[...document.querySelectorAll("a,button,summary,select,input")].filter((e) => {
+  const r = e.getBoundingClientRect();
+  const text = e.tagName === "A" && getComputedStyle(e).display === "inline";
+  return r.width && !text && !e.closest(".sr,.skip,label") && e.type !== "radio" && !(innerWidth < 673 && e.closest("thead")) && (r.height < 43.5 || r.width < 43.5);
+}).map((e) => e.outerHTML.slice(0, 80))`;
+
+const examine = async (page, name, width, colours) => {
+  const what = name + " at " + width + " " + colours;
   expect(complaints.length === 0, what + ": " + complaints.join("; "));
   expect(await page.run("document.documentElement.scrollWidth <= innerWidth"), what + ": wider than the window");
   expect(await page.run("document.querySelectorAll('h1').length === 1"), what + ": not one h1");
   expect(await page.run("[...document.querySelectorAll('time[data-t],time[data-a]')].every((t) => t.textContent)"),
     what + ": an age without text");
+  if (width < 1000) {
+    const small = await page.run(SMALL);
+    expect(small.length === 0, what + ": too small for a finger: " + small.slice(0, 4).join(" "));
+  }
   if (axe) {
     await page.run(axe);
     const found = await page.run(`axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] })
       .then((r) => r.violations.map((v) => v.id + ": " + v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join(", ")))`);
     for (const violation of found) expect(false, what + ": axe " + violation);
   }
-  await page.shot(name + "-" + width + (dark ? "-dark" : ""));
+  await page.shot(name + "-" + width + (colours === "light" ? "" : "-" + colours));
+  // Text of twice the size still fits.
+  await page.letters(32);
+  expect(await page.run("document.documentElement.scrollWidth <= innerWidth"), what + ": wider than the window at 200 %");
+  await page.letters(16);
 };
 
 // The box as its owner meets it: the real daemon, real nodes and six miners. It is set up on a phone
 // and then looked at on the phone and on a desk, of which neither is ever loaded again.
 const live = async ({ url, payout, nodes }) => {
-  const phone = await tab(360, 740, false), desk = await tab(1280, 900, true);
+  const phone = await tab(360, 740, "light"), desk = await tab(1280, 900, "dark");
   const both = async (name) => {
-    await examine(phone, "live-" + name, 360, false);
-    await examine(desk, "live-" + name, 1280, true);
+    await examine(phone, "live-" + name, 360, "light");
+    await examine(desk, "live-" + name, 1280, "dark");
   };
   await phone.open(url);
   await phone.press("a.start");
-  await examine(phone, "live-setup", 360, false);
+  await examine(phone, "live-setup", 360, "light");
   await phone.fill({ payout, url0: nodes[0].url, user0: nodes[0].user, password0: nodes[0].password, p2p0: "off", name: "attic",
     pin: "739100", pin2: "739100" });
   await phone.press("form .main");
   expect(await phone.shows("answers: chain regtest"), "live: the node is not tried");
-  await examine(phone, "live-confirm", 360, false);
+  await examine(phone, "live-confirm", 360, "light");
   await phone.press("form .main");
 
   // A second node, by the settings.
@@ -218,7 +262,7 @@ const live = async ({ url, payout, nodes }) => {
   await desk.fill({ tag: "Anna was here" });
   await desk.press("form .main");
   expect(await desk.shows("Soloist becomes Anna was here"), "live: the change is not shown");
-  await examine(desk, "live-change", 1280, true);
+  await examine(desk, "live-change", 1280, "dark");
   await desk.press("form .main");
   const tag = (words) => `fetch("/api/status").then((a) => a.json()).then((s) => s.job.tag.includes(${JSON.stringify(words)}))`;
   expect(await phone.comes(says("events", "Anna was here")) !== null, "live: nobody tells of the change");
@@ -238,52 +282,52 @@ try {
   }
   // The owner's way: set-up, a change, undo; on a phone, then wide.
   if (addresses.fresh) {
-    const page = await tab(360, 740, false);
+    const page = await tab(360, 740, "light");
     const { fill, press, shows } = page;
     await page.open(addresses.fresh);
     await press("a.start");
-    await examine(page, "setup", 360, false);
+    await examine(page, "setup", 360, "light");
     await fill({ payout: "nonsense", url0: "http://192.168.1.10:8332", user0: "soloist", password0: "x", pin: "739100", pin2: "739100" });
     await press("form .main");
     expect(await shows("This is no address of the main chain."), "set-up: a wrong address is not named");
     expect(await page.run("document.activeElement.name === 'payout'"), "set-up: the wrong field has not the focus");
     expect(await page.run("document.querySelector('[name=pin2]').value === '739100'"), "set-up: the PIN is lost");
-    await examine(page, "setup-wrong", 360, false);
+    await examine(page, "setup-wrong", 360, "light");
     // A node that cannot be used: the mistake has the focus, and a second press goes on.
     await fill({ payout: "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", url0: "http://refuses:8332" });
     await press("form .main");
     expect(await page.run("document.activeElement.name === 'password0'"), "set-up: the password has not the focus");
-    await examine(page, "setup-doubt", 360, false);
+    await examine(page, "setup-doubt", 360, "light");
     await press("[value=anyway]");
     expect(await shows("You save this although"), "set-up: the doubt is not told before it is saved");
-    await examine(page, "setup-although", 360, false);
+    await examine(page, "setup-although", 360, "light");
     await press("[value=edit]");
     await fill({ url0: "http://192.168.1.10:8332" });
     await fill({ payout: "bc1q ar0s rrr7 xfkv y5l6 43ly dnw9 re59 gtzz wf5m dq", pin: "739100", pin2: "739100" });
     await press("form .main");
-    await examine(page, "setup-confirm", 360, false);
+    await examine(page, "setup-confirm", 360, "light");
     await press("form .main");
     expect(await shows("Mining block"), "set-up does not end on the page");
     await page.open(addresses.fresh + "/settings");
-    await examine(page, "settings", 360, false);
+    await examine(page, "settings", 360, "light");
     await fill({ name: "attic", payout: "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4" });
     await press("form .main");
     expect(await shows("Name solo becomes attic."), "settings: the change is not shown");
     await press("form .main");
     expect(await shows("A new payout address waits"), "settings: the waiting address is not shown");
-    await examine(page, "settings-pending", 360, false);
+    await examine(page, "settings-pending", 360, "light");
     await press("[value=cancel]");
     expect(!await shows("A new payout address waits"), "settings: it cannot be cancelled");
     await press("[value=undo]");
     expect(await page.run("document.querySelector('[name=name]').value === 'solo'"), "settings: undo does nothing");
     await page.close();
     await call("Storage.clearCookies");
-    const wide = await tab(1280, 900, true);
+    const wide = await tab(1280, 900, "dark");
     await wide.open(addresses.fresh + "/settings");
-    await examine(wide, "login", 1280, true);
+    await examine(wide, "login", 1280, "dark");
     await wide.fill({ pin: "739100" });
     await wide.press("form .main");
-    await examine(wide, "settings", 1280, true);
+    await examine(wide, "settings", 1280, "dark");
     // A grave button does nothing at a click, and its deed when it is held.
     const restart = "document.querySelector('[value=restart]')";
     await wide.run(restart + ".click()");
@@ -292,23 +336,90 @@ try {
     await wide.run(restart + ".dispatchEvent(new PointerEvent('pointerdown', { bubbles: true }))");
     await sleep(4500);
     expect(await wide.run("document.body.innerText.includes('Done.')"), "holding does nothing");
+    // An alarm is snoozed and a missing miner forgotten where they stand.
+    await wide.press("#alarms [value=day]");
+    expect(await wide.shows("Done."), "an alarm cannot be snoozed");
+    await wide.run("document.querySelector('#alarms [name=miner]').checked = true; document.querySelector('#alarms [name=sure]').checked = true");
+    expect(await wide.shows("Forget those ticked"), "no missing miner can be ticked");
+    // After too many tries the time until the next one runs down.
+    await call("Storage.clearCookies");
+    await wide.open(addresses.fresh + "/settings");
+    for (let i = 0; i < 5; i++) {
+      await wide.fill({ pin: "no" });
+      await wide.press("form .main");
+    }
+    expect(await wide.run("document.querySelector('form .main').disabled"), "the PIN can be tried while it is locked");
+    const wait = "parseInt(document.querySelector('[data-wait]').textContent)";
+    const before = await wide.run(wait);
+    await sleep(2200);
+    expect(await wide.run(wait) < before, "the lock's time does not run down from " + before);
+    complaints = []; // The refusals themselves.
+    await examine(wide, "locked", 1280, "dark");
     await wide.close();
     delete addresses.fresh;
   }
 
   for (const [name, url] of Object.entries(addresses)) {
     if (process.env.PAGE_QUICK && !process.env.PAGE_QUICK.split(",").includes(name)) continue;
-    // Each in both widths and both colours; in every pair of them only what holds the most.
-    const all = ["home", "hostile", "found"].includes(name), odd = name.length % 2 === 1;
-    for (const width of [360, 1280]) for (const dark of [false, true])
-      if (all || (width < 600) === (dark === odd)) await look(name, url, width, dark);
+    // In the short form: what holds the most in most of them, the others once on a phone and once on a desk.
+    const odd = name.length % 2 === 1;
+    const few = [[360, odd ? "dark" : "light"], [1280, odd ? "light" : "dark"]];
+    const most = [[360, "light"], [360, "dark"], [768, "light"], [1280, "forced"], [1920, "dark"]];
+    await lookAround(name, url, ["home", "hostile", "found", "forty"].includes(name) ? most : few);
   }
   if (addresses.home) {
-    await look("miner", addresses.home + "/miners/gamma", 360, false);
-    await look("miner", addresses.home + "/miners/gamma", 1280, false);
+    await lookAround("miner", addresses.home + "/miners/gamma", [[360, "light"], [1280, "dark"]]);
+    await lookAround("tv", addresses.home + "/tv", [[1920, "light"], [360, "dark"]]);
+    await lookAround("blocks", (addresses.found || addresses.home) + "/blocks", [[360, "light"], [1280, "dark"]]);
+
+    // A wall's screen shows all of it at once, in letters that are read from three metres.
+    const wall = await tab(1920, 1080, "light");
+    await wall.open(addresses.home + "/tv");
+    expect(await wall.run("document.documentElement.scrollHeight <= 1080"), "tv: higher than the screen");
+    const tiny = await wall.run(`[...document.querySelectorAll("#tv *")].filter((e) => e.offsetWidth > 1 &&
+      [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) &&
+      parseFloat(getComputedStyle(e).fontSize) < 30).map((e) => e.textContent)`);
+    expect(tiny.length === 0, "tv: too small for three metres: " + tiny.join(", "));
+    expect(await wall.run("getComputedStyle(document.body).backgroundColor === 'rgb(20, 20, 19)'"), "tv: not dark");
+    await wall.close();
+
+    // The first view in few requests, and in few bytes with all their heads.
+    const first = await tab(1280, 900, "light");
+    await first.forgetful(true);
+    await first.open(addresses.home);
+    await sleep(500);
+    const views = loaded.filter((one) => !one.url.includes("/api/events"));
+    const bytes = views.reduce((sum, one) => sum + one.bytes, 0);
+    console.log("first view: " + bytes + " bytes in " + views.length + " requests");
+    await first.forgetful(false);
+    expect(views.length <= 4, "first view: " + views.map((one) => one.url).join(" "));
+
+    // The reader's colours stay over a reload; nothing is drawn before they are chosen.
+    const background = "getComputedStyle(document.body).backgroundColor";
+    const light = await first.run(background);
+    for (let i = 0; i < 2; i++) await first.run("document.getElementById('theme').click()");
+    expect(await first.run("document.documentElement.dataset.theme === 'dark'"), "theme: not dark after two presses");
+    expect(await first.run(background) !== light, "theme: dark looks like light");
+    await first.open(addresses.home);
+    expect(await first.run(background) !== light, "theme: forgotten");
+    await first.run("document.getElementById('theme').click()");
+    expect(await first.run(background) === light, "theme: no way back to the device's");
+
+    // An address and a port are copied, with the browser's own way and with the old one.
+    for (const way of ["", "Object.defineProperty(navigator, 'clipboard', { value: undefined });"]) {
+      await first.run(way + "document.querySelector('.where .copy').click()");
+      await sleep(200);
+      expect(await first.run("document.querySelector('.where .copy').textContent === 'Copied'"), "nothing is copied: " + way);
+      await sleep(2200);
+    }
+
+    // A lost connection is told in readable colours, and the old facts stay readable.
+    await first.run("document.body.classList.add('lost'); document.getElementById('link').textContent = 'No connection to the box: what you see is old.'");
+    await examine(first, "lost", 1280, "light");
+    await first.close();
 
     // By keyboard: the first stop leads past the header, and every stop can be seen.
-    const page = await tab(1280, 900, false);
+    const page = await tab(1280, 900, "light");
     await page.open(addresses.home);
     await page.key("Tab", 9);
     expect(await page.run("document.activeElement.className === 'skip'"), "the first stop is not the skip link");
@@ -338,9 +449,43 @@ try {
     await page.close();
   }
 
+  // Forty miners: a phone shows each in one line; they are sorted and searched.
+  if (addresses.forty) {
+    const phone = await tab(360, 740, "light");
+    await phone.open(addresses.forty);
+    const heights = await phone.run("[document.documentElement.scrollHeight, document.querySelector('table').offsetHeight]");
+    console.log("forty miners on a phone: " + heights[0] + " px, their table " + heights[1] + " px");
+    expect(heights[1] <= 3000, "forty miners take " + heights[1] + " px");
+    const names = () => phone.run("[...document.querySelectorAll('#miners tbody tr')].filter((r) => !r.hidden).map((r) => r.cells[0].querySelector('a').textContent)");
+    const came = await names();
+    const order = (value) => phone.run(`(() => { const o = document.getElementById("order");
+      o.value = "${value}"; o.dispatchEvent(new Event("change")); })()`);
+    await order(1);
+    const sorted = await names();
+    expect(sorted.join() !== came.join() && sorted.length === 40, "sort: nothing happens");
+    const rates = await phone.run("[...document.querySelectorAll('#miners tbody tr')].map((r) => +r.cells[1].dataset.v)");
+    expect(rates.every((rate, i) => !i || rates[i - 1] >= rate), "sort: not by hashrate: " + rates);
+    await order("");
+    expect((await names()).join() === came.join(), "sort: no way back");
+    const find = (words) => phone.run(`(() => { const f = document.getElementById("find");
+      f.value = "${words}"; f.dispatchEvent(new Event("input")); })()`);
+    await find("RACK-1");
+    expect((await names()).length === 10, "search: " + await names());
+    expect(await phone.shows("10 of 40"), "search: not told how many");
+    await find("");
+    await phone.close();
+    const desk = await tab(1280, 900, "light");
+    await desk.open(addresses.forty);
+    await desk.run("document.querySelector('#miners thead th:nth-child(2) button').click()");
+    expect(await desk.run("document.querySelector('#miners thead th:nth-child(2)').getAttribute('aria-sort') === 'descending'"), "sort: the head does not tell");
+    await desk.run("document.querySelector('#miners thead th:nth-child(2) button').click()");
+    expect(await desk.run("document.querySelector('#miners thead th:nth-child(2)').getAttribute('aria-sort') === 'ascending'"), "sort: the head does not turn");
+    await desk.close();
+  }
+
   // A found block stays until it is put away, also over a reload.
   if (addresses.found) {
-    const page = await tab(1280, 900, false);
+    const page = await tab(1280, 900, "light");
     await page.open(addresses.found);
     expect(await page.run("document.querySelector('.found').offsetHeight > 0"), "no banner for a found block");
     await page.run("document.querySelector('.found .away').click()");
@@ -351,7 +496,7 @@ try {
 
   // Live: what the reader opened stays open while parts are replaced, and ages count.
   if (addresses.changing) {
-    const page = await tab(1280, 900, false);
+    const page = await tab(1280, 900, "light");
     await page.open(addresses.changing);
     await page.run("document.querySelector('#odds details').open = true; document.getElementById('r1').click()");
     const before = await page.run("document.querySelector('#nodes').textContent");
@@ -359,12 +504,30 @@ try {
     expect(await page.run("document.querySelector('#nodes').textContent") !== before, "nothing came over the live channel");
     expect(await page.run("document.querySelector('#odds details').open"), "an opened list fell shut");
     expect(await page.run("document.getElementById('r1').checked"), "the chosen range was lost");
+    // What the reader has marked stays as long as it is marked, and what is new comes then.
+    const mark = await page.run("(() => { const p = [...document.querySelectorAll('#nodes p')].pop(); getSelection().selectAllChildren(p); return String(getSelection()); })()");
+    const marked = await page.run("document.querySelector('#nodes').textContent");
+    await sleep(4500);
+    expect(await page.run("String(getSelection())") === mark && mark, "a selection was lost: " + mark);
+    expect(await page.run("document.querySelector('#nodes').textContent") === marked, "what is marked has changed");
+    await page.run("getSelection().removeAllRanges()");
+    await sleep(300);
+    expect(await page.run("document.querySelector('#nodes').textContent") !== marked, "the late part does not come");
+    // A row alone is replaced, and a miner's own page is live.
+    await page.run("window.table = document.querySelector('#miners table')");
+    const shares = "document.querySelector('#miners tbody tr').cells[3].textContent";
+    const some = await page.run(shares);
+    expect(await page.comes(shares + " !== " + JSON.stringify(some)) !== null, "no row is replaced");
+    expect(await page.run("window.table === document.querySelector('#miners table')"), "the whole table is replaced");
+    await page.open(addresses.changing + "/miners/gamma");
+    const own = await page.run("document.querySelector('#m-shares').textContent");
+    expect(await page.comes("document.querySelector('#m-shares').textContent !== " + JSON.stringify(own)) !== null, "a miner's page is not live");
     await page.close();
   }
 
   // Without a script the page is whole.
   if (addresses.home) {
-    const bare = await tab(360, 740, false, false);
+    const bare = await tab(360, 740, "light", false);
     await bare.open(addresses.home);
     await bare.shot("home-360-noscript");
     await bare.close();

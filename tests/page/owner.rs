@@ -11,7 +11,7 @@ use soloist::clock::Now;
 use soloist::server::http::admin::{Action, Admin, Change, Checked, Control, Local};
 use soloist::server::http::{Http, NoBlock, Options, View};
 use soloist::settings::{Changes, Input, Output, Remark, Values};
-use soloist::status::Snapshot;
+use soloist::status::{AlarmView, MinerState, Snapshot};
 
 use crate::sample;
 
@@ -39,6 +39,7 @@ pub struct Kept {
     pub changes: Changes,
     pub audit: Vec<String>,
     pub actions: Vec<Action>,
+    pub alarms: Vec<AlarmView>,
 }
 
 pub struct OwnersBox(Arc<Mutex<Kept>>);
@@ -47,6 +48,11 @@ impl View for OwnersBox {
     fn snapshot(&self) -> Rc<Snapshot> {
         let kept = self.0.lock().unwrap();
         let mut s = if kept.values.payout.is_empty() { sample::new() } else { sample::home() };
+        // With an alarm, a miner is missing as well.
+        if let (Some(miner), false) = (s.miners.last_mut(), kept.alarms.is_empty()) {
+            miner.state = MinerState::Gone;
+            s.alarms.clone_from(&kept.alarms);
+        }
         s.payout.pending = kept.changes.pending().cloned();
         Rc::new(s)
     }
@@ -128,6 +134,14 @@ impl Control for OwnersBox {
 
     fn audit(&self, _: IpAddr, text: String) {
         self.0.lock().unwrap().audit.push(text);
+    }
+
+    fn backup(&self, passphrase: String) -> Local<Result<Vec<u8>, String>> {
+        let made = match passphrase.as_str() {
+            "short" => Err("The passphrase is too short.".to_owned()),
+            passphrase => Ok(format!("backup {passphrase}").into_bytes()),
+        };
+        Box::pin(async { made })
     }
 
     fn act(&self, action: Action) -> Local<Result<String, String>> {

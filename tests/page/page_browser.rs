@@ -9,11 +9,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use serde_json::{Value, json};
 use soloist::server::http::Options;
+use soloist::status::{AlarmView, Level};
 
 use crate::common::daemon::{Daemon, Miner, PAYOUT};
 use crate::common::node::{Kind, RealNode};
@@ -90,7 +91,15 @@ fn the_page_works_in_a_browser() {
     // A box that nobody has set up yet.
     let (tell, told) = mpsc::channel();
     let (_stop, stopped) = async_channel::bounded::<()>(1);
-    thread::spawn(move || owner::serve(Arc::default(), &tell, &stopped));
+    let hot = AlarmView {
+        id: "hot".to_owned(),
+        level: Level::Warning,
+        text: "This box is hot: 83 °C.".to_owned(),
+        ..AlarmView::default()
+    };
+    let kept = owner::Kept { alarms: vec![hot], ..Default::default() };
+    let kept = Arc::new(Mutex::new(kept));
+    thread::spawn(move || owner::serve(kept, &tell, &stopped));
     let fresh = told.recv().unwrap();
     let addresses: serde_json::Map<String, Value> = servers
         .iter()

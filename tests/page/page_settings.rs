@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use soloist::server::http::admin::Action;
+use soloist::server::http::admin::{Action, Snooze};
+use soloist::status::{About, AlarmView, Level};
 
 use crate::owner::{self, Kept};
 
@@ -90,8 +91,8 @@ impl Server {
         rest[..32].to_owned()
     }
 
-    fn kept<T>(&self, read: impl FnOnce(&Kept) -> T) -> T {
-        read(&self.kept.lock().unwrap())
+    fn kept<T>(&self, read: impl FnOnce(&mut Kept) -> T) -> T {
+        read(&mut self.kept.lock().unwrap())
     }
 }
 
@@ -307,9 +308,13 @@ fn a_guessed_pin_is_limited_and_written_down() {
         (0..8).map(|i| server.post("/login", &format!("pin=000{i}")).code).collect();
     assert_eq!(codes, [403, 403, 403, 403, 403, 429, 429, 429]);
     assert_eq!(server.post("/login", "pin=7391").code, 429, "also the right one waits");
+    let page = server.post("/login", "pin=7391").body;
+    let wait = page.split_once("data-wait=\"").unwrap().1.split_once('"').unwrap().0;
+    assert!((50..=60).contains(&wait.parse::<u64>().unwrap()), "{wait}");
     assert!(server.cookie.borrow().is_empty());
     server.kept(|kept| {
-        assert_eq!(kept.audit.iter().filter(|line| line.contains("wrong PIN")).count(), 5);
+        let told = |words: &str| kept.audit.iter().filter(|line| line.contains(words)).count();
+        assert_eq!((told("wrong PIN"), told("PIN is locked")), (1, 1), "{:?}", kept.audit);
     });
 }
 
@@ -365,6 +370,78 @@ fn what_cannot_be_taken_back_needs_a_tick() {
     server.post("/action", &format!("token={token}&action=drill"));
     server.post("/action", &format!("token={token}&action=reboot&sure=yes"));
     server.kept(|kept| assert_eq!(kept.actions, [Action::FireDrill, Action::Reboot]));
+}
+
+#[test]
+fn miners_are_forgotten_several_at_once_and_only_ticked_ones() {
+    let server = Server::ready();
+    let token = server.token();
+    let page = server.post("/action", &format!("token={token}&action=forget&sure=yes")).body;
+    assert!(page.contains("Tick the miners first."));
+    server.post("/action", &format!("token={token}&action=forget&miner=3&miner=5&sure=yes"));
+    let both = Action::Forget(vec!["3".to_owned(), "5".to_owned()]);
+    server.kept(|kept| assert_eq!(kept.actions, [both]));
+}
+
+#[test]
+fn a_backup_is_downloaded_by_the_owner_alone() {
+    let server = Server::ready();
+    let token = server.token();
+    let answer = server.post("/backup", &format!("token={token}&passphrase=a+long+one"));
+    assert_eq!((answer.code, answer.body.as_str()), (200, "backup a long one"));
+    let answer = server.post("/backup", &format!("token={token}&passphrase=short"));
+    assert!(beside(&answer.body, "passphrase").contains("too short"), "{}", answer.body);
+    assert_eq!(server.post("/backup", "passphrase=a+long+one").code, 403);
+    server.cookie.borrow_mut().clear();
+    assert_eq!(server.post("/backup", &format!("token={token}")).code, 303);
+    server.kept(|kept| {
+        let told = |line: &&String| line.contains("A backup was downloaded.");
+        assert_eq!(kept.audit.iter().filter(told).count(), 1, "{:?}", kept.audit);
+    });
+}
+
+#[test]
+fn an_alarm_is_snoozed_where_it_stands_and_the_list_tells_who_did_it() {
+    let server = Server::ready();
+    server.kept(|kept| {
+        let alarm = |id: &str, text: &str| AlarmView {
+            id: id.to_owned(),
+            text: text.to_owned(),
+            level: Level::Warning,
+            ..Default::default()
+        };
+        kept.alarms = vec![
+            alarm("hot", "This box is hot."),
+            AlarmView {
+                level: Level::Critical,
+                about: About::Block,
+                ..alarm("block_waiting:ab", "No node has block 7.")
+            },
+        ];
+    });
+    thread::sleep(Duration::from_millis(1100));
+    let page = server.get("/settings").body;
+    let token = server.token();
+    assert!(page.contains("This box is hot.") && page.contains("It cannot be snoozed"), "{page}");
+    let snooze = |alarm: &str, time: &str| {
+        let form = format!("token={token}&action=snooze&alarm={alarm}&time={time}");
+        server.post("/action", &form).body
+    };
+    assert!(snooze("block_waiting:ab", "day").contains("This alarm cannot be snoozed"));
+    snooze("hot", "ever");
+    snooze("of-nobody", "day");
+    server.kept(|kept| assert!(kept.actions.is_empty(), "{:?}", kept.actions));
+    snooze("hot", "day");
+    server.post("/action", &format!("token={token}&action=wake&alarm=hot"));
+    server.kept(|kept| {
+        let [Action::Snooze(alarm, Snooze::Day, from), Action::Wake(id)] = kept.actions.as_slice()
+        else {
+            panic!("{:?}", kept.actions)
+        };
+        assert_eq!((alarm.id.as_str(), id.as_str(), from.is_loopback()), ("hot", "hot", true));
+        let told = "An alarm is snoozed for a day: This box is hot.";
+        assert!(kept.audit.iter().any(|line| line == told), "{:?}", kept.audit);
+    });
 }
 
 #[test]

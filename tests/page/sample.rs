@@ -478,6 +478,21 @@ pub fn per_miner() -> Snapshot {
     s.miners[0].difficulty_unclear = true;
     s.miners[4].pays_fault = "its checksum does not match".to_owned();
     s.miners[5].state = MinerState::Gone;
+    // An alarm that the owner does not want to hear of.
+    s.alarms.push(AlarmView {
+        id: "stick".to_owned(),
+        level: Level::Warning,
+        text: "The ledger is not copied to /media/backup: nothing is mounted there.".to_owned(),
+        advice: "Plug the stick in.".to_owned(),
+        since: Some(NOW - 7200),
+        ..Default::default()
+    });
+    s.snoozed.push(SnoozeView {
+        alarm: "stick".to_owned(),
+        level: Level::Warning,
+        until: NOW + 72_000,
+        from: "192.168.1.5".to_owned(),
+    });
     sum_up(&mut s);
     s
 }
@@ -792,6 +807,7 @@ fn miner(name: &str, model: &str, agent: &str, class: &str, hashrate: f64, seed:
         ],
         difficulty: if difficulty > 1.0 { difficulty.round() } else { difficulty },
         difficulty_locked: false,
+        difficulty_by_password: false,
         expected_share_s: Some(share_s),
         last_share_at: Some(NOW - 2 - u64::from(seed % 7)),
         best: hashrate * 7e-4 / f64::from(1 + seed % 3),

@@ -25,6 +25,9 @@ impl View for Sample {
         let mut snapshot = (*self.snapshot).clone();
         if self.changing {
             snapshot.failovers = self.taken.get();
+            if let Some(miner) = snapshot.miners.first_mut() {
+                miner.accepted += self.taken.get();
+            }
         }
         Rc::new(snapshot)
     }
@@ -55,7 +58,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// With `changing`, the number of failovers tells how many snapshots were taken.
+    /// With `changing`, the number of failovers tells how many snapshots were taken, and the first miner
+    /// has as many shares more.
     pub fn start(snapshot: Snapshot, options: Options, changing: bool) -> Server {
         Server::reached(Reach::default(), snapshot, options, changing)
     }

@@ -115,7 +115,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The files below `src` by their names, without tests and without the demo.
+/// The files of text below `src` by their names, without tests and without the demo.
 fn source() -> Vec<(String, String)> {
     let src = root().join("src");
     let mut files = Vec::new();
@@ -126,7 +126,7 @@ fn source() -> Vec<(String, String)> {
             continue;
         }
         let name = place.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
-        if name.ends_with("tests.rs") || name.starts_with("demo/") {
+        if name.ends_with("tests.rs") || name.ends_with(".png") || name.starts_with("demo/") {
             continue;
         }
         let text = fs::read_to_string(&place).unwrap();

@@ -16,8 +16,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header;
 use hyper::{Request, Response, StatusCode};
 
-use crate::settings::access::{self, Access, Token};
+use crate::settings::access::{self, Access, Token, Try};
 use crate::settings::{self, NODES_MAX, NodeValues, Remark, Values};
+use crate::status::{AlarmView, format};
 use crate::stratum::firmware::plain_number;
 use crate::timeout::within;
 
@@ -68,8 +69,12 @@ pub enum Action {
     FireDrill,
     /// Send a message to every place for notifications.
     TestSinks,
-    /// Drop the miner with this id from the list, with its counts.
-    Forget(String),
+    /// Drop the miners with these ids from the list, with their counts.
+    Forget(Vec<String>),
+    /// Do not count this alarm for a while, as somebody at this address wishes.
+    Snooze(AlarmView, Snooze, IpAddr),
+    /// Let the alarm with this id count again.
+    Wake(String),
     /// End the connection of the miner with this id; it comes back by itself.
     Kick(String),
     /// Fix the difficulty of the miner with this id; `None`: it is found by itself again.
@@ -80,9 +85,50 @@ pub enum Action {
     Record(String),
 }
 
+/// For how long an alarm is snoozed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snooze {
+    /// 60 minutes.
+    Hour,
+    /// 24 hours.
+    Day,
+    /// Seven days.
+    Week,
+}
+
+impl Snooze {
+    /// The time.
+    pub fn time(self) -> Duration {
+        const HOUR: Duration = Duration::from_secs(3600);
+        match self {
+            Snooze::Hour => HOUR,
+            Snooze::Day => 24 * HOUR,
+            Snooze::Week => 7 * 24 * HOUR,
+        }
+    }
+
+    /// With its article.
+    pub fn words(self) -> &'static str {
+        match self {
+            Snooze::Hour => "an hour",
+            Snooze::Day => "a day",
+            Snooze::Week => "a week",
+        }
+    }
+
+    fn from_form(form: &Form) -> Option<Snooze> {
+        match form.get("time")? {
+            "hour" => Some(Snooze::Hour),
+            "day" => Some(Snooze::Day),
+            "week" => Some(Snooze::Week),
+            _ => None,
+        }
+    }
+}
+
 impl Action {
-    /// What a form asks for; `None` for nonsense.
-    fn from_form(form: &Form) -> Option<Action> {
+    /// What a form from this address asks for, where these alarms stand; `None` for nonsense.
+    fn from_form(form: &Form, alarms: &[AlarmView], from: IpAddr) -> Option<Action> {
         let miner = || form.get("miner").filter(|id| !id.is_empty()).map(str::to_owned);
         Some(match form.get("action")? {
             "restart" => Action::Restart,
@@ -98,7 +144,16 @@ impl Action {
                 }
                 Action::Fix(miner()?, level)
             }
-            "forget" => Action::Forget(miner()?),
+            "forget" => {
+                let ids = form.all("miner").filter(|id| !id.is_empty());
+                Action::Forget(ids.map(str::to_owned).collect())
+            }
+            "snooze" => {
+                let alarm =
+                    alarms.iter().find(|alarm| Some(alarm.id.as_str()) == form.get("alarm"))?;
+                Action::Snooze(alarm.clone(), Snooze::from_form(form)?, from)
+            }
+            "wake" => Action::Wake(form.get("alarm")?.to_owned()),
             "kick" => Action::Kick(miner()?),
             "level" => Action::LogLevel(form.get("level")?.parse().ok()?),
             "record" => Action::Record(miner()?),
@@ -119,7 +174,14 @@ impl Action {
             Action::PowerOff => "Shutdown of the box asked for.".to_owned(),
             Action::FireDrill => "Fire drill asked for.".to_owned(),
             Action::TestSinks => "Test of the notifications asked for.".to_owned(),
-            Action::Forget(id) => format!("Miner number {id} is to be forgotten."),
+            Action::Forget(ids) => match ids.as_slice() {
+                [id] => format!("Miner number {id} is to be forgotten."),
+                ids => format!("Miners number {} are to be forgotten.", ids.join(", ")),
+            },
+            Action::Snooze(alarm, time, _) => {
+                format!("An alarm is snoozed for {}: {}", time.words(), alarm.text)
+            }
+            Action::Wake(_) => "A snoozed alarm counts again.".to_owned(),
             Action::Kick(id) => format!("Miner number {id} is to be disconnected."),
             Action::Fix(id, Some(level)) => {
                 format!("The difficulty of miner number {id} is to be fixed at {level}.")
@@ -206,6 +268,14 @@ pub trait Control {
         Box::pin(async { Err("This box takes no backup.".to_owned()) })
     }
 
+    /// The ledger and the settings as one file; secrets only with a passphrase, which may be empty.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn backup(&self, _passphrase: String) -> Local<Result<Vec<u8>, String>> {
+        Box::pin(async { Err("This box makes no backup.".to_owned()) })
+    }
+
     /// The last lines of the log, the newest last.
     fn log_tail(&self) -> String {
         String::new()
@@ -228,7 +298,7 @@ pub struct Admin {
     access: RefCell<Access>,
     /// The first values are being saved.
     setting_up: Cell<bool>,
-    /// A backup is being read: one at a time, for the memory's sake.
+    /// A backup is being read or made: one at a time, for the memory's sake.
     restoring: Cell<bool>,
 }
 
@@ -329,7 +399,7 @@ impl Admin {
         match path {
             "/restore" | "/api/restore" if self.open_for_set_up() => Some(BACKUP_BODY_MAX),
             "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/api/setup"
-            | "/restore" | "/api/restore" => Some(BODY_MAX),
+            | "/backup" | "/restore" | "/api/restore" => Some(BODY_MAX),
             _ => None,
         }
     }
@@ -351,7 +421,7 @@ impl Admin {
                 self.page(http, Page::SetUp(typed, &Checked::default(), &[]))
             }
             Some(form) => self.settings_page(http, &form, Vec::new(), &[]),
-            None if self.control.pin().is_some() => self.page(http, Page::Login("")),
+            None if self.control.pin().is_some() => self.page(http, Page::Login("", None)),
             None => self.page(http, Page::FileOnly(&self.control.why_closed())),
         }
     }
@@ -412,6 +482,7 @@ impl Admin {
             }
             "/pin" => self.change_pin(http, &form, &token, peer).await,
             "/action" => self.act(http, &form, &token, peer).await,
+            "/backup" => self.backup(http, &form, &token, peer).await,
             "/settings" => self.change(http, &form, &token, peer).await,
             _ => route::see("/settings"),
         }
@@ -613,16 +684,26 @@ impl Admin {
         let Some(stored) = self.control.pin() else {
             return route::see("/settings");
         };
-        if !self.access.borrow_mut().may_try(Instant::now(), peer) {
-            self.control.audit(peer, "Too many tries of the PIN.".to_owned());
-            let mut answer = self.page(http, Page::Login("Too many tries: wait a minute."));
+        let tried = self.access.borrow_mut().may_try(Instant::now(), peer);
+        if let Try::Locked { wait, is_news } = tried {
+            if is_news {
+                self.control
+                    .audit(peer, "The PIN is locked for a minute: too many tries.".to_owned());
+            }
+            let mut answer = self.page(http, Page::Login("", Some(wait)));
             *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            if let Ok(seconds) = wait.as_secs().max(1).to_string().parse() {
+                answer.headers_mut().insert(header::RETRY_AFTER, seconds);
+            }
             return answer;
         }
         let pin = form.get("pin").unwrap_or_default().to_owned();
         if !blocking::unblock(move || access::pin_fits(&pin, &stored)).await {
-            self.control.audit(peer, "A wrong PIN was tried.".to_owned());
-            let mut answer = self.page(http, Page::Login("This is not the PIN."));
+            // One line for all tries of a minute: the list holds other news as well.
+            if tried == Try::First {
+                self.control.audit(peer, "A wrong PIN was tried.".to_owned());
+            }
+            let mut answer = self.page(http, Page::Login("This is not the PIN.", None));
             *answer.status_mut() = StatusCode::FORBIDDEN;
             return answer;
         }
@@ -693,8 +774,36 @@ impl Admin {
         route::see("/settings")
     }
 
+    async fn backup(
+        self: &Rc<Self>,
+        http: &Http,
+        form: &Form,
+        token: &Token,
+        peer: IpAddr,
+    ) -> Response<Body> {
+        let made = if self.restoring.replace(true) {
+            Err("Another backup is being made: try again in a few seconds.".to_owned())
+        } else {
+            let _busy = Restoring(self.clone());
+            let passphrase = form.get("passphrase").unwrap_or_default().to_owned();
+            self.control.backup(passphrase).await
+        };
+        match made {
+            Ok(file) => {
+                self.control.audit(peer, "A backup was downloaded.".to_owned());
+                let day = format::iso(http.rendered().snapshot.now);
+                route::file(&format!("soloist-{}.backup", &day[..10]), file)
+            }
+            Err(why) => {
+                let problem = Remark::at("passphrase", why);
+                self.settings_page(http, token, vec![problem], &[])
+            }
+        }
+    }
+
     async fn act(&self, http: &Http, form: &Form, token: &Token, peer: IpAddr) -> Response<Body> {
-        let Some(action) = Action::from_form(form) else {
+        let now = http.rendered();
+        let Some(action) = Action::from_form(form, &now.verdict.alarms, peer) else {
             if form.get("action") != Some("fix") {
                 return route::see("/settings");
             }
@@ -705,6 +814,16 @@ impl Admin {
         if action.is_grave() && form.get("sure") != Some("yes") {
             let problem = Remark::whole("Tick the box beside the button first.");
             return self.settings_page(http, token, vec![problem], &[]);
+        }
+        let refused = match &action {
+            Action::Forget(ids) if ids.is_empty() => Some("Tick the miners first."),
+            Action::Snooze(alarm, ..) if !alarm.may_be_snoozed() => {
+                Some("This alarm cannot be snoozed: a block, or who is paid for it, is at stake.")
+            }
+            _ => None,
+        };
+        if let Some(why) = refused {
+            return self.settings_page(http, token, vec![Remark::whole(why)], &[]);
         }
         self.control.audit(peer, action.words());
         let outcome = self.control.act(action).await;
@@ -841,6 +960,10 @@ impl Form {
 
     fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The second, deliberate press: in spite of the doubts that were shown.

@@ -1,6 +1,7 @@
 //! The pages of set-up and settings: plain forms that work without a script.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use maud::{Markup, html};
 
@@ -16,8 +17,8 @@ pub(super) enum Page<'a> {
     SetUp(Typed<'a>, &'a Checked, &'a [String]),
     /// Values and findings, before the first set-up is saved.
     ConfirmSetUp(Typed<'a>, &'a Checked),
-    /// The PIN is asked for; a sentence about the last try.
-    Login(&'a str),
+    /// The PIN is asked for; a sentence about the last try, and how long the next one has to wait.
+    Login(&'a str, Option<Duration>),
     /// The file rules; a sentence why.
     FileOnly(&'a str),
     /// Form token, values, what is said about them, what was done, whether there is something to take
@@ -46,10 +47,10 @@ pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) ->
             };
             ("Set-up", confirm("/setup", &pins, typed.values, None, checked))
         }
-        Page::Login(words) => ("PIN", login(words)),
+        Page::Login(words, wait) => ("PIN", login(words, wait)),
         Page::FileOnly(why) => ("Settings", file_only(why)),
         Page::Settings(token, values, checked, done, undo) => {
-            ("Settings", settings(snapshot, token, values, checked, done, undo))
+            ("Settings", settings((snapshot, verdict), token, values, checked, done, undo))
         }
         Page::Confirm(token, values, changes, checked) => {
             ("Settings", confirm("/settings", &hidden(token), values, Some(changes), checked))
@@ -185,9 +186,15 @@ fn old_card(remarks: &Remarks<'_>) -> Markup {
     }
 }
 
-fn login(words: &str) -> Markup {
+fn login(words: &str, wait: Option<Duration>) -> Markup {
     html! {
         h1 { "Settings" }
+        @if let Some(wait) = wait.map(|wait| wait.as_secs() + 1) {
+            p.do.bad role="alert" {
+                "Too many tries. The PIN can be tried again in "
+                span data-wait=(wait) { (format::duration(wait)) } "."
+            }
+        }
         @if !words.is_empty() { p.do.bad role="alert" { (words) } }
         form.narrow method="post" action="/login" {
             label { "PIN" input type="password" name="pin" required autofocus
@@ -206,7 +213,7 @@ fn file_only(why: &str) -> Markup {
 }
 
 fn settings(
-    s: &Snapshot,
+    (s, verdict): (&Snapshot, &Verdict),
     token: &Token,
     values: &Values,
     checked: &Checked,
@@ -216,7 +223,7 @@ fn settings(
     let (hidden, remarks) = (hidden(token), Remarks::of(checked));
     let places = NODES_MAX.min(values.nodes.len() + 1);
     let has_field = |field: &str| {
-        matches!(field, "payout" | "tag" | "name" | "pin" | "pin2" | "difficulty")
+        matches!(field, "payout" | "tag" | "name" | "pin" | "pin2" | "difficulty" | "passphrase")
             || is_of_node(field, places)
     };
     html! {
@@ -231,6 +238,7 @@ fn settings(
                 button type="submit" name="step" value="cancel" { "Cancel it" }
             }
         }
+        (alarms(s, verdict, &hidden))
         form method="post" action="/settings" autocomplete="off" {
             (hidden)
             section.part { h2 { "Payout" } div {
@@ -298,14 +306,11 @@ fn settings(
                         @if miner.state == MinerState::Gone { " (missing)" }
                     }))
                     p.quiet { "A recording holds every line that the miner and this box exchange for "
-                        "five minutes. A miner that is disconnected comes back by itself in a few seconds, which helps one "
-                        "that hangs. A miner that is forgotten leaves the list with its counts; if "
-                        "it comes back, it begins anew." }
-                    (sure())
+                        "five minutes. A miner that is disconnected comes back by itself in a few "
+                        "seconds, which helps one that hangs." }
                     p.buttons {
                         button type="submit" name="action" value="record" { "Record five minutes" }
                         button type="submit" name="action" value="kick" { "Disconnect it" }
-                        button type="submit" name="action" value="forget" data-hold { "Forget it" }
                     }
                 }
             } }
@@ -324,6 +329,28 @@ fn settings(
                 }
             } }
         }
+        section.part { h2 { "Backup" } div {
+            form.narrow method="post" action="/backup" {
+                (hidden)
+                p { "Shares, blocks, history and settings in one file, for the set-up of another card." }
+                (input("password", "passphrase", "Passphrase (optional)", "",
+                    &Limits { autocomplete: Some("new-password"), ..PLAIN }, &remarks))
+                p.quiet { "Without a passphrase the file lacks passwords, PIN and notifications. With one "
+                    "it holds them, sealed." }
+                button type="submit" { "Download a backup" }
+            }
+        } }
+        section.part { h2 { "For programs" } div {
+            p { "Everything on this page, for a dashboard, Home Assistant or Prometheus. Nothing there "
+                "changes anything, and no password is needed." }
+            ul.places {
+                li { a href="/api/status" { "/api/status" } " the state in JSON" }
+                li { a href="/api/miners" { "/api/miners" } " the miners in JSON" }
+                li { a href="/api/openapi.json" { "/api/openapi.json" } " all that the API answers" }
+                li { a href="/metrics" { "/metrics" } " for Prometheus" }
+                li { a href="/health/detailed" { "/health/detailed" } " for a monitor: 200 is well, 503 is not" }
+            }
+        } }
         section.part { h2 { "Log" } div {
             p.buttons {
                 a href="/log" { "The last lines" }
@@ -340,6 +367,74 @@ fn settings(
             }
             form method="post" action="/logout" { (hidden) button type="submit" { "Leave the settings" } }
         } }
+    }
+}
+
+/// What can be done about alarms: to hear of one later, and to forget miners that do not come back.
+fn alarms(s: &Snapshot, verdict: &Verdict, hidden: &Markup) -> Markup {
+    let missing = || s.miners.iter().filter(|miner| miner.state == MinerState::Gone);
+    let nothing =
+        verdict.alarms.is_empty() && verdict.snoozed.is_empty() && missing().next().is_none();
+    html! {
+        @if !nothing {
+            section.part #alarms { h2 { "Alarms" } div {
+                @for alarm in &verdict.alarms {
+                    form.alarm method="post" action="/action" {
+                        (hidden)
+                        input type="hidden" name="action" value="snooze";
+                        input type="hidden" name="alarm" value=(alarm.id);
+                        p { (format::tame_to(&alarm.text, 300)) }
+                        @if alarm.may_be_snoozed() {
+                            p.buttons {
+                                "Snooze for"
+                                button type="submit" name="time" value="hour" { "an hour" }
+                                button type="submit" name="time" value="day" { "a day" }
+                                button type="submit" name="time" value="week" { "a week" }
+                            }
+                        } @else {
+                            p.quiet { "It cannot be snoozed: a block, or who is paid for it, is at stake." }
+                        }
+                    }
+                }
+                @for snoozed in &verdict.snoozed {
+                    form.alarm method="post" action="/action" {
+                        (hidden)
+                        input type="hidden" name="alarm" value=(snoozed.alarm.id);
+                        p {
+                            (format::tame_to(&snoozed.alarm.text, 300)) " "
+                            span.quiet { "Snoozed until " (page::date(snoozed.until)) ", from " (snoozed.from) "." }
+                        }
+                        p.buttons {
+                            button type="submit" name="action" value="wake" { "End the snooze" }
+                        }
+                    }
+                }
+                @if !verdict.alarms.is_empty() {
+                    p.quiet { "A snoozed alarm stays on the page, but it sends no message and does not count "
+                        "for the state. If it gets worse, it is heard again." }
+                }
+                @if missing().next().is_some() {
+                    form method="post" action="/action" {
+                        (hidden)
+                        fieldset {
+                            legend { "Missing miners" }
+                            @for miner in missing() {
+                                p { label.tick {
+                                    input type="checkbox" name="miner" value=(miner.id);
+                                    " " (format::tame(&miner.name)) ", missing since " (page::date(miner.since))
+                                } }
+                            }
+                        }
+                        p.quiet { "A miner that is forgotten leaves the list with its counts. If it comes "
+                            "back, it begins anew." }
+                        (sure())
+                        p.buttons {
+                            button type="submit" name="action" value="forget" data-hold { "Forget those ticked" }
+                        }
+                    }
+                }
+            } }
+        }
     }
 }
 

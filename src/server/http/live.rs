@@ -25,7 +25,7 @@ pub struct Live {
     sections: Box<dyn Fn() -> (u64, Rc<[Section]>)>,
     interval: Duration,
     timer: Timer,
-    sent: HashMap<&'static str, u64>,
+    sent: HashMap<String, u64>,
     silent: Duration,
     first: bool,
 }
@@ -68,12 +68,19 @@ impl Live {
         if std::mem::take(&mut self.first) {
             out.push_str("retry: 3000\n\n");
         }
+        // What is there no longer is forgotten with the map of before.
+        let before = std::mem::take(&mut self.sent);
         for section in sections.iter() {
-            let mut hasher = DefaultHasher::new();
-            section.html.hash(&mut hasher);
-            let hash = hasher.finish();
-            if self.sent.insert(section.id, hash) != Some(hash) {
+            let all = if section.rows.is_empty() { &section.html } else { &section.frame };
+            let is_new = self.note(&before, section, all);
+            if is_new {
                 event(&mut out, section);
+            }
+            for row in &section.rows {
+                // It has just been sent with the whole.
+                if self.note(&before, row, &row.html) && !is_new {
+                    event(&mut out, row);
+                }
             }
         }
         if out.is_empty() {
@@ -82,13 +89,22 @@ impl Live {
         out.push_str(&format!("event: now\ndata: {now}\n\n"));
         Some(out)
     }
+
+    /// Remembers what is sent of a section; whether that is news.
+    fn note(&mut self, before: &HashMap<String, u64>, section: &Section, text: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let hash = hasher.finish();
+        self.sent.insert(section.id.clone(), hash);
+        before.get(&section.id) != Some(&hash)
+    }
 }
 
 /// One event: the part's id as its name. A line break in the data needs a `data:` of its own; a
 /// carriage return counts as one.
 fn event(out: &mut String, section: &Section) {
     out.push_str("event: part\ndata: ");
-    out.push_str(section.id);
+    out.push_str(&section.id);
     for line in section.html.split(['\n', '\r']) {
         out.push_str("\ndata: ");
         out.push_str(line);
@@ -100,6 +116,36 @@ fn event(out: &mut String, section: &Section) {
 mod tests {
     use super::*;
 
+    fn section(id: &str, html: &str) -> Section {
+        Section { id: id.to_owned(), html: html.to_owned(), ..Section::default() }
+    }
+
+    #[test]
+    fn a_row_is_sent_alone_and_all_of_them_only_with_a_new_frame() {
+        let now = Rc::new(std::cell::RefCell::new(("frame", "x")));
+        let shared = now.clone();
+        let mut live = Live::new(
+            Duration::from_secs(1),
+            Box::new(move || {
+                let (frame, row) = *shared.borrow();
+                let list = Section {
+                    rows: vec![section("r1", row), section("r2", "y")],
+                    frame: frame.to_owned(),
+                    ..section("list", &format!("{frame} {row} y"))
+                };
+                (7, vec![list].into())
+            }),
+        );
+        let mut news = || live.news().map(|text| text.replace("event: now\ndata: 7\n\n", ""));
+        assert_eq!(news().unwrap(), "retry: 3000\n\nevent: part\ndata: list\ndata: frame x y\n\n");
+        assert_eq!(news(), None);
+        *now.borrow_mut() = ("frame", "z");
+        assert_eq!(news().unwrap(), "event: part\ndata: r1\ndata: z\n\n");
+        *now.borrow_mut() = ("new", "w");
+        assert_eq!(news().unwrap(), "event: part\ndata: list\ndata: new w y\n\n");
+        assert_eq!(news(), None);
+    }
+
     #[test]
     fn only_changed_parts_are_sent_and_lines_cannot_break_out() {
         let html = Rc::new(std::cell::RefCell::new("one".to_owned()));
@@ -107,10 +153,7 @@ mod tests {
         let mut live = Live::new(
             Duration::from_secs(1),
             Box::new(move || {
-                let sections = vec![
-                    Section { id: "a", html: shared.borrow().clone() },
-                    Section { id: "b", html: "same".to_owned() },
-                ];
+                let sections = vec![section("a", &shared.borrow()), section("b", "same")];
                 (7, sections.into())
             }),
         );

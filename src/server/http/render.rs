@@ -1,6 +1,7 @@
 //! Answers rendered from one snapshot, each at most once.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::io::Write;
 use std::rc::Rc;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 
-use crate::status::{self, Snapshot, Verdict, html, json};
+use crate::status::{self, HistoryView, Snapshot, Verdict, html, json};
 
 /// One snapshot and what was rendered from it so far.
 pub(super) struct Rendered {
@@ -24,6 +25,9 @@ pub(super) struct Rendered {
     miners: OnceCell<Packed>,
     metrics: OnceCell<Packed>,
     sections: OnceCell<Rc<[html::Section]>>,
+    tv_sections: OnceCell<Rc<[html::Section]>>,
+    /// Of the miners whose pages are open, by their ids.
+    miner_sections: RefCell<HashMap<String, Rc<[html::Section]>>>,
 }
 
 impl Rendered {
@@ -38,6 +42,8 @@ impl Rendered {
             miners: OnceCell::new(),
             metrics: OnceCell::new(),
             sections: OnceCell::new(),
+            tv_sections: OnceCell::new(),
+            miner_sections: RefCell::default(),
         }
     }
 
@@ -66,18 +72,47 @@ impl Rendered {
     pub(super) fn sections(&self) -> Rc<[html::Section]> {
         self.sections.get_or_init(|| html::sections(&self.snapshot, &self.verdict).into()).clone()
     }
+
+    /// The same of the view for a wall.
+    pub(super) fn tv_sections(&self) -> Rc<[html::Section]> {
+        let render = || html::tv_sections(&self.snapshot, &self.verdict).into();
+        self.tv_sections.get_or_init(render).clone()
+    }
+
+    /// The same of a miner's page.
+    pub(super) fn miner_sections(
+        &self,
+        id: &str,
+        history: impl FnOnce() -> Option<HistoryView>,
+    ) -> Rc<[html::Section]> {
+        let mut known = self.miner_sections.borrow_mut();
+        if let Some(sections) = known.get(id) {
+            return sections.clone();
+        }
+        let history = history();
+        let sections: Rc<[html::Section]> =
+            html::miner_sections(&self.snapshot, &self.verdict, id, history.as_ref()).into();
+        known.insert(id.to_owned(), sections.clone());
+        sections
+    }
 }
 
 /// A text, and the same packed for readers who can unpack it: packed at most once.
 pub(super) struct Packed {
     plain: Bytes,
     gzip: OnceCell<Bytes>,
+    level: u32,
 }
 
 impl Packed {
-    /// Not packed yet.
+    /// Not packed yet. Level 4: a third of the time of the best level, for a thirtieth more bytes.
     pub(super) fn new(plain: impl Into<Bytes>) -> Packed {
-        Packed { plain: plain.into(), gzip: OnceCell::new() }
+        Packed { plain: plain.into(), gzip: OnceCell::new(), level: 4 }
+    }
+
+    /// The same for what stays as it is, and is packed once: as small as can be.
+    pub(super) fn lasting(plain: impl Into<Bytes>) -> Packed {
+        Packed { level: 9, ..Packed::new(plain) }
     }
 
     /// As it is.
@@ -89,8 +124,7 @@ impl Packed {
     pub(super) fn gzip(&self) -> Bytes {
         self.gzip
             .get_or_init(|| {
-                // Level 3: a third of the time of the best level for a tenth more bytes.
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::new(3));
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::new(self.level));
                 let packed = encoder.write_all(&self.plain).and_then(|()| encoder.finish());
                 packed.expect("writing to a Vec does not fail").into()
             })

@@ -19,7 +19,7 @@ use super::{Http, NoBlock};
 
 /// What the page may load: itself. No inline script, no frame, no other site.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
-                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
+                      connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 /// The end of [`POLICY`]: who may show the page in a frame.
 const ANCESTORS: &str = "frame-ancestors 'none'";
@@ -81,6 +81,10 @@ pub(super) async fn answer(
         "/form.css" => asset(request, "text/css; charset=utf-8", &http.form_style),
         "/app.js" => asset(request, "text/javascript; charset=utf-8", &http.script),
         "/form.js" => asset(request, "text/javascript; charset=utf-8", &http.form_script),
+        "/tv.css" => asset(request, "text/css; charset=utf-8", &http.tv_style),
+        "/tv" => html_answer(html::tv(snapshot, &now.verdict)),
+        "/blocks" => html_answer(html::blocks(snapshot, &now.verdict)),
+        "/manifest.webmanifest" => with_type("application/manifest+json", html::manifest(snapshot)),
         "/icon.svg" | "/favicon.ico" => asset(request, "image/svg+xml", &http.icon),
         "/qr.svg" => match html::qr(snapshot) {
             Some(svg) => with_type("image/svg+xml", svg),
@@ -91,7 +95,7 @@ pub(super) async fn answer(
         "/health/live" => health_answer(health::live(snapshot)),
         "/health/ready" => health_answer(health::ready(snapshot)),
         "/health/detailed" => health_answer(health::detailed(snapshot, &now.verdict)),
-        "/api/events" => live(http),
+        "/api/events" => live(http, query),
         "/api/status" => packed(request, JSON, now.status()),
         "/api/miners" => packed(request, JSON, now.miners()),
         "/api/nodes" => json_answer(json::nodes(snapshot)),
@@ -137,6 +141,17 @@ async fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
         return match json::miner(snapshot, id) {
             Some(body) => json_answer(body),
             None => not_found("There is no such miner."),
+        };
+    }
+    if let Some(size) = path.strip_prefix("/icon-").and_then(|name| name.strip_suffix(".png")) {
+        let icon = html::ICONS.iter().find(|(known, _)| known.to_string() == size);
+        return match icon {
+            Some((_, bytes)) => {
+                let mut answer = with_type("image/png", Bytes::from_static(bytes));
+                set(&mut answer, header::CACHE_CONTROL, "max-age=86400");
+                answer
+            }
+            None => not_found("There is nothing here."),
         };
     }
     if let Some(name) = path.strip_prefix("/api/blocks/") {
@@ -197,7 +212,15 @@ async fn block(hash: &str, http: &Http) -> Response<Body> {
 
 /// A text, to be kept as a file if it has a name.
 pub(super) fn attachment(name: &str, text: String) -> Response<Body> {
-    let mut answer = with_type("text/plain; charset=utf-8", text);
+    named(name, with_type("text/plain; charset=utf-8", text))
+}
+
+/// A file to be kept.
+pub(super) fn file(name: &str, bytes: Vec<u8>) -> Response<Body> {
+    named(name, with_type("application/octet-stream", bytes))
+}
+
+fn named(name: &str, mut answer: Response<Body>) -> Response<Body> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     if !name.is_empty()
         && name.bytes().all(plain)
@@ -208,16 +231,24 @@ pub(super) fn attachment(name: &str, text: String) -> Response<Body> {
     answer
 }
 
-fn live(http: &Http) -> Response<Body> {
+/// The live channel of the page, of a miner's page, or of the view for a wall.
+fn live(http: &Http, query: &str) -> Response<Body> {
     let Some(http) = http.this.upgrade() else {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "Shutting down.\n");
     };
     let interval = http.options.live_interval;
+    let miner = argument(query, "miner").map(str::to_owned);
+    let tv = argument(query, "tv").is_some();
     let live = Live::new(
         interval,
         Box::new(move || {
             let now = http.rendered();
-            (now.snapshot.now, now.sections())
+            let sections = match &miner {
+                Some(id) => now.miner_sections(id, || http.view.history(id)),
+                None if tv => now.tv_sections(),
+                None => now.sections(),
+            };
+            (now.snapshot.now, sections)
         }),
     );
     let mut answer = plain(StatusCode::OK, "");

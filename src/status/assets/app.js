@@ -1,4 +1,13 @@
 (() => {
+  // What a reader has chosen is kept in the browser, where that is allowed.
+  const keep = (key, value) => {
+    try { return value === undefined ? localStorage.getItem(key) : localStorage.setItem(key, value); }
+    catch { return null; }
+  };
+  // Before anything is drawn: no page flashes in the other colours.
+  const root = document.documentElement, paint = (theme) => { root.dataset.theme = theme || ""; };
+  paint(root.dataset.theme || keep("theme"));
+  addEventListener("DOMContentLoaded", () => {
   const $ = (id) => document.getElementById(id), body = document.body;
   const all = (what, where) => (where || document).querySelectorAll(what);
   const N = "\u202f", link = $("link");
@@ -69,10 +78,6 @@
   for (const kind of ["pointermove", "pointerdown"]) document.addEventListener(kind, read);
 
   // A found block stays in large until it is put away.
-  const keep = (key, value) => {
-    try { return value === undefined ? localStorage.getItem(key) : localStorage.setItem(key, value); }
-    catch { return null; }
-  };
   const banner = () => {
     const found = document.querySelector(".found"), away = found && found.querySelector(".away");
     if (!found) return;
@@ -91,6 +96,75 @@
   blur.onclick = () => { const on = !body.classList.contains("blurred"); show(on); keep("blur", on ? "1" : ""); };
   show(keep("blur") === "1");
 
+  const theme = $("theme"), themes = ["", "light", "dark"];
+  const name = () => { theme.textContent = "Colours: " + (root.dataset.theme || "as this device"); };
+  theme.hidden = false;
+  theme.onclick = () => {
+    const next = themes[(themes.indexOf(root.dataset.theme) + 1) % 3];
+    paint(next); keep("theme", next); name();
+  };
+  name();
+
+  // Many miners stand in the reader's order, and only those that are looked for.
+  const find = $("find"), order = $("order"), words = new Intl.Collator(undefined, { numeric: true });
+  let turn = 1;
+  const arrange = () => {
+    const table = document.querySelector("table.many");
+    if (!table || !find) return;
+    find.closest(".tools").hidden = false;
+    const heads = all("thead th", table), column = order.value, list = table.tBodies[0];
+    heads.forEach((th, i) => {
+      if (i !== 2 && !th.firstElementChild) {
+        const b = document.createElement("button");
+        b.type = "button"; b.textContent = th.textContent; th.replaceChildren(b);
+        b.onclick = () => { turn = order.value === String(i) ? -turn : 1; order.value = i; sorted(); };
+      }
+      const up = (column === "0") === (turn > 0);
+      column === String(i) ? th.setAttribute("aria-sort", up ? "ascending" : "descending") : th.removeAttribute("aria-sort");
+    });
+    const rows = [...list.rows];
+    rows.forEach((row, i) => { if (row.came === undefined) row.came = i; });
+    const name = (row) => row.cells[0].textContent.trim();
+    rows.sort((a, b) => (!column ? 0 : column === "0" ? words.compare(name(a), name(b))
+      : b.cells[column].dataset.v - a.cells[column].dataset.v) * turn || a.came - b.came);
+    const focus = document.activeElement;
+    rows.forEach((row, i) => { if (list.rows[i] !== row) list.insertBefore(row, list.rows[i]); });
+    if (focus !== document.activeElement) focus.focus();
+    const wanted = find.value.trim().toLowerCase();
+    for (const row of rows) row.hidden = !row.cells[0].textContent.toLowerCase().includes(wanted);
+    put($("hits"), wanted ? rows.filter((row) => !row.hidden).length + " of " + rows.length : "");
+  };
+  const sorted = () => { keep("order", order.value + " " + turn); arrange(); };
+  if (find) {
+    const [column, way] = (keep("order") || " 1").split(" ");
+    order.value = column; turn = +way;
+    find.oninput = arrange;
+    order.onchange = () => { turn = 1; sorted(); };
+  }
+
+  // What has to be typed elsewhere can be copied.
+  const copy = (button, text) => {
+    const done = () => { button.textContent = "Copied"; setTimeout(() => { button.textContent = "Copy"; }, 2000); };
+    if (navigator.clipboard) { navigator.clipboard.writeText(text).then(done, () => {}); return; }
+    // Without encryption browsers have only the old way.
+    const field = document.createElement("textarea");
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    if (document.execCommand("copy")) done();
+    field.remove();
+    button.focus();
+  };
+  const copies = (where) => {
+    for (const e of all(".addr,.where code,.how code,.block code[title]", where)) {
+      if (e.nextElementSibling && e.nextElementSibling.className === "copy") continue;
+      const b = document.createElement("button"), text = e.title || e.textContent;
+      b.type = "button"; b.className = "copy"; b.textContent = "Copy";
+      b.onclick = () => copy(b, text);
+      e.after(b);
+    }
+  };
+
   // What the reader has opened or chosen, and where the keyboard is, survives a new part.
   const replace = (part, html) => {
     const open = [...all("details", part)].map((d) => d.open);
@@ -100,16 +174,46 @@
     part.innerHTML = html;
     all("details", part).forEach((d, i) => { if (open[i] !== undefined) d.open = open[i]; });
     if (range && $(range.id)) $(range.id).checked = true;
+    copies(part);
     if (place >= 0) { const e = all("a,button,input,summary", part)[place]; if (e) e.focus(); }
     dates(part);
   };
+  // Words that the reader has marked are not taken away: their part follows when the mark is gone.
+  const late = new Map();
+  const marked = (part) => { const s = getSelection(); return !s.isCollapsed && s.containsNode(part, true); };
+  document.addEventListener("selectionchange", () => {
+    for (const [id, html] of late) {
+      const part = $(id);
+      if (part && marked(part)) continue;
+      late.delete(id);
+      if (part) bring(id, part, html);
+    }
+  });
 
+  let lost;
   const word = () => {
     const w = document.querySelector("#state .word");
-    if (w) document.title = document.title.replace(/^[A-Z]+/, w.textContent);
+    const told = body.classList.contains("lost") ? "UNREACHABLE" : w && w.textContent;
+    if (told) document.title = document.title.replace(/^[A-Z]+/, told);
+  };
+  const bring = (id, part, html) => {
+    replace(part, html);
+    if (id === "found") banner();
+    if (id === "state") word();
+    if (id === "miners" || id.startsWith("m-")) arrange();
+    tick();
   };
 
+  // For a phone that keeps the page among its programs; nothing of the first view waits for it.
+  setTimeout(() => {
+    const manifest = document.createElement("link");
+    manifest.rel = "manifest"; manifest.href = "/manifest.webmanifest";
+    document.head.append(manifest);
+  }, 3000);
+
   dates();
+  copies();
+  arrange();
   tick();
   banner();
   setInterval(tick, 1000);
@@ -119,29 +223,29 @@
   // A frame without an origin of its own may not read the live channel.
   if (!window.EventSource || window.origin === "null") { setTimeout(() => location.reload(), 15000); return; }
 
-  let source, lost;
+  let source;
   const listen = () => {
-    source = new EventSource("/api/events");
+    source = new EventSource("/api/events" + body.dataset.live);
     source.addEventListener("part", (event) => {
       const end = event.data.indexOf("\n"), id = event.data.slice(0, end);
       const part = $(id);
       // A part that we do not have: the page is of another version, or the box was set up.
       if (!part) { source.close(); location.reload(); return; }
-      replace(part, event.data.slice(end + 1));
-      if (id === "found") banner();
-      if (id === "state") word();
-      tick();
+      const html = event.data.slice(end + 1);
+      if (marked(part)) late.set(id, html); else { late.delete(id); bring(id, part, html); }
     });
     source.addEventListener("now", (event) => { skew = event.data - Date.now() / 1000; tick(); });
-    source.onopen = () => { clearTimeout(lost); lost = 0; link.textContent = ""; body.classList.remove("lost"); };
+    source.onopen = () => { clearTimeout(lost); lost = 0; link.textContent = ""; body.classList.remove("lost"); word(); };
     source.onerror = () => {
       lost = lost || setTimeout(() => {
         body.classList.add("lost");
         link.textContent = "No connection to the box: what you see is old.";
+        word();
       }, 6000);
       // A refusal ends an EventSource for good: begin again.
       if (source.readyState === 2) { source.close(); setTimeout(listen, 5000); }
     };
   };
   listen();
+  });
 })();

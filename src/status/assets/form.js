@@ -1,4 +1,15 @@
 (() => {
+  // The time until the PIN may be tried again runs down.
+  for (const span of document.querySelectorAll("[data-wait]")) {
+    const end = Date.now() + span.dataset.wait * 1000, button = document.querySelector("button.main");
+    const tick = () => {
+      const left = Math.max(0, Math.ceil((end - Date.now()) / 1000));
+      button.disabled = left > 0;
+      span.textContent = left + "\u202fs";
+      if (left) setTimeout(tick, 250); else span.closest("p").remove();
+    };
+    tick();
+  }
   // The words in the block, as they will stand there, while they are written.
   for (const tag of document.querySelectorAll("input[type=text][name=tag]")) {
     const said = document.createElement("small");

@@ -27,50 +27,74 @@ pub(super) fn banner(view: &View<'_>) -> Markup {
     }
 }
 
-/// All found blocks.
+/// So many stand on the first page.
+const SHOWN: usize = 10;
+
+/// The newest blocks.
 pub(super) fn list(view: &View<'_>) -> Markup {
     let blocks = &view.s.blocks;
     html! {
         @if blocks.is_empty() {
             p.quiet { "No block yet. When one is found it stands here, with a copy to keep." }
         }
-        @for block in blocks.iter().take(10) {
-            article.block.(class(block.state)) {
-                h3 {
-                    (format::thousands(block.height)) " "
-                    span.pill { (block.state.words()) }
-                    small { (format::btc(block.value_sat)) " BTC" }
-                }
-                p {
-                    (age::date(block.at)) ", by " (format::tame(&block.miner)) ". " (state(block))
-                    @if !block.address.is_empty() { " It pays " code { (block.address) } "." }
-                    @if let Some(ms) = block.accepted_after_ms {
-                        " The first node showed it in its chain after " (format::milliseconds(ms)) "."
-                    }
-                }
-                p.line {
-                    @for answer in &block.answers {
-                        span.(if answer.taken { "good" } else { "bad" }) {
-                            (answer.node) ": " (answer.words)
-                            @if let Some(ms) = answer.p2p_after_ms {
-                                ", asked for it by P2P after " (format::milliseconds(ms))
-                            }
-                        }
-                    }
-                    @if let Some(taken) = &block.outside {
-                        span.good[taken.shown > 0] { (outside(taken)) }
-                    }
-                }
-                p.line {
-                    code title=(block.hash) { (format::short_hash(&block.hash)) }
-                    @if block.hex {
-                        a href={ "/api/blocks/" (block.hash) ".hex" } download { "Download the block" }
-                    }
-                }
+        @for block in blocks.iter().take(SHOWN) { (card(block)) }
+        @if blocks.len() > SHOWN {
+            p { a href="/blocks" { "All " (format::thousands(blocks.len() as u64)) " blocks" } }
+        }
+    }
+}
+
+/// A page of them all.
+pub(super) fn page(view: &View<'_>) -> Markup {
+    let blocks = &view.s.blocks;
+    html! {
+        p.back { a href="/#blocks" { "← The box" } }
+        h1 {
+            @match blocks.len() {
+                0 => "No block yet",
+                1 => "One block",
+                n => { (format::thousands(n as u64)) " blocks" },
             }
         }
-        @if blocks.len() > 10 {
-            p { a href="/api/blocks" { "All " (format::thousands(blocks.len() as u64)) " blocks" } }
+        h2.sr { "The newest first" }
+        @for block in blocks { (card(block)) }
+    }
+}
+
+fn card(block: &BlockView) -> Markup {
+    html! {
+        article.block.(class(block.state)) {
+            h3 {
+                (format::thousands(block.height)) " "
+                span.pill { (block.state.words()) }
+                small { (format::btc(block.value_sat)) " BTC" }
+            }
+            p {
+                (age::date(block.at)) ", by " (format::tame(&block.miner)) ". " (state(block))
+                @if !block.address.is_empty() { " It pays " code { (block.address) } "." }
+                @if let Some(ms) = block.accepted_after_ms {
+                    " The first node showed it in its chain after " (format::milliseconds(ms)) "."
+                }
+            }
+            p.line {
+                @for answer in &block.answers {
+                    span.(if answer.taken { "good" } else { "bad" }) {
+                        (answer.node) ": " (answer.words)
+                        @if let Some(ms) = answer.p2p_after_ms {
+                            ", asked for it by P2P after " (format::milliseconds(ms))
+                        }
+                    }
+                }
+                @if let Some(taken) = &block.outside {
+                    span.good[taken.shown > 0] { (outside(taken)) }
+                }
+            }
+            p.line {
+                code title=(block.hash) { (format::short_hash(&block.hash)) }
+                @if block.hex {
+                    a href={ "/api/blocks/" (block.hash) ".hex" } download { "Download the block" }
+                }
+            }
         }
     }
 }

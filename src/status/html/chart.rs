@@ -47,6 +47,11 @@ pub(super) fn ranges(history: &HistoryView, now: u64) -> Markup {
     }
 }
 
+/// The last 24 hours alone.
+pub(super) fn day(history: &HistoryView, now: u64) -> Markup {
+    chart("24 hours", &history.day, &history.marks, now.saturating_sub(DAY), now)
+}
+
 /// A small line without axes.
 pub(super) fn trend(values: &[f64]) -> Markup {
     // 24 points are as many as its width shows.

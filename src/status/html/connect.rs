@@ -32,7 +32,7 @@ pub(super) fn panel(view: &View<'_>) -> Markup {
         (
             "User, in every miner",
             html! {
-                code { span.own { (owner) } ".gamma" } " password " code { "x" }
+                code { (owner) ".gamma" } " password " code { "x" }
                 small { "Your payout address, a dot, any name." }
             },
         ),

@@ -2,18 +2,69 @@
 
 use maud::{Markup, html};
 
-use crate::status::{MadeRoomView, MinerState, MinerView, RejectReason, RejectView, format};
+use crate::status::{
+    MadeRoomView, MinerState, MinerView, RejectReason, RejectView, Snapshot, format,
+};
 
-use super::{View, chart, rate};
+use super::{Section, View, chart, rate, veil};
+
+/// From so many miners on, a phone shows each in one line, and the list can be sorted and searched.
+const MANY: usize = 9;
 
 /// All miners, and who knocks.
 pub(super) fn list(view: &View<'_>) -> Markup {
+    table(view, |miner| cells(view, miner))
+}
+
+/// The list without what stands in the rows.
+pub(super) fn frame(view: &View<'_>) -> String {
+    table(view, |_| html! {}).into_string()
+}
+
+/// Each row of the list.
+pub(super) fn rows(view: &View<'_>) -> Vec<Section> {
+    let row = |miner: &MinerView| Section {
+        id: row_id(miner),
+        html: veil::mark(&cells(view, miner).0),
+        ..Section::default()
+    };
+    view.s.miners.iter().map(row).collect()
+}
+
+/// What finds a miner among many; the script shows it.
+pub(super) fn tools(s: &Snapshot) -> Markup {
+    html! {
+        @if s.miners.len() >= MANY {
+            div.tools hidden {
+                label { "Find" input #find type="search" autocomplete="off" spellcheck="false"; }
+                label {
+                    "Order"
+                    select #order {
+                        option value="" { "As they came" }
+                        option value="0" { "Name" }
+                        option value="1" { "Hashrate" }
+                        option value="3" { "Shares" }
+                        option value="4" { "Difficulty" }
+                        option value="5" { "Last share" }
+                    }
+                }
+                p #hits .quiet role="status" {}
+            }
+        }
+    }
+}
+
+fn row_id(miner: &MinerView) -> String {
+    format!("m-{}", miner.id)
+}
+
+fn table(view: &View<'_>, cells: impl Fn(&MinerView) -> Markup) -> Markup {
     let s = view.s;
     html! {
         @if s.miners.is_empty() {
             p.quiet { "No miner has been here yet. " a href="#connect" { "How to connect one" } "." }
         } @else {
-            table.miners {
+            table.miners.many[s.miners.len() >= MANY] {
                 thead {
                     tr {
                         th scope="col" { "Miner" }
@@ -24,7 +75,11 @@ pub(super) fn list(view: &View<'_>) -> Markup {
                         th scope="col" { "Last share" }
                     }
                 }
-                tbody { @for miner in &s.miners { (row(view, miner)) } }
+                tbody {
+                    @for miner in &s.miners {
+                        tr.(class(miner.state)) id=(row_id(miner)) { (cells(miner)) }
+                    }
+                }
             }
         }
         (crowds(view))
@@ -81,39 +136,42 @@ fn made_room(view: &View<'_>, crowd: &MadeRoomView, which: &str) -> Markup {
     }
 }
 
-fn row(view: &View<'_>, miner: &MinerView) -> Markup {
+/// `data-v` is what a column is sorted by, where that is not its text.
+fn cells(view: &View<'_>, miner: &MinerView) -> Markup {
     let gone = miner.state == MinerState::Gone;
+    let proven = if gone { 0.0 } else { miner.rate.hashrate };
     html! {
-        tr.(class(miner.state)) {
-            th scope="row" {
-                a href={ "/miners/" (miner.id) } { (name(miner)) }
-                small {
-                    @if miner.state != MinerState::Mining { b { (miner.state.words()) } " " }
-                    @if gone { (view.age(miner.since)) } @else { (model(miner)) }
+        th scope="row" {
+            a href={ "/miners/" (miner.id) } { (name(miner)) }
+            small {
+                @if miner.state != MinerState::Mining { b { (miner.state.words()) } " " }
+                @if gone { (view.age(miner.since)) } @else {
+                    (model(miner))
+                    @if let Some(version) = version(miner) { ", " (version) }
                 }
             }
-            td {
-                @if gone { "–" } @else {
-                    (rate(&miner.rate))
-                    @if let Some((part, low)) = miner.proven_part() {
-                        small.(if low { "warn" } else { "" }) { (format::percent(part)) " of its claim" }
-                    }
+        }
+        td data-v=(format!("{proven:.3e}")) {
+            @if gone { "–" } @else {
+                (rate(&miner.rate))
+                @if let Some((part, low)) = miner.proven_part() {
+                    small.(if low { "warn" } else { "" }) { (format::percent(part)) " of its claim" }
                 }
             }
-            td { (chart::trend(&miner.trend)) }
-            td {
-                (format::thousands(miner.accepted))
-                small { (rejects(miner)) }
-            }
-            td {
-                (format::difficulty(miner.difficulty))
-                small { "best " (format::difficulty(miner.best)) }
-            }
-            td {
-                (last_share(view, miner))
-                @if let Some(every) = miner.expected_share_s.filter(|_| !gone) {
-                    small { "one in " (format::duration(every.round() as u64)) }
-                }
+        }
+        td { (chart::trend(&miner.trend)) }
+        td data-v=(miner.accepted) {
+            (format::thousands(miner.accepted))
+            small { (rejects(miner)) }
+        }
+        td data-v=(miner.difficulty) {
+            (format::difficulty(miner.difficulty))
+            small { "best " (format::difficulty(miner.best)) }
+        }
+        td data-v=(miner.last_share_at.unwrap_or(0)) {
+            (last_share(view, miner))
+            @if let Some(every) = miner.expected_share_s.filter(|_| !gone) {
+                small { "one in " (format::duration(every.round() as u64)) }
             }
         }
     }
@@ -154,6 +212,18 @@ pub(super) fn model(miner: &MinerView) -> String {
         ("", agent) => format::tame(agent),
         (model, _) => format::tame(model),
     }
+}
+
+/// `v2.13.1`: the last part of its user agent that looks like a version.
+pub(super) fn version(miner: &MinerView) -> Option<String> {
+    let agent = format::tame(&miner.user_agent);
+    let is_version = |part: &&str| {
+        let digits = part.trim_start_matches(['v', 'V']);
+        digits.starts_with(|c: char| c.is_ascii_digit()) && digits.contains('.') && part.len() <= 24
+    };
+    let found = agent.rsplit(['/', ' ']).find(is_version).map(str::to_owned)?;
+    // Where nothing is known of a miner, its whole user agent stands there already.
+    (!miner.model.is_empty() && !miner.model.contains(&found)).then_some(found)
 }
 
 /// The class of a miner's state.

@@ -22,11 +22,7 @@ pub(super) fn say(view: &View<'_>) -> Markup {
 /// The state in one sentence, what to do, and the alarms.
 pub(super) fn state(view: &View<'_>) -> Markup {
     let verdict = view.verdict;
-    let class = match verdict.state {
-        State::Ok => "ok",
-        State::Degraded => "warn",
-        State::Down => "bad",
-    };
+    let class = state_class(verdict.state);
     // What the headline says is not said again below it.
     let alarms: Vec<_> =
         verdict.alarms.iter().filter(|alarm| !verdict.sentence.contains(&alarm.text)).collect();
@@ -47,7 +43,35 @@ pub(super) fn state(view: &View<'_>) -> Markup {
                     }
                 }
             }
+            p { a href="/settings#alarms" { "Snooze an alarm or forget a miner" } }
         }
+        @if !verdict.snoozed.is_empty() {
+            details {
+                summary {
+                    @match verdict.snoozed.len() {
+                        1 => "One alarm is snoozed",
+                        n => { (n) " alarms are snoozed" },
+                    }
+                }
+                ul.alarms {
+                    @for snoozed in &verdict.snoozed {
+                        li {
+                            (snoozed.alarm.text) " "
+                            small { "Until " (age::date(snoozed.until)) ", from " (snoozed.from) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The class of the state's word.
+pub(super) fn state_class(state: State) -> &'static str {
+    match state {
+        State::Ok => "ok",
+        State::Degraded => "warn",
+        State::Down => "bad",
     }
 }
 
@@ -155,7 +179,8 @@ pub(super) fn pay(view: &View<'_>) -> Markup {
             "Block " (format::thousands(job.height)) ": "
             (format::btc(job.subsidy_sat).trim_end_matches('0').trim_end_matches('.')) " new and "
             (format::btc(job.value_sat.saturating_sub(job.subsidy_sat))) " in fees of "
-            (format::thousands(job.transactions.saturating_sub(1))) " transactions, from node "
+            (format::thousands(job.transactions.saturating_sub(1)))
+            @if job.transactions == 2 { " transaction" } @else { " transactions" } ", from node "
             (job.node) ". Read from the coinbase that your miners hash now."
             @if s.payout.per_miner {
                 " A miner whose user begins with an address is paid there for its own block."

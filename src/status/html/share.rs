@@ -33,7 +33,7 @@ pub(super) fn odds(view: &View<'_>) -> Markup {
             }
             (fact("Best share so far", format::difficulty(s.totals.best), html! {
                 @if let Some(difficulty) = s.difficulty().filter(|_| s.totals.best > 0.0) {
-                    (format::percent(s.totals.best / difficulty)) " of a block"
+                    (format::of_a_block(s.totals.best / difficulty))
                 }
             }))
         }
@@ -62,7 +62,7 @@ fn best(view: &View<'_>, share: &BestShareView) -> Markup {
             b { (format::difficulty(share.difficulty)) } " "
             (format::tame(&share.miner)) ", " (view.ago(share.at))
             @if share.network_difficulty > 0.0 {
-                ", " (format::percent(share.difficulty / share.network_difficulty)) " of a block"
+                ", " (format::of_a_block(share.difficulty / share.network_difficulty))
             }
         }
     }
@@ -81,11 +81,11 @@ fn luck(s: &Snapshot, odds: &Odds) -> String {
     }
     if odds.effort > 0.0 {
         let since = if s.blocks.is_empty() { "so far" } else { "since the last block" };
-        let _ = write!(
-            text,
-            "Work {since}: {} of what a block takes on average. ",
-            format::percent(odds.effort)
-        );
+        let part = match odds.effort {
+            effort if effort < 2.0 => format!("{} of", format::percent(effort)),
+            effort => format!("{} times", format::difficulty(effort)),
+        };
+        let _ = write!(text, "Work {since}: {part} what a block takes on average. ");
     }
     text.push_str("Past work does not bring a block nearer: each hash has the same chance.");
     text
