@@ -20,12 +20,28 @@ use crate::status::html::Section;
 /// A comment line keeps the connection alive when nothing changes for this long.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// A part is sent again only when it has so many bytes a second for all that was sent of it: a share
+/// changes half of the page, and a phone's connection may be slow.
+const BYTES_PER_SECOND: f64 = 300.0;
+/// These are sent whenever they change: they are small, and tell what must not wait.
+const AT_ONCE: [&str; 4] = ["say", "found", "state", "path"];
+
+/// What was sent last of a part.
+#[derive(Clone, Copy, Default)]
+struct Sent {
+    hash: u64,
+    /// When it may be sent again, by [`Live::passed`].
+    free_at: Duration,
+}
+
 /// The endless body of one reader.
 pub struct Live {
     sections: Box<dyn Fn() -> (u64, Rc<[Section]>)>,
     interval: Duration,
     timer: Timer,
-    sent: HashMap<String, u64>,
+    sent: HashMap<String, Sent>,
+    /// Since the beginning.
+    passed: Duration,
     silent: Duration,
     first: bool,
 }
@@ -38,6 +54,7 @@ impl Live {
             interval,
             timer: Timer::after(Duration::ZERO),
             sent: HashMap::new(),
+            passed: Duration::ZERO,
             silent: Duration::ZERO,
             first: true,
         }
@@ -51,6 +68,7 @@ impl Live {
             }
             self.timer = Timer::after(self.interval);
             self.silent += self.interval;
+            self.passed += self.interval;
             if let Some(text) = self.news() {
                 self.silent = Duration::ZERO;
                 return Poll::Ready(Frame::data(text.into()));
@@ -72,16 +90,33 @@ impl Live {
         let before = std::mem::take(&mut self.sent);
         for section in sections.iter() {
             let all = if section.rows.is_empty() { &section.html } else { &section.frame };
-            let is_new = self.note(&before, section, all);
+            let known = before.get(&section.id).copied();
+            if known.is_some_and(|known| known.free_at > self.passed) {
+                // It keeps its turn: what changes meanwhile is sent then.
+                let kept = section.rows.iter().chain([section]).map(|part| &part.id);
+                let kept = kept.filter_map(|id| Some((id.clone(), *before.get(id)?)));
+                self.sent.extend(kept);
+                continue;
+            }
+            let start = out.len();
+            let hash = hash_of(all);
+            let is_new = known.is_none_or(|known| known.hash != hash);
             if is_new {
                 event(&mut out, section);
             }
             for row in &section.rows {
-                // It has just been sent with the whole.
-                if self.note(&before, row, &row.html) && !is_new {
+                let hash = hash_of(&row.html);
+                // It may just have been sent with the whole.
+                if !is_new && before.get(&row.id).is_none_or(|known| known.hash != hash) {
                     event(&mut out, row);
                 }
+                self.sent.insert(row.id.clone(), Sent { hash, ..Sent::default() });
             }
+            let pause = match AT_ONCE.contains(&section.id.as_str()) {
+                true => Duration::ZERO,
+                false => Duration::from_secs_f64((out.len() - start) as f64 / BYTES_PER_SECOND),
+            };
+            self.sent.insert(section.id.clone(), Sent { hash, free_at: self.passed + pause });
         }
         if out.is_empty() {
             return None;
@@ -89,15 +124,12 @@ impl Live {
         out.push_str(&format!("event: now\ndata: {now}\n\n"));
         Some(out)
     }
+}
 
-    /// Remembers what is sent of a section; whether that is news.
-    fn note(&mut self, before: &HashMap<String, u64>, section: &Section, text: &str) -> bool {
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        let hash = hasher.finish();
-        self.sent.insert(section.id.clone(), hash);
-        before.get(&section.id) != Some(&hash)
-    }
+fn hash_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// One event: the part's id as its name. A line break in the data needs a `data:` of its own; a
@@ -136,7 +168,10 @@ mod tests {
                 (7, vec![list].into())
             }),
         );
-        let mut news = || live.news().map(|text| text.replace("event: now\ndata: 7\n\n", ""));
+        let mut news = || {
+            live.passed += Duration::from_secs(1);
+            live.news().map(|text| text.replace("event: now\ndata: 7\n\n", ""))
+        };
         assert_eq!(news().unwrap(), "retry: 3000\n\nevent: part\ndata: list\ndata: frame x y\n\n");
         assert_eq!(news(), None);
         *now.borrow_mut() = ("frame", "z");
@@ -163,6 +198,7 @@ mod tests {
             "retry: 3000\n\nevent: part\ndata: a\ndata: one\n\n\
              event: part\ndata: b\ndata: same\n\nevent: now\ndata: 7\n\n"
         );
+        live.passed += Duration::from_secs(1);
         assert_eq!(live.news(), None);
         *html.borrow_mut() = "two\r\n\nevent: part".to_owned();
         assert_eq!(
@@ -170,5 +206,29 @@ mod tests {
             "event: part\ndata: a\ndata: two\ndata: \ndata: \ndata: event: part\n\n\
              event: now\ndata: 7\n\n"
         );
+    }
+
+    #[test]
+    fn what_changes_all_the_time_waits_for_its_turn_and_what_is_urgent_does_not() {
+        let count = Rc::new(std::cell::Cell::new(0));
+        let shared = count.clone();
+        let mut live = Live::new(
+            Duration::from_secs(1),
+            Box::new(move || {
+                let text = format!("{:06000}", shared.get());
+                let sections = vec![section("rate", &text), section("state", &text[5_900..])];
+                (7, sections.into())
+            }),
+        );
+        let (mut rates, mut states) = (Vec::new(), 0);
+        for second in 0..100 {
+            count.set(second);
+            live.passed += Duration::from_secs(1);
+            let news = live.news().unwrap();
+            rates.extend(news.contains("data: rate").then_some(second));
+            states += usize::from(news.contains("data: state"));
+        }
+        // 6,000 bytes take twenty seconds, and the newest are sent.
+        assert_eq!((rates, states), (vec![0, 21, 42, 63, 84], 100));
     }
 }
