@@ -51,7 +51,8 @@ pub struct Section {
     /// Elements in it that are replaced alone as long as the frame stays as it is: a share changes one
     /// row of forty.
     pub rows: Vec<Section>,
-    /// The content without the rows' own; empty where there are none.
+    /// What decides whether the whole is sent: the content without the rows' own, or for a chart the
+    /// minute; empty where there are no rows.
     pub frame: String,
 }
 
@@ -142,6 +143,7 @@ pub fn sections(snapshot: &Snapshot, verdict: &Verdict) -> Vec<Section> {
         let html = veil::mark(&(part.render)(&view).0);
         let (rows, frame) = match part.id {
             "miners" => (miners::rows(&view), miners::frame(&view)),
+            "rate" => (vec![row("rates", &chart::rates(&view))], minute(snapshot)),
             _ => (Vec::new(), String::new()),
         };
         Section { id: part.id.to_owned(), html, rows, frame }
@@ -176,12 +178,24 @@ pub fn miner_sections(
     };
     let view = View::of(snapshot, verdict, Ages::Counted);
     let parts = miner::parts(&view, found, history).into_iter();
-    let section = |part: miner::Part| Section {
-        id: part.id.to_owned(),
-        html: veil::mark(&part.content.0),
-        ..Section::default()
+    let section = |part: miner::Part| {
+        let mut section = row(part.id, &part.content);
+        if part.id == "m-rate" {
+            section.rows = vec![row("m-rates", &miner::rates(found))];
+            section.frame = minute(snapshot);
+        }
+        section
     };
     parts.map(section).collect()
+}
+
+fn row(id: &str, content: &Markup) -> Section {
+    Section { id: id.to_owned(), html: veil::mark(&content.0), ..Section::default() }
+}
+
+/// Each share moves the end of a chart a little: it is sent once a minute.
+fn minute(snapshot: &Snapshot) -> String {
+    (snapshot.now / 60).to_string()
 }
 
 /// The page for a screen on the wall.
@@ -361,7 +375,7 @@ fn document(
                 }
                 @if kind != Kind::Form { noscript { meta http-equiv="refresh" content="15"; } }
             }
-            body.tv[kind == Kind::Tv] data-now=(snapshot.now) data-live=[live] {
+            body class=[(kind == Kind::Tv).then_some("tv")] data-now=(snapshot.now) data-live=[live] {
                 a .skip href="#main" { "To the content" }
                 header {
                     a .brand href="/" { (mark()) (self::title(snapshot)) }

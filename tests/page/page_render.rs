@@ -354,6 +354,33 @@ fn a_share_of_one_miner_of_forty_changes_its_row_and_no_other() {
 }
 
 #[test]
+fn a_chart_is_sent_once_a_minute_and_the_figures_above_it_at_once() {
+    let before = sample::home();
+    let mut after = before.clone();
+    after.now += 1;
+    after.totals.rate_5m.hashrate *= 2.0;
+    after.miners[0].rate.hashrate *= 2.0;
+    after.history.day.last_mut().unwrap().hashrate *= 0.5;
+    let parts = |s: &Snapshot| {
+        let told = verdict(s);
+        let home = html::sections(s, &told);
+        let miner = html::miner_sections(s, &told, "gamma", Some(&s.history));
+        let is_rate = |part: &html::Section| matches!(part.id.as_str(), "rate" | "m-rate");
+        home.into_iter().chain(miner).filter(is_rate).collect::<Vec<_>>()
+    };
+    let (a, b) = (parts(&before), parts(&after));
+    assert_eq!(a.len(), 2);
+    after.now += 60;
+    for ((a, b), later) in a.iter().zip(&b).zip(parts(&after)) {
+        assert_ne!(a.html, b.html);
+        assert_eq!(a.frame, b.frame);
+        assert_ne!(a.rows, b.rows);
+        assert!(b.html.contains(&b.rows[0].html));
+        assert_ne!(later.frame, b.frame);
+    }
+}
+
+#[test]
 fn a_miners_page_is_live_and_loads_itself_again_when_the_miner_is_forgotten() {
     let s = sample::home();
     let told = verdict(&s);

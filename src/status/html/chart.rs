@@ -16,14 +16,19 @@ const MARKS: usize = 32;
 
 /// The hashrate of all miners.
 pub(super) fn hashrate(view: &View<'_>) -> Markup {
-    let s = view.s;
     html! {
-        p.rates {
-            span { "5 min" b { (rate(&s.totals.rate_5m)) } }
-            span { "1 h" b { (rate(&s.totals.rate_1h)) } }
-            span { "24 h" b { (rate(&s.totals.rate_24h)) } }
-        }
-        (ranges(&s.history, s.now))
+        p.rates #rates { (rates(view)) }
+        (ranges(&view.s.history, view.s.now))
+    }
+}
+
+/// In figures.
+pub(super) fn rates(view: &View<'_>) -> Markup {
+    let totals = &view.s.totals;
+    html! {
+        span { "5 min" b { (rate(&totals.rate_5m)) } }
+        span { "1 h" b { (rate(&totals.rate_1h)) } }
+        span { "24 h" b { (rate(&totals.rate_24h)) } }
     }
 }
 

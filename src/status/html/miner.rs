@@ -70,22 +70,27 @@ fn head(view: &View<'_>, miner: &MinerView) -> Markup {
 
 fn hashrate(view: &View<'_>, miner: &MinerView, history: Option<&HistoryView>) -> Markup {
     html! {
-        dl.facts {
-            (fact("Now", rate(&miner.rate), html! {
-                "by " (format::thousands(miner.rate.shares)) " shares in "
-                (format::duration(miner.rate.measured_s.max(1)))
-            }))
-            (fact("24 hours", rate(&miner.rate_day), ""))
-            @if let Some(claimed) = miner.claimed {
-                (fact("Claimed", format::hashrate(claimed), html! {
-                    @if !miner.claimed_by.is_empty() { "by " (miner.claimed_by) }
-                    @if let Some((part, _)) = miner.proven_part() {
-                        ", proven " (format::percent(part))
-                    }
-                }))
-            }
-        }
+        dl.facts #m-rates { (rates(miner)) }
         @if let Some(history) = history { (chart::ranges(history, view.s.now)) }
+    }
+}
+
+/// The hashrate in figures.
+pub(super) fn rates(miner: &MinerView) -> Markup {
+    html! {
+        (fact("Now", rate(&miner.rate), html! {
+            "by " (format::thousands(miner.rate.shares)) " shares in "
+            (format::duration(miner.rate.measured_s.max(1)))
+        }))
+        (fact("24 hours", rate(&miner.rate_day), ""))
+        @if let Some(claimed) = miner.claimed {
+            (fact("Claimed", format::hashrate(claimed), html! {
+                @if !miner.claimed_by.is_empty() { "by " (miner.claimed_by) }
+                @if let Some((part, _)) = miner.proven_part() {
+                    ", proven " (format::percent(part))
+                }
+            }))
+        }
     }
 }
 
