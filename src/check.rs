@@ -5,6 +5,7 @@
 //! by the daemon's own modules and shown to each node as a proposal (BIP 23). The set-up on the page
 //! asks with [`ask`] and says what [`judge`] says.
 
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -55,8 +56,10 @@ pub fn run(flags: &Flags) -> Exit {
     };
     let answers = ask_all(&loaded.config);
     let (text, exit) = story(&loaded, &answers);
-    print!("{text}");
-    exit
+    match write!(io::stdout(), "{text}") {
+        Ok(()) => exit,
+        Err(_) => Exit::Output,
+    }
 }
 
 /// All sentences, and the exit code that they come to. `answers` are in the order of the nodes.

@@ -33,12 +33,12 @@ mod view;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use async_channel::{Receiver, Sender};
 use async_io::{Async, Timer};
@@ -256,6 +256,16 @@ pub fn serve(
         };
         // Choose and test the hash backend now, not with the first share.
         crate::hash::Backend::active();
+        let ports = |addresses: &[SocketAddr]| {
+            let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            if texts.is_empty() { "no port".to_owned() } else { texts.join(" and ") }
+        };
+        let data = daemon.state.borrow().config.data.dir.display().to_string();
+        log::info!(
+            "Miners connect to {}, the page is at {}, and the data is in {data}.",
+            ports(&addresses.stratum),
+            ports(&addresses.http)
+        );
         started(&addresses);
         executor
             .spawn(async move {
@@ -408,7 +418,8 @@ impl Daemon {
         match failure {
             None => Ok(daemon),
             Some((address, error)) => {
-                log::error!("cannot listen for miners on {address}: {error}");
+                let instead = taken(&error, "--listen, or listen below [stratum],");
+                log::error!("cannot listen for miners on {address}: {error}{instead}");
                 Err(Exit::Unavailable)
             }
         }
@@ -424,7 +435,8 @@ impl Daemon {
         let mut addresses = Vec::new();
         for address in config.listen {
             let listener = listen(address).map_err(|error| {
-                log::error!("cannot serve the page on {address}: {error}");
+                let instead = taken(&error, "--http, or listen below [http],");
+                log::error!("cannot serve the page on {address}: {error}{instead}");
                 Exit::Unavailable
             })?;
             addresses.push(listener.get_ref().local_addr().unwrap_or(address));
@@ -592,6 +604,19 @@ impl http::View for Daemon {
                 (NotInSpool::Absent, None) => NoBlock::Unknown,
             })
         })
+    }
+}
+
+/// What to do about a port that cannot be had.
+fn taken(error: &io::Error, setting: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(". Another program has this port: end it, or {setting} names another one.")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!(". Ports below 1024 need a permission: {setting} names another one.")
+        }
+        _ => String::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The program: arguments, config, log, and then the command. Everything else is in the library.
 
-use std::{io, process::ExitCode};
+use std::io::{self, Write};
+use std::process::ExitCode;
 
 use soloist::cli::{self, Command};
 use soloist::commands;
@@ -73,6 +74,8 @@ fn run(flags: &Flags) -> Exit {
 }
 
 fn print(text: &str) -> Exit {
-    println!("{text}");
-    Exit::Ok
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => Exit::Ok,
+        Err(_) => Exit::Output,
+    }
 }

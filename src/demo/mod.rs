@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> Exit {
     let _ = std::fs::remove_dir_all(data);
     match summary {
         Ok(Some(summary)) if exit == Exit::Ok => {
-            println!("{summary}");
+            story::line(format_args!("{summary}"));
             if summary.blocks > 0 { Exit::Ok } else { Exit::Unavailable }
         }
         _ if exit == Exit::Ok => Exit::Software,

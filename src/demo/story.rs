@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -171,7 +172,7 @@ impl Book {
     }
 
     fn say(&self, words: &str) {
-        println!("{:6.1} s  {words}", self.started.elapsed().as_secs_f64());
+        line(format_args!("{:6.1} s  {words}", self.started.elapsed().as_secs_f64()));
     }
 
     fn node(&mut self, event: Submitted) {
@@ -210,7 +211,10 @@ impl Book {
             MinerEvent::Accepted { .. } => self.summary.shares += 1,
             MinerEvent::Refused { reason, .. } => {
                 self.summary.refused_shares += 1;
-                self.say(&format!("A share was refused: {reason}"));
+                // It was on its way when the block changed.
+                if !reason.contains("stale") {
+                    self.say(&format!("A share was refused: {reason}"));
+                }
             }
             MinerEvent::Job { .. } | MinerEvent::Submitted { .. } => {}
         }
@@ -233,21 +237,28 @@ impl Book {
 
 fn introduce(first: &SandboxNode, second: &SandboxNode, pace: &Pace, addresses: &Addresses) {
     let (a, b) = (first.rpc_address(), second.rpc_address());
-    println!("Two sandbox nodes listen at {a} (A) and {b} (B). Their coins are worth nothing.");
+    line(format_args!(
+        "Two sandbox nodes listen at {a} (A) and {b} (B). Their coins are worth nothing."
+    ));
     if let Some(page) = addresses.http.first() {
-        println!("The page is at http://{page}/ (open it in a browser).");
+        line(format_args!("The page is at http://{page}/ (open it in a browser)."));
     }
     if let Some(stratum) = addresses.stratum.first() {
         let part = (pace.duty * 100.0).round();
-        println!(
+        line(format_args!(
             "A miner on {part} % of one core works at {stratum}; expect a block every {:.0} s.",
             pace.block_time
-        );
+        ));
     }
     match pace.seconds {
-        Some(seconds) => println!("It ends after {seconds} s."),
-        None => println!("Ctrl-C ends it."),
+        Some(seconds) => line(format_args!("It ends after {seconds} s.")),
+        None => line(format_args!("Ctrl-C ends it.")),
     }
+}
+
+/// Whoever reads it may have gone: the demo goes on.
+pub(super) fn line(words: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{words}");
 }
 
 fn ordinal(n: usize) -> String {

@@ -320,18 +320,26 @@ pub fn totals(ledger: &Ledger, now: Now, next: f64) -> view::TotalsView {
 
 /// The history of a worker, or of all.
 pub fn history(worker: &Worker, now: Now) -> view::HistoryView {
+    let born = worker.totals().first_seen;
     let of = |grain, width, ago: u64| {
         let since = now.unix.saturating_sub(ago);
         points(&worker.history_until(now, grain), grain, width, since, now.unix)
     };
     let minutes = worker.history_until(now, Grain::Minute);
     let (width, day_ago) = (width_of(&minutes, now.unix), now.unix.saturating_sub(86_400));
-    view::HistoryView {
+    let mut history = view::HistoryView {
         day: points(&minutes, Grain::Minute, width, day_ago, now.unix),
         month: of(Grain::Hour, 4 * 3_600, 30 * 86_400),
         all: of(Grain::Day, 86_400, now.unix),
         marks: Vec::new(),
+    };
+    // An hour or a day began before the worker did.
+    for range in [&mut history.day, &mut history.month, &mut history.all] {
+        for point in range.iter_mut().filter(|point| point.at > born) {
+            point.from = point.from.max(born);
+        }
     }
+    history
 }
 
 /// At most so many intervals of a day.

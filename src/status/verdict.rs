@@ -652,7 +652,7 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                 Level::Warning,
                 format!("miner_gone:{}", miner.id),
                 format!(
-                    "Miner {} is missing for {}.",
+                    "Miner {} has been missing for {}.",
                     format::tame(&miner.name),
                     format::duration(away(miner))
                 ),
@@ -663,8 +663,8 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     // After a week it is not news any more; the list of miners still shows it.
     if let Some(first) = old.first() {
         let text = match old.len() {
-            1 => format!("Miner {} is missing for over a week.", format::tame(&first.name)),
-            n => format!("{n} miners are missing for over a week."),
+            1 => format!("Miner {} has been missing for over a week.", format::tame(&first.name)),
+            n => format!("{n} miners have been missing for over a week."),
         };
         alarms.add(About::Miner, Level::Info, "miners_long_gone", text, "");
     }

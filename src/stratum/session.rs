@@ -748,6 +748,8 @@ impl Session {
             return Err(refuse(Reject::Duplicate));
         }
         context.job_records.note(|| JobRecord::Share(Seen::key(&share.hash)));
+        // On an easy chain each block counts, however little it reaches: that is what it is worth.
+        let credited = Difficulty(credited.0.min(job.work.template.target.difficulty().0));
         Ok(Counted { credited, reached, height: job.work.template.height })
     }
 

@@ -85,7 +85,7 @@ fn check(home: &Home, checked: &mut Checked) {
     }
     assert_eq!(snapshot.miners.len(), home.have_mined(), "at {}", home.second);
     points_are_true(home, "all", &snapshot.history, now, checked);
-    if home.second % HOUR == 0 {
+    if home.second.is_multiple_of(HOUR) {
         for (name, worker) in home.workers() {
             let history = miners::history(worker, home.now());
             points_are_true(home, name, &history, now, checked);
@@ -131,7 +131,7 @@ fn points_are_true(
         for point in points {
             let at = format!("{who}, {grain:?}, at second {}: {point:?}, now {now}", home.second);
             assert!(point.from <= point.at && point.at <= now, "{at}");
-            if home.second % HOUR == 0 && home.clock_is_right() {
+            if home.second.is_multiple_of(HOUR) && home.clock_is_right() {
                 point_is_true(home, who, point, &at, checked);
             }
         }

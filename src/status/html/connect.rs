@@ -51,7 +51,13 @@ pub(super) fn panel(view: &View<'_>) -> Markup {
             },
         ),
         ("Avalon, Antminer, Whatsminer, Braiins, LuxOS, VNish", html! { "Pool " code { (url) } }),
-        ("cgminer, bfgminer, cpuminer", html! { code { "-o " (url) " -u USER -p x" } }),
+        (
+            "cgminer, bfgminer, cpuminer",
+            html! {
+                code { "-o " (url) " -u USER -p x" }
+                small { "cpuminer also needs -a sha256d." }
+            },
+        ),
     ];
     html! {
         p.where {

@@ -16,7 +16,10 @@ pub(super) fn odds(view: &View<'_>) -> Markup {
     };
     html! {
         @if odds.mean_s.is_none() {
-            p.quiet { "Nobody mines now: the chances are told with the first shares." }
+            p.quiet {
+                @if s.connected().next().is_some() { "No share yet" } @else { "Nobody mines now" }
+                ": the chances are told with the first shares."
+            }
         }
         dl.facts {
             @if let Some(mean) = odds.mean_s {
