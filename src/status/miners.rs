@@ -624,7 +624,7 @@ mod tests {
             (first..first + 10).map(|period| minute(period, 60)).collect();
         minutes[0].online = 20;
         minutes[0].work = 20.0;
-        minutes.push(minute(first + 5_000, 60));
+        minutes.push(Point { work: 6_000.0, ..minute(first + 5_000, 60) });
         let chart = points(&minutes, Grain::Minute, 600, 0, now);
         let slots: Vec<[u64; 2]> = chart.iter().map(|point| [point.from, point.at]).collect();
         let start = u64::from(first) * 60;

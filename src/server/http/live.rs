@@ -20,17 +20,17 @@ use crate::status::html::Section;
 /// A comment line keeps the connection alive when nothing changes for this long.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// A part is sent again only when it has so many bytes a second for all that was sent of it: a share
-/// changes half of the page, and a phone's connection may be slow.
+/// What each share changes is sent again only when it has so many bytes a second for what was sent of it:
+/// a phone's connection may be slow. That is a list's rows, and [`UNHURRIED`] parts.
 const BYTES_PER_SECOND: f64 = 300.0;
-/// These are sent whenever they change: they are small, and tell what must not wait.
-const AT_ONCE: [&str; 4] = ["say", "found", "state", "path"];
+/// They change with each share and tell nothing that is in a hurry.
+const UNHURRIED: [&str; 1] = ["odds"];
 
 /// What was sent last of a part.
 #[derive(Clone, Copy, Default)]
 struct Sent {
     hash: u64,
-    /// When it may be sent again, by [`Live::passed`].
+    /// When it, or a row of it, may be sent again, by [`Live::passed`].
     free_at: Duration,
 }
 
@@ -90,17 +90,18 @@ impl Live {
         let before = std::mem::take(&mut self.sent);
         for section in sections.iter() {
             let all = if section.rows.is_empty() { &section.html } else { &section.frame };
+            let hash = hash_of(all);
             let known = before.get(&section.id).copied();
-            if known.is_some_and(|known| known.free_at > self.passed) {
-                // It keeps its turn: what changes meanwhile is sent then.
+            let waits = known.is_some_and(|known| known.free_at > self.passed);
+            let is_new = known.is_none_or(|known| known.hash != hash);
+            if waits && (!is_new || UNHURRIED.contains(&section.id.as_str())) {
+                // It keeps its turn: what has changed by then is sent then.
                 let kept = section.rows.iter().chain([section]).map(|part| &part.id);
                 let kept = kept.filter_map(|id| Some((id.clone(), *before.get(id)?)));
                 self.sent.extend(kept);
                 continue;
             }
             let start = out.len();
-            let hash = hash_of(all);
-            let is_new = known.is_none_or(|known| known.hash != hash);
             if is_new {
                 event(&mut out, section);
             }
@@ -112,10 +113,7 @@ impl Live {
                 }
                 self.sent.insert(row.id.clone(), Sent { hash, ..Sent::default() });
             }
-            let pause = match AT_ONCE.contains(&section.id.as_str()) {
-                true => Duration::ZERO,
-                false => Duration::from_secs_f64((out.len() - start) as f64 / BYTES_PER_SECOND),
-            };
+            let pause = Duration::from_secs_f64((out.len() - start) as f64 / BYTES_PER_SECOND);
             self.sent.insert(section.id.clone(), Sent { hash, free_at: self.passed + pause });
         }
         if out.is_empty() {
@@ -216,19 +214,19 @@ mod tests {
             Duration::from_secs(1),
             Box::new(move || {
                 let text = format!("{:06000}", shared.get());
-                let sections = vec![section("rate", &text), section("state", &text[5_900..])];
+                let sections = vec![section("odds", &text), section("state", &text[5_900..])];
                 (7, sections.into())
             }),
         );
-        let (mut rates, mut states) = (Vec::new(), 0);
+        let (mut odds, mut states) = (Vec::new(), 0);
         for second in 0..100 {
             count.set(second);
             live.passed += Duration::from_secs(1);
             let news = live.news().unwrap();
-            rates.extend(news.contains("data: rate").then_some(second));
+            odds.extend(news.contains("data: odds").then_some(second));
             states += usize::from(news.contains("data: state"));
         }
         // 6,000 bytes take twenty seconds, and the newest are sent.
-        assert_eq!((rates, states), (vec![0, 21, 42, 63, 84], 100));
+        assert_eq!((odds, states), (vec![0, 21, 42, 63, 84], 100));
     }
 }
