@@ -363,6 +363,11 @@ fn the_block_holds_the_very_header_that_was_hashed() {
     let script = faster_hex::hex_string(whole.txdata[0].input[0].script_sig.as_bytes());
     assert!(script.contains(&format!("0c{extranonce1}00000000000000ff")), "{script}");
     assert_eq!(whole.bip34_block_height().unwrap(), 501);
+    // It proves no more than a block of this chain takes.
+    let network = world.pool.jobs().work().unwrap().template.target.difficulty();
+    let counts =
+        |output: &Output| matches!(output, Output::Share { credited, .. } if *credited == network);
+    assert!(network.0 < 1e-9 && said.outputs.iter().any(counts), "{:?}", said.outputs);
 }
 
 #[test]

@@ -749,7 +749,10 @@ impl Session {
         }
         context.job_records.note(|| JobRecord::Share(Seen::key(&share.hash)));
         // On an easy chain each block counts, however little it reaches: that is what it is worth.
-        let credited = Difficulty(credited.0.min(job.work.template.target.difficulty().0));
+        let credited = match share.solves {
+            true => Difficulty(credited.0.min(job.work.template.target.difficulty().0)),
+            false => credited,
+        };
         Ok(Counted { credited, reached, height: job.work.template.height })
     }
 

@@ -772,7 +772,8 @@ fn a_block_tells_whom_it_pays() {
         mined(&daemon)["txid"].as_str().filter(|txid| !txid.is_empty()).map(str::to_owned)
     });
     assert_eq!(node.call("getblock", serde_json::json!([hash]))["tx"][0], its_coinbase.as_str());
-    assert!(daemon.text("/").contains(&format!("It pays <code>{THEIRS}</code>")));
+    let paid = format!("It pays <code><span class=\"own\">{THEIRS}</span></code>");
+    assert!(daemon.text("/").contains(&paid), "{}", daemon.text("/"));
     drop(miner);
 
     assert!(daemon.stop().success());
