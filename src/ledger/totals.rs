@@ -1590,6 +1590,11 @@ impl Worker {
         totals
     }
 
+    /// Whether a share of it ever counted.
+    pub fn has_mined(&self) -> bool {
+        self.totals.ever.accepted > 0 || self.open.counts.accepted > 0
+    }
+
     /// The points of a grain, the oldest first, with what was counted last.
     pub fn history(&self, grain: Grain) -> Vec<Point> {
         self.with_open(grain, if grain == Grain::Minute { self.minute } else { self.open })
@@ -1613,8 +1618,12 @@ impl Worker {
     /// The same for the last day, and the half hours of it in which the worker was connected, the
     /// oldest first; at most 49.
     pub fn day(&self, now: Now) -> (Proven, Vec<HalfHour>) {
-        let mut halves: Vec<HalfHour> = Vec::new();
+        let mut halves: Vec<HalfHour> = Vec::with_capacity(50);
         let proven = self.add_up(now, 86_400, &mut |half: HalfHour| {
+            // They come in their order, but for those of two runs.
+            if halves.last().is_none_or(|last| last.half < half.half) {
+                return halves.push(half);
+            }
             let place = halves.partition_point(|before| before.half < half.half);
             match halves.get_mut(place).filter(|same| same.half == half.half) {
                 Some(same) => same.proven.add(&half.proven),

@@ -1,7 +1,7 @@
 //! The miners of a snapshot: what the ledger and the sessions know of each.
 //!
-//! Pure. It is made several times a minute on the thread that answers shares, so it has a budget: a
-//! microsecond for each worker (`cargo bench --bench snapshot`).
+//! Pure. It is made several times a minute on the thread that answers shares, so it has a budget: two
+//! microseconds for each worker (`cargo bench --bench snapshot`).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -271,7 +271,7 @@ pub(crate) fn class(model: &str) -> String {
 /// It authorised and left without a share, as a miner does that only looks whether we are there: it
 /// is no miner that is missing.
 fn is_visitor(worker: &Worker) -> bool {
-    !worker.is_connected() && worker.totals().ever.accepted == 0
+    !worker.is_connected() && !worker.has_mined()
 }
 
 /// Whether a connected miner has sent nothing for far longer than its difficulty explains: by

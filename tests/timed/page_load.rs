@@ -27,7 +27,7 @@ const PATHS: [&str; 24] = [
     "/form.css",
     "/app.js",
     "/icon.svg",
-    "/qr.svg",
+    "/icon.svg",
     "/settings",
     "/miners/1",
     "/metrics",
