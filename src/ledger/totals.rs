@@ -691,9 +691,11 @@ impl Ledger {
                 }
             }
         }
-        // Numbers of forgotten workers are not given again.
+        // Numbers of forgotten workers are not given again, nor those before one that is not written
+        // itself because it has no share yet.
         let last = WorkerNumber(self.next_number.saturating_sub(1));
-        if last != WorkerNumber::TOTAL && !self.numbers.contains_key(&last) {
+        let is_written = self.workers().any(|(_, w)| w.journalled && w.number == last);
+        if last != WorkerNumber::TOTAL && !is_written {
             records.push(Record::Forget { worker: last });
         }
         // The newest of each list, so that no list can crowd out the others.
