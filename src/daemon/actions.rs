@@ -49,7 +49,8 @@ impl Daemon {
             }
             Action::Snooze(alarm, time, from) => {
                 let mut state = self.state.borrow_mut();
-                let done = state.snoozes.add(os::now(), &alarm, time.time(), from);
+                let now = state.now();
+                let done = state.snoozes.add(now, &alarm, time.time(), from);
                 Box::pin(async move { done.map(|()| format!("Snoozed for {}.", time.words())) })
             }
             Action::Wake(alarm) => {
@@ -71,7 +72,9 @@ impl Daemon {
                 Box::pin(async move { Ok(words) })
             }
             Action::Record(id) => {
-                let done = self.state.borrow_mut().record(os::now(), id);
+                let mut state = self.state.borrow_mut();
+                let now = state.now();
+                let done = state.record(now, id);
                 Box::pin(async move { done })
             }
         }
@@ -91,14 +94,16 @@ impl Daemon {
 
     fn fix(&self, id: &str, difficulty: Option<f64>) -> Result<String, String> {
         let mut state = self.state.borrow_mut();
-        let done = state.fix(os::now(), id, difficulty);
+        let now = state.now();
+        let done = state.fix(now, id, difficulty);
         self.rearm(&state);
         done
     }
 
     /// All of them, or none.
     fn forget(&self, ids: &[String]) -> Result<String, String> {
-        let (mut state, now) = (self.state.borrow_mut(), os::now());
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
         let mut workers = Vec::new();
         for id in ids {
             let worker = state.worker_of(id).ok_or("There is no such miner.")?;

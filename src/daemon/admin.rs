@@ -95,7 +95,8 @@ impl Control for Daemon {
             Change::Cancel => settings::Input::Cancel,
         };
         let mut state = self.state.borrow_mut();
-        state.engine_input(os::now(), Input::Change { from, change });
+        let now = state.now();
+        state.engine_input(now, Input::Change { from, change });
         self.rearm(&state);
         let values = std::mem::take(&mut state.owner.to_apply);
         drop(state);
@@ -132,7 +133,8 @@ impl Control for Daemon {
 
     fn audit(&self, from: IpAddr, text: String) {
         let mut state = self.state.borrow_mut();
-        state.audit(os::now(), from, &text);
+        let now = state.now();
+        state.audit(now, from, &text);
         self.rearm(&state);
     }
 
@@ -154,7 +156,8 @@ impl Control for Daemon {
             };
             let (config, records, brought) = read;
             {
-                let (mut state, now) = (daemon.state.borrow_mut(), os::now());
+                let mut state = daemon.state.borrow_mut();
+                let now = state.now();
                 state.ledger_event(now, LedgerEvent::Restore(records));
                 for sentence in &brought.sentences {
                     state.tell(now, EventKind::System, Level::Info, sentence.clone());
@@ -239,7 +242,8 @@ impl Daemon {
     }
 
     fn put_into_force(self: &Rc<Self>, config: Config) {
-        let (mut state, now) = (self.state.borrow_mut(), os::now());
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
         let (old, new) = (values_of(&state.config), values_of(&config));
         let urls = |values: &Values| {
             values.nodes.iter().map(|node| node.url.as_str()).collect::<Vec<_>>().join(", ")

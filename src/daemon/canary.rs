@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 use crate::difficulty::{Difficulty, Target};
 use crate::hash::{self, Midstate};
 use crate::ids::ConnId;
-use crate::os;
 use crate::status::CanaryView;
 use crate::timeout::within;
 use crate::vardiff;
@@ -153,7 +152,7 @@ impl State {
     }
 
     fn canary_done(&mut self, outcome: Result<Duration, String>) {
-        let now = os::now();
+        let now = self.now();
         // If the nodes failed while it tried, no miner could be served: that is no failure.
         if outcome.is_err() && self.engine.failover().is_gated() {
             return;

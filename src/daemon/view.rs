@@ -1,7 +1,6 @@
 //! The state for the page, as a [`Snapshot`].
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Instant;
 
 use bitcoin::consensus::encode::deserialize_partial;
 
@@ -183,9 +182,7 @@ impl State {
             id: job.id.to_string(),
             height: template.height.into(),
             parent: template.prev.to_string(),
-            sent_at: now.unix.saturating_sub(
-                self.engine.pool().last_notify().map_or(0, |at| seconds(now.mono, at)),
-            ),
+            sent_at: now.date_of(self.engine.pool().last_notify().unwrap_or(now.mono)),
             template_at: now.date_of(work.received),
             template_age_s: now.mono.saturating_duration_since(work.received).as_secs_f64(),
             node: self.nodes.name(work.node),
@@ -696,10 +693,6 @@ pub(super) fn coinbase_of(block: &[u8]) -> Option<(String, Vec<u8>)> {
 
 fn clock_view(clock: failover::Comparison) -> view::ClockView {
     view::ClockView { offset_s: clock.ahead as f64, odd: clock.odd }
-}
-
-pub(super) fn seconds(now: Instant, then: Instant) -> u64 {
-    now.saturating_duration_since(then).as_secs()
 }
 
 #[cfg(test)]
