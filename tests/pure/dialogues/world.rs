@@ -11,7 +11,7 @@ use soloist::difficulty::{NBits, Target};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
 use soloist::pool::{Input, Pool};
-use soloist::stratum::frame::Lines;
+use soloist::stratum::frame::Framing;
 use soloist::stratum::outbox::{Outbox, Output};
 use soloist::stratum::session::{Rules, SessionKey};
 use soloist::template::{Template, witness_commitment};
@@ -44,7 +44,7 @@ pub struct World {
 }
 
 struct Wire {
-    lines: Lines,
+    lines: Framing,
     open: bool,
     said: Vec<String>,
     watch: Watch,
@@ -79,7 +79,7 @@ impl World {
         self.last_wire += 1;
         let conn = self.last_wire;
         let wire = Wire {
-            lines: Lines::new(),
+            lines: Framing::lines(),
             open: true,
             said: Vec::new(),
             watch: Watch::new(self.millis),
