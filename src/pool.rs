@@ -13,8 +13,6 @@
 #[cfg(test)]
 mod tests;
 mod v2;
-#[cfg(test)]
-mod v2_tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,5 +1,8 @@
 //! Stratum V2 in the pool: what belongs to a connection, and which channel a message is for.
 
+#[cfg(test)]
+mod tests;
+
 use super::Pool;
 use crate::clock::Now;
 use crate::ids::{ConnId, Extranonce1};

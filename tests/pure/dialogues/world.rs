@@ -11,7 +11,7 @@ use soloist::difficulty::{NBits, Target};
 use soloist::ids::{ConnId, Extranonce1, NodeId};
 use soloist::job::Work;
 use soloist::pool::{Input, Pool};
-use soloist::stratum::frame::Framing;
+use soloist::stratum::frame::Lines;
 use soloist::stratum::outbox::{Outbox, Output};
 use soloist::stratum::session::{Rules, SessionKey};
 use soloist::template::{Template, witness_commitment};
@@ -44,7 +44,7 @@ pub struct World {
 }
 
 struct Wire {
-    lines: Framing,
+    lines: Lines,
     open: bool,
     said: Vec<String>,
     watch: Watch,
@@ -79,7 +79,7 @@ impl World {
         self.last_wire += 1;
         let conn = self.last_wire;
         let wire = Wire {
-            lines: Framing::lines(),
+            lines: Lines::new(),
             open: true,
             said: Vec::new(),
             watch: Watch::new(self.millis),
@@ -215,7 +215,7 @@ impl World {
                 Output::Block(block) => self.blocks.push(block.height),
                 Output::Share { .. } => self.counted += 1,
                 Output::Rejected { .. } => self.refused += 1,
-                Output::Authorized { .. } => {}
+                Output::Authorized { .. } | Output::Left { .. } => {}
             }
         }
         for wire in self.wires.values() {

@@ -284,6 +284,10 @@ impl Daemon {
                 self.engine.handle(now, Input::Known { conn, saved });
                 return None;
             }
+            Output::Left { conn } => {
+                self.engine.handle(now, Input::Left(conn));
+                return None;
+            }
             Output::Share { .. } => Want::Counted,
             Output::Rejected { why, .. } => Want::Refused(why),
         })

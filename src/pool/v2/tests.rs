@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::*;
 use crate::difficulty::{Difficulty, Target};
 use crate::hash::{self, Midstate};
 use crate::job::tests::work;
+use crate::pool::*;
 use crate::stratum::firmware::Override;
 use crate::stratum::session::SessionKey;
 use crate::stratum::v2::frame;
