@@ -68,8 +68,10 @@ use crate::server::stratum::{BACKLOG, Handler, Limits, Server, Turned};
 use crate::server::tls::{self, Certificate};
 use crate::spool::MAX_MATURE;
 use crate::status::{EventKind, EventView, HistoryView, Level, Snapshot, format};
-use crate::stratum::frame::Lines;
+use crate::stratum::frame::Framing;
+use crate::stratum::opening::Opening;
 use crate::stratum::session::SessionKey;
+use crate::stratum::v2::noise::Identity;
 
 pub use admin::Source;
 
@@ -301,6 +303,8 @@ struct State {
     clock: ClockWatch,
     executor: Rc<LocalExecutor<'static>>,
     server: Rc<Server>,
+    /// What miners of Stratum V2 are shown, where it is spoken.
+    identity: Option<Rc<Identity>>,
     queue: Sender<Event>,
     systemd: Systemd,
     engine: Engine,
@@ -371,6 +375,7 @@ impl Daemon {
             if let Some(certificate) = &certificate {
                 open_tls(&config, &server, certificate);
             }
+            open_v2(&config, &server, secrets.identity.clone());
             let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let settings = settings(&config, &nodes, secrets.session_key.clone());
             let restored = restored.take().flatten();
@@ -379,6 +384,7 @@ impl Daemon {
                 clock: ClockWatch::new(now, os::slept()),
                 executor: executor.clone(),
                 server: server.clone(),
+                identity: secrets.identity.clone(),
                 queue: queue.clone(),
                 systemd: Systemd::new(),
                 engine: Engine::new(now, settings, secrets.first_job_id.0, restored),
@@ -523,13 +529,19 @@ impl Handler for Daemon {
         self.rearm(&state);
     }
 
-    fn received(&self, conn: ConnId, lines: &mut Lines, chunk: &[u8]) -> Result<(), String> {
+    fn received(&self, conn: ConnId, framing: &mut Framing, chunk: &[u8]) -> Result<(), String> {
         let mut state = self.state.borrow_mut();
         let now = state.now();
         state.overhear(now, conn, recorder::From::Miner, chunk);
-        let result = state.lines(now, conn, lines, chunk);
+        let result = state.received(now, conn, framing, chunk);
         self.rearm(&state);
         result
+    }
+
+    fn misplaced(&self, conn: ConnId, peer: IpAddr, speaks: Opening) {
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
+        state.misplaced(now, conn, peer, speaks);
     }
 
     fn closed(&self, conn: ConnId, why: &str) {
@@ -776,6 +788,7 @@ impl State {
         let old = std::mem::replace(&mut self.config, config);
         self.new_settings(now);
         self.server.set_limits(limits(&self.config));
+        self.server.set_identity(self.identity.clone().filter(|_| self.config.stratum.v2));
         self.turn_miners_away();
         crate::logger::set_level(self.config.log.level);
         crate::logger::set_format(self.config.log.format);
@@ -830,6 +843,8 @@ struct Secrets {
     session_key: SessionKey,
     /// Above all ids of earlier runs, so that a job from before a restart is recognised as old.
     first_job_id: JobId,
+    /// What miners of Stratum V2 are shown. `None` if there is no key for it.
+    identity: Option<Rc<Identity>>,
 }
 
 impl Secrets {
@@ -839,16 +854,33 @@ impl Secrets {
     fn load(data: &Path, last_job: Option<JobId>) -> Result<Secrets, getrandom::Error> {
         let path = data.join("session-key");
         let first_job_id = first_job_id(data, last_job)?;
-        if let Some(kept) = fs::read(&path).ok().and_then(|bytes| bytes.try_into().ok()) {
-            return Ok(Secrets { session_key: SessionKey(kept), first_job_id });
-        }
-        let mut key = [0; 32];
-        getrandom::fill(&mut key)?;
-        if let Err(error) = keep(&path, &key, Rights::Set(0o600)) {
-            log::warn!("{}: {error}: miners cannot resume over a restart", path.display());
-        }
-        Ok(Secrets { session_key: SessionKey(key), first_job_id })
+        let session_key = kept_or_drawn(&path, "miners cannot resume over a restart")?;
+        let session_key = SessionKey(session_key);
+        let authority = kept_or_drawn(
+            &data.join("authority-key"),
+            "miners of Stratum V2 that check the key need another one after a restart",
+        )?;
+        let mut random = [0; 32];
+        getrandom::fill(&mut random)?;
+        let identity = Identity::new(&authority, &random)
+            .inspect_err(|error| log::error!("no Stratum V2: authority-key: {error}"))
+            .ok()
+            .map(Rc::new);
+        Ok(Secrets { session_key, first_job_id, identity })
     }
+}
+
+/// 32 random bytes that are kept in a file. `consequence` is what follows if they cannot be.
+fn kept_or_drawn(path: &Path, consequence: &str) -> Result<[u8; 32], getrandom::Error> {
+    if let Some(kept) = fs::read(path).ok().and_then(|bytes| bytes.try_into().ok()) {
+        return Ok(kept);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key)?;
+    if let Err(error) = keep(path, &key, Rights::Set(0o600)) {
+        log::warn!("{}: {error}: {consequence}", path.display());
+    }
+    Ok(key)
 }
 
 /// The first job id of this run, from a count of the runs in the data directory. If the count
@@ -889,6 +921,14 @@ fn limits(config: &Config) -> Limits {
 fn open_tls(config: &Config, server: &Server, certificate: &Rc<Certificate>) {
     if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, certificate) {
         log::error!("cannot listen for miners with TLS on {address}: {error}");
+    }
+}
+
+/// Stratum V2, if the owner does not forbid it. Its failure must not keep the other miners from mining.
+fn open_v2(config: &Config, server: &Server, identity: Option<Rc<Identity>>) {
+    server.set_identity(identity.filter(|_| config.stratum.v2));
+    if let Err((address, error)) = server.bind_v2(&config.stratum.v2_listen) {
+        log::error!("cannot listen for miners with Stratum V2 on {address}: {error}");
     }
 }
 

@@ -102,6 +102,20 @@ impl Target {
         Target(shifted_right([wide[0], wide[1], wide[2], wide[3]], exponent.max(0) as u32))
     }
 
+    /// Reads it from its bytes, least significant first.
+    pub fn from_le_bytes(bytes: &[u8; 32]) -> Target {
+        Target(limbs(bytes))
+    }
+
+    /// Its bytes, least significant first.
+    pub fn to_le_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (chunk, limb) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+            *chunk = limb.to_le_bytes();
+        }
+        bytes
+    }
+
     /// Whether a hash counts: as a number it is at most the target.
     pub fn is_met_by(&self, hash: &BlockHash) -> bool {
         limbs(&hash.0).iter().rev().le(self.0.iter().rev())

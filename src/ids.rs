@@ -5,9 +5,31 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u32);
 
-/// A miner's connection. Given by the server, never used twice within one run.
+/// A miner's connection, or one of the channels of a connection that has several (Stratum V2): the first
+/// channel has the connection's own id. Connections are numbered by the server; no number is used twice
+/// within one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
+
+impl ConnId {
+    /// Where the channel's number begins. 2^48 connections take longer than any run.
+    const CHANNEL_AT: u32 = 48;
+
+    /// The socket that it is on.
+    pub fn connection(self) -> ConnId {
+        ConnId(self.0 & ((1 << ConnId::CHANNEL_AT) - 1))
+    }
+
+    /// Its number on its connection, from 0.
+    pub fn channel(self) -> u32 {
+        (self.0 >> ConnId::CHANNEL_AT) as u32
+    }
+
+    /// A channel of the same connection.
+    pub fn with_channel(self, channel: u16) -> ConnId {
+        ConnId(self.connection().0 | u64::from(channel) << ConnId::CHANNEL_AT)
+    }
+}
 
 /// A connection to a P2P port of somebody else's node. Never used twice within one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -446,7 +446,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_owners_bits_are_in_the_job_and_in_the_block() {
-        use crate::share::{Share, Submission};
+        use crate::share::{RolledVersion, Share, Submission};
         let start = Instant::now();
         let signals = Signals { set: 1 << 9, clear: 1 << 4 };
         let mut jobs = Jobs::new(0);
@@ -463,7 +463,7 @@ pub(crate) mod tests {
             extranonce,
             ntime: job.ntime,
             nonce: 0,
-            version_bits: Some(rolled),
+            version: RolledVersion::Bits(rolled),
         };
         let header = Share::prove(job, &submission).header;
         assert_eq!(header[..4], (0x2000_0200 | rolled).to_le_bytes());

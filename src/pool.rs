@@ -1,16 +1,18 @@
 //! The pool: everything between work and miners, without I/O.
 //!
-//! It owns the [`Jobs`] and one [`Session`] per connection. New work goes to every miner that is
+//! It owns the [`Jobs`] and one [`Session`] per miner: a connection, or a channel of one. New work goes to every miner that is
 //! ready; lines of miners become answers, counted shares and solved blocks. It is one state
 //! machine, the same in virtual time as in real time:
 //!
 //! ```text
 //!           set_work ──► Jobs ──► notify to every session that mines
-//!  line ──► Session ──► Share ──► Block (first!), answer, Share or Reject
+//!  line or
+//! frame ──► Session ──► Share ──► Block (first!), answer, Share or Reject
 //! ```
 
 #[cfg(test)]
 mod tests;
+mod v2;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,8 +25,10 @@ use crate::job::{Change, Job, Jobs, Work};
 use crate::job_journal::{JobRecord, RestoredJobs};
 use crate::share::Seen;
 use crate::stratum::firmware::Saved;
+use crate::stratum::given::{JobRecords, Parked};
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
-use crate::stratum::session::{Context, Identity, JobRecords, Parked, Rules, Session};
+use crate::stratum::session::{Context, Identity, Rules, Session};
+use crate::stratum::v2::connection::Connection;
 
 /// A job goes to every miner at least this often: cgminer treats a pool as dead after 90 s of
 /// silence.
@@ -45,7 +49,7 @@ const KEEP_PARKED: Duration = Duration::from_secs(600);
 /// Maximum disconnected miners that are remembered; the one that left first is dropped.
 const MAX_PARKED: usize = 1024;
 
-/// Inputs of the pool. Lines come by [`Pool::line`], which borrows them.
+/// Inputs of the pool. Lines come by [`Pool::line`] and frames by [`Pool::frame`], which borrow them.
 #[derive(Debug)]
 pub enum Input {
     /// A miner connected. If its extranonce1 is in use, the pool chooses another one.
@@ -57,9 +61,14 @@ pub enum Input {
         /// A random extranonce1.
         extranonce1: Extranonce1,
     },
-    /// A connection ended, for whatever reason.
+    /// A connection ended, for whatever reason, and with it all its channels.
     Closed {
         /// Which one.
+        conn: ConnId,
+    },
+    /// In answer to [`Output::Left`]: all that is to be known of the miner is noted.
+    Left {
+        /// Its channel.
         conn: ConnId,
     },
     /// The ledger's data about a worker, in answer to [`Output::Authorized`].
@@ -103,6 +112,8 @@ pub struct Pool {
     jobs: Jobs,
     seen: Seen,
     sessions: BTreeMap<ConnId, Session>,
+    /// The connections that speak Stratum V2.
+    v2: BTreeMap<ConnId, Connection>,
     /// The connection of each extranonce1. No two miners may search the same space.
     extranonces: BTreeMap<Extranonce1, ConnId>,
     parked: BTreeMap<Extranonce1, Parked>,
@@ -125,6 +136,7 @@ impl Pool {
             jobs: Jobs::new(first_job_id),
             seen: Seen::default(),
             sessions: BTreeMap::new(),
+            v2: BTreeMap::new(),
             extranonces: BTreeMap::new(),
             parked: BTreeMap::new(),
             last_notify: None,
@@ -184,7 +196,11 @@ impl Pool {
             Input::Connect { conn, peer, extranonce1 } => {
                 self.connect(now, conn, peer, extranonce1, out)
             }
-            Input::Closed { conn } => self.closed(now, conn),
+            Input::Closed { conn } => {
+                self.channels(conn).for_each(|channel| self.left(now, channel));
+                self.v2.remove(&conn);
+            }
+            Input::Left { conn } => self.left(now, conn),
             Input::Saved { conn, saved } => {
                 self.with_session(now, conn, |s, context| s.restore(context, saved, out));
             }
@@ -285,24 +301,30 @@ impl Pool {
         now: Now,
         conn: ConnId,
         peer: IpAddr,
-        mut extranonce1: Extranonce1,
+        extranonce1: Extranonce1,
         out: &mut Outbox,
     ) {
         if !self.is_open() {
             out.push(Output::Close { conn, why: CloseReason::NoWork });
             return;
         }
-        while self.extranonces.contains_key(&extranonce1) || self.parked.contains_key(&extranonce1)
-        {
-            extranonce1 = extranonce1.next();
-        }
+        let extranonce1 = self.free_extranonce1(extranonce1);
         self.extranonces.insert(extranonce1, conn);
         let session = Session::new(now, Identity { conn, peer, extranonce1 });
         self.wake = earlier(self.wake, session.next_deadline());
         self.sessions.insert(conn, session);
     }
 
-    fn closed(&mut self, now: Now, conn: ConnId) {
+    /// This one, or the next after it that nobody has.
+    fn free_extranonce1(&self, mut extranonce1: Extranonce1) -> Extranonce1 {
+        while self.extranonces.contains_key(&extranonce1) || self.parked.contains_key(&extranonce1)
+        {
+            extranonce1 = extranonce1.next();
+        }
+        extranonce1
+    }
+
+    fn left(&mut self, now: Now, conn: ConnId) {
         let Some(session) = self.sessions.remove(&conn) else { return };
         let extranonce1 = session.extranonce1();
         // A miner that reconnected already holds it.
@@ -395,6 +417,9 @@ impl Pool {
             session.say(NO_WORK, out);
             out.push(Output::Close { conn: session.conn(), why: CloseReason::NoWork });
         }
+        // Those whose channels have all left.
+        let idle = self.v2.keys().filter(|conn| !self.sessions.contains_key(conn));
+        idle.for_each(|conn| out.push(Output::Close { conn: *conn, why: CloseReason::NoWork }));
     }
 
     fn tick(&mut self, now: Now, out: &mut Outbox) {

@@ -181,6 +181,8 @@ pub enum Fault {
     BadParams(&'static str),
     /// One parameter is missing or of no use: the whole sentence.
     BadField(&'static str),
+    /// A message of Stratum V2 is shorter than its fields; with its type.
+    BadFrame(u8),
 }
 
 impl Fault {
@@ -193,6 +195,7 @@ impl Fault {
             Fault::NoMethod => "no method",
             Fault::BadParams(_) => "params must be an array",
             Fault::BadField(sentence) => sentence,
+            Fault::BadFrame(_) => "the message is too short",
         }
     }
 }
@@ -202,6 +205,7 @@ impl Display for Fault {
         match self {
             Fault::NotJson(why) => write!(f, "bad JSON: {why}"),
             Fault::BadParams(method) => write!(f, "{method}: {}", self.text()),
+            Fault::BadFrame(kind) => write!(f, "a message of type {kind:#04x} is too short"),
             Fault::NotAnObject | Fault::BadId | Fault::NoMethod | Fault::BadField(_) => {
                 f.write_str(self.text())
             }

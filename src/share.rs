@@ -33,8 +33,39 @@ pub struct Submission {
     pub ntime: u32,
     /// The header's nonce.
     pub nonce: u32,
-    /// The rolled version bits (BIP 310's sixth parameter).
-    pub version_bits: Option<u32>,
+    /// The header's version.
+    pub version: RolledVersion,
+}
+
+/// How a miner tells the version of the header that it hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolledVersion {
+    /// The bits that it rolled (the sixth parameter of BIP 310), on top of the job's version.
+    Bits(u32),
+    /// All of it.
+    Whole(u32),
+}
+
+impl RolledVersion {
+    /// Nothing was rolled.
+    pub const UNROLLED: RolledVersion = RolledVersion::Bits(0);
+
+    /// What stands in the header, rightly rolled or not.
+    fn in_header(self, job: u32) -> u32 {
+        match self {
+            // Bits beyond the mask are set here too, as the miner did; `check_rules` objects to them.
+            RolledVersion::Bits(bits) => job | bits,
+            RolledVersion::Whole(version) => version,
+        }
+    }
+
+    /// The bits in which it differs from the job's version, or was told to.
+    fn bits(self, job: u32) -> u32 {
+        match self {
+            RolledVersion::Bits(bits) => bits,
+            RolledVersion::Whole(version) => version ^ job,
+        }
+    }
 }
 
 /// A share with its proof of work.
@@ -59,15 +90,19 @@ impl Share {
 
     /// The same for a miner whose jobs had another coinbase than the owner's.
     pub fn prove_with(job: &Job, coinbase: &Coinbase, submission: &Submission) -> Share {
+        let root = job.work.merkle_root(coinbase, &submission.extranonce);
+        Share::prove_below(job, &root, submission)
+    }
+
+    /// The same where the merkle root is known already.
+    pub fn prove_below(job: &Job, root: &[u8; 32], submission: &Submission) -> Share {
         let work = &job.work;
-        let root = work.merkle_root(coinbase, &submission.extranonce);
-        // Bits beyond the mask are set here too, as the miner did; `judge` objects to them.
-        let version = work.version() | submission.version_bits.unwrap_or(0);
+        let version = submission.version.in_header(work.version());
 
         let mut header = [0; 80];
         header[..4].copy_from_slice(&version.to_le_bytes());
         header[4..36].copy_from_slice(&work.template.prev.0);
-        header[36..68].copy_from_slice(&root);
+        header[36..68].copy_from_slice(root);
         header[68..72].copy_from_slice(&submission.ntime.to_le_bytes());
         header[72..76].copy_from_slice(&work.template.nbits.0.to_le_bytes());
         header[76..].copy_from_slice(&submission.nonce.to_le_bytes());
@@ -100,7 +135,7 @@ impl Share {
         if submission.ntime > node_time.saturating_add(MAX_AHEAD) {
             return Err(Reject::NtimeTooNew);
         }
-        let bits = submission.version_bits.unwrap_or(0);
+        let bits = submission.version.bits(job.work.version());
         if bits & !VERSION_MASK != 0 {
             return Err(Reject::VersionBits { bits, mask: VERSION_MASK });
         }
@@ -202,7 +237,7 @@ impl Candidate {
             extranonce: [0; EXTRANONCE_SIZE],
             ntime: job.ntime,
             nonce: 0,
-            version_bits: None,
+            version: RolledVersion::UNROLLED,
         };
         let share = Share::prove(job, &submission);
         let template = job.work.template.clone();
@@ -234,13 +269,19 @@ mod tests {
 
     fn submission() -> Submission {
         let (job, extranonce) = (JobId(1), [9; EXTRANONCE_SIZE]);
-        Submission { job, extranonce, ntime: 1_700_000_000, nonce: 42, version_bits: None }
+        Submission {
+            job,
+            extranonce,
+            ntime: 1_700_000_000,
+            nonce: 42,
+            version: RolledVersion::UNROLLED,
+        }
     }
 
     #[test]
     fn the_header_is_what_a_miner_hashes() {
         let (job, submission) =
-            (job(), Submission { version_bits: Some(0x00a0_2000), ..submission() });
+            (job(), Submission { version: RolledVersion::Bits(0x00a0_2000), ..submission() });
         let share = Share::prove(&job, &submission);
         let header: bitcoin::block::Header =
             bitcoin::consensus::deserialize(&share.header).unwrap();
@@ -271,7 +312,7 @@ mod tests {
         let beyond = |bits| Err(Reject::VersionBits { bits, mask: VERSION_MASK });
         for (bits, verdict) in [(VERSION_MASK, Ok(())), (1 << 29, beyond(1 << 29)), (1, beyond(1))]
         {
-            let submission = Submission { version_bits: Some(bits), ..submission() };
+            let submission = Submission { version: RolledVersion::Bits(bits), ..submission() };
             assert_eq!(judge(&submission, easy), verdict, "{bits:08x}");
         }
         let hard = judge(&submission(), Difficulty(1e6));
@@ -289,7 +330,7 @@ mod tests {
             base,
             Submission { nonce: 43, ..base },
             Submission { ntime: base.ntime + 1, ..base },
-            Submission { version_bits: Some(1 << 13), ..base },
+            Submission { version: RolledVersion::Bits(1 << 13), ..base },
             Submission { extranonce, ..base },
         ] {
             assert!(seen.insert(Share::prove(&job, &submission).hash));

@@ -183,6 +183,18 @@ section! {
         tls_listen: Vec<SocketAddr> = listen().default("\"\""),
             Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
 
+        /// Whether Stratum V2 is spoken too, on the same port: its miners are recognised by the first
+        /// bytes that they send. It is encrypted.
+        v2: bool = truth().default("true"), Live => |_, new| match new.v2 {
+            true => "Stratum V2 is spoken.".to_owned(),
+            false => "Stratum V2 is not spoken to miners that connect from now on.".to_owned(),
+        };
+
+        /// Where nothing but Stratum V2 is spoken. Off unless a port is written here; it is rarely
+        /// needed, because the ports above speak both.
+        v2_listen: Vec<SocketAddr> = listen().default("\"\""),
+            Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
+
         /// Maximum miners that are connected at a time: of all (up to 1024), and of those from one
         /// address, or one IPv6 network (/64), that have not mined yet.
         max_connections: usize = count(MAX_CONNECTIONS).default("64"),

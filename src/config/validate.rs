@@ -460,12 +460,13 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Miners, miners with TLS, readers and readers who encrypt cannot share a port.
+    /// Miners, miners with TLS or Stratum V2 alone, readers and readers who encrypt cannot share a port.
     fn ports(&mut self, stratum: &Stratum, http: &Http, written: &mut Written) {
         // The page's port may be the default, and the miners' the one that is written.
         let page = if written.one("http").get("listen").is_some() { "http" } else { "stratum" };
         let doors = [
             ("stratum", "tls_listen", &stratum.tls_listen, "0.0.0.0:4333 for TLS"),
+            ("stratum", "v2_listen", &stratum.v2_listen, "0.0.0.0:3336 for Stratum V2"),
             (page, "listen", &http.listen, "0.0.0.0:8080 for the page"),
             ("http", "tls_listen", &http.tls_listen, "0.0.0.0:8443"),
         ];
@@ -490,7 +491,8 @@ impl<'a> Check<'a> {
 
     /// Port 0 is for tests, which read the real one from the log.
     fn warn_about_ports(&mut self, stratum: &Stratum, http: &Http) {
-        let all = stratum.listen.iter().chain(&stratum.tls_listen).chain(&http.listen);
+        let miners = stratum.listen.iter().chain(&stratum.tls_listen).chain(&stratum.v2_listen);
+        let all = miners.chain(&http.listen);
         if all.into_iter().any(|address| address.port() == 0) {
             self.warnings.push(
                 "Port 0 lets the system choose a port at each start. Miners need one that stays."

@@ -19,6 +19,7 @@ use crate::ids::ConnId;
 use crate::listed::listed;
 use crate::server::stratum::Turned;
 use crate::status::{self as view, EventKind, Level};
+use crate::stratum::opening::Opening;
 use crate::stratum::outbox::CloseReason;
 
 use super::{Event, State};
@@ -225,6 +226,13 @@ impl State {
         };
         self.doors.count(count);
         self.remember_refused(now, peer, words);
+    }
+
+    /// A caller speaks what is not spoken at its port.
+    pub(super) fn misplaced(&mut self, now: Now, conn: ConnId, peer: IpAddr, speaks: Opening) {
+        self.doors.count(Dropped::NotStratum);
+        log::info!("miner {} at {peer}: closed: {}", conn.0, speaks.words());
+        self.remember_refused(now, peer, speaks.words());
     }
 
     /// A connection that said nothing was closed for another one.

@@ -108,6 +108,10 @@ impl State {
                 }
             }
             Output::Close { conn, why } => self.close_miner(now, conn, why),
+            Output::Left { conn } => {
+                self.miner_left(now, conn, "it closed its channel");
+                self.engine.handle(now, Input::Left(conn));
+            }
             Output::Authorized { conn } => self.authorized(now, conn),
             Output::Share { conn, credited, reached, height } => {
                 self.share_counted(now, conn, (credited, reached), height);

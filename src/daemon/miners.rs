@@ -13,7 +13,7 @@ use crate::ledger::totals::{LedgerEvent, WorkerId};
 use crate::reject::Reject;
 use crate::status::miners::{class, own_name};
 use crate::status::{EventKind, Level, words};
-use crate::stratum::frame::Lines;
+use crate::stratum::frame::Framing;
 use crate::stratum::outbox::CloseReason;
 use crate::stratum::session::{Rules, SessionKey};
 
@@ -45,15 +45,15 @@ impl State {
         self.engine_input(now, Input::Connected { conn, peer, extranonce1 });
     }
 
-    pub(super) fn lines(
+    pub(super) fn received(
         &mut self,
         now: Now,
         conn: ConnId,
-        lines: &mut Lines,
+        framing: &mut Framing,
         chunk: &[u8],
     ) -> Result<(), String> {
         let shares = self.counters.accepted + self.counters.rejected;
-        let result = self.engine.received(now, conn, lines, chunk);
+        let result = self.engine.received(now, conn, framing, chunk);
         self.carry_out(now);
         if self.counters.accepted + self.counters.rejected > shares {
             self.timings.share_answer.add(now.mono.elapsed());
@@ -61,7 +61,17 @@ impl State {
         result.map_err(|error| error.to_string())
     }
 
+    /// A connection ended.
     pub(super) fn miner_gone(&mut self, now: Now, conn: ConnId, why: &str) {
+        for channel in self.engine.pool().channels(conn) {
+            self.miner_left(now, channel, why);
+        }
+        log::debug!(conn = conn.0; "miner {}: {why}", conn.0);
+        self.engine_input(now, Input::Disconnected(conn));
+    }
+
+    /// Notes all that is to be known of a miner that leaves: of a connection, or of one of its channels.
+    pub(super) fn miner_left(&mut self, now: Now, conn: ConnId, why: &str) {
         if let Some(session) = self.engine.pool().session(conn) {
             let name = session.worker().map(str::to_owned);
             let (level, wish) = (session.proven_difficulty(), session.wish());
@@ -84,10 +94,8 @@ impl State {
                 self.tell(now, EventKind::Miner, Level::Info, text);
             }
         }
-        log::debug!(conn = conn.0; "miner {}: {why}", conn.0);
         self.canary.closed(conn);
         self.ledger.latest.remove(&conn);
-        self.engine_input(now, Input::Disconnected(conn));
     }
 
     pub(super) fn share_counted(

@@ -45,9 +45,10 @@ use crate::pool::{self, Pool};
 use crate::settings::{self, Changes, Values};
 use crate::signal::Signals;
 use crate::stratum::firmware::Saved;
-use crate::stratum::frame::{LineTooLong, Lines};
+use crate::stratum::frame::{Framing, LineTooLong, Lines};
 use crate::stratum::outbox::{Outbox, Output};
 use crate::stratum::session::Rules;
+use crate::stratum::v2;
 use crate::template::Template;
 
 pub use blocks::{Blocks, stored};
@@ -108,8 +109,10 @@ pub enum Input {
         /// A random extranonce1.
         extranonce1: Extranonce1,
     },
-    /// A miner's connection ended.
+    /// A miner's connection ended, and with it all its channels.
     Disconnected(ConnId),
+    /// In answer to [`Output::Left`]: all that is to be known of the miner is noted.
+    Left(ConnId),
     /// The ledger's data about a worker, in answer to [`Output::Authorized`].
     Known {
         /// Its connection.
@@ -248,6 +251,7 @@ impl Engine {
                 self.pool_input(now, pool::Input::Connect { conn, peer, extranonce1 });
             }
             Input::Disconnected(conn) => self.pool_input(now, pool::Input::Closed { conn }),
+            Input::Left(conn) => self.pool_input(now, pool::Input::Left { conn }),
             Input::Rename { conn, name } => {
                 self.pool_input(now, pool::Input::Rename { conn, name });
             }
@@ -273,7 +277,7 @@ impl Engine {
         }
     }
 
-    /// Takes bytes from a miner; `lines` has what came before.
+    /// Takes bytes from a miner; `framing` has what came before.
     ///
     /// # Errors
     /// A line is too long: close the connection.
@@ -281,19 +285,39 @@ impl Engine {
         &mut self,
         now: Now,
         conn: ConnId,
-        lines: &mut Lines,
-        mut chunk: &[u8],
+        framing: &mut Framing,
+        chunk: &[u8],
     ) -> Result<(), LineTooLong> {
-        let result = loop {
-            match lines.next(&mut chunk) {
-                Ok(Some(line)) => self.pool.line(now, conn, line, &mut self.outbox),
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
+        let result = match framing {
+            Framing::Lines(lines) => self.lines(now, conn, lines, chunk),
+            Framing::Frames => {
+                self.frames(now, conn, chunk);
+                Ok(())
             }
         };
         self.settle(now);
         self.say(now);
         result
+    }
+
+    fn lines(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        lines: &mut Lines,
+        mut chunk: &[u8],
+    ) -> Result<(), LineTooLong> {
+        while let Some(line) = lines.next(&mut chunk)? {
+            self.pool.line(now, conn, line, &mut self.outbox);
+        }
+        Ok(())
+    }
+
+    fn frames(&mut self, now: Now, conn: ConnId, mut frames: &[u8]) {
+        while let Some(frame) = v2::frame::next(&mut frames) {
+            self.pool.frame(now, conn, &frame, &mut self.outbox);
+        }
+        self.pool.answer(conn, &mut self.outbox);
     }
 
     /// The next effect to carry out; `None` when there is none.

@@ -42,7 +42,7 @@ struct Scene {
     /// By time.
     answers: Vec<(u64, NodeEvent)>,
     log: Vec<(u64, Did)>,
-    lines: Lines,
+    lines: Framing,
     /// The nodes' tip, by its one byte.
     tip: u8,
     /// Nodes that say nothing.
@@ -106,7 +106,7 @@ impl Scene {
             millis: 0,
             answers: Vec::new(),
             log: Vec::new(),
-            lines: Lines::new(),
+            lines: Framing::lines(),
             tip: 1,
             silent: Vec::new(),
             submit: None,

@@ -14,7 +14,7 @@ use crate::job::tests::template;
 use crate::job::{JobId, Lookup};
 use crate::job_journal::Encoder;
 use crate::reject::Reject;
-use crate::share::{Share, Submission};
+use crate::share::{RolledVersion, Share, Submission};
 use crate::stratum::session::SessionKey;
 
 struct World {
@@ -127,7 +127,7 @@ impl World {
             extranonce,
             ntime: found.ntime,
             nonce: 0,
-            version_bits: None,
+            version: RolledVersion::UNROLLED,
         };
         let mut header = Share::prove(found, &submission).header;
         let target = Target::from_difficulty(Difficulty(crate::vardiff::FLOOR));

@@ -6,3 +6,4 @@ pub mod http;
 mod rtt;
 pub mod stratum;
 pub mod tls;
+mod wire;

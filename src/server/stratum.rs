@@ -12,9 +12,10 @@
 //! **Places** are given by the [`Door`]: a connection that has not said who it is gives way when the
 //! room is needed. What it has sent until then is still read, because it could be a block.
 //!
-//! **TLS** is optional and has separate listeners. Their connections have a rustls state machine
-//! between the bytes of the socket and the lines; everything else is the same. A handshake that
-//! takes too long ends the connection.
+//! **Encryption.** A caller's first bytes tell whether it speaks Stratum V1 or V2, which is encrypted. TLS
+//! is optional and has separate listeners; a handshake of TLS that takes too long ends the connection.
+//! What stands between the bytes of a socket and its messages is in `wire.rs`; everything else is the
+//! same.
 //!
 //! **Closed listeners.** While there is no work the addresses stay bound but do not listen: the
 //! kernel refuses connections, and a miner switches to its second pool at once.
@@ -35,10 +36,13 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::door::{self, Acquaintance, Door, Refused};
 use crate::ids::ConnId;
-use crate::stratum::frame::Lines;
+use crate::stratum::frame::Framing;
+use crate::stratum::opening::Opening;
+use crate::stratum::v2::noise::Identity;
 
 use super::rtt;
 use super::tls::Certificate;
+use super::wire::{Taken, Unreadable, Wire};
 
 /// What is read at one go. A burst of shares fits.
 const CHUNK: usize = 8 * 1024;
@@ -75,6 +79,9 @@ const LAST_WORDS: usize = 8;
 /// Connections that wait to be accepted: everybody may come back at once after a restart.
 pub const BACKLOG: i32 = 512;
 
+/// Room that is kept for what is encrypted: a job with all that stands before it.
+const KEPT_SEALED: usize = 4 * 1024;
+
 /// So many round trips are read at one go.
 const ROUND_TRIPS: usize = 64;
 
@@ -85,11 +92,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub trait Handler {
     /// A miner connected.
     fn connected(&self, conn: ConnId, peer: IpAddr);
-    /// Bytes came: the handler takes the lines out of them.
+    /// Bytes came: the handler takes the messages out of them.
     ///
     /// # Errors
     /// In words, when the connection cannot be read further.
-    fn received(&self, conn: ConnId, lines: &mut Lines, chunk: &[u8]) -> Result<(), String>;
+    fn received(&self, conn: ConnId, framing: &mut Framing, chunk: &[u8]) -> Result<(), String>;
+    /// A caller speaks what is not spoken here. It is closed.
+    fn misplaced(&self, conn: ConnId, peer: IpAddr, speaks: Opening);
     /// The connection is gone. Why, in words.
     fn closed(&self, conn: ConnId, why: &str);
     /// A connection was refused before it became one.
@@ -146,24 +155,39 @@ pub struct Server {
     round_trips_from: Cell<ConnId>,
     /// What all connections read into: each chunk is used up before the next read.
     buffer: RefCell<Box<[u8]>>,
+    /// The same once it is decrypted.
+    taken: RefCell<Taken>,
+    /// What is encrypted for the next write.
+    sealed: RefCell<Vec<u8>>,
+    /// What miners of Stratum V2 are shown; `None` where it is not spoken.
+    identity: RefCell<Option<Rc<Identity>>>,
 }
 
 /// One address. The socket stays bound from start to end, so that nobody else takes it.
 struct Listener {
     address: SocketAddr,
     socket: Rc<Async<TcpListener>>,
-    /// What those show who come through this listener; `None` where no TLS is spoken.
-    certificate: Option<Rc<Certificate>>,
+    speaks: Speaks,
     /// While the listener is open.
     accepting: Option<Task<()>>,
+}
+
+/// What is spoken at a listener.
+#[derive(Clone)]
+enum Speaks {
+    /// Stratum V1 or V2, whichever a caller begins with.
+    Either,
+    /// Stratum V2 alone.
+    V2,
+    /// Stratum V1 within TLS, with what is shown to callers.
+    Tls(Rc<Certificate>),
 }
 
 struct Connection {
     id: ConnId,
     peer: IpAddr,
     stream: Async<TcpStream>,
-    /// Between bytes and lines on a TLS port, once the certificate is at hand.
-    tls: RefCell<Option<Box<ServerConnection>>>,
+    wire: RefCell<Wire>,
     /// What the kernel has not taken yet. While it is not empty, a task is at it.
     pending: RefCell<Vec<u8>>,
     /// Our side has ended it.
@@ -187,7 +211,8 @@ impl Server {
     ) -> Result<Rc<Server>, (SocketAddr, io::Error)> {
         let mut listeners = Vec::new();
         for address in addresses {
-            listeners.push(Listener::new(*address, None).map_err(|error| (*address, error))?);
+            listeners
+                .push(Listener::new(*address, Speaks::Either).map_err(|error| (*address, error))?);
         }
         Ok(Rc::new_cyclic(|this| Server {
             this: this.clone(),
@@ -200,6 +225,9 @@ impl Server {
             next: Cell::new(1),
             round_trips_from: Cell::new(ConnId(0)),
             buffer: RefCell::new(vec![0; CHUNK].into_boxed_slice()),
+            taken: RefCell::default(),
+            sealed: RefCell::default(),
+            identity: RefCell::default(),
         }))
     }
 
@@ -212,17 +240,38 @@ impl Server {
         addresses: &[SocketAddr],
         certificate: &Rc<Certificate>,
     ) -> Result<(), (SocketAddr, io::Error)> {
+        self.bind_more(addresses, &Speaks::Tls(certificate.clone()))
+    }
+
+    /// Adds listeners at which nothing but Stratum V2 is spoken. They are shut, too.
+    ///
+    /// # Errors
+    /// The first address that cannot be had, and the system's reason.
+    pub fn bind_v2(&self, addresses: &[SocketAddr]) -> Result<(), (SocketAddr, io::Error)> {
+        self.bind_more(addresses, &Speaks::V2)
+    }
+
+    fn bind_more(
+        &self,
+        addresses: &[SocketAddr],
+        speaks: &Speaks,
+    ) -> Result<(), (SocketAddr, io::Error)> {
         for address in addresses {
-            let listener = Listener::new(*address, Some(certificate.clone()));
+            let listener = Listener::new(*address, speaks.clone());
             self.listeners.borrow_mut().push(listener.map_err(|error| (*address, error))?);
         }
         Ok(())
     }
 
+    /// Speaks Stratum V2 with callers to come, or (`None`) no longer.
+    pub fn set_identity(&self, identity: Option<Rc<Identity>>) {
+        *self.identity.borrow_mut() = identity;
+    }
+
     /// The addresses without TLS, with the port that the system chose where 0 was asked for.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let listeners = self.listeners.borrow();
-        let plain = listeners.iter().filter(|listener| listener.certificate.is_none());
+        let plain = listeners.iter().filter(|listener| matches!(listener.speaks, Speaks::Either));
         plain.map(|listener| listener.address).collect()
     }
 
@@ -260,37 +309,44 @@ impl Server {
     /// # Errors
     /// When there is none for it. The connection is left to be closed.
     pub fn sit(&self, conn: ConnId, known: Acquaintance) -> Result<Option<ConnId>, Refused> {
-        self.door.borrow_mut().sit(Instant::now(), conn, known)
+        self.door.borrow_mut().sit(Instant::now(), conn.connection(), known)
     }
 
     /// A share of a miner was accepted. True for the first one in a while.
     pub fn prove(&self, conn: ConnId) -> bool {
-        self.door.borrow_mut().prove(Instant::now(), conn)
+        self.door.borrow_mut().prove(Instant::now(), conn.connection())
     }
 
     /// Whether a miner has a seat.
     pub fn is_seated(&self, conn: ConnId) -> bool {
-        self.door.borrow().is_seated(conn)
+        self.door.borrow().is_seated(conn.connection())
     }
 
     /// Sends bytes, in order and without waiting.
     pub fn send(&self, conn: ConnId, bytes: &[u8]) {
-        let connection = self.connections.borrow().get(&conn).cloned();
-        if let Some(connection) = connection.filter(|connection| !connection.ending.get()) {
-            match connection.encrypted(bytes) {
-                Some(bytes) => self.write(connection, &bytes),
-                None => self.write(connection, bytes),
-            }
+        let connection = self.connections.borrow().get(&conn.connection()).cloned();
+        let Some(connection) = connection.filter(|connection| !connection.ending.get()) else {
+            return;
+        };
+        if connection.wire.borrow().is_plain() {
+            return self.write(connection, bytes);
         }
+        let mut sealed = self.sealed.borrow_mut();
+        sealed.clear();
+        sealed.shrink_to(KEPT_SEALED);
+        connection.wire.borrow_mut().seal(bytes, &mut sealed);
+        self.write(connection, &sealed);
     }
 
     /// Ends a connection in order (FIN), after what was sent before.
     pub fn close(&self, conn: ConnId) {
-        let connection = self.connections.borrow().get(&conn).cloned();
+        let connection = self.connections.borrow().get(&conn.connection()).cloned();
         let Some(connection) = connection.filter(|connection| !connection.ending.get()) else {
             return;
         };
-        if let Some(goodbye) = connection.close_notify() {
+        let mut goodbye = Vec::new();
+        connection.wire.borrow_mut().close_notify(&mut goodbye);
+        if !goodbye.is_empty() {
             self.write(connection.clone(), &goodbye);
         }
         if !connection.ending.replace(true) && connection.pending.borrow().is_empty() {
@@ -325,12 +381,19 @@ impl Server {
     /// Round trip to the miner as the kernel measured it when it was last asked, see
     /// [`Server::read_round_trips`].
     pub fn round_trip(&self, conn: ConnId) -> Option<Duration> {
-        self.connections.borrow().get(&conn)?.round_trip.get()
+        self.connections.borrow().get(&conn.connection())?.round_trip.get()
     }
 
     /// The miner's address, while it is connected.
     pub fn peer(&self, conn: ConnId) -> Option<IpAddr> {
-        Some(self.connections.borrow().get(&conn)?.peer)
+        Some(self.connections.borrow().get(&conn.connection())?.peer)
+    }
+
+    /// Whether a miner's connection is encrypted.
+    pub fn is_encrypted(&self, conn: ConnId) -> bool {
+        let connections = self.connections.borrow();
+        let connection = connections.get(&conn.connection());
+        connection.is_some_and(|connection| connection.wire.borrow().is_encrypted())
     }
 
     fn write(&self, connection: Rc<Connection>, bytes: &[u8]) {
@@ -364,15 +427,11 @@ impl Server {
         }
     }
 
-    async fn accept(
-        self: Rc<Self>,
-        listener: Rc<Async<TcpListener>>,
-        certificate: Option<Rc<Certificate>>,
-    ) {
+    async fn accept(self: Rc<Self>, listener: Rc<Async<TcpListener>>, speaks: Speaks) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    self.admit(stream, peer, certificate.clone());
+                    self.admit(stream, peer, speaks.clone());
                     // However many come: miners that are there have their turn in between.
                     future::yield_now().await;
                 }
@@ -384,12 +443,7 @@ impl Server {
         }
     }
 
-    fn admit(
-        self: &Rc<Self>,
-        stream: Async<TcpStream>,
-        peer: SocketAddr,
-        certificate: Option<Rc<Certificate>>,
-    ) {
+    fn admit(self: &Rc<Self>, stream: Async<TcpStream>, peer: SocketAddr, speaks: Speaks) {
         let Some(handler) = self.handler.upgrade() else { return };
         let peer = peer.ip().to_canonical();
         if let Some(why) = self.turning.get() {
@@ -418,7 +472,7 @@ impl Server {
             id,
             peer,
             stream,
-            tls: RefCell::default(),
+            wire: RefCell::default(),
             pending: RefCell::default(),
             ending: Cell::new(false),
             place: async_channel::bounded(1),
@@ -429,9 +483,13 @@ impl Server {
         let server = self.clone();
         let serve = async move {
             connection.wait(wait).await;
-            if let Some(certificate) = certificate {
-                connection.expect_tls(&certificate).await;
-                server.executor.spawn(limit_handshake(Rc::downgrade(&connection))).detach();
+            match speaks {
+                Speaks::Either => {}
+                Speaks::V2 => *connection.wire.borrow_mut() = Wire::Greeting(Vec::new()),
+                Speaks::Tls(certificate) => {
+                    connection.expect_tls(&certificate).await;
+                    server.executor.spawn(limit_handshake(Rc::downgrade(&connection))).detach();
+                }
             }
             server.serve(connection).await;
         };
@@ -465,7 +523,7 @@ impl Server {
     }
 
     async fn read(&self, connection: &Connection) -> Result<(), String> {
-        let mut lines = Lines::new();
+        let mut framing = Framing::lines();
         let mut allowance = Allowance::new(Instant::now());
         let mut last_words = LAST_WORDS;
         loop {
@@ -479,11 +537,11 @@ impl Server {
                 Ok(_) if connection.ending.get() => future::yield_now().await,
                 Ok(n) => {
                     let Some(handler) = self.handler.upgrade() else { return Ok(()) };
-                    if connection.tls.borrow().is_some() {
-                        let chunk = self.buffer.borrow()[..n].to_vec();
-                        self.decrypt(connection, &*handler, &mut lines, &chunk)?;
+                    if connection.wire.borrow().is_plain() {
+                        let chunk = &self.buffer.borrow()[..n];
+                        handler.received(connection.id, &mut framing, chunk)?;
                     } else {
-                        handler.received(connection.id, &mut lines, &self.buffer.borrow()[..n])?;
+                        self.unwrap(connection, &*handler, &mut framing, n)?;
                     }
                     if !connection.peer.is_loopback() {
                         connection.wait(allowance.take(Instant::now(), n)).await;
@@ -505,23 +563,40 @@ impl Server {
 }
 
 impl Server {
-    /// Hands on what a chunk of a TLS stream holds, and sends what the protocol itself answers.
-    fn decrypt(
+    /// Hands on what the `n` bytes in the buffer hold, and sends what the encryption itself answers.
+    fn unwrap(
         &self,
         connection: &Connection,
         handler: &dyn Handler,
-        lines: &mut Lines,
-        mut chunk: &[u8],
+        framing: &mut Framing,
+        n: usize,
     ) -> Result<(), String> {
+        let buffer = self.buffer.borrow();
+        let mut chunk = &buffer[..n];
+        let identity = self.identity.borrow().clone();
+        let identity = identity.as_deref();
         while !chunk.is_empty() {
-            let (outcome, plain, answer) = connection.take_in(&mut chunk);
-            if let Some(connection) = self.connections.borrow().get(&connection.id).cloned()
-                && !answer.is_empty()
-            {
-                self.write(connection, &answer);
+            let mut taken = self.taken.borrow_mut();
+            taken.plain.clear();
+            taken.answer.clear();
+            let outcome =
+                connection.wire.borrow_mut().take_in(&mut chunk, framing, identity, &mut taken);
+            if !taken.answer.is_empty() {
+                let connection = self.connections.borrow().get(&connection.id).cloned();
+                connection.inspect(|connection| self.write(connection.clone(), &taken.answer));
             }
-            outcome?;
-            handler.received(connection.id, lines, &plain)?;
+            // What came before a fault counts: it could be a block.
+            if !taken.plain.is_empty() {
+                handler.received(connection.id, framing, &taken.plain)?;
+            }
+            match outcome {
+                Ok(()) => {}
+                Err(Unreadable::Broken(why)) => return Err(why),
+                Err(Unreadable::Misplaced(speaks)) => {
+                    handler.misplaced(connection.id, connection.peer, speaks);
+                    return Err(speaks.words().to_owned());
+                }
+            }
         }
         Ok(())
     }
@@ -531,7 +606,7 @@ impl Server {
 async fn limit_handshake(connection: Weak<Connection>) {
     Timer::after(HANDSHAKE).await;
     if let Some(connection) = connection.upgrade()
-        && connection.tls.borrow().as_ref().is_some_and(|tls| tls.is_handshaking())
+        && connection.wire.borrow().is_tls_handshaking()
     {
         log::debug!("miner at {}: no TLS handshake in time", connection.peer);
         connection.stream.get_ref().shutdown(Shutdown::Both).ok();
@@ -616,49 +691,13 @@ impl Connection {
         match ServerConnection::new(certificate.config().await) {
             Ok(mut tls) => {
                 tls.set_buffer_limit(Some(MAX_PENDING));
-                *self.tls.borrow_mut() = Some(Box::new(tls));
+                *self.wire.borrow_mut() = Wire::Tls(Box::new(tls));
             }
             Err(error) => {
                 log::error!("no TLS for the miner at {}: {error}", self.peer);
                 self.stream.get_ref().shutdown(Shutdown::Both).ok();
             }
         }
-    }
-
-    /// What is to be written in place of `bytes`; `None` for a connection without TLS.
-    fn encrypted(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let mut tls = self.tls.borrow_mut();
-        let tls = tls.as_mut()?;
-        // Before the handshake is over this is kept, up to a bound; a miner is told nothing then.
-        tls.writer().write_all(bytes).ok();
-        Some(to_send(tls))
-    }
-
-    /// The alert with which a TLS stream ends; `None` for a connection without TLS.
-    fn close_notify(&self) -> Option<Vec<u8>> {
-        let mut tls = self.tls.borrow_mut();
-        let tls = tls.as_mut()?;
-        tls.send_close_notify();
-        Some(to_send(tls))
-    }
-
-    /// Takes a part of `chunk` in: the lines' bytes that it held, and what TLS itself answers.
-    fn take_in(&self, chunk: &mut &[u8]) -> (Result<(), String>, Vec<u8>, Vec<u8>) {
-        let mut tls = self.tls.borrow_mut();
-        let Some(tls) = tls.as_mut() else { return (Ok(()), std::mem::take(chunk).into(), vec![]) };
-        let mut plain = Vec::new();
-        let outcome = match tls.read_tls(chunk) {
-            // After its goodbye nothing counts.
-            Ok(0) => {
-                *chunk = &[];
-                Ok(())
-            }
-            Ok(_) => tls.process_new_packets().map(drop).map_err(|error| format!("TLS: {error}")),
-            Err(error) => Err(format!("TLS: {error}")),
-        };
-        // An error here is the end of the stream, which the socket shows as well.
-        tls.reader().read_to_end(&mut plain).ok();
-        (outcome, plain, to_send(tls))
     }
 
     /// FIN, and an end by force for a miner that does not answer it.
@@ -676,30 +715,18 @@ impl Connection {
     }
 }
 
-/// The bytes that TLS has ready for the socket.
-fn to_send(tls: &mut ServerConnection) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while tls.wants_write() {
-        // Writing to memory cannot fail.
-        if tls.write_tls(&mut bytes).is_err() {
-            break;
-        }
-    }
-    bytes
-}
-
 impl Listener {
-    fn new(address: SocketAddr, certificate: Option<Rc<Certificate>>) -> io::Result<Listener> {
+    fn new(address: SocketAddr, speaks: Speaks) -> io::Result<Listener> {
         let socket = reserve(address)?;
         let address = socket.get_ref().local_addr().unwrap_or(address);
-        Ok(Listener { address, socket: Rc::new(socket), certificate, accepting: None })
+        Ok(Listener { address, socket: Rc::new(socket), speaks, accepting: None })
     }
 
     fn open(&mut self, server: &Server) {
         let Some(this) = server.this.upgrade().filter(|_| self.accepting.is_none()) else { return };
         match SockRef::from(&self.socket).listen(BACKLOG) {
             Ok(()) => {
-                let task = this.accept(self.socket.clone(), self.certificate.clone());
+                let task = this.accept(self.socket.clone(), self.speaks.clone());
                 self.accepting = Some(server.executor.spawn(task));
             }
             Err(error) => log::error!("cannot listen on {}: {error}", self.address),
@@ -760,9 +787,10 @@ mod tests {
 
     impl Handler for Nobody {
         fn connected(&self, _: ConnId, _: IpAddr) {}
-        fn received(&self, _: ConnId, _: &mut Lines, _: &[u8]) -> Result<(), String> {
+        fn received(&self, _: ConnId, _: &mut Framing, _: &[u8]) -> Result<(), String> {
             Ok(())
         }
+        fn misplaced(&self, _: ConnId, _: IpAddr, _: Opening) {}
         fn closed(&self, _: ConnId, _: &str) {}
         fn refused(&self, _: IpAddr, _: Turned) {}
         fn gave_way(&self, _: IpAddr) {}
@@ -792,7 +820,7 @@ mod tests {
             let mut end = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let stream = Async::new(listener.accept().unwrap().0).unwrap();
             let peer = SocketAddr::from(([192, 168, 1, 7], port));
-            server.admit(stream, peer, None);
+            server.admit(stream, peer, Speaks::Either);
             server.send(ConnId(port.into()), b"x");
             std::io::Read::read_exact(&mut end, &mut [0]).unwrap();
             ends.push(end);
@@ -820,13 +848,16 @@ mod tests {
     }
 
     const KNOWN: &str = "192.168.1.7";
+    const HERE: &str = "{\"here\"}";
+    const BLOCK: &str = "{\"a block\"}";
 
     impl Handler for Porter {
         fn connected(&self, _: ConnId, _: IpAddr) {}
-        fn received(&self, conn: ConnId, _: &mut Lines, chunk: &[u8]) -> Result<(), String> {
+        fn misplaced(&self, _: ConnId, _: IpAddr, _: Opening) {}
+        fn received(&self, conn: ConnId, _: &mut Framing, chunk: &[u8]) -> Result<(), String> {
             self.heard.borrow_mut().push(String::from_utf8_lossy(chunk).into());
             let server = self.server.borrow().upgrade().unwrap();
-            if chunk == b"here" && server.sit(conn, None).is_err() {
+            if chunk == HERE.as_bytes() && server.sit(conn, None).is_err() {
                 server.close(conn);
             }
             Ok(())
@@ -868,7 +899,7 @@ mod tests {
             end.write_all(says.as_bytes()).unwrap();
             let stream = Async::new(self.listener.accept().unwrap().0).unwrap();
             let peer = SocketAddr::new(peer.parse().unwrap(), 1);
-            self.server.admit(stream, peer, None);
+            self.server.admit(stream, peer, Speaks::Either);
             end
         }
 
@@ -887,10 +918,10 @@ mod tests {
         assert_eq!(house.server.connections(), HALL_MAX);
         assert_eq!(house.porter.gave_way.borrow().len(), 300 - HALL_MAX);
         assert!(house.porter.closed.borrow().iter().all(|why| why == "it made room for others"));
-        let miner = house.come(KNOWN, "here");
-        let other = house.come("192.168.3.1", "here");
+        let miner = house.come(KNOWN, HERE);
+        let other = house.come("192.168.3.1", HERE);
         house.run(50);
-        assert_eq!(*house.porter.heard.borrow(), ["here", "here"]);
+        assert_eq!(*house.porter.heard.borrow(), [HERE, HERE]);
         assert_eq!(house.porter.turned.borrow().len(), 0);
         drop((silent, miner, other));
     }
@@ -900,7 +931,7 @@ mod tests {
     fn what_was_sent_is_read_before_a_place_is_lost() {
         let house = House::new(4, 300);
         let mut ends: Vec<TcpStream> = (0..STORM).map(|_| house.come("10.0.0.1", "")).collect();
-        ends.push(house.come("10.0.0.1", "a block"));
+        ends.push(house.come("10.0.0.1", BLOCK));
         house.run(50);
         assert!(house.porter.heard.borrow().is_empty(), "it waits");
         while house.server.connections() < HALL_MAX {
@@ -910,7 +941,7 @@ mod tests {
             ends.push(house.come(&format!("10.0.2.{n}"), ""));
         }
         house.run(50);
-        assert_eq!(*house.porter.heard.borrow(), ["a block"]);
+        assert_eq!(*house.porter.heard.borrow(), [BLOCK]);
     }
 
     #[test]
@@ -918,7 +949,7 @@ mod tests {
         let house = House::new(4, 2);
         let mut ends = Vec::new();
         let mut come = |peer: &str| {
-            ends.push(house.come(peer, "here"));
+            ends.push(house.come(peer, HERE));
             house.run(20);
             let (open, closed) = (house.server.connections(), house.porter.closed.borrow().len());
             (open, closed)

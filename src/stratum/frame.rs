@@ -34,6 +34,28 @@ const KEPT_ROOM: usize = 512;
 #[error("a line is longer than {MAX_LINE} bytes")]
 pub struct LineTooLong;
 
+/// How one connection's messages are told apart.
+#[derive(Debug)]
+pub enum Framing {
+    /// Stratum V1.
+    Lines(Lines),
+    /// Stratum V2: whole frames come, because they were decrypted one by one.
+    Frames,
+}
+
+impl Framing {
+    /// Lines, of which none has come yet.
+    pub fn lines() -> Framing {
+        Framing::Lines(Lines::new())
+    }
+}
+
+impl Default for Framing {
+    fn default() -> Framing {
+        Framing::lines()
+    }
+}
+
 /// Splits one connection's bytes into lines, however the network cuts them.
 #[derive(Debug, Default)]
 pub struct Lines {

@@ -31,6 +31,11 @@ pub enum Output {
         /// Why, for the log and the page.
         why: CloseReason,
     },
+    /// A miner left, and its connection goes on: it was one of several channels.
+    Left {
+        /// Its channel.
+        conn: ConnId,
+    },
     /// A miner said who it is; its session has the name and the user agent.
     Authorized {
         /// Its connection.

@@ -1,27 +1,23 @@
-//! One miner's session: which messages it may send, in which order, and which it gets.
+//! One miner's session, whatever the miner speaks: its name, its difficulty, whom its blocks pay, and
+//! the verdict on its shares.
 //!
 //! ```text
-//!             subscribe + authorize, in either order
-//!   Greeting ────────────────────────────────────────► Settling
-//!      │                                                  │ a suggestion, or SETTLE later:
-//!      │ INTRODUCTION later                               │ ONE set_difficulty, notify(clean)
-//!      ▼                                                  ▼
-//!    Closing                                           Mining ──┐ difficulty changes:
-//!                                                         ▲     │ ONE set_difficulty,
-//!                                                         └─────┘ notify(clean) with a new id
+//!             the miner says who it is
+//!   Greeting ──────────────────────────► Settling
+//!      │                                    │ a suggestion, or soon after:
+//!      │ INTRODUCTION later                 │ ONE difficulty with a job
+//!      ▼                                    ▼
+//!    Closing                             Mining ──┐ difficulty changes:
+//!                                           ▲     │ ONE difficulty with a job
+//!                                           └─────┘ of a new id
 //! ```
 //!
-//! Only answers are sent before `Mining`, because Avalons treat the first line after their
-//! configure as its answer. While `Settling`, a suggestion (ESP-Miner sends it after the answer to
-//! authorize, NerdMiner 200 ms later) still decides the first difficulty.
-//!
-//! **Difficulty belongs to the job.** A share is checked against the difficulty that was in force
-//! when its job was sent, so a change never makes an honest share wrong. Job ids rise, so a short
-//! list of difficulties, each with its first job id, is enough. The payee of a block is stored in
-//! the same way, where miners may be paid by name.
+//! The session decides; a front end reads what the miner sends and writes what it is sent:
+//! [`super::v1`] lines of JSON, [`super::v2`] frames. What a miner was given with its jobs is in
+//! [`super::given`].
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,29 +34,17 @@ use crate::ids::{ConnId, Extranonce1};
 use crate::job::{Job, JobId, Jobs, Lookup};
 use crate::job_journal::{JobRecord, Script};
 use crate::reject::{Late, Reject};
-use crate::share::{Seen, Share, Submission};
-use crate::signal::VERSION_MASK;
+use crate::share::{RolledVersion, Seen, Share, Submission};
 use crate::vardiff::{Start, Vardiff};
 
 use super::firmware::{self, Override, Profile, SIGN_OF_LIFE, Saved, Unclear};
-use super::message::{self, Authorize, Configure, Id, Message, Method, Request, Submit, Subscribe};
+use super::given::{Given, JobRecords, Parked};
 use super::outbox::{CloseReason, Outbox, Output};
-use super::reply;
+use super::v1::V1;
+use super::v2::channel::Channel;
 
-/// How long the first difficulty waits for the miner's own suggestion.
-const SETTLE: Duration = Duration::from_millis(400);
-
-/// How long a connection may take to subscribe and authorize.
+/// How long a connection may take to say who is at its end.
 const INTRODUCTION: Duration = Duration::from_secs(60);
-
-/// Lines in a row that are no messages, after which the other end is no miner.
-const MAX_NONSENSE: u32 = 16;
-
-/// Difficulties remembered, each with the first job that had it.
-const MAX_LEVELS: usize = 16;
-
-/// What `client.get_version` is told.
-const VERSION: &str = concat!("Soloist/", env!("CARGO_PKG_VERSION"));
 
 /// Names and user agents are cut to this many characters.
 const MAX_NAME: usize = 128;
@@ -74,13 +58,22 @@ pub struct SessionKey(pub [u8; 32]);
 pub struct Rules {
     /// Signs session ids, so that one from before a restart is known to be ours.
     pub session_key: SessionKey,
-    /// If set, `mining.authorize` must bring it.
+    /// If set, a miner must bring it: as the password of `mining.authorize`, or after a comma in its
+    /// name where there is no password (Stratum V2).
     pub password: Option<String>,
     /// The owner's own start difficulties, before those of the table.
     pub overrides: Vec<Override>,
     /// Miners whose name is an address of one of these chains are paid there; empty if the owner
     /// does not allow it.
     pub payee_chains: Vec<Chain>,
+}
+
+impl Rules {
+    /// Whether the owner has set no password, or it is among the parts of this one.
+    pub(super) fn let_in(&self, password: &str) -> bool {
+        let right = |wanted: &String| password.split(',').any(|part| part.trim() == wanted);
+        self.password.as_ref().is_none_or(right)
+    }
 }
 
 /// Who is at the other end of the socket.
@@ -92,6 +85,16 @@ pub struct Identity {
     pub peer: IpAddr,
     /// Its extranonce1.
     pub extranonce1: Extranonce1,
+}
+
+impl Identity {
+    /// The extranonce as far as it is ours, with zeros after it. A miner that takes a shorter
+    /// extranonce2 is given some of the zeros as part of its extranonce1.
+    pub(super) fn extranonce(&self) -> [u8; EXTRANONCE_SIZE] {
+        let mut extranonce = [0; EXTRANONCE_SIZE];
+        extranonce[..4].copy_from_slice(&self.extranonce1.0);
+        extranonce
+    }
 }
 
 /// What a session works with besides itself.
@@ -131,51 +134,18 @@ fn payee(name: &str, rules: &Rules) -> Result<Script, String> {
     }
 }
 
-/// The job records that wait for the shell to store them.
-#[derive(Debug, Default)]
-pub struct JobRecords {
-    /// Whether anybody keeps them; nothing is noted otherwise.
-    pub wanted: bool,
-    /// Those that were not taken yet.
-    pub list: Vec<JobRecord>,
-}
-
-impl JobRecords {
-    /// Notes what `record` says, if it is wanted.
-    pub fn note(&mut self, record: impl FnOnce() -> JobRecord) {
-        if self.wanted {
-            self.list.push(record());
-        }
-    }
-}
-
-/// What outlives a connection: see [`Session::park`].
-#[derive(Debug)]
-pub struct Parked {
-    since: Instant,
-    given: Given,
-}
-
-/// What a miner was given with its jobs.
-#[derive(Debug, Default)]
-struct Given {
-    levels: Levels,
-    /// Whom the blocks of its jobs pay.
-    payees: History<Script>,
-}
-
 /// One miner's session. See the module's description.
 #[derive(Debug)]
 pub struct Session {
-    identity: Identity,
-    phase: Phase,
-    subscribed: bool,
+    pub(super) identity: Identity,
+    pub(super) phase: Phase,
+    pub(super) front: Front,
     /// The name by which the miner authorized itself.
-    worker: Option<String>,
+    pub(super) worker: Option<String>,
     user_agent: String,
-    profile: Profile,
+    pub(super) profile: Profile,
     /// Resumed an earlier session: its shares are judged before it authorizes.
-    resumed: bool,
+    pub(super) resumed: bool,
     given: Given,
     /// Whom its blocks pay from now on; `None` for the owner.
     payee: Script,
@@ -187,13 +157,53 @@ pub struct Session {
     saved: Option<Saved>,
     /// What its password asks for.
     asked: Result<Option<f64>, Unclear>,
-    suggestion: Option<f64>,
+    pub(super) suggestion: Option<f64>,
     connected_at: Now,
-    nonsense: u32,
+}
+
+/// What a miner speaks.
+#[derive(Debug)]
+pub(super) enum Front {
+    /// Stratum V1, or nothing yet.
+    V1(V1),
+    /// A channel of Stratum V2.
+    V2(Channel),
+}
+
+/// A job for one miner, with all that it has to be told with it.
+pub(super) struct Handout<'a> {
+    /// The difficulty from this job on, where it is another one than before.
+    pub level: Option<Difficulty>,
+    /// The job.
+    pub job: &'a Job,
+    /// The coinbase, where it is not the owner's.
+    pub coinbase: Option<&'a Coinbase>,
+    /// The present jobs are to be dropped.
+    pub clean: bool,
+    /// The line of `mining.notify` in the outbox, where it is the same for all.
+    pub line: Option<&'a Range<usize>>,
+}
+
+/// A share as it came.
+pub(super) struct Sent<'a> {
+    /// The job that it names; `None` if no job can have that id.
+    pub job: Option<JobId>,
+    /// The whole extranonce.
+    pub extranonce: [u8; EXTRANONCE_SIZE],
+    /// The header's time.
+    pub ntime: u32,
+    /// The header's nonce.
+    pub nonce: u32,
+    /// The header's version.
+    pub version: RolledVersion,
+    /// The merkle root, where it is known already.
+    pub root: Option<[u8; 32]>,
+    /// The name that it came with: for the block of a miner that has not said its name.
+    pub worker: &'a str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
+pub(super) enum Phase {
     Greeting {
         until: Instant,
     },
@@ -205,20 +215,13 @@ enum Phase {
     Closing,
 }
 
-/// What was in force from which job on, oldest first.
-#[derive(Debug)]
-struct History<T>(VecDeque<(JobId, T)>);
-
-/// The difficulties that a miner was given.
-type Levels = History<Difficulty>;
-
 impl Session {
     /// A session that has heard nothing yet.
     pub fn new(now: Now, identity: Identity) -> Session {
         Session {
             identity,
             phase: Phase::Greeting { until: now.mono + INTRODUCTION },
-            subscribed: false,
+            front: Front::V1(V1::default()),
             worker: None,
             user_agent: String::new(),
             profile: firmware::identify("", &[]),
@@ -231,7 +234,6 @@ impl Session {
             asked: Ok(None),
             suggestion: None,
             connected_at: now,
-            nonsense: 0,
         }
     }
 
@@ -307,8 +309,11 @@ impl Session {
 
     /// Tells a person at the miner something, if its firmware shows it.
     pub fn say(&self, text: &str, out: &mut Outbox) {
-        if self.is_mining() && self.profile.shows_messages {
-            out.reply(self.conn(), |b| reply::show_message(b, text));
+        if let Front::V1(_) = self.front
+            && self.is_mining()
+            && self.profile.shows_messages
+        {
+            super::v1::say(self.conn(), text, out);
         }
     }
 
@@ -380,16 +385,20 @@ impl Session {
         let (Phase::Mining, Some(vardiff)) = (self.phase, &mut self.vardiff) else { return };
         let network = job.work.template.target.difficulty().0;
         // The network's difficulty changes with a block, and then the job is a clean one.
-        if let Some(level) = vardiff.set_network(network, now.mono) {
-            self.give_level(job.id, Difficulty(level), job_records);
-            out.reply(self.conn(), |b| reply::set_difficulty(b, level));
+        let level = vardiff.set_network(network, now.mono).map(Difficulty);
+        if let Some(level) = level {
+            self.give_level(job.id, level, job_records);
         }
-        match self.give_payee(job, job_records) {
-            None => out.send(self.conn(), line.clone()),
-            Some(coinbase) => {
-                let line = job.notify_line_with(&coinbase, clean);
-                out.reply(self.conn(), |b| b.extend_from_slice(line.as_bytes()));
-            }
+        let coinbase = self.give_payee(job, job_records);
+        let coinbase = coinbase.as_ref();
+        self.hand_out(&Handout { level, job, coinbase, clean, line: Some(line) }, out);
+    }
+
+    /// Sends a job.
+    fn hand_out(&mut self, handout: &Handout<'_>, out: &mut Outbox) {
+        match &mut self.front {
+            Front::V1(_) => super::v1::hand_out(self.identity.conn, handout, out),
+            Front::V2(channel) => channel.hand_out(&self.identity, handout, out),
         }
     }
 
@@ -405,7 +414,7 @@ impl Session {
         let script = self.payee.clone().filter(|_| coinbase.is_some());
         let payees = &mut self.given.payees;
         // The owner's turn is noted too, if another's comes after it.
-        if payees.latest() != Some(&script) && !(payees.0.is_empty() && script.is_none()) {
+        if payees.latest() != Some(&script) && !(payees.is_empty() && script.is_none()) {
             payees.push(job.id, script.clone());
             let (extranonce1, from) = (self.extranonce1(), job.id);
             job_records.note(|| JobRecord::Payee { extranonce1, from, script });
@@ -422,27 +431,30 @@ impl Session {
         }
     }
 
-    /// Takes a line.
-    pub fn line(&mut self, context: &mut Context<'_>, line: &[u8], out: &mut Outbox) {
-        if self.phase == Phase::Closing {
-            return;
-        }
-        let line = super::frame::text(line);
-        match message::parse(&line) {
-            Ok(Message::Request(request)) => {
-                self.nonsense = 0;
-                self.request(context, request, out);
-            }
-            Ok(Message::Response(_)) => self.nonsense = 0,
-            Err(malformed) => {
-                self.nonsense += 1;
-                let why = Reject::Malformed(malformed.fault);
-                out.reply(self.conn(), |b| reply::rejected(b, malformed.id, &why));
-                out.push(Output::Rejected { conn: self.conn(), why, reached: None });
-                if self.nonsense >= MAX_NONSENSE {
-                    self.close(CloseReason::NotStratum, out);
-                }
-            }
+    /// Notes what the miner says that it is.
+    pub(super) fn identify(&mut self, user_agent: &str, rules: &Rules) {
+        self.user_agent = user_agent.chars().take(MAX_NAME).collect();
+        self.profile = firmware::identify(&self.user_agent, &rules.overrides);
+    }
+
+    /// Notes by which name it mines, and what its password asks for.
+    pub(super) fn log_in(
+        &mut self,
+        context: &Context<'_>,
+        user: &str,
+        password: &str,
+        out: &mut Outbox,
+    ) {
+        // The owner's own password may have digits.
+        let secret = context.rules.password.as_deref();
+        let parts = password.split(',').filter(|part| Some(part.trim()) != secret);
+        let password: String = parts.collect::<Vec<_>>().join(",").chars().take(MAX_NAME).collect();
+        self.asked = firmware::password_difficulty(&password);
+        let name: String = user.chars().take(MAX_NAME).collect();
+        if self.worker.as_ref() != Some(&name) {
+            self.worker = Some(name);
+            self.apply(context.rules);
+            out.push(Output::Authorized { conn: self.conn() });
         }
     }
 
@@ -463,7 +475,7 @@ impl Session {
 
     /// What is kept of a miner that left, if it had work.
     pub fn park(self, now: Now) -> Option<Parked> {
-        let had_work = !self.given.levels.0.is_empty();
+        let had_work = !self.given.levels.is_empty();
         had_work.then_some(Parked { since: now.mono, given: self.given })
     }
 
@@ -472,128 +484,7 @@ impl Session {
         self.given = parked.given;
     }
 
-    fn request(&mut self, context: &mut Context<'_>, request: Request<'_>, out: &mut Outbox) {
-        let id = request.id;
-        match request.method {
-            Method::Submit(submit) => self.submit(context, id, &submit, out),
-            Method::Subscribe(subscribe) => self.subscribe(context, id, &subscribe, out),
-            Method::Authorize(login) => self.authorize(context, id, &login, out),
-            Method::Configure(configure) => self.configure(context, id, &configure, out),
-            Method::SuggestDifficulty(wish) => {
-                self.answer(id, out, |b| reply::accepted(b, id));
-                if let Some(wish) = wish {
-                    self.suggest(context, wish, out);
-                }
-            }
-            Method::ExtranonceSubscribe | Method::Capabilities | Method::MultiVersion => {
-                self.answer(id, out, |b| reply::accepted(b, id));
-            }
-            Method::Ping => self.answer(id, out, |b| reply::words(b, id, "pong")),
-            Method::GetTransactions => self.answer(id, out, |b| reply::no_transactions(b, id)),
-            Method::GetVersion => self.answer(id, out, |b| reply::words(b, id, VERSION)),
-            Method::Pong => {}
-            Method::Unknown(_) => {
-                self.answer(id, out, |b| reply::rejected(b, id, &Reject::UnknownMethod))
-            }
-        }
-    }
-
-    /// Answers a call that nothing depends on, unless its id is null: bfgminer sends such calls
-    /// before subscribe and takes the first line that it hears for the answer to that.
-    fn answer(&self, id: Id<'_>, out: &mut Outbox, write: impl FnOnce(&mut Vec<u8>)) {
-        if !id.is_null() {
-            out.reply(self.conn(), write);
-        }
-    }
-
-    fn subscribe(
-        &mut self,
-        context: &mut Context<'_>,
-        id: Id<'_>,
-        subscribe: &Subscribe<'_>,
-        out: &mut Outbox,
-    ) {
-        if !subscribe.user_agent.is_empty() {
-            self.user_agent = subscribe.user_agent.chars().take(MAX_NAME).collect();
-            self.profile = firmware::identify(&self.user_agent, &context.rules.overrides);
-        }
-        if !self.subscribed
-            && let Some(wanted) = &subscribe.session_id
-            && let Some(extranonce1) = context.rules.session_key.verify(wanted)
-        {
-            self.identity.extranonce1 = extranonce1;
-            self.resumed = true;
-            if let Some(parked) = context.parked.remove(&extranonce1) {
-                self.resume(parked);
-            }
-        }
-        self.subscribed = true;
-        let session_id = context.rules.session_key.sign(self.extranonce1());
-        let (extranonce, split) = (self.extranonce_prefix(), self.extranonce2_at());
-        out.reply(self.conn(), |b| {
-            let size = EXTRANONCE_SIZE - split;
-            reply::subscribed(b, id, &session_id, &extranonce[..split], size);
-        });
-        self.introduced(context);
-    }
-
-    fn authorize(
-        &mut self,
-        context: &mut Context<'_>,
-        id: Id<'_>,
-        login: &Authorize<'_>,
-        out: &mut Outbox,
-    ) {
-        if let Some(password) = &context.rules.password
-            && !login.password.split(',').any(|part| part.trim() == password)
-        {
-            let wrong = Reject::WrongPassword;
-            out.reply(self.conn(), |b| reply::rejected(b, id, &wrong));
-            out.push(Output::Rejected { conn: self.conn(), why: wrong, reached: None });
-            self.close(CloseReason::BadPassword, out);
-            return;
-        }
-        // The owner's own password may have digits.
-        let secret = context.rules.password.as_deref();
-        let parts = login.password.split(',').filter(|part| Some(part.trim()) != secret);
-        let password: String = parts.collect::<Vec<_>>().join(",").chars().take(MAX_NAME).collect();
-        self.asked = firmware::password_difficulty(&password);
-        out.reply(self.conn(), |b| reply::accepted(b, id));
-        let name: String = login.user.chars().take(MAX_NAME).collect();
-        if self.worker.as_ref() != Some(&name) {
-            self.worker = Some(name);
-            self.apply(context.rules);
-            out.push(Output::Authorized { conn: self.conn() });
-        }
-        self.introduced(context);
-    }
-
-    fn configure(
-        &mut self,
-        context: &mut Context<'_>,
-        id: Id<'_>,
-        configure: &Configure,
-        out: &mut Outbox,
-    ) {
-        let mask = configure.version_rolling.then_some(configure.mask & VERSION_MASK);
-        out.reply(self.conn(), |b| reply::configured(b, id, mask));
-        if let Some(least) = configure.minimum_difficulty
-            && self.suggestion.is_none()
-        {
-            self.suggest(context, least, out);
-        }
-    }
-
-    fn introduced(&mut self, context: &Context<'_>) {
-        if self.subscribed
-            && self.worker.is_some()
-            && let Phase::Greeting { .. } = self.phase
-        {
-            self.phase = Phase::Settling { until: context.now.mono + SETTLE };
-        }
-    }
-
-    fn suggest(&mut self, context: &mut Context<'_>, wish: f64, out: &mut Outbox) {
+    pub(super) fn suggest(&mut self, context: &mut Context<'_>, wish: f64, out: &mut Outbox) {
         if self.is_mining() && self.is_old(wish) {
             return;
         }
@@ -658,71 +549,52 @@ impl Session {
 
     /// One set_difficulty, followed at once by a clean job with a new id: the only way in which
     /// every firmware applies it (ESP-Miner repeats shares and NerdQAxe waits otherwise).
-    fn send_level(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+    pub(super) fn send_level(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
         let Some(level) = self.level() else { return };
         let Some(job) = context.jobs.issue(context.now) else { return };
         let job = job.clone();
         context.job_records.note(|| JobRecord::Job { id: job.id, ntime: job.ntime });
         self.give_level(job.id, level, context.job_records);
-        let line = match self.give_payee(&job, context.job_records) {
-            Some(coinbase) => job.notify_line_with(&coinbase, true),
-            None => job.notify_line(true),
-        };
-        out.reply(self.conn(), |b| {
-            reply::set_difficulty(b, level.0);
-            b.extend_from_slice(line.as_bytes());
-        });
+        let coinbase = self.give_payee(&job, context.job_records);
+        let coinbase = coinbase.as_ref();
+        let level = Some(level);
+        self.hand_out(&Handout { level, job: &job, coinbase, clean: true, line: None }, out);
     }
 
-    fn submit(
-        &mut self,
-        context: &mut Context<'_>,
-        id: Id<'_>,
-        submit: &Submit<'_>,
-        out: &mut Outbox,
-    ) {
-        let conn = self.conn();
-        match self.evaluate(context, submit, out) {
-            Ok(counted) => {
-                out.reply(conn, |b| reply::accepted(b, id));
-                out.push(Output::Share {
-                    conn,
-                    credited: counted.credited,
-                    reached: counted.reached,
-                    height: counted.height,
-                });
-                let now = context.now.mono;
-                let vardiff = self.vardiff.as_mut();
-                if vardiff.and_then(|v| v.share(now, counted.credited.0)).is_some() {
-                    self.send_level(context, out);
-                }
-            }
-            Err((why, reached)) => {
-                out.reply(conn, |b| reply::rejected(b, id, &why));
-                out.push(Output::Rejected { conn, why, reached });
-            }
-        }
+    /// Notes a share that counts. Whether it changed the difficulty: [`Session::send_level`] is to
+    /// follow, after the answer to the share.
+    pub(super) fn count(&mut self, now: Instant, counted: &Counted, out: &mut Outbox) -> bool {
+        let Counted { credited, reached, height } = *counted;
+        out.push(Output::Share { conn: self.conn(), credited, reached, height });
+        self.vardiff.as_mut().and_then(|vardiff| vardiff.share(now, credited.0)).is_some()
     }
 
     /// Proves the share, hands on a block if it is one, and only then asks whether it counts.
-    fn evaluate(
+    pub(super) fn evaluate(
         &mut self,
         context: &mut Context<'_>,
-        submit: &Submit<'_>,
+        sent: &Sent<'_>,
         out: &mut Outbox,
     ) -> Result<Counted, (Reject, Option<Difficulty>)> {
         let now = context.now;
-        let known = submit.job_id.parse().map(|id| context.jobs.find(id));
-        let (job, stale_since) = match known {
-            Ok(Lookup::Current(job)) => (job, None),
-            Ok(Lookup::Stale(job, since)) => (job, Some(since)),
-            Ok(Lookup::Unknown) | Err(_) => return Err((Reject::UnknownJob, None)),
+        let (job, stale_since) = match sent.job.map(|id| context.jobs.find(id)) {
+            Some(Lookup::Current(job)) => (job, None),
+            Some(Lookup::Stale(job, since)) => (job, Some(since)),
+            Some(Lookup::Unknown) | None => return Err((Reject::UnknownJob, None)),
         };
-        let submission = self.submission(job.id, submit);
-        let coinbase = self.coinbase_of(job);
-        let share = Share::prove_with(job, &coinbase, &submission);
+        let submission = Submission {
+            job: job.id,
+            extranonce: sent.extranonce,
+            ntime: sent.ntime,
+            nonce: sent.nonce,
+            version: sent.version,
+        };
+        let share = match &sent.root {
+            Some(root) => Share::prove_below(job, root, &submission),
+            None => Share::prove_with(job, &self.coinbase_of(job), &submission),
+        };
         if share.solves {
-            let block = self.solved(now, (job, &coinbase), &submission, &share, submit);
+            let block = self.solved(now, job, &submission, &share, sent.worker);
             out.push(Output::Block(Arc::new(block)));
         }
         let reached = share.difficulty;
@@ -756,145 +628,40 @@ impl Session {
         Ok(Counted { credited, reached, height: job.work.template.height })
     }
 
-    fn submission(&self, job: JobId, submit: &Submit<'_>) -> Submission {
-        let mut extranonce = self.extranonce_prefix();
-        submit.extranonce2(&mut extranonce[self.extranonce2_at()..]);
-        Submission {
-            job,
-            extranonce,
-            ntime: submit.ntime,
-            nonce: submit.nonce,
-            version_bits: submit.version_bits,
-        }
-    }
-
     fn solved(
         &self,
         now: Now,
-        (job, coinbase): (&Job, &Coinbase),
+        job: &Job,
         submission: &Submission,
         share: &Share,
-        submit: &Submit<'_>,
+        worker: &str,
     ) -> SolvedBlock {
         let template = &job.work.template;
-        let coinbase = coinbase.in_block(&submission.extranonce);
+        let coinbase = self.coinbase_of(job).in_block(&submission.extranonce);
         SolvedBlock {
             hash: share.hash,
             height: template.height,
             unix: now.unix,
             reward: template.value,
-            worker: self.worker.clone().unwrap_or_else(|| submit.worker.to_string()),
+            worker: self.worker.clone().unwrap_or_else(|| worker.to_owned()),
             bytes: block::assemble(&share.header, &coinbase, &template.txs),
         }
     }
 
-    /// The extranonce as far as it is ours, with zeros after it. A miner that takes a shorter
-    /// extranonce2 is given some of the zeros as part of its extranonce1.
-    fn extranonce_prefix(&self) -> [u8; EXTRANONCE_SIZE] {
-        let mut extranonce = [0; EXTRANONCE_SIZE];
-        extranonce[..4].copy_from_slice(&self.identity.extranonce1.0);
-        extranonce
-    }
-
-    /// Where extranonce2 begins.
-    fn extranonce2_at(&self) -> usize {
-        EXTRANONCE_SIZE - self.profile.extranonce2_size
-    }
-
-    fn close(&mut self, why: CloseReason, out: &mut Outbox) {
+    pub(super) fn close(&mut self, why: CloseReason, out: &mut Outbox) {
         self.phase = Phase::Closing;
         out.push(Output::Close { conn: self.conn(), why });
     }
 }
 
 /// A share that counts.
-struct Counted {
-    credited: Difficulty,
-    reached: Difficulty,
-    height: u32,
-}
-
-impl<T> Default for History<T> {
-    fn default() -> History<T> {
-        History(VecDeque::new())
-    }
-}
-
-impl<T> History<T> {
-    fn push(&mut self, from: JobId, value: T) {
-        if self.0.len() >= MAX_LEVELS {
-            self.0.pop_front();
-        }
-        self.0.push_back((from, value));
-    }
-
-    fn latest(&self) -> Option<&T> {
-        self.0.back().map(|(_, value)| value)
-    }
-
-    /// What was in force with a job: the last that came with it or before it. What came after all
-    /// that is remembered stands for what is not.
-    fn at(&self, job: JobId) -> Option<&T> {
-        self.since(job).next()
-    }
-
-    /// What was given with a job or before it; nothing stands in for what came later.
-    fn given(&self, job: JobId) -> Option<&T> {
-        self.0.iter().rfind(|(from, _)| !job.is_before(*from)).map(|(_, value)| value)
-    }
-
-    /// What a job had and what came later.
-    fn since(&self, job: JobId) -> impl Iterator<Item = &T> {
-        let first = self.0.iter().rposition(|(from, _)| !job.is_before(*from)).unwrap_or(0);
-        self.0.range(first.min(self.0.len())..).map(|(_, value)| value)
-    }
-}
-
-impl Levels {
-    /// The lowest difficulty since a job. ESP-Miner works on the old job at the new difficulty
-    /// from when it has read that until it has read the new job.
-    fn least_since(&self, job: JobId) -> Option<Difficulty> {
-        self.since(job).copied().min_by(|a, b| a.0.total_cmp(&b.0))
-    }
-}
-
-impl Given {
-    /// Notes what is in force, for a run that knows none of it.
-    fn remind(&self, extranonce1: Extranonce1, job_records: &mut JobRecords) {
-        if let Some((from, difficulty)) = self.levels.0.back().copied() {
-            job_records.note(|| JobRecord::Level { extranonce1, from, difficulty });
-        }
-        if let Some((from, script @ Some(_))) = self.payees.0.back().cloned() {
-            job_records.note(|| JobRecord::Payee { extranonce1, from, script });
-        }
-    }
-}
-
-impl Parked {
-    /// A miner of an earlier run, of which nothing is known yet.
-    pub fn restored_session(now: Now) -> Parked {
-        Parked { since: now.mono, given: Given::default() }
-    }
-
-    /// The earlier run gave it this difficulty.
-    pub fn restore_level(&mut self, from: JobId, difficulty: Difficulty) {
-        self.given.levels.push(from, difficulty);
-    }
-
-    /// In the earlier run its blocks paid this script, or the owner.
-    pub fn restore_payee(&mut self, from: JobId, script: Script) {
-        self.given.payees.push(from, script);
-    }
-
-    /// Notes what it was given, for a run that knows none of it.
-    pub fn remind(&self, extranonce1: Extranonce1, job_records: &mut JobRecords) {
-        self.given.remind(extranonce1, job_records);
-    }
-
-    /// When the miner left.
-    pub fn since(&self) -> Instant {
-        self.since
-    }
+pub(super) struct Counted {
+    /// What it is worth.
+    pub credited: Difficulty,
+    /// What its hash reached.
+    pub reached: Difficulty,
+    /// Height of the block that it was for.
+    pub height: u32,
 }
 
 impl SessionKey {

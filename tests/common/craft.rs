@@ -11,7 +11,7 @@ use soloist::hash::sha256d;
 use soloist::ids::NodeId;
 use soloist::job::{Job, JobId, Work};
 use soloist::rpc::Rpc;
-use soloist::share::{Share, Submission};
+use soloist::share::{RolledVersion, Share, Submission};
 use soloist::template::{Template, TxCache};
 
 /// Everybody may spend this output, with a witness and without a key: `OP_TRUE` as P2WSH.
@@ -44,8 +44,9 @@ pub fn solve(job: &Job, extranonce: u8, version_bits: Option<u32>) -> Solved {
     let extranonce = [extranonce; 12];
     let share = (0..)
         .map(|nonce| {
+            let version = RolledVersion::Bits(version_bits.unwrap_or(0));
             let submission =
-                Submission { job: job.id, extranonce, ntime: job.ntime, nonce, version_bits };
+                Submission { job: job.id, extranonce, ntime: job.ntime, nonce, version };
             Share::prove(job, &submission)
         })
         .find(|share| share.solves)

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use soloist::node;
 use soloist::rpc::{Auth, NodeConfig};
 
-use crate::common::daemon::{Daemon, Miner, PAYOUT, node_entries};
+use crate::common::daemon::{Daemon, Miner, PAYOUT, node_entries, patient};
 use crate::common::fault::{Fault, FaultProxy};
 use crate::common::node::{Kind, RealNode};
 use crate::common::wait_for;
@@ -221,12 +221,11 @@ fn the_set_up_tells_what_a_node_forbids_before_it_is_saved() {
             "name": "attic", "payout": PAYOUT, "pin": "7391x", "save": false,
             "nodes": [{ "url": limited.config.url, "user": user, "password": pass }],
         });
-        let answer = minreq::post(format!("http://{}/api/setup", daemon.http))
+        let request = minreq::post(format!("http://{}/api/setup", daemon.http))
             .with_header("Content-Type", "application/json")
             .with_body(wish.to_string())
-            .with_timeout(60)
-            .send()
-            .unwrap();
+            .with_timeout(60);
+        let answer = patient(&request).unwrap();
         let words = answer.as_str().unwrap();
         // It is to be saved only on purpose.
         assert_eq!(answer.status_code, 422, "{words}");

@@ -245,7 +245,7 @@ fn a_hanging_disk_holds_up_neither_page_nor_stop() {
     let name = format!("{:010}-{}.block", 8, block(8).hash);
     hang(&daemon.data().join("spool").join(&name));
     let url = format!("http://{}/api/blocks/{}.hex", daemon.http, block(8).hash);
-    let waits = thread::spawn(move || minreq::get(url).with_timeout(4).send().is_err());
+    let waits = thread::spawn(move || patient(&minreq::get(url).with_timeout(4)).is_err());
     thread::sleep(Duration::from_millis(300));
     answers(&daemon);
     assert_eq!(download(&daemon, 7).0, 200);

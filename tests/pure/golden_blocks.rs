@@ -17,7 +17,7 @@ use soloist::coinbase::{Coinbase, EXTRANONCE_SIZE};
 use soloist::difficulty::Difficulty;
 use soloist::ids::NodeId;
 use soloist::job::{Job, JobId, Work};
-use soloist::share::{Share, Submission};
+use soloist::share::{RolledVersion, Share, Submission};
 use soloist::signal::VERSION_MASK;
 use soloist::template::{Template, TxCache, witness_commitment};
 use soloist::{hash, merkle};
@@ -84,7 +84,7 @@ fn mine_again(
         extranonce,
         ntime: header.time,
         nonce: header.nonce,
-        version_bits: Some(header.version.to_consensus() as u32 & VERSION_MASK),
+        version: RolledVersion::Bits(header.version.to_consensus() as u32 & VERSION_MASK),
     };
     let share = Share::prove(&job, &submission);
     assert_eq!(share.check_rules(&job, &submission, header.time, Difficulty(1.0)), Ok(()));

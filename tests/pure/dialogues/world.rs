@@ -215,7 +215,7 @@ impl World {
                 Output::Block(block) => self.blocks.push(block.height),
                 Output::Share { .. } => self.counted += 1,
                 Output::Rejected { .. } => self.refused += 1,
-                Output::Authorized { .. } => {}
+                Output::Authorized { .. } | Output::Left { .. } => {}
             }
         }
         for wire in self.wires.values() {

@@ -21,7 +21,7 @@ use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
 use soloist::signal::Signals;
 use soloist::stratum::firmware::Saved;
-use soloist::stratum::frame::Lines;
+use soloist::stratum::frame::Framing;
 use soloist::stratum::outbox::{CloseReason, Output};
 use soloist::stratum::session::{Rules, SessionKey};
 
@@ -191,7 +191,7 @@ impl Daemon {
     }
 
     /// Bytes from a miner. False when they cannot be read.
-    pub fn received(&mut self, now: Now, conn: ConnId, lines: &mut Lines, chunk: &[u8]) -> bool {
+    pub fn received(&mut self, now: Now, conn: ConnId, lines: &mut Framing, chunk: &[u8]) -> bool {
         let fine = self.engine.received(now, conn, lines, chunk).is_ok();
         self.carry_out(now);
         fine
@@ -282,6 +282,10 @@ impl Daemon {
                 let difficulty = *self.levels.get(session.worker()?)?;
                 let saved = Saved::Level { difficulty, wish: None };
                 self.engine.handle(now, Input::Known { conn, saved });
+                return None;
+            }
+            Output::Left { conn } => {
+                self.engine.handle(now, Input::Left(conn));
                 return None;
             }
             Output::Share { .. } => Want::Counted,

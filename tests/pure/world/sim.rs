@@ -19,7 +19,7 @@ use soloist::p2p::Down;
 use soloist::peer_address::Outside;
 use soloist::priority_queue::Urgency;
 use soloist::reject::Reject;
-use soloist::stratum::frame::Lines;
+use soloist::stratum::frame::Framing;
 use soloist::stratum::outbox::CloseReason;
 use soloist::template::Template;
 
@@ -150,7 +150,7 @@ pub enum Fault {
 
 struct Wire {
     miner: usize,
-    lines: Lines,
+    lines: Framing,
     open: bool,
 }
 
@@ -1417,7 +1417,7 @@ impl World {
         }
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
-        let wire = Wire { miner: index, lines: Lines::new(), open: true };
+        let wire = Wire { miner: index, lines: Framing::lines(), open: true };
         self.wires.insert(conn, wire);
         let (now, random) = (self.clock(), self.random.bytes());
         let peer = IpAddr::from([192, 168, 1, 10 + index as u8]);
