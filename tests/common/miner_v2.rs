@@ -16,7 +16,7 @@ use bitcoin::base58;
 use common_messages_sv2::{MESSAGE_TYPE_SETUP_CONNECTION, Protocol, SetupConnection};
 use mining_sv2::*;
 
-pub use channel::{Channel, Found, Goal, Kind};
+pub use channel::{Channel, Found, Goal, Kind, reaches, sha256d, target_of};
 pub use line::{CHANNEL_MESSAGE, Frame, Line, Received};
 pub use message::{Message, frame};
 
@@ -65,14 +65,20 @@ pub type Verdict = Result<(), String>;
 /// A connection with its channels.
 pub struct MinerV2 {
     pub line: Line,
+    heard: Heard,
+    requests: u32,
+    ended: bool,
+}
+
+/// What a miner has been told on a connection.
+#[derive(Default)]
+pub struct Heard {
     channels: BTreeMap<u32, Channel>,
     /// Channels that were closed: nothing may be said of them.
     closed: BTreeSet<u32>,
     /// Group ids, none of which may be a channel's.
     groups: BTreeSet<u32>,
-    requests: u32,
     verdicts: BTreeMap<(u32, u32), Verdict>,
-    ended: bool,
 }
 
 /// The key in the form in which people carry it: base58check of `01 00` and 32 bytes. Panics where the
@@ -139,15 +145,7 @@ impl MinerV2 {
 
     /// A miner that has not introduced itself.
     pub fn silent(line: Line) -> MinerV2 {
-        MinerV2 {
-            line,
-            channels: BTreeMap::new(),
-            closed: BTreeSet::new(),
-            groups: BTreeSet::new(),
-            requests: 0,
-            verdicts: BTreeMap::new(),
-            ended: false,
-        }
+        MinerV2 { line, heard: Heard::default(), requests: 0, ended: false }
     }
 
     /// Opens a standard channel and waits for its first work. Panics where it is refused.
@@ -188,7 +186,12 @@ impl MinerV2 {
             None => frame(
                 MESSAGE_TYPE_OPEN_STANDARD_MINING_CHANNEL,
                 false,
-                OpenStandardMiningChannel { request_id, user_identity, nominal_hash_rate, max_target },
+                OpenStandardMiningChannel {
+                    request_id,
+                    user_identity,
+                    nominal_hash_rate,
+                    max_target,
+                },
             ),
         };
         self.say(&[ask]);
@@ -206,7 +209,9 @@ impl MinerV2 {
                     return Err(it.error_code.as_utf8_or_hex());
                 }
                 // The firmwares take anything else for a refusal.
-                (other, _) if self.channels.is_empty() => panic!("before the answer: {other:?}"),
+                (other, _) if self.heard.channels.is_empty() => {
+                    panic!("before the answer: {other:?}")
+                }
                 _ => {}
             }
         }
@@ -228,7 +233,7 @@ impl MinerV2 {
             }
             Received::Nothing => return None,
         };
-        self.hear(&message);
+        self.heard.hear(&message);
         Some(message)
     }
 
@@ -241,65 +246,9 @@ impl MinerV2 {
         }
     }
 
-    fn hear(&mut self, message: &Message) {
-        match message {
-            Message::StandardOpened(it) => {
-                let prefix = it.extranonce_prefix.as_bytes().to_vec();
-                let channel = Channel::new(Kind::Standard, prefix, it.target.to_array());
-                self.opened(it.channel_id, it.group_channel_id, channel);
-            }
-            Message::ExtendedOpened(it) => {
-                let prefix = it.extranonce_prefix.as_bytes().to_vec();
-                let kind = Kind::Extended { size: it.extranonce_size.into() };
-                let channel = Channel::new(kind, prefix, it.target.to_array());
-                self.opened(it.channel_id, it.group_channel_id, channel);
-            }
-            Message::StandardJob(job) => self.channel_mut(job.channel_id).standard_job(job),
-            Message::ExtendedJob(job) => self.channel_mut(job.channel_id).extended_job(job),
-            Message::PrevHash(it) => self.channel_mut(it.channel_id).prev_hash(it),
-            Message::Target(it) => {
-                let target = it.maximum_target.to_array();
-                self.channel_mut(it.channel_id).set_target(target);
-            }
-            Message::Accepted(it) => {
-                let done = self.channel_mut(it.channel_id).accepted(it);
-                let done = done.into_iter().map(|sequence| ((it.channel_id, sequence), Ok(())));
-                self.verdicts.extend(done);
-            }
-            Message::Refused(it) => {
-                let code = it.error_code.as_utf8_or_hex();
-                assert!(code.bytes().all(|byte| byte.is_ascii_graphic()), "{code}");
-                if let Some(channel) = self.channels.get_mut(&it.channel_id) {
-                    channel.refused(it.sequence_number);
-                }
-                self.verdicts.insert((it.channel_id, it.sequence_number), Err(code));
-            }
-            Message::Close(it) => {
-                assert!(self.channels.remove(&it.channel_id).is_some(), "{it}");
-                self.closed.insert(it.channel_id);
-            }
-            Message::SetupSuccess(_)
-            | Message::SetupError(_)
-            | Message::OpenError(_)
-            | Message::UpdateError(_) => {}
-        }
-    }
-
-    fn opened(&mut self, id: u32, group: u32, channel: Channel) {
-        self.groups.insert(group);
-        assert!(!self.groups.contains(&id), "{id} is a channel's id and a group's");
-        assert!(!self.closed.contains(&id), "channel {id} is there again");
-        assert!(self.channels.insert(id, channel).is_none(), "channel {id} twice");
-        assert!(!self.channels.contains_key(&group), "{group} is a group's id and a channel's");
-    }
-
     /// A channel. Panics where there is none of this id.
     pub fn channel(&self, id: u32) -> &Channel {
-        self.channels.get(&id).unwrap_or_else(|| panic!("there is no channel {id}"))
-    }
-
-    fn channel_mut(&mut self, id: u32) -> &mut Channel {
-        self.channels.get_mut(&id).unwrap_or_else(|| panic!("something for channel {id}: it is none"))
+        self.heard.channel(id)
     }
 
     /// Waits until there is work for a channel.
@@ -316,9 +265,11 @@ impl MinerV2 {
     /// Waits for work on another tip than that on which a share was found last, or for which was
     /// waited last.
     pub fn wait_new_tip(&mut self, channel: u32) {
-        self.wait(channel, "another tip", |channel| channel.tip().is_some_and(|tip| tip != channel.left));
+        self.wait(channel, "another tip", |channel| {
+            channel.tip().is_some_and(|tip| tip != channel.left)
+        });
         let tip = self.channel(channel).tip().unwrap();
-        self.channel_mut(channel).left = tip;
+        self.heard.channel_mut(channel).left = tip;
     }
 
     /// Hears messages until a channel is as wished.
@@ -335,7 +286,7 @@ impl MinerV2 {
 
     /// Finds a share on a channel's present job.
     pub fn find(&mut self, channel: u32, goal: Goal) -> Found {
-        let mut found = self.channel_mut(channel).find(goal);
+        let mut found = self.heard.channel_mut(channel).find(goal);
         found.channel = channel;
         found
     }
@@ -345,7 +296,7 @@ impl MinerV2 {
         let mut frames = Vec::new();
         let mut sequences = Vec::new();
         for found in found {
-            let sequence = self.channel_mut(found.channel).next_sequence();
+            let sequence = self.heard.channel_mut(found.channel).next_sequence();
             frames.push(found.frame(sequence));
             sequences.push(sequence);
         }
@@ -357,7 +308,7 @@ impl MinerV2 {
     pub fn verdict(&mut self, channel: u32, sequence: u32) -> Verdict {
         let asked = Instant::now();
         loop {
-            if let Some(verdict) = self.verdicts.get(&(channel, sequence)) {
+            if let Some(verdict) = self.heard.verdicts.get(&(channel, sequence)) {
                 return verdict.clone();
             }
             let left = PATIENCE.checked_sub(asked.elapsed()).expect("a share's verdict");
@@ -401,7 +352,92 @@ impl MinerV2 {
                 _ => {}
             }
         }
-        self.channels.remove(&channel_id);
-        self.closed.insert(channel_id);
+        self.heard.close(channel_id);
+    }
+}
+
+impl Heard {
+    /// Takes a message to heart. Panics where it breaks a rule.
+    pub fn hear(&mut self, message: &Message) {
+        match message {
+            Message::StandardOpened(it) => {
+                let prefix = it.extranonce_prefix.as_bytes().to_vec();
+                let channel = Channel::new(Kind::Standard, prefix, it.target.to_array());
+                self.opened(it.channel_id, it.group_channel_id, channel);
+            }
+            Message::ExtendedOpened(it) => {
+                let prefix = it.extranonce_prefix.as_bytes().to_vec();
+                let kind = Kind::Extended { size: it.extranonce_size.into() };
+                let channel = Channel::new(kind, prefix, it.target.to_array());
+                self.opened(it.channel_id, it.group_channel_id, channel);
+            }
+            Message::StandardJob(job) => self.channel_mut(job.channel_id).standard_job(job),
+            Message::ExtendedJob(job) => self.channel_mut(job.channel_id).extended_job(job),
+            Message::PrevHash(it) => self.channel_mut(it.channel_id).prev_hash(it),
+            Message::Target(it) => {
+                let target = it.maximum_target.to_array();
+                self.channel_mut(it.channel_id).set_target(target);
+            }
+            Message::Accepted(it) => {
+                let done = self.channel_mut(it.channel_id).accepted(it);
+                let done = done.into_iter().map(|sequence| ((it.channel_id, sequence), Ok(())));
+                self.verdicts.extend(done);
+            }
+            Message::Refused(it) => {
+                let code = it.error_code.as_utf8_or_hex();
+                assert!(code.bytes().all(|byte| byte.is_ascii_graphic()), "{code}");
+                if let Some(channel) = self.channels.get_mut(&it.channel_id) {
+                    channel.refused(it.sequence_number);
+                }
+                self.verdicts.insert((it.channel_id, it.sequence_number), Err(code));
+            }
+            Message::Close(it) => self.close(it.channel_id),
+            Message::SetupSuccess(_)
+            | Message::SetupError(_)
+            | Message::OpenError(_)
+            | Message::UpdateError(_) => {}
+        }
+    }
+
+    fn opened(&mut self, id: u32, group: u32, channel: Channel) {
+        self.groups.insert(group);
+        assert!(!self.groups.contains(&id), "{id} is a channel's id and a group's");
+        assert!(!self.closed.contains(&id), "channel {id} is there again");
+        assert!(self.channels.insert(id, channel).is_none(), "channel {id} twice");
+        assert!(!self.channels.contains_key(&group), "{group} is a group's id and a channel's");
+    }
+
+    /// A channel. Panics where there is none of this id.
+    pub fn channel(&self, id: u32) -> &Channel {
+        self.channels.get(&id).unwrap_or_else(|| panic!("there is no channel {id}"))
+    }
+
+    pub fn channel_mut(&mut self, id: u32) -> &mut Channel {
+        self.channels
+            .get_mut(&id)
+            .unwrap_or_else(|| panic!("something for channel {id}: it is none"))
+    }
+
+    /// A share was sent on a channel, which may be none.
+    pub fn sent(&mut self, channel: u32, sequence: u32) {
+        if let Some(channel) = self.channels.get_mut(&channel) {
+            channel.sent(sequence);
+        }
+    }
+
+    /// Whether there is work on a channel.
+    pub fn mines(&self) -> bool {
+        self.channels.values().any(|channel| channel.job().is_some())
+    }
+
+    /// What belongs together was sent together: a target and a job for it, a job and its tip.
+    pub fn end_of_burst(&self) {
+        self.channels.values().for_each(Channel::end_of_burst);
+    }
+
+    /// Nothing may be said of this channel any more.
+    pub fn close(&mut self, id: u32) {
+        assert!(self.channels.remove(&id).is_some(), "there is no channel {id} to be closed");
+        self.closed.insert(id);
     }
 }

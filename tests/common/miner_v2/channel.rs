@@ -45,6 +45,8 @@ pub struct Channel {
     tip: Option<Tip>,
     current: Option<u32>,
     pub jobs_seen: usize,
+    /// A target without a job: NerdQAxe applies it to the job that it has, on which the server does not.
+    announced: bool,
     /// Number of targets told since the channel was opened.
     pub targets_seen: usize,
     /// The tip on which a share was found last.
@@ -134,6 +136,7 @@ impl Channel {
             tip: None,
             current: None,
             jobs_seen: 0,
+            announced: true,
             targets_seen: 0,
             left: [0; 32],
             next_sequence: 0,
@@ -154,7 +157,7 @@ impl Channel {
         Some(self.job()?.tip?.prev_hash)
     }
 
-    pub(super) fn standard_job(&mut self, job: &NewMiningJobOwned) {
+    pub fn standard_job(&mut self, job: &NewMiningJobOwned) {
         assert_eq!(self.kind, Kind::Standard, "{job}");
         let root = Root::Given(job.merkle_root.to_array());
         self.take(job.job_id, job.min_ntime.clone().into_inner(), job.version, root);
@@ -170,17 +173,19 @@ impl Channel {
         let size = 25 + 32 * path.len() + head.len() + tail.len();
         assert!(size <= LONGEST_JOB, "{size} bytes: {job}");
         assert_ne!(head[4..6], [0, 1], "a coinbase with a witness has another id: {job}");
-        self.take(job.job_id, job.min_ntime.clone().into_inner(), job.version, Root::Made {
-            head,
-            tail,
-            path,
-        });
+        self.take(
+            job.job_id,
+            job.min_ntime.clone().into_inner(),
+            job.version,
+            Root::Made { head, tail, path },
+        );
     }
 
     fn take(&mut self, id: u32, ntime: Option<u32>, version: u32, root: Root) {
         assert_eq!(version & ROLLED, 0, "these bits are the miner's: {version:08x}");
         assert_ne!(ntime, Some(0), "the firmwares take it for a job of a tip to come");
         let job = Job { id, version, root, target: self.target, tip: self.tip, ntime: 0 };
+        self.announced = false;
         let before = self.jobs.insert(id, job);
         assert!(before.is_none(), "job {id} twice");
         self.jobs_seen += 1;
@@ -211,7 +216,10 @@ impl Channel {
 
     pub(super) fn set_target(&mut self, target: [u8; 32]) {
         assert_ne!(target, [0; 32], "nobody reaches this target");
+        assert!(!self.announced, "two targets before a job");
+        assert_ne!(self.target, target, "a change that is none");
         self.target = target;
+        self.announced = true;
         self.targets_seen += 1;
     }
 
@@ -233,8 +241,24 @@ impl Channel {
     pub(super) fn next_sequence(&mut self) -> u32 {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.pending.insert(sequence);
+        self.sent(sequence);
         sequence
+    }
+
+    /// See [`super::Heard::end_of_burst`].
+    pub fn end_of_burst(&self) {
+        assert!(!self.announced, "a target without its job");
+        assert!(self.future.is_empty(), "job {:?} without its tip", self.future);
+    }
+
+    /// A share was sent under this number.
+    pub fn sent(&mut self, sequence: u32) {
+        self.pending.insert(sequence);
+    }
+
+    /// A job by its id.
+    pub fn job_of(&self, id: u32) -> Option<&Job> {
+        self.jobs.get(&id)
     }
 
     /// Tries headers of the present job, each time with other version bits and, where it may, with
@@ -289,9 +313,7 @@ impl Channel {
             Root::Given(root) => *root,
             Root::Made { head, tail, path } => {
                 let coinbase = [head, &self.prefix, extranonce, tail].concat();
-                path.iter().fold(sha256d(&coinbase), |root, hash| {
-                    sha256d(&[root, *hash].concat())
-                })
+                path.iter().fold(sha256d(&coinbase), |root, hash| sha256d(&[root, *hash].concat()))
             }
         };
         let mut header = [0; 80];

@@ -88,4 +88,3 @@ fn same<T: Serialize + GetSize>(payload: &[u8], message: T) -> Result<(), String
     }
     Err(format!("{} bytes are no form that a writer gives it, {}", payload.len(), written.len()))
 }
-

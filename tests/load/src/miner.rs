@@ -176,14 +176,11 @@ impl Miner {
         match &mut self.v2 {
             None => {
                 let user = &self.login.user;
-                let params = format!(
-                    "\"{user}\",\"{job}\",\"{extranonce2}\",\"{ntime}\",\"{nonce:08x}\""
-                );
+                let params =
+                    format!("\"{user}\",\"{job}\",\"{extranonce2}\",\"{ntime}\",\"{nonce:08x}\"");
                 self.outbox.extend_from_slice(
-                    format!(
-                        "{{\"id\":{id},\"method\":\"mining.submit\",\"params\":[{params}]}}\n"
-                    )
-                    .as_bytes(),
+                    format!("{{\"id\":{id},\"method\":\"mining.submit\",\"params\":[{params}]}}\n")
+                        .as_bytes(),
                 );
             }
             Some(v2) => {
@@ -469,7 +466,8 @@ impl Miner {
             0x1c => {
                 fields.u32();
                 let last = u64::from(fields.u32());
-                let done: Vec<u64> = self.under_way.keys().copied().filter(|n| *n <= last).collect();
+                let done: Vec<u64> =
+                    self.under_way.keys().copied().filter(|n| *n <= last).collect();
                 for id in done {
                     if let Some(sent) = self.under_way.remove(&id) {
                         let took = sent.elapsed();

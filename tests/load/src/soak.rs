@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::fleet::Fleet;
-use super::miner::{Heard, Login, Protocol, Miner, Wish};
+use super::miner::{Heard, Login, Miner, Protocol, Wish};
 
 /// What a soak is made of.
 #[derive(Clone, Debug)]
