@@ -5,6 +5,11 @@
 // Nobody outside sees a test's helpers.
 #![allow(unreachable_pub)]
 
+#[path = "../common"]
+mod common {
+    #![allow(dead_code, unused_imports, clippy::unwrap_used)]
+    pub mod miner_v2;
+}
 #[path = "../ledger_world/mod.rs"]
 mod ledger_world;
 
