@@ -13,6 +13,7 @@
 
 pub mod channel;
 pub mod connection;
+pub mod describe;
 pub mod frame;
 pub mod message;
 pub mod noise;
