@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    BlockState, HistogramView, MinerState, RejectReason, Snapshot, State, Verdict, ZmqNews, health,
+    BlockState, HistogramView, LinkView, MinerState, Protocol, RejectReason, Snapshot, State, Verdict, ZmqNews, health,
     odds,
 };
 use crate::node;
@@ -260,6 +260,18 @@ fn miners(s: &Snapshot, out: &mut Text) {
     {
         let count = s.miners.iter().filter(|miner| miner.state == state).count();
         out.sample("soloist_miners", &[("state", name)], count as u64);
+    }
+    let connected = "Connected miners by what they speak and whether that is encrypted.";
+    out.family("soloist_miners_connected", "gauge", connected);
+    // Stratum V2 is always encrypted.
+    for (protocol, name, encrypted) in
+        [(Protocol::V1, "v1", false), (Protocol::V1, "v1", true), (Protocol::V2, "v2", true)]
+    {
+        let is_such = |link: &LinkView| link.protocol == protocol && link.encrypted == encrypted;
+        let links = s.miners.iter().filter_map(|miner| miner.link.as_ref());
+        let encrypted = if encrypted { "yes" } else { "no" };
+        let labels = [("protocol", name), ("encrypted", encrypted)];
+        out.sample("soloist_miners_connected", &labels, links.filter(|l| is_such(l)).count() as u64);
     }
     // The name alone may be shared by two miners; the id never is.
     let mut each = Each { out, of: &s.miners, labels: |m| vec![("miner", &m.name), ("id", &m.id)] };

@@ -50,6 +50,8 @@ pub struct Miners<'a> {
     pub payees: &'a Payees,
     /// The round trip to the miner of a connection.
     pub round_trip: &'a dyn Fn(ConnId) -> Option<Duration>,
+    /// Whether a connection is encrypted.
+    pub is_encrypted: &'a dyn Fn(ConnId) -> bool,
 }
 
 impl<'a> Miners<'a> {
@@ -126,6 +128,9 @@ impl<'a> Miners<'a> {
             user_agent: session.map_or_else(String::new, |s| s.user_agent().to_owned()),
             class: model.class.clone(),
             address: session.map_or_else(String::new, |s| address_text(s.peer())),
+            link: session.map(|s| {
+                view::LinkView::of(s.channel_kind(), (self.is_encrypted)(s.conn()))
+            }),
             pays: self.paid(session.and_then(Session::payee)),
             pays_fault: session.and_then(Session::payee_fault).unwrap_or_default().to_owned(),
             difficulty_unclear: session.is_some_and(Session::asks_unclearly),
