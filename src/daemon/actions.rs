@@ -189,7 +189,13 @@ impl State {
 
     /// Adds what was sent to or by the recorded miner to the recording; of a connection with several
     /// miners on it, all.
-    pub(super) fn overhear(&mut self, now: Now, conn: ConnId, from: recorder::From, said: Said<'_>) {
+    pub(super) fn overhear(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        from: recorder::From,
+        said: Said<'_>,
+    ) {
         let Some(recording) = self.recording.as_ref().filter(|r| r.runs(now.mono)) else { return };
         let mut workers = self
             .engine

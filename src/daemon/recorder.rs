@@ -129,7 +129,8 @@ mod tests {
         let start = Now { mono: Instant::now(), unix: 1000 };
         let mut recording = Recording::new(start, "1".into(), "anna", None);
         // CloseChannel of channel 1, and a message of an extension that nobody knows.
-        let theirs = b"\x00\x80\x18\x08\x00\x00\x01\x00\x00\x00\x03a\nb\x02\x00\x01\x01\x00\x00\x2a";
+        let theirs =
+            b"\x00\x80\x18\x08\x00\x00\x01\x00\x00\x00\x03a\nb\x02\x00\x01\x01\x00\x00\x2a";
         recording.add(start.mono, From::Miner, Said::Frames(theirs));
         let mut ours = Vec::new();
         message::submit_success(&mut ours, 1, 7, 2, 1024);

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    BlockState, HistogramView, LinkView, MinerState, Protocol, RejectReason, Snapshot, State, Verdict, ZmqNews, health,
-    odds,
+    BlockState, HistogramView, LinkView, MinerState, Protocol, RejectReason, Snapshot, State,
+    Verdict, ZmqNews, health, odds,
 };
 use crate::node;
 
@@ -242,7 +242,11 @@ fn stratum(s: &Snapshot, out: &mut Text) {
     );
     out.histogram("soloist_share_answer_seconds", &[], &edge.share_answer);
     if let Some(canary) = &s.canary {
-        out.gauge("soloist_canary_ok", "Whether the last test share was accepted.", canary.ok);
+        out.gauge(
+            "soloist_canary_ok",
+            "Whether the last test share by each protocol was accepted.",
+            canary.ok,
+        );
         out.gauge(
             "soloist_canary_round_trip_seconds",
             "From sending the last test share to its answer.",
@@ -271,7 +275,11 @@ fn miners(s: &Snapshot, out: &mut Text) {
         let links = s.miners.iter().filter_map(|miner| miner.link.as_ref());
         let encrypted = if encrypted { "yes" } else { "no" };
         let labels = [("protocol", name), ("encrypted", encrypted)];
-        out.sample("soloist_miners_connected", &labels, links.filter(|l| is_such(l)).count() as u64);
+        out.sample(
+            "soloist_miners_connected",
+            &labels,
+            links.filter(|l| is_such(l)).count() as u64,
+        );
     }
     // The name alone may be shared by two miners; the id never is.
     let mut each = Each { out, of: &s.miners, labels: |m| vec![("miner", &m.name), ("id", &m.id)] };

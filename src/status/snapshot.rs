@@ -1092,7 +1092,7 @@ pub struct StorageView {
 /// The built-in miner that proves the whole way once a minute.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CanaryView {
-    /// The last attempt got its share accepted.
+    /// The last attempt by each way got its share accepted.
     pub ok: bool,
     /// When its last share was accepted.
     pub last_ok_at: Option<u64>,
@@ -1102,7 +1102,10 @@ pub struct CanaryView {
     pub passed: u64,
     /// Not accepted, or not answered, since the start.
     pub failed: u64,
-    /// What went wrong last; empty when nothing did.
+    /// By which way the last attempt went: `Stratum V1`, `Stratum V2 (extended channel)`, …; they take
+    /// turns.
+    pub way: String,
+    /// What went wrong last, by each way; empty when nothing did.
     pub error: String,
 }
 

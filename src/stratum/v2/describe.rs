@@ -482,7 +482,8 @@ mod tests {
                       (difficulty 512)";
         let lines = [
             "SetupConnection.Success used_version=2 flags=0x00000000".to_owned(),
-            "SetupConnection.Error flags=0x00000002 error_code=\"unsupported-feature-flags\"".into(),
+            "SetupConnection.Error flags=0x00000002 error_code=\"unsupported-feature-flags\""
+                .into(),
             format!(
                 "OpenExtendedMiningChannel.Success request_id=1 channel_id=2 target={target} \
                  extranonce_size=8 extranonce_prefix=abcd group_channel_id=0"
@@ -537,9 +538,8 @@ mod tests {
         );
         assert_eq!(described.number("endpoint_port"), Some(3333));
         assert_eq!(described.bytes("vendor"), Some(&b"bitaxe"[..]));
-        let mut payload = [1u32, 5, 7, 0xdead_beef, 1_790_000_000, 0x3fff_e000]
-            .map(u32::to_le_bytes)
-            .concat();
+        let mut payload =
+            [1u32, 5, 7, 0xdead_beef, 1_790_000_000, 0x3fff_e000].map(u32::to_le_bytes).concat();
         payload.extend_from_slice(&[2, 0, 9]);
         let frame = Frame { extension: 0, kind: kind::SUBMIT_SHARES_EXTENDED, payload: &payload };
         assert_eq!(

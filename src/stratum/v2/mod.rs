@@ -16,4 +16,5 @@ pub mod connection;
 pub mod describe;
 pub mod frame;
 pub mod message;
+pub mod miner;
 pub mod noise;
