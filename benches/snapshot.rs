@@ -141,6 +141,7 @@ impl World {
             chain: Some(Chain::Main),
             payees: &self.payees,
             round_trip: &|_| Some(Duration::from_millis(2)),
+            is_encrypted: &|_| false,
         };
         miners.views()
     }

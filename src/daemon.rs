@@ -86,7 +86,7 @@ use marks::Marks;
 use nodes::Nodes;
 use notifications::Notifications;
 use outside::Outside;
-use recorder::Recording;
+use recorder::{Recording, Said};
 use snoozes::Snoozes;
 use timings::Timings;
 use view::pages;
@@ -532,7 +532,11 @@ impl Handler for Daemon {
     fn received(&self, conn: ConnId, framing: &mut Framing, chunk: &[u8]) -> Result<(), String> {
         let mut state = self.state.borrow_mut();
         let now = state.now();
-        state.overhear(now, conn, recorder::From::Miner, chunk);
+        let said = match framing {
+            Framing::Lines(_) => Said::Lines(chunk),
+            Framing::Frames => Said::Frames(chunk),
+        };
+        state.overhear(now, conn, recorder::From::Miner, said);
         let result = state.received(now, conn, framing, chunk);
         self.rearm(&state);
         result

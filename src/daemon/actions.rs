@@ -18,7 +18,7 @@ use crate::server::http::admin::{Action, Download, Local};
 use crate::status::{format, json, metrics, verdict};
 use crate::{exit, logger, os};
 
-use super::recorder::{self, Recording};
+use super::recorder::{self, Recording, Said};
 use super::{Command, Daemon, Event, State};
 
 /// Time limit of a fire drill (for the nodes), and of a test of the notifications (for the
@@ -187,16 +187,38 @@ impl State {
         Ok(words)
     }
 
-    /// Adds bytes to or from the recorded miner to the recording.
-    pub(super) fn overhear(&mut self, now: Now, conn: ConnId, from: recorder::From, bytes: &[u8]) {
+    /// Adds what was sent to or by the recorded miner to the recording; of a connection with several
+    /// miners on it, all.
+    pub(super) fn overhear(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        from: recorder::From,
+        said: Said<'_>,
+    ) {
         let Some(recording) = self.recording.as_ref().filter(|r| r.runs(now.mono)) else { return };
-        let is_it = match self.ledger.workers.get(&conn).and_then(|id| self.ledger.core.get(*id)) {
-            Some(worker) => worker.number.0.to_string() == recording.miner,
+        let mut workers = self
+            .engine
+            .pool()
+            .channels(conn)
+            .filter_map(|channel| self.ledger.core.get(*self.ledger.workers.get(&channel)?))
+            .peekable();
+        let is_it = match workers.peek() {
+            Some(_) => workers.any(|worker| worker.number.0.to_string() == recording.miner),
             None => recording.peer.is_some() && recording.peer == self.server.peer(conn),
         };
         if is_it && let Some(recording) = &mut self.recording {
-            recording.add(now.mono, from, bytes);
+            recording.add(now.mono, from, said);
         }
+    }
+
+    /// The same of what this box sends.
+    pub(super) fn overhear_us(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
+        let said = match self.engine.pool().speaks_v2(conn) {
+            true => Said::Frames(bytes),
+            false => Said::Lines(bytes),
+        };
+        self.overhear(now, conn, recorder::From::Us, said);
     }
 
     pub(super) fn overheard(&self, miner: &str) -> Option<Download> {

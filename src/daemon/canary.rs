@@ -5,9 +5,15 @@
 //! verdict, with every part that a miner depends on. Its name cannot be guessed. It is not written
 //! into the ledger and counts in no total.
 //!
+//! Every other share goes by Stratum V2, where that is spoken: by an extended channel and by a standard
+//! one in turn, from a miner that knows the authority key. After the start it goes each way at once.
+//!
 //! It pauses while there is no work, and on a test chain where more than one in a thousand of its
 //! shares would be a block: its purpose is not to find blocks.
 
+mod v2;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::{Rc, Weak};
@@ -21,7 +27,9 @@ use serde_json::{Value, json};
 use crate::difficulty::{Difficulty, Target};
 use crate::hash::{self, Midstate};
 use crate::ids::ConnId;
-use crate::status::CanaryView;
+use crate::status::{CanaryView, ChannelKind};
+use crate::stratum::v2::miner::Unwanted;
+use crate::stratum::v2::noise::{AuthorityKey, NoiseError};
 use crate::timeout::within;
 use crate::vardiff;
 
@@ -31,6 +39,8 @@ use super::{Daemon, State};
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Time from the start to the first share.
 const FIRST: Duration = Duration::from_secs(15);
+/// Time from one share to the next until each way was gone.
+const SOON: Duration = Duration::from_secs(2);
 /// Time limit for one share, from connecting to the answer.
 const AT_MOST: Duration = Duration::from_secs(15);
 /// After this many failures in a row, without an accepted share of any miner, the watchdog is no
@@ -40,8 +50,33 @@ const GIVE_UP: u64 = 5;
 const SHARES_PER_BLOCK: f64 = 1000.0;
 /// What it is called wherever a person may read it. It authorises by a secret name.
 pub(super) const SHOWN: &str = "Soloist's own test";
-/// Its user agent.
+/// Its user agent; of Stratum V2 vendor and firmware.
 const USER_AGENT: &str = concat!("soloist-canary/", env!("CARGO_PKG_VERSION"));
+
+/// What it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    V1,
+    V2(ChannelKind),
+}
+
+/// The ways in turn.
+const TURNS: [Way; 4] =
+    [Way::V1, Way::V2(ChannelKind::Extended), Way::V1, Way::V2(ChannelKind::Standard)];
+
+impl Way {
+    fn words(self) -> &'static str {
+        match self {
+            Way::V1 => "Stratum V1",
+            Way::V2(ChannelKind::Extended) => "Stratum V2 (extended channel)",
+            Way::V2(ChannelKind::Standard) => "Stratum V2 (standard channel)",
+        }
+    }
+
+    fn is_v2(self) -> bool {
+        matches!(self, Way::V2(_))
+    }
+}
 
 /// The canary's results, and its identity among the miners.
 #[derive(Debug, Default)]
@@ -51,10 +86,31 @@ pub(super) struct Canary {
     /// Its connection, once it has introduced itself.
     conn: Option<ConnId>,
     view: CanaryView,
-    in_a_row: u64,
-    /// Shares of the owner's miners when the failures began.
-    shares_before: u64,
+    /// Tries so far.
+    turn: usize,
+    /// The ways of which the last share was not accepted, and why.
+    failing: BTreeMap<Way, String>,
+    /// Failures of any way, of V1 and of V2.
+    runs: [Run; 3],
     resting: bool,
+}
+
+/// Failures in a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    failures: u64,
+    /// Shares of the owner's miners when they began.
+    shares_before: u64,
+}
+
+impl Run {
+    fn note(&mut self, failed: bool, shares: u64) {
+        match failed {
+            true if self.failures == 0 => *self = Run { failures: 1, shares_before: shares },
+            true => self.failures += 1,
+            false => self.failures = 0,
+        }
+    }
 }
 
 impl Canary {
@@ -102,6 +158,51 @@ impl Canary {
         }
     }
 
+    /// The next way.
+    fn next_way(&mut self, v2: bool) -> Way {
+        if !v2 {
+            self.failing.retain(|way, _| !way.is_v2());
+            self.runs[2] = Run::default();
+        }
+        let way = TURNS[self.turn % TURNS.len()];
+        self.turn += 1;
+        if v2 { way } else { Way::V1 }
+    }
+
+    /// Notes what became of a try; `shares` are those of the owner's miners so far.
+    fn note(&mut self, now: u64, way: Way, outcome: Result<Duration, String>, shares: u64) {
+        let failed = outcome.is_err();
+        self.runs[0].note(failed, shares);
+        self.runs[if way.is_v2() { 2 } else { 1 }].note(failed, shares);
+        way.words().clone_into(&mut self.view.way);
+        match outcome {
+            Ok(took) => {
+                self.failing.remove(&way);
+                self.view.passed += 1;
+                self.view.last_ok_at = Some(now);
+                self.view.round_trip_ms = Some(took.as_secs_f64() * 1e3);
+            }
+            Err(error) => {
+                log::warn!("canary: no share was accepted by {}: {error}", way.words());
+                self.failing.insert(way, error);
+                self.view.failed += 1;
+            }
+        }
+        self.tell_failing();
+    }
+
+    fn tell_failing(&mut self) {
+        let told = self.failing.iter().map(|(way, error)| format!("by {}: {error}", way.words()));
+        self.view.error = told.collect::<Vec<_>>().join("; ");
+        self.view.ok = self.failing.is_empty();
+    }
+
+    /// Whether a way has failed so often that only a restart can help, and no share of the owner's miners
+    /// came through meanwhile.
+    fn is_stuck(&self, shares: u64) -> bool {
+        self.runs.iter().any(|run| run.failures >= GIVE_UP && run.shares_before == shares)
+    }
+
     /// For the page; `None` while it pauses.
     pub(super) fn view(&self) -> Option<CanaryView> {
         (!self.resting).then(|| self.view.clone())
@@ -115,15 +216,20 @@ pub(super) async fn run(daemon: Weak<Daemon>) {
         let Some(strong) = daemon.upgrade() else { return };
         let task = strong.state.borrow_mut().canary_task();
         drop(strong);
+        let mut pause = INTERVAL;
         if let Some(task) = task {
             let outcome = match within(AT_MOST, task.share()).await {
                 Some(outcome) => outcome.map_err(|error| error.to_string()),
                 None => Err(format!("no answer within {} s", AT_MOST.as_secs())),
             };
             let Some(strong) = daemon.upgrade() else { return };
-            strong.state.borrow_mut().canary_done(outcome);
+            let mut state = strong.state.borrow_mut();
+            state.canary_done(task.way, outcome);
+            if state.canary.turn < TURNS.len() {
+                pause = SOON;
+            }
         }
-        Timer::after(INTERVAL).await;
+        Timer::after(pause).await;
     }
 }
 
@@ -144,46 +250,30 @@ impl State {
         let address = self.server.addresses().first().copied()?;
         canary.resting = false;
         let password = self.config.stratum.password.as_ref().map_or("x", |p| p.expose());
+        let authority = self.identity.as_ref().filter(|_| self.config.stratum.v2);
+        let authority = authority.map(|identity| identity.authority());
         Some(Attempt {
+            way: canary.next_way(authority.is_some()),
+            authority,
             address: reachable(address),
             name: canary.name.clone(),
             password: password.to_owned(),
         })
     }
 
-    fn canary_done(&mut self, outcome: Result<Duration, String>) {
+    fn canary_done(&mut self, way: Way, outcome: Result<Duration, String>) {
         let now = self.now();
         // If the nodes failed while it tried, no miner could be served: that is no failure.
         if outcome.is_err() && self.engine.failover().is_gated() {
             return;
         }
-        let shares = self.counters.accepted;
-        let canary = &mut self.canary;
-        canary.view.ok = outcome.is_ok();
-        match outcome {
-            Ok(took) => {
-                canary.in_a_row = 0;
-                canary.view.passed += 1;
-                canary.view.last_ok_at = Some(now.unix);
-                canary.view.round_trip_ms = Some(took.as_secs_f64() * 1e3);
-                canary.view.error.clear();
-            }
-            Err(error) => {
-                log::warn!("canary: no share was accepted: {error}");
-                if canary.in_a_row == 0 {
-                    canary.shares_before = shares;
-                }
-                canary.in_a_row += 1;
-                canary.view.failed += 1;
-                canary.view.error = error;
-            }
-        }
+        self.canary.note(now.unix, way, outcome, self.counters.accepted);
     }
 
     /// Whether no share gets through any more, neither the canary's nor a miner's. Only a restart
     /// can help then, which systemd's watchdog causes.
     pub(super) fn is_stuck(&self) -> bool {
-        self.canary.in_a_row >= GIVE_UP && self.counters.accepted == self.canary.shares_before
+        self.canary.is_stuck(self.counters.accepted)
     }
 }
 
@@ -200,6 +290,9 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 /// One connection with one share.
 struct Attempt {
+    way: Way,
+    /// The key by which a miner of Stratum V2 knows us; `None` where that is not spoken.
+    authority: Option<AuthorityKey>,
     address: SocketAddr,
     name: String,
     password: String,
@@ -220,6 +313,15 @@ enum Failure {
     /// The share was refused.
     #[error("the share was refused: {0}")]
     Refused(String),
+    /// The handshake of Stratum V2 failed, or what followed cannot be decrypted.
+    #[error("{0}")]
+    Noise(#[from] NoiseError),
+    /// Stratum V2 came to its end by this message.
+    #[error("{0}")]
+    Unwanted(#[from] Unwanted),
+    /// The system gives no random numbers.
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
     /// No nonce fits, which happens in one search of e^100.
     #[error("no share was found")]
     NoShare,
@@ -228,6 +330,13 @@ enum Failure {
 impl Attempt {
     /// Time from the submission of the share to its answer.
     async fn share(&self) -> Result<Duration, Failure> {
+        match self.way {
+            Way::V1 => self.share_by_v1().await,
+            Way::V2(kind) => self.share_by_v2(kind).await,
+        }
+    }
+
+    async fn share_by_v1(&self) -> Result<Duration, Failure> {
         let stream = Rc::new(Async::<TcpStream>::connect(self.address).await?);
         let mut lines = BufReader::new(&*stream).lines();
         let mut out = &*stream;
@@ -375,6 +484,70 @@ mod tests {
         header[76..].copy_from_slice(&nonce.to_le_bytes());
         let share = crate::chain::BlockHash(hash::sha256d(&header));
         assert!(Target::from_difficulty(Difficulty(0.000_01)).is_met_by(&share));
+    }
+
+    const EXTENDED: Way = Way::V2(ChannelKind::Extended);
+    const STANDARD: Way = Way::V2(ChannelKind::Standard);
+    const OK: Result<Duration, String> = Ok(Duration::from_millis(1));
+
+    #[test]
+    fn every_other_share_goes_by_v2_where_it_is_spoken() {
+        let mut canary = Canary::default();
+        let ways: Vec<Way> = (0..6).map(|_| canary.next_way(true)).collect();
+        assert_eq!(ways, [Way::V1, EXTENDED, Way::V1, STANDARD, Way::V1, EXTENDED]);
+        assert!((0..4).all(|_| canary.next_way(false) == Way::V1));
+    }
+
+    /// One way may fail while the others pass: that is told until it passes, or is not gone any more.
+    #[test]
+    fn a_way_that_fails_is_told_by_its_name() {
+        let mut canary = Canary::default();
+        let failed = || Err("the connection was closed".to_owned());
+        canary.note(1000, Way::V1, OK, 0);
+        assert!(canary.view.ok && canary.view.error.is_empty());
+        canary.note(1060, STANDARD, failed(), 0);
+        canary.note(1120, Way::V1, OK, 0);
+        canary.note(1180, EXTENDED, OK, 0);
+        let told = "by Stratum V2 (standard channel): the connection was closed";
+        assert_eq!((canary.view.ok, canary.view.error.as_str()), (false, told));
+        assert_eq!((canary.view.passed, canary.view.failed), (3, 1));
+        assert_eq!(canary.view.way, "Stratum V2 (extended channel)");
+        canary.note(1240, EXTENDED, failed(), 0);
+        let both = "by Stratum V2 (extended channel): the connection was closed; by Stratum V2 \
+                    (standard channel): the connection was closed";
+        // In the order of the kinds.
+        let mut parts: Vec<&str> = canary.view.error.split("; ").collect();
+        parts.sort_unstable();
+        assert_eq!(parts, both.split("; ").collect::<Vec<_>>());
+        canary.note(1300, STANDARD, OK, 0);
+        canary.note(1360, EXTENDED, OK, 0);
+        assert!(canary.view.ok && canary.view.error.is_empty());
+        canary.note(1420, STANDARD, failed(), 0);
+        canary.next_way(false);
+        canary.note(1480, Way::V1, OK, 0);
+        assert!(canary.view.ok, "it is off now");
+    }
+
+    #[test]
+    fn a_way_that_fails_for_long_is_a_cause_for_a_restart_unless_shares_come() {
+        let failed = || Err(String::new());
+        // All ways, so five minutes.
+        let mut canary = Canary::default();
+        for n in 0..5 {
+            assert!(!canary.is_stuck(7), "{n}");
+            canary.note(0, TURNS[n % 4], failed(), 7);
+        }
+        assert!(canary.is_stuck(7) && !canary.is_stuck(8));
+        // V2 alone, so ten.
+        let mut canary = Canary::default();
+        for n in 0..10 {
+            assert!(!canary.is_stuck(7), "{n}");
+            let way = TURNS[n % 4];
+            canary.note(0, way, if way.is_v2() { failed() } else { OK }, 7);
+        }
+        assert!(canary.is_stuck(7) && !canary.is_stuck(8));
+        canary.note(0, EXTENDED, OK, 7);
+        assert!(!canary.is_stuck(7));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::node::Ask;
 use crate::share::Candidate;
 use crate::stratum::outbox::Output;
 
-use super::{Event, State, recorder};
+use super::{Event, State};
 
 impl State {
     pub(super) fn engine_input(&mut self, now: Now, input: Input) {
@@ -104,7 +104,7 @@ impl State {
                 self.timings.first_send.get_or_insert_with(Instant::now);
                 if self.recording.is_some() {
                     let bytes = bytes.to_vec();
-                    self.overhear(now, conn, recorder::From::Us, &bytes);
+                    self.overhear_us(now, conn, &bytes);
                 }
             }
             Output::Close { conn, why } => self.close_miner(now, conn, why),
@@ -139,7 +139,7 @@ impl State {
 
     fn send_held(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
         self.server.send(conn, bytes);
-        self.overhear(now, conn, recorder::From::Us, bytes);
+        self.overhear_us(now, conn, bytes);
     }
 
     fn work_begins(&mut self, from: WorkFrom) {

@@ -126,8 +126,17 @@ impl State {
             addresses: texts(&addresses),
             hostname: name.map(|name| format!("{name}.local")),
             port,
+            v2: self.v2_view(addresses.first().map(|ip| SocketAddr::new(*ip, port))),
             http_port: self.config.http.listen.first().map_or(0, |address| address.port()),
         }
+    }
+
+    /// `at` is where others reach the port.
+    fn v2_view(&self, at: Option<SocketAddr>) -> Option<view::V2View> {
+        let identity = self.identity.as_ref().filter(|_| self.config.stratum.v2)?;
+        let authority_key = identity.authority().text();
+        let url = at.map(|at| format!("stratum2+tcp://{at}/{authority_key}"));
+        Some(view::V2View { authority_key, url })
     }
 
     fn payout_view(&self, now: Now) -> view::PayoutView {
@@ -344,6 +353,7 @@ impl State {
             chain: self.engine.chain(now),
             payees: &self.timings.payees,
             round_trip: &|conn| self.server.round_trip(conn),
+            is_encrypted: &|conn| self.server.is_encrypted(conn),
         };
         miners.views()
     }

@@ -160,6 +160,11 @@ impl Pool {
         out.push(Output::Close { conn, why });
     }
 
+    /// Whether a miner of Stratum V2 is at the other end.
+    pub fn speaks_v2(&self, conn: ConnId) -> bool {
+        self.v2.contains_key(&conn.connection())
+    }
+
     /// The channels that were opened on a connection, whether they are still open or not; for a miner of
     /// V1 itself.
     pub fn channels(&self, conn: ConnId) -> impl Iterator<Item = ConnId> + use<> {

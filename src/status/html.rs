@@ -16,6 +16,7 @@ mod outside;
 mod overview;
 mod share;
 mod tv;
+mod v2;
 mod veil;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -216,6 +217,16 @@ pub fn tv_sections(snapshot: &Snapshot, verdict: &Verdict) -> Vec<Section> {
 pub fn blocks(snapshot: &Snapshot, verdict: &Verdict) -> String {
     let view = View::of(snapshot, verdict, Ages::Told);
     document(snapshot, verdict, "Blocks", Kind::Still, blocks::page(&view))
+}
+
+/// How a miner is connected by Stratum V2.
+pub fn v2(snapshot: &Snapshot, verdict: &Verdict) -> String {
+    document(snapshot, verdict, "Stratum V2", Kind::Still, v2::page(snapshot))
+}
+
+/// The QR code of all that a miner of Stratum V2 needs; `None` where none can be told.
+pub fn v2_qr(snapshot: &Snapshot) -> Option<String> {
+    connect::svg(snapshot.connect.v2.as_ref()?.url.as_ref()?)
 }
 
 /// What a phone needs to keep the page among its programs.

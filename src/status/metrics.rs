@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    BlockState, HistogramView, MinerState, RejectReason, Snapshot, State, Verdict, ZmqNews, health,
-    odds,
+    BlockState, HistogramView, LinkView, MinerState, Protocol, RejectReason, Snapshot, State,
+    Verdict, ZmqNews, health, odds,
 };
 use crate::node;
 
@@ -242,7 +242,11 @@ fn stratum(s: &Snapshot, out: &mut Text) {
     );
     out.histogram("soloist_share_answer_seconds", &[], &edge.share_answer);
     if let Some(canary) = &s.canary {
-        out.gauge("soloist_canary_ok", "Whether the last test share was accepted.", canary.ok);
+        out.gauge(
+            "soloist_canary_ok",
+            "Whether the last test share by each protocol was accepted.",
+            canary.ok,
+        );
         out.gauge(
             "soloist_canary_round_trip_seconds",
             "From sending the last test share to its answer.",
@@ -260,6 +264,22 @@ fn miners(s: &Snapshot, out: &mut Text) {
     {
         let count = s.miners.iter().filter(|miner| miner.state == state).count();
         out.sample("soloist_miners", &[("state", name)], count as u64);
+    }
+    let connected = "Connected miners by what they speak and whether that is encrypted.";
+    out.family("soloist_miners_connected", "gauge", connected);
+    // Stratum V2 is always encrypted.
+    for (protocol, name, encrypted) in
+        [(Protocol::V1, "v1", false), (Protocol::V1, "v1", true), (Protocol::V2, "v2", true)]
+    {
+        let is_such = |link: &LinkView| link.protocol == protocol && link.encrypted == encrypted;
+        let links = s.miners.iter().filter_map(|miner| miner.link.as_ref());
+        let encrypted = if encrypted { "yes" } else { "no" };
+        let labels = [("protocol", name), ("encrypted", encrypted)];
+        out.sample(
+            "soloist_miners_connected",
+            &labels,
+            links.filter(|l| is_such(l)).count() as u64,
+        );
     }
     // The name alone may be shared by two miners; the id never is.
     let mut each = Each { out, of: &s.miners, labels: |m| vec![("miner", &m.name), ("id", &m.id)] };

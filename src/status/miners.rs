@@ -50,6 +50,8 @@ pub struct Miners<'a> {
     pub payees: &'a Payees,
     /// The round trip to the miner of a connection.
     pub round_trip: &'a dyn Fn(ConnId) -> Option<Duration>,
+    /// Whether a connection is encrypted.
+    pub is_encrypted: &'a dyn Fn(ConnId) -> bool,
 }
 
 impl<'a> Miners<'a> {
@@ -126,6 +128,8 @@ impl<'a> Miners<'a> {
             user_agent: session.map_or_else(String::new, |s| s.user_agent().to_owned()),
             class: model.class.clone(),
             address: session.map_or_else(String::new, |s| address_text(s.peer())),
+            link: session
+                .map(|s| view::LinkView::of(s.channel_kind(), (self.is_encrypted)(s.conn()))),
             pays: self.paid(session.and_then(Session::payee)),
             pays_fault: session.and_then(Session::payee_fault).unwrap_or_default().to_owned(),
             difficulty_unclear: session.is_some_and(Session::asks_unclearly),
@@ -411,6 +415,9 @@ mod tests {
     use crate::pool::Input;
     use crate::stratum::outbox::Outbox;
     use crate::stratum::session::{Rules, SessionKey};
+    use crate::stratum::v2::channel::ChannelKind;
+    use crate::stratum::v2::miner::{Login, Miner};
+    use crate::stratum::v2::{frame, message};
     use std::net::Ipv4Addr;
     use std::time::Instant;
 
@@ -499,6 +506,7 @@ mod tests {
                 chain,
                 payees: &self.payees,
                 round_trip: &|conn| Some(Duration::from_millis(conn.0)),
+                is_encrypted: &|conn| conn.connection().0 >= 8,
             };
             look(&miners)
         }
@@ -580,6 +588,56 @@ mod tests {
         let twice = row("twice", "10.0.0.3", "3");
         let rows = world.rows(Some(Chain::Main));
         assert_eq!(rows, [fast, slow, row("absent", "", ""), twice]);
+    }
+
+    /// Of two channels on one connection, each is a miner.
+    #[test]
+    fn what_a_miner_speaks_is_told_while_it_is_here() {
+        let mut world = World::new();
+        world.connect(1, "plain");
+        world.connect(8, "tls");
+        let conn = ConnId(9);
+        let (now, peer) = (world.now, Ipv4Addr::new(10, 0, 0, 9).into());
+        let extranonce1 = Extranonce1([9; 4]);
+        world.pool.handle(now, Input::Connect { conn, peer, extranonce1 }, &mut Outbox::new());
+        for (channel, kind) in [(0, ChannelKind::Extended), (1, ChannelKind::Standard)] {
+            let (user, vendor) = (format!("channel {channel}"), "bitaxe".to_owned());
+            let firmware = String::new();
+            let login = Login { kind, user: user.clone(), vendor, firmware, hashrate: 1e12 };
+            let (mut said, mut success) = (Vec::new(), Vec::new());
+            // Its first words have flags that fit both kinds.
+            let first = Login { kind: ChannelKind::Extended, ..login.clone() };
+            Miner::new(first, &mut said);
+            message::setup_success(&mut success);
+            let success = frame::next(&mut &success[..]).unwrap();
+            Miner::new(login, &mut Vec::new()).hear(&success, &mut said).unwrap();
+            let mut frames = &said[..];
+            while let Some(frame) = frame::next(&mut frames) {
+                world.pool.frame(now, conn, &frame, &mut Outbox::new());
+            }
+            let worker = world.ledger.worker(now, &user, "Bitaxe");
+            world.workers.insert(conn.with_channel(channel), worker);
+        }
+        let absent = world.ledger.worker(now, "absent", "");
+        world.share(absent, 1.0);
+        for name in ["channel 0", "channel 1"] {
+            let worker = world.ledger.worker(now, name, "Bitaxe");
+            world.share(worker, 1.0);
+        }
+        let links = world.miners(None, |miners| {
+            let link = |view: view::MinerView| (view.name, view.link.map(view::LinkView::words));
+            let mut links: Vec<_> = miners.views().into_iter().map(link).collect();
+            links.sort();
+            links
+        });
+        let expected = [
+            ("absent", None),
+            ("channel 0", Some("Stratum V2, extended channel")),
+            ("channel 1", Some("Stratum V2, standard channel")),
+            ("plain", Some("Stratum V1")),
+            ("tls", Some("Stratum V1 in TLS")),
+        ];
+        assert_eq!(links, expected.map(|(name, link)| (name.to_owned(), link)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub use crate::os::ProcessView;
 pub use crate::os::board::BoardView;
 pub use crate::peer_address::Outside;
 pub use crate::settings::PendingPayout;
+pub use crate::stratum::v2::channel::ChannelKind;
 
 /// Everything that the page, the JSON, the metrics and the health answers show.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -135,8 +136,20 @@ pub struct ConnectView {
     pub hostname: Option<String>,
     /// The Stratum port.
     pub port: u16,
+    /// How miners of Stratum V2 know this box; `None` where it is not spoken.
+    pub v2: Option<V2View>,
     /// The page's own port.
     pub http_port: u16,
+}
+
+/// How miners of Stratum V2 know this box.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct V2View {
+    /// The authority key as miners take it: base58, 51 or 52 characters that begin with a 9.
+    pub authority_key: String,
+    /// All that a miner needs, in one: `stratum2+tcp://HOST:PORT/KEY`; `None` where the port cannot be
+    /// reached by others.
+    pub url: Option<String>,
 }
 
 /// Who is paid.
@@ -581,6 +594,45 @@ pub enum MinerState {
     Gone,
 }
 
+/// What a miner speaks, and whether anybody on the way can read along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LinkView {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Of Stratum V2, the kind of its channel.
+    pub channel: Option<ChannelKind>,
+    /// By Stratum V2 itself, or by TLS around Stratum V1.
+    pub encrypted: bool,
+}
+
+/// What miners speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Stratum V1.
+    V1,
+    /// Stratum V2.
+    V2,
+}
+
+impl LinkView {
+    /// Of a session with this kind of channel, or without one.
+    pub fn of(channel: Option<ChannelKind>, encrypted: bool) -> LinkView {
+        let protocol = if channel.is_some() { Protocol::V2 } else { Protocol::V1 };
+        LinkView { protocol, channel, encrypted }
+    }
+
+    /// `Stratum V2, extended channel`.
+    pub fn words(self) -> &'static str {
+        match (self.channel, self.encrypted) {
+            (Some(ChannelKind::Standard), _) => "Stratum V2, standard channel",
+            (Some(ChannelKind::Extended), _) => "Stratum V2, extended channel",
+            (None, true) => "Stratum V1 in TLS",
+            (None, false) => "Stratum V1",
+        }
+    }
+}
+
 /// A hashrate, proven by shares: see [`crate::rate`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct RateView {
@@ -621,6 +673,8 @@ pub struct MinerView {
     pub class: String,
     /// Where it connects from, without port.
     pub address: String,
+    /// What it speaks; `None` while it is away.
+    pub link: Option<LinkView>,
     /// Address that a block of its next job pays.
     pub pays: String,
     /// Why the address that its name begins with is not paid, as a clause; empty where nothing is wrong.
@@ -1038,7 +1092,7 @@ pub struct StorageView {
 /// The built-in miner that proves the whole way once a minute.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CanaryView {
-    /// The last attempt got its share accepted.
+    /// The last attempt by each way got its share accepted.
     pub ok: bool,
     /// When its last share was accepted.
     pub last_ok_at: Option<u64>,
@@ -1048,7 +1102,10 @@ pub struct CanaryView {
     pub passed: u64,
     /// Not accepted, or not answered, since the start.
     pub failed: u64,
-    /// What went wrong last; empty when nothing did.
+    /// By which way the last attempt went: `Stratum V1`, `Stratum V2 (extended channel)`, …; they take
+    /// turns.
+    pub way: String,
+    /// What went wrong last, by each way; empty when nothing did.
     pub error: String,
 }
 

@@ -41,7 +41,7 @@ use super::firmware::{self, Override, Profile, SIGN_OF_LIFE, Saved, Unclear};
 use super::given::{Given, JobRecords, Parked};
 use super::outbox::{CloseReason, Outbox, Output};
 use super::v1::V1;
-use super::v2::channel::Channel;
+use super::v2::channel::{Channel, ChannelKind};
 
 /// How long a connection may take to say who is at its end.
 const INTRODUCTION: Duration = Duration::from_secs(60);
@@ -260,6 +260,14 @@ impl Session {
     /// What the miner says that it is.
     pub fn user_agent(&self) -> &str {
         &self.user_agent
+    }
+
+    /// The kind of its channel; `None` for a miner of Stratum V1.
+    pub fn channel_kind(&self) -> Option<ChannelKind> {
+        match &self.front {
+            Front::V1(_) => None,
+            Front::V2(channel) => Some(channel.kind()),
+        }
     }
 
     /// What is known of its kind.

@@ -102,6 +102,8 @@ fn every_address_answers() {
         "/icon.svg",
         "/favicon.ico",
         "/qr.svg",
+        "/v2",
+        "/v2.svg",
         "/metrics",
         "/health",
         "/health/live",

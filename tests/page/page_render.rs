@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use soloist::status::{
-    MinerState, RejectReason, RejectView, Snapshot, State, html, metrics, verdict,
+    MinerState, RejectReason, RejectView, Snapshot, State, html, json, metrics, verdict,
 };
 
 use crate::sample;
@@ -20,9 +20,14 @@ fn page(snapshot: &Snapshot) -> String {
 
 /// The page's text without markup, in one line, with plain spaces.
 fn text(snapshot: &Snapshot) -> String {
+    strip(&page(snapshot))
+}
+
+/// The same of any page.
+fn strip(html: &str) -> String {
     let mut out = String::new();
     let mut inside = false;
-    for c in page(snapshot).chars() {
+    for c in html.chars() {
         match c {
             '<' => inside = true,
             '>' => {
@@ -296,12 +301,115 @@ fn the_first_view_is_small() {
     let assets = packed(html::STYLE, 9) + packed(&html::script(), 9) + packed(html::ICON, 9);
     let home = packed(&page(&sample::home()), 4) + assets;
     assert!(home <= 14_336, "{home} bytes for four miners");
+    let mut encrypted = sample::home();
+    encrypted.miners.iter_mut().zip(sample::encrypted().miners).for_each(|(a, b)| a.link = b.link);
+    let encrypted = packed(&page(&encrypted), 4) + assets;
+    assert!(encrypted <= 14_336, "{encrypted} bytes for four miners, three of them encrypted");
     let forty = packed(&page(&sample::forty()), 4) + assets;
     assert!(forty <= 17_000, "{forty} bytes for forty miners");
     // And as it is, for the plainest of readers.
     let plain = page(&sample::home()).len() + html::STYLE.len() + html::script().len();
     assert!(plain <= 45_000, "{plain} bytes");
-    eprintln!("first view: {home} bytes packed, {plain} plain; forty miners {forty} packed");
+    eprintln!(
+        "first view: {home} bytes packed, {plain} plain; three of four encrypted {encrypted} packed; \
+         forty miners {forty} packed"
+    );
+}
+
+/// In the list, on each miner's page, in the API and in the metrics.
+#[test]
+fn who_is_encrypted_is_told_and_what_each_miner_speaks() {
+    let s = sample::encrypted();
+    let told = verdict(&s);
+    let list = page(&s);
+    let row = |id: &str| {
+        let row = list.split(&format!("id=\"m-{id}\"")).nth(1).unwrap();
+        row.split("</tr>").next().unwrap().to_owned()
+    };
+    let own = |id: &str| strip(&html::miner(&s, &told, id, None).unwrap());
+    let metrics = metrics::metrics(&s, &told);
+    for (id, lock, words, api_says) in [
+        (
+            "gamma",
+            Some("Encrypted: Stratum V2, extended channel"),
+            "Speaks Stratum V2 encrypted, extended channel",
+            r#"{"protocol":"v2","channel":"extended","encrypted":true}"#,
+        ),
+        (
+            "quad",
+            Some("Encrypted: Stratum V2, standard channel"),
+            "Speaks Stratum V2 encrypted, standard channel",
+            r#"{"protocol":"v2","channel":"standard","encrypted":true}"#,
+        ),
+        (
+            "living-room",
+            Some("Encrypted: Stratum V1 in TLS"),
+            "Speaks Stratum V1 encrypted by TLS",
+            r#"{"protocol":"v1","channel":null,"encrypted":true}"#,
+        ),
+        ("desk", None, "From 192.168.1.54 Connections", "null"),
+    ] {
+        // Its title is what a screen reader says.
+        let mark = lock.map(|words| format!("<i class=\"lock\" role=\"img\" title=\"{words}\">"));
+        assert_eq!(row(id).contains("lock"), lock.is_some(), "{id}: {}", row(id));
+        assert!(mark.is_none_or(|mark| row(id).contains(&mark)), "{id}: {}", row(id));
+        assert!(own(id).contains(words), "{id}: {}", own(id));
+        let api = String::from_utf8(json::miner(&s, id).unwrap()).unwrap();
+        assert!(api.contains(&format!("\"link\":{api_says}")), "{api}");
+    }
+    for (series, count) in [
+        (r#"protocol="v1",encrypted="no""#, 0),
+        (r#"protocol="v1",encrypted="yes""#, 1),
+        (r#"protocol="v2",encrypted="yes""#, 2),
+    ] {
+        let line = format!("soloist_miners_connected{{{series}}} {count}\n");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+    // A miner that is not encrypted is told how it can be, if it can be.
+    let mut s = sample::home();
+    let own = |s: &Snapshot| html::miner(s, &told, "gamma", None).unwrap();
+    assert!(!page(&s).contains("class=\"lock\""));
+    assert!(own(&s).contains("not encrypted. <a href=\"/v2\">"), "{}", own(&s));
+    s.connect.v2 = None;
+    assert!(strip(&own(&s)).contains("Speaks Stratum V1 not encrypted Connections"), "{}", own(&s));
+    assert!(!page(&s).contains("/v2"));
+    // From the start, without a miner.
+    let none = metrics::metrics(&sample::new(), &verdict(&sample::new()));
+    assert_eq!(none.matches("\nsoloist_miners_connected{").count(), 3);
+}
+
+/// The page that says how, with the key as text and as a QR code of all in one.
+#[test]
+fn how_to_connect_by_stratum_v2_is_told_in_the_firmwares_words() {
+    let mut s = sample::home();
+    let told = verdict(&s);
+    let key = s.connect.v2.clone().unwrap().authority_key;
+    let words = strip(&html::v2(&s, &told));
+    for said in [
+        "Stratum Host 192.168.1.20 Stratum Port 3333 Stratum Protocol Stratum V2",
+        "SV2 Channel Type Extended Channels",
+        "SV2 Authority Pubkey",
+        "SV2 Authority Public Key",
+        "SV2: Auth failed - check key",
+        "SV2: Auth required - no key",
+        "SV2: Pool unreachable",
+        "SV2: Pool not responding",
+        "SV2: Pool rejected config",
+        "SV2: Pool rejected miner",
+        "Without a key the connection is encrypted all the same",
+        &format!("All in one stratum2+tcp://192.168.1.20:3333/{key}"),
+    ] {
+        assert!(words.contains(said), "{said}: {words}");
+    }
+    // In one element, for the button that copies it.
+    assert!(html::v2(&s, &told).contains(&format!("<code>{key}</code>")));
+    // Whether it is readable is seen in the browser's test.
+    assert!(html::v2_qr(&s).unwrap().contains("viewBox=\"0 0 41 41\""));
+    s.connect.v2.as_mut().unwrap().url = None;
+    let words = strip(&html::v2(&s, &told));
+    assert!(words.contains(&key) && !words.contains("All in one") && html::v2_qr(&s).is_none());
+    s.connect.v2 = None;
+    assert!(strip(&html::v2(&s, &told)).contains("It is off here"));
 }
 
 #[test]
@@ -418,6 +526,7 @@ fn no_address_stands_on_a_page_where_it_could_not_be_hidden() {
         pages.push((name, page(&s)));
         pages.push((name, html::tv(&s, &told)));
         pages.push((name, html::blocks(&s, &told)));
+        pages.push((name, html::v2(&s, &told)));
         for part in html::sections(&s, &told) {
             pages.push((name, part.html));
             pages.extend(part.rows.into_iter().map(|row| (name, row.html)));

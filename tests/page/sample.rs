@@ -8,6 +8,8 @@ use soloist::status::*;
 pub const NOW: u64 = 1_795_246_752;
 
 const OWNER: &str = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
+/// The key in the specification's example.
+const KEY: &str = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
 const DIFFICULTY: f64 = 152_271_840_215_021.0;
 
 /// All scenarios by name.
@@ -32,6 +34,7 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("unusable", unusable()),
         ("found", found()),
         ("hostile", hostile()),
+        ("encrypted", encrypted()),
     ]
 }
 
@@ -93,6 +96,7 @@ pub fn no_node() -> Snapshot {
     }
     for miner in &mut s.miners {
         miner.state = MinerState::Gone;
+        miner.link = None;
         miner.since = NOW - 418;
     }
     s.totals.rate_5m = RateView::default();
@@ -478,6 +482,7 @@ pub fn per_miner() -> Snapshot {
     s.miners[0].difficulty_unclear = true;
     s.miners[4].pays_fault = "its checksum does not match".to_owned();
     s.miners[5].state = MinerState::Gone;
+    s.miners[5].link = None;
     // An alarm that the owner does not want to hear of.
     s.alarms.push(AlarmView {
         id: "stick".to_owned(),
@@ -494,6 +499,22 @@ pub fn per_miner() -> Snapshot {
         from: "192.168.1.5".to_owned(),
     });
     sum_up(&mut s);
+    s
+}
+
+/// Each kind of connection; one miner is missing.
+pub fn encrypted() -> Snapshot {
+    let mut s = home();
+    let links = [
+        Some(LinkView::of(Some(ChannelKind::Extended), true)),
+        Some(LinkView::of(Some(ChannelKind::Standard), true)),
+        Some(LinkView::of(None, true)),
+        None,
+    ];
+    for (miner, link) in s.miners.iter_mut().zip(links) {
+        miner.link = link;
+    }
+    s.miners[3].state = MinerState::Gone;
     s
 }
 
@@ -677,6 +698,10 @@ fn connect() -> ConnectView {
         page: Some("http://192.168.1.20/".to_owned()),
         hostname: Some("solo.local".to_owned()),
         port: 3333,
+        v2: Some(V2View {
+            authority_key: KEY.to_owned(),
+            url: Some(format!("stratum2+tcp://192.168.1.20:3333/{KEY}")),
+        }),
         http_port: 80,
     }
 }
@@ -786,6 +811,7 @@ fn miner(name: &str, model: &str, agent: &str, class: &str, hashrate: f64, seed:
         user_agent: agent.to_owned(),
         class: class.to_owned(),
         address: format!("192.168.1.{}", 50 + seed),
+        link: Some(LinkView::of(None, false)),
         pays: OWNER.to_owned(),
         pays_fault: String::new(),
         difficulty_unclear: false,

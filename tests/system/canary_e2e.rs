@@ -1,8 +1,9 @@
-//! The canary: shares of our own through the real port, beside a chain that is too hard for it to
-//! find a block. The real daemon and a sandbox node.
+//! The canary: shares of our own through the real port, by each protocol, beside a chain that is too
+//! hard for it to find a block. The real daemon and a sandbox node.
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use soloist::demo::chain::{Outcome, Rules, SandboxChain};
@@ -41,11 +42,16 @@ fn the_canary_passes_and_stands_in_no_total() {
     );
     let daemon = Daemon::start(&entry);
     daemon.wait_ready();
-    let canary = wait_for("the canary's share", || {
+    let mut ways = BTreeSet::new();
+    let canary = wait_for("the canary's share by each way", || {
         std::thread::sleep(Duration::from_millis(300));
         let canary = daemon.status()?["canary"].clone();
-        (canary["passed"] != 0 && !canary.is_null()).then_some(canary)
+        let passed = canary["passed"].as_u64().filter(|passed| *passed > 0)?;
+        ways.insert(canary["way"].as_str()?.to_owned());
+        (passed >= 4).then_some(canary)
     });
+    let all = ["Stratum V1", "Stratum V2 (extended channel)", "Stratum V2 (standard channel)"];
+    assert_eq!(ways, BTreeSet::from(all.map(str::to_owned)));
     assert_eq!((&canary["ok"], &canary["failed"]), (&true.into(), &0.into()), "{canary}");
     assert!(canary["round_trip_ms"].as_f64().unwrap() > 0.0, "{canary}");
     let status = daemon.status().unwrap();

@@ -90,6 +90,11 @@ pub(super) async fn answer(
             Some(svg) => with_type("image/svg+xml", svg),
             None => not_found("No address is known yet."),
         },
+        "/v2" => html_answer(html::v2(snapshot, &now.verdict)),
+        "/v2.svg" => match html::v2_qr(snapshot) {
+            Some(svg) => with_type("image/svg+xml", svg),
+            None => not_found("Stratum V2 is off, or no address is known yet."),
+        },
         "/metrics" => packed(request, metrics::CONTENT_TYPE, now.metrics()),
         "/health" => health_answer(health::health(snapshot, &now.verdict)),
         "/health/live" => health_answer(health::live(snapshot)),

@@ -87,6 +87,9 @@ pub(super) fn panel(view: &View<'_>) -> Markup {
                 } @else {
                     "The money goes to you whatever the miner sends."
                 }
+                @if connect.v2.is_some() {
+                    " " a href="/v2" { "Stratum V2" } " is encrypted."
+                }
             }
         }
     }
@@ -94,8 +97,12 @@ pub(super) fn panel(view: &View<'_>) -> Markup {
 
 /// The QR code of the page's numeric address, as SVG.
 pub(super) fn qr(s: &Snapshot) -> Option<String> {
-    let url = s.connect.page.as_ref()?;
-    let code = qrcode::QrCode::with_error_correction_level(url, qrcode::EcLevel::L).ok()?;
+    svg(s.connect.page.as_ref()?)
+}
+
+/// The QR code of a text, as SVG; `None` if it is too long for one.
+pub(super) fn svg(text: &str) -> Option<String> {
+    let code = qrcode::QrCode::with_error_correction_level(text, qrcode::EcLevel::L).ok()?;
     let width = code.width();
     let mut d = String::new();
     for (y, row) in code.to_colors().chunks(width).enumerate() {

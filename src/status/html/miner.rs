@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::status::{HistoryView, MinerState, MinerView, format};
+use crate::status::{ChannelKind, HistoryView, LinkView, MinerState, MinerView, Protocol, format};
 
 use super::{View, age, chart, fact, fours, miners, rate};
 
@@ -36,7 +36,7 @@ pub(super) fn parts(
         part("state", None, head(view, miner)),
         part("m-rate", Some("Hashrate"), hashrate(view, miner, history)),
         part("m-shares", Some("Shares"), shares(view, miner)),
-        part("m-link", Some("Connection"), connection(miner)),
+        part("m-link", Some("Connection"), connection(view, miner)),
     ]
 }
 
@@ -131,10 +131,11 @@ fn shares(view: &View<'_>, miner: &MinerView) -> Markup {
     }
 }
 
-fn connection(miner: &MinerView) -> Markup {
+fn connection(view: &View<'_>, miner: &MinerView) -> Markup {
     html! {
         dl.facts {
             (fact("From", &miner.address, ""))
+            @if let Some(link) = &miner.link { (speaks(view, link)) }
             (fact("Connections", format::thousands(miner.connects), "since the start"))
             @if let Some(rtt) = miner.rtt_ms {
                 (fact("Round trip", format::milliseconds(rtt), ""))
@@ -143,4 +144,20 @@ fn connection(miner: &MinerView) -> Markup {
         }
         p.quiet { "It calls itself " code { (format::tame(&miner.user_agent)) } "." }
     }
+}
+
+/// What the miner speaks, and whether that can be read along.
+fn speaks(view: &View<'_>, link: &LinkView) -> Markup {
+    let protocol = match link.protocol {
+        Protocol::V1 => "Stratum V1",
+        Protocol::V2 => "Stratum V2",
+    };
+    let more = match (link.channel, link.encrypted) {
+        (Some(ChannelKind::Standard), _) => "encrypted, standard channel",
+        (Some(ChannelKind::Extended), _) => "encrypted, extended channel",
+        (None, true) => "encrypted by TLS",
+        (None, false) => "not encrypted",
+    };
+    let can_change = !link.encrypted && view.s.connect.v2.is_some();
+    fact("Speaks", protocol, html! { (more) @if can_change { ". " a href="/v2" { "Change" } } })
 }

@@ -143,6 +143,7 @@ fn cells(view: &View<'_>, miner: &MinerView) -> Markup {
     html! {
         th scope="row" {
             a href={ "/miners/" (miner.id) } { (name(miner)) }
+            (lock(miner))
             small {
                 @if miner.state != MinerState::Mining { b { (miner.state.words()) } " " }
                 @if gone { (view.age(miner.since)) } @else {
@@ -175,6 +176,13 @@ fn cells(view: &View<'_>, miner: &MinerView) -> Markup {
             }
         }
     }
+}
+
+/// Stands beside a miner whose connection is encrypted.
+fn lock(miner: &MinerView) -> Markup {
+    let link = miner.link.filter(|link| link.encrypted);
+    let words = link.map(|link| format!("Encrypted: {}", link.words()));
+    html! { @if let Some(words) = words { i.lock role="img" title=(words) {} } }
 }
 
 /// How long ago the last share came.

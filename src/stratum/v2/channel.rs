@@ -9,6 +9,8 @@
 
 use std::collections::VecDeque;
 
+use serde::Serialize;
+
 use crate::chain::BlockHash;
 use crate::coinbase::EXTRANONCE_SIZE;
 use crate::difficulty::{Difficulty, HASHES_PER_DIFFICULTY};
@@ -36,6 +38,16 @@ const HASHRATE: &str = "invalid-nominal-hashrate";
 
 /// The number of the group that all channels of a connection are in. None of ours is sent to it.
 const GROUP: u32 = 0;
+
+/// What a miner gets to work on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelKind {
+    /// Headers.
+    Standard,
+    /// Coinbase and merkle branch: it makes the headers itself.
+    Extended,
+}
 
 /// See the module's description.
 #[derive(Debug)]
@@ -68,6 +80,14 @@ struct Counted {
 }
 
 impl Channel {
+    /// Its kind.
+    pub(in crate::stratum) fn kind(&self) -> ChannelKind {
+        match self.kind {
+            Kind::Standard { .. } => ChannelKind::Standard,
+            Kind::Extended => ChannelKind::Extended,
+        }
+    }
+
     /// Sends a job, and what has to stand before it.
     pub(in crate::stratum) fn hand_out(
         &mut self,

@@ -13,6 +13,8 @@
 
 pub mod channel;
 pub mod connection;
+pub mod describe;
 pub mod frame;
 pub mod message;
+pub mod miner;
 pub mod noise;

@@ -580,6 +580,7 @@ impl Home {
             chain: None,
             payees: &daemon.payees,
             round_trip: &|_| None,
+            is_encrypted: &|_| false,
         };
         let mut miners = views.views();
         // It is shown as long as it is connected, and never after that.
