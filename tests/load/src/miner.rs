@@ -403,7 +403,7 @@ impl Miner {
     fn frame(&mut self, kind: u8, mut fields: Fields<'_>, heard: &mut impl FnMut(Heard)) {
         let Some(v2) = &mut self.v2 else { return };
         match kind {
-            0x01 => v2.open(&self.login.user.clone(), &mut self.outbox),
+            0x01 => v2.open(&self.login.user, self.login.suggestion, &mut self.outbox),
             0x11 | 0x14 => {
                 fields.u32();
                 v2.channel = fields.u32();

@@ -106,10 +106,13 @@ impl V2 {
     }
 
     /// OpenStandardMiningChannel or OpenExtendedMiningChannel.
-    pub fn open(&mut self, user: &str, out: &mut Vec<u8>) {
+    /// `wish` is the difficulty that the hashrate stands for; what firmwares say stands for none.
+    pub fn open(&mut self, user: &str, wish: Option<f64>, out: &mut Vec<u8>) {
         let mut payload = 1_u32.to_le_bytes().to_vec();
         text(&mut payload, user);
-        payload.extend_from_slice(&1e12_f32.to_le_bytes());
+        // Six shares a minute are usual.
+        let hashrate = wish.map_or(1e12, |difficulty| difficulty * 2_f64.powi(32) / 10.0);
+        payload.extend_from_slice(&(hashrate as f32).to_le_bytes());
         payload.extend_from_slice(&[0xff; 32]);
         if self.standard {
             return self.write(0x10, &payload, out);
