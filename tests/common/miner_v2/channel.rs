@@ -238,7 +238,8 @@ impl Channel {
         assert!(self.pending.remove(&sequence), "share {sequence} was not sent, or is decided");
     }
 
-    pub(super) fn next_sequence(&mut self) -> u32 {
+    /// The next number for a share.
+    pub fn next_sequence(&mut self) -> u32 {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.sent(sequence);
