@@ -16,7 +16,10 @@ use bitcoin::base58;
 use common_messages_sv2::{MESSAGE_TYPE_SETUP_CONNECTION, Protocol, SetupConnection};
 use mining_sv2::*;
 
+// Each program takes what it needs of these.
+#[allow(unused_imports)]
 pub use channel::{Channel, Found, Goal, Kind, reaches, sha256d, target_of};
+#[allow(unused_imports)]
 pub use line::{CHANNEL_MESSAGE, Frame, Line, Received};
 pub use message::{Message, frame};
 
@@ -286,9 +289,7 @@ impl MinerV2 {
 
     /// Finds a share on a channel's present job.
     pub fn find(&mut self, channel: u32, goal: Goal) -> Found {
-        let mut found = self.heard.channel_mut(channel).find(goal);
-        found.channel = channel;
-        found
+        self.heard.find(channel, goal)
     }
 
     /// Sends shares in one piece; their sequence numbers.
@@ -416,6 +417,12 @@ impl Heard {
         self.channels
             .get_mut(&id)
             .unwrap_or_else(|| panic!("something for channel {id}: it is none"))
+    }
+
+    /// Finds a share on a channel's present job.
+    pub fn find(&mut self, channel: u32, goal: Goal) -> Found {
+        let found = self.channel_mut(channel).find(goal);
+        Found { channel, ..found }
     }
 
     /// A share was sent on a channel, which may be none.

@@ -159,9 +159,9 @@ fn a_change_of_difficulty_is_the_next_jobs() {
         assert_eq!(proxy.submit_one(&before), Ok(()));
         assert_eq!(proxy.submit_one(&before), Err("duplicate-share".into()));
 
-        // Four times as difficult from the next job on, because the miner cannot take it easier.
+        // Twice as difficult from the next job on, because the miner cannot take it easier.
         let mut harder = target;
-        shift_right(&mut harder, 2);
+        shift_right(&mut harder, 1);
         proxy.update(channel, 0.0, harder);
         proxy.wait(channel, "another target", |channel| channel.targets_seen > 0);
         proxy.wait(channel, "a job for it", |channel| channel.jobs_seen > jobs);

@@ -7,7 +7,7 @@
 
 #[path = "../common"]
 mod common {
-    #![allow(dead_code, unused_imports, clippy::unwrap_used)]
+    #![allow(dead_code, clippy::unwrap_used)]
     pub mod miner_v2;
 }
 #[path = "../ledger_world/mod.rs"]
@@ -29,5 +29,6 @@ mod ledger_store;
 mod ledger_years;
 mod modules;
 mod spool_files;
+mod v2_miner;
 mod vardiff_sim;
 mod world;

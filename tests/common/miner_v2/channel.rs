@@ -238,7 +238,8 @@ impl Channel {
         assert!(self.pending.remove(&sequence), "share {sequence} was not sent, or is decided");
     }
 
-    pub(super) fn next_sequence(&mut self) -> u32 {
+    /// The next number for a share.
+    pub fn next_sequence(&mut self) -> u32 {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.sent(sequence);
@@ -268,6 +269,10 @@ impl Channel {
         let tip = job.tip.expect("a job with a tip");
         self.left = tip.prev_hash;
         let block = target_of(tip.nbits);
+        let easiest = match goal {
+            Goal::Block => top(&block),
+            _ => top(&job.target),
+        };
         loop {
             self.tries += 1;
             let bits = (self.tries as u32 % 0xffff + 1) << 13 & ROLLED;
@@ -277,9 +282,17 @@ impl Channel {
                 Kind::Extended { size } => big_endian(self.tries, size),
             };
             let mut header = self.header(&job, &tip, version, &extranonce);
+            let mut midstate = Sha256::new();
+            midstate.update(&header[..64]);
             for nonce in 0..=u32::MAX >> 4 {
                 header[76..].copy_from_slice(&nonce.to_le_bytes());
-                let hash = sha256d(&header);
+                let mut first = midstate.clone();
+                first.update(&header[64..]);
+                let hash: [u8; 32] = Sha256::digest(first.finalize()).into();
+                // Nearly all of them, in a build that is not optimised.
+                if !matches!(goal, Goal::Nothing) && top(&hash) > easiest {
+                    continue;
+                }
                 let (share, solves) = (reaches(&hash, &job.target), reaches(&hash, &block));
                 let found = match goal {
                     Goal::Block => solves,
@@ -361,6 +374,11 @@ impl Found {
 /// SHA-256 of SHA-256.
 pub fn sha256d(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(Sha256::digest(bytes)).into()
+}
+
+/// The most significant bits of a number.
+fn top(number: &[u8; 32]) -> u64 {
+    u64::from_le_bytes([24, 25, 26, 27, 28, 29, 30, 31].map(|at: usize| number[at]))
 }
 
 /// Whether a hash is at most the target; both are little-endian numbers.
