@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 | 2 | `4a 52`, where a reader that lost its place takes up again |
 //! | 2 | 1 | kind of the record, see [`Record`] |
-//! | 3 | 1 | version of this kind's layout, now 3 for counts (2, 3, 13), 2 for points (4) and a found block (6), else 1 |
+//! | 3 | 1 | version of this kind's layout, now 3 for counts (2, 3, 13), 2 for points (4), a found block (6) and a difficulty (12), else 1 |
 //! | 4 | 4 | length n of the payload, little-endian, at most [`MAX_PAYLOAD`] |
 //! | 8 | 8 | sequence number, little-endian; each record's is one more than the last |
 //! | 16 | n | payload |
@@ -492,6 +492,8 @@ pub enum Record {
         worker: WorkerNumber,
         /// The share difficulty.
         difficulty: f64,
+        /// What the miner last wished for. Since version 2 of the record.
+        wish: Option<f64>,
     },
     /// \[13\] What was counted since a worker's last tally, up to now. It will be in the tally of the
     /// same number; until then the largest one holds.
@@ -502,6 +504,15 @@ pub enum Record {
         worker: WorkerNumber,
         /// The share difficulty; `None` (on disk 0): it is found by itself again.
         difficulty: Option<f64>,
+    },
+    /// \[15\] The owner says that two workers are one miner, which was renamed.
+    Join {
+        /// Whose history moves; this worker is no more.
+        from: WorkerNumber,
+        /// Whose it becomes.
+        into: WorkerNumber,
+        /// It is counted as the tally of this number of `into`: once.
+        number: u32,
     },
     /// Of a kind or version that this program does not know.
     Unknown {
@@ -657,9 +668,10 @@ impl Record {
             Record::Audit(_) => [9, 1],
             Record::Forget { .. } => [10, 1],
             Record::Attachment { .. } => [11, 1],
-            Record::Level { .. } => [12, 1],
+            Record::Level { .. } => [12, 2],
             Record::Open(_) => [13, COUNTS],
             Record::Fixed { .. } => [14, 1],
+            Record::Join { .. } => [15, 1],
             Record::Unknown { kind, version, .. } => [*kind, *version],
         }
     }
@@ -695,13 +707,19 @@ impl Record {
                 write_text(name, MAX_NAME, to);
                 to.extend_from_slice(&bytes[..bytes.len().min(MAX_ATTACHMENT)]);
             }
-            Record::Level { worker, difficulty } => {
+            Record::Level { worker, difficulty, wish } => {
                 worker.write(to);
                 difficulty.write(to);
+                wish.write(to);
             }
             Record::Fixed { worker, difficulty } => {
                 worker.write(to);
                 difficulty.unwrap_or(0.0).write(to);
+            }
+            Record::Join { from, into, number } => {
+                from.write(to);
+                into.write(to);
+                number.write(to);
             }
             Record::Unknown { payload, .. } => {
                 to.extend_from_slice(&payload[..payload.len().min(MAX_PAYLOAD)]);
@@ -751,12 +769,21 @@ impl Record {
                 let name = from.text(MAX_NAME)?;
                 Record::Attachment { name, bytes: from.take(from.bytes.len())?.to_vec() }
             }
-            (12, 1) => Record::Level { worker: Field::read(from)?, difficulty: Field::read(from)? },
+            (12, 1..=2) => Record::Level {
+                worker: Field::read(from)?,
+                difficulty: Field::read(from)?,
+                wish: if version > 1 { Field::read(from)? } else { None },
+            },
             (13, 1..=COUNTS) => Record::Open(Field::read(from)?),
             (14, 1) => {
                 let (worker, difficulty) = (Field::read(from)?, f64::read(from)?);
                 Record::Fixed { worker, difficulty: Some(difficulty).filter(|&d| d > 0.0) }
             }
+            (15, 1) => Record::Join {
+                from: Field::read(from)?,
+                into: Field::read(from)?,
+                number: Field::read(from)?,
+            },
             _ => Record::Unknown { kind, version, payload: from.take(payload.len())?.to_vec() },
         };
         from.end()?;
@@ -1111,14 +1138,20 @@ pub(super) mod tests {
             ),
             (any::<u64>(), ".{0,80}")
                 .prop_map(|(unix, text)| Record::Audit(AuditEntry { unix, text })),
-            (worker.clone(), amount())
-                .prop_map(|(worker, difficulty)| Record::Level { worker, difficulty }),
+            (worker.clone(), amount(), option::of(amount()))
+                .prop_map(|(worker, difficulty, wish)| Record::Level { worker, difficulty, wish }),
             (worker.clone(), prop::option::of(1e-4..1e12))
                 .prop_map(|(worker, difficulty)| Record::Fixed { worker, difficulty }),
-            worker.prop_map(|worker| Record::Forget { worker }),
+            worker.clone().prop_map(|worker| Record::Forget { worker }),
+            // Few of them, so that some are known.
+            (0_u32..4, 0_u32..4, 0_u32..9, any::<bool>()).prop_map(|(from, into, number, far)| {
+                let far = if far { u32::MAX - 4 } else { 0 };
+                let [from, into] = [from + far, into].map(WorkerNumber);
+                Record::Join { from, into, number }
+            }),
             (".{0,20}", vec(any::<u8>(), 0..300))
                 .prop_map(|(name, bytes)| Record::Attachment { name, bytes }),
-            (15_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
+            (16_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
                 .prop_map(|(kind, version, payload)| Record::Unknown { kind, version, payload }),
         ]
     }
@@ -1157,6 +1190,18 @@ pub(super) mod tests {
         assert_eq!(Record::from_payload(6, 2, first), Err(RecordError::Short));
     }
 
+    #[test]
+    fn a_difficulty_of_the_first_version_is_read_without_a_wish() {
+        let (worker, difficulty) = (WorkerNumber(300), 512.5);
+        let mut second = Vec::new();
+        Record::Level { worker, difficulty, wish: None }.payload(&mut second);
+        let read = Record::Level { worker, difficulty, wish: None };
+        let first = &second[..second.len() - 1];
+        assert_eq!(Record::from_payload(12, 1, first), Ok(read.clone()));
+        assert_eq!(Record::from_payload(12, 2, &second), Ok(read));
+        assert_eq!(Record::from_payload(12, 2, first), Err(RecordError::Short));
+    }
+
     proptest! {
         #[test]
         fn every_record_comes_back(record in any_record(), sequence: u64) {
@@ -1168,7 +1213,7 @@ pub(super) mod tests {
 
         #[test]
         fn no_payload_makes_the_decoder_panic(
-            kind in 0_u8..16, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
+            kind in 0_u8..17, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
         ) {
             let _ = Record::from_payload(kind, version, &payload);
         }
@@ -1453,9 +1498,11 @@ pub(super) mod tests {
             Record::Audit(AuditEntry { unix: 1_790_000_000, text: "a sentence".into() }),
             Record::Forget { worker },
             Record::Attachment { name: "settings".into(), bytes: vec![1, 2, 3] },
-            Record::Level { worker, difficulty: 512.5 },
+            Record::Level { worker, difficulty: 512.5, wish: Some(8.0) },
+            Record::Level { worker, difficulty: 512.5, wish: None },
             Record::Fixed { worker, difficulty: Some(512.5) },
             Record::Fixed { worker, difficulty: None },
+            Record::Join { from: worker, into: WorkerNumber(301), number: 200 },
         ]
         .map(|record| {
             let mut frame = Vec::new();
@@ -1484,9 +1531,11 @@ pub(super) mod tests {
             (32, 0x76f6c20c),
             (18, 0xf78bea08),
             (28, 0x57922cba),
-            (26, 0xdc5c5084),
+            (35, 0xa385b33b),
+            (27, 0xfb66b718),
             (26, 0x05679c8b),
             (26, 0x4f31ed8c),
+            (22, 0x53a8fbc5),
         ];
         assert_eq!(written, known);
     }

@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::cache::{Cached, Entry, minute_key, minute_of};
-use super::codec::clip;
+use super::codec::{MAX_AMOUNT, clip};
 use super::half_hours::{HalfHour, half_of};
 use super::history::Series;
 use super::record::{
@@ -71,6 +71,8 @@ pub const BACKUP_BUDGET: usize = 950_000;
 
 /// Bytes of records of newer programs that are carried along.
 const MAX_UNKNOWN: usize = 100_000;
+/// So many joined workers are remembered, so that a snapshot of before knows them to be joined.
+const MAX_JOINS: usize = 64;
 /// Stands in the place of a dropped worker's name.
 const FORGOTTEN: &str = "(forgotten)";
 const MAX_PENDING: usize = 20_000;
@@ -112,6 +114,13 @@ pub enum LedgerEvent {
     Disconnected(WorkerId),
     /// A worker's difficulty was set: to be restored when it comes back.
     Level {
+        /// Whose.
+        worker: WorkerId,
+        /// The share difficulty.
+        difficulty: f64,
+    },
+    /// What a worker wished for as its difficulty.
+    Wish {
         /// Whose.
         worker: WorkerId,
         /// The share difficulty.
@@ -175,6 +184,15 @@ pub enum LedgerEvent {
     },
     /// The owner wants this worker forgotten.
     Forget(WorkerId),
+    /// The owner says that the worker `from`, which is gone, is the same miner as `into`: all that
+    /// was counted for it is that one's, and `from` is no more. Does nothing where
+    /// [`Ledger::can_join`] says why not.
+    Join {
+        /// Whose history moves.
+        from: WorkerId,
+        /// Whose it becomes.
+        into: WorkerId,
+    },
     /// A backup's records, for a ledger on a card that has counted nothing; else it does nothing.
     Restore(Vec<Record>),
     /// The card's content, in answer to [`LedgerOutput::Open`].
@@ -272,6 +290,19 @@ pub enum Storage {
     Closed,
 }
 
+/// Why two workers cannot be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoJoin {
+    /// One of them is not known.
+    Unknown,
+    /// They are one already.
+    Same,
+    /// The one whose history would move is connected.
+    Mines,
+    /// The ledger is not read yet, or is closed already.
+    NotNow,
+}
+
 /// One worker, or the total.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -285,6 +316,8 @@ pub struct Worker {
     pub sessions: u32,
     /// Its difficulty when it was last set.
     pub level: Option<f64>,
+    /// What it last wished for; kept on the card with the level.
+    pub wish: Option<f64>,
     /// What the owner fixed its difficulty at.
     pub fixed: Option<f64>,
     /// Best share since the daemon started.
@@ -332,6 +365,8 @@ pub struct Ledger {
     blocks: VecDeque<FoundBlock>,
     settings: VecDeque<SettingChange>,
     audit: VecDeque<AuditEntry>,
+    /// Workers that were joined to others, each a [`Record::Join`].
+    joins: VecDeque<Record>,
     unknown: Vec<Record>,
     network_difficulty: f64,
 
@@ -387,6 +422,7 @@ impl Ledger {
             blocks: VecDeque::new(),
             settings: VecDeque::new(),
             audit: VecDeque::new(),
+            joins: VecDeque::new(),
             unknown: Vec::new(),
             network_difficulty: 0.0,
             storage: Storage::Loading { why: None },
@@ -484,6 +520,15 @@ impl Ledger {
                     worker.changed = Changed::ALL;
                 }
             }
+            LedgerEvent::Wish { worker, difficulty } => {
+                // Miners may wish for any number; one that no record takes would cost the level.
+                if let Some(worker) = self.workers.get_mut(&worker)
+                    && (0.0..=MAX_AMOUNT).contains(&difficulty)
+                {
+                    worker.wish = Some(difficulty);
+                    worker.changed = Changed::ALL;
+                }
+            }
             LedgerEvent::Fix { worker, difficulty } => {
                 if let Some(number) = self.get(worker).map(|worker| worker.number) {
                     self.journal_worker(now, number);
@@ -527,6 +572,7 @@ impl Ledger {
                     self.forget(now, worker.number);
                 }
             }
+            LedgerEvent::Join { from, into } => self.join(now, from, into),
             LedgerEvent::Restore(records) => {
                 if self.can_restore() {
                     self.merge(now, Ledger::replay(now, &records));
@@ -627,6 +673,22 @@ impl Ledger {
         self.numbers.get(&number).copied()
     }
 
+    /// Whether the history of one worker may become another's.
+    pub fn can_join(&self, from: WorkerId, into: WorkerId) -> Result<(), NoJoin> {
+        let (Some(old), Some(_)) = (self.get(from), self.get(into)) else {
+            return Err(NoJoin::Unknown);
+        };
+        match self.storage {
+            _ if from == into => Err(NoJoin::Same),
+            _ if old.is_connected() => Err(NoJoin::Mines),
+            // It came and went without a share: it is listed nowhere.
+            _ if !old.journalled => Err(NoJoin::Unknown),
+            // Numbers are not known before the card was read, and nothing is written after the end.
+            Storage::Loading { .. } | Storage::Closed => Err(NoJoin::NotNow),
+            Storage::Ready | Storage::Failing { .. } => Ok(()),
+        }
+    }
+
     /// Whether a backup may take its place: it is at hand, and has counted nothing.
     pub fn can_restore(&self) -> bool {
         self.storage == Storage::Ready && !self.has_counted()
@@ -682,6 +744,8 @@ impl Ledger {
     /// then those of the total.
     pub fn records(&self, budget: usize) -> Vec<Record> {
         let mut records = Vec::new();
+        // Before all sums: those that follow are of after it.
+        records.extend(self.joins.iter().cloned());
         for (_, worker) in self.workers() {
             if worker.journalled {
                 records.push(worker.introduction());
@@ -867,13 +931,18 @@ impl Ledger {
         redate(&mut self.cached_unix);
         // What bears the wrong dates on the card is replaced.
         if self.has_written || !self.pending.is_empty() {
-            self.write_anew();
-            self.pending.clear();
-            let chunks = std::mem::take(&mut self.chunks);
-            self.gone.extend(chunks.into_iter().map(minute_key));
-            self.cache_anew();
-            self.append_at = Some(now.mono);
+            self.everything_anew(now);
         }
+    }
+
+    /// Journal and cache are to be replaced by the state as it is now.
+    fn everything_anew(&mut self, now: Now) {
+        self.write_anew();
+        self.pending.clear();
+        let chunks = std::mem::take(&mut self.chunks);
+        self.gone.extend(chunks.into_iter().map(minute_key));
+        self.cache_anew();
+        self.append_at = Some(now.mono);
     }
 
     /// Counts the time of all who are connected.
@@ -942,6 +1011,66 @@ impl Ledger {
         if journalled {
             self.journal(now, record);
         }
+    }
+
+    fn join(&mut self, now: Now, from: WorkerId, into: WorkerId) {
+        if self.can_join(from, into).is_err() {
+            return;
+        }
+        let [Some(from), Some(into)] = [from, into].map(|id| self.get(id).map(|w| w.number)) else {
+            return;
+        };
+        self.journal_worker(now, into);
+        self.pass(now);
+        self.close_tally(now, into);
+        let number = self.by_number(into).map_or(0, |worker| worker.totals.tallies);
+        self.apply_and_journal(now, Record::Join { from, into, number });
+        // Minutes of it may stand in the cache alone, under the number that is no more: all is written
+        // anew, as one whole. Nor shall a snapshot of before bring it back.
+        self.everything_anew(now);
+        self.snapshot_day = None;
+        self.urgent = true;
+    }
+
+    fn apply_join(&mut self, from: WorkerNumber, into: WorkerNumber, number: u32) {
+        for number in [from, into] {
+            self.next_number = self.next_number.max(number.0.saturating_add(1));
+        }
+        if from == into || [from, into].contains(&WorkerNumber::TOTAL) {
+            return;
+        }
+        if let Some(id) = self.find(from) {
+            let mut old = self.take(id);
+            self.drop_from_cache(&old);
+            old.close_left();
+            let worker = self.known(into, old.totals.first_seen);
+            if number >= worker.totals.tallies {
+                worker.absorb(old, number);
+            }
+        }
+        let name = self.find(into).map(|_| self.name(into).to_owned());
+        for block in self.blocks.iter_mut().filter(|block| block.worker == from) {
+            block.worker = into;
+            block.name = name.clone().unwrap_or_else(|| block.name.clone());
+        }
+        let totals = &mut self.total.totals;
+        let of_total = [
+            &mut totals.best,
+            &mut totals.best_since_block,
+            &mut self.total.best_since_boot,
+            &mut self.total.open.best,
+            &mut self.total.minute.best,
+        ];
+        let bests = self.bests.iter_mut().chain(of_total.into_iter().flatten());
+        bests.filter(|best| best.worker == from).for_each(|best| best.worker = into);
+        // One that was read before and after it.
+        let mut seen: Vec<BestShare> = Vec::with_capacity(self.bests.len());
+        self.bests.retain(|best| {
+            let is_new = !seen.contains(best);
+            seen.push(*best);
+            is_new
+        });
+        push_new(&mut self.joins, &Record::Join { from, into, number }, MAX_JOINS);
     }
 
     fn make_room(&mut self, now: Now) {
@@ -1061,9 +1190,10 @@ impl Ledger {
                 }
             }
             Record::Open(tally) => self.known(tally.worker, tally.from).raise_open(tally),
-            Record::Level { worker, difficulty } => {
+            Record::Level { worker, difficulty, wish } => {
                 if let Some(worker) = self.by_number(*worker) {
                     worker.level = Some(*difficulty);
+                    worker.wish = *wish;
                 }
             }
             Record::Fixed { worker, difficulty } => {
@@ -1072,12 +1202,7 @@ impl Ledger {
                 }
             }
             Record::Totals { worker, totals } => {
-                let worker = self.known(*worker, totals.first_seen);
-                if totals.tallies >= worker.totals.tallies {
-                    let best = better(worker.totals.best, totals.best);
-                    worker.totals = Totals { best, ..*totals };
-                    worker.open_from(totals.tallies);
-                }
+                self.known(*worker, totals.first_seen).take_totals(totals);
             }
             Record::Points { worker, grain, points } => {
                 let worker = self.known(*worker, 0);
@@ -1110,6 +1235,7 @@ impl Ledger {
                     self.remove(id);
                 }
             }
+            Record::Join { from, into, number } => self.apply_join(*from, *into, *number),
             Record::Attachment { .. } => {}
             Record::Unknown { .. } => {
                 let bytes =
@@ -1267,6 +1393,7 @@ impl Ledger {
         }
         self.total.merge(base.total);
         self.unknown = base.unknown;
+        self.joins = base.joins;
 
         // What was learnt while the card was being read comes after what is on it.
         for mut best in std::mem::replace(&mut self.bests, base.bests) {
@@ -1547,6 +1674,10 @@ impl Ledger {
 
     fn remove(&mut self, id: WorkerId) {
         let worker = self.take(id);
+        self.drop_from_cache(&worker);
+    }
+
+    fn drop_from_cache(&mut self, worker: &Worker) {
         if worker.journalled && self.gone.len() < MAX_GONE {
             self.gone.extend([b'w', b't'].map(|kind| key(kind, worker.number.0)));
         }
@@ -1570,6 +1701,7 @@ impl Worker {
             device: device.to_owned(),
             sessions: 0,
             level: None,
+            wish: None,
             fixed: None,
             best_since_boot: None,
             totals: Totals { first_seen: unix, last_seen: unix, ..Totals::default() },
@@ -1769,6 +1901,21 @@ impl Worker {
         self.open_from(self.totals.tallies);
     }
 
+    fn take_totals(&mut self, totals: &Totals) {
+        let mine = self.totals;
+        if totals.tallies < mine.tallies {
+            return;
+        }
+        self.totals = Totals { best: better(mine.best, totals.best), ..*totals };
+        // With the same tallies they may be of before a block that is known here.
+        if totals.tallies == mine.tallies {
+            self.totals.since_block = mine.since_block;
+            self.totals.best_since_block = mine.best_since_block;
+            self.totals.blocks = mine.blocks.max(totals.blocks);
+        }
+        self.open_from(totals.tallies);
+    }
+
     fn reopen(&mut self) {
         self.open_anew(self.open.number.saturating_add(1));
     }
@@ -1838,6 +1985,7 @@ impl Worker {
         let mine = std::mem::replace(&mut self.open, Tally { number, ..theirs.open });
         self.open.add(&mine);
         self.level = self.level.or(theirs.level);
+        self.wish = self.wish.or(theirs.wish);
         self.fixed = self.fixed.or(theirs.fixed);
         for (mine, theirs) in self.earlier.iter_mut().zip(theirs.earlier) {
             match mine.is_empty() {
@@ -1845,6 +1993,37 @@ impl Worker {
                 false => theirs.points().for_each(|point| mine.merge(point)),
             }
         }
+        self.changed = Changed::ALL;
+    }
+
+    /// Takes over all that was counted for a worker that is no more, as the tally of this number.
+    fn absorb(&mut self, mut other: Worker, number: u32) {
+        self.close_lost(number);
+        other.turn_minute(other.minute.from);
+        other.renumber(self.number);
+        let [mine, theirs] = [&mut self.totals, &mut other.totals];
+        mine.ever.add(&theirs.ever);
+        mine.since_block.add(&theirs.since_block);
+        mine.blocks = mine.blocks.saturating_add(theirs.blocks);
+        // Without a name in the journal nobody knows since when.
+        let first = [mine.first_seen, theirs.first_seen].into_iter().filter(|unix| *unix > 0);
+        mine.first_seen = first.min().unwrap_or(0);
+        mine.last_seen = mine.last_seen.max(theirs.last_seen);
+        mine.last_share = mine.last_share.max(theirs.last_share);
+        mine.best = better(mine.best, theirs.best);
+        mine.best_since_block = better(mine.best_since_block, theirs.best_since_block);
+        mine.tallies = number.saturating_add(1);
+        self.open_from(self.totals.tallies);
+        self.best_since_boot = better(self.best_since_boot, other.best_since_boot);
+        self.share_at = self.share_at.max(other.share_at);
+        self.level = self.level.or(other.level);
+        self.wish = self.wish.or(other.wish);
+        self.fixed = self.fixed.or(other.fixed);
+        let mine = self.earlier.iter_mut().chain(&mut self.series);
+        for (mine, theirs) in mine.zip(other.earlier.iter().chain(&other.series)) {
+            mine.join(theirs);
+        }
+        self.journalled |= other.journalled;
         self.changed = Changed::ALL;
     }
 
@@ -1924,7 +2103,8 @@ impl Worker {
             records.push(Record::Open(self.open));
         }
         if let Some(difficulty) = self.level {
-            records.push(Record::Level { worker: self.number, difficulty });
+            let (worker, wish) = (self.number, self.wish);
+            records.push(Record::Level { worker, difficulty, wish });
         }
         records
     }

@@ -115,6 +115,42 @@ impl Run {
     fn picture(&self) -> Picture {
         picture(&self.ledger)
     }
+
+    /// False where that is refused.
+    fn join(&mut self, from: &str, into: &str) -> bool {
+        let [Some(from), Some(into)] = [from, into].map(|name| self.ledger.named(name)) else {
+            return false;
+        };
+        let allowed = self.ledger.can_join(from, into).is_ok();
+        let before = sum_of_workers(&self.ledger);
+        let known = self.ledger.workers().count();
+        self.tell(LedgerEvent::Join { from, into });
+        assert_eq!(sum_of_workers(&self.ledger), before, "nothing comes and nothing goes");
+        assert_eq!(self.ledger.workers().count(), known - usize::from(allowed));
+        assert_eq!(self.ledger.get(from).is_none(), allowed);
+        allowed
+    }
+}
+
+/// All that single workers have: shares, work, rejects and blocks; shares and work of their hours, days
+/// and minutes; the best of all bests.
+fn sum_of_workers(ledger: &Ledger) -> (u64, f64, u64, u32, Vec<(u64, f64)>, f64) {
+    let mut sum = (0, 0.0, 0, 0, vec![(0, 0.0); Grain::COUNT], 0.0_f64);
+    for (_, worker) in ledger.workers() {
+        let totals = worker.totals();
+        sum.0 += totals.ever.accepted;
+        sum.1 += totals.ever.work;
+        sum.2 += totals.ever.rejected();
+        sum.3 += totals.blocks;
+        for (of_grain, grain) in sum.4.iter_mut().zip(Grain::ALL) {
+            for point in worker.history(grain) {
+                of_grain.0 += u64::from(point.accepted);
+                of_grain.1 += f64::from(point.work);
+            }
+        }
+        sum.5 = sum.5.max(totals.best.map_or(0.0, |best| best.difficulty));
+    }
+    sum
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +164,8 @@ enum Op {
     Fail(bool),
     Audit(u8),
     Forget(u8),
+    Connect { worker: u8, on: bool },
+    Join { from: u8, into: u8 },
     Restart,
     Stop,
 }
@@ -168,6 +206,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::Fail),
         1 => any::<u8>().prop_map(Op::Audit),
         1 => (0_u8..6).prop_map(Op::Forget),
+        2 => (0_u8..6, any::<bool>()).prop_map(|(worker, on)| Op::Connect { worker, on }),
+        2 => (0_u8..6, 0_u8..6).prop_map(|(from, into)| Op::Join { from, into }),
         1 => Just(Op::Restart),
         1 => Just(Op::Stop),
     ]
@@ -227,6 +267,18 @@ proptest! {
                     let worker = run.worker(&format!("w{worker}"));
                     run.tell(LedgerEvent::Forget(worker));
                 }
+                Op::Connect { worker, on } => {
+                    let id = run.worker(&format!("w{worker}"));
+                    let is_on = run.ledger.get(id).unwrap().is_connected();
+                    match (is_on, on) {
+                        (false, true) => run.tell(LedgerEvent::Connected(id)),
+                        (true, false) => run.tell(LedgerEvent::Disconnected(id)),
+                        _ => {}
+                    }
+                }
+                Op::Join { from, into } => {
+                    run.join(&format!("w{from}"), &format!("w{into}"));
+                }
                 // An orderly stop with a card that works: everything comes back.
                 Op::Restart | Op::Stop => {
                     run.card.failing = false;
@@ -285,10 +337,18 @@ proptest! {
                     blocks += 1;
                 }
                 Op::Wait(seconds) => run.advance(seconds),
+                Op::Join { from, into } => {
+                    run.join(&format!("w{from}"), &format!("w{into}"));
+                }
                 Op::Restart => snapshots.push(run.ledger.records(1 << 20)),
                 _ => {}
             }
         }
+        // What the power leaves of it, with the newest of the snapshots before what is left.
+        let newest = snapshots.last().unwrap();
+        let records = newest.iter().chain(&run.card.journal).cloned().collect::<Vec<_>>();
+        let after = Ledger::replay(run.now, &records);
+        prop_assert_eq!(sum_of_workers(&after).0, after.total().totals().ever.accepted);
         let journal = &run.card.journal;
         let once = picture(&Ledger::replay(run.now, journal));
         let twice: Vec<Record> = journal.iter().chain(journal).cloned().collect();
@@ -660,6 +720,108 @@ fn the_table_of_workers_is_bounded_and_connected_ones_stay() {
     // Names alone are not written.
     let names = run.card.journal.iter().filter(|r| matches!(r, Record::Worker { .. })).count();
     assert_eq!(names, 1);
+}
+
+/// A miner was renamed: its shares lie in two workers, until the owner says that they are one.
+#[test]
+fn a_renamed_miner_gets_its_history_and_keeps_it_whatever_the_power_does() {
+    let mut run = Run::new(Card::default(), START);
+    run.tell(LedgerEvent::Network { difficulty: 1e6 });
+    let mine = |run: &mut Run, worker, shares: u32, actual: f64| {
+        run.tell(LedgerEvent::Connected(worker));
+        for _ in 0..shares {
+            run.advance(30);
+            run.share(worker, 1.0, actual);
+        }
+        run.tell(LedgerEvent::Disconnected(worker));
+    };
+    let old = run.worker("old");
+    mine(&mut run, old, 2_000, 7.0);
+    let hash = BlockHash([3; 32]);
+    let (height, difficulty, reward, payee) = (9, 7.5, 6, String::new());
+    run.tell(LedgerEvent::BlockFound { worker: old, hash, height, difficulty, reward, payee });
+    let began = run.ledger.get(old).unwrap().totals().first_seen;
+    let new = run.worker("new");
+    mine(&mut run, new, 400, 5.0);
+    // What the card had when the owner pressed, and a snapshot of then.
+    let (before, snapshot) = (run.card.clone(), run.ledger.records(1 << 20));
+    run.tell(LedgerEvent::Connected(old));
+    assert!(!run.join("old", "new"), "it mines");
+    run.tell(LedgerEvent::Disconnected(old));
+    run.tell(LedgerEvent::Connected(new));
+    let minutes = |ledger: &Ledger, name: &str| {
+        let worker = ledger.named(name).and_then(|id| ledger.get(id)).unwrap();
+        worker.history(Grain::Minute).iter().map(|point| point.accepted).sum::<u32>()
+    };
+    let drawn = minutes(&run.ledger, "old") + minutes(&run.ledger, "new");
+    let [hours, days] = [Grain::Hour, Grain::Day].map(|grain| run.ledger.total().history(grain));
+    let saves = run.card.saves;
+    assert!(run.join("old", "new"));
+    assert_eq!(run.card.saves, saves + 1, "it is written at once");
+
+    let check = |ledger: &Ledger, what: &str| {
+        assert_eq!(ledger.named("old"), None, "{what}");
+        let worker = ledger.named("new").and_then(|id| ledger.get(id)).unwrap();
+        let totals = worker.totals();
+        assert_eq!((totals.ever.accepted, totals.blocks), (2_400, 1), "{what}");
+        assert_eq!((totals.first_seen, totals.since_block.accepted), (began, 400), "{what}");
+        let (best, since) = (totals.best.unwrap(), totals.best_since_block.unwrap());
+        assert_eq!((best.difficulty, since.difficulty), (7.0, 5.0), "{what}");
+        assert_eq!((best.worker, since.worker), (worker.number, worker.number), "{what}");
+        assert!(ledger.bests().iter().all(|best| best.worker == worker.number), "{what}");
+        let block = ledger.blocks().next().unwrap();
+        assert_eq!((block.worker, block.name.as_str()), (worker.number, "new"), "{what}");
+        assert_eq!(ledger.total().totals().best.unwrap().worker, worker.number, "{what}");
+        assert_eq!(minutes(ledger, "new"), drawn.min(minutes(ledger, "new")), "{what}");
+        // A single miner: its charts are those of all.
+        let work = |points: &[soloist::ledger::record::Point]| {
+            points
+                .iter()
+                .map(|point| (point.period, point.accepted, point.work))
+                .collect::<Vec<_>>()
+        };
+        for (grain, all) in [(Grain::Hour, &hours), (Grain::Day, &days)] {
+            assert_eq!(work(&worker.history(grain)), work(all), "{what}");
+        }
+    };
+    check(&run.ledger, "now");
+    assert_eq!(minutes(&run.ledger, "new"), drawn);
+    // The power goes now; the cache is as old as it was, or gone.
+    for cache in [before.cache.clone(), BTreeMap::new()] {
+        let after = Run::new(Card { cache, ..run.card.clone() }, run.now.unix).ledger;
+        check(&after, "after a power cut");
+        assert_eq!(minutes(&after, "new"), drawn, "the journal has the minutes");
+    }
+    // It went a moment before: nothing has happened.
+    let undone = Run::new(before, run.now.unix).ledger;
+    assert_eq!(undone.workers().count(), 2);
+    // The journal is damaged: what is left of it comes after a snapshot of before.
+    let records = [snapshot.clone(), run.card.journal.clone()].concat();
+    check(&Ledger::replay(run.now, &records), "after a snapshot of before");
+    for lost in 0..run.card.journal.len() {
+        let mut left = run.card.journal.clone();
+        if matches!(left.remove(lost), Record::Join { .. }) {
+            continue;
+        }
+        let after = Ledger::replay(run.now, &[snapshot.clone(), left].concat());
+        let name = after.workers().next().unwrap().1.name.clone();
+        assert_eq!((after.workers().count(), name.as_str()), (1, "new"), "without record {lost}");
+        assert_eq!(sum_of_workers(&after).0, 2_400, "without record {lost}");
+    }
+    // Who comes by the old name is somebody else.
+    let again = run.worker("old");
+    run.share(again, 1.0, 1.0);
+    assert_ne!(run.ledger.get(again).unwrap().number, WorkerNumber(1));
+    assert_eq!(run.ledger.get(again).unwrap().totals().ever.accepted, 1);
+    run.share(old, 1.0, 1.0);
+    assert_eq!(run.ledger.total().totals().ever.accepted, 2_402, "by the old handle");
+    run.tell(LedgerEvent::Stop);
+    let after = Run::new(run.card, run.now.unix).ledger;
+    assert_eq!(after.named("old").and_then(|id| after.get(id)).unwrap().totals().ever.accepted, 1);
+    assert_eq!(
+        after.named("new").and_then(|id| after.get(id)).unwrap().totals().ever.accepted,
+        2_400
+    );
 }
 
 #[test]
