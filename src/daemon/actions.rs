@@ -249,8 +249,7 @@ impl State {
     }
 
     /// The report for support: one text with everything that helps to find a fault.
-    pub(super) fn support(&self) -> Download {
-        let now = os::now();
+    pub(super) fn support(&self, now: Now) -> Download {
         let snapshot = self.snapshot(now);
         let verdict = verdict(&snapshot);
         let status = json::status(&snapshot, &verdict);
@@ -354,7 +353,11 @@ async fn drill(daemon: Weak<Daemon>) -> Result<String, String> {
     if !ready {
         return Err("There is no work to make a block of: no node gives any.".to_owned());
     }
-    with(&|state| state.engine_input(os::now(), Input::Rehearse)).ok_or_else(gone)?;
+    with(&|state| {
+        let now = state.now();
+        state.engine_input(now, Input::Rehearse);
+    })
+    .ok_or_else(gone)?;
     let mut waited = Duration::ZERO;
     loop {
         Timer::after(LOOK_EVERY).await;
@@ -377,8 +380,9 @@ async fn test_sinks(daemon: Weak<Daemon>) -> Result<String, String> {
         if before.is_empty() {
             return Err("No place for notifications is set: add a [[notify]] to the file.".into());
         }
+        let now = state.now();
         for place in 0..before.len() {
-            state.notifications_input(os::now(), notify::Input::Test(place));
+            state.notifications_input(now, notify::Input::Test(place));
         }
         strong.rearm(&state);
         before

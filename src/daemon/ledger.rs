@@ -145,6 +145,7 @@ impl State {
             self.forget_blocks();
         }
         if opened {
+            self.look_at_earlier_runs(now);
             self.book_kept_blocks(now);
             self.recognise_miners(now);
             self.remind_miners(now);

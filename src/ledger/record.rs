@@ -338,6 +338,18 @@ impl Point {
         self.squares = (self.squares + other.squares).min(f32::MAX);
     }
 
+    /// Takes away what belongs elsewhere. The best share stays: it is not known whose it is.
+    pub fn take(&mut self, part: &Point) {
+        self.accepted = self.accepted.saturating_sub(part.accepted);
+        self.rejected = self.rejected.saturating_sub(part.rejected);
+        self.online = self.online.saturating_sub(part.online);
+        // What is left of single precision is nothing.
+        let left =
+            |all: f32, part: f32| if self.accepted == 0 { 0.0 } else { (all - part).max(0.0) };
+        self.work = left(self.work, part.work);
+        self.squares = left(self.squares, part.squares);
+    }
+
     /// All shares, accepted or not.
     pub fn shares(&self) -> u64 {
         u64::from(self.accepted) + u64::from(self.rejected)
@@ -420,6 +432,48 @@ pub struct AuditEntry {
     pub unix: u64,
     /// A sentence.
     pub text: String,
+}
+
+/// A run of the program, so that a later one knows what its dates are worth.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// The system's name for the time since it started: while it is the same, [`Run::up`] tells how the
+    /// clocks of two runs differ.
+    pub boot: String,
+    /// When the run began, seconds since the system started.
+    pub up: u64,
+    /// The same by the wall clock, Unix seconds.
+    pub since: u64,
+    /// When it last wrote, Unix seconds.
+    pub until: u64,
+    /// Its clock was right at last: somebody set it, or it agreed with another one. Else its dates are
+    /// no better than the time of the last shutdown.
+    pub known: bool,
+}
+
+listed! {
+    /// What explains a dent in a chart, beside blocks and starts.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Dent {
+        /// Another node took the lead.
+        Failover,
+        /// There was no work for the miners.
+        Outage,
+    }
+}
+
+/// A moment, or a time, that explains a chart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mark {
+    /// What.
+    pub kind: Dent,
+    /// When it was, or began, Unix seconds.
+    pub unix: u64,
+    /// When it was over, Unix seconds; 0 for what took no time, and for what goes on.
+    pub until: u64,
+    /// The node's name, where it is about one.
+    pub about: String,
 }
 
 /// One record of the journal. The number in brackets is its kind on disk.
@@ -514,6 +568,10 @@ pub enum Record {
         /// It is counted as the tally of this number of `into`: once.
         number: u32,
     },
+    /// \[16\] A run as it stands now; replaces what was told of it before.
+    Run(Run),
+    /// \[17\] A mark in the charts; replaces the one of its kind and moment.
+    Mark(Mark),
     /// Of a kind or version that this program does not know.
     Unknown {
         /// The kind.
@@ -672,6 +730,8 @@ impl Record {
             Record::Open(_) => [13, COUNTS],
             Record::Fixed { .. } => [14, 1],
             Record::Join { .. } => [15, 1],
+            Record::Run(_) => [16, 1],
+            Record::Mark(_) => [17, 1],
             Record::Unknown { kind, version, .. } => [*kind, *version],
         }
     }
@@ -721,6 +781,8 @@ impl Record {
                 into.write(to);
                 number.write(to);
             }
+            Record::Run(run) => run.write(to),
+            Record::Mark(mark) => mark.write(to),
             Record::Unknown { payload, .. } => {
                 to.extend_from_slice(&payload[..payload.len().min(MAX_PAYLOAD)]);
             }
@@ -784,6 +846,8 @@ impl Record {
                 into: Field::read(from)?,
                 number: Field::read(from)?,
             },
+            (16, 1) => Record::Run(Field::read(from)?),
+            (17, 1) => Record::Mark(Field::read(from)?),
             _ => Record::Unknown { kind, version, payload: from.take(payload.len())?.to_vec() },
         };
         from.end()?;
@@ -809,6 +873,19 @@ fields!(Totals {
 });
 fields!(SettingChange { unix, by, key, old, new });
 fields!(AuditEntry { unix, text });
+fields!(Run { boot, up, since, until, known });
+fields!(Mark { kind, unix, until, about });
+
+impl Field for Dent {
+    fn write(&self, to: &mut Vec<u8>) {
+        to.push(*self as u8);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Dent, RecordError> {
+        let kind = Dent::ALL.get(usize::from(from.byte()?));
+        kind.copied().ok_or(RecordError::BadValue("mark"))
+    }
+}
 
 impl Field for Counts {
     fn write(&self, to: &mut Vec<u8>) {
@@ -1151,7 +1228,19 @@ pub(super) mod tests {
             }),
             (".{0,20}", vec(any::<u8>(), 0..300))
                 .prop_map(|(name, bytes)| Record::Attachment { name, bytes }),
-            (16_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
+            ("[a-c]{0,2}", any::<(u64, u64, u64, bool)>()).prop_map(|(boot, numbers)| {
+                let (up, since, until, known) = numbers;
+                Record::Run(Run { boot, up, since, until, known })
+            }),
+            (0..Dent::COUNT, any::<u64>(), any::<u64>(), ".{0,9}").prop_map(
+                |(kind, unix, until, about)| Record::Mark(Mark {
+                    kind: Dent::ALL[kind],
+                    unix,
+                    until,
+                    about
+                })
+            ),
+            (18_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
                 .prop_map(|(kind, version, payload)| Record::Unknown { kind, version, payload }),
         ]
     }
@@ -1213,7 +1302,7 @@ pub(super) mod tests {
 
         #[test]
         fn no_payload_makes_the_decoder_panic(
-            kind in 0_u8..17, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
+            kind in 0_u8..19, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
         ) {
             let _ = Record::from_payload(kind, version, &payload);
         }
@@ -1503,6 +1592,19 @@ pub(super) mod tests {
             Record::Fixed { worker, difficulty: Some(512.5) },
             Record::Fixed { worker, difficulty: None },
             Record::Join { from: worker, into: WorkerNumber(301), number: 200 },
+            Record::Run(Run {
+                boot: "b".into(),
+                up: 200,
+                since: 1_790_000_000,
+                until: 1_790_000_001,
+                known: true,
+            }),
+            Record::Mark(Mark {
+                kind: Dent::Outage,
+                unix: 1_790_000_000,
+                until: 1_790_000_001,
+                about: String::new(),
+            }),
         ]
         .map(|record| {
             let mut frame = Vec::new();
@@ -1536,6 +1638,8 @@ pub(super) mod tests {
             (26, 0x05679c8b),
             (26, 0x4f31ed8c),
             (22, 0x53a8fbc5),
+            (31, 0x29bef051),
+            (28, 0x675c988c),
         ];
         assert_eq!(written, known);
     }

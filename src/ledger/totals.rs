@@ -29,10 +29,11 @@ use super::codec::{MAX_AMOUNT, clip};
 use super::half_hours::{HalfHour, half_of};
 use super::history::Series;
 use super::record::{
-    AuditEntry, BestShare, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS, MAX_TEXT,
-    Point, Record, RejectReason, SettingChange, StoredState, Tally, Totals, WorkerNumber,
-    best_difficulty, better, encode_all,
+    AuditEntry, BestShare, Counts, Dent, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS,
+    MAX_TEXT, Mark, Point, Record, RejectReason, Run, SettingChange, StoredState, Tally, Totals,
+    WorkerNumber, best_difficulty, better, encode_all,
 };
+use super::runs::{self, Shift};
 use crate::chain::BlockHash;
 use crate::clock::{Now, Reading};
 use crate::rate::Proven;
@@ -71,6 +72,8 @@ pub const BACKUP_BUDGET: usize = 950_000;
 
 /// Bytes of records of newer programs that are carried along.
 const MAX_UNKNOWN: usize = 100_000;
+/// So many failovers and outages are remembered for the charts.
+pub const MAX_MARKS: usize = 64;
 /// So many joined workers are remembered, so that a snapshot of before knows them to be joined.
 const MAX_JOINS: usize = 64;
 /// Stands in the place of a dropped worker's name.
@@ -177,11 +180,30 @@ pub enum LedgerEvent {
     },
     /// Something for the audit list.
     Audit(String),
+    /// The program began, in this boot of the system, so many seconds after it. Told once, before the
+    /// card is read; without it nothing is known of this run later.
+    Started {
+        /// The system's name for the boot.
+        boot: String,
+        /// Seconds since it.
+        up: u64,
+    },
     /// The wall clock was set, by so many seconds. What was noted since the start is dated by it.
     ClockSet {
         /// The new time minus the time that the clock would show else.
         by: i64,
     },
+    /// The wall clock is right: somebody has set it, or it agrees with others.
+    ClockKnown,
+    /// Something that explains a dent in the charts.
+    Dent {
+        /// What.
+        kind: Dent,
+        /// The node's name, where it is about one.
+        about: String,
+    },
+    /// The outage is over, if there is one.
+    OutageOver,
     /// The owner wants this worker forgotten.
     Forget(WorkerId),
     /// The owner says that the worker `from`, which is gone, is the same miner as `into`: all that
@@ -365,6 +387,10 @@ pub struct Ledger {
     blocks: VecDeque<FoundBlock>,
     settings: VecDeque<SettingChange>,
     audit: VecDeque<AuditEntry>,
+    /// Earlier runs, the oldest first, and this one.
+    runs: VecDeque<Run>,
+    run: Option<Run>,
+    marks: VecDeque<Mark>,
     /// Workers that were joined to others, each a [`Record::Join`].
     joins: VecDeque<Record>,
     unknown: Vec<Record>,
@@ -422,6 +448,9 @@ impl Ledger {
             blocks: VecDeque::new(),
             settings: VecDeque::new(),
             audit: VecDeque::new(),
+            runs: VecDeque::new(),
+            run: None,
+            marks: VecDeque::new(),
             joins: VecDeque::new(),
             unknown: Vec::new(),
             network_difficulty: 0.0,
@@ -566,7 +595,32 @@ impl Ledger {
                 self.urgent = true;
             }
             LedgerEvent::Audit(text) => self.note_audit(now, &text),
+            LedgerEvent::Started { boot, up } => {
+                let (since, until) = (self.started.unix, now.unix);
+                let boot = clip(&boot, MAX_TEXT).to_owned();
+                self.run = Some(Run { boot, up, since, until, known: false });
+            }
             LedgerEvent::ClockSet { by } => self.clock_set(now, by),
+            LedgerEvent::ClockKnown => {
+                if let Some(run) = &mut self.run {
+                    run.known = true;
+                    self.settle_runs(now);
+                }
+            }
+            LedgerEvent::Dent { kind, about } => {
+                // An outage is told once.
+                if kind != Dent::Outage || self.outage().is_none() {
+                    let about = clip(&about, MAX_TEXT).to_owned();
+                    let mark = Mark { kind, unix: now.unix, until: 0, about };
+                    self.apply_and_journal(now, Record::Mark(mark));
+                }
+            }
+            LedgerEvent::OutageOver => {
+                if let Some(mark) = self.outage() {
+                    let mark = Mark { until: now.unix.max(1), ..mark.clone() };
+                    self.apply_and_journal(now, Record::Mark(mark));
+                }
+            }
             LedgerEvent::Forget(worker) => {
                 if let Some(worker) = self.get(worker) {
                     self.forget(now, worker.number);
@@ -735,6 +789,27 @@ impl Ledger {
         self.audit.iter()
     }
 
+    /// The earlier runs, the oldest first; at most so many as are remembered.
+    pub fn runs(&self) -> impl DoubleEndedIterator<Item = &Run> {
+        self.runs.iter()
+    }
+
+    /// Whether the clock of this run is known to be right.
+    pub fn is_clock_known(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.known)
+    }
+
+    /// The earliest that it can be now, Unix seconds, by what earlier runs have left: a clock that shows
+    /// less is wrong.
+    pub fn earliest(&self) -> Option<u64> {
+        runs::floor(&self.runs, self.run.as_ref()?)
+    }
+
+    /// What explains dents in the charts, the oldest first.
+    pub fn marks(&self) -> impl DoubleEndedIterator<Item = &Mark> {
+        self.marks.iter()
+    }
+
     /// The network's difficulty as last told; 0 before.
     pub fn network_difficulty(&self) -> f64 {
         self.network_difficulty
@@ -744,6 +819,8 @@ impl Ledger {
     /// then those of the total.
     pub fn records(&self, budget: usize) -> Vec<Record> {
         let mut records = Vec::new();
+        records.extend(self.runs.iter().chain(&self.run).cloned().map(Record::Run));
+        records.extend(self.marks.iter().cloned().map(Record::Mark));
         // Before all sums: those that follow are of after it.
         records.extend(self.joins.iter().cloned());
         for (_, worker) in self.workers() {
@@ -921,6 +998,13 @@ impl Ledger {
         }
         self.settings.iter_mut().for_each(|change| redate(&mut change.unix));
         self.audit.iter_mut().for_each(|entry| redate(&mut entry.unix));
+        for mark in &mut self.marks {
+            redate(&mut mark.unix);
+            redate(&mut mark.until);
+        }
+        if let Some(run) = &mut self.run {
+            run.since = self.started.unix;
+        }
         if let Storage::Failing { since, .. } = &mut self.storage {
             redate(since);
         }
@@ -935,6 +1019,34 @@ impl Ledger {
         }
     }
 
+    /// The clock is right: what earlier runs have dated without knowing is dated anew, as far as that can
+    /// be known.
+    fn settle_runs(&mut self, now: Now) {
+        let (Some(run), Storage::Ready | Storage::Failing { .. }) = (&self.run, &self.storage)
+        else {
+            return;
+        };
+        let shifts = runs::settle(&mut self.runs, run);
+        for shift in &shifts {
+            self.everyone_mut().for_each(|worker| worker.move_run(shift));
+            self.bests.iter_mut().for_each(|best| shift.date(&mut best.unix));
+            for block in &mut self.blocks {
+                shift.date(&mut block.unix);
+                shift.date(&mut block.state_unix);
+            }
+            self.settings.iter_mut().for_each(|change| shift.date(&mut change.unix));
+            self.audit.iter_mut().for_each(|entry| shift.date(&mut entry.unix));
+            for mark in &mut self.marks {
+                shift.date(&mut mark.unix);
+                shift.date(&mut mark.until);
+            }
+        }
+        if !shifts.is_empty() {
+            self.everything_anew(now);
+            self.snapshot_day = None;
+        }
+    }
+
     /// Journal and cache are to be replaced by the state as it is now.
     fn everything_anew(&mut self, now: Now) {
         self.write_anew();
@@ -942,6 +1054,8 @@ impl Ledger {
         let chunks = std::mem::take(&mut self.chunks);
         self.gone.extend(chunks.into_iter().map(minute_key));
         self.cache_anew();
+        // In the same go: what the cache still has is no longer true.
+        self.cache_at = now.mono;
         self.append_at = Some(now.mono);
     }
 
@@ -1235,6 +1349,8 @@ impl Ledger {
                     self.remove(id);
                 }
             }
+            Record::Run(run) => runs::note(&mut self.runs, run),
+            Record::Mark(mark) => self.apply_mark(mark),
             Record::Join { from, into, number } => self.apply_join(*from, *into, *number),
             Record::Attachment { .. } => {}
             Record::Unknown { .. } => {
@@ -1274,6 +1390,22 @@ impl Ledger {
         insert_bounded(&mut self.blocks, place, block.clone(), MAX_BLOCKS);
     }
 
+    fn apply_mark(&mut self, mark: &Mark) {
+        let is_it = |known: &&mut Mark| (known.kind, known.unix) == (mark.kind, mark.unix);
+        match self.marks.iter_mut().find(is_it) {
+            Some(known) => known.clone_from(mark),
+            None => {
+                let place = self.marks.partition_point(|known| known.unix <= mark.unix);
+                insert_bounded(&mut self.marks, place, mark.clone(), MAX_MARKS);
+            }
+        }
+    }
+
+    /// The outage that goes on.
+    fn outage(&self) -> Option<&Mark> {
+        self.marks.iter().rev().find(|mark| mark.kind == Dent::Outage && mark.until == 0)
+    }
+
     fn enter_best(&mut self, best: &BestShare) {
         if self.bests.contains(best) {
             return;
@@ -1301,6 +1433,9 @@ impl Ledger {
         self.base_bytes = opened.journal_bytes;
         self.snapshot_day = opened.snapshot_day;
         self.merge(now, base);
+        if self.is_clock_known() {
+            self.settle_runs(now);
+        }
         // The card was full before its history was at hand.
         if self.shrink {
             self.shrink_history();
@@ -1394,6 +1529,7 @@ impl Ledger {
         self.total.merge(base.total);
         self.unknown = base.unknown;
         self.joins = base.joins;
+        self.runs = base.runs;
 
         // What was learnt while the card was being read comes after what is on it.
         for mut best in std::mem::replace(&mut self.bests, base.bests) {
@@ -1408,6 +1544,14 @@ impl Ledger {
         }
         let settings = std::mem::replace(&mut self.settings, base.settings);
         fresh.extend(settings.into_iter().map(Record::Setting));
+        let mut marks = base.marks;
+        // The power went while it went on.
+        for mark in marks.iter_mut().filter(|m| m.kind == Dent::Outage && m.until == 0) {
+            let run = self.runs.iter().find(|run| (run.since..=run.until).contains(&mark.unix));
+            mark.until = run.map_or(mark.unix, |run| run.until);
+        }
+        let marks = std::mem::replace(&mut self.marks, marks);
+        fresh.extend(marks.into_iter().map(Record::Mark));
         let audit = std::mem::replace(&mut self.audit, base.audit);
         fresh.extend(audit.into_iter().map(Record::Audit));
         for record in fresh {
@@ -1518,6 +1662,9 @@ impl Ledger {
             self.close_tallies(now);
         }
         self.has_written = true;
+        if let Some(run) = &mut self.run {
+            run.until = now.unix;
+        }
         let mut batch = Batch { unix: now.unix, close: self.stopping, ..Batch::default() };
         let limit = (2 * self.base_bytes + 256 * 1024).min(JOURNAL_LIMIT);
         let grown = self.journal_bytes > limit;
@@ -1542,6 +1689,10 @@ impl Ledger {
         // The journal first: what the cache is to hold must not depend on it.
         if batch.rewrite.is_none() && (now.mono >= self.interim_at || cache_due) {
             batch.append.extend(self.interim(now));
+        }
+        if batch.rewrite.is_none() {
+            // Up to when all that is written is dated.
+            batch.append.extend(self.run.clone().map(Record::Run));
         }
         if cache_due {
             batch.cache = self.cache(now);
@@ -1897,6 +2048,8 @@ impl Worker {
             self.series[grain.index()].add(tally);
         }
         self.totals.add(tally);
+        // The total is introduced by nothing else.
+        self.totals.first_seen = self.totals.first_seen.min(tally.from);
         self.totals.tallies = tally.number.saturating_add(1);
         self.open_from(self.totals.tallies);
     }
@@ -2062,22 +2215,27 @@ impl Worker {
             hours.shift(moved[1]);
             days.shift(moved[2]);
         }
-        let totals = &mut self.totals;
-        let dates = [
-            &mut totals.first_seen,
-            &mut totals.last_seen,
-            &mut totals.last_share,
-            &mut self.open.last_share,
-        ];
-        dates.into_iter().for_each(redate);
-        let bests = [
-            &mut self.open.best,
-            &mut self.best_since_boot,
-            &mut totals.best,
-            &mut totals.best_since_block,
-        ];
+        self.redate_totals(redate);
+        redate(&mut self.open.last_share);
+        let bests = [&mut self.open.best, &mut self.best_since_boot];
         bests.into_iter().flatten().for_each(|best| redate(&mut best.unix));
         self.changed = Changed::ALL;
+    }
+
+    /// Moves what an earlier run has dated.
+    fn move_run(&mut self, shift: &Shift) {
+        runs::move_points(&mut self.earlier, shift);
+        self.redate_totals(|date| shift.date(date));
+        self.changed = Changed::ALL;
+    }
+
+    fn redate_totals(&mut self, redate: impl Fn(&mut u64)) {
+        let totals = &mut self.totals;
+        [&mut totals.first_seen, &mut totals.last_seen, &mut totals.last_share]
+            .into_iter()
+            .for_each(&redate);
+        let bests = [&mut totals.best, &mut totals.best_since_block];
+        bests.into_iter().flatten().for_each(|best| redate(&mut best.unix));
     }
 
     fn introduction(&self) -> Record {

@@ -9,10 +9,12 @@ use proptest::prelude::*;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::difficulty::HASHES_PER_DIFFICULTY;
-use soloist::ledger::record::{FoundBlock, Grain, Record, RejectReason, StoredState, WorkerNumber};
+use soloist::ledger::record::{
+    Dent, FoundBlock, Grain, Record, RejectReason, StoredState, WorkerNumber,
+};
 use soloist::ledger::totals::{
-    Ledger, LedgerEvent, LedgerOutput, MAX_BLOCKS, MAX_WORKERS, Opened, SaveReport, Storage,
-    WorkerId,
+    Ledger, LedgerEvent, LedgerOutput, MAX_BLOCKS, MAX_MARKS, MAX_WORKERS, Opened, SaveReport,
+    Storage, WorkerId,
 };
 
 use crate::ledger_world::{Picture, picture};
@@ -822,6 +824,159 @@ fn a_renamed_miner_gets_its_history_and_keeps_it_whatever_the_power_does() {
         after.named("new").and_then(|id| after.get(id)).unwrap().totals().ever.accepted,
         2_400
     );
+}
+
+/// Three runs: one with the right time, one that never had it, and one that gets it. Of the same boot the
+/// distance of both clocks is known; of another one only the order.
+#[test]
+fn a_run_that_ended_before_its_clock_was_right_is_dated_by_the_next_one() {
+    let day = |unix: u64| Grain::Day.period(unix);
+    let work = |ledger: &Ledger, grain, from: u64, to: u64| {
+        let points = ledger.total().history(grain).into_iter();
+        let within = points
+            .filter(|point| (from..=to).contains(&(u64::from(point.period) * grain.seconds())));
+        within.map(|point| u64::from(point.accepted)).sum::<u64>()
+    };
+    let started = |run: &mut Run, boot: &str, up| {
+        run.tell(LedgerEvent::Started { boot: boot.to_owned(), up });
+    };
+    for same_boot in [true, false] {
+        let mut run = Run::new(Card::default(), START);
+        started(&mut run, "a", 30);
+        run.tell(LedgerEvent::ClockKnown);
+        let mines = |run: &mut Run, minutes: u64, actual: f64| {
+            let worker = run.worker("w");
+            run.tell(LedgerEvent::Connected(worker));
+            for _ in 0..minutes {
+                run.advance(60);
+                run.share(worker, 1.0, actual);
+            }
+        };
+        mines(&mut run, 130, 2.0);
+        // To the end of a minute: what two runs have in one minute is not told apart.
+        run.advance(59 - run.now.unix % 60);
+        run.tell(LedgerEvent::Stop);
+        let first_end = run.now.unix;
+
+        // The box has no clock, and shows half an hour less than the end of its last run.
+        let mut run = Run::new(run.card, first_end - 1_800);
+        started(&mut run, "b", 20);
+        let earliest = run.ledger.earliest().unwrap();
+        assert_eq!(earliest, first_end + 1);
+        // Its clock is ahead instead, where nobody will ever know by how much.
+        let began = if same_boot { earliest } else { first_end + 30 * 86_400 };
+        let by = began as i64 - run.now.unix as i64;
+        run.now.unix = began;
+        run.tell(LedgerEvent::ClockSet { by });
+        let about = String::new();
+        run.tell(LedgerEvent::Dent { kind: Dent::Outage, about });
+        mines(&mut run, 100, 9.0);
+        let worker = run.worker("w");
+        let (height, difficulty, reward, payee) = (9, 7.5, 6, String::new());
+        let hash = BlockHash([3; 32]);
+        run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee });
+        assert!(!run.ledger.is_clock_known());
+        let ended = run.now.unix;
+        // The power goes.
+        let truth = 5 * 86_400;
+        let unix = match same_boot {
+            true => ended + 7 + truth,
+            false => first_end + truth,
+        };
+        let mut run = Run::new(run.card, unix);
+        let boot = if same_boot { "b" } else { "c" };
+        started(&mut run, boot, 20 + 6_000 + 7);
+        let before = sum_of_workers(&run.ledger);
+        // The last minutes may not be on the card; hours and days have them by the block's tally.
+        let minutes = work(&run.ledger, Grain::Minute, began, ended);
+        let of_first = work(&run.ledger, Grain::Minute, 0, first_end);
+        assert!(minutes >= 90, "{minutes}");
+        run.tell(LedgerEvent::ClockKnown);
+        // To the second, or to end when the next one begins.
+        let moved = match same_boot {
+            true => truth as i64,
+            false => unix as i64 - ended as i64,
+        };
+        let right = |date: u64| date.saturating_add_signed(moved);
+        let check = |ledger: &Ledger, what: &str| {
+            // Of the minutes the card keeps a day.
+            let left_out = usize::from(what == "after a power cut");
+            let (mut sum, mut had) = (sum_of_workers(ledger), before.clone());
+            for sum in [&mut sum, &mut had] {
+                sum.4.drain(..left_out);
+            }
+            assert_eq!(sum, had, "{what}: nothing comes and nothing goes");
+            let (from, to) = (right(began), right(ended));
+            for grain in Grain::ALL.into_iter().skip(left_out) {
+                let slack = grain.seconds();
+                let all = if grain == Grain::Minute { minutes } else { 100 };
+                assert_eq!(work(ledger, grain, from - slack, to), all, "{what}: {grain:?}");
+                let all = if grain == Grain::Minute { of_first } else { 130 };
+                assert_eq!(work(ledger, grain, 0, first_end), all, "{what}: {grain:?}");
+            }
+            let block = ledger.blocks().next().unwrap();
+            assert_eq!((block.unix, block.state_unix), (to, to), "{what}");
+            let totals = ledger.total().totals();
+            assert!((START..=START + 60).contains(&totals.first_seen), "{what}: {totals:?}");
+            assert_eq!(totals.last_share, to, "{what}");
+            let best = totals.best.unwrap();
+            assert_eq!((best.difficulty, best.unix), (9.0, from + 60), "{what}");
+            assert_eq!(ledger.bests()[0].unix, from + 60, "{what}");
+            let mark = ledger.marks().next().unwrap();
+            assert_eq!((mark.unix, mark.until), (from, to), "{what}: ended with its run");
+            let runs: Vec<_> = ledger.runs().map(|run| (run.since, run.until, run.known)).collect();
+            assert_eq!(runs[..2], [(START, first_end, true), (from, to, same_boot)], "{what}");
+            assert!(day(to) <= day(unix), "{what}");
+        };
+        check(&run.ledger, "now");
+        run.tell(LedgerEvent::ClockKnown);
+        check(&run.ledger, "told twice");
+        run.advance(61);
+        assert!(run.card.rewrites > 0);
+        let later = Run::new(run.card.clone(), run.now.unix);
+        check(&later.ledger, "after a power cut");
+    }
+}
+
+#[test]
+fn marks_are_kept_over_runs_and_an_outage_is_told_once() {
+    let mut run = Run::new(Card::default(), START);
+    let tell = |run: &mut Run, kind, about: &str| {
+        run.tell(LedgerEvent::Dent { kind, about: about.to_owned() });
+    };
+    run.tell(LedgerEvent::OutageOver);
+    run.advance(10);
+    tell(&mut run, Dent::Outage, "");
+    run.advance(1);
+    tell(&mut run, Dent::Outage, "");
+    run.advance(8);
+    tell(&mut run, Dent::Failover, "cellar");
+    run.advance(1);
+    run.tell(LedgerEvent::OutageOver);
+    run.advance(10);
+    run.tell(LedgerEvent::OutageOver);
+    let marks = |ledger: &Ledger| {
+        let marks = ledger
+            .marks()
+            .map(|mark| (mark.kind, mark.unix - START, mark.until.saturating_sub(START)));
+        marks.collect::<Vec<_>>()
+    };
+    let told = [(Dent::Outage, 10, 20), (Dent::Failover, 19, 0)];
+    assert_eq!(marks(&run.ledger), told);
+    run.advance(61);
+    // What comes before the card is read stands behind what is on it.
+    let now = Now { mono: run.now.mono, unix: run.now.unix + 100 };
+    let mut next = Run { ledger: Ledger::new(now), card: run.card, now, best: None };
+    tell(&mut next, Dent::Failover, "attic");
+    assert_eq!(marks(&next.ledger)[..2], told);
+    assert_eq!(next.ledger.marks().last().unwrap().about, "attic");
+    for _ in 0..1_000 {
+        next.advance(3);
+        tell(&mut next, Dent::Failover, "attic");
+    }
+    assert_eq!(next.ledger.marks().count(), MAX_MARKS);
+    next.tell(LedgerEvent::Stop);
+    assert_eq!(marks(&Run::new(next.card, next.now.unix).ledger), marks(&next.ledger));
 }
 
 #[test]
