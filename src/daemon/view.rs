@@ -255,6 +255,8 @@ impl State {
             reason: node.reason.as_ref().map_or_else(String::new, ToString::to_string),
             remedy: node.hint.clone().unwrap_or_default(),
             answered_at: held.and_then(|node| node.answered_at).map(|at| now.date_of(at)),
+            rpc_lost: held.map(|node| node.rpc_lost).unwrap_or_default(),
+            zmq_lost: held.map(|node| node.zmq_lost).unwrap_or_default(),
             height: node.height.or(health.map(|report| report.blocks)),
             headers: health.map(|report| report.headers),
             tip: node.tip.map(|tip| tip.to_string()),
