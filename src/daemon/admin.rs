@@ -191,7 +191,8 @@ impl Control for Daemon {
     }
 
     fn support(&self) -> Option<Download> {
-        Some(self.state.borrow().support())
+        let now = self.state.borrow_mut().now();
+        Some(self.state.borrow().support(now))
     }
 }
 

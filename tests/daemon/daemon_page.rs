@@ -929,6 +929,66 @@ fn miners_begin_where_the_ledger_says() {
         wait_for("anna to be gone", || (known("anna")?["state"] == "gone").then_some(()));
         here = anna();
     }
+    // What she wished for is known after a restart, too: a newer wish goes over the level there.
+    drop(here);
+    assert!(daemon.stop().success());
+    daemon.edit(|text| text.replace("[http]", "[http]\npin = \"7391x\""));
+    daemon.launch();
+    daemon.wait_ready();
+    let known = |name: &str| {
+        let miners = daemon.get("/api/miners")?;
+        miners["miners"].as_array()?.iter().find(|m| m["name"] == name).cloned()
+    };
+    let mut here = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    here.call("mining.suggest_difficulty", serde_json::json!([1000]));
+    wait_for("the newer wish", || (known("anna")?["difficulty"] == 1000.0).then_some(()));
+
+    // She is given another name, and begins anew, until the owner says that it is she.
+    let join = |from: &str, into: &str| {
+        let body = serde_json::json!({ "pin": "7391x", "from": from, "into": into }).to_string();
+        let request = minreq::post(format!("http://{}/api/join", daemon.http))
+            .with_header("Content-Type", "application/json")
+            .with_header("Origin", format!("http://{}", daemon.http))
+            .with_body(body);
+        let answer = patient(&request).unwrap();
+        (answer.status_code, answer.as_str().unwrap().to_owned())
+    };
+    let id = |name: &str| known(name).unwrap()["id"].as_str().unwrap().to_owned();
+    let (old, berta) = (id("anna"), id("berta"));
+    let refused = join(&old, &berta);
+    assert!(refused.0 == 422 && refused.1.contains("anna is connected"), "{refused:?}");
+    drop(here);
+    wait_for("anna to be gone", || (known("anna")?["state"] == "gone").then_some(()));
+    let renamed = || Miner::connect(daemon.stratum, "bitaxe/BM1370", "annas new name");
+    let _here = renamed();
+    wait_for("the new name", || known("annas new name"));
+    let new = id("annas new name");
+    assert_eq!(known("annas new name").unwrap()["accepted"], 0);
+    assert_eq!(join(&old, "999").0, 422);
+    assert_eq!(join(&old, &new).0, 200);
+    let joined = |known: &dyn Fn(&str) -> Option<serde_json::Value>| {
+        assert!(known("anna").is_none());
+        let shown = known("annas new name").unwrap();
+        assert_eq!((&shown["accepted"], &shown["best"]), (&1.into(), &2000.0.into()), "{shown}");
+        assert_eq!((&shown["id"], &shown["state"]), (&new.as_str().into(), &"mining".into()));
+    };
+    joined(&known);
+    assert!(daemon.text("/metrics").contains("annas new name"));
+    let workers = soloist::ledger::export::workers_csv(
+        &soloist::ledger::transfer::read_card(now, &daemon.data()).unwrap().unwrap(),
+    );
+    assert!(workers.contains("annas new name") && !workers.contains("\r\nanna,"), "{workers}");
+    // The power goes: it was written at once.
+    daemon.kill();
+    daemon.launch();
+    daemon.wait_ready();
+    let _here = Miner::connect(daemon.stratum, "bitaxe/BM1370", "annas new name");
+    let known = |name: &str| {
+        let miners = daemon.get("/api/miners")?;
+        miners["miners"].as_array()?.iter().find(|m| m["name"] == name).cloned()
+    };
+    wait_for("her return", || (known("annas new name")?["state"] == "mining").then_some(()));
+    joined(&known);
 }
 
 /// An address of another chain than the test's node.

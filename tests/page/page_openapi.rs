@@ -176,6 +176,22 @@ fn others() -> Vec<(&'static str, Value)> {
                 ]),
             } }),
         ),
+        (
+            "/api/join",
+            json!({ "post": {
+                "summary": "Makes one miner of two: the history of from, which is missing, becomes that of into, and from is gone.",
+                "requestBody": { "required": true, "content": one(object(
+                    &["pin", "from", "into"],
+                    json!({ "pin": string, "from": string, "into": string }),
+                )) },
+                "responses": answers(&brought, &[
+                    ("200", "They are one."),
+                    ("403", "This is not the PIN."),
+                    ("422", "They cannot be joined: problems says why."),
+                    ("429", "Too many PINs were tried: not before Retry-After."),
+                ]),
+            } }),
+        ),
     ]
 }
 
@@ -233,7 +249,7 @@ fn the_file_says_what_the_api_answers() {
         "info": {
             "title": "Soloist",
             "version": api::API_VERSION,
-            "description": "All but the posts of /api/setup and /api/restore only reads. Times are Unix seconds (`*_at`, `since`, `now`) unless a name \
+            "description": "All but the posts of /api/setup, /api/restore and /api/join only reads. Times are Unix seconds (`*_at`, `since`, `now`) unless a name \
                 ends in `_s` (a duration in seconds) or `_ms`; hashrates are hashes per second, \
                 amounts satoshi (`*_sat`), difficulties in units of difficulty 1; null means \
                 unknown. Fields may be added at any time.",

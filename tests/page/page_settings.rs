@@ -84,6 +84,29 @@ impl Server {
         ))
     }
 
+    fn post_json(&self, path: &str, body: &str) -> Answer {
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: solo.local\r\nOrigin: http://solo.local\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    /// Id and name of the only missing miner, and of one that mines.
+    fn missing_and_present(&self) -> ((String, String), (String, String)) {
+        // With an alarm, a miner is missing.
+        self.kept(|kept| kept.alarms = vec![AlarmView::default()]);
+        let told: serde_json::Value = serde_json::from_str(&self.get("/api/miners").body).unwrap();
+        let all = told["miners"].as_array().unwrap();
+        let of = |gone: bool| {
+            let miner = all.iter().find(|m| (m["state"] == "gone") == gone).unwrap();
+            let text = |key: &str| miner[key].as_str().unwrap().to_owned();
+            (text("id"), text("name"))
+        };
+        assert_eq!(all.iter().filter(|m| m["state"] == "gone").count(), 1);
+        (of(true), of(false))
+    }
+
     /// The form token of the open session.
     fn token(&self) -> String {
         let page = self.get("/settings").body;
@@ -381,6 +404,64 @@ fn miners_are_forgotten_several_at_once_and_only_ticked_ones() {
     server.post("/action", &format!("token={token}&action=forget&miner=3&miner=5&sure=yes"));
     let both = Action::Forget(vec!["3".to_owned(), "5".to_owned()]);
     server.kept(|kept| assert_eq!(kept.actions, [both]));
+}
+
+#[test]
+fn two_miners_become_one_after_a_question_that_names_both() {
+    let server = Server::ready();
+    let (gone, here) = server.missing_and_present();
+    let token = server.token();
+    let (old, new) = (&gone.0, &here.0);
+    // On the page of either, the other one can be chosen; the one that is gone becomes the other.
+    for (of, other) in [(old, new), (new, old)] {
+        let page = server.get(&format!("/join/{of}")).body;
+        assert!(page.contains(&format!("<option value=\"{other}\"")), "{page}");
+        let asked = server.post("/join", &format!("token={token}&miner={of}&other={other}")).body;
+        let question = format!("Are {} and {} the same miner?", gone.1, here.1);
+        assert!(asked.contains(&question), "{asked}");
+        assert!(asked.contains("This cannot be undone."));
+        for (name, id) in [("from", old), ("miner", new)] {
+            assert!(input(&asked, name).contains(&format!("value=\"{id}\"")), "{asked}");
+        }
+    }
+    server.kept(|kept| assert_eq!(kept.actions, [], "nothing is done before it is answered"));
+    let page = server.get(&format!("/miners/{new}")).body;
+    assert!(page.contains(&format!("href=\"/join/{new}\"")));
+    // Two that mine are two.
+    let page = server.get(&format!("/join/{new}")).body;
+    assert_eq!(page.matches("<option").count(), 1, "{page}");
+    let page = server.post("/join", &format!("token={token}&miner={new}&other={new}")).body;
+    assert!(!page.contains("the same miner?"));
+    assert_eq!(server.get("/join/nobody").code, 303);
+    server.post("/action", &format!("token={token}&action=join&from={old}&miner={new}&sure=yes"));
+    let join = Action::Join(old.clone(), new.clone());
+    server.kept(|kept| assert_eq!(kept.actions, [join]));
+    server.cookie.borrow_mut().clear();
+    assert!(server.get(&format!("/join/{new}")).body.contains("name=\"pin\""));
+}
+
+#[test]
+fn a_program_joins_miners_with_the_pin() {
+    let server = Server::ready();
+    let ask = |pin: &str| {
+        let body = serde_json::json!({ "pin": pin, "from": "3", "into": "5" });
+        server.post_json("/api/join", &body.to_string())
+    };
+    assert_eq!(ask("0000").code, 403);
+    let answer = ask("7391");
+    assert_eq!(answer.code, 200, "{}", answer.body);
+    let told: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(told["problems"], serde_json::json!([]));
+    server.kept(|kept| {
+        assert_eq!(kept.actions, [Action::Join("3".to_owned(), "5".to_owned())]);
+        assert!(kept.audit.iter().any(|line| line.contains("miner number 3")), "{:?}", kept.audit);
+    });
+    assert_eq!(server.post_json("/api/join", "{}").code, 400);
+    // A form of another site is no JSON.
+    assert_eq!(server.post("/api/join", "pin=7391&from=3&into=5").code, 400);
+    let codes: Vec<u16> = (0..12).map(|_| ask("0000").code).collect();
+    assert_eq!(codes.last(), Some(&429), "{codes:?}");
+    assert_eq!(ask("7391").code, 429, "nor the right one");
 }
 
 #[test]

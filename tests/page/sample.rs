@@ -747,6 +747,8 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         reason: String::new(),
         remedy: String::new(),
         answered_at: Some(NOW - 1),
+        rpc_lost: LossView { disconnects: 2, reconnects: 2 },
+        zmq_lost: LossView { disconnects: 1, reconnects: 1 },
         height: Some(925_113),
         headers: Some(925_113),
         tip: None,

@@ -71,6 +71,9 @@ pub enum Action {
     TestSinks,
     /// Drop the miners with these ids from the list, with their counts.
     Forget(Vec<String>),
+    /// Two miners are one that was renamed: what was counted for the first id becomes the second's, and
+    /// the first is no more.
+    Join(String, String),
     /// Do not count this alarm for a while, as somebody at this address wishes.
     Snooze(AlarmView, Snooze, IpAddr),
     /// Let the alarm with this id count again.
@@ -148,6 +151,7 @@ impl Action {
                 let ids = form.all("miner").filter(|id| !id.is_empty());
                 Action::Forget(ids.map(str::to_owned).collect())
             }
+            "join" => Action::Join(form.get("from")?.to_owned(), miner()?),
             "snooze" => {
                 let alarm =
                     alarms.iter().find(|alarm| Some(alarm.id.as_str()) == form.get("alarm"))?;
@@ -178,6 +182,9 @@ impl Action {
                 [id] => format!("Miner number {id} is to be forgotten."),
                 ids => format!("Miners number {} are to be forgotten.", ids.join(", ")),
             },
+            Action::Join(from, into) => {
+                format!("The history of miner number {from} is to become that of number {into}.")
+            }
             Action::Snooze(alarm, time, _) => {
                 format!("An alarm is snoozed for {}: {}", time.words(), alarm.text)
             }
@@ -323,6 +330,25 @@ enum FirstValues {
     TooLate,
 }
 
+/// What became of a try of the PIN.
+enum PinTry {
+    /// There is none.
+    None,
+    /// There were too many tries: none counts for so long.
+    Locked(Duration),
+    Wrong,
+    Right,
+}
+
+/// `POST /api/join`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JoinWish {
+    pin: String,
+    from: String,
+    into: String,
+}
+
 /// `POST /api/setup`.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -381,6 +407,7 @@ pub const NO_PIN: &str = "This box is configured by its file, soloist.toml, and 
 pub fn shows(path: &str) -> bool {
     matches!(path, "/settings" | "/setup" | "/log" | "/support.txt" | "/api/setup")
         || path.starts_with("/recordings/")
+        || path.starts_with("/join/")
 }
 
 impl Admin {
@@ -398,8 +425,10 @@ impl Admin {
     pub fn takes(&self, path: &str) -> Option<u64> {
         match path {
             "/restore" | "/api/restore" if self.open_for_set_up() => Some(BACKUP_BODY_MAX),
-            "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/api/setup"
-            | "/backup" | "/restore" | "/api/restore" => Some(BODY_MAX),
+            "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/join"
+            | "/api/setup" | "/api/join" | "/backup" | "/restore" | "/api/restore" => {
+                Some(BODY_MAX)
+            }
             _ => None,
         }
     }
@@ -411,6 +440,9 @@ impl Admin {
             return route::json_answer(format!("{{\"open\":{}}}", self.open_for_set_up()));
         }
         match self.session(request) {
+            Some(form) if path.starts_with("/join/") => {
+                self.join_page(http, &form, &path["/join/".len()..], None)
+            }
             Some(_) if !matches!(path, "/settings" | "/setup") => self.download(path),
             _ if self.open_for_set_up() => {
                 let mut values = self.control.values();
@@ -450,6 +482,9 @@ impl Admin {
         if path == "/api/setup" {
             return self.set_up_by_json(http, request, peer).await;
         }
+        if path == "/api/join" {
+            return self.join_by_json(http, request, peer).await;
+        }
         if path == "/restore" || path == "/api/restore" {
             return self.restore(http, request, peer).await;
         }
@@ -482,6 +517,11 @@ impl Admin {
             }
             "/pin" => self.change_pin(http, &form, &token, peer).await,
             "/action" => self.act(http, &form, &token, peer).await,
+            // Asks once more, with both names.
+            "/join" => {
+                let miner = form.get("miner").unwrap_or_default();
+                self.join_page(http, &token, miner, form.get("other"))
+            }
             "/backup" => self.backup(http, &form, &token, peer).await,
             "/settings" => self.change(http, &form, &token, peer).await,
             _ => route::see("/settings"),
@@ -681,33 +721,95 @@ impl Admin {
     }
 
     async fn login(&self, http: &Http, form: &Form, peer: IpAddr) -> Response<Body> {
-        let Some(stored) = self.control.pin() else {
-            return route::see("/settings");
-        };
+        let pin = form.get("pin").unwrap_or_default().to_owned();
+        match self.try_pin(pin, peer).await {
+            PinTry::None => route::see("/settings"),
+            PinTry::Locked(wait) => locked(self.page(http, Page::Login("", Some(wait))), wait),
+            PinTry::Wrong => {
+                let mut answer = self.page(http, Page::Login("This is not the PIN.", None));
+                *answer.status_mut() = StatusCode::FORBIDDEN;
+                answer
+            }
+            PinTry::Right => self.enter("/settings"),
+        }
+    }
+
+    async fn try_pin(&self, pin: String, peer: IpAddr) -> PinTry {
+        let Some(stored) = self.control.pin() else { return PinTry::None };
         let tried = self.access.borrow_mut().may_try(Instant::now(), peer);
         if let Try::Locked { wait, is_news } = tried {
             if is_news {
                 self.control
                     .audit(peer, "The PIN is locked for a minute: too many tries.".to_owned());
             }
-            let mut answer = self.page(http, Page::Login("", Some(wait)));
-            *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-            if let Ok(seconds) = wait.as_secs().max(1).to_string().parse() {
-                answer.headers_mut().insert(header::RETRY_AFTER, seconds);
-            }
-            return answer;
+            return PinTry::Locked(wait);
         }
-        let pin = form.get("pin").unwrap_or_default().to_owned();
-        if !blocking::unblock(move || access::pin_fits(&pin, &stored)).await {
-            // One line for all tries of a minute: the list holds other news as well.
-            if tried == Try::First {
-                self.control.audit(peer, "A wrong PIN was tried.".to_owned());
-            }
-            let mut answer = self.page(http, Page::Login("This is not the PIN.", None));
-            *answer.status_mut() = StatusCode::FORBIDDEN;
-            return answer;
+        if blocking::unblock(move || access::pin_fits(&pin, &stored)).await {
+            return PinTry::Right;
         }
-        self.enter("/settings")
+        // One line for all tries of a minute: the list holds other news as well.
+        if tried == Try::First {
+            self.control.audit(peer, "A wrong PIN was tried.".to_owned());
+        }
+        PinTry::Wrong
+    }
+
+    /// Joins two miners for a program, which sends the PIN along. No other site can make a browser send
+    /// this, see [`Admin::set_up_by_json`].
+    async fn join_by_json(
+        &self,
+        http: &Http,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Response<Body> {
+        let body = read_body(request, "application/json").await;
+        let wish = body.and_then(|body| serde_json::from_slice::<JoinWish>(&body).ok());
+        let Some(JoinWish { pin, from, into }) = wish else {
+            let words = "JSON with pin, from and into, please: the ids are those of /api/miners.\n";
+            return route::plain(StatusCode::BAD_REQUEST, words);
+        };
+        let (code, outcome) = match self.try_pin(pin, peer).await {
+            PinTry::Locked(wait) => {
+                let words = "Too many tries: the PIN is locked for a minute.\n";
+                return locked(route::plain(StatusCode::TOO_MANY_REQUESTS, words), wait);
+            }
+            PinTry::None => (StatusCode::FORBIDDEN, Err(self.control.why_closed())),
+            PinTry::Wrong => (StatusCode::FORBIDDEN, Err("This is not the PIN.".to_owned())),
+            PinTry::Right => {
+                let action = Action::Join(from, into);
+                self.control.audit(peer, action.words());
+                match self.control.act(action).await {
+                    Ok(done) => (StatusCode::OK, Ok(done)),
+                    Err(why) => (StatusCode::UNPROCESSABLE_ENTITY, Err(why)),
+                }
+            }
+        };
+        http.forget_rendered();
+        let (done, problems) = match outcome {
+            Ok(done) => (vec![done], Vec::new()),
+            Err(why) => (Vec::new(), vec![why]),
+        };
+        let body = serde_json::json!({ "done": done, "problems": problems });
+        let mut answer = route::json_answer(body.to_string());
+        *answer.status_mut() = code;
+        answer
+    }
+
+    /// Which other miner the one with this id is, and then whether that is meant.
+    fn join_page(
+        &self,
+        http: &Http,
+        token: &Token,
+        id: &str,
+        other: Option<&str>,
+    ) -> Response<Body> {
+        let rendered = http.rendered();
+        let miners = &rendered.snapshot.miners;
+        let find = |id: &str| miners.iter().find(|miner| miner.id == id);
+        match (find(id), other.and_then(find)) {
+            (Some(miner), other) => self.page(http, Page::Join(token, miner, other)),
+            (None, _) => route::see("/settings"),
+        }
     }
 
     async fn change(
@@ -889,6 +991,15 @@ impl Admin {
         let rendered = http.rendered();
         route::html_answer(forms::render(&rendered.snapshot, &rendered.verdict, page))
     }
+}
+
+/// No PIN is tried for so long.
+fn locked(mut answer: Response<Body>, wait: Duration) -> Response<Body> {
+    *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    if let Ok(seconds) = wait.as_secs().max(1).to_string().parse() {
+        answer.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    answer
 }
 
 fn out_of_luck() -> Response<Body> {

@@ -24,6 +24,8 @@ pub(super) enum Page<'a> {
     /// Form token, values, what is said about them, what was done, whether there is something to take
     /// back.
     Settings(&'a Token, &'a Values, &'a Checked, &'a [String], bool),
+    /// Form token, a miner, and the one that it is as well: asked for, or asked about.
+    Join(&'a Token, &'a MinerView, Option<&'a MinerView>),
     /// Form token, values, changes and findings, before they are saved.
     Confirm(&'a Token, &'a Values, &'a [String], &'a Checked),
 }
@@ -51,6 +53,9 @@ pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) ->
         Page::FileOnly(why) => ("Settings", file_only(why)),
         Page::Settings(token, values, checked, done, undo) => {
             ("Settings", settings((snapshot, verdict), token, values, checked, done, undo))
+        }
+        Page::Join(token, miner, other) => {
+            ("Same miner", join(snapshot, &hidden(token), miner, other))
         }
         Page::Confirm(token, values, changes, checked) => {
             ("Settings", confirm("/settings", &hidden(token), values, Some(changes), checked))
@@ -311,6 +316,9 @@ fn settings(
                     p.buttons {
                         button type="submit" name="action" value="record" { "Record five minutes" }
                         button type="submit" name="action" value="kick" { "Disconnect it" }
+                        @if s.miners.len() > 1 {
+                            button type="submit" formaction="/join" { "It was renamed" }
+                        }
                     }
                 }
             } }
@@ -434,6 +442,72 @@ fn alarms(s: &Snapshot, verdict: &Verdict, hidden: &Markup) -> Markup {
                     }
                 }
             } }
+        }
+    }
+}
+
+/// The page on which a renamed miner gets its history back.
+fn join(s: &Snapshot, hidden: &Markup, miner: &MinerView, other: Option<&MinerView>) -> Markup {
+    let is_gone = |miner: &MinerView| miner.state == MinerState::Gone;
+    let name = format::tame(&miner.name);
+    let may_be = |other: &&MinerView| other.id != miner.id && (is_gone(other) || is_gone(miner));
+    let others: Vec<&MinerView> = s.miners.iter().filter(may_be).collect();
+    match other.filter(may_be) {
+        Some(other) => {
+            let (from, into) = if is_gone(other) { (other, miner) } else { (miner, other) };
+            join_question(hidden, from, into)
+        }
+        None => html! {
+            h1 { (name) " is the same miner as …" }
+            p.do { "A miner that was given another name begins anew here. Say which one it was, and its "
+                "history is one again." }
+            @if others.is_empty() {
+                p { "There is no other miner that it could be: one of the two must be missing." }
+            } @else {
+                form.narrow method="post" action="/join" {
+                    (hidden)
+                    input type="hidden" name="miner" value=(miner.id);
+                    label { "The other miner" select name="other" {
+                        @for other in others {
+                            option value=(other.id) {
+                                (format::tame(&other.name)) ", " (format::tame(&other.model))
+                                @if is_gone(other) { ", missing since " (format::date(other.since)) }
+                            }
+                        }
+                    } }
+                    button.main type="submit" { "Go on" }
+                }
+            }
+            p { a href={ "/miners/" (miner.id) } { "Back" } }
+        },
+    }
+}
+
+fn join_question(hidden: &Markup, from: &MinerView, into: &MinerView) -> Markup {
+    let [old, new] = [from, into].map(|miner| format::tame(&miner.name));
+    html! {
+        h1 { "Are " (old) " and " (new) " the same miner?" }
+        p.do { "The history of " b { (old) } " becomes that of " b { (new) } ", and " b { (old) }
+            " is gone. This cannot be undone." }
+        ul.findings {
+            @for (miner, name) in [(from, &old), (into, &new)] {
+                li {
+                    (name) ": " (format::thousands(miner.accepted)) " shares since "
+                    (page::date(miner.first_seen_at)) ", best " (format::difficulty(miner.best)) "."
+                }
+            }
+        }
+        p.quiet { "Shares, best share, blocks and charts are added up; the total of all miners stays as "
+            "it is. If a miner comes by the name " (old) " again, it is a new one." }
+        form method="post" action="/action" {
+            (hidden)
+            input type="hidden" name="from" value=(from.id);
+            input type="hidden" name="miner" value=(into.id);
+            input type="hidden" name="sure" value="yes";
+            p.buttons {
+                button.main type="submit" name="action" value="join" { "Yes, they are one" }
+                a href={ "/miners/" (into.id) } { "No, leave them as they are" }
+            }
         }
     }
 }
