@@ -473,8 +473,9 @@ Exit codes: 0 all is well, 1 damage was found, 2 the ledger cannot be used, 64 w
 
 const BACKUP_HELP: &str = "\
 Write the ledger and the settings into one file of less than 1 MB. Safe while Soloist runs.
-It includes passwords, PIN and notifications only with a passphrase. It does not include solved
-blocks that no node has accepted yet: they stay in the spool.
+It includes passwords, PIN and notifications only with a passphrase, and always the key by which
+miners of Stratum V2 know this box. It does not include solved blocks that no node has accepted
+yet: they stay in the spool.
 
 Usage: soloist backup FILE [FLAGS]
 
@@ -491,8 +492,8 @@ Exit codes: 0 written and read back, 64 wrong usage, 69 there is no ledger, 73 c
 ";
 
 const RESTORE_HELP: &str = "\
-Replace the ledger by a backup. Stop Soloist first. The previous ledger is kept under another name.
-A damaged backup changes nothing.
+Replace the ledger and the key of Stratum V2 by those of a backup. Stop Soloist first. What was
+there before is kept under another name. A damaged backup changes nothing.
 
 Usage: soloist restore FILE [FLAGS]
 

@@ -57,6 +57,7 @@ use crate::fsutil::{self, Rights};
 use crate::ids::{ConnId, NodeId, OutsideId};
 use crate::job::JobId;
 use crate::ledger::totals::LedgerEvent;
+use crate::ledger::transfer::AUTHORITY_KEY;
 use crate::node::NodeEvent;
 use crate::os::{self, Order, Signals, Systemd};
 use crate::p2p;
@@ -71,7 +72,7 @@ use crate::status::{EventKind, EventView, HistoryView, Level, Snapshot, format};
 use crate::stratum::frame::Framing;
 use crate::stratum::opening::Opening;
 use crate::stratum::session::SessionKey;
-use crate::stratum::v2::noise::Identity;
+use crate::stratum::v2::noise::{AuthorityKey, Identity};
 
 pub use admin::Source;
 
@@ -270,6 +271,9 @@ pub fn serve(
             ports(&addresses.stratum),
             ports(&addresses.http)
         );
+        if let Some(key) = daemon.state.borrow().authority_key() {
+            log::info!("Miners of Stratum V2 know this box by the key {}.", key.text());
+        }
         started(&addresses);
         executor
             .spawn(async move {
@@ -856,6 +860,17 @@ impl State {
         self.systemd.ready();
     }
 
+    /// The key by which miners of Stratum V2 know this box; `None` where it is not spoken.
+    fn authority_key(&self) -> Option<AuthorityKey> {
+        self.identity.as_ref().filter(|_| self.config.stratum.v2).map(|one| one.authority())
+    }
+
+    /// Miners of Stratum V2 that come from now on are shown this.
+    fn take_identity(&mut self, identity: Identity) {
+        self.identity = Some(Rc::new(identity));
+        self.server.set_identity(self.identity.clone().filter(|_| self.config.stratum.v2));
+    }
+
     /// A box that is not set up accepts connections of miners and refuses them, so that the page
     /// shows them with the reason.
     fn turn_miners_away(&mut self) {
@@ -909,18 +924,20 @@ impl Secrets {
         let first_job_id = first_job_id(data, last_job)?;
         let session_key = kept_or_drawn(&path, "miners cannot resume over a restart")?;
         let session_key = SessionKey(session_key);
-        let authority = kept_or_drawn(
-            &data.join("authority-key"),
-            "miners of Stratum V2 that check the key need another one after a restart",
-        )?;
-        let mut random = [0; 32];
-        getrandom::fill(&mut random)?;
-        let identity = Identity::new(&authority, &random)
-            .inspect_err(|error| log::error!("no Stratum V2: authority-key: {error}"))
-            .ok()
-            .map(Rc::new);
-        Ok(Secrets { session_key, first_job_id, identity })
+        Ok(Secrets { session_key, first_job_id, identity: identity(data)?.map(Rc::new) })
     }
+}
+
+/// What miners of Stratum V2 are shown. `None` if the key is of no use.
+fn identity(data: &Path) -> Result<Option<Identity>, getrandom::Error> {
+    let authority = kept_or_drawn(
+        &data.join(AUTHORITY_KEY),
+        "miners of Stratum V2 that check the key need another one after a restart",
+    )?;
+    let mut random = [0; 32];
+    getrandom::fill(&mut random)?;
+    let identity = Identity::new(&authority, &random);
+    Ok(identity.inspect_err(|error| log::error!("no Stratum V2: {AUTHORITY_KEY}: {error}")).ok())
 }
 
 /// 32 random bytes that are kept in a file. `consequence` is what follows if they cannot be.

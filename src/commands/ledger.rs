@@ -16,7 +16,8 @@ use crate::ledger::record::Grain;
 use crate::ledger::seal::{self, Dice};
 use crate::ledger::store::StoreError;
 use crate::ledger::transfer::{
-    self, NoSettings, SEALED, SETTINGS, TransferError, give_to_owner, settings_with,
+    self, AUTHORITY_KEY, NoSettings, SAME_KEY, SEALED, SETTINGS, TransferError, give_to_owner,
+    settings_with,
 };
 
 /// Maximum bytes of a passphrase file or config; more than any has.
@@ -101,7 +102,7 @@ fn write_backup(
     let config = config::load(flags).ok().and_then(|loaded| loaded.file);
     let text = config.as_ref().and_then(|path| read_text(path).ok());
     let made = made(now, &data, text.as_deref(), passphrase.as_deref())?;
-    let written = fsutil::replace(file, &made, Rights::Keep(0o666)).map_err(io::Error::from);
+    let written = fsutil::replace(file, &made, transfer::RIGHTS).map_err(io::Error::from);
     let read_back = written.and_then(|()| fs::read(file)).map_err(|error| {
         (Exit::CannotWrite, format!("{} cannot be written: {error}.", file.display()))
     })?;
@@ -115,11 +116,18 @@ fn write_backup(
         (Some(_), Some(_)) => "with all settings, the secret ones under the passphrase",
     };
     println!("{} ({} kB) holds the ledger, {settings}.", file.display(), made.len() / 1000);
+    if transfer::authority_key(&data).is_some() {
+        println!(
+            "The key by which miners of Stratum V2 know this box is in it, too: whoever has the file can \
+             pose as this box to them."
+        );
+    }
     Ok(())
 }
 
-/// The ledger on the card in `data`, and the settings in `text`, as one file; safe while the daemon runs.
-/// Secrets are included only with a passphrase. Slow: not for the daemon's loop.
+/// The ledger on the card in `data`, the key of Stratum V2, and the settings in `text`, as one file; safe
+/// while the daemon runs. The secrets of the settings are included only with a passphrase. Slow: not for
+/// the daemon's loop.
 ///
 /// # Errors
 /// The passphrase is too short, the settings cannot be read, or there is no ledger yet.
@@ -147,6 +155,7 @@ pub fn made(
         }
         (None, _) => {}
     }
+    attachments.extend(transfer::authority_key(data).map(|key| (AUTHORITY_KEY, key.to_vec())));
     let borrowed: Vec<(&str, &[u8])> =
         attachments.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
     transfer::make_from_card(now, data, &borrowed).map_err(|error| {
@@ -181,6 +190,9 @@ fn take_backup(now: Now, restore: &Restore) -> Result<(), Failed> {
         restored.shares,
         restored.blocks
     );
+    if restored.key {
+        println!("{SAME_KEY}");
+    }
     give_to_owner(&data);
     match settings {
         Some((text, sealed)) => put_settings(&text, sealed, restore, &data),

@@ -17,7 +17,7 @@ use crate::import;
 use crate::ledger::backup;
 use crate::ledger::record::Record;
 use crate::ledger::totals::{Ledger, LedgerEvent};
-use crate::ledger::transfer::settings_with;
+use crate::ledger::transfer::{self, SAME_KEY, settings_with};
 use crate::os;
 use crate::server::http::admin::{
     Action, Change, Checked, Control, Download, Local, NO_PIN, RestoreOutcome,
@@ -26,6 +26,7 @@ use crate::settings::{self, NodeValues, Remark, Values, access};
 use crate::status::miners::{address_of, without_address};
 use crate::status::{AuditView, EventKind, Level};
 use crate::stratum::session::Session;
+use crate::stratum::v2::noise::Identity;
 use crate::timeout::within;
 
 use super::{Daemon, Event, State};
@@ -150,7 +151,14 @@ impl Control for Daemon {
             if !this.upgrade().is_some_and(|daemon| ready(&daemon)) {
                 return Err(NOT_EMPTY.to_owned());
             }
-            let read = blocking::unblock(move || old_card(&source, &file, &passphrase)).await?;
+            let data = this.upgrade().map(|daemon| daemon.state.borrow().config.data.dir.clone());
+            let data = data.ok_or_else(|| NOT_EMPTY.to_owned())?;
+            let read = blocking::unblock(move || {
+                let mut read = old_card(&source, &file, &passphrase)?;
+                let identity = old_key(&data, &file, &mut read.2);
+                Ok::<_, String>((read, identity))
+            });
+            let (read, identity) = read.await?;
             let Some(daemon) = this.upgrade().filter(|daemon| ready(daemon)) else {
                 return Err(NOT_EMPTY.to_owned());
             };
@@ -158,6 +166,9 @@ impl Control for Daemon {
             {
                 let mut state = daemon.state.borrow_mut();
                 let now = state.now();
+                if let Some(identity) = identity {
+                    state.take_identity(identity);
+                }
                 state.ledger_event(now, LedgerEvent::Restore(records));
                 for sentence in &brought.sentences {
                     state.tell(now, EventKind::System, Level::Info, sentence.clone());
@@ -385,6 +396,22 @@ fn old_card(
             .to_owned(),
     });
     Ok((Some(config), records, brought))
+}
+
+/// Takes over the key of Stratum V2, and says so.
+fn old_key(data: &Path, file: &[u8], brought: &mut RestoreOutcome) -> Option<Identity> {
+    match transfer::restore_key(data, file) {
+        Ok(false) => None,
+        Ok(true) => {
+            let identity = super::identity(data).ok().flatten();
+            brought.sentences.extend(identity.is_some().then(|| SAME_KEY.to_owned()));
+            identity
+        }
+        Err(error) => {
+            brought.sentences.push(format!("The key of Stratum V2 was not taken over: {error}."));
+            None
+        }
+    }
 }
 
 fn no_file() -> String {

@@ -236,6 +236,7 @@ pub(super) async fn run(daemon: Weak<Daemon>) {
 impl State {
     /// The next try; `None` if it has to pause.
     fn canary_task(&mut self) -> Option<Attempt> {
+        let authority = self.authority_key();
         let canary = &mut self.canary;
         canary.resting = true;
         let easy = Target::from_difficulty(Difficulty(vardiff::FLOOR)).difficulty().0;
@@ -250,8 +251,6 @@ impl State {
         let address = self.server.addresses().first().copied()?;
         canary.resting = false;
         let password = self.config.stratum.password.as_ref().map_or("x", |p| p.expose());
-        let authority = self.identity.as_ref().filter(|_| self.config.stratum.v2);
-        let authority = authority.map(|identity| identity.authority());
         Some(Attempt {
             way: canary.next_way(authority.is_some()),
             authority,

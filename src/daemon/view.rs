@@ -133,8 +133,7 @@ impl State {
 
     /// `at` is where others reach the port.
     fn v2_view(&self, at: Option<SocketAddr>) -> Option<view::V2View> {
-        let identity = self.identity.as_ref().filter(|_| self.config.stratum.v2)?;
-        let authority_key = identity.authority().text();
+        let authority_key = self.authority_key()?.text();
         let url = at.map(|at| format!("stratum2+tcp://{at}/{authority_key}"));
         Some(view::V2View { authority_key, url })
     }

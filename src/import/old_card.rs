@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::clock::Now;
 use crate::fsutil::read_bounded;
 use crate::ledger::backup::MAX_BACKUP;
-use crate::ledger::transfer::{self, Restored, give_to_owner, settings_with};
+use crate::ledger::transfer::{self, Restored, SAME_KEY, give_to_owner, settings_with};
 
 /// The passphrase of a backup with sealed settings, in the first line.
 const PASSPHRASE: &str = "soloist-passphrase.txt";
@@ -52,6 +52,9 @@ pub fn take_up(now: Now, boot: &Path, data: &Path) -> OldCard {
                 "{name} was taken up: {} miners, {} shares, {} blocks.",
                 restored.workers, restored.shares, restored.blocks
             ));
+            if restored.key {
+                old.sentences.push(SAME_KEY.to_owned());
+            }
             take_settings(&bytes, passphrase.as_deref(), &mut old);
             TAKEN
         }

@@ -17,11 +17,23 @@ use super::store::{self, Store, StoreError, date, failed};
 use super::totals::{BACKUP_BUDGET, Ledger};
 use crate::clock::Now;
 use crate::fsutil::{self, Rights};
+use crate::stratum::v2::noise::is_secret;
 
 /// The settings in a backup, without secrets.
 pub const SETTINGS: &str = "soloist.toml";
 /// All settings, under a passphrase.
 pub const SEALED: &str = "soloist.toml.sealed";
+
+/// The secret of the key by which miners of Stratum V2 know this box: its file in the data directory,
+/// and in a backup. Miners that are told the key would not mine with a new card that has another one.
+pub const AUTHORITY_KEY: &str = "authority-key";
+/// After a restore of a backup with that key.
+pub const SAME_KEY: &str = "Miners of Stratum V2 know this box by the key of the backup.";
+/// What the key of before is called after a restore.
+const KEY_BEFORE: &str = "authority-key.before";
+
+/// The rights of a backup on disk: a key is in it.
+pub const RIGHTS: Rights = Rights::Keep(0o600);
 
 /// So many copies are kept on a stick or a share.
 pub const KEEP_COPIES: usize = 7;
@@ -56,6 +68,8 @@ pub struct Restored {
     pub shares: u64,
     /// Found blocks in it.
     pub blocks: u32,
+    /// Miners of Stratum V2 know the box by the same key as before.
+    pub key: bool,
 }
 
 /// The backup of a ledger in memory, with files to travel along (name and bytes). At most
@@ -94,6 +108,37 @@ pub fn make_from_card(
     make(&ledger, attachments)
 }
 
+/// The key of Stratum V2 in `data`, to travel along; `None` where there is none that is of use.
+pub fn authority_key(data: &Path) -> Option<[u8; 32]> {
+    usable_key(&fs::read(data.join(AUTHORITY_KEY)).ok()?)
+}
+
+fn usable_key(bytes: &[u8]) -> Option<[u8; 32]> {
+    bytes.try_into().ok().filter(is_secret)
+}
+
+/// Puts the key of a backup into `data`. One that is there is kept under another name. Whether the
+/// backup has one.
+///
+/// # Errors
+/// The backup is damaged, or the file system said so.
+pub fn restore_key(data: &Path, file: &[u8]) -> Result<bool, TransferError> {
+    let attachments = attachments(file)?;
+    let key = attachments.iter().find(|(name, _)| name == AUTHORITY_KEY);
+    let Some(key) = key.and_then(|(_, bytes)| usable_key(bytes)) else { return Ok(false) };
+    let put = |name, key: [u8; 32]| -> Result<(), StoreError> {
+        let replaced = fsutil::replace(&data.join(name), &key, Rights::Set(0o600));
+        replaced.map_err(io::Error::from).map_err(failed("write the key of Stratum V2"))
+    };
+    match authority_key(data) {
+        Some(present) if present == key => return Ok(true),
+        Some(present) => put(KEY_BEFORE, present)?,
+        None => {}
+    }
+    put(AUTHORITY_KEY, key)?;
+    Ok(true)
+}
+
 /// The ledger as it stands on the card, also beside the running daemon; `None` when there is none.
 pub fn read_card(now: Now, data: &Path) -> io::Result<Option<Ledger>> {
     let file = Journal::read(&data.join("ledger/journal"))?;
@@ -106,12 +151,14 @@ pub fn restore(now: Now, data: &Path, file: &[u8]) -> Result<Restored, TransferE
     let mut records = backup::read(file)?;
     records.retain(|record| !matches!(record, Record::Attachment { .. }));
     store::replace(data, &records)?;
+    let key = restore_key(data, file)?;
     let ledger = Ledger::replay(now, &records);
     let totals = ledger.total().totals();
     Ok(Restored {
         workers: ledger.workers().count(),
         shares: totals.ever.accepted,
         blocks: totals.blocks,
+        key,
     })
 }
 
@@ -141,7 +188,7 @@ pub fn copy_to(dir: &Path, data: &Path, day: u32, file: &[u8]) -> Result<PathBuf
         return Err(TransferError::NotMounted(dir.display().to_string()));
     }
     let path = copy_path(dir, day);
-    let written = fsutil::replace(&path, file, Rights::Keep(0o666)).map_err(io::Error::from);
+    let written = fsutil::replace(&path, file, RIGHTS).map_err(io::Error::from);
     written.map_err(failed("write the copy"))?;
     let read = fs::read(&path).map_err(failed("read the copy back"))?;
     if read != file {
@@ -179,8 +226,8 @@ pub struct Copied {
     pub written: bool,
 }
 
-/// Copies the newest snapshot of the ledger, with the settings but for their secrets, by
-/// [`copy_to`]. Does nothing when it stands there already. Blocks as long as that place does.
+/// Copies the newest snapshot of the ledger, with the settings but for their secrets and with the key of
+/// Stratum V2, by [`copy_to`]. Does nothing when it stands there already. Blocks as long as that place does.
 pub fn copy_newest(
     data: &Path,
     settings: Option<&Path>,
@@ -189,14 +236,18 @@ pub fn copy_newest(
     let (day, records) = Store::newest_snapshot(data).ok_or(TransferError::NoSnapshot)?;
     let text = settings.and_then(|path| fs::read_to_string(path).ok());
     let plain = text.and_then(|text| seal::without_secrets(&text));
-    let with_settings = plain.map(|text| {
-        let (name, bytes) = (SETTINGS.to_owned(), text.into_bytes());
-        let attachment = Record::Attachment { name, bytes };
-        backup::write(&[&[attachment], &records[..]].concat())
-    });
-    let file = with_settings
-        .filter(|file| file.len() <= MAX_BACKUP)
-        .unwrap_or_else(|| backup::write(&records));
+    let attached = [
+        plain.map(|text| (SETTINGS, text.into_bytes())),
+        authority_key(data).map(|key| (AUTHORITY_KEY, key.to_vec())),
+    ];
+    let attached = attached.into_iter().flatten();
+    let attached =
+        attached.map(|(name, bytes)| Record::Attachment { name: name.to_owned(), bytes });
+    let with_all = backup::write(&attached.chain(records.iter().cloned()).collect::<Vec<_>>());
+    let file = match with_all.len() <= MAX_BACKUP {
+        true => with_all,
+        false => backup::write(&records),
+    };
     let path = copy_path(to, day);
     let there = fs::metadata(&path).is_ok_and(|there| there.len() == file.len() as u64);
     if there && fs::read(&path).is_ok_and(|there| there == file) {
@@ -247,11 +298,11 @@ pub fn settings_with(
     Ok(plain.map(|text| (text, false)))
 }
 
-/// Restored as root, the ledger must still be the daemon's: it gets the data directory's owner.
+/// Restored as root, ledger and key must still be the daemon's: they get the data directory's owner.
 pub fn give_to_owner(data: &Path) {
     use std::os::unix::fs::{MetadataExt, chown};
     let Ok(owner) = fs::metadata(data).map(|data| (data.uid(), data.gid())) else { return };
-    let mut places = vec![data.join("ledger")];
+    let mut places = ["ledger", AUTHORITY_KEY, KEY_BEFORE].map(|name| data.join(name)).to_vec();
     while let Some(place) = places.pop() {
         // Without the right to do so we are the owner already.
         let _ = chown(&place, Some(owner.0), Some(owner.1));

@@ -517,7 +517,7 @@ fn old_cards_backup() -> Vec<u8> {
     use soloist::clock::Now;
     use soloist::ledger::seal::{self, Dice};
     use soloist::ledger::totals::{Ledger, LedgerEvent};
-    use soloist::ledger::transfer::{SEALED, SETTINGS};
+    use soloist::ledger::transfer::{AUTHORITY_KEY, SEALED, SETTINGS};
     let now = Now { mono: Instant::now(), unix: 1_790_000_000 };
     let (mut ledger, mut out) = (Ledger::new(now), Vec::new());
     ledger.handle(now, LedgerEvent::Opened(Box::default()), &mut out);
@@ -537,7 +537,8 @@ fn old_cards_backup() -> Vec<u8> {
         text.as_bytes(),
         Dice { salt: [1; 16], nonce: [2; 12] },
     );
-    let with = [(SETTINGS, plain.as_bytes()), (SEALED, sealed.as_slice())];
+    let key = (AUTHORITY_KEY, [5; 32].as_slice());
+    let with = [(SETTINGS, plain.as_bytes()), (SEALED, sealed.as_slice()), key];
     soloist::ledger::transfer::make(&ledger, &with).unwrap()
 }
 
@@ -598,6 +599,10 @@ fn an_old_cards_backup_is_restored_in_the_set_up() {
     let before = std::fs::read_to_string(daemon.config()).unwrap();
     assert!(before.contains("address = \"\""), "{before}");
 
+    let key = |daemon: &Daemon| daemon.status().unwrap()["connect"]["v2"]["authority_key"].clone();
+    let own = key(&daemon);
+    assert!(own.as_str().unwrap().starts_with('9'), "{own}");
+
     // In plain: the ledger, and the set-up is filled in as far as it can be.
     let (code, page) = upload(&daemon, "/restore", "", &file, "");
     assert!(code == 200 && page.contains("1 miners, 7 shares, 0 blocks"), "{code} {page}");
@@ -610,6 +615,9 @@ fn an_old_cards_backup_is_restored_in_the_set_up() {
         (miners["miners"][0]["name"].clone(), miners["miners"][0]["accepted"].clone())
     };
     assert_eq!(shares(&daemon), ("garage".into(), 7.into()));
+    // Miners that were told the old card's key know this one by it, from now on.
+    let old = soloist::stratum::v2::noise::Identity::new(&[5; 32], &[1; 32]).unwrap().authority();
+    assert_eq!(key(&daemon), old.text());
     assert_eq!(upload(&daemon, "/api/restore", "", &file, "").0, 422, "not counted twice");
     let saved = std::fs::read_to_string(daemon.config()).unwrap();
     for kept in ["# Fresh.", "# Mine.", PAYOUT, "Attic"] {
@@ -626,6 +634,7 @@ fn an_old_cards_backup_is_restored_in_the_set_up() {
     daemon.launch();
     ready(&daemon);
     assert_eq!(shares(&daemon), ("garage".into(), 7.into()));
+    assert_eq!(key(&daemon), old.text());
 }
 
 #[test]
@@ -1003,7 +1012,7 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
         let file = browser.post("/backup", &form);
         let files = transfer::attachments(file.as_bytes()).unwrap();
         let count = files.iter().filter(|(name, _)| name == transfer::SEALED).count();
-        assert_eq!((files.len(), count), (1 + sealed, sealed));
+        assert_eq!((files.len(), count), (2 + sealed, sealed));
         let text = transfer::settings_with(file.as_bytes(), Some(passphrase));
         assert_eq!(text.is_ok(), sealed == 1, "{text:?}");
     }

@@ -369,6 +369,7 @@ try {
   }
   if (addresses.home) {
     await lookAround("miner", addresses.home + "/miners/gamma", [[360, "light"], [1280, "dark"]]);
+    await lookAround("v2", addresses.home + "/v2", [[360, "dark"], [1280, "light"], [768, "forced"]]);
     await lookAround("tv", addresses.home + "/tv", [[1920, "light"], [360, "dark"]]);
     await lookAround("blocks", (addresses.found || addresses.home) + "/blocks", [[360, "light"], [1280, "dark"]]);
 
@@ -412,6 +413,13 @@ try {
       expect(await first.run("document.querySelector('.where .copy').textContent === 'Copied'"), "nothing is copied: " + way);
       await sleep(2200);
     }
+
+    // So is the key of Stratum V2, as a whole and as nothing else; the code beside it is drawn.
+    await first.open(addresses.home + "/v2");
+    const key = "[...document.querySelectorAll('.how code')].find((e) => e.textContent.startsWith('9'))";
+    expect(await first.run(key + ".nextElementSibling.className === 'copy'"), "v2: the key cannot be copied");
+    expect(await first.run("document.querySelector('.how img').naturalWidth > 0"), "v2: there is no QR code");
+    await first.open(addresses.home);
 
     // A lost connection is told in readable colours, and the old facts stay readable.
     await first.run("document.body.classList.add('lost'); document.getElementById('link').textContent = 'No connection to the box: what you see is old.'");

@@ -403,7 +403,6 @@ fn how_to_connect_by_stratum_v2_is_told_in_the_firmwares_words() {
     }
     // In one element, for the button that copies it.
     assert!(html::v2(&s, &told).contains(&format!("<code>{key}</code>")));
-    // Whether it is readable is seen in the browser's test.
     assert!(html::v2_qr(&s).unwrap().contains("viewBox=\"0 0 41 41\""));
     s.connect.v2.as_mut().unwrap().url = None;
     let words = strip(&html::v2(&s, &told));

@@ -663,6 +663,7 @@ fn base() -> Snapshot {
             ..Default::default()
         },
         canary: Some(CanaryView {
+            way: "Stratum V1".to_owned(),
             ok: true,
             last_ok_at: Some(NOW - 21),
             round_trip_ms: Some(1.9),

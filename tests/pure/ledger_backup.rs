@@ -86,6 +86,39 @@ fn a_backup_moves_the_ledger_to_a_new_card() {
     world.tell(LedgerEvent::Stop);
 }
 
+/// A key that is none would end Stratum V2 for good: it is left out, and so is one that is cut.
+#[test]
+fn only_a_key_of_use_travels() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join(transfer::AUTHORITY_KEY);
+    for (bytes, is_one) in [(vec![5; 32], true), (vec![0; 32], false), (vec![5; 31], false)] {
+        fs::write(&key, &bytes).unwrap();
+        assert_eq!(transfer::authority_key(dir.path()).is_some(), is_one, "{bytes:?}");
+    }
+    assert_eq!(transfer::authority_key(Path::new("/nowhere")), None);
+    fs::write(&key, [9; 32]).unwrap();
+    let ledger = Ledger::new(now());
+    let restore = |bytes: &[u8]| {
+        let file = transfer::make(&ledger, &[(transfer::AUTHORITY_KEY, bytes)]).unwrap();
+        transfer::restore_key(dir.path(), &file).unwrap()
+    };
+    assert!(!restore(&[0; 32]) && !restore(&[5; 31]) && !restore(&[0xff; 32]));
+    let before = dir.path().join("authority-key.before");
+    assert!(restore(&[9; 32]) && !before.exists(), "the same");
+    assert_eq!(fs::read(&key).unwrap(), [9; 32]);
+    assert!(restore(&[5; 32]));
+    assert_eq!(fs::read(&key).unwrap(), [5; 32]);
+    assert_eq!(fs::read(&before).unwrap(), [9; 32]);
+    // A backup from before there was a key.
+    let file = transfer::make(&ledger, &[]).unwrap();
+    assert!(!transfer::restore_key(dir.path(), &file).unwrap());
+    assert!(matches!(
+        transfer::restore_key(dir.path(), &file[1..]),
+        Err(TransferError::Backup(BackupError::NotABackup | BackupError::Damaged))
+    ));
+    assert_eq!(fs::read(&key).unwrap(), [5; 32]);
+}
+
 #[test]
 fn a_bad_backup_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -64,6 +64,11 @@ fn mined(dir: &Path) -> World {
     world
 }
 
+/// The rights of a file.
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
 #[test]
 fn an_old_cards_backup_goes_onto_a_new_card() {
     let place = tempfile::tempdir().unwrap();
@@ -74,6 +79,11 @@ fn an_old_cards_backup_goes_onto_a_new_card() {
     let world = mined(Path::new(&old));
     let told = |world: &World| world.ledger.total().totals().ever.accepted;
     let had = told(&world);
+    // Each card has made a key of its own at its first start.
+    let key = |data: &str| Path::new(data).join("authority-key");
+    fs::write(key(&old), [7; 32]).unwrap();
+    fs::create_dir(&new).unwrap();
+    fs::write(key(&new), [8; 32]).unwrap();
 
     // Beside the running Soloist: its lock is held by this world.
     let (code, words) = said(&["backup", &file, "--data", &old, "--config", &config], "");
@@ -81,6 +91,8 @@ fn an_old_cards_backup_goes_onto_a_new_card() {
     println!("{words}");
     let bytes = fs::read(&file).unwrap();
     assert!(bytes.len() < MAX_BACKUP);
+    assert!(words.contains("whoever has the file can pose as this box"), "{words}");
+    assert_eq!(mode(Path::new(&file)), 0o600);
     let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
     assert!(
         holds(&bytes, "192.168.1.10") && !holds(&bytes, "geheim-4711"),
@@ -102,6 +114,11 @@ fn an_old_cards_backup_goes_onto_a_new_card() {
     assert!((had - 11..=had).contains(&has), "{has} of {had}");
     assert_eq!(restored.ledger.blocks().len(), 1);
     assert_eq!(restored.ledger.notes().count(), 0);
+    // Miners that were told the key of the old card know the new one by it.
+    assert!(words.contains("by the key of the backup"), "{words}");
+    assert_eq!((fs::read(key(&new)).unwrap(), mode(&key(&new))), (vec![7; 32], 0o600));
+    let before = Path::new(&new).join("authority-key.before");
+    assert_eq!((fs::read(&before).unwrap(), mode(&before)), (vec![8; 32], 0o600));
     let settings = fs::read_to_string(Path::new(&new).join("soloist.toml.restored")).unwrap();
     assert!(settings.contains("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"), "{settings}");
     assert!(!settings.contains("geheim"), "{settings}");
@@ -294,6 +311,8 @@ fn the_daemon_copies_the_newest_snapshot_to_a_stick() {
         said(&["restore", file.to_str().unwrap(), "--data", new.to_str().unwrap()], "");
     assert_eq!(code, Some(0), "{words}");
     println!("{words}");
+    let key = |data: &Path| fs::read(data.join("authority-key")).unwrap();
+    assert_eq!((key(&new), mode(&file)), (key(&data), 0o600));
 }
 
 /// A data partition of its own, that goes with the test.

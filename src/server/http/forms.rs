@@ -344,7 +344,8 @@ fn settings(
                 (input("password", "passphrase", "Passphrase (optional)", "",
                     &Limits { autocomplete: Some("new-password"), ..PLAIN }, &remarks))
                 p.quiet { "Without a passphrase the file lacks passwords, PIN and notifications. With one "
-                    "it holds them, sealed." }
+                    "it holds them, sealed. The key by which miners of Stratum V2 know this box is in it "
+                    "in any case." }
                 button type="submit" { "Download a backup" }
             }
         } }

@@ -94,6 +94,11 @@ impl fmt::Debug for AuthorityKey {
     }
 }
 
+/// Whether these bytes can be a secret key; all but one in 2^128 can.
+pub fn is_secret(bytes: &[u8; 32]) -> bool {
+    SecretKey::from_slice(bytes).is_ok()
+}
+
 /// What the box shows of itself in every handshake: its static key with the certificate.
 pub struct Identity {
     secp: Secp256k1<All>,
