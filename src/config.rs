@@ -56,7 +56,7 @@ pub use flags::{BadFlag, Flags};
 pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, save, try_text};
 pub use p2p::P2pAddress;
 pub use problem::{At, Problem, Problems};
-pub use rewrite::{page_settings, rewrite, rewrite_pin};
+pub use rewrite::{page_settings, rewrite, rewrite_pin, rewrite_sink};
 pub use sections::{Data, Failover, Http, Log, P2p, Payout, SECTIONS, Stratum};
 
 use written::Written;

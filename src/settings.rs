@@ -13,12 +13,15 @@
 //! ```
 
 pub mod access;
+mod sinks;
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
+
+pub use sinks::{SERVICES, Service, SinkField, SinkValues, TOPICS};
 
 /// How long a new payout address waits.
 pub const PAYOUT_DELAY: Duration = Duration::from_secs(600);

@@ -653,8 +653,7 @@ fn base() -> Snapshot {
             kind: "ntfy".to_owned(),
             last_ok_at: Some(NOW - 80_000),
             sent: 14,
-            failed: 0,
-            error: String::new(),
+            ..Default::default()
         }],
         ..Default::default()
     }
