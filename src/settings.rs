@@ -27,6 +27,8 @@ pub use sinks::{SERVICES, Service, SinkField, SinkValues, TOPICS};
 pub const PAYOUT_DELAY: Duration = Duration::from_secs(600);
 /// The most nodes that the form takes.
 pub const NODES_MAX: usize = 5;
+/// The most places for notifications: `[[notify]]` in the file.
+pub const SINKS_MAX: usize = 8;
 
 /// What can be changed on the page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

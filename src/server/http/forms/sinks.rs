@@ -2,8 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::config::MAX_SINKS;
-use crate::settings::{Remark, SERVICES, SinkField, SinkValues, TOPICS};
+use crate::settings::{Remark, SERVICES, SINKS_MAX, SinkField, SinkValues, TOPICS};
 use crate::status::{SinkView, Snapshot, format, html as page};
 
 use super::{Checked, Limits, PLAIN, Remarks, SinkEntry, input, sure};
@@ -35,7 +34,7 @@ pub(super) fn list(s: &Snapshot, sinks: &[SinkEntry], hidden: &Markup) -> Markup
                     }
                 }
             }
-            @if sinks.len() < MAX_SINKS {
+            @if sinks.len() < SINKS_MAX {
                 form.narrow method="post" action="/notify" {
                     (hidden)
                     label { @if sinks.is_empty() { "Send messages by" } @else { "One more, by" }
