@@ -108,7 +108,7 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
                 "Waiting for node attic, which has no peers.",
                 "Check its internet connection: mining starts by itself when it has a peer.",
                 "has no peers",
-                "0 peers",
+                "no peers",
             ],
         ),
         (
@@ -183,7 +183,7 @@ fn each_state_tells_a_first_time_reader_what_goes_on() {
         (
             sample::forty(),
             State::Ok,
-            &["Mining block 925 114 with 40 miners at 2.15 PH/s.", "40 of 40 mining", "rack-39"],
+            &["Mining block 925 114 with 40 miners at 2.15 PH/s.", "40 of 40 mining", "rack-11"],
         ),
         (
             sample::found(),
@@ -307,6 +307,32 @@ fn the_first_view_is_small() {
     let plain = page(&sample::home()).len() + html::STYLE.len() + html::script().len();
     assert!(plain <= 45_000, "{plain} bytes");
     eprintln!("first view: {home} bytes packed, {plain} plain; forty miners {forty} packed");
+}
+
+#[test]
+fn while_a_miner_is_gone_whose_shares_count_yet_the_page_says_so() {
+    let mut s = sample::home();
+    let words = "mining, with what desk sent before";
+    assert!(!text(&s).contains("sent before"));
+    s.miners[3].state = MinerState::Gone;
+    assert!(text(&s).contains(words), "{}", text(&s));
+    s.miners[2].state = MinerState::Gone;
+    assert!(text(&s).contains("with what 2 miners sent before"), "{}", text(&s));
+    for miner in &mut s.miners {
+        miner.last_share_at = Some(s.now - 300);
+    }
+    assert!(!text(&s).contains("sent before"));
+}
+
+#[test]
+fn where_nobody_knows_when_blocks_come_no_time_is_told() {
+    let mut s = sample::found();
+    s.blocks[0].confirmations = Some(1);
+    assert!(text(&s).contains("spendable in about 16 h 30 min."), "{}", text(&s));
+    s.chain = "regtest".to_owned();
+    assert!(text(&s).contains("Spendable after 99 more blocks."), "{}", text(&s));
+    s.blocks[0].confirmations = Some(99);
+    assert!(text(&s).contains("Spendable after one more block."), "{}", text(&s));
 }
 
 #[test]

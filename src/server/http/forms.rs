@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use crate::settings::access::{Token, token_hex};
+use crate::settings::access::{PIN_MIN, Token, token_hex};
 use crate::settings::{NODES_MAX, NodeValues, Remark, SinkValues, Values};
 use crate::status::{MinerState, MinerView, Snapshot, Verdict, format, html as page};
 
@@ -167,7 +167,7 @@ fn set_up(s: &Snapshot, typed: Typed<'_>, checked: &Checked, done: &[String]) ->
                 div {
                     (field("name", "Name of this box", &values.name, "solo", "32", &remarks))
                     (pins(typed.pin, typed.again, &remarks))
-                    p.quiet { "The PIN protects the settings. Choose at least six characters." }
+                    p.quiet { "The PIN protects the settings. It has at least " (PIN_MIN) " characters; more are safer." }
                     button.main type="submit" { "Check" }
                     (anyway(checked))
                 }
@@ -683,8 +683,9 @@ impl Remarks<'_> {
 
 /// The PIN, twice.
 fn pins(pin: &str, again: &str, remarks: &Remarks<'_>) -> Markup {
+    let shortest = PIN_MIN.to_string();
     let limits = Limits {
-        shortest: Some("4"),
+        shortest: Some(&shortest),
         longest: "128",
         autocomplete: Some("new-password"),
         required: true,

@@ -211,7 +211,7 @@ fn cells(view: &View<'_>, miner: &MinerView) -> Markup {
         td data-v=(miner.last_share_at.unwrap_or(0)) {
             (last_share(view, miner))
             @if let Some(every) = miner.expected_share_s.filter(|_| !gone && is_one_of_few) {
-                small { "one in " (format::duration(every.round() as u64)) }
+                small { "one every " (format::duration((every.round() as u64).max(1))) }
             }
         }
     }
