@@ -25,6 +25,7 @@ mod notifications;
 mod outside;
 mod recorder;
 mod silence;
+mod sinks;
 mod snoozes;
 mod standing;
 mod strangers;

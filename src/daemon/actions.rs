@@ -13,7 +13,6 @@ use crate::engine::Input;
 use crate::fsutil::{self, Rights};
 use crate::ids::ConnId;
 use crate::ledger::totals::{LedgerEvent, NoJoin, WorkerId};
-use crate::notify;
 use crate::server::http::admin::{Action, Download, Local};
 use crate::status::{EventKind, Level, format, json, metrics, verdict};
 use crate::{exit, logger, os};
@@ -21,8 +20,7 @@ use crate::{exit, logger, os};
 use super::recorder::{self, Recording, Said};
 use super::{Command, Daemon, Event, State};
 
-/// Time limit of a fire drill (for the nodes), and of a test of the notifications (for the
-/// services).
+/// Time limit of a fire drill, for the nodes.
 const ANSWER_AT_MOST: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -42,7 +40,6 @@ impl Daemon {
             Action::Reboot => Box::pin(request("restart", "reboot")),
             Action::PowerOff => Box::pin(request("shutdown", "poweroff")),
             Action::FireDrill => Box::pin(drill(self.this.clone())),
-            Action::TestSinks => Box::pin(test_sinks(self.this.clone())),
             Action::Forget(ids) => {
                 let done = self.forget(&ids);
                 Box::pin(async move { done })
@@ -389,47 +386,6 @@ async fn drill(daemon: Weak<Daemon>) -> Result<String, String> {
         if let Some(words) = state.engine.rehearsal_result(waited >= ANSWER_AT_MOST) {
             return Ok(words);
         }
-    }
-}
-
-/// Sends a test message to every service, and returns the results.
-async fn test_sinks(daemon: Weak<Daemon>) -> Result<String, String> {
-    let gone = || "Shutting down.".to_owned();
-    let before = {
-        let strong = daemon.upgrade().ok_or_else(gone)?;
-        let mut state = strong.state.borrow_mut();
-        let before = state.notifications.views();
-        if before.is_empty() {
-            return Err("No place for notifications is set: add a [[notify]] to the file.".into());
-        }
-        let now = state.now();
-        for place in 0..before.len() {
-            state.notifications_input(now, notify::Input::Test(place));
-        }
-        strong.rearm(&state);
-        before
-    };
-    let mut waited = Duration::ZERO;
-    loop {
-        Timer::after(LOOK_EVERY).await;
-        waited += LOOK_EVERY;
-        let strong = daemon.upgrade().ok_or_else(gone)?;
-        let now = strong.state.borrow().notifications.views();
-        let is_told = |place: usize| match (before.get(place), now.get(place)) {
-            (Some(before), Some(now)) => now.sent > before.sent || !now.error.is_empty(),
-            _ => true,
-        };
-        if waited < ANSWER_AT_MOST && !(0..before.len()).all(is_told) {
-            continue;
-        }
-        let words = now.iter().zip(&before).map(|(now, before)| {
-            match (now.sent > before.sent, now.error.as_str()) {
-                (true, _) => format!("{}: sent.", now.kind),
-                (false, "") => format!("{}: no answer yet.", now.kind),
-                (false, error) => format!("{}: {error}.", now.kind),
-            }
-        });
-        return Ok(words.collect::<Vec<_>>().join(" "));
     }
 }
 

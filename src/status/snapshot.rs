@@ -1139,12 +1139,16 @@ pub struct CanaryView {
 pub struct SinkView {
     /// `ntfy`, `Telegram`, …
     pub kind: String,
-    /// Last success.
+    /// When a message was last taken there, Unix seconds.
     pub last_ok_at: Option<u64>,
+    /// When one was last refused there, or not sent, Unix seconds.
+    pub failed_at: Option<u64>,
     /// Sent since the start.
     pub sent: u64,
     /// Given up since the start.
     pub failed: u64,
+    /// Tries that failed since the start: each message is tried four times.
+    pub failed_tries: u64,
     /// The last error in words, without secrets; empty when the last attempt worked.
     pub error: String,
 }

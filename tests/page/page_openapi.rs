@@ -101,12 +101,15 @@ fn others() -> Vec<(&'static str, Value)> {
         json!({
             "name": string, "payout": string, "tag": { "type": ["string", "null"] },
             "nodes": { "type": "array", "items": node }, "pin": string,
-            "save": { "type": "boolean" },
+            "save": { "type": "boolean" }, "anyway": { "type": "boolean" },
         }),
     );
     let tried = one(object(
-        &["saved", "findings", "problems"],
-        json!({ "saved": { "type": "boolean" }, "findings": strings, "problems": strings }),
+        &["saved", "findings", "problems", "fields", "can_be_saved_anyway"],
+        json!({
+            "saved": { "type": "boolean" }, "findings": strings, "problems": strings,
+            "fields": strings, "can_be_saved_anyway": { "type": "boolean" },
+        }),
     ));
     let brought =
         one(object(&["done", "problems"], json!({ "done": strings, "problems": strings })));
@@ -147,7 +150,9 @@ fn others() -> Vec<(&'static str, Value)> {
             json!({
                 "get": get("Whether the box waits to be set up.", Vec::new(), open),
                 "post": {
-                    "summary": "Sets the box up, until somebody has; without save it only tries.",
+                    "summary": "Sets the box up, until somebody has; without save it only tries. anyway \
+                                saves in spite of problems, where the answer says \
+                                can_be_saved_anyway. fields names the field of each problem.",
                     "requestBody": { "required": true, "content": one(wish) },
                     "responses": answers(&tried, &[
                         ("200", "The values are good, and saved if that was asked for."),

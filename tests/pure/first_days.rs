@@ -90,7 +90,7 @@ fn a_day_of_the_page_sends_little() {
                 continue;
             }
             let snapshot = home.snapshot();
-            let sections = html::sections(&snapshot, &verdict(&snapshot));
+            let sections = html::sections(&snapshot, &verdict(&snapshot), html::Miners::Few);
             let text = updates.next(Duration::from_secs(passed), snapshot.now, &sections);
             // The first one is the whole page, which the reader has just got.
             if passed == 0 {

@@ -16,9 +16,10 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header;
 use hyper::{Request, Response, StatusCode};
 
+use crate::notify::SinkId;
 use crate::settings::access::{self, Access, Token, Try};
-use crate::settings::{self, NODES_MAX, NodeValues, Remark, Values};
-use crate::status::{AlarmView, format};
+use crate::settings::{self, NODES_MAX, NodeValues, Remark, Service, SinkValues, TOPICS, Values};
+use crate::status::{AlarmView, SinkView, format};
 use crate::stratum::firmware::plain_number;
 use crate::timeout::within;
 
@@ -67,8 +68,6 @@ pub enum Action {
     PowerOff,
     /// Show the block that would be sent now to every node, and tell what they say.
     FireDrill,
-    /// Send a message to every place for notifications.
-    TestSinks,
     /// Drop the miners with these ids from the list, with their counts.
     Forget(Vec<String>),
     /// Two miners are one that was renamed: what was counted for the first id becomes the second's, and
@@ -138,7 +137,6 @@ impl Action {
             "reboot" => Action::Reboot,
             "poweroff" => Action::PowerOff,
             "drill" => Action::FireDrill,
-            "sinks" => Action::TestSinks,
             "fix" => {
                 let wish = form.get("difficulty")?.replace('\u{202f}', "");
                 let level = plain_number(&wish).filter(|level| FIXED.contains(level));
@@ -177,7 +175,6 @@ impl Action {
             Action::Reboot => "Restart of the box asked for.".to_owned(),
             Action::PowerOff => "Shutdown of the box asked for.".to_owned(),
             Action::FireDrill => "Fire drill asked for.".to_owned(),
-            Action::TestSinks => "Test of the notifications asked for.".to_owned(),
             Action::Forget(ids) => match ids.as_slice() {
                 [id] => format!("Miner number {id} is to be forgotten."),
                 ids => format!("Miners number {} are to be forgotten.", ids.join(", ")),
@@ -200,6 +197,19 @@ impl Action {
             Action::Record(id) => format!("Miner number {id} is recorded for five minutes."),
         }
     }
+}
+
+/// A place for notifications, as the owner may see it.
+#[derive(Clone, Debug)]
+pub struct SinkEntry {
+    /// Until its messages go elsewhere, or until the next start.
+    pub id: SinkId,
+    /// Its settings, without the secrets.
+    pub values: SinkValues,
+    /// The machine that takes its messages.
+    pub host: String,
+    /// Whether they arrive.
+    pub view: SinkView,
 }
 
 /// What a backup brought.
@@ -283,6 +293,47 @@ pub trait Control {
         Box::pin(async { Err("This box makes no backup.".to_owned()) })
     }
 
+    /// The places for notifications, in their order.
+    fn sinks(&self) -> Vec<SinkEntry> {
+        Vec::new()
+    }
+
+    /// Sends a test message with new settings of this place, or of one more, and changes nothing. Secrets
+    /// that are missing are put in by [`SinkValues::fill_secrets`], here and in [`Control::change_sink`]. A
+    /// sentence on what became of it.
+    ///
+    /// # Errors
+    /// What is wrong, each at its field.
+    fn try_sink(
+        &self,
+        _id: Option<SinkId>,
+        _new: SinkValues,
+    ) -> Local<Result<String, Vec<Remark>>> {
+        Box::pin(async { Err(vec![Remark::whole("This box sends no notifications.")]) })
+    }
+
+    /// Changes this place, adds one (without an id), or removes it (without settings): saved atomically and
+    /// in force at once. The place of before is told, from which address that was done.
+    ///
+    /// # Errors
+    /// What is wrong, each at its field; nothing has changed then.
+    fn change_sink(
+        &self,
+        _from: IpAddr,
+        _id: Option<SinkId>,
+        _new: Option<SinkValues>,
+    ) -> Local<Result<(), Vec<Remark>>> {
+        Box::pin(async { Err(vec![Remark::whole("This box sends no notifications.")]) })
+    }
+
+    /// Sends a test message to a saved place, and tells what became of it.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn test_sink(&self, _id: SinkId) -> Local<Result<String, String>> {
+        Box::pin(async { Err("This box sends no notifications.".to_owned()) })
+    }
+
     /// The last lines of the log, the newest last.
     fn log_tail(&self) -> String {
         String::new()
@@ -307,14 +358,16 @@ pub struct Admin {
     setting_up: Cell<bool>,
     /// A backup is being read or made: one at a time, for the memory's sake.
     restoring: Cell<bool>,
+    /// A test message is on its way: it holds a thread of the pool.
+    testing: Cell<bool>,
 }
 
-/// Ends with the request, however that ends.
-struct Restoring(Rc<Admin>);
+/// What is done once at a time. Ends with the request, however that ends.
+struct Busy(Rc<Admin>, fn(&Admin) -> &Cell<bool>);
 
-impl Drop for Restoring {
+impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.restoring.set(false);
+        self.1(&self.0).set(false);
     }
 }
 
@@ -418,6 +471,7 @@ impl Admin {
             access: RefCell::new(Access::new()),
             setting_up: Cell::new(false),
             restoring: Cell::new(false),
+            testing: Cell::new(false),
         })
     }
 
@@ -426,7 +480,7 @@ impl Admin {
         match path {
             "/restore" | "/api/restore" if self.open_for_set_up() => Some(BACKUP_BODY_MAX),
             "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/join"
-            | "/api/setup" | "/api/join" | "/backup" | "/restore" | "/api/restore" => {
+            | "/api/setup" | "/api/join" | "/backup" | "/notify" | "/restore" | "/api/restore" => {
                 Some(BODY_MAX)
             }
             _ => None,
@@ -523,6 +577,7 @@ impl Admin {
                 self.join_page(http, &token, miner, form.get("other"))
             }
             "/backup" => self.backup(http, &form, &token, peer).await,
+            "/notify" => self.notify(http, &form, &token, peer).await,
             "/settings" => self.change(http, &form, &token, peer).await,
             _ => route::see("/settings"),
         }
@@ -565,7 +620,7 @@ impl Admin {
         } else if self.restoring.replace(true) {
             (StatusCode::SERVICE_UNAVAILABLE, Err("Another backup is being read.".to_owned()))
         } else {
-            let _busy = Restoring(self.clone());
+            let _busy = Busy(self.clone(), |admin| &admin.restoring);
             let wanted = "multipart/form-data";
             let body = read_bounded(request, wanted, BACKUP_BODY_MAX, BACKUP_TIMEOUT).await;
             let fields = body.as_ref().and_then(|body| multipart::fields(&kind, body));
@@ -825,14 +880,12 @@ impl Admin {
             step => {
                 let in_force = self.control.values();
                 let values = form.values().without_removed(&in_force.nodes);
-                let undo = self.control.can_undo();
                 if step == Some("edit") {
-                    let checked = Checked::default();
-                    return self.page(http, Page::Settings(token, &values, &checked, &[], undo));
+                    return self.settings_with(http, token, &values, &Checked::default(), &[]);
                 }
                 let checked = self.check(&values).await;
                 if !checked.may_pass(form.wants_it_anyway()) {
-                    return self.page(http, Page::Settings(token, &values, &checked, &[], undo));
+                    return self.settings_with(http, token, &values, &checked, &[]);
                 }
                 if step != Some("save") {
                     let changes = settings::diff(&in_force, &values);
@@ -886,7 +939,7 @@ impl Admin {
         let made = if self.restoring.replace(true) {
             Err("Another backup is being made: try again in a few seconds.".to_owned())
         } else {
-            let _busy = Restoring(self.clone());
+            let _busy = Busy(self.clone(), |admin| &admin.restoring);
             let passphrase = form.get("passphrase").unwrap_or_default().to_owned();
             self.control.backup(passphrase).await
         };
@@ -899,6 +952,96 @@ impl Admin {
             Err(why) => {
                 let problem = Remark::at("passphrase", why);
                 self.settings_page(http, token, vec![problem], &[])
+            }
+        }
+    }
+
+    /// The places for notifications: `step` says what is to become of the one that `sink` names, or of a
+    /// new one where that is empty.
+    async fn notify(
+        self: &Rc<Self>,
+        http: &Http,
+        form: &Form,
+        token: &Token,
+        peer: IpAddr,
+    ) -> Response<Body> {
+        let named = form.get("sink").filter(|id| !id.is_empty());
+        let sinks = self.control.sinks();
+        let known = named.map(|named| sinks.iter().find(|sink| sink.id.0.to_string() == named));
+        let known = match known {
+            Some(None) => {
+                let words = "This place has changed meanwhile, or is gone: look at the list.";
+                return self.settings_page(http, token, vec![Remark::whole(words)], &[]);
+            }
+            Some(Some(known)) => Some(known),
+            None => None,
+        };
+        let id = known.map(|known| known.id);
+        let step = form.get("step").unwrap_or_default();
+        let typed = match (step, known) {
+            ("edit", Some(known)) => Some(known.values.clone()),
+            ("new", None) => form.get("kind").and_then(Service::of).map(SinkValues::blank),
+            _ => form.sink(),
+        };
+        let show = |values: &SinkValues, problems: Vec<Remark>, done: &[String]| {
+            let checked = Checked { problems, ..Checked::default() };
+            self.page(http, Page::Sink { token, known, values, checked: &checked, done })
+        };
+        let failed = |why| self.settings_page(http, token, vec![Remark::whole(why)], &[]);
+        match (step, typed) {
+            ("test", _) => {
+                let Some(id) = id else { return route::see("/settings") };
+                self.control.audit(peer, "A test message was sent.".to_owned());
+                let outcome = self.control.test_sink(id).await;
+                http.forget_rendered();
+                match outcome {
+                    Ok(done) => self.settings_page(http, token, Vec::new(), &[done]),
+                    Err(why) => failed(why),
+                }
+            }
+            ("remove", _) => {
+                let Some(known) = known else { return route::see("/settings") };
+                if form.get("sure") != Some("yes") {
+                    let problem = Remark::whole("Tick the box beside the button first.");
+                    return show(&known.values, vec![problem], &[]);
+                }
+                match self.control.change_sink(peer, Some(known.id), None).await {
+                    Ok(()) => {
+                        let words =
+                            format!("{} is removed: no more messages go there.", known.view.kind);
+                        self.control.audit(peer, format!("A place for messages: {words}"));
+                        http.forget_rendered();
+                        self.settings_page(http, token, Vec::new(), &[words])
+                    }
+                    Err(problems) => show(&known.values, problems, &[]),
+                }
+            }
+            (_, None) => route::see("/settings"),
+            ("edit" | "new", Some(values)) => show(&values, Vec::new(), &[]),
+            ("try", Some(values)) => {
+                if self.testing.replace(true) {
+                    let words = "Another test message is on its way: try again in a few seconds.";
+                    return show(&values, vec![Remark::whole(words)], &[]);
+                }
+                let _busy = Busy(self.clone(), |admin| &admin.testing);
+                self.control.audit(peer, "A test message was sent.".to_owned());
+                match self.control.try_sink(id, values.clone()).await {
+                    Ok(done) => show(&values, Vec::new(), &[done]),
+                    Err(problems) => show(&values, problems, &[]),
+                }
+            }
+            (_, Some(values)) => {
+                match self.control.change_sink(peer, id, Some(values.clone())).await {
+                    Ok(()) => {
+                        let kind = values.service().map_or("", |service| service.words);
+                        let what = if id.is_some() { "changed" } else { "added" };
+                        let words = format!("{kind} is {what}.");
+                        self.control.audit(peer, format!("A place for messages: {words}"));
+                        http.forget_rendered();
+                        self.settings_page(http, token, Vec::new(), &[words])
+                    }
+                    Err(problems) => show(&values, problems, &[]),
+                }
             }
         }
     }
@@ -982,9 +1125,21 @@ impl Admin {
         problems: Vec<Remark>,
         done: &[String],
     ) -> Response<Body> {
-        let values = self.control.values();
         let checked = Checked { problems, ..Checked::default() };
-        self.page(http, Page::Settings(token, &values, &checked, done, self.control.can_undo()))
+        self.settings_with(http, token, &self.control.values(), &checked, done)
+    }
+
+    /// With values that need not be those in force.
+    fn settings_with(
+        &self,
+        http: &Http,
+        token: &Token,
+        values: &Values,
+        checked: &Checked,
+        done: &[String],
+    ) -> Response<Body> {
+        let (sinks, undo) = (self.control.sinks(), self.control.can_undo());
+        self.page(http, Page::Settings { token, values, checked, done, sinks: &sinks, undo })
     }
 
     fn page(&self, http: &Http, page: Page<'_>) -> Response<Body> {
@@ -1080,6 +1235,20 @@ impl Form {
     /// The second, deliberate press: in spite of the doubts that were shown.
     fn wants_it_anyway(&self) -> bool {
         self.get("step") == Some("anyway") || self.get("anyway") == Some("yes")
+    }
+
+    /// A place for notifications; `None` for a service that nobody knows.
+    fn sink(&self) -> Option<SinkValues> {
+        let service = Service::of(self.get("kind")?)?;
+        let mut values = SinkValues::blank(service);
+        for field in service.fields {
+            let typed = self.get(&forms::sinks::input_name(field.name));
+            values.set(field.name, typed.unwrap_or_default());
+        }
+        let is_told = |topic: &str| self.all("topic").any(|told| told == topic);
+        values.silent =
+            TOPICS.map(|(topic, _)| topic).into_iter().filter(|t| !is_told(t)).collect();
+        Some(values)
     }
 
     /// With the nodes of which nothing is written, so that the places are those of the form.

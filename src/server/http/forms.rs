@@ -1,15 +1,17 @@
 //! The pages of set-up and settings: plain forms that work without a script.
 
+pub(super) mod sinks;
+
 use std::cell::Cell;
 use std::time::Duration;
 
 use maud::{Markup, html};
 
-use crate::settings::access::{Token, token_hex};
-use crate::settings::{NODES_MAX, NodeValues, Remark, Values};
+use crate::settings::access::{PIN_MIN, Token, token_hex};
+use crate::settings::{NODES_MAX, NodeValues, Remark, SinkValues, Values};
 use crate::status::{MinerState, MinerView, Snapshot, Verdict, format, html as page};
 
-use super::admin::Checked;
+use super::admin::{Checked, SinkEntry};
 
 /// Which page.
 pub(super) enum Page<'a> {
@@ -21,11 +23,27 @@ pub(super) enum Page<'a> {
     Login(&'a str, Option<Duration>),
     /// The file rules; a sentence why.
     FileOnly(&'a str),
-    /// Form token, values, what is said about them, what was done, whether there is something to take
-    /// back.
-    Settings(&'a Token, &'a Values, &'a Checked, &'a [String], bool),
     /// Form token, a miner, and the one that it is as well: asked for, or asked about.
     Join(&'a Token, &'a MinerView, Option<&'a MinerView>),
+    /// Form token, values, what is said about them, what was done, the places for notifications, and
+    /// whether there is something to take back.
+    Settings {
+        token: &'a Token,
+        values: &'a Values,
+        checked: &'a Checked,
+        done: &'a [String],
+        sinks: &'a [SinkEntry],
+        undo: bool,
+    },
+    /// A place for notifications, new where none is known: what is typed, what is said about it, what was
+    /// done.
+    Sink {
+        token: &'a Token,
+        known: Option<&'a SinkEntry>,
+        values: &'a SinkValues,
+        checked: &'a Checked,
+        done: &'a [String],
+    },
     /// Form token, values, changes and findings, before they are saved.
     Confirm(&'a Token, &'a Values, &'a [String], &'a Checked),
 }
@@ -51,8 +69,15 @@ pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) ->
         }
         Page::Login(words, wait) => ("PIN", login(words, wait)),
         Page::FileOnly(why) => ("Settings", file_only(why)),
-        Page::Settings(token, values, checked, done, undo) => {
-            ("Settings", settings((snapshot, verdict), token, values, checked, done, undo))
+        Page::Settings { token, values, checked, done, sinks, undo } => {
+            let messages = sinks::list(snapshot, sinks, &hidden(token));
+            (
+                "Settings",
+                settings((snapshot, verdict), token, values, checked, done, messages, undo),
+            )
+        }
+        Page::Sink { token, known, values, checked, done } => {
+            ("Notifications", sinks::form(known, values, checked, done, &hidden(token)))
         }
         Page::Join(token, miner, other) => {
             ("Same miner", join(snapshot, &hidden(token), miner, other))
@@ -147,7 +172,7 @@ fn set_up(s: &Snapshot, typed: Typed<'_>, checked: &Checked, done: &[String]) ->
                 div {
                     (field("name", "Name of this box", &values.name, "solo", "32", &remarks))
                     (pins(typed.pin, typed.again, &remarks))
-                    p.quiet { "The PIN protects the settings. Choose at least six characters." }
+                    p.quiet { "The PIN protects the settings. It has at least " (PIN_MIN) " characters; more are safer." }
                     button.main type="submit" { "Check" }
                     (anyway(checked))
                 }
@@ -223,6 +248,7 @@ fn settings(
     values: &Values,
     checked: &Checked,
     done: &[String],
+    messages: Markup,
     undo: bool,
 ) -> Markup {
     let (hidden, remarks) = (hidden(token), Remarks::of(checked));
@@ -271,6 +297,7 @@ fn settings(
                 }
             } }
         }
+        (messages)
         section.part { h2 { "PIN" } div {
             form.narrow method="post" action="/pin" {
                 (hidden) (pins("", "", &remarks))
@@ -283,13 +310,6 @@ fn settings(
                 p { "Fire drill: the block that would be sent now is shown to every node, and you "
                     "read whether they would take it." }
                 button type="submit" name="action" value="drill" { "Fire drill" }
-            }
-            @if !s.sinks.is_empty() {
-                form method="post" action="/action" {
-                    (hidden)
-                    p { "A test message to every place for notifications." }
-                    button type="submit" name="action" value="sinks" { "Send a test" }
-                }
             }
             form method="post" action="/action" {
                 (hidden)
@@ -738,8 +758,9 @@ impl Remarks<'_> {
 
 /// The PIN, twice.
 fn pins(pin: &str, again: &str, remarks: &Remarks<'_>) -> Markup {
+    let shortest = PIN_MIN.to_string();
     let limits = Limits {
-        shortest: Some("4"),
+        shortest: Some(&shortest),
         longest: "128",
         autocomplete: Some("new-password"),
         required: true,
