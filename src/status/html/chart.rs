@@ -78,7 +78,8 @@ pub(super) fn trend(values: &[f64]) -> Markup {
     }
     let end = line.trim_end().len();
     line.truncate(end);
-    line.push_str("V25");
+    // Beyond the view, or its side would be drawn.
+    let _ = write!(line, "H{}V25", values.len());
     html! {
         svg.trend viewBox={ "0 -1 " (values.len() - 1) " 20" } preserveAspectRatio="none"
             aria-hidden="true" {
@@ -284,6 +285,13 @@ mod tests {
         {
             assert!((round_up(value) - ceiling).abs() < 1e-9 * ceiling, "{value}");
         }
+    }
+
+    #[test]
+    fn the_sides_of_a_trend_lie_beyond_the_view() {
+        let drawn = trend(&[1.0, 2.0, 2.0, 0.0]).into_string();
+        assert!(drawn.contains("viewBox=\"0 -1 3 20\""), "{drawn}");
+        assert!(drawn.contains("d=\"M-1 25L0 9l1-9 1 0 1 18H4V25\""), "{drawn}");
     }
 
     #[test]
