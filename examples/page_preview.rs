@@ -15,7 +15,8 @@ use std::rc::Rc;
 use smol::{Async, LocalExecutor};
 use soloist::server::http::admin::Local;
 use soloist::server::http::{Http, NoBlock, Options, View};
-use soloist::status::{HistoryView, Snapshot, html, verdict};
+use soloist::status::html::{self, Miners};
+use soloist::status::{HistoryView, Snapshot, verdict};
 
 struct Sample(Snapshot);
 
@@ -92,7 +93,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn write(directory: &str) -> Result<(), Box<dyn Error>> {
     for (name, snapshot) in sample::all() {
-        let page = html::page(&snapshot, &verdict(&snapshot));
+        let page = html::page(&snapshot, &verdict(&snapshot), Miners::Few);
         std::fs::write(format!("{directory}/{name}.html"), page)?;
     }
     std::fs::write(format!("{directory}/style.css"), html::STYLE)?;

@@ -3,6 +3,8 @@
 
 #[path = "peer.rs"]
 pub mod peer;
+#[path = "stratum_v2.rs"]
+pub mod stratum_v2;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -21,8 +23,14 @@ use soloist::template::{Template, TxCache};
 pub type Check = fn(&[u8]) -> bool;
 
 /// All checks. Each says whether the input was a good one.
-pub const CHECKS: [(&str, Check); 4] =
-    [("template", template), ("config", config_file), ("http", http), ("peer", peer::peer)];
+pub const CHECKS: [(&str, Check); 6] = [
+    ("template", template),
+    ("config", config_file),
+    ("http", http),
+    ("peer", peer::peer),
+    ("stratum_v2_frames", stratum_v2::frames),
+    ("stratum_v2_raw", stratum_v2::raw),
+];
 
 /// An answer to getblocktemplate is refused, or a job can be made from it.
 pub fn template(data: &[u8]) -> bool {

@@ -5,7 +5,6 @@
 //! by the daemon's own modules and shown to each node as a proposal (BIP 23). The set-up on the page
 //! asks with [`ask`] and says what [`judge`] says.
 
-use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -50,16 +49,14 @@ pub fn run(flags: &Flags) -> Exit {
     let loaded = match config::load(flags) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            eprintln!("{problems}\nWith this config nothing can start.");
+            exit::complain(format_args!("{problems}\nWith this config nothing can start."));
             return Exit::Config;
         }
     };
     let answers = ask_all(&loaded.config);
     let (text, exit) = story(&loaded, &answers);
-    match write!(io::stdout(), "{text}") {
-        Ok(()) => exit,
-        Err(_) => Exit::Output,
-    }
+    exit::say(text.trim_end());
+    exit
 }
 
 /// All sentences, and the exit code that they come to. `answers` are in the order of the nodes.

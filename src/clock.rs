@@ -55,6 +55,62 @@ impl ClockWatch {
     }
 }
 
+/// The wall clock as it is told: what the system's shows, but never less than what is certain to have
+/// passed. Notices when it is set.
+#[derive(Clone, Copy, Debug)]
+pub struct Calendar {
+    watch: ClockWatch,
+    /// It was at least so late at that moment.
+    floor: Option<Now>,
+    /// By how much the last reading was raised, seconds.
+    raised: u64,
+}
+
+/// What is told of the wall clock moved against monotonic time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// By so many seconds.
+    pub by: i64,
+    /// Somebody set the system's clock. Else it is known now that it is behind.
+    pub set: bool,
+}
+
+impl Calendar {
+    /// Tells what the system's clock shows.
+    pub fn new(now: Now, slept: Duration) -> Calendar {
+        Calendar { watch: ClockWatch::new(now, slept), floor: None, raised: 0 }
+    }
+
+    /// The time as it is told, from what the system's clocks show, and whether it moved since the last
+    /// call.
+    pub fn read(&mut self, shown: Now, slept: Duration) -> (Now, Option<Step>) {
+        let least = self.floor.map_or(0, |floor| {
+            let passed = shown.mono.saturating_duration_since(floor.mono);
+            floor.unix.saturating_add(passed.as_secs())
+        });
+        let now = Now { unix: shown.unix.max(least), ..shown };
+        self.raised = now.unix - shown.unix;
+        let step = self.watch.step(now, slept);
+        (now, step.map(|by| Step { by, set: self.raised == 0 }))
+    }
+
+    /// It is not earlier than this. Where the clock shows less, this is told, from the next reading on,
+    /// until the clock is set.
+    pub fn not_before(&mut self, floor: Now) {
+        self.floor = Some(floor);
+    }
+
+    /// The system's clock is right, whatever was thought.
+    pub fn trust(&mut self) {
+        self.floor = None;
+    }
+
+    /// By how much the last reading was raised, seconds.
+    pub fn raised(&self) -> u64 {
+        self.raised
+    }
+}
+
 /// 9999-12-31T23:59:59Z, the last second whose year has four digits.
 const LAST_UNIX: u64 = 253_402_300_799;
 
@@ -96,4 +152,37 @@ impl From<Now> for Reading {
 /// A duration in milliseconds, as the page and the API show it.
 pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_never_lies_before_what_has_passed_until_the_clock_is_set() {
+        let start = Instant::now();
+        let at = |second: u64, unix: u64| Now { mono: start + Duration::from_secs(second), unix };
+        let mut calendar = Calendar::new(at(0, 1_000), Duration::ZERO);
+        let read = |calendar: &mut Calendar, second, unix| {
+            let (now, step) = calendar.read(at(second, unix), Duration::ZERO);
+            (now.unix, step)
+        };
+        assert_eq!(read(&mut calendar, 10, 1_010), (1_010, None));
+        calendar.not_before(at(10, 5_000));
+        let step = Some(Step { by: 3_990, set: false });
+        assert_eq!(read(&mut calendar, 11, 1_011), (5_001, step));
+        assert_eq!(read(&mut calendar, 20, 1_020), (5_010, None));
+        assert_eq!(calendar.raised(), 3_990);
+        // Set, and still too early for what is known.
+        assert_eq!(read(&mut calendar, 30, 3_000), (5_020, None));
+        let step = Some(Step { by: 4_960, set: true });
+        assert_eq!(read(&mut calendar, 40, 9_990), (9_990, step));
+        assert_eq!(calendar.raised(), 0);
+        // Others agree with a clock that shows less: it was the earlier run's that was wrong.
+        calendar.not_before(at(40, 20_000));
+        assert_eq!(read(&mut calendar, 41, 9_991).0, 20_001);
+        calendar.trust();
+        let step = Some(Step { by: -10_010, set: true });
+        assert_eq!(read(&mut calendar, 42, 9_992), (9_992, step));
+    }
 }

@@ -56,7 +56,7 @@ pub use flags::{BadFlag, Flags};
 pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, save, try_text};
 pub use p2p::P2pAddress;
 pub use problem::{At, Problem, Problems};
-pub use rewrite::{page_settings, rewrite, rewrite_pin};
+pub use rewrite::{page_settings, rewrite, rewrite_pin, rewrite_sink};
 pub use sections::{Data, Failover, Http, Log, P2p, Payout, SECTIONS, Stratum};
 
 use written::Written;
@@ -69,8 +69,6 @@ pub use crate::rpc::Auth;
 pub const MAX_CONNECTIONS: usize = 1024;
 /// The most `[[stratum.firmware]]`: each new miner is compared with all of them.
 pub const MAX_FIRMWARES: usize = 100;
-/// The most `[[notify]]`.
-pub const MAX_SINKS: usize = 8;
 /// The most nodes of strangers that the owner names: each is connected to when a block is offered.
 pub const MAX_PEERS: usize = 16;
 /// The most names by which the page is reached, and pages that may show it.
@@ -104,7 +102,7 @@ pub struct Config {
     pub p2p: P2p,
     /// `[log]`
     pub log: Log,
-    /// `[[notify]]`: who is told what. At most [`MAX_SINKS`].
+    /// `[[notify]]`: who is told what. At most [`crate::settings::SINKS_MAX`].
     pub notify: Vec<Sink>,
 }
 

@@ -25,6 +25,7 @@ mod notifications;
 mod outside;
 mod recorder;
 mod silence;
+mod sinks;
 mod snoozes;
 mod standing;
 mod strangers;
@@ -47,7 +48,7 @@ use smol::LocalExecutor;
 
 use crate::block::StoredState;
 use crate::chain::BlockHash;
-use crate::clock::{ClockWatch, Now};
+use crate::clock::{Calendar, Now, Step};
 use crate::config::{self, Config, Flags, Loaded};
 use crate::door::Acquaintance;
 use crate::engine::{self, Engine};
@@ -83,7 +84,6 @@ use doors::{Doors, Port};
 use housekeeping::Housekeeping;
 use job_file::JobFile;
 use ledger::LedgerHandle;
-use marks::Marks;
 use nodes::Nodes;
 use notifications::Notifications;
 use outside::Outside;
@@ -95,6 +95,9 @@ use view::pages;
 /// Maximum time that a stop waits for a block that no node has yet. The unit's TimeoutStopSec is
 /// longer.
 const STOP_AT_MOST: Duration = Duration::from_secs(50);
+
+/// Clocks that differ by no more, seconds, show the same time.
+const CLOCKS_AGREE: u64 = 60;
 
 /// Maximum events that the page lists.
 const MAX_EVENTS: usize = 100;
@@ -304,7 +307,7 @@ struct Daemon {
 struct State {
     config: Config,
     started: Now,
-    clock: ClockWatch,
+    clock: Calendar,
     executor: Rc<LocalExecutor<'static>>,
     server: Rc<Server>,
     /// What miners of Stratum V2 are shown, where it is spoken.
@@ -326,7 +329,6 @@ struct State {
     snoozes: Snoozes,
     news: VecDeque<EventView>,
     next_news: u64,
-    marks: Marks,
     refused_peers: VecDeque<miners::RefusedPeer>,
     doors: Doors,
     counters: Counters,
@@ -385,7 +387,7 @@ impl Daemon {
             let restored = restored.take().flatten();
             let state = State {
                 started: now,
-                clock: ClockWatch::new(now, os::slept()),
+                clock: Calendar::new(now, os::slept()),
                 executor: executor.clone(),
                 server: server.clone(),
                 identity: secrets.identity.clone(),
@@ -406,7 +408,6 @@ impl Daemon {
                 snoozes: Snoozes::default(),
                 news: VecDeque::new(),
                 next_news: 1,
-                marks: Marks::default(),
                 refused_peers: VecDeque::new(),
                 doors: Doors::new(&config.data.dir),
                 counters: Counters::default(),
@@ -643,28 +644,75 @@ fn taken(error: &io::Error, setting: &str) -> String {
 impl State {
     /// Reads both clocks. Whatever happens next finds everything dated by the clock as it is now.
     fn now(&mut self) -> Now {
-        let now = os::now();
-        if let Some(by) = self.clock.step(now, os::slept()) {
-            self.clock_set(now, by);
+        let (now, step) = self.clock.read(os::now(), os::slept());
+        if let Some(step) = step {
+            self.clock_set(now, step);
         }
         now
     }
 
-    /// The wall clock was set, by so many seconds: what this run has dated is dated anew. Whatever
+    /// The wall clock was set, or is known to be behind: what this run has dated is dated anew. Whatever
     /// is kept as a moment of monotonic time needs nothing.
-    fn clock_set(&mut self, now: Now, by: i64) {
+    fn clock_set(&mut self, now: Now, Step { by, set }: Step) {
         let redate = |date: &mut u64| *date = date.saturating_add_signed(by);
         self.news.iter_mut().for_each(|event| redate(&mut event.at));
         self.housekeeping.copied_at.iter_mut().for_each(redate);
         self.canary.clock_set(by);
         self.notifications.clock_set(by);
         self.ledger_event(now, LedgerEvent::ClockSet { by });
-        let (way, by) = if by > 0 { ("forward", by) } else { ("back", -by) };
-        let text = format!(
-            "The clock of this box was set {way} by {}.",
-            format::duration(by.unsigned_abs())
-        );
+        let (way, span) = if by > 0 { ("forward", by) } else { ("back", -by) };
+        let span = format::duration(span.unsigned_abs());
+        let text = match set {
+            true => format!("The clock of this box was set {way} by {span}."),
+            false => format!(
+                "The clock of this box is {span} behind the end of its last run: until it is set, all \
+                 is dated from there on."
+            ),
+        };
         self.tell(now, EventKind::System, Level::Info, text);
+        if set {
+            self.ledger_event(now, LedgerEvent::ClockKnown);
+        }
+        self.date_spool();
+    }
+
+    /// The ledger was read: no date of this run shall be before the end of the last one.
+    fn look_at_earlier_runs(&mut self, now: Now) {
+        if let Some(unix) = self.ledger.core.earliest().filter(|_| !self.system_knows_the_time()) {
+            self.clock.not_before(Now { unix, ..now });
+        }
+    }
+
+    /// Finds out whether the clock is right, where nobody has set it in this run.
+    fn look_at_the_clock(&mut self, now: Now) {
+        if self.ledger.core.is_clock_known() && self.clock.raised() == 0 {
+            return;
+        }
+        if self.system_knows_the_time() || self.nodes_agree_on_the_time(now) {
+            self.clock.trust();
+            let now = self.now();
+            self.ledger_event(now, LedgerEvent::ClockKnown);
+            self.date_spool();
+        }
+    }
+
+    fn system_knows_the_time(&self) -> bool {
+        let reading = &self.timings.reading;
+        reading.board.clock_synced == Some(true) || reading.rtc_agrees
+    }
+
+    /// A node on this machine has this machine's clock.
+    fn nodes_agree_on_the_time(&self, now: Now) -> bool {
+        let own = os::addresses();
+        let is_elsewhere = |host: &str| match host.parse::<IpAddr>() {
+            Ok(ip) => !ip.is_loopback() && !own.contains(&ip),
+            Err(_) => host != "localhost",
+        };
+        let raised = i64::try_from(self.clock.raised()).unwrap_or(i64::MAX);
+        let clocks = self.engine.failover().clocks(now.mono);
+        let this_box = clocks.and_then(|clocks| clocks.this_box);
+        this_box.is_some_and(|clock| clock.ahead.abs_diff(raised) <= CLOCKS_AGREE)
+            && self.nodes.iter().all(|(_, node)| is_elsewhere(&node.config.host))
     }
 
     fn start(&mut self, now: Now) {
@@ -674,6 +722,8 @@ impl State {
             Level::Info,
             format!("{} started.", crate::exit::version()),
         );
+        let (boot, up) = (os::boot_id(), os::seconds_up());
+        self.ledger_event(now, LedgerEvent::Started { boot, up });
         self.restore_blocks(now);
         self.restore_addresses(now);
         self.read_pin();

@@ -20,7 +20,7 @@ use toml_edit::{DocumentMut, Item, TableLike, Value};
 
 use crate::clock::Now;
 use crate::config::{self, Flags, Incomplete, Surroundings};
-use crate::exit::Exit;
+use crate::exit::{Exit, complain, say};
 use crate::fsutil::{self, Rights};
 
 use old_card::OldCard;
@@ -168,16 +168,16 @@ pub fn run(now: Now, args: &Args) -> Exit {
     match import(now, args) {
         Ok(sentences) if sentences.is_empty() => Exit::Ok,
         Ok(sentences) => {
-            sentences.iter().for_each(|sentence| println!("{sentence}"));
+            sentences.iter().for_each(say);
             let text = sentences.join("\r\n") + "\r\n";
             let file = args.from.with_file_name(PROBLEMS);
             if let Err(error) = fsutil::replace(&file, text.as_bytes(), Rights::Keep(0o666)) {
-                eprintln!("{PROBLEMS} cannot be written: {}", error.source);
+                complain(format_args!("{PROBLEMS} cannot be written: {}", error.source));
             }
             Exit::Config
         }
         Err(error) => {
-            eprintln!("soloist import: {error}");
+            complain(format_args!("soloist import: {error}"));
             Exit::CannotWrite
         }
     }
@@ -200,7 +200,7 @@ fn import(now: Now, args: &Args) -> io::Result<Vec<String>> {
         Some(settings) => lay_old(&settings, &image, &mut old, &args.into),
         None => image.clone(),
     };
-    old.sentences.iter().for_each(|sentence| println!("{sentence}"));
+    old.sentences.iter().for_each(say);
     let owner = match read(&args.from) {
         Ok(Ok(text)) => text,
         Ok(Err(sentence)) => return Ok(vec![sentence]),

@@ -9,6 +9,8 @@
 //! in as [`clock::Now`], and so are random extranonces and job ids; the same inputs give the same
 //! outputs. Tests of the whole engine therefore run in virtual time.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 // -- sha256d: pure, except that it picks the fastest backend once --
 pub mod hash;
 

@@ -1,6 +1,8 @@
 //! The program: arguments, config, log, and then the command. Everything else is in the library.
 
-use std::io::{self, Write};
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+use std::io;
 use std::process::ExitCode;
 
 use soloist::cli::{self, Command};
@@ -41,11 +43,11 @@ fn main() -> ExitCode {
         Ok(Command::Version) => print(exit::version()),
         Ok(Command::Help(text)) => print(text.trim_end()),
         Err(error) => {
-            eprintln!("{error}");
+            exit::complain(error);
             Exit::Usage
         }
     };
-    exit.into()
+    exit.if_heard().into()
 }
 
 /// Starts an early log, so that a mistake in the config is heard, then does what the config says.
@@ -74,8 +76,6 @@ fn run(flags: &Flags) -> Exit {
 }
 
 fn print(text: &str) -> Exit {
-    match writeln!(io::stdout(), "{text}") {
-        Ok(()) => Exit::Ok,
-        Err(_) => Exit::Output,
-    }
+    exit::say(text);
+    Exit::Ok
 }

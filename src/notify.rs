@@ -15,7 +15,7 @@ mod send;
 mod sink;
 mod watch;
 
-pub use outbox::{Input, Outbox, SendId};
+pub use outbox::{Input, Outbox, SendId, SinkId, test_message};
 pub use send::{SendError, send};
 pub use sink::{BadSink, Encryption, Mail, Post, Request, Sink, SinkKind};
 pub use watch::Watch;

@@ -257,6 +257,11 @@ pub fn uptime() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
+/// Whole seconds since the system started, those in which it slept as well.
+pub fn seconds_up() -> u64 {
+    (uptime() + slept()).as_secs()
+}
+
 /// The system's name for the time since it started; empty where it has none.
 pub fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

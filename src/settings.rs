@@ -13,6 +13,7 @@
 //! ```
 
 pub mod access;
+mod sinks;
 
 use std::time::{Duration, Instant};
 
@@ -20,10 +21,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 
+pub use sinks::{SERVICES, Service, SinkField, SinkValues, TOPICS};
+
 /// How long a new payout address waits.
 pub const PAYOUT_DELAY: Duration = Duration::from_secs(600);
 /// The most nodes that the form takes.
 pub const NODES_MAX: usize = 5;
+/// The most places for notifications: `[[notify]]` in the file.
+pub const SINKS_MAX: usize = 8;
 
 /// What can be changed on the page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

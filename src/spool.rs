@@ -73,6 +73,10 @@ pub struct Progress {
     /// The nodes' answers, the oldest first; at most [`MAX_ANSWERS`].
     #[serde(default)]
     pub answers: Vec<Answer>,
+    /// When it was solved, Unix seconds, where the clock was set after that. The block's own file is
+    /// never written again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solved: Option<u64>,
 }
 
 impl Progress {
@@ -89,6 +93,13 @@ pub struct Entry {
     pub block: SolvedBlock,
     /// How far it has come.
     pub progress: Progress,
+}
+
+impl Entry {
+    fn new(block: SolvedBlock, progress: Progress) -> Entry {
+        let unix = progress.solved.unwrap_or(block.unix);
+        Entry { block: SolvedBlock { unix, ..block }, progress }
+    }
 }
 
 /// Why the spool could not do what was asked.
@@ -187,7 +198,7 @@ impl Spool {
             if wanted(&progress)
                 && let Ok(block) = self.load(&name, &hash)
             {
-                entries.push(Entry { block, progress });
+                entries.push(Entry::new(block, progress));
             }
         }
         entries.sort_by_key(|entry| (entry.block.height, entry.block.unix));
@@ -199,12 +210,17 @@ impl Spool {
         let (height, name) = self.named(hash)?;
         let block = self.load(&name, hash)?;
         let progress = self.progress(height, hash);
-        Ok(Entry { block, progress })
+        Ok(Entry::new(block, progress))
     }
 
     /// Notes where a block stands.
     pub fn mark(&self, hash: &BlockHash, state: StoredState) -> Result<(), SpoolError> {
         self.change(hash, |progress| progress.state = state)
+    }
+
+    /// Notes when a block was solved, by a clock that was set since.
+    pub fn date(&self, hash: &BlockHash, unix: u64) -> Result<(), SpoolError> {
+        self.change(hash, |progress| progress.solved = Some(unix))
     }
 
     /// Notes what a node said about a block.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use crate::clock::Now;
 use crate::config::{self, Flags};
-use crate::exit::Exit;
+use crate::exit::{Exit, complain, say};
 use crate::fsutil::{self, Rights, read_bounded};
 use crate::ledger::backup::{self, MAX_BACKUP};
 use crate::ledger::export;
@@ -87,7 +87,7 @@ pub fn export(now: Now, what: What, flags: &Flags) -> Exit {
 
 fn told(outcome: Result<(), Failed>) -> Exit {
     let Err((exit, why)) = outcome else { return Exit::Ok };
-    eprintln!("{why}");
+    complain(why);
     exit
 }
 
@@ -115,12 +115,13 @@ fn write_backup(
         (Some(_), None) => "with the settings but for passwords, PIN and notifications",
         (Some(_), Some(_)) => "with all settings, the secret ones under the passphrase",
     };
-    println!("{} ({} kB) holds the ledger, {settings}.", file.display(), made.len() / 1000);
+    let size = made.len() / 1000;
+    say(format_args!("{} ({size} kB) holds the ledger, {settings}.", file.display()));
     if transfer::authority_key(&data).is_some() {
-        println!(
+        say(format_args!(
             "The key by which miners of Stratum V2 know this box is in it, too: whoever has the file can \
              pose as this box to them."
-        );
+        ));
     }
     Ok(())
 }
@@ -183,15 +184,15 @@ fn take_backup(now: Now, restore: &Restore) -> Result<(), Failed> {
         }
         error => (Exit::CannotWrite, format!("{error}.")),
     })?;
-    println!(
+    say(format_args!(
         "Restored into {}: {} workers, {} shares, {} blocks. What was there is in ledger/aside.",
         data.display(),
         restored.workers,
         restored.shares,
         restored.blocks
-    );
+    ));
     if restored.key {
-        println!("{SAME_KEY}");
+        say(format_args!("{SAME_KEY}"));
     }
     give_to_owner(&data);
     match settings {
@@ -280,14 +281,14 @@ fn put_settings(text: &str, sealed: bool, restore: &Restore, data: &Path) -> Res
         copy(&path, &before).map_err(|error| {
             (Exit::CannotWrite, format!("{} cannot be kept: {error}.", path.display()))
         })?;
-        println!("The settings of before are in {}.", before.display());
+        say(format_args!("The settings of before are in {}.", before.display()));
     }
     // For nobody else to read; a file that is there keeps its owner and rights.
     fsutil::replace(&path, text.as_bytes(), Rights::Keep(0o600)).map_err(|error| {
         (Exit::CannotWrite, format!("{} cannot be written: {}.", path.display(), error.source))
     })?;
     let lacks = if sealed { "" } else { " They lack passwords, PIN and notifications." };
-    println!("The settings are in {}.{lacks}", path.display());
+    say(format_args!("The settings are in {}.{lacks}", path.display()));
     Ok(())
 }
 

@@ -56,9 +56,25 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
 
 fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<Change> {
     let find = |list: &[NodeConfig], name: &str| list.iter().position(|node| node.name == name);
+    // By its address: what a node is called is the owner's business alone.
+    let renamed = |node: &NodeConfig, from: &[NodeConfig], to: &[NodeConfig]| {
+        let same = from.iter().find(|other| other.url == node.url)?;
+        let is_renamed = find(to, &same.name).is_none() && find(from, &node.name).is_none();
+        is_renamed.then(|| same.clone())
+    };
     let mut changes = Vec::new();
     for node in new {
         let name = &node.name;
+        if let Some(before) = renamed(node, old, new) {
+            let words = format!("The node {} is called {name} now.", before.name);
+            changes.push(Change::live(words));
+            let same = NodeConfig { name: name.clone(), ..before };
+            if same != *node {
+                let what = differences(&same, node).join(" and another ");
+                changes.push(Change::live(format!("The node {name} has another {what}.")));
+            }
+            continue;
+        }
         match find(old, name) {
             None => changes.push(Change::live(format!("The node {name} is new."))),
             Some(place) if old[place] != *node => {
@@ -68,7 +84,9 @@ fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<Change> {
             Some(_) => {}
         }
     }
-    let gone = old.iter().filter(|node| find(new, &node.name).is_none());
+    let is_gone =
+        |node: &&NodeConfig| find(new, &node.name).is_none() && renamed(node, new, old).is_none();
+    let gone = old.iter().filter(is_gone);
     changes.extend(
         gone.map(|node| Change::live(format!("The node {} is no longer used.", node.name))),
     );

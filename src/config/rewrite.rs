@@ -5,7 +5,7 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
 
 use super::declare::PageValue;
 use super::sections::SECTIONS;
-use crate::settings::{NodeValues, Values};
+use crate::settings::{NodeValues, SinkValues, TOPICS, Values};
 
 /// The file with `new` instead of `old`; `old` is what the file says, both with their passwords.
 ///
@@ -40,6 +40,86 @@ pub fn rewrite_pin(text: &str, pin: &str) -> Result<String, String> {
     let mut doc = parse(text)?;
     set(section(&mut doc, "http")?, "pin", pin);
     Ok(doc.to_string())
+}
+
+/// The file with one more place for notifications, or with `place` (counted from 0) as in `new`, or without
+/// it. `new` has its secrets. Of a place that stays, what does not differ keeps its comments.
+///
+/// # Errors
+/// As for [`rewrite`], and if the file has no such place.
+pub fn rewrite_sink(
+    text: &str,
+    place: Option<usize>,
+    new: Option<&SinkValues>,
+) -> Result<String, String> {
+    const NAME: &str = "notify";
+    let mut doc = parse(text)?;
+    let strange = || "'notify' is not a list of sections in the file.".to_owned();
+    let mut sinks = match doc.remove(NAME) {
+        None => ArrayOfTables::new(),
+        Some(sinks) => sinks.into_array_of_tables().map_err(|_| strange())?,
+    };
+    match (place, new) {
+        (None, None) => {}
+        (None, Some(new)) => {
+            let mut table = Table::new();
+            write_sink(&mut table, new);
+            sinks.push(table);
+        }
+        (Some(place), new) => {
+            let table = sinks.get_mut(place).ok_or("There is no such place in the file.")?;
+            match new {
+                Some(new) => write_sink(table, new),
+                None => drop(sinks.remove(place)),
+            }
+        }
+    }
+    if !sinks.is_empty() {
+        doc.insert(NAME, Item::ArrayOfTables(sinks));
+    }
+    Ok(doc.to_string())
+}
+
+fn write_sink(table: &mut Table, new: &SinkValues) {
+    let is_of_it = |name: &str| {
+        new.service().is_some_and(|service| service.fields.iter().any(|f| f.name == name))
+    };
+    let others: Vec<String> = table
+        .iter()
+        .map(|(key, _)| key.to_owned())
+        .filter(|key| {
+            key != "kind" && !is_of_it(key) && !TOPICS.iter().any(|(name, _)| name == key)
+        })
+        .collect();
+    others.iter().for_each(|key| drop(table.remove(key)));
+    let fields = new.service().map_or(&[][..], |service| service.fields);
+    let written = fields.iter().map(|field| (field.name, new.get(field.name)));
+    for (key, value) in std::iter::once(("kind", new.kind.as_str())).chain(written) {
+        let before = table.get(key).and_then(Item::as_value);
+        // The number of a chat may stand there without quotation marks.
+        let same = before.is_some_and(|before| match before {
+            Value::String(before) => before.value() == value,
+            Value::Integer(before) => before.value().to_string() == value,
+            _ => false,
+        });
+        match value {
+            _ if same => {}
+            "" => drop(table.remove(key)),
+            value => set(table, key, value),
+        }
+    }
+    for (topic, _) in TOPICS {
+        let told = !new.silent.contains(&topic);
+        match table.get_mut(topic).and_then(Item::as_value_mut) {
+            Some(before) => {
+                let decor = before.decor().clone();
+                *before = Value::from(told);
+                *before.decor_mut() = decor;
+            }
+            None if told => {}
+            None => drop(table.insert(topic, toml_edit::value(false))),
+        }
+    }
 }
 
 fn parse(text: &str) -> Result<DocumentMut, String> {
@@ -317,6 +397,53 @@ level = "info"
         let written = rewrite(one, &old, &values()).unwrap();
         let read: toml::Value = toml::from_str(&written).unwrap();
         assert_eq!(read["node"]["backup"][0]["rpc_url"].as_str(), Some("http://b:8332"));
+    }
+
+    #[test]
+    fn a_place_for_notifications_comes_changes_and_goes_and_the_others_stay() {
+        let sink = SinkValues::of;
+        let read = |text: &str| -> Vec<toml::Value> {
+            let read: toml::Value = toml::from_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            read.get("notify").and_then(|list| list.as_array().cloned()).unwrap_or_default()
+        };
+        let hook = sink("webhook", &[("url", "http://h/a")]);
+        let one = rewrite_sink(FILE, None, Some(&hook)).unwrap();
+        assert!(one.starts_with(FILE), "{one}");
+        let mut bot = sink("telegram", &[("token", "1:a"), ("chat", "4711")]);
+        bot.silent = vec!["best"];
+        let two = rewrite_sink(&one, None, Some(&bot)).unwrap();
+        let all = read(&two);
+        assert_eq!(all[0]["url"].as_str(), Some("http://h/a"));
+        assert_eq!(
+            (all[1]["chat"].as_str(), all[1]["best"].as_bool()),
+            (Some("4711"), Some(false))
+        );
+        assert!(all[1].get("block").is_none(), "what is the default is not written: {two}");
+
+        // A file of the owner's own, with comments; only what differs is written.
+        let own = format!(
+            "{FILE}\n# My phone.\n[[notify]]\nkind = \"telegram\" # the family's bot\ntoken = \"1:a\"\n\
+             chat = 4711 # Anna\nbest = true # yes\n\n# Work.\n[[notify]]\nkind = \"slack\"\nurl = \"https://s\"\n"
+        );
+        let changed = rewrite_sink(&own, Some(0), Some(&bot)).unwrap();
+        assert_eq!(changed, own.replace("best = true", "best = false"));
+        let mail =
+            sink("email", &[("url", "smtp://m"), ("from", "a@b"), ("to", "c@d"), ("user", "")]);
+        let other = rewrite_sink(&own, Some(0), Some(&mail)).unwrap();
+        let all = read(&other);
+        assert!(all[0].get("token").is_none() && all[0].get("chat").is_none(), "{other}");
+        assert!(all[0].get("user").is_none(), "{other}");
+        assert!(other.contains("# the family's bot") && other.contains("# Work."), "{other}");
+        let gone = rewrite_sink(&own, Some(0), None).unwrap();
+        assert_eq!(read(&gone).len(), 1, "{gone}");
+        assert!(gone.contains("# Work.") && !gone.contains("4711"), "{gone}");
+        let none = rewrite_sink(&gone, Some(0), None).unwrap();
+        assert!(read(&none).is_empty() && none.starts_with(FILE), "{none}");
+        assert!(rewrite_sink(&own, Some(2), None).is_err());
+        // In one line, as TOML allows it.
+        let inline = "notify = [{ kind = \"slack\", url = \"https://s\" }]\n";
+        assert_eq!(read(&rewrite_sink(inline, None, Some(&hook)).unwrap()).len(), 2);
+        assert!(rewrite_sink("notify = 7\n", None, Some(&hook)).is_err());
     }
 
     #[test]

@@ -13,11 +13,12 @@ use super::sections::{
 use super::url::RpcUrl;
 use super::written::{NODES, Table, Written};
 use super::{
-    Auth, Built, CertificateFile, Config, Incomplete, MAX_FIRMWARES, MAX_SINKS, NodeConfig,
-    P2pAddress, Secret, Surroundings,
+    Auth, Built, CertificateFile, Config, Incomplete, MAX_FIRMWARES, NodeConfig, P2pAddress,
+    Secret, Surroundings,
 };
 use crate::notify::{BadSink, Sink, SinkKind, Topic};
 use crate::peer_address::{NamedPeer, Outside, PeerHost};
+use crate::settings::SINKS_MAX;
 use crate::signal;
 use crate::stratum::firmware::Override;
 
@@ -346,8 +347,8 @@ impl<'a> Check<'a> {
     }
 
     fn sinks(&mut self, written: &Written) -> Vec<Sink> {
-        if let Some(first_too_many) = written.all(&["notify"]).nth(MAX_SINKS) {
-            let what = format!("these are more than {MAX_SINKS}");
+        if let Some(first_too_many) = written.all(&["notify"]).nth(SINKS_MAX) {
+            let what = format!("these are more than {SINKS_MAX}");
             self.problem(&first_too_many.at, "notify", &what, "Remove some of them.");
         }
         written.all(&["notify"]).filter_map(|table| self.sink(table)).collect()

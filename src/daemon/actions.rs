@@ -12,17 +12,15 @@ use crate::difficulty::Difficulty;
 use crate::engine::Input;
 use crate::fsutil::{self, Rights};
 use crate::ids::ConnId;
-use crate::ledger::totals::{LedgerEvent, WorkerId};
-use crate::notify;
+use crate::ledger::totals::{LedgerEvent, NoJoin, WorkerId};
 use crate::server::http::admin::{Action, Download, Local};
-use crate::status::{format, json, metrics, verdict};
+use crate::status::{EventKind, Level, format, json, metrics, verdict};
 use crate::{exit, logger, os};
 
 use super::recorder::{self, Recording, Said};
 use super::{Command, Daemon, Event, State};
 
-/// Time limit of a fire drill (for the nodes), and of a test of the notifications (for the
-/// services).
+/// Time limit of a fire drill, for the nodes.
 const ANSWER_AT_MOST: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -42,9 +40,15 @@ impl Daemon {
             Action::Reboot => Box::pin(request("restart", "reboot")),
             Action::PowerOff => Box::pin(request("shutdown", "poweroff")),
             Action::FireDrill => Box::pin(drill(self.this.clone())),
-            Action::TestSinks => Box::pin(test_sinks(self.this.clone())),
             Action::Forget(ids) => {
                 let done = self.forget(&ids);
+                Box::pin(async move { done })
+            }
+            Action::Join(from, into) => {
+                let mut state = self.state.borrow_mut();
+                let now = state.now();
+                let done = state.join(now, &from, &into);
+                self.rearm(&state);
                 Box::pin(async move { done })
             }
             Action::Snooze(alarm, time, from) => {
@@ -143,15 +147,47 @@ impl State {
             self.ledger_event(now, LedgerEvent::Setting { by, key, old, new });
             self.ledger_event(now, LedgerEvent::Fix { worker, difficulty });
         }
+        self.fix_sessions(now, worker, difficulty);
+        Ok(match difficulty {
+            Some(level) => format!("The difficulty of {name} is fixed at {}.", Difficulty(level)),
+            None => format!("The difficulty of {name} is found by itself again."),
+        })
+    }
+
+    /// Makes one miner of two: `from` was the name of `into`.
+    fn join(&mut self, now: Now, from: &str, into: &str) -> Result<String, String> {
+        let unknown = "There is no such miner.";
+        let (from, into) =
+            (self.worker_of(from).ok_or(unknown)?, self.worker_of(into).ok_or(unknown)?);
+        let [old, new] = [from, into].map(|id| format::tame(&self.shown_name(&self.name_of(id))));
+        self.ledger.core.can_join(from, into).map_err(|why| match why {
+            NoJoin::Unknown => unknown.to_owned(),
+            NoJoin::Same => "This is the same miner already.".to_owned(),
+            NoJoin::Mines => {
+                format!("Miner {old} is connected: only one that is gone can become another.")
+            }
+            NoJoin::NotNow => "The history is not read yet: try again in a minute.".to_owned(),
+        })?;
+        let fixed = |state: &State| state.ledger.core.get(into).and_then(|worker| worker.fixed);
+        let before = fixed(self);
+        self.ledger_event(now, LedgerEvent::Join { from, into });
+        let connects = self.ledger.connects.remove(&from).unwrap_or_default();
+        *self.ledger.connects.entry(into).or_default() += connects;
+        let difficulty = fixed(self);
+        if difficulty != before {
+            self.fix_sessions(now, into, difficulty);
+        }
+        let done = format!("The history of {old} is now that of {new}.");
+        self.tell(now, EventKind::Miner, Level::Info, done.clone());
+        Ok(done)
+    }
+
+    fn fix_sessions(&mut self, now: Now, worker: WorkerId, difficulty: Option<f64>) {
         let of_it = self.ledger.workers.iter().filter(|(_, known)| **known == worker);
         let conns: Vec<ConnId> = of_it.map(|(conn, _)| *conn).collect();
         for conn in conns {
             self.engine_input(now, Input::Fix { conn, difficulty });
         }
-        Ok(match difficulty {
-            Some(level) => format!("The difficulty of {name} is fixed at {}.", Difficulty(level)),
-            None => format!("The difficulty of {name} is found by itself again."),
-        })
     }
 
     pub(super) fn worker_of(&self, id: &str) -> Option<WorkerId> {
@@ -232,8 +268,7 @@ impl State {
     }
 
     /// The report for support: one text with everything that helps to find a fault.
-    pub(super) fn support(&self) -> Download {
-        let now = os::now();
+    pub(super) fn support(&self, now: Now) -> Download {
         let snapshot = self.snapshot(now);
         let verdict = verdict(&snapshot);
         let status = json::status(&snapshot, &verdict);
@@ -337,7 +372,11 @@ async fn drill(daemon: Weak<Daemon>) -> Result<String, String> {
     if !ready {
         return Err("There is no work to make a block of: no node gives any.".to_owned());
     }
-    with(&|state| state.engine_input(os::now(), Input::Rehearse)).ok_or_else(gone)?;
+    with(&|state| {
+        let now = state.now();
+        state.engine_input(now, Input::Rehearse);
+    })
+    .ok_or_else(gone)?;
     let mut waited = Duration::ZERO;
     loop {
         Timer::after(LOOK_EVERY).await;
@@ -347,46 +386,6 @@ async fn drill(daemon: Weak<Daemon>) -> Result<String, String> {
         if let Some(words) = state.engine.rehearsal_result(waited >= ANSWER_AT_MOST) {
             return Ok(words);
         }
-    }
-}
-
-/// Sends a test message to every service, and returns the results.
-async fn test_sinks(daemon: Weak<Daemon>) -> Result<String, String> {
-    let gone = || "Shutting down.".to_owned();
-    let before = {
-        let strong = daemon.upgrade().ok_or_else(gone)?;
-        let mut state = strong.state.borrow_mut();
-        let before = state.notifications.views();
-        if before.is_empty() {
-            return Err("No place for notifications is set: add a [[notify]] to the file.".into());
-        }
-        for place in 0..before.len() {
-            state.notifications_input(os::now(), notify::Input::Test(place));
-        }
-        strong.rearm(&state);
-        before
-    };
-    let mut waited = Duration::ZERO;
-    loop {
-        Timer::after(LOOK_EVERY).await;
-        waited += LOOK_EVERY;
-        let strong = daemon.upgrade().ok_or_else(gone)?;
-        let now = strong.state.borrow().notifications.views();
-        let is_told = |place: usize| match (before.get(place), now.get(place)) {
-            (Some(before), Some(now)) => now.sent > before.sent || !now.error.is_empty(),
-            _ => true,
-        };
-        if waited < ANSWER_AT_MOST && !(0..before.len()).all(is_told) {
-            continue;
-        }
-        let words = now.iter().zip(&before).map(|(now, before)| {
-            match (now.sent > before.sent, now.error.as_str()) {
-                (true, _) => format!("{}: sent.", now.kind),
-                (false, "") => format!("{}: no answer yet.", now.kind),
-                (false, error) => format!("{}: {error}.", now.kind),
-            }
-        });
-        return Ok(words.collect::<Vec<_>>().join(" "));
     }
 }
 

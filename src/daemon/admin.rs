@@ -18,18 +18,19 @@ use crate::ledger::backup;
 use crate::ledger::record::Record;
 use crate::ledger::totals::{Ledger, LedgerEvent};
 use crate::ledger::transfer::{self, SAME_KEY, settings_with};
+use crate::notify::SinkId;
 use crate::os;
 use crate::server::http::admin::{
-    Action, Change, Checked, Control, Download, Local, NO_PIN, RestoreOutcome,
+    Action, Change, Checked, Control, Download, Local, NO_PIN, RestoreOutcome, SinkEntry,
 };
-use crate::settings::{self, NodeValues, Remark, Values, access};
+use crate::settings::{self, NodeValues, Remark, SinkValues, Values, access};
 use crate::status::miners::{address_of, without_address};
 use crate::status::{AuditView, EventKind, Level};
 use crate::stratum::session::Session;
 use crate::stratum::v2::noise::Identity;
 use crate::timeout::within;
 
-use super::{Daemon, Event, State};
+use super::{Daemon, Event, State, sinks};
 
 /// Time limit of a node for the test of its settings, its template and our block among the questions.
 const NODE_AT_MOST: Duration = Duration::from_secs(15);
@@ -193,6 +194,27 @@ impl Control for Daemon {
         }))
     }
 
+    fn sinks(&self) -> Vec<SinkEntry> {
+        self.state.borrow().sink_entries()
+    }
+
+    fn try_sink(&self, id: Option<SinkId>, new: SinkValues) -> Local<Result<String, Vec<Remark>>> {
+        self.tried_sink(id, new)
+    }
+
+    fn change_sink(
+        &self,
+        from: IpAddr,
+        id: Option<SinkId>,
+        new: Option<SinkValues>,
+    ) -> Local<Result<(), Vec<Remark>>> {
+        self.changed_sink(from, id, new)
+    }
+
+    fn test_sink(&self, id: SinkId) -> Local<Result<String, String>> {
+        Box::pin(sinks::test(self.this.clone(), id))
+    }
+
     fn log_tail(&self) -> String {
         self.state.borrow().log_tail()
     }
@@ -202,7 +224,8 @@ impl Control for Daemon {
     }
 
     fn support(&self) -> Option<Download> {
-        Some(self.state.borrow().support())
+        let now = self.state.borrow_mut().now();
+        Some(self.state.borrow().support(now))
     }
 }
 
@@ -252,7 +275,7 @@ impl Daemon {
         })
     }
 
-    fn put_into_force(self: &Rc<Self>, config: Config) {
+    pub(super) fn put_into_force(self: &Rc<Self>, config: Config) {
         let mut state = self.state.borrow_mut();
         let now = state.now();
         let (old, new) = (values_of(&state.config), values_of(&config));
@@ -413,7 +436,7 @@ fn old_key(data: &Path, file: &[u8], brought: &mut RestoreOutcome) -> Option<Ide
     }
 }
 
-fn no_file() -> String {
+pub(super) fn no_file() -> String {
     "This program was started by the command line alone: there is no file in which settings could \
      be saved. Start it with --config and a soloist.toml."
         .to_owned()
@@ -510,21 +533,21 @@ fn unaddressed(values: &Values) -> Vec<Remark> {
 }
 
 /// The text of the file. A missing file counts as empty: the set-up creates it.
-fn read(file: &Path) -> Result<String, String> {
+pub(super) fn read(file: &Path) -> Result<String, String> {
     match std::fs::read_to_string(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
         read => read.map_err(|error| format!("{} cannot be read: {error}.", file.display())),
     }
 }
 
-fn save(file: &Path, text: &str) -> Result<(), String> {
+pub(super) fn save(file: &Path, text: &str) -> Result<(), String> {
     config::save(file, text).map_err(|error| {
         format!("{} cannot be written: {error}. Nothing has changed.", file.display())
     })
 }
 
 /// Messages without the line numbers of a file that was never written.
-fn sentences(problems: &Problems) -> Vec<String> {
+pub(super) fn sentences(problems: &Problems) -> Vec<String> {
     let words = |problem: &config::Problem| match problem.key.as_str() {
         "" => format!("{}. {}", problem.what, problem.instead),
         key => format!("{key}: {}. {}", problem.what, problem.instead),
@@ -581,7 +604,7 @@ fn backup(at: &At, text: &str) -> usize {
 }
 
 /// As the beginning of a sentence, unless it begins with an address or a name.
-fn capital(words: &str) -> String {
+pub(super) fn capital(words: &str) -> String {
     let first = words.split(' ').next().unwrap_or_default();
     if !first.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return words.to_owned();

@@ -59,6 +59,8 @@ enum SpoolOrder {
     Write(Arc<SolvedBlock>),
     Mark(BlockHash, StoredState),
     Answered(BlockHash, Answer),
+    /// It was solved then, Unix seconds.
+    Date(BlockHash, u64),
     Forget(BlockHash),
     /// Read a mature block for the ledger.
     Miss(BlockHash),
@@ -71,6 +73,7 @@ impl SpoolOrder {
             SpoolOrder::Write(_) => Urgency::Urgent,
             SpoolOrder::Mark(..)
             | SpoolOrder::Answered(..)
+            | SpoolOrder::Date(..)
             | SpoolOrder::Forget(_)
             | SpoolOrder::Miss(_) => Urgency::Normal,
         }
@@ -192,6 +195,9 @@ fn write_all(spool: &Spool, orders: priority_queue::Receiver<SpoolOrder>, queue:
             SpoolOrder::Answered(hash, answer) => {
                 Spooled::Written(hash, spool.answered(&hash, answer).map_err(words))
             }
+            SpoolOrder::Date(hash, unix) => {
+                Spooled::Written(hash, spool.date(&hash, unix).map_err(words))
+            }
             SpoolOrder::Forget(hash) => {
                 Spooled::Forgotten(hash, spool.forget(&hash).map_err(words))
             }
@@ -304,6 +310,17 @@ impl State {
             Spooled::Missed(block, Err(why)) => {
                 log::warn!("Mature block {block} is not in the ledger and cannot be read: {why}.");
             }
+        }
+    }
+
+    /// The dates of blocks have moved: the spool takes over those of the ledger.
+    pub(super) fn date_spool(&mut self) {
+        let live = self.engine.blocks().iter().filter_map(|(block, _)| {
+            let known = self.ledger.core.blocks().find(|known| known.hash == block.hash)?;
+            (known.unix != block.unix).then_some((block.hash, known.unix))
+        });
+        for (hash, unix) in live.collect::<Vec<_>>() {
+            self.blocks.spool(SpoolOrder::Date(hash, unix), &self.queue);
         }
     }
 

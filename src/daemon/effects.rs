@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::clock::Now;
 use crate::engine::{Effect, Input, WorkFrom, stored};
 use crate::ids::{ConnId, NodeId};
+use crate::ledger::record::Dent;
 use crate::ledger::totals::LedgerEvent;
 use crate::node::Ask;
 use crate::share::Candidate;
@@ -58,19 +59,21 @@ impl State {
             Effect::Work(from) => self.work_begins(from),
             Effect::WorkSent(from) => self.work_sent(now, from),
             Effect::Open => {
-                self.marks.work(now);
+                self.ledger_event(now, LedgerEvent::OutageOver);
                 self.server.open();
                 self.show_status();
             }
             Effect::Shut(_) => {
-                self.marks.outage(now);
+                let (kind, about) = (Dent::Outage, String::new());
+                self.ledger_event(now, LedgerEvent::Dent { kind, about });
                 self.server.shut();
                 self.show_status();
             }
             Effect::Lead { node, from, why } => {
                 self.counters.failovers += u64::from(from.is_some());
                 if from.is_some() {
-                    self.marks.failover(now, &self.nodes.name(node));
+                    let (kind, about) = (Dent::Failover, self.nodes.name(node));
+                    self.ledger_event(now, LedgerEvent::Dent { kind, about });
                 }
                 log::info!("node {} leads: {why}", self.nodes.name(node));
             }

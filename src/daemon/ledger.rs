@@ -28,8 +28,6 @@ pub(super) struct LedgerHandle {
     pub workers: BTreeMap<ConnId, WorkerId>,
     /// How often each worker has connected since the start.
     pub connects: HashMap<WorkerId, u64>,
-    /// What each worker last wished for as its difficulty, since the start.
-    pub wishes: HashMap<WorkerId, f64>,
     /// Outcome of each connection's latest shares: `None` for an accepted share.
     pub latest: BTreeMap<ConnId, VecDeque<Option<RejectReason>>>,
     /// `None` while a pool thread uses it.
@@ -47,7 +45,6 @@ impl LedgerHandle {
             core: Ledger::new(now),
             workers: BTreeMap::new(),
             connects: HashMap::new(),
-            wishes: HashMap::new(),
             latest: BTreeMap::new(),
             writer: Some(LedgerWriter::new(data.to_owned(), exe)),
             waiting: Vec::new(),
@@ -72,15 +69,13 @@ impl LedgerHandle {
         if self.connects.len() > 2 * MAX_WORKERS {
             let ledger = &self.core;
             self.connects.retain(|worker, _| ledger.get(*worker).is_some());
-            self.wishes.retain(|worker, _| ledger.get(*worker).is_some());
         }
     }
 
     /// What is kept of a worker's difficulty.
     pub(super) fn saved(&self, id: WorkerId) -> Option<Saved> {
         let worker = self.core.get(id)?;
-        let wish = self.wishes.get(&id).copied();
-        let level = worker.level.map(|difficulty| Saved::Level { difficulty, wish });
+        let level = worker.level.map(|difficulty| Saved::Level { difficulty, wish: worker.wish });
         worker.fixed.map(Saved::Fixed).or(level)
     }
 
@@ -150,6 +145,7 @@ impl State {
             self.forget_blocks();
         }
         if opened {
+            self.look_at_earlier_runs(now);
             self.book_kept_blocks(now);
             self.recognise_miners(now);
             self.remind_miners(now);
@@ -191,6 +187,22 @@ impl State {
         inputs.into_iter().for_each(|input| self.engine_input(now, input));
     }
 
+    /// For the return of a miner: the difficulty that its shares proved, and what it wished for.
+    pub(super) fn keep_difficulty(
+        &mut self,
+        now: Now,
+        worker: WorkerId,
+        level: Option<f64>,
+        wish: Option<f64>,
+    ) {
+        if let Some(difficulty) = wish {
+            self.ledger_event(now, LedgerEvent::Wish { worker, difficulty });
+        }
+        if let Some(difficulty) = level {
+            self.ledger_event(now, LedgerEvent::Level { worker, difficulty });
+        }
+    }
+
     pub(super) fn tick_ledger(&mut self, now: Now) {
         if self.ledger.next_deadline().is_some_and(|at| now.mono >= at) {
             self.ledger_event(now, LedgerEvent::Tick);
@@ -198,17 +210,17 @@ impl State {
     }
 
     pub(super) fn stop_ledger(&mut self, now: Now) {
-        let levels: Vec<_> = self
+        let here: Vec<_> = self
             .engine
             .pool()
             .sessions()
             .filter_map(|session| {
                 let worker = *self.ledger.workers.get(&session.conn())?;
-                Some((worker, session.proven_difficulty()?))
+                Some((worker, session.proven_difficulty(), session.wish()))
             })
             .collect();
-        for (worker, difficulty) in levels {
-            self.ledger_event(now, LedgerEvent::Level { worker, difficulty });
+        for (worker, level, wish) in here {
+            self.keep_difficulty(now, worker, level, wish);
         }
         self.ledger_event(now, LedgerEvent::Stop);
     }

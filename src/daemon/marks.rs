@@ -1,98 +1,51 @@
-//! What explains a dent in a chart: other leaders, and times without work. Of this run.
-
-use std::collections::VecDeque;
-use std::time::Instant;
+//! What explains a dent in a chart: blocks, starts, other leaders, and times without work. The ledger
+//! keeps them, also those of earlier runs.
 
 use crate::clock::Now;
-use crate::status::{MarkKind, MarkView};
+use crate::ledger::record::{Dent, FoundBlock, Mark, Run};
+use crate::status::{MarkKind, MarkView, format};
 
-/// So many are remembered.
-const KEPT: usize = 64;
+use super::State;
 
-/// The marks of this run, the oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    list: VecDeque<Mark>,
-}
-
-#[derive(Debug)]
-struct Mark {
-    at: Instant,
-    until: Option<Instant>,
-    kind: MarkKind,
-    text: String,
-}
-
-impl Marks {
-    /// Another node leads.
-    pub(super) fn failover(&mut self, now: Now, node: &str) {
-        self.push(now, MarkKind::Failover, format!("node {node} took the lead"));
-    }
-
-    /// The miners are sent away: there is no work.
-    pub(super) fn outage(&mut self, now: Now) {
-        if !self.list.back().is_some_and(Mark::goes_on) {
-            self.push(now, MarkKind::Outage, "no work for the miners".to_owned());
-        }
-    }
-
-    /// There is work again, or for the first time.
-    pub(super) fn work(&mut self, now: Now) {
-        let outage = self.list.iter_mut().rev().find(|mark| mark.goes_on());
-        if let Some(outage) = outage {
-            outage.until = Some(now.mono);
-        }
-    }
-
-    /// For the charts.
-    pub(super) fn views(&self, now: Now) -> impl Iterator<Item = MarkView> {
-        self.list.iter().map(move |mark| MarkView {
-            at: now.date_of(mark.at),
-            until: mark.until.map(|until| now.date_of(until)),
-            kind: mark.kind,
-            text: mark.text.clone(),
-        })
-    }
-
-    fn push(&mut self, now: Now, kind: MarkKind, text: String) {
-        if self.list.len() == KEPT {
-            self.list.pop_front();
-        }
-        self.list.push_back(Mark { at: now.mono, until: None, kind, text });
+impl State {
+    /// The marks of a chart with these blocks, the oldest first.
+    pub(super) fn marks(&self, now: Now, is_shown: impl Fn(&FoundBlock) -> bool) -> Vec<MarkView> {
+        let ledger = &self.ledger.core;
+        let blocks = ledger.blocks().filter(|block| is_shown(block)).map(of_block);
+        let started = start(now.date_of(self.started.mono), true);
+        let starts = ledger.runs().map(|run: &Run| start(run.since, run.known));
+        let dents = ledger.marks().map(of_dent);
+        let mut marks: Vec<_> = blocks.chain(starts).chain([started]).chain(dents).collect();
+        marks.sort_by_key(|mark| mark.at);
+        marks
     }
 }
 
-impl Mark {
-    fn goes_on(&self) -> bool {
-        self.kind == MarkKind::Outage && self.until.is_none()
+fn of_block(block: &FoundBlock) -> MarkView {
+    MarkView {
+        at: block.unix,
+        until: None,
+        kind: MarkKind::Block,
+        text: format!("block {} solved", format::thousands(block.height.into())),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn an_outage_has_an_end_and_is_told_once() {
-        let start = Instant::now();
-        let at = |second| Now { mono: start + Duration::from_secs(second), unix: 1_000 + second };
-        let mut marks = Marks::default();
-        marks.work(at(0));
-        marks.outage(at(10));
-        marks.outage(at(11));
-        marks.failover(at(19), "cellar");
-        marks.work(at(20));
-        marks.work(at(30));
-        let told: Vec<_> =
-            marks.views(at(40)).map(|mark| (mark.at, mark.until, mark.kind)).collect();
-        assert_eq!(
-            told,
-            [(1_010, Some(1_020), MarkKind::Outage), (1_019, None, MarkKind::Failover)]
-        );
-        for second in 0..1_000 {
-            marks.failover(at(50 + second), "attic");
+/// Of a run whose clock was never set the dates are told to be no better than they are.
+fn start(at: u64, known: bool) -> MarkView {
+    let text = match known {
+        true => "Soloist started",
+        false => {
+            "Soloist started; its clock was not set then, so this run is dated about right at best"
         }
-        assert_eq!(marks.views(at(2_000)).count(), KEPT);
-    }
+    };
+    MarkView { at, until: None, kind: MarkKind::Start, text: text.to_owned() }
+}
+
+fn of_dent(mark: &Mark) -> MarkView {
+    let (kind, text) = match mark.kind {
+        Dent::Failover => (MarkKind::Failover, format!("node {} took the lead", mark.about)),
+        Dent::Outage => (MarkKind::Outage, "no work for the miners".to_owned()),
+    };
+    let until = (mark.until > 0).then_some(mark.until);
+    MarkView { at: mark.unix, until, kind, text }
 }

@@ -78,12 +78,7 @@ impl State {
             let worker = self.ledger.workers.remove(&conn);
             match worker {
                 Some(worker) => {
-                    if let Some(wish) = wish {
-                        self.ledger.wishes.insert(worker, wish);
-                    }
-                    if let Some(difficulty) = level {
-                        self.ledger_event(now, LedgerEvent::Level { worker, difficulty });
-                    }
+                    self.keep_difficulty(now, worker, level, wish);
                     self.ledger_event(now, LedgerEvent::Disconnected(worker));
                 }
                 None if self.canary.is(conn) => {}

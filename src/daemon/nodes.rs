@@ -20,7 +20,7 @@ use crate::p2p::{self, Order};
 use crate::peer_address::{PeerAddress, PeerHost};
 use crate::peers::PeerHandle;
 use crate::rpc::NodeHandle;
-use crate::status::{About, AlarmView, EventKind, Level, format};
+use crate::status::{About, AlarmView, EventKind, Level, LossView, format};
 use crate::template::Template;
 
 use super::silence::Silence;
@@ -43,6 +43,10 @@ pub(super) struct Node {
     pub latest: Option<(Arc<Template>, Instant)>,
     /// When it last answered anything, Unix seconds.
     pub answered_at: Option<Instant>,
+    /// How often its RPC fell silent.
+    pub rpc_lost: LossView,
+    /// How often its publisher was lost.
+    pub zmq_lost: LossView,
     /// Whether a message ever came over ZMQ.
     pub zmq_heard: bool,
     /// State of the subscription to its publisher; `None` where none is configured.
@@ -219,6 +223,8 @@ impl Nodes {
             handle,
             latest: None,
             answered_at: None,
+            rpc_lost: LossView::default(),
+            zmq_lost: LossView::default(),
             zmq_heard: false,
             zmq: config.zmq.as_ref().map(|_| ZmqState::Connecting),
             peer: None,
@@ -290,6 +296,10 @@ impl State {
             },
             NodeEventKind::Failed { method, error, .. } => {
                 log::debug!("node {}: {method:?}: {error}", node.config.name);
+                // One that was never there cannot be lost.
+                if error.is_silence() && node.answered_at.is_some() {
+                    node.rpc_lost.note(false);
+                }
                 return;
             }
             NodeEventKind::Proposed { verdict: Err(error), .. } => {
@@ -298,12 +308,17 @@ impl State {
             NodeEventKind::HungUp => return,
             // A publisher's library answers as long as the process exists.
             NodeEventKind::Zmq(state) => {
+                let is_there = *state == ZmqState::Connected;
+                if is_there || node.zmq == Some(ZmqState::Connected) {
+                    node.zmq_lost.note(is_there);
+                }
                 node.zmq = Some(*state);
                 return;
             }
             _ => {}
         }
         node.answered_at = Some(now.mono);
+        node.rpc_lost.note(true);
         let alarm = node.zmq_alarm(now);
         if node.silent != alarm.is_some() {
             node.silent = alarm.is_some();

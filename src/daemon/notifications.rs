@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::ledger::totals::Storage;
-use crate::notify::{self, Input, Outbox, Request, SendId, Watch};
+use crate::notify::{self, Input, Outbox, Request, SendId, SinkId, Watch};
 use crate::status::{SinkView, verdict};
 
 use super::{Event, State};
@@ -66,6 +66,11 @@ impl Notifications {
     /// When there is something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         [self.look, self.outbox.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// The places in the order of the config.
+    pub(super) fn ids(&self) -> Vec<SinkId> {
+        self.outbox.ids()
     }
 
     /// For the page.

@@ -281,6 +281,7 @@ impl State {
         self.timings.reading = reading;
         self.timings.next_reading = Some(now.mono + INTERVAL);
         self.expect_shares(now);
+        self.look_at_the_clock(now);
     }
 
     /// Adds the number of shares that the connected miners should have sent since the last call.

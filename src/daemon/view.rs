@@ -19,7 +19,7 @@ use crate::os;
 use crate::settings::PendingPayout;
 use crate::signal;
 use crate::status::miners::{Miners, history, own_name, totals};
-use crate::status::{self as view, Snapshot, format};
+use crate::status::{self as view, Snapshot};
 use crate::stratum::session::Session;
 use crate::{address, coinbase};
 
@@ -263,6 +263,8 @@ impl State {
             reason: node.reason.as_ref().map_or_else(String::new, ToString::to_string),
             remedy: node.hint.clone().unwrap_or_default(),
             answered_at: held.and_then(|node| node.answered_at).map(|at| now.date_of(at)),
+            rpc_lost: held.map(|node| node.rpc_lost).unwrap_or_default(),
+            zmq_lost: held.map(|node| node.zmq_lost).unwrap_or_default(),
             height: node.height.or(health.map(|report| report.blocks)),
             headers: health.map(|report| report.headers),
             tip: node.tip.map(|tip| tip.to_string()),
@@ -392,26 +394,6 @@ impl State {
         let worker = self.ledger.core.get(self.worker_of(id)?)?;
         let marks = self.marks(now, |block| block.worker == worker.number);
         Some(view::HistoryView { marks, ..history(worker, now) })
-    }
-
-    /// What explains a chart: blocks, this run's start, other leaders and times without work.
-    fn marks(&self, now: Now, is_shown: impl Fn(&FoundBlock) -> bool) -> Vec<view::MarkView> {
-        let block = |block: &FoundBlock| view::MarkView {
-            at: block.unix,
-            until: None,
-            kind: view::MarkKind::Block,
-            text: format!("block {} solved", format::thousands(block.height.into())),
-        };
-        let started = view::MarkView {
-            at: now.date_of(self.started.mono),
-            until: None,
-            kind: view::MarkKind::Start,
-            text: "Soloist started".to_owned(),
-        };
-        let blocks = self.ledger.core.blocks().filter(|block| is_shown(block)).map(block);
-        let mut marks: Vec<_> = blocks.chain([started]).chain(self.marks.views(now)).collect();
-        marks.sort_by_key(|mark| mark.at);
-        marks
     }
 
     fn best_views(&self) -> Vec<view::BestShareView> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Effect, Engine};
+use crate::address::Address;
 use crate::block::submission::{BlockState, Input, Output, Submissions};
 use crate::block::{NodeAnswer, SolvedBlock, StoredState, refusal_advice};
 use crate::chain::BlockHash;
@@ -109,6 +110,16 @@ impl Blocks {
 }
 
 impl Engine {
+    /// A miner's user without the owner's address in front of it, as it is shown everywhere.
+    pub(super) fn name_of(&self, user: &str) -> String {
+        let named = user.split_once('.').filter(|(address, name)| {
+            let owner = self.payout.as_ref().map(|payout| payout.script.as_slice());
+            let address = address.parse::<Address>().ok();
+            !name.trim().is_empty() && address.is_some_and(|it| Some(it.script()) == owner)
+        });
+        named.map_or(user, |(_, name)| name).to_owned()
+    }
+
     /// Takes a solved block. The calls to the nodes come first, then the card, then everything
     /// else. `None` if the block is known already.
     pub(super) fn solved(&mut self, now: Now, block: Arc<SolvedBlock>) -> Option<BlockHash> {
@@ -124,7 +135,7 @@ impl Engine {
             outputs.into_iter().partition(|output| matches!(output, Output::Submit { .. }));
         submits.into_iter().for_each(|output| self.blocks_output(now, output));
         self.effects.push_back(Effect::Pool(outbox::Output::Block(block.clone())));
-        let (height, worker, hash) = (block.height, &block.worker, block.hash);
+        let (height, worker, hash) = (block.height, self.name_of(&block.worker), block.hash);
         let text = format!("BLOCK {height} solved by {worker}: {hash}. It was sent to all nodes.");
         self.tell(EventKind::Block, Level::Info, text);
         self.notice = Some(format!("BLOCK {height} solved by {worker}!"));

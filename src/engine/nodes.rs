@@ -6,15 +6,20 @@ use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::event::EventKind;
 use crate::failover::{self, Input, Output};
-use crate::node::{Method, NodeEvent, NodeEventKind};
+use crate::node::{HealthReport, Method, NodeEvent, NodeEventKind};
 use crate::outside;
 use crate::pool;
 
 impl Engine {
     /// Handles a node's report. A node that was removed meanwhile is ignored.
-    pub(super) fn node_event(&mut self, now: Now, event: NodeEvent) {
+    pub(super) fn node_event(&mut self, now: Now, mut event: NodeEvent) {
         if !self.setup.nodes.iter().any(|node| node.id == event.node) {
             return;
+        }
+        if let NodeEventKind::Health { report, .. } = &mut event.kind
+            && self.peers.is_own(event.node)
+        {
+            without_us(report);
         }
         match &event.kind {
             NodeEventKind::Template { template, took, .. } => {
@@ -88,6 +93,14 @@ impl Engine {
                 self.tell(EventKind::Node, event.level(), event.to_string());
             }
         }
+    }
+}
+
+/// We are a peer of a node whose P2P port we use, one that brings it no blocks: a node with nobody else is
+/// alone.
+fn without_us(report: &mut HealthReport) {
+    for count in [&mut report.connections, &mut report.facts.connections_in] {
+        *count = count.map(|count| count.saturating_sub(1));
     }
 }
 

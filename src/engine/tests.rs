@@ -415,6 +415,23 @@ fn a_miner_that_shows_texts_hears_of_its_block_at_once() {
 }
 
 #[test]
+fn who_solved_a_block_is_called_as_everywhere_and_whoever_is_paid_apart_by_the_whole() {
+    const OWNER: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+    let mut scene = Scene::new();
+    let mut settings = settings(&[A, B], 0x51);
+    settings.payout.as_mut().unwrap().script =
+        OWNER.parse::<crate::address::Address>().unwrap().script().to_vec();
+    scene.hand_in(Input::Settings(Box::new(settings)));
+    let name = |user: &str| scene.engine.name_of(user);
+    assert_eq!(name(&format!("{OWNER}.attic")), "attic");
+    assert_eq!(name(&format!("{}.attic.2", OWNER.to_uppercase())), "attic.2");
+    for other in ["attic", OWNER, "a.b", "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2.attic", ""] {
+        assert_eq!(name(other), other);
+    }
+    assert_eq!(name(&format!("{OWNER}. ")), format!("{OWNER}. "));
+}
+
+#[test]
 fn true_is_held_until_the_block_is_on_the_card() {
     let mut scene = Scene::new();
     scene.card_works = false;
@@ -541,6 +558,19 @@ fn a_p2p_port_is_connected_at_once_and_told_what_rpc_told() {
     scene.wait(5000);
     assert_eq!(scene.orders(A), ["connect", "tip", "tip"]);
     assert_eq!(scene.engine.peers().state(A), Some(&PeerState::Connecting));
+}
+
+#[test]
+fn we_are_no_peer_that_brings_a_node_its_blocks() {
+    let mut scene = Scene::new();
+    let peers = |scene: &Scene| -> Vec<Option<u64>> {
+        let nodes = scene.engine.failover().nodes(scene.now().mono);
+        nodes.map(|node| node.health.and_then(|(report, _)| report.connections)).collect()
+    };
+    assert_eq!(peers(&scene), [Some(8), Some(8)]);
+    scene.own(A);
+    scene.wait(60_000);
+    assert_eq!(peers(&scene), [Some(7), Some(8)]);
 }
 
 #[test]

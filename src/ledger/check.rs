@@ -15,6 +15,7 @@ use super::child::{self, ChildError};
 use super::store::{Store, StoreError, date, failed};
 use super::totals::Ledger;
 use crate::clock::Now;
+use crate::exit::{Exit, complain, say};
 
 /// The child's time: a sound ledger of ten years opens in well under a second on a Pi Zero.
 pub const LIMIT: Duration = Duration::from_secs(8);
@@ -87,7 +88,7 @@ pub fn run(arguments: &Check<'_>, now: Now) -> ExitCode {
     let report = match check(arguments) {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("The ledger cannot be used: {error}.");
+            complain(format_args!("The ledger cannot be used: {error}."));
             return ExitCode::from(UNUSABLE);
         }
     };
@@ -101,28 +102,28 @@ pub fn run(arguments: &Check<'_>, now: Now) -> ExitCode {
             (Ok(()), false) => ExitCode::from(DAMAGED),
         };
     }
-    println!("{} records, {} bytes of journal.", report.records, report.journal_bytes);
+    say(format_args!("{} records, {} bytes of journal.", report.records, report.journal_bytes));
     for (day, result) in &report.snapshots {
         match result {
-            Ok(()) => println!("Snapshot of {}: can be restored.", date(*day)),
+            Ok(()) => say(format_args!("Snapshot of {}: can be restored.", date(*day))),
             Err(why) => {
                 sound = false;
-                println!("Snapshot of {}: {why}.", date(*day));
+                say(format_args!("Snapshot of {}: {why}.", date(*day)));
             }
         }
     }
-    report.notes.iter().for_each(|note| println!("{note}"));
+    report.notes.iter().for_each(say);
     if let Some((day, records)) = Store::newest_snapshot(arguments.data) {
         let ledger = Ledger::replay(now, &records);
-        println!(
+        say(format_args!(
             "Restore drill with the snapshot of {}: {} workers, {} shares, {} blocks.",
             date(day),
             ledger.workers().count(),
             ledger.total().totals().ever.accepted,
             ledger.total().totals().blocks,
-        );
+        ));
     }
-    if sound { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) }
+    if sound { Exit::Ok.if_heard().into() } else { ExitCode::from(DAMAGED) }
 }
 
 /// How the child ended.

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal};
 
+use crate::exit::complain;
+
 use super::cache::{Cache, CacheError, Cached, Entry};
 use super::record::{decode_all, encode};
 
@@ -79,7 +81,7 @@ pub fn serve(data: &Path) -> ExitCode {
     let read = io::stdin().lock().take(MAX_MESSAGE).read_to_end(&mut message);
     let message = read.ok().and_then(|_| read_message(&message));
     let Some(Cached { entries, sequence }) = message else {
-        eprintln!("This command is the daemon's own: it expects its message on standard input.");
+        complain("This command is the daemon's own: it expects its message on standard input.");
         return ExitCode::FAILURE;
     };
     let result = Cache::open(&data.join("ledger/cache")).and_then(|(cache, _)| {
@@ -93,7 +95,7 @@ pub fn serve(data: &Path) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(CacheError::Busy) => ExitCode::from(BUSY),
         Err(error) => {
-            eprintln!("{error}");
+            complain(error);
             ExitCode::FAILURE
         }
     }

@@ -183,7 +183,7 @@ impl Field for String {
 /// The longest text in bytes, where a field has no lower limit.
 pub const MAX_TEXT: usize = 512;
 /// More than the highest difficulty there is (2²²⁴), and far enough from infinity for any sum.
-const MAX_AMOUNT: f64 = 1e90;
+pub(super) const MAX_AMOUNT: f64 = 1e90;
 
 /// A varint of the length, then the bytes; longer text is cut at a character's border.
 pub(super) fn write_text(text: &str, limit: usize, to: &mut Vec<u8>) {

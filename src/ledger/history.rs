@@ -105,6 +105,19 @@ impl Series {
         });
     }
 
+    /// Adds the points of another series, of the same miner under another name: nobody is connected for
+    /// longer than a period lasts.
+    pub fn join(&mut self, other: &Series) {
+        let most = self.grain.seconds() as u32;
+        for point in other.points() {
+            self.change(point, |here| {
+                let most = most.max(here.online).max(point.online);
+                here.add(point);
+                here.online = here.online.min(most);
+            });
+        }
+    }
+
     /// Moves all points by so many periods, those that would begin before 1970 to 1970.
     pub fn shift(&mut self, by: i64) {
         let points = std::mem::take(&mut self.points);

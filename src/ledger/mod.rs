@@ -2,15 +2,15 @@
 //! writes wear out, and whose power may fail at any time.
 //!
 //! Pure parts: [`record`] (the journal's records and their form on disk), [`history`] (rings of
-//! points), [`totals`] (the ledger in memory and the policy of what to write when), [`backup`] (one
+//! points), [`runs`] (what the dates of earlier runs are worth), [`totals`] (the ledger in memory and the policy of what to write when), [`backup`] (one
 //! file), [`export`] (CSV and JSON). Shells: [`store`] (journal, cache, snapshots), [`writer`] (answers what the ledger asks for), [`check`]
 //! (the guarded opening), [`child`] (sled in a process of its own), [`transfer`] (backup, restore,
 //! copies), [`disk_health`] (space and wear).
 //!
 //! # How the daemon uses it
 //!
-//! - Once at the start: [`totals::Ledger::new`] and [`writer::LedgerWriter::new`]. Nothing is read
-//!   yet, and shares may be counted at once.
+//! - Once at the start: [`totals::Ledger::new`], [`totals::LedgerEvent::Started`], and
+//!   [`writer::LedgerWriter::new`]. Nothing is read yet, and shares may be counted at once.
 //! - When a miner authorises: [`totals::Ledger::worker`] returns the handle for its shares; then
 //!   [`totals::LedgerEvent::Connected`]. `get(id).level` is its start difficulty.
 //! - For each share: [`totals::LedgerEvent::Share`] or [`totals::LedgerEvent::Reject`]. No
@@ -53,6 +53,7 @@ pub mod half_hours;
 pub mod history;
 pub mod journal;
 pub mod record;
+mod runs;
 pub mod seal;
 pub mod store;
 pub mod totals;

@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 | 2 | `4a 52`, where a reader that lost its place takes up again |
 //! | 2 | 1 | kind of the record, see [`Record`] |
-//! | 3 | 1 | version of this kind's layout, now 3 for counts (2, 3, 13), 2 for points (4) and a found block (6), else 1 |
+//! | 3 | 1 | version of this kind's layout, now 3 for counts (2, 3, 13), 2 for points (4), a found block (6) and a difficulty (12), else 1 |
 //! | 4 | 4 | length n of the payload, little-endian, at most [`MAX_PAYLOAD`] |
 //! | 8 | 8 | sequence number, little-endian; each record's is one more than the last |
 //! | 16 | n | payload |
@@ -338,6 +338,18 @@ impl Point {
         self.squares = (self.squares + other.squares).min(f32::MAX);
     }
 
+    /// Takes away what belongs elsewhere. The best share stays: it is not known whose it is.
+    pub fn take(&mut self, part: &Point) {
+        self.accepted = self.accepted.saturating_sub(part.accepted);
+        self.rejected = self.rejected.saturating_sub(part.rejected);
+        self.online = self.online.saturating_sub(part.online);
+        // What is left of single precision is nothing.
+        let left =
+            |all: f32, part: f32| if self.accepted == 0 { 0.0 } else { (all - part).max(0.0) };
+        self.work = left(self.work, part.work);
+        self.squares = left(self.squares, part.squares);
+    }
+
     /// All shares, accepted or not.
     pub fn shares(&self) -> u64 {
         u64::from(self.accepted) + u64::from(self.rejected)
@@ -422,6 +434,48 @@ pub struct AuditEntry {
     pub text: String,
 }
 
+/// A run of the program, so that a later one knows what its dates are worth.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// The system's name for the time since it started: while it is the same, [`Run::up`] tells how the
+    /// clocks of two runs differ.
+    pub boot: String,
+    /// When the run began, seconds since the system started.
+    pub up: u64,
+    /// The same by the wall clock, Unix seconds.
+    pub since: u64,
+    /// When it last wrote, Unix seconds.
+    pub until: u64,
+    /// Its clock was right at last: somebody set it, or it agreed with another one. Else its dates are
+    /// no better than the time of the last shutdown.
+    pub known: bool,
+}
+
+listed! {
+    /// What explains a dent in a chart, beside blocks and starts.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Dent {
+        /// Another node took the lead.
+        Failover,
+        /// There was no work for the miners.
+        Outage,
+    }
+}
+
+/// A moment, or a time, that explains a chart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mark {
+    /// What.
+    pub kind: Dent,
+    /// When it was, or began, Unix seconds.
+    pub unix: u64,
+    /// When it was over, Unix seconds; 0 for what took no time, and for what goes on.
+    pub until: u64,
+    /// The node's name, where it is about one.
+    pub about: String,
+}
+
 /// One record of the journal. The number in brackets is its kind on disk.
 ///
 /// Replay is idempotent: a record that was applied before changes nothing when it comes again.
@@ -492,6 +546,8 @@ pub enum Record {
         worker: WorkerNumber,
         /// The share difficulty.
         difficulty: f64,
+        /// What the miner last wished for. Since version 2 of the record.
+        wish: Option<f64>,
     },
     /// \[13\] What was counted since a worker's last tally, up to now. It will be in the tally of the
     /// same number; until then the largest one holds.
@@ -503,6 +559,19 @@ pub enum Record {
         /// The share difficulty; `None` (on disk 0): it is found by itself again.
         difficulty: Option<f64>,
     },
+    /// \[15\] The owner says that two workers are one miner, which was renamed.
+    Join {
+        /// Whose history moves; this worker is no more.
+        from: WorkerNumber,
+        /// Whose it becomes.
+        into: WorkerNumber,
+        /// It is counted as the tally of this number of `into`: once.
+        number: u32,
+    },
+    /// \[16\] A run as it stands now; replaces what was told of it before.
+    Run(Run),
+    /// \[17\] A mark in the charts; replaces the one of its kind and moment.
+    Mark(Mark),
     /// Of a kind or version that this program does not know.
     Unknown {
         /// The kind.
@@ -657,9 +726,12 @@ impl Record {
             Record::Audit(_) => [9, 1],
             Record::Forget { .. } => [10, 1],
             Record::Attachment { .. } => [11, 1],
-            Record::Level { .. } => [12, 1],
+            Record::Level { .. } => [12, 2],
             Record::Open(_) => [13, COUNTS],
             Record::Fixed { .. } => [14, 1],
+            Record::Join { .. } => [15, 1],
+            Record::Run(_) => [16, 1],
+            Record::Mark(_) => [17, 1],
             Record::Unknown { kind, version, .. } => [*kind, *version],
         }
     }
@@ -695,14 +767,22 @@ impl Record {
                 write_text(name, MAX_NAME, to);
                 to.extend_from_slice(&bytes[..bytes.len().min(MAX_ATTACHMENT)]);
             }
-            Record::Level { worker, difficulty } => {
+            Record::Level { worker, difficulty, wish } => {
                 worker.write(to);
                 difficulty.write(to);
+                wish.write(to);
             }
             Record::Fixed { worker, difficulty } => {
                 worker.write(to);
                 difficulty.unwrap_or(0.0).write(to);
             }
+            Record::Join { from, into, number } => {
+                from.write(to);
+                into.write(to);
+                number.write(to);
+            }
+            Record::Run(run) => run.write(to),
+            Record::Mark(mark) => mark.write(to),
             Record::Unknown { payload, .. } => {
                 to.extend_from_slice(&payload[..payload.len().min(MAX_PAYLOAD)]);
             }
@@ -751,12 +831,23 @@ impl Record {
                 let name = from.text(MAX_NAME)?;
                 Record::Attachment { name, bytes: from.take(from.bytes.len())?.to_vec() }
             }
-            (12, 1) => Record::Level { worker: Field::read(from)?, difficulty: Field::read(from)? },
+            (12, 1..=2) => Record::Level {
+                worker: Field::read(from)?,
+                difficulty: Field::read(from)?,
+                wish: if version > 1 { Field::read(from)? } else { None },
+            },
             (13, 1..=COUNTS) => Record::Open(Field::read(from)?),
             (14, 1) => {
                 let (worker, difficulty) = (Field::read(from)?, f64::read(from)?);
                 Record::Fixed { worker, difficulty: Some(difficulty).filter(|&d| d > 0.0) }
             }
+            (15, 1) => Record::Join {
+                from: Field::read(from)?,
+                into: Field::read(from)?,
+                number: Field::read(from)?,
+            },
+            (16, 1) => Record::Run(Field::read(from)?),
+            (17, 1) => Record::Mark(Field::read(from)?),
             _ => Record::Unknown { kind, version, payload: from.take(payload.len())?.to_vec() },
         };
         from.end()?;
@@ -782,6 +873,19 @@ fields!(Totals {
 });
 fields!(SettingChange { unix, by, key, old, new });
 fields!(AuditEntry { unix, text });
+fields!(Run { boot, up, since, until, known });
+fields!(Mark { kind, unix, until, about });
+
+impl Field for Dent {
+    fn write(&self, to: &mut Vec<u8>) {
+        to.push(*self as u8);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Dent, RecordError> {
+        let kind = Dent::ALL.get(usize::from(from.byte()?));
+        kind.copied().ok_or(RecordError::BadValue("mark"))
+    }
+}
 
 impl Field for Counts {
     fn write(&self, to: &mut Vec<u8>) {
@@ -1111,14 +1215,32 @@ pub(super) mod tests {
             ),
             (any::<u64>(), ".{0,80}")
                 .prop_map(|(unix, text)| Record::Audit(AuditEntry { unix, text })),
-            (worker.clone(), amount())
-                .prop_map(|(worker, difficulty)| Record::Level { worker, difficulty }),
+            (worker.clone(), amount(), option::of(amount()))
+                .prop_map(|(worker, difficulty, wish)| Record::Level { worker, difficulty, wish }),
             (worker.clone(), prop::option::of(1e-4..1e12))
                 .prop_map(|(worker, difficulty)| Record::Fixed { worker, difficulty }),
-            worker.prop_map(|worker| Record::Forget { worker }),
+            worker.clone().prop_map(|worker| Record::Forget { worker }),
+            // Few of them, so that some are known.
+            (0_u32..4, 0_u32..4, 0_u32..9, any::<bool>()).prop_map(|(from, into, number, far)| {
+                let far = if far { u32::MAX - 4 } else { 0 };
+                let [from, into] = [from + far, into].map(WorkerNumber);
+                Record::Join { from, into, number }
+            }),
             (".{0,20}", vec(any::<u8>(), 0..300))
                 .prop_map(|(name, bytes)| Record::Attachment { name, bytes }),
-            (15_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
+            ("[a-c]{0,2}", any::<(u64, u64, u64, bool)>()).prop_map(|(boot, numbers)| {
+                let (up, since, until, known) = numbers;
+                Record::Run(Run { boot, up, since, until, known })
+            }),
+            (0..Dent::COUNT, any::<u64>(), any::<u64>(), ".{0,9}").prop_map(
+                |(kind, unix, until, about)| Record::Mark(Mark {
+                    kind: Dent::ALL[kind],
+                    unix,
+                    until,
+                    about
+                })
+            ),
+            (18_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
                 .prop_map(|(kind, version, payload)| Record::Unknown { kind, version, payload }),
         ]
     }
@@ -1157,6 +1279,18 @@ pub(super) mod tests {
         assert_eq!(Record::from_payload(6, 2, first), Err(RecordError::Short));
     }
 
+    #[test]
+    fn a_difficulty_of_the_first_version_is_read_without_a_wish() {
+        let (worker, difficulty) = (WorkerNumber(300), 512.5);
+        let mut second = Vec::new();
+        Record::Level { worker, difficulty, wish: None }.payload(&mut second);
+        let read = Record::Level { worker, difficulty, wish: None };
+        let first = &second[..second.len() - 1];
+        assert_eq!(Record::from_payload(12, 1, first), Ok(read.clone()));
+        assert_eq!(Record::from_payload(12, 2, &second), Ok(read));
+        assert_eq!(Record::from_payload(12, 2, first), Err(RecordError::Short));
+    }
+
     proptest! {
         #[test]
         fn every_record_comes_back(record in any_record(), sequence: u64) {
@@ -1168,7 +1302,7 @@ pub(super) mod tests {
 
         #[test]
         fn no_payload_makes_the_decoder_panic(
-            kind in 0_u8..16, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
+            kind in 0_u8..19, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
         ) {
             let _ = Record::from_payload(kind, version, &payload);
         }
@@ -1453,9 +1587,24 @@ pub(super) mod tests {
             Record::Audit(AuditEntry { unix: 1_790_000_000, text: "a sentence".into() }),
             Record::Forget { worker },
             Record::Attachment { name: "settings".into(), bytes: vec![1, 2, 3] },
-            Record::Level { worker, difficulty: 512.5 },
+            Record::Level { worker, difficulty: 512.5, wish: Some(8.0) },
+            Record::Level { worker, difficulty: 512.5, wish: None },
             Record::Fixed { worker, difficulty: Some(512.5) },
             Record::Fixed { worker, difficulty: None },
+            Record::Join { from: worker, into: WorkerNumber(301), number: 200 },
+            Record::Run(Run {
+                boot: "b".into(),
+                up: 200,
+                since: 1_790_000_000,
+                until: 1_790_000_001,
+                known: true,
+            }),
+            Record::Mark(Mark {
+                kind: Dent::Outage,
+                unix: 1_790_000_000,
+                until: 1_790_000_001,
+                about: String::new(),
+            }),
         ]
         .map(|record| {
             let mut frame = Vec::new();
@@ -1484,9 +1633,13 @@ pub(super) mod tests {
             (32, 0x76f6c20c),
             (18, 0xf78bea08),
             (28, 0x57922cba),
-            (26, 0xdc5c5084),
+            (35, 0xa385b33b),
+            (27, 0xfb66b718),
             (26, 0x05679c8b),
             (26, 0x4f31ed8c),
+            (22, 0x53a8fbc5),
+            (31, 0x29bef051),
+            (28, 0x675c988c),
         ];
         assert_eq!(written, known);
     }

@@ -25,14 +25,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::cache::{Cached, Entry, minute_key, minute_of};
-use super::codec::clip;
+use super::codec::{MAX_AMOUNT, clip};
 use super::half_hours::{HalfHour, half_of};
 use super::history::Series;
 use super::record::{
-    AuditEntry, BestShare, Counts, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS, MAX_TEXT,
-    Point, Record, RejectReason, SettingChange, StoredState, Tally, Totals, WorkerNumber,
-    best_difficulty, better, encode_all,
+    AuditEntry, BestShare, Counts, Dent, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS,
+    MAX_TEXT, Mark, Point, Record, RejectReason, Run, SettingChange, StoredState, Tally, Totals,
+    WorkerNumber, best_difficulty, better, encode_all,
 };
+use super::runs::{self, Shift};
 use crate::chain::BlockHash;
 use crate::clock::{Now, Reading};
 use crate::rate::Proven;
@@ -71,6 +72,10 @@ pub const BACKUP_BUDGET: usize = 950_000;
 
 /// Bytes of records of newer programs that are carried along.
 const MAX_UNKNOWN: usize = 100_000;
+/// So many failovers and outages are remembered for the charts.
+pub const MAX_MARKS: usize = 64;
+/// So many joined workers are remembered, so that a snapshot of before knows them to be joined.
+const MAX_JOINS: usize = 64;
 /// Stands in the place of a dropped worker's name.
 const FORGOTTEN: &str = "(forgotten)";
 const MAX_PENDING: usize = 20_000;
@@ -112,6 +117,13 @@ pub enum LedgerEvent {
     Disconnected(WorkerId),
     /// A worker's difficulty was set: to be restored when it comes back.
     Level {
+        /// Whose.
+        worker: WorkerId,
+        /// The share difficulty.
+        difficulty: f64,
+    },
+    /// What a worker wished for as its difficulty.
+    Wish {
         /// Whose.
         worker: WorkerId,
         /// The share difficulty.
@@ -168,13 +180,41 @@ pub enum LedgerEvent {
     },
     /// Something for the audit list.
     Audit(String),
+    /// The program began, in this boot of the system, so many seconds after it. Told once, before the
+    /// card is read; without it nothing is known of this run later.
+    Started {
+        /// The system's name for the boot.
+        boot: String,
+        /// Seconds since it.
+        up: u64,
+    },
     /// The wall clock was set, by so many seconds. What was noted since the start is dated by it.
     ClockSet {
         /// The new time minus the time that the clock would show else.
         by: i64,
     },
+    /// The wall clock is right: somebody has set it, or it agrees with others.
+    ClockKnown,
+    /// Something that explains a dent in the charts.
+    Dent {
+        /// What.
+        kind: Dent,
+        /// The node's name, where it is about one.
+        about: String,
+    },
+    /// The outage is over, if there is one.
+    OutageOver,
     /// The owner wants this worker forgotten.
     Forget(WorkerId),
+    /// The owner says that the worker `from`, which is gone, is the same miner as `into`: all that
+    /// was counted for it is that one's, and `from` is no more. Does nothing where
+    /// [`Ledger::can_join`] says why not.
+    Join {
+        /// Whose history moves.
+        from: WorkerId,
+        /// Whose it becomes.
+        into: WorkerId,
+    },
     /// A backup's records, for a ledger on a card that has counted nothing; else it does nothing.
     Restore(Vec<Record>),
     /// The card's content, in answer to [`LedgerOutput::Open`].
@@ -272,6 +312,19 @@ pub enum Storage {
     Closed,
 }
 
+/// Why two workers cannot be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoJoin {
+    /// One of them is not known.
+    Unknown,
+    /// They are one already.
+    Same,
+    /// The one whose history would move is connected.
+    Mines,
+    /// The ledger is not read yet, or is closed already.
+    NotNow,
+}
+
 /// One worker, or the total.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -285,6 +338,8 @@ pub struct Worker {
     pub sessions: u32,
     /// Its difficulty when it was last set.
     pub level: Option<f64>,
+    /// What it last wished for; kept on the card with the level.
+    pub wish: Option<f64>,
     /// What the owner fixed its difficulty at.
     pub fixed: Option<f64>,
     /// Best share since the daemon started.
@@ -332,6 +387,12 @@ pub struct Ledger {
     blocks: VecDeque<FoundBlock>,
     settings: VecDeque<SettingChange>,
     audit: VecDeque<AuditEntry>,
+    /// Earlier runs, the oldest first, and this one.
+    runs: VecDeque<Run>,
+    run: Option<Run>,
+    marks: VecDeque<Mark>,
+    /// Workers that were joined to others, each a [`Record::Join`].
+    joins: VecDeque<Record>,
     unknown: Vec<Record>,
     network_difficulty: f64,
 
@@ -387,6 +448,10 @@ impl Ledger {
             blocks: VecDeque::new(),
             settings: VecDeque::new(),
             audit: VecDeque::new(),
+            runs: VecDeque::new(),
+            run: None,
+            marks: VecDeque::new(),
+            joins: VecDeque::new(),
             unknown: Vec::new(),
             network_difficulty: 0.0,
             storage: Storage::Loading { why: None },
@@ -484,6 +549,15 @@ impl Ledger {
                     worker.changed = Changed::ALL;
                 }
             }
+            LedgerEvent::Wish { worker, difficulty } => {
+                // Miners may wish for any number; one that no record takes would cost the level.
+                if let Some(worker) = self.workers.get_mut(&worker)
+                    && (0.0..=MAX_AMOUNT).contains(&difficulty)
+                {
+                    worker.wish = Some(difficulty);
+                    worker.changed = Changed::ALL;
+                }
+            }
             LedgerEvent::Fix { worker, difficulty } => {
                 if let Some(number) = self.get(worker).map(|worker| worker.number) {
                     self.journal_worker(now, number);
@@ -521,12 +595,38 @@ impl Ledger {
                 self.urgent = true;
             }
             LedgerEvent::Audit(text) => self.note_audit(now, &text),
+            LedgerEvent::Started { boot, up } => {
+                let (since, until) = (self.started.unix, now.unix);
+                let boot = clip(&boot, MAX_TEXT).to_owned();
+                self.run = Some(Run { boot, up, since, until, known: false });
+            }
             LedgerEvent::ClockSet { by } => self.clock_set(now, by),
+            LedgerEvent::ClockKnown => {
+                if let Some(run) = &mut self.run {
+                    run.known = true;
+                    self.settle_runs(now);
+                }
+            }
+            LedgerEvent::Dent { kind, about } => {
+                // An outage is told once.
+                if kind != Dent::Outage || self.outage().is_none() {
+                    let about = clip(&about, MAX_TEXT).to_owned();
+                    let mark = Mark { kind, unix: now.unix, until: 0, about };
+                    self.apply_and_journal(now, Record::Mark(mark));
+                }
+            }
+            LedgerEvent::OutageOver => {
+                if let Some(mark) = self.outage() {
+                    let mark = Mark { until: now.unix.max(1), ..mark.clone() };
+                    self.apply_and_journal(now, Record::Mark(mark));
+                }
+            }
             LedgerEvent::Forget(worker) => {
                 if let Some(worker) = self.get(worker) {
                     self.forget(now, worker.number);
                 }
             }
+            LedgerEvent::Join { from, into } => self.join(now, from, into),
             LedgerEvent::Restore(records) => {
                 if self.can_restore() {
                     self.merge(now, Ledger::replay(now, &records));
@@ -627,6 +727,22 @@ impl Ledger {
         self.numbers.get(&number).copied()
     }
 
+    /// Whether the history of one worker may become another's.
+    pub fn can_join(&self, from: WorkerId, into: WorkerId) -> Result<(), NoJoin> {
+        let (Some(old), Some(_)) = (self.get(from), self.get(into)) else {
+            return Err(NoJoin::Unknown);
+        };
+        match self.storage {
+            _ if from == into => Err(NoJoin::Same),
+            _ if old.is_connected() => Err(NoJoin::Mines),
+            // It came and went without a share: it is listed nowhere.
+            _ if !old.journalled => Err(NoJoin::Unknown),
+            // Numbers are not known before the card was read, and nothing is written after the end.
+            Storage::Loading { .. } | Storage::Closed => Err(NoJoin::NotNow),
+            Storage::Ready | Storage::Failing { .. } => Ok(()),
+        }
+    }
+
     /// Whether a backup may take its place: it is at hand, and has counted nothing.
     pub fn can_restore(&self) -> bool {
         self.storage == Storage::Ready && !self.has_counted()
@@ -673,6 +789,27 @@ impl Ledger {
         self.audit.iter()
     }
 
+    /// The earlier runs, the oldest first; at most so many as are remembered.
+    pub fn runs(&self) -> impl DoubleEndedIterator<Item = &Run> {
+        self.runs.iter()
+    }
+
+    /// Whether the clock of this run is known to be right.
+    pub fn is_clock_known(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.known)
+    }
+
+    /// The earliest that it can be now, Unix seconds, by what earlier runs have left: a clock that shows
+    /// less is wrong.
+    pub fn earliest(&self) -> Option<u64> {
+        runs::floor(&self.runs, self.run.as_ref()?)
+    }
+
+    /// What explains dents in the charts, the oldest first.
+    pub fn marks(&self) -> impl DoubleEndedIterator<Item = &Mark> {
+        self.marks.iter()
+    }
+
     /// The network's difficulty as last told; 0 before.
     pub fn network_difficulty(&self) -> f64 {
         self.network_difficulty
@@ -682,6 +819,10 @@ impl Ledger {
     /// then those of the total.
     pub fn records(&self, budget: usize) -> Vec<Record> {
         let mut records = Vec::new();
+        records.extend(self.runs.iter().chain(&self.run).cloned().map(Record::Run));
+        records.extend(self.marks.iter().cloned().map(Record::Mark));
+        // Before all sums: those that follow are of after it.
+        records.extend(self.joins.iter().cloned());
         for (_, worker) in self.workers() {
             if worker.journalled {
                 records.push(worker.introduction());
@@ -857,6 +998,13 @@ impl Ledger {
         }
         self.settings.iter_mut().for_each(|change| redate(&mut change.unix));
         self.audit.iter_mut().for_each(|entry| redate(&mut entry.unix));
+        for mark in &mut self.marks {
+            redate(&mut mark.unix);
+            redate(&mut mark.until);
+        }
+        if let Some(run) = &mut self.run {
+            run.since = self.started.unix;
+        }
         if let Storage::Failing { since, .. } = &mut self.storage {
             redate(since);
         }
@@ -867,13 +1015,48 @@ impl Ledger {
         redate(&mut self.cached_unix);
         // What bears the wrong dates on the card is replaced.
         if self.has_written || !self.pending.is_empty() {
-            self.write_anew();
-            self.pending.clear();
-            let chunks = std::mem::take(&mut self.chunks);
-            self.gone.extend(chunks.into_iter().map(minute_key));
-            self.cache_anew();
-            self.append_at = Some(now.mono);
+            self.everything_anew(now);
         }
+    }
+
+    /// The clock is right: what earlier runs have dated without knowing is dated anew, as far as that can
+    /// be known.
+    fn settle_runs(&mut self, now: Now) {
+        let (Some(run), Storage::Ready | Storage::Failing { .. }) = (&self.run, &self.storage)
+        else {
+            return;
+        };
+        let shifts = runs::settle(&mut self.runs, run);
+        for shift in &shifts {
+            self.everyone_mut().for_each(|worker| worker.move_run(shift));
+            self.bests.iter_mut().for_each(|best| shift.date(&mut best.unix));
+            for block in &mut self.blocks {
+                shift.date(&mut block.unix);
+                shift.date(&mut block.state_unix);
+            }
+            self.settings.iter_mut().for_each(|change| shift.date(&mut change.unix));
+            self.audit.iter_mut().for_each(|entry| shift.date(&mut entry.unix));
+            for mark in &mut self.marks {
+                shift.date(&mut mark.unix);
+                shift.date(&mut mark.until);
+            }
+        }
+        if !shifts.is_empty() {
+            self.everything_anew(now);
+            self.snapshot_day = None;
+        }
+    }
+
+    /// Journal and cache are to be replaced by the state as it is now.
+    fn everything_anew(&mut self, now: Now) {
+        self.write_anew();
+        self.pending.clear();
+        let chunks = std::mem::take(&mut self.chunks);
+        self.gone.extend(chunks.into_iter().map(minute_key));
+        self.cache_anew();
+        // In the same go: what the cache still has is no longer true.
+        self.cache_at = now.mono;
+        self.append_at = Some(now.mono);
     }
 
     /// Counts the time of all who are connected.
@@ -942,6 +1125,66 @@ impl Ledger {
         if journalled {
             self.journal(now, record);
         }
+    }
+
+    fn join(&mut self, now: Now, from: WorkerId, into: WorkerId) {
+        if self.can_join(from, into).is_err() {
+            return;
+        }
+        let [Some(from), Some(into)] = [from, into].map(|id| self.get(id).map(|w| w.number)) else {
+            return;
+        };
+        self.journal_worker(now, into);
+        self.pass(now);
+        self.close_tally(now, into);
+        let number = self.by_number(into).map_or(0, |worker| worker.totals.tallies);
+        self.apply_and_journal(now, Record::Join { from, into, number });
+        // Minutes of it may stand in the cache alone, under the number that is no more: all is written
+        // anew, as one whole. Nor shall a snapshot of before bring it back.
+        self.everything_anew(now);
+        self.snapshot_day = None;
+        self.urgent = true;
+    }
+
+    fn apply_join(&mut self, from: WorkerNumber, into: WorkerNumber, number: u32) {
+        for number in [from, into] {
+            self.next_number = self.next_number.max(number.0.saturating_add(1));
+        }
+        if from == into || [from, into].contains(&WorkerNumber::TOTAL) {
+            return;
+        }
+        if let Some(id) = self.find(from) {
+            let mut old = self.take(id);
+            self.drop_from_cache(&old);
+            old.close_left();
+            let worker = self.known(into, old.totals.first_seen);
+            if number >= worker.totals.tallies {
+                worker.absorb(old, number);
+            }
+        }
+        let name = self.find(into).map(|_| self.name(into).to_owned());
+        for block in self.blocks.iter_mut().filter(|block| block.worker == from) {
+            block.worker = into;
+            block.name = name.clone().unwrap_or_else(|| block.name.clone());
+        }
+        let totals = &mut self.total.totals;
+        let of_total = [
+            &mut totals.best,
+            &mut totals.best_since_block,
+            &mut self.total.best_since_boot,
+            &mut self.total.open.best,
+            &mut self.total.minute.best,
+        ];
+        let bests = self.bests.iter_mut().chain(of_total.into_iter().flatten());
+        bests.filter(|best| best.worker == from).for_each(|best| best.worker = into);
+        // One that was read before and after it.
+        let mut seen: Vec<BestShare> = Vec::with_capacity(self.bests.len());
+        self.bests.retain(|best| {
+            let is_new = !seen.contains(best);
+            seen.push(*best);
+            is_new
+        });
+        push_new(&mut self.joins, &Record::Join { from, into, number }, MAX_JOINS);
     }
 
     fn make_room(&mut self, now: Now) {
@@ -1061,9 +1304,10 @@ impl Ledger {
                 }
             }
             Record::Open(tally) => self.known(tally.worker, tally.from).raise_open(tally),
-            Record::Level { worker, difficulty } => {
+            Record::Level { worker, difficulty, wish } => {
                 if let Some(worker) = self.by_number(*worker) {
                     worker.level = Some(*difficulty);
+                    worker.wish = *wish;
                 }
             }
             Record::Fixed { worker, difficulty } => {
@@ -1072,12 +1316,7 @@ impl Ledger {
                 }
             }
             Record::Totals { worker, totals } => {
-                let worker = self.known(*worker, totals.first_seen);
-                if totals.tallies >= worker.totals.tallies {
-                    let best = better(worker.totals.best, totals.best);
-                    worker.totals = Totals { best, ..*totals };
-                    worker.open_from(totals.tallies);
-                }
+                self.known(*worker, totals.first_seen).take_totals(totals);
             }
             Record::Points { worker, grain, points } => {
                 let worker = self.known(*worker, 0);
@@ -1110,6 +1349,9 @@ impl Ledger {
                     self.remove(id);
                 }
             }
+            Record::Run(run) => runs::note(&mut self.runs, run),
+            Record::Mark(mark) => self.apply_mark(mark),
+            Record::Join { from, into, number } => self.apply_join(*from, *into, *number),
             Record::Attachment { .. } => {}
             Record::Unknown { .. } => {
                 let bytes =
@@ -1148,6 +1390,22 @@ impl Ledger {
         insert_bounded(&mut self.blocks, place, block.clone(), MAX_BLOCKS);
     }
 
+    fn apply_mark(&mut self, mark: &Mark) {
+        let is_it = |known: &&mut Mark| (known.kind, known.unix) == (mark.kind, mark.unix);
+        match self.marks.iter_mut().find(is_it) {
+            Some(known) => known.clone_from(mark),
+            None => {
+                let place = self.marks.partition_point(|known| known.unix <= mark.unix);
+                insert_bounded(&mut self.marks, place, mark.clone(), MAX_MARKS);
+            }
+        }
+    }
+
+    /// The outage that goes on.
+    fn outage(&self) -> Option<&Mark> {
+        self.marks.iter().rev().find(|mark| mark.kind == Dent::Outage && mark.until == 0)
+    }
+
     fn enter_best(&mut self, best: &BestShare) {
         if self.bests.contains(best) {
             return;
@@ -1175,6 +1433,9 @@ impl Ledger {
         self.base_bytes = opened.journal_bytes;
         self.snapshot_day = opened.snapshot_day;
         self.merge(now, base);
+        if self.is_clock_known() {
+            self.settle_runs(now);
+        }
         // The card was full before its history was at hand.
         if self.shrink {
             self.shrink_history();
@@ -1267,6 +1528,8 @@ impl Ledger {
         }
         self.total.merge(base.total);
         self.unknown = base.unknown;
+        self.joins = base.joins;
+        self.runs = base.runs;
 
         // What was learnt while the card was being read comes after what is on it.
         for mut best in std::mem::replace(&mut self.bests, base.bests) {
@@ -1281,6 +1544,14 @@ impl Ledger {
         }
         let settings = std::mem::replace(&mut self.settings, base.settings);
         fresh.extend(settings.into_iter().map(Record::Setting));
+        let mut marks = base.marks;
+        // The power went while it went on.
+        for mark in marks.iter_mut().filter(|m| m.kind == Dent::Outage && m.until == 0) {
+            let run = self.runs.iter().find(|run| (run.since..=run.until).contains(&mark.unix));
+            mark.until = run.map_or(mark.unix, |run| run.until);
+        }
+        let marks = std::mem::replace(&mut self.marks, marks);
+        fresh.extend(marks.into_iter().map(Record::Mark));
         let audit = std::mem::replace(&mut self.audit, base.audit);
         fresh.extend(audit.into_iter().map(Record::Audit));
         for record in fresh {
@@ -1391,6 +1662,9 @@ impl Ledger {
             self.close_tallies(now);
         }
         self.has_written = true;
+        if let Some(run) = &mut self.run {
+            run.until = now.unix;
+        }
         let mut batch = Batch { unix: now.unix, close: self.stopping, ..Batch::default() };
         let limit = (2 * self.base_bytes + 256 * 1024).min(JOURNAL_LIMIT);
         let grown = self.journal_bytes > limit;
@@ -1415,6 +1689,10 @@ impl Ledger {
         // The journal first: what the cache is to hold must not depend on it.
         if batch.rewrite.is_none() && (now.mono >= self.interim_at || cache_due) {
             batch.append.extend(self.interim(now));
+        }
+        if batch.rewrite.is_none() {
+            // Up to when all that is written is dated.
+            batch.append.extend(self.run.clone().map(Record::Run));
         }
         if cache_due {
             batch.cache = self.cache(now);
@@ -1547,6 +1825,10 @@ impl Ledger {
 
     fn remove(&mut self, id: WorkerId) {
         let worker = self.take(id);
+        self.drop_from_cache(&worker);
+    }
+
+    fn drop_from_cache(&mut self, worker: &Worker) {
         if worker.journalled && self.gone.len() < MAX_GONE {
             self.gone.extend([b'w', b't'].map(|kind| key(kind, worker.number.0)));
         }
@@ -1570,6 +1852,7 @@ impl Worker {
             device: device.to_owned(),
             sessions: 0,
             level: None,
+            wish: None,
             fixed: None,
             best_since_boot: None,
             totals: Totals { first_seen: unix, last_seen: unix, ..Totals::default() },
@@ -1765,8 +2048,25 @@ impl Worker {
             self.series[grain.index()].add(tally);
         }
         self.totals.add(tally);
+        // The total is introduced by nothing else.
+        self.totals.first_seen = self.totals.first_seen.min(tally.from);
         self.totals.tallies = tally.number.saturating_add(1);
         self.open_from(self.totals.tallies);
+    }
+
+    fn take_totals(&mut self, totals: &Totals) {
+        let mine = self.totals;
+        if totals.tallies < mine.tallies {
+            return;
+        }
+        self.totals = Totals { best: better(mine.best, totals.best), ..*totals };
+        // With the same tallies they may be of before a block that is known here.
+        if totals.tallies == mine.tallies {
+            self.totals.since_block = mine.since_block;
+            self.totals.best_since_block = mine.best_since_block;
+            self.totals.blocks = mine.blocks.max(totals.blocks);
+        }
+        self.open_from(totals.tallies);
     }
 
     fn reopen(&mut self) {
@@ -1838,6 +2138,7 @@ impl Worker {
         let mine = std::mem::replace(&mut self.open, Tally { number, ..theirs.open });
         self.open.add(&mine);
         self.level = self.level.or(theirs.level);
+        self.wish = self.wish.or(theirs.wish);
         self.fixed = self.fixed.or(theirs.fixed);
         for (mine, theirs) in self.earlier.iter_mut().zip(theirs.earlier) {
             match mine.is_empty() {
@@ -1845,6 +2146,37 @@ impl Worker {
                 false => theirs.points().for_each(|point| mine.merge(point)),
             }
         }
+        self.changed = Changed::ALL;
+    }
+
+    /// Takes over all that was counted for a worker that is no more, as the tally of this number.
+    fn absorb(&mut self, mut other: Worker, number: u32) {
+        self.close_lost(number);
+        other.turn_minute(other.minute.from);
+        other.renumber(self.number);
+        let [mine, theirs] = [&mut self.totals, &mut other.totals];
+        mine.ever.add(&theirs.ever);
+        mine.since_block.add(&theirs.since_block);
+        mine.blocks = mine.blocks.saturating_add(theirs.blocks);
+        // Without a name in the journal nobody knows since when.
+        let first = [mine.first_seen, theirs.first_seen].into_iter().filter(|unix| *unix > 0);
+        mine.first_seen = first.min().unwrap_or(0);
+        mine.last_seen = mine.last_seen.max(theirs.last_seen);
+        mine.last_share = mine.last_share.max(theirs.last_share);
+        mine.best = better(mine.best, theirs.best);
+        mine.best_since_block = better(mine.best_since_block, theirs.best_since_block);
+        mine.tallies = number.saturating_add(1);
+        self.open_from(self.totals.tallies);
+        self.best_since_boot = better(self.best_since_boot, other.best_since_boot);
+        self.share_at = self.share_at.max(other.share_at);
+        self.level = self.level.or(other.level);
+        self.wish = self.wish.or(other.wish);
+        self.fixed = self.fixed.or(other.fixed);
+        let mine = self.earlier.iter_mut().chain(&mut self.series);
+        for (mine, theirs) in mine.zip(other.earlier.iter().chain(&other.series)) {
+            mine.join(theirs);
+        }
+        self.journalled |= other.journalled;
         self.changed = Changed::ALL;
     }
 
@@ -1883,22 +2215,27 @@ impl Worker {
             hours.shift(moved[1]);
             days.shift(moved[2]);
         }
-        let totals = &mut self.totals;
-        let dates = [
-            &mut totals.first_seen,
-            &mut totals.last_seen,
-            &mut totals.last_share,
-            &mut self.open.last_share,
-        ];
-        dates.into_iter().for_each(redate);
-        let bests = [
-            &mut self.open.best,
-            &mut self.best_since_boot,
-            &mut totals.best,
-            &mut totals.best_since_block,
-        ];
+        self.redate_totals(redate);
+        redate(&mut self.open.last_share);
+        let bests = [&mut self.open.best, &mut self.best_since_boot];
         bests.into_iter().flatten().for_each(|best| redate(&mut best.unix));
         self.changed = Changed::ALL;
+    }
+
+    /// Moves what an earlier run has dated.
+    fn move_run(&mut self, shift: &Shift) {
+        runs::move_points(&mut self.earlier, shift);
+        self.redate_totals(|date| shift.date(date));
+        self.changed = Changed::ALL;
+    }
+
+    fn redate_totals(&mut self, redate: impl Fn(&mut u64)) {
+        let totals = &mut self.totals;
+        [&mut totals.first_seen, &mut totals.last_seen, &mut totals.last_share]
+            .into_iter()
+            .for_each(&redate);
+        let bests = [&mut totals.best, &mut totals.best_since_block];
+        bests.into_iter().flatten().for_each(|best| redate(&mut best.unix));
     }
 
     fn introduction(&self) -> Record {
@@ -1924,7 +2261,8 @@ impl Worker {
             records.push(Record::Open(self.open));
         }
         if let Some(difficulty) = self.level {
-            records.push(Record::Level { worker: self.number, difficulty });
+            let (worker, wish) = (self.number, self.wish);
+            records.push(Record::Level { worker, difficulty, wish });
         }
         records
     }

@@ -207,7 +207,7 @@ pub struct HealthReport {
     pub progress: f64,
     /// Time of the tip by its header, Unix seconds (0 where the node does not tell).
     pub tip_time: u64,
-    /// Connected peers; `None` where `getnetworkinfo` is forbidden.
+    /// Connected peers, ourselves among them before the engine has it; `None` where `getnetworkinfo` is forbidden.
     pub connections: Option<u64>,
     /// It takes transactions from others; `None` where it does not tell. With `blocksonly=1` it does
     /// not, and its templates are empty.

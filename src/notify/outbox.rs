@@ -21,12 +21,18 @@ const PAUSES: [Duration; 3] =
     [Duration::from_secs(2), Duration::from_secs(10), Duration::from_secs(30)];
 /// Messages that wait for one sink; then the oldest one that is not about a block goes.
 const WAITING_MAX: usize = 32;
+/// Sinks that are there no longer and still have something to tell.
+const LEAVING_MAX: usize = 8;
 /// Messages per sink and hour, after a burst of as many. Blocks and tests pass without.
 const PER_HOUR: f64 = 20.0;
 
 /// A try under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SendId(u64);
+
+/// A place in this run: another one as soon as its messages go elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SinkId(pub u64);
 
 /// What the outbox is told.
 #[derive(Clone, Debug)]
@@ -35,6 +41,8 @@ pub enum Input {
     Tell(Message),
     /// The test button of one sink, by its place in the list.
     Test(usize),
+    /// The last message to one sink, by its place in the list; [`Outbox::reload`] without it follows.
+    Farewell(usize, String),
     /// How a try went; an error in words without secrets.
     Done(SendId, Result<(), String>),
     /// Time has passed.
@@ -46,11 +54,15 @@ pub enum Input {
 pub struct Outbox {
     name: String,
     lanes: Vec<Lane>,
+    /// Of sinks that are there no longer, until their queues are empty.
+    leaving: Vec<Lane>,
     next_id: u64,
+    next_sink: u64,
 }
 
 #[derive(Debug)]
 struct Lane {
+    id: SinkId,
     sink: Sink,
     waiting: VecDeque<Waiting>,
     flying: Option<(SendId, Waiting)>,
@@ -69,8 +81,20 @@ struct Waiting {
 impl Outbox {
     /// Empty queues. `name` is the appliance's.
     pub fn new(name: &str, sinks: Vec<Sink>) -> Outbox {
-        let lanes = sinks.into_iter().map(Lane::new).collect();
-        Outbox { name: name.to_owned(), lanes, next_id: 0 }
+        let mut outbox = Outbox {
+            name: String::new(),
+            lanes: Vec::new(),
+            leaving: Vec::new(),
+            next_id: 0,
+            next_sink: 0,
+        };
+        outbox.reload(name, sinks);
+        outbox
+    }
+
+    /// The sinks in their order.
+    pub fn ids(&self) -> Vec<SinkId> {
+        self.lanes.iter().map(|lane| lane.id).collect()
     }
 
     /// Each sink with its counts, for the page.
@@ -80,26 +104,35 @@ impl Outbox {
 
     /// The wall clock was set, by so many seconds: what is dated here is dated anew.
     pub fn clock_set(&mut self, by: i64) {
-        for lane in &mut self.lanes {
+        for lane in self.lanes.iter_mut().chain(&mut self.leaving) {
             let flying = lane.flying.iter_mut().map(|(_, waiting)| waiting);
             let waiting = lane.waiting.iter_mut().chain(flying);
             let dates = waiting.map(|waiting| &mut waiting.message.at);
-            for date in dates.chain(&mut lane.view.last_ok_at) {
+            let told = lane.view.last_ok_at.iter_mut().chain(&mut lane.view.failed_at);
+            for date in dates.chain(told) {
                 *date = date.saturating_add_signed(by);
             }
         }
     }
 
-    /// Other sinks from now on. Those that stay keep their queues and counts.
+    /// Other sinks from now on. Those that stay, maybe with other topics, keep their queues and counts;
+    /// those that go are told what waits for them.
     pub fn reload(&mut self, name: &str, sinks: Vec<Sink>) {
         name.clone_into(&mut self.name);
         let mut old = std::mem::take(&mut self.lanes);
-        let lanes =
-            sinks.into_iter().map(|sink| match old.iter().position(|lane| lane.sink == sink) {
-                Some(place) => old.swap_remove(place),
-                None => Lane::new(sink),
-            });
-        self.lanes = lanes.collect();
+        for sink in sinks {
+            let lane = match old.iter().position(|lane| lane.sink.kind == sink.kind) {
+                Some(place) => Lane { sink, ..old.remove(place) },
+                None => {
+                    self.next_sink += 1;
+                    Lane::new(SinkId(self.next_sink), sink)
+                }
+            };
+            self.lanes.push(lane);
+        }
+        self.leaving.extend(old.into_iter().filter(|lane| !lane.is_idle()));
+        let too_many = self.leaving.len().saturating_sub(LEAVING_MAX);
+        self.leaving.drain(..too_many);
     }
 
     /// Takes an input and adds to `out` what is to be sent: on a pool thread, to be reported by
@@ -116,30 +149,48 @@ impl Outbox {
                     lane.tell(now, test_message(now));
                 }
             }
+            Input::Farewell(place, text) => {
+                if let Some(lane) = self.lanes.get_mut(place) {
+                    lane.waiting.push_back(Waiting::new(now, farewell(now, text)));
+                }
+            }
             Input::Done(id, result) => {
                 let done = |lane: &&mut Lane| lane.flying.as_ref().is_some_and(|(f, _)| *f == id);
-                if let Some(lane) = self.lanes.iter_mut().find(done) {
+                if let Some(lane) = self.all().find(done) {
                     lane.done(now, result);
                 }
             }
             Input::Tick => {}
         }
-        for lane in &mut self.lanes {
+        for lane in self.lanes.iter_mut().chain(&mut self.leaving) {
             lane.fly(now, &self.name, &mut self.next_id, out);
         }
+        self.leaving.retain(|lane| !lane.is_idle());
     }
 
     /// When [`Input::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let idle = self.lanes.iter().filter(|lane| lane.flying.is_none());
+        let all = self.lanes.iter().chain(&self.leaving);
+        let idle = all.filter(|lane| lane.flying.is_none());
         idle.filter_map(|lane| lane.waiting.iter().map(|w| w.due).min()).min()
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.lanes.iter_mut().chain(&mut self.leaving)
+    }
+}
+
+impl Waiting {
+    fn new(now: Now, message: Message) -> Waiting {
+        Waiting { message, tries: 0, due: now.mono }
     }
 }
 
 impl Lane {
-    fn new(sink: Sink) -> Lane {
+    fn new(id: SinkId, sink: Sink) -> Lane {
         let kind = sink.kind.name().to_owned();
         Lane {
+            id,
             sink,
             waiting: VecDeque::new(),
             flying: None,
@@ -149,9 +200,14 @@ impl Lane {
         }
     }
 
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.flying.is_none()
+    }
+
     fn tell(&mut self, now: Now, message: Message) {
         if !matches!(message.topic, Topic::Block | Topic::Test) && !self.take_token(now.mono) {
             self.view.failed += 1;
+            self.view.failed_at = Some(now.unix);
             "too many messages within an hour".clone_into(&mut self.view.error);
             return;
         }
@@ -160,7 +216,7 @@ impl Lane {
             self.waiting.remove(ordinary.unwrap_or(0));
             self.view.failed += 1;
         }
-        let waiting = Waiting { message, tries: 0, due: now.mono };
+        let waiting = Waiting::new(now, message);
         // A block overtakes everything else.
         if waiting.message.topic == Topic::Block {
             let ordinary = self.waiting.iter().position(|w| w.message.topic != Topic::Block);
@@ -193,6 +249,8 @@ impl Lane {
             }
             Err(error) => {
                 self.view.error = error;
+                self.view.failed_at = Some(now.unix);
+                self.view.failed_tries += 1;
                 match PAUSES.get(waiting.tries) {
                     Some(pause) => {
                         waiting.tries += 1;
@@ -221,12 +279,24 @@ impl Lane {
     }
 }
 
-fn test_message(now: Now) -> Message {
+/// What a place is tried with.
+pub fn test_message(now: Now) -> Message {
     Message {
         topic: Topic::Test,
         level: Level::Info,
         title: "Test".to_owned(),
         text: "Notifications work.".to_owned(),
+        at: now.unix,
+    }
+}
+
+/// Whoever takes a place away must not do it unseen by those who read there.
+fn farewell(now: Now, text: String) -> Message {
+    Message {
+        topic: Topic::Alarm,
+        level: Level::Warning,
+        title: "No more messages here".to_owned(),
+        text,
         at: now.unix,
     }
 }
@@ -325,19 +395,55 @@ mod tests {
         assert_eq!(scene.stats().sent, 25);
     }
 
+    fn hook(host: &str, topics: &[Topic]) -> Sink {
+        Sink {
+            kind: SinkKind::Webhook { url: format!("http://{host}/x") },
+            topics: topics.to_vec(),
+        }
+    }
+
     #[test]
-    fn a_reload_keeps_the_queues_of_those_that_stay() {
-        let (stays, goes) = (sink(&[Topic::Block]), sink(&[Topic::Node]));
+    fn a_reload_keeps_the_queues_of_those_that_stay_also_with_other_topics() {
+        let (stays, goes) = (hook("stays", &[Topic::Block]), hook("goes", &[Topic::Node]));
         let mut scene = Scene::new(vec![goes, stays.clone()]);
         scene.at(0, Input::Tell(message(Topic::Block, "first")));
         scene.at(0, Input::Tell(message(Topic::Block, "second")));
         let (gone, _) = scene.at(0, Input::Tell(message(Topic::Node, "n")))[0].clone();
-        scene.outbox.reload("attic", vec![stays]);
-        assert!(scene.at(1, Input::Done(gone, Ok(()))).is_empty(), "nobody waits for it");
+        let ids = scene.outbox.ids();
+        scene.outbox.reload("attic", vec![Sink { topics: vec![Topic::Miner], ..stays }]);
+        assert_eq!(scene.outbox.ids(), ids[1..]);
+        assert!(scene.at(1, Input::Done(gone, Ok(()))).is_empty(), "nothing waits for it");
         let next = scene.at(1, Input::Done(SendId(0), Ok(())));
         assert_eq!(next.len(), 1);
         assert_eq!(next[0].1, "second");
         assert_eq!(scene.stats().sent, 1);
+        assert!(scene.at(1, Input::Tell(message(Topic::Block, "third"))).is_empty());
+    }
+
+    #[test]
+    fn who_is_taken_away_hears_of_it_and_of_all_that_waits() {
+        let mut scene = Scene::new(vec![hook("goes", &[Topic::Block])]);
+        let (block, _) = scene.at(0, Input::Tell(message(Topic::Block, "b")))[0].clone();
+        let before = scene.outbox.ids();
+        assert!(scene.at(1, Input::Farewell(0, "gone".to_owned())).is_empty());
+        scene.outbox.reload("solo", vec![hook("comes", &[Topic::Block])]);
+        assert_ne!(scene.outbox.ids(), before, "messages go elsewhere: it is another one");
+        // What failed waits its time, and is not forgotten.
+        let (last, title) = scene.at(2, Input::Done(block, Err("no".to_owned())))[0].clone();
+        assert_eq!(title, "No more messages here");
+        scene.at(3, Input::Done(last, Ok(())));
+        assert_eq!(scene.outbox.next_deadline(), Some(scene.start + Duration::from_secs(4)));
+        let (block, title) = scene.at(4, Input::Tick)[0].clone();
+        assert_eq!(title, "b");
+        scene.at(5, Input::Done(block, Ok(())));
+        assert!(scene.outbox.leaving.is_empty());
+        assert_eq!(scene.stats(), SinkView { kind: "Webhook".to_owned(), ..SinkView::default() });
+        // Changed again and again, nobody is kept for ever.
+        for i in 0..3 * LEAVING_MAX {
+            scene.at(7, Input::Farewell(0, String::new()));
+            scene.outbox.reload("solo", vec![hook(&format!("h{i}"), &[Topic::Block])]);
+        }
+        assert_eq!(scene.outbox.leaving.len(), LEAVING_MAX);
     }
 
     #[test]

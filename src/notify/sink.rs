@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use crate::settings::{self, SinkValues};
 use crate::status::Level;
 
-use super::{Message, Topic};
+use super::{Message, SendError, Topic};
 
 /// A service that takes notifications.
 #[derive(Clone, PartialEq, Eq)]
@@ -174,6 +175,40 @@ impl SinkKind {
         }
     }
 
+    /// The machine that messages are handed to.
+    pub fn host(&self) -> String {
+        let host = |url: &str| {
+            let uri = url.parse::<hyper::Uri>().ok();
+            uri.and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default()
+        };
+        match self {
+            SinkKind::Telegram { .. } => "api.telegram.org".to_owned(),
+            SinkKind::Ntfy { url, .. }
+            | SinkKind::Discord { url }
+            | SinkKind::Slack { url }
+            | SinkKind::Webhook { url }
+            | SinkKind::Email { url, .. } => host(url),
+        }
+    }
+
+    /// The field of the form that a failed try speaks of; empty where it is no single one.
+    pub fn field_of(&self, error: &SendError) -> &'static str {
+        let code = match error {
+            SendError::Status(code) => code.as_u16(),
+            SendError::Refused(code) => *code,
+            _ => 0,
+        };
+        match (self, code) {
+            (SinkKind::Ntfy { .. }, 401 | 403) | (SinkKind::Telegram { .. }, 401 | 404) => "token",
+            (SinkKind::Telegram { .. }, 400 | 403) => "chat",
+            (SinkKind::Telegram { .. }, _) => "",
+            (SinkKind::Email { login: Some(_), .. }, 530..=535) => "password",
+            (SinkKind::Email { .. }, 530..=535) => "user",
+            (SinkKind::Email { .. }, 550 | 553) => "to",
+            _ => "url",
+        }
+    }
+
     /// Checks what can be checked without sending.
     ///
     /// # Errors
@@ -285,6 +320,34 @@ impl SinkKind {
 }
 
 impl Sink {
+    /// As the page's form has it, secrets included.
+    pub fn values(&self) -> SinkValues {
+        let mut values = match &self.kind {
+            SinkKind::Ntfy { url, token } => SinkValues::of(
+                "ntfy",
+                &[("url", url), ("token", token.as_deref().unwrap_or_default())],
+            ),
+            SinkKind::Telegram { token, chat } => {
+                SinkValues::of("telegram", &[("token", token), ("chat", chat)])
+            }
+            SinkKind::Discord { url } => SinkValues::of("discord", &[("url", url)]),
+            SinkKind::Slack { url } => SinkValues::of("slack", &[("url", url)]),
+            SinkKind::Webhook { url } => SinkValues::of("webhook", &[("url", url)]),
+            SinkKind::Email { url, login, from, to } => {
+                let login =
+                    login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
+                let (user, password) = login.unwrap_or_default();
+                let addresses = [("from", from.as_str()), ("to", to.as_str())];
+                let server = [("url", url.as_str()), ("user", user), ("password", password)];
+                SinkValues::of("email", &[&server[..], &addresses[..]].concat())
+            }
+        };
+        let is_told = |name: &str| self.topics.iter().any(|topic| topic.name() == name);
+        let topics = settings::TOPICS.iter().map(|(name, _)| *name);
+        values.silent = topics.filter(|name| !is_told(name)).collect();
+        values
+    }
+
     /// Whether this sink is told of a topic.
     pub fn wants(&self, topic: Topic) -> bool {
         topic == Topic::Test || self.topics.contains(&topic)

@@ -36,6 +36,8 @@ pub struct Reading {
     pub process: ProcessView,
     /// The domains of this network, in which the router or a VPN gives names.
     pub search_domains: Vec<String>,
+    /// The machine has a clock that goes on without power, and shows the same time.
+    pub rtc_agrees: bool,
 }
 
 /// The board that we run on.
@@ -149,6 +151,7 @@ impl Board {
             snapshot_at,
             process: ProcessView::read(),
             search_domains: super::search_domains(),
+            rtc_agrees: rtc_agrees(&text("/sys/class/rtc/rtc0/since_epoch"), super::now().unix),
         }
     }
 
@@ -258,6 +261,11 @@ fn undervoltage() -> Option<bool> {
 /// systemd-timesyncd leaves a file there when it has set the clock.
 fn clock_synced(dir: &Path) -> Option<bool> {
     dir.is_dir().then(|| dir.join("synchronized").exists())
+}
+
+/// A Pi 5 without a battery has such a clock too: it begins in 1970.
+fn rtc_agrees(since_epoch: &str, unix: u64) -> bool {
+    since_epoch.trim().parse().is_ok_and(|shown: u64| shown.abs_diff(unix) < 120)
 }
 
 /// Bytes below the ledger's directory, and the time of its newest snapshot.

@@ -17,6 +17,7 @@ use std::{env, fs};
 use serde::Deserialize;
 
 use crate::bench::Expected;
+use crate::exit::say;
 
 const FILES: [&str; 5] = [
     include_str!("../../board/pi-zero-2w.toml"),
@@ -192,16 +193,16 @@ impl Board {
 /// Prints which board this is, for `soloist check --board`.
 pub fn tell() {
     match Board::of_this_machine() {
-        Some(board) => print!("{}", board.story()),
+        Some(board) => say(board.story().trim_end()),
         None => {
             let path = device_tree().join("model");
             let model = fs::read(path).unwrap_or_default();
             let model = String::from_utf8_lossy(&model);
             match model.trim_end_matches('\0') {
-                "" => println!("Board            none that Soloist knows: no device tree"),
-                model => println!("Board            {model}: none that Soloist knows"),
+                "" => say("Board            none that Soloist knows: no device tree"),
+                model => say(format_args!("Board            {model}: none that Soloist knows")),
             }
-            println!("It mines as well as on a known one; nothing is expected of its rate.");
+            say("It mines as well as on a known one; nothing is expected of its rate.");
         }
     }
 }

@@ -15,7 +15,7 @@ pub mod admin;
 mod forms;
 pub mod guard;
 pub mod limit;
-mod live;
+pub mod live;
 mod multipart;
 mod render;
 mod route;

@@ -204,3 +204,105 @@ fn to_send(tls: &mut ServerConnection, out: &mut Vec<u8>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stratum::v2::noise::Initiator;
+
+    /// A connection's bytes, as the server hands them in.
+    struct End {
+        wire: Wire,
+        framing: Framing,
+        identity: Option<Identity>,
+        taken: Taken,
+    }
+
+    impl End {
+        fn new() -> End {
+            let identity = Identity::new(&[1; 32], &[2; 32]).unwrap();
+            let (wire, framing) = (Wire::default(), Framing::lines());
+            End { wire, framing, identity: Some(identity), taken: Taken::default() }
+        }
+
+        fn take(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
+            let identity = self.identity.as_ref();
+            self.wire.take_in(&mut &bytes[..], &mut self.framing, identity, &mut self.taken)
+        }
+    }
+
+    const LINE: &[u8] = b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[]}\n";
+    const FRAME: [u8; 8] = [0, 0, 9, 2, 0, 0, 7, 7];
+
+    /// A miner's handshake and one frame, cut into chunks of `n` bytes.
+    fn greet(end: &mut End, n: usize) {
+        let miner = Initiator::new(&[3; 32]).unwrap();
+        for chunk in miner.act_1().chunks(n) {
+            end.take(chunk).unwrap();
+        }
+        let act_2 = std::mem::take(&mut end.taken.answer);
+        let act_2 = act_2.as_slice().try_into().unwrap();
+        let authority = end.identity.as_ref().unwrap().authority();
+        let mut transport = miner.finish(act_2, Some(&authority)).unwrap();
+        let mut sealed = Vec::new();
+        frame::seal(&mut transport, &FRAME, &mut sealed);
+        for chunk in sealed.chunks(n) {
+            end.take(chunk).unwrap();
+        }
+        assert_eq!(end.taken.plain, FRAME);
+        assert!(matches!(end.framing, Framing::Frames) && end.wire.is_encrypted());
+        let mut answer = Vec::new();
+        end.wire.seal(&FRAME, &mut answer);
+        let mut opened = Vec::new();
+        Opener::default().take(&mut transport, &answer, &mut opened).unwrap();
+        assert_eq!(opened, FRAME);
+    }
+
+    #[test]
+    fn v1_and_v2_on_one_port_however_they_are_cut() {
+        for n in 1..=70 {
+            let mut end = End::new();
+            for chunk in LINE.chunks(n) {
+                end.take(chunk).unwrap();
+            }
+            assert_eq!(end.taken.plain, LINE);
+            assert!(end.wire.is_plain() && matches!(end.framing, Framing::Lines(_)));
+            greet(&mut End::new(), n);
+            let mut alone = End { wire: Wire::Greeting(Vec::new()), ..End::new() };
+            greet(&mut alone, n);
+        }
+    }
+
+    #[test]
+    fn what_is_not_spoken_here_is_named() {
+        for (bytes, speaks) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Opening::Http),
+            (b"\x16\x03\x01\x00\xc4\x01\x00", Opening::Tls),
+            (b"hello\n", Opening::Text),
+        ] {
+            assert_eq!(End::new().take(bytes), Err(Unreadable::Misplaced(speaks)));
+        }
+        let act_1 = Initiator::new(&[3; 32]).unwrap().act_1();
+        let mut off = End { identity: None, ..End::new() };
+        assert_eq!(off.take(&act_1), Err(Unreadable::Misplaced(Opening::V2)));
+        let mut off = End { identity: None, ..End::new() };
+        off.take(LINE).unwrap();
+        assert_eq!(off.taken.plain, LINE);
+    }
+
+    #[test]
+    fn a_stranger_in_the_middle_ends_the_connection_and_what_came_before_counts() {
+        let mut end = End::new();
+        let miner = Initiator::new(&[3; 32]).unwrap();
+        end.take(&miner.act_1()).unwrap();
+        let act_2 = end.taken.answer.as_slice().try_into().unwrap();
+        let mut transport = miner.finish(act_2, None).unwrap();
+        let mut sealed = Vec::new();
+        frame::seal(&mut transport, &FRAME, &mut sealed);
+        let whole = sealed.len();
+        frame::seal(&mut transport, &FRAME, &mut sealed);
+        sealed[whole + 3] ^= 1;
+        assert!(matches!(end.take(&sealed), Err(Unreadable::Broken(_))));
+        assert_eq!(end.taken.plain, FRAME);
+    }
+}

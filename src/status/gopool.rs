@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    BlockState, CallView, HistogramView, Level, MinerState, NodeState, NodeView, RejectReason,
-    Snapshot, ZmqNews, format, json::bytes,
+    BlockState, CallView, HistogramView, Level, LossView, MinerState, NodeState, NodeView,
+    RejectReason, Snapshot, ZmqNews, format, json::bytes,
 };
 
 /// goPool's version of these shapes.
@@ -128,6 +128,13 @@ pub fn server(s: &Snapshot) -> Vec<u8> {
         .map(|(node, error)| format!("{} {}: {}", format::iso(error.at), node.name, error.words))
         .collect();
     let rpc_error = newest.filter(|_| !healthy);
+    // Of all nodes: goPool has one.
+    let lost = |of: fn(&NodeView) -> LossView| {
+        s.nodes.iter().map(of).fold(LossView::default(), |sum, node| LossView {
+            disconnects: sum.disconnects + node.disconnects,
+            reconnects: sum.reconnects + node.reconnects,
+        })
+    };
     let uptime = s.now.saturating_sub(s.started_at);
     let zmq = s.leading().is_some_and(|node| node.zmq == ZmqNews::Live);
     let reasons: serde_json::Map<String, Value> = s
@@ -144,13 +151,13 @@ pub fn server(s: &Snapshot) -> Vec<u8> {
         "uptime": uptime * 1_000_000_000,
         "rpc_error": rpc_error.map_or("", |error| error.words.as_str()),
         "rpc_healthy": healthy,
-        "rpc_disconnects": s.failovers,
-        "rpc_reconnects": s.failovers,
+        "rpc_disconnects": lost(|node| node.rpc_lost).disconnects,
+        "rpc_reconnects": lost(|node| node.rpc_lost).reconnects,
         "accounting_error": s.storage.error,
         "job_feed": {
             "zmq_healthy": zmq,
-            "zmq_disconnects": 0,
-            "zmq_reconnects": 0,
+            "zmq_disconnects": lost(|node| node.zmq_lost).disconnects,
+            "zmq_reconnects": lost(|node| node.zmq_lost).reconnects,
             "last_error": newest.map_or("", |error| error.words.as_str()),
             "last_error_at": newest.map_or(String::new(), |error| format::iso(error.at)),
             "error_history": history,

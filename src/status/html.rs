@@ -63,27 +63,40 @@ pub fn script() -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// How much of a long list of miners the page holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Miners {
+    /// The first ones, and all that need a look: it is read on a phone, far from the box.
+    #[default]
+    Few,
+    /// All of them, to be sorted and searched.
+    All,
+}
+
 /// The page.
-pub fn page(snapshot: &Snapshot, verdict: &Verdict) -> String {
+pub fn page(snapshot: &Snapshot, verdict: &Verdict, miners: Miners) -> String {
     let name = title(snapshot);
+    let view = View { miners, ..View::of(snapshot, verdict, Ages::Told) };
     let body = html! {
         @for part in parts(snapshot) {
             @if let Some(heading) = part.heading {
                 section class="part" aria-labelledby={ "h-" (part.id) } {
                     div {
                         h2 id={ "h-" (part.id) } { (heading) }
-                        @if part.id == "miners" { (miners::tools(snapshot)) }
+                        @if part.id == "miners" { (miners::tools(&view)) }
                     }
-                    div id=(part.id) { ((part.render)(&View::of(snapshot, verdict, Ages::Told))) }
+                    div id=(part.id) { ((part.render)(&view)) }
                 }
             } @else {
-                div id=(part.id) class=(part.class) role=[part.role] {
-                    ((part.render)(&View::of(snapshot, verdict, Ages::Told)))
-                }
+                div id=(part.id) class=(part.class) role=[part.role] { ((part.render)(&view)) }
             }
         }
     };
-    unlike_a_miner(&document(snapshot, verdict, name, Kind::Live(String::new()), body))
+    let live = match miners {
+        Miners::Few => String::new(),
+        Miners::All => format!("?{}", miners::ALL),
+    };
+    unlike_a_miner(&document(snapshot, verdict, name, Kind::Live(live), body))
 }
 
 /// By these words on its first page, programs that look for miners in a network tell what a miner is:
@@ -138,8 +151,8 @@ fn unlike_a_miner(html: &str) -> String {
 }
 
 /// The parts of the page that change, rendered for a browser that counts the ages itself.
-pub fn sections(snapshot: &Snapshot, verdict: &Verdict) -> Vec<Section> {
-    let view = View::of(snapshot, verdict, Ages::Counted);
+pub fn sections(snapshot: &Snapshot, verdict: &Verdict, miners: Miners) -> Vec<Section> {
+    let view = View { miners, ..View::of(snapshot, verdict, Ages::Counted) };
     let section = |part: &Part| {
         let html = veil::mark(&(part.render)(&view).0);
         let (rows, frame) = match part.id {
@@ -273,11 +286,12 @@ struct View<'a> {
     s: &'a Snapshot,
     verdict: &'a Verdict,
     ages: Ages,
+    miners: Miners,
 }
 
 impl<'a> View<'a> {
     fn of(s: &'a Snapshot, verdict: &'a Verdict, ages: Ages) -> View<'a> {
-        View { s, verdict, ages }
+        View { s, verdict, ages, miners: Miners::default() }
     }
 
     /// `12 s ago`.

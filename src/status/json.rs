@@ -47,6 +47,7 @@ pub fn status(snapshot: &Snapshot, verdict: &Verdict) -> Vec<u8> {
         "process": snapshot.process,
         "storage": snapshot.storage,
         "canary": snapshot.canary,
+        "notifications": snapshot.sinks,
         "connect": snapshot.connect,
         "build": snapshot.build,
     }))

@@ -1,5 +1,6 @@
 //! Prometheus text (exposition format 0.0.4): the series named `soloist_*`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{
@@ -391,9 +392,16 @@ fn box_and_process(s: &Snapshot, out: &mut Text) {
     out.gauge("soloist_storage_writable", "Whether the last write worked.", s.storage.writable);
     out.gauge("soloist_storage_size_bytes", "Ledger and journal.", s.storage.size_bytes);
     out.family("soloist_notifications_total", "counter", "Notifications by place and outcome.");
+    // Two places of one kind are one series: which is which is not for everybody.
+    let mut by_kind: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
     for sink in &s.sinks {
-        let kind = sink.kind.to_lowercase();
-        for (outcome, count) in [("sent", sink.sent), ("failed", sink.failed)] {
+        let [sent, failed] = by_kind.entry(&sink.kind).or_default();
+        *sent += sink.sent;
+        *failed += sink.failed;
+    }
+    for (kind, counts) in by_kind {
+        let kind = kind.to_lowercase();
+        for (outcome, count) in ["sent", "failed"].into_iter().zip(counts) {
             let labels = [("sink", kind.as_str()), ("outcome", outcome)];
             out.sample("soloist_notifications_total", &labels, count);
         }
@@ -594,6 +602,17 @@ mod tests {
             "soloist_behind_world_blocks 3",
         ];
         assert_eq!(lines(&s), some);
+    }
+
+    #[test]
+    fn two_places_of_one_kind_are_one_series() {
+        let sink =
+            |sent| crate::status::SinkView { kind: "ntfy".into(), sent, ..Default::default() };
+        let snapshot = Snapshot { sinks: vec![sink(3), sink(4)], ..Default::default() };
+        let text = metrics(&snapshot, &crate::status::verdict(&snapshot));
+        let series = "soloist_notifications_total{sink=\"ntfy\",outcome=\"sent\"}";
+        assert_eq!(text.matches(series).count(), 1, "{text}");
+        assert!(text.contains(&format!("{series} 7\n")), "{text}");
     }
 
     #[test]

@@ -290,6 +290,27 @@ impl NodeState {
     }
 }
 
+/// How often something was lost and found again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LossView {
+    /// It was there, and then it was not.
+    pub disconnects: u64,
+    /// It was there again.
+    pub reconnects: u64,
+}
+
+impl LossView {
+    /// Notes that it is there, or not.
+    pub fn note(&mut self, is_there: bool) {
+        let is_lost = self.disconnects > self.reconnects;
+        match is_there {
+            false if !is_lost => self.disconnects += 1,
+            true if is_lost => self.reconnects += 1,
+            _ => {}
+        }
+    }
+}
+
 /// One node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct NodeView {
@@ -313,6 +334,10 @@ pub struct NodeView {
     pub remedy: String,
     /// When it last answered anything.
     pub answered_at: Option<u64>,
+    /// How often its RPC fell silent and came back, since the start.
+    pub rpc_lost: LossView,
+    /// The same of its ZMQ publisher.
+    pub zmq_lost: LossView,
     /// Height of its tip.
     pub height: Option<u64>,
     /// Height of its best header.
@@ -1114,12 +1139,16 @@ pub struct CanaryView {
 pub struct SinkView {
     /// `ntfy`, `Telegram`, …
     pub kind: String,
-    /// Last success.
+    /// When a message was last taken there, Unix seconds.
     pub last_ok_at: Option<u64>,
+    /// When one was last refused there, or not sent, Unix seconds.
+    pub failed_at: Option<u64>,
     /// Sent since the start.
     pub sent: u64,
     /// Given up since the start.
     pub failed: u64,
+    /// Tries that failed since the start: each message is tried four times.
+    pub failed_tries: u64,
     /// The last error in words, without secrets; empty when the last attempt worked.
     pub error: String,
 }

@@ -112,7 +112,12 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
         return Verdict { state: State::Down, sentence, advice, alarms, snoozed };
     }
     let connected = snapshot.connected().count();
+    let to_look_at = || alarms.iter().filter(|alarm| alarm.level >= Level::Warning);
     if connected == 0 {
+        // Who was never here is not missed, and who was needs a moment to come back.
+        let is_new = snapshot.miners.is_empty() || just_started(snapshot);
+        let is_well = is_new && to_look_at().next().is_none() && snapshot.outside.behind.is_none();
+        let state = if is_well { State::Ok } else { State::Degraded };
         let advice = match snapshot.connect.addresses.first() {
             Some(address) => format!(
                 "Enter {address}, port {}, as the pool in your miner.",
@@ -122,11 +127,15 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
         };
         let sentence = match &snapshot.outside.behind {
             Some(behind) => format!("No miner is connected, and {}.", ahead(behind)),
+            None if is_well && !snapshot.miners.is_empty() => {
+                let sentence = "Ready to mine: the miners come back by themselves.".to_owned();
+                return Verdict { state, sentence, advice: String::new(), alarms, snoozed };
+            }
             None => "Ready to mine, but no miner is connected.".to_owned(),
         };
-        return Verdict { state: State::Degraded, sentence, advice, alarms, snoozed };
+        return Verdict { state, sentence, advice, alarms, snoozed };
     }
-    let mut to_look_at = alarms.iter().filter(|alarm| alarm.level >= Level::Warning);
+    let mut to_look_at = to_look_at();
     let Some(worst) = to_look_at.next() else {
         let sentence = format!("{}.", mining(snapshot, connected));
         return Verdict { state: State::Ok, sentence, advice: String::new(), alarms, snoozed };
@@ -144,6 +153,14 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
         None => format!("{mining}, with {things} to look at."),
     };
     Verdict { state: State::Degraded, sentence, advice: worst.advice.clone(), alarms, snoozed }
+}
+
+/// So long after a start, in seconds, the miners are still coming back.
+const COMING_BACK_S: u64 = 60;
+
+/// What is not known yet is no fault.
+fn just_started(snapshot: &Snapshot) -> bool {
+    snapshot.now.saturating_sub(snapshot.started_at) < COMING_BACK_S
 }
 
 impl NodeView {
@@ -619,8 +636,8 @@ const MISSING_APART: usize = 3;
 
 fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     const WEEK: u64 = 7 * 86_400;
-    // Without work we have sent them away ourselves, to their other pools.
-    if snapshot.job.is_none() {
+    // Without work we have sent them away ourselves, to their other pools; and we were away ourselves.
+    if snapshot.job.is_none() || just_started(snapshot) {
         return;
     }
     let away = |miner: &MinerView| snapshot.now.saturating_sub(miner.since);
@@ -1321,6 +1338,36 @@ mod tests {
             sentence,
             "Mining block 925\u{202f}114 with one miner, with one thing to look at."
         );
+    }
+
+    #[test]
+    fn what_is_not_known_yet_after_a_start_is_no_fault() {
+        let start = |age: u64, change: fn(&mut Snapshot)| {
+            let (state, sentence, _) = headline(|s| {
+                s.started_at = s.now - age;
+                s.miners[0].state = MinerState::Gone;
+                s.miners[0].since = s.now - 3_600;
+                change(s);
+            });
+            (state, sentence)
+        };
+        let back = "Ready to mine: the miners come back by themselves.".to_owned();
+        assert_eq!(start(5, |_| ()), (State::Ok, back));
+        let none = "Ready to mine, but no miner is connected.".to_owned();
+        assert_eq!(start(60, |_| ()), (State::Degraded, none.clone()));
+        // Nobody is missed who was never here.
+        assert_eq!(start(600, |s| s.miners.clear()), (State::Ok, none.clone()));
+        // What is a fault is one from the first second on.
+        let hot = |s: &mut Snapshot| s.board.undervoltage = Some(true);
+        assert_eq!(start(5, hot), (State::Degraded, none));
+        assert_eq!(start(5, |s| s.job = None).0, State::Down);
+        let mut s = mining();
+        let since = s.now - 3_600;
+        s.miners.push(MinerView { state: MinerState::Gone, since, ..s.miners[0].clone() });
+        s.started_at = s.now - 5;
+        assert_eq!(verdict(&s).state, State::Ok);
+        s.started_at = s.now - 61;
+        assert_eq!(verdict(&s).state, State::Degraded);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod craft;
 pub mod daemon;
 pub mod fault;
 pub mod few_threads;
+pub mod miner_v2;
 pub mod node;
 pub mod sink;
 

@@ -25,16 +25,15 @@ fn faketime() -> Option<PathBuf> {
     fs::read_dir("/usr/lib").ok()?.flatten().map(library).find(|library| library.exists())
 }
 
-#[test]
-fn what_was_recorded_before_the_clock_was_right_is_dated_by_it_afterwards() {
+/// A box whose clock is that of the file, and the file; `None` without libfaketime.
+fn box_with_a_clock(entry: &str) -> Option<(Daemon, PathBuf)> {
     let Some(library) = faketime() else {
         assert!(std::env::var_os("SOLOIST_REQUIRE_NODES").is_none(), "there is no libfaketime");
         println!("*** NOT TESTED *** there is no libfaketime");
-        return;
+        return None;
     };
-    let (_node, entry) = sandbox();
     let mut daemon = Daemon::still();
-    daemon.configure(&entry, "");
+    daemon.configure(entry, "");
     let clock = daemon.config().with_file_name("clock");
     fs::write(&clock, "-400d\n").unwrap();
     daemon.env = [
@@ -46,9 +45,10 @@ fn what_was_recorded_before_the_clock_was_right_is_dated_by_it_afterwards() {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec();
-    let (began, started) = (unix(), Instant::now());
-    daemon.launch();
-    daemon.wait_ready();
+    Some((daemon, clock))
+}
+
+fn miner(daemon: &Daemon) -> CpuMiner {
     let (events, _heard) = mpsc::channel();
     let config = MinerConfig {
         server: daemon.stratum,
@@ -58,7 +58,97 @@ fn what_was_recorded_before_the_clock_was_right_is_dated_by_it_afterwards() {
         suggest: None,
         duty: 0.5,
     };
-    let _miner = CpuMiner::start(config, events).unwrap();
+    CpuMiner::start(config, events).unwrap()
+}
+
+/// The run ends, and the power with it, before the network's time comes. The next one knows by how much
+/// its dates are wrong, as the time since the boot runs on through both.
+#[test]
+fn a_run_that_never_knew_the_time_is_dated_by_the_next_one() {
+    let (_node, entry) = sandbox();
+    let Some((mut daemon, clock)) = box_with_a_clock(&entry) else { return };
+    let began = unix();
+    daemon.launch();
+    daemon.wait_ready();
+    let first = miner(&daemon);
+    let shares = |status: &Value| status["totals"]["accepted"].as_u64().unwrap();
+    let blocks = |daemon: &Daemon| daemon.get("/api/blocks").unwrap()["blocks"].clone();
+    wait_for("ten shares", || daemon.status().filter(|s| shares(s) >= 10));
+    wait_for("a block", || (!blocks(&daemon).as_array()?.is_empty()).then_some(()));
+    let counted = shares(&daemon.status().unwrap());
+    drop(first);
+    assert!(daemon.stop().success());
+    // The next one, by the same clock; then the time comes.
+    daemon.launch();
+    daemon.wait_ready();
+    wait_for("the ledger", || daemon.status().filter(|s| shares(s) >= counted));
+    let first_block = |daemon: &Daemon| blocks(daemon).as_array().unwrap().last().cloned().unwrap();
+    let behind = unix() - first_block(&daemon)["at"].as_u64().unwrap();
+    assert!(behind > 399 * 86_400, "{behind}");
+    fs::write(&clock, "+0d\n").unwrap();
+    let is_right = |at: &Value, what: &str| {
+        let at = at.as_u64().unwrap();
+        let right = began - 61..=unix() + 1;
+        assert!(right.contains(&at), "{what}: {at} is not in {right:?}");
+    };
+    wait_for("the time", || daemon.status().filter(|s| s["now"].as_u64().unwrap() >= began));
+    is_right(&daemon.status().unwrap()["totals"]["since"], "the ledger began");
+    for block in blocks(&daemon).as_array().unwrap() {
+        is_right(&block["at"], "a block");
+    }
+    let history = daemon.get("/api/history").unwrap();
+    for range in ["day", "month", "all"] {
+        is_right(&history[range][0]["from"], range);
+        let accepted: u64 = history[range]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["accepted"].as_u64().unwrap())
+            .sum();
+        assert!(accepted >= counted, "{range}: {accepted} of {counted}");
+    }
+    let marks = history["marks"].as_array().unwrap();
+    let starts: Vec<&Value> = marks.iter().filter(|mark| mark["kind"] == "start").collect();
+    assert_eq!(starts.len(), 2, "{marks:?}");
+    starts.iter().for_each(|mark| is_right(&mark["at"], "a start"));
+    let miners = daemon.get("/api/miners").unwrap();
+    for date in ["first_seen_at", "last_share_at", "best_at"] {
+        is_right(&miners["miners"][0][date], date);
+    }
+    // The block's own file stays as it was written; its date stands beside it.
+    let dated = || {
+        let files = fs::read_dir(daemon.data().join("spool")).unwrap().flatten();
+        let states = files.filter(|file| file.file_name().to_string_lossy().ends_with(".state"));
+        let texts = states.map(|file| fs::read_to_string(file.path()).unwrap());
+        let solved = texts.filter_map(|text| {
+            let state: Value = serde_json::from_str(text.split_once('\n')?.1).ok()?;
+            state.get("solved").cloned()
+        });
+        solved.collect::<Vec<Value>>()
+    };
+    let kept = wait_for("the spool's dates", || Some(dated()).filter(|dates| !dates.is_empty()));
+    kept.iter().for_each(|at| is_right(at, "a block in the spool"));
+
+    // The power goes, and the box comes back with a clock that is a day behind: it was later already.
+    daemon.kill();
+    fs::write(&clock, "-1d\n").unwrap();
+    daemon.launch();
+    daemon.wait_ready();
+    wait_for("what is certain", || {
+        daemon.status().filter(|s| s["now"].as_u64().unwrap().abs_diff(unix()) < 60)
+    });
+    let text = daemon.text("/");
+    assert!(text.contains("behind the end of its last run"), "{text}");
+}
+
+#[test]
+fn what_was_recorded_before_the_clock_was_right_is_dated_by_it_afterwards() {
+    let (_node, entry) = sandbox();
+    let Some((mut daemon, clock)) = box_with_a_clock(&entry) else { return };
+    let (began, started) = (unix(), Instant::now());
+    daemon.launch();
+    daemon.wait_ready();
+    let _miner = miner(&daemon);
     let status = || wait_for("the status", || daemon.status());
     let shares = |status: &Value| status["totals"]["accepted"].as_u64().unwrap();
     let before = wait_for("ten shares", || daemon.status().filter(|s| shares(s) >= 10));

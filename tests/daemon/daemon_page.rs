@@ -305,6 +305,119 @@ fn the_owner_changes_the_tag_while_a_miner_works_and_takes_it_back() {
     });
 }
 
+/// The number of the place for messages with these words in the list.
+fn place(page: &str, words: &str) -> String {
+    let (before, _) = page.split_once(words).unwrap_or_else(|| panic!("no {words} in {page}"));
+    let (_, id) = before.rsplit_once("name=\"sink\" value=\"").unwrap();
+    id.split('"').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_owner_has_messages_sent_elsewhere_on_the_page_and_who_loses_them_is_told() {
+    let Some(node) = node() else { return };
+    let mut daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.edit(|text| text.replace("[http]", "# my page\n[http]\npin = \"7391x\""));
+    daemon.wait_ready();
+    daemon.signal(Signal::SIGHUP);
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    let mut browser = Browser { daemon: &daemon, cookie: String::new() };
+    wait_for("the page to take the PIN", || {
+        thread::sleep(Duration::from_millis(200));
+        (browser.post("/login", "pin=7391x").status_code == 303).then_some(())
+    });
+    let token = browser.token();
+    let mut post = |form: &str| {
+        let answer = browser.post("/notify", &format!("token={token}&{form}"));
+        answer.as_str().unwrap().to_owned()
+    };
+    let file = || std::fs::read_to_string(daemon.config()).unwrap();
+    let before = file();
+    let (old, new) = (Sink::start(), Sink::start());
+    let all = "topic=block&topic=miner&topic=node&topic=down&topic=alarm&topic=update";
+    let hook = |url: &str| format!("kind=webhook&sink-url={url}&{all}");
+
+    // The config's own words, at the field; nothing is written.
+    let page = post("step=save&kind=ntfy&sink-url=https://ntfy.sh/&topic=block");
+    assert!(
+        page.contains("id=\"about-sink-url\"") && page.contains("The topic is missing."),
+        "{page}"
+    );
+    let page = post("step=save&kind=telegram&sink-token=1:a&topic=block");
+    assert!(page.contains("id=\"about-sink-chat\""), "{page}");
+    let page = post(&format!("step=save&kind=webhook&sink-url={}", new.url));
+    assert!(page.contains("Nothing would be told."), "{page}");
+    let page = post(&format!("step=try&{}", hook("http://127.0.0.1:1/")));
+    assert!(page.contains("The test message was not sent: cannot reach it"), "{page}");
+    let page = post(&format!("step=try&{}", hook(&old.url)));
+    assert!(page.contains("127.0.0.1 took the test message."), "{page}");
+    assert_eq!(old.hears("Test")["text"], "Notifications work.");
+    assert_eq!(file(), before);
+
+    let page = post(&format!("step=save&{}", hook(&old.url)));
+    assert!(page.contains("Webhook is added.") && !page.contains(&old.url), "{page}");
+    let saved = file();
+    assert!(saved.starts_with(&before) && saved.contains("[[notify]]"), "{saved}");
+    let id = place(&page, "<b>Webhook</b>");
+    assert!(post(&format!("step=test&sink={id}")).contains("took the test message"));
+    old.hears("Test");
+    let page = browser.settings();
+    assert!(page.contains("The last message arrived"), "{page}");
+    let shown = &daemon.status().unwrap()["notifications"];
+    assert_eq!((&shown[0]["kind"], &shown[0]["sent"]), (&"Webhook".into(), &1.into()), "{shown}");
+
+    // A found block goes there, and other words to the same place leave its counts alone.
+    let mut post = |form: &str| {
+        let answer = browser.post("/notify", &format!("token={token}&{form}"));
+        answer.as_str().unwrap().to_owned()
+    };
+    let (answer, _) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    old.hears("Block found");
+    post(&format!("step=save&sink={id}&kind=webhook&sink-url=&topic=block"));
+    assert_eq!(daemon.status().unwrap()["notifications"][0]["failed"], 0);
+    assert!(file().contains("best = false") && file().contains(&old.url), "{}", file());
+
+    // Somebody sends them elsewhere: who read them is told from where.
+    let page = post(&format!("step=save&sink={id}&{}", hook(&new.url)));
+    assert!(page.contains("Webhook is changed."), "{page}");
+    let last = old.hears("No more messages here");
+    assert!(last["text"].as_str().unwrap().contains("from 127.0.0.1."), "{last}");
+    let (answer, _) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    new.hears("Block found");
+
+    // A file that was edited meanwhile is not overwritten.
+    let id = place(&browser.settings(), "<b>Webhook</b>");
+    let mut post = |form: &str| {
+        let answer = browser.post("/notify", &format!("token={token}&{form}"));
+        answer.as_str().unwrap().to_owned()
+    };
+    daemon.edit(|text| text.replace(&new.url, &old.url));
+    let page = post(&format!("step=remove&sink={id}&sure=yes"));
+    assert!(page.contains("reload the service first"), "{page}");
+    assert!(file().contains(&old.url), "{}", file());
+    daemon.edit(|text| text.replace(&old.url, &new.url));
+    let page = post(&format!("step=remove&sink={id}&sure=yes"));
+    assert!(page.contains("Webhook is removed"), "{page}");
+    new.hears("No more messages here");
+    assert!(!file().contains("notify") && file().contains("# my page"), "{}", file());
+    assert!(daemon.text("/").contains("A place for messages: Webhook is removed"));
+
+    // What was saved is there after a restart; nothing was dropped meanwhile.
+    post(&format!("step=save&{}", hook(&new.url)));
+    assert_eq!(miner.call("mining.ping", serde_json::json!([]))["result"], "pong");
+    drop(miner);
+    assert!(daemon.stop().success());
+    daemon.launch();
+    daemon.wait_ready();
+    assert_eq!(daemon.status().unwrap()["notifications"][0]["kind"], "Webhook");
+    let log = daemon.log();
+    assert!(
+        !log.contains(&new.url) && !log.contains(&old.url),
+        "an address may be a secret: {log}"
+    );
+}
+
 /// Somebody who speaks JSON at the set-up, with these headers beside it.
 fn set_up(daemon: &Daemon, headers: &[(&str, &str)], body: &Value) -> (u16, String) {
     let mut request = minreq::post(format!("http://{}/api/setup", daemon.http))
@@ -529,7 +642,8 @@ fn old_cards_backup() -> Vec<u8> {
     let text = format!(
         "[payout]\naddress = \"{PAYOUT}\"\ntag = \"Attic\"\n[node]\n\
          rpc_url = \"http://127.0.0.1:1\"\nrpc_user = \"u\"\nrpc_pass = \"geheim\"\n\
-         [http]\nlisten = \"192.168.77.1:8080\"\npin = \"7391x\"\n[data]\ndir = \"/old\"\n"
+         [http]\nlisten = \"192.168.77.1:8080\"\npin = \"7391x\"\n[data]\ndir = \"/old\"\n\
+         [[notify]]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n"
     );
     let plain = seal::without_secrets(&text).unwrap();
     let sealed = seal::seal(
@@ -648,6 +762,7 @@ fn with_the_passphrase_an_old_card_brings_the_whole_set_up() {
     assert!(code == 200 && words.contains("the PIN among them"), "{code} {words}");
     let status = wait_for("the set-up", || daemon.status().filter(|s| s["configured"] == true));
     assert_eq!(status["payout"]["address"], PAYOUT);
+    assert_eq!(status["notifications"][0]["kind"], "Webhook", "{status}");
     assert_eq!(daemon.text("/api/setup"), "{\"open\":false}");
     // The door is shut, and its limit is that of any form.
     assert_eq!(upload(&daemon, "/api/restore", "", &[b'x'; 100_000], "").0, 413);
@@ -938,6 +1053,66 @@ fn miners_begin_where_the_ledger_says() {
         wait_for("anna to be gone", || (known("anna")?["state"] == "gone").then_some(()));
         here = anna();
     }
+    // What she wished for is known after a restart, too: a newer wish goes over the level there.
+    drop(here);
+    assert!(daemon.stop().success());
+    daemon.edit(|text| text.replace("[http]", "[http]\npin = \"7391x\""));
+    daemon.launch();
+    daemon.wait_ready();
+    let known = |name: &str| {
+        let miners = daemon.get("/api/miners")?;
+        miners["miners"].as_array()?.iter().find(|m| m["name"] == name).cloned()
+    };
+    let mut here = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    here.call("mining.suggest_difficulty", serde_json::json!([1000]));
+    wait_for("the newer wish", || (known("anna")?["difficulty"] == 1000.0).then_some(()));
+
+    // She is given another name, and begins anew, until the owner says that it is she.
+    let join = |from: &str, into: &str| {
+        let body = serde_json::json!({ "pin": "7391x", "from": from, "into": into }).to_string();
+        let request = minreq::post(format!("http://{}/api/join", daemon.http))
+            .with_header("Content-Type", "application/json")
+            .with_header("Origin", format!("http://{}", daemon.http))
+            .with_body(body);
+        let answer = patient(&request).unwrap();
+        (answer.status_code, answer.as_str().unwrap().to_owned())
+    };
+    let id = |name: &str| known(name).unwrap()["id"].as_str().unwrap().to_owned();
+    let (old, berta) = (id("anna"), id("berta"));
+    let refused = join(&old, &berta);
+    assert!(refused.0 == 422 && refused.1.contains("anna is connected"), "{refused:?}");
+    drop(here);
+    wait_for("anna to be gone", || (known("anna")?["state"] == "gone").then_some(()));
+    let renamed = || Miner::connect(daemon.stratum, "bitaxe/BM1370", "annas new name");
+    let _here = renamed();
+    wait_for("the new name", || known("annas new name"));
+    let new = id("annas new name");
+    assert_eq!(known("annas new name").unwrap()["accepted"], 0);
+    assert_eq!(join(&old, "999").0, 422);
+    assert_eq!(join(&old, &new).0, 200);
+    let joined = |known: &dyn Fn(&str) -> Option<serde_json::Value>| {
+        assert!(known("anna").is_none());
+        let shown = known("annas new name").unwrap();
+        assert_eq!((&shown["accepted"], &shown["best"]), (&1.into(), &2000.0.into()), "{shown}");
+        assert_eq!((&shown["id"], &shown["state"]), (&new.as_str().into(), &"mining".into()));
+    };
+    joined(&known);
+    assert!(daemon.text("/metrics").contains("annas new name"));
+    let workers = soloist::ledger::export::workers_csv(
+        &soloist::ledger::transfer::read_card(now, &daemon.data()).unwrap().unwrap(),
+    );
+    assert!(workers.contains("annas new name") && !workers.contains("\r\nanna,"), "{workers}");
+    // The power goes: it was written at once.
+    daemon.kill();
+    daemon.launch();
+    daemon.wait_ready();
+    let _here = Miner::connect(daemon.stratum, "bitaxe/BM1370", "annas new name");
+    let known = |name: &str| {
+        let miners = daemon.get("/api/miners")?;
+        miners["miners"].as_array()?.iter().find(|m| m["name"] == name).cloned()
+    };
+    wait_for("her return", || (known("annas new name")?["state"] == "mining").then_some(()));
+    joined(&known);
 }
 
 /// An address of another chain than the test's node.
@@ -967,7 +1142,6 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
     assert!(press("restart").contains("Tick the box"));
     assert!(press("restart&sure=yes").contains("not started by systemd"));
     assert!(press("poweroff&sure=yes").contains("systemctl poweroff"));
-    assert!(press("sinks").contains("No place for notifications"));
     assert!(press("level&level=trace").contains("TRACE"));
     assert!(press("forget&sure=yes&miner=999").contains("no such miner"));
     assert!(press("forget&sure=yes&miner=1").contains("is connected"));

@@ -21,3 +21,4 @@ mod p2p_e2e;
 mod permissions_e2e;
 mod rules_e2e;
 mod spool_e2e;
+mod v2_e2e;

@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use smol::{Async, LocalExecutor};
 use soloist::clock::Now;
-use soloist::server::http::admin::{Action, Admin, Change, Checked, Control, Local};
+use soloist::notify::SinkId;
+use soloist::server::http::admin::{Action, Admin, Change, Checked, Control, Local, SinkEntry};
 use soloist::server::http::{Http, NoBlock, Options, View};
-use soloist::settings::{Changes, Input, Output, Remark, Values};
-use soloist::status::{AlarmView, MinerState, Snapshot};
+use soloist::settings::{Changes, Input, Output, Remark, SinkValues, TOPICS, Values};
+use soloist::status::{AlarmView, MinerState, SinkView, Snapshot};
 
 use crate::sample;
 
@@ -40,6 +41,31 @@ pub struct Kept {
     pub audit: Vec<String>,
     pub actions: Vec<Action>,
     pub alarms: Vec<AlarmView>,
+    pub sinks: Vec<(SinkId, SinkValues)>,
+    /// The places that were told of a test, saved or not.
+    pub tests: Vec<SinkValues>,
+}
+
+impl Kept {
+    /// With simple rules in place of the config's, which are tested with the daemon.
+    fn completed(
+        &self,
+        id: Option<SinkId>,
+        mut new: SinkValues,
+    ) -> Result<SinkValues, Vec<Remark>> {
+        if let Some((_, known)) = self.sinks.iter().find(|(known, _)| Some(*known) == id) {
+            new.fill_secrets(known);
+        }
+        let mut remarks = Vec::new();
+        let has_url = new.service().is_some_and(|s| s.fields.iter().any(|f| f.name == "url"));
+        if has_url && !new.get("url").contains("://") {
+            remarks.push(Remark::at("url", "This is no address."));
+        }
+        if new.silent.len() == TOPICS.len() {
+            remarks.push(Remark::at("topics", "Nothing would be told."));
+        }
+        if remarks.is_empty() { Ok(new) } else { Err(remarks) }
+    }
 }
 
 pub struct OwnersBox(Arc<Mutex<Kept>>);
@@ -142,6 +168,59 @@ impl Control for OwnersBox {
             passphrase => Ok(format!("backup {passphrase}").into_bytes()),
         };
         Box::pin(async { made })
+    }
+
+    fn sinks(&self) -> Vec<SinkEntry> {
+        let entry = |(id, values): &(SinkId, SinkValues)| SinkEntry {
+            id: *id,
+            values: values.clone().without_secrets(),
+            host: "ntfy.example".to_owned(),
+            view: SinkView {
+                kind: values.service().unwrap().words.to_owned(),
+                ..Default::default()
+            },
+        };
+        self.0.lock().unwrap().sinks.iter().map(entry).collect()
+    }
+
+    fn try_sink(&self, id: Option<SinkId>, new: SinkValues) -> Local<Result<String, Vec<Remark>>> {
+        let mut kept = self.0.lock().unwrap();
+        let tried = kept.completed(id, new).and_then(|new| {
+            let is_deaf = new.get("url").contains("deaf");
+            kept.tests.push(new);
+            match is_deaf {
+                true => Err(vec![Remark::at("url", "The test message was not sent: <b>deaf</b>.")]),
+                false => Ok("It took the test message.".to_owned()),
+            }
+        });
+        Box::pin(async { tried })
+    }
+
+    fn change_sink(
+        &self,
+        _: IpAddr,
+        id: Option<SinkId>,
+        new: Option<SinkValues>,
+    ) -> Local<Result<(), Vec<Remark>>> {
+        let mut kept = self.0.lock().unwrap();
+        let new = new.map(|new| kept.completed(id, new)).transpose();
+        let done = new.map(|new| {
+            let place = kept.sinks.iter().position(|(known, _)| Some(*known) == id);
+            let next = SinkId(kept.sinks.iter().map(|(id, _)| id.0).max().unwrap_or(0) + 1);
+            match (place, new) {
+                (Some(place), Some(new)) => kept.sinks[place] = (next, new),
+                (Some(place), None) => drop(kept.sinks.remove(place)),
+                (None, new) => kept.sinks.extend(new.map(|new| (next, new))),
+            }
+        });
+        Box::pin(async { done })
+    }
+
+    fn test_sink(&self, id: SinkId) -> Local<Result<String, String>> {
+        let mut kept = self.0.lock().unwrap();
+        let (_, sink) = kept.sinks.iter().find(|(known, _)| *known == id).cloned().unwrap();
+        kept.tests.push(sink);
+        Box::pin(async { Ok("It took the test message.".to_owned()) })
     }
 
     fn act(&self, action: Action) -> Local<Result<String, String>> {

@@ -101,12 +101,15 @@ fn others() -> Vec<(&'static str, Value)> {
         json!({
             "name": string, "payout": string, "tag": { "type": ["string", "null"] },
             "nodes": { "type": "array", "items": node }, "pin": string,
-            "save": { "type": "boolean" },
+            "save": { "type": "boolean" }, "anyway": { "type": "boolean" },
         }),
     );
     let tried = one(object(
-        &["saved", "findings", "problems"],
-        json!({ "saved": { "type": "boolean" }, "findings": strings, "problems": strings }),
+        &["saved", "findings", "problems", "fields", "can_be_saved_anyway"],
+        json!({
+            "saved": { "type": "boolean" }, "findings": strings, "problems": strings,
+            "fields": strings, "can_be_saved_anyway": { "type": "boolean" },
+        }),
     ));
     let brought =
         one(object(&["done", "problems"], json!({ "done": strings, "problems": strings })));
@@ -147,7 +150,9 @@ fn others() -> Vec<(&'static str, Value)> {
             json!({
                 "get": get("Whether the box waits to be set up.", Vec::new(), open),
                 "post": {
-                    "summary": "Sets the box up, until somebody has; without save it only tries.",
+                    "summary": "Sets the box up, until somebody has; without save it only tries. anyway \
+                                saves in spite of problems, where the answer says \
+                                can_be_saved_anyway. fields names the field of each problem.",
                     "requestBody": { "required": true, "content": one(wish) },
                     "responses": answers(&tried, &[
                         ("200", "The values are good, and saved if that was asked for."),
@@ -173,6 +178,22 @@ fn others() -> Vec<(&'static str, Value)> {
                     ("409", "It is set up already."),
                     ("422", "The backup cannot be used: problems says why."),
                     ("503", "Another one is being read."),
+                ]),
+            } }),
+        ),
+        (
+            "/api/join",
+            json!({ "post": {
+                "summary": "Makes one miner of two: the history of from, which is missing, becomes that of into, and from is gone.",
+                "requestBody": { "required": true, "content": one(object(
+                    &["pin", "from", "into"],
+                    json!({ "pin": string, "from": string, "into": string }),
+                )) },
+                "responses": answers(&brought, &[
+                    ("200", "They are one."),
+                    ("403", "This is not the PIN."),
+                    ("422", "They cannot be joined: problems says why."),
+                    ("429", "Too many PINs were tried: not before Retry-After."),
                 ]),
             } }),
         ),
@@ -233,7 +254,7 @@ fn the_file_says_what_the_api_answers() {
         "info": {
             "title": "Soloist",
             "version": api::API_VERSION,
-            "description": "All but the posts of /api/setup and /api/restore only reads. Times are Unix seconds (`*_at`, `since`, `now`) unless a name \
+            "description": "All but the posts of /api/setup, /api/restore and /api/join only reads. Times are Unix seconds (`*_at`, `since`, `now`) unless a name \
                 ends in `_s` (a duration in seconds) or `_ms`; hashrates are hashes per second, \
                 amounts satoshi (`*_sat`), difficulties in units of difficulty 1; null means \
                 unknown. Fields may be added at any time.",

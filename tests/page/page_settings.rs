@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use soloist::server::http::admin::{Action, Snooze};
+use soloist::settings::SERVICES;
 use soloist::status::{About, AlarmView, Level};
 
 use crate::owner::{self, Kept};
@@ -82,6 +83,29 @@ impl Server {
              Connection: close\r\n\r\n{form}",
             form.len()
         ))
+    }
+
+    fn post_json(&self, path: &str, body: &str) -> Answer {
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: solo.local\r\nOrigin: http://solo.local\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    /// Id and name of the only missing miner, and of one that mines.
+    fn missing_and_present(&self) -> ((String, String), (String, String)) {
+        // With an alarm, a miner is missing.
+        self.kept(|kept| kept.alarms = vec![AlarmView::default()]);
+        let told: serde_json::Value = serde_json::from_str(&self.get("/api/miners").body).unwrap();
+        let all = told["miners"].as_array().unwrap();
+        let of = |gone: bool| {
+            let miner = all.iter().find(|m| (m["state"] == "gone") == gone).unwrap();
+            let text = |key: &str| miner[key].as_str().unwrap().to_owned();
+            (text("id"), text("name"))
+        };
+        assert_eq!(all.iter().filter(|m| m["state"] == "gone").count(), 1);
+        (of(true), of(false))
     }
 
     /// The form token of the open session.
@@ -384,6 +408,64 @@ fn miners_are_forgotten_several_at_once_and_only_ticked_ones() {
 }
 
 #[test]
+fn two_miners_become_one_after_a_question_that_names_both() {
+    let server = Server::ready();
+    let (gone, here) = server.missing_and_present();
+    let token = server.token();
+    let (old, new) = (&gone.0, &here.0);
+    // On the page of either, the other one can be chosen; the one that is gone becomes the other.
+    for (of, other) in [(old, new), (new, old)] {
+        let page = server.get(&format!("/join/{of}")).body;
+        assert!(page.contains(&format!("<option value=\"{other}\"")), "{page}");
+        let asked = server.post("/join", &format!("token={token}&miner={of}&other={other}")).body;
+        let question = format!("Are {} and {} the same miner?", gone.1, here.1);
+        assert!(asked.contains(&question), "{asked}");
+        assert!(asked.contains("This cannot be undone."));
+        for (name, id) in [("from", old), ("miner", new)] {
+            assert!(input(&asked, name).contains(&format!("value=\"{id}\"")), "{asked}");
+        }
+    }
+    server.kept(|kept| assert_eq!(kept.actions, [], "nothing is done before it is answered"));
+    let page = server.get(&format!("/miners/{new}")).body;
+    assert!(page.contains(&format!("href=\"/join/{new}\"")));
+    // Two that mine are two.
+    let page = server.get(&format!("/join/{new}")).body;
+    assert_eq!(page.matches("<option").count(), 1, "{page}");
+    let page = server.post("/join", &format!("token={token}&miner={new}&other={new}")).body;
+    assert!(!page.contains("the same miner?"));
+    assert_eq!(server.get("/join/nobody").code, 303);
+    server.post("/action", &format!("token={token}&action=join&from={old}&miner={new}&sure=yes"));
+    let join = Action::Join(old.clone(), new.clone());
+    server.kept(|kept| assert_eq!(kept.actions, [join]));
+    server.cookie.borrow_mut().clear();
+    assert!(server.get(&format!("/join/{new}")).body.contains("name=\"pin\""));
+}
+
+#[test]
+fn a_program_joins_miners_with_the_pin() {
+    let server = Server::ready();
+    let ask = |pin: &str| {
+        let body = serde_json::json!({ "pin": pin, "from": "3", "into": "5" });
+        server.post_json("/api/join", &body.to_string())
+    };
+    assert_eq!(ask("0000").code, 403);
+    let answer = ask("7391");
+    assert_eq!(answer.code, 200, "{}", answer.body);
+    let told: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(told["problems"], serde_json::json!([]));
+    server.kept(|kept| {
+        assert_eq!(kept.actions, [Action::Join("3".to_owned(), "5".to_owned())]);
+        assert!(kept.audit.iter().any(|line| line.contains("miner number 3")), "{:?}", kept.audit);
+    });
+    assert_eq!(server.post_json("/api/join", "{}").code, 400);
+    // A form of another site is no JSON.
+    assert_eq!(server.post("/api/join", "pin=7391&from=3&into=5").code, 400);
+    let codes: Vec<u16> = (0..12).map(|_| ask("0000").code).collect();
+    assert_eq!(codes.last(), Some(&429), "{codes:?}");
+    assert_eq!(ask("7391").code, 429, "nor the right one");
+}
+
+#[test]
 fn a_backup_is_downloaded_by_the_owner_alone() {
     let server = Server::ready();
     let token = server.token();
@@ -397,6 +479,133 @@ fn a_backup_is_downloaded_by_the_owner_alone() {
     server.kept(|kept| {
         let told = |line: &&String| line.contains("A backup was downloaded.");
         assert_eq!(kept.audit.iter().filter(told).count(), 1, "{:?}", kept.audit);
+    });
+}
+
+/// The number of the place for messages that stands in the list with these words.
+fn place<'a>(page: &'a str, words: &str) -> &'a str {
+    let (before, _) = page.split_once(words).unwrap_or_else(|| panic!("no {words} in {page}"));
+    let (_, id) = before.rsplit_once("name=\"sink\" value=\"").expect("a place");
+    id.split('"').next().unwrap()
+}
+
+#[test]
+fn a_place_for_messages_is_tried_added_changed_and_removed_and_its_secrets_are_never_shown() {
+    let server = Server::ready();
+    let token = server.token();
+    let post = |form: &str| server.post("/notify", &format!("token={token}&{form}")).body;
+    let all = "topic=block&topic=best&topic=miner&topic=node&topic=down&topic=alarm&topic=update";
+    assert!(server.get("/settings").body.contains("No messages are sent yet."));
+
+    let page = post("step=new&kind=ntfy");
+    assert!(input(&page, "sink-url").contains("placeholder=\"https://ntfy.sh/"), "{page}");
+    assert_eq!(page.matches(" checked").count(), 7, "everything is told to begin with: {page}");
+    // What is wrong stands at its field; what was typed stays.
+    let page = post(&format!("step=save&kind=ntfy&sink-url=nonsense&{all}"));
+    assert!(page.contains("Nothing is changed. One thing needs a look."), "{page}");
+    assert!(beside(&page, "sink-url").contains("This is no address."), "{page}");
+    assert!(input(&page, "sink-url").contains(" autofocus"), "{page}");
+    assert!(input(&page, "sink-url").contains("value=\"nonsense\""), "{page}");
+    let page = post("step=save&kind=ntfy&sink-url=https://ntfy.example/geheim");
+    assert!(beside(&page, "sink-topics").contains("Nothing would be told."), "{page}");
+    assert_eq!(page.matches(" checked").count(), 0, "{page}");
+    server.kept(|kept| assert!(kept.sinks.is_empty() && kept.tests.is_empty()));
+
+    // A test first: nothing is saved by it, whatever comes of it.
+    let page = post(&format!("step=try&kind=ntfy&sink-url=https://deaf/geheim&{all}"));
+    assert!(beside(&page, "sink-url").contains("not sent: &lt;b&gt;deaf&lt;/b&gt;."), "{page}");
+    let typed =
+        format!("kind=ntfy&sink-url=https://ntfy.example/geheim&sink-token=tk_geheim&{all}");
+    let page = post(&format!("step=try&{typed}"));
+    assert!(page.contains("It took the test message."), "{page}");
+    assert!(input(&page, "sink-url").contains("value=\"https://ntfy.example/geheim\""), "{page}");
+    server.kept(|kept| {
+        assert_eq!(kept.tests.last().unwrap().get("token"), "tk_geheim");
+        assert!(kept.sinks.is_empty());
+    });
+    let page = post(&format!("step=save&{typed}"));
+    assert!(page.contains("ntfy is added.") && !page.contains("geheim"), "{page}");
+
+    // Saved: tried again, and changed without its secrets' being typed or shown.
+    let id = place(&page, "ntfy.example").to_owned();
+    assert!(post(&format!("step=test&sink={id}")).contains("It took the test message."));
+    let page = post(&format!("step=edit&sink={id}"));
+    assert!(input(&page, "sink-url").contains("placeholder=\"unchanged\""), "{page}");
+    assert!(!page.contains("geheim"), "{page}");
+    let page = post(&format!("step=save&sink={id}&kind=ntfy&sink-url=&sink-token=&topic=block"));
+    assert!(page.contains("ntfy is changed.") && !page.contains("geheim"), "{page}");
+    assert!(page.contains("Not told: a new best share"), "{page}");
+    server.kept(|kept| {
+        assert_eq!((kept.tests.len(), kept.sinks.len()), (3, 1));
+        let sink = &kept.sinks[0].1;
+        assert_eq!(
+            (sink.get("url"), sink.get("token")),
+            ("https://ntfy.example/geheim", "tk_geheim")
+        );
+        assert_eq!(sink.silent.len(), 6);
+        let told = format!("{:?}", kept.audit);
+        assert!(!told.contains("geheim"), "{told}");
+        for words in ["ntfy is added.", "ntfy is changed.", "A test message was sent."] {
+            assert!(told.contains(words), "{words} in {told}");
+        }
+    });
+
+    // It is another place by now: an old page changes nothing.
+    let page = post(&format!("step=remove&sink={id}&sure=yes"));
+    assert!(page.contains("This place has changed meanwhile"), "{page}");
+    let id = place(&page, "ntfy.example").to_owned();
+    assert!(
+        post(&format!("step=remove&sink={id}")).contains("Tick the box beside the button first.")
+    );
+    server.kept(|kept| assert_eq!(kept.sinks.len(), 1));
+    assert!(post(&format!("step=remove&sink={id}&sure=yes")).contains("ntfy is removed"));
+    server.kept(|kept| assert!(kept.sinks.is_empty()));
+
+    // Nonsense does nothing, and neither does anybody else.
+    for form in [
+        "step=save&kind=fax&sink-url=http://a",
+        "step=new&kind=fax",
+        "step=test",
+        "step=remove",
+        "",
+    ] {
+        assert_eq!(server.post("/notify", &format!("token={token}&{form}")).code, 303, "{form}");
+    }
+    assert_eq!(server.post("/notify", &format!("step=save&{typed}")).code, 403);
+    server.cookie.borrow_mut().clear();
+    assert_eq!(server.post("/notify", &format!("token={token}&step=save&{typed}")).code, 303);
+    server.kept(|kept| assert!(kept.sinks.is_empty()));
+}
+
+#[test]
+fn every_service_has_its_fields_and_a_password_stays_with_its_mail_server() {
+    let server = Server::ready();
+    let token = server.token();
+    let post = |form: &str| server.post("/notify", &format!("token={token}&{form}")).body;
+    for service in SERVICES {
+        let page = post(&format!("step=new&kind={}", service.name));
+        for field in service.fields {
+            assert!(input(&page, &format!("sink-{}", field.name)).contains("value=\"\""), "{page}");
+        }
+    }
+    let mail =
+        "kind=email&sink-url=smtps://a&sink-user=anna&sink-from=a%40b&sink-to=c%40d&topic=block";
+    post(&format!("step=save&{mail}&sink-password=geheim"));
+    let id = place(&server.get("/settings").body, "E-mail").to_owned();
+    let page = post(&format!("step=edit&sink={id}"));
+    assert!(
+        input(&page, "sink-url").contains("value=\"smtps://a\"") && !page.contains("geheim"),
+        "{page}"
+    );
+    assert!(input(&page, "sink-password").contains("type=\"password\""), "{page}");
+    post(&format!("step=save&sink={id}&{mail}&sink-password="));
+    server.kept(|kept| assert_eq!(kept.sinks[0].1.get("password"), "geheim"));
+    let id = place(&server.get("/settings").body, "E-mail").to_owned();
+    let elsewhere = mail.replace("smtps://a", "smtps://thief");
+    post(&format!("step=try&sink={id}&{elsewhere}&sink-password="));
+    server.kept(|kept| {
+        let tried = kept.tests.last().unwrap();
+        assert_eq!((tried.get("url"), tried.get("password")), ("smtps://thief", ""));
     });
 }
 

@@ -372,7 +372,19 @@ pub fn forty() -> Snapshot {
             2 => ("Antminer S19j Pro+", "Antminer S19j Pro+/Wed Jun 28", "antminer", 120e12),
             _ => ("Avalon Q", "cgminer/4.11.1", "avalon", 90e12),
         };
-        s.miners.push(miner(&format!("rack-{i:02}"), model, agent, class, rate, i));
+        // No two of them prove the same, or have been there for as long.
+        let chance = |what: u64| (mixed(what * 100 + u64::from(i)) & 0xffff) as f64 / 65_536.0;
+        let mut miner = miner(
+            &format!("rack-{i:02}"),
+            model,
+            agent,
+            class,
+            rate * (0.93 + 0.14 * chance(1)),
+            i,
+        );
+        miner.accepted = (miner.accepted as f64 * (0.2 + chance(2))) as u64;
+        miner.best *= 0.1 / (0.001 + chance(3));
+        s.miners.push(miner);
     }
     sum_up(&mut s);
     s
@@ -675,8 +687,7 @@ fn base() -> Snapshot {
             kind: "ntfy".to_owned(),
             last_ok_at: Some(NOW - 80_000),
             sent: 14,
-            failed: 0,
-            error: String::new(),
+            ..Default::default()
         }],
         ..Default::default()
     }
@@ -748,6 +759,8 @@ fn node(name: &str, address: &str, state: NodeState, latency: f64, wins: u64) ->
         reason: String::new(),
         remedy: String::new(),
         answered_at: Some(NOW - 1),
+        rpc_lost: LossView { disconnects: 2, reconnects: 2 },
+        zmq_lost: LossView { disconnects: 1, reconnects: 1 },
         height: Some(925_113),
         headers: Some(925_113),
         tip: None,
@@ -799,8 +812,7 @@ fn miner(name: &str, model: &str, agent: &str, class: &str, hashrate: f64, seed:
     let share_s = if hashrate < 1e6 { 18.0 } else { 4.0 };
     let difficulty = (hashrate * share_s / 4_294_967_296.0).max(0.0015);
     let wave = |i: u32| {
-        let x =
-            f64::from(i.wrapping_mul(2_654_435_761).wrapping_add(seed * 97) >> 16 & 0xff) / 255.0;
+        let x = (mixed(u64::from(i * 1_000 + seed)) & 0xff) as f64 / 255.0;
         hashrate * (0.9 + 0.18 * x)
     };
     MinerView {
@@ -898,11 +910,20 @@ fn histogram(bounds: &[f64], count: u64, mean: f64) -> HistogramView {
     }
 }
 
+/// A number that says nothing of the one that it was made of (the last step of MurmurHash3).
+fn mixed(mut x: u64) -> u64 {
+    for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
+        x = (x ^ (x >> 33)).wrapping_mul(factor);
+    }
+    x ^ (x >> 33)
+}
+
 fn history() -> HistoryView {
     let points = |count: u64, step: u64, low: f64| {
         (0..count)
             .map(|i| {
-                let x = ((i * 2_654_435_761) >> 8 & 0xff) as f64 / 255.0;
+                // Without any pattern, as real shares are: a line with one would pack too well.
+                let x = (mixed(i * 1_000 + step) & 0xff) as f64 / 255.0;
                 let grow = low + (1.0 - low) * (i as f64 / count as f64);
                 PointView {
                     from: NOW - (count - i) * step,

@@ -608,6 +608,20 @@ fn a_reload_tells_what_changed() {
     fewer.nodes.remove(1);
     assert_eq!(told(&before.diff(&fewer)), ["The node cellar is no longer used."]);
     assert_eq!(told(&fewer.diff(&before)), ["The node cellar is new."]);
+
+    // Another name is nothing more, and does not hide what else is another.
+    let mut renamed = before.clone();
+    renamed.nodes[1].name = "roof".to_owned();
+    let words = "The node cellar is called roof now.";
+    assert_eq!(told(&before.diff(&renamed)), [words]);
+    renamed.nodes[1].zmq = Some("tcp://10.0.0.2:28332".to_owned());
+    let more = "The node roof has another ZMQ address.";
+    assert_eq!(told(&before.diff(&renamed)), [words, more]);
+    // Two that change their names with one another are other nodes by these names.
+    let mut swapped = before.clone();
+    swapped.nodes[0].name = "cellar".to_owned();
+    swapped.nodes[1].name = "attic".to_owned();
+    assert!(!format!("{:?}", told(&before.diff(&swapped))).contains("called"));
 }
 
 fn told(changes: &[Change]) -> Vec<String> {

@@ -14,11 +14,13 @@ mod home;
 mod truth;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use soloist::ledger::record::Grain;
+use soloist::server::http::live::Updates;
 use soloist::status::{
-    AlarmView, MinerState, MinerView, Odds, PointView, RateView, Snapshot, gopool, json, miners,
-    verdict,
+    AlarmView, MinerState, MinerView, Odds, PointView, RateView, Snapshot, gopool, html, json,
+    miners, verdict,
 };
 
 use home::{CHECK_EVERY, DAYS, HOUR, Home};
@@ -67,6 +69,51 @@ fn three_days_of_ten_miners_are_told_as_they_were() {
     let outside = all.outside as f64 / all.rates as f64;
     assert!(all.rates > 10_000, "only {} rates were checked", all.rates);
     assert!(outside <= 0.015, "{:.2} % lie outside of their bounds", 100.0 * outside);
+}
+
+/// What a reader of the page is sent in a day of this home: in virtual time, a look every two seconds as
+/// the live channel takes it, through the first 36 hours, of which every sixth minute is rendered.
+#[test]
+fn a_day_of_the_page_sends_little() {
+    const EVERY: u64 = 2;
+    let mut home = Home::new(1);
+    let mut sizes: Vec<usize> = Vec::new();
+    let (mut seconds, mut packed) = (0, 0);
+    let window = if std::env::var_os("SOLOIST_LONG").is_some() { 60 } else { 900 };
+    while home.second < 24 * HOUR {
+        // A reader who has the page open for a minute, again and again.
+        home.pass(window - 60);
+        let mut updates = Updates::default();
+        for passed in (0..60).step_by(EVERY as usize) {
+            home.pass(EVERY);
+            if !home.is_running() {
+                continue;
+            }
+            let snapshot = home.snapshot();
+            let sections = html::sections(&snapshot, &verdict(&snapshot), html::Miners::Few);
+            let text = updates.next(Duration::from_secs(passed), snapshot.now, &sections);
+            // The first one is the whole page, which the reader has just got.
+            if passed == 0 {
+                continue;
+            }
+            seconds += EVERY;
+            let text = text.unwrap_or_default();
+            packed += text.len();
+            sizes.push(text.len());
+        }
+    }
+    sizes.sort_unstable();
+    let mean = packed as f64 / seconds as f64;
+    let at = |part: f64| sizes[((sizes.len() - 1) as f64 * part) as usize];
+    println!(
+        "a day of the home in virtual time, {seconds} s of it seen: {mean:.0} bytes a second; an update each \
+         2 s: median {} bytes, 90 % {}, 99 % {}, largest {}",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(1.0)
+    );
+    assert!(mean <= 1_500.0, "{mean:.0} bytes a second");
 }
 
 fn check(home: &Home, checked: &mut Checked) {

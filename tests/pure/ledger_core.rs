@@ -9,10 +9,12 @@ use proptest::prelude::*;
 use soloist::chain::BlockHash;
 use soloist::clock::Now;
 use soloist::difficulty::HASHES_PER_DIFFICULTY;
-use soloist::ledger::record::{FoundBlock, Grain, Record, RejectReason, StoredState, WorkerNumber};
+use soloist::ledger::record::{
+    Dent, FoundBlock, Grain, Record, RejectReason, StoredState, WorkerNumber,
+};
 use soloist::ledger::totals::{
-    Ledger, LedgerEvent, LedgerOutput, MAX_BLOCKS, MAX_WORKERS, Opened, SaveReport, Storage,
-    WorkerId,
+    Ledger, LedgerEvent, LedgerOutput, MAX_BLOCKS, MAX_MARKS, MAX_WORKERS, Opened, SaveReport,
+    Storage, WorkerId,
 };
 
 use crate::ledger_world::{Picture, picture};
@@ -115,6 +117,42 @@ impl Run {
     fn picture(&self) -> Picture {
         picture(&self.ledger)
     }
+
+    /// False where that is refused.
+    fn join(&mut self, from: &str, into: &str) -> bool {
+        let [Some(from), Some(into)] = [from, into].map(|name| self.ledger.named(name)) else {
+            return false;
+        };
+        let allowed = self.ledger.can_join(from, into).is_ok();
+        let before = sum_of_workers(&self.ledger);
+        let known = self.ledger.workers().count();
+        self.tell(LedgerEvent::Join { from, into });
+        assert_eq!(sum_of_workers(&self.ledger), before, "nothing comes and nothing goes");
+        assert_eq!(self.ledger.workers().count(), known - usize::from(allowed));
+        assert_eq!(self.ledger.get(from).is_none(), allowed);
+        allowed
+    }
+}
+
+/// All that single workers have: shares, work, rejects and blocks; shares and work of their hours, days
+/// and minutes; the best of all bests.
+fn sum_of_workers(ledger: &Ledger) -> (u64, f64, u64, u32, Vec<(u64, f64)>, f64) {
+    let mut sum = (0, 0.0, 0, 0, vec![(0, 0.0); Grain::COUNT], 0.0_f64);
+    for (_, worker) in ledger.workers() {
+        let totals = worker.totals();
+        sum.0 += totals.ever.accepted;
+        sum.1 += totals.ever.work;
+        sum.2 += totals.ever.rejected();
+        sum.3 += totals.blocks;
+        for (of_grain, grain) in sum.4.iter_mut().zip(Grain::ALL) {
+            for point in worker.history(grain) {
+                of_grain.0 += u64::from(point.accepted);
+                of_grain.1 += f64::from(point.work);
+            }
+        }
+        sum.5 = sum.5.max(totals.best.map_or(0.0, |best| best.difficulty));
+    }
+    sum
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +166,8 @@ enum Op {
     Fail(bool),
     Audit(u8),
     Forget(u8),
+    Connect { worker: u8, on: bool },
+    Join { from: u8, into: u8 },
     Restart,
     Stop,
 }
@@ -168,6 +208,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::Fail),
         1 => any::<u8>().prop_map(Op::Audit),
         1 => (0_u8..6).prop_map(Op::Forget),
+        2 => (0_u8..6, any::<bool>()).prop_map(|(worker, on)| Op::Connect { worker, on }),
+        2 => (0_u8..6, 0_u8..6).prop_map(|(from, into)| Op::Join { from, into }),
         1 => Just(Op::Restart),
         1 => Just(Op::Stop),
     ]
@@ -227,6 +269,18 @@ proptest! {
                     let worker = run.worker(&format!("w{worker}"));
                     run.tell(LedgerEvent::Forget(worker));
                 }
+                Op::Connect { worker, on } => {
+                    let id = run.worker(&format!("w{worker}"));
+                    let is_on = run.ledger.get(id).unwrap().is_connected();
+                    match (is_on, on) {
+                        (false, true) => run.tell(LedgerEvent::Connected(id)),
+                        (true, false) => run.tell(LedgerEvent::Disconnected(id)),
+                        _ => {}
+                    }
+                }
+                Op::Join { from, into } => {
+                    run.join(&format!("w{from}"), &format!("w{into}"));
+                }
                 // An orderly stop with a card that works: everything comes back.
                 Op::Restart | Op::Stop => {
                     run.card.failing = false;
@@ -285,10 +339,18 @@ proptest! {
                     blocks += 1;
                 }
                 Op::Wait(seconds) => run.advance(seconds),
+                Op::Join { from, into } => {
+                    run.join(&format!("w{from}"), &format!("w{into}"));
+                }
                 Op::Restart => snapshots.push(run.ledger.records(1 << 20)),
                 _ => {}
             }
         }
+        // What the power leaves of it, with the newest of the snapshots before what is left.
+        let newest = snapshots.last().unwrap();
+        let records = newest.iter().chain(&run.card.journal).cloned().collect::<Vec<_>>();
+        let after = Ledger::replay(run.now, &records);
+        prop_assert_eq!(sum_of_workers(&after).0, after.total().totals().ever.accepted);
         let journal = &run.card.journal;
         let once = picture(&Ledger::replay(run.now, journal));
         let twice: Vec<Record> = journal.iter().chain(journal).cloned().collect();
@@ -660,6 +722,261 @@ fn the_table_of_workers_is_bounded_and_connected_ones_stay() {
     // Names alone are not written.
     let names = run.card.journal.iter().filter(|r| matches!(r, Record::Worker { .. })).count();
     assert_eq!(names, 1);
+}
+
+/// A miner was renamed: its shares lie in two workers, until the owner says that they are one.
+#[test]
+fn a_renamed_miner_gets_its_history_and_keeps_it_whatever_the_power_does() {
+    let mut run = Run::new(Card::default(), START);
+    run.tell(LedgerEvent::Network { difficulty: 1e6 });
+    let mine = |run: &mut Run, worker, shares: u32, actual: f64| {
+        run.tell(LedgerEvent::Connected(worker));
+        for _ in 0..shares {
+            run.advance(30);
+            run.share(worker, 1.0, actual);
+        }
+        run.tell(LedgerEvent::Disconnected(worker));
+    };
+    let old = run.worker("old");
+    mine(&mut run, old, 2_000, 7.0);
+    let hash = BlockHash([3; 32]);
+    let (height, difficulty, reward, payee) = (9, 7.5, 6, String::new());
+    run.tell(LedgerEvent::BlockFound { worker: old, hash, height, difficulty, reward, payee });
+    let began = run.ledger.get(old).unwrap().totals().first_seen;
+    let new = run.worker("new");
+    mine(&mut run, new, 400, 5.0);
+    // What the card had when the owner pressed, and a snapshot of then.
+    let (before, snapshot) = (run.card.clone(), run.ledger.records(1 << 20));
+    run.tell(LedgerEvent::Connected(old));
+    assert!(!run.join("old", "new"), "it mines");
+    run.tell(LedgerEvent::Disconnected(old));
+    run.tell(LedgerEvent::Connected(new));
+    let minutes = |ledger: &Ledger, name: &str| {
+        let worker = ledger.named(name).and_then(|id| ledger.get(id)).unwrap();
+        worker.history(Grain::Minute).iter().map(|point| point.accepted).sum::<u32>()
+    };
+    let drawn = minutes(&run.ledger, "old") + minutes(&run.ledger, "new");
+    let [hours, days] = [Grain::Hour, Grain::Day].map(|grain| run.ledger.total().history(grain));
+    let saves = run.card.saves;
+    assert!(run.join("old", "new"));
+    assert_eq!(run.card.saves, saves + 1, "it is written at once");
+
+    let check = |ledger: &Ledger, what: &str| {
+        assert_eq!(ledger.named("old"), None, "{what}");
+        let worker = ledger.named("new").and_then(|id| ledger.get(id)).unwrap();
+        let totals = worker.totals();
+        assert_eq!((totals.ever.accepted, totals.blocks), (2_400, 1), "{what}");
+        assert_eq!((totals.first_seen, totals.since_block.accepted), (began, 400), "{what}");
+        let (best, since) = (totals.best.unwrap(), totals.best_since_block.unwrap());
+        assert_eq!((best.difficulty, since.difficulty), (7.0, 5.0), "{what}");
+        assert_eq!((best.worker, since.worker), (worker.number, worker.number), "{what}");
+        assert!(ledger.bests().iter().all(|best| best.worker == worker.number), "{what}");
+        let block = ledger.blocks().next().unwrap();
+        assert_eq!((block.worker, block.name.as_str()), (worker.number, "new"), "{what}");
+        assert_eq!(ledger.total().totals().best.unwrap().worker, worker.number, "{what}");
+        assert_eq!(minutes(ledger, "new"), drawn.min(minutes(ledger, "new")), "{what}");
+        // A single miner: its charts are those of all.
+        let work = |points: &[soloist::ledger::record::Point]| {
+            points
+                .iter()
+                .map(|point| (point.period, point.accepted, point.work))
+                .collect::<Vec<_>>()
+        };
+        for (grain, all) in [(Grain::Hour, &hours), (Grain::Day, &days)] {
+            assert_eq!(work(&worker.history(grain)), work(all), "{what}");
+        }
+    };
+    check(&run.ledger, "now");
+    assert_eq!(minutes(&run.ledger, "new"), drawn);
+    // The power goes now; the cache is as old as it was, or gone.
+    for cache in [before.cache.clone(), BTreeMap::new()] {
+        let after = Run::new(Card { cache, ..run.card.clone() }, run.now.unix).ledger;
+        check(&after, "after a power cut");
+        assert_eq!(minutes(&after, "new"), drawn, "the journal has the minutes");
+    }
+    // It went a moment before: nothing has happened.
+    let undone = Run::new(before, run.now.unix).ledger;
+    assert_eq!(undone.workers().count(), 2);
+    // The journal is damaged: what is left of it comes after a snapshot of before.
+    let records = [snapshot.clone(), run.card.journal.clone()].concat();
+    check(&Ledger::replay(run.now, &records), "after a snapshot of before");
+    for lost in 0..run.card.journal.len() {
+        let mut left = run.card.journal.clone();
+        if matches!(left.remove(lost), Record::Join { .. }) {
+            continue;
+        }
+        let after = Ledger::replay(run.now, &[snapshot.clone(), left].concat());
+        let name = after.workers().next().unwrap().1.name.clone();
+        assert_eq!((after.workers().count(), name.as_str()), (1, "new"), "without record {lost}");
+        assert_eq!(sum_of_workers(&after).0, 2_400, "without record {lost}");
+    }
+    // Who comes by the old name is somebody else.
+    let again = run.worker("old");
+    run.share(again, 1.0, 1.0);
+    assert_ne!(run.ledger.get(again).unwrap().number, WorkerNumber(1));
+    assert_eq!(run.ledger.get(again).unwrap().totals().ever.accepted, 1);
+    run.share(old, 1.0, 1.0);
+    assert_eq!(run.ledger.total().totals().ever.accepted, 2_402, "by the old handle");
+    run.tell(LedgerEvent::Stop);
+    let after = Run::new(run.card, run.now.unix).ledger;
+    assert_eq!(after.named("old").and_then(|id| after.get(id)).unwrap().totals().ever.accepted, 1);
+    assert_eq!(
+        after.named("new").and_then(|id| after.get(id)).unwrap().totals().ever.accepted,
+        2_400
+    );
+}
+
+/// Three runs: one with the right time, one that never had it, and one that gets it. Of the same boot the
+/// distance of both clocks is known; of another one only the order.
+#[test]
+fn a_run_that_ended_before_its_clock_was_right_is_dated_by_the_next_one() {
+    let day = |unix: u64| Grain::Day.period(unix);
+    let work = |ledger: &Ledger, grain, from: u64, to: u64| {
+        let points = ledger.total().history(grain).into_iter();
+        let within = points
+            .filter(|point| (from..=to).contains(&(u64::from(point.period) * grain.seconds())));
+        within.map(|point| u64::from(point.accepted)).sum::<u64>()
+    };
+    let started = |run: &mut Run, boot: &str, up| {
+        run.tell(LedgerEvent::Started { boot: boot.to_owned(), up });
+    };
+    for same_boot in [true, false] {
+        let mut run = Run::new(Card::default(), START);
+        started(&mut run, "a", 30);
+        run.tell(LedgerEvent::ClockKnown);
+        let mines = |run: &mut Run, minutes: u64, actual: f64| {
+            let worker = run.worker("w");
+            run.tell(LedgerEvent::Connected(worker));
+            for _ in 0..minutes {
+                run.advance(60);
+                run.share(worker, 1.0, actual);
+            }
+        };
+        mines(&mut run, 130, 2.0);
+        // To the end of a minute: what two runs have in one minute is not told apart.
+        run.advance(59 - run.now.unix % 60);
+        run.tell(LedgerEvent::Stop);
+        let first_end = run.now.unix;
+
+        // The box has no clock, and shows half an hour less than the end of its last run.
+        let mut run = Run::new(run.card, first_end - 1_800);
+        started(&mut run, "b", 20);
+        let earliest = run.ledger.earliest().unwrap();
+        assert_eq!(earliest, first_end + 1);
+        // Its clock is ahead instead, where nobody will ever know by how much.
+        let began = if same_boot { earliest } else { first_end + 30 * 86_400 };
+        let by = began as i64 - run.now.unix as i64;
+        run.now.unix = began;
+        run.tell(LedgerEvent::ClockSet { by });
+        let about = String::new();
+        run.tell(LedgerEvent::Dent { kind: Dent::Outage, about });
+        mines(&mut run, 100, 9.0);
+        let worker = run.worker("w");
+        let (height, difficulty, reward, payee) = (9, 7.5, 6, String::new());
+        let hash = BlockHash([3; 32]);
+        run.tell(LedgerEvent::BlockFound { worker, hash, height, difficulty, reward, payee });
+        assert!(!run.ledger.is_clock_known());
+        let ended = run.now.unix;
+        // The power goes.
+        let truth = 5 * 86_400;
+        let unix = match same_boot {
+            true => ended + 7 + truth,
+            false => first_end + truth,
+        };
+        let mut run = Run::new(run.card, unix);
+        let boot = if same_boot { "b" } else { "c" };
+        started(&mut run, boot, 20 + 6_000 + 7);
+        let before = sum_of_workers(&run.ledger);
+        // The last minutes may not be on the card; hours and days have them by the block's tally.
+        let minutes = work(&run.ledger, Grain::Minute, began, ended);
+        let of_first = work(&run.ledger, Grain::Minute, 0, first_end);
+        assert!(minutes >= 90, "{minutes}");
+        run.tell(LedgerEvent::ClockKnown);
+        // To the second, or to end when the next one begins.
+        let moved = match same_boot {
+            true => truth as i64,
+            false => unix as i64 - ended as i64,
+        };
+        let right = |date: u64| date.saturating_add_signed(moved);
+        let check = |ledger: &Ledger, what: &str| {
+            // Of the minutes the card keeps a day.
+            let left_out = usize::from(what == "after a power cut");
+            let (mut sum, mut had) = (sum_of_workers(ledger), before.clone());
+            for sum in [&mut sum, &mut had] {
+                sum.4.drain(..left_out);
+            }
+            assert_eq!(sum, had, "{what}: nothing comes and nothing goes");
+            let (from, to) = (right(began), right(ended));
+            for grain in Grain::ALL.into_iter().skip(left_out) {
+                let slack = grain.seconds();
+                let all = if grain == Grain::Minute { minutes } else { 100 };
+                assert_eq!(work(ledger, grain, from - slack, to), all, "{what}: {grain:?}");
+                let all = if grain == Grain::Minute { of_first } else { 130 };
+                assert_eq!(work(ledger, grain, 0, first_end), all, "{what}: {grain:?}");
+            }
+            let block = ledger.blocks().next().unwrap();
+            assert_eq!((block.unix, block.state_unix), (to, to), "{what}");
+            let totals = ledger.total().totals();
+            assert!((START..=START + 60).contains(&totals.first_seen), "{what}: {totals:?}");
+            assert_eq!(totals.last_share, to, "{what}");
+            let best = totals.best.unwrap();
+            assert_eq!((best.difficulty, best.unix), (9.0, from + 60), "{what}");
+            assert_eq!(ledger.bests()[0].unix, from + 60, "{what}");
+            let mark = ledger.marks().next().unwrap();
+            assert_eq!((mark.unix, mark.until), (from, to), "{what}: ended with its run");
+            let runs: Vec<_> = ledger.runs().map(|run| (run.since, run.until, run.known)).collect();
+            assert_eq!(runs[..2], [(START, first_end, true), (from, to, same_boot)], "{what}");
+            assert!(day(to) <= day(unix), "{what}");
+        };
+        check(&run.ledger, "now");
+        run.tell(LedgerEvent::ClockKnown);
+        check(&run.ledger, "told twice");
+        run.advance(61);
+        assert!(run.card.rewrites > 0);
+        let later = Run::new(run.card.clone(), run.now.unix);
+        check(&later.ledger, "after a power cut");
+    }
+}
+
+#[test]
+fn marks_are_kept_over_runs_and_an_outage_is_told_once() {
+    let mut run = Run::new(Card::default(), START);
+    let tell = |run: &mut Run, kind, about: &str| {
+        run.tell(LedgerEvent::Dent { kind, about: about.to_owned() });
+    };
+    run.tell(LedgerEvent::OutageOver);
+    run.advance(10);
+    tell(&mut run, Dent::Outage, "");
+    run.advance(1);
+    tell(&mut run, Dent::Outage, "");
+    run.advance(8);
+    tell(&mut run, Dent::Failover, "cellar");
+    run.advance(1);
+    run.tell(LedgerEvent::OutageOver);
+    run.advance(10);
+    run.tell(LedgerEvent::OutageOver);
+    let marks = |ledger: &Ledger| {
+        let marks = ledger
+            .marks()
+            .map(|mark| (mark.kind, mark.unix - START, mark.until.saturating_sub(START)));
+        marks.collect::<Vec<_>>()
+    };
+    let told = [(Dent::Outage, 10, 20), (Dent::Failover, 19, 0)];
+    assert_eq!(marks(&run.ledger), told);
+    run.advance(61);
+    // What comes before the card is read stands behind what is on it.
+    let now = Now { mono: run.now.mono, unix: run.now.unix + 100 };
+    let mut next = Run { ledger: Ledger::new(now), card: run.card, now, best: None };
+    tell(&mut next, Dent::Failover, "attic");
+    assert_eq!(marks(&next.ledger)[..2], told);
+    assert_eq!(next.ledger.marks().last().unwrap().about, "attic");
+    for _ in 0..1_000 {
+        next.advance(3);
+        tell(&mut next, Dent::Failover, "attic");
+    }
+    assert_eq!(next.ledger.marks().count(), MAX_MARKS);
+    next.tell(LedgerEvent::Stop);
+    assert_eq!(marks(&Run::new(next.card, next.now.unix).ledger), marks(&next.ledger));
 }
 
 #[test]

@@ -5,6 +5,11 @@
 // Nobody outside sees a test's helpers.
 #![allow(unreachable_pub)]
 
+#[path = "../common"]
+mod common {
+    #![allow(dead_code, clippy::unwrap_used)]
+    pub mod miner_v2;
+}
 #[path = "../ledger_world/mod.rs"]
 mod ledger_world;
 
@@ -24,5 +29,6 @@ mod ledger_store;
 mod ledger_years;
 mod modules;
 mod spool_files;
+mod v2_miner;
 mod vardiff_sim;
 mod world;

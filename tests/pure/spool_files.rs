@@ -68,6 +68,28 @@ fn a_block_lives_from_solved_to_mature() {
     assert_eq!(spool.list().unwrap().len(), 1);
 }
 
+/// The clock was set after it was solved: its date moves, and its own file stays as it is.
+#[test]
+fn a_blocks_date_moves_and_its_file_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let block = regtest();
+    spool.write(&block).unwrap();
+    let file = || fs::read(dir.path().join(format!("0000900123-{}.block", block.hash))).unwrap();
+    let written = file();
+    let right = block.unix + 34_560_000;
+    spool.date(&block.hash, right).unwrap();
+    spool.mark(&block.hash, StoredState::Accepted { node: "attic".into() }).unwrap();
+    let (spool, told) = Spool::open(dir.path()).unwrap();
+    assert!(told.is_empty(), "{told:?}");
+    for entry in [spool.pending().unwrap()[0].clone(), spool.read(&block.hash).unwrap()] {
+        assert_eq!(entry.block, SolvedBlock { unix: right, ..block.clone() });
+        assert!(matches!(entry.progress.state, StoredState::Accepted { .. }));
+    }
+    assert_eq!(file(), written);
+    assert!(matches!(spool.date(&genesis().hash, 1), Err(SpoolError::Unknown)));
+}
+
 #[test]
 fn a_file_that_was_not_renamed_yet_is_taken_in() {
     let dir = tempfile::tempdir().unwrap();

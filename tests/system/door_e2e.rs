@@ -1,6 +1,7 @@
-//! The door in a hostile house: a thousand connections that say nothing, or hardly anything, from two
-//! hundred addresses, held against the miners' port and the page. Miners that have mined here come back at
-//! once, new ones get in, and the page answers. In a network of its own, by IPv4 and IPv6.
+//! The door in a hostile house: a thousand connections that say nothing, hardly anything, or half a
+//! handshake, from two hundred addresses, held against the miners' port and the page. Miners that have
+//! mined here come back at once, new ones get in, and the page answers. In a network of its own, by IPv4
+//! and IPv6.
 //!
 //! Twenty seconds; `SOLOIST_DOOR=300` says for how many, `SOLOIST_LONG=1` is five minutes.
 #![cfg(feature = "demo")]
@@ -36,6 +37,9 @@ const BOX: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(10, 66, 0, 1)),
     IpAddr::V6(Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 0, 1)),
 ];
+
+/// The first act of Stratum V2, after which nothing comes that fits.
+const HALF_A_HANDSHAKE: [u8; 64] = [0xa7; 64];
 
 const KNOWN_AT_MOST: Duration = Duration::from_secs(1);
 const NEW_AT_MOST: Duration = Duration::from_secs(10);
@@ -395,12 +399,13 @@ fn attack((stratum, page): (u16, u16), over: &AtomicBool) -> (u64, u64) {
         let subscribe = "{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"slow/1.0\"]}\n";
         let head = "GET / HTTP/1.1\r\nHost: solo\r\nUser-Agent: slow\r\nAccept: */*\r\n\r\n";
         let live = "GET /api/events HTTP/1.1\r\nHost: solo\r\n\r\n";
+        let live = if reads_updates(from) { live.as_bytes() } else { b"" };
         for (port, at_once, slowly) in [
-            (stratum, "", ""),
-            (stratum, "", ""),
-            (stratum, "", subscribe),
-            (page, "", head),
-            (page, if reads_updates(from) { live } else { "" }, ""),
+            (stratum, &b""[..], ""),
+            (stratum, &HALF_A_HANDSHAKE, ""),
+            (stratum, b"", subscribe),
+            (page, b"", head),
+            (page, live, ""),
         ] {
             executor.spawn(hold(from, to(port), at_once, slowly, counts.clone())).detach();
         }
@@ -425,7 +430,7 @@ fn reads_updates(from: IpAddr) -> bool {
 async fn hold(
     from: IpAddr,
     to: SocketAddr,
-    at_once: &'static str,
+    at_once: &'static [u8],
     slowly: &'static str,
     counts: Rc<(Cell<u64>, Cell<u64>)>,
 ) {
@@ -433,7 +438,7 @@ async fn hold(
         if let Some(mut stream) = enter(from, to).await {
             counts.0.set(counts.0.get() + 1);
             counts.1.set(counts.1.get() + 1);
-            stream.write_all(at_once.as_bytes()).await.ok();
+            stream.write_all(at_once).await.ok();
             for byte in slowly.bytes() {
                 Timer::after(Duration::from_secs(1)).await;
                 if stream.write_all(&[byte]).await.is_err() {
@@ -442,7 +447,7 @@ async fn hold(
             }
             // Who has asked for something does not read it; the others wait for the end.
             match at_once {
-                "" => drop(stream.read_to_end(&mut Vec::new()).await),
+                b"" => drop(stream.read_to_end(&mut Vec::new()).await),
                 _ => until_closed(&stream).await,
             }
             counts.1.set(counts.1.get() - 1);

@@ -440,3 +440,59 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
     panic!("waited a minute for {what}")
 }
+
+/// What a command says may reach nobody: a full disk, or a reader who has gone. It does its work to the
+/// end, and its exit code tells.
+#[test]
+fn who_speaks_to_nobody_goes_on_and_says_so_by_its_exit_code() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    let (data, file, config) = (path("data"), path("backup"), path("soloist.toml"));
+    fs::write(&config, CONFIG).unwrap();
+    drop(mined(Path::new(&data)));
+    let full = || -> Stdio { fs::File::options().write(true).open("/dev/full").unwrap().into() };
+    let gone = || -> Stdio {
+        let (_, writer) = std::io::pipe().unwrap();
+        writer.into()
+    };
+    let run = |words: &[&str], out: Stdio, err: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_soloist"));
+        let command = command.args(words).current_dir(place.path()).env("HOME", place.path());
+        command.stdin(Stdio::null()).stdout(out).stderr(err).status().unwrap().code()
+    };
+    let commands: [&[&str]; 9] = [
+        &["version"],
+        &["--help"],
+        &["bench"],
+        &["check", "--board"],
+        &["ledger", "check", "--data", &data],
+        &["backup", &file, "--data", &data, "--config", &config],
+        &["export", "json", "--data", &data],
+        &["restore", &file, "--data", &path("new")],
+        &["restore", &file, "--data", &path("newer"), "--settings", "--config", &path("other")],
+    ];
+    for words in commands {
+        assert_eq!(run(words, Stdio::null(), Stdio::null()), Some(0), "{words:?}");
+    }
+    for to in [full, gone] {
+        fs::remove_file(&file).ok();
+        for (place, words) in commands.iter().enumerate() {
+            assert_eq!(run(words, to(), to()), Some(74), "{words:?}");
+            // It was done all the same.
+            assert!(place != 5 || fs::metadata(&file).is_ok_and(|made| made.len() > 100));
+        }
+    }
+    // A mistake is told by its own code, also where its words are lost.
+    for (words, code) in [
+        (&["nonsense"][..], 64),
+        (&["check", "--config", "/nowhere"], 78),
+        (&["restore", "/nowhere", "--data", &data], 65),
+        (&["ledger", "check", "--data", "/dev/null"], 2),
+    ] {
+        let expected = run(words, Stdio::null(), Stdio::null());
+        for to in [full, gone] {
+            assert_eq!(run(words, to(), to()), expected, "{words:?}");
+        }
+        assert_eq!(expected, Some(code), "{words:?}");
+    }
+}

@@ -152,6 +152,39 @@ impl Drop for Prometheus {
     }
 }
 
+/// How long a reader of an idle box waits for the first byte of an answer, connection included; a table
+/// to read, for a build with `--release` on a machine that does nothing else.
+#[test]
+fn the_first_byte_is_soon_there() {
+    let _alone = crate::alone();
+    let Some(node) = RealNode::core().or_else(RealNode::bcoin) else { return };
+    node.generate(if node.kind == Kind::Bcoin { 440 } else { 2 });
+    let daemon = Daemon::start(&node_entries(&[node.config()]));
+    daemon.wait_ready();
+    let _miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    println!("{:<20} {:>10} {:>10}", "first byte of", "median ms", "99 % ms");
+    for path in ["/", "/style.css", "/api/status", "/metrics", "/health/live"] {
+        let mut waited: Vec<Duration> = (0..100)
+            .map(|_| {
+                thread::sleep(Duration::from_millis(20));
+                let asked = Instant::now();
+                let mut stream = TcpStream::connect(daemon.http).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                let head = "HTTP/1.1\r\nHost: solo.local\r\nConnection: close\r\n\r\n";
+                stream.write_all(format!("GET {path} {head}").as_bytes()).unwrap();
+                let mut first = [0; 12];
+                stream.read_exact(&mut first).unwrap();
+                let waited = asked.elapsed();
+                assert_eq!(&first, b"HTTP/1.1 200", "{path}");
+                waited
+            })
+            .collect();
+        waited.sort_unstable();
+        let millis = |waited: Duration| waited.as_secs_f64() * 1e3;
+        println!("{path:<20} {:>10.2} {:>10.2}", millis(waited[50]), millis(p99(&waited)));
+    }
+}
+
 #[test]
 fn a_hundred_readers_and_prometheus_do_not_hold_a_miner_up() {
     let _alone = crate::alone();

@@ -18,6 +18,9 @@ mod house;
 #[allow(dead_code)]
 #[path = "../load/src/miner.rs"]
 mod miner;
+#[allow(dead_code)]
+#[path = "../load/src/v2.rs"]
+mod v2;
 
 use std::fs;
 use std::io::{Read, Write};

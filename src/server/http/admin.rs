@@ -16,9 +16,10 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header;
 use hyper::{Request, Response, StatusCode};
 
+use crate::notify::SinkId;
 use crate::settings::access::{self, Access, Token, Try};
-use crate::settings::{self, NODES_MAX, NodeValues, Remark, Values};
-use crate::status::{AlarmView, format};
+use crate::settings::{self, NODES_MAX, NodeValues, Remark, Service, SinkValues, TOPICS, Values};
+use crate::status::{AlarmView, SinkView, format};
 use crate::stratum::firmware::plain_number;
 use crate::timeout::within;
 
@@ -67,10 +68,11 @@ pub enum Action {
     PowerOff,
     /// Show the block that would be sent now to every node, and tell what they say.
     FireDrill,
-    /// Send a message to every place for notifications.
-    TestSinks,
     /// Drop the miners with these ids from the list, with their counts.
     Forget(Vec<String>),
+    /// Two miners are one that was renamed: what was counted for the first id becomes the second's, and
+    /// the first is no more.
+    Join(String, String),
     /// Do not count this alarm for a while, as somebody at this address wishes.
     Snooze(AlarmView, Snooze, IpAddr),
     /// Let the alarm with this id count again.
@@ -135,7 +137,6 @@ impl Action {
             "reboot" => Action::Reboot,
             "poweroff" => Action::PowerOff,
             "drill" => Action::FireDrill,
-            "sinks" => Action::TestSinks,
             "fix" => {
                 let wish = form.get("difficulty")?.replace('\u{202f}', "");
                 let level = plain_number(&wish).filter(|level| FIXED.contains(level));
@@ -148,6 +149,7 @@ impl Action {
                 let ids = form.all("miner").filter(|id| !id.is_empty());
                 Action::Forget(ids.map(str::to_owned).collect())
             }
+            "join" => Action::Join(form.get("from")?.to_owned(), miner()?),
             "snooze" => {
                 let alarm =
                     alarms.iter().find(|alarm| Some(alarm.id.as_str()) == form.get("alarm"))?;
@@ -173,11 +175,13 @@ impl Action {
             Action::Reboot => "Restart of the box asked for.".to_owned(),
             Action::PowerOff => "Shutdown of the box asked for.".to_owned(),
             Action::FireDrill => "Fire drill asked for.".to_owned(),
-            Action::TestSinks => "Test of the notifications asked for.".to_owned(),
             Action::Forget(ids) => match ids.as_slice() {
                 [id] => format!("Miner number {id} is to be forgotten."),
                 ids => format!("Miners number {} are to be forgotten.", ids.join(", ")),
             },
+            Action::Join(from, into) => {
+                format!("The history of miner number {from} is to become that of number {into}.")
+            }
             Action::Snooze(alarm, time, _) => {
                 format!("An alarm is snoozed for {}: {}", time.words(), alarm.text)
             }
@@ -193,6 +197,19 @@ impl Action {
             Action::Record(id) => format!("Miner number {id} is recorded for five minutes."),
         }
     }
+}
+
+/// A place for notifications, as the owner may see it.
+#[derive(Clone, Debug)]
+pub struct SinkEntry {
+    /// Until its messages go elsewhere, or until the next start.
+    pub id: SinkId,
+    /// Its settings, without the secrets.
+    pub values: SinkValues,
+    /// The machine that takes its messages.
+    pub host: String,
+    /// Whether they arrive.
+    pub view: SinkView,
 }
 
 /// What a backup brought.
@@ -276,6 +293,47 @@ pub trait Control {
         Box::pin(async { Err("This box makes no backup.".to_owned()) })
     }
 
+    /// The places for notifications, in their order.
+    fn sinks(&self) -> Vec<SinkEntry> {
+        Vec::new()
+    }
+
+    /// Sends a test message with new settings of this place, or of one more, and changes nothing. Secrets
+    /// that are missing are put in by [`SinkValues::fill_secrets`], here and in [`Control::change_sink`]. A
+    /// sentence on what became of it.
+    ///
+    /// # Errors
+    /// What is wrong, each at its field.
+    fn try_sink(
+        &self,
+        _id: Option<SinkId>,
+        _new: SinkValues,
+    ) -> Local<Result<String, Vec<Remark>>> {
+        Box::pin(async { Err(vec![Remark::whole("This box sends no notifications.")]) })
+    }
+
+    /// Changes this place, adds one (without an id), or removes it (without settings): saved atomically and
+    /// in force at once. The place of before is told, from which address that was done.
+    ///
+    /// # Errors
+    /// What is wrong, each at its field; nothing has changed then.
+    fn change_sink(
+        &self,
+        _from: IpAddr,
+        _id: Option<SinkId>,
+        _new: Option<SinkValues>,
+    ) -> Local<Result<(), Vec<Remark>>> {
+        Box::pin(async { Err(vec![Remark::whole("This box sends no notifications.")]) })
+    }
+
+    /// Sends a test message to a saved place, and tells what became of it.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn test_sink(&self, _id: SinkId) -> Local<Result<String, String>> {
+        Box::pin(async { Err("This box sends no notifications.".to_owned()) })
+    }
+
     /// The last lines of the log, the newest last.
     fn log_tail(&self) -> String {
         String::new()
@@ -300,14 +358,16 @@ pub struct Admin {
     setting_up: Cell<bool>,
     /// A backup is being read or made: one at a time, for the memory's sake.
     restoring: Cell<bool>,
+    /// A test message is on its way: it holds a thread of the pool.
+    testing: Cell<bool>,
 }
 
-/// Ends with the request, however that ends.
-struct Restoring(Rc<Admin>);
+/// What is done once at a time. Ends with the request, however that ends.
+struct Busy(Rc<Admin>, fn(&Admin) -> &Cell<bool>);
 
-impl Drop for Restoring {
+impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.restoring.set(false);
+        self.1(&self.0).set(false);
     }
 }
 
@@ -321,6 +381,25 @@ enum FirstValues {
     Saved(Checked),
     /// There are others already.
     TooLate,
+}
+
+/// What became of a try of the PIN.
+enum PinTry {
+    /// There is none.
+    None,
+    /// There were too many tries: none counts for so long.
+    Locked(Duration),
+    Wrong,
+    Right,
+}
+
+/// `POST /api/join`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JoinWish {
+    pin: String,
+    from: String,
+    into: String,
 }
 
 /// `POST /api/setup`.
@@ -381,6 +460,7 @@ pub const NO_PIN: &str = "This box is configured by its file, soloist.toml, and 
 pub fn shows(path: &str) -> bool {
     matches!(path, "/settings" | "/setup" | "/log" | "/support.txt" | "/api/setup")
         || path.starts_with("/recordings/")
+        || path.starts_with("/join/")
 }
 
 impl Admin {
@@ -391,6 +471,7 @@ impl Admin {
             access: RefCell::new(Access::new()),
             setting_up: Cell::new(false),
             restoring: Cell::new(false),
+            testing: Cell::new(false),
         })
     }
 
@@ -398,8 +479,10 @@ impl Admin {
     pub fn takes(&self, path: &str) -> Option<u64> {
         match path {
             "/restore" | "/api/restore" if self.open_for_set_up() => Some(BACKUP_BODY_MAX),
-            "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/api/setup"
-            | "/backup" | "/restore" | "/api/restore" => Some(BODY_MAX),
+            "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/join"
+            | "/api/setup" | "/api/join" | "/backup" | "/notify" | "/restore" | "/api/restore" => {
+                Some(BODY_MAX)
+            }
             _ => None,
         }
     }
@@ -411,6 +494,9 @@ impl Admin {
             return route::json_answer(format!("{{\"open\":{}}}", self.open_for_set_up()));
         }
         match self.session(request) {
+            Some(form) if path.starts_with("/join/") => {
+                self.join_page(http, &form, &path["/join/".len()..], None)
+            }
             Some(_) if !matches!(path, "/settings" | "/setup") => self.download(path),
             _ if self.open_for_set_up() => {
                 let mut values = self.control.values();
@@ -450,6 +536,9 @@ impl Admin {
         if path == "/api/setup" {
             return self.set_up_by_json(http, request, peer).await;
         }
+        if path == "/api/join" {
+            return self.join_by_json(http, request, peer).await;
+        }
         if path == "/restore" || path == "/api/restore" {
             return self.restore(http, request, peer).await;
         }
@@ -482,7 +571,13 @@ impl Admin {
             }
             "/pin" => self.change_pin(http, &form, &token, peer).await,
             "/action" => self.act(http, &form, &token, peer).await,
+            // Asks once more, with both names.
+            "/join" => {
+                let miner = form.get("miner").unwrap_or_default();
+                self.join_page(http, &token, miner, form.get("other"))
+            }
             "/backup" => self.backup(http, &form, &token, peer).await,
+            "/notify" => self.notify(http, &form, &token, peer).await,
             "/settings" => self.change(http, &form, &token, peer).await,
             _ => route::see("/settings"),
         }
@@ -525,7 +620,7 @@ impl Admin {
         } else if self.restoring.replace(true) {
             (StatusCode::SERVICE_UNAVAILABLE, Err("Another backup is being read.".to_owned()))
         } else {
-            let _busy = Restoring(self.clone());
+            let _busy = Busy(self.clone(), |admin| &admin.restoring);
             let wanted = "multipart/form-data";
             let body = read_bounded(request, wanted, BACKUP_BODY_MAX, BACKUP_TIMEOUT).await;
             let fields = body.as_ref().and_then(|body| multipart::fields(&kind, body));
@@ -681,33 +776,95 @@ impl Admin {
     }
 
     async fn login(&self, http: &Http, form: &Form, peer: IpAddr) -> Response<Body> {
-        let Some(stored) = self.control.pin() else {
-            return route::see("/settings");
-        };
+        let pin = form.get("pin").unwrap_or_default().to_owned();
+        match self.try_pin(pin, peer).await {
+            PinTry::None => route::see("/settings"),
+            PinTry::Locked(wait) => locked(self.page(http, Page::Login("", Some(wait))), wait),
+            PinTry::Wrong => {
+                let mut answer = self.page(http, Page::Login("This is not the PIN.", None));
+                *answer.status_mut() = StatusCode::FORBIDDEN;
+                answer
+            }
+            PinTry::Right => self.enter("/settings"),
+        }
+    }
+
+    async fn try_pin(&self, pin: String, peer: IpAddr) -> PinTry {
+        let Some(stored) = self.control.pin() else { return PinTry::None };
         let tried = self.access.borrow_mut().may_try(Instant::now(), peer);
         if let Try::Locked { wait, is_news } = tried {
             if is_news {
                 self.control
                     .audit(peer, "The PIN is locked for a minute: too many tries.".to_owned());
             }
-            let mut answer = self.page(http, Page::Login("", Some(wait)));
-            *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-            if let Ok(seconds) = wait.as_secs().max(1).to_string().parse() {
-                answer.headers_mut().insert(header::RETRY_AFTER, seconds);
-            }
-            return answer;
+            return PinTry::Locked(wait);
         }
-        let pin = form.get("pin").unwrap_or_default().to_owned();
-        if !blocking::unblock(move || access::pin_fits(&pin, &stored)).await {
-            // One line for all tries of a minute: the list holds other news as well.
-            if tried == Try::First {
-                self.control.audit(peer, "A wrong PIN was tried.".to_owned());
-            }
-            let mut answer = self.page(http, Page::Login("This is not the PIN.", None));
-            *answer.status_mut() = StatusCode::FORBIDDEN;
-            return answer;
+        if blocking::unblock(move || access::pin_fits(&pin, &stored)).await {
+            return PinTry::Right;
         }
-        self.enter("/settings")
+        // One line for all tries of a minute: the list holds other news as well.
+        if tried == Try::First {
+            self.control.audit(peer, "A wrong PIN was tried.".to_owned());
+        }
+        PinTry::Wrong
+    }
+
+    /// Joins two miners for a program, which sends the PIN along. No other site can make a browser send
+    /// this, see [`Admin::set_up_by_json`].
+    async fn join_by_json(
+        &self,
+        http: &Http,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Response<Body> {
+        let body = read_body(request, "application/json").await;
+        let wish = body.and_then(|body| serde_json::from_slice::<JoinWish>(&body).ok());
+        let Some(JoinWish { pin, from, into }) = wish else {
+            let words = "JSON with pin, from and into, please: the ids are those of /api/miners.\n";
+            return route::plain(StatusCode::BAD_REQUEST, words);
+        };
+        let (code, outcome) = match self.try_pin(pin, peer).await {
+            PinTry::Locked(wait) => {
+                let words = "Too many tries: the PIN is locked for a minute.\n";
+                return locked(route::plain(StatusCode::TOO_MANY_REQUESTS, words), wait);
+            }
+            PinTry::None => (StatusCode::FORBIDDEN, Err(self.control.why_closed())),
+            PinTry::Wrong => (StatusCode::FORBIDDEN, Err("This is not the PIN.".to_owned())),
+            PinTry::Right => {
+                let action = Action::Join(from, into);
+                self.control.audit(peer, action.words());
+                match self.control.act(action).await {
+                    Ok(done) => (StatusCode::OK, Ok(done)),
+                    Err(why) => (StatusCode::UNPROCESSABLE_ENTITY, Err(why)),
+                }
+            }
+        };
+        http.forget_rendered();
+        let (done, problems) = match outcome {
+            Ok(done) => (vec![done], Vec::new()),
+            Err(why) => (Vec::new(), vec![why]),
+        };
+        let body = serde_json::json!({ "done": done, "problems": problems });
+        let mut answer = route::json_answer(body.to_string());
+        *answer.status_mut() = code;
+        answer
+    }
+
+    /// Which other miner the one with this id is, and then whether that is meant.
+    fn join_page(
+        &self,
+        http: &Http,
+        token: &Token,
+        id: &str,
+        other: Option<&str>,
+    ) -> Response<Body> {
+        let rendered = http.rendered();
+        let miners = &rendered.snapshot.miners;
+        let find = |id: &str| miners.iter().find(|miner| miner.id == id);
+        match (find(id), other.and_then(find)) {
+            (Some(miner), other) => self.page(http, Page::Join(token, miner, other)),
+            (None, _) => route::see("/settings"),
+        }
     }
 
     async fn change(
@@ -723,14 +880,12 @@ impl Admin {
             step => {
                 let in_force = self.control.values();
                 let values = form.values().without_removed(&in_force.nodes);
-                let undo = self.control.can_undo();
                 if step == Some("edit") {
-                    let checked = Checked::default();
-                    return self.page(http, Page::Settings(token, &values, &checked, &[], undo));
+                    return self.settings_with(http, token, &values, &Checked::default(), &[]);
                 }
                 let checked = self.check(&values).await;
                 if !checked.may_pass(form.wants_it_anyway()) {
-                    return self.page(http, Page::Settings(token, &values, &checked, &[], undo));
+                    return self.settings_with(http, token, &values, &checked, &[]);
                 }
                 if step != Some("save") {
                     let changes = settings::diff(&in_force, &values);
@@ -784,7 +939,7 @@ impl Admin {
         let made = if self.restoring.replace(true) {
             Err("Another backup is being made: try again in a few seconds.".to_owned())
         } else {
-            let _busy = Restoring(self.clone());
+            let _busy = Busy(self.clone(), |admin| &admin.restoring);
             let passphrase = form.get("passphrase").unwrap_or_default().to_owned();
             self.control.backup(passphrase).await
         };
@@ -797,6 +952,96 @@ impl Admin {
             Err(why) => {
                 let problem = Remark::at("passphrase", why);
                 self.settings_page(http, token, vec![problem], &[])
+            }
+        }
+    }
+
+    /// The places for notifications: `step` says what is to become of the one that `sink` names, or of a
+    /// new one where that is empty.
+    async fn notify(
+        self: &Rc<Self>,
+        http: &Http,
+        form: &Form,
+        token: &Token,
+        peer: IpAddr,
+    ) -> Response<Body> {
+        let named = form.get("sink").filter(|id| !id.is_empty());
+        let sinks = self.control.sinks();
+        let known = named.map(|named| sinks.iter().find(|sink| sink.id.0.to_string() == named));
+        let known = match known {
+            Some(None) => {
+                let words = "This place has changed meanwhile, or is gone: look at the list.";
+                return self.settings_page(http, token, vec![Remark::whole(words)], &[]);
+            }
+            Some(Some(known)) => Some(known),
+            None => None,
+        };
+        let id = known.map(|known| known.id);
+        let step = form.get("step").unwrap_or_default();
+        let typed = match (step, known) {
+            ("edit", Some(known)) => Some(known.values.clone()),
+            ("new", None) => form.get("kind").and_then(Service::of).map(SinkValues::blank),
+            _ => form.sink(),
+        };
+        let show = |values: &SinkValues, problems: Vec<Remark>, done: &[String]| {
+            let checked = Checked { problems, ..Checked::default() };
+            self.page(http, Page::Sink { token, known, values, checked: &checked, done })
+        };
+        let failed = |why| self.settings_page(http, token, vec![Remark::whole(why)], &[]);
+        match (step, typed) {
+            ("test", _) => {
+                let Some(id) = id else { return route::see("/settings") };
+                self.control.audit(peer, "A test message was sent.".to_owned());
+                let outcome = self.control.test_sink(id).await;
+                http.forget_rendered();
+                match outcome {
+                    Ok(done) => self.settings_page(http, token, Vec::new(), &[done]),
+                    Err(why) => failed(why),
+                }
+            }
+            ("remove", _) => {
+                let Some(known) = known else { return route::see("/settings") };
+                if form.get("sure") != Some("yes") {
+                    let problem = Remark::whole("Tick the box beside the button first.");
+                    return show(&known.values, vec![problem], &[]);
+                }
+                match self.control.change_sink(peer, Some(known.id), None).await {
+                    Ok(()) => {
+                        let words =
+                            format!("{} is removed: no more messages go there.", known.view.kind);
+                        self.control.audit(peer, format!("A place for messages: {words}"));
+                        http.forget_rendered();
+                        self.settings_page(http, token, Vec::new(), &[words])
+                    }
+                    Err(problems) => show(&known.values, problems, &[]),
+                }
+            }
+            (_, None) => route::see("/settings"),
+            ("edit" | "new", Some(values)) => show(&values, Vec::new(), &[]),
+            ("try", Some(values)) => {
+                if self.testing.replace(true) {
+                    let words = "Another test message is on its way: try again in a few seconds.";
+                    return show(&values, vec![Remark::whole(words)], &[]);
+                }
+                let _busy = Busy(self.clone(), |admin| &admin.testing);
+                self.control.audit(peer, "A test message was sent.".to_owned());
+                match self.control.try_sink(id, values.clone()).await {
+                    Ok(done) => show(&values, Vec::new(), &[done]),
+                    Err(problems) => show(&values, problems, &[]),
+                }
+            }
+            (_, Some(values)) => {
+                match self.control.change_sink(peer, id, Some(values.clone())).await {
+                    Ok(()) => {
+                        let kind = values.service().map_or("", |service| service.words);
+                        let what = if id.is_some() { "changed" } else { "added" };
+                        let words = format!("{kind} is {what}.");
+                        self.control.audit(peer, format!("A place for messages: {words}"));
+                        http.forget_rendered();
+                        self.settings_page(http, token, Vec::new(), &[words])
+                    }
+                    Err(problems) => show(&values, problems, &[]),
+                }
             }
         }
     }
@@ -880,15 +1125,36 @@ impl Admin {
         problems: Vec<Remark>,
         done: &[String],
     ) -> Response<Body> {
-        let values = self.control.values();
         let checked = Checked { problems, ..Checked::default() };
-        self.page(http, Page::Settings(token, &values, &checked, done, self.control.can_undo()))
+        self.settings_with(http, token, &self.control.values(), &checked, done)
+    }
+
+    /// With values that need not be those in force.
+    fn settings_with(
+        &self,
+        http: &Http,
+        token: &Token,
+        values: &Values,
+        checked: &Checked,
+        done: &[String],
+    ) -> Response<Body> {
+        let (sinks, undo) = (self.control.sinks(), self.control.can_undo());
+        self.page(http, Page::Settings { token, values, checked, done, sinks: &sinks, undo })
     }
 
     fn page(&self, http: &Http, page: Page<'_>) -> Response<Body> {
         let rendered = http.rendered();
         route::html_answer(forms::render(&rendered.snapshot, &rendered.verdict, page))
     }
+}
+
+/// No PIN is tried for so long.
+fn locked(mut answer: Response<Body>, wait: Duration) -> Response<Body> {
+    *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    if let Ok(seconds) = wait.as_secs().max(1).to_string().parse() {
+        answer.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    answer
 }
 
 fn out_of_luck() -> Response<Body> {
@@ -969,6 +1235,20 @@ impl Form {
     /// The second, deliberate press: in spite of the doubts that were shown.
     fn wants_it_anyway(&self) -> bool {
         self.get("step") == Some("anyway") || self.get("anyway") == Some("yes")
+    }
+
+    /// A place for notifications; `None` for a service that nobody knows.
+    fn sink(&self) -> Option<SinkValues> {
+        let service = Service::of(self.get("kind")?)?;
+        let mut values = SinkValues::blank(service);
+        for field in service.fields {
+            let typed = self.get(&forms::sinks::input_name(field.name));
+            values.set(field.name, typed.unwrap_or_default());
+        }
+        let is_told = |topic: &str| self.all("topic").any(|told| told == topic);
+        values.silent =
+            TOPICS.map(|(topic, _)| topic).into_iter().filter(|t| !is_told(t)).collect();
+        Some(values)
     }
 
     /// With the nodes of which nothing is written, so that the places are those of the form.

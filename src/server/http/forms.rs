@@ -1,15 +1,17 @@
 //! The pages of set-up and settings: plain forms that work without a script.
 
+pub(super) mod sinks;
+
 use std::cell::Cell;
 use std::time::Duration;
 
 use maud::{Markup, html};
 
-use crate::settings::access::{Token, token_hex};
-use crate::settings::{NODES_MAX, NodeValues, Remark, Values};
+use crate::settings::access::{PIN_MIN, Token, token_hex};
+use crate::settings::{NODES_MAX, NodeValues, Remark, SinkValues, Values};
 use crate::status::{MinerState, MinerView, Snapshot, Verdict, format, html as page};
 
-use super::admin::Checked;
+use super::admin::{Checked, SinkEntry};
 
 /// Which page.
 pub(super) enum Page<'a> {
@@ -21,9 +23,27 @@ pub(super) enum Page<'a> {
     Login(&'a str, Option<Duration>),
     /// The file rules; a sentence why.
     FileOnly(&'a str),
-    /// Form token, values, what is said about them, what was done, whether there is something to take
-    /// back.
-    Settings(&'a Token, &'a Values, &'a Checked, &'a [String], bool),
+    /// Form token, a miner, and the one that it is as well: asked for, or asked about.
+    Join(&'a Token, &'a MinerView, Option<&'a MinerView>),
+    /// Form token, values, what is said about them, what was done, the places for notifications, and
+    /// whether there is something to take back.
+    Settings {
+        token: &'a Token,
+        values: &'a Values,
+        checked: &'a Checked,
+        done: &'a [String],
+        sinks: &'a [SinkEntry],
+        undo: bool,
+    },
+    /// A place for notifications, new where none is known: what is typed, what is said about it, what was
+    /// done.
+    Sink {
+        token: &'a Token,
+        known: Option<&'a SinkEntry>,
+        values: &'a SinkValues,
+        checked: &'a Checked,
+        done: &'a [String],
+    },
     /// Form token, values, changes and findings, before they are saved.
     Confirm(&'a Token, &'a Values, &'a [String], &'a Checked),
 }
@@ -49,8 +69,18 @@ pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) ->
         }
         Page::Login(words, wait) => ("PIN", login(words, wait)),
         Page::FileOnly(why) => ("Settings", file_only(why)),
-        Page::Settings(token, values, checked, done, undo) => {
-            ("Settings", settings((snapshot, verdict), token, values, checked, done, undo))
+        Page::Settings { token, values, checked, done, sinks, undo } => {
+            let messages = sinks::list(snapshot, sinks, &hidden(token));
+            (
+                "Settings",
+                settings((snapshot, verdict), token, values, checked, done, messages, undo),
+            )
+        }
+        Page::Sink { token, known, values, checked, done } => {
+            ("Notifications", sinks::form(known, values, checked, done, &hidden(token)))
+        }
+        Page::Join(token, miner, other) => {
+            ("Same miner", join(snapshot, &hidden(token), miner, other))
         }
         Page::Confirm(token, values, changes, checked) => {
             ("Settings", confirm("/settings", &hidden(token), values, Some(changes), checked))
@@ -142,7 +172,7 @@ fn set_up(s: &Snapshot, typed: Typed<'_>, checked: &Checked, done: &[String]) ->
                 div {
                     (field("name", "Name of this box", &values.name, "solo", "32", &remarks))
                     (pins(typed.pin, typed.again, &remarks))
-                    p.quiet { "The PIN protects the settings. Choose at least six characters." }
+                    p.quiet { "The PIN protects the settings. It has at least " (PIN_MIN) " characters; more are safer." }
                     button.main type="submit" { "Check" }
                     (anyway(checked))
                 }
@@ -218,6 +248,7 @@ fn settings(
     values: &Values,
     checked: &Checked,
     done: &[String],
+    messages: Markup,
     undo: bool,
 ) -> Markup {
     let (hidden, remarks) = (hidden(token), Remarks::of(checked));
@@ -266,6 +297,7 @@ fn settings(
                 }
             } }
         }
+        (messages)
         section.part { h2 { "PIN" } div {
             form.narrow method="post" action="/pin" {
                 (hidden) (pins("", "", &remarks))
@@ -278,13 +310,6 @@ fn settings(
                 p { "Fire drill: the block that would be sent now is shown to every node, and you "
                     "read whether they would take it." }
                 button type="submit" name="action" value="drill" { "Fire drill" }
-            }
-            @if !s.sinks.is_empty() {
-                form method="post" action="/action" {
-                    (hidden)
-                    p { "A test message to every place for notifications." }
-                    button type="submit" name="action" value="sinks" { "Send a test" }
-                }
             }
             form method="post" action="/action" {
                 (hidden)
@@ -311,6 +336,9 @@ fn settings(
                     p.buttons {
                         button type="submit" name="action" value="record" { "Record five minutes" }
                         button type="submit" name="action" value="kick" { "Disconnect it" }
+                        @if s.miners.len() > 1 {
+                            button type="submit" formaction="/join" { "It was renamed" }
+                        }
                     }
                 }
             } }
@@ -435,6 +463,72 @@ fn alarms(s: &Snapshot, verdict: &Verdict, hidden: &Markup) -> Markup {
                     }
                 }
             } }
+        }
+    }
+}
+
+/// The page on which a renamed miner gets its history back.
+fn join(s: &Snapshot, hidden: &Markup, miner: &MinerView, other: Option<&MinerView>) -> Markup {
+    let is_gone = |miner: &MinerView| miner.state == MinerState::Gone;
+    let name = format::tame(&miner.name);
+    let may_be = |other: &&MinerView| other.id != miner.id && (is_gone(other) || is_gone(miner));
+    let others: Vec<&MinerView> = s.miners.iter().filter(may_be).collect();
+    match other.filter(may_be) {
+        Some(other) => {
+            let (from, into) = if is_gone(other) { (other, miner) } else { (miner, other) };
+            join_question(hidden, from, into)
+        }
+        None => html! {
+            h1 { (name) " is the same miner as …" }
+            p.do { "A miner that was given another name begins anew here. Say which one it was, and its "
+                "history is one again." }
+            @if others.is_empty() {
+                p { "There is no other miner that it could be: one of the two must be missing." }
+            } @else {
+                form.narrow method="post" action="/join" {
+                    (hidden)
+                    input type="hidden" name="miner" value=(miner.id);
+                    label { "The other miner" select name="other" {
+                        @for other in others {
+                            option value=(other.id) {
+                                (format::tame(&other.name)) ", " (format::tame(&other.model))
+                                @if is_gone(other) { ", missing since " (format::date(other.since)) }
+                            }
+                        }
+                    } }
+                    button.main type="submit" { "Go on" }
+                }
+            }
+            p { a href={ "/miners/" (miner.id) } { "Back" } }
+        },
+    }
+}
+
+fn join_question(hidden: &Markup, from: &MinerView, into: &MinerView) -> Markup {
+    let [old, new] = [from, into].map(|miner| format::tame(&miner.name));
+    html! {
+        h1 { "Are " (old) " and " (new) " the same miner?" }
+        p.do { "The history of " b { (old) } " becomes that of " b { (new) } ", and " b { (old) }
+            " is gone. This cannot be undone." }
+        ul.findings {
+            @for (miner, name) in [(from, &old), (into, &new)] {
+                li {
+                    (name) ": " (format::thousands(miner.accepted)) " shares since "
+                    (page::date(miner.first_seen_at)) ", best " (format::difficulty(miner.best)) "."
+                }
+            }
+        }
+        p.quiet { "Shares, best share, blocks and charts are added up; the total of all miners stays as "
+            "it is. If a miner comes by the name " (old) " again, it is a new one." }
+        form method="post" action="/action" {
+            (hidden)
+            input type="hidden" name="from" value=(from.id);
+            input type="hidden" name="miner" value=(into.id);
+            input type="hidden" name="sure" value="yes";
+            p.buttons {
+                button.main type="submit" name="action" value="join" { "Yes, they are one" }
+                a href={ "/miners/" (into.id) } { "No, leave them as they are" }
+            }
         }
     }
 }
@@ -664,8 +758,9 @@ impl Remarks<'_> {
 
 /// The PIN, twice.
 fn pins(pin: &str, again: &str, remarks: &Remarks<'_>) -> Markup {
+    let shortest = PIN_MIN.to_string();
     let limits = Limits {
-        shortest: Some("4"),
+        shortest: Some(&shortest),
         longest: "128",
         autocomplete: Some("new-password"),
         required: true,

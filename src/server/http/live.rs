@@ -30,7 +30,7 @@ const UNHURRIED: [&str; 1] = ["odds"];
 #[derive(Clone, Copy, Default)]
 struct Sent {
     hash: u64,
-    /// When it, or a row of it, may be sent again, by [`Live::passed`].
+    /// When it, or a row of it, may be sent again, since the reader came.
     free_at: Duration,
 }
 
@@ -39,11 +39,17 @@ pub struct Live {
     sections: Box<dyn Fn() -> (u64, Rc<[Section]>)>,
     interval: Duration,
     timer: Timer,
-    sent: HashMap<String, Sent>,
+    updates: Updates,
     /// Since the beginning.
     passed: Duration,
     silent: Duration,
-    first: bool,
+}
+
+/// What one reader has been sent, and what is to be sent next. Pure.
+#[derive(Default)]
+pub struct Updates {
+    sent: HashMap<String, Sent>,
+    begun: bool,
 }
 
 impl Live {
@@ -53,10 +59,9 @@ impl Live {
             sections,
             interval,
             timer: Timer::after(Duration::ZERO),
-            sent: HashMap::new(),
+            updates: Updates::default(),
             passed: Duration::ZERO,
             silent: Duration::ZERO,
-            first: true,
         }
     }
 
@@ -69,7 +74,8 @@ impl Live {
             self.timer = Timer::after(self.interval);
             self.silent += self.interval;
             self.passed += self.interval;
-            if let Some(text) = self.news() {
+            let (now, sections) = (self.sections)();
+            if let Some(text) = self.updates.next(self.passed, now, &sections) {
                 self.silent = Duration::ZERO;
                 return Poll::Ready(Frame::data(text.into()));
             }
@@ -79,11 +85,14 @@ impl Live {
             }
         }
     }
+}
 
-    fn news(&mut self) -> Option<String> {
-        let (now, sections) = (self.sections)();
+impl Updates {
+    /// The events for these parts of the page, if any; `passed` is the time since the reader came, `now`
+    /// that of the parts, Unix seconds.
+    pub fn next(&mut self, passed: Duration, now: u64, sections: &[Section]) -> Option<String> {
         let mut out = String::new();
-        if std::mem::take(&mut self.first) {
+        if !std::mem::replace(&mut self.begun, true) {
             out.push_str("retry: 3000\n\n");
         }
         // What is there no longer is forgotten with the map of before.
@@ -92,7 +101,7 @@ impl Live {
             let all = if section.rows.is_empty() { &section.html } else { &section.frame };
             let hash = hash_of(all);
             let known = before.get(&section.id).copied();
-            let waits = known.is_some_and(|known| known.free_at > self.passed);
+            let waits = known.is_some_and(|known| known.free_at > passed);
             let is_new = known.is_none_or(|known| known.hash != hash);
             if waits && (!is_new || UNHURRIED.contains(&section.id.as_str())) {
                 // It keeps its turn: what has changed by then is sent then.
@@ -114,7 +123,7 @@ impl Live {
                 self.sent.insert(row.id.clone(), Sent { hash, ..Sent::default() });
             }
             let pause = Duration::from_secs_f64((out.len() - start) as f64 / BYTES_PER_SECOND);
-            self.sent.insert(section.id.clone(), Sent { hash, free_at: self.passed + pause });
+            self.sent.insert(section.id.clone(), Sent { hash, free_at: passed + pause });
         }
         if out.is_empty() {
             return None;
@@ -150,6 +159,11 @@ mod tests {
         Section { id: id.to_owned(), html: html.to_owned(), ..Section::default() }
     }
 
+    fn news_of(live: &mut Live) -> Option<String> {
+        let (now, sections) = (live.sections)();
+        live.updates.next(live.passed, now, &sections)
+    }
+
     #[test]
     fn a_row_is_sent_alone_and_all_of_them_only_with_a_new_frame() {
         let now = Rc::new(std::cell::RefCell::new(("frame", "x")));
@@ -168,7 +182,7 @@ mod tests {
         );
         let mut news = || {
             live.passed += Duration::from_secs(1);
-            live.news().map(|text| text.replace("event: now\ndata: 7\n\n", ""))
+            news_of(&mut live).map(|text| text.replace("event: now\ndata: 7\n\n", ""))
         };
         assert_eq!(news().unwrap(), "retry: 3000\n\nevent: part\ndata: list\ndata: frame x y\n\n");
         assert_eq!(news(), None);
@@ -190,17 +204,17 @@ mod tests {
                 (7, sections.into())
             }),
         );
-        let first = live.news().unwrap();
+        let first = news_of(&mut live).unwrap();
         assert_eq!(
             first,
             "retry: 3000\n\nevent: part\ndata: a\ndata: one\n\n\
              event: part\ndata: b\ndata: same\n\nevent: now\ndata: 7\n\n"
         );
         live.passed += Duration::from_secs(1);
-        assert_eq!(live.news(), None);
+        assert_eq!(news_of(&mut live), None);
         *html.borrow_mut() = "two\r\n\nevent: part".to_owned();
         assert_eq!(
-            live.news().unwrap(),
+            news_of(&mut live).unwrap(),
             "event: part\ndata: a\ndata: two\ndata: \ndata: \ndata: event: part\n\n\
              event: now\ndata: 7\n\n"
         );
@@ -222,7 +236,7 @@ mod tests {
         for second in 0..100 {
             count.set(second);
             live.passed += Duration::from_secs(1);
-            let news = live.news().unwrap();
+            let news = news_of(&mut live).unwrap();
             odds.extend(news.contains("data: odds").then_some(second));
             states += usize::from(news.contains("data: state"));
         }

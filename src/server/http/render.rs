@@ -10,7 +10,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 
-use crate::status::{self, HistoryView, Snapshot, Verdict, html, json};
+use crate::status::html::{self, Miners};
+use crate::status::{self, HistoryView, Snapshot, Verdict, json};
 
 /// One snapshot and what was rendered from it so far.
 pub(super) struct Rendered {
@@ -21,10 +22,13 @@ pub(super) struct Rendered {
     /// The verdict.
     pub verdict: Verdict,
     page: OnceCell<Packed>,
+    /// With all miners of a long list.
+    long_page: OnceCell<Packed>,
     status: OnceCell<Packed>,
     miners: OnceCell<Packed>,
     metrics: OnceCell<Packed>,
     sections: OnceCell<Rc<[html::Section]>>,
+    long_sections: OnceCell<Rc<[html::Section]>>,
     tv_sections: OnceCell<Rc<[html::Section]>>,
     /// Of the miners whose pages are open, by their ids.
     miner_sections: RefCell<HashMap<String, Rc<[html::Section]>>>,
@@ -38,18 +42,24 @@ impl Rendered {
             verdict: status::verdict(&snapshot),
             snapshot,
             page: OnceCell::new(),
+            long_page: OnceCell::new(),
             status: OnceCell::new(),
             miners: OnceCell::new(),
             metrics: OnceCell::new(),
             sections: OnceCell::new(),
+            long_sections: OnceCell::new(),
             tv_sections: OnceCell::new(),
             miner_sections: RefCell::default(),
         }
     }
 
     /// The page.
-    pub(super) fn page(&self) -> &Packed {
-        self.page.get_or_init(|| Packed::new(html::page(&self.snapshot, &self.verdict)))
+    pub(super) fn page(&self, miners: Miners) -> &Packed {
+        let page = match miners {
+            Miners::Few => &self.page,
+            Miners::All => &self.long_page,
+        };
+        page.get_or_init(|| Packed::new(html::page(&self.snapshot, &self.verdict, miners)))
     }
 
     /// `/api/status`.
@@ -69,8 +79,13 @@ impl Rendered {
     }
 
     /// The page's parts that change.
-    pub(super) fn sections(&self) -> Rc<[html::Section]> {
-        self.sections.get_or_init(|| html::sections(&self.snapshot, &self.verdict).into()).clone()
+    pub(super) fn sections(&self, miners: Miners) -> Rc<[html::Section]> {
+        let sections = match miners {
+            Miners::Few => &self.sections,
+            Miners::All => &self.long_sections,
+        };
+        let render = || html::sections(&self.snapshot, &self.verdict, miners).into();
+        sections.get_or_init(render).clone()
     }
 
     /// The same of the view for a wall.

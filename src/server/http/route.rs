@@ -10,7 +10,8 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use crate::status::{Snapshot, gopool, health, html, json, metrics};
+use crate::status::html::{self, Miners};
+use crate::status::{Snapshot, gopool, health, json, metrics};
 
 use super::guard::{Reach, Refused};
 use super::live::Live;
@@ -76,7 +77,7 @@ pub(super) async fn answer(
         return not_found("The API is switched off.");
     }
     match path {
-        "/" => packed(request, HTML, now.page()),
+        "/" => packed(request, HTML, now.page(miners(query))),
         "/style.css" => asset(request, "text/css; charset=utf-8", &http.style),
         "/form.css" => asset(request, "text/css; charset=utf-8", &http.form_style),
         "/app.js" => asset(request, "text/javascript; charset=utf-8", &http.script),
@@ -237,13 +238,18 @@ fn named(name: &str, mut answer: Response<Body>) -> Response<Body> {
 }
 
 /// The live channel of the page, of a miner's page, or of the view for a wall.
+/// How much of a long list is asked for.
+fn miners(query: &str) -> Miners {
+    argument(query, "all").map_or(Miners::Few, |_| Miners::All)
+}
+
 fn live(http: &Http, query: &str) -> Response<Body> {
     let Some(http) = http.this.upgrade() else {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "Shutting down.\n");
     };
     let interval = http.options.live_interval;
     let miner = argument(query, "miner").map(str::to_owned);
-    let tv = argument(query, "tv").is_some();
+    let (tv, miners) = (argument(query, "tv").is_some(), miners(query));
     let live = Live::new(
         interval,
         Box::new(move || {
@@ -251,7 +257,7 @@ fn live(http: &Http, query: &str) -> Response<Body> {
             let sections = match &miner {
                 Some(id) => now.miner_sections(id, || http.view.history(id)),
                 None if tv => now.tv_sections(),
-                None => now.sections(),
+                None => now.sections(miners),
             };
             (now.snapshot.now, sections)
         }),

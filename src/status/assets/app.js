@@ -48,12 +48,16 @@
     return (v >= 1 ? v.toPrecision(3) : v.toFixed(2)) + N + units[u];
   };
   const height = (line, x) => {
-    let y = 0;
-    for (const [, c, n] of line.getAttribute("d").matchAll(/([MLHV])([-\d. ]+)/g)) {
-      const [a, b] = n.split(" ").map(Number);
-      if (c === "V") { y = a; continue; }
-      if (c !== "M" && x <= a) return c === "L" ? b : y;
-      if (c !== "H") y = b;
+    let at = 0, y = 0;
+    for (const [, c, n] of line.getAttribute("d").matchAll(/([MVHl])([-\d ]+)/g)) {
+      const v = n.match(/-?\d+/g).map(Number);
+      if (c === "V") y = v[0];
+      else if (c === "H") { if (x <= v[0]) return y; at = v[0]; }
+      else for (let i = 0; i < v.length; i += 2) {
+        at = c === "M" ? v[i] : at + v[i];
+        y = c === "M" ? v[i + 1] : y + v[i + 1];
+        if (c === "l" && x <= at) return y;
+      }
     }
     return y;
   };
@@ -61,11 +65,11 @@
     for (const old of all(".chart .at")) old.hidden = true;
     const svg = e.target.closest && e.target.closest(".chart svg");
     if (!svg) return;
-    const box = svg.getBoundingClientRect(), chart = svg.parentNode, d = chart.dataset;
+    const box = svg.getBoundingClientRect(), chart = svg.parentNode, d = chart.dataset, view = svg.viewBox.baseVal;
     const part = Math.min(1, Math.max(0, (e.clientX - box.left) / box.width));
-    const y = height(chart.querySelector(".line"), part * 600), at = chart.querySelector(".at");
+    const y = height(chart.querySelector(".line"), part * view.width), at = chart.querySelector(".at");
     const t = +d.from + part * (d.to - d.from);
-    let text = date(t) + ": " + (y > 1000 ? "nothing" : hashrate(d.top * (1 - y / 1000)));
+    let text = date(t) + ": " + (y > view.height ? "nothing" : hashrate(d.top * (1 - y / view.height)));
     for (const m of all(".m", chart)) {
       const r = m.getBoundingClientRect();
       if (e.clientX > r.left - 8 && e.clientX < r.right + 8) text += ", " + m.textContent.trim();

@@ -19,7 +19,7 @@ pub(super) fn banner(view: &View<'_>) -> Markup {
                 p.sum { (format::btc(block.value_sat)) " BTC" }
                 p {
                     "Block " (format::thousands(block.height)) ", solved by " b { (format::tame(&block.miner)) } " "
-                    (view.ago(block.at)) ". " (state(block))
+                    (view.ago(block.at)) ". " (state(view, block))
                 }
                 button type="button" .away hidden { "Put away" }
             }
@@ -37,7 +37,7 @@ pub(super) fn list(view: &View<'_>) -> Markup {
         @if blocks.is_empty() {
             p.quiet { "No block yet. When one is found it stands here, with a copy to keep." }
         }
-        @for block in blocks.iter().take(SHOWN) { (card(block)) }
+        @for block in blocks.iter().take(SHOWN) { (card(view, block)) }
         @if blocks.len() > SHOWN {
             p { a href="/blocks" { "All " (format::thousands(blocks.len() as u64)) " blocks" } }
         }
@@ -57,11 +57,11 @@ pub(super) fn page(view: &View<'_>) -> Markup {
             }
         }
         h2.sr { "The newest first" }
-        @for block in blocks { (card(block)) }
+        @for block in blocks { (card(view, block)) }
     }
 }
 
-fn card(block: &BlockView) -> Markup {
+fn card(view: &View<'_>, block: &BlockView) -> Markup {
     html! {
         article.block.(class(block.state)) {
             h3 {
@@ -70,7 +70,7 @@ fn card(block: &BlockView) -> Markup {
                 small { (format::btc(block.value_sat)) " BTC" }
             }
             p {
-                (age::date(block.at)) ", by " (format::tame(&block.miner)) ". " (state(block))
+                (age::date(block.at)) ", by " (format::tame(&block.miner)) ". " (state(view, block))
                 @if !block.address.is_empty() { " It pays " code { (block.address) } "." }
                 @if let Some(ms) = block.accepted_after_ms {
                     " The first node showed it in its chain after " (format::milliseconds(ms)) "."
@@ -118,7 +118,7 @@ fn outside(taken: &OutsideTakenView) -> String {
     }
 }
 
-fn state(block: &BlockView) -> String {
+fn state(view: &View<'_>, block: &BlockView) -> String {
     match (block.state, block.confirmations) {
         (BlockState::Candidate, _) => {
             "It is saved and sent to all nodes; none has shown it in its chain yet.".to_owned()
@@ -126,6 +126,13 @@ fn state(block: &BlockView) -> String {
         (BlockState::Beside, _) => "It stands beside another block of the same height. The next \
                                     block decides; there is nothing to do."
             .to_owned(),
+        // Nobody knows when the blocks of a test chain come.
+        (BlockState::Accepted, Some(n)) if n < MATURITY.into() && view.s.chain == "regtest" => {
+            match u64::from(MATURITY) - n {
+                1 => "Spendable after one more block.".to_owned(),
+                more => format!("Spendable after {more} more blocks."),
+            }
+        }
         (BlockState::Accepted, Some(n)) if n < MATURITY.into() => format!(
             "{n} of {MATURITY} confirmations; spendable in about {}.",
             format::duration((u64::from(MATURITY) - n) * 600)

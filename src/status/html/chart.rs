@@ -8,8 +8,10 @@ use crate::status::{HistoryView, MarkKind, MarkView, PointView, format};
 
 use super::{View, rate};
 
+/// At least so many units wide, and at most twice as many.
 const WIDTH: f64 = 600.0;
-const HEIGHT: f64 = 1000.0;
+/// A chart is 144 pixels high, and a phone has three dots for each.
+const HEIGHT: f64 = 500.0;
 const DAY: u64 = 86_400;
 /// So many marks stand in a chart, the newest.
 const MARKS: usize = 32;
@@ -67,16 +69,21 @@ pub(super) fn trend(values: &[f64]) -> Markup {
     if values.len() < 2 || top <= 0.0 {
         return html! {};
     }
-    // Closed below the view, like the large chart.
-    let mut points = "-1 25 ".to_owned();
-    for (x, value) in values.iter().enumerate() {
-        let _ = write!(points, "{x} {} ", (18.0 * (1.0 - value / top)).round());
+    // Closed below the view, like the large chart, and in steps like its line.
+    let y = |value: f64| (18.0 * (1.0 - value / top)).round() + 0.0;
+    let mut line = format!("M-1 25L0 {}l", y(values[0]));
+    for pair in values.windows(2) {
+        let dy = y(pair[1]) - y(pair[0]);
+        let _ = if dy < 0.0 { write!(line, "1{dy} ") } else { write!(line, "1 {dy} ") };
     }
-    let _ = write!(points, "{} 25", values.len());
+    let end = line.trim_end().len();
+    line.truncate(end);
+    // Beyond the view, or its side would be drawn.
+    let _ = write!(line, "H{}V25", values.len());
     html! {
         svg.trend viewBox={ "0 -1 " (values.len() - 1) " 20" } preserveAspectRatio="none"
             aria-hidden="true" {
-            polyline points=(points) {}
+            path d=(line) {}
         }
     }
 }
@@ -103,18 +110,20 @@ fn chart(name: &str, points: &[PointView], marks: &[MarkView], from: u64, now: u
     let begin = if first.from > from + (now - from) / 8 { first.from } else { from };
     let span = now.saturating_sub(begin).max(1);
     let half = span / 2;
-    let x = |at: u64| at.saturating_sub(begin) as f64 / span as f64 * WIDTH;
+    let scale = Scale::new(&shown, begin, now);
+    let (width, x) = (scale.width, |at: u64| scale.x(at));
+    let least = width / WIDTH;
     let marks = marks.iter().rev().filter(|mark| mark.at >= begin && mark.at <= now).take(MARKS);
     html! {
         // The script reads a value off the line and tells it where the reader points at.
         figure.chart data-from=(begin) data-to=(now) data-top=(format!("{ceiling:.4e}")) {
-            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none"
+            svg viewBox={ "0 0 " (width) " " (HEIGHT) } preserveAspectRatio="none"
                 role="img" aria-label=(label) {
-                path.grid d="M0 4H600M0 500H600M0 996H600" {}
-                path.line d=(line(&shown, begin, now, ceiling)) {}
+                path.grid d={ "M0 2H" (width) "M0 250H" (width) "M0 498H" (width) } {}
+                path.line d=(line(&shown, &scale, now, ceiling)) {}
                 @for mark in marks {
-                    rect.(mark_class(mark.kind)) x=(format!("{:.0}", x(mark.at) - 1.0)) y="0"
-                        width=(format!("{:.0}", (x(mark.until.unwrap_or(mark.at)) - x(mark.at)).max(2.0)))
+                    rect.(mark_class(mark.kind)) x=(format!("{:.0}", x(mark.at) - least)) y="0"
+                        width=(format!("{:.0}", (x(mark.until.unwrap_or(mark.at)) - x(mark.at)).max(2.0 * least)))
                         height=(HEIGHT) data-t=(mark.at) {
                         title { (mark.text) }
                     }
@@ -141,40 +150,72 @@ fn mark_class(kind: MarkKind) -> &'static str {
     }
 }
 
+/// Where a time stands in a chart. An interval is a whole number of units wide, so that a line of many
+/// equal steps is the same few letters again and again, which pack well.
+struct Scale {
+    begin: u64,
+    usual: u64,
+    units_per_s: f64,
+    /// All of it.
+    width: f64,
+}
+
+impl Scale {
+    fn new(points: &[&PointView], begin: u64, now: u64) -> Scale {
+        let (span, usual) = (now.saturating_sub(begin).max(1) as f64, usual_interval(points));
+        let intervals = span / usual as f64;
+        // Where intervals are few, or far too many for a chart, they have no part in it.
+        let units_per_s = match (WIDTH / intervals).ceil() {
+            each if (1.0..=WIDTH).contains(&each) && intervals <= 2.0 * WIDTH => {
+                each / usual as f64
+            }
+            _ => WIDTH / span,
+        };
+        Scale { begin, usual, units_per_s, width: (span * units_per_s).round() }
+    }
+
+    fn x(&self, at: u64) -> f64 {
+        (at.saturating_sub(self.begin) as f64 * self.units_per_s).round()
+    }
+}
+
 /// One closed path: its sides and floor lie outside of the view, so that one stroke and one fill
 /// do. Each interval's value stands at its end; the first one begins where what is known of it does.
-/// A gap of more than three intervals falls to the floor.
-fn line(points: &[&PointView], from: u64, now: u64, ceiling: f64) -> String {
-    let span = now.saturating_sub(from).max(1) as f64;
-    let usual = usual_interval(points);
-    let floor = HEIGHT + 50.0;
-    let mut d = String::with_capacity(points.len() * 8);
-    let x = |at: u64| at.saturating_sub(from) as f64 / span * WIDTH;
-    let y = |rate: f64| HEIGHT - rate / ceiling * HEIGHT;
-    let mut before: Option<&PointView> = None;
+/// A gap of more than three intervals falls to the floor. The script reads values off it.
+fn line(points: &[&PointView], scale: &Scale, now: u64, ceiling: f64) -> String {
+    let floor = HEIGHT + 25.0;
+    let mut d = String::with_capacity(points.len() * 5);
+    let y = |rate: f64| (HEIGHT - rate / ceiling * HEIGHT).round();
+    let mut before: Option<(&PointView, f64, f64)> = None;
+    let mut runs = false;
     for point in points {
-        let gap = before.is_some_and(|b| point.from.saturating_sub(b.at) > 2 * usual);
-        let (start, px, py) = (x(point.from), x(point.at), y(point.hashrate));
-        match before {
-            Some(_) if gap => {
-                let _ = write!(d, "V{floor:.0}H{start:.0}V{py:.0}H{px:.0}");
+        let (start, px, py) = (scale.x(point.from), scale.x(point.at), y(point.hashrate));
+        let _ = match before {
+            Some((last, ..)) if point.from.saturating_sub(last.at) > 2 * scale.usual => {
+                runs = false;
+                write!(d, "V{floor}H{start}V{py}H{px}")
             }
-            Some(_) => {
-                let _ = write!(d, "L{px:.0} {py:.0}");
+            Some((_, x, y)) => {
+                // Numbers need no blank where a sign parts them.
+                let (dx, dy) = (px - x, py - y);
+                let begin = if std::mem::replace(&mut runs, true) { " " } else { "l" };
+                let blank = if dy < 0.0 { "" } else { " " };
+                // A negative zero would be a letter more.
+                write!(d, "{begin}{}{blank}{}", dx + 0.0, dy + 0.0)
             }
             None => {
-                let start = if start < WIDTH / 50.0 { -5.0 } else { start };
-                let _ = write!(d, "M{start:.0} {floor:.0}V{py:.0}H{px:.0}");
+                let start = if start < scale.width / 50.0 { -5.0 } else { start };
+                write!(d, "M{start} {floor}V{py}H{px}")
             }
-        }
-        before = Some(point);
+        };
+        before = Some((point, px, py));
     }
     let end = match before {
-        Some(last) if now.saturating_sub(last.at) <= 2 * usual => WIDTH + 5.0,
-        Some(last) => x(last.at),
+        Some((last, ..)) if now.saturating_sub(last.at) <= 2 * scale.usual => scale.width + 5.0,
+        Some((_, x, _)) => x,
         None => 0.0,
     };
-    let _ = write!(d, "H{end:.0}V{floor:.0}Z");
+    let _ = write!(d, "H{end}V{floor}Z");
     d
 }
 
@@ -207,10 +248,34 @@ mod tests {
         };
         let points = [at(0), at(100), at(200), at(900), at(1000)];
         let points: Vec<&PointView> = points.iter().collect();
+        let scale = Scale::new(&points, 0, 1000);
         assert_eq!(
-            line(&points, 0, 1000, 100.0),
-            "M-5 1050V0H0L60 0L120 0V1050H480V0H540L600 0H605V1050Z"
+            line(&points, &scale, 1000, 100.0),
+            "M-5 525V0H0l60 0 60 0V525H480V0H540l60 0H605V525Z"
         );
+    }
+
+    #[test]
+    fn equal_steps_are_equally_long_wherever_they_begin_and_rise_and_fall_by_what_they_do() {
+        let points: Vec<PointView> = (0..144)
+            .map(|i| PointView {
+                from: 1_077 + i * 600,
+                at: 1_677 + i * 600,
+                hashrate: 50.0 + (i % 3) as f64,
+                ..Default::default()
+            })
+            .collect();
+        let shown: Vec<&PointView> = points.iter().collect();
+        let scale = Scale::new(&shown, 1_000, 1_000 + DAY);
+        let d = line(&shown, &scale, 1_000 + DAY, 100.0);
+        assert!(d.starts_with("M-5 525V250H6l5-5 5-5 5 10 5-5 5-5 5 10"), "{d}");
+        assert_eq!(scale.width, 720.0);
+        // A few points of a young history, and a history of years in strange pieces.
+        for (count, span) in [(1, 30), (2, 90), (5, 100_000_000)] {
+            let few: Vec<&PointView> = shown[..count].to_vec();
+            let scale = Scale::new(&few, 1_000, 1_000 + span);
+            assert!((WIDTH..=2.0 * WIDTH).contains(&scale.width), "{count}: {}", scale.width);
+        }
     }
 
     #[test]
@@ -220,6 +285,13 @@ mod tests {
         {
             assert!((round_up(value) - ceiling).abs() < 1e-9 * ceiling, "{value}");
         }
+    }
+
+    #[test]
+    fn the_sides_of_a_trend_lie_beyond_the_view() {
+        let drawn = trend(&[1.0, 2.0, 2.0, 0.0]).into_string();
+        assert!(drawn.contains("viewBox=\"0 -1 3 20\""), "{drawn}");
+        assert!(drawn.contains("d=\"M-1 25L0 9l1-9 1 0 1 18H4V25\""), "{drawn}");
     }
 
     #[test]

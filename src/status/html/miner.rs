@@ -142,7 +142,8 @@ fn connection(view: &View<'_>, miner: &MinerView) -> Markup {
             }
             (fact("First seen", age::date(miner.first_seen_at), ""))
         }
-        p.quiet { "It calls itself " code { (format::tame(&miner.user_agent)) } "." }
+        p.quiet { "It calls itself " code { (format::tame(&miner.user_agent)) } ". "
+            a href={ "/join/" (miner.id) } { "This is the same miner as …" } }
     }
 }
 

@@ -1,15 +1,21 @@
 //! The list of miners.
 
+use std::collections::HashSet;
+
 use maud::{Markup, html};
 
-use crate::status::{
-    MadeRoomView, MinerState, MinerView, RejectReason, RejectView, Snapshot, format,
-};
+use crate::status::{MadeRoomView, MinerState, MinerView, RejectReason, RejectView, format};
 
-use super::{Section, View, chart, rate, veil};
+use super::{Miners, Section, View, chart, rate, veil};
 
 /// From so many miners on, a phone shows each in one line, and the list can be sorted and searched.
 const MANY: usize = 9;
+/// So many of them stand on the page in any case, in their order.
+const FIRST: usize = 12;
+/// Fewer than these are not worth a press.
+const FOLDED: usize = 4;
+/// What asks for all of them.
+pub(super) const ALL: &str = "all=1";
 
 /// All miners, and who knocks.
 pub(super) fn list(view: &View<'_>) -> Markup {
@@ -28,13 +34,38 @@ pub(super) fn rows(view: &View<'_>) -> Vec<Section> {
         html: veil::mark(&cells(view, miner).0),
         ..Section::default()
     };
-    view.s.miners.iter().map(row).collect()
+    shown(view).0.into_iter().map(row).collect()
+}
+
+/// Those that stand in the list, and the others, which all mine well. Whichever has an alarm, or is missing,
+/// or proves too little, is among the first.
+fn shown<'a>(view: &View<'a>) -> (Vec<&'a MinerView>, Vec<&'a MinerView>) {
+    let alarms: HashSet<&str> = view
+        .verdict
+        .alarms
+        .iter()
+        .chain(view.verdict.snoozed.iter().map(|snoozed| &snoozed.alarm))
+        .filter_map(|alarm| alarm.id.split_once(':').map(|(_, id)| id))
+        .collect();
+    let needs_a_look = |miner: &MinerView| {
+        miner.state != MinerState::Mining
+            || miner.proven_part().is_some_and(|(_, low)| low)
+            || alarms.contains(miner.id.as_str())
+    };
+    let stays = |(place, miner): &(usize, &MinerView)| *place < FIRST || needs_a_look(miner);
+    let (first, others): (Vec<_>, Vec<_>) = view.s.miners.iter().enumerate().partition(stays);
+    let miners =
+        |list: Vec<(usize, &'a MinerView)>| list.into_iter().map(|(_, miner)| miner).collect();
+    if view.miners == Miners::All || others.len() < FOLDED {
+        return (view.s.miners.iter().collect(), Vec::new());
+    }
+    (miners(first), miners(others))
 }
 
 /// What finds a miner among many; the script shows it.
-pub(super) fn tools(s: &Snapshot) -> Markup {
+pub(super) fn tools(view: &View<'_>) -> Markup {
     html! {
-        @if s.miners.len() >= MANY {
+        @if view.s.miners.len() >= MANY && shown(view).1.is_empty() {
             div.tools hidden {
                 label { "Find" input #find type="search" autocomplete="off" spellcheck="false"; }
                 label {
@@ -60,6 +91,8 @@ fn row_id(miner: &MinerView) -> String {
 
 fn table(view: &View<'_>, cells: impl Fn(&MinerView) -> Markup) -> Markup {
     let s = view.s;
+    let (first, others) = shown(view);
+    let together: f64 = others.iter().map(|miner| miner.rate.hashrate).sum();
     html! {
         @if s.miners.is_empty() {
             p.quiet { "No miner has been here yet. " a href="#connect" { "How to connect one" } "." }
@@ -76,10 +109,16 @@ fn table(view: &View<'_>, cells: impl Fn(&MinerView) -> Markup) -> Markup {
                     }
                 }
                 tbody {
-                    @for miner in &s.miners {
+                    @for miner in &first {
                         tr.(class(miner.state)) id=(row_id(miner)) { (cells(miner)) }
                     }
                 }
+            }
+        }
+        @if !others.is_empty() {
+            p.more {
+                a href={ "/?" (ALL) "#h-miners" } { "and " (others.len()) " more" }
+                ", all mining, " (format::hashrate(together)) " together"
             }
         }
         (crowds(view))
@@ -136,8 +175,9 @@ fn made_room(view: &View<'_>, crowd: &MadeRoomView, which: &str) -> Markup {
     }
 }
 
-/// `data-v` is what a column is sorted by, where that is not its text.
+/// `data-v` is what a column is sorted by, where that is not its text. Among many there is room for one line.
 fn cells(view: &View<'_>, miner: &MinerView) -> Markup {
+    let is_one_of_few = view.s.miners.len() < MANY;
     let gone = miner.state == MinerState::Gone;
     let proven = if gone { 0.0 } else { miner.rate.hashrate };
     html! {
@@ -155,7 +195,7 @@ fn cells(view: &View<'_>, miner: &MinerView) -> Markup {
         td data-v=(format!("{proven:.3e}")) {
             @if gone { "–" } @else {
                 (rate(&miner.rate))
-                @if let Some((part, low)) = miner.proven_part() {
+                @if let Some((part, low)) = miner.proven_part().filter(|_| is_one_of_few) {
                     small.(if low { "warn" } else { "" }) { (format::percent(part)) " of its claim" }
                 }
             }
@@ -163,16 +203,16 @@ fn cells(view: &View<'_>, miner: &MinerView) -> Markup {
         td { (chart::trend(&miner.trend)) }
         td data-v=(miner.accepted) {
             (format::thousands(miner.accepted))
-            small { (rejects(miner)) }
+            @if is_one_of_few { small { (rejects(miner)) } }
         }
         td data-v=(miner.difficulty) {
             (format::difficulty(miner.difficulty))
-            small { "best " (format::difficulty(miner.best)) }
+            @if is_one_of_few { small { "best " (format::difficulty(miner.best)) } }
         }
         td data-v=(miner.last_share_at.unwrap_or(0)) {
             (last_share(view, miner))
-            @if let Some(every) = miner.expected_share_s.filter(|_| !gone) {
-                small { "one in " (format::duration(every.round() as u64)) }
+            @if let Some(every) = miner.expected_share_s.filter(|_| !gone && is_one_of_few) {
+                small { "one every " (format::duration((every.round() as u64).max(1))) }
             }
         }
     }

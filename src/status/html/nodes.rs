@@ -72,7 +72,13 @@ fn card(view: &View<'_>, node: &NodeView) -> Markup {
                     span { "answers in " (format::milliseconds(latency)) }
                 }
                 @if let Some(peers) = node.peers.filter(|_| !down) {
-                    span { (peers) @if peers == 1 { " peer" } @else { " peers" } }
+                    span {
+                        @match peers {
+                            0 => "no peers",
+                            1 => "one peer",
+                            _ => { (peers) " peers" },
+                        }
+                    }
                 }
                 @if let Some(clock) = node.clock.filter(|clock| clock.odd && !down) {
                     span.bad { "clock " (clocks::off(clock.offset_s)) }

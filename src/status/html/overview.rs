@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::status::{Level, MinerState, NodeState, State, format, verdict};
+use crate::status::{Level, MinerState, MinerView, NodeState, Snapshot, State, format, verdict};
 
 use super::{View, age, fours};
 
@@ -136,7 +136,10 @@ pub(super) fn path(view: &View<'_>) -> Markup {
                 } @else {
                     @if s.totals.rate_5m.shares == 0 { b { "no share yet" } }
                     @else { b { (format::hashrate(s.totals.rate_5m.hashrate)) } }
-                    small { (mining) " of " (s.miners.len()) " mining" }
+                    small {
+                        (mining) " of " (s.miners.len()) " mining"
+                        @if let Some(left) = left_lately(s) { ", with what " (left) " sent before" }
+                    }
                 }
             }
             li.(on(last.is_some_and(|at| s.now.saturating_sub(at) < 3600))) {
@@ -146,6 +149,21 @@ pub(super) fn path(view: &View<'_>) -> Markup {
             }
         }
     }
+}
+
+/// Who is no longer there, but sent shares within the time that the hashrate of all is of.
+fn left_lately(s: &Snapshot) -> Option<String> {
+    let window = s.totals.rate_5m.window_s;
+    let counts = |miner: &&MinerView| {
+        let last = miner.last_share_at.unwrap_or_default();
+        miner.state == MinerState::Gone && s.now.saturating_sub(last) < window
+    };
+    let mut left = s.miners.iter().filter(counts);
+    let first = left.next()?;
+    Some(match left.count() {
+        0 => super::miners::name(first),
+        more => format!("{} miners", more + 1),
+    })
 }
 
 /// Who is paid by the block that is being looked for, read from the job itself.

@@ -265,14 +265,20 @@ impl fmt::Debug for Transport {
 
 /// ChaCha20-Poly1305 with a counter for its nonce.
 struct Cipher {
-    key: LessSafeKey,
+    key: [u8; 32],
     counter: u64,
 }
 
 impl Cipher {
     fn new(key: &[u8; 32]) -> Cipher {
-        let key = UnboundKey::new(&CHACHA20_POLY1305, key).expect("a key has 32 bytes");
-        Cipher { key: LessSafeKey::new(key), counter: 0 }
+        Cipher { key: *key, counter: 0 }
+    }
+
+    /// ring's form of the key, which has room for other ciphers: half a kilobyte, for each direction of
+    /// each miner. It is made in no time.
+    fn key(&self) -> LessSafeKey {
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &self.key).expect("a key has 32 bytes");
+        LessSafeKey::new(key)
     }
 
     /// The next nonce: four zeros and the counter, little-endian. It ends after 2^64 messages.
@@ -288,7 +294,7 @@ impl Cipher {
         out.extend_from_slice(plain);
         let nonce = self.nonce();
         let tag = self
-            .key
+            .key()
             .seal_in_place_separate_tag(nonce, Aad::from(also), &mut out[start..])
             .expect("a message is shorter than 256 GB");
         out.extend_from_slice(tag.as_ref());
@@ -298,7 +304,7 @@ impl Cipher {
         let start = out.len();
         out.extend_from_slice(sealed);
         let nonce = self.nonce();
-        let opened = self.key.open_in_place(nonce, Aad::from(also), &mut out[start..]);
+        let opened = self.key().open_in_place(nonce, Aad::from(also), &mut out[start..]);
         let length = opened.map(|plain| plain.len()).map_err(|_| NoiseError::Undecryptable);
         out.truncate(start + *length.as_ref().unwrap_or(&0));
         length.map(drop)

@@ -17,7 +17,7 @@ use soloist::clock::Now;
 use soloist::coinbase::EXTRANONCE_SIZE;
 use soloist::ids::NodeId;
 use soloist::job::{Job, Jobs, Work};
-use soloist::share::{Share, Submission};
+use soloist::share::{RolledVersion, Share, Submission};
 use soloist::template::{Template, TxCache};
 
 /// Bitcoin Core's consensus engine on a fresh regtest chain.
@@ -185,8 +185,9 @@ impl Maker {
         self.extranonce += 1;
         let mut extranonce = [0xe7; EXTRANONCE_SIZE];
         extranonce[4..].copy_from_slice(&self.extranonce.to_be_bytes());
+        let version = RolledVersion::Bits(version_bits.unwrap_or(0));
         let mut submission =
-            Submission { job: job.id, extranonce, ntime: job.ntime, nonce: 0, version_bits };
+            Submission { job: job.id, extranonce, ntime: job.ntime, nonce: 0, version };
         loop {
             let share = Share::prove(&job, &submission);
             if share.solves {

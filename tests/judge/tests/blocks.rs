@@ -1,7 +1,14 @@
 //! Blocks made by the daemon's cores, judged by Bitcoin Core's engine and by the sandbox node.
 
+#[path = "../../common"]
+mod common {
+    #![allow(dead_code, missing_docs)]
+    pub mod miner_v2;
+}
 #[path = "../../common/faults.rs"]
 mod faults;
+#[path = "blocks/frames.rs"]
+mod frames;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -395,6 +402,30 @@ fn what_the_cores_must_not_get_wrong() {
     };
     court.refuse("a second too early", &at(mintime - 1), "time-too-old");
     assert_eq!(court.judge.submit(&at(mintime)), Verdict::Connected);
+}
+
+/// Stratum V2: the header is made of the messages alone, by a miner of the reference implementation's
+/// crates, with rolled version bits, and its 80 bytes are the block's.
+#[test]
+fn blocks_of_both_kinds_of_channel() {
+    const BLOCKS: usize = 60;
+    let mut court = Court::with_coins(500);
+    let mut miners = frames::Miners::new();
+    for ((number, miner), (kind, payout)) in
+        (0..BLOCKS).zip([0, 1].into_iter().cycle()).zip(scripts().cycle())
+    {
+        court.sandbox.add_transactions(number % 4 * 7);
+        let template = court.sandbox.template(court.now()).to_string();
+        miners.work(&template, payout.as_bytes());
+        let (found, solved) = miners.solve(miner);
+        assert_ne!(found.version & VERSION_MASK, 0);
+        assert_eq!(solved.bytes[..80], found.header, "the bytes that were hashed");
+        assert_eq!(solved.hash.0, header_hash(&found.header));
+        let what = format!("{:?} to {kind}", found.kind);
+        assert_eq!(court.judge.submit(&solved.bytes), Verdict::Connected, "{what}");
+        let block = deserialize(&solved.bytes).unwrap();
+        assert_eq!(court.sandbox.submit(block, court.now()), Outcome::Connected, "{what}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod node;
 mod server;
 mod soak;
 mod table;
+mod v2;
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use fleet::Fleet;
-use miner::{Heard, Login, Wish};
+use miner::{Heard, Login, Protocol, Wish};
 use node::Node;
 use server::{Server, Used};
 
@@ -43,6 +44,7 @@ options
   --pid PID[,PID]    the server's processes, for what they use
   --miners N         10 by default
   --node NODE        USER:PASSWORD@HOST:PORT or COOKIE-FILE@HOST:PORT
+  --protocol P       v1, v2-extended or v2-standard
   --user NAME        an address of the node's chain, where the server wants one; --password, --agent
   --name NAME        goes into the line
   --keep-mempool     blocks are mined empty, so that what waits goes on waiting
@@ -143,6 +145,11 @@ impl Options {
             user: or("user", "load"),
             password: or("password", "x"),
             suggestion: None,
+            protocol: match self.get("protocol") {
+                Some("v2-extended") => Protocol::Extended,
+                Some("v2-standard") => Protocol::Standard,
+                _ => Protocol::V1,
+            },
         }
     }
 }

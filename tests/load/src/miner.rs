@@ -10,6 +10,18 @@ use serde_json::value::RawValue;
 use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 
+use super::v2::{Fields, Frame, V2};
+
+/// What a miner speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    V1,
+    /// Stratum V2 with an extended channel.
+    Extended,
+    /// Stratum V2 with a standard channel.
+    Standard,
+}
+
 /// Who the miner says that it is.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -18,6 +30,7 @@ pub struct Login {
     pub password: String,
     /// The difficulty that it wishes for.
     pub suggestion: Option<f64>,
+    pub protocol: Protocol,
 }
 
 /// What a miner heard that matters to the one who measures.
@@ -31,6 +44,12 @@ pub enum Heard {
 
 /// A connected miner. Its socket does not block.
 pub struct Miner {
+    /// `None` for V1.
+    v2: Option<V2>,
+    /// A job that waits for its block.
+    announced: Option<Job>,
+    prev: String,
+    pub read: u64,
     pub stream: TcpStream,
     inbox: Vec<u8>,
     outbox: Vec<u8>,
@@ -39,6 +58,8 @@ pub struct Miner {
     pub authorized: bool,
     extranonce1: Vec<u8>,
     extranonce2_size: usize,
+    /// The greatest hash that is a share, little-endian.
+    target: [u8; 32],
     pub difficulty: f64,
     pub job: Option<Job>,
     nonce: u32,
@@ -46,16 +67,27 @@ pub struct Miner {
     next_id: u64,
     under_way: HashMap<u64, Instant>,
     /// Shares made beforehand.
-    pub stock: Vec<String>,
+    pub stock: Vec<Share>,
     pub closed: bool,
 }
 
-/// A `mining.notify` as one miner hashes it.
+/// A share that was made.
+pub struct Share {
+    job: String,
+    extranonce2: String,
+    ntime: String,
+    nonce: u32,
+    version: [u8; 4],
+}
+
+/// A job as one miner hashes it.
 pub struct Job {
     pub id: String,
     prev: String,
     coinbase: [Vec<u8>; 2],
     branch: Vec<[u8; 32]>,
+    /// The merkle root, where the miner is told it.
+    root: Option<[u8; 32]>,
     version: [u8; 4],
     nbits: [u8; 4],
     ntime: String,
@@ -88,15 +120,27 @@ impl Miner {
         let stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
+        let (v2, first) = match login.protocol {
+            Protocol::V1 => (None, Vec::new()),
+            protocol => {
+                let (v2, first) = V2::new(protocol == Protocol::Standard)?;
+                (Some(v2), first)
+            }
+        };
         let mut miner = Miner {
+            v2,
+            announced: None,
+            prev: String::new(),
+            read: 0,
             stream,
             inbox: Vec::new(),
-            outbox: Vec::new(),
+            outbox: first,
             login,
             subscribed: false,
             authorized: false,
             extranonce1: Vec::new(),
             extranonce2_size: 0,
+            target: target_of_difficulty(1.0),
             difficulty: 1.0,
             job: None,
             nonce: 0,
@@ -106,6 +150,10 @@ impl Miner {
             stock: Vec::new(),
             closed: false,
         };
+        if miner.v2.is_some() {
+            miner.flush();
+            return Ok(miner);
+        }
         let agent = miner.login.agent.clone();
         miner.call(SUBSCRIBE, "mining.subscribe", serde_json::json!([agent]));
         Ok(miner)
@@ -124,16 +172,42 @@ impl Miner {
         };
         self.next_id += 1;
         let id = self.next_id;
-        self.outbox.extend_from_slice(
-            format!("{{\"id\":{id},\"method\":\"mining.submit\",\"params\":[{share}]}}\n")
-                .as_bytes(),
-        );
+        let Share { job, extranonce2, ntime, nonce, version } = &share;
+        match &mut self.v2 {
+            None => {
+                let user = &self.login.user;
+                let params =
+                    format!("\"{user}\",\"{job}\",\"{extranonce2}\",\"{ntime}\",\"{nonce:08x}\"");
+                self.outbox.extend_from_slice(
+                    format!("{{\"id\":{id},\"method\":\"mining.submit\",\"params\":[{params}]}}\n")
+                        .as_bytes(),
+                );
+            }
+            Some(v2) => {
+                let ntime = u32::from_be_bytes(array(&unhex(ntime)));
+                let numbers = [
+                    v2.channel,
+                    id as u32,
+                    job.parse().unwrap_or(0),
+                    *nonce,
+                    ntime,
+                    u32::from_be_bytes(*version),
+                ];
+                let mut payload: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+                if !v2.standard {
+                    payload.push((extranonce2.len() / 2) as u8);
+                    payload.extend(unhex(extranonce2));
+                }
+                let kind = if v2.standard { 0x1a } else { 0x1b };
+                v2.write(kind, &payload, &mut self.outbox);
+            }
+        }
         self.under_way.insert(id, Instant::now());
         true
     }
 
     /// Looks for a share of the current job. `None` if there is no job, or after `tries` hashes.
-    pub fn make_share(&mut self, wish: Wish) -> Option<String> {
+    pub fn make_share(&mut self, wish: Wish) -> Option<Share> {
         if self.nonce == u32::MAX {
             self.extranonce2 += 1;
             self.nonce = 0;
@@ -141,7 +215,7 @@ impl Miner {
         }
         let job = self.job.as_ref()?;
         let block = target_of_nbits(job.nbits);
-        let share = target_of_difficulty(self.difficulty);
+        let share = self.target;
         let tries = match wish {
             Wish::Share { tries } => tries,
             Wish::NoBlock | Wish::Block => u32::MAX,
@@ -159,12 +233,13 @@ impl Miner {
                 Wish::Share { .. } => !solves && meets(&hash, &share),
             };
             if fits {
-                let Job { id, extranonce2, ntime, .. } = job;
-                let user = &self.login.user;
-                return Some(format!(
-                    "\"{user}\",\"{id}\",\"{extranonce2}\",\"{ntime}\",\"{:08x}\"",
-                    self.nonce
-                ));
+                return Some(Share {
+                    job: job.id.clone(),
+                    extranonce2: job.extranonce2.clone(),
+                    ntime: job.ntime.clone(),
+                    nonce: self.nonce,
+                    version: job.version,
+                });
             }
         }
         None
@@ -178,6 +253,7 @@ impl Miner {
             match self.stream.read(&mut chunk) {
                 Ok(0) => self.closed = true,
                 Ok(n) => {
+                    self.read += n as u64;
                     self.inbox.extend_from_slice(&chunk[..n]);
                     if n == chunk.len() {
                         continue;
@@ -188,6 +264,18 @@ impl Miner {
                 Err(_) => self.closed = true,
             }
             break;
+        }
+        if let Some(v2) = &mut self.v2 {
+            let outcome = v2.take(&std::mem::take(&mut self.inbox));
+            match outcome {
+                Ok((frames, shaken)) => self.frames(frames, shaken, heard),
+                Err(error) => {
+                    eprintln!("{error}");
+                    self.closed = true;
+                }
+            }
+            self.flush();
+            return;
         }
         let inbox = std::mem::take(&mut self.inbox);
         let mut rest = &inbox[..];
@@ -232,6 +320,7 @@ impl Miner {
                     line.params.and_then(|p| serde_json::from_str(p.get()).ok());
                 if let Some([difficulty]) = params {
                     self.difficulty = difficulty;
+                    self.target = target_of_difficulty(difficulty);
                 }
             }
             Some(_) => {}
@@ -284,6 +373,7 @@ impl Miner {
             prev,
             coinbase: [unhex(&coinbase1), unhex(&coinbase2)],
             branch: branch.iter().map(|node| array(&unhex(node))).collect(),
+            root: None,
             version: array(&unhex(&version)),
             nbits: array(&unhex(&nbits)),
             ntime,
@@ -291,9 +381,126 @@ impl Miner {
             tail: [0; 12],
             extranonce2: String::new(),
         });
+        self.begin();
+    }
+
+    fn begin(&mut self) {
         self.nonce = 0;
         self.extranonce2 += 1;
         self.prepare();
+    }
+
+    fn frames(&mut self, frames: Vec<Frame>, shaken: bool, heard: &mut impl FnMut(Heard)) {
+        let agent = self.login.agent.clone();
+        if let Some(v2) = self.v2.as_mut().filter(|_| shaken) {
+            v2.set_up(&agent, &mut self.outbox);
+        }
+        for Frame { kind, payload } in frames {
+            self.frame(kind, Fields(&payload), heard);
+        }
+    }
+
+    fn frame(&mut self, kind: u8, mut fields: Fields<'_>, heard: &mut impl FnMut(Heard)) {
+        let Some(v2) = &mut self.v2 else { return };
+        match kind {
+            0x01 => v2.open(&self.login.user, self.login.suggestion, &mut self.outbox),
+            0x11 | 0x14 => {
+                fields.u32();
+                v2.channel = fields.u32();
+                self.set_target(fields.bytes(32));
+                self.extranonce2_size = if kind == 0x14 { usize::from(fields.u16()) } else { 0 };
+                let n = usize::from(fields.u8());
+                self.extranonce1 = fields.bytes(n).to_vec();
+                self.authorized = true;
+            }
+            0x15 | 0x1f => {
+                fields.u32();
+                let id = fields.u32().to_string();
+                let ntime = (fields.u8() == 1).then(|| fields.u32());
+                let version = fields.u32().to_be_bytes();
+                let mut job = Job {
+                    id,
+                    prev: self.prev.clone(),
+                    coinbase: Default::default(),
+                    branch: Vec::new(),
+                    root: None,
+                    version,
+                    nbits: self.job.as_ref().map_or([0; 4], |job| job.nbits),
+                    ntime: String::new(),
+                    midstate: [0; 8],
+                    tail: [0; 12],
+                    extranonce2: String::new(),
+                };
+                if kind == 0x15 {
+                    job.root = Some(array(fields.bytes(32)));
+                } else {
+                    fields.u8();
+                    let n = fields.u8();
+                    job.branch = (0..n).map(|_| array(fields.bytes(32))).collect();
+                    for half in &mut job.coinbase {
+                        let n = usize::from(fields.u16());
+                        *half = fields.bytes(n).to_vec();
+                    }
+                }
+                match ntime {
+                    None => self.announced = Some(job),
+                    Some(ntime) => self.take_job(job, ntime, heard),
+                }
+            }
+            0x20 => {
+                fields.u32();
+                fields.u32();
+                // As V1 has it: words, each turned around.
+                let mut prev = fields.bytes(32).to_vec();
+                prev.chunks_mut(4).for_each(<[u8]>::reverse);
+                self.prev = hex(&prev);
+                let (ntime, nbits) = (fields.u32(), fields.u32().to_be_bytes());
+                let Some(job) = self.announced.take() else { return };
+                let job = Job { prev: self.prev.clone(), nbits, ..job };
+                self.take_job(job, ntime, heard);
+            }
+            0x21 => {
+                fields.u32();
+                self.set_target(fields.bytes(32));
+            }
+            0x1c => {
+                fields.u32();
+                let last = u64::from(fields.u32());
+                let done: Vec<u64> =
+                    self.under_way.keys().copied().filter(|n| *n <= last).collect();
+                for id in done {
+                    if let Some(sent) = self.under_way.remove(&id) {
+                        let took = sent.elapsed();
+                        heard(Heard::Answer { accepted: true, took, why: None });
+                    }
+                }
+            }
+            0x1d => {
+                fields.u32();
+                let id = u64::from(fields.u32());
+                let n = usize::from(fields.u8());
+                let why = Some(String::from_utf8_lossy(fields.bytes(n)).into_owned());
+                if let Some(sent) = self.under_way.remove(&id) {
+                    heard(Heard::Answer { accepted: false, took: sent.elapsed(), why });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_job(&mut self, job: Job, ntime: u32, heard: &mut impl FnMut(Heard)) {
+        let new_tip = self.job.as_ref().is_none_or(|old| old.prev != job.prev);
+        // A standard channel is not told whether there are transactions.
+        let full = job.root.is_some() || !job.branch.is_empty();
+        heard(Heard::Job { new_tip, full });
+        self.job = Some(Job { ntime: format!("{ntime:08x}"), ..job });
+        self.begin();
+    }
+
+    fn set_target(&mut self, target: &[u8]) {
+        self.target = array(target);
+        let value = self.target.iter().rev().fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte));
+        self.difficulty = 65535.0 * 2_f64.powi(208) / value;
     }
 
     /// The part of the header that the nonce does not change.
@@ -304,10 +511,8 @@ impl Miner {
         extranonce2.extend_from_slice(&all[8 - self.extranonce2_size.min(8)..]);
         let [first, last] = &job.coinbase;
         let coinbase = [&first[..], &self.extranonce1, &extranonce2, last].concat();
-        let root = job
-            .branch
-            .iter()
-            .fold(sha256d(&coinbase), |node, neighbour| sha256d(&[node, *neighbour].concat()));
+        let above = |node, neighbour: &[u8; 32]| sha256d(&[node, *neighbour].concat());
+        let root = job.root.unwrap_or_else(|| job.branch.iter().fold(sha256d(&coinbase), above));
         let mut header = [0; 80];
         header[..4].copy_from_slice(&job.version);
         header[4..36].copy_from_slice(&unhex(&job.prev));

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::fleet::Fleet;
-use super::miner::{Heard, Login, Miner, Wish};
+use super::miner::{Heard, Login, Miner, Protocol, Wish};
 
 /// What a soak is made of.
 #[derive(Clone, Debug)]
@@ -50,6 +50,7 @@ pub fn run(plan: &Plan, mut go_on: impl FnMut(&Soaked) -> bool) -> io::Result<So
         password: "x".into(),
         // The slowest that there are: vardiff goes up from here for the faster ones.
         suggestion: Some(0.0001),
+        protocol: [Protocol::V1, Protocol::Extended, Protocol::Standard][number % 3],
     };
     let mut soaked = Soaked::default();
     let mut fleet = Fleet { miners: Vec::new() };

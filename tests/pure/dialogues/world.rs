@@ -1,6 +1,6 @@
 //! The pool in virtual time with miners on wires, and a watch over everything that it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,9 +14,11 @@ use soloist::pool::{Input, Pool};
 use soloist::stratum::frame::Lines;
 use soloist::stratum::outbox::{Outbox, Output};
 use soloist::stratum::session::{Rules, SessionKey};
+use soloist::stratum::v2::frame as v2;
 use soloist::template::{Template, witness_commitment};
 
 use super::watch::Watch;
+use crate::common::miner_v2::{Frame, Heard, Message};
 
 /// How hard it is to find a block.
 #[derive(Clone, Copy, PartialEq)]
@@ -44,11 +46,18 @@ pub struct World {
 }
 
 struct Wire {
-    lines: Lines,
     open: bool,
-    said: Vec<String>,
-    watch: Watch,
+    end: End,
 }
+
+/// What a miner has at its end: its protocol, and who watches that we keep to it.
+enum End {
+    V1 { lines: Lines, said: Vec<String>, watch: Watch },
+    V2 { said: VecDeque<Frame>, heard: Heard, last: u64 },
+}
+
+/// A miner of Stratum V2 that mines hears a message at least this often.
+const LONGEST_SILENCE_MS: u64 = 30_000;
 
 impl World {
     pub fn new(chain: Chain) -> World {
@@ -76,15 +85,20 @@ impl World {
 
     /// A miner connects; the number of its wire.
     pub fn connect(&mut self) -> u64 {
+        let watch = Watch::new(self.millis);
+        self.connect_with(End::V1 { lines: Lines::new(), said: Vec::new(), watch })
+    }
+
+    /// The same for one that speaks Stratum V2, after its handshake.
+    pub fn connect_v2(&mut self) -> u64 {
+        let (said, heard, last) = (VecDeque::new(), Heard::default(), self.millis);
+        self.connect_with(End::V2 { said, heard, last })
+    }
+
+    fn connect_with(&mut self, end: End) -> u64 {
         self.last_wire += 1;
         let conn = self.last_wire;
-        let wire = Wire {
-            lines: Lines::new(),
-            open: true,
-            said: Vec::new(),
-            watch: Watch::new(self.millis),
-        };
-        self.wires.insert(conn, wire);
+        self.wires.insert(conn, Wire { open: true, end });
         let extranonce1 = Extranonce1((0xa1b2_0000 + conn as u32).to_be_bytes());
         let peer = Ipv4Addr::new(192, 168, 1, 20).into();
         self.input(Input::Connect { conn: ConnId(conn), peer, extranonce1 });
@@ -107,12 +121,13 @@ impl World {
     pub fn send(&mut self, conn: u64, mut chunk: &[u8]) {
         loop {
             let Some(wire) = self.wires.get_mut(&conn).filter(|wire| wire.open) else { return };
-            let Ok(line) = wire.lines.next(&mut chunk) else {
+            let End::V1 { lines, watch, .. } = &mut wire.end else { panic!("it speaks V2") };
+            let Ok(line) = lines.next(&mut chunk) else {
                 wire.open = false;
                 return self.input(Input::Closed { conn: ConnId(conn) });
             };
             let Some(line) = line else { return };
-            wire.watch.miner_says(line);
+            watch.miner_says(line);
             let mut out = Outbox::new();
             let mono = self.start + Duration::from_millis(self.millis);
             let now = Now { mono, unix: 1_750_000_000 + self.millis / 1000 };
@@ -123,7 +138,47 @@ impl World {
 
     /// What a miner was told since the last time, line by line.
     pub fn heard(&mut self, conn: u64) -> Vec<String> {
-        self.wires.get_mut(&conn).map(|wire| std::mem::take(&mut wire.said)).unwrap_or_default()
+        match self.wires.get_mut(&conn).map(|wire| &mut wire.end) {
+            Some(End::V1 { said, .. }) => std::mem::take(said),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Messages from a miner of Stratum V2 that come in one piece.
+    pub fn send_frames(&mut self, conn: u64, frames: &[Frame]) {
+        if !self.is_open(conn) {
+            return;
+        }
+        let mut out = Outbox::new();
+        let mono = self.start + Duration::from_millis(self.millis);
+        let now = Now { mono, unix: 1_750_000_000 + self.millis / 1000 };
+        for Frame { extension, kind, payload } in frames {
+            let (extension, kind) = (extension & 0x7fff, *kind);
+            let frame = v2::Frame { extension, kind, payload };
+            self.pool.frame(now, ConnId(conn), &frame, &mut out);
+        }
+        self.pool.answer(ConnId(conn), &mut out);
+        self.deliver(out);
+        // What is due at once, such as the first job of a channel.
+        if self.pool.next_deadline().is_some_and(|at| at <= mono) {
+            self.input(Input::Tick);
+        }
+    }
+
+    /// The next message that a miner of Stratum V2 was told.
+    pub fn next_frame(&mut self, conn: u64) -> Option<Frame> {
+        match &mut self.wires.get_mut(&conn)?.end {
+            End::V2 { said, .. } => said.pop_front(),
+            End::V1 { .. } => None,
+        }
+    }
+
+    /// All that it was told.
+    pub fn heard_v2(&mut self, conn: u64) -> &mut Heard {
+        match self.wires.get_mut(&conn).map(|wire| &mut wire.end) {
+            Some(End::V2 { heard, .. }) => heard,
+            _ => panic!("it does not speak V2"),
+        }
     }
 
     /// Time passes, and whatever is due happens at its time.
@@ -140,7 +195,16 @@ impl World {
         }
         self.millis = until;
         for wire in self.wires.values_mut().filter(|wire| wire.open) {
-            wire.watch.time_is(self.millis);
+            match &wire.end {
+                End::V1 { watch, .. } => watch.time_is(self.millis),
+                End::V2 { heard, last, .. } => {
+                    let waited = self.millis - last;
+                    assert!(
+                        !heard.mines() || waited <= LONGEST_SILENCE_MS,
+                        "{waited} ms of silence"
+                    );
+                }
+            }
         }
     }
 
@@ -197,29 +261,48 @@ impl World {
     }
 
     fn deliver(&mut self, mut out: Outbox) {
-        let mut closed = Vec::new();
+        let (mut closed, mut left) = (Vec::new(), Vec::new());
         for output in out.take() {
             match output {
                 Output::Send { conn, bytes } => {
                     let Some(wire) = self.wires.get_mut(&conn.0).filter(|wire| wire.open) else {
                         continue;
                     };
-                    let text = std::str::from_utf8(out.bytes(&bytes)).expect("we speak UTF-8");
-                    for line in text.split_inclusive('\n') {
-                        let line = line.strip_suffix('\n').expect("only whole lines are sent");
-                        wire.watch.we_say(self.millis, line);
-                        wire.said.push(line.to_owned());
+                    let bytes = out.bytes(&bytes);
+                    match &mut wire.end {
+                        End::V1 { said, watch, .. } => {
+                            let text = std::str::from_utf8(bytes).expect("we speak UTF-8");
+                            for line in text.split_inclusive('\n') {
+                                let line = line.strip_suffix('\n').expect("only whole lines");
+                                watch.we_say(self.millis, line);
+                                said.push(line.to_owned());
+                            }
+                        }
+                        End::V2 { said, heard, last } => {
+                            *last = self.millis;
+                            for frame in frames(bytes) {
+                                heard.hear(&Message::read(&frame).unwrap());
+                                said.push_back(frame);
+                            }
+                        }
                     }
                 }
+                Output::Left { conn } => left.push(conn),
                 Output::Close { conn, .. } => closed.push(conn),
                 Output::Block(block) => self.blocks.push(block.height),
                 Output::Share { .. } => self.counted += 1,
                 Output::Rejected { .. } => self.refused += 1,
-                Output::Authorized { .. } | Output::Left { .. } => {}
+                Output::Authorized { .. } => {}
             }
         }
         for wire in self.wires.values() {
-            wire.watch.end_of_burst();
+            match &wire.end {
+                End::V1 { watch, .. } => watch.end_of_burst(),
+                End::V2 { heard, .. } => heard.end_of_burst(),
+            }
+        }
+        for conn in left {
+            self.input(Input::Left { conn });
         }
         for conn in closed {
             if let Some(wire) = self.wires.get_mut(&conn.0) {
@@ -228,4 +311,18 @@ impl World {
             self.input(Input::Closed { conn });
         }
     }
+}
+
+/// Whole messages, as they are below the encryption.
+fn frames(mut bytes: &[u8]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while let Some((header, rest)) = bytes.split_first_chunk::<6>() {
+        let length = u32::from_le_bytes([header[3], header[4], header[5], 0]) as usize;
+        let (payload, rest) = rest.split_at(length);
+        let extension = u16::from_le_bytes([header[0], header[1]]);
+        frames.push(Frame { extension, kind: header[2], payload: payload.to_vec() });
+        bytes = rest;
+    }
+    assert!(bytes.is_empty(), "only whole messages are sent");
+    frames
 }

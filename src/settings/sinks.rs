@@ -1,0 +1,243 @@
+//! A place for notifications as the page's form has it: which fields each service has, which of them are
+//! secrets, and when a secret that was not typed again stays. Pure.
+//!
+//! A secret is written and never shown again. A field that is left blank keeps it, unless it would then
+//! be sent to somebody else than it was given for.
+
+/// One field of a service's form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkField {
+    /// The setting's name in a `[[notify]]` of the file, and the field's in the form.
+    pub name: &'static str,
+    /// Its label.
+    pub words: &'static str,
+    /// What may be written there.
+    pub example: &'static str,
+    /// It is never shown again. Whole addresses are, where who knows them can read or write there.
+    pub is_secret: bool,
+}
+
+/// A service and its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// What stands as `kind` in the file.
+    pub name: &'static str,
+    /// Its name for people.
+    pub words: &'static str,
+    /// Where what is asked for is found.
+    pub help: &'static str,
+    /// What is asked for, the address that the secrets are for first.
+    pub fields: &'static [SinkField],
+}
+
+/// What a place can be told of: the switch in the file, and its words.
+pub const TOPICS: [(&str, &str); 7] = [
+    ("block", "A block is found, accepted or lost"),
+    ("best", "A new best share, at most one an hour"),
+    ("miner", "A miner is missing, back, quiet or slow"),
+    ("node", "Another node leads, or one is down or back"),
+    ("down", "Mining stops, or goes on again"),
+    ("alarm", "The board, the card or the payout address needs a look"),
+    ("update", "A new version is ready"),
+];
+
+const fn open(name: &'static str, words: &'static str, example: &'static str) -> SinkField {
+    SinkField { name, words, example, is_secret: false }
+}
+
+const fn secret(name: &'static str, words: &'static str, example: &'static str) -> SinkField {
+    SinkField { name, words, example, is_secret: true }
+}
+
+/// All services, in the order in which they are offered.
+pub const SERVICES: [Service; 6] = [
+    Service {
+        name: "ntfy",
+        words: "ntfy",
+        help: "Install the ntfy app, subscribe to a topic with a name that nobody guesses, and write the \
+               topic's address here. Everybody who knows it can read along; a server of your own can ask \
+               for a token.",
+        fields: &[
+            secret("url", "Address of the topic", "https://ntfy.sh/a-name-that-nobody-guesses"),
+            secret("token", "Access token (optional)", ""),
+        ],
+    },
+    Service {
+        name: "telegram",
+        words: "Telegram",
+        help: "Write to @BotFather to get a bot and its token. Then write something to your bot, and ask \
+               @userinfobot for the number of your chat.",
+        fields: &[
+            secret("token", "Token of the bot", "123456:ABC-DEF"),
+            secret("chat", "Number of your chat", "123456789"),
+        ],
+    },
+    Service {
+        name: "discord",
+        words: "Discord",
+        help: "In the channel's settings, under Integrations, make a webhook and copy its URL.",
+        fields: &[secret("url", "URL of the webhook", "https://discord.com/api/webhooks/…")],
+    },
+    Service {
+        name: "slack",
+        words: "Slack",
+        help: "Add an incoming webhook to the channel, and copy its URL.",
+        fields: &[secret("url", "URL of the webhook", "https://hooks.slack.com/services/…")],
+    },
+    Service {
+        name: "webhook",
+        words: "Webhook",
+        help: "A server of your own, such as Home Assistant. It gets a JSON object by POST, with name, \
+               topic, level, title, text and at.",
+        fields: &[secret("url", "Address", "http://homeassistant.local:8123/api/webhook/…")],
+    },
+    Service {
+        name: "email",
+        words: "E-mail",
+        help: "smtps:// is encrypted from the start (port 465), smtp:// as soon as the server can (port \
+               587). A password is never sent unencrypted. Many providers want a password for programs, \
+               which you make in your account there.",
+        fields: &[
+            open("url", "Mail server", "smtps://mail.example.org"),
+            open("user", "User (optional)", "anna"),
+            secret("password", "Password (optional)", ""),
+            open("from", "Sender", "anna@example.org"),
+            open("to", "Who reads it", "anna@example.org"),
+        ],
+    },
+];
+
+impl Service {
+    /// By the name that stands in the file.
+    pub fn of(name: &str) -> Option<&'static Service> {
+        SERVICES.iter().find(|service| service.name == name)
+    }
+}
+
+/// A place for notifications, as it is written in a form. What is not written is empty.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SinkValues {
+    /// The name of a [`Service`].
+    pub kind: String,
+    /// Values of its fields, by their names.
+    written: Vec<(&'static str, String)>,
+    /// The names of the [`TOPICS`] that it is not told of.
+    pub silent: Vec<&'static str>,
+}
+
+impl SinkValues {
+    /// Nothing is written yet, and everything is told.
+    pub fn blank(service: &Service) -> SinkValues {
+        SinkValues::of(service.name, &[])
+    }
+
+    /// With these values of its fields.
+    pub fn of(kind: &str, written: &[(&'static str, &str)]) -> SinkValues {
+        let written = written.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        SinkValues { kind: kind.to_owned(), written: written.collect(), silent: Vec::new() }
+    }
+
+    /// Its service; `None` for a kind that nobody knows.
+    pub fn service(&self) -> Option<&'static Service> {
+        Service::of(&self.kind)
+    }
+
+    /// What is written in a field.
+    pub fn get(&self, name: &str) -> &str {
+        let written = self.written.iter().find(|(known, _)| *known == name);
+        written.map_or("", |(_, value)| value)
+    }
+
+    /// Writes into a field.
+    pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.written.retain(|(known, _)| *known != name);
+        self.written.push((name, value.into()));
+    }
+
+    /// The same without the secrets, as the page may have it.
+    pub fn without_secrets(mut self) -> SinkValues {
+        let is_secret = |name: &str| {
+            let fields = self.service().map_or(&[][..], |service| service.fields);
+            fields.iter().any(|field| field.name == name && field.is_secret)
+        };
+        let secrets: Vec<&str> =
+            self.written.iter().map(|(name, _)| *name).filter(|name| is_secret(name)).collect();
+        self.written.retain(|(name, _)| !secrets.contains(name));
+        self
+    }
+
+    /// Puts in the secrets that were not typed, out of `known`, which has them. A token or a password
+    /// stays only with the address and the user that it was given for.
+    pub fn fill_secrets(&mut self, known: &SinkValues) {
+        let Some(service) = self.service().filter(|_| self.kind == known.kind) else { return };
+        let mut is_elsewhere = false;
+        for field in service.fields {
+            let (now, before) = (self.get(field.name), known.get(field.name));
+            let is_typed = !now.is_empty() || !field.is_secret;
+            if !is_typed && !is_elsewhere {
+                let before = before.to_owned();
+                self.set(field.name, before);
+            } else if matches!(field.name, "url" | "user") {
+                is_elsewhere |= now != before;
+            }
+        }
+    }
+}
+
+/// Without what was written.
+impl std::fmt::Debug for SinkValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sink({}, silent: {:?})", self.kind, self.silent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_is_not_typed_stays_where_it_was_given_for_and_goes_nowhere_else() {
+        let mail = |url: &str, user: &str, password: &str| {
+            SinkValues::of("email", &[("url", url), ("user", user), ("password", password)])
+        };
+        let known = mail("smtps://a", "anna", "geheim");
+        let password = |mut typed: SinkValues| {
+            typed.fill_secrets(&known);
+            typed.get("password").to_owned()
+        };
+        assert_eq!(password(mail("smtps://a", "anna", "")), "geheim");
+        assert_eq!(password(mail("smtps://a", "anna", "neu")), "neu");
+        assert_eq!(password(mail("smtps://thief", "anna", "")), "");
+        assert_eq!(password(mail("smtps://a", "bea", "")), "");
+        assert_eq!(password(mail("smtps://a", "", "")), "");
+
+        let known = SinkValues::of("ntfy", &[("url", "https://ntfy.sh/a"), ("token", "tk")]);
+        let filled = |written: &[(&'static str, &str)]| {
+            let mut typed = SinkValues::of("ntfy", written);
+            typed.fill_secrets(&known);
+            (typed.get("url").to_owned(), typed.get("token").to_owned())
+        };
+        assert_eq!(filled(&[]), ("https://ntfy.sh/a".to_owned(), "tk".to_owned()));
+        assert_eq!(filled(&[("token", "x")]).1, "x");
+        assert_eq!(filled(&[("url", "https://ntfy.sh/a")]).1, "tk");
+        assert_eq!(filled(&[("url", "https://thief/a")]).1, "");
+
+        // The secret of one service is none of another's.
+        let mut other = SinkValues::of("webhook", &[]);
+        other.fill_secrets(&known);
+        assert_eq!(other.get("url"), "");
+    }
+
+    #[test]
+    fn what_is_shown_again_holds_no_secret() {
+        for service in SERVICES {
+            let mut all = SinkValues::blank(&service);
+            service.fields.iter().for_each(|field| all.set(field.name, "geheim"));
+            assert!(!format!("{all:?}").contains("geheim"));
+            let shown = all.without_secrets();
+            for field in service.fields {
+                assert_eq!(shown.get(field.name).is_empty(), field.is_secret, "{}", field.name);
+            }
+        }
+    }
+}
