@@ -387,7 +387,7 @@ fn how_to_connect_by_stratum_v2_is_told_in_the_firmwares_words() {
     let key = s.connect.v2.clone().unwrap().authority_key;
     let words = strip(&html::v2(&s, &told));
     for said in [
-        "Stratum Host 192.168.1.20 Stratum Port 3333 Stratum Protocol Stratum V2",
+        "Stratum Host 192.168.1.20 , Stratum Port 3333 , Stratum Protocol Stratum V2",
         "SV2 Channel Type Extended Channels",
         "SV2 Authority Pubkey",
         "SV2 Authority Public Key",

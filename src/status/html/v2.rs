@@ -50,14 +50,15 @@ pub(super) fn page(s: &Snapshot) -> Markup {
 fn how(s: &Snapshot, v2: &V2View) -> Markup {
     let host = s.connect.addresses.first().map_or("this box", String::as_str);
     let at = html! {
-        "Stratum Host " code { (host) } " Stratum Port " code { (s.connect.port) }
-        " Stratum Protocol " b { "Stratum V2" } " SV2 Channel Type "
+        "Stratum Host " code { (host) } ", Stratum Port " code { (s.connect.port) }
+        ", Stratum Protocol " b { "Stratum V2" } ", SV2 Channel Type "
     };
     let text = [
+        ("The key of this box", html! { code { (v2.authority_key) } }),
         (
             "Bitaxe: AxeOS 2.14 or newer",
             html! {
-                (at) b { "Extended Channels" } " SV2 Authority Pubkey: the key"
+                (at) b { "Extended Channels" } ", SV2 Authority Pubkey: the key."
                 small {
                     "From 2.15 on tick Require Authentication, too. Standard Channels work as well."
                 }
@@ -65,9 +66,8 @@ fn how(s: &Snapshot, v2: &V2View) -> Markup {
         ),
         (
             "NerdQAxe+: 1.0.37 or newer",
-            html! { (at) b { "Extended Channel" } " SV2 Authority Public Key: the key" },
+            html! { (at) b { "Extended Channel" } ", SV2 Authority Public Key: the key." },
         ),
-        ("The key of this box", html! { code { (v2.authority_key) } }),
     ];
     html! {
         p.do {
