@@ -210,7 +210,8 @@ impl Session {
         } else if !is_hashrate(update.hashrate) {
             HASHRATE
         } else {
-            self.identify(&self.user_agent().to_owned(), context.rules);
+            let user_agent = self.user_agent().to_owned();
+            self.identify(&user_agent, context.rules);
             self.profile.aim.least = self.profile.aim.least.max(update.least.0);
             let wish = self.wish_of(update.hashrate).unwrap_or(0.0);
             let level = self.difficulty().map_or(0.0, |level| level.0);
