@@ -96,8 +96,13 @@ fn a_run_that_never_knew_the_time_is_dated_by_the_next_one() {
     for block in blocks(&daemon).as_array().unwrap() {
         is_right(&block["at"], "a block");
     }
-    let history = daemon.get("/api/history").unwrap();
-    for range in ["day", "month", "all"] {
+    let ranges = ["day", "month", "all"];
+    let history = wait_for("the history", || {
+        let history = daemon.get("/api/history")?;
+        let is_there = |range: &&str| history[*range][0]["from"].is_u64();
+        ranges.iter().all(is_there).then_some(history)
+    });
+    for range in ranges {
         is_right(&history[range][0]["from"], range);
         let accepted: u64 = history[range]
             .as_array()

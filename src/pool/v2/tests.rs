@@ -9,8 +9,8 @@ use crate::job::tests::work;
 use crate::pool::*;
 use crate::stratum::firmware::Override;
 use crate::stratum::session::SessionKey;
-use crate::stratum::v2::frame;
 use crate::stratum::v2::message::kind;
+use crate::stratum::v2::{frame, message};
 use crate::vardiff;
 
 const CONN: ConnId = ConnId(7);
@@ -576,4 +576,85 @@ fn no_work_closes_every_connection_once() {
     house.input(Input::Left { conn: CONN });
     house.input(Input::NoWork);
     assert_eq!(house.noted.last().unwrap(), "close 7 NoWork");
+}
+
+/// Bytes on the wire, without TCP's own: printed for the README.
+#[test]
+fn shares_and_jobs_weigh_less_than_in_v1() {
+    use crate::stratum::v2::noise::{Identity, Initiator};
+    let identity = Identity::new(&[1; 32], &[2; 32]).unwrap();
+    let miner = Initiator::new(&[3; 32]).unwrap();
+    let (act_2, mut ours) = identity.respond(&miner.act_1(), &[4; 32]).unwrap();
+    let mut theirs = miner.finish(&act_2, None).unwrap();
+    // Four thousand transactions have a branch of twelve.
+    let full = |tip, at| {
+        let mut work = work(tip, at);
+        std::sync::Arc::make_mut(&mut work.template).branch = vec![[7; 32]; 12];
+        Work::with_coinbase(work.template, work.coinbase, work.node, work.received, false)
+    };
+    let name = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.attic";
+    let mut rows = Vec::new();
+    for standard in [None, Some(false), Some(true)] {
+        let mut house = House::new();
+        house.input(Input::Work(Box::new(full(2, house.start))));
+        let mut sent = |house: &mut House, input: Input| {
+            let mut out = Outbox::new();
+            house.pool.handle(house.now(), input, &mut out);
+            let mut bytes = 0;
+            for output in out.take() {
+                let Output::Send { bytes: range, .. } = output else { continue };
+                let mut sealed = Vec::new();
+                match standard {
+                    None => sealed.extend_from_slice(out.bytes(&range)),
+                    Some(_) => frame::seal(&mut ours, out.bytes(&range), &mut sealed),
+                }
+                bytes += sealed.len();
+            }
+            bytes
+        };
+        let (share, answer) = match standard {
+            None => {
+                let mut out = Outbox::new();
+                for line in [
+                    r#"{"id":1,"method":"mining.subscribe","params":["bitaxe/BM1370/v2.13.1"]}"#
+                        .into(),
+                    format!(r#"{{"id":2,"method":"mining.authorize","params":["{name}","x"]}}"#),
+                ] {
+                    house.pool.line(house.now(), CONN, line.as_bytes(), &mut out);
+                }
+                house.passed += Duration::from_secs(1);
+                house.pool.handle(house.now(), Input::Tick, &mut out);
+                // As ESP-Miner writes it.
+                let submit = format!(
+                    "{{\"id\": 12, \"method\": \"mining.submit\", \"params\": [\"{name}\", \
+                     \"a00012\", \"0100000000000000\", \"6740d5f0\", \"2f34a05c\", \"0c10a000\"]}}\n"
+                );
+                (submit.len(), "{\"id\":12,\"result\":true,\"error\":null}\n".len())
+            }
+            Some(standard) => {
+                let mut channel = house.open(standard, "attic");
+                let (kind, payload) = channel.good();
+                let mut frames = Vec::new();
+                frames.extend_from_slice(&[0, 0x80, kind, payload.len() as u8, 0, 0]);
+                frames.extend_from_slice(&payload);
+                let (mut share, mut answer) = (Vec::new(), Vec::new());
+                frame::seal(&mut theirs, &frames, &mut share);
+                let mut success = Vec::new();
+                message::submit_success(&mut success, 1, 1, 1, 1);
+                frame::seal(&mut theirs, &success, &mut answer);
+                (share.len(), answer.len())
+            }
+        };
+        let at = house.now().mono;
+        let tip = sent(&mut house, Input::Work(Box::new(full(3, at))));
+        let refresh = sent(&mut house, Input::Work(Box::new(full(3, at))));
+        rows.push([share, answer, tip, refresh]);
+    }
+    println!("bytes: a share, its answer, a job on a new tip, a job on the same tip");
+    for (name, row) in ["V1", "V2 extended", "V2 standard"].iter().zip(&rows) {
+        println!("{name}: {row:?}");
+    }
+    for row in &rows[1..] {
+        assert!(row[0] < rows[0][0] && row[2] < rows[0][2] && row[3] < rows[0][3]);
+    }
 }
