@@ -22,11 +22,11 @@
 use std::fmt;
 
 use bitcoin::base58;
-use bitcoin::secp256k1::ellswift::{ElligatorSwift, ElligatorSwiftParty};
-use bitcoin::secp256k1::schnorr::Signature;
-use bitcoin::secp256k1::{All, Keypair, Message, Secp256k1, SecretKey, XOnlyPublicKey};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use ring::{digest, hmac};
+use secp256k1::ellswift::{ElligatorSwift, ElligatorSwiftParty};
+use secp256k1::schnorr::Signature;
+use secp256k1::{All, Keypair, Message, Secp256k1, SecretKey, XOnlyPublicKey};
 
 /// Bytes of act 1: a public key, encoded so that it looks like noise (BIP 324, ElligatorSwift).
 pub const ACT_1: usize = 64;
@@ -219,8 +219,7 @@ impl Initiator {
         let certificate = state.open(sealed_certificate)?;
         if let Some(authority) = authority {
             let (validity, signature) = certificate.split_at(VALIDITY.len());
-            let x_only =
-                bitcoin::secp256k1::PublicKey::from_ellswift(static_key).x_only_public_key();
+            let x_only = secp256k1::PublicKey::from_ellswift(static_key).x_only_public_key();
             let signature = Signature::from_slice(signature).ok();
             let authority = XOnlyPublicKey::from_slice(authority.bytes()).ok();
             let message = signed(validity, &x_only.0);
