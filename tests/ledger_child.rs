@@ -26,6 +26,8 @@ use soloist::ledger::{check, child};
 use soloist::spool::Spool;
 
 const START: u64 = 1_790_000_000;
+/// With each so many blocks a miner was renamed: then journal and cache are written anew.
+const JOINED_EVERY: u64 = 15;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
@@ -146,7 +148,7 @@ fn write_for_ever(dir: &Path, keep_free: u64) {
             workers.iter().for_each(|&worker| world.share(worker, 512.0));
         }
         let number = u64::from(world.ledger.total().totals().blocks) + 1;
-        if number % 3 == 0 {
+        if number % JOINED_EVERY == 0 {
             let from = world.ledger.worker(world.now(), "renamed", "test");
             (0..500).for_each(|_| world.share(from, 1.0));
             world.tell(LedgerEvent::Join { from, into: workers[1] });
@@ -789,10 +791,10 @@ fn a_full_disk_stops_nothing() {
         fs::remove_file(&filler).unwrap();
         let line = writer.wait_for("ACK");
         let (blocks, shares) = numbers(&line, "ACK").unwrap();
-        // Every share of the time without space is there: each block stands for 45, and each third for
+        // Every share of the time without space is there: each block stands for 45, and some for
         // those of a miner that was renamed.
         let (blocks_before, shares_before) = writer.started;
-        let joins = blocks / 3 - blocks_before / 3;
+        let joins = blocks / JOINED_EVERY - blocks_before / JOINED_EVERY;
         let expected = 45 * (blocks - blocks_before) + 500 * joins;
         assert_eq!(shares - shares_before, expected, "{line}");
         writer.kill();

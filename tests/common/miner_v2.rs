@@ -172,7 +172,7 @@ impl MinerV2 {
         let request_id = self.requests;
         let user_identity = user.try_into().unwrap();
         let everything = [0xff; 32];
-        let max_target = (&everything).try_into().unwrap();
+        let max_target = (&everything).into();
         let nominal_hash_rate = HASHRATE;
         let ask = match extended {
             Some(min_extranonce_size) => frame(
@@ -333,7 +333,7 @@ impl MinerV2 {
 
     /// Tells the server what a channel can do, and the easiest target that it can take.
     pub fn update(&mut self, channel_id: u32, nominal_hash_rate: f32, maximum_target: [u8; 32]) {
-        let maximum_target = (&maximum_target).try_into().unwrap();
+        let maximum_target = (&maximum_target).into();
         let update = UpdateChannel { channel_id, nominal_hash_rate, maximum_target };
         self.say(&[frame(MESSAGE_TYPE_UPDATE_CHANNEL, CHANNEL_BIT_UPDATE_CHANNEL, update)]);
     }

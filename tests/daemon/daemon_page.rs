@@ -1098,11 +1098,13 @@ fn miners_begin_where_the_ledger_says() {
     };
     joined(&known);
     assert!(daemon.text("/metrics").contains("annas new name"));
-    let workers = soloist::ledger::export::workers_csv(
-        &soloist::ledger::transfer::read_card(now, &daemon.data()).unwrap().unwrap(),
-    );
-    assert!(workers.contains("annas new name") && !workers.contains("\r\nanna,"), "{workers}");
-    // The power goes: it was written at once.
+    // What `soloist export` says, which reads the card.
+    wait_for("the card to have it", || {
+        let ledger = transfer::read_card(now, &daemon.data()).ok()??;
+        let workers = soloist::ledger::export::workers_csv(&ledger);
+        (workers.contains("annas new name") && !workers.contains("\nanna,")).then_some(())
+    });
+    // The power goes.
     daemon.kill();
     daemon.launch();
     daemon.wait_ready();

@@ -79,7 +79,7 @@ impl Miners {
         self.say(miner, &frame(MESSAGE_TYPE_SETUP_CONNECTION, false, setup));
         let (request_id, user_identity, nominal_hash_rate) = (1, text("anna"), 1e12);
         let everything = [0xff; 32];
-        let max_target = (&everything).try_into().expect("32 bytes");
+        let max_target = (&everything).into();
         let open = if flags == REQUIRES_STANDARD_JOBS {
             let open = OpenStandardMiningChannel {
                 request_id,

@@ -230,8 +230,11 @@ pub struct Words {
     pub fields: Vec<(&'static str, String)>,
 }
 
+/// A message's name, and its fields with their values as they are written.
+type Line<'a> = (&'a str, Vec<(&'a str, &'a str)>);
+
 /// Splits `Name field=value field="two words"`. Errors: what cannot be read, in words.
-pub fn split(line: &str) -> Result<(&str, Vec<(&str, &str)>), String> {
+pub fn split(line: &str) -> Result<Line<'_>, String> {
     let (name, mut rest) = line.split_once(' ').unwrap_or((line, ""));
     let mut fields = Vec::new();
     while !rest.trim_start().is_empty() {
