@@ -50,6 +50,31 @@ fn fleet(daemon: &Daemon) -> Vec<(MinerV2, Vec<u32>)> {
     vec![(bitaxe, vec![extended]), (other, vec![standard]), (nerd, vec![third]), (proxy, both)]
 }
 
+/// The API and the metrics tell what each of these miners speaks, and the page the key that was typed into
+/// them.
+fn the_owner_sees(daemon: &Daemon) {
+    for (name, channel) in [
+        ("anna.extended", "extended"),
+        ("anna.standard", "standard"),
+        ("anna.nerd", "extended"),
+        ("bert.proxy", "extended"),
+        ("bert.behind", "standard"),
+    ] {
+        let link = wait_for(name, || {
+            let miners = daemon.get("/api/miners")?;
+            let mut miners = miners["miners"].as_array()?.iter();
+            miners.find(|miner| miner["name"] == name).map(|miner| miner["link"].clone())
+        });
+        let expected = json!({ "protocol": "v2", "channel": channel, "encrypted": true });
+        assert_eq!(link, expected, "{name}");
+    }
+    let told = daemon.status().unwrap()["connect"]["v2"]["authority_key"].clone();
+    assert_eq!(told, key(daemon));
+    let counted = "soloist_miners_connected{protocol=\"v2\",encrypted=\"yes\"} 5\n";
+    let metrics = daemon.text("/metrics");
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
 /// Every channel of every miner finds a block, one after the other; each has to become the tip of all
 /// these nodes, as the header that was hashed, and the work of all miners.
 fn everybody_mines(fleet: &mut [(MinerV2, Vec<u32>)], nodes: &[&RealNode]) -> usize {
@@ -105,6 +130,7 @@ fn both_kinds_of_channel_mine_accepted_blocks_whatever_happens() {
         let mut daemon = Daemon::start(&node_entries(&[first.config(), second.config()]));
         daemon.wait_ready();
         let mut fleet = fleet(&daemon);
+        the_owner_sees(&daemon);
         let mut blocks = everybody_mines(&mut fleet, &[&first, &second]);
 
         // The leading node dies: the other one's work, and its tip.
