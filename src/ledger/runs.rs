@@ -109,9 +109,8 @@ pub(super) fn move_points(series: &mut [Series; Grain::COUNT], shift: &Shift) {
         for point in series.points() {
             let start = u64::from(point.period) * width;
             let end = start + width;
-            // A minute is moved as a whole.
-            let begin = if grain == Grain::Minute { start + 30 } else { end - 1 };
-            if begin < shift.since || start > shift.until {
+            // A minute is moved as a whole, with the first of the runs that share it.
+            if end <= shift.since || start > shift.until {
                 stays.push(start);
                 stay.merge(point);
                 continue;
