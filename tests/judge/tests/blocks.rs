@@ -411,9 +411,10 @@ fn blocks_of_both_kinds_of_channel() {
     const BLOCKS: usize = 60;
     let mut court = Court::with_coins(500);
     let mut miners = frames::Miners::new();
-    for ((number, miner), (kind, payout)) in
-        (0..BLOCKS).zip([0, 1].into_iter().cycle()).zip(scripts().cycle())
-    {
+    let scripts: Vec<_> = scripts().collect();
+    for number in 0..BLOCKS {
+        // Each kind of channel with each kind of address.
+        let (miner, (kind, payout)) = (number % 2, &scripts[number % scripts.len()]);
         court.sandbox.add_transactions(number % 4 * 7);
         let template = court.sandbox.template(court.now()).to_string();
         miners.work(&template, payout.as_bytes());
