@@ -943,8 +943,13 @@ fn identity(data: &Path) -> Result<Option<Identity>, getrandom::Error> {
 
 /// 32 random bytes that are kept in a file. `consequence` is what follows if they cannot be.
 fn kept_or_drawn(path: &Path, consequence: &str) -> Result<[u8; 32], getrandom::Error> {
-    if let Some(kept) = fs::read(path).ok().and_then(|bytes| bytes.try_into().ok()) {
-        return Ok(kept);
+    match fs::read(path).map(|bytes| bytes.try_into()) {
+        Ok(Ok(kept)) => return Ok(kept),
+        Ok(Err(_)) => {
+            log::error!("{}: it has not 32 bytes: made anew: {consequence}", path.display())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => log::error!("{}: {error}: made anew: {consequence}", path.display()),
     }
     let mut key = [0; 32];
     getrandom::fill(&mut key)?;
