@@ -2,7 +2,7 @@
 //! writes wear out, and whose power may fail at any time.
 //!
 //! Pure parts: [`record`] (the journal's records and their form on disk), [`history`] (rings of
-//! points), [`runs`] (what the dates of earlier runs are worth), [`totals`] (the ledger in memory and the policy of what to write when), [`backup`] (one
+//! points), `runs` (what the dates of earlier runs are worth), [`totals`] (the ledger in memory and the policy of what to write when), [`backup`] (one
 //! file), [`export`] (CSV and JSON). Shells: [`store`] (journal, cache, snapshots), [`writer`] (answers what the ledger asks for), [`check`]
 //! (the guarded opening), [`child`] (sled in a process of its own), [`transfer`] (backup, restore,
 //! copies), [`disk_health`] (space and wear).

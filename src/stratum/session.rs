@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The session decides; a front end reads what the miner sends and writes what it is sent:
-//! [`super::v1`] lines of JSON, [`super::v2`] frames. What a miner was given with its jobs is in
+//! `v1.rs` lines of JSON, [`super::v2`] frames. What a miner was given with its jobs is in
 //! [`super::given`].
 
 use std::borrow::Cow;
