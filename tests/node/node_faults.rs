@@ -164,7 +164,14 @@ fn shown(daemon: &Daemon, names: &[String]) -> BTreeMap<String, String> {
         let nodes = daemon.get("/api/nodes")?;
         for node in nodes["nodes"].as_array()? {
             let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
-            let why = text("why");
+            let mut why = text("why");
+            // What it lets us call is asked beside the template: whichever answer is first, the other
+            // follows.
+            if why.starts_with("It does not let us call getblocktemplate.") {
+                why = "It answers but gives no template: our user may not call getblocktemplate \
+                       (HTTP 403)."
+                    .to_owned();
+            }
             if !why.is_empty() && !early.iter().any(|early| why.starts_with(early)) {
                 settled.entry(text("name")).or_insert(why);
             }
