@@ -28,6 +28,7 @@ pub mod vardiff;
 
 // -- pure --
 pub mod address;
+pub mod devices;
 pub mod difficulty;
 pub mod door;
 pub mod merkle;

@@ -5,16 +5,17 @@
 //! | AxeOS, NerdQAxe, NMAxe | HTTP, port 80, `GET /api/system/info` | [`axeos`] |
 //! | Avalon, and whatever else speaks cgminer's API | TCP, port 4028, one command for each connection | [`cgminer`] |
 //!
-//! All of it is pure: who is asked when ([`rounds`]), what an answer says ([`Telemetry`]), and what is
-//! sent to point a device here ([`pointing`]). `lan` has the sockets.
+//! All of it is pure: what an answer says ([`Telemetry`]). `lan` has the sockets.
 //!
 //! What a device says is only shown. It is bounded and its units are checked where it is read; nothing of
 //! it decides about work, shares or payment, and no alarm about proven work depends on it.
 
+mod avalon;
 pub mod axeos;
 pub mod cgminer;
-pub mod pointing;
-pub mod rounds;
+mod fields;
+mod nerdqaxe;
+mod nmaxe;
 
 use std::ops::RangeInclusive;
 
@@ -157,8 +158,11 @@ pub struct Telemetry {
     pub overheated: bool,
     /// It runs slower than it is set to.
     pub throttled: bool,
-    /// What is wrong with its power, in its own words; empty where nothing is.
+    /// What is wrong with its power, in its own words, or in ours where it tells only a number; empty
+    /// where nothing is.
     pub power_fault: String,
+    /// What else is wrong with it, in the same way: AxeOS stops mining when it can no longer set its fan.
+    pub hardware_fault: String,
     /// How it can be pointed at another pool.
     pub way: Way,
 }
@@ -194,6 +198,7 @@ impl Telemetry {
             overheated: false,
             throttled: false,
             power_fault: String::new(),
+            hardware_fault: String::new(),
             way: Way::ByHand,
         }
     }
@@ -353,6 +358,38 @@ pub fn text(told: &str) -> String {
     told.trim().chars().filter(visible).take(TEXT_MAX).collect()
 }
 
+/// `3C:84:27:AA:BB:CC`, with other signs between the bytes or with none.
+fn mac(told: &str) -> Option<[u8; 6]> {
+    let digits: String = told.chars().filter(|c| !matches!(c, ':' | '-' | ' ')).collect();
+    if digits.len() != 12 {
+        return None;
+    }
+    let mut mac = [0; 6];
+    faster_hex::hex_decode(digits.as_bytes(), &mut mac).ok()?;
+    (mac != [0; 6]).then_some(mac)
+}
+
+/// The host of `stratum+tcp://host:3333`, or of less than that.
+fn host_of(url: &str) -> &str {
+    let (host, _) = host_and_port(url);
+    host.trim_matches(['[', ']'])
+}
+
+/// The port there; `None` where none is told.
+fn port_of(url: &str) -> Option<u16> {
+    host_and_port(url).1?.parse().ok()
+}
+
+fn host_and_port(url: &str) -> (&str, Option<&str>) {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    let place = place.split(['/', '?', '#']).next().unwrap_or_default().trim();
+    match place.rsplit_once(':') {
+        // IPv6 alone has more than one.
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (place, None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,6 +406,34 @@ mod tests {
     fn a_text_is_short_and_visible() {
         assert_eq!(text("  Bitaxe\u{202e}\u{0} Gamma\n "), "Bitaxe Gamma");
         assert_eq!(text(&"ä".repeat(1_000)).chars().count(), TEXT_MAX);
+    }
+
+    #[test]
+    fn a_mac_is_read_with_and_without_its_colons() {
+        let mac_of = [0x3c, 0x84, 0x27, 0xaa, 0xbb, 0xcc];
+        for told in ["3C:84:27:AA:BB:CC", "3c-84-27-aa-bb-cc", "3c8427aabbcc"] {
+            assert_eq!(mac(told), Some(mac_of), "{told}");
+        }
+        for none in
+            ["", "00:00:00:00:00:00", "3c8427aabb", "3c8427aabbccdd", "zz8427aabbcc", "ää:ää:ää"]
+        {
+            assert_eq!(mac(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_pools_url_has_a_host_and_perhaps_a_port() {
+        for (url, host, port) in [
+            ("192.168.1.10", "192.168.1.10", None),
+            ("stratum+tcp://solo.example:3333", "solo.example", Some(3333)),
+            ("stratum2+tcp://solo.example:3336/key", "solo.example", Some(3336)),
+            ("solo.example:70000", "solo.example", None),
+            ("fd00::1", "fd00::1", None),
+            ("stratum+tcp://[fd00::1]:3333", "fd00::1", Some(3333)),
+            ("", "", None),
+        ] {
+            assert_eq!((host_of(url), port_of(url)), (host, port), "{url}");
+        }
     }
 
     #[test]
