@@ -99,7 +99,7 @@ fn axeos(info: &Fields<'_>) -> Telemetry {
 }
 
 /// `Bitaxe Gamma 601 (BM1370)`.
-fn model(info: &Fields<'_>) -> String {
+pub(super) fn model(info: &Fields<'_>) -> String {
     let (board, chip) = (info.text("boardVersion"), info.text("ASICModel"));
     let name = match board.as_str() {
         "2.2" | "102" => "Bitaxe Max",

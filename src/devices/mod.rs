@@ -5,7 +5,8 @@
 //! | AxeOS, NerdQAxe, NMAxe | HTTP, port 80, `GET /api/system/info` | [`axeos`] |
 //! | Avalon, and whatever else speaks cgminer's API | TCP, port 4028, one command for each connection | [`cgminer`] |
 //!
-//! All of it is pure: what an answer says ([`Telemetry`]). `lan` has the sockets.
+//! All of it is pure: what an answer says ([`Telemetry`]), and what is sent to point a device here
+//! ([`pointing`]). `lan` has the sockets.
 //!
 //! What a device says is only shown. It is bounded and its units are checked where it is read; nothing of
 //! it decides about work, shares or payment, and no alarm about proven work depends on it.
@@ -16,6 +17,7 @@ pub mod cgminer;
 mod fields;
 mod nerdqaxe;
 mod nmaxe;
+pub mod pointing;
 
 use std::ops::RangeInclusive;
 

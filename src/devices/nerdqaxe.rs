@@ -63,7 +63,7 @@ fn is_cut_off(info: &Fields<'_>) -> bool {
         && info.whole("uptimeSeconds").is_some_and(|uptime| uptime > STARTED_S)
 }
 
-fn model(info: &Fields<'_>) -> String {
+pub(super) fn model(info: &Fields<'_>) -> String {
     let (device, chip) = (info.text("deviceModel"), info.text("ASICModel"));
     if chip.is_empty() { device } else { text(&format!("{device} ({chip})")) }
 }

@@ -28,6 +28,7 @@ mod ledger_core;
 mod ledger_store;
 mod ledger_years;
 mod modules;
+mod pointing;
 mod spool_files;
 mod v2_miner;
 mod vardiff_sim;

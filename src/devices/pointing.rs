@@ -1,0 +1,314 @@
+//! How a device is pointed at this box and back: what is sent, what stands there before and after, and what
+//! cannot be brought back. Nothing is sent here.
+//!
+//! | | Settings | Ours | A password |
+//! |---|---|---|---|
+//! | AxeOS from 2.15 | a list of eight places, and which of them are the first and the second | gets a place of its own, the old one stays and becomes the second | stays with its place |
+//! | AxeOS before | one pool and a second, each in settings of its own | replaces the first | stays, whoever the pool is |
+//! | NerdQAxe | the same, by other names and types | replaces the first | stays |
+//! | the others | | by hand | |
+//!
+//! By ESP-Miner's `main/http_server/http_server.c` and `main/nvs_config.c`, and ESP-Miner-NerdQAxePlus's
+//! `main/http_server/handler_system.cpp` and `main/stratum/stratum_manager.cpp`. Each takes keys that it does
+//! not know with status 200, so that only another look at its settings tells whether they were taken.
+
+mod list;
+mod pair;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::fields::Fields;
+use super::{Family, Unreadable, axeos, mac, nerdqaxe};
+
+/// Bytes that are sent at once: AxeOS takes no more.
+pub const BODY_MAX: usize = 10_239;
+
+/// Where a device is to mine.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// This box, as the device reaches it: a name or an address.
+    pub host: String,
+    /// The port there: that of V2 if there is a key.
+    pub port: u16,
+    /// The user that the device is to send.
+    pub user: String,
+    /// The password that it is to send; `None` leaves the one that it has.
+    pub password: Option<String>,
+    /// For Stratum V2: the key by which the device knows this box.
+    pub v2_key: Option<String>,
+    /// Where it is to mine while this box is away; `None` leaves that to what it has.
+    pub fallback: Option<PoolWish>,
+}
+
+/// Another pool, by Stratum V1 without encryption.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PoolWish {
+    /// Name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The user there.
+    pub user: String,
+    /// The password there; `None` is `x`, or what the device has stored at that place.
+    pub password: Option<String>,
+}
+
+// Their passwords stay out of the log.
+impl fmt::Debug for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Wish({} as {}, fallback: {:?})",
+            place(&self.host, self.port),
+            self.user,
+            self.fallback
+        )
+    }
+}
+impl fmt::Debug for PoolWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PoolWish({} as {})", place(&self.host, self.port), self.user)
+    }
+}
+
+/// A request to a device.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Its method.
+    pub method: Method,
+    /// The path, from the slash on.
+    pub path: String,
+    /// JSON, or nothing. It may hold a password.
+    pub body: String,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({} {}, {} bytes)", self.method.name(), self.path, self.body.len())
+    }
+}
+
+/// A method of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Method {
+    /// `GET`.
+    Get,
+    /// `POST`.
+    Post,
+    /// `PATCH`.
+    Patch,
+    /// `DELETE`, which takes a place out of AxeOS's list.
+    Delete,
+}
+
+impl Method {
+    /// As in a request's first line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
+/// What pointing a device here does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What is sent, one after the other; each must be answered with 200.
+    pub calls: Vec<Call>,
+    /// What changes, for the page.
+    pub rows: Vec<Row>,
+    /// The device restarts, so that it is away for half a minute.
+    pub restarts: bool,
+    /// How it is taken back.
+    pub undo: Undo,
+    /// What that does not bring back, in sentences.
+    pub not_restored: Vec<String>,
+}
+
+/// A setting, now and afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Which.
+    pub what: &'static str,
+    /// Its value now; empty where there is none.
+    pub old: String,
+    /// Its value afterwards.
+    pub new: String,
+}
+
+/// How a device gets its old settings back. It holds no password, but users, which may be addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undo {
+    /// The device; it may have another address by then.
+    pub mac: Option<[u8; 6]>,
+    /// The device, in words.
+    pub model: String,
+    /// What is sent, one after the other.
+    pub calls: Vec<Call>,
+    /// The device restarts.
+    pub restarts: bool,
+}
+
+/// Why nothing is sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPlan {
+    /// The device has these settings.
+    #[error("it is set to mine here already")]
+    AlreadyHere,
+    /// It wants a one-time password. After five wrong ones it lets nobody in for five minutes.
+    #[error(
+        "it asks for a one-time password before it takes settings: type them in on its own page"
+    )]
+    NeedsLogin,
+    /// It has only Stratum V1.
+    #[error("its firmware does not speak Stratum V2")]
+    NoV2,
+    /// Its owner must type it in; these words say what.
+    #[error("{0}")]
+    ByHand(String),
+    /// What it says of itself.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// What to send to the device whose answer to [`axeos::INFO`] is `info`. Whether it was taken is seen when
+/// the same wish, without passwords, has [`NoPlan::AlreadyHere`] for its next answer after the restart.
+///
+/// # Errors
+/// See [`NoPlan`].
+pub fn plan(info: &[u8], wish: &Wish) -> Result<Plan, NoPlan> {
+    let planned = axeos::with_info(info, |info| {
+        let family = axeos::family(info)?;
+        Ok(match family {
+            Family::AxeOs if info.has("pools") => list::plan(info, wish),
+            Family::AxeOs | Family::NerdQAxe if info.has("stratumURL") => {
+                pair::plan(family, info, wish)
+            }
+            _ => Err(NoPlan::ByHand(by_hand(family, wish))),
+        })
+    });
+    let plan: Plan = planned??;
+    // No device that tells the truth has settings of that length.
+    let mut calls = plan.calls.iter().chain(&plan.undo.calls);
+    if calls.any(|call| call.body.len() > BODY_MAX) {
+        return Err(Unreadable::Malformed.into());
+    }
+    Ok(plan)
+}
+
+/// Whether [`Wish::v2_key`] can be had from the device with this answer.
+pub fn speaks_v2(info: &[u8]) -> bool {
+    axeos::with_info(info, |info| Ok(knows_v2(info))).unwrap_or(false)
+}
+
+fn knows_v2(info: &Fields<'_>) -> bool {
+    info.has("stratumProtocol")
+}
+
+/// What its owner types into a device of this family.
+pub fn by_hand(family: Family, wish: &Wish) -> String {
+    let Wish { host, port, user, .. } = wish;
+    let url = format!("stratum+tcp://{}", place(host, *port));
+    match family {
+        Family::AxeOs | Family::NerdQAxe => format!(
+            "On the miner's own page, under Pool: Stratum Host {host}, Stratum Port {port}, Stratum User \
+             {user}. Save, then restart it."
+        ),
+        Family::NmAxe => format!(
+            "On the miner's own page, under Settings, Mining: primary pool {url}, user {user}. Save, then \
+             restart it."
+        ),
+        Family::Avalon => format!(
+            "In the Avalon's app or on its own page, as the first pool: {url}, worker {user}. It restarts \
+             by itself."
+        ),
+        Family::Cgminer => {
+            format!("On the miner's own page, as the first pool: URL {url}, worker {user}.")
+        }
+    }
+}
+
+/// What a device can be told to do without changing its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Show which one it is. On AxeOS (from 2.12) a second time within half a minute ends it.
+    Identify,
+    /// Stop mining until it is told to go on, or restarts. AxeOS has it from 2.14 on, NerdQAxe from 1.0.35.
+    Pause,
+    /// Go on. NerdQAxe does it by a restart.
+    Resume,
+    /// Start anew.
+    Restart,
+}
+
+/// `None` where the family has no such request.
+pub fn command(family: Family, command: Command) -> Option<Call> {
+    let (method, path, body) = match (family, command) {
+        (Family::AxeOs, Command::Identify) => (Method::Post, "/api/system/identify", ""),
+        (Family::AxeOs, Command::Pause) => (Method::Post, "/api/system/pause", ""),
+        (Family::AxeOs, Command::Resume) => (Method::Post, "/api/system/resume", ""),
+        (Family::NerdQAxe, Command::Identify) => return None,
+        (Family::NerdQAxe, Command::Pause) => (Method::Post, "/api/system/shutdown", ""),
+        (Family::NmAxe, Command::Identify) => (Method::Post, "/api/swarm/find", "{}"),
+        (Family::NmAxe, Command::Pause) => {
+            (Method::Patch, "/api/mining/state", r#"{"paused":true}"#)
+        }
+        (Family::NmAxe, Command::Resume) => {
+            (Method::Patch, "/api/mining/state", r#"{"paused":false}"#)
+        }
+        (Family::NerdQAxe, Command::Resume | Command::Restart)
+        | (Family::AxeOs | Family::NmAxe, Command::Restart) => (Method::Post, RESTART, ""),
+        (Family::Avalon | Family::Cgminer, _) => return None,
+    };
+    Some(Call { method, path: path.to_owned(), body: body.to_owned() })
+}
+
+const RESTART: &str = "/api/system/restart";
+
+fn restart() -> Call {
+    Call { method: Method::Post, path: RESTART.to_owned(), body: String::new() }
+}
+
+fn patch(settings: Map<String, Value>) -> Call {
+    let body = Value::Object(settings).to_string();
+    Call { method: Method::Patch, path: "/api/system".to_owned(), body }
+}
+
+fn undo(info: &Fields<'_>, calls: Vec<Call>) -> Undo {
+    let restarts = calls.contains(&restart());
+    let model = match info.has("deviceModel") {
+        true => nerdqaxe::model(info),
+        false => axeos::model(info),
+    };
+    Undo { mac: mac(&info.text("macAddr")), model, calls, restarts }
+}
+
+/// `host:port`; nothing where there is no host.
+fn place(host: &str, port: u16) -> String {
+    match host {
+        "" => String::new(),
+        host if host.contains(':') => format!("[{host}]:{port}"),
+        host => format!("{host}:{port}"),
+    }
+}
+
+/// A pool's host and port as they stand in settings with these names.
+fn told_place(info: &Fields<'_>, url: &str, port: &str) -> String {
+    place(
+        &info.text(url),
+        info.whole(port).and_then(|port| port.try_into().ok()).unwrap_or_default(),
+    )
+}
+
+/// Adds a row if it changes.
+fn row(rows: &mut Vec<Row>, what: &'static str, old: String, new: String) {
+    if old != new {
+        rows.push(Row { what, old, new });
+    }
+}
