@@ -3,6 +3,7 @@
 
 pub mod craft;
 pub mod daemon;
+pub mod device;
 pub mod fault;
 pub mod few_threads;
 pub mod miner_v2;

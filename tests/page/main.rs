@@ -14,6 +14,7 @@ mod server;
 
 mod page_browser;
 mod page_clients;
+mod page_devices;
 mod page_http;
 mod page_openapi;
 mod page_render;
