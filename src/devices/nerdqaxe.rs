@@ -13,7 +13,8 @@ pub(super) const DUAL: f64 = 1.0;
 pub(super) fn read(info: &Fields<'_>) -> Telemetry {
     let chip_c =
         hottest(celsius_list(info, "asicTemps").into_iter().chain([celsius(info, "temp")]));
-    let regulator_c = hottest([celsius(info, "vrTemp"), celsius(info, "vrTempInt")]);
+    // Its own limit is held against this one, too.
+    let regulator_c = celsius(info, "vrTemp");
     let paused = info.flag("shutdown") == Some(true);
     let (limit_c, regulator_limit_c) = (celsius(info, "overheat_temp"), regulator_limit(info));
     let beyond =

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use soloist::devices::pointing::{Call, Method};
+use soloist::devices::{Answer as Asked, Api};
 
 use firmware::{Answer, Firmware};
 
@@ -448,4 +449,30 @@ fn merge(into: &mut Map<String, Value>, changes: Map<String, Value>) {
             (_, value) => drop(into.insert(name, value)),
         }
     }
+}
+
+/// Asks a device all that there is to ask, as the daemon does.
+///
+/// # Panics
+/// It does not answer.
+pub fn ask(device: &Device) -> Vec<Asked> {
+    let api = if device.kind.is_http() { Api::Http } else { Api::Cgminer };
+    let answer = |to: &&'static str| {
+        let body = match api {
+            Api::Http => {
+                let call =
+                    Call { method: Method::Get, path: (*to).to_owned(), body: String::new() };
+                send(device.address, &call).1.into_bytes()
+            }
+            Api::Cgminer => {
+                let mut stream = TcpStream::connect(device.address).unwrap();
+                stream.write_all(format!("{{\"command\":\"{to}\"}}").as_bytes()).unwrap();
+                let mut body = Vec::new();
+                stream.read_to_end(&mut body).unwrap();
+                body
+            }
+        };
+        Asked { to, body }
+    };
+    api.questions().iter().map(answer).collect()
 }

@@ -205,6 +205,17 @@ fn of_a_list_no_entry_and_no_password_is_lost() {
     assert_eq!((&after["primaryPoolIndex"], &after["secondaryPoolIndex"]), (&json!(2), &json!(0)));
     carry_out(&device, &plan.undo.calls, plan.undo.restarts);
     assert_eq!(before, device.settings());
+
+    // Where this box has a place already, its other fields stay.
+    let device = start(Kind::AxeOs2_15);
+    device.set(situations(Kind::AxeOs2_15).pop().unwrap());
+    let before = device.settings();
+    let plan = planned(&device, &wish()).unwrap();
+    carry_out(&device, &plan.calls, plan.restarts);
+    let changed = different(&before, &device.settings());
+    let ours =
+        ["pools[5].stratumTLS", "pools[5].stratumUser", "primaryPoolIndex", "secondaryPoolIndex"];
+    assert_eq!(changed, BTreeSet::from(ours.map(str::to_owned)));
 }
 
 /// By these the servers were written; the plans depend on them.

@@ -14,11 +14,11 @@ use soloist::server::http::Options;
 use crate::sample;
 use crate::server::Server;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page");
+pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page");
 
 /// A Python that has pyasic, made once for each version of the list; `None` where there is no Python to
 /// make it with.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let wanted = fs::read_to_string(format!("{FOLDER}/requirements.txt")).unwrap();
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pyasic");
     let python = home.join("bin/python");

@@ -121,7 +121,7 @@ fn nerdqaxe_tells_everything() {
         volts: Some(12.12),
         nominal_volts: Some(12.0),
         chip_c: Some(57.5),
-        regulator_c: Some(68.0),
+        regulator_c: Some(66.2),
         limit_c: Some(70.0),
         fans: vec![Fan { rpm: Some(3_400.0), percent: Some(62.0) }],
         rssi_dbm: Some(-52.0),

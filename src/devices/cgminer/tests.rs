@@ -45,7 +45,7 @@ fn an_avalon_nano_tells_everything() {
         watts: Some(133.0),
         chip_c: Some(95.0),
         fans: vec![Fan { rpm: Some(1_520.0), percent: Some(33.0) }],
-        uptime_s: Some(133_923),
+        uptime_s: Some(10_027),
         accepted: Some(2_612),
         rejected: Some(2),
         best: Some(224_199_508.0),
