@@ -1,6 +1,8 @@
 //! What must hold for any input: used by the fuzz targets, and by `tests/pure/hardening.rs` on
 //! every machine.
 
+#[path = "device.rs"]
+pub mod device;
 #[path = "peer.rs"]
 pub mod peer;
 #[path = "stratum_v2.rs"]
@@ -23,10 +25,11 @@ use soloist::template::{Template, TxCache};
 pub type Check = fn(&[u8]) -> bool;
 
 /// All checks. Each says whether the input was a good one.
-pub const CHECKS: [(&str, Check); 6] = [
+pub const CHECKS: [(&str, Check); 7] = [
     ("template", template),
     ("config", config_file),
     ("http", http),
+    ("device", device::device),
     ("peer", peer::peer),
     ("stratum_v2_frames", stratum_v2::frames),
     ("stratum_v2_raw", stratum_v2::raw),

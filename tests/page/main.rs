@@ -1,6 +1,7 @@
 //! The page, the API and the settings: over sample data, over real sockets, and in a real browser. The
 //! browser's two tests need `chromium` and `node`, one of them two real nodes, Prometheus's rules need
-//! `promtool`, and a test with pyasic `python3`; each says so where it is missing.
+//! `promtool`, and two tests with pyasic `python3`; each says so where it is missing. Devices are servers of
+//! ours on the loopback.
 
 // A test's helpers may panic, and nobody outside sees them.
 #![allow(clippy::unwrap_used, unreachable_pub)]
