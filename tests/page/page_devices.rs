@@ -295,7 +295,7 @@ fn commands_are_obeyed() {
         assert_eq!(state(&device).family, family);
         let say = |what| {
             let call = command(family, what).unwrap();
-            carry_out(&device, &[call.clone()], call.path.ends_with("/restart"));
+            carry_out(&device, std::slice::from_ref(&call), call.path.ends_with("/restart"));
         };
         if family != Family::NerdQAxe {
             say(Command::Identify);

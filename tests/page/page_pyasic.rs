@@ -16,8 +16,11 @@ use crate::page_scanned::{FOLDER, python};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/devices.md");
 
+/// Fields, and where they come from.
+type Sources = &'static [(&'static str, &'static str)];
+
 /// The devices by their kinds, and where their families' fields come from.
-const DEVICES: [(Kind, &str, &[(&str, &str)]); 8] = [
+const DEVICES: [(Kind, &str, Sources); 8] = [
     (Kind::AxeOs2_15, "AxeOS 2.15 (Bitaxe Gamma)", &AXEOS),
     (Kind::AxeOs2_13, "AxeOS 2.13 (Bitaxe Gamma)", &AXEOS),
     (Kind::AxeOs2_8, "AxeOS 2.8 (Bitaxe Ultra)", &AXEOS),

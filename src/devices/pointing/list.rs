@@ -162,7 +162,7 @@ impl<'a> List<'a> {
             return Entry { id, new: Some(pool.anew(id, "x")), old: None };
         }
         // Three places at most are used, of eight.
-        let id = unused().last().unwrap_or(PLACES - 1);
+        let id = unused().next_back().unwrap_or(PLACES - 1);
         let old = self.at(id).map(|(.., value)| value.clone());
         Entry { id, new: Some(pool.anew(id, STORED)), old }
     }
