@@ -5,7 +5,7 @@ mod tests;
 
 use super::Pool;
 use crate::clock::Now;
-use crate::ids::{ConnId, Extranonce1};
+use crate::ids::ConnId;
 use crate::reject::{Fault, Reject};
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
 use crate::stratum::session::{Identity, Session};
@@ -20,7 +20,10 @@ impl Pool {
         let connection = match self.v2.get_mut(&conn) {
             Some(connection) => connection,
             None => match self.sessions.get(&conn) {
-                Some(session) => self.v2.entry(conn).or_insert(Connection::new(session.peer())),
+                Some(session) => {
+                    let connection = Connection::new(session.peer(), session.extranonce1());
+                    self.v2.entry(conn).or_insert(connection)
+                }
                 None => return,
             },
         };
@@ -118,11 +121,13 @@ impl Pool {
         }
         let channel = conn.with_channel(connection.opened);
         connection.opened += 1;
-        let peer = connection.peer;
+        let (peer, last) = (connection.peer, connection.last_extranonce1);
         if channel != conn {
-            let first = self.sessions.get(&conn).map(Session::extranonce1);
-            let extranonce1 = self.free_extranonce1(first.unwrap_or(Extranonce1([0; 4])));
+            let extranonce1 = self.free_extranonce1(last.next());
             self.extranonces.insert(extranonce1, channel);
+            if let Some(connection) = self.v2.get_mut(&conn) {
+                connection.last_extranonce1 = extranonce1;
+            }
             let session = Session::new(now, Identity { conn: channel, peer, extranonce1 });
             self.sessions.insert(channel, session);
         }

@@ -327,7 +327,9 @@ impl Session {
 
     /// Notes what it was given, for a run that knows none of it.
     pub fn remind(&self, job_records: &mut JobRecords) {
-        self.given.remind(self.extranonce1(), job_records);
+        if self.can_resume() {
+            self.given.remind(self.extranonce1(), job_records);
+        }
     }
 
     /// The difficulty that its next share is to reach.
@@ -412,8 +414,10 @@ impl Session {
 
     fn give_level(&mut self, from: JobId, difficulty: Difficulty, job_records: &mut JobRecords) {
         self.given.levels.push(from, difficulty);
-        let extranonce1 = self.extranonce1();
-        job_records.note(|| JobRecord::Level { extranonce1, from, difficulty });
+        if self.can_resume() {
+            let extranonce1 = self.extranonce1();
+            job_records.note(|| JobRecord::Level { extranonce1, from, difficulty });
+        }
     }
 
     /// Notes whom the job's block is to pay; the coinbase, if that is not the owner.
@@ -424,8 +428,10 @@ impl Session {
         // The owner's turn is noted too, if another's comes after it.
         if payees.latest() != Some(&script) && !(payees.is_empty() && script.is_none()) {
             payees.push(job.id, script.clone());
-            let (extranonce1, from) = (self.extranonce1(), job.id);
-            job_records.note(|| JobRecord::Payee { extranonce1, from, script });
+            if self.can_resume() {
+                let (extranonce1, from) = (self.extranonce1(), job.id);
+                job_records.note(|| JobRecord::Payee { extranonce1, from, script });
+            }
         }
         coinbase
     }
@@ -481,10 +487,16 @@ impl Session {
         }
     }
 
-    /// What is kept of a miner that left, if it had work.
+    /// What is kept of a miner that left, if it had work and can come back: a channel of Stratum V2
+    /// cannot be taken up again.
     pub fn park(self, now: Now) -> Option<Parked> {
         let had_work = !self.given.levels.is_empty();
-        had_work.then_some(Parked { since: now.mono, given: self.given })
+        (had_work && self.can_resume()).then_some(Parked { since: now.mono, given: self.given })
+    }
+
+    /// Whether it may come back on another connection as the same session.
+    fn can_resume(&self) -> bool {
+        matches!(self.front, Front::V1(_))
     }
 
     /// Takes up what was parked.

@@ -123,6 +123,16 @@ impl House {
         payload
     }
 
+    /// The miner closes a channel.
+    fn close(&mut self, channel: u32) {
+        let mut close = channel.to_le_bytes().to_vec();
+        text(&mut close, "gone");
+        self.send(&[(kind::CLOSE_CHANNEL, close)]);
+        let number = channel as u16 - 1;
+        assert_eq!(self.noted.last().unwrap(), &format!("left {number}"));
+        self.input(Input::Left { conn: CONN.with_channel(number) });
+    }
+
     /// An open channel, with what it was told.
     fn open(&mut self, standard: bool, name: &str) -> Channel {
         if self.pool.v2.is_empty() {
@@ -427,11 +437,7 @@ fn many_channels_are_many_miners() {
         let success = house.next(kind::SUBMIT_SHARES_SUCCESS);
         assert_eq!((number(&success, 0), number(&success, 8)), (number_, count));
     }
-    let mut close = 2u32.to_le_bytes().to_vec();
-    text(&mut close, "gone");
-    house.send(&[(kind::CLOSE_CHANNEL, close)]);
-    assert_eq!(house.noted.last().unwrap(), "left 1");
-    house.input(Input::Left { conn: CONN.with_channel(1) });
+    house.close(2);
     let late = channels[1].good();
     house.send(&[late]);
     assert_eq!(code(&house.next(kind::SUBMIT_SHARES_ERROR), 8), "invalid-channel-id");
@@ -442,6 +448,37 @@ fn many_channels_are_many_miners() {
     house.input(Input::Closed { conn: CONN });
     assert_eq!(house.pool.sessions().count(), 0);
     assert!(house.pool.v2.is_empty() && house.pool.extranonces.is_empty());
+}
+
+/// Nobody can take up a channel again, so it takes no place from a miner of V1 that comes back.
+#[test]
+fn a_channel_that_is_gone_is_not_kept_for_its_return() {
+    let mut house = House::new();
+    house.pool.job_records.wanted = true;
+    house.open(false, "one");
+    house.open(true, "two");
+    house.close(2);
+    house.input(Input::Work(Box::new(work(2, house.now().mono))));
+    house.input(Input::Closed { conn: CONN });
+    assert!(house.pool.parked.is_empty());
+    // Not after a restart either.
+    let records: Vec<_> = house.pool.job_records().collect();
+    assert!(records.iter().any(|record| matches!(record, JobRecord::Job { .. })));
+    let of_one_miner =
+        |r: &JobRecord| matches!(r, JobRecord::Level { .. } | JobRecord::Payee { .. });
+    assert!(!records.iter().any(of_one_miner), "{records:?}");
+}
+
+#[test]
+fn a_new_channel_does_not_search_where_a_closed_one_has_searched() {
+    let mut house = House::new();
+    house.open(true, "one");
+    let closed = house.open(true, "two");
+    house.close(closed.number);
+    let next = house.open(true, "three");
+    assert_ne!(next.prefix, closed.prefix);
+    house.close(1);
+    assert!(house.open(true, "four").prefix > next.prefix);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::ids::ConnId;
+use crate::ids::{ConnId, Extranonce1};
 
 use super::message::{self, Setup, flag};
 
@@ -24,6 +24,9 @@ pub struct Connection {
     pub setup: Option<Agreed>,
     /// How many channels were opened on it so far.
     pub opened: u16,
+    /// The extranonce1 of the channel that was opened last. Those after it get later ones, so that none
+    /// begins where one that is closed has searched.
+    pub last_extranonce1: Extranonce1,
     /// Messages in a row that could not be read.
     pub nonsense: u32,
     /// The channel whose shares wait for their common answer.
@@ -33,12 +36,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// One that has heard nothing yet.
-    pub fn new(peer: IpAddr) -> Connection {
+    /// One that has heard nothing yet, with the extranonce1 of its first channel.
+    pub fn new(peer: IpAddr, first: Extranonce1) -> Connection {
         Connection {
             peer,
             setup: None,
             opened: 0,
+            last_extranonce1: first,
             nonsense: 0,
             answers_due: None,
             is_closing: false,
