@@ -9,6 +9,7 @@ use crate::ids::ConnId;
 use crate::reject::{Fault, Reject};
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
 use crate::stratum::session::{Identity, Session};
+use crate::stratum::v2::channel;
 use crate::stratum::v2::connection::{Connection, MAX_CHANNELS, MAX_NONSENSE, agree};
 use crate::stratum::v2::frame::Frame;
 use crate::stratum::v2::message::{self, Message, Open, Setup, Submit};
@@ -179,8 +180,7 @@ impl Pool {
 
     /// The session of a channel that is open.
     fn channel(&self, conn: ConnId, number: u32) -> Option<ConnId> {
-        let number = u16::try_from(number.checked_sub(1)?).ok()?;
-        let channel = conn.with_channel(number);
+        let channel = channel::numbered(conn, number)?;
         self.sessions.get(&channel).is_some_and(Session::is_channel).then_some(channel)
     }
 }

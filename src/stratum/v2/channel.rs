@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::chain::BlockHash;
 use crate::coinbase::EXTRANONCE_SIZE;
 use crate::difficulty::{Difficulty, HASHES_PER_DIFFICULTY};
+use crate::ids::ConnId;
 use crate::job::JobId;
 use crate::reject::{Fault, Reject};
 use crate::share::RolledVersion;
@@ -52,6 +53,7 @@ pub enum ChannelKind {
 /// See the module's description.
 #[derive(Debug)]
 pub(in crate::stratum) struct Channel {
+    /// See [`number_of`].
     number: u32,
     /// The request that is to be answered with the first job.
     request: Option<u32>,
@@ -77,6 +79,16 @@ struct Counted {
     last: u32,
     count: u32,
     sum: f64,
+}
+
+/// The number by which a channel is called on its connection: from 1, because 0 is the [`GROUP`]'s.
+pub(crate) fn number_of(channel: ConnId) -> u32 {
+    channel.channel() + 1
+}
+
+/// The channel of a connection that is called by this number; `None` if none can be.
+pub(crate) fn numbered(conn: ConnId, number: u32) -> Option<ConnId> {
+    Some(conn.with_channel(u16::try_from(number.checked_sub(1)?).ok()?))
 }
 
 impl Channel {
@@ -181,7 +193,7 @@ impl Session {
             return;
         }
         self.front = Front::V2(Channel {
-            number: conn.channel() + 1,
+            number: number_of(conn),
             request: Some(open.request),
             kind: match open.extranonce {
                 None => Kind::Standard { roots: VecDeque::new() },
@@ -305,7 +317,7 @@ impl Session {
     ) {
         self.answer_shares(out);
         let conn = self.conn();
-        let channel = conn.channel() + 1;
+        let channel = number_of(conn);
         out.reply(conn.connection(), |b| message::submit_error(b, channel, sequence, code));
         out.push(Output::Rejected { conn, why, reached });
     }
