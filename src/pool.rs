@@ -429,7 +429,10 @@ impl Pool {
         self.say(now, out);
         self.wake = None;
         for conn in self.sessions.keys().copied().collect::<Vec<_>>() {
-            self.with_session(now, conn, |session, context| session.tick(context, out));
+            let due = self.with_session(now, conn, |session, context| session.tick(context, out));
+            if let Some(why) = due.flatten() {
+                self.end(conn, why, out);
+            }
         }
     }
 }

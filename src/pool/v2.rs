@@ -9,7 +9,7 @@ use crate::ids::ConnId;
 use crate::reject::{Fault, Reject};
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
 use crate::stratum::session::{Identity, Session};
-use crate::stratum::v2::channel;
+use crate::stratum::v2::channel::{self, Refused};
 use crate::stratum::v2::connection::{Connection, MAX_CHANNELS, MAX_NONSENSE, agree};
 use crate::stratum::v2::frame::Frame;
 use crate::stratum::v2::message::{self, Message, Open, Setup, Submit};
@@ -28,10 +28,14 @@ impl Pool {
                 None => return,
             },
         };
-        if connection.is_closing {
-            return;
-        }
+        let is_closing = connection.is_closing;
         match message::parse(frame) {
+            // It could be a block.
+            Ok(Message::Submit(submit)) => {
+                connection.nonsense = 0;
+                self.submit(now, conn, &submit, out);
+            }
+            _ if is_closing => {}
             Ok(message) => {
                 connection.nonsense = 0;
                 self.message(now, conn, message, out);
@@ -58,7 +62,6 @@ impl Pool {
 
     fn message(&mut self, now: Now, conn: ConnId, message: Message<'_>, out: &mut Outbox) {
         match message {
-            Message::Submit(submit) => self.submit(now, conn, &submit, out),
             Message::SetupConnection(setup) => self.set_up(conn, &setup, out),
             Message::OpenChannel(open) => self.open_channel(now, conn, &open, out),
             Message::UpdateChannel(update) => match self.channel(conn, update.channel) {
@@ -109,18 +112,28 @@ impl Pool {
         let Some(agreed) = connection.setup.clone() else {
             return self.end(conn, CloseReason::NotStratum, out);
         };
-        let refused = if open.extranonce.is_some() && agreed.standard_jobs_only {
+        let not_here = if open.extranonce.is_some() && agreed.standard_jobs_only {
             Some("extended-channels-not-supported-for-standard-jobs")
         } else if connection.opened >= MAX_CHANNELS {
             Some("channel-capacity-exhausted")
         } else {
             None
         };
-        if let Some(code) = refused {
-            out.reply(conn, |b| message::open_error(b, open.request, code));
+        let admitted = match not_here {
+            Some(code) => Err(Refused::Terms(code)),
+            None => channel::admit(open, &self.rules),
+        };
+        let channel = conn.with_channel(connection.opened);
+        if let Err(refused) = admitted {
+            log::info!("miner {}: no channel: {}", conn.0, refused.code());
+            out.reply(conn, |b| message::open_error(b, open.request, refused.code()));
+            if let Refused::Password = refused {
+                let why = Reject::WrongPassword;
+                out.push(Output::Rejected { conn: channel, why, reached: None });
+                self.end(conn, CloseReason::BadPassword, out);
+            }
             return;
         }
-        let channel = conn.with_channel(connection.opened);
         connection.opened += 1;
         let (peer, last) = (connection.peer, connection.last_extranonce1);
         if channel != conn {
@@ -158,8 +171,8 @@ impl Pool {
         });
     }
 
-    /// Ends a connection. Nothing that still comes on it counts.
-    fn end(&mut self, conn: ConnId, why: CloseReason, out: &mut Outbox) {
+    /// Ends a connection. Of what still comes on it only shares are read.
+    pub(super) fn end(&mut self, conn: ConnId, why: CloseReason, out: &mut Outbox) {
         if let Some(connection) = self.v2.get_mut(&conn) {
             connection.is_closing = true;
         }

@@ -70,7 +70,7 @@ pub struct Rules {
 
 impl Rules {
     /// Whether the owner has set no password, or it is among the parts of this one.
-    pub(super) fn let_in(&self, password: &str) -> bool {
+    pub(crate) fn let_in(&self, password: &str) -> bool {
         let right = |wanted: &String| password.split(',').any(|part| part.trim() == wanted);
         self.password.as_ref().is_none_or(right)
     }
@@ -472,11 +472,14 @@ impl Session {
         }
     }
 
-    /// Does what has become due.
-    pub fn tick(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+    /// Does what has become due. Why the connection is to end, if it is.
+    pub fn tick(&mut self, context: &mut Context<'_>, out: &mut Outbox) -> Option<CloseReason> {
         let now = context.now.mono;
         match self.phase {
-            Phase::Greeting { until } if now >= until => self.close(CloseReason::Silent, out),
+            Phase::Greeting { until } if now >= until => {
+                self.phase = Phase::Closing;
+                return Some(CloseReason::Silent);
+            }
             Phase::Settling { until } if now >= until => self.start(context, out),
             Phase::Mining => {
                 if self.vardiff.as_mut().and_then(|vardiff| vardiff.tick(now)).is_some() {
@@ -485,6 +488,7 @@ impl Session {
             }
             Phase::Greeting { .. } | Phase::Settling { .. } | Phase::Closing => {}
         }
+        None
     }
 
     /// What is kept of a miner that left, if it had work and can come back: a channel of Stratum V2

@@ -133,6 +133,15 @@ impl House {
         self.input(Input::Left { conn: CONN.with_channel(number) });
     }
 
+    /// Nothing is opened any more.
+    fn stays_closed(&mut self) {
+        self.noted.clear();
+        for name in ["attic,secret", "attic"] {
+            self.send(&[setup(0), open(true, name)]);
+        }
+        assert!(self.heard.is_empty() && self.noted.is_empty(), "{:?}", self.noted);
+    }
+
     /// An open channel, with what it was told.
     fn open(&mut self, standard: bool, name: &str) -> Channel {
         if self.pool.v2.is_empty() {
@@ -542,6 +551,54 @@ fn a_password_follows_on_the_name() {
     house.send(&[open(true, "attic")]);
     assert_eq!(code(&house.next(kind::OPEN_MINING_CHANNEL_ERROR), 4), "unknown-user");
     assert_eq!(house.noted, ["rejected: wrong password", "close 7 BadPassword"]);
+    house.stays_closed();
+}
+
+/// A proxy's connection: one miner behind it does not know the password.
+#[test]
+fn a_wrong_password_ends_the_connection_and_no_share_is_lost_by_that() {
+    let mut house = House::with_password(Some("secret"));
+    let mut channel = house.open(true, "attic,secret");
+    let share = channel.good();
+    house.send(&[open(false, "cellar,guess"), share]);
+    assert_eq!(house.kinds(), [kind::OPEN_MINING_CHANNEL_ERROR, kind::SUBMIT_SHARES_SUCCESS]);
+    assert_eq!(house.noted[1..3], ["rejected: wrong password", "close 7 BadPassword"]);
+    assert!(house.noted[3].starts_with("share 0"));
+    house.stays_closed();
+}
+
+#[test]
+fn who_opens_no_channel_is_sent_away_once() {
+    let mut house = House::new();
+    house.send(&[setup(0)]);
+    house.kinds();
+    let (kind, mut payload) = open(false, "attic");
+    let length = payload.len();
+    payload[length - 2..].copy_from_slice(&9u16.to_le_bytes());
+    house.send(&[(kind, payload)]);
+    assert_eq!(house.kinds(), [kind::OPEN_MINING_CHANNEL_ERROR]);
+    house.passed += Duration::from_secs(60);
+    house.input(Input::Tick);
+    assert_eq!(house.noted, ["close 7 Silent"]);
+    house.stays_closed();
+}
+
+/// A translator tries for a long extranonce first.
+#[test]
+fn a_channel_that_was_refused_at_first_stays() {
+    let mut house = House::new();
+    house.send(&[setup(0)]);
+    house.kinds();
+    let (kind, mut payload) = open(false, "attic");
+    let length = payload.len();
+    payload[length - 2..].copy_from_slice(&9u16.to_le_bytes());
+    house.send(&[(kind, payload)]);
+    house.kinds();
+    let channel = house.open(false, "attic");
+    assert_eq!(channel.number, 1);
+    house.passed += Duration::from_secs(60);
+    house.input(Input::Tick);
+    assert_eq!(house.noted, ["0 is attic"]);
 }
 
 #[test]

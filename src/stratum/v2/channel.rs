@@ -19,8 +19,8 @@ use crate::job::JobId;
 use crate::reject::{Fault, Reject};
 use crate::share::RolledVersion;
 use crate::stratum::firmware::Class;
-use crate::stratum::outbox::{CloseReason, Outbox, Output};
-use crate::stratum::session::{Context, Front, Handout, Identity, Phase, Sent, Session};
+use crate::stratum::outbox::{Outbox, Output};
+use crate::stratum::session::{Context, Front, Handout, Identity, Phase, Rules, Sent, Session};
 
 use super::message::{self, JobHead, Open, Opened, Submit, Update};
 
@@ -169,8 +169,41 @@ impl Channel {
     }
 }
 
+/// Why a channel is not opened.
+pub(crate) enum Refused {
+    /// It cannot be had as it is asked for: the specification's code. Another one may be.
+    Terms(&'static str),
+    /// The owner's password is missing. The connection is to end.
+    Password,
+}
+
+impl Refused {
+    /// The specification's code.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Refused::Terms(code) => code,
+            Refused::Password => "unknown-user",
+        }
+    }
+}
+
+/// The name that a channel is asked for with, and the password. There is no field for one: what would
+/// stand in it may follow on the name.
+fn name_and_password<'a>(open: &'a Open<'_>) -> (&'a str, &'a str) {
+    open.user.split_once(',').unwrap_or((&open.user, ""))
+}
+
+/// Whether a channel can be opened as it is asked for.
+///
+/// # Errors
+/// It cannot.
+pub(crate) fn admit(open: &Open<'_>, rules: &Rules) -> Result<(), Refused> {
+    fits(open).map_err(Refused::Terms)?;
+    if rules.let_in(name_and_password(open).1) { Ok(()) } else { Err(Refused::Password) }
+}
+
 impl Session {
-    /// It is a channel from now on. The answer follows with the first job.
+    /// It is a channel from now on, because [`admit`] allows it. The answer follows with the first job.
     pub(crate) fn open_channel(
         &mut self,
         context: &mut Context<'_>,
@@ -178,20 +211,8 @@ impl Session {
         open: &Open<'_>,
         out: &mut Outbox,
     ) {
-        // There is no field for a password: what would stand in it may follow on the name.
-        let (name, password) = open.user.split_once(',').unwrap_or((&open.user, ""));
+        let (name, password) = name_and_password(open);
         let conn = self.conn();
-        if let Err(code) = fits(open) {
-            log::info!("miner {}: no channel for {name}: {code}", conn.0);
-            out.reply(conn.connection(), |b| message::open_error(b, open.request, code));
-            return;
-        }
-        if !context.rules.let_in(password) {
-            out.reply(conn.connection(), |b| message::open_error(b, open.request, "unknown-user"));
-            out.push(Output::Rejected { conn, why: Reject::WrongPassword, reached: None });
-            self.close(CloseReason::BadPassword, out);
-            return;
-        }
         self.front = Front::V2(Channel {
             number: number_of(conn),
             request: Some(open.request),
