@@ -12,6 +12,7 @@
 //! came, never the board's own clock, because a Pi has none. Within one tip it increases from job
 //! to job, and is ahead of the node's clock by at most `MAX_LEAD`.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
@@ -67,8 +68,9 @@ pub struct Work {
     /// The hash state after the coinbase's first half, computed once for all shares: a tag of 16
     /// bytes or more fills a SHA-256 block, which saves one compression per share.
     prefix: PrefixState,
-    /// `","<prevhash>","<coinbase1>",…,"<nbits>","`: a notify's text between job id and ntime.
-    middle: String,
+    /// `","<prevhash>","<coinbase1>",…,"<nbits>","`: a notify's text between job id and ntime. Made for
+    /// the first miner that reads lines.
+    middle: OnceCell<String>,
     /// See [`Work::version`].
     version: u32,
 }
@@ -152,15 +154,15 @@ impl Work {
         empty: bool,
     ) -> Work {
         let version = Signals::default().version(&template);
-        let middle = notify_middle(&template, &coinbase, version);
         let prefix = PrefixState::new(&coinbase.coinbase1);
+        let middle = OnceCell::new();
         Work { template, coinbase, node, received, empty, prefix, middle, version }
     }
 
     /// The same work with the owner's setting for single version bits.
     pub fn signalling(mut self, signals: &Signals) -> Work {
         self.version = signals.version(&self.template);
-        self.middle = notify_middle(&self.template, &self.coinbase, self.version);
+        self.middle.take();
         self
     }
 
@@ -217,7 +219,8 @@ impl Job {
     /// The line of `mining.notify` for this job, with its line feed. `clean` tells the miner to
     /// drop its present jobs.
     pub fn notify_line(&self, clean: bool) -> String {
-        self.line(&self.work.middle, clean)
+        let Work { template, coinbase, middle, version, .. } = &*self.work;
+        self.line(middle.get_or_init(|| notify_middle(template, coinbase, *version)), clean)
     }
 
     /// The same for a miner with another coinbase than the owner's.

@@ -14,6 +14,7 @@
 mod tests;
 mod v2;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -387,11 +388,11 @@ impl Pool {
         self.notify_all(now, change == Change::NewTip, out);
     }
 
-    /// Sends one job to all; its line is written once.
+    /// Sends one job to all; its line is written once, if anybody reads lines.
     fn notify_all(&mut self, now: Now, clean: bool, out: &mut Outbox) {
         let Some(job) = self.jobs.issue(now) else { return };
         self.job_records.note(|| JobRecord::Job { id: job.id, ntime: job.ntime });
-        let line = out.write(job.notify_line(clean).as_bytes());
+        let line = OnceCell::new();
         self.last_notify = Some(now.mono);
         for session in self.sessions.values_mut() {
             session.broadcast(now, (job, clean), &line, &mut self.job_records, out);

@@ -17,6 +17,7 @@
 //! [`super::given`].
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -180,8 +181,9 @@ pub(super) struct Handout<'a> {
     pub coinbase: Option<&'a Coinbase>,
     /// The present jobs are to be dropped.
     pub clean: bool,
-    /// The line of `mining.notify` in the outbox, where it is the same for all.
-    pub line: Option<&'a Range<usize>>,
+    /// The line of `mining.notify` in the outbox, where it is the same for all. Empty until one of them
+    /// needs it.
+    pub line: Option<&'a OnceCell<Range<usize>>>,
 }
 
 /// A share as it came.
@@ -383,12 +385,12 @@ impl Session {
         }
     }
 
-    /// Takes a job that is sent to all: `line` are its bytes in the outbox.
+    /// Takes a job that is sent to all: `line` are its bytes in the outbox, once a miner needs them.
     pub fn broadcast(
         &mut self,
         now: Now,
         (job, clean): (&Job, bool),
-        line: &Range<usize>,
+        line: &OnceCell<Range<usize>>,
         job_records: &mut JobRecords,
         out: &mut Outbox,
     ) {

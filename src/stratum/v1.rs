@@ -43,6 +43,7 @@ pub(super) fn hand_out(conn: ConnId, handout: &Handout<'_>, out: &mut Outbox) {
         if let Some(level) = level {
             out.reply(conn, |b| reply::set_difficulty(b, level.0));
         }
+        let line = line.get_or_init(|| out.write(job.notify_line(clean).as_bytes()));
         out.send(conn, line.clone());
         return;
     }

@@ -397,6 +397,41 @@ fn a_new_tip_is_announced_and_then_begun_and_a_refresh_is_begun_as_it_comes() {
     }
 }
 
+/// The bytes of the outbox are what is sent, and no more.
+#[test]
+fn the_line_of_a_job_is_written_once_and_only_for_those_who_read_lines() {
+    let mut house = House::new();
+    house.open(true, "attic");
+    let written = |house: &mut House, tip| {
+        let mut out = Outbox::new();
+        let work = Input::Work(Box::new(work(tip, house.now().mono)));
+        house.pool.handle(house.now(), work, &mut out);
+        let bytes = out.write(&[]).end;
+        let sent = out.take().into_iter().filter_map(|output| match output {
+            Output::Send { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        (bytes, sent.collect::<Vec<_>>())
+    };
+    let (bytes, sent) = written(&mut house, 2);
+    assert_eq!((sent.len(), sent[0].len()), (1, bytes), "frames alone");
+    for conn in [8, 9].map(ConnId) {
+        house.connect(conn);
+        let mut out = Outbox::new();
+        for line in [
+            r#"{"id":1,"method":"mining.subscribe","params":["cgminer"]}"#,
+            r#"{"id":2,"method":"mining.authorize","params":["cellar","x"]}"#,
+        ] {
+            house.pool.line(house.now(), conn, line.as_bytes(), &mut out);
+        }
+    }
+    house.passed += Duration::from_secs(1);
+    house.pool.handle(house.now(), Input::Tick, &mut Outbox::new());
+    let (bytes, sent) = written(&mut house, 3);
+    let [frames, line, same] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((frames.len() + line.len(), line), (bytes, same));
+}
+
 #[test]
 fn a_new_difficulty_stands_before_its_job_and_old_shares_count_on() {
     for standard in [true, false] {
