@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 
-pub use sinks::{SERVICES, Service, SinkField, SinkValues, TOPICS};
+pub use sinks::{SERVICES, Service, SinkField, SinkValues, SinkWish, TOPICS};
 
 /// How long a new payout address waits.
 pub const PAYOUT_DELAY: Duration = Duration::from_secs(600);

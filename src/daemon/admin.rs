@@ -198,6 +198,10 @@ impl Control for Daemon {
         self.state.borrow().sink_entries()
     }
 
+    fn check_sinks(&self, new: Vec<SinkValues>) -> Local<Vec<Result<String, Vec<Remark>>>> {
+        self.checked_sinks(new)
+    }
+
     fn try_sink(&self, id: Option<SinkId>, new: SinkValues) -> Local<Result<String, Vec<Remark>>> {
         self.tried_sink(id, new)
     }

@@ -22,6 +22,28 @@ const ANSWER_AT_MOST: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Daemon {
+    /// Tests places that are to be added one after the other.
+    pub(super) fn checked_sinks(
+        &self,
+        new: Vec<SinkValues>,
+    ) -> Local<Vec<Result<String, Vec<Remark>>>> {
+        let planned = self.state.borrow().plan_sink(None, None);
+        Box::pin(blocking::unblock(move || {
+            let text = planned.and_then(|plan| Ok((plan.text()?, plan.source)));
+            let (mut text, source) = match text {
+                Ok(planned) => planned,
+                Err(remarks) => return new.iter().map(|_| Err(remarks.clone())).collect(),
+            };
+            let add = |sink| {
+                let (attempt, with_it) = with_sink(&source, &text, None, Some(&sink))?;
+                text = with_it;
+                let host = attempt.sink.map_or_else(String::new, |sink| sink.kind.host());
+                Ok(format!("Messages go to {host}."))
+            };
+            new.into_iter().map(add).collect()
+        }))
+    }
+
     /// Sends a test message with settings that are not saved.
     pub(super) fn tried_sink(
         &self,
@@ -143,15 +165,18 @@ struct Attempt {
 impl Plan {
     /// The config that would result, and the text of its file. Changes nothing.
     fn attempt(&self) -> Result<(Attempt, String), Vec<Remark>> {
+        with_sink(&self.source, &self.text()?, self.place, self.new.as_ref())
+    }
+
+    /// The text of the file, whose places are those in force.
+    fn text(&self) -> Result<String, Vec<Remark>> {
         let whole = |problem: String| vec![Remark::whole(problem)];
-        let Source { flags, file, .. } = &self.source;
-        let text = admin::read(file).map_err(whole)?;
+        let text = admin::read(&self.source.file).map_err(whole)?;
         // What is wrong elsewhere in the file is no matter of this form; what is missing, the set-up's.
-        let try_text = |text: &str| config::try_text(flags, file, text, Incomplete::Allowed);
         let sentences = |problems: &Problems| {
             admin::sentences(problems).into_iter().map(Remark::whole).collect::<Vec<_>>()
         };
-        let old = try_text(&text).map_err(|problems| sentences(&problems))?;
+        let old = try_text(&self.source, &text).map_err(|problems| sentences(&problems))?;
         if old.notify != self.in_force {
             return Err(whole(
                 "The file was changed, and its places for notifications are not those in force: \
@@ -159,12 +184,26 @@ impl Plan {
                     .to_owned(),
             ));
         }
-        let text = config::rewrite_sink(&text, self.place, self.new.as_ref()).map_err(whole)?;
-        let config = try_text(&text).map_err(|problems| remarks(&problems))?;
-        let place = self.place.unwrap_or(self.in_force.len());
-        let sink = self.new.as_ref().and_then(|_| config.notify.get(place)).cloned();
-        Ok((Attempt { config, sink }, text))
+        Ok(text)
     }
+}
+
+fn try_text(source: &Source, text: &str) -> Result<Config, Problems> {
+    config::try_text(&source.flags, &source.file, text, Incomplete::Allowed)
+}
+
+/// The text of a file with another place (see [`config::rewrite_sink`]), and the config that would result.
+fn with_sink(
+    source: &Source,
+    text: &str,
+    place: Option<usize>,
+    new: Option<&SinkValues>,
+) -> Result<(Attempt, String), Vec<Remark>> {
+    let text = config::rewrite_sink(text, place, new).map_err(|why| vec![Remark::whole(why)])?;
+    let config = try_text(source, &text).map_err(|problems| remarks(&problems))?;
+    let place = place.unwrap_or_else(|| config.notify.len().saturating_sub(1));
+    let sink = new.and_then(|_| config.notify.get(place)).cloned();
+    Ok((Attempt { config, sink }, text))
 }
 
 /// The file was right before, so what is wrong with a place is wrong with the new one.

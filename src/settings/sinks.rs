@@ -4,6 +4,12 @@
 //! A secret is written and never shown again. A field that is left blank keeps it, unless it would then
 //! be sent to somebody else than it was given for.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::Remark;
+
 /// One field of a service's form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SinkField {
@@ -184,6 +190,74 @@ impl SinkValues {
     }
 }
 
+/// A place for notifications as a program writes it: with the names and the values of the file.
+pub type SinkWish = BTreeMap<String, Written>;
+
+/// A value in a [`SinkWish`].
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Written {
+    /// Whether a topic is told.
+    Switch(bool),
+    /// The number of a chat.
+    Number(i64),
+    /// Any other field.
+    Text(String),
+}
+
+impl SinkValues {
+    /// What a program wants. What it does not write is empty, and every topic is told that it does not
+    /// switch off.
+    ///
+    /// # Errors
+    /// Why it is none, at the name in question; in words that quote nothing of it.
+    pub fn of_wish(wish: &SinkWish) -> Result<SinkValues, Remark> {
+        let kind = wish.get("kind").map(Written::text).unwrap_or_default();
+        let Some(service) = Service::of(kind.trim()) else {
+            let kinds = SERVICES.map(|service| service.name).join(", ");
+            return Err(Remark::at("kind", format!("Write what kind it is: one of {kinds}.")));
+        };
+        let mut values = SinkValues::blank(service);
+        for (name, written) in wish.iter().filter(|(name, _)| *name != "kind") {
+            let field = service.fields.iter().find(|field| field.name == name);
+            let topic = TOPICS.iter().find(|(topic, _)| topic == name);
+            match (field, topic, written) {
+                (Some(field), _, Written::Text(_) | Written::Number(_)) => {
+                    values.set(field.name, written.text().trim());
+                }
+                (_, Some((topic, _)), Written::Switch(told)) => {
+                    values.silent.extend((!told).then_some(*topic));
+                }
+                (Some(field), _, _) => return Err(Remark::at(field.name, "Write a text.")),
+                (_, Some((topic, _)), _) => {
+                    return Err(Remark::at(*topic, "Write true or false."));
+                }
+                (None, None, _) => {
+                    let fields = service.fields.iter().map(|field| field.name);
+                    let topics = TOPICS.iter().map(|(topic, _)| *topic);
+                    let names: Vec<&str> = fields.chain(topics).collect();
+                    return Err(Remark::whole(format!(
+                        "{} has no setting of another name than these: {}.",
+                        service.words,
+                        names.join(", ")
+                    )));
+                }
+            }
+        }
+        Ok(values)
+    }
+}
+
+impl Written {
+    fn text(&self) -> String {
+        match self {
+            Written::Switch(told) => told.to_string(),
+            Written::Number(number) => number.to_string(),
+            Written::Text(text) => text.clone(),
+        }
+    }
+}
+
 /// Without what was written.
 impl std::fmt::Debug for SinkValues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -226,6 +300,31 @@ mod tests {
         let mut other = SinkValues::of("webhook", &[]);
         other.fill_secrets(&known);
         assert_eq!(other.get("url"), "");
+    }
+
+    #[test]
+    fn a_program_writes_a_place_as_the_file_does() {
+        let read = |json: &str| SinkValues::of_wish(&serde_json::from_str(json).unwrap());
+        let place = read(
+            r#"{"kind":"telegram","token":" 1:a ","chat":-100123,"best":false,"block":true,"miner":false}"#,
+        );
+        let place = place.unwrap();
+        let written = ["token", "chat"].map(|name| place.get(name).to_owned());
+        assert_eq!(written, ["1:a", "-100123"]);
+        assert_eq!(place.silent, ["best", "miner"]);
+        for (json, field) in [
+            (r#"{"url":"https://ntfy.sh/geheim"}"#, "kind"),
+            (r#"{"kind":"geheim"}"#, "kind"),
+            (r#"{"kind":true}"#, "kind"),
+            (r#"{"kind":"ntfy","url":false}"#, "url"),
+            (r#"{"kind":"ntfy","best":"geheim"}"#, "best"),
+            (r#"{"kind":"ntfy","geheim":"https://ntfy.sh/a"}"#, ""),
+            (r#"{"kind":"ntfy","chat":1}"#, ""),
+        ] {
+            let remark = read(json).unwrap_err();
+            assert_eq!(remark.field, field, "{json}");
+            assert!(remark.text.ends_with('.') && !remark.text.contains("geheim"), "{remark:?}");
+        }
     }
 
     #[test]

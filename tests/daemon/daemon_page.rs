@@ -567,6 +567,69 @@ fn a_fresh_box_is_set_up_on_the_page_and_mines_without_a_restart() {
     drop(miner);
 }
 
+/// Places for messages are held to the same rules as on the page, each in its place of the call.
+#[test]
+fn the_set_up_by_a_program_says_where_messages_go() {
+    let Some(node) = node() else { return };
+    let credentials = node.credentials().unwrap();
+    let (user, password) = credentials.trim().split_once(':').unwrap();
+    let daemon = Daemon::fresh();
+    wait_for("the page", || daemon.status());
+    let (first, second) = (Sink::start(), Sink::start());
+    let wish = |notify: &Value, save: bool| {
+        let url = format!("http://{}", node.address());
+        let wish = serde_json::json!({
+            "payout": PAYOUT, "pin": "7391x", "save": save, "notify": notify,
+            "nodes": [{ "url": url, "user": user, "password": password, "p2p": "off" }],
+        });
+        let (code, words) = set_up(&daemon, &[], &wish);
+        (code, serde_json::from_str::<Value>(&words).unwrap_or_else(|_| panic!("{words}")))
+    };
+    let good = serde_json::json!({ "kind": "webhook", "url": first.url });
+    let quiet = serde_json::json!({
+        "kind": "webhook", "url": second.url, "block": false, "best": false, "miner": false,
+    });
+    let before = std::fs::read_to_string(daemon.config()).unwrap();
+    let silent = serde_json::json!({
+        "kind": "telegram", "token": "1:geheim", "chat": 7, "block": false, "best": false,
+        "miner": false, "node": false, "down": false, "alarm": false, "update": false,
+    });
+    let bad = serde_json::json!([
+        good, { "kind": "ntfy", "url": "https://ntfy.sh/" }, { "kind": "fax" }, silent,
+        { "kind": "telegram", "token": "1:geheim" }, { "kind": "ntfy", "geheim": 7 },
+    ]);
+    let (code, said) = wish(&bad, true);
+    assert_eq!((code, &said["saved"]), (422, &false.into()), "{said}");
+    let fields = ["notify2.kind", "notify5", "notify1.url", "notify3.topics", "notify4.chat"];
+    assert_eq!(said["fields"], serde_json::json!(fields), "{said}");
+    assert_eq!(said["problems"][2], "The topic is missing. Write https://ntfy.sh/NAME.", "{said}");
+    assert_eq!(said["can_be_saved_anyway"], false);
+    let (code, said) = wish(&Value::from(vec![good.clone(); 9]), true);
+    assert_eq!((code, &said["fields"]), (422, &serde_json::json!(["notify8.topics"])), "{said}");
+    let both = serde_json::json!([good, quiet]);
+    let (code, said) = wish(&both, false);
+    assert_eq!(code, 200, "{said}");
+    let told = said["findings"].as_array().unwrap().iter();
+    assert_eq!(told.filter(|told| *told == "Messages go to 127.0.0.1.").count(), 2, "{said}");
+    assert_eq!(std::fs::read_to_string(daemon.config()).unwrap(), before, "only tested");
+
+    let (code, said) = wish(&both, true);
+    let done = (code, &said["saved"], &said["problems"]);
+    assert_eq!(done, (200, &true.into(), &serde_json::json!([])), "{said}");
+    let saved = std::fs::read_to_string(daemon.config()).unwrap();
+    assert_eq!(saved.matches("[[notify]]").count(), 2, "{saved}");
+    assert!(saved.contains("miner = false") && saved.contains("# Upstairs."), "{saved}");
+    daemon.wait_ready();
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370", "anna");
+    assert_eq!(miner.mine_and_go_on().0["result"], true);
+    first.hears("Block found");
+    let shown = &daemon.status().unwrap()["notifications"];
+    assert_eq!((&shown[0]["kind"], &shown[1]["kind"]), (&"Webhook".into(), &"Webhook".into()));
+    assert_eq!(shown[1]["sent"], 0, "it is not told of blocks: {shown}");
+    let log = daemon.log();
+    assert!(!log.contains("geheim") && !log.contains(&first.url), "{log}");
+}
+
 /// What answers wrongly, not at all or not yet is saved by a second press alone, and the page then says
 /// of it what the set-up said.
 #[test]

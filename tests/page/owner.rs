@@ -183,6 +183,13 @@ impl Control for OwnersBox {
         self.0.lock().unwrap().sinks.iter().map(entry).collect()
     }
 
+    fn check_sinks(&self, new: Vec<SinkValues>) -> Local<Vec<Result<String, Vec<Remark>>>> {
+        let kept = self.0.lock().unwrap();
+        let check = |new| kept.completed(None, new).map(|_| "Messages go there.".to_owned());
+        let outcomes = new.into_iter().map(check).collect();
+        Box::pin(async { outcomes })
+    }
+
     fn try_sink(&self, id: Option<SinkId>, new: SinkValues) -> Local<Result<String, Vec<Remark>>> {
         let mut kept = self.0.lock().unwrap();
         let tried = kept.completed(id, new).and_then(|new| {

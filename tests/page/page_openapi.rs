@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use soloist::settings::{SERVICES, TOPICS};
 use soloist::status::{Snapshot, Verdict, gopool, health, json as api, verdict};
 
 use crate::sample;
@@ -96,11 +97,23 @@ fn others() -> Vec<(&'static str, Value)> {
             "certificate": string, "zmq": string, "p2p": string,
         }),
     );
+    // As a `[[notify]]` of the file: with the names of its service's fields, and of the topics.
+    let mut place = serde_json::Map::new();
+    place.insert("kind".into(), json!({ "enum": SERVICES.map(|service| service.name) }));
+    for field in SERVICES.iter().flat_map(|service| service.fields) {
+        place.insert(field.name.into(), json!({ "type": ["string", "integer"] }));
+    }
+    for (topic, words) in TOPICS {
+        let switch = json!({ "type": "boolean", "default": true, "description": words });
+        place.insert(topic.into(), switch);
+    }
+    let place = object(&["kind"], Value::Object(place));
     let wish = object(
         &["payout", "nodes", "pin"],
         json!({
             "name": string, "payout": string, "tag": { "type": ["string", "null"] },
             "nodes": { "type": "array", "items": node }, "pin": string,
+            "notify": { "type": "array", "items": place },
             "save": { "type": "boolean" }, "anyway": { "type": "boolean" },
         }),
     );
@@ -152,7 +165,8 @@ fn others() -> Vec<(&'static str, Value)> {
                 "post": {
                     "summary": "Sets the box up, until somebody has; without save it only tries. anyway \
                                 saves in spite of problems, where the answer says \
-                                can_be_saved_anyway. fields names the field of each problem.",
+                                can_be_saved_anyway. fields names the field of each problem: \
+                                notify0.url is the url of the first place for notifications.",
                     "requestBody": { "required": true, "content": one(wish) },
                     "responses": answers(&tried, &[
                         ("200", "The values are good, and saved if that was asked for."),

@@ -18,7 +18,9 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::notify::SinkId;
 use crate::settings::access::{self, Access, Token, Try};
-use crate::settings::{self, NODES_MAX, NodeValues, Remark, Service, SinkValues, TOPICS, Values};
+use crate::settings::{
+    self, NODES_MAX, NodeValues, Remark, Service, SinkValues, SinkWish, TOPICS, Values,
+};
 use crate::status::{AlarmView, SinkView, format};
 use crate::stratum::firmware::plain_number;
 use crate::timeout::within;
@@ -298,6 +300,16 @@ pub trait Control {
         Vec::new()
     }
 
+    /// Tests places that are to be added one after the other, and changes nothing. For each, in a sentence,
+    /// who takes its messages.
+    ///
+    /// # Errors
+    /// What is wrong with it, each at its field.
+    fn check_sinks(&self, new: Vec<SinkValues>) -> Local<Vec<Result<String, Vec<Remark>>>> {
+        let none = |_| Err(vec![Remark::whole("This box sends no notifications.")]);
+        Box::pin(async move { new.into_iter().map(none).collect() })
+    }
+
     /// Sends a test message with new settings of this place, or of one more, and changes nothing. Secrets
     /// that are missing are put in by [`SinkValues::fill_secrets`], here and in [`Control::change_sink`]. A
     /// sentence on what became of it.
@@ -383,6 +395,23 @@ enum FirstValues {
     TooLate,
 }
 
+/// The first values of all.
+struct First<'a> {
+    values: &'a Values,
+    pin: &'a str,
+    /// Places for notifications, each with its place in what was sent.
+    sinks: Vec<(usize, SinkValues)>,
+}
+
+/// A remark about one of several places for notifications.
+fn at_place(place: usize, remark: Remark) -> Remark {
+    let field = match remark.field.as_str() {
+        "" => format!("notify{place}"),
+        field => format!("notify{place}.{field}"),
+    };
+    Remark { field, ..remark }
+}
+
 /// What became of a try of the PIN.
 enum PinTry {
     /// There is none.
@@ -412,6 +441,8 @@ struct FirstWish {
     #[serde(default)]
     tag: Option<String>,
     nodes: Vec<NodeValues>,
+    #[serde(default)]
+    notify: Vec<SinkWish>,
     pin: String,
     #[serde(default)]
     save: bool,
@@ -596,7 +627,8 @@ impl Admin {
             problems.push(Remark::at("pin2", "The two PINs differ."));
         }
         let (save, anyway) = (step == Some("save"), form.wants_it_anyway());
-        match self.first_values(http, &values, pin, problems, (save, anyway), peer).await {
+        let first = First { values: &values, pin, sinks: Vec::new() };
+        match self.first_values(http, first, problems, (save, anyway), peer).await {
             FirstValues::Wrong(checked) => self.page(http, Page::SetUp(typed, &checked, &[])),
             FirstValues::Good(checked) => self.page(http, Page::ConfirmSetUp(typed, &checked)),
             FirstValues::Saved(_) => self.enter("/"),
@@ -699,7 +731,15 @@ impl Admin {
         };
         let values = wish.values().without_removed(&[]);
         let steps = (wish.save, wish.anyway);
-        let outcome = self.first_values(http, &values, &wish.pin, Vec::new(), steps, peer).await;
+        let (mut sinks, mut problems) = (Vec::new(), Vec::new());
+        for (place, sink) in wish.notify.iter().enumerate() {
+            match SinkValues::of_wish(sink) {
+                Ok(sink) => sinks.push((place, sink)),
+                Err(remark) => problems.push(at_place(place, remark)),
+            }
+        }
+        let first = First { values: &values, pin: &wish.pin, sinks };
+        let outcome = self.first_values(http, first, problems, steps, peer).await;
         let (code, saved, checked) = match outcome {
             FirstValues::Wrong(checked) => (StatusCode::UNPROCESSABLE_ENTITY, false, checked),
             FirstValues::Good(checked) => (StatusCode::OK, false, checked),
@@ -725,12 +765,11 @@ impl Admin {
     }
 
     /// Tests the first values of all, and puts them into force if they are good and wanted, or wanted
-    /// in spite of doubts. `steps`: to be saved, and in spite of doubts.
+    /// in spite of doubts. `problems` are known already; `steps`: to be saved, and in spite of doubts.
     async fn first_values(
         self: &Rc<Self>,
         http: &Http,
-        values: &Values,
-        pin: &str,
+        First { values, pin, sinks }: First<'_>,
         mut problems: Vec<Remark>,
         (save, anyway): (bool, bool),
         peer: IpAddr,
@@ -744,6 +783,15 @@ impl Admin {
         let mut checked = self.check(values).await;
         problems.append(&mut checked.problems);
         checked.problems = problems;
+        let tried = self.control.check_sinks(sinks.iter().map(|(_, sink)| sink.clone()).collect());
+        for ((place, _), outcome) in sinks.iter().zip(tried.await) {
+            match outcome {
+                Ok(told) => checked.findings.push(told),
+                Err(remarks) => {
+                    checked.problems.extend(remarks.into_iter().map(|r| at_place(*place, r)));
+                }
+            }
+        }
         if !checked.may_pass(anyway) {
             return FirstValues::Wrong(checked);
         }
@@ -766,13 +814,27 @@ impl Admin {
                 self.control.change(peer, Change::Save(values.clone())).await
             }
         };
+        if !problems.is_empty() {
+            self.setting_up.set(false);
+            http.forget_rendered();
+            checked.problems = problems.into_iter().map(Remark::whole).collect();
+            return FirstValues::Wrong(checked);
+        }
+        for (place, sink) in sinks {
+            let kind = sink.service().map_or("", |service| service.words);
+            match self.control.change_sink(peer, None, Some(sink)).await {
+                Ok(()) => {
+                    self.control.audit(peer, format!("A place for messages: {kind} is added."));
+                }
+                // The card, by now. What is paid is set up all the same.
+                Err(remarks) => {
+                    checked.problems.extend(remarks.into_iter().map(|r| at_place(place, r)));
+                }
+            }
+        }
         self.setting_up.set(false);
         http.forget_rendered();
-        if problems.is_empty() {
-            return FirstValues::Saved(checked);
-        }
-        checked.problems = problems.into_iter().map(Remark::whole).collect();
-        FirstValues::Wrong(checked)
+        FirstValues::Saved(checked)
     }
 
     async fn login(&self, http: &Http, form: &Form, peer: IpAddr) -> Response<Body> {
