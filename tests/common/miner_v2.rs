@@ -292,6 +292,19 @@ impl MinerV2 {
         self.heard.find(channel, goal)
     }
 
+    /// Finds a share on one of a channel's jobs that reaches the easier target and not the harder one.
+    #[allow(dead_code)]
+    pub fn find_between(
+        &mut self,
+        channel: u32,
+        job: u32,
+        easy: [u8; 32],
+        hard: [u8; 32],
+    ) -> Found {
+        let found = self.heard.channel_mut(channel).find_between(job, easy, hard);
+        Found { channel, ..found }
+    }
+
     /// Sends shares in one piece; their sequence numbers.
     pub fn submit(&mut self, found: &[Found]) -> Vec<u32> {
         let mut frames = Vec::new();

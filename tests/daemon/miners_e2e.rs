@@ -133,7 +133,11 @@ fn tcp(address: SocketAddr) -> TcpStream {
 /// A node whose blocks need five shares' work, and its `[node]` entry.
 pub fn sandbox() -> (SandboxNode, String) {
     // 0x1d00ffff is difficulty 1; a target 2048 times as large is 0.0005.
-    let bits = 0x1e07_fff8;
+    sandbox_with(0x1e07_fff8)
+}
+
+/// The same with blocks of another difficulty.
+pub fn sandbox_with(bits: u32) -> (SandboxNode, String) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let chain = demo::chain_before(now, bits);
     let config = SandboxConfig {

@@ -11,8 +11,9 @@ use std::time::Duration;
 use bitcoin::base58;
 use bitcoin::secp256k1::{Keypair, Secp256k1};
 use serde_json::json;
+use soloist::difficulty::Target;
 
-use super::miners_e2e::sandbox;
+use super::miners_e2e::{sandbox, sandbox_with};
 use crate::common::daemon::{Daemon, Miner, node_entries};
 use crate::common::miner_v2::{
     Frame, Goal, Introduction, Line, MinerV2, REQUIRES_WORK_SELECTION, authority,
@@ -201,6 +202,83 @@ fn a_change_of_difficulty_is_the_next_jobs() {
         let share = proxy.find(channel, Goal::OnlyShare);
         assert_eq!(proxy.submit_one(&share), Ok(()));
     }
+}
+
+/// Vardiff, from the sockets' end: shares come five times as fast as they are wanted.
+#[test]
+fn the_level_follows_the_rate_of_shares_and_each_is_judged_by_its_jobs() {
+    // A sixteenth: whatever is found here is no block.
+    let (_node, entry) = sandbox_with(0x1d0f_fff0);
+    let daemon = Daemon::still();
+    let easy = "[[stratum.firmware]]\nprefix = \"bitaxe\"\ndifficulty = 0.0001\n\
+                shares_per_minute = 60.0\n";
+    daemon.configure(&entry, easy);
+    let mut daemon = daemon;
+    daemon.launch();
+    daemon.wait_ready();
+    let mut refused = 0;
+    for (introduction, name, extended) in
+        [(Introduction::BITAXE, "anna", Some(2)), (Introduction::BITAXE_STANDARD, "bert", None)]
+    {
+        let mut miner = connect(&daemon, &introduction);
+        let channel = miner.try_open(name, extended).unwrap();
+        miner.wait_work(channel);
+        let first = miner.channel(channel).job().unwrap().clone();
+        let easy = first.target;
+        // Found beforehand, so that the rate is ours and not this machine's.
+        let shares: Vec<_> = (0..20).map(|_| miner.find(channel, Goal::OnlyShare)).collect();
+        let mut sent = 0;
+        for share in &shares {
+            if miner.channel(channel).targets_seen > 0 {
+                break;
+            }
+            assert_eq!(miner.submit_one(share), Ok(()), "share {sent}");
+            sent += 1;
+            // What follows on the answer is read as well.
+            while miner.next(Duration::from_millis(200)).is_some() {}
+        }
+        let hard = miner.channel(channel).target;
+        assert_eq!(miner.channel(channel).targets_seen, 1, "after {sent} shares");
+        let [before, after] =
+            [easy, hard].map(|target| Target::from_le_bytes(&target).difficulty().0);
+        assert!(after > 1.5 * before, "{before} became {after}");
+        println!("{name}: {before} became {after} after {sent} shares");
+        assert_eq!(miner.channel(channel).job().unwrap().target, hard, "its job came with it");
+
+        // What was found for the first job counts on, however little it is.
+        let late = miner.find_between(channel, first.id, easy, hard);
+        assert_eq!(miner.submit_one(&late), Ok(()));
+        // The same on a job of now is too little, and what reaches the target is not. (The level is
+        // another one again where this machine was too slow in between.)
+        loop {
+            let told = miner.channel(channel).targets_seen;
+            let (job, hard) = {
+                let job = miner.channel(channel).job().unwrap();
+                (job.id, job.target)
+            };
+            let little = miner.find_between(channel, job, easy, hard);
+            let verdict = miner.submit_one(&little);
+            refused += usize::from(verdict.is_err());
+            if miner.channel(channel).targets_seen == told {
+                assert_eq!(verdict, Err("difficulty-too-low".into()));
+                break;
+            }
+        }
+        let enough = miner.find(channel, Goal::OnlyShare);
+        assert_eq!(miner.submit_one(&enough), Ok(()));
+        let level = Target::from_le_bytes(&miner.channel(channel).target).difficulty().0;
+        wait_for("the level on the page", || {
+            let miners = daemon.get("/api/miners")?;
+            let mut miners = miners["miners"].as_array()?.iter();
+            let miner = miners.find(|miner| miner["name"] == name)?;
+            let shown = miner["difficulty"].as_f64()?;
+            ((shown / level - 1.0).abs() < 1e-6).then_some(())
+        });
+    }
+    let server = daemon.get("/api/server").unwrap();
+    let reasons = server["reject_reasons"].as_object().unwrap();
+    let counts: Vec<_> = reasons.values().collect();
+    assert_eq!(counts, [&json!(refused)], "nothing else is refused: {reasons:?}");
 }
 
 fn shift_right(number: &mut [u8; 32], bits: u32) {

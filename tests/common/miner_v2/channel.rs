@@ -266,6 +266,21 @@ impl Channel {
     /// another extranonce.
     pub(super) fn find(&mut self, goal: Goal) -> Found {
         let job = self.job().expect("work").clone();
+        self.find_on(&job, goal)
+    }
+
+    /// The same on one of its jobs, for a hash that reaches the easier target and not the harder one.
+    pub(super) fn find_between(&mut self, job: u32, easy: [u8; 32], hard: [u8; 32]) -> Found {
+        let job = Job { target: easy, ..self.job_of(job).expect("a job").clone() };
+        loop {
+            let found = self.find_on(&job, Goal::OnlyShare);
+            if !reaches(&found.hash, &hard) {
+                return found;
+            }
+        }
+    }
+
+    fn find_on(&mut self, job: &Job, goal: Goal) -> Found {
         let tip = job.tip.expect("a job with a tip");
         self.left = tip.prev_hash;
         let block = target_of(tip.nbits);
@@ -281,7 +296,7 @@ impl Channel {
                 Kind::Standard => Vec::new(),
                 Kind::Extended { size } => big_endian(self.tries, size),
             };
-            let mut header = self.header(&job, &tip, version, &extranonce);
+            let mut header = self.header(job, &tip, version, &extranonce);
             let mut midstate = Sha256::new();
             midstate.update(&header[..64]);
             for nonce in 0..=u32::MAX >> 4 {
