@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
@@ -27,7 +28,8 @@ use soloist::demo::coins::free_script;
 use soloist::demo::node::{SandboxConfig, SandboxNode};
 
 use crate::common::daemon::{Daemon, Miner};
-use crate::common::wait_for;
+use crate::common::miner_v2::{Introduction, Line, MinerV2};
+use crate::common::{free_port, wait_for};
 
 /// Says that the process is in the network of its own.
 const INSIDE: &str = "SOLOIST_DOOR_INSIDE";
@@ -47,7 +49,22 @@ const PAGE_AT_MOST: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_hostile_house_keeps_neither_miners_nor_readers_out() {
+    let name = "door_e2e::a_hostile_house_keeps_neither_miners_nor_readers_out";
+    in_a_network_of_its_own(name, inside);
+}
+
+/// `SOLOIST_LONG=1`: ten thousand.
+#[test]
+fn half_handshakes_of_stratum_v2_are_bounded_and_told_and_keep_no_miner_out() {
+    let name = "door_e2e::half_handshakes_of_stratum_v2_are_bounded_and_told_and_keep_no_miner_out";
+    in_a_network_of_its_own(name, half_handshakes);
+}
+
+fn in_a_network_of_its_own(name: &str, inside: fn()) {
     if std::env::var_os(INSIDE).is_some() {
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, most.min(8192), most).unwrap();
+        make_network();
         return inside();
     }
     let quiet = |command: &mut Command| {
@@ -60,7 +77,6 @@ fn a_hostile_house_keeps_neither_miners_nor_readers_out() {
         );
         return;
     }
-    let name = "door_e2e::a_hostile_house_keeps_neither_miners_nor_readers_out";
     let status = Command::new("unshare")
         .arg("--net")
         .arg(std::env::current_exe().unwrap())
@@ -75,18 +91,9 @@ fn inside() {
     let seconds = std::env::var("SOLOIST_DOOR").ok().and_then(|text| text.parse().ok());
     let long = std::env::var_os("SOLOIST_LONG").map(|_| 300);
     let length = Duration::from_secs(seconds.or(long).unwrap_or(20));
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, most.min(8192), most).unwrap();
-    make_network();
-
     let node = node();
-    let entry = format!(
-        "[node]\nrpc_url = \"http://{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\np2p_addr = \"off\"\n",
-        node.rpc_address()
-    );
-    let mut daemon = Daemon::start(&entry);
+    let mut daemon = Daemon::start(&entry_of(&node));
     daemon.edit(|text| {
-        let everywhere = |port: u16| format!("[\"0.0.0.0:{port}\", \"[::]:{port}\"]");
         text.replace(&format!("\"{}\"", daemon.stratum), &everywhere(daemon.stratum.port()))
             .replace(&format!("\"{}\"", daemon.http), &everywhere(daemon.http.port()))
             .replace("[http]\n", "[http]\npin = \"246813\"\n")
@@ -211,6 +218,137 @@ fn inside() {
     });
 }
 
+fn entry_of(node: &SandboxNode) -> String {
+    format!(
+        "[node]\nrpc_url = \"http://{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\np2p_addr = \"off\"\n",
+        node.rpc_address()
+    )
+}
+
+fn everywhere(port: u16) -> String {
+    format!("[\"0.0.0.0:{port}\", \"[::]:{port}\"]")
+}
+
+/// Connections that greet as a miner of Stratum V2 does and say no more, or only half of that.
+fn half_handshakes() {
+    let length = if std::env::var_os("SOLOIST_LONG").is_some() { 10_000 } else { 1_500 };
+    let node = node();
+    let mut daemon = Daemon::start(&entry_of(&node));
+    let v2 = free_port();
+    daemon.edit(|text| {
+        text.replace(
+            &format!("listen = \"{}\"", daemon.stratum),
+            &format!(
+                "listen = {}\nv2_listen = {}",
+                everywhere(daemon.stratum.port()),
+                everywhere(v2)
+            ),
+        )
+        .replace("level = \"debug\"", "level = \"info\"")
+    });
+    daemon.stop();
+    daemon.launch();
+    daemon.wait_ready();
+    let to = |from: IpAddr, port| box_for(from, port);
+    let v1 = daemon.stratum.port();
+
+    // A miner of either protocol has mined here.
+    let (old, new) = (address(200, 1), address(200, 2));
+    let mut miner = Miner::begin(connect(old, to(old, v1)).unwrap(), "bitaxe", "known");
+    assert_eq!(miner.mine().0["result"], true);
+    let (mut miner, channel) = v2_miner(new, to(new, v2)).unwrap();
+    assert_eq!(miner.mine(channel).0, Ok(()));
+    drop(miner);
+    daemon.stop();
+    daemon.launch();
+    daemon.wait_ready();
+
+    let pid = daemon.pid();
+    let descriptors = move || std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let (calm, resident) = (descriptors(), daemon.proc_status("VmRSS:"));
+    let over = Arc::new(AtomicBool::new(false));
+    let watch = thread::spawn({
+        let over = over.clone();
+        move || {
+            let mut most = 0;
+            while !over.load(Ordering::Relaxed) {
+                most = most.max(descriptors());
+                thread::sleep(Duration::from_millis(20));
+            }
+            most
+        }
+    });
+    let trials = [(old, v1), (new, v2)].map(|(from, port)| {
+        let (over, to) = (over.clone(), to(from, port));
+        thread::spawn(move || {
+            let mut times = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                times.push(match port == v1 {
+                    true => job_within(from, to, KNOWN_AT_MOST * 10),
+                    false => within(KNOWN_AT_MOST * 10, || v2_miner(from, to).map(drop)),
+                });
+                thread::sleep(Duration::from_millis(250));
+            }
+            times
+        })
+    });
+    let started = Instant::now();
+    let crowd = attackers();
+    // As many as this process may have open; the box has closed the older ones long since.
+    let mut open = VecDeque::new();
+    for n in 0..length {
+        let from = crowd[n % crowd.len()];
+        let Ok(mut stream) = connect(from, to(from, v2)) else { continue };
+        let mut greeting = HALF_A_HANDSHAKE;
+        greeting[..8].copy_from_slice(&(n as u64).to_le_bytes());
+        // One in four stops in the middle of it.
+        stream.write_all(&greeting[..if n % 4 == 0 { 40 } else { 64 }]).ok();
+        if open.len() == 4096 {
+            open.pop_front();
+        }
+        open.push_back(stream);
+    }
+    let (took, held) = (started.elapsed(), descriptors());
+    thread::sleep(Duration::from_secs(3));
+    over.store(true, Ordering::Relaxed);
+    let (most, grown) = (watch.join().unwrap(), daemon.proc_status("VmHWM:"));
+    println!(
+        "{length} half handshakes in {took:?}: {calm} open descriptors before, at most {most}, {held} at \
+         the end; {resident} kB resident before, at most {grown}"
+    );
+    for (name, trial) in ["known miner, V1", "known miner, V2"].into_iter().zip(trials) {
+        let mut times = trial.join().unwrap();
+        times.sort();
+        let (median, max) = (times[times.len() / 2], *times.last().unwrap());
+        println!("{name}: {} times, median {median:?}, max {max:?}", times.len());
+        assert!(max < KNOWN_AT_MOST, "{name}: {max:?}");
+    }
+    // The hall has 256 places; a few are on their way out.
+    assert!(most <= calm + 256 + 100, "{most} open descriptors");
+    assert!(grown <= resident + 8 * 1024, "{grown} kB after {resident}");
+
+    let row = "soloist_stratum_drops_total{cause=\"made_room\"} ";
+    let counted = wait_for("the count", || {
+        let metrics = daemon.text("/metrics");
+        let count: usize = metrics.lines().find_map(|line| line.strip_prefix(row)?.parse().ok())?;
+        (count + 256 + 50 >= length).then_some(count)
+    });
+    println!("{counted} made room");
+    assert!(daemon.log().contains("to make room"));
+    assert!(daemon.text("/").contains("were closed to make room, most from"));
+    drop(open);
+    wait_for("all of them to be gone", || (descriptors() <= calm + 10).then_some(()));
+}
+
+/// A miner of Stratum V2 with its first job.
+fn v2_miner(from: IpAddr, to: SocketAddr) -> Option<(MinerV2, u32)> {
+    let line = Line::greet(connect(from, to).ok()?, None).ok()?;
+    let mut miner = MinerV2::begin(line, to, &Introduction::BITAXE).ok()?;
+    let channel = miner.try_open("known.v2", Some(2)).ok()?;
+    miner.wait_work(channel);
+    Some((miner, channel))
+}
+
 /// A miner that said who it is, with its job.
 fn introduced(from: IpAddr, to: SocketAddr) -> Option<TcpStream> {
     let mut stream = connect(from, to).ok()?;
@@ -245,7 +383,13 @@ fn make_network() {
     let mut all = attackers();
     all.extend(BOX);
     all.push("fd66::fffd".parse().unwrap());
-    all.extend([address(200, 1), "fd66::fffe".parse().unwrap(), address(202, 1), network(0x3000)]);
+    all.extend([
+        address(200, 1),
+        address(200, 2),
+        "fd66::fffe".parse().unwrap(),
+        address(202, 1),
+        network(0x3000),
+    ]);
     all.extend((0..=255).map(|n| address(201, n)));
     all.extend((0..256).map(|n| network(0x2000 + n)));
     all.extend((0..80).map(|n| address(203, n)));
@@ -295,9 +439,14 @@ fn connect(from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
 /// The time until a miner has its job. It comes back a second after it was sent away, and sends
 /// everything at one go, as ESP-Miner does.
 fn job_within(from: IpAddr, to: SocketAddr, at_most: Duration) -> Duration {
+    within(at_most, || first_job(&mut connect(from, to).ok()?, "known"))
+}
+
+/// The same for whoever tries so.
+fn within(at_most: Duration, attempt: impl Fn() -> Option<()>) -> Duration {
     let started = Instant::now();
     while started.elapsed() < at_most {
-        if connect(from, to).is_ok_and(|mut stream| first_job(&mut stream, "known").is_some()) {
+        if attempt().is_some() {
             return started.elapsed();
         }
         thread::sleep(Duration::from_secs(1));
