@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 
-pub use sinks::{SERVICES, Service, SinkField, SinkValues, SinkWish, TOPICS};
+pub use sinks::{SERVICES, Service, SinkChange, SinkField, SinkValues, SinkWish, TOPICS};
 
 /// How long a new payout address waits.
 pub const PAYOUT_DELAY: Duration = Duration::from_secs(600);
@@ -158,6 +158,9 @@ pub enum Input {
         /// To be in force.
         new: Values,
     },
+    /// The owner changed a place for notifications, which is in force already: the last change from now
+    /// on.
+    Sink(SinkChange),
     /// The owner takes back the last change.
     Undo {
         /// In force now.
@@ -177,6 +180,8 @@ pub enum Input {
 pub enum Output {
     /// Save these and put them into force, without dropping a miner.
     Apply(Values),
+    /// Save this change of the places for notifications and put it into force.
+    Sink(SinkChange),
     /// Write this down.
     Audit(String),
 }
@@ -184,8 +189,18 @@ pub enum Output {
 /// The core.
 #[derive(Debug, Default)]
 pub struct Changes {
-    before: Option<Values>,
+    last: Option<Last>,
     pending: Option<(PendingPayout, Instant)>,
+}
+
+/// The last change.
+#[derive(Debug)]
+enum Last {
+    /// What was in force before, without passwords: the form shows none, so what was replaced cannot be
+    /// brought back, and undoing keeps the one that is in force.
+    Values(Values),
+    /// With its secrets, or a place that was removed by mistake would have to be set up anew.
+    Sink(SinkChange),
 }
 
 impl Changes {
@@ -198,12 +213,20 @@ impl Changes {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Change { current, new } => self.change(now, current, new, out),
-            Input::Undo { current } => {
-                if let Some(before) = self.before.take() {
+            Input::Sink(change) => self.last = Some(Last::Sink(change)),
+            Input::Undo { current } => match self.last.take() {
+                Some(Last::Values(before)) => {
                     out.push(Output::Audit("The last change is taken back.".to_owned()));
                     self.change(now, current, before, out);
                 }
-            }
+                Some(Last::Sink(change)) => {
+                    let change = change.reversed();
+                    let words = change.words();
+                    out.push(Output::Audit(format!("The last change is taken back: {words}")));
+                    out.push(Output::Sink(change));
+                }
+                None => {}
+            },
             Input::Cancel => {
                 if let Some((pending, _)) = self.pending.take() {
                     out.push(Output::Audit(format!(
@@ -216,7 +239,7 @@ impl Changes {
                 if let Some((pending, _)) = self.pending.take_if(|(_, due)| *due <= now.mono) {
                     let new = Values { payout: pending.address, ..current.clone() };
                     out.push(Output::Audit(format!("Blocks now pay {}.", new.payout)));
-                    self.before = Some(current);
+                    self.last = Some(Last::Values(current));
                     out.push(Output::Apply(new));
                 }
             }
@@ -235,7 +258,7 @@ impl Changes {
 
     /// Whether there is something to take back.
     pub fn can_undo(&self) -> bool {
-        self.before.is_some()
+        self.last.is_some()
     }
 
     fn change(&mut self, now: Now, current: Values, new: Values, out: &mut Vec<Output>) {
@@ -260,9 +283,7 @@ impl Changes {
         for change in changes {
             out.push(Output::Audit(change));
         }
-        // The form shows no password, so what was replaced cannot be brought back: undoing keeps
-        // the one that is in force.
-        self.before = (!current.payout.is_empty()).then_some(current);
+        self.last = (!current.payout.is_empty()).then_some(Last::Values(current));
         out.push(Output::Apply(at_once));
     }
 }
@@ -397,6 +418,29 @@ mod tests {
         scene.at(1, Input::Undo { current });
         assert_eq!(scene.current.name, "solo");
         assert!(scene.change(2, values("old", "solo")).is_empty(), "nothing differs");
+    }
+
+    #[test]
+    fn undo_takes_back_whatever_was_changed_last() {
+        let mut scene = Scene::new("old");
+        let hook = SinkValues::of("webhook", &[("url", "http://geheim")]);
+        let removed = SinkChange { place: 1, before: Some(hook), after: None };
+        scene.change(0, values("old", "attic"));
+        assert!(scene.at(1, Input::Sink(removed.clone())).is_empty());
+        let current = scene.current.clone();
+        let out = scene.at(2, Input::Undo { current: current.clone() });
+        let words = "The last change is taken back: Webhook is added.".to_owned();
+        assert_eq!(out, [Output::Audit(words), Output::Sink(removed.clone().reversed())]);
+        assert!(!scene.settings.can_undo(), "until the shell has done it");
+        assert_eq!(scene.current.name, "attic");
+        assert!(scene.at(3, Input::Undo { current }).is_empty());
+        // The other way round.
+        scene.at(4, Input::Sink(removed.clone()));
+        scene.change(5, values("old", "cellar"));
+        let current = scene.current.clone();
+        scene.at(6, Input::Undo { current });
+        assert_eq!(scene.current.name, "attic");
+        assert!(!format!("{:?}", Last::Sink(removed)).contains("geheim"));
     }
 
     #[test]

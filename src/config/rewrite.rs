@@ -5,7 +5,7 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
 
 use super::declare::PageValue;
 use super::sections::SECTIONS;
-use crate::settings::{NodeValues, SinkValues, TOPICS, Values};
+use crate::settings::{NodeValues, SinkChange, SinkValues, TOPICS, Values};
 
 /// The file with `new` instead of `old`; `old` is what the file says, both with their passwords.
 ///
@@ -42,16 +42,12 @@ pub fn rewrite_pin(text: &str, pin: &str) -> Result<String, String> {
     Ok(doc.to_string())
 }
 
-/// The file with one more place for notifications, or with `place` (counted from 0) as in `new`, or without
-/// it. `new` has its secrets. Of a place that stays, what does not differ keeps its comments.
+/// The file after a change of one place for notifications. Of a place that stays, what does not differ keeps
+/// its comments.
 ///
 /// # Errors
 /// As for [`rewrite`], and if the file has no such place.
-pub fn rewrite_sink(
-    text: &str,
-    place: Option<usize>,
-    new: Option<&SinkValues>,
-) -> Result<String, String> {
+pub fn rewrite_sink(text: &str, change: &SinkChange) -> Result<String, String> {
     const NAME: &str = "notify";
     let mut doc = parse(text)?;
     let strange = || "'notify' is not a list of sections in the file.".to_owned();
@@ -59,14 +55,19 @@ pub fn rewrite_sink(
         None => ArrayOfTables::new(),
         Some(sinks) => sinks.into_array_of_tables().map_err(|_| strange())?,
     };
-    match (place, new) {
+    let place = change.place;
+    match (&change.before, &change.after) {
         (None, None) => {}
         (None, Some(new)) => {
             let mut table = Table::new();
             write_sink(&mut table, new);
-            sinks.push(table);
+            // Sections are written by their positions first.
+            table.set_position(sinks.get(place).and_then(Table::position));
+            let mut all: Vec<Table> = sinks.into_iter().collect();
+            all.insert(place.min(all.len()), table);
+            sinks = all.into_iter().collect();
         }
-        (Some(place), new) => {
+        (Some(_), new) => {
             let table = sinks.get_mut(place).ok_or("There is no such place in the file.")?;
             match new {
                 Some(new) => write_sink(table, new),
@@ -406,12 +407,22 @@ level = "info"
             let read: toml::Value = toml::from_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
             read.get("notify").and_then(|list| list.as_array().cloned()).unwrap_or_default()
         };
+        let known = || Some(SinkValues::default());
+        let add = |text: &str, place, new: &SinkValues| {
+            rewrite_sink(text, &SinkChange { place, before: None, after: Some(new.clone()) })
+        };
+        let change = |text: &str, place, new: &SinkValues| {
+            rewrite_sink(text, &SinkChange { place, before: known(), after: Some(new.clone()) })
+        };
+        let remove = |text: &str, place| {
+            rewrite_sink(text, &SinkChange { place, before: known(), after: None })
+        };
         let hook = sink("webhook", &[("url", "http://h/a")]);
-        let one = rewrite_sink(FILE, None, Some(&hook)).unwrap();
+        let one = add(FILE, 0, &hook).unwrap();
         assert!(one.starts_with(FILE), "{one}");
         let mut bot = sink("telegram", &[("token", "1:a"), ("chat", "4711")]);
         bot.silent = vec!["best"];
-        let two = rewrite_sink(&one, None, Some(&bot)).unwrap();
+        let two = add(&one, 7, &bot).unwrap();
         let all = read(&two);
         assert_eq!(all[0]["url"].as_str(), Some("http://h/a"));
         assert_eq!(
@@ -425,25 +436,33 @@ level = "info"
             "{FILE}\n# My phone.\n[[notify]]\nkind = \"telegram\" # the family's bot\ntoken = \"1:a\"\n\
              chat = 4711 # Anna\nbest = true # yes\n\n# Work.\n[[notify]]\nkind = \"slack\"\nurl = \"https://s\"\n"
         );
-        let changed = rewrite_sink(&own, Some(0), Some(&bot)).unwrap();
+        let changed = change(&own, 0, &bot).unwrap();
         assert_eq!(changed, own.replace("best = true", "best = false"));
         let mail =
             sink("email", &[("url", "smtp://m"), ("from", "a@b"), ("to", "c@d"), ("user", "")]);
-        let other = rewrite_sink(&own, Some(0), Some(&mail)).unwrap();
+        let other = change(&own, 0, &mail).unwrap();
         let all = read(&other);
         assert!(all[0].get("token").is_none() && all[0].get("chat").is_none(), "{other}");
         assert!(all[0].get("user").is_none(), "{other}");
         assert!(other.contains("# the family's bot") && other.contains("# Work."), "{other}");
-        let gone = rewrite_sink(&own, Some(0), None).unwrap();
+        let gone = remove(&own, 0).unwrap();
         assert_eq!(read(&gone).len(), 1, "{gone}");
         assert!(gone.contains("# Work.") && !gone.contains("4711"), "{gone}");
-        let none = rewrite_sink(&gone, Some(0), None).unwrap();
+        let none = remove(&gone, 0).unwrap();
         assert!(read(&none).is_empty() && none.starts_with(FILE), "{none}");
-        assert!(rewrite_sink(&own, Some(2), None).is_err());
+        assert!(remove(&own, 2).is_err());
+        // One that comes back stands where it stood, and the others behind it.
+        for place in [0, 1, 2] {
+            let back = add(&own, place, &hook).unwrap();
+            let kinds: Vec<_> = read(&back).iter().map(|sink| sink["kind"].to_string()).collect();
+            assert_eq!(kinds.len(), 3);
+            assert_eq!(kinds[place], "\"webhook\"", "{back}");
+            assert!(back.contains("# My phone.") && back.contains("# Work."), "{back}");
+        }
         // In one line, as TOML allows it.
         let inline = "notify = [{ kind = \"slack\", url = \"https://s\" }]\n";
-        assert_eq!(read(&rewrite_sink(inline, None, Some(&hook)).unwrap()).len(), 2);
-        assert!(rewrite_sink("notify = 7\n", None, Some(&hook)).is_err());
+        assert_eq!(read(&add(inline, 7, &hook).unwrap()).len(), 2);
+        assert!(add("notify = 7\n", 0, &hook).is_err());
     }
 
     #[test]

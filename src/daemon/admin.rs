@@ -23,7 +23,7 @@ use crate::os;
 use crate::server::http::admin::{
     Action, Change, Checked, Control, Download, Local, NO_PIN, RestoreOutcome, SinkEntry,
 };
-use crate::settings::{self, NodeValues, Remark, SinkValues, Values, access};
+use crate::settings::{self, NodeValues, Remark, SinkChange, SinkValues, Values, access};
 use crate::status::miners::{address_of, without_address};
 use crate::status::{AuditView, EventKind, Level};
 use crate::stratum::session::Session;
@@ -58,8 +58,15 @@ pub(super) struct Owner {
     pub source: Option<Source>,
     /// The hash of the PIN, once it is computed.
     pub pin: Option<String>,
-    /// Values to save and apply, with the addresses that they came from.
-    pub to_apply: Vec<(IpAddr, Values)>,
+    /// What is to be saved and applied, with the addresses that it came from.
+    pub to_apply: Vec<(IpAddr, ToApply)>,
+}
+
+/// Something that is to be saved and applied.
+#[derive(Debug)]
+pub(super) enum ToApply {
+    Values(Values),
+    Sink(SinkChange),
 }
 
 impl Control for Daemon {
@@ -234,14 +241,17 @@ impl Control for Daemon {
 }
 
 impl Daemon {
-    /// Saves and applies values one after the other. Returns a sentence for each failure.
-    pub(super) fn apply_all(&self, all: Vec<(IpAddr, Values)>) -> Local<Vec<String>> {
+    /// Saves and applies one after the other. Returns a sentence for each failure.
+    pub(super) fn apply_all(&self, all: Vec<(IpAddr, ToApply)>) -> Local<Vec<String>> {
         let this = self.this.clone();
         Box::pin(async move {
             let mut problems = Vec::new();
-            for (from, values) in all {
+            for (from, what) in all {
                 let Some(daemon) = this.upgrade() else { break };
-                let applied = daemon.apply(&values);
+                let applied = match what {
+                    ToApply::Values(values) => daemon.apply(&values),
+                    ToApply::Sink(change) => daemon.apply_sink(from, change),
+                };
                 drop(daemon);
                 let Err(problem) = applied.await else { continue };
                 if let Some(daemon) = this.upgrade() {

@@ -12,6 +12,7 @@ use crate::node::Ask;
 use crate::share::Candidate;
 use crate::stratum::outbox::Output;
 
+use super::admin::ToApply;
 use super::{Event, State};
 
 impl State {
@@ -88,7 +89,12 @@ impl State {
             }
             Effect::Final(block) => self.blocks.drop_hex(block),
             Effect::Assemble(candidate) => self.put_together(*candidate),
-            Effect::Apply { from, values } => self.owner.to_apply.push((from, *values)),
+            Effect::Apply { from, values } => {
+                self.owner.to_apply.push((from, ToApply::Values(*values)));
+            }
+            Effect::ApplySink { from, change } => {
+                self.owner.to_apply.push((from, ToApply::Sink(*change)));
+            }
             Effect::Audit { from, text } => self.audit(now, from, &text),
             Effect::PayoutDue => {
                 let current = super::admin::values_of(&self.config);

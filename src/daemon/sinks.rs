@@ -8,10 +8,11 @@ use std::time::Duration;
 use async_io::Timer;
 
 use crate::config::{self, Config, Incomplete, Problem, Problems};
+use crate::engine;
 use crate::notify::{self, Input, Sink, SinkId};
 use crate::os;
 use crate::server::http::admin::{Local, SinkEntry};
-use crate::settings::{Remark, SinkValues};
+use crate::settings::{self, Remark, SinkChange, SinkValues};
 use crate::timeout::within;
 
 use super::admin::{self, Source};
@@ -27,16 +28,19 @@ impl Daemon {
         &self,
         new: Vec<SinkValues>,
     ) -> Local<Vec<Result<String, Vec<Remark>>>> {
-        let planned = self.state.borrow().plan_sink(None, None);
+        let known = self.state.borrow().known_sinks();
         Box::pin(blocking::unblock(move || {
-            let text = planned.and_then(|plan| Ok((plan.text()?, plan.source)));
-            let (mut text, source) = match text {
-                Ok(planned) => planned,
+            let text = known.and_then(|known| Ok((known.text()?, known)));
+            let (mut text, known) = match text {
+                Ok(found) => found,
                 Err(remarks) => return new.iter().map(|_| Err(remarks.clone())).collect(),
             };
+            let mut place = known.in_force.len();
             let add = |sink| {
-                let (attempt, with_it) = with_sink(&source, &text, None, Some(&sink))?;
-                text = with_it;
+                let change = SinkChange { place, before: None, after: Some(sink) };
+                let attempt = attempt(&known.source, &text, &change)?;
+                text = attempt.text;
+                place += 1;
                 let host = attempt.sink.map_or_else(String::new, |sink| sink.kind.host());
                 Ok(format!("Messages go to {host}."))
             };
@@ -55,7 +59,7 @@ impl Daemon {
         let name = state.config.http.name.clone();
         Box::pin(async move {
             let plan = planned?;
-            let (attempt, _) = blocking::unblock(move || plan.attempt()).await?;
+            let attempt = blocking::unblock(move || plan.attempt()).await?;
             let Some(sink) = attempt.sink else { return Err(vec![gone()]) };
             let request = sink.kind.request(&name, &notify::test_message(os::now()));
             let field = |field: &str, why: String| {
@@ -80,16 +84,37 @@ impl Daemon {
         new: Option<SinkValues>,
     ) -> Local<Result<(), Vec<Remark>>> {
         let planned = self.state.borrow().plan_sink(id, new);
+        self.put_sink(from, planned)
+    }
+
+    /// The same for a change that takes another one back.
+    pub(super) fn apply_sink(&self, from: IpAddr, change: SinkChange) -> Local<Result<(), String>> {
+        let planned = self.state.borrow().plan_sink_change(change);
+        let put = self.put_sink(from, planned);
+        let sentences = |remarks: Vec<Remark>| {
+            remarks.into_iter().map(|remark| remark.text).collect::<Vec<_>>().join(" ")
+        };
+        Box::pin(async move { put.await.map_err(sentences) })
+    }
+
+    fn put_sink(
+        &self,
+        from: IpAddr,
+        planned: Result<Plan, Vec<Remark>>,
+    ) -> Local<Result<(), Vec<Remark>>> {
         let this = self.this.clone();
         Box::pin(async move {
             let plan = planned?;
-            let before = plan.place.and_then(|place| plan.in_force.get(place)).cloned();
+            let (id, change) = (plan.id, plan.change.clone());
+            let before = plan.known.in_force.get(change.place).cloned();
+            let before = before.filter(|_| change.before.is_some());
             let attempt = blocking::unblock(move || {
-                let (attempt, text) = plan.attempt()?;
-                admin::save(&plan.source.file, &text).map_err(|why| vec![Remark::whole(why)])?;
+                let attempt = plan.attempt()?;
+                admin::save(&plan.known.source.file, &attempt.text)
+                    .map_err(|why| vec![Remark::whole(why)])?;
                 Ok::<Attempt, Vec<Remark>>(attempt)
             });
-            let Attempt { config, sink } = attempt.await?;
+            let Attempt { config, sink, .. } = attempt.await?;
             let Some(daemon) = this.upgrade() else { return Ok(()) };
             let words = match &sink {
                 Some(_) => "The box's messages go elsewhere from now on",
@@ -106,6 +131,10 @@ impl Daemon {
                 }
             }
             daemon.put_into_force(config);
+            let mut state = daemon.state.borrow_mut();
+            let now = state.now();
+            let change = settings::Input::Sink(change);
+            state.engine_input(now, engine::Input::Change { from, change });
             Ok(())
         })
     }
@@ -124,50 +153,78 @@ impl State {
         self.config.notify.iter().zip(told).map(entry).collect()
     }
 
+    fn known_sinks(&self) -> Result<Known, Vec<Remark>> {
+        let source = self.owner.source.clone();
+        let source = source.ok_or_else(|| vec![Remark::whole(admin::no_file())])?;
+        Ok(Known { source, in_force: self.config.notify.clone() })
+    }
+
     /// What is to become of the file. `new` gets the secrets that were not typed.
     fn plan_sink(
         &self,
         id: Option<SinkId>,
         mut new: Option<SinkValues>,
     ) -> Result<Plan, Vec<Remark>> {
-        let source = self.owner.source.clone();
-        let source = source.ok_or_else(|| vec![Remark::whole(admin::no_file())])?;
+        let known = self.known_sinks()?;
         let find = |id| self.notifications.ids().iter().position(|known| *known == id);
         let place = match id {
-            Some(id) => Some(find(id).ok_or_else(|| vec![gone()])?),
-            None => None,
+            Some(id) => find(id).ok_or_else(|| vec![gone()])?,
+            None => known.in_force.len(),
         };
-        let in_force = self.config.notify.clone();
-        if let (Some(new), Some(known)) = (&mut new, place.and_then(|place| in_force.get(place))) {
-            new.fill_secrets(&known.values());
+        let before = known.in_force.get(place).map(Sink::values);
+        if let (Some(new), Some(before)) = (&mut new, &before) {
+            new.fill_secrets(before);
         }
-        Ok(Plan { source, in_force, place, new })
+        Ok(Plan { known, id, change: SinkChange { place, before, after: new } })
     }
+
+    /// The same for a change that was made up elsewhere. What it changes must be what is there.
+    fn plan_sink_change(&self, change: SinkChange) -> Result<Plan, Vec<Remark>> {
+        let known = self.known_sinks()?;
+        if let Some(before) = &change.before
+            && known.in_force.get(change.place).map(Sink::values).as_ref() != Some(before)
+        {
+            return Err(vec![gone()]);
+        }
+        let id = change.before.as_ref().and_then(|_| {
+            let ids = self.notifications.ids();
+            ids.get(change.place).copied()
+        });
+        Ok(Plan { known, id, change })
+    }
+}
+
+/// What there is.
+struct Known {
+    source: Source,
+    in_force: Vec<Sink>,
 }
 
 /// A change of one place, to be made on a pool thread.
 struct Plan {
-    source: Source,
-    in_force: Vec<Sink>,
-    /// In the file's list; `None` for one more.
-    place: Option<usize>,
-    /// `None` to remove it.
-    new: Option<SinkValues>,
+    known: Known,
+    /// Whose messages are to go elsewhere, or to end.
+    id: Option<SinkId>,
+    change: SinkChange,
 }
 
 /// What would be in force.
 struct Attempt {
+    /// The text of the file.
+    text: String,
     config: Config,
     /// The place that was changed or added.
     sink: Option<Sink>,
 }
 
 impl Plan {
-    /// The config that would result, and the text of its file. Changes nothing.
-    fn attempt(&self) -> Result<(Attempt, String), Vec<Remark>> {
-        with_sink(&self.source, &self.text()?, self.place, self.new.as_ref())
+    /// What would result. Changes nothing.
+    fn attempt(&self) -> Result<Attempt, Vec<Remark>> {
+        attempt(&self.known.source, &self.known.text()?, &self.change)
     }
+}
 
+impl Known {
     /// The text of the file, whose places are those in force.
     fn text(&self) -> Result<String, Vec<Remark>> {
         let whole = |problem: String| vec![Remark::whole(problem)];
@@ -192,18 +249,12 @@ fn try_text(source: &Source, text: &str) -> Result<Config, Problems> {
     config::try_text(&source.flags, &source.file, text, Incomplete::Allowed)
 }
 
-/// The text of a file with another place (see [`config::rewrite_sink`]), and the config that would result.
-fn with_sink(
-    source: &Source,
-    text: &str,
-    place: Option<usize>,
-    new: Option<&SinkValues>,
-) -> Result<(Attempt, String), Vec<Remark>> {
-    let text = config::rewrite_sink(text, place, new).map_err(|why| vec![Remark::whole(why)])?;
+/// What would result of a change of this text.
+fn attempt(source: &Source, text: &str, change: &SinkChange) -> Result<Attempt, Vec<Remark>> {
+    let text = config::rewrite_sink(text, change).map_err(|why| vec![Remark::whole(why)])?;
     let config = try_text(source, &text).map_err(|problems| remarks(&problems))?;
-    let place = place.unwrap_or_else(|| config.notify.len().saturating_sub(1));
-    let sink = new.and_then(|_| config.notify.get(place)).cloned();
-    Ok((Attempt { config, sink }, text))
+    let sink = change.after.as_ref().and_then(|_| config.notify.get(change.place)).cloned();
+    Ok(Attempt { text, config, sink })
 }
 
 /// The file was right before, so what is wrong with a place is wrong with the new one.

@@ -14,7 +14,7 @@ use crate::node::Ask;
 use crate::p2p;
 use crate::peer_address::PeerAddress;
 use crate::priority_queue::Urgency;
-use crate::settings::Values;
+use crate::settings::{SinkChange, Values};
 use crate::share::Candidate;
 use crate::stratum::outbox::Output;
 
@@ -148,6 +148,13 @@ pub enum Effect {
         from: IpAddr,
         /// All that can be changed on the page.
         values: Box<Values>,
+    },
+    /// Save this change of the places for notifications and put it into force.
+    ApplySink {
+        /// From where the change came.
+        from: IpAddr,
+        /// The change.
+        change: Box<SinkChange>,
     },
     /// Add this to the list of changes.
     Audit {

@@ -30,12 +30,8 @@ impl Pool {
         };
         let is_closing = connection.is_closing;
         match message::parse(frame) {
-            // It could be a block.
-            Ok(Message::Submit(submit)) => {
-                connection.nonsense = 0;
-                self.submit(now, conn, &submit, out);
-            }
-            _ if is_closing => {}
+            // A share is judged all the same: it could be a block.
+            message if is_closing && !matches!(message, Ok(Message::Submit(_))) => {}
             Ok(message) => {
                 connection.nonsense = 0;
                 self.message(now, conn, message, out);
@@ -62,6 +58,7 @@ impl Pool {
 
     fn message(&mut self, now: Now, conn: ConnId, message: Message<'_>, out: &mut Outbox) {
         match message {
+            Message::Submit(submit) => self.submit(now, conn, &submit, out),
             Message::SetupConnection(setup) => self.set_up(conn, &setup, out),
             Message::OpenChannel(open) => self.open_channel(now, conn, &open, out),
             Message::UpdateChannel(update) => match self.channel(conn, update.channel) {

@@ -190,6 +190,35 @@ impl SinkValues {
     }
 }
 
+/// A change of one place for notifications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkChange {
+    /// Where it is in the list, before and after.
+    pub place: usize,
+    /// What was there, with its secrets; `None` where one more comes, before the one that is there.
+    pub before: Option<SinkValues>,
+    /// What is there afterwards, with its secrets; `None` where it is removed.
+    pub after: Option<SinkValues>,
+}
+
+impl SinkChange {
+    /// The change that takes this one back.
+    pub fn reversed(self) -> SinkChange {
+        SinkChange { before: self.after, after: self.before, ..self }
+    }
+
+    /// In a sentence without secrets.
+    pub fn words(&self) -> String {
+        let kind = self.after.as_ref().or(self.before.as_ref()).and_then(SinkValues::service);
+        let what = match (&self.before, &self.after) {
+            (None, _) => "added.",
+            (_, None) => "removed: no more messages go there.",
+            _ => "changed.",
+        };
+        format!("{} is {what}", kind.map_or("", |service| service.words))
+    }
+}
+
 /// A place for notifications as a program writes it: with the names and the values of the file.
 pub type SinkWish = BTreeMap<String, Written>;
 

@@ -403,6 +403,33 @@ fn the_owner_has_messages_sent_elsewhere_on_the_page_and_who_loses_them_is_told(
     assert!(!file().contains("notify") && file().contains("# my page"), "{}", file());
     assert!(daemon.text("/").contains("A place for messages: Webhook is removed"));
 
+    // That was a mistake: Undo brings it back, its address as well, and takes that back again.
+    let mut undo = || {
+        assert!(browser.settings().contains("value=\"undo\""));
+        let form = format!("token={token}&step=undo");
+        assert_eq!(browser.post("/settings", &form).status_code, 303);
+    };
+    undo();
+    assert!(file().contains("[[notify]]") && file().contains(&new.url), "{}", file());
+    assert!(daemon.text("/").contains("The last change is taken back: Webhook is added."));
+    let (answer, _) = miner.mine_and_go_on();
+    assert_eq!(answer["result"], true, "{answer}");
+    new.hears("Block found");
+    undo();
+    let last = new.hears("No more messages here");
+    assert!(last["text"].as_str().unwrap().contains("from 127.0.0.1."), "{last}");
+    assert!(!file().contains("notify") && file().contains("# my page"), "{}", file());
+    // What it would take back is another by now: the file was edited.
+    daemon.edit(|text| format!("{text}\n[[notify]]\nkind = \"slack\"\nurl = \"https://s/a\"\n"));
+    let form = format!("token={token}&step=undo");
+    let page = browser.post("/settings", &form);
+    assert!(page.as_str().unwrap().contains("reload the service first"), "{page:?}");
+    daemon.edit(|text| text.split_once("\n[[notify]]").unwrap().0.to_owned());
+    let mut post = |form: &str| {
+        let answer = browser.post("/notify", &format!("token={token}&{form}"));
+        answer.as_str().unwrap().to_owned()
+    };
+
     // What was saved is there after a restart; nothing was dropped meanwhile.
     post(&format!("step=save&{}", hook(&new.url)));
     assert_eq!(miner.call("mining.ping", serde_json::json!([]))["result"], "pong");
@@ -602,7 +629,9 @@ fn the_set_up_by_a_program_says_where_messages_go() {
     assert_eq!((code, &said["saved"]), (422, &false.into()), "{said}");
     let fields = ["notify2.kind", "notify5", "notify1.url", "notify3.topics", "notify4.chat"];
     assert_eq!(said["fields"], serde_json::json!(fields), "{said}");
-    assert_eq!(said["problems"][2], "The topic is missing. Write https://ntfy.sh/NAME.", "{said}");
+    let topic =
+        "The topic is missing. Write it at the end of the address, as in https://ntfy.sh/my-topic.";
+    assert_eq!(said["problems"][2], topic, "{said}");
     assert_eq!(said["can_be_saved_anyway"], false);
     let (code, said) = wish(&Value::from(vec![good.clone(); 9]), true);
     assert_eq!((code, &said["fields"]), (422, &serde_json::json!(["notify8.topics"])), "{said}");

@@ -11,7 +11,7 @@ use soloist::clock::Now;
 use soloist::notify::SinkId;
 use soloist::server::http::admin::{Action, Admin, Change, Checked, Control, Local, SinkEntry};
 use soloist::server::http::{Http, NoBlock, Options, View};
-use soloist::settings::{Changes, Input, Output, Remark, SinkValues, TOPICS, Values};
+use soloist::settings::{Changes, Input, Output, Remark, SinkChange, SinkValues, TOPICS, Values};
 use soloist::status::{AlarmView, MinerState, SinkView, Snapshot};
 
 use crate::sample;
@@ -47,6 +47,16 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// A change of the places for notifications comes into force.
+    fn put(&mut self, change: &SinkChange) {
+        let next = SinkId(self.sinks.iter().map(|(id, _)| id.0).max().unwrap_or(0) + 1);
+        if change.before.is_some() {
+            self.sinks.remove(change.place);
+        }
+        let new = change.after.clone().map(|new| (next, new));
+        new.into_iter().for_each(|new| self.sinks.insert(change.place, new));
+    }
+
     /// With simple rules in place of the config's, which are tested with the daemon.
     fn completed(
         &self,
@@ -139,6 +149,10 @@ impl Control for OwnersBox {
         for output in outputs {
             match output {
                 Output::Apply(values) => kept.values = values,
+                Output::Sink(change) => {
+                    kept.put(&change);
+                    kept.changes.handle(now, Input::Sink(change), &mut Vec::new());
+                }
                 Output::Audit(text) => kept.audit.push(text),
             }
         }
@@ -213,12 +227,12 @@ impl Control for OwnersBox {
         let new = new.map(|new| kept.completed(id, new)).transpose();
         let done = new.map(|new| {
             let place = kept.sinks.iter().position(|(known, _)| Some(*known) == id);
-            let next = SinkId(kept.sinks.iter().map(|(id, _)| id.0).max().unwrap_or(0) + 1);
-            match (place, new) {
-                (Some(place), Some(new)) => kept.sinks[place] = (next, new),
-                (Some(place), None) => drop(kept.sinks.remove(place)),
-                (None, new) => kept.sinks.extend(new.map(|new| (next, new))),
-            }
+            let place = place.unwrap_or(kept.sinks.len());
+            let before = kept.sinks.get(place).map(|(_, values)| values.clone());
+            let change = SinkChange { place, before, after: new };
+            let now = Now { mono: Instant::now(), unix: 0 };
+            kept.put(&change);
+            kept.changes.handle(now, Input::Sink(change), &mut Vec::new());
         });
         Box::pin(async { done })
     }

@@ -561,6 +561,17 @@ fn a_place_for_messages_is_tried_added_changed_and_removed_and_its_secrets_are_n
     assert!(post(&format!("step=remove&sink={id}&sure=yes")).contains("ntfy is removed"));
     server.kept(|kept| assert!(kept.sinks.is_empty()));
 
+    // The last change can be taken back, like that of any other setting.
+    assert!(server.get("/settings").body.contains("value=\"undo\""));
+    server.post("/settings", &format!("token={token}&step=undo"));
+    server.kept(|kept| {
+        assert_eq!(kept.sinks[0].1.get("url"), "https://ntfy.example/geheim");
+        let words = "The last change is taken back: ntfy is added.";
+        assert_eq!(kept.audit.last().unwrap(), words);
+    });
+    server.post("/settings", &format!("token={token}&step=undo"));
+    server.kept(|kept| assert!(kept.sinks.is_empty()));
+
     // Nonsense does nothing, and neither does anybody else.
     for form in [
         "step=save&kind=fax&sink-url=http://a",
