@@ -231,7 +231,7 @@ fn everywhere(port: u16) -> String {
 
 /// Connections that greet as a miner of Stratum V2 does and say no more, or only half of that.
 fn half_handshakes() {
-    let length = if std::env::var_os("SOLOIST_LONG").is_some() { 10_000 } else { 1_500 };
+    let length = if std::env::var_os("SOLOIST_LONG").is_some() { 10_000 } else { 4_000 };
     let node = node();
     let mut daemon = Daemon::start(&entry_of(&node));
     let v2 = free_port();
@@ -287,7 +287,8 @@ fn half_handshakes() {
                     true => job_within(from, to, KNOWN_AT_MOST * 10),
                     false => within(KNOWN_AT_MOST * 10, || v2_miner(from, to).map(drop)),
                 });
-                thread::sleep(Duration::from_millis(250));
+                // More often, and it would be a storm.
+                thread::sleep(Duration::from_millis(1300));
             }
             times
         })
