@@ -452,8 +452,9 @@ level = "info"
         assert!(read(&none).is_empty() && none.starts_with(FILE), "{none}");
         assert!(remove(&own, 2).is_err());
         // One that comes back stands where it stood, and the others behind it.
-        for place in [0, 1, 2] {
-            let back = add(&own, place, &hook).unwrap();
+        let in_front = format!("{}\n{FILE}", own.strip_prefix(FILE).unwrap());
+        for (file, place) in [0, 1, 2].into_iter().flat_map(|n| [(&own, n), (&in_front, n)]) {
+            let back = add(file, place, &hook).unwrap();
             let kinds: Vec<_> = read(&back).iter().map(|sink| sink["kind"].to_string()).collect();
             assert_eq!(kinds.len(), 3);
             assert_eq!(kinds[place], "\"webhook\"", "{back}");
