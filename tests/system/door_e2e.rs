@@ -1,7 +1,7 @@
 //! The door in a hostile house: a thousand connections that say nothing, hardly anything, or half a
 //! handshake, from two hundred addresses, held against the miners' port and the page. Miners that have
 //! mined here come back at once, new ones get in, and the page answers. In a network of its own, by IPv4
-//! and IPv6.
+//! and IPv6. Beside it, half handshakes of Stratum V2 alone, in thousands.
 //!
 //! Twenty seconds; `SOLOIST_DOOR=300` says for how many, `SOLOIST_LONG=1` is five minutes.
 #![cfg(feature = "demo")]
