@@ -57,6 +57,10 @@ fn shift(snapshot: &mut Snapshot, now: u64) {
     {
         list.iter_mut().for_each(|point| (point.from, point.at) = (point.from + by, point.at + by));
     }
+    let heat = &mut snapshot.history.heat;
+    for list in [&mut heat.day, &mut heat.month, &mut heat.all] {
+        list.iter_mut().for_each(|point| (point.from, point.at) = (point.from + by, point.at + by));
+    }
     for mark in &mut snapshot.history.marks {
         mark.at += by;
         mark.until = mark.until.map(|until| until + by);

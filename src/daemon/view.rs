@@ -18,7 +18,7 @@ use crate::node::{Method, Permissions};
 use crate::os;
 use crate::settings::PendingPayout;
 use crate::signal;
-use crate::status::miners::{Miners, history, own_name, totals};
+use crate::status::miners::{Miners, history, own_name, totals, watts};
 use crate::status::{self as view, Snapshot};
 use crate::stratum::session::Session;
 use crate::{address, coinbase};
@@ -386,7 +386,8 @@ impl State {
 
     fn history_view(&self, now: Now) -> view::HistoryView {
         let marks = self.marks(now, |_| true);
-        view::HistoryView { marks, ..history(self.ledger.core.total(), now) }
+        let heat = watts(&self.ledger.core, now);
+        view::HistoryView { marks, heat, ..history(self.ledger.core.total(), now) }
     }
 
     /// The history of one miner; `None` where there is none of this id.

@@ -2,7 +2,7 @@
 //! writes wear out, and whose power may fail at any time.
 //!
 //! Pure parts: [`record`] (the journal's records and their form on disk), [`history`] (rings of
-//! points), `runs` (what the dates of earlier runs are worth), [`totals`] (the ledger in memory and the policy of what to write when), [`backup`] (one
+//! points), [`heat`] and [`heat_history`] (what the miners tell of temperature and power), `runs` (what the dates of earlier runs are worth), [`totals`] (the ledger in memory and the policy of what to write when), [`backup`] (one
 //! file), [`export`] (CSV and JSON). Shells: [`store`] (journal, cache, snapshots), [`writer`] (answers what the ledger asks for), [`check`]
 //! (the guarded opening), [`child`] (sled in a process of its own), [`transfer`] (backup, restore,
 //! copies), [`disk_health`] (space and wear).
@@ -15,6 +15,7 @@
 //!   [`totals::LedgerEvent::Connected`]. `get(id).level` is its start difficulty.
 //! - For each share: [`totals::LedgerEvent::Share`] or [`totals::LedgerEvent::Reject`]. No
 //!   allocation, no I/O.
+//! - For each answer of a miner's own API: [`totals::LedgerEvent::Heat`].
 //! - A [`totals::LedgerEvent::Tick`] at [`totals::Ledger::next_deadline`].
 //! - Outputs `Open` and `Save` go to [`writer::LedgerWriter::work`] on a pool thread, and its
 //!   answer goes back into [`totals::Ledger::handle`]. At most one is in progress.
@@ -50,6 +51,8 @@ mod codec;
 pub mod disk_health;
 pub mod export;
 pub mod half_hours;
+pub mod heat;
+pub mod heat_history;
 pub mod history;
 pub mod journal;
 pub mod record;

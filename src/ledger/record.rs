@@ -36,6 +36,8 @@ use serde::Serialize;
 
 use super::codec::{Field, Reader, fields, write_text};
 pub use super::codec::{MAX_TEXT, RecordError};
+use super::heat::{Slot, Span, Sum};
+use super::heat_history::{read_cells, write_cells};
 pub use crate::block::StoredState;
 use crate::chain::BlockHash;
 use crate::listed::listed;
@@ -572,6 +574,21 @@ pub enum Record {
     Run(Run),
     /// \[17\] A mark in the charts; replaces the one of its kind and moment.
     Mark(Mark),
+    /// \[18\] How hot miners were and what they drew: each slot replaces the one of its time, unless
+    /// that is made of more answers.
+    Heat {
+        /// The width of the slots.
+        span: Span,
+        /// Whose, and by rising period; all together at most [`MAX_PAYLOAD`] bytes.
+        of: Vec<(WorkerNumber, Vec<(u32, Slot)>)>,
+    },
+    /// \[19\] What all miners drew together, in the same way.
+    Watts {
+        /// The width of the slots.
+        span: Span,
+        /// By rising period.
+        slots: Vec<(u32, Sum)>,
+    },
     /// Of a kind or version that this program does not know.
     Unknown {
         /// The kind.
@@ -732,6 +749,8 @@ impl Record {
             Record::Join { .. } => [15, 1],
             Record::Run(_) => [16, 1],
             Record::Mark(_) => [17, 1],
+            Record::Heat { .. } => [18, 1],
+            Record::Watts { .. } => [19, 1],
             Record::Unknown { kind, version, .. } => [*kind, *version],
         }
     }
@@ -783,6 +802,11 @@ impl Record {
             }
             Record::Run(run) => run.write(to),
             Record::Mark(mark) => mark.write(to),
+            Record::Heat { span, of } => write_heat(*span, of, to),
+            Record::Watts { span, slots } => {
+                span.write(to);
+                write_cells(0, slots, to);
+            }
             Record::Unknown { payload, .. } => {
                 to.extend_from_slice(&payload[..payload.len().min(MAX_PAYLOAD)]);
             }
@@ -848,6 +872,15 @@ impl Record {
             },
             (16, 1) => Record::Run(Field::read(from)?),
             (17, 1) => Record::Mark(Field::read(from)?),
+            (18, 1) => {
+                let (span, of) = read_heat(from)?;
+                Record::Heat { span, of }
+            }
+            (19, 1) => {
+                let (span, mut slots) = (Field::read(from)?, Vec::new());
+                read_cells(0, from, &mut slots)?;
+                Record::Watts { span, slots }
+            }
             _ => Record::Unknown { kind, version, payload: from.take(payload.len())?.to_vec() },
         };
         from.end()?;
@@ -885,6 +918,50 @@ impl Field for Dent {
         let kind = Dent::ALL.get(usize::from(from.byte()?));
         kind.copied().ok_or(RecordError::BadValue("mark"))
     }
+}
+
+impl Field for Span {
+    fn write(&self, to: &mut Vec<u8>) {
+        to.push(*self as u8);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Span, RecordError> {
+        let span = Span::ALL.get(usize::from(from.byte()?));
+        span.copied().ok_or(RecordError::BadValue("span"))
+    }
+}
+
+/// The first period of all, then for each worker its number and how many bytes of slots follow.
+fn write_heat(span: Span, of: &[(WorkerNumber, Vec<(u32, Slot)>)], to: &mut Vec<u8>) {
+    span.write(to);
+    let first = of.iter().filter_map(|(_, slots)| Some(slots.first()?.0)).min().unwrap_or(0);
+    first.write(to);
+    let mut bytes = Vec::new();
+    for (worker, slots) in of {
+        bytes.clear();
+        write_cells(first, slots, &mut bytes);
+        worker.write(to);
+        (bytes.len() as u64).write(to);
+        to.extend_from_slice(&bytes);
+    }
+}
+
+/// What stands in a [`Record::Heat`].
+type Heats = (Span, Vec<(WorkerNumber, Vec<(u32, Slot)>)>);
+
+fn read_heat(from: &mut Reader<'_>) -> Result<Heats, RecordError> {
+    let span = Field::read(from)?;
+    let first = u32::read(from)?;
+    let mut of = Vec::new();
+    while !from.bytes.is_empty() {
+        let (worker, length) = (Field::read(from)?, u64::read(from)?);
+        let length = usize::try_from(length).map_err(|_| RecordError::Short)?;
+        let bytes = &mut Reader { bytes: from.take(length)?, version: from.version };
+        let mut slots = Vec::new();
+        read_cells(first, bytes, &mut slots)?;
+        of.push((worker, slots));
+    }
+    Ok((span, of))
 }
 
 impl Field for Counts {
@@ -1052,6 +1129,8 @@ impl Field for StoredState {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::heat::Cell;
+    use super::super::heat::tests::{any_slot, any_sum};
     use super::*;
     use proptest::collection::vec;
     use proptest::option;
@@ -1240,9 +1319,28 @@ pub(super) mod tests {
                     about
                 })
             ),
-            (18_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
+            (0..Span::COUNT, vec((0_u32..9, slots(any_slot())), 0..6)).prop_map(|(span, of)| {
+                let of = of.into_iter().map(|(worker, slots)| (WorkerNumber(worker), slots));
+                Record::Heat { span: Span::ALL[span], of: of.collect() }
+            }),
+            (0..Span::COUNT, slots(any_sum()))
+                .prop_map(|(span, slots)| Record::Watts { span: Span::ALL[span], slots }),
+            (20_u8.., any::<u8>(), vec(any::<u8>(), 0..100))
                 .prop_map(|(kind, version, payload)| Record::Unknown { kind, version, payload }),
         ]
+    }
+
+    /// By rising period, some of them at the end of time.
+    fn slots<T: Cell>(cell: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<(u32, T)>> {
+        let step = prop_oneof![4 => Just(1_u32), 1 => 1..1_000_u32, 1 => Just(2_900_000)];
+        vec((step, cell), 0..12).prop_map(|cells| {
+            let mut period = 0_u32;
+            let dated = cells.into_iter().map(|(step, cell)| {
+                period += step;
+                (period, cell)
+            });
+            dated.collect()
+        })
     }
 
     fn journal(records: &[Record], first: u64) -> (Vec<u8>, Vec<usize>) {
@@ -1302,7 +1400,7 @@ pub(super) mod tests {
 
         #[test]
         fn no_payload_makes_the_decoder_panic(
-            kind in 0_u8..19, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
+            kind in 0_u8..21, version in 0_u8..3, payload in vec(any::<u8>(), 0..400)
         ) {
             let _ = Record::from_payload(kind, version, &payload);
         }
@@ -1557,6 +1655,8 @@ pub(super) mod tests {
             state_unix: 1_790_000_009,
         };
         let state = |state| Record::BlockState { hash, unix: 1_790_000_000, state };
+        let slot = Slot::from_bytes([120, 110, 173, 0, 20]).unwrap();
+        let sum = Sum::from_bytes([173, 0, 3, 60, 0]).unwrap();
         let written = [
             Record::Worker { number: worker, name: "garage".into(), device: "x".into(), unix: 9 },
             Record::Tally(tally),
@@ -1605,6 +1705,15 @@ pub(super) mod tests {
                 until: 1_790_000_001,
                 about: String::new(),
             }),
+            Record::Heat {
+                span: Span::TenMinutes,
+                of: vec![
+                    (worker, vec![(2_983_333, slot), (2_983_334, slot), (2_983_400, slot)]),
+                    (WorkerNumber(301), vec![(2_983_334, slot)]),
+                ],
+            },
+            Record::Heat { span: Span::Day, of: Vec::new() },
+            Record::Watts { span: Span::FourHours, slots: vec![(124_305, sum), (124_306, sum)] },
         ]
         .map(|record| {
             let mut frame = Vec::new();
@@ -1640,6 +1749,9 @@ pub(super) mod tests {
             (22, 0x53a8fbc5),
             (31, 0x29bef051),
             (28, 0x675c988c),
+            (53, 0x1f9aa115),
+            (18, 0xbc35bb92),
+            (31, 0xe607a858),
         ];
         assert_eq!(written, known);
     }

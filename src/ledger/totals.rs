@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 use super::cache::{Cached, Entry, minute_key, minute_of};
 use super::codec::{MAX_AMOUNT, clip};
 use super::half_hours::{HalfHour, half_of};
+use super::heat::{Open, Slot, Span, Sum, WorkerHeat};
+use super::heat_history::{self, History};
 use super::history::Series;
 use super::record::{
     AuditEntry, BestShare, Counts, Dent, FoundBlock, Grain, MAX_DEVICE, MAX_NAME, MAX_POINTS,
@@ -67,6 +69,10 @@ pub const MAX_POINTS_HELD: usize = 400_000;
 pub const JOURNAL_BUDGET: usize = 4_000_000;
 /// A longer journal is written anew, however much of it is still of use: 10 MiB.
 const JOURNAL_LIMIT: u64 = super::journal::MAX_JOURNAL - (2 << 20);
+/// At most such a part of a journal or a backup is heat and power: of forty miners all of it.
+const HEAT_PART: usize = 6;
+/// So many bytes of slots stand in one record of all workers, and those of one worker more.
+const HEAT_AT_ONCE: usize = 32 * 1024;
 /// What a backup may weigh in bytes.
 pub const BACKUP_BUDGET: usize = 950_000;
 
@@ -135,6 +141,16 @@ pub enum LedgerEvent {
         worker: WorkerId,
         /// The share difficulty.
         difficulty: Option<f64>,
+    },
+    /// What a worker's own API told of it. Each value that no device can have is left out, see
+    /// [`Open::tell`]; so is all of a worker that never had a share counted, as it is on the card.
+    Heat {
+        /// Whose.
+        worker: WorkerId,
+        /// Temperature of its hottest chip, °C.
+        celsius: Option<f32>,
+        /// Power of the whole device, W.
+        watts: Option<f32>,
     },
     /// The network's difficulty, with each new tip.
     Network {
@@ -355,6 +371,8 @@ pub struct Worker {
     series: [Series; 3],
     /// From before the start, in the same order.
     earlier: [Series; 3],
+    /// What its own API told, if it ever told something.
+    heat: Option<Box<WorkerHeat>>,
     /// While it is connected: up to here, the time is counted.
     counted_to: Option<Instant>,
     journalled: bool,
@@ -394,6 +412,12 @@ pub struct Ledger {
     /// Workers that were joined to others, each a [`Record::Join`].
     joins: VecDeque<Record>,
     unknown: Vec<Record>,
+    /// What all miners drew together, but for the ten minutes that are not over.
+    watts: History<Sum>,
+    /// These, see [`Span::TenMinutes`].
+    ten_minutes: u32,
+    /// From these on the journal has no heat and power, or not all of it.
+    heat_from: u32,
     network_difficulty: f64,
 
     storage: Storage,
@@ -453,6 +477,9 @@ impl Ledger {
             marks: VecDeque::new(),
             joins: VecDeque::new(),
             unknown: Vec::new(),
+            watts: History::default(),
+            ten_minutes: Span::TenMinutes.period(now.unix),
+            heat_from: Span::TenMinutes.period(now.unix),
             network_difficulty: 0.0,
             storage: Storage::Loading { why: None },
             notes: VecDeque::new(),
@@ -491,6 +518,7 @@ impl Ledger {
         for record in records {
             ledger.apply(record);
         }
+        ledger.settle_heat();
         ledger
     }
 
@@ -563,6 +591,12 @@ impl Ledger {
                     self.journal_worker(now, number);
                     self.apply_and_journal(now, Record::Fixed { worker: number, difficulty });
                     self.urgent = true;
+                }
+            }
+            LedgerEvent::Heat { worker, celsius, watts } => {
+                self.turn_heat(now);
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.tell_heat(self.ten_minutes, celsius, watts);
                 }
             }
             LedgerEvent::Network { difficulty } => self.network_difficulty = difficulty,
@@ -659,6 +693,7 @@ impl Ledger {
         if now.mono >= self.minute_at {
             self.minute_at = now.mono + until_next(Grain::Minute, now.unix);
             self.pass(now);
+            self.turn_heat(now);
         }
         if now.mono >= self.hour_at {
             self.turn_hour(now);
@@ -810,6 +845,17 @@ impl Ledger {
         self.marks.iter()
     }
 
+    /// What all miners drew together, by rising period: each slot is the sum of those who told their
+    /// power in it, also of workers that were dropped.
+    pub fn watts(&self, span: Span) -> Vec<(u32, Sum)> {
+        let open = self.sum_of(self.ten_minutes);
+        let Some(open) = open else { return self.watts.cells(span) };
+        let mut all = self.watts.clone();
+        all.raise(Span::TenMinutes, &[(self.ten_minutes, open)]);
+        all.settle();
+        all.cells(span)
+    }
+
     /// The network's difficulty as last told; 0 before.
     pub fn network_difficulty(&self) -> f64 {
         self.network_difficulty
@@ -852,6 +898,7 @@ impl Ledger {
                 records.push(Record::Open(worker.open));
             }
         }
+        records.extend(self.heat_records(budget / HEAT_PART));
         let kept = self.history_within(budget.saturating_sub(size_on_disk(&records)));
         for (worker, grain, points) in self.newest_points(kept) {
             records.extend(worker.point_records(grain, &points));
@@ -979,6 +1026,7 @@ impl Ledger {
     fn clock_set(&mut self, now: Now, by: i64) {
         let before = Now { unix: now.unix.saturating_add_signed(by.saturating_neg()), ..now };
         self.pass(before);
+        self.close_heat(Span::TenMinutes.period(now.unix));
         let has_hours = |worker: &Worker| !worker.series(Grain::Hour).is_empty();
         if self.everyone().any(has_hours) {
             self.close_tallies(before);
@@ -987,10 +1035,16 @@ impl Ledger {
         let moved =
             |grain: Grain| periods(set_by, grain).saturating_sub(periods(self.clock_set_by, grain));
         let moved = Grain::ALL.map(moved);
+        let slots = |by, span| heat_history::slots(by, span);
+        let moved_heat = Span::ALL
+            .map(|span| slots(set_by, span).saturating_sub(slots(self.clock_set_by, span)));
         self.clock_set_by = set_by;
         let redate = redating(self.started.unix, before.unix, by);
         self.started.unix = self.started.unix.saturating_add_signed(by);
         self.everyone_mut().for_each(|worker| worker.redate(moved, &redate));
+        self.heats_mut().for_each(|heat| heat.history.shift(moved_heat));
+        self.watts.shift(moved_heat);
+        self.heat_from = 0;
         self.bests.iter_mut().for_each(|best| redate(&mut best.unix));
         for block in &mut self.blocks {
             redate(&mut block.unix);
@@ -1029,6 +1083,8 @@ impl Ledger {
         let shifts = runs::settle(&mut self.runs, run);
         for shift in &shifts {
             self.everyone_mut().for_each(|worker| worker.move_run(shift));
+            self.heats_mut().for_each(|heat| heat.history.move_run(shift));
+            self.watts.move_run(shift);
             self.bests.iter_mut().for_each(|best| shift.date(&mut best.unix));
             for block in &mut self.blocks {
                 shift.date(&mut block.unix);
@@ -1062,6 +1118,111 @@ impl Ledger {
     /// Counts the time of all who are connected.
     fn pass(&mut self, now: Now) {
         self.everyone_mut().for_each(|worker| worker.pass(now));
+    }
+
+    // -- heat and power --
+
+    /// Closes the ten minutes that are over.
+    fn turn_heat(&mut self, now: Now) {
+        let period = Span::TenMinutes.period(now.unix);
+        if period != self.ten_minutes {
+            self.close_heat(period);
+        }
+    }
+
+    /// Closes the ten minutes of the moment; those of `period` begin.
+    fn close_heat(&mut self, period: u32) {
+        let done = std::mem::replace(&mut self.ten_minutes, period);
+        self.heats_mut().for_each(|heat| heat.turn(period));
+        self.keep_sum(done);
+    }
+
+    /// What the miners drew together in ten minutes of this run is kept, as it stands now.
+    fn keep_sum(&mut self, period: u32) {
+        if let Some(sum) = self.sum_of(period) {
+            self.watts.raise(Span::TenMinutes, &[(period, sum)]);
+            self.watts.settle();
+        }
+    }
+
+    /// What the miners drew together in ten minutes of this run.
+    fn sum_of(&self, period: u32) -> Option<Sum> {
+        Sum::of(self.heats().filter_map(|(_, heat)| heat.in_run(period)))
+    }
+
+    /// All that was read of heat and power has its place.
+    fn settle_heat(&mut self) {
+        self.heats_mut().for_each(|heat| heat.history.settle());
+        self.watts.settle();
+    }
+
+    fn heats(&self) -> impl Iterator<Item = (WorkerNumber, &WorkerHeat)> {
+        self.workers.values().filter_map(|worker| Some((worker.number, worker.heat.as_deref()?)))
+    }
+
+    fn heats_mut(&mut self) -> impl Iterator<Item = &mut WorkerHeat> {
+        self.workers.values_mut().filter_map(|worker| worker.heat.as_deref_mut())
+    }
+
+    /// For the journal: what was told since the last time, with the ten minutes that are not over. One
+    /// record of all workers, so that it costs few bytes.
+    fn heat_since(&mut self, now: Now) -> Vec<Record> {
+        self.turn_heat(now);
+        // The newest slot was open then and has grown.
+        let day = Span::TenMinutes.kept() as u32;
+        let since = self.heat_from.clamp(self.ten_minutes.saturating_sub(day), self.ten_minutes);
+        self.heat_from = self.ten_minutes;
+        let (mut records, mut of, mut count) = (Vec::new(), Vec::new(), 0);
+        let span = Span::TenMinutes;
+        for (worker, heat) in self.heats() {
+            let mut slots = heat.slots(span);
+            slots.retain(|slot| slot.0 >= since);
+            if slots.is_empty() {
+                continue;
+            }
+            // At most so many bytes are a slot and what is told of it.
+            count += 16 + slots.len() * 8;
+            of.push((worker, slots));
+            if count > HEAT_AT_ONCE {
+                records.push(Record::Heat { span, of: std::mem::take(&mut of) });
+                count = 0;
+            }
+        }
+        if !of.is_empty() {
+            records.push(Record::Heat { span, of });
+        }
+        let mut slots = self.watts(span);
+        slots.retain(|slot| slot.0 >= since);
+        if !slots.is_empty() {
+            records.push(Record::Watts { span, slots });
+        }
+        records
+    }
+
+    /// All of it, in at most so many bytes: the narrow slots are left out first, then workers.
+    fn heat_records(&self, budget: usize) -> Vec<Record> {
+        let with = |spans: &[Span]| {
+            let spans = spans.iter().rev().copied();
+            let all = spans.clone().map(|span| Record::Watts { span, slots: self.watts(span) });
+            let mut records: Vec<Record> = all.collect();
+            for (worker, heat) in self.heats() {
+                let of = |span| Record::Heat { span, of: vec![(worker, heat.slots(span))] };
+                records.extend(spans.clone().map(of));
+            }
+            records.retain(|record| match record {
+                Record::Heat { of, .. } => of.iter().any(|(_, slots)| !slots.is_empty()),
+                Record::Watts { slots, .. } => !slots.is_empty(),
+                _ => true,
+            });
+            records
+        };
+        let fits = |records: &Vec<Record>| size_on_disk(records) <= budget;
+        let mut found = (0..Span::COUNT).map(|from| with(&Span::ALL[from..])).find(fits);
+        found.take().unwrap_or_else(|| {
+            let mut days = with(&[Span::Day]);
+            days.reverse();
+            newest(days.into_iter(), budget)
+        })
     }
 
     // -- tallies and hours --
@@ -1119,6 +1280,8 @@ impl Ledger {
 
     fn forget(&mut self, now: Now, number: WorkerNumber) {
         self.close_tally(now, number);
+        // Its part of the sums stays.
+        self.keep_sum(self.ten_minutes);
         let record = Record::Forget { worker: number };
         let journalled = self.by_number(number).is_some_and(|worker| worker.journalled);
         self.apply(&record);
@@ -1352,6 +1515,16 @@ impl Ledger {
             Record::Run(run) => runs::note(&mut self.runs, run),
             Record::Mark(mark) => self.apply_mark(mark),
             Record::Join { from, into, number } => self.apply_join(*from, *into, *number),
+            Record::Heat { span, of } => {
+                for (number, slots) in of {
+                    // Without anything else of it a worker is not made up.
+                    let worker = (*number != WorkerNumber::TOTAL).then(|| self.by_number(*number));
+                    if let Some(worker) = worker.flatten() {
+                        worker.heat.get_or_insert_default().history.raise(*span, slots);
+                    }
+                }
+            }
+            Record::Watts { span, slots } => self.watts.raise(*span, slots),
             Record::Attachment { .. } => {}
             Record::Unknown { .. } => {
                 let bytes =
@@ -1527,6 +1700,7 @@ impl Ledger {
             best.worker = new_number(best.worker);
         }
         self.total.merge(base.total);
+        self.watts.put_under(base.watts);
         self.unknown = base.unknown;
         self.joins = base.joins;
         self.runs = base.runs;
@@ -1676,6 +1850,8 @@ impl Ledger {
                 worker.changed.journal = true;
             }
             self.journalled_unix = self.cached_unix;
+            // All of it is in the records already.
+            self.heat_from = self.ten_minutes;
             records.extend(self.interim(now));
             batch.rewrite = Some(records);
             self.pending.clear();
@@ -1726,6 +1902,7 @@ impl Ledger {
                 records.extend(worker.minutes_since(since));
             }
         }
+        records.extend(self.heat_since(now));
         records
     }
 
@@ -1861,6 +2038,7 @@ impl Worker {
             share_at: None,
             series: Grain::ALL.map(Series::new),
             earlier: Grain::ALL.map(Series::new),
+            heat: None,
             counted_to: None,
             journalled: true,
             changed: Changed::default(),
@@ -1892,6 +2070,23 @@ impl Worker {
         let online = self.uncounted(now).as_secs() as u32;
         open.add(&Tally { from: now.unix, online, ..Tally::default() });
         self.with_open(grain, open)
+    }
+
+    /// What its own API told, by rising period.
+    pub fn heat(&self, span: Span) -> Vec<(u32, Slot)> {
+        self.heat.as_ref().map_or_else(Vec::new, |heat| heat.slots(span))
+    }
+
+    fn tell_heat(&mut self, period: u32, celsius: Option<f32>, watts: Option<f32>) {
+        // As few bytes for a name without work as on the card: none.
+        if !self.journalled {
+            return;
+        }
+        let open = self.heat.as_ref().map(|heat| heat.open).filter(|open| open.period == period);
+        let mut open = open.unwrap_or_else(|| Open::of(period));
+        if open.tell(celsius, watts) {
+            self.heat.get_or_insert_default().open = open;
+        }
     }
 
     /// What its accepted shares of the last `window` seconds (at most a day) prove. Minutes are kept
@@ -2146,6 +2341,9 @@ impl Worker {
                 false => theirs.points().for_each(|point| mine.merge(point)),
             }
         }
+        if let Some(theirs) = theirs.heat {
+            self.heat.get_or_insert_default().history.put_under(theirs.history);
+        }
         self.changed = Changed::ALL;
     }
 
@@ -2176,6 +2374,10 @@ impl Worker {
         for (mine, theirs) in mine.zip(other.earlier.iter().chain(&other.series)) {
             mine.join(theirs);
         }
+        if let Some(mut theirs) = other.heat {
+            theirs.turn(0);
+            self.heat.get_or_insert_default().history.join(theirs.history);
+        }
         self.journalled |= other.journalled;
         self.changed = Changed::ALL;
     }
@@ -2185,6 +2387,9 @@ impl Worker {
         for (earlier, read) in self.earlier.iter_mut().zip(&mut self.series) {
             let grain = read.grain();
             *earlier = std::mem::replace(read, Series::new(grain));
+        }
+        if let Some(heat) = &mut self.heat {
+            heat.history.leave_to_the_past();
         }
         // Until when it was connected stands in no sum.
         if let Some(last) = self.earlier[Grain::Minute.index()].points().next_back() {

@@ -43,6 +43,20 @@ pub fn round(text: &str) -> String {
     format!("{number}{THIN}{unit}")
 }
 
+/// `17.3 W`, `3250 W`.
+pub fn watts(watts: f64) -> String {
+    match watts {
+        watts if watts < 99.95 => format!("{:.1}{THIN}W", watts.max(0.0)),
+        watts => format!("{}{THIN}W", thousands(watts.round() as u64)),
+    }
+}
+
+/// `61 °C`.
+pub fn celsius(celsius: f64) -> String {
+    // A negative zero would have its sign.
+    format!("{:.0}{THIN}°C", celsius.round() + 0.0)
+}
+
 /// `1.2 GB`, `480 MB`: decimal, as card makers count.
 pub fn bytes(value: u64) -> String {
     scaled(value as f64, &["B", "kB", "MB", "GB", "TB", "PB"])

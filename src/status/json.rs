@@ -92,15 +92,15 @@ pub fn blocks(snapshot: &Snapshot, limit: usize) -> Vec<u8> {
 /// `/api/history`: one range (24 hours, 30 days or everything), or all three; `None` for a range of
 /// another name.
 pub fn history(snapshot: &Snapshot, range: Option<&str>) -> Option<Vec<u8>> {
-    let HistoryView { day, month, all, .. } = &snapshot.history;
-    let points = match range {
+    let HistoryView { day, month, all, heat, .. } = &snapshot.history;
+    let (points, heat) = match range {
         None => return Some(miner_history(snapshot, &snapshot.history)),
-        Some("day") => day,
-        Some("month") => month,
-        Some("all") => all,
+        Some("day") => (day, &heat.day),
+        Some("month") => (month, &heat.month),
+        Some("all") => (all, &heat.all),
         Some(_) => return None,
     };
-    Some(bytes(&json!({ "now": snapshot.now, "points": points })))
+    Some(bytes(&json!({ "now": snapshot.now, "points": points, "heat": heat })))
 }
 
 /// `/api/miners/<id>/history`: all three ranges, and the marks of a chart.

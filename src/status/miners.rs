@@ -13,6 +13,7 @@ use crate::chain::Chain;
 use crate::clock::{Now, millis};
 use crate::difficulty::HASHES_PER_DIFFICULTY;
 use crate::ids::ConnId;
+use crate::ledger::heat::Span;
 use crate::ledger::record::{Counts, Grain, Point, RejectReason};
 use crate::ledger::totals::{Ledger, Worker, WorkerId};
 use crate::pool::Pool;
@@ -335,6 +336,15 @@ pub fn history(worker: &Worker, now: Now) -> view::HistoryView {
         day: points(&minutes, Grain::Minute, width, day_ago, now.unix),
         month: of(Grain::Hour, 4 * 3_600, 30 * 86_400),
         all: of(Grain::Day, 86_400, now.unix),
+        heat: heat_history(now.unix, |span, now| {
+            heat_points(worker.heat(span), span, now, |slot| view::HeatPointView {
+                celsius_max: slot.high(),
+                celsius: slot.mean(),
+                watts: slot.watts(),
+                miners: slot.watts().is_some().into(),
+                ..view::HeatPointView::default()
+            })
+        }),
         marks: Vec::new(),
     };
     // An hour or a day began before the worker did.
@@ -344,6 +354,47 @@ pub fn history(worker: &Worker, now: Now) -> view::HistoryView {
         }
     }
     history
+}
+
+/// What all miners drew together over time.
+pub fn watts(ledger: &Ledger, now: Now) -> view::HeatHistoryView {
+    heat_history(now.unix, |span, now| {
+        heat_points(ledger.watts(span), span, now, |sum| view::HeatPointView {
+            watts: sum.watts(),
+            miners: sum.miners(),
+            ..view::HeatPointView::default()
+        })
+    })
+}
+
+fn heat_history(
+    now: u64,
+    of: impl Fn(Span, u64) -> Vec<view::HeatPointView>,
+) -> view::HeatHistoryView {
+    let since = |span, ago| {
+        let mut points = of(span, now);
+        points.retain(|point| point.from >= now.saturating_sub(ago));
+        points
+    };
+    view::HeatHistoryView {
+        day: since(Span::TenMinutes, 86_400),
+        month: since(Span::FourHours, 30 * 86_400),
+        all: of(Span::Day, now),
+    }
+}
+
+/// Slots as points, none of them in the future.
+fn heat_points<T>(
+    slots: Vec<(u32, T)>,
+    span: Span,
+    now: u64,
+    point: impl Fn(&T) -> view::HeatPointView,
+) -> Vec<view::HeatPointView> {
+    let dated = |(period, slot): &(u32, T)| {
+        let from = u64::from(*period) * span.seconds();
+        view::HeatPointView { from, at: (from + span.seconds()).min(now), ..point(slot) }
+    };
+    slots.iter().map(dated).filter(|point| point.from <= now).collect()
 }
 
 /// At most so many intervals of a day.

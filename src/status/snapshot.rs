@@ -817,8 +817,39 @@ pub struct HistoryView {
     pub month: Vec<PointView>,
     /// All time, a point a day.
     pub all: Vec<PointView>,
+    /// Temperature and power over these times, as the miners' own APIs tell them.
+    pub heat: HeatHistoryView,
     /// What happened in this time, for marks in a chart, oldest first.
     pub marks: Vec<MarkView>,
+}
+
+/// Temperature and power over time, each list oldest first. A gap is a missing point; where nothing was
+/// ever told there are none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HeatHistoryView {
+    /// Last 24 h, a point every 10 minutes.
+    pub day: Vec<HeatPointView>,
+    /// Last 30 days, a point every 4 hours.
+    pub month: Vec<HeatPointView>,
+    /// The last year and more, a point a day.
+    pub all: Vec<HeatPointView>,
+}
+
+/// What a miner, or all together, told in the interval that ends at `at`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct HeatPointView {
+    /// Start of the interval.
+    pub from: u64,
+    /// End of the interval; of the one that is not over, now.
+    pub at: u64,
+    /// Highest temperature of the hottest chip, °C, in whole degrees; of a single miner only.
+    pub celsius_max: Option<f64>,
+    /// Its mean.
+    pub celsius: Option<f64>,
+    /// Mean power, W; of all miners the sum of those who told theirs.
+    pub watts: Option<f64>,
+    /// How many miners told their power, at most at a time; 255 for more.
+    pub miners: u32,
 }
 
 /// What a mark in a chart stands for.

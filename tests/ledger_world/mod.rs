@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use soloist::clock::Now;
+use soloist::ledger::heat::{Slot, Span, Sum};
 use soloist::ledger::record::{BestShare, FoundBlock, Grain, Point, Totals};
 use soloist::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, WorkerId};
 use soloist::ledger::writer::LedgerWriter;
@@ -41,8 +42,10 @@ impl Random {
     }
 }
 
-/// Name, device, totals, hours and days.
-pub type PictureOfWorker = (String, String, Totals, Vec<Point>, Vec<Point>);
+/// Name, device, totals, hours and days, and what it told of heat and power.
+pub type PictureOfWorker = (String, String, Totals, Vec<Point>, Vec<Point>, Heat);
+/// Slots of ten minutes; the wider ones are made of them.
+pub type Heat = Vec<(u32, Slot)>;
 
 /// What must survive.
 #[derive(Debug, PartialEq)]
@@ -50,6 +53,7 @@ pub struct Picture {
     pub total: Totals,
     pub workers: Vec<PictureOfWorker>,
     pub days: Vec<Point>,
+    pub watts: Vec<(u32, Sum)>,
     pub bests: Vec<BestShare>,
     pub blocks: Vec<FoundBlock>,
 }
@@ -153,15 +157,16 @@ impl World {
 pub fn picture(ledger: &Ledger) -> Picture {
     let workers = ledger.workers().map(|(_, worker)| {
         let (hours, days) = (worker.history(Grain::Hour), worker.history(Grain::Day));
-        (worker.name.clone(), worker.device.clone(), worker.totals(), hours, days)
+        let heat = worker.heat(Span::TenMinutes);
+        (worker.name.clone(), worker.device.clone(), worker.totals(), hours, days, heat)
     });
     let mut total = ledger.total().totals();
     // The number of the next tally is book-keeping.
     total.tallies = 0;
-    let workers = workers.map(|(name, device, mut totals, hours, days)| {
+    let workers = workers.map(|(name, device, mut totals, hours, days, heat)| {
         totals.tallies = 0;
         totals.last_seen = 0;
-        (name, device, totals, hours, days)
+        (name, device, totals, hours, days, heat)
     });
     let mut workers: Vec<_> = workers.collect();
     workers.sort_by(|a, b| a.0.cmp(&b.0));
@@ -171,6 +176,7 @@ pub fn picture(ledger: &Ledger) -> Picture {
         total,
         workers,
         days: ledger.total().history(Grain::Day),
+        watts: ledger.watts(Span::TenMinutes),
         bests: ledger.bests().to_vec(),
         blocks: ledger.blocks().cloned().collect(),
     }

@@ -35,6 +35,7 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("found", found()),
         ("hostile", hostile()),
         ("encrypted", encrypted()),
+        ("heat", heat()),
     ]
 }
 
@@ -48,6 +49,13 @@ pub fn home() -> Snapshot {
         miner("desk", "NerdMiner", "NerdMinerV2/V1.8.3", "nerdminer", 347e3, 4),
     ];
     sum_up(&mut s);
+    s
+}
+
+/// The same miners, which tell how hot they are and what they draw.
+pub fn heat() -> Snapshot {
+    let mut s = home();
+    s.history.heat = heat_history();
     s
 }
 
@@ -949,7 +957,43 @@ fn history() -> HistoryView {
         mark(out, Some(out + 3_600), MarkKind::Outage, "no work for the miners"),
         mark(NOW - 7_200, None, MarkKind::Failover, "node cellar took the lead"),
     ];
-    HistoryView { day, month: points(120, 21_600, 0.5), all: points(96, 86_400, 0.1), marks }
+    let heat = HeatHistoryView::default();
+    HistoryView { day, month: points(120, 21_600, 0.5), all: points(96, 86_400, 0.1), heat, marks }
+}
+
+/// Of three miners: warm by day, cool by night. The first device was asked 20 days ago.
+fn heat_history() -> HeatHistoryView {
+    let points = |count: u64, step: u64| {
+        let end = NOW / step * step + step;
+        let point = |i: u64| {
+            let from = end - (count - i) * step;
+            let warm = ((from % 86_400) as f64 / 86_400.0 * std::f64::consts::TAU).sin();
+            let x = (mixed(i * 1_000 + step + 7) & 0xff) as f64 / 255.0;
+            let celsius = (58.0 + 4.0 * warm + x).round();
+            HeatPointView {
+                from,
+                at: (from + step).min(NOW),
+                celsius_max: Some(celsius + (1.0 + 4.0 * x).round()),
+                celsius: Some(celsius),
+                watts: Some(((92.0 + 3.0 * warm + 4.0 * x) * 10.0).round() / 10.0),
+                miners: 3,
+            }
+        };
+        (0..count).map(point).collect::<Vec<_>>()
+    };
+    let mut day = points(144, 600);
+    // It was too hot, and cooled down without power; then one of them told its temperature alone.
+    for point in &mut day[84..90] {
+        *point = HeatPointView {
+            celsius_max: Some(31.0),
+            celsius: Some(30.0),
+            watts: Some(0.0),
+            ..*point
+        };
+    }
+    day[100].watts = None;
+    day.drain(60..66);
+    HeatHistoryView { day, month: points(120, 14_400), all: points(20, 86_400) }
 }
 
 fn best_shares() -> Vec<BestShareView> {

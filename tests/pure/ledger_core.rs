@@ -19,7 +19,7 @@ use soloist::ledger::totals::{
 
 use crate::ledger_world::{Picture, picture};
 
-const START: u64 = 1_790_000_000;
+pub const START: u64 = 1_790_000_000;
 
 /// A card in memory: keeps what it is given, or fails.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ pub struct Card {
     pub journal: Vec<Record>,
     cache: BTreeMap<Vec<u8>, Vec<Record>>,
     failing: bool,
-    saves: u32,
+    pub saves: u32,
     rewrites: u32,
 }
 
@@ -68,22 +68,22 @@ impl Card {
     }
 }
 
-struct Run {
-    ledger: Ledger,
-    card: Card,
-    now: Now,
+pub struct Run {
+    pub ledger: Ledger,
+    pub card: Card,
+    pub now: Now,
     best: Option<f64>,
 }
 
 impl Run {
-    fn new(card: Card, unix: u64) -> Run {
+    pub fn new(card: Card, unix: u64) -> Run {
         let now = Now { mono: Instant::now(), unix };
         let mut run = Run { ledger: Ledger::new(now), card, now, best: None };
         run.tell(LedgerEvent::Tick);
         run
     }
 
-    fn tell(&mut self, event: LedgerEvent) {
+    pub fn tell(&mut self, event: LedgerEvent) {
         let mut out = Vec::new();
         self.ledger.handle(self.now, event, &mut out);
         while let Some(output) = out.pop() {
@@ -96,7 +96,7 @@ impl Run {
         }
     }
 
-    fn advance(&mut self, seconds: u64) {
+    pub fn advance(&mut self, seconds: u64) {
         self.now.mono += Duration::from_secs(seconds);
         self.now.unix += seconds;
         while self.ledger.next_deadline().is_some_and(|at| at <= self.now.mono) {
@@ -106,20 +106,27 @@ impl Run {
         }
     }
 
-    fn worker(&mut self, name: &str) -> WorkerId {
+    pub fn worker(&mut self, name: &str) -> WorkerId {
         self.ledger.worker(self.now, name, "test")
     }
 
-    fn share(&mut self, worker: WorkerId, difficulty: f64, actual: f64) {
+    pub fn share(&mut self, worker: WorkerId, difficulty: f64, actual: f64) {
         self.tell(LedgerEvent::Share { worker, difficulty, actual, height: 1 });
     }
 
-    fn picture(&self) -> Picture {
+    /// A worker that is known tells how hot it is.
+    pub fn heat(&mut self, worker: &str, celsius: f32, watts: f32) {
+        let Some(worker) = self.ledger.named(worker) else { return };
+        let (celsius, watts) = (Some(celsius), Some(watts));
+        self.tell(LedgerEvent::Heat { worker, celsius, watts });
+    }
+
+    pub fn picture(&self) -> Picture {
         picture(&self.ledger)
     }
 
     /// False where that is refused.
-    fn join(&mut self, from: &str, into: &str) -> bool {
+    pub fn join(&mut self, from: &str, into: &str) -> bool {
         let [Some(from), Some(into)] = [from, into].map(|name| self.ledger.named(name)) else {
             return false;
         };
@@ -168,6 +175,7 @@ enum Op {
     Forget(u8),
     Connect { worker: u8, on: bool },
     Join { from: u8, into: u8 },
+    Heat { worker: u8, celsius: f32, watts: f32 },
     Restart,
     Stop,
 }
@@ -210,6 +218,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0_u8..6).prop_map(Op::Forget),
         2 => (0_u8..6, any::<bool>()).prop_map(|(worker, on)| Op::Connect { worker, on }),
         2 => (0_u8..6, 0_u8..6).prop_map(|(from, into)| Op::Join { from, into }),
+        4 => (0_u8..6, -60_f32..120.0, -5_f32..4_000.0)
+            .prop_map(|(worker, celsius, watts)| Op::Heat { worker, celsius, watts }),
         1 => Just(Op::Restart),
         1 => Just(Op::Stop),
     ]
@@ -281,6 +291,7 @@ proptest! {
                 Op::Join { from, into } => {
                     run.join(&format!("w{from}"), &format!("w{into}"));
                 }
+                Op::Heat { worker, celsius, watts } => run.heat(&format!("w{worker}"), celsius, watts),
                 // An orderly stop with a card that works: everything comes back.
                 Op::Restart | Op::Stop => {
                     run.card.failing = false;
@@ -298,6 +309,7 @@ proptest! {
                     prop_assert_eq!(kept, after.workers.iter().collect::<Vec<_>>());
                     prop_assert_eq!(&before.bests, &after.bests);
                     prop_assert_eq!(&before.days, &after.days);
+                    prop_assert_eq!(&before.watts, &after.watts);
                     prop_assert_eq!(before.total, after.total);
                     prop_assert_eq!(before.blocks.len(), after.blocks.len());
                 }
@@ -342,6 +354,7 @@ proptest! {
                 Op::Join { from, into } => {
                     run.join(&format!("w{from}"), &format!("w{into}"));
                 }
+                Op::Heat { worker, celsius, watts } => run.heat(&format!("w{worker}"), celsius, watts),
                 Op::Restart => snapshots.push(run.ledger.records(1 << 20)),
                 _ => {}
             }

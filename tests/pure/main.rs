@@ -25,6 +25,7 @@ mod hardening;
 mod hash_vectors;
 mod ledger_backup;
 mod ledger_core;
+mod ledger_heat;
 mod ledger_store;
 mod ledger_years;
 mod modules;

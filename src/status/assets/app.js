@@ -67,9 +67,15 @@
     if (!svg) return;
     const box = svg.getBoundingClientRect(), chart = svg.parentNode, d = chart.dataset, view = svg.viewBox.baseVal;
     const part = Math.min(1, Math.max(0, (e.clientX - box.left) / box.width));
-    const y = height(chart.querySelector(".line"), part * view.width), at = chart.querySelector(".at");
-    const t = +d.from + part * (d.to - d.from);
-    let text = date(t) + ": " + (y > view.height ? "nothing" : hashrate(d.top * (1 - y / view.height)));
+    const at = chart.querySelector(".at"), t = +d.from + part * (d.to - d.from);
+    const value = (line) => {
+      const y = height(line, part * view.width), v = d.top * (1 - y / view.height);
+      return y > view.height ? "nothing" : !d.unit ? hashrate(v)
+        : (d.unit === "W" ? +v.toPrecision(3) : Math.round(v)) + N + d.unit;
+    };
+    let text = date(t) + ": " + value(chart.querySelector(".line"));
+    const mean = chart.querySelector(".mean");
+    if (mean) text += ", mean " + value(mean);
     for (const m of all(".m", chart)) {
       const r = m.getBoundingClientRect();
       if (e.clientX > r.left - 8 && e.clientX < r.right + 8) text += ", " + m.textContent.trim();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use crate::status::{HistoryView, MarkKind, MarkView, PointView, format};
+use crate::status::{HeatPointView, HistoryView, MarkKind, MarkView, PointView, format};
 
 use super::{View, rate};
 
@@ -37,26 +37,54 @@ pub(super) fn rates(view: &View<'_>) -> Markup {
 /// The charts of three ranges; radio buttons choose without a script.
 pub(super) fn ranges(history: &HistoryView, now: u64) -> Markup {
     let all_from = history.all.first().map_or(now.saturating_sub(DAY), |point| point.from);
+    let heat = &history.heat;
     let ranges = [
-        ("24 hours", history.day.as_slice(), now.saturating_sub(DAY)),
-        ("30 days", history.month.as_slice(), now.saturating_sub(30 * DAY)),
-        ("All time", history.all.as_slice(), all_from),
+        ("24 hours", &history.day, &heat.day, now.saturating_sub(DAY)),
+        ("30 days", &history.month, &heat.month, now.saturating_sub(30 * DAY)),
+        ("All time", &history.all, &heat.all, all_from),
     ];
+    let told = Told::of(ranges.iter().flat_map(|(_, _, heat, _)| heat.iter()));
     html! {
         fieldset.ranges {
             legend.sr { "Range" }
-            @for (i, (name, points, from)) in ranges.iter().enumerate() {
+            @for (i, (name, points, heat, from)) in ranges.into_iter().enumerate() {
                 input type="radio" name="range" id={ "r" (i) } checked[i == 0];
                 label for={ "r" (i) } { (name) }
-                (chart(name, points, &history.marks, *from, now))
+                (hashrates(name, points, &history.marks, from, now))
+                @if told.celsius || told.watts {
+                    (heats(name, heat, &told, time(&dots_of(points), from, now)))
+                }
             }
         }
     }
 }
 
+/// What the points of heat tell at all.
+struct Told {
+    celsius: bool,
+    watts: bool,
+    /// By how many miners, at last.
+    miners: u32,
+}
+
+impl Told {
+    fn of<'a>(points: impl Iterator<Item = &'a HeatPointView>) -> Told {
+        let mut told = Told { celsius: false, watts: false, miners: 0 };
+        let mut last = 0;
+        for point in points {
+            told.celsius |= point.celsius_max.is_some();
+            told.watts |= point.watts.is_some();
+            if point.watts.is_some() && point.at >= last {
+                (last, told.miners) = (point.at, point.miners);
+            }
+        }
+        told
+    }
+}
+
 /// The last 24 hours alone.
 pub(super) fn day(history: &HistoryView, now: u64) -> Markup {
-    chart("24 hours", &history.day, &history.marks, now.saturating_sub(DAY), now)
+    hashrates("24 hours", &history.day, &history.marks, now.saturating_sub(DAY), now)
 }
 
 /// A small line without axes.
@@ -88,26 +116,114 @@ pub(super) fn trend(values: &[f64]) -> Markup {
     }
 }
 
-fn chart(name: &str, points: &[PointView], marks: &[MarkView], from: u64, now: u64) -> Markup {
-    let shown: Vec<&PointView> =
-        points.iter().filter(|p| p.at >= from && p.at <= now && p.hashrate.is_finite()).collect();
-    let top = shown.iter().map(|p| p.hashrate).fold(0.0, f64::max);
-    let (Some(first), Some(last)) = (shown.first(), shown.last()) else {
+/// A value of an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Dot {
+    from: u64,
+    at: u64,
+    value: f64,
+}
+
+/// What a chart is of.
+struct Kind {
+    /// At the start of its description.
+    name: &'static str,
+    /// Where nothing of it is above zero.
+    nothing: &'static str,
+    /// A value with its unit.
+    words: fn(f64) -> String,
+    /// The unit that the script puts behind a value; the script knows those of a hashrate.
+    unit: Option<&'static str>,
+}
+
+const HASHRATE: Kind = Kind {
+    name: "Hashrate",
+    nothing: "No hashrate in this time.",
+    words: format::hashrate,
+    unit: None,
+};
+const HOTTEST: Kind = Kind {
+    name: "Hottest chip",
+    nothing: "No temperature in this time.",
+    words: format::celsius,
+    unit: Some("°C"),
+};
+const POWER: Kind = Kind {
+    name: "Power",
+    nothing: "No power in this time.",
+    words: format::watts,
+    unit: Some("W"),
+};
+
+fn dots_of(points: &[PointView]) -> Vec<Dot> {
+    let dot = |p: &PointView| Dot { from: p.from, at: p.at, value: p.hashrate };
+    points.iter().map(dot).collect()
+}
+
+fn hashrates(name: &str, points: &[PointView], marks: &[MarkView], from: u64, now: u64) -> Markup {
+    let dots = dots_of(points);
+    chart(&HASHRATE, name, [&dots, &[]], marks, time(&dots, from, now))
+}
+
+/// Temperature and power, over the same time as the hashrate above them.
+fn heats(name: &str, points: &[HeatPointView], told: &Told, time: (u64, u64)) -> Markup {
+    let dots = |value: fn(&HeatPointView) -> Option<f64>| -> Vec<Dot> {
+        let dot =
+            |p: &HeatPointView| Some(Dot { from: p.from, at: p.at, value: value(p)?.max(0.0) });
+        points.iter().filter_map(dot).collect()
+    };
+    html! {
+        div.heat {
+            @if told.celsius {
+                p.quiet { "Hottest chip; dashed: its mean" }
+                (chart(&HOTTEST, name, [&dots(|p| p.celsius_max), &dots(|p| p.celsius)], &[], time))
+            }
+            @if told.watts {
+                p.quiet { "Power" @if told.miners > 1 { " of " (told.miners) " miners" } }
+                (chart(&POWER, name, [&dots(|p| p.watts), &[]], &[], time))
+            }
+        }
+    }
+}
+
+/// From when to when a chart is. A young history fills the width.
+fn time(dots: &[Dot], from: u64, now: u64) -> (u64, u64) {
+    let first = dots.iter().find(|dot| dot.at >= from && dot.at <= now && dot.value.is_finite());
+    let first = first.map_or(from, |dot| dot.from);
+    let begin =
+        if first > from.saturating_add(now.saturating_sub(from) / 8) { first } else { from };
+    (begin, now)
+}
+
+/// A line with its ground, and a dashed one in front of it if that has dots.
+fn chart(
+    kind: &Kind,
+    name: &str,
+    [dots, dashed]: [&[Dot]; 2],
+    marks: &[MarkView],
+    (begin, now): (u64, u64),
+) -> Markup {
+    let in_time = |dots: &[Dot]| -> Vec<Dot> {
+        let is_in = |dot: &&Dot| dot.at >= begin && dot.at <= now && dot.value.is_finite();
+        dots.iter().filter(is_in).copied().collect()
+    };
+    let (shown, dashed) = (in_time(dots), in_time(dashed));
+    let top = shown.iter().map(|dot| dot.value).fold(0.0, f64::max);
+    let (Some(last), words) = (shown.last(), kind.words) else {
         return html! { figure.chart { p.quiet { "Nothing recorded yet." } } };
     };
     if top <= 0.0 {
-        return html! { figure.chart { p.quiet { "No hashrate in this time." } } };
+        return html! { figure.chart { p.quiet { (kind.nothing) } } };
     }
-    let low = shown.iter().map(|p| p.hashrate).fold(f64::INFINITY, f64::min);
+    let low = shown.iter().map(|dot| dot.value).fold(f64::INFINITY, f64::min);
     let ceiling = round_up(top);
     let label = format!(
-        "Hashrate, {name}: between {} and {}, last {}",
-        format::hashrate(low),
-        format::hashrate(top),
-        format::hashrate(last.hashrate)
+        "{}, {name}: between {} and {}, last {}",
+        kind.name,
+        words(low),
+        words(top),
+        words(last.value)
     );
-    // A young history fills the width.
-    let begin = if first.from > from + (now - from) / 8 { first.from } else { from };
     let span = now.saturating_sub(begin).max(1);
     let half = span / 2;
     let scale = Scale::new(&shown, begin, now);
@@ -115,12 +231,14 @@ fn chart(name: &str, points: &[PointView], marks: &[MarkView], from: u64, now: u
     let least = width / WIDTH;
     let marks = marks.iter().rev().filter(|mark| mark.at >= begin && mark.at <= now).take(MARKS);
     html! {
-        // The script reads a value off the line and tells it where the reader points at.
-        figure.chart data-from=(begin) data-to=(now) data-top=(format!("{ceiling:.4e}")) {
+        // The script reads values off the lines and tells them where the reader points at.
+        figure.chart data-from=(begin) data-to=(now) data-top=(format!("{ceiling:.4e}"))
+            data-unit=[kind.unit] {
             svg viewBox={ "0 0 " (width) " " (HEIGHT) } preserveAspectRatio="none"
                 role="img" aria-label=(label) {
                 path.grid d={ "M0 2H" (width) "M0 250H" (width) "M0 498H" (width) } {}
                 path.line d=(line(&shown, &scale, now, ceiling)) {}
+                @if !dashed.is_empty() { path.mean d=(line(&dashed, &scale, now, ceiling)) {} }
                 @for mark in marks {
                     rect.(mark_class(mark.kind)) x=(format!("{:.0}", x(mark.at) - least)) y="0"
                         width=(format!("{:.0}", (x(mark.until.unwrap_or(mark.at)) - x(mark.at)).max(2.0 * least)))
@@ -129,8 +247,8 @@ fn chart(name: &str, points: &[PointView], marks: &[MarkView], from: u64, now: u
                     }
                 }
             }
-            span.y { (format::round(&format::hashrate(ceiling))) }
-            span.y.mid { (format::round(&format::hashrate(ceiling / 2.0))) }
+            span.y { (format::round(&words(ceiling))) }
+            span.y.mid { (format::round(&words(ceiling / 2.0))) }
             span.at hidden {}
             figcaption {
                 span { (format::duration(span)) " ago" }
@@ -161,7 +279,7 @@ struct Scale {
 }
 
 impl Scale {
-    fn new(points: &[&PointView], begin: u64, now: u64) -> Scale {
+    fn new(points: &[Dot], begin: u64, now: u64) -> Scale {
         let (span, usual) = (now.saturating_sub(begin).max(1) as f64, usual_interval(points));
         let intervals = span / usual as f64;
         // Where intervals are few, or far too many for a chart, they have no part in it.
@@ -182,14 +300,14 @@ impl Scale {
 /// One closed path: its sides and floor lie outside of the view, so that one stroke and one fill
 /// do. Each interval's value stands at its end; the first one begins where what is known of it does.
 /// A gap of more than three intervals falls to the floor. The script reads values off it.
-fn line(points: &[&PointView], scale: &Scale, now: u64, ceiling: f64) -> String {
+fn line(points: &[Dot], scale: &Scale, now: u64, ceiling: f64) -> String {
     let floor = HEIGHT + 25.0;
     let mut d = String::with_capacity(points.len() * 5);
     let y = |rate: f64| (HEIGHT - rate / ceiling * HEIGHT).round();
-    let mut before: Option<(&PointView, f64, f64)> = None;
+    let mut before: Option<(&Dot, f64, f64)> = None;
     let mut runs = false;
     for point in points {
-        let (start, px, py) = (scale.x(point.from), scale.x(point.at), y(point.hashrate));
+        let (start, px, py) = (scale.x(point.from), scale.x(point.at), y(point.value));
         let _ = match before {
             Some((last, ..)) if point.from.saturating_sub(last.at) > 2 * scale.usual => {
                 runs = false;
@@ -219,7 +337,7 @@ fn line(points: &[&PointView], scale: &Scale, now: u64, ceiling: f64) -> String 
     d
 }
 
-fn usual_interval(points: &[&PointView]) -> u64 {
+fn usual_interval(points: &[Dot]) -> u64 {
     let mut gaps: Vec<u64> =
         points.windows(2).map(|pair| pair[1].at.saturating_sub(pair[0].at)).collect();
     gaps.sort_unstable();
@@ -240,14 +358,8 @@ mod tests {
 
     #[test]
     fn a_gap_falls_to_the_floor() {
-        let at = |at: u64| PointView {
-            from: at.saturating_sub(100),
-            at,
-            hashrate: 100.0,
-            ..Default::default()
-        };
+        let at = |at: u64| Dot { from: at.saturating_sub(100), at, value: 100.0 };
         let points = [at(0), at(100), at(200), at(900), at(1000)];
-        let points: Vec<&PointView> = points.iter().collect();
         let scale = Scale::new(&points, 0, 1000);
         assert_eq!(
             line(&points, &scale, 1000, 100.0),
@@ -257,23 +369,20 @@ mod tests {
 
     #[test]
     fn equal_steps_are_equally_long_wherever_they_begin_and_rise_and_fall_by_what_they_do() {
-        let points: Vec<PointView> = (0..144)
-            .map(|i| PointView {
+        let shown: Vec<Dot> = (0..144)
+            .map(|i| Dot {
                 from: 1_077 + i * 600,
                 at: 1_677 + i * 600,
-                hashrate: 50.0 + (i % 3) as f64,
-                ..Default::default()
+                value: 50.0 + (i % 3) as f64,
             })
             .collect();
-        let shown: Vec<&PointView> = points.iter().collect();
         let scale = Scale::new(&shown, 1_000, 1_000 + DAY);
         let d = line(&shown, &scale, 1_000 + DAY, 100.0);
         assert!(d.starts_with("M-5 525V250H6l5-5 5-5 5 10 5-5 5-5 5 10"), "{d}");
         assert_eq!(scale.width, 720.0);
         // A few points of a young history, and a history of years in strange pieces.
         for (count, span) in [(1, 30), (2, 90), (5, 100_000_000)] {
-            let few: Vec<&PointView> = shown[..count].to_vec();
-            let scale = Scale::new(&few, 1_000, 1_000 + span);
+            let scale = Scale::new(&shown[..count], 1_000, 1_000 + span);
             assert!((WIDTH..=2.0 * WIDTH).contains(&scale.width), "{count}: {}", scale.width);
         }
     }
@@ -297,7 +406,7 @@ mod tests {
     #[test]
     fn strange_numbers_draw_nothing() {
         let points = [PointView { at: 5, hashrate: f64::NAN, ..Default::default() }];
-        assert!(chart("x", &points, &[], 0, 10).into_string().contains("Nothing recorded yet"));
+        assert!(hashrates("x", &points, &[], 0, 10).into_string().contains("Nothing recorded yet"));
         assert_eq!(trend(&[0.0, 0.0]).into_string(), "");
         assert_eq!(trend(&[]).into_string(), "");
     }
