@@ -22,16 +22,12 @@ struct Sample(Snapshot);
 
 impl View for Sample {
     fn snapshot(&self) -> Rc<Snapshot> {
-        let mut snapshot = self.0.clone();
-        // The clock runs, so that ages can be seen to count.
-        let now = std::time::SystemTime::now();
-        let unix = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        shift(&mut snapshot, unix);
-        Rc::new(snapshot)
+        Rc::new(at_present(self.0.clone()))
     }
 
     fn history(&self, _: &str) -> Option<HistoryView> {
-        Some(self.snapshot().history.clone())
+        let history = sample::miner_history(&self.0);
+        Some(at_present(Snapshot { history, ..self.0.clone() }).history)
     }
 
     fn block(&self, hash: &str) -> Local<Result<Vec<u8>, NoBlock>> {
@@ -39,6 +35,14 @@ impl View for Sample {
         let block = known.then(|| vec![0; 80]).ok_or(NoBlock::Unknown);
         Box::pin(async { block })
     }
+}
+
+/// The clock runs, so that ages can be seen to count.
+fn at_present(mut snapshot: Snapshot) -> Snapshot {
+    let now = std::time::SystemTime::now();
+    let unix = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    shift(&mut snapshot, unix);
+    snapshot
 }
 
 /// Moves the times that count on the page to the present.

@@ -46,7 +46,9 @@ fn main() -> ExitCode {
         ["start", dir] => start(Path::new(dir)),
         ["write", dir, keep_free] => write_for_ever(Path::new(dir), keep_free.parse().unwrap()),
         ["spool", dir] => write_spool(Path::new(dir)),
-        ["day", dir] => a_day(Path::new(dir)),
+        ["day", dir, miners, heat] => {
+            a_day(Path::new(dir), miners.parse().unwrap(), heat == "heat")
+        }
         ["sled", dir, fsync] => write_sled(Path::new(dir), fsync == "fsync"),
         _ => return run_tests(&words),
     }
@@ -56,9 +58,10 @@ fn main() -> ExitCode {
 type Test = (&'static str, fn());
 
 fn run_tests(words: &[&str]) -> ExitCode {
-    let tests: [Test; 7] = [
+    let tests: [Test; 8] = [
         ("damage_never_hangs_and_never_hides", damage_never_hangs_and_never_hides),
         ("a_day_writes_little", a_day_writes_little),
+        ("heat_adds_little_to_a_day", heat_adds_little_to_a_day),
         ("a_hanging_check_is_ended", a_hanging_check_is_ended),
         ("kill_9_loses_nothing_flushed", kill_9_loses_nothing_flushed),
         ("a_full_disk_stops_nothing", a_full_disk_stops_nothing),
@@ -171,13 +174,14 @@ fn write_for_ever(dir: &Path, keep_free: u64) {
     }
 }
 
-/// A day of ten miners with six shares a minute each, a new difficulty every ten minutes and a
-/// found block; says how many bytes the kernel wrote for it.
-fn a_day(dir: &Path) {
+/// A day of miners with six shares a minute each, a new difficulty every ten minutes and a found
+/// block, each of which is asked for its heat twice a minute or never; says how many bytes the kernel
+/// wrote for it.
+fn a_day(dir: &Path, count: u64, heat: bool) {
     abort_on_panic();
     let mut world = guarded(dir, START / 86_400 * 86_400);
     world.read();
-    let miners: Vec<_> = (0..10)
+    let miners: Vec<_> = (0..count)
         .map(|n| world.ledger.worker(world.now(), &format!("miner {n}"), "bitaxe"))
         .collect();
     // The first hour has the bests of a new ledger and is not like the others.
@@ -187,6 +191,13 @@ fn a_day(dir: &Path) {
             if second % 10 == 0 {
                 miners.iter().for_each(|&miner| world.share(miner, 512.0));
             }
+            if heat && second % 30 == 7 {
+                for (n, &worker) in (0..).zip(&miners) {
+                    let warm = ((second / 30 + n * 7) % 50) as f32 / 10.0;
+                    let (celsius, watts) = (Some(58.0 + warm), Some(17.0 + warm));
+                    world.tell(LedgerEvent::Heat { worker, celsius, watts });
+                }
+            }
             if second % 600 == 300 {
                 for &worker in &miners {
                     world.tell(LedgerEvent::Level { worker, difficulty: second as f64 });
@@ -194,7 +205,10 @@ fn a_day(dir: &Path) {
             }
         }
     };
-    hours(&mut world, 25);
+    let new = written("write_bytes:");
+    hours(&mut world, 1);
+    println!("({} kB in a new ledger's first hour)", (written("write_bytes:") - new) / 1000);
+    hours(&mut world, 24);
     let before = (written("write_bytes:"), written("wchar:"));
     hours(&mut world, 12);
     let worker = miners[0];
@@ -630,6 +644,28 @@ fn copy(from: &Path, to: &Path) {
 /// A simulated day costs at most 5 MB by the kernel's count, and little more with what the file
 /// system adds.
 fn a_day_writes_little() {
+    let (bytes, _) = written_in_a_day(10, false);
+    assert!((1..=5_000_000).contains(&bytes), "{bytes} bytes in a day");
+}
+
+/// Forty miners that tell of heat and power twice a minute cost at most a tenth more than forty that
+/// do not, by the kernel's count and with what the file system adds.
+fn heat_adds_little_to_a_day() {
+    let (without, with) = (written_in_a_day(40, false), written_in_a_day(40, true));
+    let part = |with: u64, without: u64| with as f64 / without as f64;
+    let kernel = part(with.0, without.0);
+    println!("heat of forty miners: {kernel:.3} times as many bytes by /proc/self/io");
+    assert!(kernel <= 1.1, "{kernel}");
+    if let (Some(with), Some(without)) = (with.1, without.1) {
+        let device = part(with, without);
+        println!("  {device:.3} times as many that reached the device");
+        assert!(device <= 1.1, "{device}");
+    }
+}
+
+/// Bytes that a day of so many miners writes: by the kernel's count, and those that reach the device
+/// where that can be seen.
+fn written_in_a_day(miners: u32, heat: bool) -> (u64, Option<u64>) {
     let place = tempfile::tempdir().unwrap();
     let disk = emulated_disk(place.path());
     let dir = match &disk {
@@ -643,19 +679,24 @@ fn a_day_writes_little() {
             dir
         }
     };
-    let output =
-        Command::new(std::env::current_exe().unwrap()).arg("day").arg(&dir).output().unwrap();
+    let told = if heat { "heat" } else { "no heat" };
+    let output = Command::new(std::env::current_exe().unwrap())
+        .arg("day")
+        .arg(&dir)
+        .args([&miners.to_string(), told])
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (bytes, _) = text.lines().find_map(|line| numbers(line, "WRITTEN")).unwrap();
-    println!("a day of ten miners: {} kB written by /proc/self/io", bytes / 1000);
-    println!("  {}", text.lines().last().unwrap_or_default());
-    if let Ok(disk) = disk {
-        // Two days and an hour passed in all.
-        let device = disk.written() / 2;
+    println!("a day of {miners} miners, {told}: {} kB written by /proc/self/io", bytes / 1000);
+    text.lines().filter(|line| line.starts_with('(')).for_each(|line| println!("  {line}"));
+    // Two days and an hour passed in all.
+    let device = disk.ok().map(|disk| disk.written() / 2);
+    if let Some(device) = device {
         println!("  {} kB a day reached the device with all that ext4 adds", device / 1000);
     }
-    assert!((1..=5_000_000).contains(&bytes), "{bytes} bytes in a day");
+    (bytes, device)
 }
 
 /// A check that never ends is ended, and the cache is set aside unread.

@@ -396,6 +396,31 @@ try {
     const most = [[360, "light"], [360, "dark"], [768, "light"], [1280, "forced"], [1920, "dark"]];
     await lookAround(name, url, ["home", "hostile", "found", "forty"].includes(name) ? most : few);
   }
+  if (addresses.heat) {
+    const url = addresses.heat + "/miners/gamma";
+    await lookAround("heat-miner", url, [[360, "light"], [360, "dark"], [1280, "light"], [1280, "forced"]]);
+    // Each chart tells its value where the reader points at, and all are of the range that is chosen.
+    const page = await tab(360, 900, "light");
+    await page.open(url);
+    const points = (chart, part) => page.run(`(() => {
+      const svg = [...document.querySelectorAll("#m-rate .chart svg")].filter((e) => e.checkVisibility())[${chart}];
+      const box = svg.getBoundingClientRect();
+      svg.dispatchEvent(new PointerEvent("pointermove", { bubbles: true,
+        clientX: box.left + box.width * ${part}, clientY: box.top + 5 }));
+      return svg.parentNode.querySelector(".at").textContent;
+    })()`);
+    const heat = await points(1, .2), gap = await points(1, 1 - 81 / 144), watts = await points(2, .2);
+    expect(/: 6\d\u202f°C, mean [56]\d\u202f°C$/.test(heat), "the chart of heat tells: " + heat);
+    expect(/: nothing, mean nothing$/.test(gap), "its gap tells: " + gap);
+    expect(/: 1\d(\.\d)?\u202fW$/.test(watts), "the chart of power tells: " + watts);
+    await page.shot("heat-chart");
+    const seen = () => page.run(`[...document.querySelectorAll("#m-rate .chart svg")]
+      .filter((e) => e.checkVisibility()).map((e) => e.getAttribute("aria-label").split(":")[0]).join()`);
+    expect(await seen() === "Hashrate, 24 hours,Hottest chip, 24 hours,Power, 24 hours", "charts of a day: " + await seen());
+    await page.run("document.getElementById('r1').click()");
+    expect(await seen() === "Hashrate, 30 days,Hottest chip, 30 days,Power, 30 days", "charts of a month: " + await seen());
+    await page.close();
+  }
   if (addresses.home) {
     await lookAround("miner", addresses.home + "/miners/gamma", [[360, "light"], [1280, "dark"]]);
     await lookAround("v2", addresses.home + "/v2", [[360, "dark"], [1280, "light"], [768, "forced"]]);

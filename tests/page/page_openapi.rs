@@ -17,7 +17,7 @@ use crate::sample;
 type Answer = fn(&Snapshot, &Verdict) -> Option<Vec<u8>>;
 
 /// Path, parameters, summary, answer.
-const PATHS: [(&str, &[&str], &str, Answer); 23] = [
+const PATHS: [(&str, &[&str], &str, Answer); 24] = [
     ("/api/status", &[], "The state of the whole.", |s, j| Some(api::status(s, j))),
     ("/api/miners", &[], "All miners, and who knocks.", |s, _| Some(api::miners(s))),
     ("/api/miners/{id}", &["id"], "One miner.", |s, _| api::miner(s, &s.miners.first()?.id)),
@@ -26,9 +26,15 @@ const PATHS: [(&str, &[&str], &str, Answer); 23] = [
     (
         "/api/history",
         &["?range"],
-        "Hashrate and shares over time: with range (day, month, all) one \
-      list `points`, without it all three.",
+        "Hashrate, shares and the power of all miners over time: with range (day, month, all) \
+      one list `points` and one `heat`, without it all three.",
         |s, _| api::history(s, None),
+    ),
+    (
+        "/api/miners/{id}/history",
+        &["id"],
+        "Hashrate, shares, temperature and power of one miner over time.",
+        |s, _| Some(api::miner_history(s, &sample::miner_history(s))),
     ),
     ("/api/pool", &[], "As public-pool.", |s, _| Some(api::public_pool(s))),
     ("/api/info", &[], "As public-pool.", |s, _| Some(api::public_pool_info(s))),

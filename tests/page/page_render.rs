@@ -556,6 +556,62 @@ fn a_chart_is_sent_once_a_minute_and_the_figures_above_it_at_once() {
     }
 }
 
+/// Where no device tells anything the page is as it was before there were devices.
+#[test]
+fn heat_and_power_are_drawn_where_they_are_told() {
+    let s = sample::heat();
+    let miner = |s: &Snapshot| {
+        let history = sample::miner_history(s);
+        html::miner(s, &verdict(s), "gamma", Some(&history)).unwrap()
+    };
+    let figures = |page: &str, what: &str| page.matches(&format!("aria-label=\"{what}, ")).count();
+    let (all, own) = (page(&s), miner(&s));
+    for (what, of_all, of_one) in [("Hashrate", 3, 3), ("Power", 3, 3), ("Hottest chip", 0, 3)] {
+        assert_eq!((figures(&all, what), figures(&own, what)), (of_all, of_one), "{what}");
+    }
+    assert!(text(&s).contains("Power of 3 miners"));
+    let words = strip(&own);
+    assert!(
+        words.contains("Hottest chip; dashed: its mean") && !words.contains("Power of"),
+        "{words}"
+    );
+    assert_eq!(own.matches("path class=\"mean\"").count(), 3);
+    let label = own.split("aria-label=\"Hottest chip, 24 hours").nth(1).unwrap();
+    let label = label.split('"').next().unwrap();
+    assert!(label.starts_with(": between 31\u{202f}°C and 6"), "{label}");
+    // On the same axis of time as the hashrate above it, however short it was told.
+    let times = |page: &str, what: &str| {
+        let before = page.split(&format!("aria-label=\"{what}, All time")).next().unwrap();
+        let figure = before.rsplit("<figure").next().unwrap();
+        let until = figure.split(" data-top").next().unwrap();
+        until.to_owned()
+    };
+    assert_eq!(times(&own, "Power"), times(&own, "Hashrate"));
+    // What is told by one kind alone draws that alone.
+    let mut watts = sample::miner_history(&s);
+    watts.heat.day.clear();
+    watts.heat.month.iter_mut().for_each(|point| point.celsius_max = None);
+    watts.heat.all.clear();
+    let own = html::miner(&s, &verdict(&s), "gamma", Some(&watts)).unwrap();
+    assert_eq!((figures(&own, "Power"), figures(&own, "Hottest chip")), (1, 0));
+    assert_eq!(own.matches("Nothing recorded yet.").count(), 2);
+    assert!(!html::tv(&s, &verdict(&s)).contains("Power"));
+    // Without: not one byte.
+    let mut without = s.clone();
+    without.history.heat = Default::default();
+    assert!(page(&without) == page(&sample::home()));
+    for page in [page(&without), miner(&without)] {
+        assert!(!["heat", "data-unit", "Power", "Hottest"].iter().any(|word| page.contains(word)));
+    }
+    // In the API: of a range its own list.
+    let told = |range| {
+        let bytes = json::history(&s, Some(range)).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        told["heat"].as_array().unwrap().len()
+    };
+    assert_eq!((told("day"), told("month"), told("all")), (138, 120, 20));
+}
+
 #[test]
 fn a_miners_page_is_live_and_loads_itself_again_when_the_miner_is_forgotten() {
     let s = sample::home();

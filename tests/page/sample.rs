@@ -56,7 +56,28 @@ pub fn home() -> Snapshot {
 pub fn heat() -> Snapshot {
     let mut s = home();
     s.history.heat = heat_history();
+    for point in heat_points(&mut s.history.heat) {
+        (point.celsius_max, point.celsius) = (None, None);
+    }
     s
+}
+
+/// The history of one of them: of all only the power can be added up.
+#[allow(dead_code)]
+pub fn miner_history(snapshot: &Snapshot) -> HistoryView {
+    let mut history = snapshot.history.clone();
+    if history.heat != HeatHistoryView::default() {
+        history.heat = heat_history();
+        for point in heat_points(&mut history.heat) {
+            point.watts = point.watts.map(|watts| (watts * 2.0).round() / 10.0);
+            point.miners = 1;
+        }
+    }
+    history
+}
+
+fn heat_points(heat: &mut HeatHistoryView) -> impl Iterator<Item = &mut HeatPointView> {
+    heat.day.iter_mut().chain(&mut heat.month).chain(&mut heat.all)
 }
 
 /// Just switched on, nothing set.

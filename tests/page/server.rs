@@ -12,6 +12,8 @@ use soloist::server::http::guard::Reach;
 use soloist::server::http::{Http, NoBlock, Options, View};
 use soloist::status::Snapshot;
 
+use crate::sample;
+
 struct Sample {
     reach: Reach,
     snapshot: Rc<Snapshot>,
@@ -35,7 +37,7 @@ impl View for Sample {
     fn history(&self, miner: &str) -> Option<soloist::status::HistoryView> {
         let snapshot = self.snapshot();
         let known = snapshot.miners.iter().any(|known| known.id == miner);
-        known.then(|| snapshot.history.clone())
+        known.then(|| sample::miner_history(&snapshot))
     }
 
     fn reach(&self) -> Reach {
