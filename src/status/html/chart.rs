@@ -134,6 +134,8 @@ struct Kind {
     words: fn(f64) -> String,
     /// The unit that the script puts behind a value; the script knows those of a hashrate.
     unit: Option<&'static str>,
+    /// Times its highest value is at least to fit below the top: in a low chart the top's label needs room.
+    room: f64,
 }
 
 const HASHRATE: Kind = Kind {
@@ -141,18 +143,21 @@ const HASHRATE: Kind = Kind {
     nothing: "No hashrate in this time.",
     words: format::hashrate,
     unit: None,
+    room: 1.0,
 };
 const HOTTEST: Kind = Kind {
     name: "Hottest chip",
     nothing: "No temperature in this time.",
     words: format::celsius,
     unit: Some("°C"),
+    room: 1.15,
 };
 const POWER: Kind = Kind {
     name: "Power",
     nothing: "No power in this time.",
     words: format::watts,
     unit: Some("W"),
+    room: 1.15,
 };
 
 fn dots_of(points: &[PointView]) -> Vec<Dot> {
@@ -216,7 +221,7 @@ fn chart(
         return html! { figure.chart { p.quiet { (kind.nothing) } } };
     }
     let low = shown.iter().map(|dot| dot.value).fold(f64::INFINITY, f64::min);
-    let ceiling = round_up(top);
+    let ceiling = round_up(top * kind.room);
     let label = format!(
         "{}, {name}: between {} and {}, last {}",
         kind.name,
