@@ -213,6 +213,15 @@ fn a_forgotten_worker_has_no_heat_and_what_all_drew_stays() {
     assert!(slots(&run.ledger, "b", Span::Day).is_empty());
     let left = bytes(run.ledger.records(JOURNAL_BUDGET).iter().filter(is_heat));
     assert!(left < 600, "{left}");
+    // Nor does what it drew in the ten minutes of the moment go from the sum.
+    run.advance(600 - run.now.unix % 600);
+    run.heat("b", 70.0, 1_000.0);
+    let before = run.ledger.watts(Span::TenMinutes);
+    let again = run.ledger.named("b").unwrap();
+    run.tell(LedgerEvent::Forget(again));
+    assert_eq!(run.ledger.watts(Span::TenMinutes), before);
+    run.advance(601);
+    assert_eq!(run.ledger.watts(Span::TenMinutes), before);
 }
 
 #[test]
