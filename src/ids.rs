@@ -35,6 +35,10 @@ impl ConnId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OutsideId(pub u32);
 
+/// A question to a miner's own API. Never used twice within one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QuestionId(pub u64);
+
 /// The part of the coinbase that is unique to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Extranonce1(pub [u8; 4]);

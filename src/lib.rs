@@ -80,6 +80,7 @@ pub mod rpc;
 pub mod os;
 
 // -- I/O --
+pub mod lan;
 pub mod ledger;
 pub mod peers;
 

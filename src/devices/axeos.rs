@@ -7,7 +7,7 @@
 use super::fields::{Fields, mended, number};
 use super::{
     BOARDS_MAX, Family, Fan, POOLS_MAX, Pool, Telemetry, Unreadable, Way, bounds, host_of, mac,
-    nerdqaxe, nmaxe, within,
+    nerdqaxe, nmaxe, pointing, within,
 };
 
 /// Where these devices tell of themselves.
@@ -94,6 +94,7 @@ fn axeos(info: &Fields<'_>) -> Telemetry {
             (false, true) => Way::Pair,
             (false, false) => Way::ByHand,
         },
+        speaks_v2: pointing::knows_v2(info),
         ..Telemetry::silent(Family::AxeOs)
     }
 }

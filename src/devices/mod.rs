@@ -5,8 +5,8 @@
 //! | AxeOS, NerdQAxe, NMAxe | HTTP, port 80, `GET /api/system/info` | [`axeos`] |
 //! | Avalon, and whatever else speaks cgminer's API | TCP, port 4028, one command for each connection | [`cgminer`] |
 //!
-//! All of it is pure: what an answer says ([`Telemetry`]), and what is sent to point a device here
-//! ([`pointing`]). `lan` has the sockets.
+//! All of it is pure: who is asked when ([`rounds`]), what an answer says ([`Telemetry`]), what is wrong
+//! by it ([`trouble`]), and what is sent to point a device here ([`pointing`]). `lan` has the sockets.
 //!
 //! What a device says is only shown. It is bounded and its units are checked where it is read; nothing of
 //! it decides about work, shares or payment, and no alarm about proven work depends on it.
@@ -18,6 +18,8 @@ mod fields;
 mod nerdqaxe;
 mod nmaxe;
 pub mod pointing;
+pub mod rounds;
+pub mod trouble;
 
 use std::ops::RangeInclusive;
 
@@ -102,6 +104,17 @@ impl Api {
     }
 }
 
+/// By which API a miner is tried, as far as its firmware is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// It has none.
+    None,
+    /// By this.
+    Known(Api),
+    /// By one after the other.
+    Unknown,
+}
+
 /// What a device says of itself. `None` is what it does not tell, or tells beyond the bounds of what can
 /// be true. Texts are of at most [`TEXT_MAX`] visible characters.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,6 +180,8 @@ pub struct Telemetry {
     pub hardware_fault: String,
     /// How it can be pointed at another pool.
     pub way: Way,
+    /// Its firmware has Stratum V2.
+    pub speaks_v2: bool,
 }
 
 impl Telemetry {
@@ -202,6 +217,7 @@ impl Telemetry {
             power_fault: String::new(),
             hardware_fault: String::new(),
             way: Way::ByHand,
+            speaks_v2: false,
         }
     }
 

@@ -5,7 +5,7 @@ use super::axeos::{
     bounded, celsius, celsius_list, fans, hashrate, hottest, pair, promised, volts,
 };
 use super::fields::Fields;
-use super::{FANS_MAX, Family, Fan, Telemetry, Way, bounds, mac, text};
+use super::{FANS_MAX, Family, Fan, Telemetry, Way, bounds, mac, pointing, text};
 
 /// The mode in which the hashes are divided between both pools.
 pub(super) const DUAL: f64 = 1.0;
@@ -47,6 +47,7 @@ pub(super) fn read(info: &Fields<'_>) -> Telemetry {
             ""
         }),
         way: if info.flag("otp") == Some(true) { Way::PairWithLogin } else { Way::Pair },
+        speaks_v2: pointing::knows_v2(info),
         ..Telemetry::silent(Family::NerdQAxe)
     };
     set_pools(&mut device, info);

@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 
 use super::fields::Fields;
 use super::{Family, Unreadable, axeos, mac, nerdqaxe};
+use crate::listed::listed;
 
 /// Bytes that are sent at once: AxeOS takes no more.
 pub const BODY_MAX: usize = 10_239;
@@ -203,11 +204,7 @@ pub fn plan(info: &[u8], wish: &Wish) -> Result<Plan, NoPlan> {
 }
 
 /// Whether [`Wish::v2_key`] can be had from the device with this answer.
-pub fn speaks_v2(info: &[u8]) -> bool {
-    axeos::with_info(info, |info| Ok(knows_v2(info))).unwrap_or(false)
-}
-
-fn knows_v2(info: &Fields<'_>) -> bool {
+pub(super) fn knows_v2(info: &Fields<'_>) -> bool {
     info.has("stratumProtocol")
 }
 
@@ -234,17 +231,32 @@ pub fn by_hand(family: Family, wish: &Wish) -> String {
     }
 }
 
-/// What a device can be told to do without changing its settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Show which one it is. On AxeOS (from 2.12) a second time within half a minute ends it.
-    Identify,
-    /// Stop mining until it is told to go on, or restarts. AxeOS has it from 2.14 on, NerdQAxe from 1.0.35.
-    Pause,
-    /// Go on. NerdQAxe does it by a restart.
-    Resume,
-    /// Start anew.
-    Restart,
+listed! {
+    /// What a device can be told to do without changing its settings.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Command {
+        /// Show which one it is. On AxeOS (from 2.12) a second time within half a minute ends it.
+        Identify,
+        /// Stop mining until it is told to go on, or restarts. AxeOS has it from 2.14 on, NerdQAxe from
+        /// 1.0.35.
+        Pause,
+        /// Go on. NerdQAxe does it by a restart.
+        Resume,
+        /// Start anew.
+        Restart,
+    }
+}
+
+impl Command {
+    /// In a form, and for the list of changes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Command::Identify => "blink",
+            Command::Pause => "pause",
+            Command::Resume => "resume",
+            Command::Restart => "restart",
+        }
+    }
 }
 
 /// `None` where the family has no such request.

@@ -22,6 +22,7 @@
 
 use std::borrow::Cow;
 
+use crate::devices::{Api, Hint};
 use crate::vardiff::{self, Aim, Start};
 
 /// What sort of device mines. (The label `class` of the metrics is another thing: the first
@@ -67,6 +68,8 @@ pub struct Profile {
     pub extranonce2_size: usize,
     /// It shows `client.show_message` to a person.
     pub shows_messages: bool,
+    /// The API by which it tells of itself as a device.
+    pub api: Hint,
 }
 
 /// The owner's word on a firmware, from the config.
@@ -107,6 +110,11 @@ pub fn identify(user_agent: &str, overrides: &[Override]) -> Profile {
         },
         extranonce2_size: by_owner.and_then(|entry| entry.extranonce2_size).unwrap_or(8),
         shows_messages: entry.shows_messages,
+        api: match (entry.api, entry.class) {
+            (Some(api), _) => Hint::Known(api),
+            (None, Class::Asic | Class::Unknown) => Hint::Unknown,
+            (None, Class::Esp32 | Class::Cpu | Class::Rental) => Hint::None,
+        },
     }
 }
 
@@ -236,11 +244,18 @@ struct Entry {
     start: f64,
     least: f64,
     shows_messages: bool,
+    /// By which it tells of itself, where that is known.
+    api: Option<Api>,
 }
 
 impl Entry {
     const fn new(mark: Mark, called: Called, class: Class, start: f64) -> Entry {
-        Entry { mark, called, class, start, least: vardiff::FLOOR, shows_messages: false }
+        let least = vardiff::FLOOR;
+        Entry { mark, called, class, start, least, shows_messages: false, api: None }
+    }
+
+    const fn tells_by(self, api: Api) -> Entry {
+        Entry { api: Some(api), ..self }
     }
 
     /// It reads a difficulty as a whole number: 0.001 would be 0.
@@ -262,6 +277,7 @@ impl Entry {
 
 const UNKNOWN: Entry = Entry::new(Begins(""), AsItSays, Class::Unknown, 1000.0);
 
+use Api::{Cgminer, Http};
 use Called::{AsItSays, Bitaxe, From, Name, NameAndChip};
 use Class::{Asic, Cpu, Esp32, Rental};
 use Mark::{Begins, Contains};
@@ -292,33 +308,36 @@ const TABLE: &[Entry] = &[
     Entry::new(Begins("cpuminer"), AsItSays, Cpu, 0.05),
     // Small open machines.
     Entry::new(Begins("NerdNOS"), NameAndChip, Asic, 100.0),
-    Entry::new(Begins("bitaxe"), Bitaxe, Asic, 1000.0).shows_messages(),
-    Entry::new(Begins("NMAxe"), NameAndChip, Asic, 1000.0),
-    Entry::new(Begins("NMQAxe"), NameAndChip, Asic, 4000.0),
-    Entry::new(Begins("LuckyMiner"), NameAndChip, Asic, 1000.0),
-    Entry::new(Begins("Zyber"), NameAndChip, Asic, 1000.0),
-    Entry::new(Begins("NerdAxe"), NameAndChip, Asic, 1000.0).reads_whole_numbers(),
-    Entry::new(Begins("NerdQAxe"), NameAndChip, Asic, 4000.0).reads_whole_numbers(),
-    Entry::new(Begins("NerdHaxe"), NameAndChip, Asic, 6000.0).reads_whole_numbers(),
-    Entry::new(Begins("NerdOCTAXE"), NameAndChip, Asic, 8000.0).reads_whole_numbers(),
-    Entry::new(Begins("NerdQX"), NameAndChip, Asic, 8000.0).reads_whole_numbers(),
-    Entry::new(Begins("NerdEKO"), NameAndChip, Asic, 12000.0).reads_whole_numbers(),
-    Entry::new(Begins("Q1370"), NameAndChip, Asic, 4000.0).reads_whole_numbers(),
-    Entry::new(Begins("Q1373"), NameAndChip, Asic, 1000.0).reads_whole_numbers(),
+    Entry::new(Begins("bitaxe"), Bitaxe, Asic, 1000.0).tells_by(Http).shows_messages(),
+    Entry::new(Begins("NMAxe"), NameAndChip, Asic, 1000.0).tells_by(Http),
+    Entry::new(Begins("NMQAxe"), NameAndChip, Asic, 4000.0).tells_by(Http),
+    Entry::new(Begins("LuckyMiner"), NameAndChip, Asic, 1000.0).tells_by(Http),
+    Entry::new(Begins("Zyber"), NameAndChip, Asic, 1000.0).tells_by(Http),
+    Entry::new(Begins("NerdAxe"), NameAndChip, Asic, 1000.0).tells_by(Http).reads_whole_numbers(),
+    Entry::new(Begins("NerdQAxe"), NameAndChip, Asic, 4000.0).tells_by(Http).reads_whole_numbers(),
+    Entry::new(Begins("NerdHaxe"), NameAndChip, Asic, 6000.0).tells_by(Http).reads_whole_numbers(),
+    Entry::new(Begins("NerdOCTAXE"), NameAndChip, Asic, 8000.0)
+        .tells_by(Http)
+        .reads_whole_numbers(),
+    Entry::new(Begins("NerdQX"), NameAndChip, Asic, 8000.0).tells_by(Http).reads_whole_numbers(),
+    Entry::new(Begins("NerdEKO"), NameAndChip, Asic, 12000.0).tells_by(Http).reads_whole_numbers(),
+    Entry::new(Begins("Q1370"), NameAndChip, Asic, 4000.0).tells_by(Http).reads_whole_numbers(),
+    Entry::new(Begins("Q1373"), NameAndChip, Asic, 1000.0).tells_by(Http).reads_whole_numbers(),
     // Whole machines, by firmware. LuxOS and Braiins OS begin with the device or a date.
-    Entry::new(Contains("LUXminer"), From("Antminer"), Asic, 65536.0),
-    Entry::new(Contains("bosminer"), Name("Braiins OS"), Asic, 65536.0),
-    Entry::new(Begins("Braiins OS"), Name("Braiins OS"), Asic, 65536.0),
-    Entry::new(Begins("xminer"), Name("VNish"), Asic, 65536.0),
+    Entry::new(Contains("LUXminer"), From("Antminer"), Asic, 65536.0).tells_by(Cgminer),
+    Entry::new(Contains("bosminer"), Name("Braiins OS"), Asic, 65536.0).tells_by(Cgminer),
+    Entry::new(Begins("Braiins OS"), Name("Braiins OS"), Asic, 65536.0).tells_by(Cgminer),
+    Entry::new(Begins("xminer"), Name("VNish"), Asic, 65536.0).tells_by(Cgminer),
     Entry::new(Begins("PowerPlay-BM"), Name("ePIC"), Asic, 65536.0),
     Entry::new(Begins("whatsminer"), Name("Whatsminer"), Asic, 65536.0),
-    Entry::new(Contains("Antminer S9"), From("Antminer"), Asic, 8000.0),
+    Entry::new(Contains("Antminer S9"), From("Antminer"), Asic, 8000.0).tells_by(Cgminer),
     Entry::new(Contains("Antminer"), From("Antminer"), Asic, 65536.0),
-    Entry::new(Begins("bmminer"), Name("Antminer"), Asic, 8000.0),
+    Entry::new(Begins("bmminer"), Name("Antminer"), Asic, 8000.0).tells_by(Cgminer),
     Entry::new(Begins("cgminer/4.11.1"), Name("Avalon (cgminer 4.11.1)"), Asic, 4000.0)
+        .tells_by(Cgminer)
         .shows_messages(),
-    Entry::new(Begins("cgminer"), AsItSays, Asic, 1000.0).shows_messages(),
-    Entry::new(Begins("bfgminer"), AsItSays, Asic, 1000.0).shows_messages(),
+    Entry::new(Begins("cgminer"), AsItSays, Asic, 1000.0).tells_by(Cgminer).shows_messages(),
+    Entry::new(Begins("bfgminer"), AsItSays, Asic, 1000.0).tells_by(Cgminer).shows_messages(),
     // Markets.
     Entry::new(Begins("NiceHash"), Name("NiceHash"), Rental, 524_288.0),
     Entry::new(Begins("MRR-Hash"), Name("Mining Rig Rentals"), Rental, 524_288.0),

@@ -5,10 +5,10 @@
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
-use soloist::devices::Family;
 use soloist::devices::pointing::{
-    Call, Command, NoPlan, Plan, PoolWish, Wish, by_hand, command, plan, speaks_v2,
+    Call, Command, NoPlan, Plan, PoolWish, Wish, by_hand, command, plan,
 };
+use soloist::devices::{Family, axeos};
 
 const AXEOS_2_15: &str = include_str!("../common/device/axeos-2.15.json");
 const AXEOS_2_14: &str = include_str!("../common/device/axeos-2.14.json");
@@ -109,7 +109,7 @@ fn what_is_sent_for_stratum_v2() {
     insta::assert_snapshot!(told.join("\n"));
     for (name, info) in ALL {
         assert_eq!(
-            speaks_v2(info.as_bytes()),
+            axeos::read(info.as_bytes()).is_ok_and(|told| told.speaks_v2),
             !["AxeOS 2.13", "AxeOS 2.8"].contains(&name),
             "{name}"
         );

@@ -71,6 +71,7 @@ fn axeos_from_2_15_tells_everything() {
         pools: vec![pool_of("192.168.1.10", 3333, "bc1qexample.gamma", true)],
         on_fallback: Some(false),
         way: Way::List,
+        speaks_v2: true,
         ..Telemetry::silent(Family::AxeOs)
     };
     assert_eq!(device, expected);
@@ -132,6 +133,7 @@ fn nerdqaxe_tells_everything() {
         pools: vec![pool_of("192.168.1.10", 3333, "bc1qexample.qaxe", true)],
         on_fallback: Some(false),
         way: Way::Pair,
+        speaks_v2: true,
         ..Telemetry::silent(Family::NerdQAxe)
     };
     assert_eq!(device, expected);

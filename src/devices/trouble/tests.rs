@@ -1,0 +1,93 @@
+use super::*;
+use crate::devices::{Family, Fan};
+
+/// A device with nothing wrong.
+fn healthy() -> Telemetry {
+    Telemetry {
+        hashrate: Some(1.07e12),
+        expected: Some(1.071e12),
+        chip_c: Some(58.0),
+        limit_c: Some(75.0),
+        regulator_c: Some(61.0),
+        volts: Some(5.09),
+        nominal_volts: Some(5.0),
+        fans: vec![Fan { rpm: Some(4_211.0), percent: Some(43.0) }],
+        uptime_s: Some(28_761),
+        on_fallback: Some(false),
+        boards: vec![266e9, 267e9, 266e9, 266e9],
+        ..Telemetry::silent(Family::AxeOs)
+    }
+}
+
+/// What is told of a device that has answered so for `seconds`, every 30 s.
+fn after(seconds: u64, device: &Telemetry) -> Vec<Trouble> {
+    let start = Instant::now();
+    let mut watch = Watch::default();
+    let mut now = start;
+    for second in (0..=seconds).step_by(30) {
+        now = start + Duration::from_secs(second);
+        watch.saw(now, device);
+    }
+    watch.troubles(now).map(|watched| watched.trouble).collect()
+}
+
+#[test]
+fn a_healthy_device_has_no_trouble() {
+    assert_eq!(after(86_400, &healthy()), []);
+    assert_eq!(after(86_400, &Telemetry::silent(Family::Cgminer)), []);
+}
+
+#[test]
+fn each_trouble_is_told_after_its_time_and_not_before() {
+    type Spoil = fn(&mut Telemetry);
+    let cases: [(Trouble, u64, Spoil); Trouble::COUNT] = [
+        (Trouble::Overheated, 0, |d| d.overheated = true),
+        (Trouble::Hot, 60, |d| d.chip_c = Some(72.0)),
+        (Trouble::FanStopped, 60, |d| d.fans[0].rpm = Some(0.0)),
+        (Trouble::PowerFault, 0, |d| d.power_fault = "Power Fault Detected.".to_owned()),
+        (Trouble::HardwareFault, 0, |d| d.hardware_fault = "Fan Control Failed".to_owned()),
+        (Trouble::PowerSag, 60, |d| d.volts = Some(4.64)),
+        (Trouble::Throttled, 120, |d| d.throttled = true),
+        (Trouble::Paused, 0, |d| (d.paused, d.hashrate) = (true, Some(0.0))),
+        (Trouble::Stopped, 120, |d| d.hashrate = Some(0.0)),
+        (Trouble::OnFallback, 0, |d| d.on_fallback = Some(true)),
+        (Trouble::BoardGone, 300, |d| d.boards[2] = 1e9),
+        (Trouble::Slow, 600, |d| d.hashrate = Some(0.7e12)),
+    ];
+    for (place, (trouble, lasts, spoil)) in cases.into_iter().enumerate() {
+        assert_eq!(place, trouble.index(), "each trouble has its case");
+        let mut device = healthy();
+        spoil(&mut device);
+        assert_eq!(after(lasts, &device), [trouble]);
+        if lasts > 0 {
+            assert_eq!(after(lasts - 30, &device), [], "{trouble:?} is told too early");
+        }
+    }
+}
+
+#[test]
+fn a_regulator_can_be_hot_while_the_chip_is_not() {
+    let device = Telemetry { regulator_c: Some(101.0), ..healthy() };
+    assert_eq!(after(60, &device), [Trouble::Hot]);
+}
+
+#[test]
+fn one_good_answer_ends_a_trouble() {
+    let start = Instant::now();
+    let at = |second| start + Duration::from_secs(second);
+    let hot = Telemetry { chip_c: Some(74.0), ..healthy() };
+    let mut watch = Watch::default();
+    watch.saw(at(0), &hot);
+    watch.saw(at(30), &healthy());
+    watch.saw(at(60), &hot);
+    assert_eq!(watch.troubles(at(90)).count(), 0);
+    let told: Vec<_> = watch.troubles(at(120)).collect();
+    assert_eq!(told, [WatchedTrouble { trouble: Trouble::Hot, since: at(60) }]);
+}
+
+#[test]
+fn a_device_that_starts_is_not_slow_yet() {
+    let mut device = Telemetry { uptime_s: Some(20), hashrate: Some(0.0), ..healthy() };
+    device.boards = vec![0.0, 266e9];
+    assert_eq!(after(600, &device), []);
+}
