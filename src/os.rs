@@ -222,6 +222,19 @@ fn domain_name(text: &str) -> Option<String> {
     (!name.is_empty() && name.bytes().all(plain)).then_some(name)
 }
 
+/// The own IPv4 addresses with the lengths of their networks' prefixes, without loopback.
+pub fn networks() -> Vec<(std::net::Ipv4Addr, u8)> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    let v4 = |address: Option<nix::sys::socket::SockaddrStorage>| {
+        address.and_then(|address| address.as_sockaddr_in().map(|v4| v4.ip()))
+    };
+    interfaces
+        .filter_map(|interface| Some((v4(interface.address)?, v4(interface.netmask)?)))
+        .filter(|(ip, _)| !ip.is_loopback() && !ip.is_link_local())
+        .map(|(ip, mask)| (ip, u32::from(mask).leading_ones() as u8))
+        .collect()
+}
+
 /// The addresses of this machine that others on the LAN can reach: private IPv4 first, then the
 /// rest; without loopback and link-local.
 pub fn addresses() -> Vec<std::net::IpAddr> {
