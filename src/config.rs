@@ -57,7 +57,7 @@ pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, 
 pub use p2p::P2pAddress;
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{page_settings, rewrite, rewrite_pin, rewrite_sink};
-pub use sections::{Data, Failover, Http, Log, P2p, Payout, SECTIONS, Stratum};
+pub use sections::{Data, Devices, Failover, Http, Log, P2p, Payout, SECTIONS, Stratum};
 
 use written::Written;
 
@@ -94,6 +94,8 @@ pub struct Config {
     pub stratum: Stratum,
     /// `[http]`
     pub http: Http,
+    /// `[devices]`: the miners' own APIs.
+    pub devices: Devices,
     /// `[data]`
     pub data: Data,
     /// `[failover]`

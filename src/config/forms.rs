@@ -13,6 +13,7 @@ use super::url::{self, RpcUrl};
 use super::{MAX_HOSTS, MAX_PEERS, P2pAddress, Secret, Tag, p2p};
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
+use crate::devices::rounds::Place;
 use crate::peer_address::{NamedPeer, PeerAddress};
 use crate::settings::access::{self, PIN_MAX, PIN_MIN};
 
@@ -205,11 +206,11 @@ pub(super) fn origins() -> Form<Vec<String>> {
 }
 
 /// One text or a list of at most [`MAX_HOSTS`], each once; an empty text or list is none.
-fn list_of(
+fn list_of<T: PartialEq + 'static>(
     one: &str,
     many: &'static str,
-    read: impl Fn(&str) -> Result<String, Wrong> + 'static,
-) -> Form<Vec<String>> {
+    read: impl Fn(&str) -> Result<T, Wrong> + 'static,
+) -> Form<Vec<T>> {
     let kind = format!("{one}, or a list of at most {MAX_HOSTS} {many}");
     let mut form = Form::new(kind, move |_, value| {
         let list = match value {
@@ -232,6 +233,22 @@ fn list_of(
     });
     form.facts.is_list = true;
     form
+}
+
+/// Devices in the own network, by their addresses.
+pub(super) fn places() -> Form<Vec<Place>> {
+    const EXAMPLE: &str = "Write the IP address of the device, such as \"192.168.1.40\".";
+    list_of("`\"IP\"` or `\"IP:PORT\"`", "devices", |text| {
+        let place = match (text.parse::<IpAddr>(), text.parse::<SocketAddr>()) {
+            (Ok(ip), _) => Place::at(ip),
+            (_, Ok(at)) => Place { port: Some(at.port()), ..Place::at(at.ip()) },
+            _ => return wrong("this is not an IP address", EXAMPLE),
+        };
+        if !place.may_be_named() {
+            return wrong("this address is not in a private network", EXAMPLE);
+        }
+        Ok(place)
+    })
 }
 
 /// What people call a thing.

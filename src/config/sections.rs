@@ -11,14 +11,15 @@ use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sectio
 use super::diff::Change;
 use super::forms::{
     address, chat, choice, count, everywhere, hosts, listen, miner_password, name, number, one_of,
-    origins, p2p, password, path, peers, pin, proxy, rpc_url, span, tag, text, token, truth,
-    version_bits, zmq,
+    origins, p2p, password, path, peers, pin, places, proxy, rpc_url, span, tag, text, token,
+    truth, version_bits, zmq,
 };
 use super::url::RpcUrl;
 use super::validate::Check;
 use super::written::Table;
 use super::{HTTP_PORT, MAX_CONNECTIONS, P2pAddress, STRATUM_PORT, Secret, Tag};
 use crate::address::Address;
+use crate::devices::rounds::Place;
 use crate::failover::Follow;
 use crate::logger;
 use crate::peer_address::{NamedPeer, Outside, PeerAddress};
@@ -406,6 +407,40 @@ section! {
     }
 }
 
+section! {
+    /// What is asked of the miners as devices.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Devices {
+        /// Whether the miners' own APIs are asked, every 30 s: heat, power, fans, signal and pool. Only
+        /// private addresses are asked, of miners that are connected, and those below. Nothing but the page
+        /// and the alarms depends on the answers.
+        ask: bool = truth().default("true"), Live => |_, new| match new.ask {
+            true => "The miners' own APIs are asked.".to_owned(),
+            false => "The miners' own APIs are no longer asked.".to_owned(),
+        };
+
+        /// Further devices that are asked: private IP addresses, with a port where it is another than 80
+        /// or 4028, such as ["192.168.1.40", "192.168.1.41:8080"].
+        addresses: Vec<Place> = places().default("[]"), Live => |_, new| match new.addresses.as_slice() {
+            [] => "No further devices are asked.".to_owned(),
+            places => {
+                let places: Vec<String> = places.iter().map(ToString::to_string).collect();
+                format!("These devices are asked too: {}.", places.join(", "))
+            }
+        };
+
+        /// What a kilowatt-hour costs you: the page then says what your miners cost a day and a month.
+        price_per_kwh: Option<f64> =
+            number(0.0..=1e6, "Write a price such as 0.31, without the currency.")
+            .optional("no costs are shown")
+            .line(Example("0.31")), Live => |_, _| "The price of electricity is another.".to_owned();
+
+        /// The currency of that price.
+        currency: Option<String> = name().optional("the amounts stand alone").line(Example("\"€\"")),
+            Live joined => |_, _| "The price of electricity is another.".to_owned();
+    }
+}
+
 /// The services that messages go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Service {
@@ -565,6 +600,8 @@ extranonce2_size = 8"#;
 
     "The page" "http" Http;
 
+    "The miners as devices" "devices" Devices;
+
     "When all nodes are away" "failover" Failover;
 
     "Nodes of strangers" "p2p" P2p;
@@ -619,6 +656,7 @@ mod tests {
                 "stratum" => drop(Stratum::read(table, &mut check)),
                 "stratum.firmware" => drop(FirmwareSettings::read(table, &mut check)),
                 "http" => drop(Http::read(table, &mut check)),
+                "devices" => drop(Devices::read(table, &mut check)),
                 "failover" => drop(Failover::read(table, &mut check)),
                 "p2p" => drop(P2p::read(table, &mut check)),
                 "notify" => drop(NotifySettings::read(table, &mut check)),

@@ -7,8 +7,8 @@ use super::declare::{Form, Section, Site};
 use super::escapes;
 use super::problem::{At, Problem, Problems};
 use super::sections::{
-    Data, Failover, FirmwareSettings, Http, KINDS, Log, NodeSettings, NotifySettings, P2p, Payout,
-    Service, Stratum,
+    Data, Devices, Failover, FirmwareSettings, Http, KINDS, Log, NodeSettings, NotifySettings, P2p,
+    Payout, Service, Stratum,
 };
 use super::url::RpcUrl;
 use super::written::{NODES, Table, Written};
@@ -43,6 +43,7 @@ pub(super) fn validate(
     let data = Data { runtime: surroundings.runtime_dir.clone(), ..data };
     let failover = Failover::read(written.one("failover"), &mut check);
     let p2p = check.outside(&mut written);
+    let devices = Devices::read(written.one("devices"), &mut check);
     let log = Log::read(written.one("log"), &mut check);
     let notify = check.sinks(&written);
     check.warn_about_nodes(&nodes);
@@ -51,7 +52,18 @@ pub(super) fn validate(
 
     match check.problems.is_empty() {
         true => Ok(Built {
-            config: Config { nodes, payout, stratum, http, data, failover, p2p, log, notify },
+            config: Config {
+                nodes,
+                payout,
+                stratum,
+                http,
+                data,
+                failover,
+                p2p,
+                devices,
+                log,
+                notify,
+            },
             warnings: check.warnings,
             certificates: check.certificates,
         }),

@@ -441,6 +441,9 @@ fn the_shipped_file() {
     same.notify.clear();
     // The place for copies is an example too.
     assert_eq!(same.data.copy_to.take().as_deref(), Some(Path::new("/media/backup")));
+    // And so is a price.
+    assert_eq!(same.devices.price_per_kwh.take(), Some(0.31));
+    assert_eq!(same.devices.currency.take().as_deref(), Some("€"));
     assert_eq!(same, plain);
 }
 
