@@ -6,6 +6,7 @@
 //! that page, JSON, metrics and notifications cannot contradict each other.
 
 pub(crate) mod clocks;
+pub mod devices;
 pub mod format;
 pub mod gopool;
 pub mod health;
@@ -19,6 +20,7 @@ mod snapshot;
 pub mod verdict;
 pub(crate) mod words;
 
+pub use devices::{CostView, DeviceSharesView, DeviceView, FanView, PowerView, TroubleView};
 pub use odds::{Odds, odds};
 pub use snapshot::*;
 pub use verdict::{State, TEMPLATE_DEAD_S, Verdict, verdict};

@@ -29,6 +29,11 @@ use super::{State, outside, standing, strangers};
 
 impl State {
     pub(super) fn snapshot(&self, now: Now) -> Snapshot {
+        let devices = self.device_views(now);
+        let mut miners = self.miner_views(now);
+        view::devices::claim(&mut miners, &devices);
+        let electricity = &self.config.devices;
+        let currency = electricity.currency.as_deref().unwrap_or_default();
         Snapshot {
             now: now.unix,
             name: self.config.http.name.clone(),
@@ -43,7 +48,9 @@ impl State {
             nodes: self.node_views(now),
             outside: strangers::view(now, self.engine.outside(), &outside::settings(&self.config)),
             failovers: self.counters.failovers,
-            miners: self.miner_views(now),
+            power: view::devices::power(&devices, electricity.price_per_kwh, currency),
+            miners,
+            devices,
             knocking: self.refused_peer_views(now),
             totals: totals(&self.ledger.core, now, self.heaviest_share()),
             history: self.history_view(now),

@@ -9,6 +9,7 @@ mod blocks;
 mod board;
 mod chart;
 mod connect;
+mod device;
 mod miner;
 mod miners;
 mod nodes;
@@ -274,6 +275,11 @@ pub(crate) fn form_document(
 /// A date, for a page with a form.
 pub(crate) fn date(at: u64) -> Markup {
     age::date(at)
+}
+
+/// A temperature, for a page with a form.
+pub(crate) fn celsius(value: f64) -> String {
+    device::celsius(value)
 }
 
 /// The QR code of this page's numeric address; `None` as long as no address is known.

@@ -69,6 +69,15 @@ pub fn miner(snapshot: &Snapshot, id: &str) -> Option<Vec<u8>> {
     snapshot.miners.iter().find(|miner| miner.id == id).map(bytes)
 }
 
+/// `/api/devices`: what the miners' own APIs tell, and what all of them need.
+pub fn devices(snapshot: &Snapshot) -> Vec<u8> {
+    bytes(&json!({
+        "now": snapshot.now,
+        "power": snapshot.power,
+        "devices": snapshot.devices,
+    }))
+}
+
 /// `/api/nodes`, with the nodes outside the house.
 pub fn nodes(snapshot: &Snapshot) -> Vec<u8> {
     bytes(&json!({

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{
-    BlockState, HistogramView, LinkView, MinerState, Protocol, RejectReason, Snapshot, State,
-    Verdict, ZmqNews, health, odds,
+    BlockState, DeviceView, HistogramView, LinkView, MinerState, Protocol, RejectReason, Snapshot,
+    State, Verdict, ZmqNews, health, odds,
 };
 use crate::node;
 
@@ -20,6 +20,7 @@ pub fn metrics(snapshot: &Snapshot, verdict: &Verdict) -> String {
     nodes(snapshot, &mut out);
     stratum(snapshot, &mut out);
     miners(snapshot, &mut out);
+    devices(snapshot, &mut out);
     blocks(snapshot, &mut out);
     box_and_process(snapshot, &mut out);
     out.out
@@ -336,6 +337,95 @@ fn miners(s: &Snapshot, out: &mut Text) {
     out.gauge("soloist_best_difficulty", "Best share ever.", s.totals.best);
     let chance = odds(s).map(|odds| odds.per_day);
     out.gauge("soloist_block_probability_day", "Chance of a block in 24 hours.", chance);
+}
+
+/// What devices say of themselves. One that does not answer has no values: they would be old.
+fn devices(s: &Snapshot, out: &mut Text) {
+    if s.devices.is_empty() {
+        return;
+    }
+    out.gauge(
+        "soloist_devices_power_watts",
+        "Power of all devices that tell theirs.",
+        s.power.as_ref().map(|power| power.watts),
+    );
+    fn labels(device: &DeviceView) -> Vec<(&'static str, &str)> {
+        vec![("device", &device.address), ("id", device.miner.as_deref().unwrap_or_default())]
+    }
+    let mut each = Each { out, of: &s.devices, labels };
+    each.gauge("soloist_device_up", "Whether the device answered in the last two minutes.", |d| {
+        d.fresh
+    });
+    let told = |value: fn(&DeviceView) -> Option<f64>| {
+        move |device: &DeviceView| value(device).filter(|_| device.fresh)
+    };
+    each.gauge("soloist_device_power_watts", "Power.", told(|d| d.watts));
+    each.gauge(
+        "soloist_device_hashrate_hashes_per_second",
+        "Hash rate as the device says.",
+        told(|d| d.hashrate),
+    );
+    each.gauge(
+        "soloist_device_hashrate_expected_hashes_per_second",
+        "Hash rate that the device's settings promise.",
+        told(|d| d.expected),
+    );
+    each.gauge("soloist_device_input_volts", "Voltage at the power input.", told(|d| d.volts));
+    each.gauge(
+        "soloist_device_wifi_signal_dbm",
+        "Strength of the Wi-Fi signal.",
+        told(|d| d.rssi_dbm),
+    );
+    each.gauge(
+        "soloist_device_uptime_seconds",
+        "How long the device has been running.",
+        told(|d| d.uptime_s.map(|uptime| uptime as f64)),
+    );
+    // They fall where the device starts anew or changes its pool, as counters do.
+    each.counter(
+        "soloist_device_shares_accepted_total",
+        "Accepted shares as the device counts them.",
+        |d| d.accepted.filter(|_| d.fresh),
+    );
+    each.counter(
+        "soloist_device_shares_rejected_total",
+        "Rejected shares as the device counts them.",
+        |d| d.rejected.filter(|_| d.fresh),
+    );
+    each.gauge("soloist_device_on_fallback", "Whether it mines on its second pool.", |d| {
+        d.on_fallback.filter(|_| d.fresh)
+    });
+    let fresh = || s.devices.iter().filter(|device| device.fresh);
+    let celsius = "soloist_device_temperature_celsius";
+    each.out.family(celsius, "gauge", "Temperature by sensor.");
+    for device in fresh() {
+        let sensors =
+            [("chip", device.chip_c), ("regulator", device.regulator_c), ("air", device.air_c)];
+        for (sensor, value) in sensors {
+            let mut labels = labels(device);
+            labels.push(("sensor", sensor));
+            each.out.sample(celsius, &labels, value);
+        }
+    }
+    let rpm = "soloist_device_fan_rpm";
+    each.out.family(rpm, "gauge", "Revolutions of each fan a minute.");
+    for device in fresh() {
+        for (place, fan) in device.fans.iter().enumerate() {
+            let number = (place + 1).to_string();
+            let mut labels = labels(device);
+            labels.push(("fan", &number));
+            each.out.sample(rpm, &labels, fan.rpm);
+        }
+    }
+    let trouble = "soloist_device_trouble";
+    each.out.family(trouble, "gauge", "What is wrong with the device; the value is always 1.");
+    for device in &s.devices {
+        for told in &device.troubles {
+            let mut labels = labels(device);
+            labels.push(("trouble", told.what.name()));
+            each.out.sample(trouble, &labels, 1u64);
+        }
+    }
 }
 
 fn blocks(s: &Snapshot, out: &mut Text) {

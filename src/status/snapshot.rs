@@ -8,6 +8,7 @@
 
 use serde::Serialize;
 
+use super::devices::{DeviceView, PowerView};
 use crate::node;
 
 pub use crate::block::{NodeAnswer, refusal_advice};
@@ -52,6 +53,10 @@ pub struct Snapshot {
     pub failovers: u64,
     /// The owner's miners, connected or missing. Without the canary.
     pub miners: Vec<MinerView>,
+    /// The devices that have an API of their own, as far as they are asked.
+    pub devices: Vec<DeviceView>,
+    /// The power that they need; `None` where none tells.
+    pub power: Option<PowerView>,
     /// Who knocked at the Stratum port lately without becoming a miner. Newest first, at most 20.
     pub knocking: Vec<RefusedPeerView>,
     /// All miners together.
@@ -720,7 +725,7 @@ pub struct MinerView {
     pub rate_hour: RateView,
     /// Proven in the last 24 h.
     pub rate_day: RateView,
-    /// What the miner itself or its model's data sheet claims, hashes per second.
+    /// What the miner itself or its model's data sheet claims, whichever is more, hashes per second.
     pub claimed: Option<f64>,
     /// Who claims it: `AxeOS`, `data sheet`.
     pub claimed_by: String,

@@ -9,7 +9,8 @@ use crate::rate::Proven;
 use super::miners::address_of;
 use super::{
     About, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState, NodeView,
-    P2pState, PermissionsView, RateView, RejectReason, Snapshot, SnoozeView, clocks, format, words,
+    P2pState, PermissionsView, RateView, RejectReason, Snapshot, SnoozeView, clocks, devices,
+    format, words,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -100,6 +101,7 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
     work_alarms(snapshot, &mut alarms);
     node_alarms(snapshot, &mut alarms);
     miner_alarms(snapshot, &mut alarms);
+    devices::alarms(snapshot, &mut alarms);
     block_alarms(snapshot, &mut alarms);
     board_alarms(snapshot, &mut alarms);
     clocks::alarms(snapshot, &mut alarms);

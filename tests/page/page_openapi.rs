@@ -17,11 +17,17 @@ use crate::sample;
 type Answer = fn(&Snapshot, &Verdict) -> Option<Vec<u8>>;
 
 /// Path, parameters, summary, answer.
-const PATHS: [(&str, &[&str], &str, Answer); 24] = [
+const PATHS: [(&str, &[&str], &str, Answer); 25] = [
     ("/api/status", &[], "The state of the whole.", |s, j| Some(api::status(s, j))),
     ("/api/miners", &[], "All miners, and who knocks.", |s, _| Some(api::miners(s))),
     ("/api/miners/{id}", &["id"], "One miner.", |s, _| api::miner(s, &s.miners.first()?.id)),
     ("/api/nodes", &[], "All nodes.", |s, _| Some(api::nodes(s))),
+    (
+        "/api/devices",
+        &[],
+        "What the miners' own APIs tell of them, and the power that they need together.",
+        |s, _| Some(api::devices(s)),
+    ),
     ("/api/blocks", &["?limit"], "Found blocks, newest first.", |s, _| Some(api::blocks(s, 100))),
     (
         "/api/history",

@@ -35,6 +35,7 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("found", found()),
         ("hostile", hostile()),
         ("encrypted", encrypted()),
+        ("devices", devices()),
         ("heat", heat()),
     ]
 }
@@ -416,6 +417,102 @@ pub fn forty() -> Snapshot {
         s.miners.push(miner);
     }
     sum_up(&mut s);
+    s.devices = s.miners.iter().enumerate().map(|(i, miner)| device(miner, i as u64)).collect();
+    s.power = soloist::status::devices::power(&s.devices, None, "");
+    s
+}
+
+/// What a miner's device says when all is well.
+pub fn device(miner: &MinerView, number: u64) -> DeviceView {
+    let chance = (mixed(number + 900) & 0xffff) as f64 / 65_536.0;
+    let watts = miner.rate.hashrate / 1e12 * (15.0 + 3.0 * chance);
+    DeviceView {
+        address: miner.address.clone(),
+        family: "axeos".to_owned(),
+        miner: Some(miner.id.clone()),
+        model: "Bitaxe 601 (BM1370)".to_owned(),
+        firmware: "v2.15.0".to_owned(),
+        hostname: "bitaxe".to_owned(),
+        answered_at: Some(NOW - 12),
+        fresh: true,
+        hashrate: Some(miner.rate.hashrate * (0.99 + 0.02 * chance)),
+        expected: Some(miner.rate.hashrate * 1.01),
+        watts: Some(watts),
+        joules_per_terahash: Some(watts / (miner.rate.hashrate / 1e12)),
+        volts: Some(5.08),
+        chip_c: Some(52.0 + 10.0 * chance),
+        regulator_c: Some(58.0 + 10.0 * chance),
+        limit_c: Some(75.0),
+        fans: vec![FanView { rpm: Some(4_211.0), percent: Some(43.0) }],
+        rssi_dbm: Some(-55.0),
+        uptime_s: Some(287_610),
+        accepted: Some(4_120),
+        rejected: Some(9),
+        best: Some(4.29e9),
+        shares: Some(DeviceSharesView { since: NOW - 86_000, device: 1_204, here: 1_204 }),
+        boards: vec![miner.rate.hashrate / 4.0; 4],
+        pool: Some("192.168.1.20:3333".to_owned()),
+        pools: vec!["192.168.1.20:3333".to_owned(), "solo.example.org:3333".to_owned()],
+        on_fallback: Some(false),
+        ..Default::default()
+    }
+}
+
+/// Devices of each kind: one hot with a weak supply, one paused, one on its second pool, one silent.
+pub fn devices() -> Snapshot {
+    use soloist::devices::trouble::Trouble;
+    let mut s = home();
+    let trouble = |what, ago| TroubleView { what, since: NOW - ago };
+    let hot = DeviceView {
+        chip_c: Some(73.5),
+        volts: Some(4.61),
+        rssi_dbm: Some(-78.0),
+        shares: Some(DeviceSharesView { since: NOW - 86_000, device: 1_204, here: 1_180 }),
+        troubles: vec![trouble(Trouble::Hot, 300), trouble(Trouble::PowerSag, 4_000)],
+        ..device(&s.miners[0], 0)
+    };
+    let paused = DeviceView {
+        family: "nerdqaxe".to_owned(),
+        model: "NerdQAxe++ (BM1370)".to_owned(),
+        firmware: "v1.0.38".to_owned(),
+        hashrate: Some(0.0),
+        watts: Some(6.2),
+        joules_per_terahash: None,
+        volts: Some(12.1),
+        fans: vec![
+            FanView { rpm: Some(3_400.0), percent: Some(62.0) },
+            FanView { rpm: Some(0.0), percent: Some(62.0) },
+        ],
+        troubles: vec![trouble(Trouble::FanStopped, 90), trouble(Trouble::Paused, 600)],
+        ..device(&s.miners[1], 1)
+    };
+    let elsewhere = DeviceView {
+        family: "avalon".to_owned(),
+        model: "Avalon Nano 3S".to_owned(),
+        firmware: "25052801_14a19a2".to_owned(),
+        air_c: Some(26.0),
+        regulator_c: None,
+        volts: None,
+        pool: Some("solo.example.org:3333".to_owned()),
+        on_fallback: Some(true),
+        shares: None,
+        troubles: vec![trouble(Trouble::OnFallback, 40)],
+        ..device(&s.miners[2], 2)
+    };
+    let silent = DeviceView {
+        fresh: false,
+        answered_at: Some(NOW - 900),
+        silent_since: Some(NOW - 870),
+        silent_why: "it does not answer".to_owned(),
+        miner: None,
+        address: "192.168.1.77".to_owned(),
+        ..device(&s.miners[0], 3)
+    };
+    s.miners[2].state = MinerState::Gone;
+    s.miners[2].link = None;
+    s.miners[2].since = NOW - 70;
+    s.devices = vec![hot, paused, elsewhere, silent];
+    s.power = soloist::status::devices::power(&s.devices, Some(0.31), "€");
     s
 }
 
@@ -569,6 +666,13 @@ pub fn hostile() -> Snapshot {
     s.miners[1].name = "x".repeat(200);
     s.miners[2].name = "γ'\"\\&amp;\u{202e}\r\nevent: part\ndata: state\ndata: owned".to_owned();
     s.miners[3].name = String::new();
+    s.devices = vec![DeviceView {
+        model: script.to_owned(),
+        hostname: format!("\"'>{script}"),
+        firmware: script.to_owned(),
+        pool: Some(format!("{script}:1")),
+        ..device(&s.miners[0], 0)
+    }];
     s.knocking = vec![RefusedPeerView {
         address: "192.168.1.66".to_owned(),
         at: NOW - 9,

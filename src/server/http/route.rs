@@ -105,6 +105,7 @@ pub(super) async fn answer(
         "/api/status" => packed(request, JSON, now.status()),
         "/api/miners" => packed(request, JSON, now.miners()),
         "/api/nodes" => json_answer(json::nodes(snapshot)),
+        "/api/devices" => json_answer(json::devices(snapshot)),
         "/api/blocks" => {
             let limit = argument(query, "limit").and_then(|limit| limit.parse().ok());
             json_answer(json::blocks(snapshot, limit.unwrap_or(100).clamp(1, 100)))

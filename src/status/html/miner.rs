@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::status::{ChannelKind, HistoryView, LinkView, MinerState, MinerView, Protocol, format};
 
-use super::{View, age, chart, fact, fours, miners, rate};
+use super::{View, age, chart, device, fact, fours, miners, rate};
 
 /// A part of the page that changes.
 pub(super) struct Part {
@@ -30,14 +30,19 @@ pub(super) fn parts(
     view: &View<'_>,
     miner: &MinerView,
     history: Option<&HistoryView>,
-) -> [Part; 4] {
+) -> Vec<Part> {
     let part = |id, heading, content| Part { id, heading, content };
+    let device = device::part(view, &miner.id);
     [
-        part("state", None, head(view, miner)),
-        part("m-rate", Some("Hashrate"), hashrate(view, miner, history)),
-        part("m-shares", Some("Shares"), shares(view, miner)),
-        part("m-link", Some("Connection"), connection(view, miner)),
+        Some(part("state", None, head(view, miner))),
+        Some(part("m-rate", Some("Hashrate"), hashrate(view, miner, history))),
+        device.map(|told| part("m-device", Some("Device"), told)),
+        Some(part("m-shares", Some("Shares"), shares(view, miner))),
+        Some(part("m-link", Some("Connection"), connection(view, miner))),
     ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn head(view: &View<'_>, miner: &MinerView) -> Markup {

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::status::{MadeRoomView, MinerState, MinerView, RejectReason, RejectView, format};
 
-use super::{Miners, Section, View, chart, rate, veil};
+use super::{Miners, Section, View, chart, device, rate, veil};
 
 /// From so many miners on, a phone shows each in one line, and the list can be sorted and searched.
 const MANY: usize = 9;
@@ -121,6 +121,7 @@ fn table(view: &View<'_>, cells: impl Fn(&MinerView) -> Markup) -> Markup {
                 ", all mining, " (format::hashrate(together)) " together"
             }
         }
+        (device::together(view))
         (crowds(view))
         @if !s.knocking.is_empty() {
             h3 { "Knocking" }
@@ -189,6 +190,7 @@ fn cells(view: &View<'_>, miner: &MinerView) -> Markup {
                 @if gone { (view.age(miner.since)) } @else {
                     (model(miner))
                     @if let Some(version) = version(miner) { ", " (version) }
+                    (device::short(view, &miner.id))
                 }
             }
         }
