@@ -13,6 +13,7 @@ mod actions;
 mod admin;
 mod blocks;
 mod canary;
+mod devices;
 mod doors;
 mod effects;
 mod housekeeping;
@@ -23,6 +24,7 @@ mod miners;
 mod nodes;
 mod notifications;
 mod outside;
+mod pointed;
 mod recorder;
 mod silence;
 mod sinks;
@@ -50,6 +52,8 @@ use crate::block::StoredState;
 use crate::chain::BlockHash;
 use crate::clock::{Calendar, Now, Step};
 use crate::config::{self, Config, Flags, Loaded};
+use crate::devices::rounds::Question;
+use crate::devices::{Fault, Telemetry};
 use crate::door::Acquaintance;
 use crate::engine::{self, Engine};
 use crate::exit::Exit;
@@ -80,6 +84,7 @@ pub use admin::Source;
 use admin::Owner;
 use blocks::{Blocks, NotInSpool};
 use canary::Canary;
+use devices::Devices;
 use doors::{Doors, Port};
 use housekeeping::Housekeeping;
 use job_file::JobFile;
@@ -87,6 +92,7 @@ use ledger::LedgerHandle;
 use nodes::Nodes;
 use notifications::Notifications;
 use outside::Outside;
+use pointed::PointedDevices;
 use recorder::{Recording, Said};
 use snoozes::Snoozes;
 use timings::Timings;
@@ -120,6 +126,8 @@ enum Event {
     Coinbase(BlockHash, Option<timings::FoundCoinbase>),
     /// A notification was sent, or the reason why not.
     Sent(crate::notify::SendId, Result<(), String>),
+    /// A device answered a question, or did not.
+    Device(Question, Result<Box<Telemetry>, Fault>),
     /// The state of the card was read, or a copy was made.
     Housekeeping(housekeeping::Found),
     /// The board was read.
@@ -320,6 +328,8 @@ struct State {
     blocks: Blocks,
     ledger: LedgerHandle,
     notifications: Notifications,
+    devices: Devices,
+    pointed: PointedDevices,
     timings: Timings,
     housekeeping: Housekeeping,
     owner: Owner,
@@ -399,6 +409,8 @@ impl Daemon {
                 blocks: Blocks::open(&config.data.dir),
                 ledger: LedgerHandle::new(now, &config.data.dir, queue.clone()),
                 notifications: Notifications::new(now, &config),
+                devices: Devices::new(now, &config, people.clone()),
+                pointed: PointedDevices::open(&config.data.dir),
                 timings: Timings::new(now, &config.data.dir),
                 housekeeping: Housekeeping::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
@@ -746,6 +758,7 @@ impl State {
                 self.timings.coinbases.borrow_mut().insert(block, coinbase);
             }
             Event::Sent(id, result) => self.sent(now, id, result),
+            Event::Device(question, answer) => self.device_answered(now, question, answer),
             Event::Housekeeping(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
             Event::Pin(pin, hash) => self.pin_read(&pin, hash),
@@ -773,6 +786,7 @@ impl State {
         self.tick_timings(now);
         self.tick_housekeeping(now);
         self.tick_notifications(now);
+        self.tick_devices(now);
         self.doors.keep(now, self.stopping.is_some(), &self.queue);
         self.feed_watchdog(now);
     }
@@ -782,6 +796,7 @@ impl State {
             self.engine.next_deadline(),
             self.ledger.next_deadline(),
             self.notifications.next_deadline(),
+            self.devices.next_deadline(),
             self.timings.next_deadline(),
             self.housekeeping.next_deadline(),
             self.doors.next_deadline(),
@@ -852,6 +867,9 @@ impl State {
         crate::logger::set_format(self.config.log.format);
         self.reload_engine(now, &old);
         self.notifications.reload(now, &self.config);
+        if old.devices != self.config.devices {
+            self.devices.reload(now, &self.config);
+        }
         if old.data.copy_to != self.config.data.copy_to {
             self.reload_housekeeping(now);
         }

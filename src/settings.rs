@@ -13,6 +13,7 @@
 //! ```
 
 pub mod access;
+pub mod devices;
 mod sinks;
 
 use std::time::{Duration, Instant};

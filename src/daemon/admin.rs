@@ -20,9 +20,11 @@ use crate::ledger::totals::{Ledger, LedgerEvent};
 use crate::ledger::transfer::{self, SAME_KEY, settings_with};
 use crate::notify::SinkId;
 use crate::os;
+use crate::server::http::admin::devices::DeviceList;
 use crate::server::http::admin::{
     Action, Change, Checked, Control, Download, Local, NO_PIN, RestoreOutcome, SinkEntry,
 };
+use crate::settings::devices::{DevicePlan, DeviceStep, PointWish};
 use crate::settings::{self, NodeValues, Remark, SinkChange, SinkValues, Values, access};
 use crate::status::miners::{address_of, without_address};
 use crate::status::{AuditView, EventKind, Level};
@@ -224,6 +226,23 @@ impl Control for Daemon {
 
     fn test_sink(&self, id: SinkId) -> Local<Result<String, String>> {
         Box::pin(sinks::test(self.this.clone(), id))
+    }
+
+    fn devices(&self) -> DeviceList {
+        let now = self.state.borrow_mut().now();
+        self.state.borrow().device_list(now)
+    }
+
+    fn plan_device(&self, address: &str, wish: PointWish) -> Local<Result<DevicePlan, String>> {
+        self.planned_device(address, wish)
+    }
+
+    fn tell_device(&self, address: &str, step: DeviceStep) -> Local<Result<String, String>> {
+        self.told_device(address, step)
+    }
+
+    fn find_devices(&self) -> Local<Result<String, String>> {
+        self.found_devices()
     }
 
     fn log_tail(&self) -> String {

@@ -397,6 +397,49 @@ pub fn patient(request: &minreq::Request) -> Result<minreq::Response, minreq::Er
     }
 }
 
+/// Somebody at the page, with a browser's headers.
+#[allow(dead_code)]
+pub struct Browser<'a> {
+    pub daemon: &'a Daemon,
+    pub cookie: String,
+}
+
+#[allow(dead_code)]
+impl Browser<'_> {
+    pub fn post(&mut self, path: &str, form: &str) -> minreq::Response {
+        let origin = format!("http://{}", self.daemon.http);
+        let request = minreq::post(format!("{origin}{path}"))
+            .with_header("Origin", &origin)
+            .with_header("Cookie", &self.cookie)
+            .with_header("Content-Type", "application/x-www-form-urlencoded")
+            .with_body(form)
+            .with_follow_redirects(false)
+            .with_timeout(60);
+        let answer = patient(&request).unwrap();
+        let cookie = answer.headers.iter().find(|(name, _)| name == "set-cookie");
+        if let Some((_, cookie)) = cookie {
+            self.cookie = cookie.split(';').next().unwrap().to_owned();
+        }
+        answer
+    }
+
+    pub fn settings(&self) -> String {
+        self.page("/settings")
+    }
+
+    pub fn page(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.daemon.http);
+        let answer = minreq::get(url).with_header("Cookie", &self.cookie).with_timeout(60);
+        patient(&answer).unwrap().as_str().unwrap().to_owned()
+    }
+
+    pub fn token(&self) -> String {
+        let page = self.settings();
+        let (_, rest) = page.split_once("name=\"token\" value=\"").expect("an open session");
+        rest[..32].to_owned()
+    }
+}
+
 /// The `[node]` entries for these nodes, in this order.
 pub fn node_entries(nodes: &[soloist::rpc::NodeConfig]) -> String {
     use soloist::rpc::Auth;

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use soloist::ledger::transfer;
 
-use crate::common::daemon::{Daemon, Miner, PAYOUT, node_entries, patient};
+use crate::common::daemon::{Browser, Daemon, Miner, PAYOUT, node_entries, patient};
 use crate::common::fault::{Fault, FaultProxy};
 use crate::common::node::{Kind, RealNode};
 use crate::common::sink::Sink;
@@ -168,43 +168,6 @@ fn a_webhook_hears_of_a_block_and_of_another_leader_and_a_dead_one_costs_nothing
     let (answer, _) = miner.mine_and_go_on();
     assert_eq!(answer["result"], true, "{answer}");
     assert!(sink.posts.recv_timeout(Duration::from_secs(8)).is_err());
-}
-
-/// Somebody at the page, with a browser's headers.
-struct Browser<'a> {
-    daemon: &'a Daemon,
-    cookie: String,
-}
-
-impl Browser<'_> {
-    fn post(&mut self, path: &str, form: &str) -> minreq::Response {
-        let origin = format!("http://{}", self.daemon.http);
-        let request = minreq::post(format!("{origin}{path}"))
-            .with_header("Origin", &origin)
-            .with_header("Cookie", &self.cookie)
-            .with_header("Content-Type", "application/x-www-form-urlencoded")
-            .with_body(form)
-            .with_follow_redirects(false)
-            .with_timeout(60);
-        let answer = patient(&request).unwrap();
-        let cookie = answer.headers.iter().find(|(name, _)| name == "set-cookie");
-        if let Some((_, cookie)) = cookie {
-            self.cookie = cookie.split(';').next().unwrap().to_owned();
-        }
-        answer
-    }
-
-    fn settings(&self) -> String {
-        let url = format!("http://{}/settings", self.daemon.http);
-        let answer = minreq::get(url).with_header("Cookie", &self.cookie).with_timeout(60);
-        patient(&answer).unwrap().as_str().unwrap().to_owned()
-    }
-
-    fn token(&self) -> String {
-        let page = self.settings();
-        let (_, rest) = page.split_once("name=\"token\" value=\"").expect("an open session");
-        rest[..32].to_owned()
-    }
 }
 
 fn says(miner: &Miner, words: &str) -> bool {

@@ -14,6 +14,7 @@ mod block_truth;
 mod clock_e2e;
 mod daemon_e2e;
 mod daemon_page;
+mod devices_e2e;
 mod failover_e2e;
 mod miners_e2e;
 mod outside_e2e;

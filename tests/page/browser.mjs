@@ -328,6 +328,28 @@ try {
     await wide.fill({ pin: "739100" });
     await wide.press("form .main");
     await examine(wide, "settings", 1280, "dark");
+
+    // The miners as devices, and one that is pointed here.
+    await page.open(addresses.fresh + "/devices");
+    await examine(page, "owner-devices", 360, "light");
+    await wide.open(addresses.fresh + "/devices");
+    await examine(wide, "owner-devices", 1280, "dark");
+    await page.run("document.querySelector('details').open = true");
+    await page.fill({ pool: "solo.example.org", pool_user: "me" });
+    await page.press("button[value=plan]");
+    expect(await page.shows("Write the second pool as host:port"), "devices: a second pool without a port is taken");
+    await page.run("document.querySelector('details').open = true");
+    await page.fill({ pool: "solo.example.org:3333", pool_user: "me" });
+    await page.press("button[value=plan]");
+    expect(await page.shows("Its password for the old pool is overwritten."), "devices: what is lost is not shown before");
+    expect(await page.run("[...document.querySelectorAll('table.plan tbody tr')].length === 3"), "devices: not three changes");
+    await examine(page, "owner-device-plan", 360, "light");
+    await page.press("button[value=point]");
+    expect(await page.shows("The device is pointed here"), "devices: it is not pointed here");
+    await page.press("button[value=blink]");
+    expect(await page.shows("was told: blink"), "devices: it does not blink");
+    await page.press("button[value=find]");
+    expect(await page.shows("2 devices were found."), "devices: nothing is found");
     // A grave button does nothing at a click, and its deed when it is held.
     const restart = "document.querySelector('[value=restart]')";
     await wide.run(restart + ".click()");

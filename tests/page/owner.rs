@@ -8,11 +8,15 @@ use std::time::Instant;
 
 use smol::{Async, LocalExecutor};
 use soloist::clock::Now;
+use soloist::devices::Way;
+use soloist::devices::pointing::Command;
 use soloist::notify::SinkId;
+use soloist::server::http::admin::devices::{DeviceEntry, DeviceList, Pointed};
 use soloist::server::http::admin::{Action, Admin, Change, Checked, Control, Local, SinkEntry};
 use soloist::server::http::{Http, NoBlock, Options, View};
+use soloist::settings::devices::{DevicePlan, DeviceStep, PointWish};
 use soloist::settings::{Changes, Input, Output, Remark, SinkChange, SinkValues, TOPICS, Values};
-use soloist::status::{AlarmView, MinerState, SinkView, Snapshot};
+use soloist::status::{AlarmView, DeviceView, MinerState, SinkView, Snapshot};
 
 use crate::sample;
 
@@ -104,7 +108,73 @@ impl View for OwnersBox {
     }
 }
 
+impl OwnersBox {
+    /// Devices of each kind, as the sample has them.
+    fn device_entries() -> Vec<DeviceEntry> {
+        let ways = [Way::List, Way::PairWithLogin, Way::ByHand, Way::Pair];
+        let entry = |(way, view): (Way, DeviceView)| DeviceEntry {
+            commands: match way {
+                Way::List => Command::ALL.to_vec(),
+                Way::Pair | Way::PairWithLogin => vec![Command::Restart],
+                Way::ByHand => Vec::new(),
+            },
+            way,
+            mines_here: view.pool.as_deref() == Some("192.168.1.20:3333") && way != Way::List,
+            speaks_v2: way == Way::List,
+            pointed: (way == Way::Pair).then(|| Pointed {
+                at: sample::NOW - 600,
+                words: "Its first share came after 24 s.".to_owned(),
+            }),
+            by_hand: "pool 192.168.1.20, port 3333, user bc1q….attic, password x".to_owned(),
+            view,
+        };
+        ways.into_iter().zip(sample::devices().devices).map(entry).collect()
+    }
+}
+
 impl Control for OwnersBox {
+    fn devices(&self) -> DeviceList {
+        DeviceList {
+            devices: OwnersBox::device_entries(),
+            asks: true,
+            searched_at: Some(sample::NOW - 60),
+            networks: vec!["192.168.1.20/24".to_owned()],
+        }
+    }
+
+    fn plan_device(&self, _: &str, wish: PointWish) -> Local<Result<DevicePlan, String>> {
+        Box::pin(async move {
+            let row = |what: &str, old: &str, new: &str| [what, old, new].map(str::to_owned);
+            let fallback = wish.fallback.map_or_else(String::new, |pool| pool.host);
+            Ok(DevicePlan {
+                rows: vec![
+                    row("Pool", "solo.example.org:3333", "192.168.1.20:3333"),
+                    row("User", "someone", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq.gamma"),
+                    row("Second pool", "", &fallback),
+                ],
+                not_restored: vec!["Its password for the old pool is overwritten.".to_owned()],
+                restarts: true,
+                seen: "5ee9".to_owned(),
+            })
+        })
+    }
+
+    fn tell_device(&self, address: &str, step: DeviceStep) -> Local<Result<String, String>> {
+        let done = match step {
+            DeviceStep::Tell(command) => Ok(format!("{address} was told: {}.", command.name())),
+            DeviceStep::Point { seen, .. } if seen == "5ee9" => {
+                Ok("The device is pointed here, and starts anew.".to_owned())
+            }
+            DeviceStep::Point { .. } => Err("Its settings are others now.".to_owned()),
+            DeviceStep::PutBack => Ok("The device has its settings of before again.".to_owned()),
+        };
+        Box::pin(async move { done })
+    }
+
+    fn find_devices(&self) -> Local<Result<String, String>> {
+        Box::pin(async { Ok("2 devices were found.".to_owned()) })
+    }
+
     fn values(&self) -> Values {
         self.0.lock().unwrap().values.clone().without_passwords()
     }

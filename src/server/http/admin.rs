@@ -4,6 +4,8 @@
 //! of at most 16 kB within 10 s, then a valid session and its form token (the set-up, which has no
 //! session yet, exists only while nothing is configured). The PIN is hashed on a pool thread.
 
+pub mod devices;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::IpAddr;
@@ -18,6 +20,7 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::notify::SinkId;
 use crate::settings::access::{self, Access, Token, Try};
+use crate::settings::devices::{DevicePlan, DeviceStep, PointWish};
 use crate::settings::{
     self, NODES_MAX, NodeValues, Remark, Service, SinkValues, SinkWish, TOPICS, Values,
 };
@@ -28,6 +31,8 @@ use crate::timeout::within;
 use super::forms::{self, Page, Typed};
 use super::route::{self, Body};
 use super::{BACKUP_BODY_MAX, BODY_MAX, Http, multipart};
+
+use devices::DeviceList;
 
 /// What the daemon found out about new values.
 #[derive(Clone, Debug, Default)]
@@ -346,6 +351,36 @@ pub trait Control {
         Box::pin(async { Err("This box sends no notifications.".to_owned()) })
     }
 
+    /// The miners as devices.
+    fn devices(&self) -> DeviceList {
+        DeviceList::default()
+    }
+
+    /// What would be sent to the device at this address to point it here. Asks the device, changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// A sentence: why it cannot be pointed here, and what to type instead.
+    fn plan_device(&self, _address: &str, _wish: PointWish) -> Local<Result<DevicePlan, String>> {
+        Box::pin(async { Err("This box asks no devices.".to_owned()) })
+    }
+
+    /// Does something with the device at this address, and tells what came of it.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn tell_device(&self, _address: &str, _step: DeviceStep) -> Local<Result<String, String>> {
+        Box::pin(async { Err("This box asks no devices.".to_owned()) })
+    }
+
+    /// Searches the own network for devices.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn find_devices(&self) -> Local<Result<String, String>> {
+        Box::pin(async { Err("This box asks no devices.".to_owned()) })
+    }
+
     /// The last lines of the log, the newest last.
     fn log_tail(&self) -> String {
         String::new()
@@ -372,6 +407,8 @@ pub struct Admin {
     restoring: Cell<bool>,
     /// A test message is on its way: it holds a thread of the pool.
     testing: Cell<bool>,
+    /// A device is asked or told something, or all are searched for.
+    device_busy: Cell<bool>,
 }
 
 /// What is done once at a time. Ends with the request, however that ends.
@@ -489,7 +526,7 @@ pub const NO_PIN: &str = "This box is configured by its file, soloist.toml, and 
 
 /// Whether a path is for the owner, or for whoever sets the box up.
 pub fn shows(path: &str) -> bool {
-    matches!(path, "/settings" | "/setup" | "/log" | "/support.txt" | "/api/setup")
+    matches!(path, "/settings" | "/setup" | "/devices" | "/log" | "/support.txt" | "/api/setup")
         || path.starts_with("/recordings/")
         || path.starts_with("/join/")
 }
@@ -503,6 +540,7 @@ impl Admin {
             setting_up: Cell::new(false),
             restoring: Cell::new(false),
             testing: Cell::new(false),
+            device_busy: Cell::new(false),
         })
     }
 
@@ -511,9 +549,8 @@ impl Admin {
         match path {
             "/restore" | "/api/restore" if self.open_for_set_up() => Some(BACKUP_BODY_MAX),
             "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/join"
-            | "/api/setup" | "/api/join" | "/backup" | "/notify" | "/restore" | "/api/restore" => {
-                Some(BODY_MAX)
-            }
+            | "/devices" | "/api/setup" | "/api/join" | "/backup" | "/notify" | "/restore"
+            | "/api/restore" => Some(BODY_MAX),
             _ => None,
         }
     }
@@ -528,6 +565,7 @@ impl Admin {
             Some(form) if path.starts_with("/join/") => {
                 self.join_page(http, &form, &path["/join/".len()..], None)
             }
+            Some(form) if path == "/devices" => self.devices_page(http, &form),
             Some(_) if !matches!(path, "/settings" | "/setup") => self.download(path),
             _ if self.open_for_set_up() => {
                 let mut values = self.control.values();
@@ -609,6 +647,7 @@ impl Admin {
             }
             "/backup" => self.backup(http, &form, &token, peer).await,
             "/notify" => self.notify(http, &form, &token, peer).await,
+            "/devices" => self.device(http, &form, &token, peer).await,
             "/settings" => self.change(http, &form, &token, peer).await,
             _ => route::see("/settings"),
         }
@@ -631,7 +670,8 @@ impl Admin {
         match self.first_values(http, first, problems, (save, anyway), peer).await {
             FirstValues::Wrong(checked) => self.page(http, Page::SetUp(typed, &checked, &[])),
             FirstValues::Good(checked) => self.page(http, Page::ConfirmSetUp(typed, &checked)),
-            FirstValues::Saved(_) => self.enter("/"),
+            // The last step: the miners that are in the house already.
+            FirstValues::Saved(_) => self.enter("/devices"),
             FirstValues::TooLate => route::see("/settings"),
         }
     }

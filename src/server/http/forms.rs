@@ -1,5 +1,6 @@
 //! The pages of set-up and settings: plain forms that work without a script.
 
+pub(super) mod devices;
 pub(super) mod sinks;
 
 use std::cell::Cell;
@@ -23,6 +24,10 @@ pub(super) enum Page<'a> {
     Login(&'a str, Option<Duration>),
     /// The file rules; a sentence why.
     FileOnly(&'a str),
+    /// The miners as devices.
+    Devices(devices::Shown<'a>),
+    /// What would be sent to one of them.
+    DevicePlan(devices::Preview<'a>),
     /// Form token, a miner, and the one that it is as well: asked for, or asked about.
     Join(&'a Token, &'a MinerView, Option<&'a MinerView>),
     /// Form token, values, what is said about them, what was done, the places for notifications, and
@@ -79,6 +84,8 @@ pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) ->
         Page::Sink { token, known, values, checked, done } => {
             ("Notifications", sinks::form(known, values, checked, done, &hidden(token)))
         }
+        Page::Devices(shown) => ("Devices", devices::list(snapshot, &shown)),
+        Page::DevicePlan(plan) => ("Point it here", devices::preview(snapshot, &plan)),
         Page::Join(token, miner, other) => {
             ("Same miner", join(snapshot, &hidden(token), miner, other))
         }
@@ -341,6 +348,10 @@ fn settings(
                         }
                     }
                 }
+            } }
+            section.part { h2 { "Devices" } div {
+                p { "Point a miner at this box, let it blink, pause or restart it, and look for miners that are \
+                     not here yet: " a href="/devices" { "Devices" } "." }
             } }
             section.part { h2 { "Difficulty" } div {
                 form.narrow method="post" action="/action" {

@@ -1,0 +1,288 @@
+//! The miners as devices, at the real program: what they tell, what is told to them, and what hostile ones
+//! can do. The devices behave as their firmwares' sources say (`tests/common/device.rs`).
+#![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used)]
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+use soloist::demo;
+use soloist::demo::chain::Rules;
+use soloist::demo::node::{SandboxConfig, SandboxNode};
+
+use crate::common::daemon::{Browser, Daemon, Miner, PAYOUT};
+use crate::common::device::{Device, Hostile, Kind};
+use crate::common::{free_port, wait_for};
+
+/// A node whose blocks every second hash solves, and its entry in a config.
+fn node() -> (SandboxNode, String) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let bits = 0x207f_ffff;
+    let chain = demo::chain_before(now, bits);
+    let config = SandboxConfig {
+        name: "sandbox".into(),
+        user: "u".into(),
+        password: "p".into(),
+        rules: Rules { easy_blocks: chain.height(), bits, pace: None },
+        transactions_per_block: 2,
+        transaction_every: Duration::from_secs(3600),
+    };
+    let node = SandboxNode::start(config, chain, None).unwrap();
+    let entry = format!(
+        "[node]\nrpc_url = \"{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\nzmq_hashblock_addr = \"{}\"\n\
+         p2p_addr = \"off\"\n",
+        node.url(),
+        node.zmq_address()
+    );
+    (node, entry)
+}
+
+/// Devices at addresses of their own, 127.0.0.41 and so on.
+fn devices(kinds: &[Kind], first: u8) -> Vec<Device> {
+    let start = |(place, kind): (usize, &Kind)| {
+        let ip = Ipv4Addr::new(127, 0, 0, first + place as u8);
+        Device::start(*kind, SocketAddr::from((ip, free_port())))
+    };
+    kinds.iter().enumerate().map(start).collect()
+}
+
+/// Starts the box; it asks these devices, and its PIN is 7391x.
+fn start(entry: &str, devices: &[Device]) -> Daemon {
+    let mut daemon = Daemon::still();
+    let addresses: Vec<String> =
+        devices.iter().map(|device| format!("\"{}\"", device.address)).collect();
+    let more = format!(
+        "[devices]\naddresses = [{}]\nprice_per_kwh = 0.5\ncurrency = \"€\"\n",
+        addresses.join(", ")
+    );
+    daemon.configure(entry, &more);
+    daemon.edit(|text| text.replace("[http]", "[http]\npin = \"7391x\""));
+    daemon.launch();
+    daemon.wait_ready();
+    daemon
+}
+
+fn log_in(daemon: &Daemon) -> Browser<'_> {
+    let mut browser = Browser { daemon, cookie: String::new() };
+    wait_for("the PIN", || {
+        browser.post("/login", "pin=7391x");
+        (!browser.cookie.is_empty()).then_some(())
+    });
+    browser
+}
+
+/// What the API tells of the device at this address.
+fn told(daemon: &Daemon, device: &Device) -> Option<Value> {
+    let all = daemon.get("/api/devices")?;
+    let address = device.address.to_string();
+    all["devices"].as_array()?.iter().find(|told| told["address"] == address.as_str()).cloned()
+}
+
+fn fresh(daemon: &Daemon, device: &Device) -> Value {
+    wait_for("an answer of the device", || {
+        told(daemon, device).filter(|told| told["fresh"] == true)
+    })
+}
+
+/// A press on the page of devices; what it answers.
+fn press(browser: &mut Browser<'_>, device: &Device, step: &str, more: &str) -> String {
+    let token = browser.token();
+    let form = format!("token={token}&device={}&step={step}{more}", device.address);
+    let answer = browser.post("/devices", &form);
+    assert_eq!(answer.status_code, 200, "{step}");
+    answer.as_str().unwrap().to_owned()
+}
+
+/// A miner's connection from an address of its own.
+fn connect_from(ip: std::net::IpAddr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
+
+#[test]
+fn devices_tell_of_themselves_and_are_pointed_here_and_back() {
+    let (_node, entry) = node();
+    let kinds = [Kind::AxeOs2_15, Kind::AxeOs2_14, Kind::NerdQAxe, Kind::Nano3s];
+    let devices = devices(&kinds, 41);
+    let daemon = start(&entry, &devices);
+    for device in &devices {
+        let told = fresh(&daemon, device);
+        assert!(told["hashrate"].as_f64().unwrap() > 1e11, "{told}");
+        assert!(told["watts"].as_f64().unwrap() > 5.0, "{told}");
+        assert!(told["chip_c"].as_f64().unwrap() > 30.0, "{told}");
+    }
+    let power = daemon.get("/api/devices").unwrap()["power"].clone();
+    assert_eq!(power["devices"], 4, "{power}");
+    let day = power["watts"].as_f64().unwrap() * 24.0 / 1000.0 * 0.5;
+    assert!((power["cost"]["day"].as_f64().unwrap() - day).abs() < 1e-6, "{power}");
+    let metrics = daemon.text("/metrics");
+    assert_eq!(metrics.matches("soloist_device_power_watts{").count(), 4, "{metrics}");
+    let everything = metrics + &daemon.get("/api/devices").unwrap().to_string() + &daemon.text("/");
+    for secret in ["\"ssid\"", "bc1qexample", "stratumUser"] {
+        assert!(!everything.contains(secret), "{secret} is told to everybody");
+    }
+
+    // Nobody without the PIN.
+    let mut stranger = Browser { daemon: &daemon, cookie: String::new() };
+    let form = format!("device={}&step=restart&sure=yes", devices[0].address);
+    assert_eq!(stranger.post("/devices", &form).status_code, 303);
+    assert!(stranger.page("/devices").contains("PIN"));
+    assert_eq!(devices[0].restarted(), 0);
+
+    let mut browser = log_in(&daemon);
+    let port = daemon.stratum.port();
+    for device in &devices[..3] {
+        let before = (device.settings(), device.mines_on());
+        let plan = press(&mut browser, device, "plan", "");
+        assert!(plan.contains(&format!("127.0.0.1:{port}")), "{plan}");
+        let (_, seen) = plan.split_once("name=\"seen\" value=\"").expect("a plan");
+        let seen = seen.split('"').next().unwrap().to_owned();
+        assert_eq!(device.settings(), before.0, "a look changes nothing");
+
+        // Another plan than the one that was shown.
+        let page = press(&mut browser, device, "point", "&seen=0123456789abcdef");
+        assert!(page.contains("others than those that were shown"), "{page}");
+        assert_eq!(device.settings(), before.0);
+
+        let page = press(&mut browser, device, "point", &format!("&seen={seen}"));
+        assert!(page.contains("Its first share is awaited"), "{page}");
+        let on = wait_for("the device to mine here", || {
+            Some(device.mines_on()).filter(|on| on.host == "127.0.0.1")
+        });
+        assert_eq!(on.port, port, "{on:?}");
+        assert!(on.user.starts_with(&format!("{PAYOUT}.")), "{on:?}");
+        // In a list ours has a place of its own; elsewhere the password stays.
+        let password = match device.kind {
+            Kind::AxeOs2_15 => "x",
+            _ => before.1.password.as_str(),
+        };
+        assert_eq!(on.password, password);
+
+        // The first share is noticed.
+        let stream = connect_from(device.address.ip(), daemon.stratum);
+        let mut miner = Miner::begin(stream, "bitaxe/BM1370/v2.15.0", &on.user);
+        assert_eq!(miner.mine().0["result"], true);
+        wait_for("the first share", || {
+            browser.page("/devices").contains("Its first share came after").then_some(())
+        });
+        drop(miner);
+
+        let page = press(&mut browser, device, "back", "");
+        assert!(page.contains("has its settings of before again"), "{page}");
+        wait_for("the old pool", || (device.mines_on() == before.1).then_some(()));
+        assert_eq!(device.settings(), before.0, "{:?}: not all is as before", device.kind);
+    }
+    // An Avalon is told what to type.
+    let page = press(&mut browser, &devices[3], "plan", "");
+    assert!(page.contains("as the first pool: stratum+tcp://127.0.0.1"), "{page}");
+
+    // What a device tells comes with the next answer, and its trouble is an alarm at once.
+    devices[0].set(json!({"isUsingFallbackStratum": 1}));
+    let page = press(&mut browser, &devices[0], "blink", "");
+    assert!(page.contains("blinks"), "{page}");
+    wait_for("the alarm", || {
+        let status = daemon.status()?;
+        let alarms = status["alarms"].as_array()?.clone();
+        alarms
+            .iter()
+            .any(|alarm| alarm["text"].as_str().unwrap().contains("second pool"))
+            .then_some(())
+    });
+}
+
+#[test]
+fn what_is_needed_for_the_way_back_survives_a_restart() {
+    let (_node, entry) = node();
+    let devices = devices(&[Kind::AxeOs2_15], 61);
+    let mut daemon = start(&entry, &devices);
+    fresh(&daemon, &devices[0]);
+    let before = devices[0].settings();
+    {
+        let mut browser = log_in(&daemon);
+        let plan = press(&mut browser, &devices[0], "plan", "");
+        let (_, seen) = plan.split_once("name=\"seen\" value=\"").expect("a plan");
+        let seen = seen.split('"').next().unwrap().to_owned();
+        press(&mut browser, &devices[0], "point", &format!("&seen={seen}"));
+    }
+    assert_ne!(devices[0].settings(), before);
+    daemon.kill();
+    daemon.launch();
+    daemon.wait_ready();
+    fresh(&daemon, &devices[0]);
+    let mut browser = log_in(&daemon);
+    assert!(browser.page("/devices").contains("Put its old settings back"));
+    // Another device has the address meanwhile: it gets nothing.
+    let own = devices[0].info()["macAddr"].clone();
+    devices[0].set(json!({"macAddr": "02:00:00:00:00:01"}));
+    let pointed = devices[0].settings();
+    let page = press(&mut browser, &devices[0], "back", "");
+    assert!(page.contains("Another device has this address now"), "{page}");
+    assert_eq!(devices[0].settings(), pointed);
+    devices[0].set(json!({"macAddr": own}));
+    press(&mut browser, &devices[0], "back", "");
+    assert_eq!(devices[0].settings(), before);
+}
+
+#[test]
+fn hostile_devices_cost_nothing() {
+    let (_node, entry) = node();
+    let kinds = [
+        Hostile::TenMegabytes,
+        Hostile::Endless,
+        Hostile::Trickle,
+        Hostile::Silent,
+        Hostile::Redirect,
+        Hostile::WrongTypes,
+        Hostile::NotNumbers,
+        Hostile::Huge,
+        Hostile::Markup,
+        Hostile::Claims(Ipv4Addr::new(127, 0, 0, 71)),
+    ]
+    .map(Kind::Hostile);
+    let devices = devices(&kinds, 71);
+    let daemon = start(&entry, &devices);
+    let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370/v2.15.0", "anna");
+    let before = daemon.proc_status("VmRSS:");
+    let (started, mut slowest) = (Instant::now(), Duration::ZERO);
+    // Each has been asked twice or has run into the deadline.
+    while started.elapsed() < Duration::from_secs(45) {
+        let asked = Instant::now();
+        assert_eq!(miner.call("mining.ping", json!([]))["result"], "pong");
+        slowest = slowest.max(asked.elapsed());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!(
+        "slowest answer to the miner beside ten hostile devices: {slowest:?}; resident memory {} kB before, \
+         {} kB after",
+        before,
+        daemon.proc_status("VmRSS:")
+    );
+    for device in &devices {
+        if !matches!(device.kind, Kind::Hostile(Hostile::Silent | Hostile::Trickle)) {
+            assert!(!device.requests().is_empty(), "{:?} was not asked", device.kind);
+        }
+    }
+    // What is left of them: each told for what it is, and nothing as markup.
+    let page = daemon.text("/");
+    let list = log_in(&daemon).page("/devices");
+    for text in [&page, &list] {
+        assert!(!text.contains("<script>alert") && !text.contains("<img"), "{text}");
+    }
+    let all = daemon.get("/api/devices").unwrap();
+    for told in all["devices"].as_array().unwrap() {
+        for field in ["hashrate", "watts", "chip_c", "volts", "rssi_dbm", "best"] {
+            let value = told[field].as_f64().unwrap_or_default();
+            assert!(value.is_finite() && value < 1e18, "{field} of {told}");
+        }
+    }
+    // A device that says that it is at another's address is where it answers.
+    let liar = told(&daemon, &devices[9]).unwrap();
+    assert_eq!(liar["address"], devices[9].address.to_string().as_str());
+    assert_eq!(miner.mine().0["result"], true, "mining goes on");
+}
