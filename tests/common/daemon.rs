@@ -26,6 +26,8 @@ pub struct Daemon {
     runtime: Option<tempfile::TempDir>,
     /// What its next start finds in its environment beside the usual.
     pub env: Vec<(String, String)>,
+    /// Another build than the one under test.
+    pub program: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -63,6 +65,7 @@ impl Daemon {
             dir: tempfile::tempdir().unwrap(),
             runtime: tempfile::tempdir_in("/dev/shm").ok(),
             env: Vec::new(),
+            program: None,
             child: None,
         }
     }
@@ -108,7 +111,7 @@ impl Daemon {
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = Command::new(program());
+        let mut command = Command::new(self.program.clone().unwrap_or_else(program));
         if let Some(runtime) = &self.runtime {
             command.env("RUNTIME_DIRECTORY", runtime.path());
         }

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[path = "../common/mod.rs"]
 mod common;
 
+mod devices_load;
 mod guest_e2e;
 mod page_load;
 mod soak;
