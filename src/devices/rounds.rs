@@ -220,7 +220,9 @@ impl Device {
             None => UNKNOWN_AT_MOST,
         };
         let mut other_api_first = false;
-        if self.told.is_none() && self.hint == Hint::Unknown {
+        // After a while, another device may have the address.
+        let is_lost = |told: &Told| now.saturating_duration_since(told.at) >= KEPT;
+        if self.told.as_deref().is_none_or(is_lost) && self.hint == Hint::Unknown {
             // Both are tried before it is left alone for a while.
             other_api_first = self.api == Api::Http;
             self.api = match self.api {
@@ -235,8 +237,7 @@ impl Device {
     }
 }
 
-/// Begins anew where the device did: its counts fell, or it is at another pool, which it tells by nothing
-/// else.
+/// Begins anew where the device did: its counts fell, it is at another pool, or another device is there.
 fn shares(
     now: Instant,
     before: Option<&Told>,
@@ -245,7 +246,12 @@ fn shares(
 ) -> Option<Shares> {
     let counts = (telemetry.accepted?.saturating_add(telemetry.rejected.unwrap_or(0)), ours?);
     let known = before.and_then(|told| told.shares);
-    let goes_on = known.filter(|known| counts.0 >= known.last.0 && counts.1 >= known.last.1);
+    let is_same = before.is_some_and(|told| {
+        let before = &told.telemetry;
+        before.mac == telemetry.mac && before.pool() == telemetry.pool()
+    });
+    let goes_on =
+        known.filter(|known| is_same && counts.0 >= known.last.0 && counts.1 >= known.last.1);
     Some(match goes_on {
         Some(known) => Shares { last: counts, ..known },
         None => Shares { since: now, first: counts, last: counts },
@@ -312,7 +318,7 @@ impl Rounds {
     }
 
     /// Takes what came of a question. `ours` is how many shares of it, accepted and rejected, were counted
-    /// here so far, if it is one of the miners. Its telemetry, if it told any.
+    /// here so far, if it is one of the miners that are connected. Its telemetry, if it told any.
     pub fn answered(
         &mut self,
         now: Now,
@@ -358,14 +364,18 @@ impl Rounds {
 }
 
 impl Device {
-    /// Another firmware connects from there than before.
+    /// Another firmware connects from there than before. One with another API is another device: what was
+    /// told there is not of it.
     fn take_hint(&mut self, now: Instant, hint: Hint) {
         if self.hint == hint {
             return;
         }
         self.hint = hint;
-        if let (Hint::Known(api), None) = (hint, &self.told) {
-            self.api = api;
+        let Hint::Known(api) = hint else { return };
+        if self.api != api {
+            *self =
+                Device { wanted_at: self.wanted_at, asked: self.asked, ..Device::new(now, hint) };
+        } else if self.told.is_none() {
             self.next = self.next.min(now + INTERVAL);
         }
     }

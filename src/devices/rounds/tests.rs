@@ -216,3 +216,55 @@ fn a_place_is_written_as_the_owner_writes_it() {
     assert_eq!(Place { port: Some(80), ..place("fd00::9") }.to_string(), "[fd00::9]:80");
     assert_eq!(place("192.168.1.9").socket(Api::Cgminer).to_string(), "192.168.1.9:4028");
 }
+
+#[test]
+fn another_device_at_an_address_is_asked_by_its_own_api() {
+    let mut world = World::new();
+    world.want(&[("192.168.1.9", AXE)]);
+    let question = world.question().unwrap();
+    world.answered(question, answer(1, 0));
+    // An Avalon has the Bitaxe's address now.
+    world.want(&[("192.168.1.9", Hint::Known(Api::Cgminer))]);
+    assert!(world.rounds.get(place("192.168.1.9")).unwrap().telemetry().is_none());
+    assert_eq!(world.question().unwrap().api, Api::Cgminer);
+}
+
+#[test]
+fn another_device_at_an_address_that_was_named_is_found_in_the_end() {
+    let mut world = World::new();
+    world.want(&[("192.168.1.9", Hint::Unknown)]);
+    let question = world.question().unwrap();
+    world.answered(question, answer(1, 0));
+    while world.second < 1_200.0 {
+        world.want(&[("192.168.1.9", Hint::Unknown)]);
+        let question = world.question().unwrap();
+        if question.api == Api::Cgminer {
+            return;
+        }
+        world.answered(question, Err(Fault::Closed(80)));
+    }
+    panic!("it is asked by HTTP for ever");
+}
+
+#[test]
+fn shares_at_another_pool_are_not_compared_with_ours() {
+    let mut world = World::new();
+    world.want(&[("192.168.1.9", AXE)]);
+    let mut ask = |accepted: u64, host: &str, ours: Option<u64>| {
+        let question = world.question().unwrap();
+        let mut body = answer(accepted, 0).unwrap();
+        let host = host.to_owned();
+        body.pools = vec![super::super::Pool { host, in_use: true, ..Default::default() }];
+        let now = world.now();
+        world.rounds.answered(now, question, Ok(body), ours);
+        let shares = world.rounds.get(place("192.168.1.9")).unwrap().shares();
+        shares.map(|shares| (shares.device(), shares.here()))
+    };
+    assert_eq!(ask(10, "here", Some(100)), Some((0, 0)));
+    assert_eq!(ask(12, "here", Some(102)), Some((2, 2)));
+    // A NerdQAxe goes on counting at its second pool.
+    assert_eq!(ask(40, "there", Some(102)), Some((0, 0)));
+    assert_eq!(ask(90, "there", None), None);
+    assert_eq!(ask(99, "here", Some(103)), Some((0, 0)));
+    assert_eq!(ask(101, "here", Some(105)), Some((2, 2)));
+}
