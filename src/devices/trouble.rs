@@ -106,7 +106,8 @@ impl Trouble {
                 .volts
                 .zip(device.nominal_volts)
                 .is_some_and(|(volts, nominal)| volts > 0.0 && volts < SAG * nominal),
-            Trouble::Throttled => device.throttled && !device.overheated,
+            // Chips that stand still, without a pool or in a pause, have no clock to speak of.
+            Trouble::Throttled => device.throttled && hashes && !device.overheated,
             Trouble::Paused => device.paused,
             Trouble::Stopped => {
                 device.hashrate == Some(0.0) && !device.paused && !device.overheated && is_warm

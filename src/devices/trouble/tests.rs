@@ -91,3 +91,9 @@ fn a_device_that_starts_is_not_slow_yet() {
     device.boards = vec![0.0, 266e9];
     assert_eq!(after(600, &device), []);
 }
+
+#[test]
+fn a_device_that_stands_still_is_not_slower_than_it_is_set_to() {
+    let device = Telemetry { paused: true, throttled: true, hashrate: Some(0.0), ..healthy() };
+    assert_eq!(after(600, &device), [Trouble::Paused]);
+}
