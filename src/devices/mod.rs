@@ -401,6 +401,8 @@ fn port_of(url: &str) -> Option<u16> {
 fn host_and_port(url: &str) -> (&str, Option<&str>) {
     let place = url.split_once("://").map_or(url, |(_, place)| place);
     let place = place.split(['/', '?', '#']).next().unwrap_or_default().trim();
+    // Some take a login there, which is nobody else's business.
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
     match place.rsplit_once(':') {
         // IPv6 alone has more than one.
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
@@ -446,6 +448,7 @@ mod tests {
             ("stratum+tcp://solo.example:3333", "solo.example", Some(3333)),
             ("stratum2+tcp://solo.example:3336/key", "solo.example", Some(3336)),
             ("solo.example:70000", "solo.example", None),
+            ("stratum+tcp://bc1q:secret@solo.example:3333", "solo.example", Some(3333)),
             ("fd00::1", "fd00::1", None),
             ("stratum+tcp://[fd00::1]:3333", "fd00::1", Some(3333)),
             ("", "", None),
