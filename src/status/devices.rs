@@ -299,20 +299,23 @@ pub(super) fn alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         let name = snapshot.device_name(device);
         for told in &device.troubles {
             let (level, text, advice) = words(device, told.what, &name);
-            let id = format!("device_{}:{}", told.what.name(), device.key());
+            let id = format!("device_{}:{}", told.what.name(), snapshot.device_key(device));
             alarms.add_since(About::Miner, Some(told.since), level, id, text, advice);
         }
     }
 }
 
-impl DeviceView {
-    /// By which its alarms are told from those of others: the miner's id, or its address.
-    fn key(&self) -> &str {
-        self.miner.as_deref().unwrap_or(&self.address)
-    }
-}
-
 impl Snapshot {
+    /// By which a device's alarms are told from those of others: the miner's id, or its address where it is
+    /// no miner, or where several devices mine under one name.
+    fn device_key<'d>(&self, device: &'d DeviceView) -> &'d str {
+        let same = self.devices.iter().filter(|other| other.miner == device.miner);
+        match device.miner.as_deref() {
+            Some(miner) if same.count() == 1 => miner,
+            _ => &device.address,
+        }
+    }
+
     /// The device that a miner is.
     pub fn device_of(&self, miner: &str) -> Option<&DeviceView> {
         self.devices.iter().find(|device| device.miner.as_deref() == Some(miner))

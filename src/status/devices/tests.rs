@@ -173,3 +173,22 @@ fn a_device_is_named_as_the_owner_names_it() {
     assert_eq!(snapshot.device_name(&other), "bitaxe at 192.168.1.9");
     assert_eq!(snapshot.device_name(&device("8", 1e12, None)), "192.168.1.9");
 }
+
+#[test]
+fn two_devices_under_one_name_have_alarms_of_their_own() {
+    let hot = |address: &str| DeviceView {
+        address: address.to_owned(),
+        troubles: vec![TroubleView { what: Trouble::Hot, since: 1 }],
+        ..device("7", 1e12, None)
+    };
+    let snapshot = Snapshot {
+        configured: true,
+        miners: vec![miner(None, 1e12)],
+        devices: vec![hot("192.168.1.9"), hot("192.168.1.10")],
+        ..Snapshot::default()
+    };
+    let ids: Vec<String> = verdict(&snapshot).alarms.into_iter().map(|alarm| alarm.id).collect();
+    for id in ["device_hot:192.168.1.9", "device_hot:192.168.1.10"] {
+        assert_eq!(ids.iter().filter(|known| *known == id).count(), 1, "{ids:?}");
+    }
+}
