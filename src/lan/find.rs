@@ -26,6 +26,8 @@ const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), 535
 const LISTEN: Duration = Duration::from_secs(2);
 /// Bytes of an answer: the longest that mDNS allows.
 const PACKET_MAX: usize = 9000;
+/// Packets that are read in each network, whoever sends them: eight for each device.
+const PACKETS_MAX: usize = 8 * FOUND_MAX;
 /// Devices that one search finds at most.
 pub const FOUND_MAX: usize = 64;
 /// Subnets that are searched at most: of the first interfaces.
@@ -96,13 +98,17 @@ async fn listen(own: Ipv4Addr, found: &RefCell<BTreeSet<IpAddr>>) {
         Err(error) => return log::debug!("mDNS from {own}: {error}"),
     };
     let mut packet = vec![0; PACKET_MAX];
-    while let Ok((length, from)) = socket.recv_from(&mut packet).await {
+    for _ in 0..PACKETS_MAX {
+        let Ok((length, from)) = socket.recv_from(&mut packet).await else { return };
         // Who answers is who is meant: an answer that names another address names it in vain.
         let is_device = announces(&packet[..length]) && Place::at(from.ip()).is_private();
         let mut found = found.borrow_mut();
         if is_device && found.len() < FOUND_MAX {
             found.insert(from.ip());
         }
+        drop(found);
+        // While packets wait, reading them never does: a flood would stop the miners' loop.
+        futures_lite::future::yield_now().await;
     }
 }
 
