@@ -14,7 +14,7 @@ use crate::fsutil::{self, Rights};
 use crate::ids::ConnId;
 use crate::ledger::totals::{LedgerEvent, NoJoin, WorkerId};
 use crate::server::http::admin::{Action, Download, Local};
-use crate::status::{EventKind, Level, format, json, metrics, verdict};
+use crate::status::{DeviceView, EventKind, Level, format, json, metrics, verdict};
 use crate::{exit, logger, os};
 
 use super::recorder::{self, Recording, Said};
@@ -269,17 +269,19 @@ impl State {
 
     /// The report for support: one text with everything that helps to find a fault.
     pub(super) fn support(&self, now: Now) -> Download {
-        let snapshot = self.snapshot(now);
+        let mut snapshot = self.snapshot(now);
+        snapshot.devices = snapshot.devices.into_iter().map(DeviceView::for_support).collect();
         let verdict = verdict(&snapshot);
         let status = json::status(&snapshot, &verdict);
         let text = format!(
             "{}, report of Unix time {}\n\n== Config\n{:#?}\n\n== Status\n{}\n\n== Miners\n{}\n\n\
-             == Metrics\n{}\n\n== Log\n{}",
+             == Devices\n{}\n\n== Metrics\n{}\n\n== Log\n{}",
             exit::version(),
             now.unix,
             self.config,
             String::from_utf8_lossy(&status),
             String::from_utf8_lossy(&json::miners(&snapshot)),
+            String::from_utf8_lossy(&json::devices(&snapshot)),
             metrics::metrics(&snapshot, &verdict),
             logger::tail(),
         );

@@ -222,6 +222,11 @@ impl DeviceView {
         }
     }
 
+    /// Without what others need not know of the house: its name and its pools.
+    pub fn for_support(self) -> DeviceView {
+        DeviceView { hostname: String::new(), pool: None, pools: Vec::new(), ..self }
+    }
+
     /// What it claims to do, H/s: what its settings promise, or what it says it does, if that is more.
     pub fn claims(&self) -> Option<f64> {
         let rates = [self.expected, self.hashrate].into_iter().flatten();

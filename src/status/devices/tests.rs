@@ -192,3 +192,26 @@ fn two_devices_under_one_name_have_alarms_of_their_own() {
         assert_eq!(ids.iter().filter(|known| *known == id).count(), 1, "{ids:?}");
     }
 }
+
+#[test]
+fn for_support_a_device_tells_all_but_its_pools() {
+    let told = DeviceView {
+        pool: Some("pool.example:3333".to_owned()),
+        pools: vec!["pool.example:3333".to_owned()],
+        on_fallback: Some(true),
+        troubles: vec![TroubleView { what: Trouble::OnFallback, since: 1 }],
+        hostname: "bitaxe-of-anna".to_owned(),
+        ..device("", 1e12, None)
+    };
+    let snapshot = Snapshot {
+        configured: true,
+        devices: vec![told.clone().for_support()],
+        ..Snapshot::default()
+    };
+    let alarms = serde_json::to_string(&verdict(&snapshot).alarms.len()).unwrap();
+    assert_ne!(alarms, "0");
+    for text in [format!("{snapshot:?}"), format!("{:?}", verdict(&snapshot))] {
+        assert!(!text.contains("pool.example") && !text.contains("anna"), "{text}");
+    }
+    assert_eq!(snapshot.devices[0].hashrate, told.hashrate);
+}
