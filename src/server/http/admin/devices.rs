@@ -15,7 +15,7 @@ use crate::devices::pointing::Command;
 use crate::settings::Remark;
 use crate::settings::access::Token;
 use crate::settings::devices::{DevicePlan, DeviceStep, PointWish, fallback};
-use crate::status::DeviceView;
+use crate::status::{DeviceView, format};
 
 /// All devices that the owner can do something with.
 #[derive(Clone, Debug, Default)]
@@ -90,7 +90,8 @@ impl Admin {
         let address = form.get("device").unwrap_or_default().to_owned();
         let failed = |why: String| self.devices_with(http, token, vec![Remark::whole(why)], &[]);
         if self.device_busy.replace(true) {
-            let words = "Another device is being told something: try again in a few seconds.";
+            let words = "A device is being told something, or a search is under way: try again in a few \
+                         seconds.";
             return failed(words.to_owned());
         }
         let _busy = Busy(self.clone(), |admin| &admin.device_busy);
@@ -125,13 +126,15 @@ impl Admin {
                 None => return route::see("/devices"),
             },
         };
+        // What a form says is not known to be a device yet.
+        let named = format::tame(&address);
         let words = match &step {
             DeviceStep::Tell(command) => {
-                format!("Device {address} is told: {}.", command.name())
+                format!("Device {named} is told: {}.", command.name())
             }
-            DeviceStep::Point { .. } => format!("Device {address} is to be pointed here."),
+            DeviceStep::Point { .. } => format!("Device {named} is to be pointed here."),
             DeviceStep::PutBack => {
-                format!("Device {address} is to get its settings of before back.")
+                format!("Device {named} is to get its settings of before back.")
             }
         };
         self.control.audit(peer, words);

@@ -54,7 +54,8 @@ pub(super) fn list(s: &Snapshot, shown: &Shown<'_>) -> Markup {
                     "Asks the network by mDNS who announces itself as a miner, and then tries ports 80 and \
                      4028 of each address near this box"
                     @if !list.networks.is_empty() { " (" (list.networks.join(", ")) ")" }
-                    ", a hundred a second. Nothing is changed anywhere. It takes up to half a minute."
+                    ", sixteen at a time. Nothing is changed anywhere. It takes about half a minute for each \
+                     network."
                 }
                 @if let Some(at) = list.searched_at { p.quiet { "The last search ended " (page::date(at)) "." } }
                 button type="submit" name="step" value="find" { "Look for miners" }
