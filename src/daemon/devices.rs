@@ -28,7 +28,7 @@ pub(super) struct Devices {
     /// The worker that last mined from an address, if it was one alone: a device whose miner has left is
     /// still the same.
     workers: BTreeMap<IpAddr, WorkerId>,
-    /// When it is looked next who is to be asked; `None` where nobody is.
+    /// When it is looked next who is to be asked, and whose first share has come; `None` where nobody is.
     look: Option<Instant>,
     executor: Rc<LocalExecutor<'static>>,
 }
@@ -42,10 +42,8 @@ impl Devices {
 
     /// Applies the settings.
     pub(super) fn reload(&mut self, now: Now, config: &Config) {
-        if config.devices.ask {
-            self.look = Some(now.mono);
-        } else {
-            self.look = None;
+        self.look(now);
+        if !config.devices.ask {
             self.rounds.clear();
             self.workers.clear();
         }
@@ -66,6 +64,11 @@ impl Devices {
         self.rounds.hurry(now, place);
     }
 
+    /// Looks at once who is to be asked, and who has sent a first share.
+    pub(super) fn look(&mut self, now: Now) {
+        self.look = Some(now.mono);
+    }
+
     /// When there is something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let look = self.look?;
@@ -77,10 +80,13 @@ impl State {
     pub(super) fn tick_devices(&mut self, now: Now) {
         let Some(look) = self.devices.look else { return };
         if look <= now.mono {
-            self.devices.look = Some(now.mono + LOOK);
-            let wanted = self.wanted_devices();
-            self.devices.rounds.want(now, wanted);
             self.look_for_first_shares(now);
+            let asks = self.config.devices.ask;
+            self.devices.look = (asks || self.pointed.waits()).then(|| now.mono + LOOK);
+            if asks {
+                let wanted = self.wanted_devices();
+                self.devices.rounds.want(now, wanted);
+            }
         }
         while let Some(question) = self.devices.rounds.next_question(now) {
             let queue = self.queue.clone();
@@ -101,7 +107,11 @@ impl State {
         answer: Result<Box<Telemetry>, Fault>,
     ) {
         let worker = self.devices.workers.get(&question.place.ip).copied();
-        let ours = worker.and_then(|worker| self.ledger.core.get(worker)).map(|worker| {
+        // While it mines elsewhere, there is nothing to compare.
+        let ip = question.place.ip;
+        let is_here = self.engine.pool().sessions().any(|session| session.peer() == ip);
+        let counted = worker.filter(|_| is_here).and_then(|worker| self.ledger.core.get(worker));
+        let ours = counted.map(|worker| {
             let counts = &worker.totals().ever;
             counts.accepted + counts.rejects.iter().sum::<u64>()
         });

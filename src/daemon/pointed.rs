@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Nothing is sent to an address that is neither a miner's nor named by the owner nor found by a search,
-//! and nothing without the PIN.
+//! and nothing without the PIN. What was begun goes on to its end when the browser that asked for it is closed:
+//! a device must not stay half pointed.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Now;
 use crate::devices::pointing::{self, Call, Command, Method, NoPlan, Plan, PoolWish, Undo, Wish};
 use crate::devices::rounds::Place;
-use crate::devices::{Api, Telemetry, axeos};
+use crate::devices::{Api, Fault, Pool, Telemetry, Way, axeos};
 use crate::fsutil::{self, Rights};
 use crate::lan::find::{self, Network};
 use crate::lan::{self, Reply};
@@ -36,13 +37,15 @@ use super::{Daemon, State};
 /// Devices whose settings of before are kept.
 const KEPT: usize = 32;
 /// Bytes of their file that are read.
-const FILE_MAX: u64 = 256 * 1024;
+const FILE_MAX: u64 = 1024 * 1024;
 /// How long the first share of a device is waited for.
 const FIRST_SHARE: Duration = Duration::from_secs(600);
 /// A device writes its settings a moment after its answer.
 const SETTLE: Duration = Duration::from_millis(1500);
 /// How long what a search found is known.
 const FOUND: Duration = Duration::from_secs(1800);
+/// After so long, a search asks nobody more of those that it has found.
+const SEARCH: Duration = Duration::from_secs(90);
 
 /// What was pointed here, and what a search has found.
 pub(super) struct PointedDevices {
@@ -52,6 +55,8 @@ pub(super) struct PointedDevices {
     found: Vec<FoundDevice>,
     searched: Option<Instant>,
     searching: bool,
+    /// A device is being told something.
+    telling: bool,
 }
 
 /// A device that was pointed here.
@@ -62,6 +67,10 @@ struct PointedDevice {
     /// Unix seconds.
     at: u64,
     undo: Undo,
+    /// What was written at which places of its list.
+    placed: Vec<(u64, String)>,
+    /// All was sent; else the device may have some of its settings from us.
+    done: bool,
     #[serde(skip)]
     watch: Option<FirstShare>,
 }
@@ -83,6 +92,14 @@ impl PointedDevice {
     fn place(&self) -> Place {
         Place { ip: self.ip, port: self.port }
     }
+
+    /// Whether it is the device with this MAC, or else the one at this place: addresses change.
+    fn is(&self, place: Place, mac: Option<[u8; 6]>) -> bool {
+        match (self.undo.mac, mac) {
+            (Some(own), Some(mac)) => own == mac,
+            _ => self.place() == place,
+        }
+    }
 }
 
 impl PointedDevices {
@@ -101,46 +118,79 @@ impl PointedDevices {
             }),
             Err(_) => Vec::new(),
         };
-        PointedDevices { file, list, found: Vec::new(), searched: None, searching: false }
-    }
-
-    fn get(&self, place: Place) -> Option<&PointedDevice> {
-        self.list.iter().rev().find(|device| device.place() == place)
-    }
-
-    /// Keeps what puts a device back, on the card before anything is sent.
-    fn keep(&mut self, now: Now, place: Place, undo: Undo) -> std::io::Result<()> {
-        // Pointed here twice: the settings of before are those before the first time.
-        let same = |known: &PointedDevice| undo.mac.is_some() && known.undo.mac == undo.mac;
-        if self.get(place).is_some_and(same) {
-            return Ok(());
+        PointedDevices {
+            file,
+            list,
+            found: Vec::new(),
+            searched: None,
+            searching: false,
+            telling: false,
         }
-        self.list.retain(|device| device.place() != place);
-        if self.list.len() >= KEPT {
+    }
+
+    fn get(&self, place: Place, mac: Option<[u8; 6]>) -> Option<&PointedDevice> {
+        self.list.iter().find(|device| device.is(place, mac))
+    }
+
+    /// Keeps what puts a device back. `is_here` says that it is set to mine here now: if it was pointed here
+    /// before, or half of it, its settings of before are those before the first time. Returns what was kept
+    /// of it so far, for [`PointedDevices::put`].
+    fn keep(&mut self, mut device: PointedDevice, is_here: bool) -> Option<PointedDevice> {
+        let known = self.take(device.place(), device.undo.mac);
+        if let Some(known) = known.as_ref().filter(|known| is_here || !known.done) {
+            device.undo = device.undo.after(&known.undo);
+            device.at = known.at;
+            let is_new = |(id, _): &&(u64, String)| device.placed.iter().all(|(new, _)| new != id);
+            let earlier: Vec<_> = known.placed.iter().filter(is_new).cloned().collect();
+            device.placed.extend(earlier);
+        }
+        self.put(Some(device));
+        known
+    }
+
+    fn take(&mut self, place: Place, mac: Option<[u8; 6]>) -> Option<PointedDevice> {
+        let at = self.list.iter().position(|device| device.is(place, mac))?;
+        Some(self.list.remove(at))
+    }
+
+    fn put(&mut self, device: Option<PointedDevice>) {
+        if device.is_some() && self.list.len() >= KEPT {
             self.list.remove(0);
         }
-        let (ip, port, at) = (place.ip, place.port, now.unix);
-        self.list.push(PointedDevice { ip, port, at, undo, watch: None });
-        self.write()
+        self.list.extend(device);
     }
 
-    fn forget(&mut self, place: Place) {
-        self.list.retain(|device| device.place() != place);
-        if let Err(error) = self.write() {
-            log::warn!("{}: {error}", self.file.display());
-        }
-    }
-
-    /// A few kilobytes, on the owner's press.
-    fn write(&self) -> std::io::Result<()> {
-        let text = serde_json::to_vec(&self.list)?;
-        Ok(fsutil::replace(&self.file, &text, Rights::Set(0o600))?)
-    }
-
-    fn await_share(&mut self, now: Now, place: Place) {
-        if let Some(device) = self.list.iter_mut().find(|device| device.place() == place) {
+    /// Notes that all was sent; the first share is awaited.
+    fn is_done(&mut self, now: Now, place: Place, mac: Option<[u8; 6]>) {
+        if let Some(device) = self.list.iter_mut().find(|device| device.is(place, mac)) {
+            device.done = true;
             device.watch = Some(FirstShare::Awaited(now.mono));
         }
+    }
+
+    /// Whether a first share is awaited.
+    pub(super) fn waits(&self) -> bool {
+        self.list.iter().any(|device| matches!(device.watch, Some(FirstShare::Awaited(_))))
+    }
+}
+
+/// Writes the list to the card; a slow one keeps nobody else waiting.
+async fn write(this: &Weak<Daemon>) -> Result<(), String> {
+    let daemon = this.upgrade().ok_or(STOPPING)?;
+    let (file, text) = {
+        let state = daemon.state.borrow();
+        let text = serde_json::to_vec(&state.pointed.list).map_err(|error| error.to_string())?;
+        (state.pointed.file.clone(), text)
+    };
+    drop(daemon);
+    let written = blocking::unblock(move || fsutil::replace(&file, &text, Rights::Set(0o600)));
+    written.await.map_err(|error| error.to_string())
+}
+
+/// The same, where the owner has to be told nothing else.
+async fn write_or_log(this: &Weak<Daemon>) {
+    if let Err(error) = write(this).await {
+        log::warn!("the devices that were pointed here: {error}");
     }
 }
 
@@ -219,7 +269,7 @@ impl State {
         known: &Telemetry,
         view: DeviceView,
     ) -> DeviceEntry {
-        let pointed = self.pointed.get(place);
+        let pointed = self.pointed.get(place, known.mac);
         DeviceEntry {
             commands: Command::ALL
                 .into_iter()
@@ -231,6 +281,10 @@ impl State {
             pointed: pointed.map(|device| Pointed {
                 at: device.at,
                 words: match device.watch {
+                    None if !device.done => {
+                        "That did not end: point it here once more, or put its old settings back."
+                            .to_owned()
+                    }
                     None => String::new(),
                     Some(FirstShare::Awaited(since)) => format!(
                         "Its first share is awaited, for {} s so far.",
@@ -263,17 +317,20 @@ impl State {
     }
 
     fn mines_here(&self, device: &Telemetry) -> bool {
-        let own = os::addresses();
+        device.pool().or(device.pools.first()).is_some_and(|pool| self.is_here(pool))
+    }
+
+    /// It mines here, or would if it did not mine on its second pool for now.
+    fn is_set_here(&self, device: &Telemetry) -> bool {
+        device.pools.first().is_some_and(|pool| self.is_here(pool)) || self.mines_here(device)
+    }
+
+    fn is_here(&self, pool: &Pool) -> bool {
         let port = self.server.addresses().first().map_or(0, |at| at.port());
-        device.pool().or(device.pools.first()).is_some_and(|pool| {
-            let ours =
-                pool.host.parse::<IpAddr>().is_ok_and(|ip| own.contains(&ip) || ip.is_loopback());
-            let named = os::hostname().is_some_and(|name| {
-                let host = pool.host.to_ascii_lowercase();
-                host == name || host.strip_suffix(".local") == Some(name.as_str())
-            });
-            pool.port == port && (ours || named)
-        })
+        let ours = |ip: IpAddr| ip.is_loopback() || os::addresses().contains(&ip);
+        pool.port == port
+            && (pool.host.parse().is_ok_and(ours)
+                || os::hostname().is_some_and(|name| names(&pool.host, &name)))
     }
 
     /// What a device at this place is to have.
@@ -349,11 +406,11 @@ impl Daemon {
         address: &str,
         step: DeviceStep,
     ) -> Local<Result<String, String>> {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
         let Some(place) = state.place(address) else { return unknown() };
         let Some(known) = state.known_device(place).cloned() else { return unknown() };
         let this = self.this.clone();
-        match step {
+        let work: Local<Result<String, String>> = match step {
             DeviceStep::Tell(command) => {
                 let Some(call) = pointing::command(known.family, command) else { return unknown() };
                 Box::pin(async move {
@@ -367,10 +424,40 @@ impl Daemon {
                 Box::pin(async move { point(this, place, known, wish?, &seen).await })
             }
             DeviceStep::PutBack => {
-                let Some(pointed) = state.pointed.get(place).cloned() else { return unknown() };
+                let Some(pointed) = state.pointed.get(place, known.mac).cloned() else {
+                    return unknown();
+                };
                 Box::pin(async move { put_back(this, place, pointed).await })
             }
+        };
+        if std::mem::replace(&mut state.pointed.telling, true) {
+            return Box::pin(async {
+                Err("A device is being told something: try again in a few seconds.".to_owned())
+            });
         }
+        let this = self.this.clone();
+        self.to_its_end(async move {
+            let outcome = work.await;
+            if let Some(daemon) = this.upgrade() {
+                daemon.state.borrow_mut().pointed.telling = false;
+            }
+            outcome
+        })
+    }
+
+    /// Does the work even if nobody waits for its outcome any more: whoever closes the browser drops what was
+    /// to be answered.
+    fn to_its_end(
+        &self,
+        work: impl Future<Output = Result<String, String>> + 'static,
+    ) -> Local<Result<String, String>> {
+        let (give, take) = async_channel::bounded(1);
+        let work = async move {
+            // Nobody may be there to take it.
+            let _ = give.send(work.await).await;
+        };
+        self.people.spawn(work).detach();
+        Box::pin(async move { take.recv().await.unwrap_or_else(|_| Err(STOPPING.to_owned())) })
     }
 
     /// Looks for devices that are not here yet: by mDNS, and at each address of the own networks.
@@ -382,7 +469,7 @@ impl Daemon {
             });
         }
         let this = self.this.clone();
-        Box::pin(async move {
+        self.to_its_end(async move {
             let networks = find::searched(networks());
             let found = search(&networks).await;
             let Some(daemon) = this.upgrade() else { return Err(STOPPING.to_owned()) };
@@ -424,7 +511,11 @@ async fn search(networks: &[Network]) -> Vec<(Place, Telemetry)> {
     addresses.dedup();
     places.extend(find::scan(addresses).await);
     let mut found: Vec<(Place, Telemetry)> = Vec::new();
+    let until = Instant::now() + SEARCH;
     for (place, api) in places {
+        if Instant::now() >= until {
+            break;
+        }
         if found.len() >= find::FOUND_MAX || found.iter().any(|(known, _)| *known == place) {
             continue;
         }
@@ -455,7 +546,10 @@ async fn planned(place: Place, known: &Telemetry, wish: &Wish) -> Result<(Plan, 
     }
     let info = info(place).await?;
     let plan = pointing::plan(&info, wish).map_err(|why| match why {
-        NoPlan::AlreadyHere => "This device has these settings already.".to_owned(),
+        NoPlan::AlreadyHere => {
+            "This device has these settings already. If it does not mine here, restart it."
+                .to_owned()
+        }
         NoPlan::NeedsLogin => {
             let words = pointing::by_hand(known.family, wish);
             format!("This device asks for a one-time password before it takes settings. {words}")
@@ -513,17 +607,34 @@ fn method(method: Method) -> hyper::Method {
     }
 }
 
+/// Why a request failed.
+struct Failed {
+    /// The device refused it, and so did nothing.
+    refused: bool,
+    words: String,
+}
+
+impl From<Failed> for String {
+    fn from(failed: Failed) -> String {
+        failed.words
+    }
+}
+
 /// Sends one request; its answer must be a good one.
-async fn send(place: Place, call: &Call) -> Result<(), String> {
+async fn send(place: Place, call: &Call) -> Result<(), Failed> {
     let at = place.socket(Api::Http);
     let reply = lan::request(at, method(call.method), &call.path, &call.body).await;
     match reply {
         Ok(Reply { status: 200..=299, .. }) => Ok(()),
         Ok(Reply { status, body }) => {
             let words = crate::devices::text(&String::from_utf8_lossy(&body));
-            Err(format!("The device refused it with HTTP {status}: {words}."))
+            let words = format!("The device refused it with HTTP {status}: {words}.");
+            Err(Failed { refused: (400..500).contains(&status), words })
         }
-        Err(fault) => Err(format!("The device did not take it: {fault}.")),
+        Err(fault) => {
+            let words = format!("The device did not take it: {fault}.");
+            Err(Failed { refused: matches!(fault, Fault::Closed(_)), words })
+        }
     }
 }
 
@@ -542,34 +653,65 @@ async fn point(
                 .to_owned(),
         );
     }
-    {
+    let there = axeos::read(&before).map_err(|why| format!("{why}."))?;
+    let mac = plan.undo.mac;
+    let earlier = {
         let daemon = this.upgrade().ok_or(STOPPING)?;
         let mut state = daemon.state.borrow_mut();
-        let now = state.now();
-        let kept = state.pointed.keep(now, place, plan.undo.clone());
-        kept.map_err(|error| {
-            format!("Nothing was sent: what is needed for the way back cannot be saved: {error}.")
-        })?;
+        let at = state.now().unix;
+        let Place { ip, port } = place;
+        let placed = pointing::placed(&plan.calls);
+        let undo = plan.undo.clone();
+        let device = PointedDevice { ip, port, at, undo, placed, done: false, watch: None };
+        let is_here = state.is_set_here(&there);
+        state.pointed.keep(device, is_here)
+    };
+    // Nothing of this press is in the device: what was known of it holds.
+    let nothing_was_done = async || {
+        if let Some(daemon) = this.upgrade() {
+            let mut state = daemon.state.borrow_mut();
+            state.pointed.take(place, mac);
+            state.pointed.put(earlier.clone());
+        }
+        write_or_log(&this).await;
+    };
+    if let Err(error) = write(&this).await {
+        nothing_was_done().await;
+        return Err(format!(
+            "Nothing was sent: what is needed for the way back cannot be saved: {error}."
+        ));
     }
     let (settings, restart) = plan.calls.split_at(plan.calls.len() - usize::from(plan.restarts));
-    for call in settings {
-        send(place, call).await?;
+    for (nth, call) in settings.iter().enumerate() {
+        if let Err(failed) = send(place, call).await {
+            if nth == 0 && failed.refused {
+                nothing_was_done().await;
+            }
+            return Err(failed.into());
+        }
     }
     Timer::after(SETTLE).await;
-    // A firmware takes what it does not know with the status of success.
-    if ignored(&before, &info(place).await?, &wish) {
+    // A firmware takes what it does not know with the status of success. Which places of a list are used is
+    // told only after the restart.
+    let is_told = there.way != Way::List || !pointing::placed(settings).is_empty();
+    if is_told && ignored(&before, &info(place).await?, &wish) {
+        nothing_was_done().await;
         let words = pointing::by_hand(known.family, &wish);
         return Err(format!("The device took the settings and did not change them. {words}"));
     }
     for call in restart {
         send(place, call).await?;
     }
-    let daemon = this.upgrade().ok_or(STOPPING)?;
-    let mut state = daemon.state.borrow_mut();
-    let now = state.now();
-    state.pointed.await_share(now, place);
-    state.devices.hurry(now, place);
-    daemon.rearm(&state);
+    {
+        let daemon = this.upgrade().ok_or(STOPPING)?;
+        let mut state = daemon.state.borrow_mut();
+        let now = state.now();
+        state.pointed.is_done(now, place, mac);
+        state.devices.hurry(now, place);
+        state.devices.look(now);
+        daemon.rearm(&state);
+    }
+    write_or_log(&this).await;
     let restarts = if plan.restarts { " and starts anew" } else { "" };
     Ok(format!("The device is pointed here{restarts}. Its first share is awaited: see below."))
 }
@@ -579,25 +721,57 @@ async fn put_back(
     place: Place,
     pointed: PointedDevice,
 ) -> Result<String, String> {
-    let there = axeos::read(&info(place).await?).map_err(|why| format!("{why}."))?;
-    let is_same = pointed.undo.mac.is_none() || pointed.undo.mac == there.mac;
-    if !is_same {
+    let before = info(place).await?;
+    let there = axeos::read(&before).map_err(|why| format!("{why}."))?;
+    let undo = &pointed.undo;
+    if undo.mac.is_some() && undo.mac != there.mac {
         return Err("Another device has this address now: nothing was sent.".to_owned());
     }
-    for (nth, call) in pointed.undo.calls.iter().enumerate() {
+    if !undo.fits(&before) {
+        return Err(
+            "Its firmware is another one now, which keeps its pools in another way: nothing was sent. \
+             Set its pool on its own page."
+                .to_owned(),
+        );
+    }
+    let mut left = "";
+    for (nth, call) in undo.calls.iter().enumerate() {
+        if pointing::is_anothers(&before, call, &pointed.placed) {
+            left = " What stands at the place of its list where this box was written is something else \
+                    now, and stays as it is.";
+            continue;
+        }
         if nth > 0 {
             Timer::after(SETTLE).await;
         }
-        send(place, call).await?;
+        match send(place, call).await {
+            Ok(()) => {}
+            // All else goes back without this.
+            Err(failed) if call.method == Method::Delete && failed.refused => {
+                left =
+                    " This box's entry stays in its list, unused: the device did not take it out.";
+            }
+            Err(failed) => return Err(failed.into()),
+        }
     }
-    let daemon = this.upgrade().ok_or(STOPPING)?;
-    let mut state = daemon.state.borrow_mut();
-    let now = state.now();
-    state.pointed.forget(place);
-    state.devices.hurry(now, place);
-    daemon.rearm(&state);
-    let restarts = if pointed.undo.restarts { " It starts anew." } else { "" };
-    Ok(format!("The device has its settings of before again.{restarts}"))
+    {
+        let daemon = this.upgrade().ok_or(STOPPING)?;
+        let mut state = daemon.state.borrow_mut();
+        let now = state.now();
+        state.pointed.take(place, undo.mac);
+        state.devices.hurry(now, place);
+        daemon.rearm(&state);
+    }
+    write_or_log(&this).await;
+    let restarts = if undo.restarts { " It starts anew." } else { "" };
+    Ok(format!("The device has its settings of before again.{restarts}{left}"))
+}
+
+/// Whether a host is a name of the machine with this name.
+fn names(host: &str, name: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    let name = name.to_ascii_lowercase();
+    host == name || host.strip_suffix(".local") == Some(&name)
 }
 
 fn hurry(this: &Weak<Daemon>, place: Place) {

@@ -15,6 +15,7 @@
 mod list;
 mod pair;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -154,6 +155,94 @@ pub struct Undo {
     pub calls: Vec<Call>,
     /// The device restarts.
     pub restarts: bool,
+}
+
+impl Undo {
+    /// Puts back what `earlier` puts back, and what only this one does: the device was pointed here twice.
+    /// Where both of them together are too long to be sent, the earlier one.
+    pub fn after(&self, earlier: &Undo) -> Undo {
+        let mut settings = Map::new();
+        let mut pools: BTreeMap<u64, Value> = BTreeMap::new();
+        let mut freed = BTreeSet::new();
+        // Of what both of them put back, the earlier one has the older value.
+        for call in self.calls.iter().chain(&earlier.calls) {
+            match serde_json::from_str(&call.body) {
+                Ok(Value::Object(mut before)) if call.method == Method::Patch => {
+                    let listed = before.remove("pools");
+                    for pool in listed.iter().filter_map(Value::as_array).flatten() {
+                        pools.extend(pool["id"].as_u64().map(|id| (id, pool.clone())));
+                    }
+                    settings.extend(before);
+                }
+                _ => freed.extend(freed_place(call)),
+            }
+        }
+
+        pools.retain(|id, _| !freed.contains(id));
+        if !pools.is_empty() {
+            settings.insert("pools".to_owned(), pools.into_values().collect());
+        }
+        let restarts = self.restarts || earlier.restarts;
+        let patch = (!settings.is_empty()).then(|| patch(settings));
+        if patch.as_ref().is_some_and(|patch| patch.body.len() > BODY_MAX) {
+            return earlier.clone();
+        }
+        let calls = patch.into_iter().chain(freed.into_iter().map(list::delete));
+        let calls = calls.chain(restarts.then(restart)).collect();
+        Undo { calls, restarts, ..earlier.clone() }
+    }
+
+    /// Whether the device with this answer keeps its pools where they are put back: an update of the firmware
+    /// may have moved them, and then takes the old keys with status 200 and changes nothing.
+    pub fn fits(&self, info: &[u8]) -> bool {
+        let names = |of: fn(&str) -> bool| {
+            self.calls.iter().any(|call| {
+                let before: Map<String, Value> =
+                    serde_json::from_str(&call.body).unwrap_or_default();
+                before.keys().any(|name| of(name))
+            })
+        };
+        let is_listed = names(|name| name == "pools" || name.ends_with("PoolIndex"))
+            || self.calls.iter().any(|call| freed_place(call).is_some());
+        let is_pair =
+            names(|name| name.starts_with("stratum") || name.starts_with("fallbackStratum"));
+        match axeos::with_info(info, |info| Ok(info.has("pools"))) {
+            Ok(true) => !is_pair,
+            Ok(false) => !is_listed,
+            Err(_) => false,
+        }
+    }
+}
+
+/// Which place of a list a call takes out.
+fn freed_place(call: &Call) -> Option<u64> {
+    let place = call.path.strip_prefix(list::PLACE)?;
+    place.parse().ok().filter(|_| call.method == Method::Delete)
+}
+
+/// What these calls write at which places of a list: the hosts.
+pub fn placed(calls: &[Call]) -> Vec<(u64, String)> {
+    let mut placed = Vec::new();
+    for call in calls {
+        let settings: Value = serde_json::from_str(&call.body).unwrap_or_default();
+        let pools = settings.get("pools").and_then(Value::as_array);
+        placed.extend(pools.into_iter().flatten().filter_map(|pool| {
+            Some((pool["id"].as_u64()?, pool["stratumURL"].as_str()?.to_owned()))
+        }));
+    }
+    placed
+}
+
+/// Whether a call would take out of the list what was not [`placed`] there, or is not there any more.
+pub fn is_anothers(info: &[u8], call: &Call, placed: &[(u64, String)]) -> bool {
+    let Some(freed) = freed_place(call) else { return false };
+    let there = axeos::with_info(info, |info| {
+        let pools = info.objects("pools");
+        let pool = pools.iter().find(|pool| pool.whole("id") == Some(freed));
+        Ok(pool.and_then(|pool| pool.string("stratumURL")))
+    });
+    let ours = placed.iter().find(|(id, _)| *id == freed).map(|(_, host)| host);
+    there.is_ok_and(|there| there.as_ref() != ours)
 }
 
 /// Why nothing is sent.
@@ -322,5 +411,71 @@ fn told_place(info: &Fields<'_>, url: &str, port: &str) -> String {
 fn row(rows: &mut Vec<Row>, what: &'static str, old: String, new: String) {
     if old != new {
         rows.push(Row { what, old, new });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn undo(settings: &[Value], freed: &[u64], restarts: bool) -> Undo {
+        let patches = settings.iter().map(|before| patch(before.as_object().unwrap().clone()));
+        let calls = patches
+            .chain(freed.iter().copied().map(list::delete))
+            .chain(restarts.then(restart))
+            .collect();
+        Undo { mac: Some([1; 6]), model: "a".to_owned(), calls, restarts }
+    }
+
+    #[test]
+    fn the_way_back_after_two_times_leads_before_the_first() {
+        let pair = |host, fallback| json!({"stratumURL": host, "fallbackStratumURL": fallback});
+        let first = undo(&[json!({"stratumURL": "old.example", "stratumPort": 1})], &[], true);
+        let second = undo(&[pair("box", "other.example")], &[], true);
+        let both = json!({
+            "fallbackStratumURL": "other.example", "stratumPort": 1, "stratumURL": "old.example"
+        });
+        assert_eq!(second.after(&first), undo(&[both], &[], true));
+        assert_eq!(first.after(&first), first);
+
+        // A place that was free at first is freed, whatever stood there in between.
+        let first = undo(&[json!({"primaryPoolIndex": 0, "secondaryPoolIndex": 1})], &[2], true);
+        let second = undo(
+            &[json!({"pools": [{"id": 2, "stratumURL": "box"}], "secondaryPoolIndex": 0})],
+            &[3],
+            true,
+        );
+        let before = json!({"primaryPoolIndex": 0, "secondaryPoolIndex": 1});
+        assert_eq!(second.after(&first), undo(&[before], &[2, 3], true));
+        // It never grows beyond what can be sent.
+        let long = json!({"pools": [{"id": 1, "stratumCert": "x".repeat(6_000)}]});
+        let other = json!({"pools": [{"id": 2, "stratumCert": "x".repeat(6_000)}]});
+        let (first, second) = (undo(&[long], &[], true), undo(&[other], &[], true));
+        assert_eq!(second.after(&first), first);
+    }
+
+    #[test]
+    fn settings_go_back_only_to_a_firmware_that_keeps_them_so() {
+        let (pair, list) = (br#"{"stratumURL":"a"}"#, br#"{"stratumURL":"a","pools":[]}"#);
+        let of_pair = undo(&[json!({"stratumURL": "old.example"})], &[], true);
+        assert!(of_pair.fits(pair) && !of_pair.fits(list));
+        let of_list = undo(&[], &[2], true);
+        assert!(of_list.fits(list) && !of_list.fits(pair));
+        let of_both = undo(&[json!({"useFallbackStratum": true})], &[], true);
+        assert!(of_both.fits(list) && of_both.fits(pair) && !of_both.fits(b"<html>"));
+    }
+
+    #[test]
+    fn a_place_that_somebody_else_has_filled_is_not_freed() {
+        let ours = json!({"pools": [{"id": 2, "stratumURL": "box", "stratumPort": 1}]});
+        let placed = placed(&[patch(ours.as_object().unwrap().clone()), restart()]);
+        assert_eq!(placed, [(2, "box".to_owned())]);
+        let is_anothers =
+            |info: Value| is_anothers(info.to_string().as_bytes(), &list::delete(2), &placed);
+        assert!(!is_anothers(ours.clone()));
+        assert!(is_anothers(json!({"pools": [{"id": 2, "stratumURL": "solo.example"}]})));
+        assert!(is_anothers(json!({"pools": [{"id": 1, "stratumURL": "box"}]})));
+        assert!(!super::is_anothers(ours.to_string().as_bytes(), &restart(), &placed));
     }
 }

@@ -3,9 +3,11 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use soloist::demo;
@@ -228,6 +230,133 @@ fn what_is_needed_for_the_way_back_survives_a_restart() {
     devices[0].set(json!({"macAddr": own}));
     press(&mut browser, &devices[0], "back", "");
     assert_eq!(devices[0].settings(), before);
+}
+
+#[test]
+fn what_was_begun_ends_without_the_browser_that_asked_for_it() {
+    let (_node, entry) = node();
+    let devices = devices(&[Kind::AxeOs2_15], 65);
+    let device = &devices[0];
+    let daemon = start(&entry, &devices);
+    fresh(&daemon, device);
+    let mut browser = log_in(&daemon);
+    let report = browser.page("/support.txt");
+    assert!(report.contains("== Devices") && report.contains("\"axeos\""), "{report}");
+    assert!(!report.contains("bc1qexample"), "{report}");
+    let (_, told) = report.split_once("== Devices").unwrap();
+    assert!(!told.contains(&device.mines_on().host), "{told}");
+
+    let plan = press(&mut browser, device, "plan", "");
+    let (_, seen) = plan.split_once("name=\"seen\" value=\"").expect("a plan");
+    let seen = seen.split('"').next().unwrap();
+    let form =
+        format!("token={}&device={}&step=point&seen={seen}", browser.token(), device.address);
+    let head = format!(
+        "POST /devices HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nCookie: {1}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {2}\r\n\r\n{form}",
+        daemon.http,
+        browser.cookie,
+        form.len()
+    );
+    let mut tab = TcpStream::connect(daemon.http).unwrap();
+    tab.write_all(head.as_bytes()).unwrap();
+    let sent = |device: &Device| device.requests().iter().any(|asked| asked.starts_with("PATCH"));
+    wait_for("the settings to be sent", || sent(device).then_some(()));
+    assert_eq!(device.restarted(), 0, "it is closed too late for this test");
+    drop(tab);
+    wait_for("the device to mine here", || {
+        (device.restarted() == 1 && device.mines_on().host == "127.0.0.1").then_some(())
+    });
+    wait_for("the page to say so", || {
+        browser.page("/devices").contains("Its first share is awaited").then_some(())
+    });
+    // Nothing is asked any more; the first share is noticed all the same.
+    daemon.edit(|text| text.replace("[devices]", "[devices]\nask = false"));
+    daemon.signal(Signal::SIGHUP);
+    let user = device.mines_on().user;
+    let stream = connect_from(device.address.ip(), daemon.stratum);
+    let mut miner = Miner::begin(stream, "bitaxe/BM1370/v2.15.0", &user);
+    assert_eq!(miner.mine().0["result"], true);
+    wait_for("the first share", || {
+        daemon.log().contains("its first share came after").then_some(())
+    });
+}
+
+#[test]
+fn a_place_that_is_ours_from_before_is_used_again() {
+    let (_node, entry) = node();
+    let devices = devices(&[Kind::AxeOs2_15], 69);
+    let device = &devices[0];
+    let before = device.settings();
+    let daemon = start(&entry, &devices);
+    fresh(&daemon, device);
+    let mut browser = log_in(&daemon);
+    let mut point = || {
+        let plan = press(&mut browser, device, "plan", "");
+        let (_, seen) = plan.split_once("name=\"seen\" value=\"").expect("a plan");
+        let seen = seen.split('"').next().unwrap().to_owned();
+        let page = press(&mut browser, device, "point", &format!("&seen={seen}"));
+        assert!(page.contains("Its first share is awaited"), "{page}");
+        wait_for("the device to mine here", || {
+            (device.mines_on().host == "127.0.0.1").then_some(())
+        });
+    };
+    point();
+    // Its owner goes back by hand, and comes again: nothing but the numbers of the places is sent.
+    device.set(json!({"primaryPoolIndex": 0, "secondaryPoolIndex": 1}));
+    assert_ne!(device.mines_on().host, "127.0.0.1");
+    let by_hand = device.settings();
+    point();
+    let page = press(&mut browser, device, "back", "");
+    assert!(page.contains("has its settings of before again"), "{page}");
+    wait_for("the settings of before", || (device.settings() == by_hand).then_some(()));
+    assert_ne!(by_hand, before, "the entry in the list is its owner's to take out");
+}
+
+#[test]
+fn the_way_back_follows_the_device_to_another_address() {
+    let (_node, entry) = node();
+    let devices = devices(&[Kind::AxeOs2_15, Kind::AxeOs2_15], 67);
+    let [old, new] = &devices[..] else { panic!("two devices") };
+    let own = old.info()["macAddr"].clone();
+    new.set(json!({"macAddr": "02:00:00:00:00:07"}));
+    let daemon = start(&entry, &devices);
+    for device in &devices {
+        fresh(&daemon, device);
+    }
+    let before = old.settings();
+    let mut browser = log_in(&daemon);
+    let plan = press(&mut browser, old, "plan", "");
+    let (_, seen) = plan.split_once("name=\"seen\" value=\"").expect("a plan");
+    let seen = seen.split('"').next().unwrap().to_owned();
+    press(&mut browser, old, "point", &format!("&seen={seen}"));
+    let buttons = |page: String| page.matches("Put its old settings back").count();
+    assert_eq!(buttons(browser.page("/devices")), 1);
+    // The router has changed the addresses of both: what is at each is seen at its next answer.
+    let pointed = old.settings();
+    let [first, second] = [old, new].map(|device| device.info());
+    let pools = |info: &Value| {
+        let names = ["pools", "primaryPoolIndex", "secondaryPoolIndex", "macAddr"];
+        Value::Object(names.map(|name| (name.to_owned(), info[name].clone())).into_iter().collect())
+    };
+    old.set(pools(&second));
+    new.set(pools(&first));
+    assert_ne!(old.settings(), pointed);
+    for device in &devices {
+        press(&mut browser, device, "blink", "");
+    }
+    let address = new.address.to_string();
+    wait_for("the button at the new address", || {
+        let page = browser.page("/devices");
+        let at = page.find("Put its old settings back")?;
+        // Its section is the one of the new address.
+        let (shown, _) = page.split_at(at);
+        (shown.rfind(&address) > shown.rfind(&old.address.to_string())).then_some(())
+    });
+    assert_eq!(new.info()["macAddr"], own);
+    let page = press(&mut browser, new, "back", "");
+    assert!(page.contains("has its settings of before again"), "{page}");
+    wait_for("the old settings", || (new.settings()["pools"] == before["pools"]).then_some(()));
 }
 
 #[test]

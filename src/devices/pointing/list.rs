@@ -111,8 +111,11 @@ fn put_list(settings: &mut Map<String, Value>, entries: impl Iterator<Item = Val
     }
 }
 
-fn delete(id: u64) -> Call {
-    let path = format!("/api/system/pools/{id}");
+/// Where a place is taken out, before its number.
+pub(super) const PLACE: &str = "/api/system/pools/";
+
+pub(super) fn delete(id: u64) -> Call {
+    let path = format!("{PLACE}{id}");
     Call { method: Method::Delete, path, body: String::new() }
 }
 
