@@ -102,11 +102,9 @@ async fn listen(own: Ipv4Addr, found: &RefCell<BTreeSet<IpAddr>>) {
         let Ok((length, from)) = socket.recv_from(&mut packet).await else { return };
         // Who answers is who is meant: an answer that names another address names it in vain.
         let is_device = announces(&packet[..length]) && Place::at(from.ip()).is_private();
-        let mut found = found.borrow_mut();
-        if is_device && found.len() < FOUND_MAX {
-            found.insert(from.ip());
+        if is_device && found.borrow().len() < FOUND_MAX {
+            found.borrow_mut().insert(from.ip());
         }
-        drop(found);
         // While packets wait, reading them never does: a flood would stop the miners' loop.
         futures_lite::future::yield_now().await;
     }
@@ -161,9 +159,9 @@ pub async fn scan(addresses: Vec<Ipv4Addr>) -> Vec<(Place, Api)> {
                 let place = Place::at(ip.into());
                 let connect = super::connect(place.socket(api));
                 let is_there = within(TRY, connect).await.is_some_and(|stream| stream.is_ok());
-                let mut found = found_here.borrow_mut();
-                if is_there && found.len() < 2 * FOUND_MAX {
-                    found.push((place, api));
+                // Not held while this waits: another task may find something.
+                if is_there && found_here.borrow().len() < 2 * FOUND_MAX {
+                    found_here.borrow_mut().push((place, api));
                 }
                 take.recv().await.ok();
             }));
