@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Weak;
 use std::time::{Duration, Instant};
@@ -271,10 +271,7 @@ impl State {
     ) -> DeviceEntry {
         let pointed = self.pointed.get(place, known.mac);
         DeviceEntry {
-            commands: Command::ALL
-                .into_iter()
-                .filter(|command| pointing::command(known.family, *command).is_some())
-                .collect(),
+            commands: pointing::commands(known),
             way: known.way,
             mines_here: self.mines_here(known),
             speaks_v2: known.speaks_v2 && self.authority_key().is_some(),
@@ -337,7 +334,7 @@ impl State {
     fn wish(&self, place: Place, known: &Telemetry, wish: &PointWish) -> Result<Wish, String> {
         let host = find::own_address_towards(place.ip)
             .ok_or_else(|| format!("No way leads from this box to {}.", place.ip))?;
-        let port = self.server.addresses().first().map_or(0, |at| at.port());
+        let port = self.stratum_port(host);
         let host = host.to_string();
         if wish.fallback.as_ref().is_some_and(|pool| (&pool.host, pool.port) == (&host, port)) {
             return Err("The second pool is this box itself: write another one.".to_owned());
@@ -359,8 +356,8 @@ impl State {
     /// `ADDRESS.name`: the name that it has here, or its own.
     fn user_for(&self, place: Place, known: &Telemetry) -> String {
         let worker = self.devices.worker(place.ip).and_then(|id| self.ledger.core.get(id));
-        let name =
-            worker.map_or_else(|| known.hostname.clone(), |worker| self.shown_name(&worker.name));
+        let name = worker
+            .map_or_else(|| self.new_name(place, known), |worker| self.shown_name(&worker.name));
         let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         let name: String = name.chars().filter(plain).take(32).collect();
         let name = if name.is_empty() { "miner".to_owned() } else { name };
@@ -368,6 +365,33 @@ impl State {
             owner if owner.is_empty() => name,
             owner => format!("{owner}.{name}"),
         }
+    }
+
+    /// The device's own name. Where another miner has that, as firmwares call all of theirs the same, with
+    /// the end of its MAC address: by one name both would be one miner.
+    fn new_name(&self, place: Place, known: &Telemetry) -> String {
+        let name = known.hostname.as_str();
+        let mines = self
+            .ledger
+            .core
+            .workers()
+            .any(|(_, worker)| self.shown_name(&worker.name).eq_ignore_ascii_case(name));
+        let others = self.devices.rounds().devices().filter(|(other, _)| *other != place);
+        let others = others.filter_map(|(_, device)| device.telemetry());
+        let found = self.pointed.found.iter().filter(|found| found.place != place);
+        let mut others = others.chain(found.map(|found| &found.telemetry));
+        let is_taken = mines || others.any(|other| other.hostname.eq_ignore_ascii_case(name));
+        match known.mac.filter(|_| is_taken) {
+            Some([.., fifth, sixth]) => format!("{name}-{fifth:02x}{sixth:02x}"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// The port for miners at this own address.
+    fn stratum_port(&self, own: IpAddr) -> u16 {
+        let all = self.server.addresses();
+        let covers = |at: &&SocketAddr| at.ip() == own || at.ip().is_unspecified();
+        all.iter().find(covers).or(all.first()).map_or(0, SocketAddr::port)
     }
 
     /// What is typed into a device that takes no settings from us.
@@ -531,7 +555,7 @@ async fn search(networks: &[Network]) -> Vec<(Place, Telemetry)> {
 fn done(command: Command) -> &'static str {
     match command {
         Command::Identify => {
-            "It blinks, or shows on its screen which one it is, for half a minute."
+            "It blinks, or shows on its screen which one it is, for half a minute; a second press ends it."
         }
         Command::Pause => "It is paused, until it is resumed or starts anew.",
         Command::Resume => "It goes on.",

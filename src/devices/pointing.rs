@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
-use super::{Family, Unreadable, axeos, mac, nerdqaxe};
+use super::{Family, Telemetry, Unreadable, axeos, mac, nerdqaxe};
 use crate::listed::listed;
 
 /// Bytes that are sent at once: AxeOS takes no more.
@@ -346,6 +346,26 @@ impl Command {
             Command::Restart => "restart",
         }
     }
+}
+
+/// What a device can be told, by its firmware's version as far as that can be read.
+pub fn commands(device: &Telemetry) -> Vec<Command> {
+    let has = |command: &Command| {
+        let since = match (device.family, command) {
+            (Family::AxeOs, Command::Identify) => (2, 12),
+            (Family::AxeOs, Command::Pause | Command::Resume) => (2, 14),
+            _ => (0, 0),
+        };
+        version(&device.firmware).is_none_or(|version| version >= since)
+            && self::command(device.family, *command).is_some()
+    };
+    Command::ALL.into_iter().filter(has).collect()
+}
+
+/// The first two numbers of `v2.15.0`.
+fn version(firmware: &str) -> Option<(u32, u32)> {
+    let mut numbers = firmware.trim_start_matches(['v', 'V']).split(['.', '-']);
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// `None` where the family has no such request.

@@ -109,6 +109,8 @@ pub struct Device {
     wanted_at: Instant,
     next: Instant,
     asked: Option<QuestionId>,
+    /// It is asked once more as soon as it has answered.
+    again: bool,
     failures: u32,
     told: Option<Box<Told>>,
     fault: Option<(Instant, Fault)>,
@@ -156,6 +158,7 @@ impl Device {
             wanted_at: now,
             next: now,
             asked: None,
+            again: false,
             failures: 0,
             told: None,
             fault: None,
@@ -332,9 +335,13 @@ impl Rounds {
         }
         device.asked = None;
         self.asked -= 1;
+        let again = std::mem::take(&mut device.again);
         match answer {
             Ok(telemetry) => {
                 device.answered(now.mono, telemetry, ours);
+                if again {
+                    device.next = now.mono;
+                }
                 device.telemetry()
             }
             Err(fault) => {
@@ -349,6 +356,8 @@ impl Rounds {
         if let Some(device) = self.devices.get_mut(&place) {
             device.next = now.mono;
             device.failures = 0;
+            // What it is answering now may be from before.
+            device.again = device.asked.is_some();
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Telemetry;
+use super::{FANS_MAX, Telemetry};
 use crate::listed::listed;
 
 listed! {
@@ -87,7 +87,7 @@ impl Trouble {
     }
 
     /// Whether an answer tells of it.
-    fn is_told(self, device: &Telemetry) -> bool {
+    fn is_told(self, device: &Telemetry, turned: &[bool]) -> bool {
         let hashes = device.hashrate.is_some_and(|rate| rate > 0.0);
         let is_warm = device.uptime_s.is_none_or(|uptime| uptime >= WARM_UP_S);
         match self {
@@ -97,8 +97,11 @@ impl Trouble {
                 let chip = device.chip_c.zip(limit).is_some_and(|(chip, limit)| chip >= limit);
                 chip || device.regulator_c.is_some_and(|regulator| regulator >= REGULATOR_HOT_C)
             }
-            Trouble::FanStopped => device.fans.iter().any(|fan| {
-                fan.rpm == Some(0.0) && fan.percent.is_some_and(|percent| percent > 0.0)
+            Trouble::FanStopped => device.fans.iter().enumerate().any(|(place, fan)| {
+                let is_told_to = fan.percent.is_some_and(|percent| percent > 0.0);
+                // A board tells of connectors, and only one of several need have a fan.
+                let is_there = device.fans.len() == 1 || turned.get(place) == Some(&true);
+                fan.rpm == Some(0.0) && is_told_to && is_there
             }),
             Trouble::PowerFault => !device.power_fault.is_empty(),
             Trouble::HardwareFault => !device.hardware_fault.is_empty(),
@@ -139,14 +142,20 @@ pub struct WatchedTrouble {
 #[derive(Debug, Default)]
 pub struct Watch {
     since: [Option<Instant>; Trouble::COUNT],
+    /// Which of its fans have been seen to turn.
+    turned: [bool; FANS_MAX],
 }
 
 impl Watch {
     /// Takes an answer.
     pub fn saw(&mut self, now: Instant, device: &Telemetry) {
+        for (turned, fan) in self.turned.iter_mut().zip(&device.fans) {
+            *turned |= fan.rpm.is_some_and(|rpm| rpm > 0.0);
+        }
         for trouble in Trouble::ALL {
             let since = &mut self.since[trouble.index()];
-            *since = trouble.is_told(device).then(|| since.unwrap_or(now));
+            let is_told = trouble.is_told(device, &self.turned);
+            *since = is_told.then(|| since.unwrap_or(now));
         }
     }
 

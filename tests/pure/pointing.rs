@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 use soloist::devices::pointing::{
-    Call, Command, NoPlan, Plan, PoolWish, Wish, by_hand, command, plan,
+    Call, Command, NoPlan, Plan, PoolWish, Wish, by_hand, command, commands, plan,
 };
 use soloist::devices::{Family, axeos};
 
@@ -262,4 +262,21 @@ fn no_answer_hurts_the_planning() {
             }
         }
     }
+}
+
+#[test]
+fn a_device_is_told_only_what_its_firmware_knows() {
+    let told = |body: &str| {
+        let device = axeos::read(body.as_bytes()).unwrap();
+        let names: Vec<&str> = commands(&device).into_iter().map(Command::name).collect();
+        names.join(" ")
+    };
+    assert_eq!(told(AXEOS_2_15), "blink pause resume restart");
+    assert_eq!(told(AXEOS_2_14), "blink pause resume restart");
+    assert_eq!(told(AXEOS_2_13), "blink restart");
+    assert_eq!(told(AXEOS_2_8), "restart");
+    assert_eq!(told(NERDQAXE), "pause resume restart");
+    // A version that nobody can read is no reason to offer less.
+    let odd = AXEOS_2_13.replace("v2.13.0", "mine");
+    assert_eq!(told(&odd), "blink pause resume restart");
 }

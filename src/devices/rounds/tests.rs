@@ -268,3 +268,21 @@ fn shares_at_another_pool_are_not_compared_with_ours() {
     assert_eq!(ask(99, "here", Some(103)), Some((0, 0)));
     assert_eq!(ask(101, "here", Some(105)), Some((2, 2)));
 }
+
+#[test]
+fn a_device_to_which_something_was_done_is_asked_at_once_and_after_the_answer_of_before() {
+    let mut world = World::new();
+    world.want(&[("192.168.1.9", AXE)]);
+    let question = world.question().unwrap();
+    world.rounds.hurry(world.now(), place("192.168.1.9"));
+    world.answered(question, answer(1, 0));
+    let asked = world.second;
+    let question = world.question().unwrap();
+    assert!(world.second - asked < 0.5, "{} s later", world.second - asked);
+    world.answered(question, answer(2, 0));
+    world.second += 10.0;
+    world.rounds.hurry(world.now(), place("192.168.1.9"));
+    let asked = world.second;
+    world.question().unwrap();
+    assert!(world.second - asked < 0.1, "{} s later", world.second - asked);
+}

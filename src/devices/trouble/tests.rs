@@ -97,3 +97,20 @@ fn a_device_that_stands_still_is_not_slower_than_it_is_set_to() {
     let device = Telemetry { paused: true, throttled: true, hashrate: Some(0.0), ..healthy() };
     assert_eq!(after(600, &device), [Trouble::Paused]);
 }
+
+#[test]
+fn a_connector_without_a_fan_is_no_fan_that_stands_still() {
+    let fan = |rpm| Fan { rpm: Some(rpm), percent: Some(62.0) };
+    let one_of_two = Telemetry { fans: vec![fan(3_400.0), fan(0.0)], ..healthy() };
+    assert_eq!(after(600, &one_of_two), []);
+    // One that has turned before is one.
+    let start = Instant::now();
+    let mut watch = Watch::default();
+    watch.saw(start, &Telemetry { fans: vec![fan(3_400.0), fan(3_300.0)], ..healthy() });
+    for second in [30, 60, 90] {
+        watch.saw(start + Duration::from_secs(second), &one_of_two);
+    }
+    let told: Vec<_> = watch.troubles(start + Duration::from_secs(90)).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].trouble, Trouble::FanStopped);
+}
