@@ -415,8 +415,8 @@ fn words(device: &DeviceView, trouble: Trouble, name: &str) -> (Level, String, S
             let at = pool.map_or_else(String::new, |pool| format!(", {pool}"));
             warning(
                 format!("Miner {name} mines on its second pool{at}."),
-                "Most firmwares come back by themselves within minutes when this box answers; if it does \
-                 not, restart the miner.",
+                "Most firmwares come back by themselves within minutes when this box answers; if this \
+                 one does not, restart it.",
             )
         }
         Trouble::BoardGone => warning(

@@ -282,6 +282,19 @@ pub(crate) fn celsius(value: f64) -> String {
     device::celsius(value)
 }
 
+/// A power, for a page with a form.
+pub(crate) fn watts(value: f64) -> String {
+    device::watts(value)
+}
+
+/// A pool or a user of one, which may break where its port or its miner's name begins.
+pub(crate) fn breaking(text: &str) -> Markup {
+    let text = format::tame_to(text, 120);
+    let at = text.rfind(':').or_else(|| text.rfind('.')).unwrap_or(text.len());
+    let (before, after) = text.split_at(at);
+    html! { (before) wbr; (after) }
+}
+
 /// The QR code of this page's numeric address; `None` as long as no address is known.
 pub fn qr(snapshot: &Snapshot) -> Option<String> {
     connect::qr(snapshot)

@@ -307,7 +307,14 @@ try {
     await press("form .main");
     await examine(page, "setup-confirm", 360, "light");
     await press("form .main");
-    expect(await shows("Mining block"), "set-up does not end on the page");
+    // It ends with the miners; from there, a newcomer finds them and the page.
+    expect(await page.run("location.pathname === '/devices'"), "set-up does not end with the miners");
+    expect(await shows("no miner is connected to it yet"), "set-up does not say what comes next");
+    await examine(page, "setup-devices", 360, "light");
+    await press("button.main[value=find]");
+    expect(await shows("2 devices were found."), "set-up: no miner is found");
+    await press(".back a");
+    expect(await page.comes("document.body.innerText.includes('Mining block')") !== null, "set-up does not lead to the page");
     await page.open(addresses.fresh + "/settings");
     await examine(page, "settings", 360, "light");
     await fill({ name: "attic", payout: "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4" });
@@ -330,26 +337,35 @@ try {
     await examine(wide, "settings", 1280, "dark");
 
     // The miners as devices, and one that is pointed here.
-    await page.open(addresses.fresh + "/devices");
-    await examine(page, "owner-devices", 360, "light");
-    await wide.open(addresses.fresh + "/devices");
-    await examine(wide, "owner-devices", 1280, "dark");
-    await page.run("document.querySelector('details').open = true");
-    await page.fill({ pool: "solo.example.org", pool_user: "me" });
-    await page.press("button[value=plan]");
-    expect(await page.shows("Write the second pool as host:port"), "devices: a second pool without a port is taken");
-    await page.run("document.querySelector('details').open = true");
-    await page.fill({ pool: "solo.example.org:3333", pool_user: "me" });
-    await page.press("button[value=plan]");
-    expect(await page.shows("Its password for the old pool is overwritten."), "devices: what is lost is not shown before");
-    expect(await page.run("[...document.querySelectorAll('table.plan tbody tr')].length === 3"), "devices: not three changes");
-    await examine(page, "owner-device-plan", 360, "light");
-    await page.press("button[value=point]");
-    expect(await page.shows("The device is pointed here"), "devices: it is not pointed here");
-    await page.press("button[value=blink]");
-    expect(await page.shows("was told: blink"), "devices: it does not blink");
-    await page.press("button[value=find]");
-    expect(await page.shows("2 devices were found."), "devices: nothing is found");
+    const phone = await tab(360, 740, "light");
+    await phone.open(addresses.fresh + "/devices");
+    await examine(phone, "owner-devices", 360, "light");
+    await phone.run("document.querySelector('details').open = true");
+    await phone.fill({ pool: "solo.example.org", pool_user: "me" });
+    await phone.press("button[value=plan]");
+    expect(await phone.shows("Write the second pool as host:port"), "devices: a second pool without a port is taken");
+    await phone.run("document.querySelector('details').open = true");
+    await phone.fill({ pool: "solo.example.org:3333", pool_user: "me" });
+    await phone.press("button[value=plan]");
+    expect(await phone.shows("Its password for the old pool is overwritten."), "devices: what is lost is not shown before");
+    expect(await phone.run("[...document.querySelectorAll('table.plan tbody tr')].length === 3"), "devices: not three changes");
+    await examine(phone, "owner-device-plan", 360, "light");
+    for (const [width, colours] of [[1280, "dark"], [360, "forced"]]) {
+      const other = await tab(width, 900, colours);
+      await other.open(addresses.fresh + "/devices");
+      await examine(other, "owner-devices", width, colours);
+      await other.press("button[value=plan]");
+      await examine(other, "owner-device-plan", width, colours);
+      await other.close();
+    }
+    await phone.press("button[value=point]");
+    expect(await phone.shows("The device is pointed here"), "devices: it is not pointed here");
+    await phone.press("button[value=blink]");
+    expect(await phone.shows("was told: blink"), "devices: it does not blink");
+    await phone.press("button[value=find]");
+    expect(await phone.shows("2 devices were found."), "devices: nothing is found");
+    await phone.close();
+    await wide.open(addresses.fresh + "/settings");
     // A grave button does nothing at a click, and its deed when it is held.
     const restart = "document.querySelector('[value=restart]')";
     await wide.run(restart + ".click()");
@@ -442,6 +458,14 @@ try {
     await page.run("document.getElementById('r1').click()");
     expect(await seen() === "Hashrate, 30 days,Hottest chip, 30 days,Power, 30 days", "charts of a month: " + await seen());
     await page.close();
+  }
+  // Devices on their miners' own pages: hot, paused, on the second pool, silent.
+  if (addresses.devices) {
+    const own = [["gamma", [[360, "light"], [1280, "dark"]]], ["quad", [[360, "dark"], [1280, "light"]]],
+      ["living-room", [[360, "light"], [1280, "forced"]]], ["desk", [[360, "dark"], [1280, "light"]]]];
+    if (addresses.hostile)
+      await lookAround("device-hostile", addresses.hostile + "/miners/gamma", [[360, "light"], [1280, "dark"]]);
+    for (const [name, some] of own) await lookAround("device-" + name, addresses.devices + "/miners/" + name, some);
   }
   if (addresses.home) {
     await lookAround("miner", addresses.home + "/miners/gamma", [[360, "light"], [1280, "dark"]]);

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use smol::{Async, LocalExecutor};
 use soloist::clock::Now;
-use soloist::devices::Way;
-use soloist::devices::pointing::Command;
+use soloist::devices::pointing::{Command, Wish, by_hand};
+use soloist::devices::{Family, Way};
 use soloist::notify::SinkId;
 use soloist::server::http::admin::devices::{DeviceEntry, DeviceList, Pointed};
 use soloist::server::http::admin::{Action, Admin, Change, Checked, Control, Local, SinkEntry};
@@ -48,6 +48,8 @@ pub struct Kept {
     pub sinks: Vec<(SinkId, SinkValues)>,
     /// The places that were told of a test, saved or not.
     pub tests: Vec<SinkValues>,
+    /// The box is new: nobody is connected, and no device is known, until it looks for miners.
+    pub is_new: bool,
 }
 
 impl Kept {
@@ -87,7 +89,11 @@ pub struct OwnersBox(Arc<Mutex<Kept>>);
 impl View for OwnersBox {
     fn snapshot(&self) -> Rc<Snapshot> {
         let kept = self.0.lock().unwrap();
-        let mut s = if kept.values.payout.is_empty() { sample::new() } else { sample::home() };
+        let mut s = match (kept.values.payout.is_empty(), kept.is_new) {
+            (true, _) => sample::new(),
+            (false, true) => sample::lonely(),
+            (false, false) => sample::home(),
+        };
         // With an alarm, a miner is missing as well.
         if let (Some(miner), false) = (s.miners.last_mut(), kept.alarms.is_empty()) {
             miner.state = MinerState::Gone;
@@ -119,14 +125,27 @@ impl OwnersBox {
                 Way::ByHand => Vec::new(),
             },
             way,
-            mines_here: view.pool.as_deref() == Some("192.168.1.20:3333") && way != Way::List,
+            mines_here: way == Way::Pair || way == Way::PairWithLogin,
             speaks_v2: way == Way::List,
             pointed: (way == Way::Pair).then(|| Pointed {
                 at: sample::NOW - 600,
                 words: "Its first share came after 24 s.".to_owned(),
             }),
-            by_hand: "pool 192.168.1.20, port 3333, user bc1q….attic, password x".to_owned(),
-            view,
+            by_hand: by_hand(
+                Family::Avalon,
+                &Wish {
+                    host: "192.168.1.20".to_owned(),
+                    port: 3333,
+                    user: format!("{}.living-room", sample::OWNER),
+                    password: None,
+                    v2_key: None,
+                    fallback: None,
+                },
+            ),
+            view: match way {
+                Way::List => DeviceView { pool: Some("solo.example.org:3333".to_owned()), ..view },
+                _ => view,
+            },
         };
         ways.into_iter().zip(sample::devices().devices).map(entry).collect()
     }
@@ -134,10 +153,11 @@ impl OwnersBox {
 
 impl Control for OwnersBox {
     fn devices(&self) -> DeviceList {
+        let is_new = self.0.lock().unwrap().is_new;
         DeviceList {
-            devices: OwnersBox::device_entries(),
+            devices: if is_new { Vec::new() } else { OwnersBox::device_entries() },
             asks: true,
-            searched_at: Some(sample::NOW - 60),
+            searched_at: (!is_new).then_some(sample::NOW - 60),
             networks: vec!["192.168.1.20/24".to_owned()],
         }
     }
@@ -145,7 +165,9 @@ impl Control for OwnersBox {
     fn plan_device(&self, _: &str, wish: PointWish) -> Local<Result<DevicePlan, String>> {
         Box::pin(async move {
             let row = |what: &str, old: &str, new: &str| [what, old, new].map(str::to_owned);
-            let fallback = wish.fallback.map_or_else(String::new, |pool| pool.host);
+            let fallback = wish
+                .fallback
+                .map_or_else(String::new, |pool| format!("{}:{}", pool.host, pool.port));
             Ok(DevicePlan {
                 rows: vec![
                     row("Pool", "solo.example.org:3333", "192.168.1.20:3333"),
@@ -172,6 +194,7 @@ impl Control for OwnersBox {
     }
 
     fn find_devices(&self) -> Local<Result<String, String>> {
+        self.0.lock().unwrap().is_new = false;
         Box::pin(async { Ok("2 devices were found.".to_owned()) })
     }
 

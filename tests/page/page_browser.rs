@@ -97,7 +97,7 @@ fn the_page_works_in_a_browser() {
         text: "This box is hot: 83 °C.".to_owned(),
         ..AlarmView::default()
     };
-    let kept = owner::Kept { alarms: vec![hot], ..Default::default() };
+    let kept = owner::Kept { alarms: vec![hot], is_new: true, ..Default::default() };
     let kept = Arc::new(Mutex::new(kept));
     thread::spawn(move || owner::serve(kept, &tell, &stopped));
     let fresh = told.recv().unwrap();

@@ -7,7 +7,7 @@ use soloist::status::*;
 /// A fixed time: 2026-11-21 07:39:12 UTC.
 pub const NOW: u64 = 1_795_246_752;
 
-const OWNER: &str = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
+pub const OWNER: &str = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
 /// The key in the specification's example.
 const KEY: &str = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
 const DIFFICULTY: f64 = 152_271_840_215_021.0;
@@ -458,7 +458,8 @@ pub fn device(miner: &MinerView, number: u64) -> DeviceView {
     }
 }
 
-/// Devices of each kind: one hot with a weak supply, one paused, one on its second pool, one silent.
+/// Devices of each kind: one hot with a weak supply, one paused, one on its second pool, one silent, one that
+/// is none of our miners.
 pub fn devices() -> Snapshot {
     use soloist::devices::trouble::Trouble;
     let mut s = home();
@@ -504,14 +505,20 @@ pub fn devices() -> Snapshot {
         answered_at: Some(NOW - 900),
         silent_since: Some(NOW - 870),
         silent_why: "it does not answer".to_owned(),
-        miner: None,
-        address: "192.168.1.77".to_owned(),
-        ..device(&s.miners[0], 3)
+        ..device(&s.miners[3], 3)
     };
     s.miners[2].state = MinerState::Gone;
     s.miners[2].link = None;
     s.miners[2].since = NOW - 70;
-    s.devices = vec![hot, paused, elsewhere, silent];
+    let stranger = DeviceView {
+        miner: None,
+        address: "192.168.1.77".to_owned(),
+        pool: Some("solo.example.org:3333".to_owned()),
+        pools: vec!["solo.example.org:3333".to_owned()],
+        shares: None,
+        ..device(&s.miners[0], 4)
+    };
+    s.devices = vec![hot, paused, elsewhere, silent, stranger];
     s.power = soloist::status::devices::power(&s.devices, Some(0.31), "€");
     s
 }

@@ -330,6 +330,10 @@ fn settings(
                 }
             }
         } }
+        section.part { h2 { "Devices" } div {
+            p { "Point a miner at this box, let it blink, pause or restart it, and look for miners that are \
+                 not here yet: " a href="/devices" { "Devices" } "." }
+        } }
         @if !s.miners.is_empty() {
             section.part { h2 { "Miners" } div {
                 form method="post" action="/action" {
@@ -348,10 +352,6 @@ fn settings(
                         }
                     }
                 }
-            } }
-            section.part { h2 { "Devices" } div {
-                p { "Point a miner at this box, let it blink, pause or restart it, and look for miners that are \
-                     not here yet: " a href="/devices" { "Devices" } "." }
             } }
             section.part { h2 { "Difficulty" } div {
                 form.narrow method="post" action="/action" {

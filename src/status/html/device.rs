@@ -6,14 +6,12 @@ use crate::status::{DeviceView, Odds, PowerView, format};
 
 use super::{View, age, fact};
 
-/// Beside a miner's model in the list: `58 °C, 18 W`; empty where nothing fresh is known.
-pub(super) fn short(view: &View<'_>, miner: &str) -> String {
-    let Some(device) = view.s.device_of(miner).filter(|device| device.fresh) else {
-        return String::new();
-    };
-    let heat = device.chip_c.map(celsius);
-    let power = device.watts.map(watts);
-    heat.into_iter().chain(power).map(|told| format!(", {told}")).collect()
+/// Beside a miner's model in the list: `, 58 °C, 18 W`; `None` where nothing fresh is known.
+pub(super) fn short(view: &View<'_>, miner: &str) -> Option<String> {
+    let device = view.s.device_of(miner).filter(|device| device.fresh)?;
+    let told: Vec<String> =
+        device.chip_c.map(celsius).into_iter().chain(device.watts.map(watts)).collect();
+    (!told.is_empty()).then(|| format!(", {}", told.join(", ")))
 }
 
 /// Below the list of miners: what all of them need.
@@ -33,14 +31,12 @@ pub(super) fn together(view: &View<'_>) -> Markup {
 fn costs(power: &PowerView, odds: Option<Odds>) -> Markup {
     let Some(cost) = &power.cost else { return html! {} };
     let odds = odds.as_ref();
-    let chance = odds.filter(|odds| odds.per_day > 0.0).map(|odds| 1.0 / odds.per_day);
+    let chance = odds.map(|odds| odds.per_day).filter(|chance| *chance > 0.0);
     let block = odds.and_then(|odds| cost.block(odds));
     html! {
         ": " (cost.amount(cost.day)) " a day, " (cost.amount(cost.month)) " a month"
-        @if let Some(days) = chance {
-            ", for one chance in " (format::thousands(days.round() as u64)) " a day"
-        }
-        @if let Some(block) = block { "; a block costs " (cost.amount(block)) " on average" }
+        @if let Some(chance) = chance { ", for a chance of " (format::one_in(chance)) " a day" }
+        @if let Some(block) = block { "; a block costs " (cost.amount(block)) " of power on average" }
     }
 }
 
@@ -93,7 +89,7 @@ fn facts(view: &View<'_>, device: &DeviceView) -> Markup {
                 }))
             }
             @if let Some(pool) = device.pool.as_deref().filter(|_| device.fresh) {
-                (fact("Its pool", format::tame(pool), html! {
+                (fact("Its pool", super::breaking(pool), html! {
                     @if device.on_fallback == Some(true) { "its second one" }
                 }))
             }

@@ -95,7 +95,10 @@ fn table(view: &View<'_>, cells: impl Fn(&MinerView) -> Markup) -> Markup {
     let together: f64 = others.iter().map(|miner| miner.rate.hashrate).sum();
     html! {
         @if s.miners.is_empty() {
-            p.quiet { "No miner has been here yet. " a href="#connect" { "How to connect one" } "." }
+            p.quiet {
+                "No miner has been here yet. " a href="#connect" { "How to connect one" } ", or "
+                a href="/devices" { "look for miners" } "."
+            }
         } @else {
             table.miners.many[s.miners.len() >= MANY] {
                 thead {
@@ -181,6 +184,8 @@ fn cells(view: &View<'_>, miner: &MinerView) -> Markup {
     let is_one_of_few = view.s.miners.len() < MANY;
     let gone = miner.state == MinerState::Gone;
     let proven = if gone { 0.0 } else { miner.rate.hashrate };
+    let heat = device::short(view, &miner.id);
+    let version = version(miner).filter(|_| is_one_of_few || heat.is_none());
     html! {
         th scope="row" {
             a href={ "/miners/" (miner.id) } { (name(miner)) }
@@ -189,8 +194,8 @@ fn cells(view: &View<'_>, miner: &MinerView) -> Markup {
                 @if miner.state != MinerState::Mining { b { (miner.state.words()) } " " }
                 @if gone { (view.age(miner.since)) } @else {
                     (model(miner))
-                    @if let Some(version) = version(miner) { ", " (version) }
-                    (device::short(view, &miner.id))
+                    @if let Some(version) = version { ", " (version) }
+                    @if let Some(heat) = heat { (heat) }
                 }
             }
         }

@@ -28,37 +28,70 @@ pub(in super::super) struct Preview<'a> {
     pub plan: &'a DevicePlan,
 }
 
-/// All devices, and the search for more.
+/// All devices, and the search for more, which comes first as long as there is none.
 pub(super) fn list(s: &Snapshot, shown: &Shown<'_>) -> Markup {
     let Shown { token, list, problems, done } = shown;
     let hidden = hidden(token);
+    let is_empty = list.devices.is_empty();
     html! {
+        p.back { a href="/#miners" { "← All miners" } }
         h1 { "Devices" }
         @for remark in *problems { p.do.bad role="alert" { (format::tame_to(&remark.text, 600)) } }
         @for line in *done { p.do role="status" { (format::tame_to(line, 300)) } }
+        (intro(s))
         @if !list.asks {
             p.do {
                 "Devices are not asked: write " code { "ask = true" } " below " code { "[devices]" }
                 " in soloist.toml."
             }
         }
-        @if list.devices.is_empty() {
-            p { "No device has told of itself yet. A miner that is connected is asked within half a minute, \
-                 if its firmware has an API: Bitaxe, NerdQAxe, NMAxe, Avalon and others." }
-        }
+        @if is_empty { (search(list, &hidden)) }
         @for entry in &list.devices { (device(s, entry, &hidden)) }
-        section.part { h2 { "Look for more" } div {
+        @if !is_empty { (search(list, &hidden)) }
+    }
+}
+
+/// What the page is for. The set-up ends here: then nobody is connected yet.
+fn intro(s: &Snapshot) -> Markup {
+    html! {
+        @if s.connected().next().is_none() {
+            p.do {
+                "This box is set up, and no miner is connected to it yet. Look for your miners here, and point \
+                 each at this box with a press."
+            }
+            p {
+                "A miner that is not found is told by hand: " a href="/#connect" { "what to enter in it" } ". \
+                 As soon as one mines, " a href="/" { "the page" } " shows it."
+            }
+        } @else {
+            p.do { "Your miners, as they tell of themselves. Nothing is sent to one before you press." }
+        }
+    }
+}
+
+fn search(list: &DeviceList, hidden: &Markup) -> Markup {
+    let is_first = list.devices.is_empty();
+    html! {
+        section.part { h2 { @if is_first { "Look for miners" } @else { "Look for more" } } div {
             form method="post" action="/devices" {
                 (hidden)
                 p {
-                    "Asks the network by mDNS who announces itself as a miner, and then tries ports 80 and \
+                    "Soloist asks the network by mDNS who announces itself as a miner, and tries ports 80 and \
                      4028 of each address near this box"
                     @if !list.networks.is_empty() { " (" (list.networks.join(", ")) ")" }
                     ", sixteen at a time. Nothing is changed anywhere. It takes about half a minute for each \
                      network."
                 }
+                @if is_first {
+                    p.quiet {
+                        "A miner that is connected already is asked within half a minute, if its firmware has \
+                         an API: Bitaxe, NerdQAxe, NMAxe, Avalon and others."
+                    }
+                }
                 @if let Some(at) = list.searched_at { p.quiet { "The last search ended " (page::date(at)) "." } }
-                button type="submit" name="step" value="find" { "Look for miners" }
+                p.buttons {
+                    button.main[is_first] type="submit" name="step" value="find" { "Look for miners" }
+                }
             }
         } }
     }
@@ -69,20 +102,8 @@ fn device(s: &Snapshot, entry: &DeviceEntry, hidden: &Markup) -> Markup {
     let name = s.device_name(view);
     let address = &view.address;
     html! {
-        section.part { h2 { (name) } div {
-            p {
-                b { (format::tame(&view.model)) }
-                @if !view.firmware.is_empty() { ", " (format::tame(&view.firmware)) }
-                ", at " (address)
-                @if let Some(rate) = view.hashrate { ", " (format::hashrate(rate)) }
-                @if let Some(chip) = view.chip_c { ", " (page::celsius(chip)) }
-                "."
-            }
-            p {
-                @if entry.mines_here { "It mines here." }
-                @else if let Some(pool) = &view.pool { "It mines at " b { (format::tame(pool)) } "." }
-                @else { "Where it mines is not known." }
-            }
+        section.part.device { h2 { (name) } div {
+            (told(entry))
             @if let Some(pointed) = &entry.pointed {
                 p { "It was pointed here " (page::date(pointed.at)) ". " (pointed.words) }
             }
@@ -106,6 +127,33 @@ fn device(s: &Snapshot, entry: &DeviceEntry, hidden: &Markup) -> Markup {
                 }
             }
         } }
+    }
+}
+
+/// What it says of itself. Of one that is silent, nothing is shown as if it were so now.
+fn told(entry: &DeviceEntry) -> Markup {
+    let view = &entry.view;
+    let heat = view.chip_c.map(page::celsius);
+    let power = view.watts.map(page::watts);
+    let rate = view.hashrate.map(format::hashrate);
+    html! {
+        p {
+            @if !view.model.is_empty() { b { (format::tame(&view.model)) } ", " }
+            @if !view.firmware.is_empty() { (format::tame(&view.firmware)) ", " }
+            "at " (view.address)
+            @if view.silent_since.is_none() {
+                @for value in [rate, heat, power].into_iter().flatten() { ", " (value) }
+            }
+            "."
+        }
+        p {
+            @if let Some(since) = view.silent_since {
+                b.warn { "It has told nothing since " (page::date(since)) ": " (view.silent_why) "." }
+            }
+            @else if entry.mines_here { "It mines here." }
+            @else if let Some(pool) = &view.pool { "It mines at " b { (page::breaking(pool)) } "." }
+            @else { "Where it mines is not known." }
+        }
     }
 }
 
@@ -208,6 +256,6 @@ pub(super) fn preview(s: &Snapshot, preview: &Preview<'_>) -> Markup {
 fn value(text: &str) -> Markup {
     match text {
         "" => html! { span.quiet { "nothing" } },
-        text => html! { (format::tame_to(text, 120)) },
+        text => page::breaking(text),
     }
 }
