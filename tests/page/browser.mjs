@@ -179,6 +179,8 @@ const examine = async (page, name, width, colours) => {
   expect(await page.run("document.querySelectorAll('h1').length === 1"), what + ": not one h1");
   expect(await page.run("[...document.querySelectorAll('time[data-t],time[data-a]')].every((t) => t.textContent)"),
     what + ": an age without text");
+  const wide = await page.run("[...document.querySelectorAll('dd')].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)");
+  expect(wide.length === 0, what + ": a value runs into the next one: " + wide.slice(0, 4).join(", "));
   if (width < 1000) {
     const small = await page.run(SMALL);
     expect(small.length === 0, what + ": too small for a finger: " + small.slice(0, 4).join(" "));

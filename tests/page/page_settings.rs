@@ -61,7 +61,8 @@ impl Server {
             assert!(cookie.contains("HttpOnly; SameSite=Strict"));
             *self.cookie.borrow_mut() = cookie.split(';').next().unwrap().to_owned();
         }
-        Answer { code, body: body.to_owned() }
+        let leads_to = head.lines().find_map(|l| l.strip_prefix("location: ")).map(str::to_owned);
+        Answer { code, leads_to, body: body.to_owned() }
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -122,6 +123,7 @@ impl Server {
 
 struct Answer {
     code: u16,
+    leads_to: Option<String>,
     body: String,
 }
 
@@ -168,6 +170,40 @@ fn the_first_visit_leads_through_the_set_up() {
     let again = server.post("/setup", &format!("{}&step=save", set_up(OTHER, "9999x")));
     assert_ne!(again.code, 200);
     server.kept(|kept| assert_eq!(kept.values.payout, ADDRESS));
+}
+
+#[test]
+fn the_set_up_ends_with_the_miners_and_says_what_comes_next() {
+    let server = Server::start(Kept { is_new: true, ..Kept::default() });
+    let saved = server.post("/setup", &format!("{}&step=save", set_up(ADDRESS, "7391")));
+    assert_eq!((saved.code, saved.leads_to.as_deref()), (303, Some("/devices")));
+    let page = server.get("/devices").body;
+    for next in
+        ["no miner is connected to it yet", "value=\"find\"", "href=\"/#connect\"", "href=\"/\""]
+    {
+        assert!(page.contains(next), "{next}: {page}");
+    }
+    assert!(server.get("/settings").body.contains("href=\"/devices\""), "without a miner, too");
+    let token = server.token();
+    let page = server.post("/devices", &format!("token={token}&step=find")).body;
+    assert!(page.contains("2 devices were found.") && page.contains("value=\"plan\""), "{page}");
+}
+
+#[test]
+fn of_a_silent_device_nothing_is_told_as_if_it_were_so_now() {
+    let server = Server::ready();
+    let page = server.get("/devices").body;
+    assert!(!page.contains("no miner is connected"), "four are");
+    let part = |name: &str| {
+        let at = format!("<h2>{name}</h2>");
+        page.split(&at).nth(1).unwrap().split("</section>").next().unwrap()
+    };
+    assert!(part("gamma").contains("18.2\u{202f}W") && !part("gamma").contains("told nothing"));
+    let silent = part("desk");
+    assert!(silent.contains("It has told nothing since") && silent.contains("it does not answer"));
+    for stale in ["\u{202f}W", "\u{202f}°C", "H/s", "It mines"] {
+        assert!(!silent.contains(stale), "{stale}: {silent}");
+    }
 }
 
 /// The input of this name, as it stands in the page.

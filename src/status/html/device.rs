@@ -49,8 +49,8 @@ fn facts(view: &View<'_>, device: &DeviceView) -> Markup {
     let known = |value: Option<f64>| value.filter(|_| device.fresh);
     html! {
         @if let Some(since) = device.silent_since {
-            p.do.warn {
-                "Its own page has told nothing since " (age::date(since)) ": " (device.silent_why) "."
+            p.warn {
+                "The device has told nothing since " (age::date(since)) ": " (device.silent_why) "."
             }
         }
         dl.facts {

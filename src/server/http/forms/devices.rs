@@ -100,7 +100,6 @@ fn search(list: &DeviceList, hidden: &Markup) -> Markup {
 fn device(s: &Snapshot, entry: &DeviceEntry, hidden: &Markup) -> Markup {
     let view = &entry.view;
     let name = s.device_name(view);
-    let address = &view.address;
     html! {
         section.part.device { h2 { (name) } div {
             (told(entry))
@@ -108,25 +107,32 @@ fn device(s: &Snapshot, entry: &DeviceEntry, hidden: &Markup) -> Markup {
                 p { "It was pointed here " (page::date(pointed.at)) ". " (pointed.words) }
             }
             @if !entry.mines_here { (ways(entry, hidden, &name)) }
-            form method="post" action="/devices" {
-                (hidden)
-                input type="hidden" name="device" value=(address);
-                @if entry.commands.contains(&Command::Restart) { (sure()) }
-                p.buttons {
-                    @for command in &entry.commands {
-                        button type="submit" name="step" value=(command.name())
-                            data-hold[*command == Command::Restart] {
-                            (label(*command)) span.sr { " " (name) }
-                        }
+            @if !entry.commands.is_empty() || entry.pointed.is_some() { (presses(entry, hidden, &name)) }
+        } }
+    }
+}
+
+/// What it can be told.
+fn presses(entry: &DeviceEntry, hidden: &Markup, name: &str) -> Markup {
+    html! {
+        form method="post" action="/devices" {
+            (hidden)
+            input type="hidden" name="device" value=(entry.view.address);
+            @if entry.commands.contains(&Command::Restart) { (sure()) }
+            p.buttons {
+                @for command in &entry.commands {
+                    button type="submit" name="step" value=(command.name())
+                        data-hold[*command == Command::Restart] {
+                        (label(*command)) span.sr { " " (name) }
                     }
-                    @if entry.pointed.is_some() {
-                        button type="submit" name="step" value="back" {
-                            "Put its old settings back" span.sr { ", " (name) }
-                        }
+                }
+                @if entry.pointed.is_some() {
+                    button type="submit" name="step" value="back" {
+                        "Put its old settings back" span.sr { ", " (name) }
                     }
                 }
             }
-        } }
+        }
     }
 }
 
