@@ -142,7 +142,9 @@ fn devices_tell_of_themselves_and_are_pointed_here_and_back() {
     for device in &devices[..3] {
         let before = (device.settings(), device.mines_on());
         let plan = press(&mut browser, device, "plan", "");
-        assert!(plan.contains(&format!("127.0.0.1:{port}")), "{plan}");
+        // Where a long one may break is no part of it.
+        let shown = plan.replace("<wbr>", "");
+        assert!(shown.contains(&format!("127.0.0.1:{port}")), "{plan}");
         let (_, seen) = plan.split_once("name=\"seen\" value=\"").expect("a plan");
         let seen = seen.split('"').next().unwrap().to_owned();
         assert_eq!(device.settings(), before.0, "a look changes nothing");
