@@ -141,7 +141,9 @@ fn devices_tell_of_themselves_and_are_pointed_here_and_back() {
     let port = daemon.stratum.port();
     for device in &devices[..3] {
         let before = (device.settings(), device.mines_on());
-        let plan = press(&mut browser, device, "plan", "");
+        // Each names a second pool as well.
+        let second = "&pool=second.example.org:3334&pool_user=me";
+        let plan = press(&mut browser, device, "plan", second);
         // Where a long one may break is no part of it.
         let shown = plan.replace("<wbr>", "");
         assert!(shown.contains(&format!("127.0.0.1:{port}")), "{plan}");
@@ -150,12 +152,14 @@ fn devices_tell_of_themselves_and_are_pointed_here_and_back() {
         assert_eq!(device.settings(), before.0, "a look changes nothing");
 
         // Another plan than the one that was shown.
-        let page = press(&mut browser, device, "point", "&seen=0123456789abcdef");
+        let other = format!("{second}&seen=0123456789abcdef");
+        let page = press(&mut browser, device, "point", &other);
         assert!(page.contains("others than those that were shown"), "{page}");
         assert_eq!(device.settings(), before.0);
 
-        let page = press(&mut browser, device, "point", &format!("&seen={seen}"));
+        let page = press(&mut browser, device, "point", &format!("{second}&seen={seen}"));
         assert!(page.contains("Its first share is awaited"), "{page}");
+        assert!(device.settings().to_string().contains("second.example.org"));
         let on = wait_for("the device to mine here", || {
             Some(device.mines_on()).filter(|on| on.host == "127.0.0.1")
         });
@@ -361,6 +365,11 @@ fn the_way_back_follows_the_device_to_another_address() {
     wait_for("the old settings", || (new.settings()["pools"] == before["pools"]).then_some(()));
 }
 
+/// The difficulty of the one miner's shares: what a device claims does not move it.
+fn miner_difficulty(daemon: &Daemon) -> Value {
+    daemon.get("/api/miners").unwrap()["miners"][0]["difficulty"].clone()
+}
+
 #[test]
 fn hostile_devices_cost_nothing() {
     let (_node, entry) = node();
@@ -381,6 +390,12 @@ fn hostile_devices_cost_nothing() {
     let daemon = start(&entry, &devices);
     let mut miner = Miner::connect(daemon.stratum, "bitaxe/BM1370/v2.15.0", "anna");
     let before = daemon.proc_status("VmRSS:");
+    let settings = || {
+        let status = daemon.status().unwrap();
+        let file = std::fs::read_to_string(daemon.config()).unwrap();
+        (file, status["payout"].clone(), status["connect"].clone(), miner_difficulty(&daemon))
+    };
+    let settings_before = settings();
     let (started, mut slowest) = (Instant::now(), Duration::ZERO);
     // Each has been asked by both APIs, or has run into the deadline.
     while started.elapsed() < Duration::from_secs(20) {
@@ -400,6 +415,7 @@ fn hostile_devices_cost_nothing() {
             assert!(!device.requests().is_empty(), "{:?} was not asked", device.kind);
         }
     }
+    assert_eq!(settings(), settings_before, "a device has changed a setting");
     // What is left of them: each told for what it is, and nothing as markup.
     let page = daemon.text("/");
     let list = log_in(&daemon).page("/devices");
