@@ -2,8 +2,9 @@
 //! and how long a share waits for its answer. In one run with the same program that asks nobody and, where
 //! `SOLOIST_OLD` names it, with the build before. A table is printed; nothing of it is asserted.
 //!
-//! In a network of its own, as only private addresses are asked. Twenty seconds; with `SOLOIST_LONG=1`
-//! eleven minutes, so that the ledger's batch of ten minutes is in it.
+//! In a network of its own, as only private addresses are asked. `SOLOIST_DEVICES=20` says for how many
+//! seconds; with `SOLOIST_LONG=1` it is eleven minutes, so that the ledger's batch of ten minutes is in it.
+//! Without either it does not run: its figures are for people.
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
@@ -38,9 +39,13 @@ fn place(miner: u8) -> IpAddr {
 
 #[test]
 fn forty_devices_that_are_asked_beside_forty_miners() {
+    let Some(length) = length() else {
+        println!("not run: SOLOIST_DEVICES=20 runs it for 20 s");
+        return;
+    };
     let _alone = crate::alone();
     if env::var_os(INSIDE).is_some() {
-        return inside();
+        return inside(length);
     }
     let quiet = |command: &mut Command| {
         let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -106,7 +111,14 @@ fn connect_from(ip: IpAddr, to: SocketAddr) -> TcpStream {
     stream
 }
 
-fn inside() {
+/// How long it runs.
+fn length() -> Option<Duration> {
+    let seconds = env::var("SOLOIST_DEVICES").ok().and_then(|text| text.parse().ok());
+    let long = env::var_os("SOLOIST_LONG").map(|_| 660);
+    seconds.or(long).map(Duration::from_secs)
+}
+
+fn inside(length: Duration) {
     let ip = |args: &[&str]| assert!(Command::new("ip").args(args).status().unwrap().success());
     ip(&["link", "set", "lo", "up"]);
     ip(&["addr", "add", &format!("{BOX}/32"), "dev", "lo"]);
@@ -142,10 +154,6 @@ fn inside() {
     if let Some(old) = &old {
         contenders.push(Contender::start("the build before", &entry, "", Some(old)));
     }
-    let length = match env::var_os("SOLOIST_LONG") {
-        Some(_) => Duration::from_secs(660),
-        None => Duration::from_secs(20),
-    };
     // The first answers, and the memory for them.
     thread::sleep(Duration::from_secs(12));
     let asked = devices.iter().filter(|device| !device.requests().is_empty()).count();
