@@ -224,12 +224,10 @@ fn serve(inner: &Arc<Inner>, mut listener: TcpListener) {
         if std::mem::take(&mut inner.state().restarts) {
             drop(listener);
             thread::sleep(RESTART);
-            {
-                let mut state = inner.state();
-                state.firmware.start_anew();
-                state.restarted += 1;
-            }
+            inner.state().firmware.start_anew();
             listener = TcpListener::bind(inner.address).unwrap();
+            // Whoever waits for this connects next.
+            inner.state().restarted += 1;
         }
     }
 }
