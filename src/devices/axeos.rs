@@ -1,5 +1,5 @@
 //! The devices with `GET /api/system/info`: ESP-Miner's AxeOS before and from 2.15, and the families that
-//! serve another body at the same path ([`nerdqaxe`], [`nmaxe`]).
+//! serve another body at the same path (`nerdqaxe`, `nmaxe`).
 //!
 //! Units and meanings are from ESP-Miner's source: `main/http_server/system_api_json.c` (before 2.14 in
 //! `http_server.c`), `main/tasks/power_management_task.c`, `main/device_config.h`.

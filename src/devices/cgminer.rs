@@ -1,6 +1,6 @@
 //! Devices with the API of cgminer at TCP port 4028: one command for each connection, answered in JSON.
 //! Names and units are from cgminer's `api.c`, and for Antminers and Avalons from answers of devices, since
-//! their firmwares are closed. What Avalons add is in [`avalon`].
+//! their firmwares are closed. What Avalons add is in `avalon`.
 
 use super::fields::{Fields, mended};
 use super::{

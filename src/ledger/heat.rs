@@ -1,7 +1,7 @@
 //! How hot miners were and what they drew, as their own APIs tell it, for charts.
 //!
 //! Pure. What a device answers is gathered for ten minutes; then it is a [`Slot`] of five bytes in a
-//! [`History`](super::heat_history::History), which makes slots of four hours and of a day of it.
+//! [`History`], which makes slots of four hours and of a day of it.
 //! What all miners drew together is a [`Sum`] for each of the same slots.
 
 use super::heat_history::{History, together};
@@ -423,7 +423,8 @@ pub(super) mod tests {
                 powers.extend(power.then_some(f64::from(watts)));
             }
             let Some(slot) = open.slot() else {
-                return Ok(prop_assert!(heats.is_empty() && powers.is_empty()));
+                prop_assert!(heats.is_empty() && powers.is_empty());
+                return Ok(());
             };
             let highest = heats.iter().copied().reduce(f64::max);
             prop_assert_eq!(slot.high().is_some(), highest.is_some());
