@@ -4,12 +4,15 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::{FANS_MAX, Telemetry};
 use crate::listed::listed;
 
 listed! {
     /// What can be wrong.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+    #[serde(rename_all = "snake_case")]
     pub enum Trouble {
         /// It stopped or slowed down because it was too hot.
         Overheated,
@@ -53,7 +56,7 @@ const GONE: f64 = 0.1;
 const WARM_UP_S: u64 = 300;
 
 impl Trouble {
-    /// As in the API and the metrics.
+    /// As in the metrics; the API writes the same.
     pub fn name(self) -> &'static str {
         match self {
             Trouble::Overheated => "overheated",

@@ -115,14 +115,9 @@ impl DeviceSharesView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TroubleView {
     /// What.
-    #[serde(serialize_with = "trouble_name")]
     pub what: Trouble,
     /// Since when.
     pub since: u64,
-}
-
-fn trouble_name<S: serde::Serializer>(trouble: &Trouble, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(trouble.name())
 }
 
 /// The power of all devices that tell it, and what that costs.

@@ -114,3 +114,10 @@ fn a_connector_without_a_fan_is_no_fan_that_stands_still() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].trouble, Trouble::FanStopped);
 }
+
+#[test]
+fn the_api_and_the_metrics_call_a_trouble_the_same() {
+    for trouble in Trouble::ALL {
+        assert_eq!(serde_json::to_value(trouble).unwrap(), trouble.name());
+    }
+}
