@@ -361,19 +361,21 @@ pub fn within(number: f64, bounds: &RangeInclusive<f64>) -> Option<f64> {
     bounds.contains(&number).then_some(number)
 }
 
+/// Whether a character is seen, and does not turn the direction of writing.
+pub fn is_visible(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}'
+    );
+    !c.is_control() && !turns
+}
+
 /// As much of a text as is kept: visible characters, none that turns the direction of writing.
 pub fn text(told: &str) -> String {
-    let visible = |c: &char| {
-        let turns = matches!(
-            c,
-            '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{2069}'
-                | '\u{feff}'
-        );
-        !c.is_control() && !turns
-    };
-    told.trim().chars().filter(visible).take(TEXT_MAX).collect()
+    told.trim().chars().filter(|c| is_visible(*c)).take(TEXT_MAX).collect()
 }
 
 /// `3C:84:27:AA:BB:CC`, with other signs between the bytes or with none.

@@ -3,6 +3,7 @@
 use time::macros::format_description;
 
 use crate::clock::utc;
+use crate::devices::is_visible;
 
 /// The non-breaking, narrow space between a number and its unit and between thousands.
 const THIN: char = '\u{202f}';
@@ -209,16 +210,7 @@ pub fn tame(text: &str) -> String {
 
 /// As [`tame()`], with another length.
 pub fn tame_to(text: &str, longest: usize) -> String {
-    let visible = |c: &char| {
-        let turning = matches!(
-            c,
-            '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{2069}'
-                | '\u{feff}'
-        );
-        !c.is_control() && !turning
-    };
+    let visible = |c: &char| is_visible(*c);
     let mut tame: String = text.chars().filter(visible).take(longest).collect();
     if text.chars().filter(visible).nth(longest).is_some() {
         tame.push('…');
