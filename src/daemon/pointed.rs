@@ -323,11 +323,16 @@ impl State {
     }
 
     fn is_here(&self, pool: &Pool) -> bool {
-        let port = self.server.addresses().first().map_or(0, |at| at.port());
-        let ours = |ip: IpAddr| ip.is_loopback() || os::addresses().contains(&ip);
-        pool.port == port
-            && (pool.host.parse().is_ok_and(ours)
-                || os::hostname().is_some_and(|name| names(&pool.host, &name)))
+        let ours = |ip: &IpAddr| ip.is_loopback() || os::addresses().contains(ip);
+        let port = match pool.host.parse::<IpAddr>() {
+            Ok(ip) => Some(ip).filter(ours).map(|ip| self.stratum_port(ip)),
+            Err(_) => {
+                let is_named = os::hostname().is_some_and(|name| names(&pool.host, &name));
+                let first = self.server.addresses().first().copied();
+                first.filter(|_| is_named).map(|at| at.port())
+            }
+        };
+        port == Some(pool.port)
     }
 
     /// What a device at this place is to have.
