@@ -8,6 +8,7 @@ pub mod fault;
 pub mod few_threads;
 pub mod miner_v2;
 pub mod node;
+pub mod sandbox;
 pub mod sink;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -13,8 +13,8 @@ use serde_json::Value;
 use soloist::demo::miner::{CpuMiner, MinerConfig};
 
 use crate::common::daemon::Daemon;
+use crate::common::sandbox::sandbox;
 use crate::common::wait_for;
-use crate::miners_e2e::sandbox;
 
 fn unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()

@@ -5,40 +5,21 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
-use soloist::demo;
-use soloist::demo::chain::Rules;
-use soloist::demo::node::{SandboxConfig, SandboxNode};
+use soloist::demo::node::SandboxNode;
 
 use crate::common::daemon::{Browser, Daemon, Miner, PAYOUT};
 use crate::common::device::{Device, Hostile, Kind};
+use crate::common::sandbox::sandbox_with;
 use crate::common::{free_port, wait_for};
 
 /// A node whose blocks every second hash solves, and its entry in a config.
 fn node() -> (SandboxNode, String) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let bits = 0x207f_ffff;
-    let chain = demo::chain_before(now, bits);
-    let config = SandboxConfig {
-        name: "sandbox".into(),
-        user: "u".into(),
-        password: "p".into(),
-        rules: Rules { easy_blocks: chain.height(), bits, pace: None },
-        transactions_per_block: 2,
-        transaction_every: Duration::from_secs(3600),
-    };
-    let node = SandboxNode::start(config, chain, None).unwrap();
-    let entry = format!(
-        "[node]\nrpc_url = \"{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\nzmq_hashblock_addr = \"{}\"\n\
-         p2p_addr = \"off\"\n",
-        node.url(),
-        node.zmq_address()
-    );
-    (node, entry)
+    sandbox_with(0x207f_ffff)
 }
 
 /// Devices at addresses of their own, 127.0.0.41 and so on.

@@ -6,21 +6,20 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures_rustls::rustls;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use soloist::chain::BlockHash;
-use soloist::demo;
-use soloist::demo::chain::Rules;
-use soloist::demo::node::{SandboxConfig, SandboxNode};
+use soloist::demo::node::SandboxNode;
 use soloist::difficulty::{Difficulty, Target};
 use soloist::hash::sha256d;
 
 use crate::common::daemon::{Daemon, node_entries};
 use crate::common::node::{Kind, RealNode};
+use crate::common::sandbox::sandbox;
 use crate::common::{free_port, wait_for};
 
 /// Shares of everybody here: the least difficulty there is, 430,000 hashes.
@@ -128,34 +127,6 @@ fn tcp(address: SocketAddr) -> TcpStream {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream
-}
-
-/// A node whose blocks need five shares' work, and its `[node]` entry.
-pub fn sandbox() -> (SandboxNode, String) {
-    // 0x1d00ffff is difficulty 1; a target 2048 times as large is 0.0005.
-    sandbox_with(0x1e07_fff8)
-}
-
-/// The same with blocks of another difficulty.
-pub fn sandbox_with(bits: u32) -> (SandboxNode, String) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let chain = demo::chain_before(now, bits);
-    let config = SandboxConfig {
-        name: "sandbox".into(),
-        user: "u".into(),
-        password: "p".into(),
-        rules: Rules { easy_blocks: chain.height(), bits, pace: None },
-        transactions_per_block: 20,
-        transaction_every: Duration::from_secs(3600),
-    };
-    let node = SandboxNode::start(config, chain, None).unwrap();
-    let entry = format!(
-        "[node]\nrpc_url = \"{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\nzmq_hashblock_addr = \"{}\"\n\
-         p2p_addr = \"off\"\n",
-        node.url(),
-        node.zmq_address()
-    );
-    (node, entry)
 }
 
 /// What a share must reach here, and what a block must.

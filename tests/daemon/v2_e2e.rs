@@ -13,12 +13,12 @@ use bitcoin::secp256k1::{Keypair, Secp256k1};
 use serde_json::json;
 use soloist::difficulty::Target;
 
-use super::miners_e2e::{sandbox, sandbox_with};
 use crate::common::daemon::{Daemon, Miner, node_entries};
 use crate::common::miner_v2::{
     Frame, Goal, Introduction, Line, MinerV2, REQUIRES_WORK_SELECTION, authority,
 };
 use crate::common::node::{Kind, RealNode};
+use crate::common::sandbox::{sandbox, sandbox_with};
 use crate::common::wait_for;
 
 /// A name with a wish: the least difficulty there is, 430,000 hashes.

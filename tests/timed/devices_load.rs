@@ -13,18 +13,16 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
-use soloist::demo;
-use soloist::demo::chain::Rules;
-use soloist::demo::node::{SandboxConfig, SandboxNode};
 
 use crate::common::daemon::{Daemon, Miner};
 use crate::common::device::{Device, Kind};
 use crate::common::free_port;
+use crate::common::sandbox::sandbox_with;
 
 /// Says that the process is in the network of its own.
 const INSIDE: &str = "SOLOIST_DEVICES_INSIDE";
@@ -128,24 +126,7 @@ fn inside(length: Duration) {
     let devices: Vec<Device> = (0..MINERS)
         .map(|miner| Device::start(Kind::AxeOs2_15, SocketAddr::from((place(miner), 80))))
         .collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let bits = 0x1d00_ffff;
-    let chain = demo::chain_before(now, bits);
-    let config = SandboxConfig {
-        name: "sandbox".into(),
-        user: "u".into(),
-        password: "p".into(),
-        rules: Rules { easy_blocks: chain.height(), bits, pace: None },
-        transactions_per_block: 20,
-        transaction_every: Duration::from_secs(3600),
-    };
-    let node = SandboxNode::start(config, chain, None).unwrap();
-    let entry = format!(
-        "[node]\nrpc_url = \"{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\nzmq_hashblock_addr = \"{}\"\n\
-         p2p_addr = \"off\"\n",
-        node.url(),
-        node.zmq_address()
-    );
+    let (_node, entry) = sandbox_with(0x1d00_ffff);
     let old = env::var("SOLOIST_OLD").ok();
     let mut contenders = vec![
         Contender::start("asks forty devices", &entry, "", None),
