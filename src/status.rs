@@ -5,6 +5,7 @@
 //! statement to the reader (state, alarms, odds) is derived here from the facts in the snapshot, so
 //! that page, JSON, metrics and notifications cannot contradict each other.
 
+mod alarm;
 pub(crate) mod clocks;
 pub mod devices;
 pub mod format;
@@ -20,6 +21,7 @@ mod snapshot;
 pub mod verdict;
 pub(crate) mod words;
 
+pub use alarm::AlarmKind;
 pub use devices::{CostView, DeviceSharesView, DeviceView, FanView, PowerView, TroubleView};
 pub use odds::{Odds, odds};
 pub use snapshot::*;

@@ -20,7 +20,7 @@ use crate::p2p::{self, Order};
 use crate::peer_address::{PeerAddress, PeerHost};
 use crate::peers::PeerHandle;
 use crate::rpc::NodeHandle;
-use crate::status::{About, AlarmView, EventKind, Level, LossView, format};
+use crate::status::{About, AlarmKind, AlarmView, EventKind, Level, LossView, format};
 use crate::template::Template;
 
 use super::silence::Silence;
@@ -77,7 +77,8 @@ impl Node {
         };
         let name = &self.config.name;
         Some(AlarmView {
-            id: format!("zmq:{name}"),
+            id: format!("{}:{name}", AlarmKind::Zmq.name()),
+            kind: AlarmKind::Zmq,
             about: About::Node,
             level: Level::Warning,
             text: format!(

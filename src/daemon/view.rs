@@ -77,7 +77,8 @@ impl State {
         let source = self.owner.source.as_ref();
         if let Some((source, why)) = source.and_then(|s| Some((s, s.instead_why.as_ref()?))) {
             alarms.push(view::AlarmView {
-                id: "settings_not_used".into(),
+                id: view::AlarmKind::SettingsNotUsed.name().into(),
+                kind: view::AlarmKind::SettingsNotUsed,
                 about: view::About::Box,
                 level: view::Level::Critical,
                 text: format!(
@@ -97,7 +98,8 @@ impl State {
     fn behind_alarm(&self, now: Now) -> Option<view::AlarmView> {
         let (behind, since) = self.engine.outside().behind()?;
         Some(view::AlarmView {
-            id: "behind_world".into(),
+            id: view::AlarmKind::BehindWorld.name().into(),
+            kind: view::AlarmKind::BehindWorld,
             about: view::About::Node,
             level: view::Level::Critical,
             text: self.engine.behind_words(now, behind),

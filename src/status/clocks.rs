@@ -2,7 +2,7 @@
 //! and how to correct it.
 
 use super::verdict::Alarms;
-use super::{About, ClockView, Level, NodeView, Snapshot, format};
+use super::{About, AlarmKind, ClockView, Level, NodeView, Snapshot, format};
 use crate::failover::REFUSED_FROM;
 
 /// The clock of this box is told of from here on, seconds: records and messages carry its time.
@@ -47,7 +47,7 @@ pub(super) fn alarms(s: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             Level::Warning,
-            "clock",
+            AlarmKind::Clock,
             format!("The clock of this box is {}{unset}.", off(offset)),
             format!("{}; let this box reach a time server (NTP).", carried(s)),
         );
@@ -55,7 +55,7 @@ pub(super) fn alarms(s: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             Level::Info,
-            "clock",
+            AlarmKind::Clock,
             "The clock of this box is not set by a time server yet.",
             format!("{}.", carried(s)),
         );
@@ -78,7 +78,7 @@ fn odd_node(node: &NodeView, clock: ClockView, alarms: &mut Alarms) {
     };
     let level = if leads && by.abs() >= REFUSED { Level::Critical } else { Level::Warning };
     let text = format!("The clock of node {} is {}{meaning}.", node.name, off(by));
-    alarms.add(About::Node, level, format!("clock:{}", node.name), text, SET_IT);
+    alarms.add(About::Node, level, AlarmKind::NodeClock.of(&node.name), text, SET_IT);
 }
 
 /// Clocks that differ, and nobody knows which of them is wrong. `ours` is this box's offset, where
@@ -105,7 +105,7 @@ fn difference(s: &Snapshot, ours: Option<f64>, alarms: &mut Alarms) {
     let refused = apart >= REFUSED && s.chain == "main";
     alarms.add(
         About::Box, if refused { Level::Critical } else { Level::Warning },
-        if ours.is_some() { "clock" } else { "clocks" },
+        if ours.is_some() { AlarmKind::Clock } else { AlarmKind::Clocks },
         format!(
             "The clocks of {} and {last} differ by {}{}, and one of them is wrong.",
             names.join(", "),

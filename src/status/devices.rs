@@ -11,7 +11,7 @@ use crate::devices::trouble::Trouble;
 use crate::devices::{Pool, Telemetry};
 
 use super::verdict::Alarms;
-use super::{About, Level, MinerView, Odds, Snapshot, format};
+use super::{About, AlarmKind, Level, MinerView, Odds, Snapshot, format};
 
 /// A device with an API of its own. All of it is what the device says, and as old as its last answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -299,7 +299,7 @@ pub(super) fn alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         let name = snapshot.device_name(device);
         for told in &device.troubles {
             let (level, text, advice) = words(device, told.what, &name);
-            let id = format!("device_{}:{}", told.what.name(), snapshot.device_key(device));
+            let id = AlarmKind::from(told.what).of(snapshot.device_key(device));
             alarms.add_since(About::Miner, Some(told.since), level, id, text, advice);
         }
     }

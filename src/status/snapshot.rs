@@ -8,6 +8,7 @@
 
 use serde::Serialize;
 
+use super::alarm::AlarmKind;
 use super::devices::{DeviceView, PowerView};
 use crate::node;
 
@@ -993,6 +994,9 @@ pub enum About {
 pub struct AlarmView {
     /// Stable name: `node:living-room`. The same alarm keeps its name.
     pub id: String,
+    /// What kind it is: where the manual explains it.
+    #[serde(skip)]
+    pub kind: AlarmKind,
     /// By which switch of the owner it is sent.
     #[serde(skip)]
     pub about: About,

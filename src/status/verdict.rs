@@ -6,11 +6,12 @@ use serde::Serialize;
 use crate::difficulty::HASHES_PER_DIFFICULTY;
 use crate::rate::Proven;
 
+use super::alarm::AlarmId;
 use super::miners::address_of;
 use super::{
-    About, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState, NodeView,
-    P2pState, PermissionsView, RateView, RejectReason, Snapshot, SnoozeView, clocks, devices,
-    format, words,
+    About, AlarmKind, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState,
+    NodeView, P2pState, PermissionsView, RateView, RejectReason, Snapshot, SnoozeView, clocks,
+    devices, format, words,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -51,6 +52,9 @@ pub struct Verdict {
     pub sentence: String,
     /// What to do now, in one sentence; empty when nothing is to be done.
     pub advice: String,
+    /// What the sentence is about, where something is to be explained.
+    #[serde(skip)]
+    pub about: Option<AlarmKind>,
     /// Every alarm, the worst first.
     pub alarms: Vec<AlarmView>,
     /// Those that the owner snoozed. They count for nothing else.
@@ -110,8 +114,9 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
     alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.level));
     let snoozed = snooze(snapshot, &mut alarms);
 
-    if let Some((sentence, advice)) = why_down(snapshot) {
-        return Verdict { state: State::Down, sentence, advice, alarms, snoozed };
+    if let Some(Down { sentence, advice, about }) = why_down(snapshot) {
+        let about = Some(about);
+        return Verdict { state: State::Down, sentence, advice, about, alarms, snoozed };
     }
     let connected = snapshot.connected().count();
     let to_look_at = || alarms.iter().filter(|alarm| alarm.level >= Level::Warning);
@@ -131,30 +136,36 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
             Some(behind) => format!("No miner is connected, and {}.", ahead(behind)),
             None if is_well && !snapshot.miners.is_empty() => {
                 let sentence = "Ready to mine: the miners come back by themselves.".to_owned();
-                return Verdict { state, sentence, advice: String::new(), alarms, snoozed };
+                let advice = String::new();
+                return Verdict { state, sentence, advice, about: None, alarms, snoozed };
             }
             None => "Ready to mine, but no miner is connected.".to_owned(),
         };
-        return Verdict { state, sentence, advice, alarms, snoozed };
+        let about = Some(AlarmKind::NoMiner);
+        return Verdict { state, sentence, advice, about, alarms, snoozed };
     }
     let mut to_look_at = to_look_at();
     let Some(worst) = to_look_at.next() else {
         let sentence = format!("{}.", mining(snapshot, connected));
-        return Verdict { state: State::Ok, sentence, advice: String::new(), alarms, snoozed };
+        let advice = String::new();
+        return Verdict { state: State::Ok, sentence, advice, about: None, alarms, snoozed };
     };
     let things = match to_look_at.count() {
         0 => "one thing".to_owned(),
         more => format!("{} things", more + 1),
     };
     let mining = mining(snapshot, connected);
-    let sentence = match &snapshot.outside.behind {
+    let (sentence, about) = match &snapshot.outside.behind {
         // Worse than all else: what is mined is on an old block.
-        Some(behind) => format!("{mining}, but {}.", ahead(behind)),
+        Some(behind) => (format!("{mining}, but {}.", ahead(behind)), Some(AlarmKind::BehindWorld)),
         // What may cost a block stands in the headline itself.
-        None if worst.level == Level::Critical => format!("{mining}. {}", worst.text),
-        None => format!("{mining}, with {things} to look at."),
+        None if worst.level == Level::Critical => {
+            (format!("{mining}. {}", worst.text), Some(worst.kind))
+        }
+        None => (format!("{mining}, with {things} to look at."), None),
     };
-    Verdict { state: State::Degraded, sentence, advice: worst.advice.clone(), alarms, snoozed }
+    let advice = worst.advice.clone();
+    Verdict { state: State::Degraded, sentence, advice, about, alarms, snoozed }
 }
 
 /// So long after a start, in seconds, the miners are still coming back.
@@ -256,18 +267,32 @@ fn tells_of_a_fault(reason: RejectReason) -> bool {
     }
 }
 
+/// Why no block can be found now.
+struct Down {
+    sentence: String,
+    advice: String,
+    about: AlarmKind,
+}
+
+impl Down {
+    fn new(about: AlarmKind, sentence: impl Into<String>, advice: impl Into<String>) -> Down {
+        Down { sentence: sentence.into(), advice: advice.into(), about }
+    }
+}
+
 /// Why no block can be found now, and what to do; `None` when one can.
-fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
+fn why_down(snapshot: &Snapshot) -> Option<Down> {
     const FEW_SECONDS: &str = "Nothing to do: this takes a few seconds.";
-    let down = |sentence: &str, advice: &str| Some((sentence.to_owned(), advice.to_owned()));
+    let down = |about, sentence: &str, advice: &str| Some(Down::new(about, sentence, advice));
     if !snapshot.configured {
-        return down("Not set up yet.", "Enter your payout address and your node.");
+        let advice = "Enter your payout address and your node.";
+        return down(AlarmKind::NotSetUp, "Not set up yet.", advice);
     }
     if let Some(job) = &snapshot.job {
         if job.template_age_s >= TEMPLATE_DEAD_S && job.carried_by_p2p.is_none() {
             let age = format::duration(job.template_age_s as u64);
             let sentence = format!("The work is {age} old: blocks found on it would be lost.");
-            return down(&sentence, "Look at the nodes below.");
+            return down(AlarmKind::WorkTooOld, &sentence, "Look at the nodes below.");
         }
         let carried = job.carried_by_p2p.is_some();
         let is_new = snapshot.nodes.iter().all(|node| node.state == NodeState::Unknown);
@@ -277,30 +302,33 @@ fn why_down(snapshot: &Snapshot) -> Option<(String, String)> {
         // The last job is still served: what is so of the nodes is so already.
         let left = job.kept_until.unwrap_or_default().saturating_sub(snapshot.now);
         let left = format::duration(left.max(1));
-        let (sentence, advice) = no_work(snapshot);
-        return Some((format!("{sentence} The miners have the last job for {left} yet."), advice));
+        let mut told = no_work(snapshot);
+        told.sentence.push_str(&format!(" The miners have the last job for {left} yet."));
+        return Some(told);
     }
     if snapshot.nodes.is_empty() {
-        return down("No node is set: there is no work for the miners.", "Add a Bitcoin node.");
+        let sentence = "No node is set: there is no work for the miners.";
+        return down(AlarmKind::NoNode, sentence, "Add a Bitcoin node.");
     }
     if snapshot.nodes.iter().any(NodeView::gives_work) {
-        return down("Waiting for the first work from the node.", FEW_SECONDS);
+        let sentence = "Waiting for the first work from the node.";
+        return down(AlarmKind::Starting, sentence, FEW_SECONDS);
     }
     if snapshot.nodes.iter().all(|node| node.state == NodeState::Unknown) {
-        return down("Starting: asking the nodes.", FEW_SECONDS);
+        return down(AlarmKind::Starting, "Starting: asking the nodes.", FEW_SECONDS);
     }
-    let (sentence, mut advice) = no_work(snapshot);
+    let mut told = no_work(snapshot);
     if !snapshot.miners.is_empty() && snapshot.connected().count() == 0 {
-        advice.push_str(
+        told.advice.push_str(
             " Until then the miners are on their second pool, if they have one; they come back by \
              themselves.",
         );
     }
-    Some((sentence, advice))
+    Some(told)
 }
 
 /// Why no node gives work, and what to do.
-fn no_work(snapshot: &Snapshot) -> (String, String) {
+fn no_work(snapshot: &Snapshot) -> Down {
     let nodes = &snapshot.nodes;
     let by_state = |state| nodes.iter().find(|node| node.state == state);
     // Of several nodes, one that gets ready by itself is what is waited for; but one that does not
@@ -311,7 +339,6 @@ fn no_work(snapshot: &Snapshot) -> (String, String) {
         1 => " The other node would give work sooner: see below what it needs.".to_owned(),
         _ => " The others would give work sooner: see below what they need.".to_owned(),
     };
-    let told = |sentence: String, advice: String| (sentence, advice);
     if let Some(node) = by_state(NodeState::Syncing) {
         let wait = match node.sync_eta_s {
             Some(eta) => format!(", in about {}", format::long_time(eta as f64)),
@@ -319,44 +346,49 @@ fn no_work(snapshot: &Snapshot) -> (String, String) {
         };
         let (name, downloaded) = (format::tame(&node.name), downloaded(node));
         let nothing = if broken == 0 { "Nothing to do: mining" } else { "Mining" };
-        return told(
+        return Down::new(
+            AlarmKind::NodeSyncing,
             format!("Waiting for node {name}, which is downloading the chain{downloaded}."),
             format!("{nothing} starts by itself when it is ready{wait}.{sooner}"),
         );
     }
     if let Some(node) = by_state(NodeState::NoPeers) {
-        return told(
+        return Down::new(
+            AlarmKind::NodeNoPeers,
             format!("Waiting for node {}, which has no peers.", format::tame(&node.name)),
-            "Check its internet connection: mining starts by itself when it has a peer.".to_owned(),
+            "Check its internet connection: mining starts by itself when it has a peer.",
         );
     }
     if let Some(node) = by_state(NodeState::Warming) {
         let nothing = if broken == 0 { "Nothing to do: mining" } else { "Mining" };
-        return told(
+        return Down::new(
+            AlarmKind::NodeStarting,
             format!("Waiting for node {}, which is starting up.", format::tame(&node.name)),
             format!("{nothing} starts by itself when it is ready.{sooner}"),
         );
     }
     if let Some((node, refused)) = nodes.iter().find_map(|n| Some((n, n.refused()?))) {
         let sentence = format!("Node {} {}.", format::tame(&node.name), refused.words);
-        return told(sentence, refused.remedy.clone());
+        return Down::new(AlarmKind::Permissions, sentence, refused.remedy.clone());
     }
     if let [node] = nodes.as_slice() {
         let advice = match node.remedy.as_str() {
             "" => "Check that the node runs and that this box reaches it.",
             remedy => remedy,
         };
-        return told(about(node), advice.to_owned());
+        return Down::new(kind(node), about(node), advice);
     }
     let silent = nodes.iter().all(|node| node.state == NodeState::Down);
     match silent {
-        true => told(
+        true => Down::new(
+            AlarmKind::NoWork,
             format!("None of the {} nodes answers.", nodes.len()),
-            "Check that the nodes run and that this box reaches them.".to_owned(),
+            "Check that the nodes run and that this box reaches them.",
         ),
-        false => told(
+        false => Down::new(
+            AlarmKind::NoWork,
             format!("None of the {} nodes gives work.", nodes.len()),
-            "See below what each of them needs.".to_owned(),
+            "See below what each of them needs.",
         ),
     }
 }
@@ -365,6 +397,24 @@ impl NodeView {
     /// It will give work without anybody's help.
     fn gets_ready(&self) -> bool {
         matches!(self.state, NodeState::Syncing | NodeState::Warming | NodeState::Unknown)
+    }
+}
+
+/// What is wrong with a node.
+fn kind(node: &NodeView) -> AlarmKind {
+    match node.state {
+        // These three have nothing wrong.
+        NodeState::Leading | NodeState::Standby | NodeState::Unknown => AlarmKind::Starting,
+        NodeState::Down => AlarmKind::NodeDown,
+        NodeState::Unusable | NodeState::Doubtful => AlarmKind::NodeUnusable,
+        NodeState::NoTemplate => AlarmKind::NodeNoTemplate,
+        NodeState::Syncing => AlarmKind::NodeSyncing,
+        NodeState::Warming => AlarmKind::NodeStarting,
+        NodeState::NoPeers => AlarmKind::NodeNoPeers,
+        NodeState::WrongClock => AlarmKind::NodeClock,
+        NodeState::OtherRules => AlarmKind::NodeOtherRules,
+        NodeState::Forbidden => AlarmKind::Permissions,
+        NodeState::Lagging => AlarmKind::NodeLagging,
     }
 }
 
@@ -451,7 +501,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             alarms.add(
                 About::Node,
                 Level::Critical,
-                "carried_by_p2p",
+                AlarmKind::CarriedByP2p,
                 format!(
                     "No node's RPC answers. The miners go on by the P2P port of node {node}: a block \
                      would reach it there, but without transactions it brings no fees."
@@ -462,7 +512,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             alarms.add(
                 About::Node,
                 Level::Critical,
-                "template_old",
+                AlarmKind::TemplateOld,
                 format!(
                     "The node has sent no fresh work for {}.",
                     format::duration(job.template_age_s as u64)
@@ -475,7 +525,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             alarms.add(
                 About::Box,
                 Level::Warning,
-                "version_bits",
+                AlarmKind::VersionBits,
                 format!(
                     "Version bit {first}{bits} stays set although the settings clear it: node {} \
                      takes no block without it.",
@@ -488,7 +538,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             alarms.add(
                 About::Box,
                 Level::Critical,
-                "job_pays_others",
+                AlarmKind::JobPaysOthers,
                 format!(
                     "The current job pays {} BTC to somebody else.",
                     format::btc(job.value_sat - job.to_owner_sat)
@@ -504,7 +554,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             Level::Critical,
-            "canary",
+            AlarmKind::Canary,
             format!("The built-in test miner fails: {}.", trimmed(&canary.error, "no answer")),
             "Restart Soloist; if it stays, save a support bundle.",
         );
@@ -524,7 +574,7 @@ fn work_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             Level::Warning,
-            "payout_change",
+            AlarmKind::PayoutChange,
             format!(
                 "The payout address changes to {} in {}.",
                 pending.address,
@@ -578,7 +628,9 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         };
         let silent = matches!(node.state, NodeState::Down | NodeState::Unusable);
         let since = node.answered_at.filter(|_| silent);
-        alarms.add_since(About::Node, since, level, format!("node:{}", node.name), text, advice);
+        // One alarm for all that can be wrong with a node: it changes, and does not come anew.
+        let id = AlarmId { kind: kind(node), id: format!("node:{}", node.name) };
+        alarms.add_since(About::Node, since, level, id, text, advice);
     }
     for node in &snapshot.nodes {
         if let Some(rehearsal) = &node.rehearsal
@@ -588,7 +640,7 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                 About::Node,
                 Some(rehearsal.at),
                 Level::Critical,
-                format!("rehearsal:{}", node.name),
+                AlarmKind::Rehearsal.of(&node.name),
                 format!("Node {} would refuse our block: {reason}.", node.name),
                 "Update the node; if it stays, save a support bundle.",
             );
@@ -599,7 +651,7 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             alarms.add(
                 About::Node,
                 Level::Critical,
-                format!("permissions:{}", node.name),
+                AlarmKind::Permissions.of(&node.name),
                 format!("Node {} {}.", node.name, refused.words),
                 refused.remedy.clone(),
             );
@@ -609,7 +661,7 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Node,
             Level::Warning,
-            format!("blocksonly:{}", node.name),
+            AlarmKind::BlocksOnly.of(&node.name),
             format!(
                 "Node {} takes no transactions from others, so its blocks carry no fees.",
                 node.name
@@ -622,7 +674,7 @@ fn node_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Node,
             Level::Info,
-            "no_spare_node",
+            AlarmKind::NoSpareNode,
             "Only one node is fit to lead: nobody takes over if it fails.",
             "",
         );
@@ -654,7 +706,7 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Miner,
             Level::Warning,
-            "miners_gone",
+            AlarmKind::MinersGone,
             format!(
                 "{} miners are missing: {} and {} more.",
                 news.len(),
@@ -669,7 +721,7 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                 About::Miner,
                 Some(miner.since),
                 Level::Warning,
-                format!("miner_gone:{}", miner.id),
+                AlarmKind::MinerGone.of(&miner.id),
                 format!(
                     "Miner {} has been missing for {}.",
                     format::tame(&miner.name),
@@ -685,7 +737,7 @@ fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             1 => format!("Miner {} has been missing for over a week.", format::tame(&first.name)),
             n => format!("{n} miners have been missing for over a week."),
         };
-        alarms.add(About::Miner, Level::Info, "miners_long_gone", text, "");
+        alarms.add(About::Miner, Level::Info, AlarmKind::MinersLongGone, text, "");
     }
 }
 
@@ -695,7 +747,7 @@ fn login_alarms(miner: &MinerView, alarms: &mut Alarms) {
         alarms.add(
             About::Miner,
             Level::Warning,
-            format!("miner_payee:{}", miner.id),
+            AlarmKind::MinerPayee.of(&miner.id),
             words::payee_fault(&miner.name, &miner.pays_fault),
             words::CORRECT_PAYEE,
         );
@@ -704,7 +756,7 @@ fn login_alarms(miner: &MinerView, alarms: &mut Alarms) {
         alarms.add(
             About::Miner,
             Level::Info,
-            format!("miner_difficulty:{}", miner.id),
+            AlarmKind::MinerDifficulty.of(&miner.id),
             words::unclear_difficulty(&miner.name),
             words::PLAIN_DIFFICULTY,
         );
@@ -720,7 +772,7 @@ fn carried_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             Level::Warning,
-            "former_address",
+            AlarmKind::FormerAddress,
             format!(
                 "A block of {names} pays a former payout address, which the miner's user carries."
             ),
@@ -731,7 +783,7 @@ fn carried_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Miner,
             Level::Info,
-            "other_address",
+            AlarmKind::OtherAddress,
             format!("Another payout address than yours stands in the user of {names}."),
             format!(
                 "Blocks pay you all the same, but NerdQAxe+ can refuse such work, and AxeOS does not \
@@ -775,7 +827,7 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                     About::Miner,
                     miner.last_share_at,
                     Level::Warning,
-                    format!("miner_quiet:{}", miner.id),
+                    AlarmKind::MinerQuiet.of(&miner.id),
                     format!(
                         "Miner {} is connected but has sent no share{how_long}.",
                         format::tame(&miner.name)
@@ -788,7 +840,7 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                     alarms.add(
                         About::Miner,
                         Level::Warning,
-                        format!("miner_slow:{}", miner.id),
+                        AlarmKind::MinerSlow.of(&miner.id),
                         format!(
                             "Miner {} proves only {} of what it claims.",
                             format::tame(&miner.name),
@@ -801,7 +853,7 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                     alarms.add(
                         About::Miner,
                         Level::Warning,
-                        format!("miner_refused:{}", miner.id),
+                        AlarmKind::MinerRefused.of(&miner.id),
                         format!(
                             "{count} of the last {} shares of {} were rejected, most of them {}.",
                             miner.latest.len(),
@@ -816,7 +868,7 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                     alarms.add(
                         About::Miner,
                         Level::Warning,
-                        format!("miner_rejects:{}", miner.id),
+                        AlarmKind::MinerRejects.of(&miner.id),
                         format!(
                             "{} of the shares of {} are rejected.",
                             format::percent(
@@ -845,7 +897,7 @@ fn block_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
                 About::Block,
                 Some(block.at),
                 Level::Critical,
-                format!("block_waiting:{}", block.hash),
+                AlarmKind::BlockWaiting.of(&block.hash),
                 format!("No node{whose} has block {height} in its chain yet{outside}."),
                 "It is saved and sent again and again. Bring a node back, or download it and submit \
                  it elsewhere.",
@@ -857,7 +909,7 @@ fn block_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             Level::Critical,
-            "storage",
+            AlarmKind::Storage,
             format!("The data card cannot be written: {}.", trimmed(&storage.error, "no reason")),
             "Mining goes on and a found block is sent at once, but replace the card.",
         );
@@ -870,7 +922,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             Level::Warning,
-            "undervoltage",
+            AlarmKind::Undervoltage,
             "The power supply of this box is too weak.",
             "Use the official supply and a short cable.",
         );
@@ -878,7 +930,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             Level::Info,
-            "undervoltage_seen",
+            AlarmKind::UndervoltageSeen,
             "The power supply of this box was too weak at times.",
             "Use the official supply and a short cable.",
         );
@@ -887,7 +939,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             if temperature >= 83.0 { Level::Warning } else { Level::Info },
-            "hot",
+            AlarmKind::Hot,
             format!("This box is hot: {temperature:.0} °C."),
             "Give it air.",
         );
@@ -895,7 +947,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             Level::Warning,
-            "throttled",
+            AlarmKind::Throttled,
             "This box slows itself down.",
             "Give it air and a strong power supply.",
         );
@@ -906,7 +958,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
             alarms.add(
                 About::Box,
                 Level::Warning,
-                "disk",
+                AlarmKind::Disk,
                 format!("The data card is {} full.", format::percent(used)),
                 if used > 0.9 {
                     "The oldest history is dropped now; mining is not affected.".to_owned()
@@ -921,7 +973,7 @@ fn board_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         alarms.add(
             About::Box,
             Level::Warning,
-            "copy",
+            AlarmKind::Copy,
             format!("The ledger is not copied to {}.", trimmed(copy_error, "its place")),
             "Plug the stick in or mount the share; it is tried again every hour.",
         );
@@ -936,7 +988,7 @@ impl Alarms {
         &mut self,
         about: About,
         level: Level,
-        id: impl Into<String>,
+        id: impl Into<AlarmId>,
         text: impl Into<String>,
         advice: impl Into<String>,
     ) {
@@ -949,12 +1001,12 @@ impl Alarms {
         about: About,
         since: Option<u64>,
         level: Level,
-        id: impl Into<String>,
+        id: impl Into<AlarmId>,
         text: impl Into<String>,
         advice: impl Into<String>,
     ) {
-        let (id, text, advice) = (id.into(), text.into(), advice.into());
-        self.0.push(AlarmView { id, about, level, text, advice, since });
+        let (AlarmId { kind, id }, text, advice) = (id.into(), text.into(), advice.into());
+        self.0.push(AlarmView { id, kind, about, level, text, advice, since });
     }
 }
 

@@ -297,6 +297,7 @@ pub fn behind() -> Snapshot {
     let since = NOW - 1500;
     s.outside.behind = Some(BehindView { own: 925_113, world: 925_116, by: 3, of: 3, since });
     s.alarms = vec![AlarmView {
+        kind: AlarmKind::BehindWorld,
         id: "behind_world".to_owned(),
         about: About::Node,
         level: Level::Critical,
@@ -631,6 +632,7 @@ pub fn per_miner() -> Snapshot {
     // An alarm that the owner does not want to hear of.
     s.alarms.push(AlarmView {
         id: "stick".to_owned(),
+        kind: AlarmKind::Copy,
         level: Level::Warning,
         text: "The ledger is not copied to /media/backup: nothing is mounted there.".to_owned(),
         advice: "Plug the stick in.".to_owned(),
