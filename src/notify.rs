@@ -18,29 +18,32 @@ mod watch;
 pub use outbox::{Input, Outbox, SendId, SinkId, test_message};
 pub use send::{SendError, send};
 pub use sink::{BadSink, Encryption, Mail, Post, Request, Sink, SinkKind};
-pub use watch::Watch;
+pub use watch::{Heading, Watch};
 
+use crate::listed::listed;
 use crate::status::Level;
 
-/// What a message is about: each sink has a switch for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Topic {
-    /// A block was found, accepted, lost.
-    Block,
-    /// A new best share.
-    Best,
-    /// A miner is missing or back, quiet, slow.
-    Miner,
-    /// Another node leads; a node is down or back.
-    Node,
-    /// No block can be found now, or again.
-    Down,
-    /// Any other alarm: board, storage, payout address.
-    Alarm,
-    /// A new version is ready.
-    Update,
-    /// The test button.
-    Test,
+listed! {
+    /// What a message is about: each sink has a switch for each.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Topic {
+        /// A block was found, accepted, lost.
+        Block,
+        /// A new best share.
+        Best,
+        /// A miner is missing or back, quiet, slow.
+        Miner,
+        /// Another node leads; a node is down or back.
+        Node,
+        /// No block can be found now, or again.
+        Down,
+        /// Any other alarm: board, storage, payout address.
+        Alarm,
+        /// A new version is ready.
+        Update,
+        /// The test button.
+        Test,
+    }
 }
 
 impl Topic {

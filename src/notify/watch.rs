@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::clock::Now;
+use crate::listed::listed;
 use crate::status::{
     About, AlarmView, BlockState, BlockView, Level, Snapshot, State, TEMPLATE_DEAD_S, Verdict,
     format, refusal_advice,
@@ -19,6 +20,66 @@ const MINER_SETTLE: Duration = Duration::from_secs(300);
 const OLD_S: u64 = 3600;
 /// A new best share is told at most this often.
 const BEST_PAUSE: Duration = Duration::from_secs(3600);
+
+listed! {
+    /// What a message is headed by. `docs/messages.md` says what each of them means.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Heading {
+        /// A share solves a block; no node has shown it yet.
+        BlockSolved,
+        /// A node has the block in its best chain.
+        BlockFound,
+        /// Another block of the same height stands beside it.
+        BlockBeside,
+        /// Another block won.
+        BlockLost,
+        /// Every node refused it.
+        BlockRefused,
+        /// An alarm about a solved block.
+        BlockWaits,
+        /// Its coins can be spent.
+        BlockSpendable,
+        /// No block can be found now.
+        NotMining,
+        /// It can again.
+        MiningAgain,
+        /// The work comes from another node.
+        AnotherNodeLeads,
+        /// An alarm about a node.
+        Node,
+        /// An alarm about miners.
+        Miner,
+        /// An alarm about the box.
+        Alarm,
+        /// An alarm has ended.
+        Over,
+        /// A share better than all before.
+        NewBestShare,
+    }
+}
+
+impl Heading {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Heading::BlockSolved => "Block solved",
+            Heading::BlockFound => "Block found",
+            Heading::BlockBeside => "Block beside another",
+            Heading::BlockLost => "Block lost",
+            Heading::BlockRefused => "Block refused",
+            Heading::BlockWaits => "Block waits",
+            Heading::BlockSpendable => "Block spendable",
+            Heading::NotMining => "Not mining",
+            Heading::MiningAgain => "Mining again",
+            Heading::AnotherNodeLeads => "Another node leads",
+            Heading::Node => "Node",
+            Heading::Miner => "Miner",
+            Heading::Alarm => "Alarm",
+            Heading::Over => "Over",
+            Heading::NewBestShare => "New best share",
+        }
+    }
+}
 
 /// Remembers what was told. Feed it a snapshot every few seconds.
 #[derive(Debug, Default)]
@@ -81,7 +142,7 @@ impl Watch {
                 && down.told
             {
                 let text = verdict.sentence.clone();
-                out.push(message(now, Topic::Down, Level::Info, "Mining again", text));
+                out.push(message(now, Topic::Down, Level::Info, Heading::MiningAgain, text));
             }
             return;
         }
@@ -94,7 +155,7 @@ impl Watch {
         if !down.told && lasted(down, now, SETTLE) {
             down.told = true;
             let text = sentence(&verdict.sentence, &verdict.advice);
-            out.push(message(now, Topic::Down, Level::Critical, "Not mining", text));
+            out.push(message(now, Topic::Down, Level::Critical, Heading::NotMining, text));
         }
     }
 
@@ -111,7 +172,7 @@ impl Watch {
                 seen.told = true;
                 seen.text.clone_from(&alarm.text);
                 let text = sentence(&alarm.text, &alarm.advice);
-                out.push(message(now, seen.topic, alarm.level, title(alarm.about), text));
+                out.push(message(now, seen.topic, alarm.level, heading(alarm.about), text));
             }
         }
         let still = |id: &str| verdict.alarms.iter().filter(loud).any(|alarm| alarm.id == id);
@@ -124,7 +185,7 @@ impl Watch {
             }
             if !stays && seen.told {
                 let text = format!("No longer: {}", seen.text);
-                out.push(message(now, seen.topic, Level::Info, "Over", text));
+                out.push(message(now, seen.topic, Level::Info, Heading::Over, text));
             }
             stays
         });
@@ -138,7 +199,7 @@ impl Watch {
                 &format!("Work now comes from node {} instead of {before}.", node.name),
                 &node.why,
             );
-            out.push(message(now, Topic::Node, Level::Warning, "Another node leads", text));
+            out.push(message(now, Topic::Node, Level::Warning, Heading::AnotherNodeLeads, text));
         }
     }
 
@@ -169,7 +230,7 @@ impl Watch {
             text.push_str(&format!(", by {}", format::tame(&share.miner)));
         }
         text.push('.');
-        out.push(message(now, Topic::Best, Level::Info, "New best share", text));
+        out.push(message(now, Topic::Best, Level::Info, Heading::NewBestShare, text));
     }
 }
 
@@ -177,10 +238,10 @@ fn block_message(now: Now, block: &BlockView, new: bool) -> Option<Message> {
     let height = format::thousands(block.height);
     let value = format::btc(block.value_sat);
     let miner = format::tame(&block.miner);
-    let (level, title, text) = match block.state {
+    let (level, heading, text) = match block.state {
         BlockState::Candidate => (
             Level::Critical,
-            "Block solved",
+            Heading::BlockSolved,
             format!(
                 "{miner} solved block {height} worth {value} BTC. It was sent to all nodes; whether \
                  it is in the chain follows."
@@ -188,7 +249,7 @@ fn block_message(now: Now, block: &BlockView, new: bool) -> Option<Message> {
         ),
         BlockState::Beside => (
             Level::Warning,
-            "Block beside another",
+            Heading::BlockBeside,
             format!(
                 "Block {height} by {miner} stands beside another block of the same height. The next \
                  block decides which of them counts; there is nothing to do."
@@ -196,23 +257,23 @@ fn block_message(now: Now, block: &BlockView, new: bool) -> Option<Message> {
         ),
         BlockState::Accepted => (
             Level::Critical,
-            "Block found",
+            Heading::BlockFound,
             format!("Block {height} by {miner} is in the chain: {value} BTC to {}.", block.address),
         ),
         BlockState::Mature if !new => (
             Level::Info,
-            "Block spendable",
+            Heading::BlockSpendable,
             format!("The {value} BTC of block {height} can be spent."),
         ),
         BlockState::Mature => return None,
         BlockState::Orphaned => (
             Level::Warning,
-            "Block lost",
+            Heading::BlockLost,
             format!("Another block won height {height}; ours is worth nothing."),
         ),
         BlockState::Refused => (
             Level::Critical,
-            "Block refused",
+            Heading::BlockRefused,
             match &block.reason {
                 Some(reason) => format!(
                     "Every node refused block {height}: {reason}. {}",
@@ -222,7 +283,7 @@ fn block_message(now: Now, block: &BlockView, new: bool) -> Option<Message> {
             },
         ),
     };
-    Some(message(now, Topic::Block, level, title, text))
+    Some(message(now, Topic::Block, level, heading, text))
 }
 
 fn settle(s: &Snapshot, alarm: &str) -> Duration {
@@ -244,12 +305,12 @@ fn topic(about: About) -> Topic {
     }
 }
 
-fn title(about: About) -> &'static str {
+fn heading(about: About) -> Heading {
     match about {
-        About::Block => "Block waits",
-        About::Miner => "Miner",
-        About::Node => "Node",
-        About::Box => "Alarm",
+        About::Block => Heading::BlockWaits,
+        About::Miner => Heading::Miner,
+        About::Node => Heading::Node,
+        About::Box => Heading::Alarm,
     }
 }
 
@@ -261,8 +322,8 @@ fn sentence(text: &str, advice: &str) -> String {
     if advice.is_empty() { text.to_owned() } else { format!("{text} {advice}") }
 }
 
-fn message(now: Now, topic: Topic, level: Level, title: &str, text: String) -> Message {
-    Message { topic, level, title: title.to_owned(), text, at: now.unix }
+fn message(now: Now, topic: Topic, level: Level, heading: Heading, text: String) -> Message {
+    Message { topic, level, title: heading.words().to_owned(), text, at: now.unix }
 }
 
 #[cfg(test)]
@@ -311,6 +372,20 @@ mod tests {
 
     fn told(topic: Topic, title: &str) -> Vec<(Topic, String)> {
         vec![(topic, title.to_owned())]
+    }
+
+    #[test]
+    fn the_manual_says_what_each_message_means() {
+        let chapter = include_str!("../../docs/messages.md");
+        for heading in Heading::ALL {
+            let item = format!("- **{}**:", heading.words());
+            assert!(chapter.contains(&item), "docs/messages.md has no line that begins {item}");
+        }
+        let by_switch = |topic: &Topic| *topic != Topic::Test;
+        for topic in Topic::ALL.into_iter().filter(by_switch) {
+            let item = format!("- `{}`:", topic.name());
+            assert!(chapter.contains(&item), "docs/messages.md has no line that begins {item}");
+        }
     }
 
     #[test]

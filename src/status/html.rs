@@ -10,6 +10,7 @@ mod board;
 mod chart;
 mod connect;
 mod device;
+pub mod help;
 mod miner;
 mod miners;
 mod nodes;
@@ -24,7 +25,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use maud::{DOCTYPE, Markup, Render, html};
 
-use super::{HistoryView, RateView, Snapshot, Verdict, format};
+use super::{AlarmKind, HistoryView, RateView, Snapshot, Verdict, format};
 
 use age::Ages;
 
@@ -37,6 +38,8 @@ const SCRIPT: &str = include_str!("assets/app.js");
 pub const FORM_SCRIPT: &str = include_str!("assets/form.js");
 /// The style sheet of the view for a wall, beside [`STYLE`].
 pub const TV_STYLE: &str = include_str!("assets/tv.css");
+/// The style sheet of the manual, beside [`STYLE`].
+pub const HELP_STYLE: &str = include_str!("assets/help.css");
 /// The icon.
 pub const ICON: &str = include_str!("assets/icon.svg");
 /// The icon for a phone's home screen, by the length of its sides.
@@ -238,6 +241,12 @@ pub fn v2(snapshot: &Snapshot, verdict: &Verdict) -> String {
     document(snapshot, verdict, "Stratum V2", Kind::Still, v2::page(snapshot))
 }
 
+/// A chapter of the manual, or its index, whose name is empty; `None` when there is no such chapter.
+pub fn help(snapshot: &Snapshot, verdict: &Verdict, name: &str) -> Option<String> {
+    let chapter = help::CHAPTERS.iter().find(|chapter| chapter.name == name)?;
+    Some(document(snapshot, verdict, chapter.title, Kind::Text, help::page(chapter)))
+}
+
 /// The QR code of all that a miner of Stratum V2 needs; `None` where none can be told.
 pub fn v2_qr(snapshot: &Snapshot) -> Option<String> {
     connect::svg(snapshot.connect.v2.as_ref()?.url.as_ref()?)
@@ -275,6 +284,11 @@ pub(crate) fn form_document(
 /// A date, for a page with a form.
 pub(crate) fn date(at: u64) -> Markup {
     age::date(at)
+}
+
+/// Leads to what explains an alarm, for a page with a form.
+pub(crate) fn meaning(kind: AlarmKind) -> Markup {
+    overview::meaning(kind)
 }
 
 /// A temperature, for a page with a form.
@@ -381,6 +395,8 @@ enum Kind {
     Tv,
     /// Not at all: it must not take away what is being typed.
     Form,
+    /// Not at all: it is a text that somebody reads.
+    Text,
 }
 
 fn document(
@@ -393,7 +409,7 @@ fn document(
     let live = match &kind {
         Kind::Live(query) => Some(query.as_str()),
         Kind::Tv => Some("?tv=1"),
-        Kind::Still | Kind::Form => None,
+        Kind::Still | Kind::Form | Kind::Text => None,
     };
     let page = html! {
         (DOCTYPE)
@@ -412,12 +428,15 @@ fn document(
                 @if kind == Kind::Form {
                     link rel="stylesheet" href={ "/form.css?v=" (version(FORM_STYLE)) };
                 }
+                @if kind == Kind::Text {
+                    link rel="stylesheet" href={ "/help.css?v=" (version(HELP_STYLE)) };
+                }
                 // Not deferred: it chooses the colours before anything is drawn.
                 script src={ "/app.js?v=" (version(SCRIPT)) } {}
                 @if kind == Kind::Form {
                     script src={ "/form.js?v=" (version(FORM_SCRIPT)) } defer {}
                 }
-                @if kind != Kind::Form { noscript { meta http-equiv="refresh" content="15"; } }
+                @if !matches!(kind, Kind::Form | Kind::Text) { noscript { meta http-equiv="refresh" content="15"; } }
             }
             body class=[(kind == Kind::Tv).then_some("tv")] data-now=(snapshot.now) data-live=[live] {
                 a .skip href="#main" { "To the content" }
@@ -440,6 +459,7 @@ fn document(
                     }
                     p {
                         button #theme type="button" hidden {} " "
+                        a href="/help" { "Help" } " "
                         a href="/settings" { "Settings" } " "
                         a href="/tv" { "Screen on the wall" } " "
                         a href="/api/status" { "Status as JSON" } " "

@@ -472,6 +472,24 @@ try {
   if (addresses.home) {
     await lookAround("miner", addresses.home + "/miners/gamma", [[360, "light"], [1280, "dark"]]);
     await lookAround("v2", addresses.home + "/v2", [[360, "dark"], [1280, "light"], [768, "forced"]]);
+    // The manual: the longest chapter, the one with the longest lines, the index; and the way there and back.
+    await lookAround("help", addresses.home + "/help", [[360, "light"], [1280, "dark"]]);
+    await lookAround("help-alarms", addresses.home + "/help/alarms", [[360, "dark"], [1280, "light"]]);
+    await lookAround("help-nodes", addresses.home + "/help/nodes", [[360, "light"], [768, "forced"]]);
+    for (const chapter of ["first-day", "miners", "messages", "found-block", "backup", "monitoring", "home-assistant",
+      "security", "settings"]) await look("help-" + chapter, addresses.home + "/help/" + chapter, 360, "light");
+    const reader = await tab(360, 740, "light");
+    await reader.open((addresses.lagging || addresses.home) + "/");
+    const meaning = `document.querySelector('.alarms a[href^="/help/alarms#"]')`;
+    const leads = await reader.run(`${meaning}.getAttribute('href')`);
+    await reader.run(`${meaning}.click()`);
+    await sleep(700);
+    expect(await reader.run("location.pathname + location.hash") === leads, "help: the alarm leads elsewhere than " + leads);
+    expect(await reader.run(`(() => {
+      const top = document.querySelector(":target").getBoundingClientRect().top;
+      return top >= 0 && top < innerHeight;
+    })()`), "help: the section is not in sight");
+    await reader.close();
     await lookAround("tv", addresses.home + "/tv", [[1920, "light"], [360, "dark"]]);
     await lookAround("blocks", (addresses.found || addresses.home) + "/blocks", [[360, "light"], [1280, "dark"]]);
 

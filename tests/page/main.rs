@@ -17,6 +17,7 @@ mod page_browser;
 mod page_clients;
 mod page_devices;
 mod page_http;
+mod page_manual;
 mod page_openapi;
 mod page_pyasic;
 mod page_render;

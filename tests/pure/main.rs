@@ -28,6 +28,7 @@ mod ledger_core;
 mod ledger_heat;
 mod ledger_store;
 mod ledger_years;
+mod manual;
 mod modules;
 mod pointing;
 mod spool_files;

@@ -423,7 +423,7 @@ fn alarms(s: &Snapshot, verdict: &Verdict, hidden: &Markup) -> Markup {
                         (hidden)
                         input type="hidden" name="action" value="snooze";
                         input type="hidden" name="alarm" value=(alarm.id);
-                        p { (format::tame_to(&alarm.text, 300)) }
+                        p { (format::tame_to(&alarm.text, 300)) " " (page::meaning(alarm.kind)) }
                         @if alarm.may_be_snoozed() {
                             p.buttons {
                                 "Snooze for"

@@ -79,6 +79,7 @@ pub(super) async fn answer(
     match path {
         "/" => packed(request, HTML, now.page(miners(query))),
         "/style.css" => asset(request, "text/css; charset=utf-8", &http.style),
+        "/help.css" => asset(request, "text/css; charset=utf-8", &http.help_style),
         "/form.css" => asset(request, "text/css; charset=utf-8", &http.form_style),
         "/app.js" => asset(request, "text/javascript; charset=utf-8", &http.script),
         "/form.js" => asset(request, "text/javascript; charset=utf-8", &http.form_script),
@@ -91,6 +92,7 @@ pub(super) async fn answer(
             Some(svg) => with_type("image/svg+xml", svg),
             None => not_found("No address is known yet."),
         },
+        "/help" => help(now, ""),
         "/v2" => html_answer(html::v2(snapshot, &now.verdict)),
         "/v2.svg" => match html::v2_qr(snapshot) {
             Some(svg) => with_type("image/svg+xml", svg),
@@ -138,6 +140,9 @@ async fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
             None => not_found("There is no such miner."),
         };
     }
+    if let Some(name) = path.strip_prefix("/help/") {
+        return help(now, name);
+    }
     if let Some(id) = path.strip_prefix("/api/miners/") {
         if let Some(id) = id.strip_suffix("/history") {
             return match http.view.history(id) {
@@ -168,6 +173,14 @@ async fn deeper(path: &str, now: &Rendered, http: &Http) -> Response<Body> {
         return client(rest, snapshot);
     }
     not_found("There is nothing here.")
+}
+
+/// A chapter of the manual. The index is at `/help` alone.
+fn help(now: &Rendered, name: &str) -> Response<Body> {
+    match html::help(&now.snapshot, &now.verdict, name) {
+        Some(page) => html_answer(page),
+        None => not_found("There is no such chapter: /help lists all of them."),
+    }
 }
 
 /// An address in public-pool's shapes: of itself, its chart, a worker's, a session's.

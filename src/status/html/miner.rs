@@ -69,7 +69,9 @@ fn head(view: &View<'_>, miner: &MinerView) -> Markup {
             }
             "."
         }
-        @for alarm in &alarms { p.do.warn { b { (alarm.text) } " " (alarm.advice) } }
+        @for alarm in &alarms { p.do.warn {
+            b { (alarm.text) } " " (alarm.advice) " " (super::overview::meaning(alarm.kind))
+        } }
     }
 }
 

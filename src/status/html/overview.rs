@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
-use crate::status::{Level, MinerState, MinerView, NodeState, Snapshot, State, format, verdict};
+use crate::status::{
+    AlarmKind, Level, MinerState, MinerView, NodeState, Snapshot, State, format, verdict,
+};
 
 use super::{View, age, fours};
 
@@ -31,7 +33,9 @@ pub(super) fn state(view: &View<'_>) -> Markup {
     html! {
         p.word.(class) { (verdict.state.word()) }
         h1 { (verdict.sentence) }
-        @if !verdict.advice.is_empty() && !told { p.do { (verdict.advice) } }
+        @if let Some(about) = verdict.about {
+            p.do { @if !told { (verdict.advice) " " } (meaning(about)) }
+        } @else if !verdict.advice.is_empty() && !told { p.do { (verdict.advice) } }
         @if !view.s.configured { p { a.start href="/settings" { "Set it up" } } }
         @if !alarms.is_empty() {
             ul.alarms {
@@ -39,6 +43,7 @@ pub(super) fn state(view: &View<'_>) -> Markup {
                     li.(level(alarm.level)) {
                         b { (alarm.text) }
                         @if !alarm.advice.is_empty() { " " span { (alarm.advice) } }
+                        " " (meaning(alarm.kind))
                         @if let Some(since) = alarm.since { " " small { "Since " (age::date(since)) } }
                     }
                 }
@@ -56,7 +61,7 @@ pub(super) fn state(view: &View<'_>) -> Markup {
                 ul.alarms {
                     @for snoozed in &verdict.snoozed {
                         li {
-                            (snoozed.alarm.text) " "
+                            (snoozed.alarm.text) " " (meaning(snoozed.alarm.kind)) " "
                             small { "Until " (age::date(snoozed.until)) ", from " (snoozed.from) }
                         }
                     }
@@ -217,6 +222,11 @@ pub(super) fn pay(view: &View<'_>) -> Markup {
             }
         }
     }
+}
+
+/// Leads to the chapter that explains an alarm.
+pub(super) fn meaning(kind: AlarmKind) -> Markup {
+    html! { a href=(kind.help()) { "What this means" } }
 }
 
 /// The class of an alarm.
