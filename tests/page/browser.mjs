@@ -483,12 +483,13 @@ try {
     const meaning = `document.querySelector('.alarms a[href^="/help/alarms#"]')`;
     const leads = await reader.run(`${meaning}.getAttribute('href')`);
     await reader.run(`${meaning}.click()`);
-    await sleep(700);
-    expect(await reader.run("location.pathname + location.hash") === leads, "help: the alarm leads elsewhere than " + leads);
-    expect(await reader.run(`(() => {
-      const top = document.querySelector(":target").getBoundingClientRect().top;
+    const there = `(() => {
+      const top = document.querySelector(":target")?.getBoundingClientRect().top;
       return top >= 0 && top < innerHeight;
-    })()`), "help: the section is not in sight");
+    })()`;
+    await sleep(300);
+    expect(await reader.comes(there) !== null, "help: the section is not in sight");
+    expect(await reader.run("location.pathname + location.hash") === leads, "help: the alarm leads elsewhere than " + leads);
     await reader.close();
     await lookAround("tv", addresses.home + "/tv", [[1920, "light"], [360, "dark"]]);
     await lookAround("blocks", (addresses.found || addresses.home) + "/blocks", [[360, "light"], [1280, "dark"]]);
