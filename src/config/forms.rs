@@ -163,6 +163,12 @@ pub(super) fn proxy() -> Form<Option<PeerAddress>> {
     Form::new(KIND, |_, value| p2p::proxy(as_text(value)?))
 }
 
+/// Where miners reach this program; an empty one is where it listens.
+pub(super) fn reached() -> Form<Option<PeerAddress>> {
+    const KIND: &str = "`host:port`, or `host` (port 3333), or `\"\"`";
+    Form::new(KIND, |_, value| p2p::reached(as_text(value)?))
+}
+
 /// Names by which the page is reached.
 pub(super) fn hosts() -> Form<Vec<String>> {
     const EXAMPLE: &str = "Write the name alone, such as \"solo.fritz.box\".";

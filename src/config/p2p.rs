@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::STRATUM_PORT;
 use super::problem::{Wrong, wrong};
 use super::url::{bracketed, host_and_port};
 use crate::chain::Chain;
@@ -94,6 +95,22 @@ pub(super) fn proxy(text: &str) -> Result<Option<PeerAddress>, Wrong> {
         PeerHost::Onion(_) => wrong("the proxy is what leads into Tor", EXAMPLE),
         PeerHost::Name(name) if name.is_empty() => wrong("the address is missing", EXAMPLE),
         host => Ok(Some(PeerAddress { host, port: port.unwrap_or(SOCKS_PORT) })),
+    }
+}
+
+/// Reads where miners reach this program: `host` or `host:port`; an empty text is where it listens.
+pub(super) fn reached(text: &str) -> Result<Option<PeerAddress>, Wrong> {
+    const EXAMPLE: &str = "Write the address and the port that a miner uses, such as \
+                           192.168.1.20:3333, or \"\" for the machine's own addresses.";
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (host, port) = place(text, "this machine", STRATUM_PORT, EXAMPLE)?;
+    match PeerHost::read(&host) {
+        PeerHost::Onion(_) => wrong("miners do not reach an onion service", EXAMPLE),
+        PeerHost::Name(name) if name.is_empty() => wrong("the address is missing", EXAMPLE),
+        host => Ok(Some(PeerAddress { host, port: port.unwrap_or(STRATUM_PORT) })),
     }
 }
 

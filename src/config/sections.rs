@@ -11,8 +11,8 @@ use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sectio
 use super::diff::Change;
 use super::forms::{
     address, chat, choice, count, everywhere, hosts, listen, miner_password, name, number, one_of,
-    origins, p2p, password, path, peers, pin, places, proxy, rpc_url, span, tag, text, token,
-    truth, version_bits, zmq,
+    origins, p2p, password, path, peers, pin, places, proxy, reached, rpc_url, span, tag, text,
+    token, truth, version_bits, zmq,
 };
 use super::url::RpcUrl;
 use super::validate::Check;
@@ -195,6 +195,17 @@ section! {
         /// needed, because the ports above speak both.
         v2_listen: Vec<SocketAddr> = listen().default("\"\""),
             Restart => |_, _| "Miners connect to other addresses or ports.".to_owned();
+
+        /// How miners reach this machine, where that is not by an address and a port of its own: from a
+        /// container, or behind a router. The page shows it, and it is what a miner is pointed at.
+        reached_at: Option<PeerAddress> = reached()
+            .default("\"\"")
+            .flag("--reached-at", "H:P", "How miners reach this machine, where that is not by an address \
+                of its own, as in a container"),
+            Live => |_, new| match &new.reached_at {
+                Some(place) => format!("Miners are told {place} as the address of this machine."),
+                None => "Miners are told this machine's own address.".to_owned(),
+            };
 
         /// Maximum miners that are connected at a time: of all (up to 1024), and of those from one
         /// address, or one IPv6 network (/64), that have not mined yet.

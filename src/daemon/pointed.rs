@@ -323,6 +323,10 @@ impl State {
     }
 
     fn is_here(&self, pool: &Pool) -> bool {
+        if let Some(place) = &self.config.stratum.reached_at {
+            return pool.host.eq_ignore_ascii_case(&place.host.to_string())
+                && pool.port == place.port;
+        }
         let ours = |ip: &IpAddr| ip.is_loopback() || os::addresses().contains(ip);
         let port = match pool.host.parse::<IpAddr>() {
             Ok(ip) => Some(ip).filter(ours).map(|ip| self.stratum_port(ip)),
@@ -337,10 +341,14 @@ impl State {
 
     /// What a device at this place is to have.
     fn wish(&self, place: Place, known: &Telemetry, wish: &PointWish) -> Result<Wish, String> {
-        let host = find::own_address_towards(place.ip)
-            .ok_or_else(|| format!("No way leads from this box to {}.", place.ip))?;
-        let port = self.stratum_port(host);
-        let host = host.to_string();
+        let (host, port) = match &self.config.stratum.reached_at {
+            Some(reached) => (reached.host.to_string(), reached.port),
+            None => {
+                let host = find::own_address_towards(place.ip)
+                    .ok_or_else(|| format!("No way leads from this box to {}.", place.ip))?;
+                (host.to_string(), self.stratum_port(host))
+            }
+        };
         if wish.fallback.as_ref().is_some_and(|pool| (&pool.host, pool.port) == (&host, port)) {
             return Err("The second pool is this box itself: write another one.".to_owned());
         }

@@ -129,19 +129,31 @@ impl State {
         let is_everywhere =
             listen.iter().any(|listen| listen.port() == port && listen.ip().is_unspecified());
         let name = os::hostname().filter(|_| is_everywhere);
+        if let Some(place) = &self.config.stratum.reached_at {
+            // Nobody outside sees the machine's own addresses, nor do we see by which the page is opened.
+            return view::ConnectView {
+                page: None,
+                machine: texts(&own),
+                addresses: vec![place.host.to_string()],
+                hostname: None,
+                port: place.port,
+                v2: self.v2_view(Some(place.to_string())),
+                http_port: self.config.http.listen.first().map_or(0, |address| address.port()),
+            };
+        }
         view::ConnectView {
             page: page(&own, &self.config.http.listen),
             machine: texts(&own),
             addresses: texts(&addresses),
             hostname: name.map(|name| format!("{name}.local")),
             port,
-            v2: self.v2_view(addresses.first().map(|ip| SocketAddr::new(*ip, port))),
+            v2: self.v2_view(addresses.first().map(|ip| SocketAddr::new(*ip, port).to_string())),
             http_port: self.config.http.listen.first().map_or(0, |address| address.port()),
         }
     }
 
     /// `at` is where others reach the port.
-    fn v2_view(&self, at: Option<SocketAddr>) -> Option<view::V2View> {
+    fn v2_view(&self, at: Option<String>) -> Option<view::V2View> {
         let authority_key = self.authority_key()?.text();
         let url = at.map(|at| format!("stratum2+tcp://{at}/{authority_key}"));
         Some(view::V2View { authority_key, url })

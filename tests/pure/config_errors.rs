@@ -149,6 +149,8 @@ fn every_mistake_in_a_file() {
             "peers = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"j\", \"k\", \
              \"l\", \"m\", \"n\", \"o\", \"p\", \"q\"]",
         ),
+        ("stratum", "reached_at = \"stratum+tcp://192.168.1.20:3333\""),
+        ("stratum", "reached_at = \"0.0.0.0:3333\""),
         ("p2p", "proxy = 9050"),
         ("p2p", "proxy = \"socks5://a:geheim@127.0.0.1:9050\""),
         ("p2p", "proxy = \"0.0.0.0:9050\""),

@@ -57,7 +57,7 @@ fn the_defaults() {
     assert_eq!(config.payout.address.as_ref().unwrap().to_string(), ADDRESS);
     assert_eq!(config.payout.tag.as_str(), "/Soloist/");
     assert_eq!(shown(&config.stratum.listen), ["0.0.0.0:3333", "[::]:3333"]);
-    assert_eq!(config.stratum.max_connections, 64);
+    assert_eq!((config.stratum.max_connections, config.stratum.reached_at), (64, None));
     assert_eq!(config.stratum.max_connections_per_address, 8);
     assert_eq!(config.stratum.password, None);
     assert_eq!(shown(&config.http.listen), ["0.0.0.0:8080", "[::]:8080"]);
@@ -527,6 +527,18 @@ fn files_that_cannot_be_read() {
 }
 
 #[test]
+fn where_miners_reach_this_machine_is_read_with_and_without_a_port() {
+    let reached = |text: &str| {
+        let config = minimal(&format!("[stratum]\nreached_at = \"{text}\"\n"));
+        config.stratum.reached_at.map(|place| place.to_string())
+    };
+    assert_eq!(reached(""), None);
+    assert_eq!(reached("192.168.1.20").as_deref(), Some("192.168.1.20:3333"));
+    assert_eq!(reached("umbrel.local:3381").as_deref(), Some("umbrel.local:3381"));
+    assert_eq!(reached("[fd00::5]:3381").as_deref(), Some("[fd00::5]:3381"));
+}
+
+#[test]
 fn a_reload_tells_what_changed() {
     let before = with_payout(
         r#"
@@ -560,6 +572,7 @@ fn a_reload_tells_what_changed() {
         rpc_url = "http://a:b@10.0.0.4"
         [stratum]
         listen = "0.0.0.0:3334"
+        reached_at = "umbrel.local:3381"
         max_connections = 9
         password = "geheim"
         [[stratum.firmware]]
