@@ -98,6 +98,30 @@ pub fn blocks(snapshot: &Snapshot, limit: usize) -> Vec<u8> {
     }))
 }
 
+/// `/api/widget`: four facts for Umbrel's desktop, in the shape of its "four-stats".
+pub fn widget(snapshot: &Snapshot, verdict: &Verdict) -> Vec<u8> {
+    let fact = |title: &str, text: String| {
+        // Number and unit, as the page writes them.
+        let (text, unit) = text.split_once('\u{202f}').unwrap_or((&text, ""));
+        json!({ "title": title, "text": text, "subtext": unit })
+    };
+    let rate = match snapshot.totals.rate_5m.shares {
+        0 => "0".to_owned(),
+        _ => format::hashrate(snapshot.totals.rate_5m.hashrate),
+    };
+    bytes(&json!({
+        "type": "four-stats",
+        "refresh": "10s",
+        "link": "",
+        "items": [
+            fact("State", verdict.state.word().to_owned()),
+            fact("Hash rate", rate),
+            fact("Miners", snapshot.connected().count().to_string()),
+            fact("Best share", format::difficulty(snapshot.totals.best)),
+        ],
+    }))
+}
+
 /// `/api/history`: one range (24 hours, 30 days or everything), or all three; `None` for a range of
 /// another name.
 pub fn history(snapshot: &Snapshot, range: Option<&str>) -> Option<Vec<u8>> {

@@ -118,6 +118,7 @@ fn every_address_answers() {
         "/api/nodes",
         "/api/blocks",
         "/api/blocks?limit=1",
+        "/api/widget",
         "/api/history",
         "/api/history?range=day",
         "/api/pool",

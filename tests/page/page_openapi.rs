@@ -17,7 +17,7 @@ use crate::sample;
 type Answer = fn(&Snapshot, &Verdict) -> Option<Vec<u8>>;
 
 /// Path, parameters, summary, answer.
-const PATHS: [(&str, &[&str], &str, Answer); 25] = [
+const PATHS: [(&str, &[&str], &str, Answer); 26] = [
     ("/api/status", &[], "The state of the whole.", |s, j| Some(api::status(s, j))),
     ("/api/miners", &[], "All miners, and who knocks.", |s, _| Some(api::miners(s))),
     ("/api/miners/{id}", &["id"], "One miner.", |s, _| api::miner(s, &s.miners.first()?.id)),
@@ -29,6 +29,7 @@ const PATHS: [(&str, &[&str], &str, Answer); 25] = [
         |s, _| Some(api::devices(s)),
     ),
     ("/api/blocks", &["?limit"], "Found blocks, newest first.", |s, _| Some(api::blocks(s, 100))),
+    ("/api/widget", &[], "Four facts for Umbrel's desktop.", |s, j| Some(api::widget(s, j))),
     (
         "/api/history",
         &["?range"],

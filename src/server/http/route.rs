@@ -112,6 +112,7 @@ pub(super) async fn answer(
             let limit = argument(query, "limit").and_then(|limit| limit.parse().ok());
             json_answer(json::blocks(snapshot, limit.unwrap_or(100).clamp(1, 100)))
         }
+        "/api/widget" => json_answer(json::widget(snapshot, &now.verdict)),
         "/api/history" => match json::history(snapshot, argument(query, "range")) {
             Some(body) => json_answer(body),
             None => plain(StatusCode::BAD_REQUEST, "range is day, month or all.\n"),
