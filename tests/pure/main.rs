@@ -17,6 +17,7 @@ mod config_check;
 mod config_errors;
 mod config_files;
 mod config_reference;
+mod container;
 mod dialogues;
 mod failover_model;
 mod first_days;
