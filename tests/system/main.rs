@@ -13,6 +13,7 @@ mod ledger_world;
 
 mod canary_e2e;
 mod cli;
+mod container;
 mod door_e2e;
 mod ledger_cli;
 mod power_cut;
