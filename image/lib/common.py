@@ -33,6 +33,10 @@ def run(*command, stdin=None, **options):
     return done.stdout
 
 
+def size(path):
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
 def source_date():
     """The time that every file of the image carries: that of the last commit, Unix seconds."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
