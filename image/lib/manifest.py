@@ -11,21 +11,24 @@ def licences(tree, fetched):
     """By package: the words behind `License:` in its copyright file, else that file's first line
     that names one."""
     found = {}
-    for name, *_ in fetched:
-        file = tree / "usr/share/doc" / name / "copyright"
+    for package in fetched:
+        file = tree / "usr/share/doc" / package.name / "copyright"
         text = file.read_text(errors="replace") if file.is_file() else ""
         named = sorted(set(re.findall(r"^License:[ \t]*(\S.*)$", text, re.M)))
         common = sorted(set(re.findall(r"/usr/share/common-licenses/([\w.-]*\w)", text)))
-        found[name] = named or common or ["see the package of the same source"]
+        found[package.name] = named or common or ["see the package of the same source"]
     return found
 
 
-def write(target, version, fetched, licences, files):
+def write(target, version, fetched, differences, licences, files):
+    """`differs_from_lock` is empty in what image/packages.lock alone describes, as every release is."""
     say("The manifest")
     packages = [
-        {"name": name, "version": number, "sha256": sha256, "licences": licences[name]}
-        for name, number, sha256, _ in fetched
+        {"name": package.name, "version": package.version, "sha256": package.sha256, "licences": licences[package.name]}
+        for package in fetched
     ]
+    differ = [{"locked": str(each.locked), "taken": str(each.taken)} for each in differences]
     results = [{"name": file.name, "bytes": file.stat().st_size, "sha256": hash_of(file)} for file in files]
-    told = {"version": version, "source_date": source_date(), "results": results, "packages": packages}
+    told = {"version": version, "source_date": source_date(), "results": results, "differs_from_lock": differ,
+            "packages": packages}
     target.write_text(json.dumps(told, indent=1) + "\n")

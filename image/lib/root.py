@@ -20,10 +20,11 @@ ENABLED = {
 }
 
 
-def prepare(tree, kernel, boards, binary, public_key, version):
+def prepare(tree, kernel, boards, binary, public_key, version, as_locked=True):
+    """`as_locked`: whether the packages in the tree are those that image/not-in-root was written for."""
     say("The root")
     keep_modules(tree, kernel, boards)
-    remove_listed(tree)
+    remove_listed(tree, as_locked)
     busybox_links(tree)
     certificates(tree)
     # Debian's postinst would copy these.
@@ -89,11 +90,14 @@ def needed(tree, kernel, names):
     return found
 
 
-def remove_listed(tree):
+def remove_listed(tree, as_locked):
     for pattern in listed("not-in-root"):
         found = list(tree.glob(pattern))
-        if not found:
+        if not found and as_locked:
             raise Failure(f"image/not-in-root names {pattern}, and nothing is there.")
+        if not found:
+            # Another version of a package may do without it: no reason not to build.
+            say(f"image/not-in-root names {pattern}, which the newer packages do not have")
         for path in found:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     firmware = tree / "usr/lib/firmware"
