@@ -6,7 +6,7 @@ import shutil
 
 from boards import gathered
 from common import IMAGE, Failure, listed, owners_file, reproducible, run, say, source_date
-from root import needed
+from root import copy, needed
 
 
 def kernel_version(tree):
@@ -46,7 +46,7 @@ def initramfs(tree, kernel, boards, work, target):
     shutil.rmtree(top, ignore_errors=True)
     for name in ["bin", "sbin", "modules", "lib"]:
         (top / name).mkdir(parents=True)
-    shutil.copy(IMAGE / "initramfs/init", top)
+    copy(IMAGE / "initramfs/init", top)
     shutil.copy(tree / "usr/bin/busybox", top / "bin")
     for name in listed("initramfs/busybox"):
         (top / "bin" / name).symlink_to("busybox")

@@ -11,6 +11,9 @@ IMAGE = REPOSITORY / "image"
 CACHE = Path(os.environ.get("SOLOIST_IMAGE_CACHE", Path.home() / ".cache/soloist-image"))
 STARTED = time.monotonic()
 
+# Whatever the builder's own habit is: some of what is made here keeps its rights in the image.
+os.umask(0o022)
+
 
 class Failure(Exception):
     """Something that the builder cannot mend; the text says what to do."""

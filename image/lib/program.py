@@ -58,10 +58,17 @@ def toolchain(target, compiler):
     return "cargo", environment
 
 
+def plain_environment():
+    """Without what somebody has set for building this project, for tools that come from elsewhere."""
+    ours = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_INCREMENTAL", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC"]
+    return {key: value for key, value in os.environ.items() if key not in ours}
+
+
 def commit():
     """The commit's short name; nothing where the sources come without their history."""
     try:
-        return run("git", "-C", REPOSITORY, "rev-parse", "--short=7", "HEAD").decode().strip()
+        # Not git's own short name, which is longer in a clone where seven characters are not enough.
+        return run("git", "-C", REPOSITORY, "rev-parse", "HEAD").decode()[:7]
     except Failure:
         return ""
 

@@ -135,22 +135,22 @@ def certificates(tree):
 
 
 def our_files(tree, binary, public_key, version):
-    shutil.copytree(IMAGE / "root", tree, dirs_exist_ok=True, symlinks=True)
+    copy_ours(IMAGE / "root", tree)
     share = tree / "usr/share/soloist"
     share.mkdir(parents=True)
     (share / "soloist.toml").write_text(owners_file())
-    shutil.copy(public_key, share / "update.pub")
+    copy(public_key, share / "update.pub")
     (share / "version").write_text(f"VERSION={version}\n")
-    shutil.copy(binary, tree / "usr/bin/soloist")
+    copy(binary, tree / "usr/bin/soloist")
     for file, place in [("soloist.service", UNITS), ("journald.conf", "usr/lib/systemd/journald.conf.d"),
                         ("soloist.tmpfiles", "usr/lib/tmpfiles.d")]:
         target = tree / place / {"journald.conf": "soloist.conf", "soloist.tmpfiles": "soloist.conf"}.get(file, file)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPOSITORY / "systemd" / file, target)
+        copy(REPOSITORY / "systemd" / file, target)
     services = tree / "etc/avahi/services"
     services.mkdir(parents=True, exist_ok=True)
     for file in (REPOSITORY / "systemd/avahi").glob("*.service"):
-        shutil.copy(file, services)
+        copy(file, services)
     for folder in ["boot", "data", "dev", "home", "proc", "root", "run", "sys", "tmp", "var", "new"]:
         (tree / folder).mkdir(exist_ok=True)
     for link, target in {"etc/soloist": "/data/config", "etc/resolv.conf": "/run/systemd/resolve/stub-resolv.conf",
@@ -166,6 +166,26 @@ def our_files(tree, binary, public_key, version):
     for path in tree.glob("**/*"):
         if not path.is_symlink() and path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID):
             path.chmod(0o755)  # nobody needs another's rights here
+
+
+def copy_ours(top, tree):
+    """A folder of ours over what is there."""
+    for source in sorted(top.rglob("*")):
+        target = tree / source.relative_to(top)
+        if source.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            target.unlink(missing_ok=True)
+            copy(source, target)
+
+
+def copy(source, target):
+    """A file of ours. Of its rights only whether it is a program counts: git keeps no others, and a checkout
+    has those of who made it."""
+    if target.is_dir():
+        target /= source.name
+    shutil.copyfile(source, target)
+    target.chmod(0o755 if source.stat().st_mode & stat.S_IXUSR else 0o644)
 
 
 def units(tree):
