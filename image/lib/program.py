@@ -16,13 +16,15 @@ def version():
     return tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["package"]["version"]
 
 
-def build(architecture="arm64"):
-    say(f"The program for {architecture}")
+def build(architecture="arm64", demo=False):
+    """With `demo`, the sandbox of `soloist demo` is in it, which the box does without. It takes the place of the
+    last program for that architecture."""
+    say(f"The program for {architecture}{', with the demo' if demo else ''}")
     target, compiler = TARGETS[architecture]
     place = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
     cargo, environment = toolchain(target, compiler)
     command = [cargo, "--config", "cross.toml", "build", "--release", "--locked", "--no-default-features",
-               "--target", target, "--target-dir", place]
+               *(["--features", "demo"] if demo else []), "--target", target, "--target-dir", place]
     # Its progress is worth seeing: it takes minutes the first time.
     if subprocess.run(command, cwd=REPOSITORY, env=environment).returncode != 0:
         raise Failure(f"The program does not build for {architecture}. Say: image/install-tools")
