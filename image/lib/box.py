@@ -14,7 +14,8 @@ from common import say, size, source_date
 
 def build(binary, package, version, out, insist):
     """Writes the image, the update with its signature, and the manifest into `out`, and what they are made of
-    into its folder `work`. `insist` is that of packages.fetch, which tells what is not as locked."""
+    into its folder `work`. `insist` is that of packages.fetch, which tells what is not as locked. Returns the
+    packages that are in the image."""
     started = time.monotonic()
     work = out / "work"
     fetched, differences = packages.fetch(insist)
@@ -40,3 +41,4 @@ def build(binary, package, version, out, insist):
         f"update {size(results[1])}; {time.monotonic() - started:.0f} s; source date {source_date()}")
     # Last as well, so that it is what one reads.
     packages.tell(differences)
+    return fetched
