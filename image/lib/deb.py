@@ -69,11 +69,16 @@ def settings():
 def libraries(binary):
     """The packages that the program's libraries are in, the C library with the oldest version that has all that is
     used of it."""
-    told = run("readelf", "--wide", "--dynamic", "--version-info", binary).decode()
-    needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", told))
+    needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "--wide", "--dynamic", binary).decode()))
     if unknown := needed - LIBRARIES.keys():
         raise Failure(f"The program needs {', '.join(sorted(unknown))}: name the package in image/lib/deb.py.")
-    newest = max(tuple(map(int, version.split("."))) for version in re.findall(r"Name: GLIBC_([0-9.]+)", told))
     names = sorted({LIBRARIES[library] for library in needed})
-    least = {"libc6": f" (>= {'.'.join(map(str, newest))})"}
+    least = {"libc6": f" (>= {oldest_libc(binary)})"}
     return ", ".join(name + least.get(name, "") for name in names)
+
+
+def oldest_libc(binary):
+    """The oldest version of the C library (glibc) with which the program starts."""
+    told = run("readelf", "--wide", "--version-info", binary).decode()
+    newest = max(tuple(map(int, version.split("."))) for version in re.findall(r"Name: GLIBC_([0-9.]+)", told))
+    return ".".join(map(str, newest))

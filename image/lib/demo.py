@@ -5,14 +5,16 @@ import io
 import tarfile
 
 from common import IMAGE, REPOSITORY, say, source_date
+from deb import oldest_libc
 
 
 def build(binary, version, out):
     say("The demo")
     name = f"soloist-{version}-demo-amd64"
+    readme = (IMAGE / "demo/README.txt").read_text().replace("@VERSION@", version).replace("@GLIBC@", oldest_libc(binary))
     files = {
         "soloist": (binary.read_bytes(), 0o755),
-        "README.txt": ((IMAGE / "demo/README.txt").read_text().replace("@VERSION@", version).encode(), 0o644),
+        "README.txt": (readme.encode(), 0o644),
         "copyright": ((IMAGE / "deb/copyright").read_bytes(), 0o644),
         "LICENSE-MIT": ((REPOSITORY / "LICENSE-MIT").read_bytes(), 0o644),
         "LICENSE-APACHE": ((REPOSITORY / "LICENSE-APACHE").read_bytes(), 0o644),

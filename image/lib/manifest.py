@@ -2,7 +2,9 @@
 
 import json
 import re
+from pathlib import Path
 
+import program
 from common import say, source_date
 from packages import hash_of
 
@@ -21,7 +23,8 @@ def licences(tree, fetched):
 
 
 def write(target, version, fetched, differences, licences, files):
-    """`differs_from_lock` is empty in what image/packages.lock alone describes, as every release is."""
+    """`differs_from_lock` is empty in what image/packages.lock alone describes, as every release is. `built_with`
+    is what somebody needs who wants the same bytes."""
     say("The manifest")
     packages = [
         {"name": package.name, "version": package.version, "sha256": package.sha256, "licences": licences[package.name]}
@@ -29,6 +32,11 @@ def write(target, version, fetched, differences, licences, files):
     ]
     differ = [{"locked": str(each.locked), "taken": str(each.taken)} for each in differences]
     results = [{"name": file.name, "bytes": file.stat().st_size, "sha256": hash_of(file)} for file in files]
-    told = {"version": version, "source_date": source_date(), "results": results, "differs_from_lock": differ,
-            "packages": packages}
+    told = {"version": version, "source_date": source_date(), "built_with": built_with(), "results": results,
+            "differs_from_lock": differ, "packages": packages}
     target.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def built_with():
+    debian = Path("/etc/debian_version")
+    return {"rustc": program.compiler(), "debian": debian.read_text().strip() if debian.exists() else "none"}

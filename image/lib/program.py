@@ -60,6 +60,12 @@ def toolchain(target, compiler):
     return "cargo", environment
 
 
+def compiler(architecture="arm64"):
+    """Which compiler that is; another one makes other bytes."""
+    _, environment = toolchain(*TARGETS[architecture])
+    return run(environment.get("RUSTC", "rustc"), "--version", cwd=REPOSITORY).decode().strip()
+
+
 def plain_environment():
     """Without what somebody has set for building this project, for tools that come from elsewhere."""
     ours = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_INCREMENTAL", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC"]

@@ -69,6 +69,7 @@ class Release(unittest.TestCase):
         self.patch(keys, CACHE=self.top / "cache")
         self.patch(program, version=lambda: "1.2.3", build=self.program)
         self.patch(self.release.deb, build=self.deb)
+        self.patch(self.release.demo, oldest_libc=lambda binary: "2.34")
         self.patch(self.release.box, build=self.image)
         self.patch(sbom, tool=lambda: None, of_program=self.bill)
         self.checkout(self.tree)
