@@ -118,7 +118,7 @@ def from_the_past(gone):
     except (snapshot.Unreachable, snapshot.Missing) as why:
         raise Failure("\n".join([
             "Debian's mirrors no longer have these locked packages:", *lacking,
-            f"and neither does its snapshot archive: {why}.",
+            f"Its snapshot archive does not help: {why}.",
             "Without --locked, the newest of the same release are taken; image/build --lock locks those."])) from None
 
 
