@@ -1,100 +1,96 @@
 //! What hashing costs, by every backend of this processor: `cargo bench --bench hash`.
 //!
-//! `share` is to be compared with `share/bare compressions`, which calls the crate sha2's compression
+//! `share` is to be compared with its `bare compressions`, which calls the crate sha2's compression
 //! function as often as a share needs it and does nothing else.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
 use sha2::{Digest, Sha256};
 use soloist::hash::{Backend, PrefixState};
-use std::hint::black_box;
 
-criterion_group!(benches, headers, pairs, branch, share, single);
-criterion_main!(benches);
+fn main() {
+    headers();
+    pairs();
+    branch();
+    share();
+    single();
+}
 
-fn headers(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("headers");
-    group.throughput(Throughput::Elements(1024));
+fn headers() {
+    println!("header of a job, each of 1024");
     for backend in Backend::available() {
         let midstate = backend.midstate(&[0x5a; 64]);
-        group.bench_function(backend.name(), |bencher| {
-            bencher.iter(|| {
-                let tail = black_box(b"twelve bytes");
-                backend.header_hashes(&midstate, tail, 0..=1023, 0)
-            });
+        time(backend.name(), 1024, || {
+            backend.header_hashes(&midstate, black_box(b"twelve bytes"), 0..=1023, 0)
         });
     }
 }
 
-fn pairs(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("pairs");
+fn pairs() {
+    println!("pair of a merkle tree, each of 1000");
     let level = txids(2000);
-    group.throughput(Throughput::Elements(1000));
     for backend in Backend::available() {
-        group.bench_function(backend.name(), |bencher| {
-            bencher.iter(|| backend.merkle_pairs(black_box(&level)));
-        });
+        time(backend.name(), 1000, || backend.merkle_pairs(black_box(&level)));
     }
-    group.bench_function("sha2's Digest", |bencher| {
-        bencher.iter(|| sha2_pairs(black_box(&level)));
-    });
+    time("sha2's Digest", 1000, || sha2_pairs(black_box(&level)));
 }
 
 /// The merkle branch of a template with 4,000 transactions.
-fn branch(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("branch of 4000");
+fn branch() {
+    println!("branch of 4000");
     let level = txids(4000);
     for backend in Backend::available() {
-        group.bench_function(backend.name(), |bencher| {
-            let by_backend = |level: &[[u8; 32]]| backend.merkle_pairs(level);
-            bencher.iter_batched(
-                || level.clone(),
-                |level| merkle_branch(level, by_backend),
-                BatchSize::LargeInput,
-            );
-        });
+        let by_backend = |level: &[[u8; 32]]| backend.merkle_pairs(level);
+        time(backend.name(), 1, || merkle_branch(level.clone(), by_backend));
     }
-    group.bench_function("sha2's Digest", |bencher| {
-        bencher.iter_batched(
-            || level.clone(),
-            |level| merkle_branch(level, sha2_pairs),
-            BatchSize::LargeInput,
-        );
-    });
+    time("sha2's Digest", 1, || merkle_branch(level.clone(), sha2_pairs));
 }
 
 /// A share of a job with 4,000 transactions: the end of a coinbase of 282 bytes, 12 steps of the
 /// branch, and the header, which makes 4 + 36 + 3 compressions.
-fn share(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("share");
+fn share() {
+    println!("share");
     let branch = txids(12);
     for backend in Backend::available() {
         let prefix = backend.prefix(&[1; 150]);
-        group.bench_function(backend.name(), |bencher| {
-            bencher.iter(|| judge(backend, &prefix, &branch, black_box(&[3; 12])));
-        });
+        time(backend.name(), 1, || judge(backend, &prefix, &branch, black_box(&[3; 12])));
     }
-    group.bench_function("bare compressions", |bencher| {
-        let blocks = black_box([[6; 64]]);
-        bencher.iter(|| {
-            let mut state = black_box([5; 8]);
-            for _ in 0..43 {
-                sha2::block_api::compress256(&mut state, &blocks);
-            }
-            state
-        });
+    let blocks = black_box([[6; 64]]);
+    time("bare compressions", 1, || {
+        let mut state = black_box([5; 8]);
+        for _ in 0..43 {
+            sha2::block_api::compress256(&mut state, &blocks);
+        }
+        state
     });
 }
 
-fn single(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("header of 80 bytes");
+fn single() {
+    println!("header of 80 bytes");
     for backend in Backend::available() {
-        group.bench_function(backend.name(), |bencher| {
-            bencher.iter(|| backend.sha256d(black_box(&[7; 80])));
-        });
+        time(backend.name(), 1, || backend.sha256d(black_box(&[7; 80])));
     }
-    group.bench_function("sha2's Digest", |bencher| {
-        bencher.iter(|| sha2_sha256d(black_box(&[7; 80])));
-    });
+    time("sha2's Digest", 1, || sha2_sha256d(black_box(&[7; 80])));
+}
+
+/// Prints the median of a hundred samples of some milliseconds each, divided by the calls in a sample and
+/// the `elements` of a call, and how far the middle half of the samples lies apart.
+fn time<T>(name: &str, elements: u32, mut call: impl FnMut() -> T) {
+    let mut sample = |calls: u32| {
+        let start = Instant::now();
+        (0..calls).for_each(|_| drop(black_box(call())));
+        start.elapsed()
+    };
+    let mut calls = 1;
+    while sample(calls) < Duration::from_millis(2) {
+        calls *= 2;
+    }
+    let mut each: Vec<f64> = (0..100)
+        .map(|_| sample(calls).as_secs_f64() * 1e9 / f64::from(calls) / f64::from(elements))
+        .collect();
+    each.sort_by(f64::total_cmp);
+    println!("    {name:24} {:10.1} ns  ({:.1} to {:.1})", each[50], each[25], each[75]);
 }
 
 fn judge(

@@ -13,6 +13,8 @@ use soloist::safe_start::SafeStart;
 use soloist::{bench, check, daemon, import, ledger, logger, os};
 
 fn main() -> ExitCode {
+    #[cfg(panic = "unwind")]
+    abort_on_panic();
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => run(&flags),
         Ok(Command::Check(flags)) => check::run(&flags),
@@ -48,6 +50,16 @@ fn main() -> ExitCode {
         }
     };
     exit.if_heard().into()
+}
+
+/// As a release, which unwinds nothing, so that systemd starts the program anew: see `[profile.dev]`.
+#[cfg(panic = "unwind")]
+fn abort_on_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        std::process::abort();
+    }));
 }
 
 /// Starts an early log, so that a mistake in the config is heard, then does what the config says.
