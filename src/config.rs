@@ -57,7 +57,7 @@ pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, 
 pub use p2p::P2pAddress;
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{page_settings, rewrite, rewrite_pin, rewrite_sink};
-pub use sections::{Data, Devices, Failover, Http, Log, P2p, Payout, SECTIONS, Stratum};
+pub use sections::{Data, Devices, Failover, Http, Log, Mqtt, P2p, Payout, SECTIONS, Stratum};
 
 use written::Written;
 
@@ -102,6 +102,8 @@ pub struct Config {
     pub failover: Failover,
     /// `[p2p]`: what is done with nodes of strangers.
     pub p2p: P2p,
+    /// `[mqtt]`: Home Assistant.
+    pub mqtt: Mqtt,
     /// `[log]`
     pub log: Log,
     /// `[[notify]]`: who is told what. At most [`crate::settings::SINKS_MAX`].

@@ -21,6 +21,7 @@ mod job_file;
 mod ledger;
 mod marks;
 mod miners;
+mod mqtt;
 mod nodes;
 mod notifications;
 mod outside;
@@ -89,6 +90,7 @@ use doors::{Doors, Port};
 use housekeeping::Housekeeping;
 use job_file::JobFile;
 use ledger::LedgerHandle;
+use mqtt::Mqtt;
 use nodes::Nodes;
 use notifications::Notifications;
 use outside::Outside;
@@ -126,6 +128,8 @@ enum Event {
     Coinbase(BlockHash, Option<timings::FoundCoinbase>),
     /// A notification was sent, or the reason why not.
     Sent(crate::notify::SendId, Result<(), String>),
+    /// What the connection to the MQTT broker tells, with its number.
+    Mqtt(u64, crate::mqtt::News),
     /// A device answered a question, or did not.
     Device(Question, Result<Box<Telemetry>, Fault>),
     /// The state of the card was read, or a copy was made.
@@ -328,6 +332,7 @@ struct State {
     blocks: Blocks,
     ledger: LedgerHandle,
     notifications: Notifications,
+    mqtt: Mqtt,
     devices: Devices,
     pointed: PointedDevices,
     timings: Timings,
@@ -409,6 +414,7 @@ impl Daemon {
                 blocks: Blocks::open(&config.data.dir),
                 ledger: LedgerHandle::new(now, &config.data.dir, queue.clone()),
                 notifications: Notifications::new(now, &config),
+                mqtt: Mqtt::default(),
                 devices: Devices::new(now, &config, people.clone()),
                 pointed: PointedDevices::open(&config.data.dir),
                 timings: Timings::new(now, &config.data.dir),
@@ -510,7 +516,11 @@ impl Daemon {
                 break;
             }
             let due = std::mem::take(&mut state.owner.to_apply);
+            let pressed = state.mqtt.take_pressed();
             drop(state);
+            if !pressed.is_empty() {
+                self.carry_out_pressed(pressed);
+            }
             if !due.is_empty() {
                 let apply = self.apply_all(due);
                 let apply = async move {
@@ -740,6 +750,7 @@ impl State {
         self.restore_addresses(now);
         self.read_pin();
         self.turn_miners_away();
+        self.open_mqtt(now);
         self.tick(now);
         // Ready to serve as soon as a node is: `systemctl start` must not wait for hours while one
         // downloads the chain. The status line says what is missing.
@@ -758,6 +769,7 @@ impl State {
                 self.timings.coinbases.borrow_mut().insert(block, coinbase);
             }
             Event::Sent(id, result) => self.sent(now, id, result),
+            Event::Mqtt(number, news) => self.mqtt_news(now, number, news),
             Event::Device(question, answer) => self.device_answered(now, question, answer),
             Event::Housekeeping(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
@@ -786,6 +798,7 @@ impl State {
         self.tick_timings(now);
         self.tick_housekeeping(now);
         self.tick_notifications(now);
+        self.tick_mqtt(now);
         self.tick_devices(now);
         self.doors.keep(now, self.stopping.is_some(), &self.queue);
         self.feed_watchdog(now);
@@ -796,6 +809,7 @@ impl State {
             self.engine.next_deadline(),
             self.ledger.next_deadline(),
             self.notifications.next_deadline(),
+            self.mqtt.next_deadline(),
             self.devices.next_deadline(),
             self.timings.next_deadline(),
             self.housekeeping.next_deadline(),
@@ -831,6 +845,7 @@ impl State {
         self.stopping = Some(now.mono + limit);
         log::info!("Stopping.");
         self.server.shut();
+        self.mqtt.end();
         self.stop_ledger(now);
     }
 
@@ -867,6 +882,9 @@ impl State {
         crate::logger::set_format(self.config.log.format);
         self.reload_engine(now, &old);
         self.notifications.reload(now, &self.config);
+        if old.mqtt != self.config.mqtt {
+            self.open_mqtt(now);
+        }
         if old.devices != self.config.devices {
             self.devices.reload(now, &self.config);
         }

@@ -90,7 +90,11 @@ pub mod spool;
 // -- what people see --
 pub mod status;
 
-// -- messages to the owner --
+// -- pure: what Home Assistant is told --
+pub mod home_assistant;
+
+// -- messages to the owner, and to Home Assistant --
+pub mod mqtt;
 pub mod notify;
 
 // -- the config file, the ports --

@@ -13,7 +13,9 @@ use super::url::{self, RpcUrl};
 use super::{MAX_HOSTS, MAX_PEERS, P2pAddress, Secret, Tag, p2p};
 use crate::address::Address;
 use crate::coinbase::MAX_TAG;
+use crate::devices::pointing::Command;
 use crate::devices::rounds::Place;
+use crate::mqtt::Broker;
 use crate::peer_address::{NamedPeer, PeerAddress};
 use crate::settings::access::{self, PIN_MAX, PIN_MIN};
 
@@ -167,6 +169,48 @@ pub(super) fn proxy() -> Form<Option<PeerAddress>> {
 pub(super) fn reached() -> Form<Option<PeerAddress>> {
     const KIND: &str = "`host:port`, or `host` (port 3333), or `\"\"`";
     Form::new(KIND, |_, value| p2p::reached(as_text(value)?))
+}
+
+/// An MQTT broker; an empty one is none.
+pub(super) fn broker() -> Form<Option<Broker>> {
+    const KIND: &str = "`host:port`, or `host` (port 1883, or 8883 with TLS), or `\"\"` for none";
+    Form::new(KIND, |_, value| match as_text(value)?.trim() {
+        "" => Ok(None),
+        text => p2p::broker(text).map(Some),
+    })
+}
+
+/// What MQTT topics begin with.
+pub(super) fn topic() -> Form<String> {
+    const KIND: &str = "text of at most 64 English letters, digits, `-`, `_`, `.` and `/`";
+    Form::new(KIND, |_, value| {
+        let topic = not_empty(as_text(value)?)?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+        if topic.len() > 64 || !topic.bytes().all(plain) || topic.split('/').any(str::is_empty) {
+            return wrong(
+                "topics do not begin like this",
+                "Write at most 64 letters, digits and signs such as \"soloist\", with a slash only between \
+                 them.",
+            );
+        }
+        Ok(topic)
+    })
+}
+
+/// What miners may be told.
+pub(super) fn buttons() -> Form<Vec<Command>> {
+    list_of("one of `\"blink\"`, `\"pause\"`, `\"resume\"`, `\"restart\"`", "buttons", |text| {
+        let known = Command::ALL.into_iter().find(|command| command.name() == text);
+        known.map_or_else(
+            || {
+                wrong(
+                    "there is no such button",
+                    "Write any of \"blink\", \"pause\", \"resume\" and \"restart\".",
+                )
+            },
+            Ok,
+        )
+    })
 }
 
 /// Names by which the page is reached.

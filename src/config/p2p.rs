@@ -1,4 +1,5 @@
-//! Where P2P ports are: those of the own nodes, those of strangers, and the proxy on the way to them.
+//! Where P2P ports are: those of the own nodes, those of strangers, and the proxy on the way to them; and
+//! other places that are written in the same way.
 
 use std::fmt;
 
@@ -6,6 +7,7 @@ use super::STRATUM_PORT;
 use super::problem::{Wrong, wrong};
 use super::url::{bracketed, host_and_port};
 use crate::chain::Chain;
+use crate::mqtt::Broker;
 use crate::peer_address::{NamedPeer, PeerAddress, PeerHost};
 
 /// The address of a node's P2P port, as `p2p_addr` says it. Its `Display` is the text for the file
@@ -30,6 +32,8 @@ pub enum P2pAddress {
 const PORT: u16 = 8333;
 /// Where Tor's own SOCKS5 proxy listens unless its owner says otherwise.
 const SOCKS_PORT: u16 = 9050;
+/// Where MQTT brokers listen without TLS.
+const BROKER_PORT: u16 = 1883;
 
 impl P2pAddress {
     /// Host and port to connect to, for a node whose RPC is at `rpc_host`; `None` if the owner
@@ -111,6 +115,16 @@ pub(super) fn reached(text: &str) -> Result<Option<PeerAddress>, Wrong> {
         PeerHost::Onion(_) => wrong("miners do not reach an onion service", EXAMPLE),
         PeerHost::Name(name) if name.is_empty() => wrong("the address is missing", EXAMPLE),
         host => Ok(Some(PeerAddress { host, port: port.unwrap_or(STRATUM_PORT) })),
+    }
+}
+
+pub(super) fn broker(text: &str) -> Result<Broker, Wrong> {
+    const EXAMPLE: &str = "Write the broker's address alone, such as homeassistant.local or \
+                           192.168.1.20:1883.";
+    let (host, port) = place(text, "a broker", BROKER_PORT, EXAMPLE)?;
+    match host.is_empty() {
+        true => wrong("the address is missing", EXAMPLE),
+        false => Ok(Broker { host, port }),
     }
 }
 

@@ -10,18 +10,20 @@ use super::declare::Line::{Example, Set};
 use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sections};
 use super::diff::Change;
 use super::forms::{
-    address, chat, choice, count, everywhere, hosts, listen, miner_password, name, number, one_of,
-    origins, p2p, password, path, peers, pin, places, proxy, reached, rpc_url, span, tag, text,
-    token, truth, version_bits, zmq,
+    address, broker, buttons, chat, choice, count, everywhere, hosts, listen, miner_password, name,
+    number, one_of, origins, p2p, password, path, peers, pin, places, proxy, reached, rpc_url,
+    span, tag, text, token, topic, truth, version_bits, zmq,
 };
 use super::url::RpcUrl;
 use super::validate::Check;
 use super::written::Table;
 use super::{HTTP_PORT, MAX_CONNECTIONS, P2pAddress, STRATUM_PORT, Secret, Tag};
 use crate::address::Address;
+use crate::devices::pointing::Command;
 use crate::devices::rounds::Place;
 use crate::failover::Follow;
 use crate::logger;
+use crate::mqtt::{Broker, Version};
 use crate::peer_address::{NamedPeer, Outside, PeerAddress};
 use crate::signal::{self, Signals};
 use crate::stratum::firmware::Override;
@@ -523,6 +525,65 @@ section! {
 }
 
 section! {
+    /// Home Assistant, by an MQTT broker. Announced are the box and each miner, with what they do; see
+    /// docs/home-assistant.md.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Mqtt {
+        /// The broker that Home Assistant listens to, such as that of the Mosquitto add-on: a name or an
+        /// IP address, with a port where it is another than 1883, or 8883 with TLS. Nothing is told as
+        /// long as none is named. Mining never waits for it.
+        broker: Option<Broker> = broker()
+            .default("\"\"")
+            .line(Example("\"homeassistant.local\"")),
+            Live => Mqtt::says;
+
+        /// true: the connection is encrypted, and the broker's certificate is checked.
+        tls: bool = truth().default("false"), Live => Mqtt::says;
+
+        /// The only certificate (PEM) that is trusted for it: the broker's own, or that of the authority
+        /// that signed it. Left out, the system's authorities are trusted.
+        tls_cert_path: Option<PathBuf> = path().optional("the system's authorities are trusted"),
+            Live joined => Mqtt::says;
+
+        /// A user of the broker's.
+        user: Option<String> = text().optional("none").line(Example("\"soloist\"")),
+            Live pasted => Mqtt::says;
+
+        /// Its password. Without TLS, whoever can listen in your network can read it.
+        password: Option<Secret> = password().optional("none").line(Example("\"…\"")),
+            Live joined secret pasted => Mqtt::says;
+
+        /// The version of MQTT: "3.1.1", which every broker speaks, or "5", by which values expire at the
+        /// broker as well.
+        version: Version = choice(&[("3.1.1", Version::V3_1_1), ("5", Version::V5)],
+                "this version is not spoken", "Write \"3.1.1\" or \"5\".")
+            .default("\"3.1.1\""),
+            Live => Mqtt::says;
+
+        /// What the topics of this box begin with.
+        topic_prefix: String = topic().default("\"soloist\""), Live => Mqtt::says;
+
+        /// Where Home Assistant looks for announcements: its discovery prefix.
+        discovery_prefix: String = topic().default("\"homeassistant\""), Live joined => Mqtt::says;
+
+        /// What Home Assistant may tell the miners: any of "blink", "pause", "resume" and "restart", as
+        /// far as a miner knows it. Whoever may write to the broker can do it then, without the PIN.
+        buttons: Vec<Command> = buttons().default("[]"), Live => Mqtt::says;
+    }
+}
+
+impl Mqtt {
+    fn says(_: &Mqtt, new: &Mqtt) -> String {
+        match &new.broker {
+            Some(broker) => {
+                format!("Home Assistant is told by the MQTT broker {broker}, with these settings.")
+            }
+            None => "Home Assistant is not told by MQTT.".to_owned(),
+        }
+    }
+}
+
+section! {
     /// Where the daemon keeps its files.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Data {
@@ -638,6 +699,8 @@ r#"kind = "ntfy"
 url = "https://ntfy.sh/a-topic-that-nobody-guesses"
 best = false"#;
 
+    "Home Assistant" "mqtt" Mqtt;
+
     "Files and log" "data" Data;
 
     "" "log" Log;
@@ -671,6 +734,7 @@ mod tests {
                 "failover" => drop(Failover::read(table, &mut check)),
                 "p2p" => drop(P2p::read(table, &mut check)),
                 "notify" => drop(NotifySettings::read(table, &mut check)),
+                "mqtt" => drop(Mqtt::read(table, &mut check)),
                 "data" => drop(Data::read(table, &mut check)),
                 "log" => drop(Log::read(table, &mut check)),
                 other => panic!("{other}"),

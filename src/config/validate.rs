@@ -7,8 +7,8 @@ use super::declare::{Form, Section, Site};
 use super::escapes;
 use super::problem::{At, Problem, Problems};
 use super::sections::{
-    Data, Devices, Failover, FirmwareSettings, Http, KINDS, Log, NodeSettings, NotifySettings, P2p,
-    Payout, Service, Stratum,
+    Data, Devices, Failover, FirmwareSettings, Http, KINDS, Log, Mqtt, NodeSettings,
+    NotifySettings, P2p, Payout, Service, Stratum,
 };
 use super::url::RpcUrl;
 use super::written::{NODES, Table, Written};
@@ -44,6 +44,7 @@ pub(super) fn validate(
     let failover = Failover::read(written.one("failover"), &mut check);
     let p2p = check.outside(&mut written);
     let devices = Devices::read(written.one("devices"), &mut check);
+    let mqtt = check.mqtt(&mut written);
     let log = Log::read(written.one("log"), &mut check);
     let notify = check.sinks(&written);
     check.warn_about_nodes(&nodes);
@@ -61,6 +62,7 @@ pub(super) fn validate(
                 failover,
                 p2p,
                 devices,
+                mqtt,
                 log,
                 notify,
             },
@@ -318,6 +320,27 @@ impl<'a> Check<'a> {
                 ));
             }
         }
+    }
+
+    /// `[mqtt]`
+    fn mqtt(&mut self, written: &mut Written) -> Mqtt {
+        let table = written.one("mqtt");
+        let mqtt = Mqtt::read(table, self);
+        if let (Some(path), Some(written)) = (&mqtt.tls_cert_path, table.get("tls_cert_path")) {
+            let (at, key) = (written.at.clone(), written.key.clone());
+            if mqtt.tls {
+                self.certificates.push(CertificateFile { path: path.clone(), at, key });
+            } else {
+                let what = "a certificate is only looked at with TLS";
+                self.problem(&at, &key, what, "Write tls = true, or remove this line.");
+            }
+        }
+        if let (Some(password), None) = (table.get("password"), table.get("user")) {
+            let (at, key) = (password.at.clone(), password.key.clone());
+            let what = "MQTT has no password without a user";
+            self.problem(&at, &key, what, "Write user = \"…\" above it.");
+        }
+        mqtt
     }
 
     fn warn_about_password(&mut self, stratum: &Stratum) {

@@ -245,7 +245,7 @@ impl Place<'_> {
 
     fn no_section(&self, span: Range<usize>) -> Problem {
         let instead = "Write sections as [node], [payout], [stratum], [http], [data], [failover], \
-                       [p2p], [devices] and [log] on a line of their own, each backup node as \
+                       [p2p], [devices], [mqtt] and [log] on a line of their own, each backup node as \
                        [[node.backup]], each kind of miner as [[stratum.firmware]] and each place \
                        for notifications as [[notify]].";
         self.problem(Some(span), "", "this is not a section", instead)
@@ -343,6 +343,8 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("addnode", "peers, below [p2p]"),
     ("onion", "proxy, below [p2p]"),
     ("dnsseed", "dns_seeds, below [p2p]"),
+    ("mqtt_host", "broker, below [mqtt]"),
+    ("mqtt_broker", "broker, below [mqtt]"),
     ("network", "nothing: the chain is read from the node"),
 ];
 

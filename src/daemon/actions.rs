@@ -300,6 +300,7 @@ fn without_secrets(config: &Config, mut text: String) -> String {
     }
     secrets.extend(config.stratum.password.as_ref().map(|password| password.expose()));
     secrets.extend(config.http.pin.as_ref().map(|pin| pin.expose()));
+    secrets.extend(config.mqtt.password.as_ref().map(|password| password.expose()));
     secrets.extend(config.notify.iter().flat_map(|sink| sink.kind.secrets()));
     let owner = config.payout.address.as_ref().map_or_else(String::new, ToString::to_string);
     secrets.push(&owner);
@@ -416,11 +417,17 @@ mod tests {
             [[notify]]
             kind = "discord"
             url = "https://discord.com/api/webhooks/9/s3cret"
+            [mqtt]
+            broker = "192.168.1.20"
+            user = "soloist"
+            password = "m0squito"
         "#;
         let built = config::build(Some(("f", text)), &Flags::default(), &Surroundings::default());
         let config = built.unwrap().config;
         let told = without_secrets(&config, format!("{text}\n{config:#?}"));
-        for secret in ["hunter2", "letmein", "7391x", "123456:ABC", "s3cret", "bc1qw508"] {
+        for secret in
+            ["hunter2", "letmein", "7391x", "123456:ABC", "s3cret", "m0squito", "bc1qw508"]
+        {
             assert!(!told.contains(secret), "{secret} in\n{told}");
         }
         assert!(told.contains("192.168.1.10"), "{told}");

@@ -99,9 +99,14 @@ impl State {
         self.notifications_input(now, Input::Done(id, result));
     }
 
-    fn look(&mut self, now: Now) {
+    /// Whether the ledger is still being read, and is worth waiting for.
+    pub(super) fn is_ledger_loading(&self, now: Now) -> bool {
         let loading = matches!(self.ledger.core.storage(), Storage::Loading { .. });
-        if loading && now.mono.saturating_duration_since(self.started.mono) < LEDGER_AT_MOST {
+        loading && now.mono.saturating_duration_since(self.started.mono) < LEDGER_AT_MOST
+    }
+
+    fn look(&mut self, now: Now) {
+        if self.is_ledger_loading(now) {
             return;
         }
         let snapshot = self.snapshot(now);

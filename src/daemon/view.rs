@@ -66,6 +66,7 @@ impl State {
             templates: self.templates_view(),
             storage: self.storage_view(),
             sinks: self.notifications.views(),
+            mqtt: self.mqtt_view(now),
             audit: self.audit_views(),
             canary: self.canary.view(),
         }

@@ -21,5 +21,6 @@ mod zmq_fd;
 pub use client::{Auth, NodeConfig, Rpc};
 pub use link::connect;
 pub use lookup::HostLookup;
+pub use tls::{client as trust, fault as tls_fault};
 pub use watch::NodeHandle;
 pub use zmq_fd::probe as probe_zmq;

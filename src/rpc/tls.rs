@@ -26,8 +26,11 @@ use crate::node::fault::{RpcError, TlsFault};
 /// More bytes than any file of certificates has.
 const MAX_FILE: u64 = 1 << 20;
 
-/// The trust for one node, from the owner's file if there is one. Reads files.
-pub(super) fn client(certificate: Option<&Path>) -> Result<Arc<ClientConfig>, RpcError> {
+/// Who is trusted: what the owner's file holds if there is one, else the system's authorities. Reads files.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn client(certificate: Option<&Path>) -> Result<Arc<ClientConfig>, RpcError> {
     let provider = Arc::new(ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -134,7 +137,7 @@ impl ServerCertVerifier for Pinned {
 }
 
 /// What a handshake's error means. `host` is the URL's, `certificate` the owner's file.
-pub(super) fn fault(error: &io::Error, host: &str, certificate: Option<&Path>) -> TlsFault {
+pub fn fault(error: &io::Error, host: &str, certificate: Option<&Path>) -> TlsFault {
     use CertificateError as C;
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match (inner, certificate) {

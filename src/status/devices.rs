@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::clock::Now;
+use crate::devices::pointing::{self, Command};
 use crate::devices::rounds::{Device, Place};
 use crate::devices::trouble::Trouble;
 use crate::devices::{Pool, Telemetry};
@@ -82,6 +83,9 @@ pub struct DeviceView {
     pub hardware_fault: String,
     /// What is wrong with it.
     pub troubles: Vec<TroubleView>,
+    /// What it can be told. Only with the PIN, so it is not told to everybody.
+    #[serde(skip)]
+    pub commands: Vec<Command>,
 }
 
 /// A fan of a device.
@@ -213,6 +217,7 @@ impl DeviceView {
             on_fallback: told.on_fallback,
             power_fault: told.power_fault.clone(),
             hardware_fault: told.hardware_fault.clone(),
+            commands: pointing::commands(told),
             ..self
         }
     }

@@ -114,6 +114,10 @@ pub fn detailed(snapshot: &Snapshot, verdict: &Verdict) -> Health {
             "shares_accepted": snapshot.stratum.shares_accepted,
         },
         "canary": snapshot.canary,
+        "mqtt": snapshot.mqtt.as_ref().map(|mqtt| json!({
+            "connected": mqtt.connected,
+            "error": mqtt.error,
+        })),
     });
     judged(snapshot, verdict, more)
 }

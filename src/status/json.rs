@@ -48,6 +48,7 @@ pub fn status(snapshot: &Snapshot, verdict: &Verdict) -> Vec<u8> {
         "storage": snapshot.storage,
         "canary": snapshot.canary,
         "notifications": snapshot.sinks,
+        "mqtt": snapshot.mqtt,
         "connect": snapshot.connect,
         "build": snapshot.build,
     }))

@@ -496,6 +496,22 @@ fn box_and_process(s: &Snapshot, out: &mut Text) {
             out.sample("soloist_notifications_total", &labels, count);
         }
     }
+    if let Some(mqtt) = &s.mqtt {
+        let taken = "Whether the MQTT broker took us and the connection stands.";
+        out.gauge("soloist_mqtt_connected", taken, mqtt.connected);
+        out.gauge("soloist_mqtt_devices", "Devices that Home Assistant is told of.", mqtt.devices);
+        out.counter("soloist_mqtt_messages_total", "Messages sent to the MQTT broker.", mqtt.sent);
+        out.counter(
+            "soloist_mqtt_disconnects_total",
+            "Connections to the MQTT broker that were lost.",
+            mqtt.lost.disconnects,
+        );
+        out.counter(
+            "soloist_mqtt_presses_total",
+            "Buttons of miners pressed by MQTT.",
+            mqtt.presses,
+        );
+    }
 }
 
 /// What a sample's number is made of; `None` where it is not known.

@@ -93,6 +93,8 @@ pub struct Snapshot {
     pub canary: Option<CanaryView>,
     /// Where notifications go.
     pub sinks: Vec<SinkView>,
+    /// The MQTT broker by which Home Assistant is told; `None` where there is none.
+    pub mqtt: Option<MqttView>,
 }
 
 impl Snapshot {
@@ -1172,6 +1174,27 @@ pub struct CanaryView {
     pub way: String,
     /// What went wrong last, by each way; empty when nothing did.
     pub error: String,
+}
+
+/// The MQTT broker by which Home Assistant is told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct MqttView {
+    /// Where it is, as the owner wrote it.
+    pub broker: String,
+    /// It took us, and the connection stands.
+    pub connected: bool,
+    /// Since when it is so, Unix seconds; `None` before the first attempt ended.
+    pub since: Option<u64>,
+    /// Why it is not connected, as a clause about the broker; empty where it is, or is not known yet.
+    pub error: String,
+    /// How often the connection was lost and made again, since the start.
+    pub lost: LossView,
+    /// Messages sent since the settings were last changed.
+    pub sent: u64,
+    /// Devices that it is told of: the box, and its miners.
+    pub devices: u64,
+    /// Buttons pressed by it since the start.
+    pub presses: u64,
 }
 
 /// A place where notifications go.

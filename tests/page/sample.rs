@@ -831,6 +831,15 @@ fn base() -> Snapshot {
             sent: 14,
             ..Default::default()
         }],
+        mqtt: Some(MqttView {
+            broker: "homeassistant.local".to_owned(),
+            connected: true,
+            since: Some(NOW - 80_000),
+            sent: 12_345,
+            devices: 5,
+            presses: 2,
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }

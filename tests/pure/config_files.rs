@@ -8,7 +8,9 @@ use std::time::Duration;
 use soloist::config::{
     self, Auth, Built, Change, Config, Flags, NodeConfig, P2pAddress, Secret, Surroundings,
 };
+use soloist::devices::pointing::Command;
 use soloist::failover::Follow;
+use soloist::mqtt::{Broker, Version};
 use soloist::notify::{Sink, SinkKind, Topic};
 use soloist::peer_address::Outside;
 use soloist::signal::Signals;
@@ -444,7 +446,46 @@ fn the_shipped_file() {
     // And so is a price.
     assert_eq!(same.devices.price_per_kwh.take(), Some(0.31));
     assert_eq!(same.devices.currency.take().as_deref(), Some("€"));
+    // And so is a broker.
+    assert_eq!(same.mqtt.broker.take().unwrap().to_string(), "homeassistant.local");
+    assert_eq!(same.mqtt.user.take().as_deref(), Some("soloist"));
+    assert!(same.mqtt.password.take().is_some());
     assert_eq!(same, plain);
+}
+
+#[test]
+fn home_assistant_is_told_as_its_section_says() {
+    let build = |section: &str| {
+        let text = format!(
+            "[node]\nrpc_url = \"http://a:b@192.168.1.10\"\n[payout]\naddress = \"{ADDRESS}\"\n[mqtt]\n{section}"
+        );
+        let built = config::build(Some(("f", &text)), &Flags::default(), &Surroundings::default());
+        built.unwrap_or_else(|problems| panic!("{problems}")).config
+    };
+    let nothing = build("");
+    assert_eq!((nothing.mqtt.broker.as_ref(), nothing.mqtt.buttons.len()), (None, 0));
+    assert_eq!(nothing.mqtt.version, Version::V3_1_1);
+    assert_eq!(nothing.mqtt.topic_prefix, "soloist");
+    assert_eq!(nothing.mqtt.discovery_prefix, "homeassistant");
+    let all = build(
+        "broker = \"[fd00::20]:1884\"\ntls = true\ntls_cert_path = \"ca.pem\"\nuser = \"anna\"\n\
+         password = \"gehe1m\"\nversion = \"5\"\ntopic_prefix = \"house/miners\"\n\
+         discovery_prefix = \"ha\"\nbuttons = [\"blink\", \"restart\", \"blink\"]",
+    );
+    let broker = Broker { host: "fd00::20".to_owned(), port: Some(1884) };
+    assert_eq!(all.mqtt.broker.as_ref(), Some(&broker));
+    assert_eq!(broker.to_string(), "[fd00::20]:1884");
+    assert_eq!(all.mqtt.password.as_ref().map(|password| password.expose()), Some("gehe1m"));
+    assert_eq!(all.mqtt.version, Version::V5);
+    assert_eq!(all.mqtt.topic_prefix, "house/miners");
+    assert_eq!(all.mqtt.buttons, [Command::Identify, Command::Restart]);
+    assert!(!format!("{all:?}").contains("gehe1m"));
+    // All of it is taken over by a reload, and told in a sentence without the password.
+    let told: Vec<String> = nothing.diff(&all).iter().map(ToString::to_string).collect();
+    let words = "Home Assistant is told by the MQTT broker [fd00::20]:1884, with these settings.";
+    assert_eq!(told, [words]);
+    assert!(nothing.diff(&all).iter().all(config::Change::is_live));
+    assert_eq!(all.diff(&nothing)[0].to_string(), "Home Assistant is not told by MQTT.");
 }
 
 #[test]

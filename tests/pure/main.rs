@@ -24,6 +24,7 @@ mod first_days;
 mod golden_blocks;
 mod hardening;
 mod hash_vectors;
+mod home_assistant;
 mod ledger_backup;
 mod ledger_core;
 mod ledger_heat;

@@ -58,6 +58,16 @@ pub(super) fn board(view: &View<'_>) -> Markup {
                 }
             }
         }
+        @if let Some(mqtt) = &s.mqtt {
+            p.line {
+                span.(if mqtt.error.is_empty() { "good" } else { "bad" }) {
+                    "Home Assistant: "
+                    @if mqtt.connected { (format::thousands(mqtt.sent)) " sent" }
+                    @else if mqtt.error.is_empty() { "connecting" }
+                    @else { "the broker cannot be used: " (format::tame_to(&mqtt.error, 200)) }
+                }
+            }
+        }
         @if !s.audit.is_empty() {
             details {
                 summary { "Changes made" }

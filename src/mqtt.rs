@@ -1,0 +1,81 @@
+//! The connection to an MQTT broker, by which Home Assistant is told and may press buttons.
+//!
+//! ```text
+//!   snapshots ──▶ ┌────── a thread of its own ──────┐
+//!  (the newest)   │ Publisher ──▶ Session ──▶ link  │ ◀──▶ broker
+//!   news ◀─────── └─────────────────────────────────┘
+//!                   pure          pure       sockets
+//! ```
+//!
+//! Mining never waits for it. The daemon's loop leaves the newest snapshot and goes on; the messages, the
+//! look-up of a name and the arithmetic of TLS are done by the thread. It makes the next message when the
+//! connection has taken the one before, so nothing grows behind a broker that is slow, stands still or is away.
+
+mod link;
+mod session;
+
+pub use link::{Handle, News, Told};
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::devices::pointing::Command;
+
+/// The versions of the protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// 3.1.1: every broker speaks it.
+    #[default]
+    V3_1_1,
+    /// 5: what is told of values expires at the broker as well.
+    V5,
+}
+
+/// Where the broker is. Its `Display` is as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// A name, an IPv4 address, or an IPv6 address without brackets.
+    pub host: String,
+    /// Without one, the usual: 1883, or 8883 with TLS.
+    pub port: Option<u16>,
+}
+
+impl Broker {
+    fn port(&self, tls: bool) -> u16 {
+        self.port.unwrap_or(if tls { 8883 } else { 1883 })
+    }
+}
+
+impl fmt::Display for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.host;
+        match host.contains(':') {
+            true => write!(f, "[{host}]")?,
+            false => f.write_str(host)?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// How to connect, and what to allow. Not `Debug`: it holds a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to.
+    pub broker: Broker,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// The certificates (PEM) that are trusted; the system's roots where there is no file.
+    pub certificate: Option<PathBuf>,
+    /// The broker's user.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+    /// Which version is spoken.
+    pub version: Version,
+    /// By what the messages are known.
+    pub names: crate::home_assistant::Names,
+    /// The buttons that the owner allows.
+    pub buttons: Vec<Command>,
+    /// Where the announcements are remembered that the broker may have.
+    pub file: PathBuf,
+}
