@@ -68,12 +68,16 @@ impl<S> Entity<S> {
             "val_tpl": format!("{{{{ value_json.{} }}}}", self.key),
             "exp_aft": EXPIRES.as_secs(),
         });
-        let mut set = |key: &str, value: Value| component[key] = value;
+        let mut set = |key: &str, value: Value| {
+            if !value.is_null() {
+                component[key] = value;
+            }
+        };
         match self.kind {
             Kind::Measurement { class, unit } => {
                 set("stat_cla", json!("measurement"));
-                class.map(|class| set("dev_cla", json!(class)));
-                unit.map(|unit| set("unit_of_meas", json!(unit)));
+                set("dev_cla", json!(class));
+                set("unit_of_meas", json!(unit));
             }
             Kind::Total => set("stat_cla", json!("total_increasing")),
             Kind::Rate => {
@@ -87,8 +91,8 @@ impl<S> Entity<S> {
             Kind::Text => {}
             Kind::Truth { class } => set("dev_cla", json!(class)),
         }
-        self.icon.map(|icon| set("ic", json!(icon)));
-        self.diagnostic.then(|| set("ent_cat", json!("diagnostic")));
+        set("ic", json!(self.icon));
+        set("ent_cat", json!(self.diagnostic.then_some("diagnostic")));
         component
     }
 

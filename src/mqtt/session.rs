@@ -126,7 +126,7 @@ impl Session {
         if self.version == Version::V5 {
             options = options.set_rh(RetainHandling::DoNotSendRetained);
         }
-        let entries = topics.iter().map(|topic| SubEntry::new(topic.as_str(), options.clone()));
+        let entries = topics.iter().map(|topic| SubEntry::new(topic.as_str(), options));
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let id = self.connection.acquire_packet_id()?;
         Ok(match self.version {
@@ -411,7 +411,7 @@ mod tests {
         let mut session = Session::new(Instant::now(), &settings(Version::V3_1_1));
         let bytes = session.take_bytes();
         // User, password, a will at QoS 1 that is not retained, and a clean session.
-        assert_eq!(bytes[..10], [0x10, 57, 0, 4, b'M', b'Q', b'T', b'T', 4, 0b1100_1110]);
+        assert_eq!(bytes[..10], [0x10, 64, 0, 4, b'M', b'Q', b'T', b'T', 4, 0b1100_1110]);
         assert_eq!(bytes[10..12], [0, 30]);
         let text = String::from_utf8_lossy(&bytes[12..]).into_owned();
         assert_eq!(

@@ -275,7 +275,7 @@ fn home_assistant_knows_every_key() {
                     assert_eq!(is_enum, !component["ops"].is_null(), "{component}");
                     assert!(!is_enum || component["stat_cla"].is_null(), "{component}");
                 }
-                "event" => assert!(component["evt_typ"].as_array().unwrap().len() > 0),
+                "event" => assert!(!component["evt_typ"].as_array().unwrap().is_empty()),
                 "button" => assert!(component["cmd_t"].as_str().unwrap().ends_with("/press")),
                 other => panic!("{other}"),
             }
