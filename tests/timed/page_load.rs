@@ -1,7 +1,7 @@
 //! The page under load, beside a miner: a hundred readers over all addresses, and a real Prometheus
 //! that scrapes; the miner must not notice. The real daemon and a real node.
 //!
-//! Three seconds by default. `SOLOIST_LONG=1` makes it a minute; with `--release` as well, the
+//! Three seconds by default. `SOLOIST_LONG=1` makes it a minute; with `--profile dist` as well, the
 //! latency that the readers add to a share's answer is held to 5 ms at its 99th percentile (a build
 //! without optimisation says nothing about that).
 #![allow(clippy::unwrap_used)]
@@ -153,7 +153,7 @@ impl Drop for Prometheus {
 }
 
 /// How long a reader of an idle box waits for the first byte of an answer, connection included; a table
-/// to read, for a build with `--release` on a machine that does nothing else.
+/// to read, for a build with `--profile dist` on a machine that does nothing else.
 #[test]
 fn the_first_byte_is_soon_there() {
     let _alone = crate::alone();

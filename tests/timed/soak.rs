@@ -3,7 +3,7 @@
 //! and readers of the page. At the end no valid share was refused and nothing has grown.
 //!
 //! Only where `SOLOIST_SOAK=180` says for how many seconds, or `SOLOIST_LONG=1` for half an hour. Much
-//! more hashing is done in `--release`.
+//! more hashing is done in `--profile dist`.
 //!
 //! On regtest every share that is worth anything is a block. So the nodes stand behind a proxy that
 //! says "difficulty 1" in their templates, and the blocks are the nodes' own.
