@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -151,11 +151,13 @@ impl Daemon {
         self.child.take().unwrap().wait().unwrap()
     }
 
-    /// SIGKILL.
+    /// SIGKILL, until nothing of it listens any more: a program that it was about to start has its sockets for
+    /// a moment longer.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().ok();
             child.wait().ok();
+            wait_for("its port to be free", || TcpListener::bind(self.http).ok());
         }
     }
 
