@@ -41,8 +41,11 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// Where brokers listen without TLS.
+    pub const PORT: u16 = 1883;
+
     fn port(&self, tls: bool) -> u16 {
-        self.port.unwrap_or(if tls { 8883 } else { 1883 })
+        self.port.unwrap_or(if tls { 8883 } else { Broker::PORT })
     }
 }
 

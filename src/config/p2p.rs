@@ -32,8 +32,6 @@ pub enum P2pAddress {
 const PORT: u16 = 8333;
 /// Where Tor's own SOCKS5 proxy listens unless its owner says otherwise.
 const SOCKS_PORT: u16 = 9050;
-/// Where MQTT brokers listen without TLS.
-const BROKER_PORT: u16 = 1883;
 
 impl P2pAddress {
     /// Host and port to connect to, for a node whose RPC is at `rpc_host`; `None` if the owner
@@ -94,12 +92,7 @@ pub(super) fn proxy(text: &str) -> Result<Option<PeerAddress>, Wrong> {
     if text.is_empty() || text.eq_ignore_ascii_case("off") {
         return Ok(None);
     }
-    let (host, port) = place(text, "a proxy", SOCKS_PORT, EXAMPLE)?;
-    match PeerHost::read(&host) {
-        PeerHost::Onion(_) => wrong("the proxy is what leads into Tor", EXAMPLE),
-        PeerHost::Name(name) if name.is_empty() => wrong("the address is missing", EXAMPLE),
-        host => Ok(Some(PeerAddress { host, port: port.unwrap_or(SOCKS_PORT) })),
-    }
+    near(text, "a proxy", SOCKS_PORT, EXAMPLE, "the proxy is what leads into Tor").map(Some)
 }
 
 /// Reads where miners reach this program: `host` or `host:port`; an empty text is where it listens.
@@ -110,18 +103,30 @@ pub(super) fn reached(text: &str) -> Result<Option<PeerAddress>, Wrong> {
     if text.is_empty() {
         return Ok(None);
     }
-    let (host, port) = place(text, "this machine", STRATUM_PORT, EXAMPLE)?;
+    near(text, "this machine", STRATUM_PORT, EXAMPLE, "miners do not reach an onion service")
+        .map(Some)
+}
+
+/// A place that is reached without Tor; `onion` says why it must be.
+fn near(
+    text: &str,
+    what: &str,
+    usual: u16,
+    example: &str,
+    onion: &str,
+) -> Result<PeerAddress, Wrong> {
+    let (host, port) = place(text, what, usual, example)?;
     match PeerHost::read(&host) {
-        PeerHost::Onion(_) => wrong("miners do not reach an onion service", EXAMPLE),
-        PeerHost::Name(name) if name.is_empty() => wrong("the address is missing", EXAMPLE),
-        host => Ok(Some(PeerAddress { host, port: port.unwrap_or(STRATUM_PORT) })),
+        PeerHost::Onion(_) => wrong(onion, example),
+        PeerHost::Name(name) if name.is_empty() => wrong("the address is missing", example),
+        host => Ok(PeerAddress { host, port: port.unwrap_or(usual) }),
     }
 }
 
 pub(super) fn broker(text: &str) -> Result<Broker, Wrong> {
     const EXAMPLE: &str = "Write the broker's address alone, such as homeassistant.local or \
                            192.168.1.20:1883.";
-    let (host, port) = place(text, "a broker", BROKER_PORT, EXAMPLE)?;
+    let (host, port) = place(text, "a broker", Broker::PORT, EXAMPLE)?;
     match host.is_empty() {
         true => wrong("the address is missing", EXAMPLE),
         false => Ok(Broker { host, port }),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Names;
-use super::entity::{Entity, Kind, RateUnit, number, truth, values};
+use super::entity::{Entity, Kind, RateUnit, known, number, truth, values};
 use crate::status::{BlockState, BlockView, Odds, Snapshot, State, Verdict, format, odds};
 
 /// What the values of the box are found in.
@@ -108,10 +108,7 @@ impl<'a> Appliance<'a> {
 
     /// The entities whose value is known.
     pub(super) fn known(&self) -> impl Iterator<Item = &'static str> {
-        entities()
-            .into_iter()
-            .filter(|entity| (entity.value)(self).is_some())
-            .map(|entity| entity.key)
+        known(entities(), self)
     }
 
     /// As fast as it is, H/s; `None` where that is not known.

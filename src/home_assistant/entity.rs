@@ -106,6 +106,11 @@ impl<S> Entity<S> {
     }
 }
 
+/// The keys of those whose value is known.
+pub(super) fn known<S>(entities: Vec<Entity<S>>, of: &S) -> impl Iterator<Item = &'static str> {
+    entities.into_iter().filter(move |entity| (entity.value)(of).is_some()).map(|entity| entity.key)
+}
+
 /// The values of a device: all of them, and those of which a change is told at once. What is known of an entity
 /// that `has` it is null while it is not known.
 pub(super) fn values<S>(

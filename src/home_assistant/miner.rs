@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Names;
 use super::appliance::{named, origin};
-use super::entity::{Entity, Kind, RateUnit, number, truth, values};
+use super::entity::{Entity, Kind, RateUnit, known, number, truth, values};
 use crate::devices::pointing::Command;
 use crate::devices::trouble::Trouble;
 use crate::status::{DeviceView, Level, MinerState, MinerView, Snapshot, Verdict};
@@ -141,10 +141,7 @@ impl<'a> Miner<'a> {
 
     /// The entities whose value is, or was once, known: a device that is silent for a while keeps its own.
     pub(super) fn known(&self) -> impl Iterator<Item = &'static str> {
-        entities()
-            .into_iter()
-            .filter(|entity| (entity.value)(self).is_some())
-            .map(|entity| entity.key)
+        known(entities(), self)
     }
 
     /// As fast as it is, H/s; `None` where that is not known.
