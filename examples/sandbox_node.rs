@@ -28,7 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let node = SandboxNode::start(config, chain_before(now, bits), None)?;
     node.add_transactions(transactions);
     println!("rpc_url = \"http://load:load@{}\"", node.rpc_address());
-    println!("zmq_hashblock_addr = \"{}\"", node.zmq_address());
+    if let Some(address) = node.zmq_address() {
+        println!("zmq_hashblock_addr = \"{address}\"");
+    }
     loop {
         thread::park();
     }

@@ -23,7 +23,9 @@ use crate::job::{Jobs, Work};
 use crate::node::fault::{Login, TlsFault};
 use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState};
 use crate::peers::Probe;
-use crate::rpc::{Rpc, probe_zmq};
+use crate::rpc::Rpc;
+#[cfg(feature = "zmq")]
+use crate::rpc::probe_zmq;
 use crate::share::Candidate;
 use crate::template::{Template, TxCache};
 
@@ -471,8 +473,9 @@ pub fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
     });
     let zmq = async {
         match node.zmq.as_deref() {
+            #[cfg(feature = "zmq")]
             Some(address) => Some(probe_zmq(address).await),
-            None => None,
+            _ => None,
         }
     };
     let p2p = async {

@@ -24,13 +24,17 @@ def build(architecture="arm64", demo=False):
     place = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
     cargo, environment = toolchain(target, compiler)
     command = [cargo, "--config", "cross.toml", "build", "--profile", "dist", "--locked", "--no-default-features",
-               *(["--features", "demo"] if demo else []), "--target", target, "--target-dir", place]
+               "--features", features(demo), "--target", target, "--target-dir", place]
     # Its progress is worth seeing: it takes minutes the first time.
     if subprocess.run(command, cwd=REPOSITORY, env=environment).returncode != 0:
         raise Failure(f"The program does not build for {architecture}. Say: image/install-tools")
     binary = place / target / "dist/soloist"
     forbid_paths(binary)
     return binary
+
+
+def features(demo):
+    return "installed,demo" if demo else "installed"
 
 
 def toolchain(target, compiler):

@@ -55,7 +55,7 @@ def of_program(architecture, demo):
     environment = program.plain_environment() | {"CARGO": cargo, "SOURCE_DATE_EPOCH": str(source_date())}
     try:
         run(tool(), "cyclonedx", "--quiet", "--format", "json", "--spec-version", SPECIFICATION, "--describe", "binaries",
-            "--no-default-features", *(["--features", "demo"] if demo else []), "--target", triple,
+            "--no-default-features", "--features", program.features(demo), "--target", triple,
             cwd=REPOSITORY, env=environment)
         return without_places(written.read_text())
     finally:

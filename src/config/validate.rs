@@ -213,7 +213,15 @@ impl<'a> Check<'a> {
             }
             (None, None) => Auth::None,
         };
-        let (zmq, p2p) = (settings.zmq_hashblock_addr, settings.p2p_addr);
+        let p2p = settings.p2p_addr;
+        let written = settings.zmq_hashblock_addr.is_some();
+        let zmq = settings.zmq_hashblock_addr.filter(|_| cfg!(feature = "zmq"));
+        if written && zmq.is_none() {
+            self.warnings.push(format!(
+                "This program was built without ZMQ, so zmq_hashblock_addr of the node {name} is not \
+                 used. Build it with --features zmq to hear of its blocks a little sooner."
+            ));
+        }
         if p2p == (P2pAddress::At { host: host.clone(), port: Some(port) }) {
             let written = table.get("p2p_addr").map_or(&table.at, |written| &written.at);
             let what = "this is the address of its RPC";

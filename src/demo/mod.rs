@@ -16,6 +16,7 @@ pub mod check;
 pub mod coins;
 pub mod miner;
 pub mod node;
+mod publisher;
 pub mod rpc;
 mod story;
 
@@ -177,8 +178,10 @@ fn configure(args: &Args, nodes: &[SandboxNode], data: PathBuf) -> io::Result<Co
         .with("--http", http.to_string())
         .with("--data", data.to_string_lossy());
     for node in nodes {
-        flags =
-            flags.with("--node", node.url()).with("--zmq", node.zmq_address()).with("--p2p", "off");
+        flags = flags.with("--node", node.url()).with("--p2p", "off");
+        if let Some(address) = node.zmq_address() {
+            flags = flags.with("--zmq", address);
+        }
     }
     let built = config::build(None, &flags, &Surroundings::default());
     built.map(|built| built.config).map_err(|problems| io::Error::other(problems.to_string()))

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_io::{Async, Timer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash};
 use futures_lite::future;
 use http_body_util::{BodyExt, Full, Limited};
@@ -29,6 +28,7 @@ use smol::LocalExecutor;
 use smol_hyper::rt::FuturesIo;
 
 use super::chain::{Outcome, Rules, SandboxChain};
+use super::publisher::Publisher;
 use super::rpc::{self, Effect, Request};
 
 /// Longest request: a block of 4 MB in hex, and room.
@@ -76,7 +76,7 @@ pub struct SandboxNode {
 struct Shared {
     config: SandboxConfig,
     rpc: SocketAddr,
-    zmq: String,
+    zmq: Option<String>,
     chain: Mutex<SandboxChain>,
     inbox: Mutex<Option<async_channel::Sender<Message>>>,
     peers: Mutex<Vec<Weak<Shared>>>,
@@ -100,10 +100,8 @@ impl SandboxNode {
         events: Option<mpsc::Sender<Submitted>>,
     ) -> io::Result<SandboxNode> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let publisher = publisher("tcp://127.0.0.1:*")?;
-        let zmq = publisher
-            .get_last_endpoint()?
-            .map_err(|_| io::Error::other("the ZMQ endpoint is not text"))?;
+        let publisher = Publisher::bind(None)?;
+        let zmq = publisher.address()?;
         let shared = Arc::new(Shared {
             config,
             rpc: listener.local_addr()?,
@@ -137,7 +135,7 @@ impl SandboxNode {
             return Ok(());
         }
         let listener = TcpListener::bind(self.shared.rpc)?;
-        let publisher = retry(|| publisher(&self.shared.zmq))?;
+        let publisher = retry(|| Publisher::bind(self.shared.zmq.as_deref()))?;
         self.run(listener, publisher)
     }
 
@@ -171,9 +169,9 @@ impl SandboxNode {
         self.shared.rpc
     }
 
-    /// The ZMQ address that publishes `hashblock`.
-    pub fn zmq_address(&self) -> &str {
-        &self.shared.zmq
+    /// The ZMQ address that publishes `hashblock`; none in a program without ZMQ.
+    pub fn zmq_address(&self) -> Option<&str> {
+        self.shared.zmq.as_deref()
     }
 
     /// The chain, to look at. Hold it briefly: the node waits meanwhile.
@@ -181,7 +179,7 @@ impl SandboxNode {
         lock(&self.shared.chain)
     }
 
-    fn run(&mut self, listener: TcpListener, publisher: zmq::Socket) -> io::Result<()> {
+    fn run(&mut self, listener: TcpListener, publisher: Publisher) -> io::Result<()> {
         let (sender, inbox) = async_channel::unbounded();
         let listener = Async::new(listener)?;
         *lock(&self.shared.inbox) = Some(sender);
@@ -240,7 +238,7 @@ impl Shared {
 /// What the tasks of one node share on its thread.
 struct Desk {
     shared: Arc<Shared>,
-    publisher: zmq::Socket,
+    publisher: Publisher,
     sequence: RefCell<u32>,
     announced: RefCell<Option<BlockHash>>,
     /// Long polls that wait for the next tip; dropped to wake them.
@@ -359,15 +357,11 @@ impl Desk {
         };
         *self.announced.borrow_mut() = Some(tip);
         self.waiting.borrow_mut().clear();
-        // Core publishes the hash in the order in which it is shown.
-        let mut hash = tip.to_byte_array();
-        hash.reverse();
         let mut sequence = self.sequence.borrow_mut();
-        let number = sequence.to_le_bytes();
-        *sequence = sequence.wrapping_add(1);
-        if let Err(why) = self.publisher.send_multipart([&b"hashblock"[..], &hash, &number], 0) {
+        if let Err(why) = self.publisher.send(tip, *sequence) {
             log::warn!("the sandbox node {} cannot publish: {why}", self.shared.config.name);
         }
+        *sequence = sequence.wrapping_add(1);
     }
 
     /// Hands a good block to the linked nodes.
@@ -427,13 +421,6 @@ fn reply(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
         headers.insert(WWW_AUTHENTICATE, realm);
     }
     response
-}
-
-fn publisher(endpoint: &str) -> io::Result<zmq::Socket> {
-    let socket = zmq::Context::new().socket(zmq::PUB)?;
-    socket.set_linger(0)?;
-    socket.bind(endpoint)?;
-    Ok(socket)
 }
 
 /// libzmq gives a port back in the background, so a restart may have to wait for it.

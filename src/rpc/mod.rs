@@ -10,12 +10,15 @@ mod date;
 mod http;
 mod lane;
 mod link;
+// Half of it is for ZMQ alone.
+#[cfg_attr(not(feature = "zmq"), expect(dead_code))]
 mod lookup;
 mod node_addresses;
 mod place;
 mod tls;
 mod tripwire;
 pub mod watch;
+#[cfg(feature = "zmq")]
 mod zmq_fd;
 
 pub use client::{Auth, NodeConfig, Rpc};
@@ -23,4 +26,5 @@ pub use link::connect;
 pub use lookup::HostLookup;
 pub use tls::{client as trust, fault as tls_fault};
 pub use watch::NodeHandle;
+#[cfg(feature = "zmq")]
 pub use zmq_fd::probe as probe_zmq;

@@ -17,7 +17,9 @@ use smol::{LocalExecutor, Task};
 
 use super::client::{NodeConfig, Questions, Rpc};
 use super::lane::Lane;
-use super::{place, tripwire, zmq_fd};
+#[cfg(feature = "zmq")]
+use super::zmq_fd;
+use super::{place, tripwire};
 use crate::chain::BlockHash;
 use crate::ids::NodeId;
 use crate::node::{Ask, Method, NodeEvent, NodeEventKind, RpcError, TipSource, WAIT};
@@ -92,6 +94,7 @@ impl NodeHandle {
                 report.send(NodeEventKind::HungUp).await;
             })));
         }
+        #[cfg(feature = "zmq")]
         if let Some(endpoint) = config.zmq_hashblock.clone() {
             let report = reporter.clone();
             tasks.push(executor.spawn(async move {

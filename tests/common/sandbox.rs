@@ -29,7 +29,7 @@ pub fn sandbox_with(bits: u32) -> (SandboxNode, String) {
         "[node]\nrpc_url = \"{}\"\nrpc_user = \"u\"\nrpc_pass = \"p\"\nzmq_hashblock_addr = \"{}\"\n\
          p2p_addr = \"off\"\n",
         node.url(),
-        node.zmq_address()
+        node.zmq_address().unwrap()
     );
     (node, entry)
 }

@@ -439,7 +439,7 @@ fn hashblock_is_published_with_a_sequence() {
     let socket = zmq::Context::new().socket(zmq::SUB).unwrap();
     socket.set_rcvtimeo(LONG.as_millis() as i32).unwrap();
     socket.set_subscribe(b"hashblock").unwrap();
-    socket.connect(node.zmq_address()).unwrap();
+    socket.connect(node.zmq_address().unwrap()).unwrap();
     // A subscription takes a moment to arrive, so blocks are mined until one is heard of.
     let (sender, heard) = mpsc::channel();
     let listener = std::thread::spawn(move || {
