@@ -12,8 +12,9 @@ UNITS = "usr/lib/systemd/system"
 ENABLED = {
     "multi-user.target": ["soloist.service", "soloist-import.service", "soloist-ssh.service",
                           "soloist-console.service", "soloist-clock.service", "soloist-request.path",
+                          "soloist-devices.service",
                           "systemd-networkd.service", "avahi-daemon.service"],
-    "sysinit.target": ["systemd-resolved.service", "systemd-timesyncd.service"],
+    "sysinit.target": ["systemd-resolved.service", "systemd-timesyncd.service", "soloist-drivers.service"],
     "sockets.target": ["systemd-networkd.socket"],
     "soloist.service": ["soloist-good.service"],
     "sys-subsystem-net-devices-wlan0.device": ["soloist-wifi.service"],
@@ -199,11 +200,13 @@ def units(tree):
     default = tree / "etc/systemd/system/default.target"
     default.symlink_to(f"/{UNITS}/multi-user.target")
     for name in listed("masked"):
-        if not list((tree / UNITS).glob(name)):
+        found = list((tree / UNITS).glob(name))
+        if not found:
             raise Failure(f"There is no unit {name} to mask.")
-        mask = tree / "etc/systemd/system" / name
-        mask.unlink(missing_ok=True)
-        mask.symlink_to("/dev/null")
+        for unit in found:
+            mask = tree / "etc/systemd/system" / unit.name
+            mask.unlink(missing_ok=True)
+            mask.symlink_to("/dev/null")
 
 
 def check_libraries(tree):
