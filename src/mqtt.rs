@@ -11,6 +11,7 @@
 //! look-up of a name and the arithmetic of TLS are done by the thread. It makes the next message when the
 //! connection has taken the one before, so nothing grows behind a broker that is slow, stands still or is away.
 
+mod connection;
 mod link;
 mod session;
 

@@ -1,8 +1,8 @@
-//! The thread of the connection: its sockets, its attempts and their pauses.
+//! The thread of the connection: its attempts and their pauses, and what it hears.
 
 use std::collections::BTreeSet;
 use std::future::pending;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,26 +11,19 @@ use std::{fs, thread};
 
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
-use futures_lite::io::{ReadHalf, WriteHalf, split};
-use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, future};
-use futures_rustls::TlsConnector;
-use futures_rustls::rustls::pki_types::ServerName;
+use futures_lite::future;
 
 use super::Settings;
+use super::connection::{Duplex, Line, Moved, connect};
 use super::session::{Said, Session};
 use crate::devices::pointing::Command;
 use crate::fsutil::{self, Rights};
 use crate::home_assistant::{ANNOUNCED_MAX, Heard, Publisher};
-use crate::node::fault::TlsFault;
 use crate::os;
-use crate::rpc::{self, HostLookup};
+use crate::rpc::HostLookup;
 use crate::status::{Snapshot, verdict};
-use crate::timeout::{until, within};
+use crate::timeout::within;
 
-/// From the look-up of the name to the end of the handshake of TLS.
-const CONNECT_AT_MOST: Duration = Duration::from_secs(15);
-/// For so long may the broker take none of the bytes that wait for it.
-const PROGRESS_AT_MOST: Duration = Duration::from_secs(15);
 /// Pauses before the next attempts; the last one stays.
 const PAUSES: [Duration; 5] = [
     Duration::from_secs(1),
@@ -41,8 +34,6 @@ const PAUSES: [Duration; 5] = [
 ];
 /// A connection that lasted so long was a good one.
 const LASTED: Duration = Duration::from_secs(60);
-/// Bytes that are read at once.
-const READ_AT_ONCE: usize = 4096;
 /// Buttons that may be pressed in a minute; more are not heard.
 const PRESSES_MAX: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -129,9 +120,6 @@ struct Link {
 /// The daemon wants no connection any more.
 struct Dropped;
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
 impl Link {
     fn new(
         settings: Settings,
@@ -159,7 +147,7 @@ impl Link {
                 }
             }
             let began = Instant::now();
-            let why = match self.connect().await {
+            let why = match connect(&self.settings, &mut self.lookup).await {
                 Ok(stream) => match self.talk(stream).await {
                     Ok(why) => why,
                     Err(Dropped) => return,
@@ -211,36 +199,6 @@ impl Link {
         let file = &self.settings.file;
         if let Err(error) = fsutil::replace(file, text.as_bytes(), Rights::Set(0o600)) {
             log::warn!("{}: {error}", file.display());
-        }
-    }
-
-    async fn connect(&mut self) -> Result<Box<dyn Duplex>, String> {
-        let deadline = Instant::now() + CONNECT_AT_MOST;
-        let host = self.settings.broker.host.clone();
-        let addresses = self.lookup.addresses().await.map_err(|error| match error.kind() {
-            ErrorKind::TimedOut => format!("the name {host} is not found out in time"),
-            _ => format!("the name {host} is not known"),
-        })?;
-        let connected = rpc::connect(&addresses, deadline, CONNECT_AT_MOST).await;
-        let (stream, _) = connected.map_err(|error| error.to_string())?;
-        // Both are help, not need.
-        stream.get_ref().set_nodelay(true).ok();
-        socket2::SockRef::from(stream.get_ref()).set_tcp_user_timeout(Some(PROGRESS_AT_MOST)).ok();
-        if !self.settings.tls {
-            return Ok(Box::new(stream));
-        }
-        let certificate = self.settings.certificate.as_deref();
-        let trust = rpc::trust(certificate).map_err(|error| error.to_string())?;
-        let name = ServerName::try_from(host.clone())
-            .map_err(|_| "its host is no name for TLS".to_owned())?;
-        let secure = until(deadline, TlsConnector::from(trust).connect(name, stream)).await;
-        match secure {
-            Some(Ok(stream)) => Ok(Box::new(stream)),
-            Some(Err(error)) => Err(match rpc::tls_fault(&error, &host, certificate) {
-                TlsFault::Plain => "it does not speak TLS at this port".to_owned(),
-                fault => fault.to_string(),
-            }),
-            None => Err(format!("no secure connection within {} s", CONNECT_AT_MOST.as_secs())),
         }
     }
 
@@ -301,10 +259,11 @@ impl Link {
                 }
                 Step::Tick
             };
-            match future::or(tick, future::or(look, line.next())).await {
-                Step::Read(bytes) => session.read(Instant::now(), &bytes),
-                Step::Left => {}
-                Step::Broke(why) => return Ok(why),
+            let moved = async { Step::Moved(line.next().await) };
+            match future::or(tick, future::or(look, moved)).await {
+                Step::Moved(Moved::Read(bytes)) => session.read(Instant::now(), &bytes),
+                Step::Moved(Moved::Left) => {}
+                Step::Moved(Moved::Broke(why)) => return Ok(why),
                 Step::Look(snapshot) => self.look(&snapshot),
                 Step::Tick => session.tick(Instant::now()),
                 Step::Dropped => {
@@ -345,101 +304,10 @@ impl Link {
 
 /// What happened first.
 enum Step {
-    Read(Vec<u8>),
-    /// Bytes left.
-    Left,
-    Broke(String),
+    Moved(Moved),
     Look(Box<Snapshot>),
     Tick,
     Dropped,
-}
-
-/// An open connection.
-struct Line {
-    reader: ReadHalf<Box<dyn Duplex>>,
-    writer: WriteHalf<Box<dyn Duplex>>,
-    buffer: Box<[u8]>,
-    /// What the broker has not taken yet.
-    waiting: Vec<u8>,
-    /// The encryption may hold back what it took.
-    unflushed: bool,
-    /// When something last left, or began to wait.
-    progress: Instant,
-}
-
-impl Line {
-    fn new(stream: Box<dyn Duplex>) -> Line {
-        let (reader, writer) = split(stream);
-        let buffer = vec![0; READ_AT_ONCE].into_boxed_slice();
-        let (waiting, unflushed, progress) = (Vec::new(), false, Instant::now());
-        Line { reader, writer, buffer, waiting, unflushed, progress }
-    }
-
-    /// Everything was taken.
-    fn has_room(&self) -> bool {
-        self.waiting.is_empty() && !self.unflushed
-    }
-
-    fn send(&mut self, bytes: Vec<u8>) {
-        if bytes.is_empty() {
-            return;
-        }
-        if self.has_room() {
-            self.progress = Instant::now();
-        }
-        self.waiting.extend(bytes);
-    }
-
-    /// Writes what waits until something came or left. It can be dropped and begun again: what was taken is
-    /// noted before anything else is waited for.
-    async fn next(&mut self) -> Step {
-        let broken = |error: io::Error| Step::Broke(format!("the connection broke: {error}"));
-        let stuck = (!self.has_room()).then(|| self.progress + PROGRESS_AT_MOST);
-        let Line { reader, writer, buffer, waiting, unflushed, progress } = self;
-        let late = async {
-            match stuck {
-                Some(at) => drop(Timer::at(at).await),
-                None => pending().await,
-            }
-            Step::Broke("it takes nothing of what is sent".to_owned())
-        };
-        let read = async {
-            match reader.read(buffer).await {
-                Ok(0) => Step::Broke("it ended the connection".to_owned()),
-                Ok(read) => Step::Read(buffer[..read].to_vec()),
-                Err(error) => broken(error),
-            }
-        };
-        let write = async {
-            let left = if !waiting.is_empty() {
-                writer.write(waiting).await
-            } else if *unflushed {
-                writer.flush().await.map(|()| 0)
-            } else {
-                pending().await
-            };
-            match left {
-                Ok(0) if !waiting.is_empty() => Step::Broke("it takes nothing more".to_owned()),
-                Ok(taken) => {
-                    *unflushed = taken > 0;
-                    waiting.drain(..taken);
-                    *progress = Instant::now();
-                    Step::Left
-                }
-                Err(error) => broken(error),
-            }
-        };
-        future::or(late, future::or(read, write)).await
-    }
-
-    /// Until everything was taken, or nothing will be.
-    async fn empty(&mut self) {
-        while !self.has_room() {
-            if let Step::Broke(_) = self.next().await {
-                return;
-            }
-        }
-    }
 }
 
 /// What earlier runs announced. A file that is damaged costs what is damaged.
