@@ -20,6 +20,7 @@ use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
 use crate::exit::{self, Exit};
 use crate::ids::NodeId;
 use crate::job::{Jobs, Work};
+use crate::mqtt;
 use crate::node::fault::{Login, TlsFault};
 use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState};
 use crate::peers::Probe;
@@ -55,14 +56,22 @@ pub fn run(flags: &Flags) -> Exit {
             return Exit::Config;
         }
     };
-    let answers = ask_all(&loaded.config);
-    let (text, exit) = story(&loaded, &answers);
+    let (answers, broker) = thread::scope(|scope| {
+        let broker = scope.spawn(|| try_broker(&loaded.config));
+        (ask_all(&loaded.config), broker.join().expect("a panic aborts the whole program"))
+    });
+    let (text, exit) = story(&loaded, &answers, broker.as_ref());
     exit::say(text.trim_end());
     exit
 }
 
-/// All sentences, and the exit code that they come to. `answers` are in the order of the nodes.
-pub fn story(loaded: &Loaded, answers: &[Answer]) -> (String, Exit) {
+/// All sentences, and the exit code that they come to. `answers` are in the order of the nodes. `broker`:
+/// whether the MQTT broker takes us, if there is one; mining does not depend on it.
+pub fn story(
+    loaded: &Loaded,
+    answers: &[Answer],
+    broker: Option<&Result<(), mqtt::Fault>>,
+) -> (String, Exit) {
     let Config { nodes, payout, .. } = &loaded.config;
     let mut text = match &loaded.file {
         Some(file) => format!("{}, checking {}\n", exit::version(), file.display()),
@@ -94,6 +103,15 @@ pub fn story(loaded: &Loaded, answers: &[Answer]) -> (String, Exit) {
         leader.map(|leader| &answers[leader])
     {
         text += &block_now(template, &health.chain, owner, payout);
+    }
+    if let (Some(address), Some(tried)) = (&loaded.config.mqtt.broker, broker) {
+        text += &format!("\nHome Assistant, by the MQTT broker {address}\n");
+        text += &match tried {
+            Ok(()) => "   The broker takes us.\n".to_owned(),
+            Err(mqtt::Fault { words, remedy, .. }) => format!(
+                "   The broker cannot be used now: {words}.\n   {remedy}\n   Mining does not need it.\n"
+            ),
+        };
     }
     if !loaded.warnings.is_empty() {
         text += "\nAllowed, but unwise\n";
@@ -447,6 +465,12 @@ fn verdict(nodes: &[NodeConfig], states: &[State], leader: Option<usize>) -> (St
 }
 
 /// Every node in a thread of its own, so that a dead one delays the others by nothing.
+/// Blocks for as long as the broker takes.
+fn try_broker(config: &Config) -> Option<Result<(), mqtt::Fault>> {
+    let settings = config.broker("check")?;
+    Some(async_io::block_on(mqtt::probe(&settings)))
+}
+
 fn ask_all(config: &Config) -> Vec<Answer> {
     thread::scope(|scope| {
         let payout = &config.payout;

@@ -428,7 +428,8 @@ static CHECK_HELP: LazyLock<String> = LazyLock::new(|| {
     format!(
         "\
 Read the config, ask every node, and say in plain words who is paid, what a block would carry now,
-how each node is, and by which ways a block would reach it. Changes nothing.
+how each node is, by which ways a block would reach it, and whether the MQTT broker takes us.
+Changes nothing.
 
 Usage: soloist check [FLAGS]
        soloist check --board    Print which board this is, and what Soloist knows about it

@@ -56,14 +56,14 @@ pub use flags::{BadFlag, Flags};
 pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, save, try_text};
 pub use p2p::P2pAddress;
 pub use problem::{At, Problem, Problems};
-pub use rewrite::{page_settings, rewrite, rewrite_pin, rewrite_sink};
+pub use rewrite::{page_settings, rewrite, rewrite_pin, rewrite_section};
 pub use sections::{Data, Devices, Failover, Http, Log, Mqtt, P2p, Payout, SECTIONS, Stratum};
 
 use written::Written;
 
 use crate::notify::Sink;
-use crate::rpc;
 pub use crate::rpc::Auth;
+use crate::{home_assistant, mqtt, rpc};
 
 /// The most miners that `max_connections` allows.
 pub const MAX_CONNECTIONS: usize = 1024;
@@ -108,6 +108,28 @@ pub struct Config {
     pub log: Log,
     /// `[[notify]]`: who is told what. At most [`crate::settings::SINKS_MAX`].
     pub notify: Vec<Sink>,
+}
+
+impl Config {
+    /// How the MQTT broker is connected to; `None` if the owner names none. `id` tells this box from others.
+    pub fn broker(&self, id: &str) -> Option<mqtt::Settings> {
+        let mqtt = &self.mqtt;
+        Some(mqtt::Settings {
+            broker: mqtt.broker.clone()?,
+            tls: mqtt.tls,
+            certificate: mqtt.tls_cert_path.clone(),
+            user: mqtt.user.clone(),
+            password: mqtt.password.as_ref().map(|password| password.expose().to_owned()),
+            version: mqtt.version,
+            names: home_assistant::Names {
+                discovery: mqtt.discovery_prefix.clone(),
+                topic: mqtt.topic_prefix.clone(),
+                id: id.to_owned(),
+            },
+            buttons: mqtt.buttons.clone(),
+            file: self.data.dir.join("mqtt-announced"),
+        })
+    }
 }
 
 /// One node: `[node]` or one of `[[node.backup]]`.

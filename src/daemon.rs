@@ -12,6 +12,7 @@
 mod actions;
 mod admin;
 mod blocks;
+mod broker;
 mod canary;
 mod devices;
 mod doors;
@@ -27,6 +28,7 @@ mod notifications;
 mod outside;
 mod pointed;
 mod recorder;
+mod sections;
 mod silence;
 mod sinks;
 mod snoozes;

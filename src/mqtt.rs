@@ -13,9 +13,11 @@
 
 mod connection;
 mod link;
+mod probe;
 mod session;
 
 pub use link::{Handle, News, Told};
+pub use probe::{TRY_AT_MOST, probe};
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,6 +32,20 @@ pub enum Version {
     V3_1_1,
     /// 5: what is told of values expires at the broker as well.
     V5,
+}
+
+impl Version {
+    /// Both by their names, the default first.
+    pub const ALL: [(&str, Version); 2] =
+        [(Version::V3_1_1.name(), Version::V3_1_1), (Version::V5.name(), Version::V5)];
+
+    /// Its number, as the file and the broker have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Version::V3_1_1 => "3.1.1",
+            Version::V5 => "5",
+        }
+    }
 }
 
 /// Where the broker is. Its `Display` is as it was written.
@@ -58,6 +74,38 @@ impl fmt::Display for Broker {
             false => f.write_str(host)?,
         }
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// Why a broker cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The setting of `[mqtt]` that the owner looks at first.
+    pub setting: &'static str,
+    /// What is wrong, as a clause about the broker.
+    pub words: String,
+    /// What to do about it, in whole sentences.
+    pub remedy: String,
+}
+
+impl Fault {
+    fn new(setting: &'static str, words: impl Into<String>, remedy: impl Into<String>) -> Fault {
+        Fault { setting, words: words.into(), remedy: remedy.into() }
+    }
+
+    /// What answers is hardly a broker, or not as it is spoken to.
+    fn no_broker(words: impl Into<String>, tls: bool) -> Fault {
+        Fault::new(
+            "broker",
+            words,
+            match tls {
+                true => "Write the broker's port for TLS: 8883 as a rule.",
+                false => {
+                    "Write the broker's port: 1883 as a rule. A port for TLS, such as 8883, needs TLS to be \
+                 set."
+                }
+            },
+        )
     }
 }
 

@@ -14,6 +14,7 @@
 
 pub mod access;
 pub mod devices;
+mod mqtt;
 mod sinks;
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 
+pub use mqtt::{MqttChange, MqttValues};
 pub use sinks::{SERVICES, Service, SinkChange, SinkField, SinkValues, SinkWish, TOPICS};
 
 /// How long a new payout address waits.
@@ -149,6 +151,41 @@ pub struct PendingPayout {
     pub due_at: u64,
 }
 
+/// A change of a section of the file that has a form of its own, with its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SectionChange {
+    /// One place for notifications: a `[[notify]]`.
+    Sink(SinkChange),
+    /// The MQTT broker: `[mqtt]`.
+    Mqtt(Box<MqttChange>),
+}
+
+impl SectionChange {
+    /// The change that takes this one back.
+    pub fn reversed(self) -> SectionChange {
+        match self {
+            SectionChange::Sink(change) => SectionChange::Sink(change.reversed()),
+            SectionChange::Mqtt(change) => SectionChange::Mqtt(Box::new(change.reversed())),
+        }
+    }
+
+    /// In a sentence without secrets.
+    pub fn words(&self) -> String {
+        match self {
+            SectionChange::Sink(change) => change.words(),
+            SectionChange::Mqtt(change) => change.words(),
+        }
+    }
+
+    /// The section's name in the file.
+    pub fn section(&self) -> &'static str {
+        match self {
+            SectionChange::Sink(_) => "notify",
+            SectionChange::Mqtt(_) => "mqtt",
+        }
+    }
+}
+
 /// What the core is told. `current` is what is in force now.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -159,9 +196,9 @@ pub enum Input {
         /// To be in force.
         new: Values,
     },
-    /// The owner changed a place for notifications, which is in force already: the last change from now
-    /// on.
-    Sink(SinkChange),
+    /// The owner changed a section with a form of its own, which is in force already: the last change from
+    /// now on.
+    Section(SectionChange),
     /// The owner takes back the last change.
     Undo {
         /// In force now.
@@ -181,8 +218,8 @@ pub enum Input {
 pub enum Output {
     /// Save these and put them into force, without dropping a miner.
     Apply(Values),
-    /// Save this change of the places for notifications and put it into force.
-    Sink(SinkChange),
+    /// Save this change of a section and put it into force.
+    Section(SectionChange),
     /// Write this down.
     Audit(String),
 }
@@ -201,7 +238,7 @@ enum Last {
     /// brought back, and undoing keeps the one that is in force.
     Values(Values),
     /// With its secrets, or a place that was removed by mistake would have to be set up anew.
-    Sink(SinkChange),
+    Section(SectionChange),
 }
 
 impl Changes {
@@ -214,17 +251,17 @@ impl Changes {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Change { current, new } => self.change(now, current, new, out),
-            Input::Sink(change) => self.last = Some(Last::Sink(change)),
+            Input::Section(change) => self.last = Some(Last::Section(change)),
             Input::Undo { current } => match self.last.take() {
                 Some(Last::Values(before)) => {
                     out.push(Output::Audit("The last change is taken back.".to_owned()));
                     self.change(now, current, before, out);
                 }
-                Some(Last::Sink(change)) => {
+                Some(Last::Section(change)) => {
                     let change = change.reversed();
                     let words = change.words();
                     out.push(Output::Audit(format!("The last change is taken back: {words}")));
-                    out.push(Output::Sink(change));
+                    out.push(Output::Section(change));
                 }
                 None => {}
             },
@@ -426,22 +463,23 @@ mod tests {
         let mut scene = Scene::new("old");
         let hook = SinkValues::of("webhook", &[("url", "http://geheim")]);
         let removed = SinkChange { place: 1, before: Some(hook), after: None };
+        let removed = SectionChange::Sink(removed);
         scene.change(0, values("old", "attic"));
-        assert!(scene.at(1, Input::Sink(removed.clone())).is_empty());
+        assert!(scene.at(1, Input::Section(removed.clone())).is_empty());
         let current = scene.current.clone();
         let out = scene.at(2, Input::Undo { current: current.clone() });
         let words = "The last change is taken back: Webhook is added.".to_owned();
-        assert_eq!(out, [Output::Audit(words), Output::Sink(removed.clone().reversed())]);
+        assert_eq!(out, [Output::Audit(words), Output::Section(removed.clone().reversed())]);
         assert!(!scene.settings.can_undo(), "until the shell has done it");
         assert_eq!(scene.current.name, "attic");
         assert!(scene.at(3, Input::Undo { current }).is_empty());
         // The other way round.
-        scene.at(4, Input::Sink(removed.clone()));
+        scene.at(4, Input::Section(removed.clone()));
         scene.change(5, values("old", "cellar"));
         let current = scene.current.clone();
         scene.at(6, Input::Undo { current });
         assert_eq!(scene.current.name, "attic");
-        assert!(!format!("{:?}", Last::Sink(removed)).contains("geheim"));
+        assert!(!format!("{:?}", Last::Section(removed)).contains("geheim"));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Writes settings from the page into the file: only differences change, and the owner's comments
 //! stay. Pure.
 
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
 
 use super::declare::PageValue;
 use super::sections::SECTIONS;
-use crate::settings::{NodeValues, SinkChange, SinkValues, TOPICS, Values};
+use crate::settings::{
+    MqttChange, MqttValues, NodeValues, SectionChange, SinkChange, SinkValues, TOPICS, Values,
+};
 
 /// The file with `new` instead of `old`; `old` is what the file says, both with their passwords.
 ///
@@ -42,14 +44,43 @@ pub fn rewrite_pin(text: &str, pin: &str) -> Result<String, String> {
     Ok(doc.to_string())
 }
 
-/// The file after a change of one place for notifications. Of a place that stays, what does not differ keeps
-/// its comments.
+/// The file after a change of a section that has a form of its own. What does not differ keeps its comments.
 ///
 /// # Errors
-/// As for [`rewrite`], and if the file has no such place.
-pub fn rewrite_sink(text: &str, change: &SinkChange) -> Result<String, String> {
-    const NAME: &str = "notify";
+/// As for [`rewrite`], and if the file has no such place for notifications.
+pub fn rewrite_section(text: &str, change: &SectionChange) -> Result<String, String> {
     let mut doc = parse(text)?;
+    match change {
+        SectionChange::Sink(change) => sink(&mut doc, change)?,
+        SectionChange::Mqtt(change) => mqtt(section(&mut doc, "mqtt")?, change),
+    }
+    Ok(doc.to_string())
+}
+
+fn mqtt(table: &mut dyn TableLike, MqttChange { before, after }: &MqttChange) {
+    let password = |values: &MqttValues| values.password.clone().unwrap_or_default();
+    let (old, new) = (password(before), password(after));
+    let texts = before.texts().into_iter().zip(after.texts());
+    let texts = texts.map(|((name, old), (_, new))| (name, old, new));
+    for (name, old, new) in texts.chain([("password", old.as_str(), new.as_str())]) {
+        match new {
+            same if same == old => {}
+            // Its place and its comment stay.
+            "" if name != "broker" => drop(table.remove(name)),
+            new => set(table, name, new),
+        }
+    }
+    if before.tls != after.tls {
+        set(table, "tls", after.tls);
+    }
+    if before.buttons != after.buttons {
+        set(table, "buttons", after.buttons.iter().collect::<Array>());
+    }
+}
+
+/// A place that stays keeps the comments of what does not differ.
+fn sink(doc: &mut DocumentMut, change: &SinkChange) -> Result<(), String> {
+    const NAME: &str = "notify";
     let strange = || "'notify' is not a list of sections in the file.".to_owned();
     let mut sinks = match doc.remove(NAME) {
         None => ArrayOfTables::new(),
@@ -78,7 +109,7 @@ pub fn rewrite_sink(text: &str, change: &SinkChange) -> Result<String, String> {
     if !sinks.is_empty() {
         doc.insert(NAME, Item::ArrayOfTables(sinks));
     }
-    Ok(doc.to_string())
+    Ok(())
 }
 
 fn write_sink(table: &mut Table, new: &SinkValues) {
@@ -111,14 +142,8 @@ fn write_sink(table: &mut Table, new: &SinkValues) {
     }
     for (topic, _) in TOPICS {
         let told = !new.silent.contains(&topic);
-        match table.get_mut(topic).and_then(Item::as_value_mut) {
-            Some(before) => {
-                let decor = before.decor().clone();
-                *before = Value::from(told);
-                *before.decor_mut() = decor;
-            }
-            None if told => {}
-            None => drop(table.insert(topic, toml_edit::value(false))),
+        if !told || table.contains_key(topic) {
+            set(table, topic, told);
         }
     }
 }
@@ -136,15 +161,15 @@ fn section<'a>(doc: &'a mut DocumentMut, name: &str) -> Result<&'a mut dyn Table
 }
 
 /// Sets a value where it stands, with the comment behind it; a new one goes to the section's end.
-fn set(table: &mut dyn TableLike, key: &str, text: &str) {
+fn set(table: &mut dyn TableLike, key: &str, new: impl Into<Value>) {
     match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(value) => {
             let decor = value.decor().clone();
-            *value = Value::from(text);
+            *value = new.into();
             *value.decor_mut() = decor;
         }
         None => {
-            table.insert(key, toml_edit::value(text));
+            table.insert(key, toml_edit::value(new));
         }
     }
 }
@@ -408,15 +433,16 @@ level = "info"
             read.get("notify").and_then(|list| list.as_array().cloned()).unwrap_or_default()
         };
         let known = || Some(SinkValues::default());
+        let write =
+            |text: &str, change: SinkChange| rewrite_section(text, &SectionChange::Sink(change));
         let add = |text: &str, place, new: &SinkValues| {
-            rewrite_sink(text, &SinkChange { place, before: None, after: Some(new.clone()) })
+            write(text, SinkChange { place, before: None, after: Some(new.clone()) })
         };
         let change = |text: &str, place, new: &SinkValues| {
-            rewrite_sink(text, &SinkChange { place, before: known(), after: Some(new.clone()) })
+            write(text, SinkChange { place, before: known(), after: Some(new.clone()) })
         };
-        let remove = |text: &str, place| {
-            rewrite_sink(text, &SinkChange { place, before: known(), after: None })
-        };
+        let remove =
+            |text: &str, place| write(text, SinkChange { place, before: known(), after: None });
         let hook = sink("webhook", &[("url", "http://h/a")]);
         let one = add(FILE, 0, &hook).unwrap();
         assert!(one.starts_with(FILE), "{one}");
@@ -464,6 +490,53 @@ level = "info"
         let inline = "notify = [{ kind = \"slack\", url = \"https://s\" }]\n";
         assert_eq!(read(&add(inline, 7, &hook).unwrap()).len(), 2);
         assert!(add("notify = 7\n", 0, &hook).is_err());
+    }
+
+    #[test]
+    fn the_mqtt_broker_comes_changes_and_goes_and_what_stays_keeps_its_comments() {
+        let values =
+            |broker: &str, password: Option<&str>, tls: bool, buttons: &[&str]| MqttValues {
+                broker: broker.to_owned(),
+                user: "anna".to_owned(),
+                password: password.map(str::to_owned),
+                tls,
+                buttons: buttons.iter().map(|name| (*name).to_owned()).collect(),
+                ..MqttValues::default()
+            };
+        let write = |text: &str, before: &MqttValues, after: &MqttValues| {
+            let (before, after) = (before.clone(), after.clone());
+            let text =
+                rewrite_section(text, &SectionChange::Mqtt(Box::new(MqttChange { before, after })));
+            let text = text.unwrap();
+            let read: toml::Value = toml::from_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            (text, read["mqtt"].clone())
+        };
+        let (none, one) =
+            (MqttValues::default(), values("ha:1884", Some("it's"), true, &["blink"]));
+        let (text, mqtt) = write(FILE, &none, &one);
+        assert!(text.starts_with(FILE), "{text}");
+        assert_eq!(mqtt["broker"].as_str(), Some("ha:1884"));
+        assert_eq!(mqtt["password"].as_str(), Some("it's"));
+        assert_eq!(mqtt["tls"].as_bool(), Some(true));
+        assert_eq!(mqtt["buttons"], toml::Value::from(vec!["blink"]));
+        assert!(mqtt.get("topic_prefix").is_none(), "what is the default is not written: {text}");
+
+        let own = "[mqtt] # Home.\nbroker = \"ha:1884\" # the Pi\nuser = \"anna\"\npassword = \"it's\"\n\
+                   tls = true # as it should\nbuttons = [\"blink\"]\n";
+        assert_eq!(write(own, &one, &one).0, own);
+        let (text, mqtt) = write(own, &one, &values("hb", None, false, &["pause", "resume"]));
+        assert!(mqtt.get("password").is_none() && !text.contains("it's"), "{text}");
+        assert_eq!(mqtt["buttons"], toml::Value::from(vec!["pause", "resume"]));
+        for kept in ["# Home.", "broker = \"hb\" # the Pi", "tls = false # as it should"] {
+            assert!(text.contains(kept), "{kept} in\n{text}");
+        }
+        // Nobody is told any more, and then again.
+        let gone = MqttValues { broker: String::new(), ..none.clone() };
+        let (text, mqtt) = write(own, &one, &gone);
+        assert_eq!(mqtt["broker"].as_str(), Some(""), "{text}");
+        assert!(text.contains("# the Pi") && mqtt.get("user").is_none(), "{text}");
+        let (text, _) = write(&text, &gone, &one);
+        assert!(text.contains("broker = \"ha:1884\" # the Pi"), "{text}");
     }
 
     #[test]

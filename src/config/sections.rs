@@ -25,6 +25,7 @@ use crate::failover::Follow;
 use crate::logger;
 use crate::mqtt::{Broker, Version};
 use crate::peer_address::{NamedPeer, Outside, PeerAddress};
+use crate::settings::MqttValues;
 use crate::signal::{self, Signals};
 use crate::stratum::firmware::Override;
 
@@ -555,7 +556,7 @@ section! {
 
         /// The version of MQTT: "3.1.1", which every broker speaks, or "5", by which values expire at the
         /// broker as well.
-        version: Version = choice(&[("3.1.1", Version::V3_1_1), ("5", Version::V5)],
+        version: Version = choice(&Version::ALL,
                 "this version is not spoken", "Write \"3.1.1\" or \"5\".")
             .default("\"3.1.1\""),
             Live => Mqtt::says;
@@ -579,6 +580,24 @@ impl Mqtt {
                 format!("Home Assistant is told by the MQTT broker {broker}, with these settings.")
             }
             None => "Home Assistant is not told by MQTT.".to_owned(),
+        }
+    }
+
+    /// As the page's form has it, with the password.
+    pub fn values(&self) -> MqttValues {
+        let shown = |value: &Option<String>| value.clone().unwrap_or_default();
+        let path = self.tls_cert_path.as_ref();
+        MqttValues {
+            broker: self.broker.as_ref().map_or_else(String::new, Broker::to_string),
+            tls: self.tls,
+            tls_cert_path: path
+                .map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
+            user: shown(&self.user),
+            password: self.password.as_ref().map(|password| password.expose().to_owned()),
+            version: self.version.name().to_owned(),
+            topic_prefix: self.topic_prefix.clone(),
+            discovery_prefix: self.discovery_prefix.clone(),
+            buttons: self.buttons.iter().map(|button| button.name().to_owned()).collect(),
         }
     }
 }

@@ -25,7 +25,9 @@ use crate::server::http::admin::{
     Action, Change, Checked, Control, Download, Local, NO_PIN, RestoreOutcome, SinkEntry,
 };
 use crate::settings::devices::{DevicePlan, DeviceStep, PointWish};
-use crate::settings::{self, NodeValues, Remark, SinkChange, SinkValues, Values, access};
+use crate::settings::{
+    self, MqttValues, NodeValues, Remark, SectionChange, SinkValues, Values, access,
+};
 use crate::status::miners::{address_of, without_address};
 use crate::status::{AuditView, EventKind, Level};
 use crate::stratum::session::Session;
@@ -68,7 +70,7 @@ pub(super) struct Owner {
 #[derive(Debug)]
 pub(super) enum ToApply {
     Values(Values),
-    Sink(SinkChange),
+    Section(SectionChange),
 }
 
 impl Control for Daemon {
@@ -228,6 +230,18 @@ impl Control for Daemon {
         Box::pin(sinks::test(self.this.clone(), id))
     }
 
+    fn mqtt(&self) -> MqttValues {
+        self.state.borrow().config.mqtt.values().without_password()
+    }
+
+    fn try_mqtt(&self, new: Option<MqttValues>) -> Local<Result<String, Vec<Remark>>> {
+        self.tried_mqtt(new)
+    }
+
+    fn change_mqtt(&self, from: IpAddr, new: MqttValues) -> Local<Result<(), Vec<Remark>>> {
+        self.changed_mqtt(from, new)
+    }
+
     fn devices(&self) -> DeviceList {
         let now = self.state.borrow_mut().now();
         self.state.borrow().device_list(now)
@@ -269,7 +283,7 @@ impl Daemon {
                 let Some(daemon) = this.upgrade() else { break };
                 let applied = match what {
                     ToApply::Values(values) => daemon.apply(&values),
-                    ToApply::Sink(change) => daemon.apply_sink(from, change),
+                    ToApply::Section(change) => daemon.apply_section(from, change),
                 };
                 drop(daemon);
                 let Err(problem) = applied.await else { continue };

@@ -92,8 +92,8 @@ impl State {
             Effect::Apply { from, values } => {
                 self.owner.to_apply.push((from, ToApply::Values(*values)));
             }
-            Effect::ApplySink { from, change } => {
-                self.owner.to_apply.push((from, ToApply::Sink(*change)));
+            Effect::ApplySection { from, change } => {
+                self.owner.to_apply.push((from, ToApply::Section(*change)));
             }
             Effect::Audit { from, text } => self.audit(now, from, &text),
             Effect::PayoutDue => {

@@ -4,11 +4,9 @@
 use std::time::{Duration, Instant};
 
 use crate::clock::Now;
-use crate::config::Config;
 use crate::devices::pointing::Command;
-use crate::home_assistant::Names;
 use crate::ledger::totals::LedgerEvent;
-use crate::mqtt::{Handle, News, Settings};
+use crate::mqtt::{Handle, News};
 use crate::settings::devices::DeviceStep;
 use crate::status::{EventKind, Level, LossView, MqttView, format};
 
@@ -32,26 +30,6 @@ pub(super) struct Mqtt {
     presses: u64,
     /// Buttons that are to be carried out: a device's address, and the command.
     pressed: Vec<(String, Command)>,
-}
-
-/// The settings of a connection; `None` if the owner wants none.
-fn settings(config: &Config, id: String) -> Option<Settings> {
-    let mqtt = &config.mqtt;
-    Some(Settings {
-        broker: mqtt.broker.clone()?,
-        tls: mqtt.tls,
-        certificate: mqtt.tls_cert_path.clone(),
-        user: mqtt.user.clone(),
-        password: mqtt.password.as_ref().map(|password| password.expose().to_owned()),
-        version: mqtt.version,
-        names: Names {
-            discovery: mqtt.discovery_prefix.clone(),
-            topic: mqtt.topic_prefix.clone(),
-            id,
-        },
-        buttons: mqtt.buttons.clone(),
-        file: config.data.dir.join("mqtt-announced"),
-    })
 }
 
 impl Mqtt {
@@ -80,7 +58,7 @@ impl State {
         self.mqtt.number += 1;
         self.mqtt.error.clear();
         self.mqtt.since = None;
-        let Some(settings) = settings(&self.config, self.mqtt_id()) else { return };
+        let Some(settings) = self.config.broker(&self.mqtt_id()) else { return };
         let (queue, number) = (self.queue.clone(), self.mqtt.number);
         let told = move |news| {
             // The daemon ends before its queue does.
@@ -100,7 +78,7 @@ impl State {
 
     /// By what this box is told from others. It comes with a backup, as Stratum V2's key does, so that a new
     /// card is the same device.
-    fn mqtt_id(&self) -> String {
+    pub(super) fn mqtt_id(&self) -> String {
         use sha2::{Digest, Sha256};
         let Some(identity) = &self.identity else { return "box".to_owned() };
         let hash = Sha256::digest(identity.authority().text());

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use async_io::Timer;
 
-use crate::config::{self, Config, Incomplete, Problem, Problems};
-use crate::engine;
+use crate::config::Config;
 use crate::notify::{self, Input, Sink, SinkId};
 use crate::os;
 use crate::server::http::admin::{Local, SinkEntry};
-use crate::settings::{self, Remark, SinkChange, SinkValues};
+use crate::settings::{Remark, SectionChange, SinkChange, SinkValues};
 use crate::timeout::within;
 
-use super::admin::{self, Source};
+use super::sections::{Known, Plan};
 use super::{Daemon, State};
 
 /// Time limit of a test message.
@@ -28,20 +27,22 @@ impl Daemon {
         &self,
         new: Vec<SinkValues>,
     ) -> Local<Vec<Result<String, Vec<Remark>>>> {
-        let known = self.state.borrow().known_sinks();
+        let known = self.state.borrow().known_sections();
         Box::pin(blocking::unblock(move || {
-            let text = known.and_then(|known| Ok((known.text()?, known)));
+            let nothing = SectionChange::Sink(SinkChange { place: 0, before: None, after: None });
+            let text = known.and_then(|known| Ok((known.text(&nothing)?, known)));
             let (mut text, known) = match text {
                 Ok(found) => found,
                 Err(remarks) => return new.iter().map(|_| Err(remarks.clone())).collect(),
             };
-            let mut place = known.in_force.len();
+            let mut place = known.in_force.notify.len();
             let add = |sink| {
                 let change = SinkChange { place, before: None, after: Some(sink) };
-                let attempt = attempt(&known.source, &text, &change)?;
+                let attempt = known.attempt(&text, &SectionChange::Sink(change.clone()))?;
                 text = attempt.text;
                 place += 1;
-                let host = attempt.sink.map_or_else(String::new, |sink| sink.kind.host());
+                let host = sink_of(&change, &attempt.config);
+                let host = host.map_or_else(String::new, |sink| sink.kind.host());
                 Ok(format!("Messages go to {host}."))
             };
             new.into_iter().map(add).collect()
@@ -58,9 +59,11 @@ impl Daemon {
         let planned = state.plan_sink(id, Some(new));
         let name = state.config.http.name.clone();
         Box::pin(async move {
-            let plan = planned?;
+            let planned = planned?;
+            let change = planned.change.clone();
+            let plan = planned.plan();
             let attempt = blocking::unblock(move || plan.attempt()).await?;
-            let Some(sink) = attempt.sink else { return Err(vec![gone()]) };
+            let Some(sink) = sink_of(&change, &attempt.config) else { return Err(vec![gone()]) };
             let request = sink.kind.request(&name, &notify::test_message(os::now()));
             let field = |field: &str, why: String| {
                 Err(vec![Remark::at(field, format!("The test message was not sent: {why}."))])
@@ -88,34 +91,29 @@ impl Daemon {
     }
 
     /// The same for a change that takes another one back.
-    pub(super) fn apply_sink(&self, from: IpAddr, change: SinkChange) -> Local<Result<(), String>> {
+    pub(super) fn apply_sink(
+        &self,
+        from: IpAddr,
+        change: SinkChange,
+    ) -> Local<Result<(), Vec<Remark>>> {
         let planned = self.state.borrow().plan_sink_change(change);
-        let put = self.put_sink(from, planned);
-        let sentences = |remarks: Vec<Remark>| {
-            remarks.into_iter().map(|remark| remark.text).collect::<Vec<_>>().join(" ")
-        };
-        Box::pin(async move { put.await.map_err(sentences) })
+        self.put_sink(from, planned)
     }
 
     fn put_sink(
         &self,
         from: IpAddr,
-        planned: Result<Plan, Vec<Remark>>,
+        planned: Result<Planned, Vec<Remark>>,
     ) -> Local<Result<(), Vec<Remark>>> {
-        let this = self.this.clone();
-        Box::pin(async move {
-            let plan = planned?;
-            let (id, change) = (plan.id, plan.change.clone());
-            let before = plan.known.in_force.get(change.place).cloned();
-            let before = before.filter(|_| change.before.is_some());
-            let attempt = blocking::unblock(move || {
-                let attempt = plan.attempt()?;
-                admin::save(&plan.known.source.file, &attempt.text)
-                    .map_err(|why| vec![Remark::whole(why)])?;
-                Ok::<Attempt, Vec<Remark>>(attempt)
-            });
-            let Attempt { config, sink, .. } = attempt.await?;
-            let Some(daemon) = this.upgrade() else { return Ok(()) };
+        let planned = match planned {
+            Ok(planned) => planned,
+            Err(remarks) => return Box::pin(async { Err(remarks) }),
+        };
+        let (id, change) = (planned.id, planned.change.clone());
+        let before = planned.known.in_force.notify.get(change.place).cloned();
+        let before = before.filter(|_| change.before.is_some());
+        let farewell = move |daemon: &Daemon, config: &Config| {
+            let sink = sink_of(&change, config);
             let words = match &sink {
                 Some(_) => "The box's messages go elsewhere from now on",
                 None => "The box sends no more messages here",
@@ -130,13 +128,8 @@ impl Daemon {
                     state.notifications_input(now, Input::Farewell(place, words));
                 }
             }
-            daemon.put_into_force(config);
-            let mut state = daemon.state.borrow_mut();
-            let now = state.now();
-            let change = settings::Input::Sink(change);
-            state.engine_input(now, engine::Input::Change { from, change });
-            Ok(())
-        })
+        };
+        self.put_section(from, Ok(planned.plan()), farewell)
     }
 }
 
@@ -153,36 +146,30 @@ impl State {
         self.config.notify.iter().zip(told).map(entry).collect()
     }
 
-    fn known_sinks(&self) -> Result<Known, Vec<Remark>> {
-        let source = self.owner.source.clone();
-        let source = source.ok_or_else(|| vec![Remark::whole(admin::no_file())])?;
-        Ok(Known { source, in_force: self.config.notify.clone() })
-    }
-
     /// What is to become of the file. `new` gets the secrets that were not typed.
     fn plan_sink(
         &self,
         id: Option<SinkId>,
         mut new: Option<SinkValues>,
-    ) -> Result<Plan, Vec<Remark>> {
-        let known = self.known_sinks()?;
+    ) -> Result<Planned, Vec<Remark>> {
+        let known = self.known_sections()?;
         let find = |id| self.notifications.ids().iter().position(|known| *known == id);
         let place = match id {
             Some(id) => find(id).ok_or_else(|| vec![gone()])?,
-            None => known.in_force.len(),
+            None => known.in_force.notify.len(),
         };
-        let before = known.in_force.get(place).map(Sink::values);
+        let before = known.in_force.notify.get(place).map(Sink::values);
         if let (Some(new), Some(before)) = (&mut new, &before) {
             new.fill_secrets(before);
         }
-        Ok(Plan { known, id, change: SinkChange { place, before, after: new } })
+        Ok(Planned { known, id, change: SinkChange { place, before, after: new } })
     }
 
     /// The same for a change that was made up elsewhere. What it changes must be what is there.
-    fn plan_sink_change(&self, change: SinkChange) -> Result<Plan, Vec<Remark>> {
-        let known = self.known_sinks()?;
+    fn plan_sink_change(&self, change: SinkChange) -> Result<Planned, Vec<Remark>> {
+        let known = self.known_sections()?;
         if let Some(before) = &change.before
-            && known.in_force.get(change.place).map(Sink::values).as_ref() != Some(before)
+            && known.in_force.notify.get(change.place).map(Sink::values).as_ref() != Some(before)
         {
             return Err(vec![gone()]);
         }
@@ -190,85 +177,27 @@ impl State {
             let ids = self.notifications.ids();
             ids.get(change.place).copied()
         });
-        Ok(Plan { known, id, change })
+        Ok(Planned { known, id, change })
     }
 }
 
-/// What there is.
-struct Known {
-    source: Source,
-    in_force: Vec<Sink>,
-}
-
-/// A change of one place, to be made on a pool thread.
-struct Plan {
+/// A change of one place, which is still to be made.
+struct Planned {
     known: Known,
     /// Whose messages are to go elsewhere, or to end.
     id: Option<SinkId>,
     change: SinkChange,
 }
 
-/// What would be in force.
-struct Attempt {
-    /// The text of the file.
-    text: String,
-    config: Config,
-    /// The place that was changed or added.
-    sink: Option<Sink>,
-}
-
-impl Plan {
-    /// What would result. Changes nothing.
-    fn attempt(&self) -> Result<Attempt, Vec<Remark>> {
-        attempt(&self.known.source, &self.known.text()?, &self.change)
+impl Planned {
+    fn plan(self) -> Plan {
+        Plan { known: self.known, change: SectionChange::Sink(self.change) }
     }
 }
 
-impl Known {
-    /// The text of the file, whose places are those in force.
-    fn text(&self) -> Result<String, Vec<Remark>> {
-        let whole = |problem: String| vec![Remark::whole(problem)];
-        let text = admin::read(&self.source.file).map_err(whole)?;
-        // What is wrong elsewhere in the file is no matter of this form; what is missing, the set-up's.
-        let sentences = |problems: &Problems| {
-            admin::sentences(problems).into_iter().map(Remark::whole).collect::<Vec<_>>()
-        };
-        let old = try_text(&self.source, &text).map_err(|problems| sentences(&problems))?;
-        if old.notify != self.in_force {
-            return Err(whole(
-                "The file was changed, and its places for notifications are not those in force: \
-                 reload the service first."
-                    .to_owned(),
-            ));
-        }
-        Ok(text)
-    }
-}
-
-fn try_text(source: &Source, text: &str) -> Result<Config, Problems> {
-    config::try_text(&source.flags, &source.file, text, Incomplete::Allowed)
-}
-
-/// What would result of a change of this text.
-fn attempt(source: &Source, text: &str, change: &SinkChange) -> Result<Attempt, Vec<Remark>> {
-    let text = config::rewrite_sink(text, change).map_err(|why| vec![Remark::whole(why)])?;
-    let config = try_text(source, &text).map_err(|problems| remarks(&problems))?;
-    let sink = change.after.as_ref().and_then(|_| config.notify.get(change.place)).cloned();
-    Ok(Attempt { text, config, sink })
-}
-
-/// The file was right before, so what is wrong with a place is wrong with the new one.
-fn remarks(problems: &Problems) -> Vec<Remark> {
-    let remark = |(problem, words): (&Problem, String)| match problem.key.strip_prefix("notify") {
-        Some(name) => {
-            let field = name.strip_prefix('.').unwrap_or("topics");
-            // How it is written in a file is of no use here.
-            let instead = problem.instead.replace("url = ", "").replace('"', "");
-            Remark::at(field, format!("{}. {instead}", admin::capital(&problem.what)))
-        }
-        None => Remark::whole(words),
-    };
-    problems.0.iter().zip(admin::sentences(problems)).map(remark).collect()
+/// The place that was changed or added.
+fn sink_of(change: &SinkChange, config: &Config) -> Option<Sink> {
+    change.after.as_ref().and_then(|_| config.notify.get(change.place)).cloned()
 }
 
 fn gone() -> Remark {
@@ -307,31 +236,5 @@ pub(super) async fn test(daemon: Weak<Daemon>, id: SinkId) -> Result<String, Str
             _ if waited < ANSWER_AT_MOST => continue,
             _ => Err(format!("{kind}: no answer yet.")),
         };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::At;
-
-    #[test]
-    fn what_is_wrong_with_a_place_stands_at_its_field_without_the_words_of_a_file() {
-        let at = || At::Line { file: "f".to_owned(), line: 7 };
-        let problem = |key: &str, what: &str, instead: &str| Problem {
-            at: at(),
-            key: key.to_owned(),
-            what: what.to_owned(),
-            instead: instead.to_owned(),
-        };
-        let found = Problems(vec![
-            problem("notify.url", "the topic is missing", "Write url = \"https://ntfy.sh/t\"."),
-            problem("notify", "nothing would be told", "Leave one of the switches on."),
-            problem("http.name", "it is too long", "Shorten it."),
-        ]);
-        let remarks = remarks(&found);
-        assert_eq!(remarks[0], Remark::at("url", "The topic is missing. Write https://ntfy.sh/t."));
-        assert_eq!(remarks[1].field, "topics");
-        assert_eq!(remarks[2].field, "");
     }
 }

@@ -14,7 +14,7 @@ use crate::node::Ask;
 use crate::p2p;
 use crate::peer_address::PeerAddress;
 use crate::priority_queue::Urgency;
-use crate::settings::{SinkChange, Values};
+use crate::settings::{SectionChange, Values};
 use crate::share::Candidate;
 use crate::stratum::outbox::Output;
 
@@ -149,12 +149,12 @@ pub enum Effect {
         /// All that can be changed on the page.
         values: Box<Values>,
     },
-    /// Save this change of the places for notifications and put it into force.
-    ApplySink {
+    /// Save this change of a section and put it into force.
+    ApplySection {
         /// From where the change came.
         from: IpAddr,
         /// The change.
-        change: Box<SinkChange>,
+        change: Box<SectionChange>,
     },
     /// Add this to the list of changes.
     Audit {

@@ -426,8 +426,8 @@ impl Engine {
         for output in outputs {
             self.effects.push_back(match output {
                 settings::Output::Apply(values) => Effect::Apply { from, values: Box::new(values) },
-                settings::Output::Sink(change) => {
-                    Effect::ApplySink { from, change: Box::new(change) }
+                settings::Output::Section(change) => {
+                    Effect::ApplySection { from, change: Box::new(change) }
                 }
                 settings::Output::Audit(text) => Effect::Audit { from, text },
             });

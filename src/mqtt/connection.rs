@@ -10,7 +10,7 @@ use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, future};
 use futures_rustls::TlsConnector;
 use futures_rustls::rustls::pki_types::ServerName;
 
-use super::Settings;
+use super::{Fault, Settings};
 use crate::node::fault::TlsFault;
 use crate::rpc::{self, HostLookup};
 use crate::timeout::until;
@@ -29,19 +29,23 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// Connects to the broker, whose addresses `lookup` finds.
 ///
 /// # Errors
-/// Why not, as a clause about the broker.
+/// Why not.
 pub(super) async fn connect(
     settings: &Settings,
     lookup: &mut HostLookup,
-) -> Result<Box<dyn Duplex>, String> {
+) -> Result<Box<dyn Duplex>, Fault> {
     let deadline = Instant::now() + CONNECT_AT_MOST;
     let host = settings.broker.host.clone();
-    let addresses = lookup.addresses().await.map_err(|error| match error.kind() {
-        ErrorKind::TimedOut => format!("the name {host} is not found out in time"),
-        _ => format!("the name {host} is not known"),
+    let addresses = lookup.addresses().await.map_err(|error| {
+        let words = match error.kind() {
+            ErrorKind::TimedOut => format!("the name {host} is not found out in time"),
+            _ => format!("the name {host} is not known"),
+        };
+        Fault::new("broker", words, NAME)
     })?;
     let connected = rpc::connect(&addresses, deadline, CONNECT_AT_MOST).await;
-    let (stream, _) = connected.map_err(|error| error.to_string())?;
+    let (stream, _) =
+        connected.map_err(|error| Fault::new("broker", error.to_string(), UNREACHED))?;
     // Both are help, not need.
     stream.get_ref().set_nodelay(true).ok();
     socket2::SockRef::from(stream.get_ref()).set_tcp_user_timeout(Some(PROGRESS_AT_MOST)).ok();
@@ -49,17 +53,58 @@ pub(super) async fn connect(
         return Ok(Box::new(stream));
     }
     let certificate = settings.certificate.as_deref();
-    let trust = rpc::trust(certificate).map_err(|error| error.to_string())?;
-    let name =
-        ServerName::try_from(host.clone()).map_err(|_| "its host is no name for TLS".to_owned())?;
+    let trust = rpc::trust(certificate)
+        .map_err(|error| Fault::new("tls_cert_path", error.to_string(), FILE))?;
+    let name = ServerName::try_from(host.clone())
+        .map_err(|_| Fault::new("broker", "its host is no name for TLS", NAME))?;
     let secure = until(deadline, TlsConnector::from(trust).connect(name, stream)).await;
     match secure {
         Some(Ok(stream)) => Ok(Box::new(stream)),
-        Some(Err(error)) => Err(match rpc::tls_fault(&error, &host, certificate) {
-            TlsFault::Plain => "it does not speak TLS at this port".to_owned(),
-            fault => fault.to_string(),
-        }),
-        None => Err(format!("no secure connection within {} s", CONNECT_AT_MOST.as_secs())),
+        Some(Err(error)) => Err(untrusted(rpc::tls_fault(&error, &host, certificate))),
+        None => {
+            let words = format!("no secure connection within {} s", CONNECT_AT_MOST.as_secs());
+            Err(Fault::no_broker(words, true))
+        }
+    }
+}
+
+const NAME: &str = "Write its IP address, which always works. A name that ends in .local needs mDNS where \
+                    this box runs.";
+const UNREACHED: &str = "Is the broker started, does it listen to other machines, and is this its address and \
+                         its port?";
+const FILE: &str = "Write the path of a file on this box that holds the broker's certificate, or its \
+                    authority's, as PEM.";
+
+fn untrusted(fault: TlsFault) -> Fault {
+    let words = fault.to_string();
+    match fault {
+        TlsFault::Plain => Fault::new(
+            "tls",
+            "it does not speak TLS at this port",
+            "Leave TLS off, or write the broker's port for TLS: 8883 as a rule.",
+        ),
+        TlsFault::Untrusted => Fault::new(
+            "tls_cert_path",
+            words,
+            "Copy the broker's certificate, or its authority's, to this box and name the file.",
+        ),
+        TlsFault::NotPinned(_) => Fault::new(
+            "tls_cert_path",
+            words,
+            "Put the broker's certificate of now into the file, or that of the authority that signed it.",
+        ),
+        TlsFault::Name(_) => Fault::new(
+            "broker",
+            words,
+            "Write the broker by a name that its certificate is for, or put the certificate itself into a \
+             file and name that.",
+        ),
+        TlsFault::Date => Fault::new(
+            "tls",
+            words,
+            "Renew the certificate, or set this box's clock if it is wrong.",
+        ),
+        TlsFault::Other(_) => Fault::new("tls", words, "Look into the broker's log."),
     }
 }
 

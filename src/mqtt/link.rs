@@ -13,9 +13,9 @@ use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use futures_lite::future;
 
-use super::Settings;
 use super::connection::{Duplex, Line, Moved, connect};
-use super::session::{Said, Session};
+use super::session::{Purpose, Said, Session};
+use super::{Fault, Settings};
 use crate::devices::pointing::Command;
 use crate::fsutil::{self, Rights};
 use crate::home_assistant::{ANNOUNCED_MAX, Heard, Publisher};
@@ -42,7 +42,7 @@ const FILE_MAX: u64 = 256 * 1024;
 /// Bytes of a topic in it.
 const TOPIC_MAX: usize = 200;
 /// The farewell may take so long.
-const FAREWELL_AT_MOST: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL_AT_MOST: Duration = Duration::from_secs(2);
 
 /// What the daemon is told.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ impl Link {
                     Ok(why) => why,
                     Err(Dropped) => return,
                 },
-                Err(why) => why,
+                Err(fault) => fault.words,
             };
             if began.elapsed() >= LASTED {
                 failures = 0;
@@ -204,7 +204,7 @@ impl Link {
 
     /// Until the connection ends; why it did.
     async fn talk(&mut self, stream: Box<dyn Duplex>) -> Result<String, Dropped> {
-        let mut session = Session::new(Instant::now(), &self.settings);
+        let mut session = Session::new(Instant::now(), &self.settings, Purpose::Serve);
         let mut line = Line::new(stream);
         let mut welcome = false;
         loop {
@@ -235,7 +235,7 @@ impl Link {
                         "The MQTT broker does not let us listen: buttons are not heard, nor that Home \
                          Assistant has started."
                     ),
-                    Said::Refused(why) | Said::Over(why) => return Ok(why),
+                    Said::Refused(Fault { words: why, .. }) | Said::Over(why) => return Ok(why),
                 }
             }
             line.send(session.take_bytes());

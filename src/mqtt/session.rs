@@ -14,7 +14,7 @@ use mqtt_protocol_core::mqtt::result_code::{
 };
 use mqtt_protocol_core::mqtt::{Connection, role};
 
-use super::{Settings, Version};
+use super::{Fault, Settings, Version};
 use crate::home_assistant::{EXPIRES, Message};
 
 /// The broker hears something at least so often; it counts us as gone after half as long again.
@@ -30,7 +30,7 @@ pub(super) enum Said {
     /// It took us.
     Welcome,
     /// It did not, and why.
-    Refused(String),
+    Refused(Fault),
     /// It has the message that it was to confirm, or refused it.
     Confirmed(Result<(), String>),
     /// Somebody said something where we listen.
@@ -39,6 +39,15 @@ pub(super) enum Said {
     Deaf,
     /// The connection is of no more use, and why.
     Over(String),
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To tell what is so. The broker says `offline` for us when it ends without a farewell.
+    Serve,
+    /// To see whether the broker takes us, under a name of its own and without a last will.
+    Try,
 }
 
 /// One connection, from its first byte.
@@ -56,9 +65,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Begins one: its first words are in [`Session::take_bytes`]. The broker says `offline` for us when the
-    /// connection ends without a farewell.
-    pub(super) fn new(now: Instant, settings: &Settings) -> Session {
+    /// Begins one: its first words are in [`Session::take_bytes`].
+    pub(super) fn new(now: Instant, settings: &Settings, purpose: Purpose) -> Session {
         let version = match settings.version {
             Version::V3_1_1 => mqtt_protocol_core::mqtt::Version::V3_1_1,
             Version::V5 => mqtt_protocol_core::mqtt::Version::V5_0,
@@ -76,27 +84,31 @@ impl Session {
         };
         session.connection.set_pingresp_recv_timeout(ANSWER_AT_MOST.as_millis() as u64);
         session.connection.set_auto_pub_response(true);
-        match session.hello(settings) {
+        match session.hello(settings, purpose) {
             Ok(packet) => session.send(now, packet),
             Err(error) => session.end(format!("the settings cannot be sent: {error}")),
         }
         session
     }
 
-    fn hello(&self, settings: &Settings) -> Result<Packet, MqttError> {
+    fn hello(&self, settings: &Settings, purpose: Purpose) -> Result<Packet, MqttError> {
+        let id = &settings.names.id;
+        let name = match purpose {
+            Purpose::Serve => format!("soloist-{id}"),
+            Purpose::Try => format!("soloist-{id}-try"),
+        };
         // Both versions have a builder of their own, with the same calls.
         macro_rules! hello {
             ($version:ident) => {{
                 let mut hello = $version::Connect::builder()
-                    .client_id(format!("soloist-{}", settings.names.id).as_str())?
+                    .client_id(name.as_str())?
                     .clean_start(true)
-                    .keep_alive(KEEP_ALIVE.as_secs() as u16)
-                    .will_message(
-                        settings.names.status().as_str(),
-                        "offline",
-                        Qos::AtLeastOnce,
-                        false,
-                    )?;
+                    .keep_alive(KEEP_ALIVE.as_secs() as u16);
+                if purpose == Purpose::Serve {
+                    let status = settings.names.status();
+                    hello =
+                        hello.will_message(status.as_str(), "offline", Qos::AtLeastOnce, false)?;
+                }
                 if let Some(user) = &settings.user {
                     hello = hello.user_name(user.as_str())?;
                 }
@@ -335,25 +347,45 @@ impl Session {
     }
 }
 
-fn refusal_3(code: ConnectReturnCode) -> String {
+fn refusal_3(code: ConnectReturnCode) -> Fault {
     match code {
-        ConnectReturnCode::BadUserNameOrPassword | ConnectReturnCode::NotAuthorized => LOGIN,
-        ConnectReturnCode::UnacceptableProtocolVersion => "it does not speak MQTT 3.1.1",
-        ConnectReturnCode::IdentifierRejected => "it does not like our client id",
-        ConnectReturnCode::ServerUnavailable => "it is not available at the moment",
-        ConnectReturnCode::Accepted => "",
+        ConnectReturnCode::BadUserNameOrPassword | ConnectReturnCode::NotAuthorized => login(),
+        ConnectReturnCode::UnacceptableProtocolVersion => not_spoken(Version::V3_1_1),
+        ConnectReturnCode::IdentifierRejected => other("it does not like our client id"),
+        ConnectReturnCode::ServerUnavailable => other("it is not available at the moment"),
+        ConnectReturnCode::Accepted => other(""),
     }
-    .to_owned()
 }
 
-fn refusal_5(code: ConnectReasonCode) -> String {
+fn refusal_5(code: ConnectReasonCode) -> Fault {
     match code {
-        ConnectReasonCode::BadUserNameOrPassword | ConnectReasonCode::NotAuthorized => {
-            LOGIN.to_owned()
-        }
-        ConnectReasonCode::UnsupportedProtocolVersion => "it does not speak MQTT 5".to_owned(),
-        other => format!("it refuses us: {other}"),
+        ConnectReasonCode::BadUserNameOrPassword | ConnectReasonCode::NotAuthorized => login(),
+        ConnectReasonCode::UnsupportedProtocolVersion => not_spoken(Version::V5),
+        code => other(&format!("it refuses us: {code}")),
     }
+}
+
+fn login() -> Fault {
+    Fault::new(
+        "password",
+        LOGIN,
+        "Write a user and a password that the broker knows. With Home Assistant's add-on, these are those of a \
+         user there (Settings, People, Users).",
+    )
+}
+
+fn not_spoken(version: Version) -> Fault {
+    let others = Version::ALL.into_iter().filter(|(_, other)| *other != version);
+    let others: Vec<&str> = others.map(|(name, _)| name).collect();
+    Fault::new(
+        "version",
+        format!("it does not speak MQTT {}", version.name()),
+        format!("Choose version {}.", others.join(" or ")),
+    )
+}
+
+fn other(words: &str) -> Fault {
+    Fault::new("broker", words, "Look into the broker's log.")
 }
 
 const NOT_MQTT: &str = "it sends what is not MQTT, or more than it should";
@@ -408,7 +440,7 @@ mod tests {
     /// Of the first bytes: what a broker needs to know, and a will that is not retained.
     #[test]
     fn the_first_words_are_as_the_standard_wants_them() {
-        let mut session = Session::new(Instant::now(), &settings(Version::V3_1_1));
+        let mut session = Session::new(Instant::now(), &settings(Version::V3_1_1), Purpose::Serve);
         let bytes = session.take_bytes();
         // User, password, a will at QoS 1 that is not retained, and a clean session.
         assert_eq!(bytes[..10], [0x10, 64, 0, 4, b'M', b'Q', b'T', b'T', 4, 0b1100_1110]);
@@ -418,11 +450,24 @@ mod tests {
             text,
             "\0\nsoloist-ab\0\u{11}soloist/ab/status\0\u{7}offline\0\u{4}anna\0\u{6}geheim"
         );
-        let mut session = Session::new(Instant::now(), &settings(Version::V5));
+        let mut session = Session::new(Instant::now(), &settings(Version::V5), Purpose::Serve);
         let bytes = session.take_bytes();
         assert_eq!((bytes[8], bytes[9]), (5, 0b1100_1110));
         // What the broker must not exceed (property 39).
         assert!(bytes.windows(5).any(|w| w == [39, 0, 0, 0x40, 0]), "{bytes:?}");
+    }
+
+    /// A broker ends the older of two connections with one name, and speaks for whoever has a last will.
+    #[test]
+    fn a_try_disturbs_no_connection() {
+        for version in BOTH {
+            let mut session = Session::new(Instant::now(), &settings(version), Purpose::Try);
+            let bytes = session.take_bytes();
+            assert_eq!(bytes[9], 0b1100_0010, "user, password and a clean session, no will");
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            assert!(text.contains("\0\x0esoloist-ab-try\0\x04anna\0\x06geheim"), "{text:?}");
+            assert!(!text.contains("offline"), "{text:?}");
+        }
     }
 
     #[test]
@@ -435,9 +480,16 @@ mod tests {
             (Version::V5, &[0x20, 3, 0, 0x84, 0], "it does not speak MQTT 5"),
             (Version::V5, &[0x20, 3, 0, 0x89, 0], "it refuses us: ServerBusy"),
         ] {
-            let mut session = Session::new(Instant::now(), &settings(version));
+            let mut session = Session::new(Instant::now(), &settings(version), Purpose::Serve);
             session.read(Instant::now(), bytes);
-            assert_eq!(said(&mut session)[0], Said::Refused(words.to_owned()));
+            let [Said::Refused(fault)] = &said(&mut session)[..1] else { panic!("{bytes:?}") };
+            assert_eq!(fault.words, words);
+            let setting = match words {
+                LOGIN => "password",
+                words if words.contains("speak") => "version",
+                _ => "broker",
+            };
+            assert_eq!(fault.setting, setting, "{words}");
         }
     }
 
@@ -446,7 +498,7 @@ mod tests {
         for version in BOTH {
             let start = Instant::now();
             let at = |second: u64| start + Duration::from_secs(second);
-            let mut session = Session::new(start, &settings(version));
+            let mut session = Session::new(start, &settings(version), Purpose::Serve);
             session.read(at(1), welcome(version));
             assert_eq!(said(&mut session), [Said::Welcome]);
             session.take_bytes();
@@ -471,13 +523,13 @@ mod tests {
             session.tick(next + ANSWER_AT_MOST);
             assert_eq!(said(&mut session), [Said::Over("it answers no ping".to_owned())]);
             // A message that nobody confirms.
-            let mut session = Session::new(start, &settings(version));
+            let mut session = Session::new(start, &settings(version), Purpose::Serve);
             session.read(at(1), welcome(version));
             session.publish(at(2), message(true));
             session.tick(at(17));
             assert_eq!(said(&mut session)[1], Said::Over("no answer within 15 s".to_owned()));
             // First words that nobody answers.
-            let mut session = Session::new(start, &settings(version));
+            let mut session = Session::new(start, &settings(version), Purpose::Serve);
             session.tick(at(15));
             assert_eq!(said(&mut session), [Said::Over("no answer within 15 s".to_owned())]);
         }
@@ -487,7 +539,7 @@ mod tests {
     fn what_is_heard_comes_with_its_topic_and_too_much_of_it_ends_the_connection() {
         for version in BOTH {
             let now = Instant::now();
-            let mut session = Session::new(now, &settings(version));
+            let mut session = Session::new(now, &settings(version), Purpose::Serve);
             session.read(now, welcome(version));
             said(&mut session);
             let nothing: &[u8] = if version == Version::V5 { &[0] } else { &[] };
@@ -518,7 +570,7 @@ mod tests {
         ) {
             let version = if five { Version::V5 } else { Version::V3_1_1 };
             let now = Instant::now();
-            let mut session = Session::new(now, &settings(version));
+            let mut session = Session::new(now, &settings(version), Purpose::Serve);
             if welcomed {
                 session.read(now, welcome(version));
                 session.listen(now, &["homeassistant/status".to_owned()]);

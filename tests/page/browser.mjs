@@ -405,6 +405,37 @@ try {
     await wide.run("document.querySelector('[value=remove]').dispatchEvent(new PointerEvent('pointerdown', { bubbles: true }))");
     await sleep(4500);
     expect(await wide.shows("E-mail is removed"), "messages: holding does not remove");
+    // Home Assistant's broker: its form, a mistake at its field, a try, and how it stands in the list.
+    for (const [width, colours] of [[360, "light"], [360, "dark"], [768, "light"], [1280, "dark"], [1280, "forced"]]) {
+      const other = await tab(width, 900, colours);
+      await other.open(addresses.fresh + "/settings");
+      await other.press("#mqtt [value=edit]");
+      await examine(other, "mqtt", width, colours);
+      await other.fill({ "mqtt-broker": "mqtt://ha" });
+      await other.press("[value=save]");
+      expect(await other.run("document.activeElement.name === 'mqtt-broker'"), "mqtt: the wrong field has no focus");
+      await examine(other, "mqtt-wrong", width, colours);
+      await other.close();
+    }
+    await wide.open(addresses.fresh + "/settings");
+    await wide.press("#mqtt [value=edit]");
+    await wide.fill({ "mqtt-broker": "homeassistant.local", "mqtt-user": "soloist", "mqtt-password": "geheim" });
+    await wide.run("document.querySelector('[name=mqtt-tls]').checked = true");
+    await wide.press("[value=try]");
+    expect(await wide.shows("The broker takes us."), "mqtt: nothing is tried");
+    expect(await wide.run("document.querySelector('[name=mqtt-password]').value === 'geheim'"), "mqtt: a password is lost by a try");
+    await examine(wide, "mqtt-tried", 1280, "dark");
+    await wide.press("[value=save]");
+    expect(await wide.shows("Home Assistant is told by the MQTT broker homeassistant.local."), "mqtt: nothing is saved");
+    const small = await tab(360, 900, "light");
+    await small.open(addresses.fresh + "/settings");
+    await examine(small, "mqtt-list", 360, "light");
+    await small.press("#mqtt [value=test]");
+    expect(await small.shows("The broker takes us."), "mqtt: the saved broker is not tried");
+    await small.press("#mqtt [value=edit]");
+    expect(await small.run("!document.body.innerHTML.includes('geheim')"), "mqtt: a password is shown");
+    await examine(small, "mqtt-edit", 360, "light");
+    await small.close();
     // An alarm is snoozed and a missing miner forgotten where they stand.
     await wide.press("#alarms [value=day]");
     expect(await wide.shows("Done."), "an alarm cannot be snoozed");

@@ -15,7 +15,10 @@ use soloist::server::http::admin::devices::{DeviceEntry, DeviceList, Pointed};
 use soloist::server::http::admin::{Action, Admin, Change, Checked, Control, Local, SinkEntry};
 use soloist::server::http::{Http, NoBlock, Options, View};
 use soloist::settings::devices::{DevicePlan, DeviceStep, PointWish};
-use soloist::settings::{Changes, Input, Output, Remark, SinkChange, SinkValues, TOPICS, Values};
+use soloist::settings::{
+    Changes, Input, MqttChange, MqttValues, Output, Remark, SectionChange, SinkChange, SinkValues,
+    TOPICS, Values,
+};
 use soloist::status::{AlarmView, DeviceView, MinerState, SinkView, Snapshot};
 
 use crate::sample;
@@ -48,13 +51,25 @@ pub struct Kept {
     pub sinks: Vec<(SinkId, SinkValues)>,
     /// The places that were told of a test, saved or not.
     pub tests: Vec<SinkValues>,
+    /// The MQTT broker in force, and those that were tried.
+    pub mqtt: MqttValues,
+    pub brokers: Vec<MqttValues>,
     /// The box is new: nobody is connected, and no device is known, until it looks for miners.
     pub is_new: bool,
 }
 
 impl Kept {
-    /// A change of the places for notifications comes into force.
-    fn put(&mut self, change: &SinkChange) {
+    /// A change of a section comes into force.
+    fn put(&mut self, change: SectionChange) {
+        match &change {
+            SectionChange::Sink(change) => self.put_sink(change),
+            SectionChange::Mqtt(change) => self.mqtt = change.after.clone(),
+        }
+        let now = Now { mono: Instant::now(), unix: 0 };
+        self.changes.handle(now, Input::Section(change), &mut Vec::new());
+    }
+
+    fn put_sink(&mut self, change: &SinkChange) {
         let next = SinkId(self.sinks.iter().map(|(id, _)| id.0).max().unwrap_or(0) + 1);
         if change.before.is_some() {
             self.sinks.remove(change.place);
@@ -242,10 +257,7 @@ impl Control for OwnersBox {
         for output in outputs {
             match output {
                 Output::Apply(values) => kept.values = values,
-                Output::Sink(change) => {
-                    kept.put(&change);
-                    kept.changes.handle(now, Input::Sink(change), &mut Vec::new());
-                }
+                Output::Section(change) => kept.put(change),
                 Output::Audit(text) => kept.audit.push(text),
             }
         }
@@ -323,9 +335,7 @@ impl Control for OwnersBox {
             let place = place.unwrap_or(kept.sinks.len());
             let before = kept.sinks.get(place).map(|(_, values)| values.clone());
             let change = SinkChange { place, before, after: new };
-            let now = Now { mono: Instant::now(), unix: 0 };
-            kept.put(&change);
-            kept.changes.handle(now, Input::Sink(change), &mut Vec::new());
+            kept.put(SectionChange::Sink(change));
         });
         Box::pin(async { done })
     }
@@ -335,6 +345,40 @@ impl Control for OwnersBox {
         let (_, sink) = kept.sinks.iter().find(|(known, _)| *known == id).cloned().unwrap();
         kept.tests.push(sink);
         Box::pin(async { Ok("It took the test message.".to_owned()) })
+    }
+
+    fn mqtt(&self) -> MqttValues {
+        self.0.lock().unwrap().mqtt.clone().without_password()
+    }
+
+    fn try_mqtt(&self, new: Option<MqttValues>) -> Local<Result<String, Vec<Remark>>> {
+        let mut kept = self.0.lock().unwrap();
+        let known = kept.mqtt.clone();
+        let tried = new.map_or(Ok(known.clone()), |new| new.completed(&known)).and_then(|new| {
+            let is_deaf = new.broker.contains("deaf");
+            kept.brokers.push(new);
+            match is_deaf {
+                true => Err(vec![Remark::at("password", "It refuses <b>us</b>.")]),
+                false => Ok("The broker takes us.".to_owned()),
+            }
+        });
+        Box::pin(async { tried })
+    }
+
+    fn change_mqtt(&self, _: IpAddr, new: MqttValues) -> Local<Result<(), Vec<Remark>>> {
+        let mut kept = self.0.lock().unwrap();
+        let before = kept.mqtt.clone();
+        let done = match new.completed(&before) {
+            Ok(after) if after.broker.contains("://") => {
+                Err(vec![Remark::at("broker", "Nothing stands before the address.")])
+            }
+            Ok(after) => {
+                kept.put(SectionChange::Mqtt(Box::new(MqttChange { before, after })));
+                Ok(())
+            }
+            Err(remarks) => Err(remarks),
+        };
+        Box::pin(async { done })
     }
 
     fn act(&self, action: Action) -> Local<Result<String, String>> {

@@ -657,6 +657,95 @@ fn every_service_has_its_fields_and_a_password_stays_with_its_mail_server() {
 }
 
 #[test]
+fn the_mqtt_broker_is_tried_named_changed_and_taken_away_and_its_password_is_never_shown() {
+    let server = Server::ready();
+    let token = server.token();
+    let post = |form: &str| server.post("/mqtt", &format!("token={token}&{form}")).body;
+    assert!(server.get("/settings").body.contains("Home Assistant is not told yet."));
+
+    let page = post("step=edit");
+    assert!(input(&page, "mqtt-broker").contains("placeholder=\"homeassistant.local\""), "{page}");
+    assert!(input(&page, "mqtt-password").contains("type=\"password\""), "{page}");
+    assert_eq!(page.matches(" checked").count(), 0, "nothing is allowed to begin with: {page}");
+    let typed = "mqtt-user=anna&mqtt-version=5&mqtt-buttons=blink&mqtt-buttons=pause&mqtt-topic_prefix=solo";
+    // What is wrong stands at its field; what was typed stays.
+    let page = post(&format!("step=save&mqtt-broker=mqtt://ha&{typed}"));
+    assert!(page.contains("Nothing is changed. One thing needs a look."), "{page}");
+    assert!(beside(&page, "mqtt-broker").contains("Nothing stands before the address."), "{page}");
+    assert!(input(&page, "mqtt-broker").contains(" autofocus"), "{page}");
+    assert!(input(&page, "mqtt-broker").contains("value=\"mqtt://ha\""), "{page}");
+    assert_eq!(page.matches(" checked").count(), 2, "{page}");
+    assert!(page.contains("<option value=\"5\" selected>"), "{page}");
+    let page = post(&format!("step=save&mqtt-broker=ha&mqtt-tls_cert_path=a.pem&{typed}"));
+    assert!(beside(&page, "mqtt-tls_cert_path").contains("only looked at with TLS"), "{page}");
+
+    // A try: nothing is saved by it, whatever comes of it.
+    let page = post(&format!("step=try&mqtt-broker=deaf&mqtt-password=gehe1m&{typed}"));
+    assert!(beside(&page, "mqtt-password").contains("It refuses &lt;b&gt;us&lt;/b&gt;."), "{page}");
+    let page = post(&format!("step=try&mqtt-broker=ha&mqtt-tls=yes&mqtt-password=gehe1m&{typed}"));
+    assert!(page.contains("The broker takes us."), "{page}");
+    server.kept(|kept| {
+        assert_eq!(kept.mqtt.broker, "");
+        assert_eq!(kept.brokers.last().unwrap().password.as_deref(), Some("gehe1m"));
+    });
+    let page = post(&format!("step=save&mqtt-broker=ha&mqtt-tls=yes&mqtt-password=gehe1m&{typed}"));
+    assert!(page.contains("Home Assistant is told by the MQTT broker ha."), "{page}");
+    assert!(!page.contains("gehe1m"), "{page}");
+
+    // Saved: tried again, and changed without its password's being typed or shown.
+    assert!(post("step=test").contains("The broker takes us."));
+    let page = post("step=edit");
+    assert!(input(&page, "mqtt-password").contains("placeholder=\"unchanged\""), "{page}");
+    assert!(page.contains("name=\"mqtt-tls\" value=\"yes\" checked"), "{page}");
+    assert!(!page.contains("gehe1m"), "{page}");
+    let page = post("step=save&mqtt-broker=ha&mqtt-tls=yes&mqtt-user=anna&mqtt-version=3.1.1");
+    assert!(page.contains("The settings of the MQTT broker ha are changed."), "{page}");
+    server.kept(|kept| {
+        assert_eq!(kept.brokers.len(), 3);
+        assert_eq!(kept.mqtt.password.as_deref(), Some("gehe1m"));
+        assert_eq!((kept.mqtt.version.as_str(), kept.mqtt.buttons.len()), ("3.1.1", 0));
+        let told = format!("{:?}", kept.audit);
+        assert!(!told.contains("gehe1m"), "{told}");
+        for words in ["The MQTT broker was tried.", "Home Assistant is told by the MQTT broker ha."]
+        {
+            assert!(told.contains(words), "{words} in {told}");
+        }
+    });
+    // The password goes to nobody else, and not in the open.
+    for elsewhere in
+        ["mqtt-broker=thief&mqtt-tls=yes&mqtt-user=anna", "mqtt-broker=ha&mqtt-user=anna"]
+    {
+        let page = post(&format!("step=try&{elsewhere}"));
+        assert!(beside(&page, "mqtt-password").contains("Write the password once more"), "{page}");
+    }
+    server.kept(|kept| assert_eq!(kept.brokers.len(), 3));
+
+    // Nobody is told any more, and then again: the last change can be taken back, password and all.
+    assert!(post("step=save").contains("Home Assistant is not told by MQTT any more."));
+    server.kept(|kept| assert_eq!(kept.mqtt, Default::default()));
+    server.post("/settings", &format!("token={token}&step=undo"));
+    server.kept(|kept| {
+        let mqtt = &kept.mqtt;
+        assert_eq!((mqtt.broker.as_str(), mqtt.password.as_deref()), ("ha", Some("gehe1m")));
+        let words = "The last change is taken back: Home Assistant is told by the MQTT broker ha.";
+        assert_eq!(kept.audit.last().unwrap(), words);
+    });
+
+    // Nonsense does nothing, and neither does anybody else.
+    for form in ["step=frob", ""] {
+        assert_eq!(server.post("/mqtt", &format!("token={token}&{form}")).code, 303, "{form}");
+    }
+    for step in ["save", "try", "test", "edit"] {
+        assert_eq!(server.post("/mqtt", &format!("step={step}")).code, 403, "{step}");
+    }
+    server.cookie.borrow_mut().clear();
+    assert_eq!(server.post("/mqtt", &format!("token={token}&step=save")).code, 303);
+    server.kept(|kept| {
+        assert_eq!((kept.mqtt.broker.as_str(), kept.brokers.len()), ("ha", 3));
+    });
+}
+
+#[test]
 fn an_alarm_is_snoozed_where_it_stands_and_the_list_tells_who_did_it() {
     let server = Server::ready();
     server.kept(|kept| {

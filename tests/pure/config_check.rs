@@ -7,6 +7,7 @@ use soloist::chain::Chain;
 use soloist::check::{Answer, story};
 use soloist::config::{self, Flags, Loaded, Surroundings};
 use soloist::exit::Exit;
+use soloist::mqtt;
 use soloist::node::fault::Login;
 use soloist::node::{Command, HealthReport, Permission, Permissions, RpcError, ZmqState};
 use soloist::p2p::Down;
@@ -119,10 +120,38 @@ fn failed(error: RpcError) -> Answer {
 }
 
 fn told(config: &str, answers: &[Answer], wanted: Exit) -> String {
-    let (text, exit) = story(&loaded(config), answers);
+    let (text, exit) = story(&loaded(config), answers, None);
     assert_eq!(exit, wanted, "{text}");
     assert!(!text.contains("geheim"), "{text}");
     text
+}
+
+/// Home Assistant is no matter of mining: the exit code is the nodes'.
+#[test]
+fn the_mqtt_broker_is_told_of_and_mining_does_not_depend_on_it() {
+    let config = format!(
+        "{ONE_NODE}\n[mqtt]\nbroker = \"homeassistant.local\"\npassword = \"geheim\"\nuser = \"anna\"\n"
+    );
+    let fault = mqtt::Fault {
+        setting: "password",
+        words: "it refuses the user or the password".to_owned(),
+        remedy: "Write a user and a password that the broker knows.".to_owned(),
+    };
+    let told = |tried: Option<Result<(), mqtt::Fault>>| {
+        let (text, exit) = story(&loaded(&config), &[ready(884_201)], tried.as_ref());
+        assert_eq!(exit, Exit::Ok, "{text}");
+        assert!(!text.contains("geheim"), "{text}");
+        text
+    };
+    assert!(!told(None).contains("MQTT"));
+    let taken = told(Some(Ok(())));
+    assert!(
+        taken.contains(
+            "\nHome Assistant, by the MQTT broker homeassistant.local\n   The broker takes us.\n"
+        ),
+        "{taken}"
+    );
+    insta::assert_snapshot!(told(Some(Err(fault))));
 }
 
 #[test]

@@ -339,8 +339,9 @@ fn home_assistant_is_told_and_nothing_false_survives_a_power_cut() {
     assert!(listener.all().iter().all(|heard| !heard.retained || heard.topic.ends_with("/config")));
 }
 
-#[test]
-fn a_wrong_password_and_a_wrong_certificate_are_said_and_the_right_ones_work() {
+/// One that speaks TLS alone, with a certificate of an authority of its own in `ca.pem`, and lets in anna alone,
+/// by her password gehe1m. `stranger.pem` is another authority's.
+fn secured() -> Option<Broker> {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.distinguished_name.push(DnType::CommonName, "authority");
@@ -350,7 +351,7 @@ fn a_wrong_password_and_a_wrong_certificate_are_said_and_the_right_ones_work() {
     let mut own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     own.distinguished_name.push(DnType::CommonName, "broker");
     let certificate = own.signed_by(&key, &issuer).unwrap();
-    let broker = Broker::start(|broker| {
+    Broker::start(|broker| {
         fs::write(broker.path("cert.pem"), certificate.pem()).unwrap();
         fs::write(broker.path("key.pem"), key.serialize_pem()).unwrap();
         fs::write(broker.path("ca.pem"), issuer.pem()).unwrap();
@@ -367,8 +368,12 @@ fn a_wrong_password_and_a_wrong_certificate_are_said_and_the_right_ones_work() {
             "allow_anonymous false\npassword_file {dir}/users\ncertfile {dir}/cert.pem\n\
              keyfile {dir}/key.pem\n"
         )
-    });
-    let Some(broker) = broker else { return };
+    })
+}
+
+#[test]
+fn a_wrong_password_and_a_wrong_certificate_are_said_and_the_right_ones_work() {
+    let Some(broker) = secured() else { return };
     let (_node, entry) = sandbox_with(EASY);
     let mut daemon = Daemon::still();
     let section = |certificate: &str, password: &str, version: &str| {
@@ -409,6 +414,151 @@ fn a_wrong_password_and_a_wrong_certificate_are_said_and_the_right_ones_work() {
     let metrics = daemon.text("/metrics");
     assert!(metrics.contains("soloist_mqtt_connected 1"), "{metrics}");
     let everything = metrics + &daemon.log() + &daemon.text("/") + &daemon.text("/api/status");
+    for secret in ["gehe1m", "falsch1"] {
+        assert!(!everything.contains(secret), "{secret} is told");
+    }
+}
+
+/// What stands at an input of a form.
+fn beside(page: &str, setting: &str) -> String {
+    let about = format!("id=\"about-mqtt-{setting}\"");
+    let (_, rest) =
+        page.split_once(&about).unwrap_or_else(|| panic!("nothing at {setting} in {page}"));
+    rest.split("</span></span>").next().unwrap().to_owned()
+}
+
+/// What is said of a broker that cannot be used, at which setting; on the page and by `soloist check` alike.
+#[test]
+fn the_broker_is_tried_and_named_on_the_page_and_checked_on_the_command_line() {
+    let Some(mut broker) = secured() else { return };
+    let (_node, entry) = sandbox_with(EASY);
+    let mut daemon = Daemon::still();
+    daemon.configure(&entry, "[mqtt] # Home.\n");
+    daemon.edit(|text| text.replace("[http]", "[http]\npin = \"7391x\""));
+    daemon.launch();
+    daemon.wait_ready();
+    let mut browser = Browser { daemon: &daemon, cookie: String::new() };
+    wait_for("the PIN", || {
+        browser.post("/login", "pin=7391x");
+        (!browser.cookie.is_empty()).then_some(())
+    });
+    let token = browser.token();
+    let mut post = |form: &str| {
+        let answer = browser.post("/mqtt", &format!("token={token}&{form}"));
+        let page = answer.as_str().unwrap().to_owned();
+        assert_eq!(answer.status_code, 200, "{page}");
+        page
+    };
+    // It listens, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap();
+    let place = format!("mqtt-broker=127.0.0.1:{}", broker.port);
+    let file = |name: &str| format!("mqtt-tls_cert_path={}", broker.path(name).display());
+    let (ca, stranger, missing) = (file("ca.pem"), file("stranger.pem"), file("none.pem"));
+    let login = "mqtt-user=anna&mqtt-password=gehe1m";
+    let away = free_port();
+    for (form, setting, words) in [
+        (format!("mqtt-broker=127.0.0.1:{away}"), "broker", "nothing listens at its port"),
+        ("mqtt-broker=broker.invalid".to_owned(), "broker", "the name broker.invalid is not known"),
+        (format!("mqtt-broker={}", daemon.http), "broker", "it sends what is not MQTT"),
+        (format!("mqtt-broker={}&mqtt-tls=yes", daemon.http), "tls", "it does not speak TLS"),
+        // In the open at a port for TLS.
+        (place.clone(), "broker", "it ends the connection as soon as"),
+        (format!("mqtt-broker={silent}"), "broker", "no answer within"),
+        (format!("{place}&mqtt-tls=yes&{login}"), "tls_cert_path", "is not signed by anyone"),
+        (
+            format!("{place}&mqtt-tls=yes&{login}&{stranger}"),
+            "tls_cert_path",
+            "is another one than that in",
+        ),
+        (format!("{place}&mqtt-tls=yes&{login}&{missing}"), "tls_cert_path", "No such file"),
+        (format!("{place}&mqtt-tls=yes&{ca}"), "password", "it refuses the user or the password"),
+        (
+            format!(
+                "{place}&mqtt-tls=yes&{ca}&mqtt-user=anna&mqtt-password=falsch1&mqtt-version=5"
+            ),
+            "password",
+            "it refuses the user or the password",
+        ),
+        (format!("mqtt-broker=&{login}"), "broker", "Write where the broker is."),
+        (
+            "mqtt-broker=mqtt://ha".to_owned(),
+            "broker",
+            "Nothing stands before the address of a broker",
+        ),
+    ] {
+        let began = Instant::now();
+        let page = post(&format!("step=try&{form}"));
+        let told = beside(&page, setting);
+        assert!(told.contains(words), "{form}: {told}");
+        println!(
+            "{setting:>14} after {:>5} ms: {}",
+            began.elapsed().as_millis(),
+            told.split("<span>").last().unwrap()
+        );
+    }
+    assert!(told(&daemon).is_none(), "nothing is saved by a try");
+
+    // The right one. A try beside the connection that it makes does not end it.
+    let right = format!("{place}&mqtt-tls=yes&{ca}&{login}&mqtt-buttons=blink&mqtt-version=5");
+    assert!(post(&format!("step=try&{right}")).contains("takes us. It is saved by Save alone."));
+    let page = post(&format!("step=save&{right}"));
+    assert!(
+        page.contains("Home Assistant is told by the MQTT broker") && !page.contains("gehe1m"),
+        "{page}"
+    );
+    wait_connected(&daemon);
+    for _ in 0..3 {
+        assert!(post("step=test").contains("takes us."));
+    }
+    assert_eq!(told(&daemon).unwrap()["lost"]["disconnects"], 0);
+    let log = fs::read_to_string(broker.path("log")).unwrap();
+    assert!(!log.contains("already connected"), "{log}");
+    let written = fs::read_to_string(daemon.config()).unwrap();
+    assert!(written.contains("[mqtt] # Home.") && written.contains("gehe1m"), "{written}");
+
+    // The password stays, and is never shown.
+    let page = post("step=edit");
+    assert!(page.contains("value=\"anna\"") && !page.contains("gehe1m"), "{page}");
+    let page =
+        post(&format!("step=save&{}", right.replace("gehe1m", "").replace("blink", "pause")));
+    assert!(page.contains("The settings of the MQTT broker"), "{page}");
+    wait_connected(&daemon);
+    assert!(fs::read_to_string(daemon.config()).unwrap().contains("buttons = [\"pause\"]"));
+
+    // On the command line.
+    let check = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_soloist"))
+            .args(["check", "--config"])
+            .arg(daemon.config())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains("gehe1m"), "{text}");
+        text
+    };
+    assert!(check().contains("The broker takes us."), "{}", check());
+    assert!(told(&daemon).unwrap()["connected"] == true);
+    broker.kill();
+    let text = check();
+    let words = "The broker cannot be used now: nothing listens at its port (connection refused).";
+    assert!(text.contains(words) && text.contains("Mining does not need it."), "{text}");
+    assert!(text.contains("A block could be mined now"), "{text}");
+
+    // Taken away, and back by the undo, with its password. A file that was changed meanwhile is left alone.
+    assert!(post("step=save").contains("Home Assistant is not told by MQTT any more."));
+    wait_for("the end of it", || told(&daemon).is_none().then_some(()));
+    assert!(!fs::read_to_string(daemon.config()).unwrap().contains("gehe1m"));
+    daemon.edit(|text| text.replace("broker = \"\"", "broker = \"elsewhere\""));
+    let page = post(&format!("step=save&{right}"));
+    assert!(page.contains("reload the service first"), "{page}");
+    daemon.edit(|text| text.replace("broker = \"elsewhere\"", "broker = \"\""));
+    broker.launch();
+    browser.post("/settings", &format!("token={token}&step=undo"));
+    wait_connected(&daemon);
+    assert!(fs::read_to_string(daemon.config()).unwrap().contains("gehe1m"));
+    let everything =
+        daemon.log() + &daemon.text("/") + &browser.settings() + &browser.page("/support.txt");
     for secret in ["gehe1m", "falsch1"] {
         assert!(!everything.contains(secret), "{secret} is told");
     }

@@ -5,6 +5,7 @@
 //! session yet, exists only while nothing is configured). The PIN is hashed on a pool thread.
 
 pub mod devices;
+mod mqtt;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -22,7 +23,7 @@ use crate::notify::SinkId;
 use crate::settings::access::{self, Access, Token, Try};
 use crate::settings::devices::{DevicePlan, DeviceStep, PointWish};
 use crate::settings::{
-    self, NODES_MAX, NodeValues, Remark, Service, SinkValues, SinkWish, TOPICS, Values,
+    self, MqttValues, NODES_MAX, NodeValues, Remark, Service, SinkValues, SinkWish, TOPICS, Values,
 };
 use crate::status::{AlarmView, SinkView, format};
 use crate::stratum::firmware::plain_number;
@@ -351,6 +352,29 @@ pub trait Control {
         Box::pin(async { Err("This box sends no notifications.".to_owned()) })
     }
 
+    /// The MQTT broker by which Home Assistant is told, without the password.
+    fn mqtt(&self) -> MqttValues {
+        MqttValues::default()
+    }
+
+    /// Connects to the broker with new settings, or with those in force, and changes nothing. A password
+    /// that is missing is put in by [`MqttValues::completed`], here and in [`Control::change_mqtt`]. A
+    /// sentence on what came of it.
+    ///
+    /// # Errors
+    /// What is wrong, each at its field.
+    fn try_mqtt(&self, _new: Option<MqttValues>) -> Local<Result<String, Vec<Remark>>> {
+        Box::pin(async { Err(vec![Remark::whole(NO_MQTT)]) })
+    }
+
+    /// Changes the broker: saved atomically and in force at once. Without one nobody is told.
+    ///
+    /// # Errors
+    /// What is wrong, each at its field; nothing has changed then.
+    fn change_mqtt(&self, _from: IpAddr, _new: MqttValues) -> Local<Result<(), Vec<Remark>>> {
+        Box::pin(async { Err(vec![Remark::whole(NO_MQTT)]) })
+    }
+
     /// The miners as devices.
     fn devices(&self) -> DeviceList {
         DeviceList::default()
@@ -405,7 +429,7 @@ pub struct Admin {
     setting_up: Cell<bool>,
     /// A backup is being read or made: one at a time, for the memory's sake.
     restoring: Cell<bool>,
-    /// A test message is on its way: it holds a thread of the pool.
+    /// A test message is on its way, or a broker is tried: each holds a thread.
     testing: Cell<bool>,
     /// A device is asked or told something, or all are searched for.
     device_busy: Cell<bool>,
@@ -524,6 +548,8 @@ const COOKIE: &str = "soloist";
 pub const NO_PIN: &str = "This box is configured by its file, soloist.toml, and has no PIN. Write \
                           pin = \"…\" below [http] and reload the service.";
 
+const NO_MQTT: &str = "This box speaks no MQTT.";
+
 /// Whether a path is for the owner, or for whoever sets the box up.
 pub fn shows(path: &str) -> bool {
     matches!(path, "/settings" | "/setup" | "/devices" | "/log" | "/support.txt" | "/api/setup")
@@ -549,8 +575,8 @@ impl Admin {
         match path {
             "/restore" | "/api/restore" if self.open_for_set_up() => Some(BACKUP_BODY_MAX),
             "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/join"
-            | "/devices" | "/api/setup" | "/api/join" | "/backup" | "/notify" | "/restore"
-            | "/api/restore" => Some(BODY_MAX),
+            | "/devices" | "/api/setup" | "/api/join" | "/backup" | "/notify" | "/mqtt"
+            | "/restore" | "/api/restore" => Some(BODY_MAX),
             _ => None,
         }
     }
@@ -647,6 +673,7 @@ impl Admin {
             }
             "/backup" => self.backup(http, &form, &token, peer).await,
             "/notify" => self.notify(http, &form, &token, peer).await,
+            "/mqtt" => self.mqtt(http, &form, &token, peer).await,
             "/devices" => self.device(http, &form, &token, peer).await,
             "/settings" => self.change(http, &form, &token, peer).await,
             _ => route::see("/settings"),
@@ -1240,8 +1267,10 @@ impl Admin {
         checked: &Checked,
         done: &[String],
     ) -> Response<Body> {
-        let (sinks, undo) = (self.control.sinks(), self.control.can_undo());
-        self.page(http, Page::Settings { token, values, checked, done, sinks: &sinks, undo })
+        let (sinks, mqtt) = (self.control.sinks(), self.control.mqtt());
+        let undo = self.control.can_undo();
+        let (sinks, mqtt) = (&sinks, &mqtt);
+        self.page(http, Page::Settings { token, values, checked, done, sinks, mqtt, undo })
     }
 
     fn page(&self, http: &Http, page: Page<'_>) -> Response<Body> {

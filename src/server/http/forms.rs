@@ -1,6 +1,7 @@
 //! The pages of set-up and settings: plain forms that work without a script.
 
 pub(super) mod devices;
+pub(super) mod mqtt;
 pub(super) mod sinks;
 
 use std::cell::Cell;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use crate::settings::access::{PIN_MIN, Token, token_hex};
-use crate::settings::{NODES_MAX, NodeValues, Remark, SinkValues, Values};
+use crate::settings::{MqttValues, NODES_MAX, NodeValues, Remark, SinkValues, Values};
 use crate::status::{MinerState, MinerView, Snapshot, Verdict, format, html as page};
 
 use super::admin::{Checked, SinkEntry};
@@ -30,14 +31,15 @@ pub(super) enum Page<'a> {
     DevicePlan(devices::Preview<'a>),
     /// Form token, a miner, and the one that it is as well: asked for, or asked about.
     Join(&'a Token, &'a MinerView, Option<&'a MinerView>),
-    /// Form token, values, what is said about them, what was done, the places for notifications, and
-    /// whether there is something to take back.
+    /// Form token, values, what is said about them, what was done, the places for notifications, the MQTT
+    /// broker, and whether there is something to take back.
     Settings {
         token: &'a Token,
         values: &'a Values,
         checked: &'a Checked,
         done: &'a [String],
         sinks: &'a [SinkEntry],
+        mqtt: &'a MqttValues,
         undo: bool,
     },
     /// A place for notifications, new where none is known: what is typed, what is said about it, what was
@@ -48,6 +50,15 @@ pub(super) enum Page<'a> {
         values: &'a SinkValues,
         checked: &'a Checked,
         done: &'a [String],
+    },
+    /// The MQTT broker: what is typed, what is said about it, what was done, and whether there is one in
+    /// force already.
+    Mqtt {
+        token: &'a Token,
+        values: &'a MqttValues,
+        checked: &'a Checked,
+        done: &'a [String],
+        is_known: bool,
     },
     /// Form token, values, changes and findings, before they are saved.
     Confirm(&'a Token, &'a Values, &'a [String], &'a Checked),
@@ -74,12 +85,16 @@ pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) ->
         }
         Page::Login(words, wait) => ("PIN", login(words, wait)),
         Page::FileOnly(why) => ("Settings", file_only(why)),
-        Page::Settings { token, values, checked, done, sinks, undo } => {
-            let messages = sinks::list(snapshot, sinks, &hidden(token));
-            (
-                "Settings",
-                settings((snapshot, verdict), token, values, checked, done, messages, undo),
-            )
+        Page::Settings { token, values, checked, done, sinks, mqtt, undo } => {
+            let hidden = hidden(token);
+            let told = html! {
+                (sinks::list(snapshot, sinks, &hidden))
+                (mqtt::section(snapshot, mqtt, &hidden))
+            };
+            ("Settings", settings((snapshot, verdict), token, values, checked, done, told, undo))
+        }
+        Page::Mqtt { token, values, checked, done, is_known } => {
+            ("Home Assistant", mqtt::form(values, checked, done, is_known, &hidden(token)))
         }
         Page::Sink { token, known, values, checked, done } => {
             ("Notifications", sinks::form(known, values, checked, done, &hidden(token)))
@@ -255,7 +270,7 @@ fn settings(
     values: &Values,
     checked: &Checked,
     done: &[String],
-    messages: Markup,
+    told: Markup,
     undo: bool,
 ) -> Markup {
     let (hidden, remarks) = (hidden(token), Remarks::of(checked));
@@ -304,7 +319,7 @@ fn settings(
                 }
             } }
         }
-        (messages)
+        (told)
         section.part { h2 { "PIN" } div {
             form.narrow method="post" action="/pin" {
                 (hidden) (pins("", "", &remarks))

@@ -259,7 +259,7 @@ impl Daemon {
             | Effect::Answered { .. }
             | Effect::Final(_)
             | Effect::Apply { .. }
-            | Effect::ApplySink { .. }
+            | Effect::ApplySection { .. }
             | Effect::Audit { .. }
             | Effect::PayoutDue
             | Effect::Tell { .. } => return None,
