@@ -11,18 +11,42 @@
 //! look-up of a name and the arithmetic of TLS are done by the thread. It makes the next message when the
 //! connection has taken the one before, so nothing grows behind a broker that is slow, stands still or is away.
 
+#[cfg(feature = "mqtt")]
 mod connection;
+#[cfg(feature = "mqtt")]
 mod link;
+#[cfg(feature = "mqtt")]
 mod probe;
+#[cfg(feature = "mqtt")]
 mod session;
+#[cfg(not(feature = "mqtt"))]
+mod without;
 
-pub use link::{Handle, News, Told};
+#[cfg(feature = "mqtt")]
+pub use link::Handle;
+#[cfg(feature = "mqtt")]
 pub use probe::{TRY_AT_MOST, probe};
+#[cfg(not(feature = "mqtt"))]
+pub use without::{Handle, TRY_AT_MOST, probe};
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::devices::pointing::Command;
+
+/// What the daemon is told.
+#[derive(Debug)]
+pub enum News {
+    /// The broker took us.
+    Up,
+    /// It is away, or does not take us. Why, as a clause about it.
+    Down(String),
+    /// A button was pressed, of the miner with this id.
+    Press(String, Command),
+}
+
+/// Where news go. Called on the connection's thread.
+pub type Told = Box<dyn Fn(News) + Send>;
 
 /// The versions of the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +85,7 @@ impl Broker {
     /// Where brokers listen without TLS.
     pub const PORT: u16 = 1883;
 
+    #[cfg(feature = "mqtt")]
     fn port(&self, tls: bool) -> u16 {
         self.port.unwrap_or(if tls { 8883 } else { Broker::PORT })
     }
@@ -88,6 +113,7 @@ pub struct Fault {
     pub remedy: String,
 }
 
+#[cfg(feature = "mqtt")]
 impl Fault {
     fn new(setting: &'static str, words: impl Into<String>, remedy: impl Into<String>) -> Fault {
         Fault { setting, words: words.into(), remedy: remedy.into() }

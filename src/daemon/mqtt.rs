@@ -70,7 +70,7 @@ impl State {
                 self.mqtt.tell = Some(now.mono);
             }
             Err(error) => {
-                self.mqtt.error = format!("no thread can be started for it ({error})");
+                self.mqtt.error = format!("no connection can be begun: {error}");
                 log::error!("MQTT: {}", self.mqtt.error);
             }
         }

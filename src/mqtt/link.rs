@@ -15,8 +15,7 @@ use futures_lite::future;
 
 use super::connection::{Duplex, Line, Moved, connect};
 use super::session::{Purpose, Said, Session};
-use super::{Fault, Settings};
-use crate::devices::pointing::Command;
+use super::{Fault, News, Settings, Told};
 use crate::fsutil::{self, Rights};
 use crate::home_assistant::{ANNOUNCED_MAX, Heard, Publisher};
 use crate::os;
@@ -43,20 +42,6 @@ const FILE_MAX: u64 = 256 * 1024;
 const TOPIC_MAX: usize = 200;
 /// The farewell may take so long.
 pub(super) const FAREWELL_AT_MOST: Duration = Duration::from_secs(2);
-
-/// What the daemon is told.
-#[derive(Debug)]
-pub enum News {
-    /// The broker took us.
-    Up,
-    /// It is away, or does not take us. Why, as a clause about it.
-    Down(String),
-    /// A button was pressed, of the miner with this id.
-    Press(String, Command),
-}
-
-/// Where news go. Called on the connection's thread.
-pub type Told = Box<dyn Fn(News) + Send>;
 
 /// The connection. When it is dropped, the broker is told farewell and the thread ends.
 pub struct Handle {
