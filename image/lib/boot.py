@@ -50,8 +50,7 @@ def initramfs(tree, kernel, boards, work, target):
     shutil.copy(tree / "usr/bin/busybox", top / "bin")
     for name in listed("initramfs/busybox"):
         (top / "bin" / name).symlink_to("busybox")
-    for name in ["e2fsck", "resize2fs"]:
-        shutil.copy(tree / "usr/sbin" / name, top / "sbin")
+    shutil.copy(tree / "usr/sbin/e2fsck", top / "sbin")
     libraries(tree, top)
     order = needed(tree, kernel, gathered(boards, "boot", "early_modules") + listed("initramfs/modules"))
     for file in order:

@@ -12,7 +12,7 @@ UNITS = "usr/lib/systemd/system"
 ENABLED = {
     "multi-user.target": ["soloist.service", "soloist-import.service", "soloist-ssh.service",
                           "soloist-console.service", "soloist-clock.service", "soloist-request.path",
-                          "soloist-devices.service",
+                          "soloist-devices.service", "soloist-grow.service",
                           "systemd-networkd.service", "avahi-daemon.service"],
     "sysinit.target": ["systemd-resolved.service", "systemd-timesyncd.service", "soloist-drivers.service"],
     "sockets.target": ["systemd-networkd.socket"],
