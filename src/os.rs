@@ -222,17 +222,28 @@ fn domain_name(text: &str) -> Option<String> {
     (!name.is_empty() && name.bytes().all(plain)).then_some(name)
 }
 
-/// The own IPv4 addresses with the lengths of their networks' prefixes, without loopback.
+/// The own IPv4 addresses with the lengths of their networks' prefixes, without loopback and without the bridges
+/// that are made for containers and virtual machines: no device of the house is behind those.
 pub fn networks() -> Vec<(std::net::Ipv4Addr, u8)> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
     let v4 = |address: Option<nix::sys::socket::SockaddrStorage>| {
         address.and_then(|address| address.as_sockaddr_in().map(|v4| v4.ip()))
     };
     interfaces
+        .filter(|interface| !is_for_containers(&interface.interface_name))
         .filter_map(|interface| Some((v4(interface.address)?, v4(interface.netmask)?)))
         .filter(|(ip, _)| !ip.is_loopback() && !ip.is_link_local())
         .map(|(ip, mask)| (ip, u32::from(mask).leading_ones() as u8))
         .collect()
+}
+
+/// By the names that Docker, Podman, LXC, Kubernetes and libvirt give to their interfaces. A bridge that the
+/// owner made has another: `br0`, `br-lan`, `vmbr0`.
+fn is_for_containers(interface: &str) -> bool {
+    const BEGINNINGS: [&str; 7] = ["docker", "podman", "cni", "lxcbr", "lxdbr", "virbr", "veth"];
+    let is_of_docker = |id: &str| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    BEGINNINGS.iter().any(|beginning| interface.starts_with(beginning))
+        || interface.strip_prefix("br-").is_some_and(is_of_docker)
 }
 
 /// The addresses of this machine that others on the LAN can reach: private IPv4 first, then the
@@ -302,6 +313,20 @@ pub fn hostname() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bridges_for_containers_are_no_network_of_the_house() {
+        for name in
+            ["docker0", "br-0a1b2c3d4e5f", "veth12ab", "virbr0", "cni0", "podman1", "lxdbr0"]
+        {
+            assert!(is_for_containers(name), "{name}");
+        }
+        for name in
+            ["eth0", "end0", "wlan0", "br0", "br-lan", "vmbr0", "enp3s0", "wg0", "br-0a1b2c3d4e5g"]
+        {
+            assert!(!is_for_containers(name), "{name}");
+        }
+    }
 
     #[test]
     fn search_domains_are_read_from_the_resolvers_file() {

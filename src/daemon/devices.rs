@@ -181,7 +181,9 @@ impl State {
             let worker = self.devices.workers.get(&place.ip);
             let worker = worker.and_then(|worker| self.ledger.core.get(*worker));
             let miner = worker.map(|worker| worker.number.0.to_string());
-            DeviceView::of(now, place, device, miner)
+            let ip = place.ip;
+            let mines_here = self.engine.pool().sessions().any(|s| s.peer().to_canonical() == ip);
+            DeviceView::of(now, place, device, miner, mines_here)
         });
         views.collect()
     }

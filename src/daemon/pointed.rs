@@ -31,6 +31,7 @@ use crate::server::http::admin::Local;
 use crate::server::http::admin::devices::{DeviceEntry, DeviceList, Pointed};
 use crate::settings::devices::{DevicePlan, DeviceStep, PointWish};
 use crate::status::{DeviceView, EventKind, Level};
+use crate::stratum::session::Session;
 
 use super::{Daemon, State};
 
@@ -255,11 +256,18 @@ impl State {
             devices: asked.chain(found).collect(),
             asks: self.config.devices.ask,
             searched_at: self.pointed.searched.map(|at| now.date_of(at)),
-            networks: find::searched(networks())
+            networks: self
+                .searched_networks()
                 .iter()
                 .map(|network| format!("{}/{}", network.own, network.prefix.max(24)))
                 .collect(),
         }
+    }
+
+    /// The own networks that a search goes through.
+    fn searched_networks(&self) -> Vec<Network> {
+        let own = os::networks().into_iter().map(|(own, prefix)| Network { own, prefix });
+        find::searched(own, self.engine.pool().sessions().map(Session::peer))
     }
 
     fn device_entry(
@@ -507,7 +515,9 @@ impl Daemon {
         }
         let this = self.this.clone();
         self.to_its_end(async move {
-            let networks = find::searched(networks());
+            let Some(daemon) = this.upgrade() else { return Err(STOPPING.to_owned()) };
+            let networks = daemon.state.borrow().searched_networks();
+            drop(daemon);
             let found = search(&networks).await;
             let Some(daemon) = this.upgrade() else { return Err(STOPPING.to_owned()) };
             let mut state = daemon.state.borrow_mut();
@@ -532,11 +542,6 @@ const STOPPING: &str = "Shutting down.";
 
 fn unknown<T: 'static>() -> Local<Result<T, String>> {
     Box::pin(async { Err("This device is not known any more: look at the list.".to_owned()) })
-}
-
-/// The own networks.
-fn networks() -> impl Iterator<Item = Network> {
-    os::networks().into_iter().map(|(own, prefix)| Network { own, prefix })
 }
 
 /// Whoever tells of itself, each device once.

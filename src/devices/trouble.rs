@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{FANS_MAX, Telemetry};
+use super::{FANS_MAX, Fan, Telemetry};
 use crate::listed::listed;
 
 listed! {
@@ -100,12 +100,15 @@ impl Trouble {
                 let chip = device.chip_c.zip(limit).is_some_and(|(chip, limit)| chip >= limit);
                 chip || device.regulator_c.is_some_and(|regulator| regulator >= REGULATOR_HOT_C)
             }
-            Trouble::FanStopped => device.fans.iter().enumerate().any(|(place, fan)| {
-                let is_told_to = fan.percent.is_some_and(|percent| percent > 0.0);
-                // A board tells of connectors, and only one of several need have a fan.
-                let is_there = device.fans.len() == 1 || turned.get(place) == Some(&true);
-                fan.rpm == Some(0.0) && is_told_to && is_there
-            }),
+            Trouble::FanStopped => {
+                let stands = device.fans.iter().enumerate().any(|(place, fan)| {
+                    let is_told_to = fan.percent.is_some_and(|percent| percent > 0.0);
+                    // A board tells of connectors, and only one of several need have a fan.
+                    let is_there = device.fans.len() == 1 || turned.get(place) == Some(&true);
+                    fan.rpm == Some(0.0) && is_told_to && is_there
+                });
+                stands || fan_is_missing(device, turned)
+            }
             Trouble::PowerFault => !device.power_fault.is_empty(),
             Trouble::HardwareFault => !device.hardware_fault.is_empty(),
             Trouble::PowerSag => device
@@ -130,6 +133,16 @@ impl Trouble {
             }
         }
     }
+}
+
+/// A fan that has turned is told of no more, while another one turns: a fan after the first is told of only
+/// while it turns by AxeOS, and each of them by Antminers.
+fn fan_is_missing(device: &Telemetry, turned: &[bool]) -> bool {
+    let is_driven = |fan: &Fan| {
+        fan.rpm.is_some_and(|rpm| rpm > 0.0) && fan.percent.is_none_or(|percent| percent > 0.0)
+    };
+    let missing = turned.iter().skip(device.fans.len()).any(|turned| *turned);
+    missing && device.fans.iter().any(is_driven)
 }
 
 /// A trouble that has lasted.

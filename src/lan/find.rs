@@ -30,8 +30,8 @@ const PACKET_MAX: usize = 9000;
 const PACKETS_MAX: usize = 8 * FOUND_MAX;
 /// Devices that one search finds at most.
 pub const FOUND_MAX: usize = 64;
-/// Subnets that are searched at most: of the first interfaces.
-const NETWORKS_MAX: usize = 2;
+/// Subnets that are searched at most. A scan of four takes about twenty seconds.
+const NETWORKS_MAX: usize = 4;
 /// Addresses that are tried at a time.
 const TRIED_MAX: usize = 16;
 /// How long an address is tried.
@@ -49,6 +49,13 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether an address is in it.
+    fn has(self, ip: IpAddr) -> bool {
+        let IpAddr::V4(ip) = ip.to_canonical() else { return false };
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
+        u32::from(ip) & mask == u32::from(self.own) & mask
+    }
+
     /// The other addresses in it; of a network larger than a /24, those of the /24 around the own one.
     pub fn others(self) -> impl Iterator<Item = Ipv4Addr> {
         let prefix = self.prefix.clamp(24, 32);
@@ -62,10 +69,15 @@ impl Network {
     }
 }
 
-/// The networks that a search goes through, private ones alone.
-pub fn searched(own: impl IntoIterator<Item = Network>) -> Vec<Network> {
+/// The networks that a search goes through: private ones alone, those first from which a miner has called.
+pub fn searched(
+    own: impl IntoIterator<Item = Network>,
+    miners: impl IntoIterator<Item = IpAddr>,
+) -> Vec<Network> {
     let is_private = |network: &Network| Place::at(network.own.into()).is_private();
     let mut networks: Vec<Network> = own.into_iter().filter(is_private).collect();
+    let miners: Vec<IpAddr> = miners.into_iter().collect();
+    networks.sort_by_key(|network| !miners.iter().any(|miner| network.has(*miner)));
     networks.truncate(NETWORKS_MAX);
     networks
 }
@@ -210,8 +222,25 @@ mod tests {
     #[test]
     fn only_private_networks_are_searched_and_not_many() {
         let network = |own: &str| Network { own: own.parse().unwrap(), prefix: 24 };
-        let own = ["8.8.8.8", "192.168.1.20", "10.8.0.2", "172.17.0.1"].map(network);
-        assert_eq!(searched(own), ["192.168.1.20", "10.8.0.2"].map(network));
+        let four = ["192.168.1.20", "10.8.0.2", "172.17.0.1", "192.168.2.20"].map(network);
+        let all = || [network("8.8.8.8")].into_iter().chain(four).chain([network("10.9.0.2")]);
+        assert_eq!(searched(all(), []), four);
+        // Where the miners are is searched in any case.
+        let miners = ["8.8.8.9", "::ffff:10.9.0.77", "fd66::7"].map(|ip| ip.parse().unwrap());
+        let first = ["10.9.0.2", "192.168.1.20", "10.8.0.2", "172.17.0.1"].map(network);
+        assert_eq!(searched(all(), miners), first);
+    }
+
+    #[test]
+    fn an_address_is_in_its_own_network_alone() {
+        let has = |own: &str, prefix, ip: &str| {
+            Network { own: own.parse().unwrap(), prefix }.has(ip.parse().unwrap())
+        };
+        assert!(has("192.168.1.20", 24, "192.168.1.254"));
+        assert!(!has("192.168.1.20", 24, "192.168.2.1"));
+        assert!(has("10.1.2.3", 8, "10.200.0.1"));
+        assert!(has("10.1.2.3", 32, "10.1.2.3") && !has("10.1.2.3", 32, "10.1.2.2"));
+        assert!(has("10.1.2.3", 0, "8.8.8.8"));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct DeviceView {
     pub family: String,
     /// Id of the miner that it is; `None` where none mines here from its address, or several do.
     pub miner: Option<String>,
+    /// A miner at its address is connected to this box.
+    pub mines_here: bool,
     /// Its model.
     pub model: String,
     /// Version of its firmware.
@@ -133,6 +135,8 @@ pub struct PowerView {
     pub devices: u64,
     /// Energy for a terahash, J, of those that tell their hash rate as well.
     pub joules_per_terahash: Option<f64>,
+    /// The part of it that works for this box: of the devices that mine here, W.
+    pub watts_here: f64,
     /// What it costs.
     pub cost: Option<CostView>,
 }
@@ -146,16 +150,26 @@ pub struct CostView {
     pub day: f64,
     /// A month: a twelfth of 365.25 days.
     pub month: f64,
+    /// A day of the devices that mine here: what is paid for the chance of a block.
+    pub day_here: f64,
 }
 
 impl DeviceView {
-    /// Of a device at `place`. `miner` is the id of the one miner there.
-    pub fn of(now: Now, place: Place, device: &Device, miner: Option<String>) -> DeviceView {
+    /// Of a device at `place`. `miner` is the id of the one miner there, now or before it left; `mines_here`:
+    /// whether one is connected from there.
+    pub fn of(
+        now: Now,
+        place: Place,
+        device: &Device,
+        miner: Option<String>,
+        mines_here: bool,
+    ) -> DeviceView {
         let date = |moment: Instant| now.date_of(moment);
         let fault = device.fault();
         let view = DeviceView {
             address: place.to_string(),
             miner,
+            mines_here,
             answered_at: device.answered_at().map(date),
             fresh: device.says(now.mono).is_some(),
             silent_since: fault.map(|(since, _)| date(since)),
@@ -246,15 +260,17 @@ impl DeviceView {
 
 /// Puts what devices claim beside what is known of their models. The higher claim counts: a device that
 /// says less than its data sheet cannot talk an alarm about proven work away.
+/// Of several devices under one name, the claims are added up, as their shares are.
 pub fn claim(miners: &mut [MinerView], devices: &[DeviceView]) {
-    for device in devices {
-        let Some(claims) = device.claims() else { continue };
-        let miner = miners.iter_mut().find(|miner| Some(&miner.id) == device.miner.as_ref());
-        if let Some(miner) = miner
+    for miner in miners {
+        let its = || devices.iter().filter(|device| device.miner.as_ref() == Some(&miner.id));
+        let claims: f64 = its().filter_map(DeviceView::claims).sum();
+        let by = its().find(|device| device.claims().is_some()).map(DeviceView::api_words);
+        if let Some(by) = by
             && miner.claimed.is_none_or(|claimed| claims > claimed)
         {
             miner.claimed = Some(claims);
-            device.api_words().clone_into(&mut miner.claimed_by);
+            by.clone_into(&mut miner.claimed_by);
         }
     }
 }
@@ -263,6 +279,8 @@ pub fn claim(miners: &mut [MinerView], devices: &[DeviceView]) {
 pub fn power(devices: &[DeviceView], price: Option<f64>, currency: &str) -> Option<PowerView> {
     let telling = || devices.iter().filter(|device| device.fresh && device.watts.is_some());
     let watts: f64 = telling().filter_map(|device| device.watts).sum();
+    let here = telling().filter(|device| device.mines_here);
+    let watts_here: f64 = here.filter_map(|device| device.watts).sum();
     let measured = || telling().filter(|device| device.hashrate.is_some_and(|rate| rate > 0.0));
     let rate: f64 = measured().filter_map(|device| device.hashrate).sum();
     let measured_watts: f64 = measured().filter_map(|device| device.watts).sum();
@@ -270,10 +288,16 @@ pub fn power(devices: &[DeviceView], price: Option<f64>, currency: &str) -> Opti
     (count > 0).then(|| PowerView {
         watts,
         devices: count,
+        watts_here,
         joules_per_terahash: (rate > 0.0).then(|| measured_watts / (rate / 1e12)),
         cost: price.map(|price| {
-            let day = watts * 24.0 / 1000.0 * price;
-            CostView { currency: currency.to_owned(), day, month: day * 365.25 / 12.0 }
+            let a_day = |watts: f64| watts * 24.0 / 1000.0 * price;
+            CostView {
+                currency: currency.to_owned(),
+                day: a_day(watts),
+                month: a_day(watts) * 365.25 / 12.0,
+                day_here: a_day(watts_here),
+            }
         }),
     })
 }
@@ -291,9 +315,11 @@ impl CostView {
         }
     }
 
-    /// What it costs, on average, until a block is found; `None` without a hash rate.
+    /// What the devices that mine here cost, on average, until a block is found; `None` without a hash
+    /// rate, and where none of them tells its power.
     pub fn block(&self, odds: &Odds) -> Option<f64> {
-        Some(self.day * odds.mean_s? / 86_400.0)
+        let block = self.day_here * odds.mean_s? / 86_400.0;
+        (block > 0.0).then_some(block)
     }
 }
 
@@ -321,9 +347,14 @@ impl Snapshot {
         }
     }
 
-    /// The device that a miner is.
+    /// The device that a miner is; the first of several that mine under its name.
     pub fn device_of(&self, miner: &str) -> Option<&DeviceView> {
-        self.devices.iter().find(|device| device.miner.as_deref() == Some(miner))
+        self.devices_of(miner).next()
+    }
+
+    /// All devices that mine under a miner's name.
+    pub fn devices_of(&self, miner: &str) -> impl Iterator<Item = &DeviceView> {
+        self.devices.iter().filter(move |device| device.miner.as_deref() == Some(miner))
     }
 
     /// What the owner calls a device: its miner's name, or its own with the address.

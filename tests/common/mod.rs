@@ -7,6 +7,7 @@ pub mod device;
 pub mod fault;
 pub mod few_threads;
 pub mod miner_v2;
+pub mod network;
 pub mod node;
 pub mod sandbox;
 pub mod sink;

@@ -613,6 +613,34 @@ fn heat_and_power_are_drawn_where_they_are_told() {
 }
 
 #[test]
+fn of_devices_under_one_name_each_is_shown_and_of_those_that_mine_elsewhere_what_they_cost() {
+    let s = sample::devices();
+    let told = verdict(&s);
+    let own = |id: &str| strip(&html::miner(&s, &told, id, None).unwrap());
+    let quad = own("quad");
+    assert!(quad.contains("2 devices mine under this name"), "{quad}");
+    let [paused, twin] = [&s.devices[1], &s.devices[5]];
+    for device in [paused, twin] {
+        assert!(quad.contains(&device.address), "{} in {quad}", device.address);
+    }
+    assert!(!own("gamma").contains("mine under this name"));
+    // In the list: the hottest of them, and what they need together.
+    let power = paused.watts.unwrap() + twin.watts.unwrap();
+    let hottest = paused.chip_c.unwrap().max(twin.chip_c.unwrap());
+    let list = text(&s);
+    assert!(list.contains(&format!(", {hottest:.0} °C, {power:.1} W")), "{list}");
+    // One that mines elsewhere pays for other chances.
+    let sum = s.power.as_ref().unwrap();
+    assert!(sum.watts_here < sum.watts && sum.watts_here > 0.0, "{sum:?}");
+    let cost = sum.cost.as_ref().unwrap();
+    let amount = |amount| strip(&cost.amount(amount));
+    let here = format!("a month; {} a day of it here, for a chance of", amount(cost.day_here));
+    assert!(list.contains(&here), "{here} in {list}");
+    let block = amount(cost.block(&soloist::status::odds(&s).unwrap()).unwrap());
+    assert!(list.contains(&format!("a block costs {block} of power")), "{list}");
+}
+
+#[test]
 fn a_miners_page_is_live_and_loads_itself_again_when_the_miner_is_forgotten() {
     let s = sample::home();
     let told = verdict(&s);

@@ -431,6 +431,7 @@ pub fn device(miner: &MinerView, number: u64) -> DeviceView {
         address: miner.address.clone(),
         family: "axeos".to_owned(),
         miner: Some(miner.id.clone()),
+        mines_here: true,
         model: "Bitaxe 601 (BM1370)".to_owned(),
         firmware: "v2.15.0".to_owned(),
         hostname: "bitaxe".to_owned(),
@@ -460,7 +461,7 @@ pub fn device(miner: &MinerView, number: u64) -> DeviceView {
 }
 
 /// Devices of each kind: one hot with a weak supply, one paused, one on its second pool, one silent, one that
-/// is none of our miners.
+/// is none of our miners, one under the name of another.
 pub fn devices() -> Snapshot {
     use soloist::devices::trouble::Trouble;
     let mut s = home();
@@ -496,6 +497,7 @@ pub fn devices() -> Snapshot {
         regulator_c: None,
         volts: None,
         pool: Some("solo.example.org:3333".to_owned()),
+        mines_here: false,
         on_fallback: Some(true),
         shares: None,
         troubles: vec![trouble(Trouble::OnFallback, 40)],
@@ -513,13 +515,16 @@ pub fn devices() -> Snapshot {
     s.miners[2].since = NOW - 70;
     let stranger = DeviceView {
         miner: None,
+        mines_here: false,
         address: "192.168.1.77".to_owned(),
         pool: Some("solo.example.org:3333".to_owned()),
         pools: vec!["solo.example.org:3333".to_owned()],
         shares: None,
         ..device(&s.miners[0], 4)
     };
-    s.devices = vec![hot, paused, elsewhere, silent, stranger];
+    // The owner of the paused one gave its name to another.
+    let twin = DeviceView { address: "192.168.1.78".to_owned(), ..device(&s.miners[1], 5) };
+    s.devices = vec![hot, paused, elsewhere, silent, stranger, twin];
     s.power = soloist::status::devices::power(&s.devices, Some(0.31), "€");
     s
 }

@@ -29,10 +29,8 @@ use soloist::demo::node::{SandboxConfig, SandboxNode};
 
 use crate::common::daemon::{Daemon, Miner};
 use crate::common::miner_v2::{Introduction, Line, MinerV2};
+use crate::common::network::in_a_network_of_its_own;
 use crate::common::{free_port, wait_for};
-
-/// Says that the process is in the network of its own.
-const INSIDE: &str = "SOLOIST_DOOR_INSIDE";
 
 /// Our addresses in it.
 const BOX: [IpAddr; 2] = [
@@ -50,41 +48,23 @@ const PAGE_AT_MOST: Duration = Duration::from_secs(1);
 #[test]
 fn a_hostile_house_keeps_neither_miners_nor_readers_out() {
     let name = "door_e2e::a_hostile_house_keeps_neither_miners_nor_readers_out";
-    in_a_network_of_its_own(name, inside);
+    in_the_house(name, inside);
 }
 
 /// `SOLOIST_LONG=1`: ten thousand.
 #[test]
 fn half_handshakes_of_stratum_v2_are_bounded_and_told_and_keep_no_miner_out() {
     let name = "door_e2e::half_handshakes_of_stratum_v2_are_bounded_and_told_and_keep_no_miner_out";
-    in_a_network_of_its_own(name, half_handshakes);
+    in_the_house(name, half_handshakes);
 }
 
-fn in_a_network_of_its_own(name: &str, inside: fn()) {
-    if std::env::var_os(INSIDE).is_some() {
+fn in_the_house(name: &str, inside: fn()) {
+    in_a_network_of_its_own(name, "the door", || {
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, most.min(8192), most).unwrap();
         make_network();
-        return inside();
-    }
-    let quiet = |command: &mut Command| {
-        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
-    };
-    if !quiet(Command::new("unshare").args(["--net", "ip", "link", "set", "lo", "up"])) {
-        println!(
-            "*** NOT TESTED ***: the door (no network of its own: root, unshare and ip are needed)"
-        );
-        return;
-    }
-    let status = Command::new("unshare")
-        .arg("--net")
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{status}");
+        inside();
+    });
 }
 
 fn inside() {
@@ -387,7 +367,7 @@ fn attackers() -> Vec<IpAddr> {
 /// A pair of interfaces of which one has all addresses: what one sends to another stays in the machine.
 fn make_network() {
     let mut script = String::from("link add house type veth peer name wall\n");
-    script += "link set lo up\nlink set house up\nlink set wall up\n";
+    script += "link set house up\nlink set wall up\n";
     let mut all = attackers();
     all.extend(BOX);
     all.push("fd66::fffd".parse().unwrap());

@@ -16,6 +16,7 @@ mod cli;
 mod container;
 mod door_e2e;
 mod ledger_cli;
+mod mdns_e2e;
 mod mqtt_e2e;
 mod power_cut;
 mod safe_start;

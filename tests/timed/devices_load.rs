@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,10 +22,9 @@ use socket2::{Domain, Socket, Type};
 use crate::common::daemon::{Daemon, Miner};
 use crate::common::device::{Device, Kind};
 use crate::common::free_port;
+use crate::common::network::in_a_network_of_its_own;
 use crate::common::sandbox::sandbox_with;
 
-/// Says that the process is in the network of its own.
-const INSIDE: &str = "SOLOIST_DEVICES_INSIDE";
 const MINERS: u8 = 40;
 /// Where the box is.
 const BOX: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -42,26 +41,8 @@ fn forty_devices_that_are_asked_beside_forty_miners() {
         return;
     };
     let _alone = crate::alone();
-    if env::var_os(INSIDE).is_some() {
-        return inside(length);
-    }
-    let quiet = |command: &mut Command| {
-        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
-    };
-    if !quiet(Command::new("unshare").args(["--net", "ip", "link", "set", "lo", "up"])) {
-        println!("*** NOT TESTED ***: forty devices (root, unshare and ip are needed)");
-        return;
-    }
-    let status = Command::new("unshare")
-        .arg("--net")
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "devices_load::forty_devices_that_are_asked_beside_forty_miners"])
-        .arg("--nocapture")
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{status}");
+    let name = "devices_load::forty_devices_that_are_asked_beside_forty_miners";
+    in_a_network_of_its_own(name, "forty devices", || inside(length));
 }
 
 /// One of the programs that are compared.

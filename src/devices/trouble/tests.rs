@@ -115,6 +115,44 @@ fn a_connector_without_a_fan_is_no_fan_that_stands_still() {
     assert_eq!(told[0].trouble, Trouble::FanStopped);
 }
 
+/// As AxeOS and Antminers tell it: by the answer's own reader.
+#[test]
+fn a_second_fan_that_is_told_of_no_more_has_stopped() {
+    let axeos = |fan2rpm: &str| {
+        let text = format!(
+            r#"{{"ASICModel":"BM1370","version":"v2.15.0","hashRate":1066.7,"fanrpm":4211,"fanspeed":43{fan2rpm}}}"#
+        );
+        crate::devices::axeos::read(text.as_bytes()).unwrap()
+    };
+    let (both, one) = (axeos(r#","fan2rpm":4100"#), axeos(r#","fan2rpm":0"#));
+    assert_eq!((both.fans.len(), one.fans.len()), (2, 1), "{one:?}");
+    let told = |first: &Telemetry, then: &Telemetry| {
+        let start = Instant::now();
+        let mut watch = Watch::default();
+        watch.saw(start, first);
+        for second in [30, 60, 90] {
+            watch.saw(start + Duration::from_secs(second), then);
+        }
+        let told = watch.troubles(start + Duration::from_secs(90));
+        told.map(|watched| watched.trouble).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&both, &one), [Trouble::FanStopped]);
+    assert_eq!(told(&both, &axeos("")), [Trouble::FanStopped]);
+    // There was never a second one.
+    assert_eq!(told(&one, &one), []);
+    // All are at rest, as they are told to, or nothing at all is told of them.
+    let at_rest = Fan { rpm: Some(0.0), percent: Some(0.0) };
+    assert_eq!(told(&both, &Telemetry { fans: vec![at_rest], ..one.clone() }), []);
+    assert_eq!(told(&both, &Telemetry { fans: Vec::new(), ..one }), []);
+    // Of four without a percentage.
+    let fans = |count| Telemetry {
+        fans: vec![Fan { rpm: Some(5_880.0), percent: None }; count],
+        ..Telemetry::silent(Family::Cgminer)
+    };
+    assert_eq!(told(&fans(4), &fans(3)), [Trouble::FanStopped]);
+    assert_eq!(told(&fans(4), &fans(0)), [], "it sleeps");
+}
+
 #[test]
 fn the_api_and_the_metrics_call_a_trouble_the_same() {
     for trouble in Trouble::ALL {

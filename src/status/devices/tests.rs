@@ -87,6 +87,15 @@ fn a_device_that_claims_more_than_it_proves_is_told_of() {
 }
 
 #[test]
+fn what_several_devices_under_one_name_claim_is_added_up_like_their_shares() {
+    let mut miners = [miner(Some(1.1e12), 1.2e12)];
+    let both =
+        [device("7", 1.0e12, None), device("8", 9e12, None), device("7", 1.0e12, Some(1.2e12))];
+    claim(&mut miners, &both);
+    assert_eq!(miners[0].claimed, Some(2.2e12));
+}
+
+#[test]
 fn who_claims_it_is_said() {
     let mut miners = [miner(Some(1.1e12), 1.0e12)];
     claim(&mut miners, &[device("7", 1.0e12, None)]);
@@ -139,15 +148,21 @@ fn a_hot_regulator_is_not_called_a_hot_chip() {
 
 #[test]
 fn power_is_added_up_and_priced() {
-    let told = |watts, hashrate| DeviceView { watts: Some(watts), ..device("7", hashrate, None) };
+    let told = |watts, hashrate| DeviceView {
+        watts: Some(watts),
+        mines_here: true,
+        ..device("7", hashrate, None)
+    };
     let silent = DeviceView { fresh: false, ..told(5_000.0, 9e12) };
-    let devices = [told(18.0, 1.2e12), told(72.0, 4.8e12), told(10.0, 0.0), silent];
+    let elsewhere = DeviceView { mines_here: false, ..told(72.0, 4.8e12) };
+    let devices = [told(18.0, 1.2e12), elsewhere, told(10.0, 0.0), silent];
     let sum = power(&devices, Some(0.3), "€").unwrap();
-    assert_eq!((sum.watts, sum.devices), (100.0, 3));
+    assert_eq!((sum.watts, sum.watts_here, sum.devices), (100.0, 28.0, 3));
     // Without the one that does not hash.
     assert_eq!(sum.joules_per_terahash, Some(15.0));
     let cost = sum.cost.unwrap();
     assert!((cost.day - 0.72).abs() < 1e-9 && (cost.month - 21.915).abs() < 1e-9, "{cost:?}");
+    assert!((cost.day_here - 0.2016).abs() < 1e-9, "{cost:?}");
     assert_eq!(
         (cost.amount(cost.day), cost.amount(1_234.5)),
         ("0.72\u{202f}€".into(), "1235\u{202f}€".into())
@@ -159,10 +174,12 @@ fn power_is_added_up_and_priced() {
 
 #[test]
 fn what_a_block_costs_follows_from_the_odds() {
-    let cost = CostView { day: 2.0, ..CostView::default() };
+    let cost = CostView { day: 5.0, day_here: 2.0, ..CostView::default() };
     let odds = Odds { mean_s: Some(86_400.0 * 365.0), ..Odds::default() };
     assert_eq!(cost.block(&odds), Some(730.0));
-    assert_eq!(cost.block(&Odds { mean_s: None, ..odds }), None);
+    assert_eq!(cost.block(&Odds { mean_s: None, ..odds.clone() }), None);
+    // What mines elsewhere pays for other chances.
+    assert_eq!(CostView { day_here: 0.0, ..cost }.block(&odds), None);
 }
 
 #[test]

@@ -8,9 +8,11 @@ use super::{View, age, fact};
 
 /// Beside a miner's model in the list: `, 58 °C, 18 W`; `None` where nothing fresh is known.
 pub(super) fn short(view: &View<'_>, miner: &str) -> Option<String> {
-    let device = view.s.device_of(miner).filter(|device| device.fresh)?;
-    let told: Vec<String> =
-        device.chip_c.map(celsius).into_iter().chain(device.watts.map(watts)).collect();
+    // Of several under one name, the hottest, and what they need together.
+    let fresh = || view.s.devices_of(miner).filter(|device| device.fresh);
+    let hottest = fresh().filter_map(|device| device.chip_c).reduce(f64::max);
+    let power = fresh().filter_map(|device| device.watts).reduce(|a, b| a + b);
+    let told: Vec<String> = hottest.map(celsius).into_iter().chain(power.map(watts)).collect();
     (!told.is_empty()).then(|| format!(", {}", told.join(", ")))
 }
 
@@ -35,6 +37,8 @@ fn costs(power: &PowerView, odds: Option<Odds>) -> Markup {
     let block = odds.and_then(|odds| cost.block(odds));
     html! {
         ": " (cost.amount(cost.day)) " a day, " (cost.amount(cost.month)) " a month"
+        // Those that mine elsewhere have no part in the chance.
+        @if power.watts - power.watts_here > 0.05 { "; " (cost.amount(cost.day_here)) " a day of it here" }
         @if let Some(chance) = chance { ", for a chance of " (format::one_in(chance)) " a day" }
         @if let Some(block) = block { "; a block costs " (cost.amount(block)) " of power on average" }
     }
@@ -42,7 +46,21 @@ fn costs(power: &PowerView, odds: Option<Odds>) -> Markup {
 
 /// The part of a miner's own page; `None` where its device tells nothing.
 pub(super) fn part(view: &View<'_>, miner: &str) -> Option<Markup> {
-    view.s.device_of(miner).map(|device| facts(view, device))
+    let devices: Vec<&DeviceView> = view.s.devices_of(miner).collect();
+    match devices.as_slice() {
+        [] => None,
+        [device] => Some(facts(view, device)),
+        several => Some(html! {
+            p.warn {
+                (several.len()) " devices mine under this name: their shares are added up, and the charts of heat \
+                 and power mix what they tell. Give each a name of its own behind the address in its user."
+            }
+            @for device in several {
+                h3 { (device.address) }
+                (facts(view, device))
+            }
+        }),
+    }
 }
 
 fn facts(view: &View<'_>, device: &DeviceView) -> Markup {
