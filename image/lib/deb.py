@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 
+import keys
 from common import IMAGE, REPOSITORY, Failure, reproducible, run, say, source_date
 
 # What of the program's libraries is in which package; anything else would be a surprise.
@@ -24,6 +25,8 @@ def build(binary, architecture, version, out):
     put(systemd / "soloist.sysusers", tree / "usr/lib/sysusers.d/soloist.conf")
     # Not a conffile: the page writes the settings, and no update may ask about them.
     write(settings(), tree / "usr/share/soloist/soloist.toml")
+    # By this key it knows an update feed.
+    put(keys.public(), tree / "usr/share/soloist/update.pub")
     documents = tree / "usr/share/doc/soloist"
     put(REPOSITORY / "CHANGELOG.md", documents / "NEWS.md")
     put(IMAGE / "deb/copyright", documents / "copyright")
