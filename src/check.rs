@@ -14,21 +14,24 @@ use futures_lite::future;
 
 use crate::address::{self, Address};
 use crate::chain::Chain;
-use crate::clock::Now;
+use crate::clock::{Now, date};
 use crate::coinbase::{EXTRANONCE_SIZE, MAX_SIZE, MAX_TAG};
 use crate::config::{self, Config, Flags, Loaded, NodeConfig, Payout};
 use crate::exit::{self, Exit};
+use crate::feed;
 use crate::ids::NodeId;
 use crate::job::{Jobs, Work};
 use crate::mqtt;
 use crate::node::fault::{Login, TlsFault};
 use crate::node::{Command, HealthReport, Permissions, RpcError, ZmqState};
+use crate::os;
 use crate::peers::Probe;
 use crate::rpc::Rpc;
 #[cfg(feature = "zmq")]
 use crate::rpc::probe_zmq;
 use crate::share::Candidate;
 use crate::template::{Template, TxCache};
+use crate::update::{self, Fault, Fetched};
 
 /// What one node answered.
 #[derive(Clone, Debug)]
@@ -56,22 +59,31 @@ pub fn run(flags: &Flags) -> Exit {
             return Exit::Config;
         }
     };
-    let (answers, broker) = thread::scope(|scope| {
+    let Config { update, .. } = &loaded.config;
+    let (answers, extras) = thread::scope(|scope| {
         let broker = scope.spawn(|| try_broker(&loaded.config));
-        (ask_all(&loaded.config), broker.join().expect("a panic aborts the whole program"))
+        let feed = update.source().map(|source| scope.spawn(move || feed::fetch(&source)));
+        let answers = ask_all(&loaded.config);
+        let ended = "a panic aborts the whole program";
+        let broker = broker.join().expect(ended);
+        (answers, Extras { broker, feed: feed.map(|feed| feed.join().expect(ended)) })
     });
-    let (text, exit) = story(&loaded, &answers, broker.as_ref());
+    let (text, exit) = story(&loaded, &answers, &extras);
     exit::say(text.trim_end());
     exit
 }
 
-/// All sentences, and the exit code that they come to. `answers` are in the order of the nodes. `broker`:
-/// whether the MQTT broker takes us, if there is one; mining does not depend on it.
-pub fn story(
-    loaded: &Loaded,
-    answers: &[Answer],
-    broker: Option<&Result<(), mqtt::Fault>>,
-) -> (String, Exit) {
+/// What came of trying what mining does not depend on; `None` where the settings name nothing.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Whether the MQTT broker takes us.
+    pub broker: Option<Result<(), mqtt::Fault>>,
+    /// What the update feed says.
+    pub feed: Option<Result<Fetched, Fault>>,
+}
+
+/// All sentences, and the exit code that they come to. `answers` are in the order of the nodes.
+pub fn story(loaded: &Loaded, answers: &[Answer], extras: &Extras) -> (String, Exit) {
     let Config { nodes, payout, .. } = &loaded.config;
     let mut text = match &loaded.file {
         Some(file) => format!("{}, checking {}\n", exit::version(), file.display()),
@@ -104,7 +116,7 @@ pub fn story(
     {
         text += &block_now(template, &health.chain, owner, payout);
     }
-    if let (Some(address), Some(tried)) = (&loaded.config.mqtt.broker, broker) {
+    if let (Some(address), Some(tried)) = (&loaded.config.mqtt.broker, &extras.broker) {
         text += &format!("\nHome Assistant, by the MQTT broker {address}\n");
         text += &match tried {
             Ok(()) => "   The broker takes us.\n".to_owned(),
@@ -113,12 +125,35 @@ pub fn story(
             ),
         };
     }
+    if let Some(feed) = &extras.feed {
+        text += &format!("\nNew versions\n{}\n", of_feed(feed));
+    }
     if !loaded.warnings.is_empty() {
         text += "\nAllowed, but unwise\n";
         loaded.warnings.iter().for_each(|warning| text += &format!("- {warning}\n"));
     }
     let (verdict, exit) = verdict(nodes, &states, leader);
     (format!("{text}\n{verdict}\n"), exit)
+}
+
+/// What the update feed says, or why it says nothing. It changes nothing about mining.
+fn of_feed(feed: &Result<Fetched, Fault>) -> String {
+    let version = os::image_version().unwrap_or(env!("CARGO_PKG_VERSION"));
+    match (feed, version.parse()) {
+        (Ok(Fetched { feed, .. }), Ok(own)) => {
+            let made =
+                format!("Its feed, number {}, was made on {}.", feed.serial, date(feed.issued));
+            let why = feed.reason(own).map(|reason| format!(" {reason}")).unwrap_or_default();
+            format!("{}{why} {made}", update::sentence(own, feed))
+        }
+        (Ok(_), Err(_)) => {
+            format!("This is {version}, which is no release: nothing is offered for it.")
+        }
+        (Err(fault), _) => {
+            let remedy = fault.remedy(&date(os::now().unix));
+            format!("The update feed cannot be used: {fault}. {remedy}")
+        }
+    }
 }
 
 /// What is to be said of one node.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
+use time::macros::format_description;
 
 /// One reading of both clocks, taken by a shell and handed to a core with an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,18 @@ const LAST_UNIX: u64 = 253_402_300_799;
 pub fn utc(unix: u64) -> OffsetDateTime {
     let unix = unix.min(LAST_UNIX) as i64;
     OffsetDateTime::from_unix_timestamp(unix).expect("the year has at most four digits")
+}
+
+/// `2026-11-21T07:39:12Z`.
+pub fn iso(unix: u64) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    utc(unix).format(format).expect("a date has all of it")
+}
+
+/// `2026-11-21 07:39 UTC`, for readers without JavaScript; with it they see their own time zone.
+pub fn date(unix: u64) -> String {
+    let iso = iso(unix);
+    format!("{} {} UTC", &iso[..10], &iso[11..16])
 }
 
 /// What a wall clock, ours or somebody else's, showed at a moment of our monotonic time.

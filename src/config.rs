@@ -57,7 +57,9 @@ pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, 
 pub use p2p::P2pAddress;
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{page_settings, rewrite, rewrite_pin, rewrite_section};
-pub use sections::{Data, Devices, Failover, Http, Log, Mqtt, P2p, Payout, SECTIONS, Stratum};
+pub use sections::{
+    Data, Devices, Failover, Http, Log, Mqtt, P2p, Payout, SECTIONS, Stratum, Update,
+};
 
 use written::Written;
 
@@ -104,6 +106,8 @@ pub struct Config {
     pub p2p: P2p,
     /// `[mqtt]`: Home Assistant.
     pub mqtt: Mqtt,
+    /// `[update]`: new versions.
+    pub update: Update,
     /// `[log]`
     pub log: Log,
     /// `[[notify]]`: who is told what. At most [`crate::settings::SINKS_MAX`].

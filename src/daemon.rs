@@ -35,6 +35,7 @@ mod snoozes;
 mod standing;
 mod strangers;
 mod timings;
+mod updates;
 mod view;
 
 use std::cell::{Cell, RefCell};
@@ -100,6 +101,7 @@ use pointed::PointedDevices;
 use recorder::{Recording, Said};
 use snoozes::Snoozes;
 use timings::Timings;
+use updates::Updates;
 use view::pages;
 
 /// Maximum time that a stop waits for a block that no node has yet. The unit's TimeoutStopSec is
@@ -134,6 +136,8 @@ enum Event {
     Mqtt(u64, crate::mqtt::News),
     /// A device answered a question, or did not.
     Device(Question, Result<Box<Telemetry>, Fault>),
+    /// Something about a new version was read, written or fetched.
+    Update(crate::update::Input),
     /// The state of the card was read, or a copy was made.
     Housekeeping(housekeeping::Found),
     /// The board was read.
@@ -335,6 +339,7 @@ struct State {
     ledger: LedgerHandle,
     notifications: Notifications,
     mqtt: Mqtt,
+    updates: Updates,
     devices: Devices,
     pointed: PointedDevices,
     timings: Timings,
@@ -417,6 +422,7 @@ impl Daemon {
                 ledger: LedgerHandle::new(now, &config.data.dir, queue.clone()),
                 notifications: Notifications::new(now, &config),
                 mqtt: Mqtt::default(),
+                updates: Updates::open(&config.data.dir),
                 devices: Devices::new(now, &config, people.clone()),
                 pointed: PointedDevices::open(&config.data.dir),
                 timings: Timings::new(now, &config.data.dir),
@@ -753,6 +759,7 @@ impl State {
         self.read_pin();
         self.turn_miners_away();
         self.open_mqtt(now);
+        self.update_settings(now);
         self.tick(now);
         // Ready to serve as soon as a node is: `systemctl start` must not wait for hours while one
         // downloads the chain. The status line says what is missing.
@@ -772,6 +779,7 @@ impl State {
             }
             Event::Sent(id, result) => self.sent(now, id, result),
             Event::Mqtt(number, news) => self.mqtt_news(now, number, news),
+            Event::Update(input) => self.update_input(now, input),
             Event::Device(question, answer) => self.device_answered(now, question, answer),
             Event::Housekeeping(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
@@ -801,6 +809,7 @@ impl State {
         self.tick_housekeeping(now);
         self.tick_notifications(now);
         self.tick_mqtt(now);
+        self.tick_updates(now);
         self.tick_devices(now);
         self.doors.keep(now, self.stopping.is_some(), &self.queue);
         self.feed_watchdog(now);
@@ -812,6 +821,7 @@ impl State {
             self.ledger.next_deadline(),
             self.notifications.next_deadline(),
             self.mqtt.next_deadline(),
+            self.updates.next_deadline(),
             self.devices.next_deadline(),
             self.timings.next_deadline(),
             self.housekeeping.next_deadline(),
@@ -886,6 +896,9 @@ impl State {
         self.notifications.reload(now, &self.config);
         if old.mqtt != self.config.mqtt {
             self.open_mqtt(now);
+        }
+        if old.update != self.config.update {
+            self.update_settings(now);
         }
         if old.devices != self.config.devices {
             self.devices.reload(now, &self.config);

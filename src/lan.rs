@@ -10,16 +10,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use async_io::Async;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Method;
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 
 use crate::devices::rounds::Place;
 use crate::devices::{ANSWER_MAX, Answer, Api, Fault};
 use crate::timeout::within;
+use crate::web;
 
 /// Longest time for one question, from the connection to the last byte of its answer.
 const DEADLINE: Duration = Duration::from_secs(6);
@@ -99,10 +98,6 @@ async fn exchange(
     path: &str,
     body: String,
 ) -> Result<Reply, Fault> {
-    let io = smol_hyper::rt::FuturesIo::new(stream);
-    // Devices send a few short headers.
-    let handshake = http1::Builder::new().max_buf_size(16 * 1024).handshake::<_, Full<Bytes>>(io);
-    let (mut sender, connection) = handshake.await.map_err(|_| Fault::Broken)?;
     let host = match at.port() {
         80 => at.ip().to_string(),
         _ => at.to_string(),
@@ -117,22 +112,22 @@ async fn exchange(
         request = request.header(CONTENT_TYPE, "application/json");
     }
     let request = request.body(Full::new(body.into())).map_err(|_| Fault::Broken)?;
-    let talk = async {
-        let answer = sender.send_request(request).await.map_err(|_| Fault::Broken)?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-        let body = body.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
-            true => Fault::TooLong,
-            false => Fault::Broken,
-        })?;
-        Ok(Reply { status, body: body.to_bytes().into() })
-    };
-    let drive = async {
-        connection.await.map_err(|_| Fault::Broken)?;
-        // The other side ended the connection: its answer, if there is one, is in `talk`.
-        std::future::pending().await
-    };
-    talk.or(drive).await
+    web::exchange(
+        stream,
+        request,
+        |_| Fault::Broken,
+        async |answer| {
+            let status = answer.status().as_u16();
+            let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+            let body =
+                body.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
+                    true => Fault::TooLong,
+                    false => Fault::Broken,
+                })?;
+            Ok(Reply { status, body: body.to_bytes().into() })
+        },
+    )
+    .await
 }
 
 /// One command of cgminer's API, on a connection of its own: the device closes it after its answer.

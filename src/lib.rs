@@ -63,6 +63,9 @@ pub mod pool;
 // -- pure: changes that the owner makes on the page --
 pub mod settings;
 
+// -- pure: new versions of this program --
+pub mod update;
+
 // -- pure: the daemon's decisions --
 pub mod engine;
 
@@ -79,7 +82,11 @@ pub mod rpc;
 // -- I/O --
 pub mod os;
 
+// -- I/O: the web --
+pub mod web;
+
 // -- I/O --
+pub mod feed;
 pub mod lan;
 pub mod ledger;
 pub mod peers;

@@ -18,6 +18,7 @@ pub mod miners;
 pub mod nominal;
 pub mod odds;
 mod snapshot;
+mod update;
 pub mod verdict;
 pub(crate) mod words;
 

@@ -49,6 +49,7 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     changes.extend(old.p2p.changes(&new.p2p));
     changes.extend(old.devices.changes(&new.devices));
     changes.extend(old.mqtt.changes(&new.mqtt));
+    changes.extend(old.update.changes(&new.update));
     changes.extend(old.log.changes(&new.log));
     if old.notify != new.notify {
         changes.push(Change::live("Notifications go to other places, or tell other things."));

@@ -18,6 +18,8 @@ use crate::devices::rounds::Place;
 use crate::mqtt::Broker;
 use crate::peer_address::{NamedPeer, PeerAddress};
 use crate::settings::access::{self, PIN_MAX, PIN_MIN};
+use crate::update::TimeOfDay;
+use crate::update::feed::is_address;
 
 /// Any text but an empty one.
 pub(super) fn text() -> Form<String> {
@@ -177,6 +179,33 @@ pub(super) fn broker() -> Form<Option<Broker>> {
     Form::new(KIND, |_, value| match as_text(value)?.trim() {
         "" => Ok(None),
         text => p2p::broker(text).map(Some),
+    })
+}
+
+/// The address of an update feed; an empty one is none.
+pub(super) fn feed() -> Form<Option<String>> {
+    const KIND: &str = "`http://…` or `https://…`, the address of a feed, or `\"\"` for none";
+    const INSTEAD: &str = "Write an address such as \"https://example.org/soloist/feed.json\".";
+    Form::new(KIND, |_, value| match as_text(value)?.trim() {
+        "" => Ok(None),
+        url if url.contains(['?', '#']) => wrong(
+            "a feed's address has no '?' and no '#': its signature is found by .minisig behind it",
+            INSTEAD,
+        ),
+        url if url.contains('@') => wrong(
+            "a user has no place in it: nothing about you is told to who serves the feed",
+            INSTEAD,
+        ),
+        url if is_address(url) && url.parse::<hyper::Uri>().is_ok() => Ok(Some(url.to_owned())),
+        _ => wrong("it is no address of a feed", INSTEAD),
+    })
+}
+
+/// A time of day, such as `04:00`.
+pub(super) fn time_of_day() -> Form<TimeOfDay> {
+    Form::new("a time of day, `\"00:00\"` to `\"23:59\"`", |_, value| {
+        let time = TimeOfDay::read(as_text(value)?.trim());
+        time.map_or_else(|| wrong("it is no time of day", "Write it like \"04:00\"."), Ok)
     })
 }
 

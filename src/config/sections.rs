@@ -10,9 +10,9 @@ use super::declare::Line::{Example, Set};
 use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sections};
 use super::diff::Change;
 use super::forms::{
-    address, broker, buttons, chat, choice, count, everywhere, hosts, listen, miner_password, name,
-    number, one_of, origins, p2p, password, path, peers, pin, places, proxy, reached, rpc_url,
-    span, tag, text, token, topic, truth, version_bits, zmq,
+    address, broker, buttons, chat, choice, count, everywhere, feed, hosts, listen, miner_password,
+    name, number, one_of, origins, p2p, password, path, peers, pin, places, proxy, reached,
+    rpc_url, span, tag, text, time_of_day, token, topic, truth, version_bits, zmq,
 };
 use super::url::RpcUrl;
 use super::validate::Check;
@@ -22,12 +22,14 @@ use crate::address::Address;
 use crate::devices::pointing::Command;
 use crate::devices::rounds::Place;
 use crate::failover::Follow;
+use crate::feed::{SYSTEM_KEY, Source};
 use crate::logger;
 use crate::mqtt::{Broker, Version};
 use crate::peer_address::{NamedPeer, Outside, PeerAddress};
 use crate::settings::MqttValues;
 use crate::signal::{self, Signals};
 use crate::stratum::firmware::Override;
+use crate::update::{Mode, TimeOfDay};
 
 section! {
     /// Who is paid, and what the block says.
@@ -603,6 +605,69 @@ impl Mqtt {
 }
 
 section! {
+    /// New versions of Soloist. docs/updates.md says what is done with a feed.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Update {
+        /// The address of the update feed, a small signed file that tells of the newest version. It is read
+        /// once a day; nothing about you or this box is in the request. Nothing is asked as long as none is
+        /// named.
+        feed: Option<String> = feed()
+            .default("\"\"")
+            .line(Example("\"https://example.org/soloist/feed.json\"")),
+            Live => Update::says;
+
+        /// "tell": the page and a message say that there is a new version, and a press installs it.
+        /// "install": it is also fetched and installed by itself, at the hour below. "off": the feed is not
+        /// read. Only the box can install; elsewhere "install" does what "tell" does.
+        mode: Mode = choice(&[
+                ("tell", Mode::Tell), ("install", Mode::Install), ("off", Mode::Off)],
+                "nothing is done by that name",
+                "Write \"tell\", \"install\" or \"off\".")
+            .default("\"tell\""),
+            Live => Update::says;
+
+        /// When an update is installed by itself: a time of day, UTC. The miners are without work for a
+        /// minute then. It waits while a block is on its way, and for another day while no node gives work.
+        at: TimeOfDay = time_of_day().default("\"04:00\""), Live => Update::says;
+
+        /// The public key (minisign) that the feed must be signed by. The box installs only what is signed
+        /// by its own key, whatever stands here.
+        key_path: Option<PathBuf> =
+            path().optional("this system's, /usr/share/soloist/update.pub"),
+            Live joined => Update::says;
+
+        /// The only certificate (PEM) that is trusted where feed begins with https://, such as that of a
+        /// server of your own. Left out, the system's authorities are trusted.
+        tls_cert_path: Option<PathBuf> = path().optional("the system's authorities are trusted"),
+            Live joined => Update::says;
+    }
+}
+
+impl Update {
+    /// Where the feed is, and whose key counts; `None` if none is to be read.
+    pub fn source(&self) -> Option<Source> {
+        Some(Source {
+            url: self.feed.clone().filter(|_| self.mode != Mode::Off)?,
+            key: self.key_path.clone().unwrap_or_else(|| PathBuf::from(SYSTEM_KEY)),
+            certificate: self.tls_cert_path.clone(),
+        })
+    }
+
+    fn says(_: &Update, new: &Update) -> String {
+        match (&new.feed, new.mode) {
+            (None, _) | (_, Mode::Off) => "No update feed is read.".to_owned(),
+            (Some(feed), Mode::Tell) => format!("New versions are told by the feed {feed}."),
+            (Some(feed), Mode::Install) => {
+                format!(
+                    "New versions are told by the feed {feed}, and installed at {} UTC.",
+                    new.at
+                )
+            }
+        }
+    }
+}
+
+section! {
     /// Where the daemon keeps its files.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Data {
@@ -720,6 +785,8 @@ best = false"#;
 
     "Home Assistant" "mqtt" Mqtt;
 
+    "New versions" "update" Update;
+
     "Files and log" "data" Data;
 
     "" "log" Log;
@@ -754,6 +821,7 @@ mod tests {
                 "p2p" => drop(P2p::read(table, &mut check)),
                 "notify" => drop(NotifySettings::read(table, &mut check)),
                 "mqtt" => drop(Mqtt::read(table, &mut check)),
+                "update" => drop(Update::read(table, &mut check)),
                 "data" => drop(Data::read(table, &mut check)),
                 "log" => drop(Log::read(table, &mut check)),
                 other => panic!("{other}"),

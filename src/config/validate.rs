@@ -8,7 +8,7 @@ use super::escapes;
 use super::problem::{At, Problem, Problems};
 use super::sections::{
     Data, Devices, Failover, FirmwareSettings, Http, KINDS, Log, Mqtt, NodeSettings,
-    NotifySettings, P2p, Payout, Service, Stratum,
+    NotifySettings, P2p, Payout, Service, Stratum, Update,
 };
 use super::url::RpcUrl;
 use super::written::{NODES, Table, Written};
@@ -45,6 +45,7 @@ pub(super) fn validate(
     let p2p = check.outside(&mut written);
     let devices = Devices::read(written.one("devices"), &mut check);
     let mqtt = check.mqtt(&mut written);
+    let update = check.update(&mut written);
     let log = Log::read(written.one("log"), &mut check);
     let notify = check.sinks(&written);
     check.warn_about_nodes(&nodes);
@@ -63,6 +64,7 @@ pub(super) fn validate(
                 p2p,
                 devices,
                 mqtt,
+                update,
                 log,
                 notify,
             },
@@ -328,6 +330,22 @@ impl<'a> Check<'a> {
                 ));
             }
         }
+    }
+
+    /// `[update]`
+    fn update(&mut self, written: &mut Written) -> Update {
+        let table = written.one("update");
+        let update = Update::read(table, self);
+        if let (Some(path), Some(written)) = (&update.tls_cert_path, table.get("tls_cert_path")) {
+            let (at, key) = (written.at.clone(), written.key.clone());
+            if update.feed.as_ref().is_none_or(|feed| feed.starts_with("https://")) {
+                self.certificates.push(CertificateFile { path: path.clone(), at, key });
+            } else {
+                let what = "a certificate is only looked at with https://";
+                self.problem(&at, &key, what, "Write https:// in feed, or remove this line.");
+            }
+        }
+        update
     }
 
     /// `[mqtt]`

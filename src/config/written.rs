@@ -245,8 +245,8 @@ impl Place<'_> {
 
     fn no_section(&self, span: Range<usize>) -> Problem {
         let instead = "Write sections as [node], [payout], [stratum], [http], [data], [failover], \
-                       [p2p], [devices], [mqtt] and [log] on a line of their own, each backup node as \
-                       [[node.backup]], each kind of miner as [[stratum.firmware]] and each place \
+                       [p2p], [devices], [mqtt], [update] and [log] on a line of their own, each backup \
+                       node as [[node.backup]], each kind of miner as [[stratum.firmware]] and each place \
                        for notifications as [[notify]].";
         self.problem(Some(span), "", "this is not a section", instead)
     }

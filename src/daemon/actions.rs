@@ -25,7 +25,7 @@ const ANSWER_AT_MOST: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The environment variable with the path of a file that a systemd unit watches: root carries out
-/// the word in it (`restart` or `shutdown`). The daemon itself may neither restart the box nor shut
+/// the word in it (`restart`, `shutdown`, and on the box `update`). The daemon itself may neither restart the box nor shut
 /// it down. The image has such a unit, and `systemd/soloist-power.path` is one for other machines.
 const REQUEST_FILE: &str = "SOLOIST_REQUEST";
 
@@ -61,6 +61,14 @@ impl Daemon {
                 let was = self.state.borrow_mut().snoozes.end(&alarm);
                 let words = if was { "It counts again." } else { "Its time was over already." };
                 Box::pin(async move { Ok(words.to_owned()) })
+            }
+            Action::CheckUpdate => match self.this.upgrade() {
+                Some(this) => Box::pin(this.check_for_update()),
+                None => Box::pin(async { Err("Shutting down.".to_owned()) }),
+            },
+            Action::InstallUpdate => {
+                let done = self.install_update();
+                Box::pin(async move { done })
             }
             Action::Kick(id) => {
                 let done = self.state.borrow_mut().kick(&id);
@@ -313,20 +321,25 @@ fn without_secrets(config: &Config, mut text: String) -> String {
     text
 }
 
-/// Asks the system for `what`; `by_hand` is the systemctl command for the same.
-async fn request(what: &'static str, by_hand: &'static str) -> Result<String, String> {
-    let Some(file) = std::env::var_os(REQUEST_FILE).map(PathBuf::from) else {
-        return Err(format!(
-            "This program may not do that on this machine. Say there: systemctl {by_hand}."
-        ));
-    };
+/// Why the system was not asked.
+#[derive(Debug)]
+pub(super) enum Unasked {
+    /// Nothing says how, on this machine.
+    NoSystem,
+    /// The request could not be written.
+    Failed(std::io::Error),
+    /// No unit took it.
+    NobodyTook,
+}
+
+/// Asks the system for `what`; a unit of root's carries it out.
+pub(super) async fn ask_system(what: &'static str) -> Result<(), Unasked> {
+    let file = std::env::var_os(REQUEST_FILE).map(PathBuf::from).ok_or(Unasked::NoSystem)?;
     let (request, words) = (file.clone(), format!("{what}\n"));
     // Replaced as a whole: the watching unit reads the file as soon as it is there.
     let written =
         blocking::unblock(move || fsutil::replace(&request, words.as_bytes(), Rights::Keep(0o666)));
-    written.await.map_err(|error| {
-        format!("That failed: {}. Say on the box: systemctl {by_hand}.", error.source)
-    })?;
+    written.await.map_err(|error| Unasked::Failed(error.source))?;
     // The unit removes the file before it acts.
     let mut waited = Duration::ZERO;
     loop {
@@ -342,13 +355,29 @@ async fn request(what: &'static str, by_hand: &'static str) -> Result<String, St
             taken
         });
         match is_taken.await {
-            true => break,
-            false if is_late => {
-                return Err(format!(
-                    "Nobody did it: no unit watches for it here. Say on the box: systemctl {by_hand}."
-                ));
-            }
+            true => return Ok(()),
+            false if is_late => return Err(Unasked::NobodyTook),
             false => {}
+        }
+    }
+}
+
+/// Asks the system for `what`; `by_hand` is the systemctl command for the same.
+async fn request(what: &'static str, by_hand: &'static str) -> Result<String, String> {
+    match ask_system(what).await {
+        Ok(()) => {}
+        Err(Unasked::NoSystem) => {
+            return Err(format!(
+                "This program may not do that on this machine. Say there: systemctl {by_hand}."
+            ));
+        }
+        Err(Unasked::Failed(error)) => {
+            return Err(format!("That failed: {error}. Say on the box: systemctl {by_hand}."));
+        }
+        Err(Unasked::NobodyTook) => {
+            return Err(format!(
+                "Nobody did it: no unit watches for it here. Say on the box: systemctl {by_hand}."
+            ));
         }
     }
     Ok(match what {

@@ -67,6 +67,7 @@ impl State {
             storage: self.storage_view(),
             sinks: self.notifications.views(),
             mqtt: self.mqtt_view(now),
+            update: self.update_view(now),
             audit: self.audit_views(),
             canary: self.canary.view(),
         }

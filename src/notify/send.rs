@@ -6,19 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::Async;
-use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
+use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
 use futures_rustls::rustls::crypto::ring;
 use futures_rustls::rustls::pki_types::ServerName;
 use futures_rustls::rustls::{ClientConfig, RootCertStore};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{StatusCode, Uri};
 
 use super::{Post, Request, mail};
 use crate::timeout::within;
+use crate::web;
 
 /// Longest time for one try, from the name's look-up to the answer.
 pub(super) const DEADLINE: Duration = Duration::from_secs(15);
@@ -118,8 +117,6 @@ async fn exchange(
     uri: Uri,
     request: Post,
 ) -> Result<(), SendError> {
-    let io = smol_hyper::rt::FuturesIo::new(stream);
-    let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(io).await?;
     let host = uri.authority().ok_or(SendError::Url)?.as_str();
     // A user name in the address is not for the Host header.
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
@@ -133,19 +130,13 @@ async fn exchange(
         post = post.header(AUTHORIZATION, authorization);
     }
     let post = post.body(Full::new(request.body.into())).map_err(|_| SendError::Url)?;
-    let talk = async {
-        let answer = sender.send_request(post).await?;
+    web::exchange(stream, post, SendError::Http, async |answer| {
         let status = answer.status();
         // Read a little, so that a polite server sees its answer taken.
         let _ = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
         if status.is_success() { Ok(()) } else { Err(SendError::Status(status)) }
-    };
-    let drive = async {
-        connection.await?;
-        // The other side ended the connection: its answer, if there is one, is in `talk`.
-        std::future::pending().await
-    };
-    talk.or(drive).await
+    })
+    .await
 }
 
 #[cfg(test)]

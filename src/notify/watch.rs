@@ -55,6 +55,10 @@ listed! {
         Over,
         /// A share better than all before.
         NewBestShare,
+        /// The update feed names a version that the owner does not know of.
+        NewVersion,
+        /// A new version runs, and has proved itself.
+        VersionInstalled,
     }
 }
 
@@ -77,6 +81,8 @@ impl Heading {
             Heading::Alarm => "Alarm",
             Heading::Over => "Over",
             Heading::NewBestShare => "New best share",
+            Heading::NewVersion => "New version",
+            Heading::VersionInstalled => "Version installed",
         }
     }
 }

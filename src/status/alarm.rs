@@ -146,6 +146,12 @@ kinds! {
     Clock = "clock",
     /// Clocks differ, and nobody knows which is right.
     Clocks = "clocks",
+    /// The version that runs is withdrawn.
+    UpdateWithdrawn = "update_withdrawn",
+    /// An update could not be installed, or did not prove itself.
+    UpdateFailed = "update_failed",
+    /// The update feed cannot be used.
+    UpdateFeed = "update_feed",
 }
 
 impl AlarmKind {

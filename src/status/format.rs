@@ -1,8 +1,6 @@
 //! Numbers, times and amounts in the words of the page.
 
-use time::macros::format_description;
-
-use crate::clock::utc;
+pub use crate::clock::{date, iso};
 use crate::devices::is_visible;
 
 /// The non-breaking, narrow space between a number and its unit and between thousands.
@@ -216,18 +214,6 @@ pub fn tame_to(text: &str, longest: usize) -> String {
         tame.push('…');
     }
     tame
-}
-
-/// `2026-11-21T07:39:12Z`.
-pub fn iso(unix: u64) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    utc(unix).format(format).expect("a date has all of it")
-}
-
-/// `2026-11-21 07:39 UTC`, for readers without JavaScript; with it they see their own time zone.
-pub fn date(unix: u64) -> String {
-    let iso = iso(unix);
-    format!("{} {} UTC", &iso[..10], &iso[11..16])
 }
 
 fn scaled(mut value: f64, units: &[&str]) -> String {

@@ -18,6 +18,7 @@ mod outside;
 mod overview;
 mod share;
 mod tv;
+mod update;
 mod v2;
 mod veil;
 
@@ -25,7 +26,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use maud::{DOCTYPE, Markup, Render, html};
 
-use super::{AlarmKind, HistoryView, RateView, Snapshot, Verdict, format};
+use super::{AlarmKind, HistoryView, RateView, Snapshot, UpdateView, Verdict, format};
 
 use age::Ages;
 
@@ -234,6 +235,17 @@ pub fn tv_sections(snapshot: &Snapshot, verdict: &Verdict) -> Vec<Section> {
 pub fn blocks(snapshot: &Snapshot, verdict: &Verdict) -> String {
     let view = View::of(snapshot, verdict, Ages::Told);
     document(snapshot, verdict, "Blocks", Kind::Still, blocks::page(&view))
+}
+
+/// New versions.
+pub fn update(snapshot: &Snapshot, verdict: &Verdict) -> String {
+    let view = View::of(snapshot, verdict, Ages::Told);
+    document(snapshot, verdict, "New versions", Kind::Still, update::page(&view))
+}
+
+/// What is done about a new version, for a page with a form.
+pub(crate) fn update_state(view: &UpdateView) -> Markup {
+    update::state(view)
 }
 
 /// How a miner is connected by Stratum V2.

@@ -79,6 +79,11 @@ pub fn devices(snapshot: &Snapshot) -> Vec<u8> {
     }))
 }
 
+/// `/api/update`: new versions; `null` where no feed is read.
+pub fn update(snapshot: &Snapshot) -> Vec<u8> {
+    bytes(&json!({ "now": snapshot.now, "update": snapshot.update }))
+}
+
 /// `/api/nodes`, with the nodes outside the house.
 pub fn nodes(snapshot: &Snapshot) -> Vec<u8> {
     bytes(&json!({

@@ -496,6 +496,19 @@ fn box_and_process(s: &Snapshot, out: &mut Text) {
             out.sample("soloist_notifications_total", &labels, count);
         }
     }
+    if let Some(update) = &s.update {
+        let is_there = update.step != "none";
+        out.gauge("soloist_update_available", "The update feed names another version.", is_there);
+        let withdrawn = "Whether the version that runs is withdrawn by the update feed.";
+        out.gauge("soloist_update_withdrawn", withdrawn, update.withdrawn.is_some());
+        let failing = "Whether the last check of the update feed failed.";
+        out.gauge("soloist_update_check_failing", failing, update.check_failure.is_some());
+        out.gauge(
+            "soloist_update_feed_issued_timestamp_seconds",
+            "When the newest update feed was made that was accepted.",
+            update.issued_at,
+        );
+    }
     if let Some(mqtt) = &s.mqtt {
         let taken = "Whether the MQTT broker took us and the connection stands.";
         out.gauge("soloist_mqtt_connected", taken, mqtt.connected);

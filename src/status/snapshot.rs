@@ -21,6 +21,7 @@ pub use crate::os::board::BoardView;
 pub use crate::peer_address::Outside;
 pub use crate::settings::PendingPayout;
 pub use crate::stratum::v2::channel::ChannelKind;
+pub use crate::update::{FailureView, ReleaseView, UpdateView, WithdrawnView};
 
 /// Everything that the page, the JSON, the metrics and the health answers show.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -95,6 +96,8 @@ pub struct Snapshot {
     pub sinks: Vec<SinkView>,
     /// The MQTT broker by which Home Assistant is told; `None` where there is none.
     pub mqtt: Option<MqttView>,
+    /// New versions; `None` where no feed is read.
+    pub update: Option<UpdateView>,
 }
 
 impl Snapshot {

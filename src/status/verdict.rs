@@ -11,7 +11,7 @@ use super::miners::address_of;
 use super::{
     About, AlarmKind, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState,
     NodeView, P2pState, PermissionsView, RateView, RejectReason, Snapshot, SnoozeView, clocks,
-    devices, format, words,
+    devices, format, update, words,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -109,6 +109,7 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
     block_alarms(snapshot, &mut alarms);
     board_alarms(snapshot, &mut alarms);
     clocks::alarms(snapshot, &mut alarms);
+    update::alarms(snapshot, &mut alarms);
     let Alarms(mut alarms) = alarms;
     // Stable: within a level the order above, which is the order of importance.
     alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.level));

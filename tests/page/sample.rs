@@ -37,6 +37,7 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("encrypted", encrypted()),
         ("devices", devices()),
         ("heat", heat()),
+        ("new-version", new_version()),
     ]
 }
 
@@ -845,8 +846,76 @@ fn base() -> Snapshot {
             presses: 2,
             ..Default::default()
         }),
+        update: Some(update()),
         ..Default::default()
     }
+}
+
+/// As on most days: there is nothing new.
+fn update() -> UpdateView {
+    UpdateView {
+        feed: "https://example.org/soloist/feed.json".to_owned(),
+        mode: "tell".to_owned(),
+        version: "0.2.0".to_owned(),
+        can_install: true,
+        checked_at: Some(NOW - 7_000),
+        next_check_at: Some(NOW + 79_000),
+        seen_at: Some(NOW - 7_000),
+        serial: Some(1233),
+        issued_at: Some(NOW - 40 * 86_400),
+        release: Some(ReleaseView {
+            version: "0.2.0".to_owned(),
+            date: "2026-10-12".to_owned(),
+            changes: "- The page is readable in the sun.".to_owned(),
+            size: 51_234_567,
+            minimum: "0.1.0".to_owned(),
+        }),
+        summary: "Version 0.2.0 is up to date.".to_owned(),
+        step: "none".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// Another version is there, this one is withdrawn, and all that can go wrong with both has gone wrong.
+pub fn new_version() -> Snapshot {
+    let mut s = home();
+    let failure = |version: &str, cause: &str, why: &str| FailureView {
+        version: version.to_owned(),
+        cause: cause.to_owned(),
+        why: why.to_owned(),
+        remedy: "It is tried again by itself.".to_owned(),
+        since: Some(NOW - 300_000),
+        grave: true,
+        days: 3,
+    };
+    s.update = Some(UpdateView {
+        mode: "install".to_owned(),
+        release: Some(ReleaseView {
+            version: "0.3.0".to_owned(),
+            date: "2026-12-01".to_owned(),
+            changes: "- A node that freezes is left after one second.\n- <b>Tea</b> & more."
+                .to_owned(),
+            ..update().release.unwrap()
+        }),
+        summary: "Version 0.3.0 of 2026-12-01 is there; this is 0.2.0.".to_owned(),
+        step: "offered".to_owned(),
+        withdrawn: Some(WithdrawnView {
+            reason: "It may lose the settings when the card is full.".to_owned(),
+        }),
+        phase: "ready".to_owned(),
+        waits_for: "it is 04:00 UTC".to_owned(),
+        fetched: 51_234_567,
+        install_at: Some(NOW + 20_000),
+        clock_behind: true,
+        check_failure: Some(failure(
+            "",
+            "older",
+            "it is older (number 5) than one that was read before (number 6)",
+        )),
+        install_failure: Some(failure("0.3.0", "cut", "the connection broke off before the end")),
+        ..update()
+    });
+    s
 }
 
 fn build() -> BuildView {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use soloist::chain::Chain;
-use soloist::check::{Answer, story};
+use soloist::check::{Answer, Extras, story};
 use soloist::config::{self, Flags, Loaded, Surroundings};
 use soloist::exit::Exit;
 use soloist::mqtt;
@@ -120,7 +120,7 @@ fn failed(error: RpcError) -> Answer {
 }
 
 fn told(config: &str, answers: &[Answer], wanted: Exit) -> String {
-    let (text, exit) = story(&loaded(config), answers, None);
+    let (text, exit) = story(&loaded(config), answers, &Extras::default());
     assert_eq!(exit, wanted, "{text}");
     assert!(!text.contains("geheim"), "{text}");
     text
@@ -137,8 +137,9 @@ fn the_mqtt_broker_is_told_of_and_mining_does_not_depend_on_it() {
         words: "it refuses the user or the password".to_owned(),
         remedy: "Write a user and a password that the broker knows.".to_owned(),
     };
-    let told = |tried: Option<Result<(), mqtt::Fault>>| {
-        let (text, exit) = story(&loaded(&config), &[ready(884_201)], tried.as_ref());
+    let told = |broker: Option<Result<(), mqtt::Fault>>| {
+        let extras = Extras { broker, feed: None };
+        let (text, exit) = story(&loaded(&config), &[ready(884_201)], &extras);
         assert_eq!(exit, Exit::Ok, "{text}");
         assert!(!text.contains("geheim"), "{text}");
         text

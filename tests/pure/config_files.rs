@@ -11,10 +11,12 @@ use soloist::config::{
 use soloist::devices::pointing::Command;
 use soloist::failover::Follow;
 use soloist::mqtt::{Broker, Version};
+
 use soloist::notify::{Sink, SinkKind, Topic};
 use soloist::peer_address::Outside;
 use soloist::signal::Signals;
 use soloist::stratum::firmware::Override;
+use soloist::update::Mode;
 
 const ADDRESS: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
 const OTHER_ADDRESS: &str = "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa";
@@ -450,7 +452,47 @@ fn the_shipped_file() {
     assert_eq!(same.mqtt.broker.take().unwrap().to_string(), "homeassistant.local");
     assert_eq!(same.mqtt.user.take().as_deref(), Some("soloist"));
     assert!(same.mqtt.password.take().is_some());
+    // And so is a feed.
+    let feed = "https://example.org/soloist/feed.json";
+    assert_eq!(same.update.feed.take().as_deref(), Some(feed));
     assert_eq!(same, plain);
+}
+
+#[test]
+fn a_feed_is_read_as_its_section_says() {
+    let build = |section: &str| {
+        let text = format!(
+            "[node]\nrpc_url = \"http://a:b@192.168.1.10\"\n[payout]\naddress = \"{ADDRESS}\"\n[update]\n{section}"
+        );
+        let surroundings =
+            Surroundings { file_dir: "/etc/soloist".into(), ..Surroundings::default() };
+        let built = config::build(Some(("f", &text)), &Flags::default(), &surroundings);
+        built.unwrap_or_else(|problems| panic!("{problems}")).config
+    };
+    let nothing = build("");
+    assert_eq!((nothing.update.feed.as_deref(), nothing.update.mode), (None, Mode::Tell));
+    assert_eq!(nothing.update.at.to_string(), "04:00");
+    assert_eq!(nothing.update.source(), None);
+    let feed = "feed = \"https://example.org/feed.json\"";
+    let source = build(feed).update.source().unwrap();
+    assert_eq!(source.key, Path::new("/usr/share/soloist/update.pub"));
+    assert_eq!(source.certificate, None);
+    let all = build(&format!(
+        "{feed}\nmode = \"install\"\nat = \"23:30\"\nkey_path = \"my.pub\"\ntls_cert_path = \"ca.pem\""
+    ));
+    let source = all.update.source().unwrap();
+    assert_eq!(source.url, "https://example.org/feed.json");
+    assert_eq!(source.key, Path::new("/etc/soloist/my.pub"));
+    assert_eq!(source.certificate.as_deref(), Some(Path::new("/etc/soloist/ca.pem")));
+    assert_eq!(build(&format!("{feed}\nmode = \"off\"")).update.source(), None);
+    // All of it is taken over by a reload, and told in a sentence.
+    let told: Vec<String> = nothing.diff(&all).iter().map(ToString::to_string).collect();
+    let words = "New versions are told by the feed https://example.org/feed.json, and installed at 23:30 UTC.";
+    assert_eq!(told, [words]);
+    assert!(nothing.diff(&all).iter().all(config::Change::is_live));
+    let words = "New versions are told by the feed https://example.org/feed.json.";
+    assert_eq!(nothing.diff(&build(feed))[0].to_string(), words);
+    assert_eq!(all.diff(&nothing)[0].to_string(), "No update feed is read.");
 }
 
 #[test]

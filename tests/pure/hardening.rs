@@ -143,11 +143,12 @@ fn files_are_replaced_in_one_place() {
     // A file, how it makes or renames files, how often.
     let known = [
         ("daemon/job_file.rs", ".create(true)", 1), // Appends to a file in memory.
-        ("import/old_card.rs", "fs::rename(", 1),   // Gives a backup that was read another name.
-        ("ledger/cache.rs", ".create(true)", 1),    // The lock beside the cache; nothing is in it.
-        ("ledger/check.rs", "fs::copy(", 1),        // A trial copy of the cache.
-        ("ledger/store.rs", "fs::rename(", 2),      // Sets damaged files aside.
-        ("spool.rs", "fs::rename(", 1),             // Sets damaged files aside.
+        ("feed.rs", "create_new(true)", 1), // An update in a new directory, which goes with it.
+        ("import/old_card.rs", "fs::rename(", 1), // Gives a backup that was read another name.
+        ("ledger/cache.rs", ".create(true)", 1), // The lock beside the cache; nothing is in it.
+        ("ledger/check.rs", "fs::copy(", 1), // A trial copy of the cache.
+        ("ledger/store.rs", "fs::rename(", 2), // Sets damaged files aside.
+        ("spool.rs", "fs::rename(", 1),     // Sets damaged files aside.
     ];
     let ways = [
         "fs::write(",

@@ -77,6 +77,7 @@ fn each_kind_is_raised_somewhere() {
         "status/verdict.rs",
         "status/clocks.rs",
         "status/devices.rs",
+        "status/update.rs",
         "daemon/view.rs",
         "daemon/nodes.rs",
     ];

@@ -21,3 +21,4 @@ mod mqtt_e2e;
 mod power_cut;
 mod safe_start;
 mod sandbox;
+mod update_e2e;

@@ -85,6 +85,10 @@ pub enum Action {
     Snooze(AlarmView, Snooze, IpAddr),
     /// Let the alarm with this id count again.
     Wake(String),
+    /// Read the update feed now.
+    CheckUpdate,
+    /// Install the version that it names.
+    InstallUpdate,
     /// End the connection of the miner with this id; it comes back by itself.
     Kick(String),
     /// Fix the difficulty of the miner with this id; `None`: it is found by itself again.
@@ -164,6 +168,8 @@ impl Action {
                 Action::Snooze(alarm.clone(), Snooze::from_form(form)?, from)
             }
             "wake" => Action::Wake(form.get("alarm")?.to_owned()),
+            "check_update" => Action::CheckUpdate,
+            "install_update" => Action::InstallUpdate,
             "kick" => Action::Kick(miner()?),
             "level" => Action::LogLevel(form.get("level")?.parse().ok()?),
             "record" => Action::Record(miner()?),
@@ -173,7 +179,14 @@ impl Action {
 
     /// Whether a slip of the finger would hurt: then the button is held, or a box ticked.
     fn is_grave(&self) -> bool {
-        matches!(self, Action::Restart | Action::Reboot | Action::PowerOff | Action::Forget(_))
+        matches!(
+            self,
+            Action::Restart
+                | Action::Reboot
+                | Action::PowerOff
+                | Action::InstallUpdate
+                | Action::Forget(_)
+        )
     }
 
     /// For the audit list.
@@ -194,6 +207,10 @@ impl Action {
                 format!("An alarm is snoozed for {}: {}", time.words(), alarm.text)
             }
             Action::Wake(_) => "A snoozed alarm counts again.".to_owned(),
+            Action::CheckUpdate => "The update feed is to be read.".to_owned(),
+            Action::InstallUpdate => {
+                "The version of the update feed is to be installed.".to_owned()
+            }
             Action::Kick(id) => format!("Miner number {id} is to be disconnected."),
             Action::Fix(id, Some(level)) => {
                 format!("The difficulty of miner number {id} is to be fixed at {level}.")

@@ -345,6 +345,7 @@ fn settings(
                 }
             }
         } }
+        (updates(s, &hidden))
         section.part { h2 { "Devices" } div {
             p { "Point a miner at this box, let it blink, pause or restart it, and look for miners that are \
                  not here yet: " a href="/devices" { "Devices" } "." }
@@ -421,6 +422,37 @@ fn settings(
                 button type="submit" name="action" value="level" { "Set" }
             }
             form method="post" action="/logout" { (hidden) button type="submit" { "Leave the settings" } }
+        } }
+    }
+}
+
+/// New versions: to look for one, and to install it.
+fn updates(s: &Snapshot, hidden: &Markup) -> Markup {
+    html! {
+        section.part #update { h2 { "New versions" } div {
+            @if let Some(update) = &s.update {
+                p { (update.summary) " " a href="/update" { "What changes, and the feed" } }
+                (page::update_state(update))
+                form method="post" action="/action" {
+                    (hidden)
+                    button type="submit" name="action" value="check_update" { "Look for a new version" }
+                }
+                @if let Some(release) = &update.release
+                    && update.can_install && matches!(update.step.as_str(), "offered" | "back") {
+                    form method="post" action="/action" {
+                        (hidden)
+                        p { "The miners mine on until the box starts anew. A block on its way is waited for. \
+                             Held for three seconds, so that no slip does it." }
+                        (sure())
+                        button type="submit" name="action" value="install_update" data-hold {
+                            "Install version " (release.version)
+                        }
+                    }
+                }
+            } @else {
+                p { "No update feed is read: feed below [update] names one. "
+                    a href="/help/updates" { "What that is" } }
+            }
         } }
     }
 }

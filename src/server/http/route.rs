@@ -93,6 +93,7 @@ pub(super) async fn answer(
             None => not_found("No address is known yet."),
         },
         "/help" => help(now, ""),
+        "/update" => html_answer(html::update(snapshot, &now.verdict)),
         "/v2" => html_answer(html::v2(snapshot, &now.verdict)),
         "/v2.svg" => match html::v2_qr(snapshot) {
             Some(svg) => with_type("image/svg+xml", svg),
@@ -108,6 +109,7 @@ pub(super) async fn answer(
         "/api/miners" => packed(request, JSON, now.miners()),
         "/api/nodes" => json_answer(json::nodes(snapshot)),
         "/api/devices" => json_answer(json::devices(snapshot)),
+        "/api/update" => json_answer(json::update(snapshot)),
         "/api/blocks" => {
             let limit = argument(query, "limit").and_then(|limit| limit.parse().ok());
             json_answer(json::blocks(snapshot, limit.unwrap_or(100).clamp(1, 100)))

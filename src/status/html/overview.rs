@@ -6,7 +6,7 @@ use crate::status::{
     AlarmKind, Level, MinerState, MinerView, NodeState, Snapshot, State, format, verdict,
 };
 
-use super::{View, age, fours};
+use super::{View, age, fours, update};
 
 /// For screen readers only, and only what does not change with every share.
 pub(super) fn say(view: &View<'_>) -> Markup {
@@ -36,6 +36,7 @@ pub(super) fn state(view: &View<'_>) -> Markup {
         @if let Some(about) = verdict.about {
             p.do { @if !told { (verdict.advice) " " } (meaning(about)) }
         } @else if !verdict.advice.is_empty() && !told { p.do { (verdict.advice) } }
+        (update::news(view.s))
         @if !view.s.configured { p { a.start href="/settings" { "Set it up" } } }
         @if !alarms.is_empty() {
             ul.alarms {
