@@ -17,6 +17,7 @@ mod canary;
 mod devices;
 mod doors;
 mod effects;
+mod handover;
 mod housekeeping;
 mod job_file;
 mod ledger;
@@ -39,7 +40,7 @@ mod updates;
 mod view;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::rc::{Rc, Weak};
@@ -74,6 +75,7 @@ use crate::peer_address::ListedPeer;
 use crate::server::background_executor;
 use crate::server::http::admin::{Admin, Local};
 use crate::server::http::{self, Http, NoBlock};
+use crate::server::kept::KeptListeners;
 use crate::server::stratum::{BACKLOG, Handler, Limits, Server, Turned};
 use crate::server::tls::{self, Certificate};
 use crate::spool::MAX_MATURE;
@@ -90,6 +92,7 @@ use blocks::{Blocks, NotInSpool};
 use canary::Canary;
 use devices::Devices;
 use doors::{Doors, Port};
+use handover::Handover;
 use housekeeping::Housekeeping;
 use job_file::JobFile;
 use ledger::LedgerHandle;
@@ -107,6 +110,12 @@ use view::pages;
 /// Maximum time that a stop waits for a block that no node has yet. The unit's TimeoutStopSec is
 /// longer.
 const STOP_AT_MOST: Duration = Duration::from_secs(50);
+
+/// Maximum time that it waits after that for all that is to be written down.
+const CLOSING_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Maximum time that the end waits for what closed connections are still sent.
+const FAREWELL_AT_MOST: Duration = Duration::from_millis(200);
 
 /// Clocks that differ by no more, seconds, show the same time.
 const CLOCKS_AGREE: u64 = 60;
@@ -160,6 +169,9 @@ enum Event {
 pub enum Command {
     /// Stop in an orderly way.
     Stop,
+    /// Stop in an orderly way, and start the program anew in the place of this process, with the miners'
+    /// connections.
+    Renew,
     /// Use this config from now on, without disconnecting a miner.
     Reload(Box<Config>),
     /// The file has these mistakes. Where nothing but payout address and nodes is missing, this is the
@@ -222,6 +234,7 @@ async fn obey(signals: Signals, flags: Flags, commands: Sender<Command>) {
         };
         let command = match future::or(told, done).await {
             Woken::Told(Order::Stop) => Command::Stop,
+            Woken::Told(Order::Renew) => Command::Renew,
             Woken::Told(Order::Reload) if reading.is_some() => {
                 again = true;
                 continue;
@@ -318,6 +331,8 @@ struct Daemon {
     state: RefCell<State>,
     /// The time at which the loop will wake; nothing is due before.
     armed: Cell<Option<Instant>>,
+    /// Listeners of the run before, until the ports have taken theirs.
+    kept: RefCell<KeptListeners>,
     queue: Sender<Event>,
 }
 
@@ -355,7 +370,19 @@ struct State {
     doors: Doors,
     counters: Counters,
     next_watchdog: Option<Instant>,
-    stopping: Option<Instant>,
+    handover: Handover,
+    stopping: Option<Stopping>,
+}
+
+/// The end of this run.
+#[derive(Clone, Copy, Debug)]
+struct Stopping {
+    /// Until when it goes on at most.
+    until: Instant,
+    /// The program starts anew in the place of this process.
+    renews: bool,
+    /// Nothing more is read from miners: all that was counted is being written down.
+    is_frozen: bool,
 }
 
 /// Counts since the start, for the metrics; `effects.rs` and `miners.rs` raise them.
@@ -381,19 +408,24 @@ impl Daemon {
         queue: Sender<Event>,
     ) -> Result<Rc<Daemon>, Exit> {
         let now = os::now();
-        let (job_file, restored) = JobFile::open(now, config.data.runtime.as_deref());
+        let runtime = config.data.runtime.as_deref();
+        let (job_file, restored) = JobFile::open(now, runtime);
         let last_job = restored.as_ref().and_then(|restored| restored.last_job);
         let secrets = Secrets::load(&config.data.dir, last_job).map_err(|error| {
             log::error!("no random numbers: {error}");
             Exit::Software
         })?;
-        let mut restored = Some(restored);
+        let terms = crate::handover::terms(&miners::rules(&config, secrets.session_key.clone()));
+        let wanted = listened_at(&config);
+        let (handover, kept) =
+            Handover::open(now, runtime, terms, |address| wanted.contains(&address));
+        let mut once = Some((restored, handover));
         let mut failure = None;
         let daemon = Rc::new_cyclic(|this: &Weak<Daemon>| {
             let handler: Weak<dyn Handler> = this.clone();
             let limits = limits(&config);
             let bind = |addresses: &[SocketAddr]| {
-                Server::bind(executor.clone(), handler.clone(), addresses, limits)
+                Server::bind(executor.clone(), handler.clone(), addresses, limits, &kept)
             };
             let server = bind(&config.stratum.listen).unwrap_or_else(|(address, error)| {
                 failure = Some((address, error));
@@ -401,12 +433,12 @@ impl Daemon {
             });
             let certificate = certificate(&config);
             if let Some(certificate) = &certificate {
-                open_tls(&config, &server, certificate);
+                open_tls(&config, &server, certificate, &kept);
             }
-            open_v2(&config, &server, secrets.identity.clone());
+            open_v2(&config, &server, secrets.identity.clone(), &kept);
             let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let settings = settings(&config, &nodes, secrets.session_key.clone());
-            let restored = restored.take().flatten();
+            let (restored, handover) = once.take().unwrap_or_else(|| unreachable!("it is made once"));
             let state = State {
                 started: now,
                 clock: Calendar::new(now, os::slept()),
@@ -438,6 +470,7 @@ impl Daemon {
                 doors: Doors::new(&config.data.dir),
                 counters: Counters::default(),
                 next_watchdog: None,
+                handover,
                 stopping: None,
                 config,
             };
@@ -449,6 +482,7 @@ impl Daemon {
                 certificate,
                 state: RefCell::new(state),
                 armed: Cell::new(None),
+                kept: RefCell::new(kept),
                 queue,
             }
         });
@@ -470,20 +504,23 @@ impl Daemon {
         let admin = Admin::new(this.clone());
         let server = Http::with_admin(this, admin, options);
         let mut addresses = Vec::new();
+        let kept = self.kept.take();
         for address in config.listen {
-            let listener = listen(address).map_err(|error| {
+            let listener = listen(address, &kept).map_err(|error| {
                 let instead = taken(&error, "--http, or listen below [http],");
                 log::error!("cannot serve the page on {address}: {error}{instead}");
                 Exit::Unavailable
             })?;
             addresses.push(listener.get_ref().local_addr().unwrap_or(address));
+            self.keep_listener(address, &listener);
             let task = server.clone().serve(self.people.clone(), listener, None);
             self.people.spawn(task).detach();
         }
         // A fault of it must not disable the page without TLS.
         for address in config.tls_listen.iter().filter(|_| self.certificate.is_some()) {
-            match listen(*address) {
+            match listen(*address, &kept) {
                 Ok(listener) => {
+                    self.keep_listener(*address, &listener);
                     let (executor, certificate) = (self.people.clone(), self.certificate.clone());
                     let task = server.clone().serve(executor, listener, certificate);
                     self.people.spawn(task).detach();
@@ -491,7 +528,24 @@ impl Daemon {
                 Err(error) => log::error!("cannot serve the page by HTTPS on {address}: {error}"),
             }
         }
+        for (address, listener) in self.server.listening() {
+            self.state.borrow_mut().handover.keep_listener(os::now(), address, &listener);
+        }
         Ok(addresses)
+    }
+
+    fn keep_listener(&self, address: SocketAddr, listener: &Async<TcpListener>) {
+        self.state.borrow_mut().handover.keep_listener(os::now(), address, listener.get_ref());
+    }
+
+    /// Nothing more is read from miners: who cannot go on in the next run is heard a last time and closed,
+    /// and all that was counted is written down.
+    fn freeze(&self) {
+        let (listeners_stay, leaves) = self.state.borrow_mut().begin_to_freeze();
+        self.server.freeze(listeners_stay, |conn| leaves.contains(&conn));
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
+        state.stop_ledger(now);
     }
 
     async fn main_loop(self: Rc<Self>, events: Receiver<Event>) -> Exit {
@@ -523,9 +577,13 @@ impl Daemon {
             if state.may_end(now) {
                 break;
             }
+            let freezes = state.freezes(now);
             let due = std::mem::take(&mut state.owner.to_apply);
             let pressed = state.mqtt.take_pressed();
             drop(state);
+            if freezes {
+                self.freeze();
+            }
             if !pressed.is_empty() {
                 self.carry_out_pressed(pressed);
             }
@@ -539,11 +597,25 @@ impl Daemon {
                 self.people.spawn(apply).detach();
             }
         }
-        self.server.close_all();
-        // Send the farewells before the process ends.
-        Timer::after(Duration::from_millis(200)).await;
+        self.say_farewell().await;
+        let renews = self.state.borrow().stopping.is_some_and(|stopping| stopping.renews);
+        let sockets = self.state.borrow_mut().leave_connections(os::now());
         log::info!("Stopped.");
+        if renews && let Err(error) = os::inherited::start_again(&sockets) {
+            log::error!("the program cannot be started anew: {error}");
+            return Exit::Software;
+        }
         Exit::Ok
+    }
+
+    /// Sends the farewells before the process ends. Nobody waits for them longer than it takes where
+    /// connections go on meanwhile.
+    async fn say_farewell(&self) {
+        let by = Instant::now() + FAREWELL_AT_MOST;
+        let go_on = self.state.borrow().handover.has_tickets();
+        while Instant::now() < by && (!go_on || self.server.has_unsent_farewells()) {
+            Timer::after(Duration::from_millis(5)).await;
+        }
     }
 
     /// Wakes the loop if something became due before its wake-up time.
@@ -581,6 +653,14 @@ impl Handler for Daemon {
         let mut state = self.state.borrow_mut();
         let now = state.now();
         state.misplaced(now, conn, peer, speaks);
+    }
+
+    fn unfinished(&self, conn: ConnId) {
+        let mut state = self.state.borrow_mut();
+        let now = state.now();
+        if state.handover.has_ticket(conn) {
+            state.session_changed(now, conn);
+        }
     }
 
     fn closed(&self, conn: ConnId, why: &str) {
@@ -758,6 +838,7 @@ impl State {
         self.restore_addresses(now);
         self.read_pin();
         self.turn_miners_away();
+        self.take_up_connections(now);
         self.open_mqtt(now);
         self.update_settings(now);
         self.tick(now);
@@ -787,7 +868,8 @@ impl State {
             Event::Assembled { hash, height, hex } => {
                 self.engine_input(now, engine::Input::Assembled { hash, height, hex });
             }
-            Event::Order(Command::Stop) => self.stop(now),
+            Event::Order(Command::Stop) => self.stop(now, false),
+            Event::Order(Command::Renew) => self.stop(now, true),
             Event::Order(Command::Reload(config)) => self.reload(now, *config),
             Event::Order(Command::ReloadUnfinished(problems, config)) => {
                 match config.filter(|_| !self.config.is_set_up()) {
@@ -811,6 +893,7 @@ impl State {
         self.tick_mqtt(now);
         self.tick_updates(now);
         self.tick_devices(now);
+        self.tick_handover(now);
         self.doors.keep(now, self.stopping.is_some(), &self.queue);
         self.feed_watchdog(now);
     }
@@ -827,7 +910,8 @@ impl State {
             self.housekeeping.next_deadline(),
             self.doors.next_deadline(),
             self.next_watchdog,
-            self.stopping,
+            self.handover.next_deadline(),
+            self.stopping.map(|stopping| stopping.until),
         ]
         .into_iter()
         .flatten()
@@ -847,32 +931,66 @@ impl State {
         self.news.truncate(MAX_EVENTS);
     }
 
-    fn stop(&mut self, now: Now) {
+    /// The run is to end; with `renews`, the program starts anew in the place of this process. Until a
+    /// block that no node has yet is decided, those who are connected are served as ever.
+    fn stop(&mut self, now: Now, renews: bool) {
         if self.stopping.is_some() {
             return;
         }
-        self.systemd.stopping();
-        let limit =
-            if self.engine.blocks().is_busy() { STOP_AT_MOST } else { Duration::from_secs(5) };
-        self.stopping = Some(now.mono + limit);
+        self.note_the_end();
+        if !renews {
+            self.systemd.stopping();
+        }
+        let limit = if self.is_busy_with_a_block() { STOP_AT_MOST } else { Duration::ZERO };
+        self.stopping = Some(Stopping { until: now.mono + limit, renews, is_frozen: false });
         log::info!("Stopping.");
-        self.server.shut();
+        if !self.goes_on_after(renews) {
+            self.server.shut();
+        }
         self.mqtt.end();
-        self.stop_ledger(now);
     }
 
-    /// Whether the stop may end: it waits, for a limited time, for an undecided block and for the
-    /// ledger's last batch.
+    /// Whether some of what is connected goes on in the next run.
+    fn goes_on_after(&self, renews: bool) -> bool {
+        if renews { self.handover.can_be_left() } else { self.handover.is_kept() }
+    }
+
+    /// A block is undecided, or its miner waits for an answer.
+    fn is_busy_with_a_block(&self) -> bool {
+        self.engine.blocks().is_busy() || self.engine.blocks().holds_answers()
+    }
+
+    /// Whether [`Daemon::freeze`] is due.
+    fn freezes(&self, now: Now) -> bool {
+        self.stopping.is_some_and(|stopping| {
+            !stopping.is_frozen && (!self.is_busy_with_a_block() || now.mono >= stopping.until)
+        })
+    }
+
+    /// Whether the listeners stay, and which connections go on in the next run.
+    fn begin_to_freeze(&mut self) -> (bool, BTreeSet<ConnId>) {
+        let now = self.now();
+        let Some(stopping) = &mut self.stopping else { return Default::default() };
+        let renews = stopping.renews;
+        (stopping.is_frozen, stopping.until) = (true, now.mono + CLOSING_AT_MOST);
+        let conns = self.engine.pool().sessions().map(|session| session.conn());
+        let leaves = conns.filter(|conn| self.leaves(*conn, renews)).collect();
+        (self.goes_on_after(renews), leaves)
+    }
+
+    /// Whether the run may end: it waits, for a limited time, for all that is to be written down.
     fn may_end(&self, now: Now) -> bool {
-        let Some(limit) = self.stopping else { return false };
-        let done = !self.engine.blocks().is_busy()
+        let Some(Stopping { until, is_frozen: true, .. }) = self.stopping else { return false };
+        let done = !self.is_busy_with_a_block()
             && self.ledger.is_closed()
+            && self.job_file.is_written()
+            && self.handover.is_done()
             && self.doors.next_deadline().is_none()
             && self.doors.is_kept();
-        if !done && now.mono >= limit {
+        if !done && now.mono >= until {
             log::warn!("Stopped before everything was done; what is in the spool is tried again.");
         }
-        done || now.mono >= limit
+        done || now.mono >= until
     }
 
     fn reload(&mut self, now: Now, config: Config) {
@@ -1035,6 +1153,13 @@ fn keep(path: &Path, bytes: &[u8], rights: Rights) -> std::io::Result<()> {
     Ok(fsutil::replace(path, bytes, rights)?)
 }
 
+/// The addresses at which the config has us listen.
+fn listened_at(config: &Config) -> BTreeSet<SocketAddr> {
+    let (stratum, http) = (&config.stratum, &config.http);
+    let all = [&stratum.listen, &stratum.tls_listen, &stratum.v2_listen, &http.listen, &http.tls_listen];
+    all.into_iter().flatten().copied().collect()
+}
+
 fn limits(config: &Config) -> Limits {
     Limits {
         // One more for the canary.
@@ -1045,16 +1170,26 @@ fn limits(config: &Config) -> Limits {
 
 /// The TLS ports, if the owner wants them. Their failure must not keep the other miners from
 /// mining.
-fn open_tls(config: &Config, server: &Server, certificate: &Rc<Certificate>) {
-    if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, certificate) {
+fn open_tls(
+    config: &Config,
+    server: &Server,
+    certificate: &Rc<Certificate>,
+    kept: &KeptListeners,
+) {
+    if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, certificate, kept) {
         log::error!("cannot listen for miners with TLS on {address}: {error}");
     }
 }
 
 /// Stratum V2, if the owner does not forbid it. Its failure must not keep the other miners from mining.
-fn open_v2(config: &Config, server: &Server, identity: Option<Rc<Identity>>) {
+fn open_v2(
+    config: &Config,
+    server: &Server,
+    identity: Option<Rc<Identity>>,
+    kept: &KeptListeners,
+) {
     server.set_identity(identity.filter(|_| config.stratum.v2));
-    if let Err((address, error)) = server.bind_v2(&config.stratum.v2_listen) {
+    if let Err((address, error)) = server.bind_v2(&config.stratum.v2_listen, kept) {
         log::error!("cannot listen for miners with Stratum V2 on {address}: {error}");
     }
 }
@@ -1120,8 +1255,11 @@ fn chains_of_payees(config: &Config) -> Vec<crate::chain::Chain> {
     if config.payout.per_miner { chains(config) } else { Vec::new() }
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<Async<TcpListener>> {
+fn listen(address: SocketAddr, kept: &KeptListeners) -> std::io::Result<Async<TcpListener>> {
     use socket2::{Domain, Socket, Type};
+    if let Some(listener) = kept.take(address) {
+        return Async::new(listener);
+    }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {

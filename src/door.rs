@@ -221,6 +221,11 @@ impl Door {
         self.places.get(&conn).is_some_and(Place::is_seated)
     }
 
+    /// Whether a share of it was accepted lately.
+    pub fn is_proved(&self, now: Instant, conn: ConnId) -> bool {
+        self.places.get(&conn).is_some_and(|place| place.is_proved(now))
+    }
+
     /// A caller comes from this address, which is known or not.
     ///
     /// # Errors

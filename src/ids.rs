@@ -31,6 +31,10 @@ impl ConnId {
     }
 }
 
+/// What a miner's connection is called where it outlives this run of the program. Random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
 /// A connection to a P2P port of somebody else's node. Never used twice within one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OutsideId(pub u32);

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use crate::chain::{BlockHash, Txid};
 use crate::coinbase::Coinbase;
 use crate::difficulty::{Difficulty, NBits, Target};
+use crate::framed::{self, Fields};
 use crate::ids::Extranonce1;
 use crate::job::JobId;
 use crate::template::{Template, Tx};
@@ -140,7 +141,7 @@ impl Encoder {
                         self.txs.entry(tx.txid)
                     {
                         entry.insert(next);
-                        write_record(out, TX, |b| {
+                        framed::write(out, TX, |b| {
                             b.extend_from_slice(&tx.txid.0);
                             b.extend_from_slice(&tx.wtxid.0);
                             b.extend_from_slice(&tx.fee.to_le_bytes());
@@ -150,24 +151,24 @@ impl Encoder {
                 }
                 let age = now.mono.saturating_duration_since(*received);
                 let since = now.uptime.saturating_sub(age);
-                write_record(out, WORK, |b| self.work(b, template, coinbase, *version, since));
+                framed::write(out, WORK, |b| self.work(b, template, coinbase, *version, since));
             }
-            JobRecord::Job { id, ntime } => write_record(out, JOB, |b| {
+            JobRecord::Job { id, ntime } => framed::write(out, JOB, |b| {
                 b.extend_from_slice(&id.0.to_le_bytes());
                 b.extend_from_slice(&ntime.to_le_bytes());
             }),
-            JobRecord::Level { extranonce1, from, difficulty } => write_record(out, LEVEL, |b| {
+            JobRecord::Level { extranonce1, from, difficulty } => framed::write(out, LEVEL, |b| {
                 b.extend_from_slice(&extranonce1.0);
                 b.extend_from_slice(&from.0.to_le_bytes());
                 b.extend_from_slice(&difficulty.0.to_le_bytes());
             }),
-            JobRecord::Payee { extranonce1, from, script } => write_record(out, PAYEE, |b| {
+            JobRecord::Payee { extranonce1, from, script } => framed::write(out, PAYEE, |b| {
                 b.extend_from_slice(&extranonce1.0);
                 b.extend_from_slice(&from.0.to_le_bytes());
                 b.extend_from_slice(script.as_deref().unwrap_or_default());
             }),
             JobRecord::Share(key) => {
-                write_record(out, SHARE, |b| b.extend_from_slice(&key.to_le_bytes()))
+                framed::write(out, SHARE, |b| b.extend_from_slice(&key.to_le_bytes()))
             }
         }
     }
@@ -214,7 +215,7 @@ impl RestoredJobs {
         };
         loop {
             let mut next = rest;
-            let good = take_record(&mut next).and_then(|payload| recall.take(now, payload));
+            let good = framed::take(&mut next, MAX_RECORD).and_then(|payload| recall.take(now, payload));
             if good.is_none() {
                 return (recall, bytes.len() - rest.len());
             }
@@ -305,51 +306,6 @@ impl RestoredJobs {
         let coinbase = Coinbase { coinbase1, coinbase2, has_witness: has_witness != 0 };
         let received = now.mono.checked_sub(now.uptime.saturating_sub(since)).unwrap_or(now.mono);
         Some(JobRecord::Work { template: Arc::new(template), coinbase, version, received })
-    }
-}
-
-fn write_record(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.extend_from_slice(&[0; 8]);
-    out.push(kind);
-    write(out);
-    let payload = &out[start + 8..];
-    let (length, crc) = (payload.len() as u32, crc32fast::hash(payload));
-    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
-}
-
-fn take_record<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let mut fields = Fields(rest);
-    let (length, crc) = (fields.number()? as usize, fields.number()?);
-    if length > MAX_RECORD {
-        return None;
-    }
-    let (payload, after) = fields.0.split_at_checked(length)?;
-    *rest = after;
-    (crc32fast::hash(payload) == crc).then_some(payload)
-}
-
-/// The remaining fields of a record.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*head)
-    }
-
-    fn number(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    /// Bytes with their count before them.
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let count = self.number()? as usize;
-        let (head, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(head)
     }
 }
 
@@ -479,7 +435,7 @@ mod tests {
         assert_eq!(RestoredJobs::read(now(), other, &bytes).1, 0, "another boot");
         // A count of billions must not be believed.
         let mut lies = header(BOOT);
-        write_record(&mut lies, WORK, |b| b.extend_from_slice(&[0xff; 400]));
+        framed::write(&mut lies, WORK, |b| b.extend_from_slice(&[0xff; 400]));
         assert!(RestoredJobs::read(now(), BOOT, &lies).0.records.is_empty());
     }
 }

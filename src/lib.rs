@@ -19,6 +19,7 @@ pub mod chain;
 pub mod clock;
 pub mod coinbase;
 pub mod event;
+pub mod framed;
 pub mod ids;
 pub mod listed;
 pub mod peer_address;
@@ -58,6 +59,7 @@ pub mod outside;
 pub mod stratum;
 
 // -- pure: all miners --
+pub mod handover;
 pub mod pool;
 
 // -- pure: changes that the owner makes on the page --

@@ -2,6 +2,8 @@
 
 pub mod board;
 pub mod boards;
+pub mod fd_store;
+pub mod inherited;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -43,6 +45,8 @@ pub enum Order {
     Stop,
     /// SIGHUP: read the config again.
     Reload,
+    /// SIGUSR2: start the program anew in its own place, and go on with the miners' connections.
+    Renew,
 }
 
 /// The signals, as something to wait for.
@@ -56,7 +60,7 @@ impl Signals {
     /// The system's; none is usual.
     pub fn block() -> io::Result<Signals> {
         let mut set = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR2] {
             set.add(signal);
         }
         set.thread_block()?;
@@ -70,6 +74,7 @@ impl Signals {
             if let Ok(Some(info)) = self.0.get_ref().read_signal() {
                 match Signal::try_from(info.ssi_signo as i32) {
                     Ok(Signal::SIGHUP) => return Order::Reload,
+                    Ok(Signal::SIGUSR2) => return Order::Renew,
                     _ => return Order::Stop,
                 }
             }

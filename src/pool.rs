@@ -27,6 +27,7 @@ use crate::job_journal::{JobRecord, RestoredJobs};
 use crate::share::Seen;
 use crate::stratum::firmware::Saved;
 use crate::stratum::given::{JobRecords, Parked};
+use crate::stratum::handover::{HandedSession, Unfit};
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
 use crate::stratum::session::{Context, Identity, Rules, Session};
 use crate::stratum::v2::connection::Connection;
@@ -121,6 +122,8 @@ pub struct Pool {
     /// When all miners last got a job.
     last_notify: Option<Instant>,
     job_records: JobRecords,
+    /// Sessions of which the next run would have to know something new.
+    news: Vec<ConnId>,
     /// The next text to show.
     notice: Option<String>,
     /// When a text was last shown.
@@ -142,6 +145,7 @@ impl Pool {
             parked: BTreeMap::new(),
             last_notify: None,
             job_records: JobRecords::default(),
+            news: Vec::new(),
             notice: None,
             last_notice: None,
             wake: None,
@@ -189,6 +193,38 @@ impl Pool {
     /// called.
     pub fn job_records(&mut self) -> std::vec::Drain<'_, JobRecord> {
         self.job_records.list.drain(..)
+    }
+
+    /// Goes on with a session of the run before, whose connection is still there. Its shares are judged at
+    /// once, by the jobs that were restored; call it after [`Pool::restore_jobs`].
+    ///
+    /// # Errors
+    /// It cannot go on: close the connection.
+    pub fn take_up(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        peer: IpAddr,
+        handed: HandedSession,
+    ) -> Result<(), Unfit> {
+        let extranonce1 = handed.extranonce1;
+        if self.extranonces.contains_key(&extranonce1) {
+            return Err(Unfit::TwiceThere);
+        }
+        // What it was given stays for its return where it does not fit.
+        let parked = self.parked.get(&extranonce1).cloned();
+        let session = Session::take_up(now, (conn, peer), handed, &self.rules, parked)?;
+        self.parked.remove(&extranonce1);
+        self.extranonces.insert(extranonce1, conn);
+        self.wake = earlier(self.wake, session.next_deadline());
+        self.sessions.insert(conn, session);
+        self.news.push(conn);
+        Ok(())
+    }
+
+    /// The sessions of which [`Session::handed`] has changed since the last call.
+    pub fn news(&mut self) -> std::vec::Drain<'_, ConnId> {
+        self.news.drain(..)
     }
 
     /// Takes an input, and appends its outputs to `out`.
@@ -256,6 +292,9 @@ impl Pool {
             job_records: &mut self.job_records,
         };
         let done = work(session, &mut context);
+        if session.take_news() {
+            self.news.push(conn);
+        }
         self.wake = earlier(self.wake, session.next_deadline());
         Some(done)
     }
@@ -385,7 +424,8 @@ impl Pool {
                 received: work.received,
             });
         }
-        self.notify_all(now, change == Change::NewTip, out);
+        // Who mines on the jobs of the run before goes on with them.
+        self.notify_all(now, change == Change::NewTip && !goes_on, out);
     }
 
     /// Sends one job to all; its line is written once, if anybody reads lines.
@@ -396,6 +436,9 @@ impl Pool {
         self.last_notify = Some(now.mono);
         for session in self.sessions.values_mut() {
             session.broadcast(now, (job, clean), &line, &mut self.job_records, out);
+            if session.take_news() {
+                self.news.push(session.conn());
+            }
         }
     }
 

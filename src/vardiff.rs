@@ -158,6 +158,26 @@ impl Vardiff {
         self.difficulty
     }
 
+    /// Whether its start was a guess that its shares have not settled yet.
+    pub fn is_settling(&self) -> bool {
+        matches!(self.mode, Mode::Settling(_))
+    }
+
+    /// What a later run of the program begins with for the same session, see [`Vardiff::resumed`].
+    pub fn start_again(&self) -> Start {
+        match self.mode {
+            Mode::Fixed => Start::Fixed(self.wished),
+            Mode::Settling(_) => Start::Guess(self.wished),
+            Mode::Steady => Start::Known(self.wished),
+        }
+    }
+
+    /// A session of an earlier run that goes on. The arrivals of before count no more, as what came
+    /// meanwhile comes at once.
+    pub fn resumed(aim: Aim, start: Start, proven: Option<f64>, now: Instant) -> Vardiff {
+        Vardiff { proven, ..Vardiff::new(aim, start, None, now) }
+    }
+
     /// Whether it was fixed by the owner.
     pub fn is_fixed(&self) -> bool {
         self.mode == Mode::Fixed

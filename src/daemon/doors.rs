@@ -284,6 +284,7 @@ impl State {
 
     fn loses_seat(&mut self, now: Now, conn: ConnId) {
         self.doors.count(Dropped::NoShare);
+        self.connection_ends(now, conn);
         if let Some(peer) = self.server.peer(conn) {
             let why = "all places are taken, and others have mined here longer or more";
             log::info!("miner {} at {peer}: disconnected: {why}", conn.0);
@@ -299,6 +300,9 @@ impl State {
         }
         if !self.server.prove(conn) {
             return;
+        }
+        if self.handover.has_ticket(conn) {
+            self.session_changed(now, conn);
         }
         let Some(session) = self.engine.pool().session(conn) else { return };
         if let (peer, Some(name)) = (session.peer(), session.worker())

@@ -57,6 +57,7 @@ impl State {
             Effect::Pool(output) => self.pool_output(now, output),
             Effect::SendHeld { conn, bytes } => self.send_held(now, conn, &bytes),
             Effect::Remember(job_records) => self.job_file.keep(now, job_records),
+            Effect::SessionChanged(conn) => self.session_changed(now, conn),
             Effect::Work(from) => self.work_begins(from),
             Effect::WorkSent(from) => self.work_sent(now, from),
             Effect::Open => {

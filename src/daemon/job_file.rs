@@ -82,7 +82,14 @@ impl JobFile {
     }
 }
 
-fn moment(now: Now) -> Moment {
+impl JobFile {
+    /// Whether everything is written.
+    pub(super) fn is_written(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| open.shared.waiting.load(Ordering::Acquire) == 0)
+    }
+}
+
+pub(super) fn moment(now: Now) -> Moment {
     Moment { mono: now.mono, uptime: os::uptime() }
 }
 
@@ -128,7 +135,7 @@ fn open(now: Moment, dir: &Path) -> io::Result<(Open, RestoredJobs)> {
     Ok((Open { shared, orders }, restored))
 }
 
-fn is_memory(kind: FsType) -> bool {
+pub(super) fn is_memory(kind: FsType) -> bool {
     /// ramfs: linux/magic.h.
     const RAMFS_MAGIC: u32 = 0x8584_58f6;
     kind == TMPFS_MAGIC || kind.0 as u32 == RAMFS_MAGIC

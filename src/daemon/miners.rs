@@ -91,6 +91,7 @@ impl State {
         }
         self.canary.closed(conn);
         self.ledger.latest.remove(&conn);
+        self.connection_ends(now, conn);
     }
 
     pub(super) fn share_counted(
@@ -141,6 +142,7 @@ impl State {
     pub(super) fn close_miner(&mut self, now: Now, conn: ConnId, why: CloseReason) {
         log::info!("miner {}: disconnected: {}", conn.0, why.words());
         self.doors.count(why.into());
+        self.connection_ends(now, conn);
         if let Some(peer) = self.server.peer(conn)
             && !self.ledger.workers.contains_key(&conn)
         {

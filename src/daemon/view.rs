@@ -532,6 +532,8 @@ impl State {
             accepted_total: self.counters.connections,
             dropped: self.doors.miners_dropped(),
             made_room: self.doors.miners_made_room(now),
+            taken_up: self.handover.taken_up(),
+            not_taken_up: self.handover.not_taken_up(),
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
             rejects_by_class: self.timings.rejects(),

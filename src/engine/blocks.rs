@@ -66,6 +66,11 @@ impl Blocks {
         self.submissions.is_busy()
     }
 
+    /// Whether the answer to a miner waits for the card.
+    pub fn holds_answers(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Number of blocks that no node has shown in its best chain yet.
     pub fn waiting(&self) -> usize {
         self.undecided().count()

@@ -97,6 +97,11 @@ pub enum Effect {
     },
     /// Store this for a restart, before the following effects are carried out.
     Remember(Vec<JobRecord>),
+    /// What a restart must know of this session has changed: [`Session::handed`]. Store it before the
+    /// following effects are carried out.
+    ///
+    /// [`Session::handed`]: crate::stratum::session::Session::handed
+    SessionChanged(ConnId),
     /// The miners get new work; the [`Output::Send`]s follow.
     Work(WorkFrom),
     /// All miners were sent the new work.

@@ -45,6 +45,7 @@ use crate::pool::{self, Pool};
 use crate::settings::{self, Changes, Values};
 use crate::signal::Signals;
 use crate::stratum::firmware::Saved;
+use crate::stratum::handover::{HandedSession, Unfit};
 use crate::stratum::frame::{Framing, LineTooLong, Lines};
 use crate::stratum::outbox::{Outbox, Output};
 use crate::stratum::session::Rules;
@@ -190,6 +191,8 @@ pub struct Engine {
     changed_from: Option<IpAddr>,
     /// The text that miners will show next.
     notice: Option<String>,
+    /// When miners of the run before are sent away, if there is no work by then.
+    work_by: Option<Instant>,
     effects: VecDeque<Effect>,
 }
 
@@ -221,6 +224,7 @@ impl Engine {
             changes: Changes::new(),
             changed_from: None,
             notice: None,
+            work_by: None,
             effects: VecDeque::new(),
         };
         engine.blocks_input(now, submission::Input::Nodes(engine.node_ids()));
@@ -275,6 +279,24 @@ impl Engine {
             Input::InForce(current) => self.change(now, settings::Input::Tick { current }),
             Input::Tick => self.tick(now),
         }
+    }
+
+    /// Goes on with a miner's session of the run before, on its connection. If no work comes within the
+    /// grace, it is sent away as in an outage.
+    ///
+    /// # Errors
+    /// It cannot go on: close the connection.
+    pub fn take_up(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        peer: IpAddr,
+        handed: HandedSession,
+    ) -> Result<(), Unfit> {
+        self.pool.take_up(now, conn, peer, handed)?;
+        self.work_by.get_or_insert(now.mono + self.setup.grace);
+        self.remember();
+        Ok(())
     }
 
     /// Takes bytes from a miner; `framing` has what came before.
@@ -343,6 +365,7 @@ impl Engine {
             self.blocks.next_deadline(),
             self.rehearsals.next_deadline(),
             self.changes.next_deadline(),
+            self.work_by,
         ]
         .into_iter()
         .flatten()
@@ -414,6 +437,12 @@ impl Engine {
         if due(self.rehearsals.next_deadline()) {
             self.rehearse(now);
         }
+        if due(self.work_by) {
+            self.work_by = None;
+            if !self.pool.is_open() {
+                self.pool_input(now, pool::Input::NoWork);
+            }
+        }
         if due(self.changes.next_deadline()) {
             self.effects.push_back(Effect::PayoutDue);
         }
@@ -484,11 +513,12 @@ impl Engine {
 
     /// Hands out the jobs that a restart must not lose.
     fn remember(&mut self) {
-        let job_records = self.pool.job_records();
-        if job_records.len() > 0 {
-            let job_records = job_records.collect();
+        let job_records: Vec<_> = self.pool.job_records().collect();
+        if !job_records.is_empty() {
             self.effects.push_back(Effect::Remember(job_records));
         }
+        let news = self.pool.news();
+        self.effects.extend(news.map(Effect::SessionChanged));
     }
 
     /// Shows the newest message on the miners.

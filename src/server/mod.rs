@@ -3,6 +3,7 @@
 
 pub mod background_executor;
 pub mod http;
+pub mod kept;
 mod rtt;
 pub mod stratum;
 pub mod tls;

@@ -20,6 +20,8 @@
 //! **Closed listeners.** While there is no work the addresses stay bound but do not listen: the
 //! kernel refuses connections, and a miner switches to its second pool at once.
 
+pub mod handover;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -40,6 +42,7 @@ use crate::stratum::frame::Framing;
 use crate::stratum::opening::Opening;
 use crate::stratum::v2::noise::Identity;
 
+use super::kept::KeptListeners;
 use super::rtt;
 use super::tls::Certificate;
 use super::wire::{Taken, Unreadable, Wire};
@@ -99,6 +102,8 @@ pub trait Handler {
     fn received(&self, conn: ConnId, framing: &mut Framing, chunk: &[u8]) -> Result<(), String>;
     /// A caller speaks what is not spoken here. It is closed.
     fn misplaced(&self, conn: ConnId, peer: IpAddr, speaks: Opening);
+    /// What a connection has begun to say, or to be told, and not ended, is another than before.
+    fn unfinished(&self, _conn: ConnId) {}
     /// The connection is gone. Why, in words.
     fn closed(&self, conn: ConnId, why: &str);
     /// A connection was refused before it became one.
@@ -161,6 +166,8 @@ pub struct Server {
     sealed: RefCell<Vec<u8>>,
     /// What miners of Stratum V2 are shown; `None` where it is not spoken.
     identity: RefCell<Option<Rc<Identity>>>,
+    /// Nothing more is read: the next run does that.
+    frozen: Cell<bool>,
 }
 
 /// One address. The socket stays bound from start to end, so that nobody else takes it.
@@ -188,6 +195,11 @@ struct Connection {
     peer: IpAddr,
     stream: Async<TcpStream>,
     wire: RefCell<Wire>,
+    framing: RefCell<Framing>,
+    /// It was the middle of a line when it was last told of.
+    begun: Cell<bool>,
+    /// A copy of the socket is kept elsewhere: it does not end by being dropped here.
+    is_kept: Cell<bool>,
     /// What the kernel has not taken yet. While it is not empty, a task is at it.
     pending: RefCell<Vec<u8>>,
     /// Our side has ended it.
@@ -199,7 +211,7 @@ struct Connection {
 }
 
 impl Server {
-    /// Binds the addresses. The listeners are shut.
+    /// Binds the addresses, or goes on with those of the run before (`kept`). The listeners are shut.
     ///
     /// # Errors
     /// The first address that cannot be had, and the system's reason.
@@ -208,11 +220,12 @@ impl Server {
         handler: Weak<dyn Handler>,
         addresses: &[SocketAddr],
         limits: Limits,
+        kept: &KeptListeners,
     ) -> Result<Rc<Server>, (SocketAddr, io::Error)> {
         let mut listeners = Vec::new();
         for address in addresses {
-            listeners
-                .push(Listener::new(*address, Speaks::Either).map_err(|error| (*address, error))?);
+            let listener = Listener::new(*address, Speaks::Either, kept);
+            listeners.push(listener.map_err(|error| (*address, error))?);
         }
         Ok(Rc::new_cyclic(|this| Server {
             this: this.clone(),
@@ -228,6 +241,7 @@ impl Server {
             taken: RefCell::default(),
             sealed: RefCell::default(),
             identity: RefCell::default(),
+            frozen: Cell::new(false),
         }))
     }
 
@@ -239,25 +253,31 @@ impl Server {
         &self,
         addresses: &[SocketAddr],
         certificate: &Rc<Certificate>,
+        kept: &KeptListeners,
     ) -> Result<(), (SocketAddr, io::Error)> {
-        self.bind_more(addresses, &Speaks::Tls(certificate.clone()))
+        self.bind_more(addresses, &Speaks::Tls(certificate.clone()), kept)
     }
 
     /// Adds listeners at which nothing but Stratum V2 is spoken. They are shut, too.
     ///
     /// # Errors
     /// The first address that cannot be had, and the system's reason.
-    pub fn bind_v2(&self, addresses: &[SocketAddr]) -> Result<(), (SocketAddr, io::Error)> {
-        self.bind_more(addresses, &Speaks::V2)
+    pub fn bind_v2(
+        &self,
+        addresses: &[SocketAddr],
+        kept: &KeptListeners,
+    ) -> Result<(), (SocketAddr, io::Error)> {
+        self.bind_more(addresses, &Speaks::V2, kept)
     }
 
     fn bind_more(
         &self,
         addresses: &[SocketAddr],
         speaks: &Speaks,
+        kept: &KeptListeners,
     ) -> Result<(), (SocketAddr, io::Error)> {
         for address in addresses {
-            let listener = Listener::new(*address, speaks.clone());
+            let listener = Listener::new(*address, speaks.clone(), kept);
             self.listeners.borrow_mut().push(listener.map_err(|error| (*address, error))?);
         }
         Ok(())
@@ -422,9 +442,20 @@ impl Server {
         }
         drop(pending);
         if was_empty {
-            let executor = self.executor.clone();
-            self.executor.spawn(flush(connection, executor)).detach();
+            self.flush_later(connection);
         }
+    }
+
+    /// Sends what the kernel did not take, as soon as it does.
+    fn flush_later(&self, connection: Rc<Connection>) {
+        let (executor, handler) = (self.executor.clone(), self.handler.clone());
+        let tell = move |conn| drop(handler.upgrade().inspect(|handler| handler.unfinished(conn)));
+        let flushed = async move {
+            tell(connection.id);
+            flush(connection.clone(), executor).await;
+            tell(connection.id);
+        };
+        self.executor.spawn(flushed).detach();
     }
 
     async fn accept(self: Rc<Self>, listener: Rc<Async<TcpListener>>, speaks: Speaks) {
@@ -465,20 +496,7 @@ impl Server {
                 entered.wait
             }
         };
-        if let Err(error) = set_options(stream.get_ref()) {
-            log::debug!("socket options for {peer}: {error}");
-        }
-        let connection = Rc::new(Connection {
-            id,
-            peer,
-            stream,
-            wire: RefCell::default(),
-            pending: RefCell::default(),
-            ending: Cell::new(false),
-            place: async_channel::bounded(1),
-            round_trip: Cell::new(None),
-        });
-        self.connections.borrow_mut().insert(id, connection.clone());
+        let connection = self.connection(id, peer, stream);
         handler.connected(id, peer);
         let server = self.clone();
         let serve = async move {
@@ -494,6 +512,28 @@ impl Server {
             server.serve(connection).await;
         };
         self.executor.spawn(serve).detach();
+    }
+
+    /// A connection of which nothing is known yet.
+    fn connection(&self, id: ConnId, peer: IpAddr, stream: Async<TcpStream>) -> Rc<Connection> {
+        if let Err(error) = set_options(stream.get_ref()) {
+            log::debug!("socket options for {peer}: {error}");
+        }
+        let connection = Rc::new(Connection {
+            id,
+            peer,
+            stream,
+            wire: RefCell::default(),
+            framing: RefCell::default(),
+            begun: Cell::new(false),
+            is_kept: Cell::new(false),
+            pending: RefCell::default(),
+            ending: Cell::new(false),
+            place: async_channel::bounded(1),
+            round_trip: Cell::new(None),
+        });
+        self.connections.borrow_mut().insert(id, connection.clone());
+        connection
     }
 
     /// A connection that has not said who it is gives its place to another one.
@@ -515,6 +555,9 @@ impl Server {
             Ok(()) => "closed by the miner".to_string(),
             Err(error) => error,
         };
+        if connection.is_kept.get() {
+            connection.stream.get_ref().shutdown(Shutdown::Both).ok();
+        }
         self.connections.borrow_mut().remove(&connection.id);
         self.door.borrow_mut().leave(Instant::now(), connection.id);
         if let Some(handler) = self.handler.upgrade() {
@@ -523,10 +566,12 @@ impl Server {
     }
 
     async fn read(&self, connection: &Connection) -> Result<(), String> {
-        let mut framing = Framing::lines();
         let mut allowance = Allowance::new(Instant::now());
         let mut last_words = LAST_WORDS;
         loop {
+            if self.frozen.get() && !connection.ending.get() {
+                future::pending::<()>().await;
+            }
             if connection.gave_way() {
                 let Some(left) = last_words.checked_sub(1) else { return Ok(()) };
                 last_words = left;
@@ -537,12 +582,7 @@ impl Server {
                 Ok(_) if connection.ending.get() => future::yield_now().await,
                 Ok(n) => {
                     let Some(handler) = self.handler.upgrade() else { return Ok(()) };
-                    if connection.wire.borrow().is_plain() {
-                        let chunk = &self.buffer.borrow()[..n];
-                        handler.received(connection.id, &mut framing, chunk)?;
-                    } else {
-                        self.unwrap(connection, &*handler, &mut framing, n)?;
-                    }
+                    self.took(connection, &*handler, n)?;
                     if !connection.peer.is_loopback() {
                         connection.wait(allowance.take(Instant::now(), n)).await;
                     }
@@ -563,6 +603,22 @@ impl Server {
 }
 
 impl Server {
+    /// Hands on what the `n` bytes in the buffer hold.
+    fn took(&self, connection: &Connection, handler: &dyn Handler, n: usize) -> Result<(), String> {
+        let mut framing = connection.framing.borrow_mut();
+        if connection.wire.borrow().is_plain() {
+            handler.received(connection.id, &mut framing, &self.buffer.borrow()[..n])?;
+        } else {
+            self.unwrap(connection, handler, &mut framing, n)?;
+        }
+        let begun = !framing.begun().is_empty();
+        drop(framing);
+        if connection.begun.replace(begun) || begun {
+            handler.unfinished(connection.id);
+        }
+        Ok(())
+    }
+
     /// Hands on what the `n` bytes in the buffer hold, and sends what the encryption itself answers.
     fn unwrap(
         &self,
@@ -716,8 +772,11 @@ impl Connection {
 }
 
 impl Listener {
-    fn new(address: SocketAddr, speaks: Speaks) -> io::Result<Listener> {
-        let socket = reserve(address)?;
+    fn new(address: SocketAddr, speaks: Speaks, kept: &KeptListeners) -> io::Result<Listener> {
+        let socket = match kept.take(address) {
+            Some(socket) => Async::new(socket)?,
+            None => reserve(address)?,
+        };
         let address = socket.get_ref().local_addr().unwrap_or(address);
         Ok(Listener { address, socket: Rc::new(socket), speaks, accepting: None })
     }
@@ -734,7 +793,8 @@ impl Listener {
     }
 
     fn shut(&mut self) {
-        if self.accepting.take().is_none() {
+        self.accepting = None;
+        if !SockRef::from(&self.socket).is_listener().unwrap_or(true) {
             return;
         }
         // On Linux this takes a listening socket back to bound: the kernel refuses connections,
@@ -803,7 +863,7 @@ mod tests {
         let handler: Rc<dyn Handler> = Rc::new(Nobody);
         let limits = Limits { connections: 4, per_address: 2 };
         let address = "127.0.0.1:0".parse().unwrap();
-        Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits)
+        Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits, &KeptListeners::default())
             .unwrap_or_else(|(_, error)| panic!("{error}"))
     }
 
@@ -812,7 +872,7 @@ mod tests {
         let handler: Rc<dyn Handler> = Rc::new(Nobody);
         let limits = Limits { connections: 100, per_address: 100 };
         let address = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits)
+        let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits, &KeptListeners::default())
             .unwrap_or_else(|(_, error)| panic!("{error}"));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut ends = Vec::new();
@@ -888,7 +948,7 @@ mod tests {
             let porter = Rc::new(Porter::default());
             let handler: Rc<dyn Handler> = porter.clone();
             let limits = Limits { connections, per_address };
-            let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[], limits)
+            let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[], limits, &KeptListeners::default())
                 .unwrap_or_else(|(_, error)| panic!("{error}"));
             *porter.server.borrow_mut() = Rc::downgrade(&server);
             House { porter, server, listener: TcpListener::bind("127.0.0.1:0").unwrap() }

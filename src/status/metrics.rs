@@ -193,7 +193,17 @@ fn stratum(s: &Snapshot, out: &mut Text) {
         edge.connections_max,
     );
     out.counter("soloist_stratum_accepts_total", "Connections accepted.", edge.accepted_total);
+    out.counter(
+        "soloist_stratum_taken_up_total",
+        "Connections of the run before that went on in this one.",
+        edge.taken_up,
+    );
     let drops = [
+        (
+            "soloist_stratum_not_taken_up_total",
+            &edge.not_taken_up,
+            "Connections of the run before that did not go on, by cause.",
+        ),
         (
             "soloist_stratum_drops_total",
             &edge.dropped,

@@ -142,7 +142,7 @@ impl<'a> Miners<'a> {
                 None => view::MinerState::Gone,
             },
             since: session
-                .map_or(totals.last_seen, |session| self.now.date_of(session.connected_at().mono)),
+                .map_or(totals.last_seen, |session| self.now.date_of(session.connected_at())),
             first_seen_at: totals.first_seen,
             rate,
             rate_hour: view::RateView::of(&worker.proven(self.now, 3_600), 3_600, difficulty),
@@ -287,7 +287,7 @@ fn is_quiet(
     last_share: Option<Instant>,
     expected: Option<f64>,
 ) -> bool {
-    let connected = session.connected_at().mono;
+    let connected = session.connected_at();
     let since = last_share.map_or(connected, |last| last.max(connected));
     let limit = expected.map_or(1800.0, |expected| (20.0 * expected).max(300.0));
     now.mono.saturating_duration_since(since).as_secs_f64() > limit

@@ -1063,6 +1063,10 @@ pub struct StratumView {
     pub connections_max: u64,
     /// Connections accepted since the start.
     pub accepted_total: u64,
+    /// Connections of the run before that went on in this one.
+    pub taken_up: u64,
+    /// Those that did not, by cause; each cause from the start on.
+    pub not_taken_up: Vec<CountView>,
     /// Connections refused or ended by us since the start, by cause; each cause from the start on.
     pub dropped: Vec<CountView>,
     /// Those that said nothing and were closed for others, while that lasts.

@@ -48,6 +48,14 @@ impl Framing {
     pub fn lines() -> Framing {
         Framing::Lines(Lines::new())
     }
+
+    /// The beginning of a line whose end has not come yet; nothing of frames.
+    pub fn begun(&self) -> &[u8] {
+        match self {
+            Framing::Lines(lines) => lines.begun(),
+            Framing::Frames => &[],
+        }
+    }
 }
 
 impl Default for Framing {
@@ -108,6 +116,16 @@ impl Lines {
         self.partial.extend_from_slice(chunk);
         *chunk = &[];
         Ok(None)
+    }
+
+    /// A splitter that has taken the beginning of a line already.
+    pub fn within(begun: Vec<u8>) -> Lines {
+        Lines { partial: begun, ..Lines::default() }
+    }
+
+    /// The beginning of a line whose end has not come yet.
+    pub fn begun(&self) -> &[u8] {
+        if self.handed_out { &[] } else { &self.partial }
     }
 
     /// Bytes of memory that this connection's splitter holds now.
@@ -195,6 +213,21 @@ mod tests {
         assert_eq!(split([&longer[..]]), (vec![b"ok".to_vec()], true));
         assert_eq!(split(longer.chunks(1000)), (vec![b"ok".to_vec()], true));
         assert_eq!(split([&longer[..MAX_LINE + 4]]), (vec![b"ok".to_vec()], true));
+    }
+
+    #[test]
+    fn a_line_that_has_begun_goes_on_in_another_splitter() {
+        let mut lines = Lines::new();
+        let mut chunk = &b"one\nt"[..];
+        assert_eq!(lines.next(&mut chunk), Ok(Some(&b"one"[..])));
+        assert_eq!(lines.next(&mut chunk), Ok(None));
+        assert_eq!(lines.begun(), b"t");
+        let mut chunk = &b"wo\nthr"[..];
+        let mut other = Lines::within(lines.begun().to_vec());
+        assert_eq!(other.next(&mut chunk), Ok(Some(&b"two"[..])));
+        assert_eq!(other.begun(), b"", "what was handed out is no beginning");
+        assert_eq!(other.next(&mut chunk), Ok(None));
+        assert_eq!(other.begun(), b"thr");
     }
 
     #[test]

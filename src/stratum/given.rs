@@ -36,14 +36,14 @@ impl JobRecords {
 }
 
 /// What outlives a connection: see [`Session::park`](super::session::Session::park).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Parked {
     pub(super) since: Instant,
     pub(super) given: Given,
 }
 
 /// What a miner was given with its jobs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Given {
     pub(super) levels: Levels,
     /// Whom the blocks of its jobs pay.
@@ -51,7 +51,7 @@ pub(super) struct Given {
 }
 
 /// What was in force from which job on, oldest first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct History<T>(VecDeque<(JobId, T)>);
 
 /// The difficulties that a miner was given.

@@ -3,6 +3,7 @@
 pub mod firmware;
 pub mod frame;
 pub mod given;
+pub mod handover;
 pub mod message;
 pub mod opening;
 pub mod outbox;

@@ -40,6 +40,7 @@ use crate::vardiff::{Start, Vardiff};
 
 use super::firmware::{self, Override, Profile, SIGN_OF_LIFE, Saved, Unclear};
 use super::given::{Given, JobRecords, Parked};
+use super::handover::{HandedSession, Unfit};
 use super::outbox::{CloseReason, Outbox, Output};
 use super::v1::V1;
 use super::v2::channel::{Channel, ChannelKind};
@@ -159,7 +160,11 @@ pub struct Session {
     /// What its password asks for.
     asked: Result<Option<f64>, Unclear>,
     pub(super) suggestion: Option<f64>,
-    connected_at: Now,
+    connected_at: Instant,
+    /// It was begun by the run before, and the ledger has not spoken of it since.
+    taken_up: bool,
+    /// It is told anew what the next run has to know: see [`Session::take_news`].
+    news: bool,
 }
 
 /// What a miner speaks.
@@ -235,8 +240,76 @@ impl Session {
             saved: None,
             asked: Ok(None),
             suggestion: None,
-            connected_at: now,
+            connected_at: now.mono,
+            taken_up: false,
+            news: false,
         }
+    }
+
+    /// A session of the run before, which goes on over the same connection. `parked` is what it was given
+    /// with its jobs, as far as that is known.
+    ///
+    /// # Errors
+    /// What it was told cannot be kept up.
+    pub fn take_up(
+        now: Now,
+        (conn, peer): (ConnId, IpAddr),
+        handed: HandedSession,
+        rules: &Rules,
+        parked: Option<Parked>,
+    ) -> Result<Session, Unfit> {
+        let HandedSession { extranonce1, extranonce2_size, user_agent, worker, .. } = handed;
+        let profile = firmware::identify(&user_agent, &rules.overrides);
+        if profile.extranonce2_size != extranonce2_size {
+            return Err(Unfit::OtherExtranonce);
+        }
+        let vardiff = Vardiff::resumed(profile.aim, handed.level, handed.proven, now.mono);
+        let mut session = Session {
+            phase: Phase::Mining,
+            front: Front::V1(V1::introduced()),
+            worker: Some(worker),
+            user_agent,
+            profile,
+            resumed: true,
+            given: parked.map(|parked| parked.given).unwrap_or_default(),
+            vardiff: Some(vardiff),
+            saved: handed.saved,
+            asked: handed.asked,
+            suggestion: handed.wish,
+            connected_at: handed.connected_at,
+            taken_up: true,
+            news: true,
+            ..Session::new(now, Identity { conn, peer, extranonce1 })
+        };
+        session.apply(rules);
+        Ok(session)
+    }
+
+    /// What the next run has to know to go on with this session on the same connection. `None` where that
+    /// is not possible: it has had no job yet, or speaks Stratum V2.
+    pub fn handed(&self) -> Option<HandedSession> {
+        let (Front::V1(_), Phase::Mining, Some(vardiff), Some(worker)) =
+            (&self.front, self.phase, &self.vardiff, &self.worker)
+        else {
+            return None;
+        };
+        Some(HandedSession {
+            extranonce1: self.extranonce1(),
+            extranonce2_size: self.profile.extranonce2_size,
+            user_agent: self.user_agent.clone(),
+            worker: worker.clone(),
+            connected_at: self.connected_at,
+            level: vardiff.start_again(),
+            proven: vardiff.proven(),
+            saved: self.saved,
+            asked: self.asked,
+            wish: self.suggestion,
+        })
+    }
+
+    /// Whether [`Session::handed`] has changed since the last call.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news) && self.is_mining() && matches!(self.front, Front::V1(_))
     }
 
     /// The connection.
@@ -340,7 +413,7 @@ impl Session {
     }
 
     /// Since when it is connected.
-    pub fn connected_at(&self) -> Now {
+    pub fn connected_at(&self) -> Instant {
         self.connected_at
     }
 
@@ -361,7 +434,12 @@ impl Session {
     /// What was kept of the worker from an earlier session. When it comes late, after a restart
     /// under a slow card, it counts while vardiff has not found a level of its own.
     pub fn restore(&mut self, context: &mut Context<'_>, saved: Saved, out: &mut Outbox) {
+        // The run before knew it as well as the card does.
+        if std::mem::take(&mut self.taken_up) && self.saved.is_some() {
+            return;
+        }
         self.saved = Some(saved);
+        self.news = true;
         if self.is_mining() && !self.is_fixed() && self.proven_difficulty().is_none() {
             self.choose_anew(self.level(), context, out);
         }
@@ -370,12 +448,14 @@ impl Session {
     /// Calls its worker by another name.
     pub fn rename(&mut self, name: String) {
         self.worker = Some(name);
+        self.news = true;
     }
 
     /// The owner fixes its difficulty, or (`None`) leaves it to vardiff again, from where it is. In
     /// force at once: a difficulty and a clean job.
     pub fn fix(&mut self, context: &mut Context<'_>, difficulty: Option<f64>, out: &mut Outbox) {
         let level = self.level();
+        self.news = true;
         self.saved = match difficulty {
             Some(difficulty) => Some(Saved::Fixed(difficulty)),
             None => level.map(|l| Saved::Level { difficulty: l.0, wish: self.suggestion }),
@@ -397,7 +477,9 @@ impl Session {
         let (Phase::Mining, Some(vardiff)) = (self.phase, &mut self.vardiff) else { return };
         let network = job.work.template.target.difficulty().0;
         // The network's difficulty changes with a block, and then the job is a clean one.
-        let level = vardiff.set_network(network, now.mono).map(Difficulty);
+        vardiff.set_network(network, now.mono);
+        // One that was found while there was no work is told with the first job.
+        let level = Some(Difficulty(vardiff.difficulty())).filter(|level| self.difficulty() != Some(*level));
         if let Some(level) = level {
             self.give_level(job.id, level, job_records);
         }
@@ -416,6 +498,7 @@ impl Session {
 
     fn give_level(&mut self, from: JobId, difficulty: Difficulty, job_records: &mut JobRecords) {
         self.given.levels.push(from, difficulty);
+        self.news = true;
         if self.can_resume() {
             let extranonce1 = self.extranonce1();
             job_records.note(|| JobRecord::Level { extranonce1, from, difficulty });
@@ -451,6 +534,7 @@ impl Session {
     pub(super) fn identify(&mut self, user_agent: &str, rules: &Rules) {
         self.user_agent = user_agent.chars().take(MAX_NAME).collect();
         self.profile = firmware::identify(&self.user_agent, &rules.overrides);
+        self.news = true;
     }
 
     /// Notes by which name it mines, and what its password asks for.
@@ -466,9 +550,11 @@ impl Session {
         let parts = password.split(',').filter(|part| Some(part.trim()) != secret);
         let password: String = parts.collect::<Vec<_>>().join(",").chars().take(MAX_NAME).collect();
         self.asked = firmware::password_difficulty(&password);
+        self.news = true;
         let name: String = user.chars().take(MAX_NAME).collect();
         if self.worker.as_ref() != Some(&name) {
             self.worker = Some(name);
+            self.taken_up = false;
             self.apply(context.rules);
             out.push(Output::Authorized { conn: self.conn() });
         }
@@ -515,6 +601,7 @@ impl Session {
             return;
         }
         let is_newer = self.suggestion.replace(wish).is_some();
+        self.news = true;
         match self.phase {
             Phase::Greeting { .. } | Phase::Closing => {}
             Phase::Settling { .. } => self.start(context, out),
@@ -592,7 +679,12 @@ impl Session {
     pub(super) fn count(&mut self, now: Instant, counted: &Counted, out: &mut Outbox) -> bool {
         let Counted { credited, reached, height } = *counted;
         out.push(Output::Share { conn: self.conn(), credited, reached, height });
-        self.vardiff.as_mut().and_then(|vardiff| vardiff.share(now, credited.0)).is_some()
+        let Some(vardiff) = &mut self.vardiff else { return false };
+        let firmness = |vardiff: &Vardiff| (vardiff.is_settling(), vardiff.proven());
+        let before = firmness(vardiff);
+        let changed = vardiff.share(now, credited.0).is_some();
+        self.news |= firmness(vardiff) != before;
+        changed
     }
 
     /// Proves the share, hands on a block if it is one, and only then asks whether it counts.

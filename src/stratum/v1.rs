@@ -34,6 +34,13 @@ pub(super) struct V1 {
     nonsense: u32,
 }
 
+impl V1 {
+    /// A miner that has introduced itself in the run before.
+    pub(super) fn introduced() -> V1 {
+        V1 { subscribed: true, nonsense: 0 }
+    }
+}
+
 /// Sends a job: one set_difficulty at most, followed at once by the notify that it is for. With a new id
 /// and as a clean job a difficulty is applied by every firmware (ESP-Miner repeats shares and NerdQAxe
 /// waits otherwise).

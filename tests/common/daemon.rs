@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use soloist::hash::sha256d;
 
+use super::manager::Manager;
 use super::{free_port, wait_for};
 
 /// Pays to a key that nobody has; good on regtest.
@@ -26,6 +27,8 @@ pub struct Daemon {
     runtime: Option<tempfile::TempDir>,
     /// What its next start finds in its environment beside the usual.
     pub env: Vec<(String, String)>,
+    /// Keeps its sockets over restarts, as systemd does.
+    pub manager: Option<Manager>,
     /// Another build than the one under test.
     pub program: Option<PathBuf>,
     child: Option<Child>,
@@ -65,6 +68,7 @@ impl Daemon {
             dir: tempfile::tempdir().unwrap(),
             runtime: tempfile::tempdir_in("/dev/shm").ok(),
             env: Vec::new(),
+            manager: None,
             program: None,
             child: None,
         }
@@ -111,7 +115,11 @@ impl Daemon {
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = Command::new(self.program.clone().unwrap_or_else(program));
+        let program = self.program.clone().unwrap_or_else(program);
+        let mut command = match &self.manager {
+            Some(manager) => manager.command(&program),
+            None => Command::new(program),
+        };
         if let Some(runtime) = &self.runtime {
             command.env("RUNTIME_DIRECTORY", runtime.path());
         }
@@ -157,7 +165,9 @@ impl Daemon {
         if let Some(mut child) = self.child.take() {
             child.kill().ok();
             child.wait().ok();
-            wait_for("its port to be free", || TcpListener::bind(self.http).ok());
+            if self.manager.is_none() {
+                wait_for("its port to be free", || TcpListener::bind(self.http).ok());
+            }
         }
     }
 

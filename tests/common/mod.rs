@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod device;
 pub mod fault;
 pub mod few_threads;
+pub mod manager;
 pub mod miner_v2;
 pub mod network;
 pub mod node;

@@ -16,6 +16,7 @@ mod daemon_e2e;
 mod daemon_page;
 mod devices_e2e;
 mod failover_e2e;
+mod handover_e2e;
 mod miners_e2e;
 mod outside_e2e;
 mod p2p_e2e;

@@ -23,20 +23,20 @@ use crate::common::sandbox::sandbox;
 use crate::common::{free_port, wait_for};
 
 /// Shares of everybody here: the least difficulty there is, 430,000 hashes.
-const SHARE: f64 = 0.0001;
+pub const SHARE: f64 = 0.0001;
 
 /// A miner on any stream, which hashes with code of its own.
-struct Client<S> {
-    reader: BufReader<S>,
-    extranonce1: Vec<u8>,
-    session: String,
-    job: Value,
-    next_id: u64,
+pub struct Client<S> {
+    pub reader: BufReader<S>,
+    pub extranonce1: Vec<u8>,
+    pub session: String,
+    pub job: Value,
+    pub next_id: u64,
 }
 
 impl<S: Read + Write> Client<S> {
     /// Says hello, with a session of before if there is one.
-    fn subscribe(stream: S, session: Option<&str>) -> Client<S> {
+    pub fn subscribe(stream: S, session: Option<&str>) -> Client<S> {
         let mut client = Client {
             reader: BufReader::new(stream),
             extranonce1: Vec::new(),
@@ -54,14 +54,14 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// Logs in and waits for a job.
-    fn begin(&mut self, name: &str) {
+    pub fn begin(&mut self, name: &str) {
         self.call("mining.authorize", json!([name, format!("d={SHARE}")]));
         while self.job.is_null() {
             self.line();
         }
     }
 
-    fn line(&mut self) -> Value {
+    pub fn line(&mut self) -> Value {
         let mut line = String::new();
         assert_ne!(self.reader.read_line(&mut line).expect("a line"), 0, "hung up");
         let value: Value = serde_json::from_str(&line).unwrap();
@@ -71,7 +71,7 @@ impl<S: Read + Write> Client<S> {
         value
     }
 
-    fn call(&mut self, method: &str, params: Value) -> Value {
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
         let line = format!("{}\n", json!({"id": id, "method": method, "params": params}));
@@ -86,7 +86,7 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// A share of the present job that reaches `easy` and not `hard`, and its hash.
-    fn mine(&self, extranonce2: u64, easy: Target, hard: Option<Target>) -> (Value, BlockHash) {
+    pub fn mine(&self, extranonce2: u64, easy: Target, hard: Option<Target>) -> (Value, BlockHash) {
         let job = self.job.as_array().unwrap();
         let text = |i: usize| job[i].as_str().unwrap();
         let number = |i: usize| u32::from_str_radix(text(i), 16).unwrap();
@@ -116,13 +116,13 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
-fn decode(hex: &str) -> Vec<u8> {
+pub fn decode(hex: &str) -> Vec<u8> {
     let mut bytes = vec![0; hex.len() / 2];
     faster_hex::hex_decode(hex.as_bytes(), &mut bytes).unwrap();
     bytes
 }
 
-fn tcp(address: SocketAddr) -> TcpStream {
+pub fn tcp(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -130,7 +130,7 @@ fn tcp(address: SocketAddr) -> TcpStream {
 }
 
 /// What a share must reach here, and what a block must.
-fn targets(node: &SandboxNode) -> (Target, Target) {
+pub fn targets(node: &SandboxNode) -> (Target, Target) {
     let bits = node.chain().template(0)["bits"].as_str().unwrap().to_owned();
     let bits = soloist::difficulty::NBits(u32::from_str_radix(&bits, 16).unwrap());
     (Target::from_difficulty(Difficulty(SHARE)), Target::from_nbits(bits).unwrap())
@@ -398,10 +398,10 @@ fn a_block_on_a_job_of_the_run_before_is_accepted_by_the_node() {
     }
 }
 
-type Secure = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+pub type Secure = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
 
 /// A TLS connection that trusts this certificate and no other.
-fn secure(address: SocketAddr, name: &str, pem: &str) -> Result<Secure, String> {
+pub fn secure(address: SocketAddr, name: &str, pem: &str) -> Result<Secure, String> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

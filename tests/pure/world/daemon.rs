@@ -254,6 +254,7 @@ impl Daemon {
             }
             Effect::Tell { kind: EventKind::Node, text, .. } => Want::Told(text),
             Effect::Remember(_)
+            | Effect::SessionChanged(_)
             | Effect::Work(_)
             | Effect::ClockSet { .. }
             | Effect::Answered { .. }
