@@ -438,7 +438,8 @@ impl Daemon {
             open_v2(&config, &server, secrets.identity.clone(), &kept);
             let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let settings = settings(&config, &nodes, secrets.session_key.clone());
-            let (restored, handover) = once.take().unwrap_or_else(|| unreachable!("it is made once"));
+            let (restored, handover) =
+                once.take().unwrap_or_else(|| unreachable!("it is made once"));
             let state = State {
                 started: now,
                 clock: Calendar::new(now, os::slept()),
@@ -545,7 +546,7 @@ impl Daemon {
         self.server.freeze(listeners_stay, |conn| leaves.contains(&conn));
         let mut state = self.state.borrow_mut();
         let now = state.now();
-        state.stop_ledger(now);
+        state.stop_ledger(now, !leaves.is_empty());
     }
 
     async fn main_loop(self: Rc<Self>, events: Receiver<Event>) -> Exit {
@@ -1156,7 +1157,8 @@ fn keep(path: &Path, bytes: &[u8], rights: Rights) -> std::io::Result<()> {
 /// The addresses at which the config has us listen.
 fn listened_at(config: &Config) -> BTreeSet<SocketAddr> {
     let (stratum, http) = (&config.stratum, &config.http);
-    let all = [&stratum.listen, &stratum.tls_listen, &stratum.v2_listen, &http.listen, &http.tls_listen];
+    let all =
+        [&stratum.listen, &stratum.tls_listen, &stratum.v2_listen, &http.listen, &http.tls_listen];
     all.into_iter().flatten().copied().collect()
 }
 
@@ -1170,24 +1172,14 @@ fn limits(config: &Config) -> Limits {
 
 /// The TLS ports, if the owner wants them. Their failure must not keep the other miners from
 /// mining.
-fn open_tls(
-    config: &Config,
-    server: &Server,
-    certificate: &Rc<Certificate>,
-    kept: &KeptListeners,
-) {
+fn open_tls(config: &Config, server: &Server, certificate: &Rc<Certificate>, kept: &KeptListeners) {
     if let Err((address, error)) = server.bind_tls(&config.stratum.tls_listen, certificate, kept) {
         log::error!("cannot listen for miners with TLS on {address}: {error}");
     }
 }
 
 /// Stratum V2, if the owner does not forbid it. Its failure must not keep the other miners from mining.
-fn open_v2(
-    config: &Config,
-    server: &Server,
-    identity: Option<Rc<Identity>>,
-    kept: &KeptListeners,
-) {
+fn open_v2(config: &Config, server: &Server, identity: Option<Rc<Identity>>, kept: &KeptListeners) {
     server.set_identity(identity.filter(|_| config.stratum.v2));
     if let Err((address, error)) = server.bind_v2(&config.stratum.v2_listen, kept) {
         log::error!("cannot listen for miners with Stratum V2 on {address}: {error}");

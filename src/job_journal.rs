@@ -215,7 +215,8 @@ impl RestoredJobs {
         };
         loop {
             let mut next = rest;
-            let good = framed::take(&mut next, MAX_RECORD).and_then(|payload| recall.take(now, payload));
+            let good =
+                framed::take(&mut next, MAX_RECORD).and_then(|payload| recall.take(now, payload));
             if good.is_none() {
                 return (recall, bytes.len() - rest.len());
             }

@@ -687,7 +687,8 @@ section! {
     }
     also {
         /// A directory in memory that outlives the daemon but not the system: what systemd names by
-        /// `RuntimeDirectory=`. Jobs of miners are kept there over a restart.
+        /// `RuntimeDirectory=`. Jobs and connections of miners are kept
+        /// there over a restart.
         runtime: Option<PathBuf>, Restart => |_, _| "The data directory is another.".to_owned();
     }
 }

@@ -453,14 +453,10 @@ impl State {
         crashed: bool,
     ) -> Result<(), NotTaken> {
         let copy = socket.try_clone().map_err(|_| NotTaken::System);
-        let outcome = copy.and_then(|copy| self.serve_again(now, TcpStream::from(copy), handed, crashed));
-        match outcome {
-            Ok(conn) => {
-                self.handover.tickets.insert(conn, ticket);
-                self.server.keep_socket(conn);
-                self.session_changed(now, conn);
-                Ok(())
-            }
+        let served =
+            copy.and_then(|copy| self.serve_again(now, ticket, copy.into(), handed, crashed));
+        match served {
+            Ok(()) => Ok(()),
             Err(why) => {
                 self.handover.drop_socket(now, ticket, socket);
                 let mut record = Vec::new();
@@ -474,10 +470,11 @@ impl State {
     fn serve_again(
         &mut self,
         now: Now,
+        ticket: Ticket,
         stream: TcpStream,
         handed: Option<HandedConnection>,
         crashed: bool,
-    ) -> Result<ConnId, NotTaken> {
+    ) -> Result<(), NotTaken> {
         let HandedConnection { session, proved, begun, unsent, clogged } =
             handed.ok_or(NotTaken::Unknown)?;
         if clogged && crashed {
@@ -493,10 +490,11 @@ impl State {
         }
         let known = self.doors.known.miner(peer, &session.worker);
         let unfinished = Unfinished { begun, unsent };
-        let conn = self.server.take_up(stream, peer, known, unfinished).map_err(|why| match why {
-            NotServed::NoPlace(_) => NotTaken::NoPlace,
-            NotServed::Io(_) => NotTaken::System,
-        })?;
+        let conn =
+            self.server.take_up(stream, peer, known, unfinished).map_err(|why| match why {
+                NotServed::NoPlace(_) => NotTaken::NoPlace,
+                NotServed::Io(_) => NotTaken::System,
+            })?;
         if let Err(why) = self.engine.take_up(now, conn, peer, session) {
             self.server.cut(conn);
             return Err(match why {
@@ -507,9 +505,12 @@ impl State {
         if proved {
             self.server.prove(conn);
         }
+        // Before the engine's effects: it has a ticket, and needs no other.
+        self.handover.tickets.insert(conn, ticket);
+        self.server.keep_socket(conn);
         self.carry_out(now);
         self.book_again(now, conn);
-        Ok(conn)
+        Ok(())
     }
 
     /// The ledger's worker of a connection that goes on.

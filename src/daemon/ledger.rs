@@ -209,7 +209,8 @@ impl State {
         }
     }
 
-    pub(super) fn stop_ledger(&mut self, now: Now) {
+    /// Has everything written. `goes_on`: miners wait for the next run.
+    pub(super) fn stop_ledger(&mut self, now: Now, goes_on: bool) {
         let here: Vec<_> = self
             .engine
             .pool()
@@ -222,6 +223,6 @@ impl State {
         for (worker, level, wish) in here {
             self.keep_difficulty(now, worker, level, wish);
         }
-        self.ledger_event(now, LedgerEvent::Stop);
+        self.ledger_event(now, if goes_on { LedgerEvent::Pause } else { LedgerEvent::Stop });
     }
 }

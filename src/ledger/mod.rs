@@ -19,7 +19,7 @@
 //! - A [`totals::LedgerEvent::Tick`] at [`totals::Ledger::next_deadline`].
 //! - Outputs `Open` and `Save` go to [`writer::LedgerWriter::work`] on a pool thread, and its
 //!   answer goes back into [`totals::Ledger::handle`]. At most one is in progress.
-//! - At the end: [`totals::LedgerEvent::Stop`]; then wait for the answer to the batch with `close`.
+//! - At the end: [`totals::LedgerEvent::Stop`], or [`totals::LedgerEvent::Pause`]; then wait for the answer to the batch with `close`.
 //!
 //! Every ten minutes: [`disk_health::read`] on a pool thread and [`disk_health::Card::reading`]; if
 //! that says so, [`totals::LedgerEvent::Shrink`].

@@ -247,6 +247,9 @@ pub enum LedgerEvent {
     Tick,
     /// The daemon stops: everything is to be written.
     Stop,
+    /// The daemon stops, and miners wait for the next run: all is to be written but the cache, which the
+    /// journal does without.
+    Pause,
 }
 
 /// What a shell has to do.
@@ -430,6 +433,7 @@ pub struct Ledger {
     urgent: bool,
     busy: bool,
     stopping: bool,
+    pausing: bool,
     rewrite: bool,
     shrink: bool,
     journal_bytes: u64,
@@ -489,6 +493,7 @@ impl Ledger {
             urgent: false,
             busy: false,
             stopping: false,
+            pausing: false,
             rewrite: false,
             shrink: false,
             journal_bytes: 0,
@@ -689,6 +694,10 @@ impl Ledger {
             }
             LedgerEvent::Tick => {}
             LedgerEvent::Stop => self.stopping = self.storage != Storage::Closed,
+            LedgerEvent::Pause => {
+                self.stopping = self.storage != Storage::Closed;
+                self.pausing = true;
+            }
         }
         if now.mono >= self.minute_at {
             self.minute_at = now.mono + until_next(Grain::Minute, now.unix);
@@ -1842,7 +1851,8 @@ impl Ledger {
         let mut batch = Batch { unix: now.unix, close: self.stopping, ..Batch::default() };
         let limit = (2 * self.base_bytes + 256 * 1024).min(JOURNAL_LIMIT);
         let grown = self.journal_bytes > limit;
-        let cache_due = now.mono >= self.cache_at || self.stopping;
+        let cache_due = !self.pausing && (now.mono >= self.cache_at || self.stopping);
+        let interim_due = now.mono >= self.interim_at || cache_due || self.stopping;
         if self.rewrite || grown {
             let mut records = self.records(JOURNAL_BUDGET);
             // What was journalled since the cache was written, and only there.
@@ -1863,7 +1873,7 @@ impl Ledger {
         batch.shrink = std::mem::take(&mut self.shrink);
         batch.append = std::mem::take(&mut self.pending);
         // The journal first: what the cache is to hold must not depend on it.
-        if batch.rewrite.is_none() && (now.mono >= self.interim_at || cache_due) {
+        if batch.rewrite.is_none() && interim_due {
             batch.append.extend(self.interim(now));
         }
         if batch.rewrite.is_none() {

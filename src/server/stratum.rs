@@ -863,8 +863,14 @@ mod tests {
         let handler: Rc<dyn Handler> = Rc::new(Nobody);
         let limits = Limits { connections: 4, per_address: 2 };
         let address = "127.0.0.1:0".parse().unwrap();
-        Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits, &KeptListeners::default())
-            .unwrap_or_else(|(_, error)| panic!("{error}"))
+        Server::bind(
+            Rc::default(),
+            Rc::downgrade(&handler),
+            &[address],
+            limits,
+            &KeptListeners::default(),
+        )
+        .unwrap_or_else(|(_, error)| panic!("{error}"))
     }
 
     #[test]
@@ -872,8 +878,14 @@ mod tests {
         let handler: Rc<dyn Handler> = Rc::new(Nobody);
         let limits = Limits { connections: 100, per_address: 100 };
         let address = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[address], limits, &KeptListeners::default())
-            .unwrap_or_else(|(_, error)| panic!("{error}"));
+        let server = Server::bind(
+            Rc::default(),
+            Rc::downgrade(&handler),
+            &[address],
+            limits,
+            &KeptListeners::default(),
+        )
+        .unwrap_or_else(|(_, error)| panic!("{error}"));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut ends = Vec::new();
         for port in 1..=100 {
@@ -948,8 +960,14 @@ mod tests {
             let porter = Rc::new(Porter::default());
             let handler: Rc<dyn Handler> = porter.clone();
             let limits = Limits { connections, per_address };
-            let server = Server::bind(Rc::default(), Rc::downgrade(&handler), &[], limits, &KeptListeners::default())
-                .unwrap_or_else(|(_, error)| panic!("{error}"));
+            let server = Server::bind(
+                Rc::default(),
+                Rc::downgrade(&handler),
+                &[],
+                limits,
+                &KeptListeners::default(),
+            )
+            .unwrap_or_else(|(_, error)| panic!("{error}"));
             *porter.server.borrow_mut() = Rc::downgrade(&server);
             House { porter, server, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
         }

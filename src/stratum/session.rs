@@ -479,7 +479,8 @@ impl Session {
         // The network's difficulty changes with a block, and then the job is a clean one.
         vardiff.set_network(network, now.mono);
         // One that was found while there was no work is told with the first job.
-        let level = Some(Difficulty(vardiff.difficulty())).filter(|level| self.difficulty() != Some(*level));
+        let level = Some(Difficulty(vardiff.difficulty()))
+            .filter(|level| self.difficulty() != Some(*level));
         if let Some(level) = level {
             self.give_level(job.id, level, job_records);
         }

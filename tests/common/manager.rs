@@ -121,8 +121,7 @@ impl Shared {
         let (text, fds) = {
             let mut parts = [IoSliceMut::new(&mut buffer)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-            let Ok(message) =
-                recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags)
+            let Ok(message) = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags)
             else {
                 return;
             };
@@ -164,7 +163,8 @@ impl Shared {
             poll(&mut polled, PollTimeout::ZERO).unwrap();
             let happened = polled[0].revents().unwrap();
             // A listener that is only bound is hung up as well, and stays.
-            let is_listener = nix::sys::socket::getsockopt(fd, nix::sys::socket::sockopt::AcceptConn);
+            let is_listener =
+                nix::sys::socket::getsockopt(fd, nix::sys::socket::sockopt::AcceptConn);
             !happened.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) || is_listener.unwrap()
         });
     }

@@ -85,8 +85,8 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
-    /// A share of the present job that reaches `easy` and not `hard`, and its hash.
-    pub fn mine(&self, extranonce2: u64, easy: Target, hard: Option<Target>) -> (Value, BlockHash) {
+    /// The header of the present job with this extranonce2 and nonce 0.
+    pub fn header(&self, extranonce2: u64) -> [u8; 80] {
         let job = self.job.as_array().unwrap();
         let text = |i: usize| job[i].as_str().unwrap();
         let number = |i: usize| u32::from_str_radix(text(i), 16).unwrap();
@@ -102,14 +102,24 @@ impl<S: Read + Write> Client<S> {
         header.extend_from_slice(&number(7).to_le_bytes());
         header.extend_from_slice(&number(6).to_le_bytes());
         header.extend_from_slice(&[0; 4]);
+        header.try_into().unwrap()
+    }
+
+    /// The parameters of a share of the present job.
+    pub fn share(&self, extranonce2: u64, nonce: u32) -> Value {
+        let en2 = faster_hex::hex_string(&extranonce2.to_be_bytes());
+        json!(["w", self.job[0], en2, self.job[7], format!("{nonce:08x}")])
+    }
+
+    /// A share of the present job that reaches `easy` and not `hard`, and its hash.
+    pub fn mine(&self, extranonce2: u64, easy: Target, hard: Option<Target>) -> (Value, BlockHash) {
+        let mut header = self.header(extranonce2);
         for nonce in 0u32.. {
             header[76..].copy_from_slice(&nonce.to_le_bytes());
             let hash = sha256d(&header);
             let hash = BlockHash(hash);
             if easy.is_met_by(&hash) && hard.is_none_or(|hard| !hard.is_met_by(&hash)) {
-                let en2 = faster_hex::hex_string(&extranonce2);
-                let nonce = format!("{nonce:08x}");
-                return (json!(["w", text(0), en2, text(7), nonce]), hash);
+                return (self.share(extranonce2, nonce), hash);
             }
         }
         unreachable!("four billion hashes")

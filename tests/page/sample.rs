@@ -1106,6 +1106,8 @@ fn stratum() -> StratumView {
         connections: 0,
         connections_max: 64,
         accepted_total: 310,
+        taken_up: 38,
+        not_taken_up: vec![CountView { what: "left".to_owned(), count: 2 }],
         dropped: vec![
             CountView { what: "made_room".to_owned(), count: 290 },
             CountView { what: "silent".to_owned(), count: 16 },

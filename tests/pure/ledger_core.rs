@@ -567,6 +567,30 @@ fn a_block_is_saved_when_the_card_has_what_is_known_of_it() {
     assert_eq!([1, 2].map(|n| ledger.is_block_saved(&hash(n))), [true, true]);
 }
 
+/// A stop for which miners wait: all is on the card, and the cache is left to the next run.
+#[test]
+fn a_pause_writes_everything_and_leaves_the_cache_alone() {
+    let minutes = |run: &Run| run.ledger.total().history(Grain::Minute);
+    let mut run = Run::new(Card::default(), START);
+    let worker = run.worker("w");
+    for _ in 0..30 {
+        run.share(worker, 1.0, 1.0);
+        run.advance(47);
+    }
+    let (drawn, cached) = (minutes(&run), run.card.cache.clone());
+    run.tell(LedgerEvent::Pause);
+    assert_eq!(run.card.cache, cached);
+    let mut after = Run::new(run.card, run.now.unix);
+    assert_eq!(after.ledger.total().totals().ever.accepted, 30);
+    assert_eq!(minutes(&after), drawn);
+    // What the cache lacks is made up for by the next stop.
+    after.tell(LedgerEvent::Stop);
+    assert_ne!(after.card.cache, cached);
+    let last = Run::new(after.card, after.now.unix);
+    assert_eq!(minutes(&last), drawn);
+    assert_eq!(last.ledger.total().totals().ever.accepted, 30);
+}
+
 /// The list of found blocks is bounded, their count is not; and one that made room for newer ones is
 /// not found a second time when the spool names it.
 #[test]
