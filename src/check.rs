@@ -520,7 +520,7 @@ fn ask_all(config: &Config) -> Vec<Answer> {
 
 /// Asks a node everything. Blocks for as long as the node takes.
 pub fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
-    let rpc = Rpc::new(&node.into());
+    let rpc = Rpc::new(node);
     let health = rpc.health();
     let permissions = rpc.permissions_beside(&health);
     let template = match &health {
@@ -550,7 +550,7 @@ pub fn ask(node: &NodeConfig, payout: &Payout) -> Answer {
 /// What is at the node's P2P port; `None` if the node's chain is not one that we know.
 async fn look_at_p2p(node: &NodeConfig, health: &HealthReport) -> Option<Probe> {
     let chain = Chain::from_name(&health.chain)?;
-    let Some((host, port)) = node.p2p.place(&node.host, chain) else { return Some(Probe::off()) };
+    let Some((host, port)) = node.p2p_place(chain) else { return Some(Probe::off()) };
     let height = u32::try_from(health.blocks).ok()?;
     Some(Probe::look(host, port, chain, (health.best, height)).await)
 }

@@ -54,7 +54,6 @@ pub use declare::{Facts, Flag, Line, PageValue, Reload, SectionFacts};
 pub use diff::Change;
 pub use flags::{BadFlag, Flags};
 pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, save, try_text};
-pub use p2p::P2pAddress;
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{page_settings, rewrite, rewrite_pin, rewrite_section};
 pub use sections::{
@@ -64,8 +63,9 @@ pub use sections::{
 use written::Written;
 
 use crate::notify::Sink;
-pub use crate::rpc::Auth;
-use crate::{home_assistant, mqtt, rpc};
+pub use crate::peer_address::P2pAddress;
+pub use crate::rpc::{Auth, NodeConfig};
+use crate::{home_assistant, mqtt};
 
 /// The most miners that `max_connections` allows.
 pub const MAX_CONNECTIONS: usize = 1024;
@@ -133,41 +133,6 @@ impl Config {
             buttons: mqtt.buttons.clone(),
             file: self.data.dir.join("mqtt-announced"),
         })
-    }
-}
-
-/// One node: `[node]` or one of `[[node.backup]]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NodeConfig {
-    /// For people, page and metrics: the owner's name for it, or `host:port`.
-    pub name: String,
-    /// `http://host:port/path` or `https://…`, always with the port and never with credentials.
-    pub url: String,
-    /// The host of the URL: a name, an IPv4 address, or an IPv6 address without brackets.
-    pub host: String,
-    /// The port of the URL.
-    pub port: u16,
-    /// How to log in.
-    pub auth: Auth,
-    /// A PEM file whose certificates alone are trusted for https; the system's roots where there
-    /// is none.
-    pub certificate: Option<PathBuf>,
-    /// Where the node publishes `hashblock`: `tcp://host:port` or `ipc://path`. `None` for a node
-    /// that is only polled.
-    pub zmq: Option<String>,
-    /// Where the node listens to other nodes.
-    pub p2p: P2pAddress,
-}
-
-impl From<&NodeConfig> for rpc::NodeConfig {
-    fn from(node: &NodeConfig) -> rpc::NodeConfig {
-        rpc::NodeConfig {
-            name: node.name.clone(),
-            url: node.url.clone(),
-            auth: node.auth.clone(),
-            certificate: node.certificate.clone(),
-            zmq_hashblock: node.zmq.clone(),
-        }
     }
 }
 

@@ -88,7 +88,7 @@ use crate::stratum::v2::noise::{AuthorityKey, Identity};
 pub use admin::Source;
 
 use admin::Owner;
-use blocks::{Blocks, NotInSpool};
+use blocks::{NotInSpool, SpooledBlocks};
 use canary::Canary;
 use devices::Devices;
 use doors::{Doors, Port};
@@ -350,7 +350,7 @@ struct State {
     engine: Engine,
     nodes: Nodes,
     outside: Outside,
-    blocks: Blocks,
+    blocks: SpooledBlocks,
     ledger: LedgerHandle,
     notifications: Notifications,
     mqtt: Mqtt,
@@ -451,7 +451,7 @@ impl Daemon {
                 engine: Engine::new(now, settings, secrets.first_job_id.0, restored),
                 nodes,
                 outside: Outside::new(&config.data.dir),
-                blocks: Blocks::open(&config.data.dir),
+                blocks: SpooledBlocks::open(&config.data.dir),
                 ledger: LedgerHandle::new(now, &config.data.dir, queue.clone()),
                 notifications: Notifications::new(now, &config),
                 mqtt: Mqtt::default(),
@@ -823,7 +823,10 @@ impl State {
         let clocks = self.engine.failover().clocks(now.mono);
         let this_box = clocks.and_then(|clocks| clocks.this_box);
         this_box.is_some_and(|clock| clock.ahead.abs_diff(raised) <= CLOCKS_AGREE)
-            && self.nodes.iter().all(|(_, node)| is_elsewhere(&node.config.host))
+            && self
+                .nodes
+                .iter()
+                .all(|(_, node)| node.config.place().is_some_and(|(host, _)| is_elsewhere(&host)))
     }
 
     fn start(&mut self, now: Now) {

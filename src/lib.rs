@@ -20,12 +20,15 @@ pub mod clock;
 pub mod coinbase;
 pub mod event;
 pub mod framed;
+pub mod histogram;
 pub mod ids;
 pub mod listed;
-pub mod peer_address;
 pub mod priority_queue;
 pub mod reject;
 pub mod vardiff;
+
+// -- pure: where other nodes are --
+pub mod peer_address;
 
 // -- pure --
 pub mod address;

@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::chain::Chain;
+
 /// Where a node listens to other nodes. Its `Display` is `host:port`, an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerAddress {
@@ -46,6 +48,24 @@ pub struct NamedPeer {
     pub port: Option<u16>,
 }
 
+/// The address of a node's P2P port, as `p2p_addr` says it. Its `Display` is the text for the file
+/// and for the page's form; that of [`P2pAddress::Default`] is empty, as nothing is written then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum P2pAddress {
+    /// Nothing is written: the host of `rpc_url`, and the port of the node's chain.
+    #[default]
+    Default,
+    /// The port is not used.
+    Off,
+    /// Another host or port.
+    At {
+        /// A name, an IPv4 address, or an IPv6 address without brackets.
+        host: String,
+        /// Without one, that of the node's chain.
+        port: Option<u16>,
+    },
+}
+
 /// What is done with nodes of strangers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,6 +91,34 @@ pub enum Network {
     Onion(u8),
     /// A name.
     Name(String),
+}
+
+impl P2pAddress {
+    /// Host and port to connect to, for a node whose RPC is at `rpc_host`; `None` if the owner
+    /// does not want it.
+    pub fn place(&self, rpc_host: &str, chain: Chain) -> Option<(String, u16)> {
+        match self {
+            P2pAddress::Default => Some((rpc_host.to_owned(), chain.p2p_port())),
+            P2pAddress::Off => None,
+            P2pAddress::At { host, port } => Some((host.clone(), port.unwrap_or(chain.p2p_port()))),
+        }
+    }
+}
+
+impl fmt::Display for P2pAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            P2pAddress::Default => Ok(()),
+            P2pAddress::Off => f.write_str("off"),
+            P2pAddress::At { host, port: None } => f.write_str(&bracketed(host)),
+            P2pAddress::At { host, port: Some(port) } => write!(f, "{}:{port}", bracketed(host)),
+        }
+    }
+}
+
+/// As it stands before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 impl PeerAddress {

@@ -126,7 +126,7 @@ pub(super) fn zmq() -> Form<Option<String>> {
 }
 
 pub(super) fn p2p() -> Form<P2pAddress> {
-    Form::new("`host`, `host:port` or `\"off\"`", |_, value| P2pAddress::read(as_text(value)?))
+    Form::new("`host`, `host:port` or `\"off\"`", |_, value| p2p::own(as_text(value)?))
 }
 
 /// Nodes outside the house, each once; an empty text or list names none.

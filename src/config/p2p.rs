@@ -1,67 +1,34 @@
 //! Where P2P ports are: those of the own nodes, those of strangers, and the proxy on the way to them; and
 //! other places that are written in the same way.
 
-use std::fmt;
-
 use super::STRATUM_PORT;
 use super::problem::{Wrong, wrong};
-use super::url::{bracketed, host_and_port};
-use crate::chain::Chain;
+use super::url::host_and_port;
 use crate::mqtt::Broker;
-use crate::peer_address::{NamedPeer, PeerAddress, PeerHost};
-
-/// The address of a node's P2P port, as `p2p_addr` says it. Its `Display` is the text for the file
-/// and for the page's form; that of [`P2pAddress::Default`] is empty, as nothing is written then.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum P2pAddress {
-    /// Nothing is written: the host of `rpc_url`, and the port of the node's chain.
-    #[default]
-    Default,
-    /// The port is not used.
-    Off,
-    /// Another host or port.
-    At {
-        /// A name, an IPv4 address, or an IPv6 address without brackets.
-        host: String,
-        /// Without one, that of the node's chain.
-        port: Option<u16>,
-    },
-}
+use crate::peer_address::{NamedPeer, P2pAddress, PeerAddress, PeerHost};
 
 /// The port of the examples: that of the main chain.
 const PORT: u16 = 8333;
 /// Where Tor's own SOCKS5 proxy listens unless its owner says otherwise.
 const SOCKS_PORT: u16 = 9050;
 
-impl P2pAddress {
-    /// Host and port to connect to, for a node whose RPC is at `rpc_host`; `None` if the owner
-    /// does not want it.
-    pub fn place(&self, rpc_host: &str, chain: Chain) -> Option<(String, u16)> {
-        match self {
-            P2pAddress::Default => Some((rpc_host.to_owned(), chain.p2p_port())),
-            P2pAddress::Off => None,
-            P2pAddress::At { host, port } => Some((host.clone(), port.unwrap_or(chain.p2p_port()))),
-        }
+/// Reads where an own node listens to other nodes: `host`, `host:port`, or `off` (also an empty text).
+pub(super) fn own(text: &str) -> Result<P2pAddress, Wrong> {
+    const EXAMPLE: &str = "Write the node's address and the port on which it listens to other \
+                           nodes, such as 192.168.1.10:8333, or \"off\" to do without.";
+    let text = text.trim();
+    if text.is_empty() || text.eq_ignore_ascii_case("off") {
+        return Ok(P2pAddress::Off);
     }
-
-    /// Reads `host`, `host:port`, or `off` (also an empty text).
-    pub(super) fn read(text: &str) -> Result<P2pAddress, Wrong> {
-        const EXAMPLE: &str = "Write the node's address and the port on which it listens to other \
-                               nodes, such as 192.168.1.10:8333, or \"off\" to do without.";
-        let text = text.trim();
-        if text.is_empty() || text.eq_ignore_ascii_case("off") {
-            return Ok(P2pAddress::Off);
-        }
-        let (host, port) = place(text, "a P2P port", PORT, EXAMPLE)?;
-        if host.trim_end_matches('.').ends_with(".onion") {
-            return wrong(
-                "your own nodes are not reached over Tor yet",
-                "Write the node's address in your network, such as 192.168.1.10:8333, or \"off\" \
-                 to do without.",
-            );
-        }
-        Ok(P2pAddress::At { host, port })
+    let (host, port) = place(text, "a P2P port", PORT, EXAMPLE)?;
+    if host.trim_end_matches('.').ends_with(".onion") {
+        return wrong(
+            "your own nodes are not reached over Tor yet",
+            "Write the node's address in your network, such as 192.168.1.10:8333, or \"off\" \
+             to do without.",
+        );
     }
+    Ok(P2pAddress::At { host, port })
 }
 
 /// Reads a node outside the house: `host` or `host:port`.
@@ -157,20 +124,10 @@ fn place(
     Ok((host, port))
 }
 
-impl fmt::Display for P2pAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            P2pAddress::Default => Ok(()),
-            P2pAddress::Off => f.write_str("off"),
-            P2pAddress::At { host, port: None } => f.write_str(&bracketed(host)),
-            P2pAddress::At { host, port: Some(port) } => write!(f, "{}:{port}", bracketed(host)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::Chain;
 
     fn at(host: &str, port: Option<u16>) -> Result<P2pAddress, Wrong> {
         Ok(P2pAddress::At { host: host.to_owned(), port })
@@ -178,12 +135,12 @@ mod tests {
 
     #[test]
     fn addresses_in_every_form() {
-        assert_eq!(P2pAddress::read("10.0.0.1:18444"), at("10.0.0.1", Some(18444)));
-        assert_eq!(P2pAddress::read(" Node.local "), at("node.local", None));
-        assert_eq!(P2pAddress::read("[FD00:0::10]:8333"), at("fd00::10", Some(8333)));
-        assert_eq!(P2pAddress::read("[fd00::10]"), at("fd00::10", None));
+        assert_eq!(own("10.0.0.1:18444"), at("10.0.0.1", Some(18444)));
+        assert_eq!(own(" Node.local "), at("node.local", None));
+        assert_eq!(own("[FD00:0::10]:8333"), at("fd00::10", Some(8333)));
+        assert_eq!(own("[fd00::10]"), at("fd00::10", None));
         for off in ["", " ", "off", "Off"] {
-            assert_eq!(P2pAddress::read(off), Ok(P2pAddress::Off));
+            assert_eq!(own(off), Ok(P2pAddress::Off));
         }
     }
 
@@ -209,7 +166,7 @@ mod tests {
             ("abcdefghijklmnop.onion:8333", "Tor"),
             ("ABC.ONION.", "Tor"),
         ] {
-            let (what, instead) = P2pAddress::read(bad).unwrap_err();
+            let (what, instead) = own(bad).unwrap_err();
             assert!(what.contains(word), "{bad}: {what}");
             assert!(instead.ends_with('.') && !instead.contains("8332"), "{bad}: {instead}");
             assert!(!format!("{what}{instead}").contains("geheim"), "{bad}: {what}. {instead}");
@@ -287,7 +244,7 @@ mod tests {
     #[test]
     fn the_text_reads_as_what_it_was() {
         for text in ["off", "10.0.0.1", "10.0.0.1:1", "[fd00::10]", "[fd00::10]:8333", "a.b:9"] {
-            let read = P2pAddress::read(text).unwrap();
+            let read = own(text).unwrap();
             assert_eq!(read.to_string(), text);
         }
         assert_eq!(P2pAddress::Default.to_string(), "");

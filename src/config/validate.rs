@@ -231,7 +231,7 @@ impl<'a> Check<'a> {
                            remove this line.";
             self.problem(&written.clone(), &table.key_of("p2p_addr"), what, instead);
         }
-        Some(NodeConfig { name, url, host, port, auth, certificate, zmq, p2p })
+        Some(NodeConfig { name, url, auth, certificate, zmq, p2p })
     }
 
     /// `rpc_user` and `rpc_pass`, which belong together.
@@ -620,8 +620,13 @@ impl<'a> Check<'a> {
 }
 
 /// Two names of this machine count as one.
-fn machine(node: &NodeConfig) -> &str {
-    without_other_names(&node.host)
+fn machine(node: &NodeConfig) -> String {
+    without_other_names(&host(node)).to_owned()
+}
+
+/// Of its RPC.
+fn host(node: &NodeConfig) -> String {
+    node.place().map_or_else(String::new, |(host, _)| host)
 }
 
 fn without_other_names(host: &str) -> &str {
@@ -640,22 +645,22 @@ fn is_usual_p2p_port(port: u16) -> bool {
 fn is_own(peer: &NamedPeer, node: &NodeConfig) -> bool {
     let (host, port) = match &node.p2p {
         P2pAddress::Off => return false,
-        P2pAddress::Default => (&node.host, None),
-        P2pAddress::At { host, port } => (host, *port),
+        P2pAddress::Default => (host(node), None),
+        P2pAddress::At { host, port } => (host.clone(), *port),
     };
     let same_port = match (peer.port, port) {
         (None, None) => true,
         (None, Some(port)) | (Some(port), None) => is_usual_p2p_port(port),
         (Some(one), Some(other)) => one == other,
     };
-    same_port && PeerHost::read(host) == peer.host
+    same_port && PeerHost::read(&host) == peer.host
 }
 
 /// Whether both would be looked for at one port, whatever their chain is.
 fn same_p2p(a: &NodeConfig, b: &NodeConfig) -> bool {
     let place = |node: &NodeConfig| match &node.p2p {
         P2pAddress::Off => None,
-        P2pAddress::Default => Some((machine(node).to_owned(), None)),
+        P2pAddress::Default => Some((machine(node), None)),
         P2pAddress::At { host, port } => Some((without_other_names(host).to_owned(), *port)),
     };
     place(a).is_some() && place(a) == place(b)

@@ -39,8 +39,8 @@ pub(super) struct Booking {
     script: Option<Vec<u8>>,
 }
 
-/// The blocks that were found.
-pub(super) struct Blocks {
+/// The solved blocks as the spool has them, and the bytes of those that are being submitted.
+pub(super) struct SpooledBlocks {
     /// The hex of blocks that are being submitted, made once for all nodes.
     hex: BTreeMap<BlockHash, Arc<str>>,
     spool: Option<Spool>,
@@ -89,10 +89,10 @@ pub(super) enum NotInSpool {
     Unreadable(String),
 }
 
-impl Blocks {
+impl SpooledBlocks {
     /// Opens the spool. If that fails, the page says so and mining continues.
-    pub(super) fn open(data: &Path) -> Blocks {
-        let mut blocks = Blocks {
+    pub(super) fn open(data: &Path) -> SpooledBlocks {
+        let mut blocks = SpooledBlocks {
             hex: BTreeMap::new(),
             spool: None,
             orders: None,
@@ -488,7 +488,7 @@ mod tests {
         let mut tell = |event| {
             ledger.handle(now, event, &mut Vec::new());
             let dir = tempfile::tempdir().unwrap();
-            let mut blocks = Blocks::open(dir.path());
+            let mut blocks = SpooledBlocks::open(dir.path());
             blocks.mature = (0..MAX_MATURE as u32 + 3).map(|n| (n, hash(n))).collect();
             blocks.outlived.insert(hash(2));
             let spare = blocks.take_spare(&ledger);

@@ -192,7 +192,7 @@ impl Nodes {
         queue: &Sender<Event>,
     ) {
         let Some(node) = self.table.get_mut(&id) else { return };
-        let place = node.config.p2p.place(&node.config.host, chain);
+        let place = node.config.p2p_place(chain);
         node.peer = place.map(|(host, port)| {
             let events = forward(executor, queue, move |event| Event::Peer(id, event));
             let place = PeerAddress { host: PeerHost::read(&host), port };
@@ -216,7 +216,7 @@ impl Nodes {
         let id = NodeId(self.next_id);
         self.next_id += 1;
         let events = forward(executor, queue, Event::Node);
-        let handle = NodeHandle::start(id, &config.into(), events, executor)
+        let handle = NodeHandle::start(id, config, events, executor)
             .inspect_err(|error| log::error!("node {}: no threads: {error}", config.name))
             .ok();
         let node = Node {

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::difficulty::HASHES_PER_DIFFICULTY;
-use crate::failover::Histogram;
+use crate::histogram::Histogram;
 use crate::os::board::{Board, Reading};
 use crate::status::miners::{Payees, class};
 use crate::status::nominal::nominal;
-use crate::status::{ClassRejectsView, HistogramView, RejectReason};
+use crate::status::{ClassRejectsView, RejectReason};
 use crate::stratum::firmware::identify;
 
 use super::{Event, State};
@@ -41,44 +41,6 @@ pub(super) const STEPS: [&str; 6] = [
     "last_socket",
 ];
 
-/// Upper bounds of the buckets of [`Fine`], microseconds.
-pub(super) const FINE_US: [u64; 14] =
-    [20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 500_000, 2_000_000];
-
-/// A histogram of durations from microseconds to seconds, with fixed buckets.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fine {
-    buckets: [u64; FINE_US.len()],
-    count: u64,
-    total: Duration,
-}
-
-impl Fine {
-    /// Counts one duration.
-    pub(super) fn add(&mut self, took: Duration) {
-        let bucket = FINE_US.iter().position(|us| took <= Duration::from_micros(*us));
-        if let Some(bucket) = bucket {
-            self.buckets[bucket] += 1;
-        }
-        self.count += 1;
-        self.total = self.total.saturating_add(took);
-    }
-
-    /// For the page: the cumulative counts.
-    pub(super) fn view(&self) -> HistogramView {
-        let mut sum = 0;
-        let cumulated = |(us, count): (&u64, &u64)| {
-            sum += count;
-            (*us as f64 / 1e6, sum)
-        };
-        HistogramView {
-            buckets: FINE_US.iter().zip(&self.buckets).map(cumulated).collect(),
-            count: self.count,
-            sum_s: self.total.as_secs_f64(),
-        }
-    }
-}
-
 /// A tip whose jobs are timed.
 struct Tip {
     hash: BlockHash,
@@ -95,13 +57,13 @@ pub(super) struct Timings {
     /// Maximum lateness of the loop.
     pub lag_max: Option<Duration>,
     /// Time from the decision for a job until it was handed to the last miner's socket.
-    pub fanout: Fine,
+    pub fanout: Histogram,
     /// Time from the first report of a tip until a job on it was handed to the last miner's socket.
     pub tip_to_job: Histogram,
     /// Time from a share's arrival until its answer was handed to the socket.
-    pub share_answer: Fine,
+    pub share_answer: Histogram,
     /// Time from the first report of a tip to each step, in the order of [`STEPS`].
-    pub steps: [Fine; STEPS.len()],
+    pub steps: [Histogram; STEPS.len()],
     job_built: Option<Instant>,
     /// When the first bytes of the current work were handed to a socket.
     pub first_send: Option<Instant>,
@@ -129,10 +91,10 @@ impl Timings {
         Timings {
             lags: VecDeque::new(),
             lag_max: None,
-            fanout: Fine::default(),
-            tip_to_job: Histogram::default(),
-            share_answer: Fine::default(),
-            steps: Default::default(),
+            fanout: Histogram::fine(),
+            tip_to_job: Histogram::coarse(),
+            share_answer: Histogram::fine(),
+            steps: [Histogram::fine(); STEPS.len()],
             job_built: None,
             first_send: None,
             shares_expected: 0.0,
@@ -302,6 +264,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::HistogramView;
 
     fn timings(start: Instant) -> Timings {
         Timings::new(Now { mono: start, unix: 0 }, Path::new("/"))
@@ -349,9 +312,9 @@ mod tests {
         timings.job(tip(3), [at(71), at(72), at(75)]);
         timings.job(tip(3), [at(80), at(80), at(80)]);
         timings.job(tip(9), [at(80), at(80), at(80)]);
-        let steps = timings.steps.map(|step| (step.count, step.total.as_millis()));
+        let steps = timings.steps.map(|step| (step.count(), step.total().as_millis()));
         assert_eq!(steps, [(1, 1), (1, 6), (1, 10), (1, 11), (1, 12), (1, 15)]);
-        let view = timings.steps[1].view();
+        let view = HistogramView::of(&timings.steps[1]);
         assert_eq!((view.buckets[7], view.buckets[8]), ((0.005, 0), (0.01, 1)));
         for n in 0..100 {
             timings.tip(at(100), tip(n));

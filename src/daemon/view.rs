@@ -8,6 +8,7 @@ use crate::block::StoredState;
 use crate::block::submission::{BlockState, MATURITY};
 use crate::chain::{BlockHash, Chain};
 use crate::clock::{Now, millis};
+use crate::config::NodeConfig;
 use crate::engine::{PeerState, stored};
 use crate::failover::{self, NewsBy};
 use crate::ids::NodeId;
@@ -278,7 +279,9 @@ impl State {
         let health = node.health.map(|(report, _)| report);
         view::NodeView {
             name: node.name.to_owned(),
-            address: config.map_or_else(String::new, |c| format!("{}:{}", c.host, c.port)),
+            address: config
+                .and_then(NodeConfig::place)
+                .map_or_else(String::new, |(host, port)| format!("{host}:{port}")),
             leads: node.leads,
             state: standing::state(node),
             why: standing::why(node),
@@ -537,8 +540,8 @@ impl State {
             handshake_failures: self.counters.handshake_failures,
             shares_accepted: self.counters.accepted,
             rejects_by_class: self.timings.rejects(),
-            notify_fanout: self.timings.fanout.view(),
-            share_answer: self.timings.share_answer.view(),
+            notify_fanout: view::HistogramView::of(&self.timings.fanout),
+            share_answer: view::HistogramView::of(&self.timings.share_answer),
             shares_expected: Some(self.timings.shares_expected),
         }
     }
@@ -548,11 +551,14 @@ impl State {
             taken: self.counters.templates,
             jobs: self.counters.jobs,
             tips: self.counters.tips,
-            tip_to_job: histogram(&self.timings.tip_to_job),
+            tip_to_job: view::HistogramView::of(&self.timings.tip_to_job),
             steps: STEPS
                 .iter()
                 .zip(&self.timings.steps)
-                .map(|(step, took)| view::StepView { step: (*step).into(), took: took.view() })
+                .map(|(step, took)| view::StepView {
+                    step: (*step).into(),
+                    took: view::HistogramView::of(took),
+                })
                 .collect(),
         }
     }
@@ -659,24 +665,7 @@ fn call_view(method: Method, stats: &failover::MethodStats) -> view::CallView {
     view::CallView {
         method: method_name(method).into(),
         errors: stats.errors.iter().sum(),
-        latency: histogram(&stats.latency),
-    }
-}
-
-fn histogram(histogram: &failover::Histogram) -> view::HistogramView {
-    let mut sum = 0;
-    let buckets = failover::BOUNDS_MS
-        .iter()
-        .zip(histogram.buckets())
-        .map(|(bound, count)| {
-            sum += count;
-            (*bound as f64 / 1e3, sum)
-        })
-        .collect();
-    view::HistogramView {
-        buckets,
-        count: histogram.count(),
-        sum_s: histogram.total().as_secs_f64(),
+        latency: view::HistogramView::of(&stats.latency),
     }
 }
 

@@ -63,7 +63,7 @@ pub use permissions::{PERMISSIONS_DEADLINE, PERMISSIONS_EVERY, PERMISSIONS_GAP};
 pub use split::{
     BLOCKS_DEADLINE, CHAIN_TIPS_DEADLINE, CHAIN_TIPS_GAP, Dispute, Follow, REPEAT, REPEAT_KNOWN,
 };
-pub use stats::{BOUNDS_MS, ErrorKind, Histogram, MethodStats};
+pub use stats::{ErrorKind, MethodStats};
 pub use tips::RaceStats;
 pub use view::{BestTip, NodeView};
 pub use watch::NewsBy;

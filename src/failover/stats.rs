@@ -2,46 +2,10 @@
 
 use std::time::Duration;
 
+use crate::histogram::Histogram;
 use crate::listed::listed;
 use crate::node::RpcError;
 use crate::node::fault::Spoken;
-
-/// Upper bounds of the buckets of a [`Histogram`] in milliseconds, in steps of 1, 2, 5 (the last
-/// bucket, above the last bound, has none).
-pub const BOUNDS_MS: [u64; 14] =
-    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000];
-
-/// Durations in fixed logarithmic buckets: 144 bytes whatever happens, and of the form that
-/// Prometheus reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Histogram {
-    buckets: [u64; BOUNDS_MS.len() + 1],
-    total: Duration,
-}
-
-impl Histogram {
-    /// Counts one duration.
-    pub fn add(&mut self, took: Duration) {
-        let bucket = BOUNDS_MS.iter().position(|ms| took <= Duration::from_millis(*ms));
-        self.buckets[bucket.unwrap_or(BOUNDS_MS.len())] += 1;
-        self.total = self.total.saturating_add(took);
-    }
-
-    /// How many were counted.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-
-    /// Their sum.
-    pub fn total(&self) -> Duration {
-        self.total
-    }
-
-    /// Counts per bucket, not cumulated, in the order of [`BOUNDS_MS`]; the last is above all.
-    pub fn buckets(&self) -> &[u64] {
-        &self.buckets
-    }
-}
 
 listed! {
     /// The kinds of failure that are counted apart: what the owner can do differs.
@@ -152,18 +116,6 @@ mod tests {
     use crate::node::fault::Login;
 
     const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn durations_fall_into_the_bucket_whose_bound_they_do_not_exceed() {
-        let mut histogram = Histogram::default();
-        for took in [MS, MS * 2, MS * 3, MS * 5, MS * 6, Duration::from_secs(40)] {
-            histogram.add(took);
-        }
-        assert_eq!(histogram.buckets()[..4], [1, 1, 2, 1]);
-        assert_eq!(histogram.buckets()[BOUNDS_MS.len()], 1);
-        assert_eq!(histogram.count(), 6);
-        assert_eq!(histogram.total(), Duration::from_secs(40) + MS * 17);
-    }
 
     #[test]
     fn errors_are_counted_by_kind() {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::chain::BlockHash;
+use crate::histogram::Histogram;
 use crate::ids::NodeId;
 use crate::node::TipSource;
 
@@ -44,7 +45,7 @@ pub struct RaceStats {
     /// Times it was first by ZMQ, a call that waited, a poll, a template and P2P, in this order.
     pub wins: [u64; 5],
     /// By how much it followed when another was first.
-    pub followed: super::stats::Histogram,
+    pub followed: Histogram,
 }
 
 impl RaceStats {

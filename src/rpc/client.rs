@@ -19,7 +19,7 @@ use super::date::NodeClock;
 use super::http::{Answer, Ask, Client};
 use super::link::Link;
 use super::node_addresses;
-use super::place::without_userinfo;
+use super::place::{Place, without_userinfo};
 use crate::chain::{BlockHash, Chain};
 use crate::node::fault::{Login, RpcError, Spoken};
 use crate::node::permissions::{self, Command, Permission, Permissions};
@@ -27,16 +27,17 @@ use crate::node::{
     HealthReport, InvalidBranch, MAX_ADDRESSES, Method, NodeFacts, Position, SubmitAnswer,
     TipHeader,
 };
-use crate::peer_address::ListedPeer;
+use crate::peer_address::{ListedPeer, P2pAddress};
 use crate::template::{Template, TemplateError, TxCache};
 
-/// One node as the owner configured it. Its `Debug` and `Display` never show a password.
+/// One node as the owner configured it: `[node]` or one of `[[node.backup]]`. Its `Debug` and `Display`
+/// never show a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NodeConfig {
-    /// The owner's name for it, for the page and the log.
+    /// For people, page, metrics and log: the owner's name for it, or `host:port`.
     pub name: String,
-    /// `http://host:port` or `https://host:port`. A `user:password@` in it is ignored here: it
-    /// belongs into `auth`.
+    /// `http://host:port/path` or `https://…`. A `user:password@` in it is ignored here: it belongs into
+    /// `auth`. Of a config file always with the port, and never with credentials.
     pub url: String,
     /// How we identify ourselves.
     pub auth: Auth,
@@ -44,8 +45,24 @@ pub struct NodeConfig {
     /// whatever its name, or that of an authority. `None` for the authorities that the system
     /// trusts.
     pub certificate: Option<PathBuf>,
-    /// The node's `zmqpubhashblock` address, such as `tcp://192.168.1.5:28332`.
-    pub zmq_hashblock: Option<String>,
+    /// Where the node publishes `hashblock`: `tcp://host:port` or `ipc://path`. `None` for a node that is
+    /// only polled.
+    pub zmq: Option<String>,
+    /// Where it listens to other nodes.
+    pub p2p: P2pAddress,
+}
+
+impl NodeConfig {
+    /// Host and port of the URL. The host is a name, an IPv4 address, or an IPv6 address without brackets.
+    /// `None` for what is no URL, which no config file has.
+    pub fn place(&self) -> Option<(String, u16)> {
+        Place::of(&self.url).ok().map(|place| (place.host, place.port))
+    }
+
+    /// Host and port of its P2P port; `None` if the owner does not want it.
+    pub fn p2p_place(&self, chain: Chain) -> Option<(String, u16)> {
+        self.p2p.place(&self.place()?.0, chain)
+    }
 }
 
 /// How we identify ourselves to a node.
@@ -766,7 +783,8 @@ impl fmt::Debug for NodeConfig {
             .field("url", &without_userinfo(&self.url))
             .field("auth", &self.auth)
             .field("certificate", &self.certificate)
-            .field("zmq_hashblock", &self.zmq_hashblock)
+            .field("zmq", &self.zmq)
+            .field("p2p", &self.p2p)
             .finish()
     }
 }
@@ -885,7 +903,8 @@ mod tests {
             url: "http://me:s3cret@10.0.0.1:8332/".into(),
             auth: Auth::UserPass { user: "me".into(), pass: "s3cret".into() },
             certificate: None,
-            zmq_hashblock: None,
+            zmq: None,
+            p2p: P2pAddress::Default,
         };
         let shown = format!("{config} {config:?} {config:#?}");
         assert!(!shown.contains("s3cret"), "{shown}");

@@ -17,9 +17,9 @@ use smol::{LocalExecutor, Task};
 
 use super::client::{NodeConfig, Questions, Rpc};
 use super::lane::Lane;
+use super::tripwire;
 #[cfg(feature = "zmq")]
 use super::zmq_fd;
-use super::{place, tripwire};
 use crate::chain::BlockHash;
 use crate::ids::NodeId;
 use crate::node::{Ask, Method, NodeEvent, NodeEventKind, RpcError, TipSource, WAIT};
@@ -88,14 +88,14 @@ impl NodeHandle {
             .spawn(move || submissions(&client, &report, blocks))?;
 
         let mut tasks = Vec::new();
-        if let Ok(place::Place { host, port, .. }) = place::Place::of(&config.url) {
+        if let Some((host, port)) = config.place() {
             let report = reporter.clone();
             tasks.push(executor.spawn(tripwire::watch(host, port, async move || {
                 report.send(NodeEventKind::HungUp).await;
             })));
         }
         #[cfg(feature = "zmq")]
-        if let Some(endpoint) = config.zmq_hashblock.clone() {
+        if let Some(endpoint) = config.zmq.clone() {
             let report = reporter.clone();
             tasks.push(executor.spawn(async move {
                 zmq_fd::watch(&endpoint, async |kind| report.send(kind).await).await;

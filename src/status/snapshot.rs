@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::alarm::AlarmKind;
 use super::devices::{DeviceView, PowerView};
+use crate::histogram::Histogram;
 use crate::node;
 
 pub use crate::block::{NodeAnswer, refusal_advice};
@@ -606,6 +607,18 @@ pub struct HistogramView {
     pub count: u64,
     /// Their sum, seconds.
     pub sum_s: f64,
+}
+
+impl HistogramView {
+    /// Of what was counted.
+    pub fn of(histogram: &Histogram) -> HistogramView {
+        let cumulated = histogram.cumulated();
+        HistogramView {
+            buckets: cumulated.map(|(bound, count)| (bound.as_secs_f64(), count)).collect(),
+            count: histogram.count(),
+            sum_s: histogram.total().as_secs_f64(),
+        }
+    }
 }
 
 /// A named count.

@@ -469,7 +469,7 @@ pub fn node_entries(nodes: &[soloist::rpc::NodeConfig]) -> String {
             }
             Auth::None => {}
         }
-        if let Some(zmq) = &node.zmq_hashblock {
+        if let Some(zmq) = &node.zmq {
             text += &format!("zmq_hashblock_addr = \"{zmq}\"\n");
         }
         // The usual port may be another test's.

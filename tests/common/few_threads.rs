@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use soloist::demo::chain::{Outcome, Rules, SandboxChain};
 use soloist::demo::coins::free_script;
 use soloist::demo::rpc::{self, Failure, Request};
+use soloist::peer_address::P2pAddress;
 use soloist::rpc::{Auth, NodeConfig};
 
 use super::node::base64;
@@ -92,7 +93,8 @@ impl FewThreads {
             url: format!("http://{}", self.address),
             auth: Auth::UserPass { user: USER.into(), pass: PASSWORD.into() },
             certificate: None,
-            zmq_hashblock: None,
+            zmq: None,
+            p2p: P2pAddress::Off,
         }
     }
 }

@@ -1,7 +1,11 @@
-//! A network of its own for a test, with no other machine in it.
+//! Where a test's connections come from: addresses of their own, and a network with no other machine in it.
 
 use std::env;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// The test whose process is in the network of its own.
 const INSIDE: &str = "SOLOIST_INSIDE";
@@ -32,4 +36,14 @@ pub fn in_a_network_of_its_own(name: &str, what: &str, inside: impl FnOnce()) {
 fn quiet(command: &mut Command) -> bool {
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
+}
+
+/// A miner's connection from an IPv4 address of its own.
+pub fn connect_from(ip: IpAddr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
 }

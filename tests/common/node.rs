@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use soloist::chain::BlockHash;
+use soloist::peer_address::P2pAddress;
 use soloist::rpc::{Auth, NodeConfig, Rpc};
 
 use super::{free_port, wait_for};
@@ -229,7 +230,8 @@ impl RealNode {
                 Kind::Core => Auth::Cookie(self.cookie()),
             },
             certificate: None,
-            zmq_hashblock: self.zmq(),
+            zmq: self.zmq(),
+            p2p: P2pAddress::Off,
         }
     }
 

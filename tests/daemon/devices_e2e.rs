@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use socket2::{Domain, Socket, Type};
 use soloist::demo::node::SandboxNode;
 
 use crate::common::daemon::{Browser, Daemon, Miner, PAYOUT};
 use crate::common::device::{Device, Hostile, Kind};
+use crate::common::network::connect_from;
 use crate::common::sandbox::sandbox_with;
 use crate::common::{free_port, wait_for};
 
@@ -78,16 +78,6 @@ fn press(browser: &mut Browser<'_>, device: &Device, step: &str, more: &str) -> 
     answer.as_str().unwrap().to_owned()
 }
 
-/// A miner's connection from an address of its own.
-fn connect_from(ip: std::net::IpAddr, to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream
-}
-
 #[test]
 fn devices_tell_of_themselves_and_are_pointed_here_and_back() {
     let (_node, entry) = node();
@@ -102,6 +92,8 @@ fn devices_tell_of_themselves_and_are_pointed_here_and_back() {
     }
     let power = daemon.get("/api/devices").unwrap()["power"].clone();
     assert_eq!(power["devices"], 4, "{power}");
+    // They are only asked: none is connected here, so none has a part in the chance of a block.
+    assert_eq!((&power["watts_here"], &power["cost"]["day_here"]), (&json!(0.0), &json!(0.0)));
     let day = power["watts"].as_f64().unwrap() * 24.0 / 1000.0 * 0.5;
     assert!((power["cost"]["day"].as_f64().unwrap() - day).abs() < 1e-6, "{power}");
     let metrics = daemon.text("/metrics");
@@ -159,6 +151,12 @@ fn devices_tell_of_themselves_and_are_pointed_here_and_back() {
         assert_eq!(miner.mine().0["result"], true);
         wait_for("the first share", || {
             browser.page("/devices").contains("Its first share came after").then_some(())
+        });
+        wait_for("that it mines here", || {
+            let all = daemon.get("/api/devices")?;
+            let mines_here = told(&daemon, device)?["mines_here"] == true;
+            (mines_here && all["power"]["watts_here"] == told(&daemon, device)?["watts"])
+                .then_some(())
         });
         drop(miner);
 

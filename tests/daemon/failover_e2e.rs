@@ -336,7 +336,7 @@ fn an_empty_job_comes_first_where_templates_are_slow() {
     proxy.set(Fault::Delay(slow));
     let config = soloist::rpc::NodeConfig {
         certificate: None,
-        zmq_hashblock: Some(zmq),
+        zmq: Some(zmq),
         ..node.config_through(proxy.address())
     };
     let daemon = Daemon::start(&node_entries(&[config]));

@@ -39,7 +39,7 @@ impl World {
 
     fn config(&self, outside: &str, peers: &[SocketAddr]) -> String {
         let config = self.own.config_through(self.proxy.address());
-        let entry = node_entries(&[NodeConfig { zmq_hashblock: None, ..config }]);
+        let entry = node_entries(&[NodeConfig { zmq: None, ..config }]);
         let peers: Vec<String> = peers.iter().map(|peer| format!("\"{peer}\"")).collect();
         format!("{entry}\n[p2p]\noutside = \"{outside}\"\npeers = [{}]\n", peers.join(", "))
     }

@@ -39,7 +39,7 @@ impl Node {
     /// Its part of the config, without ZMQ.
     fn entry(&self, p2p: SocketAddr) -> String {
         let config = self.node.config_through(self.proxy.address());
-        let entry = node_entries(&[NodeConfig { zmq_hashblock: None, ..config }]);
+        let entry = node_entries(&[NodeConfig { zmq: None, ..config }]);
         entry.replace("p2p_addr = \"off\"", &format!("p2p_addr = \"{p2p}\""))
     }
 

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
+use soloist::peer_address::P2pAddress;
 use soloist::rpc::{Auth, NodeConfig};
 
 use crate::common::daemon::{Daemon, node_entries};
@@ -24,7 +25,7 @@ struct Case {
 
 fn case(name: &str, url: String, auth: Auth, proxy: Option<FaultProxy>) -> Case {
     let name = name.to_owned();
-    let config = NodeConfig { name, url, auth, certificate: None, zmq_hashblock: None };
+    let config = NodeConfig { name, url, auth, certificate: None, zmq: None, p2p: P2pAddress::Off };
     Case { config, _proxy: proxy }
 }
 

@@ -17,7 +17,7 @@ use soloist::node::{
     Ask, Command, FetchWhy, Method, NodeEvent, NodeEventKind, NodeFacts, Permission, Position,
     RpcError, SubmitAnswer, TipSource, WAIT,
 };
-use soloist::peer_address::ListedPeer;
+use soloist::peer_address::{ListedPeer, P2pAddress};
 use soloist::priority_queue::Urgency;
 use soloist::rpc::{Auth, NodeConfig, NodeHandle, Rpc};
 use soloist::template::TxCache;
@@ -34,7 +34,8 @@ fn config(url: &str) -> NodeConfig {
         url: url.into(),
         auth: Auth::None,
         certificate: None,
-        zmq_hashblock: None,
+        zmq: None,
+        p2p: P2pAddress::Off,
     }
 }
 
@@ -824,7 +825,7 @@ fn real_answers_to_blocks_are_understood() {
 fn a_real_node_tells_a_call_that_waits_of_the_new_tip() {
     for real in RealNode::all() {
         let tip = *real.generate(1).last().unwrap();
-        let node = Watched::new(&NodeConfig { zmq_hashblock: None, ..real.config() });
+        let node = Watched::new(&NodeConfig { zmq: None, ..real.config() });
         assert!(node.handle.ask(Ask::TryWait));
         let tried = node.next();
         if real.kind == Kind::Bcoin {
@@ -867,7 +868,7 @@ fn a_real_node_tells_a_call_that_waits_of_the_new_tip() {
 fn a_real_node_with_one_thread_is_seen_to_have_none_to_spare() {
     for (threads, beside) in [(1, false), (2, true)] {
         let Some(real) = RealNode::core_with(&[&format!("-rpcthreads={threads}")]) else { return };
-        let node = Watched::new(&NodeConfig { zmq_hashblock: None, ..real.config() });
+        let node = Watched::new(&NodeConfig { zmq: None, ..real.config() });
         assert!(node.handle.ask(Ask::TryWait));
         let tried = node.next();
         assert!(
@@ -898,7 +899,7 @@ fn the_header_of_a_real_tip_tells_its_height_and_median_time() {
 #[test]
 fn the_death_of_a_real_node_is_told_by_its_idle_connection() {
     for mut real in RealNode::all() {
-        let node = Watched::new(&NodeConfig { zmq_hashblock: None, ..real.config() });
+        let node = Watched::new(&NodeConfig { zmq: None, ..real.config() });
         // Lets the executor connect.
         node.quiet();
         real.kill();
@@ -991,7 +992,7 @@ fn announce_until_heard(node: &Watched, socket: &zmq::Socket, from: u32) -> u32 
 }
 
 fn zmq_config(endpoint: &str) -> NodeConfig {
-    NodeConfig { zmq_hashblock: Some(endpoint.into()), ..config("http://127.0.0.1:1") }
+    NodeConfig { zmq: Some(endpoint.into()), ..config("http://127.0.0.1:1") }
 }
 
 #[test]

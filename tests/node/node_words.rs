@@ -12,6 +12,7 @@ use bitcoin::bech32::{Fe32, Hrp, segwit};
 use serde_json::{Value, json};
 use soloist::node::{HealthReport, RpcError};
 use soloist::os;
+use soloist::peer_address::P2pAddress;
 use soloist::rpc::{Auth, NodeConfig, Rpc};
 use soloist::template::TxCache;
 
@@ -59,7 +60,8 @@ impl Core {
             url: format!("http://127.0.0.1:{}", self.rpc_port),
             auth: Auth::Cookie(self.cookie.clone()),
             certificate: None,
-            zmq_hashblock: None,
+            zmq: None,
+            p2p: P2pAddress::Off,
         })
     }
 

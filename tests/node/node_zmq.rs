@@ -12,6 +12,7 @@ use smol::LocalExecutor;
 use soloist::chain::BlockHash;
 use soloist::ids::NodeId;
 use soloist::node::{NodeEvent, NodeEventKind, TipSource, ZmqState};
+use soloist::peer_address::P2pAddress;
 use soloist::rpc::{Auth, NodeConfig, NodeHandle, probe_zmq};
 
 use crate::common::daemon::{Daemon, node_entries};
@@ -33,7 +34,8 @@ impl Watched {
             url: "http://127.0.0.1:1".into(),
             auth: Auth::None,
             certificate: None,
-            zmq_hashblock: Some(endpoint.into()),
+            zmq: Some(endpoint.into()),
+            p2p: P2pAddress::Off,
         };
         let executor = LocalExecutor::new();
         let (sender, events) = async_channel::unbounded();
@@ -210,7 +212,7 @@ fn a_publisher_that_is_never_heard_is_an_alarm() {
     for node in RealNode::all() {
         node.generate(if node.kind == Kind::Bcoin { 440 } else { 2 });
         let silent = server(b"", false);
-        let config = NodeConfig { zmq_hashblock: Some(silent.clone()), ..node.config() };
+        let config = NodeConfig { zmq: Some(silent.clone()), ..node.config() };
         let daemon = Daemon::start(&node_entries(&[config]));
         daemon.wait_ready();
         wait_for("the state", || {

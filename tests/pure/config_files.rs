@@ -50,8 +50,6 @@ fn the_defaults() {
         [NodeConfig {
             name: "10.0.0.1:8332".to_owned(),
             url: "http://10.0.0.1:8332/".to_owned(),
-            host: "10.0.0.1".to_owned(),
-            port: 8332,
             auth: Auth::UserPass { user: "a".to_owned(), pass: "b".to_owned() },
             certificate: None,
             zmq: None,
@@ -582,7 +580,7 @@ fn flags_go_over_the_file() {
     mode(0o644);
     let loaded = config::load(&flags).expect("a good file");
     assert_eq!(loaded.config.payout.address.as_ref().unwrap().to_string(), OTHER_ADDRESS);
-    assert_eq!(loaded.config.nodes[0].host, "10.0.0.1");
+    assert_eq!(loaded.config.nodes[0].place().unwrap().0, "10.0.0.1");
     // Relative to the file, wherever the program was started.
     let real_dir = fs::canonicalize(dir.path()).expect("it exists");
     assert_eq!(loaded.config.data.dir, real_dir.join("data"));

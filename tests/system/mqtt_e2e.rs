@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
-use socket2::{Domain, Socket, Type};
 
 use crate::common::daemon::{Browser, Daemon, Miner, PAYOUT};
 use crate::common::device::{Device, Kind};
+use crate::common::network::connect_from;
 use crate::common::sandbox::sandbox_with;
 use crate::common::{free_port, wait_for};
 
@@ -176,16 +176,6 @@ fn told(daemon: &Daemon) -> Option<Value> {
 
 fn wait_connected(daemon: &Daemon) {
     wait_for("the broker", || told(daemon).filter(|told| told["connected"] == true));
-}
-
-/// A miner's connection from an address of its own.
-fn connect_from(ip: IpAddr, to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream
 }
 
 /// The API's answers are up to a second old.

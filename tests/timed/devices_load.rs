@@ -8,7 +8,7 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +17,11 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 
 use crate::common::daemon::{Daemon, Miner};
 use crate::common::device::{Device, Kind};
 use crate::common::free_port;
-use crate::common::network::in_a_network_of_its_own;
+use crate::common::network::{connect_from, in_a_network_of_its_own};
 use crate::common::sandbox::sandbox_with;
 
 const MINERS: u8 = 40;
@@ -79,15 +78,6 @@ impl Contender {
         let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
         line.parse().unwrap()
     }
-}
-
-fn connect_from(ip: IpAddr, to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream
 }
 
 /// How long it runs.

@@ -92,8 +92,8 @@ impl Trial {
         let name = host.name();
         let mut config = host.config();
         if !self.zmq {
-            config.zmq_hashblock = None;
-        } else if config.zmq_hashblock.is_none() {
+            config.zmq = None;
+        } else if config.zmq.is_none() {
             say(&format!("*** NOT TESTED *** {name} has no ZMQ"));
             return Vec::new();
         }

@@ -1467,7 +1467,7 @@ fn statistics_count_by_method_and_kind() {
     world.run(SEC * 10);
     let view = world.failover.nodes(world.now).nth(1).unwrap();
     let polls = &view.stats[&Method::GetBestBlockHash];
-    assert!(polls.successes > 10 && polls.latency.buckets()[0] == polls.successes);
+    assert!(polls.successes > 10 && polls.latency.cumulated().next().unwrap().1 == polls.successes);
     assert_eq!(polls.errors[ErrorKind::Auth as usize], polls.failures());
     assert!(polls.failures() >= 2);
     assert_eq!(view.last_error.unwrap().0, &RpcError::ForbiddenAddress { ours: None });
