@@ -150,6 +150,15 @@ impl<'a> Remarks<'a> {
     }
 }
 
+/// The problems, each at the input of its setting.
+fn at_inputs(checked: &Checked, input_name: impl Fn(&str) -> String) -> Checked {
+    let at_input = |remark: &Remark| match remark.field.as_str() {
+        "" => remark.clone(),
+        setting => Remark::at(input_name(setting), remark.text.as_str()),
+    };
+    Checked { problems: checked.problems.iter().map(at_input).collect(), ..Checked::default() }
+}
+
 const NOT_SAVED: &str = "Nothing is saved yet.";
 
 /// The second press, where nothing but doubts is in the way.

@@ -4,10 +4,10 @@ use maud::{Markup, html};
 
 use crate::devices::pointing::Command;
 use crate::mqtt::Version;
-use crate::settings::{MqttValues, Remark};
+use crate::settings::MqttValues;
 use crate::status::{Snapshot, format, html as page};
 
-use super::{Checked, Limits, PLAIN, Remarks, input};
+use super::{Checked, Limits, PLAIN, Remarks, at_inputs, input};
 
 /// Whether it takes us, and the ways to try and to change it.
 pub(super) fn section(s: &Snapshot, values: &MqttValues, hidden: &Markup) -> Markup {
@@ -79,12 +79,7 @@ pub(super) fn form(
         "discovery_prefix",
         "buttons",
     ];
-    let at_input = |remark: &Remark| match remark.field.as_str() {
-        "" => remark.clone(),
-        setting => Remark::at(input_name(setting), remark.text.as_str()),
-    };
-    let problems = checked.problems.iter().map(at_input).collect();
-    let checked = Checked { problems, ..Checked::default() };
+    let checked = at_inputs(checked, input_name);
     let remarks = Remarks::of(&checked);
     let has_field = |field: &str| SETTINGS.into_iter().any(|known| input_name(known) == field);
     let field = |kind: &str, setting: &str, words: &str, value: &str, example: &str| {

@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use crate::settings::{Remark, SERVICES, SINKS_MAX, SinkField, SinkValues, TOPICS};
+use crate::settings::{SERVICES, SINKS_MAX, SinkField, SinkValues, TOPICS};
 use crate::status::{SinkView, Snapshot, format, html as page};
 
-use super::{Checked, Limits, PLAIN, Remarks, SinkEntry, input, sure};
+use super::{Checked, Limits, PLAIN, Remarks, SinkEntry, at_inputs, input, sure};
 
 /// The list, each place with whether its last message arrived, and the way to one more.
 pub(super) fn list(s: &Snapshot, sinks: &[SinkEntry], hidden: &Markup) -> Markup {
@@ -97,12 +97,7 @@ pub(super) fn form(
     let (fields, help, words) = values
         .service()
         .map_or((&[][..], "", ""), |service| (service.fields, service.help, service.words));
-    let at_input = |remark: &Remark| match remark.field.as_str() {
-        "" => remark.clone(),
-        field => Remark::at(input_name(field), remark.text.as_str()),
-    };
-    let problems = checked.problems.iter().map(at_input).collect();
-    let checked = Checked { problems, ..Checked::default() };
+    let checked = at_inputs(checked, input_name);
     let remarks = Remarks::of(&checked);
     let has_field = |field: &str| {
         field == input_name("topics") || fields.iter().any(|known| input_name(known.name) == field)
