@@ -20,16 +20,18 @@ use soloist::ids::NodeId;
 use soloist::job::Work;
 use soloist::server::http::guard::{Reach, check_head};
 use soloist::template::{Template, TxCache};
+use soloist::update::{self, Feed, Kept, Release};
 
 /// A check by its name.
 pub type Check = fn(&[u8]) -> bool;
 
 /// All checks. Each says whether the input was a good one.
-pub const CHECKS: [(&str, Check); 7] = [
+pub const CHECKS: [(&str, Check); 8] = [
     ("template", template),
     ("config", config_file),
     ("http", http),
     ("device", device::device),
+    ("feed", feed),
     ("peer", peer::peer),
     ("stratum_v2_frames", stratum_v2::frames),
     ("stratum_v2_raw", stratum_v2::raw),
@@ -67,6 +69,25 @@ pub fn config_file(data: &[u8]) -> bool {
         }
         _ => panic!("read twice, it is once good and once bad"),
     }
+}
+
+/// A feed is refused, or each of its values is within its bounds. It is no signature, and what is remembered
+/// of it is read again as it was written.
+pub fn feed(data: &[u8]) -> bool {
+    const KEY: &str = "untrusted comment: minisign public key 732E6E7281AE6469\n\
+        RWRpZK6Bcm4uc7sLQww9EfP64OAmapT7EE2TQLNsof1iouVHCME4mOIl\n";
+    assert!(update::verify(KEY, b"A feed.\n", data).is_err());
+    drop(Kept::read(data));
+    let Ok(feed) = Feed::read(data) else { return false };
+    assert!(feed.serial > 0 && feed.serial < 1 << 53 && feed.withdrawn.len() <= 100);
+    let Release { changes, url, size, .. } = &feed.release;
+    assert!(changes.len() <= 8_000 && url.len() <= 500 && url.starts_with("http") && *size > 0);
+    assert!(!changes.contains(|c: char| c.is_control() && c != '\n'));
+    let text = std::str::from_utf8(data).expect("JSON is UTF-8");
+    let mut kept = Kept::default();
+    assert_eq!(kept.accept(&feed, text, 1), Ok(()));
+    assert_eq!(Kept::read(&kept.bytes()), Ok(kept));
+    true
 }
 
 /// A request's head, as lines: what passes can only be meant for a machine of the house.

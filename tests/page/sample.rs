@@ -895,7 +895,8 @@ pub fn new_version() -> Snapshot {
             date: "2026-12-01".to_owned(),
             changes: "- A node that freezes is left after one second.\n- <b>Tea</b> & more."
                 .to_owned(),
-            ..update().release.unwrap()
+            size: 51_234_567,
+            minimum: "0.1.0".to_owned(),
         }),
         summary: "Version 0.3.0 of 2026-12-01 is there; this is 0.2.0.".to_owned(),
         step: "offered".to_owned(),

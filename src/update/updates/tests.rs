@@ -362,7 +362,8 @@ fn nothing_is_handed_over_before_it_is_noted_on_the_card() {
 /// Each of the promises holds it up for as long as it is at stake.
 #[test]
 fn an_installation_waits_for_blocks_for_work_and_for_the_clock() {
-    let holds: [(fn(&mut Facts), &str, bool); 4] = [
+    type Hold = (fn(&mut Facts), &'static str, bool);
+    let holds: [Hold; 4] = [
         (|facts| facts.block_waits = true, "the solved block on its way is decided", true),
         (|facts| facts.on_trial = true, "this version has passed its own trial", true),
         (|facts| facts.has_work = false, "a node gives work", false),
