@@ -30,6 +30,7 @@ mod outside;
 mod pointed;
 mod recorder;
 mod sections;
+mod share_file;
 mod silence;
 mod sinks;
 mod snoozes;
@@ -102,6 +103,7 @@ use notifications::Notifications;
 use outside::Outside;
 use pointed::PointedDevices;
 use recorder::{Recording, Said};
+use share_file::ShareFile;
 use snoozes::Snoozes;
 use timings::Timings;
 use updates::Updates;
@@ -361,6 +363,7 @@ struct State {
     housekeeping: Housekeeping,
     owner: Owner,
     job_file: JobFile,
+    share_file: ShareFile,
     canary: Canary,
     recording: Option<Recording>,
     snoozes: Snoozes,
@@ -419,7 +422,7 @@ impl Daemon {
         let wanted = listened_at(&config);
         let (handover, kept) =
             Handover::open(now, runtime, terms, |address| wanted.contains(&address));
-        let mut once = Some((restored, handover));
+        let mut once = Some((restored, handover, ShareFile::open(runtime)));
         let mut failure = None;
         let daemon = Rc::new_cyclic(|this: &Weak<Daemon>| {
             let handler: Weak<dyn Handler> = this.clone();
@@ -438,7 +441,7 @@ impl Daemon {
             open_v2(&config, &server, secrets.identity.clone(), &kept);
             let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let settings = settings(&config, &nodes, secrets.session_key.clone());
-            let (restored, handover) =
+            let (restored, handover, share_file) =
                 once.take().unwrap_or_else(|| unreachable!("it is made once"));
             let state = State {
                 started: now,
@@ -462,6 +465,7 @@ impl Daemon {
                 housekeeping: Housekeeping::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
                 job_file,
+                share_file,
                 canary: Canary::new(),
                 recording: None,
                 snoozes: Snoozes::default(),

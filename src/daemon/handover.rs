@@ -200,7 +200,7 @@ impl Handover {
         // systemd has colons between the names.
         let name = format!("{LISTENER}{address}").replace(':', "_");
         if self.is_kept() {
-            self.store.put(now.mono, &name, &socket);
+            self.store.put_listener(now.mono, &name, &socket);
         }
         self.listeners.push((name, socket));
     }

@@ -140,12 +140,15 @@ impl State {
         }
         let opened = matches!(answer, LedgerEvent::Opened(_));
         let saved = matches!(answer, LedgerEvent::Saved(Ok(_)));
+        let early = self.ledger.core.shares();
         self.ledger_event(now, answer);
         if saved {
             self.forget_blocks();
+            self.forget_saved_shares();
         }
         if opened {
             self.look_at_earlier_runs(now);
+            self.count_missing_shares(now, early);
             self.book_kept_blocks(now);
             self.recognise_miners(now);
             self.remind_miners(now);

@@ -110,7 +110,8 @@ impl State {
         self.ledger.share_was(conn, None);
         if let Some(worker) = self.ledger.workers.get(&conn).copied() {
             let (difficulty, actual) = (credited.0, reached.0);
-            self.ledger_event(now, LedgerEvent::Share { worker, difficulty, actual, height });
+            let event = LedgerEvent::Share { worker, difficulty, actual, height };
+            self.count_share(now, worker, event);
         }
     }
 
@@ -135,7 +136,8 @@ impl State {
         if let Some(worker) = self.ledger.workers.get(&conn).copied() {
             let actual = reached.map_or(0.0, |reached| reached.0);
             let height = pool.jobs().work().map_or(0, |work| work.template.height);
-            self.ledger_event(now, LedgerEvent::Reject { worker, reason, actual, height });
+            let event = LedgerEvent::Reject { worker, reason, actual, height };
+            self.count_share(now, worker, event);
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Pure parts: [`record`] (the journal's records and their form on disk), [`history`] (rings of
 //! points), [`heat`] and [`heat_history`] (what the miners tell of temperature and power), `runs` (what the dates of earlier runs are worth), [`totals`] (the ledger in memory and the policy of what to write when), [`backup`] (one
-//! file), [`export`] (CSV and JSON). Shells: [`store`] (journal, cache, snapshots), [`writer`] (answers what the ledger asks for), [`check`]
+//! file), [`export`] (CSV and JSON), [`share_log`] (counted shares that are not on the card yet). Shells: [`store`] (journal, cache, snapshots), [`writer`] (answers what the ledger asks for), [`check`]
 //! (the guarded opening), [`child`] (sled in a process of its own), [`transfer`] (backup, restore,
 //! copies), [`disk_health`] (space and wear).
 //!
@@ -38,7 +38,8 @@
 //! | what happens | what is lost at most |
 //! |---|---|
 //! | orderly stop, restart | nothing |
-//! | kill, power cut | ten minutes of counts and charts; no block, no setting; a best share of the last minute |
+//! | kill | ten minutes of charts; where the shell keeps a [`share_log`], no count |
+//! | power cut | ten minutes of counts and charts; no block, no setting; a best share of the last minute |
 //! | the cache breaks, or no child can be started | minute charts from before the journal was last rewritten |
 //! | the journal breaks | what neither it nor the newest snapshot (at most a day old) nor the cache's sums (three hours) still hold; the owner is told |
 //! | the card is full, read-only or gone | nothing while the power stays; it is written when that is possible |
@@ -58,6 +59,7 @@ pub mod journal;
 pub mod record;
 mod runs;
 pub mod seal;
+pub mod share_log;
 pub mod store;
 pub mod totals;
 pub mod transfer;

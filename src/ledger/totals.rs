@@ -434,6 +434,9 @@ pub struct Ledger {
     busy: bool,
     stopping: bool,
     pausing: bool,
+    /// So many shares will be on the card when the batch is, and so many are.
+    saving_shares: Option<u64>,
+    saved_shares: u64,
     rewrite: bool,
     shrink: bool,
     journal_bytes: u64,
@@ -494,6 +497,8 @@ impl Ledger {
             busy: false,
             stopping: false,
             pausing: false,
+            saving_shares: None,
+            saved_shares: 0,
             rewrite: false,
             shrink: false,
             journal_bytes: 0,
@@ -749,6 +754,17 @@ impl Ledger {
     /// The sum of all workers, also of those that were dropped.
     pub fn total(&self) -> &Worker {
         &self.total
+    }
+
+    /// Shares that were ever counted, accepted or refused; before the card was read, those of this run.
+    pub fn shares(&self) -> u64 {
+        let ever = self.total.totals().ever;
+        ever.accepted.saturating_add(ever.rejected())
+    }
+
+    /// How many of them are known to be on the card, since this run has written to it.
+    pub fn saved_shares(&self) -> u64 {
+        self.saved_shares
     }
 
     /// All workers with their handles, by number: the first known first.
@@ -1749,6 +1765,7 @@ impl Ledger {
         self.busy = false;
         match result {
             Ok(report) => {
+                self.saved_shares = self.saving_shares.take().unwrap_or(self.saved_shares);
                 self.saving_blocks.clear();
                 if self.base_bytes == 0 {
                     self.base_bytes = report.journal_bytes;
@@ -1889,6 +1906,9 @@ impl Ledger {
             batch.snapshot = Some((today, self.records(BACKUP_BUDGET)));
             self.snapshot_day = Some(today);
         }
+        // The journal has the open tallies as well.
+        let is_complete = batch.rewrite.is_some() || interim_due;
+        self.saving_shares = is_complete.then(|| self.shares());
         self.append_at = None;
         self.urgent = false;
         if std::mem::take(&mut self.stopping) {

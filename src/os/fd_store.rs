@@ -55,12 +55,21 @@ impl FdStore {
         self.socket.is_some()
     }
 
-    /// Puts a descriptor in, under a name without colons. One that is in already stays in, under the name
-    /// that it has.
+    /// Puts a connection in, under a name without colons, until its other end hangs up. One that is in
+    /// already stays in, under the name that it has.
     pub fn put(&mut self, now: Instant, name: &str, fd: impl AsFd) {
+        self.put_with(now, format!("FDSTORE=1\nFDNAME={name}\n"), fd);
+    }
+
+    /// Puts a listener in. One that does not listen at the moment looks as if it were hung up, and stays.
+    pub fn put_listener(&mut self, now: Instant, name: &str, fd: impl AsFd) {
+        self.put_with(now, format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}\n"), fd);
+    }
+
+    fn put_with(&mut self, now: Instant, text: String, fd: impl AsFd) {
         // A copy, as the original may be closed before systemd takes it.
         match fd.as_fd().try_clone_to_owned() {
-            Ok(fd) => self.order(now, format!("FDSTORE=1\nFDNAME={name}\n"), Some(fd)),
+            Ok(fd) => self.order(now, text, Some(fd)),
             Err(error) => log::warn!("systemd's store of descriptors: {error}"),
         }
     }

@@ -29,9 +29,16 @@ pub struct Manager {
 
 #[derive(Default)]
 struct Shared {
-    stored: Mutex<Vec<(String, OwnedFd)>>,
+    stored: Mutex<Vec<Stored>>,
     told: Mutex<Vec<String>>,
     ends: AtomicBool,
+}
+
+struct Stored {
+    name: String,
+    fd: OwnedFd,
+    /// It is dropped when its other end hangs up (`FDPOLL=`).
+    polled: bool,
 }
 
 impl Manager {
@@ -52,7 +59,7 @@ impl Manager {
     /// The names of what is stored.
     pub fn names(&self) -> Vec<String> {
         self.shared.drop_ended();
-        self.shared.stored.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
+        self.shared.stored.lock().unwrap().iter().map(|one| one.name.clone()).collect()
     }
 
     pub fn miners(&self) -> usize {
@@ -61,7 +68,8 @@ impl Manager {
 
     /// Puts something into the store by itself.
     pub fn put(&self, name: &str, fd: OwnedFd) {
-        self.shared.stored.lock().unwrap().push((name.to_owned(), fd));
+        let stored = Stored { name: name.to_owned(), fd, polled: false };
+        self.shared.stored.lock().unwrap().push(stored);
     }
 
     /// Whether the service has said this.
@@ -84,8 +92,8 @@ impl Manager {
             // SAFETY: it was made just now, for nobody else.
             unsafe { OwnedFd::from_raw_fd(copy) }
         };
-        let copies: Vec<OwnedFd> = stored.iter().map(|(_, fd)| copy(fd)).collect();
-        let names: Vec<&str> = stored.iter().map(|(name, _)| name.as_str()).collect();
+        let copies: Vec<OwnedFd> = stored.iter().map(|one| copy(&one.fd)).collect();
+        let names: Vec<&str> = stored.iter().map(|one| one.name.as_str()).collect();
         // systemd writes the process's own number there.
         let mut command = Command::new("sh");
         command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]).arg(program);
@@ -143,29 +151,28 @@ impl Shared {
         let name = text.lines().find_map(|line| line.strip_prefix("FDNAME=")).unwrap_or("stored");
         let mut stored = self.stored.lock().unwrap();
         if has("FDSTOREREMOVE=1") {
-            stored.retain(|(known, _)| known != name);
+            stored.retain(|known| known.name != name);
         } else if has("FDSTORE=1") {
             for fd in fds {
-                let is_new = stored.iter().all(|(_, known)| what(known) != what(&fd));
+                let is_new = stored.iter().all(|known| what(&known.fd) != what(&fd));
                 if is_new && stored.len() < STORE_MAX {
-                    stored.push((name.to_owned(), fd));
+                    let polled = !has("FDPOLL=0");
+                    stored.push(Stored { name: name.to_owned(), fd, polled });
                 }
             }
         }
         drop(stored);
         self.told.lock().unwrap().push(text);
+        self.drop_ended();
     }
 
     /// Forgets what the other end has hung up, as systemd does.
     fn drop_ended(&self) {
-        self.stored.lock().unwrap().retain(|(_, fd)| {
-            let mut polled = [PollFd::new(fd.as_fd(), PollFlags::empty())];
-            poll(&mut polled, PollTimeout::ZERO).unwrap();
-            let happened = polled[0].revents().unwrap();
-            // A listener that is only bound is hung up as well, and stays.
-            let is_listener =
-                nix::sys::socket::getsockopt(fd, nix::sys::socket::sockopt::AcceptConn);
-            !happened.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) || is_listener.unwrap()
+        self.stored.lock().unwrap().retain(|Stored { fd, polled, .. }| {
+            let mut asked = [PollFd::new(fd.as_fd(), PollFlags::empty())];
+            poll(&mut asked, PollTimeout::ZERO).unwrap();
+            let happened = asked[0].revents().unwrap();
+            !polled || !happened.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)
         });
     }
 }

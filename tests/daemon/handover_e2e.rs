@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::common::manager::Manager;
 use crate::common::miner_v2::{Goal, Introduction, MinerV2};
 use crate::common::sandbox::sandbox;
 use crate::common::{free_port, wait_for};
-use crate::miners_e2e::{Client, SHARE, secure, targets, tcp};
+use crate::miners_e2e::{Client, SHARE, decode, secure, targets, tcp};
 
 type Plain = Client<TcpStream>;
 
@@ -144,6 +144,25 @@ fn verdict(answer: &Value) -> Result<(), String> {
     if answer["result"] == true { Ok(()) } else { Err(answer.to_string()) }
 }
 
+/// A miner that has a job; `None` where its connection ends before.
+fn hello<S: Read + Write>(stream: S, name: &str) -> Option<Client<S>> {
+    let mut client = Client {
+        reader: BufReader::new(stream),
+        extranonce1: Vec::new(),
+        session: String::new(),
+        job: Value::Null,
+        next_id: 1,
+    };
+    let answer = try_call(&mut client, "mining.subscribe", json!(["cgminer/4.11.1"]))?;
+    client.extranonce1 = decode(answer["result"][1].as_str()?);
+    try_call(&mut client, "mining.authorize", json!([name, format!("d={SHARE}")]))?;
+    while client.job.is_null() {
+        try_call(&mut client, "mining.ping", json!([]))?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Some(client)
+}
+
 /// A miner of Stratum V1 that mines until it is told to end, and comes back whenever it is hung up.
 fn mine_v1<S: Read + Write>(
     connect: impl Fn() -> Option<S>,
@@ -158,12 +177,7 @@ fn mine_v1<S: Read + Write>(
             std::thread::sleep(Duration::from_millis(10));
             continue;
         };
-        let hello = catch_unwind(AssertUnwindSafe(|| {
-            let mut client = Client::subscribe(stream, None);
-            client.begin(name);
-            client
-        }));
-        let Ok(mut client) = hello else { continue };
+        let Some(mut client) = hello(stream, name) else { continue };
         while !ends.load(Ordering::Acquire) {
             n += 1;
             let share = quick(&client, n, easy, hard);
@@ -233,9 +247,6 @@ fn forty_miners(disturb: impl FnOnce(&mut Daemon)) -> Option<(Daemon, BTreeMap<S
     let pem = wait_for("the certificate", || fs::read_to_string(&cert).ok());
     let (stratum, goals) = (daemon.stratum, targets(&node));
     let ends = AtomicBool::new(false);
-    // What a miner says that loses its connection is no failure of this test.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let seen = std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for n in 0..PLAIN + TLS + V2 {
@@ -257,6 +268,7 @@ fn forty_miners(disturb: impl FnOnce(&mut Daemon)) -> Option<(Daemon, BTreeMap<S
                 }
                 n if n < PLAIN + TLS => {
                     let connect = || {
+                        TcpStream::connect(tls).ok()?;
                         let secure = || secure(tls, "127.0.0.1", pem).ok();
                         catch_unwind(AssertUnwindSafe(secure)).ok().flatten()
                     };
@@ -276,7 +288,6 @@ fn forty_miners(disturb: impl FnOnce(&mut Daemon)) -> Option<(Daemon, BTreeMap<S
         let seen = threads.into_iter().map(|(name, one)| (name, one.join().unwrap())).collect();
         outcome.map(|()| seen).unwrap_or_else(|_| panic!("{}", daemon.log()))
     });
-    std::panic::set_hook(hook);
     Some((daemon, seen))
 }
 
@@ -404,6 +415,57 @@ fn a_connection_goes_on_over_restarts_and_crashes_and_no_share_counts_twice() {
     wait_kept(&daemon, 1);
     drop(client);
     wait_kept(&daemon, 0);
+}
+
+/// Who calls between two runs waits for the next one, whatever it speaks.
+#[test]
+fn who_calls_between_two_runs_waits_for_the_next_one() {
+    let (node, entry) = sandbox();
+    let Some(mut daemon) = managed(&entry, "") else { return };
+    begin(&daemon, "anna");
+    for crashes in [false, true] {
+        if crashes {
+            daemon.kill()
+        } else {
+            assert!(daemon.stop().success())
+        }
+        let address = daemon.stratum;
+        let callers: Vec<_> = (0..6)
+            .map(|n| {
+                std::thread::spawn(move || match n {
+                    0..3 => {
+                        let mut client: Plain = Client::subscribe(tcp(address), None);
+                        client.begin("bert");
+                    }
+                    _ => {
+                        let mut miner = MinerV2::connect(address, None, &Introduction::BITAXE);
+                        let channel = miner.open_extended("anna", 4);
+                        miner.wait_work(channel);
+                    }
+                })
+            })
+            .collect();
+        // The page's readers wait as well.
+        let page = daemon.http;
+        let reader = std::thread::spawn(move || {
+            minreq::get(format!("http://{page}/api/status"))
+                .with_timeout(60)
+                .send()
+                .unwrap()
+                .status_code
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        daemon.launch();
+        for caller in callers {
+            assert!(caller.join().is_ok(), "crashed: {crashes}");
+        }
+        assert_eq!(reader.join().unwrap(), 200);
+    }
+    // A node that has no work: who calls is refused after a while, to use another pool.
+    assert!(daemon.stop().success());
+    drop(node);
+    daemon.launch();
+    wait_for("callers to be refused", || TcpStream::connect(daemon.stratum).is_err().then_some(()));
 }
 
 /// The time from the signal to the first answered share, with the connection kept and with a new one.

@@ -1,0 +1,192 @@
+//! The file that lets counted shares survive a crash of the daemon: see [`crate::ledger::share_log`].
+//!
+//! It is in memory, beside that of the jobs. A share costs one system call. What is on the card leaves the
+//! file, every ten minutes.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::statfs;
+
+use crate::clock::Now;
+use crate::fsutil::{self, Rights};
+use crate::ledger::share_log::{self, LoggedShare};
+use crate::ledger::totals::{LedgerEvent, WorkerId};
+use crate::os;
+
+use super::State;
+use super::job_file::is_memory;
+
+/// Bytes of the file: what comes after that would be lost by a crash, until the card has what is in it.
+const FILE_MAX: u64 = 4 << 20;
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct ShareFile {
+    open: Option<Open>,
+    /// Of the run before, until it is known how many of them are on the card.
+    before: Vec<LoggedShare>,
+    /// Of this run, counted before the ledger was read.
+    early: Vec<LoggedShare>,
+    /// The ledger was read: each share has a number.
+    numbered: bool,
+    /// So many of all shares are on the card, as far as the file knows.
+    saved: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    header: Vec<u8>,
+    file: File,
+    size: u64,
+}
+
+impl ShareFile {
+    /// Reads what the run before left in `dir`, and goes on with that file.
+    pub(super) fn open(dir: Option<&Path>) -> ShareFile {
+        let Some(dir) = dir else { return ShareFile::default() };
+        match open(dir) {
+            Ok((open, before)) => ShareFile { open: Some(open), before, ..ShareFile::default() },
+            Err(error) => {
+                let dir = dir.display();
+                log::warn!("{dir}: {error}: a crash would lose the shares of ten minutes");
+                ShareFile::default()
+            }
+        }
+    }
+
+    fn append(&mut self, share: &LoggedShare) {
+        let Some(open) = self.open.as_mut().filter(|open| open.size < FILE_MAX) else { return };
+        let mut record = Vec::with_capacity(160);
+        share_log::write(share, &mut record);
+        match open.file.write_all(&record) {
+            Ok(()) => open.size += record.len() as u64,
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    /// Begins the file anew with these shares.
+    fn begin_anew(&mut self, shares: &[LoggedShare]) {
+        let Some(open) = &mut self.open else { return };
+        let mut bytes = open.header.clone();
+        shares.iter().for_each(|share| share_log::write(share, &mut bytes));
+        match fsutil::replace_and_open(&open.path, &bytes, Rights::Set(0o600)) {
+            Ok(file) => (open.file, open.size) = (file, bytes.len() as u64),
+            Err(error) => self.give_up(&error.into()),
+        }
+    }
+
+    fn give_up(&mut self, error: &io::Error) {
+        if let Some(open) = self.open.take() {
+            log::warn!("{}: {error}: a crash would lose shares", open.path.display());
+            fs::remove_file(&open.path).ok();
+        }
+    }
+}
+
+fn open(dir: &Path) -> io::Result<(Open, Vec<LoggedShare>)> {
+    if !is_memory(statfs(dir)?.filesystem_type()) {
+        return Err(io::Error::other("it is not in memory"));
+    }
+    let boot_id = os::boot_id();
+    let (path, header) = (dir.join("shares"), share_log::header(&boot_id));
+    let bytes = match fsutil::read_bounded(&path, 2 * FILE_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            log::warn!("{}: {error}", path.display());
+            Vec::new()
+        }
+    };
+    let before = share_log::read(&boot_id, &bytes);
+    // As it was read: what was behind a damaged record would be read by nobody.
+    let mut bytes = header.clone();
+    before.iter().for_each(|share| share_log::write(share, &mut bytes));
+    let file = fsutil::replace_and_open(&path, &bytes, Rights::Set(0o600))?;
+    let size = bytes.len() as u64;
+    Ok((Open { path, header, file, size }, before))
+}
+
+impl State {
+    /// Counts a share, and notes it for the case of a crash.
+    pub(super) fn count_share(&mut self, now: Now, worker: WorkerId, event: LedgerEvent) {
+        let logged = self.logged(worker, &event);
+        let before = self.ledger.core.shares();
+        self.ledger_event(now, event);
+        let counted = self.ledger.core.shares();
+        let Some(logged) = logged.filter(|_| counted > before) else { return };
+        let number = self.share_file.numbered.then_some(counted);
+        let logged = LoggedShare { number, ..logged };
+        self.share_file.append(&logged);
+        if !self.share_file.numbered {
+            self.share_file.early.push(logged);
+        }
+    }
+
+    fn logged(&self, worker: WorkerId, event: &LedgerEvent) -> Option<LoggedShare> {
+        let (refused, difficulty, actual, height) = match *event {
+            LedgerEvent::Share { difficulty, actual, height, .. } => {
+                (None, difficulty, actual, height)
+            }
+            LedgerEvent::Reject { reason, actual, height, .. } => {
+                (Some(reason), 0.0, actual, height)
+            }
+            _ => return None,
+        };
+        self.share_file.open.as_ref()?;
+        let known = self.ledger.core.get(worker)?;
+        let (worker, device) = (known.name.clone(), known.device.clone());
+        Some(LoggedShare { number: None, worker, device, refused, difficulty, actual, height })
+    }
+
+    /// The ledger was read: what the run before has counted and the card does not have is counted.
+    /// `early` shares were counted in this run before that.
+    pub(super) fn count_missing_shares(&mut self, now: Now, early: u64) {
+        if self.share_file.numbered {
+            return;
+        }
+        self.share_file.numbered = true;
+        let on_card = self.ledger.core.shares().saturating_sub(early);
+        let before = std::mem::take(&mut self.share_file.before);
+        let missing = share_log::missing(before, on_card);
+        for share in &missing {
+            let worker = self.ledger.core.worker(now, &share.worker, &share.device);
+            let (difficulty, actual, height) = (share.difficulty, share.actual, share.height);
+            self.ledger_event(
+                now,
+                match share.refused {
+                    None => LedgerEvent::Share { worker, difficulty, actual, height },
+                    Some(reason) => LedgerEvent::Reject { worker, reason, actual, height },
+                },
+            );
+        }
+        if !missing.is_empty() {
+            log::info!("{} share(s) of the last run are counted now", missing.len());
+        }
+        let mut all = std::mem::take(&mut self.share_file.early);
+        all.extend(missing);
+        for (share, number) in all.iter_mut().zip(on_card + 1..) {
+            share.number = Some(number);
+        }
+        self.share_file.saved = on_card;
+        self.share_file.begin_anew(&all);
+    }
+
+    /// The card was written: what it has leaves the file.
+    pub(super) fn forget_saved_shares(&mut self) {
+        let saved = self.ledger.core.saved_shares();
+        if !self.share_file.numbered || saved <= self.share_file.saved {
+            return;
+        }
+        self.share_file.saved = saved;
+        let Some(open) = &self.share_file.open else { return };
+        let bytes = match fsutil::read_bounded(&open.path, 2 * FILE_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.share_file.give_up(&error),
+        };
+        let left = share_log::missing(share_log::read(&os::boot_id(), &bytes), saved);
+        self.share_file.begin_anew(&left);
+    }
+}
