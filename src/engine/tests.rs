@@ -1001,6 +1001,41 @@ fn what_a_restart_must_not_forget_is_kept_before_it_is_sent() {
     assert!(kept < sent, "{:#?}", scene.log);
 }
 
+/// A miner of the run before goes on at once. Where no node has work, it is sent away after the grace, as in
+/// any outage.
+#[test]
+fn a_miner_of_the_run_before_is_served_at_once_and_not_for_ever() {
+    let mut scene = Scene::new();
+    scene.wait(3_000);
+    let handed = scene.engine.pool().session(MINER).unwrap().handed().unwrap();
+    let (id, ntime) = scene.latest_job();
+    let kept = scene.kept.1.clone();
+    let next = |silent: Vec<NodeId>| {
+        let mut next = Scene::without_miner(&kept, 0x9000);
+        (next.silent, next.answers) = (silent, Vec::new());
+        let peer = Ipv4Addr::LOCALHOST.into();
+        let mut handed = handed.clone();
+        handed.connected_at = next.now().mono;
+        assert_eq!(next.engine.take_up(next.now(), MINER, peer, handed), Ok(()));
+        next.carry_out();
+        assert_eq!(next.count(|did| matches!(did, Did::Effect(Effect::SessionChanged(MINER)))), 1);
+        next
+    };
+    let closed = |did: &Did| matches!(did, Did::Effect(Effect::Pool(Output::Close { .. })));
+    let mut alone = next(vec![A, B]);
+    alone.submit_for(&id, ntime, 1);
+    assert_eq!(alone.count(is_solved), 1, "its block is one before any node is heard");
+    alone.wait(DEFAULT_GRACE.as_millis() as u64 - 1);
+    assert_eq!(alone.count(closed), 0);
+    alone.wait(1_000);
+    assert_eq!(alone.count(closed), 1);
+
+    let mut well = next(vec![]);
+    well.wait(DEFAULT_GRACE.as_millis() as u64 + 1_000);
+    assert_eq!(well.count(closed), 0);
+    assert!(well.first(is_job).is_some());
+}
+
 #[test]
 fn a_miner_that_names_another_worker_hears_the_difficulty_of_that_one() {
     let mut scene = Scene::new();

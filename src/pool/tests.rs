@@ -15,6 +15,7 @@ use crate::job::{JobId, Lookup};
 use crate::job_journal::Encoder;
 use crate::reject::Reject;
 use crate::share::{RolledVersion, Share, Submission};
+use crate::stratum::firmware::Override;
 use crate::stratum::session::SessionKey;
 
 struct World {
@@ -500,6 +501,27 @@ impl World {
     /// The daemon dies, and another run takes up what was noted; the sockets are gone. Work comes
     /// with the tip, and `first_job_id` lies behind the earlier ones.
     fn restart(&mut self, tip: u8, easy: bool) {
+        self.die();
+        self.work(tip, easy);
+    }
+
+    /// The same without work, and with the sockets of these connections: what the new run says of each.
+    fn restart_with(
+        &mut self,
+        conns: &[u64],
+        change: impl Fn(&mut Rules),
+    ) -> Vec<Result<(), Unfit>> {
+        let session = |conn: &u64| self.pool.session(ConnId(*conn)).and_then(Session::handed);
+        let handed: Vec<_> = conns.iter().map(|conn| (*conn, session(conn).unwrap())).collect();
+        self.die();
+        change(&mut self.pool.rules);
+        let now = self.now();
+        let peer = Ipv4Addr::LOCALHOST.into();
+        let take_up = |(conn, handed)| self.pool.take_up(now, ConnId(conn), peer, handed);
+        handed.into_iter().map(take_up).collect()
+    }
+
+    fn die(&mut self) {
         let now = self.now();
         let moment =
             crate::job_journal::Moment { mono: now.mono, uptime: Duration::from_secs(100) };
@@ -528,7 +550,6 @@ impl World {
         let run = restored.last_job.unwrap().run() + 1;
         self.pool = Pool::new(rules, JobId::first_of(run).0);
         self.pool.restore_jobs(now, restored);
-        self.work(tip, easy);
     }
 
     /// Introduces a miner; its session id and first job.
@@ -622,6 +643,124 @@ fn a_new_tip_starts_the_memory_anew_with_what_the_miners_have() {
     world.resume(2, &sid);
     // Were its difficulty forgotten, it would be the 1000 of its kind.
     assert_eq!(world.submit(2, &job, nonce).lines[0].1["result"], true);
+}
+
+/// The connection is the same, and so is the session: its shares count before there is any work, and the
+/// first job of the new run takes nothing away.
+#[test]
+fn a_session_goes_on_over_a_restart_on_its_connection() {
+    let mut world = World::with_memory(false, Vec::new());
+    let (extranonce1, job) = world.miner(1, "0.0001");
+    world.miner(2, "0.0001");
+    let first = world.mine(1, &job, 0);
+    assert_eq!(world.submit(1, &job, first).lines[0].1["result"], true);
+    let second = world.mine(1, &job, first + 1);
+    let since = world.pool.session(ConnId(1)).unwrap().connected_at();
+    world.wait(5_000);
+    assert_eq!(world.restart_with(&[1, 2], |_| {}), [Ok(()), Ok(())]);
+    assert!(!world.pool.is_open());
+    assert_eq!(world.pool.news().collect::<Vec<_>>(), [ConnId(1), ConnId(2)]);
+
+    assert_eq!(world.submit(1, &job, first).error_code(), Some(22), "it was counted before");
+    let said = world.submit(1, &job, second);
+    assert_eq!(said.lines[0].1["result"], true);
+    assert!(matches!(said.outputs[1], Output::Share { .. }), "{:?}", said.outputs);
+    let session = world.pool.session(ConnId(1)).unwrap();
+    assert_eq!(faster_hex::hex_string(&session.extranonce1().0), extranonce1);
+    assert_eq!((session.worker(), session.user_agent()), (Some("w"), "x"));
+    assert_eq!(session.connected_at(), since);
+    assert!(session.is_fixed() && session.difficulty() == Some(Difficulty(0.0001)));
+
+    let said = world.work(1, false);
+    assert_eq!(said.methods(), ["mining.notify", "mining.notify"], "no difficulty: they have it");
+    assert!(said.lines.iter().all(|(_, line)| line["params"][8] == false), "no clean job");
+    // Another tip makes the old jobs stale, as ever.
+    let said = world.work(2, false);
+    assert!(said.lines.iter().all(|(_, line)| line["params"][8] == true));
+    let third = second + 1;
+    assert_eq!(world.submit(1, &job, third).error_code(), Some(21));
+    // Nobody else is given its extranonce1.
+    assert_ne!(world.miner(3, "1").0, extranonce1);
+}
+
+#[test]
+fn a_session_whose_tip_has_gone_meanwhile_gets_a_clean_job() {
+    let mut world = World::with_memory(false, Vec::new());
+    world.miner(1, "0.0001");
+    world.restart_with(&[1], |_| {});
+    let said = world.work(2, false);
+    assert_eq!(said.methods(), ["mining.notify"]);
+    assert_eq!(said.lines[0].1["params"][8], true);
+}
+
+#[test]
+fn what_a_miner_was_told_is_kept_up_or_it_does_not_go_on() {
+    let mut world = World::with_memory(false, Vec::new());
+    world.miner(1, "0.0001");
+    let handed = world.pool.session(ConnId(1)).unwrap().handed().unwrap();
+    let other = |rules: &mut Rules| {
+        let extranonce2_size = Some(4);
+        rules.overrides =
+            vec![Override { prefix: "x".into(), extranonce2_size, ..Default::default() }];
+    };
+    assert_eq!(world.restart_with(&[1], other), [Err(Unfit::OtherExtranonce)]);
+    assert_eq!(world.pool.sessions().count(), 0);
+    // What it was given is still there for its return.
+    assert_eq!(world.pool.parked.len(), 1);
+    world.pool.rules.overrides.clear();
+    let now = world.now();
+    let mut take_up =
+        |conn| world.pool.take_up(now, ConnId(conn), Ipv4Addr::LOCALHOST.into(), handed.clone());
+    assert_eq!(take_up(1), Ok(()));
+    assert_eq!(take_up(2), Err(Unfit::TwiceThere));
+}
+
+/// Only who has had a job goes on, and each change that the next run has to know of is news once.
+#[test]
+fn what_the_next_run_must_know_is_news_when_it_changes_and_at_no_share() {
+    let mut world = World::with_memory(false, Vec::new());
+    let news = |world: &mut World| world.pool.news().map(|conn| conn.0).collect::<Vec<_>>();
+    world.connect(1);
+    world.line(1, r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+    world.line(1, r#"{"id":2,"method":"mining.authorize","params":["w","d=0.0001"]}"#);
+    assert!(news(&mut world).is_empty());
+    assert_eq!(world.pool.session(ConnId(1)).unwrap().handed(), None);
+    let job = world.wait(400).lines[1].1["params"].clone();
+    assert_eq!(news(&mut world), [1]);
+    let nonce = world.mine(1, &job, 0);
+    assert_eq!(world.submit(1, &job, nonce).lines[0].1["result"], true);
+    world.wait(60_000);
+    world.work(2, false);
+    assert!(news(&mut world).is_empty());
+    world.line(1, r#"{"id":3,"method":"mining.suggest_difficulty","params":[64]}"#);
+    assert_eq!(news(&mut world), [1]);
+    world.line(1, r#"{"id":3,"method":"mining.authorize","params":["other","x"]}"#);
+    world.input(Input::Fix { conn: ConnId(1), difficulty: Some(2.0) });
+    assert_eq!(news(&mut world), [1, 1]);
+    let handed = world.pool.session(ConnId(1)).unwrap().handed().unwrap();
+    assert_eq!((handed.worker.as_str(), handed.wish), ("other", Some(64.0)));
+    assert_eq!(handed.level, crate::vardiff::Start::Fixed(2.0));
+}
+
+/// A level that vardiff finds while there is no work is told with the first job, and shares are judged by
+/// what the miner knows until then.
+#[test]
+fn a_level_that_is_found_without_work_is_told_with_the_first_job() {
+    let mut world = World::with_memory(false, Vec::new());
+    world.connect(1);
+    world.line(1, r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+    world.line(1, r#"{"id":2,"method":"mining.authorize","params":["w","x"]}"#);
+    world.wait(400);
+    world.restart_with(&[1], |_| {});
+    let before = world.pool.session(ConnId(1)).unwrap().difficulty();
+    // Nothing is heard of it, and nobody can be told.
+    assert!(world.wait(600_000).lines.is_empty());
+    assert_eq!(world.pool.session(ConnId(1)).unwrap().difficulty(), before);
+    let said = world.work(1, false);
+    assert_eq!(said.methods(), ["mining.set_difficulty", "mining.notify"]);
+    let after = world.pool.session(ConnId(1)).unwrap().difficulty();
+    assert!(after.unwrap().0 < before.unwrap().0, "{before:?} {after:?}");
+    assert_eq!(said.lines[0].1["params"][0], after.unwrap().0);
 }
 
 #[test]
