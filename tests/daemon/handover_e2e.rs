@@ -608,7 +608,8 @@ fn a_file_that_is_not_right_costs_its_connections_and_nothing_else() {
     let (node, entry) = sandbox();
     let Some(mut daemon) = managed(&entry, "") else { return };
     let (easy, hard) = targets(&node);
-    let spoils: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Spoil = fn(&mut Vec<u8>);
+    let spoils: [(&str, Spoil); 6] = [
         ("it is damaged", |bytes| bytes[100] ^= 1),
         ("another version of Soloist wrote it", |bytes| bytes[20] = b'2'),
         ("another version of Soloist wrote it", |bytes| bytes[20] = b'0'),
