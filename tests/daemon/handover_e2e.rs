@@ -792,10 +792,8 @@ fn half_a_line_in_either_direction_is_one_line_in_the_end() {
         let asked = AtomicU64::new(0);
         let word = format!("{}\n", json!({"id": 7, "method": "mining.ping", "params": []}));
         wait_for("a line to be stuck", || {
-            for _ in 0..40 {
-                slow.reader.get_mut().write_all(word.as_bytes()).unwrap();
-                asked.fetch_add(1, Ordering::Relaxed);
-            }
+            slow.reader.get_mut().write_all(word.repeat(300).as_bytes()).unwrap();
+            asked.fetch_add(300, Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(20));
             is_clogged(&daemon).then_some(())
         });
