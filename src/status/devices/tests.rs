@@ -177,7 +177,7 @@ fn what_a_block_costs_follows_from_the_odds() {
     let cost = CostView { day: 5.0, day_here: 2.0, ..CostView::default() };
     let odds = Odds { mean_s: Some(86_400.0 * 365.0), ..Odds::default() };
     assert_eq!(cost.block(&odds), Some(730.0));
-    assert_eq!(cost.block(&Odds { mean_s: None, ..odds.clone() }), None);
+    assert_eq!(cost.block(&Odds { mean_s: None, ..odds }), None);
     // What mines elsewhere pays for other chances.
     assert_eq!(CostView { day_here: 0.0, ..cost }.block(&odds), None);
 }
