@@ -100,6 +100,10 @@ class Machine:
     def wait_for_page(self):
         self.wait("the page", lambda: b"<html" in self.get("/"))
 
+    def wait_for_shell(self):
+        """It comes after what mining needs."""
+        self.wait("SSH", lambda: self.shell("true")[0] == 0)
+
     def shell(self, command, timeout=600):
         """Runs it in the box, through SSH and the key on the card."""
         words = ["ssh", "-q", "-i", self.work / "key", "-p", self.ssh_port, "-o", "StrictHostKeyChecking=no", "-o",
