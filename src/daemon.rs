@@ -22,6 +22,7 @@ mod housekeeping;
 mod job_file;
 mod ledger;
 mod marks;
+mod memory_file;
 mod miners;
 mod mqtt;
 mod nodes;

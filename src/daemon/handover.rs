@@ -15,17 +15,13 @@
 //! part of a line.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::statfs::statfs;
-
 use crate::clock::Now;
-use crate::fsutil::{self, Rights};
 use crate::handover::{self, HandedConnection, HandedOver, Terms, UNSENT_MAX, Unusable};
 use crate::ids::{ConnId, Ticket};
 use crate::ledger::totals::LedgerEvent;
@@ -39,7 +35,11 @@ use crate::status::{self as view, EventKind, Level};
 use crate::stratum::handover::Unfit;
 
 use super::State;
-use super::job_file::{is_memory, moment};
+use super::job_file::moment;
+use super::memory_file::{Left, MemoryFile};
+
+/// Its name.
+const FILE: &str = "connections";
 
 /// Bytes of the file that are read, and beyond which no further connection is handed over.
 const FILE_MAX: u64 = 4 << 20;
@@ -104,7 +104,7 @@ impl NotTaken {
 
 /// See the module's description.
 pub(super) struct Handover {
-    file: Option<ConnectionsFile>,
+    file: Option<MemoryFile>,
     store: FdStore,
     tickets: BTreeMap<ConnId, Ticket>,
     /// Copies of the listening sockets.
@@ -118,13 +118,6 @@ pub(super) struct Handover {
     told: Option<Duration>,
     taken_up: u64,
     not_taken: [u64; NotTaken::COUNT],
-}
-
-struct ConnectionsFile {
-    path: PathBuf,
-    header: Vec<u8>,
-    file: File,
-    size: u64,
 }
 
 impl Handover {
@@ -164,7 +157,7 @@ impl Handover {
             handover.listeners_until = Some(now.mono + LISTENERS_WAIT);
         }
         if let Some(dir) = dir {
-            match ConnectionsFile::open(now, dir, terms) {
+            match open(now, dir, terms) {
                 Ok((file, left)) => (handover.file, handover.left) = (Some(file), left),
                 Err(error) => log::warn!(
                     "{}: {error}: miners' connections will not outlive a restart",
@@ -240,50 +233,24 @@ fn ticket_of(name: &str) -> Option<Ticket> {
     u64::from_str_radix(hex, 16).ok().map(Ticket)
 }
 
-impl ConnectionsFile {
-    /// Reads the file, and begins a new one with the same content: nothing is lost by a crash in between.
-    fn open(
-        now: Now,
-        dir: &Path,
-        terms: Terms,
-    ) -> io::Result<(ConnectionsFile, Result<HandedOver, Unusable>)> {
-        if !is_memory(statfs(dir)?.filesystem_type()) {
-            return Err(io::Error::other("it is not in memory"));
-        }
-        let boot_id = os::boot_id();
-        let path = dir.join("connections");
-        let header = handover::header(&boot_id, terms);
-        let left = match fsutil::read_bounded(&path, FILE_MAX) {
-            Ok(bytes) => handover::read(moment(now), &boot_id, terms, &bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HandedOver::default()),
-            Err(error) => {
-                log::warn!("{}: {error}", path.display());
-                Err(Unusable::Damaged)
-            }
-        };
-        let mut bytes = header.clone();
-        if let Ok(left) = &left {
-            for (ticket, connection) in &left.connections {
-                handover::write(moment(now), *ticket, connection, &mut bytes);
-            }
-        }
-        let file = fsutil::replace_and_open(&path, &bytes, Rights::Set(0o600))?;
-        let size = bytes.len() as u64;
-        Ok((ConnectionsFile { path, header, file, size }, left))
+/// Reads the file, and begins a new one with the same content.
+fn open(
+    now: Now,
+    dir: &Path,
+    terms: Terms,
+) -> io::Result<(MemoryFile, Result<HandedOver, Unusable>)> {
+    let boot_id = os::boot_id();
+    let left = match MemoryFile::left(dir, FILE, FILE_MAX)? {
+        Left::Bytes(bytes) => handover::read(moment(now), &boot_id, terms, &bytes),
+        Left::Nothing => Ok(HandedOver::default()),
+        Left::Unreadable => Err(Unusable::Damaged),
+    };
+    let mut records = Vec::new();
+    for (ticket, connection) in left.iter().flat_map(|left| &left.connections) {
+        handover::write(moment(now), *ticket, connection, &mut records);
     }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.size += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn begin_anew(&mut self, records: &[u8]) -> io::Result<()> {
-        let bytes = [&self.header, records].concat();
-        self.file = fsutil::replace_and_open(&self.path, &bytes, Rights::Set(0o600))?;
-        self.size = bytes.len() as u64;
-        Ok(())
-    }
+    let file = MemoryFile::begin(dir, FILE, handover::header(&boot_id, terms), &records)?;
+    Ok((file, left))
 }
 
 impl State {
@@ -339,7 +306,7 @@ impl State {
 
     fn write_connections(&mut self, now: Now, records: &[u8]) {
         let Some(file) = &mut self.handover.file else { return };
-        let is_long = file.size > FILE_LONG;
+        let is_long = file.size() > FILE_LONG;
         let mut outcome = file.append(records);
         if outcome.is_ok() && is_long {
             let tickets: Vec<_> =
@@ -361,9 +328,7 @@ impl State {
     /// The file cannot be written: what it says is not true any more.
     fn give_up(&mut self, error: &io::Error) {
         if let Some(file) = self.handover.file.take() {
-            let path = file.path.display();
-            log::warn!("{path}: {error}: miners' connections would not outlive a restart");
-            fs::remove_file(&file.path).ok();
+            file.give_up(error, "miners' connections would not outlive a restart");
         }
     }
 

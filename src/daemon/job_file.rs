@@ -80,9 +80,7 @@ impl JobFile {
             self.open = None;
         }
     }
-}
 
-impl JobFile {
     /// Whether everything is written.
     pub(super) fn is_written(&self) -> bool {
         self.open.as_ref().is_none_or(|open| open.shared.waiting.load(Ordering::Acquire) == 0)

@@ -3,20 +3,20 @@
 //! It is in memory, beside that of the jobs. A share costs one system call. What is on the card leaves the
 //! file, every ten minutes.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-
-use nix::sys::statfs::statfs;
+use std::io;
+use std::path::Path;
 
 use crate::clock::Now;
-use crate::fsutil::{self, Rights};
+use crate::fsutil;
 use crate::ledger::share_log::{self, LoggedShare};
 use crate::ledger::totals::{LedgerEvent, WorkerId};
 use crate::os;
 
 use super::State;
-use super::job_file::is_memory;
+use super::memory_file::{Left, MemoryFile};
+
+/// Its name.
+const FILE: &str = "shares";
 
 /// Bytes of the file: what comes after that would be lost by a crash, until the card has what is in it.
 const FILE_MAX: u64 = 4 << 20;
@@ -24,7 +24,7 @@ const FILE_MAX: u64 = 4 << 20;
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct ShareFile {
-    open: Option<Open>,
+    file: Option<MemoryFile>,
     /// Of the run before, until it is known how many of them are on the card.
     before: Vec<LoggedShare>,
     /// Of this run, counted before the ledger was read.
@@ -35,20 +35,12 @@ pub(super) struct ShareFile {
     saved: u64,
 }
 
-#[derive(Debug)]
-struct Open {
-    path: PathBuf,
-    header: Vec<u8>,
-    file: File,
-    size: u64,
-}
-
 impl ShareFile {
     /// Reads what the run before left in `dir`, and goes on with that file.
     pub(super) fn open(dir: Option<&Path>) -> ShareFile {
         let Some(dir) = dir else { return ShareFile::default() };
         match open(dir) {
-            Ok((open, before)) => ShareFile { open: Some(open), before, ..ShareFile::default() },
+            Ok((file, before)) => ShareFile { file: Some(file), before, ..ShareFile::default() },
             Err(error) => {
                 let dir = dir.display();
                 log::warn!("{dir}: {error}: a crash would lose the shares of ten minutes");
@@ -58,55 +50,44 @@ impl ShareFile {
     }
 
     fn append(&mut self, share: &LoggedShare) {
-        let Some(open) = self.open.as_mut().filter(|open| open.size < FILE_MAX) else { return };
+        let Some(file) = self.file.as_mut().filter(|file| file.size() < FILE_MAX) else { return };
         let mut record = Vec::with_capacity(160);
         share_log::write(share, &mut record);
-        match open.file.write_all(&record) {
-            Ok(()) => open.size += record.len() as u64,
-            Err(error) => self.give_up(&error),
+        if let Err(error) = file.append(&record) {
+            self.give_up(&error);
         }
     }
 
     /// Begins the file anew with these shares.
     fn begin_anew(&mut self, shares: &[LoggedShare]) {
-        let Some(open) = &mut self.open else { return };
-        let mut bytes = open.header.clone();
-        shares.iter().for_each(|share| share_log::write(share, &mut bytes));
-        match fsutil::replace_and_open(&open.path, &bytes, Rights::Set(0o600)) {
-            Ok(file) => (open.file, open.size) = (file, bytes.len() as u64),
-            Err(error) => self.give_up(&error.into()),
+        let Some(file) = &mut self.file else { return };
+        if let Err(error) = file.begin_anew(&records(shares)) {
+            self.give_up(&error);
         }
     }
 
     fn give_up(&mut self, error: &io::Error) {
-        if let Some(open) = self.open.take() {
-            log::warn!("{}: {error}: a crash would lose shares", open.path.display());
-            fs::remove_file(&open.path).ok();
+        if let Some(file) = self.file.take() {
+            file.give_up(error, "a crash would lose shares");
         }
     }
 }
 
-fn open(dir: &Path) -> io::Result<(Open, Vec<LoggedShare>)> {
-    if !is_memory(statfs(dir)?.filesystem_type()) {
-        return Err(io::Error::other("it is not in memory"));
-    }
+fn open(dir: &Path) -> io::Result<(MemoryFile, Vec<LoggedShare>)> {
     let boot_id = os::boot_id();
-    let (path, header) = (dir.join("shares"), share_log::header(&boot_id));
-    let bytes = match fsutil::read_bounded(&path, 2 * FILE_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            log::warn!("{}: {error}", path.display());
-            Vec::new()
-        }
+    let before = match MemoryFile::left(dir, FILE, 2 * FILE_MAX)? {
+        Left::Bytes(bytes) => share_log::read(&boot_id, &bytes),
+        Left::Nothing | Left::Unreadable => Vec::new(),
     };
-    let before = share_log::read(&boot_id, &bytes);
     // As it was read: what was behind a damaged record would be read by nobody.
-    let mut bytes = header.clone();
-    before.iter().for_each(|share| share_log::write(share, &mut bytes));
-    let file = fsutil::replace_and_open(&path, &bytes, Rights::Set(0o600))?;
-    let size = bytes.len() as u64;
-    Ok((Open { path, header, file, size }, before))
+    let file = MemoryFile::begin(dir, FILE, share_log::header(&boot_id), &records(&before))?;
+    Ok((file, before))
+}
+
+fn records(shares: &[LoggedShare]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    shares.iter().for_each(|share| share_log::write(share, &mut bytes));
+    bytes
 }
 
 impl State {
@@ -135,7 +116,7 @@ impl State {
             }
             _ => return None,
         };
-        self.share_file.open.as_ref()?;
+        self.share_file.file.as_ref()?;
         let known = self.ledger.core.get(worker)?;
         let (worker, device) = (known.name.clone(), known.device.clone());
         Some(LoggedShare { number: None, worker, device, refused, difficulty, actual, height })
@@ -181,8 +162,8 @@ impl State {
             return;
         }
         self.share_file.saved = saved;
-        let Some(open) = &self.share_file.open else { return };
-        let bytes = match fsutil::read_bounded(&open.path, 2 * FILE_MAX) {
+        let Some(file) = &self.share_file.file else { return };
+        let bytes = match fsutil::read_bounded(file.path(), 2 * FILE_MAX) {
             Ok(bytes) => bytes,
             Err(error) => return self.share_file.give_up(&error),
         };
