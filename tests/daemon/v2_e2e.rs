@@ -15,7 +15,7 @@ use soloist::difficulty::Target;
 
 use crate::common::daemon::{Daemon, Miner, node_entries};
 use crate::common::miner_v2::{
-    Frame, Goal, Introduction, Line, MinerV2, REQUIRES_WORK_SELECTION, authority,
+    Frame, Goal, Introduction, Line, MinerV2, REQUIRES_WORK_SELECTION, authority, reaches,
 };
 use crate::common::node::{Kind, RealNode};
 use crate::common::sandbox::{sandbox, sandbox_with};
@@ -256,6 +256,12 @@ fn the_level_follows_the_rate_of_shares_and_each_is_judged_by_its_jobs() {
                 let job = miner.channel(channel).job().unwrap();
                 (job.id, job.target)
             };
+            if reaches(&easy, &hard) {
+                // It fell to where it began: shares raise it again.
+                let share = miner.find(channel, Goal::OnlyShare);
+                assert_eq!(miner.submit_one(&share), Ok(()));
+                continue;
+            }
             let little = miner.find_between(channel, job, easy, hard);
             let verdict = miner.submit_one(&little);
             refused += usize::from(verdict.is_err());

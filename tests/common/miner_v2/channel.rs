@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mining_sv2::*;
 use sha2::{Digest, Sha256};
+use soloist::hash::{Midstate, header_hashes};
 
 use super::line::Frame;
 use super::message::frame;
@@ -271,6 +272,7 @@ impl Channel {
 
     /// The same on one of its jobs, for a hash that reaches the easier target and not the harder one.
     pub(super) fn find_between(&mut self, job: u32, easy: [u8; 32], hard: [u8; 32]) -> Found {
+        assert!(!reaches(&easy, &hard), "nothing is between them");
         let job = Job { target: easy, ..self.job_of(job).expect("a job").clone() };
         loop {
             let found = self.find_on(&job, Goal::OnlyShare);
@@ -284,9 +286,11 @@ impl Channel {
         let tip = job.tip.expect("a job with a tip");
         self.left = tip.prev_hash;
         let block = target_of(tip.nbits);
+        // Only near them, and so by the fastest way there is.
         let easiest = match goal {
             Goal::Block => top(&block),
-            _ => top(&job.target),
+            Goal::Share | Goal::OnlyShare => top(&job.target),
+            Goal::Nothing => u32::MAX,
         };
         loop {
             self.tries += 1;
@@ -297,17 +301,15 @@ impl Channel {
                 Kind::Extended { size } => big_endian(self.tries, size),
             };
             let mut header = self.header(job, &tip, version, &extranonce);
-            let mut midstate = Sha256::new();
-            midstate.update(&header[..64]);
-            for nonce in 0..=u32::MAX >> 4 {
+            let midstate = Midstate::of_header(&header);
+            let tail = *header[64..76].first_chunk().unwrap();
+            let mut from = 0;
+            while let Some(near) = header_hashes(&midstate, &tail, from..=u32::MAX >> 4, easiest) {
+                let nonce = near.nonce;
+                from = nonce + 1;
                 header[76..].copy_from_slice(&nonce.to_le_bytes());
-                let mut first = midstate.clone();
-                first.update(&header[64..]);
-                let hash: [u8; 32] = Sha256::digest(first.finalize()).into();
-                // Nearly all of them, in a build that is not optimised.
-                if !matches!(goal, Goal::Nothing) && top(&hash) > easiest {
-                    continue;
-                }
+                // Judged by hashes that are not Soloist's.
+                let hash = sha256d(&header);
                 let (share, solves) = (reaches(&hash, &job.target), reaches(&hash, &block));
                 let found = match goal {
                     Goal::Block => solves,
@@ -392,8 +394,8 @@ pub fn sha256d(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// The most significant bits of a number.
-fn top(number: &[u8; 32]) -> u64 {
-    u64::from_le_bytes([24, 25, 26, 27, 28, 29, 30, 31].map(|at: usize| number[at]))
+fn top(number: &[u8; 32]) -> u32 {
+    u32::from_le_bytes([28, 29, 30, 31].map(|at: usize| number[at]))
 }
 
 /// Whether a hash is at most the target; both are little-endian numbers.
