@@ -4,10 +4,10 @@
 //! memory. It causes no writes to the card, and a power cut deletes it together with the shares
 //! that the miners had to send. Without such a directory, or if it is on a disk, nothing is kept.
 //!
-//! A small record (a job or a difficulty) is written before it is sent to miners, which takes
-//! microseconds: no kill can lose it. New work with its transactions takes milliseconds, so a
-//! thread writes it, and all records that follow meanwhile. A kill within these milliseconds loses
-//! that work's jobs.
+//! A small record (a job, a difficulty, work without transactions or with a few) is written before
+//! it is sent to miners, which takes microseconds: no kill can lose it. New work with all of its
+//! transactions takes milliseconds, so a thread writes it, and all records that follow meanwhile. A
+//! kill within these milliseconds loses that work's jobs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -29,6 +29,10 @@ use crate::os;
 /// Bytes beyond which a new file with the newest work is begun. A tip that lasts an hour needs some
 /// ten megabytes.
 const MAX_FILE: u64 = 12 << 20;
+
+/// Bytes of transactions beyond which the thread writes the work: copying as many takes a Pi some
+/// tenths of a millisecond.
+const LARGE: usize = 128 << 10;
 
 /// The file and its thread.
 #[derive(Debug, Default)]
@@ -67,8 +71,7 @@ impl JobFile {
     /// Stores job records; small ones are written before it returns.
     pub(super) fn keep(&mut self, now: Now, job_records: Vec<JobRecord>) {
         let Some(Open { shared, orders }) = &self.open else { return };
-        let is_large = job_records.iter().any(|record| matches!(record, JobRecord::Work { .. }));
-        if !is_large
+        if !job_records.iter().any(is_large)
             && shared.waiting.load(Ordering::Acquire) == 0
             && let Ok(mut writer) = shared.writer.try_lock()
         {
@@ -85,6 +88,11 @@ impl JobFile {
     pub(super) fn is_written(&self) -> bool {
         self.open.as_ref().is_none_or(|open| open.shared.waiting.load(Ordering::Acquire) == 0)
     }
+}
+
+fn is_large(record: &JobRecord) -> bool {
+    let JobRecord::Work { template, .. } = record else { return false };
+    template.txs.iter().map(|tx| tx.bytes.len()).sum::<usize>() > LARGE
 }
 
 pub(super) fn moment(now: Now) -> Moment {
