@@ -156,7 +156,10 @@ impl Daemon {
     /// SIGTERM, and its exit.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
-        self.child.take().unwrap().wait().unwrap()
+        let child = self.child.as_mut().unwrap();
+        let status = wait_for("the daemon to end", || child.try_wait().unwrap());
+        self.child = None;
+        status
     }
 
     /// SIGKILL, until nothing of it listens any more: a program that it was about to start has its sockets for

@@ -9,8 +9,11 @@ export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-0}"
 
 # Tests as they are run here, by cargo's names for them. With this level they are built in two minutes more
 # of one core, and the models, which walk through years of virtual time, need a quarter of the time: `cargo
-# test` alone is for whoever waits for one test.
-test_soloist() { cargo test --locked --config 'profile.dev.package.soloist.opt-level=1' "$@"; }
+# test` alone is for whoever waits for one test. A test that hangs fails here, after three times what the
+# longest of these calls needs, and not when the patience of whoever called has ended.
+test_soloist() {
+    timeout "${limit:-2400}" cargo test --locked --config 'profile.dev.package.soloist.opt-level=1' "$@"
+}
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf '\n** %s\n' "$*" >&2; exit 1; }
