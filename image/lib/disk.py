@@ -61,7 +61,11 @@ def fat(files, target):
 
 
 def data(work):
-    """Empty, with a journal of its own: grown to the card by the first program."""
+    """Empty, with a journal of its own: grown to the card by the first program.
+
+    It holds some hundred files. The tables of inodes for as many as ext4 expects, one for 16 kB, are a
+    64th of the card, and the kernel writes them all after the first start: 500 MB on a card of 32 GB.
+    """
     target = work / "data.ext4"
     slot = work / "slot"
     slot.write_text("A good\n")
@@ -69,7 +73,7 @@ def data(work):
     environment = reproducible() | {"E2FSPROGS_FAKE_TIME": str(source_date())}
     uuid = "50105700-0000-4000-8000-000000000001"
     run("mke2fs", "-q", "-t", "ext4", "-L", "soloist-data", "-U", uuid, "-m", "1", "-J", "size=4",
-        "-E", f"hash_seed={uuid},root_owner=0:0,lazy_itable_init=1,lazy_journal_init=0,nodiscard",
+        "-i", str(256 << 10), "-E", f"hash_seed={uuid},root_owner=0:0,lazy_itable_init=1,lazy_journal_init=0,nodiscard",
         target, f"{DATA[1]}M", env=environment)
     # mke2fs could take a whole directory, and would take over when this machine made it.
     steps = [f"write {slot} slot", "sif slot mode 0100644", "sif slot uid 0", "sif slot gid 0"]
