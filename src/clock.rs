@@ -31,6 +31,8 @@ pub struct ClockWatch {
     anchor: Now,
     /// How long the machine had slept until then, which monotonic time leaves out.
     slept: Duration,
+    /// What the wall clock showed at the last call: nothing that was dated since the anchor is later.
+    shown: u64,
 }
 
 impl ClockWatch {
@@ -39,16 +41,19 @@ impl ClockWatch {
 
     /// Watches from now on. `slept` is the time that the machine has slept since it started.
     pub fn new(now: Now, slept: Duration) -> ClockWatch {
-        ClockWatch { anchor: now, slept }
+        ClockWatch { anchor: now, slept, shown: now.unix }
     }
 
-    /// By how many seconds the wall clock was set since the last call; `None` where it runs on.
+    /// By how many seconds the wall clock was set since the last call; `None` where it runs on. What was
+    /// dated until now is not later than the clock of now less this.
     pub fn step(&mut self, now: Now, slept: Duration) -> Option<i64> {
         let asleep = slept.saturating_sub(self.slept);
         let passed = now.mono.saturating_duration_since(self.anchor.mono) + asleep;
-        let runs_on = self.anchor.unix.saturating_add(passed.as_secs());
+        // The anchor leaves out its part of a second, so the clock may already have shown a second more.
+        let runs_on = self.anchor.unix.saturating_add(passed.as_secs()).max(self.shown);
         let by = i64::try_from(i128::from(now.unix) - i128::from(runs_on)).unwrap_or(i64::MAX);
         if by.abs() < ClockWatch::LEAST {
+            self.shown = now.unix;
             return None;
         }
         *self = ClockWatch::new(now, slept);
@@ -170,6 +175,19 @@ pub(crate) fn millis(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_dated_later_than_the_clock_showed_when_it_was_set() {
+        let start = Instant::now();
+        let at = |millis: u64, unix: u64| Now { mono: start + Duration::from_millis(millis), unix };
+        // It begins at 0.9 s of its second.
+        let mut watch = ClockWatch::new(at(0, 1_000), Duration::ZERO);
+        assert_eq!(watch.step(at(200, 1_001), Duration::ZERO), None);
+        // What happened now is of 1,001, and so the clock was set by 5,000 s.
+        assert_eq!(watch.step(at(500, 6_001), Duration::ZERO), Some(5_000));
+        assert_eq!(watch.step(at(1_200, 6_002), Duration::ZERO), None);
+        assert_eq!(watch.step(at(1_300, 2), Duration::ZERO), Some(-6_000));
+    }
 
     #[test]
     fn the_time_never_lies_before_what_has_passed_until_the_clock_is_set() {
