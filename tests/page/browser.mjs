@@ -136,10 +136,12 @@ const tab = async (width, height, colours, script = true) => {
     }
     return null;
   };
+  // The browser moves the focus when it has drawn the page.
+  const focused = async (name) => await comes(`document.activeElement.name === ${JSON.stringify(name)}`) !== null;
   const forgetful = (cacheDisabled) => on("Network.setCacheDisabled", { cacheDisabled });
   // What the reader has set as the size of text, pixels.
   const letters = (size) => on("Page.setFontSizes", { fontSizes: { standard: size, fixed: size } });
-  return { run, open, shot, key, close, fill, press, shows, comes, letters, forgetful };
+  return { run, open, shot, key, close, fill, press, shows, comes, focused, letters, forgetful };
 };
 
 // Asks the test to do something to the box; its answer.
@@ -292,13 +294,13 @@ try {
     await fill({ payout: "nonsense", url0: "http://192.168.1.10:8332", user0: "soloist", password0: "x", pin: "739100", pin2: "739100" });
     await press("form .main");
     expect(await shows("This is no address of the main chain."), "set-up: a wrong address is not named");
-    expect(await page.run("document.activeElement.name === 'payout'"), "set-up: the wrong field has not the focus");
+    expect(await page.focused("payout"), "set-up: the wrong field has not the focus");
     expect(await page.run("document.querySelector('[name=pin2]').value === '739100'"), "set-up: the PIN is lost");
     await examine(page, "setup-wrong", 360, "light");
     // A node that cannot be used: the mistake has the focus, and a second press goes on.
     await fill({ payout: "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", url0: "http://refuses:8332" });
     await press("form .main");
-    expect(await page.run("document.activeElement.name === 'password0'"), "set-up: the password has not the focus");
+    expect(await page.focused("password0"), "set-up: the password has not the focus");
     await examine(page, "setup-doubt", 360, "light");
     await press("[value=anyway]");
     expect(await shows("You save this although"), "set-up: the doubt is not told before it is saved");
@@ -387,7 +389,7 @@ try {
       await examine(other, "messages", width, colours);
       await other.fill({ "sink-url": "nonsense" });
       await other.press("[value=save]");
-      expect(await other.run("document.activeElement.name === 'sink-url'"), "messages: the wrong field has no focus");
+      expect(await other.focused("sink-url"), "messages: the wrong field has no focus");
       await examine(other, "messages-wrong", width, colours);
       await other.close();
     }
@@ -413,7 +415,7 @@ try {
       await examine(other, "mqtt", width, colours);
       await other.fill({ "mqtt-broker": "mqtt://ha" });
       await other.press("[value=save]");
-      expect(await other.run("document.activeElement.name === 'mqtt-broker'"), "mqtt: the wrong field has no focus");
+      expect(await other.focused("mqtt-broker"), "mqtt: the wrong field has no focus");
       await examine(other, "mqtt-wrong", width, colours);
       await other.close();
     }
