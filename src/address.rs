@@ -109,6 +109,12 @@ impl Address {
 /// The part of a miner's name that may be an address, as in `bc1q….attic`: all up to the first
 /// character that no address has. `bitcoin:` in front, as wallets copy it, is left out.
 pub fn in_name(name: &str) -> &str {
+    in_parts(name).0
+}
+
+/// The part of a miner's name that may be an address, see [`in_name`], and what stands behind the one
+/// character that ends it, as in `bc1q….attic` or `bc1q…_attic`.
+pub fn in_parts(name: &str) -> (&str, &str) {
     const LINK: &str = "bitcoin:";
     let name = name.trim_start();
     let name = match name.get(..LINK.len()) {
@@ -116,7 +122,10 @@ pub fn in_name(name: &str) -> &str {
         _ => name,
     };
     let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
-    &name[..end]
+    let (address, rest) = name.split_at(end);
+    let mut rest = rest.chars();
+    rest.next();
+    (address, rest.as_str())
 }
 
 /// Whether somebody who wrote this meant an address: it begins like one and is about as long. No

@@ -284,14 +284,8 @@ fn paid<'a>(snapshot: &Snapshot, miner: &'a MinerView) -> &'a str {
 
 /// The name by which public-pool lists a miner: what stands after its address, or "worker".
 fn listed_name(miner: &MinerView) -> &str {
-    let address = address::in_name(&miner.name);
-    let name = match miner.name.find(address) {
-        Some(at) if address::is_meant(address) => {
-            let mut rest = miner.name[at + address.len()..].chars();
-            // What separates the two.
-            rest.next();
-            rest.as_str()
-        }
+    let name = match address::in_parts(&miner.name) {
+        (address, rest) if address::is_meant(address) => rest,
         _ => &miner.name,
     };
     if name.is_empty() { "worker" } else { name }

@@ -206,15 +206,15 @@ pub fn own_name<'a>(user: &'a str, owner: &str, ledger: &Ledger) -> &'a str {
 
 /// A user without the owner's address in front of it: `bc1q….attic` is `attic`.
 pub fn without_address<'a>(user: &'a str, owner: &str) -> &'a str {
-    let is_owner = |address: &&str| !owner.is_empty() && address.eq_ignore_ascii_case(owner);
-    let rest = address_of(user).filter(is_owner).map(|address| &user[address.len()..]);
-    let name = rest.and_then(|rest| rest.strip_prefix('.')).filter(|name| !name.trim().is_empty());
-    name.unwrap_or(user)
+    let is_owner = |address: &str| !owner.is_empty() && address.eq_ignore_ascii_case(owner);
+    let (address, name) = address::in_parts(user);
+    if is_owner(address) && !name.trim().is_empty() { name } else { user }
 }
 
-/// What stands in front of a user's first dot, if it is long enough for an address.
+/// What stands in front of a user's name, if it is long enough for an address: a block may pay it, see
+/// [`address::in_name`].
 pub fn address_of(user: &str) -> Option<&str> {
-    user.split('.').next().filter(|address| (26..=90).contains(&address.len()))
+    Some(address::in_name(user)).filter(|address| (26..=90).contains(&address.len()))
 }
 
 /// A worker's connection.
@@ -574,6 +574,8 @@ mod tests {
         let users = [
             format!("{OWNER}.gamma"),
             format!("{}.QUAD", OWNER.to_uppercase()),
+            format!("{OWNER}_shed"),
+            format!("bitcoin:{OWNER}.barn"),
             format!("{OWNER}."),
             OWNER.to_owned(),
             format!("{OTHER}.attic"),
@@ -594,12 +596,14 @@ mod tests {
         let mut wanted: Vec<(String, Option<String>)> = vec![
             ("gamma".into(), None),
             ("QUAD".into(), None),
-            (users[2].clone(), None),
-            (users[3].clone(), None),
-            // Paid there by the rules.
+            ("shed".into(), None),
+            ("barn".into(), None),
             (users[4].clone(), None),
             (users[5].clone(), None),
+            // Paid there by the rules.
             (users[6].clone(), None),
+            (users[7].clone(), None),
+            (users[8].clone(), None),
             ("plain".into(), None),
         ];
         wanted.sort();
@@ -615,6 +619,17 @@ mod tests {
             told(world).into_iter().filter_map(|(_, carries)| carries).collect()
         };
         assert_eq!(carries(&world), [OTHER]);
+        // However it is written: each of them is paid by the same rule.
+        for (conn, user) in
+            [format!("{OTHER}_hut"), format!("bitcoin:{OTHER}.mill")].iter().enumerate()
+        {
+            world.connect(conn as u8 + 30, user);
+        }
+        assert_eq!(carries(&world), [OTHER, OTHER, OTHER]);
+        assert_eq!(
+            told(&world).iter().filter(|(name, _)| name == "hut" || name == "mill").count(),
+            2
+        );
         // Where the owner is paid in any case, each of them.
         let mut world = World::paying(Vec::new());
         for (conn, user) in users.iter().enumerate() {

@@ -7,7 +7,7 @@ use crate::difficulty::HASHES_PER_DIFFICULTY;
 use crate::rate::Proven;
 
 use super::alarm::AlarmId;
-use super::miners::address_of;
+use super::miners::{address_of, without_address};
 use super::{
     About, AlarmKind, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState,
     NodeView, P2pState, PermissionsView, RateView, RejectReason, Snapshot, SnoozeView, clocks,
@@ -808,9 +808,7 @@ fn listed<'a>(miners: impl Iterator<Item = &'a MinerView>) -> Option<String> {
 
 /// What the owner calls a miner, whatever stands in front of it.
 fn named(miner: &MinerView) -> &str {
-    let address = miner.carries.as_deref().and_then(|address| miner.name.strip_prefix(address));
-    let rest = address.and_then(|rest| rest.strip_prefix('.'));
-    rest.filter(|name| !name.is_empty()).unwrap_or(&miner.name)
+    miner.carries.as_deref().map_or(&miner.name, |address| without_address(&miner.name, address))
 }
 
 fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
