@@ -280,15 +280,15 @@ fn is_visitor(worker: &Worker) -> bool {
 }
 
 /// Whether a connected miner has sent nothing for far longer than its difficulty explains: by
-/// chance twenty times the usual happens once in 500 million shares.
+/// chance twenty times the usual happens once in 500 million shares. `last_share` is that of this run.
 fn is_quiet(
     now: Now,
     session: &Session,
     last_share: Option<Instant>,
     expected: Option<f64>,
 ) -> bool {
-    let connected = session.connected_at();
-    let since = last_share.map_or(connected, |last| last.max(connected));
+    let heard = session.heard_since();
+    let since = last_share.map_or(heard, |last| last.max(heard));
     let limit = expected.map_or(1800.0, |expected| (20.0 * expected).max(300.0));
     now.mono.saturating_duration_since(since).as_secs_f64() > limit
 }
@@ -776,6 +776,38 @@ mod tests {
         world.workers.clear();
         world.tell(LedgerEvent::Disconnected(miner));
         assert_eq!(world.rows(None).len(), 1);
+    }
+
+    /// What it sent before the restart, nobody remembers: it is given the time of a miner that comes anew.
+    #[test]
+    fn a_connection_that_outlives_a_restart_is_not_called_quiet_for_it() {
+        let mut world = World::new();
+        let worker = world.connect(1, "steady");
+        world.pass(1);
+        world.pool.handle(world.now, Input::Tick, &mut Outbox::new());
+        world.pass(3_600);
+        world.share(worker, 1.0);
+        let handed = world.pool.session(ConnId(1)).unwrap().handed().unwrap();
+        let connected = |world: &World| {
+            let view = world.miners(None, |miners| miners.views().remove(0));
+            (view.state, view.since)
+        };
+        let before = connected(&world);
+        assert_eq!(before.0, view::MinerState::Mining);
+
+        let mut next = World::new();
+        (next.now, next.ledger) = (world.now, Ledger::new(world.now));
+        next.pass(2);
+        let worker = next.ledger.worker(next.now, "steady", "Bitaxe Gamma (BM1370)");
+        next.tell(LedgerEvent::Connected(worker));
+        next.workers.insert(ConnId(1), worker);
+        let peer = Ipv4Addr::new(10, 0, 0, 1).into();
+        next.pool.take_up(next.now, ConnId(1), peer, handed).unwrap();
+        next.pass(1);
+        assert_eq!(connected(&next), before, "a second after the restart");
+        // One that hangs since then is told as any other.
+        next.pass(3_600);
+        assert_eq!(connected(&next), (view::MinerState::Quiet, before.1));
     }
 
     #[test]

@@ -161,6 +161,8 @@ pub struct Session {
     asked: Result<Option<f64>, Unclear>,
     pub(super) suggestion: Option<f64>,
     connected_at: Instant,
+    /// Since when this run hears it: what it sent the run before is no part of it.
+    heard_since: Instant,
     /// It was begun by the run before, and the ledger has not spoken of it since.
     taken_up: bool,
     /// It is told anew what the next run has to know: see [`Session::take_news`].
@@ -241,6 +243,7 @@ impl Session {
             asked: Ok(None),
             suggestion: None,
             connected_at: now.mono,
+            heard_since: now.mono,
             taken_up: false,
             news: false,
         }
@@ -415,6 +418,12 @@ impl Session {
     /// Since when it is connected.
     pub fn connected_at(&self) -> Instant {
         self.connected_at
+    }
+
+    /// Since when its shares come to this run: later than [`Session::connected_at`] where the connection
+    /// outlived a restart.
+    pub fn heard_since(&self) -> Instant {
+        self.heard_since
     }
 
     /// It has had a job and is to have every further one.
