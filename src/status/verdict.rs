@@ -237,6 +237,11 @@ impl MinerView {
         (rate.shares >= 10 || is_low).then(|| (rate.hashrate / claimed, is_low))
     }
 
+    /// Since when its connection has brought no accepted share: since the last one, or since it began.
+    pub fn silent_since(&self) -> u64 {
+        self.last_share_at.map_or(self.since, |at| at.max(self.since))
+    }
+
     /// How many of its latest shares were rejected for a fault, if nearly all were, and why most of
     /// them.
     pub fn refused_lately(&self) -> Option<(usize, RejectReason)> {
@@ -819,17 +824,16 @@ fn miner_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
         match miner.state {
             MinerState::Gone => {}
             MinerState::Quiet => {
-                let how_long = miner.last_share_at.map_or_else(String::new, |at| {
-                    format!(" for {}", format::duration(snapshot.now.saturating_sub(at)))
-                });
+                let since = miner.silent_since();
                 alarms.add_since(
                     About::Miner,
-                    miner.last_share_at,
+                    Some(since),
                     Level::Warning,
                     AlarmKind::MinerQuiet.of(&miner.id),
                     format!(
-                        "Miner {} is connected but has sent no share{how_long}.",
-                        format::tame(&miner.name)
+                        "Miner {} is connected but has sent no share for {}.",
+                        format::tame(&miner.name),
+                        format::duration(snapshot.now.saturating_sub(since))
                     ),
                     "Restart the miner.",
                 );
@@ -1019,7 +1023,7 @@ mod tests {
     use super::*;
     use crate::status::{
         BlockView, BoardView, ClockView, JobView, OutsideTakenView, P2pView, RehearsalVerdict,
-        RejectReason, RejectView,
+        RejectReason, RejectView, html,
     };
 
     fn mining() -> Snapshot {
@@ -1482,6 +1486,31 @@ mod tests {
         s.job = None;
         s.nodes[0].state = NodeState::Down;
         assert_eq!(verdict(&s).state, State::Down);
+    }
+
+    #[test]
+    fn a_miner_is_quiet_since_its_last_share_or_since_it_came() {
+        let mut snapshot = mining();
+        let now = snapshot.now;
+        let came = now - 3 * 86_400;
+        snapshot.miners[0].state = MinerState::Quiet;
+        snapshot.miners[0].since = came;
+        for (last, since, how_long) in [
+            (Some(now - 900), now - 900, "15\u{202f}min"),
+            // Before it came back, and never.
+            (Some(came - 60), came, "3 days"),
+            (None, came, "3 days"),
+        ] {
+            snapshot.miners[0].last_share_at = last;
+            let told = verdict(&snapshot);
+            let alarm = &told.alarms[0];
+            assert_eq!((alarm.kind, alarm.since), (AlarmKind::MinerQuiet, Some(since)));
+            let text = format!("Miner gamma is connected but has sent no share for {how_long}.");
+            assert_eq!(alarm.text, text);
+            let page = html::miner(&snapshot, &told, "gamma", None).unwrap();
+            let quiet = page.split_once("quiet</b> since ").unwrap().1;
+            assert!(quiet.starts_with(&format!("<time data-d=\"{since}\"")), "{}", &quiet[..80]);
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn head(view: &View<'_>, miner: &MinerView) -> Markup {
             @if let Some(version) = miners::version(miner) { (version) ", " }
             @match miner.state {
                 MinerState::Gone => { b.bad { "missing" } " for " (view.age(miner.since)) },
-                MinerState::Quiet => { b.warn { "connected, but quiet" } " since " (age::date(miner.since)) },
+                MinerState::Quiet => { b.warn { "connected, but quiet" } " since " (age::date(miner.silent_since())) },
                 MinerState::Mining => { "mining since " (age::date(miner.since)) },
             }
             "."
