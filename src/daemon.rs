@@ -774,6 +774,7 @@ impl State {
         self.news.iter_mut().for_each(|event| redate(&mut event.at));
         self.housekeeping.copied_at.iter_mut().for_each(redate);
         self.canary.clock_set(by);
+        self.snoozes.clock_set(by);
         self.notifications.clock_set(by);
         self.ledger_event(now, LedgerEvent::ClockSet { by });
         let (way, span) = if by > 0 { ("forward", by) } else { ("back", -by) };

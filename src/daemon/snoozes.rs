@@ -19,7 +19,7 @@ struct Snooze {
     alarm: String,
     level: Level,
     until: Instant,
-    /// The same as Unix time, as it was reckoned then.
+    /// The same as Unix time.
     until_unix: u64,
     from: IpAddr,
 }
@@ -55,6 +55,13 @@ impl Snoozes {
         let before = self.0.len();
         self.0.retain(|snooze| snooze.alarm != alarm);
         self.0.len() < before
+    }
+
+    /// The wall clock was set, by so many seconds: each lasts as long as was said.
+    pub(super) fn clock_set(&mut self, by: i64) {
+        for snooze in &mut self.0 {
+            snooze.until_unix = snooze.until_unix.saturating_add_signed(by);
+        }
     }
 
     /// Those that are in force.
@@ -95,6 +102,9 @@ mod tests {
         let views = snoozes.views(later);
         assert_eq!(views.len(), 1, "{views:?}");
         assert_eq!((views[0].alarm.as_str(), views[0].until), ("miner_gone:3", 1_007_200));
+        snoozes.clock_set(400 * 86_400);
+        let set = Now { unix: later.unix + 400 * 86_400, ..later };
+        assert_eq!(snoozes.views(set)[0].until, set.unix + 3_600, "an hour is left");
         snoozes.add(later, &alarm(KEPT), hour, from).unwrap();
     }
 }
