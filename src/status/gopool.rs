@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    BlockState, CallView, HistogramView, Level, LossView, MinerState, NodeState, NodeView,
-    RejectReason, Snapshot, ZmqNews, format, json::bytes,
+    BlockState, CallView, HistogramView, Level, LossView, MinerState, MinerView, NodeState,
+    NodeView, Protocol, RejectReason, Snapshot, ZmqNews, format, json::bytes,
 };
 
 /// goPool's version of these shapes.
@@ -50,7 +50,7 @@ pub fn overview(s: &Snapshot) -> Vec<u8> {
     bytes(&json!({
         "api_version": API_VERSION,
         "active_miners": s.connected().count(),
-        "active_tls_miners": 0,
+        "active_tls_miners": s.connected().filter(|miner| by_tls(miner)).count(),
         "shares_per_minute": shares_per_minute(s),
         "pool_hashrate": s.totals.rate_5m.hashrate,
         "pool_tag": s.job.as_ref().map_or("", |job| job.tag.as_str()),
@@ -60,6 +60,11 @@ pub fn overview(s: &Snapshot) -> Vec<u8> {
         "best_shares": bests,
         "miner_types": miner_types(s),
     }))
+}
+
+/// Stratum V2 is encrypted as well, by means of its own.
+fn by_tls(miner: &MinerView) -> bool {
+    miner.link.is_some_and(|link| link.encrypted && link.protocol == Protocol::V1)
 }
 
 /// How many of each model are connected, and of each version of its firmware.

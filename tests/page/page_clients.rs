@@ -195,6 +195,10 @@ fn programs_written_for_gopool_read_what_they_ask_for() {
     }
     assert_eq!(overview["miner_types"][1]["versions"][0]["version"], "v2.13.1");
 
+    let tls =
+        |snapshot| Client::of(snapshot).get("/api/overview").unwrap()["active_tls_miners"].clone();
+    assert_eq!([tls(sample::home()), tls(sample::encrypted())], [0, 1].map(Value::from));
+
     let failing = Client::of(sample::no_node());
     let server = failing.get("/api/server").unwrap();
     let feed = &server["job_feed"];
