@@ -254,12 +254,12 @@ fn named(name: &str, mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// The live channel of the page, of a miner's page, or of the view for a wall.
 /// How much of a long list is asked for.
 fn miners(query: &str) -> Miners {
     argument(query, "all").map_or(Miners::Few, |_| Miners::All)
 }
 
+/// The live channel of the page, of a miner's page, or of the view for a wall.
 fn live(http: &Http, query: &str) -> Response<Body> {
     let Some(http) = http.this.upgrade() else {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "Shutting down.\n");
