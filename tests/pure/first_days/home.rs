@@ -15,8 +15,9 @@ use soloist::pool::{Input, Pool};
 use soloist::status::miners::{Miners, Payees, history, totals};
 use soloist::status::{JobView, NetworkView, NodeState, NodeView, Snapshot};
 use soloist::stratum::firmware::{Saved, identify, starting_point};
+use soloist::stratum::handover::HandedSession;
 use soloist::stratum::outbox::Outbox;
-use soloist::stratum::session::{Rules, SessionKey};
+use soloist::stratum::session::{Rules, Session, SessionKey};
 use soloist::template::{Template, witness_commitment};
 use soloist::vardiff::Vardiff;
 
@@ -50,14 +51,25 @@ const CLOCK: &[(u64, i64)] = &[
     (45 * HOUR + 301, 0),
 ];
 
-/// When the daemon is not running, and whether the power was cut.
-const DOWN: &[(u64, u64, bool)] = &[
+/// How the daemon ends.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Stopped,
+    /// The miners' connections go on in the next run.
+    Handed,
+    Cut,
+}
+
+/// When the daemon is not running.
+const DOWN: &[(u64, u64, End)] = &[
     // An update.
-    (9 * HOUR, 9 * HOUR + 20, false),
-    (26 * HOUR, 26 * HOUR + 300, true),
-    (45 * HOUR, 45 * HOUR + 180, false),
+    (9 * HOUR, 9 * HOUR + 20, End::Stopped),
+    (26 * HOUR, 26 * HOUR + 300, End::Cut),
+    // Another update: what is told is looked at a second later.
+    (36 * HOUR - 3, 36 * HOUR - 1, End::Handed),
+    (45 * HOUR, 45 * HOUR + 180, End::Stopped),
     // A crash.
-    (60 * HOUR + 777, 60 * HOUR + 787, true),
+    (60 * HOUR + 777, 60 * HOUR + 787, End::Cut),
 ];
 
 struct Kind {
@@ -133,7 +145,10 @@ struct Miner {
 struct Link {
     conn: ConnId,
     worker: WorkerId,
+    peer: IpAddr,
     vardiff: Vardiff,
+    /// Between two runs.
+    handed: Option<HandedSession>,
     /// Since when it is cut without our knowing.
     cut: Option<u64>,
 }
@@ -205,6 +220,11 @@ impl Home {
         self.daemon.is_some()
     }
 
+    /// For how many seconds.
+    pub fn runs_for(&self) -> u64 {
+        self.second - self.runs.last().unwrap().from
+    }
+
     pub fn now(&self) -> Now {
         self.now_at(self.second)
     }
@@ -223,7 +243,7 @@ impl Home {
             self.second += 1;
             let second = self.second;
             match DOWN.iter().find(|(from, to, _)| (*from..*to).contains(&second)) {
-                Some((_, _, cut)) if self.daemon.is_some() => self.stop(*cut),
+                Some((_, _, end)) if self.daemon.is_some() => self.stop(*end),
                 Some(_) => {}
                 None if self.daemon.is_none() => self.start(),
                 None => {}
@@ -244,6 +264,9 @@ impl Home {
             payee_chains: Vec::new(),
         };
         let mut pool = Pool::new(rules, 1 + (self.second as u32) * 16);
+        for link in self.miners.iter_mut().filter_map(|miner| miner.link.as_mut()) {
+            pool.take_up(now, link.conn, link.peer, link.handed.take().unwrap()).unwrap();
+        }
         pool.handle(now, Input::Work(Box::new(work(now))), &mut Outbox::new());
         self.daemon = Some(Daemon {
             ledger: Ledger::new(now),
@@ -257,13 +280,27 @@ impl Home {
         self.runs.push(Run { from: self.second, to: u64::MAX, fast: fast(self.second) });
         self.saved = self.second;
         self.tell(LedgerEvent::Tick);
+        for place in 0..self.miners.len() {
+            self.book_again(place);
+        }
         for miner in &mut self.miners {
             miner.back_at = self.second + 5 + miner.kind.name.len() as u64 * 3 % 40;
         }
     }
 
-    fn stop(&mut self, cut: bool) {
-        if !cut {
+    fn book_again(&mut self, place: usize) {
+        let now = self.now();
+        let daemon = self.daemon.as_mut().unwrap();
+        let miner = &mut self.miners[place];
+        let Some(link) = &mut miner.link else { return };
+        let model = identify(miner.kind.agent, &[]).model;
+        let worker = daemon.ledger.worker(now, miner.kind.name, &model);
+        (link.worker, _) = (worker, daemon.workers.insert(link.conn, worker));
+        self.tell(LedgerEvent::Connected(worker));
+    }
+
+    fn stop(&mut self, end: End) {
+        if end != End::Cut {
             for place in 0..self.miners.len() {
                 self.tell_level(place);
             }
@@ -271,8 +308,13 @@ impl Home {
             self.saved = self.second;
         }
         self.runs.last_mut().unwrap().to = self.saved;
+        let pool = &self.daemon.as_ref().unwrap().pool;
         for miner in &mut self.miners {
-            if miner.link.take().is_some() {
+            let Some(link) = &mut miner.link else { continue };
+            let session = pool.session(link.conn).filter(|_| end == End::Handed);
+            link.handed = session.and_then(Session::handed);
+            if link.handed.is_none() {
+                miner.link = None;
                 miner.changed = self.saved;
             }
         }
@@ -343,7 +385,10 @@ impl Home {
         let (second, now) = (self.second, self.now());
         let kind = self.miners[place].kind;
         let there = kind.is_there(second);
-        let may_come = there && self.daemon.is_some() && second >= self.miners[place].back_at;
+        if self.daemon.is_none() {
+            return Sum::default();
+        }
+        let may_come = there && second >= self.miners[place].back_at;
         match &mut self.miners[place].link {
             None if may_come => {
                 self.connect(place);
@@ -446,7 +491,7 @@ impl Home {
             daemon.pool.handle(now, Input::Saved { conn, saved }, &mut out);
         }
         self.tell(LedgerEvent::Connected(worker));
-        Link { conn, worker, vardiff, cut: None }
+        Link { conn, worker, peer, vardiff, handed: None, cut: None }
     }
 
     fn tell_level(&mut self, place: usize) {
