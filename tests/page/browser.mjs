@@ -438,6 +438,18 @@ try {
     expect(await small.run("!document.body.innerHTML.includes('geheim')"), "mqtt: a password is shown");
     await examine(small, "mqtt-edit", 360, "light");
     await small.close();
+    // All that the owner has, at once: an alarm, a missing miner, a place for messages, a broker.
+    await lookAround("settings-all", addresses.fresh + "/settings", [[360, "forced"], [768, "light"], [1920, "dark"]]);
+    // Two miners become one: the choice, and the question.
+    await lookAround("join", addresses.fresh + "/join/gamma", [[360, "dark"], [1280, "light"]]);
+    for (const [width, colours] of [[360, "light"], [1280, "forced"]]) {
+      const other = await tab(width, 900, colours);
+      await other.open(addresses.fresh + "/join/gamma");
+      await other.press("form .main");
+      expect(await other.shows("the same miner?"), "join: nothing is asked");
+      await examine(other, "join-question", width, colours);
+      await other.close();
+    }
     // An alarm is snoozed and a missing miner forgotten where they stand.
     await wide.press("#alarms [value=day]");
     expect(await wide.shows("Done."), "an alarm cannot be snoozed");
@@ -524,6 +536,8 @@ try {
     expect(await reader.comes(there) !== null, "help: the section is not in sight");
     expect(await reader.run("location.pathname + location.hash") === leads, "help: the alarm leads elsewhere than " + leads);
     await reader.close();
+    for (const name of ["home", "new-version"]) if (addresses[name])
+      await lookAround("update-" + name, addresses[name] + "/update", [[360, "light"], [1280, "dark"]]);
     await lookAround("tv", addresses.home + "/tv", [[1920, "light"], [360, "dark"]]);
     await lookAround("blocks", (addresses.found || addresses.home) + "/blocks", [[360, "light"], [1280, "dark"]]);
 
