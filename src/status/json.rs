@@ -358,14 +358,15 @@ pub fn public_pool_session(
     })))
 }
 
-/// The hashrate of these miners together in the last 24 hours, oldest first.
+/// The hashrate of these miners together in the half hours of the last day, oldest first, each dated by
+/// its end.
 fn chart_of(snapshot: &Snapshot, miners: &[&MinerView]) -> Vec<Value> {
+    const HALF_HOUR: u64 = 1_800;
     let points = miners.iter().map(|miner| miner.trend.len()).max().unwrap_or(0);
-    let step = 86_400 / points.max(1) as u64;
     let point = |ago: usize| {
         let rates = miners.iter().filter_map(|miner| miner.trend.iter().rev().nth(ago));
-        let at = snapshot.now.saturating_sub(ago as u64 * step);
-        json!({ "label": format::iso(at), "data": rates.sum::<f64>() })
+        let end = ((snapshot.now / HALF_HOUR + 1).saturating_sub(ago as u64)) * HALF_HOUR;
+        json!({ "label": format::iso(end.min(snapshot.now)), "data": rates.sum::<f64>() })
     };
     (0..points).rev().map(point).collect()
 }

@@ -13,6 +13,7 @@ use crate::chain::Chain;
 use crate::clock::{Now, millis};
 use crate::difficulty::HASHES_PER_DIFFICULTY;
 use crate::ids::ConnId;
+use crate::ledger::half_hours::{HalfHour, half_of};
 use crate::ledger::heat::Span;
 use crate::ledger::record::{Counts, Grain, Point, RejectReason};
 use crate::ledger::totals::{Ledger, Worker, WorkerId};
@@ -149,7 +150,7 @@ impl<'a> Miners<'a> {
             rate_day,
             claimed,
             claimed_by: claimed.map_or_else(String::new, |_| "data sheet".to_owned()),
-            trend: halves.iter().map(|half| half.proven.hashrate()).collect(),
+            trend: trend(&halves, self.now.unix),
             accepted: totals.ever.accepted,
             shares_per_min: lately.shares as f64 * 60.0 / lately.seconds.max(1.0),
             rejects: reject_views(&totals.ever),
@@ -186,6 +187,23 @@ impl<'a> Miners<'a> {
         let address = script.and_then(|script| self.payees.address(script, self.chain?));
         address.unwrap_or_else(|| self.owner.to_owned())
     }
+}
+
+/// Half hours of a day.
+const HALF_HOURS: u32 = 48;
+
+/// The hashrate of each half hour, up to that of now. One without a minute in it is 0, so that the place of
+/// a value tells its time; before the first one there is nothing.
+fn trend(halves: &[HalfHour], now: u64) -> Vec<f64> {
+    let last = half_of(Grain::Minute.period(now));
+    let kept = last.saturating_sub(HALF_HOURS - 1)..=last;
+    let halves = || halves.iter().filter(|half| kept.contains(&half.half));
+    let Some(first) = halves().next().map(|half| half.half) else { return Vec::new() };
+    let mut values = vec![0.0; (last - first + 1) as usize];
+    for half in halves() {
+        values[(half.half - first) as usize] = half.proven.hashrate();
+    }
+    values
 }
 
 /// The payout addresses of before, as far as the ledger knows them.
@@ -761,6 +779,24 @@ mod tests {
         assert_eq!(width_of(&[minute(first - 200, 60)], now), 120);
         assert_eq!(width_of(&[minute(first - 1_000, 60)], now), 600);
         assert_eq!(width_of(&[], now), 60);
+    }
+
+    #[test]
+    fn the_place_of_a_value_in_a_trend_tells_its_time() {
+        let proven = Proven { work: 1.0, shares: 1, seconds: 60.0, ..Proven::default() };
+        let each = proven.hashrate();
+        let half = |half| HalfHour { half, proven };
+        let now = 1_000_000 * 1_800 + 7;
+        let trend = |halves: &[u32]| {
+            let halves: Vec<HalfHour> = halves.iter().copied().map(half).collect();
+            trend(&halves, now)
+        };
+        assert_eq!(trend(&[1_000_000]), [each], "a young one");
+        assert_eq!(trend(&[999_997, 1_000_000]), [each, 0.0, 0.0, each], "a gap");
+        assert_eq!(trend(&[999_997, 999_998]), [each, each, 0.0, 0.0], "gone");
+        // The half hour that the day's beginning cuts, and one of a clock that was ahead.
+        assert_eq!(trend(&[999_952, 999_953, 1_000_001]).len(), 48);
+        assert_eq!(trend(&[]), [0.0; 0]);
     }
 
     #[test]

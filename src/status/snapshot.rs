@@ -775,7 +775,9 @@ pub struct MinerView {
     pub best_session: f64,
     /// Round trip to the miner by TCP_INFO, milliseconds.
     pub rtt_ms: Option<f64>,
-    /// Hashrate of the last 24 h, oldest first, for a small chart. At most 48 values.
+    /// Hashrate of each half hour (from :00 and :30 on) of the last 24 h, oldest first, for a small chart;
+    /// the last one is that of now. A half hour without the miner is 0, and a young miner has fewer. At
+    /// most 48 values.
     pub trend: Vec<f64>,
 }
 

@@ -129,6 +129,7 @@ fn check(home: &Home, checked: &mut Checked) {
             rate_is_true(home, &miner.name, rate, truth, checked);
         }
         dates_are_true(home, &snapshot, miner, checked);
+        trend_is_true(home, &snapshot, miner, checked);
     }
     assert_eq!(snapshot.miners.len(), home.have_mined(), "at {}", home.second);
     points_are_true(home, "all", &snapshot.history, now, checked);
@@ -187,17 +188,60 @@ fn points_are_true(
     }
 }
 
+/// Of each half hour, on the page and in the API, which dates them.
+fn trend_is_true(home: &Home, snapshot: &Snapshot, miner: &MinerView, checked: &mut Checked) {
+    const HALF_HOUR: u64 = 1_800;
+    if !home.second.is_multiple_of(HOUR) || !home.clock_is_right() {
+        return;
+    }
+    let (now, trend) = (snapshot.now, &miner.trend);
+    let slot = |ago: usize| {
+        let from = (now / HALF_HOUR - ago as u64) * HALF_HOUR;
+        PointView { from, at: (from + HALF_HOUR).min(now), ..PointView::default() }
+    };
+    let at = |ago| format!("{}, {ago} half hours ago, at second {}", miner.name, home.second);
+    for (ago, hashrate) in trend.iter().rev().enumerate() {
+        point_is_true(
+            home,
+            &miner.name,
+            &PointView { hashrate: *hashrate, ..slot(ago) },
+            &at(ago),
+            checked,
+        );
+    }
+    for ago in trend.len()..48 {
+        let PointView { from, at: to, .. } = slot(ago);
+        assert!(home.between(&miner.name, from, to).seconds <= 65.0, "left out: {}", at(ago));
+    }
+    if miner.state == MinerState::Gone {
+        return;
+    }
+    let told = json::public_pool_worker(snapshot, &snapshot.payout.address, &miner.name).unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    let told = told["chartData"].as_array().unwrap();
+    assert_eq!(told.len(), trend.len());
+    for (ago, (told, hashrate)) in told.iter().rev().zip(trend.iter().rev()).enumerate() {
+        let date = soloist::status::format::iso(slot(ago).at);
+        assert_eq!(told["label"], date);
+        assert!(close(told["data"].as_f64().unwrap(), *hashrate), "{told}");
+    }
+}
+
 fn point_is_true(home: &Home, who: &str, point: &PointView, at: &str, checked: &mut Checked) {
     // Dates are moved by whole minutes: what stands at a slot's border may belong to the next.
     let moved = [0, -60, 60, -30, 30];
     let sigma = moved.map(|moved: i64| {
         let date = |date: u64| date.saturating_add_signed(moved);
         let truth = home.between(who, date(point.from), date(point.at));
-        if truth.hashes <= 0.0 { f64::INFINITY } else { truth.sigma_of_rate(point.hashrate) }
+        match truth.hashes <= 0.0 {
+            true if point.hashrate > 0.0 => f64::INFINITY,
+            true => 0.0,
+            false => truth.sigma_of_rate(point.hashrate),
+        }
     });
     let least = sigma.into_iter().fold(f64::INFINITY, f64::min);
     checked.points += 1;
-    assert!(least <= 5.0 || point.hashrate == 0.0, "{least:.1} sigma: {at}");
+    assert!(least <= 5.0, "{least:.1} sigma: {at}");
 }
 
 fn dates_are_true(home: &Home, snapshot: &Snapshot, miner: &MinerView, checked: &mut Checked) {
@@ -246,10 +290,14 @@ fn alarms_are_true(home: &Home, snapshot: &Snapshot, checked: &mut Checked) {
     }
 }
 
+/// The same but for how it is written.
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
+}
+
 /// Whoever asks is told the same.
 fn answers_agree(home: &Home, s: &Snapshot) {
     let parse = |bytes: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
-    let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
     let odds: Odds = soloist::status::odds(s).unwrap();
     assert_eq!(odds.hashrate, s.totals.rate_1h.hashrate);
     let chance = odds.hashrate * 86_400.0 / (s.difficulty().unwrap() * truth::HASHES);

@@ -13,7 +13,7 @@ use soloist::job::Work;
 use soloist::ledger::totals::{Ledger, LedgerEvent, LedgerOutput, Worker, WorkerId};
 use soloist::pool::{Input, Pool};
 use soloist::status::miners::{Miners, Payees, history, totals};
-use soloist::status::{JobView, NetworkView, NodeState, NodeView, Snapshot};
+use soloist::status::{JobView, NetworkView, NodeState, NodeView, PayoutView, Snapshot};
 use soloist::stratum::firmware::{Saved, identify, starting_point};
 use soloist::stratum::handover::HandedSession;
 use soloist::stratum::outbox::Outbox;
@@ -25,6 +25,7 @@ use super::truth::{HASHES, Sum, Track};
 use crate::ledger_core::Card;
 use crate::ledger_world::Random;
 
+const OWNER: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
 pub const MINUTE: u64 = 60;
 pub const HOUR: u64 = 3_600;
 pub const DAYS: u64 = 3;
@@ -621,7 +622,7 @@ impl Home {
             workers: &daemon.workers,
             latest: &BTreeMap::new(),
             connects: &daemon.connects,
-            owner: "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",
+            owner: OWNER,
             chain: None,
             payees: &daemon.payees,
             round_trip: &|_| None,
@@ -641,6 +642,7 @@ impl Home {
             started_at: now.date_of(daemon.started.mono),
             configured: true,
             chain: "main".into(),
+            payout: PayoutView { address: OWNER.into(), ..Default::default() },
             job: Some(JobView {
                 difficulty: 1e14,
                 to_owner_sat: 1,
