@@ -226,7 +226,8 @@ pub(super) trait Section {
 
 /// Declares a section: for each setting its sentences (they stand in the file and in the
 /// reference), name, type, form, whether a reload takes it, the fields of [`Facts`] that are true,
-/// and, where it is not told in another way, what a reload says of it. Fields behind `also` are no settings: rules fill them.
+/// and what a reload says of it: without a sentence of its own only that it is another. Fields behind
+/// `also` are no settings: rules fill them.
 macro_rules! section {
     (
         $(#[$meta:meta])*
@@ -269,21 +270,28 @@ macro_rules! section {
                 }
             }
 
-            #[allow(unused_mut, unused_variables)]
+            #[allow(unused_variables)]
             fn changes(&self, new: &Self) -> Vec<Change> {
                 let mut changes: Vec<Change> = Vec::new();
-                $($(if self.$setting != new.$setting {
-                    changes.push(Change::told(self, new, Reload::$reload, $says));
-                })?)*
+                $(if self.$setting != new.$setting {
+                    changes.push(Change::told(
+                        self,
+                        new,
+                        Reload::$reload,
+                        section!(@says $setting $($says)?),
+                    ));
+                })*
                 $($(if self.$other != new.$other {
                     changes.push(Change::told(self, new, Reload::$other_reload, $other_says));
                 })*)?
-                // Some settings share a sentence.
-                changes.dedup();
-                changes
+                each_once(changes)
             }
         }
     };
+    (@says $setting:ident) => {
+        |_, _| concat!("The setting ", stringify!($setting), " is another.").to_owned()
+    };
+    (@says $setting:ident $says:expr) => { $says };
 }
 pub(super) use section;
 

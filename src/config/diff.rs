@@ -40,21 +40,47 @@ impl fmt::Display for Change {
 }
 
 pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
-    let mut changes = nodes(&old.nodes, &new.nodes);
-    changes.extend(old.payout.changes(&new.payout));
-    changes.extend(old.stratum.changes(&new.stratum));
-    changes.extend(old.http.changes(&new.http));
-    changes.extend(old.data.changes(&new.data));
-    changes.extend(old.failover.changes(&new.failover));
-    changes.extend(old.p2p.changes(&new.p2p));
-    changes.extend(old.devices.changes(&new.devices));
-    changes.extend(old.mqtt.changes(&new.mqtt));
-    changes.extend(old.update.changes(&new.update));
-    changes.extend(old.log.changes(&new.log));
-    if old.notify != new.notify {
+    // Without `..`, so that no section is forgotten.
+    let Config {
+        nodes: new_nodes,
+        payout,
+        stratum,
+        http,
+        devices,
+        data,
+        failover,
+        p2p,
+        mqtt,
+        update,
+        log,
+        notify,
+    } = new;
+    let mut changes = nodes(&old.nodes, new_nodes);
+    changes.extend(old.payout.changes(payout));
+    changes.extend(old.stratum.changes(stratum));
+    changes.extend(old.http.changes(http));
+    changes.extend(old.data.changes(data));
+    changes.extend(old.failover.changes(failover));
+    changes.extend(old.p2p.changes(p2p));
+    changes.extend(old.devices.changes(devices));
+    changes.extend(old.mqtt.changes(mqtt));
+    changes.extend(old.update.changes(update));
+    changes.extend(old.log.changes(log));
+    if old.notify != *notify {
         changes.push(Change::live("Notifications go to other places, or tell other things."));
     }
     changes
+}
+
+/// Some settings share a sentence.
+pub(super) fn each_once(changes: Vec<Change>) -> Vec<Change> {
+    let mut once: Vec<Change> = Vec::new();
+    for change in changes {
+        if !once.contains(&change) {
+            once.push(change);
+        }
+    }
+    once
 }
 
 fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<Change> {
@@ -106,13 +132,16 @@ fn nodes(old: &[NodeConfig], new: &[NodeConfig]) -> Vec<Change> {
     changes
 }
 
+/// In what two nodes of the same name differ.
 fn differences(old: &NodeConfig, new: &NodeConfig) -> Vec<&'static str> {
+    // Without `..`, so that no field is forgotten.
+    let NodeConfig { name: _, url, auth, certificate, zmq, p2p } = new;
     [
-        ("address", old.url != new.url),
-        ("login", old.auth != new.auth),
-        ("certificate", old.certificate != new.certificate),
-        ("ZMQ address", old.zmq != new.zmq),
-        ("P2P address", old.p2p != new.p2p),
+        ("address", old.url != *url),
+        ("login", old.auth != *auth),
+        ("certificate", old.certificate != *certificate),
+        ("ZMQ address", old.zmq != *zmq),
+        ("P2P address", old.p2p != *p2p),
     ]
     .into_iter()
     .filter_map(|(what, differs)| differs.then_some(what))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::declare::Line::{Example, Set};
 use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sections};
-use super::diff::Change;
+use super::diff::{Change, each_once};
 use super::forms::{
     address, broker, buttons, chat, choice, count, everywhere, feed, hosts, listen, miner_password,
     name, number, one_of, origins, p2p, password, path, peers, pin, places, proxy, reached,

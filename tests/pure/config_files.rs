@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use soloist::config::{
-    self, Auth, Built, Change, Config, Flags, NodeConfig, P2pAddress, Secret, Surroundings,
+    self, Auth, Built, Change, Config, Flags, NodeConfig, P2pAddress, SECTIONS, Secret,
+    Surroundings,
 };
 use soloist::devices::pointing::Command;
 use soloist::failover::Follow;
@@ -634,12 +635,14 @@ fn a_reload_tells_what_changed() {
         rpc_url = "http://a:b@10.0.0.3"
         "#,
     );
-    let after = built(&format!(
+    let text = format!(
         r#"
         [payout]
         address = "{OTHER_ADDRESS}"
         tag = "hello"
+        per_miner = true
         set_version_bits = [4, 0]
+        clear_version_bits = [1]
         [node]
         name = "cellar"
         rpc_url = "https://a:c@10.0.0.2"
@@ -653,8 +656,12 @@ fn a_reload_tells_what_changed() {
         rpc_url = "http://a:b@10.0.0.4"
         [stratum]
         listen = "0.0.0.0:3334"
+        tls_listen = "0.0.0.0:4333"
+        v2 = false
+        v2_listen = "0.0.0.0:3336"
         reached_at = "umbrel.local:3381"
         max_connections = 9
+        max_connections_per_address = 3
         password = "geheim"
         [[stratum.firmware]]
         prefix = "x"
@@ -663,11 +670,18 @@ fn a_reload_tells_what_changed() {
         name = "cellar"
         pin = "geheim"
         listen = "0.0.0.0:81"
+        tls_listen = "0.0.0.0:8443"
         hosts = ["solo.example.org"]
         embed = ["http://homeassistant.local:8123"]
         json = false
+        [devices]
+        ask = false
+        addresses = ["192.168.1.40"]
+        price_per_kwh = 0.31
+        currency = "€"
         [data]
         dir = "/elsewhere"
+        copy_to = "/media/backup"
         [failover]
         grace = 30
         follow = "first"
@@ -676,14 +690,40 @@ fn a_reload_tells_what_changed() {
         peers = ["77.1.2.3", "node.example:8334"]
         proxy = "127.0.0.1:9050"
         dns_seeds = true
+        [mqtt]
+        broker = "homeassistant.local"
+        tls = true
+        tls_cert_path = "broker.pem"
+        user = "soloist"
+        password = "geheim"
+        version = "5"
+        topic_prefix = "attic"
+        discovery_prefix = "ha"
+        buttons = ["blink"]
+        [update]
+        feed = "https://example.org/feed.json"
+        mode = "install"
+        at = "05:00"
+        key_path = "key.pub"
+        tls_cert_path = "feed.pem"
         [log]
         level = "warn"
+        format = "json"
         [[notify]]
         kind = "discord"
         url = "https://discord.example/api/webhooks/1/geheim"
         "#
-    ))
-    .config;
+    );
+    let written: toml::Table = text.parse().unwrap();
+    for section in SECTIONS.iter().filter(|s| !s.is_list() && s.name != "node") {
+        for facts in (section.facts)() {
+            let default = facts.default.map(|default| default.parse::<toml::Value>().unwrap());
+            let value = written[section.name].get(facts.name);
+            let is_another = value.is_some() && value != default.as_ref();
+            assert!(is_another, "write another [{}] {} into this test", section.name, facts.name);
+        }
+    }
+    let after = built(&text).config;
     assert_eq!(before.diff(&before), []);
     let changes = before.diff(&after);
     let sentences = told(&changes);
@@ -691,7 +731,7 @@ fn a_reload_tells_what_changed() {
     insta::assert_snapshot!(sentences.join("\n"));
     let waits = changes.iter().filter(|change| !change.is_live());
     assert_eq!(
-        told(&waits.cloned().collect::<Vec<_>>()),
+        told(&waits.clone().cloned().collect::<Vec<_>>()),
         [
             "Miners connect to other addresses or ports.",
             "The page is served on other addresses or ports.",
