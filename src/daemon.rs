@@ -389,10 +389,13 @@ struct Stopping {
     is_frozen: bool,
 }
 
-/// Counts since the start, for the metrics; `effects.rs` and `miners.rs` raise them.
+/// Counts since the start, for the metrics; `effects.rs` and `miners.rs` raise them. None ever falls: a
+/// falling counter is a restart to Prometheus.
 #[derive(Debug, Default)]
 struct Counters {
     connections: u64,
+    /// The last connection that was counted was the canary's, and the next one is not counted.
+    counted_the_canary: bool,
     handshake_failures: u64,
     accepted: u64,
     /// Not exported, for the ledger counts by reason: tells that a line held a share.
@@ -401,6 +404,20 @@ struct Counters {
     jobs: u64,
     tips: u64,
     failovers: u64,
+}
+
+impl Counters {
+    /// A connection came. Nobody knows yet whose it is.
+    fn connected(&mut self) {
+        if !std::mem::take(&mut self.counted_the_canary) {
+            self.connections += 1;
+        }
+    }
+
+    /// A connection that was counted proved to be the canary's.
+    fn was_the_canary(&mut self) {
+        self.counted_the_canary = true;
+    }
 }
 
 impl Daemon {
@@ -1269,4 +1286,26 @@ fn listen(address: SocketAddr, kept: &KeptListeners) -> std::io::Result<Async<Tc
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Async::new(TcpListener::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_canarys_connections_are_not_counted_and_the_counter_never_falls() {
+        let mut counters = Counters::default();
+        let canary = |counters: &mut Counters| {
+            counters.connected();
+            counters.was_the_canary();
+        };
+        counters.connected();
+        canary(&mut counters);
+        assert_eq!(counters.connections, 2, "one ahead until the next one comes");
+        counters.connected();
+        assert_eq!(counters.connections, 2);
+        (0..5).for_each(|_| canary(&mut counters));
+        counters.connected();
+        assert_eq!(counters.connections, 3);
+    }
 }

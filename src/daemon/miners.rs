@@ -37,7 +37,7 @@ pub(super) fn rules(config: &Config, session_key: SessionKey) -> Rules {
 
 impl State {
     pub(super) fn miner_connected(&mut self, now: Now, conn: ConnId, peer: IpAddr) {
-        self.counters.connections += 1;
+        self.counters.connected();
         log::debug!(conn = conn.0, peer:%; "miner {}: connected from {peer}", conn.0);
         // Without the system's random numbers use the connection's number, which is unique too.
         let extranonce1 = getrandom::u32().unwrap_or(conn.0 as u32).to_be_bytes();
@@ -160,7 +160,7 @@ impl State {
         let Some(session) = self.engine.pool().session(conn) else { return };
         let name = session.worker().unwrap_or_default().to_owned();
         if self.canary.authorized(conn, &name) {
-            self.counters.connections -= 1;
+            self.counters.was_the_canary();
             let name = canary::SHOWN.to_owned();
             self.engine.handle(now, Input::Rename { conn, name });
             return;
