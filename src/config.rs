@@ -259,4 +259,10 @@ impl Config {
     pub fn diff(&self, new: &Config) -> Vec<Change> {
         diff::diff(self, new)
     }
+
+    /// What is in force once a daemon that is `running` has taken this config over. What is bound or opened
+    /// once, at the start, stays as it is there: the data directory is that of the files that are open.
+    pub fn taken_over(self, running: &Config) -> Config {
+        diff::taken_over(self, running)
+    }
 }

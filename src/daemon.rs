@@ -1030,6 +1030,7 @@ impl State {
             let later = if change.is_live() { "" } else { " (from the next start on)" };
             self.tell(now, EventKind::System, Level::Info, format!("Config: {change}{later}"));
         }
+        let config = config.taken_over(&self.config);
         let old = std::mem::replace(&mut self.config, config);
         self.new_settings(now);
         self.server.set_limits(limits(&self.config));

@@ -222,6 +222,8 @@ pub(super) trait Section {
     fn read(table: &Table, check: &mut Check) -> Self;
     /// What a reload says, in the order of the file.
     fn changes(&self, new: &Self) -> Vec<Change>;
+    /// The same, with what waits for a restart as it is in `running`.
+    fn taken_over(self, running: &Self) -> Self;
 }
 
 /// Declares a section: for each setting its sentences (they stand in the file and in the
@@ -285,6 +287,16 @@ macro_rules! section {
                     changes.push(Change::told(self, new, Reload::$other_reload, $other_says));
                 })*)?
                 each_once(changes)
+            }
+
+            fn taken_over(mut self, running: &Self) -> Self {
+                $(if Reload::$reload == Reload::Restart {
+                    self.$setting = running.$setting.clone();
+                })*
+                $($(if Reload::$other_reload == Reload::Restart {
+                    self.$other = running.$other.clone();
+                })*)?
+                self
             }
         }
     };

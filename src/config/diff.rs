@@ -72,6 +72,24 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     changes
 }
 
+pub(super) fn taken_over(new: Config, running: &Config) -> Config {
+    Config {
+        payout: new.payout.taken_over(&running.payout),
+        stratum: new.stratum.taken_over(&running.stratum),
+        http: new.http.taken_over(&running.http),
+        devices: new.devices.taken_over(&running.devices),
+        data: new.data.taken_over(&running.data),
+        failover: new.failover.taken_over(&running.failover),
+        p2p: new.p2p.taken_over(&running.p2p),
+        mqtt: new.mqtt.taken_over(&running.mqtt),
+        update: new.update.taken_over(&running.update),
+        log: new.log.taken_over(&running.log),
+        // Their settings are all taken over: a test in sections.rs says so of each list.
+        nodes: new.nodes,
+        notify: new.notify,
+    }
+}
+
 /// Some settings share a sentence.
 pub(super) fn each_once(changes: Vec<Change>) -> Vec<Change> {
     let mut once: Vec<Change> = Vec::new();

@@ -1178,7 +1178,14 @@ const OTHER_CHAIN: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
 /// What the owner can start by hand, and read.
 fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, password: &str) {
     let token = browser.token();
-    // A backup of the running box, with and without the secrets.
+    // A backup of the running box, with and without the secrets. Another data directory is only used
+    // from the next start on.
+    let (here, elsewhere) = ("[data]\ndir = \"", "[data]\ndir = \"/nowhere");
+    daemon.edit(|text| text.replace(here, elsewhere));
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the reload", || {
+        daemon.log().contains("The data directory is another.").then_some(())
+    });
     for (passphrase, sealed) in [("", 0), ("correct horse battery", 1)] {
         let form = format!("token={token}&passphrase={}", passphrase.replace(' ', "+"));
         let file = browser.post("/backup", &form);
@@ -1188,6 +1195,9 @@ fn by_hand(daemon: &Daemon, browser: &mut Browser<'_>, miner: &mut Miner, passwo
         let text = transfer::settings_with(file.as_bytes(), Some(passphrase));
         assert_eq!(text.is_ok(), sealed == 1, "{text:?}");
     }
+    daemon.edit(|text| text.replace(elsewhere, here));
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the other reload", || daemon.log().contains("nothing changed").then_some(()));
     let mut press = |what: &str| {
         let page = browser.post("/action", &format!("token={token}&action={what}"));
         println!("{what}: {}", page.status_code);

@@ -740,6 +740,14 @@ fn a_reload_tells_what_changed() {
         ]
     );
 
+    // What waits is not in force, and goes on being said. All else is.
+    let in_force = after.clone().taken_over(&before);
+    assert_eq!(in_force.data.dir, before.data.dir);
+    assert_eq!(in_force.data.copy_to, after.data.copy_to);
+    assert_eq!(in_force.http.listen, before.http.listen);
+    assert_eq!(in_force.diff(&after), waits.cloned().collect::<Vec<_>>());
+    assert!(before.diff(&in_force).iter().all(Change::is_live));
+
     // Adding and removing alone is no change of the order.
     let mut fewer = before.clone();
     fewer.nodes.remove(1);
