@@ -24,7 +24,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Now;
 
 pub use mqtt::{MqttChange, MqttValues};
-pub use sinks::{SERVICES, Service, SinkChange, SinkField, SinkValues, SinkWish, TOPICS};
+pub use sinks::{
+    SERVICE_NAMES, SERVICES, Service, ServiceKind, SinkChange, SinkField, SinkValues, SinkWish,
+    TOPICS,
+};
 
 /// How long a new payout address waits.
 pub const PAYOUT_DELAY: Duration = Duration::from_secs(600);

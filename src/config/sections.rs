@@ -26,7 +26,7 @@ use crate::feed::{SYSTEM_KEY, Source};
 use crate::logger;
 use crate::mqtt::{Broker, Version};
 use crate::peer_address::{NamedPeer, Outside, PeerAddress};
-use crate::settings::MqttValues;
+use crate::settings::{MqttValues, SERVICE_NAMES, ServiceKind};
 use crate::signal::{self, Signals};
 use crate::stratum::firmware::Override;
 use crate::update::{Mode, TimeOfDay};
@@ -457,17 +457,6 @@ section! {
     }
 }
 
-/// The services that messages go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Service {
-    Ntfy,
-    Telegram,
-    Discord,
-    Slack,
-    Webhook,
-    Email,
-}
-
 /// What to write as `kind`.
 pub(super) const KINDS: &str = "Write one of \"ntfy\", \"telegram\", \"discord\", \"slack\", \
                                 \"webhook\" and \"email\".";
@@ -476,11 +465,7 @@ section! {
     /// One `[[notify]]` as it is written. Not `Debug`: it holds secrets.
     pub(super) struct NotifySettings {
         /// The service that carries the messages.
-        kind: Option<Service> = choice(&[
-                ("ntfy", Service::Ntfy), ("telegram", Service::Telegram),
-                ("discord", Service::Discord), ("slack", Service::Slack),
-                ("webhook", Service::Webhook), ("email", Service::Email)],
-                "there is no such service", KINDS)
+        kind: Option<ServiceKind> = choice(&SERVICE_NAMES, "there is no such service", KINDS)
             .optional("must be given"), Live;
 
         /// The URL of the ntfy topic, the webhook or the mail server.
@@ -800,6 +785,7 @@ mod tests {
     use super::*;
     use crate::config::Surroundings;
     use crate::config::written::Written;
+    use crate::settings::{SERVICES, TOPICS};
 
     /// Whatever holds when nothing is written is a valid value.
     #[test]
@@ -848,6 +834,27 @@ mod tests {
             }
         }
         assert!(names.len() > 50, "{}", names.len());
+    }
+
+    /// What the file can say of a place for notifications, the page can say as well.
+    #[test]
+    fn the_form_of_a_place_has_each_of_its_settings() {
+        for (name, _) in SERVICE_NAMES {
+            assert!(KINDS.contains(&format!("\"{name}\"")), "{name}");
+            let heading = SECTIONS.iter().find(|section| section.name == "notify").unwrap();
+            assert!(
+                heading.words.contains(&format!("\n   {name} ")),
+                "{name} in {}",
+                heading.words
+            );
+        }
+        let (switches, fields): (Vec<Facts>, Vec<Facts>) =
+            NotifySettings::facts().into_iter().partition(|facts| facts.default.is_some());
+        let switches: Vec<&str> = switches.iter().map(|facts| facts.name).collect();
+        assert_eq!(switches, TOPICS.map(|(topic, _)| topic));
+        let fields: BTreeSet<&str> = fields.iter().map(|facts| facts.name).collect();
+        let typed = SERVICES.iter().flat_map(|service| service.fields).map(|field| field.name);
+        assert_eq!(fields, typed.chain(["kind"]).collect());
     }
 
     /// What opens a door is kept out of a backup's plain part.

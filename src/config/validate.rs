@@ -8,7 +8,7 @@ use super::escapes;
 use super::problem::{At, Problem, Problems};
 use super::sections::{
     Data, Devices, Failover, FirmwareSettings, Http, KINDS, Log, Mqtt, NodeSettings,
-    NotifySettings, P2p, Payout, Service, Stratum, Update,
+    NotifySettings, P2p, Payout, Stratum, Update,
 };
 use super::url::RpcUrl;
 use super::written::{NODES, Table, Written};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::notify::{BadSink, Sink, SinkKind, Topic};
 use crate::peer_address::{NamedPeer, Outside, PeerHost};
-use crate::settings::SINKS_MAX;
+use crate::settings::{SINKS_MAX, ServiceKind};
 use crate::signal;
 use crate::stratum::firmware::Override;
 
@@ -421,18 +421,35 @@ impl<'a> Check<'a> {
         if table.get("kind").is_none() {
             self.problem(&table.at, "notify.kind", "it is missing", KINDS);
         }
-        let NotifySettings { token, chat, user, password, .. } = settings;
-        let url = settings.url.unwrap_or_default();
-        let kind = match settings.kind? {
-            Service::Ntfy => SinkKind::Ntfy { url, token },
-            Service::Telegram => SinkKind::Telegram {
+        // Without `..`, so that none of them is forgotten.
+        let NotifySettings {
+            kind,
+            url,
+            token,
+            chat,
+            user,
+            password,
+            from,
+            to,
+            block,
+            best,
+            miner,
+            node,
+            down,
+            alarm,
+            update,
+        } = settings;
+        let url = url.unwrap_or_default();
+        let kind = match kind? {
+            ServiceKind::Ntfy => SinkKind::Ntfy { url, token },
+            ServiceKind::Telegram => SinkKind::Telegram {
                 token: token.unwrap_or_default(),
                 chat: chat.unwrap_or_default(),
             },
-            Service::Discord => SinkKind::Discord { url },
-            Service::Slack => SinkKind::Slack { url },
-            Service::Webhook => SinkKind::Webhook { url },
-            Service::Email => {
+            ServiceKind::Discord => SinkKind::Discord { url },
+            ServiceKind::Slack => SinkKind::Slack { url },
+            ServiceKind::Webhook => SinkKind::Webhook { url },
+            ServiceKind::Email => {
                 let half = match (&user, &password) {
                     (Some(_), None) => Some("notify.password"),
                     (None, Some(_)) => Some("notify.user"),
@@ -445,23 +462,23 @@ impl<'a> Check<'a> {
                 SinkKind::Email {
                     url,
                     login: user.zip(password),
-                    from: settings.from.unwrap_or_default(),
-                    to: settings.to.unwrap_or_default(),
+                    from: from.unwrap_or_default(),
+                    to: to.unwrap_or_default(),
                 }
             }
         };
-        let topics: Vec<Topic> = [
-            (Topic::Block, settings.block),
-            (Topic::Best, settings.best),
-            (Topic::Miner, settings.miner),
-            (Topic::Node, settings.node),
-            (Topic::Down, settings.down),
-            (Topic::Alarm, settings.alarm),
-            (Topic::Update, settings.update),
-        ]
-        .into_iter()
-        .filter_map(|(topic, told)| told.then_some(topic))
-        .collect();
+        let is_told = |topic: &Topic| match topic {
+            Topic::Block => block,
+            Topic::Best => best,
+            Topic::Miner => miner,
+            Topic::Node => node,
+            Topic::Down => down,
+            Topic::Alarm => alarm,
+            Topic::Update => update,
+            // It has no switch: see [`Sink::wants`].
+            Topic::Test => false,
+        };
+        let topics: Vec<Topic> = Topic::ALL.into_iter().filter(is_told).collect();
         // What was wrong already is not told twice.
         if self.problems.len() > before {
             return None;

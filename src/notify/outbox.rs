@@ -188,7 +188,7 @@ impl Waiting {
 
 impl Lane {
     fn new(id: SinkId, sink: Sink) -> Lane {
-        let kind = sink.kind.name().to_owned();
+        let kind = sink.kind.service().words.to_owned();
         Lane {
             id,
             sink,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::settings::{self, SinkValues};
+use crate::settings::{Service, ServiceKind, SinkValues, TOPICS};
 use crate::status::Level;
 
 use super::{Message, SendError, Topic};
@@ -136,16 +136,17 @@ pub struct Post {
 }
 
 impl SinkKind {
-    /// Name for people.
-    pub fn name(&self) -> &'static str {
-        match self {
-            SinkKind::Ntfy { .. } => "ntfy",
-            SinkKind::Telegram { .. } => "Telegram",
-            SinkKind::Discord { .. } => "Discord",
-            SinkKind::Slack { .. } => "Slack",
-            SinkKind::Webhook { .. } => "Webhook",
-            SinkKind::Email { .. } => "E-mail",
-        }
+    /// Its names, and its form on the page.
+    pub fn service(&self) -> &'static Service {
+        let kind = match self {
+            SinkKind::Ntfy { .. } => ServiceKind::Ntfy,
+            SinkKind::Telegram { .. } => ServiceKind::Telegram,
+            SinkKind::Discord { .. } => ServiceKind::Discord,
+            SinkKind::Slack { .. } => ServiceKind::Slack,
+            SinkKind::Webhook { .. } => ServiceKind::Webhook,
+            SinkKind::Email { .. } => ServiceKind::Email,
+        };
+        kind.service()
     }
 
     /// What of its settings others must not know; also a whole address, as it may hold one.
@@ -198,14 +199,23 @@ impl SinkKind {
             SendError::Refused(code) => *code,
             _ => 0,
         };
-        match (self, code) {
-            (SinkKind::Ntfy { .. }, 401 | 403) | (SinkKind::Telegram { .. }, 401 | 404) => "token",
-            (SinkKind::Telegram { .. }, 400 | 403) => "chat",
-            (SinkKind::Telegram { .. }, _) => "",
-            (SinkKind::Email { login: Some(_), .. }, 530..=535) => "password",
-            (SinkKind::Email { .. }, 530..=535) => "user",
-            (SinkKind::Email { .. }, 550 | 553) => "to",
-            _ => "url",
+        match self {
+            SinkKind::Ntfy { .. } => match code {
+                401 | 403 => "token",
+                _ => "url",
+            },
+            SinkKind::Telegram { .. } => match code {
+                401 | 404 => "token",
+                400 | 403 => "chat",
+                _ => "",
+            },
+            SinkKind::Discord { .. } | SinkKind::Slack { .. } | SinkKind::Webhook { .. } => "url",
+            SinkKind::Email { login, .. } => match code {
+                530..=535 if login.is_some() => "password",
+                530..=535 => "user",
+                550 | 553 => "to",
+                _ => "url",
+            },
         }
     }
 
@@ -322,28 +332,30 @@ impl SinkKind {
 impl Sink {
     /// As the page's form has it, secrets included.
     pub fn values(&self) -> SinkValues {
-        let mut values = match &self.kind {
-            SinkKind::Ntfy { url, token } => SinkValues::of(
-                "ntfy",
-                &[("url", url), ("token", token.as_deref().unwrap_or_default())],
-            ),
-            SinkKind::Telegram { token, chat } => {
-                SinkValues::of("telegram", &[("token", token), ("chat", chat)])
+        let written = match &self.kind {
+            SinkKind::Ntfy { url, token } => {
+                vec![("url", url.as_str()), ("token", token.as_deref().unwrap_or_default())]
             }
-            SinkKind::Discord { url } => SinkValues::of("discord", &[("url", url)]),
-            SinkKind::Slack { url } => SinkValues::of("slack", &[("url", url)]),
-            SinkKind::Webhook { url } => SinkValues::of("webhook", &[("url", url)]),
+            SinkKind::Telegram { token, chat } => vec![("token", token.as_str()), ("chat", chat)],
+            SinkKind::Discord { url } | SinkKind::Slack { url } | SinkKind::Webhook { url } => {
+                vec![("url", url.as_str())]
+            }
             SinkKind::Email { url, login, from, to } => {
                 let login =
                     login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
                 let (user, password) = login.unwrap_or_default();
-                let addresses = [("from", from.as_str()), ("to", to.as_str())];
-                let server = [("url", url.as_str()), ("user", user), ("password", password)];
-                SinkValues::of("email", &[&server[..], &addresses[..]].concat())
+                vec![
+                    ("url", url.as_str()),
+                    ("user", user),
+                    ("password", password),
+                    ("from", from),
+                    ("to", to),
+                ]
             }
         };
+        let mut values = SinkValues::of(self.kind.service().name, &written);
         let is_told = |name: &str| self.topics.iter().any(|topic| topic.name() == name);
-        let topics = settings::TOPICS.iter().map(|(name, _)| *name);
+        let topics = TOPICS.iter().map(|(name, _)| *name);
         values.silent = topics.filter(|name| !is_told(name)).collect();
         values
     }
@@ -357,7 +369,7 @@ impl Sink {
 /// Without secrets.
 impl std::fmt::Debug for SinkKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.service().words)
     }
 }
 
@@ -525,6 +537,48 @@ mod tests {
         assert_eq!(telegram("123:AB/../x", "42"), Err(BadSink::Token));
         assert_eq!(telegram("123", "42"), Err(BadSink::Token));
         assert_eq!(telegram("123:AB", " "), Err(BadSink::Chat));
+    }
+
+    /// What the page's form asks for is what its service is made of, and what may not be shown is known.
+    #[test]
+    fn each_service_fills_its_form() {
+        for kind in ServiceKind::ALL {
+            let text = str::to_owned;
+            let kind = match kind {
+                ServiceKind::Ntfy => {
+                    SinkKind::Ntfy { url: text("url"), token: Some(text("token")) }
+                }
+                ServiceKind::Telegram => {
+                    SinkKind::Telegram { token: text("token"), chat: text("chat") }
+                }
+                ServiceKind::Discord => SinkKind::Discord { url: text("url") },
+                ServiceKind::Slack => SinkKind::Slack { url: text("url") },
+                ServiceKind::Webhook => SinkKind::Webhook { url: text("url") },
+                ServiceKind::Email => SinkKind::Email {
+                    url: text("url"),
+                    login: Some((text("user"), text("password"))),
+                    from: text("from"),
+                    to: text("to"),
+                },
+            };
+            let service = kind.service();
+            let secrets = kind.secrets().into_iter().map(text).collect::<Vec<_>>();
+            let values = Sink { kind, topics: Vec::new() }.values();
+            assert_eq!(values.service(), Some(service));
+            for field in service.fields {
+                assert_eq!(values.get(field.name), field.name, "{}", service.name);
+                assert!(!field.is_secret || secrets.iter().any(|secret| secret == field.name));
+            }
+            assert_eq!(values.silent, TOPICS.map(|(topic, _)| topic));
+        }
+    }
+
+    /// The page has a switch for each topic but the test, by the name in the file.
+    #[test]
+    fn each_topic_has_its_switch() {
+        let topics = Topic::ALL.into_iter().filter(|topic| *topic != Topic::Test);
+        let names: Vec<&str> = topics.map(Topic::name).collect();
+        assert_eq!(names, TOPICS.map(|(topic, _)| topic));
     }
 
     #[test]

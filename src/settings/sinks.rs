@@ -9,6 +9,34 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Remark;
+use crate::listed::listed;
+
+listed! {
+    /// The services that messages are sent by, in the order in which they are offered.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ServiceKind {
+        /// ntfy.sh, or an ntfy server of one's own.
+        Ntfy,
+        /// A Telegram bot.
+        Telegram,
+        /// A Discord webhook.
+        Discord,
+        /// A Slack incoming webhook.
+        Slack,
+        /// Any address that takes a JSON object by POST.
+        Webhook,
+        /// E-mail, through a mail server.
+        Email,
+    }
+}
+
+impl ServiceKind {
+    /// Its names and its form.
+    pub fn service(self) -> &'static Service {
+        let all: &'static [Service] = &SERVICES;
+        &all[self.index()]
+    }
+}
 
 /// One field of a service's form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +47,17 @@ pub struct SinkField {
     pub words: &'static str,
     /// What may be written there.
     pub example: &'static str,
-    /// It is never shown again. Whole addresses are, where who knows them can read or write there.
+    /// It is never shown again. Whole addresses are secrets, where who knows them can read or write there.
     pub is_secret: bool,
+    /// It says to whom the secrets behind it are sent: with another value, none of them stays.
+    pub binds: bool,
 }
 
 /// A service and its form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
+    /// Which one it is.
+    pub kind: ServiceKind,
     /// What stands as `kind` in the file.
     pub name: &'static str,
     /// Its name for people.
@@ -48,27 +80,37 @@ pub const TOPICS: [(&str, &str); 7] = [
 ];
 
 const fn open(name: &'static str, words: &'static str, example: &'static str) -> SinkField {
-    SinkField { name, words, example, is_secret: false }
+    SinkField { name, words, example, is_secret: false, binds: false }
 }
 
 const fn secret(name: &'static str, words: &'static str, example: &'static str) -> SinkField {
-    SinkField { name, words, example, is_secret: true }
+    SinkField { is_secret: true, ..open(name, words, example) }
 }
 
-/// All services, in the order in which they are offered.
-pub const SERVICES: [Service; 6] = [
+impl SinkField {
+    /// The same, and the secrets behind it are for what is written here.
+    const fn binding(self) -> SinkField {
+        SinkField { binds: true, ..self }
+    }
+}
+
+/// All services, in the order of [`ServiceKind`].
+pub const SERVICES: [Service; ServiceKind::COUNT] = [
     Service {
+        kind: ServiceKind::Ntfy,
         name: "ntfy",
         words: "ntfy",
         help: "Install the ntfy app, subscribe to a topic with a name that nobody guesses, and write the \
                topic's address here. Everybody who knows it can read along; a server of your own can ask \
                for a token.",
         fields: &[
-            secret("url", "Address of the topic", "https://ntfy.sh/a-name-that-nobody-guesses"),
+            secret("url", "Address of the topic", "https://ntfy.sh/a-name-that-nobody-guesses")
+                .binding(),
             secret("token", "Access token (optional)", ""),
         ],
     },
     Service {
+        kind: ServiceKind::Telegram,
         name: "telegram",
         words: "Telegram",
         help: "Write to @BotFather to get a bot and its token. Then write something to your bot, and ask \
@@ -79,39 +121,60 @@ pub const SERVICES: [Service; 6] = [
         ],
     },
     Service {
+        kind: ServiceKind::Discord,
         name: "discord",
         words: "Discord",
         help: "In the channel's settings, under Integrations, make a webhook and copy its URL.",
-        fields: &[secret("url", "URL of the webhook", "https://discord.com/api/webhooks/…")],
+        fields: &[
+            secret("url", "URL of the webhook", "https://discord.com/api/webhooks/…").binding()
+        ],
     },
     Service {
+        kind: ServiceKind::Slack,
         name: "slack",
         words: "Slack",
         help: "Add an incoming webhook to the channel, and copy its URL.",
-        fields: &[secret("url", "URL of the webhook", "https://hooks.slack.com/services/…")],
+        fields: &[
+            secret("url", "URL of the webhook", "https://hooks.slack.com/services/…").binding()
+        ],
     },
     Service {
+        kind: ServiceKind::Webhook,
         name: "webhook",
         words: "Webhook",
         help: "A server of your own, such as Home Assistant. It gets a JSON object by POST, with name, \
                topic, level, title, text and at.",
-        fields: &[secret("url", "Address", "http://homeassistant.local:8123/api/webhook/…")],
+        fields: &[
+            secret("url", "Address", "http://homeassistant.local:8123/api/webhook/…").binding()
+        ],
     },
     Service {
+        kind: ServiceKind::Email,
         name: "email",
         words: "E-mail",
         help: "smtps:// is encrypted from the start (port 465), smtp:// as soon as the server can (port \
                587). A password is never sent unencrypted. Many providers want a password for programs, \
                which you make in your account there.",
         fields: &[
-            open("url", "Mail server", "smtps://mail.example.org"),
-            open("user", "User (optional)", "anna"),
+            open("url", "Mail server", "smtps://mail.example.org").binding(),
+            open("user", "User (optional)", "anna").binding(),
             secret("password", "Password (optional)", ""),
             open("from", "Sender", "anna@example.org"),
             open("to", "Who reads it", "anna@example.org"),
         ],
     },
 ];
+
+/// The same by their names in the file.
+pub const SERVICE_NAMES: [(&str, ServiceKind); ServiceKind::COUNT] = {
+    let mut names = [("", ServiceKind::Ntfy); ServiceKind::COUNT];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = (SERVICES[at].name, SERVICES[at].kind);
+        at += 1;
+    }
+    names
+};
 
 impl Service {
     /// By the name that stands in the file.
@@ -160,20 +223,16 @@ impl SinkValues {
         self.written.push((name, value.into()));
     }
 
-    /// The same without the secrets, as the page may have it.
+    /// The same without the secrets, as the page may have it. Of a kind that nobody knows, nothing stays.
     pub fn without_secrets(mut self) -> SinkValues {
-        let is_secret = |name: &str| {
-            let fields = self.service().map_or(&[][..], |service| service.fields);
-            fields.iter().any(|field| field.name == name && field.is_secret)
-        };
-        let secrets: Vec<&str> =
-            self.written.iter().map(|(name, _)| *name).filter(|name| is_secret(name)).collect();
-        self.written.retain(|(name, _)| !secrets.contains(name));
+        let fields = self.service().map_or(&[][..], |service| service.fields);
+        let is_open = |name: &str| fields.iter().any(|f| f.name == name && !f.is_secret);
+        self.written.retain(|(name, _)| is_open(name));
         self
     }
 
     /// Puts in the secrets that were not typed, out of `known`, which has them. A token or a password
-    /// stays only with the address and the user that it was given for.
+    /// stays only with the address and the user that it was given for ([`SinkField::binds`]).
     pub fn fill_secrets(&mut self, known: &SinkValues) {
         let Some(service) = self.service().filter(|_| self.kind == known.kind) else { return };
         let mut is_elsewhere = false;
@@ -183,7 +242,7 @@ impl SinkValues {
             if !is_typed && !is_elsewhere {
                 let before = before.to_owned();
                 self.set(field.name, before);
-            } else if matches!(field.name, "url" | "user") {
+            } else if field.binds {
                 is_elsewhere |= now != before;
             }
         }
@@ -354,6 +413,36 @@ mod tests {
             assert_eq!(remark.field, field, "{json}");
             assert!(remark.text.ends_with('.') && !remark.text.contains("geheim"), "{remark:?}");
         }
+    }
+
+    #[test]
+    fn each_kind_finds_its_service_and_its_name() {
+        for kind in ServiceKind::ALL {
+            assert_eq!(kind.service().kind, kind);
+            assert_eq!(Service::of(kind.service().name), Some(kind.service()));
+        }
+    }
+
+    /// Telegram's bots are all reached at one address, which nobody writes.
+    #[test]
+    fn each_secret_is_bound_to_what_stands_before_it() {
+        let mut free = Vec::new();
+        for service in SERVICES {
+            let mut is_bound = false;
+            for field in service.fields {
+                is_bound |= field.binds;
+                if field.is_secret && !is_bound {
+                    free.push((service.name, field.name));
+                }
+            }
+        }
+        assert_eq!(free, [("telegram", "token"), ("telegram", "chat")]);
+    }
+
+    #[test]
+    fn of_a_kind_that_nobody_knows_nothing_is_shown_again() {
+        let values = SinkValues::of("pager", &[("url", "https://geheim")]);
+        assert_eq!(values.without_secrets().get("url"), "");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use soloist::config::{self, Flags, SECTIONS, Surroundings};
+use soloist::settings::{SERVICES, TOPICS};
 use soloist::status::health::Ready;
 use soloist::status::html::help::{CHAPTERS, Chapter};
 use soloist::status::{AlarmKind, RejectReason, Snapshot};
@@ -100,6 +101,21 @@ fn each_reason_of_a_rejected_share_is_explained() {
             .replace("sent twice", "shares sent twice");
         let words = if reason.words() == words { format!("- {words}:") } else { words };
         assert!(text.contains(&words), "docs/alarms.md: {words}");
+    }
+}
+
+#[test]
+fn each_service_and_each_topic_of_messages_is_explained() {
+    let text = text(chapter("messages"));
+    for service in SERVICES {
+        assert!(
+            text.contains(&format!("**{}**", service.words)),
+            "docs/messages.md: {}",
+            service.words
+        );
+    }
+    for (topic, _) in TOPICS {
+        assert!(text.contains(&format!("- `{topic}`: ")), "docs/messages.md: {topic}");
     }
 }
 
