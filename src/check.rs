@@ -202,7 +202,34 @@ impl FaultAt {
             }
             RpcError::Certificate { .. }
             | RpcError::Tls(TlsFault::Untrusted | TlsFault::NotPinned(_)) => FaultAt::Certificate,
-            _ => FaultAt::Url,
+            RpcError::Address(_)
+            | RpcError::UnknownName(_)
+            | RpcError::Refused
+            | RpcError::Unreachable(_)
+            | RpcError::NoConnection(_)
+            | RpcError::Transport(_)
+            | RpcError::Timeout(_)
+            | RpcError::Tls(
+                TlsFault::Name(_) | TlsFault::Date | TlsFault::Plain | TlsFault::Other(_),
+            )
+            | RpcError::NotHttp(_)
+            | RpcError::WebPage(_)
+            | RpcError::Redirect { .. }
+            | RpcError::ForbiddenAddress { .. }
+            | RpcError::WrongPath
+            | RpcError::TooLong
+            | RpcError::QueueFull
+            | RpcError::Unavailable
+            | RpcError::Gateway(_)
+            | RpcError::Http(_)
+            | RpcError::Rpc { .. }
+            | RpcError::Downloading { .. }
+            | RpcError::UnknownRule(_)
+            | RpcError::Signet
+            | RpcError::WrongChain(_)
+            | RpcError::Cut { .. }
+            | RpcError::TooLarge(_)
+            | RpcError::Malformed(_) => FaultAt::Url,
         }
     }
 }
