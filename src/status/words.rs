@@ -33,6 +33,21 @@ impl RejectReason {
         }
     }
 
+    /// Whether nobody can avoid it: counted apart from what the miner or its Wi-Fi is to blame for.
+    pub fn is_unavoidable(self) -> bool {
+        match self {
+            RejectReason::StaleAtChange => true,
+            RejectReason::Stale
+            | RejectReason::UnknownJob
+            | RejectReason::Duplicate
+            | RejectReason::LowDifficulty
+            | RejectReason::BadTime
+            | RejectReason::BadVersion
+            | RejectReason::Malformed
+            | RejectReason::Unauthorized => false,
+        }
+    }
+
     /// What it tells about the miner, for its own page.
     pub fn meaning(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use maud::{Markup, html};
 
-use crate::status::{MadeRoomView, MinerState, MinerView, RejectReason, RejectView, format};
+use crate::status::{MadeRoomView, MinerState, MinerView, RejectView, format};
 
 use super::{Miners, Section, View, chart, device, rate, veil};
 
@@ -239,17 +239,18 @@ pub(super) fn last_share(view: &View<'_>, miner: &MinerView) -> Markup {
 
 /// How many, and the most frequent reason in words. Those that nobody can avoid stand apart.
 fn rejects(miner: &MinerView) -> String {
-    let at_change = |r: &&RejectView| r.reason == RejectReason::StaleAtChange;
-    let unavoidable: u64 = miner.rejects.iter().filter(at_change).map(|r| r.count).sum();
-    let others = || miner.rejects.iter().filter(|r| !at_change(r));
-    let all: u64 = others().map(|r| r.count).sum();
-    let mut words = match others().max_by_key(|r| r.count).filter(|r| r.count > 0) {
+    let (unavoidable, others): (Vec<&RejectView>, Vec<&RejectView>) = miner
+        .rejects
+        .iter()
+        .filter(|view| view.count > 0)
+        .partition(|view| view.reason.is_unavoidable());
+    let all: u64 = others.iter().map(|view| view.count).sum();
+    let mut words = match others.iter().max_by_key(|view| view.count) {
         None => "none rejected".to_owned(),
         Some(worst) => format!("{} rejected ({})", format::thousands(all), worst.reason.short()),
     };
-    if unavoidable > 0 {
-        let short = RejectReason::StaleAtChange.short();
-        words.push_str(&format!(", {} {short}", format::thousands(unavoidable)));
+    for view in unavoidable {
+        words += &format!(", {} {}", format::thousands(view.count), view.reason.short());
     }
     words
 }
