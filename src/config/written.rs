@@ -244,11 +244,15 @@ impl Place<'_> {
     }
 
     fn no_section(&self, span: Range<usize>) -> Problem {
-        let instead = "Write sections as [node], [payout], [stratum], [http], [data], [failover], \
-                       [p2p], [devices], [mqtt], [update] and [log] on a line of their own, each backup \
-                       node as [[node.backup]], each kind of miner as [[stratum.firmware]] and each place \
-                       for notifications as [[notify]].";
-        self.problem(Some(span), "", "this is not a section", instead)
+        let single = SECTIONS.iter().filter(|section| !section.is_list());
+        let mut single: Vec<String> = single.map(|section| section.heading()).collect();
+        let last = single.pop().unwrap_or_default();
+        let instead = format!(
+            "Write sections as {} and {last} on a line of their own, each backup node as [[node.backup]], \
+             each kind of miner as [[stratum.firmware]] and each place for notifications as [[notify]].",
+            single.join(", ")
+        );
+        self.problem(Some(span), "", "this is not a section", &instead)
     }
 
     fn unknown(&self, section: &str, key: &str, span: Range<usize>) -> Problem {
