@@ -21,7 +21,7 @@ use super::{HTTP_PORT, MAX_CONNECTIONS, P2pAddress, STRATUM_PORT, Secret, Tag};
 use crate::address::Address;
 use crate::devices::pointing::Command;
 use crate::devices::rounds::Place;
-use crate::failover::Follow;
+use crate::failover::{DEFAULT_GRACE, Follow};
 use crate::feed::{SYSTEM_KEY, Source};
 use crate::logger;
 use crate::mqtt::{Broker, Version};
@@ -326,7 +326,7 @@ section! {
         grace: Duration =
             span(10, "miners would work for more than 10 minutes on a job that may be stale",
                 "Write at most \"10 min\"; \"90 s\" is a good value.")
-            .default("\"90 s\""),
+            .default(format!("\"{} s\"", DEFAULT_GRACE.as_secs())),
             Live => |old, new| {
                 let [from, to] = [old, new].map(|failover| failover.grace.as_secs());
                 format!("Without any node the last job is served for {to} s, no longer {from} s.")

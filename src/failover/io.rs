@@ -26,7 +26,7 @@ pub struct Setup {
     pub follow: Follow,
 }
 
-/// [`Setup::grace`] where the owner sets nothing, as the settings declare it. For tests.
+/// [`Setup::grace`] where the owner sets nothing.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(90);
 
 /// One node, as far as the policy needs to know it.
