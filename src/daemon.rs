@@ -984,7 +984,7 @@ impl State {
 
     /// A block is undecided, or its miner waits for an answer.
     fn is_busy_with_a_block(&self) -> bool {
-        self.engine.blocks().is_busy() || self.engine.blocks().holds_answers()
+        self.engine.blocks().has_undecided() || self.engine.blocks().holds_answers()
     }
 
     /// Whether [`Daemon::freeze`] is due.
@@ -1093,7 +1093,7 @@ impl State {
     fn feed_watchdog(&mut self, now: Now) {
         let Some(interval) = self.systemd.watchdog() else { return };
         // An undecided block is worth more than a restart.
-        if self.is_stuck() && !self.engine.blocks().is_busy() {
+        if self.is_stuck() && !self.engine.blocks().has_undecided() {
             return;
         }
         if self.next_watchdog.is_none_or(|at| now.mono >= at) {

@@ -42,7 +42,7 @@ const SEEN_ONLY: &str = "duplicate, though the node does not have it";
 
 /// One node and one block.
 #[derive(Debug)]
-pub(super) struct Offer {
+pub(super) struct NodeOffer {
     stage: Stage,
     /// The pause before it gets the block again.
     pause: Duration,
@@ -70,10 +70,10 @@ enum Stage {
     Given,
 }
 
-impl Offer {
+impl NodeOffer {
     /// Due at once.
-    pub(super) fn new(now: Instant) -> Offer {
-        Offer {
+    pub(super) fn new(now: Instant) -> NodeOffer {
+        NodeOffer {
             stage: Stage::Due { at: now },
             pause: FIRST_RETRY,
             parent_pause: LACKS_PARENT,

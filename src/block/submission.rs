@@ -18,7 +18,7 @@
 //! is known. The proof is the node's best chain: the header has confirmations and the block of that
 //! height is ours ([`Position`]), or our block is the node's tip. The one exception is a refusal.
 //!
-//! The block is offered to each node separately, at once and in parallel; `Offer` has the pauses. A
+//! The block is offered to each node separately, at once and in parallel; `NodeOffer` has the pauses. A
 //! node is asked about one block at a time, undecided blocks first. A new height ends nothing: the
 //! new block may be on our own block's fork.
 
@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::SolvedBlock;
-use super::offer::{FIRST_RETRY, Offer, is_repeat};
+use super::offer::{FIRST_RETRY, NodeOffer, is_repeat};
 use crate::chain::BlockHash;
 use crate::clock::Now;
 use crate::ids::NodeId;
@@ -196,7 +196,7 @@ struct Tracked {
     state: BlockState,
     /// Whether it is urgent; not if an earlier run called it accepted.
     hurries: bool,
-    offers: BTreeMap<NodeId, Offer>,
+    offers: BTreeMap<NodeId, NodeOffer>,
 }
 
 /// What all nodes together show of a block.
@@ -277,7 +277,7 @@ impl Submissions {
     /// When [`Input::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let offers = self.blocks.iter().flat_map(|tracked| tracked.offers.values());
-        let offers = offers.filter_map(Offer::due);
+        let offers = offers.filter_map(NodeOffer::due);
         let looks = self.nodes.iter().filter_map(|node| self.next_look(*node));
         offers.chain(looks).min()
     }
@@ -289,7 +289,7 @@ impl Submissions {
 
     /// Whether some block is undecided: no node has shown yet where it has the block. A stop must
     /// wait for it.
-    pub fn is_busy(&self) -> bool {
+    pub fn has_undecided(&self) -> bool {
         self.blocks.iter().any(|tracked| tracked.state == BlockState::Candidate)
     }
 
@@ -344,13 +344,13 @@ impl Submissions {
                 tracked.update(node, out, |offer| offer.looked(now.mono, None));
             }
             let is_due = |tracked: &&mut Tracked| {
-                let due = tracked.offers.get(&node).and_then(Offer::look_due);
+                let due = tracked.offers.get(&node).and_then(NodeOffer::look_due);
                 due.is_some_and(|due| now.mono >= due)
             };
             let due = self.blocks.iter_mut().filter(is_due);
             let Some(tracked) = due.max_by_key(|tracked| tracked.priority()) else { continue };
             let (block, height) = (tracked.block.hash, tracked.block.height);
-            tracked.update(node, out, Offer::asked);
+            tracked.update(node, out, NodeOffer::asked);
             self.talk(node).asked = Some((block, now.mono));
             out.push(Output::Ask { node, ask: Ask::Position { block, height } });
         }
@@ -363,7 +363,7 @@ impl Submissions {
             return Some(since + UNANSWERED);
         }
         let offers = self.blocks.iter().filter_map(|tracked| tracked.offers.get(&node));
-        let due = offers.filter_map(Offer::look_due).min()?;
+        let due = offers.filter_map(NodeOffer::look_due).min()?;
         Some(talk.and_then(|talk| talk.full_until).map_or(due, |full| due.max(full)))
     }
 
@@ -409,7 +409,7 @@ impl Tracked {
     }
 
     /// Changes the state of a node, and reports when the block entered its best chain or left it.
-    fn update(&mut self, node: NodeId, out: &mut Vec<Output>, change: impl FnOnce(&mut Offer)) {
+    fn update(&mut self, node: NodeId, out: &mut Vec<Output>, change: impl FnOnce(&mut NodeOffer)) {
         let Some(offer) = self.offers.get_mut(&node) else { return };
         let before = offer.has_shown_it();
         change(offer);
@@ -426,7 +426,7 @@ impl Tracked {
             _ => Urgency::Normal,
         };
         for node in nodes {
-            let offer = self.offers.entry(*node).or_insert_with(|| Offer::new(now.mono));
+            let offer = self.offers.entry(*node).or_insert_with(|| NodeOffer::new(now.mono));
             if offer.due().is_some_and(|due| now.mono >= due) {
                 offer.submitted(now.mono);
                 out.push(Output::Submit { node: *node, block: self.block.clone(), urgency });
@@ -484,26 +484,26 @@ impl Tracked {
         }
         let offers = || self.offers.values();
         // After a start one node may be quicker to deny the block than another to show it.
-        if matches!(self.state, BlockState::Accepted { .. }) && !offers().all(Offer::is_heard) {
+        if matches!(self.state, BlockState::Accepted { .. }) && !offers().all(NodeOffer::is_heard) {
             return Evidence::None;
         }
-        let nobody_has_it = !self.offers.is_empty() && offers().all(Offer::is_without);
+        let nobody_has_it = !self.offers.is_empty() && offers().all(NodeOffer::is_without);
         let is_gone = || {
             let mut all = self.offers.iter();
-            let is_without = |node, offer: &Offer| {
+            let is_without = |node, offer: &NodeOffer| {
                 offer.is_without() || offer.is_untold() && self.is_denied_by_a_twin(node, talks)
             };
             !self.offers.is_empty() && all.all(|(node, offer)| is_without(*node, offer))
         };
-        if offers().any(Offer::has_buried_another) || above >= MATURITY && is_gone() {
+        if offers().any(NodeOffer::has_buried_another) || above >= MATURITY && is_gone() {
             return Evidence::Buried;
         }
-        match offers().filter_map(Offer::rival).max() {
+        match offers().filter_map(NodeOffer::rival).max() {
             Some(2..) => return Evidence::Lost,
             Some(1) => return Evidence::Beside,
             Some(0) | None => {}
         }
-        let refusals: Option<Vec<&str>> = offers().map(Offer::refusal).collect();
+        let refusals: Option<Vec<&str>> = offers().map(NodeOffer::refusal).collect();
         let refusals = refusals.unwrap_or_default();
         match refusals.iter().find(|reason| !is_repeat(reason)).or(refusals.first()) {
             Some(reason) => Evidence::Refused((*reason).to_owned()),
@@ -659,10 +659,10 @@ mod tests {
         let out = world.say(A, None);
         assert_eq!(looked(&out), [A], "looked at as soon as it answers");
         assert_eq!(world.state(), Some(BlockState::Candidate));
-        assert!(world.submissions.is_busy());
+        assert!(world.submissions.has_undecided());
         let out = world.look(A, in_chain(1));
         assert_eq!(world.state(), accepted(A, 1));
-        assert!(!world.submissions.is_busy());
+        assert!(!world.submissions.has_undecided());
         assert!(out.iter().any(|o| matches!(o, Output::Shown { node: A, in_chain: true, .. })));
     }
 
@@ -703,7 +703,10 @@ mod tests {
                 );
                 world.look(A, Position::Outside { rival: 1 });
                 assert_eq!(world.state(), Some(BlockState::Beside));
-                assert!(!world.submissions.is_busy(), "a node holds it: a stop need not wait");
+                assert!(
+                    !world.submissions.has_undecided(),
+                    "a node holds it: a stop need not wait"
+                );
                 world.seconds = 500.0;
                 // It is looked at every 5 s at least, and at once when the tip changes.
                 assert_eq!(looked(&world.tip(A, OTHER)), [A]);
@@ -850,7 +853,7 @@ mod tests {
         let pauses: Vec<f64> =
             looks.windows(2).map(|pair| ((pair[1] - pair[0]) * 10.0).round() / 10.0).collect();
         assert_eq!(pauses[..7], [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0]);
-        assert!(world.submissions.is_busy());
+        assert!(world.submissions.has_undecided());
     }
 
     #[test]
@@ -971,7 +974,7 @@ mod tests {
         assert_eq!(submitted(&out), [A, B]);
         assert!(matches!(out[0], Output::Submit { .. }) && matches!(out[1], Output::Submit { .. }));
         assert!(matches!(out[2], Output::Changed { state: BlockState::Candidate, .. }));
-        assert!(world.submissions.is_busy());
+        assert!(world.submissions.has_undecided());
         assert!(world.solve().is_empty(), "the same block again changes nothing");
     }
 
@@ -982,7 +985,7 @@ mod tests {
         world.answer(B, Ok(SubmitAnswer::Accepted));
         world.look(B, in_chain(1));
         assert_eq!(world.state(), accepted(B, 1));
-        assert!(!world.submissions.is_busy());
+        assert!(!world.submissions.has_undecided());
         world.answer(A, down());
         assert_eq!(submitted(&world.at(0.1)), [A], "A is still offered the block");
         world.answer(A, Ok(SubmitAnswer::Duplicate));
@@ -1144,7 +1147,7 @@ mod tests {
         let out = world.look(A, Position::Missing);
         assert_eq!(submitted(&out), [A]);
         assert_eq!(world.state(), Some(BlockState::Candidate));
-        assert!(world.submissions.is_busy());
+        assert!(world.submissions.has_undecided());
     }
 
     #[test]
@@ -1219,7 +1222,7 @@ mod tests {
             let out = world.input(Input::Restored(block(), BlockState::Orphaned));
             assert_eq!(submitted(&out), [A, B]);
             let hurried = |o: &Output| matches!(o, Output::Submit { urgency: Urgency::Urgent, .. });
-            assert!(!out.iter().any(hurried) && !world.submissions.is_busy());
+            assert!(!out.iter().any(hurried) && !world.submissions.has_undecided());
         };
         let mut world = World::new();
         restore(&mut world);

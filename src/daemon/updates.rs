@@ -98,7 +98,7 @@ impl State {
 
     pub(super) fn tick_updates(&mut self, now: Now) {
         // A solved block has the card for itself.
-        let waits = self.engine.blocks().is_busy();
+        let waits = self.engine.blocks().has_undecided();
         self.updates.download.waits.store(waits, Ordering::Relaxed);
         if self.updates.next_deadline().is_some_and(|at| now.mono >= at) {
             self.update_input(now, Input::Tick);
@@ -123,7 +123,7 @@ impl State {
         let agrees = agrees.is_none_or(|clock| clock.ahead.unsigned_abs() <= CLOCKS_DIFFER);
         let mut nodes = self.engine.failover().nodes(now.mono);
         Facts {
-            block_waits: self.engine.blocks().is_busy(),
+            block_waits: self.engine.blocks().has_undecided(),
             has_work: nodes.any(|node| standing::state(&node).is_usable()),
             clock_is_good: (clock_is_known || !is_unset) && agrees,
             on_trial: Path::new(TRIAL).exists(),

@@ -62,8 +62,8 @@ impl Blocks {
     }
 
     /// Whether some block is undecided: no node has shown yet where it stands.
-    pub fn is_busy(&self) -> bool {
-        self.submissions.is_busy()
+    pub fn has_undecided(&self) -> bool {
+        self.submissions.has_undecided()
     }
 
     /// Whether the answer to a miner waits for the card.
@@ -73,11 +73,11 @@ impl Blocks {
 
     /// Number of blocks that no node has shown in its best chain yet.
     pub fn waiting(&self) -> usize {
-        self.undecided().count()
+        self.waiting_blocks().count()
     }
 
     /// The blocks that no node has shown in its best chain yet.
-    pub(super) fn undecided(&self) -> impl Iterator<Item = &Arc<SolvedBlock>> {
+    pub(super) fn waiting_blocks(&self) -> impl Iterator<Item = &Arc<SolvedBlock>> {
         let waits = |state: &BlockState| match state {
             BlockState::Candidate | BlockState::Beside | BlockState::Refused { .. } => true,
             BlockState::Accepted { .. }

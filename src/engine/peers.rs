@@ -152,7 +152,7 @@ impl Engine {
             if self.peers.0.get(&id).is_none_or(|link| link.chain != chain) {
                 self.effects.push_back(Effect::PeerConnect { node: id, chain });
                 self.peers.0.insert(id, Link::new(chain));
-                let blocks: Vec<_> = self.blocks.undecided().cloned().collect();
+                let blocks: Vec<_> = self.blocks.waiting_blocks().cloned().collect();
                 for block in &blocks {
                     self.offer_to_peer(id, block);
                 }

@@ -476,10 +476,10 @@ fn a_block_is_accepted_when_a_node_shows_it_and_told_once() {
     scene.submit = Some(SubmitAnswer::Accepted);
     scene.submit(1);
     assert_eq!(scene.engine.blocks().accepted_after(scene.block().hash), None);
-    assert!(scene.engine.blocks().is_busy());
+    assert!(scene.engine.blocks().has_undecided());
     scene.wait(2000);
     let block = scene.block();
-    assert!(!scene.engine.blocks().is_busy());
+    assert!(!scene.engine.blocks().has_undecided());
     assert!(scene.engine.blocks().accepted_after(block.hash).is_some());
     let told: Vec<_> = scene.told().into_iter().filter(|text| text.contains("ACCEPTED")).collect();
     assert_eq!(
@@ -601,10 +601,10 @@ fn a_block_is_accepted_by_p2p_alone_where_no_rpc_answers() {
     scene.hand_in(Input::Peer(A, Event::Asked { block, form, after }));
     let form = Form::Compact;
     scene.hand_in(Input::Peer(A, Event::Asked { block, form, after }));
-    assert!(scene.engine.blocks().is_busy(), "asking for it is not having it");
+    assert!(scene.engine.blocks().has_undecided(), "asking for it is not having it");
     scene.wait(6);
     scene.hand_in(Input::Peer(A, in_chain(block)));
-    assert!(!scene.engine.blocks().is_busy());
+    assert!(!scene.engine.blocks().has_undecided());
     let told: Vec<_> = scene.told().into_iter().filter(|text| text.contains("n0")).collect();
     assert_eq!(
         told,
@@ -645,7 +645,7 @@ fn what_another_node_says_at_a_p2p_port_is_not_believed() {
         let block = scene.block().hash;
         scene.hand_in(Input::Peer(A, in_chain(block)));
         scene.hand_in(Input::Peer(A, tip_by_p2p(2)));
-        assert!(scene.engine.blocks().is_busy());
+        assert!(scene.engine.blocks().has_undecided());
         assert_eq!(scene.count(is_job), 0);
         let templates = |did: &Did| matches!(did, Did::Effect(Effect::Ask { .. }));
         assert_eq!(scene.count(templates), 0, "{:#?}", scene.log);
@@ -661,9 +661,9 @@ fn what_a_port_showed_is_believed_as_soon_as_it_is_known_to_be_the_nodes_own() {
     // A node that was started anew takes the block before it is asked for its tip.
     scene.hand_in(Input::Peer(A, ready()));
     scene.hand_in(Input::Peer(A, in_chain(block)));
-    assert!(scene.engine.blocks().is_busy());
+    assert!(scene.engine.blocks().has_undecided());
     scene.hand_in(Input::Peer(A, Event::Same(true)));
-    assert!(!scene.engine.blocks().is_busy());
+    assert!(!scene.engine.blocks().has_undecided());
 }
 
 #[test]
@@ -722,7 +722,7 @@ fn a_p2p_port_that_is_of_no_use_is_told_once_for_each_reason() {
 }
 
 #[test]
-fn a_node_that_comes_by_a_reload_is_offered_what_is_undecided() {
+fn a_node_that_comes_by_a_reload_is_offered_what_waits() {
     const C: NodeId = NodeId(5);
     let mut scene = Scene::new();
     scene.submit(1);

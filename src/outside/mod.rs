@@ -202,7 +202,7 @@ pub struct OutsidePeers {
     book: Book,
     peers: BTreeMap<OutsideId, Outsider>,
     next_id: u32,
-    offers: VecDeque<Offer>,
+    offers: VecDeque<OutsideOffer>,
     /// The own nodes' tips, the newest first.
     trail: VecDeque<(BlockHash, u32)>,
     /// Since when the newest has been theirs.
@@ -248,7 +248,7 @@ struct Outsider {
 
 /// A block that is offered.
 #[derive(Debug)]
-struct Offer {
+struct OutsideOffer {
     hash: BlockHash,
     /// `None` once it is settled.
     block: Option<Arc<SolvedBlock>>,
@@ -278,7 +278,7 @@ impl Takers {
     }
 }
 
-impl Offer {
+impl OutsideOffer {
     /// Whether strangers are looked for.
     fn is_wanting(&self, at: Instant) -> bool {
         self.is_open(at) && at >= self.since + OWN_FIRST
@@ -367,7 +367,7 @@ impl OutsidePeers {
         self.book.memory()
             + self.peers.len() * size_of::<Outsider>()
             + self.trail.capacity() * size_of::<(BlockHash, u32)>()
-            + self.offers.capacity() * size_of::<Offer>()
+            + self.offers.capacity() * size_of::<OutsideOffer>()
     }
 
     fn on_settings(&mut self, settings: Settings, out: &mut Vec<Output>) {
@@ -481,7 +481,7 @@ impl OutsidePeers {
             let settled = self.offers.iter().position(|offer| offer.block.is_none());
             self.offers.remove(settled.unwrap_or(0));
         }
-        self.offers.push_back(Offer {
+        self.offers.push_back(OutsideOffer {
             hash,
             block: Some(block.clone()),
             since: now.mono,
@@ -614,7 +614,8 @@ impl OutsidePeers {
 
     /// When something is due, as things stand.
     fn deadline(&self, now: Now) -> Option<Instant> {
-        let is_early = |offer: &&Offer| offer.is_open(now.mono) && !offer.is_wanting(now.mono);
+        let is_early =
+            |offer: &&OutsideOffer| offer.is_open(now.mono) && !offer.is_wanting(now.mono);
         let is_used = self.settings.outside != Outside::Off;
         let offers = self.offers.iter().filter(|offer| is_used && is_early(offer));
         let offers = offers.map(|offer| offer.since + OWN_FIRST).min();
@@ -640,7 +641,8 @@ impl OutsidePeers {
     /// When a connection counts as being of no use.
     fn in_vain_at(&self, now: Now, id: OutsideId, peer: &Outsider) -> Option<Instant> {
         let (ready, _) = peer.ready.as_ref()?;
-        let waits = |offer: &&Offer| offer.is_wanting(now.mono) && !offer.shown.ids.contains(&id);
+        let waits =
+            |offer: &&OutsideOffer| offer.is_wanting(now.mono) && !offer.shown.ids.contains(&id);
         let block = self.offers.iter().filter(waits);
         let block = block.map(|offer| (*ready).max(offer.since + OWN_FIRST) + BLOCK_TIME).min();
         let is_watched = self.settings.outside == Outside::Watch && !self.trail.is_empty();
