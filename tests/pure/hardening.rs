@@ -6,6 +6,7 @@
 #[path = "../../fuzz/checks.rs"]
 mod checks;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -55,6 +56,10 @@ fn the_table_of_limits_is_that_of_the_code() {
         assert!(found, "{what}: {place} does not say {name} = {value}");
     }
     assert!(rows.len() >= 30, "{} rows", rows.len());
+    let mut seen = BTreeSet::new();
+    for [what, _, place, name] in &rows {
+        assert!(seen.insert((place, name)), "{what}: {place} {name} has two rows");
+    }
 }
 
 /// Each constant that is named as a limit (`…MAX…` or `…KEPT…`) has a row in the table, or stands here

@@ -3,7 +3,7 @@
 //! another.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,7 @@ fn pure_modules_do_no_io() {
     assert!(pure > 15, "{pure} pure modules");
 }
 
-/// ARCHITECTURE.md has a line for each module.
+/// ARCHITECTURE.md has a line for each module, and no two lines for one.
 #[test]
 fn the_overview_names_each_module() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
@@ -81,6 +81,13 @@ fn the_overview_names_each_module() {
     let missing: Vec<String> =
         modules().into_iter().map(|module| module.name).filter(|name| !names(name)).collect();
     assert!(missing.is_empty(), "not in ARCHITECTURE.md: {missing:?}");
+
+    let begins = overview.lines().filter_map(|line| line.strip_prefix("    "));
+    let begins = begins.filter_map(|line| line.split([' ', ',']).next());
+    let mut seen = BTreeSet::new();
+    for name in begins.filter(|name| name.ends_with(".rs") || name.ends_with('/')) {
+        assert!(seen.insert(name), "{name} has two lines in ARCHITECTURE.md");
+    }
 }
 
 struct Module {
