@@ -27,6 +27,8 @@ pub(super) struct Mqtt {
     since: Option<Instant>,
     error: String,
     lost: LossView,
+    /// Messages that were sent by connections of before.
+    sent_before: u64,
     presses: u64,
     /// Buttons that are to be carried out: a device's address, and the command.
     pressed: Vec<(String, Command)>,
@@ -40,7 +42,7 @@ impl Mqtt {
 
     /// Ends the connection; the broker is told farewell.
     pub(super) fn end(&mut self) {
-        self.handle = None;
+        self.sent_before += self.handle.take().map_or(0, |handle| handle.sent());
         self.tell = None;
         self.connected = false;
     }
@@ -156,7 +158,7 @@ impl State {
             since: mqtt.since.map(|at| now.date_of(at)),
             error: mqtt.error.clone(),
             lost: mqtt.lost,
-            sent: mqtt.handle.as_ref().map_or(0, Handle::sent),
+            sent: mqtt.sent_before + mqtt.handle.as_ref().map_or(0, Handle::sent),
             devices: mqtt.handle.as_ref().map_or(0, Handle::devices),
             presses: mqtt.presses,
         })

@@ -388,12 +388,21 @@ fn a_wrong_password_and_a_wrong_certificate_are_said_and_the_right_ones_work() {
         daemon.configure(&entry, &section(certificate, password, version));
         daemon.signal(Signal::SIGHUP);
     };
+    let sent = || -> Option<u64> {
+        let metrics = daemon.text("/metrics");
+        let line =
+            metrics.lines().find_map(|line| line.strip_prefix("soloist_mqtt_messages_total "));
+        line?.parse().ok()
+    };
+    let mut before = 0;
     for version in ["5", "3.1.1"] {
         reload("ca.pem", "falsch1", version);
         says("it refuses the user or the password");
+        assert!(sent() >= Some(before), "a counter fell: {:?}, {before} before", sent());
         assert!(daemon.text("/").contains("it refuses the user or the password"));
         reload("ca.pem", "gehe1m", version);
         wait_connected(&daemon);
+        before = wait_for("a message more", || sent().filter(|sent| *sent > before));
     }
     let certificate = broker.path("ca.pem");
     let more = ["-u", "anna", "-P", "gehe1m", "--cafile", certificate.to_str().unwrap()];
