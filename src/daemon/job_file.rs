@@ -114,7 +114,7 @@ fn open(now: Moment, dir: &Path) -> io::Result<(Open, RestoredJobs)> {
     if !bytes.is_empty() {
         let jobs = restored.records.iter().filter(|r| matches!(r, JobRecord::Job { .. })).count();
         let left = bytes.len() - good;
-        log::info!("{}: {jobs} job(s) of an earlier run, {left} bytes unreadable", path.display());
+        log::info!("{}: jobs of an earlier run: {jobs}; unreadable bytes: {left}", path.display());
     }
     let header = job_journal::header(&boot_id);
     let mut file = File::options().append(true).create(true).mode(0o600).open(&path)?;

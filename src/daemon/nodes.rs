@@ -338,7 +338,7 @@ impl State {
         let miners = miners.count();
         let words = match self.engine.pool().jobs().work() {
             Some(work) => format!(
-                "mining block {} on node {}, {miners} miner(s)",
+                "mining block {} on node {}, miners: {miners}",
                 work.template.height,
                 self.nodes.name(work.node)
             ),

@@ -144,7 +144,7 @@ impl State {
             );
         }
         if !missing.is_empty() {
-            log::info!("{} share(s) of the last run are counted now", missing.len());
+            log::info!("shares of the last run that are counted now: {}", missing.len());
         }
         let mut all = std::mem::take(&mut self.share_file.early);
         all.extend(missing);
