@@ -9,9 +9,9 @@ use crate::rate::Proven;
 use super::alarm::AlarmId;
 use super::miners::{address_of, without_address};
 use super::{
-    About, AlarmKind, AlarmView, BehindView, BlockState, Level, MinerState, MinerView, NodeState,
-    NodeView, P2pState, PermissionsView, RateView, RejectReason, Snapshot, SnoozeView, clocks,
-    devices, format, update, words,
+    About, AlarmKind, AlarmView, BehindView, BlockState, Level, MarkKind, MinerState, MinerView,
+    NodeState, NodeView, P2pState, PermissionsView, RateView, RejectReason, Snapshot, SnoozeView,
+    clocks, devices, format, update, words,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -123,7 +123,7 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
     let to_look_at = || alarms.iter().filter(|alarm| alarm.level >= Level::Warning);
     if connected == 0 {
         // Who was never here is not missed, and who was needs a moment to come back.
-        let is_new = snapshot.miners.is_empty() || just_started(snapshot);
+        let is_new = snapshot.miners.is_empty() || are_coming_back(snapshot);
         let is_well = is_new && to_look_at().next().is_none() && snapshot.outside.behind.is_none();
         let state = if is_well { State::Ok } else { State::Degraded };
         let advice = match snapshot.connect.addresses.first() {
@@ -169,12 +169,16 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
     Verdict { state: State::Degraded, sentence, advice, about, alarms, snoozed }
 }
 
-/// So long after a start, in seconds, the miners are still coming back.
-const COMING_BACK_S: u64 = 60;
+/// So long, in seconds, the miners are still coming back: NerdMiner takes up to 93, and AxeOS looks once a
+/// minute from its second pool.
+const COMING_BACK_S: u64 = 120;
 
-/// What is not known yet is no fault.
-fn just_started(snapshot: &Snapshot) -> bool {
-    snapshot.now.saturating_sub(snapshot.started_at) < COMING_BACK_S
+/// After a start, or after a time without work, for which we had sent them away. What is not known yet is
+/// no fault.
+fn are_coming_back(snapshot: &Snapshot) -> bool {
+    let lately = |at: u64| snapshot.now.saturating_sub(at) < COMING_BACK_S;
+    let outages = snapshot.history.marks.iter().filter(|mark| mark.kind == MarkKind::Outage);
+    lately(snapshot.started_at) || outages.filter_map(|mark| mark.until).any(lately)
 }
 
 impl NodeView {
@@ -697,7 +701,7 @@ const MISSING_APART: usize = 3;
 fn missing_alarms(snapshot: &Snapshot, alarms: &mut Alarms) {
     const WEEK: u64 = 7 * 86_400;
     // Without work we have sent them away ourselves, to their other pools; and we were away ourselves.
-    if snapshot.job.is_none() || just_started(snapshot) {
+    if snapshot.job.is_none() || are_coming_back(snapshot) {
         return;
     }
     let away = |miner: &MinerView| snapshot.now.saturating_sub(miner.since);
@@ -1022,8 +1026,8 @@ fn trimmed<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 mod tests {
     use super::*;
     use crate::status::{
-        BlockView, BoardView, ClockView, JobView, OutsideTakenView, P2pView, RehearsalVerdict,
-        RejectReason, RejectView, html,
+        BlockView, BoardView, ClockView, JobView, MarkView, OutsideTakenView, P2pView,
+        RehearsalVerdict, RejectReason, RejectView, html,
     };
 
     fn mining() -> Snapshot {
@@ -1409,9 +1413,21 @@ mod tests {
             (state, sentence)
         };
         let back = "Ready to mine: the miners come back by themselves.".to_owned();
-        assert_eq!(start(5, |_| ()), (State::Ok, back));
+        assert_eq!(start(5, |_| ()), (State::Ok, back.clone()));
         let none = "Ready to mine, but no miner is connected.".to_owned();
-        assert_eq!(start(60, |_| ()), (State::Degraded, none.clone()));
+        assert_eq!(start(119, |_| ()), (State::Ok, back.clone()));
+        assert_eq!(start(120, |_| ()), (State::Degraded, none.clone()));
+        // As after a start, so after a time without work.
+        fn no_work_until(s: &mut Snapshot, ago: u64) {
+            s.history.marks.push(MarkView {
+                at: s.now - 500,
+                until: Some(s.now - ago),
+                kind: MarkKind::Outage,
+                text: String::new(),
+            });
+        }
+        assert_eq!(start(600, |s| no_work_until(s, 93)), (State::Ok, back));
+        assert_eq!(start(600, |s| no_work_until(s, 120)), (State::Degraded, none.clone()));
         // Nobody is missed who was never here.
         assert_eq!(start(600, |s| s.miners.clear()), (State::Ok, none.clone()));
         // What is a fault is one from the first second on.
@@ -1423,7 +1439,7 @@ mod tests {
         s.miners.push(MinerView { state: MinerState::Gone, since, ..s.miners[0].clone() });
         s.started_at = s.now - 5;
         assert_eq!(verdict(&s).state, State::Ok);
-        s.started_at = s.now - 61;
+        s.started_at = s.now - 121;
         assert_eq!(verdict(&s).state, State::Degraded);
     }
 

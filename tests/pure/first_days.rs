@@ -269,8 +269,8 @@ fn alarms_are_true(home: &Home, snapshot: &Snapshot, checked: &mut Checked) {
         let gone = !home.since(&miner.name).0;
         let is_told = about("miner_gone") || has("miners_gone") || has("miners_long_gone");
         assert!(gone || !about("miner_gone"), "not missing: {at}");
-        // For a minute after a start they are still coming back.
-        let may_be_told = home.runs_for() >= MINUTE;
+        // For two minutes after a start they are still coming back.
+        let may_be_told = home.runs_for() >= 2 * MINUTE;
         assert!(!gone || is_told || !may_be_told, "missing, and nobody says so: {at}");
         let (may_be_quiet, is_quiet) = home.quiet(&miner.name);
         assert!(may_be_quiet || !about("miner_quiet"), "not quiet: {at}");
