@@ -581,6 +581,7 @@ fn a_block_at_the_moment_of_a_restart_is_in_the_chain_and_in_the_ledger_once() {
             std::thread::sleep(wait);
             stream.write_all(line.as_bytes()).unwrap();
         });
+        let runs = runs(&daemon);
         assert!(daemon.stop().success());
         daemon.launch();
         sender.join().unwrap();
@@ -599,6 +600,8 @@ fn a_block_at_the_moment_of_a_restart_is_in_the_chain_and_in_the_ledger_once() {
             client.line();
         }
         hashes.push(hash.to_string());
+        // All of it may have been the run before's, and a signal would find a program that does not know it.
+        wait_for("the next run", || (self::runs(&daemon) > runs).then_some(()));
     }
     assert!(daemon.stop().success());
     daemon.launch();
