@@ -22,7 +22,7 @@ pub(super) fn page(view: &View<'_>) -> Markup {
         p.back { a href="/" { "← To the box" } }
         h1 { "New versions" }
         @match &view.s.update {
-            Some(update) => (known(view, update)),
+            Some(update) => div.words { (known(view, update)) },
             None => {
                 p.do { "No update feed is read: feed below [update] names one." }
                 p.quiet { a href="/help/updates" { "What that is" } }
