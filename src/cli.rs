@@ -1,6 +1,7 @@
 //! The command line: arguments → [`Command`], and the help texts.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -50,6 +51,10 @@ pub enum Command {
         /// `--data` and `--config`.
         flags: Flags,
     },
+    /// `soloist pair ready`: `/health/ready` of the page at this address.
+    PairReady(SocketAddr),
+    /// `soloist pair tickle`: the connections of this file.
+    PairTickle(PathBuf),
     /// `soloist demo`
     #[cfg(feature = "demo")]
     Demo(crate::demo::Args),
@@ -114,6 +119,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         },
         Some("export") => export(&mut parser),
         Some("import") => import(&mut parser),
+        Some("pair") => pair(&mut parser),
         #[cfg(feature = "demo")]
         Some("demo") => demo(&mut parser),
         Some("bench") => match only_help(&mut parser)? {
@@ -224,6 +230,33 @@ fn import(parser: &mut Parser) -> Result<Command, UsageError> {
             Ok(Command::Import(crate::import::Args { from, template, into, data }))
         }
         _ => Err(UsageError("--from, --template and --into are all needed.".to_owned())),
+    }
+}
+
+/// `soloist pair`: keepalived and its unit call it.
+fn pair(parser: &mut Parser) -> Result<Command, UsageError> {
+    let mut words = Vec::new();
+    while let Some(arg) = parser.next().map_err(in_words)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help(PAIR_HELP)),
+            Value(word) if words.len() < 2 => words.push(word),
+            other => return Err(unknown(&other, "")),
+        }
+    }
+    let wrong = || UsageError("What to do is missing. Say: soloist pair --help".to_owned());
+    let mut words = words.into_iter();
+    let (what, of) = (words.next().ok_or_else(wrong)?, words.next());
+    match (what.to_str(), of) {
+        (Some("ready"), Some(page)) => {
+            let page = page.to_str().and_then(|page| page.parse().ok());
+            let page = page.ok_or_else(|| UsageError(PAIR_READY.to_owned()))?;
+            Ok(Command::PairReady(page))
+        }
+        (Some("ready"), None) => Err(UsageError(PAIR_READY.to_owned())),
+        (Some("tickle"), file) => {
+            Ok(Command::PairTickle(file.map_or_else(|| CONNECTIONS.into(), PathBuf::from)))
+        }
+        _ => Err(wrong()),
     }
 }
 
@@ -533,6 +566,26 @@ Flags:
 Exit codes: 0 printed, 64 wrong usage, 69 there is no ledger, 74 cannot print, 78 wrong config
 ";
 
+/// Where the daemon's unit keeps the connections of the other box's miners.
+const CONNECTIONS: &str = "/run/soloist/pair-connections";
+
+const PAIR_READY: &str =
+    "soloist pair ready is given where the page is served: IP:PORT, like 127.0.0.1:80.";
+
+const PAIR_HELP: &str = "\
+For two boxes that share an address (docs/two-boxes.md). keepalived calls it; nobody needs to.
+
+Usage: soloist pair ready IP:PORT
+       soloist pair tickle [FILE]
+
+  ready     Whether miners may be sent to this box, as /health/ready of its page says
+  tickle    Tell the miners that were connected to the other box that these connections are dead,
+            after the address came to this one. FILE names them, IP:PORT of the box and of the
+            miner on each line (default /run/soloist/pair-connections). Needs CAP_NET_RAW
+
+Exit codes: 0 ready, or told, 64 wrong usage, 69 not ready, or nothing can be sent
+";
+
 #[cfg(feature = "demo")]
 const DEMO_HELP: &str = "\
 Show everything on this machine: two small nodes, the daemon, and a miner on the CPU, without a
@@ -670,6 +723,18 @@ mod tests {
     }
 
     #[test]
+    fn keepalived_asks_and_tickles() {
+        let page = SocketAddr::from(([127, 0, 0, 1], 80));
+        assert_eq!(parsed("pair ready 127.0.0.1:80"), Ok(Command::PairReady(page)));
+        assert_eq!(parsed("pair tickle"), Ok(Command::PairTickle(CONNECTIONS.into())));
+        assert_eq!(parsed("pair tickle /x"), Ok(Command::PairTickle("/x".into())));
+        assert_eq!(parsed("pair ready").unwrap_err(), PAIR_READY);
+        for wrong in ["pair", "pair ready here", "pair mine", "pair tickle a b"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn every_command_has_help() {
         for line in [
             "--help",
@@ -684,6 +749,7 @@ mod tests {
             "restore -h",
             "export --help",
             "import -h",
+            "pair tickle -h",
             "version --help",
         ] {
             let Ok(Command::Help(text)) = parsed(line) else { panic!("{line}") };

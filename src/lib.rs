@@ -30,6 +30,9 @@ pub mod vardiff;
 // -- pure: where other nodes are --
 pub mod peer_address;
 
+// -- pure: one address for two boxes --
+pub mod virtual_address;
+
 // -- pure --
 pub mod address;
 pub mod devices;

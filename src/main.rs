@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         }
         Ok(Command::Restore(restore)) => commands::ledger::restore(os::now(), &restore),
         Ok(Command::Export { what, flags }) => commands::ledger::export(os::now(), what, &flags),
+        Ok(Command::PairReady(page)) => commands::pair::ready(page),
+        Ok(Command::PairTickle(file)) => commands::pair::tickle(&file),
         Ok(Command::CheckBoard) => {
             os::boards::tell();
             Exit::Ok

@@ -2,3 +2,4 @@
 //! call.
 
 pub mod ledger;
+pub mod pair;

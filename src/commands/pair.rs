@@ -1,0 +1,120 @@
+//! `soloist pair`: what keepalived and its unit call, for two boxes that share an address.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::exit::{Exit, complain, say};
+use crate::fsutil::read_bounded;
+use crate::virtual_address::tickle::{self, Connection, MAX_FILE};
+
+/// How long the daemon may take to say that it is ready; keepalived waits a second.
+const READY_WITHIN: Duration = Duration::from_millis(800);
+/// When miners are told that their connections are dead, after the address came here. More than once: a segment may
+/// be lost while switches learn where the address is now.
+const ROUNDS: [Duration; 3] =
+    [Duration::ZERO, Duration::from_millis(500), Duration::from_millis(1500)];
+
+/// `soloist pair ready`: whether miners may be sent to this box, as its page says at `page`.
+pub fn ready(page: SocketAddr) -> Exit {
+    match ask_ready(page) {
+        Ok(true) => Exit::Ok,
+        Ok(false) => Exit::Unavailable,
+        Err(error) => {
+            complain(format_args!("{page} does not answer: {error}."));
+            Exit::Unavailable
+        }
+    }
+}
+
+fn ask_ready(page: SocketAddr) -> io::Result<bool> {
+    let until = Instant::now() + READY_WITHIN;
+    let mut stream = TcpStream::connect_timeout(&page, READY_WITHIN)?;
+    stream.set_write_timeout(Some(READY_WITHIN))?;
+    let request =
+        format!("GET /health/ready HTTP/1.1\r\nHost: {page}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let wanted = b"HTTP/1.1 200 ";
+    let mut said = [0; 13];
+    let mut length = 0;
+    while length < said.len() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut said[length..])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => length += n,
+        }
+    }
+    Ok(said == *wanted)
+}
+
+/// `soloist pair tickle`: resets the connections of a file, as far as their address is this machine's now. Needs the
+/// right to send raw packets (CAP_NET_RAW).
+pub fn tickle(file: &Path) -> Exit {
+    let text = match read_bounded(file, MAX_FILE) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        // The other box has told of no miner, or was never heard.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Exit::Ok,
+        Err(error) => {
+            complain(format_args!("{} cannot be read: {error}.", file.display()));
+            return Exit::Unavailable;
+        }
+    };
+    let connections = tickle::connections(&text);
+    let began = Instant::now();
+    let mut outcome = Ok(0);
+    for round in ROUNDS {
+        thread::sleep(round.saturating_sub(began.elapsed()));
+        outcome = send(&connections);
+    }
+    match outcome {
+        Ok(told) => {
+            say(format_args!("{told} of {} connections were told.", connections.len()));
+            Exit::Ok
+        }
+        Err(error) => {
+            complain(format_args!("No raw packets can be sent: {error}."));
+            Exit::Unavailable
+        }
+    }
+}
+
+/// Sends one segment for each connection; how many went out. Whoever cannot be reached is left out, and so is an
+/// address that is not this machine's.
+fn send(connections: &[Connection]) -> io::Result<usize> {
+    let mut sockets: BTreeMap<IpAddr, Option<Socket>> = BTreeMap::new();
+    let mut sent = 0;
+    for connection in connections {
+        let ours = connection.ours.ip();
+        let socket = match sockets.get(&ours) {
+            Some(socket) => socket,
+            None => {
+                let socket = bound(ours)?;
+                sockets.entry(ours).or_insert(socket)
+            }
+        };
+        let Some(socket) = socket else { continue };
+        // A raw socket's address has no port.
+        let to = SocketAddr::new(connection.miner.ip(), 0);
+        sent += usize::from(socket.send_to(&tickle::segment(connection), &to.into()).is_ok());
+    }
+    Ok(sent)
+}
+
+/// A raw socket that sends TCP from an address; `None` where the address is not this machine's.
+fn bound(ip: IpAddr) -> io::Result<Option<Socket>> {
+    let domain = if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::RAW, Some(Protocol::TCP))?;
+    // It is sent a copy of every segment that comes here, and reads none.
+    socket.set_recv_buffer_size(1)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.bind(&SocketAddr::new(ip, 0).into()).is_ok().then_some(socket))
+}
