@@ -57,7 +57,7 @@ pub use load::{Loaded, data_dir, file_for_run, load, load_for_run, runtime_dir, 
 pub use problem::{At, Problem, Problems};
 pub use rewrite::{page_settings, rewrite, rewrite_pin, rewrite_section};
 pub use sections::{
-    Data, Devices, Failover, Http, Log, Mqtt, P2p, Payout, SECTIONS, Stratum, Update,
+    Data, Devices, Failover, Http, Log, Mqtt, P2p, Pair, Payout, SECTIONS, Stratum, Update,
 };
 
 use written::Written;
@@ -106,6 +106,8 @@ pub struct Config {
     pub p2p: P2p,
     /// `[mqtt]`: Home Assistant.
     pub mqtt: Mqtt,
+    /// `[pair]`: two boxes as one.
+    pub pair: Pair,
     /// `[update]`: new versions.
     pub update: Update,
     /// `[log]`

@@ -71,6 +71,9 @@ pub mod pool;
 // -- pure: changes that the owner makes on the page --
 pub mod settings;
 
+// -- pure: two boxes as one --
+pub mod pair;
+
 // -- pure: new versions of this program --
 pub mod update;
 

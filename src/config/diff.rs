@@ -51,6 +51,7 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
         failover,
         p2p,
         mqtt,
+        pair,
         update,
         log,
         notify,
@@ -64,6 +65,7 @@ pub(super) fn diff(old: &Config, new: &Config) -> Vec<Change> {
     changes.extend(old.p2p.changes(p2p));
     changes.extend(old.devices.changes(devices));
     changes.extend(old.mqtt.changes(mqtt));
+    changes.extend(old.pair.changes(pair));
     changes.extend(old.update.changes(update));
     changes.extend(old.log.changes(log));
     if old.notify != *notify {
@@ -82,6 +84,7 @@ pub(super) fn taken_over(new: Config, running: &Config) -> Config {
         failover: new.failover.taken_over(&running.failover),
         p2p: new.p2p.taken_over(&running.p2p),
         mqtt: new.mqtt.taken_over(&running.mqtt),
+        pair: new.pair.taken_over(&running.pair),
         update: new.update.taken_over(&running.update),
         log: new.log.taken_over(&running.log),
         // Their settings are all taken over: a test in sections.rs says so of each list.

@@ -16,6 +16,9 @@ use crate::coinbase::MAX_TAG;
 use crate::devices::pointing::Command;
 use crate::devices::rounds::Place;
 use crate::mqtt::Broker;
+use crate::pair::code::{BadCode, CODE_MIN, HEX_MIN};
+use crate::pair::place::BadVirtualAddress;
+use crate::pair::{self, Code, VirtualAddress};
 use crate::peer_address::{NamedPeer, PeerAddress};
 use crate::settings::access::{self, PIN_MAX, PIN_MIN};
 use crate::update::TimeOfDay;
@@ -179,6 +182,79 @@ pub(super) fn broker() -> Form<Option<Broker>> {
     Form::new(KIND, |_, value| match as_text(value)?.trim() {
         "" => Ok(None),
         text => p2p::broker(text).map(Some),
+    })
+}
+
+/// The other box of a pair; an empty one is none.
+pub(super) fn partner() -> Form<Option<SocketAddr>> {
+    const KIND: &str = "`IP` (port 3337) or `IP:PORT`, or `\"\"` for none";
+    const INSTEAD: &str = "Write the IP address of the other box, such as \"192.168.1.21\".";
+    Form::new(KIND, |_, value| {
+        let text = as_text(value)?.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let plain = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let place = match (plain.parse::<IpAddr>(), text.parse::<SocketAddr>()) {
+            (Ok(ip), _) => SocketAddr::new(ip, pair::PORT),
+            (_, Ok(at)) => at,
+            _ => return wrong("this is not an IP address", INSTEAD),
+        };
+        if place.ip().is_unspecified() || place.ip().is_multicast() || place.port() == 0 {
+            return wrong("no box can be reached there", INSTEAD);
+        }
+        Ok(Some(place))
+    })
+}
+
+/// The code of a pair.
+pub(super) fn pair_code() -> Form<Secret> {
+    let kind = format!(
+        "at least {CODE_MIN} letters and digits, or {HEX_MIN} hexadecimal digits; spaces, hyphens and \
+         capitals do not count"
+    );
+    Form::new(kind, |_, value| {
+        let text = not_empty(as_text(value)?)?;
+        let what = match Code::read(&text) {
+            Ok(_) => return Ok(Secret::new(text)),
+            Err(BadCode::Characters) => "a code has only letters, digits, spaces and hyphens",
+            Err(BadCode::Short) => "this code could be guessed",
+        };
+        wrong(what, "Write at least 26 random letters and digits, the same on both boxes.")
+    })
+}
+
+/// The address that miners use; an empty one is none.
+pub(super) fn virtual_address() -> Form<Option<VirtualAddress>> {
+    const KIND: &str = "`IP/PREFIX`, or `\"\"` for none";
+    const INSTEAD: &str = "Write a free address of your network with the length of its prefix, such as \
+                           \"192.168.1.240/24\".";
+    Form::new(KIND, |_, value| {
+        let text = as_text(value)?.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match text.parse() {
+            Ok(address) => Ok(Some(address)),
+            Err(BadVirtualAddress::Address) => wrong("this is not an IP address", INSTEAD),
+            Err(BadVirtualAddress::Prefix) => {
+                wrong("the length of the network's prefix is missing or wrong", INSTEAD)
+            }
+            Err(BadVirtualAddress::Useless) => wrong("no miner could use this address", INSTEAD),
+        }
+    })
+}
+
+/// A network interface; an empty one is none.
+pub(super) fn interface() -> Form<Option<String>> {
+    Form::new("the name of a network interface, or `\"\"`", |_, value| {
+        let name = as_text(value)?.trim();
+        // As the kernel has it: 15 bytes, neither a slash nor a space.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@:".contains(&byte);
+        if name.len() > 15 || !name.bytes().all(plain) {
+            return wrong("this is not the name of an interface", "Write it like \"eth0\".");
+        }
+        Ok((!name.is_empty()).then(|| name.to_owned()))
     })
 }
 

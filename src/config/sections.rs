@@ -10,9 +10,10 @@ use super::declare::Line::{Example, Set};
 use super::declare::{Facts, Form, Reload, Section, SectionFacts, section, sections};
 use super::diff::{Change, each_once};
 use super::forms::{
-    address, broker, buttons, chat, choice, count, everywhere, feed, hosts, listen, miner_password,
-    name, number, one_of, origins, p2p, password, path, peers, pin, places, proxy, reached,
-    rpc_url, span, tag, text, time_of_day, token, topic, truth, version_bits, zmq,
+    address, broker, buttons, chat, choice, count, everywhere, feed, hosts, interface, listen,
+    miner_password, name, number, one_of, origins, p2p, pair_code, partner, password, path, peers,
+    pin, places, proxy, reached, rpc_url, span, tag, text, time_of_day, token, topic, truth,
+    version_bits, virtual_address, zmq,
 };
 use super::url::RpcUrl;
 use super::validate::Check;
@@ -25,6 +26,7 @@ use crate::failover::{DEFAULT_GRACE, Follow};
 use crate::feed::{SYSTEM_KEY, Source};
 use crate::logger;
 use crate::mqtt::{Broker, Version};
+use crate::pair::{self, VirtualAddress};
 use crate::peer_address::{NamedPeer, Outside, PeerAddress};
 use crate::settings::{MqttValues, SERVICE_NAMES, ServiceKind};
 use crate::signal::{self, Signals};
@@ -590,6 +592,63 @@ impl Mqtt {
 }
 
 section! {
+    /// Two boxes as one.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Pair {
+        // The other box; nothing of a pair runs without one.
+        /// The IP address of the other box, with a port where it is another than 3337. The other box names
+        /// this one. Nothing of all this runs as long as none is named.
+        partner: Option<SocketAddr> = partner()
+            .default("\"\"")
+            .note("Both boxes also know a code, of your own making; whoever has it can pose as one of \
+                them:\n\u{20}  secret = \"at least 26 random letters and digits\""),
+            Restart => Pair::says;
+
+        /// The address that the miners use, with the length of the network's prefix: one that no device has
+        /// and that the router does not give away. One of the two boxes has it at a time (VRRP, by
+        /// keepalived).
+        virtual_address: Option<VirtualAddress> = virtual_address()
+            .default("\"\"")
+            .line(Example("\"192.168.1.240/24\"")),
+            Restart => Pair::says;
+
+        /// The network interface that gets this address. Empty: the one by which the other box is reached.
+        interface: Option<String> = interface().default("\"\""),
+            Restart joined => Pair::says;
+
+        // As it is typed. `Pair::code` reads it.
+        /// A code that both boxes know: at least 26 random letters and digits. By it they recognise each
+        /// other, and what they tell each other is encrypted.
+        secret: Option<Secret> = pair_code()
+            .optional("must be given where a partner is named"),
+            Restart secret pasted => |_, _| "The code of the pair is another.".to_owned();
+
+        /// Where this box listens to the other one: every address of this machine, port 3337.
+        listen: Vec<SocketAddr> = listen()
+            .except(Vec::is_empty, "the other box needs an address to connect to",
+                "Write listen = \"0.0.0.0:3337\", or leave the line out.")
+            .default(everywhere(pair::PORT)),
+            Restart => |_, _| "The other box of the pair connects to other addresses or ports.".to_owned();
+    }
+}
+
+impl Pair {
+    /// The code; there is one wherever a partner is named.
+    pub fn code(&self) -> Option<pair::Code> {
+        pair::Code::read(self.secret.as_ref()?.expose()).ok()
+    }
+
+    fn says(_: &Pair, new: &Pair) -> String {
+        let Some(partner) = new.partner else { return "This box is one by itself.".to_owned() };
+        let miners = match new.virtual_address {
+            Some(address) => format!("miners use {}", address.ip),
+            None => "miners have no address that moves between them".to_owned(),
+        };
+        format!("The other box of the pair is {partner}, and {miners}.")
+    }
+}
+
+section! {
     /// New versions of Soloist. docs/updates.md says what is done with a feed.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Update {
@@ -771,6 +830,11 @@ best = false"#;
 
     "Home Assistant" "mqtt" Mqtt;
 
+    /// Two boxes in one network, each with its own nodes and its own card. Miners use one address; it
+    /// moves to the other box when the one that has it is no longer well. A block that one of them solves is
+    /// kept and submitted by both.
+    "Two boxes as one" "pair" Pair;
+
     "New versions" "update" Update;
 
     "Files and log" "data" Data;
@@ -808,6 +872,7 @@ mod tests {
                 "p2p" => drop(P2p::read(table, &mut check)),
                 "notify" => drop(NotifySettings::read(table, &mut check)),
                 "mqtt" => drop(Mqtt::read(table, &mut check)),
+                "pair" => drop(Pair::read(table, &mut check)),
                 "update" => drop(Update::read(table, &mut check)),
                 "data" => drop(Data::read(table, &mut check)),
                 "log" => drop(Log::read(table, &mut check)),

@@ -8,7 +8,7 @@ use super::escapes;
 use super::problem::{At, Problem, Problems};
 use super::sections::{
     Data, Devices, Failover, FirmwareSettings, Http, KINDS, Log, Mqtt, NodeSettings,
-    NotifySettings, P2p, Payout, Stratum, Update,
+    NotifySettings, P2p, Pair, Payout, Stratum, Update,
 };
 use super::url::RpcUrl;
 use super::written::{NODES, Table, Written};
@@ -45,6 +45,7 @@ pub(super) fn validate(
     let p2p = check.outside(&mut written);
     let devices = Devices::read(written.one("devices"), &mut check);
     let mqtt = check.mqtt(&mut written);
+    let pair = check.pair(&mut written);
     let update = check.update(&mut written);
     let log = Log::read(written.one("log"), &mut check);
     let notify = check.sinks(&written);
@@ -64,6 +65,7 @@ pub(super) fn validate(
                 p2p,
                 devices,
                 mqtt,
+                pair,
                 update,
                 log,
                 notify,
@@ -367,6 +369,45 @@ impl<'a> Check<'a> {
             self.problem(&at, &key, what, "Write user = \"…\" above it.");
         }
         mqtt
+    }
+
+    /// `[pair]`
+    fn pair(&mut self, written: &mut Written) -> Pair {
+        let table = written.one("pair");
+        let before = self.problems.len();
+        let pair = Pair::read(table, self);
+        // What was wrong already is not told twice.
+        let (Some(partner), true) = (pair.partner, self.problems.len() == before) else {
+            return pair;
+        };
+        if pair.secret.is_none() {
+            let what = "the boxes recognise each other by a code, and there is none";
+            let instead = "Write secret = \"…\" with at least 26 random letters and digits, the same on both \
+                           boxes.";
+            self.problem(&table.at, &table.key_of("secret"), what, instead);
+        }
+        let Some(address) = pair.virtual_address else {
+            self.warnings.push(
+                "The box has a partner, but no virtual_address is set below [pair]: miners do not move to \
+                 the other box by themselves."
+                    .to_owned(),
+            );
+            return pair;
+        };
+        if let Some(written) = table.get("virtual_address")
+            && address.ip == partner.ip()
+        {
+            let (at, key) = (written.at.clone(), written.key.clone());
+            let what = "this is the address of the other box";
+            self.problem(&at, &key, what, "Write one that no device has.");
+        } else if !address.is_near(partner.ip()) {
+            self.warnings.push(format!(
+                "The other box of the pair, {}, is not in the network of the address {address} that miners \
+                 use.",
+                partner.ip()
+            ));
+        }
+        pair
     }
 
     fn warn_about_password(&mut self, stratum: &Stratum) {

@@ -349,6 +349,8 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("dnsseed", "dns_seeds, below [p2p]"),
     ("mqtt_host", "broker, below [mqtt]"),
     ("mqtt_broker", "broker, below [mqtt]"),
+    ("peer", "partner, below [pair]"),
+    ("virtual_ip", "virtual_address, below [pair]"),
     ("network", "nothing: the chain is read from the node"),
 ];
 

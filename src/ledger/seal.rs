@@ -15,7 +15,8 @@ const NONCE: usize = 12;
 const HEAD: usize = HEADER.len() + SALT + NONCE;
 
 /// Keys that hold a secret, whatever table they stand in: the settings that are declared so.
-pub const SECRETS: [&str; 6] = ["rpc_user", "rpc_pass", "pin", "password", "token", "chat"];
+pub const SECRETS: [&str; 7] =
+    ["rpc_user", "rpc_pass", "pin", "password", "token", "chat", "secret"];
 
 /// The shortest passphrase, in characters: a stick may be found by anyone, who may try for years.
 pub const PASSPHRASE_MIN: usize = 10;

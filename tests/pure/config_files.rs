@@ -451,6 +451,8 @@ fn the_shipped_file() {
     assert_eq!(same.mqtt.broker.take().unwrap().to_string(), "homeassistant.local");
     assert_eq!(same.mqtt.user.take().as_deref(), Some("soloist"));
     assert!(same.mqtt.password.take().is_some());
+    // And so is an address that moves between two boxes.
+    assert_eq!(same.pair.virtual_address.take().unwrap().to_string(), "192.168.1.240/24");
     // And so is a feed.
     let feed = "https://example.org/soloist/feed.json";
     assert_eq!(same.update.feed.take().as_deref(), Some(feed));
@@ -492,6 +494,48 @@ fn a_feed_is_read_as_its_section_says() {
     let words = "New versions are told by the feed https://example.org/feed.json.";
     assert_eq!(nothing.diff(&build(feed))[0].to_string(), words);
     assert_eq!(all.diff(&nothing)[0].to_string(), "No update feed is read.");
+}
+
+#[test]
+fn a_pair_is_what_its_section_says() {
+    let build = |section: &str| {
+        let text = format!(
+            "[node]\nrpc_url = \"http://a:b@192.168.1.10\"\n[payout]\naddress = \"{ADDRESS}\"\n[pair]\n{section}"
+        );
+        let built = config::build(Some(("f", &text)), &Flags::default(), &Surroundings::default());
+        built.unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    const CODE: &str = "secret = \"7KQ2M-XW4RT-9BZ0C-HJ6PD-V5EY3-8NAFG\"\n";
+    let nothing = build("").config;
+    assert_eq!((nothing.pair.partner, nothing.pair.code()), (None, None));
+    // Without a partner the rest is nothing.
+    assert_eq!(build(CODE).config.pair.partner, None);
+    let all = build(&format!(
+        "{CODE}partner = \"[fd00::21]:4000\"\nvirtual_address = \"fd00::240/64\"\ninterface = \"eth0\"\n\
+         listen = \"[::]:4000\""
+    ));
+    assert_eq!(all.warnings.len(), 1, "one node only: {:?}", all.warnings);
+    let all = all.config;
+    assert_eq!(all.pair.partner.unwrap().to_string(), "[fd00::21]:4000");
+    assert_eq!(all.pair.interface.as_deref(), Some("eth0"));
+    assert!(all.pair.code().is_some());
+    assert!(!format!("{all:?}").contains("7KQ2M"));
+    let told: Vec<String> = nothing.diff(&all).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "The other box of the pair is [fd00::21]:4000, and miners use fd00::240.",
+            "The code of the pair is another.",
+            "The other box of the pair connects to other addresses or ports.",
+        ]
+    );
+    assert_eq!(all.diff(&nothing)[0].to_string(), "This box is one by itself.");
+    let bare = build(&format!("{CODE}partner = \"192.168.1.21\""));
+    assert_eq!(bare.config.pair.partner.unwrap().to_string(), "192.168.1.21:3337");
+    assert!(bare.warnings[0].contains("no virtual_address"), "{:?}", bare.warnings);
+    let far = "partner = \"192.168.1.21\"\nvirtual_address = \"192.168.2.240/24\"";
+    let far = build(&format!("{CODE}{far}"));
+    assert!(far.warnings[0].contains("is not in the network"), "{:?}", far.warnings);
 }
 
 #[test]
