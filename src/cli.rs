@@ -51,6 +51,13 @@ pub enum Command {
         /// `--data` and `--config`.
         flags: Flags,
     },
+    /// `soloist pair keepalived`
+    PairKeepalived {
+        /// `--config`
+        flags: Flags,
+        /// The file of the other box's connections.
+        connections: PathBuf,
+    },
     /// `soloist pair ready`: `/health/ready` of the page at this address.
     PairReady(SocketAddr),
     /// `soloist pair tickle`: the connections of this file.
@@ -235,28 +242,28 @@ fn import(parser: &mut Parser) -> Result<Command, UsageError> {
 
 /// `soloist pair`: keepalived and its unit call it.
 fn pair(parser: &mut Parser) -> Result<Command, UsageError> {
-    let mut words = Vec::new();
+    let (mut words, mut flags, mut connections) = (Vec::new(), Flags::default(), None);
     while let Some(arg) = parser.next().map_err(in_words)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(PAIR_HELP)),
             Value(word) if words.len() < 2 => words.push(word),
+            Short('c') | Long("config") => flags.config = Some(value(parser, "--config")?.into()),
+            Long("connections") => {
+                connections = Some(PathBuf::from(value(parser, "--connections")?));
+            }
             other => return Err(unknown(&other, "")),
         }
     }
-    let wrong = || UsageError("What to do is missing. Say: soloist pair --help".to_owned());
-    let mut words = words.into_iter();
-    let (what, of) = (words.next().ok_or_else(wrong)?, words.next());
-    match (what.to_str(), of) {
-        (Some("ready"), Some(page)) => {
-            let page = page.to_str().and_then(|page| page.parse().ok());
-            let page = page.ok_or_else(|| UsageError(PAIR_READY.to_owned()))?;
-            Ok(Command::PairReady(page))
-        }
-        (Some("ready"), None) => Err(UsageError(PAIR_READY.to_owned())),
-        (Some("tickle"), file) => {
-            Ok(Command::PairTickle(file.map_or_else(|| CONNECTIONS.into(), PathBuf::from)))
-        }
-        _ => Err(wrong()),
+    let connections = connections.unwrap_or_else(|| CONNECTIONS.into());
+    let mut words = words.iter().map(|word| word.to_str());
+    match (words.next().flatten(), words.next()) {
+        (Some("keepalived"), None) => Ok(Command::PairKeepalived { flags, connections }),
+        (Some("tickle"), None) => Ok(Command::PairTickle(connections)),
+        (Some("ready"), page) => match page.flatten().and_then(|page| page.parse().ok()) {
+            Some(page) => Ok(Command::PairReady(page)),
+            None => Err(UsageError(PAIR_READY.to_owned())),
+        },
+        _ => Err(UsageError("What to do is missing. Say: soloist pair --help".to_owned())),
     }
 }
 
@@ -573,17 +580,26 @@ const PAIR_READY: &str =
     "soloist pair ready is given where the page is served: IP:PORT, like 127.0.0.1:80.";
 
 const PAIR_HELP: &str = "\
-For two boxes that share an address (docs/two-boxes.md). keepalived calls it; nobody needs to.
+For two boxes that share an address (docs/two-boxes.md). Called by soloist-pair.service and by
+keepalived.
 
-Usage: soloist pair ready IP:PORT
-       soloist pair tickle [FILE]
+Usage: soloist pair keepalived [FLAGS]
+       soloist pair ready IP:PORT
+       soloist pair tickle [FLAGS]
 
-  ready     Whether miners may be sent to this box, as /health/ready of its page says
-  tickle    Tell the miners that were connected to the other box that these connections are dead,
-            after the address came to this one. FILE names them, IP:PORT of the box and of the
-            miner on each line (default /run/soloist/pair-connections). Needs CAP_NET_RAW
+  keepalived    Print the configuration of keepalived for the settings below [pair]
+  ready         Whether miners may be sent to this box, as /health/ready of its page says
+  tickle        Tell the miners that were connected to the other box that these connections are
+                dead, after the address came to this one. Needs CAP_NET_RAW
 
-Exit codes: 0 ready, or told, 64 wrong usage, 69 not ready, or nothing can be sent
+Flags:
+  -c, --config FILE       The config file (default ./soloist.toml or /etc/soloist/soloist.toml)
+      --connections FILE  The connections of the other box's miners: IP:PORT of the box and of the
+                          miner on each line (default /run/soloist/pair-connections)
+  -h, --help              This text
+
+Exit codes: 0 printed, ready, or told, 64 wrong usage, 69 no address is shared, not ready, or
+            nothing can be sent, 75 no way to the other box yet, 78 wrong config
 ";
 
 #[cfg(feature = "demo")]
@@ -727,9 +743,13 @@ mod tests {
         let page = SocketAddr::from(([127, 0, 0, 1], 80));
         assert_eq!(parsed("pair ready 127.0.0.1:80"), Ok(Command::PairReady(page)));
         assert_eq!(parsed("pair tickle"), Ok(Command::PairTickle(CONNECTIONS.into())));
-        assert_eq!(parsed("pair tickle /x"), Ok(Command::PairTickle("/x".into())));
+        let tickle = Command::PairTickle("/x".into());
+        assert_eq!(parsed("pair tickle --connections /x"), Ok(tickle));
+        let (flags, connections) = (Flags::file("c"), CONNECTIONS.into());
+        let keepalived = Command::PairKeepalived { flags, connections };
+        assert_eq!(parsed("pair keepalived -c c"), Ok(keepalived));
         assert_eq!(parsed("pair ready").unwrap_err(), PAIR_READY);
-        for wrong in ["pair", "pair ready here", "pair mine", "pair tickle a b"] {
+        for wrong in ["pair", "pair ready here", "pair mine", "pair tickle a"] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
     }

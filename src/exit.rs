@@ -19,7 +19,8 @@ pub enum Exit {
     Usage = 64,
     /// `restore`: the backup is damaged, or the passphrase is wrong (EX_DATAERR).
     Data = 65,
-    /// `check`: no node can give work now. `run`: nothing to listen on (EX_UNAVAILABLE).
+    /// `check`: no node can give work now. `run`: nothing to listen on. `pair`: no address is shared, or
+    /// this box is not ready (EX_UNAVAILABLE).
     Unavailable = 69,
     /// An internal error: please report it (EX_SOFTWARE).
     Software = 70,
@@ -27,6 +28,8 @@ pub enum Exit {
     CannotWrite = 73,
     /// Standard output was closed or is full (EX_IOERR).
     Output = 74,
+    /// `pair keepalived`: there is no way to the other box yet (EX_TEMPFAIL).
+    NotYet = 75,
     /// The config is wrong: starting again does not help (EX_CONFIG).
     Config = 78,
 }

@@ -30,9 +30,6 @@ pub mod vardiff;
 // -- pure: where other nodes are --
 pub mod peer_address;
 
-// -- pure: one address for two boxes --
-pub mod virtual_address;
-
 // -- pure --
 pub mod address;
 pub mod devices;
@@ -73,6 +70,9 @@ pub mod settings;
 
 // -- pure: two boxes as one --
 pub mod pair;
+
+// -- pure: the address that both have --
+pub mod virtual_address;
 
 // -- pure: new versions of this program --
 pub mod update;

@@ -31,6 +31,9 @@ fn main() -> ExitCode {
         }
         Ok(Command::Restore(restore)) => commands::ledger::restore(os::now(), &restore),
         Ok(Command::Export { what, flags }) => commands::ledger::export(os::now(), what, &flags),
+        Ok(Command::PairKeepalived { flags, connections }) => {
+            commands::pair::keepalived(&flags, &connections)
+        }
         Ok(Command::PairReady(page)) => commands::pair::ready(page),
         Ok(Command::PairTickle(file)) => commands::pair::tickle(&file),
         Ok(Command::CheckBoard) => {

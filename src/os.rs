@@ -279,6 +279,44 @@ pub fn addresses() -> Vec<std::net::IpAddr> {
     found
 }
 
+/// The addresses of this machine, each with the name of its interface.
+pub fn interface_addresses() -> Vec<(String, std::net::IpAddr)> {
+    use std::net::IpAddr;
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    let found = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        let ip = v4.or(address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))?;
+        Some((interface.interface_name, ip))
+    });
+    found.collect()
+}
+
+/// The address of this machine from which another one is reached. Nothing is sent.
+///
+/// # Errors
+/// There is no way to it.
+pub fn way_to(ip: std::net::IpAddr) -> std::io::Result<std::net::IpAddr> {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+    let any = match ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    // To the port that discards (RFC 863).
+    socket.connect((ip, 9))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// The names of the user and the group as whom this program runs; their numbers where they have none.
+pub fn user_and_group() -> (String, String) {
+    use nix::unistd::{Group, User, getegid, geteuid};
+    let (user, group) = (geteuid(), getegid());
+    let name = User::from_uid(user).ok().flatten().map_or(user.to_string(), |user| user.name);
+    let of = Group::from_gid(group).ok().flatten().map_or(group.to_string(), |group| group.name);
+    (name, of)
+}
+
 /// Time since the system started, by the clock of [`std::time::Instant`]: the same for all
 /// processes.
 pub fn uptime() -> Duration {

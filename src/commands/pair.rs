@@ -1,27 +1,102 @@
 //! `soloist pair`: what keepalived and its unit call, for two boxes that share an address.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::ledger::Failed;
+use crate::config::{self, Config, Flags};
 use crate::exit::{Exit, complain, say};
 use crate::fsutil::read_bounded;
+use crate::os;
+use crate::virtual_address::keepalived::Keepalived;
 use crate::virtual_address::tickle::{self, Connection, MAX_FILE};
+use crate::virtual_address::{self, NoPlace};
 
-/// How long the daemon may take to say that it is ready; keepalived waits a second.
-const READY_WITHIN: Duration = Duration::from_millis(800);
+/// How long the daemon may take to say that it is ready. It is asked once more before it counts as not ready.
+const READY_WITHIN: Duration = Duration::from_millis(400);
 /// When miners are told that their connections are dead, after the address came here. More than once: a segment may
 /// be lost while switches learn where the address is now.
 const ROUNDS: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(500), Duration::from_millis(1500)];
 
-/// `soloist pair ready`: whether miners may be sent to this box, as its page says at `page`.
+/// `soloist pair keepalived`: prints keepalived's configuration for the settings.
+pub fn keepalived(flags: &Flags, connections: &Path) -> Exit {
+    match configuration(flags, connections) {
+        Ok(text) => {
+            say(text.trim_end());
+            Exit::Ok
+        }
+        Err((exit, why)) => {
+            complain(why);
+            exit
+        }
+    }
+}
+
+fn configuration(flags: &Flags, connections: &Path) -> Result<String, Failed> {
+    let not_yet = |why: String| (Exit::NotYet, why);
+    let loaded =
+        config::load_for_run(flags).map_err(|problems| (Exit::Config, problems.to_string()))?;
+    let Config { pair, http, .. } = &loaded.config;
+    let (Some(partner), Some(shared)) = (pair.partner, pair.virtual_address) else {
+        let why = "No address is shared: [pair] names no partner, or no virtual_address.";
+        return Err((Exit::Unavailable, why.to_owned()));
+    };
+    let Some(page) = http.listen.first().map(|page| within_this_machine(*page)) else {
+        let why = "Whether this box is ready is asked of its page, which is switched off: [http] listen is empty.";
+        return Err((Exit::Config, why.to_owned()));
+    };
+    let via = os::way_to(partner.ip());
+    let via =
+        via.map_err(|error| not_yet(format!("There is no way to {}: {error}.", partner.ip())))?;
+    let addresses = os::interface_addresses();
+    let place = virtual_address::place(&addresses, via, pair.interface.as_deref(), shared);
+    let (interface, own) = place.map_err(|why| match why {
+        NoPlace::Family => (Exit::Config, why.to_string()),
+        NoPlace::NoWay | NoPlace::NoInterface(_) => not_yet(why.to_string()),
+    })?;
+    let program = env::current_exe();
+    let program =
+        program.map_err(|error| (Exit::Software, format!("Where is this program? {error}.")))?;
+    let (user, group) = os::user_and_group();
+    let keepalived = Keepalived {
+        interface,
+        own,
+        partner: partner.ip(),
+        shared,
+        program: &program,
+        page,
+        connections,
+        user: &user,
+        group: &group,
+    };
+    Ok(keepalived.to_string())
+}
+
+/// How a listener of this machine is reached from within.
+fn within_this_machine(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// `soloist pair ready`: whether miners may be sent to this box, as its page says at `page`. Takes less than a second.
 pub fn ready(page: SocketAddr) -> Exit {
+    let until = Instant::now() + READY_WITHIN;
+    if matches!(ask_ready(page), Ok(true)) {
+        return Exit::Ok;
+    }
+    thread::sleep(until.saturating_duration_since(Instant::now()));
     match ask_ready(page) {
         Ok(true) => Exit::Ok,
         Ok(false) => Exit::Unavailable,

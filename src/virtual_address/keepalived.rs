@@ -5,15 +5,17 @@
 //! hear each other, the higher of the two addresses keeps it (RFC 5798, section 6.4.3).
 
 use std::fmt::{self, Display};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+
+use crate::pair::VirtualAddress;
 
 /// The priority of a box that is ready.
 const PRIORITY: u8 = 100;
 /// What one that is not ready lacks.
 const SICK: u8 = 50;
-/// Seconds between two words of whoever has the address. It counts as gone after three and a bit.
-const SAYS_EVERY: &str = "0.3";
+/// Seconds between two words of whoever has the address. It counts as gone after three and a bit (0.72 s).
+const SAYS_EVERY: &str = "0.2";
 /// Seconds after which the address is announced again, for a switch or a miner that did not hear of it.
 const ANNOUNCED_EVERY: u8 = 30;
 
@@ -27,13 +29,11 @@ pub struct Keepalived<'a> {
     /// The other box's address.
     pub partner: IpAddr,
     /// The address that both share.
-    pub shared: IpAddr,
-    /// Bits of its network.
-    pub prefix: u8,
+    pub shared: VirtualAddress,
     /// This program, by its whole path.
     pub program: &'a Path,
     /// Where the page is served, as `/health/ready` is asked.
-    pub page: std::net::SocketAddr,
+    pub page: SocketAddr,
     /// The file of the other box's connections.
     pub connections: &'a Path,
     /// As whom the scripts run: keepalived's own user and group.
@@ -46,7 +46,7 @@ impl Keepalived<'_> {
     /// The number of the pair among all that share addresses in this network, 1 to 255: both boxes make it from the
     /// last byte of their shared address.
     fn router_id(&self) -> u8 {
-        let last = match self.shared {
+        let last = match self.shared.ip {
             IpAddr::V4(ip) => ip.octets()[3],
             IpAddr::V6(ip) => ip.octets()[15],
         };
@@ -56,7 +56,7 @@ impl Keepalived<'_> {
 
 impl Display for Keepalived<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Keepalived { interface, own, partner, shared, prefix, page, user, group, .. } = self;
+        let Keepalived { interface, own, partner, shared, page, user, group, .. } = self;
         let (program, connections) = (self.program.display(), self.connections.display());
         let router_id = self.router_id();
         write!(
@@ -77,9 +77,10 @@ global_defs {{
 
 vrrp_script ready {{
     script "{program} pair ready {page}"
+    # It asks twice before it says no.
     interval 1
-    timeout 1
-    fall 2
+    timeout 2
+    fall 1
     rise 2
     weight -{SICK}
     init_fail
@@ -97,12 +98,12 @@ vrrp_instance soloist {{
         {partner}
     }}
     virtual_ipaddress {{
-        {shared}/{prefix} dev {interface}
+        {shared} dev {interface}
     }}
     track_script {{
         ready
     }}
-    notify_master "{program} pair tickle {connections}"
+    notify_master "{program} pair tickle --connections {connections}"
 }}
 "#
         )
@@ -113,13 +114,12 @@ vrrp_instance soloist {{
 mod tests {
     use super::*;
 
-    fn of(own: &str, partner: &str, shared: &str, prefix: u8) -> String {
+    fn of(own: &str, partner: &str, shared: &str) -> String {
         let keepalived = Keepalived {
             interface: "eth0",
             own: own.parse().unwrap(),
             partner: partner.parse().unwrap(),
             shared: shared.parse().unwrap(),
-            prefix,
             program: Path::new("/usr/bin/soloist"),
             page: ([127, 0, 0, 1], 80).into(),
             connections: Path::new("/run/soloist/pair-connections"),
@@ -131,12 +131,12 @@ mod tests {
 
     #[test]
     fn the_file_is_as_reviewed() {
-        insta::assert_snapshot!(of("192.168.1.10", "192.168.1.11", "192.168.1.240", 24));
+        insta::assert_snapshot!(of("192.168.1.10", "192.168.1.11", "192.168.1.240/24"));
     }
 
     #[test]
     fn a_number_is_never_none() {
-        assert!(of("10.0.0.1", "10.0.0.2", "10.0.1.0", 22).contains("virtual_router_id 1\n"));
-        assert!(of("fd00::1", "fd00::2", "fd00::f0", 64).contains("virtual_router_id 240\n"));
+        assert!(of("10.0.0.1", "10.0.0.2", "10.0.1.0/22").contains("virtual_router_id 1\n"));
+        assert!(of("fd00::1", "fd00::2", "fd00::f0/64").contains("virtual_router_id 240\n"));
     }
 }
