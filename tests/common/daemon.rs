@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use soloist::hash::sha256d;
 
 use super::manager::Manager;
+use super::network::inside_network_of;
 use super::{free_port, wait_for};
 
 /// Pays to a key that nobody has; good on regtest.
@@ -31,6 +32,8 @@ pub struct Daemon {
     pub manager: Option<Manager>,
     /// Another build than the one under test.
     pub program: Option<PathBuf>,
+    /// A process whose network it is in, instead of the test's.
+    pub network_of: Option<u32>,
     child: Option<Child>,
 }
 
@@ -70,6 +73,7 @@ impl Daemon {
             env: Vec::new(),
             manager: None,
             program: None,
+            network_of: None,
             child: None,
         }
     }
@@ -118,7 +122,10 @@ impl Daemon {
         let program = self.program.clone().unwrap_or_else(program);
         let mut command = match &self.manager {
             Some(manager) => manager.command(&program),
-            None => Command::new(program),
+            None => match self.network_of {
+                Some(pid) => inside_network_of(pid, program),
+                None => Command::new(program),
+            },
         };
         if let Some(runtime) = &self.runtime {
             command.env("RUNTIME_DIRECTORY", runtime.path());
@@ -168,7 +175,7 @@ impl Daemon {
         if let Some(mut child) = self.child.take() {
             child.kill().ok();
             child.wait().ok();
-            if self.manager.is_none() {
+            if self.manager.is_none() && self.network_of.is_none() {
                 wait_for("its port to be free", || TcpListener::bind(self.http).ok());
             }
         }
@@ -229,7 +236,7 @@ impl Drop for Daemon {
 
 /// The program under test. `SOLOIST_BIN` names another build of it, so that two can be measured in
 /// one sitting: `SOLOIST_BIN=../old/target/debug/soloist cargo test --test daemon failover_e2e`.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let other = std::env::var_os("SOLOIST_BIN").map(PathBuf::from);
     other.unwrap_or_else(|| env!("CARGO_BIN_EXE_soloist").into())
 }

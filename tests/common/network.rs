@@ -1,6 +1,7 @@
 //! Where a test's connections come from: addresses of their own, and a network with no other machine in it.
 
 use std::env;
+use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -31,6 +32,13 @@ pub fn in_a_network_of_its_own(name: &str, what: &str, inside: impl FnOnce()) {
         .status()
         .unwrap();
     assert!(status.success(), "{status}");
+}
+
+/// A program in the network of another process.
+pub fn inside_network_of(pid: u32, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/proc/{pid}/ns/net")).arg("--").arg(program);
+    command
 }
 
 fn quiet(command: &mut Command) -> bool {
