@@ -5,6 +5,7 @@ import time
 import boards
 import boot
 import disk
+import keepalived
 import keys
 import manifest
 import packages
@@ -27,7 +28,7 @@ def build(binary, package, version, out, insist):
     licences = manifest.licences(tree, fetched)
     kernel = boot.kernel_version(tree)
     boot_files = boot.prepare(tree, kernel, everything, version, work)
-    root.prepare(tree, kernel, everything, binary, public_key, version, as_locked=not differences)
+    root.prepare(tree, kernel, everything, binary, keepalived.build(work), public_key, version, as_locked=not differences)
     squashfs = root.pack(tree, work / "root.squashfs")
     name = f"soloist-{version}-arm64"
     raw = disk.build(boot_files, squashfs, work)

@@ -11,6 +11,8 @@ from common import IMAGE, REPOSITORY, Failure, reproducible, run, say, source_da
 # What of the program's libraries is in which package; anything else would be a surprise.
 LIBRARIES = {"libc.so.6": "libc6", "libm.so.6": "libc6", "libgcc_s.so.1": "libgcc-s1",
              "ld-linux-aarch64.so.1": "libc6", "ld-linux-x86-64.so.2": "libc6"}
+UNITS = ["soloist.service", "soloist-power.path", "soloist-power.service", "soloist-pair.service", "soloist-pair.path",
+         "soloist-pair-settings.service"]
 SCRIPTS = ["postinst", "prerm", "postrm"]
 
 
@@ -20,7 +22,7 @@ def build(binary, architecture, version, out):
     shutil.rmtree(tree, ignore_errors=True)
     put(binary, tree / "usr/bin/soloist", 0o755)
     systemd = REPOSITORY / "systemd"
-    for unit in ["soloist.service", "soloist-power.path", "soloist-power.service"]:
+    for unit in UNITS:
         put(systemd / unit, tree / "usr/lib/systemd/system" / unit)
     put(systemd / "soloist.sysusers", tree / "usr/lib/sysusers.d/soloist.conf")
     # Not a conffile: the page writes the settings, and no update may ask about them.

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import keepalived
 import program
 from common import say, source_date
 from packages import hash_of
@@ -33,8 +34,14 @@ def write(target, version, fetched, differences, licences, files):
     differ = [{"locked": str(each.locked), "taken": str(each.taken)} for each in differences]
     results = [{"name": file.name, "bytes": file.stat().st_size, "sha256": hash_of(file)} for file in files]
     told = {"version": version, "source_date": source_date(), "built_with": built_with(), "results": results,
+            "built_from_source": [source_of(keepalived.SOURCE)],
             "differs_from_lock": differ, "packages": packages}
     target.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def source_of(source):
+    return {"name": source.name, "version": source.version, "source": source.url, "sha256": source.sha256,
+            "licences": [source.licence]}
 
 
 def built_with():

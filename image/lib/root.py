@@ -13,6 +13,7 @@ ENABLED = {
     "multi-user.target": ["soloist.service", "soloist-import.service", "soloist-ssh.service",
                           "soloist-console.service", "soloist-clock.service", "soloist-request.path",
                           "soloist-devices.service", "soloist-grow.service",
+                          "soloist-pair.service", "soloist-pair.path",
                           "systemd-networkd.service", "avahi-daemon.service"],
     "sysinit.target": ["systemd-resolved.service", "systemd-timesyncd.service", "soloist-drivers.service"],
     "sockets.target": ["systemd-networkd.socket"],
@@ -21,7 +22,7 @@ ENABLED = {
 }
 
 
-def prepare(tree, kernel, boards, binary, public_key, version, as_locked=True):
+def prepare(tree, kernel, boards, binary, keepalived, public_key, version, as_locked=True):
     """`as_locked`: whether the packages in the tree are those that image/not-in-root was written for."""
     say("The root")
     keep_modules(tree, kernel, boards)
@@ -29,7 +30,7 @@ def prepare(tree, kernel, boards, binary, public_key, version, as_locked=True):
     busybox_links(tree)
     certificates(tree)
     # Debian's postinst would copy these.
-    our_files(tree, binary, public_key, version)
+    our_files(tree, binary, keepalived, public_key, version)
     units(tree)
     check_libraries(tree)
 
@@ -135,7 +136,7 @@ def certificates(tree):
     shutil.rmtree(tree / "usr/share/ca-certificates")
 
 
-def our_files(tree, binary, public_key, version):
+def our_files(tree, binary, keepalived, public_key, version):
     copy_ours(IMAGE / "root", tree)
     share = tree / "usr/share/soloist"
     share.mkdir(parents=True)
@@ -143,7 +144,9 @@ def our_files(tree, binary, public_key, version):
     copy(public_key, share / "update.pub")
     (share / "version").write_text(f"VERSION={version}\n")
     copy(binary, tree / "usr/bin/soloist")
-    for file, place in [("soloist.service", UNITS), ("journald.conf", "usr/lib/systemd/journald.conf.d"),
+    copy(keepalived, tree / "usr/sbin/keepalived")
+    for file, place in [("soloist.service", UNITS), ("soloist-pair.service", UNITS), ("soloist-pair.path", UNITS),
+                        ("soloist-pair-settings.service", UNITS), ("journald.conf", "usr/lib/systemd/journald.conf.d"),
                         ("soloist.tmpfiles", "usr/lib/tmpfiles.d")]:
         target = tree / place / {"journald.conf": "soloist.conf", "soloist.tmpfiles": "soloist.conf"}.get(file, file)
         target.parent.mkdir(parents=True, exist_ok=True)

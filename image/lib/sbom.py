@@ -7,7 +7,9 @@ went into the image."""
 import json
 import os
 import subprocess
+from urllib.parse import quote
 
+import keepalived
 import program
 from common import CACHE, REPOSITORY, Failure, run, say, source_date
 
@@ -35,7 +37,8 @@ def write(target, version, architecture, demo=False, packages=()):
     say(f"The bill of materials for {architecture}")
     bom = of_program(architecture, demo)
     bom["metadata"]["component"]["version"] = version
-    bom["components"] = sorted(bom["components"] + [of_package(package) for package in packages], key=lambda each: each["bom-ref"])
+    of_the_box = [*[of_package(package) for package in packages], of_source(keepalived.SOURCE)] if packages else []
+    bom["components"] = sorted(bom["components"] + of_the_box, key=lambda each: each["bom-ref"])
     bom["dependencies"] = sorted(bom.get("dependencies", []), key=lambda each: each["ref"])
     known = {each["bom-ref"] for each in [*bom["components"], bom["metadata"]["component"]]}
     if dangling := {ref for each in bom["dependencies"] for ref in [each["ref"], *each.get("dependsOn", [])]} - known:
@@ -82,3 +85,11 @@ def of_package(package):
     purl = f"pkg:deb/debian/{package.name.replace('+', '%2B')}@{quoted}?arch={architecture}&distro=trixie"
     return {"type": "library", "bom-ref": purl, "name": package.name, "version": package.version, "purl": purl,
             "scope": "required", "hashes": [{"alg": "SHA-256", "content": package.sha256}]}
+
+
+def of_source(source):
+    """What is built for the box from sources of others."""
+    purl = f"pkg:generic/{source.name}@{source.version}?download_url={quote(source.url, safe='')}"
+    return {"type": "application", "bom-ref": purl, "name": source.name, "version": source.version, "purl": purl,
+            "scope": "required", "licenses": [{"license": {"name": source.licence}}],
+            "hashes": [{"alg": "SHA-256", "content": source.sha256}]}

@@ -11,6 +11,7 @@ import changelog
 import debian
 import feed
 import imager
+import keepalived
 import packages
 import program
 import sbom
@@ -142,9 +143,11 @@ class Bill(unittest.TestCase):
             bom = json.loads(sbom.write(self.top / "bom", "0.2.0", "arm64", packages=[entry]).read_text())
         self.assertNotIn("/home", json.dumps(bom))
         self.assertEqual(bom["metadata"]["component"]["purl"], "pkg:generic/soloist@0.2.0")
-        of_debian, cc, zeromq = bom["components"]
+        of_debian, built, cc, zeromq = bom["components"]
         self.assertEqual(of_debian["purl"], "pkg:deb/debian/libone1@1%3A1.0%2Bx-1?arch=arm64&distro=trixie")
         self.assertEqual(of_debian["hashes"], [{"alg": "SHA-256", "content": entry.sha256}])
+        self.assertTrue(built["purl"].startswith("pkg:generic/keepalived@"))
+        self.assertEqual(built["hashes"], [{"alg": "SHA-256", "content": keepalived.SOURCE.sha256}])
         # Its sources become part of the program, though cargo knows it as a tool for building.
         self.assertEqual([zeromq["scope"], cc["scope"]], ["required", "excluded"])
 
