@@ -77,9 +77,9 @@ global_defs {{
 
 vrrp_script ready {{
     script "{program} pair ready {page}"
-    # It asks twice before it says no.
+    # It asks twice before it says no, in less than a second. Only an overloaded machine needs longer.
     interval 1
-    timeout 2
+    timeout 4
     fall 1
     rise 2
     weight -{SICK}

@@ -265,6 +265,11 @@ impl Miner {
 
     /// The same over a connection that is there.
     pub fn begin(stream: TcpStream, user_agent: &str, worker: &str) -> Miner {
+        Miner::try_begin(stream, user_agent, worker).expect("a job")
+    }
+
+    /// The same; `None` where the connection ends before.
+    pub fn try_begin(stream: TcpStream, user_agent: &str, worker: &str) -> Option<Miner> {
         stream.set_nodelay(true).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
         let mut miner = Miner {
@@ -278,13 +283,16 @@ impl Miner {
             counter: 0,
         };
         let rolling = json!([["version-rolling"], {"version-rolling.mask": "ffffffff"}]);
-        miner.call("mining.configure", rolling);
-        let answer = miner.call("mining.subscribe", json!([user_agent]));
+        miner.try_call("mining.configure", rolling)?;
+        let answer = miner.try_call("mining.subscribe", json!([user_agent]))?;
         miner.extranonce1 = decode(answer["result"][1].as_str().unwrap());
-        miner.call("mining.authorize", json!([worker, "x"]));
-        miner.wait_job();
+        miner.try_call("mining.authorize", json!([worker, "x"]))?;
+        let seen = miner.jobs_seen;
+        while miner.jobs_seen == seen {
+            miner.next_line()?;
+        }
         miner.left = miner.job[1].clone();
-        miner
+        Some(miner)
     }
 
     pub fn send(&mut self, line: &Value) {
@@ -310,13 +318,18 @@ impl Miner {
 
     /// Sends a call and waits for its answer; notifications are taken in meanwhile.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).expect("an answer")
+    }
+
+    fn try_call(&mut self, method: &str, params: Value) -> Option<Value> {
         let id = self.next_id;
         self.next_id += 1;
-        self.send(&json!({"id": id, "method": method, "params": params}));
+        let call = format!("{}\n", json!({"id": id, "method": method, "params": params}));
+        self.stream.write_all(call.as_bytes()).ok()?;
         loop {
-            let line = self.next_line().expect("an answer");
+            let line = self.next_line()?;
             if line["id"] == id && line["method"].is_null() {
-                return line;
+                return Some(line);
             }
         }
     }

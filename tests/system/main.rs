@@ -18,7 +18,6 @@ mod door_e2e;
 mod ledger_cli;
 mod mdns_e2e;
 mod mqtt_e2e;
-mod pair_e2e;
 mod power_cut;
 mod safe_start;
 mod sandbox;

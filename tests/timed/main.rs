@@ -1,5 +1,5 @@
 //! The whole program where time counts: what a node's other clients, a miner beside a hundred readers,
-//! and a hundred miners in a hard house have to wait for. Another test on the same processors would be
+//! a hundred miners in a hard house, and a miner of two boxes have to wait for. Another test on the same processors would be
 //! measured with it. So they have a binary of their own, which cargo runs by itself, and in it only
 //! one runs at a time: each begins with [`alone`].
 
@@ -10,10 +10,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code)]
+#[path = "../ledger_world/disk.rs"]
+mod disk;
 
 mod devices_load;
 mod guest_e2e;
 mod page_load;
+mod pair_e2e;
 mod soak;
 
 /// Waits until no other test of this binary runs; none begins while the guard lives.
