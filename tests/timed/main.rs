@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[path = "../common/mod.rs"]
 mod common;
-#[allow(dead_code)]
+#[allow(dead_code, clippy::unwrap_used)]
 #[path = "../ledger_world/disk.rs"]
 mod disk;
 
