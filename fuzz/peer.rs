@@ -173,6 +173,7 @@ impl Run {
                     unix: 0,
                     reward: 0,
                     worker: String::new(),
+                    from_partner: false,
                     bytes: block,
                 };
                 self.input(Input::Order(Order::Offer(Arc::new(block))));

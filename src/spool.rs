@@ -26,7 +26,7 @@
 //! | 20 | 8 | value of its coinbase, satoshi |
 //! | 28 | 4 | length n of the block |
 //! | 32 | n | the block as the network serialises it (BIP 144) |
-//! | 32+n | m | the worker's name, UTF-8 |
+//! | 32+n | m | the worker's name, UTF-8; behind it [`PARTNER`] where the other box of a pair solved it |
 //! | 32+n+m | 32 | SHA-256 of everything before |
 //!
 //! If the checksum is wrong, the block may still be intact: when header, merkle root and witness
@@ -44,6 +44,9 @@ use crate::chain::BlockHash;
 use crate::fsutil::{self, Rights};
 
 const HEADER: &[u8; 8] = b"SOLOBLK1";
+/// Stands behind the worker's name, in which no such character is: a version that does not know of it reads
+/// a strange name and loses nothing.
+const PARTNER: &[u8] = b"\0other box";
 const HEAD: usize = 32;
 const DIGEST: usize = 32;
 /// More than the largest block (4,000,000 weight units) with its name.
@@ -382,7 +385,10 @@ pub fn encode(block: &SolvedBlock) -> Vec<u8> {
     file.extend_from_slice(&block.reward.to_le_bytes());
     file.extend_from_slice(&(block.bytes.len() as u32).to_le_bytes());
     file.extend_from_slice(&block.bytes);
-    file.extend_from_slice(block.worker.as_bytes());
+    file.extend(block.worker.bytes().filter(|byte| *byte != 0));
+    if block.from_partner {
+        file.extend_from_slice(PARTNER);
+    }
     let digest = Sha256::digest(&file);
     file.extend_from_slice(&digest);
     file
@@ -410,8 +416,19 @@ pub fn decode(file: &[u8], hash: &BlockHash) -> Result<SolvedBlock, BadBlock> {
     if !sound && !is_whole(bytes) {
         return Err(BadBlock::Checksum);
     }
-    let worker = String::from_utf8_lossy(worker.unwrap_or_default()).into_owned();
-    Ok(SolvedBlock { hash: *hash, height, unix, reward, worker, bytes: bytes.to_vec() })
+    let worker = worker.unwrap_or_default();
+    let other = worker.strip_suffix(PARTNER);
+    let (worker, from_partner) = (other.unwrap_or(worker), other.is_some());
+    let worker = String::from_utf8_lossy(worker).into_owned();
+    Ok(SolvedBlock {
+        hash: *hash,
+        height,
+        unix,
+        reward,
+        worker,
+        from_partner,
+        bytes: bytes.to_vec(),
+    })
 }
 
 /// Double SHA-256 of the first 80 bytes.
@@ -458,7 +475,15 @@ mod tests {
 
     fn block(bytes: Vec<u8>, worker: &str) -> SolvedBlock {
         let hash = header_hash(&bytes).unwrap();
-        SolvedBlock { hash, height: 7, unix: 8, reward: 9, worker: worker.into(), bytes }
+        SolvedBlock {
+            hash,
+            height: 7,
+            unix: 8,
+            reward: 9,
+            worker: worker.into(),
+            from_partner: false,
+            bytes,
+        }
     }
 
     fn genesis() -> SolvedBlock {
@@ -469,10 +494,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_block_comes_back_and_damage_is_seen(
-            bytes in vec(any::<u8>(), 80..500), worker in ".{0,20}",
+            bytes in vec(any::<u8>(), 80..500), worker in "[^\0]{0,20}", from_partner: bool,
             at: prop::sample::Index, bit in 0..8_u32
         ) {
-            let block = block(bytes, &worker);
+            let block = SolvedBlock { from_partner, ..block(bytes, &worker) };
             let mut file = encode(&block);
             prop_assert_eq!(decode(&file, &block.hash), Ok(block.clone()));
             let at = at.index(file.len());

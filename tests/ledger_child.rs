@@ -275,8 +275,15 @@ fn write_spool(dir: &Path) {
         bytes.iter_mut().for_each(|byte| *byte = random.next() as u8);
         let hash = BlockHash(Sha256::digest(Sha256::digest(&bytes[..80])).into());
         let worker = "w".to_owned();
-        let block =
-            SolvedBlock { hash, height: number as u32, unix: number, reward: 1, worker, bytes };
+        let block = SolvedBlock {
+            hash,
+            height: number as u32,
+            unix: number,
+            reward: 1,
+            worker,
+            from_partner: false,
+            bytes,
+        };
         spool.write(&block).unwrap();
         if number % 2 == 0 {
             spool.mark(&hash, StoredState::Accepted { node: "attic".into() }).unwrap();

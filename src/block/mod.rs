@@ -25,6 +25,8 @@ pub struct SolvedBlock {
     pub reward: u64,
     /// The worker that found it, as it calls itself.
     pub worker: String,
+    /// The other box of the pair solved it: it is kept and submitted here as well, and counted there.
+    pub from_partner: bool,
     /// The serialised block, with witness (BIP 144), as `submitblock` takes it.
     pub bytes: Vec<u8>,
 }

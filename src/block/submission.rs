@@ -612,6 +612,7 @@ mod tests {
             unix: 0,
             reward: 1,
             worker: "w".into(),
+            from_partner: false,
             bytes: vec![1],
         })
     }

@@ -443,6 +443,7 @@ mod tests {
             unix: 1,
             reward: 1,
             worker: "w".into(),
+            from_partner: false,
             bytes,
         };
         let solved = block.hash;

@@ -753,7 +753,15 @@ fn a_restart_knows_the_jobs_that_the_miner_has_and_takes_their_block() {
 fn old_block(height: u32, unix: u64) -> Arc<SolvedBlock> {
     let bytes = vec![height as u8; 80];
     let hash = BlockHash(crate::hash::sha256d(&bytes));
-    Arc::new(SolvedBlock { hash, height, unix, reward: 1, worker: "anna".into(), bytes })
+    Arc::new(SolvedBlock {
+        hash,
+        height,
+        unix,
+        reward: 1,
+        worker: "anna".into(),
+        from_partner: false,
+        bytes,
+    })
 }
 
 #[test]

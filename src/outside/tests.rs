@@ -21,7 +21,15 @@ fn hash(byte: u8) -> BlockHash {
 fn block(byte: u8) -> Arc<SolvedBlock> {
     let bytes = vec![byte; 200];
     let worker = "w".to_owned();
-    Arc::new(SolvedBlock { hash: hash(byte), height: 101, unix: UNIX, reward: 5, worker, bytes })
+    Arc::new(SolvedBlock {
+        hash: hash(byte),
+        height: 101,
+        unix: UNIX,
+        reward: 5,
+        worker,
+        from_partner: false,
+        bytes,
+    })
 }
 
 fn address(i: usize) -> PeerAddress {

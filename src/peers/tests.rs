@@ -93,6 +93,7 @@ fn block() -> Arc<SolvedBlock> {
         unix: 0,
         reward: 0,
         worker: String::new(),
+        from_partner: false,
         bytes: (0..BLOCK).map(|place| (place % 251) as u8).collect(),
     })
 }

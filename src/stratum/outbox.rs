@@ -198,6 +198,7 @@ mod tests {
             unix: 0,
             reward: 0,
             worker: String::new(),
+            from_partner: false,
             bytes: Vec::new(),
         }))
     }

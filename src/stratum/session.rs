@@ -772,6 +772,7 @@ impl Session {
             unix: now.unix,
             reward: template.value,
             worker: self.worker.clone().unwrap_or_else(|| worker.to_owned()),
+            from_partner: false,
             bytes: block::assemble(&share.header, &coinbase, &template.txs),
         }
     }

@@ -125,6 +125,7 @@ fn spool(daemon: &Daemon, name: &str, height: u32, block: &Solved) {
             unix,
             reward: 1,
             worker: name.into(),
+            from_partner: false,
             bytes: block.bytes.clone(),
         })
         .unwrap();

@@ -45,6 +45,7 @@ fn block(height: u32) -> SolvedBlock {
         unix: unix + u64::from(height),
         reward: 5_000_000_000,
         worker: "garage".into(),
+        from_partner: false,
         bytes,
     }
 }

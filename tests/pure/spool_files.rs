@@ -17,6 +17,7 @@ fn genesis() -> SolvedBlock {
         unix: 1_231_006_505,
         reward: 5_000_000_000,
         worker: "garage".into(),
+        from_partner: false,
         bytes: bitcoin::consensus::serialize(&block),
     }
 }

@@ -190,7 +190,15 @@ pub(in crate::p2p) fn solve(prev: BlockHash, height: u32, txs: usize) -> Arc<Sol
     let header = mine(prev, sha256d(&coinbase), UNIX as u32 + height, BITS);
     let bytes = block::assemble(&header, &coinbase, &txs);
     let worker = "garage".to_owned();
-    Arc::new(SolvedBlock { hash: hash(&header), height, unix: UNIX, reward: 0, worker, bytes })
+    Arc::new(SolvedBlock {
+        hash: hash(&header),
+        height,
+        unix: UNIX,
+        reward: 0,
+        worker,
+        from_partner: false,
+        bytes,
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
