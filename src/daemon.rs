@@ -28,6 +28,7 @@ mod mqtt;
 mod nodes;
 mod notifications;
 mod outside;
+mod pair;
 mod pointed;
 mod recorder;
 mod sections;
@@ -102,6 +103,7 @@ use mqtt::Mqtt;
 use nodes::Nodes;
 use notifications::Notifications;
 use outside::Outside;
+use pair::{PairEvent, PairSide};
 use pointed::PointedDevices;
 use recorder::{Recording, Said};
 use share_file::ShareFile;
@@ -146,6 +148,8 @@ enum Event {
     Sent(crate::notify::SendId, Result<(), String>),
     /// What the connection to the MQTT broker tells, with its number.
     Mqtt(u64, crate::mqtt::News),
+    /// Something about the other box of the pair.
+    Pair(PairEvent),
     /// A device answered a question, or did not.
     Device(Question, Result<Box<Telemetry>, Fault>),
     /// Something about a new version was read, written or fetched.
@@ -360,6 +364,8 @@ struct State {
     updates: Updates,
     devices: Devices,
     pointed: PointedDevices,
+    /// Where the owner has two boxes.
+    pair: Option<Box<PairSide>>,
     timings: Timings,
     housekeeping: Housekeeping,
     owner: Owner,
@@ -424,11 +430,12 @@ impl Daemon {
     fn new(
         executor: Rc<LocalExecutor<'static>>,
         people: Rc<LocalExecutor<'static>>,
-        config: Config,
+        mut config: Config,
         source: Option<Source>,
         queue: Sender<Event>,
     ) -> Result<Rc<Daemon>, Exit> {
         let now = os::now();
+        let pair = PairSide::open(&mut config);
         let runtime = config.data.runtime.as_deref();
         let (job_file, restored) = JobFile::open(now, runtime);
         let last_job = restored.as_ref().and_then(|restored| restored.last_job);
@@ -440,7 +447,7 @@ impl Daemon {
         let wanted = listened_at(&config);
         let (handover, kept) =
             Handover::open(now, runtime, terms, |address| wanted.contains(&address));
-        let mut once = Some((restored, handover, ShareFile::open(runtime)));
+        let mut once = Some((restored, handover, ShareFile::open(runtime), pair));
         let mut failure = None;
         let daemon = Rc::new_cyclic(|this: &Weak<Daemon>| {
             let handler: Weak<dyn Handler> = this.clone();
@@ -459,7 +466,7 @@ impl Daemon {
             open_v2(&config, &server, secrets.identity.clone(), &kept);
             let nodes = Nodes::start(config.nodes_in_use(), &executor, &queue);
             let settings = settings(&config, &nodes, secrets.session_key.clone());
-            let (restored, handover, share_file) =
+            let (restored, handover, share_file, pair) =
                 once.take().unwrap_or_else(|| unreachable!("it is made once"));
             let state = State {
                 started: now,
@@ -479,6 +486,7 @@ impl Daemon {
                 updates: Updates::open(&config.data.dir),
                 devices: Devices::new(now, &config, people.clone()),
                 pointed: PointedDevices::open(&config.data.dir),
+                pair,
                 timings: Timings::new(now, &config.data.dir),
                 housekeeping: Housekeeping::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
@@ -861,6 +869,7 @@ impl State {
         );
         let (boot, up) = (os::boot_id(), os::seconds_up());
         self.ledger_event(now, LedgerEvent::Started { boot, up });
+        self.open_pair(now);
         self.restore_blocks(now);
         self.restore_addresses(now);
         self.read_pin();
@@ -888,6 +897,7 @@ impl State {
             Event::Sent(id, result) => self.sent(now, id, result),
             Event::Mqtt(number, news) => self.mqtt_news(now, number, news),
             Event::Update(input) => self.update_input(now, input),
+            Event::Pair(event) => self.pair_event(now, event),
             Event::Device(question, answer) => self.device_answered(now, question, answer),
             Event::Housekeeping(found) => self.cared(now, found),
             Event::Board(reading) => self.board_read(now, *reading),
@@ -920,6 +930,7 @@ impl State {
         self.tick_mqtt(now);
         self.tick_updates(now);
         self.tick_devices(now);
+        self.tick_pair(now);
         self.tick_handover(now);
         self.doors.keep(now, self.stopping.is_some(), &self.queue);
         self.feed_watchdog(now);
@@ -933,6 +944,7 @@ impl State {
             self.mqtt.next_deadline(),
             self.updates.next_deadline(),
             self.devices.next_deadline(),
+            self.pair_deadline(),
             self.timings.next_deadline(),
             self.housekeeping.next_deadline(),
             self.doors.next_deadline(),
@@ -1020,8 +1032,9 @@ impl State {
         done || now.mono >= until
     }
 
-    fn reload(&mut self, now: Now, config: Config) {
+    fn reload(&mut self, now: Now, mut config: Config) {
         self.systemd.reloading();
+        self.reload_pair(now, &mut config);
         let changes = self.config.diff(&config);
         if changes.is_empty() {
             self.tell(now, EventKind::System, Level::Info, "Config read: nothing changed.".into());

@@ -52,4 +52,12 @@ impl Extranonce1 {
     pub fn next(self) -> Extranonce1 {
         Extranonce1(u32::from_be_bytes(self.0).wrapping_add(1).to_be_bytes())
     }
+
+    /// The same on one side of all of them: the boxes of a pair give away different halves.
+    pub fn on_side(mut self, side: Option<bool>) -> Extranonce1 {
+        if let Some(upper) = side {
+            self.0[0] = self.0[0] & 0x7f | u8::from(upper) << 7;
+        }
+        self
+    }
 }

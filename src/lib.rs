@@ -100,6 +100,7 @@ pub mod web;
 pub mod feed;
 pub mod lan;
 pub mod ledger;
+pub mod pair_link;
 pub mod peers;
 
 // -- I/O --

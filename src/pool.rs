@@ -100,6 +100,8 @@ pub enum Input {
     NoWork,
     /// The rules changed.
     Rules(Box<Rules>),
+    /// Miners that come from now on get their extranonces from this half of all; `None` is all.
+    Side(Option<bool>),
     /// A text for the miners that can show it, now or soon. A later text replaces one that still
     /// waits.
     Say(String),
@@ -118,6 +120,8 @@ pub struct Pool {
     v2: BTreeMap<ConnId, Connection>,
     /// The connection of each extranonce1. No two miners may search the same space.
     extranonces: BTreeMap<Extranonce1, ConnId>,
+    /// The half of them that is given away.
+    side: Option<bool>,
     parked: BTreeMap<Extranonce1, Parked>,
     /// When all miners last got a job.
     last_notify: Option<Instant>,
@@ -142,6 +146,7 @@ impl Pool {
             sessions: BTreeMap::new(),
             v2: BTreeMap::new(),
             extranonces: BTreeMap::new(),
+            side: None,
             parked: BTreeMap::new(),
             last_notify: None,
             job_records: JobRecords::default(),
@@ -253,6 +258,7 @@ impl Pool {
                 self.rules = *rules;
                 self.sessions.values_mut().for_each(|session| session.apply(&self.rules));
             }
+            Input::Side(side) => self.side = side,
             Input::Say(text) => {
                 self.notice = Some(text);
                 self.say(now, out);
@@ -356,10 +362,11 @@ impl Pool {
     }
 
     /// This one, or the next after it that nobody has.
-    fn free_extranonce1(&self, mut extranonce1: Extranonce1) -> Extranonce1 {
+    fn free_extranonce1(&self, extranonce1: Extranonce1) -> Extranonce1 {
+        let mut extranonce1 = extranonce1.on_side(self.side);
         while self.extranonces.contains_key(&extranonce1) || self.parked.contains_key(&extranonce1)
         {
-            extranonce1 = extranonce1.next();
+            extranonce1 = extranonce1.next().on_side(self.side);
         }
         extranonce1
     }

@@ -37,6 +37,8 @@ pub(super) struct Booking {
     found: FoundBlock,
     /// The script that its coinbase pays.
     script: Option<Vec<u8>>,
+    /// It is booked in the other box's ledger.
+    is_partners: bool,
 }
 
 /// The solved blocks as the spool has them, and the bytes of those that are being submitted.
@@ -158,6 +160,11 @@ impl SpooledBlocks {
         self.hex.entry(block.hash).or_insert_with(make).clone()
     }
 
+    /// Whether a block is in the spool as a mature one.
+    pub(super) fn is_mature(&self, block: BlockHash) -> bool {
+        self.mature.iter().any(|(_, hash)| *hash == block)
+    }
+
     /// Drops the hex of a block that is no longer sent.
     pub(super) fn drop_hex(&mut self, block: BlockHash) {
         self.hex.remove(&block);
@@ -233,7 +240,7 @@ impl Booking {
             state_unix: 0,
         };
         let script = super::view::coinbase_of(&block.bytes).map(|(_, script)| script);
-        Booking { found, script }
+        Booking { found, script, is_partners: block.from_partner }
     }
 }
 
@@ -248,6 +255,7 @@ impl State {
             self.tell(now, EventKind::System, Level::Critical, text);
         }
         for entry in std::mem::take(&mut self.blocks.found) {
+            self.restored_in_pair(now, &entry.block);
             let answers = newest_of_each(entry.progress.answers.into_iter().map(said_before));
             let block = Arc::new(entry.block);
             let state = entry.progress.state;
@@ -257,12 +265,20 @@ impl State {
 
     /// Writes a block to the card and into the ledger; the calls to the nodes are under way.
     pub(super) fn keep_solved(&mut self, now: Now, block: &Arc<SolvedBlock>) {
+        self.tell_partner_of(now, block);
         self.blocks.spool(SpoolOrder::Write(block.clone()), &self.queue);
         if self.blocks.orders.is_none() {
             // There is no spool to wait for.
             self.engine.handle(now, Input::SpoolDone(block.hash));
         }
-        self.book_block(now, block);
+        if !block.from_partner {
+            self.book_block(now, block);
+        }
+    }
+
+    /// Writes a block once more: that it is on the card is told anew.
+    pub(super) fn keep_again(&mut self, block: &Arc<SolvedBlock>) {
+        self.blocks.spool(SpoolOrder::Write(block.clone()), &self.queue);
     }
 
     pub(super) fn keep_answer(&mut self, now: Now, block: BlockHash, node: String, answer: String) {
@@ -275,6 +291,10 @@ impl State {
         self.blocks.spool(SpoolOrder::Mark(hash, state.clone()), &self.queue);
         if state == StoredState::Mature {
             self.blocks.mature.insert((block.height, hash));
+            if block.from_partner {
+                // The other box's ledger has it.
+                self.blocks.outlived.insert(hash);
+            }
         }
         self.ledger_event(now, LedgerEvent::Block { hash, state });
     }
@@ -284,7 +304,10 @@ impl State {
             Spooled::Written(block, result) => {
                 self.engine_input(now, Input::SpoolDone(block));
                 match result {
-                    Ok(()) => self.blocks.trouble = None,
+                    Ok(()) => {
+                        self.blocks.trouble = None;
+                        self.tell_partner_it_is_kept(now, block);
+                    }
                     Err(why) => {
                         let text = format!("Block {block} cannot be kept on the card: {why}.");
                         self.tell(now, EventKind::Block, Level::Critical, text);
@@ -299,6 +322,10 @@ impl State {
             // The next start tries again.
             Spooled::Forgotten(block, Err(why)) => {
                 log::warn!("Mature block {block} stays in the spool: {why}.");
+            }
+            Spooled::Missed(block, Ok(booking)) if booking.is_partners => {
+                self.blocks.outlived.insert(block);
+                self.forget_blocks();
             }
             Spooled::Missed(block, Ok(booking)) => {
                 self.book_kept(now, *booking);
@@ -335,7 +362,7 @@ impl State {
         let Some(worker) = self.worker_by_name(&block.worker) else {
             // By the canary, by somebody who has not authorised, or by a worker that was forgotten:
             // none of them is made a miner of.
-            let Booking { mut found, script } = Booking::of(block, StoredState::Candidate);
+            let Booking { mut found, script, .. } = Booking::of(block, StoredState::Candidate);
             found.payee = self.paid(now, script.as_deref());
             return self.ledger_event(now, LedgerEvent::BlockKept(Box::new(found)));
         };
@@ -359,7 +386,7 @@ impl State {
             .iter()
             .map(|(block, state)| (block.clone(), stored(state)))
             .collect();
-        for (block, state) in blocks {
+        for (block, state) in blocks.into_iter().filter(|(block, _)| !block.from_partner) {
             let hash = block.hash;
             self.book_kept(now, Booking::of(&block, state.clone()));
             // An older version called it accepted on a node's answer alone.
@@ -383,7 +410,7 @@ impl State {
         self.forget_blocks();
     }
 
-    fn book_kept(&mut self, now: Now, Booking { mut found, script }: Booking) {
+    fn book_kept(&mut self, now: Now, Booking { mut found, script, .. }: Booking) {
         found.payee = self.paid(now, script.as_deref());
         let (height, booked) = (found.height, self.ledger.core.total().totals().blocks);
         self.ledger_event(now, LedgerEvent::BlockKept(Box::new(found)));

@@ -88,7 +88,10 @@ impl State {
             Effect::Stands { block, state } => {
                 self.keep_state(now, &block, stored(&state));
             }
-            Effect::Final(block) => self.blocks.drop_hex(block),
+            Effect::Final(block) => {
+                self.blocks.drop_hex(block);
+                self.final_in_pair(now, block);
+            }
             Effect::Assemble(candidate) => self.put_together(*candidate),
             Effect::Apply { from, values } => {
                 self.owner.to_apply.push((from, ToApply::Values(*values)));

@@ -166,7 +166,8 @@ impl State {
             return;
         }
         let (device, peer) = (session.profile().model.clone(), session.peer());
-        let name = self.ledger_name(&name, &device, peer);
+        let user = name;
+        let name = self.ledger_name(&user, &device, peer);
         let text = format!("Miner {} connected from {peer}: {device}.", self.shown_name(&name));
         let worker = self.ledger.core.worker(now, &name, &device);
         let saved = self.ledger.saved(worker);
@@ -188,7 +189,7 @@ impl State {
         for (level, note) in notes {
             self.tell(now, EventKind::Miner, level, note);
         }
-        if let Some(saved) = saved {
+        if let Some(saved) = self.saved_in_pair(&user, &device, saved) {
             self.engine.handle(now, Input::Known { conn, saved });
         }
     }

@@ -128,6 +128,31 @@ impl Engine {
     /// Takes a solved block. The calls to the nodes come first, then the card, then everything
     /// else. `None` if the block is known already.
     pub(super) fn solved(&mut self, now: Now, block: Arc<SolvedBlock>) -> Option<BlockHash> {
+        let rest = self.submit(now, &block)?;
+        let (height, worker, hash) = (block.height, self.name_of(&block.worker), block.hash);
+        let text = format!("BLOCK {height} solved by {worker}: {hash}. It was sent to all nodes.");
+        self.tell(EventKind::Block, Level::Info, text);
+        self.notice = Some(format!("BLOCK {height} solved by {worker}!"));
+        rest.into_iter().for_each(|output| self.blocks_output(now, output));
+        self.offer_outside(now, &block);
+        Some(hash)
+    }
+
+    /// Takes a block that the other box of the pair solved: it is kept and submitted as an own one.
+    pub(super) fn solved_by_partner(&mut self, now: Now, block: Arc<SolvedBlock>) {
+        let Some(rest) = self.submit(now, &block) else { return };
+        let (height, worker, hash) = (block.height, self.name_of(&block.worker), block.hash);
+        let text = format!(
+            "BLOCK {height} solved by {worker} at the other box: {hash}. It was sent to all nodes here too."
+        );
+        self.tell(EventKind::Block, Level::Info, text);
+        rest.into_iter().for_each(|output| self.blocks_output(now, output));
+        self.offer_outside(now, &block);
+    }
+
+    /// Sends a block to all nodes and to the card; what else is to be done comes after that. `None` if it is
+    /// known already.
+    fn submit(&mut self, now: Now, block: &Arc<SolvedBlock>) -> Option<Vec<Output>> {
         let mut outputs = Vec::new();
         self.failover.solved(block.hash, block.height.into());
         let input = Input::Solved(block.clone());
@@ -140,13 +165,7 @@ impl Engine {
             outputs.into_iter().partition(|output| matches!(output, Output::Submit { .. }));
         submits.into_iter().for_each(|output| self.blocks_output(now, output));
         self.effects.push_back(Effect::Pool(outbox::Output::Block(block.clone())));
-        let (height, worker, hash) = (block.height, self.name_of(&block.worker), block.hash);
-        let text = format!("BLOCK {height} solved by {worker}: {hash}. It was sent to all nodes.");
-        self.tell(EventKind::Block, Level::Info, text);
-        self.notice = Some(format!("BLOCK {height} solved by {worker}!"));
-        rest.into_iter().for_each(|output| self.blocks_output(now, output));
-        self.offer_outside(now, &block);
-        Some(hash)
+        Some(rest)
     }
 
     /// Takes a block of an earlier run. It is offered again in any state; undecided blocks come

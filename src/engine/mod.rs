@@ -56,6 +56,7 @@ pub use blocks::{Blocks, stored};
 pub use effect::{Effect, WorkFrom};
 pub use peers::{PeerState, Peers};
 use rehearsal::Rehearsals;
+use work::Halt;
 
 /// The owner's settings for mining.
 #[derive(Debug)]
@@ -146,6 +147,12 @@ pub enum Input {
         /// The last answer of each node.
         answers: Vec<NodeAnswer>,
     },
+    /// The other box of the pair solved a block.
+    Partner(Arc<SolvedBlock>),
+    /// Whether work may be handed out: not while the boxes of a pair do not know whom it pays.
+    HandOut(bool),
+    /// The half of the extranonces that this box gives away; `None` is all.
+    Side(Option<bool>),
     /// A block or its state is on the card, or writing it failed.
     SpoolDone(BlockHash),
     /// [`Effect::Assemble`] is done.
@@ -193,6 +200,7 @@ pub struct Engine {
     notice: Option<String>,
     /// When miners of the run before are sent away, if there is no work by then.
     work_by: Option<Instant>,
+    halt: Halt,
     effects: VecDeque<Effect>,
 }
 
@@ -225,6 +233,7 @@ impl Engine {
             changed_from: None,
             notice: None,
             work_by: None,
+            halt: Halt::default(),
             effects: VecDeque::new(),
         };
         engine.blocks_input(now, submission::Input::Nodes(engine.node_ids()));
@@ -269,6 +278,9 @@ impl Engine {
             Input::Restored { block, state, answers } => {
                 self.restored(now, block, state, answers);
             }
+            Input::Partner(block) => self.solved_by_partner(now, block),
+            Input::HandOut(hands_out) => self.hand_out(now, hands_out),
+            Input::Side(side) => self.pool_input(now, pool::Input::Side(side)),
             Input::SpoolDone(block) => self.answer_held(|held| held.block == block),
             Input::Assembled { hash, height, hex } => self.propose(now, hash, height, &hex),
             Input::Rehearse => self.rehearse_at_once(now),
@@ -366,6 +378,7 @@ impl Engine {
             self.rehearsals.next_deadline(),
             self.changes.next_deadline(),
             self.work_by,
+            self.halt.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -436,6 +449,9 @@ impl Engine {
         }
         if due(self.rehearsals.next_deadline()) {
             self.rehearse(now);
+        }
+        if due(self.halt.deadline()) {
+            self.send_away(now);
         }
         if due(self.work_by) {
             self.work_by = None;

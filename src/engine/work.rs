@@ -2,18 +2,55 @@
 //! template with a new payout.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Effect, Engine, WorkFrom};
 use crate::block::submission;
 use crate::chain::BlockHash;
 use crate::clock::Now;
+use crate::event::{EventKind, Level};
 use crate::ids::NodeId;
 use crate::job::Work;
 use crate::pool;
 use crate::template::{Template, TipHeader};
 
+/// So long miners go on with the last job while no work may be handed out; then they are sent away, to the
+/// other box of the pair.
+const HALT_AT_MOST: Duration = Duration::from_secs(1);
+
+/// No work may be handed out.
+#[derive(Debug, Default)]
+pub(super) struct Halt {
+    since: Option<Instant>,
+    sent_away: bool,
+}
+
+impl Halt {
+    /// When miners are sent away.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.since.filter(|_| !self.sent_away).map(|since| since + HALT_AT_MOST)
+    }
+}
+
 impl Engine {
+    pub(super) fn hand_out(&mut self, now: Now, hands_out: bool) {
+        if !hands_out {
+            self.halt.since.get_or_insert(now.mono);
+        } else if self.halt.since.is_some() {
+            self.halt = Halt::default();
+            if let Some(leader) = self.failover.leader().filter(|_| !self.failover.is_gated()) {
+                self.serve(now, leader, false);
+            }
+        }
+    }
+
+    pub(super) fn send_away(&mut self, now: Now) {
+        self.halt.sent_away = true;
+        let text = "No work is handed out until the other box of the pair tells whom it pays.";
+        self.tell(EventKind::System, Level::Critical, text.to_owned());
+        self.pool_input(now, pool::Input::NoWork);
+    }
+
     pub(super) fn serve(&mut self, now: Now, node: NodeId, new_tip: bool) {
         let Some((template, received)) = self.latest.get(&node).cloned() else { return };
         let height = template.height;
@@ -63,6 +100,9 @@ impl Engine {
         empty: bool,
         from: WorkFrom,
     ) {
+        if self.halt.since.is_some() {
+            return;
+        }
         // Without a payout no node is asked, so no template comes.
         let Some(payout) = &self.payout else { return };
         let work = Work::new(template, node, received, empty, &payout.script, &payout.tag);

@@ -409,6 +409,13 @@ impl Server {
         Some(self.connections.borrow().get(&conn.connection())?.peer)
     }
 
+    /// Both ends of a miner's TCP connection: ours, and the miner's.
+    pub fn ends(&self, conn: ConnId) -> Option<(SocketAddr, SocketAddr)> {
+        let connections = self.connections.borrow();
+        let stream = connections.get(&conn.connection())?.stream.get_ref();
+        Some((stream.local_addr().ok()?, stream.peer_addr().ok()?))
+    }
+
     /// Whether a miner's connection is encrypted.
     pub fn is_encrypted(&self, conn: ConnId) -> bool {
         let connections = self.connections.borrow();
