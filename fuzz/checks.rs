@@ -18,6 +18,8 @@ use soloist::coinbase::{EXTRANONCE_SIZE, MAX_SIZE};
 use soloist::config::{self, Flags, Surroundings};
 use soloist::ids::NodeId;
 use soloist::job::Work;
+use soloist::pair::agreement::Record;
+use soloist::pair::message::Message;
 use soloist::server::http::guard::{Reach, check_head};
 use soloist::template::{Template, TxCache};
 use soloist::update::{self, Feed, Kept, Release};
@@ -26,12 +28,13 @@ use soloist::update::{self, Feed, Kept, Release};
 pub type Check = fn(&[u8]) -> bool;
 
 /// All checks. Each says whether the input was a good one.
-pub const CHECKS: [(&str, Check); 8] = [
+pub const CHECKS: [(&str, Check); 9] = [
     ("template", template),
     ("config", config_file),
     ("http", http),
     ("device", device::device),
     ("feed", feed),
+    ("pair", pair),
     ("peer", peer::peer),
     ("stratum_v2_frames", stratum_v2::frames),
     ("stratum_v2_raw", stratum_v2::raw),
@@ -87,6 +90,14 @@ pub fn feed(data: &[u8]) -> bool {
     let mut kept = Kept::default();
     assert_eq!(kept.accept(&feed, text, 1), Ok(()));
     assert_eq!(Kept::read(&kept.bytes()), Ok(kept));
+    true
+}
+
+/// What the other box of a pair says is refused, skipped, or says the same when it is said again.
+pub fn pair(data: &[u8]) -> bool {
+    drop(Record::decode(data));
+    let Ok(Some(message)) = Message::decode(data) else { return false };
+    assert_eq!(Message::decode(&message.encode()), Ok(Some(message)));
     true
 }
 
