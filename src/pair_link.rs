@@ -164,7 +164,8 @@ impl PairLinks {
         let Some(to) = links.get(&link) else { return };
         let bytes = message.encode();
         let said = match message {
-            Message::Block(_) => Said::Urgent(bytes),
+            // Before its greeting nothing of a box is listened to.
+            Message::Hello(_) | Message::Block(_) => Said::Urgent(bytes),
             _ => Said::Normal(bytes),
         };
         to.try_send(said).ok();

@@ -79,7 +79,7 @@ impl PairSide {
         let id = own_id(&config.data.dir)?;
         let run = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
         let version = crate::exit::version();
-        let hello = Hello::of(id, run, &config.http.name, &version);
+        let hello = Hello::of(id, run, &config.http.name, version);
         let pair = Pair::new(hello, read_record(&file));
         let mut side = Box::new(PairSide {
             pair,

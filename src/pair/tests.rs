@@ -310,8 +310,8 @@ impl World {
         let ends = [LinkId(self.next_link), LinkId(self.next_link + 1)];
         self.next_link += 2;
         self.wires.push(Wire { ends, open: [true; 2], to: Default::default() });
-        for end in 0..2 {
-            self.input(end, Input::Connected { link: ends[end], called: end == box_ });
+        for (end, link) in ends.into_iter().enumerate() {
+            self.input(end, Input::Connected { link, called: end == box_ });
         }
     }
 

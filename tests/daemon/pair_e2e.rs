@@ -182,8 +182,9 @@ fn the_payout_address_changes_on_both_boxes_or_on_neither() {
     // Alone, neither changes it, not even by a restart.
     homes[1].daemon.kill();
     homes[0].wait_log("is not connected");
+    let read = homes[0].says("Config");
     homes[0].wish(PAYOUT);
-    homes[0].wait_log("Config: ");
+    wait_for("the settings to be read", || (homes[0].says("Config") > read).then_some(()));
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(homes[0].pays(), OTHER);
     homes[0].daemon.kill();

@@ -744,6 +744,12 @@ fn a_reload_tells_what_changed() {
         topic_prefix = "attic"
         discovery_prefix = "ha"
         buttons = ["blink"]
+        [pair]
+        partner = "192.168.1.21"
+        secret = "geheim-7KQ2M-XW4RT-9BZ0C-HJ6PD-V5EY3"
+        virtual_address = "192.168.1.241/24"
+        interface = "eth1"
+        listen = ["192.168.1.20:3338"]
         [update]
         feed = "https://example.org/feed.json"
         mode = "install"
@@ -781,6 +787,9 @@ fn a_reload_tells_what_changed() {
             "The page is served on other addresses or ports.",
             "The API is switched off.",
             "The data directory is another.",
+            "The other box of the pair is 192.168.1.21:3337, and miners use 192.168.1.241.",
+            "The code of the pair is another.",
+            "The other box of the pair connects to other addresses or ports.",
         ]
     );
 
