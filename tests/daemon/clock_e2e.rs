@@ -200,7 +200,7 @@ fn what_was_recorded_before_the_clock_was_right_is_dated_by_it_afterwards() {
         by.iter().any(|by| log.contains(&format!("The clock of this box was set {by}")))
     };
     assert!(was_set(&["forward by 400 days.", "forward by 399 days"]), "{log}");
-    assert!(was_set(&["back by 13 min", "back by 12 min"]), "{log}");
+    assert!(was_set(&["back by 13\u{202f}min", "back by 12\u{202f}min"]), "{log}");
     let totals = status();
     println!(
         "{} shares, clock set 400 days, +13 and -13 min: {} H/s over {} s",
