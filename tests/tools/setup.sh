@@ -12,7 +12,10 @@ export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-0}"
 # test` alone is for whoever waits for one test. A test that hangs fails here, after three times what the
 # longest of these calls needs, and not when the patience of whoever called has ended.
 test_soloist() {
-    timeout "${limit:-2400}" cargo test --locked --config 'profile.dev.package.soloist.opt-level=1' "$@"
+    # At a terminal, who presses Ctrl-C means the tests as well.
+    local here=()
+    [ ! -t 0 ] || here=(--foreground)
+    timeout "${here[@]}" "${limit:-2400}" cargo test --locked --config 'profile.dev.package.soloist.opt-level=1' "$@"
 }
 
 say() { printf '\n== %s\n' "$*"; }
