@@ -26,7 +26,7 @@
 //! | 20 | 8 | value of its coinbase, satoshi |
 //! | 28 | 4 | length n of the block |
 //! | 32 | n | the block as the network serialises it (BIP 144) |
-//! | 32+n | m | the worker's name, UTF-8; behind it [`PARTNER`] where the other box of a pair solved it |
+//! | 32+n | m | the worker's name, UTF-8; behind it `PARTNER` where the other box of a pair solved it |
 //! | 32+n+m | 32 | SHA-256 of everything before |
 //!
 //! If the checksum is wrong, the block may still be intact: when header, merkle root and witness

@@ -1,6 +1,6 @@
 //! keepalived's configuration, made from the settings.
 //!
-//! Both boxes begin as backups of the same priority. Who is not ready has [`SICK`] less, and the other takes the
+//! Both boxes begin as backups of the same priority. Who is not ready has `SICK` less, and the other takes the
 //! address over; equals never do, so nothing moves back when a box returns. When both held it because they did not
 //! hear each other, the higher of the two addresses keeps it (RFC 5798, section 6.4.3).
 
