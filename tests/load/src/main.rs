@@ -48,6 +48,7 @@ options
   --user NAME        an address of the node's chain, where the server wants one; --password, --agent
   --name NAME        goes into the line
   --keep-mempool     blocks are mined empty, so that what waits goes on waiting
+  --rate N           shares a second of all miners together; without it, as fast as the answers come
   --pause MS         between blocks, 300 by default
   --spread MS        lengthens the pauses by up to so much, evenly: no poll is always hit alike";
 
@@ -210,6 +211,7 @@ fn shares(options: &Options, server: &Server, fleet: &mut Fleet) -> io::Result<V
     let window = options.number("window", 1.0)? as usize;
     let mut count = options.number("count", 20_000.0)? as u64;
     let grind = options.number("grind", 0.0)?;
+    let rate = options.number("rate", 0.0)?;
     if grind > 0.0 {
         count = fill_stocks(fleet, Duration::from_secs_f64(grind));
     }
@@ -220,9 +222,12 @@ fn shares(options: &Options, server: &Server, fleet: &mut Fleet) -> io::Result<V
     // From the end of the warm-up on.
     let mut measured: Option<(Used, Instant)> = None;
     let begun = Instant::now();
+    // A server that is woken more often has more to do for each share: two are only comparable at one rate.
+    let is_due = |sent: u64| rate == 0.0 || begun.elapsed().as_secs_f64() * rate >= sent as f64;
+    let wait = if rate == 0.0 { Duration::from_secs(5) } else { Duration::ZERO };
     loop {
         for miner in &mut fleet.miners {
-            while miner.in_flight() < window && sent < count {
+            while miner.in_flight() < window && sent < count && is_due(sent) {
                 if grind > 0.0 && miner.stock.is_empty() {
                     break;
                 }
@@ -232,7 +237,7 @@ fn shares(options: &Options, server: &Server, fleet: &mut Fleet) -> io::Result<V
         if measured.is_none() && accepted + refused >= warm_up {
             measured = Some((server.used(), Instant::now()));
         }
-        fleet.turn(Duration::from_secs(5), |_, heard| {
+        fleet.turn(wait, |_, heard| {
             let Heard::Answer { accepted: yes, took, why } = heard else { return };
             match yes {
                 true => accepted += 1,
@@ -259,6 +264,7 @@ fn shares(options: &Options, server: &Server, fleet: &mut Fleet) -> io::Result<V
     let (seconds, answers) = (started.elapsed().as_secs_f64(), times.len().max(1) as f64);
     Ok(json!({
         "window": window,
+        "rate": rate,
         "ground": grind > 0.0,
         "shares": count,
         "accepted": accepted,

@@ -67,6 +67,9 @@ fn what(line: &Value) -> String {
     if let Some(window) = line["window"].as_u64() {
         words.push(format!("{window} in flight"));
     }
+    if let Some(rate) = line["rate"].as_f64().filter(|rate| *rate > 0.0) {
+        words.push(format!("{rate} a second"));
+    }
     if line["ground"] == true {
         words.push("accepted".into());
     }
