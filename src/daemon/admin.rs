@@ -75,7 +75,7 @@ pub(super) enum ToApply {
 
 impl Control for Daemon {
     fn values(&self) -> Values {
-        values_of(&self.state.borrow().config).without_passwords()
+        self.state.borrow().values().without_passwords()
     }
 
     fn check(&self, values: Values) -> Local<Checked> {
@@ -325,7 +325,7 @@ impl Daemon {
     pub(super) fn put_into_force(self: &Rc<Self>, config: Config) {
         let mut state = self.state.borrow_mut();
         let now = state.now();
-        let (old, new) = (values_of(&state.config), values_of(&config));
+        let (old, new) = (state.values(), values_of(&config));
         let urls = |values: &Values| {
             values.nodes.iter().map(|node| node.url.as_str()).collect::<Vec<_>>().join(", ")
         };
@@ -343,6 +343,16 @@ impl Daemon {
 }
 
 impl State {
+    /// What the owner has set, with passwords. The payout address in it may wait for the other box of a pair:
+    /// whoever saves another setting has not given that up.
+    pub(super) fn values(&self) -> Values {
+        let mut values = values_of(&self.config);
+        if let Some(wanted) = self.wanted_payout() {
+            wanted.clone_into(&mut values.payout);
+        }
+        values
+    }
+
     pub(super) fn audit(&mut self, now: Now, from: IpAddr, text: &str) {
         self.tell(now, EventKind::System, Level::Info, format!("From {from}: {text}"));
         self.ledger_event(now, LedgerEvent::Audit(format!("{from}: {text}")));
@@ -493,7 +503,7 @@ fn refused(problems: Vec<Remark>) -> Checked {
     Checked { problems, ..Checked::default() }
 }
 
-/// The values in force, with passwords.
+/// The values of a config, with passwords.
 pub(super) fn values_of(config: &Config) -> Values {
     Values {
         name: config.http.name.clone(),

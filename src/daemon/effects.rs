@@ -101,8 +101,8 @@ impl State {
             }
             Effect::Audit { from, text } => self.audit(now, from, &text),
             Effect::PayoutDue => {
-                let current = super::admin::values_of(&self.config);
-                self.engine.handle(now, Input::InForce(current.without_passwords()));
+                let current = self.values().without_passwords();
+                self.engine.handle(now, Input::InForce(current));
             }
             Effect::Tell { kind, level, text } => self.tell(now, kind, level, text),
         }

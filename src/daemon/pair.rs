@@ -166,6 +166,11 @@ impl State {
         self.pair_input(now, Input::Report(Box::new(report)));
     }
 
+    /// The payout address that the settings name, where the other box has a say in whether it is in force.
+    pub(super) fn wanted_payout(&self) -> Option<&str> {
+        self.pair.as_ref().map(|side| side.wanted.as_str())
+    }
+
     /// The settings were read again: what is agreed stays in force.
     pub(super) fn reload_pair(&mut self, now: Now, config: &mut Config) {
         let Some(side) = &mut self.pair else { return };

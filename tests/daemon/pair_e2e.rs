@@ -10,7 +10,8 @@ use soloist::demo;
 use soloist::demo::chain::Rules;
 use soloist::demo::node::{SandboxConfig, SandboxNode};
 
-use crate::common::daemon::{Daemon, Miner, PAYOUT};
+use crate::common::daemon::{Browser, Daemon, Miner, PAYOUT};
+use crate::common::miner_v2::{Introduction, MinerV2, authority};
 use crate::common::{free_port, wait_for};
 
 const CODE: &str = "7KQ2M-XW4RT-9BZ0C-HJ6PD-V5EY3-8NAFG";
@@ -79,6 +80,25 @@ impl Home {
     fn pays(&self) -> String {
         let status = self.daemon.status().unwrap_or_default();
         status["payout"]["address"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Saves another name on the page, and leaves the rest as the form shows it.
+    fn saves_its_name(&self, name: &str) {
+        let mut browser = Browser { daemon: &self.daemon, cookie: String::new() };
+        wait_for("the PIN to be read", || {
+            browser.settings().contains("action=\"/login\"").then_some(())
+        });
+        assert_eq!(browser.post("/login", "pin=7391x").status_code, 303);
+        let page = browser.settings();
+        let shown = |field: &str| {
+            let (_, rest) = page.split_once(&format!("name=\"{field}\" value=\"")).unwrap();
+            rest.split('"').next().unwrap().to_owned()
+        };
+        let kept = ["token", "payout", "tag", "url0", "user0", "zmq0", "p2p0"]
+            .map(|field| format!("{field}={}", shown(field)));
+        let form = format!("{}&name={name}&step=save", kept.join("&"));
+        let answer = browser.post("/settings", &form);
+        assert_eq!(answer.status_code, 303, "{}", answer.as_str().unwrap());
     }
 
     /// Writes another payout address into the file, by hand.
@@ -188,8 +208,14 @@ fn the_payout_address_changes_on_both_boxes_or_on_neither() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(homes[0].pays(), OTHER);
     homes[0].daemon.kill();
+    homes[0].daemon.edit(|text| text.replace("[http]", "[http]\npin = \"7391x\""));
     homes[0].daemon.launch();
     homes[0].daemon.wait_ready();
+    assert_eq!(homes[0].pays(), OTHER);
+    // Whoever saves something else on the page has not given the new address up.
+    homes[0].saves_its_name("loft");
+    let file = fs::read_to_string(homes[0].daemon.config()).unwrap();
+    assert!(file.contains("\"loft\"") && file.contains(PAYOUT), "{file}");
     assert_eq!(homes[0].pays(), OTHER);
     // When both are there, it is asked again.
     homes[1].daemon.launch();
