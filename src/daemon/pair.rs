@@ -380,7 +380,7 @@ impl State {
     fn pair_report(&self, now: Now) -> Report {
         let pool = self.engine.pool();
         let sessions = || pool.sessions().filter(|session| !self.canary.is(session.conn()));
-        let address = self.config.pair.virtual_address.map(|address| address.ip);
+        let address = self.shared_address();
         let levels = sessions().filter_map(|session| {
             Some(Level {
                 worker: session.worker()?.to_owned(),

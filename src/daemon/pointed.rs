@@ -335,7 +335,9 @@ impl State {
             return pool.host.eq_ignore_ascii_case(&place.host.to_string())
                 && pool.port == place.port;
         }
-        let ours = |ip: &IpAddr| ip.is_loopback() || os::addresses().contains(ip);
+        let shared = self.shared_address();
+        let ours =
+            |ip: &IpAddr| ip.is_loopback() || Some(*ip) == shared || os::addresses().contains(ip);
         let port = match pool.host.parse::<IpAddr>() {
             Ok(ip) => Some(ip).filter(ours).map(|ip| self.stratum_port(ip)),
             Err(_) => {
@@ -349,7 +351,7 @@ impl State {
 
     /// What a device at this place is to have.
     fn wish(&self, place: Place, known: &Telemetry, wish: &PointWish) -> Result<Wish, String> {
-        let (host, port) = match &self.config.stratum.reached_at {
+        let (host, port) = match self.reached() {
             Some(reached) => (reached.host.to_string(), reached.port),
             None => {
                 let host = find::own_address_towards(place.ip)
@@ -409,7 +411,7 @@ impl State {
     }
 
     /// The port for miners at this own address.
-    fn stratum_port(&self, own: IpAddr) -> u16 {
+    pub(super) fn stratum_port(&self, own: IpAddr) -> u16 {
         let all = self.server.addresses();
         let covers = |at: &&SocketAddr| at.ip() == own || at.ip().is_unspecified();
         all.iter().find(covers).or(all.first()).map_or(0, SocketAddr::port)

@@ -17,6 +17,7 @@ use crate::ledger::record::FoundBlock;
 use crate::ledger::totals::Storage;
 use crate::node::{Method, Permissions};
 use crate::os;
+use crate::peer_address::{PeerAddress, PeerHost};
 use crate::settings::PendingPayout;
 use crate::signal;
 use crate::status::miners::{Miners, history, own_name, totals, watts};
@@ -125,17 +126,21 @@ impl State {
     }
 
     fn connect_view(&self) -> view::ConnectView {
-        let (own, listen) = (os::addresses(), self.server.addresses());
+        let (mut own, listen) = (os::addresses(), self.server.addresses());
+        // The address that two boxes share is here today, and there tomorrow.
+        own.retain(|ip| Some(*ip) != self.shared_address());
         let texts = |ips: &[IpAddr]| ips.iter().map(ToString::to_string).collect();
         let (addresses, port) = covered(&own, &listen);
         // The name leads to every address of the box.
         let is_everywhere =
             listen.iter().any(|listen| listen.port() == port && listen.ip().is_unspecified());
         let name = os::hostname().filter(|_| is_everywhere);
-        if let Some(place) = &self.config.stratum.reached_at {
-            // Nobody outside sees the machine's own addresses, nor do we see by which the page is opened.
+        if let Some(place) = self.reached() {
+            // Behind `reached_at`, nobody outside sees the machine's own addresses, nor do we see by which the
+            // page is opened.
+            let is_outside = self.config.stratum.reached_at.is_some();
             return view::ConnectView {
-                page: None,
+                page: page(&own, &self.config.http.listen).filter(|_| !is_outside),
                 machine: texts(&own),
                 addresses: vec![place.host.to_string()],
                 hostname: None,
@@ -153,6 +158,21 @@ impl State {
             v2: self.v2_view(addresses.first().map(|ip| SocketAddr::new(*ip, port).to_string())),
             http_port: self.config.http.listen.first().map_or(0, |address| address.port()),
         }
+    }
+
+    /// How miners reach this box, where that is not by an address of its own: the owner says so, or two boxes
+    /// share one.
+    pub(super) fn reached(&self) -> Option<PeerAddress> {
+        let shared = self
+            .shared_address()
+            .map(|ip| PeerAddress { host: PeerHost::Ip(ip), port: self.stratum_port(ip) });
+        self.config.stratum.reached_at.clone().or(shared)
+    }
+
+    /// The address that the boxes of a pair share.
+    pub(super) fn shared_address(&self) -> Option<IpAddr> {
+        let pair = &self.config.pair;
+        pair.partner.and(pair.virtual_address).map(|shared| shared.ip)
     }
 
     /// `at` is where others reach the port.
