@@ -1079,6 +1079,7 @@ impl State {
     /// Miners of Stratum V2 that come from now on are shown this.
     fn take_identity(&mut self, identity: Identity) {
         self.identity = Some(Rc::new(identity));
+        self.read_own_key();
         self.server.set_identity(self.identity.clone().filter(|_| self.config.stratum.v2));
     }
 

@@ -11,12 +11,16 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::engine;
 use crate::fsutil::{self, Rights};
+use crate::ledger::transfer;
 use crate::pair::agreement::{FILE_MAX, Record};
-use crate::pair::message::{BoxId, Connection, Hello, Level, Pending, State as BoxState};
+use crate::pair::message::{
+    Authority, BoxId, Connection, Hello, Level, Pending, State as BoxState,
+};
 use crate::pair::{Input, Output, Pair, Report};
 use crate::pair_link::{News, PairLinks, Settings};
 use crate::status::{self, EventKind};
 use crate::stratum::firmware::Saved;
+use crate::stratum::v2::noise::Identity;
 
 use super::admin::ToApply;
 use super::{Event, State};
@@ -37,6 +41,8 @@ pub(super) enum PairEvent {
     Link(News),
     /// What was to be written is on the card, or it is not.
     Written(bool),
+    /// The other box's key of Stratum V2 is on the card; or why it is not.
+    Key(Result<Identity, String>),
 }
 
 /// This box's end of the pair.
@@ -49,6 +55,8 @@ pub(super) struct PairSide {
     partner: IpAddr,
     /// The payout address that the settings name, which is in force only when both agree.
     wanted: String,
+    /// The secret of the key by which miners of Stratum V2 know this box.
+    authority: Option<[u8; 32]>,
     /// Another code was told of then.
     other_code: Option<Instant>,
     hands_out: bool,
@@ -88,6 +96,7 @@ impl PairSide {
             runtime: config.data.runtime.clone(),
             partner: partner.ip(),
             wanted: String::new(),
+            authority: None,
             other_code: None,
             hands_out: true,
             side: None,
@@ -141,6 +150,7 @@ fn read_record(file: &Path) -> Option<Record> {
 impl State {
     /// Begins to listen to the other box and to call it.
     pub(super) fn open_pair(&mut self, now: Now) {
+        self.read_own_key();
         let Some(side) = &mut self.pair else { return };
         let (Some(partner), Some(code)) = (self.config.pair.partner, self.config.pair.code())
         else {
@@ -185,6 +195,7 @@ impl State {
     pub(super) fn pair_event(&mut self, now: Now, event: PairEvent) {
         match event {
             PairEvent::Written(is_done) => self.pair_input(now, Input::Written(is_done)),
+            PairEvent::Key(taken) => self.key_taken(now, taken),
             PairEvent::Link(News::Connected { link, called }) => {
                 self.pair_input(now, Input::Connected { link, called });
             }
@@ -304,6 +315,7 @@ impl State {
                 let report = self.pair_report(now);
                 self.pair_input(now, Input::Report(Box::new(report)));
             }
+            Output::TakeKey(authority) => self.take_key(&authority),
             Output::Tell(severity, text) => self.tell(now, EventKind::System, severity, text),
         }
     }
@@ -320,6 +332,47 @@ impl State {
             queue.send_blocking(Event::Pair(PairEvent::Written(written.is_ok()))).ok();
         })
         .detach();
+    }
+
+    /// On a pool thread, because it waits for the card.
+    fn take_key(&self, authority: &Authority) {
+        let (data, secret) = (self.config.data.dir.clone(), authority.secret);
+        let queue = self.queue.clone();
+        blocking::unblock(move || {
+            let taken = transfer::replace_key(&data, secret).map_err(|error| error.to_string());
+            let taken = taken.and_then(|()| match super::identity(&data) {
+                Ok(Some(identity)) => Ok(identity),
+                Ok(None) => Err("it is no key".to_owned()),
+                Err(error) => Err(error.to_string()),
+            });
+            queue.send_blocking(Event::Pair(PairEvent::Key(taken))).ok();
+        })
+        .detach();
+    }
+
+    fn key_taken(&mut self, now: Now, taken: Result<Identity, String>) {
+        match taken {
+            Ok(identity) => {
+                self.take_identity(identity);
+                let text = "Miners of Stratum V2 know both boxes by one key now, the other box's. A miner that \
+                            was told this box's former key needs the new one.";
+                self.tell(now, EventKind::System, status::Level::Info, text.to_owned());
+            }
+            Err(why) => {
+                let text = format!(
+                    "The other box's key of Stratum V2 could not be taken over: {why}. Miners that were told \
+                     it do not mine here."
+                );
+                self.tell(now, EventKind::System, status::Level::Warning, text);
+            }
+        }
+    }
+
+    /// The key of Stratum V2 is there, or is another one.
+    pub(super) fn read_own_key(&mut self) {
+        if let Some(side) = &mut self.pair {
+            side.authority = transfer::authority_key(&self.config.data.dir);
+        }
     }
 
     /// Whom blocks pay, whether work may be handed out, or the half of the extranonces is another.
@@ -419,6 +472,9 @@ impl State {
             pending,
             unix: now.unix,
         };
-        Report { state, levels: levels.collect(), connections }
+        let secret = self.pair.as_ref().and_then(|side| side.authority);
+        let miners = sessions().filter(|session| session.channel_kind().is_some()).count() as u32;
+        let authority = secret.map(|secret| Authority { secret, miners });
+        Report { state, levels: levels.collect(), connections, authority }
     }
 }

@@ -126,17 +126,26 @@ pub fn restore_key(data: &Path, file: &[u8]) -> Result<bool, TransferError> {
     let attachments = attachments(file)?;
     let key = attachments.iter().find(|(name, _)| name == AUTHORITY_KEY);
     let Some(key) = key.and_then(|(_, bytes)| usable_key(bytes)) else { return Ok(false) };
+    replace_key(data, key)?;
+    Ok(true)
+}
+
+/// Puts a key of Stratum V2 into `data`. One that is there is kept under another name.
+///
+/// # Errors
+/// The file system said so.
+pub fn replace_key(data: &Path, key: [u8; 32]) -> Result<(), TransferError> {
     let put = |name, key: [u8; 32]| -> Result<(), StoreError> {
         let replaced = fsutil::replace(&data.join(name), &key, Rights::Set(0o600));
         replaced.map_err(io::Error::from).map_err(failed("write the key of Stratum V2"))
     };
     match authority_key(data) {
-        Some(present) if present == key => return Ok(true),
+        Some(present) if present == key => return Ok(()),
         Some(present) => put(KEY_BEFORE, present)?,
         None => {}
     }
     put(AUTHORITY_KEY, key)?;
-    Ok(true)
+    Ok(())
 }
 
 /// The ledger as it stands on the card, also beside the running daemon; `None` when there is none.

@@ -433,7 +433,8 @@ impl Agreement {
             | Message::Kept(_)
             | Message::State(_)
             | Message::Levels(_)
-            | Message::Connections(_) => {}
+            | Message::Connections(_)
+            | Message::Authority(_) => {}
         }
     }
 

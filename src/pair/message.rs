@@ -9,6 +9,7 @@
 //! Numbers are little-endian. A message of an unknown kind is skipped, and so are unknown fields of a known
 //! one, so that boxes of different versions work together.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use crate::block::SolvedBlock;
 use crate::chain::BlockHash;
 use crate::framed::Fields;
 use crate::hash;
+use crate::stratum::v2::noise;
 
 /// What is spoken. A box that speaks a higher one also speaks this.
 pub const PROTOCOL: u32 = 1;
@@ -65,6 +67,8 @@ pub enum Message {
     Withdraw(u64),
     /// Blocks pay another address from now on.
     Decided(Agreed),
+    /// The key by which miners of Stratum V2 know the sender.
+    Authority(Authority),
 }
 
 /// Who speaks.
@@ -181,6 +185,22 @@ pub struct Level {
     pub wish: Option<f64>,
 }
 
+/// The key of Stratum V2 that the boxes of a pair are to share: a miner that was told one box's key takes no
+/// other from the address that moves.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authority {
+    /// Its secret.
+    pub secret: [u8; 32],
+    /// The sender's miners of Stratum V2.
+    pub miners: u32,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("miners", &self.miners).finish_non_exhaustive()
+    }
+}
+
 /// A miner's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Connection {
@@ -216,6 +236,7 @@ const NO: u8 = 9;
 const DECIDED: u8 = 10;
 const WITHDRAW: u8 = 11;
 const WANTED: u8 = 12;
+const AUTHORITY: u8 = 14;
 
 impl Message {
     /// Its bytes.
@@ -233,6 +254,7 @@ impl Message {
             Message::Decided(agreed) => json(DECIDED, agreed),
             Message::Withdraw(ask) => json(WITHDRAW, ask),
             Message::Wanted(address) => json(WANTED, address),
+            Message::Authority(authority) => json(AUTHORITY, authority),
         }
     }
 
@@ -262,6 +284,7 @@ impl Message {
             DECIDED => Message::Decided(read(body)?),
             WITHDRAW => Message::Withdraw(read(body)?),
             WANTED => Message::Wanted(read(body)?),
+            AUTHORITY => Message::Authority(read(body)?),
             _ => return Ok(None),
         };
         message.check()?;
@@ -300,6 +323,7 @@ impl Message {
                 fits(&agreed.address)
             }
             Message::Wanted(address) => fits(address),
+            Message::Authority(authority) => noise::is_secret(&authority.secret),
             Message::Block(_)
             | Message::Kept(_)
             | Message::Yes(_)
@@ -378,6 +402,7 @@ mod tests {
             Message::Withdraw(3),
             Message::Wanted("bc1q".to_owned()),
             Message::Decided(agreed),
+            Message::Authority(Authority { secret: [5; 32], miners: 2 }),
         ]
     }
 
@@ -411,6 +436,8 @@ mod tests {
         let long = "x".repeat(TEXT_MAX + 1);
         let named = Message::Hello(Hello { name: long, ..Hello::default() });
         assert_eq!(Message::decode(&named.encode()), Err(BadMessage::Unreadable));
+        let no_key = Message::Authority(Authority { secret: [0; 32], miners: 1 });
+        assert_eq!(Message::decode(&no_key.encode()), Err(BadMessage::Unreadable));
         let Message::Block(mut block) = all().remove(2) else { panic!("not the block") };
         block.bytes.truncate(79);
         assert_eq!(Message::decode(&Message::Block(block).encode()), Err(BadMessage::NoBlock));

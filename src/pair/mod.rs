@@ -5,6 +5,7 @@
 //! * a block that one of them solves is at once on the other one's card and at its nodes ([`Message::Block`]);
 //! * a miner that comes to the other one begins at the difficulty that it had ([`Message::Levels`]);
 //! * both pay the same address at all times ([`agreement`]);
+//! * a miner of Stratum V2 knows both by one key ([`Message::Authority`]);
 //! * no two of their miners search the same space ([`Pair::side`]).
 //!
 //! [`Pair`] is one box's end of it, without I/O. The shell ([`crate::daemon`]) makes connections, encrypts
@@ -18,6 +19,7 @@ pub mod place;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +31,7 @@ use crate::difficulty::{NBits, Target};
 use crate::event::Level as Severity;
 
 use agreement::{Agreement, Record, Standing};
-use message::{BoxId, Connection, ENTRIES_MAX, Hello, Level, Message, State};
+use message::{Authority, BoxId, Connection, ENTRIES_MAX, Hello, Level, Message, State};
 
 pub use code::Code;
 pub use place::VirtualAddress;
@@ -92,6 +94,8 @@ pub struct Report {
     pub levels: Vec<Level>,
     /// Their connections with the address that moves.
     pub connections: Vec<Connection>,
+    /// Its key of Stratum V2.
+    pub authority: Option<Authority>,
 }
 
 /// What is to be done.
@@ -113,6 +117,8 @@ pub enum Output {
     Connections(Vec<Connection>),
     /// Hand in how this box is.
     Report,
+    /// Miners of Stratum V2 are to know this box by the other one's key from now on.
+    TakeKey(Authority),
     /// An event for the owner.
     Tell(Severity, String),
 }
@@ -147,6 +153,8 @@ struct Live {
     called: bool,
     partner: Hello,
     state: Option<State>,
+    /// The keys of Stratum V2 that were told on it: the own one, and the other one's.
+    keys: (Option<Authority>, Option<Authority>),
     since: Instant,
     heard: Instant,
 }
@@ -341,6 +349,10 @@ impl Pair {
                 }
             }
             Message::Connections(list) => out.push(Output::Connections(list)),
+            Message::Authority(authority) => {
+                live.keys.1 = Some(authority);
+                self.compare_keys(out);
+            }
             Message::Wanted(_)
             | Message::Ask(_)
             | Message::Yes(_)
@@ -384,6 +396,7 @@ impl Pair {
             called,
             partner: hello.clone(),
             state: None,
+            keys: (None, None),
             since: now.mono,
             heard: now.mono,
         });
@@ -434,11 +447,16 @@ impl Pair {
     }
 
     fn report(&mut self, report: Report, out: &mut Vec<Output>) {
-        let Report { state, levels, connections } = report;
+        let Report { state, levels, connections, authority } = report;
         self.own = state.clone();
-        let Some(live) = &self.live else { return };
+        let Some(live) = &mut self.live else { return };
         let link = live.link;
         out.push(Output::Say(link, Message::State(state)));
+        if let (None, Some(authority)) = (&live.keys.0, authority) {
+            out.push(Output::Say(link, Message::Authority(authority.clone())));
+            live.keys.0 = Some(authority);
+            self.compare_keys(out);
+        }
         let levels: BTreeMap<(String, String), Level> = levels
             .into_iter()
             .take(ENTRIES_MAX)
@@ -459,6 +477,22 @@ impl Pair {
             let list = connections.iter().copied().take(ENTRIES_MAX).collect();
             out.push(Output::Say(link, Message::Connections(list)));
             self.told_connections = connections;
+        }
+    }
+}
+
+impl Pair {
+    /// Where the keys of Stratum V2 differ, that of the box with more miners of Stratum V2 stays, or else the
+    /// lower box's. Both compare the same two messages.
+    fn compare_keys(&self, out: &mut Vec<Output>) {
+        let Some(live) = &self.live else { return };
+        let (Some(own), Some(theirs)) = &live.keys else { return };
+        let own_stays = match own.miners.cmp(&theirs.miners) {
+            Ordering::Equal => self.hello.id < live.partner.id,
+            unequal => unequal.is_gt(),
+        };
+        if own.secret != theirs.secret && !own_stays {
+            out.push(Output::TakeKey(theirs.clone()));
         }
     }
 }

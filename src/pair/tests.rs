@@ -3,7 +3,7 @@
 //!
 //! What must hold: two boxes that are bound by an agreement never hand out work for different addresses at
 //! the same time; a block that is on a living card is in the end on both cards and at both nodes; when all
-//! is well again, both hand out work for one address.
+//! is well again, both hand out work for one address, and miners of Stratum V2 know them by one key.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -59,6 +59,8 @@ struct Card {
     record: Option<Vec<u8>>,
     spool: BTreeMap<BlockHash, Arc<SolvedBlock>>,
     wanted: String,
+    /// The secret of the key of Stratum V2.
+    key: u8,
 }
 
 /// A connection: its end at each box, and what is on its way to each.
@@ -99,7 +101,7 @@ impl World {
         let home = |id: u64, wanted: &str| Home {
             id: BoxId(id),
             pair: None,
-            card: Card { wanted: wanted.to_owned(), ..Card::default() },
+            card: Card { wanted: wanted.to_owned(), key: id as u8, ..Card::default() },
             record: None,
             writes: Vec::new(),
             adopts: None,
@@ -388,7 +390,13 @@ impl World {
                     home.writes.push((at, block));
                 }
             }
-            Output::Report => self.input(box_, Input::Report(Box::default())),
+            Output::Report => {
+                let (secret, miners) = ([self.homes[box_].card.key; 32], (self.ms % 3) as u32);
+                let authority = Some(Authority { secret, miners });
+                let report = Report { authority, ..Report::default() };
+                self.input(box_, Input::Report(Box::new(report)));
+            }
+            Output::TakeKey(authority) => self.homes[box_].card.key = authority.secret[0],
             Output::Changed | Output::Connections(_) | Output::Tell(..) => {}
         }
     }
@@ -486,6 +494,7 @@ impl World {
         }
         assert_eq!(a.pair.as_ref().unwrap().payout(), b.pair.as_ref().unwrap().payout());
         assert_ne!(a.pair.as_ref().unwrap().side(), b.pair.as_ref().unwrap().side());
+        assert_eq!(a.card.key, b.card.key, "miners of Stratum V2 are told two keys");
         let keys = |home: &Home| home.card.spool.keys().copied().collect::<BTreeSet<_>>();
         for (home, other) in [(a, b), (b, a)] {
             assert!(keys(home).is_subset(&home.node), "a node misses a block");
@@ -581,6 +590,44 @@ fn a_miner_begins_at_the_difficulty_that_it_had_at_the_other_box() {
     two.report(1, &[level("shed", 20.0)]);
     assert_eq!(two.pairs[1].take_level("shed", "Bitaxe"), None);
     assert_eq!(two.pairs[0].take_level("shed", "Bitaxe"), Some(level("shed", 20.0)));
+}
+
+/// What box `end` is told to take over, when both have told their keys.
+fn taken(miners: [u32; 2], secrets: [u8; 2]) -> [Option<Authority>; 2] {
+    let mut two = Two::new();
+    let mut told = [None, None];
+    for end in [0, 1] {
+        let authority = Authority { secret: [secrets[end]; 32], miners: miners[end] };
+        let report = Report { authority: Some(authority.clone()), ..Report::default() };
+        let mut out = Vec::new();
+        two.pairs[end].handle(two.now, Input::Report(Box::new(report.clone())), &mut out);
+        assert!(out.contains(&Output::Say(LinkId(1), Message::Authority(authority.clone()))));
+        told[1 - end] = Some(authority);
+        // It is told once on a connection.
+        out.clear();
+        two.pairs[end].handle(two.now, Input::Report(Box::new(report)), &mut out);
+        assert!(!out.iter().any(|one| matches!(one, Output::Say(_, Message::Authority(_)))));
+    }
+    [0, 1].map(|end| {
+        let (mut out, authority) = (Vec::new(), told[end].take().unwrap());
+        let input = Input::Told(LinkId(1), Message::Authority(authority));
+        two.pairs[end].handle(two.now, input, &mut out);
+        out.into_iter().find_map(|output| match output {
+            Output::TakeKey(authority) => Some(authority),
+            _ => None,
+        })
+    })
+}
+
+#[test]
+fn the_key_of_the_box_with_more_miners_of_v2_becomes_that_of_both() {
+    let key = |secret: u8, miners| Some(Authority { secret: [secret; 32], miners });
+    assert_eq!(taken([3, 2], [7, 9]), [None, key(7, 3)]);
+    assert_eq!(taken([0, 1], [7, 9]), [key(9, 1), None]);
+    assert_eq!(taken([2, 2], [7, 9]), [None, key(7, 2)], "the lower box's");
+    assert_eq!(taken([0, 5], [7, 7]), [None, None], "it is one already");
+    let shown = format!("{:?}", Message::Authority(key(0xab, 1).unwrap()));
+    assert!(!shown.contains("171"), "{shown}");
 }
 
 #[test]

@@ -223,3 +223,58 @@ fn the_payout_address_changes_on_both_boxes_or_on_neither() {
         wait_for("the old address", || (home.pays() == PAYOUT).then_some(()));
     }
 }
+
+/// The key that the page of this box shows to owners of Stratum V2 miners.
+fn key(home: &Home) -> String {
+    let status = home.daemon.status().unwrap_or_default();
+    status["connect"]["v2"]["authority_key"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_miner_of_v2_knows_both_boxes_by_one_key() {
+    let [mut a, mut b] = homes();
+    a.launch(b.pair, CODE);
+    a.daemon.wait_ready();
+    let its_key = key(&a);
+    let known = Some(authority(&its_key));
+    let mut miner = MinerV2::connect(a.daemon.stratum, known, &Introduction::BITAXE);
+    let channel = miner.open_extended("anna", 2);
+    miner.wait_work(channel);
+    b.launch(a.pair, CODE);
+    b.daemon.wait_ready();
+    assert_ne!(its_key, "");
+    wait_for("one key", || (key(&b) == its_key).then_some(()));
+    assert_eq!(key(&a), its_key);
+    // It goes to the other box, where it finds what it knows, also after a restart.
+    for _ in 0..2 {
+        let mut moved = MinerV2::connect(b.daemon.stratum, known, &Introduction::BITAXE);
+        let channel = moved.open_extended("anna", 2);
+        moved.wait_work(channel);
+        b.daemon.kill();
+        b.daemon.launch();
+        b.daemon.wait_ready();
+    }
+    assert_eq!(b.says("know both boxes by one key"), 1);
+    assert_eq!(a.says("know both boxes by one key"), 0);
+}
+
+/// What a miner is told, and pointed at, is the address that moves.
+#[test]
+fn the_page_names_the_address_that_both_share() {
+    let [mut a, b] = homes();
+    a.launch(b.pair, CODE);
+    a.daemon.wait_ready();
+    let connect = a.daemon.status().unwrap()["connect"].clone();
+    assert_ne!(connect["addresses"][0], "192.0.2.240", "{connect}");
+    let own = connect["page"].clone();
+    a.daemon.kill();
+    a.daemon.edit(|text| text.replace("[pair]", "[pair]\nvirtual_address = \"192.0.2.240/24\""));
+    a.daemon.launch();
+    a.daemon.wait_ready();
+    let connect = a.daemon.status().unwrap()["connect"].clone();
+    assert_eq!(connect["addresses"], serde_json::json!(["192.0.2.240"]), "{connect}");
+    assert_eq!(connect["port"], a.daemon.stratum.port());
+    assert_eq!(connect["page"], own);
+    let url = connect["v2"]["url"].as_str().unwrap();
+    assert!(url.starts_with("stratum2+tcp://192.0.2.240:"), "{url}");
+}
