@@ -5,6 +5,7 @@ pub mod boards;
 pub mod fd_store;
 pub mod inherited;
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
@@ -145,6 +146,13 @@ impl Default for Systemd {
 /// Whether systemd started this program as a service, and so starts it again (`Restart=always`).
 pub fn is_kept_alive() -> bool {
     std::env::var_os("INVOCATION_ID").is_some() && std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// Whether keepalived runs for an address that two boxes share, as `soloist-pair.service` starts it: its
+/// directory is there only as long as it does. `None` where systemd does not keep this program alive, and so
+/// perhaps nothing of that unit is here.
+pub fn keepalived_runs() -> Option<bool> {
+    is_kept_alive().then(|| Path::new("/run/soloist-pair/pid").exists())
 }
 
 /// The daemon's own process by its `/proc` entries; zero where one cannot be read.

@@ -283,13 +283,14 @@ impl State {
         let status = json::status(&snapshot, &verdict);
         let text = format!(
             "{}, report of Unix time {}\n\n== Config\n{:#?}\n\n== Status\n{}\n\n== Miners\n{}\n\n\
-             == Devices\n{}\n\n== Metrics\n{}\n\n== Log\n{}",
+             == Devices\n{}\n\n== Pair\n{}\n\n== Metrics\n{}\n\n== Log\n{}",
             exit::version(),
             now.unix,
             self.config,
             String::from_utf8_lossy(&status),
             String::from_utf8_lossy(&json::miners(&snapshot)),
             String::from_utf8_lossy(&json::devices(&snapshot)),
+            String::from_utf8_lossy(&json::pair(&snapshot)),
             metrics::metrics(&snapshot, &verdict),
             logger::tail(),
         );
@@ -309,6 +310,7 @@ fn without_secrets(config: &Config, mut text: String) -> String {
     secrets.extend(config.stratum.password.as_ref().map(|password| password.expose()));
     secrets.extend(config.http.pin.as_ref().map(|pin| pin.expose()));
     secrets.extend(config.mqtt.password.as_ref().map(|password| password.expose()));
+    secrets.extend(config.pair.secret.as_ref().map(|secret| secret.expose()));
     secrets.extend(config.notify.iter().flat_map(|sink| sink.kind.secrets()));
     let owner = config.payout.address.as_ref().map_or_else(String::new, ToString::to_string);
     secrets.push(&owner);
@@ -450,13 +452,23 @@ mod tests {
             broker = "192.168.1.20"
             user = "soloist"
             password = "m0squito"
+            [pair]
+            partner = "192.168.1.21"
+            secret = "7KQ2M-XW4RT-9BZ0C-HJ6PD-V5EY3-8NAFG"
         "#;
         let built = config::build(Some(("f", text)), &Flags::default(), &Surroundings::default());
         let config = built.unwrap().config;
         let told = without_secrets(&config, format!("{text}\n{config:#?}"));
-        for secret in
-            ["hunter2", "letmein", "7391x", "123456:ABC", "s3cret", "m0squito", "bc1qw508"]
-        {
+        for secret in [
+            "hunter2",
+            "letmein",
+            "7391x",
+            "123456:ABC",
+            "s3cret",
+            "m0squito",
+            "7KQ2M-XW4RT",
+            "bc1qw508",
+        ] {
             assert!(!told.contains(secret), "{secret} in\n{told}");
         }
         assert!(told.contains("192.168.1.10"), "{told}");

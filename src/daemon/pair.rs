@@ -1,9 +1,9 @@
 //! Two boxes as one: carries out what [`crate::pair`] decides, on the connection, the card and the engine.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::block::SolvedBlock;
 use crate::chain::{BlockHash, Chain};
@@ -16,9 +16,13 @@ use crate::pair::agreement::{FILE_MAX, Record};
 use crate::pair::message::{
     Authority, BoxId, Connection, Hello, Level, Pending, State as BoxState,
 };
-use crate::pair::{Input, Output, Pair, Report};
+use crate::pair::watch::{Facts, Watch};
+use crate::pair::{Input, Output, Pair, PartnerView, Report, agreement};
 use crate::pair_link::{News, PairLinks, Settings};
-use crate::status::{self, EventKind};
+use crate::settings::PendingPayout;
+use crate::status::{
+    self, EventKind, LossView, PairBoxView, PairPayout, PairPayoutView, PairTroubleView, PairView,
+};
 use crate::stratum::firmware::Saved;
 use crate::stratum::v2::noise::Identity;
 
@@ -57,8 +61,14 @@ pub(super) struct PairSide {
     wanted: String,
     /// The secret of the key by which miners of Stratum V2 know this box.
     authority: Option<[u8; 32]>,
-    /// Another code was told of then.
+    /// The owner was told of another code then.
+    told_of_code: Option<Instant>,
+    /// Somebody with another code was heard then.
     other_code: Option<Instant>,
+    lost: LossView,
+    watch: Watch,
+    /// When the pair is looked at again for what is wrong with it.
+    look: Instant,
     hands_out: bool,
     side: Option<bool>,
 }
@@ -67,7 +77,13 @@ pub(super) struct PairSide {
 const RATE_WINDOW: u64 = 600;
 
 /// Of the boxes with another code is told so often.
-const CODE_TOLD_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);
+const CODE_TOLD_EVERY: Duration = Duration::from_secs(3600);
+
+/// Somebody with another code calls again within this time, or is called.
+const CODE_HEARD_WITHIN: Duration = Duration::from_secs(90);
+
+/// What is wrong with the pair is looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl PairSide {
     /// This box's end, if the settings name a partner; the payout address in them gives way to the one that
@@ -97,7 +113,11 @@ impl PairSide {
             partner: partner.ip(),
             wanted: String::new(),
             authority: None,
+            told_of_code: None,
             other_code: None,
+            lost: LossView::default(),
+            watch: Watch::default(),
+            look: Instant::now(),
             hands_out: true,
             side: None,
         });
@@ -205,9 +225,10 @@ impl State {
             PairEvent::Link(News::Closed(link)) => self.pair_input(now, Input::Closed(link)),
             PairEvent::Link(News::OtherCode) => {
                 let Some(side) = &mut self.pair else { return };
-                let told = side.other_code.is_some_and(|at| now.mono < at + CODE_TOLD_EVERY);
+                side.other_code = Some(now.mono);
+                let told = side.told_of_code.is_some_and(|at| now.mono < at + CODE_TOLD_EVERY);
                 if !told {
-                    side.other_code = Some(now.mono);
+                    side.told_of_code = Some(now.mono);
                     let text = "The other box has another code, or names another partner: write the same \
                                 secret below [pair] on both, and on each the address of the other.";
                     self.tell(now, EventKind::System, status::Level::Warning, text.to_owned());
@@ -221,13 +242,48 @@ impl State {
     }
 
     pub(super) fn tick_pair(&mut self, now: Now) {
-        if self.pair_deadline().is_some_and(|at| now.mono >= at) {
+        let due = self.pair.as_ref().and_then(|side| side.pair.next_deadline());
+        if due.is_some_and(|at| now.mono >= at) {
             self.pair_input(now, Input::Tick);
+        }
+        if self.pair.as_ref().is_some_and(|side| now.mono >= side.look) {
+            self.look_at_pair(now);
         }
     }
 
     pub(super) fn pair_deadline(&self) -> Option<Instant> {
-        self.pair.as_ref()?.pair.next_deadline()
+        let side = self.pair.as_ref()?;
+        Some(side.pair.next_deadline().map_or(side.look, |at| at.min(side.look)))
+    }
+
+    /// Whether something is wrong with the pair.
+    fn look_at_pair(&mut self, now: Now) {
+        let has_address = self.has_shared_address();
+        let Some(side) = &mut self.pair else { return };
+        let partner = side.pair.partner();
+        let other = partner.as_ref().and_then(|partner| partner.state);
+        let heard = side.other_code.is_some_and(|at| now.mono < at + CODE_HEARD_WITHIN);
+        let facts = Facts {
+            connected: partner.is_some(),
+            other_code: heard,
+            refused: side.pair.refused(),
+            other_ready: other.map(|state| state.ready),
+            standing: side.pair.standing(),
+            active: has_address.map(|here| (here, other.map(|state| state.active))),
+            // Where it moves the address, it runs, whoever has started it.
+            keepalived: match has_address {
+                Some(false) => crate::os::keepalived_runs(),
+                _ => None,
+            },
+        };
+        side.watch.look(now.mono, &facts);
+        side.look = now.mono + LOOK_EVERY;
+    }
+
+    /// Whether this box has the address that the miners use; `None` where there is none.
+    fn has_shared_address(&self) -> Option<bool> {
+        let address = self.config.pair.virtual_address?.ip;
+        Some(crate::os::addresses().contains(&address))
     }
 
     /// A block was solved here: the other box gets it.
@@ -278,6 +334,12 @@ impl State {
         let mut outputs = Vec::new();
         let Some(side) = &mut self.pair else { return };
         side.pair.handle(now, input, &mut outputs);
+        if side.pair.partner().is_some() {
+            side.other_code = None;
+            side.lost.note(true);
+        } else if side.pair.last().is_some() {
+            side.lost.note(false);
+        }
         for output in outputs {
             self.pair_output(now, output);
         }
@@ -429,7 +491,7 @@ impl State {
         }
     }
 
-    /// How this box is, for the other one.
+    /// How this box is, its miners, and their connections, for the other one.
     fn pair_report(&self, now: Now) -> Report {
         let pool = self.engine.pool();
         let sessions = || pool.sessions().filter(|session| !self.canary.is(session.conn()));
@@ -449,15 +511,25 @@ impl State {
             .collect();
         connections.sort();
         connections.dedup();
+        let secret = self.pair.as_ref().and_then(|side| side.authority);
+        let miners = sessions().filter(|session| session.channel_kind().is_some()).count() as u32;
+        let authority = secret.map(|secret| Authority { secret, miners });
+        Report { state: self.pair_state(now), levels: levels.collect(), connections, authority }
+    }
+
+    /// How this box is.
+    fn pair_state(&self, now: Now) -> BoxState {
+        let pool = self.engine.pool();
+        let sessions = || pool.sessions().filter(|session| !self.canary.is(session.conn()));
         let total = self.ledger.core.total().totals();
         let pending = self
             .engine
             .changes()
             .pending()
             .map(|pending| Pending { address: pending.address.clone(), due_at: pending.due_at });
-        let state = BoxState {
-            ready: pool.is_open() && self.stopping.is_none(),
-            active: address.is_some_and(|ip| crate::os::addresses().contains(&ip)),
+        BoxState {
+            ready: pool.is_open() && self.stopping.is_none() && self.is_ready(now),
+            active: self.has_shared_address() == Some(true),
             name: self.config.http.name.clone(),
             chain: self
                 .engine
@@ -471,10 +543,84 @@ impl State {
             undecided: self.engine.blocks().waiting() as u32,
             pending,
             unix: now.unix,
-        };
-        let secret = self.pair.as_ref().and_then(|side| side.authority);
-        let miners = sessions().filter(|session| session.channel_kind().is_some()).count() as u32;
-        let authority = secret.map(|secret| Authority { secret, miners });
-        Report { state, levels: levels.collect(), connections, authority }
+        }
     }
+
+    /// Both boxes for the page; `None` where the settings name no partner.
+    pub(super) fn pair_view(&self, now: Now) -> Option<PairView> {
+        let side = self.pair.as_ref()?;
+        let (partner, last) = (side.pair.partner(), side.pair.last());
+        let has_shared = self.config.pair.virtual_address.is_some();
+        let since =
+            partner.as_ref().map(|partner| partner.since).or(last.as_ref().map(|(at, _)| *at));
+        // Its port is that of this box's page: two boxes are mostly set up alike.
+        let port = self.config.http.listen.first().map_or(80, |listen| listen.port());
+        let page = format!("http://{}/", SocketAddr::new(side.partner, port));
+        let page = page.replace(":80/", "/");
+        let own = PairBoxView {
+            clock_ahead_s: None,
+            ..box_view(side.pair.hello(), Some(&self.pair_state(now)), has_shared)
+        };
+        let shown = partner.as_ref().or(last.as_ref().map(|(_, partner)| partner));
+        let other = shown.map(|PartnerView { hello, state, clock_ahead_s, .. }| PairBoxView {
+            page: Some(page),
+            clock_ahead_s: *clock_ahead_s,
+            ..box_view(hello, *state, has_shared)
+        });
+        let troubles = side.watch.troubles(now.mono);
+        let troubles = troubles
+            .map(|(trouble, since)| PairTroubleView { trouble, since: now.date_of(since) })
+            .collect();
+        Some(PairView {
+            partner: side.partner.to_string(),
+            virtual_address: self.config.pair.virtual_address.map(|address| address.ip.to_string()),
+            connected: partner.is_some(),
+            since: since.map(|at| now.date_of(at)),
+            together: PairView::sum(&own, other.as_ref()),
+            own,
+            other,
+            payout: payout_view(side.pair.standing()),
+            unkept_blocks: side.pair.unkept() as u64,
+            lost: side.lost,
+            troubles,
+        })
+    }
+}
+
+/// `state` is `None` as long as the box has told none.
+fn box_view(hello: &Hello, state: Option<&BoxState>, has_shared: bool) -> PairBoxView {
+    let known = PairBoxView {
+        name: hello.name.clone(),
+        version: hello.version.clone(),
+        protocol: hello.protocol,
+        ..PairBoxView::default()
+    };
+    let Some(state) = state else { return known };
+    let pending = state.pending.as_ref();
+    PairBoxView {
+        name: state.name.clone(),
+        ready: Some(state.ready),
+        active: has_shared.then_some(state.active),
+        height: state.height.map(u64::from),
+        miners: state.miners.into(),
+        hashrate: state.hashrate,
+        best: state.best,
+        blocks: state.blocks,
+        undecided_blocks: state.undecided.into(),
+        pending: pending.map(|Pending { address, due_at }| PendingPayout {
+            address: address.clone(),
+            due_at: *due_at,
+        }),
+        ..known
+    }
+}
+
+fn payout_view(standing: agreement::Standing) -> PairPayoutView {
+    let (state, address) = match standing {
+        agreement::Standing::Apart { other } => (PairPayout::Apart, other),
+        agreement::Standing::Agreed => (PairPayout::Agreed, None),
+        agreement::Standing::Waiting { address, .. } => (PairPayout::Waiting, Some(address)),
+        agreement::Standing::InDoubt(address) => (PairPayout::InDoubt, Some(address)),
+    };
+    PairPayoutView { state, address: address.filter(|address| !address.is_empty()) }
 }

@@ -72,7 +72,21 @@ impl State {
             update: self.update_view(now),
             audit: self.audit_views(),
             canary: self.canary.view(),
+            pair: self.pair_view(now),
         }
+    }
+
+    /// Whether miners may be sent here, as `/health/ready` answers.
+    pub(super) fn is_ready(&self, now: Now) -> bool {
+        let parts = Snapshot {
+            job: self.job_view(now),
+            nodes: self.node_views(now),
+            board: self.board_view(now),
+            storage: self.storage_view(),
+            canary: self.canary.view(),
+            ..Snapshot::default()
+        };
+        view::health::Ready::of(&parts).all()
     }
 
     fn alarms(&self, now: Now) -> Vec<view::AlarmView> {

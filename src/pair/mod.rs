@@ -18,6 +18,7 @@ pub mod message;
 pub mod place;
 #[cfg(test)]
 mod tests;
+pub mod watch;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -132,8 +133,10 @@ pub struct Pair {
     /// Connections on which the other side has not said who it is: whether this box called, and since when.
     strangers: BTreeMap<LinkId, (bool, Instant)>,
     live: Option<Live>,
-    /// When the last connection ended, and what the other box was then.
-    last: Option<(Instant, Hello)>,
+    /// When the last connection ended, and what was known of the other box then.
+    last: Option<(Instant, Live)>,
+    /// Why what answered last is not the other box; nothing once one is connected.
+    refused: Option<Refused>,
     /// Own blocks that are not final and not on the other one's card.
     unkept: BTreeMap<BlockHash, Arc<SolvedBlock>>,
     /// The difficulties of miners that are at the other box, or were there last.
@@ -155,8 +158,19 @@ struct Live {
     state: Option<State>,
     /// The keys of Stratum V2 that were told on it: the own one, and the other one's.
     keys: (Option<Authority>, Option<Authority>),
+    /// So many seconds its clock was ahead of this box's, when it told its state.
+    clock_ahead_s: Option<i64>,
     since: Instant,
     heard: Instant,
+}
+
+/// Why somebody who knows the code is not the other box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is this box itself.
+    Itself,
+    /// It speaks nothing that this version knows.
+    Protocol,
 }
 
 /// What the owner sees of the other box.
@@ -168,6 +182,19 @@ pub struct PartnerView<'a> {
     pub hello: &'a Hello,
     /// How it is.
     pub state: Option<&'a State>,
+    /// So many seconds its clock is ahead of this box's; the way here counts as nothing.
+    pub clock_ahead_s: Option<i64>,
+}
+
+impl Live {
+    fn view(&self) -> PartnerView<'_> {
+        PartnerView {
+            since: self.since,
+            hello: &self.partner,
+            state: self.state.as_ref(),
+            clock_ahead_s: self.clock_ahead_s,
+        }
+    }
 }
 
 impl Pair {
@@ -180,6 +207,7 @@ impl Pair {
             strangers: BTreeMap::new(),
             live: None,
             last: None,
+            refused: None,
             unkept: BTreeMap::new(),
             levels: BTreeMap::new(),
             told_levels: BTreeMap::new(),
@@ -212,13 +240,22 @@ impl Pair {
 
     /// The other box, while it is connected.
     pub fn partner(&self) -> Option<PartnerView<'_>> {
-        let live = self.live.as_ref()?;
-        Some(PartnerView { since: live.since, hello: &live.partner, state: live.state.as_ref() })
+        Some(self.live.as_ref()?.view())
     }
 
-    /// When the other box was last connected in this run, and who it was.
-    pub fn last(&self) -> Option<(Instant, &Hello)> {
-        self.last.as_ref().map(|(at, hello)| (*at, hello))
+    /// When the other box was last connected in this run, and how it was.
+    pub fn last(&self) -> Option<(Instant, PartnerView<'_>)> {
+        self.last.as_ref().map(|(at, live)| (*at, live.view()))
+    }
+
+    /// Why what answered last is not the other box.
+    pub fn refused(&self) -> Option<Refused> {
+        self.refused
+    }
+
+    /// Who this box is.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
     }
 
     /// Whether the shell should call: nobody is connected.
@@ -321,7 +358,7 @@ impl Pair {
         self.strangers.remove(&link);
         let Some(live) = self.live.take_if(|live| live.link == link) else { return };
         let name = live.partner.name.clone();
-        self.last = Some((now.mono, live.partner));
+        self.last = Some((now.mono, live));
         self.next_report = None;
         out.push(Output::Tell(
             Severity::Warning,
@@ -339,7 +376,11 @@ impl Pair {
         match message {
             Message::Block(block) => self.take(*block, out),
             Message::Kept(hash) => drop(self.unkept.remove(&hash)),
-            Message::State(state) => live.state = Some(state),
+            Message::State(state) => {
+                live.clock_ahead_s =
+                    Some(state.unix.cast_signed().saturating_sub(now.unix.cast_signed()));
+                live.state = Some(state);
+            }
             Message::Levels(levels) => {
                 for level in levels {
                     let key = (level.worker.clone(), level.device.clone());
@@ -368,11 +409,17 @@ impl Pair {
         let Some((called, _)) = self.strangers.remove(&link) else { return };
         if hello.id == self.hello.id || hello.protocol == 0 {
             out.push(Output::Close(link));
-            let text = match hello.protocol {
-                0 => "The other box speaks no protocol that this version knows.".to_owned(),
-                _ => "The partner in the settings is this box itself.".to_owned(),
+            let (refused, text) = match hello.protocol {
+                0 => {
+                    (Refused::Protocol, "The other box speaks no protocol that this version knows.")
+                }
+                _ => (Refused::Itself, "The partner in the settings is this box itself."),
             };
-            return out.push(Output::Tell(Severity::Warning, text));
+            // It is called again and again.
+            if self.refused.replace(refused) != Some(refused) {
+                out.push(Output::Tell(Severity::Warning, text.to_owned()));
+            }
+            return;
         }
         if let Some(live) = &self.live {
             let lower_calls = |called: bool| called == (self.hello.id < hello.id);
@@ -391,12 +438,14 @@ impl Pair {
             let text = format!("The other box, {}, is connected.", hello.name);
             out.push(Output::Tell(Severity::Info, text));
         }
+        self.refused = None;
         self.live = Some(Live {
             link,
             called,
             partner: hello.clone(),
             state: None,
             keys: (None, None),
+            clock_ahead_s: None,
             since: now.mono,
             heard: now.mono,
         });

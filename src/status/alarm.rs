@@ -152,6 +152,28 @@ kinds! {
     UpdateFailed = "update_failed",
     /// The update feed cannot be used.
     UpdateFeed = "update_feed",
+    /// [`crate::pair::watch::Trouble::Away`]
+    PairAway = "pair_away",
+    /// [`crate::pair::watch::Trouble::OtherCode`]
+    PairOtherCode = "pair_other_code",
+    /// [`crate::pair::watch::Trouble::Itself`]
+    PairItself = "pair_itself",
+    /// [`crate::pair::watch::Trouble::Protocol`]
+    PairProtocol = "pair_protocol",
+    /// [`crate::pair::watch::Trouble::NotReady`]
+    PairNotReady = "pair_not_ready",
+    /// [`crate::pair::watch::Trouble::Apart`]
+    PairApart = "pair_apart",
+    /// [`crate::pair::watch::Trouble::Waiting`]
+    PairWaiting = "pair_waiting",
+    /// [`crate::pair::watch::Trouble::InDoubt`]
+    PairInDoubt = "pair_in_doubt",
+    /// [`crate::pair::watch::Trouble::TwoActive`]
+    PairTwoActive = "pair_two_active",
+    /// [`crate::pair::watch::Trouble::NoneActive`]
+    PairNoneActive = "pair_none_active",
+    /// [`crate::pair::watch::Trouble::NoKeepalived`]
+    PairNoKeepalived = "pair_no_keepalived",
 }
 
 impl AlarmKind {

@@ -16,6 +16,7 @@ mod miners;
 mod nodes;
 mod outside;
 mod overview;
+mod pair;
 mod share;
 mod tv;
 mod update;
@@ -248,6 +249,26 @@ pub(crate) fn update_state(view: &UpdateView) -> Markup {
     update::state(view)
 }
 
+/// Two boxes as one.
+pub fn pair(snapshot: &Snapshot, verdict: &Verdict) -> String {
+    let view = View::of(snapshot, verdict, Ages::Told);
+    let kind = match snapshot.pair {
+        Some(_) => Kind::Live("?pair=1".to_owned()),
+        None => Kind::Still,
+    };
+    document(snapshot, verdict, "Two boxes", kind, pair::page(&view))
+}
+
+/// The parts of that page that change. Where there is no other box any more: one part that no page has, at
+/// which a page loads itself again.
+pub fn pair_sections(snapshot: &Snapshot, verdict: &Verdict) -> Vec<Section> {
+    let view = View::of(snapshot, verdict, Ages::Counted);
+    let Some(pair) = &snapshot.pair else {
+        return vec![Section { id: "gone".to_owned(), ..Section::default() }];
+    };
+    pair::parts(&view, pair).iter().map(|part| row(part.id, &part.content)).collect()
+}
+
 /// How a miner is connected by Stratum V2.
 pub fn v2(snapshot: &Snapshot, verdict: &Verdict) -> String {
     document(snapshot, verdict, "Stratum V2", Kind::Still, v2::page(snapshot))
@@ -364,6 +385,7 @@ struct Part {
 /// The parts of the page. A box that is not set up shows no empty lists.
 fn parts(snapshot: &Snapshot) -> Vec<Part> {
     let mut parts = all_parts().to_vec();
+    parts.retain(|part| part.id != "pair" || snapshot.pair.is_some());
     if !snapshot.configured {
         parts.retain(|part| match part.id {
             "say" | "state" | "connect" | "box" => true,
@@ -375,7 +397,7 @@ fn parts(snapshot: &Snapshot) -> Vec<Part> {
     parts
 }
 
-fn all_parts() -> [Part; 13] {
+fn all_parts() -> [Part; 14] {
     let top = |id, class, role, render| Part { id, heading: None, class, role, render };
     let part =
         |id, heading, render| Part { id, heading: Some(heading), class: "", role: None, render };
@@ -389,6 +411,7 @@ fn all_parts() -> [Part; 13] {
         part("rate", "Hashrate", chart::hashrate),
         part("odds", "Odds", share::odds),
         part("nodes", "Nodes", nodes::list),
+        part("pair", "Two boxes", pair::overview),
         part("blocks", "Blocks", blocks::list),
         part("connect", "Connect", connect::panel),
         part("box", "This box", board::board),

@@ -84,6 +84,11 @@ pub fn update(snapshot: &Snapshot) -> Vec<u8> {
     bytes(&json!({ "now": snapshot.now, "update": snapshot.update }))
 }
 
+/// `/api/pair`: two boxes as one; `null` where the settings name no partner.
+pub fn pair(snapshot: &Snapshot) -> Vec<u8> {
+    bytes(&json!({ "now": snapshot.now, "pair": snapshot.pair }))
+}
+
 /// `/api/nodes`, with the nodes outside the house.
 pub fn nodes(snapshot: &Snapshot) -> Vec<u8> {
     bytes(&json!({

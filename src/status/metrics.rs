@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{
-    BlockState, DeviceView, HistogramView, LinkView, MinerState, Protocol, RejectReason, Snapshot,
-    State, Verdict, ZmqNews, health, odds,
+    BlockState, DeviceView, HistogramView, LinkView, MinerState, PairPayout, Protocol,
+    RejectReason, Snapshot, State, Verdict, ZmqNews, health, odds,
 };
 use crate::node;
 
@@ -22,6 +22,7 @@ pub fn metrics(snapshot: &Snapshot, verdict: &Verdict) -> String {
     miners(snapshot, &mut out);
     devices(snapshot, &mut out);
     blocks(snapshot, &mut out);
+    pair(snapshot, &mut out);
     box_and_process(snapshot, &mut out);
     out.out
 }
@@ -455,6 +456,50 @@ fn blocks(s: &Snapshot, out: &mut Text) {
         "soloist_blocks_waiting",
         "Found blocks that no node has shown in its best chain yet.",
         s.storage.spool_waiting,
+    );
+}
+
+/// Nothing where the settings name no partner.
+fn pair(s: &Snapshot, out: &mut Text) {
+    let Some(pair) = &s.pair else { return };
+    let connected = "Whether the other box of the pair is connected.";
+    out.gauge("soloist_pair_connected", connected, pair.connected);
+    out.counter(
+        "soloist_pair_disconnects_total",
+        "Connections to the other box that were lost.",
+        pair.lost.disconnects,
+    );
+    let has_address = "Whether this box has the address that the miners use.";
+    out.gauge("soloist_pair_active", has_address, pair.own.active);
+    let agreed = "Whether both boxes pay the same address, and no other one waits.";
+    out.gauge("soloist_pair_payout_agreed", agreed, pair.payout.state == PairPayout::Agreed);
+    out.gauge(
+        "soloist_pair_unkept_blocks",
+        "Blocks of this box that are not final and not known to be on the other one's card.",
+        pair.unkept_blocks,
+    );
+    // What it said long ago is no measurement.
+    let Some(other) = pair.other.as_ref().filter(|_| pair.connected) else { return };
+    let ready = "Whether miners may be sent to the other box.";
+    out.gauge("soloist_pair_other_ready", ready, other.ready);
+    let has_address = "Whether the other box has the address that the miners use.";
+    out.gauge("soloist_pair_other_active", has_address, other.active);
+    out.gauge("soloist_pair_other_miners", "Miners connected to the other box.", other.miners);
+    out.gauge(
+        "soloist_pair_other_hashrate_hashes_per_second",
+        "Proven hashrate of the other box's miners.",
+        other.hashrate,
+    );
+    out.gauge("soloist_pair_other_job_height", "Height that the other box mines at.", other.height);
+    out.gauge(
+        "soloist_pair_other_undecided_blocks",
+        "Blocks of the other box that no node shows yet.",
+        other.undecided_blocks,
+    );
+    out.gauge(
+        "soloist_pair_other_clock_offset_seconds",
+        "The other box's clock minus ours.",
+        other.clock_ahead_s.map(|ahead| ahead as f64),
     );
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::alarm::AlarmKind;
 use super::devices::{DeviceView, PowerView};
+use super::pair::PairView;
 use crate::histogram::Histogram;
 use crate::node;
 
@@ -99,6 +100,8 @@ pub struct Snapshot {
     pub mqtt: Option<MqttView>,
     /// New versions; `None` where no feed is read.
     pub update: Option<UpdateView>,
+    /// Two boxes as one; `None` where the settings name no partner.
+    pub pair: Option<PairView>,
 }
 
 impl Snapshot {

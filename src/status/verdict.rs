@@ -11,7 +11,7 @@ use super::miners::{address_of, without_address};
 use super::{
     About, AlarmKind, AlarmView, BehindView, BlockState, Level, MarkKind, MinerState, MinerView,
     NodeState, NodeView, P2pState, PermissionsView, RateView, RejectReason, Snapshot, SnoozeView,
-    clocks, devices, format, update, words,
+    clocks, devices, format, pair, update, words,
 };
 
 /// A template older than this is an alarm, seconds.
@@ -110,6 +110,7 @@ pub fn verdict(snapshot: &Snapshot) -> Verdict {
     board_alarms(snapshot, &mut alarms);
     clocks::alarms(snapshot, &mut alarms);
     update::alarms(snapshot, &mut alarms);
+    pair::alarms(snapshot, &mut alarms);
     let Alarms(mut alarms) = alarms;
     // Stable: within a level the order above, which is the order of importance.
     alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.level));

@@ -17,7 +17,7 @@ use crate::sample;
 type Answer = fn(&Snapshot, &Verdict) -> Option<Vec<u8>>;
 
 /// Path, parameters, summary, answer.
-const PATHS: [(&str, &[&str], &str, Answer); 27] = [
+const PATHS: [(&str, &[&str], &str, Answer); 28] = [
     ("/api/status", &[], "The state of the whole.", |s, j| Some(api::status(s, j))),
     ("/api/miners", &[], "All miners, and who knocks.", |s, _| Some(api::miners(s))),
     ("/api/miners/{id}", &["id"], "One miner.", |s, _| api::miner(s, &s.miners.first()?.id)),
@@ -29,6 +29,9 @@ const PATHS: [(&str, &[&str], &str, Answer); 27] = [
         |s, _| Some(api::devices(s)),
     ),
     ("/api/update", &[], "New versions; null where no feed is read.", |s, _| Some(api::update(s))),
+    ("/api/pair", &[], "Both boxes of a pair; null where the settings name no partner.", |s, _| {
+        Some(api::pair(s))
+    }),
     ("/api/blocks", &["?limit"], "Found blocks, newest first.", |s, _| Some(api::blocks(s, 100))),
     ("/api/widget", &[], "Four facts for Umbrel's desktop.", |s, j| Some(api::widget(s, j))),
     (

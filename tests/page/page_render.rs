@@ -263,6 +263,8 @@ fn what_strangers_send_is_shown_as_text() {
     ));
     assert!(words.contains("1 connection to this page that only held its place was closed"));
     assert_eq!(page.matches("<script").count(), 1, "our own");
+    let both = html::pair(&sample::hostile(), &verdict(&sample::hostile()));
+    assert_eq!(both.matches("<script").count(), 1, "our own");
     assert!(page.contains("<small>/&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
 }
 
@@ -661,6 +663,122 @@ fn a_miners_page_is_live_and_loads_itself_again_when_the_miner_is_forgotten() {
     assert!(!gone.is_empty() && gone.iter().all(|part| !page.contains(&part.id)));
 }
 
+/// The part of the page about both boxes, and their own page, as a reader sees them.
+fn pair_texts(snapshot: &Snapshot) -> (String, String) {
+    let sections = html::sections(snapshot, &verdict(snapshot), Miners::Few);
+    let part = sections.iter().find(|section| section.id == "pair");
+    let page = html::pair(snapshot, &verdict(snapshot));
+    (part.map_or_else(String::new, |part| strip(&part.html)), strip(&page))
+}
+
+#[test]
+fn both_boxes_stand_on_one_page_and_which_one_serves() {
+    let s = sample::pair();
+    let (part, own_page) = pair_texts(&s);
+    for words in
+        ["attic has the address", "cellar stands by", "block 925 114", "2 miners", "2.40 TH/s"]
+    {
+        assert!(part.contains(words), "{words}: {part}");
+    }
+    assert!(!part.contains("payout"), "there is nothing to say of it: {part}");
+    for words in [
+        "This box serves the miners, and the other one stands by.",
+        "The connection was lost once since the start.",
+        "version 0.2.0 (1a2b3c4)",
+        // Both together.
+        "Miners 6 Hashrate 14.5 TH/s",
+        "Best share 750 G",
+        "1 on the way",
+        "Both boxes pay the same address",
+        "Every block of this box that is not final is on the other box's card as well.",
+    ] {
+        assert!(own_page.contains(words), "{words}: {own_page}");
+    }
+    let page = html::pair(&s, &verdict(&s));
+    assert!(page.contains("href=\"http://192.168.1.21/\""), "no way to the other box's page");
+
+    let s = sample::pair_away();
+    let (part, own_page) = pair_texts(&s);
+    for words in ["cellar not connected last seen", "waits until the other box is connected"] {
+        assert!(part.contains(words), "{words}: {part}");
+    }
+    for words in [
+        "This box serves the miners, and is alone.",
+        "The other box, cellar, is not connected",
+        "attic is older than cellar and skips what that tells beyond blocks",
+        "1 h 01 min fast",
+        "One block of this box waits to be kept by the other box too.",
+        "A new address was entered at the other box",
+        "The other box's part is of when it was last seen.",
+    ] {
+        assert!(own_page.contains(words), "{words}: {own_page}");
+    }
+}
+
+#[test]
+fn without_a_partner_nothing_of_a_pair_is_shown_or_measured() {
+    let s = sample::home();
+    assert_eq!(pair_texts(&s).0, "");
+    assert!(!page(&s).contains("Two boxes") && !page(&s).contains("/pair"));
+    assert!(!metrics::metrics(&s, &verdict(&s)).contains("soloist_pair"));
+    let alone = strip(&html::pair(&s, &verdict(&s)));
+    assert!(alone.contains("This box is one by itself"), "{alone}");
+    let told = metrics::metrics(&sample::pair(), &verdict(&sample::pair()));
+    for line in ["soloist_pair_connected 1", "soloist_pair_active 1", "soloist_pair_other_ready 1"]
+    {
+        assert!(told.lines().any(|known| known == line), "{line}: {told}");
+    }
+    // What the other box said before it went is no measurement.
+    let away = metrics::metrics(&sample::pair_away(), &verdict(&sample::pair_away()));
+    assert!(away.contains("soloist_pair_connected 0") && !away.contains("soloist_pair_other"));
+}
+
+#[test]
+fn which_box_serves_is_told_in_every_case() {
+    let told = |own, other, ready| {
+        let mut s = sample::pair();
+        let pair = s.pair.as_mut().unwrap();
+        pair.own.active = own;
+        let other_box = pair.other.as_mut().unwrap();
+        (other_box.active, other_box.ready) = (other, ready);
+        pair_texts(&s).1
+    };
+    let (yes, no) = (Some(true), Some(false));
+    for (own, other, ready, words) in [
+        (yes, no, yes, "This box serves the miners, and the other one stands by."),
+        (yes, no, no, "This box serves the miners, and the other one is not ready."),
+        (no, yes, yes, "The other box serves the miners, and this one stands by."),
+        (yes, yes, yes, "Both boxes have the address of the miners."),
+        (no, no, yes, "Neither box has the address of the miners."),
+    ] {
+        let page = told(own, other, ready);
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let mut s = sample::pair();
+    s.pair.as_mut().unwrap().virtual_address = None;
+    assert!(pair_texts(&s).1.contains("Two boxes, without an address that moves."));
+}
+
+#[test]
+fn the_page_about_both_boxes_is_live_and_loads_itself_again_when_the_other_one_is_forgotten() {
+    let s = sample::pair();
+    let told = verdict(&s);
+    let page = html::pair(&s, &told);
+    let parts = html::pair_sections(&s, &told);
+    for part in &parts {
+        assert_eq!(page.matches(&format!("id=\"{}\"", part.id)).count(), 1, "{}", part.id);
+    }
+    let mut later = s.clone();
+    later.now += 1;
+    assert_eq!(html::pair_sections(&later, &told), parts, "nothing happened but time");
+    later.pair.as_mut().unwrap().other.as_mut().unwrap().miners += 1;
+    let moved = html::pair_sections(&later, &told);
+    let moved = moved.iter().zip(&parts).filter(|(a, b)| a != b).map(|(a, _)| a.id.as_str());
+    assert_eq!(moved.collect::<Vec<_>>(), ["pair-other"]);
+    let gone = html::pair_sections(&sample::home(), &told);
+    assert!(!gone.is_empty() && gone.iter().all(|part| !page.contains(&part.id)));
+}
+
 #[test]
 fn no_address_stands_on_a_page_where_it_could_not_be_hidden() {
     let mut pages = Vec::new();
@@ -679,6 +797,7 @@ fn no_address_stands_on_a_page_where_it_could_not_be_hidden() {
         pages.push((name, html::tv(&s, &told)));
         pages.push((name, html::blocks(&s, &told)));
         pages.push((name, html::v2(&s, &told)));
+        pages.push((name, html::pair(&s, &told)));
         for part in html::sections(&s, &told, Miners::Few) {
             pages.push((name, part.html));
             pages.extend(part.rows.into_iter().map(|row| (name, row.html)));

@@ -1,6 +1,7 @@
 //! Sample snapshots: what the page is looked at and tested with.
 
 use soloist::difficulty::HASHES_PER_DIFFICULTY;
+use soloist::pair::watch::Trouble;
 use soloist::rate::Proven;
 use soloist::status::*;
 
@@ -38,6 +39,8 @@ pub fn all() -> Vec<(&'static str, Snapshot)> {
         ("devices", devices()),
         ("heat", heat()),
         ("new-version", new_version()),
+        ("pair", pair()),
+        ("pair-away", pair_away()),
     ]
 }
 
@@ -671,6 +674,78 @@ pub fn encrypted() -> Snapshot {
     s
 }
 
+/// This box and another one, all well.
+pub fn pair() -> Snapshot {
+    let mut s = home();
+    let own = PairBoxView {
+        name: "attic".to_owned(),
+        version: "0.2.0 (1a2b3c4)".to_owned(),
+        protocol: 1,
+        page: None,
+        ready: Some(true),
+        active: Some(true),
+        height: Some(925_114),
+        miners: 4,
+        hashrate: 12.1e12,
+        best: 1.2e9,
+        blocks: 0,
+        undecided_blocks: 0,
+        clock_ahead_s: None,
+        pending: None,
+    };
+    let other = PairBoxView {
+        name: "cellar".to_owned(),
+        page: Some("http://192.168.1.21/".to_owned()),
+        active: Some(false),
+        miners: 2,
+        hashrate: 2.4e12,
+        best: 7.5e11,
+        blocks: 1,
+        undecided_blocks: 1,
+        clock_ahead_s: Some(-1),
+        ..own.clone()
+    };
+    s.pair = Some(PairView {
+        partner: "192.168.1.21".to_owned(),
+        virtual_address: Some("192.168.1.240".to_owned()),
+        connected: true,
+        since: Some(NOW - 90_000),
+        together: PairView::sum(&own, Some(&other)),
+        own,
+        other: Some(other),
+        payout: PairPayoutView { state: PairPayout::Agreed, address: None },
+        unkept_blocks: 0,
+        lost: LossView { disconnects: 1, reconnects: 1 },
+        troubles: Vec::new(),
+    });
+    s
+}
+
+/// The other box, which has another version, is away, and a new payout address waits for it.
+pub fn pair_away() -> Snapshot {
+    let mut s = pair();
+    let pair = s.pair.as_mut().unwrap();
+    pair.connected = false;
+    pair.since = Some(NOW - 7_500);
+    pair.lost = LossView { disconnects: 2, reconnects: 1 };
+    pair.unkept_blocks = 1;
+    pair.payout = PairPayoutView {
+        state: PairPayout::Waiting,
+        address: Some("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".to_owned()),
+    };
+    let other = pair.other.as_mut().unwrap();
+    other.protocol = 2;
+    other.version = "0.4.0".to_owned();
+    other.clock_ahead_s = Some(3700);
+    other.pending = Some(PendingPayout {
+        address: "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".to_owned(),
+        due_at: NOW + 300,
+    });
+    let trouble = |trouble, since| PairTroubleView { trouble, since };
+    pair.troubles = vec![trouble(Trouble::Away, NOW - 7_500), trouble(Trouble::Waiting, NOW - 600)];
+    s
+}
+
 /// What strangers may send.
 pub fn hostile() -> Snapshot {
     let mut s = home();
@@ -707,6 +782,18 @@ pub fn hostile() -> Snapshot {
     s.outside.connections[0].agent = Some(format!("/{script}{}/", "x".repeat(60)));
     s.outside.connections[0].address = script.to_owned();
     s.best_shares[0].miner = script.to_owned();
+    s.pair = pair().pair;
+    let pair = s.pair.as_mut().unwrap();
+    let other = pair.other.as_mut().unwrap();
+    other.name = format!("{script}{}", "x".repeat(200));
+    other.version = script.to_owned();
+    other.clock_ahead_s = Some(i64::MIN);
+    other.pending = Some(PendingPayout { address: script.to_owned(), due_at: u64::MAX });
+    (other.hashrate, other.best) = (f64::MAX, f64::MAX);
+    (other.miners, other.blocks) = (u64::from(u32::MAX), u64::MAX);
+    pair.together = PairView::sum(&pair.own, pair.other.as_ref());
+    pair.payout.state = PairPayout::Apart;
+    pair.payout.address = Some(script.to_owned());
     s.name = format!("solo{script}");
     s
 }

@@ -30,6 +30,7 @@ pub(super) struct Rendered {
     sections: OnceCell<Rc<[html::Section]>>,
     long_sections: OnceCell<Rc<[html::Section]>>,
     tv_sections: OnceCell<Rc<[html::Section]>>,
+    pair_sections: OnceCell<Rc<[html::Section]>>,
     /// Of the miners whose pages are open, by their ids.
     miner_sections: RefCell<HashMap<String, Rc<[html::Section]>>>,
 }
@@ -49,6 +50,7 @@ impl Rendered {
             sections: OnceCell::new(),
             long_sections: OnceCell::new(),
             tv_sections: OnceCell::new(),
+            pair_sections: OnceCell::new(),
             miner_sections: RefCell::default(),
         }
     }
@@ -92,6 +94,12 @@ impl Rendered {
     pub(super) fn tv_sections(&self) -> Rc<[html::Section]> {
         let render = || html::tv_sections(&self.snapshot, &self.verdict).into();
         self.tv_sections.get_or_init(render).clone()
+    }
+
+    /// The same of the page about both boxes.
+    pub(super) fn pair_sections(&self) -> Rc<[html::Section]> {
+        let render = || html::pair_sections(&self.snapshot, &self.verdict).into();
+        self.pair_sections.get_or_init(render).clone()
     }
 
     /// The same of a miner's page.

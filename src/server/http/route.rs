@@ -94,6 +94,7 @@ pub(super) async fn answer(
         },
         "/help" => help(now, ""),
         "/update" => html_answer(html::update(snapshot, &now.verdict)),
+        "/pair" => html_answer(html::pair(snapshot, &now.verdict)),
         "/v2" => html_answer(html::v2(snapshot, &now.verdict)),
         "/v2.svg" => match html::v2_qr(snapshot) {
             Some(svg) => with_type("image/svg+xml", svg),
@@ -110,6 +111,7 @@ pub(super) async fn answer(
         "/api/nodes" => json_answer(json::nodes(snapshot)),
         "/api/devices" => json_answer(json::devices(snapshot)),
         "/api/update" => json_answer(json::update(snapshot)),
+        "/api/pair" => json_answer(json::pair(snapshot)),
         "/api/blocks" => {
             let limit = argument(query, "limit").and_then(|limit| limit.parse().ok());
             json_answer(json::blocks(snapshot, limit.unwrap_or(100).clamp(1, 100)))
@@ -267,6 +269,7 @@ fn live(http: &Http, query: &str) -> Response<Body> {
     let interval = http.options.live_interval;
     let miner = argument(query, "miner").map(str::to_owned);
     let (tv, miners) = (argument(query, "tv").is_some(), miners(query));
+    let pair = argument(query, "pair").is_some();
     let live = Live::new(
         interval,
         Box::new(move || {
@@ -274,6 +277,7 @@ fn live(http: &Http, query: &str) -> Response<Body> {
             let sections = match &miner {
                 Some(id) => now.miner_sections(id, || http.view.history(id)),
                 None if tv => now.tv_sections(),
+                None if pair => now.pair_sections(),
                 None => now.sections(miners),
             };
             (now.snapshot.now, sections)
