@@ -62,6 +62,8 @@ pub enum Command {
     PairReady(SocketAddr),
     /// `soloist pair tickle`: the connections of this file.
     PairTickle(PathBuf),
+    /// `soloist pair code`
+    PairCode,
     /// `soloist demo`
     #[cfg(feature = "demo")]
     Demo(crate::demo::Args),
@@ -240,7 +242,7 @@ fn import(parser: &mut Parser) -> Result<Command, UsageError> {
     }
 }
 
-/// `soloist pair`: keepalived and its unit call it.
+/// `soloist pair`: keepalived and its unit call it, and owners for a code.
 fn pair(parser: &mut Parser) -> Result<Command, UsageError> {
     let (mut words, mut flags, mut connections) = (Vec::new(), Flags::default(), None);
     while let Some(arg) = parser.next().map_err(in_words)? {
@@ -259,6 +261,7 @@ fn pair(parser: &mut Parser) -> Result<Command, UsageError> {
     match (words.next().flatten(), words.next()) {
         (Some("keepalived"), None) => Ok(Command::PairKeepalived { flags, connections }),
         (Some("tickle"), None) => Ok(Command::PairTickle(connections)),
+        (Some("code"), None) => Ok(Command::PairCode),
         (Some("ready"), page) => match page.flatten().and_then(|page| page.parse().ok()) {
             Some(page) => Ok(Command::PairReady(page)),
             None => Err(UsageError(PAIR_READY.to_owned())),
@@ -580,13 +583,15 @@ const PAIR_READY: &str =
     "soloist pair ready is given where the page is served: IP:PORT, like 127.0.0.1:80.";
 
 const PAIR_HELP: &str = "\
-For two boxes that share an address (docs/two-boxes.md). Called by soloist-pair.service and by
+For two boxes as one (docs/two-boxes.md). All but code is called by soloist-pair.service and by
 keepalived.
 
-Usage: soloist pair keepalived [FLAGS]
+Usage: soloist pair code
+       soloist pair keepalived [FLAGS]
        soloist pair ready IP:PORT
        soloist pair tickle [FLAGS]
 
+  code          Print a new random code: the secret below [pair], the same on both boxes
   keepalived    Print the configuration of keepalived for the settings below [pair]
   ready         Whether miners may be sent to this box, as /health/ready of its page says
   tickle        Tell the miners that were connected to the other box that these connections are
@@ -749,7 +754,8 @@ mod tests {
         let keepalived = Command::PairKeepalived { flags, connections };
         assert_eq!(parsed("pair keepalived -c c"), Ok(keepalived));
         assert_eq!(parsed("pair ready").unwrap_err(), PAIR_READY);
-        for wrong in ["pair", "pair ready here", "pair mine", "pair tickle a"] {
+        assert_eq!(parsed("pair code"), Ok(Command::PairCode));
+        for wrong in ["pair", "pair code x", "pair ready here", "pair mine", "pair tickle a"] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
     }

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::PairReady(page)) => commands::pair::ready(page),
         Ok(Command::PairTickle(file)) => commands::pair::tickle(&file),
+        Ok(Command::PairCode) => commands::pair::code(),
         Ok(Command::CheckBoard) => {
             os::boards::tell();
             Exit::Ok

@@ -15,6 +15,7 @@ use crate::config::{self, Config, Flags};
 use crate::exit::{Exit, complain, say};
 use crate::fsutil::read_bounded;
 use crate::os;
+use crate::pair::Code;
 use crate::virtual_address::keepalived::Keepalived;
 use crate::virtual_address::tickle::{self, Connection, MAX_FILE};
 use crate::virtual_address::{self, NoPlace};
@@ -25,6 +26,21 @@ const READY_WITHIN: Duration = Duration::from_millis(400);
 /// be lost while switches learn where the address is now.
 const ROUNDS: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(500), Duration::from_millis(1500)];
+
+/// `soloist pair code`: prints a new code for both boxes.
+pub fn code() -> Exit {
+    let mut random = [0; 30];
+    match getrandom::fill(&mut random) {
+        Ok(()) => {
+            say(Code::of(&random));
+            Exit::Ok
+        }
+        Err(error) => {
+            complain(format_args!("The system gives no random numbers: {error}."));
+            Exit::Software
+        }
+    }
+}
 
 /// `soloist pair keepalived`: prints keepalived's configuration for the settings.
 pub fn keepalived(flags: &Flags, connections: &Path) -> Exit {
