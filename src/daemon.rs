@@ -29,6 +29,7 @@ mod nodes;
 mod notifications;
 mod outside;
 mod pair;
+mod partner;
 mod pointed;
 mod recorder;
 mod sections;
@@ -366,6 +367,8 @@ struct State {
     pointed: PointedDevices,
     /// Where the owner has two boxes.
     pair: Option<Box<PairSide>>,
+    /// What the file says of the other box, from the next start on.
+    saved_pair: config::Pair,
     timings: Timings,
     housekeeping: Housekeeping,
     owner: Owner,
@@ -487,6 +490,7 @@ impl Daemon {
                 devices: Devices::new(now, &config, people.clone()),
                 pointed: PointedDevices::open(&config.data.dir),
                 pair,
+                saved_pair: config.pair.clone(),
                 timings: Timings::new(now, &config.data.dir),
                 housekeeping: Housekeeping::new(now, &config.data.dir),
                 owner: Owner { source: source.clone(), ..Owner::default() },
@@ -1034,6 +1038,7 @@ impl State {
 
     fn reload(&mut self, now: Now, mut config: Config) {
         self.systemd.reloading();
+        self.saved_pair.clone_from(&config.pair);
         self.reload_pair(now, &mut config);
         let changes = self.config.diff(&config);
         if changes.is_empty() {

@@ -11,10 +11,13 @@
 //!       ▲                              │   ▲ │
 //!       └──────────── Cancel ──────────┘   └─┘ Change(another address): begins anew
 //! ```
+//!
+//! The other box of a pair is forgotten after the same time: without it the payout can change.
 
 pub mod access;
 pub mod devices;
 mod mqtt;
+mod pair;
 mod sinks;
 
 use std::time::{Duration, Instant};
@@ -24,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Now;
 
 pub use mqtt::{MqttChange, MqttValues};
+pub use pair::{PairChange, PairValues, invitation};
 pub use sinks::{
     SERVICE_NAMES, SERVICES, Service, ServiceKind, SinkChange, SinkField, SinkValues, SinkWish,
     TOPICS,
@@ -161,6 +165,8 @@ pub enum SectionChange {
     Sink(SinkChange),
     /// The MQTT broker: `[mqtt]`.
     Mqtt(Box<MqttChange>),
+    /// The other box of a pair: `[pair]`, which takes a restart.
+    Pair(Box<PairChange>),
 }
 
 impl SectionChange {
@@ -169,6 +175,7 @@ impl SectionChange {
         match self {
             SectionChange::Sink(change) => SectionChange::Sink(change.reversed()),
             SectionChange::Mqtt(change) => SectionChange::Mqtt(Box::new(change.reversed())),
+            SectionChange::Pair(change) => SectionChange::Pair(Box::new(change.reversed())),
         }
     }
 
@@ -177,6 +184,7 @@ impl SectionChange {
         match self {
             SectionChange::Sink(change) => change.words(),
             SectionChange::Mqtt(change) => change.words(),
+            SectionChange::Pair(change) => change.words(),
         }
     }
 
@@ -185,6 +193,7 @@ impl SectionChange {
         match self {
             SectionChange::Sink(_) => "notify",
             SectionChange::Mqtt(_) => "mqtt",
+            SectionChange::Pair(_) => "pair",
         }
     }
 }
@@ -209,6 +218,10 @@ pub enum Input {
     },
     /// The waiting payout address is cancelled.
     Cancel,
+    /// The other box of a pair is to be forgotten.
+    Forget,
+    /// It is not to be forgotten after all.
+    Keep,
     /// Time has passed.
     Tick {
         /// In force now.
@@ -223,6 +236,8 @@ pub enum Output {
     Apply(Values),
     /// Save this change of a section and put it into force.
     Section(SectionChange),
+    /// Forget the other box of the pair.
+    Forget,
     /// Write this down.
     Audit(String),
 }
@@ -232,6 +247,8 @@ pub enum Output {
 pub struct Changes {
     last: Option<Last>,
     pending: Option<(PendingPayout, Instant)>,
+    /// When the other box is forgotten.
+    forgets: Option<Instant>,
 }
 
 /// The last change.
@@ -276,7 +293,23 @@ impl Changes {
                     )));
                 }
             }
+            Input::Forget => {
+                self.forgets.get_or_insert(now.mono + PAYOUT_DELAY);
+                out.push(Output::Audit(format!(
+                    "The other box is to be forgotten in {}\u{202f}min.",
+                    PAYOUT_DELAY.as_secs() / 60
+                )));
+            }
+            Input::Keep => {
+                if self.forgets.take().is_some() {
+                    out.push(Output::Audit("The other box is not forgotten.".to_owned()));
+                }
+            }
             Input::Tick { current } => {
+                if self.forgets.take_if(|due| *due <= now.mono).is_some() {
+                    out.push(Output::Audit("The other box is forgotten.".to_owned()));
+                    out.push(Output::Forget);
+                }
                 if let Some((pending, _)) = self.pending.take_if(|(_, due)| *due <= now.mono) {
                     let new = Values { payout: pending.address, ..current.clone() };
                     out.push(Output::Audit(format!("Blocks now pay {}.", new.payout)));
@@ -289,7 +322,17 @@ impl Changes {
 
     /// When [`Input::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
+        [self.payout_due(), self.forgets].into_iter().flatten().min()
+    }
+
+    /// When the payout address that waits comes into force.
+    pub fn payout_due(&self) -> Option<Instant> {
         self.pending.as_ref().map(|(_, due)| *due)
+    }
+
+    /// When the other box is forgotten.
+    pub fn forgets(&self) -> Option<Instant> {
+        self.forgets
     }
 
     /// The payout address that waits.
@@ -436,6 +479,30 @@ mod tests {
         assert!(scene.tick(10_600).is_empty());
         scene.tick(11_100);
         assert_eq!(scene.current.payout, "b");
+    }
+
+    #[test]
+    fn the_other_box_is_forgotten_after_ten_minutes_unless_it_is_kept() {
+        let mut scene = Scene::new("old");
+        scene.at(0, Input::Forget);
+        let due = scene.start + PAYOUT_DELAY;
+        assert_eq!(scene.settings.forgets(), Some(due));
+        // Asked for once more, it does not begin anew; a payout that waits has its own time.
+        scene.at(60, Input::Forget);
+        scene.change(60, values("new", "solo"));
+        assert_eq!(scene.settings.forgets(), Some(due));
+        assert_eq!(scene.settings.next_deadline(), Some(due));
+        assert_eq!(scene.settings.payout_due(), Some(due + Duration::from_secs(60)));
+        assert!(!scene.tick(599).contains(&Output::Forget));
+        assert!(scene.tick(600).contains(&Output::Forget));
+        assert_eq!(scene.settings.forgets(), None);
+        assert!(scene.settings.pending().is_some(), "the payout waits on");
+
+        scene.at(700, Input::Forget);
+        let kept = scene.at(800, Input::Keep);
+        assert_eq!(kept, [Output::Audit("The other box is not forgotten.".to_owned())]);
+        assert!(scene.at(900, Input::Keep).is_empty());
+        assert!(!scene.tick(1400).contains(&Output::Forget));
     }
 
     #[test]

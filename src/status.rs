@@ -26,6 +26,9 @@ pub(crate) mod words;
 pub use alarm::AlarmKind;
 pub use devices::{CostView, DeviceSharesView, DeviceView, FanView, PowerView, TroubleView};
 pub use odds::{Odds, odds};
-pub use pair::{PairBoxView, PairPayout, PairPayoutView, PairSumView, PairTroubleView, PairView};
+pub use pair::{
+    DrillPhase, PairBoxView, PairDrillView, PairPayout, PairPayoutView, PairSumView,
+    PairTroubleView, PairView,
+};
 pub use snapshot::*;
 pub use verdict::{State, TEMPLATE_DEAD_S, Verdict, verdict};

@@ -6,7 +6,8 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, TableLike, Value
 use super::declare::PageValue;
 use super::sections::SECTIONS;
 use crate::settings::{
-    MqttChange, MqttValues, NodeValues, SectionChange, SinkChange, SinkValues, TOPICS, Values,
+    MqttChange, MqttValues, NodeValues, PairChange, SectionChange, SinkChange, SinkValues, TOPICS,
+    Values,
 };
 
 /// The file with `new` instead of `old`; `old` is what the file says, both with their passwords.
@@ -53,6 +54,7 @@ pub fn rewrite_section(text: &str, change: &SectionChange) -> Result<String, Str
     match change {
         SectionChange::Sink(change) => sink(&mut doc, change)?,
         SectionChange::Mqtt(change) => mqtt(section(&mut doc, "mqtt")?, change),
+        SectionChange::Pair(change) => pair(section(&mut doc, "pair")?, change),
     }
     Ok(doc.to_string())
 }
@@ -75,6 +77,21 @@ fn mqtt(table: &mut dyn TableLike, MqttChange { before, after }: &MqttChange) {
     }
     if before.buttons != after.buttons {
         set(table, "buttons", after.buttons.iter().collect::<Array>());
+    }
+}
+
+fn pair(table: &mut dyn TableLike, PairChange { before, after }: &PairChange) {
+    let secrets = [before, after].map(|values| values.secret.as_deref().unwrap_or_default());
+    for (name, old, new) in [
+        ("partner", before.partner.as_str(), after.partner.as_str()),
+        ("virtual_address", &before.virtual_address, &after.virtual_address),
+        ("secret", secrets[0], secrets[1]),
+    ] {
+        match new {
+            same if same == old => {}
+            "" => drop(table.remove(name)),
+            new => set(table, name, new),
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::logger;
 use crate::mqtt::{Broker, Version};
 use crate::pair::{self, VirtualAddress};
 use crate::peer_address::{NamedPeer, Outside, PeerAddress};
-use crate::settings::{MqttValues, SERVICE_NAMES, ServiceKind};
+use crate::settings::{MqttValues, PairValues, SERVICE_NAMES, ServiceKind};
 use crate::signal::{self, Signals};
 use crate::stratum::firmware::Override;
 use crate::update::{Mode, TimeOfDay};
@@ -636,6 +636,19 @@ impl Pair {
     /// The code; there is one wherever a partner is named.
     pub fn code(&self) -> Option<pair::Code> {
         pair::Code::read(self.secret.as_ref()?.expose()).ok()
+    }
+
+    /// As the page's form has it.
+    pub fn values(&self) -> PairValues {
+        let partner = |partner: &SocketAddr| match partner.port() {
+            pair::PORT => partner.ip().to_string(),
+            _ => partner.to_string(),
+        };
+        PairValues {
+            partner: self.partner.as_ref().map_or_else(String::new, partner),
+            virtual_address: self.virtual_address.map_or_else(String::new, |it| it.to_string()),
+            secret: self.secret.as_ref().map(|secret| secret.expose().to_owned()),
+        }
     }
 
     fn says(_: &Pair, new: &Pair) -> String {

@@ -40,6 +40,10 @@ impl Daemon {
             Action::Reboot => Box::pin(request("restart", "reboot")),
             Action::PowerOff => Box::pin(request("shutdown", "poweroff")),
             Action::FireDrill => Box::pin(drill(self.this.clone())),
+            Action::GiveAddress => {
+                let done = self.give_address();
+                Box::pin(async move { done })
+            }
             Action::Forget(ids) => {
                 let done = self.forget(&ids);
                 Box::pin(async move { done })

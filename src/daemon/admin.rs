@@ -21,12 +21,13 @@ use crate::ledger::transfer::{self, SAME_KEY, settings_with};
 use crate::notify::SinkId;
 use crate::os;
 use crate::server::http::admin::devices::DeviceList;
+use crate::server::http::admin::pair::SavedPair;
 use crate::server::http::admin::{
     Action, Change, Checked, Control, Download, Local, NO_PIN, RestoreOutcome, SinkEntry,
 };
 use crate::settings::devices::{DevicePlan, DeviceStep, PointWish};
 use crate::settings::{
-    self, MqttValues, NodeValues, Remark, SectionChange, SinkValues, Values, access,
+    self, MqttValues, NodeValues, PairValues, Remark, SectionChange, SinkValues, Values, access,
 };
 use crate::status::miners::{address_of, without_address};
 use crate::status::{AuditView, EventKind, Level};
@@ -71,6 +72,8 @@ pub(super) struct Owner {
 pub(super) enum ToApply {
     Values(Values),
     Section(SectionChange),
+    /// The other box of the pair is forgotten.
+    Forget,
 }
 
 impl Control for Daemon {
@@ -106,6 +109,11 @@ impl Control for Daemon {
             Change::Save(new) => settings::Input::Change { current, new },
             Change::Undo => settings::Input::Undo { current },
             Change::Cancel => settings::Input::Cancel,
+            Change::Keep => settings::Input::Keep,
+            Change::Forget if self.state.borrow().pair.is_none() => {
+                return Box::pin(async { vec!["This box has no other one.".to_owned()] });
+            }
+            Change::Forget => settings::Input::Forget,
         };
         let mut state = self.state.borrow_mut();
         let now = state.now();
@@ -242,6 +250,18 @@ impl Control for Daemon {
         self.changed_mqtt(from, new)
     }
 
+    fn pair(&self) -> SavedPair {
+        self.state.borrow().saved_pair()
+    }
+
+    fn change_pair(
+        &self,
+        from: IpAddr,
+        new: PairValues,
+    ) -> Local<Result<Option<String>, Vec<Remark>>> {
+        self.changed_pair(from, new)
+    }
+
     fn devices(&self) -> DeviceList {
         let now = self.state.borrow_mut().now();
         self.state.borrow().device_list(now)
@@ -284,6 +304,7 @@ impl Daemon {
                 let applied = match what {
                     ToApply::Values(values) => daemon.apply(&values),
                     ToApply::Section(change) => daemon.apply_section(from, change),
+                    ToApply::Forget => daemon.forget_partner(from),
                 };
                 drop(daemon);
                 let Err(problem) = applied.await else { continue };

@@ -13,6 +13,7 @@ use crate::engine;
 use crate::fsutil::{self, Rights};
 use crate::ledger::transfer;
 use crate::pair::agreement::{FILE_MAX, Record};
+use crate::pair::drill::{Drill, Phase, Seen};
 use crate::pair::message::{
     Authority, BoxId, Connection, Hello, Level, Pending, State as BoxState,
 };
@@ -21,7 +22,8 @@ use crate::pair::{Input, Output, Pair, PartnerView, Report, agreement};
 use crate::pair_link::{News, PairLinks, Settings};
 use crate::settings::PendingPayout;
 use crate::status::{
-    self, EventKind, LossView, PairBoxView, PairPayout, PairPayoutView, PairTroubleView, PairView,
+    self, DrillPhase, EventKind, LossView, PairBoxView, PairDrillView, PairPayout, PairPayoutView,
+    PairTroubleView, PairView,
 };
 use crate::stratum::firmware::Saved;
 use crate::stratum::v2::noise::Identity;
@@ -67,6 +69,7 @@ pub(super) struct PairSide {
     other_code: Option<Instant>,
     lost: LossView,
     watch: Watch,
+    drill: Option<Drill>,
     /// When the pair is looked at again for what is wrong with it.
     look: Instant,
     hands_out: bool,
@@ -81,6 +84,9 @@ const CODE_TOLD_EVERY: Duration = Duration::from_secs(3600);
 
 /// Somebody with another code calls again within this time, or is called.
 const CODE_HEARD_WITHIN: Duration = Duration::from_secs(90);
+
+/// A drill is looked at so often.
+const DRILL_LOOKED_AT_EVERY: Duration = Duration::from_millis(200);
 
 /// What is wrong with the pair is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -117,6 +123,7 @@ impl PairSide {
             other_code: None,
             lost: LossView::default(),
             watch: Watch::default(),
+            drill: None,
             look: Instant::now(),
             hands_out: true,
             side: None,
@@ -129,6 +136,33 @@ impl PairSide {
     fn take_over(&mut self, config: &mut Config) {
         self.wanted = config.payout.address.as_ref().map_or_else(String::new, ToString::to_string);
         self.put_in_force(config);
+    }
+
+    /// Whether work is handed out.
+    pub(super) fn hands_out(&self) -> bool {
+        self.hands_out
+    }
+
+    /// Miners at the other box, where it would take more.
+    pub(super) fn ready_partner(&self) -> Option<u32> {
+        let state = self.pair.partner()?.state?;
+        state.ready.then_some(state.miners)
+    }
+
+    /// False while another one goes on.
+    pub(super) fn begin_drill(&mut self, drill: Drill, now: Now) -> bool {
+        let is_free = !self.drill.as_ref().is_some_and(Drill::gives);
+        if is_free {
+            self.drill = Some(drill);
+            self.look = now.mono;
+        }
+        is_free
+    }
+
+    /// What is kept of the other box: on the card what is agreed, and in memory its miners' connections.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let connections = self.runtime.as_ref().map(|runtime| runtime.join(CONNECTIONS));
+        [Some(self.file.clone()), connections].into_iter().flatten().collect()
     }
 
     fn put_in_force(&self, config: &mut Config) {
@@ -277,11 +311,26 @@ impl State {
             },
         };
         side.watch.look(now.mono, &facts);
-        side.look = now.mono + LOOK_EVERY;
+        let there = other.filter(|state| state.active).map(|state| state.miners);
+        let mut pause = LOOK_EVERY;
+        if let Some(drill) = &mut side.drill {
+            let has_address = has_address == Some(true);
+            drill.look(now.mono, Seen { has_address, there });
+            if drill.is_watched(now.mono) {
+                pause = DRILL_LOOKED_AT_EVERY;
+            }
+        }
+        side.look = now.mono + pause;
+    }
+
+    /// When the other box is forgotten, Unix seconds.
+    fn forgotten_at(&self, now: Now) -> Option<u64> {
+        let at = self.engine.changes().forgets()?;
+        Some(now.unix.saturating_add(at.saturating_duration_since(now.mono).as_secs()))
     }
 
     /// Whether this box has the address that the miners use; `None` where there is none.
-    fn has_shared_address(&self) -> Option<bool> {
+    pub(super) fn has_shared_address(&self) -> Option<bool> {
         let address = self.config.pair.virtual_address?.ip;
         Some(crate::os::addresses().contains(&address))
     }
@@ -492,7 +541,7 @@ impl State {
     }
 
     /// How this box is, its miners, and their connections, for the other one.
-    fn pair_report(&self, now: Now) -> Report {
+    pub(super) fn pair_report(&self, now: Now) -> Report {
         let pool = self.engine.pool();
         let sessions = || pool.sessions().filter(|session| !self.canary.is(session.conn()));
         let address = self.shared_address();
@@ -582,6 +631,8 @@ impl State {
             payout: payout_view(side.pair.standing()),
             unkept_blocks: side.pair.unkept() as u64,
             lost: side.lost,
+            drill: side.drill.as_ref().map(|drill| drill_view(now, drill)),
+            forgotten_at: self.forgotten_at(now),
             troubles,
         })
     }
@@ -612,6 +663,20 @@ fn box_view(hello: &Hello, state: Option<&BoxState>, has_shared: bool) -> PairBo
             due_at: *due_at,
         }),
         ..known
+    }
+}
+
+fn drill_view(now: Now, drill: &Drill) -> PairDrillView {
+    PairDrillView {
+        began_at: now.date_of(drill.began()),
+        phase: match drill.phase() {
+            Phase::Giving => DrillPhase::Giving,
+            Phase::Given => DrillPhase::Given,
+            Phase::Failed => DrillPhase::Failed,
+        },
+        miners: drill.miners().into(),
+        given_after_s: drill.given_after().map(|took| took.as_secs_f64()),
+        away_s: drill.away().map(|took| took.as_secs_f64()),
     }
 }
 

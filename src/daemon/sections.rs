@@ -1,5 +1,6 @@
-//! Sections of the file that have a form of their own on the page, `[[notify]]` and `[mqtt]`: a change is
-//! tried, written into the file, and in force at once.
+//! Sections of the file that have a form of their own on the page, `[[notify]]`, `[mqtt]` and
+//! `[pair]`: a change is tried, written into the file, and in force at once, but for `[pair]`, which waits for a
+//! restart.
 
 use std::net::IpAddr;
 
@@ -60,6 +61,7 @@ impl Known {
                 (old.notify == self.in_force.notify, "places for notifications are")
             }
             SectionChange::Mqtt(_) => (old.mqtt == self.in_force.mqtt, "MQTT broker is"),
+            SectionChange::Pair(_) => (old.pair == self.in_force.pair, "[pair] is"),
         };
         match same {
             true => Ok(text),
@@ -91,7 +93,9 @@ impl State {
     pub(super) fn known_sections(&self) -> Result<Known, Vec<Remark>> {
         let source = self.owner.source.clone();
         let source = source.ok_or_else(|| vec![Remark::whole(admin::no_file())])?;
-        Ok(Known { source, in_force: self.config.clone() })
+        // The pair is as the file says it from the next start on.
+        let in_force = Config { pair: self.saved_pair.clone(), ..self.config.clone() };
+        Ok(Known { source, in_force })
     }
 }
 
@@ -108,9 +112,11 @@ impl Daemon {
             let plan = planned?;
             let mut change = plan.change.clone();
             let Attempt { config, .. } = blocking::unblock(move || plan.save()).await?;
-            if let SectionChange::Mqtt(change) = &mut change {
-                // As it is in force: with the defaults of what is not written, by which undoing knows it.
-                change.after = config.mqtt.values();
+            // As it is in force: with the defaults of what is not written, by which undoing knows it.
+            match &mut change {
+                SectionChange::Mqtt(change) => change.after = config.mqtt.values(),
+                SectionChange::Pair(change) => change.after = config.pair.values(),
+                SectionChange::Sink(_) => {}
             }
             let Some(daemon) = this.upgrade() else { return Ok(()) };
             before(&daemon, &config);
@@ -132,6 +138,7 @@ impl Daemon {
         let put = match change {
             SectionChange::Sink(change) => self.apply_sink(from, change),
             SectionChange::Mqtt(change) => self.apply_mqtt(from, *change),
+            SectionChange::Pair(change) => self.apply_pair(from, *change),
         };
         let sentences = |remarks: Vec<Remark>| {
             remarks.into_iter().map(|remark| remark.text).collect::<Vec<_>>().join(" ")

@@ -421,7 +421,7 @@ impl State {
 
     fn pending_payout(&self, now: Now) -> Option<PendingPayout> {
         let changes = self.engine.changes();
-        let wait = changes.next_deadline()?.saturating_duration_since(now.mono);
+        let wait = changes.payout_due()?.saturating_duration_since(now.mono);
         let due_at = now.unix.saturating_add(wait.as_secs());
         Some(PendingPayout { due_at, ..changes.pending()?.clone() })
     }

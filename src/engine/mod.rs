@@ -474,6 +474,7 @@ impl Engine {
                 settings::Output::Section(change) => {
                     Effect::ApplySection { from, change: Box::new(change) }
                 }
+                settings::Output::Forget => Effect::ForgetPartner { from },
                 settings::Output::Audit(text) => Effect::Audit { from, text },
             });
         }

@@ -14,6 +14,7 @@
 
 pub mod agreement;
 pub mod code;
+pub mod drill;
 pub mod message;
 pub mod place;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Snapshot, State, Verdict, clocks, verdict};
+use super::{PairView, Snapshot, State, Verdict, clocks, verdict};
 
 /// A health answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Ready {
     pub submission: bool,
     /// The built-in miner, where there is one, gets its shares accepted.
     pub canary: bool,
+    /// It does not give the address of the miners to the other box of a pair.
+    pub keeps_address: bool,
 }
 
 impl Ready {
@@ -53,6 +55,7 @@ impl Ready {
             submission: snapshot.nodes.is_empty()
                 || snapshot.nodes.iter().any(|node| node.gives_work() && node.refused().is_none()),
             canary: snapshot.canary.as_ref().is_none_or(|canary| canary.ok || canary.failed == 0),
+            keeps_address: !snapshot.pair.as_ref().is_some_and(PairView::gives_address),
         }
     }
 
@@ -63,6 +66,7 @@ impl Ready {
             && self.clock_sane
             && self.submission
             && self.canary
+            && self.keeps_address
     }
 }
 
@@ -139,7 +143,10 @@ fn answer(good: bool, body: Value) -> Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{CanaryView, ClockView, JobView, NodeState, NodeView, PermissionsView};
+    use crate::status::{
+        CanaryView, ClockView, DrillPhase, JobView, NodeState, NodeView, PairDrillView,
+        PermissionsView,
+    };
 
     #[test]
     fn codes_follow_the_facts() {
@@ -170,6 +177,22 @@ mod tests {
         snapshot.canary = Some(CanaryView { ok: false, failed: 1, ..Default::default() });
         assert_eq!(ready(&snapshot).code, 503);
         snapshot.canary = None;
+        let giving = |phase| PairView {
+            drill: Some(PairDrillView {
+                began_at: 0,
+                phase,
+                miners: 1,
+                given_after_s: None,
+                away_s: None,
+            }),
+            ..PairView::default()
+        };
+        snapshot.pair = Some(giving(DrillPhase::Giving));
+        assert_eq!(ready(&snapshot).code, 503, "the other box is to take the miners");
+        assert_eq!(health(&snapshot, &verdict::verdict(&snapshot)).code, 200, "it mines on");
+        snapshot.pair = Some(giving(DrillPhase::Given));
+        assert_eq!(ready(&snapshot).code, 200);
+        snapshot.pair = None;
         snapshot.board.clock_offset_s = Some(-61.0);
         assert_eq!(ready(&snapshot).code, 503);
         snapshot.board.clock_offset_s = None;

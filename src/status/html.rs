@@ -342,6 +342,13 @@ pub(crate) fn breaking(text: &str) -> Markup {
     html! { (before) wbr; (after) }
 }
 
+/// The QR code of a text, to stand in a page: an image of its own could be asked for by anybody.
+pub(crate) fn qr_of(text: &str, words: &str) -> Option<String> {
+    let svg = connect::svg(text)?;
+    let named = format!("<svg width=\"180\" height=\"180\" role=\"img\" aria-label=\"{words}\" ");
+    Some(svg.replacen("<svg ", &named, 1))
+}
+
 /// The QR code of this page's numeric address; `None` as long as no address is known.
 pub fn qr(snapshot: &Snapshot) -> Option<String> {
     connect::qr(snapshot)

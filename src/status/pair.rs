@@ -31,6 +31,10 @@ pub struct PairView {
     pub unkept_blocks: u64,
     /// How often the connection was lost and found again, since the start.
     pub lost: LossView,
+    /// The last drill since the start.
+    pub drill: Option<PairDrillView>,
+    /// When the other box is forgotten, as the owner wishes.
+    pub forgotten_at: Option<u64>,
     /// What is wrong.
     pub troubles: Vec<PairTroubleView>,
 }
@@ -105,6 +109,33 @@ pub enum PairPayout {
     InDoubt,
 }
 
+/// A drill: this box gives the address of the miners to the other one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PairDrillView {
+    /// When it began.
+    pub began_at: u64,
+    /// How far it is.
+    pub phase: DrillPhase,
+    /// Miners that used the address here when it began.
+    pub miners: u64,
+    /// How long it took until this box no longer had the address, seconds.
+    pub given_after_s: Option<f64>,
+    /// From then until the other box had told that the miners are there, seconds: they were away no longer.
+    pub away_s: Option<f64>,
+}
+
+/// How far a drill is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillPhase {
+    /// This box says that it is not ready.
+    Giving,
+    /// The address has gone.
+    Given,
+    /// Nobody took it.
+    Failed,
+}
+
 /// Something that is wrong with the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PairTroubleView {
@@ -135,6 +166,11 @@ impl PairView {
         }
     }
 
+    /// This box says that it is not ready, so that the other one takes the address of the miners.
+    pub fn gives_address(&self) -> bool {
+        self.drill.is_some_and(|drill| drill.phase == DrillPhase::Giving)
+    }
+
     /// What one of them does not understand of the other, in a sentence; `None` where both speak the same.
     pub fn not_understood(&self) -> Option<String> {
         let other = self.other.as_ref()?;
@@ -155,6 +191,33 @@ impl PairView {
         match &self.other {
             Some(other) => format!("The other box, {},", other.called()),
             None => format!("The other box, at {},", format::tame_to(&self.partner, 60)),
+        }
+    }
+}
+
+impl PairDrillView {
+    /// What became of it.
+    pub fn words(&self) -> String {
+        let seconds = |s: f64| format!("{s:.1}\u{202f}s");
+        match (self.phase, self.given_after_s, self.away_s) {
+            (DrillPhase::Giving, ..) => {
+                "This box says that it is not ready, so that the other one takes the address."
+                    .to_owned()
+            }
+            (DrillPhase::Failed, ..) => {
+                "Nobody took the address: this box has kept it, and is ready again. \
+                                         Look whether keepalived runs on both boxes."
+                    .to_owned()
+            }
+            (DrillPhase::Given, Some(given), Some(away)) => format!(
+                "The address went to the other box after {}, and the miners were there {} later at most.",
+                seconds(given),
+                seconds(away)
+            ),
+            (DrillPhase::Given, given, _) => format!(
+                "The address went to the other box after {}. Not all miners were seen there yet.",
+                seconds(given.unwrap_or_default())
+            ),
         }
     }
 }
@@ -180,6 +243,18 @@ impl From<Trouble> for AlarmKind {
 /// Adds them.
 pub(super) fn alarms(s: &Snapshot, alarms: &mut Alarms) {
     let Some(pair) = &s.pair else { return };
+    if let Some(at) = pair.forgotten_at {
+        alarms.add(
+            About::Box,
+            Level::Warning,
+            AlarmKind::PairForget,
+            format!(
+                "The other box is forgotten in {}: from then on the payout can change without it.",
+                format::duration(at.saturating_sub(s.now))
+            ),
+            "If you did not ask for this, keep it in the settings and change the PIN.",
+        );
+    }
     for PairTroubleView { trouble, since } in &pair.troubles {
         let (text, advice) = words(pair, *trouble);
         let level = match trouble {

@@ -77,7 +77,8 @@ impl AlarmView {
     /// What may cost a block, or pays somebody else, is not to be put off.
     pub fn may_be_snoozed(&self) -> bool {
         let of_block = self.about == About::Block && self.level == Level::Critical;
-        !of_block && !matches!(self.id.as_str(), "payout_change" | "job_pays_others")
+        !of_block
+            && !matches!(self.id.as_str(), "payout_change" | "job_pays_others" | "pair_forget")
     }
 }
 

@@ -21,6 +21,7 @@ mod miners_e2e;
 mod outside_e2e;
 mod p2p_e2e;
 mod pair_e2e;
+mod pair_page_e2e;
 mod permissions_e2e;
 mod rules_e2e;
 mod spool_e2e;

@@ -438,6 +438,46 @@ try {
     expect(await small.run("!document.body.innerHTML.includes('geheim')"), "mqtt: a password is shown");
     await examine(small, "mqtt-edit", 360, "light");
     await small.close();
+    // A second box: its form, a mistake at its field, and what is shown once it is saved.
+    for (const [width, colours] of [[360, "light"], [360, "dark"], [1280, "light"], [1280, "forced"]]) {
+      const other = await tab(width, 900, colours);
+      await other.open(addresses.fresh + "/settings");
+      await other.press("#pair [value=second]");
+      await examine(other, "pair-second", width, colours);
+      await other.open(addresses.fresh + "/settings");
+      await other.press("#pair [value=first]");
+      await examine(other, "pair-first", width, colours);
+      await other.fill({ "pair-partner": "next door" });
+      await other.press("[value=save]");
+      expect(await other.focused("pair-partner"), "pair: the wrong field has no focus");
+      await examine(other, "pair-wrong", width, colours);
+      await other.close();
+    }
+    await wide.open(addresses.fresh + "/settings");
+    await wide.press("#pair [value=first]");
+    await wide.fill({ "pair-partner": "192.168.1.21", "pair-virtual_address": "192.168.1.240/24" });
+    await wide.press("[value=save]");
+    expect(await wide.shows("press This is the second box"), "pair: what the second box is told is not shown");
+    await examine(wide, "pair-saved", 1280, "dark");
+    for (const [width, colours] of [[360, "light"], [1280, "forced"]]) {
+      const other = await tab(width, 900, colours);
+      await other.open(addresses.fresh + "/settings");
+      await examine(other, "pair-settings", width, colours);
+      await other.press("#pair [value=edit]");
+      await examine(other, "pair-edit", width, colours);
+      await other.open(addresses.fresh + "/pair");
+      await examine(other, "pair-page", width, colours);
+      await other.close();
+    }
+    // Forgotten by a long press, and kept after all.
+    await wide.open(addresses.fresh + "/settings");
+    await wide.run("document.querySelector('#pair details').open = true");
+    await wide.run("document.querySelector('[value=forget]').dispatchEvent(new PointerEvent('pointerdown', { bubbles: true }))");
+    await sleep(4500);
+    expect(await wide.shows("The other box is forgotten on"), "pair: holding does not forget");
+    await examine(wide, "pair-forgets", 1280, "dark");
+    await wide.press("#pair [value=keep]");
+    expect(!await wide.shows("The other box is forgotten on"), "pair: it cannot be kept");
     // All that the owner has, at once: an alarm, a missing miner, a place for messages, a broker.
     await lookAround("settings-all", addresses.fresh + "/settings", [[360, "forced"], [768, "light"], [1920, "dark"]]);
     // Two miners become one: the choice, and the question.
@@ -513,6 +553,12 @@ try {
     if (addresses.hostile)
       await lookAround("device-hostile", addresses.hostile + "/miners/gamma", [[360, "light"], [1280, "dark"]]);
     for (const [name, some] of own) await lookAround("device-" + name, addresses.devices + "/miners/" + name, some);
+  }
+  if (addresses.pair) {
+    await lookAround("both", addresses.pair + "/pair", [[360, "light"], [1280, "dark"]]);
+    await lookAround("both-away", addresses["pair-away"] + "/pair", [[360, "dark"], [1280, "light"]]);
+    await lookAround("both-hostile", addresses.hostile + "/pair", [[360, "light"], [1280, "forced"]]);
+    await lookAround("one-alone", addresses.home + "/pair", [[360, "dark"], [1280, "light"]]);
   }
   if (addresses.home) {
     await lookAround("miner", addresses.home + "/miners/gamma", [[360, "light"], [1280, "dark"]]);

@@ -12,12 +12,13 @@ use soloist::devices::pointing::{Command, Wish, by_hand};
 use soloist::devices::{Family, Way};
 use soloist::notify::SinkId;
 use soloist::server::http::admin::devices::{DeviceEntry, DeviceList, Pointed};
+use soloist::server::http::admin::pair::SavedPair;
 use soloist::server::http::admin::{Action, Admin, Change, Checked, Control, Local, SinkEntry};
 use soloist::server::http::{Http, NoBlock, Options, View};
 use soloist::settings::devices::{DevicePlan, DeviceStep, PointWish};
 use soloist::settings::{
-    Changes, Input, MqttChange, MqttValues, Output, Remark, SectionChange, SinkChange, SinkValues,
-    TOPICS, Values,
+    Changes, Input, MqttChange, MqttValues, Output, PairChange, PairValues, Remark, SectionChange,
+    SinkChange, SinkValues, TOPICS, Values, invitation,
 };
 use soloist::status::{AlarmView, DeviceView, MinerState, SinkView, Snapshot};
 
@@ -54,6 +55,8 @@ pub struct Kept {
     /// The MQTT broker in force, and those that were tried.
     pub mqtt: MqttValues,
     pub brokers: Vec<MqttValues>,
+    /// The other box, as the file would say it.
+    pub pair: PairValues,
     /// The box is new: nobody is connected, and no device is known, until it looks for miners.
     pub is_new: bool,
 }
@@ -64,6 +67,7 @@ impl Kept {
         match &change {
             SectionChange::Sink(change) => self.put_sink(change),
             SectionChange::Mqtt(change) => self.mqtt = change.after.clone(),
+            SectionChange::Pair(change) => self.pair = change.after.clone(),
         }
         let now = Now { mono: Instant::now(), unix: 0 };
         self.changes.handle(now, Input::Section(change), &mut Vec::new());
@@ -115,6 +119,13 @@ impl View for OwnersBox {
             s.alarms.clone_from(&kept.alarms);
         }
         s.payout.pending = kept.changes.pending().cloned();
+        // As after a restart.
+        if !kept.pair.partner.is_empty() {
+            s.pair = sample::pair().pair;
+            if let Some(pair) = &mut s.pair {
+                pair.forgotten_at = kept.changes.forgets().map(|_| sample::NOW + 600);
+            }
+        }
         Rc::new(s)
     }
 
@@ -249,6 +260,8 @@ impl Control for OwnersBox {
             Change::Save(new) => Input::Change { current, new },
             Change::Undo => Input::Undo { current },
             Change::Cancel => Input::Cancel,
+            Change::Forget => Input::Forget,
+            Change::Keep => Input::Keep,
         };
         let now = Now { mono: Instant::now(), unix: 0 };
         let mut kept = self.0.lock().unwrap();
@@ -258,6 +271,7 @@ impl Control for OwnersBox {
             match output {
                 Output::Apply(values) => kept.values = values,
                 Output::Section(change) => kept.put(change),
+                Output::Forget => kept.pair = PairValues::default(),
                 Output::Audit(text) => kept.audit.push(text),
             }
         }
@@ -375,6 +389,33 @@ impl Control for OwnersBox {
             Ok(after) => {
                 kept.put(SectionChange::Mqtt(Box::new(MqttChange { before, after })));
                 Ok(())
+            }
+            Err(remarks) => Err(remarks),
+        };
+        Box::pin(async { done })
+    }
+
+    fn pair(&self) -> SavedPair {
+        let values = self.0.lock().unwrap().pair.clone().without_secret();
+        SavedPair { waits: !values.partner.is_empty(), values }
+    }
+
+    fn change_pair(
+        &self,
+        _: IpAddr,
+        new: PairValues,
+    ) -> Local<Result<Option<String>, Vec<Remark>>> {
+        let mut kept = self.0.lock().unwrap();
+        let before = kept.pair.clone();
+        let done = match new.completed(&before) {
+            Ok(after) if !after.partner.starts_with("192.168.") => {
+                Err(vec![Remark::at("partner", "This is no address in <b>this</b> house.")])
+            }
+            Ok(after) => {
+                let secret = after.secret.clone().unwrap_or_default();
+                let line = invitation(&secret, "192.168.1.20", &after.virtual_address);
+                kept.put(SectionChange::Pair(Box::new(PairChange { before, after })));
+                Ok(Some(line))
             }
             Err(remarks) => Err(remarks),
         };

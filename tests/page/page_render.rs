@@ -684,6 +684,7 @@ fn both_boxes_stand_on_one_page_and_which_one_serves() {
     for words in [
         "This box serves the miners, and the other one stands by.",
         "The connection was lost once since the start.",
+        "after 1.4 s, and the miners were there 2.2 s later at most.",
         "version 0.2.0 (1a2b3c4)",
         // Both together.
         "Miners 6 Hashrate 14.5 TH/s",

@@ -746,6 +746,114 @@ fn the_mqtt_broker_is_tried_named_changed_and_taken_away_and_its_password_is_nev
 }
 
 #[test]
+fn a_second_box_is_joined_changed_drilled_and_forgotten_and_its_code_is_shown_once() {
+    let server = Server::ready();
+    let token = server.token();
+    let post = |form: &str| server.post("/pair", &format!("token={token}&{form}")).body;
+    let section = || {
+        let page = server.get("/settings").body;
+        page.split("id=\"pair\"").nth(1).unwrap().split("</section>").next().unwrap().to_owned()
+    };
+    assert!(
+        section().contains("Join a second box") && section().contains("This is the second box")
+    );
+
+    // The first box makes a code; another one at each visit.
+    let page = post("step=first");
+    let made = input(&page, "pair-secret");
+    assert_ne!(made, input(&post("step=first"), "pair-secret"));
+    let code = made.split("value=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(code.len(), 35, "{made}");
+    // What is wrong stands at its field; what was typed stays, the code as well.
+    let typed = format!("which=first&pair-secret={code}&pair-virtual_address=192.168.1.240/24");
+    for nonsense in ["elsewhere", "%3Cscript%3Ealert(1)%3C/script%3E", "%22%3E%3Cb%3E", "%E2%80%AE"]
+    {
+        let page = post(&format!("step=save&pair-partner={nonsense}&{typed}"));
+        assert!(page.contains("Nothing is changed. One thing needs a look."), "{page}");
+        assert!(
+            beside(&page, "pair-partner").contains("in &lt;b&gt;this&lt;/b&gt; house"),
+            "{page}"
+        );
+        assert!(input(&page, "pair-partner").contains(" autofocus"), "{page}");
+        assert!(input(&page, "pair-secret").contains(code), "{page}");
+        assert_eq!(page.matches("<script").count(), 2, "our own: {page}");
+    }
+    assert!(
+        beside(&post("step=save&which=second&pair-partner=192.168.1.21"), "pair-secret")
+            .contains("Write the code that the other box shows.")
+    );
+    server.kept(|kept| assert_eq!(kept.pair, Default::default()));
+
+    let page = post(&format!("step=save&pair-partner=192.168.1.21&{typed}"));
+    let line = format!("{code} 192.168.1.20 192.168.1.240/24");
+    assert!(page.contains(&line) && page.contains("QR code of this line"), "{page}");
+    assert!(page.contains("Restart Soloist now"), "{page}");
+    for page in [server.get("/settings").body, post("step=edit"), server.get("/pair").body] {
+        assert!(!page.contains(code), "{page}");
+    }
+    let told = section();
+    for words in ["192.168.1.21", "192.168.1.240/24", "when Soloist starts the next time"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    // Changed, without the code's being typed.
+    let page = post("step=save&which=known&pair-partner=192.168.1.22&pair-virtual_address=");
+    assert!(page.contains("The other box is 192.168.1.22") && !page.contains(code), "{page}");
+    server.kept(|kept| {
+        assert_eq!(kept.pair.partner, "192.168.1.22");
+        assert_eq!(kept.pair.secret.as_deref(), Some(code));
+        let told = format!("{:?}", kept.audit);
+        assert!(told.contains("The other box is 192.168.1.21") && !told.contains(code), "{told}");
+    });
+    // A new code is shown as the first one was.
+    let page = post("step=new_code&which=known&pair-partner=192.168.1.22");
+    assert!(input(&page, "pair-partner").contains("192.168.1.22"), "{page}");
+    assert!(input(&page, "pair-secret").contains('-') && !page.contains(code), "{page}");
+
+    // The second box is told in one line.
+    let scanned = line.replace(' ', "%0A").replace("1.20", "1.21");
+    let page = post(&format!("step=save&which=second&pair-secret={scanned}"));
+    assert!(page.contains("Saved") && !page.contains("QR code"), "{page}");
+    server.kept(|kept| {
+        let pair = &kept.pair;
+        assert_eq!(
+            (pair.partner.as_str(), pair.virtual_address.as_str()),
+            ("192.168.1.21", "192.168.1.240/24")
+        );
+        assert_eq!(pair.secret.as_deref(), Some(code));
+    });
+
+    // A drill, and forgetting: held, with ten minutes to take it back.
+    let drilled = server.post("/action", &format!("token={token}&action=give_address")).body;
+    assert!(drilled.contains("Done."), "{drilled}");
+    server.kept(|kept| assert_eq!(kept.actions.last(), Some(&Action::GiveAddress)));
+    assert!(post("step=forget").contains("Tick the box beside the button first."));
+    server.kept(|kept| assert_eq!(kept.changes.forgets(), None));
+    assert!(post("step=forget&sure=yes").contains("The other box is forgotten on"));
+    assert!(server.get("/").body.contains("The other box is forgotten in 10"));
+    server.kept(|kept| assert!(kept.changes.forgets().is_some()));
+    assert!(!post("step=keep").contains("The other box is forgotten on"));
+    server.kept(|kept| {
+        assert_eq!(kept.changes.forgets(), None);
+        assert_eq!(kept.audit.last().unwrap(), "The other box is not forgotten.");
+    });
+
+    // The last change can be taken back, and is here the one before: code and all.
+    server.post("/settings", &format!("token={token}&step=undo"));
+    server.kept(|kept| assert_eq!(kept.pair.partner, "192.168.1.22"));
+
+    // Nonsense does nothing, and neither does anybody else.
+    for form in ["step=frob", ""] {
+        assert_eq!(server.post("/pair", &format!("token={token}&{form}")).code, 303, "{form}");
+    }
+    for step in ["first", "second", "edit", "new_code", "save", "forget&sure=yes", "keep"] {
+        assert_eq!(server.post("/pair", &format!("step={step}")).code, 403, "{step}");
+    }
+    server.cookie.borrow_mut().clear();
+    assert_eq!(server.post("/pair", &format!("token={token}&step=forget&sure=yes")).code, 303);
+    server.kept(|kept| assert_eq!(kept.changes.forgets(), None));
+}
+
+#[test]
 fn an_alarm_is_snoozed_where_it_stands_and_the_list_tells_who_did_it() {
     let server = Server::ready();
     server.kept(|kept| {

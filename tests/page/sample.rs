@@ -716,6 +716,14 @@ pub fn pair() -> Snapshot {
         payout: PairPayoutView { state: PairPayout::Agreed, address: None },
         unkept_blocks: 0,
         lost: LossView { disconnects: 1, reconnects: 1 },
+        drill: Some(PairDrillView {
+            began_at: NOW - 50_000,
+            phase: DrillPhase::Given,
+            miners: 3,
+            given_after_s: Some(1.4),
+            away_s: Some(2.2),
+        }),
+        forgotten_at: None,
         troubles: Vec::new(),
     });
     s
@@ -729,6 +737,8 @@ pub fn pair_away() -> Snapshot {
     pair.since = Some(NOW - 7_500);
     pair.lost = LossView { disconnects: 2, reconnects: 1 };
     pair.unkept_blocks = 1;
+    pair.forgotten_at = Some(NOW + 400);
+    pair.drill = None;
     pair.payout = PairPayoutView {
         state: PairPayout::Waiting,
         address: Some("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".to_owned()),

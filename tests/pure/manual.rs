@@ -262,7 +262,14 @@ fn each_setting_that_is_named_is_one() {
         }
     }
     assert!(named > 15, "{named}");
-    for name in ["chain_initialized", "storage_available", "clock_sane", "submission", "canary"] {
+    for name in [
+        "chain_initialized",
+        "storage_available",
+        "clock_sane",
+        "submission",
+        "canary",
+        "keeps_address",
+    ] {
         assert!(ready.get(name).is_some(), "{name}");
         assert!(text(chapter("monitoring")).contains(&format!("- `{name}`:")), "{name}");
     }

@@ -6,6 +6,7 @@
 
 pub mod devices;
 mod mqtt;
+pub mod pair;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -23,7 +24,8 @@ use crate::notify::SinkId;
 use crate::settings::access::{self, Access, Token, Try};
 use crate::settings::devices::{DevicePlan, DeviceStep, PointWish};
 use crate::settings::{
-    self, MqttValues, NODES_MAX, NodeValues, Remark, Service, SinkValues, SinkWish, TOPICS, Values,
+    self, MqttValues, NODES_MAX, NodeValues, PairValues, Remark, Service, SinkValues, SinkWish,
+    TOPICS, Values,
 };
 use crate::status::{AlarmView, SinkView, format};
 use crate::stratum::firmware::plain_number;
@@ -34,6 +36,7 @@ use super::route::{self, Body};
 use super::{BACKUP_BODY_MAX, BODY_MAX, Http, multipart};
 
 use devices::DeviceList;
+use pair::SavedPair;
 
 /// What the daemon found out about new values.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +66,10 @@ pub enum Change {
     Undo,
     /// Let the payout address that waits be forgotten.
     Cancel,
+    /// Forget the other box of the pair, after a while.
+    Forget,
+    /// Keep it after all.
+    Keep,
 }
 
 /// Something that the owner starts by hand.
@@ -76,6 +83,8 @@ pub enum Action {
     PowerOff,
     /// Show the block that would be sent now to every node, and tell what they say.
     FireDrill,
+    /// Let the other box of the pair take the address of the miners.
+    GiveAddress,
     /// Drop the miners with these ids from the list, with their counts.
     Forget(Vec<String>),
     /// Two miners are one that was renamed: what was counted for the first id becomes the second's, and
@@ -149,6 +158,7 @@ impl Action {
             "reboot" => Action::Reboot,
             "poweroff" => Action::PowerOff,
             "drill" => Action::FireDrill,
+            "give_address" => Action::GiveAddress,
             "fix" => {
                 let wish = form.get("difficulty")?.replace('\u{202f}', "");
                 let level = plain_number(&wish).filter(|level| FIXED.contains(level));
@@ -196,6 +206,7 @@ impl Action {
             Action::Reboot => "Restart of the box asked for.".to_owned(),
             Action::PowerOff => "Shutdown of the box asked for.".to_owned(),
             Action::FireDrill => "Fire drill asked for.".to_owned(),
+            Action::GiveAddress => "The other box is to take the address of the miners.".to_owned(),
             Action::Forget(ids) => match ids.as_slice() {
                 [id] => format!("Miner number {id} is to be forgotten."),
                 ids => format!("Miners number {} are to be forgotten.", ids.join(", ")),
@@ -390,6 +401,25 @@ pub trait Control {
     /// What is wrong, each at its field; nothing has changed then.
     fn change_mqtt(&self, _from: IpAddr, _new: MqttValues) -> Local<Result<(), Vec<Remark>>> {
         Box::pin(async { Err(vec![Remark::whole(NO_MQTT)]) })
+    }
+
+    /// What the file says of the other box of a pair, without the code.
+    fn pair(&self) -> SavedPair {
+        SavedPair::default()
+    }
+
+    /// Changes the other box: saved atomically, and in force from the next start on. A code that is missing
+    /// is put in by [`PairValues::completed`]. In one line what the second box is told; `None` where there is
+    /// nothing to tell.
+    ///
+    /// # Errors
+    /// What is wrong, each at its field; nothing has changed then.
+    fn change_pair(
+        &self,
+        _from: IpAddr,
+        _new: PairValues,
+    ) -> Local<Result<Option<String>, Vec<Remark>>> {
+        Box::pin(async { Err(vec![Remark::whole("This box is always one by itself.")]) })
     }
 
     /// The miners as devices.
@@ -593,7 +623,7 @@ impl Admin {
             "/restore" | "/api/restore" if self.open_for_set_up() => Some(BACKUP_BODY_MAX),
             "/setup" | "/login" | "/logout" | "/settings" | "/pin" | "/action" | "/join"
             | "/devices" | "/api/setup" | "/api/join" | "/backup" | "/notify" | "/mqtt"
-            | "/restore" | "/api/restore" => Some(BODY_MAX),
+            | "/pair" | "/restore" | "/api/restore" => Some(BODY_MAX),
             _ => None,
         }
     }
@@ -691,6 +721,7 @@ impl Admin {
             "/backup" => self.backup(http, &form, &token, peer).await,
             "/notify" => self.notify(http, &form, &token, peer).await,
             "/mqtt" => self.mqtt(http, &form, &token, peer).await,
+            "/pair" => self.pair(http, &form, &token, peer).await,
             "/devices" => self.device(http, &form, &token, peer).await,
             "/settings" => self.change(http, &form, &token, peer).await,
             _ => route::see("/settings"),
@@ -1285,9 +1316,9 @@ impl Admin {
         done: &[String],
     ) -> Response<Body> {
         let (sinks, mqtt) = (self.control.sinks(), self.control.mqtt());
-        let undo = self.control.can_undo();
-        let (sinks, mqtt) = (&sinks, &mqtt);
-        self.page(http, Page::Settings { token, values, checked, done, sinks, mqtt, undo })
+        let (pair, undo) = (self.control.pair(), self.control.can_undo());
+        let (sinks, mqtt, pair) = (&sinks, &mqtt, &pair);
+        self.page(http, Page::Settings { token, values, checked, done, sinks, mqtt, pair, undo })
     }
 
     fn page(&self, http: &Http, page: Page<'_>) -> Response<Body> {

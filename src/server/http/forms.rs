@@ -2,6 +2,7 @@
 
 pub(super) mod devices;
 pub(super) mod mqtt;
+pub(super) mod pair;
 pub(super) mod sinks;
 
 use std::cell::Cell;
@@ -10,9 +11,10 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use crate::settings::access::{PIN_MIN, Token, token_hex};
-use crate::settings::{MqttValues, NODES_MAX, NodeValues, Remark, SinkValues, Values};
+use crate::settings::{MqttValues, NODES_MAX, NodeValues, PairValues, Remark, SinkValues, Values};
 use crate::status::{MinerState, MinerView, Snapshot, Verdict, format, html as page};
 
+use super::admin::pair::SavedPair;
 use super::admin::{Checked, SinkEntry};
 
 /// Which page.
@@ -32,7 +34,7 @@ pub(super) enum Page<'a> {
     /// Form token, a miner, and the one that it is as well: asked for, or asked about.
     Join(&'a Token, &'a MinerView, Option<&'a MinerView>),
     /// Form token, values, what is said about them, what was done, the places for notifications, the MQTT
-    /// broker, and whether there is something to take back.
+    /// broker, the other box, and whether there is something to take back.
     Settings {
         token: &'a Token,
         values: &'a Values,
@@ -40,6 +42,7 @@ pub(super) enum Page<'a> {
         done: &'a [String],
         sinks: &'a [SinkEntry],
         mqtt: &'a MqttValues,
+        pair: &'a SavedPair,
         undo: bool,
     },
     /// A place for notifications, new where none is known: what is typed, what is said about it, what was
@@ -60,6 +63,10 @@ pub(super) enum Page<'a> {
         done: &'a [String],
         is_known: bool,
     },
+    /// The other box of a pair: what is typed, what is said about it, and which box this one is.
+    Pair { token: &'a Token, values: &'a PairValues, checked: &'a Checked, which: pair::Which },
+    /// It is saved: in words, and what the second box is told.
+    PairSaved { token: &'a Token, words: &'a str, invitation: Option<&'a str> },
     /// Form token, values, changes and findings, before they are saved.
     Confirm(&'a Token, &'a Values, &'a [String], &'a Checked),
 }
@@ -85,16 +92,23 @@ pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) ->
         }
         Page::Login(words, wait) => ("PIN", login(words, wait)),
         Page::FileOnly(why) => ("Settings", file_only(why)),
-        Page::Settings { token, values, checked, done, sinks, mqtt, undo } => {
+        Page::Settings { token, values, checked, done, sinks, mqtt, pair, undo } => {
             let hidden = hidden(token);
             let told = html! {
                 (sinks::list(snapshot, sinks, &hidden))
                 (mqtt::section(snapshot, mqtt, &hidden))
+                (pair::section(snapshot, pair, &hidden))
             };
             ("Settings", settings((snapshot, verdict), token, values, checked, done, told, undo))
         }
         Page::Mqtt { token, values, checked, done, is_known } => {
             ("Home Assistant", mqtt::form(values, checked, done, is_known, &hidden(token)))
+        }
+        Page::Pair { token, values, checked, which } => {
+            ("Two boxes", pair::form(values, checked, which, &hidden(token)))
+        }
+        Page::PairSaved { token, words, invitation } => {
+            ("Two boxes", pair::saved(words, invitation, &hidden(token)))
         }
         Page::Sink { token, known, values, checked, done } => {
             ("Notifications", sinks::form(known, values, checked, done, &hidden(token)))

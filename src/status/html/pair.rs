@@ -84,6 +84,9 @@ fn head(view: &View<'_>, pair: &PairView) -> Markup {
                 " since the start."
             }
         }
+        @if let Some(drill) = &pair.drill {
+            p.do { "Drill of " (age::date(drill.began_at)) ": " (drill.words()) }
+        }
         @for alarm in view.verdict.alarms.iter().filter(|alarm| of_pair(alarm.kind)) {
             p.do.(overview::level(alarm.level)) {
                 b { (alarm.text) } " " (alarm.advice) " " (overview::meaning(alarm.kind))
