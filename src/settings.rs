@@ -12,7 +12,8 @@
 //!       └──────────── Cancel ──────────┘   └─┘ Change(another address): begins anew
 //! ```
 //!
-//! The other box of a pair is forgotten after the same time: without it the payout can change.
+//! The other box of a pair has its word in the payout: who it is, its code, and that it is forgotten wait for
+//! the same time, and are never taken back at once.
 
 pub mod access;
 pub mod devices;
@@ -218,9 +219,9 @@ pub enum Input {
     },
     /// The waiting payout address is cancelled.
     Cancel,
-    /// The other box of a pair is to be forgotten.
-    Forget,
-    /// It is not to be forgotten after all.
+    /// The other box of a pair is to be another one, or to be forgotten.
+    Pair(Box<PairChange>),
+    /// It is to stay as it is after all.
     Keep,
     /// Time has passed.
     Tick {
@@ -236,8 +237,6 @@ pub enum Output {
     Apply(Values),
     /// Save this change of a section and put it into force.
     Section(SectionChange),
-    /// Forget the other box of the pair.
-    Forget,
     /// Write this down.
     Audit(String),
 }
@@ -247,8 +246,7 @@ pub enum Output {
 pub struct Changes {
     last: Option<Last>,
     pending: Option<(PendingPayout, Instant)>,
-    /// When the other box is forgotten.
-    forgets: Option<Instant>,
+    pair: Option<(Box<PairChange>, Instant)>,
 }
 
 /// The last change.
@@ -271,6 +269,7 @@ impl Changes {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Change { current, new } => self.change(now, current, new, out),
+            Input::Section(SectionChange::Pair(_)) => self.last = None,
             Input::Section(change) => self.last = Some(Last::Section(change)),
             Input::Undo { current } => match self.last.take() {
                 Some(Last::Values(before)) => {
@@ -293,22 +292,23 @@ impl Changes {
                     )));
                 }
             }
-            Input::Forget => {
-                self.forgets.get_or_insert(now.mono + PAYOUT_DELAY);
+            Input::Pair(change) => {
                 out.push(Output::Audit(format!(
-                    "The other box is to be forgotten in {}\u{202f}min.",
-                    PAYOUT_DELAY.as_secs() / 60
+                    "In {}\u{202f}min: {}",
+                    PAYOUT_DELAY.as_secs() / 60,
+                    change.words()
                 )));
+                self.pair = Some((change, now.mono + PAYOUT_DELAY));
             }
             Input::Keep => {
-                if self.forgets.take().is_some() {
-                    out.push(Output::Audit("The other box is not forgotten.".to_owned()));
+                if let Some((change, _)) = self.pair.take() {
+                    out.push(Output::Audit(format!("Cancelled: {}", change.words())));
                 }
             }
             Input::Tick { current } => {
-                if self.forgets.take_if(|due| *due <= now.mono).is_some() {
-                    out.push(Output::Audit("The other box is forgotten.".to_owned()));
-                    out.push(Output::Forget);
+                if let Some((change, _)) = self.pair.take_if(|(_, due)| *due <= now.mono) {
+                    out.push(Output::Audit(change.words()));
+                    out.push(Output::Section(SectionChange::Pair(change)));
                 }
                 if let Some((pending, _)) = self.pending.take_if(|(_, due)| *due <= now.mono) {
                     let new = Values { payout: pending.address, ..current.clone() };
@@ -322,7 +322,8 @@ impl Changes {
 
     /// When [`Input::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.payout_due(), self.forgets].into_iter().flatten().min()
+        let pair = self.pair.as_ref().map(|(_, due)| *due);
+        [self.payout_due(), pair].into_iter().flatten().min()
     }
 
     /// When the payout address that waits comes into force.
@@ -330,9 +331,9 @@ impl Changes {
         self.pending.as_ref().map(|(_, due)| *due)
     }
 
-    /// When the other box is forgotten.
-    pub fn forgets(&self) -> Option<Instant> {
-        self.forgets
+    /// The change of the other box that waits, and until when.
+    pub fn pair(&self) -> Option<(&PairChange, Instant)> {
+        self.pair.as_ref().map(|(change, due)| (&**change, *due))
     }
 
     /// The payout address that waits.
@@ -482,27 +483,40 @@ mod tests {
     }
 
     #[test]
-    fn the_other_box_is_forgotten_after_ten_minutes_unless_it_is_kept() {
-        let mut scene = Scene::new("old");
-        scene.at(0, Input::Forget);
-        let due = scene.start + PAYOUT_DELAY;
-        assert_eq!(scene.settings.forgets(), Some(due));
-        // Asked for once more, it does not begin anew; a payout that waits has its own time.
-        scene.at(60, Input::Forget);
-        scene.change(60, values("new", "solo"));
-        assert_eq!(scene.settings.forgets(), Some(due));
-        assert_eq!(scene.settings.next_deadline(), Some(due));
-        assert_eq!(scene.settings.payout_due(), Some(due + Duration::from_secs(60)));
-        assert!(!scene.tick(599).contains(&Output::Forget));
-        assert!(scene.tick(600).contains(&Output::Forget));
-        assert_eq!(scene.settings.forgets(), None);
-        assert!(scene.settings.pending().is_some(), "the payout waits on");
+    fn the_other_box_changes_and_is_forgotten_after_ten_minutes_unless_that_is_cancelled() {
+        let pair = |partner: &str| PairValues {
+            partner: partner.to_owned(),
+            secret: Some("geheim".to_owned()),
+            ..PairValues::default()
+        };
+        let change = |before: &str, after: &str| {
+            Box::new(PairChange { before: pair(before), after: pair(after) })
+        };
+        let due = |out: &[Output]| {
+            out.iter().any(|output| matches!(output, Output::Section(SectionChange::Pair(_))))
+        };
+        for (before, after) in [("", "a"), ("a", "b"), ("a", "")] {
+            let mut scene = Scene::new("old");
+            let told = scene.at(0, Input::Pair(change(before, after)));
+            assert!(!due(&told) && !format!("{told:?}").contains("geheim"), "{told:?}");
+            // A payout that waits has its own time.
+            scene.change(60, values("new", "solo"));
+            let ten_minutes = scene.start + PAYOUT_DELAY;
+            assert_eq!(scene.settings.pair(), Some((&*change(before, after), ten_minutes)));
+            assert_eq!(scene.settings.next_deadline(), Some(ten_minutes));
+            assert_eq!(scene.settings.payout_due(), Some(ten_minutes + Duration::from_secs(60)));
+            assert!(!due(&scene.tick(599)) && due(&scene.tick(600)));
+            assert_eq!(scene.settings.pair(), None);
+            assert!(scene.settings.pending().is_some(), "the payout waits on");
+            // It is in force, and is not taken back at once.
+            scene.at(601, Input::Section(SectionChange::Pair(change(before, after))));
+            assert!(!scene.settings.can_undo());
 
-        scene.at(700, Input::Forget);
-        let kept = scene.at(800, Input::Keep);
-        assert_eq!(kept, [Output::Audit("The other box is not forgotten.".to_owned())]);
-        assert!(scene.at(900, Input::Keep).is_empty());
-        assert!(!scene.tick(1400).contains(&Output::Forget));
+            scene.at(700, Input::Pair(change(before, after)));
+            assert_eq!(scene.at(800, Input::Keep).len(), 1);
+            assert!(scene.at(900, Input::Keep).is_empty());
+            assert!(!due(&scene.tick(1400)));
+        }
     }
 
     #[test]

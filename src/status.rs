@@ -27,8 +27,8 @@ pub use alarm::AlarmKind;
 pub use devices::{CostView, DeviceSharesView, DeviceView, FanView, PowerView, TroubleView};
 pub use odds::{Odds, odds};
 pub use pair::{
-    DrillPhase, PairBoxView, PairDrillView, PairPayout, PairPayoutView, PairSumView,
-    PairTroubleView, PairView,
+    DrillPhase, PairBoxView, PairChangeView, PairDrillView, PairPayout, PairPayoutView,
+    PairSumView, PairTroubleView, PairView,
 };
 pub use snapshot::*;
 pub use verdict::{State, TEMPLATE_DEAD_S, Verdict, verdict};

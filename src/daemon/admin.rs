@@ -72,8 +72,6 @@ pub(super) struct Owner {
 pub(super) enum ToApply {
     Values(Values),
     Section(SectionChange),
-    /// The other box of the pair is forgotten.
-    Forget,
 }
 
 impl Control for Daemon {
@@ -113,7 +111,7 @@ impl Control for Daemon {
             Change::Forget if self.state.borrow().pair.is_none() => {
                 return Box::pin(async { vec!["This box has no other one.".to_owned()] });
             }
-            Change::Forget => settings::Input::Forget,
+            Change::Forget => settings::Input::Pair(self.state.borrow().forgetting()),
         };
         let mut state = self.state.borrow_mut();
         let now = state.now();
@@ -304,7 +302,6 @@ impl Daemon {
                 let applied = match what {
                     ToApply::Values(values) => daemon.apply(&values),
                     ToApply::Section(change) => daemon.apply_section(from, change),
-                    ToApply::Forget => daemon.forget_partner(from),
                 };
                 drop(daemon);
                 let Err(problem) = applied.await else { continue };

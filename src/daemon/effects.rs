@@ -99,7 +99,6 @@ impl State {
             Effect::ApplySection { from, change } => {
                 self.owner.to_apply.push((from, ToApply::Section(*change)));
             }
-            Effect::ForgetPartner { from } => self.owner.to_apply.push((from, ToApply::Forget)),
             Effect::Audit { from, text } => self.audit(now, from, &text),
             Effect::PayoutDue => {
                 let current = self.values().without_passwords();

@@ -22,8 +22,8 @@ use crate::pair::{Input, Output, Pair, PartnerView, Report, agreement};
 use crate::pair_link::{News, PairLinks, Settings};
 use crate::settings::PendingPayout;
 use crate::status::{
-    self, DrillPhase, EventKind, LossView, PairBoxView, PairDrillView, PairPayout, PairPayoutView,
-    PairTroubleView, PairView,
+    self, DrillPhase, EventKind, LossView, PairBoxView, PairChangeView, PairDrillView, PairPayout,
+    PairPayoutView, PairTroubleView, PairView,
 };
 use crate::stratum::firmware::Saved;
 use crate::stratum::v2::noise::Identity;
@@ -313,20 +313,29 @@ impl State {
         side.watch.look(now.mono, &facts);
         let there = other.filter(|state| state.active).map(|state| state.miners);
         let mut pause = LOOK_EVERY;
+        let mut ended = None;
         if let Some(drill) = &mut side.drill {
+            let was_watched = drill.is_watched(now.mono);
             let has_address = has_address == Some(true);
             drill.look(now.mono, Seen { has_address, there });
             if drill.is_watched(now.mono) {
                 pause = DRILL_LOOKED_AT_EVERY;
+            } else if was_watched {
+                ended = Some(drill_view(now, drill).words());
             }
         }
         side.look = now.mono + pause;
+        if let Some(words) = ended {
+            self.tell(now, EventKind::System, status::Level::Info, words);
+        }
     }
 
-    /// When the other box is forgotten, Unix seconds.
-    fn forgotten_at(&self, now: Now) -> Option<u64> {
-        let at = self.engine.changes().forgets()?;
-        Some(now.unix.saturating_add(at.saturating_duration_since(now.mono).as_secs()))
+    /// The change of the other box that waits.
+    pub(super) fn pair_change(&self, now: Now) -> Option<PairChangeView> {
+        let (change, due) = self.engine.changes().pair()?;
+        let wait = due.saturating_duration_since(now.mono).as_secs();
+        let due_at = now.unix.saturating_add(wait);
+        Some(PairChangeView { partner: change.after.partner.clone(), due_at })
     }
 
     /// Whether this box has the address that the miners use; `None` where there is none.
@@ -632,7 +641,6 @@ impl State {
             unkept_blocks: side.pair.unkept() as u64,
             lost: side.lost,
             drill: side.drill.as_ref().map(|drill| drill_view(now, drill)),
-            forgotten_at: self.forgotten_at(now),
             troubles,
         })
     }

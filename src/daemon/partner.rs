@@ -11,34 +11,50 @@ use crate::os;
 use crate::pair::drill::Drill;
 use crate::server::http::admin::Local;
 use crate::server::http::admin::pair::SavedPair;
-use crate::settings::{PairChange, PairValues, Remark, SectionChange, invitation};
+use crate::settings::{self, PairChange, PairValues, Remark, SectionChange, invitation};
 use crate::status::{EventKind, Level};
 
+use super::pair::PairSide;
 use super::sections::Plan;
 use super::{Daemon, State};
 
-/// Nobody takes a partner away at once: the payout may depend on it.
-const FORGET_IT: &str = "This would let the payout change without the other box. Where that one is gone for \
-                         good, forget it: that takes ten minutes.";
+/// Nobody takes a partner away by emptying a field: the payout depends on it.
+const FORGET_IT: &str =
+    "Where the other box is gone for good, forget it: by the button in the settings.";
 
 impl Daemon {
-    /// Saves the other box; it is in force from the next start on. What the second box is told, where that
-    /// can be known.
+    /// Tries a change of the other box. Who it is, and its code, wait as a new payout address does; the
+    /// address that the miners use is saved at once. What the second box is told, where there is something
+    /// to tell.
     pub(super) fn changed_pair(
         &self,
         from: IpAddr,
         new: PairValues,
     ) -> Local<Result<Option<String>, Vec<Remark>>> {
         let planned = self.state.borrow().plan_pair(new);
-        let put = self.put_section(from, planned, |_, _| {});
         let this = self.this.clone();
         Box::pin(async move {
-            put.await?;
-            Ok(this.upgrade().and_then(|daemon| invited(&daemon.state.borrow().saved_pair)))
+            let (change, plan) = planned?;
+            let gone = || vec![Remark::whole("Shutting down.")];
+            if !change.has_to_wait() {
+                let put = this.upgrade().ok_or_else(gone)?.put_section(from, Ok(plan), |_, _| {});
+                return put.await.map(|()| None);
+            }
+            let attempt = blocking::unblock(move || plan.attempt()).await?;
+            let daemon = this.upgrade().ok_or_else(gone)?;
+            let mut state = daemon.state.borrow_mut();
+            let now = state.now();
+            // As it is written: with the defaults, by which the file is known again.
+            let after = attempt.config.pair.values();
+            let change = settings::Input::Pair(Box::new(PairChange { after, ..change }));
+            state.engine_input(now, engine::Input::Change { from, change });
+            daemon.rearm(&state);
+            Ok(invited(&attempt.config.pair))
         })
     }
 
-    /// The same for a change that takes another one back. What it changes must be what is there.
+    /// Saves a change whose time is over, and puts it into force as far as that needs no restart. What it
+    /// changes must be what is there.
     pub(super) fn apply_pair(
         &self,
         from: IpAddr,
@@ -46,30 +62,19 @@ impl Daemon {
     ) -> Local<Result<(), Vec<Remark>>> {
         let state = self.state.borrow();
         let planned = match state.saved_pair.values() == change.before {
-            true => state.plan_pair(change.after),
+            true => state.plan_change(change),
             false => Err(vec![Remark::whole("The other box was changed meanwhile.")]),
         };
         drop(state);
-        self.put_section(from, planned, |_, _| {})
-    }
-
-    /// The time is over: the other box is taken out of the settings, and out of what runs.
-    pub(super) fn forget_partner(&self, from: IpAddr) -> Local<Result<(), String>> {
-        let state = self.state.borrow();
-        let before = state.saved_pair.values();
-        let after = PairValues { partner: String::new(), secret: None, ..before.clone() };
-        let planned = state.plan_pair_change(PairChange { before, after });
-        drop(state);
-        let put = self.put_section(from, planned, |daemon, config| {
+        self.put_section(from, planned, |daemon, config| {
             let mut state = daemon.state.borrow_mut();
             let now = state.now();
-            state.end_pair(now, config.pair.clone());
-        });
-        Box::pin(async move {
-            let words = |remarks: Vec<Remark>| {
-                remarks.into_iter().map(|remark| remark.text).collect::<Vec<_>>().join(" ")
-            };
-            put.await.map_err(words)
+            match (config.pair.partner, &state.pair) {
+                (None, Some(_)) => state.end_pair(now, config.pair.clone()),
+                (Some(_), None) => state.begin_pair(now, config.pair.clone()),
+                // It runs with another partner or code until the next start.
+                (Some(_), Some(_)) | (None, None) => {}
+            }
         })
     }
 
@@ -92,21 +97,43 @@ impl State {
     }
 
     /// What is to become of the file. `new` gets the code that was not typed.
-    fn plan_pair(&self, new: PairValues) -> Result<Plan, Vec<Remark>> {
-        if new.partner.is_empty() && self.pair.is_some() {
-            return Err(vec![Remark::at("partner", FORGET_IT)]);
+    fn plan_pair(&self, new: PairValues) -> Result<(PairChange, Plan), Vec<Remark>> {
+        if new.partner.is_empty() {
+            let words =
+                if self.pair.is_some() { FORGET_IT } else { "Write the other box's address." };
+            return Err(vec![Remark::at("partner", words)]);
         }
         let before = self.saved_pair.values();
         let after = new.completed(&before)?;
         if let Some(remark) = names_itself(&after.partner) {
             return Err(vec![remark]);
         }
-        self.plan_pair_change(PairChange { before, after })
+        let change = PairChange { before, after };
+        Ok((change.clone(), self.plan_change(change)?))
     }
 
-    fn plan_pair_change(&self, change: PairChange) -> Result<Plan, Vec<Remark>> {
+    fn plan_change(&self, change: PairChange) -> Result<Plan, Vec<Remark>> {
         let change = SectionChange::Pair(Box::new(change));
         Ok(Plan { known: self.known_sections()?, change })
+    }
+
+    /// The change by which the other box is forgotten.
+    pub(super) fn forgetting(&self) -> Box<PairChange> {
+        let before = self.saved_pair.values();
+        let after = PairValues { partner: String::new(), secret: None, ..before.clone() };
+        Box::new(PairChange { before, after })
+    }
+
+    /// The first other box of this run is there: nothing else has to start anew for it.
+    fn begin_pair(&mut self, now: Now, pair: PairConfig) {
+        self.config.pair = pair;
+        self.pair = PairSide::open(&mut self.config);
+        self.open_pair(now);
+        // As at a start: what is not final is kept by the other box too.
+        let blocks: Vec<_> = self.engine.blocks().iter().map(|(block, _)| block.clone()).collect();
+        for block in blocks {
+            self.restored_in_pair(now, &block);
+        }
     }
 
     /// From here on this box decides alone. It goes on in its half of the extranonces until the next start:

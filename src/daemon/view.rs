@@ -73,6 +73,7 @@ impl State {
             audit: self.audit_views(),
             canary: self.canary.view(),
             pair: self.pair_view(now),
+            pair_change: self.pair_change(now),
         }
     }
 

@@ -161,11 +161,6 @@ pub enum Effect {
         /// The change.
         change: Box<SectionChange>,
     },
-    /// Take the other box of the pair out of the settings, and out of what runs.
-    ForgetPartner {
-        /// From where that was asked for.
-        from: IpAddr,
-    },
     /// Add this to the list of changes.
     Audit {
         /// From where the change came.

@@ -474,7 +474,6 @@ impl Engine {
                 settings::Output::Section(change) => {
                     Effect::ApplySection { from, change: Box::new(change) }
                 }
-                settings::Output::Forget => Effect::ForgetPartner { from },
                 settings::Output::Audit(text) => Effect::Audit { from, text },
             });
         }

@@ -88,6 +88,11 @@ pub struct PairChange {
 }
 
 impl PairChange {
+    /// It decides who has a word in the payout.
+    pub fn has_to_wait(&self) -> bool {
+        self.before.partner != self.after.partner || self.before.secret != self.after.secret
+    }
+
     /// The change that takes this one back.
     pub fn reversed(self) -> PairChange {
         PairChange { before: self.after, after: self.before }
@@ -96,11 +101,12 @@ impl PairChange {
     /// In a sentence without secrets.
     pub fn words(&self) -> String {
         match (self.before.partner.as_str(), self.after.partner.as_str()) {
-            ("", "") => "This box stays one by itself.".to_owned(),
-            (_, "") => "This box names no other box any more.".to_owned(),
-            (_, partner) => {
-                format!("The other box is {partner}: in force when Soloist starts the next time.")
-            }
+            (_, "") => "The other box is forgotten.".to_owned(),
+            (_, partner) if self.has_to_wait() => format!("The other box is {partner}."),
+            _ => match self.after.virtual_address.as_str() {
+                "" => "No address moves between the boxes, from the next start on.".to_owned(),
+                address => format!("The miners use {address}, from the next start on."),
+            },
         }
     }
 }
@@ -165,8 +171,19 @@ mod tests {
             before: values(before, "", Some("geheim")),
             after: values(after, "", Some("geheim")),
         };
-        assert!(change("", "192.168.1.21").words().starts_with("The other box is 192.168.1.21:"));
-        assert_eq!(change("a", "").words(), "This box names no other box any more.");
+        assert_eq!(change("", "192.168.1.21").words(), "The other box is 192.168.1.21.");
+        assert_eq!(change("a", "").words(), "The other box is forgotten.");
+        let moved = PairChange {
+            before: values("a", "", Some("geheim")),
+            after: values("a", "192.168.1.240/24", Some("geheim")),
+        };
+        assert_eq!(moved.words(), "The miners use 192.168.1.240/24, from the next start on.");
+        assert!(!moved.has_to_wait() && change("a", "b").has_to_wait());
+        let recoded = PairChange {
+            before: values("a", "", Some("old")),
+            after: values("a", "", Some("new")),
+        };
+        assert!(recoded.has_to_wait());
         assert_eq!(change("a", "b").reversed(), change("b", "a"));
     }
 }

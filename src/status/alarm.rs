@@ -152,8 +152,8 @@ kinds! {
     UpdateFailed = "update_failed",
     /// The update feed cannot be used.
     UpdateFeed = "update_feed",
-    /// The other box of the pair is about to be forgotten.
-    PairForget = "pair_forget",
+    /// The other box of the pair is about to be another one, or to be forgotten.
+    PairChange = "pair_change",
     /// [`crate::pair::watch::Trouble::Away`]
     PairAway = "pair_away",
     /// [`crate::pair::watch::Trouble::OtherCode`]

@@ -86,7 +86,11 @@ pub fn update(snapshot: &Snapshot) -> Vec<u8> {
 
 /// `/api/pair`: two boxes as one; `null` where the settings name no partner.
 pub fn pair(snapshot: &Snapshot) -> Vec<u8> {
-    bytes(&json!({ "now": snapshot.now, "pair": snapshot.pair }))
+    bytes(&json!({
+        "now": snapshot.now,
+        "pair": snapshot.pair,
+        "change": snapshot.pair_change,
+    }))
 }
 
 /// `/api/nodes`, with the nodes outside the house.

@@ -33,10 +33,17 @@ pub struct PairView {
     pub lost: LossView,
     /// The last drill since the start.
     pub drill: Option<PairDrillView>,
-    /// When the other box is forgotten, as the owner wishes.
-    pub forgotten_at: Option<u64>,
     /// What is wrong.
     pub troubles: Vec<PairTroubleView>,
+}
+
+/// A change of the other box that waits for its time: the owner can still cancel it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PairChangeView {
+    /// The other box; empty where it is to be forgotten.
+    pub partner: String,
+    /// When it comes into force, Unix seconds.
+    pub due_at: u64,
 }
 
 /// One of the boxes.
@@ -242,19 +249,21 @@ impl From<Trouble> for AlarmKind {
 
 /// Adds them.
 pub(super) fn alarms(s: &Snapshot, alarms: &mut Alarms) {
-    let Some(pair) = &s.pair else { return };
-    if let Some(at) = pair.forgotten_at {
-        alarms.add(
-            About::Box,
-            Level::Warning,
-            AlarmKind::PairForget,
-            format!(
-                "The other box is forgotten in {}: from then on the payout can change without it.",
-                format::duration(at.saturating_sub(s.now))
+    if let Some(change) = &s.pair_change {
+        let wait = format::duration(change.due_at.saturating_sub(s.now));
+        let text = match change.partner.as_str() {
+            "" => format!(
+                "The other box is forgotten in {wait}: from then on the payout can change without it."
             ),
-            "If you did not ask for this, keep it in the settings and change the PIN.",
-        );
+            partner => format!(
+                "The other box is {} in {wait}: from then on it has its word in the payout.",
+                format::tame_to(partner, 60)
+            ),
+        };
+        let advice = "If you did not ask for this, cancel it in the settings and change the PIN.";
+        alarms.add(About::Box, Level::Warning, AlarmKind::PairChange, text, advice);
     }
+    let Some(pair) = &s.pair else { return };
     for PairTroubleView { trouble, since } in &pair.troubles {
         let (text, advice) = words(pair, *trouble);
         let level = match trouble {

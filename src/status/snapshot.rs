@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::alarm::AlarmKind;
 use super::devices::{DeviceView, PowerView};
-use super::pair::PairView;
+use super::pair::{PairChangeView, PairView};
 use crate::histogram::Histogram;
 use crate::node;
 
@@ -102,6 +102,8 @@ pub struct Snapshot {
     pub update: Option<UpdateView>,
     /// Two boxes as one; `None` where the settings name no partner.
     pub pair: Option<PairView>,
+    /// A change of the other box that waits for its time.
+    pub pair_change: Option<PairChangeView>,
 }
 
 impl Snapshot {

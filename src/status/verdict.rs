@@ -78,7 +78,7 @@ impl AlarmView {
     pub fn may_be_snoozed(&self) -> bool {
         let of_block = self.about == About::Block && self.level == Level::Critical;
         !of_block
-            && !matches!(self.id.as_str(), "payout_change" | "job_pays_others" | "pair_forget")
+            && !matches!(self.id.as_str(), "payout_change" | "job_pays_others" | "pair_change")
     }
 }
 

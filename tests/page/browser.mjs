@@ -458,7 +458,15 @@ try {
     await wide.fill({ "pair-partner": "192.168.1.21", "pair-virtual_address": "192.168.1.240/24" });
     await wide.press("[value=save]");
     expect(await wide.shows("press This is the second box"), "pair: what the second box is told is not shown");
-    await examine(wide, "pair-saved", 1280, "dark");
+    await examine(wide, "pair-waits", 1280, "dark");
+    const small2 = await tab(360, 900, "light");
+    await small2.open(addresses.fresh + "/settings");
+    await examine(small2, "pair-waits-settings", 360, "light");
+    await small2.close();
+    // Cancelled, and then in force all the same, as after ten minutes.
+    await wide.press("[value=keep]");
+    expect(await wide.shows("Join a second box"), "pair: it cannot be cancelled");
+    await ask("pair");
     for (const [width, colours] of [[360, "light"], [1280, "forced"]]) {
       const other = await tab(width, 900, colours);
       await other.open(addresses.fresh + "/settings");

@@ -20,7 +20,7 @@ use soloist::settings::{
     Changes, Input, MqttChange, MqttValues, Output, PairChange, PairValues, Remark, SectionChange,
     SinkChange, SinkValues, TOPICS, Values, invitation,
 };
-use soloist::status::{AlarmView, DeviceView, MinerState, SinkView, Snapshot};
+use soloist::status::{AlarmView, DeviceView, MinerState, PairChangeView, SinkView, Snapshot};
 
 use crate::sample;
 
@@ -122,10 +122,11 @@ impl View for OwnersBox {
         // As after a restart.
         if !kept.pair.partner.is_empty() {
             s.pair = sample::pair().pair;
-            if let Some(pair) = &mut s.pair {
-                pair.forgotten_at = kept.changes.forgets().map(|_| sample::NOW + 600);
-            }
         }
+        s.pair_change = kept.changes.pair().map(|(change, _)| PairChangeView {
+            partner: change.after.partner.clone(),
+            due_at: sample::NOW + 600,
+        });
         Rc::new(s)
     }
 
@@ -260,7 +261,10 @@ impl Control for OwnersBox {
             Change::Save(new) => Input::Change { current, new },
             Change::Undo => Input::Undo { current },
             Change::Cancel => Input::Cancel,
-            Change::Forget => Input::Forget,
+            Change::Forget => {
+                let before = self.0.lock().unwrap().pair.clone();
+                Input::Pair(Box::new(PairChange { before, after: PairValues::default() }))
+            }
             Change::Keep => Input::Keep,
         };
         let now = Now { mono: Instant::now(), unix: 0 };
@@ -271,7 +275,6 @@ impl Control for OwnersBox {
             match output {
                 Output::Apply(values) => kept.values = values,
                 Output::Section(change) => kept.put(change),
-                Output::Forget => kept.pair = PairValues::default(),
                 Output::Audit(text) => kept.audit.push(text),
             }
         }
@@ -397,7 +400,7 @@ impl Control for OwnersBox {
 
     fn pair(&self) -> SavedPair {
         let values = self.0.lock().unwrap().pair.clone().without_secret();
-        SavedPair { waits: !values.partner.is_empty(), values }
+        SavedPair { values, waits: false }
     }
 
     fn change_pair(
@@ -414,8 +417,15 @@ impl Control for OwnersBox {
             Ok(after) => {
                 let secret = after.secret.clone().unwrap_or_default();
                 let line = invitation(&secret, "192.168.1.20", &after.virtual_address);
-                kept.put(SectionChange::Pair(Box::new(PairChange { before, after })));
-                Ok(Some(line))
+                let change = Box::new(PairChange { before, after });
+                if change.has_to_wait() {
+                    let now = Now { mono: Instant::now(), unix: 0 };
+                    kept.changes.handle(now, Input::Pair(change), &mut Vec::new());
+                    Ok(Some(line))
+                } else {
+                    kept.put(SectionChange::Pair(change));
+                    Ok(None)
+                }
             }
             Err(remarks) => Err(remarks),
         };

@@ -707,7 +707,7 @@ fn both_boxes_stand_on_one_page_and_which_one_serves() {
         "This box serves the miners, and is alone.",
         "The other box, cellar, is not connected",
         "attic is older than cellar and skips what that tells beyond blocks",
-        "1 h 01 min fast",
+        "61 min fast",
         "One block of this box waits to be kept by the other box too.",
         "A new address was entered at the other box",
         "The other box's part is of when it was last seen.",

@@ -723,7 +723,6 @@ pub fn pair() -> Snapshot {
             given_after_s: Some(1.4),
             away_s: Some(2.2),
         }),
-        forgotten_at: None,
         troubles: Vec::new(),
     });
     s
@@ -737,7 +736,6 @@ pub fn pair_away() -> Snapshot {
     pair.since = Some(NOW - 7_500);
     pair.lost = LossView { disconnects: 2, reconnects: 1 };
     pair.unkept_blocks = 1;
-    pair.forgotten_at = Some(NOW + 400);
     pair.drill = None;
     pair.payout = PairPayoutView {
         state: PairPayout::Waiting,
@@ -752,6 +750,7 @@ pub fn pair_away() -> Snapshot {
         due_at: NOW + 300,
     });
     let trouble = |trouble, since| PairTroubleView { trouble, since };
+    s.pair_change = Some(PairChangeView { partner: String::new(), due_at: NOW + 400 });
     pair.troubles = vec![trouble(Trouble::Away, NOW - 7_500), trouble(Trouble::Waiting, NOW - 600)];
     s
 }

@@ -68,7 +68,7 @@ pub enum Change {
     Cancel,
     /// Forget the other box of the pair, after a while.
     Forget,
-    /// Keep it after all.
+    /// Let the change of the other box that waits be forgotten.
     Keep,
 }
 
@@ -408,9 +408,9 @@ pub trait Control {
         SavedPair::default()
     }
 
-    /// Changes the other box: saved atomically, and in force from the next start on. A code that is missing
-    /// is put in by [`PairValues::completed`]. In one line what the second box is told; `None` where there is
-    /// nothing to tell.
+    /// Changes the other box. Who it is, and its code, wait as a new payout address does: in one line what the
+    /// second box is told. Another address for the miners is saved at once, and in force from the next start
+    /// on: `None`. A code that is missing is put in by [`PairValues::completed`].
     ///
     /// # Errors
     /// What is wrong, each at its field; nothing has changed then.

@@ -65,8 +65,8 @@ pub(super) enum Page<'a> {
     },
     /// The other box of a pair: what is typed, what is said about it, and which box this one is.
     Pair { token: &'a Token, values: &'a PairValues, checked: &'a Checked, which: pair::Which },
-    /// It is saved: in words, and what the second box is told.
-    PairSaved { token: &'a Token, words: &'a str, invitation: Option<&'a str> },
+    /// It waits for its time: what the second box is told.
+    PairWaits { token: &'a Token, invitation: Option<&'a str> },
     /// Form token, values, changes and findings, before they are saved.
     Confirm(&'a Token, &'a Values, &'a [String], &'a Checked),
 }
@@ -107,8 +107,8 @@ pub(super) fn render(snapshot: &Snapshot, verdict: &Verdict, which: Page<'_>) ->
         Page::Pair { token, values, checked, which } => {
             ("Two boxes", pair::form(values, checked, which, &hidden(token)))
         }
-        Page::PairSaved { token, words, invitation } => {
-            ("Two boxes", pair::saved(words, invitation, &hidden(token)))
+        Page::PairWaits { token, invitation } => {
+            ("Two boxes", pair::waits(snapshot, invitation, &hidden(token)))
         }
         Page::Sink { token, known, values, checked, done } => {
             ("Notifications", sinks::form(known, values, checked, done, &hidden(token)))

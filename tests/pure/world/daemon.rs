@@ -261,7 +261,6 @@ impl Daemon {
             | Effect::Final(_)
             | Effect::Apply { .. }
             | Effect::ApplySection { .. }
-            | Effect::ForgetPartner { .. }
             | Effect::Audit { .. }
             | Effect::PayoutDue
             | Effect::Tell { .. } => return None,

@@ -64,11 +64,15 @@ impl Admin {
                 let typed = typed(form);
                 match self.control.change_pair(peer, typed.clone()).await {
                     Ok(invitation) => {
-                        let words = PairChange { before: saved, after: typed }.words();
-                        self.control.audit(peer, words.clone());
                         http.forget_rendered();
-                        let invitation = invitation.as_deref().filter(|_| which == Which::First);
-                        self.page(http, Page::PairSaved { token, words: &words, invitation })
+                        let Some(invitation) = invitation else {
+                            let words = PairChange { before: saved, after: typed }.words();
+                            self.control.audit(peer, words.clone());
+                            return self.settings_page(http, token, Vec::new(), &[words]);
+                        };
+                        let invitation =
+                            Some(invitation.as_str()).filter(|_| which == Which::First);
+                        self.page(http, Page::PairWaits { token, invitation })
                     }
                     Err(problems) => show(&typed, problems, which),
                 }

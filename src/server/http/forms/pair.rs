@@ -30,12 +30,14 @@ impl Which {
     }
 }
 
-/// What is in force and what is saved, and the ways to join, to try and to end it.
+/// What is in force, what is saved and what waits, and the ways to join, to try and to end it.
 pub(super) fn section(s: &Snapshot, saved: &SavedPair, hidden: &Markup) -> Markup {
     let partner = &saved.values.partner;
+    let is_alone = partner.is_empty() && s.pair.is_none();
     html! {
         section.part #pair { h2 { "Two boxes" } div {
-            @if partner.is_empty() && s.pair.is_none() {
+            (change(s, hidden))
+            @if is_alone && s.pair_change.is_none() {
                 p { "A second box takes the miners over when this one fails, and keeps its blocks: "
                     a href="/help/two-boxes" { "what that is" } "." }
                 form method="post" action="/pair" {
@@ -45,7 +47,8 @@ pub(super) fn section(s: &Snapshot, saved: &SavedPair, hidden: &Markup) -> Marku
                         button type="submit" name="step" value="second" { "This is the second box" }
                     }
                 }
-            } @else {
+            }
+            @if !is_alone {
                 @if !partner.is_empty() {
                     p { "The other box: " b { (format::tame_to(partner, 60)) }
                         @if !saved.values.virtual_address.is_empty() {
@@ -64,9 +67,33 @@ pub(super) fn section(s: &Snapshot, saved: &SavedPair, hidden: &Markup) -> Marku
                         "Change" span.sr { " the other box" }
                     } }
                 }
-                @if let Some(pair) = &s.pair { (forget(pair, hidden)) }
+                @if let (Some(pair), None) = (&s.pair, &s.pair_change) { (forget(pair, hidden)) }
             }
         } }
+    }
+}
+
+/// What waits for its time.
+fn change(s: &Snapshot, hidden: &Markup) -> Markup {
+    html! {
+        @if let Some(change) = &s.pair_change {
+            form.pending method="post" action="/pair" {
+                (hidden)
+                p {
+                    @match change.partner.as_str() {
+                        "" => {
+                            "The other box is forgotten on " (page::date(change.due_at))
+                            ". Until then the payout address cannot change without it."
+                        },
+                        partner => {
+                            "The other box is " b { (format::tame_to(partner, 60)) } " from "
+                            (page::date(change.due_at)) " on."
+                        },
+                    }
+                }
+                button type="submit" name="step" value="keep" { "Cancel it" }
+            }
+        }
     }
 }
 
@@ -103,14 +130,6 @@ fn drill(pair: &PairView, hidden: &Markup) -> Markup {
 
 fn forget(pair: &PairView, hidden: &Markup) -> Markup {
     html! {
-        @if let Some(at) = pair.forgotten_at {
-            form.pending method="post" action="/pair" {
-                (hidden)
-                p { "The other box is forgotten on " (page::date(at)) ". Until then the payout address cannot \
-                     change without it." }
-                button type="submit" name="step" value="keep" { "Keep it" }
-            }
-        } @else {
             details {
                 summary { "The other box is gone for good" }
                 form method="post" action="/pair" {
@@ -126,7 +145,6 @@ fn forget(pair: &PairView, hidden: &Markup) -> Markup {
                     }
                 }
             }
-        }
     }
 }
 
@@ -191,7 +209,7 @@ pub(super) fn form(
                 section.part { h2 { "2. The code" } div {
                     @if which == Which::First {
                         (text("secret", "A code that was made for you", code, ""))
-                        p.quiet { "The second box needs it: it is shown once more when this is saved, and then no \
+                        p.quiet { "The second box needs it: it is shown once more when you have saved, and then no \
                                    more." }
                     } @else {
                         (input("password", &input_name("secret"), "Code", code,
@@ -200,9 +218,10 @@ pub(super) fn form(
                     }
                 } }
             }
-            section.part { h2 { "3. Restart" } div {
-                p.quiet { "It is in force when Soloist starts the next time: you do that after saving. A restart \
-                           costs no miner that mines by plain Stratum V1." }
+            section.part { h2 { "3. Ten minutes" } div {
+                p.quiet { "The other box has its word in the payout. So it waits as long as a new payout address \
+                           does, and until then you can cancel it."
+                    @if which == Which::Known { " Then Soloist has to be restarted." } }
                 p.buttons {
                     button.main type="submit" name="step" value="save" { "Save" }
                     @if which == Which::Known {
@@ -215,11 +234,12 @@ pub(super) fn form(
     }
 }
 
-/// After saving: what the other box is told, and the restart.
-pub(super) fn saved(words: &str, invitation: Option<&str>, hidden: &Markup) -> Markup {
+/// What waits, and what the second box is told.
+pub(super) fn waits(s: &Snapshot, invitation: Option<&str>, hidden: &Markup) -> Markup {
     html! {
-        h1 { "Saved" }
-        p.do role="status" { (format::tame_to(words, 300)) }
+        h1 { "In ten minutes" }
+        p.do role="status" { "Until then you can cancel it, here and in the settings." }
+        (change(s, hidden))
         @if let Some(invitation) = invitation {
             section.part { h2 { "The second box" } div {
                 p { "In its settings, below Two boxes, press " b { "This is the second box" } ", and scan or type \
@@ -230,9 +250,6 @@ pub(super) fn saved(words: &str, invitation: Option<&str>, hidden: &Markup) -> M
                 }
             } }
         }
-        section.part { h2 { "Restart" } div {
-            (restart(hidden))
-            p { a href="/settings#pair" { "To the settings" } }
-        } }
+        p { a href="/settings#pair" { "To the settings" } }
     }
 }
